@@ -1,0 +1,29 @@
+//! countersign: any GraphQL client, or any HTTP client, talks plainly to a port on localhost;
+//! countersign signs with AWS SigV4 and forwards to AppSync or API Gateway.
+//!
+//! # Map
+//!
+//! | module | what |
+//! |---|---|
+//!
+//! A request flows one way: `server`, `guard`, `proxy`, then `upstream`, which signs last. An
+//! operation of a socket flows `dialect`, `session`, then `upstream` (queries, mutations) or
+//! `realtime` (subscriptions), and its events come back through the session's outbox.
+//!
+//! # Invariants
+//!
+//! 1. The upstream comes from configuration alone; no redirect is followed.
+//! 2. Nothing unsigned goes out: if signing fails, the request fails.
+//! 3. Only what passes the guard is signed.
+//! 4. Secrets appear in no log, error or page, at any level.
+//! 5. A mutation reaches upstream at most once for each time a client sent it; every failure says
+//!    whether upstream may have acted.
+//! 6. No unbounded queue, body, wait or task; every task is tracked and ends at drain.
+//! 7. One subscription's fate never changes another's; only those that shared a lost upstream
+//!    connection end, or resume, together.
+//! 8. Responses stream; nothing is buffered that need not be.
+//! 9. A client sees only its own protocol.
+//!
+//! Deliberately absent: retries of anything that may have been sent, a way for a request to
+//! choose its upstream, and any code shared between the signer and the emulator that checks it.
+
