@@ -5,6 +5,7 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`emulator`] | an AppSync that verifies SigV4 by code of its own |
 //!
 //! A request flows one way: `server`, `guard`, `proxy`, then `upstream`, which signs last. An
 //! operation of a socket flows `dialect`, `session`, then `upstream` (queries, mutations) or
@@ -27,3 +28,4 @@
 //! Deliberately absent: retries of anything that may have been sent, a way for a request to
 //! choose its upstream, and any code shared between the signer and the emulator that checks it.
 
+pub mod emulator;

@@ -1,0 +1,185 @@
+//! The emulated API: its names, its rules, and the parts that every connection shares.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Options;
+use super::clock::Clock;
+use super::graphql::{self, GraphQl};
+use super::hub::Hub;
+use super::refusal::Refusal;
+use super::sigv4::{self, Headers, Received, Rules, Verified};
+use super::stats::{Ledger, Stats};
+use super::switches::Switches;
+
+pub(super) struct Api {
+    pub(super) options: Options,
+    pub(super) api_host: String,
+    pub(super) realtime_host: String,
+    pub(super) clock: Arc<Clock>,
+    pub(super) ledger: Arc<Ledger>,
+    pub(super) hub: Arc<Hub>,
+    pub(super) switches: Arc<Switches>,
+    pub(super) graphql: GraphQl,
+    pub(super) tasks: TaskTracker,
+    pub(super) shutdown: CancellationToken,
+}
+
+/// By which of its names a client addresses the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OwnName {
+    /// `….appsync-api.…`
+    Api,
+    /// `….appsync-realtime-api.…`
+    Realtime,
+    /// A loopback name. It plays the part of a custom domain, where HTTP and realtime are one host.
+    Custom,
+}
+
+// === impl Api ===
+
+impl Api {
+    pub(super) fn new(options: Options) -> Self {
+        // AppSync's label is not the API's id, just 26 letters and digits.
+        let label: String = std::iter::repeat_with(|| fastrand::char('a'..='z'))
+            .take(26)
+            .collect();
+        let region = &options.region;
+        let api_host = format!("{label}.appsync-api.{region}.amazonaws.com");
+        let realtime_host = format!("{label}.appsync-realtime-api.{region}.amazonaws.com");
+
+        let clock = Arc::new(Clock::default());
+        let ledger = Arc::new(Ledger::default());
+        let shutdown = CancellationToken::new();
+        let types = Arc::new(graphql::types());
+        let hub = Arc::new(Hub::new(
+            Arc::clone(&types),
+            Arc::clone(&ledger),
+            shutdown.clone(),
+        ));
+        let switches = Arc::new(Switches::new(
+            options.max_subscriptions,
+            Arc::clone(&clock),
+            Arc::clone(&hub),
+        ));
+        let graphql = GraphQl::new(
+            types,
+            Arc::clone(&clock),
+            Arc::clone(&ledger),
+            Arc::clone(&switches),
+            Arc::clone(&hub),
+        );
+        Self {
+            options,
+            api_host,
+            realtime_host,
+            clock,
+            ledger,
+            hub,
+            switches,
+            graphql,
+            tasks: TaskTracker::new(),
+            shutdown,
+        }
+    }
+
+    /// Whether a `Host` is one of ours, with or without a port.
+    pub(super) fn own_name(&self, host: &str) -> Option<OwnName> {
+        let name = without_port(host)?;
+        if name.eq_ignore_ascii_case(&self.api_host) {
+            Some(OwnName::Api)
+        } else if name.eq_ignore_ascii_case(&self.realtime_host) {
+            Some(OwnName::Realtime)
+        } else if is_loopback_name(name) {
+            Some(OwnName::Custom)
+        } else {
+            None
+        }
+    }
+
+    /// Judges a request that came over HTTP.
+    pub(super) fn verify(&self, received: &Received<'_>) -> Result<Verified, Refusal> {
+        sigv4::verify(
+            received,
+            &Rules {
+                region: &self.options.region,
+                keys: &self.options.keys,
+                keys_expired: self.switches.settings().expire_keys,
+                now: self.clock.now(),
+            },
+        )
+    }
+
+    /// Judges what a realtime connect or `start` stands for: a `POST` that was never sent.
+    ///
+    /// A client that signed for the realtime host is shown the canonical string with the host it
+    /// should have signed for.
+    pub(super) fn verify_unsent(
+        &self,
+        path: &str,
+        headers: &Headers,
+        body: &[u8],
+    ) -> Result<Verified, Refusal> {
+        let mut headers = headers.clone();
+        let name = headers.joined("host").map(|host| self.own_name(&host));
+        if name == Some(Some(OwnName::Realtime)) {
+            headers.set("host", &self.api_host);
+        }
+        let verified = self.verify(&Received {
+            method: "POST",
+            path,
+            query: "",
+            headers: &headers,
+            body,
+        });
+        match name {
+            Some(None) => Err(Refusal::NotFound),
+            Some(Some(OwnName::Realtime)) => verified.and(Err(Refusal::NotFound)),
+            Some(Some(OwnName::Api | OwnName::Custom)) | None => verified,
+        }
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.ledger.snapshot(&self.hub.live())
+    }
+}
+
+pub(super) fn is_loopback_name(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]"
+}
+
+/// `None` if what follows the name is no port.
+pub(super) fn without_port(host: &str) -> Option<&str> {
+    let end = match host.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    let (name, rest) = host.split_at_checked(end)?;
+    match rest.strip_prefix(':') {
+        None if rest.is_empty() => Some(name),
+        Some(port) if port.parse::<u16>().is_ok() => Some(name),
+        Some(_) | None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_cut_off() {
+        for (host, name) in [
+            ("localhost", Some("localhost")),
+            ("localhost:1", Some("localhost")),
+            ("[::1]", Some("[::1]")),
+            ("[::1]:8080", Some("[::1]")),
+            ("[::1]x", None),
+            ("localhost:x", None),
+            ("[::1", None),
+        ] {
+            assert_eq!(without_port(host), name, "{host}");
+        }
+    }
+}

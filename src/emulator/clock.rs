@@ -1,0 +1,44 @@
+//! The emulator's clock: the machine's, shifted by a skew that tests set.
+//!
+//! The only place of the emulator that reads the time of day. Everything that judges a date gets it
+//! passed in.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::SystemTime;
+
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{Duration, OffsetDateTime};
+
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    skew_s: AtomicI64,
+}
+
+// === impl Clock ===
+
+impl Clock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the emulator shares no code with the signer, nor its clock"
+    )]
+    pub(super) fn now(&self) -> OffsetDateTime {
+        let now = OffsetDateTime::from(SystemTime::now());
+        let skew = Duration::seconds(self.skew_s.load(Ordering::Relaxed));
+        now.checked_add(skew).unwrap_or(now)
+    }
+
+    /// For the `Date` header ([RFC 9110, 5.6.7](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7)),
+    /// by which clients learn how wrong their own clock is.
+    pub(super) fn http_date(&self) -> String {
+        self.now().format(IMF_FIXDATE).unwrap_or_default()
+    }
+
+    pub(super) fn set_skew(&self, seconds: i64) {
+        self.skew_s.store(seconds, Ordering::Relaxed);
+    }
+}
+
+const IMF_FIXDATE: &[BorrowedFormatItem<'static>] = format_description!(
+    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+);

@@ -1,0 +1,73 @@
+//! The control listener: `GET /state` and `POST /switch`, plain HTTP for tests and for people.
+//!
+//! It takes no signature, so it answers only who names it by a loopback name, and no web page.
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde_json::json;
+
+use super::api::{Api, is_loopback_name, without_port};
+use super::http::Body;
+use super::switches::Change;
+
+pub(super) async fn answer(api: &Api, request: Request<Incoming>) -> Response<Body> {
+    if !is_local(&request) {
+        return error(
+            StatusCode::FORBIDDEN,
+            "only for loopback names, and not for web pages",
+        );
+    }
+    match (request.method(), request.uri().path()) {
+        (&Method::GET, "/state") => json_response(StatusCode::OK, &api.stats()),
+        (&Method::POST, "/switch") => switch(api, request.into_body()).await,
+        (_, "/state" | "/switch") => error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
+        _ => error(
+            StatusCode::NOT_FOUND,
+            "there is GET /state and POST /switch",
+        ),
+    }
+}
+
+async fn switch(api: &Api, body: Incoming) -> Response<Body> {
+    let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
+        return error(StatusCode::BAD_REQUEST, "body could not be read");
+    };
+    // For an unknown key the text lists the known ones.
+    let change: Change = match serde_json::from_slice(&body.to_bytes()) {
+        Ok(change) => change,
+        Err(invalid) => return error(StatusCode::BAD_REQUEST, &invalid.to_string()),
+    };
+    match api.switches.apply(&change) {
+        Ok(settings) => json_response(StatusCode::OK, &settings),
+        Err(invalid) => error(StatusCode::BAD_REQUEST, &invalid.to_string()),
+    }
+}
+
+/// A page in a browser cannot leave `Origin` out of a `POST`, nor choose its `Host`.
+fn is_local(request: &Request<Incoming>) -> bool {
+    let host = request.headers().get(header::HOST);
+    host.and_then(|host| without_port(host.to_str().ok()?))
+        .is_some_and(is_loopback_name)
+        && !request.headers().contains_key(header::ORIGIN)
+}
+
+fn error(status: StatusCode, message: &str) -> Response<Body> {
+    json_response(status, &json!({"error": message}))
+}
+
+fn json_response(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    let body = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(Body::from(Bytes::from(body)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+const LARGEST_BODY: usize = 64 << 10;

@@ -1,0 +1,131 @@
+//! The chosen operation of a document, and its selection with everything resolved that variables and
+//! fragments leave open.
+
+use async_graphql::parser::types::{
+    Directive, ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
+};
+use async_graphql::{Name, Positioned, Value};
+
+use super::super::selection::Selected;
+
+/// A document that parsed, one of whose operations was chosen.
+#[derive(Debug, Clone)]
+pub(super) struct Chosen {
+    document: ExecutableDocument,
+    operation: OperationDefinition,
+    variables: serde_json::Value,
+}
+
+// === impl Chosen ===
+
+impl Chosen {
+    pub(super) fn new(
+        document: &ExecutableDocument,
+        name: Option<&str>,
+        variables: &serde_json::Value,
+    ) -> Option<Self> {
+        let mut operations = document.operations.iter();
+        let (_, operation) = match name {
+            Some(name) => operations
+                .find(|(candidate, _)| candidate.is_some_and(|candidate| candidate == name))?,
+            None => operations.next()?,
+        };
+        Some(Self {
+            document: document.clone(),
+            operation: operation.node.clone(),
+            variables: variables.clone(),
+        })
+    }
+
+    pub(super) fn kind(&self) -> OperationType {
+        self.operation.ty
+    }
+
+    /// The complaint about the first variable that must have a value and has none.
+    pub(super) fn missing_variable(&self) -> Option<String> {
+        self.operation
+            .variable_definitions
+            .iter()
+            .map(|definition| &definition.node)
+            .find(|definition| {
+                !definition.var_type.node.nullable
+                    && definition.default_value.is_none()
+                    && self
+                        .variables
+                        .get(definition.name.node.as_str())
+                        .is_none_or(serde_json::Value::is_null)
+            })
+            .map(|definition| {
+                format!(
+                    "Variable '{}' has coerced Null value for NonNull type '{}'",
+                    definition.name.node, definition.var_type.node
+                )
+            })
+    }
+
+    /// Only for a document that was validated: one that was not may have fragments without end.
+    pub(super) fn selection(&self) -> Vec<Selected> {
+        let mut fields = Vec::new();
+        self.collect(&self.operation.selection_set.node, &mut fields);
+        fields
+    }
+
+    /// All type conditions hold, because the schema has no abstract types.
+    fn collect(&self, set: &SelectionSet, fields: &mut Vec<Selected>) {
+        for selection in &set.items {
+            if self.is_skipped(selection.node.directives()) {
+                continue;
+            }
+            match &selection.node {
+                Selection::Field(field) => {
+                    let mut children = Vec::new();
+                    self.collect(&field.node.selection_set.node, &mut children);
+                    fields.push(Selected {
+                        response_key: field.node.response_key().node.to_string(),
+                        name: field.node.name.node.to_string(),
+                        children,
+                    });
+                }
+                Selection::FragmentSpread(spread) => {
+                    let name = &spread.node.fragment_name.node;
+                    if let Some(fragment) = self.document.fragments.get(name) {
+                        self.collect(&fragment.node.selection_set.node, fields);
+                    }
+                }
+                Selection::InlineFragment(fragment) => {
+                    self.collect(&fragment.node.selection_set.node, fields);
+                }
+            }
+        }
+    }
+
+    fn is_skipped(&self, directives: &[Positioned<Directive>]) -> bool {
+        directives.iter().any(|directive| {
+            let skipped_if = match directive.node.name.node.as_str() {
+                "skip" => true,
+                "include" => false,
+                _ => return false,
+            };
+            let condition = directive.node.get_argument("if").and_then(|condition| {
+                let condition = condition.node.clone();
+                condition
+                    .into_const_with(|name| self.variable(&name).ok_or(()))
+                    .ok()
+            });
+            condition == Some(Value::Boolean(skipped_if))
+        })
+    }
+
+    fn variable(&self, name: &Name) -> Option<Value> {
+        match self.variables.get(name.as_str()) {
+            Some(value) => Value::from_json(value.clone()).ok(),
+            None => self
+                .operation
+                .variable_definitions
+                .iter()
+                .find(|definition| definition.node.name.node == *name)
+                .and_then(|definition| definition.node.default_value.as_ref())
+                .map(|default| default.node.clone()),
+        }
+    }
+}

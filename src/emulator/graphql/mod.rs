@@ -1,0 +1,250 @@
+//! The emulated API's GraphQL: executes operations, and takes subscriptions apart.
+//!
+//! In flow the text of a request and the headers it came with; out flow the answer's body and the
+//! events that mutations trigger, or what a subscription wants. Who may ask was settled before.
+
+mod chat;
+mod document;
+mod response;
+mod schema;
+
+use std::sync::Arc;
+
+use async_graphql::futures_util::StreamExt;
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Request, Response, Value, Variables};
+use serde_json::Map;
+
+use super::clock::Clock;
+use super::hub::{Hub, Live};
+use super::refusal::Refusal;
+use super::selection::{self, NullError, Types, unalias};
+use super::sigv4::Headers;
+use super::stats::Ledger;
+use super::switches::Switches;
+use chat::Chat;
+use document::Chosen;
+use schema::{Call, Mutation, Query, Schema, Subscription, World};
+
+/// A request's text: `query`, `variables` and `operationName`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Operation {
+    pub(super) query: String,
+    pub(super) variables: serde_json::Value,
+    pub(super) operation_name: Option<String>,
+}
+
+/// What a `start` asks for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) live: Live,
+    /// An event that follows the acknowledgement at once.
+    pub(super) first: Option<Value>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum SubscribeError {
+    /// Queries and mutations are not for the realtime channel.
+    NotASubscription,
+    /// The messages.
+    Invalid(Vec<String>),
+}
+
+pub(super) struct GraphQl {
+    schema: Schema,
+    types: Arc<Types>,
+    ledger: Arc<Ledger>,
+    hub: Arc<Hub>,
+}
+
+/// The types of the schema, which the hub needs before anything can be executed.
+pub(super) fn types() -> Types {
+    let schema = Schema::new(Query, Mutation, Subscription);
+    Types::of_schema(&schema.sdl())
+}
+
+// === impl GraphQl ===
+
+impl GraphQl {
+    pub(super) fn new(
+        types: Arc<Types>,
+        clock: Arc<Clock>,
+        ledger: Arc<Ledger>,
+        switches: Arc<Switches>,
+        hub: Arc<Hub>,
+    ) -> Self {
+        let world = World {
+            chat: Chat::seeded(clock.now()),
+            clock,
+            ledger: Arc::clone(&ledger),
+            switches,
+        };
+        let schema = Schema::build(Query, Mutation, Subscription)
+            .limit_depth(DEPTH)
+            .limit_complexity(COMPLEXITY)
+            .data(world)
+            .finish();
+        Self {
+            schema,
+            types,
+            ledger,
+            hub,
+        }
+    }
+
+    /// Executes a query or a mutation, and tells subscribers of what a mutation did.
+    pub(super) async fn execute(
+        &self,
+        operation: Operation,
+        headers: Headers,
+    ) -> Result<String, Refusal> {
+        let (request, chosen) = operation.into_request();
+        match chosen.as_ref().map(Chosen::kind) {
+            Some(OperationType::Query) => self.ledger.count(|counts| counts.requests.queries += 1),
+            Some(OperationType::Mutation) => {
+                self.ledger.count(|counts| counts.requests.mutations += 1);
+            }
+            // AppSync's answer here was MQTT connection data, long obsolete.
+            Some(OperationType::Subscription) => {
+                return response::request_error("Subscriptions are not supported over HTTP.")
+                    .map_err(|_| Refusal::Internal);
+            }
+            None => {}
+        }
+        if let Some(message) = chosen.as_ref().and_then(Chosen::missing_variable) {
+            return response::request_error(&message).map_err(|_| Refusal::Internal);
+        }
+
+        let call = Arc::new(Call::new(headers));
+        let mut response = self.schema.execute(request.data(Arc::clone(&call))).await;
+        self.publish(&call, &response);
+        let executed = response.errors.iter().all(|error| !error.path.is_empty());
+        let nulls = match chosen {
+            Some(chosen) if executed => self.complete(&chosen, &mut response),
+            Some(_) | None => Vec::new(),
+        };
+        response::body(&response, nulls).map_err(|_| Refusal::Internal)
+    }
+
+    /// Validates a subscription and finds what it wants. `headers` are the entries of the `start`'s
+    /// authorization.
+    pub(super) async fn subscribe(
+        &self,
+        operation: Operation,
+        headers: Headers,
+        signed: &[String],
+    ) -> Result<Wanted, SubscribeError> {
+        let mut unsigned_headers = headers.all();
+        unsigned_headers.retain(|name, _| {
+            !SIGNATURE_HEADERS.contains(&name.as_str()) && !signed.contains(name)
+        });
+        let (request, chosen) = operation.into_request();
+        match chosen.as_ref().map(Chosen::kind) {
+            Some(OperationType::Query | OperationType::Mutation) => {
+                return Err(SubscribeError::NotASubscription);
+            }
+            Some(OperationType::Subscription) | None => {}
+        }
+        if let Some(message) = chosen.as_ref().and_then(Chosen::missing_variable) {
+            return Err(SubscribeError::Invalid(vec![message]));
+        }
+
+        let call = Arc::new(Call::new(headers));
+        let request = request.data(Arc::clone(&call));
+        let responses: Vec<Response> = self.schema.execute_stream(request).collect().await;
+        let errors: Vec<String> = responses
+            .iter()
+            .flat_map(|response| &response.errors)
+            .map(response::validation_message)
+            .collect();
+        if !errors.is_empty() {
+            return Err(SubscribeError::Invalid(errors));
+        }
+        let mut noted = call.take_noted();
+        let (Some(noted), true) = (noted.pop(), noted.is_empty()) else {
+            let message = "Validation error of type SubscriptionMultipleRootFields: \
+                           a subscription has exactly one root field";
+            return Err(SubscribeError::Invalid(vec![message.to_owned()]));
+        };
+        Ok(Wanted {
+            live: Live {
+                selected: noted.selected,
+                filter: noted.filter,
+                unsigned_headers,
+            },
+            first: noted.first,
+        })
+    }
+
+    /// Does what async-graphql leaves out: every selected field is there, in the order of the
+    /// selection, and a null that the schema forbids takes its parent with it.
+    fn complete(&self, chosen: &Chosen, response: &mut Response) -> Vec<NullError> {
+        let root = match chosen.kind() {
+            OperationType::Query => "Query",
+            OperationType::Mutation => "Mutation",
+            OperationType::Subscription => "Subscription",
+        };
+        let (data, nulls) =
+            selection::complete(&self.types, root, &chosen.selection(), &response.data);
+        response.data = data;
+        nulls
+    }
+
+    fn publish(&self, call: &Call, response: &Response) {
+        let Value::Object(data) = &response.data else {
+            return;
+        };
+        for noted in call.take_noted() {
+            if let Some(result) = data.get(noted.selected.response_key.as_str())
+                && *result != Value::Null
+            {
+                self.hub
+                    .publish(noted.field, &unalias(result, &noted.selected.children));
+            }
+        }
+    }
+}
+
+// === impl Operation ===
+
+impl Operation {
+    /// From the body of a request, or the `data` of a `start`.
+    pub(super) fn parse(json: &[u8]) -> Result<Self, Refusal> {
+        let mut object: Map<String, serde_json::Value> =
+            serde_json::from_slice(json).map_err(|_| Refusal::Unparsable)?;
+        let query = match object.remove("query") {
+            Some(serde_json::Value::String(query)) if !query.trim().is_empty() => query,
+            Some(_) | None => return Err(Refusal::Unparsable),
+        };
+        Ok(Self {
+            query,
+            variables: object.remove("variables").unwrap_or_default(),
+            operation_name: object
+                .get("operationName")
+                .and_then(serde_json::Value::as_str)
+                .filter(|name| !name.is_empty())
+                .map(str::to_owned),
+        })
+    }
+
+    /// With the chosen operation, if the document parses and has it.
+    fn into_request(self) -> (Request, Option<Chosen>) {
+        let name = self.operation_name;
+        let mut request = Request::new(self.query);
+        let chosen = request
+            .parsed_query()
+            .ok()
+            .and_then(|document| Chosen::new(document, name.as_deref(), &self.variables));
+        let request = request.variables(Variables::from_json(self.variables));
+        let request = match name {
+            Some(name) => request.operation_name(name),
+            None => request,
+        };
+        (request, chosen)
+    }
+}
+
+/// Enough for the usual introspection query.
+const DEPTH: usize = 15;
+const COMPLEXITY: usize = 1000;
+const SIGNATURE_HEADERS: [&str; 2] = ["authorization", "x-amz-security-token"];

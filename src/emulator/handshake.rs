@@ -1,0 +1,291 @@
+//! The realtime handshake: an upgrade, and the authorization that comes with it in one of three ways.
+//!
+//! An upgrade to a known host is always answered by 101. What is wrong with its authorization is
+//! told by the one frame that follows.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::api::{Api, OwnName};
+use super::http::{Body, refused};
+use super::messages;
+use super::realtime;
+use super::refusal::Refusal;
+use super::sigv4::{Headers, Plus, percent_decode};
+
+/// Why a connection is told `connection_error`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ConnectRefusal {
+    /// `graphql-ws` was not offered.
+    NoProtocol,
+    /// No authorization at all.
+    HeadersMissing,
+    /// A query string without authorization.
+    ParametersMissing,
+    /// Authorization that cannot be read.
+    Malformed,
+    Refused(Refusal),
+}
+
+/// Where authorization was found, and what it stands for.
+struct Presented {
+    headers: Headers,
+    body: Vec<u8>,
+}
+
+pub(super) fn is_upgrade(request: &Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_11
+        && request.method() == Method::GET
+        && tokens(request.headers(), &header::UPGRADE)
+            .any(|token| token.eq_ignore_ascii_case("websocket"))
+}
+
+/// Answers an upgrade and, if it is granted, starts the connection's task.
+pub(super) async fn answer(
+    api: &Arc<Api>,
+    sni: Option<&str>,
+    host: &str,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    let settings = api.switches.settings();
+    tokio::time::sleep(settings.connect_delay()).await;
+    if settings.refuse_realtime {
+        return refused(api, &Refusal::Unavailable);
+    }
+    let Some(name) = endpoint(api, sni, host, request.uri().path()) else {
+        return refused(api, &Refusal::NotFound);
+    };
+    let Some(accept) = accept_key(request.headers()) else {
+        let mut response = Response::new(Body::default());
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+        return response;
+    };
+
+    let offered =
+        tokens(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL).any(|token| token == PROTOCOL);
+    let verdict = if offered {
+        authorize(api, name, host, &request)
+    } else {
+        Err(ConnectRefusal::NoProtocol)
+    };
+
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (connection, shutdown) = (Arc::clone(api), api.shutdown.clone());
+    api.tasks.spawn(async move {
+        let drive = async {
+            match upgrade.await {
+                Ok(socket) => realtime::drive(&connection, TokioIo::new(socket), verdict).await,
+                Err(error) => tracing::debug!(%error, "upgrade failed"),
+            }
+        };
+        shutdown.run_until_cancelled(drive).await;
+    });
+
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if offered {
+        headers.insert(
+            header::SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(PROTOCOL),
+        );
+    }
+    response
+}
+
+/// The API host takes upgrades only from clients that reached the realtime host by TLS and named the
+/// API host because they sign with real headers.
+fn endpoint(api: &Api, sni: Option<&str>, host: &str, path: &str) -> Option<OwnName> {
+    let name = api.own_name(host)?;
+    let found = match name {
+        OwnName::Realtime => path == "/graphql",
+        OwnName::Api => {
+            path == "/graphql"
+                && sni.is_some_and(|sni| sni.eq_ignore_ascii_case(&api.realtime_host))
+        }
+        // The realtime path of custom domains. Python's gql keeps `/graphql`.
+        OwnName::Custom => path == "/graphql/realtime" || path == "/graphql",
+    };
+    found.then_some(name)
+}
+
+fn authorize(
+    api: &Api,
+    name: OwnName,
+    host: &str,
+    request: &Request<Incoming>,
+) -> Result<(), ConnectRefusal> {
+    let presented = presented(name, host, request)?;
+    api.verify_unsent("/graphql/connect", &presented.headers, &presented.body)
+        .map(|_| ())
+        .map_err(ConnectRefusal::Refused)
+}
+
+fn presented(
+    name: OwnName,
+    host: &str,
+    request: &Request<Incoming>,
+) -> Result<Presented, ConnectRefusal> {
+    let in_headers = || Presented {
+        headers: Headers::of_request(request.headers(), host),
+        body: NO_BODY.to_vec(),
+    };
+    let authorized = request.headers().contains_key(header::AUTHORIZATION);
+    if name == OwnName::Api {
+        return if authorized {
+            Ok(in_headers())
+        } else {
+            Err(ConnectRefusal::HeadersMissing)
+        };
+    }
+
+    let mut protocols = tokens(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL);
+    if let Some(encoded) = protocols.find_map(|token| token.strip_prefix("header-")) {
+        let json = general_purpose::URL_SAFE_NO_PAD
+            .decode(encoded)
+            .map_err(|_| ConnectRefusal::Malformed)?;
+        return Ok(Presented {
+            headers: read_entries(&json)?,
+            body: NO_BODY.to_vec(),
+        });
+    }
+
+    let query = request.uri().query().unwrap_or_default();
+    match (parameter(query, "header"), parameter(query, "payload")) {
+        (Some(header), Some(payload)) => Ok(Presented {
+            headers: read_entries(&decode(&header)?)?,
+            body: decode(&payload)?,
+        }),
+        (Some(_), None) | (None, Some(_)) => Err(ConnectRefusal::Malformed),
+        (None, None) if authorized && name == OwnName::Custom => Ok(in_headers()),
+        (None, None) if query.is_empty() => Err(ConnectRefusal::HeadersMissing),
+        (None, None) => Err(ConnectRefusal::ParametersMissing),
+    }
+}
+
+fn read_entries(json: &[u8]) -> Result<Headers, ConnectRefusal> {
+    serde_json::from_slice(json)
+        .map(|object| Headers::of_json(&object))
+        .map_err(|_| ConnectRefusal::Malformed)
+}
+
+/// Base64 in either alphabet, padded or not: clients differ.
+fn decode(encoded: &[u8]) -> Result<Vec<u8>, ConnectRefusal> {
+    let standard: Vec<u8> = encoded
+        .iter()
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => *other,
+        })
+        .collect();
+    LENIENT
+        .decode(standard)
+        .map_err(|_| ConnectRefusal::Malformed)
+}
+
+fn parameter(query: &str, name: &str) -> Option<Vec<u8>> {
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(candidate, _)| *candidate == name)
+        .map(|(_, value)| percent_decode(value, Plus::IsPlus))
+}
+
+/// The parts of RFC 6455 section 4.2.1 that hyper leaves to us.
+fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
+    let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
+    let connection =
+        tokens(headers, &header::CONNECTION).any(|token| token.eq_ignore_ascii_case("upgrade"));
+    let key = headers.get(header::SEC_WEBSOCKET_KEY)?.as_bytes();
+    if version != "13" || !connection || key.len() != 24 {
+        return None;
+    }
+    HeaderValue::from_str(&derive_accept_key(key)).ok()
+}
+
+fn tokens<'a>(
+    headers: &'a HeaderMap,
+    name: &header::HeaderName,
+) -> impl Iterator<Item = &'a str> + use<'a> {
+    headers
+        .get_all(name)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+}
+
+// === impl ConnectRefusal ===
+
+impl ConnectRefusal {
+    /// The frame that tells the client. `prefix` goes before the error type.
+    pub(super) fn frame(&self, prefix: &str) -> String {
+        match self {
+            Self::NoProtocol => messages::connection_error(None, Some("NoProtocolError")),
+            Self::HeadersMissing => {
+                messages::connection_error(None, Some("Required headers are missing."))
+            }
+            Self::ParametersMissing => messages::connection_error(
+                None,
+                Some(
+                    "Both, the \"header\", and the \"payload\" query string parameters are missing",
+                ),
+            ),
+            Self::Malformed => messages::connection_error(Some("BadRequest"), None),
+            Self::Refused(Refusal::NotFound) => {
+                messages::connection_error(Some(Refusal::NotFound.realtime_type()), None)
+            }
+            Self::Refused(refusal) => messages::connection_error(
+                Some(&format!("{prefix}{}", refusal.realtime_type())),
+                Some(&refusal.to_string()),
+            ),
+        }
+    }
+
+    /// Fit for logs and for `/state`.
+    pub(super) fn summary(&self) -> String {
+        match self {
+            Self::NoProtocol => "NoProtocolError".to_owned(),
+            Self::HeadersMissing => "Required headers are missing.".to_owned(),
+            Self::ParametersMissing => "Query string parameters are missing.".to_owned(),
+            Self::Malformed => "BadRequest".to_owned(),
+            Self::Refused(refusal) => refusal.summary(),
+        }
+    }
+}
+
+const PROTOCOL: &str = "graphql-ws";
+const NO_BODY: &[u8] = b"{}";
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_parameters_are_decoded_as_clients_send_them() {
+        for query in ["payload=e30=", "header=x&payload=e30%3D", "payload=e30"] {
+            let payload = parameter(query, "payload").unwrap();
+            assert_eq!(decode(&payload).unwrap(), b"{}", "{query}");
+        }
+        assert_eq!(parameter("header=a+b", "header").unwrap(), b"a+b");
+        assert_eq!(parameter("x=1", "header"), None);
+        assert_eq!(decode(b"e3*"), Err(ConnectRefusal::Malformed));
+    }
+}

@@ -1,0 +1,205 @@
+//! GraphQL over HTTP: `POST /graphql`, and `GET /graphql?query=…`.
+//!
+//! In flows a request as it was received; it is verified, executed and answered, or refused in
+//! AppSync's shape. Realtime upgrades go on to the handshake.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use uuid::Uuid;
+
+use super::api::{Api, OwnName};
+use super::graphql::Operation;
+use super::handshake;
+use super::refusal::Refusal;
+use super::sigv4::{Headers, Plus, Received, percent_decode};
+
+pub(super) type Body = Full<Bytes>;
+
+/// Answers one request on the TLS listener. An error makes hyper drop the connection.
+pub(super) async fn answer(
+    api: Arc<Api>,
+    sni: Option<Arc<str>>,
+    request: Request<Incoming>,
+) -> io::Result<Response<Body>> {
+    if api.switches.settings().refuse_connections {
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    api.ledger.count(|counts| counts.requests.http += 1);
+    let host = host(&request);
+    if handshake::is_upgrade(&request) {
+        return Ok(handshake::answer(&api, sni.as_deref(), &host, request).await);
+    }
+
+    let answered = graphql(&api, &host, request).await;
+    tokio::time::sleep(api.switches.settings().delay()).await;
+    Ok(answered.unwrap_or_else(|refusal| refused(&api, &refusal)))
+}
+
+/// The answer to a request that was refused, which is counted.
+pub(super) fn refused(api: &Api, refusal: &Refusal) -> Response<Body> {
+    api.ledger.refused(refusal);
+    let signature = api.switches.settings().signature_status();
+    let mut response = Response::new(Body::from(refusal.body(signature)));
+    *response.status_mut() = refusal.status(signature);
+    let headers = response.headers_mut();
+    common_headers(api, headers);
+    headers.insert(
+        ERROR_TYPE,
+        HeaderValue::from_static(refusal.error_type(signature)),
+    );
+    response
+}
+
+async fn graphql(
+    api: &Arc<Api>,
+    host: &str,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Refusal> {
+    let (parts, body) = request.into_parts();
+    let known = matches!(api.own_name(host), Some(OwnName::Api | OwnName::Custom));
+    if !known || parts.uri.path() != "/graphql" {
+        return Err(Refusal::NotFound);
+    }
+    if parts.method == Method::OPTIONS {
+        return Ok(preflight(api));
+    }
+    if api.switches.settings().throttle {
+        return Err(Refusal::Throttled);
+    }
+    let body = read(body).await?;
+    let headers = Headers::of_request(&parts.headers, host);
+    let query = parts.uri.query().unwrap_or_default();
+    api.verify(&Received {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query,
+        headers: &headers,
+        body: &body,
+    })?;
+
+    let operation = match parts.method {
+        Method::POST if body.is_empty() => return Err(Refusal::EmptyBody),
+        Method::POST => Operation::parse(&body)?,
+        Method::GET => from_query(query)?,
+        _ => return Err(Refusal::NotFound),
+    };
+    // Like AppSync, an operation that has begun is finished, whether or not its client waits.
+    let (executing, shutdown) = (Arc::clone(api), api.shutdown.clone());
+    let execution = api.tasks.spawn(async move {
+        let execution = executing.graphql.execute(operation, headers);
+        shutdown.run_until_cancelled(execution).await
+    });
+    let json = match execution.await {
+        Ok(Some(executed)) => executed?,
+        Ok(None) | Err(_) => return Err(Refusal::Internal),
+    };
+
+    let mut response = Response::new(Body::from(json));
+    let headers = response.headers_mut();
+    common_headers(api, headers);
+    headers.insert(TOKENS_CONSUMED, HeaderValue::from_static("1"));
+    Ok(response)
+}
+
+async fn read(body: Incoming) -> Result<Bytes, Refusal> {
+    let limited = Limited::new(body, LARGEST_BODY).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, limited).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
+        // Nobody is left to read the answer.
+        Ok(Err(_)) | Err(_) => Err(Refusal::Unparsable),
+    }
+}
+
+/// Mutations too: AppSync executes them for a `GET`.
+fn from_query(query: &str) -> Result<Operation, Refusal> {
+    let text = |text: &str| {
+        String::from_utf8(percent_decode(text, Plus::IsSpace)).map_err(|_| Refusal::Unparsable)
+    };
+    let mut operation = Operation {
+        query: String::new(),
+        variables: serde_json::Value::Null,
+        operation_name: None,
+    };
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match text(name)?.as_str() {
+            "query" => operation.query = text(value)?,
+            "operationName" => operation.operation_name = Some(text(value)?),
+            "variables" => {
+                operation.variables =
+                    serde_json::from_str(&text(value)?).map_err(|_| Refusal::Unparsable)?;
+            }
+            _ => {}
+        }
+    }
+    if operation.query.trim().is_empty() {
+        return Err(Refusal::Unparsable);
+    }
+    Ok(operation)
+}
+
+/// The `:authority` of HTTP/2, or the `Host` header.
+fn host(request: &Request<Incoming>) -> String {
+    match request.uri().authority() {
+        Some(authority) => authority.as_str().to_owned(),
+        None => request
+            .headers()
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+/// AppSync answers preflights itself, and asks for no signature.
+fn preflight(api: &Api) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    common_headers(api, headers);
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET,POST,OPTIONS"),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "*"),
+        (header::ACCESS_CONTROL_MAX_AGE, "172800"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn common_headers(api: &Api, headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::CONTENT_TYPE, "application/json;charset=UTF-8"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            "x-amzn-RequestId,x-amzn-ErrorType,x-amz-user-agent,x-amzn-ErrorMessage,Date,\
+             x-amz-schema-version",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // Not the machine's own time, which hyper would give.
+    for (name, value) in [
+        (header::DATE, api.clock.http_date()),
+        (REQUEST_ID, Uuid::new_v4().to_string()),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const TOKENS_CONSUMED: HeaderName = HeaderName::from_static("x-amzn-appsync-tokensconsumed");
+const LARGEST_BODY: usize = 1 << 20;
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);

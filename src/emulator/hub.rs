@@ -1,0 +1,301 @@
+//! The open realtime connections and their live subscriptions: who is told of what.
+//!
+//! In flow mutations' results and the switches' actions; out flow frames, into the bounded outbox of
+//! each connection. A connection whose outbox is full is cut: it never makes another wait.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_graphql::indexmap::IndexMap;
+use async_graphql::{Name, Value};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::messages;
+use super::selection::{self, Selected, Types};
+use super::stats::{Ledger, LiveSubscription};
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    Text(String),
+    Close(u16),
+}
+
+/// A subscription as AppSync remembers it.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    /// The field of `Subscription`.
+    pub(super) selected: Selected,
+    /// Fields of the event and the values they must have.
+    pub(super) filter: Vec<(String, Value)>,
+    pub(super) unsigned_headers: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    Started,
+    Duplicate,
+    Full,
+}
+
+/// How an accepted `start` is answered.
+#[derive(Debug)]
+pub(super) struct Opening {
+    /// The most subscriptions that the connection may hold.
+    pub(super) limit: usize,
+    pub(super) acknowledge: bool,
+    /// An event that follows at once.
+    pub(super) first: Option<Value>,
+}
+
+pub(super) struct Hub {
+    types: Arc<Types>,
+    ledger: Arc<Ledger>,
+    shutdown: CancellationToken,
+    connections: Mutex<Connections>,
+}
+
+/// A connection's place in the hub, until it is dropped.
+pub(super) struct Member {
+    pub(super) id: u64,
+    pub(super) outbox: mpsc::Receiver<Frame>,
+    /// Cancelled when the connection is to be cut.
+    pub(super) cut: CancellationToken,
+    _leave: Leave,
+}
+
+struct Leave {
+    id: u64,
+    hub: Arc<Hub>,
+}
+
+#[derive(Default)]
+struct Connections {
+    next: u64,
+    open: BTreeMap<u64, Connection>,
+}
+
+struct Connection {
+    outbox: mpsc::Sender<Frame>,
+    cut: CancellationToken,
+    live: BTreeMap<String, Live>,
+}
+
+// === impl Hub ===
+
+impl Hub {
+    pub(super) fn new(types: Arc<Types>, ledger: Arc<Ledger>, shutdown: CancellationToken) -> Self {
+        Self {
+            types,
+            ledger,
+            shutdown,
+            connections: Mutex::default(),
+        }
+    }
+
+    pub(super) fn join(self: &Arc<Self>) -> Member {
+        let (sender, outbox) = mpsc::channel(OUTBOX);
+        let cut = self.shutdown.child_token();
+        let id = {
+            let mut connections = self.connections.lock();
+            connections.next += 1;
+            let id = connections.next;
+            let connection = Connection {
+                outbox: sender,
+                cut: cut.clone(),
+                live: BTreeMap::new(),
+            };
+            connections.open.insert(id, connection);
+            id
+        };
+        self.ledger.count(|counts| counts.connections_total += 1);
+        Member {
+            id,
+            outbox,
+            cut,
+            _leave: Leave {
+                id,
+                hub: Arc::clone(self),
+            },
+        }
+    }
+
+    /// Takes a subscription in. The acknowledgement is on its way before any event can be.
+    pub(super) fn start(
+        &self,
+        connection: u64,
+        id: &str,
+        live: Live,
+        opening: Opening,
+    ) -> Admission {
+        let held = {
+            let mut connections = self.connections.lock();
+            let Some(connection) = connections.open.get_mut(&connection) else {
+                return Admission::Started;
+            };
+            if connection.live.contains_key(id) {
+                return Admission::Duplicate;
+            }
+            if connection.live.len() >= opening.limit {
+                return Admission::Full;
+            }
+            if opening.acknowledge {
+                self.offer(connection, messages::start_ack(id));
+            }
+            if let Some(event) = opening.first {
+                self.deliver(connection, id, &live, &event);
+            }
+            connection.live.insert(id.to_owned(), live);
+            connection.live.len()
+        };
+        self.ledger.count(|counts| {
+            counts.requests.subscriptions_started += 1;
+            counts.max_seen = counts.max_seen.max(held);
+        });
+        Admission::Started
+    }
+
+    /// Ends a subscription. An id that is not known is answered in the same way.
+    pub(super) fn stop(&self, connection: u64, id: &str) {
+        if let Some(connection) = self.connections.lock().open.get_mut(&connection) {
+            connection.live.remove(id);
+            self.offer(connection, messages::complete(id));
+        }
+        self.ledger.count(|counts| counts.stops_total += 1);
+    }
+
+    /// Puts a frame in a connection's outbox.
+    pub(super) fn send(&self, connection: u64, text: String) {
+        if let Some(connection) = self.connections.lock().open.get(&connection) {
+            self.offer(connection, text);
+        }
+    }
+
+    /// Sends a mutation's result to whoever asked for it.
+    pub(super) fn publish(&self, field: &str, event: &Value) {
+        let connections = self.connections.lock();
+        for connection in connections.open.values() {
+            for (id, live) in &connection.live {
+                if live.selected.name == field && live.wants(event) {
+                    self.deliver(connection, id, live, event);
+                }
+            }
+        }
+    }
+
+    pub(super) fn complete_all(&self) {
+        self.end_all(messages::complete);
+    }
+
+    pub(super) fn error_all(&self) {
+        self.end_all(|id| messages::error(id, "InternalFailure", "Internal failure"));
+    }
+
+    pub(super) fn close_all(&self, code: u16) {
+        for connection in self.connections.lock().open.values() {
+            self.offer_frame(connection, Frame::Close(code));
+        }
+    }
+
+    pub(super) fn drop_all(&self) {
+        for connection in self.connections.lock().open.values() {
+            connection.cut.cancel();
+        }
+    }
+
+    /// The live subscriptions of each open connection.
+    pub(super) fn live(&self) -> Vec<Vec<LiveSubscription>> {
+        let connections = self.connections.lock();
+        connections
+            .open
+            .iter()
+            .map(|(number, connection)| {
+                connection
+                    .live
+                    .iter()
+                    .map(|(id, live)| LiveSubscription {
+                        connection: *number,
+                        id: id.clone(),
+                        field: live.selected.name.clone(),
+                        unsigned_headers: live.unsigned_headers.clone(),
+                    })
+                    .collect()
+            })
+            .collect()
+    }
+
+    fn end_all(&self, frame: impl Fn(&str) -> String) {
+        for connection in self.connections.lock().open.values_mut() {
+            for id in std::mem::take(&mut connection.live).into_keys() {
+                self.offer(connection, frame(&id));
+            }
+        }
+        self.ledger.touch();
+    }
+
+    fn deliver(&self, connection: &Connection, id: &str, live: &Live, event: &Value) {
+        let (value, errors) = selection::project(&self.types, &live.selected, event);
+        let data = IndexMap::from([(Name::new(&live.selected.response_key), value)]);
+        match messages::data_payload(&Value::Object(data), &errors) {
+            Ok(payload) if payload.len() <= LARGEST_EVENT => {
+                self.offer(connection, messages::data(id, &payload));
+            }
+            Ok(payload) => {
+                tracing::debug!(
+                    bytes = payload.len(),
+                    "event too large, dropped as AppSync does"
+                );
+            }
+            Err(error) => tracing::warn!(%error, "event not delivered"),
+        }
+    }
+
+    fn offer(&self, connection: &Connection, text: String) {
+        self.offer_frame(connection, Frame::Text(text));
+    }
+
+    fn offer_frame(&self, connection: &Connection, frame: Frame) {
+        if connection.outbox.try_send(frame).is_err() && !connection.cut.is_cancelled() {
+            tracing::info!("connection cut: its peer does not read");
+            connection.cut.cancel();
+            self.ledger.count(|counts| counts.overflowed += 1);
+        }
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
+
+// === impl Live ===
+
+impl Live {
+    /// AppSync compares a subscription's arguments with the fields of the mutation's *result*: one
+    /// that the mutation did not select is null.
+    fn wants(&self, event: &Value) -> bool {
+        let Value::Object(event) = event else {
+            return false;
+        };
+        self.filter
+            .iter()
+            .all(|(name, expected)| event.get(name.as_str()).unwrap_or(&Value::Null) == expected)
+    }
+}
+
+// === impl Leave ===
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.hub.connections.lock().open.remove(&self.id);
+        self.hub.ledger.touch();
+    }
+}
+
+/// Frames that may wait for one peer.
+const OUTBOX: usize = 1024;
+/// 240 KB by AppSync's quotas, read strictly.
+const LARGEST_EVENT: usize = 240_000;

@@ -1,0 +1,182 @@
+//! What AppSync says no with: status, error type and text, over HTTP and in realtime frames.
+//!
+//! The texts are those seen from AWS. Where AWS's status is not known for sure, a switch chooses.
+
+use http::StatusCode;
+use thiserror::Error;
+
+/// Why a request was not served. `Display` is the `message` that the client reads.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum Refusal {
+    #[error("Missing authorization header")]
+    MissingAuthorization,
+    /// An `authorization` that is not SigV4; the API knows IAM only.
+    #[error("Valid authorization header not provided.")]
+    OtherAuthorization,
+    /// An API key; the API has none.
+    #[error("You are not authorized to make this call.")]
+    NotAuthorized,
+    #[error("{0}")]
+    Incomplete(String),
+    /// Wrong signature, scope or date.
+    #[error("{0}")]
+    BadSignature(String),
+    #[error("The security token included in the request is invalid.")]
+    UnrecognizedClient,
+    #[error("The security token included in the request is expired")]
+    ExpiredToken,
+    #[error("Request body is empty.")]
+    EmptyBody,
+    #[error("Unable to parse GraphQL query.")]
+    Unparsable,
+    #[error("Request body is too large.")]
+    TooLarge,
+    #[error("Rate exceeded")]
+    Throttled,
+    #[error("Not Found")]
+    NotFound,
+    #[error("Service Unavailable")]
+    Unavailable,
+    #[error("Internal failure")]
+    Internal,
+}
+
+/// How a signature that does not hold is answered over HTTP. AWS did one until 2019, and has been
+/// seen to do the other since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SignatureStatus {
+    /// 403 `InvalidSignatureException`.
+    Forbidden,
+    /// 400 `BadRequestException`.
+    BadRequest,
+}
+
+// === impl Refusal ===
+
+impl Refusal {
+    pub(super) fn status(&self, signature: SignatureStatus) -> StatusCode {
+        match self {
+            Self::MissingAuthorization | Self::OtherAuthorization | Self::NotAuthorized => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::BadSignature(_) | Self::UnrecognizedClient | Self::ExpiredToken => {
+                match signature {
+                    SignatureStatus::Forbidden => StatusCode::FORBIDDEN,
+                    SignatureStatus::BadRequest => StatusCode::BAD_REQUEST,
+                }
+            }
+            Self::Incomplete(_) | Self::EmptyBody | Self::Unparsable => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Throttled => StatusCode::TOO_MANY_REQUESTS,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    pub(super) fn error_type(&self, signature: SignatureStatus) -> &'static str {
+        match self {
+            Self::MissingAuthorization | Self::OtherAuthorization | Self::NotAuthorized => {
+                "UnauthorizedException"
+            }
+            Self::BadSignature(_) => match signature {
+                SignatureStatus::Forbidden => "InvalidSignatureException",
+                SignatureStatus::BadRequest => "BadRequestException",
+            },
+            Self::Incomplete(_) => "IncompleteSignatureException",
+            Self::UnrecognizedClient => "UnrecognizedClientException",
+            Self::ExpiredToken => "ExpiredTokenException",
+            Self::EmptyBody | Self::Unparsable => "MalformedHttpRequestException",
+            Self::TooLarge => "RequestEntityTooLargeException",
+            Self::Throttled => "ThrottlingException",
+            Self::NotFound => "HttpNotFoundException",
+            Self::Unavailable => "ServiceUnavailableException",
+            Self::Internal => "InternalFailure",
+        }
+    }
+
+    /// In realtime frames a bad signature has always been a `BadRequestException`.
+    pub(super) fn realtime_type(&self) -> &'static str {
+        match self {
+            Self::NotFound => "com.amazon.coral.service.http#HttpNotFoundException",
+            Self::MissingAuthorization
+            | Self::OtherAuthorization
+            | Self::NotAuthorized
+            | Self::Incomplete(_)
+            | Self::BadSignature(_)
+            | Self::UnrecognizedClient
+            | Self::ExpiredToken
+            | Self::EmptyBody
+            | Self::Unparsable
+            | Self::TooLarge
+            | Self::Throttled
+            | Self::Unavailable
+            | Self::Internal => self.error_type(SignatureStatus::BadRequest),
+        }
+    }
+
+    /// The body as AppSync prints it: Jackson's default pretty printer.
+    pub(super) fn body(&self, signature: SignatureStatus) -> String {
+        let error_type = self.error_type(signature);
+        let message = serde_json::Value::String(self.to_string());
+        format!(
+            "{{\n  \"errors\" : [ {{\n    \"errorType\" : \"{error_type}\",\n    \
+             \"message\" : {message}\n  }} ]\n}}"
+        )
+    }
+
+    /// Type and first line, without what the client sent. Fit for logs and for `/state`.
+    pub(super) fn summary(&self) -> String {
+        let message = self.to_string();
+        let line = message.lines().next().unwrap_or_default();
+        let line = line.split("Authorization=").next().unwrap_or_default();
+        let line = line
+            .split("Authorization header: ")
+            .next()
+            .unwrap_or_default();
+        format!(
+            "{}: {}",
+            self.error_type(SignatureStatus::Forbidden),
+            line.trim_end()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn body_is_printed_as_jackson_does() {
+        assert_eq!(
+            Refusal::MissingAuthorization.body(SignatureStatus::Forbidden),
+            "{\n  \"errors\" : [ {\n    \"errorType\" : \"UnauthorizedException\",\n    \
+             \"message\" : \"Missing authorization header\"\n  } ]\n}"
+        );
+    }
+
+    #[test]
+    fn summary_leaves_out_what_the_client_sent() {
+        let refusal = Refusal::Incomplete(
+            "Authorization header requires 'Signature' parameter. Authorization=AWS4 secret".into(),
+        );
+        assert_eq!(
+            refusal.summary(),
+            "IncompleteSignatureException: Authorization header requires 'Signature' parameter."
+        );
+    }
+
+    #[track_caller]
+    fn check_signature(signature: SignatureStatus, status: u16, error_type: &str) {
+        let refusal = Refusal::BadSignature(String::new());
+        assert_eq!(refusal.status(signature).as_u16(), status);
+        assert_eq!(refusal.error_type(signature), error_type);
+        assert_eq!(refusal.realtime_type(), "BadRequestException");
+    }
+
+    #[test]
+    fn bad_signature_is_switchable_over_http_only() {
+        check_signature(SignatureStatus::Forbidden, 403, "InvalidSignatureException");
+        check_signature(SignatureStatus::BadRequest, 400, "BadRequestException");
+    }
+}

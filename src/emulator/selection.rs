@@ -1,0 +1,301 @@
+//! What a subscriber is sent: the mutation's result, seen through the subscription's selection.
+//!
+//! AppSync does not ask the data source again for a subscriber. A field that the mutation did not
+//! select is null for the subscriber, and where the schema forbids that, an error takes the place of
+//! the event. This module has no I/O.
+
+use std::collections::HashMap;
+
+use async_graphql::indexmap::IndexMap;
+use async_graphql::parser::parse_schema;
+use async_graphql::parser::types::{BaseType, Type, TypeKind, TypeSystemDefinition};
+use async_graphql::{Name, SelectionField, Value};
+use serde::Serialize;
+
+/// One selected field, fragments resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Selected {
+    pub(super) response_key: String,
+    pub(super) name: String,
+    pub(super) children: Vec<Self>,
+}
+
+/// AppSync's error for a null where the schema has none. `locations` is null in what AppSync sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct NullError {
+    pub(super) path: Vec<Step>,
+    pub(super) locations: Option<()>,
+    pub(super) message: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(super) enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// The type of every field of every object type.
+#[derive(Debug)]
+pub(super) struct Types(HashMap<(String, String), Type>);
+
+/// A mutation's result under the names of the schema instead of the client's aliases.
+pub(super) fn unalias(value: &Value, selection: &[Selected]) -> Value {
+    match value {
+        Value::Object(object) => {
+            let mut fields = IndexMap::new();
+            for selected in selection {
+                let Some(value) = object.get(selected.response_key.as_str()) else {
+                    continue;
+                };
+                let value = unalias(value, &selected.children);
+                put(&mut fields, Name::new(&selected.name), value);
+            }
+            Value::Object(fields)
+        }
+        Value::List(items) => {
+            Value::List(items.iter().map(|item| unalias(item, selection)).collect())
+        }
+        Value::Null
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Boolean(_)
+        | Value::Binary(_)
+        | Value::Enum(_) => value.clone(),
+    }
+}
+
+/// The value of one field of `Subscription`, which is `Null` if there are errors that reach it.
+pub(super) fn project(
+    types: &Types,
+    selected: &Selected,
+    event: &Value,
+) -> (Value, Vec<NullError>) {
+    let mut projection = Projection::new(types, Source::Names);
+    let value = projection.field("Subscription", selected, Some(event));
+    (value.unwrap_or(Value::Null), projection.errors)
+}
+
+/// An answer's `data` with what its executor left out, and without what the schema forbids. Absent
+/// fields become null.
+pub(super) fn complete(
+    types: &Types,
+    root: &str,
+    selection: &[Selected],
+    data: &Value,
+) -> (Value, Vec<NullError>) {
+    let mut projection = Projection::new(types, Source::ResponseKeys);
+    let nothing = IndexMap::new();
+    let object = if let Value::Object(object) = data {
+        object
+    } else {
+        &nothing
+    };
+    let value = projection.object(root, selection, object);
+    (value.unwrap_or(Value::Null), projection.errors)
+}
+
+/// The error for a null at `path`, of a field that may not be null.
+pub(super) fn null_error(path: Vec<Step>, of_type: &str, parent: &str) -> NullError {
+    let place: String = path
+        .iter()
+        .map(|step| match step {
+            Step::Key(key) => format!("/{key}"),
+            Step::Index(index) => format!("[{index}]"),
+        })
+        .collect();
+    NullError {
+        path,
+        locations: None,
+        message: format!(
+            "Cannot return null for non-nullable type: '{of_type}' within parent '{parent}' ({place})"
+        ),
+    }
+}
+
+/// The same field may be selected twice, with different subfields.
+fn put(fields: &mut IndexMap<Name, Value>, name: Name, value: Value) {
+    match fields.get_mut(&name) {
+        Some(earlier) => *earlier = merge(std::mem::take(earlier), value),
+        None => {
+            fields.insert(name, value);
+        }
+    }
+}
+
+fn merge(earlier: Value, later: Value) -> Value {
+    match (earlier, later) {
+        (Value::Object(mut earlier), Value::Object(later)) => {
+            for (name, value) in later {
+                put(&mut earlier, name, value);
+            }
+            Value::Object(earlier)
+        }
+        (Value::List(earlier), Value::List(later)) if earlier.len() == later.len() => Value::List(
+            earlier
+                .into_iter()
+                .zip(later)
+                .map(|(earlier, later)| merge(earlier, later))
+                .collect(),
+        ),
+        (_, later) => later,
+    }
+}
+
+/// How the fields of the objects that are projected are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Names,
+    ResponseKeys,
+}
+
+struct Projection<'a> {
+    types: &'a Types,
+    source: Source,
+    path: Vec<Step>,
+    errors: Vec<NullError>,
+}
+
+// === impl Projection ===
+
+impl<'a> Projection<'a> {
+    fn new(types: &'a Types, source: Source) -> Self {
+        Self {
+            types,
+            source,
+            path: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    /// `None` is a null that the schema forbids here, and that therefore takes the parent with it.
+    fn field(&mut self, parent: &str, selected: &Selected, value: Option<&Value>) -> Option<Value> {
+        if selected.name == "__typename" {
+            return Some(Value::String(parent.to_owned()));
+        }
+        let Some(of_type) = self.types.of(parent, &selected.name) else {
+            // Introspection: the schema's own text does not define it.
+            return Some(value.cloned().unwrap_or_default());
+        };
+        self.path.push(Step::Key(selected.response_key.clone()));
+        let value = self.complete(of_type, parent, &selected.children, value);
+        self.path.pop();
+        value
+    }
+
+    fn complete(
+        &mut self,
+        of_type: &Type,
+        parent: &str,
+        children: &[Selected],
+        value: Option<&Value>,
+    ) -> Option<Value> {
+        let value = match value {
+            None | Some(Value::Null) => {
+                if !of_type.nullable {
+                    let name = of_type.base.to_string();
+                    self.errors
+                        .push(null_error(self.path.clone(), &name, parent));
+                    return None;
+                }
+                return Some(Value::Null);
+            }
+            Some(value) => value,
+        };
+        let completed = match (&of_type.base, value) {
+            (BaseType::List(of_type), Value::List(items)) => {
+                self.items(of_type, parent, children, items)
+            }
+            (BaseType::Named(name), Value::Object(object)) => self.object(name, children, object),
+            (BaseType::Named(_) | BaseType::List(_), value) => Some(value.clone()),
+        };
+        match completed {
+            None if of_type.nullable => Some(Value::Null),
+            completed => completed,
+        }
+    }
+
+    fn items(
+        &mut self,
+        of_type: &Type,
+        parent: &str,
+        children: &[Selected],
+        items: &[Value],
+    ) -> Option<Value> {
+        let mut list = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            self.path.push(Step::Index(index));
+            let item = self.complete(of_type, parent, children, Some(item));
+            self.path.pop();
+            list.push(item?);
+        }
+        Some(Value::List(list))
+    }
+
+    fn object(
+        &mut self,
+        name: &str,
+        children: &[Selected],
+        object: &IndexMap<Name, Value>,
+    ) -> Option<Value> {
+        let mut fields = IndexMap::new();
+        for child in children {
+            let key = match self.source {
+                Source::Names => &child.name,
+                Source::ResponseKeys => &child.response_key,
+            };
+            let value = self.field(name, child, object.get(key.as_str()))?;
+            put(&mut fields, Name::new(&child.response_key), value);
+        }
+        Some(Value::Object(fields))
+    }
+}
+
+// === impl Selected ===
+
+impl Selected {
+    pub(super) fn of(field: &SelectionField<'_>) -> Self {
+        Self {
+            response_key: field.alias().unwrap_or(field.name()).to_owned(),
+            name: field.name().to_owned(),
+            children: field
+                .selection_set()
+                .map(|field| Self::of(&field))
+                .collect(),
+        }
+    }
+}
+
+// === impl Types ===
+
+impl Types {
+    /// Reads a schema definition. One that does not parse has no types.
+    pub(super) fn of_schema(sdl: &str) -> Self {
+        let definitions = parse_schema(sdl).map(|document| document.definitions);
+        let mut types = HashMap::new();
+        for definition in definitions.unwrap_or_default() {
+            let TypeSystemDefinition::Type(definition) = definition else {
+                continue;
+            };
+            let TypeKind::Object(object) = definition.node.kind else {
+                continue;
+            };
+            for field in object.fields {
+                let key = (
+                    definition.node.name.node.to_string(),
+                    field.node.name.node.to_string(),
+                );
+                types.insert(key, field.node.ty.node);
+            }
+        }
+        Self(types)
+    }
+
+    pub(super) fn of(&self, parent: &str, field: &str) -> Option<&Type> {
+        self.0.get(&(parent.to_owned(), field.to_owned()))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;

@@ -1,0 +1,142 @@
+//! The listeners: TCP, TLS and HTTP/1.1 or HTTP/2, up to one request at a time.
+//!
+//! An accept loop cannot die and never waits for a peer. Every task is tracked and ends at shutdown.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::api::Api;
+use super::control;
+use super::http::{self as graphql_http, Body};
+
+/// Lets hyper spawn its HTTP/2 streams where we can wait for them.
+#[derive(Debug, Clone)]
+struct Tracked {
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+/// Serves the API until shutdown.
+pub(super) async fn serve_api(api: Arc<Api>, listener: TcpListener, acceptor: TlsAcceptor) {
+    accept(&Arc::clone(&api), listener, |stream| {
+        let refuse = api.switches.settings().refuse_connections;
+        let (api, acceptor) = (Arc::clone(&api), acceptor.clone());
+        (!refuse).then(|| serve_tls(api, stream, acceptor))
+    })
+    .await;
+}
+
+/// Serves the control listener until shutdown.
+pub(super) async fn serve_control(api: Arc<Api>, listener: TcpListener) {
+    accept(&Arc::clone(&api), listener, |stream| {
+        let api = Arc::clone(&api);
+        Some(async move {
+            let service = service_fn(|request: Request<Incoming>| {
+                let api = Arc::clone(&api);
+                async move { Ok::<Response<Body>, Infallible>(control::answer(&api, request).await) }
+            });
+            let connection = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .serve_connection(TokioIo::new(stream), service);
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "control connection ended");
+            }
+        })
+    })
+    .await;
+}
+
+async fn accept<F, C>(api: &Api, listener: TcpListener, connection: F)
+where
+    F: Fn(TcpStream) -> Option<C>,
+    C: Future<Output = ()> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let accepting = async {
+        loop {
+            let stream = match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                tracing::warn!("connection dropped: too many");
+                continue;
+            };
+            let _ = stream.set_nodelay(true);
+            let Some(connection) = connection(stream) else {
+                continue;
+            };
+            let shutdown = api.shutdown.clone();
+            api.tasks.spawn(async move {
+                let _place = place;
+                shutdown.run_until_cancelled(connection).await;
+            });
+        }
+    };
+    let _: Option<Infallible> = api.shutdown.run_until_cancelled(accepting).await;
+}
+
+async fn serve_tls(api: Arc<Api>, stream: TcpStream, acceptor: TlsAcceptor) {
+    let stream = match tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
+        Err(_) => return tracing::debug!("TLS handshake took too long"),
+    };
+    let sni: Option<Arc<str>> = stream.get_ref().1.server_name().map(Arc::from);
+
+    let service =
+        service_fn(|request| graphql_http::answer(Arc::clone(&api), sni.clone(), request));
+    let mut builder = auto::Builder::new(Tracked {
+        tasks: api.tasks.clone(),
+        shutdown: api.shutdown.clone(),
+    });
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_BYTES);
+    builder.http2().timer(TokioTimer::new());
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+// === impl Tracked ===
+
+impl<F> hyper::rt::Executor<F> for Tracked
+where
+    F: Future + Send + 'static,
+    F::Output: Send,
+{
+    fn execute(&self, future: F) {
+        let shutdown = self.shutdown.clone();
+        self.tasks.spawn(async move {
+            shutdown.run_until_cancelled(future).await;
+        });
+    }
+}
+
+/// Of each listener, at a time.
+const CONNECTIONS: usize = 4096;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const TLS_TIMEOUT: Duration = Duration::from_secs(10);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+const HEADER_BYTES: usize = 64 << 10;

@@ -1,0 +1,281 @@
+//! The judge of signatures: was this request signed by a known key, for this API, now?
+//!
+//! In flow the bytes that were received and the rules (region, keys, time); out flows a verdict, and
+//! with a refusal the text that AWS gives for it. Written from AWS's description of Signature
+//! Version 4 and not from any signer, so that it can contradict the one that countersign uses. It
+//! never reads a clock.
+//!
+//! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
+
+mod authorization;
+mod canonical;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests;
+#[cfg(test)]
+mod vectors;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use time::macros::format_description;
+use time::{Duration, OffsetDateTime, PrimitiveDateTime};
+
+use super::Key;
+use super::refusal::Refusal;
+use authorization::{ALGORITHM, Authorization};
+
+pub(super) use canonical::{Headers, Plus, percent_decode};
+
+/// A request as it was received, or as a realtime message stands for one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Received<'a> {
+    pub(super) method: &'a str,
+    /// Still encoded, without the query.
+    pub(super) path: &'a str,
+    /// Still encoded, without the question mark.
+    pub(super) query: &'a str,
+    pub(super) headers: &'a Headers,
+    pub(super) body: &'a [u8],
+}
+
+/// What a signature is judged by.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules<'a> {
+    pub(super) region: &'a str,
+    pub(super) keys: &'a [Key],
+    pub(super) keys_expired: bool,
+    pub(super) now: OffsetDateTime,
+}
+
+/// Proof that [`verify`] accepted a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verified {
+    pub(super) signed_headers: Vec<String>,
+}
+
+/// Judges a request by its `authorization` header.
+///
+/// AWS does not document the order in which it looks at things. This one names what a signer most
+/// likely did wrong first, so that "the signature does not match" is the last resort.
+pub(super) fn verify(received: &Received<'_>, rules: &Rules<'_>) -> Result<Verified, Refusal> {
+    let header = match received.headers.joined("authorization") {
+        Some(header) if !header.is_empty() => header,
+        Some(_) | None if received.headers.joined("x-api-key").is_some() => {
+            return Err(Refusal::NotAuthorized);
+        }
+        Some(_) | None => return Err(Refusal::MissingAuthorization),
+    };
+    let date = received.headers.joined("x-amz-date");
+    let authorization = Authorization::parse(&header, date.is_some())?;
+    let date = date.unwrap_or_default();
+
+    check_signed_headers(received, &authorization)?;
+    let signed_at = parse_date(&date)?;
+    let key = known_key(received, &authorization, rules)?;
+    check_scope(&authorization, &date, rules)?;
+    check_time(signed_at, rules.now)?;
+
+    let canonical = canonical::request(received, &authorization.signed_headers);
+    let string_to_sign = format!(
+        "{ALGORITHM}\n{date}\n{}\n{}",
+        authorization.scope(),
+        canonical::sha256_hex(canonical.as_bytes()),
+    );
+    if !authorization.headers_in_order() || !matches(key, &authorization, string_to_sign.as_bytes())
+    {
+        return Err(Refusal::BadSignature(mismatch(&canonical, &string_to_sign)));
+    }
+    Ok(Verified {
+        signed_headers: authorization.signed_headers,
+    })
+}
+
+fn check_signed_headers(
+    received: &Received<'_>,
+    authorization: &Authorization<'_>,
+) -> Result<(), Refusal> {
+    let signed = &authorization.signed_headers;
+    if !signed.iter().any(|name| name == "host") {
+        return Err(Refusal::BadSignature(
+            "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".into(),
+        ));
+    }
+    if let Some(name) = signed
+        .iter()
+        .find(|name| received.headers.joined(name).is_none())
+    {
+        return Err(Refusal::Incomplete(format!(
+            "'{name}' is named as a SignedHeader, but it does not exist in the HTTP request."
+        )));
+    }
+    // Every known client signs the token. Whether AppSync would take one that is not signed is
+    // unknown, so this does not.
+    let token = "x-amz-security-token";
+    if received.headers.joined(token).is_some() && !signed.iter().any(|name| name == token) {
+        return Err(Refusal::Incomplete(format!(
+            "'{token}' must be a 'SignedHeader' in the AWS Authorization."
+        )));
+    }
+    Ok(())
+}
+
+fn known_key<'a>(
+    received: &Received<'_>,
+    authorization: &Authorization<'_>,
+    rules: &Rules<'a>,
+) -> Result<&'a Key, Refusal> {
+    let key = rules
+        .keys
+        .iter()
+        .find(|key| key.access_key_id == authorization.access_key_id)
+        .ok_or(Refusal::UnrecognizedClient)?;
+    let token = received.headers.joined("x-amz-security-token");
+    let same = match (&key.session_token, &token) {
+        (Some(expected), Some(given)) => same(expected.as_bytes(), given.as_bytes()),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    if !same {
+        return Err(Refusal::UnrecognizedClient);
+    }
+    if rules.keys_expired {
+        return Err(Refusal::ExpiredToken);
+    }
+    Ok(key)
+}
+
+fn check_scope(
+    authorization: &Authorization<'_>,
+    date: &str,
+    rules: &Rules<'_>,
+) -> Result<(), Refusal> {
+    let day = date.get(..8).unwrap_or_default();
+    let problem = if authorization.region != rules.region {
+        "Credential should be scoped to a valid region.".to_owned()
+    } else if authorization.service != SERVICE {
+        format!("Credential should be scoped to correct service: '{SERVICE}'.")
+    } else if authorization.terminator != TERMINATOR {
+        format!(
+            "Credential should be scoped with a valid terminator: '{TERMINATOR}', not '{}'.",
+            authorization.terminator
+        )
+    } else if authorization.date != day {
+        format!(
+            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from \
+             HTTP: '{}' != '{day}', from '{date}'.",
+            authorization.date
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::BadSignature(problem))
+}
+
+/// Five minutes either way: [Authenticating Requests](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html).
+fn check_time(signed_at: OffsetDateTime, now: OffsetDateTime) -> Result<(), Refusal> {
+    let (earliest, latest) = (now.saturating_sub(TOLERANCE), now.saturating_add(TOLERANCE));
+    if signed_at < earliest {
+        return Err(Refusal::BadSignature(format!(
+            "Signature expired: {} is now earlier than {} ({} - 5 min.)",
+            stamp(signed_at),
+            stamp(earliest),
+            stamp(now),
+        )));
+    }
+    if signed_at > latest {
+        return Err(Refusal::BadSignature(format!(
+            "Signature not yet current: {} is still later than {} ({} + 5 min.)",
+            stamp(signed_at),
+            stamp(latest),
+            stamp(now),
+        )));
+    }
+    Ok(())
+}
+
+fn matches(key: &Key, authorization: &Authorization<'_>, string_to_sign: &[u8]) -> bool {
+    let secret = format!("AWS4{}", key.secret_access_key);
+    let signing_key = [
+        authorization.date,
+        authorization.region,
+        authorization.service,
+        authorization.terminator,
+    ]
+    .into_iter()
+    .fold(secret.into_bytes(), |key, part| {
+        hmac(&key, part.as_bytes()).finalize().into_bytes().to_vec()
+    });
+    // `verify_slice` takes the same time wherever the first difference is.
+    unhex(authorization.signature).is_some_and(|given| {
+        hmac(&signing_key, string_to_sign)
+            .verify_slice(&given)
+            .is_ok()
+    })
+}
+
+#[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
+fn hmac(key: &[u8], message: &[u8]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes any key");
+    mac.update(message);
+    mac
+}
+
+/// Lower case only: the signature is compared as text by AWS.
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let nibble = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if !rest.is_empty() {
+        return None;
+    }
+    pairs
+        .iter()
+        .map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?))
+        .collect()
+}
+
+fn same(left: &[u8], right: &[u8]) -> bool {
+    left.len() == right.len()
+        && left
+            .iter()
+            .zip(right)
+            .fold(0, |diff, (a, b)| diff | (a ^ b))
+            == 0
+}
+
+fn parse_date(date: &str) -> Result<OffsetDateTime, Refusal> {
+    PrimitiveDateTime::parse(date, BASIC_FORMAT)
+        .map(PrimitiveDateTime::assume_utc)
+        .map_err(|_| {
+            Refusal::Incomplete(format!(
+                "Date must be in ISO-8601 'basic format'. Got '{date}'. \
+                 See http://en.wikipedia.org/wiki/ISO_8601"
+            ))
+        })
+}
+
+fn stamp(at: OffsetDateTime) -> String {
+    at.format(BASIC_FORMAT).unwrap_or_default()
+}
+
+fn mismatch(canonical: &str, string_to_sign: &str) -> String {
+    format!(
+        "The request signature we calculated does not match the signature you provided. Check your \
+         AWS Secret Access Key and signing method. Consult the service documentation for details.\n\
+         \n\
+         The Canonical String for this request should have been\n\
+         '{canonical}'\n\
+         \n\
+         The String-to-Sign should have been\n\
+         '{string_to_sign}'\n"
+    )
+}
+
+const SERVICE: &str = "appsync";
+const TERMINATOR: &str = "aws4_request";
+const TOLERANCE: Duration = Duration::minutes(5);
+const BASIC_FORMAT: &[time::format_description::BorrowedFormatItem<'static>] =
+    format_description!("[year][month][day]T[hour][minute][second]Z");
