@@ -5,6 +5,10 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`graphql`] | operation, event, the document parser, the outbox |
+//! | [`sign`] | signer, credentials, request targets, redaction |
+//! | [`upstream`] | endpoint inference, HTTPS client, WebSocket dial |
+//! | [`telemetry`] | log set-up, the request line, error chains |
 //! | [`emulator`] | an AppSync that verifies SigV4 by code of its own |
 //!
 //! A request flows one way: `server`, `guard`, `proxy`, then `upstream`, which signs last. An
@@ -29,3 +33,7 @@
 //! choose its upstream, and any code shared between the signer and the emulator that checks it.
 
 pub mod emulator;
+pub mod graphql;
+pub mod sign;
+pub mod telemetry;
+pub mod upstream;

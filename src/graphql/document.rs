@@ -1,0 +1,178 @@
+//! Which operation of a document is selected, and of what kind it is.
+//!
+//! Fragments, comments, block strings and several operations in one document are the parser's
+//! matter; text is never searched.
+
+use apollo_parser::{Parser, cst};
+
+/// The kind of an operation (GraphQL specification, section 2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Query,
+    Mutation,
+    Subscription,
+}
+
+/// The operation that `operationName` selects from a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selected {
+    pub kind: Kind,
+    pub name: Option<String>,
+}
+
+/// Why no operation could be selected.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    #[error("the document has several operations: set operationName to one of them")]
+    Ambiguous,
+    #[error("the document holds no operation")]
+    Empty,
+    #[error("syntax error at line {line}, column {column}: {message}")]
+    Syntax {
+        message: String,
+        line: usize,
+        column: usize,
+    },
+    #[error("the document has no operation named {0:?}")]
+    Unknown(String),
+}
+
+/// Nested selections deeper than this are refused: the parser recurses.
+const RECURSION_LIMIT: usize = 200;
+/// A bound on the parser's work for one document.
+const TOKEN_LIMIT: usize = 100_000;
+
+/// Parses `query` and picks the operation named `operation_name`, or the only one.
+///
+/// # Errors
+/// See [`DocumentError`]; an empty `operation_name` counts as none.
+pub fn select(query: &str, operation_name: Option<&str>) -> Result<Selected, DocumentError> {
+    let tree = Parser::new(query)
+        .recursion_limit(RECURSION_LIMIT)
+        .token_limit(TOKEN_LIMIT)
+        .parse();
+    if let Some(error) = tree.errors().next() {
+        let (line, column) = position(query, error.index());
+        return Err(DocumentError::Syntax {
+            message: error.message().to_owned(),
+            line,
+            column,
+        });
+    }
+    let wanted = operation_name.filter(|name| !name.is_empty());
+    let mut operations = tree.document().definitions().filter_map(operation);
+    if let Some(wanted) = wanted {
+        return operations
+            .find(|found| found.name.as_deref() == Some(wanted))
+            .ok_or_else(|| DocumentError::Unknown(wanted.to_owned()));
+    }
+    let only = operations.next().ok_or(DocumentError::Empty)?;
+    match operations.next() {
+        Some(_) => Err(DocumentError::Ambiguous),
+        None => Ok(only),
+    }
+}
+
+fn operation(definition: cst::Definition) -> Option<Selected> {
+    let cst::Definition::OperationDefinition(operation) = definition else {
+        return None;
+    };
+    let kind = match operation.operation_type() {
+        None => Kind::Query,
+        Some(kind) if kind.mutation_token().is_some() => Kind::Mutation,
+        Some(kind) if kind.subscription_token().is_some() => Kind::Subscription,
+        Some(_) => Kind::Query,
+    };
+    let name = operation.name().map(|name| name.text().to_string());
+    Some(Selected { kind, name })
+}
+
+fn position(text: &str, index: usize) -> (usize, usize) {
+    let before = text.get(..index).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    (line, column)
+}
+
+// === impl Kind ===
+
+impl Kind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Query => "query",
+            Self::Mutation => "mutation",
+            Self::Subscription => "subscription",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(query: &str, name: Option<&str>, expected: Result<(Kind, Option<&str>), &str>) {
+        let found = select(query, name);
+        match expected {
+            Ok((kind, name)) => {
+                let name = name.map(str::to_owned);
+                assert_eq!(found, Ok(Selected { kind, name }), "{query}");
+            }
+            Err(part) => {
+                let error = found.expect_err(query).to_string();
+                assert!(error.contains(part), "{query}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn operations_are_selected_by_the_parser() {
+        use Kind::{Mutation, Query, Subscription};
+        check("{ a }", None, Ok((Query, None)));
+        check("query Q { a }", None, Ok((Query, Some("Q"))));
+        check("mutation M { a }", Some(""), Ok((Mutation, Some("M"))));
+        check(
+            "subscription($r: ID) { a(r: $r) }",
+            None,
+            Ok((Subscription, None)),
+        );
+        check(
+            "# mutation\n{ a(s: \"mutation {\") }",
+            None,
+            Ok((Query, None)),
+        );
+        check(
+            "{ a(s: \"\"\"mutation { \\\"\"\" \"\"\") }",
+            None,
+            Ok((Query, None)),
+        );
+        check(
+            "fragment F on T { x } mutation M { a { ...F } } query Q { a }",
+            Some("M"),
+            Ok((Mutation, Some("M"))),
+        );
+        check("query mutation { a }", None, Ok((Query, Some("mutation"))));
+        check(
+            "query A { a } query B { b }",
+            None,
+            Err("several operations"),
+        );
+        check("query A { a }", Some("B"), Err("no operation named \"B\""));
+        check("fragment F on T { x }", None, Err("no operation"));
+        check("", None, Err("syntax error at line 1"));
+        check("{ a", None, Err("syntax error"));
+        check("{\n  a(\n}", None, Err("line 3"));
+    }
+
+    #[test]
+    fn hostile_documents_are_errors() {
+        check(&"{a".repeat(50_000), None, Err("syntax error"));
+        check(&"[".repeat(50_000), None, Err("syntax error"));
+        check(
+            &format!("{{a(b:{})}}", "[".repeat(50_000)),
+            None,
+            Err("syntax error"),
+        );
+        check(&"query A { a } ".repeat(60_000), None, Err("syntax error"));
+        check("\u{0}\u{feff}\u{202e}{", None, Err("syntax error"));
+    }
+}

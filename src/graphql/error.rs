@@ -1,0 +1,39 @@
+//! A GraphQL error as standard clients want it.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// `{"message", "path"?, "locations"?, "extensions"?}` (GraphQL specification, section 7.1.2).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GraphqlError {
+    pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locations: Option<Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub extensions: Map<String, Value>,
+}
+
+impl GraphqlError {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            path: None,
+            locations: None,
+            extensions: Map::new(),
+        }
+    }
+
+    /// An error of ours: `extensions.code` is stable, `extensions.sent` says whether upstream may
+    /// have acted (`no`, `maybe` or `yes`).
+    pub fn coded(message: impl Into<String>, code: &str, sent: &str) -> Self {
+        Self::new(message).with("code", code).with("sent", sent)
+    }
+
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        self.extensions.insert(key.to_owned(), value.into());
+        self
+    }
+}

@@ -1,0 +1,82 @@
+//! A piece of JSON text that is passed on and never looked into.
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+/// Valid JSON in UTF-8, sharing memory with the frame or body it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Json(Bytes);
+
+impl Json {
+    /// Takes `raw` out of `frame` without copying when it is a part of it.
+    pub fn slice(frame: &Bytes, raw: &RawValue) -> Self {
+        let text = raw.get().as_bytes();
+        let (start, end) = (
+            frame.as_ptr() as usize,
+            frame.as_ptr() as usize + frame.len(),
+        );
+        let at = text.as_ptr() as usize;
+        if at >= start && at + text.len() <= end {
+            return Self(frame.slice_ref(text));
+        }
+        Self(Bytes::copy_from_slice(text))
+    }
+
+    /// Takes a whole body, if it is JSON.
+    ///
+    /// # Errors
+    /// Whatever makes the body something else than one JSON value in UTF-8.
+    pub fn parse(body: Bytes) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice::<&RawValue>(&body)?;
+        Ok(Self(body))
+    }
+
+    /// The text. Empty only if the invariant of this type was broken.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl From<&RawValue> for Json {
+    fn from(raw: &RawValue) -> Self {
+        Self(Bytes::copy_from_slice(raw.get().as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_shares_the_frame() {
+        #[derive(serde::Deserialize)]
+        struct Frame<'a> {
+            #[serde(borrow)]
+            payload: &'a RawValue,
+        }
+        let frame = Bytes::from_static(br#"{"payload": {"a":[1,2]} }"#);
+        let parsed: Frame<'_> = serde_json::from_slice(&frame).unwrap();
+        let json = Json::slice(&frame, parsed.payload);
+        assert_eq!(json.as_str(), r#"{"a":[1,2]}"#);
+        assert_eq!(json.as_bytes().as_ptr(), parsed.payload.get().as_ptr());
+    }
+
+    #[test]
+    fn only_json_is_parsed() {
+        assert!(Json::parse(Bytes::from_static(b"{\"a\":1}")).is_ok());
+        assert!(Json::parse(Bytes::from_static(b"<html>")).is_err());
+        assert!(Json::parse(Bytes::from_static(b"\"\xff\"")).is_err());
+    }
+}

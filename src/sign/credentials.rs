@@ -1,0 +1,301 @@
+//! Credentials: the provider chain, refreshed in the background.
+//!
+//! One task per [`Identity`] loads credentials through the providers of `aws-config`, publishes
+//! them as an immutable [`Snapshot`] and refreshes them ahead of their expiry. The request path
+//! reads the snapshot and waits for the task only while there is none that is valid. Providers
+//! are built anew for every load, because `aws-config` parses profile files once per provider.
+
+mod chain;
+mod files;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_smithy_runtime_api::client::identity::Identity as SdkIdentity;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::clock;
+use chain::Chain;
+use files::ProfileFiles;
+
+/// Which credentials a route signs with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct IdentityConfig {
+    /// A profile of `~/.aws/config`; without it the default provider chain.
+    pub profile: Option<String>,
+    /// The ARN of a role to assume with the credentials found.
+    pub assume_role: Option<String>,
+    /// The region of the STS endpoint, for `assume_role`.
+    pub region: String,
+}
+
+/// Credentials that are kept fresh.
+#[derive(Debug)]
+pub struct Identity {
+    state: watch::Receiver<State>,
+}
+
+/// Credentials as they were loaded once.
+pub struct Snapshot {
+    identity: SdkIdentity,
+    expires: Option<SystemTime>,
+    provider: String,
+}
+
+/// No credentials that are valid now. The text names what was tried and the command that helps.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("no valid AWS credentials: {tried}. {remedy}")]
+pub struct CredentialsError {
+    pub tried: String,
+    pub remedy: String,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    snapshot: Option<Arc<Snapshot>>,
+    failure: Option<Arc<CredentialsError>>,
+    /// A load is under way that may bring credentials soon.
+    loading: bool,
+}
+
+/// How long a request waits for a load that is under way.
+const LOAD_PATIENCE: Duration = Duration::from_secs(5);
+/// A load that takes longer has failed.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Refresh this long before the expiry, or at a quarter of the lifetime if that is less.
+const LEAD: Duration = Duration::from_secs(300);
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// How often the profile files are looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+// === impl Identity ===
+
+impl Identity {
+    /// Starts the refresher; it ends with `stop`.
+    pub fn spawn(config: IdentityConfig, tasks: &TaskTracker, stop: CancellationToken) -> Self {
+        let (publish, state) = watch::channel(State {
+            loading: true,
+            ..State::default()
+        });
+        let refresher = Refresher {
+            chain: Chain::new(config),
+            publish,
+        };
+        tasks.spawn(async move {
+            stop.run_until_cancelled(refresher.run()).await;
+        });
+        Self { state }
+    }
+
+    /// Fixed credentials, for tests and for the demo.
+    pub fn fixed(access_key: &str, secret_key: &str, session_token: Option<&str>) -> Self {
+        let credentials = Credentials::new(
+            access_key,
+            secret_key,
+            session_token.map(str::to_owned),
+            None,
+            "fixed",
+        );
+        let snapshot = Snapshot::new(credentials, "fixed".to_owned());
+        let (_, state) = watch::channel(State {
+            snapshot: Some(Arc::new(snapshot)),
+            ..State::default()
+        });
+        Self { state }
+    }
+
+    /// The credentials valid at `now`; waits a few seconds for a load that is under way, and
+    /// never while the snapshot is valid.
+    ///
+    /// # Errors
+    /// [`CredentialsError`] when there are none.
+    pub async fn current(&self, now: SystemTime) -> Result<Arc<Snapshot>, CredentialsError> {
+        let verdict = |state: &State| match &state.snapshot {
+            Some(snapshot) if snapshot.is_valid(now) => Some(Ok(Arc::clone(snapshot))),
+            Some(_) | None if state.loading => None,
+            Some(_) | None => Some(Err(state.error())),
+        };
+        if let Some(verdict) = verdict(&self.state.borrow()) {
+            return verdict;
+        }
+        let mut state = self.state.clone();
+        let decided = state.wait_for(|state| verdict(state).is_some());
+        match tokio::time::timeout(LOAD_PATIENCE, decided).await {
+            Ok(Ok(state)) => verdict(&state).unwrap_or_else(|| Err(state.error())),
+            Ok(Err(_)) | Err(_) => Err(self.state.borrow().error()),
+        }
+    }
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    fn new(credentials: Credentials, provider: String) -> Self {
+        // An empty token must be left out: AWS answers one with UnrecognizedClientException.
+        let token = credentials
+            .session_token()
+            .filter(|token| !token.is_empty())
+            .map(str::to_owned);
+        let expires = credentials.expiry();
+        let credentials = Credentials::new(
+            credentials.access_key_id(),
+            credentials.secret_access_key(),
+            token,
+            expires,
+            "countersign",
+        );
+        Self {
+            identity: credentials.into(),
+            expires,
+            provider,
+        }
+    }
+
+    pub(super) fn identity(&self) -> &SdkIdentity {
+        &self.identity
+    }
+
+    fn is_valid(&self, now: SystemTime) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("provider", &self.provider)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn error(&self) -> CredentialsError {
+        let (tried, remedy) = match (&self.failure, &self.snapshot) {
+            (Some(failure), _) => return failure.as_ref().clone(),
+            (None, Some(snapshot)) => (
+                format!("those from {} have expired", snapshot.provider),
+                "Renew them; countersign loads them again by itself.",
+            ),
+            (None, None) => (
+                "the first load is still under way".to_owned(),
+                "Try again in a moment.",
+            ),
+        };
+        CredentialsError {
+            tried,
+            remedy: remedy.to_owned(),
+        }
+    }
+}
+
+/// The background task of one identity.
+struct Refresher {
+    chain: Chain,
+    publish: watch::Sender<State>,
+}
+
+impl Refresher {
+    async fn run(self) {
+        let mut files = ProfileFiles::new();
+        let mut failures = 0_u32;
+        loop {
+            let loaded = tokio::time::timeout(LOAD_TIMEOUT, self.chain.load()).await;
+            let pause = match loaded.unwrap_or_else(|_| Err(self.chain.timed_out(LOAD_TIMEOUT))) {
+                Ok((credentials, provider)) => {
+                    failures = 0;
+                    self.loaded(Snapshot::new(credentials, provider), clock::now())
+                }
+                Err(error) => {
+                    failures += 1;
+                    self.failed(error);
+                    Some(backoff(failures))
+                }
+            };
+            // Files that change end the pause: rotated keys and `aws sso login` count at once.
+            let until = pause.map(|pause| Instant::now() + pause);
+            files.wait_for_change(WATCH_INTERVAL, until).await;
+            self.publish.send_modify(|state| state.loading = true);
+        }
+    }
+
+    /// Publishes the snapshot and tells when to refresh it: never, if it does not expire.
+    fn loaded(&self, snapshot: Snapshot, now: SystemTime) -> Option<Duration> {
+        let pause = snapshot.expires.map(|expires| {
+            let left = expires.duration_since(now).unwrap_or_default();
+            refresh_pause(left, fastrand::f64())
+        });
+        if snapshot.is_valid(now) {
+            info!(
+                identity = %self.chain.config(),
+                provider = %snapshot.provider,
+                expires = snapshot.expires.map(|at| humantime::format_rfc3339_seconds(at).to_string()),
+                "credentials loaded"
+            );
+        } else {
+            warn!(identity = %self.chain.config(), provider = %snapshot.provider, "credentials loaded, but they have expired");
+        }
+        self.publish.send_replace(State {
+            snapshot: Some(Arc::new(snapshot)),
+            failure: None,
+            loading: false,
+        });
+        pause
+    }
+
+    fn failed(&self, error: CredentialsError) {
+        warn!(identity = %self.chain.config(), tried = %error.tried, remedy = %error.remedy, "credentials not loaded");
+        self.publish.send_modify(|state| {
+            state.failure = Some(Arc::new(error));
+            state.loading = false;
+        });
+    }
+}
+
+/// `jitter` in 0..1 spreads refreshers that started together.
+fn refresh_pause(left: Duration, jitter: f64) -> Duration {
+    let lead = LEAD.min(left / 4);
+    (left - lead.mul_f64(1.0 - jitter / 5.0)).max(MIN_PAUSE)
+}
+
+fn backoff(failures: u32) -> Duration {
+    let base = Duration::from_secs(1 << failures.saturating_sub(1).min(5)).min(MAX_BACKOFF);
+    base.mul_f64(0.75 + fastrand::f64() / 4.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refresh_comes_ahead_of_expiry() {
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(refresh_pause(hour, 0.0), hour - LEAD);
+        assert_eq!(refresh_pause(hour, 1.0), hour - LEAD.mul_f64(0.8));
+        assert_eq!(
+            refresh_pause(Duration::from_secs(40), 0.0),
+            Duration::from_secs(30)
+        );
+        assert_eq!(refresh_pause(Duration::ZERO, 0.0), MIN_PAUSE);
+        for failures in 1..100 {
+            assert!(backoff(failures) <= MAX_BACKOFF);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_shows_no_secret() {
+        let credentials = Credentials::new("AKID", "SECRET", Some("TOKEN".into()), None, "x");
+        let shown = format!("{:?}", Snapshot::new(credentials, "environment".into()));
+        for secret in ["AKID", "SECRET", "TOKEN"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+}

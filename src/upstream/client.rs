@@ -1,0 +1,340 @@
+//! One route's upstream: a signer, a pool of warm connections, and the exchange of a request.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Response, Uri, Version};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection, capture_connection};
+use hyper_util::client::legacy::{Client, Error as ClientError};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::timeout::TimeoutBody;
+use tower_service::Service;
+
+use super::dial::Dialled;
+use super::error::DialError;
+use super::{Dialer, Endpoint, Error, ProxyRules, TlsRoots};
+use crate::sign::{Refusal, Signable, Signer, Target, clock};
+
+/// The body of an answer, streamed; it fails when upstream falls silent.
+pub type ResponseBody = TimeoutBody<Incoming>;
+
+/// `[timeouts]` and `[pool]` as far as they concern upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UpstreamConfig {
+    /// DNS, TCP, proxy and TLS together.
+    pub connect: Duration,
+    /// From the request sent to the head of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces of an answer.
+    pub idle: Duration,
+    /// How long a connection is kept warm.
+    pub pool_idle: Duration,
+    pub pool_max_idle: usize,
+}
+
+/// Where the time of one exchange went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timing {
+    /// Credentials and signature.
+    pub signing: Duration,
+    /// Zero when a pooled connection served.
+    pub connect: Duration,
+    /// From the start of the exchange to the head of the answer, without the two above.
+    pub first_byte: Duration,
+}
+
+/// The upstream of one route.
+#[derive(Debug)]
+pub struct Upstream {
+    endpoint: Endpoint,
+    authority: Authority,
+    signer: Signer,
+    client: Client<Connector, Full<Bytes>>,
+    config: UpstreamConfig,
+}
+
+impl Upstream {
+    /// Connections are opened when they are needed and end with `stop`.
+    ///
+    /// # Errors
+    /// When the endpoint's names cannot be used for TLS or as a Host.
+    pub fn new(
+        endpoint: Endpoint,
+        signer: Signer,
+        config: UpstreamConfig,
+        roots: &TlsRoots,
+        proxy: &ProxyRules,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> io::Result<Self> {
+        let dialer = Dialer::new(
+            endpoint.address.clone(),
+            &endpoint.tls_name,
+            &[b"h2", b"http/1.1"],
+            roots,
+            proxy,
+            config.connect,
+        )?;
+        let authority = endpoint
+            .wire_host
+            .parse()
+            .map_err(|_| io::Error::other(format!("{} is no Host", endpoint.wire_host)))?;
+        let client = Client::builder(Tasks { tasks, stop })
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(config.pool_idle)
+            .pool_max_idle_per_host(config.pool_max_idle)
+            .http2_adaptive_window(true)
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .http2_keep_alive_timeout(Duration::from_secs(10))
+            .build(Connector(dialer));
+        Ok(Self {
+            endpoint,
+            authority,
+            signer,
+            client,
+            config,
+        })
+    }
+
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// Signs a request and sends it. `headers` go out unsigned, but for the content type of a
+    /// request that has a body; they must be free of authentication and hop-by-hop headers.
+    ///
+    /// # Errors
+    /// See [`Error`]; its `sent` says whether upstream may have acted.
+    pub async fn send(
+        &self,
+        method: Method,
+        target: &Target,
+        mut headers: HeaderMap,
+        body: Bytes,
+        timing: &mut Timing,
+    ) -> Result<Response<ResponseBody>, Error> {
+        let begun = Instant::now();
+        let now = clock::now();
+        let credentials = self.signer.credentials(now).await.map_err(|error| {
+            timing.signing = begun.elapsed();
+            Error::Sign(error.into())
+        })?;
+        // API Gateway adds a content type to an empty body, so one is signed only with a body.
+        let content_type = headers.get(CONTENT_TYPE).filter(|_| !body.is_empty());
+        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let signed_headers = content_type.map(|value| ("content-type", value));
+        let signable = Signable {
+            method: method.as_str(),
+            target: target.as_str(),
+            headers: signed_headers.as_slice(),
+            body: &body,
+        };
+        let signed = self.signer.sign(&credentials, &signable, now);
+        timing.signing = begun.elapsed();
+        for (name, value) in signed? {
+            headers.insert(name, value);
+        }
+
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = self.uri(target)?;
+        *request.headers_mut() = headers;
+        self.exchange(request, begun, timing).await
+    }
+
+    async fn exchange(
+        &self,
+        mut request: Request<Full<Bytes>>,
+        begun: Instant,
+        timing: &mut Timing,
+    ) -> Result<Response<ResponseBody>, Error> {
+        let mut connection = capture_connection(&mut request);
+        let late = async {
+            connection.wait_for_connection_metadata().await;
+            tokio::time::sleep(self.config.first_byte).await;
+        };
+        let response = tokio::select! {
+            response = self.client.request(request) => response.map_err(unsent_or_broken)?,
+            () = late => {
+                return Err(Error::FirstByteTimeout { after: self.config.first_byte });
+            }
+        };
+        let dialled = response.extensions().get::<DialInfo>();
+        timing.connect = dialled
+            .filter(|dialled| dialled.begun >= begun)
+            .map_or(Duration::ZERO, |dialled| dialled.took);
+        let spent = timing.signing + timing.connect;
+        timing.first_byte = begun.elapsed().saturating_sub(spent);
+        let idle = self.config.idle;
+        let (mut parts, body) = response.into_parts();
+        parts.version = Version::HTTP_11;
+        Ok(Response::from_parts(parts, TimeoutBody::new(idle, body)))
+    }
+
+    fn uri(&self, target: &Target) -> Result<Uri, Error> {
+        let path: PathAndQuery = target.as_str().parse().map_err(|_| Refusal::Invalid)?;
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTPS);
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(path);
+        Ok(Uri::from_parts(parts).map_err(|_| Refusal::Invalid)?)
+    }
+}
+
+/// Reads a whole body of at most `limit` bytes.
+///
+/// # Errors
+/// `ResponseTooLarge` or `Interrupted`.
+pub async fn read_body(body: ResponseBody, limit: usize) -> Result<Bytes, Error> {
+    match Limited::new(Box::pin(body), limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Error::ResponseTooLarge { limit })
+        }
+        Err(error) => Err(Error::Interrupted(error)),
+    }
+}
+
+/// A request that failed in the connector was never written.
+fn unsent_or_broken(error: ClientError) -> Error {
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        if let Some(dial) = cause.downcast_ref::<Arc<DialError>>() {
+            return Error::Dial(Arc::clone(dial));
+        }
+        source = cause.source();
+    }
+    Error::Broken(error)
+}
+
+/// Runs the pool's connection tasks where they are counted and can be stopped.
+#[derive(Clone, Debug)]
+struct Tasks {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(task).await;
+        });
+    }
+}
+
+/// Feeds dialled connections to the pool.
+#[derive(Clone, Debug)]
+struct Connector(Dialer);
+
+/// When and how long a pooled connection was dialled; rides in the response's extensions.
+#[derive(Clone, Copy, Debug)]
+struct DialInfo {
+    begun: Instant,
+    took: Duration,
+}
+
+/// A connection in the pool.
+struct PooledStream {
+    stream: TokioIo<TlsStream<TcpStream>>,
+    dialled: DialInfo,
+}
+
+// === impl Connector ===
+
+impl Service<Uri> for Connector {
+    type Response = PooledStream;
+    type Error = Arc<DialError>;
+    type Future = Pin<Box<dyn Future<Output = Result<PooledStream, Arc<DialError>>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The URI is ignored: where to connect is configuration.
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let dialer = self.0.clone();
+        let begun = Instant::now();
+        Box::pin(async move {
+            let Dialled { stream, took } = dialer.dial().await.map_err(Arc::new)?;
+            Ok(PooledStream {
+                stream: TokioIo::new(stream),
+                dialled: DialInfo { begun, took },
+            })
+        })
+    }
+}
+
+// === impl PooledStream ===
+
+impl Connection for PooledStream {
+    fn connected(&self) -> Connected {
+        let (_, tls) = self.stream.inner().get_ref();
+        let connected = Connected::new().extra(self.dialled);
+        match tls.alpn_protocol() {
+            Some(b"h2") => connected.negotiated_h2(),
+            Some(_) | None => connected,
+        }
+    }
+}
+
+impl Read for PooledStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl Write for PooledStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+}

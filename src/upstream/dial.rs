@@ -1,0 +1,233 @@
+//! Opens a TLS connection to an upstream: directly, or through the proxy that HTTPS_PROXY names.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tower_service::Service as _;
+
+use super::Address;
+use super::error::DialError;
+
+/// The certificate authorities a route trusts.
+#[derive(Clone, Debug)]
+pub struct TlsRoots(Arc<RootCertStore>);
+
+/// HTTPS_PROXY, ALL_PROXY and NO_PROXY, read once.
+#[derive(Clone, Debug)]
+pub struct ProxyRules(Arc<Matcher>);
+
+/// Opens connections to one address under one TLS name.
+#[derive(Clone)]
+pub struct Dialer {
+    address: Address,
+    tls_name: ServerName<'static>,
+    tls: TlsConnector,
+    tcp: HttpConnector,
+    proxy: Option<Intercept>,
+    timeout: Duration,
+}
+
+/// An open connection, and how long it took to open.
+pub(super) struct Dialled {
+    pub(super) stream: TlsStream<TcpStream>,
+    pub(super) took: Duration,
+}
+
+// === impl TlsRoots ===
+
+impl TlsRoots {
+    /// The system's roots, or those of SSL_CERT_FILE and SSL_CERT_DIR.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn system() -> io::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        let loaded = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(loaded.certs);
+        if roots.is_empty() {
+            return Err(io::Error::other(
+                "no CA certificates found: install ca-certificates or set SSL_CERT_FILE",
+            ));
+        }
+        Ok(Self(Arc::new(roots)))
+    }
+
+    /// Only the certificates of a PEM file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds no certificate.
+    pub fn file(path: &Path) -> io::Result<Self> {
+        Self::pem(&std::fs::read(path)?)
+    }
+
+    /// Only the certificates of a PEM text.
+    ///
+    /// # Errors
+    /// When it holds no certificate.
+    pub fn pem(pem: &[u8]) -> io::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| invalid(&error.to_string()))?;
+            let added = roots.add(certificate);
+            added.map_err(|error| invalid(&error.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(invalid("no PEM certificate in it"));
+        }
+        Ok(Self(Arc::new(roots)))
+    }
+}
+
+fn invalid(text: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+// === impl ProxyRules ===
+
+impl ProxyRules {
+    pub fn from_env() -> Self {
+        Self(Arc::new(Matcher::from_env()))
+    }
+
+    /// No proxy for anything.
+    pub fn none() -> Self {
+        Self(Arc::new(Matcher::builder().build()))
+    }
+
+    /// The proxy for `address`, if one is set for it.
+    fn intercept(&self, address: &Address) -> Option<Intercept> {
+        let uri = uri("https", address)?;
+        self.0.intercept(&uri)
+    }
+}
+
+fn uri(scheme: &str, address: &Address) -> Option<Uri> {
+    Uri::builder()
+        .scheme(scheme)
+        .authority(address.to_string())
+        .path_and_query("/")
+        .build()
+        .ok()
+}
+
+// === impl Dialer ===
+
+impl Dialer {
+    /// `alpn` are the protocols to offer, in order of preference.
+    ///
+    /// # Errors
+    /// When `tls_name` can be no certificate's name.
+    pub fn new(
+        address: Address,
+        tls_name: &str,
+        alpn: &[&[u8]],
+        roots: &TlsRoots,
+        proxy: &ProxyRules,
+        timeout: Duration,
+    ) -> io::Result<Self> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(Arc::clone(&roots.0))
+            .with_no_client_auth();
+        tls.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        let name = tls_name.trim_start_matches('[').trim_end_matches(']');
+        let tls_name = ServerName::try_from(name.to_owned())
+            .map_err(|_| invalid(&format!("{tls_name} can be no certificate's name")))?;
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(Duration::from_secs(30)));
+        let proxy = proxy.intercept(&address);
+        Ok(Self {
+            address,
+            tls_name,
+            tls: TlsConnector::from(Arc::new(tls)),
+            tcp,
+            proxy,
+            timeout,
+        })
+    }
+
+    /// # Errors
+    /// One variant per step; nothing was sent.
+    pub(super) async fn dial(&self) -> Result<Dialled, DialError> {
+        let begun = Instant::now();
+        let opened = tokio::time::timeout(self.timeout, async {
+            let tcp = self.open().await?;
+            let stream = self.tls.connect(self.tls_name.clone(), tcp).await;
+            stream.map_err(|source| DialError::Tls {
+                tls_name: self.tls_name.to_str().into_owned(),
+                source,
+            })
+        });
+        let stream = opened.await.map_err(|_| DialError::Timeout {
+            address: self.address.to_string(),
+            after: self.timeout,
+        })??;
+        Ok(Dialled {
+            stream,
+            took: begun.elapsed(),
+        })
+    }
+
+    async fn open(&self) -> Result<TcpStream, DialError> {
+        let address = self.address.to_string();
+        let bad_address = || DialError::Connect {
+            address: address.clone(),
+            source: "not an address".into(),
+        };
+        let Some(proxy) = &self.proxy else {
+            let destination = uri("http", &self.address).ok_or_else(bad_address)?;
+            let opened = self.tcp.clone().call(destination).await;
+            return match opened {
+                Ok(stream) => Ok(stream.into_inner()),
+                Err(source) => Err(DialError::Connect {
+                    address,
+                    source: source.into(),
+                }),
+            };
+        };
+        let destination = uri("https", &self.address).ok_or_else(bad_address)?;
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
+        if let Some(auth) = proxy.basic_auth() {
+            tunnel = tunnel.with_auth(auth.clone());
+        }
+        let opened: Result<TokioIo<TcpStream>, _> = tunnel.call(destination).await;
+        match opened {
+            Ok(stream) => Ok(stream.into_inner()),
+            Err(source) => Err(DialError::Tunnel {
+                proxy: proxy
+                    .uri()
+                    .authority()
+                    .map_or_else(String::new, |authority| authority.host().to_owned()),
+                address,
+                source: source.into(),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialer")
+            .field("address", &self.address)
+            .field("tls_name", &self.tls_name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,506 @@
+//! What an upstream URL means: kind, region, service, and the realtime address that goes with it.
+
+use http::Uri;
+
+use crate::sign::Scope;
+
+/// What is behind a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// AppSync GraphQL: requests are operations, subscriptions go to its realtime endpoint.
+    AppSync,
+    /// API Gateway, or any other service that takes SigV4: requests are passed on.
+    Http,
+}
+
+/// A TCP address, not yet resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    pub host: String,
+    pub port: u16,
+}
+
+/// Everything that configuration fixes about an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub kind: Kind,
+    pub scope: Scope,
+    /// What is dialled.
+    pub address: Address,
+    /// What the certificate must be for.
+    pub tls_name: String,
+    /// The `Host` (`:authority` in HTTP/2) that is sent and signed; without `:443`.
+    pub wire_host: String,
+    /// The target's path, without a trailing slash; empty for the root.
+    pub path: String,
+    /// AppSync only.
+    pub realtime: Option<RealtimeEndpoint>,
+}
+
+/// The realtime side of an AppSync API. Its signatures are over the API's own wire host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RealtimeEndpoint {
+    pub address: Address,
+    pub tls_name: String,
+    pub wire_host: String,
+    pub path: String,
+}
+
+/// What configuration says beside the URL.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    pub region: Option<String>,
+    pub service: Option<String>,
+    pub host: Option<String>,
+    pub connect: Option<Address>,
+}
+
+/// Why a URL is no usable upstream. Texts name the setting that mends it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    #[error("{0:?} is not a host name with an optional port")]
+    BadHost(String),
+    #[error("{0:?} is not an AWS region, such as eu-central-1")]
+    BadRegion(String),
+    #[error("{0:?} is not a SigV4 service name, such as appsync or execute-api")]
+    BadService(String),
+    #[error("the URL has no host")]
+    NoHost,
+    #[error(
+        "the region cannot be told from the host {0}: set `region` (--region), the region of the API"
+    )]
+    NoRegion(String),
+    #[error(
+        "the service cannot be told from the host {0}: set `service` (--service), such as appsync or execute-api"
+    )]
+    NoService(String),
+    #[error("the URL must begin with https://: signed requests never travel in the clear")]
+    NotHttps,
+    #[error("the URL must have neither user, query nor fragment")]
+    NotPlain,
+    #[error(
+        "{host} is in {found}, but `region` says {configured}: remove `region`, or correct the URL"
+    )]
+    RegionMismatch {
+        host: String,
+        found: String,
+        configured: String,
+    },
+    #[error(
+        "an AppSync VPC endpoint serves many APIs: set `host` (--host) to ID.appsync-api.{0}.amazonaws.com"
+    )]
+    VpcEndpointNeedsHost(String),
+}
+
+impl Endpoint {
+    /// Infers what `url` leads to.
+    ///
+    /// # Errors
+    /// All that is wrong with the URL and the overrides, not only the first.
+    pub fn infer(url: &str, overrides: &Overrides) -> Result<Self, Vec<EndpointError>> {
+        let target = Target::parse(url).map_err(|error| vec![error])?;
+        let mut problems = Vec::new();
+        let wire_host = match &overrides.host {
+            Some(host) => wire_host(host).unwrap_or_else(|error| {
+                problems.push(error);
+                target.wire_host()
+            }),
+            None => target.wire_host(),
+        };
+        // For a private endpoint the URL names the endpoint and `host` the API.
+        let named = AwsHost::parse(host_of(&wire_host)).or_else(|| AwsHost::parse(&target.host));
+        let region = region(&target.host, named.as_ref(), overrides, &mut problems);
+        let service = service(&target, named.as_ref(), overrides, &mut problems);
+        if let (
+            None,
+            Some(AwsHost {
+                vpc: true,
+                service: "appsync",
+                region,
+                ..
+            }),
+        ) = (&overrides.host, &named)
+        {
+            problems.push(EndpointError::VpcEndpointNeedsHost((*region).to_owned()));
+        }
+        let (Some(region), Some(service), []) = (region, service, problems.as_slice()) else {
+            return Err(problems);
+        };
+        let kind = match service.as_str() {
+            "appsync" => Kind::AppSync,
+            _ => Kind::Http,
+        };
+        let address = overrides.connect.clone().unwrap_or_else(|| Address {
+            host: target.host.clone(),
+            port: target.port,
+        });
+        let realtime =
+            (kind == Kind::AppSync).then(|| RealtimeEndpoint::of(&target, &wire_host, overrides));
+        Ok(Self {
+            kind,
+            scope: Scope { region, service },
+            address,
+            tls_name: target.host,
+            wire_host,
+            path: target.path,
+            realtime,
+        })
+    }
+}
+
+impl RealtimeEndpoint {
+    /// AppSync dev guide, "Building a real-time WebSocket client": the standard host has a
+    /// sibling `appsync-realtime-api` with the same path; a custom domain has `/realtime` below.
+    fn of(target: &Target, wire_host: &str, overrides: &Overrides) -> Self {
+        let sibling = |host: &str| host.replacen(".appsync-api.", ".appsync-realtime-api.", 1);
+        let named = AwsHost::parse(host_of(wire_host));
+        let standard = named.is_some_and(|named| named.service == "appsync" && !named.vpc);
+        let dialled = AwsHost::parse(&target.host);
+        let vpc = dialled.is_some_and(|dialled| dialled.vpc);
+        let (wire_host, tls_name, path) = match (standard, vpc) {
+            (true, true) => (sibling(wire_host), target.host.clone(), target.path.clone()),
+            (true, false) => (
+                sibling(wire_host),
+                sibling(&target.host),
+                target.path.clone(),
+            ),
+            (false, _) => (
+                wire_host.to_owned(),
+                target.host.clone(),
+                format!("{}/realtime", target.path),
+            ),
+        };
+        let address = overrides.connect.clone().unwrap_or_else(|| Address {
+            host: tls_name.clone(),
+            port: target.port,
+        });
+        Self {
+            address,
+            tls_name,
+            wire_host,
+            path,
+        }
+    }
+}
+
+/// A parsed URL.
+struct Target {
+    host: String,
+    port: u16,
+    path: String,
+}
+
+impl Target {
+    fn parse(url: &str) -> Result<Self, EndpointError> {
+        let uri: Uri = url.parse().map_err(|_| EndpointError::NoHost)?;
+        if uri.scheme_str() != Some("https") {
+            return Err(EndpointError::NotHttps);
+        }
+        let authority = uri.authority().ok_or(EndpointError::NoHost)?;
+        if authority.as_str().contains('@') || uri.query().is_some() || url.contains('#') {
+            return Err(EndpointError::NotPlain);
+        }
+        let host = authority.host().to_ascii_lowercase();
+        if host.is_empty() {
+            return Err(EndpointError::NoHost);
+        }
+        Ok(Self {
+            host,
+            port: authority.port_u16().unwrap_or(443),
+            path: uri.path().trim_end_matches('/').to_owned(),
+        })
+    }
+
+    fn wire_host(&self) -> String {
+        match self.port {
+            443 => self.host.clone(),
+            port => format!("{}:{port}", self.host),
+        }
+    }
+}
+
+/// What an AWS host name says by itself.
+struct AwsHost<'a> {
+    service: &'static str,
+    region: &'a str,
+    vpc: bool,
+}
+
+impl<'a> AwsHost<'a> {
+    /// `{label}.{appsync-api|execute-api}.{region}[.vpce].amazonaws.com[.cn]`
+    fn parse(host: &'a str) -> Option<Self> {
+        let name = host
+            .strip_suffix(".amazonaws.com")
+            .or_else(|| host.strip_suffix(".amazonaws.com.cn"))?;
+        let (name, vpc) = match name.strip_suffix(".vpce") {
+            Some(name) => (name, true),
+            None => (name, false),
+        };
+        let (rest, region) = name.rsplit_once('.')?;
+        let (label, kind) = rest.rsplit_once('.')?;
+        let service = match kind {
+            "appsync-api" => "appsync",
+            "execute-api" => "execute-api",
+            _ => return None,
+        };
+        (!label.is_empty() && is_region(region)).then_some(Self {
+            service,
+            region,
+            vpc,
+        })
+    }
+}
+
+fn region(
+    host: &str,
+    named: Option<&AwsHost<'_>>,
+    overrides: &Overrides,
+    problems: &mut Vec<EndpointError>,
+) -> Option<String> {
+    match (&overrides.region, named) {
+        (Some(region), _) if !is_region(region) => {
+            problems.push(EndpointError::BadRegion(region.clone()));
+            None
+        }
+        (Some(region), Some(named)) if named.region != region => {
+            problems.push(EndpointError::RegionMismatch {
+                host: host.to_owned(),
+                found: named.region.to_owned(),
+                configured: region.clone(),
+            });
+            None
+        }
+        (Some(region), _) => Some(region.clone()),
+        (None, Some(named)) => Some(named.region.to_owned()),
+        (None, None) => {
+            problems.push(EndpointError::NoRegion(host.to_owned()));
+            None
+        }
+    }
+}
+
+fn service(
+    target: &Target,
+    named: Option<&AwsHost<'_>>,
+    overrides: &Overrides,
+    problems: &mut Vec<EndpointError>,
+) -> Option<String> {
+    match (&overrides.service, named) {
+        (Some(service), _) if !is_service(service) => {
+            problems.push(EndpointError::BadService(service.clone()));
+            None
+        }
+        (Some(service), _) => Some(service.clone()),
+        (None, Some(named)) => Some(named.service.to_owned()),
+        (None, None) if target.path == "/graphql" => Some("appsync".to_owned()),
+        (None, None) => {
+            problems.push(EndpointError::NoService(target.host.clone()));
+            None
+        }
+    }
+}
+
+/// Strict, because the region becomes a part of host names and scopes: `eu-central-1`,
+/// `us-gov-west-1`.
+fn is_region(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let (Some(area), Some(number)) = (parts.next(), parts.next_back()) else {
+        return false;
+    };
+    let words: Vec<&str> = parts.collect();
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
+    (2..=4).contains(&area.len())
+        && is_word(area)
+        && (1..=3).contains(&words.len())
+        && words.iter().all(|word| is_word(word))
+        && number.len() == 1
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_service(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(is_plain)
+}
+
+fn wire_host(text: &str) -> Result<String, EndpointError> {
+    let bad = || EndpointError::BadHost(text.to_owned());
+    let authority: http::uri::Authority = text.parse().map_err(|_| bad())?;
+    if text.contains('@') || authority.host().is_empty() {
+        return Err(bad());
+    }
+    let host = authority.host().to_ascii_lowercase();
+    Ok(match authority.port_u16() {
+        None | Some(443) => host,
+        Some(port) => format!("{host}:{port}"),
+    })
+}
+
+fn host_of(wire_host: &str) -> &str {
+    match wire_host.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        Some(_) | None => wire_host,
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "abcdefghijklmnopqrstuvwxyz";
+
+    fn overrides(pairs: &[(&str, &str)]) -> Overrides {
+        let find = |key: &str| {
+            let found = pairs.iter().find(|(name, _)| *name == key);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Overrides {
+            region: find("region"),
+            service: find("service"),
+            host: find("host"),
+            connect: find("connect").map(|host| Address { host, port: 8443 }),
+        }
+    }
+
+    /// `region service wire-host path | realtime: address tls wire-host path`
+    fn check(url: &str, pairs: &[(&str, &str)], expected: &str) {
+        let shown = match Endpoint::infer(url, &overrides(pairs)) {
+            Ok(endpoint) => {
+                let Endpoint {
+                    scope,
+                    address,
+                    tls_name,
+                    wire_host,
+                    path,
+                    realtime,
+                    ..
+                } = endpoint;
+                let first = format!(
+                    "{} {} {address} {tls_name} {wire_host} {path}",
+                    scope.region, scope.service
+                );
+                match realtime {
+                    Some(RealtimeEndpoint {
+                        address,
+                        tls_name,
+                        wire_host,
+                        path,
+                    }) => {
+                        format!("{first} | {address} {tls_name} {wire_host} {path}")
+                    }
+                    None => first,
+                }
+            }
+            Err(problems) => {
+                let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+                texts.join(" & ")
+            }
+        };
+        assert!(
+            shown.contains(expected),
+            "{url}: {shown}\nexpected {expected}"
+        );
+    }
+
+    #[test]
+    fn appsync_hosts() {
+        let (api, realtime) = (
+            format!("{ID}.appsync-api.us-east-1.amazonaws.com"),
+            format!("{ID}.appsync-realtime-api.us-east-1.amazonaws.com"),
+        );
+        check(
+            &format!("https://{api}/graphql"),
+            &[],
+            &format!(
+                "us-east-1 appsync {api}:443 {api} {api} /graphql | {realtime}:443 {realtime} {realtime} /graphql"
+            ),
+        );
+        check(
+            &format!("https://{api}/graphql"),
+            &[("connect", "127.0.0.1")],
+            &format!(
+                "127.0.0.1:8443 {api} {api} /graphql | 127.0.0.1:8443 {realtime} {realtime} /graphql"
+            ),
+        );
+        let china = format!("{ID}.appsync-api.cn-north-1.amazonaws.com.cn");
+        check(
+            &format!("https://{china}/graphql"),
+            &[],
+            &format!(
+                "cn-north-1 appsync {china}:443 {china} {china} /graphql | {ID}.appsync-realtime-api.cn-north-1.amazonaws.com.cn:443"
+            ),
+        );
+        check(
+            "https://api.example.com/graphql",
+            &[("region", "eu-west-2")],
+            "eu-west-2 appsync api.example.com:443 api.example.com api.example.com /graphql | api.example.com:443 api.example.com api.example.com /graphql/realtime",
+        );
+        let vpce = "vpce-0a-b1.appsync-api.eu-west-1.vpce.amazonaws.com";
+        check(
+            &format!("https://{vpce}/graphql"),
+            &[("host", &format!("{ID}.appsync-api.eu-west-1.amazonaws.com"))],
+            &format!(
+                "eu-west-1 appsync {vpce}:443 {vpce} {ID}.appsync-api.eu-west-1.amazonaws.com /graphql | {vpce}:443 {vpce} {ID}.appsync-realtime-api.eu-west-1.amazonaws.com /graphql"
+            ),
+        );
+        check(
+            &format!("https://{vpce}/graphql"),
+            &[],
+            "set `host` (--host)",
+        );
+    }
+
+    #[test]
+    fn other_hosts() {
+        check(
+            "https://a1.execute-api.us-east-1.amazonaws.com/prod/",
+            &[],
+            "us-east-1 execute-api a1.execute-api.us-east-1.amazonaws.com:443 a1.execute-api.us-east-1.amazonaws.com a1.execute-api.us-east-1.amazonaws.com /prod",
+        );
+        check(
+            "https://vpce-1.execute-api.us-east-1.vpce.amazonaws.com/prod",
+            &[("host", "a1.execute-api.us-east-1.amazonaws.com")],
+            "vpce-1.execute-api.us-east-1.vpce.amazonaws.com a1.execute-api.us-east-1.amazonaws.com /prod",
+        );
+        check(
+            "https://search.example.com:8443/",
+            &[("region", "us-gov-west-1"), ("service", "es")],
+            "us-gov-west-1 es search.example.com:8443 search.example.com search.example.com:8443 ",
+        );
+    }
+
+    #[test]
+    fn mistakes_name_the_setting() {
+        check("http://a.example.com/graphql", &[], "https://");
+        check("https://u:p@a.example.com/graphql", &[], "neither user");
+        check("https://a.example.com/graphql?x=1", &[], "neither user");
+        check("not a url", &[], "no host");
+        check("https://a.example.com/x", &[], "set `region` (--region)");
+        check("https://a.example.com/x", &[], "set `service` (--service)");
+        check(
+            "https://a.example.com/x",
+            &[("region", "us-east-1/x")],
+            "not an AWS region",
+        );
+        check(
+            &format!("https://{ID}.appsync-api.us-east-1.amazonaws.com/graphql"),
+            &[("region", "eu-west-1")],
+            "`region` says eu-west-1",
+        );
+        check(
+            "https://a.example.com/graphql",
+            &[("region", "eu-west-1"), ("host", "a@b")],
+            "not a host name",
+        );
+        check(
+            "https://a.example.com/x",
+            &[("region", "eu-west-1"), ("service", "Up/per")],
+            "not a SigV4 service",
+        );
+    }
+}
