@@ -5,7 +5,16 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`cli`] | arguments to command, exit codes; one file per command |
+//! | [`config`] | what was said, then what it means |
+//! | [`app`] | builds every part, binds, runs until drained |
+//! | [`server`] | accept loops, drain of connections |
+//! | [`guard`] | may this client talk to us? Host, Origin, CORS |
+//! | [`proxy`] | a request from head to answer; headers; errors to responses |
 //! | [`graphql`] | operation, event, the document parser, the outbox |
+//! | [`dialect`] | one client-facing protocol per file, without I/O |
+//! | [`session`] | a client socket, its dialect, its operations |
+//! | [`realtime`] | AppSync's realtime protocol: wire, machine, driver, pool |
 //! | [`sign`] | signer, credentials, request targets, redaction |
 //! | [`upstream`] | endpoint inference, HTTPS client, WebSocket dial |
 //! | [`telemetry`] | log set-up, the request line, error chains |
@@ -32,8 +41,17 @@
 //! Deliberately absent: retries of anything that may have been sent, a way for a request to
 //! choose its upstream, and any code shared between the signer and the emulator that checks it.
 
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod dialect;
 pub mod emulator;
 pub mod graphql;
+pub mod guard;
+pub mod proxy;
+pub mod realtime;
+pub mod server;
+pub mod session;
 pub mod sign;
 pub mod telemetry;
 pub mod upstream;

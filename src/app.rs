@@ -1,0 +1,295 @@
+//! Builds every part from the configuration, binds, runs, and drains.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::config::{Config, Credentials, RouteConfig, Trust};
+use crate::graphql::outbox::Budget;
+use crate::guard::Guard;
+use crate::proxy::{Proxy, Route};
+use crate::realtime::Pool;
+use crate::server::Server;
+use crate::session::{Api, Sessions};
+use crate::sign::Signer;
+use crate::sign::credentials::{Identity, IdentityConfig};
+use crate::upstream::{Dialer, ProxyRules, TlsRoots, Upstream};
+
+/// A running countersign.
+#[derive(Debug)]
+pub struct App {
+    addresses: Vec<SocketAddr>,
+    drain: Duration,
+    lifecycle: Lifecycle,
+}
+
+/// Why the program could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(
+        "cannot listen on {address}: {source}. Choose another address with `listen` (--listen)"
+    )]
+    Bind {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("route {route}: the certificate authorities of {path:?} cannot be used: {source}")]
+    CaFile {
+        route: String,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("route {route}: {source}")]
+    Route { route: String, source: io::Error },
+    #[error("{0}")]
+    SystemRoots(#[source] io::Error),
+}
+
+/// The tasks of the process, and the three steps of their end.
+#[derive(Clone, Debug, Default)]
+struct Lifecycle {
+    /// Client connections, sessions and their operations.
+    clients: TaskTracker,
+    /// Upstream connections and credential refreshers.
+    background: TaskTracker,
+    /// No new work.
+    draining: CancellationToken,
+    /// Clients end at once.
+    expired: CancellationToken,
+    /// The background ends.
+    stop: CancellationToken,
+}
+
+/// For last words after the drain's deadline, and for the background's end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+impl App {
+    /// Binds all addresses, then serves.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let mut listeners = Vec::new();
+        for address in &config.listen {
+            listeners.extend(bind(*address).await?);
+        }
+        let lifecycle = Lifecycle::default();
+        let routes = Builder::new(&lifecycle).routes(&config)?;
+        let sessions = Sessions::new(
+            config.session,
+            Budget::new(config.outbox_total),
+            lifecycle.clients.clone(),
+            lifecycle.draining.clone(),
+            lifecycle.expired.clone(),
+        );
+        let proxy = Proxy::new(Guard::new(config.guard.clone()), routes, sessions);
+        let server = Server::new(
+            proxy,
+            config.server,
+            lifecycle.clients.clone(),
+            lifecycle.draining.clone(),
+            lifecycle.expired.clone(),
+        );
+        let mut addresses = Vec::new();
+        for listener in listeners {
+            addresses.extend(listener.local_addr());
+            server.listen(listener);
+        }
+        for route in &config.routes {
+            info!("{}", route.decision());
+        }
+        for address in &addresses {
+            info!("listening on http://{address}");
+        }
+        Ok(Self {
+            addresses,
+            drain: config.drain,
+            lifecycle,
+        })
+    }
+
+    /// The addresses bound.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Runs until `signal` resolves, then drains: no new work, what runs finishes, sockets are
+    /// closed. `again` ends the drain at once, as its deadline does.
+    pub async fn run(self, signal: impl Future<Output = ()>, again: impl Future<Output = ()>) {
+        signal.await;
+        let Lifecycle {
+            clients,
+            background,
+            draining,
+            expired,
+            stop,
+        } = self.lifecycle;
+        info!(timeout = ?self.drain, "draining");
+        draining.cancel();
+        clients.close();
+        tokio::select! {
+            () = clients.wait() => {}
+            () = tokio::time::sleep(self.drain) => warn!("the drain's deadline has passed (drain.timeout)"),
+            () = again => warn!("stopping at once: a second signal came"),
+        }
+        expired.cancel();
+        let _ = tokio::time::timeout(LAST_WORDS, clients.wait()).await;
+        stop.cancel();
+        background.close();
+        let _ = tokio::time::timeout(LAST_WORDS, background.wait()).await;
+        info!("stopped");
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<Option<TcpListener>, StartError> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if address.is_ipv6() && is_missing(&error) => {
+            info!("no IPv6 loopback here: {address} is left out");
+            Ok(None)
+        }
+        Err(source) => Err(StartError::Bind { address, source }),
+    }
+}
+
+/// The machine has no such address, or no such family.
+fn is_missing(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+/// Makes routes that share what can be shared: identities, system roots, proxy rules.
+struct Builder<'a> {
+    lifecycle: &'a Lifecycle,
+    identities: HashMap<IdentityConfig, Arc<Identity>>,
+    system_roots: Option<TlsRoots>,
+    proxy_rules: ProxyRules,
+}
+
+impl<'a> Builder<'a> {
+    fn new(lifecycle: &'a Lifecycle) -> Self {
+        Self {
+            lifecycle,
+            identities: HashMap::new(),
+            system_roots: None,
+            proxy_rules: ProxyRules::from_env(),
+        }
+    }
+
+    fn routes(mut self, config: &Config) -> Result<Vec<Route>, StartError> {
+        config
+            .routes
+            .iter()
+            .map(|route| self.route(route))
+            .collect()
+    }
+
+    fn route(&mut self, config: &RouteConfig) -> Result<Route, StartError> {
+        let in_route = |source| StartError::Route {
+            route: config.name.clone(),
+            source,
+        };
+        let roots = self.roots(config)?;
+        let rules = match config.is_dialled_directly {
+            true => ProxyRules::none(),
+            false => self.proxy_rules.clone(),
+        };
+        let identity = self.identity(config);
+        let endpoint = config.endpoint.clone();
+        let signer = Signer::new(endpoint.scope.clone(), endpoint.wire_host.clone(), identity);
+        let upstream = Upstream::new(
+            endpoint.clone(),
+            signer,
+            config.upstream,
+            &roots,
+            &rules,
+            self.lifecycle.background.clone(),
+            self.lifecycle.stop.clone(),
+        );
+        let upstream = Arc::new(upstream.map_err(in_route)?);
+        let api = match &endpoint.realtime {
+            None => None,
+            Some(realtime) => {
+                let dialer = Dialer::new(
+                    realtime.address.clone(),
+                    &realtime.tls_name,
+                    &[b"http/1.1"],
+                    &roots,
+                    &rules,
+                    config.upstream.connect,
+                );
+                let pool = Pool::new(
+                    Arc::clone(&upstream),
+                    dialer.map_err(in_route)?,
+                    config.realtime,
+                    self.lifecycle.background.clone(),
+                    self.lifecycle.stop.clone(),
+                );
+                let limit = config.requests.response_body;
+                let api = Api::new(Arc::clone(&upstream), pool, limit);
+                Some(Arc::new(
+                    api.map_err(|error| in_route(io::Error::other(error)))?,
+                ))
+            }
+        };
+        Ok(Route {
+            name: config.name.clone(),
+            path: config.path.clone(),
+            upstream,
+            headers: config.headers.clone(),
+            requests: config.requests,
+            api,
+        })
+    }
+
+    fn identity(&mut self, config: &RouteConfig) -> Arc<Identity> {
+        let Lifecycle {
+            background, stop, ..
+        } = self.lifecycle;
+        match &config.credentials {
+            Credentials::Provider(identity) => {
+                let entry = self.identities.entry(identity.clone());
+                let spawn = || Identity::spawn(identity.clone(), background, stop.clone());
+                Arc::clone(entry.or_insert_with(|| Arc::new(spawn())))
+            }
+            Credentials::Fixed {
+                access_key_id,
+                secret_access_key,
+                session_token,
+            } => Arc::new(Identity::fixed(
+                access_key_id,
+                secret_access_key,
+                session_token.as_deref(),
+            )),
+        }
+    }
+
+    fn roots(&mut self, config: &RouteConfig) -> Result<TlsRoots, StartError> {
+        match &config.trust {
+            Trust::File(path) => TlsRoots::file(path).map_err(|source| StartError::CaFile {
+                route: config.name.clone(),
+                path: path.clone(),
+                source,
+            }),
+            Trust::Pem(pem) => TlsRoots::pem(pem.as_bytes()).map_err(|source| StartError::Route {
+                route: config.name.clone(),
+                source,
+            }),
+            Trust::System => match &self.system_roots {
+                Some(roots) => Ok(roots.clone()),
+                None => {
+                    let roots = TlsRoots::system().map_err(StartError::SystemRoots)?;
+                    Ok(self.system_roots.insert(roots).clone())
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! `countersign config`: what the configuration is, and why.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+
+use super::{Failure, Settings, print};
+use crate::config::{self, Raw};
+
+#[derive(Args, Debug)]
+pub(super) struct Options {
+    /// Only validate: print nothing, exit with 0 or 2
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let (raw, config) = config::load(&options.settings.sources())?;
+    if options.check {
+        return Ok(());
+    }
+    let mut text = table(&raw);
+    text.push('\n');
+    for route in &config.routes {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# {}", route.decision());
+    }
+    print(&text)
+}
+
+/// One line a value, its source behind it.
+fn table(raw: &Raw) -> String {
+    let lines: Vec<(String, String)> = raw
+        .values()
+        .into_iter()
+        .map(|(key, value, source)| (format!("{key} = {value}"), source))
+        .collect();
+    let width = lines
+        .iter()
+        .map(|(line, _)| line.len())
+        .max()
+        .unwrap_or(0)
+        .min(60);
+    lines
+        .iter()
+        .fold(String::new(), |mut text, (line, source)| {
+            let _ = writeln!(text, "{line:width$}  # {source}");
+            text
+        })
+}

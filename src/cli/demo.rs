@@ -1,0 +1,101 @@
+//! `countersign demo`: the embedded emulator, and countersign in front of it.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use super::serve::{Signals, runtime, start_log};
+use super::{Failure, Settings, print};
+use crate::app::App;
+use crate::config::{self, Config, Credentials, Trust};
+use crate::emulator::{self, Emulator};
+
+#[derive(Args, Debug)]
+pub(super) struct Options {
+    /// A loopback address to listen on; repeatable [default: 127.0.0.1:4100 and [::1]:4100]
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// The loopback address of the emulator's control listener; a free port by default
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    control: SocketAddr,
+    /// An origin whose web pages may talk to countersign; repeatable
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// How log lines are written: text or json
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// What is logged, in RUST_LOG syntax
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    runtime()?.block_on(async {
+        let mut signals = Signals::new()?;
+        let mut again = Signals::new()?;
+        let emulator = Emulator::start(emulator::Options {
+            control: options.control,
+            ..emulator::Options::default()
+        })
+        .await?;
+        let config = configure(options, &emulator)?;
+        let _flush = start_log(&config.log)?;
+        let app = App::start(config).await?;
+        if let Some(address) = app.addresses().first() {
+            print(&banner(*address, &emulator))?;
+        }
+        let second = async {
+            again.next().await;
+            again.next().await;
+        };
+        app.run(signals.next(), second).await;
+        emulator.shutdown().await;
+        Ok(())
+    })
+}
+
+fn configure(options: &Options, emulator: &Emulator) -> Result<Config, Failure> {
+    let settings = Settings {
+        url: Some(format!("https://{}/graphql", emulator.api_host())),
+        connect: Some(emulator.addr().to_string()),
+        listen: options.listen.clone(),
+        allow_origin: options.allow_origin.clone(),
+        log_format: options.log_format.clone(),
+        log: options.log.clone(),
+        ..Settings::default()
+    };
+    let (_, mut config) = config::load(&settings.sources())?;
+    for route in &mut config.routes {
+        route.trust = Trust::Pem(emulator.ca_pem().to_owned());
+        route.credentials = Credentials::Fixed {
+            access_key_id: emulator::DEMO_ACCESS_KEY_ID.to_owned(),
+            secret_access_key: emulator::DEMO_SECRET_ACCESS_KEY.to_owned(),
+            session_token: Some(emulator::DEMO_SESSION_TOKEN.to_owned()),
+        };
+    }
+    Ok(config)
+}
+
+fn banner(address: SocketAddr, emulator: &Emulator) -> String {
+    let control = emulator.control_addr();
+    format!(
+        r#"countersign demo: an embedded AppSync that checks every signature, and countersign before it
+  GraphQL   http://{address}/graphql   (subscriptions: ws://{address}/graphql)
+  emulator  https://{emulator}/graphql   (state and faults: http://{control}/state, /switch)
+
+Paste into another terminal; the third one first, to see the second one's message arrive:
+
+1. a query
+curl -s http://{address}/graphql -H 'content-type: application/json' -d '{{"query":"{{ rooms {{ id name }} }}"}}'
+
+2. a mutation
+curl -s http://{address}/graphql -H 'content-type: application/json' -d '{{"query":"mutation {{ postMessage(room: \"lobby\", body: \"hello\") {{ id body }} }}"}}'
+
+3. a subscription (Node 20 or newer)
+node --experimental-websocket -e 's=new WebSocket("ws://{address}/graphql","graphql-transport-ws");t=o=>s.send(JSON.stringify(o));s.onopen=()=>t({{type:"connection_init"}});s.onmessage=e=>{{console.log(e.data);JSON.parse(e.data).type=="connection_ack"&&t({{id:"1",type:"subscribe",payload:{{query:"subscription {{ onMessage {{ id body }} }}"}}}})}}'
+
+Ctrl-C stops both.
+"#,
+        emulator = emulator.addr(),
+    )
+}

@@ -1,0 +1,86 @@
+//! `countersign emulate`: the emulator alone.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::serve::{Signals, runtime, start_log};
+use super::{Failure, print};
+use crate::emulator::{self, Emulator};
+use crate::telemetry::{LogConfig, LogFormat};
+
+#[derive(Args, Debug)]
+pub(super) struct Options {
+    /// The loopback address of the API, by TLS
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4443")]
+    listen: SocketAddr,
+    /// The loopback address of the control listener, by plain HTTP
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4444")]
+    control: SocketAddr,
+    #[arg(long, default_value = "us-east-1")]
+    region: String,
+    /// Subscriptions that one realtime connection may hold
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    max_subscriptions: usize,
+    /// Where to write the certificate authority that was made for this run
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "countersign-emulator-ca.pem"
+    )]
+    ca_file: PathBuf,
+    /// What is logged, in RUST_LOG syntax
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    log: String,
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let _flush = start_log(&LogConfig {
+        format: LogFormat::Text,
+        filter: options.log.clone(),
+    })?;
+    runtime()?.block_on(async {
+        let mut signals = Signals::new()?;
+        let emulator = Emulator::start(emulator::Options {
+            listen: options.listen,
+            control: options.control,
+            region: options.region.clone(),
+            max_subscriptions: options.max_subscriptions,
+            ..emulator::Options::default()
+        })
+        .await?;
+        std::fs::write(&options.ca_file, emulator.ca_pem()).map_err(Failure::Output)?;
+        print(&banner(&emulator, options))?;
+        signals.next().await;
+        emulator.shutdown().await;
+        Ok(())
+    })
+}
+
+fn banner(emulator: &Emulator, options: &Options) -> String {
+    let (addr, control) = (emulator.addr(), emulator.control_addr());
+    let (ca_file, host) = (options.ca_file.display(), emulator.api_host());
+    format!(
+        "AppSync emulator
+  API        https://{addr}/graphql, as {host}
+  CA         {ca_file}
+  control    http://{control}/state, http://{control}/switch
+  key        {} {}
+  token      {}
+
+Put countersign in front of it:
+  AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={} AWS_SESSION_TOKEN={} \\
+    countersign --connect {addr} --ca-file {ca_file} https://{host}/graphql
+
+Rehearse a failure:
+  curl -s -d '{{\"close_all\":true}}' http://{control}/switch
+",
+        emulator::DEMO_ACCESS_KEY_ID,
+        emulator::DEMO_SECRET_ACCESS_KEY,
+        emulator::DEMO_SESSION_TOKEN,
+        emulator::DEMO_ACCESS_KEY_ID,
+        emulator::DEMO_SECRET_ACCESS_KEY,
+        emulator::DEMO_SESSION_TOKEN,
+    )
+}

@@ -1,0 +1,247 @@
+//! The command line: what was asked for, and how it ended.
+//!
+//! Exit codes: 0 done; 2 bad usage or configuration, with every mistake listed; 3 could not start.
+
+mod config;
+mod demo;
+mod emulate;
+mod serve;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Flag, Problems, Sources};
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "countersign",
+    version,
+    about = "Signs plain GraphQL and HTTP with AWS IAM credentials (SigV4) and forwards it to AppSync or API Gateway.",
+    after_help = AFTER_HELP,
+    args_conflicts_with_subcommands = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run in front of one upstream URL, or of the routes of a configuration file (the default)
+    Serve(Settings),
+    /// Run against an embedded AppSync emulator: no AWS account, real signature checks
+    Demo(demo::Options),
+    /// Run the emulator alone, to point other tools at
+    Emulate(emulate::Options),
+    /// Print the resolved configuration and where each value came from
+    Config(config::Options),
+}
+
+/// Everything that configuration can say by flags.
+#[derive(Args, Clone, Debug, Default)]
+struct Settings {
+    /// The upstream, such as https://ID.appsync-api.eu-central-1.amazonaws.com/graphql; region,
+    /// service and realtime host are inferred from it
+    url: Option<String>,
+    /// A TOML file with routes and settings; also COUNTERSIGN_CONFIG
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A loopback address to listen on; repeatable [default: 127.0.0.1:4100 and [::1]:4100]
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// A name that may stand in Host beside the loopback names; repeatable
+    #[arg(long, value_name = "HOST")]
+    allow_host: Vec<String>,
+    /// An origin whose web pages may talk to countersign; repeatable
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// How log lines are written: text or json
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// What is logged, in RUST_LOG syntax, such as info or countersign::realtime=debug
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// The region of the URL, where its host does not tell it
+    #[arg(long, requires = "url", help_heading = "For the URL")]
+    region: Option<String>,
+    /// The service of the URL, where its host does not tell it
+    #[arg(long, requires = "url", help_heading = "For the URL")]
+    service: Option<String>,
+    /// A profile of ~/.aws/config, in place of the default provider chain
+    #[arg(long, requires = "url", help_heading = "For the URL")]
+    profile: Option<String>,
+    /// A role to assume
+    #[arg(
+        long,
+        requires = "url",
+        value_name = "ARN",
+        help_heading = "For the URL"
+    )]
+    assume_role: Option<String>,
+    /// The Host that is sent and signed, if it is not the URL's: for private endpoints
+    #[arg(long, requires = "url", help_heading = "For the URL")]
+    host: Option<String>,
+    /// The address that is dialled, if it is not the URL's
+    #[arg(
+        long,
+        requires = "url",
+        value_name = "ADDR",
+        help_heading = "For the URL"
+    )]
+    connect: Option<String>,
+    /// Trust only the certificate authorities of this PEM file
+    #[arg(
+        long,
+        requires = "url",
+        value_name = "FILE",
+        help_heading = "For the URL"
+    )]
+    ca_file: Option<String>,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  countersign demo
+  countersign https://ID.appsync-api.eu-central-1.amazonaws.com/graphql
+  countersign --profile dev --region eu-west-1 https://api.example.com/graphql
+  countersign --config countersign.toml
+
+Then point any GraphQL client at http://127.0.0.1:4100/graphql, or for subscriptions at
+ws://127.0.0.1:4100/graphql. Whoever reaches the port acts with the IAM identity.
+
+Every key of the configuration file is also a variable: COUNTERSIGN_LIMITS__REQUEST_BODY=2MiB.";
+
+const BAD_USAGE: u8 = 2;
+const NOT_STARTED: u8 = 3;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] Problems),
+    #[error(transparent)]
+    Emulator(#[from] crate::emulator::Error),
+    #[error("the runtime could not be started")]
+    Runtime(#[source] std::io::Error),
+    #[error(transparent)]
+    Start(#[from] crate::app::StartError),
+    #[error("standard output is closed")]
+    Output(#[source] std::io::Error),
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => serve::run(&cli.serve),
+        Some(Command::Serve(settings)) => serve::run(&settings),
+        Some(Command::Demo(options)) => demo::run(&options),
+        Some(Command::Emulate(options)) => emulate::run(&options),
+        Some(Command::Config(options)) => config::run(&options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = crate::telemetry::error_chain(&failure);
+            for line in text.lines() {
+                // Nothing is left to tell if standard error is closed, too.
+                let _ = writeln!(std::io::stderr(), "countersign: {line}");
+            }
+            ExitCode::from(match failure {
+                Failure::Config(_) => BAD_USAGE,
+                Failure::Emulator(_)
+                | Failure::Runtime(_)
+                | Failure::Start(_)
+                | Failure::Output(_) => NOT_STARTED,
+            })
+        }
+    }
+}
+
+impl Settings {
+    /// The flags as configuration, after the process's environment.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the command line is where the environment is read"
+    )]
+    fn sources(&self) -> Sources {
+        let environment: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let file = environment
+            .iter()
+            .find(|(name, _)| name == "COUNTERSIGN_CONFIG")
+            .map(|(_, path)| PathBuf::from(path));
+        Sources {
+            file: self.config.clone().or(file),
+            flags: self.flags(),
+            environment,
+        }
+    }
+
+    fn flags(&self) -> Vec<Flag> {
+        let mut flags = Vec::new();
+        let lists = [
+            ("listen", "--listen", &self.listen),
+            ("guard.allow_hosts", "--allow-host", &self.allow_host),
+            ("guard.allow_origins", "--allow-origin", &self.allow_origin),
+        ];
+        for (key, name, values) in lists {
+            if !values.is_empty() {
+                flags.push(Flag {
+                    key: key.to_owned(),
+                    name,
+                    values: values.clone(),
+                    is_list: true,
+                });
+            }
+        }
+        let mut one = |key: String, name, value: &Option<String>| {
+            flags.extend(value.iter().map(|value| Flag {
+                key: key.clone(),
+                name,
+                values: vec![value.clone()],
+                is_list: false,
+            }));
+        };
+        one("log.format".to_owned(), "--log-format", &self.log_format);
+        one("log.filter".to_owned(), "--log", &self.log);
+        // The URL's route serves everything, unless it is GraphQL, which has its usual path.
+        let is_graphql = self
+            .url
+            .as_ref()
+            .is_some_and(|url| url.ends_with("/graphql"));
+        let (route, path) = match is_graphql {
+            true => ("route.graphql", "/graphql"),
+            false => ("route.url", "/"),
+        };
+        let path = self.url.as_ref().map(|_| path.to_owned());
+        let of_route = [
+            ("target", "URL", &self.url),
+            ("path", "URL", &path),
+            ("region", "--region", &self.region),
+            ("service", "--service", &self.service),
+            ("profile", "--profile", &self.profile),
+            ("assume_role", "--assume-role", &self.assume_role),
+            ("host", "--host", &self.host),
+            ("connect", "--connect", &self.connect),
+            ("ca_file", "--ca-file", &self.ca_file),
+        ];
+        for (key, name, value) in of_route {
+            one(format!("{route}.{key}"), name, value);
+        }
+        flags
+    }
+}
+
+/// Writes to standard output.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(Failure::Output)
+}

@@ -1,0 +1,400 @@
+//! What was said, and where: figment merges the sources and tags every value with its own.
+//!
+//! figment alone stops at the first mistake, knows no lines and types environment variables before
+//! anybody asks. So values stay as they were said here, and [`Table`] is the one reader of them.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use figment::providers::{Format as _, Toml};
+use figment::value::{Dict, Map, Tag, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+use toml_edit::{ImDocument, TableLike};
+
+use super::{Problem, Problems};
+
+/// Where configuration comes from, weakest first: defaults, file, environment, flags.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    pub file: Option<PathBuf>,
+    /// Every variable of the process.
+    pub environment: Vec<(String, String)>,
+    /// Dotted key, flag as the user knows it, values.
+    pub flags: Vec<Flag>,
+}
+
+/// A command-line flag that sets a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flag {
+    pub key: String,
+    pub name: &'static str,
+    pub values: Vec<String>,
+    pub is_list: bool,
+}
+
+/// The merged sources.
+#[derive(Debug)]
+pub struct Raw {
+    figment: Figment,
+    root: Dict,
+    file: Option<(PathBuf, String)>,
+}
+
+/// One table of the configuration while it is being resolved.
+pub(super) struct Table<'a> {
+    raw: &'a Raw,
+    path: Vec<String>,
+    dict: Option<&'a Dict>,
+    known: RefCell<BTreeSet<&'static str>>,
+    problems: &'a RefCell<Vec<Problem>>,
+}
+
+const DEFAULTS: &str = include_str!("../../config/default.toml");
+const PREFIX: &str = "COUNTERSIGN_";
+
+impl Raw {
+    /// # Errors
+    /// When the file cannot be read, or is no TOML.
+    pub fn read(sources: &Sources) -> Result<Self, Problems> {
+        let mut figment = Figment::new().merge(Named {
+            name: "default".into(),
+            dict: toml("config/default.toml", DEFAULTS)?,
+        });
+        let mut file = None;
+        if let Some(path) = &sources.file {
+            let shown = path.display().to_string();
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                Problems(vec![Problem {
+                    key: String::new(),
+                    source: Some(shown.clone()),
+                    message: format!("cannot be read: {error}"),
+                }])
+            })?;
+            let dict = toml(&shown, &text)?;
+            figment = figment.merge(Named { name: shown, dict });
+            file = Some((path.clone(), text));
+        }
+        for (variable, key, value) in settings(&sources.environment) {
+            figment = figment.merge(Named {
+                name: variable,
+                dict: nest(&key.split("__").collect::<Vec<_>>(), Value::from(value)),
+            });
+        }
+        for flag in &sources.flags {
+            let value = match (flag.is_list, flag.values.as_slice()) {
+                (false, [one]) => Value::from(one.clone()),
+                (_, values) => Value::from(values.to_vec()),
+            };
+            figment = figment.merge(Named {
+                name: flag.name.to_owned(),
+                dict: nest(&flag.key.split('.').collect::<Vec<_>>(), value),
+            });
+        }
+        let root = figment
+            .data()
+            .map_err(|error| Problems(vec![whole_file("", &error.to_string())]))?
+            .remove(&Profile::Default)
+            .unwrap_or_default();
+        Ok(Self {
+            figment,
+            root,
+            file,
+        })
+    }
+
+    /// Every value that was said, in the order of its key: dotted key, value as TOML, source.
+    pub fn values(&self) -> Vec<(String, String, String)> {
+        let mut values = Vec::new();
+        self.collect(&self.root, &mut Vec::new(), &mut values);
+        values
+    }
+
+    pub(super) fn table<'a>(&'a self, problems: &'a RefCell<Vec<Problem>>) -> Table<'a> {
+        Table {
+            raw: self,
+            path: Vec::new(),
+            dict: Some(&self.root),
+            known: RefCell::default(),
+            problems,
+        }
+    }
+
+    fn collect(
+        &self,
+        dict: &Dict,
+        path: &mut Vec<String>,
+        out: &mut Vec<(String, String, String)>,
+    ) {
+        for (key, value) in dict {
+            path.push(key.clone());
+            if let Value::Dict(_, inner) = value {
+                self.collect(inner, path, out);
+            } else {
+                let source = self.source(value.tag(), path);
+                out.push((path.join("."), show(value), source));
+            }
+            path.pop();
+        }
+    }
+
+    /// A file with its line, a variable, a flag, or `default`.
+    fn source(&self, tag: Tag, path: &[String]) -> String {
+        let metadata = self.figment.get_metadata(tag);
+        let name = metadata.map_or("default", |metadata| metadata.name.as_ref());
+        match &self.file {
+            Some((file, text)) if file.as_path() == Path::new(name) => match line(text, path) {
+                Some(line) => format!("{name}:{line}"),
+                None => name.to_owned(),
+            },
+            _ => name.to_owned(),
+        }
+    }
+}
+
+// === impl Table ===
+
+impl<'a> Table<'a> {
+    /// A table below this one; empty if it was not said.
+    pub(super) fn table(&self, key: &'static str) -> Self {
+        self.known.borrow_mut().insert(key);
+        let found = self.dict.and_then(|dict| dict.get(key));
+        self.below(key, found)
+    }
+
+    /// The tables below `key`, by name.
+    pub(super) fn tables(&self, key: &'static str) -> Vec<(String, Self)> {
+        let table = self.table(key);
+        let Some(dict) = table.dict else {
+            return Vec::new();
+        };
+        dict.iter()
+            .map(|(name, value)| (name.clone(), table.below(name, Some(value))))
+            .collect()
+    }
+
+    /// One value, parsed; `None` if it was not said or is wrong, which is then a problem.
+    pub(super) fn read<T>(
+        &self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let value = self.value(key)?;
+        match scalar(value) {
+            Some(text) => self.parsed(key, parse(&text)),
+            None => self.problem(key, "expected one value"),
+        }
+    }
+
+    /// A list; from the environment also as one text with commas.
+    pub(super) fn list<T>(
+        &self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        let value = self.value(key)?;
+        let items: Option<Vec<String>> = if let Value::Array(_, items) = value {
+            items.iter().map(scalar).collect()
+        } else {
+            let split = |text: String| text.split(',').map(|item| item.trim().to_owned()).collect();
+            scalar(value).map(split)
+        };
+        let Some(items) = items else {
+            return self.problem(key, "expected a list of plain values");
+        };
+        let items = items.iter().filter(|item| !item.is_empty());
+        // Every bad item is reported, not only the first.
+        let parsed: Vec<Option<T>> = items.map(|item| self.parsed(key, parse(item))).collect();
+        parsed.into_iter().collect()
+    }
+
+    pub(super) fn is_said(&self, key: &str) -> bool {
+        self.dict.is_some_and(|dict| dict.contains_key(key))
+    }
+
+    /// Reports a mistake at one of this table's keys.
+    pub(super) fn report(&self, key: &str, message: impl Into<String>) {
+        let value = self.dict.and_then(|dict| dict.get(key));
+        let path = self.path_to(key);
+        let source = value.map(|value| self.raw.source(value.tag(), &path));
+        self.problems.borrow_mut().push(Problem {
+            key: path.join("."),
+            source: source.filter(|source| source != "default"),
+            message: message.into(),
+        });
+    }
+
+    /// Reports the keys that nobody asked for.
+    pub(super) fn finish(&self) {
+        let known = self.known.borrow();
+        for key in self.dict.into_iter().flat_map(Dict::keys) {
+            if !known.contains(key.as_str()) {
+                let message = match nearest(key, &known) {
+                    Some(nearest) => format!("unknown key; did you mean `{nearest}`?"),
+                    None => format!(
+                        "unknown key; known here: {}",
+                        known.iter().copied().collect::<Vec<_>>().join(", ")
+                    ),
+                };
+                self.report(key, message);
+            }
+        }
+    }
+
+    fn below(&self, key: &str, value: Option<&'a Value>) -> Self {
+        let dict = match value {
+            Some(Value::Dict(_, dict)) => Some(dict),
+            Some(_) => {
+                self.report(key, "expected a table");
+                None
+            }
+            None => None,
+        };
+        Self {
+            raw: self.raw,
+            path: self.path_to(key),
+            dict,
+            known: RefCell::default(),
+            problems: self.problems,
+        }
+    }
+
+    fn value(&self, key: &'static str) -> Option<&'a Value> {
+        self.known.borrow_mut().insert(key);
+        self.dict?.get(key)
+    }
+
+    fn parsed<T>(&self, key: &str, parsed: Result<T, String>) -> Option<T> {
+        match parsed {
+            Ok(parsed) => Some(parsed),
+            Err(message) => self.problem(key, &message),
+        }
+    }
+
+    fn problem<T>(&self, key: &str, message: &str) -> Option<T> {
+        self.report(key, message);
+        None
+    }
+
+    fn path_to(&self, key: &str) -> Vec<String> {
+        let mut path = self.path.clone();
+        path.push(key.to_owned());
+        path
+    }
+}
+
+/// A dictionary that names its source.
+struct Named {
+    name: String,
+    dict: Dict,
+}
+
+impl Provider for Named {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.dict.clone()))
+    }
+}
+
+fn toml(name: &str, text: &str) -> Result<Dict, Problems> {
+    if let Err(error) = ImDocument::parse(text) {
+        let at = error.span().map(|span| line_of(text, span.start));
+        let source = at.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"));
+        return Err(Problems(vec![whole_file(&source, error.message())]));
+    }
+    let data = Toml::string(text).data();
+    let mut profiles =
+        data.map_err(|error| Problems(vec![whole_file(name, &error.to_string())]))?;
+    Ok(profiles.remove(&Profile::Default).unwrap_or_default())
+}
+
+fn whole_file(source: &str, message: &str) -> Problem {
+    Problem {
+        key: String::new(),
+        source: Some(source.to_owned()),
+        message: message.to_owned(),
+    }
+}
+
+/// Variables that set keys: name, key with `__`, value.
+fn settings(environment: &[(String, String)]) -> Vec<(String, String, String)> {
+    let mut settings: Vec<(String, String, String)> = environment
+        .iter()
+        .filter_map(|(name, value)| {
+            let key = name.strip_prefix(PREFIX)?;
+            let is_setting = key != "CONFIG" && !is_service_link(key);
+            is_setting.then(|| (name.clone(), key.to_ascii_lowercase(), value.clone()))
+        })
+        .collect();
+    settings.sort();
+    settings
+}
+
+/// What Kubernetes puts into every pod beside a Service named `countersign`
+/// ("Discovering services: environment variables"); nobody meant it as a setting.
+fn is_service_link(key: &str) -> bool {
+    key == "PORT" || key.starts_with("PORT_") || key.starts_with("SERVICE_")
+}
+
+fn nest(path: &[&str], value: Value) -> Dict {
+    match path {
+        [] => Dict::new(),
+        [key] => Dict::from([((*key).to_owned(), value)]),
+        [key, rest @ ..] => Dict::from([((*key).to_owned(), Value::from(nest(rest, value)))]),
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(_, text) => Some(text.clone()),
+        Value::Char(_, char) => Some(char.to_string()),
+        Value::Bool(_, bool) => Some(bool.to_string()),
+        Value::Num(_, number) => number
+            .to_u128()
+            .map(|number| number.to_string())
+            .or_else(|| number.to_i128().map(|number| number.to_string()))
+            .or_else(|| number.to_f64().map(|number| number.to_string())),
+        Value::Empty(..) | Value::Dict(..) | Value::Array(..) => None,
+    }
+}
+
+/// A value as TOML would write it.
+fn show(value: &Value) -> String {
+    if let Value::Array(_, items) = value {
+        let items: Vec<String> = items.iter().map(show).collect();
+        return format!("[{}]", items.join(", "));
+    }
+    match value.as_str() {
+        Some(text) => toml_edit::Value::from(text).to_string(),
+        None => scalar(value).unwrap_or_default(),
+    }
+}
+
+/// The line of a key in a TOML text, counted from 1.
+fn line(text: &str, path: &[String]) -> Option<usize> {
+    let document = ImDocument::parse(text).ok()?;
+    let mut table: &dyn TableLike = document.as_table();
+    let (last, parents) = path.split_last()?;
+    for key in parents {
+        table = table.get(key)?.as_table_like()?;
+    }
+    let (key, item) = table.get_key_value(last)?;
+    let span = key.span().or_else(|| item.span())?;
+    Some(line_of(text, span.start))
+}
+
+fn line_of(text: &str, at: usize) -> usize {
+    text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+}
+
+fn nearest<'k>(key: &str, known: &BTreeSet<&'k str>) -> Option<&'k str> {
+    known
+        .iter()
+        .map(|candidate| (strsim::damerau_levenshtein(key, candidate), *candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
+        .min()
+        .map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,134 @@
+//! How single values are written.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::guard::{HostName, Origin};
+use crate::realtime::OnLoss;
+use crate::telemetry::{LogFormat, parse_filter};
+use crate::upstream::Address;
+
+pub(super) fn text(value: &str) -> Result<String, String> {
+    match value.trim() {
+        "" => Err("must not be empty".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+/// `"250ms"`, `"5s"`, `"2m"`
+pub(super) fn duration(value: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(value)
+        .map_err(|_| format!("{value:?} is no duration, such as \"250ms\", \"5s\" or \"2m\""))?;
+    if duration.is_zero() {
+        return Err("must be more than zero".to_owned());
+    }
+    Ok(duration)
+}
+
+/// `"512"`, `"64KiB"`, `"1MiB"`, `"1MB"`
+pub(super) fn size(value: &str) -> Result<usize, String> {
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    let unit = match value[digits.len()..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "kb" => Some(1_000),
+        "kib" => Some(1 << 10),
+        "mb" => Some(1_000_000),
+        "mib" => Some(1 << 20),
+        "gib" => Some(1 << 30),
+        _ => None,
+    };
+    let number: Option<usize> = digits.trim().parse().ok();
+    number
+        .zip(unit)
+        .and_then(|(number, unit)| number.checked_mul(unit))
+        .filter(|size| *size > 0)
+        .ok_or_else(|| format!("{value:?} is no size, such as \"64KiB\" or \"1MiB\""))
+}
+
+pub(super) fn count(value: &str) -> Result<usize, String> {
+    let count = value.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| format!("{value:?} is no whole number above zero"))
+}
+
+/// `"127.0.0.1:4100"`, `"[::1]:4100"`, `"localhost:4100"`
+pub(super) fn listen(value: &str) -> Result<SocketAddr, String> {
+    let local = value.replacen("localhost:", "127.0.0.1:", 1);
+    let address: SocketAddr = local
+        .parse()
+        .map_err(|_| format!("{value:?} is no IP address with a port, such as 127.0.0.1:4100"))?;
+    if !address.ip().is_loopback() {
+        return Err(format!(
+            "{value} is not a loopback address: whoever reached it could act with the IAM identity"
+        ));
+    }
+    Ok(address)
+}
+
+/// `"10.0.0.7:443"`, `"vpce-1.example.com:443"`; the port may be left out
+pub(super) fn address(value: &str) -> Result<Address, String> {
+    let authority: http::uri::Authority = value
+        .parse()
+        .ok()
+        .filter(|authority: &http::uri::Authority| !authority.as_str().contains('@'))
+        .ok_or_else(|| format!("{value:?} is no address, such as 10.0.0.7:443"))?;
+    Ok(Address {
+        host: authority.host().to_owned(),
+        port: authority.port_u16().unwrap_or(443),
+    })
+}
+
+pub(super) fn host_name(value: &str) -> Result<HostName, String> {
+    HostName::parse(value).ok_or_else(|| format!("{value:?} is no host name without a port"))
+}
+
+pub(super) fn origin(value: &str) -> Result<Origin, String> {
+    Origin::parse(value)
+        .ok_or_else(|| format!("{value:?} is no origin, such as https://app.example.com"))
+}
+
+pub(super) fn header_name(value: &str) -> Result<http::HeaderName, String> {
+    let name = value.to_ascii_lowercase().parse();
+    name.map_err(|_| format!("{value:?} is no header name"))
+}
+
+/// `"/graphql"`
+pub(super) fn path(value: &str) -> Result<String, String> {
+    let is_plain =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'/');
+    if !value.starts_with('/') || !value.bytes().all(is_plain) || value.contains("//") {
+        return Err(format!("{value:?} is no plain path, such as /graphql"));
+    }
+    Ok(value.trim_end_matches('/').to_owned())
+}
+
+pub(super) fn role(value: &str) -> Result<String, String> {
+    if value.starts_with("arn:") && value.contains(":role/") {
+        return Ok(value.to_owned());
+    }
+    Err(format!(
+        "{value:?} is no role ARN, such as arn:aws:iam::123456789012:role/NAME"
+    ))
+}
+
+pub(super) fn on_loss(value: &str) -> Result<OnLoss, String> {
+    match value {
+        "close" => Ok(OnLoss::Close),
+        "resume" => Ok(OnLoss::Resume),
+        _ => Err(format!("{value:?} is neither \"close\" nor \"resume\"")),
+    }
+}
+
+pub(super) fn log_format(value: &str) -> Result<LogFormat, String> {
+    match value {
+        "json" => Ok(LogFormat::Json),
+        "text" => Ok(LogFormat::Text),
+        _ => Err(format!("{value:?} is neither \"text\" nor \"json\"")),
+    }
+}
+
+pub(super) fn log_filter(value: &str) -> Result<String, String> {
+    match parse_filter(value) {
+        Ok(_) => Ok(value.to_owned()),
+        Err(error) => Err(format!("{value:?} is no log filter: {error}")),
+    }
+}

@@ -1,0 +1,36 @@
+//! Close codes by name; their effect on real clients decides which is used when.
+
+use std::borrow::Cow;
+
+/// A WebSocket close: a code, and a reason of at most 123 bytes (RFC 6455, section 5.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    pub code: u16,
+    pub reason: Cow<'static, str>,
+}
+
+const MAX_REASON: usize = 123;
+
+impl Close {
+    /// Come back: clients retry it, and resend what was in flight.
+    pub const RESTART: u16 = 1012;
+    /// Come back later: sent before the acknowledgement only, or clients never stop trying.
+    pub const TRY_AGAIN_LATER: u16 = 1013;
+    pub const TOO_BIG: u16 = 1009;
+    /// graphql-transport-ws protocol, "Communication".
+    pub const INVALID_MESSAGE: u16 = 4400;
+    pub const UNAUTHORIZED: u16 = 4401;
+    pub const BAD_SUBPROTOCOL: u16 = 4406;
+    pub const INIT_TIMEOUT: u16 = 4408;
+    pub const DUPLICATE_ID: u16 = 4409;
+    pub const SECOND_INIT: u16 = 4429;
+
+    pub fn new(code: u16, reason: impl Into<Cow<'static, str>>) -> Self {
+        let mut reason = reason.into();
+        if reason.len() > MAX_REASON {
+            let end = reason.floor_char_boundary(MAX_REASON);
+            reason.to_mut().truncate(end);
+        }
+        Self { code, reason }
+    }
+}

@@ -1,0 +1,95 @@
+//! Host names and origins, parsed strictly: what is compared is what was said.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use http::uri::Authority;
+
+/// A host name without its port, in lower case; an IPv6 literal keeps its brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostName(String);
+
+/// A web origin, `scheme://host[:port]`, in lower case and without a default port (RFC 6454).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    scheme: String,
+    authority: String,
+}
+
+impl HostName {
+    /// A bare name, as in configuration.
+    pub fn parse(text: &str) -> Option<Self> {
+        let host = Self::of_header(text)?;
+        (host.0.len() == text.len()).then_some(host)
+    }
+
+    /// The name in a `Host` header's value, `uri-host[:port]` (RFC 9112, section 3.2).
+    pub(super) fn of_header(text: &str) -> Option<Self> {
+        let authority: Authority = text.parse().ok()?;
+        let host = authority.host();
+        let port = &text[host.len().min(text.len())..];
+        let has_good_port = match port.strip_prefix(':') {
+            Some(digits) => digits.is_empty() || authority.port_u16().is_some(),
+            None => port.is_empty(),
+        };
+        let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+        let has_good_name = host.bytes().all(is_plain) || ip(host).is_some();
+        (!host.is_empty() && has_good_port && has_good_name)
+            .then(|| Self(host.to_ascii_lowercase()))
+    }
+
+    pub(super) fn is_loopback_name(&self) -> bool {
+        self.0 == "localhost"
+            || [
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ]
+            .iter()
+            .any(|loopback| self.ip() == Some(*loopback))
+    }
+
+    pub(super) fn ip(&self) -> Option<IpAddr> {
+        ip(&self.0)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Origin {
+    /// An `http` or `https` origin; `null`, wildcards and anything with a path are none.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.to_ascii_lowercase();
+        let (scheme, authority) = text.split_once("://")?;
+        HostName::of_header(authority)?;
+        let default_port = match scheme {
+            "http" => ":80",
+            "https" => ":443",
+            _ => return None,
+        };
+        let authority = authority.strip_suffix(default_port).unwrap_or(authority);
+        Some(Self {
+            scheme: scheme.to_owned(),
+            authority: authority.to_owned(),
+        })
+    }
+
+    pub(super) fn authority(&self) -> &str {
+        &self.authority
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
+    }
+}
+
+fn ip(host: &str) -> Option<IpAddr> {
+    let bare = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']')?,
+        None => host,
+    };
+    let ip: IpAddr = bare.parse().ok()?;
+    Some(ip.to_canonical())
+}

@@ -1,0 +1,180 @@
+//! Everything that can keep a request from its answer, and the one function that answers then.
+
+use std::time::Duration;
+
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{HeaderName, Response, StatusCode};
+use serde_json::json;
+
+use super::body::Body;
+use crate::graphql::{DocumentError, GraphqlError};
+use crate::guard;
+use crate::sign::{self, SignError};
+use crate::telemetry::{Record, error_chain};
+use crate::upstream::{self, DialError, Sent};
+
+/// Why a request is answered by us and not by upstream.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("the request body broke off")]
+    BodyBroken(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the request body was silent for {0:?} (timeouts.request_body)")]
+    BodyTimeout(Duration),
+    #[error("the request body is larger than {0} bytes (limits.request_body)")]
+    BodyTooLarge(usize),
+    #[error("the document cannot be sent by GET: {0}")]
+    Document(#[from] DocumentError),
+    #[error("countersign is shutting down")]
+    Draining,
+    #[error("the body is not JSON: {0}")]
+    MalformedJson(#[source] serde_json::Error),
+    #[error("the query parameter `{name}` {problem}")]
+    Parameter { name: &'static str, problem: String },
+    #[error("{method} is not possible here: use {allow}")]
+    Method { method: String, allow: &'static str },
+    #[error("a mutation must be sent by POST: any web page could cause a GET")]
+    MutationByGet,
+    #[error("no route for this path; the routes are: {0}")]
+    NoRoute(String),
+    #[error(transparent)]
+    Guard(#[from] guard::Refusal),
+    #[error(
+        "a subscription has no single answer: subscribe over a WebSocket to this URL, with the subprotocol graphql-transport-ws"
+    )]
+    SubscriptionOverHttp,
+    #[error("the content type must be application/json; uploads belong to a presigned S3 URL")]
+    MediaType,
+    #[error("the request target cannot be signed: {0}")]
+    Target(#[from] sign::Refusal),
+    #[error("WebSockets are not tunnelled on this route")]
+    Tunnel,
+    #[error("upstream refused the request with an answer that cannot be shown safely")]
+    Unreadable(StatusCode),
+    #[error("the WebSocket handshake is incomplete: {0}")]
+    Upgrade(&'static str),
+    #[error(transparent)]
+    Upstream(#[from] upstream::Error),
+}
+
+/// How the client of a route reads errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `{"errors":[{"message","extensions":{"code","sent"}}]}`
+    GraphQl,
+    /// `{"message","code","sent"}`
+    Plain,
+}
+
+/// Tells our errors from upstream's.
+const ERROR_HEADER: HeaderName = HeaderName::from_static("x-countersign-error");
+
+/// What an error means to a client.
+struct Verdict {
+    status: StatusCode,
+    code: &'static str,
+    sent: Sent,
+}
+
+impl Error {
+    fn verdict(&self) -> Verdict {
+        let refused = |status, code| Verdict {
+            status,
+            code,
+            sent: Sent::No,
+        };
+        match self {
+            Self::BodyBroken(_) => refused(StatusCode::BAD_REQUEST, "BODY_BROKEN"),
+            Self::BodyTimeout(_) => refused(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
+            Self::BodyTooLarge(_) => refused(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
+            Self::Document(_) => refused(StatusCode::BAD_REQUEST, "BAD_DOCUMENT"),
+            Self::Draining => refused(StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN"),
+            Self::Guard(refusal) if refusal.is_malformed() => {
+                refused(StatusCode::BAD_REQUEST, refusal.code())
+            }
+            Self::Guard(refusal) => refused(StatusCode::FORBIDDEN, refusal.code()),
+            Self::MalformedJson(_) => refused(StatusCode::BAD_REQUEST, "BAD_JSON"),
+            Self::MediaType => {
+                refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE")
+            }
+            Self::Method { .. } => refused(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
+            Self::MutationByGet => refused(StatusCode::METHOD_NOT_ALLOWED, "MUTATION_BY_GET"),
+            Self::NoRoute(_) => refused(StatusCode::NOT_FOUND, "NO_ROUTE"),
+            Self::Parameter { .. } => refused(StatusCode::BAD_REQUEST, "BAD_PARAMETER"),
+            Self::SubscriptionOverHttp => {
+                refused(StatusCode::NOT_ACCEPTABLE, "SUBSCRIPTION_OVER_HTTP")
+            }
+            Self::Target(_) => refused(StatusCode::BAD_REQUEST, "TARGET_NOT_SIGNABLE"),
+            Self::Tunnel => refused(StatusCode::NOT_IMPLEMENTED, "TUNNEL_UNAVAILABLE"),
+            Self::Unreadable(status) => Verdict {
+                status: *status,
+                code: "UPSTREAM_ERROR_UNREADABLE",
+                sent: Sent::Yes,
+            },
+            Self::Upgrade(_) => refused(StatusCode::BAD_REQUEST, "BAD_UPGRADE"),
+            Self::Upstream(error) => Verdict {
+                status: upstream_status(error),
+                code: error.code(),
+                sent: error.sent(),
+            },
+        }
+    }
+
+    /// What the client reads: one sentence, and the remedy if there is one.
+    fn message(&self) -> String {
+        if let Self::Upstream(error) = self
+            && let Some(remedy) = error.remedy()
+        {
+            return format!("{error}. {remedy}");
+        }
+        self.to_string()
+    }
+}
+
+fn upstream_status(error: &upstream::Error) -> StatusCode {
+    match error {
+        upstream::Error::Sign(SignError::Credentials(_)) => StatusCode::SERVICE_UNAVAILABLE,
+        upstream::Error::Sign(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        upstream::Error::Target(_) => StatusCode::BAD_REQUEST,
+        upstream::Error::FirstByteTimeout { .. } | upstream::Error::HandshakeTimeout { .. } => {
+            StatusCode::GATEWAY_TIMEOUT
+        }
+        upstream::Error::Dial(dial) => match dial.as_ref() {
+            DialError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            DialError::Connect { .. } | DialError::Tls { .. } | DialError::Tunnel { .. } => {
+                StatusCode::BAD_GATEWAY
+            }
+        },
+        upstream::Error::Broken(_)
+        | upstream::Error::Handshake(_)
+        | upstream::Error::Interrupted(_)
+        | upstream::Error::ResponseTooLarge { .. } => StatusCode::BAD_GATEWAY,
+    }
+}
+
+/// Turns an error into the response that tells of it, and notes it in the record.
+pub(super) fn rescue(error: &Error, shape: Shape, record: &mut Record) -> Response<Body> {
+    let Verdict { status, code, sent } = error.verdict();
+    let sent = sent.as_str();
+    let message = error.message();
+    record.code = Some(code.to_owned());
+    record.cause = Some(error_chain(error));
+    let text = match shape {
+        Shape::GraphQl => json!({ "errors": [GraphqlError::coded(message, code, sent)] }),
+        Shape::Plain => json!({ "message": message, "code": code, "sent": sent }),
+    };
+    let mut response = Response::new(Body::full(text.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ERROR_HEADER, HeaderValue::from_static(code));
+    if let Error::Method { allow, .. } = error {
+        headers.insert(ALLOW, HeaderValue::from_static(allow));
+    }
+    if let Error::MutationByGet = error {
+        headers.insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}

@@ -1,0 +1,127 @@
+//! Passes a request on to a route that is not GraphQL, and an answer back.
+
+use bytes::Bytes;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
+use tower_http::timeout::{TimeoutBody, TimeoutError};
+
+use super::body::Body;
+use super::error::Error;
+use super::{Route, headers};
+use crate::sign::{Target, redact};
+use crate::telemetry::Record;
+use crate::upstream::{ResponseBody, Timing, read_body};
+
+/// A refusal of AWS is no longer than this; what is longer is an application's own answer.
+const MAX_REFUSAL: usize = 256 * 1024;
+
+/// Everything below the route's path goes to the same place below the target's path.
+pub(super) async fn answer(
+    route: &Route,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    let (mut head, body) = request.into_parts();
+    let below = head.uri.path().strip_prefix(route.path.as_str());
+    let path = format!("{}{}", route.upstream.endpoint().path, below.unwrap_or("/"));
+    let path = if path.is_empty() { "/" } else { &path };
+    let target = Target::new(path, head.uri.query())?;
+    let body = read(route, body, record).await?;
+    route.headers.request(&mut head.headers);
+    exchange(route, head.method, &target, head.headers, body, record).await
+}
+
+/// Reads a request's whole body, within the route's limits.
+pub(super) async fn read(
+    route: &Route,
+    body: Incoming,
+    record: &mut Record,
+) -> Result<Bytes, Error> {
+    let limit = route.requests.body;
+    if body.size_hint().lower() > limit as u64 {
+        return Err(Error::BodyTooLarge(limit));
+    }
+    let timeout = route.requests.body_timeout;
+    let body = Limited::new(Box::pin(TimeoutBody::new(timeout, body)), limit);
+    let body = body.collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            return Error::BodyTooLarge(limit);
+        }
+        if error.is::<TimeoutError>() {
+            return Error::BodyTimeout(timeout);
+        }
+        Error::BodyBroken(error)
+    })?;
+    let bytes = body.to_bytes();
+    record.bytes_in = bytes.len();
+    Ok(bytes)
+}
+
+/// Sends a request whose headers are already fit to go, and passes the answer back as it comes.
+pub(super) async fn exchange(
+    route: &Route,
+    method: Method,
+    target: &Target,
+    headers: HeaderMap,
+    body: Bytes,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    let mut timing = Timing::default();
+    let sent = route
+        .upstream
+        .send(method, target, headers, body, &mut timing);
+    let answered = sent.await;
+    record.signing = timing.signing;
+    record.connect = timing.connect;
+    record.first_byte = timing.first_byte;
+    let (mut head, body) = answered?.into_parts();
+    let text = |name: &str| {
+        let value: Option<&HeaderValue> = head.headers.get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    record.request_id = text("x-amzn-requestid");
+    record.code = text("x-amzn-errortype");
+    headers::response(&mut head.headers);
+    if may_echo_a_token(head.status, &head.headers) {
+        let body = redacted(head.status, &head.headers, body).await?;
+        head.headers.insert(CONTENT_LENGTH, body.len().into());
+        return Ok(Response::from_parts(head, Body::full(body)));
+    }
+    Ok(Response::from_parts(head, Body::stream(body)))
+}
+
+/// Refusals of a signature are 400, 401 or 403, and echo the canonical request.
+fn may_echo_a_token(status: StatusCode, headers: &HeaderMap) -> bool {
+    let refused = matches!(
+        status,
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+    );
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok());
+    let length: usize = length.and_then(|text| text.parse().ok()).unwrap_or(0);
+    refused && (length <= MAX_REFUSAL || headers.contains_key("x-amzn-errortype"))
+}
+
+async fn redacted(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: ResponseBody,
+) -> Result<Bytes, Error> {
+    let body = read_body(body, MAX_REFUSAL).await?;
+    let is_encoded = headers
+        .get(CONTENT_ENCODING)
+        .is_some_and(|value| value != "identity");
+    if is_encoded && headers.contains_key("x-amzn-errortype") {
+        return Err(Error::Unreadable(status));
+    }
+    let redacted = match redact::tokens(&String::from_utf8_lossy(&body)) {
+        std::borrow::Cow::Borrowed(_) => None,
+        std::borrow::Cow::Owned(text) => Some(Bytes::from(text)),
+    };
+    Ok(redacted.unwrap_or(body))
+}

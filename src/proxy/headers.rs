@@ -1,0 +1,204 @@
+//! Which headers pass, in both directions.
+//!
+//! Everything here happens before signing: hop-by-hop headers and those that `Connection` names
+//! go first, so that a client cannot name a header of ours and have it removed afterwards.
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+};
+
+use crate::upstream::Kind;
+
+/// What a route forwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderPolicy {
+    drop: Vec<HeaderName>,
+}
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// RFC 9110, section 7.6.1.
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    PROXY_CONNECTION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
+/// Never forwarded, whatever the configuration says: ours to set, or authentication material.
+const OWN: [HeaderName; 13] = [
+    AUTHORIZATION,
+    CONTENT_LENGTH,
+    EXPECT,
+    HOST,
+    VIA,
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("x-amz-content-sha256"),
+    HeaderName::from_static("x-amz-date"),
+    HeaderName::from_static("x-amz-region-set"),
+    HeaderName::from_static("x-amz-security-token"),
+    HeaderName::from_static("x-amz-algorithm"),
+    HeaderName::from_static("x-amz-signature"),
+];
+
+impl HeaderPolicy {
+    /// `forward` lifts a default drop; `drop` adds one.
+    pub fn new(kind: Kind, forward: &[HeaderName], drop: Vec<HeaderName>) -> Self {
+        let default: &[HeaderName] = match kind {
+            // With an API key beside the signature AppSync may choose the key.
+            Kind::AppSync => &[COOKIE, X_API_KEY],
+            Kind::Http => &[COOKIE],
+        };
+        let kept = default.iter().filter(|name| !forward.contains(name));
+        let drop = kept.cloned().chain(drop).collect();
+        Self { drop }
+    }
+
+    /// Leaves only what may go upstream, unsigned.
+    pub fn request(&self, headers: &mut HeaderMap) {
+        remove_hop_by_hop(headers);
+        for name in OWN.iter().chain(&self.drop) {
+            headers.remove(name);
+        }
+        remove_by_prefix(headers, "x-forwarded-");
+    }
+
+    /// Leaves only what may go with the operations of a WebSocket, whose upgrade request brought
+    /// these headers: nothing that described the upgrade itself.
+    pub fn upgrade(&self, headers: &mut HeaderMap) {
+        self.request(headers);
+        for name in [
+            "accept",
+            "accept-encoding",
+            "cache-control",
+            "content-type",
+            "pragma",
+        ] {
+            headers.remove(name);
+        }
+        remove_by_prefix(headers, "sec-");
+    }
+}
+
+/// Leaves only what may go to the client.
+pub(super) fn response(headers: &mut HeaderMap) {
+    remove_hop_by_hop(headers);
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let mut named: Vec<HeaderName> = Vec::new();
+    for value in headers.get_all(CONNECTION) {
+        let names = value.to_str().unwrap_or_default().split(',');
+        named.extend(names.filter_map(|name| name.trim().parse().ok()));
+    }
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+fn remove_by_prefix(headers: &mut HeaderMap, prefix: &str) {
+    let found: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(prefix))
+        .cloned()
+        .collect();
+    for name in found {
+        headers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(names: &[(&str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in names {
+            let name: HeaderName = name.parse().unwrap();
+            headers.append(name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn check(policy: &HeaderPolicy, sent: &[(&str, &str)], expected: &[&str]) {
+        let mut headers = map(sent);
+        policy.request(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, expected, "{sent:?}");
+    }
+
+    #[test]
+    fn requests() {
+        let policy = HeaderPolicy::new(Kind::AppSync, &[], vec![]);
+        check(
+            &policy,
+            &[
+                ("accept", "*/*"),
+                ("x-team", "a"),
+                ("x-team", "b"),
+                ("user-agent", "x"),
+            ],
+            &["accept", "user-agent", "x-team"],
+        );
+        check(
+            &policy,
+            &[
+                ("connection", "close, X-Hop"),
+                ("connection", "host"),
+                ("x-hop", "1"),
+                ("te", "trailers"),
+                ("upgrade", "h2c"),
+                ("keep-alive", "5"),
+            ],
+            &[],
+        );
+        check(
+            &policy,
+            &[
+                ("authorization", "Bearer x"),
+                ("x-amz-date", "1"),
+                ("x-amz-security-token", "t"),
+                ("x-api-key", "k"),
+                ("cookie", "c"),
+                ("x-forwarded-for", "1"),
+                ("forwarded", "f"),
+                ("x-amz-user-agent", "kept"),
+            ],
+            &["x-amz-user-agent"],
+        );
+        let lenient = HeaderPolicy::new(Kind::AppSync, &[COOKIE], vec!["x-team".parse().unwrap()]);
+        check(
+            &lenient,
+            &[("cookie", "c"), ("x-team", "a"), ("x-api-key", "k")],
+            &["cookie"],
+        );
+        let gateway = HeaderPolicy::new(Kind::Http, &[AUTHORIZATION], vec![]);
+        check(
+            &gateway,
+            &[("x-api-key", "k"), ("authorization", "a")],
+            &["x-api-key"],
+        );
+    }
+
+    #[test]
+    fn upgrades_leave_no_trace_of_themselves() {
+        let mut headers = map(&[
+            ("sec-websocket-key", "k"),
+            ("sec-websocket-extensions", "permessage-deflate"),
+            ("accept-encoding", "gzip"),
+            ("x-team", "a"),
+        ]);
+        HeaderPolicy::new(Kind::AppSync, &[], vec![]).upgrade(&mut headers);
+        assert_eq!(headers, map(&[("x-team", "a")]));
+    }
+}

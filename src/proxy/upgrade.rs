@@ -1,0 +1,86 @@
+//! Accepts a client's WebSocket. Never refused for an upstream reason: clients take a failed
+//! upgrade as final, so such reasons are told by a close code later.
+
+use std::sync::Arc;
+
+use http::header::{
+    CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::body::Body;
+use super::error::Error;
+use super::{Client, Route};
+use crate::dialect::TransportWs;
+use crate::session::{Api, Protocol, Sessions};
+
+/// Whether the client asks for a WebSocket (RFC 6455, section 4.1).
+pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
+    has_token(headers, &UPGRADE, "websocket")
+}
+
+pub(super) fn accept(
+    route: &Route,
+    api: &Arc<Api>,
+    sessions: &Sessions,
+    mut request: Request<Incoming>,
+    client: &Client,
+) -> Result<Response<Body>, Error> {
+    if request.method() != Method::GET {
+        return Err(Error::Upgrade("it must be a GET"));
+    }
+    if !has_token(request.headers(), &CONNECTION, "upgrade") {
+        return Err(Error::Upgrade("Connection must name Upgrade"));
+    }
+    let headers = request.headers();
+    if headers
+        .get(SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
+        return Err(Error::Upgrade("Sec-WebSocket-Version must be 13"));
+    }
+    let key = headers.get(SEC_WEBSOCKET_KEY);
+    let key = key.ok_or(Error::Upgrade("Sec-WebSocket-Key is missing"))?;
+    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
+        .map_err(|_| Error::Upgrade("Sec-WebSocket-Key is malformed"))?;
+
+    let mut response = Response::new(Body::full(""));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let answer = response.headers_mut();
+    answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    answer.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    let protocol = if has_token(headers, &SEC_WEBSOCKET_PROTOCOL, TransportWs::NAME) {
+        let name = HeaderValue::from_static(TransportWs::NAME);
+        answer.insert(SEC_WEBSOCKET_PROTOCOL, name);
+        Protocol::TransportWs
+    } else {
+        Protocol::Unknown
+    };
+
+    let permit = Arc::clone(&client.permit);
+    let upgrade = hyper::upgrade::on(&mut request);
+    let mut headers = std::mem::take(request.headers_mut());
+    route.headers.upgrade(&mut headers);
+    sessions.serve(
+        upgrade,
+        protocol,
+        Arc::clone(api),
+        headers,
+        &route.name,
+        permit,
+    );
+    Ok(response)
+}
+
+fn has_token(headers: &HeaderMap, name: &http::HeaderName, wanted: &str) -> bool {
+    headers.get_all(name).iter().any(|value| {
+        let tokens = value.to_str().unwrap_or_default().split(',');
+        tokens
+            .map(str::trim)
+            .any(|token| token.eq_ignore_ascii_case(wanted))
+    })
+}

@@ -1,0 +1,460 @@
+//! One realtime connection as a machine: frames and time in, frames and events out.
+//!
+//! Signing is an output like any other ([`Output::Sign`]), so a stop that arrives while a start
+//! is being signed is a case of its own, not a race. The machine opens nothing, signs nothing,
+//! reads no clock, and no input makes it panic.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tracing::debug;
+use uuid::Uuid;
+
+use super::Start;
+use super::failure::Failure;
+use super::wire::{self, Frame};
+use crate::graphql::{Event, GraphqlError, Json};
+
+/// Names a subscription of ours on every connection it is moved to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Key(pub(super) u64);
+
+/// What the driver has to do, in order; frames to write come from [`Connection::poll_frame`].
+#[derive(Debug)]
+pub(super) enum Output {
+    /// Sign this start and give the result to [`Connection::handle_signed`].
+    Sign(Key, Arc<Start>),
+    /// Hand an event that does not end the subscription to its session.
+    Event(Key, Event),
+    /// Hand the ending to the session; the machine has forgotten the subscription.
+    Ended(Key, Event),
+    /// A stopped subscription is gone upstream too.
+    Released(Key),
+    /// This connection takes no more; the subscription may start on another.
+    Full(Key),
+    /// AppSync has acknowledged the connection.
+    Ready,
+    /// AppSync has refused the connection. Nothing more comes.
+    Refused(Vec<Failure>),
+    /// The connection is of no more use. Nothing more comes.
+    Lost(&'static str),
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    phase: Phase,
+    start_ack: Duration,
+    keepalive: Duration,
+    heard: Instant,
+    subscriptions: HashMap<Key, Subscription>,
+    wire: HashMap<Uuid, Key>,
+    throttle: Throttle,
+    frames: VecDeque<String>,
+    out: VecDeque<Output>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Acking { deadline: Instant },
+    Ready,
+    Ended,
+}
+
+#[derive(Debug)]
+struct Subscription {
+    wire: Uuid,
+    start: Arc<Start>,
+    state: State,
+    has_retried: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// For the acknowledgement of the connection, or for the end of throttling.
+    Waiting,
+    Signing,
+    Starting {
+        deadline: Instant,
+    },
+    Live,
+    Stopping {
+        deadline: Instant,
+    },
+}
+
+/// After `LimitExceededError`, starts wait, longer each time.
+#[derive(Debug, Default)]
+struct Throttle {
+    until: Option<Instant>,
+    times: u32,
+}
+
+/// How long `complete` may take after `stop`.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+const MAX_THROTTLED: u32 = 6;
+
+impl Connection {
+    /// A connection whose WebSocket has just been opened.
+    pub(super) fn new(
+        now: Instant,
+        ack_deadline: Instant,
+        start_ack: Duration,
+        keepalive: Duration,
+    ) -> Self {
+        Self {
+            phase: Phase::Acking {
+                deadline: ack_deadline,
+            },
+            start_ack,
+            keepalive,
+            heard: now,
+            subscriptions: HashMap::new(),
+            wire: HashMap::new(),
+            throttle: Throttle::default(),
+            frames: VecDeque::from([wire::CONNECTION_INIT.to_owned()]),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Starts a subscription as soon as that is possible. `id` is its id on the wire.
+    pub(super) fn subscribe(&mut self, key: Key, id: Uuid, start: Arc<Start>) {
+        let state = match (self.phase, self.throttle.until) {
+            (Phase::Ready, None) => {
+                self.out.push_back(Output::Sign(key, Arc::clone(&start)));
+                State::Signing
+            }
+            (Phase::Acking { .. } | Phase::Ready | Phase::Ended, _) => State::Waiting,
+        };
+        self.wire.insert(id, key);
+        self.subscriptions.insert(
+            key,
+            Subscription {
+                wire: id,
+                start,
+                state,
+                has_retried: false,
+            },
+        );
+    }
+
+    /// The answer to [`Output::Sign`]: the authorization object, or why there is none.
+    pub(super) fn handle_signed(
+        &mut self,
+        now: Instant,
+        key: Key,
+        signed: Result<String, GraphqlError>,
+    ) {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+            return;
+        };
+        if subscription.state != State::Signing {
+            return;
+        }
+        match signed {
+            Ok(authorization) => {
+                let frame =
+                    wire::start(subscription.wire, &subscription.start.data, &authorization);
+                subscription.state = State::Starting {
+                    deadline: now + self.start_ack,
+                };
+                self.frames.push_back(frame);
+            }
+            Err(error) => self.end(key, Event::Error(vec![error])),
+        }
+    }
+
+    /// The session wants no more of this subscription.
+    pub(super) fn stop(&mut self, now: Instant, key: Key) {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+            return;
+        };
+        match subscription.state {
+            State::Waiting | State::Signing => {
+                self.forget(key);
+                self.out.push_back(Output::Released(key));
+            }
+            State::Starting { .. } | State::Live => {
+                subscription.state = State::Stopping {
+                    deadline: now + STOP_PATIENCE,
+                };
+                let frame = wire::stop(subscription.wire);
+                self.frames.push_back(frame);
+            }
+            State::Stopping { .. } => {}
+        }
+    }
+
+    /// A text frame of AppSync. What is no frame of the protocol is ignored.
+    pub(super) fn handle_frame(&mut self, now: Instant, bytes: &Bytes) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        self.heard = now;
+        let frame: Frame<'_> = match serde_json::from_slice(bytes) {
+            Ok(frame) => frame,
+            Err(error) => {
+                debug!(%error, "realtime sent something that is no frame");
+                return;
+            }
+        };
+        let key = frame.id.as_deref().and_then(|id| self.key(id));
+        match (frame.kind.as_ref(), key) {
+            ("connection_ack", _) => self.acknowledged(frame.connection_timeout_ms()),
+            ("connection_error", _) => self.refused(Failure::parse(frame.payload)),
+            ("start_ack", Some(key)) => self.started(key),
+            ("data", Some(key)) => self.data(key, bytes, &frame),
+            ("complete", Some(key)) => self.completed(key),
+            ("error", Some(key)) => self.failed(key, &Failure::parse(frame.payload)),
+            ("error", None) => {
+                let is_ours = frame.id.as_deref().is_none_or(str::is_empty);
+                if is_ours {
+                    self.failed_without_id(now, &Failure::parse(frame.payload));
+                }
+            }
+            // An id we do not know belongs to a subscription that was stopped.
+            ("ka" | "start_ack" | "data" | "complete", _) => {}
+            (kind, _) => debug!(kind, "realtime sent a message of an unknown type"),
+        }
+    }
+
+    /// The socket has closed or failed.
+    pub(super) fn handle_closed(&mut self) {
+        self.lose("upstream closed the connection");
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        let of_phase = match self.phase {
+            Phase::Acking { deadline } => Some(deadline),
+            Phase::Ready => Some(self.heard + self.keepalive),
+            Phase::Ended => return None,
+        };
+        let of_states =
+            self.subscriptions
+                .values()
+                .filter_map(|subscription| match subscription.state {
+                    State::Starting { deadline } | State::Stopping { deadline } => Some(deadline),
+                    State::Waiting | State::Signing | State::Live => None,
+                });
+        of_states.chain(of_phase).chain(self.throttle.until).min()
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Acking { deadline } if deadline <= now => {
+                return self.lose("upstream did not acknowledge the connection");
+            }
+            Phase::Ready if self.heard + self.keepalive <= now => {
+                return self.lose("upstream fell silent");
+            }
+            Phase::Ended => return,
+            Phase::Acking { .. } | Phase::Ready => {}
+        }
+        if self.throttle.until.is_some_and(|until| until <= now) {
+            self.throttle.until = None;
+            self.sign_waiting();
+        }
+        for key in self.overdue(now) {
+            self.expire(key);
+        }
+    }
+
+    /// The next text frame to write.
+    pub(super) fn poll_frame(&mut self) -> Option<String> {
+        self.frames.pop_front()
+    }
+
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// Subscriptions that upstream may still know.
+    pub(super) fn len(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    fn acknowledged(&mut self, timeout_ms: Option<u64>) {
+        let Phase::Acking { .. } = self.phase else {
+            return;
+        };
+        self.phase = Phase::Ready;
+        if let Some(timeout) = timeout_ms.filter(|ms| *ms > 0).map(Duration::from_millis) {
+            self.keepalive = self.keepalive.min(timeout);
+        }
+        self.out.push_back(Output::Ready);
+        self.sign_waiting();
+    }
+
+    fn refused(&mut self, failures: Vec<Failure>) {
+        match self.phase {
+            Phase::Acking { .. } => {
+                self.phase = Phase::Ended;
+                self.out.push_back(Output::Refused(failures));
+            }
+            Phase::Ready => self.lose("upstream ended the connection with an error"),
+            Phase::Ended => {}
+        }
+    }
+
+    fn started(&mut self, key: Key) {
+        if let Some(subscription) = self.subscriptions.get_mut(&key)
+            && let State::Starting { .. } = subscription.state
+        {
+            subscription.state = State::Live;
+            self.throttle.times = 0;
+            self.out.push_back(Output::Event(key, Event::Started));
+        }
+    }
+
+    fn data(&mut self, key: Key, bytes: &Bytes, frame: &Frame<'_>) {
+        self.started(key);
+        let is_live = self
+            .subscriptions
+            .get(&key)
+            .is_some_and(|subscription| subscription.state == State::Live);
+        let Some(payload) = frame.payload.filter(|_| is_live) else {
+            return;
+        };
+        let json = Json::slice(bytes, payload);
+        self.out.push_back(Output::Event(key, Event::Next(json)));
+    }
+
+    fn completed(&mut self, key: Key) {
+        match self.subscriptions.get(&key).map(|found| found.state) {
+            Some(State::Stopping { .. }) => {
+                self.forget(key);
+                self.out.push_back(Output::Released(key));
+            }
+            Some(_) => self.end(key, Event::Complete),
+            None => {}
+        }
+    }
+
+    fn failed(&mut self, key: Key, failures: &[Failure]) {
+        match self.subscriptions.get(&key).map(|found| found.state) {
+            Some(State::Stopping { .. }) => {
+                self.forget(key);
+                self.out.push_back(Output::Released(key));
+            }
+            Some(_) if failures.iter().any(Failure::is_connection_full) => {
+                self.forget(key);
+                self.out.push_back(Output::Full(key));
+            }
+            Some(_) => {
+                let errors = failures.iter().map(Failure::to_graphql).collect();
+                self.end(key, Event::Error(errors));
+            }
+            None => {}
+        }
+    }
+
+    /// The error belongs to one of the starts that are not acknowledged; nobody knows to which.
+    fn failed_without_id(&mut self, now: Instant, failures: &[Failure]) {
+        let starting = self.in_state(|state| matches!(state, State::Starting { .. }));
+        let is_throttled = failures.iter().any(Failure::is_throttled);
+        if is_throttled && self.throttle.times < MAX_THROTTLED {
+            let wait = Duration::from_millis(500 << self.throttle.times);
+            self.throttle.times += 1;
+            self.throttle.until = Some(now + wait);
+            for key in starting {
+                if let Some(subscription) = self.subscriptions.get_mut(&key) {
+                    subscription.state = State::Waiting;
+                }
+            }
+            return;
+        }
+        let errors: Vec<GraphqlError> = failures.iter().map(Failure::to_graphql).collect();
+        for key in starting {
+            self.end(key, Event::Error(errors.clone()));
+        }
+    }
+
+    /// A start or stop was not answered in time.
+    fn expire(&mut self, key: Key) {
+        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+            return;
+        };
+        let old = subscription.wire;
+        match subscription.state {
+            State::Stopping { .. } => {
+                self.forget(key);
+                self.out.push_back(Output::Released(key));
+            }
+            State::Starting { .. } if !subscription.has_retried => {
+                // Under a new id: AppSync may still answer to the old one.
+                subscription.has_retried = true;
+                subscription.wire = Uuid::new_v4();
+                subscription.state = State::Signing;
+                let new = subscription.wire;
+                self.wire.remove(&old);
+                self.wire.insert(new, key);
+                let start = Arc::clone(&subscription.start);
+                self.frames.push_back(wire::stop(old));
+                self.out.push_back(Output::Sign(key, start));
+            }
+            State::Starting { .. } => {
+                self.frames.push_back(wire::stop(old));
+                let error = GraphqlError::coded(
+                    "upstream did not acknowledge the subscription (pool.start_ack)",
+                    "UPSTREAM_TIMEOUT",
+                    "maybe",
+                );
+                self.end(key, Event::Error(vec![error]));
+            }
+            State::Waiting | State::Signing | State::Live => {}
+        }
+    }
+
+    fn sign_waiting(&mut self) {
+        for key in self.in_state(|state| state == State::Waiting) {
+            if let Some(subscription) = self.subscriptions.get_mut(&key) {
+                subscription.state = State::Signing;
+                let start = Arc::clone(&subscription.start);
+                self.out.push_back(Output::Sign(key, start));
+            }
+        }
+    }
+
+    fn lose(&mut self, reason: &'static str) {
+        if self.phase != Phase::Ended {
+            self.phase = Phase::Ended;
+            self.out.push_back(Output::Lost(reason));
+        }
+    }
+
+    fn end(&mut self, key: Key, ending: Event) {
+        self.forget(key);
+        self.out.push_back(Output::Ended(key, ending));
+    }
+
+    fn forget(&mut self, key: Key) {
+        if let Some(subscription) = self.subscriptions.remove(&key) {
+            self.wire.remove(&subscription.wire);
+        }
+    }
+
+    fn key(&self, id: &str) -> Option<Key> {
+        let id = Uuid::try_parse(id).ok()?;
+        self.wire.get(&id).copied()
+    }
+
+    fn overdue(&self, now: Instant) -> Vec<Key> {
+        self.in_state(|state| match state {
+            State::Starting { deadline } | State::Stopping { deadline } => deadline <= now,
+            State::Waiting | State::Signing | State::Live => false,
+        })
+    }
+
+    /// In the order they were asked for, so that the machine is deterministic.
+    fn in_state(&self, is_wanted: impl Fn(State) -> bool) -> Vec<Key> {
+        let entries = self.subscriptions.iter();
+        let found = entries.filter(|(_, subscription)| is_wanted(subscription.state));
+        let mut keys: Vec<Key> = found.map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        keys
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! AppSync's errors, in all the shapes they come in, turned into proper GraphQL errors.
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::graphql::GraphqlError;
+use crate::sign::redact;
+
+/// One error of AppSync; every member may be missing.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Failure {
+    error_type: Option<String>,
+    message: Option<String>,
+    error_code: Option<Value>,
+    error_info: Option<Value>,
+    path: Option<Value>,
+    locations: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Payload {
+    errors: Option<OneOrMany>,
+    #[serde(flatten)]
+    own: Failure,
+}
+
+/// Limit errors come as an object where an array is documented.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    Many(Vec<Failure>),
+    One(Failure),
+}
+
+impl Failure {
+    /// The errors in a payload: `{"errors":[…]}`, `{"errors":{…}}` or the error itself. Never
+    /// empty.
+    pub fn parse(payload: Option<&RawValue>) -> Vec<Self> {
+        let parsed: Payload = payload
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .unwrap_or_default();
+        match parsed.errors {
+            Some(OneOrMany::Many(errors)) if !errors.is_empty() => errors,
+            Some(OneOrMany::One(error)) => vec![error],
+            Some(OneOrMany::Many(_)) | None => vec![parsed.own],
+        }
+    }
+
+    /// The type without its namespace: `com.amazonaws…#BadRequestException` is
+    /// `BadRequestException`.
+    pub(super) fn kind(&self) -> &str {
+        let text = self.error_type.as_deref().unwrap_or_default();
+        text.rsplit('#').next().unwrap_or_default()
+    }
+
+    /// The connection is full; the subscription may be started on another.
+    pub(super) fn is_connection_full(&self) -> bool {
+        self.kind().starts_with("MaxSubscriptionsReached")
+    }
+
+    /// Too many requests; the same again, later.
+    pub(super) fn is_throttled(&self) -> bool {
+        self.kind() == "LimitExceededError"
+    }
+
+    pub fn to_graphql(&self) -> GraphqlError {
+        let kind = self.kind();
+        let message = match (&self.message, kind) {
+            (Some(message), _) if !message.is_empty() => redact::tokens(message).into_owned(),
+            (_, "") => "AppSync error".to_owned(),
+            (_, kind) => kind.to_owned(),
+        };
+        let mut error = GraphqlError::new(message);
+        error.path = self.path.clone().filter(|value| !value.is_null());
+        error.locations = self.locations.clone().filter(|value| !value.is_null());
+        if !kind.is_empty() {
+            error = error.with("errorType", kind);
+        }
+        let extras = [
+            ("errorCode", &self.error_code),
+            ("errorInfo", &self.error_info),
+        ];
+        for (key, value) in extras {
+            if let Some(value) = value.as_ref().filter(|value| !value.is_null()) {
+                error = error.with(key, value.clone());
+            }
+        }
+        error
+    }
+
+    /// `type: message`, for the log.
+    pub(super) fn summary(failures: &[Self]) -> String {
+        let lines = failures.iter().map(|failure| {
+            let error = failure.to_graphql();
+            let first_line = error.message.lines().next().unwrap_or_default();
+            format!("{}: {first_line}", failure.kind())
+        });
+        lines.collect::<Vec<_>>().join("; ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(payload: &str, expected: &str) {
+        let raw: Box<RawValue> = serde_json::from_str(payload).unwrap();
+        let errors = Failure::parse(Some(&raw));
+        let errors: Vec<GraphqlError> = errors.iter().map(Failure::to_graphql).collect();
+        assert_eq!(
+            serde_json::to_string(&errors).unwrap(),
+            expected,
+            "{payload}"
+        );
+    }
+
+    #[test]
+    fn every_shape_becomes_a_list_of_errors() {
+        check(
+            r#"{"errors":[{"errorType":"UnauthorizedException","message":"Permission denied","errorCode":401}]}"#,
+            r#"[{"message":"Permission denied","extensions":{"errorCode":401,"errorType":"UnauthorizedException"}}]"#,
+        );
+        check(
+            r#"{"errors":{"errorType":"MaxSubscriptionsReachedError","message":"Max number of 100 subscriptions reached"}}"#,
+            r#"[{"message":"Max number of 100 subscriptions reached","extensions":{"errorType":"MaxSubscriptionsReachedError"}}]"#,
+        );
+        check(
+            r#"{"errorType":"com.amazonaws.deepdish.graphql.auth#BadRequestException"}"#,
+            r#"[{"message":"BadRequestException","extensions":{"errorType":"BadRequestException"}}]"#,
+        );
+        check(
+            r#"{"errors":[{"message":"Validation error","locations":[{"line":1,"column":2}],"path":null,"data":null,"errorInfo":null}]}"#,
+            r#"[{"message":"Validation error","locations":[{"line":1,"column":2}]}]"#,
+        );
+        check(r#"{"errors":[]}"#, r#"[{"message":"AppSync error"}]"#);
+        check(r#"{"errors":"?"}"#, r#"[{"message":"AppSync error"}]"#);
+        check("null", r#"[{"message":"AppSync error"}]"#);
+    }
+
+    #[test]
+    fn an_echoed_token_is_redacted() {
+        check(
+            r#"{"errors":[{"message":"should have been\n'POST\nx-amz-security-token:AQoD==\n\n'"}]}"#,
+            r#"[{"message":"should have been\n'POST\nx-amz-security-token:[redacted]\n\n'"}]"#,
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! AppSync's realtime protocol: few connections, many subscriptions on each.
+//!
+//! In: a [`Start`] and the outbox of the session that wants it. Out: neutral events. The protocol
+//! itself is a machine without I/O or clock ([`connection`]); [`driver`] owns a socket and feeds
+//! it; [`Pool`] decides which connection carries what, and what follows from a loss. Nothing here
+//! knows a dialect: a session is an outbox and a number.
+//!
+//! Source: AppSync dev guide, "Building a real-time WebSocket client".
+
+mod connection;
+mod driver;
+mod failure;
+mod pool;
+mod wire;
+
+use std::time::Duration;
+
+pub use failure::Failure;
+pub use pool::{Availability, Owner, Pool, Subscription};
+
+/// `on_upstream_loss` of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLoss {
+    /// The sessions that had subscriptions on the lost connection are closed with a retryable
+    /// code, so that their clients know of the gap.
+    Close,
+    /// The subscriptions are started again on a new connection; the gap is logged.
+    Resume,
+}
+
+/// `[pool]` as far as it concerns realtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RealtimeConfig {
+    pub on_loss: OnLoss,
+    /// Subscriptions on one connection.
+    pub subscriptions: usize,
+    /// How long a connection without subscriptions is kept.
+    pub linger: Duration,
+    /// From dialling to `connection_ack`.
+    pub handshake: Duration,
+    /// From `start` to `start_ack`.
+    pub start_ack: Duration,
+    /// Silence after which a connection counts as lost.
+    pub keepalive: Duration,
+}
+
+/// What a subscription sends upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The JSON that is signed and sent as a string: `{"query","variables","operationName"}`.
+    pub data: String,
+    /// The client's forwardable headers, sent beside the signature, unsigned.
+    pub headers: Vec<(String, String)>,
+}
+
+/// The largest message taken from AppSync; its payloads are at most 240 KB.
+const MAX_MESSAGE: usize = 1 << 20;
