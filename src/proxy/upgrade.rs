@@ -63,6 +63,9 @@ pub(super) fn accept(
 
     let permit = Arc::clone(&client.permit);
     let upgrade = hyper::upgrade::on(&mut request);
+    // They hold the client's own spelling of header names, and hyper answers in it: Python's gql
+    // looks for `Sec-WebSocket-Protocol` in exactly these letters.
+    *response.extensions_mut() = std::mem::take(request.extensions_mut());
     let mut headers = std::mem::take(request.headers_mut());
     route.headers.upgrade(&mut headers);
     sessions.serve(

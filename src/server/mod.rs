@@ -105,6 +105,7 @@ impl Server {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.config.request_head_timeout)
+            .preserve_header_case(true)
             .max_buf_size(self.config.request_head)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();

@@ -177,7 +177,12 @@ impl Session {
                         Message::Binary(_) => self.dialect.handle_binary(),
                         Message::Pong(_) => is_ponged = true,
                         Message::Ping(_) | Message::Frame(_) => {}
-                        Message::Close(_) => return,
+                        Message::Close(_) => {
+                            self.running.clear();
+                            // The answer to the client's close is queued; it still has to leave.
+                            let _ = tokio::time::timeout(CLOSE_PATIENCE, socket.flush()).await;
+                            return;
+                        }
                     },
                     Io::Read(Some(Err(tungstenite::Error::Capacity(
                         CapacityError::MessageTooLong { .. },
@@ -378,11 +383,9 @@ async fn farewell(mut socket: Socket, close: Close) {
         if socket.send(Message::Close(Some(frame))).await.is_err() {
             return;
         }
-        loop {
-            match socket.next().await {
-                Some(Ok(_)) => {}
-                None => return,
-                Some(Err(_)) => break,
+        while let Some(Ok(message)) = socket.next().await {
+            if message.is_close() {
+                return;
             }
         }
         // Bytes left unread would turn the end into a reset that overtakes the close frame.

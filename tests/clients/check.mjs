@@ -1,0 +1,141 @@
+// Shared by the Node witnesses: one line per check, an overall deadline, event queues, and the
+// emulator's control address. Nothing here knows a protocol.
+
+import assert from 'node:assert/strict';
+
+export { assert };
+
+let passed = 0;
+let failed = 0;
+let current = 'start';
+const ONE_WAIT_MS = 10_000;
+
+/** Starts the overall deadline; a run that outlives it fails loudly, naming the check it hung in. */
+export function deadline(seconds) {
+  setTimeout(() => {
+    report(current, new Error(`the whole run took longer than ${seconds} s`));
+    finish();
+  }, seconds * 1000).unref();
+  process.on('unhandledRejection', (error) => {
+    report(`${current} (unhandled rejection)`, asError(error));
+    finish();
+  });
+}
+
+export async function check(name, body) {
+  current = name;
+  try {
+    await within(body(), 3 * ONE_WAIT_MS, 'the check');
+    report(name);
+  } catch (error) {
+    report(name, asError(error));
+  }
+}
+
+export function skip(name, why) {
+  console.log(`skip - ${name}: ${why}`);
+}
+
+export function finish() {
+  console.log(`${passed} passed, ${failed} failed`);
+  process.exit(failed > 0 || passed === 0 ? 1 : 0);
+}
+
+function report(name, error) {
+  if (error === undefined) {
+    passed += 1;
+    console.log(`ok - ${name}`);
+  } else {
+    failed += 1;
+    console.log(`not ok - ${name}: ${error.message.replace(/\s*\n\s*/g, ' | ')}`);
+  }
+}
+
+function asError(thrown) {
+  if (thrown instanceof Error) return thrown;
+  if (typeof thrown?.code === 'number') return new Error(`closed ${thrown.code} ${thrown.reason}`);
+  return new Error(thrown?.message ?? JSON.stringify(thrown));
+}
+
+/** Fails, instead of hanging, when `promise` does not settle. */
+export async function within(promise, ms, what) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`${what}: nothing within ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What arrives is kept in order; `take` waits for the next one. */
+export class Queue {
+  #items = [];
+  #waiting = [];
+  #ended;
+
+  push(item) {
+    const waiter = this.#waiting.shift();
+    if (waiter) waiter.resolve(item);
+    else this.#items.push(item);
+  }
+
+  /** Whoever waits, now or later, learns that nothing more will come, and why. */
+  end(error) {
+    this.#ended ??= error;
+    for (const waiter of this.#waiting.splice(0)) waiter.reject(this.#ended);
+  }
+
+  take(what = 'an item', ms = ONE_WAIT_MS) {
+    if (this.#items.length > 0) return Promise.resolve(this.#items.shift());
+    if (this.#ended) return Promise.reject(this.#ended);
+    const waiter = {};
+    const taken = new Promise((resolve, reject) => Object.assign(waiter, { resolve, reject }));
+    this.#waiting.push(waiter);
+    return within(taken, ms, what).catch((error) => {
+      this.#waiting = this.#waiting.filter((other) => other !== waiter);
+      throw error;
+    });
+  }
+
+  /** Everything that has arrived and was not taken. */
+  drain() {
+    return this.#items.splice(0);
+  }
+}
+
+/** The emulator's control address. */
+export class Control {
+  constructor(base) {
+    this.base = base.replace(/\/$/, '');
+  }
+
+  async state() {
+    const response = await fetch(`${this.base}/state`);
+    assert.equal(response.status, 200, 'GET /state');
+    return response.json();
+  }
+
+  async switch(settings) {
+    const response = await fetch(`${this.base}/switch`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(settings),
+    });
+    assert.ok(response.ok, `POST /switch answered ${response.status}`);
+    await response.arrayBuffer();
+  }
+
+  /** Asks until the state satisfies `predicate`: a bounded wait for a named condition. */
+  async until(what, predicate, ms = ONE_WAIT_MS) {
+    const end = Date.now() + ms;
+    for (;;) {
+      const state = await this.state();
+      if (predicate(state)) return state;
+      if (Date.now() > end) throw new Error(`${what}: not within ${ms} ms; state ${JSON.stringify(state)}`);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+}
