@@ -4,7 +4,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
-    reason = "a test may panic"
+    clippy::print_stdout,
+    reason = "a test may panic and print"
 )]
 
 mod support;

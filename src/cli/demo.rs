@@ -12,7 +12,7 @@ use crate::emulator::{self, Emulator};
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
-    /// A loopback address to listen on; repeatable [default: 127.0.0.1:4100 and [::1]:4100]
+    /// A loopback address to listen on; repeatable [default: port 4100 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
     /// The loopback address of the emulator's control listener; a free port by default

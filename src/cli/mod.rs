@@ -45,13 +45,12 @@ enum Command {
 /// Everything that configuration can say by flags.
 #[derive(Args, Clone, Debug, Default)]
 struct Settings {
-    /// The upstream, such as https://ID.appsync-api.eu-central-1.amazonaws.com/graphql; region,
-    /// service and realtime host are inferred from it
+    /// The upstream's https URL; region, service and realtime host are inferred from it
     url: Option<String>,
     /// A TOML file with routes and settings; also COUNTERSIGN_CONFIG
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A loopback address to listen on; repeatable [default: 127.0.0.1:4100 and [::1]:4100]
+    /// A loopback address to listen on; repeatable [default: port 4100 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
     /// A name that may stand in Host beside the loopback names; repeatable

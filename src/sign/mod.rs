@@ -1,7 +1,7 @@
 //! SigV4: what signs, with what, and when.
 //!
 //! A [`Signer`] belongs to one route: it has a [`Scope`], the wire host and an
-//! [`Identity`](credentials::Identity) whose credentials a background task keeps fresh. It signs
+//! [`Identity`] whose credentials a background task keeps fresh. It signs
 //! final bytes, last, over a minimal header set: `host`, `x-amz-date`, `x-amz-security-token`
 //! when the credentials have one, and the headers the caller names. It opens no socket and reads
 //! no clock: the time is passed in.

@@ -1,7 +1,11 @@
 //! What the behaviour tests share: a stage in this process, the built binary as a daemon, plain
 //! sockets, and the scripts around other people's clients.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses its own part"
+)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

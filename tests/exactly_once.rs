@@ -1,0 +1,174 @@
+//! A mutation in flight while something breaks, by npm graphql-ws with retries on: the emulator
+//! must have executed it exactly once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
+
+mod support;
+
+use std::process::Stdio;
+
+use countersign::emulator::{Change, Emulator, Options};
+use support::{Daemon, PATIENCE, Scratch, demo_key, node};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+
+/// tests/clients/exactly-once.mjs
+struct Client {
+    lines: Lines<BufReader<ChildStdout>>,
+    stdin: ChildStdin,
+    child: Child,
+}
+
+impl Client {
+    fn start(url: &str, control: &str, body: &str) -> Self {
+        let mut child = node("exactly-once.mjs")
+            .args([url, control, body])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            lines: BufReader::new(child.stdout.take().unwrap()).lines(),
+            stdin: child.stdin.take().unwrap(),
+            child,
+        }
+    }
+
+    async fn line(&mut self, wanted: &[&str]) -> String {
+        loop {
+            let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
+            let line = line.unwrap_or_else(|_| panic!("no line {wanted:?}"));
+            let line = line.unwrap().expect("the client ended");
+            if wanted.iter().any(|wanted| line.starts_with(wanted)) {
+                return line;
+            }
+        }
+    }
+
+    async fn quit(&mut self) {
+        self.stdin.write_all(b"quit\n").await.unwrap();
+        self.child.wait().await.unwrap();
+    }
+}
+
+struct Scene {
+    emulator: Emulator,
+    daemon: Daemon,
+    client: Client,
+    key: String,
+    _scratch: Scratch,
+}
+
+impl Scene {
+    /// A mutation hangs at the emulator's gate.
+    async fn in_flight(name: &str, environment: &[(&str, &str)]) -> Self {
+        let emulator = Emulator::start(Options::default()).await.unwrap();
+        let scratch = Scratch::new(name);
+        let ca_file = scratch.file("ca.pem", emulator.ca_pem());
+        let target = format!("https://{}/graphql", emulator.api_host());
+        let connect = emulator.addr().to_string();
+        let environment = [&demo_key(), environment].concat();
+        let arguments = [
+            "--listen",
+            "127.0.0.1:0",
+            "--connect",
+            &connect,
+            "--ca-file",
+            &ca_file,
+            &target,
+        ];
+        let mut daemon = Daemon::start(&arguments, &environment);
+        let url = format!("ws://{}/graphql", daemon.address().await);
+        let control = format!("http://{}", emulator.control_addr());
+        let mut client = Client::start(&url, &control, name);
+        let room = client.line(&["room"]).await;
+        client.line(&["in-flight"]).await;
+        let key = format!("{}/{name}", room.trim_start_matches("room "));
+        Self {
+            emulator,
+            daemon,
+            client,
+            key,
+            _scratch: scratch,
+        }
+    }
+
+    fn switch(&self, change: &Change) {
+        self.emulator.switches().apply(change).unwrap();
+    }
+
+    fn executions(&self) -> Option<u64> {
+        self.emulator.stats().mutations.get(&self.key).copied()
+    }
+}
+
+fn open_gate() -> Change {
+    Change {
+        gate: Some(false),
+        ..Change::default()
+    }
+}
+
+#[tokio::test]
+async fn across_the_loss_of_the_upstream_connection() {
+    let mut scene = Scene::in_flight("loss", &[("COUNTERSIGN_POOL__SPREAD", "1ms")]).await;
+    scene.switch(&Change {
+        close_all: true,
+        ..Change::default()
+    });
+    scene.daemon.line("realtime connection lost").await;
+    scene.switch(&open_gate());
+    let result = scene.client.line(&["result", "error"]).await;
+    assert!(
+        result.starts_with("result") && result.contains("loss"),
+        "{result}"
+    );
+    // The client comes back by itself, with its subscription and without the mutation.
+    assert_eq!(scene.client.line(&["closed"]).await, "closed 1012");
+    scene.client.line(&["connected"]).await;
+    let back = scene
+        .emulator
+        .wait_for(|stats| stats.realtime.subscriptions == 1);
+    tokio::time::timeout(PATIENCE, back).await.unwrap();
+    assert_eq!(scene.executions(), Some(1));
+    scene.client.quit().await;
+    assert_eq!(scene.executions(), Some(1));
+}
+
+#[tokio::test]
+async fn across_sigterm() {
+    let mut scene = Scene::in_flight("sigterm", &[]).await;
+    scene.daemon.signal("-TERM");
+    scene.daemon.line("draining").await;
+    scene.switch(&open_gate());
+    let result = scene.client.line(&["result", "error"]).await;
+    assert!(
+        result.starts_with("result") && result.contains("sigterm"),
+        "{result}"
+    );
+    assert_eq!(scene.client.line(&["closed"]).await, "closed 1012");
+    assert_eq!(scene.daemon.exited().await, 0);
+    scene.client.quit().await;
+    assert_eq!(scene.executions(), Some(1));
+}
+
+#[tokio::test]
+async fn across_the_deadline_of_a_drain() {
+    let mut scene = Scene::in_flight("deadline", &[("COUNTERSIGN_DRAIN__TIMEOUT", "100ms")]).await;
+    scene.daemon.signal("-TERM");
+    let told = scene.client.line(&["result", "error"]).await;
+    assert!(
+        told.contains("SHUTTING_DOWN") && told.contains("maybe"),
+        "{told}"
+    );
+    assert_eq!(scene.daemon.exited().await, 0);
+    scene.switch(&open_gate());
+    scene.client.quit().await;
+    assert_eq!(scene.executions(), Some(1));
+}
