@@ -16,7 +16,7 @@ use countersign::emulator::Options;
 use futures_util::future::join_all;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use support::{PATIENCE, Socket, Stage, within};
+use support::{Socket, Stage, within};
 
 const ON_MESSAGE: &str = "subscription { onMessage { id body } }";
 
@@ -614,7 +614,5 @@ async fn many_operations_of_one_socket_run_at_once_and_too_many_are_refused() {
             results += 1;
         }
     }
-    let _ = tokio::time::timeout(PATIENCE, stage.drained())
-        .await
-        .unwrap();
+    stage.drained().await;
 }
