@@ -133,7 +133,7 @@ mod tests {
         );
         check(
             r#"{"errors":[{"message":"Validation error","locations":[{"line":1,"column":2}],"path":null,"data":null,"errorInfo":null}]}"#,
-            r#"[{"message":"Validation error","locations":[{"line":1,"column":2}]}]"#,
+            r#"[{"message":"Validation error","locations":[{"column":2,"line":1}]}]"#,
         );
         check(r#"{"errors":[]}"#, r#"[{"message":"AppSync error"}]"#);
         check(r#"{"errors":"?"}"#, r#"[{"message":"AppSync error"}]"#);

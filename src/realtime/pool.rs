@@ -308,6 +308,10 @@ impl Shared {
             subscriptions = live.len(),
             "realtime connection lost"
         );
+        if !live.is_empty() {
+            // Their clients will be back.
+            self.state.lock().wanted_at = Some(Instant::now());
+        }
         match self.config.on_loss {
             OnLoss::Close => {
                 for wanted in &live {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, Version};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -137,9 +137,8 @@ impl Upstream {
             timing.signing = begun.elapsed();
             Error::Sign(error.into())
         })?;
-        // API Gateway adds a content type to an empty body, so one is signed only with a body.
-        let content_type = headers.get(CONTENT_TYPE).filter(|_| !body.is_empty());
-        let content_type = content_type.and_then(|value| value.to_str().ok());
+        let content_type = single_content_type(&mut headers, !body.is_empty());
+        let content_type = content_type.as_ref().and_then(|value| value.to_str().ok());
         let signed_headers = content_type.map(|value| ("content-type", value));
         let signable = Signable {
             method: method.as_str(),
@@ -197,6 +196,14 @@ impl Upstream {
         parts.path_and_query = Some(path);
         Ok(Uri::from_parts(parts).map_err(|_| Refusal::Invalid)?)
     }
+}
+
+/// Leaves at most one content type, and answers it if it is to be signed: with a body only, because
+/// API Gateway adds one to an empty body; and without a tab, which signers trim differently.
+fn single_content_type(headers: &mut HeaderMap, has_body: bool) -> Option<HeaderValue> {
+    let first = headers.get(CONTENT_TYPE)?.clone();
+    headers.insert(CONTENT_TYPE, first.clone());
+    (has_body && !first.as_bytes().contains(&b'\t')).then_some(first)
 }
 
 /// Reads a whole body of at most `limit` bytes.

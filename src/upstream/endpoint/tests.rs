@@ -1,0 +1,155 @@
+//! What URLs and overrides are taken to mean.
+
+use super::*;
+
+const ID: &str = "abcdefghijklmnopqrstuvwxyz";
+
+fn overrides(pairs: &[(&str, &str)]) -> Overrides {
+    let find = |key: &str| {
+        let found = pairs.iter().find(|(name, _)| *name == key);
+        found.map(|(_, value)| (*value).to_owned())
+    };
+    Overrides {
+        region: find("region"),
+        service: find("service"),
+        host: find("host"),
+        connect: find("connect").map(|host| Address { host, port: 8443 }),
+    }
+}
+
+/// `region service wire-host path | realtime: address tls wire-host path`
+fn check(url: &str, pairs: &[(&str, &str)], expected: &str) {
+    let shown = match Endpoint::infer(url, &overrides(pairs)) {
+        Ok(endpoint) => {
+            let Endpoint {
+                scope,
+                address,
+                tls_name,
+                wire_host,
+                path,
+                realtime,
+                ..
+            } = endpoint;
+            let first = format!(
+                "{} {} {address} {tls_name} {wire_host} {path}",
+                scope.region, scope.service
+            );
+            match realtime {
+                Some(RealtimeEndpoint {
+                    address,
+                    tls_name,
+                    wire_host,
+                    path,
+                }) => {
+                    format!("{first} | {address} {tls_name} {wire_host} {path}")
+                }
+                None => first,
+            }
+        }
+        Err(problems) => {
+            let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            texts.join(" & ")
+        }
+    };
+    assert!(
+        shown.contains(expected),
+        "{url}: {shown}\nexpected {expected}"
+    );
+}
+
+#[test]
+fn appsync_hosts() {
+    let (api, realtime) = (
+        format!("{ID}.appsync-api.us-east-1.amazonaws.com"),
+        format!("{ID}.appsync-realtime-api.us-east-1.amazonaws.com"),
+    );
+    check(
+        &format!("https://{api}/graphql"),
+        &[],
+        &format!(
+            "us-east-1 appsync {api}:443 {api} {api} /graphql | {realtime}:443 {realtime} {realtime} /graphql"
+        ),
+    );
+    check(
+        &format!("https://{api}/graphql"),
+        &[("connect", "127.0.0.1")],
+        &format!(
+            "127.0.0.1:8443 {api} {api} /graphql | 127.0.0.1:8443 {realtime} {realtime} /graphql"
+        ),
+    );
+    let china = format!("{ID}.appsync-api.cn-north-1.amazonaws.com.cn");
+    check(
+        &format!("https://{china}/graphql"),
+        &[],
+        &format!(
+            "cn-north-1 appsync {china}:443 {china} {china} /graphql | {ID}.appsync-realtime-api.cn-north-1.amazonaws.com.cn:443"
+        ),
+    );
+    check(
+        "https://api.example.com/graphql",
+        &[("region", "eu-west-2")],
+        "eu-west-2 appsync api.example.com:443 api.example.com api.example.com /graphql | api.example.com:443 api.example.com api.example.com /graphql/realtime",
+    );
+    let vpce = "vpce-0a-b1.appsync-api.eu-west-1.vpce.amazonaws.com";
+    check(
+        &format!("https://{vpce}/graphql"),
+        &[("host", &format!("{ID}.appsync-api.eu-west-1.amazonaws.com"))],
+        &format!(
+            "eu-west-1 appsync {vpce}:443 {vpce} {ID}.appsync-api.eu-west-1.amazonaws.com /graphql | {vpce}:443 {vpce} {ID}.appsync-realtime-api.eu-west-1.amazonaws.com /graphql"
+        ),
+    );
+    check(
+        &format!("https://{vpce}/graphql"),
+        &[],
+        "set `host` (--host)",
+    );
+}
+
+#[test]
+fn other_hosts() {
+    check(
+        "https://a1.execute-api.us-east-1.amazonaws.com/prod/",
+        &[],
+        "us-east-1 execute-api a1.execute-api.us-east-1.amazonaws.com:443 a1.execute-api.us-east-1.amazonaws.com a1.execute-api.us-east-1.amazonaws.com /prod",
+    );
+    check(
+        "https://vpce-1.execute-api.us-east-1.vpce.amazonaws.com/prod",
+        &[("host", "a1.execute-api.us-east-1.amazonaws.com")],
+        "vpce-1.execute-api.us-east-1.vpce.amazonaws.com a1.execute-api.us-east-1.amazonaws.com /prod",
+    );
+    check(
+        "https://search.example.com:8443/",
+        &[("region", "us-gov-west-1"), ("service", "es")],
+        "us-gov-west-1 es search.example.com:8443 search.example.com search.example.com:8443 ",
+    );
+}
+
+#[test]
+fn mistakes_name_the_setting() {
+    check("http://a.example.com/graphql", &[], "https://");
+    check("https://u:p@a.example.com/graphql", &[], "neither user");
+    check("https://a.example.com/graphql?x=1", &[], "neither user");
+    check("not a url", &[], "no host");
+    check("https://a.example.com/x", &[], "set `region` (--region)");
+    check("https://a.example.com/x", &[], "set `service` (--service)");
+    check(
+        "https://a.example.com/x",
+        &[("region", "us-east-1/x")],
+        "not an AWS region",
+    );
+    check(
+        &format!("https://{ID}.appsync-api.us-east-1.amazonaws.com/graphql"),
+        &[("region", "eu-west-1")],
+        "`region` says eu-west-1",
+    );
+    check(
+        "https://a.example.com/graphql",
+        &[("region", "eu-west-1"), ("host", "a@b")],
+        "not a host name",
+    );
+    check(
+        "https://a.example.com/x",
+        &[("region", "eu-west-1"), ("service", "Up/per")],
+        "not a SigV4 service",
+    );
+}
