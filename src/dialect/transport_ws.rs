@@ -117,7 +117,7 @@ impl TransportWs {
             Event::Next(json) => {
                 let payload = match json.as_str() {
                     // Some clients demand one of the two members.
-                    text if text == "{}" || !text.starts_with('{') => r#"{"data":null}"#,
+                    text if !has_members(text) => r#"{"data":null}"#,
                     text => text,
                 };
                 let frame = frame(&live.id, "next", Some(payload));
@@ -302,6 +302,12 @@ fn bad_document(error: &DocumentError) -> GraphqlError {
         },
         DocumentError::Ambiguous | DocumentError::Empty | DocumentError::Unknown(_) => graphql,
     }
+}
+
+/// Whether JSON text is an object that is not empty.
+fn has_members(text: &str) -> bool {
+    let rest = text.strip_prefix('{').map(str::trim_start);
+    rest.is_some_and(|rest| !rest.starts_with('}'))
 }
 
 fn is_object_or_none(payload: Option<&RawValue>) -> bool {

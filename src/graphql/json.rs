@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-/// Valid JSON in UTF-8, sharing memory with the frame or body it came from.
+/// Valid JSON in UTF-8 without white space around it, sharing memory with the frame or body it
+/// came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Json(Bytes);
 
@@ -27,8 +28,8 @@ impl Json {
     /// # Errors
     /// Whatever makes the body something else than one JSON value in UTF-8.
     pub fn parse(body: Bytes) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice::<&RawValue>(&body)?;
-        Ok(Self(body))
+        let raw: &RawValue = serde_json::from_slice(&body)?;
+        Ok(Self::slice(&body, raw))
     }
 
     /// The text. Empty only if the invariant of this type was broken.
@@ -78,5 +79,13 @@ mod tests {
         assert!(Json::parse(Bytes::from_static(b"{\"a\":1}")).is_ok());
         assert!(Json::parse(Bytes::from_static(b"<html>")).is_err());
         assert!(Json::parse(Bytes::from_static(b"\"\xff\"")).is_err());
+    }
+
+    #[test]
+    fn white_space_around_a_body_is_no_part_of_it() {
+        let body = Bytes::from_static(b"\r\n {\"a\": 1}\n");
+        let json = Json::parse(body.clone()).unwrap();
+        assert_eq!(json.as_str(), "{\"a\": 1}");
+        assert_eq!(json.as_bytes().as_ptr(), body[3..].as_ptr());
     }
 }
