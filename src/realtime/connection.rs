@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::Start;
 use super::failure::Failure;
+use super::throttle::Throttle;
 use super::wire::{self, Frame};
 use crate::graphql::{Event, GraphqlError, Json};
 
@@ -67,6 +68,8 @@ struct Subscription {
     wire: Uuid,
     start: Arc<Start>,
     state: State,
+    /// A start has been sent under this wire id: upstream may know it.
+    is_sent: bool,
     has_retried: bool,
 }
 
@@ -84,16 +87,8 @@ enum State {
     },
 }
 
-/// After `LimitExceededError`, starts wait, longer each time.
-#[derive(Debug, Default)]
-struct Throttle {
-    until: Option<Instant>,
-    times: u32,
-}
-
 /// How long `complete` may take after `stop`.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-const MAX_THROTTLED: u32 = 6;
 
 impl Connection {
     /// A connection whose WebSocket has just been opened.
@@ -120,7 +115,7 @@ impl Connection {
 
     /// Starts a subscription as soon as that is possible. `id` is its id on the wire.
     pub(super) fn subscribe(&mut self, key: Key, id: Uuid, start: Arc<Start>) {
-        let state = match (self.phase, self.throttle.until) {
+        let state = match (self.phase, self.throttle.until()) {
             (Phase::Ready, None) => {
                 self.out.push_back(Output::Sign(key, Arc::clone(&start)));
                 State::Signing
@@ -134,6 +129,7 @@ impl Connection {
                 wire: id,
                 start,
                 state,
+                is_sent: false,
                 has_retried: false,
             },
         );
@@ -149,7 +145,7 @@ impl Connection {
         let Some(subscription) = self.subscriptions.get_mut(&key) else {
             return;
         };
-        if subscription.state != State::Signing {
+        if subscription.state != State::Signing || self.phase == Phase::Ended {
             return;
         }
         match signed {
@@ -159,6 +155,7 @@ impl Connection {
                 subscription.state = State::Starting {
                     deadline: now + self.start_ack,
                 };
+                subscription.is_sent = true;
                 self.frames.push_back(frame);
             }
             Err(error) => self.end(key, Event::Error(vec![error])),
@@ -170,12 +167,15 @@ impl Connection {
         let Some(subscription) = self.subscriptions.get_mut(&key) else {
             return;
         };
+        if self.phase == Phase::Ended {
+            return;
+        }
         match subscription.state {
-            State::Waiting | State::Signing => {
+            State::Waiting | State::Signing if !subscription.is_sent => {
                 self.forget(key);
                 self.out.push_back(Output::Released(key));
             }
-            State::Starting { .. } | State::Live => {
+            State::Waiting | State::Signing | State::Starting { .. } | State::Live => {
                 subscription.state = State::Stopping {
                     deadline: now + STOP_PATIENCE,
                 };
@@ -237,7 +237,7 @@ impl Connection {
                     State::Starting { deadline } | State::Stopping { deadline } => Some(deadline),
                     State::Waiting | State::Signing | State::Live => None,
                 });
-        of_states.chain(of_phase).chain(self.throttle.until).min()
+        of_states.chain(of_phase).chain(self.throttle.until()).min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -251,8 +251,7 @@ impl Connection {
             Phase::Ended => return,
             Phase::Acking { .. } | Phase::Ready => {}
         }
-        if self.throttle.until.is_some_and(|until| until <= now) {
-            self.throttle.until = None;
+        if self.throttle.ends(now) {
             self.sign_waiting();
         }
         for key in self.overdue(now) {
@@ -297,13 +296,22 @@ impl Connection {
         }
     }
 
+    /// Also while the start waits to be sent again: it was another's that was throttled.
     fn started(&mut self, key: Key) {
-        if let Some(subscription) = self.subscriptions.get_mut(&key)
-            && let State::Starting { .. } = subscription.state
-        {
-            subscription.state = State::Live;
-            self.throttle.times = 0;
-            self.out.push_back(Output::Event(key, Event::Started));
+        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+            return;
+        };
+        match subscription.state {
+            State::Waiting | State::Signing | State::Starting { .. } if subscription.is_sent => {
+                subscription.state = State::Live;
+                self.throttle.forgive();
+                self.out.push_back(Output::Event(key, Event::Started));
+            }
+            State::Waiting
+            | State::Signing
+            | State::Starting { .. }
+            | State::Live
+            | State::Stopping { .. } => {}
         }
     }
 
@@ -352,11 +360,11 @@ impl Connection {
     /// The error belongs to one of the starts that are not acknowledged; nobody knows to which.
     fn failed_without_id(&mut self, now: Instant, failures: &[Failure]) {
         let starting = self.in_state(|state| matches!(state, State::Starting { .. }));
-        let is_throttled = failures.iter().any(Failure::is_throttled);
-        if is_throttled && self.throttle.times < MAX_THROTTLED {
-            let wait = Duration::from_millis(500 << self.throttle.times);
-            self.throttle.times += 1;
-            self.throttle.until = Some(now + wait);
+        if starting.is_empty() {
+            // Of a burst of refusals, the first has made all of the starts wait.
+            return;
+        }
+        if failures.iter().any(Failure::is_throttled) && self.throttle.begin(now) {
             for key in starting {
                 if let Some(subscription) = self.subscriptions.get_mut(&key) {
                     subscription.state = State::Waiting;
@@ -366,6 +374,8 @@ impl Connection {
         }
         let errors: Vec<GraphqlError> = failures.iter().map(Failure::to_graphql).collect();
         for key in starting {
+            // Those that were not meant may run upstream.
+            self.abandon(key);
             self.end(key, Event::Error(errors.clone()));
         }
     }
@@ -387,6 +397,7 @@ impl Connection {
                 subscription.wire = Uuid::new_v4();
                 subscription.state = State::Signing;
                 let new = subscription.wire;
+                subscription.is_sent = false;
                 self.wire.remove(&old);
                 self.wire.insert(new, key);
                 let start = Arc::clone(&subscription.start);
@@ -394,7 +405,7 @@ impl Connection {
                 self.out.push_back(Output::Sign(key, start));
             }
             State::Starting { .. } => {
-                self.frames.push_back(wire::stop(old));
+                self.abandon(key);
                 let error = GraphqlError::coded(
                     "upstream did not acknowledge the subscription (pool.start_ack)",
                     "UPSTREAM_TIMEOUT",
@@ -420,6 +431,13 @@ impl Connection {
         if self.phase != Phase::Ended {
             self.phase = Phase::Ended;
             self.out.push_back(Output::Lost(reason));
+        }
+    }
+
+    /// Stops what upstream may know and nobody waits for.
+    fn abandon(&mut self, key: Key) {
+        if let Some(subscription) = self.subscriptions.get(&key) {
+            self.frames.push_back(wire::stop(subscription.wire));
         }
     }
 

@@ -11,6 +11,7 @@ mod connection;
 mod driver;
 mod failure;
 mod pool;
+mod throttle;
 mod wire;
 
 use std::time::Duration;

@@ -1,1 +1,1133 @@
+//! Transcripts say what follows from what; random ones are held against rules.
+//!
+//! A transcript's lines: `.` what the driver says (or time that passes), `<` AppSync's frame, `>`
+//! our frame, `!` what the driver has to do. What comes out stands below what went in. Wire ids
+//! are `$KEY`; the one of a second try is `$KEY'`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const ACK: Duration = Duration::from_secs(10);
+const START_ACK: Duration = Duration::from_secs(5);
+const KEEPALIVE: Duration = Duration::from_secs(150);
+const AUTHORIZATION: &str = r#"{"host":"h"}"#;
+
+struct Bench {
+    machine: Connection,
+    now: Instant,
+    /// `$KEY` or `$KEY'`, and its id.
+    ids: Vec<(String, Uuid)>,
+    shown: Vec<String>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            machine: Connection::new(now, now + ACK, START_ACK, KEEPALIVE),
+            now,
+            ids: Vec::new(),
+            shown: Vec::new(),
+        }
+    }
+
+    fn ready() -> Self {
+        let mut bench = Self::new();
+        bench.say("< ack");
+        bench.outputs();
+        bench
+    }
+
+    fn subscribe(&mut self, key: u64) {
+        let id = Uuid::from_u128(0xa000 + u128::from(key));
+        self.ids.push((format!("${key}"), id));
+        self.machine.subscribe(Key(key), id, start(key));
+    }
+
+    /// Time passes as a driver lets it: the machine is woken when it wants to be.
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(at) = self.machine.poll_timeout().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            self.machine.handle_timeout(self.now);
+            self.drain();
+            let next = self.machine.poll_timeout();
+            assert!(
+                next.is_none_or(|next| next > self.now),
+                "it would be woken again and again"
+            );
+        }
+        self.now = until;
+    }
+
+    fn say(&mut self, line: &str) {
+        if let Some(frame) = line.strip_prefix("< ") {
+            let frame = Bytes::from(self.frame(frame));
+            return self.machine.handle_frame(self.now, &frame);
+        }
+        if line == "<" {
+            return self.machine.handle_frame(self.now, &Bytes::new());
+        }
+        let mut words = line.trim_start_matches(". ").split(' ');
+        let (verb, argument) = (words.next(), words.next().unwrap_or_default());
+        let number = argument.parse().unwrap_or_default();
+        match verb.unwrap_or_default() {
+            "subscribe" => self.subscribe(number),
+            "signed" => self.sign(number, Ok(AUTHORIZATION.to_owned())),
+            "unsigned" => self.sign(number, Err(GraphqlError::new("no credentials"))),
+            "stop" => self.machine.stop(self.now, Key(number)),
+            "closed" => self.machine.handle_closed(),
+            "wait" => self.wait(humantime::parse_duration(argument).unwrap()),
+            _ => panic!("no such line: {line}"),
+        }
+    }
+
+    fn sign(&mut self, key: u64, signed: Result<String, GraphqlError>) {
+        self.machine.handle_signed(self.now, Key(key), signed);
+    }
+
+    /// `TYPE $KEY PAYLOAD`, or a frame as it is.
+    fn frame(&self, text: &str) -> String {
+        let mut words = text.splitn(3, ' ');
+        let (kind, id) = (words.next().unwrap(), words.next().unwrap_or_default());
+        let frame = match (kind, words.next()) {
+            ("ack", _) => r#"{"type":"connection_ack"}"#.to_owned(),
+            (kind, None) if id.starts_with('$') => format!(r#"{{"type":"{kind}","id":"{id}"}}"#),
+            (kind, Some(payload)) if id.starts_with('$') => {
+                format!(r#"{{"id":"{id}","type":"{kind}","payload":{payload}}}"#)
+            }
+            _ => text.to_owned(),
+        };
+        // The longer name first: `$1` is a part of `$1'`.
+        let longest_first = self.ids.iter().rev();
+        longest_first.fold(frame, |frame, (name, id)| {
+            frame.replace(name.as_str(), &id.to_string())
+        })
+    }
+
+    fn outputs(&mut self) -> Vec<String> {
+        self.drain();
+        std::mem::take(&mut self.shown)
+    }
+
+    fn drain(&mut self) {
+        let outputs = std::iter::from_fn(|| self.machine.poll_output());
+        self.shown.extend(outputs.map(|output| show(&output)));
+        while let Some(frame) = self.machine.poll_frame() {
+            let shown = self.show_frame(&frame);
+            self.shown.push(shown);
+        }
+    }
+
+    /// `> start $KEY`, once the whole frame is as it must be.
+    fn show_frame(&mut self, text: &str) -> String {
+        let frame: serde_json::Value = serde_json::from_str(text).unwrap();
+        let kind = frame["type"].as_str().unwrap();
+        let Some(id) = frame["id"].as_str() else {
+            assert_eq!(text, r#"{"type":"connection_init"}"#);
+            return format!("> {kind}");
+        };
+        let id: Uuid = id.parse().unwrap();
+        if kind == "start" {
+            let data = frame["payload"]["data"].as_str().unwrap();
+            assert_eq!(text, wire::start(id, data, AUTHORIZATION));
+            if !self.ids.iter().any(|(_, known)| *known == id) {
+                let key = data.trim_start_matches("data of ");
+                self.ids.push((format!("${key}'"), id));
+            }
+        } else {
+            assert_eq!(text, wire::stop(id));
+        }
+        let name = self.ids.iter().find(|(_, known)| *known == id);
+        format!("> {kind} {}", name.unwrap().0)
+    }
+}
+
+fn start(key: u64) -> Arc<Start> {
+    Arc::new(Start {
+        data: format!("data of {key}"),
+        headers: Vec::new(),
+    })
+}
+
+fn show(output: &Output) -> String {
+    let event = |Key(key): &Key, event: &Event| match event {
+        Event::Started => format!("started {key}"),
+        Event::Next(json) => format!("next {key} {}", json.as_str()),
+        Event::Error(errors) => format!("error {key} {}", serde_json::to_string(errors).unwrap()),
+        Event::Complete => format!("complete {key}"),
+        Event::Lost => format!("lost {key}"),
+    };
+    match output {
+        Output::Sign(Key(key), wanted) => {
+            assert_eq!(*wanted, start(*key));
+            format!("! sign {key}")
+        }
+        Output::Event(key, what) => format!("! event {}", event(key, what)),
+        Output::Ended(key, what) => format!("! ended {}", event(key, what)),
+        Output::Released(Key(key)) => format!("! released {key}"),
+        Output::Full(Key(key)) => format!("! full {key}"),
+        Output::Ready => "! ready".to_owned(),
+        Output::Refused(failures) => {
+            let errors: Vec<GraphqlError> = failures.iter().map(Failure::to_graphql).collect();
+            format!("! refused {}", serde_json::to_string(&errors).unwrap())
+        }
+        Output::Lost(reason) => format!("! lost: {reason}"),
+    }
+}
+
+/// Plays the lines that go in, and compares what comes out.
+#[track_caller]
+fn check_from(mut bench: Bench, transcript: &str) {
+    let lines = || transcript.lines().map(str::trim).filter(|l| !l.is_empty());
+    let mut played = Vec::new();
+    for line in lines().filter(|line| line.starts_with(['<', '.'])) {
+        played.push(line.to_owned());
+        bench.say(line);
+        played.extend(bench.outputs());
+    }
+    let expected: Vec<&str> = lines().collect();
+    assert_eq!(played.join("\n"), expected.join("\n"));
+}
+
+/// From the socket's opening.
+#[track_caller]
+fn check(transcript: &str) {
+    check_from(Bench::new(), transcript);
+}
+
+/// From the acknowledgement.
+#[track_caller]
+fn check_ready(transcript: &str) {
+    check_from(Bench::ready(), transcript);
+}
+
+/// With subscription 1 live.
+#[track_caller]
+fn check_live(transcript: &str) {
+    let mut bench = Bench::ready();
+    for line in [". subscribe 1", ". signed 1", "< start_ack $1"] {
+        bench.say(line);
+    }
+    bench.outputs();
+    check_from(bench, transcript);
+}
+
+#[test]
+fn a_subscription_is_signed_after_the_acknowledgement() {
+    check(
+        r#"
+        . subscribe 1
+        > connection_init
+        < ka
+        . subscribe 2
+        < {"type":"connection_ack","payload":{"connectionTimeoutMs":300000}}
+        ! ready
+        ! sign 1
+        ! sign 2
+        . signed 2
+        > start $2
+        . signed 1
+        > start $1
+        < {"id":"$1","type":"start_ack"}
+        ! event started 1
+        < {"id":"$2","type":"start_ack","payload":{}}
+        ! event started 2
+        < {"id":"$1","type":"data","payload":{"data":{ "a": 1.0 }} }
+        ! event next 1 {"data":{ "a": 1.0 }}
+        . subscribe 3
+        ! sign 3
+        < {"type":"connection_ack"}
+        "#,
+    );
+}
+
+#[test]
+fn a_stop_before_the_acknowledgement_releases_at_once() {
+    check(
+        r#"
+        . subscribe 1
+        > connection_init
+        . stop 1
+        ! released 1
+        < ack
+        ! ready
+        . stop 1
+        "#,
+    );
+}
+
+#[test]
+fn a_stop_while_signing_releases_and_the_signature_is_dropped() {
+    check_ready(
+        r#"
+        . subscribe 1
+        ! sign 1
+        . stop 1
+        ! released 1
+        . signed 1
+        . unsigned 1
+        "#,
+    );
+}
+
+#[test]
+fn a_start_that_cannot_be_signed_fails_alone() {
+    check_ready(
+        r#"
+        . subscribe 1
+        ! sign 1
+        . subscribe 2
+        ! sign 2
+        . unsigned 1
+        ! ended error 1 [{"message":"no credentials"}]
+        . signed 2
+        > start $2
+        . signed 1
+        . stop 1
+        "#,
+    );
+}
+
+#[test]
+fn a_start_without_answer_is_tried_once_more_under_a_new_id() {
+    check_ready(
+        r#"
+        . subscribe 1
+        ! sign 1
+        . signed 1
+        > start $1
+        . wait 4999ms
+        . wait 1ms
+        ! sign 1
+        > stop $1
+        . wait 1m
+        < start_ack $1
+        < complete $1
+        . signed 1
+        > start $1'
+        < data $1 {"data":"of the first try"}
+        < start_ack $1'
+        ! event started 1
+        < data $1' {"data":"of the second"}
+        ! event next 1 {"data":"of the second"}
+        . wait 1m
+        . stop 1
+        > stop $1'
+        < complete $1'
+        ! released 1
+        "#,
+    );
+    check_ready(
+        r#"
+        . subscribe 1
+        ! sign 1
+        . signed 1
+        > start $1
+        . wait 5s
+        ! sign 1
+        > stop $1
+        . signed 1
+        > start $1'
+        . wait 5s
+        ! ended error 1 [{"message":"upstream did not acknowledge the subscription (pool.start_ack)","extensions":{"code":"UPSTREAM_TIMEOUT","sent":"maybe"}}]
+        > stop $1'
+        < start_ack $1'
+        < data $1' {"data":1}
+        "#,
+    );
+}
+
+#[test]
+fn a_full_connection_gives_the_subscription_back() {
+    for payload in [
+        r#"{"errors":{"errorType":"MaxSubscriptionsReachedError","message":"Max number of 100 subscriptions reached"}}"#,
+        r#"{"errors":[{"errorType":"MaxSubscriptionsReachedError"}]}"#,
+        r#"{"errorType":"MaxSubscriptionsReachedException"}"#,
+    ] {
+        check_ready(&format!(
+            "
+            . subscribe 1
+            ! sign 1
+            . subscribe 2
+            ! sign 2
+            . signed 1
+            > start $1
+            . signed 2
+            > start $2
+            < error $1 {payload}
+            ! full 1
+            < start_ack $1
+            . stop 1
+            < start_ack $2
+            ! event started 2
+            "
+        ));
+    }
+}
+
+const LIMITED: &str = r#"{"payload":{"errors":{"errorType":"LimitExceededError","message":"Rate limit exceeded"}},"type":"error"}"#;
+
+#[test]
+fn throttled_starts_wait_and_are_signed_again() {
+    check_live(&format!(
+        r#"
+        . subscribe 2
+        ! sign 2
+        . signed 2
+        > start $2
+        < {LIMITED}
+        . subscribe 3
+        < data $1 {{"data":1}}
+        ! event next 1 {{"data":1}}
+        . wait 499ms
+        . wait 1ms
+        ! sign 2
+        ! sign 3
+        . signed 3
+        > start $3
+        . signed 2
+        > start $2
+        < {LIMITED}
+        . wait 999ms
+        . wait 1ms
+        ! sign 2
+        ! sign 3
+        . signed 2
+        > start $2
+        < start_ack $2
+        ! event started 2
+        . signed 3
+        > start $3
+        < {LIMITED}
+        . wait 500ms
+        ! sign 3
+        "#
+    ));
+}
+
+#[test]
+fn throttling_is_given_up_after_six_times() {
+    let mut bench = Bench::ready();
+    bench.say(". subscribe 1");
+    for wait in [500, 1_000, 2_000, 4_000, 8_000, 16_000] {
+        assert_eq!(bench.outputs().last().unwrap(), "! sign 1");
+        bench.say(". signed 1");
+        assert_eq!(bench.outputs(), ["> start $1"]);
+        bench.say(&format!("< {LIMITED}"));
+        bench.say(&format!(". wait {}ms", wait - 1));
+        assert_eq!(bench.outputs(), [""; 0], "{wait}");
+        bench.say(". wait 1ms");
+    }
+    check_from(
+        bench,
+        &format!(
+            r#"
+            . signed 1
+            ! sign 1
+            > start $1
+            < {LIMITED}
+            ! ended error 1 [{{"message":"Rate limit exceeded","extensions":{{"errorType":"LimitExceededError"}}}}]
+            > stop $1
+            . subscribe 2
+            ! sign 2
+            "#
+        ),
+    );
+}
+
+/// One burst of refusals used up all tries: each of them counted, though none was left to refuse.
+#[test]
+fn a_burst_of_throttled_starts_counts_once() {
+    let mut bench = Bench::ready();
+    for key in 1..=8 {
+        bench.say(&format!(". subscribe {key}"));
+        bench.say(&format!(". signed {key}"));
+    }
+    for _ in 1..=8 {
+        bench.say(&format!("< {LIMITED}"));
+    }
+    bench.outputs();
+    bench.say(". wait 500ms");
+    let signs: Vec<String> = (1..=8).map(|key| format!("! sign {key}")).collect();
+    assert_eq!(bench.outputs(), signs);
+}
+
+/// Throttling before the acknowledgement ended with starts that were sent before it.
+#[test]
+fn throttling_signs_nothing_before_the_acknowledgement() {
+    check(&format!(
+        "
+        . subscribe 1
+        > connection_init
+        < {LIMITED}
+        . wait 9s
+        < ack
+        ! ready
+        ! sign 1
+        "
+    ));
+}
+
+/// The refusal was another start's: this one's acknowledgement was dropped, and it was started
+/// twice.
+#[test]
+fn an_acknowledgement_while_throttled_counts() {
+    let throttled = format!(
+        "
+        . subscribe 1
+        ! sign 1
+        . signed 1
+        > start $1
+        < {LIMITED}
+        "
+    );
+    check_ready(&format!(
+        "
+        {throttled}
+        < start_ack $1
+        ! event started 1
+        . wait 1m
+        "
+    ));
+    check_ready(&format!(
+        "
+        {throttled}
+        . wait 500ms
+        ! sign 1
+        < start_ack $1
+        ! event started 1
+        . signed 1
+        . wait 1m
+        "
+    ));
+    check_ready(&format!(
+        r#"
+        {throttled}
+        < data $1 {{"data":1}}
+        ! event started 1
+        ! event next 1 {{"data":1}}
+        "#
+    ));
+}
+
+/// AppSync may have accepted a start while another was refused: it kept the subscription.
+#[test]
+fn a_stop_while_throttled_reaches_upstream() {
+    check_ready(&format!(
+        "
+        . subscribe 1
+        ! sign 1
+        . signed 1
+        > start $1
+        < {LIMITED}
+        . stop 1
+        > stop $1
+        < start_ack $1
+        < complete $1
+        ! released 1
+        . wait 1m
+        "
+    ));
+}
+
+/// AppSync may have accepted one of the starts that end: it kept the subscription.
+#[test]
+fn an_error_without_id_ends_only_starts_that_are_not_acknowledged() {
+    for id in ["", r#""id":"","#, r#""id":null,"#] {
+        check_live(&format!(
+            r#"
+            . subscribe 2
+            ! sign 2
+            . subscribe 3
+            ! sign 3
+            . subscribe 4
+            ! sign 4
+            . signed 3
+            > start $3
+            . signed 2
+            > start $2
+            < {{{id}"type":"error","payload":{{"errors":[{{"errorType":"UnsupportedOperation","message":"x"}}]}}}}
+            ! ended error 2 [{{"message":"x","extensions":{{"errorType":"UnsupportedOperation"}}}}]
+            ! ended error 3 [{{"message":"x","extensions":{{"errorType":"UnsupportedOperation"}}}}]
+            > stop $2
+            > stop $3
+            < complete $2
+            < start_ack $3
+            . signed 4
+            > start $4
+            < data $1 {{"data":1}}
+            ! event next 1 {{"data":1}}
+            "#
+        ));
+    }
+    check_live(r#"< {"type":"error","payload":{"errors":[{"message":"x"}]}}"#);
+}
+
+#[test]
+fn an_error_with_an_id_ends_that_subscription() {
+    check_ready(
+        r#"
+        . subscribe 1
+        ! sign 1
+        . signed 1
+        > start $1
+        . subscribe 2
+        ! sign 2
+        . signed 2
+        > start $2
+        < error $1 {"errors":[{"errorType":"UnauthorizedException","message":"Permission denied"},{"message":"more"}]}
+        ! ended error 1 [{"message":"Permission denied","extensions":{"errorType":"UnauthorizedException"}},{"message":"more"}]
+        < error $1 {"errors":[{"message":"again"}]}
+        < start_ack $2
+        ! event started 2
+        < error $2 null
+        ! ended error 2 [{"message":"AppSync error"}]
+        "#,
+    );
+    check_live(
+        r#"
+        < error $1
+        ! ended error 1 [{"message":"AppSync error"}]
+        "#,
+    );
+}
+
+#[test]
+fn a_stopped_subscription_is_released_by_its_answer() {
+    for answer in [
+        "complete $1",
+        "complete $1 {}",
+        r#"error $1 {"errors":[{"message":"x"}]}"#,
+        r#"error $1 {"errorType":"MaxSubscriptionsReachedException"}"#,
+    ] {
+        check_live(&format!(
+            r#"
+            . stop 1
+            > stop $1
+            . stop 1
+            < data $1 {{"data":"late"}}
+            < start_ack $1
+            < {answer}
+            ! released 1
+            < {answer}
+            . wait 1m
+            "#
+        ));
+    }
+}
+
+#[test]
+fn a_stop_without_answer_is_released_in_the_end() {
+    check_live(
+        "
+        . stop 1
+        > stop $1
+        . wait 9999ms
+        . wait 1ms
+        ! released 1
+        < complete $1
+        ",
+    );
+}
+
+#[test]
+fn a_start_that_is_stopped_before_its_answer_is_not_tried_again() {
+    check_ready(
+        "
+        . subscribe 1
+        ! sign 1
+        . signed 1
+        > start $1
+        . stop 1
+        > stop $1
+        . wait 9s
+        < start_ack $1
+        . wait 1s
+        ! released 1
+        ",
+    );
+}
+
+#[test]
+fn a_complete_that_nobody_asked_for_ends_the_subscription() {
+    check_live(
+        r#"
+        < complete $1
+        ! ended complete 1
+        < complete $1
+        < data $1 {"data":1}
+        . stop 1
+        "#,
+    );
+}
+
+#[test]
+fn data_before_its_acknowledgement_acknowledges() {
+    check_ready(
+        r#"
+        . subscribe 1
+        ! sign 1
+        . signed 1
+        > start $1
+        < data $1 {"data":1}
+        ! event started 1
+        ! event next 1 {"data":1}
+        < start_ack $1
+        . wait 1m
+        "#,
+    );
+}
+
+#[test]
+fn a_refused_connection_says_why_and_nothing_more() {
+    let cases = [
+        (
+            r#"{"errors":[{"errorType":"com.amazonaws.deepdish.graphql.auth#UnauthorizedException","message":"You are not authorized to make this call.","errorCode":400}]}"#,
+            r#"[{"message":"You are not authorized to make this call.","extensions":{"errorCode":400,"errorType":"UnauthorizedException"}}]"#,
+        ),
+        (
+            r#"{"errors":{"message":"NoProtocolError","errorCode":400}}"#,
+            r#"[{"message":"NoProtocolError","extensions":{"errorCode":400}}]"#,
+        ),
+        (
+            r#"{"errorType":"BadRequest","errorCode":400}"#,
+            r#"[{"message":"BadRequest","extensions":{"errorCode":400,"errorType":"BadRequest"}}]"#,
+        ),
+        (r#"{"errors":[]}"#, r#"[{"message":"AppSync error"}]"#),
+        ("null", r#"[{"message":"AppSync error"}]"#),
+    ];
+    for (payload, errors) in cases {
+        check(&format!(
+            r#"
+            . subscribe 1
+            > connection_init
+            < {{"payload":{payload},"type":"connection_error"}}
+            ! refused {errors}
+            < {{"payload":{payload},"type":"connection_error"}}
+            < ack
+            . signed 1
+            . closed
+            . wait 1h
+            "#
+        ));
+    }
+}
+
+#[test]
+fn a_connection_error_after_the_acknowledgement_is_a_loss() {
+    check_live(
+        r#"
+        < {"type":"connection_error","payload":{"errors":[{"message":"x"}]}}
+        ! lost: upstream ended the connection with an error
+        < data $1 {"data":1}
+        "#,
+    );
+}
+
+#[test]
+fn a_connection_that_is_not_acknowledged_is_lost() {
+    check(
+        "
+        . subscribe 1
+        > connection_init
+        < ka
+        . wait 9999ms
+        . wait 1ms
+        ! lost: upstream did not acknowledge the connection
+        < ack
+        ",
+    );
+}
+
+#[test]
+fn silence_is_a_loss_and_any_frame_ends_it() {
+    check_live(
+        r#"
+        . wait 149s
+        < ka
+        . wait 149s
+        < data $1 {"data":1}
+        ! event next 1 {"data":1}
+        . wait 149s
+        < not even JSON
+        . wait 149999ms
+        . wait 1ms
+        ! lost: upstream fell silent
+        . wait 1h
+        "#,
+    );
+}
+
+#[test]
+fn the_acknowledgement_shortens_the_keepalive_and_never_lengthens_it() {
+    let cases = [
+        (r#"{"connectionTimeoutMs":30000}"#, 30),
+        (r#"{"connectionTimeoutMs":300000}"#, 150),
+        (r#"{"connectionTimeoutMs":0}"#, 150),
+        (r#"{"connectionTimeoutMs":-1}"#, 150),
+        (r#"{"connectionTimeoutMs":18446744073709551615}"#, 150),
+        (r#"{"connectionTimeoutMs":"30000"}"#, 150),
+        (r#"{"connectionTimeoutMs":null}"#, 150),
+        ("{}", 150),
+        ("[]", 150),
+        ("null", 150),
+    ];
+    for (payload, seconds) in cases {
+        check(&format!(
+            r#"
+            < {{"type":"connection_ack","payload":{payload}}}
+            ! ready
+            > connection_init
+            . wait {}ms
+            . wait 1ms
+            ! lost: upstream fell silent
+            "#,
+            seconds * 1_000 - 1
+        ));
+    }
+}
+
+/// A signature or a stop that came after the end still had an effect.
+#[test]
+fn nothing_follows_a_loss() {
+    check_live(
+        r#"
+        . subscribe 2
+        ! sign 2
+        . subscribe 3
+        ! sign 3
+        . subscribe 4
+        ! sign 4
+        . closed
+        ! lost: upstream closed the connection
+        . closed
+        . signed 2
+        . unsigned 3
+        . stop 1
+        . stop 4
+        . subscribe 5
+        . stop 5
+        < data $1 {"data":1}
+        < complete $1
+        < ack
+        . wait 1h
+        "#,
+    );
+}
+
+#[test]
+fn unknown_ids_and_garbage_are_ignored() {
+    let unknown = "0e2b1ee1-1c0d-4a7e-9d3b-0123456789ab";
+    for frame in [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "\"ka\"",
+        "{\"type\":null}",
+        "{\"type\":\"ka\"",
+        "{\"type\":\"pong\"}",
+        "{\"type\":\"start_ack\"}",
+        "{\"type\":\"data\",\"payload\":{\"data\":1}}",
+        "{\"type\":\"data\",\"id\":1,\"payload\":{\"data\":1}}",
+        "{\"type\":\"complete\",\"id\":\"1\"}",
+        "{\"type\":\"error\",\"id\":\"1\",\"payload\":{\"errors\":[{\"message\":\"x\"}]}}",
+        "{\"type\":\"complete\",\"id\":null}",
+    ] {
+        check_live(&format!("< {frame}"));
+    }
+    for kind in ["start_ack", "data", "complete", "error"] {
+        check_live(&format!(
+            r#"< {{"type":"{kind}","id":"{unknown}","payload":{{"data":1}}}}"#
+        ));
+    }
+    check_live("< data $1");
+}
+
+// === random transcripts ===
+
+const ERROR: &str = r#"{"errors":[{"message":"x"}]}"#;
+const FULL: &str = r#"{"errors":{"errorType":"MaxSubscriptionsReachedError"}}"#;
+const KEYS: u64 = 6;
+
+/// A transcript's line; lines of a subscription name its key.
+fn line() -> impl Strategy<Value = (Option<u64>, String)> {
+    let of_key = prop_oneof![
+        8 => Just(". signed K"),
+        1 => Just(". unsigned K"),
+        3 => Just(". stop K"),
+        6 => Just("< start_ack $K"),
+        4 => Just("< data $K {\"data\":1}"),
+        2 => Just("< complete $K"),
+        1 => Just("< error $K ERROR"),
+        1 => Just("< error $K FULL"),
+        1 => Just("< start_ack $K'"),
+        1 => Just("< complete $K'"),
+    ];
+    let of_all = prop_oneof![
+        3 => Just("< ack"),
+        1 => Just("< ka"),
+        4 => Just("< LIMITED"),
+        1 => Just("< {\"type\":\"error\",\"payload\":ERROR}"),
+        2 => Just(". wait 400ms"),
+        2 => Just(". wait 4s"),
+        1 => Just(". wait 11s"),
+    ];
+    let last = prop_oneof![
+        Just("< {\"type\":\"connection_error\",\"payload\":ERROR}"),
+        Just(". closed"),
+        Just(". wait 200s"),
+    ];
+    let fill = |line: &str| {
+        line.replace("ERROR", ERROR)
+            .replace("FULL", FULL)
+            .replace("LIMITED", LIMITED)
+    };
+    prop_oneof![
+        60 => (1..=KEYS, of_key).prop_map(move |(key, line)| {
+            (Some(key), fill(&line.replace('K', &key.to_string())))
+        }),
+        20 => of_all.prop_map(move |line| (None, fill(line))),
+        1 => last.prop_map(move |line| (None, fill(line))),
+        2 => "\\PC{0,20}".prop_map(|text| (None, format!("< {text}"))),
+        10 => Just((None, ". subscribe".to_owned())),
+    ]
+}
+
+/// What a driver and a session may rely on, whatever AppSync sends.
+#[derive(Default)]
+struct Rules {
+    is_ready: bool,
+    is_over: bool,
+    keys: BTreeMap<u64, Told>,
+}
+
+/// What was told of one subscription.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    is_signing: bool,
+    was_sent: bool,
+    is_started: bool,
+    is_stopped: bool,
+    is_over: bool,
+}
+
+impl Rules {
+    fn see(&mut self, line: &str) {
+        assert!(!self.is_over, "{line} after the end");
+        match line {
+            "! ready" => self.is_ready = true,
+            _ if line.starts_with("! lost") || line.starts_with("! refused") => {
+                self.is_over = true;
+            }
+            _ => self.see_of_key(line),
+        }
+    }
+
+    fn see_of_key(&mut self, line: &str) {
+        let is_retry = line.ends_with('\'');
+        let told = self.keys.get_mut(&key_of(line)).unwrap();
+        let is_wanted = !told.is_over && !told.is_stopped;
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            ["!", "sign", _] => {
+                assert!(self.is_ready && is_wanted && !told.is_signing, "{line}");
+                assert!(!told.is_started, "{line}, though it was started");
+                told.is_signing = true;
+            }
+            [">", "start", _] => {
+                assert!(is_wanted && told.is_signing, "{line}");
+                told.is_signing = false;
+                told.was_sent = true;
+            }
+            [">", "stop", _] => assert!(told.was_sent || is_retry, "{line}, never started"),
+            ["!", "event", "started", _] => {
+                assert!(is_wanted && !told.is_started, "{line}");
+                told.is_started = true;
+                told.is_signing = false;
+            }
+            ["!", "event", "next", ..] => assert!(is_wanted && told.is_started, "{line}"),
+            ["!", "ended", ..] | ["!", "full", _] => {
+                assert!(is_wanted, "{line}");
+                told.is_over = true;
+            }
+            ["!", "released", _] => {
+                assert!(told.is_stopped && !told.is_over, "{line}");
+                told.is_over = true;
+            }
+            _ => panic!("{line}"),
+        }
+    }
+
+    fn wanted(&self) -> impl Iterator<Item = (u64, &Told)> {
+        let all = self.keys.iter().map(|(key, told)| (*key, told));
+        all.filter(|(_, told)| !told.is_over && !told.is_stopped)
+    }
+}
+
+/// The subscription that an output names.
+fn key_of(line: &str) -> u64 {
+    let words = line.split([' ', '$', '\'']);
+    words.filter_map(|word| word.parse().ok()).next().unwrap()
+}
+
+/// A bench, and what is known of it.
+struct Watched {
+    bench: Bench,
+    rules: Rules,
+}
+
+impl Watched {
+    fn new() -> Self {
+        let mut bench = Bench::new();
+        assert_eq!(bench.outputs(), ["> connection_init"]);
+        Self {
+            bench,
+            rules: Rules::default(),
+        }
+    }
+
+    fn play(&mut self, key: Option<u64>, line: &str) {
+        let told = key.and_then(|key| self.rules.keys.get(&key).copied());
+        match line {
+            ". subscribe" => {
+                let key = self.rules.keys.len() as u64 + 1;
+                self.rules.keys.insert(key, Told::default());
+                self.bench.say(&format!(". subscribe {key}"));
+            }
+            line => self.bench.say(line),
+        }
+        if let (true, Some(told)) = (
+            line.starts_with(". stop"),
+            key.and_then(|key| self.rules.keys.get_mut(&key)),
+        ) {
+            told.is_stopped = true;
+        }
+        let outputs = self.bench.outputs();
+        if let Some(key) = key {
+            self.check_alone(key, &outputs);
+        }
+        if let Some(told) = told.filter(|told| told.is_signing && !told.is_stopped && !told.is_over)
+            && line.starts_with(". signed")
+            && !self.rules.is_over
+        {
+            assert_eq!(outputs.len(), 1, "{told:?}: a signature begets a start");
+        }
+        if line.contains("\"type\":\"error\"") {
+            self.check_not_acknowledged(&outputs);
+        }
+        for output in &outputs {
+            self.rules.see(output);
+        }
+        if !self.rules.is_over {
+            let known = self.rules.keys.values().filter(|told| !told.is_over);
+            assert_eq!(self.bench.machine.len(), known.count());
+        }
+    }
+
+    /// Promise 7: what concerns one subscription touches no other.
+    fn check_alone(&self, key: u64, outputs: &[String]) {
+        let touched: BTreeSet<u64> = outputs.iter().map(|line| key_of(line)).collect();
+        assert!(
+            touched.iter().all(|touched| *touched == key),
+            "{key}: {outputs:?}"
+        );
+    }
+
+    fn check_not_acknowledged(&self, outputs: &[String]) {
+        for line in outputs.iter().filter(|line| line.starts_with("! ended")) {
+            let told = self.rules.keys[&key_of(line)];
+            assert!(told.was_sent && !told.is_started, "{line}");
+        }
+    }
+
+    /// A kind AppSync and a driver that does its work bring everything to where it should be.
+    fn settle(&mut self) {
+        self.play(None, "< ack");
+        for _ in 0..4 {
+            for key in self.keys(|told| told.is_signing) {
+                self.play(Some(key), &format!(". signed {key}"));
+            }
+            for key in self.keys(|told| told.was_sent && !told.is_started) {
+                let line = format!("< start_ack {}", self.id(key));
+                self.play(Some(key), &line);
+            }
+            if self.keys(|told| !told.is_started).is_empty() {
+                break;
+            }
+            self.play(None, "< ka");
+            self.play(None, ". wait 17s");
+        }
+        assert_eq!(self.keys(|told| !told.is_started), [0; 0], "never started");
+        for key in self.keys(|_| true) {
+            self.play(Some(key), &format!(". stop {key}"));
+        }
+        for key in self.rules.keys.clone().into_keys() {
+            let line = format!("< complete {}", self.id(key));
+            self.play(Some(key), &line);
+        }
+        assert_eq!(self.bench.machine.len(), 0);
+    }
+
+    fn keys(&self, is_meant: impl Fn(&Told) -> bool) -> Vec<u64> {
+        let found = self.rules.wanted().filter(|(_, told)| is_meant(told));
+        found.map(|(key, _)| key).collect()
+    }
+
+    /// The id that AppSync has seen last.
+    fn id(&self, key: u64) -> String {
+        let retried = format!("${key}'");
+        let is_known = self.bench.ids.iter().any(|(name, _)| *name == retried);
+        if is_known { retried } else { format!("${key}") }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_upstream_breaks_the_rules(
+        is_acknowledged in prop::bool::weighted(0.8),
+        lines in prop::collection::vec(line(), 0..80),
+    ) {
+        let mut watched = Watched::new();
+        if is_acknowledged {
+            watched.play(None, "< ack");
+        }
+        for (key, line) in &lines {
+            watched.play(*key, line);
+        }
+        if !watched.rules.is_over {
+            watched.settle();
+        }
+    }
+
+    #[test]
+    fn a_machine_that_is_woken_early_does_nothing(
+        lines in prop::collection::vec(line(), 0..40),
+        early in 1..400_u64,
+    ) {
+        let mut bench = Bench::ready();
+        let mut last = 0;
+        for (_, line) in &lines {
+            match line.as_str() {
+                ". subscribe" => {
+                    last += 1;
+                    bench.subscribe(last);
+                }
+                line => bench.say(line),
+            }
+            bench.outputs();
+            if let Some(at) = bench.machine.poll_timeout() {
+                let before = at - Duration::from_millis(early);
+                bench.machine.handle_timeout(before.min(at));
+                prop_assert_eq!(bench.outputs(), [""; 0]);
+                prop_assert_eq!(bench.machine.poll_timeout(), Some(at));
+            }
+        }
+    }
+}
