@@ -8,6 +8,9 @@ use crate::realtime::OnLoss;
 use crate::telemetry::{LogFormat, parse_filter};
 use crate::upstream::Address;
 
+/// Clocks panic when they are asked for a time too far away.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 pub(super) fn text(value: &str) -> Result<String, String> {
     match value.trim() {
         "" => Err("must not be empty".to_owned()),
@@ -21,6 +24,9 @@ pub(super) fn duration(value: &str) -> Result<Duration, String> {
         .map_err(|_| format!("{value:?} is no duration, such as \"250ms\", \"5s\" or \"2m\""))?;
     if duration.is_zero() {
         return Err("must be more than zero".to_owned());
+    }
+    if duration > LONGEST {
+        return Err("must be at most 365 days".to_owned());
     }
     Ok(duration)
 }
@@ -66,15 +72,7 @@ pub(super) fn listen(value: &str) -> Result<SocketAddr, String> {
 
 /// `"10.0.0.7:443"`, `"vpce-1.example.com:443"`; the port may be left out
 pub(super) fn address(value: &str) -> Result<Address, String> {
-    let authority: http::uri::Authority = value
-        .parse()
-        .ok()
-        .filter(|authority: &http::uri::Authority| !authority.as_str().contains('@'))
-        .ok_or_else(|| format!("{value:?} is no address, such as 10.0.0.7:443"))?;
-    Ok(Address {
-        host: authority.host().to_owned(),
-        port: authority.port_u16().unwrap_or(443),
-    })
+    Address::parse(value).ok_or_else(|| format!("{value:?} is no address, such as 10.0.0.7:443"))
 }
 
 pub(super) fn host_name(value: &str) -> Result<HostName, String> {

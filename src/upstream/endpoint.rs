@@ -1,6 +1,7 @@
 //! What an upstream URL means: kind, region, service, and the realtime address that goes with it.
 
 use http::Uri;
+use http::uri::Authority;
 
 use crate::sign::Scope;
 
@@ -60,6 +61,8 @@ pub struct Overrides {
 pub enum EndpointError {
     #[error("{0:?} is not a host name with an optional port")]
     BadHost(String),
+    #[error("the URL's port is not a number from 1 to 65535")]
+    BadPort,
     #[error("{0:?} is not an AWS region, such as eu-central-1")]
     BadRegion(String),
     #[error("{0:?} is not a SigV4 service name, such as appsync or execute-api")]
@@ -206,7 +209,7 @@ impl Target {
         }
         Ok(Self {
             host,
-            port: authority.port_u16().unwrap_or(443),
+            port: port(authority).ok_or(EndpointError::BadPort)?,
             path: uri.path().trim_end_matches('/').to_owned(),
         })
     }
@@ -324,21 +327,37 @@ fn is_service(text: &str) -> bool {
 
 fn wire_host(text: &str) -> Result<String, EndpointError> {
     let bad = || EndpointError::BadHost(text.to_owned());
-    let authority: http::uri::Authority = text.parse().map_err(|_| bad())?;
-    if text.contains('@') || authority.host().is_empty() {
-        return Err(bad());
-    }
-    let host = authority.host().to_ascii_lowercase();
-    Ok(match authority.port_u16() {
-        None | Some(443) => host,
-        Some(port) => format!("{host}:{port}"),
+    let Address { host, port } = Address::parse(text).ok_or_else(bad)?;
+    Ok(match port {
+        443 => host.to_ascii_lowercase(),
+        port => format!("{}:{port}", host.to_ascii_lowercase()),
     })
+}
+
+/// 443 if there is none; `None` if what stands there is no port.
+fn port(authority: &Authority) -> Option<u16> {
+    match authority.as_str().strip_prefix(authority.host()) {
+        Some("") => Some(443),
+        Some(_) | None => authority.port_u16().filter(|port| *port > 0),
+    }
 }
 
 fn host_of(wire_host: &str) -> &str {
     match wire_host.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         Some(_) | None => wire_host,
+    }
+}
+
+impl Address {
+    /// `host` or `host:port`; the port is 443 if it is left out.
+    pub fn parse(text: &str) -> Option<Self> {
+        let authority: Authority = text.parse().ok()?;
+        let is_plain = !text.contains('@') && !authority.host().is_empty();
+        is_plain.then_some(Self {
+            host: authority.host().to_owned(),
+            port: port(&authority)?,
+        })
     }
 }
 
