@@ -162,15 +162,18 @@ impl<'a> Table<'a> {
         self.below(key, found)
     }
 
-    /// The tables below `key`, by name.
-    pub(super) fn tables(&self, key: &'static str) -> Vec<(String, Self)> {
+    /// The tables below `key`, by name. What should be a table and is none is a problem, and
+    /// `None`.
+    pub(super) fn tables(&self, key: &'static str) -> Option<Vec<(String, Option<Self>)>> {
         let table = self.table(key);
         let Some(dict) = table.dict else {
-            return Vec::new();
+            return (!self.is_said(key)).then(Vec::new);
         };
-        dict.iter()
-            .map(|(name, value)| (name.clone(), table.below(name, Some(value))))
-            .collect()
+        let tables = dict.iter().map(|(name, value)| {
+            let below = table.below(name, Some(value));
+            (name.clone(), below.dict.is_some().then_some(below))
+        });
+        Some(tables.collect())
     }
 
     /// One value, parsed; `None` if it was not said or is wrong, which is then a problem.

@@ -354,7 +354,7 @@ fn shared(
 }
 
 fn routes(root: &Table<'_>, shared: Option<Shared>) -> Option<Vec<RouteConfig>> {
-    let tables = root.tables("route");
+    let tables = root.tables("route")?;
     if tables.is_empty() {
         root.report(
             "route",
@@ -365,21 +365,25 @@ fn routes(root: &Table<'_>, shared: Option<Shared>) -> Option<Vec<RouteConfig>> 
     let mut routes: Vec<RouteConfig> = Vec::new();
     let mut complete = true;
     for (name, table) in tables {
-        match route(name, &table, shared) {
-            Some(route) => {
-                if let Some(other) = routes.iter().find(|other| other.path == route.path) {
-                    root.report(
-                        "route",
-                        format!(
-                            "{} and {} have the same path {:?}: set `path` for one of them",
-                            other.name, route.name, route.path
-                        ),
-                    );
-                }
-                routes.push(route);
-            }
-            None => complete = false,
+        let Some(table) = table else {
+            complete = false;
+            continue;
+        };
+        let Some(route) = route(name, &table, shared) else {
+            complete = false;
+            continue;
+        };
+        if let Some(other) = routes.iter().find(|other| other.path == route.path) {
+            let is_said = table.is_said("path");
+            table.report(
+                if is_said { "path" } else { "target" },
+                format!(
+                    "route {} has the same path {:?}: set `path` for one of them",
+                    other.name, route.path
+                ),
+            );
         }
+        routes.push(route);
     }
     complete.then_some(routes)
 }
