@@ -1,7 +1,9 @@
 //! Logs: their format, their filter, and how an error is printed.
 //!
 //! Dependencies never log below INFO, whatever the filter says: several of them print headers,
-//! frames or whole requests at TRACE.
+//! frames or whole requests at TRACE. The AWS SDK does not log at all: at INFO it prints access key
+//! ids, at WARN what a credential process wrote to its standard error. What it fails at is logged
+//! by `sign::credentials`.
 
 mod record;
 
@@ -75,7 +77,9 @@ pub fn init(config: &LogConfig) -> Result<WorkerGuard, ParseError> {
 }
 
 fn is_allowed(metadata: &Metadata<'_>) -> bool {
-    metadata.target().starts_with("countersign") || *metadata.level() <= LevelFilter::INFO
+    let target = metadata.target();
+    target.starts_with("countersign")
+        || (!target.starts_with("aws_") && *metadata.level() <= LevelFilter::INFO)
 }
 
 /// An error and all its causes, `outer: inner: innermost`; a cause that the text before already
