@@ -164,6 +164,28 @@ impl Snapshot {
     fn is_valid(&self, now: SystemTime) -> bool {
         self.expires.is_none_or(|expires| now < expires)
     }
+
+    /// Credentials that come expired are a failure of their provider: they must not replace
+    /// those that are still good.
+    fn checked(self, now: SystemTime) -> Result<Self, CredentialsError> {
+        match self.is_valid(now) {
+            true => Ok(self),
+            false => Err(self.expired()),
+        }
+    }
+
+    fn expired(&self) -> CredentialsError {
+        let at = self.expires.map(shown).unwrap_or_default();
+        CredentialsError {
+            tried: format!("those from {} expired at {at}", self.provider),
+            remedy: "Renew them, and check the clock; countersign loads them again by itself."
+                .to_owned(),
+        }
+    }
+}
+
+fn shown(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
 }
 
 impl std::fmt::Debug for Snapshot {
@@ -179,20 +201,13 @@ impl std::fmt::Debug for Snapshot {
 
 impl State {
     fn error(&self) -> CredentialsError {
-        let (tried, remedy) = match (&self.failure, &self.snapshot) {
-            (Some(failure), _) => return failure.as_ref().clone(),
-            (None, Some(snapshot)) => (
-                format!("those from {} have expired", snapshot.provider),
-                "Renew them; countersign loads them again by itself.",
-            ),
-            (None, None) => (
-                "the first load is still under way".to_owned(),
-                "Try again in a moment.",
-            ),
-        };
-        CredentialsError {
-            tried,
-            remedy: remedy.to_owned(),
+        match (&self.failure, &self.snapshot) {
+            (Some(failure), _) => failure.as_ref().clone(),
+            (None, Some(snapshot)) => snapshot.expired(),
+            (None, None) => CredentialsError {
+                tried: "the first load is still under way".to_owned(),
+                remedy: "Try again in a moment.".to_owned(),
+            },
         }
     }
 }
@@ -209,10 +224,15 @@ impl Refresher {
         let mut failures = 0_u32;
         loop {
             let loaded = tokio::time::timeout(LOAD_TIMEOUT, self.chain.load()).await;
-            let pause = match loaded.unwrap_or_else(|_| Err(self.chain.timed_out(LOAD_TIMEOUT))) {
-                Ok((credentials, provider)) => {
+            let now = clock::now();
+            let loaded = loaded
+                .unwrap_or_else(|_| Err(self.chain.timed_out(LOAD_TIMEOUT)))
+                .map(|(credentials, provider)| Snapshot::new(credentials, provider))
+                .and_then(|snapshot| snapshot.checked(now));
+            let pause = match loaded {
+                Ok(snapshot) => {
                     failures = 0;
-                    self.loaded(Snapshot::new(credentials, provider), clock::now())
+                    self.loaded(snapshot, now)
                 }
                 Err(error) => {
                     failures += 1;
@@ -233,16 +253,12 @@ impl Refresher {
             let left = expires.duration_since(now).unwrap_or_default();
             refresh_pause(left, fastrand::f64())
         });
-        if snapshot.is_valid(now) {
-            info!(
-                identity = %self.chain.config(),
-                provider = %snapshot.provider,
-                expires = snapshot.expires.map(|at| humantime::format_rfc3339_seconds(at).to_string()),
-                "credentials loaded"
-            );
-        } else {
-            warn!(identity = %self.chain.config(), provider = %snapshot.provider, "credentials loaded, but they have expired");
-        }
+        info!(
+            identity = %self.chain.config(),
+            provider = %snapshot.provider,
+            expires = snapshot.expires.map(shown),
+            "credentials loaded"
+        );
         self.publish.send_replace(State {
             snapshot: Some(Arc::new(snapshot)),
             failure: None,
