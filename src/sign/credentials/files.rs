@@ -1,22 +1,26 @@
-//! Notices when the AWS profile files change.
+//! Notices when the AWS profile files, or the tokens that `aws sso login` writes, change.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// The shared config and credentials files, with the state they were last seen in.
+/// The shared config and credentials files and the SSO tokens, with the state they were last
+/// seen in.
 #[derive(Debug)]
 pub(super) struct ProfileFiles {
     paths: Vec<PathBuf>,
-    seen: Vec<Option<(SystemTime, u64)>>,
+    sso_cache: Option<PathBuf>,
+    seen: BTreeMap<PathBuf, (SystemTime, u64)>,
 }
 
 impl ProfileFiles {
     pub(super) fn new() -> Self {
         let mut files = Self {
             paths: paths(),
-            seen: Vec::new(),
+            sso_cache: home().map(|home| home.join(".aws/sso/cache")),
+            seen: BTreeMap::new(),
         };
         files.seen = files.look();
         files
@@ -42,13 +46,25 @@ impl ProfileFiles {
         }
     }
 
-    fn look(&self) -> Vec<Option<(SystemTime, u64)>> {
-        let state = |path: &PathBuf| {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
+    /// A login rewrites its token in place, so a look at the directory alone would not tell.
+    fn look(&self) -> BTreeMap<PathBuf, (SystemTime, u64)> {
+        let cache = self.sso_cache.iter().flat_map(std::fs::read_dir).flatten();
+        let tokens = cache.flatten().map(|entry| entry.path());
+        let state = |path: PathBuf| {
+            let metadata = std::fs::metadata(&path).ok()?;
+            Some((path, (metadata.modified().ok()?, metadata.len())))
         };
-        self.paths.iter().map(state).collect()
+        let paths = self.paths.iter().cloned();
+        paths.chain(tokens).filter_map(state).collect()
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this variable belongs to the AWS SDK, which reads it itself"
+)]
+fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from)
 }
 
 /// Where the SDKs look ("Location of the shared config and credentials files").
@@ -57,7 +73,7 @@ impl ProfileFiles {
     reason = "these variables belong to the AWS SDK, which reads them itself"
 )]
 fn paths() -> Vec<PathBuf> {
-    let home = std::env::var_os("HOME").map(PathBuf::from);
+    let home = home();
     [
         ("AWS_CONFIG_FILE", ".aws/config"),
         ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"),
@@ -68,4 +84,35 @@ fn paths() -> Vec<PathBuf> {
         None => home.as_ref().map(|home| home.join(default)),
     })
     .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `aws sso login` writes a token over the old one, which leaves the directory as it was.
+    #[tokio::test(start_paused = true)]
+    async fn a_renewed_sso_login_was_not_noticed() {
+        let cache = std::env::temp_dir().join(format!("countersign-sso-{}", std::process::id()));
+        std::fs::create_dir_all(&cache).unwrap();
+        let token = cache.join("token.json");
+        std::fs::write(&token, "old").unwrap();
+        let mut files = ProfileFiles {
+            paths: Vec::new(),
+            sso_cache: Some(cache.clone()),
+            seen: BTreeMap::new(),
+        };
+        files.seen = files.look();
+        let second = Duration::from_secs(1);
+        let begun = Instant::now();
+        files
+            .wait_for_change(second, Some(begun + 5 * second))
+            .await;
+        assert_eq!(begun.elapsed(), 5 * second);
+
+        std::fs::write(&token, "renewed").unwrap();
+        files.wait_for_change(second, None).await;
+        assert_eq!(begun.elapsed(), 6 * second);
+        std::fs::remove_dir_all(cache).unwrap();
+    }
 }
