@@ -52,9 +52,8 @@ impl Chain {
         };
         let assumed = AssumeRoleProvider::builder(role)
             .session_name("countersign")
-            .region(self.region())
-            .configure(&self.sdk_config())
-            .build_from_provider(SharedCredentialsProvider::new(credentials))
+            .configure(&self.sdk_config(credentials).await)
+            .build()
             .await;
         match assumed.provide_credentials().await {
             Ok(credentials) => Ok((credentials, format!("role {role}, assumed with {provider}"))),
@@ -197,12 +196,16 @@ impl Chain {
             .with_http_client(self.http.clone())
     }
 
-    fn sdk_config(&self) -> SdkConfig {
-        SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
+    /// What the environment and the profile say about STS, its endpoint above all.
+    async fn sdk_config(&self, credentials: Credentials) -> SdkConfig {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(self.region())
             .http_client(self.http.clone())
-            .build()
+            .credentials_provider(SharedCredentialsProvider::new(credentials));
+        if let Some(profile) = &self.config.profile {
+            loader = loader.profile_name(profile);
+        }
+        loader.load().await
     }
 }
 
