@@ -23,6 +23,7 @@ use aws_smithy_http_client::tls::{Provider as Tls, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::{CredentialsError, IdentityConfig};
+use crate::sign::redact;
 use crate::telemetry::error_chain;
 
 /// The providers of one identity.
@@ -155,7 +156,7 @@ impl Chain {
             Step::Environment => {
                 "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY together.".to_owned()
             }
-            Step::Profile if reason(error).to_ascii_lowercase().contains("sso") => {
+            Step::Profile if is_sso_login(&reason(error)) => {
                 format!("Run `aws sso login{}`.", self.profile_option())
             }
             Step::Profile => format!(
@@ -218,17 +219,25 @@ enum Step {
     Instance,
 }
 
-/// The causes without the type names that the SDK puts before them, and without what a
-/// credential process wrote to its standard error: that may hold anything.
+/// A token that is missing, expired, or not accepted by the portal.
+fn is_sso_login(reason: &str) -> bool {
+    let reason = reason.to_ascii_lowercase();
+    reason.contains("sso") || reason.contains("session token not found or invalid")
+}
+
+/// The causes without the type names that the SDK puts before them, without what a credential
+/// process wrote to its standard error (that may hold anything), and without a token that STS
+/// echoes.
 fn reason(error: &SdkError) -> String {
     let chain = match std::error::Error::source(error) {
         Some(source) => error_chain(source),
         None => error.to_string(),
     };
     let shown = chain.split(" Stderr: ").next().unwrap_or_default();
+    let shown = redact::tokens(shown);
     match shown.char_indices().nth(300) {
         Some((end, _)) => format!("{}…", &shown[..end]),
-        None => shown.to_owned(),
+        None => shown.into_owned(),
     }
 }
 
