@@ -7,12 +7,14 @@
 
 mod raw;
 mod resolved;
+mod route;
 mod values;
 
 use std::fmt;
 
 pub use raw::{Flag, Raw, Sources};
-pub use resolved::{Config, Credentials, RouteConfig, Trust};
+pub use resolved::Config;
+pub use route::{Credentials, RouteConfig, Trust};
 
 /// One mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]

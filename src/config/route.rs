@@ -1,0 +1,228 @@
+//! What a route's table means.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::raw::Table;
+use super::values;
+use crate::proxy::{HeaderPolicy, RequestLimits};
+use crate::realtime::RealtimeConfig;
+use crate::sign::credentials::IdentityConfig;
+use crate::upstream::{Endpoint, Kind, Overrides, UpstreamConfig};
+
+/// One route.
+#[derive(Clone, Debug)]
+pub struct RouteConfig {
+    pub name: String,
+    /// Without a trailing slash; empty for the root.
+    pub path: String,
+    pub endpoint: Endpoint,
+    pub credentials: Credentials,
+    pub trust: Trust,
+    /// `connect` was set: no proxy comes between.
+    pub is_dialled_directly: bool,
+    pub headers: HeaderPolicy,
+    pub requests: RequestLimits,
+    pub upstream: UpstreamConfig,
+    pub realtime: RealtimeConfig,
+}
+
+/// Where a route's credentials come from.
+#[derive(Clone)]
+pub enum Credentials {
+    Provider(IdentityConfig),
+    /// The demo's, for its own emulator.
+    Fixed {
+        access_key_id: String,
+        secret_access_key: String,
+        session_token: Option<String>,
+    },
+}
+
+/// Which certificate authorities a route trusts.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    System,
+    File(PathBuf),
+    /// PEM text.
+    Pem(String),
+}
+
+/// Settings that a route may have of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Shared {
+    pub(super) request_body: usize,
+    pub(super) request_body_timeout: Duration,
+    pub(super) response_body: usize,
+    pub(super) upstream: UpstreamConfig,
+    pub(super) realtime: RealtimeConfig,
+}
+
+pub(super) fn routes(root: &Table<'_>, shared: Option<Shared>) -> Option<Vec<RouteConfig>> {
+    let tables = root.tables("route")?;
+    if tables.is_empty() {
+        root.report(
+            "route",
+            "no route: give an upstream URL, as in `countersign https://ID.appsync-api.REGION.amazonaws.com/graphql`, or a [route.NAME] table with a target",
+        );
+        return None;
+    }
+    let mut routes: Vec<RouteConfig> = Vec::new();
+    let mut complete = true;
+    for (name, table) in tables {
+        let Some(table) = table else {
+            complete = false;
+            continue;
+        };
+        let Some(route) = route(name, &table, shared) else {
+            complete = false;
+            continue;
+        };
+        if let Some(other) = routes.iter().find(|other| other.path == route.path) {
+            let is_said = table.is_said("path");
+            table.report(
+                if is_said { "path" } else { "target" },
+                format!(
+                    "route {} has the same path {:?}: set `path` for one of them",
+                    other.name, route.path
+                ),
+            );
+        }
+        routes.push(route);
+    }
+    complete.then_some(routes)
+}
+
+fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<RouteConfig> {
+    let target = table.read("target", values::text);
+    if target.is_none() && !table.is_said("target") {
+        table.report("target", "is missing: the URL of the upstream");
+    }
+    let path = table.read("path", values::path);
+    let overrides = Overrides {
+        region: table.read("region", values::text),
+        service: table.read("service", values::text),
+        host: table.read("host", values::text),
+        connect: table.read("connect", values::address),
+    };
+    let profile = table.read("profile", values::text);
+    let assume_role = table.read("assume_role", values::role);
+    let ca_file = table.read("ca_file", |path| match std::fs::metadata(path) {
+        Ok(_) => Ok(PathBuf::from(path)),
+        Err(error) => Err(format!("{path} cannot be read: {error}")),
+    });
+    let forward = table.list("forward_headers", values::header_name);
+    let drop = table.list("drop_headers", values::header_name);
+    let on_loss = table.read("on_upstream_loss", values::on_loss);
+
+    let limits = table.table("limits");
+    let request_body = limits.read("request_body", values::size);
+    let response_body = limits.read("response_body", values::size);
+    limits.finish();
+    let timeouts = table.table("timeouts");
+    let connect = timeouts.read("connect", values::duration);
+    let first_byte = timeouts.read("first_byte", values::duration);
+    let idle = timeouts.read("idle", values::duration);
+    timeouts.finish();
+
+    let endpoint = target.and_then(|target| match Endpoint::infer(&target, &overrides) {
+        Ok(endpoint) => Some(endpoint),
+        Err(problems) => {
+            for problem in problems {
+                table.report("target", problem.to_string());
+            }
+            None
+        }
+    });
+    table.finish();
+
+    let (endpoint, shared) = (endpoint?, shared?);
+    let default_path = || match endpoint.kind {
+        Kind::AppSync => "/graphql".to_owned(),
+        Kind::Http => format!("/{name}"),
+    };
+    Some(RouteConfig {
+        path: path.unwrap_or_else(default_path),
+        credentials: Credentials::Provider(IdentityConfig {
+            profile,
+            assume_role,
+            region: endpoint.scope.region.clone(),
+        }),
+        trust: ca_file.map_or(Trust::System, Trust::File),
+        is_dialled_directly: overrides.connect.is_some(),
+        headers: HeaderPolicy::new(
+            endpoint.kind,
+            &forward.unwrap_or_default(),
+            drop.unwrap_or_default(),
+        ),
+        requests: RequestLimits {
+            body: request_body.unwrap_or(shared.request_body),
+            body_timeout: shared.request_body_timeout,
+            response_body: response_body.unwrap_or(shared.response_body),
+        },
+        upstream: UpstreamConfig {
+            connect: connect.unwrap_or(shared.upstream.connect),
+            first_byte: first_byte.unwrap_or(shared.upstream.first_byte),
+            idle: idle.unwrap_or(shared.upstream.idle),
+            ..shared.upstream
+        },
+        realtime: RealtimeConfig {
+            on_loss: on_loss.unwrap_or(shared.realtime.on_loss),
+            ..shared.realtime
+        },
+        endpoint,
+        name,
+    })
+}
+
+impl RouteConfig {
+    /// What was decided for the route, in one readable line.
+    pub fn decision(&self) -> String {
+        let Endpoint {
+            kind,
+            scope,
+            address,
+            wire_host,
+            path,
+            realtime,
+            ..
+        } = &self.endpoint;
+        let kind = match kind {
+            Kind::AppSync => "AppSync GraphQL",
+            Kind::Http => "HTTP",
+        };
+        let local = match self.path.as_str() {
+            "" => "/",
+            path => path,
+        };
+        let mut line = format!(
+            "route {}: {local} -> {kind} https://{wire_host}{path} (region {}, service {}, {})",
+            self.name, scope.region, scope.service, self.credentials
+        );
+        if let Some(realtime) = realtime {
+            line.push_str(&format!(
+                ", subscriptions wss://{}{}",
+                realtime.wire_host, realtime.path
+            ));
+        }
+        if self.is_dialled_directly {
+            line.push_str(&format!(", dialled at {address}"));
+        }
+        line
+    }
+}
+
+impl std::fmt::Display for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Provider(identity) => write!(f, "credentials of the {identity}"),
+            Self::Fixed { .. } => f.write_str("the demo's credentials"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials({self})")
+    }
+}
