@@ -4,7 +4,9 @@
 //! is being signed is a case of its own, not a race. The machine opens nothing, signs nothing,
 //! reads no clock, and no input makes it panic.
 
-use std::collections::{HashMap, VecDeque};
+mod subscriptions;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,6 +14,7 @@ use bytes::Bytes;
 use tracing::debug;
 use uuid::Uuid;
 
+use self::subscriptions::{State, Subscriptions};
 use super::Start;
 use super::failure::Failure;
 use super::throttle::Throttle;
@@ -49,8 +52,7 @@ pub(super) struct Connection {
     start_ack: Duration,
     keepalive: Duration,
     heard: Instant,
-    subscriptions: HashMap<Key, Subscription>,
-    wire: HashMap<Uuid, Key>,
+    subscriptions: Subscriptions,
     throttle: Throttle,
     frames: VecDeque<String>,
     out: VecDeque<Output>,
@@ -61,30 +63,6 @@ enum Phase {
     Acking { deadline: Instant },
     Ready,
     Ended,
-}
-
-#[derive(Debug)]
-struct Subscription {
-    wire: Uuid,
-    start: Arc<Start>,
-    state: State,
-    /// A start has been sent under this wire id: upstream may know it.
-    is_sent: bool,
-    has_retried: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// For the acknowledgement of the connection, or for the end of throttling.
-    Waiting,
-    Signing,
-    Starting {
-        deadline: Instant,
-    },
-    Live,
-    Stopping {
-        deadline: Instant,
-    },
 }
 
 /// How long `complete` may take after `stop`.
@@ -105,8 +83,7 @@ impl Connection {
             start_ack,
             keepalive,
             heard: now,
-            subscriptions: HashMap::new(),
-            wire: HashMap::new(),
+            subscriptions: Subscriptions::default(),
             throttle: Throttle::default(),
             frames: VecDeque::from([wire::CONNECTION_INIT.to_owned()]),
             out: VecDeque::new(),
@@ -122,17 +99,7 @@ impl Connection {
             }
             (Phase::Acking { .. } | Phase::Ready | Phase::Ended, _) => State::Waiting,
         };
-        self.wire.insert(id, key);
-        self.subscriptions.insert(
-            key,
-            Subscription {
-                wire: id,
-                start,
-                state,
-                is_sent: false,
-                has_retried: false,
-            },
-        );
+        self.subscriptions.insert(key, id, start, state);
     }
 
     /// The answer to [`Output::Sign`]: the authorization object, or why there is none.
@@ -142,7 +109,7 @@ impl Connection {
         key: Key,
         signed: Result<String, GraphqlError>,
     ) {
-        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
         if subscription.state != State::Signing || self.phase == Phase::Ended {
@@ -150,8 +117,11 @@ impl Connection {
         }
         match signed {
             Ok(authorization) => {
-                let frame =
-                    wire::start(subscription.wire, &subscription.start.data, &authorization);
+                let frame = wire::start(
+                    subscription.wire(),
+                    &subscription.start.data,
+                    &authorization,
+                );
                 subscription.state = State::Starting {
                     deadline: now + self.start_ack,
                 };
@@ -164,7 +134,7 @@ impl Connection {
 
     /// The session wants no more of this subscription.
     pub(super) fn stop(&mut self, now: Instant, key: Key) {
-        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
         if self.phase == Phase::Ended {
@@ -172,14 +142,14 @@ impl Connection {
         }
         match subscription.state {
             State::Waiting | State::Signing if !subscription.is_sent => {
-                self.forget(key);
+                self.subscriptions.remove(key);
                 self.out.push_back(Output::Released(key));
             }
             State::Waiting | State::Signing | State::Starting { .. } | State::Live => {
                 subscription.state = State::Stopping {
                     deadline: now + STOP_PATIENCE,
                 };
-                let frame = wire::stop(subscription.wire);
+                let frame = wire::stop(subscription.wire());
                 self.frames.push_back(frame);
             }
             State::Stopping { .. } => {}
@@ -199,7 +169,8 @@ impl Connection {
                 return;
             }
         };
-        let key = frame.id.as_deref().and_then(|id| self.key(id));
+        let id = frame.id.as_deref();
+        let key = id.and_then(|id| self.subscriptions.key(id));
         match (frame.kind.as_ref(), key) {
             ("connection_ack", _) => self.acknowledged(frame.connection_timeout_ms()),
             ("connection_error", _) => self.refused(Failure::parse(frame.payload)),
@@ -230,14 +201,12 @@ impl Connection {
             Phase::Ready => Some(self.heard + self.keepalive),
             Phase::Ended => return None,
         };
-        let of_states =
-            self.subscriptions
-                .values()
-                .filter_map(|subscription| match subscription.state {
-                    State::Starting { deadline } | State::Stopping { deadline } => Some(deadline),
-                    State::Waiting | State::Signing | State::Live => None,
-                });
-        of_states.chain(of_phase).chain(self.throttle.until()).min()
+        let deadlines = [
+            of_phase,
+            self.subscriptions.next_deadline(),
+            self.throttle.until(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
@@ -254,7 +223,7 @@ impl Connection {
         if self.throttle.ends(now) {
             self.sign_waiting();
         }
-        for key in self.overdue(now) {
+        for key in self.subscriptions.overdue(now) {
             self.expire(key);
         }
     }
@@ -298,7 +267,7 @@ impl Connection {
 
     /// Also while the start waits to be sent again: it was another's that was throttled.
     fn started(&mut self, key: Key) {
-        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
         match subscription.state {
@@ -317,10 +286,7 @@ impl Connection {
 
     fn data(&mut self, key: Key, bytes: &Bytes, frame: &Frame<'_>) {
         self.started(key);
-        let is_live = self
-            .subscriptions
-            .get(&key)
-            .is_some_and(|subscription| subscription.state == State::Live);
+        let is_live = self.subscriptions.state(key) == Some(State::Live);
         let Some(payload) = frame.payload.filter(|_| is_live) else {
             return;
         };
@@ -329,9 +295,9 @@ impl Connection {
     }
 
     fn completed(&mut self, key: Key) {
-        match self.subscriptions.get(&key).map(|found| found.state) {
+        match self.subscriptions.state(key) {
             Some(State::Stopping { .. }) => {
-                self.forget(key);
+                self.subscriptions.remove(key);
                 self.out.push_back(Output::Released(key));
             }
             Some(_) => self.end(key, Event::Complete),
@@ -340,13 +306,13 @@ impl Connection {
     }
 
     fn failed(&mut self, key: Key, failures: &[Failure]) {
-        match self.subscriptions.get(&key).map(|found| found.state) {
+        match self.subscriptions.state(key) {
             Some(State::Stopping { .. }) => {
-                self.forget(key);
+                self.subscriptions.remove(key);
                 self.out.push_back(Output::Released(key));
             }
             Some(_) if failures.iter().any(Failure::is_connection_full) => {
-                self.forget(key);
+                self.subscriptions.remove(key);
                 self.out.push_back(Output::Full(key));
             }
             Some(_) => {
@@ -359,14 +325,16 @@ impl Connection {
 
     /// The error belongs to one of the starts that are not acknowledged; nobody knows to which.
     fn failed_without_id(&mut self, now: Instant, failures: &[Failure]) {
-        let starting = self.in_state(|state| matches!(state, State::Starting { .. }));
+        let starting = self
+            .subscriptions
+            .in_state(|state| matches!(state, State::Starting { .. }));
         if starting.is_empty() {
             // Of a burst of refusals, the first has made all of the starts wait.
             return;
         }
         if failures.iter().any(Failure::is_throttled) && self.throttle.begin(now) {
             for key in starting {
-                if let Some(subscription) = self.subscriptions.get_mut(&key) {
+                if let Some(subscription) = self.subscriptions.get_mut(key) {
                     subscription.state = State::Waiting;
                 }
             }
@@ -382,25 +350,21 @@ impl Connection {
 
     /// A start or stop was not answered in time.
     fn expire(&mut self, key: Key) {
-        let Some(subscription) = self.subscriptions.get_mut(&key) else {
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
-        let old = subscription.wire;
+        let old = subscription.wire();
         match subscription.state {
             State::Stopping { .. } => {
-                self.forget(key);
+                self.subscriptions.remove(key);
                 self.out.push_back(Output::Released(key));
             }
             State::Starting { .. } if !subscription.has_retried => {
                 // Under a new id: AppSync may still answer to the old one.
                 subscription.has_retried = true;
-                subscription.wire = Uuid::new_v4();
                 subscription.state = State::Signing;
-                let new = subscription.wire;
-                subscription.is_sent = false;
-                self.wire.remove(&old);
-                self.wire.insert(new, key);
                 let start = Arc::clone(&subscription.start);
+                self.subscriptions.rename(key, Uuid::new_v4());
                 self.frames.push_back(wire::stop(old));
                 self.out.push_back(Output::Sign(key, start));
             }
@@ -418,8 +382,8 @@ impl Connection {
     }
 
     fn sign_waiting(&mut self) {
-        for key in self.in_state(|state| state == State::Waiting) {
-            if let Some(subscription) = self.subscriptions.get_mut(&key) {
+        for key in self.subscriptions.in_state(|state| state == State::Waiting) {
+            if let Some(subscription) = self.subscriptions.get_mut(key) {
                 subscription.state = State::Signing;
                 let start = Arc::clone(&subscription.start);
                 self.out.push_back(Output::Sign(key, start));
@@ -436,41 +400,14 @@ impl Connection {
 
     /// Stops what upstream may know and nobody waits for.
     fn abandon(&mut self, key: Key) {
-        if let Some(subscription) = self.subscriptions.get(&key) {
-            self.frames.push_back(wire::stop(subscription.wire));
+        if let Some(subscription) = self.subscriptions.get(key) {
+            self.frames.push_back(wire::stop(subscription.wire()));
         }
     }
 
     fn end(&mut self, key: Key, ending: Event) {
-        self.forget(key);
+        self.subscriptions.remove(key);
         self.out.push_back(Output::Ended(key, ending));
-    }
-
-    fn forget(&mut self, key: Key) {
-        if let Some(subscription) = self.subscriptions.remove(&key) {
-            self.wire.remove(&subscription.wire);
-        }
-    }
-
-    fn key(&self, id: &str) -> Option<Key> {
-        let id = Uuid::try_parse(id).ok()?;
-        self.wire.get(&id).copied()
-    }
-
-    fn overdue(&self, now: Instant) -> Vec<Key> {
-        self.in_state(|state| match state {
-            State::Starting { deadline } | State::Stopping { deadline } => deadline <= now,
-            State::Waiting | State::Signing | State::Live => false,
-        })
-    }
-
-    /// In the order they were asked for, so that the machine is deterministic.
-    fn in_state(&self, is_wanted: impl Fn(State) -> bool) -> Vec<Key> {
-        let entries = self.subscriptions.iter();
-        let found = entries.filter(|(_, subscription)| is_wanted(subscription.state));
-        let mut keys: Vec<Key> = found.map(|(key, _)| *key).collect();
-        keys.sort_unstable();
-        keys
     }
 }
 
