@@ -212,14 +212,20 @@ impl Dialer {
         match opened {
             Ok(stream) => Ok(stream.into_inner()),
             Err(source) => Err(DialError::Tunnel {
-                proxy: proxy
-                    .uri()
-                    .authority()
-                    .map_or_else(String::new, |authority| authority.host().to_owned()),
+                proxy: shown(proxy.uri()),
                 address,
                 source: source.into(),
             }),
         }
+    }
+}
+
+/// Host and port, never the user and password that may stand before them.
+fn shown(proxy: &Uri) -> String {
+    let host = proxy.host().unwrap_or_default();
+    match proxy.port_u16() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
     }
 }
 
