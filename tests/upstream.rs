@@ -1,0 +1,671 @@
+//! What happens between a signed request and its answer: each stage's failure, the pool, what
+//! passes in both directions, and the way through a proxy. Upstream is played by the test.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic"
+)]
+
+mod fakes;
+mod support;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use countersign::app::App;
+use countersign::config::{self, Credentials, Sources, Trust};
+use countersign::emulator::{DEMO_SESSION_TOKEN, Emulator, Key, Options};
+use fakes::{Heard, Proxy, TlsPeer};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use support::{
+    Answer, Daemon, JSON, Scratch, Socket, Stage, demo_key, flag, get, post, raw, within,
+};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tokio_rustls::server::TlsStream;
+
+const API: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com";
+const GATEWAY: &str = "a1b2c3.execute-api.us-east-1.amazonaws.com";
+
+/// countersign in this process, with `/graphql` to `API` and `/gateway` to `GATEWAY`, both found
+/// at `upstream`.
+async fn app(upstream: SocketAddr, ca_pem: &str, settings: &[(&str, &str)]) -> SocketAddr {
+    let connect = upstream.to_string();
+    let graphql = format!("https://{API}/graphql");
+    let gateway = format!("https://{GATEWAY}/prod");
+    let mut flags = vec![
+        flag("listen", "127.0.0.1:0"),
+        flag("route.graphql.target", &graphql),
+        flag("route.graphql.connect", &connect),
+        flag("route.gateway.target", &gateway),
+        flag("route.gateway.connect", &connect),
+    ];
+    flags.extend(settings.iter().map(|(key, value)| flag(key, value)));
+    let sources = Sources {
+        flags,
+        ..Sources::default()
+    };
+    let (_, mut config) = config::load(&sources).unwrap();
+    for route in &mut config.routes {
+        route.trust = Trust::Pem(ca_pem.to_owned());
+        route.credentials = Credentials::Fixed {
+            access_key_id: "AKIDTEST".to_owned(),
+            secret_access_key: "secret".to_owned(),
+            session_token: Some("the-session-token".to_owned()),
+        };
+    }
+    let app = App::start(config).await.unwrap();
+    let addr = app.addresses()[0];
+    tokio::spawn(app.run(std::future::pending(), std::future::pending()));
+    addr
+}
+
+async fn app_before(peer: &TlsPeer, settings: &[(&str, &str)]) -> SocketAddr {
+    app(peer.addr, &peer.ca_pem, settings).await
+}
+
+async fn query(addr: SocketAddr) -> Answer {
+    let body = json!({ "query": "{ a }" }).to_string();
+    post(addr, "/graphql", &[JSON], &body).await
+}
+
+async fn mutate(addr: SocketAddr) -> Answer {
+    let body = json!({ "query": "mutation { a }" }).to_string();
+    post(addr, "/graphql", &[JSON], &body).await
+}
+
+#[track_caller]
+fn check_error(answer: &Answer, status: u16, code: &str, sent: &str) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.code(), code);
+    assert_eq!(answer.headers["x-countersign-error"], code);
+    let error = &answer.json()["errors"][0];
+    assert_eq!(error["extensions"]["sent"], sent, "{answer:?}");
+    assert!(!error["message"].as_str().unwrap().is_empty());
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+
+type Connection = BufReader<TlsStream<TcpStream>>;
+
+/// A peer with both names that speaks HTTP/1.1 as `serve` says.
+async fn http1_peer<F, Serving>(serve: F) -> TlsPeer
+where
+    F: Fn(usize, Connection) -> Serving + Send + Sync + 'static,
+    Serving: Future<Output = ()> + Send + 'static,
+{
+    let serve = move |number, stream| serve(number, BufReader::new(stream));
+    TlsPeer::start(&[API, GATEWAY], &["http/1.1"], serve).await
+}
+
+/// A peer that gives every request the same answer and keeps its connections; what it hears
+/// comes out of the channel.
+async fn answering(answer: impl Into<Vec<u8>>) -> (TlsPeer, mpsc::Receiver<Heard>) {
+    let (tell, heard) = mpsc::channel(100);
+    let answer: Arc<[u8]> = answer.into().into();
+    let peer = http1_peer(move |_, mut stream| {
+        let (tell, answer) = (tell.clone(), Arc::clone(&answer));
+        async move {
+            while let Some(request) = Heard::read(&mut stream).await {
+                tell.send(request).await.unwrap();
+                stream.write_all(&answer).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+        }
+    })
+    .await;
+    (peer, heard)
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = listener.local_addr().unwrap();
+    let (peer, _heard) = answering(OK).await;
+    drop(listener);
+    let addr = app(gone, &peer.ca_pem, &[]).await;
+    let answer = query(addr).await;
+    check_error(&answer, 502, "UPSTREAM_UNREACHABLE", "no");
+    assert!(answer.body.contains(&gone.to_string()), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_port_without_tls_times_out() {
+    // The kernel accepts for a listener that nobody asks.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (peer, _heard) = answering(OK).await;
+    let settings = [("timeouts.connect", "300ms")];
+    let addr = app(silent.local_addr().unwrap(), &peer.ca_pem, &settings).await;
+    let answer = query(addr).await;
+    check_error(&answer, 504, "UPSTREAM_CONNECT_TIMEOUT", "no");
+    assert!(answer.body.contains("timeouts.connect"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_must_have_the_name_and_the_authority() {
+    let (peer, _heard) = answering(OK).await;
+    let other = TlsPeer::start(&["other.example.com"], &["http/1.1"], |_, _| async {}).await;
+    // The right authority, the wrong name.
+    let addr = app_before(&other, &[]).await;
+    check_error(&query(addr).await, 502, "UPSTREAM_TLS", "no");
+    // The right name, another authority.
+    let addr = app(peer.addr, &other.ca_pem, &[]).await;
+    let answer = query(addr).await;
+    check_error(&answer, 502, "UPSTREAM_TLS", "no");
+    assert!(answer.body.contains("ca_file"), "{answer:?}");
+    assert_eq!(other.connections() + peer.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_request_without_an_answer_times_out_and_its_connection_is_dropped() {
+    let gone = Arc::new(Notify::new());
+    let tell = Arc::clone(&gone);
+    let peer = http1_peer(move |number, mut stream| {
+        let tell = Arc::clone(&tell);
+        async move {
+            Heard::read(&mut stream).await.unwrap();
+            if number == 0 {
+                let mut rest = Vec::new();
+                let _ = stream.read_to_end(&mut rest).await;
+                assert!(rest.is_empty());
+                tell.notify_one();
+            } else {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+                let _ = stream.read_u8().await;
+            }
+        }
+    })
+    .await;
+    let addr = app_before(&peer, &[("timeouts.first_byte", "300ms")]).await;
+    let answer = mutate(addr).await;
+    check_error(&answer, 504, "UPSTREAM_TIMEOUT", "maybe");
+    assert!(answer.body.contains("timeouts.first_byte"), "{answer:?}");
+    within("the end of the connection", gone.notified()).await;
+    assert_eq!(query(addr).await.status, 200);
+}
+
+/// By a reset or by a close; on a fresh connection or on a pooled one: what may have been
+/// executed is not sent again.
+#[tokio::test]
+async fn a_connection_that_breaks_before_the_head_is_not_tried_again() {
+    for (resets, warm) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
+        let seen = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&seen);
+        let peer = http1_peer(move |_, mut stream| {
+            let count = Arc::clone(&count);
+            async move {
+                for _ in 0..warm {
+                    Heard::read(&mut stream).await.unwrap();
+                    count.fetch_add(1, Ordering::SeqCst);
+                    stream.write_all(OK.as_bytes()).await.unwrap();
+                    stream.flush().await.unwrap();
+                }
+                Heard::read(&mut stream).await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                if resets {
+                    let (tcp, _) = stream.into_inner().into_inner();
+                    tcp.set_zero_linger().unwrap();
+                }
+            }
+        })
+        .await;
+        let addr = app_before(&peer, &[]).await;
+        for _ in 0..warm {
+            assert_eq!(query(addr).await.status, 200);
+        }
+        let answer = mutate(addr).await;
+        check_error(&answer, 502, "UPSTREAM_BROKEN", "maybe");
+        assert_eq!(seen.load(Ordering::SeqCst), warm + 1);
+        assert_eq!(peer.connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_pooled_connection_that_was_closed_idle_costs_nothing() {
+    let (tell, mut heard) = mpsc::channel(100);
+    let closed = Arc::new(Notify::new());
+    let close = Arc::clone(&closed);
+    let peer = http1_peer(move |_, mut stream| {
+        let (tell, close) = (tell.clone(), Arc::clone(&close));
+        async move {
+            let request = Heard::read(&mut stream).await.unwrap();
+            tell.send(request.body).await.unwrap();
+            stream.write_all(OK.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            drop(stream);
+            close.notify_one();
+        }
+    })
+    .await;
+    let addr = app_before(&peer, &[]).await;
+    for n in 0..20 {
+        let body = json!({ "query": format!("mutation {{ a{n} }}") }).to_string();
+        let answer = post(addr, "/graphql", &[JSON], &body).await;
+        assert_eq!(answer.status, 200, "{n}: {answer:?}");
+        assert_eq!(heard.recv().await.unwrap(), body);
+        within("the close", closed.notified()).await;
+    }
+    assert!(heard.try_recv().is_err());
+    assert_eq!(peer.connections(), 20);
+}
+
+#[tokio::test]
+async fn a_body_that_falls_silent_or_breaks_is_never_a_whole_answer() {
+    let sized = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n0123456789";
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\na\r\n0123456789\r\n";
+    for (start, breaks) in [
+        (sized, false),
+        (sized, true),
+        (chunked, false),
+        (chunked, true),
+    ] {
+        let peer = http1_peer(move |_, mut stream| async move {
+            Heard::read(&mut stream).await.unwrap();
+            stream.write_all(start.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            if !breaks {
+                let _ = stream.read_u8().await;
+            }
+        })
+        .await;
+        let addr = app_before(&peer, &[("timeouts.idle", "300ms")]).await;
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        let request = format!("GET /gateway/x HTTP/1.1\r\nhost: {addr}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let _ = within("the abort", client.read_to_end(&mut bytes)).await;
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
+        assert!(text.contains("0123456789"), "{text}");
+        // Neither the promised length nor the last chunk came.
+        assert!(text.len() < 1_000 && !text.ends_with("0\r\n\r\n"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_passed_on_and_not_followed() {
+    let redirect = "HTTP/1.1 302 Found\r\nlocation: https://other.example.com/\r\n\
+                    content-length: 0\r\n\r\n";
+    let (peer, mut heard) = answering(redirect).await;
+    let addr = app_before(&peer, &[]).await;
+    let answer = get(addr, "/gateway/a?b=c", &[]).await;
+    assert_eq!(answer.status, 302, "{answer:?}");
+    assert_eq!(answer.headers["location"], "https://other.example.com/");
+    let answer = query(addr).await;
+    assert_eq!(answer.status, 302, "{answer:?}");
+    assert_eq!(
+        heard.recv().await.unwrap().line,
+        "GET /prod/a?b=c HTTP/1.1\r\n"
+    );
+    assert_eq!(heard.recv().await.unwrap().path(), "/graphql");
+    assert!(heard.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn an_answer_streams() {
+    let second = Arc::new(Notify::new());
+    let go = Arc::clone(&second);
+    let peer = http1_peer(move |_, mut stream| {
+        let go = Arc::clone(&go);
+        async move {
+            Heard::read(&mut stream).await.unwrap();
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            go.notified().await;
+            stream.write_all(b"6\r\nsecond\r\n0\r\n\r\n").await.unwrap();
+            stream.flush().await.unwrap();
+            let _ = stream.read_u8().await;
+        }
+    })
+    .await;
+    let addr = app_before(&peer, &[]).await;
+    for (path, method) in [("/gateway", "GET"), ("/graphql", "POST")] {
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut text = Vec::new();
+        while !text.ends_with(b"first\r\n") {
+            let read = within("the first chunk", client.read_buf(&mut text)).await;
+            assert!(read.unwrap() > 0);
+        }
+        second.notify_one();
+        within("the rest", client.read_to_end(&mut text))
+            .await
+            .unwrap();
+        assert!(text.ends_with(b"second\r\n0\r\n\r\n"));
+    }
+}
+
+/// A request as hyper saw it.
+#[derive(Debug)]
+struct Seen {
+    authority: Option<String>,
+    headers: BTreeMap<String, Vec<String>>,
+    body: Bytes,
+}
+
+async fn hyper_peer(alpn: &'static str) -> (TlsPeer, Arc<Mutex<Vec<Seen>>>) {
+    let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+    let log = Arc::clone(&seen);
+    let peer = TlsPeer::start(&[API, GATEWAY], &[alpn], move |_, stream| {
+        let log = Arc::clone(&log);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let log = Arc::clone(&log);
+            async move {
+                let (head, body) = request.into_parts();
+                let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+                for (name, value) in &head.headers {
+                    let values = headers.entry(name.to_string()).or_default();
+                    values.push(value.to_str().unwrap().to_owned());
+                }
+                let seen = Seen {
+                    authority: head.uri.authority().map(ToString::to_string),
+                    headers,
+                    body: body.collect().await?.to_bytes(),
+                };
+                log.lock().push(seen);
+                Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from_static(b"{}"))))
+            }
+        });
+        async move {
+            let stream = TokioIo::new(stream);
+            let _ = match alpn {
+                "h2" => {
+                    let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    server.serve_connection(stream, service).await
+                }
+                _ => {
+                    let server = hyper::server::conn::http1::Builder::new();
+                    server.serve_connection(stream, service).await
+                }
+            };
+        }
+    })
+    .await;
+    (peer, seen)
+}
+
+#[tokio::test]
+async fn twenty_requests_share_a_connection_whatever_upstream_speaks() {
+    for alpn in ["h2", "http/1.1"] {
+        let (peer, seen) = hyper_peer(alpn).await;
+        let addr = app_before(&peer, &[]).await;
+        for _ in 0..20 {
+            let answer = query(addr).await;
+            assert_eq!((answer.status, answer.body.as_str()), (200, "{}"), "{alpn}");
+        }
+        assert_eq!(peer.connections(), 1, "{alpn}");
+        let seen = seen.lock();
+        assert_eq!(seen.len(), 20);
+        for request in &*seen {
+            // One host, and it is the wire host: with HTTP/2 the authority alone.
+            let hosts = request.headers.get("host").map(Vec::as_slice);
+            match alpn {
+                "h2" => {
+                    assert_eq!(request.authority.as_deref(), Some(API));
+                    assert_eq!(hosts, None);
+                }
+                _ => assert_eq!(hosts, Some([API.to_owned()].as_slice())),
+            }
+            assert_eq!(request.body, r#"{"query":"{ a }"}"#);
+            let authorization = &request.headers["authorization"];
+            assert_eq!(authorization.len(), 1);
+            assert!(authorization[0].contains("/us-east-1/appsync/aws4_request"));
+            assert_eq!(request.headers["x-amz-security-token"].len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn headers_of_a_hop_stop_here_in_both_directions() {
+    let response = "HTTP/1.1 200 OK\r\nconnection: keep-alive, X-Their-Hop\r\nx-their-hop: 1\r\n\
+                    keep-alive: timeout=5\r\nproxy-authenticate: Basic\r\nproxy-connection: x\r\n\
+                    upgrade: h2c\r\naccess-control-allow-origin: *\r\n\
+                    access-control-expose-headers: *\r\naccess-control-max-age: 1\r\n\
+                    access-control-allow-credentials: true\r\nx-amzn-requestid: the-id\r\n\
+                    set-cookie: a=b\r\ncontent-length: 2\r\n\r\n{}";
+    let (peer, mut heard) = answering(response).await;
+    let addr = app_before(&peer, &[]).await;
+    for path in ["/graphql", "/gateway/x"] {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close, X-Our-Hop, Host\r\n\
+             x-our-hop: 1\r\nkeep-alive: 5\r\nte: trailers\r\ntrailer: x\r\nproxy-connection: x\r\n\
+             proxy-authorization: Basic x\r\nexpect: 100-continue\r\nauthorization: Bearer x\r\n\
+             cookie: a=b\r\nx-amz-date: 1\r\nx-amz-security-token: forged\r\nx-forwarded-for: 1\r\n\
+             forwarded: for=1\r\nvia: 1.1 x\r\nx-team: red\r\nx-team: blue\r\n\
+             content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+        );
+        let answer = raw(addr, request.as_bytes()).await;
+        let answer_text = format!("{answer:?}");
+        assert!(answer_text.contains("the-id"), "{answer_text}");
+        for name in [
+            "x-their-hop",
+            "keep-alive",
+            "proxy-authenticate",
+            "proxy-connection",
+            "upgrade",
+        ] {
+            assert!(!answer.headers.contains_key(name), "{name}: {answer_text}");
+        }
+        let cors = answer.headers.keys();
+        let cors = cors.filter(|name| name.starts_with("access-control-"));
+        assert_eq!(cors.count(), 0, "{answer_text}");
+
+        let request = heard.recv().await.unwrap();
+        for name in [
+            "connection",
+            "x-our-hop",
+            "keep-alive",
+            "te",
+            "trailer",
+            "proxy-connection",
+            "proxy-authorization",
+            "expect",
+            "cookie",
+            "x-forwarded-for",
+            "forwarded",
+            "via",
+        ] {
+            assert!(!request.headers.contains_key(name), "{name}: {request:?}");
+        }
+        assert_eq!(request.headers["x-team"], "red, blue");
+        let signed = &request.headers["authorization"];
+        assert!(signed.starts_with("AWS4-HMAC-SHA256 "), "{signed}");
+        assert_eq!(request.headers["x-amz-security-token"], "the-session-token");
+        assert_ne!(request.headers["x-amz-date"], "1");
+        assert!([API, GATEWAY].contains(&request.headers["host"].as_str()));
+    }
+}
+
+#[tokio::test]
+async fn an_echoed_session_token_is_redacted_and_nothing_else_is_touched() {
+    let wrong_secret = Key {
+        secret_access_key: "another".to_owned(),
+        ..Key::demo()
+    };
+    let options = Options {
+        keys: vec![wrong_secret],
+        ..Options::default()
+    };
+    let stage = Stage::on(options, &[]).await;
+    let answer = stage.query("{ rooms { id } }").await;
+    assert_eq!(answer.status, 403, "{answer:?}");
+    assert_eq!(
+        answer.headers["x-amzn-errortype"],
+        "InvalidSignatureException"
+    );
+    assert!(!answer.headers.contains_key("x-countersign-error"));
+    assert!(!answer.body.contains(DEMO_SESSION_TOKEN), "{answer:?}");
+    let json = answer.json();
+    let message = json["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("x-amz-security-token:[redacted]\n"));
+    assert!(message.contains("The Canonical String for this request should have been"));
+
+    // Byte for byte but for the token, whether its length was announced or not.
+    let echo =
+        "{\n  \"message\" : \"POST\\n/prod\\nx-amz-security-token:TOKEN\\n\\nhost \u{e9}\"\n}";
+    let body = echo.replace("TOKEN", "the-session-token");
+    let length = body.len();
+    let sized = format!("content-length: {length}\r\n\r\n{body}");
+    let chunked = format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n");
+    for rest in [sized, chunked] {
+        let refusal = format!("HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: X\r\n{rest}");
+        let (peer, _heard) = answering(refusal).await;
+        let addr = app_before(&peer, &[]).await;
+        let answer = get(addr, "/gateway/x", &[]).await;
+        assert_eq!(answer.status, 403);
+        assert_eq!(answer.body, echo.replace("TOKEN", "[redacted]"));
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_refusal_is_replaced() {
+    let head = "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\n\
+                content-encoding: gzip\r\ncontent-length: 6\r\n\r\n";
+    let refusal = [head.as_bytes(), b"\x1f\x8b\x08zip"].concat();
+    let (peer, _heard) = answering(refusal).await;
+    let addr = app_before(&peer, &[]).await;
+    let answer = get(addr, "/gateway/x", &[]).await;
+    assert_eq!(answer.status, 403, "{answer:?}");
+    assert_eq!(answer.json()["code"], "UPSTREAM_ERROR_UNREADABLE");
+    assert!(!answer.headers.contains_key("content-encoding"));
+    check_error(&query(addr).await, 403, "UPSTREAM_ERROR_UNREADABLE", "yes");
+}
+
+// Through a proxy: the environment names it, so these run the binary.
+
+struct Proxied {
+    daemon: Daemon,
+    addr: SocketAddr,
+    _home: Scratch,
+}
+
+async fn proxied(name: &str, emulator: &Emulator, target: &str, more: &[(&str, &str)]) -> Proxied {
+    let home = Scratch::new(name);
+    let ca_file = home.file("ca.pem", emulator.ca_pem());
+    let arguments = [
+        "--listen",
+        "127.0.0.1:0",
+        "--region",
+        "us-east-1",
+        "--ca-file",
+        &ca_file,
+        target,
+    ];
+    let mut environment = demo_key();
+    environment.extend(more);
+    let mut daemon = Daemon::start(&arguments, &environment);
+    let addr = daemon.address().await;
+    Proxied {
+        daemon,
+        addr,
+        _home: home,
+    }
+}
+
+async fn rooms(addr: SocketAddr) -> Answer {
+    let body = json!({ "query": "{ rooms { id } }" }).to_string();
+    post(addr, "/graphql", &[JSON], &body).await
+}
+
+#[tokio::test]
+async fn a_proxy_is_used_for_requests_and_for_realtime() {
+    let emulator = Emulator::start(Options::default()).await.unwrap();
+    let proxy = Proxy::start(emulator.addr()).await;
+    let url = format!("http://user:proxy-password@{}", proxy.addr);
+    let target = format!("https://{}/graphql", emulator.api_host());
+    let mut run = proxied("proxied", &emulator, &target, &[("HTTPS_PROXY", &url)]).await;
+    for _ in 0..3 {
+        let answer = rooms(run.addr).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let mut socket = Socket::open(run.addr, &[]).await;
+    socket.init().await;
+    socket
+        .subscribe("s", "subscription { onMessage { body } }")
+        .await;
+    let subscribed = emulator.wait_for(|stats| stats.realtime.subscriptions == 1);
+    within("a subscription", subscribed).await;
+    socket
+        .subscribe(
+            "m",
+            "mutation { postMessage(room: \"lobby\", body: \"through\") { id room body } }",
+        )
+        .await;
+    let event = socket.next_of("s").await;
+    assert_eq!(event["payload"]["data"]["onMessage"]["body"], "through");
+
+    let heard = proxy.heard();
+    let lines: Vec<&str> = heard.iter().map(|request| request.line.trim()).collect();
+    let connect = |host: &str| format!("CONNECT {host}:443 HTTP/1.1");
+    let expected = [
+        connect(emulator.api_host()),
+        connect(emulator.realtime_host()),
+    ];
+    assert_eq!(lines, expected);
+    for request in &heard {
+        // user:proxy-password
+        let basic = &request.headers["proxy-authorization"];
+        assert_eq!(basic, "Basic dXNlcjpwcm94eS1wYXNzd29yZA==");
+    }
+    run.daemon.signal("-TERM");
+    run.daemon.exited().await;
+    assert!(!run.daemon.log.contains("proxy-password"));
+}
+
+#[tokio::test]
+async fn no_proxy_is_respected() {
+    let emulator = Emulator::start(Options::default()).await.unwrap();
+    let proxy = Proxy::start(emulator.addr()).await;
+    let (url, port) = (proxy.url(), emulator.addr().port());
+    let target = format!("https://localhost:{port}/graphql");
+    let by_proxy = [("HTTPS_PROXY", url.as_str())];
+    let run = proxied("by-proxy", &emulator, &target, &by_proxy).await;
+    assert_eq!(rooms(run.addr).await.status, 200);
+    let heard = proxy.heard();
+    assert_eq!(heard.len(), 1);
+    assert_eq!(heard[0].path(), format!("localhost:{port}"));
+
+    let directly = [("HTTPS_PROXY", url.as_str()), ("NO_PROXY", "localhost")];
+    let run = proxied("no-proxy", &emulator, &target, &directly).await;
+    assert_eq!(rooms(run.addr).await.status, 200);
+    assert_eq!(proxy.heard().len(), 1);
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_named() {
+    let emulator = Emulator::start(Options::default()).await.unwrap();
+    let proxy = Proxy::answering(emulator.addr(), "403 Forbidden").await;
+    let url = proxy.url();
+    let target = format!("https://{}/graphql", emulator.api_host());
+    let run = proxied("refusing", &emulator, &target, &[("HTTPS_PROXY", &url)]).await;
+    let answer = rooms(run.addr).await;
+    check_error(&answer, 502, "UPSTREAM_UNREACHABLE", "no");
+    let message: Value = answer.json()["errors"][0]["message"].clone();
+    let message = message.as_str().unwrap();
+    for part in [
+        &proxy.addr.to_string(),
+        emulator.api_host(),
+        "HTTPS_PROXY",
+        "NO_PROXY",
+    ] {
+        assert!(message.contains(part), "no {part} in {message}");
+    }
+    assert_eq!(emulator.stats().requests.http, 0);
+}
