@@ -5,11 +5,13 @@
 //! types. Nothing here knows a socket, a dialect or AppSync.
 
 mod document;
+mod documents;
 mod error;
 mod json;
 pub mod outbox;
 
 pub use document::{DocumentError, Kind, Selected, select};
+pub use documents::Documents;
 pub use error::GraphqlError;
 pub use json::Json;
 

@@ -18,7 +18,7 @@ use super::Route;
 use super::body::Body;
 use super::error::Error;
 use super::forward::{exchange, read};
-use crate::graphql::{Kind, Operation, Selected, select};
+use crate::graphql::{Documents, Kind, Operation, Selected};
 use crate::sign::{Target, decode};
 use crate::telemetry::Record;
 
@@ -34,6 +34,7 @@ struct Envelope<'a> {
 
 pub(super) async fn answer(
     route: &Route,
+    documents: &Documents,
     request: Request<Incoming>,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
@@ -44,12 +45,13 @@ pub(super) async fn answer(
                 return Err(Error::MediaType);
             }
             let body = read(route, body, record).await?;
-            look_into(&body, record)?;
+            look_into(&body, documents, record)?;
             body
         }
         Method::GET => {
             let operation = operation_of(head.uri.query().unwrap_or_default())?;
-            let selected = select(&operation.query, operation.operation_name.as_deref())?;
+            let name = operation.operation_name.as_deref();
+            let selected = documents.select(&operation.query, name)?;
             note(&selected, record);
             match selected.kind {
                 Kind::Query => {}
@@ -72,7 +74,7 @@ pub(super) async fn answer(
     exchange(route, Method::POST, &target, head.headers, body, record).await
 }
 
-fn look_into(body: &[u8], record: &mut Record) -> Result<(), Error> {
+fn look_into(body: &[u8], documents: &Documents, record: &mut Record) -> Result<(), Error> {
     let envelope: Envelope<'_> = match serde_json::from_slice(body) {
         Ok(envelope) => envelope,
         Err(error) => {
@@ -83,7 +85,8 @@ fn look_into(body: &[u8], record: &mut Record) -> Result<(), Error> {
             };
         }
     };
-    let Ok(selected) = select(&envelope.query, envelope.operation_name.as_deref()) else {
+    let name = envelope.operation_name.as_deref();
+    let Ok(selected) = documents.select(&envelope.query, name) else {
         return Ok(());
     };
     note(&selected, record);

@@ -23,6 +23,7 @@ pub use body::Body;
 use error::{Error, Shape, rescue};
 pub use headers::HeaderPolicy;
 
+use crate::graphql::Documents;
 use crate::guard::{Cors, Guard};
 use crate::session::{Api, Sessions};
 use crate::telemetry::Record;
@@ -35,6 +36,7 @@ pub struct Proxy {
     /// Longest path first.
     routes: Vec<Route>,
     sessions: Sessions,
+    documents: Documents,
 }
 
 /// A local path and the upstream it leads to.
@@ -75,6 +77,7 @@ impl Proxy {
             guard,
             routes,
             sessions,
+            documents: Documents::default(),
         }
     }
 
@@ -126,7 +129,7 @@ impl Proxy {
             }
             Some(_) | None if self.sessions.is_draining() => Err(Error::Draining),
             None if upgrade::is_websocket(request.headers()) => Err(Error::Tunnel),
-            Some(_) => graphql::answer(route, request, record).await,
+            Some(_) => graphql::answer(route, &self.documents, request, record).await,
             None => forward::answer(route, request, record).await,
         }
     }

@@ -110,6 +110,8 @@ impl Signer {
         let mut settings = SigningSettings::default();
         // The wire target is normalised before signing, so both must agree as they are.
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        // The callers name what is to be signed; nothing else reaches the crate.
+        settings.excluded_headers = None;
         let params = v4::SigningParams::builder()
             .identity(credentials.identity())
             .region(&self.scope.region)
