@@ -53,8 +53,10 @@ pub fn select(query: &str, operation_name: Option<&str>) -> Result<Selected, Doc
         .parse();
     if let Some(error) = tree.errors().next() {
         let (line, column) = position(query, error.index());
+        // What the parser found may be a literal, and this text goes to the log.
+        let expected = error.message().split(", got ").next();
         return Err(DocumentError::Syntax {
-            message: error.message().to_owned(),
+            message: expected.unwrap_or_default().to_owned(),
             line,
             column,
         });
@@ -161,6 +163,14 @@ mod tests {
         check("", None, Err("syntax error at line 1"));
         check("{ a", None, Err("syntax error"));
         check("{\n  a(\n}", None, Err("line 3"));
+    }
+
+    #[test]
+    fn a_syntax_error_quoted_the_literal_that_it_met() {
+        let error = select(r#"{ a(b "secret") }"#, None)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(error, "syntax error at line 1, column 7: expected R_PAREN");
     }
 
     #[test]
