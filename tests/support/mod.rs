@@ -315,15 +315,18 @@ impl Socket {
             .await;
     }
 
-    /// The next text frame.
+    /// The next text frame. Pings do not prolong the wait.
     pub async fn next(&mut self) -> Value {
-        loop {
-            match within("a frame", self.0.next()).await {
-                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                other => panic!("no text frame but {other:?}"),
+        let text = async {
+            loop {
+                match self.0.next().await {
+                    Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("no text frame but {other:?}"),
+                }
             }
-        }
+        };
+        within("a frame", text).await
     }
 
     /// The next frame of this id; frames of others are passed over.
@@ -338,13 +341,16 @@ impl Socket {
 
     /// The close frame; text frames before it are passed over.
     pub async fn closed(&mut self) -> CloseFrame {
-        loop {
-            match within("a close", self.0.next()).await {
-                Some(Ok(Message::Close(Some(frame)))) => return frame,
-                Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_))) => {}
-                other => panic!("no close but {other:?}"),
+        let close = async {
+            loop {
+                match self.0.next().await {
+                    Some(Ok(Message::Close(Some(frame)))) => return frame,
+                    Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_))) => {}
+                    other => panic!("no close but {other:?}"),
+                }
             }
-        }
+        };
+        within("a close", close).await
     }
 }
 
@@ -359,6 +365,7 @@ impl Daemon {
     /// Starts it with nothing of this process's environment but what is given.
     pub fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut child = command(arguments, environment)
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -386,10 +393,11 @@ impl Daemon {
         }
     }
 
-    /// The address it listens on.
+    /// The address it listens on, whatever the format of the log.
     pub async fn address(&mut self) -> SocketAddr {
         let line = self.line("listening on http://127.").await;
         let (_, address) = line.trim().rsplit_once("http://").unwrap();
+        let (address, _) = address.split_once('"').unwrap_or((address, ""));
         address.parse().unwrap()
     }
 
