@@ -1,3 +1,5 @@
+//! What a subscriber is sent of what a mutation selected.
+
 use async_graphql::value;
 
 use super::*;
