@@ -197,6 +197,16 @@ fn nothing_unfinished_is_left() {
 }
 
 #[test]
+fn nothing_is_printed_by_macros() {
+    check_all(prints);
+    for text in ["println!(\"x\");", "eprintln!(\"x\");", "print!(\"x\");"] {
+        assert_eq!(found(prints, "x.rs", text).len(), 1, "{text}");
+    }
+    let fine = "write!(f)?; blueprint!(); // println!\nlet x = \"print!\";";
+    assert_eq!(found(prints, "x.rs", fine), []);
+}
+
+#[test]
 fn every_file_begins_with_what_it_is() {
     check_all(module_doc);
     assert_eq!(
@@ -331,19 +341,32 @@ fn machine_purity(source: &Source) -> Vec<(usize, String)> {
 fn unfinished(source: &Source) -> Vec<(usize, String)> {
     // Tests are not left out here.
     let (code, _) = split(&source.text);
-    let macros = ["todo!", "unimplemented!", "dbg!"];
-    let has_macro = |line: &str| {
-        macros.iter().any(|name| {
-            let before = line.split(name).next().unwrap_or_default();
-            before.len() < line.len() && !before.ends_with(is_identifier)
-        })
-    };
+    let macros = ["todo", "unimplemented", "dbg"];
     let has_ignore = |line: &str| {
         let is_attribute = line.trim_start().starts_with("#[");
         is_attribute && identifiers(line).any(|name| name == "ignore")
     };
     let advice = "finish it, or take it out";
-    lines(&code, |line| has_macro(line) || has_ignore(line), advice)
+    lines(
+        &code,
+        |line| calls_macro(line, &macros) || has_ignore(line),
+        advice,
+    )
+}
+
+fn prints(source: &Source) -> Vec<(usize, String)> {
+    let macros = ["print", "println", "eprint", "eprintln"];
+    let advice = "log it with `tracing`, or write it with `cli::print`: a macro panics when its \
+                  stream is closed";
+    lines(&source.code, |line| calls_macro(line, &macros), advice)
+}
+
+fn calls_macro(line: &str, names: &[&str]) -> bool {
+    let mut calls = line.split('!').rev().skip(1);
+    calls.any(|before| {
+        let name = before.rsplit(|c: char| !is_identifier(c)).next();
+        name.is_some_and(|name| names.contains(&name))
+    })
 }
 
 fn module_doc(source: &Source) -> Vec<(usize, String)> {
