@@ -17,6 +17,7 @@ use futures_util::future::join_all;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use support::{Socket, Stage, within};
+use tokio_tungstenite::tungstenite::Message;
 
 const ON_MESSAGE: &str = "subscription { onMessage { id body } }";
 
@@ -359,7 +360,7 @@ async fn newcomers_are_turned_away_while_upstream_is_down() {
             let mut newcomer = stage.socket().await;
             newcomer.send(json!({ "type": "connection_init" })).await;
             match newcomer.0.next().await {
-                Some(Ok(tokio_tungstenite::tungstenite::Message::Close(Some(frame)))) => {
+                Some(Ok(Message::Close(Some(frame)))) => {
                     return u16::from(frame.code);
                 }
                 // Acknowledged: the first redial had not failed yet.
@@ -370,18 +371,44 @@ async fn newcomers_are_turned_away_while_upstream_is_down() {
     assert_eq!(within("a refusal", turned_away).await, 1013);
 
     stage.switch(json!({ "refuse_connections": false }));
-    let welcomed = async {
+    let mut newcomer = within("a welcome", welcomed(&stage)).await;
+    newcomer.subscribe("s", ON_MESSAGE).await;
+    stage.subscriptions(1).await;
+    stage.drained().await;
+}
+
+/// Comes back until it is acknowledged.
+async fn welcomed(stage: &Stage) -> Socket {
+    loop {
+        let mut newcomer = stage.socket().await;
+        newcomer.send(json!({ "type": "connection_init" })).await;
+        if let Some(Ok(Message::Text(_))) = newcomer.0.next().await {
+            return newcomer;
+        }
+    }
+}
+
+/// The redial for a subscription that nobody wanted any more dialled nothing, and counted as
+/// under way ever after.
+#[tokio::test]
+async fn newcomers_were_turned_away_for_ever_after_a_subscription_was_given_up() {
+    let stage = Stage::new().await;
+    let mut socket = stage.acked().await;
+    stage.switch(json!({ "refuse_connections": true }));
+    socket.subscribe("s", ON_MESSAGE).await;
+    socket.send(json!({ "id": "s", "type": "complete" })).await;
+    let turned_away = async {
         loop {
             let mut newcomer = stage.socket().await;
             newcomer.send(json!({ "type": "connection_init" })).await;
-            if let Some(Ok(tokio_tungstenite::tungstenite::Message::Text(_))) =
-                newcomer.0.next().await
-            {
-                return newcomer;
+            if let Some(Ok(Message::Close(_))) = newcomer.0.next().await {
+                return;
             }
         }
     };
-    let mut newcomer = within("a welcome", welcomed).await;
+    within("a refusal", turned_away).await;
+    stage.switch(json!({ "refuse_connections": false }));
+    let mut newcomer = within("a welcome", welcomed(&stage)).await;
     newcomer.subscribe("s", ON_MESSAGE).await;
     stage.subscriptions(1).await;
     stage.drained().await;
@@ -579,7 +606,7 @@ async fn a_socket_that_answers_pings_lives() {
     let mut socket = stage.acked().await;
     for _ in 0..5 {
         match within("a ping", socket.0.next()).await {
-            Some(Ok(tokio_tungstenite::tungstenite::Message::Ping(_))) => {}
+            Some(Ok(Message::Ping(_))) => {}
             other => panic!("{other:?}"),
         }
         socket.0.flush().await.unwrap();

@@ -384,11 +384,12 @@ impl Shared {
 
     fn open_all(self: &Arc<Self>, wanted: Vec<Wanted>) {
         let mut state = self.state.lock();
-        if wanted.is_empty() {
-            return self.open(&mut state, Vec::new());
-        }
         let mut rest = wanted;
         rest.retain(Wanted::is_wanted);
+        if rest.is_empty() {
+            // Dialled all the same: how it ends decides whether upstream counts as down.
+            return self.open(&mut state, rest);
+        }
         while !rest.is_empty() {
             let later = rest.split_off(rest.len().min(self.config.subscriptions));
             self.open(&mut state, rest);

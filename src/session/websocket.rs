@@ -349,6 +349,8 @@ impl Session {
                 self.dialect.handle_event(key, &Event::Error(vec![error]));
             }
         }
+        // Sooner than a close that may be due already.
+        self.closing = None;
         self.close_soon(Duration::ZERO, "countersign is shutting down");
     }
 }
