@@ -336,10 +336,15 @@ fn settings(environment: &[(String, String)]) -> Vec<(String, String, String)> {
     settings
 }
 
-/// What Kubernetes puts into every pod beside a Service named `countersign`
+/// What Kubernetes puts into every pod beside a Service named `countersign` or `countersign-…`
 /// ("Discovering services: environment variables"); nobody meant it as a setting.
 fn is_service_link(key: &str) -> bool {
-    key == "PORT" || key.starts_with("PORT_") || key.starts_with("SERVICE_")
+    let key = format!("_{key}");
+    let is_nested = key.contains("__");
+    let has_end = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"]
+        .iter()
+        .any(|end| key.ends_with(end));
+    !is_nested && (has_end || key.contains("_SERVICE_PORT_") || key.contains("_PORT_"))
 }
 
 fn nest(path: &[&str], value: Value) -> Dict {

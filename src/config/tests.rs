@@ -873,7 +873,9 @@ fn service_links_of_kubernetes_are_no_settings() {
         .env("COUNTERSIGN_PORT_4100_TCP_PROTO", "tcp")
         .env("COUNTERSIGN_SERVICE_HOST", "10.0.0.1")
         .env("COUNTERSIGN_SERVICE_PORT", "4100")
-        .env("COUNTERSIGN_SERVICE_PORT_HTTP", "4100");
+        .env("COUNTERSIGN_SERVICE_PORT_HTTP", "4100")
+        .env("COUNTERSIGN_WEB_SERVICE_HOST", "10.0.0.1")
+        .env("COUNTERSIGN_WEB_PORT_80_TCP", "tcp://10.0.0.1:80");
     means(&links, "listen", "[127.0.0.1:4100, [::1]:4100]");
 }
 
