@@ -141,6 +141,11 @@ impl Api {
         }
     }
 
+    /// The `connectionTimeoutMs` of an acknowledgement.
+    pub(super) fn timeout_ms(&self) -> u64 {
+        u64::try_from(self.options.connection_timeout.as_millis()).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn stats(&self) -> Stats {
         self.ledger.snapshot(&self.hub.live())
     }

@@ -17,9 +17,9 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::api::{Api, OwnName};
 use super::http::{Body, refused};
 use super::messages;
-use super::realtime;
 use super::refusal::Refusal;
 use super::sigv4::{Headers, Plus, percent_decode};
+use super::socket;
 
 /// Why a connection is told `connection_error`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub(super) async fn answer(
     api.tasks.spawn(async move {
         let drive = async {
             match upgrade.await {
-                Ok(socket) => realtime::drive(&connection, TokioIo::new(socket), verdict).await,
+                Ok(upgraded) => socket::drive(&connection, TokioIo::new(upgraded), verdict).await,
                 Err(error) => tracing::debug!(%error, "upgrade failed"),
             }
         };

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `server` | listeners, TLS, HTTP |
 //! | `http`, `handshake` | a request, a realtime upgrade |
-//! | `realtime`, `messages`, `hub` | a realtime connection, its frames, who is told of what |
+//! | `socket`, `hub` | a realtime connection, who is told of what |
+//! | `realtime`, `messages` | what is said on it, frame by frame |
 //! | `sigv4`, `refusal` | the verdict, and how no is said |
 //! | `graphql`, `selection` | the chat's schema, what a subscriber is sent |
 //! | `switches`, `stats`, `control` | faults on request, what was seen, both over HTTP |
@@ -29,6 +30,7 @@ mod refusal;
 mod selection;
 mod server;
 mod sigv4;
+mod socket;
 mod stats;
 mod switches;
 mod tls;

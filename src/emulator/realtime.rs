@@ -1,26 +1,15 @@
-//! One realtime connection, after its upgrade.
+//! What is said on one GraphQL realtime connection.
 //!
-//! In flow client frames and what the hub puts in the outbox; out flow AppSync's frames. A peer that
-//! stops reading is cut by the hub, one that breaks the WebSocket protocol by its own error.
-
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, MissedTickBehavior};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message};
+//! In flow the client's messages, and out flow AppSync's answers, by way of the hub's outbox. The
+//! socket itself is elsewhere.
 
 use super::api::Api;
 use super::graphql::{Operation, SubscribeError};
-use super::handshake::ConnectRefusal;
-use super::hub::{Admission, Frame, Opening};
+use super::hub::{Admission, Opening};
 use super::messages::{self, Incoming, Start};
 use super::refusal::Refusal;
 use super::sigv4::Headers;
+use super::socket::{Dialogue, Keepalive};
 
 /// What AppSync has been told on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,156 +19,35 @@ enum Phase {
     Acknowledged,
 }
 
-struct Session<'a> {
+pub(super) struct Session<'a> {
     api: &'a Api,
     connection: u64,
     phase: Phase,
 }
 
-/// Serves a connection until either side ends it.
-pub(super) async fn drive<S>(api: &Arc<Api>, socket: S, verdict: Result<(), ConnectRefusal>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut socket = WebSocketStream::from_raw_socket(socket, Role::Server, Some(config())).await;
-    if let Err(refusal) = verdict {
-        let summary = refusal.summary();
-        tracing::info!(reason = %summary, "realtime connect refused");
-        let prefix = if api.switches.settings().error_type_prefix {
-            PREFIX
-        } else {
-            ""
-        };
-        let told = socket.send(Message::text(refusal.frame(prefix))).await;
-        api.ledger.refused_with(summary);
-        if told.is_ok() {
-            close(&mut socket, 1000).await;
-        }
-        return;
-    }
-
-    let mut member = api.hub.join();
-    let session = Session {
-        api,
-        connection: member.id,
-        phase: Phase::Connected,
-    };
-    let ended = member
-        .cut
-        .clone()
-        .run_until_cancelled(session.run(&mut socket, &mut member.outbox))
-        .await;
-    match ended {
-        None => tracing::debug!("realtime connection cut"),
-        Some(Ok(())) => tracing::debug!("realtime connection closed"),
-        Some(Err(error)) => tracing::debug!(%error, "realtime connection failed"),
-    }
-}
-
-async fn close<S>(socket: &mut WebSocketStream<S>, code: u16)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let frame = CloseFrame {
-        code: CloseCode::from(code),
-        reason: "".into(),
-    };
-    let closing = async {
-        if socket.close(Some(frame)).await.is_ok() {
-            while let Some(Ok(_)) = socket.next().await {}
-        }
-    };
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
-}
-
-fn config() -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(4 << 10)
-        .write_buffer_size(4 << 10)
-        .max_write_buffer_size(1 << 20)
-        .max_message_size(Some(LARGEST_MESSAGE))
-        .max_frame_size(Some(LARGEST_MESSAGE))
+/// A `start` that was not admitted: what the client reads, and what the ledger keeps.
+struct Refused {
+    summary: String,
+    frame: String,
 }
 
 // === impl Session ===
 
-impl Session<'_> {
-    async fn run<S>(
-        mut self,
-        socket: &mut WebSocketStream<S>,
-        outbox: &mut tokio::sync::mpsc::Receiver<Frame>,
-    ) -> Result<(), tungstenite::Error>
-    where
-        S: AsyncRead + AsyncWrite + Unpin,
-    {
-        let started = Instant::now();
-        let lifetime = tokio::time::sleep(self.api.options.connection_lifetime);
-        tokio::pin!(lifetime);
-        let period = self.api.options.ka_interval.clamp(SHORTEST_KA, LONGEST_KA);
-        let mut keepalive = tokio::time::interval_at(started + period, period);
-        keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
-
-        loop {
-            tokio::select! {
-                // What the client is owed goes out before it may ask for more.
-                biased;
-                frame = outbox.recv() => match frame {
-                    Some(Frame::Text(text)) => socket.send(Message::text(text)).await?,
-                    Some(Frame::Close(code)) => {
-                        close(socket, code).await;
-                        return Ok(());
-                    }
-                    None => return Ok(()),
-                },
-                () = &mut lifetime => {
-                    close(socket, 1000).await;
-                    return Ok(());
-                }
-                _ = keepalive.tick(), if self.phase == Phase::Acknowledged => {
-                    if !self.api.switches.settings().stop_ka {
-                        socket.send(Message::text(messages::ka())).await?;
-                    }
-                }
-                message = socket.next() => match message {
-                    Some(Ok(Message::Text(text))) => {
-                        if self.handle(&text).await {
-                            keepalive.reset();
-                        }
-                    }
-                    Some(Ok(Message::Binary(_))) => self.send(messages::unsupported()),
-                    Some(Ok(Message::Close(_))) | None => return Ok(()),
-                    Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-                    Some(Err(error)) => return Err(error),
-                },
-            }
+impl<'a> Session<'a> {
+    pub(super) fn new(api: &'a Api, connection: u64) -> Self {
+        Self {
+            api,
+            connection,
+            phase: Phase::Connected,
         }
     }
 
-    /// Whether the message began the keepalive.
-    async fn handle(&mut self, text: &str) -> bool {
-        match (self.phase, messages::parse(text)) {
-            (Phase::Connected, Incoming::ConnectionInit) => {
-                self.phase = Phase::Acknowledged;
-                let timeout = self.api.options.connection_timeout;
-                let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-                self.send(messages::connection_ack(timeout));
-                if !self.api.switches.settings().stop_ka {
-                    self.send(messages::ka());
-                }
-                return true;
-            }
-            (
-                Phase::Connected,
-                Incoming::Start(_) | Incoming::Stop { .. } | Incoming::Unsupported,
-            )
-            | (Phase::Acknowledged, Incoming::ConnectionInit) => {}
-            (Phase::Acknowledged, Incoming::Start(start)) => self.start(start).await,
-            (Phase::Acknowledged, Incoming::Stop { id }) => {
-                self.api.hub.stop(self.connection, &id);
-            }
-            (Phase::Acknowledged, Incoming::Unsupported) => self.send(messages::unsupported()),
+    fn acknowledge(&mut self) {
+        self.phase = Phase::Acknowledged;
+        self.send(messages::connection_ack(self.api.timeout_ms()));
+        if !self.api.switches.settings().stop_ka {
+            self.send(messages::ka());
         }
-        false
     }
 
     async fn start(&self, start: Start) {
@@ -252,10 +120,34 @@ impl Session<'_> {
     }
 }
 
-/// A `start` that was not admitted: what the client reads, and what the ledger keeps.
-struct Refused {
-    summary: String,
-    frame: String,
+impl Dialogue for Session<'_> {
+    async fn handle(&mut self, text: &str) -> Keepalive {
+        match (self.phase, messages::parse(text)) {
+            (Phase::Connected, Incoming::ConnectionInit) => {
+                self.acknowledge();
+                return Keepalive::Begins;
+            }
+            (
+                Phase::Connected,
+                Incoming::Start(_) | Incoming::Stop { .. } | Incoming::Unsupported,
+            )
+            | (Phase::Acknowledged, Incoming::ConnectionInit) => {}
+            (Phase::Acknowledged, Incoming::Start(start)) => self.start(start).await,
+            (Phase::Acknowledged, Incoming::Stop { id }) => {
+                self.api.hub.stop(self.connection, &id);
+            }
+            (Phase::Acknowledged, Incoming::Unsupported) => self.unsupported(),
+        }
+        Keepalive::Unchanged
+    }
+
+    fn unsupported(&self) {
+        self.send(messages::unsupported());
+    }
+
+    fn is_kept_alive(&self) -> bool {
+        self.phase == Phase::Acknowledged
+    }
 }
 
 // === impl Refused ===
@@ -275,10 +167,3 @@ impl Refused {
         }
     }
 }
-
-const PREFIX: &str = "com.amazonaws.deepdish.graphql.auth#";
-const LARGEST_MESSAGE: usize = 1 << 20;
-/// A timer takes no zero, and no sum that overflows.
-const SHORTEST_KA: Duration = Duration::from_millis(1);
-const LONGEST_KA: Duration = Duration::from_secs(24 * 60 * 60);
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

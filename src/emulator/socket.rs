@@ -1,0 +1,170 @@
+//! The socket of one realtime connection, after its upgrade, whatever is spoken on it.
+//!
+//! In flow client frames and what the hub puts in the outbox; out flow the hub's frames, `ka` and the
+//! close. A peer that stops reading is cut by the hub, one that breaks the WebSocket protocol by its
+//! own error. What the frames mean is for the [`Dialogue`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message};
+
+use super::api::Api;
+use super::handshake::ConnectRefusal;
+use super::hub::Frame;
+use super::messages;
+use super::realtime::Session;
+
+/// What is said on a connection.
+pub(super) trait Dialogue {
+    fn handle(&mut self, text: &str) -> impl Future<Output = Keepalive> + Send;
+
+    /// A frame that is no text came.
+    fn unsupported(&self);
+
+    /// Whether keepalive frames are due.
+    fn is_kept_alive(&self) -> bool;
+}
+
+/// What a message does to the keepalive timer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keepalive {
+    /// The timer begins anew.
+    Begins,
+    Unchanged,
+}
+
+/// Serves a connection until either side ends it.
+pub(super) async fn drive<S>(api: &Arc<Api>, socket: S, verdict: Result<(), ConnectRefusal>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let mut socket = WebSocketStream::from_raw_socket(socket, Role::Server, Some(config())).await;
+    if let Err(refusal) = verdict {
+        refuse(api, &mut socket, &refusal).await;
+        return;
+    }
+
+    let mut member = api.hub.join();
+    let mut session = Session::new(api, member.id);
+    let ended = member
+        .cut
+        .clone()
+        .run_until_cancelled(run(api, &mut session, &mut socket, &mut member.outbox))
+        .await;
+    match ended {
+        None => tracing::debug!("realtime connection cut"),
+        Some(Ok(())) => tracing::debug!("realtime connection closed"),
+        Some(Err(error)) => tracing::debug!(%error, "realtime connection failed"),
+    }
+}
+
+/// One frame says why, and the close follows.
+async fn refuse<S>(api: &Api, socket: &mut WebSocketStream<S>, refusal: &ConnectRefusal)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let summary = refusal.summary();
+    tracing::info!(reason = %summary, "realtime connect refused");
+    let prefix = if api.switches.settings().error_type_prefix {
+        PREFIX
+    } else {
+        ""
+    };
+    let told = socket.send(Message::text(refusal.frame(prefix))).await;
+    api.ledger.refused_with(summary);
+    if told.is_ok() {
+        close(socket, 1000).await;
+    }
+}
+
+async fn run<D, S>(
+    api: &Api,
+    dialogue: &mut D,
+    socket: &mut WebSocketStream<S>,
+    outbox: &mut mpsc::Receiver<Frame>,
+) -> Result<(), tungstenite::Error>
+where
+    D: Dialogue,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let started = Instant::now();
+    let lifetime = tokio::time::sleep(api.options.connection_lifetime);
+    tokio::pin!(lifetime);
+    let period = api.options.ka_interval.clamp(SHORTEST_KA, LONGEST_KA);
+    let mut keepalive = tokio::time::interval_at(started + period, period);
+    keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+    loop {
+        tokio::select! {
+            // What the client is owed goes out before it may ask for more.
+            biased;
+            frame = outbox.recv() => match frame {
+                Some(Frame::Text(text)) => socket.send(Message::text(text)).await?,
+                Some(Frame::Close(code)) => {
+                    close(socket, code).await;
+                    return Ok(());
+                }
+                None => return Ok(()),
+            },
+            () = &mut lifetime => {
+                close(socket, 1000).await;
+                return Ok(());
+            }
+            _ = keepalive.tick(), if dialogue.is_kept_alive() => {
+                if !api.switches.settings().stop_ka {
+                    socket.send(Message::text(messages::ka())).await?;
+                }
+            }
+            message = socket.next() => match message {
+                Some(Ok(Message::Text(text))) => match dialogue.handle(&text).await {
+                    Keepalive::Begins => keepalive.reset(),
+                    Keepalive::Unchanged => {}
+                },
+                Some(Ok(Message::Binary(_))) => dialogue.unsupported(),
+                Some(Ok(Message::Close(_))) | None => return Ok(()),
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Err(error)) => return Err(error),
+            },
+        }
+    }
+}
+
+async fn close<S>(socket: &mut WebSocketStream<S>, code: u16)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let frame = CloseFrame {
+        code: CloseCode::from(code),
+        reason: "".into(),
+    };
+    let closing = async {
+        if socket.close(Some(frame)).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
+}
+
+fn config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(4 << 10)
+        .write_buffer_size(4 << 10)
+        .max_write_buffer_size(1 << 20)
+        .max_message_size(Some(LARGEST_MESSAGE))
+        .max_frame_size(Some(LARGEST_MESSAGE))
+}
+
+const PREFIX: &str = "com.amazonaws.deepdish.graphql.auth#";
+const LARGEST_MESSAGE: usize = 1 << 20;
+/// A timer takes no zero, and no sum that overflows.
+const SHORTEST_KA: Duration = Duration::from_millis(1);
+const LONGEST_KA: Duration = Duration::from_secs(24 * 60 * 60);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
