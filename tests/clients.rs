@@ -125,7 +125,7 @@ async fn curl_json(arguments: &[&str]) -> Value {
 /// The emulator is honest: clients that sign by themselves get what AppSync would give them.
 #[tokio::test]
 async fn botocore_straight_to_the_emulator() {
-    direct("honest", "honest.py", 58, false).await;
+    direct("honest", "honest.py", 64, false).await;
 }
 
 #[tokio::test]

@@ -184,6 +184,15 @@ async def http_checks(checks, url, region, context, credentials, without_token):
         "no date", INCOMPLETE, r"requires existence of either a 'X-Amz-Date' or a 'Date' header|'x-amz-date' is named as a SignedHeader",
         lambda: send(less(sign(), "X-Amz-Date")),
     )
+    malformed = {(400, "MalformedHttpRequestException")}
+    await refused("empty body", malformed, r"^Request body is empty\.$", lambda: send(sign(body=b""), b""))
+    for body in (b"{}", b"[]", b"meow", b'{"query":7}', b"[" + BODY + b"]"):
+        await refused(
+            f"body {body.decode()[:12]}",
+            malformed,
+            r"^Unable to parse GraphQL query\.$",
+            lambda body=body: send(sign(body=body), body),
+        )
 
 
 # --- realtime ---

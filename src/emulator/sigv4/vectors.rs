@@ -1,4 +1,4 @@
-//! Vectors A to M: computed once and found equal with botocore's.
+//! Vectors A to O: computed once and, but for the last two, found equal with botocore's.
 
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -14,6 +14,8 @@ const QUERY: &str = r#"{"query":"query Q { ping }","variables":null}"#;
 const START: &str = r#"{"query":"subscription OnMsg { onMsg { id body } }","variables":{}}"#;
 const SUBSCRIBE: &str = r#"{"channel":"/default/room-1"}"#;
 const PUBLISH: &str = r#"{"channel":"/default/room-1","events":["{\"msg\":\"hi\"}"]}"#;
+const ANGLE: &str = r#"{"channel":"/default/room-1","events":["{\"msg\":\"a<b\"}"]}"#;
+const ESCAPED: &str = r#"{"channel":"/default/room-1","events":["{\"msg\":\"a\u003cb\"}"]}"#;
 const REALTIME: &str = "accept;content-encoding;content-type;host;x-amz-date";
 
 #[derive(Clone)]
@@ -182,5 +184,7 @@ pub(super) fn vectors() -> Vec<(&'static str, Vector)> {
         ("K", Vector { path: "/event", ..connect }.expecting(Some("01360b218047bd6b1f19057fd00c0e882d9ace9339ea265e0b8b2e390a90ec5a"), "356c9ecc765649523934e2a80dfcccaaf788db6c0fe96a6cf55c9f2300846dd4")),
         ("L", Vector::post("/event", REALTIME, SUBSCRIBE).expecting(Some("f38869f3026904af1e61f1c3d468129b73e3021c566916fc3896e12f43c4a4b4"), "b4c19b5d48cb42c90b82006fe7e3d82626548eac814d0cd6d3ae07cc02815793")),
         ("M", Vector::post("/event", REALTIME, PUBLISH).expecting(Some("faa38ff1561f36d752796494cb40340a908356e4e83003d165a17e6c41b89c49"), "1f39e9520a2465aa3fe014119b28c2e58671924745b63230169bb3b7169bd7e5")),
+        ("N", Vector::post("/event", REALTIME, ANGLE).expecting(None, "5b8b0b776e7c8ced49ff3e0267dc8401879e551860f1b06067175b28436386c3")),
+        ("O", Vector::post("/event", REALTIME, ESCAPED).expecting(None, "7dcdb471a4eec8f689b2ed170c40672f408ebdcbb50d3ac2539a3df17676796b")),
     ]
 }
