@@ -125,24 +125,41 @@ async fn curl_json(arguments: &[&str]) -> Value {
 /// The emulator is honest: clients that sign by themselves get what AppSync would give them.
 #[tokio::test]
 async fn botocore_straight_to_the_emulator() {
-    direct("honest", "honest.py", 64, false).await;
+    direct("honest", "honest.py", 64, |_| Vec::new()).await;
 }
 
 #[tokio::test]
 async fn gql_with_its_own_iam_transport_straight_to_the_emulator() {
-    direct("direct", "gql_direct.py", 4, true).await;
+    direct("direct", "gql_direct.py", 4, control).await;
 }
 
-async fn direct(name: &str, script: &str, least: usize, has_control: bool) {
+#[tokio::test]
+async fn botocore_straight_to_the_emulators_events() {
+    let more = |emulator: &Emulator| {
+        let mut more = control(emulator);
+        more.push(emulator.api_host().to_owned());
+        more
+    };
+    direct("events", "honest_events.py", 49, more).await;
+}
+
+fn control(emulator: &Emulator) -> Vec<String> {
+    vec![format!("http://{}", emulator.control_addr())]
+}
+
+async fn direct(
+    name: &str,
+    script: &str,
+    least: usize,
+    more: impl FnOnce(&Emulator) -> Vec<String>,
+) {
     let emulator = Emulator::start(Options::default()).await.unwrap();
     let scratch = Scratch::new(name);
     let ca_file = scratch.file("ca.pem", emulator.ca_pem());
     let url = format!("https://{}/graphql", emulator.addr());
-    let control = format!("http://{}", emulator.control_addr());
+    let more = more(&emulator);
     let mut arguments = vec![url.as_str(), "us-east-1", &ca_file];
-    if has_control {
-        arguments.push(&control);
-    }
+    arguments.extend(more.iter().map(String::as_str));
     let mut command = python(script);
     command.envs(demo_key()).stderr(Stdio::piped());
     passes(command, &arguments, least).await;

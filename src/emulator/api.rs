@@ -38,6 +38,47 @@ pub(super) enum OwnName {
     Custom,
 }
 
+/// What the API can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    GraphQl,
+    Events,
+}
+
+// === impl Protocol ===
+
+impl Protocol {
+    /// What is served on a path by HTTP.
+    pub(super) fn of_path(path: &str) -> Option<Self> {
+        [Self::GraphQl, Self::Events]
+            .into_iter()
+            .find(|protocol| protocol.http_path() == path)
+    }
+
+    /// Where requests go, and what is signed for subscriptions, too.
+    pub(super) fn http_path(self) -> &'static str {
+        match self {
+            Self::GraphQl => "/graphql",
+            Self::Events => "/event",
+        }
+    }
+
+    /// What is signed for a realtime connect. No upgrade goes there.
+    pub(super) fn connect_path(self) -> &'static str {
+        match self {
+            Self::GraphQl => "/graphql/connect",
+            Self::Events => "/event",
+        }
+    }
+
+    pub(super) fn subprotocol(self) -> &'static str {
+        match self {
+            Self::GraphQl => "graphql-ws",
+            Self::Events => "aws-appsync-event-ws",
+        }
+    }
+}
+
 // === impl Api ===
 
 impl Api {
@@ -112,7 +153,7 @@ impl Api {
         )
     }
 
-    /// Judges what a realtime connect or `start` stands for: a `POST` that was never sent.
+    /// Judges what a realtime connect or message stands for: a `POST` that was never sent.
     ///
     /// A client that signed for the realtime host is shown the canonical string with the host it
     /// should have signed for.
@@ -147,7 +188,7 @@ impl Api {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        self.ledger.snapshot(&self.hub.live())
+        self.ledger.snapshot(&self.hub.live(), &self.hub.channels())
     }
 }
 

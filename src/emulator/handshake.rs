@@ -14,7 +14,8 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::api::{Api, OwnName};
+use super::api::{Api, OwnName, Protocol};
+use super::events::messages as event_messages;
 use super::http::{Body, refused};
 use super::messages;
 use super::refusal::Refusal;
@@ -24,7 +25,7 @@ use super::socket;
 /// Why a connection is told `connection_error`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ConnectRefusal {
-    /// `graphql-ws` was not offered.
+    /// `graphql-ws`, or `aws-appsync-event-ws`, was not offered.
     NoProtocol,
     /// No authorization at all.
     HeadersMissing,
@@ -60,7 +61,7 @@ pub(super) async fn answer(
     if settings.refuse_realtime {
         return refused(api, &Refusal::Unavailable);
     }
-    let Some(name) = endpoint(api, sni, host, request.uri().path()) else {
+    let Some((name, protocol)) = endpoint(api, sni, host, request.uri().path()) else {
         return refused(api, &Refusal::NotFound);
     };
     let Some(accept) = accept_key(request.headers()) else {
@@ -69,10 +70,10 @@ pub(super) async fn answer(
         return response;
     };
 
-    let offered =
-        tokens(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL).any(|token| token == PROTOCOL);
+    let offered = tokens(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL)
+        .any(|token| token == protocol.subprotocol());
     let verdict = if offered {
-        authorize(api, name, host, &request)
+        authorize(api, name, protocol, host, &request)
     } else {
         Err(ConnectRefusal::NoProtocol)
     };
@@ -82,7 +83,10 @@ pub(super) async fn answer(
     api.tasks.spawn(async move {
         let drive = async {
             match upgrade.await {
-                Ok(upgraded) => socket::drive(&connection, TokioIo::new(upgraded), verdict).await,
+                Ok(upgraded) => {
+                    let upgraded = TokioIo::new(upgraded);
+                    socket::drive(&connection, upgraded, protocol, verdict).await;
+                }
                 Err(error) => tracing::debug!(%error, "upgrade failed"),
             }
         };
@@ -98,7 +102,7 @@ pub(super) async fn answer(
     if offered {
         headers.insert(
             header::SEC_WEBSOCKET_PROTOCOL,
-            HeaderValue::from_static(PROTOCOL),
+            HeaderValue::from_static(protocol.subprotocol()),
         );
     }
     response
@@ -106,34 +110,39 @@ pub(super) async fn answer(
 
 /// The API host takes upgrades only from clients that reached the realtime host by TLS and named the
 /// API host because they sign with real headers.
-fn endpoint(api: &Api, sni: Option<&str>, host: &str, path: &str) -> Option<OwnName> {
+fn endpoint(api: &Api, sni: Option<&str>, host: &str, path: &str) -> Option<(OwnName, Protocol)> {
     let name = api.own_name(host)?;
-    let found = match name {
-        OwnName::Realtime => path == "/graphql",
-        OwnName::Api => {
-            path == "/graphql"
-                && sni.is_some_and(|sni| sni.eq_ignore_ascii_case(&api.realtime_host))
-        }
-        // The realtime path of custom domains. Python's gql keeps `/graphql`.
-        OwnName::Custom => path == "/graphql/realtime" || path == "/graphql",
+    let is_reached = match name {
+        OwnName::Realtime | OwnName::Custom => true,
+        OwnName::Api => sni.is_some_and(|sni| sni.eq_ignore_ascii_case(&api.realtime_host)),
     };
-    found.then_some(name)
+    let protocol = match path {
+        // On custom domains, too, since Python's gql keeps it.
+        "/graphql" => Protocol::GraphQl,
+        "/graphql/realtime" if name == OwnName::Custom => Protocol::GraphQl,
+        "/event/realtime" => Protocol::Events,
+        _ => return None,
+    };
+    is_reached.then_some((name, protocol))
 }
 
 fn authorize(
     api: &Api,
     name: OwnName,
+    protocol: Protocol,
     host: &str,
     request: &Request<Incoming>,
 ) -> Result<(), ConnectRefusal> {
-    let presented = presented(name, host, request)?;
-    api.verify_unsent("/graphql/connect", &presented.headers, &presented.body)
+    let presented = presented(name, protocol, host, request)?;
+    let path = protocol.connect_path();
+    api.verify_unsent(path, &presented.headers, &presented.body)
         .map(|_| ())
         .map_err(ConnectRefusal::Refused)
 }
 
 fn presented(
     name: OwnName,
+    protocol: Protocol,
     host: &str,
     request: &Request<Incoming>,
 ) -> Result<Presented, ConnectRefusal> {
@@ -161,7 +170,11 @@ fn presented(
         });
     }
 
-    let query = request.uri().query().unwrap_or_default();
+    let query = match protocol {
+        Protocol::GraphQl => request.uri().query().unwrap_or_default(),
+        // No such way is documented for Events.
+        Protocol::Events => "",
+    };
     match (parameter(query, "header"), parameter(query, "payload")) {
         (Some(header), Some(payload)) => Ok(Presented {
             headers: read_entries(&decode(&header)?)?,
@@ -231,23 +244,23 @@ fn tokens<'a>(
 
 impl ConnectRefusal {
     /// The frame that tells the client. `prefix` goes before the error type.
-    pub(super) fn frame(&self, prefix: &str) -> String {
+    pub(super) fn frame(&self, protocol: Protocol, prefix: &str) -> String {
+        let tell = match protocol {
+            Protocol::GraphQl => messages::connection_error,
+            Protocol::Events => event_messages::connection_error,
+        };
         match self {
-            Self::NoProtocol => messages::connection_error(None, Some("NoProtocolError")),
-            Self::HeadersMissing => {
-                messages::connection_error(None, Some("Required headers are missing."))
-            }
-            Self::ParametersMissing => messages::connection_error(
+            Self::NoProtocol => tell(None, Some("NoProtocolError")),
+            Self::HeadersMissing => tell(None, Some("Required headers are missing.")),
+            Self::ParametersMissing => tell(
                 None,
                 Some(
                     "Both, the \"header\", and the \"payload\" query string parameters are missing",
                 ),
             ),
-            Self::Malformed => messages::connection_error(Some("BadRequest"), None),
-            Self::Refused(Refusal::NotFound) => {
-                messages::connection_error(Some(Refusal::NotFound.realtime_type()), None)
-            }
-            Self::Refused(refusal) => messages::connection_error(
+            Self::Malformed => tell(Some("BadRequest"), None),
+            Self::Refused(Refusal::NotFound) => tell(Some(Refusal::NotFound.realtime_type()), None),
+            Self::Refused(refusal) => tell(
                 Some(&format!("{prefix}{}", refusal.realtime_type())),
                 Some(&refusal.to_string()),
             ),
@@ -266,7 +279,6 @@ impl ConnectRefusal {
     }
 }
 
-const PROTOCOL: &str = "graphql-ws";
 const NO_BODY: &[u8] = b"{}";
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,

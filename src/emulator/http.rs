@@ -1,4 +1,4 @@
-//! GraphQL over HTTP: `POST /graphql`, and `GET /graphql?query=…`.
+//! Requests over HTTP: `POST /graphql`, `GET /graphql?query=…`, and `POST /event`.
 //!
 //! In flows a request as it was received; it is verified, executed and answered, or refused in
 //! AppSync's shape. Realtime upgrades go on to the handshake.
@@ -14,7 +14,8 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use uuid::Uuid;
 
-use super::api::{Api, OwnName};
+use super::api::{Api, OwnName, Protocol};
+use super::events;
 use super::graphql::Operation;
 use super::handshake;
 use super::refusal::Refusal;
@@ -37,9 +38,18 @@ pub(super) async fn answer(
         return Ok(handshake::answer(&api, sni.as_deref(), &host, request).await);
     }
 
-    let answered = graphql(&api, &host, request).await;
+    let protocol = Protocol::of_path(request.uri().path());
+    if protocol == Some(Protocol::Events) {
+        api.ledger.count(|counts| counts.events.requests += 1);
+    }
+    let answered = serve(&api, &host, protocol, request).await;
     tokio::time::sleep(api.switches.settings().delay()).await;
-    Ok(answered.unwrap_or_else(|refusal| refused(&api, &refusal)))
+    Ok(answered.unwrap_or_else(|refusal| {
+        if protocol == Some(Protocol::Events) {
+            api.ledger.count(|counts| counts.events.refused += 1);
+        }
+        refused(&api, &refusal)
+    }))
 }
 
 /// The answer to a request that was refused, which is counted.
@@ -57,23 +67,22 @@ pub(super) fn refused(api: &Api, refusal: &Refusal) -> Response<Body> {
     response
 }
 
-async fn graphql(
+async fn serve(
     api: &Arc<Api>,
     host: &str,
+    protocol: Option<Protocol>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Refusal> {
     let (parts, body) = request.into_parts();
     let known = matches!(api.own_name(host), Some(OwnName::Api | OwnName::Custom));
-    if !known || parts.uri.path() != "/graphql" {
-        return Err(Refusal::NotFound);
-    }
+    let protocol = protocol.filter(|_| known).ok_or(Refusal::NotFound)?;
     if parts.method == Method::OPTIONS {
         return Ok(preflight(api));
     }
     if api.switches.settings().throttle {
         return Err(Refusal::Throttled);
     }
-    let body = read(body).await?;
+    let body = read(body, protocol).await?;
     let headers = Headers::of_request(&parts.headers, host);
     let query = parts.uri.query().unwrap_or_default();
     api.verify(&Received {
@@ -84,12 +93,30 @@ async fn graphql(
         body: &body,
     })?;
 
-    let operation = match parts.method {
-        Method::POST if body.is_empty() => return Err(Refusal::EmptyBody),
-        Method::POST => Operation::parse(&body)?,
-        Method::GET => from_query(query)?,
-        _ => return Err(Refusal::NotFound),
-    };
+    match protocol {
+        Protocol::GraphQl => {
+            let operation = match parts.method {
+                Method::POST if body.is_empty() => return Err(Refusal::EmptyBody),
+                Method::POST => Operation::parse(&body)?,
+                Method::GET => from_query(query)?,
+                _ => return Err(Refusal::NotFound),
+            };
+            graphql(api, operation, headers).await
+        }
+        Protocol::Events if parts.method == Method::POST => {
+            let mut response = Response::new(Body::from(events::answer(api, &body)?));
+            common_headers(api, response.headers_mut());
+            Ok(response)
+        }
+        Protocol::Events => Err(Refusal::NotFound),
+    }
+}
+
+async fn graphql(
+    api: &Arc<Api>,
+    operation: Operation,
+    headers: Headers,
+) -> Result<Response<Body>, Refusal> {
     // Like AppSync, an operation that has begun is finished, whether or not its client waits.
     let (executing, shutdown) = (Arc::clone(api), api.shutdown.clone());
     let execution = api.tasks.spawn(async move {
@@ -108,8 +135,12 @@ async fn graphql(
     Ok(response)
 }
 
-async fn read(body: Incoming) -> Result<Bytes, Refusal> {
-    let limited = Limited::new(body, LARGEST_BODY).collect();
+async fn read(body: Incoming, protocol: Protocol) -> Result<Bytes, Refusal> {
+    let largest = match protocol {
+        Protocol::GraphQl => LARGEST_BODY,
+        Protocol::Events => LARGEST_PUBLISH,
+    };
+    let limited = Limited::new(body, largest).collect();
     match tokio::time::timeout(BODY_TIMEOUT, limited).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
@@ -202,4 +233,6 @@ const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const TOKENS_CONSUMED: HeaderName = HeaderName::from_static("x-amzn-appsync-tokensconsumed");
 const LARGEST_BODY: usize = 1 << 20;
+/// Five events of 240 KB, in JSON.
+const LARGEST_PUBLISH: usize = 3 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);

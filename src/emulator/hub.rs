@@ -1,7 +1,10 @@
 //! The open realtime connections and their live subscriptions: who is told of what.
 //!
-//! In flow mutations' results and the switches' actions; out flow frames, into the bounded outbox of
-//! each connection. A connection whose outbox is full is cut: it never makes another wait.
+//! In flow mutations' results, published events and the switches' actions; out flow frames, into the
+//! bounded outbox of each connection. A connection whose outbox is full is cut: it never makes another
+//! wait.
+
+mod events;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +16,8 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::api::Protocol;
+use super::events::{Pattern, messages as event_messages};
 use super::messages;
 use super::selection::{self, Selected, Types};
 use super::stats::{Ledger, LiveSubscription};
@@ -40,12 +45,18 @@ pub(super) enum Admission {
     Full,
 }
 
-/// How an accepted `start` is answered.
+/// What is to hold for a subscription that is taken in, and how it is answered.
 #[derive(Debug)]
-pub(super) struct Opening {
+pub(super) struct Terms {
     /// The most subscriptions that the connection may hold.
     pub(super) limit: usize,
     pub(super) acknowledge: bool,
+}
+
+/// How an accepted `start` is answered.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) terms: Terms,
     /// An event that follows at once.
     pub(super) first: Option<Value>,
 }
@@ -80,7 +91,11 @@ struct Connections {
 struct Connection {
     outbox: mpsc::Sender<Frame>,
     cut: CancellationToken,
+    protocol: Protocol,
+    /// GraphQL's subscriptions, by id.
     live: BTreeMap<String, Live>,
+    /// Those of Events.
+    channels: BTreeMap<String, Pattern>,
 }
 
 // === impl Hub ===
@@ -95,7 +110,7 @@ impl Hub {
         }
     }
 
-    pub(super) fn join(self: &Arc<Self>) -> Member {
+    pub(super) fn join(self: &Arc<Self>, protocol: Protocol) -> Member {
         let (sender, outbox) = mpsc::channel(OUTBOX);
         let cut = self.shutdown.child_token();
         let id = {
@@ -105,12 +120,17 @@ impl Hub {
             let connection = Connection {
                 outbox: sender,
                 cut: cut.clone(),
+                protocol,
                 live: BTreeMap::new(),
+                channels: BTreeMap::new(),
             };
             connections.open.insert(id, connection);
             id
         };
-        self.ledger.count(|counts| counts.connections_total += 1);
+        self.ledger.count(|counts| match protocol {
+            Protocol::GraphQl => counts.connections_total += 1,
+            Protocol::Events => counts.events.connections_total += 1,
+        });
         Member {
             id,
             outbox,
@@ -135,16 +155,16 @@ impl Hub {
             let Some(connection) = connections.open.get_mut(&connection) else {
                 return Admission::Started;
             };
-            if connection.live.contains_key(id) {
-                return Admission::Duplicate;
+            let Opening { terms, first } = opening;
+            let held = &connection.live;
+            let admission = terms.admit(held.contains_key(id), held.len());
+            if admission != Admission::Started {
+                return admission;
             }
-            if connection.live.len() >= opening.limit {
-                return Admission::Full;
-            }
-            if opening.acknowledge {
+            if terms.acknowledge {
                 self.offer(connection, messages::start_ack(id));
             }
-            if let Some(event) = opening.first {
+            if let Some(event) = first {
                 self.deliver(connection, id, &live, &event);
             }
             connection.live.insert(id.to_owned(), live);
@@ -189,8 +209,17 @@ impl Hub {
         self.end_all(messages::complete);
     }
 
+    /// Events has no such error for a subscription, but one for what it cannot be sent.
     pub(super) fn error_all(&self) {
         self.end_all(|id| messages::error(id, "InternalFailure", "Internal failure"));
+        for connection in self.connections.lock().open.values() {
+            for id in connection.channels.keys() {
+                let (kind, error_type) = ("broadcast_error", "MessageProcessingError");
+                let message = Some("Internal failure");
+                let text = event_messages::error(kind, id, error_type, message);
+                self.offer(connection, text);
+            }
+        }
     }
 
     pub(super) fn close_all(&self, code: u16) {
@@ -205,12 +234,13 @@ impl Hub {
         }
     }
 
-    /// The live subscriptions of each open connection.
+    /// The live subscriptions of each open GraphQL connection.
     pub(super) fn live(&self) -> Vec<Vec<LiveSubscription>> {
         let connections = self.connections.lock();
         connections
             .open
             .iter()
+            .filter(|(_, connection)| connection.protocol == Protocol::GraphQl)
             .map(|(number, connection)| {
                 connection
                     .live
@@ -268,6 +298,20 @@ impl Hub {
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
+
+// === impl Terms ===
+
+impl Terms {
+    fn admit(&self, is_held: bool, held: usize) -> Admission {
+        if is_held {
+            Admission::Duplicate
+        } else if held >= self.limit {
+            Admission::Full
+        } else {
+            Admission::Started
+        }
     }
 }
 

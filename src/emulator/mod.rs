@@ -1,4 +1,5 @@
-//! An AppSync that fits in a process: GraphQL over HTTP and realtime, behind TLS, with IAM only.
+//! An AppSync that fits in a process: GraphQL and Events, over HTTP and realtime, behind TLS, with IAM
+//! only.
 //!
 //! It is the opposing witness to countersign's signer. It verifies Signature Version 4 with code of
 //! its own, from the bytes it received, and refuses in AppSync's words. Where AppSync's behaviour is
@@ -9,7 +10,8 @@
 //! | `server` | listeners, TLS, HTTP |
 //! | `http`, `handshake` | a request, a realtime upgrade |
 //! | `socket`, `hub` | a realtime connection, who is told of what |
-//! | `realtime`, `messages` | what is said on it, frame by frame |
+//! | `realtime`, `messages` | what is said on one of GraphQL, frame by frame |
+//! | `events` | the same for Events, its channels, and publishing by HTTP |
 //! | `sigv4`, `refusal` | the verdict, and how no is said |
 //! | `graphql`, `selection` | the chat's schema, what a subscriber is sent |
 //! | `switches`, `stats`, `control` | faults on request, what was seen, both over HTTP |
@@ -20,6 +22,7 @@
 mod api;
 mod clock;
 mod control;
+mod events;
 mod graphql;
 mod handshake;
 mod http;
@@ -47,7 +50,7 @@ use tokio_rustls::TlsAcceptor;
 
 use api::Api;
 
-pub use stats::{LiveSubscription, Realtime, Requests, Stats};
+pub use stats::{Events, LiveChannel, LiveSubscription, Realtime, Requests, Stats};
 pub use switches::{Change, InvalidCloseCode, Settings, Switches};
 pub use tls::TlsError;
 

@@ -5,7 +5,7 @@
 
 use super::api::Api;
 use super::graphql::{Operation, SubscribeError};
-use super::hub::{Admission, Opening};
+use super::hub::{Admission, Opening, Terms};
 use super::messages::{self, Incoming, Start};
 use super::refusal::Refusal;
 use super::sigv4::Headers;
@@ -93,8 +93,10 @@ impl<'a> Session<'a> {
             })?;
 
         let opening = Opening {
-            limit: settings.max_subscriptions,
-            acknowledge: !settings.no_start_ack,
+            terms: Terms {
+                limit: settings.max_subscriptions,
+                acknowledge: !settings.no_start_ack,
+            },
             first: wanted.first,
         };
         let hub = &self.api.hub;

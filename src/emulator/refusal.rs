@@ -25,6 +25,12 @@ pub(super) enum Refusal {
     UnrecognizedClient,
     #[error("The security token included in the request is expired")]
     ExpiredToken,
+    /// What Events refuses.
+    #[error("{0}")]
+    BadRequest(String),
+    /// Events says no more of it.
+    #[error("")]
+    UnknownNamespace,
     #[error("Request body is empty.")]
     EmptyBody,
     #[error("Unable to parse GraphQL query.")]
@@ -56,16 +62,19 @@ pub(super) enum SignatureStatus {
 impl Refusal {
     pub(super) fn status(&self, signature: SignatureStatus) -> StatusCode {
         match self {
-            Self::MissingAuthorization | Self::OtherAuthorization | Self::NotAuthorized => {
-                StatusCode::UNAUTHORIZED
-            }
+            Self::MissingAuthorization
+            | Self::OtherAuthorization
+            | Self::NotAuthorized
+            | Self::UnknownNamespace => StatusCode::UNAUTHORIZED,
             Self::BadSignature(_) | Self::UnrecognizedClient | Self::ExpiredToken => {
                 match signature {
                     SignatureStatus::Forbidden => StatusCode::FORBIDDEN,
                     SignatureStatus::BadRequest => StatusCode::BAD_REQUEST,
                 }
             }
-            Self::Incomplete(_) | Self::EmptyBody | Self::Unparsable => StatusCode::BAD_REQUEST,
+            Self::Incomplete(_) | Self::BadRequest(_) | Self::EmptyBody | Self::Unparsable => {
+                StatusCode::BAD_REQUEST
+            }
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Throttled => StatusCode::TOO_MANY_REQUESTS,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -76,9 +85,11 @@ impl Refusal {
 
     pub(super) fn error_type(&self, signature: SignatureStatus) -> &'static str {
         match self {
-            Self::MissingAuthorization | Self::OtherAuthorization | Self::NotAuthorized => {
-                "UnauthorizedException"
-            }
+            Self::MissingAuthorization
+            | Self::OtherAuthorization
+            | Self::NotAuthorized
+            | Self::UnknownNamespace => "UnauthorizedException",
+            Self::BadRequest(_) => "BadRequestException",
             Self::BadSignature(_) => match signature {
                 SignatureStatus::Forbidden => "InvalidSignatureException",
                 SignatureStatus::BadRequest => "BadRequestException",
@@ -106,6 +117,8 @@ impl Refusal {
             | Self::BadSignature(_)
             | Self::UnrecognizedClient
             | Self::ExpiredToken
+            | Self::BadRequest(_)
+            | Self::UnknownNamespace
             | Self::EmptyBody
             | Self::Unparsable
             | Self::TooLarge
@@ -118,10 +131,15 @@ impl Refusal {
     /// The body as AppSync prints it: Jackson's default pretty printer.
     pub(super) fn body(&self, signature: SignatureStatus) -> String {
         let error_type = self.error_type(signature);
-        let message = serde_json::Value::String(self.to_string());
+        let message = match self.to_string() {
+            message if message.is_empty() => String::new(),
+            message => format!(
+                ",\n    \"message\" : {}",
+                serde_json::Value::String(message)
+            ),
+        };
         format!(
-            "{{\n  \"errors\" : [ {{\n    \"errorType\" : \"{error_type}\",\n    \
-             \"message\" : {message}\n  }} ]\n}}"
+            "{{\n  \"errors\" : [ {{\n    \"errorType\" : \"{error_type}\"{message}\n  }} ]\n}}"
         )
     }
 
@@ -134,11 +152,11 @@ impl Refusal {
             .split("Authorization header: ")
             .next()
             .unwrap_or_default();
-        format!(
-            "{}: {}",
-            self.error_type(SignatureStatus::Forbidden),
-            line.trim_end()
-        )
+        let error_type = self.error_type(SignatureStatus::Forbidden);
+        if line.is_empty() {
+            return error_type.to_owned();
+        }
+        format!("{error_type}: {}", line.trim_end())
     }
 }
 
@@ -153,6 +171,16 @@ mod tests {
             "{\n  \"errors\" : [ {\n    \"errorType\" : \"UnauthorizedException\",\n    \
              \"message\" : \"Missing authorization header\"\n  } ]\n}"
         );
+    }
+
+    #[test]
+    fn a_message_that_is_unknown_is_left_out() {
+        let refusal = Refusal::UnknownNamespace;
+        assert_eq!(
+            refusal.body(SignatureStatus::Forbidden),
+            "{\n  \"errors\" : [ {\n    \"errorType\" : \"UnauthorizedException\"\n  } ]\n}"
+        );
+        assert_eq!(refusal.summary(), "UnauthorizedException");
     }
 
     #[test]

@@ -16,11 +16,12 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::api::Api;
+use super::api::{Api, Protocol};
+use super::events;
 use super::handshake::ConnectRefusal;
 use super::hub::Frame;
 use super::messages;
-use super::realtime::Session;
+use super::realtime;
 
 /// What is said on a connection.
 pub(super) trait Dialogue {
@@ -42,24 +43,36 @@ pub(super) enum Keepalive {
 }
 
 /// Serves a connection until either side ends it.
-pub(super) async fn drive<S>(api: &Arc<Api>, socket: S, verdict: Result<(), ConnectRefusal>)
-where
+pub(super) async fn drive<S>(
+    api: &Arc<Api>,
+    socket: S,
+    protocol: Protocol,
+    verdict: Result<(), ConnectRefusal>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let mut socket = WebSocketStream::from_raw_socket(socket, Role::Server, Some(config())).await;
+    let config = Some(config(protocol));
+    let mut socket = WebSocketStream::from_raw_socket(socket, Role::Server, config).await;
     if let Err(refusal) = verdict {
-        refuse(api, &mut socket, &refusal).await;
+        refuse(api, &mut socket, protocol, &refusal).await;
         return;
     }
 
-    let mut member = api.hub.join();
-    let mut session = Session::new(api, member.id);
-    let ended = member
-        .cut
-        .clone()
-        .run_until_cancelled(run(api, &mut session, &mut socket, &mut member.outbox))
-        .await;
-    match ended {
+    let mut member = api.hub.join(protocol);
+    let (id, outbox) = (member.id, &mut member.outbox);
+    let running = async {
+        match protocol {
+            Protocol::GraphQl => {
+                let mut session = realtime::Session::new(api, id);
+                run(api, &mut session, &mut socket, outbox).await
+            }
+            Protocol::Events => {
+                let mut session = events::session::Session::new(api, id);
+                run(api, &mut session, &mut socket, outbox).await
+            }
+        }
+    };
+    match member.cut.clone().run_until_cancelled(running).await {
         None => tracing::debug!("realtime connection cut"),
         Some(Ok(())) => tracing::debug!("realtime connection closed"),
         Some(Err(error)) => tracing::debug!(%error, "realtime connection failed"),
@@ -67,8 +80,12 @@ where
 }
 
 /// One frame says why, and the close follows.
-async fn refuse<S>(api: &Api, socket: &mut WebSocketStream<S>, refusal: &ConnectRefusal)
-where
+async fn refuse<S>(
+    api: &Api,
+    socket: &mut WebSocketStream<S>,
+    protocol: Protocol,
+    refusal: &ConnectRefusal,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let summary = refusal.summary();
@@ -78,7 +95,11 @@ where
     } else {
         ""
     };
-    let told = socket.send(Message::text(refusal.frame(prefix))).await;
+    let frame = refusal.frame(protocol, prefix);
+    let told = socket.send(Message::text(frame)).await;
+    if protocol == Protocol::Events {
+        api.ledger.count(|counts| counts.events.refused += 1);
+    }
     api.ledger.refused_with(summary);
     if told.is_ok() {
         close(socket, 1000).await;
@@ -153,17 +174,23 @@ where
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
 }
 
-fn config() -> WebSocketConfig {
+fn config(protocol: Protocol) -> WebSocketConfig {
+    let largest = match protocol {
+        Protocol::GraphQl => LARGEST_MESSAGE,
+        Protocol::Events => LARGEST_PUBLISH,
+    };
     WebSocketConfig::default()
         .read_buffer_size(4 << 10)
         .write_buffer_size(4 << 10)
-        .max_write_buffer_size(1 << 20)
-        .max_message_size(Some(LARGEST_MESSAGE))
-        .max_frame_size(Some(LARGEST_MESSAGE))
+        .max_write_buffer_size(largest)
+        .max_message_size(Some(largest))
+        .max_frame_size(Some(largest))
 }
 
 const PREFIX: &str = "com.amazonaws.deepdish.graphql.auth#";
 const LARGEST_MESSAGE: usize = 1 << 20;
+/// Five events of 240 KB, in JSON and with an authorization.
+const LARGEST_PUBLISH: usize = 3 << 20;
 /// A timer takes no zero, and no sum that overflows.
 const SHORTEST_KA: Duration = Duration::from_millis(1);
 const LONGEST_KA: Duration = Duration::from_secs(24 * 60 * 60);

@@ -15,7 +15,9 @@ use super::refusal::Refusal;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     pub requests: Requests,
+    /// Of GraphQL. Events has its own.
     pub realtime: Realtime,
+    pub events: Events,
     /// How often each mutation was executed, by `<room>/<body>`, or `createRoom/<name>`. Counted when
     /// its resolver begins, before any gate or delay. The last 10,000 distinct names are kept, each up
     /// to 1,000 bytes.
@@ -36,7 +38,7 @@ pub struct Requests {
     pub mutations: u64,
     /// `start`s that were accepted.
     pub subscriptions_started: u64,
-    /// Requests, realtime connects and `start`s that were refused.
+    /// Requests, realtime connects, `start`s and messages of Events that were refused.
     pub refused: u64,
 }
 
@@ -55,7 +57,7 @@ pub struct Realtime {
     pub stops_total: u64,
     /// The most subscriptions that were ever live on one connection.
     pub max_seen: usize,
-    /// Connections cut because their peer did not read.
+    /// Connections cut because their peer did not read, those of Events too.
     pub overflowed: u64,
     pub live: Vec<LiveSubscription>,
 }
@@ -71,6 +73,41 @@ pub struct LiveSubscription {
     pub unsigned_headers: BTreeMap<String, String>,
 }
 
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Events {
+    /// Requests to `/event`, refused ones too.
+    pub requests: u64,
+    /// Publishes with a good signature by HTTP, and all of them by realtime, refused ones too.
+    pub publishes: u64,
+    /// Single events that were accepted.
+    pub accepted: u64,
+    /// Single events that failed, in publishes that did not.
+    pub failed: u64,
+    /// Requests, connects, `publish`es, `subscribe`s and `unsubscribe`s that were refused. They are
+    /// also in [`Requests::refused`].
+    pub refused: u64,
+    /// Realtime connections that are open and were authorised.
+    pub connections: usize,
+    pub connections_total: u64,
+    /// Live subscriptions on all connections.
+    pub subscriptions: usize,
+    /// `subscribe`s that were accepted.
+    pub subscribed: u64,
+    /// `subscribe` messages received, refused ones too.
+    pub subscribes_total: u64,
+    /// `unsubscribe` messages received, refused ones too.
+    pub unsubscribes_total: u64,
+    pub live: Vec<LiveChannel>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LiveChannel {
+    pub connection: u64,
+    pub id: String,
+    /// With a slash before it, for example `/default/room-1` or `/default/*`.
+    pub channel: String,
+}
+
 #[derive(Debug)]
 pub(super) struct Ledger {
     counts: Mutex<Counts>,
@@ -80,6 +117,8 @@ pub(super) struct Ledger {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) requests: Requests,
+    /// Without the gauges: connections, subscriptions and live ones.
+    pub(super) events: Events,
     pub(super) connections_total: u64,
     pub(super) starts_total: u64,
     pub(super) stops_total: u64,
@@ -143,8 +182,12 @@ impl Ledger {
         });
     }
 
-    /// A snapshot, given the live subscriptions of each open connection.
-    pub(super) fn snapshot(&self, connections: &[Vec<LiveSubscription>]) -> Stats {
+    /// A snapshot, given the live subscriptions of each open connection, GraphQL's and Events'.
+    pub(super) fn snapshot(
+        &self,
+        connections: &[Vec<LiveSubscription>],
+        channels: &[Vec<LiveChannel>],
+    ) -> Stats {
         let counts = self.counts.lock();
         let by_connection: Vec<usize> = connections.iter().map(Vec::len).collect();
         Stats {
@@ -159,6 +202,12 @@ impl Ledger {
                 max_seen: counts.max_seen,
                 overflowed: counts.overflowed,
                 live: connections.concat(),
+            },
+            events: Events {
+                connections: channels.len(),
+                subscriptions: channels.iter().map(Vec::len).sum(),
+                live: channels.concat(),
+                ..counts.events.clone()
             },
             mutations: counts.mutations.clone(),
             last_refusal: counts.last_refusal.clone(),

@@ -15,7 +15,7 @@ use super::clock::Clock;
 use super::hub::Hub;
 use super::refusal::SignatureStatus;
 
-/// The state of all lasting switches. Everything is off at the start.
+/// The state of all lasting switches. Everything is off at the start, but for `escape_events`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Settings {
     /// No keepalive frames.
@@ -24,8 +24,8 @@ pub struct Settings {
     pub delay_ms: u64,
     /// Every answer to a realtime upgrade comes this much later. At most two minutes.
     pub connect_delay_ms: u64,
-    /// Every `start` is answered by an id-less `LimitExceededError`, every HTTP request by 429
-    /// `ThrottlingException`.
+    /// Every `start` is answered by an id-less `LimitExceededError`, every signed message of Events
+    /// by one with its id, every HTTP request by 429 `ThrottlingException`.
     pub throttle: bool,
     /// Every key has expired.
     pub expire_keys: bool,
@@ -35,7 +35,7 @@ pub struct Settings {
     pub refuse_connections: bool,
     /// Realtime upgrades are answered by 503.
     pub refuse_realtime: bool,
-    /// An accepted `start` is not acknowledged; its data comes nevertheless.
+    /// An accepted `start` or `subscribe` is not acknowledged; its data comes nevertheless.
     pub no_start_ack: bool,
     /// Over HTTP, 400 and `BadRequestException` instead of 403 and `InvalidSignatureException`.
     pub bad_signature_as_400: bool,
@@ -46,6 +46,10 @@ pub struct Settings {
     /// Error types of `connection_error` have the older prefix
     /// `com.amazonaws.deepdish.graphql.auth#`.
     pub error_type_prefix: bool,
+    /// On at the start, since it is the strict reading. A realtime `publish` is judged by its channel
+    /// and events written anew, with `<`, `>`, `&`, U+2028 and U+2029 as `\u003c` and so on: one that
+    /// holds such a character and was signed as it is does not match.
+    pub escape_events: bool,
 }
 
 /// What to change in the [`Settings`], and what to do once. Absent means unchanged.
@@ -67,9 +71,11 @@ pub struct Change {
     pub max_subscriptions: Option<usize>,
     pub gate: Option<bool>,
     pub error_type_prefix: Option<bool>,
-    /// An `error` for every live subscription, which ends it.
+    pub escape_events: Option<bool>,
+    /// An `error` for every live subscription, which ends it. On Events, where there is none, a
+    /// `broadcast_error`, which does not.
     pub error_all: bool,
-    /// A `complete` for every live subscription, which ends it.
+    /// A `complete` for every live subscription, which ends it. Nothing on Events.
     pub complete_all: bool,
     /// A close frame with this code on every realtime connection.
     pub close_clean: Option<u16>,
@@ -96,6 +102,7 @@ impl Switches {
         Self {
             settings: watch::Sender::new(Settings {
                 max_subscriptions,
+                escape_events: true,
                 ..Settings::default()
             }),
             clock,
@@ -187,6 +194,7 @@ impl Settings {
         set(&mut self.max_subscriptions, change.max_subscriptions);
         set(&mut self.gate, change.gate);
         set(&mut self.error_type_prefix, change.error_type_prefix);
+        set(&mut self.escape_events, change.escape_events);
     }
 }
 

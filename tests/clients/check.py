@@ -75,10 +75,16 @@ class Control:
             f"{count} live subscriptions", lambda state: state["realtime"]["subscriptions"] == count
         )
 
+    async def switch(self, **change):
+        return await asyncio.to_thread(self._ask, "/switch", json.dumps(change).encode())
+
     def _state(self):
+        return self._ask("/state")
+
+    def _ask(self, path, body=None):
         # Loopback: never through a proxy of the environment.
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(f"{self._base}/state", timeout=ONE_WAIT) as response:
+        with direct.open(f"{self._base}{path}", data=body, timeout=ONE_WAIT) as response:
             return json.load(response)
 
 

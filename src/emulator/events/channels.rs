@@ -1,0 +1,151 @@
+//! Channels: what events are published to, and what a subscription listens to.
+//!
+//! In flow the texts of requests; out flow checked paths, or why they are none.
+//!
+//! <https://docs.aws.amazon.com/appsync/latest/eventapi/event-api-concepts.html>
+
+use std::fmt;
+
+/// One channel, by its segments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::emulator) struct Channel(Vec<String>);
+
+/// A channel, or with `/*` at the end all channels below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::emulator) struct Pattern {
+    path: Channel,
+    is_wildcard: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChannelError {
+    /// Not one to five segments of letters, digits and dashes.
+    Malformed,
+    /// The first segment is no namespace of the API.
+    UnknownNamespace,
+}
+
+// === impl Channel ===
+
+impl Channel {
+    pub(super) fn parse(text: &str) -> Result<Self, ChannelError> {
+        Self::of_segments(segments(text))
+    }
+
+    fn of_segments(segments: Vec<&str>) -> Result<Self, ChannelError> {
+        let is_segment = |segment: &&str| {
+            (1..=LONGEST_SEGMENT).contains(&segment.len())
+                && segment
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        if !(1..=MOST_SEGMENTS).contains(&segments.len()) || !segments.iter().all(is_segment) {
+            return Err(ChannelError::Malformed);
+        }
+        if !NAMESPACES.contains(&segments[0]) {
+            return Err(ChannelError::UnknownNamespace);
+        }
+        Ok(Self(segments.into_iter().map(str::to_owned).collect()))
+    }
+}
+
+// === impl Pattern ===
+
+impl Pattern {
+    pub(super) fn parse(text: &str) -> Result<Self, ChannelError> {
+        let mut segments = segments(text);
+        // The wildcard is read as one of the five segments.
+        if segments.len() > MOST_SEGMENTS {
+            return Err(ChannelError::Malformed);
+        }
+        let is_wildcard = segments.pop_if(|last| *last == "*").is_some();
+        Ok(Self {
+            path: Channel::of_segments(segments)?,
+            is_wildcard,
+        })
+    }
+
+    /// A wildcard is for all that is below, however deep, and not for the channel itself.
+    pub(in crate::emulator) fn matches(&self, channel: &Channel) -> bool {
+        let Some(below) = channel.0.strip_prefix(self.path.0.as_slice()) else {
+            return false;
+        };
+        below.is_empty() != self.is_wildcard
+    }
+}
+
+/// As `GET /state` shows it.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/{}", self.path.0.join("/"))?;
+        f.write_str(if self.is_wildcard { "/*" } else { "" })
+    }
+}
+
+/// A slash before the first segment is optional.
+fn segments(text: &str) -> Vec<&str> {
+    text.strip_prefix('/').unwrap_or(text).split('/').collect()
+}
+
+const NAMESPACES: [&str; 2] = ["default", "inbox"];
+const MOST_SEGMENTS: usize = 5;
+const LONGEST_SEGMENT: usize = 50;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(pattern: &str, channel: &str, expected: bool) {
+        let (parsed, channel) = (Pattern::parse(pattern), Channel::parse(channel).unwrap());
+        assert_eq!(parsed.unwrap().matches(&channel), expected, "{pattern}");
+    }
+
+    #[test]
+    fn patterns_match_channels() {
+        check("/default/room-1", "default/room-1", true);
+        check("default", "/default", true);
+        check("/default/room-1", "/default/room-2", false);
+        check("/default/room", "/default/room/1", false);
+        check("/default/*", "/default/room-1", true);
+        check("/default/*", "/default/a/b/c/d", true);
+        check("/default/*", "/default", false);
+        check("/default/*", "/inbox/a", false);
+        check("/default/a/*", "/default/b/c", false);
+        assert_eq!(
+            Pattern::parse("default/a/*").unwrap().to_string(),
+            "/default/a/*"
+        );
+    }
+
+    #[test]
+    fn malformed_channels_are_refused() {
+        let long = format!("default/{}", "x".repeat(51));
+        for text in [
+            "",
+            "/",
+            "//default",
+            "default/",
+            "default//a",
+            "default/a b",
+            "default/ä",
+            "default/a_b",
+            "default/*",
+            "default/a/b/c/d/e",
+            &long,
+        ] {
+            assert_eq!(Channel::parse(text), Err(ChannelError::Malformed), "{text}");
+        }
+        for text in ["*", "/*", "default/*/a", "default/a/b/c/d/*", "default/a*"] {
+            assert_eq!(Pattern::parse(text), Err(ChannelError::Malformed), "{text}");
+        }
+        assert!(Channel::parse(&long[..long.len() - 1]).is_ok());
+        assert!(Channel::parse("default/a/b/c/d").is_ok());
+        assert!(Pattern::parse("default/a/b/c/*").is_ok());
+        for text in ["other/a", "Default/a"] {
+            let refused = Err(ChannelError::UnknownNamespace);
+            assert_eq!(Channel::parse(text), refused, "{text}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What is said on one Events realtime connection.
+//!
+//! In flow the client's messages, and out flow AppSync's answers, by way of the hub's outbox.
+//! Every `subscribe` and every `publish` is signed, and verified as a `POST /event` of its own.
+
+use serde_json::{Map, Value};
+
+use super::super::api::{Api, Protocol};
+use super::super::hub::{Admission, Terms};
+use super::super::messages::ka;
+use super::super::refusal::Refusal;
+use super::super::sigv4::Headers;
+use super::super::socket::{Dialogue, Keepalive};
+use super::channels::Pattern;
+use super::messages::{self, Escape, Incoming, Publish, Subscribe};
+use super::{Fault, publish};
+
+pub(in crate::emulator) struct Session<'a> {
+    api: &'a Api,
+    connection: u64,
+    is_acknowledged: bool,
+}
+
+/// Why a message was refused: type and message of the one error in the answer.
+struct Refused {
+    error_type: &'static str,
+    message: Option<String>,
+    summary: String,
+}
+
+// === impl Session ===
+
+impl<'a> Session<'a> {
+    pub(in crate::emulator) fn new(api: &'a Api, connection: u64) -> Self {
+        Self {
+            api,
+            connection,
+            is_acknowledged: false,
+        }
+    }
+
+    /// Clients may leave `connection_init` out, and then are told of no timeout.
+    fn acknowledge(&mut self) -> Keepalive {
+        if self.is_acknowledged {
+            return Keepalive::Unchanged;
+        }
+        self.is_acknowledged = true;
+        self.send(messages::connection_ack(self.api.timeout_ms()));
+        if !self.api.switches.settings().stop_ka {
+            self.send(ka());
+        }
+        Keepalive::Begins
+    }
+
+    fn subscribe(&self, subscribe: &Subscribe) {
+        self.api
+            .ledger
+            .count(|counts| counts.events.subscribes_total += 1);
+        if let Err(refused) = self.admit(subscribe) {
+            self.refuse("subscribe_error", &subscribe.id, &refused);
+        }
+    }
+
+    fn admit(&self, subscribe: &Subscribe) -> Result<(), Refused> {
+        self.authorize(
+            &subscribe.id,
+            subscribe.authorization.as_ref(),
+            &subscribe.signed_body(),
+        )?;
+        let pattern = Pattern::parse(&subscribe.channel)
+            .map_err(|error| Refused::fault(Fault::from(error)))?;
+        let settings = self.api.switches.settings();
+        let terms = Terms {
+            limit: settings.max_subscriptions,
+            acknowledge: !settings.no_start_ack,
+        };
+        let hub = &self.api.hub;
+        match hub.subscribe(self.connection, &subscribe.id, pattern, &terms) {
+            Admission::Started => Ok(()),
+            Admission::Duplicate => Err(Refused::duplicate(&subscribe.id)),
+            Admission::Full => Err(Refused::new(
+                "MaxSubscriptionsReachedError",
+                Some(format!(
+                    "Max number of {} subscriptions reached",
+                    terms.limit
+                )),
+            )),
+        }
+    }
+
+    fn publish(&self, publish: &Publish) {
+        self.api.ledger.count(|counts| counts.events.publishes += 1);
+        match self.accept(publish) {
+            Ok(answer) => self.send(answer),
+            Err(refused) => self.refuse("publish_error", &publish.id, &refused),
+        }
+    }
+
+    fn accept(&self, message: &Publish) -> Result<String, Refused> {
+        let escape = if self.api.switches.settings().escape_events {
+            Escape::Html
+        } else {
+            Escape::Nothing
+        };
+        self.authorize(
+            &message.id,
+            message.authorization.as_ref(),
+            &message.signed_body(escape),
+        )?;
+        // Ids are unique on a connection. That a publish cannot share one with a subscription is
+        // the strict reading.
+        if self.api.hub.holds(self.connection, &message.id) {
+            return Err(Refused::duplicate(&message.id));
+        }
+        let outcome =
+            publish(self.api, &message.channel, &message.events).map_err(Refused::fault)?;
+        Ok(messages::publish_success(&message.id, &outcome))
+    }
+
+    fn unsubscribe(&self, id: &str) {
+        self.api
+            .ledger
+            .count(|counts| counts.events.unsubscribes_total += 1);
+        if self.api.hub.unsubscribe(self.connection, id) {
+            self.send(messages::unsubscribe_success(id));
+        } else {
+            let message = Some(format!("Unknown operation id {id}"));
+            let refused = Refused::new("UnknownOperationError", message);
+            self.refuse("unsubscribe_error", id, &refused);
+        }
+    }
+
+    /// What holds for every signed message. The types for an id and for throttling are guesses.
+    fn authorize(
+        &self,
+        id: &str,
+        authorization: Option<&Map<String, Value>>,
+        body: &str,
+    ) -> Result<(), Refused> {
+        if self.api.switches.settings().throttle {
+            let message = Some("Rate limit exceeded".to_owned());
+            return Err(Refused::new("LimitExceededError", message));
+        }
+        if !is_id(id) {
+            let message = Some("Invalid operation id".to_owned());
+            return Err(Refused::new("InvalidInputError", message));
+        }
+        let Some(authorization) = authorization else {
+            return Err(Refused::by(&Refusal::OtherAuthorization));
+        };
+        let headers = Headers::of_json(authorization);
+        let path = Protocol::Events.http_path();
+        self.api
+            .verify_unsent(path, &headers, body.as_bytes())
+            .map(|_| ())
+            .map_err(|refusal| Refused::by(&refusal))
+    }
+
+    fn refuse(&self, kind: &str, id: &str, refused: &Refused) {
+        self.api.ledger.count(|counts| counts.events.refused += 1);
+        self.api.ledger.refused_with(refused.summary.clone());
+        let message = refused.message.as_deref();
+        self.send(messages::error(kind, id, refused.error_type, message));
+    }
+
+    fn send(&self, text: String) {
+        self.api.hub.send(self.connection, text);
+    }
+}
+
+impl Dialogue for Session<'_> {
+    async fn handle(&mut self, text: &str) -> Keepalive {
+        match messages::parse(text) {
+            Incoming::ConnectionInit => return self.acknowledge(),
+            Incoming::Subscribe(message) => self.subscribe(&message),
+            Incoming::Publish(message) => self.publish(&message),
+            Incoming::Unsubscribe { id } => self.unsubscribe(&id),
+            Incoming::Unsupported => self.unsupported(),
+        }
+        Keepalive::Unchanged
+    }
+
+    fn unsupported(&self) {
+        self.send(messages::unsupported());
+    }
+
+    /// Without a `connection_init`, too, as has been seen.
+    fn is_kept_alive(&self) -> bool {
+        true
+    }
+}
+
+/// `^[a-zA-Z0-9-_+]{1,128}$`
+fn is_id(id: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+".contains(&byte);
+    (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(is_allowed)
+}
+
+// === impl Refused ===
+
+impl Refused {
+    fn new(error_type: &'static str, message: Option<String>) -> Self {
+        Self {
+            error_type,
+            message,
+            summary: error_type.to_owned(),
+        }
+    }
+
+    fn by(refusal: &Refusal) -> Self {
+        Self {
+            error_type: refusal.realtime_type(),
+            message: Some(refusal.to_string()),
+            summary: refusal.summary(),
+        }
+    }
+
+    fn fault(fault: Fault) -> Self {
+        let message = Some(fault.to_string()).filter(|message| !message.is_empty());
+        Self::new(fault.realtime_type(), message)
+    }
+
+    fn duplicate(id: &str) -> Self {
+        let message = Some(format!("Duplicated operation with id {id}"));
+        Self::new("DuplicatedOperationError", message)
+    }
+}
+
+const LONGEST_ID: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::is_id;
+
+    #[test]
+    fn ids() {
+        let long = "x".repeat(129);
+        for id in ["a", "a-B_9+", &long[..128]] {
+            assert!(is_id(id), "{id}");
+        }
+        for id in ["", "a b", "a.b", "ä", &long] {
+            assert!(!is_id(id), "{id}");
+        }
+    }
+}

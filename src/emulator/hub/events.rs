@@ -1,0 +1,83 @@
+//! The hub's part for Events: subscriptions to channels, and what is published to them.
+
+use super::super::api::Protocol;
+use super::super::events::{Channel, Pattern, messages};
+use super::super::stats::LiveChannel;
+use super::{Admission, Hub, Terms};
+
+impl Hub {
+    /// Takes a subscription in. The answer is on its way before any event can be.
+    pub(in crate::emulator) fn subscribe(
+        &self,
+        connection: u64,
+        id: &str,
+        pattern: Pattern,
+        terms: &Terms,
+    ) -> Admission {
+        {
+            let mut connections = self.connections.lock();
+            let Some(connection) = connections.open.get_mut(&connection) else {
+                return Admission::Started;
+            };
+            let held = &connection.channels;
+            let admission = terms.admit(held.contains_key(id), held.len());
+            if admission != Admission::Started {
+                return admission;
+            }
+            if terms.acknowledge {
+                self.offer(connection, messages::subscribe_success(id));
+            }
+            connection.channels.insert(id.to_owned(), pattern);
+        }
+        self.ledger.count(|counts| counts.events.subscribed += 1);
+        Admission::Started
+    }
+
+    /// Whether there was such a subscription.
+    pub(in crate::emulator) fn unsubscribe(&self, connection: u64, id: &str) -> bool {
+        let was_live = {
+            let mut connections = self.connections.lock();
+            let connection = connections.open.get_mut(&connection);
+            connection.is_some_and(|open| open.channels.remove(id).is_some())
+        };
+        self.ledger.touch();
+        was_live
+    }
+
+    /// Whether a connection has a live subscription of this id.
+    pub(in crate::emulator) fn holds(&self, connection: u64, id: &str) -> bool {
+        let connections = self.connections.lock();
+        let connection = connections.open.get(&connection);
+        connection.is_some_and(|open| open.channels.contains_key(id))
+    }
+
+    /// Sends events to whoever listens to their channel, one frame for each.
+    pub(in crate::emulator) fn broadcast(&self, channel: &Channel, events: &[&str]) {
+        let connections = self.connections.lock();
+        for connection in connections.open.values() {
+            let listening = connection.channels.iter();
+            for (id, _) in listening.filter(|(_, pattern)| pattern.matches(channel)) {
+                for event in events {
+                    self.offer(connection, messages::data(id, event));
+                }
+            }
+        }
+    }
+
+    /// The live subscriptions of each open Events connection.
+    pub(in crate::emulator) fn channels(&self) -> Vec<Vec<LiveChannel>> {
+        let connections = self.connections.lock();
+        let open = connections.open.iter();
+        open.filter(|(_, connection)| connection.protocol == Protocol::Events)
+            .map(|(number, connection)| {
+                let live = connection.channels.iter();
+                live.map(|(id, pattern)| LiveChannel {
+                    connection: *number,
+                    id: id.clone(),
+                    channel: pattern.to_string(),
+                })
+                .collect()
+            })
+            .collect()
+    }
+}
