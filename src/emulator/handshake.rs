@@ -34,6 +34,8 @@ pub(super) enum ConnectRefusal {
     /// Authorization that cannot be read.
     Malformed,
     Refused(Refusal),
+    /// With this JSON in the answer, since a switch wants it.
+    OnRequest(String),
 }
 
 /// Where authorization was found, and what it stands for.
@@ -72,7 +74,9 @@ pub(super) async fn answer(
 
     let offered = tokens(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL)
         .any(|token| token == protocol.subprotocol());
-    let verdict = if offered {
+    let verdict = if !settings.refuse_connect.is_empty() {
+        Err(ConnectRefusal::OnRequest(settings.refuse_connect))
+    } else if offered {
         authorize(api, name, protocol, host, &request)
     } else {
         Err(ConnectRefusal::NoProtocol)
@@ -264,6 +268,10 @@ impl ConnectRefusal {
                 Some(&format!("{prefix}{}", refusal.realtime_type())),
                 Some(&refusal.to_string()),
             ),
+            Self::OnRequest(payload) => match protocol {
+                Protocol::GraphQl => messages::connection_error_with(payload),
+                Protocol::Events => event_messages::with_members("connection_error", None, payload),
+            },
         }
     }
 
@@ -275,6 +283,7 @@ impl ConnectRefusal {
             Self::ParametersMissing => "Query string parameters are missing.".to_owned(),
             Self::Malformed => "BadRequest".to_owned(),
             Self::Refused(refusal) => refusal.summary(),
+            Self::OnRequest(_) => "connection_error on request".to_owned(),
         }
     }
 }

@@ -12,6 +12,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::api::{Api, OwnName, Protocol};
@@ -20,8 +21,23 @@ use super::graphql::Operation;
 use super::handshake;
 use super::refusal::Refusal;
 use super::sigv4::{Headers, Plus, Received, percent_decode};
+use super::switches::InvalidChange;
 
 pub(super) type Body = Full<Bytes>;
+
+/// An answer that a switch gives to all. The other headers are as ever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// From 200 to 599.
+    pub status: u16,
+    /// Empty for an answer without one.
+    pub content_type: String,
+    pub body: String,
+    /// The `x-amzn-errortype`, if there is to be one.
+    #[serde(default)]
+    pub error_type: Option<String>,
+}
 
 /// Answers one request on the TLS listener. An error makes hyper drop the connection.
 pub(super) async fn answer(
@@ -93,6 +109,9 @@ async fn serve(
         body: &body,
     })?;
 
+    if let Some(answer) = api.switches.settings().answer_http {
+        return Ok(answer.response(api));
+    }
     match protocol {
         Protocol::GraphQl => {
             let operation = match parts.method {
@@ -226,6 +245,41 @@ fn common_headers(api: &Api, headers: &mut HeaderMap) {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);
         }
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    pub(super) fn check(&self) -> Result<(), InvalidChange> {
+        if !(200..600).contains(&self.status) {
+            return Err(InvalidChange::Status(self.status));
+        }
+        let values = [Some(&self.content_type), self.error_type.as_ref()];
+        for value in values.into_iter().flatten() {
+            HeaderValue::from_str(value).map_err(|_| InvalidChange::HeaderValue(value.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// What does not pass the check is left out.
+    fn response(&self, api: &Api) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.body.clone()));
+        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or_default();
+        let headers = response.headers_mut();
+        common_headers(api, headers);
+        headers.remove(header::CONTENT_TYPE);
+        let content_type = Some(&self.content_type).filter(|value| !value.is_empty());
+        let values = [
+            (header::CONTENT_TYPE, content_type),
+            (ERROR_TYPE, self.error_type.as_ref()),
+        ];
+        for (name, value) in values {
+            if let Some(Ok(value)) = value.map(|value| HeaderValue::from_str(value)) {
+                headers.insert(name, value);
+            }
+        }
+        response
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) enum Admission {
     Started,
     Duplicate,
     Full,
+    /// A switch refuses what is otherwise good.
+    OnRequest,
 }
 
 /// What is to hold for a subscription that is taken in, and how it is answered.
@@ -51,6 +53,7 @@ pub(super) struct Terms {
     /// The most subscriptions that the connection may hold.
     pub(super) limit: usize,
     pub(super) acknowledge: bool,
+    pub(super) refuse: bool,
 }
 
 /// How an accepted `start` is answered.
@@ -222,6 +225,22 @@ impl Hub {
         }
     }
 
+    /// A frame of any text. `$ID` in it stands for the id of a subscription: one frame goes out for
+    /// each live one. Inside of a JSON string the id is written as JSON wants it.
+    pub(super) fn send_all(&self, text: &str) {
+        for connection in self.connections.lock().open.values() {
+            if !text.contains(ID) {
+                self.offer(connection, text.to_owned());
+                continue;
+            }
+            for id in connection.live.keys().chain(connection.channels.keys()) {
+                let json = serde_json::Value::from(id.as_str()).to_string();
+                let inside = json.get(1..json.len() - 1).unwrap_or_default();
+                self.offer(connection, text.replace(ID, inside));
+            }
+        }
+    }
+
     pub(super) fn close_all(&self, code: u16) {
         for connection in self.connections.lock().open.values() {
             self.offer_frame(connection, Frame::Close(code));
@@ -309,6 +328,8 @@ impl Terms {
             Admission::Duplicate
         } else if held >= self.limit {
             Admission::Full
+        } else if self.refuse {
+            Admission::OnRequest
         } else {
             Admission::Started
         }
@@ -339,6 +360,7 @@ impl Drop for Leave {
     }
 }
 
+const ID: &str = "$ID";
 /// Frames that may wait for one peer.
 const OUTBOX: usize = 1024;
 /// 240 KB by AppSync's quotas, read strictly.

@@ -80,6 +80,11 @@ pub(super) fn connection_error(error_type: Option<&str>, message: Option<&str>) 
     json!({"payload": {"errors": [error]}, "type": "connection_error"}).to_string()
 }
 
+/// The same, with this JSON as its payload.
+pub(super) fn connection_error_with(payload: &str) -> String {
+    format!(r#"{{"payload":{payload},"type":"connection_error"}}"#)
+}
+
 pub(super) fn start_ack(id: &str) -> String {
     json!({"id": id, "type": "start_ack"}).to_string()
 }
@@ -111,6 +116,17 @@ pub(super) fn data(id: &str, payload: &str) -> String {
 pub(super) fn error(id: &str, error_type: &str, message: &str) -> String {
     let errors = json!([{"errorType": error_type, "message": message}]);
     json!({"id": id, "type": "error", "payload": {"errors": errors}}).to_string()
+}
+
+/// An `error` with this JSON as its payload.
+pub(super) fn error_with(id: Option<&str>, payload: &str) -> String {
+    match id {
+        Some(id) => format!(
+            r#"{{"id":{},"type":"error","payload":{payload}}}"#,
+            json!(id)
+        ),
+        None => format!(r#"{{"type":"error","payload":{payload}}}"#),
+    }
 }
 
 pub(super) fn refused(id: &str, refusal: &Refusal) -> String {

@@ -50,8 +50,9 @@ use tokio_rustls::TlsAcceptor;
 
 use api::Api;
 
+pub use http::Answer;
 pub use stats::{Events, LiveChannel, LiveSubscription, Realtime, Requests, Stats};
-pub use switches::{Change, InvalidCloseCode, Settings, Switches};
+pub use switches::{Change, InvalidChange, Settings, Switches};
 pub use tls::TlsError;
 
 /// The access key id of [`Key::demo`]. Like its companions it is made up, opens nothing anywhere,
@@ -308,7 +309,7 @@ mod tests {
         };
         assert_eq!(
             emulator.switches().apply(&change),
-            Err(InvalidCloseCode(1006))
+            Err(InvalidChange::CloseCode(1006))
         );
         assert!(emulator.switches().settings().gate);
         let stats = emulator.wait_for(|stats| stats.requests.http == 0).await;

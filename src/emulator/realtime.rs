@@ -96,6 +96,7 @@ impl<'a> Session<'a> {
             terms: Terms {
                 limit: settings.max_subscriptions,
                 acknowledge: !settings.no_start_ack,
+                refuse: !settings.refuse_start.is_empty(),
             },
             first: wanted.first,
         };
@@ -114,6 +115,13 @@ impl<'a> Session<'a> {
                 "MaxSubscriptionsReachedError",
                 messages::too_many_subscriptions(&start.id, settings.max_subscriptions),
             )),
+            Admission::OnRequest => {
+                let id = (!settings.refuse_start_without_id).then_some(start.id.as_str());
+                Err(Refused::new(
+                    "error on request",
+                    messages::error_with(id, &settings.refuse_start),
+                ))
+            }
         }
     }
 

@@ -7,11 +7,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 use tokio::sync::watch;
 
 use super::clock::Clock;
+use super::http::Answer;
 use super::hub::Hub;
 use super::refusal::SignatureStatus;
 
@@ -50,6 +52,18 @@ pub struct Settings {
     /// and events written anew, with `<`, `>`, `&`, U+2028 and U+2029 as `\u003c` and so on: one that
     /// holds such a character and was signed as it is does not match.
     pub escape_events: bool,
+    /// JSON. Every realtime connect is answered by 101, a `connection_error` with exactly this
+    /// payload, and the close, 1000. On Events the members of the object take the payload's place.
+    /// Empty turns it off.
+    pub refuse_connect: String,
+    /// JSON. Every `start` that would be accepted is answered by an `error` with its id and exactly
+    /// this payload; every such `subscribe` by a `subscribe_error`, with the members of the object in
+    /// the payload's place. Empty turns it off.
+    pub refuse_start: String,
+    /// [`refuse_start`](Self::refuse_start) leaves the id out.
+    pub refuse_start_without_id: bool,
+    /// Every HTTP request whose signature is good is answered so, and nothing is done for it.
+    pub answer_http: Option<Answer>,
 }
 
 /// What to change in the [`Settings`], and what to do once. Absent means unchanged.
@@ -72,11 +86,22 @@ pub struct Change {
     pub gate: Option<bool>,
     pub error_type_prefix: Option<bool>,
     pub escape_events: Option<bool>,
+    /// JSON, or empty to turn it off.
+    pub refuse_connect: Option<String>,
+    /// JSON, or empty to turn it off.
+    pub refuse_start: Option<String>,
+    pub refuse_start_without_id: Option<bool>,
+    /// As JSON, `null` turns it off, as `Some(None)` does here.
+    #[serde(deserialize_with = "present")]
+    pub answer_http: Option<Option<Answer>>,
     /// An `error` for every live subscription, which ends it. On Events, where there is none, a
     /// `broadcast_error`, which does not.
     pub error_all: bool,
     /// A `complete` for every live subscription, which ends it. Nothing on Events.
     pub complete_all: bool,
+    /// A text frame of exactly this on every realtime connection. With `$ID` in it, one frame for
+    /// each live subscription, with its id in that place.
+    pub send_all: Option<String>,
     /// A close frame with this code on every realtime connection.
     pub close_clean: Option<u16>,
     /// Every realtime connection is dropped without a close frame.
@@ -85,8 +110,19 @@ pub struct Change {
 
 /// A change that makes no sense; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0} is not a close code that may be sent")]
-pub struct InvalidCloseCode(pub u16);
+pub enum InvalidChange {
+    #[error("{0} is not a close code that may be sent")]
+    CloseCode(u16),
+    #[error("{switch} is no JSON: {reason}")]
+    NotJson {
+        switch: &'static str,
+        reason: String,
+    },
+    #[error("{0} is not the status of a final answer")]
+    Status(u16),
+    #[error("{0:?} is not the value of a header")]
+    HeaderValue(String),
+}
 
 /// Reads and turns the switches of a running emulator.
 pub struct Switches {
@@ -116,12 +152,8 @@ impl Switches {
 
     /// Applies a change, first the settings and then the actions, and returns the settings that
     /// hold now.
-    pub fn apply(&self, change: &Change) -> Result<Settings, InvalidCloseCode> {
-        if let Some(code) = change.close_clean
-            && (!(1000..5000).contains(&code) || [1004, 1005, 1006, 1015].contains(&code))
-        {
-            return Err(InvalidCloseCode(code));
-        }
+    pub fn apply(&self, change: &Change) -> Result<Settings, InvalidChange> {
+        change.check()?;
         self.settings.send_modify(|settings| settings.take(change));
         let settings = self.settings();
         self.clock.set_skew(settings.clock_skew_s);
@@ -132,6 +164,9 @@ impl Switches {
         }
         if change.complete_all {
             self.hub.complete_all();
+        }
+        if let Some(text) = &change.send_all {
+            self.hub.send_all(text);
         }
         if let Some(code) = change.close_clean {
             self.hub.close_all(code);
@@ -176,7 +211,7 @@ impl Settings {
     }
 
     fn take(&mut self, change: &Change) {
-        fn set<T: Copy>(place: &mut T, value: Option<T>) {
+        fn set<T>(place: &mut T, value: Option<T>) {
             if let Some(value) = value {
                 *place = value;
             }
@@ -195,8 +230,109 @@ impl Settings {
         set(&mut self.gate, change.gate);
         set(&mut self.error_type_prefix, change.error_type_prefix);
         set(&mut self.escape_events, change.escape_events);
+        set(&mut self.refuse_connect, change.refuse_connect.clone());
+        set(&mut self.refuse_start, change.refuse_start.clone());
+        set(
+            &mut self.refuse_start_without_id,
+            change.refuse_start_without_id,
+        );
+        set(&mut self.answer_http, change.answer_http.clone());
     }
+}
+
+// === impl Change ===
+
+impl Change {
+    fn check(&self) -> Result<(), InvalidChange> {
+        if let Some(code) = self.close_clean
+            && (!(1000..5000).contains(&code) || [1004, 1005, 1006, 1015].contains(&code))
+        {
+            return Err(InvalidChange::CloseCode(code));
+        }
+        let payloads = [
+            ("refuse_connect", &self.refuse_connect),
+            ("refuse_start", &self.refuse_start),
+        ];
+        for (switch, payload) in payloads {
+            let payload = payload.as_deref().unwrap_or_default();
+            if !payload.is_empty()
+                && let Err(reason) = serde_json::from_str::<IgnoredAny>(payload)
+            {
+                let reason = reason.to_string();
+                return Err(InvalidChange::NotJson { switch, reason });
+            }
+        }
+        match &self.answer_http {
+            Some(Some(answer)) => answer.check(),
+            Some(None) | None => Ok(()),
+        }
+    }
+}
+
+/// Tells `null` from nothing.
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    T::deserialize(deserializer).map(Some)
 }
 
 const GATE: Duration = Duration::from_secs(30);
 const LONGEST_DELAY: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn change(json: &str) -> Change {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[track_caller]
+    fn check_invalid(json: &str, expected: &str) {
+        assert_eq!(change(json).check().unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn null_is_told_from_nothing() {
+        assert_eq!(change("{}").answer_http, None);
+        assert_eq!(change(r#"{"answer_http":null}"#).answer_http, Some(None));
+        let answer = Answer {
+            status: 502,
+            content_type: "text/html".to_owned(),
+            body: "<p>".to_owned(),
+            error_type: None,
+        };
+        let json = r#"{"answer_http":{"status":502,"content_type":"text/html","body":"<p>"}}"#;
+        let on = change(json);
+        assert_eq!(on.answer_http, Some(Some(answer)));
+
+        let mut settings = Settings::default();
+        settings.take(&on);
+        settings.take(&change("{}"));
+        assert!(settings.answer_http.is_some());
+        settings.take(&change(r#"{"answer_http":null}"#));
+        assert_eq!(settings, Settings::default());
+    }
+
+    #[test]
+    fn changes_that_make_no_sense() {
+        check_invalid(
+            r#"{"refuse_connect":"{"}"#,
+            "refuse_connect is no JSON: EOF while parsing an object at line 1 column 1",
+        );
+        let answer = |status: u16, content_type: &str| {
+            let answer = serde_json::json!({
+                "status": status, "content_type": content_type, "body": "",
+            });
+            serde_json::json!({ "answer_http": answer }).to_string()
+        };
+        let status = "101 is not the status of a final answer";
+        check_invalid(&answer(101, ""), status);
+        check_invalid(&answer(200, "a\n"), "\"a\\n\" is not the value of a header");
+        let off = change(r#"{"refuse_connect":"","refuse_start":"","answer_http":null}"#);
+        assert_eq!(off.check(), Ok(()));
+    }
+}

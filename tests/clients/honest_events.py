@@ -1,4 +1,4 @@
-"""Is the emulator honest about Events? Signed by botocore, altered here.
+"""Is the emulator honest about Events, and does it err on request? Signed by botocore, altered here.
 
 usage: python honest_events.py HTTPS_URL REGION CA_FILE CONTROL API_HOST
   HTTPS_URL  https://127.0.0.1:PORT/graphql  the emulator; Events is beside it, on /event
@@ -26,6 +26,8 @@ MISMATCH = r"The request signature we calculated does not match the signature yo
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}"
 PROTOCOL = "aws-appsync-event-ws"
 HI = '{"msg":"hi"}'
+ODD = {"errors": {"errorType": "Odd", "n": 1.50}, "é": None}
+SUBSCRIPTION = '{"query":"subscription S { onMessage { id } }","variables":{}}'
 
 
 class Peer:
@@ -443,10 +445,22 @@ async def session_checks(checks, peer):
     await check("a publish with < is refused unless its event is escaped, or the switch is off", escapes)
 
 
-# --- faults on request ---
+# --- errors on request ---
 
 
 async def shape_checks(checks, peer):
+    odd = "  " + json.dumps(ODD, ensure_ascii=False) + "\n"
+    graphql_connect = peer.sign("{}", to=f"{peer.graphql}/connect")
+
+    def graphql():
+        header = f"header-{url_safe_base64(graphql_connect)}"
+        url = peer.graphql.replace("https://", "wss://", 1)
+        return peer.dial(protocols=["graphql-ws", header], to=url)
+
+    def start(name):
+        extensions = {"authorization": peer.sign(SUBSCRIPTION, to=peer.graphql)}
+        return {"type": "start", "id": name, "payload": {"data": SUBSCRIPTION, "extensions": extensions}}
+
     async def check(name, run, **off):
         async def restored():
             try:
@@ -455,6 +469,98 @@ async def shape_checks(checks, peer):
                 await peer.control.switch(**off)
 
         await checks.check(f"on request: {name}", restored)
+
+    async def connects():
+        await peer.control.switch(refuse_connect=odd)
+        async with peer.connect() as socket:
+            equal(await receive(socket), {"type": "connection_error", **ODD}, "Events")
+            await closed(socket, 1000)
+        async with graphql() as socket:
+            equal(await receive(socket), {"type": "connection_error", "payload": ODD}, "GraphQL")
+            await closed(socket, 1000)
+        await peer.control.switch(refuse_connect="")
+        async with graphql() as socket:
+            await acked(socket, "payload")
+
+    await check("refuse_connect", connects, refuse_connect="")
+
+    async def starts():
+        async with peer.connect() as events, graphql() as socket:
+            await acked(socket, "payload")
+            await peer.control.switch(refuse_start=odd)
+            await send(events, peer.subscribe("a", "default/a"))
+            equal(await receive(events), {"type": "subscribe_error", "id": "a", **ODD}, "Events")
+            await send(events, peer.subscribe("b", "default/a", peer.sign("{}")))
+            equal((await receive(events))["errors"][0]["errorType"], "BadRequestException", "not otherwise accepted")
+            await send(socket, start("1"))
+            equal(await receive(socket), {"type": "error", "id": "1", "payload": ODD}, "GraphQL")
+
+            await peer.control.switch(refuse_start='{"errors":[]}', refuse_start_without_id=True)
+            await send(events, peer.subscribe("a", "default/a"))
+            equal(await receive(events), {"type": "subscribe_error", "errors": []}, "Events, no id")
+            await send(socket, start("1"))
+            equal(await receive(socket), {"type": "error", "payload": {"errors": []}}, "GraphQL, no id")
+
+            await peer.control.switch(refuse_start="")
+            await send(events, peer.subscribe("a", "default/a"))
+            equal((await receive(events))["type"], "subscribe_success", "Events, off")
+            await send(socket, start("1"))
+            equal((await receive(socket))["type"], "start_ack", "GraphQL, off")
+
+    await check("refuse_start", starts, refuse_start="", refuse_start_without_id=False)
+
+    async def frames():
+        async with peer.connect() as events, graphql() as socket:
+            await acked(socket, "payload")
+            for name in ("a", "b"):
+                await send(events, peer.subscribe(name, "default/a"))
+                equal((await receive(events))["id"], name, "subscribed")
+            odd_id = 'x\\ y"'
+            await send(socket, start(odd_id))
+            equal(await receive(socket), {"type": "start_ack", "id": odd_id}, "started")
+            await peer.control.switch(send_all='{"type":"data","id":"$ID","event":"é $ID"}')
+            for name in ("a", "b"):
+                equal(await receive(events), {"type": "data", "id": name, "event": f"é {name}"}, "one for each")
+            equal((await receive(socket))["id"], odd_id, "GraphQL")
+            await peer.control.switch(send_all="not { JSON")
+            for each in (events, socket):
+                equal(await within(each.recv(), "the frame"), "not { JSON", "once")
+
+            await peer.control.switch(error_all=True)
+            for name in ("a", "b"):
+                answer = await receive(events)
+                equal((answer["type"], answer["id"]), ("broadcast_error", name), repr(answer))
+                equal(answer["errors"][0]["errorType"], "MessageProcessingError", repr(answer))
+            equal((await receive(socket))["type"], "error", "error_all on GraphQL")
+            await peer.control.switch(complete_all=True)
+            await send(events, {"type": "unsubscribe", "id": "a"})
+            equal((await receive(events))["type"], "unsubscribe_success", "still live")
+
+    await check("send_all and error_all", frames)
+
+    async def answers():
+        html = {"status": 502, "content_type": "text/html", "body": "<h1>é</h1>", "error_type": "WAFForbiddenException"}
+        await peer.control.switch(answer_http=html)
+        query = '{"query":"{ rooms { id } }"}'
+        publish = compact({"channel": "default/a", "events": [HI]})
+        before = await peer.control.state()
+        for to, body in ((peer.graphql, query), (peer.event, publish)):
+            answer = await peer.post(body, to=to)
+            equal((answer.status, answer.body.decode()), (502, "<h1>é</h1>"), repr(answer))
+            equal(answer.headers["content-type"], "text/html", "content-type")
+            equal(answer.headers["x-amzn-errortype"], "WAFForbiddenException", "error type")
+        equal((await peer.post(query, query + " ", to=peer.graphql)).status, 403, "a bad signature")
+        after = await peer.control.state()
+        equal(after["requests"]["queries"], before["requests"]["queries"], "queries")
+        equal(after["events"]["publishes"], before["events"]["publishes"], "publishes")
+        await peer.control.switch(answer_http={"status": 200, "content_type": "", "body": ""})
+        answer = await peer.post(query, to=peer.graphql)
+        equal((answer.status, answer.body), (200, b""), repr(answer))
+        require("content-type" not in answer.headers and "x-amzn-errortype" not in answer.headers, "headers")
+        await peer.control.switch(answer_http=None)
+        require("data" in (await peer.post(query, to=peer.graphql)).json(), "off")
+
+    await check("answer_http", answers, answer_http=None)
 
     async def throttles():
         async with peer.connect() as socket:
@@ -547,11 +653,12 @@ async def receive(socket, *ignored):
             return message
 
 
-async def acked(socket):
+async def acked(socket, under=None):
     """The acknowledgement, with its timeout at the top level for Events, and a `ka` at once."""
     await socket.send('{"type":"connection_init"}')
     ack = json.loads(await within(socket.recv(), "the acknowledgement"))
-    equal(ack, {"type": "connection_ack", "connectionTimeoutMs": 300000}, "acknowledgement")
+    contents = ack.pop("payload") if under else {"connectionTimeoutMs": ack.pop("connectionTimeoutMs")}
+    equal((ack, contents), ({"type": "connection_ack"}, {"connectionTimeoutMs": 300000}), "acknowledgement")
     equal(json.loads(await within(socket.recv(), "ka")), {"type": "ka"}, "ka")
 
 

@@ -4,6 +4,8 @@
 //!
 //! <https://docs.aws.amazon.com/appsync/latest/eventapi/event-api-websocket-protocol.html>
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -174,6 +176,22 @@ pub(super) fn unsupported() -> String {
     json!({"type": "error", "errors": errors}).to_string()
 }
 
+/// A frame with the members of a JSON object just as they were written. Another value has none.
+pub(in crate::emulator) fn with_members(kind: &str, id: Option<&str>, object: &str) -> String {
+    let object = object.trim();
+    let members = object
+        .strip_prefix('{')
+        .and_then(|object| object.strip_suffix('}'))
+        .filter(|members| !members.trim().is_empty());
+    let id = id.map_or(Cow::Borrowed(""), |id| {
+        Cow::Owned(format!(r#","id":{}"#, json!(id)))
+    });
+    let members = members.map_or(Cow::Borrowed(""), |members| {
+        Cow::Owned(format!(",{members}"))
+    });
+    format!(r#"{{"type":"{kind}"{id}{members}}}"#)
+}
+
 fn errors(error_type: Option<&str>, message: Option<&str>) -> [Map<String, Value>; 1] {
     let members = [("errorType", error_type), ("message", message)];
     let known = members
@@ -287,6 +305,18 @@ mod tests {
         check_hash(r#"{"msg":"hi"}"#, Escape::Nothing, plain);
         check_hash(r#"{"msg":"a<b"}"#, Escape::Nothing, raw);
         check_hash(r#"{"msg":"a<b"}"#, Escape::Html, escaped);
+    }
+
+    #[test]
+    fn members_are_taken_as_they_were_written() {
+        let errors = r#" {"errors" : [1.0], "x":"\u003c"} "#;
+        assert_eq!(
+            with_members("subscribe_error", Some("a\"b"), errors),
+            r#"{"type":"subscribe_error","id":"a\"b","errors" : [1.0], "x":"\u003c"}"#
+        );
+        for empty in ["{ }", "null", "[]"] {
+            assert_eq!(with_members("x", None, empty), r#"{"type":"x"}"#);
+        }
     }
 
     #[test]

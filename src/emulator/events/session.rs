@@ -56,12 +56,21 @@ impl<'a> Session<'a> {
         self.api
             .ledger
             .count(|counts| counts.events.subscribes_total += 1);
-        if let Err(refused) = self.admit(subscribe) {
-            self.refuse("subscribe_error", &subscribe.id, &refused);
+        match self.admit(subscribe) {
+            Ok(()) => {}
+            Err(None) => {
+                let settings = self.api.switches.settings();
+                let id = (!settings.refuse_start_without_id).then_some(subscribe.id.as_str());
+                self.refused("subscribe_error on request");
+                let payload = &settings.refuse_start;
+                self.send(messages::with_members("subscribe_error", id, payload));
+            }
+            Err(Some(refused)) => self.refuse("subscribe_error", &subscribe.id, &refused),
         }
     }
 
-    fn admit(&self, subscribe: &Subscribe) -> Result<(), Refused> {
+    /// `Err(None)` if a switch refuses what is otherwise good.
+    fn admit(&self, subscribe: &Subscribe) -> Result<(), Option<Refused>> {
         self.authorize(
             &subscribe.id,
             subscribe.authorization.as_ref(),
@@ -73,18 +82,20 @@ impl<'a> Session<'a> {
         let terms = Terms {
             limit: settings.max_subscriptions,
             acknowledge: !settings.no_start_ack,
+            refuse: !settings.refuse_start.is_empty(),
         };
         let hub = &self.api.hub;
         match hub.subscribe(self.connection, &subscribe.id, pattern, &terms) {
             Admission::Started => Ok(()),
-            Admission::Duplicate => Err(Refused::duplicate(&subscribe.id)),
-            Admission::Full => Err(Refused::new(
+            Admission::Duplicate => Err(Some(Refused::duplicate(&subscribe.id))),
+            Admission::Full => Err(Some(Refused::new(
                 "MaxSubscriptionsReachedError",
                 Some(format!(
                     "Max number of {} subscriptions reached",
                     terms.limit
                 )),
-            )),
+            ))),
+            Admission::OnRequest => Err(None),
         }
     }
 
@@ -157,10 +168,14 @@ impl<'a> Session<'a> {
     }
 
     fn refuse(&self, kind: &str, id: &str, refused: &Refused) {
-        self.api.ledger.count(|counts| counts.events.refused += 1);
-        self.api.ledger.refused_with(refused.summary.clone());
+        self.refused(&refused.summary);
         let message = refused.message.as_deref();
         self.send(messages::error(kind, id, refused.error_type, message));
+    }
+
+    fn refused(&self, summary: &str) {
+        self.api.ledger.count(|counts| counts.events.refused += 1);
+        self.api.ledger.refused_with(summary.to_owned());
     }
 
     fn send(&self, text: String) {
