@@ -140,7 +140,7 @@ async fn botocore_straight_to_the_emulators_events() {
         more.push(emulator.api_host().to_owned());
         more
     };
-    direct("events", "honest_events.py", 53, more).await;
+    direct("events", "honest_events.py", 55, more).await;
 }
 
 fn control(emulator: &Emulator) -> Vec<String> {

@@ -210,12 +210,31 @@ async def connect_checks(checks, peer):
 
     host = peer.api_host
     standard = peer.sign("{}", to=f"https://{host}/event")
-    there = {
-        "to": f"wss://{host.replace('appsync-api', 'appsync-realtime-api')}/event/realtime",
-        "host": "127.0.0.1",
-        "port": urlsplit(peer.event).port,
+    realtime_host = host.replace("appsync-api", "appsync-realtime-api")
+    there = {"host": "127.0.0.1", "port": urlsplit(peer.event).port}
+    to = f"wss://{realtime_host}/event/realtime"
+    await accepted("to the realtime host", lambda: peer.dial(standard, to=to, **there))
+    as_api = {
+        "to": f"wss://{host}/event/realtime",
+        "protocols": [PROTOCOL],
+        "headers": {name: value for name, value in standard.items() if name != "host"},
+        **there,
     }
-    await accepted("to the realtime host", lambda: peer.dial(standard, **there))
+    await accepted(
+        "by HTTP headers, to the realtime host as the API host",
+        lambda: peer.dial(server_hostname=realtime_host, **as_api),
+    )
+
+    async def not_found():
+        try:
+            async with peer.dial(**as_api):
+                pass
+        except websockets.InvalidStatus as answer:
+            equal(answer.response.status_code, 404, "status")
+            return
+        raise AssertionError("the upgrade was granted")
+
+    await checks.check("realtime: refused: connect to the API host", not_found)
 
     mismatch = ("BadRequestException", MISMATCH)
     await refused("with a wrong secret", *mismatch, lambda: peer.dial(peer.sign("{}", by=peer.wrong())))
