@@ -234,7 +234,8 @@ impl<'a> Builder<'a> {
                     self.lifecycle.stop.clone(),
                 );
                 let limit = config.requests.response_body;
-                let api = Api::new(Arc::clone(&upstream), pool, limit);
+                let policy = config.headers.clone();
+                let api = Api::new(Arc::clone(&upstream), pool, policy, limit);
                 Some(Arc::new(
                     api.map_err(|error| in_route(io::Error::other(error)))?,
                 ))

@@ -12,8 +12,9 @@
 //! | [`guard`] | may this client talk to us? Host, Origin, CORS |
 //! | [`proxy`] | a request from head to answer; headers; errors to responses |
 //! | [`graphql`] | operation, event, the document parser, the outbox |
+//! | [`events`] | channels, what is published and subscribed to |
 //! | [`dialect`] | one client-facing protocol per file, without I/O |
-//! | [`session`] | a client socket, its dialect, its operations |
+//! | [`session`] | a client socket or stream, its dialect, its operations |
 //! | [`realtime`] | AppSync's realtime protocol: wire, machine, driver, pool |
 //! | [`sign`] | signer, credentials, request targets, redaction |
 //! | [`upstream`] | endpoint inference, HTTPS client, WebSocket dial |
@@ -46,6 +47,7 @@ pub mod cli;
 pub mod config;
 pub mod dialect;
 pub mod emulator;
+pub mod events;
 pub mod graphql;
 pub mod guard;
 pub mod proxy;

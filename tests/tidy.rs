@@ -24,7 +24,7 @@ struct Source {
 type Rule = fn(&Source) -> Vec<(usize, String)>;
 
 /// Who may import whom. Everybody but `emulator` may import `telemetry`, too.
-const IMPORTS: [(&str, &[&str]); 15] = [
+const IMPORTS: [(&str, &[&str]); 16] = [
     ("main", &["cli"]),
     ("cli", &["app", "config", "emulator"]),
     (
@@ -43,14 +43,19 @@ const IMPORTS: [(&str, &[&str]); 15] = [
     ("server", &["proxy"]),
     (
         "proxy",
-        // Of a dialect, the name by which an upgrade chooses it.
-        &["dialect", "graphql", "guard", "session", "sign", "upstream"],
+        // Of a dialect, its wire token or the framing of its answers.
+        &[
+            "dialect", "events", "graphql", "guard", "session", "sign", "upstream",
+        ],
     ),
     (
         "session",
-        &["dialect", "graphql", "realtime", "sign", "upstream"],
+        &[
+            "dialect", "events", "graphql", "realtime", "sign", "upstream",
+        ],
     ),
-    ("dialect", &["graphql"]),
+    ("dialect", &["events", "graphql"]),
+    ("events", &["graphql"]),
     ("guard", &["graphql"]),
     ("realtime", &["graphql", "sign", "upstream"]),
     ("upstream", &["sign"]),

@@ -7,7 +7,7 @@ use clap::Args;
 use super::serve::{Signals, runtime, start_log};
 use super::{Failure, Settings, print};
 use crate::app::App;
-use crate::config::{self, Config, Credentials, Trust};
+use crate::config::{self, Config, Credentials, Flag, Trust};
 use crate::emulator::{self, Emulator};
 
 #[derive(Args, Debug)]
@@ -64,7 +64,18 @@ fn configure(options: &Options, emulator: &Emulator) -> Result<Config, Failure> 
         log: options.log.clone(),
         ..Settings::default()
     };
-    let (_, mut config) = config::load(&settings.sources())?;
+    let mut sources = settings.sources();
+    let event = [
+        ("target", format!("https://{}/event", emulator.api_host())),
+        ("connect", emulator.addr().to_string()),
+    ];
+    sources.flags.extend(event.map(|(key, value)| Flag {
+        key: format!("route.event.{key}"),
+        name: "demo",
+        values: vec![value],
+        is_list: false,
+    }));
+    let (_, mut config) = config::load(&sources)?;
     for route in &mut config.routes {
         route.trust = Trust::Pem(emulator.ca_pem().to_owned());
         route.credentials = Credentials::Fixed {
@@ -80,7 +91,8 @@ fn banner(address: SocketAddr, emulator: &Emulator) -> String {
     let control = emulator.control_addr();
     format!(
         r#"countersign demo: an embedded AppSync that checks every signature, and countersign before it
-  GraphQL   http://{address}/graphql   (subscriptions: ws://{address}/graphql)
+  GraphQL   http://{address}/graphql   (subscriptions: ws://{address}/graphql, or SSE)
+  Events    http://{address}/event     (channels: /default/..., /inbox/...)
   emulator  https://{emulator}/graphql   (state and faults: http://{control}/state, /switch)
 
 Paste into another terminal; the third one first, to see the second one's message arrive:
@@ -91,8 +103,15 @@ curl -s http://{address}/graphql -H 'content-type: application/json' -d '{{"quer
 2. a mutation
 curl -s http://{address}/graphql -H 'content-type: application/json' -d '{{"query":"mutation {{ postMessage(room: \"lobby\", body: \"hello\") {{ id body }} }}"}}'
 
-3. a subscription (Node 20 or newer)
+3. a subscription
+curl -sN http://{address}/graphql -H 'accept: text/event-stream' -H 'content-type: application/json' -d '{{"query":"subscription {{ onMessage {{ id body }} }}"}}'
+
+4. the same over a WebSocket (Node 20 or newer)
 node --experimental-websocket -e 's=new WebSocket("ws://{address}/graphql","graphql-transport-ws");t=o=>s.send(JSON.stringify(o));s.onopen=()=>t({{type:"connection_init"}});s.onmessage=e=>{{console.log(e.data);JSON.parse(e.data).type=="connection_ack"&&t({{id:"1",type:"subscribe",payload:{{query:"subscription {{ onMessage {{ id body }} }}"}}}})}}'
+
+5. listen to a channel, and publish to it from another terminal
+curl -sN 'http://{address}/event?channel=/default/room' -H 'accept: text/event-stream'
+curl -s http://{address}/event/default/room -H 'content-type: application/json' -d '{{"hello":"world"}}'
 
 Ctrl-C stops both.
 "#,

@@ -210,14 +210,12 @@ impl Settings {
         };
         one("log.format".to_owned(), "--log-format", &self.log_format);
         one("log.filter".to_owned(), "--log", &self.log);
-        // The URL's route serves everything, unless it is GraphQL, which has its usual path.
-        let is_graphql = self
-            .url
-            .as_ref()
-            .is_some_and(|url| url.ends_with("/graphql"));
-        let (route, path) = match is_graphql {
-            true => ("route.graphql", "/graphql"),
-            false => ("route.url", "/"),
+        // The URL's route serves everything, unless it is AppSync's, which has its usual path.
+        let url = self.url.as_deref().unwrap_or_default();
+        let (route, path) = match url.rsplit('/').next() {
+            Some("graphql") => ("route.graphql", "/graphql"),
+            Some("event") => ("route.event", "/event"),
+            Some(_) | None => ("route.url", "/"),
         };
         let path = self.url.as_ref().map(|_| path.to_owned());
         let of_route = [

@@ -91,6 +91,7 @@ struct Limits {
     request_head: usize,
     request_body: usize,
     response_body: usize,
+    batch: usize,
     message: usize,
     subscriptions: usize,
     operations: usize,
@@ -140,6 +141,7 @@ fn limits(table: &Table<'_>) -> Option<Limits> {
     });
     let read = (
         count("connections"),
+        count("batch"),
         size("request_body"),
         size("response_body"),
         size("message"),
@@ -152,13 +154,14 @@ fn limits(table: &Table<'_>) -> Option<Limits> {
     Some(Limits {
         connections: read.0?,
         request_head: request_head?,
-        request_body: read.1?,
-        response_body: read.2?,
-        message: read.3?,
-        subscriptions: read.4?,
-        operations: read.5?,
-        outbox: read.6?,
-        outbox_total: read.7?,
+        batch: read.1?,
+        request_body: read.2?,
+        response_body: read.3?,
+        message: read.4?,
+        subscriptions: read.5?,
+        operations: read.6?,
+        outbox: read.7?,
+        outbox_total: read.8?,
     })
 }
 
@@ -233,6 +236,7 @@ fn shared(
         request_body: limits.request_body,
         request_body_timeout: timeouts.request_body,
         response_body: limits.response_body,
+        batch: limits.batch,
         upstream: UpstreamConfig {
             connect: timeouts.connect,
             first_byte: timeouts.first_byte,

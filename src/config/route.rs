@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::raw::Table;
 use super::values;
-use crate::proxy::{HeaderPolicy, RequestLimits};
+use crate::proxy::RequestLimits;
 use crate::realtime::RealtimeConfig;
 use crate::sign::credentials::IdentityConfig;
-use crate::upstream::{Endpoint, Kind, Overrides, UpstreamConfig};
+use crate::upstream::{Endpoint, HeaderPolicy, Kind, Overrides, UpstreamConfig};
 
 /// One route.
 #[derive(Clone, Debug)]
@@ -54,6 +54,7 @@ pub(super) struct Shared {
     pub(super) request_body: usize,
     pub(super) request_body_timeout: Duration,
     pub(super) response_body: usize,
+    pub(super) batch: usize,
     pub(super) upstream: UpstreamConfig,
     pub(super) realtime: RealtimeConfig,
 }
@@ -114,6 +115,7 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
     let forward = table.list("forward_headers", values::header_name);
     let drop = table.list("drop_headers", values::header_name);
     let on_loss = table.read("on_upstream_loss", values::on_loss);
+    let is_strict = table.read("strict", values::switch);
 
     let limits = table.table("limits");
     let request_body = limits.read("request_body", values::size);
@@ -138,7 +140,8 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
 
     let (endpoint, shared) = (endpoint?, shared?);
     let default_path = || match endpoint.kind {
-        Kind::AppSync => "/graphql".to_owned(),
+        Kind::Graphql => "/graphql".to_owned(),
+        Kind::Events => "/event".to_owned(),
         Kind::Http => format!("/{name}"),
     };
     Some(RouteConfig {
@@ -159,6 +162,8 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
             body: request_body.unwrap_or(shared.request_body),
             body_timeout: shared.request_body_timeout,
             response_body: response_body.unwrap_or(shared.response_body),
+            batch: shared.batch,
+            is_strict: is_strict.unwrap_or(false),
         },
         upstream: UpstreamConfig {
             connect: connect.unwrap_or(shared.upstream.connect),
@@ -188,7 +193,8 @@ impl RouteConfig {
             ..
         } = &self.endpoint;
         let kind = match kind {
-            Kind::AppSync => "AppSync GraphQL",
+            Kind::Graphql => "AppSync GraphQL",
+            Kind::Events => "AppSync Events",
             Kind::Http => "HTTP",
         };
         let local = match self.path.as_str() {

@@ -12,6 +12,8 @@ pub struct Close {
 const MAX_REASON: usize = 123;
 
 impl Close {
+    /// Nothing is left to say. Never while something is live.
+    pub const NORMAL: u16 = 1000;
     /// Come back: clients retry it, and resend what was in flight.
     pub const RESTART: u16 = 1012;
     /// Come back later: sent before the acknowledgement only, or clients never stop trying.

@@ -21,7 +21,7 @@ pub struct Selected {
 }
 
 /// Why no operation could be selected.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
     #[error("the document has several operations: set operationName to one of them")]
     Ambiguous,

@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 /// One GraphQL request: `{"query", "variables", "operationName", "extensions"}`.
 ///
 /// `null` and absent mean the same (GraphQL over HTTP, "Request Parameters").
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
     pub query: String,
@@ -31,17 +31,25 @@ pub struct Operation {
     pub operation_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extensions: Option<Box<RawValue>>,
+    /// The request as the client wrote it, to be sent byte for byte.
+    #[serde(skip)]
+    pub raw: Option<String>,
+    /// The client's own headers for this operation.
+    #[serde(skip)]
+    pub headers: Vec<(String, String)>,
 }
 
 /// What happens to a running operation, in the order it happens.
 ///
-/// `Next` comes any number of times, then exactly one of `Error`, `Complete` or `Lost`.
+/// `Next` and `Missed` come any number of times, then exactly one of `Error`, `Complete` or `Lost`.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Upstream has confirmed the subscription.
     Started,
     /// One execution result, `{"data":…,"errors":…}`.
     Next(Json),
+    /// An event could not be delivered; the operation goes on. Never empty.
+    Missed(Vec<GraphqlError>),
     /// The operation failed; never empty.
     Error(Vec<GraphqlError>),
     /// The operation ended by itself.
@@ -53,9 +61,24 @@ pub enum Event {
 // === impl Operation ===
 
 impl Operation {
+    /// A request that is sent as it was written: `{"query", "variables"?, "operationName"?}`.
+    ///
+    /// # Errors
+    /// When it is no such JSON.
+    pub fn from_data(data: String) -> Result<Self, serde_json::Error> {
+        let operation: Self = serde_json::from_str(&data)?;
+        Ok(Self {
+            raw: Some(data),
+            ..operation
+        })
+    }
+
     /// The JSON body of a `POST` to a GraphQL endpoint.
     pub fn to_body(&self) -> String {
         let mut body = self.to_data();
+        if self.raw.is_some() {
+            return body;
+        }
         if let Some(extensions) = &self.extensions {
             body.truncate(body.len() - 1);
             body.push_str(",\"extensions\":");
@@ -69,6 +92,9 @@ impl Operation {
     /// operationName only, because AppSync hashes exactly these bytes
     /// ("Building a real-time WebSocket client", subscription registration message).
     pub fn to_data(&self) -> String {
+        if let Some(raw) = &self.raw {
+            return raw.clone();
+        }
         let variables = self.variables.as_ref().map_or("{}", |raw| raw.get());
         let mut data = String::with_capacity(self.query.len() + variables.len() + 64);
         data.push_str("{\"query\":");
@@ -91,7 +117,15 @@ impl Event {
     pub fn size(&self) -> usize {
         match self {
             Self::Next(json) => json.len(),
-            Self::Started | Self::Error(_) | Self::Complete | Self::Lost => 0,
+            Self::Started | Self::Missed(_) | Self::Error(_) | Self::Complete | Self::Lost => 0,
+        }
+    }
+
+    /// Whether nothing comes after it.
+    pub fn is_ending(&self) -> bool {
+        match self {
+            Self::Error(_) | Self::Complete | Self::Lost => true,
+            Self::Started | Self::Next(_) | Self::Missed(_) => false,
         }
     }
 }

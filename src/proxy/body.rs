@@ -1,11 +1,13 @@
-//! The body of a response: ours or upstream's, counted, and logged when it is over.
+//! The body of a response: ours, upstream's or a session's, counted, and logged when it is over.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::mpsc;
 
+use crate::session::Cut;
 use crate::telemetry::Record;
 use crate::upstream::ResponseBody;
 
@@ -20,7 +22,8 @@ pub struct Body {
 
 enum Inner {
     Full(Option<Bytes>),
-    Stream(Pin<Box<ResponseBody>>),
+    Stream(Option<Bytes>, Pin<Box<ResponseBody>>),
+    Pieces(mpsc::Receiver<Result<Bytes, Cut>>),
 }
 
 impl Body {
@@ -33,8 +36,21 @@ impl Body {
     }
 
     pub(super) fn stream(body: ResponseBody) -> Self {
+        Self::stream_after(Bytes::new(), Box::pin(body))
+    }
+
+    /// What has been read of a body, and the rest of it.
+    pub(super) fn stream_after(read: Bytes, rest: Pin<Box<ResponseBody>>) -> Self {
         Self {
-            inner: Inner::Stream(Box::pin(body)),
+            inner: Inner::Stream((!read.is_empty()).then_some(read), rest),
+            record: None,
+        }
+    }
+
+    /// What a session writes, until it is over.
+    pub(super) fn pieces(pieces: mpsc::Receiver<Result<Bytes, Cut>>) -> Self {
+        Self {
+            inner: Inner::Pieces(pieces),
             record: None,
         }
     }
@@ -55,7 +71,14 @@ impl HttpBody for Body {
         let this = &mut *self;
         let frame = match &mut this.inner {
             Inner::Full(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            Inner::Stream(body) => ready!(body.as_mut().poll_frame(cx)),
+            Inner::Stream(read, rest) => match read.take() {
+                Some(bytes) => Some(Ok(Frame::data(bytes))),
+                None => ready!(rest.as_mut().poll_frame(cx)),
+            },
+            Inner::Pieces(pieces) => {
+                let piece = ready!(pieces.poll_recv(cx));
+                piece.map(|piece| piece.map(Frame::data).map_err(BoxError::from))
+            }
         };
         if let Some(record) = &mut this.record {
             match &frame {
@@ -70,14 +93,16 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Full(bytes) => bytes.is_none(),
-            Inner::Stream(body) => body.is_end_stream(),
+            Inner::Stream(read, rest) => read.is_none() && rest.is_end_stream(),
+            Inner::Pieces(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Inner::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Inner::Stream(body) => body.size_hint(),
+            Inner::Stream(None, rest) => rest.size_hint(),
+            Inner::Stream(Some(_), _) | Inner::Pieces(_) => SizeHint::default(),
         }
     }
 }
@@ -94,7 +119,8 @@ impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Full(_) => "Full",
-            Self::Stream(_) => "Stream",
+            Self::Stream(..) => "Stream",
+            Self::Pieces(_) => "Pieces",
         })
     }
 }

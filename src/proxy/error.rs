@@ -6,6 +6,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, Response, StatusCode};
 use serde_json::json;
 
+use super::accept::Media;
 use super::body::Body;
 use crate::graphql::{DocumentError, GraphqlError};
 use crate::guard;
@@ -16,6 +17,8 @@ use crate::upstream::{self, DialError, Sent};
 /// Why a request is answered by us and not by upstream.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
+    #[error("the batch holds more than {0} operations (limits.batch)")]
+    Batch(usize),
     #[error("the request body broke off")]
     BodyBroken(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the request body was silent for {0:?} (timeouts.request_body)")]
@@ -24,8 +27,18 @@ pub(super) enum Error {
     BodyTooLarge(usize),
     #[error("the document cannot be sent by GET: {0}")]
     Document(#[from] DocumentError),
+    #[error("persisted documents are not known here: send the document's text as `query`")]
+    DocumentId,
     #[error("countersign is shutting down")]
     Draining,
+    #[error("the events cannot be published: {0}")]
+    Events(String),
+    #[error(
+        "an Events channel is read over a WebSocket, or by GET with `accept: text/event-stream`"
+    )]
+    EventsForm,
+    #[error("the channel cannot be read: {}", first_message(.0))]
+    EventsRefused(Vec<GraphqlError>),
     #[error("the body is not JSON: {0}")]
     MalformedJson(#[source] serde_json::Error),
     #[error("the query parameter `{name}` {problem}")]
@@ -34,16 +47,44 @@ pub(super) enum Error {
     Method { method: String, allow: &'static str },
     #[error("a mutation must be sent by POST: any web page could cause a GET")]
     MutationByGet,
+    #[error("the request has no `query`")]
+    NoQuery,
+    #[error(
+        "none of the accepted media types can be given: accept application/json or \
+         application/graphql-response+json, or text/event-stream"
+    )]
+    NotAcceptable,
+    #[error("PersistedQueryNotSupported")]
+    PersistedQuery,
     #[error("no route for this path; the routes are: {0}")]
     NoRoute(String),
     #[error(transparent)]
     Guard(#[from] guard::Refusal),
     #[error(
-        "a subscription has no single answer: subscribe over a WebSocket to this URL, with the subprotocol graphql-transport-ws"
+        "a subscription has no single answer: accept text/event-stream (curl -N -H 'accept: \
+         text/event-stream') or multipart/mixed;subscriptionSpec=1.0, or subscribe over a \
+         WebSocket to this URL, with the subprotocol graphql-transport-ws or graphql-ws"
     )]
     SubscriptionOverHttp,
-    #[error("the content type must be application/json; uploads belong to a presigned S3 URL")]
+    #[error("Stream not found: it was not reserved by PUT, or has ended")]
+    StreamNotFound,
+    #[error("Stream already open")]
+    StreamOpen,
+    #[error("too many streams are reserved")]
+    StreamsExhausted,
+    #[error("Operation ID is missing: set extensions.operationId, or ?operationId= to stop one")]
+    StreamOperationId,
+    #[error("Operation with ID already exists")]
+    StreamOperationExists,
+    #[error("too much waits for the stream to be opened")]
+    StreamWaits,
+    #[error("the content type must be application/json")]
     MediaType,
+    #[error(
+        "AppSync takes no uploads: have a resolver give out a presigned S3 URL, upload to it, and \
+         send the object's key in a mutation"
+    )]
+    Upload,
     #[error("the request target cannot be signed: {0}")]
     Target(#[from] sign::Refusal),
     #[error("WebSockets are not tunnelled on this route")]
@@ -60,11 +101,13 @@ pub(super) enum Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     /// `{"errors":[{"message","extensions":{"code","sent"}}]}`
-    GraphQl,
+    GraphQl(Media),
     /// `{"message","code","sent"}`
     Plain,
 }
 
+/// Clients of automatic persisted queries know this code, and send the whole query then.
+const PERSISTED_QUERY: &str = "PERSISTED_QUERY_NOT_SUPPORTED";
 /// Tells our errors from upstream's.
 const ERROR_HEADER: HeaderName = HeaderName::from_static("x-countersign-error");
 
@@ -83,11 +126,16 @@ impl Error {
             sent: Sent::No,
         };
         match self {
+            Self::Batch(_) => refused(StatusCode::BAD_REQUEST, "BAD_BATCH"),
             Self::BodyBroken(_) => refused(StatusCode::BAD_REQUEST, "BODY_BROKEN"),
             Self::BodyTimeout(_) => refused(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
             Self::BodyTooLarge(_) => refused(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
             Self::Document(_) => refused(StatusCode::BAD_REQUEST, "BAD_DOCUMENT"),
+            Self::DocumentId => refused(StatusCode::BAD_REQUEST, "DOCUMENT_ID_NOT_SUPPORTED"),
             Self::Draining => refused(StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN"),
+            Self::Events(_) => refused(StatusCode::BAD_REQUEST, "BAD_EVENTS"),
+            Self::EventsForm => refused(StatusCode::NOT_ACCEPTABLE, "EVENTS_NOT_ACCEPTABLE"),
+            Self::EventsRefused(errors) => refused(events_status(errors), "EVENTS_REFUSED"),
             Self::Guard(refusal) if refusal.is_malformed() => {
                 refused(StatusCode::BAD_REQUEST, refusal.code())
             }
@@ -98,11 +146,21 @@ impl Error {
             }
             Self::Method { .. } => refused(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
             Self::MutationByGet => refused(StatusCode::METHOD_NOT_ALLOWED, "MUTATION_BY_GET"),
+            Self::NoQuery => refused(StatusCode::BAD_REQUEST, "NO_QUERY"),
+            Self::NotAcceptable => refused(StatusCode::NOT_ACCEPTABLE, "NOT_ACCEPTABLE"),
+            Self::PersistedQuery => refused(StatusCode::BAD_REQUEST, PERSISTED_QUERY),
             Self::NoRoute(_) => refused(StatusCode::NOT_FOUND, "NO_ROUTE"),
             Self::Parameter { .. } => refused(StatusCode::BAD_REQUEST, "BAD_PARAMETER"),
             Self::SubscriptionOverHttp => {
                 refused(StatusCode::NOT_ACCEPTABLE, "SUBSCRIPTION_OVER_HTTP")
             }
+            Self::StreamNotFound => refused(StatusCode::NOT_FOUND, "STREAM_NOT_FOUND"),
+            Self::StreamOpen => refused(StatusCode::CONFLICT, "STREAM_ALREADY_OPEN"),
+            Self::StreamsExhausted => refused(StatusCode::SERVICE_UNAVAILABLE, "STREAMS_EXHAUSTED"),
+            Self::StreamOperationId => refused(StatusCode::BAD_REQUEST, "OPERATION_ID_MISSING"),
+            Self::StreamOperationExists => refused(StatusCode::CONFLICT, "OPERATION_ID_EXISTS"),
+            Self::StreamWaits => refused(StatusCode::TOO_MANY_REQUESTS, "STREAM_NOT_OPENED"),
+            Self::Upload => refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UPLOAD_NOT_SUPPORTED"),
             Self::Target(_) => refused(StatusCode::BAD_REQUEST, "TARGET_NOT_SIGNABLE"),
             Self::Tunnel => refused(StatusCode::NOT_IMPLEMENTED, "TUNNEL_UNAVAILABLE"),
             Self::Unreadable(status) => Verdict {
@@ -130,6 +188,27 @@ impl Error {
     }
 }
 
+fn first_message(errors: &[GraphqlError]) -> &str {
+    errors
+        .first()
+        .map_or("unknown error", |error| &error.message)
+}
+
+/// What an `EventSource` makes of it: only 200 lets it try again.
+fn events_status(errors: &[GraphqlError]) -> StatusCode {
+    let says = |key: &str| {
+        let value = errors.first().and_then(|error| error.extensions.get(key));
+        value.and_then(|value| value.as_str()).unwrap_or_default()
+    };
+    match (says("errorType"), says("code")) {
+        (kind, _) if kind.starts_with("Unauthorized") || kind.starts_with("AccessDenied") => {
+            StatusCode::FORBIDDEN
+        }
+        ("", code) if !code.is_empty() => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
 fn upstream_status(error: &upstream::Error) -> StatusCode {
     match error {
         upstream::Error::Sign(SignError::Credentials(_)) => StatusCode::SERVICE_UNAVAILABLE,
@@ -151,6 +230,12 @@ fn upstream_status(error: &upstream::Error) -> StatusCode {
     }
 }
 
+/// An error as a member of a GraphQL response.
+pub(super) fn graphql_error(error: &Error) -> GraphqlError {
+    let Verdict { code, sent, .. } = error.verdict();
+    GraphqlError::coded(error.message(), code, sent.as_str())
+}
+
 /// Turns an error into the response that tells of it, and notes it in the record.
 pub(super) fn rescue(error: &Error, shape: Shape, record: &mut Record) -> Response<Body> {
     let Verdict { status, code, sent } = error.verdict();
@@ -159,13 +244,17 @@ pub(super) fn rescue(error: &Error, shape: Shape, record: &mut Record) -> Respon
     record.code = Some(code.to_owned());
     record.cause = Some(error_chain(error));
     let text = match shape {
-        Shape::GraphQl => json!({ "errors": [GraphqlError::coded(message, code, sent)] }),
+        Shape::GraphQl(_) => json!({ "errors": [GraphqlError::coded(message, code, sent)] }),
         Shape::Plain => json!({ "message": message, "code": code, "sent": sent }),
     };
     let mut response = Response::new(Body::full(text.to_string()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let media = match shape {
+        Shape::GraphQl(media) => media,
+        Shape::Plain => Media::Json,
+    };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.as_str()));
     headers.insert(ERROR_HEADER, HeaderValue::from_static(code));
     if let Error::Method { allow, .. } = error {
         headers.insert(ALLOW, HeaderValue::from_static(allow));

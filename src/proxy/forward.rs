@@ -2,20 +2,21 @@
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
+use http::response::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
+use super::Route;
 use super::body::Body;
 use super::error::Error;
-use super::{Route, headers};
 use crate::sign::{Target, redact};
 use crate::telemetry::Record;
-use crate::upstream::{ResponseBody, Timing, read_body};
+use crate::upstream::{ResponseBody, Timing, read_body, response_headers};
 
 /// A refusal of AWS is no longer than this; what is longer is an application's own answer.
-const MAX_REFUSAL: usize = 256 * 1024;
+pub(super) const MAX_REFUSAL: usize = 256 * 1024;
 
 /// Everything below the route's path goes to the same place below the target's path.
 pub(super) async fn answer(
@@ -30,7 +31,8 @@ pub(super) async fn answer(
     let target = Target::new(path, head.uri.query())?;
     let body = read(route, body, record).await?;
     route.headers.request(&mut head.headers);
-    exchange(route, head.method, &target, head.headers, body, record).await
+    let (head, body) = send(route, head.method, &target, head.headers, body, record).await?;
+    pass_on(head, body).await
 }
 
 /// Reads a request's whole body, within the route's limits.
@@ -59,15 +61,15 @@ pub(super) async fn read(
     Ok(bytes)
 }
 
-/// Sends a request whose headers are already fit to go, and passes the answer back as it comes.
-pub(super) async fn exchange(
+/// Sends a request whose headers are already fit to go.
+pub(super) async fn send(
     route: &Route,
     method: Method,
     target: &Target,
     headers: HeaderMap,
     body: Bytes,
     record: &mut Record,
-) -> Result<Response<Body>, Error> {
+) -> Result<(Parts, ResponseBody), Error> {
     let mut timing = Timing::default();
     let sent = route
         .upstream
@@ -85,7 +87,12 @@ pub(super) async fn exchange(
     };
     record.request_id = text("x-amzn-requestid");
     record.code = text("x-amzn-errortype");
-    headers::response(&mut head.headers);
+    response_headers(&mut head.headers);
+    Ok((head, body))
+}
+
+/// Passes an answer on as it comes.
+pub(super) async fn pass_on(mut head: Parts, body: ResponseBody) -> Result<Response<Body>, Error> {
     if may_echo_a_token(head.status, &head.headers) {
         let body = redacted(head.status, &head.headers, body).await?;
         head.headers.insert(CONTENT_LENGTH, body.len().into());

@@ -1,4 +1,5 @@
-//! GraphQL over HTTP: one operation by `POST`, or a query by `GET`.
+//! GraphQL over HTTP: an operation by `POST`, a query or subscription by `GET`, several operations
+//! in an array, and the requests of GraphQL over SSE's single connection.
 //!
 //! The body of a `POST` is forwarded byte for byte; it is looked into only for the operation's
 //! kind and name. A document that cannot be parsed goes to AppSync as it is, which knows best
@@ -7,92 +8,206 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
-use super::Route;
+use super::accept::{Accept, Form, Media};
 use super::body::Body;
 use super::error::Error;
-use super::forward::{exchange, read};
-use crate::graphql::{Documents, Kind, Operation, Selected};
+use super::forward::{read, send};
+use super::relay::relay;
+use super::{Call, batch, single, stream};
+use crate::graphql::{DocumentError, Documents, Kind, Operation, Selected};
 use crate::sign::{Target, decode};
 use crate::telemetry::Record;
 
-/// The two members of a request that say what it does.
+/// The members of a request that say what it does.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Envelope<'a> {
-    #[serde(borrow)]
-    query: Cow<'a, str>,
+    #[serde(borrow, default)]
+    query: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     operation_name: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    extensions: Option<&'a RawValue>,
+    #[serde(default)]
+    document_id: Option<IgnoredAny>,
+}
+
+/// What was found in a body.
+pub(super) struct Found {
+    /// What it selects; `None` if that could not be told, and AppSync shall say why.
+    pub(super) selected: Option<Result<Selected, DocumentError>>,
+    /// What is sent.
+    pub(super) body: Bytes,
 }
 
 pub(super) async fn answer(
-    route: &Route,
-    documents: &Documents,
+    call: Call<'_>,
     request: Request<Incoming>,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    let (mut head, body) = request.into_parts();
-    let body = match head.method {
+    let (head, body) = request.into_parts();
+    if let Some(token) = single::token(&head)
+        && (head.method != Method::GET || !has_parameter(&head, "query"))
+    {
+        return single::answer(call, &token, head, body, record).await;
+    }
+    let accept = Accept::of(&head.headers);
+    match head.method {
         Method::POST => {
-            if !is_json(&head.headers) {
-                return Err(Error::MediaType);
+            check_type(&head.headers)?;
+            let body = read(call.route, body, record).await?;
+            if let Some(items) = batch::items(&body)? {
+                return batch::answer(call, head.headers, &items, accept, record).await;
             }
-            let body = read(route, body, record).await?;
-            look_into(&body, documents, record)?;
-            body
+            let found = look_into(&body, &call.proxy.documents)?;
+            run(call, head.headers, found, accept, record).await
         }
         Method::GET => {
-            let operation = operation_of(head.uri.query().unwrap_or_default())?;
+            let mut operation = operation_of(head.uri.query().unwrap_or_default())?;
+            strip_persisted(&mut operation.extensions);
             let name = operation.operation_name.as_deref();
-            let selected = documents.select(&operation.query, name)?;
-            note(&selected, record);
-            match selected.kind {
-                Kind::Query => {}
-                Kind::Mutation => return Err(Error::MutationByGet),
-                Kind::Subscription => return Err(Error::SubscriptionOverHttp),
+            let selected = call.proxy.documents.select(&operation.query, name);
+            match &selected {
+                Ok(selected) if selected.kind == Kind::Mutation => {
+                    return Err(Error::MutationByGet);
+                }
+                Ok(_) | Err(_) => {}
             }
-            let json = HeaderValue::from_static("application/json");
-            head.headers.insert(CONTENT_TYPE, json);
-            Bytes::from(operation.to_body())
+            // A client that takes nothing but events is told in the stream.
+            if accept.form(None) != Some(Form::Sse) {
+                selected.as_ref().map_err(Clone::clone)?;
+            }
+            let found = Found {
+                selected: Some(selected),
+                body: Bytes::from(operation.to_body()),
+            };
+            run(call, head.headers, found, accept, record).await
         }
-        method => {
-            return Err(Error::Method {
-                method: method.to_string(),
-                allow: "GET, POST",
-            });
-        }
-    };
-    route.headers.request(&mut head.headers);
-    let target = Target::new(&route.upstream.endpoint().path, None)?;
-    exchange(route, Method::POST, &target, head.headers, body, record).await
+        Method::PUT => single::reserve(call, head.headers),
+        method => Err(Error::Method {
+            method: method.to_string(),
+            allow: "GET, POST, PUT, DELETE",
+        }),
+    }
 }
 
-fn look_into(body: &[u8], documents: &Documents, record: &mut Record) -> Result<(), Error> {
+async fn run(
+    call: Call<'_>,
+    mut headers: HeaderMap,
+    found: Found,
+    accept: Accept,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    let selected = found
+        .selected
+        .as_ref()
+        .and_then(|found| found.as_ref().ok());
+    if let Some(selected) = selected {
+        note(selected, record);
+    }
+    let kind = selected.map(|selected| selected.kind);
+    match accept.form(kind) {
+        None if kind == Some(Kind::Subscription) => Err(Error::SubscriptionOverHttp),
+        None => Err(Error::NotAcceptable),
+        Some(Form::Json(media)) => {
+            call.route.headers.request(&mut headers);
+            let json = HeaderValue::from_static(Media::Json.as_str());
+            headers.insert(CONTENT_TYPE, json.clone());
+            headers.insert(ACCEPT, json);
+            let is_strict = call.route.requests.is_strict;
+            if is_strict {
+                headers.remove(ACCEPT_ENCODING);
+            }
+            let target = Target::new(&call.route.upstream.endpoint().path, None)?;
+            let body = found.body;
+            let sent = send(call.route, Method::POST, &target, headers, body, record).await;
+            let (head, body) = sent?;
+            relay(head, body, media, is_strict).await
+        }
+        Some(form @ (Form::Sse | Form::Multipart)) => match found.selected {
+            Some(Ok(selected)) => {
+                let operation =
+                    serde_json::from_slice(&found.body).map_err(Error::MalformedJson)?;
+                stream::answer(call, headers, form, selected, operation).await
+            }
+            Some(Err(error)) => Ok(stream::refused(&error)),
+            None => Err(Error::NoQuery),
+        },
+    }
+}
+
+/// Reads a request's members as far as that is possible.
+///
+/// # Errors
+/// What AppSync should not be asked.
+pub(super) fn look_into(body: &Bytes, documents: &Documents) -> Result<Found, Error> {
+    let unknown = || Found {
+        selected: None,
+        body: body.clone(),
+    };
     let envelope: Envelope<'_> = match serde_json::from_slice(body) {
         Ok(envelope) => envelope,
         Err(error) => {
             return match error.classify() {
-                Category::Data => Ok(()),
-                Category::Eof if body.is_empty() => Ok(()),
+                Category::Data => Ok(unknown()),
+                Category::Eof if body.is_empty() => Ok(unknown()),
                 Category::Eof | Category::Io | Category::Syntax => Err(Error::MalformedJson(error)),
             };
         }
     };
-    let name = envelope.operation_name.as_deref();
-    let Ok(selected) = documents.select(&envelope.query, name) else {
-        return Ok(());
+    let is_persisted = envelope
+        .extensions
+        .is_some_and(|raw| raw.get().contains(PERSISTED));
+    let Some(query) = envelope.query.filter(|query| !query.is_empty()) else {
+        return match envelope.document_id {
+            _ if is_persisted => Err(Error::PersistedQuery),
+            Some(_) => Err(Error::DocumentId),
+            None => Ok(unknown()),
+        };
     };
-    note(&selected, record);
-    match selected.kind {
-        Kind::Query | Kind::Mutation => Ok(()),
-        Kind::Subscription => Err(Error::SubscriptionOverHttp),
+    let selected = documents.select(&query, envelope.operation_name.as_deref());
+    let body = match is_persisted {
+        false => body.clone(),
+        true => {
+            let operation: Result<Operation, _> = serde_json::from_slice(body);
+            let mut operation = operation.map_err(Error::MalformedJson)?;
+            strip_persisted(&mut operation.extensions);
+            Bytes::from(operation.to_body())
+        }
+    };
+    Ok(Found {
+        selected: Some(selected),
+        body,
+    })
+}
+
+/// The member of `extensions` that automatic persisted queries use.
+const PERSISTED: &str = "\"persistedQuery\"";
+
+fn strip_persisted(extensions: &mut Option<Box<RawValue>>) {
+    let Some(raw) = extensions
+        .as_ref()
+        .filter(|raw| raw.get().contains(PERSISTED))
+    else {
+        return;
+    };
+    let members: Result<Map<String, Value>, _> = serde_json::from_str(raw.get());
+    if let Ok(mut members) = members {
+        members.remove("persistedQuery");
+        let rest = Value::Object(members);
+        *extensions = serde_json::value::to_raw_value(&rest)
+            .ok()
+            .filter(|raw| raw.get() != "{}");
     }
 }
 
@@ -101,14 +216,16 @@ fn note(selected: &Selected, record: &mut Record) {
     record.set_name(selected.name.as_deref());
 }
 
+fn has_parameter(head: &Parts, wanted: &str) -> bool {
+    let query = head.uri.query().unwrap_or_default();
+    let mut names = query.split('&').map(|pair| pair.split('=').next());
+    names.any(|name| name == Some(wanted))
+}
+
 /// `?query=…&variables=…&operationName=…&extensions=…` (GraphQL over HTTP, "GET").
 fn operation_of(query: &str) -> Result<Operation, Error> {
-    let mut operation = Operation {
-        query: String::new(),
-        variables: None,
-        operation_name: None,
-        extensions: None,
-    };
+    let mut operation = Operation::default();
+    let mut has_document_id = false;
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         match name {
@@ -116,16 +233,21 @@ fn operation_of(query: &str) -> Result<Operation, Error> {
             "variables" => operation.variables = object("variables", &decode(value)?)?,
             "operationName" => operation.operation_name = Some(decode(value)?),
             "extensions" => operation.extensions = object("extensions", &decode(value)?)?,
+            "documentId" => has_document_id = true,
             _ => {}
         }
     }
-    if operation.query.is_empty() {
-        return Err(Error::Parameter {
+    let extensions = operation.extensions.as_ref();
+    let is_persisted = extensions.is_some_and(|raw| raw.get().contains(PERSISTED));
+    match operation.query.is_empty() {
+        false => Ok(operation),
+        true if is_persisted => Err(Error::PersistedQuery),
+        true if has_document_id => Err(Error::DocumentId),
+        true => Err(Error::Parameter {
             name: "query",
             problem: "is missing: send a document by it, or an operation by POST".to_owned(),
-        });
+        }),
     }
-    Ok(operation)
 }
 
 fn object(name: &'static str, text: &str) -> Result<Option<Box<RawValue>>, Error> {
@@ -141,6 +263,23 @@ fn object(name: &'static str, text: &str) -> Result<Option<Box<RawValue>>, Error
             name,
             problem: format!("is not JSON: {error}"),
         }),
+    }
+}
+
+/// # Errors
+/// When the body is not JSON by its type: such bodies are what a foreign page can send unasked.
+pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Error> {
+    let text = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let is_upload = text.is_some_and(|text| {
+        let essence = text.split(';').next().unwrap_or_default();
+        essence.trim().eq_ignore_ascii_case("multipart/form-data")
+    });
+    match is_json(headers) {
+        true => Ok(()),
+        false if is_upload => Err(Error::Upload),
+        false => Err(Error::MediaType),
     }
 }
 

@@ -1,33 +1,38 @@
 //! The proxied port: from a request's head to its answer.
 //!
 //! [`Proxy::handle`] is the stack, read top to bottom: guard, route, then by the kind of the
-//! route GraphQL, WebSocket or plain forwarding. Whatever fails leaves through
+//! route WebSocket, GraphQL, Events or plain forwarding. Whatever fails leaves through
 //! [`error::rescue`]. Nothing here opens a connection or signs: that is [`crate::upstream`].
 
+mod accept;
+mod batch;
 mod body;
 mod error;
+mod events;
 mod forward;
 mod graphql;
-mod headers;
+mod relay;
+mod single;
+mod stream;
 mod upgrade;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode};
+use accept::Accept;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
 pub use body::Body;
 use error::{Error, Shape, rescue};
-pub use headers::HeaderPolicy;
 
 use crate::graphql::Documents;
 use crate::guard::{Cors, Guard};
-use crate::session::{Api, Sessions};
+use crate::session::{self, Api, Sessions};
 use crate::telemetry::Record;
-use crate::upstream::{Kind, Upstream};
+use crate::upstream::{HeaderPolicy, Kind, Upstream};
 
 /// Everything behind the proxied port.
 #[derive(Debug)]
@@ -59,6 +64,10 @@ pub struct RequestLimits {
     pub body_timeout: Duration,
     /// Of a query's or mutation's answer, where it must be buffered.
     pub response_body: usize,
+    /// Operations in one request.
+    pub batch: usize,
+    /// AppSync's request errors get the status that the specification wants.
+    pub is_strict: bool,
 }
 
 /// The connection that a request came on.
@@ -68,6 +77,28 @@ pub struct Client {
     pub local: IpAddr,
     /// Counts the connection; a WebSocket takes it over.
     pub permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// A request of a client on an AppSync route.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    proxy: &'a Proxy,
+    route: &'a Route,
+    api: &'a Arc<Api>,
+    client: &'a Client,
+}
+
+impl Call<'_> {
+    /// The client as a session knows it; `headers` are those of its request.
+    fn session_client(&self, mut headers: HeaderMap) -> session::Client {
+        self.route.headers.session(&mut headers);
+        session::Client {
+            api: Arc::clone(self.api),
+            route: self.route.name.clone(),
+            headers,
+            permit: Arc::clone(&self.client.permit),
+        }
+    }
 }
 
 impl Proxy {
@@ -87,7 +118,7 @@ impl Proxy {
         let route = self.route(request.uri().path());
         let shape = match route {
             Some(route) if route.upstream.endpoint().kind == Kind::Http => Shape::Plain,
-            Some(_) | None => Shape::GraphQl,
+            Some(_) | None => Shape::GraphQl(Accept::of(request.headers()).media()),
         };
         // First of all, because whatever comes after acts with the IAM identity.
         let cors = match self.guard.check(&request, client.local) {
@@ -123,28 +154,38 @@ impl Proxy {
         client: &Client,
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
-        match &route.api {
-            Some(api) if upgrade::is_websocket(request.headers()) => {
-                upgrade::accept(route, api, &self.sessions, request, client)
-            }
+        let is_websocket = upgrade::is_websocket(request.headers());
+        let call = route.api.as_ref().map(|api| Call {
+            proxy: self,
+            route,
+            api,
+            client,
+        });
+        match call {
+            Some(call) if is_websocket => upgrade::accept(call, request),
             Some(_) | None if self.sessions.is_draining() => Err(Error::Draining),
-            None if upgrade::is_websocket(request.headers()) => Err(Error::Tunnel),
-            Some(_) => graphql::answer(route, &self.documents, request, record).await,
+            None if is_websocket => Err(Error::Tunnel),
+            Some(call) => match route.upstream.endpoint().kind {
+                Kind::Events => events::answer(call, request, record).await,
+                Kind::Graphql | Kind::Http => graphql::answer(call, request, record).await,
+            },
             None => forward::answer(route, request, record).await,
         }
     }
 
-    /// GraphQL routes match exactly, and by their realtime paths; others match what is below them.
+    /// GraphQL routes match exactly, and by their realtime paths; others match what is below them,
+    /// which for Events is a channel.
     fn route(&self, path: &str) -> Option<&Route> {
-        let graphql_routes = self.routes.iter().filter(|route| route.api.is_some());
-        let only_one = graphql_routes.count() == 1;
+        let kind = |route: &Route| route.upstream.endpoint().kind;
+        let is_graphql = |route: &&Route| kind(route) == Kind::Graphql;
+        let only_one = self.routes.iter().filter(is_graphql).count() == 1;
         self.routes.iter().find(|route| {
             let rest = path.strip_prefix(route.path.as_str());
-            match (&route.api, rest) {
-                (Some(_), Some("" | "/realtime")) => true,
-                (Some(_), _) => only_one && path == "/realtime",
-                (None, Some(rest)) => rest.is_empty() || rest.starts_with('/'),
-                (None, None) => false,
+            match (kind(route), rest) {
+                (Kind::Graphql, Some("" | "/realtime")) => true,
+                (Kind::Graphql, _) => only_one && path == "/realtime",
+                (Kind::Events | Kind::Http, Some(rest)) => rest.is_empty() || rest.starts_with('/'),
+                (Kind::Events | Kind::Http, None) => false,
             }
         })
     }

@@ -1,8 +1,6 @@
 //! Accepts a client's WebSocket. Never refused for an upstream reason: clients take a failed
 //! upgrade as final, so such reasons are told by a close code later.
 
-use std::sync::Arc;
-
 use http::header::{
     CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -11,11 +9,11 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::Call;
 use super::body::Body;
 use super::error::Error;
-use super::{Client, Route};
-use crate::dialect::TransportWs;
-use crate::session::{Api, Protocol, Sessions};
+use crate::dialect::{EVENTS_PROTOCOLS, GRAPHQL_PROTOCOLS};
+use crate::upstream::Kind;
 
 /// Whether the client asks for a WebSocket (RFC 6455, section 4.1).
 pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
@@ -23,11 +21,8 @@ pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
 }
 
 pub(super) fn accept(
-    route: &Route,
-    api: &Arc<Api>,
-    sessions: &Sessions,
+    call: Call<'_>,
     mut request: Request<Incoming>,
-    client: &Client,
 ) -> Result<Response<Body>, Error> {
     if request.method() != Method::GET {
         return Err(Error::Upgrade("it must be a GET"));
@@ -53,29 +48,23 @@ pub(super) fn accept(
     answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
     answer.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    let protocol = if has_token(headers, &SEC_WEBSOCKET_PROTOCOL, TransportWs::NAME) {
-        let name = HeaderValue::from_static(TransportWs::NAME);
-        answer.insert(SEC_WEBSOCKET_PROTOCOL, name);
-        Protocol::TransportWs
-    } else {
-        Protocol::Unknown
+    let spoken: &[&'static str] = match call.route.upstream.endpoint().kind {
+        Kind::Events => &EVENTS_PROTOCOLS,
+        Kind::Graphql | Kind::Http => &GRAPHQL_PROTOCOLS,
     };
+    let is_offered = |name: &&&str| has_token(headers, &SEC_WEBSOCKET_PROTOCOL, name);
+    let protocol = spoken.iter().find(is_offered).copied();
+    if let Some(name) = protocol {
+        answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
+    }
 
-    let permit = Arc::clone(&client.permit);
     let upgrade = hyper::upgrade::on(&mut request);
     // They hold the client's own spelling of header names, and hyper answers in it: Python's gql
     // looks for `Sec-WebSocket-Protocol` in exactly these letters.
     *response.extensions_mut() = std::mem::take(request.extensions_mut());
-    let mut headers = std::mem::take(request.headers_mut());
-    route.headers.upgrade(&mut headers);
-    sessions.serve(
-        upgrade,
-        protocol,
-        Arc::clone(api),
-        headers,
-        &route.name,
-        permit,
-    );
+    let headers = std::mem::take(request.headers_mut());
+    let client = call.session_client(headers);
+    call.proxy.sessions.serve(upgrade, protocol, client);
     Ok(response)
 }
 

@@ -18,7 +18,7 @@ use self::subscriptions::{State, Subscriptions};
 use super::Start;
 use super::failure::Failure;
 use super::throttle::Throttle;
-use super::wire::{self, Frame};
+use super::wire::{self, Incoming, Protocol};
 use crate::graphql::{Event, GraphqlError, Json};
 
 /// Names a subscription of ours on every connection it is moved to.
@@ -48,6 +48,7 @@ pub(super) enum Output {
 
 #[derive(Debug)]
 pub(super) struct Connection {
+    protocol: Protocol,
     phase: Phase,
     start_ack: Duration,
     keepalive: Duration,
@@ -71,12 +72,14 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 impl Connection {
     /// A connection whose WebSocket has just been opened.
     pub(super) fn new(
+        protocol: Protocol,
         now: Instant,
         ack_deadline: Instant,
         start_ack: Duration,
         keepalive: Duration,
     ) -> Self {
         Self {
+            protocol,
             phase: Phase::Acking {
                 deadline: ack_deadline,
             },
@@ -117,7 +120,7 @@ impl Connection {
         }
         match signed {
             Ok(authorization) => {
-                let frame = wire::start(
+                let frame = self.protocol.start(
                     subscription.wire(),
                     &subscription.start.data,
                     &authorization,
@@ -149,7 +152,7 @@ impl Connection {
                 subscription.state = State::Stopping {
                     deadline: now + STOP_PATIENCE,
                 };
-                let frame = wire::stop(subscription.wire());
+                let frame = self.protocol.stop(subscription.wire());
                 self.frames.push_back(frame);
             }
             State::Stopping { .. } => {}
@@ -162,32 +165,40 @@ impl Connection {
             return;
         }
         self.heard = now;
-        let frame: Frame<'_> = match serde_json::from_slice(bytes) {
-            Ok(frame) => frame,
+        let incoming = match self.protocol.parse(bytes) {
+            Ok(incoming) => incoming,
             Err(error) => {
                 // The error's own text quotes what it met.
                 debug!(class = ?error.classify(), "realtime sent something that is no frame");
                 return;
             }
         };
-        let id = frame.id.as_deref();
-        let key = id.and_then(|id| self.subscriptions.key(id));
-        match (frame.kind.as_ref(), key) {
-            ("connection_ack", _) => self.acknowledged(frame.connection_timeout_ms()),
-            ("connection_error", _) => self.refused(Failure::parse(frame.payload)),
-            ("start_ack", Some(key)) => self.started(key),
-            ("data", Some(key)) => self.data(key, bytes, &frame),
-            ("complete", Some(key)) => self.completed(key),
-            ("error", Some(key)) => self.failed(key, &Failure::parse(frame.payload)),
-            ("error", None) => {
-                let is_ours = frame.id.as_deref().is_none_or(str::is_empty);
-                if is_ours {
-                    self.failed_without_id(now, &Failure::parse(frame.payload));
-                }
+        // An id we do not know belongs to a subscription that was stopped.
+        match incoming {
+            Incoming::Acknowledged(timeout_ms) => self.acknowledged(timeout_ms),
+            Incoming::Refused(failures) => self.refused(failures),
+            Incoming::KeepAlive => {}
+            Incoming::Started(id) => self.with(&id, Self::started),
+            Incoming::Data(id, payload) => self.with(&id, |this, key| {
+                this.data(key, Json::slice(bytes, payload));
+            }),
+            Incoming::Completed(id) => self.with(&id, Self::completed),
+            Incoming::Failed(Some(id), failures) => self.with(&id, |this, key| {
+                this.failed(key, &failures);
+            }),
+            Incoming::Failed(None, failures) => self.failed_without_id(now, &failures),
+            Incoming::Missed(id, failures) => self.with(&id, |this, key| {
+                this.missed(key, &failures);
+            }),
+            Incoming::Unknown(kind) => {
+                debug!(?kind, "realtime sent a message of an unknown type");
             }
-            // An id we do not know belongs to a subscription that was stopped.
-            ("ka" | "start_ack" | "data" | "complete", _) => {}
-            (kind, _) => debug!(kind, "realtime sent a message of an unknown type"),
+        }
+    }
+
+    fn with(&mut self, id: &str, act: impl FnOnce(&mut Self, Key)) {
+        if let Some(key) = self.subscriptions.key(id) {
+            act(self, key);
         }
     }
 
@@ -285,14 +296,19 @@ impl Connection {
         }
     }
 
-    fn data(&mut self, key: Key, bytes: &Bytes, frame: &Frame<'_>) {
+    fn data(&mut self, key: Key, json: Json) {
         self.started(key);
-        let is_live = self.subscriptions.state(key) == Some(State::Live);
-        let Some(payload) = frame.payload.filter(|_| is_live) else {
-            return;
-        };
-        let json = Json::slice(bytes, payload);
-        self.out.push_back(Output::Event(key, Event::Next(json)));
+        if self.subscriptions.state(key) == Some(State::Live) {
+            self.out.push_back(Output::Event(key, Event::Next(json)));
+        }
+    }
+
+    fn missed(&mut self, key: Key, failures: &[Failure]) {
+        if self.subscriptions.state(key) == Some(State::Live) {
+            let errors = failures.iter().map(Failure::to_graphql).collect();
+            self.out
+                .push_back(Output::Event(key, Event::Missed(errors)));
+        }
     }
 
     fn completed(&mut self, key: Key) {
@@ -366,7 +382,7 @@ impl Connection {
                 subscription.state = State::Signing;
                 let start = Arc::clone(&subscription.start);
                 self.subscriptions.rename(key, Uuid::new_v4());
-                self.frames.push_back(wire::stop(old));
+                self.frames.push_back(self.protocol.stop(old));
                 self.out.push_back(Output::Sign(key, start));
             }
             State::Starting { .. } => {
@@ -402,7 +418,8 @@ impl Connection {
     /// Stops what upstream may know and nobody waits for.
     fn abandon(&mut self, key: Key) {
         if let Some(subscription) = self.subscriptions.get(key) {
-            self.frames.push_back(wire::stop(subscription.wire()));
+            self.frames
+                .push_back(self.protocol.stop(subscription.wire()));
         }
     }
 

@@ -133,7 +133,13 @@ impl Driver {
         })?;
         let now = Instant::now();
         let ack_deadline = (begun + config.handshake).max(now);
-        let mut machine = Connection::new(now, ack_deadline, config.start_ack, config.keepalive);
+        let mut machine = Connection::new(
+            self.pool.protocol,
+            now,
+            ack_deadline,
+            config.start_ack,
+            config.keepalive,
+        );
         for wanted in self.wanted.values() {
             machine.subscribe(wanted.key, Uuid::new_v4(), Arc::clone(&wanted.start));
         }
@@ -141,7 +147,7 @@ impl Driver {
     }
 
     async fn authorize_connect(&self, endpoint: &Endpoint) -> Result<String, Error> {
-        let target = format!("{}/connect", endpoint.path);
+        let target = self.pool.protocol.connect_target(&endpoint.path);
         let signed = self.pool.sign(&target, wire::CONNECT_BODY).await?;
         Ok(wire::authorization(&endpoint.wire_host, &signed, &[]))
     }
@@ -152,7 +158,7 @@ impl Driver {
         authorization: &str,
     ) -> Result<Socket, Error> {
         let handshake = Handshake {
-            protocols: &wire::protocols(authorization),
+            protocols: &self.pool.protocol.subprotocols(authorization),
             max_message: MAX_MESSAGE,
             timeout: self.pool.config.handshake,
         };

@@ -6,6 +6,8 @@
 //! When a connection is lost, one redial runs at once; while redials fail, upstream is known to
 //! be down and newcomers are told so.
 
+mod places;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -17,12 +19,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+pub(super) use self::places::ConnectionId;
+use self::places::{Entry, State};
 use super::connection::Key;
 use super::driver::{Command, Driver, Ending};
+use super::wire::Protocol;
 use super::{OnLoss, RealtimeConfig, Start};
 use crate::graphql::outbox::{OperationKey, Outbox};
 use crate::graphql::{Event, GraphqlError};
-use crate::upstream::{Dialer, Upstream};
+use crate::upstream::{Dialer, Kind, Upstream};
 
 /// The realtime connections of one route and identity.
 #[derive(Clone, Debug)]
@@ -64,37 +69,13 @@ pub(super) struct Wanted {
 
 #[derive(Debug)]
 pub(super) struct Shared {
+    pub(super) protocol: Protocol,
     pub(super) upstream: Arc<Upstream>,
     pub(super) dialer: Dialer,
     pub(super) config: RealtimeConfig,
     pub(super) stop: CancellationToken,
     tasks: TaskTracker,
     state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    connections: Vec<Entry>,
-    /// Where each subscription runs.
-    places: HashMap<Key, ConnectionId>,
-    last_id: u64,
-    /// Failed attempts in a row.
-    failures: u32,
-    /// When somebody last asked for upstream; redials go on only while somebody does.
-    wanted_at: Option<Instant>,
-    is_redialling: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct ConnectionId(u64);
-
-#[derive(Debug)]
-struct Entry {
-    id: ConnectionId,
-    commands: mpsc::Sender<Command>,
-    capacity: usize,
-    owners: HashMap<Owner, usize>,
-    used: usize,
 }
 
 /// A subscription is moved, or retried on a new connection, at most so often.
@@ -114,7 +95,12 @@ impl Pool {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
+        let protocol = match upstream.endpoint().kind {
+            Kind::Events => Protocol::Events,
+            Kind::Graphql | Kind::Http => Protocol::Graphql,
+        };
         Self(Arc::new(Shared {
+            protocol,
             upstream,
             dialer,
             config,
@@ -394,48 +380,6 @@ impl Shared {
             let later = rest.split_off(rest.len().min(self.config.subscriptions));
             self.open(&mut state, rest);
             rest = later;
-        }
-    }
-}
-
-// === impl State ===
-
-impl State {
-    fn next_id(&mut self) -> u64 {
-        self.last_id += 1;
-        self.last_id
-    }
-
-    fn entry(&mut self, id: ConnectionId) -> Option<&mut Entry> {
-        self.connections.iter_mut().find(|entry| entry.id == id)
-    }
-
-    fn room_for(&mut self, owner: Owner) -> Option<&mut Entry> {
-        self.connections
-            .iter_mut()
-            .filter(|entry| entry.used < entry.capacity)
-            .max_by_key(|entry| (entry.owners.contains_key(&owner), entry.used))
-    }
-
-    fn connect(&mut self, id: ConnectionId, wanted: &Wanted) {
-        self.places.insert(wanted.key, id);
-        if let Some(entry) = self.entry(id) {
-            entry.used += 1;
-            *entry.owners.entry(wanted.owner).or_default() += 1;
-        }
-    }
-
-    fn release(&mut self, id: ConnectionId, wanted: &Wanted) {
-        self.places.remove(&wanted.key);
-        let Some(entry) = self.entry(id) else {
-            return;
-        };
-        entry.used = entry.used.saturating_sub(1);
-        if let Some(count) = entry.owners.get_mut(&wanted.owner) {
-            *count -= 1;
-            if *count == 0 {
-                entry.owners.remove(&wanted.owner);
-            }
         }
     }
 }

@@ -1,4 +1,7 @@
-//! The messages of AppSync's realtime protocol, and the authorization object they carry.
+//! The messages of AppSync's two realtime protocols, and the authorization object they carry.
+//!
+//! GraphQL and Events differ in words and in where a message carries what it says; what they mean
+//! is the same, and [`Incoming`] says it.
 
 use std::borrow::Cow;
 
@@ -9,6 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::failure::Failure;
 use crate::graphql::push_json_string;
 use crate::sign::SignedHeaders;
 
@@ -22,15 +26,45 @@ pub(super) const FIXED_HEADERS: [(&str, &str); 3] = [
     ("content-type", "application/json; charset=UTF-8"),
 ];
 
-/// A message of AppSync: `{"type", "id"?, "payload"?}`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Frame<'a> {
+/// Which of the two protocols a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// AppSync dev guide, "Building a real-time WebSocket client".
+    Graphql,
+    /// AppSync Events guide, "Understanding the Event API WebSocket protocol".
+    Events,
+}
+
+/// What a message of AppSync means.
+#[derive(Debug)]
+pub(super) enum Incoming<'a> {
+    /// The connection is acknowledged, with its timeout in milliseconds.
+    Acknowledged(Option<u64>),
+    Refused(Vec<Failure>),
+    KeepAlive,
+    Started(Id<'a>),
+    /// An execution result; for Events one event as a JSON string, or several in an array.
+    Data(Id<'a>, &'a RawValue),
+    Completed(Id<'a>),
+    Failed(Option<Id<'a>>, Vec<Failure>),
+    /// An event could not be delivered; the subscription goes on.
+    Missed(Id<'a>, Vec<Failure>),
+    Unknown(Cow<'a, str>),
+}
+
+pub(super) type Id<'a> = Cow<'a, str>;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Frame<'a> {
     #[serde(rename = "type", borrow)]
-    pub(super) kind: Cow<'a, str>,
+    kind: Cow<'a, str>,
     #[serde(borrow, default)]
-    pub(super) id: Option<Cow<'a, str>>,
+    id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    pub(super) payload: Option<&'a RawValue>,
+    payload: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    event: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
@@ -39,11 +73,96 @@ struct Ack {
     connection_timeout_ms: Option<u64>,
 }
 
-impl Frame<'_> {
-    /// `connectionTimeoutMs` of a `connection_ack`.
-    pub(super) fn connection_timeout_ms(&self) -> Option<u64> {
-        let ack: Ack = serde_json::from_str(self.payload?.get()).ok()?;
-        ack.connection_timeout_ms
+impl Protocol {
+    /// Reads a text frame.
+    pub(super) fn parse(self, bytes: &[u8]) -> Result<Incoming<'_>, serde_json::Error> {
+        let frame: Frame<'_> = serde_json::from_slice(bytes)?;
+        // Events say beside `type` what GraphQL says in the payload.
+        let said = match self {
+            Self::Graphql => frame.payload,
+            Self::Events => Some(serde_json::from_slice(bytes)?),
+        };
+        let id = frame.id.filter(|id| !id.is_empty());
+        let timeout_ms = || {
+            let ack: Option<Ack> = said.and_then(|raw| serde_json::from_str(raw.get()).ok());
+            ack.unwrap_or_default().connection_timeout_ms
+        };
+        Ok(match (self, frame.kind.as_ref(), id) {
+            (_, "connection_ack", _) => Incoming::Acknowledged(timeout_ms()),
+            (_, "connection_error", _) => Incoming::Refused(Failure::parse(said)),
+            (_, "ka", _) => Incoming::KeepAlive,
+            (Self::Graphql, "start_ack", Some(id)) => Incoming::Started(id),
+            (Self::Events, "subscribe_success", Some(id)) => Incoming::Started(id),
+            (Self::Graphql, "complete", Some(id)) => Incoming::Completed(id),
+            (Self::Events, "unsubscribe_success" | "unsubscribe_error", Some(id)) => {
+                Incoming::Completed(id)
+            }
+            (_, "data", Some(id)) => match self {
+                Self::Graphql => frame.payload.map(|json| Incoming::Data(id, json)),
+                Self::Events => frame.event.map(|json| Incoming::Data(id, json)),
+            }
+            .unwrap_or(Incoming::Unknown(frame.kind)),
+            (Self::Events, "broadcast_error", Some(id)) => {
+                Incoming::Missed(id, Failure::parse(said))
+            }
+            (Self::Events, "subscribe_error", Some(id)) => {
+                Incoming::Failed(Some(id), Failure::parse(said))
+            }
+            (_, "error", id) => Incoming::Failed(id, Failure::parse(said)),
+            _ => Incoming::Unknown(frame.kind),
+        })
+    }
+
+    /// The path that a connect's signature is over.
+    pub(super) fn connect_target(self, path: &str) -> String {
+        match self {
+            Self::Graphql => format!("{path}/connect"),
+            Self::Events => path.to_owned(),
+        }
+    }
+
+    /// `Sec-WebSocket-Protocol` of a connect: the protocol, and `header-<base64url of the
+    /// object>`.
+    pub(super) fn subprotocols(self, authorization: &str) -> String {
+        let name = match self {
+            Self::Graphql => "graphql-ws",
+            Self::Events => "aws-appsync-event-ws",
+        };
+        format!("{name}, header-{}", URL_SAFE_NO_PAD.encode(authorization))
+    }
+
+    /// GraphQL: `{"id","type":"start","payload":{"data":"…","extensions":{"authorization":{…}}}}`.
+    /// Events: `{"id","type":"subscribe","channel":"…","authorization":{…}}`, where `data` is the
+    /// object that was signed.
+    pub(super) fn start(self, id: Uuid, data: &str, authorization: &str) -> String {
+        let mut frame = String::with_capacity(data.len() + authorization.len() + 160);
+        frame.push_str("{\"id\":\"");
+        frame.push_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+        match self {
+            Self::Graphql => {
+                frame.push_str("\",\"type\":\"start\",\"payload\":{\"data\":");
+                push_json_string(&mut frame, data);
+                frame.push_str(",\"extensions\":{\"authorization\":");
+                frame.push_str(authorization);
+                frame.push_str("}}}");
+            }
+            Self::Events => {
+                frame.push_str("\",\"type\":\"subscribe\",");
+                frame.push_str(data.trim_matches(['{', '}']));
+                frame.push_str(",\"authorization\":");
+                frame.push_str(authorization);
+                frame.push('}');
+            }
+        }
+        frame
+    }
+
+    pub(super) fn stop(self, id: Uuid) -> String {
+        let kind = match self {
+            Self::Graphql => "stop",
+            Self::Events => "unsubscribe",
+        };
+        format!(r#"{{"type":"{kind}","id":"{}"}}"#, id.hyphenated())
     }
 }
 
@@ -71,31 +190,6 @@ pub(super) fn authorization(
     Value::Object(entries).to_string()
 }
 
-/// `Sec-WebSocket-Protocol` of a connect: `graphql-ws, header-<base64url of the object>`.
-pub(super) fn protocols(authorization: &str) -> String {
-    format!(
-        "graphql-ws, header-{}",
-        URL_SAFE_NO_PAD.encode(authorization)
-    )
-}
-
-/// `{"id","type":"start","payload":{"data":"…","extensions":{"authorization":{…}}}}`
-pub(super) fn start(id: Uuid, data: &str, authorization: &str) -> String {
-    let mut frame = String::with_capacity(data.len() + authorization.len() + 160);
-    frame.push_str("{\"id\":\"");
-    frame.push_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()));
-    frame.push_str("\",\"type\":\"start\",\"payload\":{\"data\":");
-    push_json_string(&mut frame, data);
-    frame.push_str(",\"extensions\":{\"authorization\":");
-    frame.push_str(authorization);
-    frame.push_str("}}}");
-    frame
-}
-
-pub(super) fn stop(id: Uuid) -> String {
-    format!(r#"{{"type":"stop","id":"{}"}}"#, id.hyphenated())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +197,7 @@ mod tests {
     #[test]
     fn the_data_string_keeps_its_bytes() {
         let data = r#"{"query":"subscription { a(x: \"é\n\") }","variables":{ "n":1.0 }}"#;
-        let frame = start(Uuid::nil(), data, r#"{"host":"h"}"#);
+        let frame = Protocol::Graphql.start(Uuid::nil(), data, r#"{"host":"h"}"#);
         let parsed: Value = serde_json::from_str(&frame).unwrap();
         assert_eq!(parsed["payload"]["data"], data);
         assert_eq!(

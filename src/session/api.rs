@@ -6,11 +6,11 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
-use crate::graphql::{Event, GraphqlError, Json, Operation};
-use crate::realtime::{Failure, Pool, Start};
+use crate::graphql::{Event, GraphqlError, Json};
+use crate::realtime::{Failure, Pool};
 use crate::sign::{Refusal, Target};
 use crate::telemetry::{Record, error_chain};
-use crate::upstream::{Error, Timing, Upstream, read_body};
+use crate::upstream::{Error, HeaderPolicy, Timing, Upstream, read_body};
 
 /// The API behind a GraphQL route.
 #[derive(Debug)]
@@ -18,6 +18,7 @@ pub struct Api {
     upstream: Arc<Upstream>,
     pool: Pool,
     target: Target,
+    policy: HeaderPolicy,
     response_limit: usize,
 }
 
@@ -29,6 +30,7 @@ impl Api {
     pub fn new(
         upstream: Arc<Upstream>,
         pool: Pool,
+        policy: HeaderPolicy,
         response_limit: usize,
     ) -> Result<Self, Refusal> {
         let target = Target::new(&upstream.endpoint().path, None)?;
@@ -36,22 +38,29 @@ impl Api {
             upstream,
             pool,
             target,
+            policy,
             response_limit,
         })
+    }
+
+    /// Which of a client's headers go upstream.
+    pub(super) fn policy(&self) -> &HeaderPolicy {
+        &self.policy
     }
 
     pub(super) fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    /// Runs a query or mutation: its result, if there is one, and its ending.
-    pub(super) async fn execute(
+    /// Sends `body` by a signed `POST`: its result, if there is one, and its ending. The headers
+    /// are fit to go.
+    pub async fn execute(
         &self,
-        operation: &Operation,
-        headers: &HeaderMap,
+        body: String,
+        headers: HeaderMap,
         record: &mut Record,
     ) -> (Option<Json>, Event) {
-        match self.exchange(operation, headers, record).await {
+        match self.exchange(body, headers, record).await {
             Ok((status, body)) => outcome(status, body),
             Err(error) => {
                 record.code = Some(error.code().to_owned());
@@ -69,15 +78,14 @@ impl Api {
 
     async fn exchange(
         &self,
-        operation: &Operation,
-        headers: &HeaderMap,
+        body: String,
+        mut headers: HeaderMap,
         record: &mut Record,
     ) -> Result<(StatusCode, Bytes), Error> {
         let json = HeaderValue::from_static("application/json");
-        let mut headers = headers.clone();
         headers.insert(CONTENT_TYPE, json.clone());
         headers.insert(ACCEPT, json);
-        let body = Bytes::from(operation.to_body());
+        let body = Bytes::from(body);
         record.bytes_in = body.len();
         let mut timing = Timing::default();
         let sent = self
@@ -102,11 +110,12 @@ impl Api {
     }
 }
 
-/// What an HTTP answer means for an operation of a socket.
+/// What an HTTP answer means for an operation.
 fn outcome(status: StatusCode, body: Bytes) -> (Option<Json>, Event) {
     let Ok(json) = Json::parse(body) else {
         let message = format!("upstream answered {status} with something that is not JSON");
-        let error = GraphqlError::coded(message, "UPSTREAM_NOT_JSON", "yes");
+        let sent = sent_at(status);
+        let error = GraphqlError::coded(message, "UPSTREAM_NOT_JSON", sent);
         return (
             None,
             Event::Error(vec![error.with("status", status.as_u16())]),
@@ -115,19 +124,31 @@ fn outcome(status: StatusCode, body: Bytes) -> (Option<Json>, Event) {
     if status.is_success() {
         return (Some(json), Event::Complete);
     }
-    let raw = serde_json::from_str(json.as_str()).ok();
-    let errors = Failure::parse(raw).into_iter().map(|failure| {
-        let status = status.as_u16();
-        let error = failure.to_graphql().with("status", status);
-        // AWS refuses a request before it executes it, and fails within it.
-        let sent = if status < 500 { "no" } else { "maybe" };
-        error.with("code", "UPSTREAM_STATUS").with("sent", sent)
-    });
-    (None, Event::Error(errors.collect()))
+    (None, Event::Error(failures(status, json.as_str())))
 }
 
-/// A client's headers as entries of a start's authorization object.
-pub(super) fn start(operation: &Operation, headers: &HeaderMap) -> Start {
+/// The errors that an answer with another status than 2xx tells of; never empty.
+pub fn failures(status: StatusCode, body: &str) -> Vec<GraphqlError> {
+    let raw = serde_json::from_str(body).ok();
+    let errors = Failure::parse(raw).into_iter().map(|failure| {
+        let error = failure.to_graphql().with("status", status.as_u16());
+        let sent = sent_at(status);
+        error.with("code", "UPSTREAM_STATUS").with("sent", sent)
+    });
+    errors.collect()
+}
+
+/// AWS refuses a request before it executes it, and fails within it.
+fn sent_at(status: StatusCode) -> &'static str {
+    match status {
+        _ if status.is_client_error() => "no",
+        _ if status.is_server_error() => "maybe",
+        _ => "yes",
+    }
+}
+
+/// A client's headers as entries of an authorization object.
+pub(super) fn entries(headers: &HeaderMap) -> Vec<(String, String)> {
     let mut entries: Vec<(String, String)> = Vec::new();
     for name in headers.keys() {
         let values: Vec<&str> = headers
@@ -139,8 +160,5 @@ pub(super) fn start(operation: &Operation, headers: &HeaderMap) -> Start {
             entries.push((name.as_str().to_owned(), values.join(", ")));
         }
     }
-    Start {
-        data: operation.to_data(),
-        headers: entries,
-    }
+    entries
 }

@@ -1,10 +1,14 @@
-//! Joins a client socket, its dialect and its operations.
+//! Joins a client, its dialect and its operations.
 //!
-//! A session is one client socket: a dialect machine and the driver ([`websocket`]) that owns the
-//! I/O. Queries and mutations go to the [`Api`] by signed HTTP, subscriptions to its realtime
-//! pool; everything comes back through the session's one outbox.
+//! A session is one client socket ([`websocket`]) or one HTTP response that lasts ([`stream`]): a
+//! dialect machine and the driver that owns the I/O. Queries, mutations and publishes go to the
+//! [`Api`] by signed HTTP, subscriptions to its realtime pool; everything comes back through the
+//! session's one outbox.
 
 mod api;
+mod operations;
+mod reserved;
+mod stream;
 mod websocket;
 
 use std::sync::Arc;
@@ -17,8 +21,11 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use api::Api;
+pub use api::{Api, failures};
+pub use reserved::{Opening, Reserved, Token};
+pub use stream::{Cut, Opened, Work};
 
+use crate::dialect::{Limits, Streamed};
 use crate::graphql::outbox::Budget;
 use crate::realtime::Owner;
 
@@ -38,7 +45,7 @@ pub struct SessionConfig {
     pub spread: Duration,
 }
 
-/// All client sockets of the process.
+/// All client sockets and streams of the process.
 #[derive(Debug)]
 pub struct Sessions {
     config: SessionConfig,
@@ -47,14 +54,44 @@ pub struct Sessions {
     draining: CancellationToken,
     expired: CancellationToken,
     last_owner: AtomicU64,
+    reserved: Reserved,
 }
 
-/// What a client socket asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    TransportWs,
-    /// None that we speak: the socket is closed with the code that says so.
-    Unknown,
+/// The client a session is for.
+#[derive(Debug)]
+pub struct Client {
+    pub api: Arc<Api>,
+    /// The name of its route.
+    pub route: String,
+    /// They go with each of its operations.
+    pub headers: HeaderMap,
+    /// Counts its connection.
+    pub permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// Everything a session needs of the process.
+struct Context {
+    config: SessionConfig,
+    budget: Arc<Budget>,
+    tasks: TaskTracker,
+    draining: CancellationToken,
+    expired: CancellationToken,
+    owner: Owner,
+    /// How its operations are named in the log.
+    method: &'static str,
+    headers: HeaderMap,
+    route: String,
+    api: Arc<Api>,
+    _permit: Arc<OwnedSemaphorePermit>,
+}
+
+impl SessionConfig {
+    fn limits(&self) -> Limits {
+        Limits {
+            subscriptions: self.subscriptions,
+            operations: self.operations,
+        }
+    }
 }
 
 impl Sessions {
@@ -73,6 +110,7 @@ impl Sessions {
             draining,
             expired,
             last_owner: AtomicU64::new(0),
+            reserved: Reserved::default(),
         }
     }
 
@@ -80,28 +118,56 @@ impl Sessions {
         self.draining.is_cancelled()
     }
 
-    /// Serves a socket once it is upgraded. `headers` go with each of its operations.
-    pub fn serve(
+    /// Serves a socket once it is upgraded, in the dialect that `protocol` names.
+    pub fn serve(&self, upgrade: OnUpgrade, protocol: Option<&'static str>, client: Client) {
+        let context = self.context("WS", client);
+        self.tasks
+            .spawn(websocket::serve(context, upgrade, protocol));
+    }
+
+    /// Runs `work` for as long as its response lasts.
+    ///
+    /// Resolves with the operation's first event, so that a response's head tells that a
+    /// subscription is live; `None` if the process ended it before.
+    pub async fn stream<F: Streamed + 'static>(
         &self,
-        upgrade: OnUpgrade,
-        protocol: Protocol,
-        api: Arc<Api>,
-        headers: HeaderMap,
-        route: &str,
-        permit: Arc<OwnedSemaphorePermit>,
-    ) {
-        let context = websocket::Context {
+        form: F,
+        work: Work,
+        client: Client,
+    ) -> Option<Opened> {
+        let context = self.context("STREAM", client);
+        let (stream, opened) = stream::distinct(context, form, work);
+        self.tasks.spawn(stream);
+        opened.await.ok()
+    }
+
+    /// Reserves a stream for operations that other requests start on it; it is kept for the
+    /// time that a socket has for its `connection_init`. `None` if too many are reserved.
+    pub fn reserve(&self, client: Client) -> Option<Token> {
+        let context = self.context("STREAM", client);
+        let (token, reservation) = self.reserved.add(&context.route)?;
+        self.tasks.spawn(reserved::serve(context, reservation));
+        Some(token)
+    }
+
+    /// The reserved streams.
+    pub fn reserved(&self) -> &Reserved {
+        &self.reserved
+    }
+
+    fn context(&self, method: &'static str, client: Client) -> Context {
+        Context {
             config: self.config,
             budget: Arc::clone(&self.budget),
             tasks: self.tasks.clone(),
             draining: self.draining.clone(),
             expired: self.expired.clone(),
             owner: Owner(self.last_owner.fetch_add(1, Ordering::Relaxed)),
-            headers: Arc::new(headers),
-            route: route.to_owned(),
-            api,
-            _permit: permit,
-        };
-        self.tasks.spawn(context.serve(upgrade, protocol));
+            method,
+            headers: client.headers,
+            route: client.route,
+            api: client.api,
+            _permit: client.permit,
+        }
     }
 }

@@ -4,110 +4,71 @@
 //! so what a slow client does not read stays counted there; and a client is read only while it
 //! takes our answers. Upstream and client are served in no fixed order, so that neither starves.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use http::HeaderMap;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::debug;
 
-use super::api::{self, Api};
-use super::{Protocol, SessionConfig};
-use crate::dialect::{Close, Limits, Output, TransportWs};
-use crate::graphql::outbox::{Budget, Inbox, OperationKey, Outbox, outbox};
-use crate::graphql::{Event, GraphqlError, Kind, Operation, Selected};
-use crate::realtime::{Availability, Owner, Subscription};
-use crate::telemetry::Record;
-
-/// Everything a session needs of the process.
-pub(super) struct Context {
-    pub(super) config: SessionConfig,
-    pub(super) budget: Arc<Budget>,
-    pub(super) tasks: TaskTracker,
-    pub(super) draining: CancellationToken,
-    pub(super) expired: CancellationToken,
-    pub(super) owner: Owner,
-    pub(super) headers: Arc<HeaderMap>,
-    pub(super) route: String,
-    pub(super) api: Arc<Api>,
-    /// Counts the socket as a connection.
-    pub(super) _permit: Arc<OwnedSemaphorePermit>,
-}
+use super::Context;
+use super::operations::Operations;
+use crate::dialect::{Close, Dialect, Output, Times, websocket};
+use crate::graphql::Event;
+use crate::graphql::outbox::{Inbox, OperationKey, outbox};
+use crate::realtime::Availability;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 struct Session {
-    context: Context,
-    dialect: TransportWs,
-    outbox: Outbox,
-    running: HashMap<OperationKey, Running>,
+    context: Arc<Context>,
+    dialect: Box<dyn Dialect>,
+    operations: Operations,
     /// When a close is due, and what it says.
     closing: Option<(Instant, Close)>,
     is_draining: bool,
     has_expired: bool,
 }
 
-/// An operation under way; dropping it stops it.
-enum Running {
-    Http {
-        kind: Kind,
-        _task: AbortOnDropHandle<()>,
-    },
-    Subscription {
-        record: Box<Record>,
-        _subscription: Subscription,
-    },
-}
-
 /// How long the client may take to answer our close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
-impl Context {
-    pub(super) async fn serve(self, upgrade: OnUpgrade, protocol: Protocol) {
-        let Ok(upgraded) = upgrade.await else {
-            debug!("a client went away during its upgrade");
-            return;
-        };
-        // Frames are written one at a time, so the write buffer needs no bound of its own.
-        let config = WebSocketConfig::default()
-            .read_buffer_size(4 * 1024)
-            .write_buffer_size(4 * 1024)
-            .max_message_size(Some(self.config.message))
-            .max_frame_size(Some(self.config.message));
-        let io = TokioIo::new(upgraded);
-        let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-        let (outbox, inbox) = outbox(self.config.outbox, Arc::clone(&self.budget));
-        let limits = Limits {
-            subscriptions: self.config.subscriptions,
-            operations: self.config.operations,
-        };
-        let mut session = Session {
-            dialect: TransportWs::new(Instant::now(), self.config.init, limits),
-            context: self,
-            outbox,
-            running: HashMap::new(),
-            closing: None,
-            is_draining: false,
-            has_expired: false,
-        };
-        if protocol == Protocol::Unknown {
-            let reason = "Subprotocol not acceptable: offer graphql-transport-ws";
-            session
-                .dialect
-                .close(Close::new(Close::BAD_SUBPROTOCOL, reason));
-        }
-        session.run(socket, inbox).await;
-    }
+/// Serves a socket once it is upgraded, in the dialect that `protocol` names.
+pub(super) async fn serve(context: Context, upgrade: OnUpgrade, protocol: Option<&'static str>) {
+    let Ok(upgraded) = upgrade.await else {
+        debug!("a client went away during its upgrade");
+        return;
+    };
+    let config = context.config;
+    // Frames are written one at a time, so the write buffer needs no bound of its own.
+    let socket_config = WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(4 * 1024)
+        .max_message_size(Some(config.message))
+        .max_frame_size(Some(config.message));
+    let io = TokioIo::new(upgraded);
+    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(socket_config)).await;
+    let times = Times {
+        init: config.init,
+        keepalive: config.ping,
+    };
+    let dialect = websocket(protocol, Instant::now(), times, config.limits());
+    let (outbox, inbox) = outbox(config.outbox, Arc::clone(&context.budget));
+    let context = Arc::new(context);
+    let session = Session {
+        dialect,
+        operations: Operations::new(Arc::clone(&context), outbox),
+        context,
+        closing: None,
+        is_draining: false,
+        has_expired: false,
+    };
+    session.run(socket, inbox).await;
 }
 
 impl Session {
@@ -132,7 +93,7 @@ impl Session {
                     }
                     Step::Close(close) => {
                         // Upstream is left at once; the client may take its time.
-                        self.running.clear();
+                        self.operations.clear();
                         return farewell(socket, close).await;
                     }
                 }
@@ -173,12 +134,12 @@ impl Session {
                     Io::Flushed(Ok(())) => writing_since = None,
                     Io::Flushed(Err(_)) => return,
                     Io::Read(Some(Ok(message))) => match message {
-                        Message::Text(text) => self.dialect.handle_text(&text),
+                        Message::Text(text) => self.dialect.handle_text(Instant::now(), &text),
                         Message::Binary(_) => self.dialect.handle_binary(),
                         Message::Pong(_) => is_ponged = true,
                         Message::Ping(_) | Message::Frame(_) => {}
                         Message::Close(_) => {
-                            self.running.clear();
+                            self.operations.clear();
                             // The answer to the client's close is queued; it still has to leave.
                             let _ = tokio::time::timeout(CLOSE_PATIENCE, socket.flush()).await;
                             return;
@@ -230,7 +191,7 @@ impl Session {
             Output::Send(text) => return Step::Send(text),
             Output::Close(close) => return Step::Close(close),
             Output::Init => match self.context.api.pool().availability() {
-                Availability::Hopeful => self.dialect.accept(),
+                Availability::Hopeful => self.dialect.accept(Instant::now()),
                 // Before the acknowledgement, or clients would never stop trying.
                 Availability::Down => {
                     let reason = "upstream is unavailable";
@@ -238,80 +199,30 @@ impl Session {
                         .close(Close::new(Close::TRY_AGAIN_LATER, reason));
                 }
             },
-            Output::Start(key, selected, operation) => self.start(key, &selected, operation),
-            Output::Stop(key) => self.finish(key),
+            Output::Start(key, selected, operation) => {
+                self.operations.start(key, &selected, &operation);
+            }
+            Output::Subscribe(key, subscribe) => self.operations.subscribe(key, &subscribe),
+            Output::Publish(key, publish) => self.operations.publish(key, &publish),
+            Output::Stop(key) => self.operations.finish(key),
         }
         Step::Done
     }
 
-    fn start(&mut self, key: OperationKey, selected: &Selected, operation: Operation) {
-        let mut record = Record::new("WS");
-        record.route = Some(self.context.route.clone());
-        record.operation = Some(selected.kind.as_str());
-        record.set_name(selected.name.as_deref());
-        let running = match selected.kind {
-            Kind::Subscription => {
-                let start = api::start(&operation, &self.context.headers);
-                record.bytes_in = start.data.len();
-                let pool = self.context.api.pool();
-                let owner = self.context.owner;
-                Running::Subscription {
-                    record: Box::new(record),
-                    _subscription: pool.subscribe(owner, start, self.outbox.clone(), key),
-                }
-            }
-            Kind::Query | Kind::Mutation => {
-                let api = Arc::clone(&self.context.api);
-                let headers = Arc::clone(&self.context.headers);
-                let outbox = self.outbox.clone();
-                let task = self.context.tasks.spawn(async move {
-                    let (result, ending) = api.execute(&operation, &headers, &mut record).await;
-                    record.write();
-                    if let Some(result) = result {
-                        outbox.send(key, Event::Next(result)).await;
-                    }
-                    outbox.end(key, ending);
-                });
-                Running::Http {
-                    kind: selected.kind,
-                    _task: AbortOnDropHandle::new(task),
-                }
-            }
-        };
-        self.running.insert(key, running);
-    }
-
     fn handle_event(&mut self, key: OperationKey, event: &Event) {
-        let Some(running) = self.running.get_mut(&key) else {
+        if !self.operations.note(key, event) {
             return;
-        };
+        }
         match event {
-            Event::Started => return,
-            Event::Next(json) => {
-                if let Running::Subscription { record, .. } = running {
-                    record.bytes_out += json.len();
-                }
-                return self.dialect.handle_event(key, event);
-            }
-            Event::Error(errors) => {
-                if let Running::Subscription { record, .. } = running {
-                    let code = errors.iter().find_map(|error| error.extensions.get("code"));
-                    record.code = code.and_then(|code| code.as_str()).map(str::to_owned);
-                }
-                self.dialect.handle_event(key, event);
-            }
-            Event::Complete => self.dialect.handle_event(key, event),
             Event::Lost => {
                 let spread = self.context.config.spread.mul_f64(fastrand::f64());
                 self.close_soon(spread, "the upstream connection was lost");
             }
-        }
-        self.finish(key);
-    }
-
-    fn finish(&mut self, key: OperationKey) {
-        if let Some(Running::Subscription { record, .. }) = self.running.remove(&key) {
-            record.write();
+            Event::Started
+            | Event::Next(_)
+            | Event::Missed(_)
+            | Event::Error(_)
+            | Event::Complete => self.dialect.handle_event(key, event),
         }
     }
 
@@ -327,8 +238,7 @@ impl Session {
 
     fn close_deadline(&self, is_written: bool) -> Option<Instant> {
         let (at, _) = self.closing.as_ref()?;
-        let is_running = |running: &Running| matches!(running, Running::Http { .. });
-        let is_done = is_written && !self.running.values().any(is_running);
+        let is_done = is_written && !self.operations.has_requests();
         is_done.then_some(*at)
     }
 
@@ -341,26 +251,12 @@ impl Session {
     /// The drain's deadline: what still runs is ended, and told so, before the close.
     fn expire(&mut self) {
         self.has_expired = true;
-        let running = std::mem::take(&mut self.running);
-        for (key, running) in running {
-            if let Running::Http { kind, .. } = running {
-                let message = format!("countersign shut down before the {} ended", kind.as_str());
-                let error = GraphqlError::coded(message, "SHUTTING_DOWN", "maybe");
-                self.dialect.handle_event(key, &Event::Error(vec![error]));
-            }
+        for (key, event) in self.operations.expire() {
+            self.dialect.handle_event(key, &event);
         }
         // Sooner than a close that may be due already.
         self.closing = None;
         self.close_soon(Duration::ZERO, "countersign is shutting down");
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        let keys: Vec<OperationKey> = self.running.keys().copied().collect();
-        for key in keys {
-            self.finish(key);
-        }
     }
 }
 

@@ -9,7 +9,9 @@ use crate::sign::Scope;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// AppSync GraphQL: requests are operations, subscriptions go to its realtime endpoint.
-    AppSync,
+    Graphql,
+    /// AppSync Events: requests publish to channels, subscriptions go to its realtime endpoint.
+    Events,
     /// API Gateway, or any other service that takes SigV4: requests are passed on.
     Http,
 }
@@ -130,15 +132,16 @@ impl Endpoint {
             return Err(problems);
         };
         let kind = match service.as_str() {
-            "appsync" => Kind::AppSync,
+            "appsync" if target.path.ends_with("/event") => Kind::Events,
+            "appsync" => Kind::Graphql,
             _ => Kind::Http,
         };
         let address = overrides.connect.clone().unwrap_or_else(|| Address {
             host: target.host.clone(),
             port: target.port,
         });
-        let realtime =
-            (kind == Kind::AppSync).then(|| RealtimeEndpoint::of(&target, &wire_host, overrides));
+        let realtime = (kind != Kind::Http)
+            .then(|| RealtimeEndpoint::of(kind, &target, &wire_host, overrides));
         Ok(Self {
             kind,
             scope: Scope { region, service },
@@ -153,25 +156,22 @@ impl Endpoint {
 
 impl RealtimeEndpoint {
     /// AppSync dev guide, "Building a real-time WebSocket client": the standard host has a
-    /// sibling `appsync-realtime-api` with the same path; a custom domain has `/realtime` below.
-    fn of(target: &Target, wire_host: &str, overrides: &Overrides) -> Self {
+    /// sibling `appsync-realtime-api` with the same path; a custom domain has `/realtime` below,
+    /// and so have Events on both.
+    fn of(kind: Kind, target: &Target, wire_host: &str, overrides: &Overrides) -> Self {
         let sibling = |host: &str| host.replacen(".appsync-api.", ".appsync-realtime-api.", 1);
         let named = AwsHost::parse(host_of(wire_host));
         let standard = named.is_some_and(|named| named.service == "appsync" && !named.vpc);
         let dialled = AwsHost::parse(&target.host);
         let vpc = dialled.is_some_and(|dialled| dialled.vpc);
-        let (wire_host, tls_name, path) = match (standard, vpc) {
-            (true, true) => (sibling(wire_host), target.host.clone(), target.path.clone()),
-            (true, false) => (
-                sibling(wire_host),
-                sibling(&target.host),
-                target.path.clone(),
-            ),
-            (false, _) => (
-                wire_host.to_owned(),
-                target.host.clone(),
-                format!("{}/realtime", target.path),
-            ),
+        let (wire_host, tls_name) = match (standard, vpc) {
+            (true, true) => (sibling(wire_host), target.host.clone()),
+            (true, false) => (sibling(wire_host), sibling(&target.host)),
+            (false, _) => (wire_host.to_owned(), target.host.clone()),
+        };
+        let path = match kind {
+            Kind::Graphql if standard => target.path.clone(),
+            Kind::Graphql | Kind::Events | Kind::Http => format!("{}/realtime", target.path),
         };
         let address = overrides.connect.clone().unwrap_or_else(|| Address {
             host: tls_name.clone(),
@@ -295,7 +295,9 @@ fn service(
         }
         (Some(service), _) => Some(service.clone()),
         (None, Some(named)) => Some(named.service.to_owned()),
-        (None, None) if target.path == "/graphql" => Some("appsync".to_owned()),
+        (None, None) if matches!(target.path.as_str(), "/graphql" | "/event") => {
+            Some("appsync".to_owned())
+        }
         (None, None) => {
             problems.push(EndpointError::NoService(target.host.clone()));
             None

@@ -9,10 +9,12 @@ mod client;
 mod dial;
 mod endpoint;
 mod error;
+mod headers;
 mod websocket;
 
 pub use client::{ResponseBody, Timing, Upstream, UpstreamConfig, read_body};
 pub use dial::{Dialer, ProxyRules, TlsRoots};
 pub use endpoint::{Address, Endpoint, EndpointError, Kind, Overrides, RealtimeEndpoint};
 pub use error::{DialError, Error, Sent};
+pub use headers::{HeaderPolicy, response_headers};
 pub use websocket::{Handshake, Socket};

@@ -1,128 +1,29 @@
-//! Transcripts say what is answered to what; random ones are held against a model.
-//!
-//! A transcript's lines: `>` the client's frame, `.` what the session says (or time that passes),
-//! `<` our frame, `!` what the session has to do. What comes out stands below what went in.
+//! Transcripts, and random ones held against a model.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::super::transcripts::{Bench, LIMITS, TIMES, error, next};
 use super::*;
-use crate::graphql::Json;
+use crate::graphql::Kind;
 
-const INIT: Duration = Duration::from_secs(10);
-const LIMITS: Limits = Limits {
-    subscriptions: 2,
-    operations: 2,
-};
-
-struct Bench {
-    machine: TransportWs,
-    now: Instant,
-}
-
-impl Bench {
-    fn new() -> Self {
-        let now = Instant::now();
-        Self {
-            machine: TransportWs::new(now, INIT, LIMITS),
-            now,
-        }
-    }
-
-    fn ready() -> Self {
-        let mut bench = Self::new();
-        bench.machine.handle_text(r#"{"type":"connection_init"}"#);
-        bench.machine.accept();
-        bench.outputs();
-        bench
-    }
-
-    fn pass(&mut self, time: Duration) {
-        self.now += time;
-        self.machine.handle_timeout(self.now);
-    }
-
-    fn outputs(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.machine.poll_output())
-            .map(|output| show(&output))
-            .collect()
-    }
-
-    fn say(&mut self, line: &str) {
-        if let Some(frame) = line.strip_prefix("> ") {
-            return self.machine.handle_text(frame);
-        }
-        let mut words = line.trim_start_matches(". ").splitn(3, ' ');
-        let mut word = || words.next().unwrap_or_default();
-        let (verb, first, rest) = (word(), word(), word());
-        let key = OperationKey(first.parse().unwrap_or_default());
-        match verb {
-            "accept" => self.machine.accept(),
-            "binary" => self.machine.handle_binary(),
-            "closing" => self.machine.begin_closing(),
-            "close" => {
-                let close = Close::new(first.parse().unwrap(), rest.to_owned());
-                self.machine.close(close);
-            }
-            "wait" => self.pass(humantime::parse_duration(first).unwrap()),
-            "started" => self.machine.handle_event(key, &Event::Started),
-            "lost" => self.machine.handle_event(key, &Event::Lost),
-            "complete" => self.machine.handle_event(key, &Event::Complete),
-            "error" => self.machine.handle_event(key, &error(rest)),
-            "next" => self.machine.handle_event(key, &next(rest)),
-            _ => panic!("no such line: {line}"),
-        }
-    }
-}
-
-fn next(json: &str) -> Event {
-    Event::Next(Json::parse(Bytes::copy_from_slice(json.as_bytes())).unwrap())
-}
-
-fn error(message: &str) -> Event {
-    Event::Error(vec![GraphqlError::new(message)])
-}
-
-fn show(output: &Output) -> String {
-    match output {
-        Output::Init => "! init".to_owned(),
-        Output::Send(frame) => format!("< {frame}"),
-        Output::Start(OperationKey(key), selected, operation) => {
-            let kind = selected.kind.as_str();
-            format!("! start {key} {kind} {}", operation.to_body())
-        }
-        Output::Stop(OperationKey(key)) => format!("! stop {key}"),
-        Output::Close(Close { code, reason }) => format!("! close {code} {reason}"),
-    }
-}
-
-/// Plays the lines that go in, and compares what comes out.
-#[track_caller]
-fn check_from(mut bench: Bench, transcript: &str) {
-    let lines = || transcript.lines().map(str::trim).filter(|l| !l.is_empty());
-    let mut played = Vec::new();
-    for line in lines().filter(|line| line.starts_with(['>', '.'])) {
-        played.push(line.to_owned());
-        bench.say(line);
-        played.extend(bench.outputs());
-    }
-    let expected: Vec<&str> = lines().collect();
-    assert_eq!(played.join("\n"), expected.join("\n"));
+fn bench() -> Bench<TransportWs> {
+    Bench::new(|now| TransportWs::new(now, TIMES, LIMITS))
 }
 
 /// From the socket's opening.
 #[track_caller]
 fn check(transcript: &str) {
-    check_from(Bench::new(), transcript);
+    bench().check(transcript);
 }
 
 /// From the acknowledgement.
 #[track_caller]
 fn check_ready(transcript: &str) {
-    check_from(Bench::ready(), transcript);
+    bench().ready().check(transcript);
 }
 
 #[test]
@@ -252,8 +153,8 @@ fn messages_that_are_none_close_4400() {
     ];
     for (frame, reason) in cases {
         let close = format!("! close 4400 Invalid message received: {reason}");
-        for mut bench in [Bench::new(), Bench::ready()] {
-            bench.machine.handle_text(frame);
+        for mut bench in [bench(), bench().ready()] {
+            bench.machine.handle_text(bench.now, frame);
             assert_eq!(bench.outputs(), [close.as_str()], "{frame}");
         }
     }
@@ -268,8 +169,11 @@ fn bad_operations_close_4400() {
         (r#""payload":{"query":"{a}"}"#, id),
         (r#""id":null,"payload":{"query":"{a}"}"#, id),
         (r#""id":"","payload":{"query":"{a}"}"#, id),
-        (r#""id":"1""#, "subscribe needs a payload"),
-        (r#""id":"1","payload":null"#, "subscribe needs a payload"),
+        (r#""id":"1""#, "the operation needs a payload"),
+        (
+            r#""id":"1","payload":null"#,
+            "the operation needs a payload",
+        ),
         (
             r#""id":"1","payload":[{"query":"{a}"}]"#,
             "payload must be an object",
@@ -351,7 +255,7 @@ fn operations_of_all_kinds_run_at_once_and_end_once() {
 #[test]
 fn nothing_follows_an_end() {
     for end in ["complete 1", "error 1 x"] {
-        let mut bench = Bench::ready();
+        let mut bench = bench().ready();
         bench.say(r#"> {"type":"subscribe","id":"1","payload":{"query":"{ a }"}}"#);
         bench.say(&format!(". {end}"));
         assert_eq!(bench.outputs().len(), 2, "{end}");
@@ -471,13 +375,13 @@ fn too_many_operations_are_refused_each_kind_by_itself() {
         > {"type":"subscribe","id":"2","payload":{"query":"subscription { a }"}}
         ! start 2 subscription {"query":"subscription { a }","variables":{}}
         > {"type":"subscribe","id":"3","payload":{"query":"subscription { a }"}}
-        < {"id":"3","type":"error","payload":[{"message":"this socket already has 2 of them running (limits.subscriptions)","extensions":{"code":"TOO_MANY_OPERATIONS","sent":"no"}}]}
+        < {"id":"3","type":"error","payload":[{"message":"this client already has 2 of them running (limits.subscriptions)","extensions":{"code":"TOO_MANY_OPERATIONS","sent":"no"}}]}
         > {"type":"subscribe","id":"4","payload":{"query":"{ a }"}}
         ! start 3 query {"query":"{ a }","variables":{}}
         > {"type":"subscribe","id":"5","payload":{"query":"mutation { a }"}}
         ! start 4 mutation {"query":"mutation { a }","variables":{}}
         > {"type":"subscribe","id":"6","payload":{"query":"{ a }"}}
-        < {"id":"6","type":"error","payload":[{"message":"this socket already has 2 of them running (limits.operations)","extensions":{"code":"TOO_MANY_OPERATIONS","sent":"no"}}]}
+        < {"id":"6","type":"error","payload":[{"message":"this client already has 2 of them running (limits.operations)","extensions":{"code":"TOO_MANY_OPERATIONS","sent":"no"}}]}
         > {"type":"complete","id":"1"}
         ! stop 1
         > {"type":"subscribe","id":"3","payload":{"query":"subscription { a }"}}
@@ -580,7 +484,7 @@ fn a_result_without_members_becomes_null_data() {
 /// AppSync's answer was taken for something else than an object, and its data was dropped.
 #[test]
 fn white_space_around_a_result_does_not_cost_its_data() {
-    let mut bench = Bench::ready();
+    let mut bench = bench().ready();
     bench.say(r#"> {"type":"subscribe","id":"1","payload":{"query":"{ a }"}}"#);
     bench.outputs();
     let event = next("\r\n {\"data\":{\"a\":1}}\n");
@@ -594,12 +498,12 @@ fn white_space_around_a_result_does_not_cost_its_data() {
 #[test]
 fn a_close_reason_fits_its_frame_and_ends_between_characters() {
     for (id, kept) in [("x", 400), ("é", 400), ("🦀", 400), ("€", 37)] {
-        let mut bench = Bench::ready();
+        let mut bench = bench().ready();
         let frame = serde_json::json!({
             "type": "subscribe", "id": id.repeat(kept), "payload": {"query": "{ a }"},
         });
-        bench.machine.handle_text(&frame.to_string());
-        bench.machine.handle_text(&frame.to_string());
+        bench.machine.handle_text(bench.now, &frame.to_string());
+        bench.machine.handle_text(bench.now, &frame.to_string());
         let Some(Output::Close(close)) = std::iter::from_fn(|| bench.machine.poll_output()).last()
         else {
             panic!("not closed");
@@ -727,16 +631,17 @@ fn steps(step: impl Strategy<Value = Step>) -> impl Strategy<Value = Vec<Step>> 
     })
 }
 
-impl Bench {
+impl Bench<TransportWs> {
     fn play(&mut self, step: &Step) {
+        let now = self.now;
         let machine = &mut self.machine;
         match step {
-            Step::Init => machine.handle_text(r#"{"type":"connection_init"}"#),
-            Step::Ping => machine.handle_text(r#"{"type":"ping"}"#),
-            Step::Subscribe(id, document) => machine.handle_text(&subscribe(*id, *document)),
-            Step::ClientComplete(id) => machine.handle_text(&completion(*id)),
-            Step::Text(text) => machine.handle_text(text),
-            Step::Accept => machine.accept(),
+            Step::Init => machine.handle_text(now, r#"{"type":"connection_init"}"#),
+            Step::Ping => machine.handle_text(now, r#"{"type":"ping"}"#),
+            Step::Subscribe(id, document) => machine.handle_text(now, &subscribe(*id, *document)),
+            Step::ClientComplete(id) => machine.handle_text(now, &completion(*id)),
+            Step::Text(text) => machine.handle_text(now, text),
+            Step::Accept => machine.accept(now),
             Step::Next(key) => machine.handle_event(OperationKey(*key), &next(r#"{"data":1}"#)),
             Step::Error(key) => machine.handle_event(OperationKey(*key), &error("x")),
             Step::Complete(key) => machine.handle_event(OperationKey(*key), &Event::Complete),
@@ -878,6 +783,7 @@ impl Rules {
                 self.is_closed = true;
             }
             Output::Send(frame) => self.see_frame(frame, refused),
+            Output::Subscribe(..) | Output::Publish(..) => panic!("{output:?}"),
         }
     }
 
@@ -916,7 +822,7 @@ proptest! {
 
     #[test]
     fn every_transcript_is_the_models(steps in steps(step())) {
-        let mut bench = Bench::new();
+        let mut bench = bench();
         let mut model = Model::default();
         for step in &steps {
             let expected = model.play(step);
@@ -924,21 +830,19 @@ proptest! {
             let played: Vec<String> = bench.outputs().iter().map(|line| brief(line)).collect();
             prop_assert_eq!(played, expected, "{:?}", step);
             if !model.is_closed {
-                let mut live: Vec<(&str, u64)> = bench.machine.ids.iter()
-                    .map(|(id, key)| (id.as_str(), key.0)).collect();
+                let mut live = bench.machine.live.pairs();
                 let mut wanted: Vec<(&str, u64)> = model.live.iter()
                     .map(|(id, (key, _))| (IDS[*id], *key)).collect();
                 live.sort_unstable();
                 wanted.sort_unstable();
                 prop_assert_eq!(live, wanted);
-                prop_assert_eq!(bench.machine.live.len(), model.live.len());
             }
         }
     }
 
     #[test]
     fn no_client_breaks_the_rules(steps in steps(chaos())) {
-        let mut bench = Bench::new();
+        let mut bench = bench();
         let mut rules = Rules::default();
         for step in &steps {
             bench.play(step);

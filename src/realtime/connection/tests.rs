@@ -27,7 +27,7 @@ impl Bench {
     fn new() -> Self {
         let now = Instant::now();
         Self {
-            machine: Connection::new(now, now + ACK, START_ACK, KEEPALIVE),
+            machine: Connection::new(Protocol::Graphql, now, now + ACK, START_ACK, KEEPALIVE),
             now,
             ids: Vec::new(),
             shown: Vec::new(),
@@ -133,13 +133,13 @@ impl Bench {
         let id: Uuid = id.parse().unwrap();
         if kind == "start" {
             let data = frame["payload"]["data"].as_str().unwrap();
-            assert_eq!(text, wire::start(id, data, AUTHORIZATION));
+            assert_eq!(text, Protocol::Graphql.start(id, data, AUTHORIZATION));
             if !self.ids.iter().any(|(_, known)| *known == id) {
                 let key = data.trim_start_matches("data of ");
                 self.ids.push((format!("${key}'"), id));
             }
         } else {
-            assert_eq!(text, wire::stop(id));
+            assert_eq!(text, Protocol::Graphql.stop(id));
         }
         let name = self.ids.iter().find(|(_, known)| *known == id);
         format!("> {kind} {}", name.unwrap().0)
@@ -160,6 +160,7 @@ fn show(output: &Output) -> String {
         Event::Error(errors) => format!("error {key} {}", serde_json::to_string(errors).unwrap()),
         Event::Complete => format!("complete {key}"),
         Event::Lost => format!("lost {key}"),
+        Event::Missed(errors) => format!("missed {key} {}", errors[0].message),
     };
     match output {
         Output::Sign(Key(key), wanted) => {

@@ -8,7 +8,7 @@ use http::header::{
     PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 
-use crate::upstream::Kind;
+use super::Kind;
 
 /// What a route forwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl HeaderPolicy {
     pub fn new(kind: Kind, forward: &[HeaderName], drop: Vec<HeaderName>) -> Self {
         let default: &[HeaderName] = match kind {
             // With an API key beside the signature AppSync may choose the key.
-            Kind::AppSync => &[COOKIE, X_API_KEY],
+            Kind::Graphql | Kind::Events => &[COOKIE, X_API_KEY],
             Kind::Http => &[COOKIE],
         };
         let kept = default.iter().filter(|name| !forward.contains(name));
@@ -72,9 +72,9 @@ impl HeaderPolicy {
         remove_by_prefix(headers, "x-forwarded-");
     }
 
-    /// Leaves only what may go with the operations of a WebSocket, whose upgrade request brought
-    /// these headers: nothing that described the upgrade itself.
-    pub fn upgrade(&self, headers: &mut HeaderMap) {
+    /// Leaves only what may go with the operations of a session, whose first request brought these
+    /// headers: nothing that described that request itself.
+    pub fn session(&self, headers: &mut HeaderMap) {
         self.request(headers);
         for name in [
             "accept",
@@ -90,7 +90,7 @@ impl HeaderPolicy {
 }
 
 /// Leaves only what may go to the client.
-pub(super) fn response(headers: &mut HeaderMap) {
+pub fn response_headers(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
 }
 
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn requests() {
-        let policy = HeaderPolicy::new(Kind::AppSync, &[], vec![]);
+        let policy = HeaderPolicy::new(Kind::Graphql, &[], vec![]);
         check(
             &policy,
             &[
@@ -176,7 +176,7 @@ mod tests {
             ],
             &["x-amz-user-agent"],
         );
-        let lenient = HeaderPolicy::new(Kind::AppSync, &[COOKIE], vec!["x-team".parse().unwrap()]);
+        let lenient = HeaderPolicy::new(Kind::Graphql, &[COOKIE], vec!["x-team".parse().unwrap()]);
         check(
             &lenient,
             &[("cookie", "c"), ("x-team", "a"), ("x-api-key", "k")],
@@ -198,7 +198,7 @@ mod tests {
             ("accept-encoding", "gzip"),
             ("x-team", "a"),
         ]);
-        HeaderPolicy::new(Kind::AppSync, &[], vec![]).upgrade(&mut headers);
+        HeaderPolicy::new(Kind::Graphql, &[], vec![]).session(&mut headers);
         assert_eq!(headers, map(&[("x-team", "a")]));
     }
 }

@@ -1,0 +1,254 @@
+//! `aws-appsync-event-ws`, the protocol of AppSync Events, for clients made for it.
+//!
+//! Their credentials are dropped, at the handshake and from each message. A publish goes on by
+//! signed HTTP, in order, and is answered in the socket's form.
+//!
+//! Source: AppSync Events guide, "Understanding the Event API WebSocket protocol".
+
+use std::time::Instant;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::greeting::{Greeting, Shape};
+use super::live::Live;
+use super::native::{errors, failure, headers};
+use super::{Close, Dialect, Limits, Output, Times};
+use crate::events::{Channel, Publish, Subscribe};
+use crate::graphql::outbox::OperationKey;
+use crate::graphql::{Event, GraphqlError, Kind, push_json_string};
+
+/// The server's side of one socket.
+#[derive(Debug)]
+pub struct EventsWs {
+    greeting: Greeting,
+    /// Subscriptions, and publishes as mutations.
+    live: Live,
+}
+
+/// `{"type", "id"?, "channel"?, "events"?, "authorization"?}`; other members are ignored.
+#[derive(Deserialize)]
+struct Message {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    channel: Option<String>,
+    #[serde(default)]
+    events: Option<Vec<String>>,
+    #[serde(default)]
+    authorization: Map<String, Value>,
+}
+
+const MAX_ID: usize = 128;
+
+impl EventsWs {
+    /// The subprotocol's name.
+    pub const NAME: &str = "aws-appsync-event-ws";
+
+    pub fn new(times: Times, limits: Limits) -> Self {
+        Self {
+            greeting: Greeting::new(times.keepalive, Shape::Members),
+            live: Live::new(limits),
+        }
+    }
+
+    fn subscribe(&mut self, id: &str, message: Message) {
+        let channel = message.channel.unwrap_or_default();
+        let channel = match Channel::pattern(&channel) {
+            Ok(channel) => channel,
+            Err(error) => return self.refuse(id, Kind::Subscription, bad_request(&error)),
+        };
+        match self.begin(id, Kind::Subscription) {
+            Ok(key) => self.greeting.push(Output::Subscribe(
+                key,
+                Subscribe {
+                    channel,
+                    headers: headers(message.authorization),
+                },
+            )),
+            Err(error) => self.refuse(id, Kind::Subscription, error),
+        }
+    }
+
+    fn publish(&mut self, id: &str, message: Message) {
+        let channel = message.channel.unwrap_or_default();
+        let channel = match Channel::exact(&channel) {
+            Ok(channel) => channel,
+            Err(error) => return self.refuse(id, Kind::Mutation, bad_request(&error)),
+        };
+        match self.begin(id, Kind::Mutation) {
+            Ok(key) => self.greeting.push(Output::Publish(
+                key,
+                Publish {
+                    channel,
+                    events: message.events.unwrap_or_default(),
+                    headers: headers(message.authorization),
+                },
+            )),
+            Err(error) => self.refuse(id, Kind::Mutation, error),
+        }
+    }
+
+    fn begin(&mut self, id: &str, kind: Kind) -> Result<OperationKey, GraphqlError> {
+        if self.live.key(id).is_some() {
+            let message = format!("Duplicated operation with id {id}");
+            return Err(failure("DuplicatedOperationError", &message));
+        }
+        self.live.begin(id.to_owned(), kind)
+    }
+
+    fn unsubscribe(&mut self, id: &str) {
+        match self.live.key(id) {
+            Some(key) if self.live.kind(key) == Some(Kind::Subscription) => {
+                self.live.end(key);
+                self.greeting.push(Output::Stop(key));
+                self.send(id, "unsubscribe_success", None);
+            }
+            Some(_) | None => {
+                let message = format!("Unknown operation id {id}");
+                let error = failure("UnknownOperationError", &message);
+                self.send_errors(Some(id), "unsubscribe_error", &[error]);
+            }
+        }
+    }
+
+    fn refuse(&mut self, id: &str, kind: Kind, error: GraphqlError) {
+        self.send_errors(Some(id), error_type(kind), &[error]);
+    }
+
+    fn unsupported(&mut self, id: Option<&str>) {
+        let message = "Operation not supported through the realtime channel";
+        let error = failure("UnsupportedOperation", message);
+        self.send_errors(id, "error", &[error]);
+    }
+
+    fn send_errors(&mut self, id: Option<&str>, kind: &str, list: &[GraphqlError]) {
+        let members = format!(r#""errors":{}"#, errors(list));
+        self.greeting.send(message(id, kind, Some(&members)));
+    }
+
+    fn send(&mut self, id: &str, kind: &str, members: Option<&str>) {
+        self.greeting.send(message(Some(id), kind, members));
+    }
+}
+
+impl Dialect for EventsWs {
+    fn handle_text(&mut self, _now: Instant, text: &str) {
+        if self.greeting.is_closed() {
+            return;
+        }
+        let Ok(message) = serde_json::from_str::<Message>(text) else {
+            return self.unsupported(None);
+        };
+        let id = message.id.clone();
+        match (message.kind.as_str(), id.as_deref()) {
+            ("connection_init", _) => self.greeting.init(),
+            ("ping" | "pong" | "ka", _) => {}
+            ("subscribe" | "publish" | "unsubscribe", Some(id)) if !is_id(id) => {
+                let error = failure("BadRequestException", "the id is malformed");
+                self.send_errors(Some(id), "error", &[error]);
+            }
+            ("subscribe" | "publish", Some(_)) if !self.greeting.is_open() => {}
+            ("subscribe", Some(id)) => self.subscribe(id, message),
+            ("publish", Some(id)) => self.publish(id, message),
+            ("unsubscribe", Some(id)) => self.unsubscribe(id),
+            (_, id) => self.unsupported(id),
+        }
+    }
+
+    fn handle_binary(&mut self) {
+        self.unsupported(None);
+    }
+
+    fn accept(&mut self, now: Instant) {
+        self.greeting.accept(now);
+    }
+
+    fn handle_event(&mut self, key: OperationKey, event: &Event) {
+        let (Some(id), Some(kind)) = (self.live.id(key).map(str::to_owned), self.live.kind(key))
+        else {
+            return;
+        };
+        let is_publish = kind != Kind::Subscription;
+        match event {
+            Event::Started => self.send(&id, "subscribe_success", None),
+            Event::Next(json) if is_publish => {
+                let members = json.as_str().trim_start_matches('{');
+                let members = members.strip_suffix('}').unwrap_or_default();
+                self.send(&id, "publish_success", Some(members));
+            }
+            Event::Next(json) => {
+                let members = format!(r#""event":{}"#, json.as_str());
+                self.send(&id, "data", Some(&members));
+            }
+            Event::Missed(list) => self.send_errors(Some(&id), "broadcast_error", list),
+            Event::Error(list) => self.send_errors(Some(&id), error_type(kind), list),
+            Event::Complete if is_publish => {}
+            Event::Complete => self.send(&id, "unsubscribe_success", None),
+            Event::Lost => {}
+        }
+        if event.is_ending() {
+            self.live.end(key);
+        }
+    }
+
+    fn begin_closing(&mut self) {
+        self.greeting.begin_closing();
+    }
+
+    fn close(&mut self, close: Close) {
+        self.greeting.close(close);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.greeting.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.greeting.handle_timeout(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.greeting.poll_output()
+    }
+}
+
+fn error_type(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Subscription => "subscribe_error",
+        Kind::Query | Kind::Mutation => "publish_error",
+    }
+}
+
+fn bad_request(error: &dyn std::error::Error) -> GraphqlError {
+    failure("BadRequestException", &error.to_string())
+}
+
+fn is_id(id: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+');
+    (1..=MAX_ID).contains(&id.len()) && id.bytes().all(is_plain)
+}
+
+/// `{"id":…,"type":…,` and what else it has, as JSON text.
+fn message(id: Option<&str>, kind: &str, members: Option<&str>) -> String {
+    let mut frame = String::from("{");
+    if let Some(id) = id {
+        frame.push_str("\"id\":");
+        push_json_string(&mut frame, id);
+        frame.push(',');
+    }
+    frame.push_str("\"type\":\"");
+    frame.push_str(kind);
+    frame.push('"');
+    if let Some(members) = members.map(str::trim).filter(|members| !members.is_empty()) {
+        frame.push(',');
+        frame.push_str(members);
+    }
+    frame.push('}');
+    frame
+}
+
+#[cfg(test)]
+mod tests;

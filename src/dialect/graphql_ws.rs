@@ -1,0 +1,139 @@
+//! `graphql-ws`, the name of two protocols: the one of subscriptions-transport-ws ([`Legacy`])
+//! and AppSync's own ([`Native`]).
+//!
+//! What a client offers at the handshake does not always tell them apart; its first `start` does:
+//! AppSync's carries a `data` string. Until then only what both share is done.
+
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::greeting::{Greeting, Message, Shape};
+use super::legacy::Legacy;
+use super::native::Native;
+use super::{Close, Dialect, Limits, Output, Times};
+use crate::graphql::Event;
+use crate::graphql::outbox::OperationKey;
+
+/// The server's side of one socket.
+#[derive(Debug)]
+pub struct GraphqlWs {
+    stage: Stage,
+    limits: Limits,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Undecided(Greeting),
+    Decided(Box<dyn Dialect>),
+}
+
+impl GraphqlWs {
+    /// The subprotocol's name.
+    pub const NAME: &str = "graphql-ws";
+
+    pub fn new(times: Times, limits: Limits) -> Self {
+        Self {
+            stage: Stage::Undecided(Greeting::new(times.keepalive, Shape::Payload)),
+            limits,
+        }
+    }
+}
+
+impl Dialect for GraphqlWs {
+    fn handle_text(&mut self, now: Instant, text: &str) {
+        if let Stage::Undecided(greeting) = &mut self.stage {
+            let message: Option<Message<'_>> = serde_json::from_str(text).ok();
+            let kind = message.as_ref().map(|message| message.kind.as_str());
+            if greeting.is_closed() {
+                return;
+            }
+            match kind {
+                Some("connection_init") => return greeting.init(),
+                Some("ping" | "pong" | "stop") => return,
+                Some(_) | None => {}
+            }
+            let empty = Greeting::new(Duration::MAX, Shape::Payload);
+            let greeting = std::mem::replace(greeting, empty);
+            let is_native = message.is_some_and(|message| {
+                message.kind == "start" && message.payload.is_some_and(has_data)
+            });
+            self.stage = Stage::Decided(match is_native {
+                true => Box::new(Native::new(greeting, self.limits)),
+                false => Box::new(Legacy::new(greeting, self.limits)),
+            });
+        }
+        if let Stage::Decided(dialect) = &mut self.stage {
+            dialect.handle_text(now, text);
+        }
+    }
+
+    fn handle_binary(&mut self) {
+        let reason = "Invalid message received: binary message";
+        self.close(Close::new(Close::INVALID_MESSAGE, reason));
+    }
+
+    fn accept(&mut self, now: Instant) {
+        match &mut self.stage {
+            Stage::Undecided(greeting) => greeting.accept(now),
+            Stage::Decided(dialect) => dialect.accept(now),
+        }
+    }
+
+    fn handle_event(&mut self, key: OperationKey, event: &Event) {
+        match &mut self.stage {
+            Stage::Undecided(_) => {}
+            Stage::Decided(dialect) => dialect.handle_event(key, event),
+        }
+    }
+
+    fn begin_closing(&mut self) {
+        match &mut self.stage {
+            Stage::Undecided(greeting) => greeting.begin_closing(),
+            Stage::Decided(dialect) => dialect.begin_closing(),
+        }
+    }
+
+    fn close(&mut self, close: Close) {
+        match &mut self.stage {
+            Stage::Undecided(greeting) => greeting.close(close),
+            Stage::Decided(dialect) => dialect.close(close),
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Undecided(greeting) => greeting.poll_timeout(),
+            Stage::Decided(dialect) => dialect.poll_timeout(),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        match &mut self.stage {
+            Stage::Undecided(greeting) => greeting.handle_timeout(now),
+            Stage::Decided(dialect) => dialect.handle_timeout(now),
+        }
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        match &mut self.stage {
+            Stage::Undecided(greeting) => greeting.poll_output(),
+            Stage::Decided(dialect) => dialect.poll_output(),
+        }
+    }
+}
+
+/// Whether a start's payload is AppSync's.
+fn has_data(payload: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Shape {
+        #[serde(default)]
+        data: Option<serde::de::IgnoredAny>,
+    }
+    let shape: Result<Shape, _> = serde_json::from_str(payload.get());
+    shape.is_ok_and(|shape| shape.data.is_some())
+}
+
+#[cfg(test)]
+mod tests;

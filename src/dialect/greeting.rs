@@ -1,0 +1,190 @@
+//! Opening, keep-alive and end of a `graphql-ws` socket, which both protocols of that name share.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::{Close, Output};
+
+/// A message: `{"type", "id"?, "payload"?}`. Ids are echoed as they were written.
+#[derive(Debug, Deserialize)]
+pub(super) struct Message<'a> {
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub(super) payload: Option<&'a RawValue>,
+}
+
+/// How far a socket has come.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    phase: Phase,
+    shape: Shape,
+    keepalive: Duration,
+    /// When the next `ka` is due.
+    ka_at: Option<Instant>,
+    out: VecDeque<Output>,
+}
+
+/// Where a protocol's messages about the connection carry what they say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    Payload,
+    /// Beside `type`.
+    Members,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Opened,
+    /// The session decides.
+    Initialising,
+    Ready,
+    /// A close is coming: no new operation, those that run may finish.
+    Closing,
+    Closed,
+}
+
+/// AppSync-aware clients need the timeout; the others ignore it.
+const PAYLOAD_ACK: &str = r#"{"type":"connection_ack","payload":{"connectionTimeoutMs":300000}}"#;
+const MEMBERS_ACK: &str = r#"{"type":"connection_ack","connectionTimeoutMs":300000}"#;
+const KA: &str = r#"{"type":"ka"}"#;
+
+impl Message<'_> {
+    /// The id as JSON text; a string that is not empty, or a number.
+    pub(super) fn id(&self) -> Option<&str> {
+        let text = self.id?.get();
+        let is_id = text.starts_with(|first: char| first == '"' || first.is_ascii_digit());
+        (is_id && text != r#""""#).then_some(text)
+    }
+}
+
+impl Greeting {
+    pub(super) fn new(keepalive: Duration, shape: Shape) -> Self {
+        Self {
+            phase: Phase::Opened,
+            shape,
+            keepalive,
+            ka_at: None,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// `connection_init`; a second one is acknowledged again.
+    pub(super) fn init(&mut self) {
+        match self.phase {
+            Phase::Opened => {
+                self.phase = Phase::Initialising;
+                self.out.push_back(Output::Init);
+            }
+            Phase::Ready => self.acknowledge(),
+            Phase::Initialising | Phase::Closing | Phase::Closed => {}
+        }
+    }
+
+    pub(super) fn accept(&mut self, now: Instant) {
+        if self.phase == Phase::Initialising {
+            self.phase = Phase::Ready;
+            self.acknowledge();
+            self.send(KA.to_owned());
+            self.ka_at = Some(now + self.keepalive);
+        }
+    }
+
+    /// Whether an operation may start: clients do not wait for the acknowledgement.
+    pub(super) fn is_open(&self) -> bool {
+        match self.phase {
+            Phase::Opened | Phase::Initialising | Phase::Ready => true,
+            Phase::Closing | Phase::Closed => false,
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    pub(super) fn begin_closing(&mut self) {
+        if self.phase != Phase::Closed {
+            self.phase = Phase::Closing;
+        }
+    }
+
+    /// A close that tells not to come in also says why, in both protocols' words: clients tell
+    /// their user of a `connection_error` and of no code.
+    pub(super) fn close(&mut self, close: Close) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        if self.phase == Phase::Initialising {
+            let message = close.reason.as_ref();
+            let error =
+                json!({"errorType": "ServiceUnavailable", "message": message, "errorCode": 503});
+            let payload = json!({"message": message, "errors": [error]});
+            let frame = match self.shape {
+                Shape::Payload => json!({"type": "connection_error", "payload": payload}),
+                Shape::Members => json!({"type": "connection_error", "errors": [error]}),
+            };
+            self.send(frame.to_string());
+        }
+        self.phase = Phase::Closed;
+        self.ka_at = None;
+        self.out.push_back(Output::Close(close));
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.ka_at
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.ka_at.is_some_and(|at| at <= now) {
+            self.send(KA.to_owned());
+            self.ka_at = Some(now + self.keepalive);
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        let ack = match self.shape {
+            Shape::Payload => PAYLOAD_ACK,
+            Shape::Members => MEMBERS_ACK,
+        };
+        self.send(ack.to_owned());
+    }
+
+    pub(super) fn send(&mut self, frame: String) {
+        self.push(Output::Send(frame));
+    }
+
+    pub(super) fn push(&mut self, output: Output) {
+        if self.phase != Phase::Closed {
+            self.out.push_back(output);
+        }
+    }
+
+    pub(super) fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+}
+
+/// `{"id":…,"type":…,"payload":…}`, with the id as JSON text.
+pub(super) fn message(id: Option<&str>, kind: &str, payload: Option<&str>) -> String {
+    let mut frame = String::from("{");
+    if let Some(id) = id {
+        frame.push_str("\"id\":");
+        frame.push_str(id);
+        frame.push(',');
+    }
+    frame.push_str("\"type\":\"");
+    frame.push_str(kind);
+    frame.push('"');
+    if let Some(payload) = payload {
+        frame.push_str(",\"payload\":");
+        frame.push_str(payload);
+    }
+    frame.push('}');
+    frame
+}

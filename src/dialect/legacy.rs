@@ -1,0 +1,160 @@
+//! The protocol of subscriptions-transport-ws, whose wire token is `graphql-ws`.
+//!
+//! Source: apollographql/subscriptions-transport-ws, PROTOCOL.md, and what its server does where
+//! the text is silent: operations may start before the acknowledgement, a live id that is used
+//! again restarts, and mistakes are told by messages while the socket stays.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::greeting::{Greeting, Message, message};
+use super::live::Live;
+use super::payload::{bad_document, operation, result};
+use super::{Close, Dialect, Limits, Output};
+use crate::graphql::outbox::OperationKey;
+use crate::graphql::{Event, GraphqlError, select};
+
+/// The server's side of one socket.
+#[derive(Debug)]
+pub(super) struct Legacy {
+    greeting: Greeting,
+    live: Live,
+}
+
+impl Legacy {
+    pub(super) fn new(greeting: Greeting, limits: Limits) -> Self {
+        Self {
+            greeting,
+            live: Live::new(limits),
+        }
+    }
+
+    fn start(&mut self, frame: &Message<'_>) {
+        let Some(id) = frame.id().map(str::to_owned) else {
+            return self.refuse(None, &GraphqlError::new("start needs an id"));
+        };
+        let id = id.as_str();
+        let operation = match operation(frame.payload) {
+            Ok(operation) => operation,
+            Err(reason) => {
+                let error = GraphqlError::coded(reason, "BAD_MESSAGE", "no");
+                return self.refuse(Some(id), &error);
+            }
+        };
+        if !self.greeting.is_open() {
+            return;
+        }
+        if let Some(key) = self.live.key(id) {
+            self.stop(key, id);
+        }
+        let selected = match select(&operation.query, operation.operation_name.as_deref()) {
+            Ok(selected) => selected,
+            Err(error) => return self.refuse(Some(id), &bad_document(&error)),
+        };
+        match self.live.begin(id.to_owned(), selected.kind) {
+            Ok(key) => self.greeting.push(Output::Start(key, selected, operation)),
+            Err(error) => self.refuse(Some(id), &error),
+        }
+    }
+
+    /// Clients wait for the `complete`.
+    fn stop(&mut self, key: OperationKey, id: &str) {
+        self.live.end(key);
+        self.greeting.push(Output::Stop(key));
+        self.greeting.send(message(Some(id), "complete", None));
+    }
+
+    fn refuse(&mut self, id: Option<&str>, error: &GraphqlError) {
+        let payload = one(std::slice::from_ref(error));
+        self.greeting.send(message(id, "error", Some(&payload)));
+    }
+}
+
+impl Dialect for Legacy {
+    fn handle_text(&mut self, _now: Instant, text: &str) {
+        if self.greeting.is_closed() {
+            return;
+        }
+        let Ok(frame) = serde_json::from_str::<Message<'_>>(text) else {
+            let payload = json!({"message": "the message is not a JSON object with a type"});
+            let frame = message(None, "connection_error", Some(&payload.to_string()));
+            return self.greeting.send(frame);
+        };
+        match frame.kind.as_str() {
+            "connection_init" => self.greeting.init(),
+            "start" => self.start(&frame),
+            "stop" => {
+                let id = frame.id().unwrap_or_default();
+                if let Some(key) = self.live.key(id) {
+                    self.stop(key, id);
+                }
+            }
+            "connection_terminate" => self.greeting.close(Close::new(Close::NORMAL, "")),
+            _ => {
+                let id = frame.id();
+                self.refuse(id, &GraphqlError::new("Invalid message type!"));
+            }
+        }
+    }
+
+    fn handle_binary(&mut self) {
+        let reason = "Invalid message received: binary message";
+        self.close(Close::new(Close::INVALID_MESSAGE, reason));
+    }
+
+    fn accept(&mut self, now: Instant) {
+        self.greeting.accept(now);
+    }
+
+    fn handle_event(&mut self, key: OperationKey, event: &Event) {
+        let Some(id) = self.live.id(key) else {
+            return;
+        };
+        let frame = match event {
+            Event::Next(json) => message(Some(id), "data", Some(result(json.as_str()))),
+            Event::Error(errors) => message(Some(id), "error", Some(&one(errors))),
+            Event::Complete => message(Some(id), "complete", None),
+            Event::Started | Event::Missed(_) | Event::Lost => return,
+        };
+        if event.is_ending() {
+            self.live.end(key);
+        }
+        self.greeting.send(frame);
+    }
+
+    fn begin_closing(&mut self) {
+        self.greeting.begin_closing();
+    }
+
+    fn close(&mut self, close: Close) {
+        self.greeting.close(close);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.greeting.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.greeting.handle_timeout(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.greeting.poll_output()
+    }
+}
+
+/// One object, because clients choke on a list: the first error, and all of them if there are
+/// more.
+fn one(errors: &[GraphqlError]) -> String {
+    let first = errors.first();
+    let mut object = first.and_then(|error| serde_json::to_value(error).ok());
+    if let Some(Value::Object(members)) = object.as_mut().filter(|_| errors.len() > 1) {
+        members.insert("errors".to_owned(), json!(errors));
+    }
+    let unknown = || json!({"message": "unknown error"});
+    object.unwrap_or_else(unknown).to_string()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! The operations of one client by its ids and by our keys.
+
+use std::collections::HashMap;
+
+use super::Limits;
+use crate::graphql::outbox::OperationKey;
+use crate::graphql::{GraphqlError, Kind};
+
+/// What runs for one client.
+#[derive(Debug)]
+pub(super) struct Live {
+    limits: Limits,
+    entries: HashMap<OperationKey, Entry>,
+    ids: HashMap<String, OperationKey>,
+    last_key: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: String,
+    kind: Kind,
+}
+
+impl Live {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            entries: HashMap::new(),
+            ids: HashMap::new(),
+            last_key: 0,
+        }
+    }
+
+    /// The key behind a client's id.
+    pub(super) fn key(&self, id: &str) -> Option<OperationKey> {
+        self.ids.get(id).copied()
+    }
+
+    /// The client's id behind a key.
+    pub(super) fn id(&self, key: OperationKey) -> Option<&str> {
+        self.entries.get(&key).map(|entry| entry.id.as_str())
+    }
+
+    /// What the client started under `key`.
+    pub(super) fn kind(&self, key: OperationKey) -> Option<Kind> {
+        self.entries.get(&key).map(|entry| entry.kind)
+    }
+
+    /// Takes an operation in under an id that is free.
+    ///
+    /// # Errors
+    /// When the client has too many of its kind already.
+    pub(super) fn begin(&mut self, id: String, kind: Kind) -> Result<OperationKey, GraphqlError> {
+        let is_subscription = kind == Kind::Subscription;
+        let alike = self
+            .entries
+            .values()
+            .filter(|entry| (entry.kind == Kind::Subscription) == is_subscription);
+        let (limit, name) = match kind {
+            Kind::Subscription => (self.limits.subscriptions, "limits.subscriptions"),
+            Kind::Query | Kind::Mutation => (self.limits.operations, "limits.operations"),
+        };
+        if alike.count() >= limit {
+            let message = format!("this client already has {limit} of them running ({name})");
+            return Err(GraphqlError::coded(message, "TOO_MANY_OPERATIONS", "no"));
+        }
+        self.last_key += 1;
+        let key = OperationKey(self.last_key);
+        self.ids.insert(id.clone(), key);
+        self.entries.insert(key, Entry { id, kind });
+        Ok(key)
+    }
+
+    #[cfg(test)]
+    pub(super) fn pairs(&self) -> Vec<(&str, u64)> {
+        let pairs: Vec<_> = self
+            .ids
+            .iter()
+            .map(|(id, key)| (id.as_str(), key.0))
+            .collect();
+        assert_eq!(pairs.len(), self.entries.len());
+        pairs
+    }
+
+    /// Forgets an operation; the client's id is free again.
+    pub(super) fn end(&mut self, key: OperationKey) -> Option<String> {
+        let entry = self.entries.remove(&key)?;
+        self.ids.remove(&entry.id);
+        Some(entry.id)
+    }
+}

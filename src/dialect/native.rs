@@ -1,0 +1,230 @@
+//! AppSync's own protocol, whose wire token is `graphql-ws`, for clients made for AppSync.
+//!
+//! Their credentials were dropped at the handshake and are dropped from each `start`; the `data`
+//! string keeps its bytes, and the other entries of its authorization object go along as headers.
+//! Errors are told in AppSync's form.
+//!
+//! Source: AppSync dev guide, "Building a real-time WebSocket client".
+
+use std::time::Instant;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::greeting::{Greeting, Message, message};
+use super::live::Live;
+use super::payload::bad_document;
+use super::{Close, Dialect, Limits, Output};
+use crate::graphql::outbox::OperationKey;
+use crate::graphql::{Event, GraphqlError, Kind, Operation, select};
+
+/// The server's side of one socket.
+#[derive(Debug)]
+pub(super) struct Native {
+    greeting: Greeting,
+    live: Live,
+}
+
+/// `{"data": "<JSON>", "extensions": {"authorization": {…}}}`
+#[derive(Deserialize)]
+struct Start {
+    data: String,
+    #[serde(default)]
+    extensions: Extensions,
+}
+
+#[derive(Default, Deserialize)]
+struct Extensions {
+    #[serde(default)]
+    authorization: Map<String, Value>,
+}
+
+/// What describes the signed request, and is no header of the client's own.
+const FIXED: [&str; 4] = ["accept", "content-encoding", "content-type", "host"];
+
+impl Native {
+    pub(super) fn new(greeting: Greeting, limits: Limits) -> Self {
+        Self {
+            greeting,
+            live: Live::new(limits),
+        }
+    }
+
+    fn start(&mut self, frame: &Message<'_>) {
+        let Some(id) = frame.id().map(str::to_owned) else {
+            return self.refuse(None, unsupported());
+        };
+        let id = id.as_str();
+        let payload = frame.payload.map(|raw| serde_json::from_str(raw.get()));
+        let Some(Ok(Start { data, extensions })) = payload else {
+            return self.refuse(Some(id), unsupported());
+        };
+        let Ok(mut operation) = Operation::from_data(data) else {
+            let message = "the data string holds no GraphQL request";
+            return self.refuse(Some(id), failure("BadRequestException", message));
+        };
+        operation.headers = headers(extensions.authorization);
+        if !self.greeting.is_open() {
+            return;
+        }
+        if self.live.key(id).is_some() {
+            let message = format!("Duplicated operation with id {}", id.trim_matches('"'));
+            return self.refuse(Some(id), failure("DuplicatedOperationError", &message));
+        }
+        let selected = match select(&operation.query, operation.operation_name.as_deref()) {
+            Ok(selected) => selected,
+            Err(error) => return self.refuse(Some(id), bad_document(&error)),
+        };
+        let kind = selected.kind;
+        match self.live.begin(id.to_owned(), kind) {
+            Ok(key) => {
+                self.greeting.push(Output::Start(key, selected, operation));
+                if kind != Kind::Subscription {
+                    self.greeting.send(message(Some(id), "start_ack", None));
+                }
+            }
+            Err(error) => self.refuse(Some(id), error),
+        }
+    }
+
+    /// Answered for an unknown id too: clients wait for it.
+    fn stop(&mut self, frame: &Message<'_>) {
+        let Some(id) = frame.id() else {
+            return self.refuse(None, unsupported());
+        };
+        if let Some(key) = self.live.key(id) {
+            self.live.end(key);
+            self.greeting.push(Output::Stop(key));
+        }
+        self.greeting.send(message(Some(id), "complete", None));
+    }
+
+    fn refuse(&mut self, id: Option<&str>, error: GraphqlError) {
+        let payload = json!({ "errors": errors(&[error]) }).to_string();
+        self.greeting.send(message(id, "error", Some(&payload)));
+    }
+}
+
+impl Dialect for Native {
+    fn handle_text(&mut self, _now: Instant, text: &str) {
+        if self.greeting.is_closed() {
+            return;
+        }
+        let Ok(frame) = serde_json::from_str::<Message<'_>>(text) else {
+            return self.refuse(None, unsupported());
+        };
+        match frame.kind.as_str() {
+            "connection_init" => self.greeting.init(),
+            "start" => self.start(&frame),
+            "stop" => self.stop(&frame),
+            // Some clients answer `ka` in the words of another protocol.
+            "ping" | "pong" => {}
+            _ => self.refuse(frame.id(), unsupported()),
+        }
+    }
+
+    fn handle_binary(&mut self) {
+        self.refuse(None, unsupported());
+    }
+
+    fn accept(&mut self, now: Instant) {
+        self.greeting.accept(now);
+    }
+
+    fn handle_event(&mut self, key: OperationKey, event: &Event) {
+        let Some(id) = self.live.id(key) else {
+            return;
+        };
+        let frame = match event {
+            Event::Started => message(Some(id), "start_ack", None),
+            Event::Next(json) => message(Some(id), "data", Some(json.as_str())),
+            Event::Error(list) => {
+                let payload = json!({ "errors": errors(list) }).to_string();
+                message(Some(id), "error", Some(&payload))
+            }
+            Event::Complete => message(Some(id), "complete", None),
+            Event::Missed(_) | Event::Lost => return,
+        };
+        if event.is_ending() {
+            self.live.end(key);
+        }
+        self.greeting.send(frame);
+    }
+
+    fn begin_closing(&mut self) {
+        self.greeting.begin_closing();
+    }
+
+    fn close(&mut self, close: Close) {
+        self.greeting.close(close);
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.greeting.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.greeting.handle_timeout(now);
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.greeting.poll_output()
+    }
+}
+
+/// Errors in AppSync's form: `{"errorType","message","errorCode"?,"errorInfo"?,"path"?,
+/// "locations"?}`. An error of ours has its code as type, and says in `errorInfo` whether upstream
+/// may have acted.
+pub(super) fn errors(errors: &[GraphqlError]) -> Value {
+    let shapes = errors.iter().map(|error| {
+        let extension = |name: &str| error.extensions.get(name);
+        let kind = extension("errorType").or_else(|| extension("code"));
+        let mut object = Map::new();
+        let members = [
+            ("errorType", kind.cloned()),
+            ("message", Some(Value::from(error.message.as_str()))),
+            ("errorCode", extension("errorCode").cloned()),
+            ("path", error.path.clone()),
+            ("locations", error.locations.clone()),
+        ];
+        for (name, value) in members {
+            if let Some(value) = value {
+                object.insert(name.to_owned(), value);
+            }
+        }
+        let info = extension("errorInfo").cloned().or_else(|| {
+            let (code, sent) = (extension("code")?, extension("sent")?);
+            Some(json!({"code": code, "sent": sent}))
+        });
+        if let Some(info) = info {
+            object.insert("errorInfo".to_owned(), info);
+        }
+        Value::Object(object)
+    });
+    Value::Array(shapes.collect())
+}
+
+/// An error by AppSync's own name.
+pub(super) fn failure(kind: &str, message: &str) -> GraphqlError {
+    GraphqlError::new(message).with("errorType", kind)
+}
+
+/// The entries of an authorization object that are headers of the client's own.
+pub(super) fn headers(authorization: Map<String, Value>) -> Vec<(String, String)> {
+    let entries = authorization.into_iter().filter_map(|(name, value)| {
+        let name = name.to_ascii_lowercase();
+        let Value::String(value) = value else {
+            return None;
+        };
+        (!FIXED.contains(&name.as_str())).then_some((name, value))
+    });
+    entries.collect()
+}
+
+fn unsupported() -> GraphqlError {
+    let message = "unknown not supported through the realtime channel";
+    failure("UnsupportedOperation", message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! GraphQL over SSE, "single connection": one stream, operations by other requests.
+//!
+//! `PUT` reserves a stream, `GET` opens it, `POST` starts an operation on it, `DELETE` stops one.
+//! What comes before the stream is open waits. Source: enisdenjo/graphql-sse, PROTOCOL.md.
+
+use std::collections::VecDeque;
+
+use serde::Deserialize;
+
+use super::live::Live;
+use super::payload::{bad_document, errors, result};
+use super::sse::{HEARTBEAT, SSE_CONTENT_TYPE, push_line};
+use super::{Close, Limits, Output, Streamed};
+use crate::graphql::outbox::OperationKey;
+use crate::graphql::{Event, GraphqlError, Operation, push_json_string, select};
+
+/// The operations of one stream.
+#[derive(Debug)]
+pub struct SseSingle {
+    live: Live,
+    limits: Limits,
+    out: VecDeque<Output>,
+}
+
+/// What a request about a stream is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// 202, without a body.
+    Started,
+    /// 200, without a body.
+    Stopped,
+    /// 400: `extensions.operationId` is missing.
+    NoOperationId,
+    /// 409: the id is live.
+    DuplicateId,
+    /// 429: too much waits for the stream to be opened.
+    TooMuchWaits,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Extensions {
+    operation_id: String,
+}
+
+impl SseSingle {
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            live: Live::new(limits),
+            limits,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// A `POST`. A document that cannot run is told in the stream, because clients take any
+    /// other status for a reason to try again.
+    pub fn start(&mut self, operation: Operation) -> Answer {
+        let extensions = operation.extensions.as_ref();
+        let extensions: Option<Extensions> =
+            extensions.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let Some(Extensions { operation_id: id }) =
+            extensions.filter(|e| !e.operation_id.is_empty())
+        else {
+            return Answer::NoOperationId;
+        };
+        if self.live.key(&id).is_some() {
+            return Answer::DuplicateId;
+        }
+        if self.out.len() > self.limits.operations.saturating_mul(2) {
+            return Answer::TooMuchWaits;
+        }
+        let selected = select(&operation.query, operation.operation_name.as_deref());
+        let selected = match selected {
+            Ok(selected) => selected,
+            Err(error) => {
+                self.fail(&id, &[bad_document(&error)]);
+                return Answer::Started;
+            }
+        };
+        match self.live.begin(id.clone(), selected.kind) {
+            Ok(key) => self.out.push_back(Output::Start(key, selected, operation)),
+            Err(error) => self.fail(&id, &[error]),
+        }
+        Answer::Started
+    }
+
+    /// A `DELETE`; an unknown id has ended already.
+    pub fn stop(&mut self, id: &str) -> Answer {
+        if let Some(key) = self.live.key(id) {
+            self.live.end(key);
+            self.out.push_back(Output::Stop(key));
+        }
+        Answer::Stopped
+    }
+
+    fn next(&mut self, id: &str, payload: &str) {
+        let mut text = String::with_capacity(payload.len() + id.len() + 48);
+        text.push_str("event: next\ndata: {\"id\":");
+        push_json_string(&mut text, id);
+        text.push_str(",\"payload\":");
+        push_line(&mut text, payload);
+        text.push_str("}\n\n");
+        self.out.push_back(Output::Send(text));
+    }
+
+    fn complete(&mut self, id: &str) {
+        let mut text = String::from("event: complete\ndata: {\"id\":");
+        push_json_string(&mut text, id);
+        text.push_str("}\n\n");
+        self.out.push_back(Output::Send(text));
+    }
+
+    fn fail(&mut self, id: &str, list: &[GraphqlError]) {
+        self.next(id, &format!(r#"{{"errors":{}}}"#, errors(list)));
+        self.complete(id);
+    }
+}
+
+impl Streamed for SseSingle {
+    fn content_type(&self) -> &'static str {
+        SSE_CONTENT_TYPE
+    }
+
+    /// Before what has waited.
+    fn open(&mut self) {
+        self.out.push_front(Output::Send(HEARTBEAT.to_owned()));
+    }
+
+    fn handle_event(&mut self, key: OperationKey, event: &Event) {
+        let Some(id) = self.live.id(key).map(str::to_owned) else {
+            return;
+        };
+        match event {
+            Event::Next(json) => self.next(&id, result(json.as_str())),
+            Event::Error(list) => self.fail(&id, list),
+            Event::Complete => self.complete(&id),
+            Event::Started | Event::Missed(_) | Event::Lost => {}
+        }
+        if event.is_ending() {
+            self.live.end(key);
+        }
+    }
+
+    fn heartbeat(&mut self) {
+        self.out.push_back(Output::Send(HEARTBEAT.to_owned()));
+    }
+
+    fn lose(&mut self, reason: &'static str) {
+        let close = Close::new(Close::RESTART, reason);
+        self.out.push_back(Output::Close(close));
+    }
+
+    fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! What requests about a stream make of it.
+
+use super::super::transcripts::{LIMITS, error, next, show};
+use super::*;
+
+struct Bench(SseSingle);
+
+impl Bench {
+    fn new() -> Self {
+        Self(SseSingle::new(LIMITS))
+    }
+
+    fn start(&mut self, json: &str) -> Answer {
+        self.0.start(serde_json::from_str(json).unwrap())
+    }
+
+    fn event(&mut self, key: u64, event: &Event) {
+        self.0.handle_event(OperationKey(key), event);
+    }
+
+    #[track_caller]
+    fn gives(&mut self, expected: &[&str]) {
+        let outputs: Vec<String> = std::iter::from_fn(|| self.0.poll_output())
+            .map(|output| show(&output))
+            .collect();
+        assert_eq!(outputs, expected);
+    }
+}
+
+const SUBSCRIPTION: &str = r#"{"query":"subscription { a }","extensions":{"operationId":"a"}}"#;
+const QUERY: &str = r#"{"query":"{ a }","extensions":{"operationId":"b"}}"#;
+
+#[test]
+fn operations_run_beside_each_other() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.start(SUBSCRIPTION), Answer::Started);
+    assert_eq!(bench.start(QUERY), Answer::Started);
+    bench.gives(&[
+        r#"! start 1 subscription {"query":"subscription { a }","variables":{},"extensions":{"operationId":"a"}}"#,
+        r#"! start 2 query {"query":"{ a }","variables":{},"extensions":{"operationId":"b"}}"#,
+    ]);
+    bench.event(2, &next("{\"data\":\n1}"));
+    bench.event(2, &Event::Complete);
+    bench.event(1, &next(r#"{"data":2}"#));
+    bench.event(1, &error("x"));
+    bench.event(1, &next(r#"{"data":3}"#));
+    bench.gives(&[
+        "< event: next\ndata: {\"id\":\"b\",\"payload\":{\"data\": 1}}\n\n",
+        "< event: complete\ndata: {\"id\":\"b\"}\n\n",
+        "< event: next\ndata: {\"id\":\"a\",\"payload\":{\"data\":2}}\n\n",
+        "< event: next\ndata: {\"id\":\"a\",\"payload\":{\"errors\":[{\"message\":\"x\"}]}}\n\n",
+        "< event: complete\ndata: {\"id\":\"a\"}\n\n",
+    ]);
+    assert_eq!(bench.start(SUBSCRIPTION), Answer::Started);
+}
+
+#[test]
+fn a_live_id_conflicts_and_a_stopped_one_is_free() {
+    let mut bench = Bench::new();
+    bench.start(SUBSCRIPTION);
+    assert_eq!(bench.start(SUBSCRIPTION), Answer::DuplicateId);
+    assert_eq!(bench.0.stop("a"), Answer::Stopped);
+    assert_eq!(bench.0.stop("a"), Answer::Stopped);
+    assert_eq!(bench.start(SUBSCRIPTION), Answer::Started);
+    bench.event(1, &next(r#"{"data":1}"#));
+    bench.gives(&[
+        r#"! start 1 subscription {"query":"subscription { a }","variables":{},"extensions":{"operationId":"a"}}"#,
+        "! stop 1",
+        r#"! start 2 subscription {"query":"subscription { a }","variables":{},"extensions":{"operationId":"a"}}"#,
+    ]);
+}
+
+#[test]
+fn an_operation_needs_an_id() {
+    let mut bench = Bench::new();
+    for json in [
+        r#"{"query":"{ a }"}"#,
+        r#"{"query":"{ a }","extensions":{}}"#,
+        r#"{"query":"{ a }","extensions":{"operationId":""}}"#,
+        r#"{"query":"{ a }","extensions":{"operationId":1}}"#,
+    ] {
+        assert_eq!(bench.start(json), Answer::NoOperationId, "{json}");
+    }
+}
+
+#[test]
+fn a_bad_document_is_told_in_the_stream_and_what_waits_is_bounded() {
+    let mut bench = Bench::new();
+    let bad = r#"{"query":"query A { a } query B { b }","extensions":{"operationId":"x"}}"#;
+    let answers: Vec<Answer> = (0..5).map(|_| bench.start(bad)).collect();
+    assert_eq!(answers[0], Answer::Started);
+    assert_eq!(answers[4], Answer::TooMuchWaits);
+    let text = show(&bench.0.poll_output().unwrap());
+    assert!(text.contains(r#""code":"BAD_DOCUMENT""#), "{text}");
+    let text = show(&bench.0.poll_output().unwrap());
+    assert_eq!(text, "< event: complete\ndata: {\"id\":\"x\"}\n\n");
+}
+
+#[test]
+fn opening_comes_first_and_a_loss_cuts() {
+    let mut bench = Bench::new();
+    bench.start(QUERY);
+    bench.0.open();
+    bench.0.heartbeat();
+    bench.0.lose("gone");
+    bench.gives(&[
+        "< :\n\n",
+        r#"! start 1 query {"query":"{ a }","variables":{},"extensions":{"operationId":"b"}}"#,
+        "< :\n\n",
+        "! close 1012 gone",
+    ]);
+}

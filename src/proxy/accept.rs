@@ -1,0 +1,197 @@
+//! Which form of answer a client takes (RFC 9110, section 12.5.1).
+
+use http::HeaderMap;
+use http::header::ACCEPT;
+use mediatype::{MediaTypeList, Name, ReadParams as _};
+
+use crate::graphql::Kind;
+
+/// What a client's `Accept` allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Accept {
+    json: Option<Media>,
+    sse: bool,
+    multipart: bool,
+}
+
+/// The media type of one JSON answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Media {
+    /// `application/json`
+    Json,
+    /// `application/graphql-response+json` (GraphQL over HTTP, "Media Types")
+    GraphqlResponse,
+}
+
+/// How an operation is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Json(Media),
+    Sse,
+    Multipart,
+}
+
+const SUBSCRIPTION_SPEC: Name<'_> = Name::new_unchecked("subscriptionSpec");
+const Q: Name<'_> = Name::new_unchecked("q");
+
+impl Accept {
+    /// Without an `Accept` JSON is taken; what cannot be parsed in it is passed over.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut accept = Self {
+            json: None,
+            sse: false,
+            multipart: false,
+        };
+        let mut best = 0.0;
+        let values = headers.get_all(ACCEPT).iter();
+        let values: Vec<&str> = values.filter_map(|value| value.to_str().ok()).collect();
+        if values.iter().all(|value| value.trim().is_empty()) {
+            accept.json = Some(Media::Json);
+        }
+        for media in values.iter().flat_map(|value| MediaTypeList::new(value)) {
+            let Ok(media) = media else {
+                continue;
+            };
+            let quality = media.get_param(Q).map_or(Ok(1.0), |q| q.as_str().parse());
+            let quality: f32 = quality.unwrap_or(1.0);
+            if quality <= 0.0 {
+                continue;
+            }
+            let kind = (media.ty.as_str(), media.subty.as_str());
+            let is = |ty: &str, subty: &str| {
+                kind.0.eq_ignore_ascii_case(ty) && kind.1.eq_ignore_ascii_case(subty)
+            };
+            let is_json = is("application", "json") || is("application", "*") || is("*", "*");
+            match media.suffix.map(|suffix| suffix.as_str()) {
+                // Of equals, the newer type says more.
+                Some("json") if is("application", "graphql-response") && quality >= best => {
+                    (accept.json, best) = (Some(Media::GraphqlResponse), quality);
+                }
+                None if is_json && quality > best => {
+                    (accept.json, best) = (Some(Media::Json), quality);
+                }
+                None if is("text", "event-stream") => accept.sse = true,
+                None if is("multipart", "mixed") => {
+                    accept.multipart |= media.get_param(SUBSCRIPTION_SPEC).is_some();
+                }
+                Some(_) | None => {}
+            }
+        }
+        accept
+    }
+
+    /// The form for an operation of `kind`, if the client takes any; the kind of a document that
+    /// cannot be parsed is not known.
+    pub(super) fn form(self, kind: Option<Kind>) -> Option<Form> {
+        match kind {
+            Some(Kind::Subscription) if self.multipart => Some(Form::Multipart),
+            Some(Kind::Subscription) => self.sse.then_some(Form::Sse),
+            Some(Kind::Query | Kind::Mutation) | None => match self.json {
+                Some(media) => Some(Form::Json(media)),
+                None => self.sse.then_some(Form::Sse),
+            },
+        }
+    }
+
+    /// The type of a JSON answer, whether or not one is taken: an error needs some.
+    pub(super) fn media(self) -> Media {
+        self.json.unwrap_or(Media::Json)
+    }
+
+    pub(super) fn takes_events(self) -> bool {
+        self.sse
+    }
+}
+
+impl Media {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::GraphqlResponse => "application/graphql-response+json",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(accept: &str, query: Option<Form>, subscription: Option<Form>) {
+        let mut headers = HeaderMap::new();
+        if !accept.is_empty() {
+            headers.insert(ACCEPT, accept.parse().unwrap());
+        }
+        let found = Accept::of(&headers);
+        assert_eq!(found.form(Some(Kind::Query)), query, "{accept}");
+        assert_eq!(found.form(None), query, "{accept}");
+        let form = found.form(Some(Kind::Subscription));
+        assert_eq!(form, subscription, "{accept}");
+    }
+
+    #[test]
+    fn what_real_clients_send() {
+        let json = Some(Form::Json(Media::Json));
+        let newer = Some(Form::Json(Media::GraphqlResponse));
+        let (sse, multipart) = (Some(Form::Sse), Some(Form::Multipart));
+        check("", json, None);
+        check("*/*", json, None);
+        check("application/json", json, None);
+        check(
+            "application/graphql-response+json,application/json;q=0.9",
+            newer,
+            None,
+        );
+        check(
+            "multipart/mixed;boundary=graphql;subscriptionSpec=1.0,application/graphql-response+json,application/json;q=0.9",
+            newer,
+            multipart,
+        );
+        check(
+            "multipart/mixed;boundary=\"graphql\";subscriptionSpec=\"1.0\", application/json",
+            json,
+            multipart,
+        );
+        check(
+            "application/graphql-response+json, application/graphql+json, application/json, text/event-stream, multipart/mixed",
+            newer,
+            sse,
+        );
+        check("text/event-stream, multipart/mixed", sse, sse);
+        check("text/event-stream", sse, sse);
+        check("application/json, multipart/mixed", json, None);
+        check(
+            "multipart/mixed;deferSpec=20220824, application/json",
+            json,
+            None,
+        );
+        check(
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            json,
+            None,
+        );
+    }
+
+    #[test]
+    fn qualities_and_nonsense() {
+        let json = Some(Form::Json(Media::Json));
+        let newer = Some(Form::Json(Media::GraphqlResponse));
+        check("text/html", None, None);
+        check("application/json;q=0", None, None);
+        check("application/json;q=0, */*", json, None);
+        check(
+            "application/graphql-response+json;q=0.5, application/json",
+            json,
+            None,
+        );
+        check(
+            "application/json, application/graphql-response+json",
+            newer,
+            None,
+        );
+        check("APPLICATION/JSON", json, None);
+        check("garbage, application/json", json, None);
+        check(",,;;=", None, None);
+        check("application/json;q=x", json, None);
+    }
+}

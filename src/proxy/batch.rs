@@ -1,0 +1,80 @@
+//! Several operations in one `POST`, as Apollo's BatchHttpLink sends them. AppSync knows no
+//! batches: each operation is signed and sent on its own, and the answers keep the order.
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use http::Response;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::Call;
+use super::accept::{Accept, Form, Media};
+use super::body::Body;
+use super::error::{Error, graphql_error};
+use super::graphql::look_into;
+use crate::graphql::{Event, GraphqlError, Kind};
+use crate::telemetry::Record;
+
+/// The operations of a batch; `None` if the body is none, or an empty one.
+pub(super) fn items(body: &[u8]) -> Result<Option<Vec<&RawValue>>, Error> {
+    if !body.trim_ascii_start().starts_with(b"[") {
+        return Ok(None);
+    }
+    let items: Vec<&RawValue> = serde_json::from_slice(body).map_err(Error::MalformedJson)?;
+    Ok((!items.is_empty()).then_some(items))
+}
+
+pub(super) async fn answer(
+    call: Call<'_>,
+    mut headers: HeaderMap,
+    items: &[&RawValue],
+    accept: Accept,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    let Some(Form::Json(_)) = accept.form(None) else {
+        return Err(Error::NotAcceptable);
+    };
+    let limit = call.route.requests.batch;
+    if items.len() > limit {
+        return Err(Error::Batch(limit));
+    }
+    record.operation = Some("batch");
+    call.route.headers.session(&mut headers);
+    let answers = items.iter().map(|item| one(call, item, headers.clone()));
+    let answers: Vec<String> = join_all(answers).await;
+    let mut response = Response::new(Body::full(format!("[{}]", answers.join(","))));
+    let json = HeaderValue::from_static(Media::Json.as_str());
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    Ok(response)
+}
+
+/// The answer to one operation, as JSON text.
+async fn one(call: Call<'_>, item: &RawValue, headers: HeaderMap) -> String {
+    let body = Bytes::copy_from_slice(item.get().as_bytes());
+    let found = match look_into(&body, &call.proxy.documents) {
+        Ok(found) => found,
+        Err(error) => return errors(&[graphql_error(&error)]),
+    };
+    let mut record = Record::new("POST");
+    record.route = Some(call.route.name.clone());
+    if let Some(Ok(selected)) = &found.selected {
+        if selected.kind == Kind::Subscription {
+            return errors(&[graphql_error(&Error::SubscriptionOverHttp)]);
+        }
+        record.operation = Some(selected.kind.as_str());
+        record.set_name(selected.name.as_deref());
+    }
+    let body = String::from_utf8_lossy(&found.body).into_owned();
+    let (result, ending) = call.api.execute(body, headers, &mut record).await;
+    record.write();
+    match (result, ending) {
+        (Some(json), _) => json.as_str().to_owned(),
+        (None, Event::Error(list)) => errors(&list),
+        (None, _) => errors(&[GraphqlError::new("upstream gave no answer")]),
+    }
+}
+
+fn errors(list: &[GraphqlError]) -> String {
+    json!({ "errors": list }).to_string()
+}

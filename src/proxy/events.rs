@@ -1,0 +1,158 @@
+//! AppSync Events over HTTP: publish by `POST`, listen by `GET` with `text/event-stream`.
+//!
+//! On the route's own path a `POST` has AppSync's envelope, `{"channel","events"}`; on a path
+//! below, which is then the channel, its body is one event, or several in an array.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{Method, Request, Response};
+use hyper::body::Incoming;
+use serde_json::value::RawValue;
+
+use super::Call;
+use super::accept::{Accept, Media};
+use super::body::Body;
+use super::error::Error;
+use super::forward::{read, send};
+use super::graphql::check_type;
+use super::relay::relay;
+use super::stream::begin;
+use crate::dialect::EventsSse;
+use crate::events::{Channel, Publish, Subscribe};
+use crate::session::Work;
+use crate::sign::{Target, decode};
+use crate::telemetry::Record;
+
+pub(super) async fn answer(
+    call: Call<'_>,
+    request: Request<Incoming>,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    let (head, body) = request.into_parts();
+    let below = head.uri.path().strip_prefix(call.route.path.as_str());
+    let below = below.unwrap_or_default();
+    let accept = Accept::of(&head.headers);
+    match head.method {
+        Method::POST => {
+            record.operation = Some("publish");
+            check_type(&head.headers)?;
+            let body = read(call.route, body, record).await?;
+            let body = match below {
+                "" | "/" => body,
+                channel => envelope(channel, &body)?,
+            };
+            publish(call, head.headers, body, accept, record).await
+        }
+        Method::GET => {
+            record.operation = Some("subscribe");
+            if !accept.takes_events() {
+                return Err(Error::EventsForm);
+            }
+            let asked = asked(head.uri.query().unwrap_or_default())?;
+            let channel = asked.unwrap_or_else(|| below.to_owned());
+            subscribe(call, head.headers, &channel).await
+        }
+        method => Err(Error::Method {
+            method: method.to_string(),
+            allow: "GET, POST",
+        }),
+    }
+}
+
+async fn publish(
+    call: Call<'_>,
+    mut headers: HeaderMap,
+    body: Bytes,
+    accept: Accept,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    call.route.headers.request(&mut headers);
+    let json = HeaderValue::from_static(Media::Json.as_str());
+    headers.insert(CONTENT_TYPE, json.clone());
+    headers.insert(ACCEPT, json);
+    let target = Target::new(&call.route.upstream.endpoint().path, None)?;
+    let sent = send(call.route, Method::POST, &target, headers, body, record).await;
+    let (head, body) = sent?;
+    relay(head, body, accept.media(), false).await
+}
+
+async fn subscribe(
+    call: Call<'_>,
+    headers: HeaderMap,
+    channel: &str,
+) -> Result<Response<Body>, Error> {
+    let bad = |error: crate::events::ChannelError| Error::Parameter {
+        name: "channel",
+        problem: format!("is missing or malformed: {error}"),
+    };
+    let subscribe = Subscribe {
+        channel: Channel::pattern(channel).map_err(bad)?,
+        headers: Vec::new(),
+    };
+    let client = call.session_client(headers);
+    let work = Work::Subscribe(subscribe);
+    let opened = call
+        .proxy
+        .sessions
+        .stream(EventsSse::default(), work, client);
+    let opened = opened.await.ok_or(Error::Draining)?;
+    match opened.failed {
+        Some(errors) => Err(Error::EventsRefused(errors)),
+        None => Ok(begin(opened)),
+    }
+}
+
+/// The value of `?channel=`.
+fn asked(query: &str) -> Result<Option<String>, Error> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let found = pairs.find(|(name, _)| *name == "channel");
+    Ok(found.map(|(_, value)| decode(value)).transpose()?)
+}
+
+/// Puts bare JSON into AppSync's envelope.
+fn envelope(channel: &str, body: &[u8]) -> Result<Bytes, Error> {
+    let channel = Channel::exact(channel).map_err(|error| Error::Events(error.to_string()))?;
+    let events: Vec<&RawValue> = match body.trim_ascii_start().first() {
+        Some(b'[') => serde_json::from_slice(body).map_err(Error::MalformedJson)?,
+        Some(_) | None => vec![serde_json::from_slice(body).map_err(Error::MalformedJson)?],
+    };
+    if events.is_empty() {
+        return Err(Error::Events("the array is empty".to_owned()));
+    }
+    let publish = Publish {
+        channel,
+        events: events.iter().map(|event| event.get().to_owned()).collect(),
+        headers: Vec::new(),
+    };
+    Ok(Bytes::from(publish.to_body()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(channel: &str, body: &str, expected: Option<&str>) {
+        let found = envelope(channel, body.as_bytes()).ok();
+        assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{body}");
+    }
+
+    #[test]
+    fn bare_events_are_enveloped() {
+        check(
+            "/default/a",
+            r#"{"m": 1}"#,
+            Some(r#"{"channel":"/default/a","events":["{\"m\": 1}"]}"#),
+        );
+        check(
+            "/default/a",
+            r#" [1, "x"]"#,
+            Some(r#"{"channel":"/default/a","events":["1","\"x\""]}"#),
+        );
+        for body in ["", "[]", "{", "[1,]", "nonsense"] {
+            check("/default/a", body, None);
+        }
+        check("/de fault", "1", None);
+        check("/default/*", "1", None);
+    }
+}

@@ -1,0 +1,228 @@
+//! AppSync's answer to an operation, as a GraphQL client wants it.
+//!
+//! A success streams through and only its type may be renamed. A refusal is short: it is read,
+//! tokens in it are redacted, and if it is no GraphQL response it is wrapped into one.
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::response::Parts;
+use http::{Response, StatusCode};
+use http_body_util::BodyExt as _;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::accept::Media;
+use super::body::Body;
+use super::error::Error;
+use super::forward::{MAX_REFUSAL, pass_on};
+use crate::session::failures;
+use crate::sign::redact;
+use crate::upstream::{self, ResponseBody, read_body};
+
+/// `{"data"?, "errors"?: [{"message", "path"?}]}`
+#[derive(Deserialize)]
+struct Shape<'a> {
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    errors: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ErrorShape {
+    #[serde(rename = "message")]
+    _message: String,
+    #[serde(default)]
+    path: Option<IgnoredAny>,
+}
+
+/// Enough to see whether an answer begins with data that is not null.
+const PEEK: usize = 64;
+
+pub(super) async fn relay(
+    mut head: Parts,
+    body: ResponseBody,
+    media: Media,
+    is_strict: bool,
+) -> Result<Response<Body>, Error> {
+    let has_length = |limit: usize| {
+        let length = head.headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        length.is_none_or(|length| length <= limit)
+    };
+    let is_plain = head
+        .headers
+        .get(CONTENT_ENCODING)
+        .is_none_or(|value| value == "identity");
+    if head.status.is_success() {
+        if !is_json(&head.headers) {
+            return Ok(Response::from_parts(head, Body::stream(body)));
+        }
+        label(&mut head.headers, media);
+        return match media {
+            Media::GraphqlResponse if is_strict && is_plain => strict(head, body).await,
+            Media::GraphqlResponse | Media::Json => {
+                Ok(Response::from_parts(head, Body::stream(body)))
+            }
+        };
+    }
+    if !is_plain || !has_length(MAX_REFUSAL) {
+        return pass_on(head, body).await;
+    }
+    let body = read_body(body, MAX_REFUSAL).await?;
+    let text = String::from_utf8_lossy(&body);
+    let text = redact::tokens(&text);
+    let body = if is_graphql(&text) {
+        Bytes::from(text.into_owned())
+    } else {
+        let errors = failures(head.status, &text);
+        Bytes::from(serde_json::json!({ "errors": errors }).to_string())
+    };
+    let json = HeaderValue::from_static(Media::Json.as_str());
+    head.headers.insert(CONTENT_TYPE, json);
+    label(&mut head.headers, media);
+    head.headers.insert(CONTENT_LENGTH, body.len().into());
+    Ok(Response::from_parts(head, Body::full(body)))
+}
+
+/// Gives a request error that AppSync answers by 200 and `data: null` the status that the
+/// specification wants (GraphQL over HTTP, "Status Codes").
+async fn strict(mut head: Parts, body: ResponseBody) -> Result<Response<Body>, Error> {
+    let mut body = Box::pin(body);
+    let mut read = BytesMut::new();
+    loop {
+        let Some(frame) = body.frame().await else {
+            break;
+        };
+        let frame = frame.map_err(upstream::Error::Interrupted)?;
+        if let Some(data) = frame.data_ref() {
+            read.extend_from_slice(data);
+        }
+        let has_data = read.len() >= PEEK && begins_with_data(&read);
+        if has_data || read.len() > MAX_REFUSAL {
+            let body = Body::stream_after(read.freeze(), body);
+            return Ok(Response::from_parts(head, body));
+        }
+    }
+    let read = read.freeze();
+    let Some(rest) = request_errors(&read) else {
+        return Ok(Response::from_parts(head, Body::full(read)));
+    };
+    head.status = StatusCode::BAD_REQUEST;
+    head.headers.insert(CONTENT_LENGTH, rest.len().into());
+    Ok(Response::from_parts(head, Body::full(rest)))
+}
+
+fn begins_with_data(read: &[u8]) -> bool {
+    let start: Vec<u8> = read
+        .iter()
+        .copied()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .take(9)
+        .collect();
+    start.len() == 9 && start.starts_with(br#"{"data":"#) && start.last() != Some(&b'n')
+}
+
+/// `{"errors":[…]}`, if that is all an answer says: no data, and no error that happened while a
+/// field was executed.
+fn request_errors(body: &[u8]) -> Option<Bytes> {
+    let shape: Shape<'_> = serde_json::from_slice(body).ok()?;
+    if shape.data.is_some_and(|data| data.get() != "null") {
+        return None;
+    }
+    let raw = shape.errors?;
+    let errors: Vec<ErrorShape> = serde_json::from_str(raw.get()).ok()?;
+    let is_request = !errors.is_empty() && errors.iter().all(|error| error.path.is_none());
+    is_request.then(|| Bytes::from(format!(r#"{{"errors":{}}}"#, raw.get())))
+}
+
+/// Whether a body is a GraphQL response.
+fn is_graphql(body: &str) -> bool {
+    let Ok(shape) = serde_json::from_str::<Shape<'_>>(body) else {
+        return false;
+    };
+    match shape.errors {
+        Some(raw) => {
+            let errors: Result<Vec<ErrorShape>, _> = serde_json::from_str(raw.get());
+            errors.is_ok_and(|errors| !errors.is_empty())
+        }
+        None => shape.data.is_some(),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn label(headers: &mut HeaderMap, media: Media) {
+    if media == Media::GraphqlResponse {
+        let value = HeaderValue::from_static(Media::GraphqlResponse.as_str());
+        headers.insert(CONTENT_TYPE, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn graphql_responses() {
+        for body in [
+            r#"{"data":null,"errors":[{"message":"m"}]}"#,
+            r#"{"data":{"a":1}}"#,
+            r#"{"errors":[{"message":"m","errorType":"T"}]}"#,
+        ] {
+            assert!(is_graphql(body), "{body}");
+        }
+        for body in [
+            r#"{"message":"Forbidden"}"#,
+            r#"{"errors":[]}"#,
+            r#"{"errors":[{"errorType":"T"}]}"#,
+            r#"{"errors":{"message":"m"}}"#,
+            "<html>",
+            "[]",
+            "",
+        ] {
+            assert!(!is_graphql(body), "{body}");
+        }
+    }
+
+    #[track_caller]
+    fn check_strict(body: &str, expected: Option<&str>) {
+        let found = request_errors(body.as_bytes());
+        assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{body}");
+    }
+
+    #[test]
+    fn request_errors_have_no_data_and_no_path() {
+        check_strict(
+            r#"{"data":null,"errors":[{"message":"m","path":null,"locations":[]}]}"#,
+            Some(r#"{"errors":[{"message":"m","path":null,"locations":[]}]}"#),
+        );
+        check_strict(
+            r#"{"errors":[{"message":"m"}]}"#,
+            Some(r#"{"errors":[{"message":"m"}]}"#),
+        );
+        check_strict(
+            r#"{"data":null,"errors":[{"message":"m","path":["a"]}]}"#,
+            None,
+        );
+        check_strict(r#"{"data":{"a":null},"errors":[{"message":"m"}]}"#, None);
+        check_strict(r#"{"data":null}"#, None);
+        check_strict("nonsense", None);
+    }
+
+    #[test]
+    fn data_is_seen_at_the_beginning() {
+        assert!(begins_with_data(br#"{"data":{"a":1}}"#));
+        assert!(begins_with_data(b" {\n \"data\" : {"));
+        assert!(!begins_with_data(br#"{"data":null,"errors":[]}"#));
+        assert!(!begins_with_data(br#"{"errors":[],"data":{}}"#));
+        assert!(!begins_with_data(br#"{"data":"#));
+    }
+}

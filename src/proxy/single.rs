@@ -1,0 +1,95 @@
+//! The requests of GraphQL over SSE's "single connection": `PUT` reserves a stream, `GET` opens
+//! it, `POST` starts an operation on it, `DELETE` stops one.
+
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{HeaderName, Method, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::Call;
+use super::body::Body;
+use super::error::Error;
+use super::forward::read;
+use super::graphql::check_type;
+use super::stream::head;
+use crate::dialect::{Answer, SSE_CONTENT_TYPE};
+use crate::graphql::Operation;
+use crate::session::Opening;
+use crate::sign::decode;
+use crate::telemetry::Record;
+
+const TOKEN: HeaderName = HeaderName::from_static("x-graphql-event-stream-token");
+
+/// The stream that a request is about, if it is about one.
+pub(super) fn token(request: &Parts) -> Option<String> {
+    let by_header = request.headers.get(TOKEN);
+    let by_header = by_header.and_then(|value| value.to_str().ok());
+    by_header
+        .map(str::to_owned)
+        .or_else(|| parameter(request, "token"))
+}
+
+pub(super) fn reserve(call: Call<'_>, headers: HeaderMap) -> Result<Response<Body>, Error> {
+    let client = call.session_client(headers);
+    let token = call.proxy.sessions.reserve(client);
+    let token = token.ok_or(Error::StreamsExhausted)?;
+    let mut response = Response::new(Body::full(token.as_str().to_owned()));
+    *response.status_mut() = StatusCode::CREATED;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    Ok(response)
+}
+
+pub(super) async fn answer(
+    call: Call<'_>,
+    token: &str,
+    request: Parts,
+    body: Incoming,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    let streams = call.proxy.sessions.reserved();
+    let route = call.route.name.as_str();
+    let answer = match request.method {
+        Method::GET => {
+            return match streams.open(route, token) {
+                Opening::Opened(pieces) => Ok(head(SSE_CONTENT_TYPE, Body::pieces(pieces))),
+                Opening::AlreadyOpen => Err(Error::StreamOpen),
+                Opening::NotFound => Err(Error::StreamNotFound),
+            };
+        }
+        Method::POST => {
+            check_type(&request.headers)?;
+            let body = read(call.route, body, record).await?;
+            let operation: Operation =
+                serde_json::from_slice(&body).map_err(Error::MalformedJson)?;
+            streams.start(route, token, operation).await
+        }
+        Method::DELETE => {
+            let id = parameter(&request, "operationId").ok_or(Error::StreamOperationId)?;
+            streams.stop(route, token, id).await
+        }
+        method => {
+            return Err(Error::Method {
+                method: method.to_string(),
+                allow: "GET, POST, PUT, DELETE",
+            });
+        }
+    };
+    let status = match answer.ok_or(Error::StreamNotFound)? {
+        Answer::Started => StatusCode::ACCEPTED,
+        Answer::Stopped => StatusCode::OK,
+        Answer::NoOperationId => return Err(Error::StreamOperationId),
+        Answer::DuplicateId => return Err(Error::StreamOperationExists),
+        Answer::TooMuchWaits => return Err(Error::StreamWaits),
+    };
+    let mut response = Response::new(Body::full(""));
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+fn parameter(request: &Parts, wanted: &str) -> Option<String> {
+    let pairs = request.uri.query()?.split('&');
+    let mut found = pairs.filter_map(|pair| pair.split_once('='));
+    let (_, value) = found.find(|(name, _)| *name == wanted)?;
+    decode(value).ok()
+}

@@ -1,0 +1,63 @@
+//! Operations whose answer is a stream: GraphQL over SSE, Apollo's multipart subscriptions.
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::{HeaderName, Response};
+
+use super::Call;
+use super::accept::Form;
+use super::body::Body;
+use super::error::Error;
+use crate::dialect::{Multipart, Output, Sse, Streamed, bad_document};
+use crate::graphql::outbox::OperationKey;
+use crate::graphql::{DocumentError, Event, Operation, Selected};
+use crate::session::{Opened, Work};
+
+/// Tells nginx and its kin not to collect pieces of a stream.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+pub(super) async fn answer(
+    call: Call<'_>,
+    headers: HeaderMap,
+    form: Form,
+    selected: Selected,
+    operation: Operation,
+) -> Result<Response<Body>, Error> {
+    let work = Work::Graphql(selected, operation);
+    let client = call.session_client(headers);
+    let sessions = &call.proxy.sessions;
+    let opened = match form {
+        Form::Multipart => sessions.stream(Multipart::default(), work, client).await,
+        Form::Sse | Form::Json(_) => sessions.stream(Sse::default(), work, client).await,
+    };
+    Ok(begin(opened.ok_or(Error::Draining)?))
+}
+
+/// A document that cannot run, told within the stream: clients take any other status for a
+/// reason to try again.
+pub(super) fn refused(error: &DocumentError) -> Response<Body> {
+    let mut sse = Sse::default();
+    sse.open();
+    sse.handle_event(OperationKey(0), &Event::Error(vec![bad_document(error)]));
+    let mut text = String::new();
+    while let Some(Output::Send(piece)) = sse.poll_output() {
+        text.push_str(&piece);
+    }
+    head(sse.content_type(), Body::full(text))
+}
+
+pub(super) fn begin(opened: Opened) -> Response<Body> {
+    head(opened.content_type, Body::pieces(opened.body))
+}
+
+pub(super) fn head(content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    for (name, value) in [
+        (CONTENT_TYPE, content_type),
+        (CACHE_CONTROL, "no-cache"),
+        (X_ACCEL_BUFFERING, "no"),
+    ] {
+        let value = HeaderValue::from_static(value);
+        response.headers_mut().insert(name, value);
+    }
+    response
+}

@@ -1,0 +1,246 @@
+//! The operations of one session that are under way.
+//!
+//! Queries, mutations and publishes run as tasks of their own, subscriptions in the pool. Whatever
+//! happens to one arrives in the session's outbox under its key.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::HeaderMap;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::Context;
+use super::api;
+use crate::events::{Publish, Subscribe};
+use crate::graphql::outbox::{OperationKey, Outbox};
+use crate::graphql::{Event, GraphqlError, Kind, Operation, Selected};
+use crate::realtime::{Start, Subscription};
+use crate::telemetry::Record;
+
+/// What runs for one session; dropping it stops everything.
+pub(super) struct Operations {
+    context: Arc<Context>,
+    outbox: Outbox,
+    running: HashMap<OperationKey, Running>,
+    /// Ends with the latest publish.
+    published: Option<CancellationToken>,
+}
+
+/// An operation under way; dropping it stops it.
+enum Running {
+    Request {
+        noun: &'static str,
+        _task: AbortOnDropHandle<()>,
+    },
+    Subscription {
+        record: Box<Record>,
+        /// Cancelled when upstream has confirmed it.
+        started: CancellationToken,
+        _subscription: Subscription,
+    },
+}
+
+/// How long a query or mutation waits for the subscriptions that its client started before it, so
+/// that they see what it causes.
+const HOLD: Duration = Duration::from_secs(1);
+
+impl Operations {
+    pub(super) fn new(context: Arc<Context>, outbox: Outbox) -> Self {
+        Self {
+            context,
+            outbox,
+            running: HashMap::new(),
+            published: None,
+        }
+    }
+
+    pub(super) fn start(&mut self, key: OperationKey, selected: &Selected, operation: &Operation) {
+        let mut record = self.record(selected.kind.as_str());
+        record.set_name(selected.name.as_deref());
+        let headers = self.headers(&operation.headers);
+        match selected.kind {
+            Kind::Subscription => self.subscribe_to(key, operation.to_data(), &headers, record),
+            Kind::Query | Kind::Mutation => {
+                let starting = self.running.values().filter_map(|running| match running {
+                    Running::Subscription { started, .. } => Some(started.clone()),
+                    Running::Request { .. } => None,
+                });
+                let starting: Vec<CancellationToken> = starting.collect();
+                let ready = async move {
+                    let all = join_all(starting.iter().map(CancellationToken::cancelled));
+                    let _ = tokio::time::timeout(HOLD, all).await;
+                };
+                self.request(key, operation.to_body(), headers, record, ready);
+            }
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, key: OperationKey, subscribe: &Subscribe) {
+        let record = self.record("subscribe");
+        let headers = self.headers(&subscribe.headers);
+        self.subscribe_to(key, subscribe.to_data(), &headers, record);
+    }
+
+    /// Publishes of a session reach upstream one after another, in their order.
+    pub(super) fn publish(&mut self, key: OperationKey, publish: &Publish) {
+        let record = self.record("publish");
+        let headers = self.headers(&publish.headers);
+        let done = CancellationToken::new();
+        let before = self.published.replace(done.clone());
+        let guard = done.drop_guard();
+        let ready = async move {
+            if let Some(before) = before {
+                before.cancelled().await;
+            }
+            guard
+        };
+        self.request(key, publish.to_body(), headers, record, ready);
+    }
+
+    /// Notes what an event says of its operation. Whether the operation was known.
+    pub(super) fn note(&mut self, key: OperationKey, event: &Event) -> bool {
+        let Some(running) = self.running.get_mut(&key) else {
+            return false;
+        };
+        if let Running::Subscription {
+            record, started, ..
+        } = running
+        {
+            match event {
+                Event::Started => started.cancel(),
+                Event::Next(json) => record.bytes_out += json.len(),
+                Event::Error(errors) => {
+                    let code = errors.iter().find_map(|error| error.extensions.get("code"));
+                    record.code = code.and_then(|code| code.as_str()).map(str::to_owned);
+                }
+                Event::Missed(_) | Event::Complete | Event::Lost => {}
+            }
+        }
+        if event.is_ending() {
+            self.finish(key);
+        }
+        true
+    }
+
+    /// Stops an operation, or lets go of one that has ended.
+    pub(super) fn finish(&mut self, key: OperationKey) {
+        if let Some(Running::Subscription {
+            record, started, ..
+        }) = self.running.remove(&key)
+        {
+            started.cancel();
+            record.write();
+        }
+    }
+
+    /// Whether anything runs that a client would send again after a retryable close.
+    pub(super) fn has_requests(&self) -> bool {
+        let is_request = |running: &Running| matches!(running, Running::Request { .. });
+        self.running.values().any(is_request)
+    }
+
+    /// Ends everything; what upstream may have acted upon is told.
+    pub(super) fn expire(&mut self) -> Vec<(OperationKey, Event)> {
+        let mut told = Vec::new();
+        for (key, running) in &self.running {
+            if let Running::Request { noun, .. } = running {
+                let message = format!("countersign shut down before the {noun} ended");
+                let error = GraphqlError::coded(message, "SHUTTING_DOWN", "maybe");
+                told.push((*key, Event::Error(vec![error])));
+            }
+        }
+        self.clear();
+        told
+    }
+
+    pub(super) fn clear(&mut self) {
+        let keys: Vec<OperationKey> = self.running.keys().copied().collect();
+        for key in keys {
+            self.finish(key);
+        }
+    }
+
+    fn subscribe_to(
+        &mut self,
+        key: OperationKey,
+        data: String,
+        headers: &HeaderMap,
+        mut record: Record,
+    ) {
+        record.bytes_in = data.len();
+        let start = Start {
+            data,
+            headers: api::entries(headers),
+        };
+        let pool = self.context.api.pool();
+        let subscription = pool.subscribe(self.context.owner, start, self.outbox.clone(), key);
+        let running = Running::Subscription {
+            record: Box::new(record),
+            started: CancellationToken::new(),
+            _subscription: subscription,
+        };
+        self.running.insert(key, running);
+    }
+
+    /// Sends a signed request once `ready` is; what `ready` yields is held until it has ended.
+    fn request<T: Send>(
+        &mut self,
+        key: OperationKey,
+        body: String,
+        headers: HeaderMap,
+        mut record: Record,
+        ready: impl Future<Output = T> + Send + 'static,
+    ) {
+        let noun = record.operation.unwrap_or_default();
+        let api = Arc::clone(&self.context.api);
+        let outbox = self.outbox.clone();
+        let task = self.context.tasks.spawn(async move {
+            let held = ready.await;
+            let (result, ending) = api.execute(body, headers, &mut record).await;
+            drop(held);
+            record.write();
+            if let Some(result) = result {
+                outbox.send(key, Event::Next(result)).await;
+            }
+            outbox.end(key, ending);
+        });
+        let running = Running::Request {
+            noun,
+            _task: AbortOnDropHandle::new(task),
+        };
+        self.running.insert(key, running);
+    }
+
+    fn record(&self, operation: &'static str) -> Record {
+        let mut record = Record::new(self.context.method);
+        record.route = Some(self.context.route.clone());
+        record.operation = Some(operation);
+        record
+    }
+
+    /// The session's headers and the operation's own.
+    fn headers(&self, own: &[(String, String)]) -> HeaderMap {
+        let mut headers = self.context.headers.clone();
+        if !own.is_empty() {
+            let mut added = HeaderMap::new();
+            for (name, value) in own {
+                if let (Ok(name), Ok(value)) = (name.parse(), value.parse()) {
+                    let _: Option<http::HeaderValue> =
+                        added.insert::<http::HeaderName>(name, value);
+                }
+            }
+            self.context.api.policy().request(&mut added);
+            headers.extend(added);
+        }
+        headers
+    }
+}
+
+impl Drop for Operations {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

@@ -1,0 +1,168 @@
+//! Streams that one request reserves, another opens, and others use ("single connection" of
+//! GraphQL over SSE).
+
+use std::collections::HashMap;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::Context;
+use super::stream::{Body, Command, Cut, Stream};
+use crate::dialect::{Answer, SseSingle, Streamed as _};
+use crate::graphql::Operation;
+
+/// The reserved streams of the process, by their tokens.
+#[derive(Clone, Debug, Default)]
+pub struct Reserved(Arc<Mutex<HashMap<Token, Entry>>>);
+
+/// Names a reserved stream; whoever knows it may use the stream.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Token(String);
+
+/// What becomes of a request to open a stream.
+#[derive(Debug)]
+pub enum Opening {
+    /// The pieces of the response's body.
+    Opened(mpsc::Receiver<Result<Bytes, Cut>>),
+    AlreadyOpen,
+    NotFound,
+}
+
+struct Entry {
+    route: String,
+    open: Option<oneshot::Sender<Body>>,
+    commands: mpsc::Sender<Command<SseSingle>>,
+}
+
+/// A stream's own end of its entry, which it removes when it is over.
+pub(super) struct Reservation {
+    registry: Reserved,
+    token: Token,
+    opened: oneshot::Receiver<Body>,
+    commands: mpsc::Receiver<Command<SseSingle>>,
+}
+
+/// Streams that are reserved or open; each open one is a client connection too.
+const MAX_RESERVED: usize = 1024;
+
+impl Reserved {
+    pub(super) fn add(&self, route: &str) -> Option<(Token, Reservation)> {
+        let (open, opened) = oneshot::channel();
+        let (commands, received) = mpsc::channel(1);
+        let token = Token(Uuid::new_v4().simple().to_string());
+        let mut entries = self.0.lock();
+        if entries.len() >= MAX_RESERVED {
+            return None;
+        }
+        let entry = Entry {
+            route: route.to_owned(),
+            open: Some(open),
+            commands,
+        };
+        entries.insert(token.clone(), entry);
+        let reservation = Reservation {
+            registry: self.clone(),
+            token: token.clone(),
+            opened,
+            commands: received,
+        };
+        Some((token, reservation))
+    }
+
+    /// Opens the stream of `token` on `route`.
+    pub fn open(&self, route: &str, token: &str) -> Opening {
+        let mut entries = self.0.lock();
+        let entry = entries.get_mut(&Token(token.to_owned()));
+        let Some(entry) = entry.filter(|entry| entry.route == route) else {
+            return Opening::NotFound;
+        };
+        let (body, pieces) = mpsc::channel(1);
+        match entry.open.take().map(|open| open.send(body)) {
+            Some(Ok(())) => Opening::Opened(pieces),
+            Some(Err(_)) => Opening::NotFound,
+            None => Opening::AlreadyOpen,
+        }
+    }
+
+    /// Starts an operation on a stream; `None` if there is no such stream.
+    pub async fn start(&self, route: &str, token: &str, operation: Operation) -> Option<Answer> {
+        self.ask(route, token, move |form| form.start(operation))
+            .await
+    }
+
+    /// Stops an operation of a stream; `None` if there is no such stream.
+    pub async fn stop(&self, route: &str, token: &str, id: String) -> Option<Answer> {
+        self.ask(route, token, move |form| form.stop(&id)).await
+    }
+
+    async fn ask(
+        &self,
+        route: &str,
+        token: &str,
+        question: impl FnOnce(&mut SseSingle) -> Answer + Send + 'static,
+    ) -> Option<Answer> {
+        let commands = {
+            let entries = self.0.lock();
+            let entry = entries.get(&Token(token.to_owned()));
+            entry.filter(|entry| entry.route == route)?.commands.clone()
+        };
+        let (reply, answer) = oneshot::channel();
+        let command: Command<SseSingle> = Box::new(move |form| {
+            let _ = reply.send(question(form));
+        });
+        commands.send(command).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+/// Runs a reserved stream: until it is opened only what needs no response.
+pub(super) async fn serve(context: Context, mut reservation: Reservation) {
+    let context = Arc::new(context);
+    let form = SseSingle::new(context.config.limits());
+    let mut stream = Stream::new(Arc::clone(&context), form);
+    let mut deadline = pin!(tokio::time::sleep(context.config.init));
+    let body = loop {
+        tokio::select! {
+            opened = &mut reservation.opened => match opened {
+                Ok(body) => break body,
+                Err(_) => return,
+            },
+            command = reservation.commands.recv() => if let Some(command) = command {
+                command(&mut stream.form);
+                stream.prepare();
+            },
+            () = &mut deadline => return,
+            () = context.draining.cancelled() => return,
+        }
+    };
+    stream.form.open();
+    stream.run(body, Some(&mut reservation.commands)).await;
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.registry.0.lock().remove(&self.token);
+    }
+}
+
+impl Token {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token")
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Entry")
+    }
+}

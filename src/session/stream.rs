@@ -1,0 +1,276 @@
+//! Owns one HTTP response that lasts: runs what its dialect starts, writes what comes back.
+//!
+//! The response's body is a channel of one piece. An event leaves the outbox only when the piece
+//! before it has been taken, so what a slow client does not read stays counted there; a client
+//! that takes nothing for the write timeout is left.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+use tracing::debug;
+
+use super::Context;
+use super::operations::Operations;
+use crate::dialect::{Close, Output, Streamed};
+use crate::events::Subscribe;
+use crate::graphql::outbox::{Inbox, OperationKey, outbox};
+use crate::graphql::{Event, GraphqlError, Operation, Selected};
+
+/// What a response is made for.
+#[derive(Debug)]
+pub enum Work {
+    Graphql(Selected, Operation),
+    Subscribe(Subscribe),
+}
+
+/// A response that has begun.
+#[derive(Debug)]
+pub struct Opened {
+    pub content_type: &'static str,
+    /// The pieces of its body; [`Cut`] ends it before its proper end.
+    pub body: mpsc::Receiver<Result<Bytes, Cut>>,
+    /// What the operation failed with at once. The body tells it too.
+    pub failed: Option<Vec<GraphqlError>>,
+}
+
+/// The response ends before its proper end, so that the client knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the stream was cut: what it carried is gone")]
+pub struct Cut;
+
+/// Something to do with the dialect, asked for by another request.
+pub(super) type Command<F> = Box<dyn FnOnce(&mut F) + Send>;
+
+pub(super) type Body = mpsc::Sender<Result<Bytes, Cut>>;
+
+pub(super) struct Stream<F> {
+    context: Arc<Context>,
+    pub(super) form: F,
+    operations: Operations,
+    inbox: Inbox,
+    /// Text that waits for the response to begin.
+    held: Option<String>,
+    /// When the stream is given up, and why.
+    losing: Option<(Instant, &'static str)>,
+}
+
+enum Step {
+    Done,
+    Send(String),
+    End,
+    Cut,
+}
+
+/// Between two heartbeats; Apollo's clients are used to five seconds, the others to twelve.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+const KEY: OperationKey = OperationKey(1);
+
+/// One operation on a response of its own. The second future resolves with its first event.
+pub(super) fn distinct<F: Streamed>(
+    context: Context,
+    form: F,
+    work: Work,
+) -> (impl Future<Output = ()>, oneshot::Receiver<Opened>) {
+    let (sender, opened) = oneshot::channel();
+    let mut stream = Stream::new(Arc::new(context), form);
+    let driver = async move {
+        match work {
+            Work::Graphql(selected, operation) => {
+                stream.operations.start(KEY, &selected, &operation);
+            }
+            Work::Subscribe(subscribe) => stream.operations.subscribe(KEY, &subscribe),
+        }
+        stream.open(sender).await;
+    };
+    (driver, opened)
+}
+
+impl<F: Streamed> Stream<F> {
+    pub(super) fn new(context: Arc<Context>, form: F) -> Self {
+        let (outbox, inbox) = outbox(context.config.outbox, Arc::clone(&context.budget));
+        Self {
+            form,
+            operations: Operations::new(Arc::clone(&context), outbox),
+            context,
+            inbox,
+            held: None,
+            losing: None,
+        }
+    }
+
+    /// Waits for the first event, and begins the response then.
+    async fn open(mut self, mut opened: oneshot::Sender<Opened>) {
+        let context = Arc::clone(&self.context);
+        let (key, event) = tokio::select! {
+            first = self.inbox.next() => first,
+            () = opened.closed() => return,
+            () = context.expired.cancelled() => match self.operations.expire().pop() {
+                Some(told) => told,
+                None => return,
+            },
+        };
+        let (body, pieces) = mpsc::channel(1);
+        let failed = match &event {
+            Event::Error(errors) => Some(errors.clone()),
+            Event::Lost => return,
+            Event::Started | Event::Next(_) | Event::Missed(_) | Event::Complete => None,
+        };
+        let begun = Opened {
+            content_type: self.form.content_type(),
+            body: pieces,
+            failed,
+        };
+        if opened.send(begun).is_ok() {
+            self.form.open();
+            self.handle_event(key, &event);
+            self.inbox.written(event.size());
+            self.run(body, None).await;
+        }
+    }
+
+    /// Writes until the operation, the client or the process is at its end.
+    pub(super) async fn run(
+        mut self,
+        body: Body,
+        mut commands: Option<&mut mpsc::Receiver<Command<F>>>,
+    ) {
+        if let Some(text) = self.held.take()
+            && body.send(Ok(Bytes::from(text))).await.is_err()
+        {
+            return;
+        }
+        let context = Arc::clone(&self.context);
+        let mut heartbeat_at = Instant::now() + HEARTBEAT;
+        let mut event_size = None;
+        let mut is_draining = false;
+        loop {
+            if !self.flush(&body).await {
+                return;
+            }
+            if let Some(size) = event_size.take() {
+                self.inbox.written(size);
+            }
+            let lose_at = self.losing.filter(|_| !self.operations.has_requests());
+            let wake_at = lose_at.map_or(heartbeat_at, |(at, _)| at.min(heartbeat_at));
+            tokio::select! {
+                () = body.closed() => return,
+                () = context.expired.cancelled() => {
+                    for (key, event) in self.operations.expire() {
+                        self.form.handle_event(key, &event);
+                    }
+                    self.form.lose("countersign is shutting down");
+                    self.flush(&body).await;
+                    return;
+                }
+                () = context.draining.cancelled(), if !is_draining => {
+                    is_draining = true;
+                    self.lose_soon(Duration::ZERO, "countersign is shutting down");
+                }
+                (key, event) = self.inbox.next() => {
+                    event_size = Some(event.size());
+                    self.handle_event(key, &event);
+                }
+                command = receive(&mut commands) => command(&mut self.form),
+                () = tokio::time::sleep_until(wake_at.into()) => {
+                    let now = Instant::now();
+                    if let Some((_, reason)) = lose_at.filter(|(at, _)| *at <= now) {
+                        self.form.lose(reason);
+                    }
+                    if heartbeat_at <= now {
+                        heartbeat_at = now + HEARTBEAT;
+                        self.form.heartbeat();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what needs no response; what does is held, and nothing more is done until it has
+    /// begun.
+    pub(super) fn prepare(&mut self) {
+        while self.held.is_none()
+            && let Some(output) = self.form.poll_output()
+        {
+            if let Step::Send(text) = self.perform(output) {
+                self.held = Some(text);
+            }
+        }
+    }
+
+    /// Whether the stream goes on.
+    async fn flush(&mut self, body: &Body) -> bool {
+        let context = Arc::clone(&self.context);
+        let mut expired = pin!(tokio::time::sleep(context.config.write));
+        loop {
+            let Some(output) = self.form.poll_output() else {
+                return true;
+            };
+            let piece = match self.perform(output) {
+                Step::Done => continue,
+                Step::Send(text) => Ok(Bytes::from(text)),
+                Step::End => return false,
+                Step::Cut => Err(Cut),
+            };
+            let is_cut = piece.is_err();
+            tokio::select! {
+                sent = body.send(piece) => if sent.is_err() || is_cut {
+                    return false;
+                },
+                () = expired.as_mut() => {
+                    debug!("a client's stream is left: it takes nothing (timeouts.write)");
+                    return false;
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self, output: Output) -> Step {
+        match output {
+            Output::Send(text) => return Step::Send(text),
+            Output::Close(close) if close.code == Close::NORMAL => return Step::End,
+            Output::Close(_) => return Step::Cut,
+            Output::Start(key, selected, operation) => {
+                self.operations.start(key, &selected, &operation);
+            }
+            Output::Subscribe(key, subscribe) => self.operations.subscribe(key, &subscribe),
+            Output::Publish(key, publish) => self.operations.publish(key, &publish),
+            Output::Stop(key) => self.operations.finish(key),
+            Output::Init => {}
+        }
+        Step::Done
+    }
+
+    fn handle_event(&mut self, key: OperationKey, event: &Event) {
+        if !self.operations.note(key, event) {
+            return;
+        }
+        match event {
+            Event::Lost => {
+                let spread = self.context.config.spread.mul_f64(fastrand::f64());
+                self.lose_soon(spread, "the upstream connection was lost");
+            }
+            Event::Started
+            | Event::Next(_)
+            | Event::Missed(_)
+            | Event::Error(_)
+            | Event::Complete => self.form.handle_event(key, event),
+        }
+    }
+
+    /// What runs by HTTP may end before.
+    fn lose_soon(&mut self, after: Duration, reason: &'static str) {
+        self.losing.get_or_insert((Instant::now() + after, reason));
+    }
+}
+
+async fn receive<F>(commands: &mut Option<&mut mpsc::Receiver<Command<F>>>) -> Command<F> {
+    if let Some(receiver) = commands
+        && let Some(command) = receiver.recv().await
+    {
+        return command;
+    }
+    std::future::pending().await
+}
