@@ -105,9 +105,7 @@ impl Protocol {
             (Self::Events, "broadcast_error", Some(id)) => {
                 Incoming::Missed(id, Failure::parse(said))
             }
-            (Self::Events, "subscribe_error", Some(id)) => {
-                Incoming::Failed(Some(id), Failure::parse(said))
-            }
+            (Self::Events, "subscribe_error", id) => Incoming::Failed(id, Failure::parse(said)),
             (_, "error", id) => Incoming::Failed(id, Failure::parse(said)),
             _ => Incoming::Unknown(frame.kind),
         })

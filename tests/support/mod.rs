@@ -54,6 +54,19 @@ impl Stage {
         Self::with(&[]).await
     }
 
+    /// With a route to the emulator's Events, too.
+    pub async fn with_events(settings: &[(&str, &str)]) -> Self {
+        let emulator = Emulator::start(emulator::Options::default()).await.unwrap();
+        let target = format!("https://{}/event", emulator.api_host());
+        let connect = emulator.addr().to_string();
+        let mut all = vec![
+            ("route.event.target", target.as_str()),
+            ("route.event.connect", &connect),
+        ];
+        all.extend(settings);
+        Self::over(emulator, &all).await
+    }
+
     /// With settings by dotted key; `,` separates the items of a list.
     pub async fn with(settings: &[(&str, &str)]) -> Self {
         Self::on(emulator::Options::default(), settings).await
@@ -61,6 +74,10 @@ impl Stage {
 
     pub async fn on(options: emulator::Options, settings: &[(&str, &str)]) -> Self {
         let emulator = Emulator::start(options).await.unwrap();
+        Self::over(emulator, settings).await
+    }
+
+    async fn over(emulator: Emulator, settings: &[(&str, &str)]) -> Self {
         let config = stage_config(&emulator, settings);
         let app = App::start(config).await.unwrap();
         let addr = app.addresses()[0];
@@ -285,13 +302,20 @@ pub struct Socket(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
     pub async fn open(addr: SocketAddr, headers: &[(&str, &str)]) -> Self {
-        let mut request = format!("ws://{addr}/graphql")
-            .into_client_request()
-            .unwrap();
-        let protocol = "graphql-transport-ws".parse().unwrap();
+        Self::dial(addr, "/graphql", "graphql-transport-ws", headers).await
+    }
+
+    /// A socket of another dialect.
+    pub async fn dial(
+        addr: SocketAddr,
+        path: &str,
+        protocol: &str,
+        headers: &[(&str, &str)],
+    ) -> Self {
+        let mut request = format!("ws://{addr}{path}").into_client_request().unwrap();
         request
             .headers_mut()
-            .insert("sec-websocket-protocol", protocol);
+            .insert("sec-websocket-protocol", protocol.parse().unwrap());
         for (name, value) in headers {
             let name: http::HeaderName = name.parse().unwrap();
             request.headers_mut().insert(name, value.parse().unwrap());
