@@ -8,10 +8,17 @@ use http::uri::Authority;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostName(String);
 
+/// What is spoken on a client connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
 /// A web origin, `scheme://host[:port]`, in lower case and without a default port (RFC 6454).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
-    scheme: String,
+    scheme: Scheme,
     authority: String,
 }
 
@@ -62,27 +69,54 @@ impl Origin {
         let text = text.to_ascii_lowercase();
         let (scheme, authority) = text.split_once("://")?;
         HostName::of_header(authority)?;
-        let default_port = match scheme {
-            "http" => ":80",
-            "https" => ":443",
+        let scheme = match scheme {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
             _ => return None,
         };
-        let authority = authority.strip_suffix(default_port).unwrap_or(authority);
+        let default_port = format!(":{}", scheme.default_port());
+        let authority = authority.strip_suffix(&default_port).unwrap_or(authority);
         Some(Self {
-            scheme: scheme.to_owned(),
+            scheme,
             authority: authority.to_owned(),
         })
     }
 
-    pub(super) fn authority(&self) -> &str {
-        &self.authority
+    /// Whether its pages come from where a request with this `Host` was received. Name and port
+    /// decide, because both schemes share our port; without a port, each means another one.
+    pub(super) fn is_served_at(&self, host: &str, scheme: Scheme) -> bool {
+        let of_origin = place(&self.authority, self.scheme);
+        of_origin.is_some() && of_origin == place(host, scheme)
+    }
+}
+
+impl Scheme {
+    fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
     }
 }
 
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}://{}", self.scheme, self.authority)
+        write!(f, "{}://{}", self.scheme.as_str(), self.authority)
     }
+}
+
+/// Name in lower case, and port.
+fn place(authority: &str, scheme: Scheme) -> Option<(String, u16)> {
+    let authority: Authority = authority.parse().ok()?;
+    let port = authority.port_u16().unwrap_or(scheme.default_port());
+    Some((authority.host().to_ascii_lowercase(), port))
 }
 
 fn ip(host: &str) -> Option<IpAddr> {

@@ -14,7 +14,7 @@ use http::Request;
 use http::header::{HOST, HeaderMap, ORIGIN};
 
 pub use cors::Cors;
-pub use host::{HostName, Origin};
+pub use host::{HostName, Origin, Scheme};
 
 /// `[guard]` of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,11 +57,17 @@ impl Guard {
         Self { config }
     }
 
-    /// Judges a request's head; `local` is the address that its socket was accepted on.
+    /// Judges a request's head; `local` is the address that its socket was accepted on, `scheme`
+    /// what is spoken on it.
     ///
     /// # Errors
     /// The [`Refusal`] of the first rule that is broken.
-    pub fn check<B>(&self, request: &Request<B>, local: IpAddr) -> Result<Cors, Refusal> {
+    pub fn check<B>(
+        &self,
+        request: &Request<B>,
+        local: IpAddr,
+        scheme: Scheme,
+    ) -> Result<Cors, Refusal> {
         let uri = request.uri();
         if uri.authority().is_some() || uri.scheme().is_some() || !uri.path().starts_with('/') {
             return Err(Refusal::TargetForm);
@@ -69,7 +75,7 @@ impl Guard {
         let headers = request.headers();
         let host = self.check_host(headers, local)?;
         match headers.get(ORIGIN) {
-            Some(_) => self.check_origin(headers, &host),
+            Some(_) => self.check_origin(headers, &host, scheme),
             None => check_fetch_site(headers).map(|()| Cors::NotAsked),
         }
     }
@@ -91,7 +97,12 @@ impl Guard {
         }
     }
 
-    fn check_origin(&self, headers: &HeaderMap, host: &str) -> Result<Cors, Refusal> {
+    fn check_origin(
+        &self,
+        headers: &HeaderMap,
+        host: &str,
+        scheme: Scheme,
+    ) -> Result<Cors, Refusal> {
         let mut values = headers.get_all(ORIGIN).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
             return Err(Refusal::OriginNotAllowed("several".to_owned()));
@@ -102,8 +113,8 @@ impl Guard {
         if self.config.allow_origins.contains(&origin) {
             return Ok(Cors::Allowed(value.clone()));
         }
-        // A page that we served ourselves: its origin is the Host that was just judged.
-        if origin.authority() == host {
+        // A page that we served ourselves: it comes from the Host that was just judged.
+        if origin.is_served_at(host, scheme) {
             return Ok(Cors::SameOrigin);
         }
         Err(refused())
@@ -146,7 +157,13 @@ impl Refusal {
 mod tests {
     use super::*;
 
+    #[track_caller]
     fn check(headers: &[(&str, &str)], expected: Result<Cors, &str>) {
+        check_on(Scheme::Http, headers, expected);
+    }
+
+    #[track_caller]
+    fn check_on(scheme: Scheme, headers: &[(&str, &str)], expected: Result<Cors, &str>) {
         let guard = Guard::new(GuardConfig {
             allow_hosts: vec![HostName::parse("proxy.local").unwrap()],
             allow_origins: vec![Origin::parse("https://app.example.com").unwrap()],
@@ -156,7 +173,7 @@ mod tests {
             let name: http::HeaderName = name.parse().unwrap();
             request.headers_mut().append(name, value.parse().unwrap());
         }
-        let verdict = guard.check(&request, "127.0.0.1".parse().unwrap());
+        let verdict = guard.check(&request, "127.0.0.1".parse().unwrap(), scheme);
         assert_eq!(
             verdict.map_err(|refusal| refusal.code()),
             expected,
@@ -233,6 +250,42 @@ mod tests {
         }
         let twice = ("origin", "https://app.example.com");
         check(&[local, twice, twice], Err("ORIGIN_NOT_ALLOWED"));
+    }
+
+    #[test]
+    fn origins_of_our_own_pages() {
+        use Scheme::{Http, Https};
+        for (scheme, host, origin) in [
+            (Http, "localhost:4100", "http://LocalHost:4100"),
+            (Http, "localhost:80", "http://localhost"),
+            (Http, "localhost", "http://localhost:80"),
+            (Https, "localhost:4100", "https://localhost:4100"),
+            (Https, "localhost", "https://localhost"),
+            (Https, "localhost:443", "https://localhost"),
+            (Https, "[::1]", "https://[::1]:443"),
+            // Both schemes share our port.
+            (Https, "localhost:4100", "http://localhost:4100"),
+        ] {
+            let headers = [("host", host), ("origin", origin)];
+            check_on(scheme, &headers, Ok(Cors::SameOrigin));
+        }
+    }
+
+    /// Without a port, the pages of another local server on the other scheme's default port
+    /// counted as our own.
+    #[test]
+    fn the_default_port_of_the_other_scheme_is_not_ours() {
+        for (scheme, host, origin) in [
+            (Scheme::Https, "localhost", "http://localhost"),
+            (Scheme::Https, "localhost:443", "http://localhost"),
+            (Scheme::Http, "localhost", "https://localhost"),
+            (Scheme::Http, "localhost:4100", "http://localhost"),
+            (Scheme::Https, "localhost:4100", "https://localhost"),
+            (Scheme::Https, "localhost", "https://127.0.0.1"),
+        ] {
+            let headers = [("host", host), ("origin", origin)];
+            check_on(scheme, &headers, Err("ORIGIN_NOT_ALLOWED"));
+        }
     }
 
     #[test]

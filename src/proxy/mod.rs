@@ -28,6 +28,8 @@ use tokio::sync::OwnedSemaphorePermit;
 pub use body::Body;
 use error::{Error, Shape, rescue};
 
+pub use crate::guard::Scheme;
+
 use crate::graphql::Documents;
 use crate::guard::{Cors, Guard};
 use crate::session::{self, Api, Sessions};
@@ -75,6 +77,7 @@ pub struct RequestLimits {
 pub struct Client {
     /// The address of ours that it reached.
     pub local: IpAddr,
+    pub scheme: Scheme,
     /// Counts the connection; a WebSocket takes it over.
     pub permit: Arc<OwnedSemaphorePermit>,
 }
@@ -121,7 +124,7 @@ impl Proxy {
             Some(_) | None => Shape::GraphQl(Accept::of(request.headers()).media()),
         };
         // First of all, because whatever comes after acts with the IAM identity.
-        let cors = match self.guard.check(&request, client.local) {
+        let cors = match self.guard.check(&request, client.local, client.scheme) {
             Ok(cors) => cors,
             Err(refusal) => {
                 let response = rescue(&refusal.into(), shape, &mut record);

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::proxy::{Client, Proxy};
+use crate::proxy::{Client, Proxy, Scheme};
 
 /// Bounds of client connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,7 @@ impl Server {
         };
         let client = Client {
             local: local.ip(),
+            scheme: Scheme::Http,
             permit: Arc::new(permit),
         };
         let service = service_fn(|request| {
