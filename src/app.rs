@@ -17,9 +17,10 @@ use crate::graphql::outbox::Budget;
 use crate::guard::Guard;
 use crate::proxy::{Proxy, Route};
 use crate::realtime::Pool;
-use crate::server::Server;
+use crate::server::{Server, Tls, TlsError};
 use crate::session::{Api, Sessions};
 use crate::sign::Signer;
+use crate::sign::clock;
 use crate::sign::credentials::{Identity, IdentityConfig};
 use crate::upstream::{Dialer, ProxyRules, TlsRoots, Upstream};
 
@@ -51,6 +52,8 @@ pub enum StartError {
     Route { route: String, source: io::Error },
     #[error("{0}")]
     SystemRoots(#[source] io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 /// The tasks of the process, and the three steps of their end.
@@ -81,6 +84,11 @@ impl App {
         for address in &config.listen {
             listeners.extend(bind(*address).await?);
         }
+        let tls = tls(&config).await?;
+        let schemes: &[&str] = match tls {
+            None => &["http"],
+            Some(_) => &["http", "https"],
+        };
         let lifecycle = Lifecycle::default();
         let routes = Builder::new(&lifecycle).routes(&config)?;
         let sessions = Sessions::new(
@@ -94,6 +102,7 @@ impl App {
         let server = Server::new(
             proxy,
             config.server,
+            tls,
             lifecycle.clients.clone(),
             lifecycle.draining.clone(),
             lifecycle.expired.clone(),
@@ -107,7 +116,8 @@ impl App {
             info!("{}", route.decision());
         }
         for address in &addresses {
-            info!("listening on http://{address}");
+            let urls = schemes.iter().map(|scheme| format!("{scheme}://{address}"));
+            info!("listening on {}", urls.collect::<Vec<_>>().join(" and "));
         }
         Ok(Self {
             addresses,
@@ -158,6 +168,16 @@ async fn bind(address: SocketAddr) -> Result<Option<TcpListener>, StartError> {
         }
         Err(source) => Err(StartError::Bind { address, source }),
     }
+}
+
+async fn tls(config: &Config) -> Result<Option<Tls>, TlsError> {
+    let Some(tls) = &config.tls else {
+        return Ok(None);
+    };
+    let hosts = config.guard.allow_hosts.iter().map(|host| host.as_str());
+    let addresses = config.listen.iter().map(|address| address.ip().to_string());
+    let names: Vec<String> = hosts.map(str::to_owned).chain(addresses).collect();
+    Tls::load(tls, &names, clock::now()).await.map(Some)
 }
 
 /// The machine has no such address, or no such family.

@@ -8,7 +8,7 @@
 //! | [`cli`] | arguments to command, exit codes; one file per command |
 //! | [`config`] | what was said, then what it means |
 //! | [`app`] | builds every part, binds, runs until drained |
-//! | [`server`] | accept loops, drain of connections |
+//! | [`server`] | accept loops, TLS beside plain HTTP, drain of connections |
 //! | [`guard`] | may this client talk to us? Host, Origin, CORS |
 //! | [`proxy`] | a request from head to answer; headers; errors to responses |
 //! | [`graphql`] | operation, event, the document parser, the outbox |

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use super::serve::{Signals, runtime, start_log};
-use super::{Failure, Settings, print};
+use super::{Failure, Settings, TlsFlags, print};
 use crate::app::App;
 use crate::config::{self, Config, Credentials, Flag, Trust};
 use crate::emulator::{self, Emulator};
@@ -21,6 +21,8 @@ pub(super) struct Options {
     /// An origin whose web pages may talk to countersign; repeatable
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
+    #[command(flatten)]
+    tls: TlsFlags,
     /// How log lines are written: text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -40,9 +42,16 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         .await?;
         let config = configure(options, &emulator)?;
         let _flush = start_log(&config.log)?;
+        let has_tls = config.tls.is_some();
         let app = App::start(config).await?;
         if let Some(address) = app.addresses().first() {
-            print(&banner(*address, &emulator))?;
+            let by_tls = match has_tls {
+                true => format!(
+                    "\n  by TLS    https://{address}/graphql   (subscriptions: wss://{address}/graphql)"
+                ),
+                false => String::new(),
+            };
+            print(&banner(*address, &by_tls, &emulator))?;
         }
         let second = async {
             again.next().await;
@@ -60,6 +69,7 @@ fn configure(options: &Options, emulator: &Emulator) -> Result<Config, Failure> 
         connect: Some(emulator.addr().to_string()),
         listen: options.listen.clone(),
         allow_origin: options.allow_origin.clone(),
+        tls: options.tls.clone(),
         log_format: options.log_format.clone(),
         log: options.log.clone(),
         ..Settings::default()
@@ -87,11 +97,11 @@ fn configure(options: &Options, emulator: &Emulator) -> Result<Config, Failure> 
     Ok(config)
 }
 
-fn banner(address: SocketAddr, emulator: &Emulator) -> String {
+fn banner(address: SocketAddr, by_tls: &str, emulator: &Emulator) -> String {
     let control = emulator.control_addr();
     format!(
         r#"countersign demo: an embedded AppSync that checks every signature, and countersign before it
-  GraphQL   http://{address}/graphql   (subscriptions: ws://{address}/graphql, or SSE)
+  GraphQL   http://{address}/graphql   (subscriptions: ws://{address}/graphql, or SSE){by_tls}
   Events    http://{address}/event     (channels: /default/..., /inbox/...)
   emulator  https://{emulator}/graphql   (state and faults: http://{control}/state, /switch)
 

@@ -59,6 +59,8 @@ struct Settings {
     /// An origin whose web pages may talk to countersign; repeatable
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
+    #[command(flatten)]
+    tls: TlsFlags,
     /// How log lines are written: text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -101,6 +103,20 @@ struct Settings {
         help_heading = "For the URL"
     )]
     ca_file: Option<String>,
+}
+
+/// `[tls]` by flags.
+#[derive(Args, Clone, Debug, Default)]
+struct TlsFlags {
+    /// Accept TLS, too, with the certificate chain of this PEM file
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// The private key of the certificate, a PEM file
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
+    /// Accept TLS, too, with a certificate by a local CA, which is made on first use
+    #[arg(long)]
+    tls_dev: bool,
 }
 
 const AFTER_HELP: &str = "\
@@ -208,6 +224,10 @@ impl Settings {
                 is_list: false,
             }));
         };
+        let tls_dev = self.tls.tls_dev.then(|| "true".to_owned());
+        one("tls.cert".to_owned(), "--tls-cert", &self.tls.tls_cert);
+        one("tls.key".to_owned(), "--tls-key", &self.tls.tls_key);
+        one("tls.dev".to_owned(), "--tls-dev", &tls_dev);
         one("log.format".to_owned(), "--log-format", &self.log_format);
         one("log.filter".to_owned(), "--log", &self.log);
         // The URL's route serves everything, unless it is AppSync's, which has its usual path.

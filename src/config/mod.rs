@@ -8,6 +8,7 @@
 mod raw;
 mod resolved;
 mod route;
+mod tls;
 mod values;
 
 use std::fmt;

@@ -12,6 +12,7 @@ use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use toml_edit::{ImDocument, TableLike};
 
+use super::tls::state_dir;
 use super::{Problem, Problems};
 
 /// Where configuration comes from, weakest first: defaults, file, environment, flags.
@@ -39,6 +40,7 @@ pub struct Raw {
     figment: Figment,
     root: Dict,
     file: Option<(PathBuf, String)>,
+    state: Option<PathBuf>,
 }
 
 /// One table of the configuration while it is being resolved.
@@ -100,6 +102,7 @@ impl Raw {
             figment,
             root,
             file,
+            state: state_dir(&sources.environment),
         })
     }
 
@@ -108,6 +111,11 @@ impl Raw {
         let mut values = Vec::new();
         self.collect(&self.root, &mut Vec::new(), &mut values);
         values
+    }
+
+    /// Where state of ours may be kept.
+    pub(super) fn state(&self) -> Option<&Path> {
+        self.state.as_deref()
     }
 
     pub(super) fn table<'a>(&'a self, problems: &'a RefCell<Vec<Problem>>) -> Table<'a> {

@@ -2,14 +2,16 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use super::raw::Table;
 use super::route::{RouteConfig, Shared, routes};
+use super::tls::tls;
 use super::{Problems, Raw, values};
 use crate::guard::GuardConfig;
 use crate::realtime::{OnLoss, RealtimeConfig};
-use crate::server::ServerConfig;
+use crate::server::{ServerConfig, TlsConfig};
 use crate::session::SessionConfig;
 use crate::telemetry::LogConfig;
 use crate::upstream::UpstreamConfig;
@@ -21,6 +23,8 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     pub guard: GuardConfig,
     pub server: ServerConfig,
+    /// On the addresses of plain HTTP.
+    pub tls: Option<TlsConfig>,
     pub session: SessionConfig,
     /// Bytes of events that may wait for all client sockets together.
     pub outbox_total: usize,
@@ -33,7 +37,7 @@ impl Config {
     /// All mistakes that [`Raw`] holds.
     pub fn resolve(raw: &Raw) -> Result<Self, Problems> {
         let problems = RefCell::default();
-        let config = resolve(&raw.table(&problems));
+        let config = resolve(&raw.table(&problems), raw.state());
         let problems = problems.into_inner();
         match config {
             Some(config) if problems.is_empty() => Ok(config),
@@ -43,12 +47,13 @@ impl Config {
 }
 
 /// `None` only if a problem was reported. No table is left early: the others' mistakes count too.
-fn resolve(root: &Table<'_>) -> Option<Config> {
+fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     let listen = root.list("listen", values::listen);
     if listen.as_ref().is_some_and(Vec::is_empty) {
         root.report("listen", "at least one address is needed");
     }
     let guard = guard(&root.table("guard"));
+    let tls = tls(&root.table("tls"), state);
     let limits = limits(&root.table("limits"));
     let timeouts = timeouts(&root.table("timeouts"));
     let pool = pool(&root.table("pool"));
@@ -70,6 +75,7 @@ fn resolve(root: &Table<'_>) -> Option<Config> {
             request_head: limits.request_head,
             request_head_timeout: timeouts.request_head,
         },
+        tls,
         session: SessionConfig {
             message: limits.message,
             subscriptions: limits.subscriptions,

@@ -108,10 +108,7 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
     };
     let profile = table.read("profile", values::text);
     let assume_role = table.read("assume_role", values::role);
-    let ca_file = table.read("ca_file", |path| match std::fs::metadata(path) {
-        Ok(_) => Ok(PathBuf::from(path)),
-        Err(error) => Err(format!("{path} cannot be read: {error}")),
-    });
+    let ca_file = table.read("ca_file", values::file);
     let forward = table.list("forward_headers", values::header_name);
     let drop = table.list("drop_headers", values::header_name);
     let on_loss = table.read("on_upstream_loss", values::on_loss);

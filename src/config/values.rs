@@ -1,6 +1,7 @@
 //! How single values are written.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::guard::{HostName, Origin};
@@ -15,6 +16,19 @@ pub(super) fn text(value: &str) -> Result<String, String> {
     match value.trim() {
         "" => Err("must not be empty".to_owned()),
         text => Ok(text.to_owned()),
+    }
+}
+
+pub(super) fn switch(value: &str) -> Result<bool, String> {
+    let switch = value.parse();
+    switch.map_err(|_| format!("{value:?} is neither true nor false"))
+}
+
+/// A file that is there.
+pub(super) fn file(path: &str) -> Result<PathBuf, String> {
+    match std::fs::metadata(path) {
+        Ok(_) => Ok(PathBuf::from(path)),
+        Err(error) => Err(format!("{path} cannot be read: {error}")),
     }
 }
 

@@ -1,6 +1,9 @@
-//! Accepts client connections and speaks HTTP/1.1 with them, until the drain.
+//! Accepts client connections and speaks HTTP/1.1 with them, plain or by TLS, until the drain.
 //!
 //! The accept loop never waits for a peer and no accept error ends it.
+
+mod dev_ca;
+mod tls;
 
 use std::convert::Infallible;
 use std::io;
@@ -12,11 +15,16 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
+
+pub use dev_ca::DevCaError;
+use tls::{Opened, open};
+pub use tls::{Tls, TlsConfig, TlsError};
 
 use crate::proxy::{Client, Proxy, Scheme};
 
@@ -26,6 +34,7 @@ pub struct ServerConfig {
     pub connections: usize,
     /// Bytes of a request's head.
     pub request_head: usize,
+    /// Also from a connection's beginning to its first byte, and through its TLS handshake.
     pub request_head_timeout: Duration,
 }
 
@@ -34,6 +43,7 @@ pub struct ServerConfig {
 pub struct Server {
     proxy: Arc<Proxy>,
     config: ServerConfig,
+    tls: Option<Tls>,
     permits: Arc<Semaphore>,
     tasks: TaskTracker,
     draining: CancellationToken,
@@ -48,6 +58,7 @@ impl Server {
     pub fn new(
         proxy: Proxy,
         config: ServerConfig,
+        tls: Option<Tls>,
         tasks: TaskTracker,
         draining: CancellationToken,
         expired: CancellationToken,
@@ -55,6 +66,7 @@ impl Server {
         Self {
             proxy: Arc::new(proxy),
             config,
+            tls,
             permits: Arc::new(Semaphore::new(config.connections)),
             tasks,
             draining,
@@ -94,14 +106,37 @@ impl Server {
         let Ok(local) = prepare(&stream) else {
             return;
         };
-        let client = Client {
+        let opening = tokio::time::timeout(
+            self.config.request_head_timeout,
+            open(stream, self.tls.as_ref()),
+        );
+        let opened = match self.draining.run_until_cancelled(opening).await {
+            Some(Ok(Ok(opened))) => opened,
+            Some(Ok(Err(error))) => {
+                return debug!(%error, "a client connection was not opened");
+            }
+            Some(Err(_)) => {
+                return debug!("a client connection took too long to open (timeouts.request_head)");
+            }
+            None => return,
+        };
+        let client = |scheme| Client {
             local: local.ip(),
-            scheme: Scheme::Http,
+            scheme,
             permit: Arc::new(permit),
         };
-        let service = service_fn(|request| {
-            let client = client.clone();
-            async move { Ok::<_, Infallible>(self.proxy.handle(request, &client).await) }
+        match opened {
+            Opened::Plain(stream) => self.serve_http(stream, &client(Scheme::Http)).await,
+            Opened::Tls(stream) => self.serve_http(stream, &client(Scheme::Https)).await,
+        }
+    }
+
+    async fn serve_http<S>(&self, stream: S, client: &Client)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let service = service_fn(|request| async move {
+            Ok::<_, Infallible>(self.proxy.handle(request, client).await)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

@@ -18,7 +18,9 @@ use countersign::config::{self, Config, Credentials, Flag, Sources, Trust};
 use countersign::emulator::{self, Emulator};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::oneshot;
@@ -26,7 +28,7 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 /// Nothing that is waited for takes so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -67,7 +69,8 @@ impl Stage {
         Self::over(emulator, &all).await
     }
 
-    /// With settings by dotted key; `,` separates the items of a list.
+    /// With settings by dotted key; `,` separates the items of a list. A key in capitals is a
+    /// variable of the environment, such as XDG_STATE_HOME, in which `tls.dev` keeps its CA.
     pub async fn with(settings: &[(&str, &str)]) -> Self {
         Self::on(emulator::Options::default(), settings).await
     }
@@ -185,9 +188,17 @@ pub fn stage_config(emulator: &Emulator, settings: &[(&str, &str)]) -> Config {
         flag("route.graphql.target", &target),
         flag("route.graphql.connect", &connect),
     ];
-    flags.extend(settings.iter().map(|(key, value)| flag(key, value)));
+    let mut environment = Vec::new();
+    for &(key, value) in settings {
+        if key.starts_with(|first: char| first.is_ascii_uppercase()) {
+            environment.push((key.to_owned(), value.to_owned()));
+        } else {
+            flags.push(flag(key, value));
+        }
+    }
     let sources = Sources {
         flags,
+        environment,
         ..Sources::default()
     };
     let (_, mut config) = config::load(&sources).unwrap();
@@ -251,7 +262,11 @@ pub async fn get(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answ
 
 /// Sends exactly these bytes and reads to the end.
 pub async fn raw(addr: SocketAddr, request: &[u8]) -> Answer {
-    let mut stream = TcpStream::connect(addr).await.unwrap();
+    raw_on(TcpStream::connect(addr).await.unwrap(), request).await
+}
+
+/// The same, on an open connection.
+pub async fn raw_on(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> Answer {
     // What we are refused for may come before the last byte has left.
     let _ = stream.write_all(request).await;
     let mut bytes = Vec::new();
@@ -298,7 +313,21 @@ fn dechunk(mut body: &str) -> String {
 }
 
 /// A client WebSocket that speaks graphql-transport-ws by hand.
-pub struct Socket(pub WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Socket<S = MaybeTlsStream<TcpStream>>(pub WebSocketStream<S>);
+
+/// The request that opens one.
+fn upgrade(url: &str, headers: &[(&str, &str)]) -> http::Request<()> {
+    let mut request = url.into_client_request().unwrap();
+    let protocol = "graphql-transport-ws".parse().unwrap();
+    request
+        .headers_mut()
+        .insert("sec-websocket-protocol", protocol);
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse().unwrap();
+        request.headers_mut().insert(name, value.parse().unwrap());
+    }
+    request
+}
 
 impl Socket {
     pub async fn open(addr: SocketAddr, headers: &[(&str, &str)]) -> Self {
@@ -312,15 +341,20 @@ impl Socket {
         protocol: &str,
         headers: &[(&str, &str)],
     ) -> Self {
-        let mut request = format!("ws://{addr}{path}").into_client_request().unwrap();
+        let mut request = upgrade(&format!("ws://{addr}{path}"), headers);
         request
             .headers_mut()
             .insert("sec-websocket-protocol", protocol.parse().unwrap());
-        for (name, value) in headers {
-            let name: http::HeaderName = name.parse().unwrap();
-            request.headers_mut().insert(name, value.parse().unwrap());
-        }
         let (socket, _) = within("an upgrade", connect_async(request)).await.unwrap();
+        Self(socket)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// On an open connection.
+    pub async fn open_on(stream: S, url: &str, headers: &[(&str, &str)]) -> Self {
+        let opened = client_async(upgrade(url, headers), stream);
+        let (socket, _) = within("an upgrade", opened).await.unwrap();
         Self(socket)
     }
 
@@ -421,8 +455,8 @@ impl Daemon {
     pub async fn address(&mut self) -> SocketAddr {
         let line = self.line("listening on http://127.").await;
         let (_, address) = line.trim().rsplit_once("http://").unwrap();
-        let (address, _) = address.split_once('"').unwrap_or((address, ""));
-        address.parse().unwrap()
+        let end = address.find(['"', ' ']).unwrap_or(address.len());
+        address[..end].parse().unwrap()
     }
 
     pub fn signal(&self, name: &str) {

@@ -1,0 +1,192 @@
+//! TLS on the port of plain HTTP: the first byte of a connection tells which of them it speaks.
+//!
+//! The certificate is the user's, from files, or one that the local authority of [`super::dev_ca`]
+//! makes at the start. Connections flow in as TCP and out as [`Opened`]. No key is ever logged.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::crypto::ring;
+use rustls::{InconsistentKeys, ServerConfig};
+use rustls_pki_types::pem::{Error as PemError, PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::info;
+
+use super::dev_ca::{self, DevCaError};
+
+/// `[tls]` of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TlsConfig {
+    /// PEM files: the chain, its own certificate first, and the key.
+    Files { cert: PathBuf, key: PathBuf },
+    /// A local authority, kept in this directory.
+    Dev { state: PathBuf },
+}
+
+/// What is needed to accept TLS.
+#[derive(Clone, Debug)]
+pub struct Tls(Arc<ServerConfig>);
+
+/// Why TLS cannot be offered.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    #[error("tls.{key}: {path:?} cannot be read: {source}")]
+    Read {
+        key: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("tls.cert: {0:?} holds no certificate in PEM")]
+    NoCertificate(PathBuf),
+    #[error("tls.key: {0:?} holds no private key in PEM (PKCS#8, PKCS#1 or SEC1, not encrypted)")]
+    NoKey(PathBuf),
+    #[error("tls.{key}: {path:?} is broken PEM")]
+    BrokenPem { key: &'static str, path: PathBuf },
+    #[error("tls.key: {key:?} is not the key of the first certificate in {cert:?}")]
+    Mismatch { cert: PathBuf, key: PathBuf },
+    #[error("tls: {cert:?} with the key {key:?} cannot be used: {source}")]
+    Unusable {
+        cert: PathBuf,
+        key: PathBuf,
+        source: rustls::Error,
+    },
+    #[error("tls.dev: {0}")]
+    Dev(#[from] DevCaError),
+    #[error("tls.dev: its certificate cannot be used: {0}")]
+    DevUnusable(#[source] rustls::Error),
+}
+
+/// A client connection on which HTTP can begin.
+pub(super) enum Opened {
+    Plain(TcpStream),
+    /// Boxed, so that plain connections don't pay for its size.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Why a connection ended before HTTP began on it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    #[error("it ended before its first byte")]
+    Empty,
+    #[error(
+        "it speaks TLS, which is not configured: allow it with --tls-dev, or tls.cert and tls.key"
+    )]
+    NotConfigured,
+    #[error("{0}")]
+    Socket(#[source] io::Error),
+    #[error("the TLS handshake failed: {0}")]
+    Handshake(#[source] io::Error),
+}
+
+/// The content type of a handshake record, and so the first byte of a ClientHello ([RFC 8446,
+/// 5.1](https://www.rfc-editor.org/rfc/rfc8446#section-5.1)); no HTTP method begins with it.
+const HANDSHAKE: u8 = 0x16;
+
+impl Tls {
+    /// `names` are what clients may call us; a local authority certifies those that are loopback.
+    ///
+    /// # Errors
+    /// When the files, or those of the local authority, cannot be used.
+    pub async fn load(
+        config: &TlsConfig,
+        names: &[String],
+        now: SystemTime,
+    ) -> Result<Self, TlsError> {
+        match config {
+            TlsConfig::Files { cert, key } => {
+                let (chain, private_key) = (read_chain(cert)?, read_key(key)?);
+                settings(chain, private_key).map_err(|source| {
+                    let (cert, key) = (cert.clone(), key.clone());
+                    if source == InconsistentKeys::KeyMismatch.into() {
+                        return TlsError::Mismatch { cert, key };
+                    }
+                    TlsError::Unusable { cert, key, source }
+                })
+            }
+            TlsConfig::Dev { state } => {
+                let made = dev_ca::certificate(state, names, now).await?;
+                let ca = made.ca_file.display();
+                info!(
+                    "TLS by a certificate of the local CA {ca}. To trust it: \
+                     NODE_EXTRA_CA_CERTS={ca} (Node.js); curl --cacert {ca}; SSL_CERT_FILE={ca} \
+                     (Python); for browsers `sudo trust anchor {ca}` (Fedora, Arch), \
+                     `sudo cp {ca} /usr/local/share/ca-certificates/countersign.crt && \
+                     sudo update-ca-certificates` (Debian, Ubuntu) or \
+                     `security add-trusted-cert -p ssl {ca}` (macOS)"
+                );
+                settings(vec![made.certificate], made.key).map_err(TlsError::DevUnusable)
+            }
+        }
+    }
+}
+
+/// Tells TLS from plain HTTP by the first byte, and shakes hands.
+///
+/// # Errors
+/// When HTTP cannot begin; the connection is then closed.
+pub(super) async fn open(stream: TcpStream, tls: Option<&Tls>) -> Result<Opened, OpenError> {
+    let mut first = [0];
+    match stream.peek(&mut first).await {
+        Ok(0) => return Err(OpenError::Empty),
+        Ok(_) if first == [HANDSHAKE] => {}
+        Ok(_) => return Ok(Opened::Plain(stream)),
+        Err(error) => return Err(OpenError::Socket(error)),
+    }
+    let Some(Tls(config)) = tls else {
+        return Err(OpenError::NotConfigured);
+    };
+    let acceptor = TlsAcceptor::from(Arc::clone(config));
+    let stream = acceptor.accept(stream).await;
+    let stream = stream.map_err(OpenError::Handshake)?;
+    Ok(Opened::Tls(Box::new(stream)))
+}
+
+fn settings(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Tls, rustls::Error> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Tls(Arc::new(config)))
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = read("cert", path)?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(TlsError::NoCertificate(path.to_owned())),
+        Ok(chain) => Ok(chain),
+        Err(_) => Err(TlsError::BrokenPem {
+            key: "cert",
+            path: path.to_owned(),
+        }),
+    }
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let pem = read("key", path)?;
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|error| {
+        let path = path.to_owned();
+        if matches!(error, PemError::NoItemsFound) {
+            return TlsError::NoKey(path);
+        }
+        // What the error says is left out: it quotes lines of the key.
+        TlsError::BrokenPem { key: "key", path }
+    })
+}
+
+fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|source| TlsError::Read {
+        key,
+        path: path.to_owned(),
+        source,
+    })
+}
