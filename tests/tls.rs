@@ -348,7 +348,6 @@ async fn starts_share_one_ca_even_at_once() {
     let mut daemons: Vec<Daemon> = (0..4).map(|_| dev_daemon(&scratch)).collect();
     for daemon in &mut daemons {
         let addr = daemon.address().await;
-        // Its own page is refused by nobody but upstream, which is none.
         connect(addr, "127.0.0.1", &ca_file(&scratch)).await;
     }
     let ca = fs::read_to_string(ca_file(&scratch)).unwrap();
