@@ -3,7 +3,13 @@
 //! The rows are the shapes; a row says what is in it for standard clients (GraphQL errors) and for
 //! AppSync's own (its form). How a dialect frames the two is said once, in [`Client::frames`].
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
 
 mod support;
 
@@ -135,7 +141,7 @@ impl Client {
                 };
                 events.map(event).collect()
             }
-            _ => {
+            Self::TransportWs | Self::Legacy | Self::Native | Self::Multipart | Self::Events => {
                 assert!(answer.body.ends_with("\r\n--graphql--\r\n"), "{answer:?}");
                 let parts = answer.body.split("\r\n--graphql").map(str::trim);
                 let bodies = parts.filter_map(|part| part.split_once("\r\n\r\n"));

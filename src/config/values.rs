@@ -130,14 +130,6 @@ pub(super) fn on_loss(value: &str) -> Result<OnLoss, String> {
     }
 }
 
-pub(super) fn switch(value: &str) -> Result<bool, String> {
-    match value {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => Err(format!("{value:?} is neither true nor false")),
-    }
-}
-
 pub(super) fn log_format(value: &str) -> Result<LogFormat, String> {
     match value {
         "json" => Ok(LogFormat::Json),
