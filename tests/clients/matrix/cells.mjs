@@ -57,28 +57,34 @@ export const REFUSED = operation('Refused', 'subscription Refused { onNothing { 
 
 /** A socket that is counted, and otherwise the platform's own or, before Node.js 22, that of ws. */
 export class CountedSocket extends (globalThis.WebSocket ?? WebSocket) {
-  static open = 0;
+  /** Those of the present cell that are open. */
+  static open = new Set();
 
   constructor(...parameters) {
     super(...parameters);
-    CountedSocket.open += 1;
-    this.addEventListener('close', () => { CountedSocket.open -= 1; });
+    const { open } = CountedSocket;
+    open.add(this);
+    this.addEventListener('close', () => open.delete(this));
   }
 }
 
 /**
- * Runs the row that the command line names. `makers` has, by row, a function from the addresses
- * {http, ws, https} to a client, or to a promise of one.
+ * Runs the row that the command line names. `makers` has, by row, a function from the options
+ * {http, ws, https, direct} to a client, or to a promise of one.
  */
 export async function matrix(makers) {
   const { positionals, values: urls } = parseArgs({
     allowPositionals: true,
-    options: Object.fromEntries(['http', 'ws', 'https', 'control'].map((name) => [name, { type: 'string' }])),
+    options: {
+      ...Object.fromEntries(['http', 'ws', 'https', 'control'].map((name) => [name, { type: 'string' }])),
+      // Straight to the emulator, for what a client must leave off there.
+      direct: { type: 'boolean' },
+    },
   });
   const [row] = positionals;
   const make = makers[row];
   if (!make || !urls.http || !urls.ws || !urls.control || positionals.length !== 1) {
-    console.error(`usage: node SCRIPT ${Object.keys(makers).join('|')} --http URL --ws URL [--https URL] --control URL`);
+    console.error(`usage: node SCRIPT ${Object.keys(makers).join('|')} --http URL --ws URL [--https URL] --control URL [--direct]`);
     process.exit(2);
   }
   globalThis.WebSocket = CountedSocket;
@@ -113,6 +119,7 @@ export async function matrix(makers) {
     const begun = performance.now();
     let error;
     client = undefined;
+    CountedSocket.open = new Set();
     try {
       const body = async () => {
         client = await make(urls);
@@ -238,7 +245,7 @@ class Cell {
     const crowd = Array.from({ length: MANY }, (_, n) => ({ author: `author ${n}` }));
     for (const each of crowd) each.events = this.subscribe(ON_AUTHOR, { room, author: each.author });
     await this.live(MANY);
-    if (this.client.oneSocket) assert.equal(CountedSocket.open, 1, 'open sockets');
+    if (this.client.oneSocket) assert.equal(CountedSocket.open.size, 1, 'open sockets');
     for (let from = 0; from < MANY; from += AT_ONCE) {
       const some = crowd.slice(from, from + AT_ONCE);
       await Promise.all(some.map(({ author }) => this.post(room, `by ${author}`, author)));
