@@ -1,14 +1,21 @@
 // @apollo/client with each of its transports: https://www.apollographql.com/docs/react
 
 import { createHash } from 'node:crypto';
-import { ApolloClient, CombinedGraphQLErrors, HttpLink, InMemoryCache, gql } from '@apollo/client';
+import {
+  ApolloClient,
+  CombinedGraphQLErrors,
+  HttpLink,
+  InMemoryCache,
+  UnconventionalError,
+  gql,
+} from '@apollo/client';
 import { BatchHttpLink } from '@apollo/client/link/batch-http';
 import { PersistedQueryLink } from '@apollo/client/link/persisted-queries';
 import { GraphQLWsLink } from '@apollo/client/link/subscriptions';
 import { WebSocketLink } from '@apollo/client/link/ws';
 import { createClient } from 'graphql-ws';
 import legacy from 'subscriptions-transport-ws';
-import { ECHO, assert, matrix, messages } from './cells.mjs';
+import { CountedSocket, ECHO, assert, matrix, messages } from './cells.mjs';
 
 await matrix({
   'apollo-multipart': ({ http }) => make(new HttpLink({ uri: http })),
@@ -19,7 +26,7 @@ await matrix({
   },
 
   'apollo-websocket-link': ({ ws }) => {
-    const client = new legacy.SubscriptionClient(ws, { reconnect: true, lazy: true });
+    const client = new legacy.SubscriptionClient(ws, { reconnect: true, lazy: true }, CountedSocket);
     return { ...make(new WebSocketLink(client), () => client.close()), retries: true, oneSocket: true };
   },
 
@@ -85,6 +92,8 @@ function make(link, close = () => {}) {
 
 function reason(error, orThrow = false) {
   if (CombinedGraphQLErrors.is(error)) return messages(error.errors);
+  // WebSocketLink hands on a legacy `error` as the object that came.
+  if (UnconventionalError.is(error) && error.cause?.message) return messages([error.cause]);
   if (orThrow) throw error;
   return error;
 }
