@@ -1,6 +1,11 @@
 //! The audits of npm graphql-http (GraphQL over HTTP) through the built binary.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic"
+)]
 
 mod support;
 
