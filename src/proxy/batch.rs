@@ -9,7 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::Call;
-use super::accept::{Accept, Form, Media};
+use super::accept::{Form, Media};
 use super::body::Body;
 use super::error::{Error, graphql_error};
 use super::graphql::look_into;
@@ -29,10 +29,9 @@ pub(super) async fn answer(
     call: Call<'_>,
     mut headers: HeaderMap,
     items: &[&RawValue],
-    accept: Accept,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    let Some(Form::Json(_)) = accept.form(None) else {
+    let Some(Form::Json(_)) = call.accept.form(None) else {
         return Err(Error::NotAcceptable);
     };
     let limit = call.route.requests.batch;

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use serde_json::value::RawValue;
 
 use super::Call;
-use super::accept::{Accept, Media};
+use super::accept::Media;
 use super::body::Body;
 use super::error::Error;
 use super::forward::{read, send};
@@ -31,7 +31,6 @@ pub(super) async fn answer(
     let (head, body) = request.into_parts();
     let below = head.uri.path().strip_prefix(call.route.path.as_str());
     let below = below.unwrap_or_default();
-    let accept = Accept::of(&head.headers);
     match head.method {
         Method::POST => {
             record.operation = Some("publish");
@@ -41,11 +40,11 @@ pub(super) async fn answer(
                 "" | "/" => body,
                 channel => envelope(channel, &body)?,
             };
-            publish(call, head.headers, body, accept, record).await
+            publish(call, head.headers, body, record).await
         }
         Method::GET => {
             record.operation = Some("subscribe");
-            if !accept.takes_events() {
+            if !call.accept.takes_events() {
                 return Err(Error::EventsForm);
             }
             let asked = asked(head.uri.query().unwrap_or_default())?;
@@ -63,7 +62,6 @@ async fn publish(
     call: Call<'_>,
     mut headers: HeaderMap,
     body: Bytes,
-    accept: Accept,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     call.route.headers.request(&mut headers);
@@ -73,7 +71,7 @@ async fn publish(
     let target = Target::new(&call.route.upstream.endpoint().path, None)?;
     let sent = send(call.route, Method::POST, &target, headers, body, record).await;
     let (head, body) = sent?;
-    relay(head, body, accept.media(), false).await
+    relay(head, body, call.accept.media(), false).await
 }
 
 async fn subscribe(

@@ -18,7 +18,7 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::accept::{Accept, Form, Media};
+use super::accept::{Form, Media};
 use super::body::Body;
 use super::error::Error;
 use super::forward::{read, send};
@@ -61,16 +61,15 @@ pub(super) async fn answer(
     {
         return single::answer(call, &token, head, body, record).await;
     }
-    let accept = Accept::of(&head.headers);
     match head.method {
         Method::POST => {
             check_type(&head.headers)?;
             let body = read(call.route, body, record).await?;
             if let Some(items) = batch::items(&body)? {
-                return batch::answer(call, head.headers, &items, accept, record).await;
+                return batch::answer(call, head.headers, &items, record).await;
             }
             let found = look_into(&body, &call.proxy.documents)?;
-            run(call, head.headers, found, accept, record).await
+            run(call, head.headers, found, record).await
         }
         Method::GET => {
             let mut operation = operation_of(head.uri.query().unwrap_or_default())?;
@@ -84,14 +83,14 @@ pub(super) async fn answer(
                 Ok(_) | Err(_) => {}
             }
             // A client that takes nothing but events is told in the stream.
-            if accept.form(None) != Some(Form::Sse) {
+            if call.accept.form(None) != Some(Form::Sse) {
                 selected.as_ref().map_err(Clone::clone)?;
             }
             let found = Found {
                 selected: Some(selected),
                 body: Bytes::from(operation.to_body()),
             };
-            run(call, head.headers, found, accept, record).await
+            run(call, head.headers, found, record).await
         }
         Method::PUT => single::reserve(call, head.headers),
         method => Err(Error::Method {
@@ -105,7 +104,6 @@ async fn run(
     call: Call<'_>,
     mut headers: HeaderMap,
     found: Found,
-    accept: Accept,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     let selected = found
@@ -116,7 +114,7 @@ async fn run(
         note(selected, record);
     }
     let kind = selected.map(|selected| selected.kind);
-    match accept.form(kind) {
+    match call.accept.form(kind) {
         None if kind == Some(Kind::Subscription) => Err(Error::SubscriptionOverHttp),
         None => Err(Error::NotAcceptable),
         Some(Form::Json(media)) => {

@@ -89,6 +89,7 @@ struct Call<'a> {
     route: &'a Route,
     api: &'a Arc<Api>,
     client: &'a Client,
+    accept: Accept,
 }
 
 impl Call<'_> {
@@ -119,9 +120,10 @@ impl Proxy {
     pub async fn handle(&self, request: Request<Incoming>, client: &Client) -> Response<Body> {
         let mut record = Record::new(method_name(request.method()));
         let route = self.route(request.uri().path());
+        let accept = Accept::of(request.headers());
         let shape = match route {
             Some(route) if route.upstream.endpoint().kind == Kind::Http => Shape::Plain,
-            Some(_) | None => Shape::GraphQl(Accept::of(request.headers()).media()),
+            Some(_) | None => Shape::GraphQl(accept.media()),
         };
         // First of all, because whatever comes after acts with the IAM identity.
         let cors = match self.guard.check(&request, client.local, client.scheme) {
@@ -143,7 +145,8 @@ impl Proxy {
             None => Err(Error::NoRoute(self.paths())),
             Some(route) => {
                 record.route = Some(route.name.clone());
-                self.answer(route, request, client, &mut record).await
+                self.answer(route, request, client, accept, &mut record)
+                    .await
             }
         };
         let response = answered.unwrap_or_else(|error| rescue(&error, shape, &mut record));
@@ -155,6 +158,7 @@ impl Proxy {
         route: &Route,
         request: Request<Incoming>,
         client: &Client,
+        accept: Accept,
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
         let is_websocket = upgrade::is_websocket(request.headers());
@@ -163,6 +167,7 @@ impl Proxy {
             route,
             api,
             client,
+            accept,
         });
         match call {
             Some(call) if is_websocket => upgrade::accept(call, request),

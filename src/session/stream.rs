@@ -115,8 +115,10 @@ impl<F: Streamed> Stream<F> {
         let (body, pieces) = mpsc::channel(1);
         let failed = match &event {
             Event::Error(errors) => Some(errors.clone()),
-            Event::Lost => return,
-            Event::Started | Event::Next(_) | Event::Missed(_) | Event::Complete => None,
+            // A loss is told by a stream that begins and is cut, so that clients come back.
+            Event::Started | Event::Next(_) | Event::Missed(_) | Event::Complete | Event::Lost => {
+                None
+            }
         };
         let begun = Opened {
             content_type: self.form.content_type(),
