@@ -199,7 +199,7 @@ export async function mutate(url, query, variables) {
 }
 
 export async function newRoom(url) {
-  return (await mutate(url, 'mutation { createRoom(name: "wire") { id } }')).createRoom.id;
+  return (await mutate(url, 'mutation { createRoom(name: "wire") { id name } }')).createRoom.id;
 }
 
 export function say(url, room, body) {
