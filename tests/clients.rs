@@ -12,6 +12,8 @@ mod support;
 
 use serde_json::{Value, json};
 use std::process::Stdio;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Child;
 
 use support::{Daemon, Scratch, demo_key, node, passes, python, within};
 
@@ -20,10 +22,21 @@ use countersign::emulator::{Emulator, Options};
 /// The binary in front of an emulator of this process.
 struct Built {
     emulator: Emulator,
-    _daemon: Daemon,
+    daemon: Daemon,
     _scratch: Scratch,
     http: String,
     ws: String,
+    events: String,
+    control: String,
+}
+
+/// The reference servers of the protocols, in Node.
+struct Reference {
+    _child: Child,
+    ws: String,
+    sse: String,
+    http: String,
+    /// Tells live subscriptions as the emulator does, and has no switches.
     control: String,
 }
 
@@ -31,31 +44,61 @@ async fn built(name: &str) -> Built {
     let emulator = Emulator::start(Options::default()).await.unwrap();
     let scratch = Scratch::new(name);
     let ca_file = scratch.file("ca.pem", emulator.ca_pem());
-    let target = format!("https://{}/graphql", emulator.api_host());
-    let connect = emulator.addr().to_string();
+    let routes = ["graphql", "event"].map(|name| {
+        format!(
+            "[route.{name}]\ntarget = \"https://{}/{name}\"\nconnect = \"{}\"\nca_file = {ca_file:?}\n",
+            emulator.api_host(),
+            emulator.addr(),
+        )
+    });
+    let config = scratch.file("countersign.toml", &routes.concat());
     let mut environment = demo_key();
-    environment.push(("COUNTERSIGN_TIMEOUTS__INIT", "2s"));
-    let mut daemon = Daemon::start(
-        &[
-            "--listen",
-            "127.0.0.1:0",
-            "--connect",
-            &connect,
-            "--ca-file",
-            &ca_file,
-            &target,
-        ],
-        &environment,
-    );
+    environment.extend([
+        ("COUNTERSIGN_TIMEOUTS__INIT", "2s"),
+        ("COUNTERSIGN_TIMEOUTS__PING", "1s"),
+        ("COUNTERSIGN_POOL__SPREAD", "200ms"),
+    ]);
+    let arguments = ["--listen", "127.0.0.1:0", "--config", &config];
+    let mut daemon = Daemon::start(&arguments, &environment);
     let addr = daemon.address().await;
     Built {
         control: format!("http://{}", emulator.control_addr()),
         http: format!("http://{addr}/graphql"),
         ws: format!("ws://{addr}/graphql"),
+        events: format!("http://{addr}/event"),
         emulator,
-        _daemon: daemon,
+        daemon,
         _scratch: scratch,
     }
+}
+
+async fn reference() -> Reference {
+    let mut command = node("reference-server.mjs");
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    within("the reference servers", stdout.read_line(&mut line))
+        .await
+        .unwrap();
+    let urls: Vec<&str> = line.split_whitespace().collect();
+    let [ws, sse, http, control] = urls[..] else {
+        panic!("the reference servers do not tell their URLs: {line}");
+    };
+    Reference {
+        ws: ws.to_owned(),
+        sse: sse.to_owned(),
+        http: http.to_owned(),
+        control: control.to_owned(),
+        _child: child,
+    }
+}
+
+/// A suite against the binary, and against the reference, which must differ as the suite says and
+/// not otherwise: checks that a reference cannot pass prove nothing.
+async fn both(script: &str, [ours, theirs]: [&[&str]; 2], [least, control]: [usize; 2]) {
+    passes(node(script), ours, least).await;
+    let theirs = [theirs, &["--reference"]].concat();
+    passes(node(script), &theirs, control).await;
 }
 
 #[tokio::test]
@@ -66,15 +109,79 @@ async fn npm_graphql_ws() {
 
 #[tokio::test]
 async fn the_graphql_transport_ws_protocol_on_the_wire() {
-    let built = built("conformance").await;
+    let (built, reference) = (built("conformance").await, reference().await);
+    let ours = [&built.ws, "--control", &built.control];
+    let theirs = [&reference.ws, "--control", &reference.control];
+    let init = ["--init-timeout", "2000"];
     let arguments = [
-        built.ws.as_str(),
+        &[&ours, &init[..]].concat()[..],
+        &[&theirs, &init[..]].concat(),
+    ];
+    both("ws-conformance.mjs", arguments, [91, 91]).await;
+}
+
+#[tokio::test]
+async fn the_legacy_graphql_ws_protocol_on_the_wire() {
+    let (built, reference) = (built("legacy").await, reference().await);
+    let ours = [built.ws.as_str(), "--control", &built.control];
+    let theirs = [reference.ws.as_str(), "--control", &reference.control];
+    both("legacy-conformance.mjs", [&ours, &theirs], [85, 67]).await;
+}
+
+#[tokio::test]
+async fn appsyncs_own_graphql_ws_protocol_on_the_wire() {
+    let built = built("native").await;
+    let arguments = [built.ws.as_str(), "--control", &built.control];
+    passes(node("native-conformance.mjs"), &arguments, 83).await;
+}
+
+#[tokio::test]
+async fn graphql_over_sse_on_the_wire() {
+    let (built, reference) = (built("sse").await, reference().await);
+    let pid = built.daemon.pid();
+    let ours = [
+        built.http.as_str(),
         "--control",
         &built.control,
-        "--init-timeout",
-        "2000",
+        "--pid",
+        &pid,
     ];
-    passes(node("ws-conformance.mjs"), &arguments, 91).await;
+    let theirs = [
+        reference.sse.as_str(),
+        "--control",
+        &reference.control,
+        "--chat",
+        &reference.http,
+    ];
+    both("sse-conformance.mjs", [&ours, &theirs], [73, 60]).await;
+}
+
+#[tokio::test]
+async fn multipart_subscriptions_on_the_wire() {
+    let built = built("multipart").await;
+    let pid = built.daemon.pid();
+    let arguments = [
+        built.http.as_str(),
+        "--control",
+        &built.control,
+        "--pid",
+        &pid,
+    ];
+    passes(node("multipart-conformance.mjs"), &arguments, 88).await;
+}
+
+#[tokio::test]
+async fn appsync_events_on_the_wire() {
+    let built = built("events-conformance").await;
+    let arguments = [built.events.as_str(), "--control", &built.control];
+    passes(node("events-conformance.mjs"), &arguments, 91).await;
+}
+
+#[tokio::test]
+async fn graphql_over_http_on_the_wire() {
+    let built = built("http").await;
+    let arguments = [built.http.as_str(), "--control", &built.control];
+    passes(node("http-conformance.mjs"), &arguments, 60).await;
 }
 
 #[tokio::test]

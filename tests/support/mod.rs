@@ -459,8 +459,12 @@ impl Daemon {
         address[..end].parse().unwrap()
     }
 
+    pub fn pid(&self) -> String {
+        self.child.id().unwrap().to_string()
+    }
+
     pub fn signal(&self, name: &str) {
-        let pid = self.child.id().unwrap().to_string();
+        let pid = self.pid();
         let sent = std::process::Command::new("kill")
             .args([name, &pid])
             .status();
