@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::greeting::{Greeting, Message, Shape};
-use super::legacy::Legacy;
+use super::legacy::{Legacy, not_understood};
 use super::native::Native;
 use super::{Close, Dialect, Limits, Output, Times};
 use crate::graphql::Event;
@@ -45,20 +45,22 @@ impl Dialect for GraphqlWs {
     fn handle_text(&mut self, now: Instant, text: &str) {
         if let Stage::Undecided(greeting) = &mut self.stage {
             let message: Option<Message<'_>> = serde_json::from_str(text).ok();
-            let kind = message.as_ref().map(|message| message.kind.as_str());
             if greeting.is_closed() {
                 return;
             }
-            match kind {
+            match message.as_ref().map(|message| message.kind.as_str()) {
+                Some("start") => {}
                 Some("connection_init") => return greeting.init(),
+                Some("connection_terminate") => {
+                    return greeting.close(Close::new(Close::NORMAL, ""));
+                }
                 Some("ping" | "pong" | "stop") => return,
-                Some(_) | None => {}
+                Some(_) | None => return not_understood(greeting, message.as_ref()),
             }
             let empty = Greeting::new(Duration::MAX, Shape::Payload);
             let greeting = std::mem::replace(greeting, empty);
-            let is_native = message.is_some_and(|message| {
-                message.kind == "start" && message.payload.is_some_and(has_data)
-            });
+            let payload = message.and_then(|message| message.payload);
+            let is_native = payload.is_some_and(has_data);
             self.stage = Stage::Decided(match is_native {
                 true => Box::new(Native::new(greeting, self.limits)),
                 false => Box::new(Legacy::new(greeting, self.limits)),

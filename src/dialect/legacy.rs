@@ -71,15 +71,27 @@ impl Legacy {
     }
 }
 
+/// Answers a message of no known type, or what is none.
+pub(super) fn not_understood(greeting: &mut Greeting, frame: Option<&Message<'_>>) {
+    greeting.send(match frame {
+        Some(frame) => {
+            let payload = one(&[GraphqlError::new("Invalid message type!")]);
+            message(frame.id(), "error", Some(&payload))
+        }
+        None => {
+            let payload = json!({"message": "the message is not a JSON object with a type"});
+            message(None, "connection_error", Some(&payload.to_string()))
+        }
+    });
+}
+
 impl Dialect for Legacy {
     fn handle_text(&mut self, _now: Instant, text: &str) {
         if self.greeting.is_closed() {
             return;
         }
         let Ok(frame) = serde_json::from_str::<Message<'_>>(text) else {
-            let payload = json!({"message": "the message is not a JSON object with a type"});
-            let frame = message(None, "connection_error", Some(&payload.to_string()));
-            return self.greeting.send(frame);
+            return not_understood(&mut self.greeting, None);
         };
         match frame.kind.as_str() {
             "connection_init" => self.greeting.init(),
@@ -91,10 +103,7 @@ impl Dialect for Legacy {
                 }
             }
             "connection_terminate" => self.greeting.close(Close::new(Close::NORMAL, "")),
-            _ => {
-                let id = frame.id();
-                self.refuse(id, &GraphqlError::new("Invalid message type!"));
-            }
+            _ => not_understood(&mut self.greeting, Some(&frame)),
         }
     }
 

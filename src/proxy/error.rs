@@ -68,6 +68,8 @@ pub(super) enum Error {
     SubscriptionOverHttp,
     #[error("Stream not found: it was not reserved by PUT, or has ended")]
     StreamNotFound,
+    #[error("Stream already registered")]
+    StreamRegistered,
     #[error("Stream already open")]
     StreamOpen,
     #[error("too many streams are reserved")]
@@ -155,6 +157,7 @@ impl Error {
                 refused(StatusCode::NOT_ACCEPTABLE, "SUBSCRIPTION_OVER_HTTP")
             }
             Self::StreamNotFound => refused(StatusCode::NOT_FOUND, "STREAM_NOT_FOUND"),
+            Self::StreamRegistered => refused(StatusCode::CONFLICT, "STREAM_ALREADY_REGISTERED"),
             Self::StreamOpen => refused(StatusCode::CONFLICT, "STREAM_ALREADY_OPEN"),
             Self::StreamsExhausted => refused(StatusCode::SERVICE_UNAVAILABLE, "STREAMS_EXHAUSTED"),
             Self::StreamOperationId => refused(StatusCode::BAD_REQUEST, "OPERATION_ID_MISSING"),

@@ -50,6 +50,7 @@ pub(super) async fn answer(
     let streams = call.proxy.sessions.reserved();
     let route = call.route.name.as_str();
     let answer = match request.method {
+        Method::GET if call.accept.form(None).is_none() => return Err(Error::NotAcceptable),
         Method::GET => {
             return match streams.open(route, token) {
                 Opening::Opened(pieces) => Ok(head(SSE_CONTENT_TYPE, Body::pieces(pieces))),
@@ -68,6 +69,8 @@ pub(super) async fn answer(
             let id = parameter(&request, "operationId").ok_or(Error::StreamOperationId)?;
             streams.stop(route, token, id).await
         }
+        Method::PUT if streams.contains(route, token) => return Err(Error::StreamRegistered),
+        Method::PUT => return reserve(call, request.headers),
         method => {
             return Err(Error::Method {
                 method: method.to_string(),

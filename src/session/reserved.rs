@@ -73,6 +73,13 @@ impl Reserved {
         Some((token, reservation))
     }
 
+    /// Whether `route` has a stream of this token.
+    pub fn contains(&self, route: &str, token: &str) -> bool {
+        let entries = self.0.lock();
+        let entry = entries.get(&Token(token.to_owned()));
+        entry.is_some_and(|entry| entry.route == route)
+    }
+
     /// Opens the stream of `token` on `route`.
     pub fn open(&self, route: &str, token: &str) -> Opening {
         let mut entries = self.0.lock();

@@ -102,3 +102,18 @@ fn binary_messages_and_ends() {
         "#,
     );
 }
+
+/// It was taken for the older protocol, and the native start after it was refused.
+#[test]
+fn an_unknown_message_before_the_first_start_decided_for_the_older_protocol() {
+    bench().ready().check(
+        r#"
+        > {"type":"future","id":"9"}
+        < {"id":"9","type":"error","payload":{"message":"Invalid message type!"}}
+        > {"id":"1","type":"start","payload":{"data":"{\"query\":\"subscription { a }\"}"}}
+        ! start 1 subscription {"query":"subscription { a }"}
+        . started 1
+        < {"id":"1","type":"start_ack"}
+        "#,
+    );
+}
