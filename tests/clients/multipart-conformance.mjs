@@ -83,16 +83,6 @@ await check('line breaks outside of JSON are CRLF', async () => {
   await left(response);
 });
 
-await check('a heartbeat is {} and comes within 6 s of silence', async () => {
-  const response = await subscribed();
-  await response.until(DELIMITER);
-  await sleep(200);
-  const count = (text) => text.split(HEARTBEAT).length;
-  const before = count(response.so_far());
-  await response.until((text) => count(text) > before, 6_000);
-  await left(response);
-});
-
 await check('a heartbeat is {} and comes within 12 s of silence', async () => {
   const response = await subscribed();
   await response.until(DELIMITER);

@@ -8,6 +8,7 @@
 //   state  http://…/state        live subscriptions, as the emulator tells them
 
 import http from 'node:http';
+import process from 'node:process';
 import { GraphQLError, buildSchema, execute, graphql, parse, subscribe } from 'graphql';
 import { createHandler } from 'graphql-sse/lib/use/http';
 import { useServer } from 'graphql-ws/use/ws';
@@ -96,6 +97,13 @@ for (const type of Object.values(resolvers)) {
   for (const [name, field] of Object.entries(type.getFields())) {
     field.resolve = (_, args) => (typeof rootValue[name] === 'function' ? rootValue[name](args) : rootValue[name]);
   }
+}
+
+// graphql-sse lets nobody know when it writes to a client that has left.
+for (const event of ['unhandledRejection', 'uncaughtException']) {
+  process.on(event, (error) => {
+    if (error.code !== 'EPIPE' && error.code !== 'ECONNRESET') throw error;
+  });
 }
 
 const sse = createHandler({ schema });
