@@ -1,0 +1,197 @@
+//! The README's recipes, run as they stand there: only the address is another.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
+
+#[path = "recipes/rust.rs"]
+mod rust;
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
+use tokio::process::Command;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use countersign::emulator::{Emulator, Options};
+use support::{Daemon, JSON, Scratch, demo_key, post, within};
+
+const README: &str = include_str!("../README.md");
+const RUST: &str = include_str!("recipes/rust.rs");
+/// Where the README's countersign listens.
+const ADDRESS: &str = "127.0.0.1:4100";
+
+/// Every recipe that must be there, and whether it has a subscription.
+const RECIPES: [(&str, bool); 12] = [
+    ("amplify", true),
+    ("apollo", true),
+    ("curl", true),
+    ("gql", true),
+    ("graphiql", false),
+    ("graphql-request", false),
+    ("graphql-sse", true),
+    ("graphql-ws", true),
+    ("relay", true),
+    ("rust", true),
+    ("sgqlc", true),
+    ("urql", true),
+];
+
+/// A marked block of the README: its language and its text.
+type Blocks = BTreeMap<String, (String, String)>;
+
+fn blocks() -> Blocks {
+    let parts = README.split("<!-- recipe: ").skip(1);
+    let block = |part: &str| {
+        let (name, rest) = part
+            .split_once(" -->\n```")
+            .expect("a fence after its mark");
+        let (language, rest) = rest.split_once('\n').unwrap();
+        let (text, _) = rest.split_once("\n```").expect("the fence's end");
+        (name.to_owned(), (language.to_owned(), text.to_owned()))
+    };
+    parts.map(block).collect()
+}
+
+#[test]
+fn the_readme_has_every_recipe() {
+    let names: Vec<String> = blocks().into_keys().collect();
+    assert_eq!(names, RECIPES.map(|(name, _)| name));
+}
+
+#[test]
+fn the_rust_recipe_is_the_code_that_runs() {
+    let (_, text) = &blocks()["rust"];
+    let from = RUST.find("    // recipe\n").unwrap() + "    // recipe\n".len();
+    let to = RUST.find("    // end of the recipe").unwrap();
+    let code = RUST[from..to].replace("\n    ", "\n");
+    let url = format!("let url = \"ws://{ADDRESS}/graphql\";");
+    assert_eq!(text.trim(), format!("{url}\n{}", code.trim()));
+}
+
+#[tokio::test]
+async fn every_recipe_prints_what_the_readme_says() {
+    let emulator = Emulator::start(Options::default()).await.unwrap();
+    let scratch = Scratch::new("recipes");
+    let ca_file = scratch.file("ca.pem", emulator.ca_pem());
+    let mut environment = demo_key();
+    environment.push(("XDG_STATE_HOME", scratch.0.to_str().unwrap()));
+    let arguments = [
+        "--listen",
+        "127.0.0.1:0",
+        "--tls-dev",
+        "--connect",
+        &emulator.addr().to_string(),
+        "--ca-file",
+        &ca_file,
+        &format!("https://{}/graphql", emulator.api_host()),
+    ];
+    let mut daemon = Daemon::start(&arguments, &environment);
+    let addr = daemon.address().await;
+    let blocks = blocks();
+    let ca = scratch.0.join("countersign/ca.pem");
+    for (name, subscribes) in RECIPES {
+        let begun = std::time::Instant::now();
+        let (print, mut printed) = unbounded_channel();
+        let (language, text) = &blocks[name];
+        let text = text.replace(ADDRESS, &addr.to_string());
+        let mut running = match language.as_str() {
+            "rust" => tokio::spawn(async move { rust::run(addr, print).await.unwrap() }),
+            _ => {
+                let command = command(&scratch, name, language, &text, &ca);
+                tokio::spawn(run(command, print))
+            }
+        };
+        let mut wanted = vec!["Lobby"];
+        wanted.extend(subscribes.then_some("hello"));
+        let all = async {
+            for wanted in wanted {
+                loop {
+                    let message =
+                        "mutation { postMessage(room: \"lobby\", body: \"hello\") { room body } }";
+                    let body = serde_json::json!({ "query": message }).to_string();
+                    let line = tokio::time::timeout(Duration::from_millis(200), printed.recv());
+                    match line.await {
+                        Ok(Some(line)) if line.contains(wanted) => break,
+                        Ok(Some(line)) => println!("{name}: {line}"),
+                        Ok(None) => panic!("{name} ended without {wanted}"),
+                        // Nothing tells when a subscription is live, so messages go on.
+                        Err(_) if wanted == "hello" => {
+                            post(addr, "/graphql", &[JSON], &body).await;
+                        }
+                        Err(_) => {}
+                    }
+                }
+            }
+        };
+        within(name, all).await;
+        println!("{name}: {} ms", begun.elapsed().as_millis());
+        if !subscribes {
+            within(name, &mut running).await.unwrap();
+        }
+        running.abort();
+    }
+    assert_eq!(emulator.stats().requests.refused, 0);
+}
+
+fn command(scratch: &Scratch, name: &str, language: &str, text: &str, ca: &Path) -> Command {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (interpreter, file) = match language {
+        "js" => {
+            // Where its imports are found.
+            let modules = root.join("tests/clients/node_modules/.recipes");
+            std::fs::create_dir_all(&modules).unwrap();
+            ("node".into(), modules.join(format!("{name}.mjs")))
+        }
+        "python" => {
+            let venv = match name {
+                "sgqlc" => "sgqlc-venv",
+                _ => "clients-venv",
+            };
+            let python = root.join("target").join(venv).join("bin/python");
+            (python, scratch.0.join(format!("{name}_recipe.py")))
+        }
+        "sh" => (PathBuf::from("bash"), scratch.0.join(format!("{name}.sh"))),
+        other => panic!("{name}: no interpreter for {other}"),
+    };
+    // Node.js before 22 has no WebSocket, as the recipe for graphql-ws says.
+    let preload = root.join("tests/clients/websocket.cjs");
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new(interpreter);
+    if language == "js" {
+        command.arg("--require").arg(preload);
+    }
+    command
+        .arg(file)
+        .env("no_proxy", "*")
+        .env("NODE_EXTRA_CA_CERTS", ca)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn run(mut command: Command, print: UnboundedSender<String>) {
+    let mut child = command.spawn().unwrap();
+    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    tokio::join!(lines(stdout, print.clone()), lines(stderr, print));
+    child.wait().await.unwrap();
+}
+
+async fn lines(output: impl AsyncRead + Unpin, print: UnboundedSender<String>) {
+    let mut lines = BufReader::new(output).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if print.send(line).is_err() {
+            return;
+        }
+    }
+}

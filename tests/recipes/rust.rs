@@ -1,0 +1,66 @@
+//! The README's recipe for graphql-ws-client, between the marks.
+
+use std::net::SocketAddr;
+
+use futures_util::StreamExt as _;
+use graphql_ws_client::Client;
+use graphql_ws_client::graphql::GraphqlOperation;
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_tungstenite_0_28::connect_async;
+use tokio_tungstenite_0_28::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite_0_28::tungstenite::http::HeaderValue;
+
+#[derive(Serialize)]
+struct Operation {
+    query: &'static str,
+}
+
+impl Operation {
+    fn new(query: &'static str) -> Self {
+        Self { query }
+    }
+}
+
+impl GraphqlOperation for Operation {
+    type Response = Value;
+    type Error = serde_json::Error;
+
+    fn decode(&self, data: Value) -> Result<Value, serde_json::Error> {
+        Ok(data)
+    }
+}
+
+pub(super) async fn run(
+    addr: SocketAddr,
+    printed: UnboundedSender<String>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let url = format!("ws://{addr}/graphql");
+    macro_rules! println {
+        ($($arguments:tt)*) => {
+            printed.send(format!($($arguments)*))?
+        };
+    }
+    // recipe
+    let mut request = url.into_client_request()?;
+    let protocol = HeaderValue::from_static("graphql-transport-ws");
+    let headers = request.headers_mut();
+    headers.insert("sec-websocket-protocol", protocol);
+    let (socket, _) = connect_async(request).await?;
+    let (client, actor) = Client::build(socket).build().await?;
+    tokio::spawn(actor.into_future());
+    // `Operation` has a `query`, and answers with a `serde_json::Value`.
+    let query = "{ rooms { id name } }";
+    let mut rooms = client.subscribe(Operation::new(query)).await?;
+    while let Some(answer) = rooms.next().await {
+        println!("{}", answer?["data"]["rooms"][0]["name"]);
+    }
+    let query = r#"subscription { onMessage(room: "lobby") { body } }"#;
+    let mut messages = client.subscribe(Operation::new(query)).await?;
+    while let Some(answer) = messages.next().await {
+        println!("{}", answer?["data"]["onMessage"]["body"]);
+    }
+    // end of the recipe
+    Ok(())
+}
