@@ -71,6 +71,12 @@ function asError(thrown) {
   return new Error(thrown?.message ?? JSON.stringify(thrown));
 }
 
+/** GraphQL errors: a list that is not empty, each with a message. */
+export function assertErrors(errors) {
+  assert.ok(Array.isArray(errors) && errors.length > 0, `errors ${JSON.stringify(errors)}`);
+  for (const error of errors) assert.equal(typeof error?.message, 'string', JSON.stringify(errors));
+}
+
 /** Fails, instead of hanging, when `promise` does not settle. */
 export async function within(promise, ms, what) {
   let timer;

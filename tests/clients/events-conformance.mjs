@@ -7,7 +7,7 @@
 //   --ping     the interval of `ka` (timeouts.ping; default 1000)
 
 import { assert, check, finish } from './check.mjs';
-import { OFF, connect, exchange, post, sleep, suite, switched } from './wire.mjs';
+import { OFF, connect, exchange, next, others, post, sleep, suite, switched } from './wire.mjs';
 
 const { url, control, ping } = suite('node events-conformance.mjs URL --control CONTROL [--ping MS]', {
   more: { ping: '1000' },
@@ -304,14 +304,14 @@ for (const [name, channel] of Object.entries({ malformed: '/default/a_b', 'in an
   await check(`subscribe to a channel ${name}: subscribe_error with the id and a list of errors`, async () => {
     const socket = await ready();
     socket.send({ type: 'subscribe', id: 's', channel, authorization: STALE });
-    assertErrors(await next(socket), 's', 'subscribe_error');
+    assertRefused(await next(socket), 's', 'subscribe_error');
     await subscribed(socket, 's', room());
     socket.close();
   });
   await check(`publish to a channel ${name}: publish_error with the id and a list of errors`, async () => {
     const socket = await ready();
     publish(socket, 'p', channel, ['1']);
-    assertErrors(await next(socket), 'p', 'publish_error');
+    assertRefused(await next(socket), 'p', 'publish_error');
     await subscribed(socket, 's', room());
     socket.close();
   });
@@ -321,7 +321,7 @@ await check('six events: publish_error with what AppSync says of it', async () =
   const socket = await ready();
   publish(socket, 'p', room(), ['1', '2', '3', '4', '5', '6']);
   const frame = await next(socket);
-  assertErrors(frame, 'p', 'publish_error');
+  assertRefused(frame, 'p', 'publish_error');
   assert.match(frame.errors[0].message, /input exceeded 5 event limit/i);
   // A socket's own publish would be an InvalidInputError; this is what POST /event answers.
   assert.equal(frame.errors[0].errorType, 'BadRequestException');
@@ -331,7 +331,7 @@ await check('six events: publish_error with what AppSync says of it', async () =
 await check('no events: publish_error', async () => {
   const socket = await ready();
   publish(socket, 'p', room(), []);
-  assertErrors(await next(socket), 'p', 'publish_error');
+  assertRefused(await next(socket), 'p', 'publish_error');
   socket.close();
 });
 
@@ -339,7 +339,7 @@ await check('unsubscribe of an unknown id: unsubscribe_error UnknownOperationErr
   const socket = await ready();
   socket.send({ type: 'unsubscribe', id: 'nobody' });
   const frame = await next(socket);
-  assertErrors(frame, 'nobody', 'unsubscribe_error', 'UnknownOperationError');
+  assertRefused(frame, 'nobody', 'unsubscribe_error', 'UnknownOperationError');
   assert.match(frame.errors[0].message, /^Unknown operation id nobody/);
   socket.close();
 });
@@ -348,7 +348,7 @@ await check('a live id again: subscribe_error DuplicatedOperationError, and the 
   const [socket, channel] = [await ready(), room()];
   await subscribed(socket, 's', channel);
   socket.send({ type: 'subscribe', id: 's', channel, authorization: STALE });
-  assertErrors(await next(socket), 's', 'subscribe_error', 'DuplicatedOperationError');
+  assertRefused(await next(socket), 's', 'subscribe_error', 'DuplicatedOperationError');
   await post(url + channel, '1');
   assert.equal((await next(socket)).event, '1');
   socket.close();
@@ -409,11 +409,11 @@ await check('broadcast_error is passed with the id, and the subscription goes on
   const [socket, channel] = [await ready(), room()];
   await subscribed(socket, 's', channel);
   await control.switch({ error_all: true });
-  assertErrors(await next(socket), 's', 'broadcast_error', 'MessageProcessingError');
+  assertRefused(await next(socket), 's', 'broadcast_error', 'MessageProcessingError');
   const frame = { type: 'broadcast_error', id: '$ID', errors: [{ errorType: 'MessageProcessingError', message: 'one' }, { errorType: 'Other' }] };
   await control.switch({ send_all: JSON.stringify(frame) });
   const passed = await next(socket);
-  assertErrors(passed, 's', 'broadcast_error', 'MessageProcessingError');
+  assertRefused(passed, 's', 'broadcast_error', 'MessageProcessingError');
   assert.equal(passed.errors.length, 2);
   await post(url + channel, '1');
   assert.equal((await next(socket)).event, '1');
@@ -434,7 +434,7 @@ await check("a refused subscribe keeps upstream's errors", async () => {
   await switched(control, { refuse_start: JSON.stringify(refusal) }, async () => {
     socket.send({ type: 'subscribe', id: 's', channel: room(), authorization: STALE });
     const frame = await next(socket);
-    assertErrors(frame, 's', 'subscribe_error', 'SubscriptionProcessingError');
+    assertRefused(frame, 's', 'subscribe_error', 'SubscriptionProcessingError');
     assert.equal(frame.errors[0].message, 'no');
   });
   socket.close();
@@ -446,7 +446,7 @@ await check('a publish that upstream refuses: publish_error with its type and me
   await switched(control, { answer_http: { status: 401, content_type: 'application/json', body } }, async () => {
     publish(socket, 'p', room(), ['1']);
     const frame = await next(socket);
-    assertErrors(frame, 'p', 'publish_error', 'UnauthorizedException');
+    assertRefused(frame, 'p', 'publish_error', 'UnauthorizedException');
     assert.match(frame.errors[0].message, /You are not authorized/);
   });
   socket.close();
@@ -489,19 +489,6 @@ async function ready() {
   return socket;
 }
 
-/** The next frame that is no `ka`. */
-async function next(socket, ms = 10_000) {
-  const end = Date.now() + ms;
-  for (;;) {
-    const frame = await socket.take(Math.max(1, end - Date.now()));
-    if (frame.type !== 'ka') return frame;
-  }
-}
-
-function others(socket) {
-  return socket.drain().filter(({ type }) => type !== 'ka');
-}
-
 async function subscribed(socket, id, channel) {
   socket.send({ type: 'subscribe', id, channel, authorization: STALE });
   assert.deepEqual(await next(socket), { id, type: 'subscribe_success' });
@@ -511,7 +498,7 @@ function publish(socket, id, channel, events) {
   socket.send({ type: 'publish', id, channel, events, authorization: STALE });
 }
 
-function assertErrors(frame, id, type, errorType) {
+function assertRefused(frame, id, type, errorType) {
   assert.equal(frame.type, type, JSON.stringify(frame));
   assert.equal(frame.id, id);
   assert.ok(Array.isArray(frame.errors) && frame.errors.length > 0, JSON.stringify(frame));

@@ -7,7 +7,7 @@
 
 import { createClient } from 'graphql-ws';
 import WebSocket from 'ws';
-import { Control, Queue, assert, check, deadline, finish, within } from './check.mjs';
+import { Control, Queue, assert, assertErrors, check, deadline, finish, within } from './check.mjs';
 
 const [url, controlUrl] = process.argv.slice(2);
 if (!url || !controlUrl) {
@@ -353,9 +353,4 @@ async function bodies(events, count) {
 
 function assertNoErrors(result) {
   assert.equal(result.errors, undefined, JSON.stringify(result.errors));
-}
-
-function assertErrors(errors) {
-  assert.ok(Array.isArray(errors) && errors.length > 0, `errors ${JSON.stringify(errors)}`);
-  for (const error of errors) assert.equal(typeof error.message, 'string');
 }

@@ -8,8 +8,8 @@
 //   --reference  the endpoint is the package's own server: DIFFERENCES must fail, and checks that
 //                need faults of the upstream are skipped
 
-import { assert, check, finish, skip } from './check.mjs';
-import { OFF, ON_MESSAGE, connect, live, newRoom, say, sleep, suite, switched } from './wire.mjs';
+import { assert, assertErrors, check, finish, skip } from './check.mjs';
+import { OFF, ON_MESSAGE, connect, live, newRoom, next, nextText, others, say, sleep, suite, switched } from './wire.mjs';
 
 /** Of SubscriptionServer 0.11.0, and why. */
 const DIFFERENCES = {
@@ -718,16 +718,9 @@ async function open() {
   };
   socket.take = async (ms) => JSON.parse(await socket.text(ms));
   return Object.assign(socket, {
-    /** The next frame that is no `ka`. */
-    async nextText(ms = 10_000) {
-      const end = Date.now() + ms;
-      for (;;) {
-        const frame = await socket.text(Math.max(1, end - Date.now()));
-        if (JSON.parse(frame).type !== 'ka') return frame;
-      }
-    },
-    next: async (ms) => JSON.parse(await socket.nextText(ms)),
-    others: () => socket.drain().filter(({ type }) => type !== 'ka'),
+    nextText: (ms) => nextText(socket, ms),
+    next: (ms) => next(socket, ms),
+    others: () => others(socket),
 
     /** The result of an operation already sent: exactly one data, then complete. */
     async outcome(id) {
@@ -776,9 +769,4 @@ function assertError(frame, id) {
   assert.ok(!Array.isArray(frame.payload) && typeof frame.payload === 'object', JSON.stringify(frame));
   assert.equal(typeof frame.payload.message, 'string', JSON.stringify(frame));
   assert.notEqual(frame.payload.message, '');
-}
-
-function assertErrors(errors) {
-  assert.ok(Array.isArray(errors) && errors.length > 0, `errors ${JSON.stringify(errors)}`);
-  for (const error of errors) assert.equal(typeof error?.message, 'string', JSON.stringify(error));
 }

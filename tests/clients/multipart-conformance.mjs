@@ -7,7 +7,7 @@
 //   --pid      the endpoint's process: the last check sends it SIGTERM
 
 import process from 'node:process';
-import { assert, check, finish } from './check.mjs';
+import { assert, assertErrors, check, finish } from './check.mjs';
 import { JSON_TYPE, OFF, ON_MESSAGE, exchange, live, newRoom, post, say, sleep, suite, switched, withQuery } from './wire.mjs';
 
 const { url, control, pid } = suite('node multipart-conformance.mjs URL --control CONTROL [--pid PID]', {
@@ -310,9 +310,4 @@ async function forms(ask, expected) {
   assert.equal(response.status, 200);
   assert.equal(response.headers['content-type'].split(';')[0].trim(), expected);
   response.leave();
-}
-
-function assertErrors(errors) {
-  assert.ok(Array.isArray(errors) && errors.length > 0, JSON.stringify(errors));
-  for (const error of errors) assert.equal(typeof error.message, 'string', JSON.stringify(errors));
 }

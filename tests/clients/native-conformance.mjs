@@ -7,8 +7,8 @@
 //              the bytes of `data`, so that an accepted start proves that they were kept
 //   --ping     the interval of `ka` (timeouts.ping; default 1000)
 
-import { assert, check, finish } from './check.mjs';
-import { OFF, ON_MESSAGE, connect, live, newRoom, say, sleep, suite, switched } from './wire.mjs';
+import { assert, assertErrors, check, finish } from './check.mjs';
+import { OFF, ON_MESSAGE, connect, live, newRoom, next, others, say, sleep, suite, switched } from './wire.mjs';
 
 const { url, control, ping } = suite('node native-conformance.mjs URL --control CONTROL [--ping MS]', {
   more: { ping: '1000' },
@@ -518,19 +518,6 @@ async function ready(socket) {
   return opened;
 }
 
-/** The next frame that is no `ka`. */
-async function next(socket, ms = 10_000) {
-  const end = Date.now() + ms;
-  for (;;) {
-    const frame = await socket.take(Math.max(1, end - Date.now()));
-    if (frame.type !== 'ka') return frame;
-  }
-}
-
-function others(socket) {
-  return socket.drain().filter(({ type }) => type !== 'ka');
-}
-
 async function started(socket, id, data, authorization) {
   socket.raw(start(id, data, authorization));
   assert.deepEqual(await next(socket), { id, type: 'start_ack' });
@@ -572,8 +559,7 @@ function assertError(frame, id, errorType, message) {
   assert.equal(frame.type, 'error', JSON.stringify(frame));
   assert.equal(frame.id, id);
   const { errors } = frame.payload;
-  assert.ok(Array.isArray(errors) && errors.length > 0, JSON.stringify(frame));
-  for (const error of errors) assert.equal(typeof error.message, 'string', JSON.stringify(frame));
+  assertErrors(errors);
   if (errorType) assert.equal(errors[0].errorType, errorType);
   if (message) assert.equal(errors[0].message, message);
 }

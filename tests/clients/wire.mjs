@@ -1,4 +1,5 @@
-// Raw WebSockets and raw HTTP for the conformance suites. Nothing here knows a protocol.
+// Raw WebSockets and raw HTTP for the conformance suites, and the chat that they speak about. Of the
+// protocols only `ka` is known here.
 
 import http from 'node:http';
 import { parseArgs } from 'node:util';
@@ -62,6 +63,7 @@ export function sleep(ms) {
 export async function connect(url, protocols = [], { headers } = {}) {
   const ws = new WebSocket(url, protocols, { headers });
   const frames = new Queue();
+  const pongs = new Queue();
   const closed = new Promise((resolve) => {
     ws.on('close', (code, reason) => {
       const close = { code, reason: reason.toString() };
@@ -70,6 +72,7 @@ export async function connect(url, protocols = [], { headers } = {}) {
     });
   });
   ws.on('message', (data, isBinary) => frames.push(isBinary ? '<binary>' : data.toString()));
+  ws.on('pong', (data) => pongs.push(data.toString()));
   await within(new Promise((resolve, reject) => {
     ws.once('open', resolve);
     ws.once('error', reject);
@@ -88,6 +91,12 @@ export async function connect(url, protocols = [], { headers } = {}) {
     take: async (ms) => JSON.parse(await frames.take('a frame', ms)),
     drain: () => frames.drain().map((text) => JSON.parse(text)),
 
+    /** The answer to a ping of WebSocket itself. */
+    async ping(data) {
+      ws.ping(data);
+      return pongs.take('a control pong');
+    },
+
     async closes(expected, ms = 10_000) {
       const close = await within(closed, ms, `close ${expected}`);
       assert.ok([expected].flat().includes(close.code), `closed ${close.code} "${close.reason}", not ${expected}`);
@@ -95,6 +104,24 @@ export async function connect(url, protocols = [], { headers } = {}) {
       return close;
     },
   };
+}
+
+/** The next frame that is no `ka`, as sent. */
+export async function nextText(socket, ms = 10_000) {
+  const end = Date.now() + ms;
+  for (;;) {
+    const text = await socket.text(Math.max(1, end - Date.now()));
+    if (JSON.parse(text).type !== 'ka') return text;
+  }
+}
+
+export async function next(socket, ms) {
+  return JSON.parse(await nextText(socket, ms));
+}
+
+/** What has come and was not taken, without `ka`. */
+export function others(socket) {
+  return socket.drain().filter(({ type }) => type !== 'ka');
 }
 
 // --- HTTP ---
