@@ -547,20 +547,32 @@ fn clients() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
 }
 
+/// What a script of checks has told.
+pub struct Checks {
+    pub passed: usize,
+    /// Those that failed, as they are said to.
+    pub differing: usize,
+}
+
 /// Runs a script of checks: it must pass all of at least `least`.
-pub async fn passes(mut command: Command, arguments: &[&str], least: usize) {
+pub async fn passes(mut command: Command, arguments: &[&str], least: usize) -> Checks {
     let output = command.args(arguments).stdin(Stdio::null()).output();
     let output = tokio::time::timeout(Duration::from_secs(150), output);
     let output = output.await.expect("the script did not end").unwrap();
     let shown = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{shown}\n{errors}");
-    let passed = shown
-        .lines()
-        .filter(|line| line.starts_with("ok - "))
-        .count();
+    let count = |verdict| {
+        let lines = shown.lines();
+        lines.filter(|line| line.starts_with(verdict)).count()
+    };
+    let passed = count("ok - ");
     assert!(
         passed >= least,
         "only {passed} checks ran:\n{shown}\n{errors}"
     );
+    Checks {
+        passed,
+        differing: count("differs - "),
+    }
 }
