@@ -67,6 +67,37 @@ fn the_readme_has_every_recipe() {
     assert_eq!(names, RECIPES.map(|(name, _)| name));
 }
 
+/// The heading names the version that the tests install.
+#[test]
+fn every_heading_has_the_pinned_version() {
+    let pins = [
+        include_str!("clients/package.json"),
+        include_str!("clients/requirements.txt"),
+        include_str!("clients/requirements-sgqlc.txt"),
+        include_str!("../Cargo.toml"),
+    ];
+    for (name, _) in RECIPES.iter().filter(|(name, _)| *name != "curl") {
+        let mark = format!("<!-- recipe: {name} -->");
+        let (before, _) = README.split_once(&mark).unwrap();
+        let (_, heading) = before.rsplit_once("<summary>").unwrap();
+        let (heading, _) = heading.split_once("</summary>").unwrap();
+        let words: Vec<&str> = heading.split([' ', '(', ')']).collect();
+        let is_pinned = words.windows(2).any(|pair| {
+            let [package, version] = pair else {
+                return false;
+            };
+            let spellings = [
+                format!("\"{package}\": \"{version}\""),
+                format!("{package}=={version}\n"),
+                format!("{package} = {{ version = \"={version}\""),
+            ];
+            let is_in = |pin: &&str| spellings.iter().any(|text| pin.contains(text));
+            pins.iter().any(is_in)
+        });
+        assert!(is_pinned, "{heading}: no such pin");
+    }
+}
+
 #[test]
 fn the_rust_recipe_is_the_code_that_runs() {
     let (_, text) = &blocks()["rust"];
