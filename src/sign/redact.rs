@@ -22,6 +22,9 @@ pub fn tokens(text: &str) -> Cow<'_, str> {
             continue;
         };
         let end = value_end(bytes, value);
+        if end == value {
+            continue;
+        }
         out.push_str(&text[copied..value]);
         out.push_str(MASK);
         copied = end;
@@ -41,34 +44,62 @@ fn find(bytes: &[u8], from: usize) -> Option<usize> {
         .map(|found| from + found)
 }
 
-/// Where the value begins, if the name is followed by `:`, `=`, or (in JSON) `":"`.
+/// Where the value begins, if the name is followed by `:` or `=`, and in JSON by a quote before it;
+/// then the value is a string, or the first of several in an array.
 fn value_start(bytes: &[u8], at: usize) -> Option<usize> {
-    let mut at = at;
-    while matches!(bytes.get(at), Some(b'"' | b'\\' | b' ')) {
-        at += 1;
-    }
-    if !matches!(bytes.get(at), Some(b':' | b'=')) {
+    let separator = skip(bytes, at, |byte| matches!(byte, b'"' | b'\\' | b' '));
+    if !matches!(bytes.get(separator), Some(b':' | b'=')) {
         return None;
     }
-    at += 1;
-    while matches!(bytes.get(at), Some(b'"' | b'\\' | b' ')) {
-        at += 1;
+    let is_member = bytes[at..separator].contains(&b'"');
+    let start = match is_member {
+        true => skip(bytes, separator + 1, |byte| {
+            byte.is_ascii_whitespace() || byte == b'['
+        }),
+        false => skip(bytes, separator + 1, |byte| byte == b' '),
+    };
+    match (opening_quote(bytes, start), is_member) {
+        (Some(quoted), _) => Some(quoted),
+        (None, true) => None,
+        (None, false) => Some(start),
     }
-    (at < bytes.len()).then_some(at)
+}
+
+/// Behind a quote, escaped or not, that opens a value: what follows one that closes is different.
+fn opening_quote(bytes: &[u8], at: usize) -> Option<usize> {
+    let quote = skip(bytes, at, |byte| byte == b'\\');
+    let is_quote = matches!(bytes.get(quote), Some(b'"' | b'\''));
+    let begins = |byte: u8| {
+        byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"+/=%-._~\\".contains(&byte)
+    };
+    let is_opening = is_quote && bytes.get(quote + 1).is_some_and(|byte| begins(*byte));
+    is_opening.then_some(quote + 1)
 }
 
 /// Where the value ends: at the line's end (`\n`, or its JSON escape), a quote or an ampersand.
-/// A JSON escape of one of the token's own characters (`\/`, `\u002b`) does not end it.
+/// A JSON escape of one of the token's own characters (`\/`, `\u002b`) does not end it, and none
+/// is cut in two.
 fn value_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start;
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'\n' | b'\r' | b'"' | b'\'' | b'&' | b' ' => break,
-            b'\\' if matches!(bytes.get(at + 1), Some(b'n' | b'r' | b'"')) => break,
+            b'\\' => {
+                let escaped = skip(bytes, at, |byte| byte == b'\\');
+                if matches!(bytes.get(escaped), Some(b'n' | b'r' | b'"' | b'\'')) {
+                    break;
+                }
+                at = escaped;
+            }
             _ => at += 1,
         }
     }
     at
+}
+
+fn skip(bytes: &[u8], from: usize, is_skipped: impl Fn(u8) -> bool) -> usize {
+    let rest = bytes[from..].iter();
+    from + rest.take_while(|byte| is_skipped(**byte)).count()
 }
 
 #[cfg(test)]
@@ -107,6 +138,44 @@ mod tests {
         check(
             "é x-amz-security-token:é\né",
             "é x-amz-security-token:[redacted]\né",
+        );
+    }
+
+    /// The escape that a token began with was cut in two, and what is empty was masked, too.
+    #[test]
+    fn a_mask_left_json_that_was_none() {
+        check(
+            r#"{"message":"x-amz-security-token:\/AQ==\nx"}"#,
+            r#"{"message":"x-amz-security-token:[redacted]\nx"}"#,
+        );
+        for untouched in [
+            r#"{"message":"x-amz-security-token:\n\n"}"#,
+            r#"{"message":"x-amz-security-token:","a":"b"}"#,
+            r#"{"x-amz-security-token":"","a":"b"}"#,
+            r#"{"x-amz-security-token":null,"a":"b"}"#,
+        ] {
+            check(untouched, untouched);
+        }
+        check(
+            r#"{"message":"x-amz-security-token:AQ\\"}"#,
+            r#"{"message":"x-amz-security-token:[redacted]\\"}"#,
+        );
+    }
+
+    /// Only the bracket was masked.
+    #[test]
+    fn a_token_in_an_array_was_told() {
+        check(
+            "{\"x-amz-security-token\": [\n\"AQoD\"]}",
+            "{\"x-amz-security-token\": [\n\"[redacted]\"]}",
+        );
+        check(
+            r#"{"body":"{\"x-amz-security-token\":[\"AQoD\"]}"}"#,
+            r#"{"body":"{\"x-amz-security-token\":[\"[redacted]\"]}"}"#,
+        );
+        check(
+            "x-amz-security-token='AQoD'",
+            "x-amz-security-token='[redacted]'",
         );
     }
 }
