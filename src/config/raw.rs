@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Tag, Value};
@@ -52,7 +53,10 @@ pub(super) struct Table<'a> {
     problems: &'a RefCell<Vec<Problem>>,
 }
 
-const DEFAULTS: &str = include_str!("../../config/default.toml");
+static DEFAULTS: LazyLock<Result<Dict, Problems>> = LazyLock::new(|| {
+    let text = include_str!("../../config/default.toml");
+    toml("config/default.toml", text)
+});
 const PREFIX: &str = "COUNTERSIGN_";
 
 impl Raw {
@@ -61,7 +65,7 @@ impl Raw {
     pub fn read(sources: &Sources) -> Result<Self, Problems> {
         let mut figment = Figment::new().merge(Named {
             name: "default".into(),
-            dict: toml("config/default.toml", DEFAULTS)?,
+            dict: DEFAULTS.clone()?,
         });
         let mut file = None;
         if let Some(path) = &sources.file {
@@ -314,7 +318,11 @@ fn toml(name: &str, text: &str) -> Result<Dict, Problems> {
     if let Err(error) = ImDocument::parse(text) {
         let at = error.span().map(|span| line_of(text, span.start));
         let source = at.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"));
-        return Err(Problems(vec![whole_file(&source, error.message())]));
+        let message = match error.message() {
+            "" => "is no TOML",
+            message => message,
+        };
+        return Err(Problems(vec![whole_file(&source, message)]));
     }
     let data = Toml::string(text).data();
     let mut profiles =

@@ -930,6 +930,12 @@ fn a_syntax_error_is_told_with_its_line() {
     }
 }
 
+/// The parser has no words for some mistakes: the line stood there with nothing behind it.
+#[test]
+fn a_syntax_error_without_words_was_told_by_its_line_alone() {
+    refuses(&file("\ra = 1\n"), &["FILE:1: is no TOML"]);
+}
+
 #[test]
 fn service_links_of_kubernetes_are_no_settings() {
     let links = said()
