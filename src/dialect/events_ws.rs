@@ -5,9 +5,11 @@
 //!
 //! Source: AppSync Events guide, "Understanding the Event API WebSocket protocol".
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::greeting::{Greeting, Shape};
@@ -175,9 +177,8 @@ impl Dialect for EventsWs {
         match event {
             Event::Started => self.send(&id, "subscribe_success", None),
             Event::Next(json) if is_publish => {
-                let members = json.as_str().trim_start_matches('{');
-                let members = members.strip_suffix('}').unwrap_or_default();
-                self.send(&id, "publish_success", Some(members));
+                let members = answer(json.as_str());
+                self.send(&id, "publish_success", Some(&members));
             }
             Event::Next(json) => {
                 let members = format!(r#""event":{}"#, json.as_str());
@@ -229,6 +230,24 @@ fn bad_request(error: &dyn std::error::Error) -> GraphqlError {
 fn is_id(id: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+');
     (1..=MAX_ID).contains(&id.len()) && id.bytes().all(is_plain)
+}
+
+/// The members of an API's answer that say nothing about the message they are put into.
+fn answer(json: &str) -> String {
+    let members: BTreeMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
+    let mut text = String::with_capacity(json.len());
+    for (name, value) in members {
+        if matches!(name.as_str(), "id" | "type") {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push(',');
+        }
+        push_json_string(&mut text, &name);
+        text.push(':');
+        text.push_str(value.get());
+    }
+    text
 }
 
 /// `{"id":…,"type":…,` and what else it has, as JSON text.

@@ -60,6 +60,19 @@ fn a_channel_is_subscribed_to_and_left() {
     );
 }
 
+/// What an answer said of itself stood in the message beside the client's id and our type.
+#[test]
+fn an_answer_named_another_id_and_type() {
+    check(
+        r#"
+        > {"type":"publish","id":"p","channel":"a","events":["1"]}
+        ! publish 1 {"channel":"a","events":["1"]}
+        . next 1 {"type":"ka","successful":[ ],"id":"q","failed":[]}
+        < {"id":"p","type":"publish_success","failed":[],"successful":[ ]}
+        "#,
+    );
+}
+
 #[test]
 fn a_publish_is_answered_in_the_sockets_form() {
     check(
