@@ -35,7 +35,9 @@ impl HostName {
         let host = authority.host();
         let port = &text[host.len().min(text.len())..];
         let has_good_port = match port.strip_prefix(':') {
-            Some(digits) => digits.is_empty() || authority.port_u16().is_some(),
+            // A number may have a sign where it is parsed, and none here.
+            Some(port) if port.starts_with('+') => false,
+            Some(port) => port.is_empty() || authority.port_u16().is_some(),
             None => port.is_empty(),
         };
         let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');

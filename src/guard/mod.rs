@@ -225,6 +225,15 @@ mod tests {
     }
 
     #[test]
+    fn a_port_with_a_sign_was_taken_for_a_port() {
+        for host in ["localhost:+80", "[::1]:+9"] {
+            check(&[("host", host)], Err("HOST_MALFORMED"));
+        }
+        let headers = [("host", "localhost:80"), ("origin", "http://localhost:+80")];
+        check(&headers, Err("ORIGIN_NOT_ALLOWED"));
+    }
+
+    #[test]
     fn origins() {
         let local = ("host", "localhost:4100");
         check(
