@@ -1,5 +1,7 @@
 //! What an upstream URL means: kind, region, service, and the realtime address that goes with it.
 
+use std::net::Ipv6Addr;
+
 use http::Uri;
 use http::uri::Authority;
 
@@ -207,6 +209,9 @@ impl Target {
         if host.is_empty() {
             return Err(EndpointError::NoHost);
         }
+        if !is_host(&host) {
+            return Err(EndpointError::BadHost(host));
+        }
         Ok(Self {
             host,
             port: port(authority).ok_or(EndpointError::BadPort)?,
@@ -340,7 +345,21 @@ fn wire_host(text: &str) -> Result<String, EndpointError> {
 fn port(authority: &Authority) -> Option<u16> {
     match authority.as_str().strip_prefix(authority.host()) {
         Some("") => Some(443),
+        // A number may have a sign where it is parsed, and none here.
+        Some(text) if text.starts_with(":+") => None,
         Some(_) | None => authority.port_u16().filter(|port| *port > 0),
+    }
+}
+
+/// A name, or an IP literal.
+fn is_host(text: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+    let literal = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    match literal {
+        Some(literal) => literal.parse::<Ipv6Addr>().is_ok(),
+        None => !text.is_empty() && text.bytes().all(is_plain),
     }
 }
 
@@ -355,7 +374,7 @@ impl Address {
     /// `host` or `host:port`; the port is 443 if it is left out.
     pub fn parse(text: &str) -> Option<Self> {
         let authority: Authority = text.parse().ok()?;
-        let is_plain = !text.contains('@') && !authority.host().is_empty();
+        let is_plain = !text.contains('@') && is_host(authority.host());
         is_plain.then_some(Self {
             host: authority.host().to_owned(),
             port: port(&authority)?,

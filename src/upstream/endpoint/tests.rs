@@ -153,3 +153,24 @@ fn mistakes_name_the_setting() {
         "not a SigV4 service",
     );
 }
+
+/// What stood before a bracket was the name, and what stood in it was nothing.
+#[test]
+fn a_host_with_a_bracket_in_it_was_taken_for_a_name() {
+    for text in [
+        "***[::1]:2",
+        "a[::1]",
+        "[::1",
+        "[::g]:1",
+        "*.example.com",
+        "h:+443",
+    ] {
+        assert_eq!(Address::parse(text), None, "{text}");
+    }
+    for text in ["h", "h:1", "10.0.0.7:443", "[::1]:8443", "a_b.example.com"] {
+        assert!(Address::parse(text).is_some(), "{text}");
+    }
+    let region = [("region", "us-east-1"), ("service", "execute-api")];
+    check("https://***[::1]:2/", &region, "is not a host name");
+    check("https://h:+443/", &region, "port is not a number");
+}
