@@ -8,7 +8,7 @@ use crate::graphql::Kind;
 
 /// What a client's `Accept` allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Accept {
+pub struct Accept {
     json: Option<Media>,
     sse: bool,
     multipart: bool,
@@ -16,7 +16,7 @@ pub(super) struct Accept {
 
 /// The media type of one JSON answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Media {
+pub enum Media {
     /// `application/json`
     Json,
     /// `application/graphql-response+json` (GraphQL over HTTP, "Media Types")
@@ -25,7 +25,7 @@ pub(super) enum Media {
 
 /// How an operation is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub enum Form {
     Json(Media),
     Sse,
     Multipart,
@@ -36,7 +36,7 @@ const Q: Name<'_> = Name::new_unchecked("q");
 
 impl Accept {
     /// Without an `Accept` JSON is taken; what cannot be parsed in it is passed over.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &HeaderMap) -> Self {
         let mut accept = Self {
             json: None,
             sse: false,
@@ -82,7 +82,7 @@ impl Accept {
 
     /// The form for an operation of `kind`, if the client takes any; the kind of a document that
     /// cannot be parsed is not known.
-    pub(super) fn form(self, kind: Option<Kind>) -> Option<Form> {
+    pub fn form(self, kind: Option<Kind>) -> Option<Form> {
         match kind {
             Some(Kind::Subscription) if self.multipart => Some(Form::Multipart),
             Some(Kind::Subscription) => self.sse.then_some(Form::Sse),
@@ -94,17 +94,17 @@ impl Accept {
     }
 
     /// The type of a JSON answer, whether or not one is taken: an error needs some.
-    pub(super) fn media(self) -> Media {
+    pub fn media(self) -> Media {
         self.json.unwrap_or(Media::Json)
     }
 
-    pub(super) fn takes_events(self) -> bool {
+    pub fn takes_events(self) -> bool {
         self.sse
     }
 }
 
 impl Media {
-    pub(super) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Json => "application/json",
             Self::GraphqlResponse => "application/graphql-response+json",

@@ -17,7 +17,7 @@ use crate::graphql::{Event, GraphqlError, Kind};
 use crate::telemetry::Record;
 
 /// The operations of a batch; `None` if the body is none, or an empty one.
-pub(super) fn items(body: &[u8]) -> Result<Option<Vec<&RawValue>>, Error> {
+pub fn items(body: &[u8]) -> Result<Option<Vec<&RawValue>>, Error> {
     if !body.trim_ascii_start().starts_with(b"[") {
         return Ok(None);
     }

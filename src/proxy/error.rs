@@ -16,7 +16,7 @@ use crate::upstream::{self, DialError, Sent};
 
 /// Why a request is answered by us and not by upstream.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Error {
+pub enum Error {
     #[error("the batch holds more than {0} operations (limits.batch)")]
     Batch(usize),
     #[error("the request body broke off")]

@@ -108,7 +108,10 @@ fn asked(query: &str) -> Result<Option<String>, Error> {
 }
 
 /// Puts bare JSON into AppSync's envelope.
-fn envelope(channel: &str, body: &[u8]) -> Result<Bytes, Error> {
+///
+/// # Errors
+/// When `channel` is none, or the body is no event.
+pub fn envelope(channel: &str, body: &[u8]) -> Result<Bytes, Error> {
     let channel = Channel::exact(channel).map_err(|error| Error::Events(error.to_string()))?;
     let events: Vec<&RawValue> = match body.trim_ascii_start().first() {
         Some(b'[') => serde_json::from_slice(body).map_err(Error::MalformedJson)?,

@@ -43,11 +43,12 @@ struct Envelope<'a> {
 }
 
 /// What was found in a body.
-pub(super) struct Found {
+#[derive(Debug)]
+pub struct Found {
     /// What it selects; `None` if that could not be told, and AppSync shall say why.
-    pub(super) selected: Option<Result<Selected, DocumentError>>,
+    pub selected: Option<Result<Selected, DocumentError>>,
     /// What is sent.
-    pub(super) body: Bytes,
+    pub body: Bytes,
 }
 
 pub(super) async fn answer(
@@ -148,7 +149,7 @@ async fn run(
 ///
 /// # Errors
 /// What AppSync should not be asked.
-pub(super) fn look_into(body: &Bytes, documents: &Documents) -> Result<Found, Error> {
+pub fn look_into(body: &Bytes, documents: &Documents) -> Result<Found, Error> {
     let unknown = || Found {
         selected: None,
         body: body.clone(),
@@ -221,7 +222,9 @@ fn has_parameter(head: &Parts, wanted: &str) -> bool {
 }
 
 /// `?query=…&variables=…&operationName=…&extensions=…` (GraphQL over HTTP, "GET").
-fn operation_of(query: &str) -> Result<Operation, Error> {
+/// # Errors
+/// When a parameter is malformed, or there is no document.
+pub fn operation_of(query: &str) -> Result<Operation, Error> {
     let mut operation = Operation::default();
     let mut has_document_id = false;
     for pair in query.split('&') {

@@ -20,13 +20,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use accept::Accept;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 
+pub use accept::{Accept, Form, Media};
+pub use batch::items;
 pub use body::Body;
-use error::{Error, Shape, rescue};
+pub use error::Error;
+use error::{Shape, rescue};
+pub use events::envelope;
+pub use graphql::{Found, look_into, operation_of};
+pub use relay::{begins_with_data, refusal, request_errors};
 
 pub use crate::guard::Scheme;
 

@@ -71,19 +71,23 @@ pub(super) async fn relay(
         return pass_on(head, body).await;
     }
     let body = read_body(body, MAX_REFUSAL).await?;
-    let text = String::from_utf8_lossy(&body);
-    let text = redact::tokens(&text);
-    let body = if is_graphql(&text) {
-        Bytes::from(text.into_owned())
-    } else {
-        let errors = failures(head.status, &text);
-        Bytes::from(serde_json::json!({ "errors": errors }).to_string())
-    };
+    let body = refusal(head.status, &body);
     let json = HeaderValue::from_static(Media::Json.as_str());
     head.headers.insert(CONTENT_TYPE, json);
     label(&mut head.headers, media);
     head.headers.insert(CONTENT_LENGTH, body.len().into());
     Ok(Response::from_parts(head, Body::full(body)))
+}
+
+/// The body of a refusal: a GraphQL response in which no token is left.
+pub fn refusal(status: StatusCode, body: &[u8]) -> Bytes {
+    let text = String::from_utf8_lossy(body);
+    let text = redact::tokens(&text);
+    if is_graphql(&text) {
+        return Bytes::from(text.into_owned());
+    }
+    let errors = failures(status, &text);
+    Bytes::from(serde_json::json!({ "errors": errors }).to_string())
 }
 
 /// Gives a request error that AppSync answers by 200 and `data: null` the status that the
@@ -114,7 +118,8 @@ async fn strict(mut head: Parts, body: ResponseBody) -> Result<Response<Body>, E
     Ok(Response::from_parts(head, Body::full(rest)))
 }
 
-fn begins_with_data(read: &[u8]) -> bool {
+/// Whether an answer begins with data that is not null.
+pub fn begins_with_data(read: &[u8]) -> bool {
     let start: Vec<u8> = read
         .iter()
         .copied()
@@ -126,7 +131,7 @@ fn begins_with_data(read: &[u8]) -> bool {
 
 /// `{"errors":[…]}`, if that is all an answer says: no data, and no error that happened while a
 /// field was executed.
-fn request_errors(body: &[u8]) -> Option<Bytes> {
+pub fn request_errors(body: &[u8]) -> Option<Bytes> {
     let shape: Shape<'_> = serde_json::from_slice(body).ok()?;
     if shape.data.is_some_and(|data| data.get() != "null") {
         return None;

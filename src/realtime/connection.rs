@@ -18,16 +18,17 @@ use self::subscriptions::{State, Subscriptions};
 use super::Start;
 use super::failure::Failure;
 use super::throttle::Throttle;
-use super::wire::{self, Incoming, Protocol};
+pub use super::wire::Protocol;
+use super::wire::{self, Incoming};
 use crate::graphql::{Event, GraphqlError, Json};
 
 /// Names a subscription of ours on every connection it is moved to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key(pub(super) u64);
+pub struct Key(pub u64);
 
 /// What the driver has to do, in order; frames to write come from [`Connection::poll_frame`].
 #[derive(Debug)]
-pub(super) enum Output {
+pub enum Output {
     /// Sign this start and give the result to [`Connection::handle_signed`].
     Sign(Key, Arc<Start>),
     /// Hand an event that does not end the subscription to its session.
@@ -47,7 +48,7 @@ pub(super) enum Output {
 }
 
 #[derive(Debug)]
-pub(super) struct Connection {
+pub struct Connection {
     protocol: Protocol,
     phase: Phase,
     start_ack: Duration,
@@ -71,7 +72,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Connection {
     /// A connection whose WebSocket has just been opened.
-    pub(super) fn new(
+    pub fn new(
         protocol: Protocol,
         now: Instant,
         ack_deadline: Instant,
@@ -94,7 +95,7 @@ impl Connection {
     }
 
     /// Starts a subscription as soon as that is possible. `id` is its id on the wire.
-    pub(super) fn subscribe(&mut self, key: Key, id: Uuid, start: Arc<Start>) {
+    pub fn subscribe(&mut self, key: Key, id: Uuid, start: Arc<Start>) {
         let state = match (self.phase, self.throttle.until()) {
             (Phase::Ready, None) => {
                 self.out.push_back(Output::Sign(key, Arc::clone(&start)));
@@ -106,12 +107,7 @@ impl Connection {
     }
 
     /// The answer to [`Output::Sign`]: the authorization object, or why there is none.
-    pub(super) fn handle_signed(
-        &mut self,
-        now: Instant,
-        key: Key,
-        signed: Result<String, GraphqlError>,
-    ) {
+    pub fn handle_signed(&mut self, now: Instant, key: Key, signed: Result<String, GraphqlError>) {
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
@@ -136,7 +132,7 @@ impl Connection {
     }
 
     /// The session wants no more of this subscription.
-    pub(super) fn stop(&mut self, now: Instant, key: Key) {
+    pub fn stop(&mut self, now: Instant, key: Key) {
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
@@ -160,7 +156,7 @@ impl Connection {
     }
 
     /// A text frame of AppSync. What is no frame of the protocol is ignored.
-    pub(super) fn handle_frame(&mut self, now: Instant, bytes: &Bytes) {
+    pub fn handle_frame(&mut self, now: Instant, bytes: &Bytes) {
         if self.phase == Phase::Ended {
             return;
         }
@@ -203,11 +199,11 @@ impl Connection {
     }
 
     /// The socket has closed or failed.
-    pub(super) fn handle_closed(&mut self) {
+    pub fn handle_closed(&mut self) {
         self.lose("upstream closed the connection");
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    pub fn poll_timeout(&self) -> Option<Instant> {
         let of_phase = match self.phase {
             Phase::Acking { deadline } => Some(deadline),
             Phase::Ready => Some(self.heard + self.keepalive),
@@ -221,7 +217,7 @@ impl Connection {
         deadlines.into_iter().flatten().min()
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
+    pub fn handle_timeout(&mut self, now: Instant) {
         match self.phase {
             Phase::Acking { deadline } if deadline <= now => {
                 return self.lose("upstream did not acknowledge the connection");
@@ -241,16 +237,16 @@ impl Connection {
     }
 
     /// The next text frame to write.
-    pub(super) fn poll_frame(&mut self) -> Option<String> {
+    pub fn poll_frame(&mut self) -> Option<String> {
         self.frames.pop_front()
     }
 
-    pub(super) fn poll_output(&mut self) -> Option<Output> {
+    pub fn poll_output(&mut self) -> Option<Output> {
         self.out.pop_front()
     }
 
     /// Subscriptions that upstream may still know.
-    pub(super) fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.subscriptions.len()
     }
 

@@ -258,7 +258,7 @@ impl Driver {
             Output::Ready => {
                 self.is_ready = true;
                 self.pool.ready();
-                info!(subscriptions = machine.len(), "realtime connection open");
+                info!(subscriptions = machine.count(), "realtime connection open");
             }
             Output::Refused(failures) => {
                 warn!(
@@ -308,7 +308,7 @@ impl Driver {
     }
 
     fn idle_deadline(&mut self, machine: &Connection) -> Option<Instant> {
-        if !self.is_ready || machine.len() > 0 {
+        if !self.is_ready || machine.count() > 0 {
             self.idle_since = None;
             return None;
         }

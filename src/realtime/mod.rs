@@ -7,7 +7,7 @@
 //!
 //! Source: AppSync dev guide, "Building a real-time WebSocket client".
 
-mod connection;
+pub mod connection;
 mod driver;
 mod failure;
 mod pool;

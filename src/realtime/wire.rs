@@ -28,7 +28,7 @@ pub(super) const FIXED_HEADERS: [(&str, &str); 3] = [
 
 /// Which of the two protocols a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub enum Protocol {
     /// AppSync dev guide, "Building a real-time WebSocket client".
     Graphql,
     /// AppSync Events guide, "Understanding the Event API WebSocket protocol".

@@ -1026,7 +1026,7 @@ impl Watched {
         }
         if !self.rules.is_over {
             let known = self.rules.keys.values().filter(|told| !told.is_over);
-            assert_eq!(self.bench.machine.len(), known.count());
+            assert_eq!(self.bench.machine.count(), known.count());
         }
     }
 
@@ -1071,7 +1071,7 @@ impl Watched {
             let line = format!("< complete {}", self.id(key));
             self.play(Some(key), &line);
         }
-        assert_eq!(self.bench.machine.len(), 0);
+        assert_eq!(self.bench.machine.count(), 0);
     }
 
     fn keys(&self, is_meant: impl Fn(&Told) -> bool) -> Vec<u64> {
