@@ -1,0 +1,118 @@
+//! GraphQL documents, and the requests that carry them.
+
+use bytes::Bytes;
+use countersign::graphql::{DocumentError, Documents, Kind, Operation, Selected, select};
+use countersign::proxy::{items, look_into, operation_of};
+use serde_json::value::RawValue;
+
+use super::{head, is_json, text};
+
+/// `operationName`, and the document in the lines below.
+pub fn document(data: &[u8]) {
+    let Some((name, query)) = text(data).map(head) else {
+        return;
+    };
+    check_selected(query, None, &select(query, None));
+    let found = select(query, Some(name));
+    check_selected(query, Some(name), &found);
+    if found.is_ok() {
+        let documents = Documents::default();
+        for _ in 0..2 {
+            assert_eq!(documents.select(query, Some(name)), found);
+        }
+    }
+}
+
+fn check_selected(query: &str, name: Option<&str>, found: &Result<Selected, DocumentError>) {
+    match found {
+        Ok(Selected { kind, name: found }) => {
+            if *kind != Kind::Query {
+                assert!(query.contains(kind.as_str()));
+            }
+            if let Some(found) = found {
+                assert!(query.contains(found));
+            }
+            if let Some(name) = name.filter(|name| !name.is_empty()) {
+                assert_eq!(found.as_deref(), Some(name));
+            }
+        }
+        Err(DocumentError::Syntax { line, .. }) => {
+            assert!(*line <= query.matches('\n').count() + 1);
+        }
+        Err(DocumentError::Ambiguous | DocumentError::Empty | DocumentError::Unknown(_)) => {}
+    }
+}
+
+/// The body of a `POST`: one operation, or several in an array.
+pub fn request_body(data: &[u8]) {
+    if let Ok(Some(items)) = items(data) {
+        for item in items {
+            one_body(&Bytes::copy_from_slice(item.get().as_bytes()));
+        }
+    }
+    one_body(&Bytes::copy_from_slice(data));
+    if let Some(text) = text(data)
+        && let Ok(operation) = Operation::from_data(text.to_owned())
+    {
+        assert_eq!(operation.to_data(), text);
+        assert_eq!(operation.to_body(), text);
+    }
+}
+
+fn one_body(body: &Bytes) {
+    let Ok(found) = look_into(body, &Documents::default()) else {
+        return;
+    };
+    let is_persisted = String::from_utf8_lossy(body).contains("\"persistedQuery\"");
+    if !is_persisted {
+        assert_eq!(found.body, body);
+    }
+    // Upstream is sent what was judged.
+    if let Ok(operation) = serde_json::from_slice::<Operation>(&found.body) {
+        check_operation(&operation);
+        if let Some(selected) = found.selected {
+            let name = operation.operation_name.as_deref();
+            assert_eq!(select(&operation.query, name), selected);
+        }
+    }
+}
+
+/// What is sent for an operation says the same as the operation.
+fn check_operation(operation: &Operation) {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Sent<'a> {
+        query: String,
+        #[serde(borrow)]
+        variables: &'a RawValue,
+        operation_name: Option<String>,
+        #[serde(borrow)]
+        extensions: Option<&'a RawValue>,
+    }
+    for (sent, has_extensions) in [(operation.to_body(), true), (operation.to_data(), false)] {
+        let sent: Sent<'_> = serde_json::from_str(&sent).unwrap();
+        assert_eq!(sent.query, operation.query);
+        assert_eq!(sent.operation_name, operation.operation_name);
+        let variables = operation.variables.as_ref().map_or("{}", |raw| raw.get());
+        assert_eq!(sent.variables.get(), variables);
+        let extensions = operation.extensions.as_ref().map(|raw| raw.get());
+        let extensions = extensions.filter(|_| has_extensions);
+        assert_eq!(sent.extensions.map(RawValue::get), extensions);
+    }
+}
+
+/// The query string of a `GET`.
+pub fn request_query(data: &[u8]) {
+    let Some(text) = text(data) else {
+        return;
+    };
+    let Ok(operation) = operation_of(text) else {
+        return;
+    };
+    assert!(!operation.query.is_empty());
+    for raw in [&operation.variables, &operation.extensions] {
+        let raw = raw.as_ref().map_or("{}", |raw| raw.get());
+        assert!(raw.starts_with('{') && is_json(raw));
+    }
+    check_operation(&operation);
+}

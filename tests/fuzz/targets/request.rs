@@ -1,0 +1,244 @@
+//! What stands in a request's head, what is published, and what upstream refuses with.
+
+use std::net::IpAddr;
+
+use countersign::events::{Channel, Publish, Subscribe};
+use countersign::graphql::Kind;
+use countersign::guard::{Cors, Guard, GuardConfig, Scheme};
+use countersign::proxy::{self, Accept, Form, Media, begins_with_data, envelope};
+use countersign::upstream::{self, HeaderPolicy, response_headers};
+use http::header::{ACCEPT, HOST, ORIGIN};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use serde_json::Value;
+
+use super::{head, is_json, text};
+
+/// `Accept`, a line for each of its values.
+pub fn accept(data: &[u8]) {
+    let mut headers = HeaderMap::new();
+    let lines = data.split(|byte| *byte == b'\n');
+    let values = lines.filter_map(|line| HeaderValue::from_bytes(line).ok());
+    for value in values {
+        headers.append(ACCEPT, value);
+    }
+    let accept = Accept::of(&headers);
+    let subscription = accept.form(Some(Kind::Subscription));
+    assert!(matches!(
+        subscription,
+        None | Some(Form::Sse | Form::Multipart)
+    ));
+    let query = accept.form(Some(Kind::Query));
+    assert!(matches!(query, None | Some(Form::Sse | Form::Json(_))));
+    assert_eq!(query, accept.form(Some(Kind::Mutation)));
+    assert_eq!(query, accept.form(None));
+    if let Some(Form::Json(media)) = query {
+        assert_eq!(media, accept.media());
+    }
+    if accept.takes_events() {
+        assert!(query.is_some() && subscription.is_some());
+    }
+    if headers.is_empty() {
+        assert_eq!(query, Some(Form::Json(Media::Json)));
+    }
+}
+
+/// A channel, and what is published to it in the lines below.
+pub fn channel(data: &[u8]) {
+    let Some((name, body)) = text(data).map(head) else {
+        return;
+    };
+    let is_plain = |text: &str| {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-/*".contains(c);
+        text.chars().all(is_plain) && !text.contains("//") && text.len() < 300
+    };
+    if let Ok(channel) = Channel::pattern(name) {
+        assert!(is_plain(name));
+        assert_eq!(channel.as_str(), name);
+        let subscribe = Subscribe {
+            channel,
+            headers: Vec::new(),
+        };
+        let data: Value = serde_json::from_str(&subscribe.to_data()).unwrap();
+        assert_eq!(data["channel"], name);
+    }
+    let exact = Channel::exact(name);
+    if let Ok(channel) = exact.clone() {
+        assert!(is_plain(name) && !name.contains('*'));
+        assert_eq!(Channel::pattern(name), exact);
+        let publish = Publish {
+            channel,
+            events: vec![body.to_owned()],
+            headers: Vec::new(),
+        };
+        let sent: Value = serde_json::from_str(&publish.to_body()).unwrap();
+        assert_eq!(sent["events"][0], body);
+    }
+    if let Ok(sent) = envelope(name, body.as_bytes()) {
+        assert!(exact.is_ok());
+        let sent: Value = serde_json::from_slice(&sent).unwrap();
+        assert_eq!(sent["channel"], name);
+        let events = sent["events"].as_array().unwrap();
+        assert!(!events.is_empty());
+        assert!(events.iter().all(|event| is_json(event.as_str().unwrap())));
+    }
+}
+
+/// A header for each line, `name: value`.
+fn header_map(text: &str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for line in text.lines() {
+        let Some((name, value)) = line.split_once(':') else {
+            continue;
+        };
+        let name = HeaderName::try_from(name);
+        let value = HeaderValue::from_str(value.trim());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    headers
+}
+
+/// A request's headers, `name: value`.
+pub fn headers(data: &[u8]) {
+    let Some(text) = text(data) else {
+        return;
+    };
+    let sent = header_map(text);
+    let named: Vec<String> = sent
+        .get_all("connection")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect();
+    let is_left = |left: &HeaderMap| {
+        for name in left.keys() {
+            assert!(left.get_all(name).iter().eq(sent.get_all(name).iter()));
+            assert!(!named.contains(&name.as_str().to_owned()), "{name}");
+        }
+    };
+    for kind in [
+        upstream::Kind::Graphql,
+        upstream::Kind::Events,
+        upstream::Kind::Http,
+    ] {
+        let policy = HeaderPolicy::new(kind, &[], Vec::new());
+        let mut request = sent.clone();
+        policy.request(&mut request);
+        is_left(&request);
+        for gone in [
+            "authorization",
+            "connection",
+            "content-length",
+            "cookie",
+            "host",
+            "proxy-authorization",
+            "te",
+            "transfer-encoding",
+            "upgrade",
+            "x-amz-date",
+            "x-amz-security-token",
+            "x-forwarded-for",
+        ] {
+            assert!(!request.contains_key(gone), "{gone}");
+        }
+        assert!(kind == upstream::Kind::Http || !request.contains_key("x-api-key"));
+        let mut twice = request.clone();
+        policy.request(&mut twice);
+        assert_eq!(twice, request);
+        let mut session = sent.clone();
+        policy.session(&mut session);
+        is_left(&session);
+        for name in session.keys() {
+            assert!(request.contains_key(name) && !name.as_str().starts_with("sec-"));
+        }
+    }
+    let mut response = sent.clone();
+    response_headers(&mut response);
+    is_left(&response);
+}
+
+/// A request's target, and its headers in the lines below.
+pub fn guard(data: &[u8]) {
+    let Some((target, rest)) = text(data).map(head) else {
+        return;
+    };
+    let Ok(mut request) = Request::builder().uri(target).body(()) else {
+        return;
+    };
+    *request.headers_mut() = header_map(rest);
+    let guard = Guard::new(GuardConfig::default());
+    let local: IpAddr = [127, 0, 0, 1].into();
+    for scheme in [Scheme::Http, Scheme::Https] {
+        let Ok(mut cors) = guard.check(&request, local, scheme) else {
+            continue;
+        };
+        let headers = request.headers();
+        let hosts: Vec<_> = headers.get_all(HOST).iter().collect();
+        assert_eq!(hosts.len(), 1);
+        let host = hosts[0].to_str().unwrap().to_ascii_lowercase();
+        assert!(is_ours(&host), "{host}");
+        let origins: Vec<_> = headers.get_all(ORIGIN).iter().collect();
+        match origins.as_slice() {
+            [] => assert_eq!(cors, Cors::NotAsked),
+            [origin] => {
+                let origin = origin.to_str().unwrap().to_ascii_lowercase();
+                let (_, place) = origin.split_once("://").unwrap();
+                assert!(is_ours(place), "{origin}");
+                assert_eq!(cors, Cors::SameOrigin);
+            }
+            _ => panic!("several origins were allowed"),
+        }
+        let mut answer = HeaderMap::new();
+        let _ = Cors::is_preflight(&request);
+        cors.apply(&mut answer);
+        cors = Cors::SameOrigin;
+        cors.apply_preflight(headers, &mut answer);
+    }
+}
+
+/// A loopback name with an optional port, told apart by other means than the guard's.
+fn is_ours(authority: &str) -> bool {
+    let port_at = authority.rfind(':').filter(|at| {
+        let port = &authority[at + 1..];
+        port.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    let name = &authority[..port_at.unwrap_or(authority.len())];
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let ip: Option<IpAddr> = bare.parse().ok();
+    name == "localhost" || ip.is_some_and(|ip| ip.to_canonical().is_loopback())
+}
+
+/// The body of an answer that is no success.
+pub fn refusal(data: &[u8]) {
+    for status in [StatusCode::FORBIDDEN, StatusCode::BAD_GATEWAY] {
+        let body = proxy::refusal(status, data);
+        let body: Value = match serde_json::from_slice(&body) {
+            Ok(body) => body,
+            // Deeper than a value may be: passed on as it was.
+            Err(error) => {
+                assert!(is_json(std::str::from_utf8(&body).unwrap()), "{error}");
+                continue;
+            }
+        };
+        match body["errors"].as_array() {
+            Some(errors) => {
+                assert!(!errors.is_empty());
+                assert!(errors.iter().all(|error| error["message"].is_string()));
+            }
+            None => assert!(body.get("data").is_some()),
+        }
+    }
+}
+
+/// The body of a success that may hold nothing but errors.
+pub fn request_errors(data: &[u8]) {
+    let _ = begins_with_data(data);
+    let Some(body) = proxy::request_errors(data) else {
+        return;
+    };
+    assert!(is_json(text(&body).unwrap()));
+    // Nothing is left to take out of it.
+    assert_eq!(proxy::request_errors(&body), Some(body));
+}

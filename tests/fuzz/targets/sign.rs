@@ -1,0 +1,95 @@
+//! What is signed, and what must not be told.
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, UNIX_EPOCH};
+
+use countersign::sign::credentials::{Identity, Snapshot};
+use countersign::sign::redact::tokens;
+use countersign::sign::{Scope, Signable, Signer, Target};
+use futures_util::FutureExt as _;
+use serde_json::Value;
+
+use super::{is_json, text};
+
+const HOST: &str = "api.example.com";
+
+static SIGNER: LazyLock<(Signer, Arc<Snapshot>)> = LazyLock::new(|| {
+    let identity = Identity::fixed("AKIDEXAMPLE", "secret", Some("token"));
+    let scope = Scope {
+        region: "eu-central-1".to_owned(),
+        service: "execute-api".to_owned(),
+    };
+    let signer = Signer::new(scope, HOST.to_owned(), Arc::new(identity));
+    let snapshot = signer.credentials(UNIX_EPOCH).now_or_never();
+    let snapshot = snapshot.unwrap().unwrap();
+    (signer, snapshot)
+});
+
+/// A request target, `/path[?query]`.
+pub fn sign_target(data: &[u8]) {
+    let Some(text) = text(data) else {
+        return;
+    };
+    let split = |text: &str| {
+        let (path, query) = text.split_once('?').unzip();
+        Target::new(path.unwrap_or(text), query)
+    };
+    let Ok(target) = split(text) else {
+        return;
+    };
+    let text = target.as_str();
+    assert!(text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()));
+    // Normalised once is normalised.
+    assert_eq!(split(text).as_ref(), Ok(&target));
+    // What is signed is what goes on the wire.
+    let uri: http::Uri = format!("https://{HOST}{text}").parse().unwrap();
+    assert_eq!(uri.path_and_query().unwrap().as_str(), text);
+    assert!(!text.contains("/../") && !text.contains("/./") && !text.contains("//"));
+    let query = uri.query().unwrap_or_default().to_ascii_lowercase();
+    let mut names = query.split('&').map(|pair| pair.split('=').next());
+    assert!(!names.any(|name| name == Some("x-amz-signature")));
+    let request = Signable {
+        method: "GET",
+        target: text,
+        headers: &[],
+        body: b"",
+    };
+    let (signer, snapshot) = &*SIGNER;
+    let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let headers = signer.sign(snapshot, &request, now).unwrap();
+    assert!(headers.iter().any(|(name, _)| name == "authorization"));
+}
+
+/// A text of AWS that may echo a session token.
+pub fn redact(data: &[u8]) {
+    const TOKEN: &str = "FwoGZXIvYXdzEJr+TOKEN/x==";
+    let Some(text) = text(data).filter(|text| !text.contains("TOKEN")) else {
+        return;
+    };
+    let once = tokens(text);
+    assert_eq!(tokens(&once), once);
+    if is_json(text) {
+        assert!(is_json(&once), "{once}");
+    }
+    // Wherever a canonical request stands, and however it is escaped.
+    let canonical = format!("{text}\nx-amz-security-token:{TOKEN}\n\nhost{text}");
+    assert!(!tokens(&canonical).contains(TOKEN));
+    let json = Value::from(canonical).to_string();
+    for json in [json.replace('/', "\\/"), json] {
+        let json = format!(r#"{{"message":{json}}}"#);
+        let hidden = tokens(&json);
+        let parsed: Value = serde_json::from_str(&hidden).unwrap();
+        assert!(!parsed["message"].as_str().unwrap().contains(TOKEN));
+    }
+    // A token may begin and end with any letter of base64.
+    let letters = text
+        .bytes()
+        .filter(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(byte));
+    let token: String = letters.map(char::from).take(40).collect();
+    let message = format!("x-amz-security-token:{token}\n");
+    let json = Value::from(message).to_string();
+    for json in [json.replace('/', "\\/"), json.replace('+', "\\u002b"), json] {
+        let parsed: String = serde_json::from_str(&tokens(&json)).unwrap();
+        assert!(token.is_empty() || parsed == "x-amz-security-token:[redacted]\n");
+    }
+}
