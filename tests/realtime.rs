@@ -17,6 +17,8 @@ use futures_util::future::join_all;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use support::{Socket, Stage, within};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
 const ON_MESSAGE: &str = "subscription { onMessage { id body } }";
@@ -220,6 +222,35 @@ fn resident_kib() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
     let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
     pages * 4
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pongs_piled_up_for_a_client_that_only_pings() {
+    let stage = Stage::with(&[("timeouts.write", "1s")]).await;
+    let mut socket = TcpStream::connect(stage.addr).await.unwrap();
+    let upgrade = format!(
+        "GET /graphql HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         sec-websocket-protocol: graphql-ws\r\n\r\n",
+        stage.addr
+    );
+    socket.write_all(upgrade.as_bytes()).await.unwrap();
+    let before = resident_kib();
+    let ping = [&[0x89, 0x80 | 125, 0, 0, 0, 0][..], &[b'x'; 125]].concat();
+    let pings = ping.repeat(500);
+    let flood = async {
+        let mut sent = 0;
+        // Until it is closed, or far beyond what the buffers of both sockets hold.
+        while sent < (64 << 20) && socket.write_all(&pings).await.is_ok() {
+            sent += pings.len();
+        }
+        sent
+    };
+    let sent = within("the close", flood).await;
+    let grown = resident_kib().saturating_sub(before);
+    assert!(sent < 64 << 20, "{sent} bytes of pings were taken");
+    assert!(grown < 16 * 1024, "{grown} KiB");
+    stage.drained().await;
 }
 
 #[tokio::test]
@@ -532,7 +563,7 @@ async fn a_drain_lets_what_runs_finish_and_then_says_restart() {
         .await;
     stage.begin_drain();
     let refused = async {
-        while tokio::net::TcpStream::connect(stage.addr).await.is_ok() {
+        while TcpStream::connect(stage.addr).await.is_ok() {
             tokio::task::yield_now().await;
         }
     };

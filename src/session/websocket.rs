@@ -137,7 +137,9 @@ impl Session {
                         Message::Text(text) => self.dialect.handle_text(Instant::now(), &text),
                         Message::Binary(_) => self.dialect.handle_binary(),
                         Message::Pong(_) => is_ponged = true,
-                        Message::Ping(_) | Message::Frame(_) => {}
+                        // Its pong is queued; what a client does not read must not pile up.
+                        Message::Ping(_) => writing_since = Some(Instant::now()),
+                        Message::Frame(_) => {}
                         Message::Close(_) => {
                             self.operations.clear();
                             // The answer to the client's close is queued; it still has to leave.
