@@ -49,9 +49,9 @@ impl EventsWs {
     /// The subprotocol's name.
     pub const NAME: &str = "aws-appsync-event-ws";
 
-    pub fn new(times: Times, limits: Limits) -> Self {
+    pub fn new(now: Instant, times: Times, limits: Limits) -> Self {
         Self {
-            greeting: Greeting::new(times.keepalive, Shape::Members),
+            greeting: Greeting::new(times.keepalive, Shape::Members).until(now + times.init),
             live: Live::new(limits),
         }
     }

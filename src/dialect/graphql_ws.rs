@@ -33,9 +33,10 @@ impl GraphqlWs {
     /// The subprotocol's name.
     pub const NAME: &str = "graphql-ws";
 
-    pub fn new(times: Times, limits: Limits) -> Self {
+    pub fn new(now: Instant, times: Times, limits: Limits) -> Self {
+        let greeting = Greeting::new(times.keepalive, Shape::Payload).until(now + times.init);
         Self {
-            stage: Stage::Undecided(Greeting::new(times.keepalive, Shape::Payload)),
+            stage: Stage::Undecided(greeting),
             limits,
         }
     }
@@ -49,7 +50,7 @@ impl Dialect for GraphqlWs {
                 return;
             }
             match message.as_ref().map(|message| message.kind.as_str()) {
-                Some("start") => {}
+                Some("start") => greeting.begun(),
                 Some("connection_init") => return greeting.init(),
                 Some("connection_terminate") => {
                     return greeting.close(Close::new(Close::NORMAL, ""));

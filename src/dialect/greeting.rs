@@ -25,6 +25,8 @@ pub(super) struct Message<'a> {
 pub(super) struct Greeting {
     phase: Phase,
     shape: Shape,
+    /// Until when it must have begun.
+    init_at: Option<Instant>,
     keepalive: Duration,
     /// When the next `ka` is due.
     ka_at: Option<Instant>,
@@ -69,14 +71,27 @@ impl Greeting {
         Self {
             phase: Phase::Opened,
             shape,
+            init_at: None,
             keepalive,
             ka_at: None,
             out: VecDeque::new(),
         }
     }
 
+    /// Closes at `deadline`, unless the client has said something by then that means a beginning.
+    pub(super) fn until(mut self, deadline: Instant) -> Self {
+        self.init_at = Some(deadline);
+        self
+    }
+
+    /// The client has begun, if without a `connection_init`.
+    pub(super) fn begun(&mut self) {
+        self.init_at = None;
+    }
+
     /// `connection_init`; a second one is acknowledged again.
     pub(super) fn init(&mut self) {
+        self.begun();
         match self.phase {
             Phase::Opened => {
                 self.phase = Phase::Initialising;
@@ -132,15 +147,20 @@ impl Greeting {
             self.send(frame.to_string());
         }
         self.phase = Phase::Closed;
+        self.init_at = None;
         self.ka_at = None;
         self.out.push_back(Output::Close(close));
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.ka_at
+        [self.init_at, self.ka_at].into_iter().flatten().min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.init_at.is_some_and(|at| at <= now) {
+            let reason = "Connection initialisation timeout";
+            self.close(Close::new(Close::INIT_TIMEOUT, reason));
+        }
         if self.ka_at.is_some_and(|at| at <= now) {
             self.send(KA.to_owned());
             self.ka_at = Some(now + self.keepalive);

@@ -136,8 +136,8 @@ pub fn websocket(
     limits: Limits,
 ) -> Box<dyn Dialect> {
     match protocol {
-        Some(GraphqlWs::NAME) => Box::new(GraphqlWs::new(times, limits)),
-        Some(EventsWs::NAME) => Box::new(EventsWs::new(times, limits)),
+        Some(GraphqlWs::NAME) => Box::new(GraphqlWs::new(now, times, limits)),
+        Some(EventsWs::NAME) => Box::new(EventsWs::new(now, times, limits)),
         Some(_) | None => {
             let mut machine = TransportWs::new(now, times, limits);
             if protocol != Some(TransportWs::NAME) {

@@ -4,7 +4,7 @@ use super::super::transcripts::{Bench, LIMITS, TIMES};
 use super::*;
 
 fn bench() -> Bench<EventsWs> {
-    Bench::new(|_| EventsWs::new(TIMES, LIMITS))
+    Bench::new(|now| EventsWs::new(now, TIMES, LIMITS))
 }
 
 #[track_caller]

@@ -4,7 +4,7 @@ use super::super::transcripts::{Bench, LIMITS, TIMES};
 use super::*;
 
 fn bench() -> Bench<GraphqlWs> {
-    Bench::new(|_| GraphqlWs::new(TIMES, LIMITS))
+    Bench::new(|now| GraphqlWs::new(now, TIMES, LIMITS))
 }
 
 #[test]
@@ -114,6 +114,25 @@ fn an_unknown_message_before_the_first_start_decided_for_the_older_protocol() {
         ! start 1 subscription {"query":"subscription { a }"}
         . started 1
         < {"id":"1","type":"start_ack"}
+        "#,
+    );
+}
+
+#[test]
+fn a_socket_that_says_nothing_was_kept_for_ever() {
+    bench().check(
+        r#"
+        > {"type":"ping"}
+        . wait 9s
+        . wait 1s
+        ! close 4408 Connection initialisation timeout
+        "#,
+    );
+    bench().check(
+        r#"
+        > {"id":"1","type":"start","payload":{"query":"subscription { a }"}}
+        ! start 1 subscription {"query":"subscription { a }","variables":{}}
+        . wait 20s
         "#,
     );
 }
