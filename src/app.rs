@@ -268,6 +268,7 @@ impl<'a> Builder<'a> {
             headers: config.headers.clone(),
             requests: config.requests,
             api,
+            expired: self.lifecycle.expired.clone(),
         })
     }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::mpsc;
 
-use crate::session::Cut;
+use crate::session::Piece;
 use crate::telemetry::Record;
 use crate::upstream::ResponseBody;
 
@@ -23,8 +23,15 @@ pub struct Body {
 enum Inner {
     Full(Option<Bytes>),
     Stream(Option<Bytes>, Pin<Box<ResponseBody>>),
-    Pieces(mpsc::Receiver<Result<Bytes, Cut>>),
+    Pieces(mpsc::Receiver<Piece>),
+    Ended,
+    Cut,
 }
+
+/// The response ends before its proper end, so that the client knows.
+#[derive(Debug, thiserror::Error)]
+#[error("the stream was cut: what it carried is gone")]
+struct Cut;
 
 impl Body {
     pub(super) fn full(bytes: impl Into<Bytes>) -> Self {
@@ -48,7 +55,7 @@ impl Body {
     }
 
     /// What a session writes, until it is over.
-    pub(super) fn pieces(pieces: mpsc::Receiver<Result<Bytes, Cut>>) -> Self {
+    pub(super) fn pieces(pieces: mpsc::Receiver<Piece>) -> Self {
         Self {
             inner: Inner::Pieces(pieces),
             record: None,
@@ -75,10 +82,22 @@ impl HttpBody for Body {
                 Some(bytes) => Some(Ok(Frame::data(bytes))),
                 None => ready!(rest.as_mut().poll_frame(cx)),
             },
-            Inner::Pieces(pieces) => {
-                let piece = ready!(pieces.poll_recv(cx));
-                piece.map(|piece| piece.map(Frame::data).map_err(BoxError::from))
-            }
+            Inner::Pieces(pieces) => match ready!(pieces.poll_recv(cx)) {
+                Some(Piece::Text(bytes)) => Some(Ok(Frame::data(bytes))),
+                Some(Piece::End) => {
+                    this.inner = Inner::Ended;
+                    None
+                }
+                None => {
+                    // hyper flushes what it has when there is nothing more to write, and drops it
+                    // at an error.
+                    this.inner = Inner::Cut;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+            },
+            Inner::Ended => None,
+            Inner::Cut => Some(Err(BoxError::from(Cut))),
         };
         if let Some(record) = &mut this.record {
             match &frame {
@@ -94,7 +113,8 @@ impl HttpBody for Body {
         match &self.inner {
             Inner::Full(bytes) => bytes.is_none(),
             Inner::Stream(read, rest) => read.is_none() && rest.is_end_stream(),
-            Inner::Pieces(_) => false,
+            Inner::Pieces(_) | Inner::Cut => false,
+            Inner::Ended => true,
         }
     }
 
@@ -102,7 +122,9 @@ impl HttpBody for Body {
         match &self.inner {
             Inner::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Inner::Stream(None, rest) => rest.size_hint(),
-            Inner::Stream(Some(_), _) | Inner::Pieces(_) => SizeHint::default(),
+            Inner::Stream(Some(_), _) | Inner::Pieces(_) | Inner::Ended | Inner::Cut => {
+                SizeHint::default()
+            }
         }
     }
 }
@@ -121,6 +143,8 @@ impl std::fmt::Debug for Inner {
             Self::Full(_) => "Full",
             Self::Stream(..) => "Stream",
             Self::Pieces(_) => "Pieces",
+            Self::Ended => "Ended",
+            Self::Cut => "Cut",
         })
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{HeaderName, Response, StatusCode};
+use serde_json::error::Category;
 use serde_json::json;
 
 use super::accept::Media;
@@ -39,8 +40,8 @@ pub enum Error {
     EventsForm,
     #[error("the channel cannot be read: {}", first_message(.0))]
     EventsRefused(Vec<GraphqlError>),
-    #[error("the body is not JSON: {0}")]
-    MalformedJson(#[source] serde_json::Error),
+    #[error("{}", malformed(.0))]
+    MalformedJson(serde_json::Error),
     #[error("the query parameter `{name}` {problem}")]
     Parameter { name: &'static str, problem: String },
     #[error("{method} is not possible here: use {allow}")]
@@ -72,6 +73,8 @@ pub enum Error {
     StreamRegistered,
     #[error("Stream already open")]
     StreamOpen,
+    #[error("countersign shut down before upstream answered")]
+    Expired,
     #[error("too many streams are reserved")]
     StreamsExhausted,
     #[error("Operation ID is missing: set extensions.operationId, or ?operationId= to stop one")]
@@ -134,6 +137,11 @@ impl Error {
             Self::BodyTooLarge(_) => refused(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
             Self::Document(_) => refused(StatusCode::BAD_REQUEST, "BAD_DOCUMENT"),
             Self::DocumentId => refused(StatusCode::BAD_REQUEST, "DOCUMENT_ID_NOT_SUPPORTED"),
+            Self::Expired => Verdict {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                code: "SHUTTING_DOWN",
+                sent: Sent::Maybe,
+            },
             Self::Draining => refused(StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN"),
             Self::Events(_) => refused(StatusCode::BAD_REQUEST, "BAD_EVENTS"),
             Self::EventsForm => refused(StatusCode::NOT_ACCEPTABLE, "EVENTS_NOT_ACCEPTABLE"),
@@ -188,6 +196,20 @@ impl Error {
             return format!("{error}. {remedy}");
         }
         self.to_string()
+    }
+}
+
+/// Of JSON that is of another form, serde quotes what it met: variables, passwords.
+fn malformed(error: &serde_json::Error) -> String {
+    match error.classify() {
+        Category::Data => format!(
+            "the body is JSON, but not of the form that is wanted (line {}, column {})",
+            error.line(),
+            error.column()
+        ),
+        Category::Eof | Category::Io | Category::Syntax => {
+            format!("the body is not JSON: {error}")
+        }
     }
 }
 

@@ -74,7 +74,10 @@ pub(super) async fn send(
     let sent = route
         .upstream
         .send(method, target, headers, body, &mut timing);
-    let answered = sent.await;
+    let answered = tokio::select! {
+        answered = sent => answered,
+        () = route.expired.cancelled() => return Err(Error::Expired),
+    };
     record.signing = timing.signing;
     record.connect = timing.connect;
     record.first_byte = timing.first_byte;
@@ -95,7 +98,10 @@ pub(super) async fn send(
 pub(super) async fn pass_on(mut head: Parts, body: ResponseBody) -> Result<Response<Body>, Error> {
     if may_echo_a_token(head.status, &head.headers) {
         let body = redacted(head.status, &head.headers, body).await?;
-        head.headers.insert(CONTENT_LENGTH, body.len().into());
+        // A HEAD has the length of what it would have had.
+        if !body.is_empty() {
+            head.headers.insert(CONTENT_LENGTH, body.len().into());
+        }
         return Ok(Response::from_parts(head, Body::full(body)));
     }
     Ok(Response::from_parts(head, Body::stream(body)))

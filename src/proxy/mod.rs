@@ -20,9 +20,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::header::VARY;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
 pub use accept::{Accept, Form, Media};
 pub use batch::items;
@@ -62,6 +64,8 @@ pub struct Route {
     pub requests: RequestLimits,
     /// AppSync only.
     pub api: Option<Arc<Api>>,
+    /// The drain's deadline, when nothing waits for upstream any more.
+    pub expired: CancellationToken,
 }
 
 /// Bounds of what a client may send on a route.
@@ -154,7 +158,11 @@ impl Proxy {
                     .await
             }
         };
-        let response = answered.unwrap_or_else(|error| rescue(&error, shape, &mut record));
+        let mut response = answered.unwrap_or_else(|error| rescue(&error, shape, &mut record));
+        if let Shape::GraphQl(_) = shape {
+            let accept = HeaderValue::from_static("accept");
+            response.headers_mut().append(VARY, accept);
+        }
         finish(response, &cors, record)
     }
 
@@ -192,15 +200,21 @@ impl Proxy {
         let kind = |route: &Route| route.upstream.endpoint().kind;
         let is_graphql = |route: &&Route| kind(route) == Kind::Graphql;
         let only_one = self.routes.iter().filter(is_graphql).count() == 1;
-        self.routes.iter().find(|route| {
+        let own = self.routes.iter().find(|route| {
             let rest = path.strip_prefix(route.path.as_str());
             match (kind(route), rest) {
                 (Kind::Graphql, Some("" | "/realtime")) => true,
-                (Kind::Graphql, _) => only_one && path == "/realtime",
                 (Kind::Events | Kind::Http, Some(rest)) => rest.is_empty() || rest.starts_with('/'),
-                (Kind::Events | Kind::Http, None) => false,
+                (Kind::Graphql | Kind::Events | Kind::Http, _) => false,
             }
-        })
+        });
+        let bare = || {
+            let is_bare = only_one && path == "/realtime";
+            self.routes
+                .iter()
+                .find(|route| is_bare && is_graphql(route))
+        };
+        own.or_else(bare)
     }
 
     fn paths(&self) -> String {

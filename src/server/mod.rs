@@ -50,6 +50,8 @@ pub struct Server {
     expired: CancellationToken,
 }
 
+/// For what clients are told at the drain's deadline to reach them.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// After an accept error, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -150,9 +152,12 @@ impl Server {
             ended = connection.as_mut() => ended,
             () = self.draining.cancelled() => {
                 connection.as_mut().graceful_shutdown();
-                match self.expired.run_until_cancelled(connection).await {
+                match self.expired.run_until_cancelled(connection.as_mut()).await {
                     Some(ended) => ended,
-                    None => return,
+                    None => match tokio::time::timeout(LAST_WORDS, connection).await {
+                        Ok(ended) => ended,
+                        Err(_) => return,
+                    },
                 }
             }
         };

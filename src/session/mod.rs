@@ -23,7 +23,7 @@ use tokio_util::task::TaskTracker;
 
 pub use api::{Api, failures};
 pub use reserved::{Opening, Reserved, Token};
-pub use stream::{Cut, Opened, Work};
+pub use stream::{Opened, Piece, Work};
 
 use crate::dialect::{Limits, Streamed};
 use crate::graphql::outbox::Budget;

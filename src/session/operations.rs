@@ -110,6 +110,8 @@ impl Operations {
         } = running
         {
             match event {
+                // A subscription that was resumed is confirmed again.
+                Event::Started if started.is_cancelled() => return false,
                 Event::Started => started.cancel(),
                 Event::Next(json) => record.bytes_out += json.len(),
                 Event::Error(errors) => {
@@ -232,7 +234,7 @@ impl Operations {
                         added.insert::<http::HeaderName>(name, value);
                 }
             }
-            self.context.api.policy().request(&mut added);
+            self.context.api.policy().session(&mut added);
             headers.extend(added);
         }
         headers

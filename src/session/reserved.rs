@@ -5,13 +5,12 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::Context;
-use super::stream::{Body, Command, Cut, Stream};
+use super::stream::{Body, Command, Piece, Stream};
 use crate::dialect::{Answer, SseSingle, Streamed as _};
 use crate::graphql::Operation;
 
@@ -27,7 +26,7 @@ pub struct Token(String);
 #[derive(Debug)]
 pub enum Opening {
     /// The pieces of the response's body.
-    Opened(mpsc::Receiver<Result<Bytes, Cut>>),
+    Opened(mpsc::Receiver<Piece>),
     AlreadyOpen,
     NotFound,
 }

@@ -30,21 +30,23 @@ pub enum Work {
 #[derive(Debug)]
 pub struct Opened {
     pub content_type: &'static str,
-    /// The pieces of its body; [`Cut`] ends it before its proper end.
-    pub body: mpsc::Receiver<Result<Bytes, Cut>>,
+    pub body: mpsc::Receiver<Piece>,
     /// What the operation failed with at once. The body tells it too.
     pub failed: Option<Vec<GraphqlError>>,
 }
 
-/// The response ends before its proper end, so that the client knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the stream was cut: what it carried is gone")]
-pub struct Cut;
+/// A piece of a response's body. A body that is over without an [`Piece::End`] is cut, so that the
+/// client knows.
+#[derive(Debug)]
+pub enum Piece {
+    Text(Bytes),
+    End,
+}
 
 /// Something to do with the dialect, asked for by another request.
 pub(super) type Command<F> = Box<dyn FnOnce(&mut F) + Send>;
 
-pub(super) type Body = mpsc::Sender<Result<Bytes, Cut>>;
+pub(super) type Body = mpsc::Sender<Piece>;
 
 pub(super) struct Stream<F> {
     context: Arc<Context>,
@@ -104,11 +106,11 @@ impl<F: Streamed> Stream<F> {
     /// Waits for the first event, and begins the response then.
     async fn open(mut self, mut opened: oneshot::Sender<Opened>) {
         let context = Arc::clone(&self.context);
-        let (key, event) = tokio::select! {
-            first = self.inbox.next() => first,
+        let ((key, event), has_expired) = tokio::select! {
+            first = self.inbox.next() => (first, false),
             () = opened.closed() => return,
             () = context.expired.cancelled() => match self.operations.expire().pop() {
-                Some(told) => told,
+                Some(told) => (told, true),
                 None => return,
             },
         };
@@ -127,6 +129,12 @@ impl<F: Streamed> Stream<F> {
         };
         if opened.send(begun).is_ok() {
             self.form.open();
+            if has_expired {
+                // Nothing runs any more that it could be noted of.
+                self.form.handle_event(key, &event);
+                self.flush(&body).await;
+                return;
+            }
             self.handle_event(key, &event);
             self.inbox.written(event.size());
             self.run(body, None).await;
@@ -140,7 +148,7 @@ impl<F: Streamed> Stream<F> {
         mut commands: Option<&mut mpsc::Receiver<Command<F>>>,
     ) {
         if let Some(text) = self.held.take()
-            && body.send(Ok(Bytes::from(text))).await.is_err()
+            && body.send(Piece::Text(Bytes::from(text))).await.is_err()
         {
             return;
         }
@@ -175,7 +183,10 @@ impl<F: Streamed> Stream<F> {
                     event_size = Some(event.size());
                     self.handle_event(key, &event);
                 }
-                command = receive(&mut commands) => command(&mut self.form),
+                // Dropped, it is answered as if the stream had gone, which it is about to.
+                command = receive(&mut commands) => if self.losing.is_none() {
+                    command(&mut self.form);
+                },
                 () = tokio::time::sleep_until(wake_at.into()) => {
                     let now = Instant::now();
                     if let Some((_, reason)) = lose_at.filter(|(at, _)| *at <= now) {
@@ -210,15 +221,14 @@ impl<F: Streamed> Stream<F> {
             let Some(output) = self.form.poll_output() else {
                 return true;
             };
-            let piece = match self.perform(output) {
+            let (piece, is_last) = match self.perform(output) {
                 Step::Done => continue,
-                Step::Send(text) => Ok(Bytes::from(text)),
-                Step::End => return false,
-                Step::Cut => Err(Cut),
+                Step::Send(text) => (Piece::Text(Bytes::from(text)), false),
+                Step::End => (Piece::End, true),
+                Step::Cut => return false,
             };
-            let is_cut = piece.is_err();
             tokio::select! {
-                sent = body.send(piece) => if sent.is_err() || is_cut {
+                sent = body.send(piece) => if sent.is_err() || is_last {
                     return false;
                 },
                 () = expired.as_mut() => {
