@@ -18,7 +18,7 @@ use super::native::{errors, failure, headers};
 use super::{Close, Dialect, Limits, Output, Times};
 use crate::events::{Channel, Publish, Subscribe};
 use crate::graphql::outbox::OperationKey;
-use crate::graphql::{Event, GraphqlError, Kind, push_json_string};
+use crate::graphql::{Event, GraphqlError, Kind, push_json_string, read_object};
 
 /// The server's side of one socket.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl Dialect for EventsWs {
         if self.greeting.is_closed() {
             return;
         }
-        let Ok(message) = serde_json::from_str::<Message>(text) else {
+        let Some(message) = read_object::<Message>(text) else {
             return self.unsupported(None);
         };
         let id = message.id.clone();

@@ -13,8 +13,8 @@ use super::greeting::{Greeting, Message, Shape};
 use super::legacy::{Legacy, not_understood};
 use super::native::Native;
 use super::{Close, Dialect, Limits, Output, Times};
-use crate::graphql::Event;
 use crate::graphql::outbox::OperationKey;
+use crate::graphql::{Event, read_object};
 
 /// The server's side of one socket.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl GraphqlWs {
 impl Dialect for GraphqlWs {
     fn handle_text(&mut self, now: Instant, text: &str) {
         if let Stage::Undecided(greeting) = &mut self.stage {
-            let message: Option<Message<'_>> = serde_json::from_str(text).ok();
+            let message: Option<Message<'_>> = read_object(text);
             if greeting.is_closed() {
                 return;
             }

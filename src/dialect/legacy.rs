@@ -13,7 +13,7 @@ use super::live::Live;
 use super::payload::{bad_document, operation, result};
 use super::{Close, Dialect, Limits, Output};
 use crate::graphql::outbox::OperationKey;
-use crate::graphql::{Event, GraphqlError, select};
+use crate::graphql::{Event, GraphqlError, read_object, select};
 
 /// The server's side of one socket.
 #[derive(Debug)]
@@ -90,7 +90,7 @@ impl Dialect for Legacy {
         if self.greeting.is_closed() {
             return;
         }
-        let Ok(frame) = serde_json::from_str::<Message<'_>>(text) else {
+        let Some(frame) = read_object::<Message<'_>>(text) else {
             return not_understood(&mut self.greeting, None);
         };
         match frame.kind.as_str() {

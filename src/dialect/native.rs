@@ -16,7 +16,7 @@ use super::live::Live;
 use super::payload::bad_document;
 use super::{Close, Dialect, Limits, Output};
 use crate::graphql::outbox::OperationKey;
-use crate::graphql::{Event, GraphqlError, Kind, Operation, select};
+use crate::graphql::{Event, GraphqlError, Kind, Operation, read_object, select};
 
 /// The server's side of one socket.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Dialect for Native {
         if self.greeting.is_closed() {
             return;
         }
-        let Ok(frame) = serde_json::from_str::<Message<'_>>(text) else {
+        let Some(frame) = read_object::<Message<'_>>(text) else {
             return self.refuse(None, unsupported());
         };
         match frame.kind.as_str() {

@@ -13,7 +13,7 @@ use super::live::Live;
 use super::payload::{Frame, bad_document, errors, frame, is_object_or_none, operation, result};
 use super::{Close, Dialect, Limits, Output, Times};
 use crate::graphql::outbox::OperationKey;
-use crate::graphql::{Event, GraphqlError, select};
+use crate::graphql::{Event, GraphqlError, read_object, select};
 
 /// The server's side of one socket.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ impl Dialect for TransportWs {
         if self.phase == Phase::Closed {
             return;
         }
-        let Ok(frame) = serde_json::from_str::<Frame<'_>>(text) else {
+        let Some(frame) = read_object::<Frame<'_>>(text) else {
             return self.invalid("not a JSON object with a type");
         };
         match frame.kind.as_str() {

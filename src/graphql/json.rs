@@ -1,6 +1,7 @@
 //! A piece of JSON text that is passed on and never looked into.
 
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// Valid JSON in UTF-8 without white space around it, sharing memory with the frame or body it
@@ -48,6 +49,12 @@ impl Json {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// Reads a JSON object; of an array, serde alone would take the values for the members'.
+pub fn read_object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    let is_object = text.trim_ascii_start().starts_with('{');
+    is_object.then(|| serde_json::from_str(text).ok()).flatten()
 }
 
 impl From<&RawValue> for Json {

@@ -13,7 +13,7 @@ pub mod outbox;
 pub use document::{DocumentError, Kind, Selected, select};
 pub use documents::Documents;
 pub use error::GraphqlError;
-pub use json::Json;
+pub use json::{Json, read_object};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

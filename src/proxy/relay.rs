@@ -16,6 +16,7 @@ use super::accept::Media;
 use super::body::Body;
 use super::error::Error;
 use super::forward::{MAX_REFUSAL, pass_on};
+use crate::graphql::read_object;
 use crate::session::failures;
 use crate::sign::redact;
 use crate::upstream::{self, ResponseBody, read_body};
@@ -132,28 +133,33 @@ pub fn begins_with_data(read: &[u8]) -> bool {
 /// `{"errors":[…]}`, if that is all an answer says: no data, and no error that happened while a
 /// field was executed.
 pub fn request_errors(body: &[u8]) -> Option<Bytes> {
-    let shape: Shape<'_> = serde_json::from_slice(body).ok()?;
+    let shape: Shape<'_> = read_object(std::str::from_utf8(body).ok()?)?;
     if shape.data.is_some_and(|data| data.get() != "null") {
         return None;
     }
     let raw = shape.errors?;
-    let errors: Vec<ErrorShape> = serde_json::from_str(raw.get()).ok()?;
-    let is_request = !errors.is_empty() && errors.iter().all(|error| error.path.is_none());
+    let errors = errors(raw)?;
+    let is_request = errors.iter().all(|error| error.path.is_none());
     is_request.then(|| Bytes::from(format!(r#"{{"errors":{}}}"#, raw.get())))
 }
 
 /// Whether a body is a GraphQL response.
 fn is_graphql(body: &str) -> bool {
-    let Ok(shape) = serde_json::from_str::<Shape<'_>>(body) else {
+    let Some(shape) = read_object::<Shape<'_>>(body) else {
         return false;
     };
     match shape.errors {
-        Some(raw) => {
-            let errors: Result<Vec<ErrorShape>, _> = serde_json::from_str(raw.get());
-            errors.is_ok_and(|errors| !errors.is_empty())
-        }
+        Some(raw) => errors(raw).is_some(),
         None => shape.data.is_some(),
     }
+}
+
+/// The members of an array of errors, if it is one; never empty.
+fn errors(raw: &RawValue) -> Option<Vec<ErrorShape>> {
+    let items: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
+    let errors: Option<Vec<ErrorShape>> =
+        items.iter().map(|item| read_object(item.get())).collect();
+    errors.filter(|errors| !errors.is_empty())
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -195,6 +201,16 @@ mod tests {
         ] {
             assert!(!is_graphql(body), "{body}");
         }
+    }
+
+    /// An array was read as the values of an object's members.
+    #[test]
+    fn an_array_was_taken_for_a_response() {
+        for body in ["[[]]", r#"[{"a":1}]"#, r#"{"errors":[["m"]]}"#] {
+            assert!(!is_graphql(body), "{body}");
+        }
+        check_strict(r#"[null,[{"message":"m"}]]"#, None);
+        check_strict(r#"{"errors":[["m"]]}"#, None);
     }
 
     #[track_caller]

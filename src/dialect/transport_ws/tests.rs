@@ -121,6 +121,7 @@ fn messages_that_are_none_close_4400() {
         ("null", no_frame),
         ("[]", no_frame),
         (r#"[{"type":"ping"}]"#, no_frame),
+        (r#"["ping"]"#, no_frame),
         ("{}", no_frame),
         (r#"{"type":null}"#, no_frame),
         (r#"{"type":7}"#, no_frame),
