@@ -1,5 +1,7 @@
 //! Builds every part from the configuration, binds, runs, and drains.
 
+mod presign;
+
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +13,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
+
+pub use presign::{Presign, PresignError, Presigned, presign};
 
 use crate::config::{Config, Credentials, RouteConfig, Trust};
 use crate::graphql::outbox::Budget;
@@ -224,7 +228,12 @@ impl<'a> Builder<'a> {
         };
         let identity = self.identity(config);
         let endpoint = config.endpoint.clone();
-        let signer = Signer::new(endpoint.scope.clone(), endpoint.wire_host.clone(), identity);
+        let signer = Signer::new(
+            endpoint.scope.clone(),
+            endpoint.style,
+            endpoint.wire_host.clone(),
+            identity,
+        );
         let upstream = Upstream::new(
             endpoint.clone(),
             signer,
@@ -269,6 +278,7 @@ impl<'a> Builder<'a> {
             requests: config.requests,
             api,
             expired: self.lifecycle.expired.clone(),
+            keepalive: config.keepalive.clone(),
         })
     }
 
@@ -276,21 +286,13 @@ impl<'a> Builder<'a> {
         let Lifecycle {
             background, stop, ..
         } = self.lifecycle;
+        let new = || Arc::new(credentials_of(&config.credentials, background, stop));
         match &config.credentials {
             Credentials::Provider(identity) => {
                 let entry = self.identities.entry(identity.clone());
-                let spawn = || Identity::spawn(identity.clone(), background, stop.clone());
-                Arc::clone(entry.or_insert_with(|| Arc::new(spawn())))
+                Arc::clone(entry.or_insert_with(new))
             }
-            Credentials::Fixed {
-                access_key_id,
-                secret_access_key,
-                session_token,
-            } => Arc::new(Identity::fixed(
-                access_key_id,
-                secret_access_key,
-                session_token.as_deref(),
-            )),
+            Credentials::Fixed { .. } => new(),
         }
     }
 
@@ -313,5 +315,16 @@ impl<'a> Builder<'a> {
                 }
             },
         }
+    }
+}
+
+fn credentials_of(config: &Credentials, tasks: &TaskTracker, stop: &CancellationToken) -> Identity {
+    match config {
+        Credentials::Provider(identity) => Identity::spawn(identity.clone(), tasks, stop.clone()),
+        Credentials::Fixed {
+            access_key_id,
+            secret_access_key,
+            session_token,
+        } => Identity::fixed(access_key_id, secret_access_key, session_token.as_deref()),
     }
 }

@@ -19,7 +19,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use countersign::sign::credentials::Identity;
-use countersign::sign::{Refusal, Scope, Signable, Signer, Target};
+use countersign::sign::{Refusal, Scope, Signable, Signer, Style, Target};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -139,7 +139,7 @@ async fn signed(id: usize, asked: &Asked) -> Result<Value, Refusal> {
         region: "us-east-1".to_owned(),
         service: service.to_owned(),
     };
-    let signer = Signer::new(scope, asked.host.to_owned(), identity);
+    let signer = Signer::new(scope, Style::default(), asked.host.to_owned(), identity);
     let now = UNIX_EPOCH + Duration::from_secs(asked.second);
     let credentials = signer.credentials(now).await.unwrap();
     let content_type = asked
@@ -156,7 +156,7 @@ async fn signed(id: usize, asked: &Asked) -> Result<Value, Refusal> {
     let added = signer.sign(&credentials, &request, now).unwrap();
     let mut wire = vec![("host".to_owned(), asked.host.to_owned())];
     wire.extend(headers.map(|(name, value)| (name.to_owned(), value.to_owned())));
-    for (name, value) in &added {
+    for (name, value) in &added.headers {
         wire.push((name.to_string(), value.to_str().unwrap().to_owned()));
     }
     Ok(json!({

@@ -5,6 +5,7 @@
 mod config;
 mod demo;
 mod emulate;
+mod presign;
 mod serve;
 
 use std::io::Write as _;
@@ -38,6 +39,8 @@ enum Command {
     Demo(demo::Options),
     /// Run the emulator alone, to point other tools at
     Emulate(emulate::Options),
+    /// Print a presigned URL
+    Presign(presign::Options),
     /// Print the resolved configuration and where each value came from
     Config(config::Options),
 }
@@ -141,6 +144,8 @@ enum Failure {
     Config(#[from] Problems),
     #[error(transparent)]
     Emulator(#[from] crate::emulator::Error),
+    #[error(transparent)]
+    Presign(#[from] crate::app::PresignError),
     #[error("the runtime could not be started")]
     Runtime(#[source] std::io::Error),
     #[error(transparent)]
@@ -157,6 +162,7 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(settings)) => serve::run(&settings),
         Some(Command::Demo(options)) => demo::run(&options),
         Some(Command::Emulate(options)) => emulate::run(&options),
+        Some(Command::Presign(options)) => presign::run(&options),
         Some(Command::Config(options)) => config::run(&options),
     };
     match done {
@@ -170,6 +176,7 @@ pub fn main() -> ExitCode {
             ExitCode::from(match failure {
                 Failure::Config(_) => BAD_USAGE,
                 Failure::Emulator(_)
+                | Failure::Presign(_)
                 | Failure::Runtime(_)
                 | Failure::Start(_)
                 | Failure::Output(_) => NOT_STARTED,

@@ -96,6 +96,7 @@ struct Limits {
     connections: usize,
     request_head: usize,
     request_body: usize,
+    http_request_body: usize,
     response_body: usize,
     batch: usize,
     message: usize,
@@ -114,6 +115,7 @@ struct Timeouts {
     init: Duration,
     ping: Duration,
     write: Duration,
+    keepalive: Duration,
 }
 
 struct Pool {
@@ -155,6 +157,7 @@ fn limits(table: &Table<'_>) -> Option<Limits> {
         count("operations"),
         size("outbox"),
         size("outbox_total"),
+        size("http_request_body"),
     );
     table.finish();
     Some(Limits {
@@ -168,6 +171,7 @@ fn limits(table: &Table<'_>) -> Option<Limits> {
         operations: read.6?,
         outbox: read.7?,
         outbox_total: read.8?,
+        http_request_body: read.9?,
     })
 }
 
@@ -182,6 +186,7 @@ fn timeouts(table: &Table<'_>) -> Option<Timeouts> {
         duration("init"),
         duration("ping"),
         duration("write"),
+        duration("keepalive"),
     );
     table.finish();
     Some(Timeouts {
@@ -193,6 +198,7 @@ fn timeouts(table: &Table<'_>) -> Option<Timeouts> {
         init: read.5?,
         ping: read.6?,
         write: read.7?,
+        keepalive: read.8?,
     })
 }
 
@@ -240,6 +246,7 @@ fn shared(
     let (limits, timeouts, pool) = (limits?, timeouts?, pool?);
     Some(Shared {
         request_body: limits.request_body,
+        http_request_body: limits.http_request_body,
         request_body_timeout: timeouts.request_body,
         response_body: limits.response_body,
         batch: limits.batch,
@@ -258,5 +265,6 @@ fn shared(
             start_ack: pool.start_ack,
             keepalive: pool.keepalive,
         },
+        keepalive: timeouts.keepalive,
     })
 }

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use super::raw::Table;
 use super::values;
 use crate::proxy::RequestLimits;
 use crate::realtime::RealtimeConfig;
+use crate::session::Keepalive;
 use crate::sign::credentials::IdentityConfig;
+use crate::sign::{Payload, Placement, TokenMode};
 use crate::upstream::{Endpoint, HeaderPolicy, Kind, Overrides, UpstreamConfig};
 
 /// One route.
@@ -25,6 +29,7 @@ pub struct RouteConfig {
     pub requests: RequestLimits,
     pub upstream: UpstreamConfig,
     pub realtime: RealtimeConfig,
+    pub keepalive: Option<Keepalive>,
 }
 
 /// Where a route's credentials come from.
@@ -53,10 +58,12 @@ pub enum Trust {
 pub(super) struct Shared {
     pub(super) request_body: usize,
     pub(super) request_body_timeout: Duration,
+    pub(super) http_request_body: usize,
     pub(super) response_body: usize,
     pub(super) batch: usize,
     pub(super) upstream: UpstreamConfig,
     pub(super) realtime: RealtimeConfig,
+    pub(super) keepalive: Duration,
 }
 
 pub(super) fn routes(root: &Table<'_>, shared: Option<Shared>) -> Option<Vec<RouteConfig>> {
@@ -113,6 +120,15 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
     let drop = table.list("drop_headers", values::header_name);
     let on_loss = table.read("on_upstream_loss", values::on_loss);
     let is_strict = table.read("strict", values::switch);
+    let signing = Signing {
+        is_presigned: table.read("auth", values::is_presigned),
+        expires: table.read("presign_expires", values::presign_expires),
+        token: table.read("session_token", values::session_token),
+        payload: table.read("payload", values::payload),
+        headers: table.list("sign_headers", values::header_name),
+    };
+    let odd_paths = table.read("odd_paths", values::odd_paths);
+    let keepalive_message = table.read("keepalive_message", values::text);
 
     let limits = table.table("limits");
     let request_body = limits.read("request_body", values::size);
@@ -122,10 +138,23 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
     let connect = timeouts.read("connect", values::duration);
     let first_byte = timeouts.read("first_byte", values::duration);
     let idle = timeouts.read("idle", values::duration);
+    let keepalive = timeouts.read("keepalive", values::duration);
     timeouts.finish();
 
     let endpoint = target.and_then(|target| match Endpoint::infer(&target, &overrides) {
-        Ok(endpoint) => Some(endpoint),
+        Ok(mut endpoint) if endpoint.kind == Kind::Http => {
+            signing.apply(table, &mut endpoint);
+            Some(endpoint)
+        }
+        Ok(endpoint) => {
+            for key in HTTP_ONLY.iter().filter(|key| table.is_said(key)) {
+                table.report(
+                    key,
+                    "is not for AppSync, which takes signatures in one way only",
+                );
+            }
+            Some(endpoint)
+        }
         Err(problems) => {
             for problem in problems {
                 table.report("target", problem.to_string());
@@ -156,11 +185,15 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
             drop.unwrap_or_default(),
         ),
         requests: RequestLimits {
-            body: request_body.unwrap_or(shared.request_body),
+            body: request_body.unwrap_or(match endpoint.kind {
+                Kind::Graphql | Kind::Events => shared.request_body,
+                Kind::Http => shared.http_request_body,
+            }),
             body_timeout: shared.request_body_timeout,
             response_body: response_body.unwrap_or(shared.response_body),
             batch: shared.batch,
             is_strict: is_strict.unwrap_or(false),
+            paths: odd_paths.unwrap_or_default(),
         },
         upstream: UpstreamConfig {
             connect: connect.unwrap_or(shared.upstream.connect),
@@ -172,9 +205,55 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
             on_loss: on_loss.unwrap_or(shared.realtime.on_loss),
             ..shared.realtime
         },
+        keepalive: keepalive_message.map(|text| Keepalive {
+            text,
+            after: keepalive.unwrap_or(shared.keepalive),
+        }),
         endpoint,
         name,
     })
+}
+
+/// What a route says of how it is signed for, beside what its service is known to want.
+struct Signing {
+    is_presigned: Option<bool>,
+    expires: Option<Duration>,
+    token: Option<TokenMode>,
+    payload: Option<Payload>,
+    headers: Option<Vec<HeaderName>>,
+}
+
+/// Settings that are not for AppSync.
+const HTTP_ONLY: [&str; 7] = [
+    "auth",
+    "keepalive_message",
+    "odd_paths",
+    "payload",
+    "presign_expires",
+    "session_token",
+    "sign_headers",
+];
+
+impl Signing {
+    fn apply(self, table: &Table<'_>, endpoint: &mut Endpoint) {
+        let style = &mut endpoint.style;
+        style.placement = match (self.is_presigned, style.placement) {
+            (Some(false), _) => Placement::Headers,
+            (Some(true), Placement::Headers) => Placement::PRESIGNED,
+            (None | Some(true), placement) => placement,
+        };
+        match (&mut style.placement, self.expires) {
+            (Placement::Query { expires }, Some(said)) => *expires = said,
+            (Placement::Headers, Some(_)) => table.report(
+                "presign_expires",
+                "is for presigned requests: set auth = \"presign\", too",
+            ),
+            (_, None) => {}
+        }
+        style.token = self.token.unwrap_or(style.token);
+        style.payload = self.payload.unwrap_or(style.payload);
+        endpoint.signed_headers = self.headers.unwrap_or_default();
+    }
 }
 
 impl RouteConfig {

@@ -339,7 +339,9 @@ fn unknown_keys_are_refused_at_every_level() {
     );
     refuses(
         &route("timeouts.init = \"1s\""),
-        &["FILE:3: `route.a.timeouts.init`: unknown key; known here: connect, first_byte, idle"],
+        &[
+            "FILE:3: `route.a.timeouts.init`: unknown key; known here: connect, first_byte, idle, keepalive",
+        ],
     );
     refuses(
         &env("COUNTERSIGN_DRAIN__TIMEOUTS", "1s"),
@@ -823,7 +825,7 @@ fn a_route_may_have_limits_and_timeouts_of_its_own() {
             ("response_body", "9"),
             ("connect", "1s"),
             ("first_byte", "2s"),
-            ("idle", "60s"),
+            ("idle", "330s"),
         ]),
     );
     refuses(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::guard::{HostName, Origin};
 use crate::realtime::OnLoss;
+use crate::sign::{Paths, Payload, TokenMode};
 use crate::telemetry::{LogFormat, parse_filter};
 use crate::upstream::Address;
 
@@ -127,6 +128,55 @@ pub(super) fn on_loss(value: &str) -> Result<OnLoss, String> {
         "close" => Ok(OnLoss::Close),
         "resume" => Ok(OnLoss::Resume),
         _ => Err(format!("{value:?} is neither \"close\" nor \"resume\"")),
+    }
+}
+
+/// `auth`: whether the signature goes into the query.
+pub(super) fn is_presigned(value: &str) -> Result<bool, String> {
+    match value {
+        "headers" => Ok(false),
+        "presign" => Ok(true),
+        _ => Err(format!("{value:?} is neither \"headers\" nor \"presign\"")),
+    }
+}
+
+/// From 1 s to 7 days: what SigV4 allows.
+pub(super) fn presign_expires(value: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+    match duration(value)? {
+        expires if expires > LONGEST => Err("must be at most 7 days".to_owned()),
+        expires if expires.subsec_nanos() > 0 => Err("must be whole seconds".to_owned()),
+        expires => Ok(expires),
+    }
+}
+
+pub(super) fn session_token(value: &str) -> Result<TokenMode, String> {
+    match value {
+        "signed" => Ok(TokenMode::Signed),
+        "appended" => Ok(TokenMode::Appended),
+        _ => Err(format!("{value:?} is neither \"signed\" nor \"appended\"")),
+    }
+}
+
+pub(super) fn payload(value: &str) -> Result<Payload, String> {
+    match value {
+        "hashed" => Ok(Payload::Hashed),
+        "hashed-in-header" => Ok(Payload::HashedInHeader),
+        "unsigned" => Ok(Payload::Unsigned),
+        _ => Err(format!(
+            "{value:?} is neither \"hashed\", \"hashed-in-header\" nor \"unsigned\""
+        )),
+    }
+}
+
+pub(super) fn odd_paths(value: &str) -> Result<Paths, String> {
+    match value {
+        "refuse" => Ok(Paths::Refuse),
+        "collapse" => Ok(Paths::Collapse),
+        "keep" => Ok(Paths::Keep),
+        _ => Err(format!(
+            "{value:?} is neither \"refuse\", \"collapse\" nor \"keep\""
+        )),
     }
 }
 

@@ -24,7 +24,7 @@ pub enum Error {
     BodyBroken(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the request body was silent for {0:?} (timeouts.request_body)")]
     BodyTimeout(Duration),
-    #[error("the request body is larger than {0} bytes (limits.request_body)")]
+    #[error("the request body is larger than {0} bytes (the route's limits.request_body)")]
     BodyTooLarge(usize),
     #[error("the document cannot be sent by GET: {0}")]
     Document(#[from] DocumentError),
@@ -92,8 +92,6 @@ pub enum Error {
     Upload,
     #[error("the request target cannot be signed: {0}")]
     Target(#[from] sign::Refusal),
-    #[error("WebSockets are not tunnelled on this route")]
-    Tunnel,
     #[error("upstream refused the request with an answer that cannot be shown safely")]
     Unreadable(StatusCode),
     #[error("the WebSocket handshake is incomplete: {0}")]
@@ -173,7 +171,6 @@ impl Error {
             Self::StreamWaits => refused(StatusCode::TOO_MANY_REQUESTS, "STREAM_NOT_OPENED"),
             Self::Upload => refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UPLOAD_NOT_SUPPORTED"),
             Self::Target(_) => refused(StatusCode::BAD_REQUEST, "TARGET_NOT_SIGNABLE"),
-            Self::Tunnel => refused(StatusCode::NOT_IMPLEMENTED, "TUNNEL_UNAVAILABLE"),
             Self::Unreadable(status) => Verdict {
                 status: *status,
                 code: "UPSTREAM_ERROR_UNREADABLE",
@@ -238,7 +235,7 @@ fn upstream_status(error: &upstream::Error) -> StatusCode {
     match error {
         upstream::Error::Sign(SignError::Credentials(_)) => StatusCode::SERVICE_UNAVAILABLE,
         upstream::Error::Sign(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        upstream::Error::Target(_) => StatusCode::BAD_REQUEST,
+        upstream::Error::Header(_) | upstream::Error::Target(_) => StatusCode::BAD_REQUEST,
         upstream::Error::FirstByteTimeout { .. } | upstream::Error::HandshakeTimeout { .. } => {
             StatusCode::GATEWAY_TIMEOUT
         }
@@ -251,7 +248,8 @@ fn upstream_status(error: &upstream::Error) -> StatusCode {
         upstream::Error::Broken(_)
         | upstream::Error::Handshake(_)
         | upstream::Error::Interrupted(_)
-        | upstream::Error::ResponseTooLarge { .. } => StatusCode::BAD_GATEWAY,
+        | upstream::Error::ResponseTooLarge { .. }
+        | upstream::Error::Tunnel(_) => StatusCode::BAD_GATEWAY,
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http::response::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
@@ -11,7 +11,7 @@ use tower_http::timeout::{TimeoutBody, TimeoutError};
 use super::Route;
 use super::body::Body;
 use super::error::Error;
-use crate::sign::{Target, redact};
+use crate::sign::{Refusal, Target, redact};
 use crate::telemetry::Record;
 use crate::upstream::{ResponseBody, Timing, read_body, response_headers};
 
@@ -25,14 +25,23 @@ pub(super) async fn answer(
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     let (mut head, body) = request.into_parts();
-    let below = head.uri.path().strip_prefix(route.path.as_str());
-    let path = format!("{}{}", route.upstream.endpoint().path, below.unwrap_or("/"));
-    let path = if path.is_empty() { "/" } else { &path };
-    let target = Target::new(path, head.uri.query())?;
+    let target = target(route, &head.uri)?;
     let body = read(route, body, record).await?;
     route.headers.request(&mut head.headers);
     let (head, body) = send(route, head.method, &target, head.headers, body, record).await?;
     pass_on(head, body).await
+}
+
+/// What the local `uri` means upstream.
+pub(super) fn target(route: &Route, uri: &Uri) -> Result<Target, Refusal> {
+    let base = &route.upstream.endpoint().path;
+    let below = uri.path().strip_prefix(route.path.as_str());
+    Target::below(
+        base,
+        below.unwrap_or_default(),
+        uri.query(),
+        route.requests.paths,
+    )
 }
 
 /// Reads a request's whole body, within the route's limits.
@@ -78,20 +87,28 @@ pub(super) async fn send(
         answered = sent => answered,
         () = route.expired.cancelled() => return Err(Error::Expired),
     };
+    note_timing(&timing, record);
+    let (mut head, body) = answered?.into_parts();
+    note_answer(&head.headers, record);
+    response_headers(&mut head.headers);
+    Ok((head, body))
+}
+
+pub(super) fn note_timing(timing: &Timing, record: &mut Record) {
     record.signing = timing.signing;
     record.connect = timing.connect;
     record.first_byte = timing.first_byte;
-    let (mut head, body) = answered?.into_parts();
+}
+
+pub(super) fn note_answer(headers: &HeaderMap, record: &mut Record) {
     let text = |name: &str| {
-        let value: Option<&HeaderValue> = head.headers.get(name);
+        let value: Option<&HeaderValue> = headers.get(name);
         value
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned)
     };
     record.request_id = text("x-amzn-requestid");
     record.code = text("x-amzn-errortype");
-    response_headers(&mut head.headers);
-    Ok((head, body))
 }
 
 /// Passes an answer on as it comes.

@@ -14,6 +14,7 @@ mod graphql;
 mod relay;
 mod single;
 mod stream;
+mod tunnel;
 mod upgrade;
 
 use std::net::IpAddr;
@@ -39,7 +40,8 @@ pub use crate::guard::Scheme;
 
 use crate::graphql::Documents;
 use crate::guard::{Cors, Guard};
-use crate::session::{self, Api, Sessions};
+use crate::session::{self, Api, Keepalive, Sessions};
+use crate::sign::Paths;
 use crate::telemetry::Record;
 use crate::upstream::{HeaderPolicy, Kind, Upstream};
 
@@ -66,6 +68,8 @@ pub struct Route {
     pub api: Option<Arc<Api>>,
     /// The drain's deadline, when nothing waits for upstream any more.
     pub expired: CancellationToken,
+    /// For tunnels, where the upstream is not AppSync.
+    pub keepalive: Option<Keepalive>,
 }
 
 /// Bounds of what a client may send on a route.
@@ -79,6 +83,8 @@ pub struct RequestLimits {
     pub batch: usize,
     /// AppSync's request errors get the status that the specification wants.
     pub is_strict: bool,
+    /// Of routes that are not AppSync's.
+    pub paths: Paths,
 }
 
 /// The connection that a request came on.
@@ -185,7 +191,7 @@ impl Proxy {
         match call {
             Some(call) if is_websocket => upgrade::accept(call, request),
             Some(_) | None if self.sessions.is_draining() => Err(Error::Draining),
-            None if is_websocket => Err(Error::Tunnel),
+            None if is_websocket => tunnel::open(self, route, request, client, record).await,
             Some(call) => match route.upstream.endpoint().kind {
                 Kind::Events => events::answer(call, request, record).await,
                 Kind::Graphql | Kind::Http => graphql::answer(call, request, record).await,

@@ -20,6 +20,10 @@ pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
     has_token(headers, &UPGRADE, "websocket")
 }
 
+pub(super) fn is_named_by_connection(headers: &HeaderMap) -> bool {
+    has_token(headers, &CONNECTION, "upgrade")
+}
+
 pub(super) fn accept(
     call: Call<'_>,
     mut request: Request<Incoming>,
@@ -27,7 +31,7 @@ pub(super) fn accept(
     if request.method() != Method::GET {
         return Err(Error::Upgrade("it must be a GET"));
     }
-    if !has_token(request.headers(), &CONNECTION, "upgrade") {
+    if !is_named_by_connection(request.headers()) {
         return Err(Error::Upgrade("Connection must name Upgrade"));
     }
     let headers = request.headers();

@@ -348,7 +348,7 @@ impl Shared {
             headers: &wire::FIXED_HEADERS,
             body: body.as_bytes(),
         };
-        Ok(signer.sign(&credentials, &request, now)?)
+        Ok(signer.sign(&credentials, &request, now)?.headers)
     }
 }
 

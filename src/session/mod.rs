@@ -3,12 +3,13 @@
 //! A session is one client socket ([`websocket`]) or one HTTP response that lasts ([`stream`]): a
 //! dialect machine and the driver that owns the I/O. Queries, mutations and publishes go to the
 //! [`Api`] by signed HTTP, subscriptions to its realtime pool; everything comes back through the
-//! session's one outbox.
+//! session's one outbox. A [`tunnel`] knows no dialect: it passes bytes.
 
 mod api;
 mod operations;
 mod reserved;
 mod stream;
+mod tunnel;
 mod websocket;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 pub use api::{Api, failures};
 pub use reserved::{Opening, Reserved, Token};
 pub use stream::{Opened, Piece, Work};
+pub use tunnel::{Keepalive, Tunnel};
 
 use crate::dialect::{Limits, Streamed};
 use crate::graphql::outbox::Budget;
@@ -123,6 +125,12 @@ impl Sessions {
         let context = self.context("WS", client);
         self.tasks
             .spawn(websocket::serve(context, upgrade, protocol));
+    }
+
+    /// Passes a tunnel's bytes until it ends.
+    pub fn tunnel(&self, tunnel: Tunnel) {
+        let (draining, expired) = (self.draining.clone(), self.expired.clone());
+        self.tasks.spawn(tunnel::serve(tunnel, draining, expired));
     }
 
     /// Runs `work` for as long as its response lasts.

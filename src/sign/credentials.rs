@@ -157,6 +157,11 @@ impl Snapshot {
         }
     }
 
+    /// When they end, if they do.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.expires
+    }
+
     pub(super) fn identity(&self) -> &SdkIdentity {
         &self.identity
     }

@@ -9,20 +9,26 @@
 pub mod clock;
 pub mod credentials;
 pub mod redact;
+mod style;
 mod target;
 
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use aws_sigv4::http_request::{
-    SignableBody, SignableRequest, SigningError, SigningSettings, UriPathNormalizationMode, sign,
+    PayloadChecksumKind, SessionTokenMode, SignableBody, SignableRequest, SignatureLocation,
+    SigningError, SigningSettings, UriPathNormalizationMode, sign,
 };
 use aws_sigv4::sign::v4;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use credentials::{CredentialsError, Identity, Snapshot};
+pub use style::{Payload, Placement, Style, TokenMode};
 pub(crate) use target::decode;
-pub use target::{Refusal, Target};
+use target::push_strictly;
+pub use target::{Paths, Refusal, Target};
 
 /// Where a signature is valid: `{date}/{region}/{service}/aws4_request`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +41,7 @@ pub struct Scope {
 #[derive(Clone, Debug)]
 pub struct Signer {
     scope: Scope,
+    style: Style,
     host: String,
     identity: Arc<Identity>,
 }
@@ -50,9 +57,21 @@ pub struct Signable<'a> {
     pub body: &'a [u8],
 }
 
-/// The headers that a signature adds: `authorization`, `x-amz-date` and, for temporary
-/// credentials, `x-amz-security-token`. Secret values are marked sensitive.
+/// VPC Lattice user guide, "SIGv4 authenticated requests".
+const UNSIGNED_PAYLOAD: (&str, &str) = ("x-amz-content-sha256", "UNSIGNED-PAYLOAD");
+
+/// Names are lower case; secret values are marked sensitive.
 pub type SignedHeaders = Vec<(HeaderName, HeaderValue)>;
+
+/// What a signature adds to a request.
+#[derive(Clone)]
+pub struct Signed {
+    /// `authorization`, `x-amz-date`, for temporary credentials `x-amz-security-token`, and
+    /// `x-amz-content-sha256` where the [`Payload`] wants it.
+    pub headers: SignedHeaders,
+    /// `name=value&…`, to be added to the target's query; for [`Placement::Query`] alone.
+    pub query: Option<String>,
+}
 
 /// Why a request was not signed. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +92,10 @@ pub enum SignError {
 
 impl Signer {
     /// `host` is the wire Host: with its port, unless that is 443.
-    pub fn new(scope: Scope, host: String, identity: Arc<Identity>) -> Self {
+    pub fn new(scope: Scope, style: Style, host: String, identity: Arc<Identity>) -> Self {
         Self {
             scope,
+            style,
             host,
             identity,
         }
@@ -83,6 +103,10 @@ impl Signer {
 
     pub fn scope(&self) -> &Scope {
         &self.scope
+    }
+
+    pub fn style(&self) -> Style {
+        self.style
     }
 
     pub fn host(&self) -> &str {
@@ -106,42 +130,105 @@ impl Signer {
         credentials: &Snapshot,
         request: &Signable<'_>,
         now: SystemTime,
-    ) -> Result<SignedHeaders, SignError> {
-        let mut settings = SigningSettings::default();
-        // The wire target is normalised before signing, so both must agree as they are.
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        // The callers name what is to be signed; nothing else reaches the crate.
-        settings.excluded_headers = None;
+    ) -> Result<Signed, SignError> {
         let params = v4::SigningParams::builder()
             .identity(credentials.identity())
             .region(&self.scope.region)
             .name(&self.scope.service)
             .time(now)
-            .settings(settings)
+            .settings(self.style.settings())
             .build()
             .map_err(SignError::Params)?
             .into();
         let uri = format!("https://{}{}", self.host, request.target);
-        let headers =
-            std::iter::once(("host", self.host.as_str())).chain(request.headers.iter().copied());
-        let signable = SignableRequest::new(
-            request.method,
-            uri,
-            headers,
-            SignableBody::Bytes(request.body),
-        )?;
+        let (body, marker) = match (self.style.payload, self.style.placement) {
+            (Payload::Hashed | Payload::HashedInHeader, _) => {
+                (SignableBody::Bytes(request.body), None)
+            }
+            (Payload::Unsigned, Placement::Headers) => (SignableBody::UnsignedPayload, None),
+            // The crate adds this header to headers only.
+            (Payload::Unsigned, Placement::Query { .. }) => {
+                (SignableBody::UnsignedPayload, Some(UNSIGNED_PAYLOAD))
+            }
+        };
+        let headers = std::iter::once(("host", self.host.as_str()))
+            .chain(marker)
+            .chain(request.headers.iter().copied());
+        let signable = SignableRequest::new(request.method, uri, headers, body)?;
         let (instructions, _) = sign(signable, &params)?.into_parts();
-        let (headers, _) = instructions.into_parts();
-        headers
-            .into_iter()
-            .map(|header| {
-                let name = HeaderName::from_static(header.name());
-                let mut value = HeaderValue::from_str(header.value())?;
-                // The crate does not mark `authorization`; its Debug would print the signature.
-                value.set_sensitive(header.sensitive() || name == AUTHORIZATION);
-                Ok((name, value))
-            })
-            .collect()
+        let (headers, parameters) = instructions.into_parts();
+        let mut signed = Signed {
+            headers: Vec::with_capacity(headers.len() + 1),
+            query: None,
+        };
+        for header in headers {
+            let name = HeaderName::from_static(header.name());
+            let mut value = HeaderValue::from_str(header.value())?;
+            // The crate does not mark `authorization`; its Debug would print the signature.
+            value.set_sensitive(header.sensitive() || name == AUTHORIZATION);
+            signed.headers.push((name, value));
+        }
+        if let Some((name, value)) = marker {
+            let name = HeaderName::from_static(name);
+            signed.headers.push((name, HeaderValue::from_static(value)));
+        }
+        for (name, value) in parameters {
+            let query = signed.query.get_or_insert_default();
+            if !query.is_empty() {
+                query.push('&');
+            }
+            query.push_str(name);
+            query.push('=');
+            push_strictly(query, &value);
+        }
+        Ok(signed)
+    }
+}
+
+// === impl Style ===
+
+impl Style {
+    fn settings(self) -> SigningSettings {
+        let mut settings = SigningSettings::default();
+        // The wire target is normalised before signing, so both must agree as they are.
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        // The callers name what is to be signed; nothing else reaches the crate.
+        settings.excluded_headers = None;
+        if let Placement::Query { expires } = self.placement {
+            settings.signature_location = SignatureLocation::QueryParams;
+            settings.expires_in = Some(expires);
+        }
+        settings.session_token_mode = match self.token {
+            TokenMode::Signed => SessionTokenMode::Include,
+            TokenMode::Appended => SessionTokenMode::Exclude,
+        };
+        settings.payload_checksum_kind = match self.payload {
+            Payload::Hashed => PayloadChecksumKind::NoHeader,
+            Payload::HashedInHeader | Payload::Unsigned => PayloadChecksumKind::XAmzSha256,
+        };
+        settings
+    }
+}
+
+// === impl Signed ===
+
+impl Signed {
+    /// `target` as it is to be sent.
+    pub fn target<'a>(&self, target: &'a Target) -> Cow<'a, str> {
+        let target = target.as_str();
+        match &self.query {
+            None => Cow::Borrowed(target),
+            Some(query) if target.contains('?') => Cow::Owned(format!("{target}&{query}")),
+            Some(query) => Cow::Owned(format!("{target}?{query}")),
+        }
+    }
+}
+
+impl fmt::Debug for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signed")
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
     }
 }
 

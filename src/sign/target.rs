@@ -4,11 +4,26 @@
 //! so that what is on the wire and what is in the canonical request differ only in order. What
 //! cannot be signed faithfully is refused.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Path and query in the form that is signed and sent: `/path[?name=value&…]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target(String);
+
+/// What becomes of a path with empty segments (`//`) or dot segments. AWS's services differ in
+/// what they make of them, and so in the signature that they expect.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Paths {
+    /// The request is refused.
+    #[default]
+    Refuse,
+    /// Normalised (RFC 3986, section 5.2.4, and `//` to `/`), on the wire too. The result stays
+    /// below the route's target.
+    Collapse,
+    /// Signed and sent as they are; `..` may lead out of the route's target.
+    Keep,
+}
 
 /// Why a target cannot be signed so that AWS computes the same signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,14 +63,35 @@ impl Target {
     /// # Errors
     /// See [`Refusal`].
     pub fn new(path: &str, query: Option<&str>) -> Result<Self, Refusal> {
+        Self::below("", path, query, Paths::Refuse)
+    }
+
+    /// What is at `path` below `base`: one of them may be empty, for nothing more.
+    ///
+    /// # Errors
+    /// See [`Refusal`].
+    pub fn below(
+        base: &str,
+        path: &str,
+        query: Option<&str>,
+        paths: Paths,
+    ) -> Result<Self, Refusal> {
+        let path = match paths {
+            Paths::Keep => Cow::Borrowed(path),
+            Paths::Collapse => collapsed(path),
+            Paths::Refuse if path.contains("//") => return Err(Refusal::EmptySegment),
+            Paths::Refuse if path.split('/').any(is_dot_segment) => {
+                return Err(Refusal::DotSegment);
+            }
+            Paths::Refuse => Cow::Borrowed(path),
+        };
+        let path = match (base, path.as_ref()) {
+            ("", "") => Cow::Borrowed("/"),
+            ("", _) => path,
+            (base, rest) => Cow::Owned(format!("{base}{rest}")),
+        };
         if !path.starts_with('/') {
             return Err(Refusal::Relative);
-        }
-        if path.contains("//") {
-            return Err(Refusal::EmptySegment);
-        }
-        if path.split('/').any(is_dot_segment) {
-            return Err(Refusal::DotSegment);
         }
         let mut target = String::with_capacity(path.len() + query.map_or(0, str::len) + 8);
         push_path(&mut target, path.as_bytes());
@@ -75,8 +111,40 @@ impl Target {
 
 /// Also in its escaped spellings, which the next hop may resolve.
 fn is_dot_segment(segment: &str) -> bool {
-    let plain = segment.replace("%2e", ".").replace("%2E", ".");
-    plain == "." || plain == ".."
+    matches!(plain_dots(segment).as_str(), "." | "..")
+}
+
+fn plain_dots(segment: &str) -> String {
+    segment.replace("%2e", ".").replace("%2E", ".")
+}
+
+/// Begins with `/` and has neither empty nor dot segments; a trailing slash stays.
+fn collapsed(path: &str) -> Cow<'_, str> {
+    if path.is_empty() || !(path.contains("//") || path.split('/').any(is_dot_segment)) {
+        return Cow::Borrowed(path);
+    }
+    let mut kept = Vec::new();
+    let mut is_directory = false;
+    for segment in path.split('/') {
+        let plain = plain_dots(segment);
+        is_directory = matches!(plain.as_str(), "" | "." | "..");
+        match plain.as_str() {
+            "" | "." => {}
+            ".." => {
+                kept.pop();
+            }
+            _ => kept.push(segment),
+        }
+    }
+    let mut path = String::new();
+    for segment in &kept {
+        path.push('/');
+        path.push_str(segment);
+    }
+    if is_directory {
+        path.push('/');
+    }
+    Cow::Owned(path)
 }
 
 fn push_path(out: &mut String, path: &[u8]) {
@@ -107,15 +175,18 @@ fn push_query(out: &mut String, query: &str) -> Result<(), Refusal> {
         }
         out.push(separator);
         separator = '&';
-        for byte in name.bytes() {
-            push_byte(out, byte, is_unreserved(byte));
-        }
+        push_strictly(out, &name);
         out.push('=');
-        for byte in value.bytes() {
-            push_byte(out, byte, is_unreserved(byte));
-        }
+        push_strictly(out, &value);
     }
     Ok(())
+}
+
+/// As the canonical query string has it: everything but RFC 3986's unreserved set is escaped.
+pub(super) fn push_strictly(out: &mut String, text: &str) {
+    for byte in text.bytes() {
+        push_byte(out, byte, is_unreserved(byte));
+    }
 }
 
 /// `+` is a space in a query: AWS reads it so.
@@ -204,5 +275,36 @@ mod tests {
             None,
             Err(Refusal::TooLong),
         );
+    }
+
+    #[track_caller]
+    fn check_below(base: &str, path: &str, paths: Paths, expected: Result<&str, Refusal>) {
+        let target = Target::below(base, path, None, paths);
+        assert_eq!(
+            target.as_ref().map(Target::as_str),
+            expected.as_ref().map(|text| *text),
+            "{base} {path} {paths:?}"
+        );
+    }
+
+    #[test]
+    fn paths_stay_below_their_base() {
+        use Paths::{Collapse, Keep, Refuse};
+        for paths in [Refuse, Collapse, Keep] {
+            check_below("", "", paths, Ok("/"));
+            check_below("", "/", paths, Ok("/"));
+            check_below("/prod", "", paths, Ok("/prod"));
+            check_below("/prod", "/", paths, Ok("/prod/"));
+            check_below("/prod", "/a%2F/", paths, Ok("/prod/a%2F/"));
+            check_below("", "a", paths, Err(Refusal::Relative));
+        }
+        check_below("/prod", "//x/./y/../z/", Refuse, Err(Refusal::EmptySegment));
+        check_below("/prod", "/../admin", Refuse, Err(Refusal::DotSegment));
+        check_below("/prod", "//x/./y/../z/", Collapse, Ok("/prod/x/z/"));
+        check_below("/prod", "/../../admin", Collapse, Ok("/prod/admin"));
+        check_below("/prod", "/%2E./admin/.", Collapse, Ok("/prod/admin/"));
+        check_below("/prod", "/..", Collapse, Ok("/prod/"));
+        check_below("", "//", Collapse, Ok("/"));
+        check_below("/prod", "//x/./y/../z/", Keep, Ok("/prod//x/./y/../z/"));
     }
 }

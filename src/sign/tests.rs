@@ -25,13 +25,13 @@ fn signer(host: &str, token: Option<&str>) -> Signer {
         "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
         token,
     );
-    Signer::new(scope, host.to_owned(), Arc::new(identity))
+    Signer::new(scope, Style::default(), host.to_owned(), Arc::new(identity))
 }
 
 async fn sign_one(signer: &Signer, request: Signable<'_>) -> SignedHeaders {
     let now = UNIX_EPOCH + Duration::from_secs(TIME);
     let credentials = signer.credentials(now).await.unwrap();
-    signer.sign(&credentials, &request, now).unwrap()
+    signer.sign(&credentials, &request, now).unwrap().headers
 }
 
 fn value<'a>(headers: &'a SignedHeaders, name: &str) -> Option<&'a str> {

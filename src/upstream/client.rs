@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, Version};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -26,7 +26,7 @@ use tower_service::Service;
 use super::dial::Dialled;
 use super::error::DialError;
 use super::{Dialer, Endpoint, Error, ProxyRules, TlsRoots};
-use crate::sign::{Refusal, Signable, Signer, Target, clock};
+use crate::sign::{Placement, Refusal, Signable, Signer, Target, clock};
 
 /// The body of an answer, streamed; it fails when upstream falls silent.
 pub type ResponseBody = TimeoutBody<Incoming>;
@@ -63,6 +63,9 @@ pub struct Upstream {
     authority: Authority,
     signer: Signer,
     client: Client<Connector, Full<Bytes>>,
+    /// HTTP/1.1 alone, for WebSockets.
+    tunnels: Dialer,
+    tasks: Tasks,
     config: UpstreamConfig,
 }
 
@@ -80,19 +83,23 @@ impl Upstream {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> io::Result<Self> {
-        let dialer = Dialer::new(
-            endpoint.address.clone(),
-            &endpoint.tls_name,
-            &[b"h2", b"http/1.1"],
-            roots,
-            proxy,
-            config.connect,
-        )?;
+        let dialer = |alpn: &[&[u8]]| {
+            Dialer::new(
+                endpoint.address.clone(),
+                &endpoint.tls_name,
+                alpn,
+                roots,
+                proxy,
+                config.connect,
+            )
+        };
+        let (requests, tunnels) = (dialer(&[b"h2", b"http/1.1"])?, dialer(&[b"http/1.1"])?);
+        let tasks = Tasks { tasks, stop };
         let authority = endpoint
             .wire_host
             .parse()
             .map_err(|_| io::Error::other(format!("{} is no Host", endpoint.wire_host)))?;
-        let client = Client::builder(Tasks { tasks, stop })
+        let client = Client::builder(tasks.clone())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(config.pool_idle)
@@ -100,12 +107,14 @@ impl Upstream {
             .http2_adaptive_window(true)
             .http2_keep_alive_interval(Duration::from_secs(20))
             .http2_keep_alive_timeout(Duration::from_secs(10))
-            .build(Connector(dialer));
+            .build(Connector(requests));
         Ok(Self {
             endpoint,
             authority,
             signer,
             client,
+            tunnels,
+            tasks,
             config,
         })
     }
@@ -118,8 +127,20 @@ impl Upstream {
         &self.signer
     }
 
-    /// Signs a request and sends it. `headers` go out unsigned, but for the content type of a
-    /// request that has a body; they must be free of authentication and hop-by-hop headers.
+    pub fn config(&self) -> &UpstreamConfig {
+        &self.config
+    }
+
+    pub(super) fn tunnels(&self) -> &Dialer {
+        &self.tunnels
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Signs a request and sends it. Of `headers`, which must be free of authentication and
+    /// hop-by-hop headers, those are signed that must be, and the content type of a body.
     ///
     /// # Errors
     /// See [`Error`]; its `sent` says whether upstream may have acted.
@@ -132,31 +153,60 @@ impl Upstream {
         timing: &mut Timing,
     ) -> Result<Response<ResponseBody>, Error> {
         let begun = Instant::now();
+        let uri = self
+            .sign(&method, target, &mut headers, &body, timing)
+            .await?;
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        self.exchange(request, begun, timing).await
+    }
+
+    /// Signs a request's final bytes, adds what a signature adds to its headers, and answers the
+    /// URI to send it to.
+    pub(super) async fn sign(
+        &self,
+        method: &Method,
+        target: &Target,
+        headers: &mut HeaderMap,
+        body: &[u8],
+        timing: &mut Timing,
+    ) -> Result<Uri, Error> {
+        let begun = Instant::now();
         let now = clock::now();
         let credentials = self.signer.credentials(now).await.map_err(|error| {
             timing.signing = begun.elapsed();
             Error::Sign(error.into())
         })?;
-        let content_type = single_content_type(&mut headers, !body.is_empty());
-        let content_type = content_type.as_ref().and_then(|value| value.to_str().ok());
-        let signed_headers = content_type.map(|value| ("content-type", value));
+        let content_type = single_content_type(headers, !body.is_empty());
+        let must_be_signed = self.must_be_signed(content_type);
         let signable = Signable {
             method: method.as_str(),
             target: target.as_str(),
-            headers: signed_headers.as_slice(),
-            body: &body,
+            headers: &signed_values(headers, must_be_signed)?,
+            body,
         };
         let signed = self.signer.sign(&credentials, &signable, now);
         timing.signing = begun.elapsed();
-        for (name, value) in signed? {
+        let signed = signed?;
+        let uri = self.uri(&signed.target(target))?;
+        for (name, value) in signed.headers {
             headers.insert(name, value);
         }
+        Ok(uri)
+    }
 
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = self.uri(target)?;
-        *request.headers_mut() = headers;
-        self.exchange(request, begun, timing).await
+    /// IAM user guide, "Create a signed AWS API request": every `x-amz-*` header. API Gateway's
+    /// own is no secret, and chooses the API.
+    fn must_be_signed(&self, has_content_type: bool) -> impl Fn(&HeaderName) -> bool {
+        let in_headers = self.signer.style().placement == Placement::Headers;
+        let named = &self.endpoint.signed_headers;
+        move |name| {
+            let is_own = name.as_str().starts_with("x-amz-") || name == "x-apigw-api-id";
+            let is_content_type = has_content_type && name == CONTENT_TYPE;
+            (in_headers && (is_own || is_content_type)) || named.contains(name)
+        }
     }
 
     async fn exchange(
@@ -188,8 +238,8 @@ impl Upstream {
         Ok(Response::from_parts(parts, TimeoutBody::new(idle, body)))
     }
 
-    fn uri(&self, target: &Target) -> Result<Uri, Error> {
-        let path: PathAndQuery = target.as_str().parse().map_err(|_| Refusal::Invalid)?;
+    fn uri(&self, target: &str) -> Result<Uri, Error> {
+        let path: PathAndQuery = target.parse().map_err(|_| Refusal::Invalid)?;
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(Scheme::HTTPS);
         parts.authority = Some(self.authority.clone());
@@ -198,12 +248,37 @@ impl Upstream {
     }
 }
 
-/// Leaves at most one content type, and answers it if it is to be signed: with a body only, because
-/// API Gateway adds one to an empty body; and without a tab, which signers trim differently.
-fn single_content_type(headers: &mut HeaderMap, has_body: bool) -> Option<HeaderValue> {
-    let first = headers.get(CONTENT_TYPE)?.clone();
-    headers.insert(CONTENT_TYPE, first.clone());
-    (has_body && !first.as_bytes().contains(&b'\t')).then_some(first)
+/// Leaves at most one content type, and answers whether it is to be signed: with a body only,
+/// because API Gateway adds one to an empty body; and without a tab, which signers trim
+/// differently.
+fn single_content_type(headers: &mut HeaderMap, has_body: bool) -> bool {
+    let Some(first) = headers.get(CONTENT_TYPE).cloned() else {
+        return false;
+    };
+    let is_plain = is_signable(&first);
+    headers.insert(CONTENT_TYPE, first);
+    has_body && is_plain
+}
+
+/// The headers to sign, in their order.
+fn signed_values(
+    headers: &HeaderMap,
+    is_signed: impl Fn(&HeaderName) -> bool,
+) -> Result<Vec<(&str, &str)>, Error> {
+    let signed = headers.iter().filter(|(name, _)| is_signed(name));
+    signed
+        .map(|(name, value)| match value.to_str() {
+            Ok(text) if is_signable(value) => Ok((name.as_str(), text)),
+            Ok(_) | Err(_) => Err(Error::Header(name.clone())),
+        })
+        .collect()
+}
+
+/// Whether every signer makes the same canonical value of it.
+fn is_signable(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
+    bytes.iter().all(is_plain) && !bytes.windows(2).any(|pair| pair == b"  ")
 }
 
 /// Reads a whole body of at most `limit` bytes.
@@ -234,7 +309,7 @@ fn unsent_or_broken(error: ClientError) -> Error {
 
 /// Runs the pool's connection tasks where they are counted and can be stopped.
 #[derive(Clone, Debug)]
-struct Tasks {
+pub(super) struct Tasks {
     tasks: TaskTracker,
     stop: CancellationToken,
 }

@@ -2,10 +2,11 @@
 
 use std::net::Ipv6Addr;
 
-use http::Uri;
 use http::uri::Authority;
+use http::{HeaderName, Uri};
 
-use crate::sign::Scope;
+use super::recipe::{self, AwsHost, is_region};
+use crate::sign::{Scope, Style};
 
 /// What is behind a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,9 @@ pub struct Address {
 pub struct Endpoint {
     pub kind: Kind,
     pub scope: Scope,
+    pub style: Style,
+    /// Signed beside those that must be.
+    pub signed_headers: Vec<HeaderName>,
     /// What is dialled.
     pub address: Address,
     /// What the certificate must be for.
@@ -94,6 +98,10 @@ pub enum EndpointError {
         configured: String,
     },
     #[error(
+        "S3 signs by rules of its own, which countersign does not follow: use an AWS SDK, or URLs that it presigned"
+    )]
+    S3,
+    #[error(
         "an AppSync VPC endpoint serves many APIs: set `host` (--host) to ID.appsync-api.{0}.amazonaws.com"
     )]
     VpcEndpointNeedsHost(String),
@@ -122,11 +130,11 @@ impl Endpoint {
             None,
             Some(AwsHost {
                 vpc: true,
-                service: "appsync",
+                recipe,
                 region,
-                ..
             }),
         ) = (&overrides.host, &named)
+            && recipe.service == "appsync"
         {
             problems.push(EndpointError::VpcEndpointNeedsHost((*region).to_owned()));
         }
@@ -144,8 +152,11 @@ impl Endpoint {
         });
         let realtime = (kind != Kind::Http)
             .then(|| RealtimeEndpoint::of(kind, &target, &wire_host, overrides));
+        let style = recipe::style(&service);
         Ok(Self {
             kind,
+            style,
+            signed_headers: Vec::new(),
             scope: Scope { region, service },
             address,
             tls_name: target.host,
@@ -163,7 +174,7 @@ impl RealtimeEndpoint {
     fn of(kind: Kind, target: &Target, wire_host: &str, overrides: &Overrides) -> Self {
         let sibling = |host: &str| host.replacen(".appsync-api.", ".appsync-realtime-api.", 1);
         let named = AwsHost::parse(host_of(wire_host));
-        let standard = named.is_some_and(|named| named.service == "appsync" && !named.vpc);
+        let standard = named.is_some_and(|named| named.recipe.service == "appsync" && !named.vpc);
         let dialled = AwsHost::parse(&target.host);
         let vpc = dialled.is_some_and(|dialled| dialled.vpc);
         let (wire_host, tls_name) = match (standard, vpc) {
@@ -227,38 +238,6 @@ impl Target {
     }
 }
 
-/// What an AWS host name says by itself.
-struct AwsHost<'a> {
-    service: &'static str,
-    region: &'a str,
-    vpc: bool,
-}
-
-impl<'a> AwsHost<'a> {
-    /// `{label}.{appsync-api|execute-api}.{region}[.vpce].amazonaws.com[.cn]`
-    fn parse(host: &'a str) -> Option<Self> {
-        let name = host
-            .strip_suffix(".amazonaws.com")
-            .or_else(|| host.strip_suffix(".amazonaws.com.cn"))?;
-        let (name, vpc) = match name.strip_suffix(".vpce") {
-            Some(name) => (name, true),
-            None => (name, false),
-        };
-        let (rest, region) = name.rsplit_once('.')?;
-        let (label, kind) = rest.rsplit_once('.')?;
-        let service = match kind {
-            "appsync-api" => "appsync",
-            "execute-api" => "execute-api",
-            _ => return None,
-        };
-        (!label.is_empty() && is_region(region)).then_some(Self {
-            service,
-            region,
-            vpc,
-        })
-    }
-}
-
 fn region(
     host: &str,
     named: Option<&AwsHost<'_>>,
@@ -298,8 +277,12 @@ fn service(
             problems.push(EndpointError::BadService(service.clone()));
             None
         }
+        (service, _) if recipe::is_s3(service.as_deref(), &target.host) => {
+            problems.push(EndpointError::S3);
+            None
+        }
         (Some(service), _) => Some(service.clone()),
-        (None, Some(named)) => Some(named.service.to_owned()),
+        (None, Some(named)) => Some(named.recipe.service.to_owned()),
         (None, None) if matches!(target.path.as_str(), "/graphql" | "/event") => {
             Some("appsync".to_owned())
         }
@@ -308,23 +291,6 @@ fn service(
             None
         }
     }
-}
-
-/// Strict, because the region becomes a part of host names and scopes: `eu-central-1`,
-/// `us-gov-west-1`.
-fn is_region(text: &str) -> bool {
-    let mut parts = text.split('-');
-    let (Some(area), Some(number)) = (parts.next(), parts.next_back()) else {
-        return false;
-    };
-    let words: Vec<&str> = parts.collect();
-    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
-    (2..=4).contains(&area.len())
-        && is_word(area)
-        && (1..=3).contains(&words.len())
-        && words.iter().all(|word| is_word(word))
-        && number.len() == 1
-        && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn is_service(text: &str) -> bool {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
+
 use crate::sign::{Refusal, SignError};
 
 /// Whether upstream may have acted on a request that failed.
@@ -48,6 +50,10 @@ pub enum Error {
     Dial(Arc<DialError>),
     #[error("upstream sent no answer within {after:?} (timeouts.first_byte)")]
     FirstByteTimeout { after: Duration },
+    #[error(
+        "the header {0} cannot be signed faithfully: its value has a tab, two spaces in a row, or a byte that is not ASCII"
+    )]
+    Header(HeaderName),
     #[error("upstream refused the WebSocket")]
     Handshake(#[source] Box<tokio_tungstenite::tungstenite::Error>),
     #[error("upstream did not answer the WebSocket handshake within {after:?}")]
@@ -58,6 +64,8 @@ pub enum Error {
     ResponseTooLarge { limit: usize },
     #[error(transparent)]
     Sign(#[from] SignError),
+    #[error("the connection to upstream broke before it answered the WebSocket handshake")]
+    Tunnel(#[source] hyper::Error),
     #[error("the request target cannot be signed: {0}")]
     Target(#[from] Refusal),
 }
@@ -66,7 +74,7 @@ impl Error {
     /// A stable name, for `extensions.code`, logs and metrics.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Broken(_) | Self::Interrupted(_) => "UPSTREAM_BROKEN",
+            Self::Broken(_) | Self::Interrupted(_) | Self::Tunnel(_) => "UPSTREAM_BROKEN",
             Self::Dial(error) => match error.as_ref() {
                 DialError::Connect { .. } | DialError::Tunnel { .. } => "UPSTREAM_UNREACHABLE",
                 DialError::Timeout { .. } => "UPSTREAM_CONNECT_TIMEOUT",
@@ -74,6 +82,7 @@ impl Error {
             },
             Self::FirstByteTimeout { .. } | Self::HandshakeTimeout { .. } => "UPSTREAM_TIMEOUT",
             Self::Handshake(_) => "UPSTREAM_REFUSED",
+            Self::Header(_) => "HEADER_NOT_SIGNABLE",
             Self::ResponseTooLarge { .. } => "UPSTREAM_RESPONSE_TOO_LARGE",
             Self::Sign(SignError::Credentials(_)) => "CREDENTIALS_UNAVAILABLE",
             Self::Sign(_) => "SIGNING_FAILED",
@@ -87,9 +96,10 @@ impl Error {
             Self::Dial(_)
             | Self::Handshake(_)
             | Self::HandshakeTimeout { .. }
+            | Self::Header(_)
             | Self::Sign(_)
             | Self::Target(_) => Sent::No,
-            Self::FirstByteTimeout { .. } | Self::Broken(_) => Sent::Maybe,
+            Self::FirstByteTimeout { .. } | Self::Broken(_) | Self::Tunnel(_) => Sent::Maybe,
             Self::Interrupted(_) | Self::ResponseTooLarge { .. } => Sent::Yes,
         }
     }

@@ -10,6 +10,8 @@ mod dial;
 mod endpoint;
 mod error;
 mod headers;
+mod recipe;
+mod tunnel;
 mod websocket;
 
 pub use client::{ResponseBody, Timing, Upstream, UpstreamConfig, read_body};

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use countersign::sign::credentials::{Identity, Snapshot};
 use countersign::sign::redact::tokens;
-use countersign::sign::{Scope, Signable, Signer, Target};
+use countersign::sign::{Scope, Signable, Signer, Style, Target};
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ static SIGNER: LazyLock<(Signer, Arc<Snapshot>)> = LazyLock::new(|| {
         region: "eu-central-1".to_owned(),
         service: "execute-api".to_owned(),
     };
-    let signer = Signer::new(scope, HOST.to_owned(), Arc::new(identity));
+    let signer = Signer::new(scope, Style::default(), HOST.to_owned(), Arc::new(identity));
     let snapshot = signer.credentials(UNIX_EPOCH).now_or_never();
     let snapshot = snapshot.unwrap().unwrap();
     (signer, snapshot)
@@ -56,8 +56,13 @@ pub fn sign_target(data: &[u8]) {
     };
     let (signer, snapshot) = &*SIGNER;
     let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-    let headers = signer.sign(snapshot, &request, now).unwrap();
-    assert!(headers.iter().any(|(name, _)| name == "authorization"));
+    let signed = signer.sign(snapshot, &request, now).unwrap();
+    assert!(
+        signed
+            .headers
+            .iter()
+            .any(|(name, _)| name == "authorization")
+    );
 }
 
 /// A text of AWS that may echo a session token.

@@ -1,0 +1,96 @@
+//! Makes one presigned URL, without serving anything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Method};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::credentials_of;
+use crate::config::RouteConfig;
+use crate::sign::credentials::CredentialsError;
+use crate::sign::{Refusal, SignError, Signable, Signer, Target, clock};
+
+/// What is to be presigned.
+#[derive(Clone, Debug)]
+pub struct Presign {
+    /// `https` or `wss`; no part of the signature.
+    pub scheme: String,
+    pub method: Method,
+    pub path: String,
+    pub query: Option<String>,
+    /// The client must send them as they stand here.
+    pub headers: Vec<(HeaderName, String)>,
+}
+
+/// A URL that is valid by itself, and a secret for as long.
+pub struct Presigned {
+    pub url: String,
+    /// What must go with it, if anything.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// How long the credentials last, and the URL with them, if they end at all.
+    pub credentials_left: Option<Duration>,
+}
+
+/// Why there is no URL.
+#[derive(Debug, thiserror::Error)]
+pub enum PresignError {
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error("the URL cannot be signed faithfully: {0}")]
+    Target(#[from] Refusal),
+    #[error(transparent)]
+    Sign(#[from] SignError),
+}
+
+impl std::fmt::Debug for Presigned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Presigned")
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Presigns for the route's host, with its credentials and in its style.
+///
+/// # Errors
+/// See [`PresignError`].
+pub async fn presign(route: &RouteConfig, request: &Presign) -> Result<Presigned, PresignError> {
+    let target = Target::new(&request.path, request.query.as_deref())?;
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let identity = Arc::new(credentials_of(&route.credentials, &tasks, &stop));
+    let endpoint = &route.endpoint;
+    let signer = Signer::new(
+        endpoint.scope.clone(),
+        endpoint.style,
+        endpoint.wire_host.clone(),
+        identity,
+    );
+    let now = clock::now();
+    let credentials = signer.credentials(now).await?;
+    stop.cancel();
+    let headers = request.headers.iter();
+    let headers: Vec<(&str, &str)> = headers
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    let signable = Signable {
+        method: request.method.as_str(),
+        target: target.as_str(),
+        headers: &headers,
+        body: &[],
+    };
+    let signed = signer.sign(&credentials, &signable, now)?;
+    Ok(Presigned {
+        url: format!(
+            "{}://{}{}",
+            request.scheme,
+            endpoint.wire_host,
+            signed.target(&target)
+        ),
+        headers: signed.headers,
+        credentials_left: credentials
+            .expires()
+            .map(|expires| expires.duration_since(now).unwrap_or_default()),
+    })
+}

@@ -1,0 +1,69 @@
+//! Tunnels a client's WebSocket on a route that is not AppSync's. The upstream's handshake comes
+//! first, so that its refusal is the client's answer.
+
+use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tower_http::timeout::TimeoutBody;
+
+use super::body::Body;
+use super::error::Error;
+use super::{Client, Proxy, Route, forward, upgrade};
+use crate::session::Tunnel;
+use crate::telemetry::Record;
+use crate::upstream::{Timing, response_headers};
+
+pub(super) async fn open(
+    proxy: &Proxy,
+    route: &Route,
+    mut request: Request<Incoming>,
+    client: &Client,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    if request.method() != Method::GET {
+        return Err(Error::Upgrade("it must be a GET"));
+    }
+    let upgraded = hyper::upgrade::on(&mut request);
+    let (mut head, _) = request.into_parts();
+    if !upgrade::is_named_by_connection(&head.headers) {
+        return Err(Error::Upgrade("Connection must name Upgrade"));
+    }
+    let target = forward::target(route, &head.uri)?;
+    route.headers.request(&mut head.headers);
+    switch(&mut head.headers);
+    let mut timing = Timing::default();
+    let opened = route
+        .upstream
+        .open_tunnel(&target, head.headers, &mut timing)
+        .await;
+    forward::note_timing(&timing, record);
+    let mut answer = opened?;
+    forward::note_answer(answer.headers(), record);
+    response_headers(answer.headers_mut());
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let (head, body) = answer.into_parts();
+        let idle = route.upstream.config().idle;
+        return forward::pass_on(head, TimeoutBody::new(idle, body)).await;
+    }
+    let tunnel = Tunnel {
+        client: upgraded,
+        upstream: hyper::upgrade::on(&mut answer),
+        route: route.name.clone(),
+        keepalive: route.keepalive.clone(),
+        permit: std::sync::Arc::clone(&client.permit),
+    };
+    proxy.sessions.tunnel(tunnel);
+    let mut response = Response::new(Body::full(""));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = std::mem::take(answer.headers_mut());
+    switch(response.headers_mut());
+    // They hold the client's own spelling of header names, and hyper answers in it.
+    *response.extensions_mut() = head.extensions;
+    Ok(response)
+}
+
+/// What is between two hops is said anew for each.
+fn switch(headers: &mut HeaderMap) {
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+}

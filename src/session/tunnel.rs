@@ -1,0 +1,170 @@
+//! A WebSocket whose bytes pass untouched: frames, masks, pings, compression and close codes stay
+//! as both ends made them.
+//!
+//! Only between two messages something of ours is put in: a close frame when the process drains,
+//! and on a route that wants it a message that keeps an idle connection open.
+
+mod frames;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::telemetry::Record;
+use frames::Frames;
+
+/// What is sent up a tunnel whose client was silent for some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    pub text: String,
+    pub after: Duration,
+}
+
+/// A tunnel of which both ends have switched protocols, or are about to.
+#[derive(Debug)]
+pub struct Tunnel {
+    pub client: OnUpgrade,
+    pub upstream: OnUpgrade,
+    /// The name of its route.
+    pub route: String,
+    pub keepalive: Option<Keepalive>,
+    /// Counts the client's connection.
+    pub permit: Arc<OwnedSemaphorePermit>,
+}
+
+/// One direction.
+struct Pump<'a> {
+    from: ReadHalf<TokioIo<Upgraded>>,
+    to: WriteHalf<TokioIo<Upgraded>>,
+    /// Written when the process drains.
+    farewell: Vec<u8>,
+    keepalive: Option<&'a Keepalive>,
+    passed: usize,
+}
+
+/// "Service Restart" and "Going Away" (RFC 6455, section 7.4, and its IANA registry).
+const TO_CLIENT: u16 = 1012;
+const TO_UPSTREAM: u16 = 1001;
+const BUFFER: usize = 8 * 1024;
+/// How long one end may take to close once the other has.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Passes bytes until both ends are closed, or the process drains.
+pub(super) async fn serve(tunnel: Tunnel, draining: CancellationToken, expired: CancellationToken) {
+    let mut record = Record::new("TUNNEL");
+    record.route = Some(tunnel.route.clone());
+    record.status = 101;
+    if let Some(Err(error)) = expired
+        .run_until_cancelled(pass(tunnel, draining, &mut record))
+        .await
+    {
+        record.cause = Some(error.to_string());
+    }
+    record.write();
+}
+
+async fn pass(tunnel: Tunnel, draining: CancellationToken, record: &mut Record) -> io::Result<()> {
+    let (client, upstream) = tokio::try_join!(tunnel.client, tunnel.upstream).map_err(|error| {
+        debug!(%error, "a tunnel was not opened");
+        io::Error::other(error)
+    })?;
+    let (client_read, client_write) = split(TokioIo::new(client));
+    let (upstream_read, upstream_write) = split(TokioIo::new(upstream));
+    let mut up = Pump {
+        from: client_read,
+        to: upstream_write,
+        farewell: frames::close(TO_UPSTREAM, Some(mask())),
+        keepalive: tunnel.keepalive.as_ref(),
+        passed: 0,
+    };
+    let mut down = Pump {
+        from: upstream_read,
+        to: client_write,
+        farewell: frames::close(TO_CLIENT, None),
+        keepalive: None,
+        passed: 0,
+    };
+    let ended = {
+        let (mut up, mut down) = (
+            std::pin::pin!(up.run(&draining)),
+            std::pin::pin!(down.run(&draining)),
+        );
+        // One end that is closed leaves the other some time to say its last words.
+        tokio::select! {
+            ended = up.as_mut() => match timeout(PATIENCE, down).await {
+                Ok(other) => ended.and(other),
+                Err(_) => ended,
+            },
+            ended = down.as_mut() => match timeout(PATIENCE, up).await {
+                Ok(other) => ended.and(other),
+                Err(_) => ended,
+            },
+        }
+    };
+    record.bytes_in = up.passed;
+    record.bytes_out = down.passed;
+    if draining.is_cancelled() {
+        // Unread bytes would turn the close into a reset, which may overtake the farewell.
+        let ends = async { tokio::join!(up.discard(), down.discard()) };
+        let _ = timeout(PATIENCE, ends).await;
+    }
+    ended
+}
+
+impl Pump<'_> {
+    /// Ends when its source does, or once it has said farewell.
+    async fn run(&mut self, draining: &CancellationToken) -> io::Result<()> {
+        let mut frames = Frames::default();
+        let mut buffer = vec![0; BUFFER];
+        let mut silent_since = Instant::now();
+        loop {
+            let may_speak = frames.is_between_messages();
+            let keepalive = self.keepalive.filter(|_| may_speak);
+            let due = keepalive.map(|keepalive| silent_since + keepalive.after);
+            tokio::select! {
+                biased;
+                () = draining.cancelled(), if may_speak => {
+                    self.to.write_all(&self.farewell).await?;
+                    break;
+                }
+                read = self.from.read(&mut buffer) => {
+                    let read = read?;
+                    if read == 0 {
+                        break;
+                    }
+                    silent_since = Instant::now();
+                    let bytes = &buffer[..read];
+                    frames.advance(bytes);
+                    self.passed += read;
+                    self.to.write_all(bytes).await?;
+                    self.to.flush().await?;
+                }
+                () = async { sleep_until(due.unwrap_or(silent_since)).await }, if due.is_some() => {
+                    silent_since = Instant::now();
+                    let text = keepalive.map_or("", |keepalive| &keepalive.text);
+                    self.to.write_all(&frames::text(text, Some(mask()))).await?;
+                    self.to.flush().await?;
+                }
+            }
+        }
+        self.to.shutdown().await
+    }
+
+    async fn discard(&mut self) {
+        let mut buffer = [0; 512];
+        while matches!(self.from.read(&mut buffer).await, Ok(read) if read > 0) {}
+    }
+}
+
+/// RFC 6455, section 5.3.
+fn mask() -> [u8; 4] {
+    fastrand::u32(..).to_ne_bytes()
+}

@@ -1,0 +1,311 @@
+//! What is known of the services that take SigV4: how to tell them by host, and how they want to
+//! be signed for. Inference starts from it, configuration overrides it.
+
+use crate::sign::{Payload, Placement, Style, TokenMode};
+
+/// One service.
+#[derive(Debug)]
+pub(super) struct Recipe {
+    /// Its name in the scope.
+    pub(super) service: &'static str,
+    /// `*` is one label or more; `amazonaws.com` means `amazonaws.com.cn`, too.
+    hosts: &'static [&'static str],
+    pub(super) style: Style,
+}
+
+/// What a host name of AWS says by itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AwsHost<'a> {
+    pub(super) recipe: &'static Recipe,
+    pub(super) region: &'a str,
+    /// A VPC endpoint, which serves many APIs.
+    pub(super) vpc: bool,
+}
+
+const HEADERS: Style = Style {
+    placement: Placement::Headers,
+    token: TokenMode::Signed,
+    payload: Payload::Hashed,
+};
+
+const PRESIGNED: Style = Style {
+    placement: Placement::PRESIGNED,
+    ..HEADERS
+};
+
+const RECIPES: [Recipe; 14] = [
+    Recipe {
+        service: "appsync",
+        hosts: &[
+            "*.appsync-api.{region}.amazonaws.com",
+            "*.appsync-api.{region}.vpce.amazonaws.com",
+        ],
+        style: HEADERS,
+    },
+    Recipe {
+        service: "execute-api",
+        hosts: &[
+            "*.execute-api.{region}.amazonaws.com",
+            "*.execute-api.{region}.vpce.amazonaws.com",
+        ],
+        style: HEADERS,
+    },
+    Recipe {
+        service: "aoss",
+        hosts: &["*.{region}.aoss.amazonaws.com"],
+        // OpenSearch developer guide, "Signing HTTP requests": required, for empty bodies too.
+        style: Style {
+            payload: Payload::HashedInHeader,
+            ..HEADERS
+        },
+    },
+    Recipe {
+        service: "aps",
+        hosts: &["aps-workspaces.{region}.amazonaws.com"],
+        style: HEADERS,
+    },
+    Recipe {
+        service: "bedrock",
+        hosts: &[
+            "bedrock-runtime.{region}.amazonaws.com",
+            "*.bedrock-runtime.{region}.vpce.amazonaws.com",
+        ],
+        style: HEADERS,
+    },
+    Recipe {
+        service: "bedrock-agentcore",
+        hosts: &["bedrock-agentcore.{region}.amazonaws.com"],
+        style: HEADERS,
+    },
+    Recipe {
+        service: "es",
+        hosts: &["*.{region}.es.amazonaws.com"],
+        style: HEADERS,
+    },
+    Recipe {
+        service: "iotdevicegateway",
+        hosts: &["*.iot.{region}.amazonaws.com"],
+        style: Style {
+            // IoT developer guide, "MQTT over WSS": the token is no part of the signature.
+            token: TokenMode::Appended,
+            ..PRESIGNED
+        },
+    },
+    Recipe {
+        service: "iotwireless",
+        hosts: &["api.iotwireless.{region}.amazonaws.com"],
+        style: PRESIGNED,
+    },
+    Recipe {
+        service: "kinesisvideo",
+        hosts: &["*.kinesisvideo.{region}.amazonaws.com"],
+        style: PRESIGNED,
+    },
+    Recipe {
+        service: "lambda",
+        hosts: &["*.lambda-url.{region}.on.aws"],
+        style: HEADERS,
+    },
+    Recipe {
+        service: "neptune-db",
+        hosts: &["*.{region}.neptune.amazonaws.com"],
+        style: HEADERS,
+    },
+    Recipe {
+        service: "transcribe",
+        hosts: &["transcribestreaming.{region}.amazonaws.com"],
+        style: PRESIGNED,
+    },
+    Recipe {
+        service: "vpc-lattice-svcs",
+        hosts: &["*.vpc-lattice-svcs.{region}.on.aws"],
+        // VPC Lattice user guide, "SIGv4 authenticated requests".
+        style: Style {
+            payload: Payload::Unsigned,
+            ..HEADERS
+        },
+    },
+];
+
+/// How a service wants to be signed for; as most do, if it is not known.
+pub(super) fn style(service: &str) -> Style {
+    let recipe = RECIPES.iter().find(|recipe| recipe.service == service);
+    recipe.map_or(HEADERS, |recipe| recipe.style)
+}
+
+/// Whether a host or a service is S3's, which signs by rules of its own.
+pub(super) fn is_s3(service: Option<&str>, host: &str) -> bool {
+    let is_s3 = |label: &str| label == "s3" || label.starts_with("s3-") || label == "s3express";
+    service.is_some_and(is_s3) || (is_amazon(host) && host.split('.').any(is_s3))
+}
+
+impl<'a> AwsHost<'a> {
+    pub(super) fn parse(host: &'a str) -> Option<Self> {
+        let mut patterns = RECIPES
+            .iter()
+            .flat_map(|recipe| recipe.hosts.iter().map(move |pattern| (recipe, *pattern)));
+        patterns.find_map(|(recipe, pattern)| {
+            Some(Self {
+                recipe,
+                region: region_of(host, pattern)?,
+                vpc: pattern.contains(".vpce."),
+            })
+        })
+    }
+}
+
+/// The region in a host that matches.
+fn region_of<'a>(host: &'a str, pattern: &str) -> Option<&'a str> {
+    let host = host
+        .strip_suffix(".cn")
+        .filter(|name| is_amazon(name))
+        .unwrap_or(host);
+    let mut labels = host.rsplit('.');
+    let mut region = None;
+    for wanted in pattern.rsplit('.') {
+        let label = labels.next().filter(|label| !label.is_empty())?;
+        match wanted {
+            "*" => return region.filter(|_| labels.all(|label| !label.is_empty())),
+            "{region}" => region = Some(label).filter(|label| is_region(label)),
+            wanted if wanted == label => {}
+            _ => return None,
+        }
+    }
+    region.filter(|_| labels.next().is_none())
+}
+
+fn is_amazon(host: &str) -> bool {
+    host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
+}
+
+/// Strict, because the region becomes a part of host names and scopes: `eu-central-1`,
+/// `us-gov-west-1`.
+pub(super) fn is_region(text: &str) -> bool {
+    let mut parts = text.split('-');
+    let (Some(area), Some(number)) = (parts.next(), parts.next_back()) else {
+        return false;
+    };
+    let words: Vec<&str> = parts.collect();
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
+    (2..=4).contains(&area.len())
+        && is_word(area)
+        && (1..=3).contains(&words.len())
+        && words.iter().all(|word| is_word(word))
+        && number.len() == 1
+        && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(host: &str, expected: Option<(&str, &str, bool)>) {
+        let found = AwsHost::parse(host);
+        let found = found.map(|found| (found.recipe.service, found.region, found.vpc));
+        assert_eq!(found, expected, "{host}");
+    }
+
+    #[test]
+    fn hosts_tell_service_and_region() {
+        for (host, service, region) in [
+            (
+                "a1.execute-api.us-east-1.amazonaws.com",
+                "execute-api",
+                "us-east-1",
+            ),
+            (
+                "a1-vpce-0b.execute-api.us-east-1.amazonaws.com",
+                "execute-api",
+                "us-east-1",
+            ),
+            (
+                "a1.execute-api.cn-north-1.amazonaws.com.cn",
+                "execute-api",
+                "cn-north-1",
+            ),
+            (
+                "a1.appsync-api.us-gov-west-1.amazonaws.com",
+                "appsync",
+                "us-gov-west-1",
+            ),
+            ("search-d-x.eu-west-1.es.amazonaws.com", "es", "eu-west-1"),
+            ("x1.eu-west-1.aoss.amazonaws.com", "aoss", "eu-west-1"),
+            ("aps-workspaces.eu-west-1.amazonaws.com", "aps", "eu-west-1"),
+            ("u1.lambda-url.eu-west-1.on.aws", "lambda", "eu-west-1"),
+            (
+                "s-0.7d67968.vpc-lattice-svcs.us-west-2.on.aws",
+                "vpc-lattice-svcs",
+                "us-west-2",
+            ),
+            (
+                "c.cluster-x.us-east-1.neptune.amazonaws.com",
+                "neptune-db",
+                "us-east-1",
+            ),
+            (
+                "bedrock-runtime.us-east-1.amazonaws.com",
+                "bedrock",
+                "us-east-1",
+            ),
+            (
+                "bedrock-agentcore.us-east-1.amazonaws.com",
+                "bedrock-agentcore",
+                "us-east-1",
+            ),
+            (
+                "api.iotwireless.us-east-1.amazonaws.com",
+                "iotwireless",
+                "us-east-1",
+            ),
+            (
+                "transcribestreaming.us-east-1.amazonaws.com",
+                "transcribe",
+                "us-east-1",
+            ),
+            (
+                "v-1.kinesisvideo.us-east-1.amazonaws.com",
+                "kinesisvideo",
+                "us-east-1",
+            ),
+            (
+                "a1-ats.iot.us-east-1.amazonaws.com",
+                "iotdevicegateway",
+                "us-east-1",
+            ),
+        ] {
+            check(host, Some((service, region, false)));
+        }
+        check(
+            "vpce-0a-1b.execute-api.us-east-1.vpce.amazonaws.com",
+            Some(("execute-api", "us-east-1", true)),
+        );
+        for host in [
+            "execute-api.us-east-1.amazonaws.com",
+            ".execute-api.us-east-1.amazonaws.com",
+            "a..execute-api.us-east-1.amazonaws.com",
+            "a1.execute-api.us-east-1.amazonaws.com.evil.com",
+            "a1.execute-api.useast1.amazonaws.com",
+            "a1.execute-api.us-east-1.amazonaws.com.",
+            "a1.execute-api.us-east-1.amazonaws.cn",
+            "x.aps-workspaces.eu-west-1.amazonaws.com",
+            "u1.lambda-url.eu-west-1.on.aws.cn",
+            "api.example.com",
+            "",
+        ] {
+            check(host, None);
+        }
+    }
+
+    #[test]
+    fn s3_is_known() {
+        assert!(is_s3(Some("s3"), "minio.example.com"));
+        assert!(is_s3(None, "b.s3.eu-west-1.amazonaws.com"));
+        assert!(is_s3(None, "s3.amazonaws.com"));
+        assert!(is_s3(None, "b.s3-eu-west-1.amazonaws.com"));
+        assert!(!is_s3(None, "s3.example.com"));
+        assert!(!is_s3(
+            Some("execute-api"),
+            "a.execute-api.us-east-1.amazonaws.com"
+        ));
+    }
+}

@@ -1,0 +1,65 @@
+//! Opens a WebSocket for a client: the handshake is signed as any request, and what upstream
+//! answers is handed on.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{HOST, HeaderMap, HeaderValue};
+use http::{Method, Request, Response, Uri};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::rt::Executor as _;
+use hyper_util::rt::TokioIo;
+
+use super::{Error, Timing, Upstream};
+use crate::sign::{Refusal, Target};
+
+impl Upstream {
+    /// Signs and sends the `GET` of a WebSocket handshake over a connection of its own. Of an
+    /// answer with status 101 the connection can be had by [`hyper::upgrade::on`].
+    ///
+    /// `headers` are those of [`Upstream::send`], and `connection`, `upgrade` and `sec-websocket-*`.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn open_tunnel(
+        &self,
+        target: &Target,
+        mut headers: HeaderMap,
+        timing: &mut Timing,
+    ) -> Result<Response<Incoming>, Error> {
+        let begun = Instant::now();
+        let dialled = self.tunnels().dial().await?;
+        timing.connect = dialled.took;
+        let handshaken = http1::Builder::new()
+            // As RFC 6455 writes them; not every server is tolerant here.
+            .title_case_headers(true)
+            .handshake(TokioIo::new(dialled.stream))
+            .await;
+        let (mut sender, connection) = handshaken.map_err(Error::Tunnel)?;
+        self.tasks().execute(async move {
+            // Its end is the sender's error, or the tunnel's.
+            let _ = connection.with_upgrades().await;
+        });
+
+        // After the connection is there: a signature is valid for a short time.
+        let uri = self
+            .sign(&Method::GET, target, &mut headers, &[], timing)
+            .await?;
+        let host = HeaderValue::from_str(self.signer().host()).map_err(|_| Refusal::Invalid)?;
+        headers.insert(HOST, host);
+        let path = uri.path_and_query().ok_or(Refusal::Invalid)?;
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.uri_mut() = Uri::from(path.clone());
+        *request.headers_mut() = headers;
+        let after = self.config().first_byte;
+        let answered = tokio::time::timeout(after, sender.send_request(request)).await;
+        let spent = timing.signing + timing.connect;
+        timing.first_byte = begun.elapsed().saturating_sub(spent);
+        match answered {
+            Ok(answered) => answered.map_err(Error::Tunnel),
+            Err(_) => Err(Error::FirstByteTimeout { after }),
+        }
+    }
+}
