@@ -4,17 +4,17 @@
 
 use super::super::refusal::Refusal;
 
-pub(super) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+pub(in crate::emulator) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Authorization<'a> {
-    pub(super) access_key_id: &'a str,
-    pub(super) date: &'a str,
-    pub(super) region: &'a str,
-    pub(super) service: &'a str,
-    pub(super) terminator: &'a str,
-    pub(super) signed_headers: Vec<String>,
-    pub(super) signature: &'a str,
+pub(in crate::emulator) struct Authorization<'a> {
+    pub(in crate::emulator) access_key_id: &'a str,
+    pub(in crate::emulator) date: &'a str,
+    pub(in crate::emulator) region: &'a str,
+    pub(in crate::emulator) service: &'a str,
+    pub(in crate::emulator) terminator: &'a str,
+    pub(in crate::emulator) signed_headers: Vec<String>,
+    pub(in crate::emulator) signature: &'a str,
 }
 
 // === impl Authorization ===
@@ -22,7 +22,7 @@ pub(super) struct Authorization<'a> {
 impl<'a> Authorization<'a> {
     /// `dated` tells whether the request has a date: a missing one is reported among the missing
     /// parts of this header.
-    pub(super) fn parse(header: &'a str, dated: bool) -> Result<Self, Refusal> {
+    pub(in crate::emulator) fn parse(header: &'a str, dated: bool) -> Result<Self, Refusal> {
         let parameters = match header.strip_prefix(ALGORITHM) {
             Some(rest) if rest.is_empty() || rest.starts_with(' ') => rest.trim(),
             Some(_) | None => return Err(Refusal::OtherAuthorization),
@@ -75,6 +75,15 @@ impl<'a> Authorization<'a> {
             )));
         };
 
+        Self::of(credential, signed_headers, signature)
+    }
+
+    /// Of the three parts, wherever they stood.
+    pub(in crate::emulator) fn of(
+        credential: &'a str,
+        signed_headers: &str,
+        signature: &'a str,
+    ) -> Result<Self, Refusal> {
         let parts: Vec<&str> = credential.split('/').collect();
         let [access_key_id, date, region, service, terminator] = parts[..] else {
             return Err(Refusal::Incomplete(format!(
@@ -93,7 +102,7 @@ impl<'a> Authorization<'a> {
         })
     }
 
-    pub(super) fn scope(&self) -> String {
+    pub(in crate::emulator) fn scope(&self) -> String {
         let Self {
             date,
             region,
@@ -105,7 +114,7 @@ impl<'a> Authorization<'a> {
     }
 
     /// Lower case, sorted, each name once.
-    pub(super) fn headers_in_order(&self) -> bool {
+    pub(in crate::emulator) fn headers_in_order(&self) -> bool {
         self.signed_headers
             .iter()
             .all(|name| !name.bytes().any(|byte| byte.is_ascii_uppercase()))

@@ -41,7 +41,7 @@ pub(super) fn request(received: &Received<'_>, signed_headers: &[String]) -> Str
     canonical
 }
 
-pub(super) fn sha256_hex(bytes: &[u8]) -> String {
+pub(in crate::emulator) fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()
         .fold(String::with_capacity(64), |mut hex, byte| {

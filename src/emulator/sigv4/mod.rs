@@ -22,9 +22,9 @@ use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
 use super::Key;
 use super::refusal::Refusal;
-use authorization::{ALGORITHM, Authorization};
 
-pub(super) use canonical::{Headers, Plus, percent_decode};
+pub(super) use authorization::{ALGORITHM, Authorization};
+pub(super) use canonical::{Headers, Plus, percent_decode, sha256_hex};
 
 /// A request as it was received, or as a realtime message stands for one.
 #[derive(Debug, Clone, Copy)]
@@ -71,15 +71,21 @@ pub(super) fn verify(received: &Received<'_>, rules: &Rules<'_>) -> Result<Verif
 
     check_signed_headers(received, &authorization)?;
     let signed_at = parse_date(&date)?;
-    let key = known_key(received, &authorization, rules)?;
-    check_scope(&authorization, &date, rules)?;
-    check_time(signed_at, rules.now)?;
+    let token = received.headers.joined("x-amz-security-token");
+    let key = known_key(
+        rules.keys,
+        authorization.access_key_id,
+        token.as_deref(),
+        rules.keys_expired,
+    )?;
+    check_scope(&authorization, &date, rules.region, SERVICE)?;
+    check_time(signed_at, rules.now, TOLERANCE)?;
 
     let canonical = canonical::request(received, &authorization.signed_headers);
     let string_to_sign = format!(
         "{ALGORITHM}\n{date}\n{}\n{}",
         authorization.scope(),
-        canonical::sha256_hex(canonical.as_bytes()),
+        sha256_hex(canonical.as_bytes()),
     );
     if !authorization.headers_in_order() || !matches(key, &authorization, string_to_sign.as_bytes())
     {
@@ -119,18 +125,18 @@ fn check_signed_headers(
     Ok(())
 }
 
-fn known_key<'a>(
-    received: &Received<'_>,
-    authorization: &Authorization<'_>,
-    rules: &Rules<'a>,
+/// The key of this id, if `token` is its own.
+pub(super) fn known_key<'a>(
+    keys: &'a [Key],
+    access_key_id: &str,
+    token: Option<&str>,
+    are_expired: bool,
 ) -> Result<&'a Key, Refusal> {
-    let key = rules
-        .keys
+    let key = keys
         .iter()
-        .find(|key| key.access_key_id == authorization.access_key_id)
+        .find(|key| key.access_key_id == access_key_id)
         .ok_or(Refusal::UnrecognizedClient)?;
-    let token = received.headers.joined("x-amz-security-token");
-    let same = match (&key.session_token, &token) {
+    let same = match (&key.session_token, token) {
         (Some(expected), Some(given)) => same(expected.as_bytes(), given.as_bytes()),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
@@ -138,22 +144,23 @@ fn known_key<'a>(
     if !same {
         return Err(Refusal::UnrecognizedClient);
     }
-    if rules.keys_expired {
+    if are_expired {
         return Err(Refusal::ExpiredToken);
     }
     Ok(key)
 }
 
-fn check_scope(
+pub(super) fn check_scope(
     authorization: &Authorization<'_>,
     date: &str,
-    rules: &Rules<'_>,
+    region: &str,
+    service: &str,
 ) -> Result<(), Refusal> {
     let day = date.get(..8).unwrap_or_default();
-    let problem = if authorization.region != rules.region {
+    let problem = if authorization.region != region {
         "Credential should be scoped to a valid region.".to_owned()
-    } else if authorization.service != SERVICE {
-        format!("Credential should be scoped to correct service: '{SERVICE}'.")
+    } else if authorization.service != service {
+        format!("Credential should be scoped to correct service: '{service}'.")
     } else if authorization.terminator != TERMINATOR {
         format!(
             "Credential should be scoped with a valid terminator: '{TERMINATOR}', not '{}'.",
@@ -172,11 +179,21 @@ fn check_scope(
 }
 
 /// Five minutes either way: [Authenticating Requests](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html).
-fn check_time(signed_at: OffsetDateTime, now: OffsetDateTime) -> Result<(), Refusal> {
-    let (earliest, latest) = (now.saturating_sub(TOLERANCE), now.saturating_add(TOLERANCE));
+///
+/// `lifetime` is five minutes, too, unless the request says how long it may be used.
+pub(super) fn check_time(
+    signed_at: OffsetDateTime,
+    now: OffsetDateTime,
+    lifetime: Duration,
+) -> Result<(), Refusal> {
+    let (earliest, latest) = (now.saturating_sub(lifetime), now.saturating_add(TOLERANCE));
     if signed_at < earliest {
+        let lifetime = match (lifetime.whole_minutes(), lifetime.whole_seconds()) {
+            (minutes, seconds) if minutes * 60 == seconds => format!("{minutes} min."),
+            (_, seconds) => format!("{seconds} sec."),
+        };
         return Err(Refusal::BadSignature(format!(
-            "Signature expired: {} is now earlier than {} ({} - 5 min.)",
+            "Signature expired: {} is now earlier than {} ({} - {lifetime})",
             stamp(signed_at),
             stamp(earliest),
             stamp(now),
@@ -193,7 +210,7 @@ fn check_time(signed_at: OffsetDateTime, now: OffsetDateTime) -> Result<(), Refu
     Ok(())
 }
 
-fn matches(key: &Key, authorization: &Authorization<'_>, string_to_sign: &[u8]) -> bool {
+pub(super) fn matches(key: &Key, authorization: &Authorization<'_>, string_to_sign: &[u8]) -> bool {
     let secret = format!("AWS4{}", key.secret_access_key);
     let signing_key = [
         authorization.date,
@@ -246,7 +263,7 @@ fn same(left: &[u8], right: &[u8]) -> bool {
             == 0
 }
 
-fn parse_date(date: &str) -> Result<OffsetDateTime, Refusal> {
+pub(super) fn parse_date(date: &str) -> Result<OffsetDateTime, Refusal> {
     PrimitiveDateTime::parse(date, BASIC_FORMAT)
         .map(PrimitiveDateTime::assume_utc)
         .map_err(|_| {
@@ -261,7 +278,7 @@ fn stamp(at: OffsetDateTime) -> String {
     at.format(BASIC_FORMAT).unwrap_or_default()
 }
 
-fn mismatch(canonical: &str, string_to_sign: &str) -> String {
+pub(super) fn mismatch(canonical: &str, string_to_sign: &str) -> String {
     format!(
         "The request signature we calculated does not match the signature you provided. Check your \
          AWS Secret Access Key and signing method. Consult the service documentation for details.\n\
@@ -276,6 +293,6 @@ fn mismatch(canonical: &str, string_to_sign: &str) -> String {
 
 const SERVICE: &str = "appsync";
 const TERMINATOR: &str = "aws4_request";
-const TOLERANCE: Duration = Duration::minutes(5);
+pub(super) const TOLERANCE: Duration = Duration::minutes(5);
 const BASIC_FORMAT: &[time::format_description::BorrowedFormatItem<'static>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");

@@ -38,11 +38,7 @@ fn vectors_are_accepted() {
             .collect();
         let canonical = canonical::request(&received, &signed);
         if let Some(expected) = vector.canonical {
-            assert_eq!(
-                canonical::sha256_hex(canonical.as_bytes()),
-                expected,
-                "{name}"
-            );
+            assert_eq!(sha256_hex(canonical.as_bytes()), expected, "{name}");
         }
     }
 }
