@@ -7,6 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Options;
 use super::clock::Clock;
+use super::gateway::{Gateway, Names};
 use super::graphql::{self, GraphQl};
 use super::hub::Hub;
 use super::refusal::Refusal;
@@ -23,6 +24,7 @@ pub(super) struct Api {
     pub(super) hub: Arc<Hub>,
     pub(super) switches: Arc<Switches>,
     pub(super) graphql: GraphQl,
+    pub(super) gateway: Gateway,
     pub(super) tasks: TaskTracker,
     pub(super) shutdown: CancellationToken,
 }
@@ -112,6 +114,7 @@ impl Api {
             Arc::clone(&switches),
             Arc::clone(&hub),
         );
+        let gateway = Gateway::new(Names::new(region, options.custom_hosts.clone()));
         Self {
             options,
             api_host,
@@ -121,6 +124,7 @@ impl Api {
             hub,
             switches,
             graphql,
+            gateway,
             tasks: TaskTracker::new(),
             shutdown,
         }
@@ -188,7 +192,11 @@ impl Api {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        self.ledger.snapshot(&self.hub.live(), &self.hub.channels())
+        self.ledger.snapshot(
+            &self.hub.live(),
+            &self.hub.channels(),
+            self.gateway.sockets.ids(),
+        )
     }
 }
 

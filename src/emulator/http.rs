@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::api::{Api, OwnName, Protocol};
 use super::events;
+use super::gateway::Reply;
 use super::graphql::Operation;
 use super::handshake;
 use super::refusal::Refusal;
@@ -197,7 +198,7 @@ fn from_query(query: &str) -> Result<Operation, Refusal> {
 }
 
 /// The `:authority` of HTTP/2, or the `Host` header.
-fn host(request: &Request<Incoming>) -> String {
+pub(super) fn host(request: &Request<Incoming>) -> String {
     match request.uri().authority() {
         Some(authority) => authority.as_str().to_owned(),
         None => request
@@ -262,12 +263,24 @@ impl Answer {
         Ok(())
     }
 
-    /// What does not pass the check is left out.
     fn response(&self, api: &Api) -> Response<Body> {
         let mut response = Response::new(Body::from(self.body.clone()));
+        common_headers(api, response.headers_mut());
+        self.fill(&mut response);
+        response
+    }
+
+    /// For API Gateway, which has other headers.
+    pub(super) fn of_gateway(&self) -> Reply {
+        let mut reply = Response::new(self.body.clone().into());
+        self.fill(&mut reply);
+        reply
+    }
+
+    /// What does not pass the check is left out.
+    fn fill<B>(&self, response: &mut Response<B>) {
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or_default();
         let headers = response.headers_mut();
-        common_headers(api, headers);
         headers.remove(header::CONTENT_TYPE);
         let content_type = Some(&self.content_type).filter(|value| !value.is_empty());
         let values = [
@@ -279,7 +292,6 @@ impl Answer {
                 headers.insert(name, value);
             }
         }
-        response
     }
 }
 

@@ -1,8 +1,8 @@
 //! An AppSync that fits in a process: GraphQL and Events, over HTTP and realtime, behind TLS, with IAM
-//! only.
+//! only; and an API Gateway beside it.
 //!
 //! It is the opposing witness to countersign's signer. It verifies Signature Version 4 with code of
-//! its own, from the bytes it received, and refuses in AppSync's words. Where AppSync's behaviour is
+//! its own, from the bytes it received, and refuses in AWS's words. Where AWS's behaviour is
 //! unknown it takes the stricter reading. It forwards nothing and reads no configuration.
 //!
 //! | file | what |
@@ -12,6 +12,7 @@
 //! | `socket`, `hub` | a realtime connection, who is told of what |
 //! | `realtime`, `messages` | what is said on one of GraphQL, frame by frame |
 //! | `events` | the same for Events, its channels, and publishing by HTTP |
+//! | `gateway` | API Gateway, IoT Wireless's stream, and other services |
 //! | `sigv4`, `refusal` | the verdict, and how no is said |
 //! | `graphql`, `selection` | the chat's schema, what a subscriber is sent |
 //! | `switches`, `stats`, `control` | faults on request, what was seen, both over HTTP |
@@ -23,6 +24,7 @@ mod api;
 mod clock;
 mod control;
 mod events;
+mod gateway;
 mod graphql;
 mod handshake;
 mod http;
@@ -51,7 +53,7 @@ use tokio_rustls::TlsAcceptor;
 use api::Api;
 
 pub use http::Answer;
-pub use stats::{Events, LiveChannel, LiveSubscription, Realtime, Requests, Stats};
+pub use stats::{Events, GatewayStats, LiveChannel, LiveSubscription, Realtime, Requests, Stats};
 pub use switches::{Change, InvalidChange, Settings, Switches};
 pub use tls::TlsError;
 
@@ -81,6 +83,17 @@ pub struct Options {
     pub connection_timeout: Duration,
     /// After this a realtime connection is closed, with code 1000. AppSync's is 24 hours.
     pub connection_lifetime: Duration,
+    /// Names beside those of AWS that are judged as a service's.
+    pub custom_hosts: Vec<CustomHost>,
+}
+
+/// A custom domain of a REST API, or of another service. It has no stage in its paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomHost {
+    /// In lower case, without a port.
+    pub host: String,
+    pub service: String,
+    pub region: String,
 }
 
 /// An access key that the emulator knows. `Debug` shows its id only.
@@ -127,6 +140,7 @@ impl Emulator {
             .into_iter()
             .cloned()
             .chain(["localhost", "127.0.0.1", "::1"].map(str::to_owned))
+            .chain(api.gateway.names.certified())
             .collect();
         let tls = tls::make(names, api.clock.now())?;
 
@@ -168,6 +182,27 @@ impl Emulator {
     /// `….appsync-realtime-api.{region}.amazonaws.com`.
     pub fn realtime_host(&self) -> &str {
         &self.api.realtime_host
+    }
+
+    /// `….execute-api.{region}.amazonaws.com`, a REST API: the first segment of a path is the stage,
+    /// of any name.
+    pub fn rest_host(&self) -> &str {
+        &self.api.gateway.names.rest
+    }
+
+    /// An HTTP API with the stage `$default`, which is not in the path.
+    pub fn http_host(&self) -> &str {
+        &self.api.gateway.names.http
+    }
+
+    /// A WebSocket API, with the stage for a path.
+    pub fn websocket_host(&self) -> &str {
+        &self.api.gateway.names.websocket
+    }
+
+    /// `api.iotwireless.{region}.amazonaws.com`, with `/start-network-analyzer-stream`.
+    pub fn analyzer_host(&self) -> &str {
+        &self.api.gateway.names.analyzer
     }
 
     pub fn switches(&self) -> &Switches {
@@ -241,6 +276,7 @@ impl Default for Options {
             ka_interval: Duration::from_secs(60),
             connection_timeout: Duration::from_secs(300),
             connection_lifetime: Duration::from_secs(24 * 60 * 60),
+            custom_hosts: Vec::new(),
         }
     }
 }

@@ -3,14 +3,19 @@
 //! An accept loop cannot die and never waits for a peer. Every task is tracked and ends at shutdown.
 
 use std::convert::Infallible;
+use std::io::{self, Cursor};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
+use bytes::Bytes;
+use http::{Request, Response, Version};
+use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -19,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::api::Api;
 use super::control;
+use super::gateway::{self, Content};
 use super::http::{self as graphql_http, Body};
 
 /// Lets hyper spawn its HTTP/2 streams where we can wait for them.
@@ -94,15 +100,24 @@ where
 }
 
 async fn serve_tls(api: Arc<Api>, stream: TcpStream, acceptor: TlsAcceptor) {
-    let stream = match tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
+    let mut stream = match tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => return tracing::debug!("TLS handshake took too long"),
     };
     let sni: Option<Arc<str>> = stream.get_ref().1.server_name().map(Arc::from);
+    // What is for the gateway is read without hyper, by HTTP/1.1.
+    let read = match gateway::first_head(&mut stream).await {
+        Ok(read) => read,
+        Err(error) => return tracing::debug!(%error, "no request"),
+    };
+    if api.gateway.is_meant(&read) {
+        return gateway::serve(&api, stream, read).await;
+    }
+    let (reader, writer) = tokio::io::split(stream);
+    let stream = tokio::io::join(Cursor::new(read).chain(reader), writer);
 
-    let service =
-        service_fn(|request| graphql_http::answer(Arc::clone(&api), sni.clone(), request));
+    let service = service_fn(|request| answer(Arc::clone(&api), sni.clone(), request));
     let mut builder = auto::Builder::new(Tracked {
         tasks: api.tasks.clone(),
         shutdown: api.shutdown.clone(),
@@ -117,6 +132,24 @@ async fn serve_tls(api: Arc<Api>, stream: TcpStream, acceptor: TlsAcceptor) {
     if let Err(error) = connection.await {
         tracing::debug!(%error, "connection ended");
     }
+}
+
+/// Answers a request that hyper has read: AppSync's, or by HTTP/2 the gateway's, too.
+async fn answer(
+    api: Arc<Api>,
+    sni: Option<Arc<str>>,
+    request: Request<Incoming>,
+) -> io::Result<Response<UnsyncBoxBody<Bytes, io::Error>>> {
+    let is_h2 = request.version() == Version::HTTP_2;
+    if is_h2 && api.gateway.has(&graphql_http::host(&request)) {
+        if api.switches.settings().refuse_connections {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        let reply = gateway::answer_h2(&api, request).await;
+        return Ok(reply.map(Content::into_body));
+    }
+    let response = graphql_http::answer(api, sni, request).await?;
+    Ok(response.map(|body| body.map_err(|never| match never {}).boxed_unsync()))
 }
 
 // === impl Tracked ===

@@ -18,6 +18,7 @@ pub struct Stats {
     /// Of GraphQL. Events has its own.
     pub realtime: Realtime,
     pub events: Events,
+    pub gateway: GatewayStats,
     /// How often each mutation was executed, by `<room>/<body>`, or `createRoom/<name>`. Counted when
     /// its resolver begins, before any gate or delay. The last 10,000 distinct names are kept, each up
     /// to 1,000 bytes.
@@ -108,6 +109,28 @@ pub struct LiveChannel {
     pub channel: String,
 }
 
+/// Of API Gateway and the other services that the emulator plays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct GatewayStats {
+    /// All requests, refused ones and upgrades too.
+    pub requests: u64,
+    /// Those whose signature was good.
+    pub verified: u64,
+    /// Those that were refused, by reason: `missing_token`, `incomplete`, `mismatch`, `expired`,
+    /// `not_yet_current`, `scope`, `signed_headers`, `unrecognized_client`, `expired_token`,
+    /// `forbidden`, `bad_request` and others. They are also in [`Requests::refused`].
+    pub refused: BTreeMap<String, u64>,
+    /// Ids of the open connections of the WebSocket API.
+    pub connections: Vec<String>,
+    pub connections_total: u64,
+    /// Text messages received on them.
+    pub messages: u64,
+    /// Streams of IoT Wireless that were begun.
+    pub analyzer_streams: u64,
+    /// Streamed answers whose client went away.
+    pub cut: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Ledger {
     counts: Mutex<Counts>,
@@ -119,6 +142,8 @@ pub(super) struct Counts {
     pub(super) requests: Requests,
     /// Without the gauges: connections, subscriptions and live ones.
     pub(super) events: Events,
+    /// Without the open connections.
+    pub(super) gateway: GatewayStats,
     pub(super) connections_total: u64,
     pub(super) starts_total: u64,
     pub(super) stops_total: u64,
@@ -182,11 +207,13 @@ impl Ledger {
         });
     }
 
-    /// A snapshot, given the live subscriptions of each open connection, GraphQL's and Events'.
+    /// A snapshot, given the live subscriptions of each open connection, GraphQL's and Events', and
+    /// the gateway's open connections.
     pub(super) fn snapshot(
         &self,
         connections: &[Vec<LiveSubscription>],
         channels: &[Vec<LiveChannel>],
+        sockets: Vec<String>,
     ) -> Stats {
         let counts = self.counts.lock();
         let by_connection: Vec<usize> = connections.iter().map(Vec::len).collect();
@@ -208,6 +235,10 @@ impl Ledger {
                 subscriptions: channels.iter().map(Vec::len).sum(),
                 live: channels.concat(),
                 ..counts.events.clone()
+            },
+            gateway: GatewayStats {
+                connections: sockets,
+                ..counts.gateway.clone()
             },
             mutations: counts.mutations.clone(),
             last_refusal: counts.last_refusal.clone(),

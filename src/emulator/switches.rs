@@ -62,6 +62,9 @@ pub struct Settings {
     pub refuse_start: String,
     /// [`refuse_start`](Self::refuse_start) leaves the id out.
     pub refuse_start_without_id: bool,
+    /// API Gateway and the other services judge paths without empty and dot segments. AWS says so of
+    /// all services but S3, and nobody has seen whether `execute-api` does.
+    pub normalize_paths: bool,
     /// Every HTTP request whose signature is good is answered so, and nothing is done for it.
     pub answer_http: Option<Answer>,
 }
@@ -91,6 +94,7 @@ pub struct Change {
     /// JSON, or empty to turn it off.
     pub refuse_start: Option<String>,
     pub refuse_start_without_id: Option<bool>,
+    pub normalize_paths: Option<bool>,
     /// As JSON, `null` turns it off, as `Some(None)` does here.
     #[serde(deserialize_with = "present")]
     pub answer_http: Option<Option<Answer>>,
@@ -236,6 +240,7 @@ impl Settings {
             &mut self.refuse_start_without_id,
             change.refuse_start_without_id,
         );
+        set(&mut self.normalize_paths, change.normalize_paths);
         set(&mut self.answer_http, change.answer_http.clone());
     }
 }

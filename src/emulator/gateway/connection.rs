@@ -1,0 +1,317 @@
+//! A connection by HTTP/1.1, from its raw bytes: heads, bodies, answers, and upgrades.
+//!
+//! No HTTP library reads here, so that the judge sees what was sent. One request at a time; what
+//! follows an unclear one is not read.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::StreamExt;
+use http::{Method, StatusCode};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::super::api::Api;
+use super::content::{Content, Parts, Reply};
+use super::denial::Denial;
+use super::head::{self, BadHead, Framing, Head};
+use super::{Answer, answer, sockets};
+
+struct Connection<S> {
+    stream: S,
+    /// What was read and not yet used.
+    buffer: BytesMut,
+}
+
+/// What was read instead of a body.
+enum NoBody {
+    TooLarge,
+    Bad(BadHead),
+    Failed(io::Error),
+}
+
+/// Serves requests until either side ends the connection. `read` is what was read of the first.
+pub(in crate::emulator) async fn serve<S>(api: &Arc<Api>, stream: S, read: BytesMut)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let connection = Connection {
+        stream,
+        buffer: read,
+    };
+    if let Err(error) = run(api, connection).await {
+        tracing::debug!(%error, "gateway connection ended");
+    }
+}
+
+/// Reads up to the end of the first head, or as much as there is of it.
+pub(in crate::emulator) async fn first_head<S>(stream: &mut S) -> io::Result<BytesMut>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut buffer = BytesMut::new();
+    while head::end(&buffer).is_none() && buffer.len() < LARGEST_HEAD {
+        let read = tokio::time::timeout(HEAD_TIMEOUT, stream.read_buf(&mut buffer)).await??;
+        if read == 0 {
+            break;
+        }
+    }
+    Ok(buffer)
+}
+
+async fn run<S>(api: &Arc<Api>, mut connection: Connection<S>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    loop {
+        let head = match connection.head().await? {
+            Some(Ok(head)) => head,
+            Some(Err(bad)) => return connection.refuse(&bad).await,
+            None => return Ok(()),
+        };
+        if api.switches.settings().refuse_connections {
+            return Ok(());
+        }
+        let body = match connection.body(&head).await {
+            Ok(body) => Ok(body),
+            Err(NoBody::TooLarge) => Err(Denial::TooLarge),
+            Err(NoBody::Bad(bad)) => return connection.refuse(&bad).await,
+            Err(NoBody::Failed(error)) => return Err(error),
+        };
+        let is_whole = body.is_ok();
+        match answer(api, &head, body).await {
+            Answer::Reply(reply) => {
+                let closes = !is_whole || head.has_item("connection", "close");
+                let sent = connection.write(&head.method, reply, closes).await;
+                if matches!(&sent, Err(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+                    api.ledger.count(|counts| counts.gateway.cut += 1);
+                }
+                sent?;
+                if closes {
+                    return connection.close().await;
+                }
+            }
+            Answer::Upgrade(upgrade) => {
+                connection.switch(&upgrade.headers).await?;
+                let read = connection.buffer.split().freeze();
+                sockets::drive(api, connection.stream, read, upgrade.session).await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+// === impl Connection ===
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
+    /// `None` if there is no further request.
+    async fn head(&mut self) -> io::Result<Option<Result<Head, BadHead>>> {
+        loop {
+            if let Some(end) = head::end(&self.buffer) {
+                let raw = self.buffer.split_to(end);
+                return Ok(Some(Head::parse(&raw)));
+            }
+            if self.buffer.len() > LARGEST_HEAD {
+                return Ok(Some(Err(BadHead("head too large"))));
+            }
+            let read = self.fill(HEAD_TIMEOUT).await?;
+            match (read, self.buffer.is_empty()) {
+                (0, true) => return Ok(None),
+                (0, false) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => {}
+            }
+        }
+    }
+
+    async fn body(&mut self, head: &Head) -> Result<Bytes, NoBody> {
+        let framing = head.framing().map_err(NoBody::Bad)?;
+        if framing == Framing::Length(0) {
+            return Ok(Bytes::new());
+        }
+        if matches!(framing, Framing::Length(length) if length > LARGEST_BODY) {
+            return Err(NoBody::TooLarge);
+        }
+        if head.has_item("expect", "100-continue") {
+            let told = self
+                .stream
+                .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+                .await;
+            told.map_err(NoBody::Failed)?;
+            self.stream.flush().await.map_err(NoBody::Failed)?;
+        }
+        match framing {
+            Framing::Length(length) => self.exactly(length).await.map_err(NoBody::Failed),
+            Framing::Chunked => self.chunks().await,
+        }
+    }
+
+    async fn chunks(&mut self) -> Result<Bytes, NoBody> {
+        let mut body = BytesMut::new();
+        loop {
+            let line = self.line().await.map_err(NoBody::Failed)?;
+            let size = String::from_utf8_lossy(&line);
+            let size = size.split(';').next().unwrap_or_default().trim();
+            let size = usize::from_str_radix(size, 16)
+                .map_err(|_| NoBody::Bad(BadHead("bad chunk size")))?;
+            if size == 0 {
+                break;
+            }
+            if body.len().saturating_add(size) > LARGEST_BODY {
+                return Err(NoBody::TooLarge);
+            }
+            body.extend(self.exactly(size).await.map_err(NoBody::Failed)?);
+            if !self.line().await.map_err(NoBody::Failed)?.is_empty() {
+                return Err(NoBody::Bad(BadHead("bad chunk")));
+            }
+        }
+        // Trailers are read and left out.
+        while !self.line().await.map_err(NoBody::Failed)?.is_empty() {}
+        Ok(body.freeze())
+    }
+
+    async fn exactly(&mut self, length: usize) -> io::Result<Bytes> {
+        while self.buffer.len() < length {
+            if self.fill(BODY_TIMEOUT).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(self.buffer.split_to(length).freeze())
+    }
+
+    async fn line(&mut self) -> io::Result<Bytes> {
+        loop {
+            let end = self.buffer.windows(2).position(|window| window == b"\r\n");
+            if let Some(end) = end {
+                let line = self.buffer.split_to(end).freeze();
+                self.buffer.advance(2);
+                return Ok(line);
+            }
+            if self.buffer.len() > LARGEST_HEAD {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+            if self.fill(BODY_TIMEOUT).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    async fn fill(&mut self, limit: Duration) -> io::Result<usize> {
+        let reading = self.stream.read_buf(&mut self.buffer);
+        tokio::time::timeout(limit, reading).await?
+    }
+
+    async fn refuse(&mut self, bad: &BadHead) -> io::Result<()> {
+        tracing::info!(reason = bad.0, "bad request");
+        let body = format!(r#"{{"message":"Bad Request: {}"}}"#, bad.0);
+        let head = format!(
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+             connection: close\r\n\r\n{body}",
+            body.len()
+        );
+        self.stream.write_all(head.as_bytes()).await?;
+        self.close().await
+    }
+
+    async fn write(&mut self, method: &Method, reply: Reply, closes: bool) -> io::Result<()> {
+        let (parts, content) = reply.into_parts();
+        let is_bare = matches!(
+            parts.status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+        );
+        let mut head = status_line(parts.status);
+        for (name, value) in &parts.headers {
+            head.extend(name.as_str().as_bytes());
+            head.extend(b": ");
+            head.extend(value.as_bytes());
+            head.extend(b"\r\n");
+        }
+        match &content {
+            _ if is_bare => {}
+            Content::Whole(bytes) => {
+                head.extend(format!("content-length: {}\r\n", bytes.len()).as_bytes());
+            }
+            Content::Parts(_) => head.extend(b"transfer-encoding: chunked\r\n"),
+        }
+        if closes {
+            head.extend(b"connection: close\r\n");
+        }
+        head.extend(b"\r\n");
+        self.stream.write_all(&head).await?;
+        match content {
+            _ if is_bare || *method == Method::HEAD => {}
+            Content::Whole(bytes) => self.stream.write_all(&bytes).await?,
+            Content::Parts(parts) => self.write_parts(parts).await?,
+        }
+        self.stream.flush().await
+    }
+
+    /// Looks for the client's end between the parts.
+    async fn write_parts(&mut self, mut parts: Parts) -> io::Result<()> {
+        self.stream.flush().await?;
+        loop {
+            let can_read = self.buffer.len() < LARGEST_HEAD;
+            tokio::select! {
+                part = parts.next() => match part {
+                    Some(part) => {
+                        let part = part?;
+                        let size = format!("{:x}\r\n", part.len());
+                        let chunk = [size.as_bytes(), &part, b"\r\n"].concat();
+                        self.stream.write_all(&chunk).await.map_err(|_| gone())?;
+                        self.stream.flush().await.map_err(|_| gone())?;
+                    }
+                    None => break,
+                },
+                read = self.stream.read_buf(&mut self.buffer), if can_read => {
+                    if !matches!(read, Ok(1..)) {
+                        return Err(gone());
+                    }
+                }
+            }
+        }
+        self.stream.write_all(b"0\r\n\r\n").await
+    }
+
+    async fn switch(&mut self, headers: &http::HeaderMap) -> io::Result<()> {
+        let mut head = status_line(StatusCode::SWITCHING_PROTOCOLS);
+        for (name, value) in headers {
+            head.extend(name.as_str().as_bytes());
+            head.extend(b": ");
+            head.extend(value.as_bytes());
+            head.extend(b"\r\n");
+        }
+        head.extend(b"\r\n");
+        self.stream.write_all(&head).await?;
+        self.stream.flush().await
+    }
+
+    /// Reads what is still coming, so that what was written last is not lost to a reset.
+    async fn close(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await?;
+        let drain = async {
+            self.buffer.clear();
+            while matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..)) {
+                self.buffer.clear();
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, drain).await;
+        Ok(())
+    }
+}
+
+fn status_line(status: StatusCode) -> Vec<u8> {
+    let reason = status.canonical_reason().unwrap_or_default();
+    format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes()
+}
+
+/// The client went away in the middle of an answer.
+fn gone() -> io::Error {
+    io::ErrorKind::BrokenPipe.into()
+}
+
+/// API Gateway takes 10,240 bytes; more are taken here to show what was sent.
+const LARGEST_HEAD: usize = 64 << 10;
+pub(super) const LARGEST_BODY: usize = 10 << 20;
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,75 @@
+//! The body of an answer: whole, or in parts that come over time.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt, stream};
+use http::Response;
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+
+pub(in crate::emulator) type Reply = Response<Content>;
+
+/// An error ends the answer early: the connection is dropped, or the stream reset.
+pub(super) type Parts = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
+
+pub(in crate::emulator) enum Content {
+    Whole(Bytes),
+    Parts(Parts),
+}
+
+// === impl Content ===
+
+impl Content {
+    /// `count` parts with a pause before each but the first. With `breaks`, an error follows.
+    pub(super) fn parts(
+        count: u64,
+        pause: Duration,
+        breaks: bool,
+        part: impl Fn(u64) -> Bytes + Send + 'static,
+    ) -> Self {
+        let parts = stream::unfold((0, part), move |(sent, part)| async move {
+            if sent == count {
+                return None;
+            }
+            if sent > 0 && !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+            let next = sent + 1;
+            Some((Ok(part(next)), (next, part)))
+        });
+        let end = breaks.then(|| Err(io::ErrorKind::ConnectionAborted.into()));
+        Self::Parts(Box::pin(parts.chain(stream::iter(end))))
+    }
+
+    /// For hyper.
+    pub(in crate::emulator) fn into_body(self) -> UnsyncBoxBody<Bytes, io::Error> {
+        match self {
+            Self::Whole(bytes) => Full::new(bytes)
+                .map_err(|never| match never {})
+                .boxed_unsync(),
+            Self::Parts(parts) => {
+                StreamBody::new(parts.map(|part| part.map(Frame::data))).boxed_unsync()
+            }
+        }
+    }
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
+        Self::Whole(text.into())
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::Parts(_) => f.write_str("parts"),
+        }
+    }
+}

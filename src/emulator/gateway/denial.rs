@@ -1,0 +1,197 @@
+//! What API Gateway says no with: status, error type and text.
+//!
+//! REST and WebSocket APIs tell why; HTTP APIs say `Forbidden` and no more. The texts are those seen
+//! from AWS. Where AWS's answer is not known, the one for a like cause is given.
+
+use http::StatusCode;
+use thiserror::Error;
+
+use super::super::refusal::Refusal;
+
+/// Why a request was not served. `Display` is the `message` that the client reads.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum Denial {
+    #[error("Missing Authentication Token")]
+    MissingToken,
+    #[error("{0}")]
+    Incomplete(String),
+    /// Wrong signature, scope or date.
+    #[error("{0}")]
+    BadSignature(String),
+    #[error("The security token included in the request is invalid.")]
+    UnrecognizedClient,
+    #[error("The security token included in the request is expired")]
+    ExpiredToken,
+    /// A host or stage that is none, or a payload that a service does not take.
+    #[error("Forbidden")]
+    Forbidden,
+    #[error("{0}")]
+    BadRequest(String),
+    /// No such management call.
+    #[error("Not Found")]
+    NotFound,
+    /// A connection that is no longer there.
+    #[error("Gone")]
+    Gone,
+    #[error("Upgrade Required")]
+    UpgradeRequired,
+    #[error("Request Too Long")]
+    TooLarge,
+    #[error("Too Many Requests")]
+    Throttled,
+    #[error("Service Unavailable")]
+    Unavailable,
+}
+
+// === impl Denial ===
+
+impl Denial {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::MissingToken
+            | Self::Incomplete(_)
+            | Self::BadSignature(_)
+            | Self::UnrecognizedClient
+            | Self::ExpiredToken
+            | Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Gone => StatusCode::GONE,
+            Self::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Throttled => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The `x-amzn-errortype`.
+    pub(super) fn error_type(&self) -> &'static str {
+        match self {
+            Self::MissingToken => "MissingAuthenticationTokenException",
+            Self::Incomplete(_) => "IncompleteSignatureException",
+            Self::BadSignature(_) => "InvalidSignatureException",
+            Self::UnrecognizedClient => "UnrecognizedClientException",
+            Self::ExpiredToken => "ExpiredTokenException",
+            Self::Forbidden => "ForbiddenException",
+            Self::BadRequest(_) => "BadRequestException",
+            Self::NotFound => "NotFoundException",
+            Self::Gone => "GoneException",
+            Self::UpgradeRequired => "UpgradeRequiredException",
+            Self::TooLarge => "RequestEntityTooLargeException",
+            Self::Throttled => "TooManyRequestsException",
+            Self::Unavailable => "ServiceUnavailableException",
+        }
+    }
+
+    /// HTTP APIs tell nothing of what is wrong with a signature.
+    pub(super) fn withheld(self) -> Self {
+        match self.status() {
+            StatusCode::FORBIDDEN => Self::Forbidden,
+            _ => self,
+        }
+    }
+
+    /// A word for the statistics.
+    pub(super) fn reason(&self) -> &'static str {
+        match self {
+            Self::MissingToken => "missing_token",
+            Self::Incomplete(_) => "incomplete",
+            Self::BadSignature(text) => signature_reason(text),
+            Self::UnrecognizedClient => "unrecognized_client",
+            Self::ExpiredToken => "expired_token",
+            Self::Forbidden => "forbidden",
+            Self::BadRequest(_) => "bad_request",
+            Self::NotFound => "not_found",
+            Self::Gone => "gone",
+            Self::UpgradeRequired => "upgrade_required",
+            Self::TooLarge => "too_large",
+            Self::Throttled => "throttled",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// Type and first line, without what the client sent. Fit for logs and for `/state`.
+    pub(super) fn summary(&self) -> String {
+        let message = self.to_string();
+        let line = message.lines().next().unwrap_or_default();
+        let line = line.split(" Authorization=").next().unwrap_or_default();
+        let line = line
+            .split("Authorization header: ")
+            .next()
+            .unwrap_or_default();
+        format!("{}: {}", self.error_type(), line.trim_end())
+    }
+}
+
+fn signature_reason(text: &str) -> &'static str {
+    let reasons = [
+        ("The request signature we calculated", "mismatch"),
+        ("Signature expired", "expired"),
+        ("Signature not yet current", "not_yet_current"),
+        ("Credential should be scoped", "scope"),
+        ("Date in Credential scope", "scope"),
+    ];
+    let found = reasons.iter().find(|(start, _)| text.starts_with(start));
+    found.map_or("signed_headers", |(_, reason)| reason)
+}
+
+/// What the part of the judge that is shared with AppSync's says.
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Incomplete(text) => Self::Incomplete(text),
+            Refusal::BadSignature(text) => Self::BadSignature(text),
+            Refusal::UnrecognizedClient => Self::UnrecognizedClient,
+            Refusal::ExpiredToken => Self::ExpiredToken,
+            Refusal::MissingAuthorization | Refusal::OtherAuthorization => Self::MissingToken,
+            Refusal::NotAuthorized | Refusal::UnknownNamespace => Self::Forbidden,
+            Refusal::BadRequest(text) => Self::BadRequest(text),
+            Refusal::EmptyBody | Refusal::Unparsable => Self::BadRequest("Bad Request".to_owned()),
+            Refusal::TooLarge => Self::TooLarge,
+            Refusal::Throttled => Self::Throttled,
+            Refusal::NotFound => Self::NotFound,
+            Refusal::Unavailable | Refusal::Internal => Self::Unavailable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_are_few_words() {
+        for (text, reason) in [
+            (
+                "The request signature we calculated does not match",
+                "mismatch",
+            ),
+            ("Signature expired: 1 is now earlier than 2", "expired"),
+            ("Signature not yet current: 1", "not_yet_current"),
+            ("Credential should be scoped to a valid region.", "scope"),
+            ("'Host' or ':authority' must be", "signed_headers"),
+        ] {
+            assert_eq!(
+                Denial::BadSignature(text.to_owned()).reason(),
+                reason,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_summary_leaves_out_what_the_client_sent() {
+        let text = "Authorization header requires 'Signature' parameter. Authorization=AWS4 secret";
+        assert_eq!(
+            Denial::Incomplete(text.to_owned()).summary(),
+            "IncompleteSignatureException: Authorization header requires 'Signature' parameter."
+        );
+    }
+
+    #[test]
+    fn http_apis_withhold_what_is_wrong_with_a_signature() {
+        let bad = Denial::BadSignature("secret".to_owned());
+        assert_eq!(bad.withheld(), Denial::Forbidden);
+        assert_eq!(Denial::TooLarge.withheld(), Denial::TooLarge);
+    }
+}

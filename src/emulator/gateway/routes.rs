@@ -1,0 +1,144 @@
+//! What the emulated integrations answer by HTTP: an echo of what arrived, and a few odd answers by
+//! the beginning of the path behind the stage.
+//!
+//! | path | answer |
+//! |---|---|
+//! | `/status/N` | status N, with the echo; of 3xx a `location` elsewhere |
+//! | `/stream?chunks=N&every=MS&size=BYTES` | N chunks of text |
+//! | `/sse?events=N&every=MS` | N server-sent events |
+//! | `/cut?chunks=N&every=MS` | N chunks, and then the connection is dropped |
+//! | `/gzip` | JSON, compressed |
+//! | `/sink` | length and hash of the body |
+//! | anything else | the echo |
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::super::sigv4::{Plus, percent_decode, sha256_hex};
+use super::content::{Content, Reply};
+use super::head::Head;
+use super::sigv4::Verified;
+use super::sites::Site;
+
+/// `route` is the path behind the stage, still encoded.
+pub(super) fn answer(
+    site: &Site,
+    stage: &str,
+    route: &str,
+    head: &Head,
+    body: &[u8],
+    verified: &Verified,
+) -> Reply {
+    let (_, query) = head.path_and_query();
+    let query = String::from_utf8_lossy(query);
+    let number = |name: &str, or: u64| {
+        let value = parameter(&query, name).and_then(|value| value.parse().ok());
+        value.unwrap_or(or).min(MOST)
+    };
+    let pause = Duration::from_millis(number("every", 0));
+    let mut segments = route.split('/').skip(1);
+    match (segments.next().unwrap_or_default(), segments.next()) {
+        ("status", Some(status)) => {
+            let status = status.parse().ok().filter(|status| *status >= 200);
+            let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+            let mut reply = as_json(&echo(site, stage, head, body, verified));
+            *reply.status_mut() = status.unwrap_or(StatusCode::BAD_REQUEST);
+            if reply.status().is_redirection() {
+                let elsewhere = HeaderValue::from_static("https://elsewhere.example.com/");
+                reply.headers_mut().insert(header::LOCATION, elsewhere);
+            }
+            reply
+        }
+        (route @ ("stream" | "cut"), None) => {
+            let size = usize::try_from(number("size", 0)).unwrap_or_default();
+            let chunk = move |n| {
+                let mut chunk = format!("chunk {n}\n").into_bytes();
+                chunk.resize(size.max(chunk.len()), b'.');
+                Bytes::from(chunk)
+            };
+            let content = Content::parts(number("chunks", 3), pause, route == "cut", chunk);
+            typed("text/plain", content)
+        }
+        ("sse", None) => {
+            let event = |n| Bytes::from(format!("id: {n}\ndata: {{\"n\":{n}}}\n\n"));
+            let content = Content::parts(number("events", 3), pause, false, event);
+            typed("text/event-stream", content)
+        }
+        ("gzip", None) => {
+            let mut reply = typed("application/json", Content::Whole(GZIP.into()));
+            let gzip = HeaderValue::from_static("gzip");
+            reply.headers_mut().insert(header::CONTENT_ENCODING, gzip);
+            reply
+        }
+        ("sink", None) => as_json(&json!({ "length": body.len(), "sha256": sha256_hex(body) })),
+        _ => as_json(&echo(site, stage, head, body, verified)),
+    }
+}
+
+/// A parameter of a query, decoded.
+pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(candidate, _)| *candidate == name)?;
+    String::from_utf8(percent_decode(value, Plus::IsSpace)).ok()
+}
+
+/// All that arrived, and how it was read.
+pub(super) fn echo(
+    site: &Site,
+    stage: &str,
+    head: &Head,
+    body: &[u8],
+    verified: &Verified,
+) -> Value {
+    let headers: Vec<[String; 2]> = head
+        .headers
+        .iter()
+        .map(|(name, value)| [name.clone(), String::from_utf8_lossy(value).into_owned()])
+        .collect();
+    let encoded = (body.len() <= ECHOED).then(|| STANDARD.encode(body));
+    json!({
+        "host": head.host(),
+        "service": site.service,
+        "region": site.region,
+        "stage": stage,
+        "method": head.method.as_str(),
+        "target": String::from_utf8_lossy(&head.target),
+        "target_base64": STANDARD.encode(&head.target),
+        "version": format!("{:?}", head.version),
+        "headers": headers,
+        "raw_head_base64": STANDARD.encode(&head.raw),
+        "body_length": body.len(),
+        "body_sha256": sha256_hex(body),
+        "body_base64": encoded,
+        "presigned": verified.is_presigned,
+        "signed_headers": verified.signed_headers,
+        "canonical_request": verified.canonical,
+    })
+}
+
+pub(super) fn as_json(value: &Value) -> Reply {
+    typed("application/json", value.to_string().into())
+}
+
+fn typed(content_type: &'static str, content: Content) -> Reply {
+    let mut reply = Response::new(content);
+    let content_type = HeaderValue::from_static(content_type);
+    let headers: &mut HeaderMap = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, content_type);
+    reply
+}
+
+/// Of chunks, bytes and milliseconds.
+const MOST: u64 = 1 << 20;
+/// Of larger bodies the echo has the hash only.
+const ECHOED: usize = 64 << 10;
+/// `{"compressed":true}`
+const GZIP: &[u8] =
+    b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\x4a\xce\xcf\x2d\x28\x4a\x2d\x2e\x4e\
+    \x4d\x51\xb2\x2a\x29\x2a\x4d\xad\x05\x00\xf1\xea\x39\x95\x13\x00\x00\x00";

@@ -1,0 +1,124 @@
+//! Where a request says that it is signed: the `authorization` header, or seven names of the query.
+//!
+//! Says what is missing in AWS's words. It does not judge the parts.
+
+use time::Duration;
+
+use super::super::super::refusal::Refusal;
+use super::super::super::sigv4::{self as shared, ALGORITHM, Authorization};
+use super::super::denial::Denial;
+use super::canonical::Pair;
+
+/// What a presigned URL has in its query, decoded. Empty is missing.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Presigned {
+    algorithm: String,
+    pub(super) credential: String,
+    pub(super) signature: String,
+    pub(super) signed_headers: String,
+    pub(super) date: String,
+    pub(super) token: Option<String>,
+    expires: Option<String>,
+}
+
+/// The header, taken apart. `dated` tells whether the request has a date.
+pub(super) fn authorization(header: &str, dated: bool) -> Result<Authorization<'_>, Denial> {
+    Authorization::parse(header, dated).map_err(|refusal| {
+        if refusal == Refusal::OtherAuthorization {
+            Denial::Incomplete(foreign(header, dated))
+        } else {
+            refusal.into()
+        }
+    })
+}
+
+/// `Bearer …`, `Basic …`: API Gateway reads them as the parameters of a signature.
+fn foreign(header: &str, dated: bool) -> String {
+    let mut parameters = header.split([',', ' ']).map(str::trim).skip(1);
+    let odd = parameters.find(|parameter| !parameter.is_empty() && !parameter.contains('='));
+    if let Some(odd) = odd {
+        return format!(
+            "'{odd}' not a valid key=value pair (missing equal-sign) in Authorization header: \
+             '{header}'."
+        );
+    }
+    let date = match dated {
+        true => "",
+        false => {
+            "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. "
+        }
+    };
+    format!(
+        "Authorization header requires 'Credential' parameter. Authorization header requires \
+         'Signature' parameter. Authorization header requires 'SignedHeaders' parameter. \
+         {date}Authorization={header}"
+    )
+}
+
+// === impl Presigned ===
+
+impl Presigned {
+    /// `None` if nothing in the query says that it is signed.
+    pub(super) fn find(pairs: &[Pair]) -> Option<Self> {
+        let value = |wanted: &[u8]| {
+            let mut found = pairs.iter().filter(|(name, _)| name == wanted);
+            let (_, value) = found.next()?;
+            Some(String::from_utf8_lossy(value).into_owned())
+        };
+        let presigned = Self {
+            algorithm: value(b"X-Amz-Algorithm").unwrap_or_default(),
+            credential: value(b"X-Amz-Credential").unwrap_or_default(),
+            signature: value(SIGNATURE).unwrap_or_default(),
+            signed_headers: value(b"X-Amz-SignedHeaders").unwrap_or_default(),
+            date: value(b"X-Amz-Date").unwrap_or_default(),
+            token: value(TOKEN),
+            expires: value(b"X-Amz-Expires"),
+        };
+        let is_signed = value(b"X-Amz-Algorithm").is_some() || value(SIGNATURE).is_some();
+        is_signed.then_some(presigned)
+    }
+
+    pub(super) fn complete(self) -> Result<Self, Denial> {
+        let missing: String = [
+            ("X-Amz-Algorithm", &self.algorithm),
+            ("X-Amz-Credential", &self.credential),
+            ("X-Amz-Signature", &self.signature),
+            ("X-Amz-SignedHeaders", &self.signed_headers),
+            ("X-Amz-Date", &self.date),
+        ]
+        .into_iter()
+        .filter(|(_, value)| value.is_empty())
+        .map(|(name, _)| format!("AWS query-string parameters must include '{name}'. "))
+        .collect();
+        if !missing.is_empty() {
+            return Err(Denial::Incomplete(format!(
+                "{missing}Re-examine the query-string parameters."
+            )));
+        }
+        if self.algorithm != ALGORITHM {
+            return Err(Denial::Incomplete(format!(
+                "Unsupported AWS 'algorithm': '{}'.",
+                self.algorithm
+            )));
+        }
+        Ok(self)
+    }
+
+    /// As long as it says, at most a week; five minutes if it says nothing.
+    pub(super) fn lifetime(&self) -> Result<Duration, Denial> {
+        let Some(expires) = &self.expires else {
+            return Ok(shared::TOLERANCE);
+        };
+        match expires.parse::<u32>() {
+            Ok(seconds @ 1..=LONGEST) => Ok(Duration::seconds(seconds.into())),
+            Ok(_) | Err(_) => Err(Denial::Incomplete(format!(
+                "X-Amz-Expires must be a number of seconds between 1 and {LONGEST}. Got \
+                 '{expires}'."
+            ))),
+        }
+    }
+}
+
+pub(super) const SIGNATURE: &[u8] = b"X-Amz-Signature";
+pub(super) const TOKEN: &[u8] = b"X-Amz-Security-Token";
+const LONGEST: u32 = 7 * 24 * 60 * 60;

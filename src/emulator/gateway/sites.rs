@@ -1,0 +1,242 @@
+//! Which API a host name stands for, and by what its signatures are judged.
+//!
+//! Service and region come from the name alone, as AWS's do. The ids of the APIs are made up at each
+//! start; of other services any name of their form is served.
+
+use super::super::CustomHost;
+use super::super::api::without_port;
+
+/// The names of the emulated APIs.
+#[derive(Debug)]
+pub(in crate::emulator) struct Names {
+    region: String,
+    pub(in crate::emulator) rest: String,
+    pub(in crate::emulator) http: String,
+    pub(in crate::emulator) websocket: String,
+    pub(in crate::emulator) analyzer: String,
+    custom: Vec<CustomHost>,
+}
+
+/// What a host name stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Site {
+    pub(super) kind: Kind,
+    /// Of the credential scope, as the region.
+    pub(super) service: String,
+    pub(super) region: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The first segment of the path is the stage.
+    Rest,
+    /// With the stage `$default`, which is not in the path.
+    Http,
+    WebSocket,
+    /// IoT Wireless, with its stream of a network analyzer.
+    Analyzer,
+    /// Any other service, and REST APIs with a custom domain: the path is the route.
+    Service,
+    /// An `execute-api` name that is no API's.
+    Nobody,
+}
+
+/// What stands in the last line of the canonical request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Payload {
+    /// The hash of the body.
+    Hashed,
+    /// The same, and `x-amz-content-sha256` must say it.
+    Stated,
+    /// What `x-amz-content-sha256` must say: `UNSIGNED-PAYLOAD`, or the hash.
+    MayBeUnsigned,
+}
+
+// === impl Names ===
+
+impl Names {
+    pub(in crate::emulator) fn new(region: &str, custom: Vec<CustomHost>) -> Self {
+        let name = || {
+            let id: String = std::iter::repeat_with(|| fastrand::char('a'..='z'))
+                .take(10)
+                .collect();
+            format!("{id}.execute-api.{region}.amazonaws.com")
+        };
+        Self {
+            region: region.to_owned(),
+            rest: name(),
+            http: name(),
+            websocket: name(),
+            analyzer: format!("api.iotwireless.{region}.amazonaws.com"),
+            custom,
+        }
+    }
+
+    /// What the certificate is for.
+    pub(in crate::emulator) fn certified(&self) -> Vec<String> {
+        let region = &self.region;
+        let own = [&self.rest, &self.http, &self.websocket, &self.analyzer];
+        let services = [
+            format!("*.execute-api.{region}.amazonaws.com"),
+            format!("*.{region}.es.amazonaws.com"),
+            format!("*.{region}.aoss.amazonaws.com"),
+            format!("*.{region}.amazonaws.com"),
+            format!("*.lambda-url.{region}.on.aws"),
+            format!("*.vpc-lattice-svcs.{region}.on.aws"),
+        ];
+        let custom = self.custom.iter().map(|custom| custom.host.clone());
+        own.into_iter()
+            .cloned()
+            .chain(services)
+            .chain(custom)
+            .collect()
+    }
+
+    /// `None` if the name is AppSync's, or unknown.
+    pub(super) fn site(&self, host: &str) -> Option<Site> {
+        let name = without_port(host)?.to_ascii_lowercase();
+        let site = |kind, service: &str, region: &str| {
+            Some(Site {
+                kind,
+                service: service.to_owned(),
+                region: region.to_owned(),
+            })
+        };
+        if let Some(custom) = self.custom.iter().find(|custom| custom.host == name) {
+            return site(Kind::Service, &custom.service, &custom.region);
+        }
+        let labels: Vec<&str> = name.trim_end_matches(".cn").split('.').collect();
+        match labels[..] {
+            [_, "execute-api", region, "amazonaws", "com"] => {
+                let kind = match &name {
+                    name if *name == self.rest => Kind::Rest,
+                    name if *name == self.http => Kind::Http,
+                    name if *name == self.websocket => Kind::WebSocket,
+                    _ => Kind::Nobody,
+                };
+                site(kind, "execute-api", region)
+            }
+            ["api", "iotwireless", region, "amazonaws", "com"] => {
+                site(Kind::Analyzer, "iotwireless", region)
+            }
+            [_, region, service @ ("es" | "aoss"), "amazonaws", "com"] => {
+                site(Kind::Service, service, region)
+            }
+            [_, "lambda-url", region, "on", "aws"] => site(Kind::Service, "lambda", region),
+            [_, service @ "vpc-lattice-svcs", region, "on", "aws"] => {
+                site(Kind::Service, service, region)
+            }
+            [label, region, "amazonaws", "com"] => site(Kind::Service, scope_name(label), region),
+            _ => None,
+        }
+    }
+}
+
+// === impl Site ===
+
+impl Site {
+    pub(super) fn payload(&self) -> Payload {
+        match self.service.as_str() {
+            "aoss" => Payload::Stated,
+            "vpc-lattice-svcs" => Payload::MayBeUnsigned,
+            _ => Payload::Hashed,
+        }
+    }
+
+    /// Whether a presigned URL may have its session token appended after signing.
+    pub(super) fn takes_appended_token(&self) -> bool {
+        self.kind == Kind::Analyzer
+    }
+
+    /// [API Gateway known issues](https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html):
+    /// REST APIs split queries at `;`, and take no `|`, `{` or `}` in them.
+    pub(super) fn has_rest_queries(&self) -> bool {
+        self.kind == Kind::Rest || (self.kind == Kind::Service && self.service == "execute-api")
+    }
+}
+
+/// Some services sign by another name than their hosts have.
+fn scope_name(label: &str) -> &str {
+    match label {
+        "aps-workspaces" => "aps",
+        "bedrock-runtime" => "bedrock",
+        "transcribestreaming" => "transcribe",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_and_region_come_from_the_name() {
+        let custom = CustomHost {
+            host: "api.example.com".to_owned(),
+            service: "execute-api".to_owned(),
+            region: "eu-west-1".to_owned(),
+        };
+        let names = Names::new("us-east-1", vec![custom]);
+        for (host, expected) in [
+            (
+                names.rest.as_str(),
+                Some((Kind::Rest, "execute-api", "us-east-1")),
+            ),
+            (
+                names.http.as_str(),
+                Some((Kind::Http, "execute-api", "us-east-1")),
+            ),
+            (
+                &format!("{}:443", names.websocket.to_uppercase()),
+                Some((Kind::WebSocket, "execute-api", "us-east-1")),
+            ),
+            (
+                "x.execute-api.eu-west-1.amazonaws.com",
+                Some((Kind::Nobody, "execute-api", "eu-west-1")),
+            ),
+            (
+                "x.execute-api.cn-north-1.amazonaws.com.cn",
+                Some((Kind::Nobody, "execute-api", "cn-north-1")),
+            ),
+            (
+                "api.iotwireless.eu-west-1.amazonaws.com",
+                Some((Kind::Analyzer, "iotwireless", "eu-west-1")),
+            ),
+            (
+                "search-x.eu-west-1.es.amazonaws.com",
+                Some((Kind::Service, "es", "eu-west-1")),
+            ),
+            (
+                "x.eu-west-1.aoss.amazonaws.com",
+                Some((Kind::Service, "aoss", "eu-west-1")),
+            ),
+            (
+                "x.lambda-url.eu-west-1.on.aws",
+                Some((Kind::Service, "lambda", "eu-west-1")),
+            ),
+            (
+                "x.vpc-lattice-svcs.eu-west-1.on.aws",
+                Some((Kind::Service, "vpc-lattice-svcs", "eu-west-1")),
+            ),
+            (
+                "aps-workspaces.eu-west-1.amazonaws.com",
+                Some((Kind::Service, "aps", "eu-west-1")),
+            ),
+            (
+                "API.example.com",
+                Some((Kind::Service, "execute-api", "eu-west-1")),
+            ),
+            ("x.appsync-api.us-east-1.amazonaws.com", None),
+            ("x.appsync-realtime-api.us-east-1.amazonaws.com", None),
+            ("localhost", None),
+            ("example.com", None),
+        ] {
+            let site = names.site(host);
+            let site = site
+                .as_ref()
+                .map(|site| (site.kind, site.service.as_str(), site.region.as_str()));
+            assert_eq!(site, expected, "{host}");
+        }
+    }
+}

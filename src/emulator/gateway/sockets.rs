@@ -1,0 +1,306 @@
+//! WebSocket connections after their upgrade: those of the WebSocket API, and the packet stream of
+//! IoT Wireless.
+//!
+//! The API's routes are chosen by `action`: `echo` and frames without an action come back as they
+//! are, `info` tells the connection's id and what its handshake said, every other is forbidden. A
+//! frame may have 32 KB and a message 128 KB, or the connection is closed by 1009; a binary one closes
+//! it by 1003. Like the client's, our messages go in frames of at most 32 KB.
+//!
+//! <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html>
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{SinkExt, StreamExt};
+use http::HeaderMap;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message};
+use uuid::Uuid;
+
+use super::super::api::Api;
+
+/// A granted upgrade: the headers of the 101, and who is to be served after it.
+pub(super) struct Upgrade {
+    pub(super) headers: HeaderMap,
+    pub(super) session: Session,
+}
+
+pub(super) enum Session {
+    /// Of the WebSocket API.
+    Api {
+        id: String,
+        /// What `info` answers beside the id.
+        handshake: Value,
+        user_agent: String,
+    },
+    /// The stream of a network analyzer.
+    Analyzer { configuration: String },
+}
+
+/// The open connections of the WebSocket API, by id.
+#[derive(Default)]
+pub(in crate::emulator) struct Sockets {
+    open: Mutex<BTreeMap<String, Socket>>,
+}
+
+struct Socket {
+    outbox: mpsc::Sender<Order>,
+    user_agent: String,
+    connected_at: OffsetDateTime,
+    last_active_at: OffsetDateTime,
+}
+
+/// What `@connections` asks of a connection.
+enum Order {
+    Send(String),
+    Close,
+}
+
+/// A connection's place among the open ones, until it is dropped.
+struct Place<'a> {
+    api: &'a Api,
+    id: String,
+    outbox: mpsc::Receiver<Order>,
+}
+
+// === impl Sockets ===
+
+impl Sockets {
+    pub(in crate::emulator) fn ids(&self) -> Vec<String> {
+        self.open.lock().keys().cloned().collect()
+    }
+
+    /// Whether the message was taken: the connection is there, and reads.
+    pub(super) fn send(&self, id: &str, text: String) -> bool {
+        self.order(id, Order::Send(text))
+    }
+
+    pub(super) fn close(&self, id: &str) -> bool {
+        self.order(id, Order::Close)
+    }
+
+    /// What `GET @connections` tells.
+    pub(super) fn describe(&self, id: &str) -> Option<Value> {
+        let open = self.open.lock();
+        let socket = open.get(id)?;
+        let rfc3339 = &time::format_description::well_known::Rfc3339;
+        let text = |at: OffsetDateTime| at.format(rfc3339).unwrap_or_default();
+        Some(json!({
+            "connectedAt": text(socket.connected_at),
+            "identity": { "sourceIp": "127.0.0.1", "userAgent": socket.user_agent },
+            "lastActiveAt": text(socket.last_active_at),
+        }))
+    }
+
+    fn order(&self, id: &str, order: Order) -> bool {
+        let open = self.open.lock();
+        open.get(id)
+            .is_some_and(|socket| socket.outbox.try_send(order).is_ok())
+    }
+}
+
+// === impl Place ===
+
+impl<'a> Place<'a> {
+    fn take(api: &'a Api, id: String, user_agent: String) -> Self {
+        let (sender, outbox) = mpsc::channel(OUTBOX);
+        let now = api.clock.now();
+        let socket = Socket {
+            outbox: sender,
+            user_agent,
+            connected_at: now,
+            last_active_at: now,
+        };
+        api.gateway.sockets.open.lock().insert(id.clone(), socket);
+        api.ledger
+            .count(|counts| counts.gateway.connections_total += 1);
+        Self { api, id, outbox }
+    }
+
+    fn is_active(&self) {
+        if let Some(socket) = self.api.gateway.sockets.open.lock().get_mut(&self.id) {
+            socket.last_active_at = self.api.clock.now();
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.api.gateway.sockets.open.lock().remove(&self.id);
+        self.api.ledger.touch();
+    }
+}
+
+// === a connection ===
+
+/// Serves a connection until either side ends it. `read` is what came behind the upgrade.
+pub(super) async fn drive<S>(api: &Arc<Api>, stream: S, read: Bytes, session: Session)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(LARGEST_MESSAGE))
+        .max_frame_size(Some(LARGEST_FRAME));
+    let socket =
+        WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config));
+    let mut socket = socket.await;
+    let ended = match session {
+        Session::Api {
+            id,
+            handshake,
+            user_agent,
+        } => {
+            let mut place = Place::take(api, id, user_agent);
+            serve(&mut place, &mut socket, &handshake).await
+        }
+        Session::Analyzer { configuration } => {
+            api.ledger
+                .count(|counts| counts.gateway.analyzer_streams += 1);
+            analyze(&mut socket, &configuration).await
+        }
+    };
+    match ended {
+        Ok(Some(code)) => close(&mut socket, code).await,
+        Ok(None) => {}
+        Err(tungstenite::Error::Capacity(_)) => close(&mut socket, CloseCode::Size).await,
+        Err(error) => tracing::debug!(%error, "gateway socket failed"),
+    }
+}
+
+/// Until it is to be closed with a code, or was closed.
+async fn serve<S>(
+    place: &mut Place<'_>,
+    socket: &mut WebSocketStream<S>,
+    handshake: &Value,
+) -> Result<Option<CloseCode>, tungstenite::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        tokio::select! {
+            biased;
+            order = place.outbox.recv() => match order {
+                Some(Order::Send(text)) => send(socket, &text).await?,
+                Some(Order::Close) | None => return Ok(Some(CloseCode::Normal)),
+            },
+            message = socket.next() => match message {
+                Some(Ok(Message::Text(text))) => {
+                    place.is_active();
+                    place.api.ledger.count(|counts| counts.gateway.messages += 1);
+                    let answer = answer(&place.id, &text, handshake);
+                    send(socket, answer.as_deref().unwrap_or(&text)).await?;
+                }
+                Some(Ok(Message::Binary(_))) => return Ok(Some(CloseCode::Unsupported)),
+                Some(Ok(Message::Close(_))) | None => return Ok(None),
+                Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Err(error)) => return Err(error),
+            },
+        }
+    }
+}
+
+/// `None` is the message itself.
+fn answer(id: &str, text: &str, handshake: &Value) -> Option<String> {
+    let message: Value = serde_json::from_str(text).unwrap_or_default();
+    let request = Uuid::new_v4().to_string();
+    match message.get("action").and_then(Value::as_str) {
+        None | Some("echo") => None,
+        Some("info") => {
+            let info = json!({
+                "connectionId": id, "requestId": request, "handshake": handshake,
+            });
+            Some(info.to_string())
+        }
+        Some(_) => {
+            let forbidden = json!({
+                "message": "Forbidden", "connectionId": id, "requestId": request,
+            });
+            Some(forbidden.to_string())
+        }
+    }
+}
+
+/// A few messages of a network analyzer, and then silence.
+async fn analyze<S>(
+    socket: &mut WebSocketStream<S>,
+    configuration: &str,
+) -> Result<Option<CloseCode>, tungstenite::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    for n in 1..=PACKETS {
+        let packet = json!({
+            "type": "uplink",
+            "networkAnalyzerConfigurationName": configuration,
+            "wirelessDeviceId": "00000000-0000-4000-8000-000000000001",
+            "wirelessGatewayId": "00000000-0000-4000-8000-000000000002",
+            "eventTimestamp": format!("2026-01-15T12:00:0{n}Z"),
+            "frameCount": n,
+            "rssi": -57,
+            "snr": 9.5,
+        });
+        send(socket, &packet.to_string()).await?;
+    }
+    loop {
+        match socket.next().await {
+            Some(Ok(Message::Close(_))) | None => return Ok(None),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(error),
+        }
+    }
+}
+
+/// In frames of at most 32 KB.
+async fn send<S>(socket: &mut WebSocketStream<S>, text: &str) -> Result<(), tungstenite::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut rest = Bytes::copy_from_slice(text.as_bytes());
+    let mut kind = Data::Text;
+    loop {
+        let payload = rest.split_to(rest.len().min(LARGEST_FRAME));
+        let is_final = rest.is_empty();
+        let frame = Frame::message(payload, OpCode::Data(kind), is_final);
+        socket.feed(Message::Frame(frame)).await?;
+        if is_final {
+            return socket.flush().await;
+        }
+        kind = Data::Continue;
+    }
+}
+
+/// Reads on, so that the close is not lost to a reset by what the client is still sending.
+async fn close<S>(socket: &mut WebSocketStream<S>, code: CloseCode)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let frame = CloseFrame {
+        code,
+        reason: "".into(),
+    };
+    let closing = async {
+        if socket.close(Some(frame)).await.is_ok() {
+            let mut rest = BytesMut::new();
+            while matches!(socket.get_mut().read_buf(&mut rest).await, Ok(1..)) {
+                rest.clear();
+            }
+        }
+    };
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
+}
+
+const LARGEST_FRAME: usize = 32 << 10;
+pub(super) const LARGEST_MESSAGE: usize = 128 << 10;
+const OUTBOX: usize = 64;
+const PACKETS: u8 = 3;
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

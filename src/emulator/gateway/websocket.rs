@@ -1,0 +1,160 @@
+//! What WebSocket APIs are asked by HTTP: upgrades, and `@connections`; and the upgrade to IoT
+//! Wireless's packet stream.
+//!
+//! Authorization is by headers or by presigned query, and looked at by nobody after the upgrade. The
+//! integration of `$connect` is told by the query what to do: `status=N` makes it refuse, and of the
+//! subprotocols that were offered it takes the first, or none with `subprotocol=none`, or the named.
+
+use std::sync::Arc;
+
+use http::header::{self, HeaderMap, HeaderValue};
+use http::{Method, Response, StatusCode};
+use serde_json::json;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::super::api::Api;
+use super::super::sigv4::{Plus, percent_decode};
+use super::content::{Content, Reply};
+use super::denial::Denial;
+use super::head::Head;
+use super::routes::{self, parameter};
+use super::sigv4::Verified;
+use super::sites::Site;
+use super::sockets::{LARGEST_MESSAGE, Session, Upgrade};
+use super::{Answer, stage_and_route};
+
+/// Answers what came to the host of the WebSocket API.
+pub(super) fn answer(
+    api: &Arc<Api>,
+    site: &Site,
+    head: &Head,
+    body: &[u8],
+    verified: &Verified,
+) -> Result<Answer, Denial> {
+    let (stage, route) = stage_and_route(head)?;
+    if let Some(id) = connection_id(&route) {
+        return manage(api, head, &id, body).map(Answer::Reply);
+    }
+    if !head.is_upgrade() {
+        return Err(Denial::UpgradeRequired);
+    }
+    if !matches!(route.as_str(), "" | "/") {
+        return Err(Denial::Forbidden);
+    }
+    let query = query(head);
+    if let Some(status) = parameter(&query, "status") {
+        let status = status.parse().ok();
+        return Ok(Answer::Reply(refused_by_integration(status)));
+    }
+
+    let mut headers = accepted(head)?;
+    let offered = head.items("sec-websocket-protocol");
+    let chosen = match parameter(&query, "subprotocol") {
+        Some(named) => offered.into_iter().find(|offered| *offered == named),
+        None => offered.into_iter().next(),
+    };
+    if let Some(value) = chosen.and_then(|chosen| HeaderValue::try_from(chosen).ok()) {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    let session = Session::Api {
+        id: new_id(),
+        handshake: routes::echo(site, &stage, head, body, verified),
+        user_agent: head.text("user-agent").unwrap_or_default(),
+    };
+    Ok(Answer::Upgrade(Upgrade { headers, session }))
+}
+
+/// Answers what came to IoT Wireless: the packet stream of a network analyzer, by presigned URL only,
+/// which must sign `host` alone and may hold five minutes.
+pub(super) fn analyzer(head: &Head, verified: &Verified) -> Result<Answer, Denial> {
+    let (path, _) = head.path_and_query();
+    if path != b"/start-network-analyzer-stream" {
+        return Err(Denial::NotFound);
+    }
+    if !head.is_upgrade() {
+        return Err(Denial::UpgradeRequired);
+    }
+    if !verified.is_presigned || verified.signed_headers != ["host"] {
+        return Err(Denial::Forbidden);
+    }
+    let query = query(head);
+    let expires = parameter(&query, "X-Amz-Expires").and_then(|seconds| seconds.parse().ok());
+    if expires.is_none_or(|seconds: u32| seconds > LONGEST_STREAM_EXPIRY) {
+        return Err(Denial::Forbidden);
+    }
+    let configuration = parameter(&query, "configuration-name");
+    let session = Session::Analyzer {
+        configuration: configuration.unwrap_or_else(|| DEFAULT_CONFIGURATION.to_owned()),
+    };
+    let headers = accepted(head)?;
+    Ok(Answer::Upgrade(Upgrade { headers, session }))
+}
+
+/// `POST`, `GET` and `DELETE` of `@connections/{id}`.
+fn manage(api: &Api, head: &Head, id: &str, body: &[u8]) -> Result<Reply, Denial> {
+    let sockets = &api.gateway.sockets;
+    let taken = match head.method {
+        Method::GET => {
+            let description = sockets.describe(id).ok_or(Denial::Gone)?;
+            return Ok(routes::as_json(&description));
+        }
+        Method::POST if body.len() > LARGEST_MESSAGE => return Err(Denial::TooLarge),
+        Method::POST => sockets.send(id, String::from_utf8_lossy(body).into_owned()),
+        Method::DELETE => sockets.close(id),
+        _ => return Err(Denial::NotFound),
+    };
+    if !taken {
+        return Err(Denial::Gone);
+    }
+    let mut reply = Response::new(Content::from(String::new()));
+    if head.method == Method::DELETE {
+        *reply.status_mut() = StatusCode::NO_CONTENT;
+    }
+    Ok(reply)
+}
+
+/// Both `/@connections/abc=` and `/%40connections/abc%3D`.
+fn connection_id(route: &str) -> Option<String> {
+    let decoded = String::from_utf8(percent_decode(route, Plus::IsPlus)).ok()?;
+    let id = decoded.strip_prefix("/@connections/")?;
+    Some(id.to_owned())
+}
+
+fn refused_by_integration(status: Option<u16>) -> Reply {
+    let status = status.filter(|status| (400..600).contains(status));
+    let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+    let mut reply = routes::as_json(&json!({ "message": "refused by the integration" }));
+    *reply.status_mut() = status.unwrap_or(StatusCode::BAD_REQUEST);
+    reply
+}
+
+/// The headers of the 101.
+fn accepted(head: &Head) -> Result<HeaderMap, Denial> {
+    let key = head.text("sec-websocket-key").filter(|key| key.len() == 24);
+    let accept = key.and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok());
+    let is_13 = head.text("sec-websocket-version").as_deref() == Some("13");
+    let (Some(accept), true) = (accept, is_13) else {
+        return Err(Denial::BadRequest("Bad Request".to_owned()));
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Ok(headers)
+}
+
+fn query(head: &Head) -> String {
+    let (_, query) = head.path_and_query();
+    String::from_utf8_lossy(query).into_owned()
+}
+
+/// As AWS's: fifteen letters and digits, and an equals sign.
+pub(super) fn new_id() -> String {
+    let id: String = std::iter::repeat_with(fastrand::alphanumeric)
+        .take(15)
+        .collect();
+    id + "="
+}
+
+const DEFAULT_CONFIGURATION: &str = "NetworkAnalyzerConfig_Default";
+const LONGEST_STREAM_EXPIRY: u32 = 300;
