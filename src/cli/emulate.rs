@@ -62,8 +62,12 @@ fn banner(emulator: &Emulator, options: &Options) -> String {
     let (addr, control) = (emulator.addr(), emulator.control_addr());
     let (ca_file, host) = (options.ca_file.display(), emulator.api_host());
     format!(
-        "AppSync emulator
+        "AppSync and API Gateway emulator
   API        https://{addr}/graphql, as {host}
+  REST       https://{addr}/prod, as {rest}
+  HTTP       https://{addr}/, as {http}
+  WebSocket  wss://{addr}/prod, as {websocket}
+  analyzer   wss://{addr}/start-network-analyzer-stream, as {analyzer}
   CA         {ca_file}
   control    http://{control}/state, http://{control}/switch
   key        {} {}
@@ -82,5 +86,9 @@ Rehearse a failure:
         emulator::DEMO_ACCESS_KEY_ID,
         emulator::DEMO_SECRET_ACCESS_KEY,
         emulator::DEMO_SESSION_TOKEN,
+        rest = emulator.rest_host(),
+        http = emulator.http_host(),
+        websocket = emulator.websocket_host(),
+        analyzer = emulator.analyzer_host(),
     )
 }

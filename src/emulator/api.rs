@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Options;
 use super::clock::Clock;
-use super::gateway::{Gateway, Names};
+use super::gateway::{Gateway, Names, Sockets};
 use super::graphql::{self, GraphQl};
 use super::hub::Hub;
 use super::refusal::Refusal;
@@ -102,10 +102,12 @@ impl Api {
             Arc::clone(&ledger),
             shutdown.clone(),
         ));
+        let sockets = Arc::new(Sockets::default());
         let switches = Arc::new(Switches::new(
             options.max_subscriptions,
             Arc::clone(&clock),
             Arc::clone(&hub),
+            Arc::clone(&sockets),
         ));
         let graphql = GraphQl::new(
             types,
@@ -114,7 +116,7 @@ impl Api {
             Arc::clone(&switches),
             Arc::clone(&hub),
         );
-        let gateway = Gateway::new(Names::new(region, options.custom_hosts.clone()));
+        let gateway = Gateway::new(Names::new(region, options.custom_hosts.clone()), sockets);
         Self {
             options,
             api_host,

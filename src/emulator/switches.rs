@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::clock::Clock;
+use super::gateway::Sockets;
 use super::http::Answer;
 use super::hub::Hub;
 use super::refusal::SignatureStatus;
@@ -106,9 +107,9 @@ pub struct Change {
     /// A text frame of exactly this on every realtime connection. With `$ID` in it, one frame for
     /// each live subscription, with its id in that place.
     pub send_all: Option<String>,
-    /// A close frame with this code on every realtime connection.
+    /// A close frame with this code on every realtime connection, those of the WebSocket API, too.
     pub close_clean: Option<u16>,
-    /// Every realtime connection is dropped without a close frame.
+    /// Every realtime connection is dropped without a close frame, those of the WebSocket API, too.
     pub close_all: bool,
 }
 
@@ -133,12 +134,18 @@ pub struct Switches {
     settings: watch::Sender<Settings>,
     clock: Arc<Clock>,
     hub: Arc<Hub>,
+    sockets: Arc<Sockets>,
 }
 
 // === impl Switches ===
 
 impl Switches {
-    pub(super) fn new(max_subscriptions: usize, clock: Arc<Clock>, hub: Arc<Hub>) -> Self {
+    pub(super) fn new(
+        max_subscriptions: usize,
+        clock: Arc<Clock>,
+        hub: Arc<Hub>,
+        sockets: Arc<Sockets>,
+    ) -> Self {
         Self {
             settings: watch::Sender::new(Settings {
                 max_subscriptions,
@@ -147,6 +154,7 @@ impl Switches {
             }),
             clock,
             hub,
+            sockets,
         }
     }
 
@@ -174,9 +182,11 @@ impl Switches {
         }
         if let Some(code) = change.close_clean {
             self.hub.close_all(code);
+            self.sockets.close_all(code);
         }
         if change.close_all {
             self.hub.drop_all();
+            self.sockets.drop_all();
         }
         Ok(settings)
     }

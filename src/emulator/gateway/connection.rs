@@ -83,11 +83,7 @@ where
         match answer(api, &head, body).await {
             Answer::Reply(reply) => {
                 let closes = !is_whole || head.has_item("connection", "close");
-                let sent = connection.write(&head.method, reply, closes).await;
-                if matches!(&sent, Err(error) if error.kind() == io::ErrorKind::BrokenPipe) {
-                    api.ledger.count(|counts| counts.gateway.cut += 1);
-                }
-                sent?;
+                connection.write(&head.method, reply, closes).await?;
                 if closes {
                     return connection.close().await;
                 }
@@ -257,14 +253,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                         let part = part?;
                         let size = format!("{:x}\r\n", part.len());
                         let chunk = [size.as_bytes(), &part, b"\r\n"].concat();
-                        self.stream.write_all(&chunk).await.map_err(|_| gone())?;
-                        self.stream.flush().await.map_err(|_| gone())?;
+                        self.stream.write_all(&chunk).await?;
+                        self.stream.flush().await?;
                     }
                     None => break,
                 },
                 read = self.stream.read_buf(&mut self.buffer), if can_read => {
                     if !matches!(read, Ok(1..)) {
-                        return Err(gone());
+                        return Err(io::ErrorKind::BrokenPipe.into());
                     }
                 }
             }
@@ -302,11 +298,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 fn status_line(status: StatusCode) -> Vec<u8> {
     let reason = status.canonical_reason().unwrap_or_default();
     format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes()
-}
-
-/// The client went away in the middle of an answer.
-fn gone() -> io::Error {
-    io::ErrorKind::BrokenPipe.into()
 }
 
 /// API Gateway takes 10,240 bytes; more are taken here to show what was sent.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,8 @@ use http::Response;
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
+
+use super::super::stats::Ledger;
 
 pub(in crate::emulator) type Reply = Response<Content>;
 
@@ -22,25 +25,49 @@ pub(in crate::emulator) enum Content {
     Parts(Parts),
 }
 
+/// How far an answer in parts has come. Counts, when it is dropped, whether its client went away.
+struct Progress {
+    ledger: Arc<Ledger>,
+    sent: u64,
+    count: u64,
+}
+
+// === impl Progress ===
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        // None is sent to a `HEAD`.
+        if self.sent > 0 && self.sent < self.count {
+            self.ledger.count(|counts| counts.gateway.cut += 1);
+        }
+    }
+}
+
 // === impl Content ===
 
 impl Content {
     /// `count` parts with a pause before each but the first. With `breaks`, an error follows.
     pub(super) fn parts(
+        ledger: &Arc<Ledger>,
         count: u64,
         pause: Duration,
         breaks: bool,
         part: impl Fn(u64) -> Bytes + Send + 'static,
     ) -> Self {
-        let parts = stream::unfold((0, part), move |(sent, part)| async move {
-            if sent == count {
+        let progress = Progress {
+            ledger: Arc::clone(ledger),
+            sent: 0,
+            count,
+        };
+        let parts = stream::unfold((progress, part), move |(mut progress, part)| async move {
+            if progress.sent == count {
                 return None;
             }
-            if sent > 0 && !pause.is_zero() {
+            if progress.sent > 0 && !pause.is_zero() {
                 tokio::time::sleep(pause).await;
             }
-            let next = sent + 1;
-            Some((Ok(part(next)), (next, part)))
+            progress.sent += 1;
+            Some((Ok(part(progress.sent)), (progress, part)))
         });
         let end = breaks.then(|| Err(io::ErrorKind::ConnectionAborted.into()));
         Self::Parts(Box::pin(parts.chain(stream::iter(end))))

@@ -1,9 +1,9 @@
 //! The head of a request, byte for byte as it was received.
 //!
 //! Over HTTP/1.1 it is read from the socket without an HTTP library, since what a library refuses or
-//! tidies up would not be judged: quotes, non-ASCII and `<` in a target, order and case of header
-//! names. What comes by HTTP/2 has been through `http::Uri`, which alters nothing but refuses such
-//! targets, and cuts them at a `#`.
+//! tidies up would not be judged: in a target `<`, `>`, a backtick, bytes that are no UTF-8, and what
+//! is behind a `#`; order and case of header names. What comes by HTTP/2 has been through `http::Uri`,
+//! which refuses such targets or cuts them, and keeps all others as they are.
 
 use std::str;
 
@@ -250,6 +250,27 @@ mod tests {
         let (path, query) = head.path_and_query();
         assert_eq!(path, b"//a/../b;c|{d}\"<\xc3\xa9\xff");
         assert_eq!(query, b"x=%zz&&y=^`");
+    }
+
+    /// Why hyper does not read here.
+    #[test]
+    fn the_library_would_refuse_or_change_targets() {
+        let parsed = |target: &'static [u8]| http::Uri::from_maybe_shared(target);
+        let refused: [&[u8]; 6] = [b"/<t>", b"/`", b"/a?x=\"", b"/a?x=<>", b"/\xff", b"/a?\xff"];
+        for target in refused {
+            assert!(parsed(target).is_err(), "{target:?}");
+        }
+        assert_eq!(parsed(b"/a#b").unwrap().to_string(), "/a");
+        let kept: [&[u8]; 5] = [
+            b"//a/./../b",
+            b"/a|b{c}^\\\"",
+            b"/a;b?c;d",
+            b"/\xc3\xa9",
+            b"/a?x=%zz&&",
+        ];
+        for target in kept {
+            assert_eq!(parsed(target).unwrap().to_string().as_bytes(), target);
+        }
     }
 
     #[test]

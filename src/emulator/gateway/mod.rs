@@ -50,7 +50,7 @@ pub(super) use sockets::Sockets;
 /// What the gateway keeps beside what all parts share.
 pub(super) struct Gateway {
     pub(super) names: Names,
-    pub(super) sockets: Sockets,
+    pub(super) sockets: Arc<Sockets>,
 }
 
 enum Answer {
@@ -61,11 +61,8 @@ enum Answer {
 // === impl Gateway ===
 
 impl Gateway {
-    pub(super) fn new(names: Names) -> Self {
-        Self {
-            names,
-            sockets: Sockets::default(),
-        }
+    pub(super) fn new(names: Names, sockets: Arc<Sockets>) -> Self {
+        Self { names, sockets }
     }
 
     /// Whether a host is one of the gateway's, and not AppSync's.
@@ -171,11 +168,11 @@ fn judge(api: &Arc<Api>, site: &Site, head: &Head, body: &Bytes) -> Result<Answe
         Kind::Analyzer => return websocket::analyzer(head, &verified),
         Kind::Rest => {
             let (stage, route) = stage_and_route(head)?;
-            routes::answer(site, &stage, &route, head, body, &verified)
+            routes::answer(&api.ledger, site, &stage, &route, head, body, &verified)
         }
         Kind::Http | Kind::Service | Kind::Nobody => {
             let route = String::from_utf8_lossy(path);
-            routes::answer(site, "", &route, head, body, &verified)
+            routes::answer(&api.ledger, site, "", &route, head, body, &verified)
         }
     };
     Ok(Answer::Reply(reply))

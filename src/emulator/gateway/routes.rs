@@ -11,6 +11,7 @@
 //! | `/sink` | length and hash of the body |
 //! | anything else | the echo |
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -21,6 +22,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::super::sigv4::{Plus, percent_decode, sha256_hex};
+use super::super::stats::Ledger;
 use super::content::{Content, Reply};
 use super::head::Head;
 use super::sigv4::Verified;
@@ -28,6 +30,7 @@ use super::sites::Site;
 
 /// `route` is the path behind the stage, still encoded.
 pub(super) fn answer(
+    ledger: &Arc<Ledger>,
     site: &Site,
     stage: &str,
     route: &str,
@@ -62,12 +65,12 @@ pub(super) fn answer(
                 chunk.resize(size.max(chunk.len()), b'.');
                 Bytes::from(chunk)
             };
-            let content = Content::parts(number("chunks", 3), pause, route == "cut", chunk);
+            let content = Content::parts(ledger, number("chunks", 3), pause, route == "cut", chunk);
             typed("text/plain", content)
         }
         ("sse", None) => {
             let event = |n| Bytes::from(format!("id: {n}\ndata: {{\"n\":{n}}}\n\n"));
-            let content = Content::parts(number("events", 3), pause, false, event);
+            let content = Content::parts(ledger, number("events", 3), pause, false, event);
             typed("text/event-stream", content)
         }
         ("gzip", None) => {

@@ -18,7 +18,7 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
@@ -63,7 +63,8 @@ struct Socket {
 /// What `@connections` asks of a connection.
 enum Order {
     Send(String),
-    Close,
+    Close(CloseCode),
+    Drop,
 }
 
 /// A connection's place among the open ones, until it is dropped.
@@ -86,7 +87,21 @@ impl Sockets {
     }
 
     pub(super) fn close(&self, id: &str) -> bool {
-        self.order(id, Order::Close)
+        self.order(id, Order::Close(CloseCode::Normal))
+    }
+
+    /// Closes every connection with this code.
+    pub(in crate::emulator) fn close_all(&self, code: u16) {
+        for socket in self.open.lock().values() {
+            let _ = socket.outbox.try_send(Order::Close(code.into()));
+        }
+    }
+
+    /// Drops every connection without a close frame.
+    pub(in crate::emulator) fn drop_all(&self) {
+        for socket in self.open.lock().values() {
+            let _ = socket.outbox.try_send(Order::Drop);
+        }
     }
 
     /// What `GET @connections` tells.
@@ -191,7 +206,8 @@ where
             biased;
             order = place.outbox.recv() => match order {
                 Some(Order::Send(text)) => send(socket, &text).await?,
-                Some(Order::Close) | None => return Ok(Some(CloseCode::Normal)),
+                Some(Order::Close(code)) => return Ok(Some(code)),
+                Some(Order::Drop) | None => return Ok(None),
             },
             message = socket.next() => match message {
                 Some(Ok(Message::Text(text))) => {
@@ -279,7 +295,7 @@ where
     }
 }
 
-/// Reads on, so that the close is not lost to a reset by what the client is still sending.
+/// Says so, and waits for the client's close.
 async fn close<S>(socket: &mut WebSocketStream<S>, code: CloseCode)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -289,11 +305,20 @@ where
         reason: "".into(),
     };
     let closing = async {
-        if socket.close(Some(frame)).await.is_ok() {
+        if socket.close(Some(frame)).await.is_err() {
+            return;
+        }
+        if code == CloseCode::Size {
+            // What is still coming makes no frames any more. It is read, so that the close is not lost
+            // to a reset.
+            let stream = socket.get_mut();
+            let _ = stream.shutdown().await;
             let mut rest = BytesMut::new();
-            while matches!(socket.get_mut().read_buf(&mut rest).await, Ok(1..)) {
+            while matches!(stream.read_buf(&mut rest).await, Ok(1..)) {
                 rest.clear();
             }
+        } else {
+            while let Some(Ok(_)) = socket.next().await {}
         }
     };
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
