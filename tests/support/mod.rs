@@ -69,6 +69,31 @@ impl Stage {
         Self::over(emulator, &all).await
     }
 
+    /// With routes to the emulator's REST API (`/rest`), its HTTP API (`/http`) and its WebSocket API
+    /// (`/ws`). Paths below the routes are what follows the stage.
+    pub async fn with_gateway(settings: &[(&str, &str)]) -> Self {
+        let emulator = Emulator::start(emulator::Options::default()).await.unwrap();
+        let connect = emulator.addr().to_string();
+        let targets = [
+            ("rest", format!("https://{}/prod", emulator.rest_host())),
+            ("http", format!("https://{}/", emulator.http_host())),
+            ("ws", format!("https://{}/prod", emulator.websocket_host())),
+        ];
+        let routes: Vec<(String, &str)> = targets
+            .iter()
+            .flat_map(|(route, target)| {
+                let target = (format!("route.{route}.target"), target.as_str());
+                [target, (format!("route.{route}.connect"), &connect)]
+            })
+            .collect();
+        let mut all: Vec<(&str, &str)> = routes
+            .iter()
+            .map(|(key, value)| (key.as_str(), *value))
+            .collect();
+        all.extend(settings);
+        Self::over(emulator, &all).await
+    }
+
     /// With settings by dotted key; `,` separates the items of a list. A key in capitals is a
     /// variable of the environment, such as XDG_STATE_HOME, in which `tls.dev` keeps its CA.
     pub async fn with(settings: &[(&str, &str)]) -> Self {
