@@ -137,9 +137,10 @@ async fn curl_by_http2_straight_to_the_emulators_gateway() {
 
 #[tokio::test]
 async fn countersign_before_the_gateway() {
-    let stage = Stage::with_gateway(&[]).await;
+    let stage = Stage::with_gateway(&[("route.dev.target", "https://$REST/dev")]).await;
     for (path, target) in [
         ("/rest/items/7?b=2&a=1", "/prod/items/7?b=2&a=1"),
+        ("/dev/items/7", "/dev/items/7"),
         ("/http/items/7?b=2&a=1", "/items/7?b=2&a=1"),
     ] {
         let answer = get(stage.addr, path, &[("x-team", "red")]).await;
@@ -153,7 +154,7 @@ async fn countersign_before_the_gateway() {
     let answer = post(stage.addr, "/rest/sink", &[JSON], "{}").await;
     assert_eq!(answer.json()["length"], 2, "{answer:?}");
     let stats = stage
-        .saw("three requests", |stats| stats.gateway.verified == 3)
+        .saw("four requests", |stats| stats.gateway.verified == 4)
         .await;
     assert_eq!(stats.gateway.refused, Default::default());
     stage.drained().await;

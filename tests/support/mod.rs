@@ -71,26 +71,38 @@ impl Stage {
 
     /// With routes to the emulator's REST API (`/rest`), its HTTP API (`/http`) and its WebSocket API
     /// (`/ws`). Paths below the routes are what follows the stage.
+    ///
+    /// In the values of settings `$REST`, `$HTTP`, `$WS` and `$ANALYZER` stand for the emulator's names,
+    /// and every route with a target is connected to the emulator.
     pub async fn with_gateway(settings: &[(&str, &str)]) -> Self {
         let emulator = Emulator::start(emulator::Options::default()).await.unwrap();
-        let connect = emulator.addr().to_string();
-        let targets = [
-            ("rest", format!("https://{}/prod", emulator.rest_host())),
-            ("http", format!("https://{}/", emulator.http_host())),
-            ("ws", format!("https://{}/prod", emulator.websocket_host())),
+        let names = [
+            ("$REST", emulator.rest_host()),
+            ("$HTTP", emulator.http_host()),
+            ("$WS", emulator.websocket_host()),
+            ("$ANALYZER", emulator.analyzer_host()),
         ];
-        let routes: Vec<(String, &str)> = targets
+        let own = [
+            ("route.rest.target", "https://$REST/prod"),
+            ("route.http.target", "https://$HTTP/"),
+            ("route.ws.target", "https://$WS/prod"),
+        ];
+        let mut all: Vec<(String, String)> = Vec::new();
+        for (key, value) in own.iter().chain(settings) {
+            let value = names
+                .iter()
+                .fold((*value).to_owned(), |value, (name, host)| {
+                    value.replace(name, host)
+                });
+            if let Some(route) = key.strip_suffix(".target") {
+                all.push((format!("{route}.connect"), emulator.addr().to_string()));
+            }
+            all.push(((*key).to_owned(), value));
+        }
+        let all: Vec<(&str, &str)> = all
             .iter()
-            .flat_map(|(route, target)| {
-                let target = (format!("route.{route}.target"), target.as_str());
-                [target, (format!("route.{route}.connect"), &connect)]
-            })
+            .map(|(key, value)| (key.as_str(), value.as_str()))
             .collect();
-        let mut all: Vec<(&str, &str)> = routes
-            .iter()
-            .map(|(key, value)| (key.as_str(), *value))
-            .collect();
-        all.extend(settings);
         Self::over(emulator, &all).await
     }
 
