@@ -49,7 +49,7 @@ async fn botocore_straight_to_the_emulators_gateway() {
     ];
     let mut command = python("honest_gateway.py");
     command.envs(demo_key()).stderr(Stdio::piped());
-    passes(command, &arguments, 215).await;
+    passes(command, &arguments, 216).await;
 }
 
 /// The emulator by HTTP/2, where another library has read the target: with curl's own signatures.
