@@ -13,7 +13,7 @@ use super::body::Body;
 use super::error::Error;
 use crate::sign::{Refusal, Target, redact};
 use crate::telemetry::Record;
-use crate::upstream::{ResponseBody, Timing, read_body, response_headers};
+use crate::upstream::{ResponseBody, Timing, denial, read_body, response_headers};
 
 /// A refusal of AWS is no longer than this; what is longer is an application's own answer.
 pub(super) const MAX_REFUSAL: usize = 256 * 1024;
@@ -29,7 +29,7 @@ pub(super) async fn answer(
     let body = read(route, body, record).await?;
     route.headers.request(&mut head.headers);
     let (head, body) = send(route, head.method, &target, head.headers, body, record).await?;
-    pass_on(head, body).await
+    pass_on(head, body, record).await
 }
 
 /// What the local `uri` means upstream.
@@ -112,9 +112,14 @@ pub(super) fn note_answer(headers: &HeaderMap, record: &mut Record) {
 }
 
 /// Passes an answer on as it comes.
-pub(super) async fn pass_on(mut head: Parts, body: ResponseBody) -> Result<Response<Body>, Error> {
+pub(super) async fn pass_on(
+    mut head: Parts,
+    body: ResponseBody,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
     if may_echo_a_token(head.status, &head.headers) {
         let body = redacted(head.status, &head.headers, body).await?;
+        note_denial(head.status, &String::from_utf8_lossy(&body), record);
         // A HEAD has the length of what it would have had.
         if !body.is_empty() {
             head.headers.insert(CONTENT_LENGTH, body.len().into());
@@ -122,6 +127,14 @@ pub(super) async fn pass_on(mut head: Parts, body: ResponseBody) -> Result<Respo
         return Ok(Response::from_parts(head, Body::full(body)));
     }
     Ok(Response::from_parts(head, Body::stream(body)))
+}
+
+/// Puts a refusal of AWS's, if it is understood, into the log.
+pub(super) fn note_denial(status: StatusCode, body: &str, record: &mut Record) {
+    if let Some(denial) = denial(status, record.code.as_deref(), body) {
+        record.code = Some(denial.code.to_owned());
+        record.cause = Some(denial.hint.to_owned());
+    }
 }
 
 /// Refusals of a signature are 400, 401 or 403, and echo the canonical request.

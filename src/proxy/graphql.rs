@@ -131,7 +131,7 @@ async fn run(
             let body = found.body;
             let sent = send(call.route, Method::POST, &target, headers, body, record).await;
             let (head, body) = sent?;
-            relay(head, body, media, is_strict).await
+            relay(head, body, media, is_strict, record).await
         }
         Some(form @ (Form::Sse | Form::Multipart)) => match found.selected {
             Some(Ok(selected)) => {

@@ -15,10 +15,11 @@ use serde_json::value::RawValue;
 use super::accept::Media;
 use super::body::Body;
 use super::error::Error;
-use super::forward::{MAX_REFUSAL, pass_on};
+use super::forward::{MAX_REFUSAL, note_denial, pass_on};
 use crate::graphql::read_object;
 use crate::session::failures;
 use crate::sign::redact;
+use crate::telemetry::Record;
 use crate::upstream::{self, ResponseBody, read_body};
 
 /// `{"data"?, "errors"?: [{"message", "path"?}]}`
@@ -46,6 +47,7 @@ pub(super) async fn relay(
     body: ResponseBody,
     media: Media,
     is_strict: bool,
+    record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     let has_length = |limit: usize| {
         let length = head.headers.get(CONTENT_LENGTH);
@@ -69,9 +71,10 @@ pub(super) async fn relay(
         };
     }
     if !is_plain || !has_length(MAX_REFUSAL) {
-        return pass_on(head, body).await;
+        return pass_on(head, body, record).await;
     }
     let body = read_body(body, MAX_REFUSAL).await?;
+    note_denial(head.status, &String::from_utf8_lossy(&body), record);
     let body = refusal(head.status, &body);
     let json = HeaderValue::from_static(Media::Json.as_str());
     head.headers.insert(CONTENT_TYPE, json);

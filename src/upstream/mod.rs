@@ -6,6 +6,7 @@
 //! and nothing is sent a second time.
 
 mod client;
+mod denial;
 mod dial;
 mod endpoint;
 mod error;
@@ -15,6 +16,7 @@ mod tunnel;
 mod websocket;
 
 pub use client::{ResponseBody, Timing, Upstream, UpstreamConfig, read_body};
+pub use denial::{Denial, denial};
 pub use dial::{Dialer, ProxyRules, TlsRoots};
 pub use endpoint::{Address, Endpoint, EndpointError, Kind, Overrides, RealtimeEndpoint};
 pub use error::{DialError, Error, Sent};
