@@ -124,6 +124,27 @@ impl Bench {
         self.run(&all, environment).await
     }
 
+    /// `countersign serve https://…execute-api…/prod`, and `curl '…/orders?b=2&a=1'`.
+    async fn check_orders(&self, arguments: &[&str], environment: &[(&str, &str)]) {
+        let target = format!("https://{}/prod", self.emulator.rest_host());
+        let connect = self.emulator.addr().to_string();
+        let ca_file = self.home.file("ca.pem", self.emulator.ca_pem());
+        let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--connect", &connect];
+        all.extend(["--ca-file", &ca_file]);
+        all.extend(arguments);
+        all.push(&target);
+        let running = self.run(&all, environment).await;
+        let curl = tokio::process::Command::new("curl")
+            .args(["-sS", "--noproxy", "*", "-m", "20"])
+            .arg(format!("http://{}/orders?b=2&a=1", running.addr))
+            .output();
+        let output = support::within("curl", curl).await.unwrap();
+        let echo: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        assert_eq!(echo["target"], "/prod/orders?b=2&a=1", "{echo}");
+        assert_eq!(echo["stage"], "prod", "{echo}");
+    }
+
     async fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
         let home = self.home.0.display().to_string();
         let mut variables = vec![("HOME", home.as_str()), ("PATH", "/usr/bin:/bin")];
@@ -207,6 +228,7 @@ async fn keys_of_the_environment_sign() {
     bench.credentials(&section("default", "AKIDOTHER"));
     let running = bench.start(&[], &variables).await;
     check_ok(&running.query().await);
+    bench.check_orders(&[], &variables).await;
 }
 
 #[tokio::test]
@@ -220,6 +242,7 @@ async fn the_profile_of_the_flag_signs() {
     ];
     let running = bench.start(&["--profile", "dev"], &variables).await;
     check_ok(&running.query().await);
+    bench.check_orders(&["--profile", "dev"], &variables).await;
 
     let running = bench.start(&["--profile", "absent"], &variables).await;
     check_unavailable(&running.query().await, &["absent", "--profile absent"]);
@@ -480,6 +503,10 @@ async fn a_container_endpoint_gives_credentials() {
         .collect();
     assert_eq!(tokens, ["pod-token", "file-token"]);
 
+    let token = ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "pod-token");
+    let variables = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.as_str()), token];
+    bench.check_orders(&[], &variables).await;
+
     let wrong = [
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.as_str()),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "wrong"),
@@ -523,6 +550,7 @@ async fn instance_metadata_gives_credentials() {
         check_ok(&running.query().await);
     }
     assert_eq!(service.heard().len(), 3, "{:?}", service.heard());
+    bench.check_orders(&[], &variables).await;
 }
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/the-role";
@@ -618,6 +646,10 @@ async fn a_profile_assumes_its_role() {
         ("RoleSessionName", "the-session"),
     ];
     check_form(&sts.heard()[0], &form);
+    let variables = [("AWS_ENDPOINT_URL_STS", url.as_str())];
+    bench
+        .check_orders(&["--profile", "crossing"], &variables)
+        .await;
 }
 
 #[tokio::test]
