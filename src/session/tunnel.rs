@@ -120,8 +120,14 @@ async fn pass(tunnel: Tunnel, draining: CancellationToken, record: &mut Record) 
 }
 
 impl Pump<'_> {
-    /// Ends when its source does, or once it has said farewell.
+    /// Ends when its source does, or once it has said farewell; the other end is told at once.
     async fn run(&mut self, draining: &CancellationToken) -> io::Result<()> {
+        let ended = self.pass(draining).await;
+        let told = self.to.shutdown().await;
+        ended.and(told)
+    }
+
+    async fn pass(&mut self, draining: &CancellationToken) -> io::Result<()> {
         let mut frames = Frames::default();
         let mut buffer = vec![0; BUFFER];
         let mut silent_since = Instant::now();
@@ -132,13 +138,16 @@ impl Pump<'_> {
             tokio::select! {
                 biased;
                 () = draining.cancelled(), if may_speak => {
-                    self.to.write_all(&self.farewell).await?;
-                    break;
+                    return self.to.write_all(&self.farewell).await;
                 }
                 read = self.from.read(&mut buffer) => {
-                    let read = read?;
+                    let read = match read {
+                        // TLS without a farewell: many servers just go.
+                        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+                        read => read?,
+                    };
                     if read == 0 {
-                        break;
+                        return Ok(());
                     }
                     silent_since = Instant::now();
                     let bytes = &buffer[..read];
@@ -155,7 +164,6 @@ impl Pump<'_> {
                 }
             }
         }
-        self.to.shutdown().await
     }
 
     async fn discard(&mut self) {

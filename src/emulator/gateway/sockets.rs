@@ -186,7 +186,7 @@ where
     };
     match ended {
         Ok(Some(code)) => close(&mut socket, code).await,
-        Ok(None) => {}
+        Ok(None) => answer_close(&mut socket).await,
         Err(tungstenite::Error::Capacity(_)) => close(&mut socket, CloseCode::Size).await,
         Err(error) => tracing::debug!(%error, "gateway socket failed"),
     }
@@ -293,6 +293,18 @@ where
         }
         kind = Data::Continue;
     }
+}
+
+/// The answer to a client's close is queued by the library, and sent by reading on.
+async fn answer_close<S>(socket: &mut WebSocketStream<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let closing = async {
+        while let Some(Ok(_)) = socket.next().await {}
+        let _ = socket.get_mut().shutdown().await;
+    };
+    let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
 }
 
 /// Says so, and waits for the client's close.
