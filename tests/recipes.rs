@@ -15,11 +15,10 @@ mod support;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Command;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use countersign::emulator::{Emulator, Options};
 use support::{Daemon, JSON, Scratch, demo_key, post, within};
@@ -30,7 +29,7 @@ const RUST: &str = include_str!("recipes/rust.rs");
 const ADDRESS: &str = "127.0.0.1:4100";
 
 /// Every recipe that must be there, and whether it has a subscription.
-const RECIPES: [(&str, bool); 12] = [
+const RECIPES: [(&str, bool); 13] = [
     ("amplify", true),
     ("apollo", true),
     ("curl", true),
@@ -43,6 +42,7 @@ const RECIPES: [(&str, bool); 12] = [
     ("rust", true),
     ("sgqlc", true),
     ("urql", true),
+    ("websocat", true),
 ];
 
 /// A marked block of the README: its language and its text.
@@ -75,6 +75,7 @@ fn every_heading_has_the_pinned_version() {
         include_str!("clients/requirements.txt"),
         include_str!("clients/requirements-sgqlc.txt"),
         include_str!("../Cargo.toml"),
+        include_str!("run"),
     ];
     for (name, _) in RECIPES.iter().filter(|(name, _)| *name != "curl") {
         let mark = format!("<!-- recipe: {name} -->");
@@ -90,6 +91,7 @@ fn every_heading_has_the_pinned_version() {
                 format!("\"{package}\": \"{version}\""),
                 format!("{package}=={version}\n"),
                 format!("{package} = {{ version = \"={version}\""),
+                format!("{package}={version}\n"),
             ];
             let is_in = |pin: &&str| spellings.iter().any(|text| pin.contains(text));
             pins.iter().any(is_in)
@@ -131,6 +133,7 @@ async fn every_recipe_prints_what_the_readme_says() {
     let ca = scratch.0.join("countersign/ca.pem");
     for (name, subscribes) in RECIPES {
         let begun = std::time::Instant::now();
+        let started = emulator.stats().realtime.starts_total;
         let (print, mut printed) = unbounded_channel();
         let (language, text) = &blocks[name];
         let text = text.replace(ADDRESS, &addr.to_string());
@@ -141,26 +144,17 @@ async fn every_recipe_prints_what_the_readme_says() {
                 tokio::spawn(run(command, print))
             }
         };
-        let mut wanted = vec!["Lobby"];
-        wanted.extend(subscribes.then_some("hello"));
         let all = async {
-            for wanted in wanted {
-                loop {
-                    let message =
-                        "mutation { postMessage(room: \"lobby\", body: \"hello\") { room body } }";
-                    let body = serde_json::json!({ "query": message }).to_string();
-                    let line = tokio::time::timeout(Duration::from_millis(200), printed.recv());
-                    match line.await {
-                        Ok(Some(line)) if line.contains(wanted) => break,
-                        Ok(Some(line)) => println!("{name}: {line}"),
-                        Ok(None) => panic!("{name} ended without {wanted}"),
-                        // Nothing tells when a subscription is live, so messages go on.
-                        Err(_) if wanted == "hello" => {
-                            post(addr, "/graphql", &[JSON], &body).await;
-                        }
-                        Err(_) => {}
-                    }
-                }
+            printed_line(name, &mut printed, "Lobby").await;
+            if subscribes {
+                emulator
+                    .wait_for(|stats| stats.realtime.starts_total > started)
+                    .await;
+                let query =
+                    "mutation { postMessage(room: \"lobby\", body: \"hello\") { room body } }";
+                let body = serde_json::json!({ "query": query }).to_string();
+                post(addr, "/graphql", &[JSON], &body).await;
+                printed_line(name, &mut printed, "hello").await;
             }
         };
         within(name, all).await;
@@ -171,6 +165,23 @@ async fn every_recipe_prints_what_the_readme_says() {
         running.abort();
     }
     assert_eq!(emulator.stats().requests.refused, 0);
+}
+
+/// What tests/run has installed comes first.
+fn tools() -> String {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
+    format!("{}:{}", own.display(), std::env::var("PATH").unwrap())
+}
+
+/// Reads up to a line with `wanted`; what is printed beside is shown.
+async fn printed_line(name: &str, printed: &mut UnboundedReceiver<String>, wanted: &str) {
+    loop {
+        match printed.recv().await {
+            Some(line) if line.contains(wanted) => return,
+            Some(line) => println!("{name}: {line}"),
+            None => panic!("{name} ended without {wanted}"),
+        }
+    }
 }
 
 fn command(scratch: &Scratch, name: &str, language: &str, text: &str, ca: &Path) -> Command {
@@ -204,6 +215,7 @@ fn command(scratch: &Scratch, name: &str, language: &str, text: &str, ca: &Path)
         .arg(file)
         .env("no_proxy", "*")
         .env("NODE_EXTRA_CA_CERTS", ca)
+        .env("PATH", tools())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
