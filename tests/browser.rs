@@ -14,7 +14,7 @@ mod support;
 use std::net::TcpListener;
 
 use countersign::emulator::{Emulator, Options};
-use support::{Daemon, Scratch, demo_key, node, passes};
+use support::{Daemon, Scratch, Stage, demo_key, node, passes};
 
 #[tokio::test]
 async fn only_pages_of_an_allowed_origin_reach_upstream() {
@@ -48,6 +48,24 @@ async fn only_pages_of_an_allowed_origin_reach_upstream() {
     ];
     passes(node("browser.mjs"), arguments.as_flattened(), 53).await;
     assert_eq!(emulator.stats().requests.refused, 0);
+}
+
+#[tokio::test]
+async fn only_pages_of_an_allowed_origin_open_a_tunnel() {
+    let [allowed, foreign] = free_ports();
+    let origin = format!("http://127.0.0.1:{allowed}");
+    let stage = Stage::with_gateway(&[("guard.allow_origins", &origin)]).await;
+    let ws = format!("ws://{}/ws", stage.addr);
+    let [allowed, foreign] = [allowed, foreign].map(|port| port.to_string());
+    let arguments = [
+        ["--ws", &ws],
+        ["--allowed-port", &allowed],
+        ["--foreign-port", &foreign],
+    ];
+    passes(node("browser-tunnel.mjs"), arguments.as_flattened(), 4).await;
+    // The third was refused by the API, the fourth here.
+    assert_eq!(stage.emulator.stats().gateway.verified, 3);
+    stage.drained().await;
 }
 
 /// An origin must be known to countersign before its page is served.
