@@ -145,6 +145,11 @@ async fn run(
     }
 }
 
+/// Whether JSON is an object; of an array, serde takes the values for a struct's members.
+pub(super) fn is_object(json: &[u8]) -> bool {
+    json.trim_ascii_start().starts_with(b"{")
+}
+
 /// Reads a request's members as far as that is possible.
 ///
 /// # Errors
@@ -155,6 +160,7 @@ pub fn look_into(body: &Bytes, documents: &Documents) -> Result<Found, Error> {
         body: body.clone(),
     };
     let envelope: Envelope<'_> = match serde_json::from_slice(body) {
+        Ok(_) if !is_object(body) => return Ok(unknown()),
         Ok(envelope) => envelope,
         Err(error) => {
             return match error.classify() {
@@ -339,6 +345,21 @@ mod tests {
             check_type(Some(other), false);
         }
         check_type(None, false);
+    }
+
+    #[test]
+    fn an_array_was_read_as_an_operation() {
+        for body in [
+            r#"["{ a }"]"#,
+            r#" ["mutation { a }", null, "x", {}]"#,
+            "[]",
+            "7",
+        ] {
+            let body = Bytes::from(body);
+            let found = look_into(&body, &Documents::default()).unwrap();
+            assert!(found.selected.is_none(), "{body:?}");
+            assert_eq!(found.body, body);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::Call;
 use super::body::Body;
 use super::error::Error;
 use super::forward::read;
-use super::graphql::check_type;
+use super::graphql::{check_type, is_object};
 use super::stream::head;
 use crate::dialect::{Answer, SSE_CONTENT_TYPE};
 use crate::graphql::Operation;
@@ -61,6 +61,9 @@ pub(super) async fn answer(
         Method::POST => {
             check_type(&request.headers)?;
             let body = read(call.route, body, record).await?;
+            if !is_object(&body) {
+                return Err(Error::NoQuery);
+            }
             let operation: Operation =
                 serde_json::from_slice(&body).map_err(Error::MalformedJson)?;
             streams.start(route, token, operation).await
