@@ -14,7 +14,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -48,6 +48,16 @@ struct Pump<'a> {
     farewell: Vec<u8>,
     keepalive: Option<&'a Keepalive>,
     passed: usize,
+    /// Cancelled when this direction has nothing under way any more.
+    rests: CancellationToken,
+    /// The same of the other direction.
+    other_rests: CancellationToken,
+}
+
+/// When the process ends, and with it all tunnels.
+struct End {
+    draining: CancellationToken,
+    expired: CancellationToken,
 }
 
 /// "Service Restart" and "Going Away" (RFC 6455, section 7.4, and its IANA registry).
@@ -56,34 +66,51 @@ const TO_UPSTREAM: u16 = 1001;
 const BUFFER: usize = 8 * 1024;
 /// How long one end may take to close once the other has.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// For what is told at the drain's deadline to leave.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Passes bytes until both ends are closed, or the process drains.
 pub(super) async fn serve(tunnel: Tunnel, draining: CancellationToken, expired: CancellationToken) {
     let mut record = Record::new("TUNNEL");
     record.route = Some(tunnel.route.clone());
     record.status = 101;
-    if let Some(Err(error)) = expired
-        .run_until_cancelled(pass(tunnel, draining, &mut record))
-        .await
-    {
+    let late = expired.clone();
+    let late = async {
+        late.cancelled().await;
+        sleep(LAST_WORDS).await;
+    };
+    let end = End { draining, expired };
+    let ended = tokio::select! {
+        ended = pass(tunnel, end, &mut record) => ended,
+        // Somebody does not read.
+        () = late => Ok(()),
+    };
+    if let Err(error) = ended {
         record.cause = Some(error.to_string());
     }
     record.write();
 }
 
-async fn pass(tunnel: Tunnel, draining: CancellationToken, record: &mut Record) -> io::Result<()> {
-    let (client, upstream) = tokio::try_join!(tunnel.client, tunnel.upstream).map_err(|error| {
+async fn pass(tunnel: Tunnel, end: End, record: &mut Record) -> io::Result<()> {
+    let opened = async { tokio::try_join!(tunnel.client, tunnel.upstream) };
+    let Some(opened) = end.expired.run_until_cancelled(opened).await else {
+        return Ok(());
+    };
+    let (client, upstream) = opened.map_err(|error| {
         debug!(%error, "a tunnel was not opened");
         io::Error::other(error)
     })?;
     let (client_read, client_write) = split(TokioIo::new(client));
     let (upstream_read, upstream_write) = split(TokioIo::new(upstream));
+    let (up_rests, down_rests) = (CancellationToken::new(), CancellationToken::new());
     let mut up = Pump {
         from: client_read,
         to: upstream_write,
         farewell: frames::close(TO_UPSTREAM, Some(mask())),
         keepalive: tunnel.keepalive.as_ref(),
         passed: 0,
+        rests: up_rests.clone(),
+        other_rests: down_rests.clone(),
     };
     let mut down = Pump {
         from: upstream_read,
@@ -91,12 +118,11 @@ async fn pass(tunnel: Tunnel, draining: CancellationToken, record: &mut Record) 
         farewell: frames::close(TO_CLIENT, None),
         keepalive: None,
         passed: 0,
+        rests: down_rests,
+        other_rests: up_rests,
     };
     let ended = {
-        let (mut up, mut down) = (
-            std::pin::pin!(up.run(&draining)),
-            std::pin::pin!(down.run(&draining)),
-        );
+        let (mut up, mut down) = (std::pin::pin!(up.run(&end)), std::pin::pin!(down.run(&end)));
         // One end that is closed leaves the other some time to say its last words.
         tokio::select! {
             ended = up.as_mut() => match timeout(PATIENCE, down).await {
@@ -111,7 +137,7 @@ async fn pass(tunnel: Tunnel, draining: CancellationToken, record: &mut Record) 
     };
     record.bytes_in = up.passed;
     record.bytes_out = down.passed;
-    if draining.is_cancelled() {
+    if end.draining.is_cancelled() {
         // Unread bytes would turn the close into a reset, which may overtake the farewell.
         let ends = async { tokio::join!(up.discard(), down.discard()) };
         let _ = timeout(PATIENCE, ends).await;
@@ -121,13 +147,14 @@ async fn pass(tunnel: Tunnel, draining: CancellationToken, record: &mut Record) 
 
 impl Pump<'_> {
     /// Ends when its source does, or once it has said farewell; the other end is told at once.
-    async fn run(&mut self, draining: &CancellationToken) -> io::Result<()> {
-        let ended = self.pass(draining).await;
+    async fn run(&mut self, end: &End) -> io::Result<()> {
+        let ended = self.pass(end).await;
+        self.rests.cancel();
         let told = self.to.shutdown().await;
         ended.and(told)
     }
 
-    async fn pass(&mut self, draining: &CancellationToken) -> io::Result<()> {
+    async fn pass(&mut self, end: &End) -> io::Result<()> {
         let mut frames = Frames::default();
         let mut buffer = vec![0; BUFFER];
         let mut silent_since = Instant::now();
@@ -137,9 +164,14 @@ impl Pump<'_> {
             let due = keepalive.map(|keepalive| silent_since + keepalive.after);
             tokio::select! {
                 biased;
-                () = draining.cancelled(), if may_speak => {
+                () = end.draining.cancelled(), if may_speak => {
+                    // Who is told to close speaks no more, so a message the other way goes first.
+                    self.rests.cancel();
+                    let other = self.other_rests.cancelled();
+                    let _ = end.expired.run_until_cancelled(other).await;
                     return self.to.write_all(&self.farewell).await;
                 }
+                () = end.expired.cancelled() => return Ok(()),
                 read = self.from.read(&mut buffer) => {
                     let read = match read {
                         // TLS without a farewell: many servers just go.
