@@ -14,12 +14,12 @@
 //! | [`graphql`] | operation, event, the document parser, the outbox |
 //! | [`events`] | channels, what is published and subscribed to |
 //! | [`dialect`] | one client-facing protocol per file, without I/O |
-//! | [`session`] | a client socket or stream, its dialect, its operations |
+//! | [`session`] | a client socket or stream, its dialect, its operations; tunnels |
 //! | [`realtime`] | AppSync's realtime protocol: wire, machine, driver, pool |
-//! | [`sign`] | signer, credentials, request targets, redaction |
-//! | [`upstream`] | endpoint inference, HTTPS client, WebSocket dial |
+//! | [`sign`] | signer and its styles, credentials, request targets, redaction |
+//! | [`upstream`] | endpoint inference, services' recipes, HTTPS client, WebSocket dial, denials |
 //! | [`telemetry`] | log set-up, the request line, error chains |
-//! | [`emulator`] | an AppSync that verifies SigV4 by code of its own |
+//! | [`emulator`] | an AppSync and an API Gateway that verify SigV4 by code of their own |
 //!
 //! A request flows one way: `server`, `guard`, `proxy`, then `upstream`, which signs last. An
 //! operation of a socket flows `dialect`, `session`, then `upstream` (queries, mutations) or

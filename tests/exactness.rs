@@ -346,7 +346,18 @@ fn check_refused(answer: &Answer, reason: &str, asked: &str) {
 
 #[tokio::test]
 async fn every_target_arrives_as_it_was_signed_or_is_refused() {
-    let stage = Stage::with_gateway(&[]).await;
+    // By HTTP/1.1 the emulator judges the request line itself, by HTTP/2 the pseudo-header.
+    for (http2, version) in [(false, "HTTP/1.1"), (true, "HTTP/2.0")] {
+        every_target(http2, version).await;
+    }
+}
+
+async fn every_target(http2: bool, version: &str) {
+    let options = Options {
+        http2,
+        ..Options::default()
+    };
+    let stage = Stage::with_gateway_on(options, &[]).await;
     let (mut arrived, mut refused) = (Vec::new(), BTreeMap::new());
     for (path, path_arrives) in PATHS {
         for (query, query_arrives) in QUERIES {
@@ -366,6 +377,7 @@ async fn every_target_arrives_as_it_was_signed_or_is_refused() {
                     assert_eq!(answer.status, 200, "{asked}: {answer:?}");
                     let echo = answer.json();
                     assert_eq!(echo["target"], format!("/prod{path}{query}"), "{asked}");
+                    assert_eq!(echo["version"], version);
                     arrived.push(seen(arrived.len(), &echo));
                 }
                 Err(reason) => {
@@ -377,7 +389,7 @@ async fn every_target_arrives_as_it_was_signed_or_is_refused() {
     }
     verify(&arrived).await;
     println!(
-        "{} arrived and verified, refused: {refused:?}",
+        "{version}: {} arrived and verified, refused: {refused:?}",
         arrived.len()
     );
     assert_eq!(arrived.len(), 37 * 27);

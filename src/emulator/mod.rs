@@ -85,6 +85,8 @@ pub struct Options {
     pub connection_lifetime: Duration,
     /// Names beside those of AWS that are judged as a service's.
     pub custom_hosts: Vec<CustomHost>,
+    /// Whether HTTP/2 is offered. What comes by HTTP/1.1 is judged, and echoed, byte for byte.
+    pub http2: bool,
 }
 
 /// A custom domain of a REST API, or of another service. It has no stage in its paths.
@@ -135,6 +137,10 @@ impl Emulator {
     pub async fn start(options: Options) -> Result<Self, Error> {
         let (listener, addr) = listen(options.listen).await?;
         let (control, control_addr) = listen(options.control).await?;
+        let offered: &[&[u8]] = match options.http2 {
+            true => &[b"h2", b"http/1.1"],
+            false => &[b"http/1.1"],
+        };
         let api = Arc::new(Api::new(options));
         let names = [&api.api_host, &api.realtime_host]
             .into_iter()
@@ -142,7 +148,7 @@ impl Emulator {
             .chain(["localhost", "127.0.0.1", "::1"].map(str::to_owned))
             .chain(api.gateway.names.certified())
             .collect();
-        let tls = tls::make(names, api.clock.now())?;
+        let tls = tls::make(names, offered, api.clock.now())?;
 
         let acceptor = TlsAcceptor::from(tls.config);
         api.tasks
@@ -277,6 +283,7 @@ impl Default for Options {
             connection_timeout: Duration::from_secs(300),
             connection_lifetime: Duration::from_secs(24 * 60 * 60),
             custom_hosts: Vec::new(),
+            http2: true,
         }
     }
 }

@@ -25,8 +25,13 @@ pub(super) struct Tls {
     pub(super) config: Arc<ServerConfig>,
 }
 
-/// Makes an authority, and a certificate by it for these names.
-pub(super) fn make(names: Vec<String>, now: OffsetDateTime) -> Result<Tls, TlsError> {
+/// Makes an authority, and a certificate by it for these names. `offered` are protocols, as ALPN
+/// names them.
+pub(super) fn make(
+    names: Vec<String>,
+    offered: &[&[u8]],
+    now: OffsetDateTime,
+) -> Result<Tls, TlsError> {
     let ca_key = KeyPair::generate()?;
     let mut ca = params(Vec::new(), "countersign emulator CA", now)?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -52,7 +57,7 @@ pub(super) fn make(names: Vec<String>, now: OffsetDateTime) -> Result<Tls, TlsEr
             vec![certificate.der().clone()],
             PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
         )?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
     Ok(Tls {
         ca_pem: ca_certificate.pem(),
         config: Arc::new(config),

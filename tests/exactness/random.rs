@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use countersign::emulator::Options;
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -218,7 +219,11 @@ fn sha256(bytes: &[u8]) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn random_requests_arrive_as_they_were_signed() {
-    let stage = Stage::with_gateway(&[]).await;
+    let options = Options {
+        http2: false,
+        ..Options::default()
+    };
+    let stage = Stage::with_gateway_on(options, &[]).await;
     let workers = (0..CONNECTIONS).map(|worker| {
         let seed = 0x5eed + worker as u64;
         tokio::spawn(random_requests(stage.addr, seed, CASES / CONNECTIONS))

@@ -75,7 +75,11 @@ impl Stage {
     /// In the values of settings `$REST`, `$HTTP`, `$WS` and `$ANALYZER` stand for the emulator's names,
     /// and every route with a target is connected to the emulator.
     pub async fn with_gateway(settings: &[(&str, &str)]) -> Self {
-        let emulator = Emulator::start(emulator::Options::default()).await.unwrap();
+        Self::with_gateway_on(emulator::Options::default(), settings).await
+    }
+
+    pub async fn with_gateway_on(options: emulator::Options, settings: &[(&str, &str)]) -> Self {
+        let emulator = Emulator::start(options).await.unwrap();
         let names = [
             ("$REST", emulator.rest_host()),
             ("$HTTP", emulator.http_host()),
