@@ -124,6 +124,80 @@ fn other_hosts() {
     );
 }
 
+/// API Gateway developer guide: endpoints, private APIs, custom domains.
+#[test]
+fn every_form_of_api_gateways_hosts() {
+    check(
+        "https://a1.execute-api.us-east-1.amazonaws.com/prod",
+        &[],
+        "us-east-1 execute-api a1.execute-api.us-east-1.amazonaws.com:443 \
+         a1.execute-api.us-east-1.amazonaws.com a1.execute-api.us-east-1.amazonaws.com /prod",
+    );
+    check(
+        "https://a1.execute-api.cn-north-1.amazonaws.com.cn/prod/",
+        &[],
+        "cn-north-1 execute-api a1.execute-api.cn-north-1.amazonaws.com.cn:443",
+    );
+    // Private, by its alias, by the endpoint's name with a Host or with x-apigw-api-id.
+    check(
+        "https://a1-vpce-0b.execute-api.us-east-1.amazonaws.com/prod",
+        &[],
+        "us-east-1 execute-api a1-vpce-0b.execute-api.us-east-1.amazonaws.com:443",
+    );
+    let vpce = "https://vpce-0a-1b.execute-api.us-east-1.vpce.amazonaws.com/prod";
+    check(
+        vpce,
+        &[("host", "a1.execute-api.us-east-1.amazonaws.com")],
+        "us-east-1 execute-api vpce-0a-1b.execute-api.us-east-1.vpce.amazonaws.com:443 \
+         vpce-0a-1b.execute-api.us-east-1.vpce.amazonaws.com a1.execute-api.us-east-1.amazonaws.com",
+    );
+    check(
+        vpce,
+        &[("host", "private.example.com")],
+        "us-east-1 execute-api vpce-0a-1b.execute-api.us-east-1.vpce.amazonaws.com:443 \
+         vpce-0a-1b.execute-api.us-east-1.vpce.amazonaws.com private.example.com /prod",
+    );
+    check(
+        vpce,
+        &[],
+        "us-east-1 execute-api vpce-0a-1b.execute-api.us-east-1.vpce.amazonaws.com:443",
+    );
+    // A custom domain, behind another address and port.
+    let custom = "https://api.example.com/v1";
+    check(
+        custom,
+        &[
+            ("region", "eu-west-1"),
+            ("service", "execute-api"),
+            ("connect", "10.0.0.7"),
+        ],
+        "eu-west-1 execute-api 10.0.0.7:8443 api.example.com api.example.com /v1",
+    );
+    check(custom, &[("region", "eu-west-1")], "service cannot be told");
+    check(
+        custom,
+        &[("service", "execute-api")],
+        "region cannot be told",
+    );
+    check(
+        "https://transcribestreaming.us-east-1.amazonaws.com:8443/stream",
+        &[],
+        "us-east-1 transcribe transcribestreaming.us-east-1.amazonaws.com:8443 \
+         transcribestreaming.us-east-1.amazonaws.com \
+         transcribestreaming.us-east-1.amazonaws.com:8443 /stream",
+    );
+    check(
+        "https://b.s3.eu-west-1.amazonaws.com/k",
+        &[],
+        "S3 signs by rules of its own",
+    );
+    check(
+        custom,
+        &[("region", "eu-west-1"), ("service", "s3")],
+        "S3 signs by rules of its own",
+    );
+}
+
 #[test]
 fn mistakes_name_the_setting() {
     check("http://a.example.com/graphql", &[], "https://");
