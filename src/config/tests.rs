@@ -156,6 +156,10 @@ fn probe(config: &Config, place: &str) -> String {
         "first_byte" => format!("{:?}", route.upstream.first_byte),
         "connect" => format!("{:?}", route.upstream.connect),
         "idle" => format!("{:?}", route.upstream.idle),
+        "style" => format!("{:?}", route.endpoint.style),
+        "sign_headers" => format!("{:?}", route.endpoint.signed_headers),
+        "odd_paths" => format!("{:?}", route.requests.paths),
+        "keepalive" => format!("{:?}", route.keepalive),
         "on_loss" => format!("{:?}", route.realtime.on_loss),
         _ => panic!("no such place: {place}"),
     }
@@ -1102,4 +1106,61 @@ fn default_toml_tells_every_key_of_a_route() {
             assert!(words.contains(key.as_str()), "{table}{key}");
         }
     }
+}
+
+const GATEWAY: &str = "https://a1.execute-api.us-east-1.amazonaws.com/prod";
+
+#[test]
+fn a_service_is_signed_for_as_it_is_known_to_want_it_or_as_is_said() {
+    let style = |placement: &str, token: &str, payload: &str| {
+        format!("Style {{ placement: {placement}, token: {token}, payload: {payload} }}")
+    };
+    let headers = style("Headers", "Signed", "Hashed");
+    means(&target(GATEWAY, ""), "style", &headers);
+    means(&target(GATEWAY, ""), "request_body", "10485760");
+    means(&target(URL, ""), "request_body", "1048576");
+    let presigned = style("Query { expires: 300s }", "Signed", "Hashed");
+    let analyzer = "https://api.iotwireless.us-east-1.amazonaws.com";
+    means(&target(analyzer, ""), "style", &presigned);
+    means(&target(analyzer, "auth = \"headers\""), "style", &headers);
+    means(&target(GATEWAY, "auth = \"presign\""), "style", &presigned);
+    let all = "auth = \"presign\"\npresign_expires = \"1h\"\nsession_token = \"appended\"\npayload = \"unsigned\"";
+    let expected = style("Query { expires: 3600s }", "Appended", "Unsigned");
+    means(&target(GATEWAY, all), "style", &expected);
+    let more = "sign_headers = [\"X-Team\"]\nodd_paths = \"keep\"\nkeepalive_message = \"{}\"\ntimeouts.keepalive = \"9m\"";
+    check(
+        &target(GATEWAY, more),
+        Ok(&[
+            ("sign_headers", "[\"x-team\"]"),
+            ("odd_paths", "Keep"),
+            ("keepalive", "Some(Keepalive { text: \"{}\", after: 540s })"),
+        ]),
+    );
+}
+
+#[test]
+fn mistakes_about_signing_are_told() {
+    refuses(
+        &target(GATEWAY, "presign_expires = \"1h\""),
+        &[
+            "FILE:3: `route.a.presign_expires`: is for presigned requests: set auth = \"presign\", too",
+        ],
+    );
+    refuses(
+        &target(URL, "auth = \"presign\""),
+        &["FILE:3: `route.a.auth`: is not for AppSync, which takes signatures in one way only"],
+    );
+    refuses(
+        &target(
+            GATEWAY,
+            "auth = \"none\"\npresign_expires = \"8d\"\nsession_token = \"x\"\npayload = \"x\"\nodd_paths = \"x\"",
+        ),
+        &[
+            "FILE:3: `route.a.auth`: \"none\" is neither \"headers\" nor \"presign\"",
+            "FILE:4: `route.a.presign_expires`: must be at most 7 days",
+            "FILE:5: `route.a.session_token`: \"x\" is neither \"signed\" nor \"appended\"",
+            "FILE:6: `route.a.payload`: \"x\" is neither \"hashed\", \"hashed-in-header\" nor \"unsigned\"",
+            "FILE:7: `route.a.odd_paths`: \"x\" is neither \"refuse\", \"collapse\" nor \"keep\"",
+        ],
+    );
 }
