@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::app::PresignError;
 use crate::config::{Flag, Problems, Sources};
 
 #[derive(Debug, Parser)]
@@ -145,7 +146,7 @@ enum Failure {
     #[error(transparent)]
     Emulator(#[from] crate::emulator::Error),
     #[error(transparent)]
-    Presign(#[from] crate::app::PresignError),
+    Presign(#[from] PresignError),
     #[error("the runtime could not be started")]
     Runtime(#[source] std::io::Error),
     #[error(transparent)]
@@ -174,7 +175,7 @@ pub fn main() -> ExitCode {
                 let _ = writeln!(std::io::stderr(), "countersign: {line}");
             }
             ExitCode::from(match failure {
-                Failure::Config(_) => BAD_USAGE,
+                Failure::Config(_) | Failure::Presign(PresignError::Target(_)) => BAD_USAGE,
                 Failure::Emulator(_)
                 | Failure::Presign(_)
                 | Failure::Runtime(_)

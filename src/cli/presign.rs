@@ -54,6 +54,15 @@ Examples:
 
 The URL is a secret: whoever has it can use it until it expires, or the credentials do.";
 
+/// Headers that cannot be signed beside what is signed anyway.
+const OWN: [&str; 5] = [
+    "authorization",
+    "host",
+    "x-amz-content-sha256",
+    "x-amz-date",
+    "x-amz-security-token",
+];
+
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let (request, config) = options.resolve()?;
     let route = config
@@ -95,6 +104,9 @@ impl Options {
         else {
             return Err(self.refused("must begin with https:// or wss://"));
         };
+        if authority.as_str().contains('@') {
+            return Err(self.refused("must have no user: only the host is signed for"));
+        }
         let one = |key: &str, name, value: Option<String>| Flag {
             key: format!("route.url.{key}"),
             name,
@@ -145,7 +157,16 @@ impl Options {
 
 fn header(text: &str) -> Result<(HeaderName, String), String> {
     let (name, value) = text.split_once(':').ok_or("it must be NAME: VALUE")?;
-    let name = name.trim().to_ascii_lowercase().parse();
+    let name: Result<HeaderName, _> = name.trim().to_ascii_lowercase().parse();
     let name = name.map_err(|_| "its name is no header name")?;
-    Ok((name, value.trim().to_owned()))
+    if OWN.contains(&name.as_str()) {
+        return Err("it belongs to the URL, or to the signature".to_owned());
+    }
+    let value = value.trim();
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
+    // Signers differ in what they make of the rest.
+    if !value.bytes().all(is_plain) || value.contains("  ") {
+        return Err("its value has two spaces in a row, or more than ASCII".to_owned());
+    }
+    Ok((name, value.to_owned()))
 }
