@@ -11,13 +11,14 @@
 
 mod support;
 
+use std::path::Path;
 use std::process::Stdio;
 
 use countersign::emulator::{Emulator, Options};
 use futures_util::{SinkExt as _, StreamExt as _};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
-use support::{Daemon, Scratch, Socket, demo_key, node, passes, python, within};
+use support::{Daemon, Scratch, Socket, Stage, demo_key, node, passes, python, within};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio_tungstenite::tungstenite::Message;
@@ -213,4 +214,36 @@ async fn a_message_that_never_ends_does_not_hold_up_the_drain() {
     assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
     assert!(daemon.log.contains("deadline"), "{}", daemon.log);
     bench.emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn websocat_before_the_api() {
+    let stage = Stage::with_gateway(&[]).await;
+    let websocat = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/websocat");
+    assert!(
+        websocat.is_file(),
+        "no {}: run tests/run",
+        websocat.display()
+    );
+    let mut child = Command::new(websocat)
+        .arg(format!("ws://{}/ws", stage.addr))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut stdin = child.stdin.take().unwrap();
+    for message in [
+        "{\"action\":\"echo\",\"n\":1}",
+        "{\"action\":\"echo\",\"n\":2}",
+    ] {
+        stdin.write_all(message.as_bytes()).await.unwrap();
+        stdin.write_all(b"\n").await.unwrap();
+        let line = within("the echo", lines.next_line()).await.unwrap();
+        assert_eq!(line.as_deref(), Some(message));
+    }
+    drop(stdin);
+    assert!(within("its end", child.wait()).await.unwrap().success());
+    stage.drained().await;
 }
