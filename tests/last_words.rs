@@ -171,17 +171,21 @@ async fn a_body_of_the_wrong_form_was_quoted() {
         stage.addr
     );
     let token = raw(stage.addr, put.as_bytes()).await.body;
-    let body = json!(r#"{"query":"{ a }","variables":{"password":"canary"}}"#).to_string();
-    let answer = post(
-        stage.addr,
-        &format!("/graphql?token={token}"),
-        &[JSON],
-        &body,
-    )
-    .await;
-    assert_eq!(answer.status, 400);
-    assert!(answer.body.contains("not of the form"), "{}", answer.body);
-    assert!(!answer.body.contains("canary"), "{}", answer.body);
+    let path = format!("/graphql?token={token}");
+    let operation = r#"{"query":"{ a }","variables":{"password":"canary"}}"#;
+    for (body, message) in [
+        (
+            json!({ "query": 7, "variables": operation }),
+            "not of the form",
+        ),
+        (json!({ "query": [operation] }), "not of the form"),
+        (json!(operation), "no `query`"),
+    ] {
+        let answer = post(stage.addr, &path, &[JSON], &body.to_string()).await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.body.contains(message), "{}", answer.body);
+        assert!(!answer.body.contains("canary"), "{}", answer.body);
+    }
     let token = get(stage.addr, "/graphql?token=none", &[]).await;
     assert_eq!(token.status, 404);
     stage.drained().await;
