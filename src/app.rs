@@ -229,7 +229,7 @@ impl<'a> Builder<'a> {
         let identity = self.identity(config);
         let endpoint = config.endpoint.clone();
         let signer = Signer::new(
-            endpoint.scope.clone(),
+            endpoint.signing_scope(),
             endpoint.style,
             endpoint.wire_host.clone(),
             identity,

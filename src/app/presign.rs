@@ -62,7 +62,7 @@ pub async fn presign(route: &RouteConfig, request: &Presign) -> Result<Presigned
     let identity = Arc::new(credentials_of(&route.credentials, &tasks, &stop));
     let endpoint = &route.endpoint;
     let signer = Signer::new(
-        endpoint.scope.clone(),
+        endpoint.signing_scope(),
         endpoint.style,
         endpoint.wire_host.clone(),
         identity,

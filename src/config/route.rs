@@ -11,7 +11,7 @@ use crate::proxy::RequestLimits;
 use crate::realtime::RealtimeConfig;
 use crate::session::Keepalive;
 use crate::sign::credentials::IdentityConfig;
-use crate::sign::{Payload, Placement, TokenMode};
+use crate::sign::{Algorithm, Payload, Placement, TokenMode};
 use crate::upstream::{Endpoint, HeaderPolicy, Kind, Overrides, UpstreamConfig};
 
 /// One route.
@@ -125,6 +125,7 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
         expires: table.read("presign_expires", values::presign_expires),
         token: table.read("session_token", values::session_token),
         payload: table.read("payload", values::payload),
+        region_set: table.read("region_set", values::region_set),
         headers: table.list("sign_headers", values::header_name),
     };
     let odd_paths = table.read("odd_paths", values::odd_paths);
@@ -220,16 +221,18 @@ struct Signing {
     expires: Option<Duration>,
     token: Option<TokenMode>,
     payload: Option<Payload>,
+    region_set: Option<String>,
     headers: Option<Vec<HeaderName>>,
 }
 
 /// Settings that are not for AppSync.
-const HTTP_ONLY: [&str; 7] = [
+const HTTP_ONLY: [&str; 8] = [
     "auth",
     "keepalive_message",
     "odd_paths",
     "payload",
     "presign_expires",
+    "region_set",
     "session_token",
     "sign_headers",
 ];
@@ -252,6 +255,10 @@ impl Signing {
         }
         style.token = self.token.unwrap_or(style.token);
         style.payload = self.payload.unwrap_or(style.payload);
+        if self.region_set.is_some() {
+            style.algorithm = Algorithm::V4a;
+        }
+        endpoint.region_set = self.region_set;
         endpoint.signed_headers = self.headers.unwrap_or_default();
     }
 }

@@ -1113,7 +1113,9 @@ const GATEWAY: &str = "https://a1.execute-api.us-east-1.amazonaws.com/prod";
 #[test]
 fn a_service_is_signed_for_as_it_is_known_to_want_it_or_as_is_said() {
     let style = |placement: &str, token: &str, payload: &str| {
-        format!("Style {{ placement: {placement}, token: {token}, payload: {payload} }}")
+        format!(
+            "Style {{ algorithm: V4, placement: {placement}, token: {token}, payload: {payload} }}"
+        )
     };
     let headers = style("Headers", "Signed", "Hashed");
     means(&target(GATEWAY, ""), "style", &headers);
@@ -1127,6 +1129,11 @@ fn a_service_is_signed_for_as_it_is_known_to_want_it_or_as_is_said() {
     let all = "auth = \"presign\"\npresign_expires = \"1h\"\nsession_token = \"appended\"\npayload = \"unsigned\"";
     let expected = style("Query { expires: 3600s }", "Appended", "Unsigned");
     means(&target(GATEWAY, all), "style", &expected);
+    means(
+        &target(GATEWAY, "region_set = \"*\""),
+        "style",
+        &headers.replace("algorithm: V4,", "algorithm: V4a,"),
+    );
     let more = "sign_headers = [\"X-Team\"]\nodd_paths = \"keep\"\nkeepalive_message = \"{}\"\ntimeouts.keepalive = \"9m\"";
     check(
         &target(GATEWAY, more),

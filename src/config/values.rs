@@ -158,6 +158,21 @@ pub(super) fn session_token(value: &str) -> Result<TokenMode, String> {
     }
 }
 
+/// `"*"`, or regions: `"eu-west-1,us-east-1"`
+pub(super) fn region_set(value: &str) -> Result<String, String> {
+    let is_region = |text: &str| {
+        let is_plain =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'*');
+        !text.is_empty() && text.bytes().all(is_plain)
+    };
+    match value.split(',').all(is_region) {
+        true => Ok(value.to_owned()),
+        false => Err(format!(
+            "{value:?} is neither \"*\" nor regions with commas between, such as \"eu-west-1,us-east-1\""
+        )),
+    }
+}
+
 pub(super) fn payload(value: &str) -> Result<Payload, String> {
     match value {
         "hashed" => Ok(Payload::Hashed),

@@ -19,13 +19,13 @@ use std::time::SystemTime;
 
 use aws_sigv4::http_request::{
     PayloadChecksumKind, SessionTokenMode, SignableBody, SignableRequest, SignatureLocation,
-    SigningError, SigningSettings, UriPathNormalizationMode, sign,
+    SigningError, SigningParams, SigningSettings, UriPathNormalizationMode, sign,
 };
-use aws_sigv4::sign::v4;
+use aws_sigv4::sign::{v4, v4a};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
 use credentials::{CredentialsError, Identity, Snapshot};
-pub use style::{Payload, Placement, Style, TokenMode};
+pub use style::{Algorithm, Payload, Placement, Style, TokenMode};
 pub(crate) use target::decode;
 use target::push_strictly;
 pub use target::{Paths, Refusal, Target};
@@ -85,7 +85,7 @@ pub enum SignError {
     #[error("the request cannot be signed")]
     Sigv4(#[from] SigningError),
     #[error("the signing parameters are incomplete")]
-    Params(#[source] v4::signing_params::BuildError),
+    Params(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 // === impl Signer ===
@@ -131,15 +131,27 @@ impl Signer {
         request: &Signable<'_>,
         now: SystemTime,
     ) -> Result<Signed, SignError> {
-        let params = v4::SigningParams::builder()
-            .identity(credentials.identity())
-            .region(&self.scope.region)
-            .name(&self.scope.service)
-            .time(now)
-            .settings(self.style.settings())
-            .build()
-            .map_err(SignError::Params)?
-            .into();
+        let identity = credentials.identity();
+        let params: SigningParams<'_> = match self.style.algorithm {
+            Algorithm::V4 => v4::SigningParams::builder()
+                .identity(identity)
+                .region(&self.scope.region)
+                .name(&self.scope.service)
+                .time(now)
+                .settings(self.style.settings())
+                .build()
+                .map_err(|error| SignError::Params(error.into()))?
+                .into(),
+            Algorithm::V4a => v4a::SigningParams::builder()
+                .identity(identity)
+                .region_set(&self.scope.region)
+                .name(&self.scope.service)
+                .time(now)
+                .settings(self.style.settings())
+                .build()
+                .map_err(|error| SignError::Params(error.into()))?
+                .into(),
+        };
         let uri = format!("https://{}{}", self.host, request.target);
         let (body, marker) = match (self.style.payload, self.style.placement) {
             (Payload::Hashed | Payload::HashedInHeader, _) => {

@@ -6,9 +6,21 @@ use std::time::Duration;
 /// hash of the body and over the session token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
+    pub algorithm: Algorithm,
     pub placement: Placement,
     pub token: TokenMode,
     pub payload: Payload,
+}
+
+/// By which key, and where it is valid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Algorithm {
+    /// `AWS4-HMAC-SHA256`, in one region.
+    #[default]
+    V4,
+    /// `AWS4-ECDSA-P256-SHA256`, SigV4A, in all regions of a set: the scope's region is what
+    /// `x-amz-region-set` says, such as `*` or `eu-west-1,us-east-1`.
+    V4a,
 }
 
 /// Where the signature goes.

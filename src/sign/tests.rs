@@ -207,3 +207,81 @@ async fn the_port_is_part_of_the_signed_host() {
         value(&without, "authorization")
     );
 }
+
+/// Of AKIDEXAMPLE's key pair, in each `public-key.json` of aws-c-auth's SigV4A vectors: 4, X, Y.
+const PUBLIC_KEY: &str = "04\
+    b6618f6a65740a99e650b33b6b4b5bd0d43b176d721a3edfea7e7d2d56d936b1\
+    865ed22a7eadc9c5cb9d2cbaca1b3699139fedc5043dc6661864218330c8e518";
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().collect();
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    digits.chunks(2).map(pair).collect()
+}
+
+fn sha256(text: &str) -> String {
+    use sha2::Digest as _;
+    let digest = sha2::Sha256::digest(text.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether AWS's published key verifies this signature over this canonical request.
+fn verifies(canonical: &str, signature: &str) -> bool {
+    use p256::ecdsa::signature::Verifier as _;
+    let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&unhex(PUBLIC_KEY)).unwrap();
+    let signature = p256::ecdsa::Signature::from_der(&unhex(signature)).unwrap();
+    let to_sign = format!(
+        "AWS4-ECDSA-P256-SHA256\n20260115T120000Z\n20260115/vpc-lattice-svcs/aws4_request\n{}",
+        sha256(canonical)
+    );
+    key.verify(to_sign.as_bytes(), &signature).is_ok()
+}
+
+#[tokio::test]
+async fn sigv4a_verifies_by_the_key_that_aws_published() {
+    let scope = Scope {
+        region: "eu-west-1,us-east-1".to_owned(),
+        service: "vpc-lattice-svcs".to_owned(),
+    };
+    let style = Style {
+        algorithm: Algorithm::V4a,
+        payload: Payload::Unsigned,
+        ..Style::default()
+    };
+    let key = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+    let identity = Arc::new(Identity::fixed("AKIDEXAMPLE", key, Some(TOKEN)));
+    let signer = Signer::new(scope, style, "svc.example.com".to_owned(), identity);
+    let headers = sign_one(
+        &signer,
+        Signable {
+            method: "PUT",
+            target: "/a%2Fb?b=2&a=%C3%A9",
+            headers: &[],
+            body: b"not signed",
+        },
+    )
+    .await;
+    let signed = "host;x-amz-content-sha256;x-amz-date;x-amz-region-set;x-amz-security-token";
+    let canonical = format!(
+        "PUT\n/a%252Fb\na=%C3%A9&b=2\nhost:svc.example.com\n\
+         x-amz-content-sha256:UNSIGNED-PAYLOAD\nx-amz-date:20260115T120000Z\n\
+         x-amz-region-set:eu-west-1,us-east-1\nx-amz-security-token:{TOKEN}\n\n\
+         {signed}\nUNSIGNED-PAYLOAD"
+    );
+    let authorization = value(&headers, "authorization").unwrap();
+    let (head, signature) = authorization.split_once("Signature=").unwrap();
+    assert_eq!(
+        head,
+        format!(
+            "AWS4-ECDSA-P256-SHA256 \
+             Credential=AKIDEXAMPLE/20260115/vpc-lattice-svcs/aws4_request, \
+             SignedHeaders={signed}, "
+        )
+    );
+    assert!(verifies(&canonical, signature));
+    assert!(!verifies(&canonical.replace("b=2", "b=3"), signature));
+    assert_eq!(
+        value(&headers, "x-amz-region-set"),
+        Some("eu-west-1,us-east-1")
+    );
+}

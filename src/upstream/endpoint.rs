@@ -32,6 +32,8 @@ pub struct Endpoint {
     pub kind: Kind,
     pub scope: Scope,
     pub style: Style,
+    /// In place of the region where signatures are SigV4A.
+    pub region_set: Option<String>,
     /// Signed beside those that must be.
     pub signed_headers: Vec<HeaderName>,
     /// What is dialled.
@@ -157,6 +159,7 @@ impl Endpoint {
             kind,
             style,
             signed_headers: Vec::new(),
+            region_set: None,
             scope: Scope { region, service },
             address,
             tls_name: target.host,
@@ -164,6 +167,17 @@ impl Endpoint {
             path: target.path,
             realtime,
         })
+    }
+}
+
+impl Endpoint {
+    /// The scope that signatures are made for.
+    pub fn signing_scope(&self) -> Scope {
+        let region = self.region_set.as_ref().unwrap_or(&self.scope.region);
+        Scope {
+            region: region.clone(),
+            service: self.scope.service.clone(),
+        }
     }
 }
 

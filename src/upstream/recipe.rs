@@ -1,7 +1,7 @@
 //! What is known of the services that take SigV4: how to tell them by host, and how they want to
 //! be signed for. Inference starts from it, configuration overrides it.
 
-use crate::sign::{Payload, Placement, Style, TokenMode};
+use crate::sign::{Algorithm, Payload, Placement, Style, TokenMode};
 
 /// One service.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(super) struct AwsHost<'a> {
 }
 
 const HEADERS: Style = Style {
+    algorithm: Algorithm::V4,
     placement: Placement::Headers,
     token: TokenMode::Signed,
     payload: Payload::Hashed,
