@@ -67,6 +67,16 @@ enum Order {
     Drop,
 }
 
+/// How a connection ends.
+enum End {
+    /// We say so.
+    Close(CloseCode),
+    /// The client has said so, or has gone.
+    Answer,
+    /// Without a word.
+    Drop,
+}
+
 /// A connection's place among the open ones, until it is dropped.
 struct Place<'a> {
     api: &'a Api,
@@ -185,19 +195,20 @@ where
         }
     };
     match ended {
-        Ok(Some(code)) => close(&mut socket, code).await,
-        Ok(None) => answer_close(&mut socket).await,
+        Ok(End::Close(code)) => close(&mut socket, code).await,
+        Ok(End::Answer) => answer_close(&mut socket).await,
+        Ok(End::Drop) => {}
         Err(tungstenite::Error::Capacity(_)) => close(&mut socket, CloseCode::Size).await,
         Err(error) => tracing::debug!(%error, "gateway socket failed"),
     }
 }
 
-/// Until it is to be closed with a code, or was closed.
+/// Until either side ends it.
 async fn serve<S>(
     place: &mut Place<'_>,
     socket: &mut WebSocketStream<S>,
     handshake: &Value,
-) -> Result<Option<CloseCode>, tungstenite::Error>
+) -> Result<End, tungstenite::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -206,8 +217,8 @@ where
             biased;
             order = place.outbox.recv() => match order {
                 Some(Order::Send(text)) => send(socket, &text).await?,
-                Some(Order::Close(code)) => return Ok(Some(code)),
-                Some(Order::Drop) | None => return Ok(None),
+                Some(Order::Close(code)) => return Ok(End::Close(code)),
+                Some(Order::Drop) | None => return Ok(End::Drop),
             },
             message = socket.next() => match message {
                 Some(Ok(Message::Text(text))) => {
@@ -216,8 +227,8 @@ where
                     let answer = answer(&place.id, &text, handshake);
                     send(socket, answer.as_deref().unwrap_or(&text)).await?;
                 }
-                Some(Ok(Message::Binary(_))) => return Ok(Some(CloseCode::Unsupported)),
-                Some(Ok(Message::Close(_))) | None => return Ok(None),
+                Some(Ok(Message::Binary(_))) => return Ok(End::Close(CloseCode::Unsupported)),
+                Some(Ok(Message::Close(_))) | None => return Ok(End::Answer),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(error)) => return Err(error),
             },
@@ -250,7 +261,7 @@ fn answer(id: &str, text: &str, handshake: &Value) -> Option<String> {
 async fn analyze<S>(
     socket: &mut WebSocketStream<S>,
     configuration: &str,
-) -> Result<Option<CloseCode>, tungstenite::Error>
+) -> Result<End, tungstenite::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -269,7 +280,7 @@ where
     }
     loop {
         match socket.next().await {
-            Some(Ok(Message::Close(_))) | None => return Ok(None),
+            Some(Ok(Message::Close(_))) | None => return Ok(End::Answer),
             Some(Ok(_)) => {}
             Some(Err(error)) => return Err(error),
         }
