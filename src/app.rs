@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -18,10 +17,10 @@ pub use presign::{Presign, PresignError, Presigned, presign};
 
 use crate::config::{Config, Credentials, RouteConfig, Trust};
 use crate::graphql::outbox::Budget;
-use crate::guard::Guard;
+use crate::guard::{Guard, TokenError};
 use crate::proxy::{Proxy, Route};
 use crate::realtime::Pool;
-use crate::server::{Server, Tls, TlsError};
+use crate::server::{BindError, Listen, Listener, Server, Tls, TlsError};
 use crate::session::{Api, Sessions};
 use crate::sign::Signer;
 use crate::sign::clock;
@@ -39,13 +38,8 @@ pub struct App {
 /// Why the program could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error(
-        "cannot listen on {address}: {source}. Choose another address with `listen` (--listen)"
-    )]
-    Bind {
-        address: SocketAddr,
-        source: io::Error,
-    },
+    #[error("cannot listen on {listen}: {source}. Choose another place with `listen` (--listen)")]
+    Bind { listen: Listen, source: BindError },
     #[error("route {route}: the certificate authorities of {path:?} cannot be used: {source}")]
     CaFile {
         route: String,
@@ -58,6 +52,8 @@ pub enum StartError {
     SystemRoots(#[source] io::Error),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error("guard: {0}")]
+    Token(#[from] TokenError),
 }
 
 /// The tasks of the process, and the three steps of their end.
@@ -85,8 +81,12 @@ impl App {
     /// See [`StartError`]; nothing is left running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let mut listeners = Vec::new();
-        for address in &config.listen {
-            listeners.extend(bind(*address).await?);
+        for listen in &config.listen {
+            let bound = Listener::bind(listen, &config.peer_uids).await;
+            listeners.extend(bound.map_err(|source| StartError::Bind {
+                listen: listen.clone(),
+                source,
+            })?);
         }
         let tls = tls(&config).await?;
         let schemes: &[&str] = match tls {
@@ -102,7 +102,7 @@ impl App {
             lifecycle.draining.clone(),
             lifecycle.expired.clone(),
         );
-        let proxy = Proxy::new(Guard::new(config.guard.clone()), routes, sessions);
+        let proxy = Proxy::new(Guard::new(config.guard.clone())?, routes, sessions);
         let server = Server::new(
             proxy,
             config.server,
@@ -111,26 +111,46 @@ impl App {
             lifecycle.draining.clone(),
             lifecycle.expired.clone(),
         );
-        let mut addresses = Vec::new();
+        let mut bound = Vec::new();
         for listener in listeners {
-            addresses.extend(listener.local_addr());
+            bound.extend(listener.address());
             server.listen(listener);
         }
         for route in &config.routes {
             info!("{}", route.decision());
         }
-        for address in &addresses {
+        for listen in &bound {
+            let address = match listen {
+                Listen::Tcp(address) => address,
+                Listen::Unix(_) => {
+                    info!("listening on {listen}");
+                    continue;
+                }
+            };
             let urls = schemes.iter().map(|scheme| format!("{scheme}://{address}"));
             info!("listening on {}", urls.collect::<Vec<_>>().join(" and "));
+            if !listen.is_local()
+                && config.guard.tokens.is_empty()
+                && !config.guard.wants_certificate
+            {
+                warn!(
+                    "{address} is open: whoever reaches it acts with the IAM identity \
+                     (guard.non_loopback = \"open\")"
+                );
+            }
         }
+        let addresses = bound.iter().filter_map(|listen| match listen {
+            Listen::Tcp(address) => Some(*address),
+            Listen::Unix(_) => None,
+        });
         Ok(Self {
-            addresses,
+            addresses: addresses.collect(),
             drain: config.drain,
             lifecycle,
         })
     }
 
-    /// The addresses bound.
+    /// The TCP addresses bound.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -163,31 +183,17 @@ impl App {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<Option<TcpListener>, StartError> {
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) if address.is_ipv6() && is_missing(&error) => {
-            info!("no IPv6 loopback here: {address} is left out");
-            Ok(None)
-        }
-        Err(source) => Err(StartError::Bind { address, source }),
-    }
-}
-
 async fn tls(config: &Config) -> Result<Option<Tls>, TlsError> {
     let Some(tls) = &config.tls else {
         return Ok(None);
     };
     let hosts = config.guard.allow_hosts.iter().map(|host| host.as_str());
-    let addresses = config.listen.iter().map(|address| address.ip().to_string());
+    let addresses = config.listen.iter().filter_map(|listen| match listen {
+        Listen::Tcp(address) => Some(address.ip().to_string()),
+        Listen::Unix(_) => None,
+    });
     let names: Vec<String> = hosts.map(str::to_owned).chain(addresses).collect();
     Tls::load(tls, &names, clock::now()).await.map(Some)
-}
-
-/// The machine has no such address, or no such family.
-fn is_missing(error: &io::Error) -> bool {
-    const EAFNOSUPPORT: i32 = 97;
-    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
 /// Makes routes that share what can be shared: identities, system roots, proxy rules.

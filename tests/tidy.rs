@@ -51,7 +51,7 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     (
         "session",
         &[
-            "dialect", "events", "graphql", "realtime", "sign", "upstream",
+            "dialect", "events", "graphql", "guard", "realtime", "sign", "upstream",
         ],
     ),
     ("dialect", &["events", "graphql"]),

@@ -54,7 +54,7 @@ struct Settings {
     /// A TOML file with routes and settings; also COUNTERSIGN_CONFIG
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A loopback address to listen on; repeatable [default: port 4100 of 127.0.0.1 and ::1]
+    /// An address to listen on, or unix:PATH; repeatable [default: port 4100 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
     /// A name that may stand in Host beside the loopback names; repeatable
@@ -63,6 +63,9 @@ struct Settings {
     /// An origin whose web pages may talk to countersign; repeatable
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
+    /// A file of tokens, one of which a client must show; its mode must be 600
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<String>,
     #[command(flatten)]
     tls: TlsFlags,
     /// How log lines are written: text or json
@@ -233,6 +236,11 @@ impl Settings {
             }));
         };
         let tls_dev = self.tls.tls_dev.then(|| "true".to_owned());
+        one(
+            "guard.token_file".to_owned(),
+            "--token-file",
+            &self.token_file,
+        );
         one("tls.cert".to_owned(), "--tls-cert", &self.tls.tls_cert);
         one("tls.key".to_owned(), "--tls-key", &self.tls.tls_key);
         one("tls.dev".to_owned(), "--tls-dev", &tls_dev);

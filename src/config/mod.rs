@@ -5,6 +5,7 @@
 //! Mistakes are gathered, not thrown: one run reports them all, each with its key, its source and
 //! the nearest valid name.
 
+mod guard;
 mod raw;
 mod resolved;
 mod route;

@@ -1,17 +1,17 @@
 //! What the configuration means: one settings struct for each part.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use super::guard::{Forwarded, check_listen, guard};
 use super::raw::Table;
 use super::route::{RouteConfig, Shared, routes};
 use super::tls::tls;
 use super::{Problems, Raw, values};
 use crate::guard::GuardConfig;
 use crate::realtime::{OnLoss, RealtimeConfig};
-use crate::server::{ServerConfig, TlsConfig};
+use crate::server::{Listen, ServerConfig, TlsConfig};
 use crate::session::SessionConfig;
 use crate::telemetry::LogConfig;
 use crate::upstream::UpstreamConfig;
@@ -19,9 +19,12 @@ use crate::upstream::UpstreamConfig;
 /// A whole, valid configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
     pub routes: Vec<RouteConfig>,
     pub guard: GuardConfig,
+    /// Users who may connect to unix sockets beside our own; if there are none, the file's mode
+    /// decides alone.
+    pub peer_uids: Vec<u32>,
     pub server: ServerConfig,
     /// On the addresses of plain HTTP.
     pub tls: Option<TlsConfig>,
@@ -54,6 +57,9 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     }
     let guard = guard(&root.table("guard"));
     let tls = tls(&root.table("tls"), state);
+    if let (Some(listen), Some(said)) = (&listen, &guard) {
+        check_listen(root, listen, said, tls.as_ref());
+    }
     let limits = limits(&root.table("limits"));
     let timeouts = timeouts(&root.table("timeouts"));
     let pool = pool(&root.table("pool"));
@@ -61,15 +67,30 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     let drain_timeout = drain.read("timeout", values::duration);
     drain.finish();
     let log = log(&root.table("log"));
-    let shared = shared(limits.as_ref(), timeouts.as_ref(), pool.as_ref());
+    let passes_forwarded = guard
+        .as_ref()
+        .is_some_and(|said| said.forwarded == Forwarded::Pass);
+    let shared = shared(
+        passes_forwarded,
+        limits.as_ref(),
+        timeouts.as_ref(),
+        pool.as_ref(),
+    );
     let routes = routes(root, shared);
     root.finish();
+
+    let guard = guard?;
+    let wants_certificate = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
 
     let (limits, timeouts, pool) = (limits?, timeouts?, pool?);
     Some(Config {
         listen: listen?,
         routes: routes?,
-        guard: guard?,
+        guard: GuardConfig {
+            wants_certificate,
+            ..guard.guard
+        },
+        peer_uids: guard.peer_uids,
         server: ServerConfig {
             connections: limits.connections,
             request_head: limits.request_head,
@@ -127,16 +148,6 @@ struct Pool {
     start_ack: Duration,
     keepalive: Duration,
     spread: Duration,
-}
-
-fn guard(table: &Table<'_>) -> Option<GuardConfig> {
-    let allow_hosts = table.list("allow_hosts", values::host_name);
-    let allow_origins = table.list("allow_origins", values::origin);
-    table.finish();
-    Some(GuardConfig {
-        allow_hosts: allow_hosts?,
-        allow_origins: allow_origins?,
-    })
 }
 
 fn limits(table: &Table<'_>) -> Option<Limits> {
@@ -239,12 +250,14 @@ fn log(table: &Table<'_>) -> Option<LogConfig> {
 }
 
 fn shared(
+    passes_forwarded: bool,
     limits: Option<&Limits>,
     timeouts: Option<&Timeouts>,
     pool: Option<&Pool>,
 ) -> Option<Shared> {
     let (limits, timeouts, pool) = (limits?, timeouts?, pool?);
     Some(Shared {
+        passes_forwarded,
         request_body: limits.request_body,
         http_request_body: limits.http_request_body,
         request_body_timeout: timeouts.request_body,

@@ -64,6 +64,7 @@ pub(super) struct Shared {
     pub(super) upstream: UpstreamConfig,
     pub(super) realtime: RealtimeConfig,
     pub(super) keepalive: Duration,
+    pub(super) passes_forwarded: bool,
 }
 
 pub(super) fn routes(root: &Table<'_>, shared: Option<Shared>) -> Option<Vec<RouteConfig>> {
@@ -171,6 +172,11 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
         Kind::Events => "/event".to_owned(),
         Kind::Http => format!("/{name}"),
     };
+    let headers = HeaderPolicy::new(
+        endpoint.kind,
+        &forward.unwrap_or_default(),
+        drop.unwrap_or_default(),
+    );
     Some(RouteConfig {
         path: path.unwrap_or_else(default_path),
         credentials: Credentials::Provider(IdentityConfig {
@@ -180,11 +186,10 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
         }),
         trust: ca_file.map_or(Trust::System, Trust::File),
         is_dialled_directly: overrides.connect.is_some(),
-        headers: HeaderPolicy::new(
-            endpoint.kind,
-            &forward.unwrap_or_default(),
-            drop.unwrap_or_default(),
-        ),
+        headers: match shared.passes_forwarded {
+            true => headers.passing_forwarded(),
+            false => headers,
+        },
         requests: RequestLimits {
             body: request_body.unwrap_or(match endpoint.kind {
                 Kind::Graphql | Kind::Events => shared.request_body,

@@ -108,7 +108,14 @@ fn probe(config: &Config, place: &str) -> String {
     let route = &config.routes[0];
     let credentials = &route.credentials;
     match place {
-        "listen" => format!("{:?}", config.listen),
+        "listen" => {
+            let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+            format!("[{}]", listen.join(", "))
+        }
+        "guard.tokens" => {
+            let token = &config.guard.tokens[0];
+            format!("{:?} {}", token.name, token.file.display())
+        }
         "guard.allow_hosts" => {
             let hosts = config.guard.allow_hosts.iter();
             hosts
@@ -376,7 +383,6 @@ fn all_mistakes_of_all_sources_are_in_one_report() {
             .flag("--log-format", "log.format", &["xml"])
             .flag("--region", "route.graphql.region", &["eu-west-1"]),
         &[
-            "FILE:1: `listen`: 0.0.0.0:1 is not a loopback address: whoever reached it could act with the IAM identity",
             "FILE:1: `listen`: \"x\" is no IP address with a port, such as 127.0.0.1:4100",
             "COUNTERSIGN_GUARD__ALLOW_HOSTS: `guard.allow_hosts`: \"a b\" is no host name without a port",
             "COUNTERSIGN_GUARD__ALLOW_HOSTS: `guard.allow_hosts`: \"http://c\" is no host name without a port",
@@ -518,14 +524,10 @@ fn bad_listen_addresses_are_refused() {
             )],
         );
     }
-    for text in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:127.0.0.1]:1"] {
-        refuses(
-            &flag("--listen", "listen", &[text]),
-            &[&format!(
-                "--listen: `listen`: {text} is not a loopback address: whoever reached it could act with the IAM identity"
-            )],
-        );
-    }
+    refuses(
+        &flag("--listen", "listen", &["unix:"]),
+        &["--listen: `listen`: \"unix:\" names no file, as unix:/run/x.sock does"],
+    );
     for said in [
         file("listen = []"),
         env("COUNTERSIGN_LISTEN", ""),
@@ -855,7 +857,7 @@ fn tls_takes_files_or_the_local_ca() {
     means(
         &files,
         "tls",
-        "Some(Files { cert: \"Cargo.toml\", key: \"Cargo.lock\" })",
+        "Some(TlsConfig { certificate: Files { cert: \"Cargo.toml\", key: \"Cargo.lock\" }, client_ca: None })",
     );
     refuses(
         &files.flag("--tls-dev", "tls.dev", &["true"]),
@@ -883,14 +885,16 @@ fn tls_takes_files_or_the_local_ca() {
     );
     refuses(
         &file("[tls]\nca = \"ca.pem\""),
-        &["FILE:2: `tls.ca`: unknown key; known here: cert, dev, key"],
+        &["FILE:2: `tls.ca`: unknown key; known here: cert, client_ca, dev, key"],
     );
 }
 
 #[test]
 fn the_local_ca_is_kept_where_state_is_kept() {
     let dev = env("COUNTERSIGN_TLS__DEV", "true");
-    let kept = |place: &str| format!("Some(Dev {{ state: {place:?} }})");
+    let kept = |place: &str| {
+        format!("Some(TlsConfig {{ certificate: Dev {{ state: {place:?} }}, client_ca: None }})")
+    };
     let home = dev.clone().env("HOME", "/home/u");
     means(&home, "tls", &kept("/home/u/.local/state/countersign"));
     let state = home.clone().env("XDG_STATE_HOME", "/state");
@@ -1084,8 +1088,9 @@ fn default_toml_has_every_key_that_has_a_default() {
             let mut known = known(&format!("{name}."));
             // What has no default is told in a comment.
             known.retain(|key| {
-                let is_told = DEFAULTS.contains(&format!("\n# {key} = "));
-                name != "tls" || key == "dev" || !is_told
+                let is_told = DEFAULTS.contains(&format!("\n# {key} = "))
+                    || DEFAULTS.contains(&format!("\n# [{name}.{key}.NAME]"));
+                table.contains_key(key) || !is_told
             });
             assert_eq!(keys(table), known, "[{name}]");
         }
@@ -1170,4 +1175,108 @@ fn mistakes_about_signing_are_told() {
             "FILE:7: `route.a.odd_paths`: \"x\" is neither \"refuse\", \"collapse\" nor \"keep\"",
         ],
     );
+}
+
+#[test]
+fn addresses_beyond_this_machine() {
+    let token = TokenFile::new("0123456789abcdef0123456789abcdef\n", 0o600);
+    for text in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:127.0.0.1]:1"] {
+        let said = flag("--listen", "listen", &[text]);
+        let beyond = |mode: &'static str| said.clone().env("COUNTERSIGN_GUARD__NON_LOOPBACK", mode);
+        refuses(
+            &said,
+            &[&format!(
+                "--listen: `listen`: {text} is not a loopback address: whoever reached it could act with the IAM identity. Allow it with guard.non_loopback = \"token\" and a guard.token_file"
+            )],
+        );
+        refuses(
+            &beyond("token"),
+            &[&format!(
+                "--listen: `listen`: {text} is not a loopback address, and guard.non_loopback = \"token\" wants proof of its clients: set guard.token_file (--token-file), or tls.client_ca"
+            )],
+        );
+        let shown = format!("[{text}]");
+        means(&beyond("open"), "listen", &shown);
+        let with_token = beyond("token").env("COUNTERSIGN_GUARD__TOKEN_FILE", token.path());
+        means(&with_token, "listen", &shown);
+        refuses(
+            &beyond("maybe"),
+            &[
+                "COUNTERSIGN_GUARD__NON_LOOPBACK: `guard.non_loopback`: \"maybe\" is neither \"refuse\", \"token\" nor \"open\"",
+            ],
+        );
+    }
+    let unix = flag("--listen", "listen", &["unix:/run/x.sock", "127.0.0.1:1"]);
+    means(&unix, "listen", "[unix:/run/x.sock, 127.0.0.1:1]");
+}
+
+#[test]
+fn token_files() {
+    let good = TokenFile::new("0123456789abcdef0123456789abcdef\n", 0o600);
+    let open = TokenFile::new("0123456789abcdef0123456789abcdef\n", 0o644);
+    let short = TokenFile::new("\nhunter2", 0o600);
+    let file_of = |token: &TokenFile| format!("[guard]\ntoken_file = \"{}\"", token.path());
+    let named = format!("[guard.tokens.ci]\nfile = \"{}\"", good.path());
+    means(
+        &file(&file_of(&good)),
+        "guard.tokens",
+        &format!("None {}", good.path()),
+    );
+    means(
+        &file(&named),
+        "guard.tokens",
+        &format!("Some(\"ci\") {}", good.path()),
+    );
+    for (said, problem) in [
+        (
+            file(&file_of(&open)),
+            format!(
+                "FILE:2: `guard.token_file`: {} may be read or written by others (mode 644): chmod 600 it",
+                open.path()
+            ),
+        ),
+        (
+            file(&file_of(&short)),
+            format!(
+                "FILE:2: `guard.token_file`: line 2 of {} is no token: letters, digits, `-`, `.`, `_` and `~`, at least 32 of them",
+                short.path()
+            ),
+        ),
+        (
+            file("[guard.tokens.ci]"),
+            "`guard.tokens.ci.file`: is missing: where the tokens are".to_owned(),
+        ),
+        (
+            file(&named.replace("file", "path")),
+            "FILE:2: `guard.tokens.ci.path`: unknown key; known here: file".to_owned(),
+        ),
+    ] {
+        let problems = said.load().unwrap_err();
+        assert!(problems.contains(&problem), "{problem}: {problems:#?}");
+    }
+}
+
+struct TokenFile(PathBuf);
+
+impl TokenFile {
+    fn new(text: &str, mode: u32) -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        static FILES: AtomicUsize = AtomicUsize::new(0);
+        let number = FILES.fetch_add(1, Ordering::Relaxed);
+        let name = format!("countersign-token-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for TokenFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }

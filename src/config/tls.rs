@@ -4,23 +4,30 @@ use std::path::{Path, PathBuf};
 
 use super::raw::Table;
 use super::values;
-use crate::server::TlsConfig;
+use crate::server::{Certificate, TlsConfig};
 
 /// `None` without TLS, and where a mistake was reported.
 pub(super) fn tls(table: &Table<'_>, state: Option<&Path>) -> Option<TlsConfig> {
     let cert = table.read("cert", values::file);
     let key = table.read("key", values::file);
     let dev = table.read("dev", values::switch);
+    let client_ca = table.read("client_ca", values::file);
     table.finish();
-    match (table.is_said("cert"), table.is_said("key"), dev?) {
-        (false, false, false) => None,
+    let certificate = match (table.is_said("cert"), table.is_said("key"), dev?) {
+        (false, false, false) => {
+            if table.is_said("client_ca") {
+                let message = "needs TLS: set `cert` and `key` (--tls-cert, --tls-key), too";
+                table.report("client_ca", message);
+            }
+            None
+        }
         (false, false, true) => {
             if state.is_none() {
                 let message = "has no place for its CA: set XDG_STATE_HOME or HOME";
                 table.report("dev", message);
             }
             let state = state?.to_owned();
-            Some(TlsConfig::Dev { state })
+            Some(Certificate::Dev { state })
         }
         (true, _, true) | (_, true, true) => {
             let message = "makes a certificate of its own, but `cert` or `key` is set: choose one";
@@ -35,11 +42,15 @@ pub(super) fn tls(table: &Table<'_>, state: Option<&Path>) -> Option<TlsConfig> 
             table.report("cert", "is missing: the certificate of `key` (--tls-cert)");
             None
         }
-        (true, true, false) => Some(TlsConfig::Files {
+        (true, true, false) => Some(Certificate::Files {
             cert: cert?,
             key: key?,
         }),
-    }
+    };
+    Some(TlsConfig {
+        certificate: certificate?,
+        client_ca,
+    })
 }
 
 /// Below XDG_STATE_HOME, or where that is by default (XDG Base Directory Specification; a path

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::guard::{Forwarded, NonLoopback};
 use crate::guard::{HostName, Origin};
 use crate::realtime::OnLoss;
+use crate::server::Listen;
 use crate::sign::{Paths, Payload, TokenMode};
 use crate::telemetry::{LogFormat, parse_filter};
 use crate::upstream::Address;
@@ -71,18 +73,46 @@ pub(super) fn count(value: &str) -> Result<usize, String> {
     count.ok_or_else(|| format!("{value:?} is no whole number above zero"))
 }
 
-/// `"127.0.0.1:4100"`, `"[::1]:4100"`, `"localhost:4100"`
-pub(super) fn listen(value: &str) -> Result<SocketAddr, String> {
+/// `"127.0.0.1:4100"`, `"[::1]:4100"`, `"localhost:4100"`, `"unix:/run/countersign.sock"`
+pub(super) fn listen(value: &str) -> Result<Listen, String> {
+    match value.strip_prefix("unix:") {
+        Some("") => return Err(format!("{value:?} names no file, as unix:/run/x.sock does")),
+        Some(path) => return Ok(Listen::Unix(PathBuf::from(path))),
+        None => {}
+    }
     let local = value.replacen("localhost:", "127.0.0.1:", 1);
     let address: SocketAddr = local
         .parse()
         .map_err(|_| format!("{value:?} is no IP address with a port, such as 127.0.0.1:4100"))?;
-    if !address.ip().is_loopback() {
-        return Err(format!(
-            "{value} is not a loopback address: whoever reached it could act with the IAM identity"
-        ));
+    Ok(Listen::Tcp(address))
+}
+
+pub(super) fn non_loopback(value: &str) -> Result<NonLoopback, String> {
+    match value {
+        "refuse" => Ok(NonLoopback::Refuse),
+        "token" => Ok(NonLoopback::Token),
+        "open" => Ok(NonLoopback::Open),
+        _ => Err(format!(
+            "{value:?} is neither \"refuse\", \"token\" nor \"open\""
+        )),
     }
-    Ok(address)
+}
+
+pub(super) fn forwarded(value: &str) -> Result<Forwarded, String> {
+    match value {
+        "strip" => Ok(Forwarded::Strip),
+        "refuse" => Ok(Forwarded::Refuse),
+        "pass" => Ok(Forwarded::Pass),
+        _ => Err(format!(
+            "{value:?} is neither \"strip\", \"refuse\" nor \"pass\""
+        )),
+    }
+}
+
+/// A user's number.
+pub(super) fn uid(value: &str) -> Result<u32, String> {
+    let uid = value.parse();
+    uid.map_err(|_| format!("{value:?} is no user's number, as `id -u` prints it"))
 }
 
 /// `"10.0.0.7:443"`, `"vpce-1.example.com:443"`; the port may be left out

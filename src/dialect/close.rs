@@ -22,6 +22,8 @@ impl Close {
     /// graphql-transport-ws protocol, "Communication".
     pub const INVALID_MESSAGE: u16 = 4400;
     pub const UNAUTHORIZED: u16 = 4401;
+    /// What graphql-ws says when its `onConnect` refuses a client.
+    pub const FORBIDDEN: u16 = 4403;
     pub const BAD_SUBPROTOCOL: u16 = 4406;
     pub const INIT_TIMEOUT: u16 = 4408;
     pub const DUPLICATE_ID: u16 = 4409;

@@ -146,7 +146,7 @@ impl Dialect for EventsWs {
         };
         let id = message.id.clone();
         match (message.kind.as_str(), id.as_deref()) {
-            ("connection_init", _) => self.greeting.init(),
+            ("connection_init", _) => self.greeting.init(None),
             ("ping" | "pong" | "ka", _) => {}
             ("subscribe" | "publish" | "unsubscribe", Some(id)) if !is_id(id) => {
                 let error = failure("BadRequestException", "the id is malformed");

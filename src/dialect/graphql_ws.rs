@@ -51,7 +51,9 @@ impl Dialect for GraphqlWs {
             }
             match message.as_ref().map(|message| message.kind.as_str()) {
                 Some("start") => greeting.begun(),
-                Some("connection_init") => return greeting.init(),
+                Some("connection_init") => {
+                    return greeting.init(message.and_then(|message| message.payload));
+                }
                 Some("connection_terminate") => {
                     return greeting.close(Close::new(Close::NORMAL, ""));
                 }

@@ -90,12 +90,13 @@ impl Greeting {
     }
 
     /// `connection_init`; a second one is acknowledged again.
-    pub(super) fn init(&mut self) {
+    pub(super) fn init(&mut self, payload: Option<&RawValue>) {
         self.begun();
         match self.phase {
             Phase::Opened => {
                 self.phase = Phase::Initialising;
-                self.out.push_back(Output::Init);
+                let payload = payload.map(|raw| raw.get().to_owned());
+                self.out.push_back(Output::Init(payload));
             }
             Phase::Ready => self.acknowledge(),
             Phase::Initialising | Phase::Closing | Phase::Closed => {}
@@ -137,8 +138,11 @@ impl Greeting {
         }
         if self.phase == Phase::Initialising {
             let message = close.reason.as_ref();
-            let error =
-                json!({"errorType": "ServiceUnavailable", "message": message, "errorCode": 503});
+            let (kind, code) = match close.code {
+                Close::FORBIDDEN => ("UnauthorizedException", 401),
+                _ => ("ServiceUnavailable", 503),
+            };
+            let error = json!({"errorType": kind, "message": message, "errorCode": code});
             let payload = json!({"message": message, "errors": [error]});
             let frame = match self.shape {
                 Shape::Payload => json!({"type": "connection_error", "payload": payload}),

@@ -94,7 +94,7 @@ impl Dialect for Legacy {
             return not_understood(&mut self.greeting, None);
         };
         match frame.kind.as_str() {
-            "connection_init" => self.greeting.init(),
+            "connection_init" => self.greeting.init(frame.payload),
             "start" => self.start(&frame),
             "stop" => {
                 let id = frame.id().unwrap_or_default();

@@ -38,9 +38,9 @@ use crate::graphql::{Event, Operation, Selected};
 /// What the session has to do for a dialect, in order.
 #[derive(Debug)]
 pub enum Output {
-    /// The client asks to begin; the session accepts or closes before it hands over another
-    /// frame.
-    Init,
+    /// The client asks to begin, with this payload as JSON; the session accepts or closes before
+    /// it hands over another frame.
+    Init(Option<String>),
     /// Write this text: a frame, or bytes of a stream.
     Send(String),
     /// Run a GraphQL operation; its events come back under this key.

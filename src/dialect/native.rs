@@ -114,7 +114,7 @@ impl Dialect for Native {
             return self.refuse(None, unsupported());
         };
         match frame.kind.as_str() {
-            "connection_init" => self.greeting.init(),
+            "connection_init" => self.greeting.init(frame.payload),
             "start" => self.start(&frame),
             "stop" => self.stop(&frame),
             // Some clients answer `ka` in the words of another protocol.

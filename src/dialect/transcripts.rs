@@ -119,7 +119,7 @@ pub(super) fn error(text: &str) -> Event {
 
 pub(super) fn show(output: &Output) -> String {
     match output {
-        Output::Init => "! init".to_owned(),
+        Output::Init(_) => "! init".to_owned(),
         Output::Send(frame) => format!("< {frame}"),
         Output::Start(OperationKey(key), selected, operation) => {
             let kind = selected.kind.as_str();

@@ -51,11 +51,12 @@ impl TransportWs {
         }
     }
 
-    fn init(&mut self) {
+    fn init(&mut self, payload: Option<&RawValue>) {
         match self.phase {
             Phase::Opened { .. } => {
                 self.phase = Phase::Initialising;
-                self.out.push_back(Output::Init);
+                let payload = payload.map(|raw| raw.get().to_owned());
+                self.out.push_back(Output::Init(payload));
             }
             Phase::Initialising | Phase::Ready => {
                 let reason = "Too many initialisation requests";
@@ -135,7 +136,7 @@ impl Dialect for TransportWs {
             return self.invalid("not a JSON object with a type");
         };
         match frame.kind.as_str() {
-            "connection_init" if is_object_or_none(frame.payload) => self.init(),
+            "connection_init" if is_object_or_none(frame.payload) => self.init(frame.payload),
             "ping" if is_object_or_none(frame.payload) => self.pong(frame.payload),
             "pong" if is_object_or_none(frame.payload) => {}
             "connection_init" | "ping" | "pong" => self.invalid("payload must be an object"),

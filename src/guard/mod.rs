@@ -2,19 +2,31 @@
 //!
 //! Whoever reaches the port acts with the IAM identity, and any web page in the user's browser
 //! can reach it. So `Host` must be a loopback name, an allowed name or the address of the socket
-//! (a rebound name is none of these), and a browser's request must come from an allowed origin.
-//! The guard only reads: it forwards nothing and signs nothing.
+//! (a rebound name is none of these), a browser's request must come from an allowed origin, and
+//! where tokens are configured a client must show one. The guard only reads: it forwards nothing
+//! and signs nothing.
 
+mod browser;
 mod cors;
 mod host;
+mod refusal;
+mod token;
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use http::Request;
-use http::header::{HOST, HeaderMap, ORIGIN};
+use http::header::{
+    AUTHORIZATION, FORWARDED, HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, VIA,
+};
 
+pub use browser::check_type;
 pub use cors::Cors;
 pub use host::{HostName, Origin, Scheme};
+pub use refusal::{Refusal, RefusalKind};
+pub use token::{Grant, TokenConfig, TokenError, Tokens};
 
 /// `[guard]` of the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,49 +35,62 @@ pub struct GuardConfig {
     pub allow_hosts: Vec<HostName>,
     /// Origins whose pages may talk to us.
     pub allow_origins: Vec<Origin>,
+    /// Requests that another proxy forwarded are refused.
+    pub refuses_forwarded: bool,
+    /// TCP connections must have shown a client certificate.
+    pub wants_certificate: bool,
+    /// If there are any, clients must show a token of one of them.
+    pub tokens: Vec<TokenConfig>,
 }
 
 /// Decides who may talk to us.
 #[derive(Clone, Debug)]
 pub struct Guard {
     config: GuardConfig,
+    tokens: Arc<Tokens>,
 }
 
-/// Why a request is refused: a rule, and the setting that would allow it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("the request must have exactly one Host header, a host name with an optional port")]
-    HostMalformed,
-    #[error(
-        "Host {0:?} is not allowed: a web page could have rebound its name to this address. Allow it with guard.allow_hosts (--allow-host)"
-    )]
-    HostNotAllowed(String),
-    #[error(
-        "Origin {0:?} is not allowed: its pages could act with the IAM identity. Allow it with guard.allow_origins (--allow-origin)"
-    )]
-    OriginNotAllowed(String),
-    #[error(
-        "a browser sent this request for another site (Sec-Fetch-Site: {0}). Allow the site's origin with guard.allow_origins (--allow-origin)"
-    )]
-    CrossSite(String),
-    #[error("the request target must be a path")]
-    TargetForm,
+/// Where a client's connection was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// At this address of ours.
+    Tcp(IpAddr),
+    /// At a unix socket, which no browser can reach: any `Host` will do.
+    Unix,
 }
+
+/// Whether a client has shown who it is.
+#[derive(Clone, Debug)]
+pub enum Admission {
+    Granted(Grant),
+    /// A WebSocket's token may still come with its `connection_init`.
+    Pending(Arc<Tokens>),
+}
+
+/// How a subprotocol item says a token: browsers can set no other header of a WebSocket.
+const TOKEN_PROTOCOL: &str = "countersign-token.";
+/// How AppSync's own clients say headers in a subprotocol item: base64 of a JSON object.
+const HEADER_PROTOCOL: &str = "header-";
+/// For tokens; `authorization` will do, too.
+const TOKEN_HEADER: &str = "x-countersign-token";
 
 impl Guard {
-    pub fn new(config: GuardConfig) -> Self {
-        Self { config }
+    /// # Errors
+    /// When a token file cannot be used.
+    pub fn new(config: GuardConfig) -> Result<Self, TokenError> {
+        let tokens = Arc::new(Tokens::load(&config.tokens)?);
+        Ok(Self { config, tokens })
     }
 
-    /// Judges a request's head; `local` is the address that its socket was accepted on, `scheme`
-    /// what is spoken on it.
+    /// Judges a request's head; `local` is where its connection was accepted, `scheme` what is
+    /// spoken on it.
     ///
     /// # Errors
     /// The [`Refusal`] of the first rule that is broken.
     pub fn check<B>(
         &self,
         request: &Request<B>,
-        local: IpAddr,
+        local: Local,
         scheme: Scheme,
     ) -> Result<Cors, Refusal> {
         let uri = request.uri();
@@ -74,21 +99,51 @@ impl Guard {
         }
         let headers = request.headers();
         let host = self.check_host(headers, local)?;
+        if self.config.refuses_forwarded {
+            check_forwarded(headers)?;
+        }
+        let is_plain_tcp = scheme == Scheme::Http && local != Local::Unix;
+        if self.config.wants_certificate && is_plain_tcp {
+            return Err(Refusal::CertificateMissing);
+        }
         match headers.get(ORIGIN) {
             Some(_) => self.check_origin(headers, &host, scheme),
-            None => check_fetch_site(headers).map(|()| Cors::NotAsked),
+            None => browser::check_site(headers).map(|()| Cors::NotAsked),
         }
     }
 
-    fn check_host(&self, headers: &HeaderMap, local: IpAddr) -> Result<String, Refusal> {
+    /// Judges the token of a request; that of a WebSocket for an AppSync route may come later.
+    ///
+    /// # Errors
+    /// [`Refusal::TokenMissing`] or [`Refusal::TokenWrong`]
+    pub fn admit(&self, headers: &HeaderMap, may_come_later: bool) -> Result<Admission, Refusal> {
+        if self.config.tokens.is_empty() {
+            return Ok(Admission::Granted(Grant::default()));
+        }
+        match token_of(headers) {
+            Some(token) => match self.tokens.judge(&token) {
+                Some(grant) => Ok(Admission::Granted(grant)),
+                None => Err(Refusal::TokenWrong),
+            },
+            None if may_come_later => Ok(Admission::Pending(Arc::clone(&self.tokens))),
+            None => Err(Refusal::TokenMissing),
+        }
+    }
+
+    /// The host in lower case, with its port.
+    fn check_host(&self, headers: &HeaderMap, local: Local) -> Result<String, Refusal> {
         let mut values = headers.get_all(HOST).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
             return Err(Refusal::HostMalformed);
         };
         let text = value.to_str().map_err(|_| Refusal::HostMalformed)?;
+        let own = match local {
+            Local::Unix => return Ok(text.to_ascii_lowercase()),
+            Local::Tcp(ip) => ip.to_canonical(),
+        };
         let host = HostName::of_header(text).ok_or(Refusal::HostMalformed)?;
         let allowed = host.is_loopback_name()
-            || host.ip().is_some_and(|ip| ip == local.to_canonical())
+            || host.ip() == Some(own)
             || self.config.allow_hosts.contains(&host);
         if allowed {
             Ok(text.to_ascii_lowercase())
@@ -121,192 +176,85 @@ impl Guard {
     }
 }
 
-/// Browsers leave `Origin` out of some requests, such as an image's, but tell the relation.
-fn check_fetch_site(headers: &HeaderMap) -> Result<(), Refusal> {
-    for value in headers.get_all("sec-fetch-site") {
-        let text = String::from_utf8_lossy(value.as_bytes());
-        if !matches!(text.as_ref(), "none" | "same-origin") {
-            return Err(Refusal::CrossSite(text.into_owned()));
-        }
+/// The names by which another proxy makes itself known (RFC 7239; RFC 9110, section 7.6.3).
+fn check_forwarded(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_forwarded = |name: &http::HeaderName| name.as_str().starts_with("x-forwarded-");
+    match () {
+        () if headers.contains_key(FORWARDED) => Err(Refusal::Forwarded("Forwarded")),
+        () if headers.contains_key(VIA) => Err(Refusal::Forwarded("Via")),
+        () if headers.keys().any(is_forwarded) => Err(Refusal::Forwarded("X-Forwarded-*")),
+        () => Ok(()),
     }
-    Ok(())
 }
 
-impl Refusal {
-    /// A stable name, for errors, logs and metrics.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::HostMalformed => "HOST_MALFORMED",
-            Self::HostNotAllowed(_) => "HOST_NOT_ALLOWED",
-            Self::OriginNotAllowed(_) => "ORIGIN_NOT_ALLOWED",
-            Self::CrossSite(_) => "CROSS_SITE",
-            Self::TargetForm => "TARGET_FORM",
-        }
+/// The one token of a request; what is no token at all is one that is wrong.
+fn token_of(headers: &HeaderMap) -> Option<String> {
+    let mut own = headers.get_all(TOKEN_HEADER).iter();
+    if let Some(value) = own.next() {
+        let text = value.to_str().unwrap_or_default();
+        return Some(match own.next() {
+            None => text.to_owned(),
+            Some(_) => String::new(),
+        });
     }
+    let mut bearers = headers.get_all(AUTHORIZATION).iter();
+    if let Some(value) = bearers.next() {
+        let token = value.to_str().ok().and_then(token::bearer_of);
+        return Some(match bearers.next() {
+            None => token.unwrap_or_default().to_owned(),
+            Some(_) => String::new(),
+        });
+    }
+    let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let lines = lines.filter_map(|value| value.to_str().ok());
+    let mut items = lines.flat_map(|line| line.split(',')).map(str::trim);
+    items.find_map(|item| match item.strip_prefix(TOKEN_PROTOCOL) {
+        Some(token) => Some(token.to_owned()),
+        None => token_of_entries(item.strip_prefix(HEADER_PROTOCOL)?),
+    })
+}
 
-    /// Whether the request is malformed (400) or forbidden (403).
-    pub fn is_malformed(&self) -> bool {
-        match self {
-            Self::HostMalformed | Self::TargetForm => true,
-            Self::HostNotAllowed(_) | Self::OriginNotAllowed(_) | Self::CrossSite(_) => false,
-        }
+/// Takes the item that says a token out of the subprotocols that a client offers.
+pub fn remove_token_protocol(headers: &mut HeaderMap) {
+    let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
+    let has_token = |line: &HeaderValue| {
+        let text = line.to_str();
+        text.is_ok_and(|text| text.contains(TOKEN_PROTOCOL))
+    };
+    if !lines.iter().any(has_token) {
+        return;
     }
+    let items = lines
+        .iter()
+        .flat_map(|line| line.to_str().unwrap_or_default().split(','));
+    let items = items.map(str::trim);
+    let kept: Vec<&str> = items
+        .filter(|item| !item.starts_with(TOKEN_PROTOCOL))
+        .collect();
+    let kept = HeaderValue::from_str(&kept.join(", ")).ok();
+    headers.remove(SEC_WEBSOCKET_PROTOCOL);
+    if let Some(kept) = kept.filter(|kept| !kept.is_empty()) {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, kept);
+    }
+}
+
+/// The token among the headers that an AppSync-aware client brings, with or without its scheme; a
+/// signature of the client's own is none.
+fn token_of_entries(encoded: &str) -> Option<String> {
+    let encoded = encoded.trim_end_matches('=');
+    let decoded = BASE64_URL_SAFE_NO_PAD
+        .decode(encoded)
+        .or_else(|_| BASE64_STANDARD_NO_PAD.decode(encoded))
+        .ok()?;
+    let entries: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&decoded).ok()?;
+    let (_, value) = entries
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("authorization"))?;
+    let text = value.as_str()?;
+    let bare = (!text.contains(' ')).then_some(text);
+    token::bearer_of(text).or(bare).map(str::to_owned)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(headers: &[(&str, &str)], expected: Result<Cors, &str>) {
-        check_on(Scheme::Http, headers, expected);
-    }
-
-    #[track_caller]
-    fn check_on(scheme: Scheme, headers: &[(&str, &str)], expected: Result<Cors, &str>) {
-        let guard = Guard::new(GuardConfig {
-            allow_hosts: vec![HostName::parse("proxy.local").unwrap()],
-            allow_origins: vec![Origin::parse("https://app.example.com").unwrap()],
-        });
-        let mut request = Request::new(());
-        for (name, value) in headers {
-            let name: http::HeaderName = name.parse().unwrap();
-            request.headers_mut().append(name, value.parse().unwrap());
-        }
-        let verdict = guard.check(&request, "127.0.0.1".parse().unwrap(), scheme);
-        assert_eq!(
-            verdict.map_err(|refusal| refusal.code()),
-            expected,
-            "{headers:?}"
-        );
-    }
-
-    #[test]
-    fn hosts() {
-        for host in [
-            "localhost",
-            "LocalHost:4100",
-            "127.0.0.1",
-            "127.0.0.1:1",
-            "[::1]:9",
-            "proxy.local:80",
-        ] {
-            check(&[("host", host)], Ok(Cors::NotAsked));
-        }
-        for host in [
-            "evil.com",
-            "127.0.0.2",
-            "0.0.0.0",
-            "localhost.evil.com",
-            "localhost.",
-            "xlocalhost",
-            "2130706433",
-            "app.localhost.com",
-        ] {
-            check(&[("host", host)], Err("HOST_NOT_ALLOWED"));
-        }
-        for host in [
-            "",
-            "a b",
-            "u@localhost",
-            "localhost/",
-            "localhost,evil.com",
-            "localhost:x",
-            "[::1",
-            "localhost:99999",
-        ] {
-            check(&[("host", host)], Err("HOST_MALFORMED"));
-        }
-        check(&[], Err("HOST_MALFORMED"));
-        check(
-            &[("host", "localhost"), ("host", "localhost")],
-            Err("HOST_MALFORMED"),
-        );
-    }
-
-    #[test]
-    fn a_port_with_a_sign_was_taken_for_a_port() {
-        for host in ["localhost:+80", "[::1]:+9"] {
-            check(&[("host", host)], Err("HOST_MALFORMED"));
-        }
-        let headers = [("host", "localhost:80"), ("origin", "http://localhost:+80")];
-        check(&headers, Err("ORIGIN_NOT_ALLOWED"));
-    }
-
-    #[test]
-    fn origins() {
-        let local = ("host", "localhost:4100");
-        check(
-            &[local, ("origin", "https://app.example.com")],
-            Ok(Cors::Allowed("https://app.example.com".parse().unwrap())),
-        );
-        check(
-            &[local, ("origin", "http://localhost:4100")],
-            Ok(Cors::SameOrigin),
-        );
-        for origin in [
-            "null",
-            "",
-            "*",
-            "http://localhost:3000",
-            "https://app.example.com.evil.com",
-            "http://app.example.com",
-            "https://app.example.com:444",
-            "https://evil.com",
-            "localhost:4100",
-        ] {
-            check(&[local, ("origin", origin)], Err("ORIGIN_NOT_ALLOWED"));
-        }
-        let twice = ("origin", "https://app.example.com");
-        check(&[local, twice, twice], Err("ORIGIN_NOT_ALLOWED"));
-    }
-
-    #[test]
-    fn origins_of_our_own_pages() {
-        use Scheme::{Http, Https};
-        for (scheme, host, origin) in [
-            (Http, "localhost:4100", "http://LocalHost:4100"),
-            (Http, "localhost:80", "http://localhost"),
-            (Http, "localhost", "http://localhost:80"),
-            (Https, "localhost:4100", "https://localhost:4100"),
-            (Https, "localhost", "https://localhost"),
-            (Https, "localhost:443", "https://localhost"),
-            (Https, "[::1]", "https://[::1]:443"),
-            // Both schemes share our port.
-            (Https, "localhost:4100", "http://localhost:4100"),
-        ] {
-            let headers = [("host", host), ("origin", origin)];
-            check_on(scheme, &headers, Ok(Cors::SameOrigin));
-        }
-    }
-
-    /// Without a port, the pages of another local server on the other scheme's default port
-    /// counted as our own.
-    #[test]
-    fn the_default_port_of_the_other_scheme_is_not_ours() {
-        for (scheme, host, origin) in [
-            (Scheme::Https, "localhost", "http://localhost"),
-            (Scheme::Https, "localhost:443", "http://localhost"),
-            (Scheme::Http, "localhost", "https://localhost"),
-            (Scheme::Http, "localhost:4100", "http://localhost"),
-            (Scheme::Https, "localhost:4100", "https://localhost"),
-            (Scheme::Https, "localhost", "https://127.0.0.1"),
-        ] {
-            let headers = [("host", host), ("origin", origin)];
-            check_on(scheme, &headers, Err("ORIGIN_NOT_ALLOWED"));
-        }
-    }
-
-    #[test]
-    fn browsers_without_an_origin() {
-        let local = ("host", "localhost");
-        check(&[local, ("sec-fetch-site", "none")], Ok(Cors::NotAsked));
-        check(
-            &[local, ("sec-fetch-site", "same-origin")],
-            Ok(Cors::NotAsked),
-        );
-        for site in ["cross-site", "same-site", "", "other"] {
-            check(&[local, ("sec-fetch-site", site)], Err("CROSS_SITE"));
-        }
-    }
-}
+mod tests;

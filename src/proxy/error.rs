@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderName, Response, StatusCode};
 use serde_json::error::Category;
 use serde_json::json;
@@ -10,7 +13,7 @@ use serde_json::json;
 use super::accept::Media;
 use super::body::Body;
 use crate::graphql::{DocumentError, GraphqlError};
-use crate::guard;
+use crate::guard::{self, RefusalKind};
 use crate::sign::{self, SignError};
 use crate::telemetry::{Record, error_chain};
 use crate::upstream::{self, DialError, Sent};
@@ -144,10 +147,7 @@ impl Error {
             Self::Events(_) => refused(StatusCode::BAD_REQUEST, "BAD_EVENTS"),
             Self::EventsForm => refused(StatusCode::NOT_ACCEPTABLE, "EVENTS_NOT_ACCEPTABLE"),
             Self::EventsRefused(errors) => refused(events_status(errors), "EVENTS_REFUSED"),
-            Self::Guard(refusal) if refusal.is_malformed() => {
-                refused(StatusCode::BAD_REQUEST, refusal.code())
-            }
-            Self::Guard(refusal) => refused(StatusCode::FORBIDDEN, refusal.code()),
+            Self::Guard(refusal) => refused(guard_status(refusal), refusal.code()),
             Self::MalformedJson(_) => refused(StatusCode::BAD_REQUEST, "BAD_JSON"),
             Self::MediaType => {
                 refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE")
@@ -207,6 +207,15 @@ fn malformed(error: &serde_json::Error) -> String {
         Category::Eof | Category::Io | Category::Syntax => {
             format!("the body is not JSON: {error}")
         }
+    }
+}
+
+fn guard_status(refusal: &guard::Refusal) -> StatusCode {
+    match refusal.kind() {
+        RefusalKind::Malformed => StatusCode::BAD_REQUEST,
+        RefusalKind::Unauthorized => StatusCode::UNAUTHORIZED,
+        RefusalKind::Forbidden => StatusCode::FORBIDDEN,
+        RefusalKind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
     }
 }
 
@@ -279,6 +288,12 @@ pub(super) fn rescue(error: &Error, shape: Shape, record: &mut Record) -> Respon
     };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.as_str()));
     headers.insert(ERROR_HEADER, HeaderValue::from_static(code));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if status == StatusCode::UNAUTHORIZED {
+        let challenge = HeaderValue::from_static("Bearer realm=\"countersign\"");
+        headers.insert(WWW_AUTHENTICATE, challenge);
+    }
     if let Error::Method { allow, .. } = error {
         headers.insert(ALLOW, HeaderValue::from_static(allow));
     }

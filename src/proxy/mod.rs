@@ -17,7 +17,6 @@ mod stream;
 mod tunnel;
 mod upgrade;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,10 +35,10 @@ pub use events::envelope;
 pub use graphql::{Found, look_into, operation_of};
 pub use relay::{begins_with_data, refusal, request_errors};
 
-pub use crate::guard::Scheme;
+pub use crate::guard::{Local, Scheme};
 
 use crate::graphql::Documents;
-use crate::guard::{Cors, Guard};
+use crate::guard::{self, Admission, Cors, Guard};
 use crate::session::{self, Api, Keepalive, Sessions};
 use crate::sign::Paths;
 use crate::telemetry::Record;
@@ -90,8 +89,7 @@ pub struct RequestLimits {
 /// The connection that a request came on.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// The address of ours that it reached.
-    pub local: IpAddr,
+    pub local: Local,
     pub scheme: Scheme,
     /// Counts the connection; a WebSocket takes it over.
     pub permit: Arc<OwnedSemaphorePermit>,
@@ -105,6 +103,7 @@ struct Call<'a> {
     api: &'a Arc<Api>,
     client: &'a Client,
     accept: Accept,
+    admission: &'a Admission,
 }
 
 impl Call<'_> {
@@ -116,6 +115,7 @@ impl Call<'_> {
             route: self.route.name.clone(),
             headers,
             permit: Arc::clone(&self.client.permit),
+            admission: self.admission.clone(),
         }
     }
 }
@@ -160,7 +160,7 @@ impl Proxy {
             None => Err(Error::NoRoute(self.paths())),
             Some(route) => {
                 record.route = Some(route.name.clone());
-                self.answer(route, request, client, accept, &mut record)
+                self.admitted(route, request, client, accept, &cors, &mut record)
                     .await
             }
         };
@@ -172,12 +172,37 @@ impl Proxy {
         finish(response, &cors, record)
     }
 
+    /// Asks for the token, which a preflight cannot have, and for what a browser may have sent
+    /// unasked.
+    async fn admitted(
+        &self,
+        route: &Route,
+        request: Request<Incoming>,
+        client: &Client,
+        accept: Accept,
+        cors: &Cors,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Error> {
+        let is_websocket = upgrade::is_websocket(request.headers());
+        let may_come_later = is_websocket && route.api.is_some();
+        let admission = self.guard.admit(request.headers(), may_come_later)?;
+        if let Admission::Granted(grant) = &admission {
+            record.token.clone_from(&grant.name);
+        }
+        if route.api.is_none() {
+            guard::check_type(&request, cors)?;
+        }
+        self.answer(route, request, client, accept, &admission, record)
+            .await
+    }
+
     async fn answer(
         &self,
         route: &Route,
         request: Request<Incoming>,
         client: &Client,
         accept: Accept,
+        admission: &Admission,
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
         let is_websocket = upgrade::is_websocket(request.headers());
@@ -187,6 +212,7 @@ impl Proxy {
             api,
             client,
             accept,
+            admission,
         });
         match call {
             Some(call) if is_websocket => upgrade::accept(call, request),

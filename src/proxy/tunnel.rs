@@ -9,6 +9,7 @@ use tower_http::timeout::TimeoutBody;
 use super::body::Body;
 use super::error::Error;
 use super::{Client, Proxy, Route, forward, upgrade};
+use crate::guard;
 use crate::session::Tunnel;
 use crate::telemetry::Record;
 use crate::upstream::{Timing, response_headers};
@@ -30,6 +31,7 @@ pub(super) async fn open(
     }
     let target = forward::target(route, &head.uri)?;
     route.headers.request(&mut head.headers);
+    guard::remove_token_protocol(&mut head.headers);
     switch(&mut head.headers);
     let mut timing = Timing::default();
     let opened = route

@@ -3,11 +3,11 @@
 //! The accept loop never waits for a peer and no accept error ends it.
 
 mod dev_ca;
+mod listener;
 mod tls;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,17 +16,19 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 pub use dev_ca::DevCaError;
+use listener::Accepted;
+pub use listener::{BindError, Listen, Listener};
+pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 use tls::{Opened, open};
-pub use tls::{Tls, TlsConfig, TlsError};
 
-use crate::proxy::{Client, Proxy, Scheme};
+use crate::proxy::{Client, Local, Proxy, Scheme};
 
 /// Bounds of client connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +79,7 @@ impl Server {
     }
 
     /// Starts to accept on a bound listener.
-    pub fn listen(&self, listener: TcpListener) {
+    pub fn listen(&self, listener: Listener) {
         let server = self.clone();
         self.tasks.spawn(async move {
             let draining = server.draining.clone();
@@ -85,16 +87,17 @@ impl Server {
         });
     }
 
-    async fn accept(&self, listener: TcpListener) {
+    async fn accept(&self, listener: Listener) {
         loop {
             let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
                 return;
             };
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok(None) => {}
+                Ok(Some(accepted)) => {
                     let server = self.clone();
                     self.tasks
-                        .spawn(async move { server.serve(stream, permit).await });
+                        .spawn(async move { server.serve(accepted, permit).await });
                 }
                 Err(error) => {
                     warn!(%error, "a connection could not be accepted");
@@ -104,7 +107,21 @@ impl Server {
         }
     }
 
-    async fn serve(&self, stream: TcpStream, permit: OwnedSemaphorePermit) {
+    async fn serve(&self, accepted: Accepted, permit: OwnedSemaphorePermit) {
+        let permit = Arc::new(permit);
+        let client = |local, scheme| Client {
+            local,
+            scheme,
+            permit,
+        };
+        let stream = match accepted {
+            Accepted::Tcp(stream) => stream,
+            Accepted::Unix(stream) => {
+                return self
+                    .serve_http(stream, &client(Local::Unix, Scheme::Http))
+                    .await;
+            }
+        };
         let Ok(local) = prepare(&stream) else {
             return;
         };
@@ -122,14 +139,13 @@ impl Server {
             }
             None => return,
         };
-        let client = |scheme| Client {
-            local: local.ip(),
-            scheme,
-            permit: Arc::new(permit),
-        };
         match opened {
-            Opened::Plain(stream) => self.serve_http(stream, &client(Scheme::Http)).await,
-            Opened::Tls(stream) => self.serve_http(stream, &client(Scheme::Https)).await,
+            Opened::Plain(stream) => {
+                self.serve_http(stream, &client(local, Scheme::Http)).await;
+            }
+            Opened::Tls(stream) => {
+                self.serve_http(stream, &client(local, Scheme::Https)).await;
+            }
         }
     }
 
@@ -167,7 +183,7 @@ impl Server {
     }
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<SocketAddr> {
+fn prepare(stream: &TcpStream) -> io::Result<Local> {
     stream.set_nodelay(true)?;
-    stream.local_addr()
+    stream.local_addr().map(|address| Local::Tcp(address.ip()))
 }

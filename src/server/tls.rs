@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::crypto::ring;
-use rustls::{InconsistentKeys, ServerConfig};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{InconsistentKeys, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::{Error as PemError, PemObject as _};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
@@ -21,7 +23,15 @@ use super::dev_ca::{self, DevCaError};
 
 /// `[tls]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TlsConfig {
+pub struct TlsConfig {
+    pub certificate: Certificate,
+    /// A PEM file of authorities: clients need a certificate of one of them.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Where our certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificate {
     /// PEM files: the chain, its own certificate first, and the key.
     Files { cert: PathBuf, key: PathBuf },
     /// A local authority, kept in this directory.
@@ -41,8 +51,8 @@ pub enum TlsError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error("tls.cert: {0:?} holds no certificate in PEM")]
-    NoCertificate(PathBuf),
+    #[error("tls.{key}: {path:?} holds no certificate in PEM")]
+    NoCertificate { key: &'static str, path: PathBuf },
     #[error("tls.key: {0:?} holds no private key in PEM (PKCS#8, PKCS#1 or SEC1, not encrypted)")]
     NoKey(PathBuf),
     #[error("tls.{key}: {path:?} is broken PEM")]
@@ -55,6 +65,13 @@ pub enum TlsError {
         key: PathBuf,
         source: rustls::Error,
     },
+    #[error("tls.client_ca: the authorities of {path:?} cannot be used: {source}")]
+    UnusableAuthority {
+        path: PathBuf,
+        source: rustls::Error,
+    },
+    #[error("tls.client_ca: client certificates cannot be checked: {0}")]
+    Verifier(#[source] VerifierBuilderError),
     #[error("tls.dev: {0}")]
     Dev(#[from] DevCaError),
     #[error("tls.dev: its certificate cannot be used: {0}")]
@@ -97,10 +114,14 @@ impl Tls {
         names: &[String],
         now: SystemTime,
     ) -> Result<Self, TlsError> {
-        match config {
-            TlsConfig::Files { cert, key } => {
-                let (chain, private_key) = (read_chain(cert)?, read_key(key)?);
-                settings(chain, private_key).map_err(|source| {
+        let clients = match &config.client_ca {
+            Some(path) => Some(verifier(path)?),
+            None => None,
+        };
+        match &config.certificate {
+            Certificate::Files { cert, key } => {
+                let (chain, private_key) = (read_chain("cert", cert)?, read_key(key)?);
+                settings(clients, chain, private_key).map_err(|source| {
                     let (cert, key) = (cert.clone(), key.clone());
                     if source == InconsistentKeys::KeyMismatch.into() {
                         return TlsError::Mismatch { cert, key };
@@ -108,7 +129,7 @@ impl Tls {
                     TlsError::Unusable { cert, key, source }
                 })
             }
-            TlsConfig::Dev { state } => {
+            Certificate::Dev { state } => {
                 let made = dev_ca::certificate(state, names, now).await?;
                 let ca = made.ca_file.display();
                 info!(
@@ -119,7 +140,7 @@ impl Tls {
                      sudo update-ca-certificates` (Debian, Ubuntu) or \
                      `security add-trusted-cert -p ssl {ca}` (macOS)"
                 );
-                settings(vec![made.certificate], made.key).map_err(TlsError::DevUnusable)
+                settings(clients, vec![made.certificate], made.key).map_err(TlsError::DevUnusable)
             }
         }
     }
@@ -146,26 +167,48 @@ pub(super) async fn open(stream: TcpStream, tls: Option<&Tls>) -> Result<Opened,
     Ok(Opened::Tls(Box::new(stream)))
 }
 
+/// Judges clients' certificates.
+fn verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_chain("client_ca", path)? {
+        let path = path.to_owned();
+        roots
+            .add(certificate)
+            .map_err(|source| TlsError::UnusableAuthority { path, source })?;
+    }
+    let provider = Arc::new(ring::default_provider());
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = builder.build().map_err(TlsError::Verifier)?;
+    Ok(verifier)
+}
+
 fn settings(
+    clients: Option<Arc<dyn ClientCertVerifier>>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<Tls, rustls::Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?;
+    let builder = match clients {
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Tls(Arc::new(config)))
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = read("cert", path)?;
+fn read_chain(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = read(key, path)?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match chain {
-        Ok(chain) if chain.is_empty() => Err(TlsError::NoCertificate(path.to_owned())),
+        Ok(chain) if chain.is_empty() => Err(TlsError::NoCertificate {
+            key,
+            path: path.to_owned(),
+        }),
         Ok(chain) => Ok(chain),
         Err(_) => Err(TlsError::BrokenPem {
-            key: "cert",
+            key,
             path: path.to_owned(),
         }),
     }

@@ -29,6 +29,7 @@ pub use tunnel::{Keepalive, Tunnel};
 
 use crate::dialect::{Limits, Streamed};
 use crate::graphql::outbox::Budget;
+use crate::guard::Admission;
 use crate::realtime::Owner;
 
 /// Bounds and times of a client socket.
@@ -69,6 +70,7 @@ pub struct Client {
     pub headers: HeaderMap,
     /// Counts its connection.
     pub permit: Arc<OwnedSemaphorePermit>,
+    pub admission: Admission,
 }
 
 /// Everything a session needs of the process.
@@ -84,6 +86,7 @@ struct Context {
     headers: HeaderMap,
     route: String,
     api: Arc<Api>,
+    admission: Admission,
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
@@ -175,6 +178,7 @@ impl Sessions {
             headers: client.headers,
             route: client.route,
             api: client.api,
+            admission: client.admission,
             _permit: client.permit,
         }
     }

@@ -17,6 +17,7 @@ use super::api;
 use crate::events::{Publish, Subscribe};
 use crate::graphql::outbox::{OperationKey, Outbox};
 use crate::graphql::{Event, GraphqlError, Kind, Operation, Selected};
+use crate::guard::{Admission, Grant};
 use crate::realtime::{Start, Subscription};
 use crate::telemetry::Record;
 
@@ -24,6 +25,7 @@ use crate::telemetry::Record;
 pub(super) struct Operations {
     context: Arc<Context>,
     outbox: Outbox,
+    grant: Grant,
     running: HashMap<OperationKey, Running>,
     /// Ends with the latest publish.
     published: Option<CancellationToken>,
@@ -49,12 +51,22 @@ const HOLD: Duration = Duration::from_secs(1);
 
 impl Operations {
     pub(super) fn new(context: Arc<Context>, outbox: Outbox) -> Self {
+        let grant = match &context.admission {
+            Admission::Granted(grant) => grant.clone(),
+            Admission::Pending(_) => Grant::default(),
+        };
         Self {
+            grant,
             context,
             outbox,
             running: HashMap::new(),
             published: None,
         }
+    }
+
+    /// The client has shown who it is.
+    pub(super) fn grant(&mut self, grant: Grant) {
+        self.grant = grant;
     }
 
     pub(super) fn start(&mut self, key: OperationKey, selected: &Selected, operation: &Operation) {
@@ -220,6 +232,7 @@ impl Operations {
         let mut record = Record::new(self.context.method);
         record.route = Some(self.context.route.clone());
         record.operation = Some(operation);
+        record.token.clone_from(&self.grant.name);
         record
     }
 

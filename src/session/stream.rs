@@ -250,7 +250,7 @@ impl<F: Streamed> Stream<F> {
             Output::Subscribe(key, subscribe) => self.operations.subscribe(key, &subscribe),
             Output::Publish(key, publish) => self.operations.publish(key, &publish),
             Output::Stop(key) => self.operations.finish(key),
-            Output::Init => {}
+            Output::Init(_) => {}
         }
         Step::Done
     }

@@ -21,6 +21,7 @@ use super::operations::Operations;
 use crate::dialect::{Close, Dialect, Output, Times, websocket};
 use crate::graphql::Event;
 use crate::graphql::outbox::{Inbox, OperationKey, outbox};
+use crate::guard::Admission;
 use crate::realtime::Availability;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
@@ -29,6 +30,7 @@ struct Session {
     context: Arc<Context>,
     dialect: Box<dyn Dialect>,
     operations: Operations,
+    admission: Admission,
     /// When a close is due, and what it says.
     closing: Option<(Instant, Close)>,
     is_draining: bool,
@@ -63,6 +65,7 @@ pub(super) async fn serve(context: Context, upgrade: OnUpgrade, protocol: Option
     let session = Session {
         dialect,
         operations: Operations::new(Arc::clone(&context), outbox),
+        admission: context.admission.clone(),
         context,
         closing: None,
         is_draining: false,
@@ -192,15 +195,13 @@ impl Session {
         match output {
             Output::Send(text) => return Step::Send(text),
             Output::Close(close) => return Step::Close(close),
-            Output::Init => match self.context.api.pool().availability() {
-                Availability::Hopeful => self.dialect.accept(Instant::now()),
-                // Before the acknowledgement, or clients would never stop trying.
-                Availability::Down => {
-                    let reason = "upstream is unavailable";
-                    self.dialect
-                        .close(Close::new(Close::TRY_AGAIN_LATER, reason));
-                }
-            },
+            Output::Init(payload) => self.init(payload.as_deref()),
+            Output::Start(..) | Output::Subscribe(..) | Output::Publish(..)
+                if matches!(self.admission, Admission::Pending(_)) =>
+            {
+                let reason = "Unauthorized: a token is needed, in the connection_init";
+                self.dialect.close(Close::new(Close::UNAUTHORIZED, reason));
+            }
             Output::Start(key, selected, operation) => {
                 self.operations.start(key, &selected, &operation);
             }
@@ -209,6 +210,26 @@ impl Session {
             Output::Stop(key) => self.operations.finish(key),
         }
         Step::Done
+    }
+
+    fn init(&mut self, payload: Option<&str>) {
+        if let Admission::Pending(tokens) = &self.admission {
+            let Some(grant) = payload.and_then(|payload| tokens.judge_init(payload)) else {
+                let reason = "Forbidden: connection_init needs a token (guard.token_file)";
+                return self.dialect.close(Close::new(Close::FORBIDDEN, reason));
+            };
+            self.operations.grant(grant.clone());
+            self.admission = Admission::Granted(grant);
+        }
+        match self.context.api.pool().availability() {
+            Availability::Hopeful => self.dialect.accept(Instant::now()),
+            // Before the acknowledgement, or clients would never stop trying.
+            Availability::Down => {
+                let reason = "upstream is unavailable";
+                self.dialect
+                    .close(Close::new(Close::TRY_AGAIN_LATER, reason));
+            }
+        }
     }
 
     fn handle_event(&mut self, key: OperationKey, event: &Event) {

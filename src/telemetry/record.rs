@@ -1,5 +1,6 @@
 //! One log line for every request and for every operation of a socket.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
@@ -12,6 +13,8 @@ pub struct Record {
     pub method: &'static str,
     pub route: Option<String>,
     pub operation: Option<&'static str>,
+    /// The name of the token that let the client in.
+    pub token: Option<Arc<str>>,
     /// The client chose it: it is cut and escaped.
     pub name: Option<String>,
     pub status: u16,
@@ -37,6 +40,7 @@ impl Record {
             method,
             route: None,
             operation: None,
+            token: None,
             name: None,
             status: 0,
             code: None,
@@ -65,6 +69,7 @@ impl Record {
                     route = self.route,
                     operation = self.operation,
                     name = self.name,
+                    token = self.token.as_deref(),
                     status = self.status,
                     code = self.code,
                     request_id = self.request_id,

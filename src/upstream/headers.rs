@@ -4,8 +4,9 @@
 //! go first, so that a client cannot name a header of ours and have it removed afterwards.
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, HeaderMap, HeaderName,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap,
+    HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    VIA,
 };
 
 use super::Kind;
@@ -14,6 +15,7 @@ use super::Kind;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderPolicy {
     drop: Vec<HeaderName>,
+    passes_forwarded: bool,
 }
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -34,13 +36,11 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 /// Never forwarded, whatever the configuration says: ours to set, or authentication material.
-const OWN: [HeaderName; 13] = [
+const OWN: [HeaderName; 12] = [
     AUTHORIZATION,
     CONTENT_LENGTH,
     EXPECT,
     HOST,
-    VIA,
-    HeaderName::from_static("forwarded"),
     HeaderName::from_static("http2-settings"),
     HeaderName::from_static("x-amz-content-sha256"),
     HeaderName::from_static("x-amz-date"),
@@ -48,6 +48,7 @@ const OWN: [HeaderName; 13] = [
     HeaderName::from_static("x-amz-security-token"),
     HeaderName::from_static("x-amz-algorithm"),
     HeaderName::from_static("x-amz-signature"),
+    HeaderName::from_static("x-countersign-token"),
 ];
 
 impl HeaderPolicy {
@@ -60,7 +61,17 @@ impl HeaderPolicy {
         };
         let kept = default.iter().filter(|name| !forward.contains(name));
         let drop = kept.cloned().chain(drop).collect();
-        Self { drop }
+        Self {
+            drop,
+            passes_forwarded: false,
+        }
+    }
+
+    /// Leaves what other proxies say of themselves: `X-Forwarded-*`, `Forwarded`, `Via`.
+    #[must_use]
+    pub fn passing_forwarded(mut self) -> Self {
+        self.passes_forwarded = true;
+        self
     }
 
     /// Leaves only what may go upstream, unsigned.
@@ -69,7 +80,11 @@ impl HeaderPolicy {
         for name in OWN.iter().chain(&self.drop) {
             headers.remove(name);
         }
-        remove_by_prefix(headers, "x-forwarded-");
+        if !self.passes_forwarded {
+            headers.remove(FORWARDED);
+            headers.remove(VIA);
+            remove_by_prefix(headers, "x-forwarded-");
+        }
     }
 
     /// Leaves only what may go with the operations of a session, whose first request brought these
@@ -176,6 +191,15 @@ mod tests {
             ],
             &["x-amz-user-agent"],
         );
+        let forwarded = [("x-forwarded-for", "1"), ("forwarded", "f"), ("via", "v")];
+        check(&policy, &forwarded, &[]);
+        let passing = policy.passing_forwarded();
+        check(
+            &passing,
+            &forwarded,
+            &["forwarded", "via", "x-forwarded-for"],
+        );
+        check(&passing, &[("x-countersign-token", "t")], &[]);
         let lenient = HeaderPolicy::new(Kind::Graphql, &[COOKIE], vec!["x-team".parse().unwrap()]);
         check(
             &lenient,

@@ -770,7 +770,7 @@ impl Rules {
     fn see(&mut self, output: &Output, refused: Option<&str>) {
         assert!(!self.is_closed, "{output:?} after a close");
         match output {
-            Output::Init => {}
+            Output::Init(_) => {}
             Output::Start(OperationKey(key), ..) => {
                 assert!(*key > self.last_key, "key {key} was used before");
                 self.last_key = *key;

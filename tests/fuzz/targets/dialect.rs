@@ -189,7 +189,7 @@ impl Bench {
             count += 1;
             assert!(!self.is_closed, "{output:?} after the close");
             match output {
-                Output::Init => self.inits += 1,
+                Output::Init(_) => self.inits += 1,
                 Output::Send(frame) => {
                     bytes += frame.len();
                     self.frame(input, &frame);

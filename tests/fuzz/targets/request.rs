@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use countersign::events::{Channel, Publish, Subscribe};
 use countersign::graphql::Kind;
-use countersign::guard::{Cors, Guard, GuardConfig, Scheme};
+use countersign::guard::{Cors, Guard, GuardConfig, Local, Scheme};
 use countersign::proxy::{self, Accept, Form, Media, begins_with_data, envelope};
 use countersign::upstream::{self, HeaderPolicy, response_headers};
 use http::header::{ACCEPT, HOST, ORIGIN};
@@ -168,8 +168,8 @@ pub fn guard(data: &[u8]) {
         return;
     };
     *request.headers_mut() = header_map(rest);
-    let guard = Guard::new(GuardConfig::default());
-    let local: IpAddr = [127, 0, 0, 1].into();
+    let guard = Guard::new(GuardConfig::default()).unwrap();
+    let local = Local::Tcp([127, 0, 0, 1].into());
     for scheme in [Scheme::Http, Scheme::Https] {
         let Ok(mut cors) = guard.check(&request, local, scheme) else {
             continue;

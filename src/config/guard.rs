@@ -1,0 +1,113 @@
+//! What `[guard]` means: who may talk to us, and from where.
+
+use std::path::PathBuf;
+
+use super::raw::Table;
+use super::values;
+use crate::guard::{GuardConfig, TokenConfig, Tokens};
+use crate::server::{Listen, TlsConfig};
+use crate::telemetry::error_chain;
+
+/// `guard.non_loopback`: addresses that others than this machine can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NonLoopback {
+    Refuse,
+    /// Allowed where clients show a token or a certificate.
+    Token,
+    Open,
+}
+
+/// `guard.forwarded`: what becomes of the headers of other proxies, or of requests with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forwarded {
+    Strip,
+    Refuse,
+    Pass,
+}
+
+/// What the guard's table says to others than the guard.
+pub(super) struct Said {
+    pub(super) guard: GuardConfig,
+    pub(super) forwarded: Forwarded,
+    pub(super) peer_uids: Vec<u32>,
+    non_loopback: NonLoopback,
+}
+
+/// `None` only if a problem was reported.
+pub(super) fn guard(table: &Table<'_>) -> Option<Said> {
+    let allow_hosts = table.list("allow_hosts", values::host_name);
+    let allow_origins = table.list("allow_origins", values::origin);
+    let non_loopback = table.read("non_loopback", values::non_loopback);
+    let forwarded = table.read("forwarded", values::forwarded);
+    let peer_uids = table.list("peer_uids", values::uid);
+    let tokens = tokens(table);
+    table.finish();
+    Some(Said {
+        guard: GuardConfig {
+            allow_hosts: allow_hosts?,
+            allow_origins: allow_origins?,
+            refuses_forwarded: forwarded? == Forwarded::Refuse,
+            wants_certificate: false,
+            tokens: tokens?,
+        },
+        forwarded: forwarded?,
+        peer_uids: peer_uids?,
+        non_loopback: non_loopback?,
+    })
+}
+
+/// The unnamed token file, then the named ones.
+fn tokens(table: &Table<'_>) -> Option<Vec<TokenConfig>> {
+    let token = |name, file| {
+        let config = TokenConfig { name, file };
+        match Tokens::load(std::slice::from_ref(&config)) {
+            Ok(_) => Ok(config),
+            Err(error) => Err(error_chain(&error)),
+        }
+    };
+    let mut tokens = Vec::new();
+    if table.is_said("token_file") {
+        let file = |text: &str| token(None, PathBuf::from(values::text(text)?));
+        tokens.push(table.read("token_file", file)?);
+    } else {
+        table.read("token_file", values::text);
+    }
+    for (name, table) in table.tables("tokens")? {
+        let table = table?;
+        let file = |text: &str| token(Some(name.clone()), PathBuf::from(values::text(text)?));
+        let config = table.read("file", file);
+        if !table.is_said("file") {
+            table.report("file", "is missing: where the tokens are");
+        }
+        table.finish();
+        tokens.push(config?);
+    }
+    Some(tokens)
+}
+
+/// Reports the addresses that may not be listened on as things are.
+pub(super) fn check_listen(
+    root: &Table<'_>,
+    listen: &[Listen],
+    said: &Said,
+    tls: Option<&TlsConfig>,
+) {
+    let has_proof = !said.guard.tokens.is_empty() || tls.is_some_and(|tls| tls.client_ca.is_some());
+    for listen in listen.iter().filter(|listen| !listen.is_local()) {
+        match said.non_loopback {
+            NonLoopback::Refuse => root.report(
+                "listen",
+                format!(
+                    "{listen} is not a loopback address: whoever reached it could act with the IAM identity. Allow it with guard.non_loopback = \"token\" and a guard.token_file"
+                ),
+            ),
+            NonLoopback::Token if !has_proof => root.report(
+                "listen",
+                format!(
+                    "{listen} is not a loopback address, and guard.non_loopback = \"token\" wants proof of its clients: set guard.token_file (--token-file), or tls.client_ca"
+                ),
+            ),
+            NonLoopback::Token | NonLoopback::Open => {}
+        }
+    }
+}

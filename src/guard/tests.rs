@@ -1,0 +1,290 @@
+//! Requests and what the guard says to them.
+
+use super::*;
+
+#[track_caller]
+fn check(headers: &[(&str, &str)], expected: Result<Cors, &str>) {
+    check_on(Scheme::Http, headers, expected);
+}
+
+#[track_caller]
+fn check_on(scheme: Scheme, headers: &[(&str, &str)], expected: Result<Cors, &str>) {
+    check_with(GuardConfig::default(), TCP, scheme, headers, expected);
+}
+
+const TCP: Local = Local::Tcp(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+#[track_caller]
+fn check_with(
+    config: GuardConfig,
+    local: Local,
+    scheme: Scheme,
+    headers: &[(&str, &str)],
+    expected: Result<Cors, &str>,
+) {
+    let guard = Guard::new(GuardConfig {
+        allow_hosts: vec![HostName::parse("proxy.local").unwrap()],
+        allow_origins: vec![Origin::parse("https://app.example.com").unwrap()],
+        ..config
+    });
+    let guard = guard.unwrap();
+    let mut request = Request::new(());
+    for (name, value) in headers {
+        let name: http::HeaderName = name.parse().unwrap();
+        request.headers_mut().append(name, value.parse().unwrap());
+    }
+    let verdict = guard.check(&request, local, scheme);
+    assert_eq!(
+        verdict.map_err(|refusal| refusal.code()),
+        expected,
+        "{headers:?}"
+    );
+}
+
+#[test]
+fn hosts() {
+    for host in [
+        "localhost",
+        "LocalHost:4100",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "[::1]:9",
+        "proxy.local:80",
+    ] {
+        check(&[("host", host)], Ok(Cors::NotAsked));
+    }
+    for host in [
+        "evil.com",
+        "127.0.0.2",
+        "0.0.0.0",
+        "localhost.evil.com",
+        "localhost.",
+        "xlocalhost",
+        "2130706433",
+        "app.localhost.com",
+    ] {
+        check(&[("host", host)], Err("HOST_NOT_ALLOWED"));
+    }
+    for host in [
+        "",
+        "a b",
+        "u@localhost",
+        "localhost/",
+        "localhost,evil.com",
+        "localhost:x",
+        "[::1",
+        "localhost:99999",
+    ] {
+        check(&[("host", host)], Err("HOST_MALFORMED"));
+    }
+    check(&[], Err("HOST_MALFORMED"));
+    check(
+        &[("host", "localhost"), ("host", "localhost")],
+        Err("HOST_MALFORMED"),
+    );
+}
+
+#[test]
+fn a_port_with_a_sign_was_taken_for_a_port() {
+    for host in ["localhost:+80", "[::1]:+9"] {
+        check(&[("host", host)], Err("HOST_MALFORMED"));
+    }
+    let headers = [("host", "localhost:80"), ("origin", "http://localhost:+80")];
+    check(&headers, Err("ORIGIN_NOT_ALLOWED"));
+}
+
+#[test]
+fn origins() {
+    let local = ("host", "localhost:4100");
+    check(
+        &[local, ("origin", "https://app.example.com")],
+        Ok(Cors::Allowed("https://app.example.com".parse().unwrap())),
+    );
+    check(
+        &[local, ("origin", "http://localhost:4100")],
+        Ok(Cors::SameOrigin),
+    );
+    for origin in [
+        "null",
+        "",
+        "*",
+        "http://localhost:3000",
+        "https://app.example.com.evil.com",
+        "http://app.example.com",
+        "https://app.example.com:444",
+        "https://evil.com",
+        "localhost:4100",
+    ] {
+        check(&[local, ("origin", origin)], Err("ORIGIN_NOT_ALLOWED"));
+    }
+    let twice = ("origin", "https://app.example.com");
+    check(&[local, twice, twice], Err("ORIGIN_NOT_ALLOWED"));
+}
+
+#[test]
+fn origins_of_our_own_pages() {
+    use Scheme::{Http, Https};
+    for (scheme, host, origin) in [
+        (Http, "localhost:4100", "http://LocalHost:4100"),
+        (Http, "localhost:80", "http://localhost"),
+        (Http, "localhost", "http://localhost:80"),
+        (Https, "localhost:4100", "https://localhost:4100"),
+        (Https, "localhost", "https://localhost"),
+        (Https, "localhost:443", "https://localhost"),
+        (Https, "[::1]", "https://[::1]:443"),
+        // Both schemes share our port.
+        (Https, "localhost:4100", "http://localhost:4100"),
+    ] {
+        let headers = [("host", host), ("origin", origin)];
+        check_on(scheme, &headers, Ok(Cors::SameOrigin));
+    }
+}
+
+/// Without a port, the pages of another local server on the other scheme's default port
+/// counted as our own.
+#[test]
+fn the_default_port_of_the_other_scheme_is_not_ours() {
+    for (scheme, host, origin) in [
+        (Scheme::Https, "localhost", "http://localhost"),
+        (Scheme::Https, "localhost:443", "http://localhost"),
+        (Scheme::Http, "localhost", "https://localhost"),
+        (Scheme::Http, "localhost:4100", "http://localhost"),
+        (Scheme::Https, "localhost:4100", "https://localhost"),
+        (Scheme::Https, "localhost", "https://127.0.0.1"),
+    ] {
+        let headers = [("host", host), ("origin", origin)];
+        check_on(scheme, &headers, Err("ORIGIN_NOT_ALLOWED"));
+    }
+}
+
+#[test]
+fn browsers_without_an_origin() {
+    let local = ("host", "localhost");
+    check(&[local, ("sec-fetch-site", "none")], Ok(Cors::NotAsked));
+    check(
+        &[local, ("sec-fetch-site", "same-origin")],
+        Ok(Cors::NotAsked),
+    );
+    for site in ["cross-site", "same-site", "", "other"] {
+        check(&[local, ("sec-fetch-site", site)], Err("CROSS_SITE"));
+    }
+}
+
+#[test]
+fn a_unix_socket_takes_any_host_and_no_foreign_origin() {
+    for host in ["localhost", "docker", "evil.com", "%2Frun%2Fx.sock", ""] {
+        let config = GuardConfig::default();
+        let headers = [("host", host)];
+        check_with(
+            config,
+            Local::Unix,
+            Scheme::Http,
+            &headers,
+            Ok(Cors::NotAsked),
+        );
+    }
+    let page = [("host", "localhost"), ("origin", "https://evil.com")];
+    let refused = Err("ORIGIN_NOT_ALLOWED");
+    check_with(
+        GuardConfig::default(),
+        Local::Unix,
+        Scheme::Http,
+        &page,
+        refused,
+    );
+}
+
+#[test]
+fn forwarded_requests() {
+    for name in [
+        "forwarded",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-anything",
+    ] {
+        let headers = [("host", "localhost"), (name, "1")];
+        check(&headers, Ok(Cors::NotAsked));
+        let config = GuardConfig {
+            refuses_forwarded: true,
+            ..GuardConfig::default()
+        };
+        check_with(config, TCP, Scheme::Http, &headers, Err("FORWARDED"));
+    }
+}
+
+#[test]
+fn certificates() {
+    let local = [("host", "localhost")];
+    for (where_, scheme, expected) in [
+        (TCP, Scheme::Http, Err("CERTIFICATE_MISSING")),
+        (TCP, Scheme::Https, Ok(Cors::NotAsked)),
+        (Local::Unix, Scheme::Http, Ok(Cors::NotAsked)),
+    ] {
+        let config = GuardConfig {
+            wants_certificate: true,
+            ..GuardConfig::default()
+        };
+        check_with(config, where_, scheme, &local, expected);
+    }
+}
+
+#[test]
+fn where_a_token_is_looked_for() {
+    let entries = |json: &str| BASE64_URL_SAFE_NO_PAD.encode(json);
+    let header = entries(r#"{"host":"x","Authorization":"Bearer t"}"#);
+    let bare = entries(r#"{"authorization":"t"}"#);
+    let signed = entries(r#"{"Authorization":"AWS4-HMAC-SHA256 Credential=x"}"#);
+    let key = entries(r#"{"x-api-key":"t"}"#);
+    let protocol = |item: &str| ("sec-websocket-protocol", format!("graphql-ws, {item}"));
+    let plain = |name, value: &str| (name, value.to_owned());
+    let bearer = plain("authorization", "Bearer t");
+    let own = plain("x-countersign-token", "t");
+    for (headers, expected) in [
+        (vec![], None),
+        (vec![bearer.clone()], Some("t")),
+        (vec![plain("authorization", "bearer   t")], Some("t")),
+        (vec![plain("authorization", "Basic t")], Some("")),
+        (vec![plain("authorization", "t")], Some("")),
+        (vec![bearer.clone(), bearer.clone()], Some("")),
+        (vec![own.clone()], Some("t")),
+        (vec![own.clone(), own.clone()], Some("")),
+        // Programs that sign for themselves can still show a token.
+        (
+            vec![plain("authorization", "AWS4-HMAC-SHA256 x"), own],
+            Some("t"),
+        ),
+        (vec![protocol("countersign-token.t")], Some("t")),
+        (vec![protocol(&format!("header-{header}"))], Some("t")),
+        (vec![protocol(&format!("header-{bare}"))], Some("t")),
+        (vec![protocol(&format!("header-{signed}"))], None),
+        (vec![protocol(&format!("header-{key}"))], None),
+        (vec![protocol("header-%")], None),
+        (vec![protocol("xcountersign-token.t")], None),
+    ] {
+        let mut map = HeaderMap::new();
+        for (name, value) in &headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        assert_eq!(token_of(&map).as_deref(), expected, "{headers:?}");
+    }
+}
+
+#[test]
+fn a_token_does_not_go_on_as_a_subprotocol() {
+    for (offered, left) in [
+        (vec!["a, b"], vec!["a, b"]),
+        (vec!["a,countersign-token.t , b"], vec!["a, b"]),
+        (vec!["countersign-token.t"], vec![]),
+        (vec!["a", "countersign-token.t,b"], vec!["a, b"]),
+    ] {
+        let mut headers = HeaderMap::new();
+        for line in &offered {
+            headers.append(SEC_WEBSOCKET_PROTOCOL, line.parse().unwrap());
+        }
+        remove_token_protocol(&mut headers);
+        let found = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+        let found: Vec<&str> = found.map(|value| value.to_str().unwrap()).collect();
+        assert_eq!(found, left, "{offered:?}");
+    }
+}

@@ -1,0 +1,360 @@
+//! Tokens that clients must show, read from files that may change while we run.
+//!
+//! A file holds a token a line, so that an old and a new one are good during a rotation; empty
+//! lines and lines that begin with `#` count for nothing. Only digests are kept, and compared in
+//! constant time.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
+use tracing::{info, warn};
+
+use crate::graphql::read_object;
+
+/// Which file's tokens let a client in, and how those clients are named in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenConfig {
+    /// `None` for `guard.token_file`, whose clients need no name.
+    pub name: Option<String>,
+    pub file: PathBuf,
+}
+
+/// Why a token file cannot be used. What it holds is never told.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    #[error("{0} cannot be read")]
+    Read(PathBuf, #[source] io::Error),
+    #[error("{0} may be read or written by others (mode {1:03o}): chmod 600 it")]
+    Mode(PathBuf, u32),
+    #[error("{0} holds no token; make one with `openssl rand -hex 32`")]
+    Empty(PathBuf),
+    #[error(
+        "line {line} of {path} is no token: letters, digits, `-`, `.`, `_` and `~`, at least {SHORTEST} of them"
+    )]
+    Malformed { path: PathBuf, line: usize },
+    #[error("{0} holds more than {MOST} tokens")]
+    TooMany(PathBuf),
+}
+
+/// All tokens that are good.
+#[derive(Debug)]
+pub struct Tokens(Vec<TokenFile>);
+
+/// Who a client is, by its token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// The name of its token's table in `[guard.tokens]`.
+    pub name: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct TokenFile {
+    path: PathBuf,
+    grant: Grant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    checked: Instant,
+    stamp: Option<Stamp>,
+    digests: Vec<[u8; 32]>,
+}
+
+/// What changes when a file does; Kubernetes replaces it by another.
+type Stamp = (u64, u64, i64, i64, u64);
+
+const SHORTEST: usize = 32;
+const MOST: usize = 8;
+/// Between two looks at a file.
+const FRESH: Duration = Duration::from_secs(1);
+const LARGEST: u64 = 64 * 1024;
+
+impl Tokens {
+    /// # Errors
+    /// When a file cannot be used.
+    pub fn load(configs: &[TokenConfig]) -> Result<Self, TokenError> {
+        let files = configs.iter().map(|config| {
+            let (stamp, digests) = read(&config.file)?;
+            Ok(TokenFile {
+                path: config.file.clone(),
+                grant: Grant {
+                    name: config.name.as_deref().map(Arc::from),
+                },
+                state: Mutex::new(State {
+                    checked: Instant::now(),
+                    stamp: Some(stamp),
+                    digests,
+                }),
+            })
+        });
+        Ok(Self(files.collect::<Result<_, _>>()?))
+    }
+
+    /// Whose token this is. Takes as long for a wrong one as for any.
+    pub fn judge(&self, token: &str) -> Option<Grant> {
+        let digest = digest(token);
+        let mut found = None;
+        for file in &self.0 {
+            if file.holds(&digest) {
+                found.get_or_insert_with(|| file.grant.clone());
+            }
+        }
+        found
+    }
+
+    /// Judges the payload of a `connection_init`: `{"authorization": "Bearer TOKEN"}`, the same
+    /// within `headers`, or `{"token": "TOKEN"}`.
+    pub fn judge_init(&self, payload: &str) -> Option<Grant> {
+        #[derive(Default, Deserialize)]
+        struct Payload {
+            #[serde(default, alias = "Authorization")]
+            authorization: Option<String>,
+            #[serde(default)]
+            token: Option<String>,
+            #[serde(default)]
+            headers: Option<Box<Self>>,
+        }
+        let payload: Payload = read_object(payload)?;
+        let inner = payload.headers.unwrap_or_default();
+        let bearer = payload.authorization.or(inner.authorization);
+        let token = match &bearer {
+            Some(value) => bearer_of(value)?,
+            None => payload.token.as_deref()?,
+        };
+        self.judge(token)
+    }
+}
+
+impl TokenFile {
+    fn holds(&self, wanted: &[u8; 32]) -> bool {
+        let mut state = self.state.lock();
+        if state.checked.elapsed() >= FRESH {
+            self.refresh(&mut state);
+        }
+        let none = Choice::from(0);
+        let found = state
+            .digests
+            .iter()
+            .fold(none, |found, digest| found | digest.ct_eq(wanted));
+        found.into()
+    }
+
+    /// A file that cannot be used leaves the tokens as they are.
+    fn refresh(&self, state: &mut State) {
+        state.checked = Instant::now();
+        let now = fs::metadata(&self.path).ok().map(|found| stamp(&found));
+        if now == state.stamp {
+            return;
+        }
+        state.stamp = now;
+        match read(&self.path) {
+            Ok((stamp, digests)) => {
+                state.stamp = Some(stamp);
+                state.digests = digests;
+                info!(path = %self.path.display(), "the token file was read again");
+            }
+            Err(error) => {
+                warn!(%error, "the token file cannot be read again: the tokens from before stay good");
+            }
+        }
+    }
+}
+
+/// `Bearer TOKEN` (RFC 6750, section 2.1), the scheme in any case.
+pub(super) fn bearer_of(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn read(path: &Path) -> Result<(Stamp, Vec<[u8; 32]>), TokenError> {
+    let unreadable = |error| TokenError::Read(path.to_owned(), error);
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() || metadata.len() > LARGEST {
+        let error = io::Error::other("it is no small file");
+        return Err(unreadable(error));
+    }
+    // A group may read: that is how Kubernetes shows a secret to a process that is not root.
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o037 != 0 {
+        return Err(TokenError::Mode(path.to_owned(), mode));
+    }
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let lines = text.lines().map(str::trim).enumerate();
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    let mut digests = Vec::new();
+    for (at, line) in lines {
+        if !is_token(line) {
+            return Err(TokenError::Malformed {
+                path: path.to_owned(),
+                line: at + 1,
+            });
+        }
+        digests.push(digest(line));
+    }
+    match digests.len() {
+        0 => Err(TokenError::Empty(path.to_owned())),
+        1..=MOST => Ok((stamp(&metadata), digests)),
+        _ => Err(TokenError::TooMany(path.to_owned())),
+    }
+}
+
+/// What may stand in a header and in the name of a subprotocol alike.
+fn is_token(text: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+    text.len() >= SHORTEST && text.bytes().all(is_plain)
+}
+
+fn stamp(found: &Metadata) -> Stamp {
+    let (seconds, nanos) = (found.mtime(), found.mtime_nsec());
+    (found.dev(), found.ino(), seconds, nanos, found.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = "0123456789abcdef0123456789abcdef";
+    const NEW: &str = "fedcba9876543210.fedcba_98765432~";
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str, text: &str, mode: u32) -> Self {
+            let name = format!("countersign-token-{name}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let _ = fs::remove_file(&path);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            Self(path)
+        }
+
+        fn tokens(&self) -> Result<Tokens, TokenError> {
+            Tokens::load(&[TokenConfig {
+                name: Some("ci".to_owned()),
+                file: self.0.clone(),
+            }])
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_be_used() {
+        let many = format!("{OLD}\n").repeat(MOST + 1);
+        for (at, (text, mode, problem)) in [
+            (OLD, 0o644, "mode 644"),
+            (OLD, 0o660, "mode 660"),
+            (OLD, 0o604, "mode 604"),
+            (OLD, 0o620, "mode 620"),
+            (OLD, 0o610, "mode 610"),
+            ("", 0o600, "holds no token"),
+            ("# only this\n\n", 0o600, "holds no token"),
+            ("short", 0o600, "line 1 "),
+            ("# a\n0123456789abcdef0123456789abcde/\n", 0o600, "line 2 "),
+            ("0123456789abcdef 0123456789abcdef", 0o600, "line 1 "),
+            ("0123456789abcdef0123456789abcde", 0o600, "line 1 "),
+            (many.as_str(), 0o600, "more than 8"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let scratch = Scratch::new(&format!("bad{at}"), text, mode);
+            let error = scratch.tokens().unwrap_err().to_string();
+            assert!(error.contains(problem), "{text:?} {mode:o}: {error}");
+            assert!(!error.contains("0123"), "{error}");
+        }
+        let nowhere = TokenConfig {
+            name: None,
+            file: PathBuf::from("/nonexistent/token"),
+        };
+        let error = Tokens::load(&[nowhere]).unwrap_err();
+        assert!(matches!(error, TokenError::Read(..)));
+    }
+
+    #[test]
+    fn good_and_wrong_tokens() {
+        for mode in [0o600, 0o400, 0o440, 0o640] {
+            let text = format!("# two, while they are rotated\n{OLD}\n\n  {NEW}\r\n");
+            let scratch = Scratch::new(&format!("good{mode:o}"), &text, mode);
+            let tokens = scratch.tokens().unwrap();
+            for good in [OLD, NEW] {
+                let grant = tokens.judge(good).unwrap();
+                assert_eq!(grant.name.as_deref(), Some("ci"));
+            }
+            for wrong in ["", "x", &OLD[1..], &format!("{OLD}0"), &OLD.to_uppercase()] {
+                assert_eq!(tokens.judge(wrong), None, "{wrong}");
+            }
+        }
+    }
+
+    #[test]
+    fn payloads_of_connection_init() {
+        let scratch = Scratch::new("init", OLD, 0o600);
+        let tokens = scratch.tokens().unwrap();
+        for good in [
+            format!(r#"{{"authorization":"Bearer {OLD}"}}"#),
+            format!(r#"{{"Authorization":"bearer  {OLD} ","x":1}}"#),
+            format!(r#" {{"headers":{{"Authorization":"Bearer {OLD}"}}}}"#),
+            format!(r#"{{"token":"{OLD}"}}"#),
+        ] {
+            assert!(tokens.judge_init(&good).is_some(), "{good}");
+        }
+        for wrong in [
+            String::new(),
+            "null".to_owned(),
+            "{}".to_owned(),
+            format!(r#""{OLD}""#),
+            format!(r#"["Bearer {OLD}"]"#),
+            format!(r#"{{"authorization":"{OLD}"}}"#),
+            format!(r#"{{"authorization":"Basic {OLD}"}}"#),
+            format!(r#"{{"authorization":"Bearer {NEW}","token":"{OLD}"}}"#),
+            format!(r#"{{"token":["{OLD}"]}}"#),
+            format!(r#"{{"token":"{NEW}"}}"#),
+        ] {
+            assert_eq!(tokens.judge_init(&wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_changed_file_is_read_again_and_a_broken_one_is_not() {
+        let scratch = Scratch::new("again", OLD, 0o600);
+        let tokens = scratch.tokens().unwrap();
+        let long_ago = |tokens: &Tokens| {
+            let mut state = tokens.0[0].state.lock();
+            state.checked = Instant::now().checked_sub(FRESH).unwrap();
+        };
+        fs::write(&scratch.0, format!("{OLD}\n{NEW}\n")).unwrap();
+        assert_eq!(tokens.judge(NEW), None, "it is not looked at each time");
+        long_ago(&tokens);
+        assert!(tokens.judge(NEW).is_some() && tokens.judge(OLD).is_some());
+        fs::write(&scratch.0, NEW).unwrap();
+        long_ago(&tokens);
+        assert_eq!(tokens.judge(OLD), None);
+        for broken in ["", "short"] {
+            fs::write(&scratch.0, broken).unwrap();
+            long_ago(&tokens);
+            assert!(tokens.judge(NEW).is_some());
+        }
+        fs::remove_file(&scratch.0).unwrap();
+        long_ago(&tokens);
+        assert!(tokens.judge(NEW).is_some());
+    }
+}

@@ -1,0 +1,233 @@
+//! Where clients connect: TCP addresses and unix sockets.
+
+use std::fmt;
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::path::{Path, PathBuf};
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tracing::{info, warn};
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Listen {
+    Tcp(SocketAddr),
+    /// The path of a unix socket.
+    Unix(PathBuf),
+}
+
+/// A bound listener; a unix socket's file goes with it.
+#[derive(Debug)]
+pub struct Listener(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    Unix(UnixSocket),
+}
+
+#[derive(Debug)]
+struct UnixSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    /// The file's own, so that a successor's is not taken for it.
+    inode: u64,
+    /// Who may connect beside us; empty if the file's mode alone decides.
+    peers: Vec<u32>,
+    owner: u32,
+}
+
+/// A connection.
+pub(super) enum Accepted {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Why a place cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("{0}")]
+    Tcp(#[source] io::Error),
+    #[error("something listens on it already")]
+    InUse,
+    #[error("there is something that is no socket")]
+    NoSocket,
+    #[error("{step}: {source}")]
+    Unix {
+        step: &'static str,
+        source: io::Error,
+    },
+}
+
+impl Listener {
+    /// Binds; `None` for an IPv6 address on a machine without IPv6. A unix socket of which the
+    /// process has gone is replaced; it is for its owner alone (mode 0600), unless `peers` says
+    /// which other users may connect.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub async fn bind(listen: &Listen, peers: &[u32]) -> Result<Option<Self>, BindError> {
+        match listen {
+            Listen::Tcp(address) => match TcpListener::bind(address).await {
+                Ok(listener) => Ok(Some(Self(Kind::Tcp(listener)))),
+                Err(error) if address.is_ipv6() && is_missing(&error) => {
+                    info!("no IPv6 loopback here: {address} is left out");
+                    Ok(None)
+                }
+                Err(source) => Err(BindError::Tcp(source)),
+            },
+            Listen::Unix(path) => {
+                let socket = UnixSocket::bind(path, peers)?;
+                Ok(Some(Self(Kind::Unix(socket))))
+            }
+        }
+    }
+
+    /// What it is bound to, if that is known.
+    pub fn address(&self) -> Option<Listen> {
+        match &self.0 {
+            Kind::Tcp(listener) => listener.local_addr().ok().map(Listen::Tcp),
+            Kind::Unix(socket) => Some(Listen::Unix(socket.path.clone())),
+        }
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Option<Accepted>> {
+        match &self.0 {
+            Kind::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                let is_astray = |local: SocketAddr| local.ip().is_loopback() && !is_loopback(peer);
+                if stream.local_addr().is_ok_and(is_astray) {
+                    // Routes can be bent so that packets from elsewhere reach a loopback address.
+                    warn!("a connection from another machine to a loopback address is closed");
+                    return Ok(None);
+                }
+                Ok(Some(Accepted::Tcp(stream)))
+            }
+            Kind::Unix(socket) => {
+                let (stream, _) = socket.listener.accept().await?;
+                Ok(socket.admits(&stream)?.then_some(Accepted::Unix(stream)))
+            }
+        }
+    }
+}
+
+impl UnixSocket {
+    fn bind(path: &Path, peers: &[u32]) -> Result<Self, BindError> {
+        check_place(path)?;
+        let failed = |step| move |source| BindError::Unix { step, source };
+        // Born where nobody else can reach it, so that it has its mode before it has its name.
+        let place =
+            private_directory(path).map_err(failed("a directory beside it cannot be made"))?;
+        let born = place.join("s");
+        let bound = UnixListener::bind(&born).map_err(failed("it cannot be bound"));
+        let mode = if peers.is_empty() { 0o600 } else { 0o666 };
+        let moved = bound.and_then(|listener| {
+            fs::set_permissions(&born, Permissions::from_mode(mode))
+                .map_err(failed("its mode cannot be set"))?;
+            fs::rename(&born, path).map_err(failed("it cannot be put in its place"))?;
+            Ok(listener)
+        });
+        if moved.is_err() {
+            let _ = fs::remove_file(&born);
+        }
+        let _ = fs::remove_dir(&place);
+        let listener = moved?;
+        let metadata = fs::symlink_metadata(path).map_err(failed("it cannot be looked at"))?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+            inode: metadata.ino(),
+            peers: peers.to_vec(),
+            owner: metadata.uid(),
+        })
+    }
+
+    /// Whether the user at the other end may connect, by the kernel's word.
+    fn admits(&self, stream: &UnixStream) -> io::Result<bool> {
+        if self.peers.is_empty() {
+            return Ok(true);
+        }
+        let peer = stream.peer_cred()?.uid();
+        let is_admitted = peer == self.owner || self.peers.contains(&peer);
+        if !is_admitted {
+            warn!(
+                uid = peer,
+                "a connection to the unix socket is closed: allow the user with guard.peer_uids"
+            );
+        }
+        Ok(is_admitted)
+    }
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
+        if is_ours {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Nothing may be there but a socket on which nobody listens.
+fn check_place(path: &Path) -> Result<(), BindError> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => {
+            let step = "it cannot be looked at";
+            return Err(BindError::Unix { step, source });
+        }
+    };
+    if !found.file_type().is_socket() {
+        return Err(BindError::NoSocket);
+    }
+    match BlockingUnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Ok(_) | Err(_) => Err(BindError::InUse),
+    }
+}
+
+/// A new directory beside `path`, for us alone. Short, because a socket's path has 107 bytes.
+fn private_directory(path: &Path) -> io::Result<PathBuf> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    let place = parent.join(format!(".{:08x}", fastrand::u32(..)));
+    let mut builder = fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(&place)?;
+    Ok(place)
+}
+
+fn is_loopback(peer: SocketAddr) -> bool {
+    peer.ip().to_canonical().is_loopback()
+}
+
+/// The machine has no such address, or no such family.
+fn is_missing(error: &io::Error) -> bool {
+    const EAFNOSUPPORT: i32 = 97;
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
+}
+
+impl Listen {
+    /// Whether only this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
