@@ -47,8 +47,8 @@ pub(super) fn guard(table: &Table<'_>) -> Option<Said> {
             allow_hosts: allow_hosts?,
             allow_origins: allow_origins?,
             refuses_forwarded: forwarded? == Forwarded::Refuse,
-            wants_certificate: false,
             tokens: tokens?,
+            ..GuardConfig::default()
         },
         forwarded: forwarded?,
         peer_uids: peer_uids?,

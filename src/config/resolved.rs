@@ -88,6 +88,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
         routes: routes?,
         guard: GuardConfig {
             wants_certificate,
+            request_head: limits.request_head,
             ..guard.guard
         },
         peer_uids: guard.peer_uids,

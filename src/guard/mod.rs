@@ -29,8 +29,10 @@ pub use refusal::{Refusal, RefusalKind};
 pub use token::{Grant, TokenConfig, TokenError, Tokens};
 
 /// `[guard]` of the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuardConfig {
+    /// Bytes of a request's head.
+    pub request_head: usize,
     /// Names that may stand in `Host` beside the loopback names.
     pub allow_hosts: Vec<HostName>,
     /// Origins whose pages may talk to us.
@@ -41,6 +43,19 @@ pub struct GuardConfig {
     pub wants_certificate: bool,
     /// If there are any, clients must show a token of one of them.
     pub tokens: Vec<TokenConfig>,
+}
+
+impl Default for GuardConfig {
+    fn default() -> Self {
+        Self {
+            request_head: 32 * 1024,
+            allow_hosts: Vec::new(),
+            allow_origins: Vec::new(),
+            refuses_forwarded: false,
+            wants_certificate: false,
+            tokens: Vec::new(),
+        }
+    }
 }
 
 /// Decides who may talk to us.
@@ -98,6 +113,9 @@ impl Guard {
             return Err(Refusal::TargetForm);
         }
         let headers = request.headers();
+        if head_size(request) > self.config.request_head {
+            return Err(Refusal::HeadTooLarge(self.config.request_head));
+        }
         let host = self.check_host(headers, local)?;
         if self.config.refuses_forwarded {
             check_forwarded(headers)?;
@@ -174,6 +192,18 @@ impl Guard {
         }
         Err(refused())
     }
+}
+
+/// Bytes, about as they came. hyper's own bound is the size of its buffer, which a head may pass
+/// when it comes in one piece.
+fn head_size<B>(request: &Request<B>) -> usize {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    let headers = request.headers().iter();
+    let headers = headers.map(|(name, value)| name.as_str().len() + value.len() + 4);
+    request.method().as_str().len() + target + headers.sum::<usize>()
 }
 
 /// The names by which another proxy makes itself known (RFC 7239; RFC 9110, section 7.6.3).

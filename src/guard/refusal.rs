@@ -17,6 +17,8 @@ pub enum Refusal {
         "a browser sent this request for another site (Sec-Fetch-Site: {0}). Allow the site's origin with guard.allow_origins (--allow-origin)"
     )]
     CrossSite(String),
+    #[error("the request's head is larger than {0} bytes (limits.request_head)")]
+    HeadTooLarge(usize),
     #[error("the request target must be a path")]
     TargetForm,
     #[error(
@@ -50,6 +52,8 @@ pub enum RefusalKind {
     Forbidden,
     /// 415
     MediaType,
+    /// 431
+    HeadTooLarge,
 }
 
 impl Refusal {
@@ -60,6 +64,7 @@ impl Refusal {
             Self::HostNotAllowed(_) => "HOST_NOT_ALLOWED",
             Self::OriginNotAllowed(_) => "ORIGIN_NOT_ALLOWED",
             Self::CrossSite(_) => "CROSS_SITE",
+            Self::HeadTooLarge(_) => "HEAD_TOO_LARGE",
             Self::TargetForm => "TARGET_FORM",
             Self::Forwarded(_) => "FORWARDED",
             Self::SimpleType => "SIMPLE_CONTENT_TYPE",
@@ -79,6 +84,7 @@ impl Refusal {
             | Self::Forwarded(_)
             | Self::CertificateMissing => RefusalKind::Forbidden,
             Self::SimpleType => RefusalKind::MediaType,
+            Self::HeadTooLarge(_) => RefusalKind::HeadTooLarge,
         }
     }
 }

@@ -216,6 +216,7 @@ fn guard_status(refusal: &guard::Refusal) -> StatusCode {
         RefusalKind::Unauthorized => StatusCode::UNAUTHORIZED,
         RefusalKind::Forbidden => StatusCode::FORBIDDEN,
         RefusalKind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        RefusalKind::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
     }
 }
 

@@ -23,6 +23,7 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::{v4, v4a};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use tracing::trace;
 
 use credentials::{CredentialsError, Identity, Snapshot};
 pub use style::{Algorithm, Payload, Placement, Style, TokenMode};
@@ -131,6 +132,7 @@ impl Signer {
         request: &Signable<'_>,
         now: SystemTime,
     ) -> Result<Signed, SignError> {
+        trace!(service = self.scope.service, "signing");
         let identity = credentials.identity();
         let params: SigningParams<'_> = match self.style.algorithm {
             Algorithm::V4 => v4::SigningParams::builder()
