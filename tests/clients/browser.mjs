@@ -1,455 +1,562 @@
-// A real browser, Chromium without a window, in front of one endpoint: a page of an allowed origin
-// does everything, the same page of another origin, and a page of a rebound name, do nothing.
+// A real browser, Chromium without a window, with pages of several origins in front of countersign.
 //
-// usage: node browser.mjs --http URL --ws URL --control URL --allowed-port PORT --foreign-port PORT
-//   --http, --ws     the GraphQL endpoint; it must allow http://127.0.0.1:ALLOWED and no other origin
-//   --control        the emulator's control address
-//   --allowed-port, --foreign-port   where to serve the page; the two origins differ in nothing else
-//   CHROMIUM         (environment) the browser, /usr/bin/chromium by default
+// It serves its pages first, on free ports, and prints a line of JSON with their origins:
+//   {"allowed": ORIGIN, "foreign": ORIGIN}
+// Then it waits for one on standard input, of a countersign that allows the first of them:
+//   {"host": "127.0.0.1:PORT", "control": URL of the emulator}
+// with routes /graphql, /event, /http and /ws (a tunnel). It ends with a table of what it saw.
+//
+// usage: node browser.mjs allowed | foreign | rebound | public
+//   allowed   pages of the allowed origin
+//   foreign   pages of another port, and of another site
+//   rebound   a page of a name that leads to countersign: to the browser, countersign's own
+//   public    pages of public addresses, which may reach this machine only with a permission
+// CHROMIUM (environment) is the browser, /usr/bin/chromium by default
 
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
-import process from 'node:process';
-import { parseArgs } from 'node:util';
+import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
-import { Control, Queue, assert, check, deadline, finish, within } from './check.mjs';
+import { Control, assert, check, deadline, finish, within } from './check.mjs';
 
-const option = { type: 'string' };
-const { values: options } = parseArgs({
-  options: { http: option, ws: option, control: option, 'allowed-port': option, 'foreign-port': option },
-});
-const { http, ws, control: controlUrl, 'allowed-port': allowedPort, 'foreign-port': foreignPort } = options;
-if (!http || !ws || !controlUrl || !allowedPort || !foreignPort) {
-  console.error('usage: node browser.mjs --http URL --ws URL --control URL --allowed-port PORT --foreign-port PORT');
+const mode = process.argv[2];
+if (!['allowed', 'foreign', 'rebound', 'public'].includes(mode)) {
+  console.error('usage: node browser.mjs allowed | foreign | rebound | public');
   process.exit(2);
 }
-deadline(120);
-const control = new Control(controlUrl);
+deadline(150);
 
-const ALLOWED = `http://127.0.0.1:${allowedPort}`;
-const FOREIGN = `http://127.0.0.1:${foreignPort}`;
-const REBOUND = 'rebound.test';
-const QUERY = '{ rooms { id } }';
-const POST = 'mutation Post($body: String!) { postMessage(room: "lobby", body: $body) { id room body author sentAt } }';
-const ON_MESSAGE = 'subscription { onMessage(room: "lobby") { body } }';
+const EVIL = 'evil.example';
 const LIBRARIES = { 'graphql-ws': '/graphql-ws/dist/client.js', 'graphql-sse': '/graphql-sse/lib/client.mjs' };
+const PAGE = `<!doctype html><title>page</title>
+<script type="importmap">${JSON.stringify({ imports: LIBRARIES })}</script>`;
+const allowedPort = await serve();
+const foreignPort = await serve();
+const allowed = `http://127.0.0.1:${allowedPort}`;
+const foreign = `http://127.0.0.1:${foreignPort}`;
+const lines = createInterface({ input: process.stdin });
+console.log(JSON.stringify({ allowed, foreign }));
+const [line] = await within(once(lines, 'line'), 20_000, 'the line on standard input');
+lines.close();
+const { host, control: controlUrl } = JSON.parse(line);
+const control = new Control(controlUrl);
+const rebound = host.replace('127.0.0.1', EVIL);
 
-await serve(allowedPort);
-await serve(foreignPort);
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: [
-    // Chromium's sandbox does not run as root.
-    ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
-    '--disable-gpu', '--disable-quic', '--disable-component-update', '--disable-sync', '--no-proxy-server',
-    // The first match counts; no other name than these leads anywhere.
-    `--host-resolver-rules=MAP ${REBOUND} 127.0.0.1, MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost`,
-  ],
-});
-console.log(`# Chromium ${browser.version()}`);
+// --- what pages do: these run in the browser, which gets `at`, and the functions of `shared` ---
 
-// --- what a page does: these run in the browser, and know nothing of this file ---
-
-/** A `fetch`, and all that the page may read of its answer. */
-async function ask([url, init]) {
-  const response = await fetch(url, init);
-  const body = await response.text();
-  return { status: response.status, error: response.headers.get('x-countersign-error'), body };
+/** Where countersign is, and what to send there. */
+function places(host) {
+  const http = `http://${host}/graphql`;
+  const query = '{ rooms { id } }';
+  const mutation = 'mutation { postMessage(room: "lobby", body: "a page") { room body } }';
+  const subscription = 'subscription { onMessage(room: "lobby") { body } }';
+  const get = (query) => `${http}?query=${encodeURIComponent(query)}`;
+  const events = `http://${host}/event`;
+  const channel = '/default/pages';
+  return {
+    http, events, channel, query, mutation, subscription, allowed,
+    ws: `ws://${host}/graphql`,
+    eventsWs: `ws://${host}/event`,
+    plain: `http://${host}/http/orders`,
+    tunnel: `ws://${host}/ws/`,
+    queryByGet: get(query),
+    mutationByGet: get(mutation),
+    subscriptionByGet: get(subscription),
+    channelByGet: `${events}?channel=${encodeURIComponent(channel)}`,
+  };
 }
 
-/** Subscriptions by the browser's own means; events go to `seen`. Each settles when it is open. */
-const plain = {
-  'a WebSocket': ([{ ws }, query]) => new Promise((resolve, reject) => {
+const shared = {
+  /** A `fetch`, and what the page may read of its answer. */
+  async ask(url, init) {
+    const response = await fetch(url, init);
+    if (response.type === 'opaque') return 'opaque';
+    const text = await response.text();
+    const { data, errors, code } = JSON.parse(text);
+    return `${response.status} ${errors?.[0].extensions?.code ?? code ?? (data === undefined ? text : JSON.stringify(data))}`;
+  },
+
+  json: (body, init) => ({ method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), ...init }),
+
+  /** A form, sent into a frame: `name=value` is JSON as plain text, {"query":"…","x":"="}. */
+  submit(action, query, enctype) {
+    const frame = Object.assign(document.createElement('iframe'), { name: 'answer' });
+    const form = Object.assign(document.createElement('form'), { action, enctype, method: 'post', target: 'answer' });
+    const name = JSON.stringify({ query }).replace(/\}$/, ',"x":"');
+    form.append(Object.assign(document.createElement('input'), { name, value: '"}' }));
+    document.body.append(frame, form);
+    form.submit();
+    return 'sent';
+  },
+
+  /** An element that loads something. */
+  embed: (name, properties) => new Promise((resolve) => {
+    const element = Object.assign(document.createElement(name), properties);
+    element.onload = () => resolve('load');
+    element.onerror = () => resolve('error');
+    document.body.append(element);
+  }),
+
+  /** Goes elsewhere, once the page has told that it does. */
+  leave(url) {
+    setTimeout(() => { location.href = url; });
+    return 'left';
+  },
+
+  /** A frame without an origin, whose script may `tell`. */
+  sandboxed: (script) => new Promise((resolve) => {
+    addEventListener('message', ({ data }) => resolve(data), { once: true });
+    const tell = "const tell = (text) => parent.postMessage(origin + ' ' + text, '*');";
+    embed('iframe', { sandbox: 'allow-scripts', srcdoc: `<script>${tell}${script}</script>` });
+  }),
+
+  noReferrer() {
+    document.head.innerHTML += '<meta name="referrer" content="no-referrer">';
+  },
+
+  /** A subscription by a WebSocket: `first` and `then` are sent, and `found` picks an event out of a frame. */
+  socket: (url, protocols, first, then, found) => new Promise((resolve, reject) => {
     globalThis.seen = [];
-    const socket = new WebSocket(ws, 'graphql-transport-ws');
-    const send = (frame) => socket.send(JSON.stringify(frame));
-    globalThis.stop = () => { send({ id: '1', type: 'complete' }); socket.close(); };
-    socket.onopen = () => send({ type: 'connection_init' });
-    socket.onclose = ({ code }) => reject(new Error(`closed ${code}`));
+    const socket = new WebSocket(url, protocols);
+    globalThis.stop = () => socket.close();
+    socket.onopen = () => socket.send(JSON.stringify(first));
+    socket.onclose = ({ code }) => reject(`closed ${code}`);
     socket.onmessage = ({ data }) => {
       const frame = JSON.parse(data);
-      if (frame.type === 'next') return seen.push(frame.payload);
-      if (frame.type !== 'connection_ack') return reject(new Error(data));
-      send({ id: '1', type: 'subscribe', payload: { query } });
-      resolve();
+      if (frame.type === 'connection_ack') socket.send(JSON.stringify(then));
+      const event = found(frame);
+      if (event) seen.push(event);
+      resolve('open');
     };
   }),
 
-  'an EventSource': ([{ http }, query]) => new Promise((resolve, reject) => {
+  source: (url, type, found, init) => new Promise((resolve, reject) => {
     globalThis.seen = [];
-    const source = new EventSource(`${http}?query=${encodeURIComponent(query)}`);
+    const source = new EventSource(url, init);
     globalThis.stop = () => source.close();
-    source.onopen = resolve;
-    source.onerror = () => reject(new Error(`readyState ${source.readyState}`));
-    source.addEventListener('next', ({ data }) => seen.push(JSON.parse(data)));
+    source.onopen = () => resolve('open');
+    source.onerror = () => reject(`error, readyState ${source.readyState}`);
+    source.addEventListener(type, ({ data }) => seen.push(found(JSON.parse(data))));
   }),
 
-  'server-sent events by fetch': ([{ http }, query]) => {
-    const events = (text) => text.split('\n\n').slice(0, -1).flatMap((event) => {
-      const data = /^event: next\ndata: (.*)$/.exec(event);
-      return data ? [JSON.parse(data[1])] : [];
-    });
-    return streamed(http, query, 'text/event-stream', events);
+  /** A subscription by `fetch`: `found` picks the events out of all that has come. */
+  async stream(at, accept, found) {
+    globalThis.seen = [];
+    const aborted = new AbortController();
+    globalThis.stop = () => aborted.abort();
+    const headers = { 'content-type': 'application/json', accept };
+    const response = await fetch(at.http, json({ query: at.subscription }, { headers, signal: aborted.signal }));
+    if (!response.ok) throw `answered ${response.status}`;
+    const read = async () => {
+      let text = '';
+      for await (const piece of response.body.pipeThrough(new TextDecoderStream())) {
+        text += piece;
+        globalThis.seen = found(text);
+      }
+    };
+    read().catch(() => {});
+    return 'open';
   },
 
-  'a multipart response by fetch': ([{ http }, query]) => {
-    const events = (text) => text.split('\r\n--graphql').slice(0, -1).flatMap((part) => {
+  /** A subscription by an npm package's client. */
+  client: (query, create) => new Promise((resolve, reject) => {
+    globalThis.seen = [];
+    const client = create({ connected: () => resolve('open') });
+    const refused = (error) => reject(error.code === undefined ? error.name ?? error.type : `closed ${error.code}`);
+    const stop = client.subscribe({ query }, { next: ({ data }) => seen.push(data.onMessage.body), error: refused, complete() {} });
+    globalThis.stop = () => { stop(); client.dispose(); };
+  }),
+};
+
+// --- the cases: what a page does, and what comes of it ---
+
+// Answers that say why a page is refused.
+const ORIGIN = '403 ORIGIN_NOT_ALLOWED';
+const SITE = '403 CROSS_SITE'; // for want of an origin, the browser tells the relation
+const HOST = '403 HOST_NOT_ALLOWED';
+// The console shows no more of a handshake that failed.
+const HANDSHAKE = '403';
+// What a sandboxed frame is answered, the page need not be told.
+const UNSEEN = 'unseen';
+
+const ROOMS = '200 {"rooms":[{"id":"lobby"},{"id":"garden"}]}';
+const POSTED = '200 {"postMessage":{"room":"lobby","body":"a page"}}';
+
+/**
+ * name: [what the page does,
+ *   on the allowed origin: [what it sees, what it is answered, operations upstream],
+ *   on another: [what it sees, what it is answered],
+ *   at a rebound name: what it sees]
+ * Upstream, nobody hears of the others. Where a page sees `open` it has a subscription.
+ */
+const requests = {
+  'query by fetch': [(at) => ask(at.http, json({ query: at.query })),
+    [ROOMS, '200, 204', 1], ['TypeError', ORIGIN], HOST],
+  'mutation by fetch': [(at) => ask(at.http, json({ query: at.mutation })),
+    [POSTED, '200, 204', 1], ['TypeError', ORIGIN], HOST],
+  'query by fetch, GET': [(at) => ask(at.queryByGet),
+    [ROOMS, '200', 1], ['TypeError', ORIGIN], HOST],
+  'mutation by fetch, GET': [(at) => ask(at.mutationByGet),
+    ['405 MUTATION_BY_GET', '405 MUTATION_BY_GET', 0], ['TypeError', ORIGIN], HOST],
+  // Nobody is allowed credentials: the page must not read what it asked for with them.
+  'query with credentials': [(at) => ask(at.http, json({ query: at.query }, { credentials: 'include' })),
+    ['TypeError', '204', 0], ['TypeError', ORIGIN], HOST],
+  'query with credentials, GET': [(at) => ask(at.queryByGet, { credentials: 'include' }),
+    ['TypeError', '200', 1], ['TypeError', ORIGIN], HOST],
+  'publish by fetch': [(at) => ask(at.events, json({ channel: at.channel, events: ['1'] })).then((saw) => saw.split(':')[0]),
+    ['200 {"failed"', '200, 204', 1], ['TypeError', ORIGIN], HOST],
+  'text/plain by fetch': [(at) => ask(at.http, { method: 'POST', body: JSON.stringify({ query: at.mutation }) }),
+    ['415 UNSUPPORTED_MEDIA_TYPE', '415 UNSUPPORTED_MEDIA_TYPE', 0], ['TypeError', ORIGIN], HOST],
+  'text/plain by fetch, no-cors': [(at) => ask(at.http, { method: 'POST', mode: 'no-cors', body: JSON.stringify({ query: at.mutation }) }),
+    ['opaque', '415 UNSUPPORTED_MEDIA_TYPE', 0], ['opaque', ORIGIN], HOST],
+  'form data by fetch, no-cors': [(at) => ask(at.http, { method: 'POST', mode: 'no-cors', body: new URLSearchParams({ query: at.mutation }) }),
+    ['opaque', '415 UNSUPPORTED_MEDIA_TYPE', 0], ['opaque', ORIGIN], HOST],
+  'query by fetch, GET, no-cors': [(at) => ask(at.queryByGet, { mode: 'no-cors' }),
+    ['opaque', SITE, 0], ['opaque', SITE], HOST],
+  'the same without a referrer': [(at) => ask(at.queryByGet, { mode: 'no-cors', referrerPolicy: 'no-referrer' }),
+    ['opaque', SITE, 0], ['opaque', SITE], HOST],
+  'the same by a redirect': [(at) => ask(`${at.allowed}/redirect?${encodeURIComponent(at.queryByGet)}`, { mode: 'no-cors' }),
+    ['opaque', SITE, 0], ['opaque', SITE], 'opaque'],
+  'query by the allowed origin\'s redirect': [(at) => ask(`${at.allowed}/redirect?${encodeURIComponent(at.queryByGet)}`),
+    [ROOMS, '200', 1], ['TypeError', ORIGIN], 'TypeError'],
+  'query of a sandboxed frame': [(at) => sandboxed(
+    `fetch(${JSON.stringify(at.queryByGet)}).then(({ status }) => tell(status), ({ name }) => tell(name))`),
+    ['null TypeError', UNSEEN, 0], ['null TypeError', UNSEEN], 'null TypeError'],
+  'mutation of a sandboxed frame': [(at) => sandboxed(
+    `fetch(${JSON.stringify(at.http)}, ${JSON.stringify(json({ query: at.mutation }))}).then(({ status }) => tell(status), ({ name }) => tell(name))`),
+    ['null TypeError', UNSEEN, 0], ['null TypeError', UNSEEN], 'null TypeError'],
+  'EventSource of a sandboxed frame': [(at) => sandboxed(
+    `const source = new EventSource(${JSON.stringify(at.subscriptionByGet)}); source.onopen = () => tell('open'); source.onerror = () => tell('error');`),
+    ['null error', UNSEEN, 0], ['null error', UNSEEN], 'null error'],
+  'WebSocket of a sandboxed frame': [(at) => sandboxed(
+    `const socket = new WebSocket(${JSON.stringify(at.ws)}, 'graphql-transport-ws'); socket.onopen = () => tell('open'); socket.onclose = ({ code }) => tell(code);`),
+    ['null 1006', UNSEEN, 0], ['null 1006', UNSEEN], 'null 1006'],
+  'beacon': [(at) => `${navigator.sendBeacon(at.http, JSON.stringify({ query: at.mutation }))}`,
+    ['true', '415 UNSUPPORTED_MEDIA_TYPE', 0], ['true', ORIGIN], 'true'],
+  'form, text/plain': [(at) => submit(at.http, at.mutation, 'text/plain'),
+    ['sent', '415 UNSUPPORTED_MEDIA_TYPE', 0], ['sent', ORIGIN], 'sent'],
+  'form, multipart': [(at) => submit(at.http, at.mutation, 'multipart/form-data'),
+    ['sent', '415 UPLOAD_NOT_SUPPORTED', 0], ['sent', ORIGIN], 'sent'],
+  'form, urlencoded, without a referrer': [(at) => { noReferrer(); return submit(at.http, at.mutation, 'application/x-www-form-urlencoded'); },
+    ['sent', ORIGIN, 0], ['sent', ORIGIN], 'sent'],
+  'form by the allowed origin\'s redirect': [(at) => submit(`${at.allowed}/redirect?${encodeURIComponent(at.http)}`, at.mutation, 'text/plain'),
+    ['sent', ORIGIN, 0], ['sent', ORIGIN], 'sent'],
+  'image of a query': [(at) => embed('img', { src: at.queryByGet }),
+    ['error', SITE, 0], ['error', SITE], 'error'],
+  'image of a mutation': [(at) => embed('img', { src: at.mutationByGet }),
+    ['error', SITE, 0], ['error', SITE], 'error'],
+  'image of a channel': [(at) => embed('img', { src: at.channelByGet }),
+    ['error', SITE, 0], ['error', SITE], 'error'],
+  'script': [(at) => embed('script', { src: at.queryByGet }),
+    ['error', SITE, 0], ['error', SITE], 'error'],
+  'style sheet': [(at) => embed('link', { rel: 'stylesheet', href: at.queryByGet }),
+    ['error', SITE, 0], ['error', SITE], 'error'],
+  'frame': [(at) => embed('iframe', { src: at.queryByGet }),
+    ['load', SITE, 0], ['load', SITE], 'load'],
+  'navigation': [(at) => leave(at.queryByGet),
+    ['left', SITE, 0], ['left', SITE], 'left'],
+  'navigation to a mutation': [(at) => leave(at.mutationByGet),
+    ['left', SITE, 0], ['left', SITE], 'left'],
+  'refresh without a referrer': [(at) => {
+    noReferrer();
+    embed('meta', { httpEquiv: 'refresh', content: `0;url=${at.queryByGet}` });
+    return 'left';
+  }, ['left', SITE, 0], ['left', SITE], 'left'],
+  'JSON to an HTTP route': [(at) => ask(at.plain, json({ order: 1 })).then((saw) => saw.replace(/^200 .*/, '200')),
+    ['200', '200, 204', 1], ['TypeError', ORIGIN], HOST],
+  'text/plain to an HTTP route, no-cors': [(at) => ask(at.plain, { method: 'POST', mode: 'no-cors', body: 'order=1' }),
+    ['opaque', '200', 1], ['opaque', ORIGIN], HOST],
+  'form to an HTTP route': [(at) => submit(at.plain, 'order', 'application/x-www-form-urlencoded'),
+    ['sent', '200', 1], ['sent', ORIGIN], 'sent'],
+  'image of an HTTP route': [(at) => embed('img', { src: at.plain }),
+    ['error', SITE, 0], ['error', SITE], 'error'],
+  'WebSocket through a tunnel': [(at) => new Promise((resolve, reject) => {
+    const socket = new WebSocket(at.tunnel);
+    socket.onopen = () => socket.send('{"action":"echo"}');
+    socket.onmessage = ({ data }) => resolve(data);
+    socket.onclose = ({ code }) => reject(`closed ${code}`);
+  }), ['{"action":"echo"}', '101', 1], ['closed 1006', HANDSHAKE], 'closed 1006'],
+  'WebSocket of an unknown subprotocol': [(at) => socket(at.ws, 'chat', { type: 'connection_init' }, {}, () => undefined),
+    // Accepted without one: what the browser wanted to hear is missing.
+    ['closed 1006', '', 0], ['closed 1006', HANDSHAKE], 'closed 1006'],
+  'WebSocket without a subprotocol': [(at) => socket(at.ws, [], { type: 'connection_init' }, {}, () => undefined),
+    ['closed 4406', '101', 0], ['closed 1006', HANDSHAKE], 'closed 1006'],
+};
+
+const subscriptions = {
+  'WebSocket, graphql-transport-ws': [(at) => socket(at.ws, 'graphql-transport-ws', { type: 'connection_init' },
+    { id: '1', type: 'subscribe', payload: { query: at.subscription } }, ({ payload }) => payload?.data?.onMessage.body),
+    ['open', '101', 3], ['closed 1006', HANDSHAKE], 'closed 1006'],
+  'WebSocket, graphql-ws': [(at) => socket(at.ws, 'graphql-ws', { type: 'connection_init' },
+    { id: '1', type: 'start', payload: { query: at.subscription } }, ({ payload }) => payload?.data?.onMessage.body),
+    ['open', '101', 3], ['closed 1006', HANDSHAKE], 'closed 1006'],
+  'WebSocket, either of them': [(at) => socket(at.ws, ['graphql-ws', 'graphql-transport-ws'], { type: 'connection_init' },
+    { id: '1', type: 'subscribe', payload: { query: at.subscription } }, ({ payload }) => payload?.data?.onMessage.body),
+    ['open', '101', 3], ['closed 1006', HANDSHAKE], 'closed 1006'],
+  'WebSocket, aws-appsync-event-ws': [(at) => socket(at.eventsWs, 'aws-appsync-event-ws', { type: 'connection_init' },
+    { id: '1', type: 'subscribe', channel: at.channel }, ({ event }) => event && JSON.parse(event).body),
+    ['open', '101', 3], ['closed 1006', HANDSHAKE], 'closed 1006'],
+  'EventSource': [(at) => source(at.subscriptionByGet, 'next', ({ data }) => data.onMessage.body),
+    ['open', '200', 3], ['error, readyState 2', ORIGIN], 'error, readyState 2'],
+  'EventSource of a channel': [(at) => source(at.channelByGet, 'message', ({ body }) => body),
+    ['open', '200', 3], ['error, readyState 2', ORIGIN], 'error, readyState 2'],
+  'server-sent events by fetch': [(at) => stream(at, 'text/event-stream', (text) => (
+    [...text.matchAll(/^event: next\ndata: (.*)\n\n/gm)].map(([, json]) => JSON.parse(json).data.onMessage.body))),
+    ['open', '200, 204', 3], ['TypeError', ORIGIN], 'answered 403'],
+  'multipart by fetch': [(at) => stream(at, 'multipart/mixed;subscriptionSpec=1.0, application/json', (text) => (
+    text.split('\r\n--graphql').slice(0, -1).flatMap((part) => {
       const [, json] = part.split('\r\n\r\n');
-      return json === undefined || json === '{}' ? [] : [JSON.parse(json).payload];
-    });
-    return streamed(http, query, 'multipart/mixed;subscriptionSpec=1.0, application/json', events);
-  },
-};
-
-/** Subscriptions by npm packages that the page imports. */
-const imported = {
-  'the graphql-ws client': async ([{ ws }, query]) => {
-    globalThis.seen = [];
+      return json === undefined || json === '{}' ? [] : [JSON.parse(json).payload.data.onMessage.body];
+    }))),
+    ['open', '200, 204', 3], ['TypeError', ORIGIN], 'answered 403'],
+  'npm graphql-ws': [async (at) => {
     const { createClient } = await import('graphql-ws');
-    return new Promise((resolve, reject) => {
-      const client = createClient({ url: ws, retryAttempts: 0, on: { connected: resolve } });
-      client.subscribe({ query }, { next: (event) => seen.push(event), error: () => reject(new Error('refused')), complete() {} });
-      globalThis.stop = () => client.dispose();
-    });
-  },
-
-  'the graphql-sse client': async ([{ http }, query]) => {
-    globalThis.seen = [];
+    return client(at.subscription, (on) => createClient({ url: at.ws, retryAttempts: 0, on }));
+  }, ['open', '101', 3], ['error', HANDSHAKE]],
+  'npm graphql-sse': [async (at) => {
     const { createClient } = await import('graphql-sse');
-    return new Promise((resolve, reject) => {
-      const client = createClient({ url: http, retryAttempts: 0, on: { connected: resolve } });
-      client.subscribe({ query }, { next: (event) => seen.push(event), error: reject, complete() {} });
-      globalThis.stop = () => client.dispose();
-    });
-  },
-
-  'the graphql-sse client on a single connection': async ([{ http }, query]) => {
-    globalThis.seen = [];
+    return client(at.subscription, (on) => createClient({ url: at.http, retryAttempts: 0, on }));
+  }, ['open', '200, 204', 3], ['NetworkError', ORIGIN]],
+  'npm graphql-sse, single connection': [async (at) => {
     const { createClient } = await import('graphql-sse');
-    return new Promise((resolve, reject) => {
-      const client = createClient({ url: http, singleConnection: true, retryAttempts: 0, on: { connected: resolve } });
-      const stop = client.subscribe({ query }, { next: (event) => seen.push(event), error: reject, complete() {} });
-      globalThis.stop = () => { stop(); client.dispose(); };
-    });
-  },
+    return client(at.subscription, (on) => createClient({ url: at.http, singleConnection: true, retryAttempts: 0, on }));
+  }, ['open', '200, 201, 202, 204', 3], ['NetworkError', ORIGIN]],
 };
 
-/** In every page: a subscription by `fetch`, of which `events` finds the events that are complete. */
-async function streamed(url, query, accept, events) {
-  globalThis.seen = [];
-  const aborted = new AbortController();
-  globalThis.stop = () => aborted.abort();
-  const response = await fetch(url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', accept },
-    body: JSON.stringify({ query }),
-    signal: aborted.signal,
-  });
-  if (!response.ok) throw new Error(`answered ${response.status}`);
-  const read = async () => {
-    let text = '';
-    for await (const piece of response.body.pipeThrough(new TextDecoderStream())) {
-      text += piece;
-      globalThis.seen = events(text);
-    }
-  };
-  read().catch(() => {});
-}
+const all = { ...requests, ...subscriptions };
+const NONE = { queries: 0, mutations: 0, starts: 0, publishes: 0, subscribes: 0, forwarded: 0, requests: 0, connections: 0 };
+const table = [];
 
-const subscribe = { ...plain, ...imported };
+/** What countersign answered a page, preflights too, in the order of coming. */
+class Answers extends Array {
+  #changed = () => {};
 
-/** What needs no leave of the server's to be sent; the page learns nothing of the answer. */
-const blind = {
-  'a POST of plain text by fetch, no-cors': ['ORIGIN_NOT_ALLOWED', ([{ http }, body]) =>
-    fetch(http, { method: 'POST', mode: 'no-cors', body })],
-  'a POST of form data by fetch, no-cors': ['ORIGIN_NOT_ALLOWED', ([{ http }, body]) =>
-    fetch(http, { method: 'POST', mode: 'no-cors', body: new URLSearchParams(JSON.parse(body)) })],
-  'a beacon': ['ORIGIN_NOT_ALLOWED', ([{ http }, body]) => navigator.sendBeacon(http, body)],
-  'a form of plain text': ['ORIGIN_NOT_ALLOWED', ([{ http }, body]) => submit(http, body, 'text/plain')],
-  'a form with a referrer policy': ['ORIGIN_NOT_ALLOWED', ([{ http }, body]) => {
-    document.head.innerHTML += '<meta name="referrer" content="no-referrer">';
-    return submit(http, body, 'application/x-www-form-urlencoded');
-  }],
-  'a form by a redirect': ['ORIGIN_NOT_ALLOWED', ([{ http }, body]) =>
-    submit(`/redirect?${encodeURIComponent(http)}`, body, 'text/plain')],
-  'a form by a redirect of the allowed origin': ['ORIGIN_NOT_ALLOWED', ([{ http, allowed }, body]) =>
-    submit(`${allowed}/redirect?${encodeURIComponent(http)}`, body, 'text/plain')],
-  'a GET by fetch, no-cors': ['CROSS_SITE', ([{ get }]) => fetch(get, { mode: 'no-cors' })],
-  'a GET by fetch, no-cors, without a referrer': ['CROSS_SITE', ([{ get }]) =>
-    fetch(get, { mode: 'no-cors', referrerPolicy: 'no-referrer' })],
-  'a GET by a redirect of the allowed origin': ['CROSS_SITE', ([{ get, allowed }]) =>
-    fetch(`${allowed}/redirect?${encodeURIComponent(get)}`, { mode: 'no-cors' })],
-  'an image': ['CROSS_SITE', ([{ get }]) => embed('img', { src: get })],
-  'a script': ['CROSS_SITE', ([{ get }]) => embed('script', { src: get })],
-  'a style sheet': ['CROSS_SITE', ([{ get }]) => embed('link', { rel: 'stylesheet', href: get })],
-  'a frame': ['CROSS_SITE', ([{ get }]) => embed('iframe', { src: get })],
-  'a navigation': ['CROSS_SITE', ([{ get }]) => { location.href = get; }],
-  'a refresh': ['CROSS_SITE', ([{ get }]) => {
-    document.head.innerHTML += '<meta name="referrer" content="no-referrer">';
-    embed('meta', { httpEquiv: 'refresh', content: `0;url=${get}` });
-  }],
-};
-
-/** In every page: a form, sent into a frame. */
-function submit(action, body, enctype) {
-  const frame = document.createElement('iframe');
-  frame.name = 'answer';
-  const form = Object.assign(document.createElement('form'), { action, enctype, method: 'post', target: 'answer' });
-  // `name=value` is JSON as plain text: {"query":"…","x":"="}
-  const name = body.replace(/\}$/, ',"x":"');
-  const field = Object.assign(document.createElement('input'), { name, value: '"}' });
-  form.append(field);
-  document.body.append(frame, form);
-  form.submit();
-}
-
-/** In every page: an element that loads something. */
-function embed(name, properties) {
-  document.body.append(Object.assign(document.createElement(name), properties));
-}
-
-// --- a page of the allowed origin ---
-
-const post = (query, variables, headers) => [
-  http,
-  { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify({ query, variables }) },
-];
-const byGet = (query) => `${http}?query=${encodeURIComponent(query)}`;
-const places = { http, ws, get: byGet(QUERY), allowed: ALLOWED };
-let bodies = 0;
-
-await check('allowed: a query, after one preflight for both of two', () => visit(ALLOWED, async (page, answers) => {
-  for (const _ of [1, 2]) {
-    const { status, body } = await page.evaluate(ask, post(QUERY));
-    assert.equal(status, 200);
-    assert.equal(JSON.parse(body).data.rooms[0].id, 'lobby');
+  add(status, headers = {}) {
+    this.push({ status, headers });
+    this.#changed();
   }
-  const statuses = [await answers.take(), await answers.take(), await answers.take()].map(({ status }) => status);
-  assert.deepEqual(statuses, [204, 200, 200]);
-}));
 
-await check('allowed: what a preflight is answered', () => visit(ALLOWED, async (page, answers) => {
-  await page.evaluate(ask, post(QUERY, undefined, { 'x-trace': '1' }));
-  const { headers } = await answers.take();
-  assert.equal(headers['access-control-allow-origin'], ALLOWED);
-  assert.equal(headers['access-control-allow-headers'], 'content-type,x-trace');
-  assert.equal(headers['access-control-max-age'], '600');
-  assert.equal(headers['access-control-allow-credentials'], undefined);
-  assert.match(headers.vary, /origin/i);
-}));
+  /** Each kind once, sorted. */
+  kinds() {
+    const kind = ({ status, headers }) => [status, headers['x-countersign-error']].filter(Boolean).join(' ');
+    return [...new Set([...this].map(kind))].sort();
+  }
 
-await check('allowed: a header of the page\'s own reaches AppSync', () => visit(ALLOWED, async (page) => {
-  const { body } = await page.evaluate(ask, post('{ headers(names: ["x-trace"]) }', undefined, { 'x-trace': 'grün' }));
-  assert.match(JSON.parse(body).data.headers, /x-trace/);
-}));
+  /** Waits for so many kinds. */
+  async reach(count) {
+    while (this.kinds().length < count) await new Promise((resolve) => { this.#changed = resolve; });
+  }
+}
 
-await check('allowed: a query by GET, without a preflight', () => visit(ALLOWED, async (page, answers) => {
-  const { status, body } = await page.evaluate(ask, [byGet(QUERY)]);
-  assert.equal(status, 200);
-  assert.equal(JSON.parse(body).data.rooms[0].id, 'lobby');
-  assert.equal((await answers.take()).status, 200);
-  assert.deepEqual(answers.drain(), []);
-}));
-
-await check('allowed: a mutation runs once', () => visit(ALLOWED, async (page) => {
-  const body = `once ${bodies += 1}`;
-  const answer = await page.evaluate(ask, post(POST, { body }));
-  assert.equal(JSON.parse(answer.body).data.postMessage.body, body);
-  assert.equal((await control.state()).mutations[`lobby/${body}`], 1);
-}));
-
-await check('allowed: an error of AppSync\'s is readable', () => visit(ALLOWED, async (page) => {
-  const { error, body } = await page.evaluate(ask, post('{ nothing }'));
-  assert.equal(error, null);
-  assert.match(JSON.parse(body).errors[0].message, /nothing/);
-}));
-
-await check('allowed: an error of countersign\'s is readable, with its header', () => visit(ALLOWED, async (page) => {
-  const { status, error, body } = await page.evaluate(ask, [byGet('mutation { createRoom(name: "no") { id } }')]);
-  assert.deepEqual([status, error], [405, 'MUTATION_BY_GET']);
-  assert.equal(JSON.parse(body).errors[0].extensions.code, 'MUTATION_BY_GET');
-}));
-
-for (const [name, open] of Object.entries(subscribe)) {
-  await check(`allowed: a subscription by ${name}`, () => visit(ALLOWED, async (page) => {
-    await active(0);
-    await page.evaluate(open, [places, ON_MESSAGE]);
-    await active(1);
+if (mode === 'allowed') {
+  const browser = await launch();
+  const origin = visits(browser, allowed, host);
+  for (const [name, [act, expected]] of Object.entries(all)) {
+    await run('allowed', name, origin, act, expected);
+  }
+  await check('two queries need one preflight', () => origin(async (page, answers) => {
+    const at = places(host);
     for (const _ of [1, 2]) {
-      const body = `${name} ${bodies += 1}`;
-      await page.evaluate(ask, post(POST, { body }));
-      const seen = (body) => globalThis.seen.some(({ data }) => data?.onMessage.body === body);
-      await page.waitForFunction(seen, body, { timeout: 10_000 });
+      assert.equal(await page.evaluate((at) => ask(at.http, json({ query: at.query })), at), ROOMS);
     }
-    assert.equal(await page.evaluate(() => seen.length), 2);
-    await page.evaluate(() => stop());
+    assert.deepEqual(Array.from(answers, ({ status }) => status), [204, 200, 200]);
+  }));
+  await check('what a preflight is answered', () => origin(async (page, answers) => {
+    const headers = { 'content-type': 'application/json', 'x-trace': '1' };
+    await page.evaluate(([at, headers]) => ask(at.http, json({ query: at.query }, { headers })), [places(host), headers]);
+    const [preflight] = answers;
+    const told = (name) => preflight.headers[`access-control-${name}`];
+    assert.deepEqual(
+      [told('allow-origin'), told('allow-headers'), told('max-age'), told('allow-credentials')],
+      [allowed, 'content-type,x-trace', '600', undefined],
+    );
+    assert.match(preflight.headers.vary, /origin/i);
+  }));
+  await check('a header of the page\'s own reaches AppSync', () => origin(async (page) => {
+    const headers = { 'content-type': 'application/json', 'x-trace': 'grün' };
+    const query = '{ headers(names: ["x-trace"]) }';
+    const seen = await page.evaluate(([at, query, headers]) => ask(at.http, json({ query }, { headers })), [places(host), query, headers]);
+    assert.match(seen, /^200 .*x-trace/);
+  }));
+  await check('leaving a page ends its subscriptions', () => origin(async (page) => {
+    for (const [at, name] of ['WebSocket, graphql-transport-ws', 'EventSource'].entries()) {
+      await page.evaluate(subscriptions[name][0], places(host));
+      await active(at + 1);
+    }
+    await page.goto('about:blank');
     await active(0);
   }));
+  await browser.close();
 }
 
-await check('allowed: leaving the page ends its subscriptions', () => visit(ALLOWED, async (page) => {
-  await page.evaluate(plain['a WebSocket'], [places, ON_MESSAGE]);
-  await active(1);
-  await page.evaluate(plain['an EventSource'], [places, ON_MESSAGE]);
-  await active(2);
-  await page.goto('about:blank');
-  await active(0);
-}));
-
-// --- the same page of another origin ---
-
-await check('foreign: a query finds its preflight refused', () => visit(FOREIGN, (page, answers) =>
-  refused(page, answers, 'ORIGIN_NOT_ALLOWED', ask, post(QUERY))));
-
-await check('foreign: a mutation finds its preflight refused', () => visit(FOREIGN, (page, answers) =>
-  refused(page, answers, 'ORIGIN_NOT_ALLOWED', ask, post(POST, { body: 'foreign' }))));
-
-await check('foreign: a query by GET', () => visit(FOREIGN, (page, answers) =>
-  refused(page, answers, 'ORIGIN_NOT_ALLOWED', ask, [byGet(QUERY)])));
-
-await check('foreign: an error that cannot be read', () => visit(FOREIGN, (page, answers) =>
-  refused(page, answers, 'ORIGIN_NOT_ALLOWED', ask, [byGet('mutation { createRoom(name: "no") { id } }')])));
-
-await check('foreign: a query by a redirect of the allowed origin', () => visit(FOREIGN, (page, answers) =>
-  refused(page, answers, 'ORIGIN_NOT_ALLOWED', ask, [`${ALLOWED}/redirect?${encodeURIComponent(byGet(QUERY))}`])));
-
-for (const [name, open] of Object.entries(subscribe)) {
-  await check(`foreign: a subscription by ${name}`, () => visit(FOREIGN, (page, answers) =>
-    refused(page, answers, 'ORIGIN_NOT_ALLOWED', open, [places, ON_MESSAGE])));
-}
-
-for (const [name, [code, act]] of Object.entries(blind)) {
-  await check(`foreign: ${name}`, () => visit(FOREIGN, async (page, answers) => {
-    const mutation = JSON.stringify({ query: 'mutation { postMessage(room: "lobby", body: "foreign") { id } }' });
-    await untouched(async () => {
-      await page.evaluate(act, [places, mutation]);
-      await seenRefused(answers, code);
-    });
-  }));
-}
-
-await check('foreign: a page without an origin, in a sandbox', () => visit(FOREIGN, async (page) => {
-  const sandboxed = (request) => new Promise((resolve) => {
-    addEventListener('message', ({ data }) => resolve(data), { once: true });
-    const script = `const tell = (text) => parent.postMessage(origin + ' ' + text, '*');
-      fetch(...${JSON.stringify(request)}).then((response) => tell(response.status), (error) => tell(error.name))`;
-    embed('iframe', { sandbox: 'allow-scripts', srcdoc: `<script>${script}</script>` });
-  });
-  await untouched(async () => {
-    for (const request of [post(QUERY), [byGet(QUERY)]]) {
-      assert.equal(await page.evaluate(sandboxed, request), 'null TypeError');
+if (mode === 'foreign') {
+  const browser = await launch();
+  for (const [title, page] of [['other port', foreign], ['other site', `http://${EVIL}:${foreignPort}`]]) {
+    const origin = visits(browser, page, host);
+    for (const [name, [act, , [saw, answer]]] of Object.entries(all)) {
+      await run(title, name, origin, act, [saw, answer, 0]);
     }
-  });
-}));
-
-// --- a page of a name that was rebound to this address: to the browser, our own page ---
-
-const rebound = (url) => Object.assign(new URL(url), { hostname: REBOUND }).href;
-
-await check('rebound: a visit', () => visit(undefined, async (page, answers) => {
-  await untouched(async () => {
-    const response = await page.goto(rebound(byGet(QUERY)));
-    assert.equal(response.status(), 403);
-    await seenRefused(answers, 'HOST_NOT_ALLOWED');
-  });
-}));
-
-const own = {
-  'a query': [ask, [rebound(http), post(QUERY)[1]]],
-  'a mutation': [ask, [rebound(http), post(POST, { body: 'rebound' })[1]]],
-  'a query by GET': [ask, [rebound(byGet(QUERY))]],
-};
-for (const [name, [act, request]] of Object.entries(own)) {
-  await check(`rebound: ${name}`, () => visit(rebound(http), async (page) => {
-    const { status, error } = await untouched(() => page.evaluate(act, request));
-    assert.deepEqual([status, error], [403, 'HOST_NOT_ALLOWED']);
-  }));
-}
-for (const [name, open] of Object.entries(plain)) {
-  await check(`rebound: a subscription by ${name}`, () => visit(rebound(http), (page, answers) =>
-    refused(page, answers, 'HOST_NOT_ALLOWED', open, [{ http: rebound(http), ws: rebound(ws) }, ON_MESSAGE])));
+  }
+  await browser.close();
 }
 
-await check('at the end: nothing but the allowed origin\'s mutations ran', async () => {
-  const { mutations, requests, realtime } = await control.state();
-  assert.equal(Object.keys(mutations).length, bodies);
-  assert.ok(Object.values(mutations).every((count) => count === 1), JSON.stringify(mutations));
-  assert.deepEqual([requests.refused, realtime.subscriptions], [0, 0]);
-});
+if (mode === 'rebound') {
+  const browser = await launch();
+  // The page is a refusal already: its origin is what counts.
+  const origin = visits(browser, `http://${rebound}/`, rebound);
+  for (const [name, [act, , , saw]] of Object.entries(all)) {
+    if (saw === undefined) continue; // it imports what only our pages have
+    const unread = { closed: HANDSHAKE, null: UNSEEN };
+    await run('rebound', name, origin, act, [saw, unread[saw.split(' ')[0]] ?? HOST, 0]);
+  }
+  await browser.close();
+}
 
-await browser.close();
+if (mode === 'public') {
+  const isPublic = [allowedPort, foreignPort].map((port) => `127.0.0.1:${port}=public`).join(',');
+  const browser = await launch(`--ip-address-space-overrides=${isPublic}`);
+  const chosen = ['query by fetch', 'mutation by fetch', 'WebSocket, graphql-transport-ws', 'EventSource', 'EventSource of a channel'];
+  for (const name of chosen) {
+    const [act, expected, [saw, answer]] = all[name];
+    await run('public, allowed, not permitted', name, visits(browser, allowed, host), act, [saw, '', 0]);
+    await run('public, allowed, permitted', name, visits(browser, allowed, host, ['local-network-access']), act, expected);
+    await run('public, foreign, permitted', name, visits(browser, foreign, host, ['local-network-access']), act, [saw, answer, 0]);
+  }
+  await browser.close();
+}
+
+console.log(`\n| page | does | sees | is answered | operations upstream |\n|---|---|---|---|---|`);
+for (const row of table) console.log(`| ${row.join(' | ')} |`);
 finish();
 
-/** A new page with its own storage, and a queue of what the endpoint answered it, preflights too. */
-async function visit(url, body) {
-  const context = await browser.newContext();
-  try {
-    const page = await context.newPage();
-    page.setDefaultTimeout(10_000);
-    for (const shared of [streamed, submit, embed]) await page.addInitScript(`globalThis.${shared.name} = ${shared}`);
-    if (url !== undefined) await page.goto(url);
-    const answers = new Queue();
-    const devtools = await context.newCDPSession(page);
-    devtools.on('Network.responseReceivedExtraInfo', ({ statusCode: status, headers: spelled }) => {
-      const headers = Object.fromEntries(Object.entries(spelled).map(([name, value]) => [name.toLowerCase(), value]));
-      if (!('x-page' in headers)) answers.push({ status, headers });
-    });
-    await devtools.send('Network.enable');
-    // Of a handshake that failed there is only what the console shows.
-    page.on('websocket', (socket) => socket.on('socketerror', (text) => {
-      answers.push({ status: Number(/response code: (\d+)/.exec(text)?.[1]), socket: text });
-    }));
-    await body(page, answers);
-  } finally {
-    await context.close();
+/** The one check: what a page saw, what it was answered, and what came of it upstream. */
+function run(title, name, origin, act, [saw, answered, operations]) {
+  return check(`${title}: ${name}`, () => origin(async (page, answers, at) => {
+    await active(0);
+    const before = await totals();
+    const found = [await page.evaluate(act, at).catch(thrown)];
+    const wanted = ['', UNSEEN].includes(answered) ? [] : answered.split(', ');
+    await within(answers.reach(wanted.length), 5_000, `${found[0]}, ${answered}`).catch(() => {});
+    found.push(answered === UNSEEN ? UNSEEN : answers.kinds().join(', '));
+    if (found[0] === 'open') await follow(page, at, name);
+    const after = await totals();
+    const grown = Object.fromEntries(Object.keys(NONE).map((key) => [key, after[key] - before[key]]));
+    const { requests, connections, ...ran } = grown;
+    found.push(Object.values(ran).reduce((sum, count) => sum + count));
+    table.push([title, name, ...found]);
+    assert.deepEqual(found, [saw, answered, operations]);
+    if (operations === 0) assert.deepEqual(grown, NONE);
+  }));
+}
+
+/** Two events, in order, and a stop. */
+async function follow(page, at, name) {
+  await active(1);
+  for (const body of ['one', 'two']) {
+    const isEvents = /channel|event-ws/.test(name);
+    await page.evaluate(([at, body, isEvents]) => (isEvents
+      ? ask(at.events, json({ channel: at.channel, events: [JSON.stringify({ body })] }))
+      : ask(at.http, json({ query: at.mutation.replace('a page', body) }))), [at, body, isEvents]);
+    await page.waitForFunction((body) => seen.at(-1) === body, body, { timeout: 5_000 });
   }
+  assert.deepEqual(await page.evaluate(() => seen), ['one', 'two']);
+  await page.evaluate(() => stop());
+  await active(0);
 }
 
-/** The page's act fails, for this reason, and reaches nobody. */
-async function refused(page, answers, code, act, argument) {
-  await untouched(async () => {
-    const outcome = await page.evaluate(act, argument).then((value) => ({ value }), (error) => ({ error }));
-    assert.ok(outcome.error, `the page got ${JSON.stringify(outcome.value)}`);
-    assert.doesNotMatch(outcome.error.message, /ReferenceError|SyntaxError/);
-    await seenRefused(answers, code);
-  });
+/** What an act that failed shows of it: an error's name, or what was thrown. */
+function thrown({ message }) {
+  const [first] = message.replace(/^page\.evaluate: /, '').split('\n');
+  return /^(\w+Error)\b/.exec(first)?.[1] ?? first;
 }
 
-/** All that the endpoint answered was this refusal. */
-async function seenRefused(answers, code) {
-  const first = await answers.take('an answer of the endpoint');
-  for (const { status, headers, socket } of [first, ...answers.drain()]) {
-    assert.equal(status, 403, socket);
-    if (socket !== undefined) continue;
-    assert.equal(headers['x-countersign-error'], code);
-    assert.equal(headers['access-control-allow-origin'], undefined);
-  }
-}
-
-/** The emulator sees nothing of what `body` does. */
-async function untouched(body) {
-  const before = await totals();
-  const value = await body();
-  assert.deepEqual(await totals(), before);
-  return value;
-}
-
-/** What only grows: idle connections may end at any time. */
 async function totals() {
-  const { requests, realtime, mutations } = await control.state();
-  return { requests, connections: realtime.connections_total, starts: realtime.starts_total, mutations };
+  const { requests, realtime, events, gateway } = await control.state();
+  return {
+    queries: requests.queries,
+    mutations: requests.mutations,
+    starts: realtime.starts_total,
+    publishes: events.publishes,
+    subscribes: events.subscribes_total,
+    forwarded: gateway.verified,
+    requests: requests.http + gateway.requests,
+    connections: realtime.connections_total + events.connections_total,
+  };
 }
 
 function active(count) {
-  return control.until(`${count} subscriptions`, ({ realtime }) => realtime.subscriptions === count);
+  return control.until(`${count} subscriptions`, ({ realtime, events }) => realtime.subscriptions + events.subscriptions === count);
 }
 
-/** Serves the page, the libraries that it imports, and redirects to what the query says. */
-async function serve(port) {
-  const page = `<!doctype html><title>page</title><script type="importmap">${JSON.stringify({ imports: LIBRARIES })}</script>`;
+/** No browser asks for an icon that it has. */
+function withIcon() {
+  addEventListener('DOMContentLoaded', () => { document.head.innerHTML += '<link rel="icon" href="data:,">'; });
+}
+
+/** `shared`, as the text of a script. */
+function init() {
+  const texts = Object.entries(shared).map(([name, value]) => {
+    const isMethod = new RegExp(`^(async )?${name}\\(`);
+    return `globalThis.${name} = ${`${value}`.replace(isMethod, (_, async = '') => `${async}function ${name}(`)};`;
+  });
+  return texts.join('\n');
+}
+
+/** Visits of a page: `body` gets the page, what countersign at `host` answers it, and its places. */
+function visits(browser, url, host, permissions = []) {
+  let kept;
+  return async (body) => {
+    const context = kept ?? await browser.newContext({ permissions });
+    // The preflights of an allowed page would be remembered; refusals are not.
+    if (url !== allowed) kept = context;
+    const page = await context.newPage();
+    page.setDefaultTimeout(10_000);
+    await page.addInitScript(init());
+    await page.addInitScript(withIcon);
+    await page.goto(url);
+    const answers = new Answers();
+    const devtools = await context.newCDPSession(page);
+    devtools.on('Network.responseReceivedExtraInfo', ({ statusCode, headers: spelled }) => {
+      const headers = Object.fromEntries(Object.entries(spelled).map(([name, value]) => [name.toLowerCase(), value]));
+      if (!('x-page' in headers)) answers.add(statusCode, headers);
+    });
+    devtools.on('Network.webSocketHandshakeResponseReceived', ({ response }) => answers.add(response.status));
+    await devtools.send('Network.enable');
+    // Of a handshake that failed there is only what the console shows.
+    page.on('websocket', (socket) => socket.on('socketerror', (text) => {
+      answers.add(Number(/response code: (\d+)/.exec(text)?.[1]));
+    }));
+    // The page's own session does not see what another site's frame is answered.
+    page.on('response', (response) => {
+      const isFrame = response.request().isNavigationRequest() && response.url().startsWith(`http://${host}/`);
+      if (isFrame) answers.add(response.status(), response.headers());
+    });
+    await body(page, answers, places(host));
+    // To close a page that is on its way elsewhere can take for ever; the browser ends in any case.
+    if (kept === undefined) await context.close();
+    else page.close().catch(() => {});
+  };
+}
+
+/** Chromium with a profile of its own; names but ours lead nowhere. */
+function launch(...more) {
+  return chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    chromiumSandbox: process.getuid() !== 0, // which root cannot have
+    args: [
+      '--disable-gpu', '--disable-quic', '--disable-component-update', '--disable-sync', '--no-proxy-server',
+      `--host-resolver-rules=MAP ${EVIL} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1`,
+      ...more,
+    ],
+  });
+}
+
+/** Serves a page, the libraries that it imports, and redirects to what the query says; returns the port. */
+async function serve() {
   const server = createServer(async (request, response) => {
     response.setHeader('x-page', '1');
-    const { pathname, search } = new URL(request.url, ALLOWED);
+    const { pathname, search } = new URL(request.url, 'http://page');
     if (pathname === '/redirect') {
       const location = decodeURIComponent(search.slice(1));
       response.writeHead(307, { location, 'access-control-allow-origin': '*' }).end();
@@ -457,9 +564,10 @@ async function serve(port) {
       const file = new URL(`node_modules${pathname}`, import.meta.url);
       response.writeHead(200, { 'content-type': 'text/javascript' }).end(await readFile(file));
     } else {
-      response.writeHead(pathname === '/' ? 200 : 404, { 'content-type': 'text/html' }).end(page);
+      response.writeHead(pathname === '/' ? 200 : 404, { 'content-type': 'text/html' }).end(PAGE);
     }
   });
-  const listening = new Promise((resolve, reject) => server.once('error', reject).listen(Number(port), '127.0.0.1', resolve));
-  await within(listening, 5_000, `port ${port}`);
+  server.listen(0, '127.0.0.1');
+  await within(once(server, 'listening'), 5_000, 'a free port');
+  return server.address().port;
 }

@@ -72,8 +72,8 @@ impl Stage {
     /// With routes to the emulator's REST API (`/rest`), its HTTP API (`/http`) and its WebSocket API
     /// (`/ws`). Paths below the routes are what follows the stage.
     ///
-    /// In the values of settings `$REST`, `$HTTP`, `$WS` and `$ANALYZER` stand for the emulator's names,
-    /// and every route with a target is connected to the emulator.
+    /// In the values of settings `$API`, `$REST`, `$HTTP`, `$WS` and `$ANALYZER` stand for the
+    /// emulator's names, and every route with a target is connected to the emulator.
     pub async fn with_gateway(settings: &[(&str, &str)]) -> Self {
         Self::with_gateway_on(emulator::Options::default(), settings).await
     }
@@ -81,6 +81,7 @@ impl Stage {
     pub async fn with_gateway_on(options: emulator::Options, settings: &[(&str, &str)]) -> Self {
         let emulator = Emulator::start(options).await.unwrap();
         let names = [
+            ("$API", emulator.api_host()),
             ("$REST", emulator.rest_host()),
             ("$HTTP", emulator.http_host()),
             ("$WS", emulator.websocket_host()),
