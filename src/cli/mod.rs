@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod emulate;
 mod presign;
+mod process;
 mod serve;
 
 use std::io::Write as _;
@@ -148,6 +149,8 @@ enum Failure {
     Config(#[from] Problems),
     #[error(transparent)]
     Emulator(#[from] crate::emulator::Error),
+    #[error("core dumps cannot be turned off, and memory holds credentials")]
+    Memory(#[source] std::io::Error),
     #[error(transparent)]
     Presign(#[from] PresignError),
     #[error("the runtime could not be started")]
@@ -161,14 +164,15 @@ enum Failure {
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = match cli.command {
+    let done = process::keep_memory_private().map_err(Failure::Memory);
+    let done = done.and_then(|()| match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(settings)) => serve::run(&settings),
         Some(Command::Demo(options)) => demo::run(&options),
         Some(Command::Emulate(options)) => emulate::run(&options),
         Some(Command::Presign(options)) => presign::run(&options),
         Some(Command::Config(options)) => config::run(&options),
-    };
+    });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -180,6 +184,7 @@ pub fn main() -> ExitCode {
             ExitCode::from(match failure {
                 Failure::Config(_) | Failure::Presign(PresignError::Target(_)) => BAD_USAGE,
                 Failure::Emulator(_)
+                | Failure::Memory(_)
                 | Failure::Presign(_)
                 | Failure::Runtime(_)
                 | Failure::Start(_)
@@ -190,7 +195,8 @@ pub fn main() -> ExitCode {
 }
 
 impl Settings {
-    /// The flags as configuration, after the process's environment.
+    /// The flags as configuration, after what the environment says of it. The rest of the
+    /// environment may hold secrets, of which no copy is to be kept.
     #[expect(
         clippy::disallowed_methods,
         reason = "the command line is where the environment is read"
@@ -198,6 +204,7 @@ impl Settings {
     fn sources(&self) -> Sources {
         let environment: Vec<(String, String)> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| is_configuration(name))
             .collect();
         let file = environment
             .iter()
@@ -270,6 +277,10 @@ impl Settings {
         }
         flags
     }
+}
+
+fn is_configuration(name: &str) -> bool {
+    name.starts_with("COUNTERSIGN_") || matches!(name, "HOME" | "XDG_STATE_HOME")
 }
 
 /// Writes to standard output.

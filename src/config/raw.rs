@@ -20,7 +20,7 @@ use super::{Problem, Problems};
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     pub file: Option<PathBuf>,
-    /// Every variable of the process.
+    /// `COUNTERSIGN_*`, and what tells where state is kept: HOME, XDG_STATE_HOME.
     pub environment: Vec<(String, String)>,
     /// Dotted key, flag as the user knows it, values.
     pub flags: Vec<Flag>,
