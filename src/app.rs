@@ -298,7 +298,7 @@ impl<'a> Builder<'a> {
                 let entry = self.identities.entry(identity.clone());
                 Arc::clone(entry.or_insert_with(new))
             }
-            Credentials::Fixed { .. } => new(),
+            Credentials::Fixed(_) => new(),
         }
     }
 
@@ -327,10 +327,6 @@ impl<'a> Builder<'a> {
 fn credentials_of(config: &Credentials, tasks: &TaskTracker, stop: &CancellationToken) -> Identity {
     match config {
         Credentials::Provider(identity) => Identity::spawn(identity.clone(), tasks, stop.clone()),
-        Credentials::Fixed {
-            access_key_id,
-            secret_access_key,
-            session_token,
-        } => Identity::fixed(access_key_id, secret_access_key, session_token.as_deref()),
+        Credentials::Fixed(credentials) => Identity::given(credentials.clone()),
     }
 }

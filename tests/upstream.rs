@@ -60,11 +60,13 @@ async fn app(upstream: SocketAddr, ca_pem: &str, settings: &[(&str, &str)]) -> S
     let (_, mut config) = config::load(&sources).unwrap();
     for route in &mut config.routes {
         route.trust = Trust::Pem(ca_pem.to_owned());
-        route.credentials = Credentials::Fixed {
-            access_key_id: "AKIDTEST".to_owned(),
-            secret_access_key: "secret".to_owned(),
-            session_token: Some("the-session-token".to_owned()),
-        };
+        route.credentials = Credentials::Fixed(aws_credential_types::Credentials::new(
+            "AKIDTEST",
+            "secret",
+            Some("the-session-token".to_owned()),
+            None,
+            "fixed",
+        ));
     }
     let app = App::start(config).await.unwrap();
     let addr = app.addresses()[0];

@@ -37,11 +37,7 @@ pub struct RouteConfig {
 pub enum Credentials {
     Provider(IdentityConfig),
     /// The demo's, for its own emulator.
-    Fixed {
-        access_key_id: String,
-        secret_access_key: String,
-        session_token: Option<String>,
-    },
+    Fixed(aws_credential_types::Credentials),
 }
 
 /// Which certificate authorities a route trusts.
@@ -310,7 +306,7 @@ impl std::fmt::Display for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Provider(identity) => write!(f, "credentials of the {identity}"),
-            Self::Fixed { .. } => f.write_str("the demo's credentials"),
+            Self::Fixed(_) => f.write_str("the demo's credentials"),
         }
     }
 }

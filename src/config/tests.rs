@@ -155,7 +155,7 @@ fn probe(config: &Config, place: &str) -> String {
             Credentials::Provider(identity) => {
                 format!("{:?} {:?}", identity.profile, identity.assume_role)
             }
-            Credentials::Fixed { .. } => "fixed".to_owned(),
+            Credentials::Fixed(_) => "fixed".to_owned(),
         },
         "trust" => format!("{:?}", route.trust),
         "request_body" => route.requests.body.to_string(),

@@ -93,15 +93,16 @@ impl Identity {
         Self { state }
     }
 
-    /// Fixed credentials, for tests and for the demo.
+    /// Fixed credentials, for tests.
     pub fn fixed(access_key: &str, secret_key: &str, session_token: Option<&str>) -> Self {
-        let credentials = Credentials::new(
-            access_key,
-            secret_key,
-            session_token.map(str::to_owned),
-            None,
-            "fixed",
-        );
+        let token = session_token.map(str::to_owned);
+        Self::given(Credentials::new(
+            access_key, secret_key, token, None, "fixed",
+        ))
+    }
+
+    /// Credentials that are not loaded but known, for the demo.
+    pub fn given(credentials: Credentials) -> Self {
         let snapshot = Snapshot::new(credentials, "fixed".to_owned());
         let (_, state) = watch::channel(State {
             snapshot: Some(Arc::new(snapshot)),
@@ -137,19 +138,18 @@ impl Identity {
 
 impl Snapshot {
     fn new(credentials: Credentials, provider: String) -> Self {
-        // An empty token must be left out: AWS answers one with UnrecognizedClientException.
-        let token = credentials
-            .session_token()
-            .filter(|token| !token.is_empty())
-            .map(str::to_owned);
         let expires = credentials.expiry();
-        let credentials = Credentials::new(
-            credentials.access_key_id(),
-            credentials.secret_access_key(),
-            token,
-            expires,
-            "countersign",
-        );
+        // An empty token must be left out: AWS answers one with UnrecognizedClientException.
+        let credentials = match credentials.session_token() {
+            Some("") => Credentials::new(
+                credentials.access_key_id(),
+                credentials.secret_access_key(),
+                None,
+                expires,
+                "countersign",
+            ),
+            Some(_) | None => credentials,
+        };
         Self {
             identity: credentials.into(),
             expires,

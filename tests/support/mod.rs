@@ -246,11 +246,13 @@ pub fn stage_config(emulator: &Emulator, settings: &[(&str, &str)]) -> Config {
     let (_, mut config) = config::load(&sources).unwrap();
     for route in &mut config.routes {
         route.trust = Trust::Pem(emulator.ca_pem().to_owned());
-        route.credentials = Credentials::Fixed {
-            access_key_id: emulator::DEMO_ACCESS_KEY_ID.to_owned(),
-            secret_access_key: emulator::DEMO_SECRET_ACCESS_KEY.to_owned(),
-            session_token: Some(emulator::DEMO_SESSION_TOKEN.to_owned()),
-        };
+        route.credentials = Credentials::Fixed(aws_credential_types::Credentials::new(
+            emulator::DEMO_ACCESS_KEY_ID,
+            emulator::DEMO_SECRET_ACCESS_KEY,
+            Some(emulator::DEMO_SESSION_TOKEN.to_owned()),
+            None,
+            "fixed",
+        ));
     }
     config
 }
