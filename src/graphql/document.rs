@@ -3,7 +3,7 @@
 //! Fragments, comments, block strings and several operations in one document are the parser's
 //! matter; text is never searched.
 
-use apollo_parser::{Parser, cst};
+use apollo_parser::{Parser, SyntaxTree, cst};
 
 /// The kind of an operation (GraphQL specification, section 2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,20 +47,7 @@ const TOKEN_LIMIT: usize = 100_000;
 /// # Errors
 /// See [`DocumentError`]; an empty `operation_name` counts as none.
 pub fn select(query: &str, operation_name: Option<&str>) -> Result<Selected, DocumentError> {
-    let tree = Parser::new(query)
-        .recursion_limit(RECURSION_LIMIT)
-        .token_limit(TOKEN_LIMIT)
-        .parse();
-    if let Some(error) = tree.errors().next() {
-        let (line, column) = position(query, error.index());
-        // What the parser found may be a literal, and this text goes to the log.
-        let expected = error.message().split(", got ").next();
-        return Err(DocumentError::Syntax {
-            message: expected.unwrap_or_default().to_owned(),
-            line,
-            column,
-        });
-    }
+    let tree = parse(query)?;
     let wanted = operation_name.filter(|name| !name.is_empty());
     let mut operations = tree.document().definitions().filter_map(operation);
     if let Some(wanted) = wanted {
@@ -75,10 +62,34 @@ pub fn select(query: &str, operation_name: Option<&str>) -> Result<Selected, Doc
     }
 }
 
+/// The document's tree; within the limits, and without an error.
+pub(super) fn parse(query: &str) -> Result<SyntaxTree, DocumentError> {
+    let tree = Parser::new(query)
+        .recursion_limit(RECURSION_LIMIT)
+        .token_limit(TOKEN_LIMIT)
+        .parse();
+    if let Some(error) = tree.errors().next() {
+        let (line, column) = position(query, error.index());
+        // What the parser found may be a literal, and this text goes to the log.
+        let expected = error.message().split(", got ").next();
+        return Err(DocumentError::Syntax {
+            message: expected.unwrap_or_default().to_owned(),
+            line,
+            column,
+        });
+    }
+    Ok(tree)
+}
+
 fn operation(definition: cst::Definition) -> Option<Selected> {
     let cst::Definition::OperationDefinition(operation) = definition else {
         return None;
     };
+    Some(heading(&operation))
+}
+
+/// An operation's kind and name.
+pub(super) fn heading(operation: &cst::OperationDefinition) -> Selected {
     let kind = match operation.operation_type() {
         None => Kind::Query,
         Some(kind) if kind.mutation_token().is_some() => Kind::Mutation,
@@ -86,7 +97,7 @@ fn operation(definition: cst::Definition) -> Option<Selected> {
         Some(_) => Kind::Query,
     };
     let name = operation.name().map(|name| name.text().to_string());
-    Some(Selected { kind, name })
+    Selected { kind, name }
 }
 
 fn position(text: &str, index: usize) -> (usize, usize) {

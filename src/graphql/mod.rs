@@ -9,11 +9,13 @@ mod documents;
 mod error;
 mod json;
 pub mod outbox;
+mod survey;
 
 pub use document::{DocumentError, Kind, Selected, select};
 pub use documents::Documents;
 pub use error::GraphqlError;
 pub use json::{Json, read_object};
+pub use survey::{Survey, SurveyError, survey};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;

@@ -1,0 +1,331 @@
+//! What the selected operation of a document asks for, for whoever has to judge it.
+//!
+//! A document goes in with its `operationName`; out come the operation's kind, its root fields and
+//! its measures, with every fragment followed. Any doubt is an error: what two parsers could read
+//! differently is refused, although [`select`](super::select) would take it. The work is linear in
+//! the document's length: each fragment is looked at once, however often it is spread.
+
+use std::collections::{HashMap, HashSet};
+
+use apollo_parser::cst::{self, CstNode as _};
+
+use super::document::{DocumentError, Kind, Selected, heading, parse};
+
+/// The selected operation of a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    pub kind: Kind,
+    pub name: Option<String>,
+    /// The names of its root fields, without aliases; each once, in the order of the document.
+    pub fields: Vec<String>,
+    /// Whether `__schema` or `__type` is selected, at whatever depth.
+    pub introspects: bool,
+    /// Of nested fields; a field without a selection has the depth 1.
+    pub depth: usize,
+    /// Aliases in what is executed: those of a fragment count wherever it is spread.
+    pub aliases: usize,
+    /// The operations of the document.
+    pub operations: usize,
+    /// Whether these are of several kinds.
+    pub is_mixed: bool,
+}
+
+/// Why a document cannot be judged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SurveyError {
+    #[error("the document holds an operation without a name beside another")]
+    Anonymous,
+    #[error("the document holds U+{0:04X}, which parsers read differently: send it in a variable")]
+    Character(u32),
+    #[error("the fragment {0} spreads itself")]
+    Cycle(String),
+    #[error("the document defines the fragment {0} twice")]
+    DuplicateFragment(String),
+    #[error("the document defines the operation {0} twice")]
+    DuplicateOperation(String),
+    #[error(
+        "the document holds a block string with \\\", which parsers read differently: send it \
+         in a variable"
+    )]
+    EscapedQuote,
+    #[error("the document defines more than operations and fragments")]
+    NotExecutable,
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    #[error("a {} spreads a fragment on {on}", .kind.as_str())]
+    OtherRoot { kind: Kind, on: String },
+    #[error("the document does not define the fragment {0}")]
+    UnknownFragment(String),
+}
+
+/// What one operation or fragment holds by itself; fragments that it spreads are named.
+#[derive(Default)]
+struct Body {
+    fields: Vec<String>,
+    /// Types that selections at the root are made on.
+    conditions: Vec<String>,
+    introspects: bool,
+    depth: usize,
+    aliases: usize,
+    spreads: Vec<Spread>,
+}
+
+struct Spread {
+    fragment: String,
+    /// The fields around it.
+    depth: usize,
+}
+
+/// What a body holds with all that it spreads.
+#[derive(Clone, Copy)]
+struct Measures {
+    introspects: bool,
+    depth: usize,
+    aliases: usize,
+}
+
+/// How far a fragment is measured.
+enum Progress {
+    /// It is being measured, so that meeting it again is a circle.
+    Open,
+    Done(Measures),
+}
+
+/// Parses `query` and tells of the operation named `operation_name`, or of the only one.
+///
+/// # Errors
+/// See [`SurveyError`]; an empty `operation_name` counts as none.
+pub fn survey(query: &str, operation_name: Option<&str>) -> Result<Survey, SurveyError> {
+    check_characters(query)?;
+    let tree = parse(query)?;
+    let mut operations: Vec<(Selected, Body)> = Vec::new();
+    let mut fragments: HashMap<String, Body> = HashMap::new();
+    for definition in tree.document().definitions() {
+        if let cst::Definition::OperationDefinition(operation) = definition {
+            let body = body(None, operation.selection_set())?;
+            operations.push((heading(&operation), body));
+        } else if let cst::Definition::FragmentDefinition(fragment) = definition {
+            let (name, body) = fragment_body(&fragment)?;
+            if fragments.insert(name.clone(), body).is_some() {
+                return Err(SurveyError::DuplicateFragment(name));
+            }
+        } else {
+            return Err(SurveyError::NotExecutable);
+        }
+    }
+    check_names(&operations)?;
+    let count = operations.len();
+    let first = operations.first().map(|(heading, _)| heading.kind);
+    let is_mixed = operations
+        .iter()
+        .any(|(heading, _)| Some(heading.kind) != first);
+    let wanted = operation_name.filter(|name| !name.is_empty());
+    let selected = match wanted {
+        Some(wanted) => operations
+            .iter()
+            .find(|(heading, _)| heading.name.as_deref() == Some(wanted))
+            .ok_or_else(|| DocumentError::Unknown(wanted.to_owned()))?,
+        None if count > 1 => return Err(DocumentError::Ambiguous.into()),
+        None => operations.first().ok_or(DocumentError::Empty)?,
+    };
+    let (Selected { kind, name }, body) = selected;
+    let measures = measure(body, &fragments)?;
+    Ok(Survey {
+        kind: *kind,
+        name: name.clone(),
+        fields: root_fields(*kind, body, &fragments)?,
+        introspects: measures.introspects,
+        depth: measures.depth,
+        aliases: measures.aliases,
+        operations: count,
+        is_mixed,
+    })
+}
+
+/// AppSync's parser is another one than ours. In grammars of its family U+2028 ends a comment, and
+/// other characters are white space; here they would hide what follows them.
+fn check_characters(query: &str) -> Result<(), SurveyError> {
+    let is_odd = |c: &char| match c {
+        '\t' | '\n' | '\r' => false,
+        '\u{2028}' | '\u{2029}' | '\u{feff}' => true,
+        c => c.is_control(),
+    };
+    match query.chars().find(is_odd) {
+        Some(odd) => Err(SurveyError::Character(odd.into())),
+        None if query.contains("\"\"\"") && query.contains("\\\"") => {
+            Err(SurveyError::EscapedQuote)
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_names(operations: &[(Selected, Body)]) -> Result<(), SurveyError> {
+    let mut names = HashSet::new();
+    for (heading, _) in operations {
+        match &heading.name {
+            None if operations.len() > 1 => return Err(SurveyError::Anonymous),
+            Some(name) if !names.insert(name) => {
+                return Err(SurveyError::DuplicateOperation(name.clone()));
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok(())
+}
+
+fn fragment_body(fragment: &cst::FragmentDefinition) -> Result<(String, Body), SurveyError> {
+    // The parser lets a string stand for the keyword.
+    let keyword = fragment.syntax().first_token();
+    let is_plain = keyword.is_some_and(|token| token.text() == "fragment");
+    let name = fragment.fragment_name().and_then(|name| name.name());
+    let on = fragment.type_condition().and_then(type_name);
+    match (name, on) {
+        (Some(name), Some(on)) if is_plain => {
+            Ok((text(&name), body(Some(on), fragment.selection_set())?))
+        }
+        _ => Err(SurveyError::NotExecutable),
+    }
+}
+
+fn body(on: Option<String>, selections: Option<cst::SelectionSet>) -> Result<Body, SurveyError> {
+    let mut body = Body {
+        conditions: on.into_iter().collect(),
+        ..Body::default()
+    };
+    let selections = selections.ok_or(SurveyError::NotExecutable)?;
+    body.collect(&selections, 0)?;
+    Ok(body)
+}
+
+fn type_name(condition: cst::TypeCondition) -> Option<String> {
+    condition.named_type()?.name().map(|name| text(&name))
+}
+
+fn text(name: &cst::Name) -> String {
+    name.text().to_string()
+}
+
+/// Adds up what `body` holds and spreads, without recursion: a document may hold thousands of
+/// fragments, each of which spreads the next.
+fn measure(body: &Body, fragments: &HashMap<String, Body>) -> Result<Measures, SurveyError> {
+    let mut progress: HashMap<&str, Progress> = HashMap::new();
+    let mut open: Vec<(&str, &Body, usize)> = vec![("", body, 0)];
+    while let Some((_, body, at)) = open.last_mut() {
+        if let Some(spread) = body.spreads.get(*at) {
+            *at += 1;
+            let name = spread.fragment.as_str();
+            match progress.get(name) {
+                Some(Progress::Done(_)) => {}
+                Some(Progress::Open) => return Err(SurveyError::Cycle(name.to_owned())),
+                None => {
+                    let fragment = fragments.get(name);
+                    let unknown = || SurveyError::UnknownFragment(name.to_owned());
+                    progress.insert(name, Progress::Open);
+                    open.push((name, fragment.ok_or_else(unknown)?, 0));
+                }
+            }
+            continue;
+        }
+        if let Some((name, body, _)) = open.pop() {
+            let done = body.total(&progress);
+            progress.insert(name, Progress::Done(done));
+        }
+    }
+    Ok(body.total(&progress))
+}
+
+/// The root fields of an operation, through the fragments that it spreads at its root.
+fn root_fields(
+    kind: Kind,
+    body: &Body,
+    fragments: &HashMap<String, Body>,
+) -> Result<Vec<String>, SurveyError> {
+    let mut fields = Vec::new();
+    let (mut known, mut spread) = (HashSet::new(), HashSet::new());
+    let mut left = vec![body];
+    while let Some(body) = left.pop() {
+        if let Some(on) = body.conditions.iter().find(|on| is_other_root(kind, on)) {
+            let on = on.clone();
+            return Err(SurveyError::OtherRoot { kind, on });
+        }
+        let new = body.fields.iter().filter(|field| known.insert(*field));
+        fields.extend(new.cloned());
+        for at in body.spreads.iter().rev().filter(|at| at.depth == 0) {
+            let fragment = fragments.get(&at.fragment);
+            let unknown = || SurveyError::UnknownFragment(at.fragment.clone());
+            let fragment = fragment.ok_or_else(unknown)?;
+            if spread.insert(at.fragment.as_str()) {
+                left.push(fragment);
+            }
+        }
+    }
+    Ok(fields)
+}
+
+/// Such a selection is invalid, or says that the schema names its roots to mislead.
+fn is_other_root(kind: Kind, on: &str) -> bool {
+    let named = match on {
+        "Query" => Kind::Query,
+        "Mutation" => Kind::Mutation,
+        "Subscription" => Kind::Subscription,
+        _ => return false,
+    };
+    named != kind
+}
+
+// === impl Body ===
+
+impl Body {
+    /// Recurses as deep as selections are nested, which the parser has bounded.
+    fn collect(&mut self, selections: &cst::SelectionSet, depth: usize) -> Result<(), SurveyError> {
+        for selection in selections.selections() {
+            match selection {
+                cst::Selection::Field(field) => {
+                    let name = field.name().ok_or(SurveyError::NotExecutable)?;
+                    let name = text(&name);
+                    self.depth = self.depth.max(depth + 1);
+                    self.aliases += usize::from(field.alias().is_some());
+                    self.introspects |= matches!(name.as_str(), "__schema" | "__type");
+                    if depth == 0 {
+                        self.fields.push(name);
+                    }
+                    if let Some(inner) = field.selection_set() {
+                        self.collect(&inner, depth + 1)?;
+                    }
+                }
+                cst::Selection::FragmentSpread(spread) => {
+                    let name = spread.fragment_name().and_then(|name| name.name());
+                    let fragment = text(&name.ok_or(SurveyError::NotExecutable)?);
+                    self.spreads.push(Spread { fragment, depth });
+                }
+                cst::Selection::InlineFragment(fragment) => {
+                    let on = fragment.type_condition().and_then(type_name);
+                    self.conditions.extend(on.filter(|_| depth == 0));
+                    let inner = fragment.selection_set();
+                    self.collect(&inner.ok_or(SurveyError::NotExecutable)?, depth)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What it holds with all that it spreads, which is measured.
+    fn total(&self, progress: &HashMap<&str, Progress>) -> Measures {
+        let mut total = Measures {
+            introspects: self.introspects,
+            depth: self.depth,
+            aliases: self.aliases,
+        };
+        for spread in &self.spreads {
+            if let Some(Progress::Done(inner)) = progress.get(spread.fragment.as_str()) {
+                total.introspects |= inner.introspects;
+                total.depth = total.depth.max(spread.depth.saturating_add(inner.depth));
+                total.aliases = total.aliases.saturating_add(inner.aliases);
+            }
+        }
+        total
+    }
+}
+
+#[cfg(test)]
+mod tests;
