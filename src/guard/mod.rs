@@ -9,7 +9,9 @@
 mod browser;
 mod cors;
 mod host;
+mod policy;
 mod refusal;
+mod request;
 mod token;
 
 use std::net::IpAddr;
@@ -25,6 +27,7 @@ use http::header::{
 pub use browser::check_type;
 pub use cors::Cors;
 pub use host::{HostName, Origin, Scheme};
+pub use policy::{Allowed, Denied, FieldPattern, Policies, Policy, is_name};
 pub use refusal::{Refusal, RefusalKind};
 pub use token::{Grant, TokenConfig, TokenError, Tokens};
 

@@ -1,0 +1,350 @@
+//! What may be asked? Judged of the very bytes that would be sent.
+//!
+//! A [`Policy`] is what a route allows: `read_only`, and its table `operations`. A request goes in;
+//! out comes nothing, or why it is [`Denied`]. What cannot be judged beyond doubt is denied. Nothing
+//! here forwards or rewrites.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use http::{HeaderMap, Method};
+use sha2::{Digest as _, Sha256};
+
+use super::request::Request;
+use crate::graphql::{Kind, Survey, SurveyError, survey};
+
+/// What may be asked on a route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// The table that says so, such as `route.graphql`; errors name it.
+    pub table: String,
+    pub is_read_only: bool,
+    /// GraphQL only.
+    pub operations: Option<Allowed>,
+}
+
+/// `[route.NAME.operations]`; what is `None` is not looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// Operation names.
+    pub names: Option<HashSet<String>>,
+    /// SHA-256 of documents, as text in UTF-8.
+    pub sha256: Option<HashSet<[u8; 32]>>,
+    /// Root fields.
+    pub fields: Option<Vec<FieldPattern>>,
+    /// `__schema` and `__type`: refused, allowed whatever `fields` says, or left to it.
+    pub introspection: Option<bool>,
+    pub depth: Option<usize>,
+    pub aliases: Option<usize>,
+    /// Bytes of the document.
+    pub size: Option<usize>,
+}
+
+/// `Query.getPost`, or `Mutation.*` for all fields of that root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldPattern {
+    kind: Kind,
+    /// `None` for all.
+    name: Option<String>,
+}
+
+/// Policies of which each must allow what is asked; without any, everything passes unread.
+#[derive(Clone, Debug, Default)]
+pub struct Policies(Vec<Arc<Policy>>);
+
+/// What is asked is not allowed: the rule, and the setting that would allow it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rule}. {}", rule.remedy(table))]
+pub struct Denied {
+    rule: Rule,
+    table: String,
+}
+
+/// A rule that is broken. No text of it quotes a variable or a literal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Rule {
+    #[error("the document has {found} aliases, and {limit} are allowed")]
+    Aliases { found: usize, limit: usize },
+    #[error("the document is {found} deep, and {limit} is allowed")]
+    Depth { found: usize, limit: usize },
+    #[error("{0}")]
+    Document(#[from] SurveyError),
+    #[error("the request is not in UTF-8")]
+    Encoding,
+    #[error("the field {0} is not one of those that are allowed")]
+    Field(String),
+    #[error("introspection is not allowed")]
+    Introspection,
+    #[error(
+        "the request is not one JSON object in which each member stands once (line {line}, \
+         column {column})"
+    )]
+    Json { line: usize, column: usize },
+    #[error("the request is longer than {0} bytes")]
+    Long(usize),
+    #[error(
+        "the request has other members than query, operationName, variables and extensions, or \
+         of other types (line {line}, column {column})"
+    )]
+    Members { line: usize, column: usize },
+    #[error("only what reads may be asked here, by GET, HEAD or OPTIONS, and not {0}")]
+    Method(String),
+    #[error("only what reads may be asked here, and this is a mutation")]
+    Mutation,
+    #[error("the operation {0} is not one of those that are allowed")]
+    Name(String),
+    #[error("the operation has no name, and only some names are allowed")]
+    NoName,
+    #[error("the request does not hold the text of a document")]
+    NoText,
+    #[error("only what reads may be asked here, and a publish does not")]
+    Publish,
+    #[error("the document is not one of those that are allowed by their SHA-256")]
+    Sha256,
+    #[error("the document has {found} bytes, and {limit} are allowed")]
+    Size { found: usize, limit: usize },
+    #[error("only what reads may be asked here, and a WebSocket may do anything")]
+    WebSocket,
+}
+
+/// Whoever reads one of these takes the request for another method's.
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+
+impl Policy {
+    /// Judges a GraphQL request: the body of a `POST`, or the `data` of a realtime start.
+    ///
+    /// # Errors
+    /// [`Denied`], with the first rule that is broken.
+    pub fn judge(&self, request: &[u8]) -> Result<(), Denied> {
+        self.weigh(request).map_err(|rule| self.denied(rule))
+    }
+
+    /// # Errors
+    /// [`Denied`] if only reading is allowed.
+    pub fn judge_publish(&self) -> Result<(), Denied> {
+        self.judge_act(Rule::Publish)
+    }
+
+    /// Judges a request that is not AppSync's (RFC 9110, section 9.2.1).
+    ///
+    /// # Errors
+    /// [`Denied`] if only reading is allowed, and this may do more.
+    pub fn judge_method(&self, method: &Method, headers: &HeaderMap) -> Result<(), Denied> {
+        if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            return self.judge_act(Rule::Method(method.to_string()));
+        }
+        match METHOD_OVERRIDES
+            .iter()
+            .find(|name| headers.contains_key(**name))
+        {
+            Some(name) => self.judge_act(Rule::Method((*name).to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    /// Judges a WebSocket that is not AppSync's.
+    ///
+    /// # Errors
+    /// [`Denied`] if only reading is allowed.
+    pub fn judge_websocket(&self) -> Result<(), Denied> {
+        self.judge_act(Rule::WebSocket)
+    }
+
+    fn judge_act(&self, rule: Rule) -> Result<(), Denied> {
+        match self.is_read_only {
+            true => Err(self.denied(rule)),
+            false => Ok(()),
+        }
+    }
+
+    fn denied(&self, rule: Rule) -> Denied {
+        Denied {
+            rule,
+            table: self.table.clone(),
+        }
+    }
+
+    fn weigh(&self, request: &[u8]) -> Result<(), Rule> {
+        let request = Request::read(request)?;
+        if let Some(allowed) = &self.operations {
+            allowed.weigh_text(&request.query)?;
+        }
+        let survey = survey(&request.query, request.operation_name.as_deref())?;
+        if self.is_read_only && survey.kind == Kind::Mutation {
+            return Err(Rule::Mutation);
+        }
+        match &self.operations {
+            Some(allowed) => allowed.weigh(&survey),
+            None => Ok(()),
+        }
+    }
+}
+
+// === impl Allowed ===
+
+impl Allowed {
+    fn weigh_text(&self, query: &str) -> Result<(), Rule> {
+        let found = query.len();
+        if let Some(limit) = self.size.filter(|limit| found > *limit) {
+            return Err(Rule::Size { found, limit });
+        }
+        match &self.sha256 {
+            Some(known) if !known.contains(&<[u8; 32]>::from(Sha256::digest(query))) => {
+                Err(Rule::Sha256)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn weigh(&self, survey: &Survey) -> Result<(), Rule> {
+        match (&self.names, &survey.name) {
+            (Some(names), Some(name)) if !names.contains(name) => {
+                return Err(Rule::Name(name.clone()));
+            }
+            (Some(_), None) => return Err(Rule::NoName),
+            (Some(_), Some(_)) | (None, _) => {}
+        }
+        if survey.introspects && self.introspection == Some(false) {
+            return Err(Rule::Introspection);
+        }
+        if let Some(limit) = self.depth.filter(|limit| survey.depth > *limit) {
+            let found = survey.depth;
+            return Err(Rule::Depth { found, limit });
+        }
+        if let Some(limit) = self.aliases.filter(|limit| survey.aliases > *limit) {
+            let found = survey.aliases;
+            return Err(Rule::Aliases { found, limit });
+        }
+        let mut fields = survey.fields.iter();
+        match fields.find(|field| !self.allows_field(survey.kind, field)) {
+            Some(field) => Err(Rule::Field(format!("{}.{field}", root(survey.kind)))),
+            None => Ok(()),
+        }
+    }
+
+    fn allows_field(&self, kind: Kind, field: &str) -> bool {
+        let Some(patterns) = &self.fields else {
+            return true;
+        };
+        let is_introspection = matches!(field, "__schema" | "__type");
+        field == "__typename"
+            || (is_introspection && self.introspection == Some(true))
+            || patterns.iter().any(|pattern| {
+                let name = pattern.name.as_deref();
+                pattern.kind == kind && name.is_none_or(|name| name == field)
+            })
+    }
+}
+
+// === impl FieldPattern ===
+
+impl FieldPattern {
+    pub fn parse(text: &str) -> Option<Self> {
+        let (root, name) = text.split_once('.')?;
+        let kind = match root {
+            "Query" => Kind::Query,
+            "Mutation" => Kind::Mutation,
+            "Subscription" => Kind::Subscription,
+            _ => return None,
+        };
+        let name = match name {
+            "*" => None,
+            name if is_name(name) => Some(name.to_owned()),
+            _ => return None,
+        };
+        Some(Self { kind, name })
+    }
+}
+
+/// A name of GraphQL (specification, section 2.1.9).
+pub fn is_name(text: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    !text.starts_with(|first: char| first.is_ascii_digit())
+        && !text.is_empty()
+        && text.bytes().all(is_part)
+}
+
+fn root(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Query => "Query",
+        Kind::Mutation => "Mutation",
+        Kind::Subscription => "Subscription",
+    }
+}
+
+// === impl Policies ===
+
+impl Policies {
+    /// # Errors
+    /// See [`Policy::judge`].
+    pub fn judge(&self, request: &[u8]) -> Result<(), Denied> {
+        self.0.iter().try_for_each(|policy| policy.judge(request))
+    }
+
+    /// # Errors
+    /// See [`Policy::judge_publish`].
+    pub fn judge_publish(&self) -> Result<(), Denied> {
+        let mut policies = self.0.iter();
+        policies.try_for_each(|policy| policy.judge_publish())
+    }
+
+    /// # Errors
+    /// See [`Policy::judge_method`].
+    pub fn judge_method(&self, method: &Method, headers: &HeaderMap) -> Result<(), Denied> {
+        let mut policies = self.0.iter();
+        policies.try_for_each(|policy| policy.judge_method(method, headers))
+    }
+
+    /// # Errors
+    /// See [`Policy::judge_websocket`].
+    pub fn judge_websocket(&self) -> Result<(), Denied> {
+        let mut policies = self.0.iter();
+        policies.try_for_each(|policy| policy.judge_websocket())
+    }
+}
+
+impl FromIterator<Policy> for Policies {
+    fn from_iter<T: IntoIterator<Item = Policy>>(policies: T) -> Self {
+        Self(policies.into_iter().map(Arc::new).collect())
+    }
+}
+
+// === impl Denied ===
+
+impl Denied {
+    /// A stable name, for errors and logs.
+    pub const CODE: &'static str = "OPERATION_NOT_ALLOWED";
+}
+
+impl Rule {
+    fn remedy(&self, table: &str) -> String {
+        let setting = match self {
+            Self::Aliases { .. } => "operations.aliases",
+            Self::Depth { .. } => "operations.depth",
+            Self::Field(_) => "operations.fields",
+            Self::Introspection => "operations.introspection",
+            Self::Method(_) | Self::Mutation | Self::Publish | Self::WebSocket => "read_only",
+            Self::Name(_) | Self::NoName => "operations.names",
+            Self::Sha256 => "operations.sha256",
+            Self::Size { .. } => "operations.size",
+            Self::Document(_)
+            | Self::Encoding
+            | Self::Json { .. }
+            | Self::Long(_)
+            | Self::Members { .. }
+            | Self::NoText => {
+                return format!(
+                    "{table} has read_only or operations set, and what it cannot judge it refuses"
+                );
+            }
+        };
+        format!("{table}.{setting} would allow it")
+    }
+}
+
+#[cfg(test)]
+mod tests;

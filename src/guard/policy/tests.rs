@@ -1,0 +1,435 @@
+//! Requests under policies; hostile ones among them.
+
+use super::*;
+
+const READ: &str = "{ getPost(id: 1) { id } }";
+const WRITE: &str = "mutation M { deletePost(id: 1) { id } }";
+
+fn set(items: &[&str]) -> HashSet<String> {
+    items.iter().map(|&item| item.to_owned()).collect()
+}
+
+fn read_only() -> Policy {
+    Policy {
+        table: "route.a".to_owned(),
+        is_read_only: true,
+        operations: None,
+    }
+}
+
+fn allowing(allowed: Allowed) -> Policy {
+    Policy {
+        table: "route.a".to_owned(),
+        is_read_only: false,
+        operations: Some(allowed),
+    }
+}
+
+fn fields(patterns: &[&str]) -> Allowed {
+    let patterns = patterns
+        .iter()
+        .map(|text| FieldPattern::parse(text).unwrap());
+    Allowed {
+        fields: Some(patterns.collect()),
+        ..Allowed::default()
+    }
+}
+
+/// `None` if it is allowed, or a part of the refusal.
+#[track_caller]
+fn check(policy: &Policy, request: impl AsRef<[u8]>, expected: Option<&str>) {
+    let request = request.as_ref();
+    let shown: String = String::from_utf8_lossy(request).chars().take(200).collect();
+    let found = policy.judge(request).map_err(|denied| denied.to_string());
+    match (found, expected) {
+        (Ok(()), None) => {}
+        (Err(found), Some(part)) => {
+            assert!(!part.is_empty() && found.contains(part), "{shown}: {found}");
+            assert!(found.contains("route.a"), "{shown}: {found}");
+            assert!(!found.contains("secret"), "{shown}: {found}");
+        }
+        (found, expected) => panic!("{shown}: {found:?}, not {expected:?}"),
+    }
+}
+
+#[track_caller]
+fn check_query(policy: &Policy, query: &str, expected: Option<&str>) {
+    let request = serde_json::json!({ "query": query }).to_string();
+    check(policy, request, expected);
+}
+
+#[test]
+fn a_read_only_route_lets_no_mutation_through() {
+    let policy = read_only();
+    check_query(&policy, READ, None);
+    check_query(&policy, "subscription { onPost { id } }", None);
+    check_query(&policy, WRITE, Some("route.a.read_only would allow it"));
+    for (body, expected) in [
+        (
+            r#"{"query":"{ a }","variables":{"a":[1,2.5,null,true,{"b":"c"}]}}"#,
+            None,
+        ),
+        (
+            r#" {"query":"{ a }","operationName":null,"extensions":{"x":{}}} "#,
+            None,
+        ),
+        (
+            r#"{"query":"query A { a } mutation B { b }","operationName":"A"}"#,
+            None,
+        ),
+        (
+            r#"{"query":"query A { a } mutation B { b }","operationName":"B"}"#,
+            Some("this is a mutation"),
+        ),
+        (
+            r#"{"query":"query A { a } mutation B { b }"}"#,
+            Some("several operations"),
+        ),
+        (
+            r#"{"query":"query A { a } mutation B { b }","operationName":null}"#,
+            Some("several operations"),
+        ),
+        (
+            r#"{"query":"query A { a } mutation B { b }","operationName":""}"#,
+            Some("several operations"),
+        ),
+        (
+            r##"{"query":"# query\nmutation { a: b }"}"##,
+            Some("this is a mutation"),
+        ),
+        (
+            r#"{"query":"\u006dutation { b }"}"#,
+            Some("this is a mutation"),
+        ),
+        (
+            r#"{"query":"query { ...F } fragment F on Mutation { deletePost }"}"#,
+            Some("fragment on Mutation"),
+        ),
+        (
+            "{\"query\":\"query A { a } #\u{2028} mutation B { b }\\n\",\"operationName\":\"A\"}",
+            Some("U+2028"),
+        ),
+        (r#"{"query":"{ a"}"#, Some("syntax error")),
+    ] {
+        check(&policy, body, expected);
+    }
+}
+
+#[test]
+fn a_request_that_could_be_read_in_another_way_is_refused() {
+    let deep = format!(
+        r#"{{"query":"{{ a }}","variables":{}1{}}}"#,
+        r#"{"a":"#.repeat(200),
+        "}".repeat(200)
+    );
+    for (body, expected) in [
+        (
+            r#"{"query":"{ a }","query":"mutation { b }"}"#,
+            "each member",
+        ),
+        (
+            r#"{"query":"mutation { b }","query":"{ a }"}"#,
+            "each member",
+        ),
+        (
+            r#"{"query":"{ a }","\u0071uery":"mutation { b }"}"#,
+            "each member",
+        ),
+        (
+            r#"{"\u0071uery":"{ a }","query":"mutation { b }"}"#,
+            "each member",
+        ),
+        (
+            r#"{"query":"query A{a} mutation B{b}","operationName":"A","operationName":"B"}"#,
+            "each member",
+        ),
+        (
+            r#"{"query":"{ a }","variables":{"a":1,"\u0061":2}}"#,
+            "each member",
+        ),
+        (
+            r#"{"query":"{ a }","extensions":{"a":1,"a":2}}"#,
+            "each member",
+        ),
+        (
+            r#"{"query":"{ a }"} {"query":"mutation { b }"}"#,
+            "each member",
+        ),
+        (r#"{"query":"{ a }"},"#, "each member"),
+        (r#"{"query":"{ a }",}"#, "each member"),
+        (r#"{"query":"{ a }"}//"#, "each member"),
+        (r#"{"query":'{ a }'}"#, "each member"),
+        ("{\"query\":\"{ a }\"}\0", "each member"),
+        ("{\"query\":\"{ a\n}\"}", "each member"),
+        ("\u{feff}{\"query\":\"{ a }\"}", "each member"),
+        ("\u{b}{\"query\":\"{ a }\"}", "each member"),
+        (r#"{"query":"\ud800 { a }"}"#, "each member"),
+        (
+            r#"{"query":"{ a }","variables":{"a":1e999}}"#,
+            "each member",
+        ),
+        (&deep, "each member"),
+        ("", "each member"),
+        ("null", "each member"),
+        (r#""{ a }""#, "each member"),
+        (r#"[{"query":"{ a }"}]"#, "each member"),
+        (r#"["{ a }"]"#, "each member"),
+        (
+            r#"{"query":"{ a }","Query":"mutation { b }"}"#,
+            "other members",
+        ),
+        (
+            r#"{"query":"{ a }","query ":"mutation { b }"}"#,
+            "other members",
+        ),
+        (r#"{"query":"{ a }","mutation":"secret"}"#, "other members"),
+        (
+            r#"{"query":"{ a }","operationname":"secret"}"#,
+            "other members",
+        ),
+        (r#"{"query":["{ a }"]}"#, "other members"),
+        (r#"{"query":{"secret":1}}"#, "other members"),
+        (r#"{"query":7}"#, "other members"),
+        (r#"{"query":"{ a }","operationName":7}"#, "other members"),
+        (
+            r#"{"query":"{ a }","operationName":["secret"]}"#,
+            "other members",
+        ),
+        (r#"{"query":"{ a }","variables":"secret"}"#, "other members"),
+        (
+            r#"{"query":"{ a }","variables":["secret"]}"#,
+            "other members",
+        ),
+        (r#"{"query":"{ a }","extensions":1}"#, "other members"),
+        (r"{}", "does not hold the text"),
+        (r#"{"query":""}"#, "does not hold the text"),
+        (r#"{"query":null}"#, "does not hold the text"),
+        (
+            r#"{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"secret"}}}"#,
+            "does not hold the text",
+        ),
+        (r#"{"documentId":"secret"}"#, "does not hold the text"),
+        (
+            r#"{"documentId":"secret","query":"{ a }"}"#,
+            "does not hold the text",
+        ),
+    ] {
+        check(&read_only(), body, Some(expected));
+        check(&allowing(Allowed::default()), body, Some(expected));
+    }
+    check(&read_only(), b"{\"query\":\"{ a }\xff\"}", Some("UTF-8"));
+    let long = format!(r#"{{"query":"{{ a }}"}}{}"#, " ".repeat(17 << 20));
+    check(&read_only(), long, Some("longer than"));
+}
+
+#[test]
+fn operations_are_allowed_by_name() {
+    let policy = allowing(Allowed {
+        names: Some(set(&["GetPost", "Both"])),
+        ..Allowed::default()
+    });
+    check_query(&policy, "query GetPost { getPost }", None);
+    check_query(&policy, "mutation Both { deletePost }", None);
+    check_query(
+        &policy,
+        "query Getpost { getPost }",
+        Some("operations.names"),
+    );
+    check_query(&policy, "{ getPost }", Some("has no name"));
+    check(
+        &policy,
+        r#"{"query":"query GetPost { a } query Other { b }","operationName":"Other"}"#,
+        Some("the operation Other is not"),
+    );
+}
+
+#[test]
+fn documents_are_allowed_by_hash() {
+    let hash: [u8; 32] = Sha256::digest("{ \u{e9}: getPost }").into();
+    let policy = allowing(Allowed {
+        sha256: Some(HashSet::from([hash, Sha256::digest("{ ").into(), [0; 32]])),
+        ..Allowed::default()
+    });
+    // That it is no document is told all the same.
+    check_query(&policy, "{ ", Some("syntax error"));
+    check_query(&policy, "{ getPost }", Some("operations.sha256"));
+    let hash: [u8; 32] = Sha256::digest(READ).into();
+    let policy = allowing(Allowed {
+        sha256: Some(HashSet::from([hash])),
+        ..Allowed::default()
+    });
+    check_query(&policy, READ, None);
+    check_query(&policy, &format!("{READ} "), Some("operations.sha256"));
+    let escaped = READ.replace("getPost", "g\\u0065tPost");
+    check(&policy, format!(r#"{{"query":"{escaped}"}}"#), None);
+}
+
+#[test]
+fn root_fields_are_allowed_by_pattern() {
+    let policy = allowing(fields(&["Query.getPost", "Mutation.*"]));
+    check_query(&policy, READ, None);
+    check_query(
+        &policy,
+        "{ a: getPost { b } __typename t: __typename }",
+        None,
+    );
+    check_query(&policy, "mutation { anything { else } }", None);
+    check_query(
+        &policy,
+        "{ getPost: getUser }",
+        Some("Query.getUser is not"),
+    );
+    check_query(&policy, "{ getPost getUser }", Some("operations.fields"));
+    check_query(
+        &policy,
+        "{ ...F } fragment F on Query { ... @skip(if: true) { getUser } }",
+        Some("Query.getUser"),
+    );
+    check_query(
+        &policy,
+        "subscription { onPost }",
+        Some("Subscription.onPost"),
+    );
+    check_query(&policy, "{ __schema { a } }", Some("Query.__schema"));
+    check_query(&policy, "{ getPost { __schema { a } } }", None);
+    for bad in [
+        "Query",
+        "query.a",
+        "Query.",
+        "Query.a*",
+        "Query.1",
+        "Query.a.b",
+        "*.a",
+        ".a",
+    ] {
+        assert_eq!(FieldPattern::parse(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn introspection_is_a_rule_of_its_own() {
+    let introspection = |allowed: Allowed, said| {
+        allowing(Allowed {
+            introspection: said,
+            ..allowed
+        })
+    };
+    let (any, some) = (Allowed::default(), fields(&["Query.getPost"]));
+    let star = fields(&["Query.*"]);
+    let query = "{ __type(name: \"secret\") { name } }";
+    for (allowed, said, expected) in [
+        (&any, None, None),
+        (&any, Some(true), None),
+        (&any, Some(false), Some("operations.introspection")),
+        (&some, None, Some("operations.fields")),
+        (&some, Some(true), None),
+        (&some, Some(false), Some("operations.introspection")),
+        (&star, None, None),
+        (&star, Some(false), Some("operations.introspection")),
+    ] {
+        check_query(&introspection(allowed.clone(), said), query, expected);
+    }
+    let hidden = "{ a { ...F } } fragment F on T { b: __schema { c } }";
+    let policy = introspection(any, Some(false));
+    check_query(&policy, hidden, Some("operations.introspection"));
+    check_query(&policy, "{ __typename a { __typename } }", None);
+}
+
+#[test]
+fn documents_are_measured() {
+    let policy = allowing(Allowed {
+        depth: Some(2),
+        aliases: Some(1),
+        size: Some(60),
+        ..Allowed::default()
+    });
+    check_query(&policy, "{ a { b } }", None);
+    check_query(
+        &policy,
+        "{ a { b { c } } }",
+        Some("3 deep, and 2 is allowed"),
+    );
+    check_query(
+        &policy,
+        "{ a { ...F } } fragment F on T { b { c } }",
+        Some("operations.depth"),
+    );
+    check_query(
+        &policy,
+        "{ x: a y: a }",
+        Some("2 aliases, and 1 are allowed"),
+    );
+    check_query(
+        &policy,
+        "{ a { ...F ...F } } fragment F on T { x: b }",
+        Some("operations.aliases"),
+    );
+    let long = format!("{{ a }} {}", " ".repeat(60));
+    check_query(&policy, &long, Some("66 bytes, and 60 are allowed"));
+}
+
+#[test]
+fn every_rule_and_every_policy_must_allow_it() {
+    let allowed = Allowed {
+        names: Some(set(&["M"])),
+        ..fields(&["Mutation.deletePost"])
+    };
+    let policy = allowing(allowed);
+    check_query(&policy, WRITE, None);
+    check_query(&policy, "mutation M { other }", Some("operations.fields"));
+    check_query(
+        &policy,
+        "mutation N { deletePost }",
+        Some("operations.names"),
+    );
+    let request = serde_json::json!({ "query": WRITE }).to_string();
+    let judge = |policies: &[&Policy]| {
+        let policies: Policies = policies.iter().map(|&policy| policy.clone()).collect();
+        policies.judge(request.as_bytes()).is_ok()
+    };
+    assert!(judge(&[]));
+    assert!(judge(&[&policy, &policy]));
+    assert!(!judge(&[&policy, &read_only()]));
+    assert!(!judge(&[&read_only(), &policy]));
+    assert!(Policies::default().judge(b"\xff").is_ok());
+}
+
+#[test]
+fn other_routes_are_read_by_safe_methods() {
+    let policy = read_only();
+    let none = HeaderMap::new();
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        assert!(policy.judge_method(&method, &none).is_ok());
+        assert!(
+            policy
+                .judge_method(
+                    &method,
+                    &HeaderMap::from_iter([(
+                        http::HeaderName::from_static("x-http-method-override"),
+                        http::HeaderValue::from_static("DELETE"),
+                    )])
+                )
+                .is_err()
+        );
+    }
+    let other = Method::from_bytes(b"get").unwrap();
+    for method in [
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::TRACE,
+        other,
+    ] {
+        let denied = policy.judge_method(&method, &none).unwrap_err().to_string();
+        assert!(denied.contains("route.a.read_only"), "{denied}");
+        assert!(
+            allowing(Allowed::default())
+                .judge_method(&method, &none)
+                .is_ok()
+        );
+    }
+    assert!(policy.judge_websocket().is_err());
+    assert!(policy.judge_publish().is_err());
+    assert!(allowing(Allowed::default()).judge_websocket().is_ok());
+}
