@@ -282,6 +282,7 @@ impl<'a> Builder<'a> {
             upstream,
             headers: config.headers.clone(),
             requests: config.requests,
+            policies: config.policy.clone().into_iter().collect(),
             api,
             expired: self.lifecycle.expired.clone(),
             keepalive: config.keepalive.clone(),

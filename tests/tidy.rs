@@ -50,6 +50,7 @@ const IMPORTS: [(&str, &[&str]); 16] = [
     ),
     (
         "session",
+        // Of the guard, the policies that its operations must be allowed by.
         &[
             "dialect", "events", "graphql", "guard", "realtime", "sign", "upstream",
         ],

@@ -111,6 +111,9 @@ struct Settings {
         help_heading = "For the URL"
     )]
     ca_file: Option<String>,
+    /// Let nothing through that changes something: no mutations, publishes, POSTs or tunnels
+    #[arg(long, requires = "url", help_heading = "For the URL")]
+    read_only: bool,
 }
 
 /// `[tls]` by flags.
@@ -261,6 +264,7 @@ impl Settings {
             Some(_) | None => ("route.url", "/"),
         };
         let path = self.url.as_ref().map(|_| path.to_owned());
+        let read_only = self.read_only.then(|| "true".to_owned());
         let of_route = [
             ("target", "URL", &self.url),
             ("path", "URL", &path),
@@ -271,6 +275,7 @@ impl Settings {
             ("host", "--host", &self.host),
             ("connect", "--connect", &self.connect),
             ("ca_file", "--ca-file", &self.ca_file),
+            ("read_only", "--read-only", &read_only),
         ];
         for (key, name, value) in of_route {
             one(format!("{route}.{key}"), name, value);

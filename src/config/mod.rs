@@ -6,6 +6,7 @@
 //! the nearest valid name.
 
 mod guard;
+mod policy;
 mod raw;
 mod resolved;
 mod route;

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::policy::policy;
 use super::raw::Table;
 use super::values;
+use crate::guard::Policy;
 use crate::proxy::RequestLimits;
 use crate::realtime::RealtimeConfig;
 use crate::session::Keepalive;
@@ -27,6 +29,7 @@ pub struct RouteConfig {
     pub is_dialled_directly: bool,
     pub headers: HeaderPolicy,
     pub requests: RequestLimits,
+    pub policy: Option<Policy>,
     pub upstream: UpstreamConfig,
     pub realtime: RealtimeConfig,
     pub keepalive: Option<Keepalive>,
@@ -160,6 +163,8 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
             None
         }
     });
+    let kind = endpoint.as_ref().map(|endpoint| endpoint.kind);
+    let policy = policy(&name, table, kind);
     table.finish();
 
     let (endpoint, shared) = (endpoint?, shared?);
@@ -197,6 +202,7 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
             is_strict: is_strict.unwrap_or(false),
             paths: odd_paths.unwrap_or_default(),
         },
+        policy,
         upstream: UpstreamConfig {
             connect: connect.unwrap_or(shared.upstream.connect),
             first_byte: first_byte.unwrap_or(shared.upstream.first_byte),
@@ -297,6 +303,19 @@ impl RouteConfig {
         }
         if self.is_dialled_directly {
             line.push_str(&format!(", dialled at {address}"));
+        }
+        if let Some(policy) = &self.policy {
+            line.push_str(if policy.is_read_only {
+                ", read-only"
+            } else {
+                ""
+            });
+            let has_operations = policy.operations.is_some();
+            line.push_str(if has_operations {
+                ", some operations only"
+            } else {
+                ""
+            });
         }
         line
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use toml_edit::{ImDocument, TableLike};
 
 use super::*;
+use crate::guard::Allowed;
 
 const DEFAULTS: &str = include_str!("../../config/default.toml");
 const URL: &str = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";
@@ -167,6 +168,7 @@ fn probe(config: &Config, place: &str) -> String {
         "sign_headers" => format!("{:?}", route.endpoint.signed_headers),
         "odd_paths" => format!("{:?}", route.requests.paths),
         "keepalive" => format!("{:?}", route.keepalive),
+        "policy" => format!("{:?}", route.policy),
         "on_loss" => format!("{:?}", route.realtime.on_loss),
         _ => panic!("no such place: {place}"),
     }
@@ -773,6 +775,83 @@ fn other_values_of_a_route_are_checked() {
 }
 
 #[test]
+fn a_route_may_say_what_may_be_asked() {
+    means(&route(""), "policy", "None");
+    means(&route("read_only = false"), "policy", "None");
+    let by_variable = route("").env("COUNTERSIGN_ROUTE__A__READ_ONLY", "true");
+    let (_, config) = by_variable.load().unwrap();
+    assert!(config.routes[0].policy.as_ref().unwrap().is_read_only);
+    assert!(config.routes[0].decision().ends_with(", read-only"));
+    let hash = "0fF".repeat(21) + "0";
+    let said = route(&format!(
+        "read_only = true\n[route.a.operations]\nnames = [\"GetPost\"]\n\
+         sha256 = [\"{hash}\"]\nfields = [\"Query.*\", \"Mutation.a\"]\n\
+         introspection = false\ndepth = 9\naliases = 0\nsize = \"16KiB\""
+    ));
+    let (_, config) = said.load().unwrap();
+    let policy = config.routes[0].policy.clone().unwrap();
+    assert_eq!(policy.table, "route.a");
+    assert!(policy.is_read_only);
+    let allowed = policy.operations.unwrap();
+    assert!(allowed.names.unwrap().contains("GetPost"));
+    assert_eq!(
+        allowed.sha256.unwrap().iter().next().unwrap()[..3],
+        [0x0f, 0xf0, 0xff]
+    );
+    assert_eq!(allowed.fields.unwrap().len(), 2);
+    assert_eq!(allowed.introspection, Some(false));
+    assert_eq!((allowed.depth, allowed.aliases), (Some(9), Some(0)));
+    assert_eq!(allowed.size, Some(16 * 1024));
+    // Said and empty: what cannot be judged is refused.
+    let (_, config) = route("[route.a.operations]").load().unwrap();
+    let policy = config.routes[0].policy.clone().unwrap();
+    assert_eq!(policy.operations, Some(Allowed::default()));
+}
+
+#[test]
+fn bad_policies_are_refused() {
+    refuses(
+        &route(
+            "read_only = \"maybe\"\n[route.a.operations]\nnames = [\"a b\", \"\"]\n\
+             sha256 = [\"00\", \"é\"]\nfields = [\"getPost\", \"Query.a*\"]\ndepth = 0\n\
+             aliases = -1\nsize = \"big\"\nname = []",
+        ),
+        &[
+            "FILE:3: `route.a.read_only`: \"maybe\" is neither true nor false",
+            "FILE:5: `route.a.operations.names`: \"a b\" is no name of GraphQL, such as GetPost",
+            "FILE:6: `route.a.operations.sha256`: \"00\" is no SHA-256, which has 64 hexadecimal digits",
+            "FILE:6: `route.a.operations.sha256`: \"é\" is no SHA-256, which has 64 hexadecimal digits",
+            "FILE:7: `route.a.operations.fields`: \"getPost\" is no root field, such as Query.getPost, Mutation.* or Subscription.onPost",
+            "FILE:7: `route.a.operations.fields`: \"Query.a*\" is no root field, such as Query.getPost, Mutation.* or Subscription.onPost",
+            "FILE:8: `route.a.operations.depth`: \"0\" is no whole number above zero",
+            "FILE:9: `route.a.operations.aliases`: \"-1\" is no whole number",
+            "FILE:10: `route.a.operations.size`: \"big\" is no size, such as \"64KiB\" or \"1MiB\"",
+            "FILE:11: `route.a.operations.name`: unknown key; did you mean `names`?",
+        ],
+    );
+    let empty = "is empty, so that nothing would be allowed: leave it out";
+    refuses(
+        &route("[route.a.operations]\nnames = []\nsha256 = []\nfields = []"),
+        &[
+            &format!("FILE:4: `route.a.operations.names`: {empty}"),
+            &format!("FILE:5: `route.a.operations.sha256`: {empty}"),
+            &format!("FILE:6: `route.a.operations.fields`: {empty}"),
+        ],
+    );
+    let elsewhere = "`route.a.operations`: is for AppSync GraphQL, which alone has operations; \
+                     elsewhere there is read_only";
+    let events = "https://abc.appsync-api.eu-central-1.amazonaws.com/event";
+    for url in [GATEWAY, events] {
+        let lines = "read_only = true\n[route.a.operations]\ndepth = 1";
+        refuses(&target(url, lines), &[&format!("FILE:4: {elsewhere}")]);
+    }
+    refuses(
+        &route("operations = true"),
+        &["FILE:3: `route.a.operations`: expected a table"],
+    );
+}
+
+#[test]
 fn two_routes_cannot_have_one_path() {
     let second = format!("[route.b]\ntarget = \"{URL}\"\n");
     refuses(
@@ -1104,9 +1183,9 @@ fn default_toml_tells_every_key_of_a_route() {
         .filter(|line| line.starts_with('#'))
         .collect();
     let words: BTreeSet<&str> = comments
-        .split(|c: char| !c.is_ascii_alphabetic() && c != '_')
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
         .collect();
-    for table in ["", "limits.", "timeouts."] {
+    for table in ["", "limits.", "operations.", "timeouts."] {
         for key in known(&format!("route.graphql.{table}")) {
             assert!(words.contains(key.as_str()), "{table}{key}");
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::guard::{Forwarded, NonLoopback};
-use crate::guard::{HostName, Origin};
+use crate::guard::{self, FieldPattern, HostName, Origin};
 use crate::realtime::OnLoss;
 use crate::server::Listen;
 use crate::sign::{Paths, Payload, TokenMode};
@@ -73,6 +73,11 @@ pub(super) fn count(value: &str) -> Result<usize, String> {
     count.ok_or_else(|| format!("{value:?} is no whole number above zero"))
 }
 
+pub(super) fn number(value: &str) -> Result<usize, String> {
+    let number = value.parse();
+    number.map_err(|_| format!("{value:?} is no whole number"))
+}
+
 /// `"127.0.0.1:4100"`, `"[::1]:4100"`, `"localhost:4100"`, `"unix:/run/countersign.sock"`
 pub(super) fn listen(value: &str) -> Result<Listen, String> {
     match value.strip_prefix("unix:") {
@@ -132,6 +137,36 @@ pub(super) fn origin(value: &str) -> Result<Origin, String> {
 pub(super) fn header_name(value: &str) -> Result<http::HeaderName, String> {
     let name = value.to_ascii_lowercase().parse();
     name.map_err(|_| format!("{value:?} is no header name"))
+}
+
+/// The name of an operation.
+pub(super) fn graphql_name(value: &str) -> Result<String, String> {
+    match guard::is_name(value) {
+        true => Ok(value.to_owned()),
+        false => Err(format!("{value:?} is no name of GraphQL, such as GetPost")),
+    }
+}
+
+/// `"Query.getPost"`, `"Mutation.*"`
+pub(super) fn field_pattern(value: &str) -> Result<FieldPattern, String> {
+    FieldPattern::parse(value).ok_or_else(|| {
+        format!(
+            "{value:?} is no root field, such as Query.getPost, Mutation.* or Subscription.onPost"
+        )
+    })
+}
+
+/// 64 hexadecimal digits
+pub(super) fn sha256(value: &str) -> Result<[u8; 32], String> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let pairs = value.as_bytes().chunks_exact(2);
+    let bytes: Option<Vec<u8>> = pairs
+        .map(|pair| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok())
+        .collect();
+    bytes
+        .filter(|_| value.len() == 64)
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| format!("{value:?} is no SHA-256, which has 64 hexadecimal digits"))
 }
 
 /// `"/graphql"`

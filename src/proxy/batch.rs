@@ -14,6 +14,7 @@ use super::body::Body;
 use super::error::{Error, graphql_error};
 use super::graphql::look_into;
 use crate::graphql::{Event, GraphqlError, Kind};
+use crate::guard::Denied;
 use crate::telemetry::Record;
 
 /// The operations of a batch; `None` if the body is none, or an empty one.
@@ -65,6 +66,13 @@ async fn one(call: Call<'_>, item: &RawValue, headers: HeaderMap) -> String {
         record.set_name(selected.name.as_deref());
     }
     let body = String::from_utf8_lossy(&found.body).into_owned();
+    if let Err(denied) = call.policies.judge(body.as_bytes()) {
+        let error = Error::from(denied);
+        record.code = Some(Denied::CODE.to_owned());
+        record.cause = Some(error.to_string());
+        record.write();
+        return errors(&[graphql_error(&error)]);
+    }
     let (result, ending) = call.api.execute(body, headers, &mut record).await;
     record.write();
     match (result, ending) {

@@ -31,6 +31,8 @@ pub enum Error {
     BodyTooLarge(usize),
     #[error("the document cannot be sent by GET: {0}")]
     Document(#[from] DocumentError),
+    #[error(transparent)]
+    Denied(#[from] guard::Denied),
     #[error("persisted documents are not known here: send the document's text as `query`")]
     DocumentId,
     #[error("countersign is shutting down")]
@@ -137,6 +139,7 @@ impl Error {
             Self::BodyTimeout(_) => refused(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
             Self::BodyTooLarge(_) => refused(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
             Self::Document(_) => refused(StatusCode::BAD_REQUEST, "BAD_DOCUMENT"),
+            Self::Denied(_) => refused(StatusCode::FORBIDDEN, guard::Denied::CODE),
             Self::DocumentId => refused(StatusCode::BAD_REQUEST, "DOCUMENT_ID_NOT_SUPPORTED"),
             Self::Expired => Verdict {
                 status: StatusCode::SERVICE_UNAVAILABLE,

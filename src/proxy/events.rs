@@ -34,6 +34,7 @@ pub(super) async fn answer(
     match head.method {
         Method::POST => {
             record.operation = Some("publish");
+            call.policies.judge_publish()?;
             check_type(&head.headers)?;
             let body = read(call.route, body, record).await?;
             let body = match below {

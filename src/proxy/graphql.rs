@@ -118,7 +118,9 @@ async fn run(
     match call.accept.form(kind) {
         None if kind == Some(Kind::Subscription) => Err(Error::SubscriptionOverHttp),
         None => Err(Error::NotAcceptable),
+        // The session judges what it sends.
         Some(Form::Json(media)) => {
+            call.policies.judge(&found.body)?;
             call.route.headers.request(&mut headers);
             let json = HeaderValue::from_static(Media::Json.as_str());
             headers.insert(CONTENT_TYPE, json.clone());

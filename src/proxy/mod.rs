@@ -38,7 +38,7 @@ pub use relay::{begins_with_data, refusal, request_errors};
 pub use crate::guard::{Local, Scheme};
 
 use crate::graphql::Documents;
-use crate::guard::{self, Admission, Cors, Guard};
+use crate::guard::{self, Admission, Cors, Guard, Policies};
 use crate::session::{self, Api, Keepalive, Sessions};
 use crate::sign::Paths;
 use crate::telemetry::Record;
@@ -63,6 +63,8 @@ pub struct Route {
     pub upstream: Arc<Upstream>,
     pub headers: HeaderPolicy,
     pub requests: RequestLimits,
+    /// What may be asked.
+    pub policies: Policies,
     /// AppSync only.
     pub api: Option<Arc<Api>>,
     /// The drain's deadline, when nothing waits for upstream any more.
@@ -101,6 +103,7 @@ struct Call<'a> {
     proxy: &'a Proxy,
     route: &'a Route,
     api: &'a Arc<Api>,
+    policies: &'a Policies,
     client: &'a Client,
     accept: Accept,
     admission: &'a Admission,
@@ -114,6 +117,7 @@ impl Call<'_> {
             api: Arc::clone(self.api),
             route: self.route.name.clone(),
             headers,
+            policies: self.policies.clone(),
             permit: Arc::clone(&self.client.permit),
             admission: self.admission.clone(),
         }
@@ -206,10 +210,12 @@ impl Proxy {
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
         let is_websocket = upgrade::is_websocket(request.headers());
+        let policies = &route.policies;
         let call = route.api.as_ref().map(|api| Call {
             proxy: self,
             route,
             api,
+            policies,
             client,
             accept,
             admission,
@@ -217,12 +223,18 @@ impl Proxy {
         match call {
             Some(call) if is_websocket => upgrade::accept(call, request),
             Some(_) | None if self.sessions.is_draining() => Err(Error::Draining),
-            None if is_websocket => tunnel::open(self, route, request, client, record).await,
+            None if is_websocket => {
+                policies.judge_websocket()?;
+                tunnel::open(self, route, request, client, record).await
+            }
             Some(call) => match route.upstream.endpoint().kind {
                 Kind::Events => events::answer(call, request, record).await,
                 Kind::Graphql | Kind::Http => graphql::answer(call, request, record).await,
             },
-            None => forward::answer(route, request, record).await,
+            None => {
+                policies.judge_method(request.method(), request.headers())?;
+                forward::answer(route, request, record).await
+            }
         }
     }
 

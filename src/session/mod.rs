@@ -29,7 +29,7 @@ pub use tunnel::{Keepalive, Tunnel};
 
 use crate::dialect::{Limits, Streamed};
 use crate::graphql::outbox::Budget;
-use crate::guard::Admission;
+use crate::guard::{Admission, Policies};
 use crate::realtime::Owner;
 
 /// Bounds and times of a client socket.
@@ -68,6 +68,8 @@ pub struct Client {
     pub route: String,
     /// They go with each of its operations.
     pub headers: HeaderMap,
+    /// Each of its operations must be allowed by them.
+    pub policies: Policies,
     /// Counts its connection.
     pub permit: Arc<OwnedSemaphorePermit>,
     pub admission: Admission,
@@ -87,6 +89,7 @@ struct Context {
     route: String,
     api: Arc<Api>,
     admission: Admission,
+    policies: Policies,
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
@@ -179,6 +182,7 @@ impl Sessions {
             route: client.route,
             api: client.api,
             admission: client.admission,
+            policies: client.policies,
             _permit: client.permit,
         }
     }

@@ -17,7 +17,7 @@ use super::api;
 use crate::events::{Publish, Subscribe};
 use crate::graphql::outbox::{OperationKey, Outbox};
 use crate::graphql::{Event, GraphqlError, Kind, Operation, Selected};
-use crate::guard::{Admission, Grant};
+use crate::guard::{Admission, Denied, Grant};
 use crate::realtime::{Start, Subscription};
 use crate::telemetry::Record;
 
@@ -43,6 +43,8 @@ enum Running {
         started: CancellationToken,
         _subscription: Subscription,
     },
+    /// Its error waits in the outbox.
+    Denied,
 }
 
 /// How long a query or mutation waits for the subscriptions that its client started before it, so
@@ -73,19 +75,26 @@ impl Operations {
         let mut record = self.record(selected.kind.as_str());
         record.set_name(selected.name.as_deref());
         let headers = self.headers(&operation.headers);
+        let text = match selected.kind {
+            Kind::Subscription => operation.to_data(),
+            Kind::Query | Kind::Mutation => operation.to_body(),
+        };
+        if let Err(denied) = self.context.policies.judge(text.as_bytes()) {
+            return self.deny(key, &denied, record);
+        }
         match selected.kind {
-            Kind::Subscription => self.subscribe_to(key, operation.to_data(), &headers, record),
+            Kind::Subscription => self.subscribe_to(key, text, &headers, record),
             Kind::Query | Kind::Mutation => {
                 let starting = self.running.values().filter_map(|running| match running {
                     Running::Subscription { started, .. } => Some(started.clone()),
-                    Running::Request { .. } => None,
+                    Running::Request { .. } | Running::Denied => None,
                 });
                 let starting: Vec<CancellationToken> = starting.collect();
                 let ready = async move {
                     let all = join_all(starting.iter().map(CancellationToken::cancelled));
                     let _ = tokio::time::timeout(HOLD, all).await;
                 };
-                self.request(key, operation.to_body(), headers, record, ready);
+                self.request(key, text, headers, record, ready);
             }
         }
     }
@@ -99,6 +108,9 @@ impl Operations {
     /// Publishes of a session reach upstream one after another, in their order.
     pub(super) fn publish(&mut self, key: OperationKey, publish: &Publish) {
         let record = self.record("publish");
+        if let Err(denied) = self.context.policies.judge_publish() {
+            return self.deny(key, &denied, record);
+        }
         let headers = self.headers(&publish.headers);
         let done = CancellationToken::new();
         let before = self.published.replace(done.clone());
@@ -175,6 +187,17 @@ impl Operations {
         for key in keys {
             self.finish(key);
         }
+    }
+
+    /// Ends an operation that is not sent.
+    fn deny(&mut self, key: OperationKey, denied: &Denied, mut record: Record) {
+        let message = denied.to_string();
+        let error = GraphqlError::coded(message.as_str(), Denied::CODE, "no");
+        record.code = Some(Denied::CODE.to_owned());
+        record.cause = Some(message);
+        record.write();
+        self.running.insert(key, Running::Denied);
+        self.outbox.end(key, Event::Error(vec![error]));
     }
 
     fn subscribe_to(

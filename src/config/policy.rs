@@ -1,0 +1,54 @@
+//! What a route's table says of what may be asked on it.
+
+use super::raw::Table;
+use super::values;
+use crate::guard::{Allowed, Policy};
+use crate::upstream::Kind;
+
+/// The policy of the route `name`, if it has one; `kind` is its upstream's, where that is known.
+pub(super) fn policy(name: &str, table: &Table<'_>, kind: Option<Kind>) -> Option<Policy> {
+    let is_read_only = table.read("read_only", values::switch).unwrap_or(false);
+    let operations = table.table("operations");
+    let allowed = allowed(&operations);
+    operations.finish();
+    let has_operations = table.is_said("operations");
+    match kind {
+        Some(Kind::Events | Kind::Http) if has_operations => table.report(
+            "operations",
+            "is for AppSync GraphQL, which alone has operations; elsewhere there is read_only",
+        ),
+        Some(Kind::Events | Kind::Http | Kind::Graphql) | None => {}
+    }
+    (is_read_only || has_operations).then(|| Policy {
+        table: format!("route.{name}"),
+        is_read_only,
+        operations: has_operations.then_some(allowed),
+    })
+}
+
+fn allowed(table: &Table<'_>) -> Allowed {
+    let names = table.list("names", values::graphql_name);
+    let sha256 = table.list("sha256", values::sha256);
+    let fields = table.list("fields", values::field_pattern);
+    for (key, is_empty) in [
+        ("names", names.as_ref().is_some_and(Vec::is_empty)),
+        ("sha256", sha256.as_ref().is_some_and(Vec::is_empty)),
+        ("fields", fields.as_ref().is_some_and(Vec::is_empty)),
+    ] {
+        if is_empty {
+            table.report(
+                key,
+                "is empty, so that nothing would be allowed: leave it out",
+            );
+        }
+    }
+    Allowed {
+        names: names.map(|names| names.into_iter().collect()),
+        sha256: sha256.map(|hashes| hashes.into_iter().collect()),
+        fields,
+        introspection: table.read("introspection", values::switch),
+        depth: table.read("depth", values::count),
+        aliases: table.read("aliases", values::number),
+        size: table.read("size", values::size),
+    }
+}
