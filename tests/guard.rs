@@ -16,7 +16,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use countersign::emulator::{Emulator, Options};
 use serde_json::{Value, json};
-use support::{Daemon, Scratch, Socket, demo_key, raw};
+use support::{Daemon, JSON, Scratch, Socket, demo_key, raw};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
@@ -698,4 +698,76 @@ async fn a_token_is_rotated_without_a_restart() {
     };
     support::within("the new token", rotated).await;
     assert_eq!(bench.send(&ask(OLD)).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_token_may_be_for_less_than_the_others() {
+    let settings = "[guard]\ntoken_file = \"$DIR/token\"\n[guard.tokens.ci]\nfile = \"$DIR/ci\"\n\
+                    routes = [\"graphql\"]\nread_only = true\n\
+                    [guard.tokens.ci.operations]\nfields = [\"Query.rooms\"]\n";
+    let bench = Bench::new("guard-less", settings, &[]).await;
+    let (all, some) = (OLD.to_owned(), "c".repeat(40));
+    let mutation = r#"{"query":"mutation { createRoom(name: \"x\") { id } }"}"#;
+    let other = r#"{"query":"{ __schema { types { name } } }"}"#;
+    let batch = format!("[{QUERY},{mutation}]");
+    let ask = async |token: &str, line: &str, body: &str| {
+        let bearer = format!("authorization: Bearer {token}");
+        bench.send(&row(0, "", line, &[H, J, &bearer], body)).await
+    };
+    for (line, body, token, expected) in [
+        ("POST /graphql", QUERY, &all, (200, "")),
+        ("POST /graphql", QUERY, &some, (200, "")),
+        (
+            "POST /graphql",
+            mutation,
+            &some,
+            (403, "OPERATION_NOT_ALLOWED"),
+        ),
+        (
+            "POST /graphql",
+            other,
+            &some,
+            (403, "OPERATION_NOT_ALLOWED"),
+        ),
+        ("GET /rest/orders", "", &some, (401, "TOKEN_WRONG")),
+        (
+            "GET /event?channel=/default/a",
+            "",
+            &some,
+            (401, "TOKEN_WRONG"),
+        ),
+    ] {
+        let (status, code) = ask(token, line, body).await;
+        assert_eq!((status, code.as_str()), expected, "{line} {body}");
+    }
+    let bearer = format!("Bearer {some}");
+    let headers = [("authorization", bearer.as_str()), JSON];
+    let answer = support::post(bench.addr, "/graphql", &headers, &batch).await;
+    assert!(answer.body.contains("OPERATION_NOT_ALLOWED"), "{answer:?}");
+    // On a socket, whether its token came with the upgrade or later.
+    for early in [true, false] {
+        let headers: &[(&str, &str)] = if early { &headers[..1] } else { &[] };
+        let mut socket = Socket::open(bench.addr, headers).await;
+        let payload = if early {
+            json!({})
+        } else {
+            json!({ "token": some })
+        };
+        socket
+            .send(json!({ "type": "connection_init", "payload": payload }))
+            .await;
+        assert_eq!(socket.next().await["type"], "connection_ack");
+        socket
+            .subscribe("1", "mutation { createRoom(name: \"x\") { id } }")
+            .await;
+        let error = socket.next_of("1").await;
+        let code = &error["payload"][0]["extensions"]["code"];
+        assert_eq!(code, "OPERATION_NOT_ALLOWED", "{error}");
+        socket.subscribe("2", "{ rooms { id } }").await;
+        assert_eq!(socket.next_of("2").await["type"], "next");
+    }
+    assert_eq!(bench.emulator.stats().requests.mutations, 0);
+    let (status, _) = ask(&all, "POST /graphql", mutation).await;
+    assert_eq!(status, 200);
+    assert_eq!(bench.emulator.stats().requests.mutations, 1);
 }

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::policy::policy;
 use super::raw::Table;
+use super::route::RouteConfig;
 use super::values;
 use crate::guard::{GuardConfig, TokenConfig, Tokens};
 use crate::server::{Listen, TlsConfig};
@@ -59,7 +61,12 @@ pub(super) fn guard(table: &Table<'_>) -> Option<Said> {
 /// The unnamed token file, then the named ones.
 fn tokens(table: &Table<'_>) -> Option<Vec<TokenConfig>> {
     let token = |name, file| {
-        let config = TokenConfig { name, file };
+        let config = TokenConfig {
+            name,
+            file,
+            routes: None,
+            policy: None,
+        };
         match Tokens::load(std::slice::from_ref(&config)) {
             Ok(_) => Ok(config),
             Err(error) => Err(error_chain(&error)),
@@ -79,10 +86,33 @@ fn tokens(table: &Table<'_>) -> Option<Vec<TokenConfig>> {
         if !table.is_said("file") {
             table.report("file", "is missing: where the tokens are");
         }
+        let routes = table.list("routes", values::text);
+        let policy = policy(format!("guard.tokens.{name}"), &table, None);
         table.finish();
-        tokens.push(config?);
+        tokens.push(TokenConfig {
+            routes,
+            policy,
+            ..config?
+        });
     }
     Some(tokens)
+}
+
+/// Reports the routes of tokens that are none.
+pub(super) fn check_routes(root: &Table<'_>, said: &Said, routes: &[RouteConfig]) {
+    let tables = root.table("guard").tables("tokens").unwrap_or_default();
+    for token in &said.guard.tokens {
+        let names = token.routes.iter().flatten();
+        let unknown = names.filter(|name| routes.iter().all(|route| route.name != **name));
+        for name in unknown {
+            let table = tables
+                .iter()
+                .find(|(table, _)| token.name.as_ref() == Some(table));
+            if let Some((_, Some(table))) = table {
+                table.report("routes", format!("there is no route {name:?}"));
+            }
+        }
+    }
 }
 
 /// Reports the addresses that may not be listened on as things are.

@@ -1,12 +1,13 @@
-//! What a route's table says of what may be asked on it.
+//! What a route's or a token's table says of what may be asked.
 
 use super::raw::Table;
 use super::values;
 use crate::guard::{Allowed, Policy};
 use crate::upstream::Kind;
 
-/// The policy of the route `name`, if it has one; `kind` is its upstream's, where that is known.
-pub(super) fn policy(name: &str, table: &Table<'_>, kind: Option<Kind>) -> Option<Policy> {
+/// What the table of this name, a route's or a token's, allows, if it says so; `kind` is its
+/// upstream's, where that is known.
+pub(super) fn policy(name: String, table: &Table<'_>, kind: Option<Kind>) -> Option<Policy> {
     let is_read_only = table.read("read_only", values::switch).unwrap_or(false);
     let operations = table.table("operations");
     let allowed = allowed(&operations);
@@ -20,7 +21,7 @@ pub(super) fn policy(name: &str, table: &Table<'_>, kind: Option<Kind>) -> Optio
         Some(Kind::Events | Kind::Http | Kind::Graphql) | None => {}
     }
     (is_read_only || has_operations).then(|| Policy {
-        table: format!("route.{name}"),
+        table: name,
         is_read_only,
         operations: has_operations.then_some(allowed),
     })

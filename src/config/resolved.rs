@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
-use super::guard::{Forwarded, check_listen, guard};
+use super::guard::{Forwarded, check_listen, check_routes, guard};
 use super::raw::Table;
 use super::route::{RouteConfig, Shared, routes};
 use super::tls::tls;
@@ -78,6 +78,9 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     );
     let routes = routes(root, shared);
     root.finish();
+    if let (Some(routes), Some(said)) = (&routes, &guard) {
+        check_routes(root, said, routes);
+    }
 
     let guard = guard?;
     let wants_certificate = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());

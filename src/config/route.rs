@@ -164,7 +164,7 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
         }
     });
     let kind = endpoint.as_ref().map(|endpoint| endpoint.kind);
-    let policy = policy(&name, table, kind);
+    let policy = policy(format!("route.{name}"), table, kind);
     table.finish();
 
     let (endpoint, shared) = (endpoint?, shared?);

@@ -1296,6 +1296,16 @@ fn token_files() {
     let short = TokenFile::new("\nhunter2", 0o600);
     let file_of = |token: &TokenFile| format!("[guard]\ntoken_file = \"{}\"", token.path());
     let named = format!("[guard.tokens.ci]\nfile = \"{}\"", good.path());
+    refuses(
+        &file(&format!("{named}\nroutes = [\"graphql\", \"grapql\"]")),
+        &["FILE:3: `guard.tokens.ci.routes`: there is no route \"grapql\""],
+    );
+    let limited = format!("{named}\nroutes = [\"graphql\"]\nread_only = true");
+    means(
+        &file(&limited),
+        "guard.tokens",
+        &format!("Some(\"ci\") {}", good.path()),
+    );
     means(
         &file(&file_of(&good)),
         "guard.tokens",
@@ -1327,7 +1337,7 @@ fn token_files() {
         ),
         (
             file(&named.replace("file", "path")),
-            "FILE:2: `guard.tokens.ci.path`: unknown key; known here: file".to_owned(),
+            "FILE:2: `guard.tokens.ci.path`: unknown key; known here: file, operations, read_only, routes".to_owned(),
         ),
     ] {
         let problems = said.load().unwrap_err();

@@ -133,16 +133,21 @@ impl Guard {
         }
     }
 
-    /// Judges the token of a request; that of a WebSocket for an AppSync route may come later.
+    /// Judges the token of a request on `route`; that of a WebSocket for an AppSync route may come later.
     ///
     /// # Errors
     /// [`Refusal::TokenMissing`] or [`Refusal::TokenWrong`]
-    pub fn admit(&self, headers: &HeaderMap, may_come_later: bool) -> Result<Admission, Refusal> {
+    pub fn admit(
+        &self,
+        headers: &HeaderMap,
+        route: &str,
+        may_come_later: bool,
+    ) -> Result<Admission, Refusal> {
         if self.config.tokens.is_empty() {
             return Ok(Admission::Granted(Grant::default()));
         }
         match token_of(headers) {
-            Some(token) => match self.tokens.judge(&token) {
+            Some(token) => match self.tokens.judge(&token, route) {
                 Some(grant) => Ok(Admission::Granted(grant)),
                 None => Err(Refusal::TokenWrong),
             },

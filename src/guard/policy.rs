@@ -279,6 +279,12 @@ fn root(kind: Kind) -> &'static str {
 // === impl Policies ===
 
 impl Policies {
+    /// These and others; each must allow.
+    #[must_use]
+    pub fn and(&self, others: &Self) -> Self {
+        Self(self.0.iter().chain(&others.0).map(Arc::clone).collect())
+    }
+
     /// # Errors
     /// See [`Policy::judge`].
     pub fn judge(&self, request: &[u8]) -> Result<(), Denied> {

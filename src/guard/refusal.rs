@@ -37,7 +37,7 @@ pub enum Refusal {
         "a token is needed (guard.token_file): send `authorization: Bearer TOKEN`, or `x-countersign-token: TOKEN`"
     )]
     TokenMissing,
-    #[error("the token is not one that guard.token_file holds")]
+    #[error("the token is not one that guard.token_file or guard.tokens has for this route")]
     TokenWrong,
 }
 

@@ -17,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 use tracing::{info, warn};
 
+use super::policy::{Policies, Policy};
 use crate::graphql::read_object;
 
 /// Which file's tokens let a client in, and how those clients are named in the log.
@@ -25,6 +26,10 @@ pub struct TokenConfig {
     /// `None` for `guard.token_file`, whose clients need no name.
     pub name: Option<String>,
     pub file: PathBuf,
+    /// The routes that it is good for; `None` for all.
+    pub routes: Option<Vec<String>>,
+    /// What may be asked with it, if that is less than its routes allow.
+    pub policy: Option<Policy>,
 }
 
 /// Why a token file cannot be used. What it holds is never told.
@@ -49,15 +54,18 @@ pub enum TokenError {
 pub struct Tokens(Vec<TokenFile>);
 
 /// Who a client is, by its token.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Grant {
     /// The name of its token's table in `[guard.tokens]`.
     pub name: Option<Arc<str>>,
+    /// What it may ask, beside what its route says.
+    pub policies: Policies,
 }
 
 #[derive(Debug)]
 struct TokenFile {
     path: PathBuf,
+    routes: Option<Vec<String>>,
     grant: Grant,
     state: Mutex<State>,
 }
@@ -86,8 +94,10 @@ impl Tokens {
             let (stamp, digests) = read(&config.file)?;
             Ok(TokenFile {
                 path: config.file.clone(),
+                routes: config.routes.clone(),
                 grant: Grant {
                     name: config.name.as_deref().map(Arc::from),
+                    policies: config.policy.clone().into_iter().collect(),
                 },
                 state: Mutex::new(State {
                     checked: Instant::now(),
@@ -99,12 +109,12 @@ impl Tokens {
         Ok(Self(files.collect::<Result<_, _>>()?))
     }
 
-    /// Whose token this is. Takes as long for a wrong one as for any.
-    pub fn judge(&self, token: &str) -> Option<Grant> {
+    /// Whose token this is, if it is good on `route`. Takes as long for a wrong one as for any.
+    pub fn judge(&self, token: &str, route: &str) -> Option<Grant> {
         let digest = digest(token);
         let mut found = None;
         for file in &self.0 {
-            if file.holds(&digest) {
+            if file.holds(&digest) && file.is_for(route) {
                 found.get_or_insert_with(|| file.grant.clone());
             }
         }
@@ -113,7 +123,7 @@ impl Tokens {
 
     /// Judges the payload of a `connection_init`: `{"authorization": "Bearer TOKEN"}`, the same
     /// within `headers`, or `{"token": "TOKEN"}`.
-    pub fn judge_init(&self, payload: &str) -> Option<Grant> {
+    pub fn judge_init(&self, payload: &str, route: &str) -> Option<Grant> {
         #[derive(Default, Deserialize)]
         struct Payload {
             #[serde(default, alias = "Authorization")]
@@ -130,7 +140,7 @@ impl Tokens {
             Some(value) => bearer_of(value)?,
             None => payload.token.as_deref()?,
         };
-        self.judge(token)
+        self.judge(token, route)
     }
 }
 
@@ -146,6 +156,11 @@ impl TokenFile {
             .iter()
             .fold(none, |found, digest| found | digest.ct_eq(wanted));
         found.into()
+    }
+
+    fn is_for(&self, route: &str) -> bool {
+        let routes = self.routes.as_ref();
+        routes.is_none_or(|routes| routes.iter().any(|name| name == route))
     }
 
     /// A file that cannot be used leaves the tokens as they are.
@@ -246,6 +261,8 @@ mod tests {
             Tokens::load(&[TokenConfig {
                 name: Some("ci".to_owned()),
                 file: self.0.clone(),
+                routes: None,
+                policy: None,
             }])
         }
     }
@@ -284,6 +301,8 @@ mod tests {
         let nowhere = TokenConfig {
             name: None,
             file: PathBuf::from("/nonexistent/token"),
+            routes: None,
+            policy: None,
         };
         let error = Tokens::load(&[nowhere]).unwrap_err();
         assert!(matches!(error, TokenError::Read(..)));
@@ -296,11 +315,11 @@ mod tests {
             let scratch = Scratch::new(&format!("good{mode:o}"), &text, mode);
             let tokens = scratch.tokens().unwrap();
             for good in [OLD, NEW] {
-                let grant = tokens.judge(good).unwrap();
+                let grant = tokens.judge(good, "a").unwrap();
                 assert_eq!(grant.name.as_deref(), Some("ci"));
             }
             for wrong in ["", "x", &OLD[1..], &format!("{OLD}0"), &OLD.to_uppercase()] {
-                assert_eq!(tokens.judge(wrong), None, "{wrong}");
+                assert!(tokens.judge(wrong, "a").is_none(), "{wrong}");
             }
         }
     }
@@ -315,7 +334,7 @@ mod tests {
             format!(r#" {{"headers":{{"Authorization":"Bearer {OLD}"}}}}"#),
             format!(r#"{{"token":"{OLD}"}}"#),
         ] {
-            assert!(tokens.judge_init(&good).is_some(), "{good}");
+            assert!(tokens.judge_init(&good, "a").is_some(), "{good}");
         }
         for wrong in [
             String::new(),
@@ -329,7 +348,7 @@ mod tests {
             format!(r#"{{"token":["{OLD}"]}}"#),
             format!(r#"{{"token":"{NEW}"}}"#),
         ] {
-            assert_eq!(tokens.judge_init(&wrong), None, "{wrong}");
+            assert!(tokens.judge_init(&wrong, "a").is_none(), "{wrong}");
         }
     }
 
@@ -342,19 +361,44 @@ mod tests {
             state.checked = Instant::now().checked_sub(FRESH).unwrap();
         };
         fs::write(&scratch.0, format!("{OLD}\n{NEW}\n")).unwrap();
-        assert_eq!(tokens.judge(NEW), None, "it is not looked at each time");
+        let holds = |token| tokens.judge(token, "a").is_some();
+        assert!(!holds(NEW), "it is not looked at each time");
         long_ago(&tokens);
-        assert!(tokens.judge(NEW).is_some() && tokens.judge(OLD).is_some());
+        assert!(holds(NEW) && holds(OLD));
         fs::write(&scratch.0, NEW).unwrap();
         long_ago(&tokens);
-        assert_eq!(tokens.judge(OLD), None);
+        assert!(!holds(OLD));
         for broken in ["", "short"] {
             fs::write(&scratch.0, broken).unwrap();
             long_ago(&tokens);
-            assert!(tokens.judge(NEW).is_some());
+            assert!(holds(NEW));
         }
         fs::remove_file(&scratch.0).unwrap();
         long_ago(&tokens);
-        assert!(tokens.judge(NEW).is_some());
+        assert!(holds(NEW));
+    }
+
+    #[test]
+    fn a_token_may_be_for_some_routes() {
+        let scratch = Scratch::new("routes", OLD, 0o600);
+        let config = |name: &str, routes: &[&str]| TokenConfig {
+            name: Some(name.to_owned()),
+            file: scratch.0.clone(),
+            routes: Some(routes.iter().map(|&route| route.to_owned()).collect()),
+            policy: None,
+        };
+        let tokens = Tokens::load(&[config("one", &["a", "b"]), config("two", &["b", "c"])]);
+        let tokens = tokens.unwrap();
+        for (route, expected) in [
+            ("a", Some("one")),
+            ("b", Some("one")),
+            ("c", Some("two")),
+            ("d", None),
+            ("", None),
+        ] {
+            let grant = tokens.judge(OLD, route);
+            let name = grant.as_ref().and_then(|grant| grant.name.as_deref());
+            assert_eq!(name, expected, "{route}");
+        }
     }
 }

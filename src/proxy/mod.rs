@@ -189,7 +189,9 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         let is_websocket = upgrade::is_websocket(request.headers());
         let may_come_later = is_websocket && route.api.is_some();
-        let admission = self.guard.admit(request.headers(), may_come_later)?;
+        let admission = self
+            .guard
+            .admit(request.headers(), &route.name, may_come_later)?;
         if let Admission::Granted(grant) = &admission {
             record.token.clone_from(&grant.name);
         }
@@ -210,7 +212,10 @@ impl Proxy {
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
         let is_websocket = upgrade::is_websocket(request.headers());
-        let policies = &route.policies;
+        let policies = match admission {
+            Admission::Granted(grant) => &route.policies.and(&grant.policies),
+            Admission::Pending(_) => &route.policies,
+        };
         let call = route.api.as_ref().map(|api| Call {
             proxy: self,
             route,

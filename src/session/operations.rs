@@ -17,7 +17,7 @@ use super::api;
 use crate::events::{Publish, Subscribe};
 use crate::graphql::outbox::{OperationKey, Outbox};
 use crate::graphql::{Event, GraphqlError, Kind, Operation, Selected};
-use crate::guard::{Admission, Denied, Grant};
+use crate::guard::{Admission, Denied, Grant, Policies};
 use crate::realtime::{Start, Subscription};
 use crate::telemetry::Record;
 
@@ -25,7 +25,9 @@ use crate::telemetry::Record;
 pub(super) struct Operations {
     context: Arc<Context>,
     outbox: Outbox,
-    grant: Grant,
+    /// The name of the client's token.
+    token: Option<Arc<str>>,
+    policies: Policies,
     running: HashMap<OperationKey, Running>,
     /// Ends with the latest publish.
     published: Option<CancellationToken>,
@@ -53,12 +55,14 @@ const HOLD: Duration = Duration::from_secs(1);
 
 impl Operations {
     pub(super) fn new(context: Arc<Context>, outbox: Outbox) -> Self {
-        let grant = match &context.admission {
-            Admission::Granted(grant) => grant.clone(),
-            Admission::Pending(_) => Grant::default(),
+        let token = match &context.admission {
+            Admission::Granted(grant) => grant.name.clone(),
+            Admission::Pending(_) => None,
         };
+        let policies = context.policies.clone();
         Self {
-            grant,
+            token,
+            policies,
             context,
             outbox,
             running: HashMap::new(),
@@ -67,8 +71,9 @@ impl Operations {
     }
 
     /// The client has shown who it is.
-    pub(super) fn grant(&mut self, grant: Grant) {
-        self.grant = grant;
+    pub(super) fn grant(&mut self, grant: &Grant) {
+        self.token.clone_from(&grant.name);
+        self.policies = self.policies.and(&grant.policies);
     }
 
     pub(super) fn start(&mut self, key: OperationKey, selected: &Selected, operation: &Operation) {
@@ -79,7 +84,7 @@ impl Operations {
             Kind::Subscription => operation.to_data(),
             Kind::Query | Kind::Mutation => operation.to_body(),
         };
-        if let Err(denied) = self.context.policies.judge(text.as_bytes()) {
+        if let Err(denied) = self.policies.judge(text.as_bytes()) {
             return self.deny(key, &denied, record);
         }
         match selected.kind {
@@ -108,7 +113,7 @@ impl Operations {
     /// Publishes of a session reach upstream one after another, in their order.
     pub(super) fn publish(&mut self, key: OperationKey, publish: &Publish) {
         let record = self.record("publish");
-        if let Err(denied) = self.context.policies.judge_publish() {
+        if let Err(denied) = self.policies.judge_publish() {
             return self.deny(key, &denied, record);
         }
         let headers = self.headers(&publish.headers);
@@ -255,7 +260,7 @@ impl Operations {
         let mut record = Record::new(self.context.method);
         record.route = Some(self.context.route.clone());
         record.operation = Some(operation);
-        record.token.clone_from(&self.grant.name);
+        record.token.clone_from(&self.token);
         record
     }
 

@@ -214,11 +214,13 @@ impl Session {
 
     fn init(&mut self, payload: Option<&str>) {
         if let Admission::Pending(tokens) = &self.admission {
-            let Some(grant) = payload.and_then(|payload| tokens.judge_init(payload)) else {
+            let Some(grant) =
+                payload.and_then(|payload| tokens.judge_init(payload, &self.context.route))
+            else {
                 let reason = "Forbidden: connection_init needs a token (guard.token_file)";
                 return self.dialect.close(Close::new(Close::FORBIDDEN, reason));
             };
-            self.operations.grant(grant.clone());
+            self.operations.grant(&grant);
             self.admission = Admission::Granted(grant);
         }
         match self.context.api.pool().availability() {
