@@ -82,7 +82,7 @@ impl App {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let mut listeners = Vec::new();
         for listen in &config.listen {
-            let bound = Listener::bind(listen, &config.peer_uids).await;
+            let bound = Listener::bind(listen, &config.peer_uids);
             listeners.extend(bound.map_err(|source| StartError::Bind {
                 listen: listen.clone(),
                 source,

@@ -185,7 +185,11 @@ async fn unfinished(addr: SocketAddr) -> Vec<TcpStream> {
 
 #[tokio::test]
 async fn connections_without_a_request_disturb_nobody_and_are_closed_in_time() {
-    let (stage, scratch) = dev_stage("tls-slow", &[("timeouts.request_head", "500ms")]).await;
+    let settings = [
+        ("timeouts.request_head", "500ms"),
+        ("timeouts.idle_client", "500ms"),
+    ];
+    let (stage, scratch) = dev_stage("tls-slow", &settings).await;
     let streams = unfinished(stage.addr).await;
     assert_eq!(
         query(stage.addr, &ca_file(&scratch), None).await.status,

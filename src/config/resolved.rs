@@ -97,8 +97,11 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
         peer_uids: guard.peer_uids,
         server: ServerConfig {
             connections: limits.connections,
+            in_flight: limits.in_flight,
             request_head: limits.request_head,
             request_head_timeout: timeouts.request_head,
+            idle_client: timeouts.idle_client,
+            write: timeouts.write,
         },
         tls,
         session: SessionConfig {
@@ -119,6 +122,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
 
 struct Limits {
     connections: usize,
+    in_flight: usize,
     request_head: usize,
     request_body: usize,
     http_request_body: usize,
@@ -137,6 +141,8 @@ struct Timeouts {
     idle: Duration,
     request_head: Duration,
     request_body: Duration,
+    request_body_total: Duration,
+    idle_client: Duration,
     init: Duration,
     ping: Duration,
     write: Duration,
@@ -173,10 +179,12 @@ fn limits(table: &Table<'_>) -> Option<Limits> {
         size("outbox"),
         size("outbox_total"),
         size("http_request_body"),
+        count("in_flight"),
     );
     table.finish();
     Some(Limits {
         connections: read.0?,
+        in_flight: read.10?,
         request_head: request_head?,
         batch: read.1?,
         request_body: read.2?,
@@ -202,6 +210,8 @@ fn timeouts(table: &Table<'_>) -> Option<Timeouts> {
         duration("ping"),
         duration("write"),
         duration("keepalive"),
+        duration("request_body_total"),
+        duration("idle_client"),
     );
     table.finish();
     Some(Timeouts {
@@ -210,6 +220,8 @@ fn timeouts(table: &Table<'_>) -> Option<Timeouts> {
         idle: read.2?,
         request_head: read.3?,
         request_body: read.4?,
+        request_body_total: read.9?,
+        idle_client: read.10?,
         init: read.5?,
         ping: read.6?,
         write: read.7?,
@@ -265,6 +277,7 @@ fn shared(
         request_body: limits.request_body,
         http_request_body: limits.http_request_body,
         request_body_timeout: timeouts.request_body,
+        request_body_total: timeouts.request_body_total,
         response_body: limits.response_body,
         batch: limits.batch,
         upstream: UpstreamConfig {

@@ -57,6 +57,7 @@ pub enum Trust {
 pub(super) struct Shared {
     pub(super) request_body: usize,
     pub(super) request_body_timeout: Duration,
+    pub(super) request_body_total: Duration,
     pub(super) http_request_body: usize,
     pub(super) response_body: usize,
     pub(super) batch: usize,
@@ -197,6 +198,7 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
                 Kind::Http => shared.http_request_body,
             }),
             body_timeout: shared.request_body_timeout,
+            body_total: shared.request_body_total,
             response_body: response_body.unwrap_or(shared.response_body),
             batch: shared.batch,
             is_strict: is_strict.unwrap_or(false),

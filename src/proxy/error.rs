@@ -27,6 +27,8 @@ pub enum Error {
     BodyBroken(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the request body was silent for {0:?} (timeouts.request_body)")]
     BodyTimeout(Duration),
+    #[error("the request body took longer than {0:?} (timeouts.request_body_total)")]
+    BodySlow(Duration),
     #[error("the request body is larger than {0} bytes (the route's limits.request_body)")]
     BodyTooLarge(usize),
     #[error("the document cannot be sent by GET: {0}")]
@@ -45,6 +47,12 @@ pub enum Error {
     EventsForm,
     #[error("the channel cannot be read: {}", first_message(.0))]
     EventsRefused(Vec<GraphqlError>),
+    #[error("the only expectation that can be met is 100-continue")]
+    Expectation,
+    #[error("it is unclear where the request ends: {0}")]
+    Framing(&'static str),
+    #[error("HTTP/1.1 is spoken here")]
+    HttpVersion,
     #[error("{}", malformed(.0))]
     MalformedJson(serde_json::Error),
     #[error("the query parameter `{name}` {problem}")]
@@ -95,6 +103,10 @@ pub enum Error {
          send the object's key in a mutation"
     )]
     Upload,
+    #[error("{0} requests are under way: try again (limits.in_flight)")]
+    TooManyInFlight(usize),
+    #[error("the only transfer coding known here is chunked")]
+    TransferCoding,
     #[error("the request target cannot be signed: {0}")]
     Target(#[from] sign::Refusal),
     #[error("upstream refused the request with an answer that cannot be shown safely")]
@@ -137,6 +149,7 @@ impl Error {
             Self::Batch(_) => refused(StatusCode::BAD_REQUEST, "BAD_BATCH"),
             Self::BodyBroken(_) => refused(StatusCode::BAD_REQUEST, "BODY_BROKEN"),
             Self::BodyTimeout(_) => refused(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
+            Self::BodySlow(_) => refused(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
             Self::BodyTooLarge(_) => refused(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
             Self::Document(_) => refused(StatusCode::BAD_REQUEST, "BAD_DOCUMENT"),
             Self::Denied(_) => refused(StatusCode::FORBIDDEN, guard::Denied::CODE),
@@ -151,6 +164,9 @@ impl Error {
             Self::EventsForm => refused(StatusCode::NOT_ACCEPTABLE, "EVENTS_NOT_ACCEPTABLE"),
             Self::EventsRefused(errors) => refused(events_status(errors), "EVENTS_REFUSED"),
             Self::Guard(refusal) => refused(guard_status(refusal), refusal.code()),
+            Self::Expectation => refused(StatusCode::EXPECTATION_FAILED, "BAD_EXPECTATION"),
+            Self::Framing(_) => refused(StatusCode::BAD_REQUEST, "BAD_FRAMING"),
+            Self::HttpVersion => refused(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP_VERSION"),
             Self::MalformedJson(_) => refused(StatusCode::BAD_REQUEST, "BAD_JSON"),
             Self::MediaType => {
                 refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE")
@@ -172,6 +188,10 @@ impl Error {
             Self::StreamOperationId => refused(StatusCode::BAD_REQUEST, "OPERATION_ID_MISSING"),
             Self::StreamOperationExists => refused(StatusCode::CONFLICT, "OPERATION_ID_EXISTS"),
             Self::StreamWaits => refused(StatusCode::TOO_MANY_REQUESTS, "STREAM_NOT_OPENED"),
+            Self::TooManyInFlight(_) => {
+                refused(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_IN_FLIGHT")
+            }
+            Self::TransferCoding => refused(StatusCode::NOT_IMPLEMENTED, "TRANSFER_CODING"),
             Self::Upload => refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UPLOAD_NOT_SUPPORTED"),
             Self::Target(_) => refused(StatusCode::BAD_REQUEST, "TARGET_NOT_SIGNABLE"),
             Self::Unreadable(status) => Verdict {

@@ -56,7 +56,11 @@ pub(super) async fn read(
     }
     let timeout = route.requests.body_timeout;
     let body = Limited::new(Box::pin(TimeoutBody::new(timeout, body)), limit);
-    let body = body.collect().await.map_err(|error| {
+    let total = route.requests.body_total;
+    let Ok(body) = tokio::time::timeout(total, body.collect()).await else {
+        return Err(Error::BodySlow(total));
+    };
+    let body = body.map_err(|error| {
         if error.is::<LengthLimitError>() {
             return Error::BodyTooLarge(limit);
         }

@@ -77,7 +77,10 @@ pub struct Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
     pub body: usize,
+    /// Of silence.
     pub body_timeout: Duration,
+    /// From its beginning to its end.
+    pub body_total: Duration,
     /// Of a query's or mutation's answer, where it must be buffered.
     pub response_body: usize,
     /// Operations in one request.
@@ -200,6 +203,19 @@ impl Proxy {
         }
         self.answer(route, request, client, accept, &admission, record)
             .await
+    }
+
+    /// Answers a request that the server refuses before anything else.
+    pub fn refuse(&self, request: &Request<Incoming>, error: &Error) -> Response<Body> {
+        let mut record = Record::new(method_name(request.method()));
+        let route = self.route(request.uri().path());
+        record.route = route.map(|route| route.name.clone());
+        let shape = match route {
+            Some(route) if route.upstream.endpoint().kind == Kind::Http => Shape::Plain,
+            Some(_) | None => Shape::GraphQl(Accept::of(request.headers()).media()),
+        };
+        let response = rescue(error, shape, &mut record);
+        finish(response, &Cors::NotAsked, record)
     }
 
     async fn answer(

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tracing::{info, warn};
 
+use super::capacity::listen;
+
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Listen {
@@ -69,9 +71,9 @@ impl Listener {
     ///
     /// # Errors
     /// See [`BindError`].
-    pub async fn bind(listen: &Listen, peers: &[u32]) -> Result<Option<Self>, BindError> {
-        match listen {
-            Listen::Tcp(address) => match TcpListener::bind(address).await {
+    pub fn bind(place: &Listen, peers: &[u32]) -> Result<Option<Self>, BindError> {
+        match place {
+            Listen::Tcp(address) => match listen(*address) {
                 Ok(listener) => Ok(Some(Self(Kind::Tcp(listener)))),
                 Err(error) if address.is_ipv6() && is_missing(&error) => {
                     info!("no IPv6 loopback here: {address} is left out");

@@ -1,9 +1,14 @@
 //! Accepts client connections and speaks HTTP/1.1 with them, plain or by TLS, until the drain.
 //!
-//! The accept loop never waits for a peer and no accept error ends it.
+//! The accept loop never waits for a peer and no accept error ends it. When all connections are
+//! taken, the one that has waited longest for a request makes room.
 
+mod capacity;
+mod connection;
 mod dev_ca;
+mod framing;
 mod listener;
+mod slow;
 mod tls;
 
 use std::convert::Infallible;
@@ -12,21 +17,24 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use connection::{Exchange, Watched};
 pub use dev_ca::DevCaError;
 use listener::Accepted;
 pub use listener::{BindError, Listen, Listener};
+use slow::Paced;
+use tls::Opened;
 pub use tls::{Certificate, Tls, TlsConfig, TlsError};
-use tls::{Opened, open};
 
 use crate::proxy::{Client, Local, Proxy, Scheme};
 
@@ -34,10 +42,16 @@ use crate::proxy::{Client, Local, Proxy, Scheme};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
     pub connections: usize,
+    /// Requests whose answer has not begun.
+    pub in_flight: usize,
     /// Bytes of a request's head.
     pub request_head: usize,
-    /// Also from a connection's beginning to its first byte, and through its TLS handshake.
+    /// From a head's first byte to its end; also for a TLS handshake.
     pub request_head_timeout: Duration,
+    /// Before a connection's first request, and between two.
+    pub idle_client: Duration,
+    /// Within which a client takes some of what waits for it.
+    pub write: Duration,
 }
 
 /// Serves a proxy on any number of listeners.
@@ -47,6 +61,9 @@ pub struct Server {
     config: ServerConfig,
     tls: Option<Tls>,
     permits: Arc<Semaphore>,
+    in_flight: Arc<Semaphore>,
+    /// Told once for each connection that should make room.
+    room: Arc<Notify>,
     tasks: TaskTracker,
     draining: CancellationToken,
     expired: CancellationToken,
@@ -67,11 +84,14 @@ impl Server {
         draining: CancellationToken,
         expired: CancellationToken,
     ) -> Self {
+        let connections = capacity::connections(config.connections);
         Self {
             proxy: Arc::new(proxy),
             config,
             tls,
-            permits: Arc::new(Semaphore::new(config.connections)),
+            permits: Arc::new(Semaphore::new(connections)),
+            in_flight: Arc::new(Semaphore::new(config.in_flight)),
+            room: Arc::default(),
             tasks,
             draining,
             expired,
@@ -89,12 +109,12 @@ impl Server {
 
     async fn accept(&self, listener: Listener) {
         loop {
-            let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
-                return;
-            };
             match listener.accept().await {
                 Ok(None) => {}
                 Ok(Some(accepted)) => {
+                    let Some(permit) = self.permit().await else {
+                        return;
+                    };
                     let server = self.clone();
                     self.tasks
                         .spawn(async move { server.serve(accepted, permit).await });
@@ -107,6 +127,18 @@ impl Server {
         }
     }
 
+    /// Waits for a connection's end, if there are too many.
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            return Some(permit);
+        }
+        self.room.notify_one();
+        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        // If another end was quicker, the next connection that rests need not make room.
+        let _ = self.room.notified().now_or_never();
+        permit
+    }
+
     async fn serve(&self, accepted: Accepted, permit: OwnedSemaphorePermit) {
         let permit = Arc::new(permit);
         let client = |local, scheme| Client {
@@ -117,6 +149,7 @@ impl Server {
         let stream = match accepted {
             Accepted::Tcp(stream) => stream,
             Accepted::Unix(stream) => {
+                let stream = Paced::new(stream, self.config.write);
                 return self
                     .serve_http(stream, &client(Local::Unix, Scheme::Http))
                     .await;
@@ -125,18 +158,10 @@ impl Server {
         let Ok(local) = prepare(&stream) else {
             return;
         };
-        let opening = tokio::time::timeout(
-            self.config.request_head_timeout,
-            open(stream, self.tls.as_ref()),
-        );
+        let opening = self.open(stream);
         let opened = match self.draining.run_until_cancelled(opening).await {
-            Some(Ok(Ok(opened))) => opened,
-            Some(Ok(Err(error))) => {
-                return debug!(%error, "a client connection was not opened");
-            }
-            Some(Err(_)) => {
-                return debug!("a client connection took too long to open (timeouts.request_head)");
-            }
+            Some(Ok(opened)) => opened,
+            Some(Err(error)) => return debug!(%error, "a client connection was not opened"),
             None => return,
         };
         match opened {
@@ -153,12 +178,17 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = service_fn(|request| async move {
-            Ok::<_, Infallible>(self.proxy.handle(request, client).await)
+        let exchange = Arc::new(Exchange::default());
+        let room = Arc::clone(&self.room);
+        let stream = Watched::new(stream, Arc::clone(&exchange), &self.config, room);
+        let service = service_fn(|request| {
+            let under_way = exchange.begin();
+            async move { Ok::<_, Infallible>(self.answer(request, client, under_way).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(self.config.request_head_timeout)
+            // The stream has its own, for heads and for the time between them.
+            .header_read_timeout(None)
             .preserve_header_case(true)
             .max_buf_size(self.config.request_head)
             .serve_connection(TokioIo::new(stream), service)

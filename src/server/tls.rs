@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustls::crypto::ring;
 use rustls::server::danger::ClientCertVerifier;
@@ -20,6 +20,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::info;
 
 use super::dev_ca::{self, DevCaError};
+use super::slow::Paced;
 
 /// `[tls]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,9 +81,9 @@ pub enum TlsError {
 
 /// A client connection on which HTTP can begin.
 pub(super) enum Opened {
-    Plain(TcpStream),
+    Plain(Paced<TcpStream>),
     /// Boxed, so that plain connections don't pay for its size.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Paced<TcpStream>>>),
 }
 
 /// Why a connection ended before HTTP began on it.
@@ -90,6 +91,12 @@ pub(super) enum Opened {
 pub(super) enum OpenError {
     #[error("it ended before its first byte")]
     Empty,
+    #[error("nothing came (timeouts.idle_client)")]
+    Idle,
+    #[error("it took too long to open (timeouts.request_head)")]
+    Slow,
+    #[error("its place was needed (limits.connections)")]
+    Room,
     #[error(
         "it speaks TLS, which is not configured: allow it with --tls-dev, or tls.cert and tls.key"
     )]
@@ -146,23 +153,28 @@ impl Tls {
     }
 }
 
-/// Tells TLS from plain HTTP by the first byte, and shakes hands.
+/// Tells TLS from plain HTTP by the first byte, and shakes hands. `write` is for a client that
+/// takes nothing.
 ///
 /// # Errors
 /// When HTTP cannot begin; the connection is then closed.
-pub(super) async fn open(stream: TcpStream, tls: Option<&Tls>) -> Result<Opened, OpenError> {
+pub(super) async fn open(
+    stream: TcpStream,
+    tls: Option<&Tls>,
+    write: Duration,
+) -> Result<Opened, OpenError> {
     let mut first = [0];
     match stream.peek(&mut first).await {
         Ok(0) => return Err(OpenError::Empty),
         Ok(_) if first == [HANDSHAKE] => {}
-        Ok(_) => return Ok(Opened::Plain(stream)),
+        Ok(_) => return Ok(Opened::Plain(Paced::new(stream, write))),
         Err(error) => return Err(OpenError::Socket(error)),
     }
     let Some(Tls(config)) = tls else {
         return Err(OpenError::NotConfigured);
     };
     let acceptor = TlsAcceptor::from(Arc::clone(config));
-    let stream = acceptor.accept(stream).await;
+    let stream = acceptor.accept(Paced::new(stream, write)).await;
     let stream = stream.map_err(OpenError::Handshake)?;
     Ok(Opened::Tls(Box::new(stream)))
 }

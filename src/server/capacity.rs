@@ -1,0 +1,72 @@
+//! How many connections the process can hold, and listeners that hold many who wait.
+
+use std::io;
+use std::net::SocketAddr;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpSocket};
+use tracing::{debug, warn};
+
+/// Connections that wait to be accepted; the system may allow fewer.
+const BACKLOG: u32 = 4_096;
+/// Files that are not connections of clients or for them.
+const OTHER_FILES: u64 = 1_024;
+
+/// Binds an address.
+///
+/// # Errors
+/// When it cannot be listened on.
+pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart need not wait for the connections of the last run.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Raises the limit of open files, if `wanted` connections need it, and tells how many of them it
+/// has room for: each may need another file for its upstream.
+pub(super) fn connections(wanted: usize) -> usize {
+    let needed = (wanted as u64)
+        .saturating_mul(2)
+        .saturating_add(OTHER_FILES);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let mut files = current.unwrap_or(u64::MAX);
+    if files < needed {
+        let raised = maximum.map_or(needed, |maximum| maximum.min(needed));
+        let limit = Rlimit {
+            current: Some(raised),
+            maximum,
+        };
+        match setrlimit(Resource::Nofile, limit) {
+            Ok(()) => files = raised,
+            Err(error) => debug!(%error, "the limit of open files was not raised"),
+        }
+    }
+    let room = usize::try_from(files / 2).unwrap_or(usize::MAX).max(1);
+    if room < wanted {
+        warn!(
+            "limits.connections is {wanted}, but {files} open files are allowed: {room} connections \
+             are taken at a time. Raise the hard limit (ulimit -Hn, LimitNOFILE=)"
+        );
+    }
+    wanted.min(room)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_of_the_files_are_for_clients() {
+        assert_eq!(connections(1), 1);
+        let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+        let room = connections(usize::MAX);
+        let files = getrlimit(Resource::Nofile).current;
+        assert!(files >= current && (maximum.is_none() || files == maximum));
+        assert_eq!(room, files.map_or(usize::MAX, |files| files as usize / 2));
+    }
+}

@@ -1,0 +1,318 @@
+//! What may be said of a request's framing, beyond what hyper refuses by itself.
+//!
+//! A proxy that understands the length of a request in another way than its neighbour lets one
+//! request be smuggled in another's body. We read every body whole and frame it anew, so nothing
+//! reaches upstream that way; what could be meant for it is refused all the same, and its
+//! connection closed. hyper hides some of it: of two lengths that agree it keeps one, and beside
+//! `Transfer-Encoding` none. So [`Framing`] reads along, and [`check`] judges the head.
+
+use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::{Method, Request, Version};
+use hyper::body::{Body as _, Incoming};
+
+use crate::proxy::Error;
+
+/// Follows the requests of a connection through its bytes.
+#[derive(Debug, Default)]
+pub(super) struct Framing {
+    at: At,
+    /// The beginning of the current line.
+    line: Vec<u8>,
+    /// Headers of the current head that give a length, and the last one's value.
+    lengths: usize,
+    length: u64,
+    is_chunked: bool,
+    is_ambiguous: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum At {
+    /// Before a request line.
+    #[default]
+    Start,
+    Head,
+    Body(u64),
+    ChunkSize,
+    Chunk(u64),
+    /// Before the line end that follows a chunk.
+    ChunkEnd,
+    Trailers,
+    /// hyper refuses what was read.
+    Lost,
+}
+
+/// Longer than the line of any length that counts.
+const LINE: usize = 128;
+
+impl Framing {
+    pub(super) fn read(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            bytes = match self.at {
+                At::Lost => return,
+                At::Body(left) => {
+                    let (taken, rest) = skip(bytes, left);
+                    self.at = match left - taken {
+                        0 => At::Start,
+                        left => At::Body(left),
+                    };
+                    rest
+                }
+                At::Chunk(left) => {
+                    let (taken, rest) = skip(bytes, left);
+                    self.at = match left - taken {
+                        0 => At::ChunkEnd,
+                        left => At::Chunk(left),
+                    };
+                    rest
+                }
+                At::Start | At::Head | At::ChunkSize | At::ChunkEnd | At::Trailers => {
+                    let end = bytes.iter().position(|byte| *byte == b'\n');
+                    let (line, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
+                    let room = LINE - self.line.len();
+                    let line = line.get(..room).unwrap_or(line);
+                    self.line.extend_from_slice(line);
+                    if end.is_some() {
+                        self.at = self.line();
+                        self.line.clear();
+                    }
+                    rest
+                }
+            };
+        }
+    }
+
+    /// Whether nothing of a next request has come.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.at == At::Start && self.line.is_empty()
+    }
+
+    /// Whether a request of this connection had several lengths.
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.is_ambiguous
+    }
+
+    /// Where a line leads that is complete.
+    fn line(&mut self) -> At {
+        let line = self.line.trim_ascii_end();
+        match self.at {
+            At::Start if line.is_empty() => At::Start,
+            At::Start => At::Head,
+            At::Head if line.is_empty() => self.end_of_head(),
+            At::Head => {
+                self.header();
+                At::Head
+            }
+            At::ChunkSize => {
+                let digits = line.split(|byte| !byte.is_ascii_hexdigit()).next();
+                let digits = digits.and_then(|digits| str::from_utf8(digits).ok());
+                match digits.map(|digits| u64::from_str_radix(digits, 16)) {
+                    Some(Ok(0)) => At::Trailers,
+                    Some(Ok(size)) => At::Chunk(size),
+                    Some(Err(_)) | None => At::Lost,
+                }
+            }
+            At::ChunkEnd if line.is_empty() => At::ChunkSize,
+            At::Trailers if line.is_empty() => At::Start,
+            At::Trailers => At::Trailers,
+            At::ChunkEnd | At::Body(_) | At::Chunk(_) | At::Lost => At::Lost,
+        }
+    }
+
+    fn header(&mut self) {
+        let mut parts = self.line.splitn(2, |byte| *byte == b':');
+        let (Some(name), Some(value)) = (parts.next(), parts.next()) else {
+            return;
+        };
+        if name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()) {
+            let value = str::from_utf8(value.trim_ascii()).ok();
+            // What is no number is refused by hyper.
+            self.length = value.and_then(|text| text.parse().ok()).unwrap_or(0);
+            self.lengths += 1;
+        } else if name.eq_ignore_ascii_case(TRANSFER_ENCODING.as_str().as_bytes()) {
+            self.is_chunked = true;
+        }
+    }
+
+    fn end_of_head(&mut self) -> At {
+        self.is_ambiguous |= self.lengths + usize::from(self.is_chunked) > 1;
+        let length = std::mem::take(&mut self.length);
+        self.lengths = 0;
+        match (std::mem::take(&mut self.is_chunked), length) {
+            (true, _) => At::ChunkSize,
+            (false, 0) => At::Start,
+            (false, length) => At::Body(length),
+        }
+    }
+}
+
+/// As many bytes as are there of those `left`, and what follows.
+fn skip(bytes: &[u8], left: u64) -> (u64, &[u8]) {
+    let taken = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+    (taken as u64, bytes.split_at(taken).1)
+}
+
+/// Judges the framing of a request.
+///
+/// # Errors
+/// When it is refused; its connection must be closed then.
+pub(super) fn check(request: &Request<Incoming>, is_ambiguous: bool) -> Result<(), Error> {
+    if request.version() != Version::HTTP_11 {
+        return Err(Error::HttpVersion);
+    }
+    if is_ambiguous {
+        return Err(Error::Framing(
+            "its length is given more than once, by Content-Length or Transfer-Encoding",
+        ));
+    }
+    check_headers(request.headers())?;
+    match *request.method() {
+        Method::CONNECT | Method::TRACE => Err(Error::Method {
+            method: request.method().to_string(),
+            allow: "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS",
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
+    let mut codings = 0;
+    for value in headers.get_all(TRANSFER_ENCODING) {
+        for coding in value.as_bytes().split(|byte| *byte == b',') {
+            if !coding.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                return Err(Error::TransferCoding);
+            }
+            codings += 1;
+        }
+    }
+    if codings > 1 {
+        return Err(Error::Framing("it is chunked more than once"));
+    }
+    if headers.keys().any(|name| is_twin(name.as_str())) {
+        return Err(Error::Framing(
+            "some servers would read one of its headers as Content-Length or Transfer-Encoding",
+        ));
+    }
+    let mut expectations = headers.get_all(EXPECT).iter();
+    if expectations.any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Error::Expectation);
+    }
+    Ok(())
+}
+
+/// `transfer_encoding`, `content--length` and their like.
+fn is_twin(name: &str) -> bool {
+    let is_same = |real: &str| {
+        let letters = name.bytes().filter(u8::is_ascii_alphanumeric);
+        name != real && letters.eq(real.bytes().filter(u8::is_ascii_alphanumeric))
+    };
+    is_same(TRANSFER_ENCODING.as_str()) || is_same(CONTENT_LENGTH.as_str())
+}
+
+/// Whether the connection must not be used again after this request, whatever the answer: it has a
+/// body where others expect none (RFC 9110, section 9.3.1).
+pub(super) fn has_odd_body(request: &Request<Incoming>) -> bool {
+    let is_bodiless = matches!(*request.method(), Method::GET | Method::HEAD);
+    is_bodiless && !request.body().is_end_stream()
+}
+
+/// Whether what follows the request may be of another protocol.
+pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    headers.get_all(UPGRADE).iter().any(|value| {
+        let mut names = value.as_bytes().split(|byte| *byte == b',');
+        names.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The text is also read byte by byte.
+    #[track_caller]
+    fn check(text: &str, is_between: bool, is_ambiguous: bool) {
+        let mut whole = Framing::default();
+        whole.read(text.as_bytes());
+        let mut single = Framing::default();
+        for byte in text.as_bytes() {
+            single.read(&[*byte]);
+        }
+        for framing in [whole, single] {
+            let found = (framing.is_between_requests(), framing.is_ambiguous());
+            assert_eq!(found, (is_between, is_ambiguous), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn requests_are_followed_to_their_end() {
+        for text in [
+            "",
+            "GET / HTTP/1.1\r\na: b\r\n\r\n",
+            "\r\n\nGET / HTTP/1.1\n\n\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+            "POST / HTTP/1.1\r\ncontent-length:3\r\n\r\na\n\nGET / HTTP/1.1\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\nA \r\n0123456789\r\n0\r\n\r\n",
+            "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n0\r\na: b\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+        ] {
+            check(text, true, false);
+        }
+        for text in [
+            "G",
+            "GET / HTTP/1.1\r\n",
+            "GET / HTTP/1.1\r\na: b\r\n",
+            "POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n\r\n",
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\na: b\r\n",
+        ] {
+            check(text, false, false);
+        }
+    }
+
+    #[test]
+    fn several_lengths_are_remembered() {
+        for head in [
+            "Content-Length: 1\r\nContent-Length: 1",
+            "Content-Length: 1\r\nA: b\r\ncontent-length: 1",
+            "Transfer-Encoding: chunked\r\nContent-Length: 1",
+            "CONTENT-LENGTH: 1\nTRANSFER-ENCODING: chunked",
+        ] {
+            let mut framing = Framing::default();
+            // A request before it, and one that is read with it.
+            framing.read(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n\r\n");
+            let text = format!("POST / HTTP/1.1\r\n{head}\r\n\r\nx");
+            framing.read(text.as_bytes());
+            assert!(framing.is_ambiguous(), "{head}");
+        }
+        let long = "x".repeat(5_000);
+        check(
+            &format!("GET / HTTP/1.1\r\na: {long}\r\ncontent-length: 0\r\n\r\n"),
+            true,
+            false,
+        );
+    }
+
+    #[test]
+    fn twins() {
+        for name in [
+            "transfer_encoding",
+            "transfer---encoding",
+            "content_length",
+            "content.length",
+            "contentlength",
+            "-content-length",
+        ] {
+            assert!(is_twin(name), "{name}");
+        }
+        for name in [
+            "transfer-encoding",
+            "content-length",
+            "x-content-length",
+            "content-lengths",
+            "content-type",
+        ] {
+            assert!(!is_twin(name), "{name}");
+        }
+    }
+}
