@@ -124,7 +124,12 @@ impl Bench {
     }
 
     async fn send(&self, row: &Row) -> (u16, String) {
-        let mut head = format!("{} HTTP/1.1\r\n", row.line);
+        let version = if row.line.contains(" HTTP/") {
+            ""
+        } else {
+            " HTTP/1.1"
+        };
+        let mut head = format!("{}{version}\r\n", row.line);
         let is_framed = row.headers.iter().any(|header| {
             let header = header.to_ascii_lowercase();
             header.starts_with("content-length") || header.starts_with("transfer-encoding")
@@ -362,8 +367,20 @@ fn targets() -> Vec<Row> {
         let line = format!("POST {target}");
         rows.push(row(400, "TARGET_FORM", &line, &[H, J], QUERY));
     }
-    rows.push(row(400, "TARGET_FORM", "CONNECT localhost:443", &[H], ""));
-    rows.push(row(400, "TARGET_FORM", "CONNECT evil.com:443", &[H], ""));
+    rows.push(row(
+        405,
+        "METHOD_NOT_ALLOWED",
+        "CONNECT localhost:443",
+        &[H],
+        "",
+    ));
+    rows.push(row(
+        405,
+        "METHOD_NOT_ALLOWED",
+        "CONNECT evil.com:443",
+        &[H],
+        "",
+    ));
     rows.push(row(400, "TARGET_FORM", "OPTIONS *", &[H], ""));
     for path in [
         "/",
@@ -445,6 +462,45 @@ fn injections() -> Vec<Row> {
     ] {
         let headers = [H, J, "transfer-encoding: chunked"];
         rows.push(row(400, "BODY_BROKEN", "POST /graphql", &headers, chunks));
+    }
+    for (status, code, header) in [
+        (
+            400,
+            "BAD_FRAMING",
+            "content-length: 28\r\ncontent-length: 28",
+        ),
+        (
+            400,
+            "BAD_FRAMING",
+            "content-length: 28\r\ntransfer-encoding: chunked",
+        ),
+        (
+            400,
+            "BAD_FRAMING",
+            "transfer-encoding: chunked\r\ncontent-length: 28",
+        ),
+        (
+            400,
+            "BAD_FRAMING",
+            "content-length: 28\r\ntransfer_encoding: chunked",
+        ),
+        (
+            417,
+            "BAD_EXPECTATION",
+            "content-length: 28\r\nexpect: everything",
+        ),
+    ] {
+        rows.push(row(status, code, "POST /graphql", &[H, J, header], QUERY));
+    }
+    for (status, code, version) in [
+        (505, "HTTP_VERSION", "HTTP/1.0"),
+        (400, "", "HTTP/0.9"),
+        (400, "", "HTTP/1.2"),
+        (400, "", "HTTP/2.0"),
+        (400, "", "HTTPS/1.1"),
+    ] {
+        let line = format!("POST /graphql {version}");
+        rows.push(row(status, code, &line, &[H, J], QUERY));
     }
     let large = format!("x: {}", "a".repeat(40_000));
     rows.push(row(
