@@ -284,13 +284,16 @@ fn words_are_those_of_the_design() {
 
 #[test]
 fn unsafe_code_is_forbidden() {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    let (_, lints) = manifest.split_once("[lints.rust]\n").unwrap();
-    let lints = lints.split("\n[").next().unwrap();
-    assert!(
-        lints.lines().any(|line| line == "unsafe_code = \"forbid\""),
-        "put `unsafe_code = \"forbid\"` back into [lints.rust] of Cargo.toml"
-    );
+    // In the tests of a crate, too.
+    for path in ["Cargo.toml", "tests/fuzz/Cargo.toml"] {
+        let manifest = fs::read_to_string(root().join(path)).unwrap();
+        let (_, lints) = manifest.split_once("[lints.rust]\n").expect(path);
+        let lints = lints.split("\n[").next().unwrap();
+        assert!(
+            lints.lines().any(|line| line == "unsafe_code = \"forbid\""),
+            "put `unsafe_code = \"forbid\"` back into [lints.rust] of {path}"
+        );
+    }
 }
 
 fn imports(source: &Source) -> Vec<(usize, String)> {
