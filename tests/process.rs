@@ -1,4 +1,5 @@
-//! What the daemon's process keeps from others of the same machine, seen from outside.
+//! What the daemon's process keeps from others of the same machine, and what it keeps itself from,
+//! seen from outside.
 #![cfg(target_os = "linux")]
 #![allow(
     clippy::unwrap_used,
@@ -14,8 +15,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Stdio;
 use std::time::Duration;
 
-use countersign::emulator;
-use support::{Scratch, demo_key, within};
+use countersign::emulator::{self, Emulator, Options};
+use serde_json::json;
+use support::{Daemon, JSON, Scratch, Socket, demo_key, post, within};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -105,5 +107,98 @@ async fn no_core_is_dumped_and_nobody_reads_the_memory() {
         assert_eq!(environment(&daemon).await, None, "{arguments:?}");
         assert_eq!(daemon.try_wait().unwrap(), None);
         daemon.kill().await.unwrap();
+    }
+}
+
+/// The flag that Landlock wants, of each thread: a restriction binds those that begin after it.
+fn no_new_privileges(of: &Daemon) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", of.pid())).unwrap();
+    let statuses = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")));
+    let flag = |status: String| {
+        let line = status.lines().find(|line| line.starts_with("NoNewPrivs:"));
+        line.unwrap().split_whitespace().nth(1).unwrap().to_owned()
+    };
+    statuses.map(|status| flag(status.unwrap())).collect()
+}
+
+#[tokio::test]
+async fn a_sandbox_changes_no_file_and_serves_all_the_same() {
+    for (sandbox, flag, is_written) in [("false", "0", true), ("true", "1", false)] {
+        let emulator = Emulator::start(Options::default()).await.unwrap();
+        let home = Scratch::new(&format!("sandbox-{sandbox}"));
+        let ca_file = home.file("ca.pem", emulator.ca_pem());
+        let [written, replaced, socket] =
+            ["written", "replaced", "socket"].map(|name| home.0.join(name));
+        fs::write(&replaced, "old").unwrap();
+        // A child of one of the runtime's threads, which tries to leave something behind.
+        let keys = json!({
+            "Version": 1,
+            "AccessKeyId": emulator::DEMO_ACCESS_KEY_ID,
+            "SecretAccessKey": emulator::DEMO_SECRET_ACCESS_KEY,
+            "SessionToken": emulator::DEMO_SESSION_TOKEN,
+        });
+        let script = format!(
+            "echo gone > /dev/null || exit 1\necho new > {}\necho new > {}\necho '{keys}'\n",
+            written.display(),
+            replaced.display()
+        );
+        let script = home.file("process.sh", &script);
+        fs::create_dir(home.0.join(".aws")).unwrap();
+        home.file(
+            ".aws/config",
+            &format!("[default]\ncredential_process = /bin/sh {script}\n"),
+        );
+
+        let listen = format!("unix:{}", socket.display());
+        let connect = emulator.addr().to_string();
+        let target = format!("https://{}/graphql", emulator.api_host());
+        let arguments = [
+            "--listen",
+            "127.0.0.1:0",
+            "--listen",
+            &listen,
+            "--connect",
+            &connect,
+            "--ca-file",
+            &ca_file,
+            &target,
+        ];
+        let home_path = home.0.display().to_string();
+        let variables = [
+            ("HOME", home_path.as_str()),
+            ("PATH", "/usr/bin:/bin"),
+            ("COUNTERSIGN_SANDBOX", sandbox),
+        ];
+        let mut daemon = Daemon::start(&arguments, &variables);
+        let addr = daemon.address().await;
+        let is_told = daemon.log.contains("sandboxed: no file can be changed");
+        assert_eq!(is_told, !is_written, "{}", daemon.log);
+
+        let query = json!({ "query": "{ rooms { id } }" }).to_string();
+        let answer = post(addr, "/graphql", &[JSON], &query).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let mut client = Socket::open(addr, &[]).await;
+        client.init().await;
+        client
+            .subscribe("s", "subscription { onMessage(room: \"lobby\") { body } }")
+            .await;
+        let live = emulator.wait_for(|stats| stats.realtime.subscriptions == 1);
+        within("a subscription", live).await;
+        let mutation = "mutation { postMessage(room: \"lobby\", body: \"hello\") { room body } }";
+        client.subscribe("m", mutation).await;
+        let event = client.next_of("s").await;
+        assert_eq!(event["payload"]["data"]["onMessage"]["body"], "hello");
+
+        let flags = no_new_privileges(&daemon);
+        assert!(flags.len() > 2, "{flags:?}");
+        assert!(flags.iter().all(|found| found == flag), "{flags:?}");
+        assert_eq!(written.exists(), is_written);
+        let text = if is_written { "new\n" } else { "old" };
+        assert_eq!(fs::read_to_string(&replaced).unwrap(), text);
+        assert!(socket.exists());
+        drop(client);
+        daemon.signal("-TERM");
+        assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
+        assert!(!socket.exists());
     }
 }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use tracing::warn;
 
 use super::serve::{Signals, runtime, start_log};
 use super::{Failure, Settings, TlsFlags, print};
@@ -42,6 +43,9 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         .await?;
         let config = configure(options, &emulator)?;
         let _flush = start_log(&config.log)?;
+        if config.sandbox {
+            warn!("the demo knows no sandbox");
+        }
         let has_tls = config.tls.is_some();
         let app = App::start(config).await?;
         if let Some(address) = app.addresses().first() {

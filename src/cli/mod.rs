@@ -7,6 +7,7 @@ mod demo;
 mod emulate;
 mod presign;
 mod process;
+mod sandbox;
 mod serve;
 
 use std::io::Write as _;
@@ -158,6 +159,8 @@ enum Failure {
     Presign(#[from] PresignError),
     #[error("the runtime could not be started")]
     Runtime(#[source] std::io::Error),
+    #[error("the sandbox cannot be entered (sandbox)")]
+    Sandbox(#[source] std::io::Error),
     #[error(transparent)]
     Start(#[from] crate::app::StartError),
     #[error("standard output is closed")]
@@ -190,6 +193,7 @@ pub fn main() -> ExitCode {
                 | Failure::Memory(_)
                 | Failure::Presign(_)
                 | Failure::Runtime(_)
+                | Failure::Sandbox(_)
                 | Failure::Start(_)
                 | Failure::Output(_) => NOT_STARTED,
             })

@@ -3,14 +3,22 @@
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, Settings};
+use super::{Failure, Settings, sandbox};
 use crate::app::App;
 use crate::config::{self, Config, Problem, Problems};
 use crate::telemetry::{self, LogConfig};
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let (_, config) = config::load(&settings.sources())?;
+    // Before there is any other thread.
+    let sandbox = match config.sandbox {
+        true => Some(sandbox::enter(&config).map_err(Failure::Sandbox)?),
+        false => None,
+    };
     let _flush = start_log(&config.log)?;
+    if let Some(sandbox) = sandbox {
+        sandbox.tell();
+    }
     runtime()?.block_on(serve(config))
 }
 

@@ -1,7 +1,7 @@
 //! What the configuration means: one settings struct for each part.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::guard::{Forwarded, check_listen, check_routes, guard};
@@ -11,7 +11,7 @@ use super::tls::tls;
 use super::{Problems, Raw, values};
 use crate::guard::GuardConfig;
 use crate::realtime::{OnLoss, RealtimeConfig};
-use crate::server::{Listen, ServerConfig, TlsConfig};
+use crate::server::{Certificate, Listen, ServerConfig, TlsConfig};
 use crate::session::SessionConfig;
 use crate::telemetry::LogConfig;
 use crate::upstream::UpstreamConfig;
@@ -20,6 +20,8 @@ use crate::upstream::UpstreamConfig;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: Vec<Listen>,
+    /// Whether files can be changed once the configuration has been read.
+    pub sandbox: bool,
     pub routes: Vec<RouteConfig>,
     pub guard: GuardConfig,
     /// Users who may connect to unix sockets beside our own; if there are none, the file's mode
@@ -47,6 +49,18 @@ impl Config {
             Some(_) | None => Err(Problems(problems)),
         }
     }
+
+    /// Where unix sockets are made and removed.
+    pub fn socket_directories(&self) -> Vec<PathBuf> {
+        let directory = |place: &Listen| match place {
+            Listen::Tcp(_) => None,
+            Listen::Unix(path) => match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => Some(parent.to_owned()),
+                Some(_) | None => Some(PathBuf::from(".")),
+            },
+        };
+        self.listen.iter().filter_map(directory).collect()
+    }
 }
 
 /// `None` only if a problem was reported. No table is left early: the others' mistakes count too.
@@ -55,10 +69,17 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     if listen.as_ref().is_some_and(Vec::is_empty) {
         root.report("listen", "at least one address is needed");
     }
+    let sandbox = root.read("sandbox", values::switch);
     let guard = guard(&root.table("guard"));
     let tls = tls(&root.table("tls"), state);
     if let (Some(listen), Some(said)) = (&listen, &guard) {
         check_listen(root, listen, said, tls.as_ref());
+    }
+    let makes_ca = tls
+        .as_ref()
+        .is_some_and(|tls| matches!(tls.certificate, Certificate::Dev { .. }));
+    if sandbox == Some(true) && makes_ca {
+        root.report("sandbox", "`tls.dev` writes its CA: use `tls.cert` with it");
     }
     let limits = limits(&root.table("limits"));
     let timeouts = timeouts(&root.table("timeouts"));
@@ -88,6 +109,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     let (limits, timeouts, pool) = (limits?, timeouts?, pool?);
     Some(Config {
         listen: listen?,
+        sandbox: sandbox?,
         routes: routes?,
         guard: GuardConfig {
             wants_certificate,

@@ -1126,6 +1126,18 @@ fn every_value_is_shown_with_its_source() {
 }
 
 #[test]
+fn a_sandbox_has_no_ca_of_its_own() {
+    let sandbox = said().env("COUNTERSIGN_SANDBOX", "true");
+    check(&sandbox, Ok(&[]));
+    refuses(
+        &sandbox
+            .env("COUNTERSIGN_TLS__DEV", "true")
+            .env("HOME", "/home/x"),
+        &["COUNTERSIGN_SANDBOX: `sandbox`: `tls.dev` writes its CA: use `tls.cert` with it"],
+    );
+}
+
+#[test]
 fn every_default_can_be_said_by_the_environment() {
     let (raw, _) = said().load().unwrap();
     for (key, value, source) in raw.values() {

@@ -1,0 +1,74 @@
+//! `sandbox = true`: from here on the process and its children change no file.
+//!
+//! By Landlock, which binds the calling thread and whatever threads and processes it starts later.
+//! So it comes before the log's thread and the runtime's, and what is done only afterwards must be
+//! allowed: `/dev/null`, and the comings and goings of unix sockets in their directories. Listening
+//! on TCP is not restricted, because it, too, is done afterwards.
+
+use std::io;
+
+use tracing::{info, warn};
+
+use crate::config::Config;
+
+/// What the kernel makes of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sandbox {
+    Whole,
+    /// An old kernel: it does not know all that could be forbidden.
+    Partial,
+    Missing,
+}
+
+/// Enters it, for good; the only thread must call this.
+///
+/// # Errors
+/// Where there is no Landlock in principle, or it refuses the rules.
+#[cfg(target_os = "linux")]
+pub(super) fn enter(config: &Config) -> io::Result<Sandbox> {
+    use landlock::{
+        ABI, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
+        path_beneath_rules,
+    };
+
+    // A socket is made in a directory of its own, and moved.
+    let of_sockets = AccessFs::MakeDir
+        | AccessFs::MakeSock
+        | AccessFs::RemoveDir
+        | AccessFs::RemoveFile
+        | AccessFs::Refer;
+    let every = AccessFs::from_write(ABI::V5);
+    let status = Ruleset::default()
+        .handle_access(every)
+        .and_then(Ruleset::create)
+        .and_then(|rules| rules.add_rules(path_beneath_rules(["/dev/null"], every)))
+        .and_then(|rules| {
+            rules.add_rules(path_beneath_rules(config.socket_directories(), of_sockets))
+        })
+        .and_then(|rules| rules.restrict_self())
+        .map_err(io::Error::other)?;
+    Ok(match status.ruleset {
+        RulesetStatus::FullyEnforced => Sandbox::Whole,
+        RulesetStatus::PartiallyEnforced => Sandbox::Partial,
+        RulesetStatus::NotEnforced => Sandbox::Missing,
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn enter(_: &Config) -> io::Result<Sandbox> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "it needs Linux"))
+}
+
+impl Sandbox {
+    pub(super) fn tell(self) {
+        match self {
+            Self::Whole => info!("sandboxed: no file can be changed"),
+            Self::Partial => warn!(
+                "sandboxed in part: files cannot be changed as far as this kernel knows; Linux 6.10 knows all"
+            ),
+            Self::Missing => {
+                warn!("not sandboxed: this kernel has no Landlock, or it is switched off");
+            }
+        }
+    }
+}
