@@ -62,6 +62,10 @@ pub(super) struct Watched<S> {
     waiting: Option<Waiting>,
     /// Fires at a deadline or before it.
     timer: Pin<Box<Sleep>>,
+    /// Nothing waits to be written.
+    is_flushed: bool,
+    /// It is closed for want of a request.
+    is_over: bool,
     is_lingering: bool,
 }
 
@@ -73,7 +77,10 @@ struct Waiting {
     since: Instant,
     /// When the next head began.
     begun: Option<Instant>,
-    room: Pin<Box<OwnedNotified>>,
+    told: Pin<Box<OwnedNotified>>,
+    /// It has been told to make room, and has not yet.
+    makes_room: bool,
+    room: Arc<Notify>,
 }
 
 /// How long what a client still sends is read after the last answer: closed at once, a socket
@@ -84,10 +91,10 @@ impl Server {
     /// Waits for the first byte, and opens what it begins.
     pub(super) async fn open(&self, stream: TcpStream) -> Result<Opened, OpenError> {
         let opening = async {
-            match timeout(self.config.idle_client, stream.readable()).await {
-                Ok(readable) => readable.map_err(OpenError::Socket)?,
+            match timeout(self.config.idle_client, stream.peek(&mut [0])).await {
+                Ok(peeked) => peeked.map_err(OpenError::Socket)?,
                 Err(_) => return Err(OpenError::Idle),
-            }
+            };
             let opening = open(stream, self.tls.as_ref(), self.config.write);
             let opened = timeout(self.config.request_head_timeout, opening).await;
             opened.unwrap_or(Err(OpenError::Slow))
@@ -148,7 +155,7 @@ impl Exchange {
         self.is_upgraded.load(Ordering::Relaxed)
     }
 
-    fn is_waiting(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.under_way.load(Ordering::Relaxed) == 0 && !self.is_upgraded()
     }
 }
@@ -156,6 +163,15 @@ impl Exchange {
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        // A request came first; another connection must make room.
+        if self.makes_room {
+            self.room.notify_one();
+        }
     }
 }
 
@@ -175,8 +191,15 @@ impl<S> Watched<S> {
             room,
             waiting: None,
             timer: Box::pin(tokio::time::sleep(config.idle_client)),
+            is_flushed: true,
+            is_over: false,
             is_lingering: false,
         }
+    }
+
+    /// Whether the next thing to happen is a request.
+    fn is_waiting(&self) -> bool {
+        self.is_flushed && !self.is_over && self.exchange.is_idle()
     }
 
     /// The reason to close a connection that waits for a request.
@@ -188,7 +211,9 @@ impl<S> Watched<S> {
             after,
             since: now,
             begun: None,
-            room: Box::pin(Arc::clone(&self.room).notified_owned()),
+            told: Box::pin(Arc::clone(&self.room).notified_owned()),
+            makes_room: false,
+            room: Arc::clone(&self.room),
         }));
         if waiting.begun.is_none() && !self.framing.is_between_requests() {
             waiting.begun = Some(now);
@@ -203,8 +228,8 @@ impl<S> Watched<S> {
                 "it was idle (timeouts.idle_client)",
             ),
         };
-        if waiting.room.as_mut().poll(cx).is_ready() {
-            self.waiting = None;
+        waiting.makes_room = waiting.makes_room || waiting.told.as_mut().poll(cx).is_ready();
+        if waiting.makes_room {
             let reason = "its place was needed (limits.connections)";
             return Poll::Ready(io::Error::other(reason));
         }
@@ -241,7 +266,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending if this.exchange.is_waiting() => this.poll_wait(cx).map(Err),
+            Poll::Pending if this.is_waiting() => {
+                let reason = ready!(this.poll_wait(cx));
+                this.is_over = true;
+                if let Some(mut waiting) = this.waiting.take() {
+                    waiting.makes_room = false;
+                }
+                Poll::Ready(Err(reason))
+            }
             Poll::Pending => {
                 this.waiting = None;
                 Poll::Pending
@@ -256,6 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.is_flushed = false;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -268,18 +301,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.is_flushed = false;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    /// The wait for the next request begins here: hyper has seen that there is nothing to read,
+    /// and does not ask again.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.is_flushed = true;
+        if this.is_waiting() && this.poll_wait(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.is_lingering {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            if this.exchange.is_upgraded() || this.framing.is_between_requests() {
+            let rests = this.is_over || this.framing.is_between_requests();
+            if rests || this.exchange.is_upgraded() {
                 return Poll::Ready(Ok(()));
             }
             this.is_lingering = true;
