@@ -9,6 +9,9 @@ use tracing::{debug, warn};
 
 /// Connections that wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 4_096;
+/// What the system may hold for a client that does not read. Its own choice is megabytes, beyond
+/// the reach of any limit of ours.
+const SEND_BUFFER: u32 = 256 * 1024;
 /// Files that are not connections of clients or for them.
 const OTHER_FILES: u64 = 1_024;
 
@@ -23,6 +26,8 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     };
     // A restart need not wait for the connections of the last run.
     socket.set_reuseaddr(true)?;
+    // Accepted connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }

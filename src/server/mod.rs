@@ -149,7 +149,7 @@ impl Server {
         let stream = match accepted {
             Accepted::Tcp(stream) => stream,
             Accepted::Unix(stream) => {
-                let stream = Paced::new(stream, self.config.write);
+                let stream = Paced::new(stream, self.config.write, |_| {});
                 return self
                     .serve_http(stream, &client(Local::Unix, Scheme::Http))
                     .await;

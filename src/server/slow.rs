@@ -1,4 +1,5 @@
-//! A client that takes too little of what is written to it.
+//! A client that takes too little of what is written to it. It is abandoned: what the system still
+//! holds for it would otherwise stay there for as long as it takes a byte now and then.
 //!
 //! Nothing is asked of a connection on which nothing waits to be written, so streams may rest.
 
@@ -15,6 +16,8 @@ use tokio::time::{Instant, Sleep};
 pub(super) struct Paced<S> {
     stream: S,
     limit: Duration,
+    /// Has the stream drop what is not sent.
+    abandon: fn(&S),
     /// While something waits to be written.
     stall: Option<Stall>,
 }
@@ -31,10 +34,11 @@ struct Stall {
 const LEAST: usize = 4 * 1024;
 
 impl<S> Paced<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
+    pub(super) fn new(stream: S, limit: Duration, abandon: fn(&S)) -> Self {
         Self {
             stream,
             limit,
+            abandon,
             stall: None,
         }
     }
@@ -64,6 +68,7 @@ impl<S> Paced<S> {
         });
         while stall.timer.as_mut().poll(cx).is_ready() {
             if stall.taken < LEAST {
+                (self.abandon)(&self.stream);
                 let error = "the client takes nothing (timeouts.write)";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, error)));
             }
@@ -137,7 +142,7 @@ mod tests {
     /// Writes 64 KiB through a pipe of 8 KiB, of which the peer takes `bytes` every `pause`.
     async fn written(bytes: usize, pause: Duration) -> io::Result<()> {
         let (ours, mut theirs) = duplex(8 * 1024);
-        let mut paced = Paced::new(ours, LIMIT);
+        let mut paced = Paced::new(ours, LIMIT, |_| {});
         let reading = async {
             let mut buffer = vec![0; bytes];
             loop {
@@ -179,7 +184,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rest_counts_for_nothing() {
         let (ours, mut theirs) = duplex(8 * 1024);
-        let mut paced = Paced::new(ours, LIMIT);
+        let mut paced = Paced::new(ours, LIMIT, |_| {});
         for _ in 0..3 {
             let (written, _) = tokio::join!(paced.write_all(&[0; 16 * 1024]), async {
                 theirs.read_exact(&mut [0; 16 * 1024]).await.unwrap();

@@ -167,14 +167,14 @@ pub(super) async fn open(
     match stream.peek(&mut first).await {
         Ok(0) => return Err(OpenError::Empty),
         Ok(_) if first == [HANDSHAKE] => {}
-        Ok(_) => return Ok(Opened::Plain(Paced::new(stream, write))),
+        Ok(_) => return Ok(Opened::Plain(Paced::new(stream, write, reset))),
         Err(error) => return Err(OpenError::Socket(error)),
     }
     let Some(Tls(config)) = tls else {
         return Err(OpenError::NotConfigured);
     };
     let acceptor = TlsAcceptor::from(Arc::clone(config));
-    let stream = acceptor.accept(Paced::new(stream, write)).await;
+    let stream = acceptor.accept(Paced::new(stream, write, reset)).await;
     let stream = stream.map_err(OpenError::Handshake)?;
     Ok(Opened::Tls(Box::new(stream)))
 }
@@ -192,6 +192,11 @@ fn verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let verifier = builder.build().map_err(TlsError::Verifier)?;
     Ok(verifier)
+}
+
+/// Has the socket's end drop what it still holds.
+fn reset(stream: &TcpStream) {
+    let _ = stream.set_zero_linger();
 }
 
 fn settings(
