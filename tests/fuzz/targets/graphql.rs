@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use countersign::graphql::{DocumentError, Documents, Kind, Operation, Selected, select};
+use countersign::guard::{Allowed, FieldPattern, Policies, Policy};
 use countersign::proxy::{items, look_into, operation_of};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{head, is_json, text};
@@ -98,6 +100,50 @@ fn check_operation(operation: &Operation) {
         let extensions = operation.extensions.as_ref().map(|raw| raw.get());
         let extensions = extensions.filter(|_| has_extensions);
         assert_eq!(sent.extensions.map(RawValue::get), extensions);
+    }
+}
+
+/// A request as it would be sent, under policies: what is let through means the same to others.
+pub fn policy(data: &[u8]) {
+    let judge = |is_read_only, operations| {
+        let policy = Policy {
+            table: "route.a".to_owned(),
+            is_read_only,
+            operations,
+        };
+        policy.judge(data)
+    };
+    assert!(Policies::default().judge(data).is_ok());
+    let any = judge(false, Some(Allowed::default()));
+    let read_only = judge(true, None);
+    let fields = Allowed {
+        fields: FieldPattern::parse("Query.a").map(|pattern| vec![pattern]),
+        introspection: Some(false),
+        depth: Some(1),
+        ..Allowed::default()
+    };
+    let narrow = judge(false, Some(fields));
+    if narrow.is_ok() || read_only.is_ok() {
+        assert_eq!(any, Ok(()), "less is denied by a policy that says more");
+    }
+    if any.is_err() {
+        return;
+    }
+    // Of two members of one name, Value keeps the last; there must not be two.
+    let request: Value = serde_json::from_slice(data).unwrap();
+    let query = request["query"].as_str().unwrap();
+    let selected = select(query, request["operationName"].as_str()).unwrap();
+    let is_mutation = selected.kind == Kind::Mutation;
+    assert_eq!(read_only.is_err(), is_mutation);
+    let first: Operation = serde_json::from_slice(data).unwrap();
+    assert_eq!(first.query, query);
+    // Where other parsers end a comment.
+    for separator in ['\u{2028}', '\u{2029}', '\u{85}', '\u{b}', '\u{c}'] {
+        assert!(!query.contains(separator));
+    }
+    if narrow.is_ok() {
+        assert_eq!(selected.kind, Kind::Query);
+        assert!(query.contains('a') || query.contains("__typename"));
     }
 }
 

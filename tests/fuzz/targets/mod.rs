@@ -17,7 +17,7 @@ pub mod stream;
 pub type Target = fn(&[u8]);
 
 /// Each target by the name of its binary and its corpus.
-pub const TARGETS: [(&str, Target); 21] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("accept", request::accept),
     ("channel", request::channel),
     ("config_file", config::config_file),
@@ -28,6 +28,7 @@ pub const TARGETS: [(&str, Target); 21] = [
     ("graphql_ws", dialect::graphql_ws),
     ("guard", request::guard),
     ("headers", request::headers),
+    ("policy", graphql::policy),
     ("realtime_connection", realtime::realtime_connection),
     ("realtime_frame", realtime::realtime_frame),
     ("redact", sign::redact),
