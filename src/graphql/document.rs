@@ -64,21 +64,31 @@ pub fn select(query: &str, operation_name: Option<&str>) -> Result<Selected, Doc
 
 /// The document's tree; within the limits, and without an error.
 pub(super) fn parse(query: &str) -> Result<SyntaxTree, DocumentError> {
-    let tree = Parser::new(query)
+    let tree = tree(query);
+    let error = tree.errors().next().map(|error| syntax_error(query, error));
+    match error {
+        Some(error) => Err(error),
+        None => Ok(tree),
+    }
+}
+
+/// The document's tree, with its errors.
+pub(super) fn tree(query: &str) -> SyntaxTree {
+    Parser::new(query)
         .recursion_limit(RECURSION_LIMIT)
         .token_limit(TOKEN_LIMIT)
-        .parse();
-    if let Some(error) = tree.errors().next() {
-        let (line, column) = position(query, error.index());
-        // What the parser found may be a literal, and this text goes to the log.
-        let expected = error.message().split(", got ").next();
-        return Err(DocumentError::Syntax {
-            message: expected.unwrap_or_default().to_owned(),
-            line,
-            column,
-        });
+        .parse()
+}
+
+pub(super) fn syntax_error(query: &str, error: &apollo_parser::Error) -> DocumentError {
+    let (line, column) = position(query, error.index());
+    // What the parser found may be a literal, and this text goes to the log.
+    let expected = error.message().split(", got ").next();
+    DocumentError::Syntax {
+        message: expected.unwrap_or_default().to_owned(),
+        line,
+        column,
     }
-    Ok(tree)
 }
 
 fn operation(definition: cst::Definition) -> Option<Selected> {
@@ -100,7 +110,7 @@ pub(super) fn heading(operation: &cst::OperationDefinition) -> Selected {
     Selected { kind, name }
 }
 
-fn position(text: &str, index: usize) -> (usize, usize) {
+pub(super) fn position(text: &str, index: usize) -> (usize, usize) {
     let before = text.get(..index).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
@@ -115,6 +125,15 @@ impl Kind {
             Self::Query => "query",
             Self::Mutation => "mutation",
             Self::Subscription => "subscription",
+        }
+    }
+
+    /// The type of its root, as schemas usually name it.
+    pub fn root(self) -> &'static str {
+        match self {
+            Self::Query => "Query",
+            Self::Mutation => "Mutation",
+            Self::Subscription => "Subscription",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! stream of [`Event`]s. Payloads travel as raw JSON ([`Json`]) and are never parsed into GraphQL
 //! types. Nothing here knows a socket, a dialect or AppSync.
 
+mod definitions;
 mod document;
 mod documents;
 mod error;
@@ -11,6 +12,7 @@ mod json;
 pub mod outbox;
 mod survey;
 
+pub use definitions::{Definition, What, definitions};
 pub use document::{DocumentError, Kind, Selected, select};
 pub use documents::Documents;
 pub use error::GraphqlError;

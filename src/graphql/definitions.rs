@@ -1,0 +1,115 @@
+//! A document of several operations and fragments, cut into its definitions.
+//!
+//! For documents in files, where fragments may stand in another file than the operations that
+//! spread them: definitions can be put together to a document of one operation.
+
+use apollo_parser::SyntaxKind;
+use apollo_parser::cst::{self, CstNode as _};
+
+use super::document::{DocumentError, position, syntax_error, tree};
+
+/// A definition as it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    pub what: What,
+    pub text: String,
+    /// The fragments that it spreads, at whatever depth.
+    pub spreads: Vec<String>,
+    /// Where it begins, counted from 1.
+    pub line: usize,
+    pub column: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    Operation,
+    /// With its name.
+    Fragment(String),
+    /// Of a schema.
+    Schema,
+}
+
+/// Cuts `text` up.
+///
+/// # Errors
+/// All of its syntax errors; never empty.
+pub fn definitions(text: &str) -> Result<Vec<Definition>, Vec<DocumentError>> {
+    let tree = tree(text);
+    let errors: Vec<DocumentError> = tree
+        .errors()
+        .map(|error| syntax_error(text, error))
+        .collect();
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let definitions = tree.document().definitions();
+    Ok(definitions.map(|found| definition(text, &found)).collect())
+}
+
+fn definition(text: &str, definition: &cst::Definition) -> Definition {
+    let what = if let cst::Definition::OperationDefinition(_) = definition {
+        What::Operation
+    } else if let cst::Definition::FragmentDefinition(fragment) = definition {
+        let name = fragment.fragment_name().and_then(|name| name.name());
+        let name = name.map(|name| name.text().to_string());
+        What::Fragment(name.unwrap_or_default())
+    } else {
+        What::Schema
+    };
+    let syntax = definition.syntax();
+    let spreads = syntax.descendants().filter_map(cst::FragmentSpread::cast);
+    let spreads = spreads.filter_map(|spread| spread.fragment_name()?.name());
+    let spreads = spreads.map(|name| name.text().to_string()).collect();
+    let mut token = syntax.first_token();
+    while let Some(passed) = token.take_if(|token| is_trivia(token.kind())) {
+        token = passed.next_token();
+    }
+    let start = token.map_or(syntax.text_range(), |token| token.text_range());
+    let (line, column) = position(text, start.start().into());
+    Definition {
+        what,
+        text: syntax.text().to_string(),
+        spreads,
+        line,
+        column,
+    }
+}
+
+fn is_trivia(kind: SyntaxKind) -> bool {
+    kind == SyntaxKind::WHITESPACE || kind == SyntaxKind::COMMENT || kind == SyntaxKind::COMMA
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn definitions_are_told_apart_and_placed() {
+        let text = "# first\nquery A { a }\n\n  fragment F on Query { b } { c { ...F d { ... { ...G } } } } type T { d: Int }";
+        let found: Vec<(What, usize, usize)> = definitions(text)
+            .unwrap()
+            .into_iter()
+            .map(|found| (found.what, found.line, found.column))
+            .collect();
+        let expected = [
+            (What::Operation, 2, 1),
+            (What::Fragment("F".to_owned()), 4, 3),
+            (What::Operation, 4, 29),
+            (What::Schema, 4, 63),
+        ];
+        assert_eq!(found, expected);
+        let texts = definitions(text).unwrap();
+        assert_eq!(texts[1].text.trim(), "fragment F on Query { b }");
+        assert_eq!(texts[2].spreads, ["F", "G"]);
+    }
+
+    #[test]
+    fn every_syntax_error_is_told() {
+        let errors = definitions("query A { a( }\nquery B { b(: 1) }\n{ c }").unwrap_err();
+        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        for line in [1, 2] {
+            let place = format!("at line {line},");
+            assert!(told.iter().any(|error| error.contains(&place)), "{told:?}");
+        }
+    }
+}
