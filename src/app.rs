@@ -1,5 +1,6 @@
 //! Builds every part from the configuration, binds, runs, and drains.
 
+mod policy;
 mod presign;
 
 use std::collections::HashMap;
@@ -13,11 +14,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+pub use policy::graphql_apis;
 pub use presign::{Presign, PresignError, Presigned, presign};
 
 use crate::config::{Config, Credentials, RouteConfig, Trust};
 use crate::graphql::outbox::Budget;
 use crate::guard::{Guard, TokenError};
+use crate::iam::{RecordError, Recording};
 use crate::proxy::{Proxy, Route};
 use crate::realtime::Pool;
 use crate::server::{BindError, Listen, Listener, Server, Tls, TlsError};
@@ -46,6 +49,8 @@ pub enum StartError {
         path: PathBuf,
         source: io::Error,
     },
+    #[error(transparent)]
+    Record(#[from] RecordError),
     #[error("route {route}: {source}")]
     Route { route: String, source: io::Error },
     #[error("{0}")]
@@ -94,7 +99,12 @@ impl App {
             Some(_) => &["http", "https"],
         };
         let lifecycle = Lifecycle::default();
-        let routes = Builder::new(&lifecycle).routes(&config)?;
+        let mut recording = config.record.as_deref().map(Recording::open).transpose()?;
+        let routes = Builder::new(&lifecycle, recording.as_mut()).routes(&config)?;
+        if let Some(recording) = recording {
+            let kept = recording.keep(lifecycle.stop.clone());
+            lifecycle.background.spawn(kept);
+        }
         let sessions = Sessions::new(
             config.session,
             Budget::new(config.outbox_total),
@@ -202,15 +212,17 @@ struct Builder<'a> {
     identities: HashMap<IdentityConfig, Arc<Identity>>,
     system_roots: Option<TlsRoots>,
     proxy_rules: ProxyRules,
+    recording: Option<&'a mut Recording>,
 }
 
 impl<'a> Builder<'a> {
-    fn new(lifecycle: &'a Lifecycle) -> Self {
+    fn new(lifecycle: &'a Lifecycle, recording: Option<&'a mut Recording>) -> Self {
         Self {
             lifecycle,
             identities: HashMap::new(),
             system_roots: None,
             proxy_rules: ProxyRules::from_env(),
+            recording,
         }
     }
 
@@ -249,7 +261,12 @@ impl<'a> Builder<'a> {
             self.lifecycle.background.clone(),
             self.lifecycle.stop.clone(),
         );
-        let upstream = Arc::new(upstream.map_err(in_route)?);
+        let mut upstream = upstream.map_err(in_route)?;
+        if let Some(recording) = &mut self.recording {
+            let recorder = recording.recorder(&config.name, policy::api(&endpoint));
+            upstream = upstream.recorded(recorder);
+        }
+        let upstream = Arc::new(upstream);
         let api = match &endpoint.realtime {
             None => None,
             Some(realtime) => {

@@ -19,6 +19,7 @@
 //! | [`sign`] | signer and its styles, credentials, request targets, redaction |
 //! | [`upstream`] | endpoint inference, services' recipes, HTTPS client, WebSocket dial, denials |
 //! | [`telemetry`] | log set-up, the request line, error chains |
+//! | [`iam`] | what IAM must allow: recorded, or read from documents, and printed as a policy |
 //! | [`emulator`] | an AppSync and an API Gateway that verify SigV4 by code of their own |
 //!
 //! A request flows one way: `server`, `guard`, `proxy`, then `upstream`, which signs last. An
@@ -50,6 +51,7 @@ pub mod emulator;
 pub mod events;
 pub mod graphql;
 pub mod guard;
+pub mod iam;
 pub mod proxy;
 pub mod realtime;
 pub mod server;

@@ -5,6 +5,7 @@
 mod config;
 mod demo;
 mod emulate;
+mod policy;
 mod presign;
 mod process;
 mod sandbox;
@@ -42,6 +43,8 @@ enum Command {
     Demo(demo::Options),
     /// Run the emulator alone, to point other tools at
     Emulate(emulate::Options),
+    /// Print the least-privilege IAM policy for documents, or for what was recorded
+    Policy(policy::Options),
     /// Print a presigned URL
     Presign(presign::Options),
     /// Print the resolved configuration and where each value came from
@@ -70,6 +73,9 @@ struct Settings {
     token_file: Option<String>,
     #[command(flatten)]
     tls: TlsFlags,
+    /// Note in this file what is asked of AWS, for `countersign policy --recorded FILE`
+    #[arg(long, value_name = "FILE")]
+    record: Option<String>,
     /// How log lines are written: text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -176,6 +182,7 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(settings)) => serve::run(&settings),
         Some(Command::Demo(options)) => demo::run(&options),
         Some(Command::Emulate(options)) => emulate::run(&options),
+        Some(Command::Policy(options)) => policy::run(&options),
         Some(Command::Presign(options)) => presign::run(&options),
         Some(Command::Config(options)) => config::run(&options),
     });
@@ -258,6 +265,7 @@ impl Settings {
         one("tls.cert".to_owned(), "--tls-cert", &self.tls.tls_cert);
         one("tls.key".to_owned(), "--tls-key", &self.tls.tls_key);
         one("tls.dev".to_owned(), "--tls-dev", &tls_dev);
+        one("iam.record".to_owned(), "--record", &self.record);
         one("log.format".to_owned(), "--log-format", &self.log_format);
         one("log.filter".to_owned(), "--log", &self.log);
         // The URL's route serves everything, unless it is AppSync's, which has its usual path.

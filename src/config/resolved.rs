@@ -35,6 +35,8 @@ pub struct Config {
     pub outbox_total: usize,
     pub drain: Duration,
     pub log: LogConfig,
+    /// Where it is recorded what IAM must allow.
+    pub record: Option<PathBuf>,
 }
 
 impl Config {
@@ -88,6 +90,9 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     let drain_timeout = drain.read("timeout", values::duration);
     drain.finish();
     let log = log(&root.table("log"));
+    let iam = root.table("iam");
+    let record = iam.read("record", values::text).map(PathBuf::from);
+    iam.finish();
     let passes_forwarded = guard
         .as_ref()
         .is_some_and(|said| said.forwarded == Forwarded::Pass);
@@ -139,6 +144,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
         outbox_total: limits.outbox_total,
         drain: drain_timeout?,
         log: log?,
+        record,
     })
 }
 

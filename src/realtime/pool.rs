@@ -119,6 +119,11 @@ impl Pool {
         outbox: Outbox,
         operation: OperationKey,
     ) -> Subscription {
+        let recorder = self.0.upstream.recorder();
+        match self.0.protocol {
+            Protocol::Graphql => recorder.operation(start.data.as_bytes()),
+            Protocol::Events => recorder.subscribe(start.data.as_bytes()),
+        }
         let key = {
             let mut state = self.0.state.lock();
             state.wanted_at = Some(Instant::now());

@@ -25,7 +25,8 @@ use tower_service::Service;
 
 use super::dial::Dialled;
 use super::error::DialError;
-use super::{Dialer, Endpoint, Error, ProxyRules, TlsRoots};
+use super::{Dialer, Endpoint, Error, Kind, ProxyRules, TlsRoots};
+use crate::iam::Recorder;
 use crate::sign::{Placement, Refusal, Signable, Signer, Target, clock};
 
 /// The body of an answer, streamed; it fails when upstream falls silent.
@@ -67,6 +68,7 @@ pub struct Upstream {
     tunnels: Dialer,
     tasks: Tasks,
     config: UpstreamConfig,
+    recorder: Recorder,
 }
 
 impl Upstream {
@@ -116,7 +118,14 @@ impl Upstream {
             tunnels,
             tasks,
             config,
+            recorder: Recorder::default(),
         })
+    }
+
+    /// Tells `recorder` what is sent.
+    pub fn recorded(mut self, recorder: Recorder) -> Self {
+        self.recorder = recorder;
+        self
     }
 
     pub fn endpoint(&self) -> &Endpoint {
@@ -125,6 +134,10 @@ impl Upstream {
 
     pub fn signer(&self) -> &Signer {
         &self.signer
+    }
+
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     pub fn config(&self) -> &UpstreamConfig {
@@ -153,6 +166,11 @@ impl Upstream {
         timing: &mut Timing,
     ) -> Result<Response<ResponseBody>, Error> {
         let begun = Instant::now();
+        match self.endpoint.kind {
+            Kind::Graphql => self.recorder.operation(&body),
+            Kind::Events => self.recorder.publish(&body),
+            Kind::Http => self.recorder.request(method.as_str(), target.as_str()),
+        }
         let uri = self
             .sign(&method, target, &mut headers, &body, timing)
             .await?;

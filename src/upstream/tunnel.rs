@@ -30,6 +30,7 @@ impl Upstream {
         timing: &mut Timing,
     ) -> Result<Response<Incoming>, Error> {
         let begun = Instant::now();
+        self.recorder().websocket(target.as_str());
         let dialled = self.tunnels().dial().await?;
         timing.connect = dialled.took;
         let handshaken = http1::Builder::new()

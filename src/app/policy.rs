@@ -1,0 +1,23 @@
+//! Routes as IAM names their upstreams.
+
+use crate::config::Config;
+use crate::iam::Api;
+use crate::upstream::{Endpoint, Kind};
+
+/// The APIs that take GraphQL documents, with the names of their routes.
+pub fn graphql_apis(config: &Config) -> Vec<(String, Api)> {
+    let routes = config.routes.iter();
+    let graphql = routes.filter(|route| route.endpoint.kind == Kind::Graphql);
+    graphql
+        .map(|route| (route.name.clone(), api(&route.endpoint)))
+        .collect()
+}
+
+pub(super) fn api(endpoint: &Endpoint) -> Api {
+    Api {
+        service: endpoint.scope.service.clone(),
+        region: endpoint.scope.region.clone(),
+        host: endpoint.wire_host.clone(),
+        path: endpoint.path.clone(),
+    }
+}

@@ -1,0 +1,253 @@
+//! What GraphQL documents ask for, without running them.
+//!
+//! Each operation is judged by itself, with the fragments that it spreads: those of its own file,
+//! else those of the others.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Asked;
+use crate::graphql::{Definition, DocumentError, Kind, What, definitions, survey};
+
+/// What is wrong with a document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// `file:line:column`; empty if it is nowhere in particular.
+    pub place: String,
+    pub message: String,
+}
+
+/// A file's definitions.
+struct Source<'a> {
+    name: &'a str,
+    definitions: Vec<Definition>,
+}
+
+/// Fragments by name, with their files.
+type Fragments<'a> = HashMap<&'a str, Vec<(usize, &'a Definition)>>;
+
+/// The root fields of all operations in `files`, which have a name and a text each.
+///
+/// # Errors
+/// Every mistake in every file; never empty.
+pub fn asked(files: &[(String, String)]) -> Result<Asked, Vec<Mistake>> {
+    let mut mistakes = Vec::new();
+    let mut sources = Vec::new();
+    for (name, text) in files {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        match definitions(text) {
+            Ok(definitions) => sources.push(Source { name, definitions }),
+            Err(errors) => {
+                mistakes.extend(errors.into_iter().map(|error| Mistake::of(name, error)))
+            }
+        }
+    }
+    let fragments = fragments(&sources);
+    let mut asked = Asked::default();
+    for (at, source) in sources.iter().enumerate() {
+        let operations = source.definitions.iter();
+        for operation in operations.filter(|found| found.what == What::Operation) {
+            match judge(at, operation, &fragments) {
+                Ok((kind, fields)) => {
+                    for field in &fields {
+                        asked.note(kind.root(), field);
+                    }
+                }
+                Err(message) => mistakes.push(Mistake {
+                    place: format!("{}:{}:{}", source.name, operation.line, operation.column),
+                    message,
+                }),
+            }
+        }
+    }
+    if mistakes.is_empty() && asked.is_empty() {
+        mistakes.push(Mistake {
+            place: String::new(),
+            message: "the documents hold no operation".to_owned(),
+        });
+    }
+    match mistakes.is_empty() {
+        true => Ok(asked),
+        false => Err(mistakes),
+    }
+}
+
+fn fragments<'a>(sources: &'a [Source<'_>]) -> Fragments<'a> {
+    let mut fragments = Fragments::new();
+    for (at, source) in sources.iter().enumerate() {
+        for definition in &source.definitions {
+            if let What::Fragment(name) = &definition.what {
+                fragments.entry(name).or_default().push((at, definition));
+            }
+        }
+    }
+    fragments
+}
+
+fn judge(
+    at: usize,
+    operation: &Definition,
+    fragments: &Fragments<'_>,
+) -> Result<(Kind, Vec<String>), String> {
+    let mut document = operation.text.clone();
+    let mut known: HashSet<&str> = HashSet::new();
+    let mut wanted: Vec<(usize, &str)> = Vec::new();
+    wanted.extend(operation.spreads.iter().map(|name| (at, name.as_str())));
+    while let Some((at, name)) = wanted.pop() {
+        if !known.insert(name) {
+            continue;
+        }
+        let found = fragments.get(name).map_or(&[][..], Vec::as_slice);
+        let own = found.iter().filter(|(other, _)| *other == at);
+        let own: Vec<&(usize, &Definition)> = own.collect();
+        let candidates = if own.is_empty() {
+            found.iter().collect()
+        } else {
+            own
+        };
+        let [(at, fragment), rest @ ..] = candidates.as_slice() else {
+            return Err(format!(
+                "no file that was given defines the fragment {name}"
+            ));
+        };
+        if rest
+            .iter()
+            .any(|(_, other)| other.text.trim() != fragment.text.trim())
+        {
+            return Err(format!("the fragment {name} is defined more than once"));
+        }
+        document.push('\n');
+        document.push_str(&fragment.text);
+        wanted.extend(fragment.spreads.iter().map(|name| (*at, name.as_str())));
+    }
+    let survey = survey(&document, None).map_err(|error| error.to_string())?;
+    Ok((survey.kind, survey.fields))
+}
+
+impl Mistake {
+    fn of(name: &str, error: DocumentError) -> Self {
+        match error {
+            DocumentError::Syntax {
+                message,
+                line,
+                column,
+            } => Self {
+                place: format!("{name}:{line}:{column}"),
+                message,
+            },
+            DocumentError::Ambiguous | DocumentError::Empty | DocumentError::Unknown(_) => Self {
+                place: name.to_owned(),
+                message: error.to_string(),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(files: &[&str], expected: Result<&[(&str, &str)], &[&str]>) {
+        let files: Vec<(String, String)> = files
+            .iter()
+            .enumerate()
+            .map(|(at, text)| (format!("{at}"), (*text).to_owned()))
+            .collect();
+        match (asked(&files), expected) {
+            (Ok(asked), Ok(expected)) => {
+                let things = asked.things();
+                let found: Vec<(&str, &str)> = things
+                    .iter()
+                    .map(|(verb, name)| (*verb, name.as_str()))
+                    .collect();
+                assert_eq!(found, expected, "{files:?}");
+            }
+            (Err(mistakes), Err(expected)) => {
+                let found: Vec<String> = mistakes
+                    .iter()
+                    .map(|mistake| format!("{} {}", mistake.place, mistake.message))
+                    .collect();
+                assert_eq!(found, expected, "{files:?}");
+            }
+            (found, _) => panic!("{files:?}: {found:?}"),
+        }
+    }
+
+    #[test]
+    fn fields_at_the_root_of_every_operation() {
+        check(
+            &[
+                "{ a { b } c: d }",
+                "mutation M { e } subscription S { f } query Q { a }",
+            ],
+            Ok(&[
+                ("Mutation", "e"),
+                ("Query", "a"),
+                ("Query", "d"),
+                ("Subscription", "f"),
+            ]),
+        );
+        check(
+            &[
+                "\u{feff}query Q { ... on Query { a } ... @skip(if: true) { b } ...F }\nfragment F on Query { c ...G }",
+                "fragment G on Query { d(x: 1) { e } }",
+            ],
+            Ok(&[
+                ("Query", "a"),
+                ("Query", "b"),
+                ("Query", "c"),
+                ("Query", "d"),
+            ]),
+        );
+        check(
+            &[
+                "fragment F on Query { own } { ...F }",
+                "fragment F on Query { others }",
+                "type Query { own: Int }",
+            ],
+            Ok(&[("Query", "own")]),
+        );
+        check(
+            &[
+                "{ ...F }",
+                "fragment F on Query { a }",
+                "fragment F on Query { a }",
+            ],
+            Ok(&[("Query", "a")]),
+        );
+    }
+
+    #[test]
+    fn every_mistake_is_told_with_its_place() {
+        check(
+            &[
+                "query A {\n  a(\n}",
+                "{ a }\n  query B { ...Nowhere }",
+                "query C { c",
+            ],
+            Err(&[
+                "0:3:1 expected an Argument",
+                "0:3:1 expected R_PAREN",
+                "2:1:12 expected R_CURLY",
+                "1:2:3 no file that was given defines the fragment Nowhere",
+            ]),
+        );
+        check(
+            &[
+                "{ ...F }",
+                "fragment F on Query { a }",
+                "fragment F on Query { b }",
+            ],
+            Err(&["0:1:1 the fragment F is defined more than once"]),
+        );
+        check(
+            &["fragment F on Query { ...F }", "{ ...F }"],
+            Err(&["1:1:1 the fragment F spreads itself"]),
+        );
+        check(
+            &["fragment F on Query { a }"],
+            Err(&[" the documents hold no operation"]),
+        );
+        check(&[], Err(&[" the documents hold no operation"]));
+    }
+}

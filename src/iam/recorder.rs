@@ -1,0 +1,328 @@
+//! Notes what is sent to one route's upstream. Without a [`Recording`](super::Recording) it does
+//! nothing.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde::Deserialize;
+use tokio::sync::Notify;
+use tracing::warn;
+
+use super::policy::CONNECTIONS;
+use super::{ANY, Api, Asked, CONNECT, Noted, PUBLISH, SUBSCRIBE, WEBSOCKET};
+use crate::events::Channel;
+use crate::graphql::{read_object, survey};
+
+/// What an upstream tells of that which it sends.
+#[derive(Clone, Debug, Default)]
+pub struct Recorder(Option<Arc<Route>>);
+
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) name: String,
+    pub(super) api: Api,
+    /// Wakes who writes.
+    changed: Arc<Notify>,
+    hasher: RandomState,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    asked: Asked,
+    /// Hashes of documents that were noted, with their `operationName`s.
+    documents: HashSet<u64>,
+    has_warned: bool,
+}
+
+/// The members of a request that say which document is run, and how a `publish` names its channel.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Members<'a> {
+    #[serde(borrow, default)]
+    query: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    operation_name: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    channel: Option<Cow<'a, str>>,
+}
+
+const MOST_DOCUMENTS: usize = 1_024;
+
+impl Recorder {
+    pub(super) fn new(route: Arc<Route>) -> Self {
+        Self(Some(route))
+    }
+
+    /// The JSON body of a GraphQL request, or the `data` of a `start`.
+    pub fn operation(&self, body: &[u8]) {
+        let Some(route) = &self.0 else {
+            return;
+        };
+        let Some(members) = members(body) else {
+            return;
+        };
+        if let Some(query) = members.query {
+            route.document(&query, members.operation_name.as_deref());
+        }
+    }
+
+    /// The JSON body of a request that publishes events.
+    pub fn publish(&self, body: &[u8]) {
+        self.channel(body, &[PUBLISH]);
+    }
+
+    /// The `data` of a subscription to a channel, which opens a realtime connection.
+    pub fn subscribe(&self, data: &[u8]) {
+        self.channel(data, &[CONNECT, SUBSCRIBE]);
+    }
+
+    /// A request that is passed on; of `target` the path counts.
+    pub fn request(&self, method: &str, target: &str) {
+        if let Some(route) = &self.0 {
+            route.request(method, target);
+        }
+    }
+
+    /// A WebSocket that is tunnelled.
+    pub fn websocket(&self, target: &str) {
+        if let Some(route) = &self.0 {
+            route.request(WEBSOCKET, target);
+        }
+    }
+
+    fn channel(&self, json: &[u8], verbs: &[&str]) {
+        let Some(route) = &self.0 else {
+            return;
+        };
+        let Some(members) = members(json) else {
+            return;
+        };
+        let channel = members.channel.unwrap_or_default();
+        if Channel::pattern(&channel).is_ok() {
+            let channel = channel.strip_prefix('/').unwrap_or(&channel);
+            let namespace = channel.split('/').next().unwrap_or_default();
+            for verb in verbs {
+                // The right to connect is the API's, not a namespace's.
+                let name = if *verb == CONNECT { "" } else { namespace };
+                route.note(verb, name);
+            }
+        }
+    }
+}
+
+impl Route {
+    pub(super) fn new(name: &str, api: Api, asked: Asked, changed: Arc<Notify>) -> Self {
+        Self {
+            name: name.to_owned(),
+            api,
+            changed,
+            hasher: RandomState::new(),
+            state: Mutex::new(State {
+                asked,
+                ..State::default()
+            }),
+        }
+    }
+
+    pub(super) fn asked(&self) -> Asked {
+        self.state.lock().asked.clone()
+    }
+
+    fn document(&self, query: &str, name: Option<&str>) {
+        let hash = self.hasher.hash_one((query, name));
+        if self.state.lock().documents.contains(&hash) {
+            return;
+        }
+        match survey(query, name) {
+            Ok(survey) => {
+                for field in &survey.fields {
+                    self.note(survey.kind.root(), field);
+                }
+            }
+            Err(error) => {
+                let mut state = self.state.lock();
+                if !std::mem::replace(&mut state.has_warned, true) {
+                    warn!(
+                        route = self.name,
+                        "a document was sent that cannot be judged, so what it asks for is not recorded: {error}"
+                    );
+                }
+            }
+        }
+        let mut state = self.state.lock();
+        if state.documents.len() >= MOST_DOCUMENTS {
+            state.documents.clear();
+        }
+        state.documents.insert(hash);
+    }
+
+    fn request(&self, verb: &str, target: &str) {
+        if !self.api.is_api_gateway() {
+            // What other services call their actions is not known, so no names are kept.
+            return self.note(ANY, ANY);
+        }
+        let path = target.split('?').next().unwrap_or_default();
+        if verb == WEBSOCKET {
+            // The stage is all that counts.
+            let stage = path.split('/').nth(1).unwrap_or_default();
+            return self.note(verb, &format!("/{stage}"));
+        }
+        self.note(verb, &name_of(path));
+    }
+
+    fn note(&self, verb: &str, name: &str) {
+        let noted = self.state.lock().asked.note(verb, name);
+        match noted {
+            Noted::Known => {}
+            Noted::New => self.changed.notify_one(),
+            Noted::Everything => {
+                warn!(
+                    route = self.name,
+                    "too many different things were asked for by {verb} to record them: it is recorded as asking for everything"
+                );
+                self.changed.notify_one();
+            }
+        }
+    }
+}
+
+fn members(json: &[u8]) -> Option<Members<'_>> {
+    read_object(std::str::from_utf8(json).ok()?)
+}
+
+/// A path as it is recorded: without the ids of connections, and with `*` as IAM escapes it (IAM
+/// guide, "Policy variables": special characters).
+fn name_of(path: &str) -> String {
+    let mut segments = Vec::new();
+    for segment in path.split('/') {
+        segments.push(segment.replace('*', "${*}"));
+        if matches!(segment, CONNECTIONS | "%40connections") {
+            segments.push(ANY.to_owned());
+            break;
+        }
+    }
+    segments.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(service: &str) -> (Recorder, Arc<Route>) {
+        let api = Api {
+            service: service.to_owned(),
+            ..Api::appsync(None)
+        };
+        let route = Arc::new(Route::new("r", api, Asked::default(), Arc::default()));
+        (Recorder::new(Arc::clone(&route)), route)
+    }
+
+    #[track_caller]
+    fn check(service: &str, send: impl Fn(&Recorder), expected: &[(&str, &str)]) {
+        let (recorder, route) = route(service);
+        send(&recorder);
+        send(&recorder);
+        send(&Recorder::default());
+        let asked = route.asked();
+        let things = asked.things();
+        let found: Vec<(&str, &str)> = things
+            .iter()
+            .map(|(verb, name)| (*verb, name.as_str()))
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn operations_by_their_root_fields() {
+        let operation = |query: &'static str| {
+            move |recorder: &Recorder| {
+                let body = serde_json::json!({ "query": query, "operationName": "Q", "variables": {"id": "secret"} });
+                recorder.operation(body.to_string().as_bytes());
+            }
+        };
+        check(
+            "appsync",
+            operation(
+                "query Q { a: rooms { id } ...F } fragment F on Query { __typename room(id: \"secret\") { id } }",
+            ),
+            &[
+                ("Query", "__typename"),
+                ("Query", "room"),
+                ("Query", "rooms"),
+            ],
+        );
+        check(
+            "appsync",
+            operation("query P { a } mutation Q { b { c } }"),
+            &[("Mutation", "b")],
+        );
+        check(
+            "appsync",
+            operation("subscription Q { onB { c } }"),
+            &[("Subscription", "onB")],
+        );
+        check("appsync", operation("query Q {"), &[]);
+        check("appsync", operation("query P { a }"), &[]);
+        for body in ["", "[]", "{}", "{\"query\":7}"] {
+            check(
+                "appsync",
+                |recorder| recorder.operation(body.as_bytes()),
+                &[],
+            );
+        }
+    }
+
+    #[test]
+    fn channels_by_their_namespaces() {
+        let body = br#"{"channel":"/default/secret","events":["1"]}"#;
+        check(
+            "appsync",
+            |recorder| recorder.publish(body),
+            &[(PUBLISH, "default")],
+        );
+        let data = br#"{"channel":"inbox/*"}"#;
+        check(
+            "appsync",
+            |recorder| recorder.subscribe(data),
+            &[(CONNECT, ""), (SUBSCRIBE, "inbox")],
+        );
+        check(
+            "appsync",
+            |recorder| recorder.subscribe(br#"{"channel":"a b"}"#),
+            &[],
+        );
+    }
+
+    #[test]
+    fn requests_by_method_and_path() {
+        check(
+            "execute-api",
+            |recorder| recorder.request("GET", "/prod/items/7?token=secret"),
+            &[("GET", "/prod/items/7")],
+        );
+        check(
+            "execute-api",
+            |recorder| recorder.request("POST", "/prod/@connections/abc="),
+            &[("POST", "/prod/@connections/*")],
+        );
+        check(
+            "execute-api",
+            |recorder| recorder.request("GET", "/prod/*/a"),
+            &[("GET", "/prod/${*}/a")],
+        );
+        check(
+            "execute-api",
+            |recorder| recorder.websocket("/prod?x=secret"),
+            &[(WEBSOCKET, "/prod")],
+        );
+        check(
+            "es",
+            |recorder| recorder.request("GET", "/secret"),
+            &[(ANY, ANY)],
+        );
+    }
+}

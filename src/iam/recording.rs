@@ -1,0 +1,284 @@
+//! The file in which it is kept what was asked for: read at the start, written soon after anything
+//! new, and at the end.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::recorder::Route;
+use super::{Api, Asked, Recorder};
+
+/// What the routes of a process are asked for, and what its file held before.
+#[derive(Debug)]
+pub struct Recording {
+    path: PathBuf,
+    /// Of routes that are no more, or have another target now.
+    others: Vec<Entry>,
+    routes: Vec<Arc<Route>>,
+    changed: Arc<Notify>,
+}
+
+/// What one API was asked for, by one route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    pub route: String,
+    #[serde(flatten)]
+    pub api: Api,
+    pub asked: Asked,
+}
+
+/// Why a recording cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    #[error("the recording {path:?} cannot be read")]
+    Read { path: PathBuf, source: io::Error },
+    #[error("{path:?} is no recording of countersign: {source}. Move it away, or choose another")]
+    Parse {
+        path: PathBuf,
+        source: serde_json::Error,
+    },
+    #[error("the recording {path:?} cannot be written")]
+    Write { path: PathBuf, source: io::Error },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    routes: Vec<Entry>,
+}
+
+const VERSION: u32 = 1;
+/// News that come together are written together.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Reads a recording.
+///
+/// # Errors
+/// When there is none, or it is not one of this version.
+pub fn read(path: &Path) -> Result<Vec<Entry>, RecordError> {
+    let text = fs::read(path).map_err(|source| RecordError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let failed = |source| RecordError::Parse {
+        path: path.to_owned(),
+        source,
+    };
+    let file: File = serde_json::from_slice(&text).map_err(failed)?;
+    if file.version != VERSION {
+        let message = format!("its version is {}, not {VERSION}", file.version);
+        return Err(failed(serde::de::Error::custom(message)));
+    }
+    Ok(file.routes)
+}
+
+impl Recording {
+    /// Takes up the recording at `path`, or begins one: whether it can be written is known then.
+    ///
+    /// # Errors
+    /// When it is none, or cannot be written.
+    pub fn open(path: &Path) -> Result<Self, RecordError> {
+        let others = match read(path) {
+            Ok(entries) => entries,
+            Err(RecordError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Vec::new()
+            }
+            Err(error) => return Err(error),
+        };
+        let recording = Self {
+            path: path.to_owned(),
+            others,
+            routes: Vec::new(),
+            changed: Arc::default(),
+        };
+        recording.write()?;
+        Ok(recording)
+    }
+
+    /// The recorder of a route.
+    pub fn recorder(&mut self, name: &str, api: Api) -> Recorder {
+        let known = self
+            .others
+            .iter()
+            .position(|entry| entry.route == name && entry.api == api);
+        let known = known.map(|at| self.others.remove(at).asked);
+        let changed = Arc::clone(&self.changed);
+        let route = Arc::new(Route::new(name, api, known.unwrap_or_default(), changed));
+        self.routes.push(Arc::clone(&route));
+        Recorder::new(route)
+    }
+
+    /// Writes what is new until `stop`, and once more then.
+    pub async fn keep(self, stop: CancellationToken) {
+        let recording = Arc::new(self);
+        loop {
+            tokio::select! {
+                () = recording.changed.notified() => {}
+                () = stop.cancelled() => break,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = stop.cancelled() => break,
+            }
+            Arc::clone(&recording).store().await;
+        }
+        recording.store().await;
+    }
+
+    async fn store(self: Arc<Self>) {
+        let stored = tokio::task::spawn_blocking(move || match self.write() {
+            Ok(()) => debug!("recorded what was asked for"),
+            Err(error) => warn!("{}", crate::telemetry::error_chain(&error)),
+        });
+        if stored.await.is_err() {
+            warn!("what was asked for could not be recorded");
+        }
+    }
+
+    /// In place of the file, whole or not at all.
+    fn write(&self) -> Result<(), RecordError> {
+        let of_routes = self.routes.iter().map(|route| Entry {
+            route: route.name.clone(),
+            api: route.api.clone(),
+            asked: route.asked(),
+        });
+        let mut routes: Vec<Entry> = self.others.iter().cloned().chain(of_routes).collect();
+        routes.retain(|entry| !entry.asked.is_empty());
+        routes.sort_by(|one, other| one.route.cmp(&other.route));
+        let file = File {
+            version: VERSION,
+            routes,
+        };
+        let written = serde_json::to_vec_pretty(&file)
+            .map_err(io::Error::from)
+            .and_then(|json| replace(&self.path, &json));
+        written.map_err(|source| RecordError::Write {
+            path: self.path.clone(),
+            source,
+        })
+    }
+}
+
+/// Readable by its owner alone: paths and fields tell what a program does.
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(content)?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    fs::rename(&new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let unique = format!("countersign-recording-{name}-{}", std::process::id());
+            let directory = std::env::temp_dir().join(unique);
+            fs::create_dir_all(&directory).unwrap();
+            Self(directory)
+        }
+
+        fn path(&self) -> PathBuf {
+            self.0.join("record.json")
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn api(host: &str) -> Api {
+        Api {
+            host: host.to_owned(),
+            ..Api::appsync(Some("us-east-1"))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_recorded_is_taken_up() {
+        let scratch = Scratch::new("again");
+        for (field, host) in [("rooms", "a"), ("room", "a"), ("other", "b")] {
+            let mut recording = Recording::open(&scratch.path()).unwrap();
+            let recorder = recording.recorder("graphql", api(host));
+            let body = format!(r#"{{"query":"{{ {field} }}"}}"#);
+            recorder.operation(body.as_bytes());
+            let stop = CancellationToken::new();
+            stop.cancel();
+            recording.keep(stop).await;
+        }
+        let entries = read(&scratch.path()).unwrap();
+        let found: Vec<(&str, Vec<String>)> = entries
+            .iter()
+            .map(|entry| {
+                let things = entry.asked.things();
+                (
+                    entry.api.host.as_str(),
+                    things.into_iter().map(|(_, name)| name).collect(),
+                )
+            })
+            .collect();
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(
+            found,
+            [("a", owned(&["room", "rooms"])), ("b", owned(&["other"]))]
+        );
+        let mode = fs::metadata(scratch.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(
+            fs::read_dir(&scratch.0).unwrap().count(),
+            1,
+            "a file was left"
+        );
+    }
+
+    #[test]
+    fn what_is_no_recording_is_not_overwritten() {
+        let scratch = Scratch::new("other");
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"version":2,"routes":[]}"#,
+            r#"{"version":1,"routes":[],"x":1}"#,
+        ] {
+            fs::write(scratch.path(), text).unwrap();
+            let error = Recording::open(&scratch.path()).unwrap_err();
+            assert!(
+                matches!(error, RecordError::Parse { .. }),
+                "{text}: {error}"
+            );
+            assert_eq!(fs::read_to_string(scratch.path()).unwrap(), text);
+        }
+        let nowhere = scratch.0.join("nowhere/record.json");
+        let error = Recording::open(&nowhere).unwrap_err();
+        assert!(matches!(error, RecordError::Write { .. }), "{error}");
+    }
+}
