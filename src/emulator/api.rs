@@ -5,11 +5,13 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::ACCOUNT;
 use super::Options;
 use super::clock::Clock;
 use super::gateway::{Gateway, Names, Sockets};
-use super::graphql::{self, GraphQl};
+use super::graphql::{self, GraphQl, Operation};
 use super::hub::Hub;
+use super::iam::Policy;
 use super::refusal::Refusal;
 use super::sigv4::{self, Headers, Received, Rules, Verified};
 use super::stats::{Ledger, Stats};
@@ -17,6 +19,7 @@ use super::switches::Switches;
 
 pub(super) struct Api {
     pub(super) options: Options,
+    pub(super) id: String,
     pub(super) api_host: String,
     pub(super) realtime_host: String,
     pub(super) clock: Arc<Clock>,
@@ -86,9 +89,12 @@ impl Protocol {
 impl Api {
     pub(super) fn new(options: Options) -> Self {
         // AppSync's label is not the API's id, just 26 letters and digits.
-        let label: String = std::iter::repeat_with(|| fastrand::char('a'..='z'))
-            .take(26)
-            .collect();
+        let made_up = || -> String {
+            std::iter::repeat_with(|| fastrand::char('a'..='z'))
+                .take(26)
+                .collect()
+        };
+        let (label, id) = (made_up(), made_up());
         let region = &options.region;
         let api_host = format!("{label}.appsync-api.{region}.amazonaws.com");
         let realtime_host = format!("{label}.appsync-realtime-api.{region}.amazonaws.com");
@@ -119,6 +125,7 @@ impl Api {
         let gateway = Gateway::new(Names::new(region, options.custom_hosts.clone()), sockets);
         Self {
             options,
+            id,
             api_host,
             realtime_host,
             clock,
@@ -186,6 +193,37 @@ impl Api {
             Some(Some(OwnName::Realtime)) => verified.and(Err(Refusal::NotFound)),
             Some(Some(OwnName::Api | OwnName::Custom)) | None => verified,
         }
+    }
+
+    /// Whether the policy that a switch has, if it has one, allows an action on one of AppSync's
+    /// resources; `resource` follows the API's ARN.
+    pub(super) fn permit(&self, action: &str, resource: &str) -> Result<(), Refusal> {
+        let resource = format!("apis/{}{resource}", self.id);
+        match self.allows("appsync", action, &resource) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Refusal::PermissionDenied),
+        }
+    }
+
+    /// All root fields of an operation. A text that cannot be read asks for none.
+    pub(super) fn permit_fields(&self, operation: &Operation) -> Result<(), Refusal> {
+        for (root, field) in operation.root_fields() {
+            self.permit("appsync:GraphQL", &format!("/types/{root}/fields/{field}"))?;
+        }
+        Ok(())
+    }
+
+    /// With the ARN if it does not.
+    pub(super) fn allows(&self, service: &str, action: &str, resource: &str) -> Result<(), String> {
+        let policy = self.switches.settings().policy;
+        if policy.is_empty() {
+            return Ok(());
+        }
+        let region = &self.options.region;
+        let arn = format!("arn:aws:{service}:{region}:{ACCOUNT}:{resource}");
+        // It was parsed when it was switched on.
+        let is_allowed = Policy::parse(&policy).is_ok_and(|policy| policy.allows(action, &arn));
+        is_allowed.then_some(()).ok_or(arn)
     }
 
     /// The `connectionTimeoutMs` of an acknowledgement.

@@ -140,8 +140,14 @@ fn authorize(
     let presented = presented(name, protocol, host, request)?;
     let path = protocol.connect_path();
     api.verify_unsent(path, &presented.headers, &presented.body)
-        .map(|_| ())
-        .map_err(ConnectRefusal::Refused)
+        .map_err(ConnectRefusal::Refused)?;
+    match protocol {
+        // Only fields are named in what AWS says of GraphQL.
+        Protocol::GraphQl => Ok(()),
+        Protocol::Events => api
+            .permit("appsync:EventConnect", "")
+            .map_err(ConnectRefusal::Refused),
+    }
 }
 
 fn presented(

@@ -121,6 +121,7 @@ async fn serve(
                 Method::GET => from_query(query)?,
                 _ => return Err(Refusal::NotFound),
             };
+            api.permit_fields(&operation)?;
             graphql(api, operation, headers).await
         }
         Protocol::Events if parts.method == Method::POST => {

@@ -13,7 +13,7 @@
 //! | `realtime`, `messages` | what is said on one of GraphQL, frame by frame |
 //! | `events` | the same for Events, its channels, and publishing by HTTP |
 //! | `gateway` | API Gateway, IoT Wireless's stream, and other services |
-//! | `sigv4`, `refusal` | the verdict, and how no is said |
+//! | `sigv4`, `iam`, `refusal` | the verdicts, and how no is said |
 //! | `graphql`, `selection` | the chat's schema, what a subscriber is sent |
 //! | `switches`, `stats`, `control` | faults on request, what was seen, both over HTTP |
 //! | `api`, `tls`, `clock` | what the others share |
@@ -29,6 +29,7 @@ mod graphql;
 mod handshake;
 mod http;
 mod hub;
+mod iam;
 mod messages;
 mod realtime;
 mod refusal;
@@ -64,6 +65,9 @@ pub const DEMO_ACCESS_KEY_ID: &str = "AKIDEXAMPLE";
 pub const DEMO_SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 /// The session token of [`Key::demo`].
 pub const DEMO_SESSION_TOKEN: &str = "AQoDYXdzEXAMPLETOKEN==";
+
+/// The account of the emulated APIs, as ARNs have it; from AWS's documentation.
+pub const ACCOUNT: &str = "123456789012";
 
 /// What an emulator is started with.
 #[derive(Debug, Clone)]
@@ -188,6 +192,11 @@ impl Emulator {
     /// `….appsync-realtime-api.{region}.amazonaws.com`.
     pub fn realtime_host(&self) -> &str {
         &self.api.realtime_host
+    }
+
+    /// AppSync's id of the API, as ARNs have it. No host name tells it.
+    pub fn api_id(&self) -> &str {
+        &self.api.id
     }
 
     /// `….execute-api.{region}.amazonaws.com`, a REST API: the first segment of a path is the stage,

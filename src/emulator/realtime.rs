@@ -77,6 +77,9 @@ impl<'a> Session<'a> {
             .map_err(|refusal| Refused::by(&start.id, &refusal))?;
         let operation = Operation::parse(start.data.as_bytes())
             .map_err(|refusal| Refused::by(&start.id, &refusal))?;
+        self.api
+            .permit_fields(&operation)
+            .map_err(|refusal| Refused::by(&start.id, &refusal))?;
         let wanted = self
             .api
             .graphql

@@ -16,6 +16,9 @@ pub(super) enum Refusal {
     /// An API key; the API has none.
     #[error("You are not authorized to make this call.")]
     NotAuthorized,
+    /// The IAM policy does not allow it.
+    #[error("Permission denied")]
+    PermissionDenied,
     #[error("{0}")]
     Incomplete(String),
     /// Wrong signature, scope or date.
@@ -65,6 +68,7 @@ impl Refusal {
             Self::MissingAuthorization
             | Self::OtherAuthorization
             | Self::NotAuthorized
+            | Self::PermissionDenied
             | Self::UnknownNamespace => StatusCode::UNAUTHORIZED,
             Self::BadSignature(_) | Self::UnrecognizedClient | Self::ExpiredToken => {
                 match signature {
@@ -88,6 +92,7 @@ impl Refusal {
             Self::MissingAuthorization
             | Self::OtherAuthorization
             | Self::NotAuthorized
+            | Self::PermissionDenied
             | Self::UnknownNamespace => "UnauthorizedException",
             Self::BadRequest(_) => "BadRequestException",
             Self::BadSignature(_) => match signature {
@@ -113,6 +118,7 @@ impl Refusal {
             Self::MissingAuthorization
             | Self::OtherAuthorization
             | Self::NotAuthorized
+            | Self::PermissionDenied
             | Self::Incomplete(_)
             | Self::BadSignature(_)
             | Self::UnrecognizedClient

@@ -16,6 +16,7 @@ use super::clock::Clock;
 use super::gateway::Sockets;
 use super::http::Answer;
 use super::hub::Hub;
+use super::iam::Policy;
 use super::refusal::SignatureStatus;
 
 /// The state of all lasting switches. Everything is off at the start, but for `escape_events`.
@@ -63,6 +64,9 @@ pub struct Settings {
     pub refuse_start: String,
     /// [`refuse_start`](Self::refuse_start) leaves the id out.
     pub refuse_start_without_id: bool,
+    /// JSON. The IAM policy of every key; nothing that it does not allow is done, and AppSync's
+    /// GraphQL is judged by root fields. Empty turns it off, and all is allowed.
+    pub policy: String,
     /// API Gateway and the other services judge paths without empty and dot segments. AWS says so of
     /// all services but S3, and nobody has seen whether `execute-api` does.
     pub normalize_paths: bool,
@@ -95,6 +99,8 @@ pub struct Change {
     /// JSON, or empty to turn it off.
     pub refuse_start: Option<String>,
     pub refuse_start_without_id: Option<bool>,
+    /// JSON, or empty to turn it off.
+    pub policy: Option<String>,
     pub normalize_paths: Option<bool>,
     /// As JSON, `null` turns it off, as `Some(None)` does here.
     #[serde(deserialize_with = "present")]
@@ -123,6 +129,8 @@ pub enum InvalidChange {
         switch: &'static str,
         reason: String,
     },
+    #[error("policy is no IAM policy that is understood: {0}")]
+    Policy(String),
     #[error("{0} is not the status of a final answer")]
     Status(u16),
     #[error("{0:?} is not the value of a header")]
@@ -250,6 +258,7 @@ impl Settings {
             &mut self.refuse_start_without_id,
             change.refuse_start_without_id,
         );
+        set(&mut self.policy, change.policy.clone());
         set(&mut self.normalize_paths, change.normalize_paths);
         set(&mut self.answer_http, change.answer_http.clone());
     }
@@ -276,6 +285,12 @@ impl Change {
                 let reason = reason.to_string();
                 return Err(InvalidChange::NotJson { switch, reason });
             }
+        }
+        let policy = self.policy.as_deref().unwrap_or_default();
+        if !policy.is_empty()
+            && let Err(reason) = Policy::parse(policy)
+        {
+            return Err(InvalidChange::Policy(reason.to_string()));
         }
         match &self.answer_http {
             Some(Some(answer)) => answer.check(),
@@ -337,6 +352,10 @@ mod tests {
         check_invalid(
             r#"{"refuse_connect":"{"}"#,
             "refuse_connect is no JSON: EOF while parsing an object at line 1 column 1",
+        );
+        check_invalid(
+            r#"{"policy":"{}"}"#,
+            "policy is no IAM policy that is understood: missing field `Version` at line 1 column 2",
         );
         let answer = |status: u16, content_type: &str| {
             let answer = serde_json::json!({

@@ -28,6 +28,11 @@ pub(super) enum ChannelError {
 // === impl Channel ===
 
 impl Channel {
+    /// As IAM names it, behind the API.
+    pub(super) fn resource(&self) -> String {
+        format!("/channelNamespace/{}", self.0[0])
+    }
+
     pub(super) fn parse(text: &str) -> Result<Self, ChannelError> {
         Self::of_segments(segments(text))
     }
@@ -63,6 +68,10 @@ impl Pattern {
             path: Channel::of_segments(segments)?,
             is_wildcard,
         })
+    }
+
+    pub(super) fn resource(&self) -> String {
+        self.path.resource()
     }
 
     /// A wildcard is for all that is below, however deep, and not for the channel itself.

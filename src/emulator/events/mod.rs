@@ -59,6 +59,9 @@ enum Fault {
     /// Seen without any message.
     #[error("")]
     UnknownNamespace,
+    /// The IAM policy does not allow it.
+    #[error("Permission denied")]
+    NotPermitted,
 }
 
 /// Answers the body of a `POST /event`.
@@ -77,6 +80,8 @@ pub(super) fn answer(api: &Api, body: &[u8]) -> Result<String, Refusal> {
 /// Tells every subscriber of the channel.
 fn publish(api: &Api, channel: &str, events: &[String]) -> Result<Outcome, Fault> {
     let channel = Channel::parse(channel)?;
+    api.permit("appsync:EventPublish", &channel.resource())
+        .map_err(|_| Fault::NotPermitted)?;
     if events.len() > MOST_EVENTS {
         return Err(Fault::TooManyEvents);
     }
@@ -127,6 +132,7 @@ impl Fault {
                 Refusal::BadRequest(format!("{}{rest}", first.to_ascii_uppercase()))
             }
             Self::UnknownNamespace => Refusal::UnknownNamespace,
+            Self::NotPermitted => Refusal::PermissionDenied,
         }
     }
 
@@ -135,7 +141,7 @@ impl Fault {
         match self {
             Self::TooManyEvents | Self::NoEvents | Self::EventTooLarge => "InvalidInputError",
             Self::Channel => "BadRequestException",
-            Self::UnknownNamespace => "UnauthorizedException",
+            Self::UnknownNamespace | Self::NotPermitted => "UnauthorizedException",
         }
     }
 }

@@ -78,6 +78,9 @@ impl<'a> Session<'a> {
         )?;
         let pattern = Pattern::parse(&subscribe.channel)
             .map_err(|error| Refused::fault(Fault::from(error)))?;
+        self.api
+            .permit("appsync:EventSubscribe", &pattern.resource())
+            .map_err(|_| Refused::fault(Fault::NotPermitted))?;
         let settings = self.api.switches.settings();
         let terms = Terms {
             limit: settings.max_subscriptions,

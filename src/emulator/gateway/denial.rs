@@ -25,6 +25,9 @@ pub(super) enum Denial {
     /// A host or stage that is none, or a payload that a service does not take.
     #[error("Forbidden")]
     Forbidden,
+    /// The IAM policy does not allow it.
+    #[error("{0}")]
+    AccessDenied(String),
     #[error("{0}")]
     BadRequest(String),
     /// No such management call.
@@ -53,7 +56,8 @@ impl Denial {
             | Self::BadSignature(_)
             | Self::UnrecognizedClient
             | Self::ExpiredToken
-            | Self::Forbidden => StatusCode::FORBIDDEN,
+            | Self::Forbidden
+            | Self::AccessDenied(_) => StatusCode::FORBIDDEN,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Gone => StatusCode::GONE,
@@ -73,6 +77,7 @@ impl Denial {
             Self::UnrecognizedClient => "UnrecognizedClientException",
             Self::ExpiredToken => "ExpiredTokenException",
             Self::Forbidden => "ForbiddenException",
+            Self::AccessDenied(_) => "AccessDeniedException",
             Self::BadRequest(_) => "BadRequestException",
             Self::NotFound => "NotFoundException",
             Self::Gone => "GoneException",
@@ -100,6 +105,7 @@ impl Denial {
             Self::UnrecognizedClient => "unrecognized_client",
             Self::ExpiredToken => "expired_token",
             Self::Forbidden => "forbidden",
+            Self::AccessDenied(_) => "access_denied",
             Self::BadRequest(_) => "bad_request",
             Self::NotFound => "not_found",
             Self::Gone => "gone",
@@ -144,7 +150,9 @@ impl From<Refusal> for Denial {
             Refusal::UnrecognizedClient => Self::UnrecognizedClient,
             Refusal::ExpiredToken => Self::ExpiredToken,
             Refusal::MissingAuthorization | Refusal::OtherAuthorization => Self::MissingToken,
-            Refusal::NotAuthorized | Refusal::UnknownNamespace => Self::Forbidden,
+            Refusal::NotAuthorized | Refusal::PermissionDenied | Refusal::UnknownNamespace => {
+                Self::Forbidden
+            }
             Refusal::BadRequest(text) => Self::BadRequest(text),
             Refusal::EmptyBody | Refusal::Unparsable => Self::BadRequest("Bad Request".to_owned()),
             Refusal::TooLarge => Self::TooLarge,

@@ -35,6 +35,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::ACCOUNT;
 use super::api::Api;
 use sigv4::Rules;
 use sites::{Kind, Site};
@@ -159,6 +160,7 @@ fn judge(api: &Arc<Api>, site: &Site, head: &Head, body: &Bytes) -> Result<Answe
     };
     let verified = sigv4::verify(head, body, &rules)?;
     api.ledger.count(|counts| counts.gateway.verified += 1);
+    permit(api, site, head)?;
 
     if let Some(answer) = settings.answer_http.filter(|_| !head.is_upgrade()) {
         return Ok(Answer::Reply(answer.of_gateway()));
@@ -176,6 +178,43 @@ fn judge(api: &Arc<Api>, site: &Site, head: &Head, body: &Bytes) -> Result<Answe
         }
     };
     Ok(Answer::Reply(reply))
+}
+
+/// Judges by the policy that a switch has, if it has one. Of the names that other services have for
+/// their actions nothing is known here.
+fn permit(api: &Api, site: &Site, head: &Head) -> Result<(), Denial> {
+    let invoke = "execute-api:Invoke";
+    let (action, resource) = match site.kind {
+        Kind::Rest => {
+            let (stage, route) = stage_and_route(head)?;
+            let route = route.strip_prefix('/').unwrap_or_default();
+            (invoke, format!("{stage}/{}/{route}", head.method))
+        }
+        Kind::Http => {
+            let path = String::from_utf8_lossy(head.path_and_query().0);
+            (invoke, format!("$default/{}{path}", head.method))
+        }
+        Kind::WebSocket => {
+            let (stage, route) = stage_and_route(head)?;
+            match websocket::connection_id(&route) {
+                Some(id) => (
+                    "execute-api:ManageConnections",
+                    format!("{stage}/{}/@connections/{id}", head.method),
+                ),
+                None => (invoke, format!("{stage}/$connect")),
+            }
+        }
+        Kind::Analyzer | Kind::Service | Kind::Nobody => return Ok(()),
+    };
+    let host = head.host();
+    let id = host.split('.').next().unwrap_or_default();
+    let refused = api.allows("execute-api", action, &format!("{id}/{resource}"));
+    refused.map_err(|arn| {
+        Denial::AccessDenied(format!(
+            "User: arn:aws:iam::{ACCOUNT}:user/demo is not authorized to perform: {action} on \
+             resource: {arn} because no identity-based policy allows the {action} action"
+        ))
+    })
 }
 
 /// The first segment of the path, and what follows it with its slash.

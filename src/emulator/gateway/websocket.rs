@@ -114,7 +114,7 @@ fn manage(api: &Api, head: &Head, id: &str, body: &[u8]) -> Result<Reply, Denial
 }
 
 /// Both `/@connections/abc=` and `/%40connections/abc%3D`.
-fn connection_id(route: &str) -> Option<String> {
+pub(super) fn connection_id(route: &str) -> Option<String> {
     let decoded = String::from_utf8(percent_decode(route, Plus::IsPlus)).ok()?;
     let id = decoded.strip_prefix("/@connections/")?;
     Some(id.to_owned())

@@ -1,6 +1,8 @@
 //! The chosen operation of a document, and its selection with everything resolved that variables and
 //! fragments leave open.
 
+use std::collections::HashSet;
+
 use async_graphql::parser::types::{
     Directive, ExecutableDocument, OperationDefinition, OperationType, Selection, SelectionSet,
 };
@@ -39,6 +41,40 @@ impl Chosen {
 
     pub(super) fn kind(&self) -> OperationType {
         self.operation.ty
+    }
+
+    /// The type of the root.
+    pub(super) fn root(&self) -> &'static str {
+        match self.kind() {
+            OperationType::Query => "Query",
+            OperationType::Mutation => "Mutation",
+            OperationType::Subscription => "Subscription",
+        }
+    }
+
+    /// For any document, since each fragment is followed once.
+    pub(super) fn root_fields(&self) -> Vec<String> {
+        let mut fields = Vec::new();
+        let mut seen: HashSet<&Name> = HashSet::new();
+        let mut sets = vec![&self.operation.selection_set.node];
+        while let Some(set) = sets.pop() {
+            for selection in &set.items {
+                match &selection.node {
+                    Selection::Field(field) => fields.push(field.node.name.node.to_string()),
+                    Selection::InlineFragment(fragment) => {
+                        sets.push(&fragment.node.selection_set.node);
+                    }
+                    Selection::FragmentSpread(spread) => {
+                        let name = &spread.node.fragment_name.node;
+                        let fragment = self.document.fragments.get(name);
+                        if let Some(fragment) = fragment.filter(|_| seen.insert(name)) {
+                            sets.push(&fragment.node.selection_set.node);
+                        }
+                    }
+                }
+            }
+        }
+        fields
     }
 
     /// The complaint about the first variable that must have a value and has none.

@@ -11,6 +11,7 @@ mod schema;
 use std::sync::Arc;
 
 use async_graphql::futures_util::StreamExt;
+use async_graphql::parser::parse_query;
 use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Response, Value, Variables};
 use serde_json::Map;
@@ -179,13 +180,12 @@ impl GraphQl {
     /// Does what async-graphql leaves out: every selected field is there, in the order of the
     /// selection, and a null that the schema forbids takes its parent with it.
     fn complete(&self, chosen: &Chosen, response: &mut Response) -> Vec<NullError> {
-        let root = match chosen.kind() {
-            OperationType::Query => "Query",
-            OperationType::Mutation => "Mutation",
-            OperationType::Subscription => "Subscription",
-        };
-        let (data, nulls) =
-            selection::complete(&self.types, root, &chosen.selection(), &response.data);
+        let (data, nulls) = selection::complete(
+            &self.types,
+            chosen.root(),
+            &chosen.selection(),
+            &response.data,
+        );
         response.data = data;
         nulls
     }
@@ -225,6 +225,19 @@ impl Operation {
                 .filter(|name| !name.is_empty())
                 .map(str::to_owned),
         })
+    }
+
+    /// Root type and name of every field that is selected at the root, `@skip` or not.
+    pub(super) fn root_fields(&self) -> Vec<(&'static str, String)> {
+        let chosen = parse_query(&self.query).ok().and_then(|document| {
+            Chosen::new(&document, self.operation_name.as_deref(), &self.variables)
+        });
+        let Some(chosen) = chosen else {
+            return Vec::new();
+        };
+        let root = chosen.root();
+        let fields = chosen.root_fields().into_iter();
+        fields.map(|field| (root, field)).collect()
     }
 
     /// With the chosen operation, if the document parses and has it.
