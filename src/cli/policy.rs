@@ -22,7 +22,8 @@ pub(super) struct Options {
     /// What a countersign has noted by --record FILE, or `iam.record`
     #[arg(long, value_name = "FILE")]
     recorded: Option<PathBuf>,
-    /// A configuration file, for its GraphQL route, or for its `iam.record`
+    /// A configuration file, for its GraphQL route, or for its `iam.record`; also
+    /// COUNTERSIGN_CONFIG
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Only this route; repeatable
@@ -59,24 +60,24 @@ Examples:
 
 The policy goes to standard output, what to know of it to standard error.
 
-GraphQL: appsync:GraphQL on the root fields that are selected, through fragments, whatever @skip and
-@include say. Root types are taken to be named Query, Mutation and Subscription. Fields below the root
-are not named: where AppSync refuses one with `Not Authorized to access F on type T`, add types/T/* or
-types/T/fields/F. That introspection is types/Query/fields/__schema and __type, and that __typename is
-a field like others, AWS does not document.
+GraphQL: appsync:GraphQL on the root fields that are selected, through fragments, whatever @skip
+and @include say. Root types are taken to be named Query, Mutation and Subscription. Fields below
+the root are not named: where AppSync refuses one with `Not Authorized to access F on type T`, add
+types/T/* or types/T/fields/F. That introspection is types/Query/fields/__schema and __type, and
+that __typename is a field like others, is inferred: AWS does not document it.
 
-Events: appsync:EventPublish and EventSubscribe on channel namespaces, EventConnect on the API where
-channels are subscribed to. That publishing by HTTP needs no EventConnect, AWS does not document.
+Events: appsync:EventPublish and EventSubscribe on channel namespaces, EventConnect on the API
+where channels are subscribed to. That publishing by HTTP needs no EventConnect is inferred, too.
 
 API Gateway: execute-api:Invoke on methods and paths, for WebSockets on $connect,
-execute-api:ManageConnections on @connections. Routes below $connect, which messages choose, are not
-seen. Of one place in the paths of a method 20 different segments are recorded; with the 21st the place
-is *. IAM's * matches slashes, too.
+execute-api:ManageConnections on @connections. Routes that messages choose on a WebSocket are not
+seen. Of one place in the paths of a method 20 different segments are recorded; with the 21st the
+place is *. IAM's * matches slashes, too.
 
 Other services: what they call their actions cannot be told from requests.
 
-A recording holds names only: root fields, namespaces, methods and paths; no queries of URLs, headers,
-variables or bodies. It grows from run to run; one countersign at a time may write to it.";
+A recording holds names only: root fields, namespaces, methods and paths; no URL's query, header,
+variable or body. It grows from run to run; one countersign at a time may write to it.";
 
 /// Where a place in documents or on the command line is wrong.
 type Mistakes = Vec<Problem>;

@@ -210,6 +210,8 @@ fn name_of(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn route(service: &str) -> (Recorder, Arc<Route>) {
@@ -295,6 +297,16 @@ mod tests {
             |recorder| recorder.subscribe(br#"{"channel":"a b"}"#),
             &[],
         );
+    }
+
+    #[test]
+    fn who_writes_is_woken_by_news_alone() {
+        let (recorder, route) = route("execute-api");
+        for (path, is_news) in [("/a", true), ("/a?b", false), ("/b", true), ("/a", false)] {
+            recorder.request("GET", path);
+            let woken = route.changed.notified().now_or_never().is_some();
+            assert_eq!(woken, is_news, "{path}");
+        }
     }
 
     #[test]
