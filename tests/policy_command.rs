@@ -18,7 +18,7 @@ use std::process::Stdio;
 use countersign::emulator::{ACCOUNT, DEMO_SESSION_TOKEN, Emulator, Options};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use support::{Daemon, JSON, Scratch, Socket, command, demo_key, get, post, within};
+use support::{Daemon, JSON, Scratch, Socket, command, demo_key, get, post, raw, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::connect_async;
@@ -318,6 +318,8 @@ impl Bench {
             Step::Listen => vec![self.appsync(""), self.appsync("/channelNamespace/default")],
             Step::EventsSocket => vec![self.appsync(""), self.appsync("/channelNamespace/inbox")],
             Step::Rest => vec![self.gateway(self.emulator.rest_host(), "prod/GET/items/7")],
+            Step::Star => vec![self.gateway(self.emulator.rest_host(), "prod/GET/star/${*}")],
+            Step::Escaped => vec![self.gateway(self.emulator.rest_host(), "prod/PUT/files/*")],
             Step::RestPost => vec![self.gateway(self.emulator.rest_host(), "prod/POST/items")],
             Step::ManyUsers => vec![self.gateway(self.emulator.rest_host(), "prod/GET/users/*")],
             Step::Http => vec![self.gateway(self.emulator.http_host(), "$default/GET/pets/1")],
@@ -364,6 +366,8 @@ enum Step {
     Listen,
     EventsSocket,
     Rest,
+    Star,
+    Escaped,
     RestPost,
     ManyUsers,
     Http,
@@ -372,7 +376,7 @@ enum Step {
 }
 
 impl Step {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 20] = [
         Self::Query,
         Self::Get,
         Self::Batch,
@@ -386,6 +390,8 @@ impl Step {
         Self::Listen,
         Self::EventsSocket,
         Self::Rest,
+        Self::Star,
+        Self::Escaped,
         Self::RestPost,
         Self::ManyUsers,
         Self::Http,
@@ -453,6 +459,13 @@ impl Step {
             Self::Rest => {
                 let path = format!("/rest/items/7?token={SECRET}");
                 get(addr, &path, &[("x-token", SECRET)]).await.status == 200
+            }
+            Self::Star => get(addr, "/rest/star/*", &[]).await.status == 200,
+            Self::Escaped => {
+                let request = format!(
+                    "PUT /rest/files/a%2Fb HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+                );
+                raw(addr, request.as_bytes()).await.status == 200
             }
             Self::RestPost => {
                 post(addr, "/rest/items", &[JSON], SECRET_EVENT)
@@ -624,6 +637,7 @@ async fn what_was_recorded_is_enough_and_no_more() {
         BTreeSet::new(),
         "the policy is not enough"
     );
+    never_asked(addr).await;
 
     // The right to connect comes last: who could not connect is kept from it for a while.
     let mut removals: Vec<(usize, usize)> = Vec::new();
@@ -660,6 +674,33 @@ async fn what_was_recorded_is_enough_and_no_more() {
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
     within("the emulator's end", bench.emulator.shutdown()).await;
+}
+
+/// What nobody did while the daemon recorded stays refused.
+async fn never_asked(addr: SocketAddr) {
+    for query in [
+        "{ failing }",
+        "mutation { rooms }",
+        "{ rooms { id } failing }",
+    ] {
+        let body = json!({ "query": query }).to_string();
+        let answer = post(addr, "/graphql", &[JSON], &body).await;
+        assert_eq!(answer.status, 401, "{query}: {answer:?}");
+        assert!(answer.body.contains("Permission denied"), "{answer:?}");
+    }
+    for path in [
+        "/rest/star/other",
+        "/rest/items/8",
+        "/rest/items/7/parts",
+        "/http/pets",
+    ] {
+        let answer = get(addr, path, &[]).await;
+        assert_eq!(answer.status, 403, "{path}: {answer:?}");
+    }
+    let posted = post(addr, "/rest/items/7", &[JSON], "{}").await;
+    assert_eq!(posted.status, 403, "{posted:?}");
+    let told = "is not authorized to perform: execute-api:Invoke on resource: arn:aws:execute-api:";
+    assert!(posted.body.contains(told), "{posted:?}");
 }
 
 fn expected(bench: &Bench, other_reading: &str) -> Value {

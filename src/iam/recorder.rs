@@ -50,6 +50,8 @@ struct Members<'a> {
     channel: Option<Cow<'a, str>>,
 }
 
+/// What API Gateway knows. Others can be `*` or look like a verb of ours, and can't be allowed.
+const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 const MOST_DOCUMENTS: usize = 1_024;
 
 impl Recorder {
@@ -82,7 +84,7 @@ impl Recorder {
 
     /// A request that is passed on; of `target` the path counts.
     pub fn request(&self, method: &str, target: &str) {
-        if let Some(route) = &self.0 {
+        if let Some(route) = self.0.as_ref().filter(|_| METHODS.contains(&method)) {
             route.request(method, target);
         }
     }
@@ -325,6 +327,15 @@ mod tests {
             "execute-api",
             |recorder| recorder.request("GET", "/prod/*/a"),
             &[("GET", "/prod/${*}/a")],
+        );
+        check(
+            "execute-api",
+            |recorder| {
+                for method in ["*", WEBSOCKET, "PURGE"] {
+                    recorder.request(method, "/prod/items");
+                }
+            },
+            &[],
         );
         check(
             "execute-api",
