@@ -106,8 +106,9 @@ pub fn survey(query: &str, operation_name: Option<&str>) -> Result<Survey, Surve
             operations.push((heading(&operation), body));
         } else if let cst::Definition::FragmentDefinition(fragment) = definition {
             let (name, body) = fragment_body(&fragment)?;
-            if fragments.insert(name.clone(), body).is_some() {
-                return Err(SurveyError::DuplicateFragment(name));
+            let error = SurveyError::DuplicateFragment(shown(&name));
+            if fragments.insert(name, body).is_some() {
+                return Err(error);
             }
         } else {
             return Err(SurveyError::NotExecutable);
@@ -124,7 +125,7 @@ pub fn survey(query: &str, operation_name: Option<&str>) -> Result<Survey, Surve
         Some(wanted) => operations
             .iter()
             .find(|(heading, _)| heading.name.as_deref() == Some(wanted))
-            .ok_or_else(|| DocumentError::Unknown(wanted.to_owned()))?,
+            .ok_or_else(|| DocumentError::Unknown(shown(wanted)))?,
         None if count > 1 => return Err(DocumentError::Ambiguous.into()),
         None => operations.first().ok_or(DocumentError::Empty)?,
     };
@@ -140,6 +141,11 @@ pub fn survey(query: &str, operation_name: Option<&str>) -> Result<Survey, Surve
         operations: count,
         is_mixed,
     })
+}
+
+/// A name as errors show it: the client chose it.
+fn shown(name: &str) -> String {
+    name.chars().take(64).collect()
 }
 
 /// AppSync's parser is another one than ours. In grammars of its family U+2028 ends a comment, and
@@ -165,7 +171,7 @@ fn check_names(operations: &[(Selected, Body)]) -> Result<(), SurveyError> {
         match &heading.name {
             None if operations.len() > 1 => return Err(SurveyError::Anonymous),
             Some(name) if !names.insert(name) => {
-                return Err(SurveyError::DuplicateOperation(name.clone()));
+                return Err(SurveyError::DuplicateOperation(shown(name)));
             }
             Some(_) | None => {}
         }
@@ -216,10 +222,10 @@ fn measure(body: &Body, fragments: &HashMap<String, Body>) -> Result<Measures, S
             let name = spread.fragment.as_str();
             match progress.get(name) {
                 Some(Progress::Done(_)) => {}
-                Some(Progress::Open) => return Err(SurveyError::Cycle(name.to_owned())),
+                Some(Progress::Open) => return Err(SurveyError::Cycle(shown(name))),
                 None => {
                     let fragment = fragments.get(name);
-                    let unknown = || SurveyError::UnknownFragment(name.to_owned());
+                    let unknown = || SurveyError::UnknownFragment(shown(name));
                     progress.insert(name, Progress::Open);
                     open.push((name, fragment.ok_or_else(unknown)?, 0));
                 }
@@ -252,7 +258,7 @@ fn root_fields(
         fields.extend(new.cloned());
         for at in body.spreads.iter().rev().filter(|at| at.depth == 0) {
             let fragment = fragments.get(&at.fragment);
-            let unknown = || SurveyError::UnknownFragment(at.fragment.clone());
+            let unknown = || SurveyError::UnknownFragment(shown(&at.fragment));
             let fragment = fragment.ok_or_else(unknown)?;
             if spread.insert(at.fragment.as_str()) {
                 left.push(fragment);

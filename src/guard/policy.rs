@@ -203,7 +203,7 @@ impl Allowed {
     fn weigh(&self, survey: &Survey) -> Result<(), Rule> {
         match (&self.names, &survey.name) {
             (Some(names), Some(name)) if !names.contains(name) => {
-                return Err(Rule::Name(name.clone()));
+                return Err(Rule::Name(shown(name)));
             }
             (Some(_), None) => return Err(Rule::NoName),
             (Some(_), Some(_)) | (None, _) => {}
@@ -221,7 +221,10 @@ impl Allowed {
         }
         let mut fields = survey.fields.iter();
         match fields.find(|field| !self.allows_field(survey.kind, field)) {
-            Some(field) => Err(Rule::Field(format!("{}.{field}", root(survey.kind)))),
+            Some(field) => {
+                let field = shown(field);
+                Err(Rule::Field(format!("{}.{field}", root(survey.kind))))
+            }
             None => Ok(()),
         }
     }
@@ -266,6 +269,11 @@ pub fn is_name(text: &str) -> bool {
     !text.starts_with(|first: char| first.is_ascii_digit())
         && !text.is_empty()
         && text.bytes().all(is_part)
+}
+
+/// A name as errors show it: the client chose it.
+fn shown(name: &str) -> String {
+    name.chars().take(64).collect()
 }
 
 fn root(kind: Kind) -> &'static str {

@@ -236,6 +236,8 @@ fn operations_are_allowed_by_name() {
         Some("operations.names"),
     );
     check_query(&policy, "{ getPost }", Some("has no name"));
+    let long = format!("query {}secret {{ a }}", "x".repeat(64));
+    check_query(&policy, &long, Some("xxx is not one"));
     check(
         &policy,
         r#"{"query":"query GetPost { a } query Other { b }","operationName":"Other"}"#,
