@@ -594,6 +594,38 @@ async fn a_persisted_query_with_its_text_is_judged_by_it() {
     stage.drained().await;
 }
 
+/// Upstream was told to unpack bytes that had been judged as they are.
+#[tokio::test]
+async fn a_content_encoding_was_sent_on_with_a_plain_body() {
+    let stage = Stage::new().await;
+    let query = "{ headers(names: [\"content-encoding\"]) }";
+    let body = json!({ "query": query }).to_string();
+    for coding in ["deflate", "gzip", "identity, br", "x"] {
+        let headers = [JSON, ("content-encoding", coding)];
+        let answer = post(stage.addr, "/graphql", &headers, &body).await;
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (415, "UNSUPPORTED_MEDIA_TYPE")
+        );
+    }
+    assert_eq!(stage.emulator.stats().requests.http, 0);
+    let none = json!({ "headers": "{}" });
+    for coding in ["identity", "amz-1.0"] {
+        let headers = [JSON, ("content-encoding", coding)];
+        let answer = post(stage.addr, "/graphql", &headers, &body).await;
+        assert_eq!(answer.json()["data"], none, "{answer:?}");
+    }
+    let path = format!("/graphql?query={}", encode(Some(query)));
+    let answer = get(stage.addr, &path, &[("content-encoding", "deflate")]).await;
+    assert_eq!(answer.json()["data"], none, "{answer:?}");
+    let mut socket = Socket::open(stage.addr, &[("content-encoding", "deflate")]).await;
+    socket.init().await;
+    socket.subscribe("1", query).await;
+    assert_eq!(socket.next_of("1").await["payload"]["data"], none);
+    drop(socket);
+    stage.drained().await;
+}
+
 #[tokio::test]
 async fn a_read_only_route_publishes_no_event() {
     let stage = Stage::with_events(&[("route.event.read_only", "true")]).await;

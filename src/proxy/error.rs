@@ -61,6 +61,8 @@ pub enum Error {
     Method { method: String, allow: &'static str },
     #[error("a mutation must be sent by POST: any web page could cause a GET")]
     MutationByGet,
+    #[error("the body must not be compressed: send it without Content-Encoding")]
+    Coding,
     #[error("the request has no `query`")]
     NoQuery,
     #[error(
@@ -168,7 +170,7 @@ impl Error {
             Self::Framing(_) => refused(StatusCode::BAD_REQUEST, "BAD_FRAMING"),
             Self::HttpVersion => refused(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP_VERSION"),
             Self::MalformedJson(_) => refused(StatusCode::BAD_REQUEST, "BAD_JSON"),
-            Self::MediaType => {
+            Self::MediaType | Self::Coding => {
                 refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE")
             }
             Self::Method { .. } => refused(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),

@@ -8,7 +8,9 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
+};
 use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -125,6 +127,7 @@ async fn run(
             let json = HeaderValue::from_static(Media::Json.as_str());
             headers.insert(CONTENT_TYPE, json.clone());
             headers.insert(ACCEPT, json);
+            headers.remove(CONTENT_ENCODING);
             let is_strict = call.route.requests.is_strict;
             if is_strict {
                 headers.remove(ACCEPT_ENCODING);
@@ -276,8 +279,14 @@ fn object(name: &'static str, text: &str) -> Result<Option<Box<RawValue>>, Error
 }
 
 /// # Errors
-/// When the body is not JSON by its type: such bodies are what a foreign page can send unasked.
+/// When the body is not JSON by its type: such bodies are what a foreign page can send unasked. Or
+/// when upstream would read something else in its bytes.
 pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Error> {
+    // The second is AppSync's own, and changes nothing.
+    let is_plain = |coding: &HeaderValue| coding == "identity" || coding == "amz-1.0";
+    if !headers.get_all(CONTENT_ENCODING).iter().all(is_plain) {
+        return Err(Error::Coding);
+    }
     let text = headers
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());

@@ -95,6 +95,7 @@ impl HeaderPolicy {
             "accept",
             "accept-encoding",
             "cache-control",
+            "content-encoding",
             "content-type",
             "pragma",
         ] {
