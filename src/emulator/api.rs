@@ -207,6 +207,9 @@ impl Api {
 
     /// All root fields of an operation. A text that cannot be read asks for none.
     pub(super) fn permit_fields(&self, operation: &Operation) -> Result<(), Refusal> {
+        if self.switches.settings().policy.is_empty() {
+            return Ok(());
+        }
         for (root, field) in operation.root_fields() {
             self.permit("appsync:GraphQL", &format!("/types/{root}/fields/{field}"))?;
         }
