@@ -3,6 +3,9 @@
 //! A new way in is one more line of [`requests`] or of [`sockets`], a new mishap one of
 //! [`CONDITIONS`]; what a process writes anywhere is judged by `Run::end`.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use countersign::emulator::Change;
@@ -18,8 +21,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::support::{Answer, raw, within};
 use super::{
-    BODY, BY_GET, Bench, CHANNEL, CREDENTIALS, KEY_ID, MESSAGE, PATH, QUERY, Run, SECRET, TEXT,
-    TOKEN, VARIABLE, check_absent, check_absent_of, client_secrets, echo, environment,
+    BODY, BY_GET, Bench, CHANNEL, CREDENTIALS, GUARD_TOKEN, KEY_ID, MESSAGE, PATH, QUERY, Run,
+    SECRET, TEXT, TOKEN, VARIABLE, check_absent, check_absent_of, client_secrets, echo,
+    environment,
 };
 
 /// What happens to all that is sent upstream.
@@ -154,6 +158,9 @@ async fn check(condition: &Condition, format: &'static str) {
         if name.ends_with(": a query") || name.ends_with(": a REST API") {
             assert_eq!(answer.status, condition.status, "{name}: {answer:?}");
         }
+        if name.ends_with(": another token") {
+            assert_eq!(answer.status, 401, "{name}: {answer:?}");
+        }
     }
     for (name, path, protocol, frames) in sockets() {
         let name = format!("{}, {format}: {name}", condition.name);
@@ -188,7 +195,10 @@ fn config(bench: &Bench, connect: std::net::SocketAddr) -> String {
              ca_file = {ca_file:?}\n{more}\n"
         )
     };
+    let token = bench.home.file("token", GUARD_TOKEN);
+    fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
     [
+        format!("[guard]\ntoken_file = {token:?}\n"),
         "[limits]\nrequest_body = \"16KiB\"\nhttp_request_body = \"16KiB\"\nmessage = \"16KiB\"\n\
          [timeouts]\nfirst_byte = \"300ms\"\n[pool]\nhandshake = \"300ms\"\nstart_ack = \"300ms\"\n"
             .to_owned(),
@@ -318,8 +328,13 @@ fn requests(run: &Run) -> Vec<(&'static str, String)> {
         (
             "a bad chunk",
             format!(
-                "POST /rest/a HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n{BODY}\r\n"
+                "POST /rest/a HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\
+                 x-countersign-token: {GUARD_TOKEN}\r\ntransfer-encoding: chunked\r\n\r\n{BODY}\r\n"
             ),
+        ),
+        (
+            "another token",
+            post("/graphql", &[], &echo()).replace(GUARD_TOKEN, &format!("{GUARD_TOKEN}0")),
         ),
         (
             "another host",
@@ -499,7 +514,7 @@ async fn streams(bench: &Bench, run: &Run) {
     for accept in ["text/event-stream", "multipart/mixed;subscriptionSpec=1.0"] {
         let request = format!(
             "POST /graphql HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\naccept: {accept}\r\n\
-             content-length: {}\r\n\r\n{body}",
+             x-countersign-token: {GUARD_TOKEN}\r\ncontent-length: {}\r\n\r\n{body}",
             run.addr,
             body.len()
         );
@@ -517,7 +532,8 @@ async fn streams(bench: &Bench, run: &Run) {
         within("its end", gone).await;
     }
     let request = format!(
-        "GET /event?channel=/default/{CHANNEL} HTTP/1.1\r\nhost: {}\r\naccept: text/event-stream\r\n\r\n",
+        "GET /event?channel=/default/{CHANNEL} HTTP/1.1\r\nhost: {}\r\naccept: text/event-stream\r\n\
+         x-countersign-token: {GUARD_TOKEN}\r\n\r\n",
         run.addr
     );
     let told = async {
@@ -526,7 +542,10 @@ async fn streams(bench: &Bench, run: &Run) {
             .wait_for(|stats| stats.events.subscriptions == 1);
         within("a channel", live).await;
         let event = json!({ "channel": format!("/default/{CHANNEL}"), "events": [json!(MESSAGE).to_string()] });
-        let headers = [("content-type", "application/json")];
+        let headers = [
+            ("content-type", "application/json"),
+            ("x-countersign-token", GUARD_TOKEN),
+        ];
         let answer = super::support::post(run.addr, "/event", &headers, &event.to_string()).await;
         assert_eq!(answer.status, 200, "{answer:?}");
     };
