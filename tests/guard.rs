@@ -16,7 +16,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use countersign::emulator::{Emulator, Options};
 use serde_json::{Value, json};
-use support::{Daemon, JSON, Scratch, Socket, demo_key, raw};
+use support::{Answer, Daemon, JSON, Scratch, Socket, demo_key, raw};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
@@ -124,6 +124,12 @@ impl Bench {
     }
 
     async fn send(&self, row: &Row) -> (u16, String) {
+        let answer = self.answer(row).await;
+        let code = answer.headers.get("x-countersign-error");
+        (answer.status, code.cloned().unwrap_or_default())
+    }
+
+    async fn answer(&self, row: &Row) -> Answer {
         let version = if row.line.contains(" HTTP/") {
             ""
         } else {
@@ -142,9 +148,7 @@ impl Bench {
         }
         head.push_str("connection: close\r\n\r\n");
         let bytes = [head.as_bytes(), &row.body].concat();
-        let answer = raw(self.addr, &bytes).await;
-        let code = answer.headers.get("x-countersign-error");
-        (answer.status, code.cloned().unwrap_or_default())
+        raw(self.addr, &bytes).await
     }
 }
 
@@ -822,8 +826,31 @@ async fn a_token_may_be_for_less_than_the_others() {
         socket.subscribe("2", "{ rooms { id } }").await;
         assert_eq!(socket.next_of("2").await["type"], "next");
     }
-    assert_eq!(bench.emulator.stats().requests.mutations, 0);
+    // On a stream that a client of another token reserved.
+    let bearer = format!("authorization: Bearer {all}");
+    let reserve = row(0, "", "PUT /graphql", &[H, &bearer], "");
+    let stream = bench.answer(&reserve).await.body;
+    let stream = format!("x-graphql-event-stream-token: {stream}");
+    let operation = mutation.replace("}\"}", "}\",\"extensions\":{\"operationId\":\"1\"}}");
+    for (token, expected) in [(&some, 404), (&all, 202)] {
+        let bearer = format!("authorization: Bearer {token}");
+        let start = row(
+            0,
+            "",
+            "POST /graphql",
+            &[H, J, &bearer, &stream],
+            &operation,
+        );
+        assert_eq!(bench.send(&start).await.0, expected, "{operation}");
+        if expected == 404 {
+            assert_eq!(bench.emulator.stats().requests.mutations, 0);
+        }
+    }
+    let run = bench
+        .emulator
+        .wait_for(|stats| stats.requests.mutations == 1);
+    support::within("the mutation on the stream", run).await;
     let (status, _) = ask(&all, "POST /graphql", mutation).await;
     assert_eq!(status, 200);
-    assert_eq!(bench.emulator.stats().requests.mutations, 1);
+    assert_eq!(bench.emulator.stats().requests.mutations, 2);
 }

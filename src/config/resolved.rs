@@ -93,6 +93,12 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     let iam = root.table("iam");
     let record = iam.read("record", values::text).map(PathBuf::from);
     iam.finish();
+    if sandbox == Some(true) && record.is_some() {
+        root.report(
+            "sandbox",
+            "`iam.record` writes its file: leave one of them out",
+        );
+    }
     let passes_forwarded = guard
         .as_ref()
         .is_some_and(|said| said.forwarded == Forwarded::Pass);

@@ -1130,6 +1130,10 @@ fn a_sandbox_has_no_ca_of_its_own() {
     let sandbox = said().env("COUNTERSIGN_SANDBOX", "true");
     check(&sandbox, Ok(&[]));
     refuses(
+        &sandbox.clone().env("COUNTERSIGN_IAM__RECORD", "/tmp/seen"),
+        &["COUNTERSIGN_SANDBOX: `sandbox`: `iam.record` writes its file: leave one of them out"],
+    );
+    refuses(
         &sandbox
             .env("COUNTERSIGN_TLS__DEV", "true")
             .env("HOME", "/home/x"),

@@ -14,7 +14,7 @@ use super::graphql::{check_type, is_object};
 use super::stream::head;
 use crate::dialect::{Answer, SSE_CONTENT_TYPE};
 use crate::graphql::Operation;
-use crate::session::Opening;
+use crate::session::{Holder, Opening};
 use crate::sign::decode;
 use crate::telemetry::Record;
 
@@ -48,11 +48,11 @@ pub(super) async fn answer(
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     let streams = call.proxy.sessions.reserved();
-    let route = call.route.name.as_str();
+    let holder = &Holder::new(&call.route.name, call.admission);
     let answer = match request.method {
         Method::GET if call.accept.form(None).is_none() => return Err(Error::NotAcceptable),
         Method::GET => {
-            return match streams.open(route, token) {
+            return match streams.open(holder, token) {
                 Opening::Opened(pieces) => Ok(head(SSE_CONTENT_TYPE, Body::pieces(pieces))),
                 Opening::AlreadyOpen => Err(Error::StreamOpen),
                 Opening::NotFound => Err(Error::StreamNotFound),
@@ -66,13 +66,13 @@ pub(super) async fn answer(
             }
             let operation: Operation =
                 serde_json::from_slice(&body).map_err(Error::MalformedJson)?;
-            streams.start(route, token, operation).await
+            streams.start(holder, token, operation).await
         }
         Method::DELETE => {
             let id = parameter(&request, "operationId").ok_or(Error::StreamOperationId)?;
-            streams.stop(route, token, id).await
+            streams.stop(holder, token, id).await
         }
-        Method::PUT if streams.contains(route, token) => return Err(Error::StreamRegistered),
+        Method::PUT if streams.contains(holder, token) => return Err(Error::StreamRegistered),
         Method::PUT => return reserve(call, request.headers),
         method => {
             return Err(Error::Method {

@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use api::{Api, failures};
-pub use reserved::{Opening, Reserved, Token};
+pub use reserved::{Holder, Opening, Reserved, Token};
 pub use stream::{Opened, Piece, Work};
 pub use tunnel::{Keepalive, Tunnel};
 
@@ -158,8 +158,9 @@ impl Sessions {
     /// Reserves a stream for operations that other requests start on it; it is kept for the
     /// time that a socket has for its `connection_init`. `None` if too many are reserved.
     pub fn reserve(&self, client: Client) -> Option<Token> {
+        let holder = Holder::new(&client.route, &client.admission);
         let context = self.context("STREAM", client);
-        let (token, reservation) = self.reserved.add(&context.route)?;
+        let (token, reservation) = self.reserved.add(holder)?;
         self.tasks.spawn(reserved::serve(context, reservation));
         Some(token)
     }

@@ -13,6 +13,7 @@ use super::Context;
 use super::stream::{Body, Command, Piece, Stream};
 use crate::dialect::{Answer, SseSingle, Streamed as _};
 use crate::graphql::Operation;
+use crate::guard::Admission;
 
 /// The reserved streams of the process, by their tokens.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,14 @@ pub struct Reserved(Arc<Mutex<HashMap<Token, Entry>>>);
 /// Names a reserved stream; whoever knows it may use the stream.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Token(String);
+
+/// Whose a stream is: another client's policies are not those that its operations are judged by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    route: String,
+    /// The name of its token.
+    grant: Option<Arc<str>>,
+}
 
 /// What becomes of a request to open a stream.
 #[derive(Debug)]
@@ -32,7 +41,7 @@ pub enum Opening {
 }
 
 struct Entry {
-    route: String,
+    holder: Holder,
     open: Option<oneshot::Sender<Body>>,
     commands: mpsc::Sender<Command<SseSingle>>,
 }
@@ -48,8 +57,21 @@ pub(super) struct Reservation {
 /// Streams that are reserved or open; each open one is a client connection too.
 const MAX_RESERVED: usize = 1024;
 
+impl Holder {
+    pub fn new(route: &str, admission: &Admission) -> Self {
+        let grant = match admission {
+            Admission::Granted(grant) => grant.name.clone(),
+            Admission::Pending(_) => None,
+        };
+        Self {
+            route: route.to_owned(),
+            grant,
+        }
+    }
+}
+
 impl Reserved {
-    pub(super) fn add(&self, route: &str) -> Option<(Token, Reservation)> {
+    pub(super) fn add(&self, holder: Holder) -> Option<(Token, Reservation)> {
         let (open, opened) = oneshot::channel();
         let (commands, received) = mpsc::channel(1);
         let token = Token(Uuid::new_v4().simple().to_string());
@@ -58,7 +80,7 @@ impl Reserved {
             return None;
         }
         let entry = Entry {
-            route: route.to_owned(),
+            holder,
             open: Some(open),
             commands,
         };
@@ -72,18 +94,18 @@ impl Reserved {
         Some((token, reservation))
     }
 
-    /// Whether `route` has a stream of this token.
-    pub fn contains(&self, route: &str, token: &str) -> bool {
+    /// Whether `holder` has a stream of this token.
+    pub fn contains(&self, holder: &Holder, token: &str) -> bool {
         let entries = self.0.lock();
         let entry = entries.get(&Token(token.to_owned()));
-        entry.is_some_and(|entry| entry.route == route)
+        entry.is_some_and(|entry| entry.holder == *holder)
     }
 
-    /// Opens the stream of `token` on `route`.
-    pub fn open(&self, route: &str, token: &str) -> Opening {
+    /// Opens the stream of `token`.
+    pub fn open(&self, holder: &Holder, token: &str) -> Opening {
         let mut entries = self.0.lock();
         let entry = entries.get_mut(&Token(token.to_owned()));
-        let Some(entry) = entry.filter(|entry| entry.route == route) else {
+        let Some(entry) = entry.filter(|entry| entry.holder == *holder) else {
             return Opening::NotFound;
         };
         let (body, pieces) = mpsc::channel(1);
@@ -95,26 +117,34 @@ impl Reserved {
     }
 
     /// Starts an operation on a stream; `None` if there is no such stream.
-    pub async fn start(&self, route: &str, token: &str, operation: Operation) -> Option<Answer> {
-        self.ask(route, token, move |form| form.start(operation))
+    pub async fn start(
+        &self,
+        holder: &Holder,
+        token: &str,
+        operation: Operation,
+    ) -> Option<Answer> {
+        self.ask(holder, token, move |form| form.start(operation))
             .await
     }
 
     /// Stops an operation of a stream; `None` if there is no such stream.
-    pub async fn stop(&self, route: &str, token: &str, id: String) -> Option<Answer> {
-        self.ask(route, token, move |form| form.stop(&id)).await
+    pub async fn stop(&self, holder: &Holder, token: &str, id: String) -> Option<Answer> {
+        self.ask(holder, token, move |form| form.stop(&id)).await
     }
 
     async fn ask(
         &self,
-        route: &str,
+        holder: &Holder,
         token: &str,
         question: impl FnOnce(&mut SseSingle) -> Answer + Send + 'static,
     ) -> Option<Answer> {
         let commands = {
             let entries = self.0.lock();
             let entry = entries.get(&Token(token.to_owned()));
-            entry.filter(|entry| entry.route == route)?.commands.clone()
+            entry
+                .filter(|entry| entry.holder == *holder)?
+                .commands
+                .clone()
         };
         let (reply, answer) = oneshot::channel();
         let command: Command<SseSingle> = Box::new(move |form| {
