@@ -684,9 +684,7 @@ async fn a_read_only_route_lets_only_safe_methods_through() {
         );
     }
     assert_eq!(stage.emulator.stats().gateway.requests, 3);
-    for method in [
-        "POST", "PUT", "PATCH", "DELETE", "get", "QUERY", "PROPFIND",
-    ] {
+    for method in ["POST", "PUT", "PATCH", "DELETE", "get", "QUERY", "PROPFIND"] {
         let answer = ask(method, "content-length: 0\r\n").await;
         assert_eq!(
             (answer.status, &answer.json()["code"]),
