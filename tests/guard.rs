@@ -762,8 +762,10 @@ async fn a_token_is_rotated_without_a_restart() {
 
 #[tokio::test]
 async fn a_token_may_be_for_less_than_the_others() {
+    const REFUSED: (u16, &str) = (403, "OPERATION_NOT_ALLOWED");
+    const PUBLISH: &str = r#"{"channel":"/default/a","events":["1"]}"#;
     let settings = "[guard]\ntoken_file = \"$DIR/token\"\n[guard.tokens.ci]\nfile = \"$DIR/ci\"\n\
-                    routes = [\"graphql\"]\nread_only = true\n\
+                    routes = [\"graphql\", \"rest\", \"ws\", \"event\"]\n\
                     [guard.tokens.ci.operations]\nfields = [\"Query.rooms\"]\n";
     let bench = Bench::new("guard-less", settings, &[]).await;
     let (all, some) = (OLD.to_owned(), "c".repeat(40));
@@ -772,30 +774,22 @@ async fn a_token_may_be_for_less_than_the_others() {
     let batch = format!("[{QUERY},{mutation}]");
     let ask = async |token: &str, line: &str, body: &str| {
         let bearer = format!("authorization: Bearer {token}");
-        bench.send(&row(0, "", line, &[H, J, &bearer], body)).await
+        let accept = "accept: application/json, text/event-stream";
+        bench
+            .send(&row(0, "", line, &[H, J, accept, &bearer], body))
+            .await
     };
     for (line, body, token, expected) in [
         ("POST /graphql", QUERY, &all, (200, "")),
         ("POST /graphql", QUERY, &some, (200, "")),
-        (
-            "POST /graphql",
-            mutation,
-            &some,
-            (403, "OPERATION_NOT_ALLOWED"),
-        ),
-        (
-            "POST /graphql",
-            other,
-            &some,
-            (403, "OPERATION_NOT_ALLOWED"),
-        ),
-        ("GET /rest/orders", "", &some, (401, "TOKEN_WRONG")),
-        (
-            "GET /event?channel=/default/a",
-            "",
-            &some,
-            (401, "TOKEN_WRONG"),
-        ),
+        ("POST /graphql", mutation, &some, REFUSED),
+        ("POST /graphql", other, &some, REFUSED),
+        // A list of operations has nothing else in it.
+        ("GET /rest/orders", "", &some, REFUSED),
+        ("DELETE /rest/orders/7", "", &some, REFUSED),
+        ("GET /event?channel=/default/a", "", &some, REFUSED),
+        ("POST /event", PUBLISH, &some, REFUSED),
+        ("POST /nowhere", QUERY, &some, (401, "TOKEN_WRONG")),
     ] {
         let (status, code) = ask(token, line, body).await;
         assert_eq!((status, code.as_str()), expected, "{line} {body}");

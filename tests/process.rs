@@ -171,7 +171,9 @@ async fn a_sandbox_changes_no_file_and_serves_all_the_same() {
         ];
         let mut daemon = Daemon::start(&arguments, &variables);
         let addr = daemon.address().await;
-        let is_told = daemon.log.contains("sandboxed: no file can be changed");
+        let is_told = daemon
+            .log
+            .contains("sandboxed: no file can be made, written or removed");
         assert_eq!(is_told, !is_written, "{}", daemon.log);
 
         let query = json!({ "query": "{ rooms { id } }" }).to_string();

@@ -17,13 +17,12 @@ pub(super) enum Sandbox {
     Whole,
     /// An old kernel: it does not know all that could be forbidden.
     Partial,
-    Missing,
 }
 
 /// Enters it, for good; the only thread must call this.
 ///
 /// # Errors
-/// Where there is no Landlock in principle, or it refuses the rules.
+/// Where there is no Landlock, or it refuses the rules.
 #[cfg(target_os = "linux")]
 pub(super) fn enter(config: &Config) -> io::Result<Sandbox> {
     use landlock::{
@@ -50,7 +49,10 @@ pub(super) fn enter(config: &Config) -> io::Result<Sandbox> {
     Ok(match status.ruleset {
         RulesetStatus::FullyEnforced => Sandbox::Whole,
         RulesetStatus::PartiallyEnforced => Sandbox::Partial,
-        RulesetStatus::NotEnforced => Sandbox::Missing,
+        RulesetStatus::NotEnforced => {
+            let reason = "this kernel has no Landlock, or it is switched off";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+        }
     })
 }
 
@@ -62,13 +64,10 @@ pub(super) fn enter(_: &Config) -> io::Result<Sandbox> {
 impl Sandbox {
     pub(super) fn tell(self) {
         match self {
-            Self::Whole => info!("sandboxed: no file can be changed"),
+            Self::Whole => info!("sandboxed: no file can be made, written or removed"),
             Self::Partial => warn!(
                 "sandboxed in part: files cannot be changed as far as this kernel knows; Linux 6.10 knows all"
             ),
-            Self::Missing => {
-                warn!("not sandboxed: this kernel has no Landlock, or it is switched off");
-            }
         }
     }
 }

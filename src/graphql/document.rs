@@ -5,6 +5,8 @@
 
 use apollo_parser::{Parser, SyntaxTree, cst};
 
+use super::error::shown;
+
 /// The kind of an operation (GraphQL specification, section 2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -53,7 +55,7 @@ pub fn select(query: &str, operation_name: Option<&str>) -> Result<Selected, Doc
     if let Some(wanted) = wanted {
         return operations
             .find(|found| found.name.as_deref() == Some(wanted))
-            .ok_or_else(|| DocumentError::Unknown(wanted.to_owned()));
+            .ok_or_else(|| DocumentError::Unknown(shown(wanted)));
     }
     let only = operations.next().ok_or(DocumentError::Empty)?;
     match operations.next() {

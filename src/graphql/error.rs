@@ -3,6 +3,11 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+/// Text of a client's choice as errors and log lines show it: its beginning.
+pub fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
 /// `{"message", "path"?, "locations"?, "extensions"?}` (GraphQL specification, section 7.1.2).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GraphqlError {

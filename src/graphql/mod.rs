@@ -15,7 +15,7 @@ mod survey;
 pub use definitions::{Definition, What, definitions};
 pub use document::{DocumentError, Kind, Selected, select};
 pub use documents::Documents;
-pub use error::GraphqlError;
+pub use error::{GraphqlError, shown};
 pub use json::{Json, read_object};
 pub use survey::{Survey, SurveyError, survey};
 

@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use apollo_parser::cst::{self, CstNode as _};
 
 use super::document::{DocumentError, Kind, Selected, heading, parse};
+use super::error::shown;
 
 /// The selected operation of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,11 +142,6 @@ pub fn survey(query: &str, operation_name: Option<&str>) -> Result<Survey, Surve
         operations: count,
         is_mixed,
     })
-}
-
-/// A name as errors show it: the client chose it.
-fn shown(name: &str) -> String {
-    name.chars().take(64).collect()
 }
 
 /// AppSync's parser is another one than ours. In grammars of its family U+2028 ends a comment, and

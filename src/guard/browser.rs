@@ -4,6 +4,7 @@ use http::header::{CONTENT_TYPE, HeaderMap, ORIGIN};
 use http::{Method, Request};
 
 use super::{Cors, Refusal};
+use crate::graphql::shown;
 
 /// The types that a page may send to any site without asking first (Fetch standard,
 /// "CORS-safelisted request-header").
@@ -18,7 +19,7 @@ pub(super) fn check_site(headers: &HeaderMap) -> Result<(), Refusal> {
     for value in headers.get_all("sec-fetch-site") {
         let text = String::from_utf8_lossy(value.as_bytes());
         if !matches!(text.as_ref(), "none" | "same-origin") {
-            return Err(Refusal::CrossSite(text.into_owned()));
+            return Err(Refusal::CrossSite(shown(&text)));
         }
     }
     Ok(())

@@ -33,6 +33,9 @@ impl HostName {
     pub(super) fn of_header(text: &str) -> Option<Self> {
         let authority: Authority = text.parse().ok()?;
         let host = authority.host();
+        if text.contains('@') {
+            return None;
+        }
         let port = &text[host.len().min(text.len())..];
         let has_good_port = match port.strip_prefix(':') {
             // A number may have a sign where it is parsed, and none here.

@@ -24,6 +24,7 @@ use http::header::{
     AUTHORIZATION, FORWARDED, HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, VIA,
 };
 
+use crate::graphql::shown;
 pub use browser::check_type;
 pub use cors::Cors;
 pub use host::{HostName, Origin, Scheme};
@@ -112,7 +113,7 @@ impl Guard {
         scheme: Scheme,
     ) -> Result<Cors, Refusal> {
         let uri = request.uri();
-        if uri.authority().is_some() || uri.scheme().is_some() || !uri.path().starts_with('/') {
+        if uri.authority().is_some() || !uri.path().starts_with('/') {
             return Err(Refusal::TargetForm);
         }
         let headers = request.headers();
@@ -133,7 +134,8 @@ impl Guard {
         }
     }
 
-    /// Judges the token of a request on `route`; that of a WebSocket for an AppSync route may come later.
+    /// Judges the token of a request on `route`. AppSync's own clients may say it among the entries of
+    /// a subprotocol item; that of a GraphQL WebSocket may come later.
     ///
     /// # Errors
     /// [`Refusal::TokenMissing`] or [`Refusal::TokenWrong`]
@@ -141,12 +143,13 @@ impl Guard {
         &self,
         headers: &HeaderMap,
         route: &str,
+        takes_entries: bool,
         may_come_later: bool,
     ) -> Result<Admission, Refusal> {
         if self.config.tokens.is_empty() {
             return Ok(Admission::Granted(Grant::default()));
         }
-        match token_of(headers) {
+        match token_of(headers, takes_entries) {
             Some(token) => match self.tokens.judge(&token, route) {
                 Some(grant) => Ok(Admission::Granted(grant)),
                 None => Err(Refusal::TokenWrong),
@@ -174,7 +177,7 @@ impl Guard {
         if allowed {
             Ok(text.to_ascii_lowercase())
         } else {
-            Err(Refusal::HostNotAllowed(text.to_owned()))
+            Err(Refusal::HostNotAllowed(shown(text)))
         }
     }
 
@@ -189,7 +192,7 @@ impl Guard {
             return Err(Refusal::OriginNotAllowed("several".to_owned()));
         };
         let text = String::from_utf8_lossy(value.as_bytes());
-        let refused = || Refusal::OriginNotAllowed(text.clone().into_owned());
+        let refused = || Refusal::OriginNotAllowed(shown(&text));
         let origin = Origin::parse(&text).ok_or_else(refused)?;
         if self.config.allow_origins.contains(&origin) {
             return Ok(Cors::Allowed(value.clone()));
@@ -226,7 +229,7 @@ fn check_forwarded(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// The one token of a request; what is no token at all is one that is wrong.
-fn token_of(headers: &HeaderMap) -> Option<String> {
+fn token_of(headers: &HeaderMap, takes_entries: bool) -> Option<String> {
     let mut own = headers.get_all(TOKEN_HEADER).iter();
     if let Some(value) = own.next() {
         let text = value.to_str().unwrap_or_default();
@@ -248,7 +251,8 @@ fn token_of(headers: &HeaderMap) -> Option<String> {
     let mut items = lines.flat_map(|line| line.split(',')).map(str::trim);
     items.find_map(|item| match item.strip_prefix(TOKEN_PROTOCOL) {
         Some(token) => Some(token.to_owned()),
-        None => token_of_entries(item.strip_prefix(HEADER_PROTOCOL)?),
+        None if takes_entries => token_of_entries(item.strip_prefix(HEADER_PROTOCOL)?),
+        None => None,
     })
 }
 

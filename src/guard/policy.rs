@@ -11,7 +11,7 @@ use http::{HeaderMap, Method};
 use sha2::{Digest as _, Sha256};
 
 use super::request::Request;
-use crate::graphql::{Kind, Survey, SurveyError, survey};
+use crate::graphql::{Kind, Survey, SurveyError, shown, survey};
 
 /// What may be asked on a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -95,6 +95,8 @@ pub(super) enum Rule {
     Name(String),
     #[error("the operation has no name, and only some names are allowed")]
     NoName,
+    #[error("only operations of GraphQL may be asked")]
+    NoGraphql,
     #[error("the request does not hold the text of a document")]
     NoText,
     #[error("only what reads may be asked here, and a publish does not")]
@@ -129,13 +131,27 @@ impl Policy {
         self.judge_act(Rule::Publish)
     }
 
+    /// Judges listening to a channel.
+    ///
+    /// # Errors
+    /// [`Denied`] if only operations are allowed.
+    pub fn judge_listen(&self) -> Result<(), Denied> {
+        match self.operations {
+            Some(_) => Err(self.denied(Rule::NoGraphql)),
+            None => Ok(()),
+        }
+    }
+
     /// Judges a request that is not AppSync's (RFC 9110, section 9.2.1).
     ///
     /// # Errors
-    /// [`Denied`] if only reading is allowed, and this may do more.
+    /// [`Denied`] if only reading is allowed, and this may do more, or only operations are.
     pub fn judge_method(&self, method: &Method, headers: &HeaderMap) -> Result<(), Denied> {
+        if self.operations.is_some() {
+            return self.judge_act(Rule::NoGraphql);
+        }
         if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-            return self.judge_act(Rule::Method(method.to_string()));
+            return self.judge_act(Rule::Method(shown(method.as_str())));
         }
         match METHOD_OVERRIDES
             .iter()
@@ -155,9 +171,10 @@ impl Policy {
     }
 
     fn judge_act(&self, rule: Rule) -> Result<(), Denied> {
-        match self.is_read_only {
-            true => Err(self.denied(rule)),
-            false => Ok(()),
+        match (self.is_read_only, &self.operations) {
+            (true, _) => Err(self.denied(rule)),
+            (false, Some(_)) => Err(self.denied(Rule::NoGraphql)),
+            (false, None) => Ok(()),
         }
     }
 
@@ -271,11 +288,6 @@ pub fn is_name(text: &str) -> bool {
         && text.bytes().all(is_part)
 }
 
-/// A name as errors show it: the client chose it.
-fn shown(name: &str) -> String {
-    name.chars().take(64).collect()
-}
-
 fn root(kind: Kind) -> &'static str {
     match kind {
         Kind::Query => "Query",
@@ -304,6 +316,12 @@ impl Policies {
     pub fn judge_publish(&self) -> Result<(), Denied> {
         let mut policies = self.0.iter();
         policies.try_for_each(|policy| policy.judge_publish())
+    }
+
+    /// # Errors
+    /// See [`Policy::judge_listen`].
+    pub fn judge_listen(&self) -> Result<(), Denied> {
+        self.0.iter().try_for_each(|policy| policy.judge_listen())
     }
 
     /// # Errors
@@ -340,6 +358,7 @@ impl Rule {
             Self::Aliases { .. } => "operations.aliases",
             Self::Depth { .. } => "operations.depth",
             Self::Field(_) => "operations.fields",
+            Self::NoGraphql => return format!("{table}.operations stands against it"),
             Self::Introspection => "operations.introspection",
             Self::Method(_) | Self::Mutation | Self::Publish | Self::WebSocket => "read_only",
             Self::Name(_) | Self::NoName => "operations.names",

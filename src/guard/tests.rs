@@ -85,6 +85,13 @@ fn hosts() {
 }
 
 #[test]
+fn a_user_as_long_as_the_host_was_passed_over() {
+    for host in ["aaaaaaaaa:x@localhost:4100", "localhost:1@localhost:4100"] {
+        check(&[("host", host)], Err("HOST_MALFORMED"));
+    }
+}
+
+#[test]
 fn a_port_with_a_sign_was_taken_for_a_port() {
     for host in ["localhost:+80", "[::1]:+9"] {
         check(&[("host", host)], Err("HOST_MALFORMED"));
@@ -266,7 +273,10 @@ fn where_a_token_is_looked_for() {
         for (name, value) in &headers {
             map.append(*name, value.parse().unwrap());
         }
-        assert_eq!(token_of(&map).as_deref(), expected, "{headers:?}");
+        assert_eq!(token_of(&map, true).as_deref(), expected, "{headers:?}");
+        let is_entry = headers.iter().any(|(_, value)| value.contains("header-"));
+        let elsewhere = expected.filter(|_| !is_entry);
+        assert_eq!(token_of(&map, false).as_deref(), elsewhere, "{headers:?}");
     }
 }
 
@@ -286,5 +296,51 @@ fn a_token_does_not_go_on_as_a_subprotocol() {
         let found = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
         let found: Vec<&str> = found.map(|value| value.to_str().unwrap()).collect();
         assert_eq!(found, left, "{offered:?}");
+    }
+}
+
+#[test]
+fn targets_and_heads() {
+    let guard = |request_head| {
+        Guard::new(GuardConfig {
+            request_head,
+            ..GuardConfig::default()
+        })
+    };
+    let request = |target: &str| {
+        let request = Request::builder().uri(target).header("host", "localhost");
+        request.body(()).unwrap()
+    };
+    let check = |target: &str, request_head| {
+        let verdict = guard(request_head)
+            .unwrap()
+            .check(&request(target), TCP, Scheme::Http);
+        verdict.map_err(|refusal| refusal.code())
+    };
+    for target in ["http://localhost/graphql", "localhost:80", "localhost", "*"] {
+        assert_eq!(check(target, 1_000), Err("TARGET_FORM"), "{target}");
+    }
+    assert_eq!(check("/graphql?a=b", 1_000), Ok(Cors::NotAsked));
+    // `GET`, the target, and `host: localhost` with its line end.
+    let size = 3 + "/graphql?a=b".len() + "host".len() + "localhost".len() + 4;
+    assert_eq!(check("/graphql?a=b", size), Ok(Cors::NotAsked));
+    assert_eq!(check("/graphql?a=b", size - 1), Err("HEAD_TOO_LARGE"));
+}
+
+#[test]
+fn refusals_show_no_more_than_the_beginning_of_what_was_sent() {
+    let long = "x".repeat(5_000);
+    let guard = Guard::new(GuardConfig::default()).unwrap();
+    for (name, value) in [
+        ("host", long.clone()),
+        ("origin", format!("https://{long}")),
+        ("sec-fetch-site", long.clone()),
+    ] {
+        let mut request = Request::new(());
+        let headers = request.headers_mut();
+        headers.insert("host", "localhost".parse().unwrap());
+        headers.insert(name, value.parse().unwrap());
+        let refusal = guard.check(&request, TCP, Scheme::Http).unwrap_err();
+        assert!(refusal.to_string().len() < 300, "{refusal}");
     }
 }

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use super::policy::{Policies, Policy};
 use crate::graphql::read_object;
+use crate::telemetry::error_chain;
 
 /// Which file's tokens let a client in, and how those clients are named in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +164,7 @@ impl TokenFile {
         routes.is_none_or(|routes| routes.iter().any(|name| name == route))
     }
 
-    /// A file that cannot be used leaves the tokens as they are.
+    /// A file that cannot be used has no tokens.
     fn refresh(&self, state: &mut State) {
         state.checked = Instant::now();
         let now = fs::metadata(&self.path).ok().map(|found| stamp(&found));
@@ -178,7 +179,11 @@ impl TokenFile {
                 info!(path = %self.path.display(), "the token file was read again");
             }
             Err(error) => {
-                warn!(%error, "the token file cannot be read again: the tokens from before stay good");
+                state.digests.clear();
+                warn!(
+                    "{}: none of its tokens is good any more",
+                    error_chain(&error)
+                );
             }
         }
     }
@@ -353,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_file_is_read_again_and_a_broken_one_is_not() {
+    fn a_changed_file_is_read_again_and_a_broken_one_has_no_tokens() {
         let scratch = Scratch::new("again", OLD, 0o600);
         let tokens = scratch.tokens().unwrap();
         let long_ago = |tokens: &Tokens| {
@@ -371,11 +376,14 @@ mod tests {
         for broken in ["", "short"] {
             fs::write(&scratch.0, broken).unwrap();
             long_ago(&tokens);
-            assert!(holds(NEW));
+            assert!(!holds(NEW), "{broken:?}");
+            fs::write(&scratch.0, NEW).unwrap();
+            long_ago(&tokens);
+            assert!(holds(NEW), "after {broken:?}");
         }
         fs::remove_file(&scratch.0).unwrap();
         long_ago(&tokens);
-        assert!(holds(NEW));
+        assert!(!holds(NEW));
     }
 
     #[test]

@@ -19,12 +19,12 @@ use super::ANY;
 pub struct Asked(BTreeMap<String, Tree>);
 
 /// What noting a thing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Noted {
     Known,
     New,
-    /// It was one too many: everything of its verb is taken for asked.
-    Everything,
+    /// It was one too many: everything of the verb that has most is taken for asked.
+    Everything(String),
 }
 
 /// Names by their segments.
@@ -90,8 +90,10 @@ impl Asked {
                 },
             )]),
         };
-        self.0.insert(verb.to_owned(), everything);
-        Noted::Everything
+        let largest = self.0.iter().max_by_key(|(_, tree)| tree.count());
+        let widened = largest.map_or_else(|| verb.to_owned(), |(verb, _)| verb.clone());
+        self.0.insert(widened.clone(), everything);
+        Noted::Everything(widened)
     }
 
     /// Verbs and names, in their order.
@@ -277,13 +279,24 @@ mod tests {
     }
 
     #[test]
+    fn the_last_verb_was_widened_for_what_another_had_filled() {
+        let mut asked = Asked::default();
+        for at in 0..MOST_THINGS {
+            asked.note("Query", &format!("field{at}"));
+        }
+        let noted = asked.note("Mutation", "one");
+        assert_eq!(noted, Noted::Everything("Query".to_owned()));
+        check(&asked, &["one", "*"]);
+    }
+
+    #[test]
     fn memory_is_bounded() {
         let mut asked = Asked::default();
         let mut last = Noted::Known;
         for at in 0..=MOST_THINGS {
             last = asked.note("Query", &format!("field{at}"));
         }
-        assert_eq!(last, Noted::Everything);
+        assert_eq!(last, Noted::Everything("Query".to_owned()));
         check(&asked, &["*"]);
         assert_eq!(asked.note("Query", "another"), Noted::Known);
 

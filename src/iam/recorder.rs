@@ -181,7 +181,7 @@ impl Route {
         match noted {
             Noted::Known => {}
             Noted::New => self.changed.notify_one(),
-            Noted::Everything => {
+            Noted::Everything(verb) => {
                 warn!(
                     route = self.name,
                     "too many different things were asked for by {verb} to record them: it is recorded as asking for everything"

@@ -14,7 +14,7 @@ use super::body::Body;
 use super::error::{Error, graphql_error};
 use super::graphql::look_into;
 use crate::graphql::{Event, GraphqlError, Kind};
-use crate::guard::Denied;
+use crate::guard::{Admission, Denied};
 use crate::telemetry::Record;
 
 /// The operations of a batch; `None` if the body is none, or an empty one.
@@ -58,6 +58,9 @@ async fn one(call: Call<'_>, item: &RawValue, headers: HeaderMap) -> String {
     };
     let mut record = Record::new("POST");
     record.route = Some(call.route.name.clone());
+    if let Admission::Granted(grant) = call.admission {
+        record.token.clone_from(&grant.name);
+    }
     if let Some(Ok(selected)) = &found.selected {
         if selected.kind == Kind::Subscription {
             return errors(&[graphql_error(&Error::SubscriptionOverHttp)]);

@@ -19,6 +19,7 @@ use super::relay::relay;
 use super::stream::begin;
 use crate::dialect::EventsSse;
 use crate::events::{Channel, Publish, Subscribe};
+use crate::graphql::shown;
 use crate::session::Work;
 use crate::sign::{Target, decode};
 use crate::telemetry::Record;
@@ -48,12 +49,13 @@ pub(super) async fn answer(
             if !call.accept.takes_events() {
                 return Err(Error::EventsForm);
             }
+            call.policies.judge_listen()?;
             let asked = asked(head.uri.query().unwrap_or_default())?;
             let channel = asked.unwrap_or_else(|| below.to_owned());
             subscribe(call, head.headers, &channel).await
         }
         method => Err(Error::Method {
-            method: method.to_string(),
+            method: shown(method.as_str()),
             allow: "GET, POST",
         }),
     }

@@ -26,7 +26,7 @@ use super::error::Error;
 use super::forward::{read, send};
 use super::relay::relay;
 use super::{Call, batch, single, stream};
-use crate::graphql::{DocumentError, Documents, Kind, Operation, Selected};
+use crate::graphql::{DocumentError, Documents, Kind, Operation, Selected, shown};
 use crate::sign::{Target, decode};
 use crate::telemetry::Record;
 
@@ -97,7 +97,7 @@ pub(super) async fn answer(
         }
         Method::PUT => single::reserve(call, head.headers),
         method => Err(Error::Method {
-            method: method.to_string(),
+            method: shown(method.as_str()),
             allow: "GET, POST, PUT, DELETE",
         }),
     }

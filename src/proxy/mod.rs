@@ -164,7 +164,11 @@ impl Proxy {
             return response;
         }
         let answered = match route {
-            None => Err(Error::NoRoute(self.paths())),
+            None => self
+                .guard
+                .admit(request.headers(), "", false, false)
+                .map_err(Error::from)
+                .and_then(|_| Err(Error::NoRoute(self.paths()))),
             Some(route) => {
                 record.route = Some(route.name.clone());
                 self.admitted(route, request, client, accept, &cors, &mut record)
@@ -191,10 +195,14 @@ impl Proxy {
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
         let is_websocket = upgrade::is_websocket(request.headers());
-        let may_come_later = is_websocket && route.api.is_some();
-        let admission = self
-            .guard
-            .admit(request.headers(), &route.name, may_come_later)?;
+        let is_appsync = route.api.is_some();
+        let is_graphql = route.upstream.endpoint().kind == Kind::Graphql;
+        let admission = self.guard.admit(
+            request.headers(),
+            &route.name,
+            is_appsync,
+            is_graphql && is_websocket,
+        )?;
         if let Admission::Granted(grant) = &admission {
             record.token.clone_from(&grant.name);
         }

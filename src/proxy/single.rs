@@ -13,7 +13,7 @@ use super::forward::read;
 use super::graphql::{check_type, is_object};
 use super::stream::head;
 use crate::dialect::{Answer, SSE_CONTENT_TYPE};
-use crate::graphql::Operation;
+use crate::graphql::{Operation, shown};
 use crate::session::{Holder, Opening};
 use crate::sign::decode;
 use crate::telemetry::Record;
@@ -76,7 +76,7 @@ pub(super) async fn answer(
         Method::PUT => return reserve(call, request.headers),
         method => {
             return Err(Error::Method {
-                method: method.to_string(),
+                method: shown(method.as_str()),
                 allow: "GET, POST, PUT, DELETE",
             });
         }

@@ -10,8 +10,9 @@ use tracing::{debug, warn};
 /// Connections that wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 4_096;
 /// What the system may hold for a client that does not read. Its own choice is megabytes, beyond
-/// the reach of any limit of ours.
-const SEND_BUFFER: u32 = 256 * 1024;
+/// the reach of any limit of ours. Linux doubles it, and tells of room when a third is free: a client
+/// that takes less than that within timeouts.write seems to take nothing.
+const SEND_BUFFER: u32 = 64 * 1024;
 /// Files that are not connections of clients or for them.
 const OTHER_FILES: u64 = 1_024;
 

@@ -104,6 +104,10 @@ impl Framing {
             }
             At::ChunkSize => {
                 let digits = line.split(|byte| !byte.is_ascii_hexdigit()).next();
+                if digits.is_some_and(|digits| digits.len() == LINE) {
+                    self.is_ambiguous = true;
+                    return At::Lost;
+                }
                 let digits = digits.and_then(|digits| str::from_utf8(digits).ok());
                 match digits.map(|digits| u64::from_str_radix(digits, 16)) {
                     Some(Ok(0)) => At::Trailers,
@@ -128,6 +132,8 @@ impl Framing {
             // What is no number is refused by hyper.
             self.length = value.and_then(|text| text.parse().ok()).unwrap_or(0);
             self.lengths += 1;
+            // hyper may have read more of it than we.
+            self.is_ambiguous |= self.line.len() == LINE;
         } else if name.eq_ignore_ascii_case(TRANSFER_ENCODING.as_str().as_bytes()) {
             self.is_chunked = true;
         }
@@ -291,6 +297,29 @@ mod tests {
             true,
             false,
         );
+    }
+
+    #[test]
+    fn a_length_with_many_zeros_was_read_as_none() {
+        let zeros = "0".repeat(130);
+        for text in [
+            format!("POST / HTTP/1.1\r\nContent-Length: {zeros}51\r\n\r\n"),
+            format!(
+                "POST / HTTP/1.1\r\nContent-Length: {}51\r\n\r\n",
+                " ".repeat(130)
+            ),
+            format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{zeros}3\r\nabc"),
+        ] {
+            let mut framing = Framing::default();
+            framing.read(text.as_bytes());
+            assert!(framing.is_ambiguous(), "{text}");
+        }
+        // What follows the size is not looked at.
+        let extension = "x".repeat(500);
+        let text = format!(
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;{extension}\r\nabc\r\n0\r\n\r\n"
+        );
+        check(&text, true, false);
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub struct Server {
 
 /// For what clients are told at the drain's deadline to reach them.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Between two calls for room.
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// After an accept error, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -132,8 +134,14 @@ impl Server {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Some(permit);
         }
-        self.room.notify_one();
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
+        let permit = loop {
+            // Again and again: another listener that waits, too, may take what was meant for us.
+            self.room.notify_one();
+            let freed = Arc::clone(&self.permits).acquire_owned();
+            if let Ok(permit) = tokio::time::timeout(ROOM_PAUSE, freed).await {
+                break permit.ok();
+            }
+        };
         // If another end was quicker, the next connection that rests need not make room.
         let _ = self.room.notified().now_or_never();
         permit

@@ -106,6 +106,9 @@ impl Operations {
 
     pub(super) fn subscribe(&mut self, key: OperationKey, subscribe: &Subscribe) {
         let record = self.record("subscribe");
+        if let Err(denied) = self.policies.judge_listen() {
+            return self.deny(key, &denied, record);
+        }
         let headers = self.headers(&subscribe.headers);
         self.subscribe_to(key, subscribe.to_data(), &headers, record);
     }

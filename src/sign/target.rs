@@ -111,7 +111,12 @@ impl Target {
 
 /// Also in its escaped spellings, which the next hop may resolve.
 fn is_dot_segment(segment: &str) -> bool {
-    matches!(plain_dots(segment).as_str(), "." | "..")
+    let slashes = ["%2f", "%2F", "%5c", "%5C"];
+    let segment = slashes.iter().fold(segment.to_owned(), |segment, slash| {
+        segment.replace(slash, "/")
+    });
+    let mut parts = segment.split('/');
+    parts.any(|part| matches!(plain_dots(part).as_str(), "." | ".."))
 }
 
 fn plain_dots(segment: &str) -> String {

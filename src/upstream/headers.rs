@@ -20,6 +20,7 @@ pub struct HeaderPolicy {
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const X_APIGW_API_ID: HeaderName = HeaderName::from_static("x-apigw-api-id");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// RFC 9110, section 7.6.1.
@@ -36,7 +37,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 /// Never forwarded, whatever the configuration says: ours to set, or authentication material.
-const OWN: [HeaderName; 12] = [
+const OWN: [HeaderName; 13] = [
     AUTHORIZATION,
     CONTENT_LENGTH,
     EXPECT,
@@ -49,6 +50,7 @@ const OWN: [HeaderName; 12] = [
     HeaderName::from_static("x-amz-algorithm"),
     HeaderName::from_static("x-amz-signature"),
     HeaderName::from_static("x-countersign-token"),
+    HeaderName::from_static("x-graphql-event-stream-token"),
 ];
 
 impl HeaderPolicy {
@@ -57,7 +59,8 @@ impl HeaderPolicy {
         let default: &[HeaderName] = match kind {
             // With an API key beside the signature AppSync may choose the key.
             Kind::Graphql | Kind::Events => &[COOKIE, X_API_KEY],
-            Kind::Http => &[COOKIE],
+            // It chooses among private APIs behind one endpoint.
+            Kind::Http => &[COOKIE, X_APIGW_API_ID],
         };
         let kept = default.iter().filter(|name| !forward.contains(name));
         let drop = kept.cloned().chain(drop).collect();

@@ -428,10 +428,30 @@ fn other_routes_are_read_by_safe_methods() {
         assert!(
             allowing(Allowed::default())
                 .judge_method(&method, &none)
-                .is_ok()
+                .is_err()
         );
     }
     assert!(policy.judge_websocket().is_err());
     assert!(policy.judge_publish().is_err());
-    assert!(allowing(Allowed::default()).judge_websocket().is_ok());
+    assert!(policy.judge_listen().is_ok());
+    assert!(Policy::default().judge_websocket().is_ok());
+    assert!(Policy::default().judge_publish().is_ok());
+}
+
+#[test]
+fn a_list_of_operations_let_everything_else_pass() {
+    let policy = allowing(Allowed::default());
+    let none = HeaderMap::new();
+    for denied in [
+        policy.judge_method(&Method::GET, &none),
+        policy.judge_method(&Method::DELETE, &none),
+        policy.judge_websocket(),
+        policy.judge_publish(),
+        policy.judge_listen(),
+    ] {
+        let denied = denied.unwrap_err().to_string();
+        let expected =
+            "only operations of GraphQL may be asked. route.a.operations stands against it";
+        assert_eq!(denied, expected);
+    }
 }
