@@ -334,7 +334,7 @@ fn refusals_show_no_more_than_the_beginning_of_what_was_sent() {
     for (name, value) in [
         ("host", long.clone()),
         ("origin", format!("https://{long}")),
-        ("sec-fetch-site", long.clone()),
+        ("sec-fetch-site", long),
     ] {
         let mut request = Request::new(());
         let headers = request.headers_mut();
