@@ -67,3 +67,80 @@ impl Cors {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(headers: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().unwrap();
+            map.append(name, value.parse().unwrap());
+        }
+        map
+    }
+
+    fn allowed() -> Cors {
+        Cors::Allowed(HeaderValue::from_static("https://app.example.com"))
+    }
+
+    #[test]
+    fn upstreams_headers_are_replaced_by_ours() {
+        let upstream = [
+            ("access-control-allow-origin", "*"),
+            ("access-control-allow-credentials", "true"),
+            ("access-control-allow-headers", "x"),
+            ("access-control-allow-methods", "GET"),
+            ("access-control-expose-headers", "x"),
+            ("access-control-max-age", "1"),
+            ("vary", "accept"),
+            ("x-kept", "1"),
+        ];
+        let kept = [("vary", "accept"), ("x-kept", "1")];
+        for cors in [Cors::NotAsked, Cors::SameOrigin] {
+            let mut headers = map(&upstream);
+            cors.apply(&mut headers);
+            let policy = [("cross-origin-resource-policy", "same-origin")];
+            assert_eq!(headers, map(&[kept.as_slice(), &policy].concat()));
+        }
+        let mut headers = map(&upstream);
+        allowed().apply(&mut headers);
+        let ours = [
+            ("access-control-allow-origin", "https://app.example.com"),
+            ("access-control-expose-headers", "*"),
+            ("vary", "origin"),
+        ];
+        assert_eq!(headers, map(&[kept.as_slice(), &ours].concat()));
+    }
+
+    #[test]
+    fn preflights() {
+        let check = |method: &str, headers: &[(&str, &str)], expected| {
+            let mut request = Request::builder().method(method).body(()).unwrap();
+            *request.headers_mut() = map(headers);
+            assert_eq!(
+                Cors::is_preflight(&request),
+                expected,
+                "{method} {headers:?}"
+            );
+        };
+        let asks = [("access-control-request-method", "POST")];
+        check("OPTIONS", &asks, true);
+        check("OPTIONS", &[], false);
+        check("POST", &asks, false);
+
+        let asked = map(&[("access-control-request-headers", "content-type, x-team")]);
+        let mut headers = HeaderMap::new();
+        allowed().apply_preflight(&asked, &mut headers);
+        assert_eq!(
+            headers["access-control-allow-headers"],
+            "content-type, x-team"
+        );
+        assert_eq!(headers["access-control-max-age"], "600");
+        assert!(headers.contains_key("access-control-allow-methods"));
+        let mut headers = HeaderMap::new();
+        Cors::SameOrigin.apply_preflight(&asked, &mut headers);
+        assert!(headers.is_empty());
+    }
+}

@@ -344,3 +344,86 @@ fn refusals_show_no_more_than_the_beginning_of_what_was_sent() {
         assert!(refusal.to_string().len() < 300, "{refusal}");
     }
 }
+
+#[test]
+fn who_is_let_in() {
+    use std::os::unix::fs::PermissionsExt as _;
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    let name = format!("countersign-admit-{}", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    std::fs::write(&file, TOKEN).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let with_token = Guard::new(GuardConfig {
+        tokens: vec![TokenConfig {
+            name: None,
+            file: file.clone(),
+            routes: None,
+            policy: None,
+        }],
+        ..GuardConfig::default()
+    });
+    let (with_token, without) = (with_token.unwrap(), Guard::new(GuardConfig::default()));
+    std::fs::remove_file(&file).unwrap();
+    let entries = BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"Authorization":"{TOKEN}"}}"#));
+    let header = |name: &str, value: &str| {
+        let mut headers = HeaderMap::new();
+        let name: http::HeaderName = name.parse().unwrap();
+        headers.insert(name, value.parse().unwrap());
+        headers
+    };
+    let check = |headers: &HeaderMap, takes_entries, may_come_later, expected: &str| {
+        let admission = with_token.admit(headers, "a", takes_entries, may_come_later);
+        let found = match admission {
+            Ok(Admission::Granted(_)) => "granted",
+            Ok(Admission::Pending(_)) => "pending",
+            Err(refusal) => refusal.code(),
+        };
+        assert_eq!(found, expected, "{headers:?}");
+    };
+    let none = HeaderMap::new();
+    check(&none, true, false, "TOKEN_MISSING");
+    check(&none, false, false, "TOKEN_MISSING");
+    check(&none, false, true, "pending");
+    let good = header("x-countersign-token", TOKEN);
+    check(&good, false, false, "granted");
+    check(&good, true, true, "granted");
+    let wrong = header("x-countersign-token", "wrong");
+    check(&wrong, true, true, "TOKEN_WRONG");
+    let among = header("sec-websocket-protocol", &format!("header-{entries}"));
+    check(&among, true, false, "granted");
+    check(&among, false, false, "TOKEN_MISSING");
+    check(&among, false, true, "pending");
+    let admission = without.unwrap().admit(&none, "a", false, false);
+    assert!(matches!(admission, Ok(Admission::Granted(_))));
+}
+
+#[test]
+fn kinds_and_codes_of_refusals() {
+    let refusals = [
+        (Refusal::HostMalformed, RefusalKind::Malformed),
+        (Refusal::TargetForm, RefusalKind::Malformed),
+        (
+            Refusal::HostNotAllowed(String::new()),
+            RefusalKind::Forbidden,
+        ),
+        (
+            Refusal::OriginNotAllowed(String::new()),
+            RefusalKind::Forbidden,
+        ),
+        (Refusal::CrossSite(String::new()), RefusalKind::Forbidden),
+        (Refusal::Forwarded("Via"), RefusalKind::Forbidden),
+        (Refusal::CertificateMissing, RefusalKind::Forbidden),
+        (Refusal::TokenMissing, RefusalKind::Unauthorized),
+        (Refusal::TokenWrong, RefusalKind::Unauthorized),
+        (Refusal::SimpleType, RefusalKind::MediaType),
+        (Refusal::HeadTooLarge(1), RefusalKind::HeadTooLarge),
+    ];
+    let codes: std::collections::BTreeSet<&str> =
+        refusals.iter().map(|(refusal, _)| refusal.code()).collect();
+    assert_eq!(codes.len(), refusals.len());
+    for (refusal, kind) in refusals {
+        assert_eq!(refusal.kind(), kind, "{refusal}");
+        let is_code = |b: u8| b.is_ascii_uppercase() || b == b'_';
+        assert!(refusal.code().bytes().all(is_code) && !refusal.code().is_empty());
+    }
+}
