@@ -216,7 +216,15 @@ fn forwarded_requests() {
             refuses_forwarded: true,
             ..GuardConfig::default()
         };
-        check_with(config, TCP, Scheme::Http, &headers, Err("FORWARDED"));
+        check_with(
+            config.clone(),
+            TCP,
+            Scheme::Http,
+            &headers,
+            Err("FORWARDED"),
+        );
+        let plain = [("host", "localhost"), ("x-forward", "1")];
+        check_with(config, TCP, Scheme::Http, &plain, Ok(Cors::NotAsked));
     }
 }
 

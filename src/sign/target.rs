@@ -111,7 +111,7 @@ impl Target {
 
 /// Also in its escaped spellings, which the next hop may resolve.
 fn is_dot_segment(segment: &str) -> bool {
-    let slashes = ["%2f", "%2F", "%5c", "%5C"];
+    let slashes = ["%2f", "%2F", "%5c", "%5C", "\\"];
     let segment = slashes.iter().fold(segment.to_owned(), |segment, slash| {
         segment.replace(slash, "/")
     });
@@ -274,6 +274,16 @@ mod tests {
         check("/a//b", None, Err(Refusal::EmptySegment));
         check("/a/./b", None, Err(Refusal::DotSegment));
         check("/a/%2e%2E/b", None, Err(Refusal::DotSegment));
+        for path in [
+            "/a/..%2fb",
+            "/a/x%5C.%2e",
+            "/a/.\\b",
+            "/a/%2e%2e%2F",
+            "/a%2f.%5cb",
+        ] {
+            check(path, None, Err(Refusal::DotSegment));
+        }
+        check("/a/...%2f.b/c..%5cd", None, Ok("/a/...%2f.b/c..%5cd"));
         check("a", None, Err(Refusal::Relative));
         check(
             &format!("/{}", "a".repeat(MAX_TARGET)),

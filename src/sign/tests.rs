@@ -285,3 +285,71 @@ async fn sigv4a_verifies_by_the_key_that_aws_published() {
         Some("eu-west-1,us-east-1")
     );
 }
+
+#[test]
+fn a_signer_tells_what_it_was_made_for() {
+    let scope = Scope {
+        region: "eu-west-1".to_owned(),
+        service: "iotwireless".to_owned(),
+    };
+    let style = Style {
+        placement: Placement::PRESIGNED,
+        ..Style::default()
+    };
+    let identity = Arc::new(Identity::fixed("AKIDEXAMPLE", "secret", None));
+    let signer = Signer::new(scope.clone(), style, HOST.to_owned(), identity);
+    assert_eq!((signer.host(), signer.scope()), (HOST, &scope));
+    assert_eq!(signer.style(), style);
+    assert_ne!(signer.style(), Style::default());
+}
+
+#[tokio::test]
+async fn a_presigned_query_follows_what_is_there() {
+    let scope = Scope {
+        region: "us-east-1".to_owned(),
+        service: "iotwireless".to_owned(),
+    };
+    let style = Style {
+        placement: Placement::PRESIGNED,
+        ..Style::default()
+    };
+    let identity = Arc::new(Identity::fixed("AKIDEXAMPLE", "secret", None));
+    let signer = Signer::new(scope, style, HOST.to_owned(), identity);
+    let now = UNIX_EPOCH + Duration::from_secs(TIME);
+    let credentials = signer.credentials(now).await.unwrap();
+    for (path, query, joint) in [("/a", None, "/a?"), ("/a", Some("b=c"), "/a?b=c&")] {
+        let target = Target::new(path, query).unwrap();
+        let request = Signable {
+            method: "GET",
+            target: target.as_str(),
+            headers: &[],
+            body: b"",
+        };
+        let signed = signer.sign(&credentials, &request, now).unwrap();
+        let sent = signed.target(&target);
+        let added = sent.strip_prefix(joint).unwrap();
+        let names: Vec<&str> = added
+            .split('&')
+            .map(|pair| pair.split_once('=').unwrap().0)
+            .collect();
+        assert!(
+            names.iter().all(|name| name.starts_with("X-Amz-")),
+            "{sent}"
+        );
+        assert!(
+            names.contains(&"X-Amz-Signature") && names.len() == 6,
+            "{sent}"
+        );
+        let shown = format!("{signed:?}");
+        assert!(
+            shown.starts_with("Signed {") && !shown.contains("X-Amz"),
+            "{shown}"
+        );
+    }
+    let target = Target::new("/a", None).unwrap();
+    let signed = Signed {
+        headers: Vec::new(),
+        query: None,
+    };
+    assert_eq!(signed.target(&target), "/a");
+}
