@@ -435,3 +435,32 @@ fn kinds_and_codes_of_refusals() {
         assert!(refusal.code().bytes().all(is_code) && !refusal.code().is_empty());
     }
 }
+
+#[test]
+fn bare_names() {
+    for (text, expected) in [
+        ("Proxy.Local", Some("proxy.local")),
+        ("10.0.0.7", Some("10.0.0.7")),
+        ("[::1]", Some("[::1]")),
+        ("proxy.local:80", None),
+        ("proxy.local/", None),
+        ("u@proxy.local", None),
+        ("", None),
+    ] {
+        let name = HostName::parse(text);
+        assert_eq!(name.as_ref().map(HostName::as_str), expected, "{text}");
+    }
+    for (text, expected) in [
+        (
+            "https://App.Example.com:443",
+            Some("https://app.example.com"),
+        ),
+        ("http://localhost:3000", Some("http://localhost:3000")),
+        ("http://localhost:80", Some("http://localhost")),
+        ("ftp://localhost", None),
+        ("https://a/b", None),
+    ] {
+        let shown = Origin::parse(text).map(|origin| origin.to_string());
+        assert_eq!(shown.as_deref(), expected, "{text}");
+    }
+}

@@ -455,3 +455,21 @@ fn a_list_of_operations_let_everything_else_pass() {
         assert_eq!(denied, expected);
     }
 }
+
+#[test]
+fn limits_are_reached_before_they_are_passed() {
+    let request = br#"{"query":"{ a { b: c } }"}"#;
+    let document = "{ a { b: c } }".len();
+    let limit = |size, depth, aliases| {
+        let policy = allowing(Allowed {
+            size,
+            depth,
+            aliases,
+            ..Allowed::default()
+        });
+        policy.judge(request).is_ok()
+    };
+    assert!(limit(Some(document), None, None) && !limit(Some(document - 1), None, None));
+    assert!(limit(None, Some(2), None) && !limit(None, Some(1), None));
+    assert!(limit(None, None, Some(1)) && !limit(None, None, Some(0)));
+}
