@@ -473,3 +473,27 @@ fn limits_are_reached_before_they_are_passed() {
     assert!(limit(None, Some(2), None) && !limit(None, Some(1), None));
     assert!(limit(None, None, Some(1)) && !limit(None, None, Some(0)));
 }
+
+#[test]
+fn patterns_of_fields() {
+    for (text, kind, name) in [
+        ("Query.a", Kind::Query, Some("a")),
+        ("Mutation.*", Kind::Mutation, None),
+        ("Subscription.on_a", Kind::Subscription, Some("on_a")),
+    ] {
+        let name = name.map(str::to_owned);
+        assert_eq!(FieldPattern::parse(text), Some(FieldPattern { kind, name }));
+    }
+    for text in [
+        "",
+        "a",
+        "Query",
+        "Query.",
+        "query.a",
+        "Type.a",
+        "Query.a.b",
+        "Query.**",
+    ] {
+        assert_eq!(FieldPattern::parse(text), None, "{text}");
+    }
+}
