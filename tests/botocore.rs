@@ -181,7 +181,7 @@ fn may_refuse(asked: &Asked) -> Vec<Refusal> {
         classes.push(Refusal::EmptySegment);
     }
     if plain
-        .split('/')
+        .split(['/', '\\'])
         .any(|segment| segment == "." || segment == "..")
     {
         classes.push(Refusal::DotSegment);
