@@ -17,7 +17,8 @@ use tracing::{info, warn};
 pub use policy::graphql_apis;
 pub use presign::{Presign, PresignError, Presigned, presign};
 
-use crate::config::{Config, Credentials, RouteConfig, Trust};
+use crate::admin::{self, Admin, Health, Watched};
+use crate::config::{Config, Credentials, DrainConfig, RouteConfig, Trust};
 use crate::graphql::outbox::Budget;
 use crate::guard::{Guard, TokenError};
 use crate::iam::{RecordError, Recording};
@@ -34,13 +35,21 @@ use crate::upstream::{Dialer, ProxyRules, TlsRoots, Upstream};
 #[derive(Debug)]
 pub struct App {
     addresses: Vec<SocketAddr>,
-    drain: Duration,
+    drain: DrainConfig,
     lifecycle: Lifecycle,
 }
 
 /// Why the program could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error(
+        "cannot listen on {address}: {source}. Choose another place for health and metrics with \
+         `admin` (--admin), or \"off\""
+    )]
+    Admin {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error("cannot listen on {listen}: {source}. Choose another place with `listen` (--listen)")]
     Bind { listen: Listen, source: BindError },
     #[error("route {route}: the certificate authorities of {path:?} cannot be used: {source}")]
@@ -61,13 +70,17 @@ pub enum StartError {
     Token(#[from] TokenError),
 }
 
-/// The tasks of the process, and the three steps of their end.
+/// The tasks of the process, and the steps of their end.
 #[derive(Clone, Debug, Default)]
 struct Lifecycle {
     /// Client connections, sessions and their operations.
     clients: TaskTracker,
     /// Upstream connections and credential refreshers.
     background: TaskTracker,
+    /// Somebody asks for the end by the admin listener.
+    quit: CancellationToken,
+    /// The end was asked for.
+    stopping: CancellationToken,
     /// No new work.
     draining: CancellationToken,
     /// Clients end at once.
@@ -93,6 +106,13 @@ impl App {
                 source,
             })?);
         }
+        let admin = match config.admin {
+            None => None,
+            Some(address) => {
+                let bound = admin::bind(address).await;
+                Some(bound.map_err(|source| StartError::Admin { address, source })?)
+            }
+        };
         let tls = tls(&config).await?;
         let schemes: &[&str] = match tls {
             None => &["http"],
@@ -100,7 +120,9 @@ impl App {
         };
         let lifecycle = Lifecycle::default();
         let mut recording = config.record.as_deref().map(Recording::open).transpose()?;
-        let routes = Builder::new(&lifecycle, recording.as_mut()).routes(&config)?;
+        let mut builder = Builder::new(&lifecycle, recording.as_mut());
+        let routes = builder.routes(&config)?;
+        let identities = builder.identities;
         if let Some(recording) = recording {
             let kept = recording.keep(lifecycle.stop.clone());
             lifecycle.background.spawn(kept);
@@ -112,7 +134,9 @@ impl App {
             lifecycle.draining.clone(),
             lifecycle.expired.clone(),
         );
-        let proxy = Proxy::new(Guard::new(config.guard.clone())?, routes, sessions);
+        let guard = Guard::new(config.guard.clone())?;
+        let upstreams = upstreams(&routes);
+        let proxy = Proxy::new(guard.clone(), routes, sessions);
         let server = Server::new(
             proxy,
             config.server,
@@ -125,6 +149,20 @@ impl App {
         for listener in listeners {
             bound.extend(listener.address());
             server.listen(listener);
+        }
+        if let Some(listener) = admin {
+            let health = Health::new(Watched {
+                listeners: bound.iter().map(Listen::to_string).collect(),
+                identities,
+                upstreams,
+                connections: server.connections(),
+                stopping: lifecycle.stopping.clone(),
+            });
+            if let Ok(address) = listener.local_addr() {
+                info!("health and metrics on http://{address}");
+            }
+            let admin = Admin::new(guard.without_browsers(), health, lifecycle.quit.clone());
+            admin.serve(listener, &lifecycle.background, lifecycle.stop.clone());
         }
         for route in &config.routes {
             info!("{}", route.decision());
@@ -165,25 +203,46 @@ impl App {
         &self.addresses
     }
 
-    /// Runs until `signal` resolves, then drains: no new work, what runs finishes, sockets are
-    /// closed. `again` ends the drain at once, as its deadline does.
+    /// Runs until `signal` resolves or the admin listener is asked for the end. Then all is served
+    /// as before for the drain's delay, and then drained: no new work, what runs finishes, sockets
+    /// are closed. `again` ends both at once, as the drain's deadline does.
     pub async fn run(self, signal: impl Future<Output = ()>, again: impl Future<Output = ()>) {
-        signal.await;
         let Lifecycle {
             clients,
             background,
+            quit,
+            stopping,
             draining,
             expired,
             stop,
         } = self.lifecycle;
-        info!(timeout = ?self.drain, "draining");
-        draining.cancel();
-        clients.close();
+        let DrainConfig { delay, timeout } = self.drain;
         tokio::select! {
-            () = clients.wait() => {}
-            () = tokio::time::sleep(self.drain) => warn!("the drain's deadline has passed (drain.timeout)"),
+            () = signal => {}
+            () = quit.cancelled() => {}
+        }
+        stopping.cancel();
+        let drained = async {
+            if !delay.is_zero() {
+                info!(
+                    ?delay,
+                    "stopping: all is served as before for now (drain.delay)"
+                );
+                tokio::time::sleep(delay).await;
+            }
+            info!(?timeout, "draining");
+            draining.cancel();
+            clients.close();
+            if tokio::time::timeout(timeout, clients.wait()).await.is_err() {
+                warn!("the drain's deadline has passed (drain.timeout)");
+            }
+        };
+        tokio::select! {
+            () = drained => {}
             () = again => warn!("stopping at once: a second signal came"),
         }
+        draining.cancel();
+        clients.close();
         expired.cancel();
         let _ = tokio::time::timeout(LAST_WORDS, clients.wait()).await;
         stop.cancel();
@@ -209,7 +268,9 @@ async fn tls(config: &Config) -> Result<Option<Tls>, TlsError> {
 /// Makes routes that share what can be shared: identities, system roots, proxy rules.
 struct Builder<'a> {
     lifecycle: &'a Lifecycle,
-    identities: HashMap<IdentityConfig, Arc<Identity>>,
+    by_config: HashMap<IdentityConfig, Arc<Identity>>,
+    /// By name.
+    identities: Vec<(String, Arc<Identity>)>,
     system_roots: Option<TlsRoots>,
     proxy_rules: ProxyRules,
     recording: Option<&'a mut Recording>,
@@ -219,14 +280,15 @@ impl<'a> Builder<'a> {
     fn new(lifecycle: &'a Lifecycle, recording: Option<&'a mut Recording>) -> Self {
         Self {
             lifecycle,
-            identities: HashMap::new(),
+            by_config: HashMap::new(),
+            identities: Vec::new(),
             system_roots: None,
             proxy_rules: ProxyRules::from_env(),
             recording,
         }
     }
 
-    fn routes(mut self, config: &Config) -> Result<Vec<Route>, StartError> {
+    fn routes(&mut self, config: &Config) -> Result<Vec<Route>, StartError> {
         config
             .routes
             .iter()
@@ -311,13 +373,26 @@ impl<'a> Builder<'a> {
             background, stop, ..
         } = self.lifecycle;
         let new = || Arc::new(credentials_of(&config.credentials, background, stop));
-        match &config.credentials {
-            Credentials::Provider(identity) => {
-                let entry = self.identities.entry(identity.clone());
-                Arc::clone(entry.or_insert_with(new))
+        let (name, identity) = match &config.credentials {
+            Credentials::Provider(provider) => {
+                if let Some(identity) = self.by_config.get(provider) {
+                    return Arc::clone(identity);
+                }
+                let identity = new();
+                self.by_config
+                    .insert(provider.clone(), Arc::clone(&identity));
+                // One may differ by the region of its STS alone.
+                let is_taken = |name: &str| self.identities.iter().any(|(taken, _)| taken == name);
+                let name = provider.to_string();
+                match is_taken(&name) {
+                    true => (format!("{name}, {}", provider.region), identity),
+                    false => (name, identity),
+                }
             }
-            Credentials::Fixed(_) => new(),
-        }
+            Credentials::Fixed(_) => ("fixed".to_owned(), new()),
+        };
+        self.identities.push((name, Arc::clone(&identity)));
+        identity
     }
 
     fn roots(&mut self, config: &RouteConfig) -> Result<TlsRoots, StartError> {
@@ -347,4 +422,11 @@ fn credentials_of(config: &Credentials, tasks: &TaskTracker, stop: &Cancellation
         Credentials::Provider(identity) => Identity::spawn(identity.clone(), tasks, stop.clone()),
         Credentials::Fixed(credentials) => Identity::given(credentials.clone()),
     }
+}
+
+fn upstreams(routes: &[Route]) -> Vec<(String, Arc<Upstream>)> {
+    let upstreams = routes.iter();
+    upstreams
+        .map(|route| (route.name.clone(), Arc::clone(&route.upstream)))
+        .collect()
 }

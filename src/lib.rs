@@ -8,6 +8,7 @@
 //! | [`cli`] | arguments to command, exit codes; one file per command |
 //! | [`config`] | what was said, then what it means |
 //! | [`app`] | builds every part, binds, runs until drained |
+//! | [`admin`] | the admin listener: health, metrics, and the way to stop |
 //! | [`server`] | accept loops, TLS beside plain HTTP, drain of connections |
 //! | [`guard`] | may this client talk to us? Host, Origin, CORS |
 //! | [`proxy`] | a request from head to answer; headers; errors to responses |
@@ -18,7 +19,7 @@
 //! | [`realtime`] | AppSync's realtime protocol: wire, machine, driver, pool |
 //! | [`sign`] | signer and its styles, credentials, request targets, redaction |
 //! | [`upstream`] | endpoint inference, services' recipes, HTTPS client, WebSocket dial, denials |
-//! | [`telemetry`] | log set-up, the request line, error chains |
+//! | [`telemetry`] | log set-up, the request line, metrics, error chains |
 //! | [`iam`] | what IAM must allow: recorded, or read from documents, and printed as a policy |
 //! | [`emulator`] | an AppSync and an API Gateway that verify SigV4 by code of their own |
 //!
@@ -43,6 +44,7 @@
 //! Deliberately absent: retries of anything that may have been sent, a way for a request to
 //! choose its upstream, and any code shared between the signer and the emulator that checks it.
 
+pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;

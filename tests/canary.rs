@@ -163,18 +163,31 @@ fn every_form_of_a_canary_is_looked_for() {
 struct Run {
     daemon: Daemon,
     addr: SocketAddr,
+    admin: SocketAddr,
 }
+
+/// What the admin listener serves.
+const PAGES: [&str; 5] = ["/livez", "/startupz", "/readyz", "/readyz?deep", "/metrics"];
 
 impl Run {
     async fn start(format: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut all = vec!["--listen", "127.0.0.1:0", "--log", FILTER];
         all.extend(["--log-format", format]);
         all.extend(arguments);
-        let mut variables = vec![("PATH", "/usr/bin:/bin"), ("RUST_LOG", "trace")];
+        let mut variables = vec![
+            ("PATH", "/usr/bin:/bin"),
+            ("RUST_LOG", "trace"),
+            ("COUNTERSIGN_ADMIN", "127.0.0.1:0"),
+        ];
         variables.extend(environment);
         let mut daemon = Daemon::start(&all, &variables);
+        let admin = daemon.admin().await;
         let addr = daemon.address().await;
-        Self { daemon, addr }
+        Self {
+            daemon,
+            addr,
+            admin,
+        }
     }
 
     async fn post(&self, body: &str) -> Answer {
@@ -203,6 +216,11 @@ impl Run {
 
     /// Drains, and reads all that was ever written; `requests` lines tell of requests at least.
     async fn end(mut self, what: &str, requests: usize) {
+        for path in PAGES {
+            let page = get(self.admin, path, &[]).await;
+            let text = format!("{:?}\n{}", page.headers, page.body);
+            check_absent(&format!("{path} of {what}"), &text);
+        }
         self.daemon.signal("-TERM");
         assert_eq!(self.daemon.exited().await, 0, "{}", self.daemon.log);
         let mut stdout = String::new();

@@ -89,7 +89,7 @@ async fn no_core_is_dumped_and_nobody_reads_the_memory() {
     for arguments in [&serve[..], &["demo"]] {
         let mut daemon = by_user(program)
             .args(arguments)
-            .args(["--listen", "127.0.0.1:0"])
+            .args(["--listen", "127.0.0.1:0", "--admin", "off"])
             .env_clear()
             .envs(demo_key())
             .stdout(Stdio::null())

@@ -47,6 +47,7 @@ async fn app(upstream: SocketAddr, ca_pem: &str, settings: &[(&str, &str)]) -> S
     let gateway = format!("https://{GATEWAY}/prod");
     let mut flags = vec![
         flag("listen", "127.0.0.1:0"),
+        flag("admin", "off"),
         flag("route.graphql.target", &graphql),
         flag("route.graphql.connect", &connect),
         flag("route.gateway.target", &gateway),

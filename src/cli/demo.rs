@@ -16,6 +16,9 @@ pub(super) struct Options {
     /// A loopback address to listen on; repeatable [default: port 4100 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
+    /// The address that tells health and metrics, or off [default: 127.0.0.1:4101]
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
     /// The loopback address of the emulator's control listener; a free port by default
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     control: SocketAddr,
@@ -72,6 +75,7 @@ fn configure(options: &Options, emulator: &Emulator) -> Result<Config, Failure> 
         url: Some(format!("https://{}/graphql", emulator.api_host())),
         connect: Some(emulator.addr().to_string()),
         listen: options.listen.clone(),
+        admin: options.admin.clone(),
         allow_origin: options.allow_origin.clone(),
         tls: options.tls.clone(),
         log_format: options.log_format.clone(),

@@ -1,7 +1,8 @@
 //! The command line: what was asked for, and how it ended.
 //!
-//! Exit codes: 0 done; 2 bad usage or configuration, with every mistake listed; 3 could not start.
+//! Exit codes: 0 done; 1 what was waited for did not come; 2 bad usage or configuration, with every mistake listed; 3 could not start.
 
+mod admin;
 mod config;
 mod demo;
 mod emulate;
@@ -10,6 +11,8 @@ mod presign;
 mod process;
 mod sandbox;
 mod serve;
+mod shutdown;
+mod wait;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -49,6 +52,10 @@ enum Command {
     Presign(presign::Options),
     /// Print the resolved configuration and where each value came from
     Config(config::Options),
+    /// Wait until a running countersign is ready: for health checks and scripts without curl
+    Wait(wait::Options),
+    /// Tell a running countersign to stop, and wait until it has
+    Shutdown(shutdown::Options),
 }
 
 /// Everything that configuration can say by flags.
@@ -62,6 +69,9 @@ struct Settings {
     /// An address to listen on, or unix:PATH; repeatable [default: port 4100 of 127.0.0.1 and ::1]
     #[arg(long, value_name = "ADDR")]
     listen: Vec<String>,
+    /// The address that tells health and metrics, or off [default: 127.0.0.1:4101]
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
     /// A name that may stand in Host beside the loopback names; repeatable
     #[arg(long, value_name = "HOST")]
     allow_host: Vec<String>,
@@ -149,12 +159,15 @@ ws://127.0.0.1:4100/graphql. Whoever reaches the port acts with the IAM identity
 
 Every key of the configuration file is also a variable: COUNTERSIGN_LIMITS__REQUEST_BODY=2MiB.";
 
+const NOT_REACHED: u8 = 1;
 const BAD_USAGE: u8 = 2;
 const NOT_STARTED: u8 = 3;
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
+    #[error(transparent)]
+    Admin(#[from] admin::Error),
     #[error(transparent)]
     Config(#[from] Problems),
     #[error(transparent)]
@@ -185,6 +198,8 @@ pub fn main() -> ExitCode {
         Some(Command::Policy(options)) => policy::run(&options),
         Some(Command::Presign(options)) => presign::run(&options),
         Some(Command::Config(options)) => config::run(&options),
+        Some(Command::Wait(options)) => wait::run(&options),
+        Some(Command::Shutdown(options)) => shutdown::run(&options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -195,6 +210,7 @@ pub fn main() -> ExitCode {
                 let _ = writeln!(std::io::stderr(), "countersign: {line}");
             }
             ExitCode::from(match failure {
+                Failure::Admin(_) => NOT_REACHED,
                 Failure::Config(_) | Failure::Presign(PresignError::Target(_)) => BAD_USAGE,
                 Failure::Emulator(_)
                 | Failure::Memory(_)
@@ -265,6 +281,7 @@ impl Settings {
         one("tls.cert".to_owned(), "--tls-cert", &self.tls.tls_cert);
         one("tls.key".to_owned(), "--tls-key", &self.tls.tls_key);
         one("tls.dev".to_owned(), "--tls-dev", &tls_dev);
+        one("admin".to_owned(), "--admin", &self.admin);
         one("iam.record".to_owned(), "--record", &self.record);
         one("log.format".to_owned(), "--log-format", &self.log_format);
         one("log.filter".to_owned(), "--log", &self.log);

@@ -13,10 +13,12 @@ mod route;
 mod tls;
 mod values;
 
+use std::cell::RefCell;
 use std::fmt;
+use std::net::SocketAddr;
 
 pub use raw::{Flag, Raw, Sources};
-pub use resolved::Config;
+pub use resolved::{Config, DrainConfig};
 pub use route::{Credentials, RouteConfig, Trust};
 
 /// One mistake in the configuration.
@@ -41,6 +43,18 @@ pub fn load(sources: &Sources) -> Result<(Raw, Config), Problems> {
     let raw = Raw::read(sources)?;
     let config = Config::resolve(&raw)?;
     Ok((raw, config))
+}
+
+/// The address of the admin listener alone, which commands that talk to it want; of other mistakes
+/// they need not know.
+///
+/// # Errors
+/// What is wrong with it, or with a source as a whole.
+pub fn admin(sources: &Sources) -> Result<Option<SocketAddr>, Problems> {
+    let raw = Raw::read(sources)?;
+    let problems = RefCell::default();
+    let admin = raw.table(&problems).read("admin", values::admin);
+    admin.ok_or_else(|| Problems(problems.into_inner()))
 }
 
 impl fmt::Display for Problem {

@@ -1,6 +1,7 @@
 //! What the configuration means: one settings struct for each part.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::upstream::UpstreamConfig;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: Vec<Listen>,
+    /// Of the admin listener, if there is to be one.
+    pub admin: Option<SocketAddr>,
     /// Whether files can be changed once the configuration has been read.
     pub sandbox: bool,
     pub routes: Vec<RouteConfig>,
@@ -33,10 +36,19 @@ pub struct Config {
     pub session: SessionConfig,
     /// Bytes of events that may wait for all client sockets together.
     pub outbox_total: usize,
-    pub drain: Duration,
+    pub drain: DrainConfig,
     pub log: LogConfig,
     /// Where it is recorded what IAM must allow.
     pub record: Option<PathBuf>,
+}
+
+/// `[drain]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainConfig {
+    /// For which new work is still taken.
+    pub delay: Duration,
+    /// For what is running then.
+    pub timeout: Duration,
 }
 
 impl Config {
@@ -71,6 +83,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     if listen.as_ref().is_some_and(Vec::is_empty) {
         root.report("listen", "at least one address is needed");
     }
+    let admin = root.read("admin", values::admin);
     let sandbox = root.read("sandbox", values::switch);
     let guard = guard(&root.table("guard"));
     let tls = tls(&root.table("tls"), state);
@@ -86,9 +99,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     let limits = limits(&root.table("limits"));
     let timeouts = timeouts(&root.table("timeouts"));
     let pool = pool(&root.table("pool"));
-    let drain = root.table("drain");
-    let drain_timeout = drain.read("timeout", values::duration);
-    drain.finish();
+    let drain = drain(&root.table("drain"));
     let log = log(&root.table("log"));
     let iam = root.table("iam");
     let record = iam.read("record", values::text).map(PathBuf::from);
@@ -120,6 +131,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     let (limits, timeouts, pool) = (limits?, timeouts?, pool?);
     Some(Config {
         listen: listen?,
+        admin: admin?,
         sandbox: sandbox?,
         routes: routes?,
         guard: GuardConfig {
@@ -148,7 +160,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
             spread: pool.spread,
         },
         outbox_total: limits.outbox_total,
-        drain: drain_timeout?,
+        drain: drain?,
         log: log?,
         record,
     })
@@ -286,6 +298,16 @@ fn pool(table: &Table<'_>) -> Option<Pool> {
         start_ack: read.5?,
         keepalive: read.6?,
         spread: read.7?,
+    })
+}
+
+fn drain(table: &Table<'_>) -> Option<DrainConfig> {
+    let delay = table.read("delay", values::duration_or_none);
+    let timeout = table.read("timeout", values::duration);
+    table.finish();
+    Some(DrainConfig {
+        delay: delay?,
+        timeout: timeout?,
     })
 }
 

@@ -138,7 +138,8 @@ fn probe(config: &Config, place: &str) -> String {
         "limits.outbox_total" => config.outbox_total.to_string(),
         "timeouts.init" => format!("{:?}", config.session.init),
         "pool.linger" => format!("{:?}", route.realtime.linger),
-        "drain" => format!("{:?}", config.drain),
+        "admin" => format!("{:?}", config.admin),
+        "drain" => format!("{:?} {:?}", config.drain.delay, config.drain.timeout),
         "log.format" => format!("{:?}", config.log.format),
         "log.filter" => config.log.filter.clone(),
         "routes" => config
@@ -316,7 +317,25 @@ fn numbers_may_be_text_and_text_numbers() {
     means(
         &env("COUNTERSIGN_DRAIN__TIMEOUT", "250ms"),
         "drain",
-        "250ms",
+        "0ns 250ms",
+    );
+    means(&env("COUNTERSIGN_DRAIN__DELAY", "5s"), "drain", "5s 25s");
+    means(&env("COUNTERSIGN_ADMIN", "off"), "admin", "None");
+    means(
+        &env("COUNTERSIGN_ADMIN", "0.0.0.0:4101"),
+        "admin",
+        "Some(0.0.0.0:4101)",
+    );
+}
+
+#[test]
+fn the_admin_listener_has_an_address_or_is_off() {
+    refuses(
+        &env("COUNTERSIGN_ADMIN", "no"),
+        &[
+            "COUNTERSIGN_ADMIN: `admin`: \"no\" is neither an IP address with a port, such as \
+             127.0.0.1:4101, nor \"off\"",
+        ],
     );
 }
 

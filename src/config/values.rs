@@ -48,6 +48,14 @@ pub(super) fn duration(value: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
+/// A duration that may be zero: `"0s"`
+pub(super) fn duration_or_none(value: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(value) {
+        Ok(Duration::ZERO) => Ok(Duration::ZERO),
+        Ok(_) | Err(_) => duration(value),
+    }
+}
+
 /// `"512"`, `"64KiB"`, `"1MiB"`, `"1MB"`
 pub(super) fn size(value: &str) -> Result<usize, String> {
     let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
@@ -90,6 +98,19 @@ pub(super) fn listen(value: &str) -> Result<Listen, String> {
         .parse()
         .map_err(|_| format!("{value:?} is no IP address with a port, such as 127.0.0.1:4100"))?;
     Ok(Listen::Tcp(address))
+}
+
+/// `"off"`, or an IP address with a port.
+pub(super) fn admin(value: &str) -> Result<Option<SocketAddr>, String> {
+    if value == "off" {
+        return Ok(None);
+    }
+    let local = value.replacen("localhost:", "127.0.0.1:", 1);
+    local.parse().map(Some).map_err(|_| {
+        format!(
+            "{value:?} is neither an IP address with a port, such as 127.0.0.1:4101, nor \"off\""
+        )
+    })
 }
 
 pub(super) fn non_loopback(value: &str) -> Result<NonLoopback, String> {

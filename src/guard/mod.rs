@@ -101,6 +101,31 @@ impl Guard {
         Ok(Self { config, tokens })
     }
 
+    /// The same for a listener that browsers have no business with: no page's origin is allowed, nor
+    /// is a certificate wanted where no TLS is spoken.
+    pub fn without_browsers(&self) -> Self {
+        let config = GuardConfig {
+            allow_origins: Vec::new(),
+            refuses_forwarded: false,
+            wants_certificate: false,
+            ..self.config.clone()
+        };
+        Self {
+            config,
+            tokens: Arc::clone(&self.tokens),
+        }
+    }
+
+    /// Whether a token is configured, and the request shows one that is good everywhere.
+    pub fn knows(&self, headers: &HeaderMap) -> bool {
+        let has_tokens = !self.config.tokens.is_empty();
+        has_tokens
+            && matches!(
+                self.admit(headers, "", false, false),
+                Ok(Admission::Granted(_))
+            )
+    }
+
     /// Judges a request's head; `local` is where its connection was accepted, `scheme` what is
     /// spoken on it.
     ///

@@ -60,13 +60,20 @@ pub struct Server {
     proxy: Arc<Proxy>,
     config: ServerConfig,
     tls: Option<Tls>,
-    permits: Arc<Semaphore>,
+    connections: Connections,
     in_flight: Arc<Semaphore>,
     /// Told once for each connection that should make room.
     room: Arc<Notify>,
     tasks: TaskTracker,
     draining: CancellationToken,
     expired: CancellationToken,
+}
+
+/// How many client connections there are.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    permits: Arc<Semaphore>,
+    limit: usize,
 }
 
 /// For what clients are told at the drain's deadline to reach them.
@@ -86,18 +93,25 @@ impl Server {
         draining: CancellationToken,
         expired: CancellationToken,
     ) -> Self {
-        let connections = capacity::connections(config.connections);
+        let limit = capacity::connections(config.connections);
         Self {
             proxy: Arc::new(proxy),
             config,
             tls,
-            permits: Arc::new(Semaphore::new(connections)),
+            connections: Connections {
+                permits: Arc::new(Semaphore::new(limit)),
+                limit,
+            },
             in_flight: Arc::new(Semaphore::new(config.in_flight)),
             room: Arc::default(),
             tasks,
             draining,
             expired,
         }
+    }
+
+    pub fn connections(&self) -> Connections {
+        self.connections.clone()
     }
 
     /// Starts to accept on a bound listener.
@@ -131,13 +145,13 @@ impl Server {
 
     /// Waits for a connection's end, if there are too many.
     async fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+        if let Ok(permit) = Arc::clone(&self.connections.permits).try_acquire_owned() {
             return Some(permit);
         }
         let permit = loop {
             // Again and again: another listener that waits, too, may take what was meant for us.
             self.room.notify_one();
-            let freed = Arc::clone(&self.permits).acquire_owned();
+            let freed = Arc::clone(&self.connections.permits).acquire_owned();
             if let Ok(permit) = tokio::time::timeout(ROOM_PAUSE, freed).await {
                 break permit.ok();
             }
@@ -218,6 +232,20 @@ impl Server {
         if let Err(error) = ended {
             debug!(%error, "a client connection ended badly");
         }
+    }
+}
+
+// === impl Connections ===
+
+impl Connections {
+    /// How many are open; a WebSocket counts until it ends.
+    pub fn open(&self) -> usize {
+        self.limit.saturating_sub(self.permits.available_permits())
+    }
+
+    /// How many there may be.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 }
 

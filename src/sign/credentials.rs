@@ -132,6 +132,20 @@ impl Identity {
             Ok(Err(_)) | Err(_) => Err(self.state.borrow().error()),
         }
     }
+
+    /// How long the credentials held are still valid at `now`, `Some(None)` if they do not expire;
+    /// `None` if there are none that are.
+    pub fn remaining(&self, now: SystemTime) -> Option<Option<Duration>> {
+        let state = self.state.borrow();
+        let snapshot = state.snapshot.as_ref()?;
+        match snapshot.expires {
+            None => Some(None),
+            Some(expires) => match expires.duration_since(now) {
+                Ok(left) if !left.is_zero() => Some(Some(left)),
+                Ok(_) | Err(_) => None,
+            },
+        }
+    }
 }
 
 // === impl Snapshot ===

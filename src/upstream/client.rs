@@ -144,6 +144,14 @@ impl Upstream {
         &self.config
     }
 
+    /// Opens a connection and closes it: upstream can be reached, and is who it should be.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn reach(&self) -> Result<(), DialError> {
+        self.tunnels.dial().await.map(drop)
+    }
+
     pub(super) fn tunnels(&self) -> &Dialer {
         &self.tunnels
     }

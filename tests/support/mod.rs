@@ -227,6 +227,7 @@ pub fn stage_config(emulator: &Emulator, settings: &[(&str, &str)]) -> Config {
     let connect = emulator.addr().to_string();
     let mut flags = vec![
         flag("listen", "127.0.0.1:0"),
+        flag("admin", "off"),
         flag("route.graphql.target", &target),
         flag("route.graphql.connect", &connect),
     ];
@@ -503,6 +504,14 @@ impl Daemon {
         address[..end].parse().unwrap()
     }
 
+    /// The address of its admin listener, asked for before [`Self::address`].
+    pub async fn admin(&mut self) -> SocketAddr {
+        let line = self.line("health and metrics on http://").await;
+        let (_, address) = line.trim().rsplit_once("http://").unwrap();
+        let end = address.find(['"', ' ']).unwrap_or(address.len());
+        address[..end].parse().unwrap()
+    }
+
     pub fn pid(&self) -> String {
         self.child.id().unwrap().to_string()
     }
@@ -530,6 +539,8 @@ pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
         .args(arguments)
         .env_clear()
         .env("AWS_EC2_METADATA_DISABLED", "true")
+        // Tests run side by side.
+        .env("COUNTERSIGN_ADMIN", "off")
         .envs(environment.iter().copied())
         .stdin(Stdio::null());
     command

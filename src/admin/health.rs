@@ -1,0 +1,221 @@
+//! What must be true for the process to be ready, each a latch that can be told by its name.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::server::Connections;
+use crate::sign::clock;
+use crate::sign::credentials::Identity;
+use crate::telemetry::metrics::metrics;
+use crate::upstream::Upstream;
+
+/// Looks at what readiness depends on.
+#[derive(Debug)]
+pub struct Health {
+    watched: Watched,
+    has_started: AtomicBool,
+    /// When the upstreams were last dialled, and what came of it. Held while they are dialled.
+    dialled: Mutex<Option<Dialled>>,
+}
+
+#[derive(Debug)]
+struct Dialled {
+    at: Instant,
+    /// By route, whether its upstream was reached.
+    reached: Vec<(String, bool)>,
+}
+
+/// What readiness depends on.
+#[derive(Debug)]
+pub struct Watched {
+    /// The addresses bound.
+    pub listeners: Vec<String>,
+    /// By the name that the log has for them.
+    pub identities: Vec<(String, Arc<Identity>)>,
+    /// By the names of their routes.
+    pub upstreams: Vec<(String, Arc<Upstream>)>,
+    pub connections: Connections,
+    /// Cancelled when the process is told to stop.
+    pub stopping: CancellationToken,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    pub listeners: Vec<String>,
+    pub is_draining: bool,
+    /// By identity, whether valid ones are held.
+    pub credentials: Vec<(String, bool)>,
+    /// Open client connections.
+    pub connections: usize,
+    pub connections_limit: usize,
+    /// By route, whether its upstream was reached; empty if it was not asked for.
+    pub upstreams: Vec<(String, bool)>,
+}
+
+/// Upstreams are dialled at most so often, whoever asks.
+const DIAL_PAUSE: Duration = Duration::from_secs(10);
+
+// === impl Health ===
+
+impl Health {
+    pub fn new(watched: Watched) -> Self {
+        Self {
+            watched,
+            has_started: AtomicBool::new(false),
+            dialled: Mutex::new(None),
+        }
+    }
+
+    /// Whether it has been ready once.
+    pub fn has_started(&self) -> bool {
+        self.look().is_ready() || self.has_started.load(Ordering::Relaxed)
+    }
+
+    /// `is_deep`: upstreams are dialled, too: TCP and TLS, without a request.
+    pub async fn readiness(&self, is_deep: bool) -> Readiness {
+        let mut readiness = self.look();
+        if is_deep {
+            readiness.upstreams = self.dial().await;
+        }
+        readiness
+    }
+
+    /// Sets the metrics of what is looked at only when somebody asks.
+    pub fn observe(&self) {
+        let readiness = self.look();
+        let metrics = metrics();
+        metrics.ready.set(i64::from(readiness.is_ready()));
+        metrics.draining.set(i64::from(readiness.is_draining));
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.client_connections.set(count(readiness.connections));
+        let limit = count(readiness.connections_limit);
+        metrics.client_connections_limit.set(limit);
+        let now = clock::now();
+        for (name, identity) in &self.watched.identities {
+            let remaining = match identity.remaining(now) {
+                None => 0.0,
+                Some(None) => f64::INFINITY,
+                Some(Some(remaining)) => remaining.as_secs_f64(),
+            };
+            metrics.credentials_remaining(name).set(remaining);
+        }
+    }
+
+    fn look(&self) -> Readiness {
+        let Watched {
+            listeners,
+            identities,
+            connections,
+            stopping,
+            upstreams: _,
+        } = &self.watched;
+        let now = clock::now();
+        let credentials = identities
+            .iter()
+            .map(|(name, identity)| (name.clone(), identity.remaining(now).is_some()));
+        let readiness = Readiness {
+            listeners: listeners.clone(),
+            is_draining: stopping.is_cancelled(),
+            credentials: credentials.collect(),
+            connections: connections.open(),
+            connections_limit: connections.limit(),
+            upstreams: Vec::new(),
+        };
+        if readiness.is_ready() {
+            self.has_started.store(true, Ordering::Relaxed);
+        }
+        readiness
+    }
+
+    async fn dial(&self) -> Vec<(String, bool)> {
+        let mut dialled = self.dialled.lock().await;
+        if let Some(Dialled { at, reached }) = &*dialled
+            && at.elapsed() < DIAL_PAUSE
+        {
+            return reached.clone();
+        }
+        let upstreams = self.watched.upstreams.iter();
+        let dials = upstreams.map(async |(route, upstream)| {
+            let reached = upstream.reach().await;
+            (route.clone(), reached.is_ok())
+        });
+        let reached = join_all(dials).await;
+        *dialled = Some(Dialled {
+            at: Instant::now(),
+            reached: reached.clone(),
+        });
+        reached
+    }
+}
+
+// === impl Readiness ===
+
+impl Readiness {
+    pub fn is_ready(&self) -> bool {
+        self.reasons().is_empty()
+    }
+
+    /// Why it is not ready; where to look for more is the log.
+    pub fn reasons(&self) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if self.is_draining {
+            reasons.push("it was told to stop".to_owned());
+        }
+        let missing = self.credentials.iter().filter(|(_, is_held)| !is_held);
+        reasons.extend(missing.map(|(identity, _)| {
+            format!("no valid credentials are held ({identity}): the log says what was tried")
+        }));
+        if self.connections >= self.connections_limit {
+            reasons.push("all client connections are taken (limits.connections)".to_owned());
+        }
+        let unreached = self.upstreams.iter().filter(|(_, is_reached)| !is_reached);
+        reasons
+            .extend(unreached.map(|(route, _)| format!("the upstream of {route} is not reached")));
+        reasons
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl Fn(&mut Readiness), reason: Option<&str>) {
+        let mut readiness = Readiness {
+            listeners: vec!["127.0.0.1:4100".to_owned()],
+            is_draining: false,
+            credentials: vec![("default chain".to_owned(), true)],
+            connections: 9,
+            connections_limit: 10,
+            upstreams: vec![("graphql".to_owned(), true)],
+        };
+        change(&mut readiness);
+        let reasons = readiness.reasons();
+        assert_eq!(readiness.is_ready(), reason.is_none());
+        match reason {
+            Some(reason) => assert!(
+                reasons.len() == 1 && reasons[0].contains(reason),
+                "{reasons:?}"
+            ),
+            None => assert!(reasons.is_empty(), "{reasons:?}"),
+        }
+    }
+
+    #[test]
+    fn every_latch_can_keep_it_from_being_ready() {
+        check(|_| {}, None);
+        check(|found| found.is_draining = true, Some("told to stop"));
+        check(
+            |found| found.credentials[0].1 = false,
+            Some("default chain"),
+        );
+        check(|found| found.connections = 10, Some("limits.connections"));
+        check(|found| found.upstreams[0].1 = false, Some("graphql"));
+    }
+}

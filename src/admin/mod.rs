@@ -1,0 +1,289 @@
+//! The admin listener: is the process alive, ready, and how is it doing?
+//!
+//! It is a listener of its own, so that nobody who may use the proxied port can use it, too, and so
+//! that a full proxied port leaves it free. On a pod's address it tells everybody who asks, but
+//! changes nothing for them.
+
+mod health;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, ORIGIN};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+pub use health::{Health, Readiness, Watched};
+
+use crate::guard::{Guard, Local, Scheme};
+use crate::telemetry::metrics::{self, Format};
+
+/// Answers on the admin listener.
+#[derive(Debug)]
+pub struct Admin {
+    guard: Guard,
+    health: Health,
+    quit: CancellationToken,
+    connections: Arc<Semaphore>,
+}
+
+/// Probes and scrapes are few; whoever holds more than these keeps others out.
+const CONNECTIONS: usize = 64;
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const HEAD_SIZE: usize = 8_192;
+/// After an accept error, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+impl Admin {
+    /// `quit` is cancelled when the process is told to stop.
+    pub fn new(guard: Guard, health: Health, quit: CancellationToken) -> Self {
+        Self {
+            guard,
+            health,
+            quit,
+            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+        }
+    }
+
+    /// Answers on `listener` until `stop`.
+    pub fn serve(self, listener: TcpListener, tasks: &TaskTracker, stop: CancellationToken) {
+        let admin = Arc::new(self);
+        let connections = tasks.clone();
+        tasks.spawn(async move {
+            let accepting = admin.accept(listener, &connections, &stop);
+            stop.run_until_cancelled(accepting).await;
+        });
+    }
+
+    async fn accept(
+        self: &Arc<Self>,
+        listener: TcpListener,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        loop {
+            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else {
+                return;
+            };
+            match listener.accept().await {
+                Ok((stream, peer)) => {
+                    let (admin, stop) = (Arc::clone(self), stop.clone());
+                    tasks.spawn(async move {
+                        stop.run_until_cancelled(admin.converse(stream, peer)).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    warn!(%error, "an admin connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn converse(&self, stream: TcpStream, peer: SocketAddr) {
+        let Ok(local) = stream.local_addr() else {
+            return;
+        };
+        let service = service_fn(|request| async move {
+            Ok::<_, Infallible>(self.answer(&request, local, peer).await)
+        });
+        let served = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(HEAD_SIZE)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+        if let Err(error) = served {
+            debug!(%error, "an admin connection ended badly");
+        }
+    }
+
+    async fn answer(
+        &self,
+        request: &Request<Incoming>,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> Response<Full<Bytes>> {
+        if let Err(refusal) = self
+            .guard
+            .check(request, Local::Tcp(local.ip()), Scheme::Http)
+        {
+            return told(StatusCode::FORBIDDEN, &refusal.to_string());
+        }
+        let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
+        match request.uri().path() {
+            "/livez" | "/readyz" | "/startupz" | "/metrics" if !is_get => not_allowed("GET"),
+            "/livez" => told(StatusCode::OK, "alive"),
+            "/startupz" => match self.health.has_started() {
+                true => told(StatusCode::OK, "started"),
+                false => told(StatusCode::SERVICE_UNAVAILABLE, "not started: see /readyz"),
+            },
+            "/readyz" => {
+                let is_deep = request.uri().query() == Some("deep");
+                readiness(&self.health.readiness(is_deep).await)
+            }
+            "/metrics" => {
+                self.health.observe();
+                scrape(request.headers().get(ACCEPT))
+            }
+            "/quitquitquit" if *request.method() == Method::POST => self.quit(request, local, peer),
+            "/quitquitquit" => not_allowed("POST"),
+            _ => told(
+                StatusCode::NOT_FOUND,
+                "here are /livez, /readyz, /startupz, /metrics and, by POST, /quitquitquit",
+            ),
+        }
+    }
+
+    fn quit(
+        &self,
+        request: &Request<Incoming>,
+        local: SocketAddr,
+        peer: SocketAddr,
+    ) -> Response<Full<Bytes>> {
+        if !may_quit(&self.guard, request.headers(), local.ip(), peer.ip()) {
+            return told(
+                StatusCode::FORBIDDEN,
+                "this is for processes of this machine, at a loopback address, and for who shows a \
+                 token of guard.token_file",
+            );
+        }
+        info!("told to stop by /quitquitquit");
+        self.quit.cancel();
+        told(StatusCode::OK, "stopping")
+    }
+}
+
+/// A process of this machine may, and whoever shows a token; a web page never.
+fn may_quit(guard: &Guard, headers: &HeaderMap, local: IpAddr, peer: IpAddr) -> bool {
+    let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
+    let is_local = is_loopback(local) && is_loopback(peer);
+    !headers.contains_key(ORIGIN) && (is_local || guard.knows(headers))
+}
+
+/// `{"status":"ready",…}` with 200, or `{"status":"not ready",…,"reasons":["…"]}` with 503.
+fn readiness(readiness: &Readiness) -> Response<Full<Bytes>> {
+    let (status, text) = match readiness.is_ready() {
+        true => (StatusCode::OK, "ready"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    let credentials = readiness.credentials.iter().map(|(identity, is_held)| {
+        let text = if *is_held { "held" } else { "none" };
+        (identity.clone(), text.into())
+    });
+    let mut json = json!({
+        "status": text,
+        "listeners": readiness.listeners,
+        "draining": readiness.is_draining,
+        "credentials": serde_json::Map::from_iter(credentials),
+        "connections": { "open": readiness.connections, "limit": readiness.connections_limit },
+        "reasons": readiness.reasons(),
+    });
+    if !readiness.upstreams.is_empty() {
+        let upstreams = readiness.upstreams.iter().map(|(route, is_reached)| {
+            let text = if *is_reached {
+                "reached"
+            } else {
+                "not reached"
+            };
+            (route.clone(), text.into())
+        });
+        json["upstreams"] = serde_json::Map::from_iter(upstreams).into();
+    }
+    typed(status, "application/json", format!("{json}\n"))
+}
+
+fn scrape(accept: Option<&HeaderValue>) -> Response<Full<Bytes>> {
+    let format = Format::accepted(
+        accept
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default(),
+    );
+    match metrics::encode(format) {
+        Ok(text) => typed(StatusCode::OK, format.media_type(), text),
+        Err(error) => {
+            warn!(%error, "the metrics cannot be written");
+            told(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the metrics cannot be written",
+            )
+        }
+    }
+}
+
+fn not_allowed(allow: &'static str) -> Response<Full<Bytes>> {
+    let mut response = told(StatusCode::METHOD_NOT_ALLOWED, &format!("use {allow}"));
+    let allow = HeaderValue::from_static(allow);
+    response.headers_mut().insert(ALLOW, allow);
+    response
+}
+
+fn told(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    typed(status, "text/plain; charset=utf-8", format!("{text}\n"))
+}
+
+fn typed(status: StatusCode, media_type: &'static str, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Binds the admin listener.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    TcpListener::bind(address).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(local: &str, peer: &str, headers: &[(&'static str, &'static str)], expected: bool) {
+        let guard = Guard::new(crate::guard::GuardConfig::default()).unwrap();
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, HeaderValue::from_static(value));
+        }
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let may = may_quit(&guard, &map, ip(local), ip(peer));
+        assert_eq!(may, expected, "{local} {peer} {headers:?}");
+    }
+
+    #[test]
+    fn only_this_machine_may_stop_it() {
+        check("127.0.0.1", "127.0.0.1", &[], true);
+        check("::1", "::1", &[], true);
+        check("::ffff:127.0.0.1", "::ffff:127.0.0.1", &[], true);
+        check("10.0.0.7", "10.0.0.7", &[], false);
+        check("10.0.0.7", "10.0.0.8", &[], false);
+        check("127.0.0.1", "10.0.0.8", &[], false);
+        check("127.0.0.1", "127.0.0.1", &[("origin", "null")], false);
+        // Nothing is a token where none is configured.
+        check(
+            "10.0.0.7",
+            "10.0.0.8",
+            &[("authorization", "Bearer x")],
+            false,
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! Talks to the admin listener of a countersign that runs.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use http::header::HOST;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::Settings;
+use crate::config::{self, Problem, Problems};
+
+/// Where the admin listener is.
+#[derive(Args, Debug)]
+pub(super) struct Place {
+    /// The address of its admin listener [default: as the daemon's: COUNTERSIGN_ADMIN, the
+    /// configuration file, 127.0.0.1:4101]
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<String>,
+    /// The daemon's configuration file; also COUNTERSIGN_CONFIG
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// What was waited for did not come.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error("{address} did not answer: {source}. Is countersign running, with this `admin`?")]
+    Unreachable {
+        address: SocketAddr,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error("not {wanted} after {after:?}: {said}")]
+    NotYet {
+        wanted: &'static str,
+        after: Duration,
+        said: String,
+    },
+    #[error("countersign at {address} did not agree to stop: {said}")]
+    Refused { address: SocketAddr, said: String },
+    #[error("countersign at {address} has not stopped after {after:?}; it goes on draining")]
+    StillThere {
+        address: SocketAddr,
+        after: Duration,
+    },
+}
+
+/// Of one question and its answer.
+const TIMEOUT: Duration = Duration::from_secs(2);
+const ANSWER_SIZE: usize = 64 * 1024;
+
+impl Place {
+    /// The address to dial.
+    pub(super) fn address(&self) -> Result<SocketAddr, Problems> {
+        let settings = Settings {
+            admin: self.admin.clone(),
+            config: self.config.clone(),
+            ..Settings::default()
+        };
+        match config::admin(&settings.sources())? {
+            Some(address) => Ok(reachable(address)),
+            None => Err(Problems(vec![Problem {
+                key: "admin".to_owned(),
+                source: None,
+                message: "is \"off\": there is nothing to talk to".to_owned(),
+            }])),
+        }
+    }
+}
+
+/// Where every address is listened on, the loopback one is, too.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    address
+}
+
+/// Asks once; status and text of the answer.
+///
+/// # Errors
+/// [`Error::Unreachable`]
+pub(super) async fn ask(
+    address: SocketAddr,
+    method: Method,
+    path: &'static str,
+) -> Result<(StatusCode, String), Error> {
+    let asked = tokio::time::timeout(TIMEOUT, exchange(address, method, path)).await;
+    asked
+        .unwrap_or_else(|late| Err(late.into()))
+        .map_err(|source| Error::Unreachable { address, source })
+}
+
+async fn exchange(
+    address: SocketAddr,
+    method: Method,
+    path: &'static str,
+) -> Result<(StatusCode, String), Box<dyn std::error::Error + Send + Sync>> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(HOST, address.to_string())
+        .body(Empty::<Bytes>::new())?;
+    let exchange = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_SIZE);
+        let text = body.collect().await?.to_bytes();
+        Ok((status, String::from_utf8_lossy(&text).trim().to_owned()))
+    };
+    tokio::select! {
+        answer = exchange => answer,
+        ended = connection => match ended {
+            Ok(()) => Err("it closed the connection".into()),
+            Err(error) => Err(error.into()),
+        },
+    }
+}

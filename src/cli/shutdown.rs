@@ -1,0 +1,41 @@
+//! `countersign shutdown`: tells a running countersign to stop, and waits until it has.
+
+use std::time::Duration;
+
+use clap::Args;
+use http::{Method, StatusCode};
+use tokio::time::{Instant, sleep};
+
+use super::Failure;
+use super::admin::{Error, Place, ask};
+use super::serve::runtime;
+
+#[derive(Args, Debug)]
+pub(super) struct Options {
+    #[command(flatten)]
+    place: Place,
+    /// How long to wait for the end of its drain before giving up with exit code 1
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let address = options.place.address()?;
+    runtime()?.block_on(async {
+        let begun = Instant::now();
+        let (status, said) = ask(address, Method::POST, "/quitquitquit").await?;
+        if status != StatusCode::OK {
+            return Err(Error::Refused { address, said }.into());
+        }
+        while ask(address, Method::GET, "/livez").await.is_ok() {
+            if begun.elapsed() + PAUSE > options.timeout {
+                let after = options.timeout;
+                return Err(Error::StillThere { address, after }.into());
+            }
+            sleep(PAUSE).await;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,62 @@
+//! `countersign wait`: until a running countersign is ready.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use http::{Method, StatusCode};
+use tokio::time::{Instant, sleep};
+
+use super::Failure;
+use super::admin::{Error, Place, ask};
+use super::serve::runtime;
+
+#[derive(Args, Debug)]
+pub(super) struct Options {
+    #[command(flatten)]
+    place: Place,
+    /// What to wait for
+    #[arg(long = "for", value_name = "STATE", default_value = "ready")]
+    state: State,
+    /// How long to wait before giving up with exit code 1
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum State {
+    /// It answers
+    Live,
+    /// It has been ready once
+    Started,
+    /// Its listeners are bound, it holds credentials, and it was not told to stop
+    Ready,
+}
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let address = options.place.address()?;
+    let (wanted, path) = match options.state {
+        State::Live => ("live", "/livez"),
+        State::Started => ("started", "/startupz"),
+        State::Ready => ("ready", "/readyz"),
+    };
+    runtime()?.block_on(async {
+        let begun = Instant::now();
+        loop {
+            let error = match ask(address, Method::GET, path).await {
+                Ok((StatusCode::OK, _)) => return Ok(()),
+                Ok((_, said)) => Error::NotYet {
+                    wanted,
+                    after: options.timeout,
+                    said,
+                },
+                Err(error) => error,
+            };
+            if begun.elapsed() + PAUSE > options.timeout {
+                return Err(error.into());
+            }
+            sleep(PAUSE).await;
+        }
+    })
+}
