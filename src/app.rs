@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,8 @@ use crate::session::{Api, Sessions};
 use crate::sign::Signer;
 use crate::sign::clock;
 use crate::sign::credentials::{Identity, IdentityConfig};
-use crate::upstream::{Dialer, ProxyRules, TlsRoots, Upstream};
+use crate::telemetry::metrics::RouteMetrics;
+use crate::upstream::{Dialer, ProxyRules, TlsRoots, Upstream, Way};
 
 /// A running countersign.
 #[derive(Debug)]
@@ -217,7 +219,12 @@ impl App {
             stop,
         } = self.lifecycle;
         let DrainConfig { delay, timeout } = self.drain;
+        let mut again = pin!(again);
+        let mut is_hurried = false;
         tokio::select! {
+            biased;
+            // Watched from the start: signals that come at once are seen as one by who looks later.
+            () = again.as_mut() => is_hurried = true,
             () = signal => {}
             () = quit.cancelled() => {}
         }
@@ -238,8 +245,11 @@ impl App {
             }
         };
         tokio::select! {
+            biased;
+            () = async { if !is_hurried { again.await } } => {
+                warn!("stopping at once: a second signal came");
+            }
             () = drained => {}
-            () = again => warn!("stopping at once: a second signal came"),
         }
         draining.cancel();
         clients.close();
@@ -301,10 +311,13 @@ impl<'a> Builder<'a> {
             route: config.name.clone(),
             source,
         };
-        let roots = self.roots(config)?;
-        let rules = match config.is_dialled_directly {
-            true => ProxyRules::none(),
-            false => self.proxy_rules.clone(),
+        let way = Way {
+            roots: self.roots(config)?,
+            proxy: match config.is_dialled_directly {
+                true => ProxyRules::none(),
+                false => self.proxy_rules.clone(),
+            },
+            metrics: RouteMetrics::new(&config.name),
         };
         let identity = self.identity(config);
         let endpoint = config.endpoint.clone();
@@ -318,8 +331,7 @@ impl<'a> Builder<'a> {
             endpoint.clone(),
             signer,
             config.upstream,
-            &roots,
-            &rules,
+            &way,
             self.lifecycle.background.clone(),
             self.lifecycle.stop.clone(),
         );
@@ -336,8 +348,7 @@ impl<'a> Builder<'a> {
                     realtime.address.clone(),
                     &realtime.tls_name,
                     &[b"http/1.1"],
-                    &roots,
-                    &rules,
+                    &way,
                     config.upstream.connect,
                 );
                 let pool = Pool::new(

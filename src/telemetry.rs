@@ -53,6 +53,7 @@ pub fn parse_filter(filter: &str) -> Result<EnvFilter, ParseError> {
 pub fn init(config: &LogConfig) -> Result<WorkerGuard, ParseError> {
     let filter = parse_filter(&config.filter)?;
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    metrics::metrics().watch_log(writer.error_counter());
     let capped = filter_fn(is_allowed);
     let registry = tracing_subscriber::registry().with(filter);
     match config.format {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::server::Connections;
 use crate::sign::clock;
 use crate::sign::credentials::Identity;
-use crate::telemetry::metrics::metrics;
+use crate::telemetry::metrics::{IdentityLabel, metrics};
 use crate::upstream::Upstream;
 
 /// Looks at what readiness depends on.
@@ -104,7 +104,10 @@ impl Health {
                 Some(None) => f64::INFINITY,
                 Some(Some(remaining)) => remaining.as_secs_f64(),
             };
-            metrics.credentials_remaining(name).set(remaining);
+            let identity = name.clone();
+            let gauges = &metrics.credentials_remaining_seconds;
+            let gauge = gauges.get_or_create_owned(&IdentityLabel { identity });
+            gauge.set(remaining);
         }
     }
 

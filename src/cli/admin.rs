@@ -31,7 +31,7 @@ pub(super) struct Place {
 /// What was waited for did not come.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("{address} did not answer: {source}. Is countersign running, with this `admin`?")]
+    #[error("{address} did not answer (is countersign running, with this `admin`?)")]
     Unreachable {
         address: SocketAddr,
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -111,18 +111,14 @@ async fn exchange(
         .uri(path)
         .header(HOST, address.to_string())
         .body(Empty::<Bytes>::new())?;
-    let exchange = async {
+    // The sender goes with it, and the connection with the sender.
+    let exchange = async move {
         let response = sender.send_request(request).await?;
         let status = response.status();
         let body = Limited::new(response.into_body(), ANSWER_SIZE);
         let text = body.collect().await?.to_bytes();
         Ok((status, String::from_utf8_lossy(&text).trim().to_owned()))
     };
-    tokio::select! {
-        answer = exchange => answer,
-        ended = connection => match ended {
-            Ok(()) => Err("it closed the connection".into()),
-            Err(error) => Err(error.into()),
-        },
-    }
+    let (answer, _) = tokio::join!(exchange, connection);
+    answer
 }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::Limits;
 use crate::graphql::outbox::OperationKey;
 use crate::graphql::{GraphqlError, Kind};
+use crate::telemetry::metrics::metrics;
 
 /// What runs for one client.
 #[derive(Debug)]
@@ -62,6 +63,7 @@ impl Live {
         };
         if alike.count() >= limit {
             let message = format!("this client already has {limit} of them running ({name})");
+            metrics().refused("TOO_MANY_OPERATIONS");
             return Err(GraphqlError::coded(message, "TOO_MANY_OPERATIONS", "no"));
         }
         self.last_key += 1;

@@ -57,7 +57,7 @@ async fn one(call: Call<'_>, item: &RawValue, headers: HeaderMap) -> String {
         Err(error) => return errors(&[graphql_error(&error)]),
     };
     let mut record = Record::new("POST");
-    record.route = Some(call.route.name.clone());
+    record.set_route(call.route.upstream.metrics());
     if let Admission::Granted(grant) = call.admission {
         record.token.clone_from(&grant.name);
     }

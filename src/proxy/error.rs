@@ -15,6 +15,7 @@ use super::body::Body;
 use crate::graphql::{DocumentError, GraphqlError};
 use crate::guard::{self, RefusalKind};
 use crate::sign::{self, SignError};
+use crate::telemetry::metrics::metrics;
 use crate::telemetry::{Record, error_chain};
 use crate::upstream::{self, DialError, Sent};
 
@@ -288,15 +289,27 @@ fn upstream_status(error: &upstream::Error) -> StatusCode {
     }
 }
 
+/// What is refused here, as opposed to what upstream or the end of the process keeps from its answer.
+fn count(error: &Error, verdict: &Verdict) {
+    let is_refusal = !matches!(error, Error::Upstream(_) | Error::Draining);
+    if is_refusal && verdict.sent == Sent::No {
+        metrics().refused(verdict.code);
+    }
+}
+
 /// An error as a member of a GraphQL response.
 pub(super) fn graphql_error(error: &Error) -> GraphqlError {
-    let Verdict { code, sent, .. } = error.verdict();
+    let verdict = error.verdict();
+    count(error, &verdict);
+    let Verdict { code, sent, .. } = verdict;
     GraphqlError::coded(error.message(), code, sent.as_str())
 }
 
 /// Turns an error into the response that tells of it, and notes it in the record.
 pub(super) fn rescue(error: &Error, shape: Shape, record: &mut Record) -> Response<Body> {
-    let Verdict { status, code, sent } = error.verdict();
+    let verdict = error.verdict();
+    count(error, &verdict);
+    let Verdict { status, code, sent } = verdict;
     let sent = sent.as_str();
     let message = error.message();
     record.code = Some(code.to_owned());

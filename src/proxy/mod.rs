@@ -170,7 +170,7 @@ impl Proxy {
                 .map_err(Error::from)
                 .and_then(|_| Err(Error::NoRoute(self.paths()))),
             Some(route) => {
-                record.route = Some(route.name.clone());
+                record.set_route(route.upstream.metrics());
                 self.admitted(route, request, client, accept, &cors, &mut record)
                     .await
             }
@@ -217,7 +217,9 @@ impl Proxy {
     pub fn refuse(&self, request: &Request<Incoming>, error: &Error) -> Response<Body> {
         let mut record = Record::new(method_name(request.method()));
         let route = self.route(request.uri().path());
-        record.route = route.map(|route| route.name.clone());
+        if let Some(route) = route {
+            record.set_route(route.upstream.metrics());
+        }
         let shape = match route {
             Some(route) if route.upstream.endpoint().kind == Kind::Http => Shape::Plain,
             Some(_) | None => Shape::GraphQl(Accept::of(request.headers()).media()),

@@ -1,6 +1,8 @@
 //! Tunnels a client's WebSocket on a route that is not AppSync's. The upstream's handshake comes
 //! first, so that its refusal is the client's answer.
 
+use std::sync::Arc;
+
 use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -50,9 +52,9 @@ pub(super) async fn open(
     let tunnel = Tunnel {
         client: upgraded,
         upstream: hyper::upgrade::on(&mut answer),
-        route: route.name.clone(),
+        metrics: Arc::clone(route.upstream.metrics()),
         keepalive: route.keepalive.clone(),
-        permit: std::sync::Arc::clone(&client.permit),
+        permit: Arc::clone(&client.permit),
     };
     proxy.sessions.tunnel(tunnel);
     let mut response = Response::new(Body::full(""));

@@ -25,6 +25,7 @@ use crate::graphql::outbox::Overflow;
 use crate::graphql::{Event, GraphqlError};
 use crate::sign::{SignError, Signable, SignedHeaders, clock};
 use crate::telemetry::error_chain;
+use crate::telemetry::metrics::{Held, LastHeard, RouteMetrics};
 use crate::upstream::{Endpoint, Error, Handshake, RealtimeEndpoint, Socket};
 
 /// What the pool asks of a connection.
@@ -47,6 +48,11 @@ pub(super) enum Ending {
     Unreachable(GraphqlError),
 }
 
+struct Open {
+    heard: Arc<LastHeard>,
+    _count: Held,
+}
+
 pub(super) struct Driver {
     pool: Arc<Shared>,
     id: ConnectionId,
@@ -54,6 +60,10 @@ pub(super) struct Driver {
     wanted: HashMap<Key, Wanted>,
     /// Subscriptions that were ended here and not yet upstream.
     over: HashSet<Key>,
+    /// When each start was sent of which there is no word yet.
+    starts: HashMap<Key, Instant>,
+    /// What tells of the connection once it is open.
+    open: Option<Open>,
     is_ready: bool,
     idle_since: Option<Instant>,
 }
@@ -72,6 +82,8 @@ impl Driver {
             commands,
             wanted: wanted.collect(),
             over: HashSet::new(),
+            starts: HashMap::new(),
+            open: None,
             is_ready: false,
             idle_since: None,
         }
@@ -82,6 +94,13 @@ impl Driver {
             Ok((socket, machine)) => self.drive(socket, machine).await,
             Err(error) => error,
         };
+        match &ending {
+            Ending::Lost(_) => _ = self.metrics().realtime_losses.inc(),
+            Ending::Refused(_) => self.metrics().realtime_connect("refused"),
+            Ending::Unreachable(_) => self.metrics().realtime_connect("unreachable"),
+            Ending::Idle => {}
+        }
+        self.open = None;
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             self.take_early(command);
@@ -89,6 +108,10 @@ impl Driver {
         self.wanted.retain(|key, _| !self.over.contains(key));
         let live = self.wanted.into_values().collect();
         self.pool.ended(self.id, ending, live);
+    }
+
+    fn metrics(&self) -> &RouteMetrics {
+        self.pool.upstream.metrics()
     }
 
     /// A command that comes while there is no machine to give it to.
@@ -194,6 +217,9 @@ impl Driver {
                 biased;
                 message = stream.next() => match message {
                     Some(Ok(Message::Text(text))) => {
+                        if let Some(open) = &self.open {
+                            open.heard.now(Instant::now());
+                        }
                         machine.handle_frame(Instant::now(), &Bytes::from(text));
                     }
                     Some(Ok(Message::Close(_)) | Err(_)) | None => machine.handle_closed(),
@@ -208,6 +234,7 @@ impl Driver {
                     }
                 }
                 Some((key, signed)) = signing.next() => {
+                    self.starts.insert(key, Instant::now());
                     machine.handle_signed(Instant::now(), key, signed);
                 }
                 command = self.commands.recv() => match command {
@@ -240,7 +267,19 @@ impl Driver {
     fn perform(&mut self, output: Output, machine: &mut Connection) -> Option<Ending> {
         match output {
             Output::Sign(..) => {}
-            Output::Event(key, event) => self.offer(key, event, machine),
+            Output::Event(key, event) => {
+                match &event {
+                    Event::Started => {
+                        if let Some(sent) = self.starts.remove(&key) {
+                            let took = sent.elapsed().as_secs_f64();
+                            self.metrics().subscription_start.observe(took);
+                        }
+                    }
+                    Event::Next(_) => _ = self.metrics().events_received.inc(),
+                    Event::Missed(_) | Event::Error(_) | Event::Complete | Event::Lost => {}
+                }
+                self.offer(key, event, machine);
+            }
             Output::Ended(key, ending) => {
                 let is_over = self.over.contains(&key);
                 if let Some(wanted) = self.release(key).filter(|_| !is_over) {
@@ -251,12 +290,18 @@ impl Driver {
                 self.release(key);
             }
             Output::Full(key) => {
+                self.starts.remove(&key);
                 if let Some(wanted) = self.wanted.remove(&key) {
                     self.pool.full(self.id, wanted);
                 }
             }
             Output::Ready => {
                 self.is_ready = true;
+                self.metrics().realtime_connect("ok");
+                self.open = Some(Open {
+                    heard: self.metrics().listen(),
+                    _count: Held::new(&self.metrics().realtime_connections),
+                });
                 self.pool.ready();
                 info!(subscriptions = machine.count(), "realtime connection open");
             }
@@ -286,6 +331,7 @@ impl Driver {
             return;
         };
         if let Err(Overflow) = wanted.outbox.offer(wanted.operation, event) {
+            self.metrics().slow_consumers.inc();
             warn!("a subscription ends: its client reads too slowly");
             let error = GraphqlError::coded(
                 "the subscription was ended because its events were not read in time (limits.outbox)",
@@ -302,6 +348,7 @@ impl Driver {
 
     fn release(&mut self, key: Key) -> Option<Wanted> {
         let wanted = self.wanted.remove(&key)?;
+        self.starts.remove(&key);
         self.over.remove(&key);
         self.pool.released(self.id, &wanted);
         Some(wanted)

@@ -311,6 +311,8 @@ impl Shared {
                 self.redial(Vec::new());
             }
             OnLoss::Resume => {
+                let gaps = &self.upstream.metrics().realtime_gaps;
+                gaps.inc_by(live.len() as u64);
                 warn!(subscriptions = live.len(), "events of the gap are missing");
                 self.redial(live);
             }
@@ -367,6 +369,7 @@ impl Shared {
         self.tasks.spawn(async move {
             let slept = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
             if slept.is_some() {
+                pool.upstream.metrics().realtime_reconnects.inc();
                 info!("realtime redials");
                 pool.open_all(wanted);
             }

@@ -37,6 +37,7 @@ use tls::Opened;
 pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 
 use crate::proxy::{Client, Local, Proxy, Scheme};
+use crate::telemetry::metrics::metrics;
 
 /// Bounds of client connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +132,7 @@ impl Server {
                     let Some(permit) = self.permit().await else {
                         return;
                     };
+                    metrics().client_connections_accepted.inc();
                     let server = self.clone();
                     self.tasks
                         .spawn(async move { server.serve(accepted, permit).await });

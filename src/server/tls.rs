@@ -21,6 +21,7 @@ use tracing::info;
 
 use super::dev_ca::{self, DevCaError};
 use super::slow::Paced;
+use crate::telemetry::metrics::{OutcomeLabel, metrics};
 
 /// `[tls]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,6 +176,9 @@ pub(super) async fn open(
     };
     let acceptor = TlsAcceptor::from(Arc::clone(config));
     let stream = acceptor.accept(Paced::new(stream, write, reset)).await;
+    let outcome = if stream.is_ok() { "ok" } else { "failed" };
+    let handshakes = &metrics().client_tls_handshakes;
+    handshakes.get_or_create(&OutcomeLabel { outcome }).inc();
     let stream = stream.map_err(OpenError::Handshake)?;
     Ok(Opened::Tls(Box::new(stream)))
 }

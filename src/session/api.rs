@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 use crate::graphql::{Event, GraphqlError, Json};
 use crate::realtime::{Failure, Pool};
 use crate::sign::{Refusal, Target};
+use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::{Record, error_chain};
 use crate::upstream::{Error, HeaderPolicy, Timing, Upstream, read_body};
 
@@ -46,6 +47,11 @@ impl Api {
     /// Which of a client's headers go upstream.
     pub(super) fn policy(&self) -> &HeaderPolicy {
         &self.policy
+    }
+
+    /// Of its route.
+    pub(super) fn metrics(&self) -> &Arc<RouteMetrics> {
+        self.upstream.metrics()
     }
 
     pub(super) fn pool(&self) -> &Pool {

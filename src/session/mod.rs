@@ -31,6 +31,7 @@ use crate::dialect::{Limits, Streamed};
 use crate::graphql::outbox::Budget;
 use crate::guard::{Admission, Policies};
 use crate::realtime::Owner;
+use crate::telemetry::metrics::{DialectLabel, Held, RouteMetrics, metrics};
 
 /// Bounds and times of a client socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,14 @@ struct Context {
     admission: Admission,
     policies: Policies,
     _permit: Arc<OwnedSemaphorePermit>,
+    _counted: Held,
+}
+
+impl Context {
+    /// Of its route.
+    fn metrics(&self) -> &Arc<RouteMetrics> {
+        self.api.metrics()
+    }
 }
 
 impl SessionConfig {
@@ -128,7 +137,7 @@ impl Sessions {
 
     /// Serves a socket once it is upgraded, in the dialect that `protocol` names.
     pub fn serve(&self, upgrade: OnUpgrade, protocol: Option<&'static str>, client: Client) {
-        let context = self.context("WS", client);
+        let context = self.context("WS", protocol.unwrap_or("none"), client);
         self.tasks
             .spawn(websocket::serve(context, upgrade, protocol));
     }
@@ -149,7 +158,9 @@ impl Sessions {
         work: Work,
         client: Client,
     ) -> Option<Opened> {
-        let context = self.context("STREAM", client);
+        let is_multipart = form.content_type().starts_with("multipart");
+        let dialect = if is_multipart { "multipart" } else { "sse" };
+        let context = self.context("STREAM", dialect, client);
         let (stream, opened) = stream::distinct(context, form, work);
         self.tasks.spawn(stream);
         opened.await.ok()
@@ -159,7 +170,7 @@ impl Sessions {
     /// time that a socket has for its `connection_init`. `None` if too many are reserved.
     pub fn reserve(&self, client: Client) -> Option<Token> {
         let holder = Holder::new(&client.route, &client.admission);
-        let context = self.context("STREAM", client);
+        let context = self.context("STREAM", "sse-single", client);
         let (token, reservation) = self.reserved.add(holder)?;
         self.tasks.spawn(reserved::serve(context, reservation));
         Some(token)
@@ -170,8 +181,10 @@ impl Sessions {
         &self.reserved
     }
 
-    fn context(&self, method: &'static str, client: Client) -> Context {
+    fn context(&self, method: &'static str, dialect: &'static str, client: Client) -> Context {
+        let sessions = &metrics().sessions;
         Context {
+            _counted: Held::new(&sessions.get_or_create(&DialectLabel { dialect })),
             config: self.config,
             budget: Arc::clone(&self.budget),
             tasks: self.tasks.clone(),

@@ -20,6 +20,7 @@ use crate::graphql::{Event, GraphqlError, Kind, Operation, Selected};
 use crate::guard::{Admission, Denied, Grant, Policies};
 use crate::realtime::{Start, Subscription};
 use crate::telemetry::Record;
+use crate::telemetry::metrics::{Held, metrics};
 
 /// What runs for one session; dropping it stops everything.
 pub(super) struct Operations {
@@ -41,6 +42,8 @@ enum Running {
     },
     Subscription {
         record: Box<Record>,
+        /// Counts it.
+        _live: Held,
         /// Cancelled when upstream has confirmed it.
         started: CancellationToken,
         _subscription: Subscription,
@@ -145,7 +148,10 @@ impl Operations {
                 // A subscription that was resumed is confirmed again.
                 Event::Started if started.is_cancelled() => return false,
                 Event::Started => started.cancel(),
-                Event::Next(json) => record.bytes_out += json.len(),
+                Event::Next(json) => {
+                    self.context.metrics().events_delivered.inc();
+                    record.bytes_out += json.len();
+                }
                 Event::Error(errors) => {
                     let code = errors.iter().find_map(|error| error.extensions.get("code"));
                     record.code = code.and_then(|code| code.as_str()).map(str::to_owned);
@@ -162,7 +168,9 @@ impl Operations {
     /// Stops an operation, or lets go of one that has ended.
     pub(super) fn finish(&mut self, key: OperationKey) {
         if let Some(Running::Subscription {
-            record, started, ..
+            mut record,
+            started,
+            ..
         }) = self.running.remove(&key)
         {
             started.cancel();
@@ -201,6 +209,7 @@ impl Operations {
     fn deny(&mut self, key: OperationKey, denied: &Denied, mut record: Record) {
         let message = denied.to_string();
         let error = GraphqlError::coded(message.as_str(), Denied::CODE, "no");
+        metrics().refused(Denied::CODE);
         record.code = Some(Denied::CODE.to_owned());
         record.cause = Some(message);
         record.write();
@@ -224,6 +233,7 @@ impl Operations {
         let subscription = pool.subscribe(self.context.owner, start, self.outbox.clone(), key);
         let running = Running::Subscription {
             record: Box::new(record),
+            _live: Held::new(&self.context.metrics().subscriptions),
             started: CancellationToken::new(),
             _subscription: subscription,
         };
@@ -261,7 +271,7 @@ impl Operations {
 
     fn record(&self, operation: &'static str) -> Record {
         let mut record = Record::new(self.context.method);
-        record.route = Some(self.context.route.clone());
+        record.set_route(self.context.metrics());
         record.operation = Some(operation);
         record.token.clone_from(&self.token);
         record

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::telemetry::Record;
+use crate::telemetry::metrics::{Held, RouteMetrics};
 use frames::Frames;
 
 /// What is sent up a tunnel whose client was silent for some time.
@@ -33,8 +34,7 @@ pub struct Keepalive {
 pub struct Tunnel {
     pub client: OnUpgrade,
     pub upstream: OnUpgrade,
-    /// The name of its route.
-    pub route: String,
+    pub metrics: Arc<RouteMetrics>,
     pub keepalive: Option<Keepalive>,
     /// Counts the client's connection.
     pub permit: Arc<OwnedSemaphorePermit>,
@@ -72,7 +72,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Passes bytes until both ends are closed, or the process drains.
 pub(super) async fn serve(tunnel: Tunnel, draining: CancellationToken, expired: CancellationToken) {
     let mut record = Record::new("TUNNEL");
-    record.route = Some(tunnel.route.clone());
+    record.set_route(&tunnel.metrics);
+    let _open = Held::new(&tunnel.metrics.tunnels);
     record.status = 101;
     let late = expired.clone();
     let late = async {

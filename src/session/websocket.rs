@@ -23,6 +23,7 @@ use crate::graphql::Event;
 use crate::graphql::outbox::{Inbox, OperationKey, outbox};
 use crate::guard::Admission;
 use crate::realtime::Availability;
+use crate::telemetry::metrics::metrics;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -199,6 +200,7 @@ impl Session {
             Output::Start(..) | Output::Subscribe(..) | Output::Publish(..)
                 if matches!(self.admission, Admission::Pending(_)) =>
             {
+                metrics().refused("TOKEN_MISSING");
                 let reason = "Unauthorized: a token is needed, in the connection_init";
                 self.dialect.close(Close::new(Close::UNAUTHORIZED, reason));
             }
@@ -217,6 +219,7 @@ impl Session {
             let Some(grant) =
                 payload.and_then(|payload| tokens.judge_init(payload, &self.context.route))
             else {
+                metrics().refused("TOKEN_WRONG");
                 let reason = "Forbidden: connection_init needs a token (guard.token_file)";
                 return self.dialect.close(Close::new(Close::FORBIDDEN, reason));
             };

@@ -23,6 +23,8 @@ use super::clock;
 use chain::Chain;
 use files::ProfileFiles;
 
+use crate::telemetry::metrics::{IdentityOutcomeLabels, metrics};
+
 /// Which credentials a route signs with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IdentityConfig {
@@ -272,6 +274,7 @@ impl Refresher {
             let left = expires.duration_since(now).unwrap_or_default();
             refresh_pause(left, fastrand::f64())
         });
+        self.count("ok");
         info!(
             identity = %self.chain.config(),
             provider = %snapshot.provider,
@@ -287,11 +290,19 @@ impl Refresher {
     }
 
     fn failed(&self, error: CredentialsError) {
+        self.count("failed");
         warn!(identity = %self.chain.config(), tried = %error.tried, remedy = %error.remedy, "credentials not loaded");
         self.publish.send_modify(|state| {
             state.failure = Some(Arc::new(error));
             state.loading = false;
         });
+    }
+
+    fn count(&self, outcome: &'static str) {
+        let identity = self.chain.config().to_string();
+        let labels = IdentityOutcomeLabels { identity, outcome };
+        let refreshes = &metrics().credentials_refreshes;
+        refreshes.get_or_create(&labels).inc();
     }
 }
 

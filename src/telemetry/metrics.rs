@@ -1,33 +1,202 @@
 //! Metrics of the process, in one registry, as there is one log.
 //!
-//! Labels are bounded: routes, dialects and identities come from configuration, and what comes from
-//! elsewhere is never a label without a bound.
+//! Labels are bounded: routes, dialects and identities come from configuration, codes are at most
+//! [`MAX_CODES`]. What is told of one route is looked up once, in [`RouteMetrics`].
 
-use std::fmt;
-use std::sync::LazyLock;
+mod process;
+mod route;
+
+use std::collections::HashSet;
+use std::fmt::{self, Write as _};
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, LazyLock};
 
-use prometheus_client::encoding::EncodeLabelSet;
+use parking_lot::{Mutex, RwLock};
 use prometheus_client::encoding::text;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tracing_appender::non_blocking::ErrorCounter;
 
-/// Every metric.
-#[derive(Debug)]
-pub struct Metrics {
-    registry: Registry,
-    pub ready: Gauge,
-    pub draining: Gauge,
-    pub client_connections: Gauge,
-    pub client_connections_limit: Gauge,
-    credentials_remaining: Family<IdentityLabel, Gauge<f64, AtomicU64>>,
+use process::Process;
+pub use route::{LastHeard, RouteMetrics};
+
+/// A gauge that is not a whole number.
+pub type Exact = Gauge<f64, AtomicU64>;
+type Times<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Declares every metric once: its field, which is its name without the prefix, its type, its help
+/// text, and how it is made if that is not its default.
+macro_rules! metrics {
+    ($($field:ident: $kind:ty = $help:literal $(, $new:expr)?;)*) => {
+        /// Every metric, by its name without the prefix and without a counter's `_total`.
+        #[derive(Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            process: Process,
+            codes: RwLock<HashSet<Arc<str>>>,
+            routes: Mutex<Vec<Arc<RouteMetrics>>>,
+            log_lines: Mutex<Option<ErrorCounter>>,
+            $(pub $field: $kind,)*
+        }
+
+        impl Metrics {
+            fn new() -> Self {
+                let mut registry = Registry::default();
+                let process = Process::register(&mut registry);
+                let own = registry.sub_registry_with_prefix("countersign");
+                $(
+                    let $field: $kind = metrics!(@new $($new)?);
+                    own.register(stringify!($field), $help, $field.clone());
+                )*
+                Self {
+                    registry,
+                    process,
+                    codes: RwLock::default(),
+                    routes: Mutex::default(),
+                    log_lines: Mutex::default(),
+                    $($field,)*
+                }
+            }
+        }
+    };
+    (@new) => { Default::default() };
+    (@new $new:expr) => { $new };
+}
+
+metrics! {
+    requests: Family<RequestLabels, Counter> =
+        "Requests, and operations of sockets and streams, that are over";
+    request_duration_seconds: Times<OperationLabels> =
+        "From the head of a request to the end of its single answer", Times::new_with_constructor(slow);
+    signing_duration_seconds: Times<RouteLabel> =
+        "Credentials and signature", Times::new_with_constructor(quick);
+    upstream_connect_duration_seconds: Times<RouteLabel> =
+        "DNS, TCP, proxy and TLS, where a request needed a new connection",
+        Times::new_with_constructor(slow);
+    upstream_first_byte_duration_seconds: Times<RouteLabel> =
+        "From a signed request to the head of its answer", Times::new_with_constructor(slow);
+    requests_in_flight: Family<RouteLabel, Gauge> =
+        "Requests whose answer has not ended";
+    refusals: Family<RuleLabel, Counter> =
+        "What was refused here and never sent, by the code of the rule";
+    client_connections: Gauge = "Open connections of clients";
+    client_connections_limit: Gauge = "How many connections of clients there may be";
+    client_connections_accepted: Counter = "Connections of clients that were accepted";
+    client_tls_handshakes: Family<OutcomeLabel, Counter> = "TLS handshakes with clients";
+    sessions: Family<DialectLabel, Gauge> = "Sockets and streams of clients that are served";
+    tunnels: Family<RouteLabel, Gauge> = "WebSockets that pass untouched";
+    upstream_connections: Family<RouteLabel, Gauge> =
+        "Open connections for requests; realtime connections and tunnels not among them";
+    upstream_dials: Family<RouteOutcomeLabels, Counter> = "Connections that were dialled";
+    upstream_requests: Family<ReuseLabels, Counter> = "Requests, by whether their connection was new";
+    upstream_tls_handshakes: Family<HandshakeLabels, Counter> = "TLS handshakes with upstream";
+    subscriptions: Family<RouteLabel, Gauge> = "Subscriptions that were asked for and are not over";
+    subscription_start_duration_seconds: Times<RouteLabel> =
+        "From a start to its start_ack", Times::new_with_constructor(slow);
+    events_received: Family<RouteLabel, Counter> = "Events of subscriptions that upstream sent";
+    events_delivered: Family<RouteLabel, Counter> = "Events of subscriptions that were given to clients";
+    slow_consumers: Family<RouteLabel, Counter> =
+        "Subscriptions that were ended because their client read too slowly";
+    realtime_connections: Family<RouteLabel, Gauge> = "Open realtime connections";
+    realtime_connects: Family<RouteOutcomeLabels, Counter> = "Attempts to open a realtime connection";
+    realtime_losses: Family<RouteLabel, Counter> = "Realtime connections that were lost";
+    realtime_reconnects: Family<RouteLabel, Counter> = "Redials of realtime";
+    realtime_gaps: Family<RouteLabel, Counter> =
+        "Subscriptions that were resumed after a gap, of which events may be missing";
+    realtime_keepalive_age_seconds: Family<RouteLabel, Exact> =
+        "How long the most silent realtime connection has been silent";
+    credentials_remaining_seconds: Family<IdentityLabel, Exact> =
+        "How long the credentials held are valid: 0 if none are held, +Inf if they do not expire";
+    credentials_refreshes: Family<IdentityOutcomeLabels, Counter> = "Loads of credentials";
+    clock_offset_seconds: Family<RouteLabel, Exact> = "Upstream's clock minus ours, by its answers";
+    draining: Gauge = "Whether the process was told to stop";
+    ready: Gauge = "Whether /readyz says so";
+    memory_limit_bytes: Gauge = "The limit of memory that is kept; 0 if there is none";
+    log_lines_dropped: Counter = "Log lines that nobody took in time";
+    build_info: Family<BuildLabels, Gauge> = "Always 1";
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct IdentityLabel {
-    identity: String,
+pub struct RouteLabel {
+    pub route: Arc<str>,
 }
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct RequestLabels {
+    pub route: Arc<str>,
+    pub client: &'static str,
+    pub operation: &'static str,
+    pub status: Status,
+    /// Empty when all went well.
+    pub code: Arc<str>,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct OperationLabels {
+    pub route: Arc<str>,
+    pub operation: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct RuleLabel {
+    pub rule: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct OutcomeLabel {
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct DialectLabel {
+    pub dialect: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct RouteOutcomeLabels {
+    pub route: Arc<str>,
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct ReuseLabels {
+    pub route: Arc<str>,
+    pub connection: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct HandshakeLabels {
+    pub route: Arc<str>,
+    pub kind: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct IdentityLabel {
+    pub identity: String,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct IdentityOutcomeLabels {
+    pub identity: String,
+    pub outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct BuildLabels {
+    pub version: &'static str,
+}
+
+/// An HTTP status; 0, which an operation of a socket has, is written as an empty label.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Status(pub u16);
+
+/// Counts something for as long as it is.
+#[derive(Debug)]
+pub struct Held(Gauge);
 
 /// How metrics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +208,10 @@ pub enum Format {
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+/// Ours are fewer than a hundred; the rest is for the types that AWS and resolvers give to errors.
+const MAX_CODES: usize = 200;
+const MAX_CODE: usize = 64;
+const OTHER: &str = "OTHER";
 
 /// The metrics of the process.
 pub fn metrics() -> &'static Metrics {
@@ -50,58 +223,94 @@ pub fn metrics() -> &'static Metrics {
 /// # Errors
 /// When a metric cannot be written as text.
 pub fn encode(format: Format) -> Result<String, fmt::Error> {
+    METRICS.observe();
     let mut open = String::new();
     text::encode(&mut open, &METRICS.registry)?;
-    Ok(match format {
-        Format::OpenMetrics => open,
+    match format {
+        Format::OpenMetrics => Ok(open),
         Format::Prometheus => prometheus(&open),
-    })
+    }
 }
 
 impl Metrics {
-    fn new() -> Self {
-        let mut registry = Registry::with_prefix("countersign");
-        let ready = Gauge::default();
-        registry.register("ready", "Whether /readyz says so", ready.clone());
-        let draining = Gauge::default();
-        registry.register(
-            "draining",
-            "Whether the process was told to stop",
-            draining.clone(),
-        );
-        let client_connections = Gauge::default();
-        registry.register(
-            "client_connections",
-            "Open connections of clients",
-            client_connections.clone(),
-        );
-        let client_connections_limit = Gauge::default();
-        registry.register(
-            "client_connections_limit",
-            "How many connections of clients there may be",
-            client_connections_limit.clone(),
-        );
-        let credentials_remaining = Family::default();
-        registry.register(
-            "credentials_remaining_seconds",
-            "How long the credentials held are valid: 0 if none are held, +Inf if they do not expire",
-            credentials_remaining.clone(),
-        );
-        Self {
-            registry,
-            ready,
-            draining,
-            client_connections,
-            client_connections_limit,
-            credentials_remaining,
+    /// Takes the code of an error as a label.
+    pub fn code(&self, code: &str) -> Arc<str> {
+        if let Some(known) = self.codes.read().get(code) {
+            return Arc::clone(known);
         }
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-');
+        let is_fit = code.len() <= MAX_CODE && code.chars().all(is_plain);
+        let mut codes = self.codes.write();
+        let code = match is_fit && codes.len() < MAX_CODES {
+            true => code,
+            false => OTHER,
+        };
+        let code: Arc<str> = code.into();
+        codes.insert(Arc::clone(&code));
+        code
     }
 
-    pub fn credentials_remaining(&self, identity: &str) -> Gauge<f64, AtomicU64> {
-        let label = IdentityLabel {
-            identity: identity.to_owned(),
-        };
-        self.credentials_remaining.get_or_create_owned(&label)
+    /// Counts something that was refused here and never sent.
+    pub fn refused(&self, rule: &'static str) {
+        self.refusals.get_or_create(&RuleLabel { rule }).inc();
+    }
+
+    /// What counts the log lines that are dropped.
+    pub(super) fn watch_log(&self, lines: ErrorCounter) {
+        *self.log_lines.lock() = Some(lines);
+    }
+
+    /// Looks at what is looked at only when somebody asks.
+    fn observe(&self) {
+        self.process.observe();
+        for route in self.routes.lock().iter() {
+            route.observe();
+        }
+        if let Some(lines) = &*self.log_lines.lock() {
+            let dropped = lines.dropped_lines() as u64;
+            let known = self.log_lines_dropped.get();
+            self.log_lines_dropped.inc_by(dropped.saturating_sub(known));
+        }
+        let version = env!("CARGO_PKG_VERSION");
+        self.build_info
+            .get_or_create(&BuildLabels { version })
+            .set(1);
+    }
+}
+
+/// For what takes milliseconds to seconds.
+fn slow() -> Histogram {
+    Histogram::new([
+        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    ])
+}
+
+/// For what takes microseconds, unless something is wrong.
+fn quick() -> Histogram {
+    Histogram::new([
+        0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.01, 0.1, 1.0, 5.0,
+    ])
+}
+
+impl Held {
+    pub fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl EncodeLabelValue for Status {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            status => write!(encoder, "{status}"),
+        }
     }
 }
 
@@ -124,7 +333,7 @@ impl Format {
 
 /// OpenMetrics text in the older format: there, a counter's own name has its `_total`, there is no
 /// unit line, and no end mark.
-fn prometheus(open: &str) -> String {
+fn prometheus(open: &str) -> Result<String, fmt::Error> {
     let mut text = String::with_capacity(open.len());
     let mut help = None;
     for line in open.lines() {
@@ -132,23 +341,20 @@ fn prometheus(open: &str) -> String {
         match (words.next(), words.next(), words.next(), words.next()) {
             (Some("#"), Some("EOF" | "UNIT"), ..) => {}
             (Some("#"), Some("HELP"), Some(name), text) => {
-                help = Some((name, text.unwrap_or_default()))
+                help = Some((name, text.unwrap_or_default()));
             }
             (Some("#"), Some("TYPE"), Some(name), kind) => {
                 let kind = kind.unwrap_or_default();
                 let end = if kind == "counter" { "_total" } else { "" };
                 if let Some((_, help)) = help.take().filter(|(of, _)| *of == name) {
-                    text.push_str(&format!("# HELP {name}{end} {help}\n"));
+                    writeln!(text, "# HELP {name}{end} {help}")?;
                 }
-                text.push_str(&format!("# TYPE {name}{end} {kind}\n"));
+                writeln!(text, "# TYPE {name}{end} {kind}")?;
             }
-            _ => {
-                text.push_str(line);
-                text.push('\n');
-            }
+            _ => writeln!(text, "{line}")?,
         }
     }
-    text
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -163,7 +369,7 @@ mod tests {
         let old = "# HELP a_requests_total How many.\n# TYPE a_requests_total counter\n\
                    a_requests_total{b=\"c d\"} 1\n# HELP d_seconds Of time.\n# TYPE d_seconds gauge\n\
                    d_seconds 2\n";
-        assert_eq!(prometheus(open), old);
+        assert_eq!(prometheus(open).unwrap(), old);
     }
 
     #[test]
@@ -174,5 +380,31 @@ mod tests {
         for accept in ["", "*/*", "text/plain"] {
             assert_eq!(Format::accepted(accept), Format::Prometheus);
         }
+    }
+
+    #[test]
+    fn codes_that_others_choose_are_bounded() {
+        let metrics = Metrics::new();
+        assert_eq!(&*metrics.code("HOST_NOT_ALLOWED"), "HOST_NOT_ALLOWED");
+        assert_eq!(&*metrics.code("Lambda:Unhandled"), "Lambda:Unhandled");
+        for odd in ["a b", "a\n", "\"", &"x".repeat(MAX_CODE + 1)] {
+            assert_eq!(&*metrics.code(odd), OTHER, "{odd:?}");
+        }
+        for at in 0..2 * MAX_CODES {
+            metrics.code(&format!("Chosen{at}"));
+        }
+        assert!(metrics.codes.read().len() <= MAX_CODES + 1);
+        assert_eq!(&*metrics.code("OneMore"), OTHER);
+        assert_eq!(&*metrics.code("HOST_NOT_ALLOWED"), "HOST_NOT_ALLOWED");
+    }
+
+    #[test]
+    fn what_is_held_is_counted_until_it_is_dropped() {
+        let gauge = Gauge::default();
+        let (one, two) = (Held::new(&gauge), Held::new(&gauge));
+        assert_eq!(gauge.get(), 2);
+        drop(one);
+        drop(two);
+        assert_eq!(gauge.get(), 0);
     }
 }

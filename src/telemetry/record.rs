@@ -1,9 +1,11 @@
-//! One log line for every request and for every operation of a socket.
+//! One log line for every request and for every operation of a socket, and their metrics.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
+
+use super::metrics::{Held, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
 
 /// What is known about a request so far; written out once, when it is over. It holds no header,
 /// no query, no variable and no body.
@@ -11,7 +13,8 @@ use tracing::{info, warn};
 pub struct Record {
     begun: Instant,
     pub method: &'static str,
-    pub route: Option<String>,
+    route: Option<Arc<RouteMetrics>>,
+    _in_flight: Option<Held>,
     pub operation: Option<&'static str>,
     /// The name of the token that let the client in.
     pub token: Option<Arc<str>>,
@@ -29,9 +32,16 @@ pub struct Record {
     pub signing: Duration,
     pub connect: Duration,
     pub first_byte: Duration,
+    is_written: bool,
 }
 
 const MAX_NAME: usize = 64;
+const HTTP: &str = "http";
+/// The status of a WebSocket's handshake.
+const SWITCHED: u16 = 101;
+/// The code of what ended before its answer, because nobody waited for that any more.
+const CANCELLED: &str = "CANCELLED";
+static NO_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| "none".into());
 
 impl Record {
     pub fn new(method: &'static str) -> Self {
@@ -39,6 +49,7 @@ impl Record {
             begun: Instant::now(),
             method,
             route: None,
+            _in_flight: None,
             operation: None,
             token: None,
             name: None,
@@ -51,6 +62,22 @@ impl Record {
             signing: Duration::ZERO,
             connect: Duration::ZERO,
             first_byte: Duration::ZERO,
+            is_written: false,
+        }
+    }
+
+    /// Of HTTP requests it is also counted how many are under way.
+    pub fn set_route(&mut self, route: &Arc<RouteMetrics>) {
+        self._in_flight = (self.client() == HTTP).then(|| Held::new(&route.in_flight));
+        self.route = Some(Arc::clone(route));
+    }
+
+    /// What carries it.
+    fn client(&self) -> &'static str {
+        match self.method {
+            "WS" | "TUNNEL" => "websocket",
+            "STREAM" => "stream",
+            _ => HTTP,
         }
     }
 
@@ -58,15 +85,20 @@ impl Record {
         self.name = name.map(|name| name.chars().take(MAX_NAME).collect());
     }
 
-    /// Writes the line.
-    pub fn write(&self) {
+    /// Writes the line; without it, the record's end does, and tells that nobody waited for the
+    /// answer.
+    pub fn write(&mut self) {
+        if std::mem::replace(&mut self.is_written, true) {
+            return;
+        }
+        self.count();
         let millis = |duration: Duration| duration.as_secs_f64() * 1_000.0;
         macro_rules! line {
             ($level:ident) => {
                 $level!(
                     target: "countersign::request",
                     method = self.method,
-                    route = self.route,
+                    route = self.route.as_ref().map(|route| &*route.name),
                     operation = self.operation,
                     name = self.name,
                     token = self.token.as_deref(),
@@ -87,6 +119,54 @@ impl Record {
         match self.cause {
             Some(_) => line!(warn),
             None => line!(info),
+        }
+    }
+
+    fn count(&self) {
+        let all = metrics();
+        let route = match &self.route {
+            Some(route) => Arc::clone(&route.name),
+            None => Arc::clone(&NO_ROUTE),
+        };
+        let operation = match self.method {
+            "TUNNEL" => "tunnel",
+            _ => self.operation.unwrap_or("none"),
+        };
+        let labels = RequestLabels {
+            route: Arc::clone(&route),
+            client: self.client(),
+            operation,
+            status: Status(self.status),
+            code: all.code(self.code.as_deref().unwrap_or_default()),
+        };
+        all.requests.get_or_create(&labels).inc();
+        if let Some(route) = &self.route {
+            let times = [
+                (&route.signing, self.signing),
+                (&route.connect, self.connect),
+                (&route.first_byte, self.first_byte),
+            ];
+            for (histogram, time) in times {
+                if !time.is_zero() {
+                    histogram.observe(time.as_secs_f64());
+                }
+            }
+        }
+        let lasts = matches!(operation, "subscription" | "subscribe" | "tunnel");
+        if !lasts && self.status != SWITCHED {
+            let labels = OperationLabels { route, operation };
+            let durations = &all.request_duration_seconds;
+            let histogram = durations.get_or_create(&labels);
+            histogram.observe(self.begun.elapsed().as_secs_f64());
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.is_written {
+            self.code.get_or_insert_with(|| CANCELLED.to_owned());
+            self.write();
         }
     }
 }

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, Version};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -16,6 +16,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection, capture_connection};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -23,11 +24,13 @@ use tokio_util::task::TaskTracker;
 use tower_http::timeout::TimeoutBody;
 use tower_service::Service;
 
-use super::dial::Dialled;
+use super::dial::{Dialled, Way};
 use super::error::DialError;
-use super::{Dialer, Endpoint, Error, Kind, ProxyRules, TlsRoots};
+use super::headers::{signed_values, single_content_type};
+use super::{Dialer, Endpoint, Error, Kind};
 use crate::iam::Recorder;
 use crate::sign::{Placement, Refusal, Signable, Signer, Target, clock};
+use crate::telemetry::metrics::{Held, RouteMetrics};
 
 /// The body of an answer, streamed; it fails when upstream falls silent.
 pub type ResponseBody = TimeoutBody<Incoming>;
@@ -69,7 +72,13 @@ pub struct Upstream {
     tasks: Tasks,
     config: UpstreamConfig,
     recorder: Recorder,
+    metrics: Arc<RouteMetrics>,
+    /// When upstream's clock was last compared with ours.
+    compared: Mutex<Option<Instant>>,
 }
+
+/// How often upstream's clock is compared with ours.
+const COMPARISON_PAUSE: Duration = Duration::from_secs(10);
 
 impl Upstream {
     /// Connections are opened when they are needed and end with `stop`.
@@ -80,8 +89,7 @@ impl Upstream {
         endpoint: Endpoint,
         signer: Signer,
         config: UpstreamConfig,
-        roots: &TlsRoots,
-        proxy: &ProxyRules,
+        way: &Way,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> io::Result<Self> {
@@ -90,8 +98,7 @@ impl Upstream {
                 endpoint.address.clone(),
                 &endpoint.tls_name,
                 alpn,
-                roots,
-                proxy,
+                way,
                 config.connect,
             )
         };
@@ -119,6 +126,8 @@ impl Upstream {
             tasks,
             config,
             recorder: Recorder::default(),
+            metrics: Arc::clone(&way.metrics),
+            compared: Mutex::default(),
         })
     }
 
@@ -138,6 +147,11 @@ impl Upstream {
 
     pub fn recorder(&self) -> &Recorder {
         &self.recorder
+    }
+
+    /// Of its route.
+    pub fn metrics(&self) -> &Arc<RouteMetrics> {
+        &self.metrics
     }
 
     pub fn config(&self) -> &UpstreamConfig {
@@ -256,12 +270,37 @@ impl Upstream {
         timing.connect = dialled
             .filter(|dialled| dialled.begun >= begun)
             .map_or(Duration::ZERO, |dialled| dialled.took);
+        match timing.connect.is_zero() {
+            true => self.metrics.requests_on_reused.inc(),
+            false => self.metrics.requests_on_new.inc(),
+        };
+        self.compare_clocks(response.headers());
         let spent = timing.signing + timing.connect;
         timing.first_byte = begun.elapsed().saturating_sub(spent);
         let idle = self.config.idle;
         let (mut parts, body) = response.into_parts();
         parts.version = Version::HTTP_11;
         Ok(Response::from_parts(parts, TimeoutBody::new(idle, body)))
+    }
+
+    /// The answer's `Date` has whole seconds; on the way it grew older.
+    fn compare_clocks(&self, headers: &HeaderMap) {
+        let now = Instant::now();
+        let mut compared = self.compared.lock();
+        if compared.is_some_and(|at| now < at + COMPARISON_PAUSE) {
+            return;
+        }
+        let date = headers.get(DATE).and_then(|value| value.to_str().ok());
+        let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
+            return;
+        };
+        *compared = Some(now);
+        let ours = clock::now();
+        let offset = match theirs.duration_since(ours) {
+            Ok(ahead) => ahead.as_secs_f64(),
+            Err(behind) => -behind.duration().as_secs_f64(),
+        };
+        self.metrics.clock_offset.set(offset);
     }
 
     fn uri(&self, target: &str) -> Result<Uri, Error> {
@@ -272,39 +311,6 @@ impl Upstream {
         parts.path_and_query = Some(path);
         Ok(Uri::from_parts(parts).map_err(|_| Refusal::Invalid)?)
     }
-}
-
-/// Leaves at most one content type, and answers whether it is to be signed: with a body only,
-/// because API Gateway adds one to an empty body; and without a tab, which signers trim
-/// differently.
-fn single_content_type(headers: &mut HeaderMap, has_body: bool) -> bool {
-    let Some(first) = headers.get(CONTENT_TYPE).cloned() else {
-        return false;
-    };
-    let is_plain = is_signable(&first);
-    headers.insert(CONTENT_TYPE, first);
-    has_body && is_plain
-}
-
-/// The headers to sign, in their order.
-fn signed_values(
-    headers: &HeaderMap,
-    is_signed: impl Fn(&HeaderName) -> bool,
-) -> Result<Vec<(&str, &str)>, Error> {
-    let signed = headers.iter().filter(|(name, _)| is_signed(name));
-    signed
-        .map(|(name, value)| match value.to_str() {
-            Ok(text) if is_signable(value) => Ok((name.as_str(), text)),
-            Ok(_) | Err(_) => Err(Error::Header(name.clone())),
-        })
-        .collect()
-}
-
-/// Whether every signer makes the same canonical value of it.
-fn is_signable(value: &HeaderValue) -> bool {
-    let bytes = value.as_bytes();
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
-    bytes.iter().all(is_plain) && !bytes.windows(2).any(|pair| pair == b"  ")
 }
 
 /// Reads a whole body of at most `limit` bytes.
@@ -367,6 +373,7 @@ struct DialInfo {
 struct PooledStream {
     stream: TokioIo<TlsStream<TcpStream>>,
     dialled: DialInfo,
+    _open: Held,
 }
 
 // === impl Connector ===
@@ -389,6 +396,7 @@ impl Service<Uri> for Connector {
             Ok(PooledStream {
                 stream: TokioIo::new(stream),
                 dialled: DialInfo { begun, took },
+                _open: Held::new(&dialer.metrics().upstream_connections),
             })
         })
     }

@@ -11,7 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
@@ -21,6 +21,7 @@ use tower_service::Service as _;
 
 use super::Address;
 use super::error::DialError;
+use crate::telemetry::metrics::RouteMetrics;
 
 /// The certificate authorities a route trusts.
 #[derive(Clone, Debug)]
@@ -29,6 +30,14 @@ pub struct TlsRoots(Arc<RootCertStore>);
 /// HTTPS_PROXY, ALL_PROXY and NO_PROXY, read once.
 #[derive(Clone, Debug)]
 pub struct ProxyRules(Arc<Matcher>);
+
+/// How the connections of a route are opened, and where they are counted.
+#[derive(Clone, Debug)]
+pub struct Way {
+    pub roots: TlsRoots,
+    pub proxy: ProxyRules,
+    pub metrics: Arc<RouteMetrics>,
+}
 
 /// Opens connections to one address under one TLS name.
 #[derive(Clone)]
@@ -39,6 +48,7 @@ pub struct Dialer {
     tcp: HttpConnector,
     proxy: Option<Intercept>,
     timeout: Duration,
+    metrics: Arc<RouteMetrics>,
 }
 
 /// An open connection, and how long it took to open.
@@ -135,15 +145,14 @@ impl Dialer {
         address: Address,
         tls_name: &str,
         alpn: &[&[u8]],
-        roots: &TlsRoots,
-        proxy: &ProxyRules,
+        way: &Way,
         timeout: Duration,
     ) -> io::Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
-            .with_root_certificates(Arc::clone(&roots.0))
+            .with_root_certificates(Arc::clone(&way.roots.0))
             .with_no_client_auth();
         tls.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let name = tls_name.trim_start_matches('[').trim_end_matches(']');
@@ -153,7 +162,7 @@ impl Dialer {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(30)));
-        let proxy = proxy.intercept(&address);
+        let proxy = way.proxy.intercept(&address);
         Ok(Self {
             address,
             tls_name,
@@ -161,12 +170,38 @@ impl Dialer {
             tcp,
             proxy,
             timeout,
+            metrics: Arc::clone(&way.metrics),
         })
+    }
+
+    pub(super) fn metrics(&self) -> &RouteMetrics {
+        &self.metrics
     }
 
     /// # Errors
     /// One variant per step; nothing was sent.
     pub(super) async fn dial(&self) -> Result<Dialled, DialError> {
+        let dialled = self.connect().await;
+        self.metrics.dialled(match &dialled {
+            Ok(_) => "ok",
+            Err(DialError::Connect { .. }) => "connect",
+            Err(DialError::Timeout { .. }) => "timeout",
+            Err(DialError::Tls { .. }) => "tls",
+            Err(DialError::Tunnel { .. }) => "proxy",
+        });
+        if let Ok(dialled) = &dialled {
+            let (_, tls) = dialled.stream.get_ref();
+            self.metrics.shook_hands(match tls.handshake_kind() {
+                Some(HandshakeKind::Resumed) => "resumed",
+                Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest) | None => {
+                    "full"
+                }
+            });
+        }
+        dialled
+    }
+
+    async fn connect(&self) -> Result<Dialled, DialError> {
         let begun = Instant::now();
         let opened = tokio::time::timeout(self.timeout, async {
             let tcp = self.open().await?;

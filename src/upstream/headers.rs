@@ -4,12 +4,12 @@
 //! go first, so that a client cannot name a header of ours and have it removed afterwards.
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap,
-    HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-    VIA,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST,
+    HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE, VIA,
 };
 
-use super::Kind;
+use super::{Error, Kind};
 
 /// What a route forwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +133,39 @@ fn remove_by_prefix(headers: &mut HeaderMap, prefix: &str) {
     for name in found {
         headers.remove(name);
     }
+}
+
+/// Leaves at most one content type, and answers whether it is to be signed: with a body only,
+/// because API Gateway adds one to an empty body; and without a tab, which signers trim
+/// differently.
+pub(super) fn single_content_type(headers: &mut HeaderMap, has_body: bool) -> bool {
+    let Some(first) = headers.get(CONTENT_TYPE).cloned() else {
+        return false;
+    };
+    let is_plain = is_signable(&first);
+    headers.insert(CONTENT_TYPE, first);
+    has_body && is_plain
+}
+
+/// The headers to sign, in their order.
+pub(super) fn signed_values(
+    headers: &HeaderMap,
+    is_signed: impl Fn(&HeaderName) -> bool,
+) -> Result<Vec<(&str, &str)>, Error> {
+    let signed = headers.iter().filter(|(name, _)| is_signed(name));
+    signed
+        .map(|(name, value)| match value.to_str() {
+            Ok(text) if is_signable(value) => Ok((name.as_str(), text)),
+            Ok(_) | Err(_) => Err(Error::Header(name.clone())),
+        })
+        .collect()
+}
+
+/// Whether every signer makes the same canonical value of it.
+fn is_signable(value: &HeaderValue) -> bool {
+    let bytes = value.as_bytes();
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
+    bytes.iter().all(is_plain) && !bytes.windows(2).any(|pair| pair == b"  ")
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ mod websocket;
 
 pub use client::{ResponseBody, Timing, Upstream, UpstreamConfig, read_body};
 pub use denial::{Denial, denial};
-pub use dial::{Dialer, ProxyRules, TlsRoots};
+pub use dial::{Dialer, ProxyRules, TlsRoots, Way};
 pub use endpoint::{Address, Endpoint, EndpointError, Kind, Overrides, RealtimeEndpoint};
 pub use error::{DialError, Error, Sent};
 pub use headers::{HeaderPolicy, response_headers};

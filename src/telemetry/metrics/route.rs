@@ -1,0 +1,140 @@
+//! The metrics of one route, looked up once.
+
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+
+use super::{Exact, HandshakeLabels, ReuseLabels, RouteLabel, RouteOutcomeLabels, metrics};
+
+/// What is counted of one route.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    /// Of the route.
+    pub name: Arc<str>,
+    pub signing: Histogram,
+    pub connect: Histogram,
+    pub first_byte: Histogram,
+    pub in_flight: Gauge,
+    pub tunnels: Gauge,
+    pub upstream_connections: Gauge,
+    pub requests_on_new: Counter,
+    pub requests_on_reused: Counter,
+    pub subscriptions: Gauge,
+    pub subscription_start: Histogram,
+    pub events_received: Counter,
+    pub events_delivered: Counter,
+    pub slow_consumers: Counter,
+    pub realtime_connections: Gauge,
+    pub realtime_losses: Counter,
+    pub realtime_reconnects: Counter,
+    pub realtime_gaps: Counter,
+    pub clock_offset: Exact,
+    keepalive_age: Exact,
+    /// The realtime connections that are open.
+    heard: Mutex<Vec<Weak<LastHeard>>>,
+}
+
+/// When a realtime connection was last heard of.
+#[derive(Debug)]
+pub struct LastHeard(Mutex<Instant>);
+
+impl RouteMetrics {
+    /// The metrics of the route called `name`; they begin at zero, and are told from then on.
+    pub fn new(name: &str) -> Arc<Self> {
+        let all = metrics();
+        let name: Arc<str> = name.into();
+        let label = RouteLabel {
+            route: Arc::clone(&name),
+        };
+        let requests = |connection| {
+            let route = Arc::clone(&name);
+            let labels = ReuseLabels { route, connection };
+            all.upstream_requests.get_or_create_owned(&labels)
+        };
+        let of_route = Arc::new(Self {
+            signing: all.signing_duration_seconds.get_or_create_owned(&label),
+            connect: all
+                .upstream_connect_duration_seconds
+                .get_or_create_owned(&label),
+            first_byte: all
+                .upstream_first_byte_duration_seconds
+                .get_or_create_owned(&label),
+            in_flight: all.requests_in_flight.get_or_create_owned(&label),
+            tunnels: all.tunnels.get_or_create_owned(&label),
+            upstream_connections: all.upstream_connections.get_or_create_owned(&label),
+            requests_on_new: requests("new"),
+            requests_on_reused: requests("reused"),
+            subscriptions: all.subscriptions.get_or_create_owned(&label),
+            subscription_start: all
+                .subscription_start_duration_seconds
+                .get_or_create_owned(&label),
+            events_received: all.events_received.get_or_create_owned(&label),
+            events_delivered: all.events_delivered.get_or_create_owned(&label),
+            slow_consumers: all.slow_consumers.get_or_create_owned(&label),
+            realtime_connections: all.realtime_connections.get_or_create_owned(&label),
+            realtime_losses: all.realtime_losses.get_or_create_owned(&label),
+            realtime_reconnects: all.realtime_reconnects.get_or_create_owned(&label),
+            realtime_gaps: all.realtime_gaps.get_or_create_owned(&label),
+            clock_offset: all.clock_offset_seconds.get_or_create_owned(&label),
+            keepalive_age: all
+                .realtime_keepalive_age_seconds
+                .get_or_create_owned(&label),
+            heard: Mutex::default(),
+            name,
+        });
+        all.routes.lock().push(Arc::clone(&of_route));
+        of_route
+    }
+
+    /// Counts a connection that was dialled: `ok`, or the step that failed.
+    pub fn dialled(&self, outcome: &'static str) {
+        let labels = self.outcome(outcome);
+        metrics().upstream_dials.get_or_create(&labels).inc();
+    }
+
+    /// Counts a TLS handshake: `full` or `resumed`.
+    pub fn shook_hands(&self, kind: &'static str) {
+        let route = Arc::clone(&self.name);
+        let labels = HandshakeLabels { route, kind };
+        let handshakes = &metrics().upstream_tls_handshakes;
+        handshakes.get_or_create(&labels).inc();
+    }
+
+    /// Counts an attempt to open a realtime connection: `ok`, `refused` or `unreachable`.
+    pub fn realtime_connect(&self, outcome: &'static str) {
+        let labels = self.outcome(outcome);
+        metrics().realtime_connects.get_or_create(&labels).inc();
+    }
+
+    /// Tells of a realtime connection's silence for as long as the answer is kept.
+    pub fn listen(&self) -> Arc<LastHeard> {
+        let heard = Arc::new(LastHeard(Mutex::new(Instant::now())));
+        self.heard.lock().push(Arc::downgrade(&heard));
+        heard
+    }
+
+    fn outcome(&self, outcome: &'static str) -> RouteOutcomeLabels {
+        RouteOutcomeLabels {
+            route: Arc::clone(&self.name),
+            outcome,
+        }
+    }
+
+    pub(super) fn observe(&self) {
+        let mut heard = self.heard.lock();
+        heard.retain(|heard| heard.strong_count() > 0);
+        let ages = heard.iter().filter_map(Weak::upgrade);
+        let ages = ages.map(|heard| heard.0.lock().elapsed().as_secs_f64());
+        self.keepalive_age.set(ages.fold(0.0, f64::max));
+    }
+}
+
+impl LastHeard {
+    pub fn now(&self, now: Instant) {
+        *self.0.lock() = now;
+    }
+}

@@ -1,0 +1,271 @@
+//! What the metrics say of what happened, scraped from the built binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic"
+)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use countersign::emulator::{Emulator, Options};
+use serde_json::json;
+use support::{Daemon, JSON, Scratch, Socket, demo_key, get, post, raw, within};
+
+struct Scene {
+    emulator: Emulator,
+    daemon: Daemon,
+    addr: SocketAddr,
+    admin: SocketAddr,
+    _home: Scratch,
+}
+
+impl Scene {
+    async fn new(name: &str, more: &[(&str, &str)]) -> Self {
+        let emulator = Emulator::start(Options::default()).await.unwrap();
+        let home = Scratch::new(name);
+        let ca = home.file("ca.pem", emulator.ca_pem());
+        let target = format!("https://{}/graphql", emulator.api_host());
+        let connect = emulator.addr().to_string();
+        let arguments = ["--listen", "127.0.0.1:0", "--connect", &connect];
+        let arguments = [&arguments[..], &["--ca-file", &ca, &target]].concat();
+        let own = [("COUNTERSIGN_ADMIN", "127.0.0.1:0")];
+        let environment = [&demo_key(), &own[..], more].concat();
+        let mut daemon = Daemon::start(&arguments, &environment);
+        let admin = daemon.admin().await;
+        let addr = daemon.address().await;
+        Self {
+            emulator,
+            daemon,
+            addr,
+            admin,
+            _home: home,
+        }
+    }
+
+    async fn ask(&self, query: &str) -> u16 {
+        let body = json!({ "query": query }).to_string();
+        post(self.addr, "/graphql", &[JSON], &body).await.status
+    }
+
+    /// The value of one sample, by its name and labels as they are written.
+    async fn sample(&self, sample: &str) -> Option<f64> {
+        let page = get(self.admin, "/metrics", &[]).await;
+        page.body.lines().find_map(|line| {
+            let value = line.strip_prefix(sample)?.strip_prefix(' ')?;
+            value.parse().ok()
+        })
+    }
+
+    /// Scrapes until a sample has this value: a request is counted after its client has the answer.
+    async fn check(&self, sample: &str, expected: f64) {
+        let asked = async {
+            loop {
+                let found = self.sample(sample).await;
+                if found == Some(expected) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(support::PATIENCE, asked)
+            .await
+            .is_err()
+        {
+            let page = get(self.admin, "/metrics", &[]).await.body;
+            panic!("no {sample} {expected} in\n{page}");
+        }
+    }
+
+    async fn check_all(&self, expected: &[(&str, f64)]) {
+        for (sample, value) in expected {
+            self.check(&format!("countersign_{sample}"), *value).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_what_became_of_them() {
+    let scene = Scene::new("requests", &[]).await;
+    for _ in 0..3 {
+        assert_eq!(scene.ask("{ rooms { id } }").await, 200);
+    }
+    let mutation = "mutation { postMessage(room: \"lobby\", body: \"x\") { id } }";
+    assert_eq!(scene.ask(mutation).await, 200);
+    let rebound =
+        "GET /graphql?query={a} HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+    assert_eq!(raw(scene.addr, rebound.as_bytes()).await.status, 403);
+    let bad = post(scene.addr, "/graphql", &[JSON], "{").await;
+    assert_eq!(bad.status, 400);
+    assert_eq!(get(scene.addr, "/nowhere", &[]).await.status, 404);
+
+    let of_queries = "operation=\"query\",status=\"200\",code=\"\"";
+    let queries = format!("requests_total{{route=\"graphql\",client=\"http\",{of_queries}}}");
+    let refused = "operation=\"none\",status=\"403\",code=\"HOST_NOT_ALLOWED\"";
+    let refused = format!("requests_total{{route=\"none\",client=\"http\",{refused}}}");
+    scene
+        .check_all(&[
+            (&queries, 3.0),
+            (&refused, 1.0),
+            ("refusals_total{rule=\"HOST_NOT_ALLOWED\"}", 1.0),
+            ("refusals_total{rule=\"BAD_JSON\"}", 1.0),
+            ("refusals_total{rule=\"NO_ROUTE\"}", 1.0),
+            ("signing_duration_seconds_count{route=\"graphql\"}", 4.0),
+            (
+                "upstream_first_byte_duration_seconds_count{route=\"graphql\"}",
+                4.0,
+            ),
+            (
+                "upstream_connect_duration_seconds_count{route=\"graphql\"}",
+                1.0,
+            ),
+            (
+                "request_duration_seconds_count{route=\"graphql\",operation=\"query\"}",
+                3.0,
+            ),
+            ("requests_in_flight{route=\"graphql\"}", 0.0),
+            (
+                "upstream_requests_total{route=\"graphql\",connection=\"new\"}",
+                1.0,
+            ),
+            (
+                "upstream_requests_total{route=\"graphql\",connection=\"reused\"}",
+                3.0,
+            ),
+            (
+                "upstream_dials_total{route=\"graphql\",outcome=\"ok\"}",
+                1.0,
+            ),
+            (
+                "upstream_tls_handshakes_total{route=\"graphql\",kind=\"full\"}",
+                1.0,
+            ),
+            ("upstream_connections{route=\"graphql\"}", 1.0),
+            ("client_connections_accepted_total", 7.0),
+            (
+                "credentials_refreshes_total{identity=\"default chain\",outcome=\"ok\"}",
+                1.0,
+            ),
+            (
+                "credentials_remaining_seconds{identity=\"default chain\"}",
+                f64::INFINITY,
+            ),
+            ("draining", 0.0),
+            ("ready", 1.0),
+        ])
+        .await;
+    let offset = "countersign_clock_offset_seconds{route=\"graphql\"}";
+    let offset = scene.sample(offset).await.unwrap();
+    assert!((-2.0..=1.0).contains(&offset), "{offset}");
+    for sample in [
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "process_max_fds",
+        "process_threads",
+    ] {
+        assert!(scene.sample(sample).await.unwrap() > 0.0, "{sample}");
+    }
+    let started = scene.sample("process_start_time_seconds").await.unwrap();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    assert!(
+        (now - 60.0..now + 2.0).contains(&started),
+        "{started} {now}"
+    );
+}
+
+#[tokio::test]
+async fn subscriptions_are_counted_from_start_to_end() {
+    let mut scene = Scene::new("subscriptions", &[("COUNTERSIGN_POOL__SPREAD", "1ms")]).await;
+    let mut socket = Socket::open(scene.addr, &[]).await;
+    socket.init().await;
+    socket
+        .send(json!({"id": "1", "type": "subscribe", "payload": {
+            "query": "subscription { onMessage { id } }" }}))
+        .await;
+    let live = scene
+        .emulator
+        .wait_for(|stats| stats.realtime.subscriptions == 1);
+    within("a subscription", live).await;
+    let mutation = "mutation { postMessage(room: \"lobby\", body: \"x\") { id } }";
+    assert_eq!(scene.ask(mutation).await, 200);
+    assert_eq!(socket.next().await["type"], "next");
+    scene
+        .check_all(&[
+            ("sessions{dialect=\"graphql-transport-ws\"}", 1.0),
+            ("subscriptions{route=\"graphql\"}", 1.0),
+            (
+                "subscription_start_duration_seconds_count{route=\"graphql\"}",
+                1.0,
+            ),
+            ("events_received_total{route=\"graphql\"}", 1.0),
+            ("events_delivered_total{route=\"graphql\"}", 1.0),
+            ("realtime_connections{route=\"graphql\"}", 1.0),
+            (
+                "realtime_connects_total{route=\"graphql\",outcome=\"ok\"}",
+                1.0,
+            ),
+            ("realtime_losses_total{route=\"graphql\"}", 0.0),
+        ])
+        .await;
+    let age = "countersign_realtime_keepalive_age_seconds{route=\"graphql\"}";
+    let age = scene.sample(age).await.unwrap();
+    assert!(age > 0.0 && age < 60.0, "{age}");
+
+    let change = serde_json::from_value(json!({ "close_all": true })).unwrap();
+    scene.emulator.switches().apply(&change).unwrap();
+    socket.closed().await;
+    drop(socket);
+    let code = "client=\"websocket\",operation=\"subscription\",status=\"\",code=\"\"";
+    let over = format!("requests_total{{route=\"graphql\",{code}}}");
+    scene
+        .check_all(&[
+            ("sessions{dialect=\"graphql-transport-ws\"}", 0.0),
+            ("subscriptions{route=\"graphql\"}", 0.0),
+            ("realtime_losses_total{route=\"graphql\"}", 1.0),
+            ("realtime_reconnects_total{route=\"graphql\"}", 1.0),
+            (&over, 1.0),
+        ])
+        .await;
+    scene.daemon.signal("-TERM");
+    assert_eq!(scene.daemon.exited().await, 0);
+}
+
+/// What nobody waits for any more had no log line, and was counted nowhere.
+#[tokio::test]
+async fn a_request_whose_client_leaves_is_told_of() {
+    let mut scene = Scene::new("cancelled", &[]).await;
+    let change = serde_json::from_value(json!({ "gate": true })).unwrap();
+    scene.emulator.switches().apply(&change).unwrap();
+    let query = "mutation { slowPost(room: \"lobby\", body: \"x\") { id } }";
+    let body = json!({ "query": query }).to_string();
+    let request = format!(
+        "POST /graphql HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        scene.addr,
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(scene.addr).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes())
+        .await
+        .unwrap();
+    scene
+        .check("countersign_requests_in_flight{route=\"graphql\"}", 1.0)
+        .await;
+    let seen = scene.emulator.wait_for(|stats| stats.requests.http > 0);
+    within("the request", seen).await;
+    drop(stream);
+    let line = scene.daemon.line("CANCELLED").await;
+    assert!(line.contains("operation=\"mutation\""), "{line}");
+    let labels = "client=\"http\",operation=\"mutation\",status=\"\",code=\"CANCELLED\"";
+    let cancelled = format!("requests_total{{route=\"graphql\",{labels}}}");
+    scene
+        .check_all(&[
+            (&cancelled, 1.0),
+            ("requests_in_flight{route=\"graphql\"}", 0.0),
+        ])
+        .await;
+}
