@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, Version};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -16,7 +16,6 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection, capture_connection};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use tower_http::timeout::TimeoutBody;
 use tower_service::Service;
 
+use super::clocks::Clocks;
 use super::dial::{Dialled, Way};
 use super::error::DialError;
 use super::headers::{signed_values, single_content_type};
@@ -73,12 +73,8 @@ pub struct Upstream {
     config: UpstreamConfig,
     recorder: Recorder,
     metrics: Arc<RouteMetrics>,
-    /// When upstream's clock was last compared with ours.
-    compared: Mutex<Option<Instant>>,
+    clocks: Clocks,
 }
-
-/// How often upstream's clock is compared with ours.
-const COMPARISON_PAUSE: Duration = Duration::from_secs(10);
 
 impl Upstream {
     /// Connections are opened when they are needed and end with `stop`.
@@ -127,7 +123,7 @@ impl Upstream {
             config,
             recorder: Recorder::default(),
             metrics: Arc::clone(&way.metrics),
-            compared: Mutex::default(),
+            clocks: Clocks::default(),
         })
     }
 
@@ -274,33 +270,15 @@ impl Upstream {
             true => self.metrics.requests_on_reused.inc(),
             false => self.metrics.requests_on_new.inc(),
         };
-        self.compare_clocks(response.headers());
+        if let Some(offset) = self.clocks.compare(response.headers()) {
+            self.metrics.clock_offset.set(offset);
+        }
         let spent = timing.signing + timing.connect;
         timing.first_byte = begun.elapsed().saturating_sub(spent);
         let idle = self.config.idle;
         let (mut parts, body) = response.into_parts();
         parts.version = Version::HTTP_11;
         Ok(Response::from_parts(parts, TimeoutBody::new(idle, body)))
-    }
-
-    /// The answer's `Date` has whole seconds; on the way it grew older.
-    fn compare_clocks(&self, headers: &HeaderMap) {
-        let now = Instant::now();
-        let mut compared = self.compared.lock();
-        if compared.is_some_and(|at| now < at + COMPARISON_PAUSE) {
-            return;
-        }
-        let date = headers.get(DATE).and_then(|value| value.to_str().ok());
-        let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
-            return;
-        };
-        *compared = Some(now);
-        let ours = clock::now();
-        let offset = match theirs.duration_since(ours) {
-            Ok(ahead) => ahead.as_secs_f64(),
-            Err(behind) => -behind.duration().as_secs_f64(),
-        };
-        self.metrics.clock_offset.set(offset);
     }
 
     fn uri(&self, target: &str) -> Result<Uri, Error> {

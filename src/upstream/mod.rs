@@ -6,6 +6,7 @@
 //! and nothing is sent a second time.
 
 mod client;
+mod clocks;
 mod denial;
 mod dial;
 mod endpoint;
