@@ -13,13 +13,16 @@ use std::fmt::Write as _;
 
 use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
 pub use record::Record;
+
+/// Lines that may wait to be written, for which room is taken at once.
+const WAITING_LINES: usize = 8_192;
 
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +55,9 @@ pub fn parse_filter(filter: &str) -> Result<EnvFilter, ParseError> {
 /// The filter's syntax.
 pub fn init(config: &LogConfig) -> Result<WorkerGuard, ParseError> {
     let filter = parse_filter(&config.filter)?;
-    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(WAITING_LINES)
+        .finish(std::io::stderr());
     metrics::metrics().watch_log(writer.error_counter());
     let capped = filter_fn(is_allowed);
     let registry = tracing_subscriber::registry().with(filter);
