@@ -89,6 +89,40 @@ fn every_component_is_in_a_manifest_that_is_built() {
 }
 
 #[test]
+fn components_in_the_wrong_order_are_not_built() {
+    let right = ["sidecar", "token", "classic-sidecar", "job"];
+    builds(&right, true);
+    for (first, second) in [(0, 1), (0, 2), (1, 2), (2, 3)] {
+        let mut wrong = right;
+        wrong.swap(first, second);
+        builds(&wrong, false);
+    }
+}
+
+/// Whether a Job with these components is built.
+#[track_caller]
+fn builds(components: &[&str], wanted: bool) {
+    // Kustomize takes components by relative paths only.
+    let name = format!("target/deploy-order-{}", std::process::id());
+    let scratch = Scratch(Path::new(env!("CARGO_MANIFEST_DIR")).join(name));
+    fs::create_dir_all(&scratch.0).unwrap();
+    let job = deploy("kubernetes/examples/classic-job/import.yaml");
+    scratch.file("import.yaml", &fs::read_to_string(job).unwrap());
+    let paths = components
+        .iter()
+        .map(|name| format!("../../deploy/kubernetes/components/{name}"));
+    let kustomization = json!({"resources": ["import.yaml"], "components": paths.collect::<Vec<_>>(),
+        "configMapGenerator": [{"name": "countersign", "literals": ["A=b"]}]});
+    scratch.file("kustomization.yaml", &kustomization.to_string());
+    let output = kustomize().arg(&scratch.0).output().unwrap();
+    assert_eq!(
+        output.status.success(),
+        wanted,
+        "{components:?}: {output:?}"
+    );
+}
+
+#[test]
 fn the_sidecar_is_the_same_in_every_kind_of_workload() {
     let read = |name: &str, path: &str| {
         let text = fs::read_to_string(deploy("kubernetes/components/sidecar").join(name)).unwrap();
