@@ -14,7 +14,7 @@ mod support;
 use std::process::Stdio;
 
 use serde_json::json;
-use support::{Answer, JSON, Socket, Stage, get, node, post, raw, within};
+use support::{Answer, JSON, Socket, Stage, get, node, post, raw, raw_on, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -61,6 +61,35 @@ async fn a_stream_was_cut_without_a_word_at_the_drains_deadline() {
     assert_eq!(answer.status, 200);
     assert!(answer.body.contains("SHUTTING_DOWN"), "{}", answer.body);
     assert!(answer.body.contains("event: complete"), "{}", answer.body);
+}
+
+/// Its client meant to ask something, and does not try again.
+#[tokio::test]
+async fn a_connection_opened_just_before_the_drain_was_closed_unanswered() {
+    let mut stage = Stage::new().await;
+    let addr = stage.addr;
+    let silent = TcpStream::connect(addr).await.unwrap();
+    let mut begun = TcpStream::connect(addr).await.unwrap();
+    begun.write_all(b"P").await.unwrap();
+    // Those before it have been accepted, too.
+    assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
+    stage.begin_drain();
+    let refused = async { while TcpStream::connect(addr).await.is_ok() {} };
+    within("the drain", refused).await;
+    let body = json!({ "query": "{ rooms { id } }" }).to_string();
+    let length = body.len();
+    let request = format!(
+        "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    );
+    for (stream, rest) in [(silent, &request[..]), (begun, &request[1..])] {
+        let answer = within("an answer", raw_on(stream, rest.as_bytes())).await;
+        assert_eq!(answer.status, 503, "{answer:?}");
+        let error = &answer.json()["errors"][0]["extensions"];
+        assert_eq!(error["code"], "SHUTTING_DOWN");
+        assert_eq!(error["sent"], "no", "so that it may be asked again");
+    }
+    stage.drained().await;
 }
 
 #[tokio::test]

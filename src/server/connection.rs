@@ -32,6 +32,8 @@ use crate::proxy::{Body, Client, Error};
 pub(super) struct Exchange {
     /// Requests that have begun.
     begun: AtomicUsize,
+    /// Told of the first one.
+    first: Notify,
     /// Those that are not over.
     under_way: AtomicUsize,
     /// The connection has left HTTP.
@@ -146,9 +148,18 @@ impl Server {
 
 impl Exchange {
     pub(super) fn begin(self: &Arc<Self>) -> UnderWay {
-        self.begun.fetch_add(1, Ordering::Relaxed);
+        if self.begun.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.first.notify_one();
+        }
         self.under_way.fetch_add(1, Ordering::Relaxed);
         UnderWay(Arc::clone(self))
+    }
+
+    /// Waits for the first request. For one caller at a time.
+    pub(super) async fn has_begun(&self) {
+        if self.begun.load(Ordering::Relaxed) == 0 {
+            self.first.notified().await;
+        }
     }
 
     fn is_upgraded(&self) -> bool {

@@ -12,6 +12,7 @@ mod slow;
 mod tls;
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -79,6 +80,8 @@ pub struct Connections {
 
 /// For what clients are told at the drain's deadline to reach them.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// What a connection may take at the drain for the request that it was opened for.
+const FIRST_REQUEST: Duration = Duration::from_secs(2);
 /// Between two calls for room.
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// After an accept error, such as too many open files.
@@ -182,11 +185,13 @@ impl Server {
         let Ok(local) = prepare(&stream) else {
             return;
         };
-        let opening = self.open(stream);
-        let opened = match self.draining.run_until_cancelled(opening).await {
-            Some(Ok(opened)) => opened,
-            Some(Err(error)) => return debug!(%error, "a client connection was not opened"),
-            None => return,
+        let opened = tokio::select! {
+            opened = self.open(stream) => opened,
+            () = self.last_call(pending()) => return,
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(error) => return debug!(%error, "a client connection was not opened"),
         };
         match opened {
             Opened::Plain(stream) => {
@@ -220,7 +225,7 @@ impl Server {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = self.draining.cancelled() => {
+            () = self.last_call(exchange.has_begun()) => {
                 connection.as_mut().graceful_shutdown();
                 match self.expired.run_until_cancelled(connection.as_mut()).await {
                     Some(ended) => ended,
@@ -233,6 +238,17 @@ impl Server {
         };
         if let Err(error) = ended {
             debug!(%error, "a client connection ended badly");
+        }
+    }
+
+    /// Resolves when a connection may begin no more requests: at the drain, or, if it has had none,
+    /// shortly after. Its client has connected in good faith, and does not try again.
+    async fn last_call(&self, first_request: impl Future<Output = ()>) {
+        self.draining.cancelled().await;
+        tokio::select! {
+            () = first_request => {}
+            () = tokio::time::sleep(FIRST_REQUEST) => {}
+            () = self.expired.cancelled() => {}
         }
     }
 }
