@@ -370,7 +370,10 @@ fn who_is_let_in() {
         }],
         ..GuardConfig::default()
     });
-    let (with_token, without) = (with_token.unwrap(), Guard::new(GuardConfig::default()));
+    let (with_token, without) = (
+        with_token.unwrap(),
+        Guard::new(GuardConfig::default()).unwrap(),
+    );
     std::fs::remove_file(&file).unwrap();
     let entries = BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"Authorization":"{TOKEN}"}}"#));
     let header = |name: &str, value: &str| {
@@ -397,11 +400,15 @@ fn who_is_let_in() {
     check(&good, true, true, "granted");
     let wrong = header("x-countersign-token", "wrong");
     check(&wrong, true, true, "TOKEN_WRONG");
+    for (headers, expected) in [(&good, true), (&wrong, false), (&none, false)] {
+        assert_eq!(with_token.knows(headers), expected, "{headers:?}");
+        assert!(!without.knows(headers), "without a token file: {headers:?}");
+    }
     let among = header("sec-websocket-protocol", &format!("header-{entries}"));
     check(&among, true, false, "granted");
     check(&among, false, false, "TOKEN_MISSING");
     check(&among, false, true, "pending");
-    let admission = without.unwrap().admit(&none, "a", false, false);
+    let admission = without.admit(&none, "a", false, false);
     assert!(matches!(admission, Ok(Admission::Granted(_))));
 }
 
@@ -463,4 +470,31 @@ fn bare_names() {
         let shown = Origin::parse(text).map(|origin| origin.to_string());
         assert_eq!(shown.as_deref(), expected, "{text}");
     }
+}
+
+#[test]
+fn pages_have_no_business_with_the_admin_listener() {
+    let guard = Guard::new(GuardConfig {
+        allow_hosts: vec![HostName::parse("proxy.local").unwrap()],
+        allow_origins: vec![Origin::parse("https://app.example.com").unwrap()],
+        refuses_forwarded: true,
+        wants_certificate: true,
+        ..GuardConfig::default()
+    });
+    let guard = guard.unwrap().without_browsers();
+    let check = |headers: &[(&'static str, &'static str)], expected: Result<Cors, &str>| {
+        let mut request = Request::new(());
+        for (name, value) in headers {
+            request.headers_mut().append(*name, value.parse().unwrap());
+        }
+        let verdict = guard.check(&request, TCP, Scheme::Http);
+        let verdict = verdict.map_err(|refusal| refusal.code());
+        assert_eq!(verdict, expected, "{headers:?}");
+    };
+    let host = ("host", "proxy.local");
+    check(&[host], Ok(Cors::NotAsked));
+    check(&[host, ("forwarded", "for=a")], Ok(Cors::NotAsked));
+    let page = ("origin", "https://app.example.com");
+    check(&[host, page], Err("ORIGIN_NOT_ALLOWED"));
+    check(&[("host", "evil.example")], Err("HOST_NOT_ALLOWED"));
 }
