@@ -1,5 +1,6 @@
 //! Builds every part from the configuration, binds, runs, and drains.
 
+mod listen;
 mod policy;
 mod presign;
 
@@ -18,14 +19,16 @@ use tracing::{info, warn};
 pub use policy::graphql_apis;
 pub use presign::{Presign, PresignError, Presigned, presign};
 
-use crate::admin::{self, Admin, Health, Watched};
+pub use crate::server::{Passed, PassedError};
+
+use crate::admin::{Admin, Health, Watched};
 use crate::config::{Config, Credentials, DrainConfig, RouteConfig, Trust};
 use crate::graphql::outbox::Budget;
 use crate::guard::{Guard, TokenError};
 use crate::iam::{RecordError, Recording};
 use crate::proxy::{Proxy, Route};
 use crate::realtime::Pool;
-use crate::server::{BindError, Listen, Listener, Server, Tls, TlsError};
+use crate::server::{BindError, Listen, Server, Tls, TlsError};
 use crate::session::{Api, Sessions};
 use crate::sign::Signer;
 use crate::sign::clock;
@@ -37,6 +40,7 @@ use crate::upstream::{Dialer, ProxyRules, TlsRoots, Upstream, Way};
 #[derive(Debug)]
 pub struct App {
     addresses: Vec<SocketAddr>,
+    identities: Vec<Arc<Identity>>,
     drain: DrainConfig,
     lifecycle: Lifecycle,
 }
@@ -100,31 +104,27 @@ impl App {
     /// # Errors
     /// See [`StartError`]; nothing is left running.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let mut listeners = Vec::new();
-        for listen in &config.listen {
-            let bound = Listener::bind(listen, &config.peer_uids);
-            listeners.extend(bound.map_err(|source| StartError::Bind {
-                listen: listen.clone(),
-                source,
-            })?);
-        }
-        let admin = match config.admin {
-            None => None,
-            Some(address) => {
-                let bound = admin::bind(address).await;
-                Some(bound.map_err(|source| StartError::Admin { address, source })?)
-            }
-        };
+        Self::start_on(config, Vec::new()).await
+    }
+
+    /// The same; what of its addresses others have bound, they have `passed`.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running.
+    pub async fn start_on(config: Config, mut passed: Vec<Passed>) -> Result<Self, StartError> {
+        let listeners = listen::bind(&config, &mut passed)?;
+        let admin = listen::bind_admin(&config, &mut passed).await?;
         let tls = tls(&config).await?;
-        let schemes: &[&str] = match tls {
-            None => &["http"],
-            Some(_) => &["http", "https"],
-        };
+        let tls_too = tls.is_some();
         let lifecycle = Lifecycle::default();
         let mut recording = config.record.as_deref().map(Recording::open).transpose()?;
         let mut builder = Builder::new(&lifecycle, recording.as_mut());
         let routes = builder.routes(&config)?;
         let identities = builder.identities;
+        let all_identities = identities
+            .iter()
+            .map(|(_, identity)| Arc::clone(identity))
+            .collect();
         if let Some(recording) = recording {
             let kept = recording.keep(lifecycle.stop.clone());
             lifecycle.background.spawn(kept);
@@ -169,32 +169,14 @@ impl App {
         for route in &config.routes {
             info!("{}", route.decision());
         }
-        for listen in &bound {
-            let address = match listen {
-                Listen::Tcp(address) => address,
-                Listen::Unix(_) => {
-                    info!("listening on {listen}");
-                    continue;
-                }
-            };
-            let urls = schemes.iter().map(|scheme| format!("{scheme}://{address}"));
-            info!("listening on {}", urls.collect::<Vec<_>>().join(" and "));
-            if !listen.is_local()
-                && config.guard.tokens.is_empty()
-                && !config.guard.wants_certificate
-            {
-                warn!(
-                    "{address} is open: whoever reaches it acts with the IAM identity \
-                     (guard.non_loopback = \"open\")"
-                );
-            }
-        }
+        listen::tell(&config, tls_too, &bound);
         let addresses = bound.iter().filter_map(|listen| match listen {
             Listen::Tcp(address) => Some(*address),
             Listen::Unix(_) => None,
         });
         Ok(Self {
             addresses: addresses.collect(),
+            identities: all_identities,
             drain: config.drain,
             lifecycle,
         })
@@ -203,6 +185,21 @@ impl App {
     /// The TCP addresses bound.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Cancelled when the end was asked for.
+    pub fn stopping(&self) -> CancellationToken {
+        self.lifecycle.stopping.clone()
+    }
+
+    /// Resolves when all identities have credentials.
+    pub fn credentials(&self) -> impl Future<Output = ()> + use<> {
+        let identities = self.identities.clone();
+        async move {
+            for identity in identities {
+                identity.loaded().await;
+            }
+        }
     }
 
     /// Runs until `signal` resolves or the admin listener is asked for the end. Then all is served

@@ -12,6 +12,7 @@ mod process;
 mod sandbox;
 mod serve;
 mod shutdown;
+mod systemd;
 mod wait;
 
 use std::io::Write as _;
@@ -182,6 +183,8 @@ enum Failure {
     Sandbox(#[source] std::io::Error),
     #[error(transparent)]
     Start(#[from] crate::app::StartError),
+    #[error(transparent)]
+    Socket(#[from] systemd::SocketError),
     #[error("standard output is closed")]
     Output(#[source] std::io::Error),
 }
@@ -217,6 +220,7 @@ pub fn main() -> ExitCode {
                 | Failure::Presign(_)
                 | Failure::Runtime(_)
                 | Failure::Sandbox(_)
+                | Failure::Socket(_)
                 | Failure::Start(_)
                 | Failure::Output(_) => NOT_STARTED,
             })

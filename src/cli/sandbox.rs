@@ -6,10 +6,9 @@
 //! on TCP is not restricted, because it, too, is done afterwards.
 
 use std::io;
+use std::path::PathBuf;
 
 use tracing::{info, warn};
-
-use crate::config::Config;
 
 /// What the kernel makes of it.
 #[derive(Clone, Copy, Debug)]
@@ -19,19 +18,20 @@ pub(super) enum Sandbox {
     Partial,
 }
 
-/// Enters it, for good; the only thread must call this.
+/// Enters it, for good; the only thread must call this. In the directories `of_sockets` we make and
+/// remove unix sockets.
 ///
 /// # Errors
 /// Where there is no Landlock, or it refuses the rules.
 #[cfg(target_os = "linux")]
-pub(super) fn enter(config: &Config) -> io::Result<Sandbox> {
+pub(super) fn enter(of_sockets: &[PathBuf]) -> io::Result<Sandbox> {
     use landlock::{
         ABI, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
         path_beneath_rules,
     };
 
     // A socket is made in a directory of its own, and moved.
-    let of_sockets = AccessFs::MakeDir
+    let comings_and_goings = AccessFs::MakeDir
         | AccessFs::MakeSock
         | AccessFs::RemoveDir
         | AccessFs::RemoveFile
@@ -41,9 +41,7 @@ pub(super) fn enter(config: &Config) -> io::Result<Sandbox> {
         .handle_access(every)
         .and_then(Ruleset::create)
         .and_then(|rules| rules.add_rules(path_beneath_rules(["/dev/null"], every)))
-        .and_then(|rules| {
-            rules.add_rules(path_beneath_rules(config.socket_directories(), of_sockets))
-        })
+        .and_then(|rules| rules.add_rules(path_beneath_rules(of_sockets, comings_and_goings)))
         .and_then(|rules| rules.restrict_self())
         .map_err(io::Error::other)?;
     Ok(match status.ruleset {
@@ -57,7 +55,7 @@ pub(super) fn enter(config: &Config) -> io::Result<Sandbox> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn enter(_: &Config) -> io::Result<Sandbox> {
+pub(super) fn enter(_: &[PathBuf]) -> io::Result<Sandbox> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "it needs Linux"))
 }
 

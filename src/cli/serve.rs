@@ -3,36 +3,45 @@
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, Settings, sandbox};
-use crate::app::App;
+use super::{Failure, Settings, sandbox, systemd};
+use crate::app::{App, Passed};
 use crate::config::{self, Config, Problem, Problems};
 use crate::telemetry::{self, LogConfig};
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
-    let (_, config) = config::load(&settings.sources())?;
-    // Before there is any other thread.
+    // Before there is any other thread, both.
+    let sockets = systemd::sockets()?;
+    let mut sources = settings.sources();
+    sources.flags.extend_from_slice(&sockets.flags);
+    let (_, config) = config::load(&sources)?;
+    let of_sockets = match sockets.replace_listen() {
+        // Their files are not ours to remove.
+        true => Vec::new(),
+        false => config.socket_directories(),
+    };
     let sandbox = match config.sandbox {
-        true => Some(sandbox::enter(&config).map_err(Failure::Sandbox)?),
+        true => Some(sandbox::enter(&of_sockets).map_err(Failure::Sandbox)?),
         false => None,
     };
     let _flush = start_log(&config.log)?;
     if let Some(sandbox) = sandbox {
         sandbox.tell();
     }
-    runtime()?.block_on(serve(config))
+    runtime()?.block_on(serve(config, sockets.passed))
 }
 
-pub(super) async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(config: Config, passed: Vec<Passed>) -> Result<(), Failure> {
     // Before anything is bound: a signal that comes early must not be lost.
     let mut signals = Signals::new()?;
     let mut again = Signals::new()?;
-    let app = App::start(config).await?;
-    let first = signals.next();
+    let app = App::start_on(config, passed).await?;
+    let telling = systemd::Telling::ready(app.credentials(), app.stopping());
     let second = async {
         again.next().await;
         again.next().await;
     };
-    app.run(first, second).await;
+    app.run(signals.next(), second).await;
+    telling.end().await;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::{debug, warn};
@@ -31,6 +32,16 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// A listener that was bound by others, as [`listen`] would have made it.
+///
+/// # Errors
+/// When it cannot be prepared.
+pub(super) fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    set_socket_send_buffer_size(&socket, SEND_BUFFER as usize)?;
+    TcpListener::from_std(socket)
 }
 
 /// Raises the limit of open files, if `wanted` connections need it, and tells how many of them it

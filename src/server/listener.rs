@@ -5,13 +5,14 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::os::unix::net::{UnixListener as BlockingUnixListener, UnixStream as BlockingUnixStream};
 use std::path::{Path, PathBuf};
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tracing::{info, warn};
 
-use super::capacity::listen;
+use super::capacity::{adopt, listen};
+use super::passed::Passed;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +22,7 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
-/// A bound listener; a unix socket's file goes with it.
+/// A bound listener; a unix socket's file goes with it, if it is ours.
 #[derive(Debug)]
 pub struct Listener(Kind);
 
@@ -35,8 +36,9 @@ enum Kind {
 struct UnixSocket {
     listener: UnixListener,
     path: PathBuf,
-    /// The file's own, so that a successor's is not taken for it.
-    inode: u64,
+    /// The file's own, so that a successor's is not taken for it; `None` for the file of whoever
+    /// passed the socket.
+    inode: Option<u64>,
     /// Who may connect beside us; empty if the file's mode alone decides.
     peers: Vec<u32>,
     owner: u32,
@@ -57,6 +59,8 @@ pub enum BindError {
     InUse,
     #[error("there is something that is no socket")]
     NoSocket,
+    #[error("as it was passed, it cannot be used: {0}")]
+    Passed(#[source] io::Error),
     #[error("{step}: {source}")]
     Unix {
         step: &'static str,
@@ -93,6 +97,23 @@ impl Listener {
         match &self.0 {
             Kind::Tcp(listener) => listener.local_addr().ok().map(Listen::Tcp),
             Kind::Unix(socket) => Some(Listen::Unix(socket.path.clone())),
+        }
+    }
+
+    /// Takes a socket that others have bound. `peers` are as in [`Self::bind`].
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn adopt(passed: Passed, peers: &[u32]) -> Result<Self, BindError> {
+        match passed {
+            Passed::Tcp { socket, .. } => {
+                let listener = adopt(socket).map_err(BindError::Passed)?;
+                Ok(Self(Kind::Tcp(listener)))
+            }
+            Passed::Unix { socket, path } => {
+                let socket = UnixSocket::adopt(socket, path, peers)?;
+                Ok(Self(Kind::Unix(socket)))
+            }
         }
     }
 
@@ -141,9 +162,33 @@ impl UnixSocket {
         Ok(Self {
             listener,
             path: path.to_owned(),
-            inode: metadata.ino(),
+            inode: Some(metadata.ino()),
             peers: peers.to_vec(),
             owner: metadata.uid(),
+        })
+    }
+
+    /// The unit that passed the socket has chosen its mode.
+    fn adopt(
+        socket: BlockingUnixListener,
+        path: PathBuf,
+        peers: &[u32],
+    ) -> Result<Self, BindError> {
+        socket.set_nonblocking(true).map_err(BindError::Passed)?;
+        let mode = fs::metadata(&path).map_or(0, |found| found.permissions().mode());
+        if peers.is_empty() && mode & 0o007 != 0 {
+            warn!(
+                "unix:{} is open to every user of this machine: set SocketMode=0600 in its unit, or \
+                 guard.peer_uids",
+                path.display()
+            );
+        }
+        Ok(Self {
+            listener: UnixListener::from_std(socket).map_err(BindError::Passed)?,
+            path,
+            inode: None,
+            peers: peers.to_vec(),
+            owner: rustix::process::geteuid().as_raw(),
         })
     }
 
@@ -166,8 +211,8 @@ impl UnixSocket {
 
 impl Drop for UnixSocket {
     fn drop(&mut self) {
-        let is_ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
-        if is_ours {
+        let found = fs::symlink_metadata(&self.path).map(|found| found.ino());
+        if found.is_ok_and(|found| Some(found) == self.inode) {
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -8,6 +8,7 @@ mod connection;
 mod dev_ca;
 mod framing;
 mod listener;
+mod passed;
 mod slow;
 mod tls;
 
@@ -33,6 +34,7 @@ use connection::{Exchange, Watched};
 pub use dev_ca::DevCaError;
 use listener::Accepted;
 pub use listener::{BindError, Listen, Listener};
+pub use passed::{Passed, PassedError};
 use slow::Paced;
 use tls::Opened;
 pub use tls::{Certificate, Tls, TlsConfig, TlsError};

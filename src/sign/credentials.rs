@@ -135,6 +135,13 @@ impl Identity {
         }
     }
 
+    /// Resolves when there are credentials for the first time.
+    pub async fn loaded(&self) {
+        let mut state = self.state.clone();
+        // The refresher ends with the process.
+        let _ = state.wait_for(|state| state.snapshot.is_some()).await;
+    }
+
     /// How long the credentials held are still valid at `now`, `Some(None)` if they do not expire;
     /// `None` if there are none that are.
     pub fn remaining(&self, now: SystemTime) -> Option<Option<Duration>> {

@@ -1,0 +1,69 @@
+//! Binds what the configuration says, or takes it from who has bound it, and tells of it.
+
+use tokio::net::TcpListener;
+use tracing::{info, warn};
+
+use super::StartError;
+use crate::admin;
+use crate::config::Config;
+use crate::server::{Listen, Listener, Passed};
+
+/// What clients connect to.
+pub(super) fn bind(config: &Config, passed: &mut Vec<Passed>) -> Result<Vec<Listener>, StartError> {
+    let mut listeners = Vec::new();
+    for listen in &config.listen {
+        let bound = match take(passed, listen) {
+            Some(passed) => Listener::adopt(passed, &config.peer_uids).map(Some),
+            None => Listener::bind(listen, &config.peer_uids),
+        };
+        listeners.extend(bound.map_err(|source| StartError::Bind {
+            listen: listen.clone(),
+            source,
+        })?);
+    }
+    Ok(listeners)
+}
+
+pub(super) async fn bind_admin(
+    config: &Config,
+    passed: &mut Vec<Passed>,
+) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = config.admin else {
+        return Ok(None);
+    };
+    let bound = match take(passed, &Listen::Tcp(address)) {
+        Some(passed) => passed.into_tcp(),
+        None => admin::bind(address).await,
+    };
+    let bound = bound.map_err(|source| StartError::Admin { address, source })?;
+    Ok(Some(bound))
+}
+
+fn take(passed: &mut Vec<Passed>, place: &Listen) -> Option<Passed> {
+    let at = passed.iter().position(|passed| passed.place() == *place)?;
+    Some(passed.remove(at))
+}
+
+pub(super) fn tell(config: &Config, tls_too: bool, bound: &[Listen]) {
+    let schemes: &[&str] = match tls_too {
+        false => &["http"],
+        true => &["http", "https"],
+    };
+    for listen in bound {
+        let address = match listen {
+            Listen::Tcp(address) => address,
+            Listen::Unix(_) => {
+                info!("listening on {listen}");
+                continue;
+            }
+        };
+        let urls = schemes.iter().map(|scheme| format!("{scheme}://{address}"));
+        info!("listening on {}", urls.collect::<Vec<_>>().join(" and "));
+        if !listen.is_local() && config.guard.tokens.is_empty() && !config.guard.wants_certificate {
+            warn!(
+                "{address} is open: whoever reaches it acts with the IAM identity \
+                 (guard.non_loopback = \"open\")"
+            );
+        }
+    }
+}

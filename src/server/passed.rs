@@ -1,0 +1,87 @@
+//! Sockets that were bound before we were started and passed to us, as systemd does.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use rustix::net::sockopt::socket_acceptconn;
+
+use super::Listen;
+
+/// A socket that listens, and where.
+#[derive(Debug)]
+pub enum Passed {
+    Tcp {
+        socket: TcpListener,
+        address: SocketAddr,
+    },
+    Unix {
+        socket: UnixListener,
+        path: PathBuf,
+    },
+}
+
+/// Why a socket that was passed cannot be served on.
+#[derive(Debug, thiserror::Error)]
+pub enum PassedError {
+    #[error("it cannot be asked what it is: {0}")]
+    Unknown(#[source] io::Error),
+    #[error("it does not listen: a socket unit wants Accept=no")]
+    NotListening,
+    #[error(
+        "it is a unix socket without a path (an abstract one), which has no mode that says who may \
+         connect: give it a path"
+    )]
+    NoPath,
+}
+
+impl Passed {
+    /// # Errors
+    /// When it does not listen.
+    pub fn tcp(socket: TcpListener) -> Result<Self, PassedError> {
+        check(&socket)?;
+        let address = socket.local_addr().map_err(PassedError::Unknown)?;
+        Ok(Self::Tcp { socket, address })
+    }
+
+    /// # Errors
+    /// When it does not listen, or has no path.
+    pub fn unix(socket: UnixListener) -> Result<Self, PassedError> {
+        check(&socket)?;
+        let address = socket.local_addr().map_err(PassedError::Unknown)?;
+        let path = address.as_pathname().map(Path::to_owned);
+        let path = path.ok_or(PassedError::NoPath)?;
+        Ok(Self::Unix { socket, path })
+    }
+
+    /// For who listens on TCP alone.
+    ///
+    /// # Errors
+    /// When it is a unix socket, or cannot be used.
+    pub fn into_tcp(self) -> io::Result<tokio::net::TcpListener> {
+        match self {
+            Self::Tcp { socket, .. } => {
+                socket.set_nonblocking(true)?;
+                tokio::net::TcpListener::from_std(socket)
+            }
+            Self::Unix { .. } => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    pub fn place(&self) -> Listen {
+        match self {
+            Self::Tcp { address, .. } => Listen::Tcp(*address),
+            Self::Unix { path, .. } => Listen::Unix(path.clone()),
+        }
+    }
+}
+
+fn check(socket: impl AsFd) -> Result<(), PassedError> {
+    match socket_acceptconn(socket) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(PassedError::NotListening),
+        Err(error) => Err(PassedError::Unknown(error.into())),
+    }
+}
