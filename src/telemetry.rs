@@ -5,6 +5,7 @@
 //! ids, at WARN what a credential process wrote to its standard error. What it fails at is logged
 //! by `sign::credentials`.
 
+pub mod build;
 pub mod metrics;
 mod record;
 

@@ -23,11 +23,13 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::PresignError;
 use crate::config::{Flag, Problems, Sources};
+use crate::telemetry::build;
 
 #[derive(Debug, Parser)]
 #[command(
     name = "countersign",
     version,
+    long_version = build::LONG_VERSION,
     about = "Signs plain GraphQL and HTTP with AWS IAM credentials (SigV4) and forwards it to AppSync or API Gateway.",
     after_help = AFTER_HELP,
     args_conflicts_with_subcommands = true

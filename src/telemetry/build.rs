@@ -1,0 +1,24 @@
+//! What this program was built from, as `src/build.rs` found it.
+
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The commit, or `unknown`.
+pub const REVISION: &str = env!("COUNTERSIGN_BUILD_REVISION");
+/// `1.95.0 (59807616e 2026-04-14)`
+pub const RUSTC: &str = env!("COUNTERSIGN_BUILD_RUSTC");
+/// `x86_64-unknown-linux-gnu`
+pub const TARGET: &str = env!("COUNTERSIGN_BUILD_TARGET");
+/// `release` or `debug`
+pub const PROFILE: &str = env!("COUNTERSIGN_BUILD_PROFILE");
+
+/// All of it, for `--version`.
+pub const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\nrevision: ",
+    env!("COUNTERSIGN_BUILD_REVISION"),
+    "\ntarget: ",
+    env!("COUNTERSIGN_BUILD_TARGET"),
+    "\nrustc: ",
+    env!("COUNTERSIGN_BUILD_RUSTC"),
+    "\nprofile: ",
+    env!("COUNTERSIGN_BUILD_PROFILE"),
+);
