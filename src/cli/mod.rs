@@ -3,9 +3,11 @@
 //! Exit codes: 0 done; 1 what was waited for did not come; 2 bad usage or configuration, with every mistake listed; 3 could not start.
 
 mod admin;
+mod completions;
 mod config;
 mod demo;
 mod emulate;
+mod man;
 mod policy;
 mod presign;
 mod process;
@@ -59,6 +61,10 @@ enum Command {
     Wait(wait::Options),
     /// Tell a running countersign to stop, and wait until it has
     Shutdown(shutdown::Options),
+    /// Print completions for a shell
+    Completions(completions::Options),
+    /// Print a manual page, in roff
+    Man(man::Options),
 }
 
 /// Everything that configuration can say by flags.
@@ -177,6 +183,8 @@ enum Failure {
     Emulator(#[from] crate::emulator::Error),
     #[error("core dumps cannot be turned off, and memory holds credentials")]
     Memory(#[source] std::io::Error),
+    #[error("there is no command {0:?}: `countersign --help` lists them")]
+    NoCommand(String),
     #[error(transparent)]
     Presign(#[from] PresignError),
     #[error("the runtime could not be started")]
@@ -205,6 +213,8 @@ pub fn main() -> ExitCode {
         Some(Command::Config(options)) => config::run(&options),
         Some(Command::Wait(options)) => wait::run(&options),
         Some(Command::Shutdown(options)) => shutdown::run(&options),
+        Some(Command::Completions(options)) => completions::run(&options),
+        Some(Command::Man(options)) => man::run(&options),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -216,7 +226,9 @@ pub fn main() -> ExitCode {
             }
             ExitCode::from(match failure {
                 Failure::Admin(_) => NOT_REACHED,
-                Failure::Config(_) | Failure::Presign(PresignError::Target(_)) => BAD_USAGE,
+                Failure::Config(_)
+                | Failure::NoCommand(_)
+                | Failure::Presign(PresignError::Target(_)) => BAD_USAGE,
                 Failure::Emulator(_)
                 | Failure::Memory(_)
                 | Failure::Presign(_)

@@ -1,0 +1,29 @@
+//! `countersign man`: manual pages, made from what `--help` says.
+
+use clap::{Args, CommandFactory as _};
+use clap_mangen::Man;
+
+use super::{Cli, Failure, print};
+
+#[derive(Args, Debug)]
+pub(super) struct Options {
+    /// The page of one command, such as demo
+    #[arg(value_name = "COMMAND")]
+    command: Option<String>,
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    let mut cli = Cli::command();
+    // Gives commands their full names.
+    cli.build();
+    let command = match &options.command {
+        None => &cli,
+        Some(name) => cli
+            .find_subcommand(name)
+            .ok_or_else(|| Failure::NoCommand(name.clone()))?,
+    };
+    let page = Man::new(command.clone());
+    let mut text = Vec::new();
+    page.render(&mut text).map_err(Failure::Output)?;
+    print(&String::from_utf8_lossy(&text))
+}
