@@ -19,6 +19,7 @@ use tracing::{info, warn};
 pub use policy::graphql_apis;
 pub use presign::{Presign, PresignError, Presigned, presign};
 
+pub use crate::proxy::Memory;
 pub use crate::server::{Passed, PassedError};
 
 use crate::admin::{Admin, Health, Watched};
@@ -28,10 +29,9 @@ use crate::guard::{Guard, TokenError};
 use crate::iam::{RecordError, Recording};
 use crate::proxy::{Proxy, Route};
 use crate::realtime::Pool;
-use crate::server::{BindError, Listen, Server, Tls, TlsError};
+use crate::server::{BindError, Listen, Server, ServerConfig, TlsError};
 use crate::session::{Api, Sessions};
 use crate::sign::Signer;
-use crate::sign::clock;
 use crate::sign::credentials::{Identity, IdentityConfig};
 use crate::telemetry::metrics::RouteMetrics;
 use crate::upstream::{Dialer, ProxyRules, TlsRoots, Upstream, Way};
@@ -114,11 +114,18 @@ impl App {
     pub async fn start_on(config: Config, mut passed: Vec<Passed>) -> Result<Self, StartError> {
         let listeners = listen::bind(&config, &mut passed)?;
         let admin = listen::bind_admin(&config, &mut passed).await?;
-        let tls = tls(&config).await?;
+        let tls = listen::tls(&config).await?;
         let tls_too = tls.is_some();
+        let memory = Memory::new(config.memory);
+        let wanted = (config.server.connections, config.outbox_total);
+        let (connections, outbox_total) = memory.cap(wanted);
+        let server_config = ServerConfig {
+            connections,
+            ..config.server
+        };
         let lifecycle = Lifecycle::default();
         let mut recording = config.record.as_deref().map(Recording::open).transpose()?;
-        let mut builder = Builder::new(&lifecycle, recording.as_mut());
+        let mut builder = Builder::new(&lifecycle, &memory, recording.as_mut());
         let routes = builder.routes(&config)?;
         let identities = builder.identities;
         let all_identities = identities
@@ -131,7 +138,7 @@ impl App {
         }
         let sessions = Sessions::new(
             config.session,
-            Budget::new(config.outbox_total),
+            Budget::new(outbox_total),
             lifecycle.clients.clone(),
             lifecycle.draining.clone(),
             lifecycle.expired.clone(),
@@ -141,8 +148,9 @@ impl App {
         let proxy = Proxy::new(guard.clone(), routes, sessions);
         let server = Server::new(
             proxy,
-            config.server,
+            server_config,
             tls,
+            memory,
             lifecycle.clients.clone(),
             lifecycle.draining.clone(),
             lifecycle.expired.clone(),
@@ -259,22 +267,10 @@ impl App {
     }
 }
 
-async fn tls(config: &Config) -> Result<Option<Tls>, TlsError> {
-    let Some(tls) = &config.tls else {
-        return Ok(None);
-    };
-    let hosts = config.guard.allow_hosts.iter().map(|host| host.as_str());
-    let addresses = config.listen.iter().filter_map(|listen| match listen {
-        Listen::Tcp(address) => Some(address.ip().to_string()),
-        Listen::Unix(_) => None,
-    });
-    let names: Vec<String> = hosts.map(str::to_owned).chain(addresses).collect();
-    Tls::load(tls, &names, clock::now()).await.map(Some)
-}
-
 /// Makes routes that share what can be shared: identities, system roots, proxy rules.
 struct Builder<'a> {
     lifecycle: &'a Lifecycle,
+    memory: &'a Memory,
     by_config: HashMap<IdentityConfig, Arc<Identity>>,
     /// By name.
     identities: Vec<(String, Arc<Identity>)>,
@@ -284,9 +280,14 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(lifecycle: &'a Lifecycle, recording: Option<&'a mut Recording>) -> Self {
+    fn new(
+        lifecycle: &'a Lifecycle,
+        memory: &'a Memory,
+        recording: Option<&'a mut Recording>,
+    ) -> Self {
         Self {
             lifecycle,
+            memory,
             by_config: HashMap::new(),
             identities: Vec::new(),
             system_roots: None,
@@ -372,6 +373,7 @@ impl<'a> Builder<'a> {
             policies: config.policy.clone().into_iter().collect(),
             api,
             expired: self.lifecycle.expired.clone(),
+            memory: self.memory.clone(),
             keepalive: config.keepalive.clone(),
         })
     }

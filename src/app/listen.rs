@@ -6,7 +6,8 @@ use tracing::{info, warn};
 use super::StartError;
 use crate::admin;
 use crate::config::Config;
-use crate::server::{Listen, Listener, Passed};
+use crate::server::{Listen, Listener, Passed, Tls, TlsError};
+use crate::sign::clock;
 
 /// What clients connect to.
 pub(super) fn bind(config: &Config, passed: &mut Vec<Passed>) -> Result<Vec<Listener>, StartError> {
@@ -42,6 +43,19 @@ pub(super) async fn bind_admin(
 fn take(passed: &mut Vec<Passed>, place: &Listen) -> Option<Passed> {
     let at = passed.iter().position(|passed| passed.place() == *place)?;
     Some(passed.remove(at))
+}
+
+pub(super) async fn tls(config: &Config) -> Result<Option<Tls>, TlsError> {
+    let Some(tls) = &config.tls else {
+        return Ok(None);
+    };
+    let hosts = config.guard.allow_hosts.iter().map(|host| host.as_str());
+    let addresses = config.listen.iter().filter_map(|listen| match listen {
+        Listen::Tcp(address) => Some(address.ip().to_string()),
+        Listen::Unix(_) => None,
+    });
+    let names: Vec<String> = hosts.map(str::to_owned).chain(addresses).collect();
+    Tls::load(tls, &names, clock::now()).await.map(Some)
 }
 
 pub(super) fn tell(config: &Config, tls_too: bool, bound: &[Listen]) {

@@ -3,15 +3,20 @@
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, Settings, sandbox, systemd};
-use crate::app::{App, Passed};
+use super::{Failure, Settings, process, sandbox, systemd};
+use crate::app::{App, Memory, Passed};
 use crate::config::{self, Config, Problem, Problems};
 use crate::telemetry::{self, LogConfig};
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
+    let mut sources = settings.sources();
+    // Before anything is taken from the environment.
+    let memory = config::memory(&sources).map(Memory::new);
+    if memory.is_some_and(|memory| memory.limit().is_some()) {
+        process::give_memory_back();
+    }
     // Before there is any other thread, both.
     let sockets = systemd::sockets()?;
-    let mut sources = settings.sources();
     sources.flags.extend_from_slice(&sockets.flags);
     let (_, config) = config::load(&sources)?;
     let of_sockets = match sockets.replace_listen() {

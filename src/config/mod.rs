@@ -21,6 +21,8 @@ pub use raw::{Flag, Raw, Sources};
 pub use resolved::{Config, DrainConfig};
 pub use route::{Credentials, RouteConfig, Trust};
 
+use crate::proxy::MemoryLimit;
+
 /// One mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -55,6 +57,14 @@ pub fn admin(sources: &Sources) -> Result<Option<SocketAddr>, Problems> {
     let problems = RefCell::default();
     let admin = raw.table(&problems).read("admin", values::admin);
     admin.ok_or_else(|| Problems(problems.into_inner()))
+}
+
+/// `limits.memory` alone, for what is to be done before anything else; `None` where it is wrong.
+pub fn memory(sources: &Sources) -> Option<MemoryLimit> {
+    let raw = Raw::read(sources).ok()?;
+    let problems = RefCell::default();
+    let root = raw.table(&problems);
+    root.table("limits").read("memory", values::memory)
 }
 
 impl fmt::Display for Problem {

@@ -11,6 +11,7 @@ use super::route::{RouteConfig, Shared, routes};
 use super::tls::tls;
 use super::{Problems, Raw, values};
 use crate::guard::GuardConfig;
+use crate::proxy::MemoryLimit;
 use crate::realtime::{OnLoss, RealtimeConfig};
 use crate::server::{Certificate, Listen, ServerConfig, TlsConfig};
 use crate::session::SessionConfig;
@@ -31,6 +32,7 @@ pub struct Config {
     /// decides alone.
     pub peer_uids: Vec<u32>,
     pub server: ServerConfig,
+    pub memory: MemoryLimit,
     /// On the addresses of plain HTTP.
     pub tls: Option<TlsConfig>,
     pub session: SessionConfig,
@@ -148,6 +150,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
             idle_client: timeouts.idle_client,
             write: timeouts.write,
         },
+        memory: limits.memory,
         tls,
         session: SessionConfig {
             message: limits.message,
@@ -167,6 +170,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
 }
 
 struct Limits {
+    memory: MemoryLimit,
     connections: usize,
     in_flight: usize,
     request_head: usize,
@@ -214,6 +218,7 @@ fn limits(table: &Table<'_>) -> Option<Limits> {
         size if size < 8_192 => Err("must be at least 8KiB".to_owned()),
         size => Ok(size),
     });
+    let memory = table.read("memory", values::memory);
     let read = (
         count("connections"),
         count("batch"),
@@ -229,6 +234,7 @@ fn limits(table: &Table<'_>) -> Option<Limits> {
     );
     table.finish();
     Some(Limits {
+        memory: memory?,
         connections: read.0?,
         in_flight: read.10?,
         request_head: request_head?,

@@ -133,6 +133,7 @@ fn probe(config: &Config, place: &str) -> String {
         }
         "tls" => format!("{:?}", config.tls),
         "limits.connections" => config.server.connections.to_string(),
+        "limits.memory" => format!("{:?}", config.memory),
         "limits.request_head" => config.server.request_head.to_string(),
         "limits.message" => config.session.message.to_string(),
         "limits.outbox_total" => config.outbox_total.to_string(),
@@ -326,6 +327,24 @@ fn numbers_may_be_text_and_text_numbers() {
         "admin",
         "Some(0.0.0.0:4101)",
     );
+}
+
+#[test]
+fn memory_has_a_limit_that_suffices_the_cgroups_or_none() {
+    let memory = |text| env("COUNTERSIGN_LIMITS__MEMORY", text);
+    means(&said(), "limits.memory", "Auto");
+    means(&memory("off"), "limits.memory", "Off");
+    means(&memory("32MiB"), "limits.memory", "Bytes(33554432)");
+    let said = "COUNTERSIGN_LIMITS__MEMORY: `limits.memory`: ";
+    for text in ["31MiB", "1"] {
+        let expected = format!("{said}must be at least 32MiB");
+        refuses(&memory(text), &[&expected]);
+    }
+    for text in ["on", "0", "-1"] {
+        let expected =
+            format!("{said}{text:?} is neither \"auto\", \"off\" nor a size, such as \"256MiB\"");
+        refuses(&memory(text), &[&expected]);
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::guard::{Forwarded, NonLoopback};
 use crate::guard::{self, FieldPattern, HostName, Origin};
+use crate::proxy::{LEAST_MEMORY, MemoryLimit};
 use crate::realtime::OnLoss;
 use crate::server::Listen;
 use crate::sign::{Paths, Payload, TokenMode};
@@ -74,6 +75,19 @@ pub(super) fn size(value: &str) -> Result<usize, String> {
         .and_then(|(number, unit)| number.checked_mul(unit))
         .filter(|size| *size > 0)
         .ok_or_else(|| format!("{value:?} is no size, such as \"64KiB\" or \"1MiB\""))
+}
+
+/// `"auto"`, `"off"`, or a size with which something can be served.
+pub(super) fn memory(value: &str) -> Result<MemoryLimit, String> {
+    match (value, size(value)) {
+        ("auto", _) => Ok(MemoryLimit::Auto),
+        ("off", _) => Ok(MemoryLimit::Off),
+        (_, Ok(limit)) if (limit as u64) < LEAST_MEMORY => Err("must be at least 32MiB".to_owned()),
+        (_, Ok(limit)) => Ok(MemoryLimit::Bytes(limit as u64)),
+        (_, Err(_)) => Err(format!(
+            "{value:?} is neither \"auto\", \"off\" nor a size, such as \"256MiB\""
+        )),
+    }
 }
 
 pub(super) fn count(value: &str) -> Result<usize, String> {

@@ -56,6 +56,8 @@ pub enum Error {
     HttpVersion,
     #[error("{}", malformed(.0))]
     MalformedJson(serde_json::Error),
+    #[error("memory is short: try again (limits.memory)")]
+    MemoryShort,
     #[error("the query parameter `{name}` {problem}")]
     Parameter { name: &'static str, problem: String },
     #[error("{method} is not possible here: use {allow}")]
@@ -174,6 +176,7 @@ impl Error {
             Self::MediaType | Self::Coding => {
                 refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE")
             }
+            Self::MemoryShort => refused(StatusCode::SERVICE_UNAVAILABLE, "MEMORY_SHORT"),
             Self::Method { .. } => refused(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
             Self::MutationByGet => refused(StatusCode::METHOD_NOT_ALLOWED, "MUTATION_BY_GET"),
             Self::NoQuery => refused(StatusCode::BAD_REQUEST, "NO_QUERY"),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http::response::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::{LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
@@ -13,7 +13,7 @@ use super::body::Body;
 use super::error::Error;
 use crate::sign::{Refusal, Target, redact};
 use crate::telemetry::Record;
-use crate::upstream::{ResponseBody, Timing, denial, read_body, response_headers};
+use crate::upstream::{ResponseBody, Timing, denial, read_body, response_headers, whole};
 
 /// A refusal of AWS is no longer than this; what is longer is an application's own answer.
 pub(super) const MAX_REFUSAL: usize = 256 * 1024;
@@ -57,10 +57,15 @@ pub(super) async fn read(
     let timeout = route.requests.body_timeout;
     let body = Limited::new(Box::pin(TimeoutBody::new(timeout, body)), limit);
     let total = route.requests.body_total;
-    let Ok(body) = tokio::time::timeout(total, body.collect()).await else {
+    let collected = tokio::select! {
+        biased;
+        collected = tokio::time::timeout(total, whole(body)) => collected,
+        () = route.memory.shortage() => return Err(Error::MemoryShort),
+    };
+    let Ok(body) = collected else {
         return Err(Error::BodySlow(total));
     };
-    let body = body.map_err(|error| {
+    let bytes = body.map_err(|error| {
         if error.is::<LengthLimitError>() {
             return Error::BodyTooLarge(limit);
         }
@@ -69,7 +74,6 @@ pub(super) async fn read(
         }
         Error::BodyBroken(error)
     })?;
-    let bytes = body.to_bytes();
     record.bytes_in = bytes.len();
     Ok(bytes)
 }

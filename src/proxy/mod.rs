@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod forward;
 mod graphql;
+mod memory;
 mod relay;
 mod single;
 mod stream;
@@ -33,6 +34,7 @@ pub use error::Error;
 use error::{Shape, rescue};
 pub use events::envelope;
 pub use graphql::{Found, look_into, operation_of};
+pub use memory::{LEAST_MEMORY, Memory, MemoryLimit};
 pub use relay::{begins_with_data, refusal, request_errors};
 
 pub use crate::guard::{Local, Scheme};
@@ -69,6 +71,8 @@ pub struct Route {
     pub api: Option<Arc<Api>>,
     /// The drain's deadline, when nothing waits for upstream any more.
     pub expired: CancellationToken,
+    /// While it is short, no body is read.
+    pub memory: Memory,
     /// For tunnels, where the upstream is not AppSync.
     pub keepalive: Option<Keepalive>,
 }

@@ -121,6 +121,9 @@ impl Server {
         let mut closes = checked.is_err() || has_odd_body(&request);
         let response = match (checked, self.in_flight.try_acquire()) {
             (Err(error), _) => self.proxy.refuse(&request, &error),
+            (Ok(()), _) if self.memory.is_short() => {
+                self.proxy.refuse(&request, &Error::MemoryShort)
+            }
             (Ok(()), Err(_)) => {
                 let error = Error::TooManyInFlight(self.config.in_flight);
                 self.proxy.refuse(&request, &error)

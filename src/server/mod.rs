@@ -39,7 +39,7 @@ use slow::Paced;
 use tls::Opened;
 pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 
-use crate::proxy::{Client, Local, Proxy, Scheme};
+use crate::proxy::{Client, Local, Memory, Proxy, Scheme};
 use crate::telemetry::metrics::metrics;
 
 /// Bounds of client connections.
@@ -64,6 +64,7 @@ pub struct Server {
     proxy: Arc<Proxy>,
     config: ServerConfig,
     tls: Option<Tls>,
+    memory: Memory,
     connections: Connections,
     in_flight: Arc<Semaphore>,
     /// Told once for each connection that should make room.
@@ -86,6 +87,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
 /// Between two calls for room.
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
+/// For which a new connection waits while memory is short; its requests are refused then.
+const MEMORY_PATIENCE: Duration = Duration::from_secs(1);
 /// After an accept error, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -95,6 +98,7 @@ impl Server {
         proxy: Proxy,
         config: ServerConfig,
         tls: Option<Tls>,
+        memory: Memory,
         tasks: TaskTracker,
         draining: CancellationToken,
         expired: CancellationToken,
@@ -104,6 +108,7 @@ impl Server {
             proxy: Arc::new(proxy),
             config,
             tls,
+            memory,
             connections: Connections {
                 permits: Arc::new(Semaphore::new(limit)),
                 limit,
@@ -134,6 +139,7 @@ impl Server {
             match listener.accept().await {
                 Ok(None) => {}
                 Ok(Some(accepted)) => {
+                    self.memory.relief(MEMORY_PATIENCE).await;
                     let Some(permit) = self.permit().await else {
                         return;
                     };

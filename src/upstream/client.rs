@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, Version};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{Full, Limited};
 use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::client::legacy::connect::{Connected, Connection, capture_connection};
@@ -27,7 +27,7 @@ use super::clocks::Clocks;
 use super::dial::{Dialled, Way};
 use super::error::DialError;
 use super::headers::{signed_values, single_content_type};
-use super::{Dialer, Endpoint, Error, Kind};
+use super::{Dialer, Endpoint, Error, Kind, whole};
 use crate::iam::Recorder;
 use crate::sign::{Placement, Refusal, Signable, Signer, Target, clock};
 use crate::telemetry::metrics::{Held, RouteMetrics};
@@ -296,8 +296,8 @@ impl Upstream {
 /// # Errors
 /// `ResponseTooLarge` or `Interrupted`.
 pub async fn read_body(body: ResponseBody, limit: usize) -> Result<Bytes, Error> {
-    match Limited::new(Box::pin(body), limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
+    match whole(Limited::new(Box::pin(body), limit)).await {
+        Ok(body) => Ok(body),
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             Err(Error::ResponseTooLarge { limit })
         }

@@ -15,6 +15,7 @@ mod headers;
 mod recipe;
 mod tunnel;
 mod websocket;
+mod whole;
 
 pub use client::{ResponseBody, Timing, Upstream, UpstreamConfig, read_body};
 pub use denial::{Denial, denial};
@@ -23,3 +24,4 @@ pub use endpoint::{Address, Endpoint, EndpointError, Kind, Overrides, RealtimeEn
 pub use error::{DialError, Error, Sent};
 pub use headers::{HeaderPolicy, response_headers};
 pub use websocket::{Handshake, Socket};
+pub use whole::whole;

@@ -1,0 +1,79 @@
+//! A body in one piece.
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::BodyExt as _;
+
+/// From here on the room for a body grows by itself; it must not be what a peer merely announces.
+const BEGIN: usize = 256 * 1024;
+
+/// Reads a body to its end.
+///
+/// What comes is copied as it comes: kept until the end, many small pieces would leave as many holes
+/// in the heap, which then does not shrink. A body of a single piece is not copied.
+///
+/// # Errors
+/// The body's.
+pub async fn whole<B>(mut body: B) -> Result<Bytes, B::Error>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(piece) = frame?.into_data() else {
+            continue;
+        };
+        if first.is_empty() && all.is_empty() {
+            first = piece;
+            continue;
+        }
+        if all.is_empty() {
+            let left = usize::try_from(body.size_hint().lower()).unwrap_or(BEGIN);
+            all.reserve((first.len() + piece.len()).saturating_add(left).min(BEGIN));
+            all.extend_from_slice(&first);
+            first = Bytes::new();
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(match all.is_empty() {
+        true => first,
+        false => all.freeze(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    async fn of(pieces: &[&'static str]) -> Bytes {
+        let frames: Vec<Result<Frame<Bytes>, Infallible>> = pieces
+            .iter()
+            .map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))))
+            .collect();
+        let trailers = Ok(Frame::trailers(http::HeaderMap::new()));
+        let frames = frames.into_iter().chain([trailers]);
+        whole(StreamBody::new(stream::iter(frames))).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn pieces_are_joined_in_their_order() {
+        assert_eq!(of(&[]).await, "");
+        assert_eq!(of(&["ab"]).await, "ab");
+        assert_eq!(of(&["ab", "", "c", "def"]).await, "abcdef");
+        assert_eq!(of(&["", "ab", ""]).await, "ab");
+    }
+
+    #[tokio::test]
+    async fn a_single_piece_is_not_copied() {
+        let piece = Bytes::from_static(b"abc");
+        let body = http_body_util::Full::new(piece.clone());
+        assert_eq!(whole(body).await.unwrap().as_ptr(), piece.as_ptr());
+    }
+}

@@ -1,0 +1,292 @@
+//! A limit of memory: what it caps, that requests are refused before it is reached, and that they are
+//! served again when what held it is gone. Also how many threads there are for so many processors.
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
+
+mod fakes;
+mod load;
+mod support;
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use fakes::TlsPeer;
+use load::Load;
+use serde_json::json;
+use support::{Answer, JSON, Scratch, demo_key, post, within};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
+
+const MIB: u64 = 1024;
+const SETTINGS: &str = "limits.memory = \"64MiB\"";
+
+async fn query(load: &Load) -> Answer {
+    let body = json!({ "query": "{ rooms { id } }" }).to_string();
+    post(load.addr, "/graphql", &[JSON], &body).await
+}
+
+/// Asks until it is served; the time that took.
+async fn served_again(load: &Load) -> Duration {
+    let begun = Instant::now();
+    let served = async {
+        loop {
+            let answer = query(load).await;
+            match answer.status {
+                200 => return,
+                _ => assert_eq!(answer.code(), "MEMORY_SHORT"),
+            }
+        }
+    };
+    within("an answer that is served", served).await;
+    begun.elapsed()
+}
+
+/// An upstream that reads the heads of requests, and the bodies when it may.
+struct Holding {
+    peer: TlsPeer,
+    /// A permit for each head.
+    heads: Arc<Semaphore>,
+    is_open: watch::Sender<bool>,
+}
+
+impl Holding {
+    async fn start() -> Self {
+        let heads = Arc::new(Semaphore::new(0));
+        let (is_open, opened) = watch::channel(true);
+        let told = Arc::clone(&heads);
+        let peer = TlsPeer::start(&["held.example.com"], &["http/1.1"], move |_, stream| {
+            let (told, opened) = (Arc::clone(&told), opened.clone());
+            async move {
+                // Its end is the client's or the test's.
+                let _ = hold(BufReader::new(stream), &told, opened).await;
+            }
+        });
+        Self {
+            peer: peer.await,
+            heads,
+            is_open,
+        }
+    }
+}
+
+async fn hold(
+    mut stream: BufReader<TlsStream<TcpStream>>,
+    heads: &Semaphore,
+    mut is_open: watch::Receiver<bool>,
+) -> io::Result<()> {
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            let line = line.trim_end().to_ascii_lowercase();
+            if let Some(said) = line.strip_prefix("content-length: ") {
+                length = said.parse().unwrap();
+            }
+            if line.is_empty() {
+                break;
+            }
+        }
+        heads.add_permits(1);
+        is_open.wait_for(|is_open| *is_open).await.unwrap();
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await?;
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(answer).await?;
+        stream.flush().await?;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_memory_is_short_requests_are_refused_and_then_served_again() {
+    let upstream = Holding::start().await;
+    let scratch = Scratch::new("memory-peer");
+    let ca_file = scratch.file("peer.pem", &upstream.peer.ca_pem);
+    let route = format!(
+        "route.held = {{ target = \"https://held.example.com\", connect = \"{}\", \
+         ca_file = \"{ca_file}\", region = \"eu-west-1\", service = \"execute-api\" }}",
+        upstream.peer.addr
+    );
+    let load = Load::start("memory", &format!("{SETTINGS}\n{route}")).await;
+    assert!(
+        load.daemon.log.contains(
+            "64 MiB of memory (limits.memory): 512 connections, 8 MiB of waiting events; requests \
+             are refused above 57 MiB"
+        ),
+        "{}",
+        load.daemon.log
+    );
+    let (before, _) = load.memory();
+    let body = "x".repeat(9 << 20);
+    for round in 0..3 {
+        upstream.is_open.send_replace(false);
+        let mut kept = TcpStream::connect(load.addr).await.unwrap();
+        // One after another, until there is no room.
+        let mut held = JoinSet::new();
+        let refused = loop {
+            let (addr, body) = (load.addr, body.clone());
+            held.spawn(async move { post(addr, "/held", &[], &body).await });
+            tokio::select! {
+                answer = held.join_next() => break answer.unwrap().unwrap(),
+                head = upstream.heads.acquire() => head.unwrap().forget(),
+            }
+            assert!(held.len() < 10, "60 MiB are held");
+        };
+        assert_eq!(refused.status, 503);
+        assert_eq!(refused.headers["retry-after"], "1");
+        let said = refused.json();
+        assert_eq!(
+            (&said["code"], &said["sent"]),
+            (&json!("MEMORY_SHORT"), &json!("no"))
+        );
+        assert!(!held.is_empty());
+        // Of a body nothing is waited for.
+        let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                    connection: close\r\ncontent-length: 1000\r\n\r\n";
+        let mut answer = [0; 12];
+        kept.write_all(head.as_bytes()).await.unwrap();
+        within("a refusal", kept.read_exact(&mut answer))
+            .await
+            .unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 503");
+        assert_eq!(query(&load).await.code(), "MEMORY_SHORT");
+        let (_, peak) = load.memory();
+        let count = held.len();
+        upstream.is_open.send_replace(true);
+        // What was taken is served, whatever else is refused.
+        let answers = within("what was held", held.join_all()).await;
+        assert!(
+            answers.iter().all(|answer| answer.status == 200),
+            "{answers:?}"
+        );
+        let took = served_again(&load).await;
+        let (after, _) = load.memory();
+        println!(
+            "round {round}: resident before {} MiB, peak {} MiB with {count} held, {} MiB when \
+             served again after {took:.1?}",
+            before / MIB,
+            peak / MIB,
+            after / MIB
+        );
+        assert!(peak < 80 * MIB, "{peak}");
+    }
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_come_all_at_once_are_cut_short() {
+    let load = Load::start("memory-crowd", SETTINGS).await;
+    // 160 MiB, of which each begins before there is a shortage.
+    let (before, _) = load.memory();
+    let mut crowd = JoinSet::new();
+    for _ in 0..20 {
+        let addr = load.addr;
+        crowd.spawn(async move {
+            let stream = TcpStream::connect(addr).await.unwrap();
+            let (mut read, mut write) = stream.into_split();
+            let head = format!(
+                "POST /http/a HTTP/1.1\r\nhost: {addr}\r\ncontent-length: {}\r\n\r\n",
+                9 << 20
+            );
+            let pouring = async {
+                let piece = [b'x'; 64 << 10];
+                write.write_all(head.as_bytes()).await?;
+                for _ in 0..128 {
+                    write.write_all(&piece).await?;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Ok::<(), io::Error>(())
+            };
+            let poured = async {
+                match pouring.await {
+                    Ok(()) => {}
+                    // It is refused.
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            let mut status = [0; 12];
+            tokio::select! {
+                read = read.read_exact(&mut status) => {
+                    read.unwrap();
+                    Some(String::from_utf8_lossy(&status).into_owned())
+                }
+                () = poured => None,
+            }
+        });
+    }
+    let answers = within("refusals", crowd.join_all()).await;
+    let refused: Vec<String> = answers.into_iter().flatten().collect();
+    // There is no room for more than 4 of them beside what is resident anyway.
+    assert!(refused.len() >= 16, "{refused:?}");
+    assert!(
+        refused.iter().all(|status| status == "HTTP/1.1 503"),
+        "{refused:?}"
+    );
+    let (_, peak) = load.memory();
+    let took = served_again(&load).await;
+    let (after, _) = load.memory();
+    println!(
+        "20 slow bodies of 9 MiB: resident before {} MiB, peak {} MiB, {} MiB when served again \
+         after {took:.1?}",
+        before / MIB,
+        peak / MIB,
+        after / MIB
+    );
+    assert!(peak < 96 * MIB, "{peak}");
+    load.end().await;
+}
+
+/// The names of a daemon's threads, by number of processors that it may use.
+async fn threads(processors: &str) -> BTreeMap<String, usize> {
+    let mut command = tokio::process::Command::new("taskset");
+    command
+        .args(["-c", processors, env!("CARGO_BIN_EXE_countersign")])
+        .args(["--listen", "127.0.0.1:0", "--admin", "off"])
+        .arg("https://a.appsync-api.eu-west-1.amazonaws.com/graphql")
+        .env_clear()
+        .envs(demo_key())
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut daemon = command.spawn().unwrap();
+    let mut log = BufReader::new(daemon.stderr.take().unwrap()).lines();
+    loop {
+        let line = within("the daemon", log.next_line()).await.unwrap();
+        if line.expect("it runs").contains("listening on") {
+            break;
+        }
+    }
+    let mut names = BTreeMap::new();
+    for task in fs::read_dir(format!("/proc/{}/task", daemon.id().unwrap())).unwrap() {
+        let name = fs::read_to_string(task.unwrap().path().join("comm")).unwrap();
+        *names.entry(name.trim().to_owned()).or_default() += 1;
+    }
+    names
+}
+
+#[tokio::test]
+async fn there_are_as_many_workers_as_processors() {
+    let one = threads("0").await;
+    println!("{one:?}");
+    let names: Vec<&str> = one.keys().map(String::as_str).collect();
+    assert_eq!(names, ["countersign", "tokio-rt-worker", "tracing-appende"]);
+    assert_eq!(one["countersign"], 1);
+    assert_eq!(one["tracing-appende"], 1);
+    let two = threads("0,1").await;
+    println!("{two:?}");
+    assert_eq!(two["tokio-rt-worker"], one["tokio-rt-worker"] + 1);
+}
