@@ -286,6 +286,12 @@ async fn metrics_come_in_both_formats() {
         "text/plain; version=0.0.4; charset=utf-8"
     );
     assert!(plain.body.contains("\ncountersign_ready 1\n"), "{plain:?}");
+    let lines = plain.body.lines();
+    let build = lines.filter_map(|line| line.strip_prefix("countersign_build_info{"));
+    let build = build.collect::<Vec<_>>().concat();
+    for label in ["version", "revision", "rustc", "target"] {
+        assert!(build.contains(&format!("{label}=\"")), "{build}");
+    }
     assert!(!plain.body.contains("# EOF"), "{plain:?}");
     let accept = [(
         "accept",

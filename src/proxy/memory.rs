@@ -289,6 +289,7 @@ mod tests {
         assert_eq!(cap(MemoryLimit::Off), (4_096, 64 << 20));
         assert_eq!(cap(MemoryLimit::Bytes(64 * MIB)), (512, 8 << 20));
         assert_eq!(cap(MemoryLimit::Bytes(1 << 40)), (4_096, 64 << 20));
+        assert_eq!(metrics().memory_limit_bytes.get(), 1 << 40);
         assert!(!Memory::new(MemoryLimit::Off).is_short());
     }
 

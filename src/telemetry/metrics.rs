@@ -24,6 +24,8 @@ use tracing_appender::non_blocking::ErrorCounter;
 use process::Process;
 pub use route::{LastHeard, RouteMetrics};
 
+use super::build;
+
 /// A gauge that is not a whole number.
 pub type Exact = Gauge<f64, AtomicU64>;
 type Times<L> = Family<L, Histogram, fn() -> Histogram>;
@@ -188,6 +190,9 @@ pub struct IdentityOutcomeLabels {
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct BuildLabels {
     pub version: &'static str,
+    pub revision: &'static str,
+    pub rustc: &'static str,
+    pub target: &'static str,
 }
 
 /// An HTTP status; 0, which an operation of a socket has, is written as an empty label.
@@ -271,10 +276,13 @@ impl Metrics {
             let known = self.log_lines_dropped.get();
             self.log_lines_dropped.inc_by(dropped.saturating_sub(known));
         }
-        let version = env!("CARGO_PKG_VERSION");
-        self.build_info
-            .get_or_create(&BuildLabels { version })
-            .set(1);
+        let labels = BuildLabels {
+            version: build::VERSION,
+            revision: build::REVISION,
+            rustc: build::RUSTC,
+            target: build::TARGET,
+        };
+        self.build_info.get_or_create(&labels).set(1);
     }
 }
 
