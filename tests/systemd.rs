@@ -152,6 +152,8 @@ async fn sockets_that_are_passed_replace_those_of_the_configuration() {
     let mut environment = demo_key();
     environment.push(("COUNTERSIGN_LISTEN", &listen));
     environment.push(("COUNTERSIGN_SANDBOX", "true"));
+    // With a limit the program begins twice, and must not lose them.
+    environment.push(("COUNTERSIGN_LIMITS__MEMORY", "64MiB"));
     let mut daemon = bench.pass(&["tcp:127.0.0.1:0", &unix], &environment);
     let port = daemon.port().await;
     let log = daemon.line(&format!("listening on {unix}")).await;
