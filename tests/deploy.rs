@@ -274,6 +274,46 @@ fn countersign_accepts_the_configuration_of_the_units() {
 }
 
 #[test]
+fn compose_files_are_ones_and_accepted_by_countersign() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docker/compose.yaml");
+    let schema = ["--builtin-schema", "vendor.compose-spec"];
+    succeeds(tool("check-jsonschema").args(schema).arg(&path));
+    let scratch = Scratch::new("deploy-compose");
+    let text = fs::read_to_string(&path).unwrap();
+    let wrong = scratch.file("wrong.yaml", &text.replace("read_only:", "readonly:"));
+    fails(tool("check-jsonschema").args(schema).arg(wrong));
+    let token = secret(&scratch, "token", 0o600);
+    let compose = documents(&text).remove(0);
+    let mut seen = 0;
+    for (name, service) in compose["services"].as_object().unwrap() {
+        let of = |key| [&service[key], &service["<<"][key]].map(Value::clone);
+        if !of("image").contains(&json!("countersign")) {
+            continue;
+        }
+        for (key, wanted) in [
+            ("read_only", json!(true)),
+            ("cap_drop", json!(["ALL"])),
+            ("security_opt", json!(["no-new-privileges:true"])),
+        ] {
+            assert!(of(key).contains(&wanted), "{name}: {key}");
+        }
+        let set = service["environment"].as_object().into_iter().flatten();
+        let mut environment: Environment = set
+            .map(|(name, value)| (name.clone(), string(value)))
+            .collect();
+        // `demo` has routes of its own.
+        let target = "https://ID.appsync-api.eu-central-1.amazonaws.com/graphql";
+        let route = "COUNTERSIGN_ROUTE__GRAPHQL__TARGET".to_owned();
+        environment.entry(route).or_insert(target.to_owned());
+        let file = environment.get_mut("COUNTERSIGN_GUARD__TOKEN_FILE");
+        file.into_iter().for_each(|file| token.clone_into(file));
+        accepts(name, &environment, &[]);
+        seen += 1;
+    }
+    assert!(seen >= 4, "only {seen} services were checked");
+}
+
+#[test]
 fn a_setting_that_is_none_is_refused() {
     let target = "https://ID.appsync-api.eu-central-1.amazonaws.com/graphql";
     let mut environment = Environment::new();
