@@ -1,4 +1,4 @@
-//! Logs: their format, their filter, and how an error is printed.
+//! Logs: their format, their filter, and how an error is printed. Beside them, metrics and traces.
 //!
 //! Dependencies never log below INFO, whatever the filter says: several of them print headers,
 //! frames or whole requests at TRACE. The AWS SDK does not log at all: at INFO it prints access key
@@ -7,20 +7,24 @@
 
 pub mod build;
 pub mod metrics;
+mod otlp;
 mod record;
+mod trace;
 
 use std::error::Error;
 use std::fmt::Write as _;
 
-use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
+use tracing::{Metadata, info};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt as _, ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer as _, fmt};
+use tracing_subscriber::{Layer, Registry, fmt};
 
+pub use otlp::{Export, TraceConfig, TraceError};
 pub use record::Record;
+pub use trace::{Exchange, TRACEPARENT, TRACESTATE, Trace};
 
 /// Lines that may wait to be written, for which room is taken at once.
 const WAITING_LINES: usize = 8_192;
@@ -49,46 +53,63 @@ pub fn parse_filter(filter: &str) -> Result<EnvFilter, ParseError> {
     EnvFilter::builder().with_regex(false).parse(filter)
 }
 
-/// Sends log lines to standard error for the rest of the process. Lines are written by a thread
-/// of their own and dropped, not waited for, when nobody takes them; the guard flushes the rest.
+/// Sends log lines to standard error for the rest of the process, and spans to `export`. Lines are
+/// written by a thread of their own and dropped, not waited for, when nobody takes them; the guard
+/// flushes the rest.
 ///
 /// # Errors
 /// The filter's syntax.
-pub fn init(config: &LogConfig) -> Result<WorkerGuard, ParseError> {
+pub fn init(config: &LogConfig, export: Option<&Export>) -> Result<WorkerGuard, ParseError> {
     let filter = parse_filter(&config.filter)?;
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING_LINES)
         .finish(std::io::stderr());
     metrics::metrics().watch_log(writer.error_counter());
-    let capped = filter_fn(is_allowed);
-    let registry = tracing_subscriber::registry().with(filter);
-    match config.format {
-        LogFormat::Json => registry
-            .with(
-                fmt::layer()
-                    .json()
-                    .flatten_event(true)
-                    .with_writer(writer)
-                    .with_filter(capped),
-            )
-            .init(),
-        LogFormat::Text => registry
-            .with(
-                fmt::layer()
-                    .with_ansi(false)
-                    .with_target(false)
-                    .with_writer(writer)
-                    .with_filter(capped),
-            )
-            .init(),
+    // Without a hint every line of every dependency would be looked at.
+    let capped = filter_fn(is_allowed).with_max_level_hint(LevelFilter::TRACE);
+    let filter = filter.and(capped);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(writer)
+            .with_filter(filter)
+            .boxed(),
+        LogFormat::Text => fmt::layer()
+            .with_ansi(false)
+            .with_target(false)
+            .with_writer(writer)
+            .with_filter(filter)
+            .boxed(),
+    };
+    let registry = tracing_subscriber::registry().with(lines);
+    match export {
+        None => registry.init(),
+        Some(export) => {
+            let spans = tracing_opentelemetry::layer()
+                .with_tracer(export.tracer())
+                .with_location(false)
+                .with_threads(false)
+                .with_target(false)
+                .with_tracked_inactivity(false)
+                .with_filter(filter_fn(is_span).with_max_level_hint(LevelFilter::INFO));
+            registry.with(spans).init();
+            info!("traces are exported to {}", export.place());
+        }
     }
     Ok(guard)
 }
 
+/// Spans of requests are no part of the log.
+fn is_span(metadata: &Metadata<'_>) -> bool {
+    metadata.target() == trace::TARGET
+}
+
 fn is_allowed(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
-    target.starts_with("countersign")
-        || (!target.starts_with("aws_") && *metadata.level() <= LevelFilter::INFO)
+    let is_ours = target.starts_with("countersign");
+    let is_capped = !target.starts_with("aws_") && *metadata.level() <= LevelFilter::INFO;
+    !is_span(metadata) && (is_ours || is_capped)
 }
 
 /// An error and all its causes, `outer: inner: innermost`; a cause that the text before already
@@ -105,4 +126,23 @@ pub fn error_chain(error: &(dyn Error + 'static)) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+
+    #[test]
+    fn the_log_alone_makes_no_spans() {
+        let config = LogConfig {
+            format: LogFormat::Text,
+            filter: "trace".to_owned(),
+        };
+        let _flush = init(&config, None).unwrap();
+        assert!(tracing::enabled!(target: "countersign::x", tracing::Level::TRACE));
+        assert!(!tracing::enabled!(target: "hyper::x", tracing::Level::DEBUG));
+        assert!(Trace::begin(&HeaderMap::new()).is_none());
+    }
 }

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use tokio::runtime::Handle;
 use tracing::warn;
 
-use super::serve::{Signals, runtime, start_log};
+use super::serve::{Signals, export, runtime, start_log};
 use super::{Failure, Settings, TlsFlags, print};
 use crate::app::App;
 use crate::config::{self, Config, Credentials, Flag, Trust};
@@ -45,7 +46,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         })
         .await?;
         let config = configure(options, &emulator)?;
-        let _flush = start_log(&config.log)?;
+        let export = export(&config, &Handle::current())?;
+        let _flush = start_log(&config.log, export.as_ref())?;
         if config.sandbox {
             warn!("the demo knows no sandbox");
         }
@@ -66,6 +68,9 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         };
         app.run(signals.next(), second).await;
         emulator.shutdown().await;
+        if let Some(export) = export {
+            export.flush();
+        }
         Ok(())
     })
 }

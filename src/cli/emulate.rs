@@ -36,10 +36,11 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
-    let _flush = start_log(&LogConfig {
+    let config = LogConfig {
         format: LogFormat::Text,
         filter: options.log.clone(),
-    })?;
+    };
+    let _flush = start_log(&config, None)?;
     runtime()?.block_on(async {
         let mut signals = Signals::new()?;
         let emulator = Emulator::start(emulator::Options {

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::PresignError;
-use crate::config::{Flag, Problems, Sources};
+use crate::config::{Flag, OPENTELEMETRY, Problems, Sources};
 use crate::telemetry::build;
 
 #[derive(Debug, Parser)]
@@ -195,6 +195,8 @@ enum Failure {
     Start(#[from] crate::app::StartError),
     #[error(transparent)]
     Socket(#[from] systemd::SocketError),
+    #[error(transparent)]
+    Traces(#[from] crate::telemetry::TraceError),
     #[error("standard output is closed")]
     Output(#[source] std::io::Error),
 }
@@ -236,6 +238,7 @@ pub fn main() -> ExitCode {
                 | Failure::Sandbox(_)
                 | Failure::Socket(_)
                 | Failure::Start(_)
+                | Failure::Traces(_)
                 | Failure::Output(_) => NOT_STARTED,
             })
         }
@@ -332,7 +335,9 @@ impl Settings {
 }
 
 fn is_configuration(name: &str) -> bool {
-    name.starts_with("COUNTERSIGN_") || matches!(name, "HOME" | "XDG_STATE_HOME")
+    name.starts_with("COUNTERSIGN_")
+        || matches!(name, "HOME" | "XDG_STATE_HOME")
+        || OPENTELEMETRY.contains(&name)
 }
 
 /// Writes to standard output.

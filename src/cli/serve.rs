@@ -1,12 +1,12 @@
 //! `countersign [serve]`: runs until a signal.
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, Settings, process, sandbox, systemd};
 use crate::app::{App, Memory, Passed};
 use crate::config::{self, Config, Problem, Problems};
-use crate::telemetry::{self, LogConfig};
+use crate::telemetry::{self, Export, LogConfig};
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let mut sources = settings.sources();
@@ -28,11 +28,17 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
         true => Some(sandbox::enter(&of_sockets).map_err(Failure::Sandbox)?),
         false => None,
     };
-    let _flush = start_log(&config.log)?;
+    let runtime = runtime()?;
+    let export = export(&config, runtime.handle())?;
+    let _flush = start_log(&config.log, export.as_ref())?;
     if let Some(sandbox) = sandbox {
         sandbox.tell();
     }
-    runtime()?.block_on(serve(config, sockets.passed))
+    let served = runtime.block_on(serve(config, sockets.passed));
+    if let Some(export) = export {
+        export.flush();
+    }
+    served
 }
 
 async fn serve(config: Config, passed: Vec<Passed>) -> Result<(), Failure> {
@@ -50,10 +56,18 @@ async fn serve(config: Config, passed: Vec<Passed>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What exports spans, by `runtime`, if that is wanted.
+pub(super) fn export(config: &Config, runtime: &Handle) -> Result<Option<Export>, Failure> {
+    let export = config.traces.as_ref();
+    let export = export.map(|traces| Export::new(traces, runtime.clone()));
+    Ok(export.transpose()?)
+}
+
 pub(super) fn start_log(
     config: &LogConfig,
+    export: Option<&Export>,
 ) -> Result<tracing_appender::non_blocking::WorkerGuard, Failure> {
-    telemetry::init(config).map_err(|error| {
+    telemetry::init(config, export).map_err(|error| {
         let problem = Problem {
             key: "log.filter".to_owned(),
             source: None,

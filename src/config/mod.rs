@@ -11,6 +11,7 @@ mod raw;
 mod resolved;
 mod route;
 mod tls;
+mod traces;
 mod values;
 
 use std::cell::RefCell;
@@ -20,6 +21,7 @@ use std::net::SocketAddr;
 pub use raw::{Flag, Raw, Sources};
 pub use resolved::{Config, DrainConfig};
 pub use route::{Credentials, RouteConfig, Trust};
+pub use traces::OPENTELEMETRY;
 
 use crate::proxy::MemoryLimit;
 

@@ -14,13 +14,15 @@ use figment::{Figment, Metadata, Profile, Provider};
 use toml_edit::{ImDocument, TableLike};
 
 use super::tls::state_dir;
+use super::traces::of_opentelemetry;
 use super::{Problem, Problems};
 
 /// Where configuration comes from, weakest first: defaults, file, environment, flags.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     pub file: Option<PathBuf>,
-    /// `COUNTERSIGN_*`, and what tells where state is kept: HOME, XDG_STATE_HOME.
+    /// `COUNTERSIGN_*`, what tells where state is kept (HOME, XDG_STATE_HOME), and
+    /// [`super::OPENTELEMETRY`].
     pub environment: Vec<(String, String)>,
     /// Dotted key, flag as the user knows it, values.
     pub flags: Vec<Flag>,
@@ -67,6 +69,12 @@ impl Raw {
             name: "default".into(),
             dict: DEFAULTS.clone()?,
         });
+        for (variable, key, value) in of_opentelemetry(&sources.environment) {
+            figment = figment.merge(Named {
+                name: variable.to_owned(),
+                dict: nest(&["traces", key], Value::from(value)),
+            });
+        }
         let mut file = None;
         if let Some(path) = &sources.file {
             let shown = path.display().to_string();

@@ -9,13 +9,14 @@ use super::guard::{Forwarded, check_listen, check_routes, guard};
 use super::raw::Table;
 use super::route::{RouteConfig, Shared, routes};
 use super::tls::tls;
+use super::traces::traces;
 use super::{Problems, Raw, values};
 use crate::guard::GuardConfig;
 use crate::proxy::MemoryLimit;
 use crate::realtime::{OnLoss, RealtimeConfig};
 use crate::server::{Certificate, Listen, ServerConfig, TlsConfig};
 use crate::session::SessionConfig;
-use crate::telemetry::LogConfig;
+use crate::telemetry::{LogConfig, TraceConfig};
 use crate::upstream::UpstreamConfig;
 
 /// A whole, valid configuration.
@@ -40,6 +41,8 @@ pub struct Config {
     pub outbox_total: usize,
     pub drain: DrainConfig,
     pub log: LogConfig,
+    /// Where spans go, if they are to be exported.
+    pub traces: Option<TraceConfig>,
     /// Where it is recorded what IAM must allow.
     pub record: Option<PathBuf>,
 }
@@ -103,6 +106,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     let pool = pool(&root.table("pool"));
     let drain = drain(&root.table("drain"));
     let log = log(&root.table("log"));
+    let traces = traces(&root.table("traces"));
     let iam = root.table("iam");
     let record = iam.read("record", values::text).map(PathBuf::from);
     iam.finish();
@@ -165,6 +169,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
         outbox_total: limits.outbox_total,
         drain: drain?,
         log: log?,
+        traces,
         record,
     })
 }

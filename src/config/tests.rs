@@ -141,6 +141,7 @@ fn probe(config: &Config, place: &str) -> String {
         "pool.linger" => format!("{:?}", route.realtime.linger),
         "admin" => format!("{:?}", config.admin),
         "drain" => format!("{:?} {:?}", config.drain.delay, config.drain.timeout),
+        "traces" => format!("{:?}", config.traces),
         "log.format" => format!("{:?}", config.log.format),
         "log.filter" => config.log.filter.clone(),
         "routes" => config
@@ -254,6 +255,72 @@ fn commas_make_lists() {
     );
     let text = file("listen = \"127.0.0.1:1\"");
     means(&text, "listen", "[127.0.0.1:1]");
+}
+
+#[test]
+fn traces_go_where_we_or_opentelemetry_are_told() {
+    let none = "None";
+    let some = |endpoint: &str, ratio: &str| {
+        format!("Some(TraceConfig {{ endpoint: {endpoint}, ratio: {ratio}, headers_file: None }})")
+    };
+    let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318/");
+    let whole = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b/x");
+    let ours = ("COUNTERSIGN_TRACES__ENDPOINT", "https://c");
+    let a = some("http://a:4318/v1/traces", "1.0");
+    let b = some("http://b/x", "1.0");
+    let c = some("https://c/v1/traces", "1.0");
+    for (environment, expected) in [
+        (&[][..], none),
+        (&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")], none),
+        (&[base], &a),
+        (&[base, whole], &b),
+        (&[whole, base, ours], &c),
+        (&[base, ("COUNTERSIGN_TRACES__ENDPOINT", "off")], none),
+        (&[base, ("OTEL_SDK_DISABLED", "TRUE")], none),
+        (&[base, ("OTEL_SDK_DISABLED", "false")], &a),
+        (&[base, ("OTEL_TRACES_EXPORTER", "none")], none),
+        (&[base, ("OTEL_TRACES_EXPORTER", "otlp")], &a),
+        (&[ours, ("OTEL_SDK_DISABLED", "true")], &c),
+        (
+            &[ours, ("OTEL_TRACES_SAMPLER", "parentbased_always_off")],
+            &some("https://c/v1/traces", "0.0"),
+        ),
+        (
+            &[
+                ours,
+                ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+                ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+            ],
+            &some("https://c/v1/traces", "0.25"),
+        ),
+        (
+            &[
+                ours,
+                ("OTEL_TRACES_SAMPLER", "traceidratio"),
+                ("COUNTERSIGN_TRACES__RATIO", "0.5"),
+            ],
+            &some("https://c/v1/traces", "0.5"),
+        ),
+    ] {
+        let all = environment.iter();
+        let said = all.fold(said(), |said, (name, value)| said.env(name, value));
+        means(&said, "traces", expected);
+    }
+    refuses(
+        &file("[traces]\nendpoint = \"localhost:4318\"\nratio = 2"),
+        &[
+            "FILE:2: `traces.endpoint`: \"localhost:4318\" is neither a collector's URL, such as http://127.0.0.1:4318, nor \"off\"",
+            "FILE:3: `traces.ratio`: \"2\" is no number from 0 to 1",
+        ],
+    );
+    for url in ["http://key@a", "http://a/?key=1"] {
+        refuses(
+            &env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url),
+            &[
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `traces.endpoint`: must hold neither a password nor a query: put keys into `headers_file`",
+            ],
+        );
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::error::{Error, graphql_error};
 use super::graphql::look_into;
 use crate::graphql::{Event, GraphqlError, Kind};
 use crate::guard::{Admission, Denied};
-use crate::telemetry::Record;
+use crate::telemetry::{Record, Trace};
 
 /// The operations of a batch; `None` if the body is none, or an empty one.
 pub fn items(body: &[u8]) -> Result<Option<Vec<&RawValue>>, Error> {
@@ -40,6 +40,7 @@ pub(super) async fn answer(
         return Err(Error::Batch(limit));
     }
     record.operation = Some("batch");
+    record.trace.pass_on(&mut headers);
     call.route.headers.session(&mut headers);
     let answers = items.iter().map(|item| one(call, item, headers.clone()));
     let answers: Vec<String> = join_all(answers).await;
@@ -57,6 +58,7 @@ async fn one(call: Call<'_>, item: &RawValue, headers: HeaderMap) -> String {
         Err(error) => return errors(&[graphql_error(&error)]),
     };
     let mut record = Record::new("POST");
+    record.trace = Trace::begin(&headers);
     record.set_route(call.route.upstream.metrics());
     if let Admission::Granted(grant) = call.admission {
         record.token.clone_from(&grant.name);

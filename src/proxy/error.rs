@@ -300,6 +300,11 @@ fn count(error: &Error, verdict: &Verdict) {
     }
 }
 
+/// The code that it is told and logged by.
+pub(super) fn code(error: &Error) -> &'static str {
+    error.verdict().code
+}
+
 /// An error as a member of a GraphQL response.
 pub(super) fn graphql_error(error: &Error) -> GraphqlError {
     let verdict = error.verdict();

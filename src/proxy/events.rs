@@ -29,7 +29,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let below = head.uri.path().strip_prefix(call.route.path.as_str());
     let below = below.unwrap_or_default();
     match head.method {
@@ -52,6 +52,7 @@ pub(super) async fn answer(
             call.policies.judge_listen()?;
             let asked = asked(head.uri.query().unwrap_or_default())?;
             let channel = asked.unwrap_or_else(|| below.to_owned());
+            record.trace.pass_on(&mut head.headers);
             subscribe(call, head.headers, &channel).await
         }
         method => Err(Error::Method {

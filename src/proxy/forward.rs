@@ -8,9 +8,9 @@ use http_body_util::{LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
-use super::Route;
 use super::body::Body;
-use super::error::Error;
+use super::error::{Error, code};
+use super::{Route, method_name};
 use crate::sign::{Refusal, Target, redact};
 use crate::telemetry::Record;
 use crate::upstream::{ResponseBody, Timing, denial, read_body, response_headers, whole};
@@ -83,19 +83,23 @@ pub(super) async fn send(
     route: &Route,
     method: Method,
     target: &Target,
-    headers: HeaderMap,
+    mut headers: HeaderMap,
     body: Bytes,
     record: &mut Record,
 ) -> Result<(Parts, ResponseBody), Error> {
+    let exchange = record.trace.exchange(method_name(&method));
+    route.headers.continue_trace(&mut headers, &exchange);
     let mut timing = Timing::default();
     let sent = route
         .upstream
         .send(method, target, headers, body, &mut timing);
     let answered = tokio::select! {
-        answered = sent => answered,
-        () = route.expired.cancelled() => return Err(Error::Expired),
+        answered = sent => answered.map_err(Error::from),
+        () = route.expired.cancelled() => Err(Error::Expired),
     };
     note_timing(&timing, record);
+    let outcome = answered.as_ref().map(|answer| answer.status().as_u16());
+    exchange.end(record.steps(), outcome.map_err(code));
     let (mut head, body) = answered?.into_parts();
     note_answer(&head.headers, record);
     response_headers(&mut head.headers);

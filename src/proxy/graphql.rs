@@ -140,6 +140,7 @@ async fn run(
         }
         Some(form @ (Form::Sse | Form::Multipart)) => match found.selected {
             Some(Ok(selected)) => {
+                record.trace.pass_on(&mut headers);
                 let operation =
                     serde_json::from_slice(&found.body).map_err(Error::MalformedJson)?;
                 stream::answer(call, headers, form, selected, operation).await

@@ -43,7 +43,7 @@ use crate::graphql::Documents;
 use crate::guard::{self, Admission, Cors, Guard, Policies};
 use crate::session::{self, Api, Keepalive, Sessions};
 use crate::sign::Paths;
-use crate::telemetry::Record;
+use crate::telemetry::{Record, Trace};
 use crate::upstream::{HeaderPolicy, Kind, Upstream};
 
 /// Everything behind the proxied port.
@@ -145,6 +145,7 @@ impl Proxy {
     /// Answers a request of `client`.
     pub async fn handle(&self, request: Request<Incoming>, client: &Client) -> Response<Body> {
         let mut record = Record::new(method_name(request.method()));
+        record.trace = Trace::begin(request.headers());
         let route = self.route(request.uri().path());
         let accept = Accept::of(request.headers());
         let shape = match route {
@@ -175,6 +176,7 @@ impl Proxy {
                 .and_then(|_| Err(Error::NoRoute(self.paths()))),
             Some(route) => {
                 record.set_route(route.upstream.metrics());
+                record.trace.set_route(&route.path);
                 self.admitted(route, request, client, accept, &cors, &mut record)
                     .await
             }
@@ -220,6 +222,7 @@ impl Proxy {
     /// Answers a request that the server refuses before anything else.
     pub fn refuse(&self, request: &Request<Incoming>, error: &Error) -> Response<Body> {
         let mut record = Record::new(method_name(request.method()));
+        record.trace = Trace::begin(request.headers());
         let route = self.route(request.uri().path());
         if let Some(route) = route {
             record.set_route(route.upstream.metrics());

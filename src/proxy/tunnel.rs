@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use tower_http::timeout::TimeoutBody;
 
 use super::body::Body;
-use super::error::Error;
+use super::error::{Error, code};
 use super::{Client, Proxy, Route, forward, upgrade};
 use crate::guard;
 use crate::session::Tunnel;
@@ -35,12 +35,18 @@ pub(super) async fn open(
     route.headers.request(&mut head.headers);
     guard::remove_token_protocol(&mut head.headers);
     switch(&mut head.headers);
+    let exchange = record.trace.exchange("GET");
+    route.headers.continue_trace(&mut head.headers, &exchange);
     let mut timing = Timing::default();
     let opened = route
         .upstream
         .open_tunnel(&target, head.headers, &mut timing)
-        .await;
+        .await
+        .map_err(Error::from);
     forward::note_timing(&timing, record);
+    let [signed, connected] = record.steps();
+    let outcome = opened.as_ref().map(|answer| answer.status().as_u16());
+    exchange.end([connected, signed], outcome.map_err(code));
     let mut answer = opened?;
     forward::note_answer(answer.headers(), record);
     response_headers(answer.headers_mut());

@@ -93,6 +93,8 @@ impl Api {
         headers.insert(ACCEPT, json);
         let body = Bytes::from(body);
         record.bytes_in = body.len();
+        let exchange = record.trace.exchange("POST");
+        self.policy.continue_trace(&mut headers, &exchange);
         let mut timing = Timing::default();
         let sent = self
             .upstream
@@ -101,6 +103,8 @@ impl Api {
         record.signing = timing.signing;
         record.connect = timing.connect;
         record.first_byte = timing.first_byte;
+        let outcome = sent.as_ref().map(|answer| answer.status().as_u16());
+        exchange.end(record.steps(), outcome.map_err(Error::code));
         let response = sent?;
         let text = |name: &str| {
             let value = response.headers().get(name)?;

@@ -19,8 +19,8 @@ use crate::graphql::outbox::{OperationKey, Outbox};
 use crate::graphql::{Event, GraphqlError, Kind, Operation, Selected};
 use crate::guard::{Admission, Denied, Grant, Policies};
 use crate::realtime::{Start, Subscription};
-use crate::telemetry::Record;
 use crate::telemetry::metrics::{Held, metrics};
+use crate::telemetry::{Exchange, Record, TRACEPARENT, TRACESTATE, Trace};
 
 /// What runs for one session; dropping it stops everything.
 pub(super) struct Operations {
@@ -41,6 +41,8 @@ enum Running {
         _task: AbortOnDropHandle<()>,
     },
     Subscription {
+        /// Until upstream has confirmed it.
+        exchange: Option<Exchange>,
         record: Box<Record>,
         /// Counts it.
         _live: Held,
@@ -80,9 +82,9 @@ impl Operations {
     }
 
     pub(super) fn start(&mut self, key: OperationKey, selected: &Selected, operation: &Operation) {
-        let mut record = self.record(selected.kind.as_str());
-        record.set_name(selected.name.as_deref());
         let headers = self.headers(&operation.headers);
+        let mut record = self.record(selected.kind.as_str(), &headers);
+        record.set_name(selected.name.as_deref());
         let text = match selected.kind {
             Kind::Subscription => operation.to_data(),
             Kind::Query | Kind::Mutation => operation.to_body(),
@@ -91,7 +93,7 @@ impl Operations {
             return self.deny(key, &denied, record);
         }
         match selected.kind {
-            Kind::Subscription => self.subscribe_to(key, text, &headers, record),
+            Kind::Subscription => self.subscribe_to(key, text, headers, record),
             Kind::Query | Kind::Mutation => {
                 let starting = self.running.values().filter_map(|running| match running {
                     Running::Subscription { started, .. } => Some(started.clone()),
@@ -108,21 +110,21 @@ impl Operations {
     }
 
     pub(super) fn subscribe(&mut self, key: OperationKey, subscribe: &Subscribe) {
-        let record = self.record("subscribe");
+        let headers = self.headers(&subscribe.headers);
+        let record = self.record("subscribe", &headers);
         if let Err(denied) = self.policies.judge_listen() {
             return self.deny(key, &denied, record);
         }
-        let headers = self.headers(&subscribe.headers);
-        self.subscribe_to(key, subscribe.to_data(), &headers, record);
+        self.subscribe_to(key, subscribe.to_data(), headers, record);
     }
 
     /// Publishes of a session reach upstream one after another, in their order.
     pub(super) fn publish(&mut self, key: OperationKey, publish: &Publish) {
-        let record = self.record("publish");
+        let headers = self.headers(&publish.headers);
+        let record = self.record("publish", &headers);
         if let Err(denied) = self.policies.judge_publish() {
             return self.deny(key, &denied, record);
         }
-        let headers = self.headers(&publish.headers);
         let done = CancellationToken::new();
         let before = self.published.replace(done.clone());
         let guard = done.drop_guard();
@@ -141,13 +143,19 @@ impl Operations {
             return false;
         };
         if let Running::Subscription {
-            record, started, ..
+            exchange,
+            record,
+            started,
+            ..
         } = running
         {
             match event {
                 // A subscription that was resumed is confirmed again.
                 Event::Started if started.is_cancelled() => return false,
-                Event::Started => started.cancel(),
+                Event::Started => {
+                    started.cancel();
+                    *exchange = None;
+                }
                 Event::Next(json) => {
                     self.context.metrics().events_delivered.inc();
                     record.bytes_out += json.len();
@@ -168,12 +176,16 @@ impl Operations {
     /// Stops an operation, or lets go of one that has ended.
     pub(super) fn finish(&mut self, key: OperationKey) {
         if let Some(Running::Subscription {
+            exchange,
             mut record,
             started,
             ..
         }) = self.running.remove(&key)
         {
             started.cancel();
+            if let (Some(exchange), Some(code)) = (exchange, record.code.as_deref()) {
+                exchange.end(record.steps(), Err(code));
+            }
             record.write();
         }
     }
@@ -221,17 +233,21 @@ impl Operations {
         &mut self,
         key: OperationKey,
         data: String,
-        headers: &HeaderMap,
+        mut headers: HeaderMap,
         mut record: Record,
     ) {
         record.bytes_in = data.len();
+        let exchange = record.trace.exchange("start");
+        let policy = self.context.api.policy();
+        policy.continue_trace(&mut headers, &exchange);
         let start = Start {
             data,
-            headers: api::entries(headers),
+            headers: api::entries(&headers),
         };
         let pool = self.context.api.pool();
         let subscription = pool.subscribe(self.context.owner, start, self.outbox.clone(), key);
         let running = Running::Subscription {
+            exchange: Some(exchange),
             record: Box::new(record),
             _live: Held::new(&self.context.metrics().subscriptions),
             started: CancellationToken::new(),
@@ -269,8 +285,9 @@ impl Operations {
         self.running.insert(key, running);
     }
 
-    fn record(&self, operation: &'static str) -> Record {
+    fn record(&self, operation: &'static str, headers: &HeaderMap) -> Record {
         let mut record = Record::new(self.context.method);
+        record.trace = Trace::begin(headers);
         record.set_route(self.context.metrics());
         record.operation = Some(operation);
         record.token.clone_from(&self.token);
@@ -289,6 +306,10 @@ impl Operations {
                 }
             }
             self.context.api.policy().session(&mut added);
+            // What other systems say of a trace goes with the traceparent it came with.
+            if added.contains_key(TRACEPARENT) {
+                headers.remove(TRACESTATE);
+            }
             headers.extend(added);
         }
         headers

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::Trace;
 use super::metrics::{Held, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
 
 /// What is known about a request so far; written out once, when it is over. It holds no header,
@@ -32,6 +33,8 @@ pub struct Record {
     pub signing: Duration,
     pub connect: Duration,
     pub first_byte: Duration,
+    /// Its span.
+    pub trace: Trace,
     is_written: bool,
 }
 
@@ -62,6 +65,7 @@ impl Record {
             signing: Duration::ZERO,
             connect: Duration::ZERO,
             first_byte: Duration::ZERO,
+            trace: Trace::none(),
             is_written: false,
         }
     }
@@ -85,6 +89,15 @@ impl Record {
         self.name = name.map(|name| name.chars().take(MAX_NAME).collect());
     }
 
+    pub(super) fn route(&self) -> Option<&str> {
+        self.route.as_ref().map(|route| &*route.name)
+    }
+
+    /// Where the time went before upstream was asked, in the order of a request.
+    pub fn steps(&self) -> [(&'static str, Duration); 2] {
+        [("signed", self.signing), ("connected", self.connect)]
+    }
+
     /// Writes the line; without it, the record's end does, and tells that nobody waited for the
     /// answer.
     pub fn write(&mut self) {
@@ -92,13 +105,14 @@ impl Record {
             return;
         }
         self.count();
+        self.trace.note(self);
         let millis = |duration: Duration| duration.as_secs_f64() * 1_000.0;
         macro_rules! line {
             ($level:ident) => {
                 $level!(
                     target: "countersign::request",
                     method = self.method,
-                    route = self.route.as_ref().map(|route| &*route.name),
+                    route = self.route(),
                     operation = self.operation,
                     name = self.name,
                     token = self.token.as_deref(),

@@ -10,6 +10,7 @@ use http::header::{
 };
 
 use super::{Error, Kind};
+use crate::telemetry::{Exchange, TRACEPARENT};
 
 /// What a route forwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +88,13 @@ impl HeaderPolicy {
             headers.remove(FORWARDED);
             headers.remove(VIA);
             remove_by_prefix(headers, "x-forwarded-");
+        }
+    }
+
+    /// Lets upstream continue the trace of `exchange`, unless the route drops `traceparent`.
+    pub fn continue_trace(&self, headers: &mut HeaderMap, exchange: &Exchange) {
+        if !self.drop.contains(&TRACEPARENT) {
+            exchange.pass_on(headers);
         }
     }
 

@@ -1,0 +1,286 @@
+//! Sends ended spans to an OpenTelemetry collector, by OTLP over HTTP (protobuf).
+//!
+//! Spans wait in a bounded queue for a thread of its own, which sends them in batches. Nothing waits
+//! for it: what a collector does not take in time is dropped, counted, and told in the log at most
+//! once a minute. At the end it gets [`LAST_WORDS`] for the rest.
+
+mod queue;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry::{Key, KeyValue};
+use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol, SpanExporter as OtlpExporter, WithExportConfig as _,
+    WithHttpConfig as _,
+};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::resource::{
+    EnvResourceDetector, SdkProvidedResourceDetector, TelemetryResourceDetector,
+};
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracer, SdkTracerProvider,
+};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::runtime::Handle;
+
+use super::error_chain;
+use queue::{Bounded, Counted, Queue};
+
+/// `[traces]` of the configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TraceConfig {
+    /// The collector's URL for traces.
+    pub endpoint: Uri,
+    /// Which part of the traces that begin here is exported; the others' first span decides.
+    pub ratio: f64,
+    /// Headers that the collector wants, `name: value` a line.
+    pub headers_file: Option<PathBuf>,
+}
+
+/// Why spans cannot be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    #[error("traces.headers_file: {path:?} has no `name: value` in line {line}")]
+    Header { path: PathBuf, line: usize },
+    #[error("traces.headers_file: {0:?} cannot be read")]
+    HeadersFile(PathBuf, #[source] io::Error),
+    #[error(
+        "traces.headers_file: {0:?} may be read or written by others (mode {1:03o}): chmod 600 it"
+    )]
+    Mode(PathBuf, u32),
+    #[error("traces: the exporter cannot be made")]
+    Exporter(#[source] ExporterBuildError),
+    #[error("traces: the system's certificate authorities cannot be read")]
+    Roots(#[source] rustls_native_certs::Error),
+    #[error("traces: TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+/// Exports spans until it is flushed.
+#[derive(Debug)]
+pub struct Export {
+    provider: SdkTracerProvider,
+    /// The collector's scheme, host and port.
+    place: String,
+    queue: Arc<Queue>,
+}
+
+const BATCH: usize = 512;
+/// Between two batches that are not full.
+const PAUSE: Duration = Duration::from_secs(1);
+/// For one batch, with all tries.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// For the rest, when the process ends.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+const LONGEST_ANSWER: usize = 64 * 1024;
+
+impl Export {
+    /// Requests to the collector run on `runtime`.
+    ///
+    /// # Errors
+    /// See [`TraceError`].
+    pub fn new(config: &TraceConfig, runtime: Handle) -> Result<Self, TraceError> {
+        let headers = match &config.headers_file {
+            Some(path) => headers(path)?,
+            None => HeaderMap::new(),
+        };
+        let queue = Arc::new(Queue::default());
+        let collector = Collector {
+            client: client(&config.endpoint)?,
+            headers,
+            runtime,
+            queue: Arc::clone(&queue),
+        };
+        let exporter = OtlpExporter::builder()
+            .with_http()
+            .with_http_client(collector)
+            .with_endpoint(config.endpoint.to_string())
+            .with_protocol(Protocol::HttpBinary)
+            .with_timeout(PATIENCE)
+            .build()
+            .map_err(TraceError::Exporter)?;
+        let exporter = Counted {
+            exporter,
+            queue: Arc::clone(&queue),
+        };
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(queue::MOST)
+            .with_max_export_batch_size(BATCH)
+            .with_scheduled_delay(PAUSE)
+            .build();
+        let processor = Bounded {
+            batches: BatchSpanProcessor::builder(exporter)
+                .with_batch_config(batches)
+                .build(),
+            queue: Arc::clone(&queue),
+        };
+        let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.ratio)));
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(processor)
+            .with_sampler(sampler)
+            .with_resource(resource())
+            .build();
+        let endpoint = &config.endpoint;
+        let scheme = endpoint.scheme_str().unwrap_or_default();
+        let authority = endpoint.authority().map_or("", Authority::as_str);
+        Ok(Self {
+            provider,
+            place: format!("{scheme}://{authority}"),
+            queue,
+        })
+    }
+
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub(super) fn tracer(&self) -> SdkTracer {
+        self.provider.tracer("countersign")
+    }
+
+    /// Sends what waits, within two seconds, and ends. It blocks; the runtime must still run.
+    pub fn flush(&self) {
+        let _ = self.provider.shutdown_with_timeout(LAST_WORDS);
+        self.queue.abandon();
+    }
+}
+
+/// Names us, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES do.
+fn resource() -> Resource {
+    let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
+    let detected = || {
+        Resource::builder_empty()
+            .with_attribute(version.clone())
+            .with_detectors(&[
+                Box::new(TelemetryResourceDetector),
+                Box::new(EnvResourceDetector::new()),
+                Box::new(SdkProvidedResourceDetector),
+            ])
+    };
+    let name = detected()
+        .build()
+        .get(&Key::from_static_str("service.name"));
+    let is_named = name.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
+    match is_named {
+        true => detected().build(),
+        false => detected().with_service_name("countersign").build(),
+    }
+}
+
+// === impl Collector ===
+
+/// Where batches are sent to.
+#[derive(Debug)]
+struct Collector {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// Sensitive.
+    headers: HeaderMap,
+    /// The batches' thread is none of its threads.
+    runtime: Handle,
+    queue: Arc<Queue>,
+}
+
+#[async_trait]
+impl HttpClient for Collector {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let mut request = request.map(Full::new);
+        request.headers_mut().extend(self.headers.clone());
+        let client = self.client.clone();
+        let exchange = async move {
+            let (head, body) = client.request(request).await?.into_parts();
+            let body = Limited::new(body, LONGEST_ANSWER).collect().await?;
+            Ok::<_, HttpError>(Response::from_parts(head, body.to_bytes()))
+        };
+        let exchange = async move { tokio::time::timeout(PATIENCE, exchange).await };
+        // Its end is awaited, so it is no loose task.
+        let answered = match self.runtime.spawn(exchange).await {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(elapsed)) => Err(elapsed.into()),
+            Err(stopped) => Err(stopped.into()),
+        };
+        match &answered {
+            Ok(answer) if answer.status().is_success() => {}
+            Ok(answer) => self
+                .queue
+                .note_cause(format!("it answers {}", answer.status())),
+            Err(error) => self.queue.note_cause(error_chain(error.as_ref())),
+        }
+        answered
+    }
+}
+
+/// Redirects are not followed: headers may hold a key.
+fn client(
+    endpoint: &Uri,
+) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, TraceError> {
+    let mut roots = RootCertStore::empty();
+    if endpoint.scheme_str() == Some("https") {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if let (true, Some(error)) = (roots.is_empty(), found.errors.into_iter().next()) {
+            return Err(TraceError::Roots(error));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TraceError::Tls)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .build();
+    Ok(Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_max_idle_per_host(1)
+        .build(connector))
+}
+
+fn headers(path: &Path) -> Result<HeaderMap, TraceError> {
+    let unreadable = |error| TraceError::HeadersFile(path.to_owned(), error);
+    // A group may read: that is how Kubernetes shows a secret to a process that is not root.
+    let metadata = fs::metadata(path).map_err(unreadable)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o037 != 0 {
+        return Err(TraceError::Mode(path.to_owned(), mode));
+    }
+    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let mut headers = HeaderMap::new();
+    for (at, line) in text.lines().map(str::trim).enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let (name, value) = header(line).ok_or_else(|| TraceError::Header {
+            path: path.to_owned(),
+            line: at + 1,
+        })?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+fn header(line: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = line.split_once(':')?;
+    let name = name.trim().parse().ok()?;
+    let mut value: HeaderValue = value.trim().parse().ok()?;
+    value.set_sensitive(true);
+    Some((name, value))
+}

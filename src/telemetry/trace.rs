@@ -1,0 +1,284 @@
+//! Spans of requests, where they are exported (`[traces]`); elsewhere none is made.
+//!
+//! A request, and an operation of a socket, is a span of kind server, which continues the trace of
+//! its `traceparent` (W3C Trace Context); its exchange with upstream is one of kind client, which
+//! the `traceparent` names that is sent. Spans hold less than the log line: names and codes that
+//! are ours or bounded, and no header, query, variable, path or body.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use opentelemetry::propagation::TextMapPropagator as _;
+use opentelemetry::trace::{SpanContext, SpanRef, Status, TraceContextExt as _, TraceState};
+use opentelemetry::{Context, KeyValue};
+use opentelemetry_http::HeaderExtractor;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tracing::{Span, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+use super::Record;
+
+/// The header that names a span.
+pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// What tracing systems add to it.
+pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
+
+/// Of all spans here, and of nothing else.
+pub(super) const TARGET: &str = "countersign::trace";
+
+/// The longest code or id of AWS's that a span holds.
+const LONGEST: usize = 64;
+
+/// The span of a request; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Trace {
+    span: Span,
+    /// Whether the client sent its `traceparent`.
+    is_continued: bool,
+}
+
+/// The span of an exchange with upstream; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Exchange {
+    span: Span,
+    is_continued: bool,
+    begun: SystemTime,
+}
+
+impl Trace {
+    /// No span.
+    pub fn none() -> Self {
+        Self {
+            span: Span::none(),
+            is_continued: false,
+        }
+    }
+
+    /// A span that continues the trace of `headers`, or begins one.
+    pub fn begin(headers: &HeaderMap) -> Self {
+        let span = info_span!(target: TARGET, parent: None, "request", otel.kind = "server");
+        if span.is_disabled() {
+            return Self::none();
+        }
+        let remote = remote(headers);
+        let is_continued = remote.is_valid();
+        if is_continued {
+            // It has just been made, so it can still be given a parent.
+            let _ = span.set_parent(Context::new().with_remote_span_context(remote));
+        }
+        Self { span, is_continued }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_none(&self) -> bool {
+        self.span.is_disabled()
+    }
+
+    /// The path that the request's route is configured with.
+    pub fn set_route(&self, path: &str) {
+        if !self.span.is_disabled() {
+            let path = if path.is_empty() { "/" } else { path };
+            self.span.set_attribute("http.route", path.to_owned());
+        }
+    }
+
+    /// The span of an exchange with upstream, a request of this `method`.
+    pub fn exchange(&self, method: &'static str) -> Exchange {
+        let parent = self.span.id();
+        let span = match self.span.is_disabled() {
+            true => Span::none(),
+            false => info_span!(
+                target: TARGET,
+                parent: parent,
+                "exchange",
+                otel.name = method,
+                otel.kind = "client",
+                http.request.method = http_method(method),
+            ),
+        };
+        Exchange {
+            span,
+            is_continued: self.is_continued,
+            begun: opentelemetry::time::now(),
+        }
+    }
+
+    /// Makes this span the one that `headers` name: what is begun with them is its child.
+    pub fn pass_on(&self, headers: &mut HeaderMap) {
+        pass_on(&self.span, self.is_continued, headers);
+    }
+
+    /// Fills the span with what is known of the request.
+    pub(super) fn note(&self, record: &Record) {
+        if self.span.is_disabled() {
+            return;
+        }
+        let context = self.span.context();
+        let span = context.span();
+        if !span.is_recording() {
+            return;
+        }
+        let route = record.route();
+        let name = [Some(record.method), route];
+        span.update_name(name.into_iter().flatten().collect::<Vec<_>>().join(" "));
+        set(&span, "countersign.route", route);
+        set(&span, "error.type", record.code.as_deref().map(shown));
+        let request_id = record.request_id.as_deref().map(shown);
+        set(&span, "countersign.aws_request_id", request_id);
+        let operation = record.operation;
+        if let Some("query" | "mutation" | "subscription") = operation {
+            set(&span, "graphql.operation.type", operation);
+            set(&span, "graphql.operation.name", record.name.as_deref());
+        } else {
+            set(&span, "countersign.operation", operation);
+        }
+        let has_failed = match http_method(record.method) {
+            Some(method) => {
+                set(&span, "http.request.method", Some(method));
+                set_status(&span, record.status);
+                record.status >= 500
+            }
+            // An operation of a socket.
+            None => record.code.is_some(),
+        };
+        if has_failed {
+            span.set_status(Status::error(""));
+        }
+    }
+}
+
+impl Exchange {
+    /// Makes this span the one that upstream continues.
+    pub fn pass_on(&self, headers: &mut HeaderMap) {
+        pass_on(&self.span, self.is_continued, headers);
+    }
+
+    /// Ends it with what it came to: the status of an answer, or the code of an error. `steps` are
+    /// those before its answer, one after another.
+    pub fn end(self, steps: [(&'static str, Duration); 2], outcome: Result<u16, &str>) {
+        if self.span.is_disabled() {
+            return;
+        }
+        let context = self.span.context();
+        let span = context.span();
+        let mut at = self.begun;
+        for (step, took) in steps {
+            if !took.is_zero() {
+                at += took;
+                span.add_event_with_timestamp(step, at, Vec::new());
+            }
+        }
+        let has_failed = match outcome {
+            Ok(status) => {
+                set_status(&span, status);
+                status >= 400
+            }
+            Err(code) => {
+                set(&span, "error.type", Some(shown(code)));
+                true
+            }
+        };
+        if has_failed {
+            span.set_status(Status::error(""));
+        }
+    }
+}
+
+/// The client's span, without what else its systems say of the trace: spans hold no headers.
+fn remote(headers: &HeaderMap) -> SpanContext {
+    let found = TraceContextPropagator::new()
+        .extract_with_context(&Context::new(), &HeaderExtractor(headers));
+    let found = found.span().span_context().clone();
+    SpanContext::new(
+        found.trace_id(),
+        found.span_id(),
+        found.trace_flags(),
+        true,
+        TraceState::NONE,
+    )
+}
+
+fn pass_on(span: &Span, is_continued: bool, headers: &mut HeaderMap) {
+    if span.is_disabled() {
+        return;
+    }
+    let context = span.context();
+    let span = context.span();
+    if let Some(value) = traceparent(span.span_context()) {
+        headers.insert(TRACEPARENT, value);
+    }
+    // It belongs to a traceparent, and the client sent none that is valid.
+    if !is_continued {
+        headers.remove(TRACESTATE);
+    }
+}
+
+/// W3C Trace Context, section 3.2.2; `None` without a valid id.
+fn traceparent(context: &SpanContext) -> Option<HeaderValue> {
+    let (trace, span) = (context.trace_id(), context.span_id());
+    let flags = u8::from(context.is_sampled());
+    let text = format!("00-{trace}-{span}-{flags:02x}");
+    HeaderValue::from_str(&text)
+        .ok()
+        .filter(|_| context.is_valid())
+}
+
+fn set(span: &SpanRef<'_>, key: &'static str, value: Option<&str>) {
+    if let Some(value) = value {
+        span.set_attribute(KeyValue::new(key, value.to_owned()));
+    }
+}
+
+fn set_status(span: &SpanRef<'_>, status: u16) {
+    if status > 0 {
+        let status = i64::from(status);
+        span.set_attribute(KeyValue::new("http.response.status_code", status));
+    }
+}
+
+/// A code of ours or of AWS's, or the semantic conventions' word for what is not to be shown.
+fn shown(text: &str) -> &str {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
+    match (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_plain) {
+        true => text,
+        false => "_OTHER",
+    }
+}
+
+/// How the semantic conventions name a request's method; `None` if it is none.
+fn http_method(name: &'static str) -> Option<&'static str> {
+    match name {
+        "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS" => Some(name),
+        "OTHER" => Some("_OTHER"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_exporter_nothing_is_made() {
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACEPARENT, HeaderValue::from_static("anything"));
+        headers.insert(TRACESTATE, HeaderValue::from_static("a=b"));
+        let before = headers.clone();
+        let trace = Trace::begin(&headers);
+        assert!(trace.is_none());
+        let exchange = trace.exchange("POST");
+        assert!(exchange.span.is_disabled());
+        trace.pass_on(&mut headers);
+        exchange.pass_on(&mut headers);
+        assert_eq!(headers, before);
+    }
+
+    #[test]
+    fn codes_are_bounded() {
+        assert_eq!(shown("AccessDeniedException"), "AccessDeniedException");
+        assert_eq!(shown("x".repeat(64).as_str()), "x".repeat(64));
+        for text in ["", "a b", "a\u{e9}", "a/b", &"x".repeat(65)] {
+            assert_eq!(shown(text), "_OTHER", "{text}");
+        }
+    }
+}
