@@ -1,5 +1,5 @@
 //! Secrets stay where they belong: unique strings go in as credentials, headers, variables and
-//! texts; none comes out in a log at any level, nor in an error of ours.
+//! texts; none comes out in a log at any level, nor in an error of ours, nor in a span.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,6 +8,7 @@
     reason = "a test may panic"
 )]
 
+mod collector;
 #[path = "canary/everything.rs"]
 mod everything;
 mod fakes;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use collector::Collector;
 use countersign::emulator::{Emulator, Key, Options};
 use fakes::Endpoint;
 use futures_util::SinkExt as _;
@@ -42,7 +44,9 @@ const QUERY: &str = "canary query 0013";
 const PATH: &str = "canary-path-0014";
 const MESSAGE: &str = "canary message 0015";
 const CHANNEL: &str = "canary-channel-0016";
-const CANARIES: [&str; 16] = [
+const TRACE_STATE: &str = "canary-tracestate-0017";
+const COLLECTOR_KEY: &str = "canary-collector-key-0018";
+const CANARIES: [&str; 18] = [
     KEY_ID,
     SECRET,
     TOKEN,
@@ -59,6 +63,8 @@ const CANARIES: [&str; 16] = [
     PATH,
     MESSAGE,
     CHANNEL,
+    TRACE_STATE,
+    COLLECTOR_KEY,
 ];
 /// What no answer holds, whoever gave it. A key's id is no secret: AWS names it in refusals.
 const CREDENTIALS: [&str; 2] = [SECRET, TOKEN];
@@ -75,6 +81,11 @@ fn client_secrets() -> Vec<(&'static str, String)> {
         ("cookie", format!("session={COOKIE}")),
         ("x-api-key", API_KEY.to_owned()),
         ("x-countersign-token", GUARD_TOKEN.to_owned()),
+        (
+            "traceparent",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+        ),
+        ("tracestate", format!("vendor={TRACE_STATE}")),
     ]
 }
 
@@ -162,6 +173,7 @@ fn every_form_of_a_canary_is_looked_for() {
 
 struct Run {
     daemon: Daemon,
+    collector: Collector,
     addr: SocketAddr,
     admin: SocketAddr,
 }
@@ -174,7 +186,11 @@ impl Run {
         let mut all = vec!["--listen", "127.0.0.1:0", "--log", FILTER];
         all.extend(["--log-format", format]);
         all.extend(arguments);
+        let collector = Collector::start().await;
+        let (endpoint, key) = (collector.url(), format!("x-key={COLLECTOR_KEY}"));
         let mut variables = vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+            ("OTEL_EXPORTER_OTLP_HEADERS", &key),
             ("PATH", "/usr/bin:/bin"),
             ("RUST_LOG", "trace"),
             ("COUNTERSIGN_ADMIN", "127.0.0.1:0"),
@@ -185,6 +201,7 @@ impl Run {
         let addr = daemon.address().await;
         Self {
             daemon,
+            collector,
             addr,
             admin,
         }
@@ -232,6 +249,14 @@ impl Run {
         let lines = log.lines().filter(|line| line.contains("total_ms"));
         let count = lines.count();
         assert!(count >= requests, "{count} requests in\n{log}");
+        let batches = self.collector.batches();
+        let spans: usize = batches.iter().map(|batch| batch.spans().len()).sum();
+        assert!(spans >= count, "{spans} spans of {count} requests");
+        for batch in batches {
+            assert!(batch.head.contains(COLLECTOR_KEY), "{}", batch.head);
+            let text = format!("{:?}", batch.decoded());
+            check_absent(&format!("a batch of spans of {what}"), &text);
+        }
         // Whatever else a process writes or serves is one line more.
         for (name, written) in [("log", log), ("standard output", &stdout)] {
             check_absent(&format!("the {name} of {what}"), written);
