@@ -19,7 +19,7 @@
 //! | [`realtime`] | AppSync's realtime protocol: wire, machine, driver, pool |
 //! | [`sign`] | signer and its styles, credentials, request targets, redaction |
 //! | [`upstream`] | endpoint inference, services' recipes, HTTPS client, WebSocket dial, denials |
-//! | [`telemetry`] | log set-up, the request line, metrics, error chains |
+//! | [`telemetry`] | log set-up, the request line, metrics, traces and their export, error chains |
 //! | [`iam`] | what IAM must allow: recorded, or read from documents, and printed as a policy |
 //! | [`emulator`] | an AppSync and an API Gateway that verify SigV4 by code of their own |
 //!

@@ -248,6 +248,7 @@ fn client(
         .https_or_http()
         .enable_http1()
         .build();
+    // One connection, which ends with the runtime: the last spans go out after everything else.
     Ok(Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_max_idle_per_host(1)
