@@ -28,11 +28,6 @@ const SHORTER: [(&str, &str); 7] = [
     ("for: 5m\n", "for: 3s\n"),
     ("_keepalive_age_seconds > 90", "_keepalive_age_seconds > 3"),
 ];
-/// Alerts whose fault a test cannot cause, and why; their series are in alerts_test.yaml.
-const BY_SERIES_ALONE: [(&str, &str); 1] = [(
-    "CountersignMemoryNearLimit",
-    "no limit of memory is kept so far",
-)];
 /// Between two actions of a client.
 const PACE: Duration = Duration::from_millis(100);
 /// After this a client leaves.
@@ -63,9 +58,10 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
     let full = Subject::start("full", "limits.connections = 10").await;
     let unread = Subject::start("unread", "log.filter = \"info\"").await;
     let pestered = Subject::start("pestered", "").await;
+    let short = Subject::start("short", &just_enough_memory(&healthy)).await;
     let targets = [
         &healthy, &killed, &keyless, &failing, &refused, &expiring, &skewed, &alone, &deaf, &lossy,
-        &silent, &slow, &full, &unread, &pestered,
+        &silent, &slow, &full, &unread, &pestered, &short,
     ]
     .map(|subject| (subject.name, subject.admin));
     let prometheus = Prometheus::start("prometheus-faults", &targets, &shorter()).await;
@@ -242,6 +238,14 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
             again(async || unread.is_refused(500).await),
         )
         .boxed_local(),
+        fires(
+            prometheus,
+            "CountersignMemoryNearLimit",
+            &short,
+            "limits.memory is 5 % above what it takes",
+            pending(),
+        )
+        .boxed_local(),
     ]);
     let rows = tokio::select! {
         rows = rows => rows,
@@ -253,11 +257,10 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
     let fired = prometheus.series(fired).await;
     assert!(fired.is_empty(), "for a daemon without a fault: {fired:?}");
     let shown = rows.iter().map(|row| row.alert.to_owned());
-    let told = BY_SERIES_ALONE.iter().map(|(alert, _)| (*alert).to_owned());
-    assert_eq!(*alerts, shown.chain(told).collect());
+    assert_eq!(*alerts, shown.collect());
     for subject in [
         healthy, keyless, failing, refused, expiring, skewed, alone, deaf, lossy, silent, slow,
-        full, unread, pestered,
+        full, unread, pestered, short,
     ] {
         subject.end().await;
     }
@@ -302,6 +305,16 @@ async fn is_well(subject: &Subject) -> Infallible {
     }
 }
 
+/// A limit that what `like` holds is 95 % of.
+fn just_enough_memory(like: &Subject) -> String {
+    let pid = like.daemon.pid();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let resident = resident.unwrap().trim().trim_end_matches(" kB");
+    let limit = resident.parse::<f64>().unwrap() * 1.05;
+    format!("limits.memory = \"{limit:.0}KiB\"")
+}
+
 fn shorter() -> String {
     let rules = SHORTER.iter().fold(ALERTS.to_owned(), |rules, (from, to)| {
         assert!(rules.contains(from), "no {from}");
@@ -327,9 +340,6 @@ fn print(rows: &[Row], took: Duration) {
             "| {alert} | {fault} | {:.1} s | {summary} |",
             row.took.as_secs_f64()
         );
-    }
-    for (alert, reason) in BY_SERIES_ALONE {
-        println!("| {alert} | by series alone: {reason} | | |");
     }
     println!(
         "All within {:.0} s; nothing fired for the daemon without a fault.",
