@@ -228,7 +228,7 @@ async fn a_connection_with_a_request_under_way_keeps_its_place() {
     stage.switch(json!({ "gate": true }));
     let query = tokio::spawn({
         let addr = stage.addr;
-        async move { query(addr, "{ slow }").await }
+        async move { query(addr, "{ slow(ms: 0) }").await }
     });
     stage
         .saw("the query", |stats| stats.requests.http == 1)
@@ -282,7 +282,7 @@ async fn requests_beyond_the_limit_may_come_back() {
     let mut held = JoinSet::new();
     for _ in 0..2 {
         let addr = stage.addr;
-        held.spawn(async move { query(addr, "{ slow }").await });
+        held.spawn(async move { query(addr, "{ slow(ms: 0) }").await });
     }
     stage
         .saw("both", |stats| stats.requests.http == before + 2)
