@@ -384,3 +384,21 @@ async fn a_token_file_keeps_nobody_from_health() {
     assert_eq!(running.get("/metrics").await.status, 200);
     assert_eq!(running.query().await, 401);
 }
+
+/// They had kept their place for as long as they liked, and probes out.
+#[tokio::test]
+async fn connections_that_do_not_read_are_left() {
+    use tokio::io::AsyncWriteExt as _;
+
+    let bench = Bench::new("unread").await;
+    let running = bench.start(&[], &demo_key()).await;
+    let head = format!("GET /metrics HTTP/1.1\r\nhost: {}\r\n\r\n", running.admin);
+    let mut unread = Vec::new();
+    for _ in 0..64 {
+        let mut stream = tokio::net::TcpStream::connect(running.admin).await.unwrap();
+        stream.write_all(head.repeat(100).as_bytes()).await.unwrap();
+        unread.push(stream);
+    }
+    assert_eq!(running.until("/livez", 200).await.status, 200);
+    drop(unread);
+}

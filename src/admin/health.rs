@@ -55,6 +55,8 @@ pub struct Readiness {
     /// Open client connections.
     pub connections: usize,
     pub connections_limit: usize,
+    /// Requests are refused for want of it.
+    pub is_memory_short: bool,
     /// By route, whether its upstream was reached; empty if it was not asked for.
     pub upstreams: Vec<(String, bool)>,
 }
@@ -129,6 +131,7 @@ impl Health {
             credentials: credentials.collect(),
             connections: connections.open(),
             connections_limit: connections.limit(),
+            is_memory_short: connections.is_memory_short(),
             upstreams: Vec::new(),
         };
         if readiness.is_ready() {
@@ -144,6 +147,12 @@ impl Health {
         {
             return reached.clone();
         }
+        // Before they are: who asks and leaves has them dialled all the same.
+        let known = dialled.take().map(|known| known.reached);
+        *dialled = Some(Dialled {
+            at: Instant::now(),
+            reached: known.unwrap_or_default(),
+        });
         let upstreams = self.watched.upstreams.iter();
         let dials = upstreams.map(async |(route, upstream)| {
             let reached = upstream.reach().await;
@@ -178,6 +187,9 @@ impl Readiness {
         if self.connections >= self.connections_limit {
             reasons.push("all client connections are taken (limits.connections)".to_owned());
         }
+        if self.is_memory_short {
+            reasons.push("memory is short (limits.memory)".to_owned());
+        }
         let unreached = self.upstreams.iter().filter(|(_, is_reached)| !is_reached);
         reasons
             .extend(unreached.map(|(route, _)| format!("the upstream of {route} is not reached")));
@@ -196,6 +208,7 @@ mod tests {
             credentials: vec![("default chain".to_owned(), true)],
             connections: 9,
             connections_limit: 10,
+            is_memory_short: false,
             upstreams: vec![("graphql".to_owned(), true)],
         };
         change(&mut readiness);
@@ -219,6 +232,7 @@ mod tests {
             Some("default chain"),
         );
         check(|found| found.connections = 10, Some("limits.connections"));
+        check(|found| found.is_memory_short = true, Some("limits.memory"));
         check(|found| found.upstreams[0].1 = false, Some("graphql"));
     }
 }

@@ -19,10 +19,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -43,7 +44,8 @@ pub struct Admin {
 
 /// Probes and scrapes are few; whoever holds more than these keeps others out.
 const CONNECTIONS: usize = 64;
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of a connection, whatever it does; it is for one question.
+const LIFE: Duration = Duration::from_secs(10);
 const HEAD_SIZE: usize = 8_192;
 /// After an accept error, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
@@ -83,7 +85,8 @@ impl Admin {
                 Ok((stream, peer)) => {
                     let (admin, stop) = (Arc::clone(self), stop.clone());
                     tasks.spawn(async move {
-                        stop.run_until_cancelled(admin.converse(stream, peer)).await;
+                        let conversation = timeout(LIFE, admin.converse(stream, peer));
+                        stop.run_until_cancelled(conversation).await;
                         drop(permit);
                     });
                 }
@@ -103,8 +106,7 @@ impl Admin {
             Ok::<_, Infallible>(self.answer(&request, local, peer).await)
         });
         let served = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .keep_alive(false)
             .max_buf_size(HEAD_SIZE)
             .serve_connection(TokioIo::new(stream), service)
             .await;
@@ -192,6 +194,7 @@ fn readiness(readiness: &Readiness) -> Response<Full<Bytes>> {
         "draining": readiness.is_draining,
         "credentials": serde_json::Map::from_iter(credentials),
         "connections": { "open": readiness.connections, "limit": readiness.connections_limit },
+        "memory": if readiness.is_memory_short { "short" } else { "enough" },
         "reasons": readiness.reasons(),
     });
     if !readiness.upstreams.is_empty() {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use http::{Method, StatusCode};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::Failure;
@@ -29,7 +30,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         if status != StatusCode::OK {
             return Err(Error::Refused { address, said }.into());
         }
-        while ask(address, Method::GET, "/livez").await.is_ok() {
+        while TcpStream::connect(address).await.is_ok() {
             if begun.elapsed() + PAUSE > options.timeout {
                 let after = options.timeout;
                 return Err(Error::StillThere { address, after }.into());

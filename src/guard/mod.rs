@@ -116,14 +116,12 @@ impl Guard {
         }
     }
 
-    /// Whether a token is configured, and the request shows one that is good everywhere.
+    /// Whether the request shows a token of `guard.token_file`. Those with a name may be for less
+    /// than everything.
     pub fn knows(&self, headers: &HeaderMap) -> bool {
         let has_tokens = !self.config.tokens.is_empty();
-        has_tokens
-            && matches!(
-                self.admit(headers, "", false, false),
-                Ok(Admission::Granted(_))
-            )
+        let admission = self.admit(headers, "", false, false);
+        has_tokens && matches!(admission, Ok(Admission::Granted(grant)) if grant.name.is_none())
     }
 
     /// Judges a request's head; `local` is where its connection was accepted, `scheme` what is

@@ -361,19 +361,20 @@ fn who_is_let_in() {
     let file = std::env::temp_dir().join(name);
     std::fs::write(&file, TOKEN).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let with_token = Guard::new(GuardConfig {
-        tokens: vec![TokenConfig {
-            name: None,
-            file: file.clone(),
-            routes: None,
-            policy: None,
-        }],
-        ..GuardConfig::default()
-    });
-    let (with_token, without) = (
-        with_token.unwrap(),
-        Guard::new(GuardConfig::default()).unwrap(),
-    );
+    let with = |name: Option<&str>| {
+        Guard::new(GuardConfig {
+            tokens: vec![TokenConfig {
+                name: name.map(str::to_owned),
+                file: file.clone(),
+                routes: None,
+                policy: None,
+            }],
+            ..GuardConfig::default()
+        })
+        .unwrap()
+    };
+    let (with_token, named) = (with(None), with(Some("ci")));
+    let without = Guard::new(GuardConfig::default()).unwrap();
     std::fs::remove_file(&file).unwrap();
     let entries = BASE64_URL_SAFE_NO_PAD.encode(format!(r#"{{"Authorization":"{TOKEN}"}}"#));
     let header = |name: &str, value: &str| {
@@ -400,6 +401,8 @@ fn who_is_let_in() {
     check(&good, true, true, "granted");
     let wrong = header("x-countersign-token", "wrong");
     check(&wrong, true, true, "TOKEN_WRONG");
+    assert!(named.admit(&good, "a", false, false).is_ok());
+    assert!(!named.knows(&good), "it may be for less than everything");
     for (headers, expected) in [(&good, true), (&wrong, false), (&none, false)] {
         assert_eq!(with_token.knows(headers), expected, "{headers:?}");
         assert!(!without.knows(headers), "without a token file: {headers:?}");

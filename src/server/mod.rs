@@ -74,11 +74,12 @@ pub struct Server {
     expired: CancellationToken,
 }
 
-/// How many client connections there are.
+/// How many client connections there are, and whether there is memory for their requests.
 #[derive(Clone, Debug)]
 pub struct Connections {
     permits: Arc<Semaphore>,
     limit: usize,
+    memory: Memory,
 }
 
 /// For what clients are told at the drain's deadline to reach them.
@@ -108,11 +109,12 @@ impl Server {
             proxy: Arc::new(proxy),
             config,
             tls,
-            memory,
             connections: Connections {
                 permits: Arc::new(Semaphore::new(limit)),
                 limit,
+                memory: memory.clone(),
             },
+            memory,
             in_flight: Arc::new(Semaphore::new(config.in_flight)),
             room: Arc::default(),
             tasks,
@@ -272,6 +274,11 @@ impl Connections {
     /// How many there may be.
     pub fn limit(&self) -> usize {
         self.limit
+    }
+
+    /// Whether their requests are refused for want of memory.
+    pub fn is_memory_short(&self) -> bool {
+        self.memory.is_short()
     }
 }
 
