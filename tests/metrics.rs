@@ -220,7 +220,8 @@ async fn subscriptions_are_counted_from_start_to_end() {
     scene.emulator.switches().apply(&change).unwrap();
     socket.closed().await;
     drop(socket);
-    let code = "client=\"websocket\",operation=\"subscription\",status=\"\",code=\"\"";
+    let code =
+        "client=\"websocket\",operation=\"subscription\",status=\"\",code=\"SUBSCRIPTION_LOST\"";
     let over = format!("requests_total{{route=\"graphql\",{code}}}");
     scene
         .check_all(&[
@@ -267,5 +268,33 @@ async fn a_request_whose_client_leaves_is_told_of() {
             (&cancelled, 1.0),
             ("requests_in_flight{route=\"graphql\"}", 0.0),
         ])
+        .await;
+}
+
+/// It had been counted as a good answer.
+#[tokio::test]
+async fn an_answer_that_its_client_leaves_is_no_good_one() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let mut scene = Scene::new("left", &[]).await;
+    let body = json!({ "query": "{ large(bytes: 5000000) }" }).to_string();
+    let request = format!(
+        "POST /graphql HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        scene.addr,
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(scene.addr).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let begun = within("its beginning", stream.read(&mut [0; 100])).await;
+    assert!(begun.unwrap() > 0);
+    drop(stream);
+    let line = scene.daemon.line("CANCELLED").await;
+    assert!(line.contains("status=200"), "{line}");
+    // The whole of it is a good one.
+    assert_eq!(scene.ask("{ large(bytes: 5000000) }").await, 200);
+    let labels = "client=\"http\",operation=\"query\",status=\"200\",code=";
+    let with = |code: &str| format!("requests_total{{route=\"graphql\",{labels}\"{code}\"}}");
+    scene
+        .check_all(&[(&with("CANCELLED"), 1.0), (&with(""), 1.0)])
         .await;
 }

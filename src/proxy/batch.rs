@@ -11,10 +11,10 @@ use serde_json::value::RawValue;
 use super::Call;
 use super::accept::{Form, Media};
 use super::body::Body;
-use super::error::{Error, graphql_error};
+use super::error::{Error, graphql_error, refused};
 use super::graphql::look_into;
 use crate::graphql::{Event, GraphqlError, Kind};
-use crate::guard::{Admission, Denied};
+use crate::guard::Admission;
 use crate::telemetry::{Record, Trace};
 
 /// The operations of a batch; `None` if the body is none, or an empty one.
@@ -65,18 +65,14 @@ async fn one(call: Call<'_>, item: &RawValue, headers: HeaderMap) -> String {
     }
     if let Some(Ok(selected)) = &found.selected {
         if selected.kind == Kind::Subscription {
-            return errors(&[graphql_error(&Error::SubscriptionOverHttp)]);
+            return errors(&[refused(&Error::SubscriptionOverHttp, &mut record)]);
         }
         record.operation = Some(selected.kind.as_str());
         record.set_name(selected.name.as_deref());
     }
     let body = String::from_utf8_lossy(&found.body).into_owned();
     if let Err(denied) = call.policies.judge(body.as_bytes()) {
-        let error = Error::from(denied);
-        record.code = Some(Denied::CODE.to_owned());
-        record.cause = Some(error.to_string());
-        record.write();
-        return errors(&[graphql_error(&error)]);
+        return errors(&[refused(&Error::from(denied), &mut record)]);
     }
     let (result, ending) = call.api.execute(body, headers, &mut record).await;
     record.write();

@@ -1,5 +1,6 @@
 //! The body of a response: ours, upstream's or a session's, counted, and logged when it is over.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -18,6 +19,10 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Body {
     inner: Inner,
     record: Option<Record>,
+    /// Nothing more comes.
+    is_over: bool,
+    /// Bytes that are to come in all, if it was told.
+    length: Option<usize>,
 }
 
 enum Inner {
@@ -39,6 +44,8 @@ impl Body {
         Self {
             inner: Inner::Full((!bytes.is_empty()).then_some(bytes)),
             record: None,
+            is_over: false,
+            length: None,
         }
     }
 
@@ -51,6 +58,8 @@ impl Body {
         Self {
             inner: Inner::Stream((!read.is_empty()).then_some(read), rest),
             record: None,
+            is_over: false,
+            length: None,
         }
     }
 
@@ -59,11 +68,27 @@ impl Body {
         Self {
             inner: Inner::Pieces(pieces),
             record: None,
+            is_over: false,
+            length: None,
         }
     }
 
-    pub(super) fn set_record(&mut self, record: Record) {
+    /// `length` is what the response's head promises.
+    pub(super) fn set_record(&mut self, record: Record, length: Option<usize>) {
         self.record = Some(record);
+        self.length = length;
+    }
+}
+
+/// The code of an answer that upstream, or a drain, breaks off.
+const BROKEN: Cow<'static, str> = Cow::Borrowed("UPSTREAM_BROKEN");
+
+impl Body {
+    /// Its client left, and upstream had more to say. hyper asks for no more than was promised.
+    fn is_cut_short(&self, record: &Record) -> bool {
+        let is_whole = self.length.is_some_and(|length| record.bytes_out >= length);
+        let has_body = record.method != "HEAD" && !matches!(record.status, 204 | 304);
+        matches!(self.inner, Inner::Stream(..)) && has_body && !self.is_over && !is_whole
     }
 }
 
@@ -102,10 +127,14 @@ impl HttpBody for Body {
         if let Some(record) = &mut this.record {
             match &frame {
                 Some(Ok(frame)) => record.bytes_out += frame.data_ref().map_or(0, Bytes::len),
-                Some(Err(error)) => record.cause = Some(error.to_string()),
+                Some(Err(error)) => {
+                    record.cause = Some(error.to_string());
+                    record.code.get_or_insert(BROKEN);
+                }
                 None => {}
             }
         }
+        this.is_over = !matches!(frame, Some(Ok(_)));
         Poll::Ready(frame)
     }
 
@@ -132,6 +161,9 @@ impl HttpBody for Body {
 impl Drop for Body {
     fn drop(&mut self) {
         if let Some(mut record) = self.record.take() {
+            if self.is_cut_short(&record) {
+                record.code.get_or_insert(Record::CANCELLED);
+            }
             record.write();
         }
     }

@@ -313,6 +313,14 @@ pub(super) fn graphql_error(error: &Error) -> GraphqlError {
     GraphqlError::coded(error.message(), code, sent.as_str())
 }
 
+/// The same, noted in the operation's record, which ends with it.
+pub(super) fn refused(error: &Error, record: &mut Record) -> GraphqlError {
+    record.code = Some(error.verdict().code.into());
+    record.cause = Some(error_chain(error));
+    record.write();
+    graphql_error(error)
+}
+
 /// Turns an error into the response that tells of it, and notes it in the record.
 pub(super) fn rescue(error: &Error, shape: Shape, record: &mut Record) -> Response<Body> {
     let verdict = error.verdict();
@@ -320,7 +328,7 @@ pub(super) fn rescue(error: &Error, shape: Shape, record: &mut Record) -> Respon
     let Verdict { status, code, sent } = verdict;
     let sent = sent.as_str();
     let message = error.message();
-    record.code = Some(code.to_owned());
+    record.code = Some(code.into());
     record.cause = Some(error_chain(error));
     let text = match shape {
         Shape::GraphQl(_) => json!({ "errors": [GraphqlError::coded(message, code, sent)] }),

@@ -120,7 +120,7 @@ pub(super) fn note_answer(headers: &HeaderMap, record: &mut Record) {
             .map(str::to_owned)
     };
     record.request_id = text("x-amzn-requestid");
-    record.code = text("x-amzn-errortype");
+    record.code = text("x-amzn-errortype").map(Into::into);
 }
 
 /// Passes an answer on as it comes.
@@ -144,7 +144,7 @@ pub(super) async fn pass_on(
 /// Puts a refusal of AWS's, if it is understood, into the log.
 pub(super) fn note_denial(status: StatusCode, body: &str, record: &mut Record) {
     if let Some(denial) = denial(status, record.code.as_deref(), body) {
-        record.code = Some(denial.code.to_owned());
+        record.code = Some(denial.code.into());
         record.cause = Some(denial.hint.to_owned());
     }
 }

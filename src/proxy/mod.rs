@@ -21,7 +21,7 @@ mod upgrade;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::VARY;
+use http::header::{CONTENT_LENGTH, VARY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
@@ -311,7 +311,9 @@ impl Proxy {
 fn finish(mut response: Response<Body>, cors: &Cors, mut record: Record) -> Response<Body> {
     cors.apply(response.headers_mut());
     record.status = response.status().as_u16();
-    response.body_mut().set_record(record);
+    let length = response.headers().get(CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    response.body_mut().set_record(record, length);
     response
 }
 

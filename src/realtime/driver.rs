@@ -234,7 +234,9 @@ impl Driver {
                     }
                 }
                 Some((key, signed)) = signing.next() => {
-                    self.starts.insert(key, Instant::now());
+                    if self.wanted.contains_key(&key) {
+                        self.starts.insert(key, Instant::now());
+                    }
                     machine.handle_signed(Instant::now(), key, signed);
                 }
                 command = self.commands.recv() => match command {

@@ -69,7 +69,7 @@ impl Api {
         match self.exchange(body, headers, record).await {
             Ok((status, body)) => outcome(status, body),
             Err(error) => {
-                record.code = Some(error.code().to_owned());
+                record.code = Some(error.code().into());
                 record.cause = Some(error_chain(&error));
                 let message = match error.remedy() {
                     Some(remedy) => format!("{error}. {remedy}"),
@@ -111,7 +111,7 @@ impl Api {
             value.to_str().ok().map(str::to_owned)
         };
         record.request_id = text("x-amzn-requestid");
-        record.code = text("x-amzn-errortype");
+        record.code = text("x-amzn-errortype").map(Into::into);
         let status = response.status();
         record.status = status.as_u16();
         let body = read_body(response.into_body(), self.response_limit).await?;

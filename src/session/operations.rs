@@ -58,6 +58,11 @@ enum Running {
 /// that they see what it causes.
 const HOLD: Duration = Duration::from_secs(1);
 
+/// The code of a subscription whose upstream connection was lost.
+const LOST: &str = "SUBSCRIPTION_LOST";
+/// The code of what the end of the process ends.
+const SHUTTING_DOWN: &str = "SHUTTING_DOWN";
+
 impl Operations {
     pub(super) fn new(context: Arc<Context>, outbox: Outbox) -> Self {
         let token = match &context.admission {
@@ -162,9 +167,11 @@ impl Operations {
                 }
                 Event::Error(errors) => {
                     let code = errors.iter().find_map(|error| error.extensions.get("code"));
-                    record.code = code.and_then(|code| code.as_str()).map(str::to_owned);
+                    let code = code.and_then(|code| code.as_str());
+                    record.code = code.map(|code| code.to_owned().into());
                 }
-                Event::Missed(_) | Event::Complete | Event::Lost => {}
+                Event::Lost => record.code = Some(LOST.into()),
+                Event::Missed(_) | Event::Complete => {}
             }
         }
         if event.is_ending() {
@@ -199,11 +206,15 @@ impl Operations {
     /// Ends everything; what upstream may have acted upon is told.
     pub(super) fn expire(&mut self) -> Vec<(OperationKey, Event)> {
         let mut told = Vec::new();
-        for (key, running) in &self.running {
-            if let Running::Request { noun, .. } = running {
-                let message = format!("countersign shut down before the {noun} ended");
-                let error = GraphqlError::coded(message, "SHUTTING_DOWN", "maybe");
-                told.push((*key, Event::Error(vec![error])));
+        for (key, running) in &mut self.running {
+            match running {
+                Running::Request { noun, .. } => {
+                    let message = format!("countersign shut down before the {noun} ended");
+                    let error = GraphqlError::coded(message, SHUTTING_DOWN, "maybe");
+                    told.push((*key, Event::Error(vec![error])));
+                }
+                Running::Subscription { record, .. } => record.code = Some(SHUTTING_DOWN.into()),
+                Running::Denied => {}
             }
         }
         self.clear();
@@ -222,7 +233,7 @@ impl Operations {
         let message = denied.to_string();
         let error = GraphqlError::coded(message.as_str(), Denied::CODE, "no");
         metrics().refused(Denied::CODE);
-        record.code = Some(Denied::CODE.to_owned());
+        record.code = Some(Denied::CODE.into());
         record.cause = Some(message);
         record.write();
         self.running.insert(key, Running::Denied);

@@ -1,11 +1,12 @@
 //! Metrics of the process, in one registry, as there is one log.
 //!
-//! Labels are bounded: routes, dialects and identities come from configuration, codes are at most
-//! [`MAX_CODES`]. What is told of one route is looked up once, in [`RouteMetrics`].
+//! Labels are bounded: routes, dialects and identities come from configuration, codes that others
+//! choose are at most [`MAX_CODES`]. What is told of one route is looked up once, in [`RouteMetrics`].
 
 mod process;
 mod route;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::sync::atomic::AtomicU64;
@@ -213,7 +214,7 @@ pub enum Format {
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
-/// Ours are fewer than a hundred; the rest is for the types that AWS and resolvers give to errors.
+/// For the types that AWS and resolvers give to errors; ours, fewer than a hundred, count among them.
 const MAX_CODES: usize = 200;
 const MAX_CODE: usize = 64;
 const OTHER: &str = "OTHER";
@@ -238,16 +239,18 @@ pub fn encode(format: Format) -> Result<String, fmt::Error> {
 }
 
 impl Metrics {
-    /// Takes the code of an error as a label.
-    pub fn code(&self, code: &str) -> Arc<str> {
-        if let Some(known) = self.codes.read().get(code) {
+    /// Takes the code of an error as a label: ours, borrowed, in any case; of the others no more
+    /// than [`MAX_CODES`].
+    pub fn code(&self, code: Cow<'static, str>) -> Arc<str> {
+        if let Some(known) = self.codes.read().get(&*code) {
             return Arc::clone(known);
         }
+        let is_ours = matches!(code, Cow::Borrowed(_));
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-');
         let is_fit = code.len() <= MAX_CODE && code.chars().all(is_plain);
         let mut codes = self.codes.write();
-        let code = match is_fit && codes.len() < MAX_CODES {
-            true => code,
+        let code: &str = match is_ours || (is_fit && codes.len() < MAX_CODES) {
+            true => &code,
             false => OTHER,
         };
         let code: Arc<str> = code.into();
@@ -393,17 +396,20 @@ mod tests {
     #[test]
     fn codes_that_others_choose_are_bounded() {
         let metrics = Metrics::new();
-        assert_eq!(&*metrics.code("HOST_NOT_ALLOWED"), "HOST_NOT_ALLOWED");
-        assert_eq!(&*metrics.code("Lambda:Unhandled"), "Lambda:Unhandled");
+        let theirs = |code: &str| metrics.code(Cow::Owned(code.to_owned()));
+        let ours = |code| metrics.code(Cow::Borrowed(code));
+        assert_eq!(&*ours("HOST_NOT_ALLOWED"), "HOST_NOT_ALLOWED");
+        assert_eq!(&*theirs("Lambda:Unhandled"), "Lambda:Unhandled");
         for odd in ["a b", "a\n", "\"", &"x".repeat(MAX_CODE + 1)] {
-            assert_eq!(&*metrics.code(odd), OTHER, "{odd:?}");
+            assert_eq!(&*theirs(odd), OTHER, "{odd:?}");
         }
         for at in 0..2 * MAX_CODES {
-            metrics.code(&format!("Chosen{at}"));
+            theirs(&format!("Chosen{at}"));
         }
         assert!(metrics.codes.read().len() <= MAX_CODES + 1);
-        assert_eq!(&*metrics.code("OneMore"), OTHER);
-        assert_eq!(&*metrics.code("HOST_NOT_ALLOWED"), "HOST_NOT_ALLOWED");
+        assert_eq!(&*theirs("OneMore"), OTHER);
+        assert_eq!(&*ours("HOST_NOT_ALLOWED"), "HOST_NOT_ALLOWED");
+        assert_eq!(&*ours("CREDENTIALS_UNAVAILABLE"), "CREDENTIALS_UNAVAILABLE");
     }
 
     #[test]

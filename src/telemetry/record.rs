@@ -1,5 +1,6 @@
 //! One log line for every request and for every operation of a socket, and their metrics.
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -22,8 +23,8 @@ pub struct Record {
     /// The client chose it: it is cut and escaped.
     pub name: Option<String>,
     pub status: u16,
-    /// Our error code, or the type that AWS gave its own.
-    pub code: Option<String>,
+    /// Our error code, or, owned, the type that AWS gave its own.
+    pub code: Option<Cow<'static, str>>,
     /// AWS's id of the exchange.
     pub request_id: Option<String>,
     /// The causes of an error of ours, for the log alone.
@@ -42,11 +43,12 @@ const MAX_NAME: usize = 64;
 const HTTP: &str = "http";
 /// The status of a WebSocket's handshake.
 const SWITCHED: u16 = 101;
-/// The code of what ended before its answer, because nobody waited for that any more.
-const CANCELLED: &str = "CANCELLED";
 static NO_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| "none".into());
 
 impl Record {
+    /// The code of what ended before its answer, because nobody waited for that any more.
+    pub const CANCELLED: Cow<'static, str> = Cow::Borrowed("CANCELLED");
+
     pub fn new(method: &'static str) -> Self {
         Self {
             begun: Instant::now(),
@@ -117,7 +119,7 @@ impl Record {
                     name = self.name,
                     token = self.token.as_deref(),
                     status = self.status,
-                    code = self.code,
+                    code = self.code.as_deref(),
                     request_id = self.request_id,
                     bytes_in = self.bytes_in,
                     bytes_out = self.bytes_out,
@@ -151,7 +153,7 @@ impl Record {
             client: self.client(),
             operation,
             status: Status(self.status),
-            code: all.code(self.code.as_deref().unwrap_or_default()),
+            code: all.code(self.code.clone().unwrap_or_default()),
         };
         all.requests.get_or_create(&labels).inc();
         if let Some(route) = &self.route {
@@ -179,7 +181,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         if !self.is_written {
-            self.code.get_or_insert_with(|| CANCELLED.to_owned());
+            self.code.get_or_insert(Self::CANCELLED);
             self.write();
         }
     }

@@ -78,10 +78,8 @@ impl Process {
             .inc_by((cpu - self.cpu_seconds.get()).max(0.0));
         self.threads.set(stat.threads);
         self.resident_memory_bytes.set(stat.resident_pages * page);
-        if let Some(boot) = boot_time() {
-            self.start_time_seconds
-                .set(boot + stat.start_ticks as f64 / ticks);
-        }
+        self.start_time_seconds
+            .set(boot_time() + stat.start_ticks as f64 / ticks);
     }
 }
 
@@ -106,11 +104,21 @@ impl Stat {
     }
 }
 
-/// Of the machine, since the Unix epoch.
-fn boot_time() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/stat").ok()?;
-    let line = stat.lines().find_map(|line| line.strip_prefix("btime "))?;
-    line.trim().parse().ok()
+/// Of the machine, since the Unix epoch. `/proc/stat` tells it, too, but may be hidden.
+#[cfg(target_os = "linux")]
+fn boot_time() -> f64 {
+    use rustix::time::{ClockId, clock_gettime};
+
+    let seconds = |clock| {
+        let time = clock_gettime(clock);
+        time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+    };
+    seconds(ClockId::Realtime) - seconds(ClockId::Boottime)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn boot_time() -> f64 {
+    0.0
 }
 
 #[cfg(test)]
