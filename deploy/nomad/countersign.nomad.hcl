@@ -63,6 +63,8 @@ job "app" {
 
       env {
         COUNTERSIGN_ROUTE__GRAPHQL__TARGET = "https://ID.appsync-api.eu-central-1.amazonaws.com/graphql"
+        # Probes and Prometheus come by the node's address.
+        COUNTERSIGN_GUARD__ALLOW_HOSTS     = "${NOMAD_IP_admin}"
         COUNTERSIGN_ADMIN                  = "0.0.0.0:4101"
         COUNTERSIGN_LOG__FORMAT            = "json"
         AWS_ROLE_ARN                       = "arn:aws:iam::111122223333:role/countersign"
