@@ -164,6 +164,13 @@ fn the_task_definition_is_one_to_ecs_and_to_countersign() {
     is_understood(&strings(&countersign["healthCheck"]["command"])[2..]);
 }
 
+/// What Nomad makes of a value on a node with this address.
+fn interpolated(value: &str) -> String {
+    value.replace("${NOMAD_IP_admin}", NODE)
+}
+
+const NODE: &str = "192.0.2.7";
+
 /// Nomad is not to be had as a package: syntax is checked, and names by a schema of ours.
 #[test]
 fn the_nomad_job_is_one_by_its_reference_and_to_countersign() {
@@ -193,8 +200,10 @@ fn the_nomad_job_is_one_by_its_reference_and_to_countersign() {
             "countersign" => {
                 let set = task["env"][0].as_object().unwrap().iter();
                 let set: Environment = set
-                    .map(|(name, value)| (name.clone(), string(value)))
+                    .map(|(name, value)| (name.clone(), interpolated(&string(value))))
                     .collect();
+                // Nomad's checks come by the node's address.
+                assert_eq!(set["COUNTERSIGN_GUARD__ALLOW_HOSTS"], NODE);
                 accepts(name, &set, &[]);
                 let grace = string(&task["kill_timeout"]);
                 assert!(drain(&set) < seconds(&grace), "{grace}");
