@@ -6,6 +6,7 @@
 //! the nearest valid name.
 
 mod guard;
+mod lost;
 mod policy;
 mod raw;
 mod resolved;

@@ -13,6 +13,7 @@ use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 use toml_edit::{ImDocument, TableLike};
 
+use super::lost::lost;
 use super::tls::state_dir;
 use super::traces::of_opentelemetry;
 use super::{Problem, Problems};
@@ -138,6 +139,12 @@ impl Raw {
             known: RefCell::default(),
             problems,
         }
+    }
+
+    /// What has no value although it has a default.
+    pub(super) fn lost(&self) -> Vec<Problem> {
+        let defaults = DEFAULTS.as_ref().ok();
+        defaults.map_or_else(Vec::new, |defaults| lost(defaults, &self.root))
     }
 
     fn collect(

@@ -65,6 +65,7 @@ impl Config {
         let problems = problems.into_inner();
         match config {
             Some(config) if problems.is_empty() => Ok(config),
+            None if problems.is_empty() => Err(Problems(raw.lost())),
             Some(_) | None => Err(Problems(problems)),
         }
     }

@@ -414,6 +414,19 @@ fn memory_has_a_limit_that_suffices_the_cgroups_or_none() {
     }
 }
 
+/// Nothing had been told of it.
+#[test]
+fn a_table_that_is_said_as_a_value_too_loses_its_defaults() {
+    let lost = "has lost its default: the table above it is said as a plain value, too";
+    let problems = ["allow_origins", "forwarded", "non_loopback", "peer_uids"];
+    let problems = problems.map(|key| format!("`guard.{key}`: {lost}"));
+    let problems: Vec<&str> = problems.iter().map(String::as_str).collect();
+    refuses(
+        &flag("--guard", "guard", &["a"]).flag("--allow-host", "guard.allow_hosts", &["b"]),
+        &problems,
+    );
+}
+
 #[test]
 fn the_admin_listener_has_an_address_or_is_off() {
     refuses(
