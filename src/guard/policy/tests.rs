@@ -439,6 +439,36 @@ fn other_routes_are_read_by_safe_methods() {
 }
 
 #[test]
+fn each_of_several_policies_must_allow() {
+    let none = HeaderMap::new();
+    let open = Policies::from_iter([Policy::default()]);
+    let both = open.and(&Policies::from_iter([read_only()]));
+    for (policies, is_allowed) in [(&open, true), (&both, false)] {
+        assert_eq!(policies.judge_publish().is_ok(), is_allowed);
+        assert_eq!(policies.judge_websocket().is_ok(), is_allowed);
+        let posted = policies.judge_method(&Method::POST, &none);
+        assert_eq!(posted.is_ok(), is_allowed);
+    }
+    let listed = open.and(&Policies::from_iter([allowing(Allowed::default())]));
+    assert!(listed.judge_listen().is_err());
+    assert!(both.judge_listen().is_ok());
+}
+
+#[test]
+fn a_request_has_a_length_that_appsync_takes() {
+    const MOST: usize = 16 * 1024 * 1024;
+    let of_length = |length: usize| {
+        let rest = length - r#"{"query":"{ a }"}"#.len();
+        let text = format!(r#"{{"query":"{{ a }}"{}}}"#, " ".repeat(rest));
+        assert_eq!(text.len(), length);
+        read_only().judge(text.as_bytes())
+    };
+    assert!(of_length(MOST).is_ok());
+    let denied = of_length(MOST + 1).unwrap_err().to_string();
+    assert!(denied.contains(&MOST.to_string()), "{denied}");
+}
+
+#[test]
 fn a_list_of_operations_let_everything_else_pass() {
     let policy = allowing(Allowed::default());
     let none = HeaderMap::new();
