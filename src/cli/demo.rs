@@ -31,7 +31,7 @@ pub(super) struct Options {
     /// How log lines are written: text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// What is logged, in RUST_LOG syntax
+    /// What is logged, such as info,countersign::realtime=debug
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
 }

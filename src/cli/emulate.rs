@@ -30,7 +30,7 @@ pub(super) struct Options {
         default_value = "countersign-emulator-ca.pem"
     )]
     ca_file: PathBuf,
-    /// What is logged, in RUST_LOG syntax
+    /// What is logged, such as info,countersign::realtime=debug
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
 }

@@ -98,7 +98,7 @@ struct Settings {
     /// How log lines are written: text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// What is logged, in RUST_LOG syntax, such as info or countersign::realtime=debug
+    /// What is logged: levels, by target too, such as info,countersign::realtime=debug
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
     /// The region of the URL, where its host does not tell it

@@ -1171,6 +1171,25 @@ fn variables_of_others_are_no_settings() {
 }
 
 #[test]
+fn a_log_filter_has_levels_and_targets() {
+    let flag = |text: &str| said().flag("--log", "log.filter", &[text]);
+    for text in ["off", "warn,countersign::realtime=debug", "[{rule}]=trace"] {
+        means(&flag(text), "log.filter", text);
+    }
+    let refused = |text: &str, why: &str| {
+        let said = format!("--log: `log.filter`: {text:?} is no log filter: {why}");
+        refuses(&flag(text), &[&said]);
+    };
+    refused(
+        "a=loud",
+        "error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5",
+    );
+    let many = "invalid filter directive: too many '=' in filter directive, expected 0 or 1";
+    refused("a=b=info", many);
+    refused("[{a=1}]=info", many);
+}
+
+#[test]
 fn a_value_of_the_wrong_type_is_refused() {
     refuses(
         &file("[limits.message]\nmax = 1"),
