@@ -10,20 +10,19 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use countersign::emulator::{self, Emulator, Options};
+use countersign::emulator;
 use serde_json::json;
-use support::{Answer, Daemon, JSON, PATIENCE, Scratch, command, demo_key, get, post, raw, within};
-
-/// An emulator, and a home directory.
-struct Bench {
-    emulator: Emulator,
-    home: Scratch,
-}
+use support::{
+    Answer, Backstage, Daemon, JSON, PATIENCE, command, demo_key, get, post, raw, within,
+};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
 
 /// A daemon that runs.
 struct Running {
@@ -32,45 +31,19 @@ struct Running {
     admin: SocketAddr,
 }
 
-impl Bench {
-    async fn new(name: &str) -> Self {
-        Self {
-            emulator: Emulator::start(Options::default()).await.unwrap(),
-            home: Scratch::new(name),
-        }
-    }
-
-    fn arguments(&self, more: &[&str]) -> Vec<String> {
-        let ca = self.home.file("ca.pem", self.emulator.ca_pem());
-        let target = format!("https://{}/graphql", self.emulator.api_host());
-        let connect = self.emulator.addr().to_string();
-        let own = ["--listen", "127.0.0.1:0", "--connect", &connect];
-        let own = [&own[..], &["--ca-file", &ca, &target]].concat();
-        let all = more.iter().chain(&own);
-        all.map(|&argument| argument.to_owned()).collect()
-    }
-
-    async fn start(&self, more: &[&str], environment: &[(&str, &str)]) -> Running {
-        let home = self.home.0.display().to_string();
-        let own = [
-            ("HOME", home.as_str()),
-            ("COUNTERSIGN_ADMIN", "127.0.0.1:0"),
-        ];
-        let environment = [&own, environment].concat();
-        let arguments = self.arguments(more);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let mut daemon = Daemon::start(&arguments, &environment);
+impl Running {
+    async fn start(backstage: &Backstage, more: &[&str], environment: &[(&str, &str)]) -> Self {
+        let environment = [&[("COUNTERSIGN_ADMIN", "127.0.0.1:0")], environment].concat();
+        let mut daemon = backstage.start(more, &environment);
         let admin = daemon.admin().await;
         let addr = daemon.address().await;
-        Running {
+        Self {
             daemon,
             addr,
             admin,
         }
     }
-}
 
-impl Running {
     async fn get(&self, path: &str) -> Answer {
         get(self.admin, path, &[]).await
     }
@@ -120,13 +93,13 @@ async fn row(table: &mut String, when: &str, running: &Running, expected: [u16; 
 
 #[tokio::test]
 async fn the_life_of_a_pod() {
-    let bench = Bench::new("life").await;
+    let backstage = Backstage::new("life").await;
     let environment = [
         ("PATH", "/usr/bin:/bin"),
         ("COUNTERSIGN_DRAIN__DELAY", "5s"),
         ("COUNTERSIGN_TIMEOUTS__CONNECT", "2s"),
     ];
-    let mut running = bench.start(&[], &environment).await;
+    let mut running = Running::start(&backstage, &[], &environment).await;
     let mut table = format!(
         "{:<24} {:>9} {:>6} {:>7} {:>12} {:>6}  reasons\n",
         "", "/startupz", "/livez", "/readyz", "/readyz?deep", "query"
@@ -140,15 +113,15 @@ async fn the_life_of_a_pod() {
     )
     .await;
 
-    std::fs::create_dir_all(bench.home.0.join(".aws")).unwrap();
+    std::fs::create_dir_all(backstage.path(".aws")).unwrap();
     let keys = format!(
         "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\naws_session_token = {}\n",
         emulator::DEMO_ACCESS_KEY_ID,
         emulator::DEMO_SECRET_ACCESS_KEY,
         emulator::DEMO_SESSION_TOKEN,
     );
-    let fresh = bench.home.file("fresh", &keys);
-    std::fs::rename(fresh, bench.home.0.join(".aws/credentials")).unwrap();
+    let fresh = backstage.home.file("fresh", &keys);
+    std::fs::rename(fresh, backstage.path(".aws/credentials")).unwrap();
     running.until("/readyz", 200).await;
     row(
         &mut table,
@@ -158,7 +131,7 @@ async fn the_life_of_a_pod() {
     )
     .await;
 
-    let Bench { emulator, home } = bench;
+    let Backstage { emulator, home } = backstage;
     within("the emulator's end", emulator.shutdown()).await;
     // What was dialled a moment ago counts for ten seconds.
     within_long(
@@ -196,9 +169,9 @@ async fn within_long<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 #[tokio::test]
 async fn all_is_served_during_the_delay_and_then_drained() {
-    let bench = Bench::new("delay").await;
+    let backstage = Backstage::new("delay").await;
     let delay = [("COUNTERSIGN_DRAIN__DELAY", "2s")];
-    let mut running = bench.start(&[], &[&demo_key(), &delay[..]].concat()).await;
+    let mut running = Running::start(&backstage, &[], &[&demo_key(), &delay[..]].concat()).await;
     running.until("/readyz", 200).await;
     running.daemon.signal("-TERM");
     running.daemon.line("drain.delay").await;
@@ -212,9 +185,9 @@ async fn all_is_served_during_the_delay_and_then_drained() {
 
 #[tokio::test]
 async fn a_second_signal_ends_the_delay() {
-    let bench = Bench::new("hurry").await;
+    let backstage = Backstage::new("hurry").await;
     let delay = [("COUNTERSIGN_DRAIN__DELAY", "10m")];
-    let mut running = bench.start(&[], &[&demo_key(), &delay[..]].concat()).await;
+    let mut running = Running::start(&backstage, &[], &[&demo_key(), &delay[..]].concat()).await;
     running.daemon.signal("-TERM");
     running.daemon.line("drain.delay").await;
     running.daemon.signal("-TERM");
@@ -224,8 +197,8 @@ async fn a_second_signal_ends_the_delay() {
 
 #[tokio::test]
 async fn it_is_stopped_by_processes_of_this_machine_alone() {
-    let bench = Bench::new("quit").await;
-    let mut running = bench.start(&[], &demo_key()).await;
+    let backstage = Backstage::new("quit").await;
+    let mut running = Running::start(&backstage, &[], &demo_key()).await;
     running.until("/readyz", 200).await;
     let admin = running.admin;
     let ask = |head: String| async move { raw(admin, head.as_bytes()).await.status };
@@ -256,9 +229,9 @@ async fn it_is_stopped_by_processes_of_this_machine_alone() {
 
 #[tokio::test]
 async fn pages_read_nothing_and_unknown_paths_are_told_the_known_ones() {
-    let bench = Bench::new("pages").await;
+    let backstage = Backstage::new("pages").await;
     let allowed = ["--allow-origin", "http://app.example"];
-    let running = bench.start(&allowed, &demo_key()).await;
+    let running = Running::start(&backstage, &allowed, &demo_key()).await;
     let page = [("origin", "http://app.example")];
     for path in ["/metrics", "/readyz", "/livez"] {
         assert_eq!(get(running.admin, path, &page).await.status, 403, "{path}");
@@ -277,8 +250,8 @@ async fn pages_read_nothing_and_unknown_paths_are_told_the_known_ones() {
 
 #[tokio::test]
 async fn metrics_come_in_both_formats() {
-    let bench = Bench::new("formats").await;
-    let running = bench.start(&[], &demo_key()).await;
+    let backstage = Backstage::new("formats").await;
+    let running = Running::start(&backstage, &[], &demo_key()).await;
     running.until("/readyz", 200).await;
     let plain = running.get("/metrics").await;
     assert_eq!(
@@ -308,7 +281,7 @@ async fn metrics_come_in_both_formats() {
 }
 
 /// Runs a command of the binary to its end: exit code and standard error.
-async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
+async fn run(arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> (i32, String) {
     let output = command(arguments, environment).output();
     let output = within("the command's end", output).await.unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -317,9 +290,9 @@ async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) 
 
 #[tokio::test]
 async fn wait_and_shutdown_tell_how_it_went() {
-    let bench = Bench::new("commands").await;
+    let backstage = Backstage::new("commands").await;
     let empty = [("PATH", "/usr/bin:/bin")];
-    let mut without = bench.start(&[], &empty).await;
+    let mut without = Running::start(&backstage, &[], &empty).await;
     without.daemon.line("credentials not loaded").await;
     let admin = without.admin.to_string();
     let at = ["--admin", admin.as_str(), "--timeout", "200ms"];
@@ -332,7 +305,7 @@ async fn wait_and_shutdown_tell_how_it_went() {
     let live = [&["wait", "--for", "live"], &at[..]].concat();
     assert_eq!(run(&live, &[]).await, (0, String::new()));
 
-    let with = bench.start(&[], &demo_key()).await;
+    let with = Running::start(&backstage, &[], &demo_key()).await;
     let address = with.admin.to_string();
     // As in a container: the daemon's own environment says where it is, or all addresses.
     let everywhere = format!("0.0.0.0:{}", with.admin.port());
@@ -360,11 +333,11 @@ async fn wait_and_shutdown_tell_how_it_went() {
 
 #[tokio::test]
 async fn an_address_that_is_taken_is_named() {
-    let bench = Bench::new("taken").await;
-    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let backstage = Backstage::new("taken").await;
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let arguments = bench.arguments(&["--admin", &address]);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let listen = ["--listen", "127.0.0.1:0"];
+    let arguments = backstage.arguments(&[&listen[..], &["--admin", &address]].concat());
     let (code, text) = run(&arguments, &demo_key()).await;
     assert_eq!(code, 3, "{text}");
     assert!(
@@ -375,11 +348,11 @@ async fn an_address_that_is_taken_is_named() {
 
 #[tokio::test]
 async fn a_token_file_keeps_nobody_from_health() {
-    let bench = Bench::new("token").await;
-    let token = bench.home.file("token", &"t".repeat(40));
+    let backstage = Backstage::new("token").await;
+    let token = backstage.home.file("token", &"t".repeat(40));
     let mode = std::fs::Permissions::from_mode(0o600);
     std::fs::set_permissions(&token, mode).unwrap();
-    let running = bench.start(&["--token-file", &token], &demo_key()).await;
+    let running = Running::start(&backstage, &["--token-file", &token], &demo_key()).await;
     running.until("/readyz", 200).await;
     assert_eq!(running.get("/metrics").await.status, 200);
     assert_eq!(running.query().await, 401);
@@ -388,14 +361,12 @@ async fn a_token_file_keeps_nobody_from_health() {
 /// They had kept their place for as long as they liked, and probes out.
 #[tokio::test]
 async fn connections_that_do_not_read_are_left() {
-    use tokio::io::AsyncWriteExt as _;
-
-    let bench = Bench::new("unread").await;
-    let running = bench.start(&[], &demo_key()).await;
+    let backstage = Backstage::new("unread").await;
+    let running = Running::start(&backstage, &[], &demo_key()).await;
     let head = format!("GET /metrics HTTP/1.1\r\nhost: {}\r\n\r\n", running.admin);
     let mut unread = Vec::new();
     for _ in 0..64 {
-        let mut stream = tokio::net::TcpStream::connect(running.admin).await.unwrap();
+        let mut stream = TcpStream::connect(running.admin).await.unwrap();
         stream.write_all(head.repeat(100).as_bytes()).await.unwrap();
         unread.push(stream);
     }

@@ -9,27 +9,20 @@
 
 mod support;
 
-use countersign::emulator::{Emulator, Options};
-use support::{Daemon, Scratch, demo_key, node, passes};
+use support::{Backstage, demo_key, node, passes};
 
 async fn check(name: &str, strict: &str, mode: &[&str], least: usize) {
-    let emulator = Emulator::start(Options::default()).await.unwrap();
-    let scratch = Scratch::new(name);
-    let ca_file = scratch.file("ca.pem", emulator.ca_pem());
-    let target = format!("https://{}/graphql", emulator.api_host());
-    let connect = emulator.addr().to_string();
+    let backstage = Backstage::new(name).await;
     let mut environment = demo_key();
     environment.push(("COUNTERSIGN_ROUTE__GRAPHQL__STRICT", strict));
-    let listen = ["--listen", "127.0.0.1:0"];
-    let upstream = ["--connect", &connect, "--ca-file", &ca_file, &target];
-    let mut daemon = Daemon::start(&[&listen[..], &upstream].concat(), &environment);
+    let mut daemon = backstage.start(&[], &environment);
     let url = format!("http://{}/graphql", daemon.address().await);
-    let direct = format!("https://{}/graphql", emulator.addr());
+    let direct = format!("https://{}/graphql", backstage.emulator.addr());
 
     let mut command = node("audit.mjs");
     command
         .envs(demo_key())
-        .env("NODE_EXTRA_CA_CERTS", &ca_file);
+        .env("NODE_EXTRA_CA_CERTS", backstage.ca_file());
     let arguments = [&[url.as_str(), &direct], mode].concat();
     passes(command, &arguments, least).await;
 }

@@ -13,8 +13,8 @@ mod support;
 
 use std::process::Stdio;
 
-use countersign::emulator::{Change, Emulator, Options};
-use support::{Daemon, PATIENCE, Scratch, demo_key, node};
+use countersign::emulator::Change;
+use support::{Backstage, Daemon, PATIENCE, demo_key, node};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
@@ -58,53 +58,43 @@ impl Client {
 }
 
 struct Scene {
-    emulator: Emulator,
+    backstage: Backstage,
     daemon: Daemon,
     client: Client,
     key: String,
-    _scratch: Scratch,
 }
 
 impl Scene {
     /// A mutation hangs at the emulator's gate.
     async fn in_flight(name: &str, environment: &[(&str, &str)]) -> Self {
-        let emulator = Emulator::start(Options::default()).await.unwrap();
-        let scratch = Scratch::new(name);
-        let ca_file = scratch.file("ca.pem", emulator.ca_pem());
-        let target = format!("https://{}/graphql", emulator.api_host());
-        let connect = emulator.addr().to_string();
+        let backstage = Backstage::new(name).await;
         let environment = [&demo_key(), environment].concat();
-        let arguments = [
-            "--listen",
-            "127.0.0.1:0",
-            "--connect",
-            &connect,
-            "--ca-file",
-            &ca_file,
-            &target,
-        ];
-        let mut daemon = Daemon::start(&arguments, &environment);
+        let mut daemon = backstage.start(&[], &environment);
         let url = format!("ws://{}/graphql", daemon.address().await);
-        let control = format!("http://{}", emulator.control_addr());
+        let control = format!("http://{}", backstage.emulator.control_addr());
         let mut client = Client::start(&url, &control, name);
         let room = client.line(&["room"]).await;
         client.line(&["in-flight"]).await;
         let key = format!("{}/{name}", room.trim_start_matches("room "));
         Self {
-            emulator,
+            backstage,
             daemon,
             client,
             key,
-            _scratch: scratch,
         }
     }
 
     fn switch(&self, change: &Change) {
-        self.emulator.switches().apply(change).unwrap();
+        self.backstage.emulator.switches().apply(change).unwrap();
     }
 
     fn executions(&self) -> Option<u64> {
-        self.emulator.stats().mutations.get(&self.key).copied()
+        self.backstage
+            .emulator
+            .stats()
+            .mutations
+            .get(&self.key)
+            .copied()
     }
 }
 
@@ -133,6 +123,7 @@ async fn across_the_loss_of_the_upstream_connection() {
     assert_eq!(scene.client.line(&["closed"]).await, "closed 1012");
     scene.client.line(&["connected"]).await;
     let back = scene
+        .backstage
         .emulator
         .wait_for(|stats| stats.realtime.subscriptions == 1);
     tokio::time::timeout(PATIENCE, back).await.unwrap();

@@ -22,11 +22,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use countersign::emulator::{Emulator, Options};
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use serde::Deserialize;
-use support::{Daemon, Scratch, demo_key};
+use support::{Backstage, Daemon, demo_key};
 use tokio::process::Command;
 
 const COLUMNS: [(&str, &str); 7] = [
@@ -66,44 +65,28 @@ struct Cell {
 
 /// The binary in front of an emulator of its own.
 struct Built {
-    emulator: Emulator,
+    backstage: Backstage,
     daemon: Daemon,
     addr: SocketAddr,
-    scratch: Scratch,
 }
 
 impl Built {
     async fn new(name: &str) -> Self {
-        let emulator = Emulator::start(Options::default()).await.unwrap();
-        let scratch = Scratch::new(name);
-        let ca_file = scratch.file("ca.pem", emulator.ca_pem());
-        let target = format!("https://{}/graphql", emulator.api_host());
-        let connect = emulator.addr().to_string();
+        let backstage = Backstage::new(name).await;
         let mut environment = demo_key();
-        let state = scratch.0.clone();
-        environment.push(("XDG_STATE_HOME", state.to_str().unwrap()));
-        let arguments = [
-            "--listen",
-            "127.0.0.1:0",
-            "--tls-dev",
-            "--connect",
-            &connect,
-            "--ca-file",
-            &ca_file,
-            &target,
-        ];
-        let mut daemon = Daemon::start(&arguments, &environment);
+        let state = backstage.home.0.display().to_string();
+        environment.push(("XDG_STATE_HOME", &state));
+        let mut daemon = backstage.start(&["--tls-dev"], &environment);
         let addr = daemon.address().await;
         Self {
-            emulator,
+            backstage,
             daemon,
             addr,
-            scratch,
         }
     }
 
     fn local_ca(&self) -> PathBuf {
-        self.scratch.0.join("countersign/ca.pem")
+        self.backstage.path("countersign/ca.pem")
     }
 }
 
@@ -117,7 +100,7 @@ async fn every_client_does_all_it_can() {
         .await;
     let mut cells: Vec<Cell> = cells.into_iter().flatten().collect();
     let built = Built::new("interop-rust").await;
-    cells.extend(rust_client::cells(built.addr, &built.emulator).await);
+    cells.extend(rust_client::cells(built.addr, &built.backstage.emulator).await);
 
     let table = table(&rows, &cells);
     println!("{table}");
@@ -164,7 +147,7 @@ async fn run(row: &Row) -> Vec<Cell> {
         .args(["--https", &format!("https://{addr}/graphql")])
         .args([
             "--control",
-            &format!("http://{}", built.emulator.control_addr()),
+            &format!("http://{}", built.backstage.emulator.control_addr()),
         ])
         .stdin(Stdio::null())
         .kill_on_drop(true);
@@ -188,7 +171,7 @@ async fn run(row: &Row) -> Vec<Cell> {
         });
     }
     // No signature of ours is ever refused; a field that is not there may be.
-    let refusal = built.emulator.stats().last_refusal;
+    let refusal = built.backstage.emulator.stats().last_refusal;
     let is_harmless = refusal
         .as_ref()
         .is_none_or(|text| text == "Validation error");

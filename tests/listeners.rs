@@ -13,58 +13,25 @@ mod support;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener as BlockingUnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use countersign::emulator::{Emulator, Options};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use support::{Daemon, Scratch, Socket, command, demo_key, raw_on, within};
+use support::{Backstage, Daemon, Socket, command, demo_key, raw_on, within};
 use tokio::net::UnixStream;
 
 const QUERY: &str = r#"{"query":"{ rooms { id } }"}"#;
 
-struct Bench {
-    emulator: Emulator,
-    scratch: Scratch,
+fn start(backstage: &Backstage, more: &[&str], environment: &[(&str, &str)]) -> Daemon {
+    let environment = [&demo_key(), environment].concat();
+    Daemon::start(&backstage.arguments(more), &environment)
 }
 
-impl Bench {
-    async fn new(name: &str) -> Self {
-        Self {
-            emulator: Emulator::start(Options::default()).await.unwrap(),
-            scratch: Scratch::new(name),
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.scratch.0.join(name)
-    }
-
-    /// The arguments that lead to the emulator.
-    fn arguments(&self, more: &[&str]) -> Vec<String> {
-        let ca = self.scratch.file("upstream.pem", self.emulator.ca_pem());
-        let target = format!("https://{}/graphql", self.emulator.api_host());
-        let connect = self.emulator.addr().to_string();
-        let own = ["--connect", &connect, "--ca-file", &ca, &target];
-        let all = more.iter().chain(&own);
-        all.map(|&argument| argument.to_owned()).collect()
-    }
-
-    fn start(&self, more: &[&str], environment: &[(&str, &str)]) -> Daemon {
-        let arguments = self.arguments(more);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let environment = [&demo_key(), environment].concat();
-        Daemon::start(&arguments, &environment)
-    }
-
-    /// Runs until it ends by itself: exit code and standard error.
-    async fn refused(&self, more: &[&str]) -> (i32, String) {
-        let arguments = self.arguments(more);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let output = command(&arguments, &demo_key()).output();
-        let output = within("the end", output).await.unwrap();
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        (output.status.code().unwrap(), text)
-    }
+/// Runs until it ends by itself: exit code and standard error.
+async fn refused(backstage: &Backstage, more: &[&str]) -> (i32, String) {
+    let output = command(&backstage.arguments(more), &demo_key()).output();
+    let output = within("the end", output).await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().unwrap(), text)
 }
 
 async fn ask(path: &Path, host: &str) -> u16 {
@@ -78,10 +45,10 @@ async fn ask(path: &Path, host: &str) -> u16 {
 
 #[tokio::test]
 async fn a_unix_socket_serves_its_owner_alone() {
-    let bench = Bench::new("unix").await;
-    let path = bench.path("countersign.sock");
+    let backstage = Backstage::new("unix").await;
+    let path = backstage.path("countersign.sock");
     let listen = format!("unix:{}", path.display());
-    let mut daemon = bench.start(&["--listen", &listen], &[]);
+    let mut daemon = start(&backstage, &["--listen", &listen], &[]);
     daemon.line(&format!("listening on {listen}")).await;
     let found = fs::symlink_metadata(&path).unwrap();
     assert!(found.file_type().is_socket());
@@ -109,22 +76,22 @@ async fn a_unix_socket_serves_its_owner_alone() {
     assert_eq!(u16::from(socket.closed().await.code), 1012);
     assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
     assert!(!path.exists(), "the socket's file is left");
-    let left: Vec<_> = fs::read_dir(&bench.scratch.0).unwrap().collect();
+    let left: Vec<_> = fs::read_dir(&backstage.home.0).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
 }
 
 #[tokio::test]
 async fn a_dead_socket_is_replaced_and_nothing_else_is() {
-    let bench = Bench::new("unix-stale").await;
-    let path = bench.path("countersign.sock");
+    let backstage = Backstage::new("unix-stale").await;
+    let path = backstage.path("countersign.sock");
     let listen = format!("unix:{}", path.display());
     drop(BlockingUnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    let mut daemon = bench.start(&["--listen", &listen], &[]);
+    let mut daemon = start(&backstage, &["--listen", &listen], &[]);
     daemon.line("listening on unix:").await;
     assert_eq!(ask(&path, "localhost").await, 200);
 
-    let (code, text) = bench.refused(&["--listen", &listen]).await;
+    let (code, text) = refused(&backstage, &["--listen", &listen]).await;
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("something listens on it already"), "{text}");
     assert_eq!(ask(&path, "localhost").await, 200, "it was taken over");
@@ -133,22 +100,22 @@ async fn a_dead_socket_is_replaced_and_nothing_else_is() {
     daemon.signal("-KILL");
     daemon.exited().await;
     assert!(path.exists());
-    let mut daemon = bench.start(&["--listen", &listen], &[]);
+    let mut daemon = start(&backstage, &["--listen", &listen], &[]);
     daemon.line("listening on unix:").await;
     assert_eq!(ask(&path, "localhost").await, 200);
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0);
 
     fs::write(&path, "precious").unwrap();
-    let (code, text) = bench.refused(&["--listen", &listen]).await;
+    let (code, text) = refused(&backstage, &["--listen", &listen]).await;
     assert_eq!(code, 3, "{text}");
     assert!(
         text.contains("there is something that is no socket"),
         "{text}"
     );
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
-    let nowhere = format!("unix:{}/none/x.sock", bench.scratch.0.display());
-    let (code, text) = bench.refused(&["--listen", &nowhere]).await;
+    let nowhere = format!("unix:{}/none/x.sock", backstage.home.0.display());
+    let (code, text) = refused(&backstage, &["--listen", &nowhere]).await;
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("cannot listen on unix:"), "{text}");
 }
@@ -156,13 +123,13 @@ async fn a_dead_socket_is_replaced_and_nothing_else_is() {
 /// Another user can be played only by one who may become anybody.
 #[tokio::test]
 async fn other_users_are_admitted_by_the_kernels_word() {
-    let bench = Bench::new("unix-peers").await;
-    let mine = fs::metadata(&bench.scratch.0).unwrap().uid();
+    let backstage = Backstage::new("unix-peers").await;
+    let mine = fs::metadata(&backstage.home.0).unwrap().uid();
     for (uids, expected) in [("65001", true), ("65002", false)] {
-        let path = bench.path("countersign.sock");
+        let path = backstage.path("countersign.sock");
         let listen = format!("unix:{}", path.display());
         let allowed = [("COUNTERSIGN_GUARD__PEER_UIDS", uids)];
-        let mut daemon = bench.start(&["--listen", &listen], &allowed);
+        let mut daemon = start(&backstage, &["--listen", &listen], &allowed);
         daemon.line("listening on unix:").await;
         let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o666);
@@ -217,8 +184,8 @@ impl Authority {
 
 #[tokio::test]
 async fn with_client_certificates_nobody_else_gets_in() {
-    let bench = Bench::new("mtls").await;
-    let file = |name: &str, text: &str| bench.scratch.file(name, text);
+    let backstage = Backstage::new("mtls").await;
+    let file = |name: &str, text: &str| backstage.home.file(name, text);
     let (ours, theirs, foreign) = (
         Authority::new("ours"),
         Authority::new("clients"),
@@ -235,11 +202,11 @@ async fn with_client_certificates_nobody_else_gets_in() {
         )
     };
     let (good, bad) = (pair("good", &theirs), pair("bad", &foreign));
-    let unix = format!("unix:{}", bench.path("x.sock").display());
+    let unix = format!("unix:{}", backstage.path("x.sock").display());
     let listen = ["--listen", "127.0.0.1:0", "--listen", unix.as_str()];
     let tls = ["--tls-cert", cert.as_str(), "--tls-key", key.as_str()];
     let environment = [("COUNTERSIGN_TLS__CLIENT_CA", clients.as_str())];
-    let mut daemon = bench.start(&[listen, tls].concat(), &environment);
+    let mut daemon = start(&backstage, &[listen, tls].concat(), &environment);
     let addr = daemon.address().await;
     let curl = async |scheme: &str, pair: Option<&(String, String)>| {
         let mut curl = tokio::process::Command::new("curl");
@@ -265,22 +232,22 @@ async fn with_client_certificates_nobody_else_gets_in() {
         assert_eq!(answer, "000", "{errors}");
         assert!(errors.contains(alert), "{errors}");
     }
-    assert_eq!(bench.emulator.stats().requests.http, 0);
+    assert_eq!(backstage.emulator.stats().requests.http, 0);
     let (answer, errors) = curl("https", Some(&good)).await;
     assert!(
         answer.ends_with("200") && answer.contains("\"data\""),
         "{answer} {errors}"
     );
-    assert_eq!(ask(&bench.path("x.sock"), "localhost").await, 200);
+    assert_eq!(ask(&backstage.path("x.sock"), "localhost").await, 200);
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0);
 }
 
 #[tokio::test]
 async fn beyond_this_machine_only_when_told_so() {
-    let bench = Bench::new("beyond").await;
+    let backstage = Backstage::new("beyond").await;
     let listen = ["--listen", "0.0.0.0:0", "--listen", "127.0.0.1:0"];
-    let (code, text) = bench.refused(&listen).await;
+    let (code, text) = refused(&backstage, &listen).await;
     assert_eq!(code, 2, "{text}");
     assert!(
         text.contains("0.0.0.0:0 is not a loopback address"),
@@ -289,18 +256,18 @@ async fn beyond_this_machine_only_when_told_so() {
     assert!(text.contains("guard.non_loopback"), "{text}");
 
     let open = [("COUNTERSIGN_GUARD__NON_LOOPBACK", "open")];
-    let mut daemon = bench.start(&listen, &open);
+    let mut daemon = start(&backstage, &listen, &open);
     daemon
         .line("is open: whoever reaches it acts with the IAM identity")
         .await;
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0);
 
-    let token = bench.scratch.file("token", &"t".repeat(40));
+    let token = backstage.home.file("token", &"t".repeat(40));
     fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
     let proven = [("COUNTERSIGN_GUARD__NON_LOOPBACK", "token")];
     let arguments = [listen.as_slice(), &["--token-file", &token]].concat();
-    let mut daemon = bench.start(&arguments, &proven);
+    let mut daemon = start(&backstage, &arguments, &proven);
     daemon.address().await;
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0);

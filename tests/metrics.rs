@@ -12,38 +12,29 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use countersign::emulator::{Emulator, Options};
 use serde_json::json;
-use support::{Daemon, JSON, Scratch, Socket, demo_key, get, post, raw, within};
+use support::{Backstage, Daemon, JSON, Socket, demo_key, get, post, raw, within};
 
 struct Scene {
-    emulator: Emulator,
+    backstage: Backstage,
     daemon: Daemon,
     addr: SocketAddr,
     admin: SocketAddr,
-    _home: Scratch,
 }
 
 impl Scene {
     async fn new(name: &str, more: &[(&str, &str)]) -> Self {
-        let emulator = Emulator::start(Options::default()).await.unwrap();
-        let home = Scratch::new(name);
-        let ca = home.file("ca.pem", emulator.ca_pem());
-        let target = format!("https://{}/graphql", emulator.api_host());
-        let connect = emulator.addr().to_string();
-        let arguments = ["--listen", "127.0.0.1:0", "--connect", &connect];
-        let arguments = [&arguments[..], &["--ca-file", &ca, &target]].concat();
+        let backstage = Backstage::new(name).await;
         let own = [("COUNTERSIGN_ADMIN", "127.0.0.1:0")];
         let environment = [&demo_key(), &own[..], more].concat();
-        let mut daemon = Daemon::start(&arguments, &environment);
+        let mut daemon = backstage.start(&[], &environment);
         let admin = daemon.admin().await;
         let addr = daemon.address().await;
         Self {
-            emulator,
+            backstage,
             daemon,
             addr,
             admin,
-            _home: home,
         }
     }
 
@@ -188,6 +179,7 @@ async fn subscriptions_are_counted_from_start_to_end() {
             "query": "subscription { onMessage { id } }" }}))
         .await;
     let live = scene
+        .backstage
         .emulator
         .wait_for(|stats| stats.realtime.subscriptions == 1);
     within("a subscription", live).await;
@@ -217,7 +209,7 @@ async fn subscriptions_are_counted_from_start_to_end() {
     assert!(age > 0.0 && age < 60.0, "{age}");
 
     let change = serde_json::from_value(json!({ "close_all": true })).unwrap();
-    scene.emulator.switches().apply(&change).unwrap();
+    scene.backstage.emulator.switches().apply(&change).unwrap();
     socket.closed().await;
     drop(socket);
     let code =
@@ -241,7 +233,7 @@ async fn subscriptions_are_counted_from_start_to_end() {
 async fn a_request_whose_client_leaves_is_told_of() {
     let mut scene = Scene::new("cancelled", &[]).await;
     let change = serde_json::from_value(json!({ "gate": true })).unwrap();
-    scene.emulator.switches().apply(&change).unwrap();
+    scene.backstage.emulator.switches().apply(&change).unwrap();
     let query = "{ slow(ms: 0) }";
     let body = json!({ "query": query }).to_string();
     let request = format!(
@@ -256,7 +248,10 @@ async fn a_request_whose_client_leaves_is_told_of() {
     scene
         .check("countersign_requests_in_flight{route=\"graphql\"}", 1.0)
         .await;
-    let seen = scene.emulator.wait_for(|stats| stats.requests.http > 0);
+    let seen = scene
+        .backstage
+        .emulator
+        .wait_for(|stats| stats.requests.http > 0);
     within("the request", seen).await;
     drop(stream);
     let line = scene.daemon.line("CANCELLED").await;

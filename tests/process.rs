@@ -15,9 +15,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Stdio;
 use std::time::Duration;
 
-use countersign::emulator::{self, Emulator, Options};
+use countersign::emulator;
 use serde_json::json;
-use support::{Daemon, JSON, Scratch, Socket, demo_key, post, within};
+use support::{Backstage, Daemon, JSON, Scratch, Socket, demo_key, post, within};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
@@ -124,11 +124,9 @@ fn no_new_privileges(of: &Daemon) -> Vec<String> {
 #[tokio::test]
 async fn a_sandbox_changes_no_file_and_serves_all_the_same() {
     for (sandbox, flag, is_written) in [("false", "0", true), ("true", "1", false)] {
-        let emulator = Emulator::start(Options::default()).await.unwrap();
-        let home = Scratch::new(&format!("sandbox-{sandbox}"));
-        let ca_file = home.file("ca.pem", emulator.ca_pem());
+        let backstage = Backstage::new(&format!("sandbox-{sandbox}")).await;
         let [written, replaced, socket] =
-            ["written", "replaced", "socket"].map(|name| home.0.join(name));
+            ["written", "replaced", "socket"].map(|name| backstage.path(name));
         fs::write(&replaced, "old").unwrap();
         // A child of one of the runtime's threads, which tries to leave something behind.
         let keys = json!({
@@ -142,34 +140,16 @@ async fn a_sandbox_changes_no_file_and_serves_all_the_same() {
             written.display(),
             replaced.display()
         );
-        let script = home.file("process.sh", &script);
-        fs::create_dir(home.0.join(".aws")).unwrap();
-        home.file(
+        let script = backstage.home.file("process.sh", &script);
+        fs::create_dir(backstage.path(".aws")).unwrap();
+        backstage.home.file(
             ".aws/config",
             &format!("[default]\ncredential_process = /bin/sh {script}\n"),
         );
 
         let listen = format!("unix:{}", socket.display());
-        let connect = emulator.addr().to_string();
-        let target = format!("https://{}/graphql", emulator.api_host());
-        let arguments = [
-            "--listen",
-            "127.0.0.1:0",
-            "--listen",
-            &listen,
-            "--connect",
-            &connect,
-            "--ca-file",
-            &ca_file,
-            &target,
-        ];
-        let home_path = home.0.display().to_string();
-        let variables = [
-            ("HOME", home_path.as_str()),
-            ("PATH", "/usr/bin:/bin"),
-            ("COUNTERSIGN_SANDBOX", sandbox),
-        ];
-        let mut daemon = Daemon::start(&arguments, &variables);
+        let variables = [("PATH", "/usr/bin:/bin"), ("COUNTERSIGN_SANDBOX", sandbox)];
+        let mut daemon = backstage.start(&["--listen", &listen], &variables);
         let addr = daemon.address().await;
         let is_told = daemon
             .log
@@ -184,6 +164,7 @@ async fn a_sandbox_changes_no_file_and_serves_all_the_same() {
         client
             .subscribe("s", "subscription { onMessage(room: \"lobby\") { body } }")
             .await;
+        let emulator = &backstage.emulator;
         let live = emulator.wait_for(|stats| stats.realtime.subscriptions == 1);
         within("a subscription", live).await;
         let mutation = "mutation { postMessage(room: \"lobby\", body: \"hello\") { room body } }";

@@ -20,8 +20,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Command;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use countersign::emulator::{Emulator, Options};
-use support::{Daemon, JSON, Scratch, demo_key, post, within};
+use support::{Backstage, JSON, Scratch, demo_key, post, within};
 
 const README: &str = include_str!("../README.md");
 const RUST: &str = include_str!("recipes/rust.rs");
@@ -112,25 +111,14 @@ fn the_rust_recipe_is_the_code_that_runs() {
 
 #[tokio::test]
 async fn every_recipe_prints_what_the_readme_says() {
-    let emulator = Emulator::start(Options::default()).await.unwrap();
-    let scratch = Scratch::new("recipes");
-    let ca_file = scratch.file("ca.pem", emulator.ca_pem());
+    let backstage = Backstage::new("recipes").await;
+    let Backstage { emulator, home } = &backstage;
     let mut environment = demo_key();
-    environment.push(("XDG_STATE_HOME", scratch.0.to_str().unwrap()));
-    let arguments = [
-        "--listen",
-        "127.0.0.1:0",
-        "--tls-dev",
-        "--connect",
-        &emulator.addr().to_string(),
-        "--ca-file",
-        &ca_file,
-        &format!("https://{}/graphql", emulator.api_host()),
-    ];
-    let mut daemon = Daemon::start(&arguments, &environment);
+    environment.push(("XDG_STATE_HOME", home.0.to_str().unwrap()));
+    let mut daemon = backstage.start(&["--tls-dev"], &environment);
     let addr = daemon.address().await;
     let blocks = blocks();
-    let ca = scratch.0.join("countersign/ca.pem");
+    let ca = backstage.path("countersign/ca.pem");
     for (name, subscribes) in RECIPES {
         let begun = std::time::Instant::now();
         let started = emulator.stats().realtime.starts_total;
@@ -140,7 +128,7 @@ async fn every_recipe_prints_what_the_readme_says() {
         let mut running = match language.as_str() {
             "rust" => tokio::spawn(async move { rust::run(addr, print).await.unwrap() }),
             _ => {
-                let command = command(&scratch, name, language, &text, &ca);
+                let command = command(home, name, language, &text, &ca);
                 tokio::spawn(run(command, print))
             }
         };

@@ -12,23 +12,18 @@ mod support;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::{fs, process};
 
-use countersign::emulator::{self, Emulator, Options};
+use countersign::emulator;
 use serde_json::json;
-use support::{Answer, JSON, Scratch, demo_key, post, raw_on, within};
+use support::{Answer, Backstage, JSON, demo_key, post, raw_on, within};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::net::{UnixDatagram, UnixStream};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 const QUERY: &str = r#"{"query":"{ rooms { id } }"}"#;
-
-struct Bench {
-    emulator: Emulator,
-    scratch: Scratch,
-}
 
 /// A daemon that another program has become.
 struct Activated {
@@ -37,46 +32,27 @@ struct Activated {
     log: Lines<BufReader<ChildStderr>>,
 }
 
-impl Bench {
-    async fn new(name: &str) -> Self {
-        Self {
-            emulator: Emulator::start(Options::default()).await.unwrap(),
-            scratch: Scratch::new(name),
-        }
-    }
+/// The program, and the arguments that lead to the emulator.
+fn program(backstage: &Backstage) -> Vec<String> {
+    let program = env!("CARGO_BIN_EXE_countersign").to_owned();
+    [vec![program], backstage.arguments(&[])].concat()
+}
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.scratch.0.join(name)
-    }
-
-    /// The program, and the arguments that lead to the emulator.
-    fn program(&self) -> Vec<String> {
-        let ca = self.scratch.file("upstream.pem", self.emulator.ca_pem());
-        let target = format!("https://{}/graphql", self.emulator.api_host());
-        let connect = self.emulator.addr().to_string();
-        let program = env!("CARGO_BIN_EXE_countersign");
-        [program, "--connect", &connect, "--ca-file", &ca, &target]
-            .map(str::to_owned)
-            .to_vec()
-    }
-
-    /// Passes `sockets` as tests/systemd/pass.py has them.
-    fn pass(&self, sockets: &[&str], environment: &[(&str, &str)]) -> Activated {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systemd/pass.py");
-        let mut command = Command::new("python3");
-        command
-            .arg(script)
-            .args(sockets)
-            .arg("--")
-            .args(self.program());
-        command
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("COUNTERSIGN_ADMIN", "off")
-            .envs(environment.iter().copied());
-        Activated::spawn(command)
-    }
+/// Passes `sockets` as tests/systemd/pass.py has them.
+fn pass(backstage: &Backstage, sockets: &[&str], environment: &[(&str, &str)]) -> Activated {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systemd/pass.py");
+    let mut command = Command::new("python3");
+    command
+        .arg(script)
+        .args(sockets)
+        .arg("--")
+        .args(program(backstage))
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("COUNTERSIGN_ADMIN", "off")
+        .envs(environment.iter().copied());
+    Activated::spawn(command)
 }
 
 impl Activated {
@@ -144,9 +120,9 @@ async fn ask(path: &Path) -> Answer {
 
 #[tokio::test]
 async fn sockets_that_are_passed_replace_those_of_the_configuration() {
-    let bench = Bench::new("activation").await;
-    let path = bench.path("passed.sock");
-    let configured = bench.path("configured.sock");
+    let backstage = Backstage::new("activation").await;
+    let path = backstage.path("passed.sock");
+    let configured = backstage.path("configured.sock");
     let unix = format!("unix:{}", path.display());
     let listen = format!("unix:{}", configured.display());
     let mut environment = demo_key();
@@ -154,7 +130,7 @@ async fn sockets_that_are_passed_replace_those_of_the_configuration() {
     environment.push(("COUNTERSIGN_SANDBOX", "true"));
     // With a limit the program begins twice, and must not lose them.
     environment.push(("COUNTERSIGN_LIMITS__MEMORY", "64MiB"));
-    let mut daemon = bench.pass(&["tcp:127.0.0.1:0", &unix], &environment);
+    let mut daemon = pass(&backstage, &["tcp:127.0.0.1:0", &unix], &environment);
     let port = daemon.port().await;
     let log = daemon.line(&format!("listening on {unix}")).await;
     assert!(
@@ -173,8 +149,8 @@ async fn sockets_that_are_passed_replace_those_of_the_configuration() {
 
 #[tokio::test]
 async fn systemd_starts_it_for_the_first_client() {
-    let bench = Bench::new("activate").await;
-    let path = bench.path("activated.sock");
+    let backstage = Backstage::new("activate").await;
+    let path = backstage.path("activated.sock");
     let mut command = Command::new("systemd-socket-activate");
     command.args(["--listen", path.to_str().unwrap()]);
     command.args(["--setenv", "AWS_EC2_METADATA_DISABLED=true"]);
@@ -183,7 +159,7 @@ async fn systemd_starts_it_for_the_first_client() {
         command.args(["--setenv", &format!("{name}={value}")]);
     }
     let mut daemon = Activated::spawn({
-        command.args(bench.program());
+        command.args(program(&backstage));
         command
     });
     daemon.line("Listening on").await;
@@ -200,13 +176,13 @@ async fn systemd_starts_it_for_the_first_client() {
 
 #[tokio::test]
 async fn it_is_told_of_the_start_the_end_and_that_all_is_well() {
-    let bench = Bench::new("notify").await;
-    let path = bench.path("notify");
+    let backstage = Backstage::new("notify").await;
+    let path = backstage.path("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
     let mut environment = demo_key();
     environment.push(("NOTIFY_SOCKET", path.to_str().unwrap()));
     environment.push(("WATCHDOG_USEC", "100000"));
-    let mut daemon = bench.pass(&["tcp:127.0.0.1:0"], &environment);
+    let mut daemon = pass(&backstage, &["tcp:127.0.0.1:0"], &environment);
     let port = daemon.port().await;
     let next = async || {
         let mut message = [0; 1_024];
@@ -238,12 +214,12 @@ async fn it_is_told_of_the_start_the_end_and_that_all_is_well() {
 
 #[tokio::test]
 async fn without_a_watchdog_and_credentials_only_start_and_end_are_told() {
-    let bench = Bench::new("quiet").await;
-    let path = bench.path("notify");
+    let backstage = Backstage::new("quiet").await;
+    let path = backstage.path("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
     let environment = [("NOTIFY_SOCKET", path.to_str().unwrap())];
     let sockets = ["tcp:127.0.0.1:0", "admin=tcp:127.0.0.1:0"];
-    let mut daemon = bench.pass(&sockets, &environment);
+    let mut daemon = pass(&backstage, &sockets, &environment);
     let (port, admin) = (daemon.port().await, daemon.port().await);
     let log = daemon.line("listening on").await;
     for line in [
@@ -269,8 +245,8 @@ async fn without_a_watchdog_and_credentials_only_start_and_end_are_told() {
 
 #[tokio::test]
 async fn no_child_process_inherits_the_sockets() {
-    let bench = Bench::new("inherit").await;
-    let seen = bench.path("seen");
+    let backstage = Backstage::new("inherit").await;
+    let seen = backstage.path("seen");
     let keys = json!({
         "Version": 1,
         "AccessKeyId": emulator::DEMO_ACCESS_KEY_ID,
@@ -281,16 +257,16 @@ async fn no_child_process_inherits_the_sockets() {
         "{{ env; ls -l /proc/$$/fd; }} > {0}.new && mv {0}.new {0}\necho '{keys}'\n",
         seen.display()
     );
-    let script = bench.scratch.file("process.sh", &script);
-    fs::create_dir(bench.path(".aws")).unwrap();
-    bench.scratch.file(
+    let script = backstage.home.file("process.sh", &script);
+    fs::create_dir(backstage.path(".aws")).unwrap();
+    backstage.home.file(
         ".aws/config",
         &format!("[default]\ncredential_process = /bin/sh {script}\n"),
     );
-    let home = bench.scratch.0.display().to_string();
-    let path = bench.path("passed.sock");
+    let home = backstage.home.0.display().to_string();
+    let path = backstage.path("passed.sock");
     let unix = format!("unix:{}", path.display());
-    let mut daemon = bench.pass(&["tcp:127.0.0.1:0", &unix], &[("HOME", &home)]);
+    let mut daemon = pass(&backstage, &["tcp:127.0.0.1:0", &unix], &[("HOME", &home)]);
     let port = daemon.port().await;
     let addr = SocketAddr::from(([127, 0, 0, 1], port));
     assert_eq!(post(addr, "/graphql", &[JSON], QUERY).await.status, 200);
@@ -306,8 +282,8 @@ async fn no_child_process_inherits_the_sockets() {
 
 #[tokio::test]
 async fn a_passed_socket_is_judged_like_a_configured_one() {
-    let bench = Bench::new("judged").await;
-    let daemon = bench.pass(&["tcp:0.0.0.0:0"], &demo_key());
+    let backstage = Backstage::new("judged").await;
+    let daemon = pass(&backstage, &["tcp:0.0.0.0:0"], &demo_key());
     let (code, log) = daemon.exited().await;
     assert_eq!(code, 2, "{log}");
     assert!(
@@ -317,7 +293,7 @@ async fn a_passed_socket_is_judged_like_a_configured_one() {
 
     let mut environment = demo_key();
     environment.push(("COUNTERSIGN_GUARD__NON_LOOPBACK", "open"));
-    let mut daemon = bench.pass(&["tcp:0.0.0.0:0"], &environment);
+    let mut daemon = pass(&backstage, &["tcp:0.0.0.0:0"], &environment);
     daemon.line("is open: whoever reaches it acts").await;
 
     for (socket, message) in [
@@ -326,12 +302,12 @@ async fn a_passed_socket_is_judged_like_a_configured_one() {
             "it is a unix socket without a path",
         ),
         (
-            format!("datagram:{}", bench.path("datagram").display()),
+            format!("datagram:{}", backstage.path("datagram").display()),
             "it is neither a TCP nor a unix stream socket",
         ),
         ("silent:127.0.0.1:0".to_owned(), "it does not listen"),
     ] {
-        let daemon = bench.pass(&[&socket], &demo_key());
+        let daemon = pass(&backstage, &[&socket], &demo_key());
         let (code, log) = daemon.exited().await;
         assert_eq!(code, 3, "{socket}: {log}");
         let begin = "socket 0 of those passed by LISTEN_FDS cannot be listened on: ";
@@ -341,12 +317,12 @@ async fn a_passed_socket_is_judged_like_a_configured_one() {
 
 #[tokio::test]
 async fn a_passed_unix_socket_has_the_rules_of_any_other() {
-    let bench = Bench::new("peers").await;
+    let backstage = Backstage::new("peers").await;
     let own = fs::metadata("/proc/self").unwrap();
     let own = std::os::unix::fs::MetadataExt::uid(&own);
-    let path = bench.path("open.sock");
+    let path = backstage.path("open.sock");
     let unix = format!("unix:{}", path.display());
-    let mut daemon = bench.pass(&[&unix], &demo_key());
+    let mut daemon = pass(&backstage, &[&unix], &demo_key());
     let log = daemon.line("listening on").await;
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     let is_open = mode & 0o007 != 0;
@@ -354,18 +330,18 @@ async fn a_passed_unix_socket_has_the_rules_of_any_other() {
     assert!(is_open, "with this umask nothing is shown: {mode:o}");
     drop(daemon);
 
-    let path = bench.path("peers.sock");
+    let path = backstage.path("peers.sock");
     let unix = format!("unix:{}", path.display());
     let mut environment = demo_key();
     environment.push(("COUNTERSIGN_GUARD__PEER_UIDS", "12345"));
-    let mut daemon = bench.pass(&[&unix], &environment);
+    let mut daemon = pass(&backstage, &[&unix], &environment);
     let log = daemon.line("listening on").await;
     assert!(!log.contains("is open to every user"), "{log}");
     // We are its owner; nobody else is asked here.
     assert_eq!(ask(&path).await.status, 200);
     if own == 0 {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-        fs::set_permissions(&bench.scratch.0, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&backstage.home.0, fs::Permissions::from_mode(0o755)).unwrap();
         let mut curl = Command::new("curl");
         curl.args(["-sS", "--max-time", "10", "--unix-socket"]);
         curl.arg(&path)

@@ -8,6 +8,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -466,7 +467,7 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts it with nothing of this process's environment but what is given.
-    pub fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+    pub fn start(arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> Self {
         let mut child = command(arguments, environment)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -533,7 +534,7 @@ impl Daemon {
     }
 }
 
-pub fn command(arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+pub fn command(arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
     command
         .args(arguments)
@@ -553,6 +554,48 @@ pub fn demo_key() -> Vec<(&'static str, &'static str)> {
         ("AWS_SECRET_ACCESS_KEY", emulator::DEMO_SECRET_ACCESS_KEY),
         ("AWS_SESSION_TOKEN", emulator::DEMO_SESSION_TOKEN),
     ]
+}
+
+/// An emulator for daemons of the built binary, and a directory of the test's own.
+pub struct Backstage {
+    pub emulator: Emulator,
+    pub home: Scratch,
+}
+
+impl Backstage {
+    pub async fn new(name: &str) -> Self {
+        Self {
+            emulator: Emulator::start(emulator::Options::default()).await.unwrap(),
+            home: Scratch::new(name),
+        }
+    }
+
+    /// A path in the directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.0.join(name)
+    }
+
+    /// The path of its certificate authority's certificate.
+    pub fn ca_file(&self) -> String {
+        self.home.file("upstream.pem", self.emulator.ca_pem())
+    }
+
+    /// What leads a daemon to the emulator's GraphQL API, after `more`.
+    pub fn arguments(&self, more: &[&str]) -> Vec<String> {
+        let connect = self.emulator.addr().to_string();
+        let target = format!("https://{}/graphql", self.emulator.api_host());
+        let own = ["--connect", &connect, "--ca-file", &self.ca_file(), &target];
+        let all = more.iter().chain(&own);
+        all.map(|&argument| argument.to_owned()).collect()
+    }
+
+    /// A daemon before the emulator, on a port of its own. Its home directory is ours.
+    pub fn start(&self, more: &[&str], environment: &[(&str, &str)]) -> Daemon {
+        let home = self.home.0.display().to_string();
+        let environment = [&[("HOME", home.as_str())], environment].concat();
+        let listen = ["--listen", "127.0.0.1:0"];
+        Daemon::start(&self.arguments(&[&listen, more].concat()), &environment)
+    }
 }
 
 /// A directory of this test's own, gone at its end.
