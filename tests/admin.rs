@@ -373,3 +373,39 @@ async fn connections_that_do_not_read_are_left() {
     assert_eq!(running.until("/livez", 200).await.status, 200);
     drop(unread);
 }
+
+/// Who asked next had been told that it is ready, by upstreams that nobody had reached.
+#[tokio::test]
+async fn who_asks_for_a_deep_check_and_leaves_spoils_it_for_nobody() {
+    let backstage = Backstage::new("leaves").await;
+    // It accepts, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connect = silent.local_addr().unwrap().to_string();
+    let mut arguments = backstage.arguments(&["--listen", "127.0.0.1:0"]);
+    let at = arguments
+        .iter()
+        .position(|argument| argument == "--connect");
+    arguments[at.unwrap() + 1] = connect;
+    let own = [
+        ("COUNTERSIGN_ADMIN", "127.0.0.1:0"),
+        ("COUNTERSIGN_TIMEOUTS__CONNECT", "1s"),
+    ];
+    let mut daemon = Daemon::start(&arguments, &[&demo_key(), &own[..]].concat());
+    let running = Running {
+        admin: daemon.admin().await,
+        addr: daemon.address().await,
+        daemon,
+    };
+    running.until("/readyz", 200).await;
+
+    let mut first = TcpStream::connect(running.admin).await.unwrap();
+    let head = "GET /readyz?deep HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    first.write_all(head.as_bytes()).await.unwrap();
+    let dialled = within("a dial", silent.accept()).await.unwrap();
+    drop(first);
+    let second = running.get("/readyz?deep").await;
+    assert_eq!(second.status, 503, "{second:?}");
+    let reason = "the upstream of graphql is not reached";
+    assert_eq!(second.json()["reasons"], json!([reason]));
+    drop(dialled);
+}

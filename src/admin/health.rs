@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use tokio::sync::Mutex;
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, Shared, join_all};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -20,16 +21,11 @@ use crate::upstream::Upstream;
 pub struct Health {
     watched: Watched,
     has_started: AtomicBool,
-    /// When the upstreams were last dialled, and what came of it. Held while they are dialled.
-    dialled: Mutex<Option<Dialled>>,
+    last_dial: Mutex<Option<(Instant, Dial)>>,
 }
 
-#[derive(Debug)]
-struct Dialled {
-    at: Instant,
-    /// By route, whether its upstream was reached.
-    reached: Vec<(String, bool)>,
-}
+/// By route, whether its upstream was reached. It goes on while any of those waits who asked.
+type Dial = Shared<BoxFuture<'static, Vec<(String, bool)>>>;
 
 /// What readiness depends on.
 #[derive(Debug)]
@@ -71,7 +67,7 @@ impl Health {
         Self {
             watched,
             has_started: AtomicBool::new(false),
-            dialled: Mutex::new(None),
+            last_dial: Mutex::new(None),
         }
     }
 
@@ -140,30 +136,21 @@ impl Health {
         readiness
     }
 
-    async fn dial(&self) -> Vec<(String, bool)> {
-        let mut dialled = self.dialled.lock().await;
-        if let Some(Dialled { at, reached }) = &*dialled
-            && at.elapsed() < DIAL_PAUSE
+    fn dial(&self) -> Dial {
+        let mut last = self.last_dial.lock();
+        if let Some((begun, dial)) = &*last
+            && begun.elapsed() < DIAL_PAUSE
         {
-            return reached.clone();
+            return dial.clone();
         }
-        // Before they are: who asks and leaves has them dialled all the same.
-        let known = dialled.take().map(|known| known.reached);
-        *dialled = Some(Dialled {
-            at: Instant::now(),
-            reached: known.unwrap_or_default(),
-        });
-        let upstreams = self.watched.upstreams.iter();
-        let dials = upstreams.map(async |(route, upstream)| {
+        let upstreams = self.watched.upstreams.clone();
+        let dials = upstreams.into_iter().map(async |(route, upstream)| {
             let reached = upstream.reach().await;
-            (route.clone(), reached.is_ok())
+            (route, reached.is_ok())
         });
-        let reached = join_all(dials).await;
-        *dialled = Some(Dialled {
-            at: Instant::now(),
-            reached: reached.clone(),
-        });
-        reached
+        let dial = join_all(dials).boxed().shared();
+        *last = Some((Instant::now(), dial.clone()));
+        dial
     }
 }
 
