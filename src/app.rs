@@ -40,7 +40,7 @@ use crate::upstream::{Dialer, ProxyRules, TlsRoots, Upstream, Way};
 #[derive(Debug)]
 pub struct App {
     addresses: Vec<SocketAddr>,
-    identities: Vec<Arc<Identity>>,
+    identities: Vec<(String, Arc<Identity>)>,
     drain: DrainConfig,
     lifecycle: Lifecycle,
 }
@@ -128,10 +128,6 @@ impl App {
         let mut builder = Builder::new(&lifecycle, &memory, recording.as_mut());
         let routes = builder.routes(&config)?;
         let identities = builder.identities;
-        let all_identities = identities
-            .iter()
-            .map(|(_, identity)| Arc::clone(identity))
-            .collect();
         if let Some(recording) = recording {
             let kept = recording.keep(lifecycle.stop.clone());
             lifecycle.background.spawn(kept);
@@ -163,7 +159,7 @@ impl App {
         if let Some(listener) = admin {
             let health = Health::new(Watched {
                 listeners: bound.iter().map(Listen::to_string).collect(),
-                identities,
+                identities: identities.clone(),
                 upstreams,
                 connections: server.connections(),
                 stopping: lifecycle.stopping.clone(),
@@ -184,7 +180,7 @@ impl App {
         });
         Ok(Self {
             addresses: addresses.collect(),
-            identities: all_identities,
+            identities,
             drain: config.drain,
             lifecycle,
         })
@@ -204,7 +200,7 @@ impl App {
     pub fn credentials(&self) -> impl Future<Output = ()> + use<> {
         let identities = self.identities.clone();
         async move {
-            for identity in identities {
+            for (_, identity) in identities {
                 identity.loaded().await;
             }
         }
