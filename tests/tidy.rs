@@ -526,7 +526,8 @@ fn read(directory: &str) -> Vec<Source> {
     texts
         .iter()
         .map(|(path, text)| {
-            let is_test = path.ends_with("tests.rs") || test_files.contains(path);
+            let is_test =
+                path.ends_with("tests.rs") || path.contains("/tests/") || test_files.contains(path);
             Source::new(path, text, is_test)
         })
         .collect()

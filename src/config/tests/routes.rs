@@ -1,0 +1,461 @@
+//! Routes: their targets, paths, policies and how they are signed.
+
+use super::*;
+use crate::guard::Allowed;
+
+const GATEWAY: &str = "https://a1.execute-api.us-east-1.amazonaws.com/prod";
+
+#[test]
+fn bad_roles_are_refused() {
+    for text in [
+        "admin",
+        "arn:aws:iam::1:user/x",
+        "arn:aws:iam::123456789012:role",
+        "",
+    ] {
+        refuses(
+            &route(&format!("assume_role = \"{text}\"")),
+            &[&format!(
+                "FILE:3: `route.a.assume_role`: {text:?} is no role ARN, such as arn:aws:iam::123456789012:role/NAME"
+            )],
+        );
+    }
+    means(
+        &route("assume_role = \"arn:aws-cn:iam::123456789012:role/x/y\""),
+        "identity",
+        "None Some(\"arn:aws-cn:iam::123456789012:role/x/y\")",
+    );
+}
+
+#[test]
+fn bad_paths_are_refused() {
+    for text in [
+        "",
+        "graphql",
+        "/a b",
+        "/a?b",
+        "/a#b",
+        "//",
+        "/a//b",
+        "/ä",
+        "/%2e",
+        "https://a/b",
+    ] {
+        refuses(
+            &route(&format!("path = \"{text}\"")),
+            &[&format!(
+                "FILE:3: `route.a.path`: {text:?} is no plain path, such as /graphql"
+            )],
+        );
+    }
+    means(&route("path = \"/\""), "path", "");
+    means(&route("path = \"/a/b/\""), "path", "/a/b");
+}
+
+#[test]
+fn a_route_needs_a_target() {
+    refuses(
+        &said().without_route(),
+        &[
+            "`route`: no route: give an upstream URL, as in `countersign https://ID.appsync-api.REGION.amazonaws.com/graphql`, or a [route.NAME] table with a target",
+        ],
+    );
+    refuses(
+        &file("[route]").without_route(),
+        &[
+            "FILE:1: `route`: no route: give an upstream URL, as in `countersign https://ID.appsync-api.REGION.amazonaws.com/graphql`, or a [route.NAME] table with a target",
+        ],
+    );
+    refuses(
+        &file("[route.a]\npath = \"/x\"\n[route.b]\ntarget = \"\"").without_route(),
+        &[
+            "`route.a.target`: is missing: the URL of the upstream",
+            "FILE:4: `route.b.target`: must not be empty",
+        ],
+    );
+}
+
+#[test]
+fn bad_targets_are_refused() {
+    let cases = [
+        (
+            "http://abc.appsync-api.eu-central-1.amazonaws.com/graphql",
+            "the URL must begin with https://: signed requests never travel in the clear",
+        ),
+        (
+            "abc.appsync-api.eu-central-1.amazonaws.com",
+            "the URL must begin with https://: signed requests never travel in the clear",
+        ),
+        ("https://", "the URL has no host"),
+        (
+            "https://user@abc.appsync-api.eu-central-1.amazonaws.com/graphql",
+            "the URL must have neither user, query nor fragment",
+        ),
+        (
+            "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql?x=1",
+            "the URL must have neither user, query nor fragment",
+        ),
+        (
+            "https://api.example.com/graphql",
+            "the region cannot be told from the host api.example.com: set `region` (--region), the region of the API",
+        ),
+        (
+            "https://vpce-1-x.appsync-api.eu-central-1.vpce.amazonaws.com/graphql",
+            "an AppSync VPC endpoint serves many APIs: set `host` (--host) to ID.appsync-api.eu-central-1.amazonaws.com",
+        ),
+    ];
+    for (url, problem) in cases {
+        refuses(
+            &target(url, ""),
+            &[&format!("FILE:2: `route.a.target`: {problem}")],
+        );
+    }
+    refuses(
+        &target("https://api.example.com/x", ""),
+        &[
+            "FILE:2: `route.a.target`: the region cannot be told from the host api.example.com: set `region` (--region), the region of the API",
+            "FILE:2: `route.a.target`: the service cannot be told from the host api.example.com: set `service` (--service), such as appsync or execute-api",
+        ],
+    );
+}
+
+/// 443 was taken in place of a port that is none.
+#[test]
+fn a_port_that_is_none_is_refused() {
+    for text in [
+        "10.0.0.7:99999",
+        "10.0.0.7:",
+        ":443",
+        "10.0.0.7:0",
+        "10.0.0.7:4x",
+        "a b",
+        "user@a",
+        "a/b",
+        "",
+    ] {
+        refuses(
+            &route(&format!("connect = \"{text}\"")),
+            &[&format!(
+                "FILE:3: `route.a.connect`: {text:?} is no address, such as 10.0.0.7:443"
+            )],
+        );
+    }
+    means(
+        &route("connect = \"10.0.0.7:8443\""),
+        "address",
+        "10.0.0.7:8443",
+    );
+    means(
+        &route("connect = \"vpce.example.com\""),
+        "address",
+        "vpce.example.com:443",
+    );
+    for (url, problem) in [
+        (
+            "https://abc.appsync-api.eu-central-1.amazonaws.com:99999/graphql",
+            "the URL's port is not a number from 1 to 65535",
+        ),
+        (
+            "https://abc.appsync-api.eu-central-1.amazonaws.com:/graphql",
+            "the URL's port is not a number from 1 to 65535",
+        ),
+    ] {
+        refuses(
+            &target(url, ""),
+            &[&format!("FILE:2: `route.a.target`: {problem}")],
+        );
+    }
+}
+
+#[test]
+fn region_service_and_host_are_checked() {
+    let other = "abc.appsync-api.eu-central-1.amazonaws.com is in eu-central-1, but `region` says us-east-1: remove `region`, or correct the URL";
+    refuses(
+        &route("region = \"us-east-1\""),
+        &[&format!("FILE:2: `route.a.target`: {other}")],
+    );
+    refuses(
+        &route("region = \"Frankfurt\""),
+        &["FILE:2: `route.a.target`: \"Frankfurt\" is not an AWS region, such as eu-central-1"],
+    );
+    refuses(
+        &route("service = \"App Sync\""),
+        &[
+            "FILE:2: `route.a.target`: \"App Sync\" is not a SigV4 service name, such as appsync or execute-api",
+        ],
+    );
+    refuses(
+        &route("host = \"a/b\""),
+        &["FILE:2: `route.a.target`: \"a/b\" is not a host name with an optional port"],
+    );
+    refuses(
+        &route("region = \" \""),
+        &["FILE:3: `route.a.region`: must not be empty"],
+    );
+    check(
+        &target(
+            "https://api.example.com/graphql",
+            "region = \"us-east-1\"\nhost = \"abc.example.com\"",
+        ),
+        Ok(&[
+            ("region", "us-east-1"),
+            ("service", "appsync"),
+            ("wire_host", "abc.example.com"),
+        ]),
+    );
+}
+
+#[test]
+fn other_values_of_a_route_are_checked() {
+    refuses(
+        &route("on_upstream_loss = \"ignore\""),
+        &["FILE:3: `route.a.on_upstream_loss`: \"ignore\" is neither \"close\" nor \"resume\""],
+    );
+    means(&route("on_upstream_loss = \"resume\""), "on_loss", "Resume");
+    means(&route(""), "on_loss", "Close");
+    refuses(
+        &route("forward_headers = [\"cookie\", \"a b\"]\ndrop_headers = [\"\u{e9}\"]"),
+        &[
+            "FILE:3: `route.a.forward_headers`: \"a b\" is no header name",
+            "FILE:4: `route.a.drop_headers`: \"é\" is no header name",
+        ],
+    );
+    refuses(
+        &route("ca_file = \"/no/such/ca.pem\""),
+        &[
+            "FILE:3: `route.a.ca_file`: /no/such/ca.pem cannot be read: No such file or directory (os error 2)",
+        ],
+    );
+    means(
+        &route("ca_file = \"Cargo.toml\""),
+        "trust",
+        "File(\"Cargo.toml\")",
+    );
+}
+
+#[test]
+fn a_route_may_say_what_may_be_asked() {
+    means(&route(""), "policy", "None");
+    means(&route("read_only = false"), "policy", "None");
+    let by_variable = route("").env("COUNTERSIGN_ROUTE__A__READ_ONLY", "true");
+    let (_, config) = by_variable.load().unwrap();
+    assert!(config.routes[0].policy.as_ref().unwrap().is_read_only);
+    assert!(config.routes[0].decision().ends_with(", read-only"));
+    let hash = "0fF".repeat(21) + "0";
+    let said = route(&format!(
+        "read_only = true\n[route.a.operations]\nnames = [\"GetPost\"]\n\
+         sha256 = [\"{hash}\"]\nfields = [\"Query.*\", \"Mutation.a\"]\n\
+         introspection = false\ndepth = 9\naliases = 0\nsize = \"16KiB\""
+    ));
+    let (_, config) = said.load().unwrap();
+    let policy = config.routes[0].policy.clone().unwrap();
+    assert_eq!(policy.table, "route.a");
+    assert!(policy.is_read_only);
+    let allowed = policy.operations.unwrap();
+    assert!(allowed.names.unwrap().contains("GetPost"));
+    assert_eq!(
+        allowed.sha256.unwrap().iter().next().unwrap()[..3],
+        [0x0f, 0xf0, 0xff]
+    );
+    assert_eq!(allowed.fields.unwrap().len(), 2);
+    assert_eq!(allowed.introspection, Some(false));
+    assert_eq!((allowed.depth, allowed.aliases), (Some(9), Some(0)));
+    assert_eq!(allowed.size, Some(16 * 1024));
+    // Said and empty: what cannot be judged is refused.
+    let (_, config) = route("[route.a.operations]").load().unwrap();
+    let policy = config.routes[0].policy.clone().unwrap();
+    assert_eq!(policy.operations, Some(Allowed::default()));
+}
+
+#[test]
+fn bad_policies_are_refused() {
+    refuses(
+        &route(
+            "read_only = \"maybe\"\n[route.a.operations]\nnames = [\"a b\", \"\"]\n\
+             sha256 = [\"00\", \"é\"]\nfields = [\"getPost\", \"Query.a*\"]\ndepth = 0\n\
+             aliases = -1\nsize = \"big\"\nname = []",
+        ),
+        &[
+            "FILE:3: `route.a.read_only`: \"maybe\" is neither true nor false",
+            "FILE:5: `route.a.operations.names`: \"a b\" is no name of GraphQL, such as GetPost",
+            "FILE:6: `route.a.operations.sha256`: \"00\" is no SHA-256, which has 64 hexadecimal digits",
+            "FILE:6: `route.a.operations.sha256`: \"é\" is no SHA-256, which has 64 hexadecimal digits",
+            "FILE:7: `route.a.operations.fields`: \"getPost\" is no root field, such as Query.getPost, Mutation.* or Subscription.onPost",
+            "FILE:7: `route.a.operations.fields`: \"Query.a*\" is no root field, such as Query.getPost, Mutation.* or Subscription.onPost",
+            "FILE:8: `route.a.operations.depth`: \"0\" is no whole number above zero",
+            "FILE:9: `route.a.operations.aliases`: \"-1\" is no whole number",
+            "FILE:10: `route.a.operations.size`: \"big\" is no size, such as \"64KiB\" or \"1MiB\"",
+            "FILE:11: `route.a.operations.name`: unknown key; did you mean `names`?",
+        ],
+    );
+    let empty = "is empty, so that nothing would be allowed: leave it out";
+    refuses(
+        &route("[route.a.operations]\nnames = []\nsha256 = []\nfields = []"),
+        &[
+            &format!("FILE:4: `route.a.operations.names`: {empty}"),
+            &format!("FILE:5: `route.a.operations.sha256`: {empty}"),
+            &format!("FILE:6: `route.a.operations.fields`: {empty}"),
+        ],
+    );
+    let elsewhere = "`route.a.operations`: is for AppSync GraphQL, which alone has operations; \
+                     elsewhere there is read_only";
+    let events = "https://abc.appsync-api.eu-central-1.amazonaws.com/event";
+    for url in [GATEWAY, events] {
+        let lines = "read_only = true\n[route.a.operations]\ndepth = 1";
+        refuses(&target(url, lines), &[&format!("FILE:4: {elsewhere}")]);
+    }
+    refuses(
+        &route("operations = true"),
+        &["FILE:3: `route.a.operations`: expected a table"],
+    );
+}
+
+#[test]
+fn two_routes_cannot_have_one_path() {
+    let second = format!("[route.b]\ntarget = \"{URL}\"\n");
+    refuses(
+        &route(&second),
+        &[
+            "FILE:4: `route.b.target`: route a has the same path \"/graphql\": set `path` for one of them",
+        ],
+    );
+    refuses(
+        &route(&format!("path = \"/x\"\n{second}path = \"/x/\"")),
+        &["FILE:6: `route.b.path`: route a has the same path \"/x\": set `path` for one of them"],
+    );
+    means(
+        &route(&format!("{second}path = \"/b\"")),
+        "routes",
+        "a=/graphql b=/b ",
+    );
+}
+
+#[test]
+fn a_path_is_inferred() {
+    means(&said(), "path", "/graphql");
+    means(
+        &target("https://abc.execute-api.us-east-1.amazonaws.com/prod", ""),
+        "path",
+        "/a",
+    );
+}
+
+#[test]
+fn routes_can_be_said_by_the_environment_alone() {
+    let all = said()
+        .without_route()
+        .env(
+            "COUNTERSIGN_ROUTE__ORDERS__TARGET",
+            "https://abc.execute-api.us-east-1.amazonaws.com/prod",
+        )
+        .env("COUNTERSIGN_ROUTE__ORDERS__TIMEOUTS__IDLE", "7s");
+    check(
+        &all,
+        Ok(&[
+            ("routes", "orders=/orders "),
+            ("idle", "7s"),
+            ("service", "execute-api"),
+        ]),
+    );
+}
+
+#[test]
+fn a_route_may_have_limits_and_timeouts_of_its_own() {
+    let own = "[limits]\nresponse_body = 9\n[route.a.limits]\nrequest_body = \"2KiB\"\n[route.a.timeouts]\nconnect = \"1s\"\nfirst_byte = \"2s\"";
+    check(
+        &route(own),
+        Ok(&[
+            ("request_body", "2048"),
+            ("response_body", "9"),
+            ("connect", "1s"),
+            ("first_byte", "2s"),
+            ("idle", "330s"),
+        ]),
+    );
+    refuses(
+        &route("limits.request_body = \"x\"\ntimeouts.idle = \"y\""),
+        &[
+            "FILE:3: `route.a.limits.request_body`: \"x\" is no size, such as \"64KiB\" or \"1MiB\"",
+            "FILE:4: `route.a.timeouts.idle`: \"y\" is no duration, such as \"250ms\", \"5s\" or \"2m\"",
+        ],
+    );
+}
+
+/// The table that is none was also told to have no target, or to be no route.
+#[test]
+fn a_route_that_is_no_table_is_one_mistake() {
+    refuses(
+        &file(&format!("[route]\na = \"{URL}\"")).without_route(),
+        &["FILE:2: `route.a`: expected a table"],
+    );
+    refuses(
+        &file(&format!("route = \"{URL}\"")).without_route(),
+        &["FILE:1: `route`: expected a table"],
+    );
+    refuses(
+        &file("[[route]]\npath = \"/a\"").without_route(),
+        &["FILE:1: `route`: expected a table"],
+    );
+}
+
+#[test]
+fn a_service_is_signed_for_as_it_is_known_to_want_it_or_as_is_said() {
+    let style = |placement: &str, token: &str, payload: &str| {
+        format!(
+            "Style {{ algorithm: V4, placement: {placement}, token: {token}, payload: {payload} }}"
+        )
+    };
+    let headers = style("Headers", "Signed", "Hashed");
+    means(&target(GATEWAY, ""), "style", &headers);
+    means(&target(GATEWAY, ""), "request_body", "10485760");
+    means(&target(URL, ""), "request_body", "1048576");
+    let presigned = style("Query { expires: 300s }", "Signed", "Hashed");
+    let analyzer = "https://api.iotwireless.us-east-1.amazonaws.com";
+    means(&target(analyzer, ""), "style", &presigned);
+    means(&target(analyzer, "auth = \"headers\""), "style", &headers);
+    means(&target(GATEWAY, "auth = \"presign\""), "style", &presigned);
+    let all = "auth = \"presign\"\npresign_expires = \"1h\"\nsession_token = \"appended\"\npayload = \"unsigned\"";
+    let expected = style("Query { expires: 3600s }", "Appended", "Unsigned");
+    means(&target(GATEWAY, all), "style", &expected);
+    means(
+        &target(GATEWAY, "region_set = \"*\""),
+        "style",
+        &headers.replace("algorithm: V4,", "algorithm: V4a,"),
+    );
+    let more = "sign_headers = [\"X-Team\"]\nodd_paths = \"keep\"\nkeepalive_message = \"{}\"\ntimeouts.keepalive = \"9m\"";
+    check(
+        &target(GATEWAY, more),
+        Ok(&[
+            ("sign_headers", "[\"x-team\"]"),
+            ("odd_paths", "Keep"),
+            ("keepalive", "Some(Keepalive { text: \"{}\", after: 540s })"),
+        ]),
+    );
+}
+
+#[test]
+fn mistakes_about_signing_are_told() {
+    refuses(
+        &target(GATEWAY, "presign_expires = \"1h\""),
+        &[
+            "FILE:3: `route.a.presign_expires`: is for presigned requests: set auth = \"presign\", too",
+        ],
+    );
+    refuses(
+        &target(URL, "auth = \"presign\""),
+        &["FILE:3: `route.a.auth`: is not for AppSync, which takes signatures in one way only"],
+    );
+    refuses(
+        &target(
+            GATEWAY,
+            "auth = \"none\"\npresign_expires = \"8d\"\nsession_token = \"x\"\npayload = \"x\"\nodd_paths = \"x\"",
+        ),
+        &[
+            "FILE:3: `route.a.auth`: \"none\" is neither \"headers\" nor \"presign\"",
+            "FILE:4: `route.a.presign_expires`: must be at most 7 days",
+            "FILE:5: `route.a.session_token`: \"x\" is neither \"signed\" nor \"appended\"",
+            "FILE:6: `route.a.payload`: \"x\" is neither \"hashed\", \"hashed-in-header\" nor \"unsigned\"",
+            "FILE:7: `route.a.odd_paths`: \"x\" is neither \"refuse\", \"collapse\" nor \"keep\"",
+        ],
+    );
+}

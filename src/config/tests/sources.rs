@@ -1,0 +1,414 @@
+//! Where settings come from: files, variables and flags, and what is shown of them.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use toml_edit::{ImDocument, TableLike};
+
+use super::*;
+
+const DEFAULTS: &str = include_str!("../../../config/default.toml");
+
+#[test]
+fn the_stronger_source_wins() {
+    let of_file = file("[log]\nfilter = \"warn\"");
+    let of_environment = of_file.clone().env("COUNTERSIGN_LOG__FILTER", "error");
+    let of_flag = of_environment
+        .clone()
+        .flag("--log", "log.filter", &["debug"]);
+    means(&said(), "log.filter", "info");
+    means(&of_file, "log.filter", "warn");
+    means(&of_environment, "log.filter", "error");
+    means(&of_flag, "log.filter", "debug");
+}
+
+#[test]
+fn sources_are_merged_key_by_key_and_lists_as_a_whole() {
+    let all = file("listen = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n[timeouts]\ninit = \"1s\"\n[limits]\nmessage = 7")
+        .env("COUNTERSIGN_LIMITS__CONNECTIONS", "8")
+        .flag("--listen", "listen", &["127.0.0.1:3"]);
+    check(
+        &all,
+        Ok(&[
+            ("listen", "[127.0.0.1:3]"),
+            ("timeouts.init", "1s"),
+            ("limits.message", "7"),
+            ("limits.connections", "8"),
+            ("limits.request_head", "32768"),
+        ]),
+    );
+}
+
+#[test]
+fn commas_make_lists() {
+    let one = env("COUNTERSIGN_LISTEN", "127.0.0.1:1");
+    means(&one, "listen", "[127.0.0.1:1]");
+    let two = env("COUNTERSIGN_LISTEN", "127.0.0.1:1, [::1]:2,");
+    means(&two, "listen", "[127.0.0.1:1, [::1]:2]");
+    let local = env("COUNTERSIGN_LISTEN", "localhost:3");
+    means(&local, "listen", "[127.0.0.1:3]");
+    let hosts = env("COUNTERSIGN_GUARD__ALLOW_HOSTS", "api.local,Dev.Local");
+    means(&hosts, "guard.allow_hosts", "api.local dev.local");
+    let none = env("COUNTERSIGN_GUARD__ALLOW_HOSTS", "");
+    means(&none, "guard.allow_hosts", "");
+    let origins = flag(
+        "--allow-origin",
+        "guard.allow_origins",
+        &["https://a.example:443", "http://b.example:8080"],
+    );
+    means(
+        &origins,
+        "guard.allow_origins",
+        "https://a.example http://b.example:8080",
+    );
+    let text = file("listen = \"127.0.0.1:1\"");
+    means(&text, "listen", "[127.0.0.1:1]");
+}
+
+#[test]
+fn digits_are_text_where_text_is_wanted() {
+    let profile = env("COUNTERSIGN_ROUTE__GRAPHQL__PROFILE", "123456789012");
+    means(&profile, "identity", "Some(\"123456789012\") None");
+    means(
+        &route("profile = 123456789012"),
+        "identity",
+        "Some(\"123456789012\") None",
+    );
+    let octal = env("COUNTERSIGN_ROUTE__GRAPHQL__PROFILE", "007");
+    means(&octal, "identity", "Some(\"007\") None");
+    let bool = env("COUNTERSIGN_ROUTE__GRAPHQL__PROFILE", "true");
+    means(&bool, "identity", "Some(\"true\") None");
+    means(
+        &env("COUNTERSIGN_LOG__FILTER", "info"),
+        "log.filter",
+        "info",
+    );
+}
+
+#[test]
+fn numbers_may_be_text_and_text_numbers() {
+    means(
+        &file("[limits]\nconnections = 7"),
+        "limits.connections",
+        "7",
+    );
+    means(
+        &file("[limits]\nconnections = \"7\""),
+        "limits.connections",
+        "7",
+    );
+    means(&file("[limits]\nmessage = 512"), "limits.message", "512");
+    means(
+        &file("[limits]\nmessage = \"512b\""),
+        "limits.message",
+        "512",
+    );
+    means(
+        &file("[limits]\nmessage = \"2kB\""),
+        "limits.message",
+        "2000",
+    );
+    means(
+        &file("[limits]\nmessage = \"2 KiB\""),
+        "limits.message",
+        "2048",
+    );
+    means(
+        &file("[limits]\nmessage = \"2MB\""),
+        "limits.message",
+        "2000000",
+    );
+    means(
+        &file("[limits]\nmessage = \"1GiB\""),
+        "limits.message",
+        "1073741824",
+    );
+    means(&file("[pool]\nlinger = \"1m 30s\""), "pool.linger", "90s");
+    means(
+        &env("COUNTERSIGN_DRAIN__TIMEOUT", "250ms"),
+        "drain",
+        "0ns 250ms",
+    );
+    means(&env("COUNTERSIGN_DRAIN__DELAY", "5s"), "drain", "5s 25s");
+    means(&env("COUNTERSIGN_ADMIN", "off"), "admin", "None");
+    means(
+        &env("COUNTERSIGN_ADMIN", "0.0.0.0:4101"),
+        "admin",
+        "Some(0.0.0.0:4101)",
+    );
+}
+
+/// Nothing had been told of it.
+#[test]
+fn a_table_that_is_said_as_a_value_too_loses_its_defaults() {
+    let lost = "has lost its default: the table above it is said as a plain value, too";
+    let problems = ["allow_origins", "forwarded", "non_loopback", "peer_uids"];
+    let problems = problems.map(|key| format!("`guard.{key}`: {lost}"));
+    let problems: Vec<&str> = problems.iter().map(String::as_str).collect();
+    refuses(
+        &flag("--guard", "guard", &["a"]).flag("--allow-host", "guard.allow_hosts", &["b"]),
+        &problems,
+    );
+}
+
+#[test]
+fn unknown_keys_are_refused_at_every_level() {
+    refuses(
+        &file("\nlisen = []"),
+        &["FILE:2: `lisen`: unknown key; did you mean `listen`?"],
+    );
+    refuses(
+        &file("[limit]\nmessage = 1"),
+        &["FILE:1: `limit`: unknown key; did you mean `limits`?"],
+    );
+    refuses(
+        &file("[limits]\n\nmesage = 1"),
+        &["FILE:3: `limits.mesage`: unknown key; did you mean `message`?"],
+    );
+    refuses(
+        &file("log = { formt = \"text\" }"),
+        &["FILE:1: `log.formt`: unknown key; did you mean `format`?"],
+    );
+    refuses(
+        &file("guard.allow_origin = []"),
+        &["FILE:1: `guard.allow_origin`: unknown key; did you mean `allow_origins`?"],
+    );
+    refuses(
+        &route("regoin = \"eu-central-1\""),
+        &["FILE:3: `route.a.regoin`: unknown key; did you mean `region`?"],
+    );
+    refuses(
+        &route("[route.a.limits]\nrequest_bdy = 1"),
+        &["FILE:4: `route.a.limits.request_bdy`: unknown key; did you mean `request_body`?"],
+    );
+    refuses(
+        &route("timeouts.init = \"1s\""),
+        &[
+            "FILE:3: `route.a.timeouts.init`: unknown key; known here: connect, first_byte, idle, keepalive",
+        ],
+    );
+    refuses(
+        &env("COUNTERSIGN_DRAIN__TIMEOUTS", "1s"),
+        &["COUNTERSIGN_DRAIN__TIMEOUTS: `drain.timeouts`: unknown key; did you mean `timeout`?"],
+    );
+    refuses(
+        &env("COUNTERSIGN_LISTNE", "127.0.0.1:1"),
+        &["COUNTERSIGN_LISTNE: `listne`: unknown key; did you mean `listen`?"],
+    );
+    refuses(
+        &env("COUNTERSIGN_ROUTE__GRAPHQL__PATHS", "/x"),
+        &[
+            "COUNTERSIGN_ROUTE__GRAPHQL__PATHS: `route.graphql.paths`: unknown key; did you mean `path`?",
+        ],
+    );
+    refuses(
+        &flag("--log-fmt", "log.fmt", &["text"]),
+        &["--log-fmt: `log.fmt`: unknown key; known here: filter, format"],
+    );
+}
+
+#[test]
+fn all_mistakes_of_all_sources_are_in_one_report() {
+    refuses(
+        &file("listen = [\"0.0.0.0:1\", \"x\"]\n[limits]\nmessage = \"much\"\n[timeouts]\ninit = \"soon\"")
+            .env("COUNTERSIGN_POOL__MAX_IDLE", "-1")
+            .env("COUNTERSIGN_GUARD__ALLOW_HOSTS", "a b,http://c")
+            .flag("--log-format", "log.format", &["xml"])
+            .flag("--region", "route.graphql.region", &["eu-west-1"]),
+        &[
+            "FILE:1: `listen`: \"x\" is no IP address with a port, such as 127.0.0.1:4100",
+            "COUNTERSIGN_GUARD__ALLOW_HOSTS: `guard.allow_hosts`: \"a b\" is no host name without a port",
+            "COUNTERSIGN_GUARD__ALLOW_HOSTS: `guard.allow_hosts`: \"http://c\" is no host name without a port",
+            "FILE:3: `limits.message`: \"much\" is no size, such as \"64KiB\" or \"1MiB\"",
+            "FILE:5: `timeouts.init`: \"soon\" is no duration, such as \"250ms\", \"5s\" or \"2m\"",
+            "COUNTERSIGN_POOL__MAX_IDLE: `pool.max_idle`: \"-1\" is no whole number above zero",
+            "--log-format: `log.format`: \"xml\" is neither \"text\" nor \"json\"",
+            "URL: `route.graphql.target`: abc.appsync-api.eu-central-1.amazonaws.com is in eu-central-1, but `region` says eu-west-1: remove `region`, or correct the URL",
+        ],
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let sources = Sources {
+        file: Some(PathBuf::from("/no/such/file.toml")),
+        ..Sources::default()
+    };
+    let problems = load(&sources).unwrap_err().to_string();
+    assert_eq!(
+        problems,
+        "/no/such/file.toml: cannot be read: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
+fn a_syntax_error_is_told_with_its_line() {
+    for (text, line) in [
+        ("listen = [", 1),
+        ("\n\n[log\n", 3),
+        ("[log]\nformat = text\n", 2),
+        ("a = 1\na = 2\n", 2),
+    ] {
+        let problems = file(text).load().unwrap_err();
+        assert!(
+            problems[0].starts_with(&format!("FILE:{line}: ")),
+            "{problems:?}"
+        );
+    }
+}
+
+/// The parser has no words for some mistakes: the line stood there with nothing behind it.
+#[test]
+fn a_syntax_error_without_words_was_told_by_its_line_alone() {
+    refuses(&file("\ra = 1\n"), &["FILE:1: is no TOML"]);
+}
+
+#[test]
+fn service_links_of_kubernetes_are_no_settings() {
+    let links = said()
+        .env("COUNTERSIGN_PORT", "tcp://10.0.0.1:4100")
+        .env("COUNTERSIGN_PORT_4100_TCP", "tcp://10.0.0.1:4100")
+        .env("COUNTERSIGN_PORT_4100_TCP_ADDR", "10.0.0.1")
+        .env("COUNTERSIGN_PORT_4100_TCP_PORT", "4100")
+        .env("COUNTERSIGN_PORT_4100_TCP_PROTO", "tcp")
+        .env("COUNTERSIGN_SERVICE_HOST", "10.0.0.1")
+        .env("COUNTERSIGN_SERVICE_PORT", "4100")
+        .env("COUNTERSIGN_SERVICE_PORT_HTTP", "4100")
+        .env("COUNTERSIGN_WEB_SERVICE_HOST", "10.0.0.1")
+        .env("COUNTERSIGN_WEB_PORT_80_TCP", "tcp://10.0.0.1:80");
+    means(&links, "listen", "[127.0.0.1:4100, [::1]:4100]");
+}
+
+#[test]
+fn variables_of_others_are_no_settings() {
+    let others = said()
+        .env("COUNTERSIGN_CONFIG", "read by the command line")
+        .env("COUNTERSIGN", "x")
+        .env("COUNTERSIGNATURE_LISTEN", "x")
+        .env("countersign_listen", "x")
+        .env("LISTEN", "x");
+    means(&others, "listen", "[127.0.0.1:4100, [::1]:4100]");
+}
+
+#[test]
+fn a_value_of_the_wrong_type_is_refused() {
+    refuses(
+        &file("[limits.message]\nmax = 1"),
+        &["FILE:1: `limits.message`: expected one value"],
+    );
+    refuses(
+        &file("[log]\nfilter = [\"info\"]"),
+        &["FILE:2: `log.filter`: expected one value"],
+    );
+    refuses(
+        &file("listen = [[\"127.0.0.1:1\"]]"),
+        &["FILE:1: `listen`: expected a list of plain values"],
+    );
+    refuses(
+        &file("[listen]\na = 1"),
+        &["FILE:1: `listen`: expected a list of plain values"],
+    );
+    refuses(
+        &file("log = \"info\""),
+        &["FILE:1: `log`: expected a table"],
+    );
+    refuses(
+        &env("COUNTERSIGN_LIMITS", "1"),
+        &["COUNTERSIGN_LIMITS: `limits`: expected a table"],
+    );
+    refuses(
+        &env("COUNTERSIGN_DRAIN__TIMEOUT__MAX", "1s"),
+        &["COUNTERSIGN_DRAIN__TIMEOUT__MAX: `drain.timeout`: expected one value"],
+    );
+}
+
+#[test]
+fn every_value_is_shown_with_its_source() {
+    let said = file("[log]\nfilter = \"warn\"")
+        .env("COUNTERSIGN_LIMITS__MESSAGE", "1KiB")
+        .flag("--listen", "listen", &["127.0.0.1:1"]);
+    let (raw, _) = said.load().unwrap();
+    let values = raw.values();
+    let find = |wanted: &str| {
+        let found = values.iter().find(|(key, ..)| key == wanted).unwrap();
+        let source = found.2.rsplit('/').next().unwrap();
+        let source = source.split_once(".toml:").map_or(source, |(_, line)| line);
+        (found.1.clone(), source.to_owned())
+    };
+    let owned = |value: &str, source: &str| (value.to_owned(), source.to_owned());
+    assert_eq!(find("log.filter"), owned("\"warn\"", "2"));
+    assert_eq!(find("log.format"), owned("\"text\"", "default"));
+    assert_eq!(
+        find("limits.message"),
+        owned("\"1KiB\"", "COUNTERSIGN_LIMITS__MESSAGE")
+    );
+    assert_eq!(find("listen"), owned("[\"127.0.0.1:1\"]", "--listen"));
+    assert_eq!(find("limits.connections"), owned("4096", "default"));
+}
+
+#[test]
+fn every_default_can_be_said_by_the_environment() {
+    let (raw, _) = said().load().unwrap();
+    for (key, value, source) in raw.values() {
+        if source == "URL" {
+            continue;
+        }
+        let variable = format!("COUNTERSIGN_{}", key.replace('.', "__").to_uppercase());
+        let value = value.replace(['[', ']', '"'], "");
+        let value = if key == "listen" {
+            "127.0.0.1:1"
+        } else {
+            &value
+        };
+        check(&env(&variable, value), Ok(&[]));
+    }
+}
+
+/// The keys that the resolver asks for in a table.
+fn known(table: &str) -> BTreeSet<String> {
+    let problems = flag("--zzzzzzzz", &format!("{table}zzzzzzzz"), &["1"])
+        .load()
+        .unwrap_err();
+    let (_, known) = problems[0].split_once("known here: ").unwrap();
+    known.split(", ").map(str::to_owned).collect()
+}
+
+fn keys(table: &dyn TableLike) -> BTreeSet<String> {
+    table.iter().map(|(key, _)| key.to_owned()).collect()
+}
+
+#[test]
+fn default_toml_has_every_key_that_has_a_default() {
+    let defaults = ImDocument::parse(DEFAULTS).unwrap();
+    let mut root = known("");
+    assert!(root.remove("route"));
+    assert_eq!(keys(defaults.as_table()), root);
+    for (name, item) in defaults.as_table() {
+        if let Some(table) = item.as_table_like() {
+            let mut known = known(&format!("{name}."));
+            // What has no default is told in a comment.
+            known.retain(|key| {
+                let is_told = DEFAULTS.contains(&format!("\n# {key} = "))
+                    || DEFAULTS.contains(&format!("\n# [{name}.{key}.NAME]"));
+                table.contains_key(key) || !is_told
+            });
+            assert_eq!(keys(table), known, "[{name}]");
+        }
+    }
+}
+
+#[test]
+fn default_toml_tells_every_key_of_a_route() {
+    let comments: String = DEFAULTS
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .collect();
+    let words: BTreeSet<&str> = comments
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .collect();
+    for table in ["", "limits.", "operations.", "timeouts."] {
+        for key in known(&format!("route.graphql.{table}")) {
+            assert!(words.contains(key.as_str()), "{table}{key}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Values: durations, sizes, counts, filters, and what has a default of its own.
+
+use super::*;
+
+#[test]
+fn traces_go_where_we_or_opentelemetry_are_told() {
+    let none = "None";
+    let some = |endpoint: &str, ratio: &str| {
+        format!("Some(TraceConfig {{ endpoint: {endpoint}, ratio: {ratio}, headers_file: None }})")
+    };
+    let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318/");
+    let whole = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://b/x");
+    let ours = ("COUNTERSIGN_TRACES__ENDPOINT", "https://c");
+    let a = some("http://a:4318/v1/traces", "1.0");
+    let b = some("http://b/x", "1.0");
+    let c = some("https://c/v1/traces", "1.0");
+    for (environment, expected) in [
+        (&[][..], none),
+        (&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")], none),
+        (&[base], &a),
+        (&[base, whole], &b),
+        (&[whole, base, ours], &c),
+        (&[base, ("COUNTERSIGN_TRACES__ENDPOINT", "off")], none),
+        (&[base, ("OTEL_SDK_DISABLED", "TRUE")], none),
+        (&[base, ("OTEL_SDK_DISABLED", "false")], &a),
+        (&[base, ("OTEL_TRACES_EXPORTER", "none")], none),
+        (&[base, ("OTEL_TRACES_EXPORTER", "otlp")], &a),
+        (&[ours, ("OTEL_SDK_DISABLED", "true")], &c),
+        (
+            &[ours, ("OTEL_TRACES_SAMPLER", "parentbased_always_off")],
+            &some("https://c/v1/traces", "0.0"),
+        ),
+        (
+            &[
+                ours,
+                ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+                ("OTEL_TRACES_SAMPLER_ARG", "0.25"),
+            ],
+            &some("https://c/v1/traces", "0.25"),
+        ),
+        (
+            &[
+                ours,
+                ("OTEL_TRACES_SAMPLER", "traceidratio"),
+                ("COUNTERSIGN_TRACES__RATIO", "0.5"),
+            ],
+            &some("https://c/v1/traces", "0.5"),
+        ),
+    ] {
+        let all = environment.iter();
+        let said = all.fold(said(), |said, (name, value)| said.env(name, value));
+        means(&said, "traces", expected);
+    }
+    refuses(
+        &file("[traces]\nendpoint = \"localhost:4318\"\nratio = 2"),
+        &[
+            "FILE:2: `traces.endpoint`: \"localhost:4318\" is neither a collector's URL, such as http://127.0.0.1:4318, nor \"off\"",
+            "FILE:3: `traces.ratio`: \"2\" is no number from 0 to 1",
+        ],
+    );
+    for url in ["http://key@a", "http://a/?key=1"] {
+        refuses(
+            &env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url),
+            &[
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `traces.endpoint`: must hold neither a password nor a query: put keys into `headers_file`",
+            ],
+        );
+    }
+}
+
+#[test]
+fn memory_has_a_limit_that_suffices_the_cgroups_or_none() {
+    let memory = |text| env("COUNTERSIGN_LIMITS__MEMORY", text);
+    means(&said(), "limits.memory", "Auto");
+    means(&memory("off"), "limits.memory", "Off");
+    means(&memory("32MiB"), "limits.memory", "Bytes(33554432)");
+    let said = "COUNTERSIGN_LIMITS__MEMORY: `limits.memory`: ";
+    for text in ["31MiB", "1"] {
+        let expected = format!("{said}must be at least 32MiB");
+        refuses(&memory(text), &[&expected]);
+    }
+    for text in ["on", "0", "-1"] {
+        let expected =
+            format!("{said}{text:?} is neither \"auto\", \"off\" nor a size, such as \"256MiB\"");
+        refuses(&memory(text), &[&expected]);
+    }
+}
+
+#[test]
+fn the_admin_listener_has_an_address_or_is_off() {
+    refuses(
+        &env("COUNTERSIGN_ADMIN", "no"),
+        &[
+            "COUNTERSIGN_ADMIN: `admin`: \"no\" is neither an IP address with a port, such as \
+             127.0.0.1:4101, nor \"off\"",
+        ],
+    );
+}
+
+#[test]
+fn bad_durations_are_refused() {
+    for text in ["", "5", "s", "-1s", "1 parsec", "99999999999999999999s"] {
+        refuses(
+            &env("COUNTERSIGN_DRAIN__TIMEOUT", text),
+            &[&format!(
+                "COUNTERSIGN_DRAIN__TIMEOUT: `drain.timeout`: {text:?} is no duration, such as \"250ms\", \"5s\" or \"2m\""
+            )],
+        );
+    }
+    refuses(
+        &file("[drain]\ntimeout = 5"),
+        &["FILE:2: `drain.timeout`: \"5\" is no duration, such as \"250ms\", \"5s\" or \"2m\""],
+    );
+    refuses(
+        &file("[drain]\ntimeout = \"0s\""),
+        &["FILE:2: `drain.timeout`: must be more than zero"],
+    );
+}
+
+/// A clock cannot be asked for a time that far away: the program panicked at the first client.
+#[test]
+fn a_duration_beyond_the_clock_is_refused() {
+    for text in ["18446744073709551615s", "366days"] {
+        refuses(
+            &env("COUNTERSIGN_TIMEOUTS__INIT", text),
+            &["COUNTERSIGN_TIMEOUTS__INIT: `timeouts.init`: must be at most 365 days"],
+        );
+    }
+    means(
+        &env("COUNTERSIGN_TIMEOUTS__INIT", "365days"),
+        "timeouts.init",
+        "31536000s",
+    );
+}
+
+#[test]
+fn bad_sizes_are_refused() {
+    for text in [
+        "",
+        "0",
+        "-1",
+        "1.5MiB",
+        "MiB",
+        "1TB",
+        "1é",
+        "1 M iB",
+        "99999999999GiB",
+    ] {
+        refuses(
+            &env("COUNTERSIGN_LIMITS__MESSAGE", text),
+            &[&format!(
+                "COUNTERSIGN_LIMITS__MESSAGE: `limits.message`: {text:?} is no size, such as \"64KiB\" or \"1MiB\""
+            )],
+        );
+    }
+    refuses(
+        &file("[limits]\nrequest_head = \"4KiB\""),
+        &["FILE:2: `limits.request_head`: must be at least 8KiB"],
+    );
+}
+
+#[test]
+fn bad_counts_are_refused() {
+    for text in [
+        "",
+        "0",
+        "-1",
+        "1.5",
+        "many",
+        "1KiB",
+        "0x10",
+        "99999999999999999999",
+    ] {
+        refuses(
+            &env("COUNTERSIGN_LIMITS__CONNECTIONS", text),
+            &[&format!(
+                "COUNTERSIGN_LIMITS__CONNECTIONS: `limits.connections`: {text:?} is no whole number above zero"
+            )],
+        );
+    }
+}
+
+#[test]
+fn a_log_filter_has_levels_and_targets() {
+    let flag = |text: &str| said().flag("--log", "log.filter", &[text]);
+    for text in ["off", "warn,countersign::realtime=debug", "[{rule}]=trace"] {
+        means(&flag(text), "log.filter", text);
+    }
+    let refused = |text: &str, why: &str| {
+        let said = format!("--log: `log.filter`: {text:?} is no log filter: {why}");
+        refuses(&flag(text), &[&said]);
+    };
+    refused(
+        "a=loud",
+        "error parsing level filter: expected one of \"off\", \"error\", \"warn\", \"info\", \"debug\", \"trace\", or a number 0-5",
+    );
+    let many = "invalid filter directive: too many '=' in filter directive, expected 0 or 1";
+    refused("a=b=info", many);
+    refused("[{a=1}]=info", many);
+}
