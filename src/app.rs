@@ -4,7 +4,6 @@ mod listen;
 mod policy;
 mod presign;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,7 +31,7 @@ use crate::realtime::Pool;
 use crate::server::{BindError, Listen, Server, ServerConfig, TlsError};
 use crate::session::{Api, Sessions};
 use crate::sign::Signer;
-use crate::sign::credentials::{Identity, IdentityConfig};
+use crate::sign::credentials::Identity;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::upstream::{Dialer, ProxyRules, TlsRoots, Upstream, Way};
 
@@ -40,7 +39,7 @@ use crate::upstream::{Dialer, ProxyRules, TlsRoots, Upstream, Way};
 #[derive(Debug)]
 pub struct App {
     addresses: Vec<SocketAddr>,
-    identities: Vec<(String, Arc<Identity>)>,
+    identities: Vec<Arc<Identity>>,
     drain: DrainConfig,
     lifecycle: Lifecycle,
 }
@@ -127,7 +126,8 @@ impl App {
         let mut recording = config.record.as_deref().map(Recording::open).transpose()?;
         let mut builder = Builder::new(&lifecycle, &memory, recording.as_mut());
         let routes = builder.routes(&config)?;
-        let identities = builder.identities;
+        let identities = builder.identities.into_iter();
+        let identities: Vec<_> = identities.map(|(_, identity)| identity).collect();
         if let Some(recording) = recording {
             let kept = recording.keep(lifecycle.stop.clone());
             lifecycle.background.spawn(kept);
@@ -200,7 +200,7 @@ impl App {
     pub fn credentials(&self) -> impl Future<Output = ()> + use<> {
         let identities = self.identities.clone();
         async move {
-            for (_, identity) in identities {
+            for identity in identities {
                 identity.loaded().await;
             }
         }
@@ -267,9 +267,7 @@ impl App {
 struct Builder<'a> {
     lifecycle: &'a Lifecycle,
     memory: &'a Memory,
-    by_config: HashMap<IdentityConfig, Arc<Identity>>,
-    /// By name.
-    identities: Vec<(String, Arc<Identity>)>,
+    identities: Vec<(Credentials, Arc<Identity>)>,
     system_roots: Option<TlsRoots>,
     proxy_rules: ProxyRules,
     recording: Option<&'a mut Recording>,
@@ -284,7 +282,6 @@ impl<'a> Builder<'a> {
         Self {
             lifecycle,
             memory,
-            by_config: HashMap::new(),
             identities: Vec::new(),
             system_roots: None,
             proxy_rules: ProxyRules::from_env(),
@@ -375,29 +372,26 @@ impl<'a> Builder<'a> {
     }
 
     fn identity(&mut self, config: &RouteConfig) -> Arc<Identity> {
+        let credentials = &config.credentials;
+        let mut known = self.identities.iter();
+        if let Some((_, identity)) = known.find(|(of, _)| of == credentials) {
+            return Arc::clone(identity);
+        }
+        let mut name = credentials.name();
+        // Another may differ by the region of its STS alone.
+        if self
+            .identities
+            .iter()
+            .any(|(_, taken)| taken.name() == name)
+        {
+            name = format!("{name}, {}", config.endpoint.scope.region);
+        }
         let Lifecycle {
             background, stop, ..
         } = self.lifecycle;
-        let new = || Arc::new(credentials_of(&config.credentials, background, stop));
-        let (name, identity) = match &config.credentials {
-            Credentials::Provider(provider) => {
-                if let Some(identity) = self.by_config.get(provider) {
-                    return Arc::clone(identity);
-                }
-                let identity = new();
-                self.by_config
-                    .insert(provider.clone(), Arc::clone(&identity));
-                // One may differ by the region of its STS alone.
-                let is_taken = |name: &str| self.identities.iter().any(|(taken, _)| taken == name);
-                let name = provider.to_string();
-                match is_taken(&name) {
-                    true => (format!("{name}, {}", provider.region), identity),
-                    false => (name, identity),
-                }
-            }
-            Credentials::Fixed(_) => ("fixed".to_owned(), new()),
-        };
-        self.identities.push((name, Arc::clone(&identity)));
+        let identity = Arc::new(identity_of(credentials, name, background, stop));
+        self.identities
+            .push((credentials.clone(), Arc::clone(&identity)));
         identity
     }
 
@@ -423,9 +417,14 @@ impl<'a> Builder<'a> {
     }
 }
 
-fn credentials_of(config: &Credentials, tasks: &TaskTracker, stop: &CancellationToken) -> Identity {
-    match config {
-        Credentials::Provider(identity) => Identity::spawn(identity.clone(), tasks, stop.clone()),
+fn identity_of(
+    credentials: &Credentials,
+    name: String,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Identity {
+    match credentials {
+        Credentials::Provider(config) => Identity::spawn(name, config.clone(), tasks, stop.clone()),
         Credentials::Fixed(credentials) => Identity::given(credentials.clone()),
     }
 }

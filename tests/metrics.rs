@@ -293,3 +293,21 @@ async fn an_answer_that_its_client_leaves_is_no_good_one() {
         .check_all(&[(&with("CANCELLED"), 1.0), (&with(""), 1.0)])
         .await;
 }
+
+/// Their loads had been counted as one identity's.
+#[tokio::test]
+async fn identities_of_two_regions_are_told_apart() {
+    let other = (
+        "COUNTERSIGN_ROUTE__OTHER__TARGET",
+        "https://a1b2c3.execute-api.us-west-2.amazonaws.com/prod",
+    );
+    let scene = Scene::new("regions", &[other]).await;
+    for identity in ["default chain", "default chain, us-west-2"] {
+        let loads = format!(
+            "countersign_credentials_refreshes_total{{identity=\"{identity}\",outcome=\"ok\"}}"
+        );
+        scene.check(&loads, 1.0).await;
+        let left = format!("countersign_credentials_remaining_seconds{{identity=\"{identity}\"}}");
+        scene.check(&left, f64::INFINITY).await;
+    }
+}

@@ -32,8 +32,7 @@ type Dial = Shared<BoxFuture<'static, Vec<(String, bool)>>>;
 pub struct Watched {
     /// The addresses bound.
     pub listeners: Vec<String>,
-    /// By the name that the log has for them.
-    pub identities: Vec<(String, Arc<Identity>)>,
+    pub identities: Vec<Arc<Identity>>,
     /// By the names of their routes.
     pub upstreams: Vec<(String, Arc<Upstream>)>,
     pub connections: Connections,
@@ -96,13 +95,13 @@ impl Health {
         let limit = count(readiness.connections_limit);
         metrics.client_connections_limit.set(limit);
         let now = clock::now();
-        for (name, identity) in &self.watched.identities {
+        for identity in &self.watched.identities {
             let remaining = match identity.remaining(now) {
                 None => 0.0,
                 Some(None) => f64::INFINITY,
                 Some(Some(remaining)) => remaining.as_secs_f64(),
             };
-            let identity = name.clone();
+            let identity = identity.name().to_owned();
             let gauges = &metrics.credentials_remaining_seconds;
             let gauge = gauges.get_or_create_owned(&IdentityLabel { identity });
             gauge.set(remaining);
@@ -118,9 +117,10 @@ impl Health {
             upstreams: _,
         } = &self.watched;
         let now = clock::now();
-        let credentials = identities
-            .iter()
-            .map(|(name, identity)| (name.clone(), identity.remaining(now).is_some()));
+        let credentials = identities.iter().map(|identity| {
+            let is_held = identity.remaining(now).is_some();
+            (identity.name().to_owned(), is_held)
+        });
         let readiness = Readiness {
             listeners: listeners.clone(),
             is_draining: stopping.is_cancelled(),

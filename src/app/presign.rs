@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Method};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::credentials_of;
+use super::identity_of;
 use crate::config::RouteConfig;
 use crate::sign::credentials::CredentialsError;
 use crate::sign::{Refusal, SignError, Signable, Signer, Target, clock};
@@ -59,13 +59,14 @@ impl std::fmt::Debug for Presigned {
 pub async fn presign(route: &RouteConfig, request: &Presign) -> Result<Presigned, PresignError> {
     let target = Target::new(&request.path, request.query.as_deref())?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let identity = Arc::new(credentials_of(&route.credentials, &tasks, &stop));
+    let credentials = &route.credentials;
+    let identity = identity_of(credentials, credentials.name(), &tasks, &stop);
     let endpoint = &route.endpoint;
     let signer = Signer::new(
         endpoint.signing_scope(),
         endpoint.style,
         endpoint.wire_host.clone(),
-        identity,
+        Arc::new(identity),
     );
     let now = clock::now();
     let credentials = signer.credentials(now).await?;

@@ -36,7 +36,7 @@ pub struct RouteConfig {
 }
 
 /// Where a route's credentials come from.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub enum Credentials {
     Provider(IdentityConfig),
     /// The demo's, for its own emulator.
@@ -320,6 +320,16 @@ impl RouteConfig {
             });
         }
         line
+    }
+}
+
+impl Credentials {
+    /// As the log and the metrics name them.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Provider(identity) => identity.to_string(),
+            Self::Fixed(_) => "fixed".to_owned(),
+        }
     }
 }
 

@@ -39,6 +39,7 @@ pub struct IdentityConfig {
 /// Credentials that are kept fresh.
 #[derive(Debug)]
 pub struct Identity {
+    name: String,
     state: watch::Receiver<State>,
 }
 
@@ -79,20 +80,26 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 // === impl Identity ===
 
 impl Identity {
-    /// Starts the refresher; it ends with `stop`.
-    pub fn spawn(config: IdentityConfig, tasks: &TaskTracker, stop: CancellationToken) -> Self {
+    /// Starts the refresher; it ends with `stop`. By its name the log and the metrics know it.
+    pub fn spawn(
+        name: String,
+        config: IdentityConfig,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
         let (publish, state) = watch::channel(State {
             loading: true,
             ..State::default()
         });
         let refresher = Refresher {
+            name: name.clone(),
             chain: Chain::new(config),
             publish,
         };
         tasks.spawn(async move {
             stop.run_until_cancelled(refresher.run()).await;
         });
-        Self { state }
+        Self { name, state }
     }
 
     /// Fixed credentials, for tests.
@@ -105,12 +112,17 @@ impl Identity {
 
     /// Credentials that are not loaded but known, for the demo.
     pub fn given(credentials: Credentials) -> Self {
-        let snapshot = Snapshot::new(credentials, "fixed".to_owned());
+        let name = "fixed".to_owned();
+        let snapshot = Snapshot::new(credentials, name.clone());
         let (_, state) = watch::channel(State {
             snapshot: Some(Arc::new(snapshot)),
             ..State::default()
         });
-        Self { state }
+        Self { name, state }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The credentials valid at `now`; waits a few seconds for a load that is under way, and
@@ -242,6 +254,7 @@ impl State {
 
 /// The background task of one identity.
 struct Refresher {
+    name: String,
     chain: Chain,
     publish: watch::Sender<State>,
 }
@@ -283,7 +296,7 @@ impl Refresher {
         });
         self.count("ok");
         info!(
-            identity = %self.chain.config(),
+            identity = self.name,
             provider = %snapshot.provider,
             expires = snapshot.expires.map(shown),
             "credentials loaded"
@@ -298,7 +311,7 @@ impl Refresher {
 
     fn failed(&self, error: CredentialsError) {
         self.count("failed");
-        warn!(identity = %self.chain.config(), tried = %error.tried, remedy = %error.remedy, "credentials not loaded");
+        warn!(identity = self.name, tried = %error.tried, remedy = %error.remedy, "credentials not loaded");
         self.publish.send_modify(|state| {
             state.failure = Some(Arc::new(error));
             state.loading = false;
@@ -306,7 +319,7 @@ impl Refresher {
     }
 
     fn count(&self, outcome: &'static str) {
-        let identity = self.chain.config().to_string();
+        let identity = self.name.clone();
         let labels = IdentityOutcomeLabels { identity, outcome };
         let refreshes = &metrics().credentials_refreshes;
         refreshes.get_or_create(&labels).inc();

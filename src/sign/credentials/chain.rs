@@ -41,10 +41,6 @@ impl Chain {
         Self { config, http }
     }
 
-    pub(super) fn config(&self) -> &IdentityConfig {
-        &self.config
-    }
-
     /// Asks the providers; answers the credentials and who gave them.
     pub(super) async fn load(&self) -> Result<(Credentials, String), CredentialsError> {
         let (credentials, provider) = self.find().await?;
