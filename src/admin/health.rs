@@ -144,7 +144,7 @@ impl Health {
             return dial.clone();
         }
         let upstreams = self.watched.upstreams.clone();
-        let dials = upstreams.into_iter().map(async |(route, upstream)| {
+        let dials = upstreams.into_iter().map(|(route, upstream)| async move {
             let reached = upstream.reach().await;
             (route, reached.is_ok())
         });
