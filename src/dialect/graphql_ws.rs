@@ -50,7 +50,7 @@ impl Dialect for GraphqlWs {
                 return;
             }
             match message.as_ref().map(|message| message.kind.as_str()) {
-                Some("start") => greeting.begun(),
+                Some("start") => {}
                 Some("connection_init") => {
                     return greeting.init(message.and_then(|message| message.payload));
                 }

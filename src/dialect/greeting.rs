@@ -78,20 +78,16 @@ impl Greeting {
         }
     }
 
-    /// Closes at `deadline`, unless the client has said something by then that means a beginning.
+    /// Closes at `deadline`, unless the client has begun by then: with a `connection_init`, or with an
+    /// operation that starts.
     pub(super) fn until(mut self, deadline: Instant) -> Self {
         self.init_at = Some(deadline);
         self
     }
 
-    /// The client has begun, if without a `connection_init`.
-    pub(super) fn begun(&mut self) {
-        self.init_at = None;
-    }
-
     /// `connection_init`; a second one is acknowledged again.
     pub(super) fn init(&mut self, payload: Option<&RawValue>) {
-        self.begun();
+        self.init_at = None;
         match self.phase {
             Phase::Opened => {
                 self.phase = Phase::Initialising;
@@ -184,6 +180,9 @@ impl Greeting {
     }
 
     pub(super) fn push(&mut self, output: Output) {
+        if matches!(output, Output::Start(..)) {
+            self.init_at = None;
+        }
         if self.phase != Phase::Closed {
             self.out.push_back(output);
         }

@@ -136,3 +136,24 @@ fn a_socket_that_says_nothing_was_kept_for_ever() {
         "#,
     );
 }
+
+/// It had no deadline any more, and whoever had no token could keep it for ever.
+#[test]
+fn a_start_that_starts_nothing_was_a_beginning() {
+    bench().check(
+        r#"
+        > {"type":"start","payload":{"query":"{ a }"}}
+        < {"type":"error","payload":{"message":"start needs an id"}}
+        . wait 10s
+        ! close 4408 Connection initialisation timeout
+        "#,
+    );
+    bench().check(
+        r#"
+        > {"id":"1","type":"start","payload":{"data":"{\"query\":\"{ a\"}"}}
+        < {"id":"1","type":"error","payload":{"errors":[{"errorInfo":{"code":"BAD_DOCUMENT","sent":"no"},"errorType":"BAD_DOCUMENT","locations":[{"column":4,"line":1}],"message":"syntax error at line 1, column 4: expected R_CURLY"}]}}
+        . wait 10s
+        ! close 4408 Connection initialisation timeout
+        "#,
+    );
+}
