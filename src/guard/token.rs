@@ -78,7 +78,7 @@ struct State {
     digests: Vec<[u8; 32]>,
 }
 
-/// What changes when a file does; Kubernetes replaces it by another.
+/// What changes when a file or its mode does; Kubernetes replaces it by another.
 type Stamp = (u64, u64, i64, i64, u64);
 
 const SHORTEST: usize = 32;
@@ -179,6 +179,10 @@ impl TokenFile {
                 info!(path = %self.path.display(), "the token file was read again");
             }
             Err(error) => {
+                if matches!(error, TokenError::Read(..)) {
+                    // Such as too many open files: it may be read without a change.
+                    state.stamp = None;
+                }
                 state.digests.clear();
                 warn!(
                     "{}: none of its tokens is good any more",
@@ -239,7 +243,7 @@ fn is_token(text: &str) -> bool {
 }
 
 fn stamp(found: &Metadata) -> Stamp {
-    let (seconds, nanos) = (found.mtime(), found.mtime_nsec());
+    let (seconds, nanos) = (found.ctime(), found.ctime_nsec());
     (found.dev(), found.ino(), seconds, nanos, found.len())
 }
 
@@ -384,6 +388,20 @@ mod tests {
         fs::remove_file(&scratch.0).unwrap();
         long_ago(&tokens);
         assert!(!holds(NEW));
+    }
+
+    /// The log had asked for a chmod, and it changed nothing.
+    #[test]
+    fn a_file_that_others_could_read_stayed_refused_after_its_chmod() {
+        let scratch = Scratch::new("chmod", OLD, 0o600);
+        let tokens = scratch.tokens().unwrap();
+        for (mode, is_good) in [(0o644, false), (0o600, true), (0o604, false)] {
+            fs::set_permissions(&scratch.0, fs::Permissions::from_mode(mode)).unwrap();
+            let mut state = tokens.0[0].state.lock();
+            state.checked = Instant::now().checked_sub(FRESH).unwrap();
+            drop(state);
+            assert_eq!(tokens.judge(OLD, "a").is_some(), is_good, "{mode:o}");
+        }
     }
 
     #[test]
