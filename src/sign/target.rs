@@ -18,8 +18,8 @@ pub enum Paths {
     /// The request is refused.
     #[default]
     Refuse,
-    /// Normalised (RFC 3986, section 5.2.4, and `//` to `/`), on the wire too. The result stays
-    /// below the route's target.
+    /// Normalised (RFC 3986, section 5.2.4, and `//` to `/`), on the wire too; dot segments behind
+    /// escaped slashes are refused. The result stays below the route's target.
     Collapse,
     /// Signed and sent as they are; `..` may lead out of the route's target.
     Keep,
@@ -78,7 +78,14 @@ impl Target {
     ) -> Result<Self, Refusal> {
         let path = match paths {
             Paths::Keep => Cow::Borrowed(path),
-            Paths::Collapse => collapsed(path),
+            Paths::Collapse => {
+                let path = collapsed(path);
+                // What hides behind an escaped slash, or a backslash, is left.
+                if path.split('/').any(is_dot_segment) {
+                    return Err(Refusal::DotSegment);
+                }
+                path
+            }
             Paths::Refuse if path.contains("//") => return Err(Refusal::EmptySegment),
             Paths::Refuse if path.split('/').any(is_dot_segment) => {
                 return Err(Refusal::DotSegment);
@@ -320,6 +327,13 @@ mod tests {
         check_below("/prod", "/%2E./admin/.", Collapse, Ok("/prod/admin/"));
         check_below("/prod", "/..", Collapse, Ok("/prod/"));
         check_below("", "//", Collapse, Ok("/"));
+        check_below(
+            "/prod",
+            "/a/..%2f..%2Fadmin",
+            Collapse,
+            Err(Refusal::DotSegment),
+        );
+        check_below("/prod", "//a/..\\admin", Collapse, Err(Refusal::DotSegment));
         check_below("/prod", "//x/./y/../z/", Keep, Ok("/prod//x/./y/../z/"));
     }
 }
