@@ -32,7 +32,7 @@ pub(super) async fn open(
         return Err(Error::Upgrade("Connection must name Upgrade"));
     }
     let target = forward::target(route, &head.uri)?;
-    route.headers.request(&mut head.headers);
+    route.headers.handshake(&mut head.headers);
     guard::remove_token_protocol(&mut head.headers);
     switch(&mut head.headers);
     let exchange = record.trace.exchange("GET");
@@ -53,7 +53,7 @@ pub(super) async fn open(
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         let (head, body) = answer.into_parts();
         let idle = route.upstream.config().idle;
-        return forward::pass_on(head, TimeoutBody::new(idle, body), record).await;
+        return forward::pass_on(head, TimeoutBody::new(idle, body.into()), record).await;
     }
     let tunnel = Tunnel {
         client: upgraded,

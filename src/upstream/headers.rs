@@ -80,6 +80,13 @@ impl HeaderPolicy {
 
     /// Leaves only what may go upstream, unsigned.
     pub fn request(&self, headers: &mut HeaderMap) {
+        self.handshake(headers);
+        // Of a handshake that is none; the token may be among the subprotocols.
+        remove_by_prefix(headers, "sec-websocket-");
+    }
+
+    /// The same for a WebSocket's handshake.
+    pub fn handshake(&self, headers: &mut HeaderMap) {
         remove_hop_by_hop(headers);
         for name in OWN.iter().chain(&self.drop) {
             headers.remove(name);
@@ -251,6 +258,8 @@ mod tests {
             &[("cookie", "c"), ("x-team", "a"), ("x-api-key", "k")],
             &["cookie"],
         );
+        let token = ("sec-websocket-protocol", "countersign-token.t");
+        check(&lenient, &[token, ("accept", "a")], &["accept"]);
         let gateway = HeaderPolicy::new(Kind::Http, &[AUTHORIZATION], vec![]);
         check(
             &gateway,
