@@ -29,7 +29,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use support::{
-    Answer, Daemon, JSON, Scratch, Socket, Stage, demo_key, flag, get, post, raw, within,
+    Answer, Daemon, JSON, Scratch, Socket, Stage, command, demo_key, flag, get, post, raw, within,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -671,4 +671,22 @@ async fn a_proxy_that_refuses_is_named() {
         assert!(message.contains(part), "no {part} in {message}");
     }
     assert_eq!(emulator.stats().requests.http, 0);
+}
+
+/// It was dialled without TLS, and its password went there in clear.
+#[tokio::test]
+async fn a_proxy_that_wants_tls_was_sent_its_password_in_clear() {
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = proxy.local_addr().unwrap();
+    let target = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";
+    for scheme in ["https", "socks5"] {
+        let url = format!("{scheme}://user:proxy-password@{address}");
+        let environment = [&demo_key()[..], &[("HTTPS_PROXY", url.as_str())]].concat();
+        let run = command(&["--listen", "127.0.0.1:0", target], &environment).output();
+        let output = within("the program's end", run).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains(&format!("a proxy of {scheme}")), "{said}");
+        assert!(!said.contains("proxy-password"), "{said}");
+    }
 }

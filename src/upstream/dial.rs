@@ -163,6 +163,15 @@ impl Dialer {
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(Duration::from_secs(30)));
         let proxy = way.proxy.intercept(&address);
+        if let Some(proxy) = &proxy
+            && proxy.uri().scheme_str() != Some("http")
+        {
+            let scheme = proxy.uri().scheme_str().unwrap_or_default();
+            return Err(invalid(&format!(
+                "HTTPS_PROXY or ALL_PROXY names a proxy of {scheme}, but proxies are spoken to by http:// alone, \
+                 or its password would go there in clear; NO_PROXY excepts addresses"
+            )));
+        }
         Ok(Self {
             address,
             tls_name,
