@@ -22,8 +22,8 @@ use countersign::config::{self, Credentials, Sources, Trust};
 use countersign::emulator::{DEMO_SESSION_TOKEN, Emulator, Key, Options};
 use fakes::{Heard, Proxy, TlsPeer};
 use http::{Request, Response};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
@@ -689,4 +689,94 @@ async fn a_proxy_that_wants_tls_was_sent_its_password_in_clear() {
         assert!(said.contains(&format!("a proxy of {scheme}")), "{said}");
         assert!(!said.contains("proxy-password"), "{said}");
     }
+}
+
+/// A peer with 128 streams on a connection, as AWS's load balancers have them. What is called
+/// `endless` is answered with pieces for which it asks `piece`; all else with `{}`.
+async fn http2_peer<F, Piece>(piece: F) -> TlsPeer
+where
+    F: Fn() -> Piece + Clone + Send + Sync + 'static,
+    Piece: Future<Output = Bytes> + Send + 'static,
+{
+    TlsPeer::start(&[API, GATEWAY], &["h2"], move |_, stream| {
+        let piece = piece.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let piece = piece.clone();
+            let body = match request.uri().path().ends_with("/endless") {
+                true => {
+                    let pieces = futures_util::stream::unfold(piece, async |piece| {
+                        let next = Ok::<_, hyper::Error>(Frame::data(piece().await));
+                        Some((next, piece))
+                    });
+                    StreamBody::new(pieces).boxed_unsync()
+                }
+                false => {
+                    let body = Full::new(Bytes::from_static(b"{}"));
+                    body.map_err(|never| match never {}).boxed_unsync()
+                }
+            };
+            async move { Ok::<_, hyper::Error>(Response::new(body)) }
+        });
+        async move {
+            let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            server.max_concurrent_streams(128);
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        }
+    })
+    .await
+}
+
+/// A client that has asked for it, and reads no more than the first bytes of the answer.
+async fn stalled(addr: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(addr).await.unwrap();
+    let request = format!("GET /gateway/endless HTTP/1.1\r\nhost: {addr}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut first = [0; 12];
+    let read = within("the answer's head", stream.read_exact(&mut first)).await;
+    read.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    stream
+}
+
+/// It had taken all of the connection's window, and everybody else's answers waited for it.
+#[tokio::test]
+async fn a_slow_reader_held_up_all_other_answers() {
+    const PIECE: usize = 64 * 1024;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&sent);
+    let peer = http2_peer(move || {
+        counter.fetch_add(PIECE, Ordering::Relaxed);
+        std::future::ready(Bytes::from_static(&[b'x'; PIECE]))
+    })
+    .await;
+    // Or the slow reader's end would end it.
+    let addr = app_before(&peer, &[("timeouts.write", "5m")]).await;
+    let slow = stalled(addr).await;
+    // Until nothing more is taken between two requests.
+    let mut before = usize::MAX;
+    while before != sent.load(Ordering::Relaxed) {
+        before = sent.load(Ordering::Relaxed);
+        for _ in 0..50 {
+            assert_eq!(query(addr).await.status, 200);
+        }
+    }
+    let gateway = within("an answer", get(addr, "/gateway/small", &[])).await;
+    assert_eq!((gateway.status, gateway.body.as_str()), (200, "{}"));
+    assert!(before > 0);
+    drop(slow);
+}
+
+/// Requests had waited unsent until another's answer ended, and were told that they had been sent.
+#[tokio::test]
+async fn more_answers_than_streams_had_no_room() {
+    let peer = http2_peer(std::future::pending).await;
+    let addr = app_before(&peer, &[]).await;
+    let mut open = Vec::new();
+    for _ in 0..250 {
+        open.push(stalled(addr).await);
+    }
+    assert_eq!(get(addr, "/gateway/small", &[]).await.status, 200);
+    assert_eq!(peer.connections(), 3);
 }

@@ -1,9 +1,7 @@
 //! One route's upstream: a signer, a pool of warm connections, and the exchange of a request.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -11,29 +9,24 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, Version};
 use http_body_util::{Full, Limited};
-use hyper::body::Incoming;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection, capture_connection};
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
+use hyper_util::client::legacy::Error as ClientError;
+use hyper_util::client::legacy::connect::capture_connection;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::timeout::TimeoutBody;
-use tower_service::Service;
 
 use super::clocks::Clocks;
-use super::dial::{Dialled, Way};
+use super::dial::Way;
 use super::error::DialError;
 use super::headers::{signed_values, single_content_type};
+use super::pool::{DialInfo, OpenBody, Pools, Tasks};
 use super::{Dialer, Endpoint, Error, Kind, whole};
 use crate::iam::Recorder;
 use crate::sign::{Placement, Refusal, Signable, Signer, Target, clock};
-use crate::telemetry::metrics::{Held, RouteMetrics};
+use crate::telemetry::metrics::RouteMetrics;
 
 /// The body of an answer, streamed; it fails when upstream falls silent.
-pub type ResponseBody = TimeoutBody<Incoming>;
+pub type ResponseBody = TimeoutBody<OpenBody>;
 
 /// `[timeouts]` and `[pool]` as far as they concern upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +59,7 @@ pub struct Upstream {
     endpoint: Endpoint,
     authority: Authority,
     signer: Signer,
-    client: Client<Connector, Full<Bytes>>,
+    requests: Pools,
     /// HTTP/1.1 alone, for WebSockets.
     tunnels: Dialer,
     tasks: Tasks,
@@ -104,20 +97,12 @@ impl Upstream {
             .wire_host
             .parse()
             .map_err(|_| io::Error::other(format!("{} is no Host", endpoint.wire_host)))?;
-        let client = Client::builder(tasks.clone())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(config.pool_idle)
-            .pool_max_idle_per_host(config.pool_max_idle)
-            .http2_adaptive_window(true)
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .http2_keep_alive_timeout(Duration::from_secs(10))
-            .build(Connector(requests));
+        let requests = Pools::new(&requests, &tasks, &config);
         Ok(Self {
             endpoint,
             authority,
             signer,
-            client,
+            requests,
             tunnels,
             tasks,
             config,
@@ -256,8 +241,9 @@ impl Upstream {
             connection.wait_for_connection_metadata().await;
             tokio::time::sleep(self.config.first_byte).await;
         };
+        let (requests, open) = self.requests.pick();
         let response = tokio::select! {
-            response = self.client.request(request) => response.map_err(unsent_or_broken)?,
+            response = requests.request(request) => response.map_err(unsent_or_broken)?,
             () = late => {
                 return Err(Error::FirstByteTimeout { after: self.config.first_byte });
             }
@@ -278,7 +264,8 @@ impl Upstream {
         let idle = self.config.idle;
         let (mut parts, body) = response.into_parts();
         parts.version = Version::HTTP_11;
-        Ok(Response::from_parts(parts, TimeoutBody::new(idle, body)))
+        let body = TimeoutBody::new(idle, OpenBody::new(body, open));
+        Ok(Response::from_parts(parts, body))
     }
 
     fn uri(&self, target: &str) -> Result<Uri, Error> {
@@ -315,120 +302,4 @@ fn unsent_or_broken(error: ClientError) -> Error {
         source = cause.source();
     }
     Error::Broken(error)
-}
-
-/// Runs the pool's connection tasks where they are counted and can be stopped.
-#[derive(Clone, Debug)]
-pub(super) struct Tasks {
-    tasks: TaskTracker,
-    stop: CancellationToken,
-}
-
-impl<F> hyper::rt::Executor<F> for Tasks
-where
-    F: Future<Output: Send + 'static> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
-            stop.run_until_cancelled(task).await;
-        });
-    }
-}
-
-/// Feeds dialled connections to the pool.
-#[derive(Clone, Debug)]
-struct Connector(Dialer);
-
-/// When and how long a pooled connection was dialled; rides in the response's extensions.
-#[derive(Clone, Copy, Debug)]
-struct DialInfo {
-    begun: Instant,
-    took: Duration,
-}
-
-/// A connection in the pool.
-struct PooledStream {
-    stream: TokioIo<TlsStream<TcpStream>>,
-    dialled: DialInfo,
-    _open: Held,
-}
-
-// === impl Connector ===
-
-impl Service<Uri> for Connector {
-    type Response = PooledStream;
-    type Error = Arc<DialError>;
-    type Future = Pin<Box<dyn Future<Output = Result<PooledStream, Arc<DialError>>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    /// The URI is ignored: where to connect is configuration.
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let dialer = self.0.clone();
-        let begun = Instant::now();
-        Box::pin(async move {
-            let Dialled { stream, took } = dialer.dial().await.map_err(Arc::new)?;
-            Ok(PooledStream {
-                stream: TokioIo::new(stream),
-                dialled: DialInfo { begun, took },
-                _open: Held::new(&dialer.metrics().upstream_connections),
-            })
-        })
-    }
-}
-
-// === impl PooledStream ===
-
-impl Connection for PooledStream {
-    fn connected(&self) -> Connected {
-        let (_, tls) = self.stream.inner().get_ref();
-        let connected = Connected::new().extra(self.dialled);
-        match tls.alpn_protocol() {
-            Some(b"h2") => connected.negotiated_h2(),
-            Some(_) | None => connected,
-        }
-    }
-}
-
-impl Read for PooledStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl Write for PooledStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
 }

@@ -1,0 +1,257 @@
+//! Connections for requests: dialled, kept warm, and no more requests on one than it has room for.
+//!
+//! An answer that its client does not take fills its stream's window and nothing else: the window
+//! of the connection has room for all streams, so no answer waits for another.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Uri;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_service::Service;
+
+use super::Dialer;
+use super::client::UpstreamConfig;
+use super::dial::Dialled;
+use super::error::DialError;
+use crate::telemetry::metrics::Held;
+
+/// Sends requests.
+pub(super) type Requests = Client<Connector, Full<Bytes>>;
+
+/// Pools of connections to one upstream. Over HTTP/2 a pool is one connection.
+#[derive(Debug)]
+pub(super) struct Pools([Pool; POOLS]);
+
+#[derive(Debug)]
+struct Pool {
+    requests: Requests,
+    open: Arc<AtomicUsize>,
+}
+
+/// A request that is under way, until its answer has ended.
+#[derive(Debug)]
+pub(super) struct Open(Arc<AtomicUsize>);
+
+/// An answer's body, which keeps its place on the connection.
+#[derive(Debug)]
+pub struct OpenBody {
+    body: Incoming,
+    _open: Option<Open>,
+}
+
+/// Application Load Balancers allow 128 streams on a connection; a request beyond them would wait
+/// unsent until another's answer ends.
+const STREAMS: usize = 100;
+const POOLS: usize = 16;
+/// What is sent of an answer that nobody takes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// For all streams that there can be, and more.
+const CONNECTION_WINDOW: u32 = 128 * STREAM_WINDOW;
+
+// === impl Pools ===
+
+impl Pools {
+    /// Connections are opened when they are needed.
+    pub(super) fn new(dialer: &Dialer, tasks: &Tasks, config: &UpstreamConfig) -> Self {
+        Self(std::array::from_fn(|_| Pool {
+            requests: Client::builder(tasks.clone())
+                .timer(TokioTimer::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(config.pool_idle)
+                .pool_max_idle_per_host(config.pool_max_idle)
+                .http2_initial_stream_window_size(STREAM_WINDOW)
+                .http2_initial_connection_window_size(CONNECTION_WINDOW)
+                .http2_keep_alive_interval(Duration::from_secs(20))
+                .http2_keep_alive_timeout(Duration::from_secs(10))
+                .build(Connector(dialer.clone())),
+            open: Arc::default(),
+        }))
+    }
+
+    /// The first with room, so that few requests share one connection; else the one with the least
+    /// to do.
+    pub(super) fn pick(&self) -> (&Requests, Open) {
+        let open = |pool: &&Pool| pool.open.load(Ordering::Relaxed);
+        let [first, ..] = &self.0;
+        let with_room = self.0.iter().find(|pool| open(pool) < STREAMS);
+        let pool = with_room.or_else(|| self.0.iter().min_by_key(open));
+        let pool = pool.unwrap_or(first);
+        pool.open.fetch_add(1, Ordering::Relaxed);
+        (&pool.requests, Open(Arc::clone(&pool.open)))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+// === impl OpenBody ===
+
+impl OpenBody {
+    pub(super) fn new(body: Incoming, open: Open) -> Self {
+        Self {
+            body,
+            _open: Some(open),
+        }
+    }
+}
+
+/// Of a connection of its own.
+impl From<Incoming> for OpenBody {
+    fn from(body: Incoming) -> Self {
+        Self { body, _open: None }
+    }
+}
+
+impl Body for OpenBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Runs the pool's connection tasks where they are counted and can be stopped.
+#[derive(Clone, Debug)]
+pub(super) struct Tasks {
+    pub(super) tasks: TaskTracker,
+    pub(super) stop: CancellationToken,
+}
+
+impl<F> hyper::rt::Executor<F> for Tasks
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, task: F) {
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(task).await;
+        });
+    }
+}
+
+/// Feeds dialled connections to the pool.
+#[derive(Clone, Debug)]
+pub(super) struct Connector(Dialer);
+
+/// When and how long a pooled connection was dialled; rides in the response's extensions.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DialInfo {
+    pub(super) begun: Instant,
+    pub(super) took: Duration,
+}
+
+/// A connection in the pool.
+pub(super) struct PooledStream {
+    stream: TokioIo<TlsStream<TcpStream>>,
+    dialled: DialInfo,
+    _open: Held,
+}
+
+// === impl Connector ===
+
+impl Service<Uri> for Connector {
+    type Response = PooledStream;
+    type Error = Arc<DialError>;
+    type Future = Pin<Box<dyn Future<Output = Result<PooledStream, Arc<DialError>>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The URI is ignored: where to connect is configuration.
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let dialer = self.0.clone();
+        let begun = Instant::now();
+        Box::pin(async move {
+            let Dialled { stream, took } = dialer.dial().await.map_err(Arc::new)?;
+            Ok(PooledStream {
+                stream: TokioIo::new(stream),
+                dialled: DialInfo { begun, took },
+                _open: Held::new(&dialer.metrics().upstream_connections),
+            })
+        })
+    }
+}
+
+// === impl PooledStream ===
+
+impl Connection for PooledStream {
+    fn connected(&self) -> Connected {
+        let (_, tls) = self.stream.inner().get_ref();
+        let connected = Connected::new().extra(self.dialled);
+        match tls.alpn_protocol() {
+            Some(b"h2") => connected.negotiated_h2(),
+            Some(_) | None => connected,
+        }
+    }
+}
+
+impl Read for PooledStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl Write for PooledStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+}
