@@ -24,14 +24,14 @@ fn slow_post(body: &str) -> String {
     json!({ "query": query, "extensions": { "operationId": body } }).to_string()
 }
 
-/// A mutation that hangs at the emulator's gate until the drain's deadline.
-async fn at_the_deadline(accept: &'static str) -> Answer {
+/// `body`, whose mutation "b" hangs at the emulator's gate until the drain's deadline.
+async fn at_the_deadline(accept: &'static str, body: String) -> Answer {
     let mut stage = Stage::with(&[("drain.timeout", "300ms")]).await;
     stage.switch(json!({ "gate": true }));
     let addr = stage.addr;
     let asked = async move {
         let headers = [JSON, ("accept", accept)];
-        post(addr, "/graphql", &headers, &slow_post("b")).await
+        post(addr, "/graphql", &headers, &body).await
     };
     let answer = tokio::spawn(asked);
     stage
@@ -48,16 +48,33 @@ async fn at_the_deadline(accept: &'static str) -> Answer {
 
 #[tokio::test]
 async fn a_request_was_cut_without_a_word_at_the_drains_deadline() {
-    let answer = at_the_deadline("application/json").await;
+    let answer = at_the_deadline("application/json", slow_post("b")).await;
     assert_eq!(answer.status, 503);
     let error = &answer.json()["errors"][0]["extensions"];
     assert_eq!(error["code"], "SHUTTING_DOWN");
     assert_eq!(error["sent"], "maybe");
 }
 
+/// Its connection was, a second after the deadline, and with it what others of the batch were told.
+#[tokio::test]
+async fn a_batch_was_cut_without_a_word_at_the_drains_deadline() {
+    let subscription = json!({ "query": "subscription { onMessage { body } }" });
+    let batch = format!("[{},{},{subscription}]", slow_post("b"), slow_post("c"));
+    let answer = at_the_deadline("application/json", batch).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told = answer.json();
+    let of = |at: usize| &told[at]["errors"][0]["extensions"];
+    for at in [0, 1] {
+        assert_eq!(of(at)["code"], "SHUTTING_DOWN", "{told}");
+        assert_eq!(of(at)["sent"], "maybe", "{told}");
+    }
+    assert_eq!(of(2)["code"], "SUBSCRIPTION_OVER_HTTP", "{told}");
+    assert_eq!(told.as_array().map(Vec::len), Some(3));
+}
+
 #[tokio::test]
 async fn a_stream_was_cut_without_a_word_at_the_drains_deadline() {
-    let answer = at_the_deadline("text/event-stream").await;
+    let answer = at_the_deadline("text/event-stream", slow_post("b")).await;
     assert_eq!(answer.status, 200);
     assert!(answer.body.contains("SHUTTING_DOWN"), "{}", answer.body);
     assert!(answer.body.contains("event: complete"), "{}", answer.body);

@@ -74,7 +74,14 @@ async fn one(call: Call<'_>, item: &RawValue, headers: HeaderMap) -> String {
     if let Err(denied) = call.policies.judge(body.as_bytes()) {
         return errors(&[refused(&Error::from(denied), &mut record)]);
     }
-    let (result, ending) = call.api.execute(body, headers, &mut record).await;
+    let executed = call.api.execute(body, headers, &mut record);
+    let answered = tokio::select! {
+        answered = executed => Some(answered),
+        () = call.route.expired.cancelled() => None,
+    };
+    let Some((result, ending)) = answered else {
+        return errors(&[refused(&Error::Expired, &mut record)]);
+    };
     record.write();
     match (result, ending) {
         (Some(json), _) => json.as_str().to_owned(),
