@@ -135,6 +135,7 @@ impl App {
         let sessions = Sessions::new(
             config.session,
             Budget::new(outbox_total),
+            memory.clone(),
             lifecycle.clients.clone(),
             lifecycle.draining.clone(),
             lifecycle.expired.clone(),

@@ -20,6 +20,7 @@
 //! | [`sign`] | signer and its styles, credentials, request targets, redaction |
 //! | [`upstream`] | endpoint inference, services' recipes, HTTPS client, WebSocket dial, denials |
 //! | [`telemetry`] | log set-up, the request line, metrics, traces and their export, error chains |
+//! | [`memory`] | how much there is for us, and whether it is short |
 //! | [`iam`] | what IAM must allow: recorded, or read from documents, and printed as a policy |
 //! | [`emulator`] | an AppSync and an API Gateway that verify SigV4 by code of their own |
 //!
@@ -54,6 +55,7 @@ pub mod events;
 pub mod graphql;
 pub mod guard;
 pub mod iam;
+pub mod memory;
 pub mod proxy;
 pub mod realtime;
 pub mod server;

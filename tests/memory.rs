@@ -22,7 +22,7 @@ use std::{fs, io};
 use fakes::TlsPeer;
 use load::Load;
 use serde_json::json;
-use support::{Answer, JSON, Scratch, demo_key, post, within};
+use support::{Answer, JSON, Scratch, Socket, demo_key, post, within};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
@@ -79,6 +79,46 @@ impl Holding {
             is_open,
         }
     }
+
+    /// A daemon with a route to it, `/held`.
+    async fn load(&self, name: &str) -> Load {
+        let scratch = Scratch::new(&format!("{name}-peer"));
+        let ca_file = scratch.file("peer.pem", &self.peer.ca_pem);
+        let route = format!(
+            "route.held = {{ target = \"https://held.example.com\", connect = \"{}\", \
+             ca_file = \"{ca_file}\", region = \"eu-west-1\", service = \"execute-api\" }}",
+            self.peer.addr
+        );
+        Load::start(name, &format!("{SETTINGS}\n{route}")).await
+    }
+
+    /// Has bodies held, one after another, until there is no room: what is held, and the refusal.
+    async fn fill(&self, load: &Load) -> (JoinSet<Answer>, Answer) {
+        self.is_open.send_replace(false);
+        let body = "x".repeat(9 << 20);
+        let mut held = JoinSet::new();
+        let refused = loop {
+            let (addr, body) = (load.addr, body.clone());
+            held.spawn(async move { post(addr, "/held", &[], &body).await });
+            tokio::select! {
+                answer = held.join_next() => break answer.unwrap().unwrap(),
+                head = self.heads.acquire() => head.unwrap().forget(),
+            }
+            assert!(held.len() < 10, "60 MiB are held");
+        };
+        assert!(!held.is_empty());
+        (held, refused)
+    }
+
+    /// What was taken is served, whatever else is refused.
+    async fn release(&self, held: JoinSet<Answer>) {
+        self.is_open.send_replace(true);
+        let answers = within("what was held", held.join_all()).await;
+        assert!(
+            answers.iter().all(|answer| answer.status == 200),
+            "{answers:?}"
+        );
+    }
 }
 
 async fn hold(
@@ -114,14 +154,7 @@ async fn hold(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_memory_is_short_requests_are_refused_and_then_served_again() {
     let upstream = Holding::start().await;
-    let scratch = Scratch::new("memory-peer");
-    let ca_file = scratch.file("peer.pem", &upstream.peer.ca_pem);
-    let route = format!(
-        "route.held = {{ target = \"https://held.example.com\", connect = \"{}\", \
-         ca_file = \"{ca_file}\", region = \"eu-west-1\", service = \"execute-api\" }}",
-        upstream.peer.addr
-    );
-    let load = Load::start("memory", &format!("{SETTINGS}\n{route}")).await;
+    let load = upstream.load("memory").await;
     assert!(
         load.daemon.log.contains(
             "64 MiB of memory (limits.memory): 512 connections, 8 MiB of waiting events; requests \
@@ -131,21 +164,9 @@ async fn while_memory_is_short_requests_are_refused_and_then_served_again() {
         load.daemon.log
     );
     let (before, _) = load.memory();
-    let body = "x".repeat(9 << 20);
     for round in 0..3 {
-        upstream.is_open.send_replace(false);
         let mut kept = TcpStream::connect(load.addr).await.unwrap();
-        // One after another, until there is no room.
-        let mut held = JoinSet::new();
-        let refused = loop {
-            let (addr, body) = (load.addr, body.clone());
-            held.spawn(async move { post(addr, "/held", &[], &body).await });
-            tokio::select! {
-                answer = held.join_next() => break answer.unwrap().unwrap(),
-                head = upstream.heads.acquire() => head.unwrap().forget(),
-            }
-            assert!(held.len() < 10, "60 MiB are held");
-        };
+        let (held, refused) = upstream.fill(&load).await;
         assert_eq!(refused.status, 503);
         assert_eq!(refused.headers["retry-after"], "1");
         let said = refused.json();
@@ -153,7 +174,6 @@ async fn while_memory_is_short_requests_are_refused_and_then_served_again() {
             (&said["code"], &said["sent"]),
             (&json!("MEMORY_SHORT"), &json!("no"))
         );
-        assert!(!held.is_empty());
         // Of a body nothing is waited for.
         let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                     connection: close\r\ncontent-length: 1000\r\n\r\n";
@@ -166,13 +186,7 @@ async fn while_memory_is_short_requests_are_refused_and_then_served_again() {
         assert_eq!(query(&load).await.code(), "MEMORY_SHORT");
         let (_, peak) = load.memory();
         let count = held.len();
-        upstream.is_open.send_replace(true);
-        // What was taken is served, whatever else is refused.
-        let answers = within("what was held", held.join_all()).await;
-        assert!(
-            answers.iter().all(|answer| answer.status == 200),
-            "{answers:?}"
-        );
+        upstream.release(held).await;
         let took = served_again(&load).await;
         let (after, _) = load.memory();
         println!(
@@ -184,6 +198,49 @@ async fn while_memory_is_short_requests_are_refused_and_then_served_again() {
         );
         assert!(peak < 80 * MIB, "{peak}");
     }
+    load.end().await;
+}
+
+/// Only requests were refused, and a socket that had been opened before took whatever came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_of_sockets_were_begun_while_memory_was_short() {
+    let upstream = Holding::start().await;
+    let load = upstream.load("memory-socket").await;
+    let mut socket = Socket::open(load.addr, &[]).await;
+    socket.init().await;
+    let operations = [
+        ("query", "{ rooms { id } }"),
+        (
+            "mutation",
+            "mutation { postMessage(room: \"lobby\", body: \"short\") { id } }",
+        ),
+        (
+            "subscription",
+            "subscription { onMessage(room: \"lobby\") { body } }",
+        ),
+    ];
+    let (held, _) = upstream.fill(&load).await;
+    for (id, text) in operations {
+        socket.subscribe(id, text).await;
+        let told = socket.next().await;
+        assert_eq!(told["id"], id, "{told}");
+        assert_eq!(told["type"], "error", "{told}");
+        let said = &told["payload"][0]["extensions"];
+        assert_eq!(
+            (&said["code"], &said["sent"]),
+            (&json!("MEMORY_SHORT"), &json!("no")),
+            "{told}"
+        );
+    }
+    let stats = load.emulator.stats();
+    assert!(stats.mutations.is_empty(), "{:?}", stats.mutations);
+    assert_eq!(stats.realtime.starts_total, 0);
+    upstream.release(held).await;
+    served_again(&load).await;
+    let (_, text) = operations[0];
+    socket.subscribe("again", text).await;
+    assert_eq!(socket.next().await["type"], "next");
+    drop(socket);
     load.end().await;
 }
 

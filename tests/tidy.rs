@@ -24,7 +24,7 @@ struct Source {
 type Rule = fn(&Source) -> Vec<(usize, String)>;
 
 /// Who may import whom. Everybody but `emulator` may import `telemetry`, too.
-const IMPORTS: [(&str, &[&str]); 19] = [
+const IMPORTS: [(&str, &[&str]); 20] = [
     ("build", &[]),
     ("main", &["cli"]),
     ("cli", &["app", "config", "emulator", "iam"]),
@@ -48,14 +48,14 @@ const IMPORTS: [(&str, &[&str]); 19] = [
         "proxy",
         // Of a dialect, its wire token or the framing of its answers.
         &[
-            "dialect", "events", "graphql", "guard", "session", "sign", "upstream",
+            "dialect", "events", "graphql", "guard", "memory", "session", "sign", "upstream",
         ],
     ),
     (
         "session",
         // Of the guard, the policies that its operations must be allowed by.
         &[
-            "dialect", "events", "graphql", "guard", "realtime", "sign", "upstream",
+            "dialect", "events", "graphql", "guard", "memory", "realtime", "sign", "upstream",
         ],
     ),
     ("dialect", &["events", "graphql"]),
@@ -66,6 +66,7 @@ const IMPORTS: [(&str, &[&str]); 19] = [
     ("iam", &["events", "graphql"]),
     ("sign", &[]),
     ("graphql", &[]),
+    ("memory", &[]),
     ("telemetry", &[]),
     ("emulator", &[]),
 ];

@@ -70,6 +70,9 @@ async fn one(call: Call<'_>, item: &RawValue, headers: HeaderMap) -> String {
         record.operation = Some(selected.kind.as_str());
         record.set_name(selected.name.as_deref());
     }
+    if call.route.memory.is_short() {
+        return errors(&[refused(&Error::MemoryShort, &mut record)]);
+    }
     let body = String::from_utf8_lossy(&found.body).into_owned();
     if let Err(denied) = call.policies.judge(body.as_bytes()) {
         return errors(&[refused(&Error::from(denied), &mut record)]);

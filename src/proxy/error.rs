@@ -14,6 +14,7 @@ use super::accept::Media;
 use super::body::Body;
 use crate::graphql::{DocumentError, GraphqlError};
 use crate::guard::{self, RefusalKind};
+use crate::memory;
 use crate::sign::{self, SignError};
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::{Record, error_chain};
@@ -56,7 +57,7 @@ pub enum Error {
     HttpVersion,
     #[error("{}", malformed(.0))]
     MalformedJson(serde_json::Error),
-    #[error("memory is short: try again (limits.memory)")]
+    #[error("{}", memory::Shortage)]
     MemoryShort,
     #[error("the query parameter `{name}` {problem}")]
     Parameter { name: &'static str, problem: String },
@@ -176,7 +177,7 @@ impl Error {
             Self::MediaType | Self::Coding => {
                 refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE")
             }
-            Self::MemoryShort => refused(StatusCode::SERVICE_UNAVAILABLE, "MEMORY_SHORT"),
+            Self::MemoryShort => refused(StatusCode::SERVICE_UNAVAILABLE, memory::Shortage::CODE),
             Self::Method { .. } => refused(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
             Self::MutationByGet => refused(StatusCode::METHOD_NOT_ALLOWED, "MUTATION_BY_GET"),
             Self::NoQuery => refused(StatusCode::BAD_REQUEST, "NO_QUERY"),

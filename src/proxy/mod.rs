@@ -11,7 +11,6 @@ mod error;
 mod events;
 mod forward;
 mod graphql;
-mod memory;
 mod relay;
 mod single;
 mod stream;
@@ -34,10 +33,10 @@ pub use error::Error;
 use error::{Shape, rescue};
 pub use events::envelope;
 pub use graphql::{Found, look_into, operation_of};
-pub use memory::{LEAST_MEMORY, Memory, MemoryLimit};
 pub use relay::{begins_with_data, refusal, request_errors};
 
 pub use crate::guard::{Local, Scheme};
+pub use crate::memory::{LEAST_MEMORY, Memory, MemoryLimit};
 
 use crate::graphql::Documents;
 use crate::guard::{self, Admission, Cors, Guard, Policies};
@@ -71,7 +70,7 @@ pub struct Route {
     pub api: Option<Arc<Api>>,
     /// The drain's deadline, when nothing waits for upstream any more.
     pub expired: CancellationToken,
-    /// While it is short, no body is read.
+    /// While it is short, no body is read, and no operation of a batch is sent.
     pub memory: Memory,
     /// For tunnels, where the upstream is not AppSync.
     pub keepalive: Option<Keepalive>,

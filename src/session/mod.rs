@@ -30,6 +30,7 @@ pub use tunnel::{Keepalive, Tunnel};
 use crate::dialect::{Limits, Streamed};
 use crate::graphql::outbox::Budget;
 use crate::guard::{Admission, Policies};
+use crate::memory::Memory;
 use crate::realtime::Owner;
 use crate::telemetry::metrics::{DialectLabel, Held, RouteMetrics, metrics};
 
@@ -54,6 +55,7 @@ pub struct SessionConfig {
 pub struct Sessions {
     config: SessionConfig,
     budget: Arc<Budget>,
+    memory: Memory,
     tasks: TaskTracker,
     draining: CancellationToken,
     expired: CancellationToken,
@@ -80,6 +82,8 @@ pub struct Client {
 struct Context {
     config: SessionConfig,
     budget: Arc<Budget>,
+    /// While it is short, no operation is begun.
+    memory: Memory,
     tasks: TaskTracker,
     draining: CancellationToken,
     expired: CancellationToken,
@@ -116,6 +120,7 @@ impl Sessions {
     pub fn new(
         config: SessionConfig,
         budget: Arc<Budget>,
+        memory: Memory,
         tasks: TaskTracker,
         draining: CancellationToken,
         expired: CancellationToken,
@@ -123,6 +128,7 @@ impl Sessions {
         Self {
             config,
             budget,
+            memory,
             tasks,
             draining,
             expired,
@@ -187,6 +193,7 @@ impl Sessions {
             _counted: Held::new(&sessions.get_or_create(&DialectLabel { dialect })),
             config: self.config,
             budget: Arc::clone(&self.budget),
+            memory: self.memory.clone(),
             tasks: self.tasks.clone(),
             draining: self.draining.clone(),
             expired: self.expired.clone(),

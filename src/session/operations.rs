@@ -18,6 +18,7 @@ use crate::events::{Publish, Subscribe};
 use crate::graphql::outbox::{OperationKey, Outbox};
 use crate::graphql::{Event, GraphqlError, Kind, Operation, Selected};
 use crate::guard::{Admission, Denied, Grant, Policies};
+use crate::memory::Shortage;
 use crate::realtime::{Start, Subscription};
 use crate::telemetry::metrics::{Held, metrics};
 use crate::telemetry::{Exchange, Record, TRACEPARENT, TRACESTATE, Trace};
@@ -51,7 +52,7 @@ enum Running {
         _subscription: Subscription,
     },
     /// Its error waits in the outbox.
-    Denied,
+    Refused,
 }
 
 /// How long a query or mutation waits for the subscriptions that its client started before it, so
@@ -90,6 +91,9 @@ impl Operations {
         let headers = self.headers(&operation.headers);
         let mut record = self.record(selected.kind.as_str(), &headers);
         record.set_name(selected.name.as_deref());
+        if self.context.memory.is_short() {
+            return self.put_off(key, record);
+        }
         let text = match selected.kind {
             Kind::Subscription => operation.to_data(),
             Kind::Query | Kind::Mutation => operation.to_body(),
@@ -102,7 +106,7 @@ impl Operations {
             Kind::Query | Kind::Mutation => {
                 let starting = self.running.values().filter_map(|running| match running {
                     Running::Subscription { started, .. } => Some(started.clone()),
-                    Running::Request { .. } | Running::Denied => None,
+                    Running::Request { .. } | Running::Refused => None,
                 });
                 let starting: Vec<CancellationToken> = starting.collect();
                 let ready = async move {
@@ -117,6 +121,9 @@ impl Operations {
     pub(super) fn subscribe(&mut self, key: OperationKey, subscribe: &Subscribe) {
         let headers = self.headers(&subscribe.headers);
         let record = self.record("subscribe", &headers);
+        if self.context.memory.is_short() {
+            return self.put_off(key, record);
+        }
         if let Err(denied) = self.policies.judge_listen() {
             return self.deny(key, &denied, record);
         }
@@ -127,6 +134,9 @@ impl Operations {
     pub(super) fn publish(&mut self, key: OperationKey, publish: &Publish) {
         let headers = self.headers(&publish.headers);
         let record = self.record("publish", &headers);
+        if self.context.memory.is_short() {
+            return self.put_off(key, record);
+        }
         if let Err(denied) = self.policies.judge_publish() {
             return self.deny(key, &denied, record);
         }
@@ -214,7 +224,7 @@ impl Operations {
                     told.push((*key, Event::Error(vec![error])));
                 }
                 Running::Subscription { record, .. } => record.code = Some(SHUTTING_DOWN.into()),
-                Running::Denied => {}
+                Running::Refused => {}
             }
         }
         self.clear();
@@ -228,15 +238,29 @@ impl Operations {
         }
     }
 
+    fn deny(&mut self, key: OperationKey, denied: &Denied, record: Record) {
+        self.refuse(key, Denied::CODE, denied.to_string(), record);
+    }
+
+    /// Its client may ask for it again.
+    fn put_off(&mut self, key: OperationKey, record: Record) {
+        self.refuse(key, Shortage::CODE, Shortage.to_string(), record);
+    }
+
     /// Ends an operation that is not sent.
-    fn deny(&mut self, key: OperationKey, denied: &Denied, mut record: Record) {
-        let message = denied.to_string();
-        let error = GraphqlError::coded(message.as_str(), Denied::CODE, "no");
-        metrics().refused(Denied::CODE);
-        record.code = Some(Denied::CODE.into());
+    fn refuse(
+        &mut self,
+        key: OperationKey,
+        code: &'static str,
+        message: String,
+        mut record: Record,
+    ) {
+        let error = GraphqlError::coded(message.as_str(), code, "no");
+        metrics().refused(code);
+        record.code = Some(code.into());
         record.cause = Some(message);
         record.write();
-        self.running.insert(key, Running::Denied);
+        self.running.insert(key, Running::Refused);
         self.outbox.end(key, Event::Error(vec![error]));
     }
 

@@ -1,7 +1,7 @@
 //! How much memory there is for us, and whether it is short.
 //!
 //! The limit is the configuration's or the cgroup's. What is resident is looked at only when a
-//! request or a connection comes, so that nobody wakes up for it while nothing does.
+//! connection, a request or an operation comes, so that nobody wakes up for it while nothing does.
 
 use std::fs;
 use std::path::Path;
@@ -25,6 +25,11 @@ pub enum MemoryLimit {
 /// The limit, if there is one, and what is known of its use.
 #[derive(Clone, Debug)]
 pub struct Memory(Option<Arc<Watch>>);
+
+/// Why new work is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("memory is short: try again (limits.memory)")]
+pub struct Shortage;
 
 #[derive(Debug)]
 struct Watch {
@@ -127,6 +132,11 @@ impl Memory {
             let _ = tokio::time::timeout(patience, relieved).await;
         }
     }
+}
+
+impl Shortage {
+    /// The code of the error that a client reads.
+    pub const CODE: &str = "MEMORY_SHORT";
 }
 
 impl Watch {
