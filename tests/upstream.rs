@@ -551,6 +551,32 @@ async fn a_compressed_refusal_is_replaced() {
     check_error(&query(addr).await, 403, "UPSTREAM_ERROR_UNREADABLE", "yes");
 }
 
+/// It was taken for AWS's, which is read whole, and given up when it was longer: 502.
+#[tokio::test]
+async fn an_applications_long_refusal_without_a_length_was_replaced() {
+    let piece = "x".repeat(200_000);
+    let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
+    let long = |status: u16, header: &str| {
+        let head = format!("HTTP/1.1 {status} X\r\n{header}transfer-encoding: chunked\r\n\r\n");
+        format!("{head}{}0\r\n\r\n", chunk.repeat(3))
+    };
+    for status in [400, 401, 403] {
+        let (peer, _heard) = answering(long(status, "")).await;
+        let addr = app_before(&peer, &[]).await;
+        let answer = get(addr, "/gateway/x", &[]).await;
+        assert_eq!(answer.status, status);
+        assert!(!answer.headers.contains_key("x-countersign-error"));
+        let is_whole = answer.body == piece.repeat(3);
+        assert!(is_whole, "{status}: {} bytes", answer.body.len());
+    }
+    // In what AWS says a token may stand anywhere.
+    let (peer, _heard) = answering(long(403, "x-amzn-errortype: X\r\n")).await;
+    let addr = app_before(&peer, &[]).await;
+    let answer = get(addr, "/gateway/x", &[]).await;
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.json()["code"], "UPSTREAM_RESPONSE_TOO_LARGE");
+}
+
 // Through a proxy: the environment names it, so these run the binary.
 
 struct Proxied {

@@ -1,10 +1,13 @@
 //! Passes a request on to a route that is not GraphQL, and an answer back.
 
-use bytes::Bytes;
+use std::borrow::Cow;
+use std::pin::Pin;
+
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http::response::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
-use http_body_util::{LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
@@ -13,10 +16,17 @@ use super::error::{Error, code};
 use super::{Route, method_name};
 use crate::sign::{Refusal, Target, redact};
 use crate::telemetry::Record;
-use crate::upstream::{ResponseBody, Timing, denial, read_body, response_headers, whole};
+use crate::upstream::{self, ResponseBody, Timing, denial, response_headers, whole};
 
 /// A refusal of AWS is no longer than this; what is longer is an application's own answer.
 pub(super) const MAX_REFUSAL: usize = 256 * 1024;
+
+/// What has been read of an answer, to see whether it is a refusal of AWS.
+enum Read {
+    Whole(Bytes),
+    /// It is longer than [`MAX_REFUSAL`]; the rest is to come.
+    Begun(Bytes, Pin<Box<ResponseBody>>),
+}
 
 /// Everything below the route's path goes to the same place below the target's path.
 pub(super) async fn answer(
@@ -129,16 +139,25 @@ pub(super) async fn pass_on(
     body: ResponseBody,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    if may_echo_a_token(head.status, &head.headers) {
-        let body = redacted(head.status, &head.headers, body).await?;
-        note_denial(head.status, &String::from_utf8_lossy(&body), record);
-        // A HEAD has the length of what it would have had.
-        if !body.is_empty() {
-            head.headers.insert(CONTENT_LENGTH, body.len().into());
-        }
-        return Ok(Response::from_parts(head, Body::full(body)));
+    if !may_echo_a_token(head.status, &head.headers) {
+        return Ok(Response::from_parts(head, Body::stream(body)));
     }
-    Ok(Response::from_parts(head, Body::stream(body)))
+    let body = match begin(body).await? {
+        Read::Whole(body) => redacted(head.status, &head.headers, body)?,
+        Read::Begun(..) if is_of_aws(&head.headers) => {
+            let limit = MAX_REFUSAL;
+            return Err(upstream::Error::ResponseTooLarge { limit }.into());
+        }
+        Read::Begun(read, rest) => {
+            return Ok(Response::from_parts(head, Body::stream_after(read, rest)));
+        }
+    };
+    note_denial(head.status, &String::from_utf8_lossy(&body), record);
+    // A HEAD has the length of what it would have had.
+    if !body.is_empty() {
+        head.headers.insert(CONTENT_LENGTH, body.len().into());
+    }
+    Ok(Response::from_parts(head, Body::full(body)))
 }
 
 /// Puts a refusal of AWS's, if it is understood, into the log.
@@ -159,24 +178,40 @@ fn may_echo_a_token(status: StatusCode, headers: &HeaderMap) -> bool {
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok());
     let length: usize = length.and_then(|text| text.parse().ok()).unwrap_or(0);
-    refused && (length <= MAX_REFUSAL || headers.contains_key("x-amzn-errortype"))
+    refused && (length <= MAX_REFUSAL || is_of_aws(headers))
 }
 
-async fn redacted(
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: ResponseBody,
-) -> Result<Bytes, Error> {
-    let body = read_body(body, MAX_REFUSAL).await?;
+/// Whether AWS names the kind of its error.
+fn is_of_aws(headers: &HeaderMap) -> bool {
+    headers.contains_key("x-amzn-errortype")
+}
+
+/// Reads an answer to its end, or to where it is longer than a refusal.
+async fn begin(body: ResponseBody) -> Result<Read, Error> {
+    let mut body = Box::pin(body);
+    let mut read = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(upstream::Error::Interrupted)?;
+        if let Some(data) = frame.data_ref() {
+            read.extend_from_slice(data);
+        }
+        if read.len() > MAX_REFUSAL {
+            return Ok(Read::Begun(read.freeze(), body));
+        }
+    }
+    Ok(Read::Whole(read.freeze()))
+}
+
+fn redacted(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Result<Bytes, Error> {
     let is_encoded = headers
         .get(CONTENT_ENCODING)
         .is_some_and(|value| value != "identity");
-    if is_encoded && headers.contains_key("x-amzn-errortype") {
+    if is_encoded && is_of_aws(headers) {
         return Err(Error::Unreadable(status));
     }
     let redacted = match redact::tokens(&String::from_utf8_lossy(&body)) {
-        std::borrow::Cow::Borrowed(_) => None,
-        std::borrow::Cow::Owned(text) => Some(Bytes::from(text)),
+        Cow::Borrowed(_) => None,
+        Cow::Owned(text) => Some(Bytes::from(text)),
     };
     Ok(redacted.unwrap_or(body))
 }
