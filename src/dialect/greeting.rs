@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::live::MAX_ID;
 use super::{Close, Output};
 
 /// A message: `{"type", "id"?, "payload"?}`. Ids are echoed as they were written.
@@ -63,6 +64,12 @@ impl Message<'_> {
         let text = self.id?.get();
         let is_id = text.starts_with(|first: char| first == '"' || first.is_ascii_digit());
         (is_id && text != r#""""#).then_some(text)
+    }
+
+    /// Whether the id is longer than one that is kept.
+    pub(super) fn has_long_id(&self) -> bool {
+        let text = self.id().unwrap_or_default();
+        text.trim_matches('"').len() > MAX_ID
     }
 }
 

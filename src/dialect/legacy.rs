@@ -9,7 +9,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::greeting::{Greeting, Message, message};
-use super::live::Live;
+use super::live::{Live, MAX_ID};
 use super::payload::{bad_document, operation, result};
 use super::{Close, Dialect, Limits, Output};
 use crate::graphql::outbox::OperationKey;
@@ -35,6 +35,11 @@ impl Legacy {
             return self.refuse(None, &GraphqlError::new("start needs an id"));
         };
         let id = id.as_str();
+        if frame.has_long_id() {
+            let message = format!("the id is longer than {MAX_ID} bytes");
+            let error = GraphqlError::coded(message, "BAD_MESSAGE", "no");
+            return self.refuse(Some(id), &error);
+        }
         let operation = match operation(frame.payload) {
             Ok(operation) => operation,
             Err(reason) => {

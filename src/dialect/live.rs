@@ -16,6 +16,9 @@ pub(super) struct Live {
     last_key: u64,
 }
 
+/// Bytes of an id: it is kept for as long as its operation lives.
+pub(super) const MAX_ID: usize = 1_024;
+
 #[derive(Debug)]
 struct Entry {
     id: String,

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::greeting::{Greeting, Message, message};
-use super::live::Live;
+use super::live::{Live, MAX_ID};
 use super::payload::bad_document;
 use super::{Close, Dialect, Limits, Output};
 use crate::graphql::outbox::OperationKey;
@@ -55,6 +55,10 @@ impl Native {
             return self.refuse(None, unsupported());
         };
         let id = id.as_str();
+        if frame.has_long_id() {
+            let message = format!("the id is longer than {MAX_ID} bytes");
+            return self.refuse(Some(id), failure("BadRequestException", &message));
+        }
         let payload = frame.payload.map(|raw| serde_json::from_str(raw.get()));
         let Some(Ok(Start { data, extensions })) = payload else {
             return self.refuse(Some(id), unsupported());

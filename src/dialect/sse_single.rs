@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use serde::Deserialize;
 
-use super::live::Live;
+use super::live::{Live, MAX_ID};
 use super::payload::{bad_document, errors, result};
 use super::sse::{HEARTBEAT, SSE_CONTENT_TYPE, push_line};
 use super::{Close, Limits, Output, Streamed};
@@ -29,7 +29,7 @@ pub enum Answer {
     Started,
     /// 200, without a body.
     Stopped,
-    /// 400: `extensions.operationId` is missing.
+    /// 400: `extensions.operationId` is missing, or too long.
     NoOperationId,
     /// 409: the id is live.
     DuplicateId,
@@ -59,7 +59,7 @@ impl SseSingle {
         let extensions: Option<Extensions> =
             extensions.and_then(|raw| serde_json::from_str(raw.get()).ok());
         let Some(Extensions { operation_id: id }) =
-            extensions.filter(|e| !e.operation_id.is_empty())
+            extensions.filter(|e| (1..=MAX_ID).contains(&e.operation_id.len()))
         else {
             return Answer::NoOperationId;
         };

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::value::RawValue;
 
-use super::live::Live;
+use super::live::{Live, MAX_ID};
 use super::payload::{Frame, bad_document, errors, frame, is_object_or_none, operation, result};
 use super::{Close, Dialect, Limits, Output, Times};
 use crate::graphql::outbox::OperationKey;
@@ -78,6 +78,9 @@ impl TransportWs {
         let Some(id) = frame.id.filter(|id| !id.is_empty()) else {
             return self.invalid("subscribe needs an id, a non-empty string");
         };
+        if id.len() > MAX_ID {
+            return self.invalid(&format!("the id is longer than {MAX_ID} bytes"));
+        }
         let operation = match operation(frame.payload) {
             Ok(operation) => operation,
             Err(reason) => return self.invalid(&reason),

@@ -96,7 +96,10 @@ pub enum Error {
     Expired,
     #[error("too many streams are reserved")]
     StreamsExhausted,
-    #[error("Operation ID is missing: set extensions.operationId, or ?operationId= to stop one")]
+    #[error(
+        "Operation ID is missing, or longer than 1024 bytes: set extensions.operationId, or \
+         ?operationId= to stop one"
+    )]
     StreamOperationId,
     #[error("Operation with ID already exists")]
     StreamOperationExists,

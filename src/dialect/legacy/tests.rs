@@ -135,6 +135,19 @@ fn mistakes_leave_the_socket_open() {
 }
 
 #[test]
+fn an_id_could_be_as_long_as_a_message() {
+    let (fits, long) = ("x".repeat(1_024), "x".repeat(1_025));
+    check(&format!(
+        r#"
+        > {{"id":"{long}","type":"start","payload":{{"query":"{{ a }}"}}}}
+        < {{"id":"{long}","type":"error","payload":{{"extensions":{{"code":"BAD_MESSAGE","sent":"no"}},"message":"the id is longer than 1024 bytes"}}}}
+        > {{"id":"{fits}","type":"start","payload":{{"query":"{{ a }}"}}}}
+        ! start 1 query {{"query":"{{ a }}","variables":{{}}}}
+        "#
+    ));
+}
+
+#[test]
 fn too_many_operations_are_refused() {
     check(
         r#"

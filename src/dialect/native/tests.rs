@@ -96,6 +96,20 @@ fn refusals_are_worded_as_appsync_words_them() {
 }
 
 #[test]
+fn an_id_could_be_as_long_as_a_message() {
+    let (fits, long) = ("x".repeat(1_024), "x".repeat(1_025));
+    let payload = r#"{"data":"{\"query\":\"subscription { a }\"}"}"#;
+    check(&format!(
+        r#"
+        > {{"id":"{long}","type":"start","payload":{payload}}}
+        < {{"id":"{long}","type":"error","payload":{{"errors":[{{"errorType":"BadRequestException","message":"the id is longer than 1024 bytes"}}]}}}}
+        > {{"id":"{fits}","type":"start","payload":{payload}}}
+        ! start 1 subscription {{"query":"subscription {{ a }}"}}
+        "#
+    ));
+}
+
+#[test]
 fn an_unknown_stop_is_answered_and_pings_are_swallowed() {
     check(
         r#"

@@ -84,6 +84,17 @@ fn an_operation_needs_an_id() {
 }
 
 #[test]
+fn an_id_could_be_as_long_as_a_body() {
+    let mut bench = Bench::new();
+    let operation = |length: usize| {
+        let extensions = format!(r#"{{"operationId":"{}"}}"#, "x".repeat(length));
+        format!(r#"{{"query":"{{ a }}","extensions":{extensions}}}"#)
+    };
+    assert_eq!(bench.start(&operation(1_025)), Answer::NoOperationId);
+    assert_eq!(bench.start(&operation(1_024)), Answer::Started);
+}
+
+#[test]
 fn a_bad_document_is_told_in_the_stream_and_what_waits_is_bounded() {
     let mut bench = Bench::new();
     let bad = r#"{"query":"query A { a } query B { b }","extensions":{"operationId":"x"}}"#;

@@ -162,6 +162,23 @@ fn messages_that_are_none_close_4400() {
     check(". binary\n! close 4400 Invalid message received: binary message");
 }
 
+/// Two hundred live ones of a megabyte, each kept twice, took 400 MiB.
+#[test]
+fn an_id_could_be_as_long_as_a_message() {
+    let subscribe = |length: usize| {
+        let (id, payload) = ("x".repeat(length), r#"{"query":"{ a }"}"#);
+        format!(r#"> {{"id":"{id}","type":"subscribe","payload":{payload}}}"#)
+    };
+    check_ready(&format!(
+        "{}\n! start 1 query {{\"query\":\"{{ a }}\",\"variables\":{{}}}}",
+        subscribe(1_024)
+    ));
+    check_ready(&format!(
+        "{}\n! close 4400 Invalid message received: the id is longer than 1024 bytes",
+        subscribe(1_025)
+    ));
+}
+
 #[test]
 fn bad_operations_close_4400() {
     let query = "payload needs a query, and what else it has must be of the right type";
