@@ -19,7 +19,7 @@ use std::time::Duration;
 use countersign::emulator;
 use serde_json::json;
 use support::{
-    Answer, Backstage, Daemon, JSON, PATIENCE, command, demo_key, get, post, raw, within,
+    Answer, Backstage, Daemon, JSON, PATIENCE, command, demo_key, get, post, raw, raw_on, within,
 };
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -42,6 +42,37 @@ impl Running {
             addr,
             admin,
         }
+    }
+
+    /// Before an upstream that accepts and says nothing.
+    async fn before_silence(backstage: &Backstage, silent: &TcpListener) -> Self {
+        let connect = silent.local_addr().unwrap().to_string();
+        let mut arguments = backstage.arguments(&["--listen", "127.0.0.1:0"]);
+        let at = arguments
+            .iter()
+            .position(|argument| argument == "--connect");
+        arguments[at.unwrap() + 1] = connect;
+        let own = [
+            ("COUNTERSIGN_ADMIN", "127.0.0.1:0"),
+            ("COUNTERSIGN_TIMEOUTS__CONNECT", "1s"),
+        ];
+        let mut daemon = Daemon::start(&arguments, &[&demo_key(), &own[..]].concat());
+        let running = Self {
+            admin: daemon.admin().await,
+            addr: daemon.address().await,
+            daemon,
+        };
+        running.until("/readyz", 200).await;
+        running
+    }
+
+    /// Connections that ask nothing, many more than there are places for.
+    async fn silence(&self) -> Vec<TcpStream> {
+        let mut silent = Vec::new();
+        for _ in 0..300 {
+            silent.push(TcpStream::connect(self.admin).await.unwrap());
+        }
+        silent
     }
 
     async fn get(&self, path: &str) -> Answer {
@@ -374,30 +405,38 @@ async fn connections_that_do_not_read_are_left() {
     drop(unread);
 }
 
+/// Each had kept its place for ten seconds, and who connected next waited behind all of them:
+/// Kubernetes stopped the pod.
+#[tokio::test]
+async fn silent_connections_kept_probes_out() {
+    let backstage = Backstage::new("silent").await;
+    let running = Running::start(&backstage, &[], &demo_key()).await;
+    let silent = running.silence().await;
+    assert_eq!(running.get("/livez").await.status, 200);
+    drop(silent);
+}
+
+#[tokio::test]
+async fn who_is_being_answered_makes_no_room() {
+    let backstage = Backstage::new("room").await;
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let running = Running::before_silence(&backstage, &upstream).await;
+    let mut first = TcpStream::connect(running.admin).await.unwrap();
+    let head = "GET /readyz?deep HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    first.write_all(head.as_bytes()).await.unwrap();
+    let dialled = within("a dial", upstream.accept()).await.unwrap();
+    let silent = running.silence().await;
+    assert_eq!(running.get("/livez").await.status, 200);
+    assert_eq!(raw_on(first, b"").await.status, 503);
+    drop((dialled, silent));
+}
+
 /// Who asked next had been told that it is ready, by upstreams that nobody had reached.
 #[tokio::test]
 async fn who_asks_for_a_deep_check_and_leaves_spoils_it_for_nobody() {
     let backstage = Backstage::new("leaves").await;
-    // It accepts, and says nothing.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let connect = silent.local_addr().unwrap().to_string();
-    let mut arguments = backstage.arguments(&["--listen", "127.0.0.1:0"]);
-    let at = arguments
-        .iter()
-        .position(|argument| argument == "--connect");
-    arguments[at.unwrap() + 1] = connect;
-    let own = [
-        ("COUNTERSIGN_ADMIN", "127.0.0.1:0"),
-        ("COUNTERSIGN_TIMEOUTS__CONNECT", "1s"),
-    ];
-    let mut daemon = Daemon::start(&arguments, &[&demo_key(), &own[..]].concat());
-    let running = Running {
-        admin: daemon.admin().await,
-        addr: daemon.address().await,
-        daemon,
-    };
-    running.until("/readyz", 200).await;
-
+    let running = Running::before_silence(&backstage, &silent).await;
     let mut first = TcpStream::connect(running.admin).await.unwrap();
     let head = "GET /readyz?deep HTTP/1.1\r\nhost: localhost\r\n\r\n";
     first.write_all(head.as_bytes()).await.unwrap();

@@ -2,27 +2,30 @@
 //!
 //! It is a listener of its own, so that nobody who may use the proxied port can use it, too, and so
 //! that a full proxied port leaves it free. On a pod's address it tells everybody who asks, but
-//! changes nothing for them.
+//! changes nothing for them. When all places are taken, the connection that has waited longest
+//! without a question makes room.
 
 mod health;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, ORIGIN};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -40,10 +43,14 @@ pub struct Admin {
     health: Health,
     quit: CancellationToken,
     connections: Arc<Semaphore>,
+    /// Told once for each connection that should make room.
+    room: Notify,
 }
 
-/// Probes and scrapes are few; whoever holds more than these keeps others out.
+/// Probes and scrapes are few.
 const CONNECTIONS: usize = 64;
+/// Of a request, from the connection's beginning to the end of its head.
+const HEAD: Duration = Duration::from_secs(1);
 /// Of a connection, whatever it does; it is for one question.
 const LIFE: Duration = Duration::from_secs(10);
 const HEAD_SIZE: usize = 8_192;
@@ -58,6 +65,7 @@ impl Admin {
             health,
             quit,
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
+            room: Notify::new(),
         }
     }
 
@@ -78,11 +86,11 @@ impl Admin {
         stop: &CancellationToken,
     ) {
         loop {
-            let Ok(permit) = Arc::clone(&self.connections).acquire_owned().await else {
-                return;
-            };
             match listener.accept().await {
                 Ok((stream, peer)) => {
+                    let Some(permit) = self.permit().await else {
+                        return;
+                    };
                     let (admin, stop) = (Arc::clone(self), stop.clone());
                     tasks.spawn(async move {
                         let conversation = timeout(LIFE, admin.converse(stream, peer));
@@ -98,18 +106,46 @@ impl Admin {
         }
     }
 
+    /// Waits for a connection's end, if there are too many: of the oldest that has not asked yet,
+    /// or of one that is being answered.
+    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        let free = Arc::clone(&self.connections).try_acquire_owned();
+        let permit = match free {
+            Ok(permit) => Some(permit),
+            Err(_) => {
+                self.room.notify_one();
+                let freed = Arc::clone(&self.connections).acquire_owned();
+                freed.await.ok()
+            }
+        };
+        // If another end was quicker, the next connection that waits need not make room.
+        let _ = self.room.notified().now_or_never();
+        permit
+    }
+
     async fn converse(&self, stream: TcpStream, peer: SocketAddr) {
         let Ok(local) = stream.local_addr() else {
             return;
         };
-        let service = service_fn(|request| async move {
-            Ok::<_, Infallible>(self.answer(&request, local, peer).await)
+        let asked = Notify::new();
+        let service = service_fn(|request| {
+            asked.notify_one();
+            async move { Ok::<_, Infallible>(self.answer(&request, local, peer).await) }
         });
-        let served = http1::Builder::new()
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
             .keep_alive(false)
             .max_buf_size(HEAD_SIZE)
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = pin!(connection);
+        // What has come is read before the connection is asked to make room.
+        let served = tokio::select! {
+            biased;
+            served = connection.as_mut() => served,
+            () = asked.notified() => connection.await,
+            () = self.room.notified() => return debug!("an admin connection made room"),
+        };
         if let Err(error) = served {
             debug!(%error, "an admin connection ended badly");
         }
