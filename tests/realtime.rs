@@ -18,7 +18,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use support::{Socket, Stage, within};
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
 
 const ON_MESSAGE: &str = "subscription { onMessage { id body } }";
@@ -442,6 +442,42 @@ async fn newcomers_were_turned_away_for_ever_after_a_subscription_was_given_up()
     let mut newcomer = within("a welcome", welcomed(&stage)).await;
     newcomer.subscribe("s", ON_MESSAGE).await;
     stage.subscriptions(1).await;
+    stage.drained().await;
+}
+
+/// A stage before an upstream that accepts connections and says nothing. Nobody asks the listener:
+/// the kernel accepts for it.
+async fn before_silence(settings: &[(&str, &str)]) -> (Stage, TcpListener) {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connect = silent.local_addr().unwrap().to_string();
+    let own = [
+        ("route.graphql.connect", connect.as_str()),
+        ("timeouts.connect", "1m"),
+    ];
+    let stage = Stage::with(&[&own[..], settings].concat()).await;
+    (stage, silent)
+}
+
+/// Their places were freed when the dial had ended, and whoever came next dialled again: a client in
+/// a loop used up all files.
+#[tokio::test]
+async fn subscriptions_that_were_given_up_before_the_dials_end_kept_their_places() {
+    let (stage, silent) = before_silence(&[("pool.subscriptions", "10")]).await;
+    let mut socket = stage.acked().await;
+    for id in 0..100 {
+        socket.subscribe(&id.to_string(), ON_MESSAGE).await;
+        let complete = json!({ "id": id.to_string(), "type": "complete" });
+        socket.send(complete).await;
+        // A ping's answer proves that both were read.
+        socket.send(json!({ "type": "ping" })).await;
+        assert_eq!(socket.next().await["type"], "pong");
+    }
+    let dialled = silent.into_std().unwrap();
+    let mut dials = 0;
+    while dialled.accept().is_ok() {
+        dials += 1;
+    }
+    assert_eq!(dials, 1);
     stage.drained().await;
 }
 

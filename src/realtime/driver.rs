@@ -4,6 +4,7 @@
 //! reader must never wait for a client, and writing before new commands.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -128,32 +129,19 @@ impl Driver {
         }
     }
 
-    async fn open(&self) -> Result<(Socket, Connection), Ending> {
+    /// Whoever gives up meanwhile frees a place for who comes next: the dial goes on.
+    async fn open(&mut self) -> Result<(Socket, Connection), Ending> {
         let begun = Instant::now();
         let config = self.pool.config;
-        let endpoint = self.pool.upstream.endpoint().clone();
-        let Some(realtime) = &endpoint.realtime else {
-            return Err(Ending::Refused(vec![GraphqlError::new(
-                "this route has no realtime endpoint",
-            )]));
+        let pool = Arc::clone(&self.pool);
+        let mut dialling = pin!(pool.dial());
+        let socket = loop {
+            tokio::select! {
+                biased;
+                dialled = dialling.as_mut() => break dialled?,
+                Some(command) = self.commands.recv() => self.take_early(command),
+            }
         };
-        let authorization = self.authorize_connect(&endpoint).await;
-        let authorization = authorization.map_err(|error| {
-            let code = error.code();
-            Ending::Refused(vec![GraphqlError::coded(error.to_string(), code, "no")])
-        })?;
-        let socket = self.dial(realtime, &authorization).await.map_err(|error| {
-            warn!(
-                error = error_chain(&error),
-                "realtime connection not opened"
-            );
-            let code = error.code();
-            let message = match error.remedy() {
-                Some(remedy) => format!("{error}. {remedy}"),
-                None => error.to_string(),
-            };
-            Ending::Unreachable(GraphqlError::coded(message, code, "no"))
-        })?;
         let now = Instant::now();
         let ack_deadline = (begun + config.handshake).max(now);
         let mut machine = Connection::new(
@@ -167,25 +155,6 @@ impl Driver {
             machine.subscribe(wanted.key, Uuid::new_v4(), Arc::clone(&wanted.start));
         }
         Ok((socket, machine))
-    }
-
-    async fn authorize_connect(&self, endpoint: &Endpoint) -> Result<String, Error> {
-        let target = self.pool.protocol.connect_target(&endpoint.path);
-        let signed = self.pool.sign(&target, wire::CONNECT_BODY).await?;
-        Ok(wire::authorization(&endpoint.wire_host, &signed, &[]))
-    }
-
-    async fn dial(
-        &self,
-        realtime: &RealtimeEndpoint,
-        authorization: &str,
-    ) -> Result<Socket, Error> {
-        let handshake = Handshake {
-            protocols: &self.pool.protocol.subprotocols(authorization),
-            max_message: MAX_MESSAGE,
-            timeout: self.pool.config.handshake,
-        };
-        handshake.open(realtime, &self.pool.dialer).await
     }
 
     async fn drive(&mut self, socket: Socket, mut machine: Connection) -> Ending {
@@ -386,6 +355,53 @@ async fn sign(
 }
 
 impl Shared {
+    /// Dials the realtime endpoint; the machine does what follows.
+    async fn dial(&self) -> Result<Socket, Ending> {
+        let endpoint = self.upstream.endpoint();
+        let Some(realtime) = &endpoint.realtime else {
+            return Err(Ending::Refused(vec![GraphqlError::new(
+                "this route has no realtime endpoint",
+            )]));
+        };
+        let authorization = self.authorize_connect(endpoint).await;
+        let authorization = authorization.map_err(|error| {
+            let code = error.code();
+            Ending::Refused(vec![GraphqlError::coded(error.to_string(), code, "no")])
+        })?;
+        let opened = self.shake_hands(realtime, &authorization).await;
+        opened.map_err(|error| {
+            warn!(
+                error = error_chain(&error),
+                "realtime connection not opened"
+            );
+            let code = error.code();
+            let message = match error.remedy() {
+                Some(remedy) => format!("{error}. {remedy}"),
+                None => error.to_string(),
+            };
+            Ending::Unreachable(GraphqlError::coded(message, code, "no"))
+        })
+    }
+
+    async fn authorize_connect(&self, endpoint: &Endpoint) -> Result<String, Error> {
+        let target = self.protocol.connect_target(&endpoint.path);
+        let signed = self.sign(&target, wire::CONNECT_BODY).await?;
+        Ok(wire::authorization(&endpoint.wire_host, &signed, &[]))
+    }
+
+    async fn shake_hands(
+        &self,
+        realtime: &RealtimeEndpoint,
+        authorization: &str,
+    ) -> Result<Socket, Error> {
+        let handshake = Handshake {
+            protocols: &self.protocol.subprotocols(authorization),
+            max_message: MAX_MESSAGE,
+            timeout: self.config.handshake,
+        };
+        handshake.open(realtime, &self.dialer).await
+    }
+
     /// Signs the fake `POST` of a connect or a start.
     async fn sign(&self, target: &str, body: &str) -> Result<SignedHeaders, Error> {
         let signer = self.upstream.signer();
