@@ -481,6 +481,28 @@ async fn subscriptions_that_were_given_up_before_the_dials_end_kept_their_places
     stage.drained().await;
 }
 
+/// Each subscription that found no room dialled, however many dials were under way.
+#[tokio::test]
+async fn realtime_connections_had_no_bound() {
+    let settings = [("pool.subscriptions", "1"), ("limits.subscriptions", "300")];
+    let (stage, silent) = before_silence(&settings).await;
+    let mut socket = stage.acked().await;
+    for id in 0..=256 {
+        socket.subscribe(&id.to_string(), ON_MESSAGE).await;
+    }
+    let frame = socket.next().await;
+    assert_eq!(
+        (&frame["id"], &frame["type"]),
+        (&json!("256"), &json!("error"))
+    );
+    assert_eq!(
+        frame["payload"][0]["extensions"],
+        json!({ "code": "TOO_MANY_CONNECTIONS", "sent": "no" })
+    );
+    stage.drained().await;
+    drop(silent);
+}
+
 #[tokio::test]
 async fn an_unreachable_realtime_endpoint_is_an_error_and_the_socket_lives() {
     let stage = Stage::new().await;

@@ -2,7 +2,8 @@
 //!
 //! A connection is opened at the first subscription and kept for a linger time after the last.
 //! Subscriptions of one owner (a client socket) stay together as long as their connection has
-//! room; beyond that the fullest connection with room is taken, so that connections stay few.
+//! room; beyond that the fullest connection with room is taken, so that connections stay few. They
+//! are bounded, too: where none has room and none can be added, a subscription fails at once.
 //! When a connection is lost, one redial runs at once; while redials fail, upstream is known to
 //! be down and newcomers are told so.
 
@@ -27,6 +28,7 @@ use super::wire::Protocol;
 use super::{OnLoss, RealtimeConfig, Start};
 use crate::graphql::outbox::{OperationKey, Outbox};
 use crate::graphql::{Event, GraphqlError};
+use crate::telemetry::metrics::metrics;
 use crate::upstream::{Dialer, Kind, Upstream};
 
 /// The realtime connections of one route and identity.
@@ -78,6 +80,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
 }
 
+/// Connections at a time, open or being opened.
+const MAX_CONNECTIONS: usize = 256;
 /// A subscription is moved, or retried on a new connection, at most so often.
 const MAX_MOVES: u32 = 3;
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
@@ -176,6 +180,18 @@ impl Wanted {
     fn is_wanted(&self) -> bool {
         self.alive.strong_count() > 0
     }
+
+    /// Ends it: there is no room for it.
+    fn refuse(&self) {
+        const CODE: &str = "TOO_MANY_CONNECTIONS";
+        let message = format!(
+            "{MAX_CONNECTIONS} realtime connections are open or being opened, and none has room \
+             for another subscription (pool.subscriptions)"
+        );
+        metrics().refused(CODE);
+        let error = GraphqlError::coded(message, CODE, "no");
+        self.outbox.end(self.operation, Event::Error(vec![error]));
+    }
 }
 
 // === impl Shared ===
@@ -205,6 +221,9 @@ impl Shared {
 
     /// Opens a connection for these subscriptions, which it is sure to have room for.
     fn open(self: &Arc<Self>, state: &mut State, wanted: Vec<Wanted>) {
+        if state.connections.len() >= MAX_CONNECTIONS {
+            return wanted.iter().for_each(Wanted::refuse);
+        }
         let id = ConnectionId(state.next_id());
         let capacity = self.config.subscriptions;
         let (commands, inbox) = mpsc::channel(capacity * 2 + 1);
@@ -378,6 +397,8 @@ impl Shared {
 
     fn open_all(self: &Arc<Self>, wanted: Vec<Wanted>) {
         let mut state = self.state.lock();
+        // If nothing can be dialled, nothing will tell how the redial ended.
+        state.is_redialling &= state.connections.len() < MAX_CONNECTIONS;
         let mut rest = wanted;
         rest.retain(Wanted::is_wanted);
         if rest.is_empty() {
