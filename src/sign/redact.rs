@@ -130,6 +130,10 @@ mod tests {
             r#"{"x-amz-security-token": "[redacted]","a":1}"#,
         );
         check(
+            r#"{"x-amz-security-token":"/Q==","a":"é"}"#,
+            r#"{"x-amz-security-token":"[redacted]","a":"é"}"#,
+        );
+        check(
             "x-amz-security-token:one\nx-amz-security-token:two",
             "x-amz-security-token:[redacted]\nx-amz-security-token:[redacted]",
         );
