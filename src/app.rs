@@ -207,9 +207,10 @@ impl App {
         }
     }
 
-    /// Runs until `signal` resolves or the admin listener is asked for the end. Then all is served
-    /// as before for the drain's delay, and then drained: no new work, what runs finishes, sockets
-    /// are closed. `again` ends both at once, as the drain's deadline does.
+    /// Runs until `signal` resolves or the admin listener is asked for the end. After a signal all
+    /// is served as before for the drain's delay; who asks the admin listener says that nobody needs
+    /// it any more. Then it drains: no new work, what runs finishes, sockets are closed. `again`
+    /// ends both at once, as the drain's deadline does.
     pub async fn run(self, signal: impl Future<Output = ()>, again: impl Future<Output = ()>) {
         let Lifecycle {
             clients,
@@ -232,12 +233,12 @@ impl App {
         }
         stopping.cancel();
         let drained = async {
-            if !delay.is_zero() {
+            if !delay.is_zero() && !quit.is_cancelled() {
                 info!(
                     ?delay,
                     "stopping: all is served as before for now (drain.delay)"
                 );
-                tokio::time::sleep(delay).await;
+                quit.run_until_cancelled(tokio::time::sleep(delay)).await;
             }
             info!(?timeout, "draining");
             draining.cancel();

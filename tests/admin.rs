@@ -226,6 +226,24 @@ async fn a_second_signal_ends_the_delay() {
     assert_eq!(running.daemon.exited().await, 0);
 }
 
+/// A Job's app says that it is done; also when it does so after the pod's SIGTERM.
+#[tokio::test]
+async fn who_asks_for_the_end_waits_for_no_delay() {
+    let backstage = Backstage::new("done").await;
+    let delay = [("COUNTERSIGN_DRAIN__DELAY", "10m")];
+    for is_signalled in [false, true] {
+        let environment = [&demo_key(), &delay[..]].concat();
+        let mut running = Running::start(&backstage, &[], &environment).await;
+        if is_signalled {
+            running.daemon.signal("-TERM");
+            running.daemon.line("drain.delay").await;
+        }
+        let answer = post(running.admin, "/quitquitquit", &[], "").await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(running.daemon.exited().await, 0, "{}", running.daemon.log);
+    }
+}
+
 #[tokio::test]
 async fn it_is_stopped_by_processes_of_this_machine_alone() {
     let backstage = Backstage::new("quit").await;
