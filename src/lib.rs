@@ -21,6 +21,7 @@
 //! | [`upstream`] | endpoint inference, services' recipes, HTTPS client, WebSocket dial, denials |
 //! | [`telemetry`] | log set-up, the request line, metrics, traces and their export, error chains |
 //! | [`memory`] | how much there is for us, and whether it is short |
+//! | [`stamp`] | what tells that a file has changed |
 //! | [`iam`] | what IAM must allow: recorded, or read from documents, and printed as a policy |
 //! | [`emulator`] | an AppSync and an API Gateway that verify SigV4 by code of their own |
 //!
@@ -61,5 +62,6 @@ pub mod realtime;
 pub mod server;
 pub mod session;
 pub mod sign;
+pub mod stamp;
 pub mod telemetry;
 pub mod upstream;

@@ -24,7 +24,7 @@ struct Source {
 type Rule = fn(&Source) -> Vec<(usize, String)>;
 
 /// Who may import whom. Everybody but `emulator` may import `telemetry`, too.
-const IMPORTS: [(&str, &[&str]); 20] = [
+const IMPORTS: [(&str, &[&str]); 21] = [
     ("build", &[]),
     ("main", &["cli"]),
     ("cli", &["app", "config", "emulator", "iam"]),
@@ -43,7 +43,7 @@ const IMPORTS: [(&str, &[&str]); 20] = [
     ),
     // Of the server, how many connections there are.
     ("admin", &["guard", "server", "sign", "upstream"]),
-    ("server", &["proxy"]),
+    ("server", &["proxy", "stamp"]),
     (
         "proxy",
         // Of a dialect, its wire token or the framing of its answers.
@@ -60,11 +60,12 @@ const IMPORTS: [(&str, &[&str]); 20] = [
     ),
     ("dialect", &["events", "graphql"]),
     ("events", &["graphql"]),
-    ("guard", &["graphql"]),
+    ("guard", &["graphql", "stamp"]),
     ("realtime", &["graphql", "sign", "upstream"]),
     ("upstream", &["iam", "sign"]),
     ("iam", &["events", "graphql"]),
     ("sign", &[]),
+    ("stamp", &[]),
     ("graphql", &[]),
     ("memory", &[]),
     ("telemetry", &[]),

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -243,6 +244,61 @@ async fn a_certificate_from_files() {
         connect(stage.addr, "localhost", Path::new(&cert)).await;
         stage.drained().await;
     }
+}
+
+/// cert-manager had renewed it, and clients were shown the old one until a restart.
+#[tokio::test]
+async fn a_renewed_certificate_wanted_a_restart() {
+    let scratch = Scratch::new("tls-renewed");
+    let (first_pem, first_key) = self_signed();
+    let (second_pem, second_key) = self_signed();
+    let first = scratch.file("first.pem", &first_pem);
+    let second = scratch.file("second.pem", &second_pem);
+    let cert = scratch.file("cert.pem", &first_pem);
+    let key = scratch.file("key.pem", &first_key);
+    let flags = [
+        "--listen",
+        "127.0.0.1:0",
+        "--tls-cert",
+        &cert,
+        "--tls-key",
+        &key,
+        URL,
+    ];
+    let mut daemon = Daemon::start(&flags, &[]);
+    let addr = daemon.address().await;
+    let is_shown = async |ca: &str| {
+        let stream = TcpStream::connect(addr).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        client(Path::new(ca), &[])
+            .connect(name, stream)
+            .await
+            .is_ok()
+    };
+    // New connections have the files looked at.
+    let told = async |daemon: &mut Daemon, text: &str| {
+        let coming = async {
+            loop {
+                is_shown(&first).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::select! {
+            () = coming => {}
+            _ = daemon.line(text) => {}
+        }
+    };
+    assert!(is_shown(&first).await);
+    // One file after the other: between them they do not belong together.
+    fs::write(&cert, second_pem).unwrap();
+    told(&mut daemon, "the certificate that was read before goes on").await;
+    assert!(is_shown(&first).await && !is_shown(&second).await);
+    fs::write(&key, second_key).unwrap();
+    told(&mut daemon, "the certificate was read again").await;
+    assert!(is_shown(&second).await && !is_shown(&first).await);
+    fs::write(&cert, "").unwrap();
+    told(&mut daemon, "holds no certificate").await;
+    assert!(is_shown(&second).await);
 }
 
 #[tokio::test]

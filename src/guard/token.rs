@@ -4,9 +4,9 @@
 //! lines and lines that begin with `#` count for nothing. Only digests are kept, and compared in
 //! constant time.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use super::policy::{Policies, Policy};
 use crate::graphql::read_object;
+use crate::stamp::Stamp;
 use crate::telemetry::error_chain;
 
 /// Which file's tokens let a client in, and how those clients are named in the log.
@@ -77,9 +78,6 @@ struct State {
     stamp: Option<Stamp>,
     digests: Vec<[u8; 32]>,
 }
-
-/// What changes when a file or its mode does; Kubernetes replaces it by another.
-type Stamp = (u64, u64, i64, i64, u64);
 
 const SHORTEST: usize = 32;
 const MOST: usize = 8;
@@ -167,7 +165,7 @@ impl TokenFile {
     /// A file that cannot be used has no tokens.
     fn refresh(&self, state: &mut State) {
         state.checked = Instant::now();
-        let now = fs::metadata(&self.path).ok().map(|found| stamp(&found));
+        let now = fs::metadata(&self.path).ok().map(|found| Stamp::of(&found));
         if now == state.stamp {
             return;
         }
@@ -231,7 +229,7 @@ fn read(path: &Path) -> Result<(Stamp, Vec<[u8; 32]>), TokenError> {
     }
     match digests.len() {
         0 => Err(TokenError::Empty(path.to_owned())),
-        1..=MOST => Ok((stamp(&metadata), digests)),
+        1..=MOST => Ok((Stamp::of(&metadata), digests)),
         _ => Err(TokenError::TooMany(path.to_owned())),
     }
 }
@@ -240,11 +238,6 @@ fn read(path: &Path) -> Result<(Stamp, Vec<[u8; 32]>), TokenError> {
 fn is_token(text: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
     text.len() >= SHORTEST && text.bytes().all(is_plain)
-}
-
-fn stamp(found: &Metadata) -> Stamp {
-    let (seconds, nanos) = (found.ctime(), found.ctime_nsec());
-    (found.dev(), found.ino(), seconds, nanos, found.len())
 }
 
 #[cfg(test)]

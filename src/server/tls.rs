@@ -1,13 +1,16 @@
 //! TLS on the port of plain HTTP: the first byte of a connection tells which of them it speaks.
 //!
-//! The certificate is the user's, from files, or one that the local authority of [`super::dev_ca`]
-//! makes at the start. Connections flow in as TCP and out as [`Opened`]. No key is ever logged.
+//! The certificate is the user's, from files that are looked at again for new connections, or one
+//! that the local authority of [`super::dev_ca`] makes at the start. Connections flow in as TCP and
+//! out as [`Opened`]. No key is ever logged.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
 use rustls::crypto::ring;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
@@ -17,10 +20,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::dev_ca::{self, DevCaError};
 use super::slow::Paced;
+use crate::stamp::Stamp;
+use crate::telemetry::error_chain;
 use crate::telemetry::metrics::{OutcomeLabel, metrics};
 
 /// `[tls]` of the configuration.
@@ -42,7 +47,24 @@ pub enum Certificate {
 
 /// What is needed to accept TLS.
 #[derive(Clone, Debug)]
-pub struct Tls(Arc<ServerConfig>);
+pub struct Tls(Arc<Offer>);
+
+#[derive(Debug)]
+struct Offer {
+    config: TlsConfig,
+    current: Mutex<Current>,
+}
+
+#[derive(Debug)]
+struct Current {
+    settings: Arc<ServerConfig>,
+    looked: Instant,
+    /// Of the files, when they were last read.
+    stamps: Vec<Option<Stamp>>,
+}
+
+/// Between two looks at the files.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Why TLS cannot be offered.
 #[derive(Debug, thiserror::Error)]
@@ -122,22 +144,11 @@ impl Tls {
         names: &[String],
         now: SystemTime,
     ) -> Result<Self, TlsError> {
-        let clients = match &config.client_ca {
-            Some(path) => Some(verifier(path)?),
-            None => None,
-        };
-        match &config.certificate {
-            Certificate::Files { cert, key } => {
-                let (chain, private_key) = (read_chain("cert", cert)?, read_key(key)?);
-                settings(clients, chain, private_key).map_err(|source| {
-                    let (cert, key) = (cert.clone(), key.clone());
-                    if source == InconsistentKeys::KeyMismatch.into() {
-                        return TlsError::Mismatch { cert, key };
-                    }
-                    TlsError::Unusable { cert, key, source }
-                })
-            }
+        let stamps = stamps(config);
+        let settings = match &config.certificate {
+            Certificate::Files { cert, key } => of_files(cert, key, config.client_ca.as_deref())?,
             Certificate::Dev { state } => {
+                let clients = verifier(config.client_ca.as_deref())?;
                 let made = dev_ca::certificate(state, names, now).await?;
                 let ca = made.ca_file.display();
                 info!(
@@ -148,10 +159,69 @@ impl Tls {
                      sudo update-ca-certificates` (Debian, Ubuntu) or \
                      `security add-trusted-cert -p ssl {ca}` (macOS)"
                 );
-                settings(clients, vec![made.certificate], made.key).map_err(TlsError::DevUnusable)
+                settings(clients, vec![made.certificate], made.key)
+                    .map_err(TlsError::DevUnusable)?
+            }
+        };
+        Ok(Self(Arc::new(Offer {
+            config: config.clone(),
+            current: Mutex::new(Current {
+                settings: Arc::new(settings),
+                looked: Instant::now(),
+                stamps,
+            }),
+        })))
+    }
+
+    /// For a connection that begins now: files that have changed are read again. While they cannot
+    /// be used, such as between two writes, what was read before goes on.
+    fn current(&self) -> Arc<ServerConfig> {
+        let Offer { config, current } = &*self.0;
+        let mut current = current.lock();
+        if let Certificate::Files { cert, key } = &config.certificate
+            && current.looked.elapsed() >= FRESH
+        {
+            current.looked = Instant::now();
+            let found = stamps(config);
+            if found != current.stamps {
+                current.stamps = found;
+                match of_files(cert, key, config.client_ca.as_deref()) {
+                    Ok(settings) => {
+                        info!(cert = %cert.display(), "the certificate was read again");
+                        current.settings = Arc::new(settings);
+                    }
+                    Err(error) => warn!(
+                        "{}: the certificate that was read before goes on",
+                        error_chain(&error)
+                    ),
+                }
             }
         }
+        Arc::clone(&current.settings)
     }
+}
+
+fn of_files(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<ServerConfig, TlsError> {
+    let clients = verifier(client_ca)?;
+    let (chain, private_key) = (read_chain("cert", cert)?, read_key(key)?);
+    settings(clients, chain, private_key).map_err(|source| {
+        let (cert, key) = (cert.to_owned(), key.to_owned());
+        if source == InconsistentKeys::KeyMismatch.into() {
+            return TlsError::Mismatch { cert, key };
+        }
+        TlsError::Unusable { cert, key, source }
+    })
+}
+
+/// Of the files that are read.
+fn stamps(config: &TlsConfig) -> Vec<Option<Stamp>> {
+    let own: &[&PathBuf] = match &config.certificate {
+        Certificate::Files { cert, key } => &[cert, key],
+        Certificate::Dev { .. } => &[],
+    };
+    let paths = own.iter().copied().chain(&config.client_ca);
+    let found = paths.map(|path| fs::metadata(path).ok());
+    found.map(|found| found.as_ref().map(Stamp::of)).collect()
 }
 
 /// Tells TLS from plain HTTP by the first byte, and shakes hands. `write` is for a client that
@@ -171,10 +241,10 @@ pub(super) async fn open(
         Ok(_) => return Ok(Opened::Plain(Paced::new(stream, write, reset))),
         Err(error) => return Err(OpenError::Socket(error)),
     }
-    let Some(Tls(config)) = tls else {
+    let Some(tls) = tls else {
         return Err(OpenError::NotConfigured);
     };
-    let acceptor = TlsAcceptor::from(Arc::clone(config));
+    let acceptor = TlsAcceptor::from(tls.current());
     let stream = acceptor.accept(Paced::new(stream, write, reset)).await;
     let outcome = if stream.is_ok() { "ok" } else { "failed" };
     let handshakes = &metrics().client_tls_handshakes;
@@ -183,8 +253,11 @@ pub(super) async fn open(
     Ok(Opened::Tls(Box::new(stream)))
 }
 
-/// Judges clients' certificates.
-fn verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+/// Judges clients' certificates, if they need one.
+fn verifier(path: Option<&Path>) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
     let mut roots = RootCertStore::empty();
     for certificate in read_chain("client_ca", path)? {
         let path = path.to_owned();
@@ -195,7 +268,7 @@ fn verifier(path: &Path) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
     let verifier = builder.build().map_err(TlsError::Verifier)?;
-    Ok(verifier)
+    Ok(Some(verifier))
 }
 
 /// Has the socket's end drop what it still holds.
@@ -207,7 +280,7 @@ fn settings(
     clients: Option<Arc<dyn ClientCertVerifier>>,
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-) -> Result<Tls, rustls::Error> {
+) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?;
     let builder = match clients {
@@ -216,7 +289,7 @@ fn settings(
     };
     let mut config = builder.with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Tls(Arc::new(config)))
+    Ok(config)
 }
 
 fn read_chain(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
@@ -248,7 +321,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    std::fs::read(path).map_err(|source| TlsError::Read {
+    fs::read(path).map_err(|source| TlsError::Read {
         key,
         path: path.to_owned(),
         source,
