@@ -20,7 +20,7 @@ fn main() -> std::io::Result<()> {
         "release" => by_git(&told("CARGO_MANIFEST_DIR")),
         _ => None,
     };
-    let said = told("COUNTERSIGN_REVISION");
+    let said = told("BUILD_REVISION");
     let revision = match (said.as_str(), &by_git) {
         ("", Some((revision, directory))) => {
             for file in ["HEAD", "logs/HEAD"] {
@@ -31,15 +31,16 @@ fn main() -> std::io::Result<()> {
         ("", None) => "unknown",
         (said, _) => said,
     };
+    // Cargo gives these to what it runs, too, which takes COUNTERSIGN_* for settings.
     for (name, value) in [
         ("REVISION", revision),
         ("RUSTC", rustc),
         ("TARGET", &told("TARGET")),
         ("PROFILE", &profile),
     ] {
-        writeln!(out, "cargo::rustc-env=COUNTERSIGN_BUILD_{name}={value}")?;
+        writeln!(out, "cargo::rustc-env=BUILD_{name}={value}")?;
     }
-    writeln!(out, "cargo::rerun-if-env-changed=COUNTERSIGN_REVISION")?;
+    writeln!(out, "cargo::rerun-if-env-changed=BUILD_REVISION")?;
     writeln!(out, "cargo::rerun-if-changed=src/build.rs")
 }
 

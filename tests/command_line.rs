@@ -154,3 +154,16 @@ async fn groff_sets_every_manual_page_without_a_warning() {
         "{errors}"
     );
 }
+
+/// Cargo gives what a build script sets to the programs that it runs, and these had been taken for
+/// settings that nobody knows.
+#[tokio::test]
+async fn cargo_run_failed_for_variables_of_the_build() {
+    let url = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["config", "--check", url])
+        .stdin(Stdio::null())
+        .output();
+    let output = within("the program", output).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+}

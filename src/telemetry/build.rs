@@ -2,23 +2,23 @@
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit, or `unknown`.
-pub const REVISION: &str = env!("COUNTERSIGN_BUILD_REVISION");
+pub const REVISION: &str = env!("BUILD_REVISION");
 /// `1.95.0 (59807616e 2026-04-14)`
-pub const RUSTC: &str = env!("COUNTERSIGN_BUILD_RUSTC");
+pub const RUSTC: &str = env!("BUILD_RUSTC");
 /// `x86_64-unknown-linux-gnu`
-pub const TARGET: &str = env!("COUNTERSIGN_BUILD_TARGET");
+pub const TARGET: &str = env!("BUILD_TARGET");
 /// `release` or `debug`
-pub const PROFILE: &str = env!("COUNTERSIGN_BUILD_PROFILE");
+pub const PROFILE: &str = env!("BUILD_PROFILE");
 
 /// All of it, for `--version`.
 pub const LONG_VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\nrevision: ",
-    env!("COUNTERSIGN_BUILD_REVISION"),
+    env!("BUILD_REVISION"),
     "\ntarget: ",
-    env!("COUNTERSIGN_BUILD_TARGET"),
+    env!("BUILD_TARGET"),
     "\nrustc: ",
-    env!("COUNTERSIGN_BUILD_RUSTC"),
+    env!("BUILD_RUSTC"),
     "\nprofile: ",
-    env!("COUNTERSIGN_BUILD_PROFILE"),
+    env!("BUILD_PROFILE"),
 );
