@@ -75,6 +75,15 @@ impl Running {
         silent
     }
 
+    /// Asks for a deep check, which has dialled and waits: the asker, and what `upstream` accepted.
+    async fn begin_deep_check(&self, upstream: &TcpListener) -> (TcpStream, TcpStream) {
+        let mut asker = TcpStream::connect(self.admin).await.unwrap();
+        let head = "GET /readyz?deep HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        asker.write_all(head.as_bytes()).await.unwrap();
+        let (dialled, _) = within("a dial", upstream.accept()).await.unwrap();
+        (asker, dialled)
+    }
+
     async fn get(&self, path: &str) -> Answer {
         get(self.admin, path, &[]).await
     }
@@ -439,10 +448,7 @@ async fn who_is_being_answered_makes_no_room() {
     let backstage = Backstage::new("room").await;
     let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let running = Running::before_silence(&backstage, &upstream).await;
-    let mut first = TcpStream::connect(running.admin).await.unwrap();
-    let head = "GET /readyz?deep HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    first.write_all(head.as_bytes()).await.unwrap();
-    let dialled = within("a dial", upstream.accept()).await.unwrap();
+    let (first, dialled) = running.begin_deep_check(&upstream).await;
     let silent = running.silence().await;
     assert_eq!(running.get("/livez").await.status, 200);
     assert_eq!(raw_on(first, b"").await.status, 503);
@@ -455,10 +461,7 @@ async fn who_asks_for_a_deep_check_and_leaves_spoils_it_for_nobody() {
     let backstage = Backstage::new("leaves").await;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let running = Running::before_silence(&backstage, &silent).await;
-    let mut first = TcpStream::connect(running.admin).await.unwrap();
-    let head = "GET /readyz?deep HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    first.write_all(head.as_bytes()).await.unwrap();
-    let dialled = within("a dial", silent.accept()).await.unwrap();
+    let (first, dialled) = running.begin_deep_check(&silent).await;
     drop(first);
     let second = running.get("/readyz?deep").await;
     assert_eq!(second.status, 503, "{second:?}");
