@@ -78,20 +78,14 @@ impl Target {
     ) -> Result<Self, Refusal> {
         let path = match paths {
             Paths::Keep => Cow::Borrowed(path),
-            Paths::Collapse => {
-                let path = collapsed(path);
-                // What hides behind an escaped slash, or a backslash, is left.
-                if path.split('/').any(is_dot_segment) {
-                    return Err(Refusal::DotSegment);
-                }
-                path
-            }
+            Paths::Collapse => collapsed(path),
             Paths::Refuse if path.contains("//") => return Err(Refusal::EmptySegment),
-            Paths::Refuse if path.split('/').any(is_dot_segment) => {
-                return Err(Refusal::DotSegment);
-            }
             Paths::Refuse => Cow::Borrowed(path),
         };
+        // What hides behind an escaped slash, or a backslash, is not collapsed.
+        if paths != Paths::Keep && path.split('/').any(is_dot_segment) {
+            return Err(Refusal::DotSegment);
+        }
         let path = match (base, path.as_ref()) {
             ("", "") => Cow::Borrowed("/"),
             ("", _) => path,
