@@ -299,6 +299,13 @@ async fn a_renewed_certificate_wanted_a_restart() {
     fs::write(&cert, "").unwrap();
     told(&mut daemon, "holds no certificate").await;
     assert!(is_shown(&second).await);
+    // What could not be read, such as for want of open files, is tried again without a change.
+    fs::remove_file(&cert).unwrap();
+    fs::create_dir(&cert).unwrap();
+    for _ in 0..2 {
+        told(&mut daemon, "cannot be read").await;
+    }
+    assert!(is_shown(&second).await);
 }
 
 #[tokio::test]

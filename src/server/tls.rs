@@ -190,10 +190,16 @@ impl Tls {
                         info!(cert = %cert.display(), "the certificate was read again");
                         current.settings = Arc::new(settings);
                     }
-                    Err(error) => warn!(
-                        "{}: the certificate that was read before goes on",
-                        error_chain(&error)
-                    ),
+                    Err(error) => {
+                        if matches!(error, TlsError::Read { .. }) {
+                            // Such as too many open files: it may be read without a change.
+                            current.stamps.clear();
+                        }
+                        warn!(
+                            "{}: the certificate that was read before goes on",
+                            error_chain(&error)
+                        );
+                    }
                 }
             }
         }
@@ -213,13 +219,12 @@ fn of_files(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<ServerC
     })
 }
 
-/// Of the files that are read.
+/// Of the files that are read again.
 fn stamps(config: &TlsConfig) -> Vec<Option<Stamp>> {
-    let own: &[&PathBuf] = match &config.certificate {
-        Certificate::Files { cert, key } => &[cert, key],
-        Certificate::Dev { .. } => &[],
+    let Certificate::Files { cert, key } = &config.certificate else {
+        return Vec::new();
     };
-    let paths = own.iter().copied().chain(&config.client_ca);
+    let paths = [cert, key].into_iter().chain(&config.client_ca);
     let found = paths.map(|path| fs::metadata(path).ok());
     found.map(|found| found.as_ref().map(Stamp::of)).collect()
 }
