@@ -6,7 +6,8 @@ use clap::Args;
 use tokio::runtime::Handle;
 use tracing::warn;
 
-use super::serve::{Signals, export, runtime, start_log};
+use super::serve::{export, runtime, start_log};
+use super::signals::Signals;
 use super::{Failure, Settings, TlsFlags, print};
 use crate::app::App;
 use crate::config::{self, Config, Credentials, Flag, Trust};
@@ -38,8 +39,7 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     runtime()?.block_on(async {
-        let mut signals = Signals::new()?;
-        let mut again = Signals::new()?;
+        let signals = Signals::new()?;
         let emulator = Emulator::start(emulator::Options {
             control: options.control,
             ..emulator::Options::default()
@@ -62,11 +62,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
             };
             print(&banner(*address, &by_tls, &emulator))?;
         }
-        let second = async {
-            again.next().await;
-            again.next().await;
-        };
-        app.run(signals.next(), second).await;
+        let (first, second) = signals.stops();
+        app.run(first, second).await;
         emulator.shutdown().await;
         if let Some(export) = export {
             export.flush();

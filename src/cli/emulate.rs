@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::serve::{Signals, runtime, start_log};
+use super::serve::{runtime, start_log};
+use super::signals::Signals;
 use super::{Failure, print};
 use crate::emulator::{self, Emulator};
 use crate::telemetry::{LogConfig, LogFormat};

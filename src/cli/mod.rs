@@ -14,6 +14,7 @@ mod process;
 mod sandbox;
 mod serve;
 mod shutdown;
+mod signals;
 mod systemd;
 mod wait;
 

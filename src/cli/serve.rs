@@ -1,8 +1,8 @@
 //! `countersign [serve]`: runs until a signal.
 
 use tokio::runtime::{Handle, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
 
+use super::signals::Signals;
 use super::{Failure, Settings, process, sandbox, systemd};
 use crate::app::{App, Memory, Passed};
 use crate::config::{self, Config, Problem, Problems};
@@ -15,6 +15,8 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     if memory.is_some_and(|memory| memory.limit().is_some()) {
         process::give_memory_back();
     }
+    // What comes while the program starts must not be lost.
+    let signals = Signals::early()?;
     // Before there is any other thread, both.
     let sockets = systemd::sockets()?;
     sources.flags.extend_from_slice(&sockets.flags);
@@ -34,24 +36,18 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     if let Some(sandbox) = sandbox {
         sandbox.tell();
     }
-    let served = runtime.block_on(serve(config, sockets.passed));
+    let served = runtime.block_on(serve(config, sockets.passed, signals));
     if let Some(export) = export {
         export.flush();
     }
     served
 }
 
-async fn serve(config: Config, passed: Vec<Passed>) -> Result<(), Failure> {
-    // Before anything is bound: a signal that comes early must not be lost.
-    let mut signals = Signals::new()?;
-    let mut again = Signals::new()?;
+async fn serve(config: Config, passed: Vec<Passed>, signals: Signals) -> Result<(), Failure> {
     let app = App::start_on(config, passed).await?;
     let telling = systemd::Telling::ready(app.credentials(), app.stopping());
-    let second = async {
-        again.next().await;
-        again.next().await;
-    };
-    app.run(signals.next(), second).await;
+    let (first, second) = signals.stops();
+    app.run(first, second).await;
     telling.end().await;
     Ok(())
 }
@@ -82,26 +78,4 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(Failure::Runtime)
-}
-
-/// SIGTERM and SIGINT.
-pub(super) struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    pub(super) fn new() -> Result<Self, Failure> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).map_err(Failure::Runtime)?,
-            interrupt: signal(SignalKind::interrupt()).map_err(Failure::Runtime)?,
-        })
-    }
-
-    pub(super) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

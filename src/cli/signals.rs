@@ -1,0 +1,145 @@
+//! The signals of the commands that run until one comes.
+//!
+//! SIGTERM, SIGINT and SIGQUIT stop the program, and so does SIGHUP when the terminal that it was
+//! started in is closed. Any other SIGHUP, SIGUSR1 and SIGUSR2 are logged and ignored: their default
+//! action would kill without a drain.
+
+use std::io::{IsTerminal as _, stderr, stdin};
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::Failure;
+
+/// The signals received since this was made.
+#[derive(Debug)]
+pub(super) struct Signals {
+    stops: Stops,
+    hang_up: Signal,
+    user1: Signal,
+    user2: Signal,
+    /// Whether a SIGHUP may mean that the terminal was closed.
+    has_terminal: bool,
+}
+
+#[derive(Debug)]
+struct Stops {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+/// How long after SIGHUP the terminal may take to close: a shell with `huponexit` sends the signal
+/// first.
+const CLOSING: Duration = Duration::from_secs(1);
+/// Between two looks at the terminal.
+const GLANCE: Duration = Duration::from_millis(50);
+
+impl Signals {
+    /// Replaces the default actions of the signals. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(super) fn new() -> Result<Self, Failure> {
+        // A parent that ignores SIGHUP for us, as nohup does, wants us to outlive the terminal.
+        let has_terminal = (stdin().is_terminal() || stderr().is_terminal()) && !is_ignored(1);
+        let taken = |kind| signal(kind).map_err(Failure::Runtime);
+        Ok(Self {
+            stops: Stops {
+                terminate: taken(SignalKind::terminate())?,
+                interrupt: taken(SignalKind::interrupt())?,
+                quit: taken(SignalKind::quit())?,
+            },
+            hang_up: taken(SignalKind::hangup())?,
+            user1: taken(SignalKind::user_defined1())?,
+            user2: taken(SignalKind::user_defined2())?,
+            has_terminal,
+        })
+    }
+
+    /// Does the same before there is a runtime, and without starting a thread. Signals that come
+    /// before the runtime starts are kept for it.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(super) fn early() -> Result<Self, Failure> {
+        let runtime: Result<Runtime, _> = Builder::new_current_thread().enable_io().build();
+        let runtime = runtime.map_err(Failure::Runtime)?;
+        let _entered = runtime.enter();
+        Self::new()
+    }
+
+    /// Resolves at the first signal that stops the program, and at the second. The first resolves
+    /// only while the second is polled.
+    pub(super) fn stops(mut self) -> (impl Future<Output = ()>, impl Future<Output = ()>) {
+        let first = CancellationToken::new();
+        let stopped = first.clone();
+        let second = async move {
+            self.next().await;
+            stopped.cancel();
+            self.next().await;
+        };
+        (first.cancelled_owned(), second)
+    }
+
+    /// Resolves at the next signal that stops the program; logs it and those that do not.
+    pub(super) async fn next(&mut self) {
+        loop {
+            tokio::select! {
+                name = self.stops.next() => return info!("received {name}: stopping"),
+                _ = self.hang_up.recv() => match self.reason_to_stop().await {
+                    Some(reason) => return info!("{reason}: stopping"),
+                    None => warn!(
+                        "ignored SIGHUP: the configuration is read only at start; restart \
+                         countersign to apply changes"
+                    ),
+                },
+                _ = self.user1.recv() => warn!("ignored SIGUSR1: it has no effect"),
+                _ = self.user2.recv() => warn!("ignored SIGUSR2: it has no effect"),
+            }
+        }
+    }
+
+    /// Returns why the program stops after a SIGHUP, if it does: because the terminal is closed, or
+    /// because another signal comes meanwhile.
+    async fn reason_to_stop(&mut self) -> Option<String> {
+        if !self.has_terminal {
+            return None;
+        }
+        let closed = async {
+            while stdin().is_terminal() || stderr().is_terminal() {
+                tokio::time::sleep(GLANCE).await;
+            }
+        };
+        tokio::select! {
+            () = closed => {
+                // Both the shell and the system send it; one of them is not the second signal.
+                self.has_terminal = false;
+                Some("the terminal was closed".to_owned())
+            }
+            name = self.stops.next() => Some(format!("received {name}")),
+            () = tokio::time::sleep(CLOSING) => None,
+        }
+    }
+}
+
+impl Stops {
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.quit.recv() => "SIGQUIT",
+        }
+    }
+}
+
+/// Whether the parent process ignores a signal for us. Always false outside Linux.
+fn is_ignored(number: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask >> (number - 1) & 1 == 1)
+}
