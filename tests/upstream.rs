@@ -577,6 +577,411 @@ async fn an_applications_long_refusal_without_a_length_was_replaced() {
     assert_eq!(answer.json()["code"], "UPSTREAM_RESPONSE_TOO_LARGE");
 }
 
+// Where the body of an answer ends.
+
+/// How a peer ends the connection after its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It waits for another request.
+    Keep,
+    /// TLS's close_notify, then FIN.
+    Close,
+    /// FIN alone, as somebody on the way could send it.
+    Fin,
+    Reset,
+}
+
+/// An answer as a client reads it from its socket.
+#[derive(Debug)]
+struct Read {
+    head: String,
+    body: String,
+    /// The body ends as its head announces.
+    is_whole: bool,
+}
+
+impl Read {
+    async fn of(addr: SocketAddr, method: &str, path: &str) -> Self {
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: 13\r\n\r\n{{\"query\":\"a\"}}"
+        );
+        let request = match method {
+            "POST" => request,
+            _ => format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n"),
+        };
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let _ = within("the answer's end", client.read_to_end(&mut bytes)).await;
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let mut lines = head.lines();
+        let chunked = lines.any(|line| line == "transfer-encoding: chunked");
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let (body, is_whole) = match (chunked, length) {
+            (true, None) => (dechunked(body), body.ends_with("0\r\n\r\n")),
+            (false, Some(length)) => {
+                let is_whole = method == "HEAD" || body.len().to_string() == length;
+                (body.to_owned(), is_whole)
+            }
+            (false, None) => (body.to_owned(), true),
+            (true, Some(_)) => panic!("two lengths: {text}"),
+        };
+        Self {
+            head: head.to_owned(),
+            body,
+            is_whole,
+        }
+    }
+
+    fn status(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap_or("none")
+    }
+}
+
+fn dechunked(mut chunks: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, rest)) = chunks.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        let piece = rest.get(..size).unwrap_or(rest);
+        body.push_str(piece);
+        chunks = rest.get(size + 2..).unwrap_or_default();
+    }
+    body
+}
+
+/// countersign before a peer that gives each request this answer and then ends as it is told.
+async fn framed(answer: &str, end: End) -> (TlsPeer, SocketAddr) {
+    let answer = answer.to_owned();
+    let peer = http1_peer(move |_, mut stream| {
+        let answer = answer.clone();
+        async move {
+            while Heard::read(&mut stream).await.is_some() {
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+                match end {
+                    End::Keep => continue,
+                    End::Close => {
+                        let _ = stream.shutdown().await;
+                    }
+                    End::Fin => {
+                        let (tcp, _) = stream.get_mut().get_mut();
+                        let _ = tcp.shutdown().await;
+                    }
+                    End::Reset => {
+                        // What was sent must have been read, or the reset discards it.
+                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                        let (tcp, _) = stream.into_inner().into_inner();
+                        tcp.set_zero_linger().unwrap();
+                        return;
+                    }
+                }
+                let _ = stream.read_u8().await;
+                return;
+            }
+        }
+    })
+    .await;
+    let settings = [("timeouts.first_byte", "5s"), ("timeouts.idle", "300ms")];
+    let addr = app_before(&peer, &settings).await;
+    (peer, addr)
+}
+
+const CHUNKS: &str = "transfer-encoding: chunked\r\n";
+const HELLO: &str = "\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
+
+#[tokio::test]
+async fn the_body_of_an_answer_ends_where_its_framing_says() {
+    let ok = |rest: &str| format!("HTTP/1.1 200 OK\r\n{rest}");
+    let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\ncontent-length: 7\r\n\r\n".repeat(2_000);
+    for (answer, end, body) in [
+        (ok("content-length: 5\r\n\r\nhello"), End::Keep, "hello"),
+        // The coding wins over any length.
+        (
+            ok(&format!("content-length: 1\r\n{CHUNKS}{HELLO}")),
+            End::Keep,
+            "hello",
+        ),
+        (
+            ok(&format!("content-length: 0\r\n{CHUNKS}{HELLO}")),
+            End::Keep,
+            "hello",
+        ),
+        (
+            ok(&format!("{CHUNKS}content-length: 1000{}{HELLO}", "\r\n")),
+            End::Keep,
+            "hello",
+        ),
+        (
+            ok(&format!("{CHUNKS}content-length: 1, 2{}{HELLO}", "\r\n")),
+            End::Keep,
+            "hello",
+        ),
+        (
+            ok(&format!("{CHUNKS}content-length: -1{}{HELLO}", "\r\n")),
+            End::Keep,
+            "hello",
+        ),
+        (
+            ok(&format!("Transfer-Encoding:Chunked\t\r\n{HELLO}")),
+            End::Keep,
+            "hello",
+        ),
+        // Equal lengths are one.
+        (ok("content-length: 5, 5\r\n\r\nhello"), End::Keep, "hello"),
+        (
+            ok("content-length: 5,5 ,\t005\r\n\r\nhello"),
+            End::Keep,
+            "hello",
+        ),
+        (
+            ok("content-length: 5\r\ncontent-length: 5\r\n\r\nhello"),
+            End::Keep,
+            "hello",
+        ),
+        (
+            ok("content-length: 5\r\na: b\r\nContent-Length: 5, 5\r\n\r\nhello"),
+            End::Keep,
+            "hello",
+        ),
+        (ok("content-length: 0, 0\r\n\r\n"), End::Keep, ""),
+        // The end of the connection is the end of the body.
+        (ok("\r\nhello"), End::Close, "hello"),
+        (
+            "HTTP/1.0 200 OK\r\n\r\nhello".to_owned(),
+            End::Close,
+            "hello",
+        ),
+        (
+            "HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_owned(),
+            End::Close,
+            "hello",
+        ),
+        (ok("content-length: 5\r\n\r\nhello"), End::Reset, "hello"),
+        (
+            hints + &ok("content-length: 5\r\n\r\nhello"),
+            End::Keep,
+            "hello",
+        ),
+    ] {
+        let (_peer, addr) = framed(&answer, end).await;
+        for (method, path) in [("GET", "/gateway/x"), ("POST", "/graphql")] {
+            let read = Read::of(addr, method, path).await;
+            assert_eq!(read.status(), "200", "{answer:?}: {read:?}");
+            assert_eq!(read.body, body, "{answer:?}: {read:?}");
+            assert!(read.is_whole, "{answer:?}: {read:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_whose_status_or_method_excludes_a_body_has_none() {
+    // Method, status, headers, what upstream sends as the body, and the length that is left.
+    for (method, status, headers, body, length) in [
+        ("HEAD", "200", "content-length: 5\r\n", "", Some("5")),
+        ("HEAD", "200", "content-length: 5, 5\r\n", "", Some("5")),
+        (
+            "HEAD",
+            "200",
+            "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+            "",
+            None,
+        ),
+        (
+            "HEAD",
+            "404",
+            "content-length: 5\r\ncontent-length: 5\r\n",
+            "",
+            Some("5"),
+        ),
+        ("GET", "204", "content-length: 5\r\n", "", None),
+        ("GET", "204", "content-length: 0\r\n", "", None),
+        ("GET", "204", "transfer-encoding: chunked\r\n", "", None),
+        ("GET", "204", "content-length: x\r\n", "", None),
+        ("DELETE", "204", "content-length: 5\r\n", "hello", None),
+        ("GET", "205", "content-length: 0\r\n", "", Some("0")),
+        ("GET", "205", "content-length: 5\r\n", "hello", Some("0")),
+        (
+            "GET",
+            "205",
+            "transfer-encoding: chunked\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+            Some("0"),
+        ),
+        ("GET", "304", "content-length: 5\r\n", "", Some("5")),
+        ("GET", "304", "content-length: 5, 5\r\n", "", Some("5")),
+        (
+            "GET",
+            "304",
+            "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+            "",
+            None,
+        ),
+        ("GET", "304", "etag: \"a\"\r\n", "", None),
+    ] {
+        let answer = format!("HTTP/1.1 {status} X\r\n{headers}\r\n{body}");
+        let (_peer, addr) = framed(&answer, End::Keep).await;
+        // The second one shows that nothing of the first was left on a connection.
+        for _ in 0..2 {
+            let read = Read::of(addr, method, "/gateway/x").await;
+            assert_eq!(read.status(), status, "{method} {answer:?}: {read:?}");
+            assert_eq!(read.body, "", "{method} {answer:?}: {read:?}");
+            let mut lengths = read
+                .head
+                .lines()
+                .filter_map(|line| line.strip_prefix("content-length: "));
+            assert_eq!(lengths.next(), length, "{method} {answer:?}: {read:?}");
+            assert!(lengths.next().is_none());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_framed_is_a_bad_gateway() {
+    let head = |headers: &str| format!("HTTP/1.1 200 OK\r\n{headers}\r\nhello");
+    for answer in [
+        head("content-length: 5, 6\r\n"),
+        head("content-length: 5\r\ncontent-length: 6\r\n"),
+        head("content-length: 5\r\ncontent-length: x\r\n"),
+        head("content-length: +5\r\n"),
+        head("content-length: -5\r\n"),
+        head("content-length: 5.0\r\n"),
+        head("content-length: 0x5\r\n"),
+        head("content-length: 5,\r\n"),
+        head("content-length:\r\n"),
+        head("content-length: five\r\n"),
+        head("content-length: 18446744073709551616\r\n"),
+        head("content-length: 18446744073709551615\r\n"),
+        head("transfer-encoding: gzip\r\n"),
+        head("transfer-encoding: identity\r\ncontent-length: 5\r\n"),
+        head("transfer-encoding: chunked, identity\r\n"),
+        head(&format!("transfer-encoding: gzip, chunked\r\n{HELLO}")),
+        head(&format!("transfer-encoding: gzip\r\n{CHUNKS}{HELLO}")),
+        head(&format!("transfer-encoding: chunked, chunked\r\n{HELLO}")),
+        head(&format!("transfer-encoding: chunked;a=b\r\n{HELLO}")),
+        format!("HTTP/1.0 200 OK\r\n{CHUNKS}{HELLO}"),
+        "HTTP/1.1 304 X\r\ncontent-length: 5, 6\r\n\r\n".to_owned(),
+        // Nobody asked for another protocol.
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+            .to_owned(),
+        "HTTP/1.1 101 X\r\ncontent-length: 5\r\n\r\nhello".to_owned(),
+        // No HTTP/1.1.
+        head("a: b\r\n c\r\n"),
+        head("a : b\r\n"),
+        head("a\r\n"),
+        head("a: \0\r\n"),
+        head(": b\r\n"),
+        "HTTP/1.1 2000 OK\r\n\r\n".to_owned(),
+        "HTTP/1.1 abc OK\r\n\r\n".to_owned(),
+        "HTTP/3.0 200 OK\r\n\r\n".to_owned(),
+        "SSH-2.0-OpenSSH_9.6\r\n".to_owned(),
+        format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(1_000)),
+        "HTTP/1.1 103 Early Hints\r\ncontent-length: 5\r\n\r\nhello".to_owned(),
+    ] {
+        let (_peer, addr) = framed(&answer, End::Keep).await;
+        let read = Read::of(addr, "GET", "/gateway/x").await;
+        assert_eq!(read.status(), "502", "{answer:?}: {read:?}");
+        let error: Value = serde_json::from_str(&read.body).unwrap();
+        assert_eq!(error["code"], "UPSTREAM_BROKEN", "{answer:?}: {read:?}");
+        assert_eq!(error["sent"], "maybe", "{answer:?}: {read:?}");
+        check_error(&mutate(addr).await, 502, "UPSTREAM_BROKEN", "maybe");
+    }
+    // It is told why.
+    let (_peer, addr) = framed(&head("transfer-encoding: gzip\r\n"), End::Keep).await;
+    let answer = query(addr).await;
+    assert!(answer.body.contains("Transfer-Encoding"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_early_is_cut_and_never_shorter_and_whole() {
+    let sized = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhello";
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let both =
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let open = "HTTP/1.1 200 OK\r\n\r\nhello";
+    let old = "HTTP/1.0 200 OK\r\n\r\nhello";
+    for (answer, ends) in [
+        (sized, &[End::Keep, End::Close, End::Fin, End::Reset][..]),
+        (chunked, &[End::Keep, End::Close, End::Fin, End::Reset]),
+        (both, &[End::Keep, End::Close, End::Fin, End::Reset]),
+        (open, &[End::Keep, End::Fin, End::Reset]),
+        (old, &[End::Keep, End::Fin, End::Reset]),
+    ] {
+        for end in ends {
+            let (_peer, addr) = framed(answer, *end).await;
+            for (method, path) in [("GET", "/gateway/x"), ("POST", "/graphql")] {
+                let read = Read::of(addr, method, path).await;
+                assert_eq!(read.status(), "200", "{answer:?} {end:?}: {read:?}");
+                assert_eq!(read.body, "hello", "{answer:?} {end:?}: {read:?}");
+                assert!(!read.is_whole, "{answer:?} {end:?}: {read:?}");
+            }
+        }
+    }
+}
+
+/// They are skipped, but not for ever.
+#[tokio::test]
+async fn endless_early_hints_time_out() {
+    let peer = http1_peer(|_, mut stream| async move {
+        Heard::read(&mut stream).await.unwrap();
+        let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(100);
+        while stream.write_all(hints.as_bytes()).await.is_ok() {}
+    })
+    .await;
+    let addr = app_before(&peer, &[("timeouts.first_byte", "500ms")]).await;
+    check_error(&mutate(addr).await, 504, "UPSTREAM_TIMEOUT", "maybe");
+}
+
+/// HTTP/2 has a length of its own for each stream, and `Content-Length` must agree with it.
+#[tokio::test]
+async fn lengths_that_disagree_over_http2_never_make_a_whole_answer() {
+    for (lengths, status) in [
+        (&["5"][..], "200"),
+        (&["5", "5"], "200"),
+        (&["6"], "cut"),
+        (&["4"], "cut"),
+        (&["0"], "cut"),
+        (&["5", "6"], "502"),
+        (&["5, 5"], "502"),
+        (&["x"], "502"),
+        (&["+5"], "502"),
+    ] {
+        let peer = TlsPeer::start(&[API, GATEWAY], &["h2"], move |_, stream| {
+            let service = service_fn(move |_| async move {
+                let mut response = Response::builder();
+                for length in lengths {
+                    response = response.header("content-length", *length);
+                }
+                let pieces = [Ok::<_, hyper::Error>(Frame::data(Bytes::from_static(
+                    b"hello",
+                )))];
+                let body = StreamBody::new(futures_util::stream::iter(pieces));
+                Ok::<_, hyper::Error>(response.body(body).unwrap())
+            });
+            async move {
+                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            }
+        })
+        .await;
+        let addr = app_before(&peer, &[]).await;
+        let read = Read::of(addr, "GET", "/gateway/x").await;
+        match status {
+            "cut" => {
+                assert_eq!(read.status(), "200", "{lengths:?}: {read:?}");
+                assert!(!read.is_whole, "{lengths:?}: {read:?}");
+            }
+            _ => assert_eq!(read.status(), status, "{lengths:?}: {read:?}"),
+        }
+        if status == "200" {
+            assert_eq!((read.body.as_str(), read.is_whole), ("hello", true));
+        }
+    }
+}
+
 // Through a proxy: the environment names it, so these run the binary.
 
 struct Proxied {

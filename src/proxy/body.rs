@@ -31,6 +31,8 @@ enum Inner {
     Pieces(mpsc::Receiver<Piece>),
     Ended,
     Cut,
+    /// Upstream broke off; the error goes to hyper once what came before has left.
+    Broken(Option<BoxError>),
 }
 
 /// The response ends before its proper end, so that the client knows.
@@ -105,7 +107,19 @@ impl HttpBody for Body {
             Inner::Full(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
             Inner::Stream(read, rest) => match read.take() {
                 Some(bytes) => Some(Ok(Frame::data(bytes))),
-                None => ready!(rest.as_mut().poll_frame(cx)),
+                None => match ready!(rest.as_mut().poll_frame(cx)) {
+                    Some(Err(error)) => {
+                        if let Some(record) = &mut this.record {
+                            record.cause = Some(error.to_string());
+                            record.code.get_or_insert(BROKEN);
+                        }
+                        // See below: the head may not have left yet.
+                        this.inner = Inner::Broken(Some(error));
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                    frame => frame,
+                },
             },
             Inner::Pieces(pieces) => match ready!(pieces.poll_recv(cx)) {
                 Some(Piece::Text(bytes)) => Some(Ok(Frame::data(bytes))),
@@ -123,6 +137,7 @@ impl HttpBody for Body {
             },
             Inner::Ended => None,
             Inner::Cut => Some(Err(BoxError::from(Cut))),
+            Inner::Broken(error) => error.take().map(Err),
         };
         if let Some(record) = &mut this.record {
             match &frame {
@@ -142,7 +157,7 @@ impl HttpBody for Body {
         match &self.inner {
             Inner::Full(bytes) => bytes.is_none(),
             Inner::Stream(read, rest) => read.is_none() && rest.is_end_stream(),
-            Inner::Pieces(_) | Inner::Cut => false,
+            Inner::Pieces(_) | Inner::Cut | Inner::Broken(_) => false,
             Inner::Ended => true,
         }
     }
@@ -151,9 +166,11 @@ impl HttpBody for Body {
         match &self.inner {
             Inner::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Inner::Stream(None, rest) => rest.size_hint(),
-            Inner::Stream(Some(_), _) | Inner::Pieces(_) | Inner::Ended | Inner::Cut => {
-                SizeHint::default()
-            }
+            Inner::Stream(Some(_), _)
+            | Inner::Pieces(_)
+            | Inner::Ended
+            | Inner::Cut
+            | Inner::Broken(_) => SizeHint::default(),
         }
     }
 }
@@ -177,6 +194,7 @@ impl std::fmt::Debug for Inner {
             Self::Pieces(_) => "Pieces",
             Self::Ended => "Ended",
             Self::Cut => "Cut",
+            Self::Broken(_) => "Broken",
         })
     }
 }

@@ -289,9 +289,11 @@ fn upstream_status(error: &upstream::Error) -> StatusCode {
             }
         },
         upstream::Error::Broken(_)
+        | upstream::Error::Framing(_)
         | upstream::Error::Handshake(_)
         | upstream::Error::Interrupted(_)
         | upstream::Error::ResponseTooLarge { .. }
+        | upstream::Error::Syntax(_)
         | upstream::Error::Tunnel(_) => StatusCode::BAD_GATEWAY,
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, Uri, Version};
+use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::{Full, Limited};
+use hyper::body::Body as _;
 use hyper_util::client::legacy::Error as ClientError;
 use hyper_util::client::legacy::connect::capture_connection;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use super::dial::Way;
 use super::error::DialError;
 use super::headers::{signed_values, single_content_type};
 use super::pool::{DialInfo, OpenBody, Pools, Tasks};
-use super::{Dialer, Endpoint, Error, Kind, whole};
+use super::{Dialer, Endpoint, Error, Kind, framing, whole};
 use crate::iam::Recorder;
 use crate::sign::{Placement, Refusal, Signable, Signer, Target, clock};
 use crate::telemetry::metrics::RouteMetrics;
@@ -242,12 +243,18 @@ impl Upstream {
             tokio::time::sleep(self.config.first_byte).await;
         };
         let (requests, open) = self.requests.pick();
-        let response = tokio::select! {
-            response = requests.request(request) => response.map_err(unsent_or_broken)?,
+        let mut response = tokio::select! {
+            response = requests.request(request) => response.map_err(stage)?,
             () = late => {
                 return Err(Error::FirstByteTimeout { after: self.config.first_byte });
             }
         };
+        let settled = framing::settle(&mut response)?;
+        if settled.is_ambiguous
+            && let Some(connected) = connection.connection_metadata().as_ref()
+        {
+            connected.poison();
+        }
         let dialled = response.extensions().get::<DialInfo>();
         timing.connect = dialled
             .filter(|dialled| dialled.begun >= begun)
@@ -263,7 +270,19 @@ impl Upstream {
         timing.first_byte = begun.elapsed().saturating_sub(spent);
         let idle = self.config.idle;
         let (mut parts, body) = response.into_parts();
+        // hyper would not look for the error that data beyond a length of 0 is over HTTP/2.
+        if parts.version == Version::HTTP_2
+            && !body.is_end_stream()
+            && parts
+                .headers
+                .get(CONTENT_LENGTH)
+                .is_some_and(|length| length == "0")
+            && parts.status != StatusCode::RESET_CONTENT
+        {
+            parts.headers.remove(CONTENT_LENGTH);
+        }
         parts.version = Version::HTTP_11;
+        let body = (!settled.is_bodiless).then_some(body);
         let body = TimeoutBody::new(idle, OpenBody::new(body, open));
         Ok(Response::from_parts(parts, body))
     }
@@ -292,14 +311,19 @@ pub async fn read_body(body: ResponseBody, limit: usize) -> Result<Bytes, Error>
     }
 }
 
-/// A request that failed in the connector was never written.
-fn unsent_or_broken(error: ClientError) -> Error {
+/// Returns the stage at which a request failed: in the connector it was never written.
+fn stage(error: ClientError) -> Error {
+    let mut is_parse = false;
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
         if let Some(dial) = cause.downcast_ref::<Arc<DialError>>() {
             return Error::Dial(Arc::clone(dial));
         }
+        is_parse |= cause.downcast_ref().is_some_and(hyper::Error::is_parse);
         source = cause.source();
+    }
+    if is_parse {
+        return Error::Syntax(error);
     }
     Error::Broken(error)
 }

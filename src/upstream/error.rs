@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::FramingError;
 use crate::sign::{Refusal, SignError};
 
 /// Whether upstream may have acted on a request that failed.
@@ -48,6 +49,8 @@ pub enum Error {
     Broken(#[source] hyper_util::client::legacy::Error),
     #[error(transparent)]
     Dial(Arc<DialError>),
+    #[error("the answer of upstream cannot be read: {0}")]
+    Framing(#[from] FramingError),
     #[error("upstream sent no answer within {after:?} (timeouts.first_byte)")]
     FirstByteTimeout { after: Duration },
     #[error(
@@ -64,6 +67,8 @@ pub enum Error {
     ResponseTooLarge { limit: usize },
     #[error(transparent)]
     Sign(#[from] SignError),
+    #[error("the answer of upstream is not valid HTTP")]
+    Syntax(#[source] hyper_util::client::legacy::Error),
     #[error("the connection to upstream broke before it answered the WebSocket handshake")]
     Tunnel(#[source] hyper::Error),
     #[error("the request target cannot be signed: {0}")]
@@ -74,7 +79,11 @@ impl Error {
     /// A stable name, for `extensions.code`, logs and metrics.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Broken(_) | Self::Interrupted(_) | Self::Tunnel(_) => "UPSTREAM_BROKEN",
+            Self::Broken(_)
+            | Self::Framing(_)
+            | Self::Interrupted(_)
+            | Self::Syntax(_)
+            | Self::Tunnel(_) => "UPSTREAM_BROKEN",
             Self::Dial(error) => match error.as_ref() {
                 DialError::Connect { .. } | DialError::Tunnel { .. } => "UPSTREAM_UNREACHABLE",
                 DialError::Timeout { .. } => "UPSTREAM_CONNECT_TIMEOUT",
@@ -99,7 +108,11 @@ impl Error {
             | Self::Header(_)
             | Self::Sign(_)
             | Self::Target(_) => Sent::No,
-            Self::FirstByteTimeout { .. } | Self::Broken(_) | Self::Tunnel(_) => Sent::Maybe,
+            Self::FirstByteTimeout { .. }
+            | Self::Broken(_)
+            | Self::Framing(_)
+            | Self::Syntax(_)
+            | Self::Tunnel(_) => Sent::Maybe,
             Self::Interrupted(_) | Self::ResponseTooLarge { .. } => Sent::Yes,
         }
     }

@@ -50,7 +50,8 @@ pub(super) struct Open(Arc<AtomicUsize>);
 /// An answer's body, which keeps its place on the connection.
 #[derive(Debug)]
 pub struct OpenBody {
-    body: Incoming,
+    /// None of an answer whose status excludes one.
+    body: Option<Incoming>,
     _open: Option<Open>,
 }
 
@@ -105,7 +106,7 @@ impl Drop for Open {
 // === impl OpenBody ===
 
 impl OpenBody {
-    pub(super) fn new(body: Incoming, open: Open) -> Self {
+    pub(super) fn new(body: Option<Incoming>, open: Open) -> Self {
         Self {
             body,
             _open: Some(open),
@@ -114,8 +115,8 @@ impl OpenBody {
 }
 
 /// Of a connection of its own.
-impl From<Incoming> for OpenBody {
-    fn from(body: Incoming) -> Self {
+impl From<Option<Incoming>> for OpenBody {
+    fn from(body: Option<Incoming>) -> Self {
         Self { body, _open: None }
     }
 }
@@ -128,15 +129,21 @@ impl Body for OpenBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.body {
+            Some(body) => body.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 

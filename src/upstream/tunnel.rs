@@ -4,15 +4,14 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::header::{HOST, HeaderMap, HeaderValue};
-use http::{Method, Request, Response, Uri};
+use http::header::{HOST, HeaderMap, HeaderValue, UPGRADE};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::Empty;
-use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::rt::Executor as _;
 use hyper_util::rt::TokioIo;
 
-use super::{Error, Timing, Upstream};
+use super::{Error, FramingError, OpenBody, Timing, Upstream, framing};
 use crate::sign::{Refusal, Target};
 
 impl Upstream {
@@ -28,7 +27,7 @@ impl Upstream {
         target: &Target,
         mut headers: HeaderMap,
         timing: &mut Timing,
-    ) -> Result<Response<Incoming>, Error> {
+    ) -> Result<Response<OpenBody>, Error> {
         let begun = Instant::now();
         self.recorder().websocket(target.as_str());
         let dialled = self.tunnels().dial().await?;
@@ -58,9 +57,25 @@ impl Upstream {
         let answered = tokio::time::timeout(after, sender.send_request(request)).await;
         let spent = timing.signing + timing.connect;
         timing.first_byte = begun.elapsed().saturating_sub(spent);
-        match answered {
-            Ok(answered) => answered.map_err(Error::Tunnel),
-            Err(_) => Err(Error::FirstByteTimeout { after }),
+        let Ok(answered) = answered else {
+            return Err(Error::FirstByteTimeout { after });
+        };
+        let mut answer = answered.map_err(Error::Tunnel)?;
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            if !switches_to_websocket(answer.headers()) {
+                return Err(FramingError::Switch.into());
+            }
+            return Ok(answer.map(|body| Some(body).into()));
         }
+        let settled = framing::settle(&mut answer)?;
+        Ok(answer.map(|body| (!settled.is_bodiless).then_some(body).into()))
     }
+}
+
+fn switches_to_websocket(headers: &HeaderMap) -> bool {
+    let mut protocols = headers.get_all(UPGRADE).iter();
+    let is_first = protocols
+        .next()
+        .is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    is_first && protocols.next().is_none()
 }
