@@ -347,6 +347,17 @@ fn methods() -> Vec<Row> {
     for (query, code) in [
         ("query=%7B", "BAD_DOCUMENT"),
         ("query=query+A%7Ba%7Dmutation+B%7Bb%7D", "BAD_DOCUMENT"),
+        ("query=%7Ba%7D%23%E2%80%A8mutation%7Bb%7D", "BAD_DOCUMENT"),
+        ("query=%7Ba%7D%23%E2%80%A9mutation%7Bb%7D", "BAD_DOCUMENT"),
+        ("query=%7Ba%7D%23%C2%85mutation%7Bb%7D", "BAD_DOCUMENT"),
+        ("query=%7Ba%7D%23%0Bmutation%7Bb%7D", "BAD_DOCUMENT"),
+        ("query=%7Ba%7D%23%0Cmutation%7Bb%7D", "BAD_DOCUMENT"),
+        ("query=%7Ba%7D%23%00mutation%7Bb%7D", "BAD_DOCUMENT"),
+        ("query=%7Ba%7D%23%EF%BB%BFmutation%7Bb%7D", "BAD_DOCUMENT"),
+        (
+            "query=query+A%7Ba%7Dmutation+A%7Bb%7D&operationName=A",
+            "BAD_DOCUMENT",
+        ),
         ("", "BAD_PARAMETER"),
         ("query=%FF", "TARGET_NOT_SIGNABLE"),
         ("query=%7Ba%7D&variables=%5B%5D", "BAD_PARAMETER"),

@@ -38,12 +38,12 @@ pub(super) fn operation(payload: Option<&RawValue>) -> Result<Operation, String>
 /// Why a document selects no operation, as an error for the client.
 pub fn bad_document(error: &DocumentError) -> GraphqlError {
     let graphql = GraphqlError::coded(error.to_string(), "BAD_DOCUMENT", "no");
-    match error {
-        DocumentError::Syntax { line, column, .. } => GraphqlError {
-            locations: Some(serde_json::json!([{ "line": line, "column": column }])),
-            ..graphql
-        },
-        DocumentError::Ambiguous | DocumentError::Empty | DocumentError::Unknown(_) => graphql,
+    let locations = error
+        .place()
+        .map(|(line, column)| serde_json::json!([{ "line": line, "column": column }]));
+    GraphqlError {
+        locations,
+        ..graphql
     }
 }
 

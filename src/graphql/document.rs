@@ -5,7 +5,7 @@
 
 use apollo_parser::{Parser, SyntaxTree, cst};
 
-use super::error::shown;
+use super::executable::Executable;
 
 /// The kind of an operation (GraphQL specification, section 2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,28 @@ pub struct Selected {
 pub enum DocumentError {
     #[error("the document has several operations: set operationName to one of them")]
     Ambiguous,
+    #[error("the document holds an operation without a name beside another")]
+    Anonymous,
+    #[error(
+        "the document holds U+{code:04X} at line {line}, column {column}, which parsers read \
+         differently: send it in a variable"
+    )]
+    Character {
+        code: u32,
+        line: usize,
+        column: usize,
+    },
+    #[error("the document defines the operation {0} twice")]
+    DuplicateOperation(String),
     #[error("the document holds no operation")]
     Empty,
+    #[error(
+        "the document holds a block string with \\\" (line {line}, column {column}), which parsers \
+         read differently: send it in a variable"
+    )]
+    EscapedQuote { line: usize, column: usize },
+    #[error("the document defines more than operations and fragments")]
+    NotExecutable,
     #[error("syntax error at line {line}, column {column}: {message}")]
     Syntax {
         message: String,
@@ -42,26 +62,16 @@ pub enum DocumentError {
 /// Nested selections deeper than this are refused: the parser recurses.
 const RECURSION_LIMIT: usize = 200;
 /// A bound on the parser's work for one document.
-const TOKEN_LIMIT: usize = 100_000;
+pub(super) const TOKEN_LIMIT: usize = 100_000;
 
 /// Parses `query` and picks the operation named `operation_name`, or the only one.
 ///
 /// # Errors
 /// See [`DocumentError`]; an empty `operation_name` counts as none.
 pub fn select(query: &str, operation_name: Option<&str>) -> Result<Selected, DocumentError> {
-    let tree = parse(query)?;
-    let wanted = operation_name.filter(|name| !name.is_empty());
-    let mut operations = tree.document().definitions().filter_map(operation);
-    if let Some(wanted) = wanted {
-        return operations
-            .find(|found| found.name.as_deref() == Some(wanted))
-            .ok_or_else(|| DocumentError::Unknown(shown(wanted)));
-    }
-    let only = operations.next().ok_or(DocumentError::Empty)?;
-    match operations.next() {
-        Some(_) => Err(DocumentError::Ambiguous),
-        None => Ok(only),
-    }
+    let executable = Executable::read(query)?;
+    let (selected, _) = executable.selected(operation_name)?;
+    Ok(selected.clone())
 }
 
 /// The document's tree; within the limits, and without an error.
@@ -93,13 +103,6 @@ pub(super) fn syntax_error(query: &str, error: &apollo_parser::Error) -> Documen
     }
 }
 
-fn operation(definition: cst::Definition) -> Option<Selected> {
-    let cst::Definition::OperationDefinition(operation) = definition else {
-        return None;
-    };
-    Some(heading(&operation))
-}
-
 /// An operation's kind and name.
 pub(super) fn heading(operation: &cst::OperationDefinition) -> Selected {
     let kind = match operation.operation_type() {
@@ -112,11 +115,36 @@ pub(super) fn heading(operation: &cst::OperationDefinition) -> Selected {
     Selected { kind, name }
 }
 
+/// Returns the line and column of `index`, counted from 1.
 pub(super) fn position(text: &str, index: usize) -> (usize, usize) {
     let before = text.get(..index).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
     (line, column)
+}
+
+// === impl DocumentError ===
+
+impl DocumentError {
+    /// Returns the line and column of what is wrong, if it has a place.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        match *self {
+            Self::Character { line, column, .. }
+            | Self::EscapedQuote { line, column }
+            | Self::Syntax { line, column, .. } => Some((line, column)),
+            Self::Ambiguous
+            | Self::Anonymous
+            | Self::DuplicateOperation(_)
+            | Self::Empty
+            | Self::NotExecutable
+            | Self::Unknown(_) => None,
+        }
+    }
+
+    /// Whether another parser might take the document, and find another operation in it.
+    pub fn is_doubt(&self) -> bool {
+        matches!(self, Self::Character { .. } | Self::EscapedQuote { .. })
+    }
 }
 
 // === impl Kind ===
@@ -177,7 +205,7 @@ mod tests {
         check(
             "{ a(s: \"\"\"mutation { \\\"\"\" \"\"\") }",
             None,
-            Ok((Query, None)),
+            Err("block string with \\\" (line 1, column 22)"),
         );
         check(
             "fragment F on T { x } mutation M { a { ...F } } query Q { a }",
@@ -215,6 +243,7 @@ mod tests {
             Err("syntax error"),
         );
         check(&"query A { a } ".repeat(60_000), None, Err("syntax error"));
-        check("\u{0}\u{feff}\u{202e}{", None, Err("syntax error"));
+        check("\u{feff}\u{202e}{", None, Err("syntax error"));
+        check("\u{0}\u{feff}\u{202e}{", None, Err("U+0000"));
     }
 }

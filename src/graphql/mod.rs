@@ -8,6 +8,7 @@ mod definitions;
 mod document;
 mod documents;
 mod error;
+mod executable;
 mod json;
 pub mod outbox;
 mod survey;

@@ -7,10 +7,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use apollo_parser::cst::{self, CstNode as _};
+use apollo_parser::cst;
 
-use super::document::{DocumentError, Kind, Selected, heading, parse};
+use super::document::{DocumentError, Kind, Selected};
 use super::error::shown;
+use super::executable::{Executable, check_for_policy};
 
 /// The selected operation of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,23 +35,10 @@ pub struct Survey {
 /// Why a document cannot be judged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SurveyError {
-    #[error("the document holds an operation without a name beside another")]
-    Anonymous,
-    #[error("the document holds U+{0:04X}, which parsers read differently: send it in a variable")]
-    Character(u32),
     #[error("the fragment {0} spreads itself")]
     Cycle(String),
     #[error("the document defines the fragment {0} twice")]
     DuplicateFragment(String),
-    #[error("the document defines the operation {0} twice")]
-    DuplicateOperation(String),
-    #[error(
-        "the document holds a block string with \\\", which parsers read differently: send it \
-         in a variable"
-    )]
-    EscapedQuote,
-    #[error("the document defines more than operations and fragments")]
-    NotExecutable,
     #[error(transparent)]
     Document(#[from] DocumentError),
     #[error("a {} spreads a fragment on {on}", .kind.as_str())]
@@ -97,40 +85,23 @@ enum Progress {
 /// # Errors
 /// See [`SurveyError`]; an empty `operation_name` counts as none.
 pub fn survey(query: &str, operation_name: Option<&str>) -> Result<Survey, SurveyError> {
-    check_characters(query)?;
-    let tree = parse(query)?;
-    let mut operations: Vec<(Selected, Body)> = Vec::new();
+    check_for_policy(query)?;
+    let executable = Executable::read(query)?;
     let mut fragments: HashMap<String, Body> = HashMap::new();
-    for definition in tree.document().definitions() {
-        if let cst::Definition::OperationDefinition(operation) = definition {
-            let body = body(None, operation.selection_set())?;
-            operations.push((heading(&operation), body));
-        } else if let cst::Definition::FragmentDefinition(fragment) = definition {
-            let (name, body) = fragment_body(&fragment)?;
-            let error = SurveyError::DuplicateFragment(shown(&name));
-            if fragments.insert(name, body).is_some() {
-                return Err(error);
-            }
-        } else {
-            return Err(SurveyError::NotExecutable);
+    for fragment in &executable.fragments {
+        let (name, body) = fragment_body(fragment)?;
+        let error = SurveyError::DuplicateFragment(shown(&name));
+        if fragments.insert(name, body).is_some() {
+            return Err(error);
         }
     }
-    check_names(&operations)?;
-    let count = operations.len();
+    let operations = &executable.operations;
     let first = operations.first().map(|(heading, _)| heading.kind);
     let is_mixed = operations
         .iter()
         .any(|(heading, _)| Some(heading.kind) != first);
-    let wanted = operation_name.filter(|name| !name.is_empty());
-    let selected = match wanted {
-        Some(wanted) => operations
-            .iter()
-            .find(|(heading, _)| heading.name.as_deref() == Some(wanted))
-            .ok_or_else(|| DocumentError::Unknown(shown(wanted)))?,
-        None if count > 1 => return Err(DocumentError::Ambiguous.into()),
-        None => operations.first().ok_or(DocumentError::Empty)?,
-    };
-    let (Selected { kind, name }, body) = selected;
+    let (Selected { kind, name }, operation) = executable.selected(operation_name)?;
+    let body = &body(None, operation.selection_set())?;
     let measures = measure(body, &fragments)?;
     Ok(Survey {
         kind: *kind,
@@ -139,53 +110,17 @@ pub fn survey(query: &str, operation_name: Option<&str>) -> Result<Survey, Surve
         introspects: measures.introspects,
         depth: measures.depth,
         aliases: measures.aliases,
-        operations: count,
+        operations: operations.len(),
         is_mixed,
     })
 }
 
-/// AppSync's parser is another one than ours. In grammars of its family U+2028 ends a comment, and
-/// other characters are white space; here they would hide what follows them.
-fn check_characters(query: &str) -> Result<(), SurveyError> {
-    let is_odd = |c: &char| match c {
-        '\t' | '\n' | '\r' => false,
-        '\u{2028}' | '\u{2029}' | '\u{feff}' => true,
-        c => c.is_control(),
-    };
-    match query.chars().find(is_odd) {
-        Some(odd) => Err(SurveyError::Character(odd.into())),
-        None if query.contains("\"\"\"") && query.contains("\\\"") => {
-            Err(SurveyError::EscapedQuote)
-        }
-        None => Ok(()),
-    }
-}
-
-fn check_names(operations: &[(Selected, Body)]) -> Result<(), SurveyError> {
-    let mut names = HashSet::new();
-    for (heading, _) in operations {
-        match &heading.name {
-            None if operations.len() > 1 => return Err(SurveyError::Anonymous),
-            Some(name) if !names.insert(name) => {
-                return Err(SurveyError::DuplicateOperation(shown(name)));
-            }
-            Some(_) | None => {}
-        }
-    }
-    Ok(())
-}
-
 fn fragment_body(fragment: &cst::FragmentDefinition) -> Result<(String, Body), SurveyError> {
-    // The parser lets a string stand for the keyword.
-    let keyword = fragment.syntax().first_token();
-    let is_plain = keyword.is_some_and(|token| token.text() == "fragment");
     let name = fragment.fragment_name().and_then(|name| name.name());
     let on = fragment.type_condition().and_then(type_name);
     match (name, on) {
-        (Some(name), Some(on)) if is_plain => {
-            Ok((text(&name), body(Some(on), fragment.selection_set())?))
-        }
-        _ => Err(SurveyError::NotExecutable),
+        (Some(name), Some(on)) => Ok((text(&name), body(Some(on), fragment.selection_set())?)),
+        _ => Err(DocumentError::NotExecutable.into()),
     }
 }
 
@@ -194,7 +129,7 @@ fn body(on: Option<String>, selections: Option<cst::SelectionSet>) -> Result<Bod
         conditions: on.into_iter().collect(),
         ..Body::default()
     };
-    let selections = selections.ok_or(SurveyError::NotExecutable)?;
+    let selections = selections.ok_or(DocumentError::NotExecutable)?;
     body.collect(&selections, 0)?;
     Ok(body)
 }
@@ -283,7 +218,7 @@ impl Body {
         for selection in selections.selections() {
             match selection {
                 cst::Selection::Field(field) => {
-                    let name = field.name().ok_or(SurveyError::NotExecutable)?;
+                    let name = field.name().ok_or(DocumentError::NotExecutable)?;
                     let name = text(&name);
                     self.depth = self.depth.max(depth + 1);
                     self.aliases += usize::from(field.alias().is_some());
@@ -297,14 +232,14 @@ impl Body {
                 }
                 cst::Selection::FragmentSpread(spread) => {
                     let name = spread.fragment_name().and_then(|name| name.name());
-                    let fragment = text(&name.ok_or(SurveyError::NotExecutable)?);
+                    let fragment = text(&name.ok_or(DocumentError::NotExecutable)?);
                     self.spreads.push(Spread { fragment, depth });
                 }
                 cst::Selection::InlineFragment(fragment) => {
                     let on = fragment.type_condition().and_then(type_name);
                     self.conditions.extend(on.filter(|_| depth == 0));
                     let inner = fragment.selection_set();
-                    self.collect(&inner.ok_or(SurveyError::NotExecutable)?, depth)?;
+                    self.collect(&inner.ok_or(DocumentError::NotExecutable)?, depth)?;
                 }
             }
         }

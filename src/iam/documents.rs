@@ -125,20 +125,22 @@ fn judge(
 
 impl Mistake {
     fn of(name: &str, error: DocumentError) -> Self {
-        match error {
-            DocumentError::Syntax {
-                message,
-                line,
-                column,
-            } => Self {
-                place: format!("{name}:{line}:{column}"),
-                message,
-            },
-            DocumentError::Ambiguous | DocumentError::Empty | DocumentError::Unknown(_) => Self {
-                place: name.to_owned(),
-                message: error.to_string(),
-            },
-        }
+        let place = match error.place() {
+            Some((line, column)) => format!("{name}:{line}:{column}"),
+            None => name.to_owned(),
+        };
+        let message = match error {
+            DocumentError::Syntax { message, .. } => message,
+            DocumentError::Ambiguous
+            | DocumentError::Anonymous
+            | DocumentError::Character { .. }
+            | DocumentError::DuplicateOperation(_)
+            | DocumentError::Empty
+            | DocumentError::EscapedQuote { .. }
+            | DocumentError::NotExecutable
+            | DocumentError::Unknown(_) => error.to_string(),
+        };
+        Self { place, message }
     }
 }
 

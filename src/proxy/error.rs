@@ -35,6 +35,8 @@ pub enum Error {
     BodyTooLarge(usize),
     #[error("the document cannot be sent by GET: {0}")]
     Document(#[from] DocumentError),
+    #[error("the answer's form depends on the kind of operation, which is in doubt: {0}")]
+    DocumentDoubt(DocumentError),
     #[error(transparent)]
     Denied(#[from] guard::Denied),
     #[error("persisted documents are not known here: send the document's text as `query`")]
@@ -160,7 +162,9 @@ impl Error {
             Self::BodyTimeout(_) => refused(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
             Self::BodySlow(_) => refused(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
             Self::BodyTooLarge(_) => refused(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
-            Self::Document(_) => refused(StatusCode::BAD_REQUEST, "BAD_DOCUMENT"),
+            Self::Document(_) | Self::DocumentDoubt(_) => {
+                refused(StatusCode::BAD_REQUEST, "BAD_DOCUMENT")
+            }
             Self::Denied(_) => refused(StatusCode::FORBIDDEN, guard::Denied::CODE),
             Self::DocumentId => refused(StatusCode::BAD_REQUEST, "DOCUMENT_ID_NOT_SUPPORTED"),
             Self::Expired => Verdict {

@@ -3,7 +3,8 @@
 //!
 //! The body of a `POST` is forwarded byte for byte; it is looked into only for the operation's
 //! kind and name. A document that cannot be parsed goes to AppSync as it is, which knows best
-//! what to answer; by `GET` it is refused, because it might be a mutation.
+//! what to answer; by `GET` it is refused, because it might be a mutation. So is a document that
+//! parsers may read differently, wherever the answer's form depends on the operation's kind.
 
 use std::borrow::Cow;
 
@@ -117,6 +118,14 @@ async fn run(
         note(selected, record);
     }
     let kind = selected.map(|selected| selected.kind);
+    // Elsewhere it might be a subscription that is sent as a query.
+    if let Some(Err(error)) = &found.selected
+        && error.is_doubt()
+        && matches!(call.accept.form(kind), Some(Form::Json(_)))
+        && call.accept.form(Some(Kind::Subscription)).is_some()
+    {
+        return Err(Error::DocumentDoubt(error.clone()));
+    }
     match call.accept.form(kind) {
         None if kind == Some(Kind::Subscription) => Err(Error::SubscriptionOverHttp),
         None => Err(Error::NotAcceptable),

@@ -1,7 +1,7 @@
 //! GraphQL documents, and the requests that carry them.
 
 use bytes::Bytes;
-use countersign::graphql::{DocumentError, Documents, Kind, Operation, Selected, select};
+use countersign::graphql::{DocumentError, Documents, Kind, Operation, Selected, select, survey};
 use countersign::guard::{Allowed, FieldPattern, Policies, Policy};
 use countersign::proxy::{items, look_into, operation_of};
 use serde_json::Value;
@@ -28,6 +28,7 @@ pub fn document(data: &[u8]) {
 fn check_selected(query: &str, name: Option<&str>, found: &Result<Selected, DocumentError>) {
     match found {
         Ok(Selected { kind, name: found }) => {
+            check_agreed(query);
             if *kind != Kind::Query {
                 assert!(query.contains(kind.as_str()));
             }
@@ -38,11 +39,62 @@ fn check_selected(query: &str, name: Option<&str>, found: &Result<Selected, Docu
                 assert_eq!(found.as_deref(), Some(name));
             }
         }
-        Err(DocumentError::Syntax { line, .. }) => {
-            assert!(*line <= query.matches('\n').count() + 1);
+        Err(error) => {
+            if let Some((line, column)) = error.place() {
+                assert!(line <= query.matches('\n').count() + 1);
+                assert!(column <= query.chars().count() + 1);
+            }
         }
-        Err(DocumentError::Ambiguous | DocumentError::Empty | DocumentError::Unknown(_)) => {}
     }
+    match (found, survey(query, name)) {
+        (Ok(found), Ok(survey)) => {
+            assert_eq!((found.kind, &found.name), (survey.kind, &survey.name));
+        }
+        (Err(_), Ok(_)) => panic!("a policy takes what nothing else reads"),
+        (Ok(_) | Err(_), Err(_)) => {}
+    }
+}
+
+/// What some parser could take for the end of a comment, a string or the text.
+fn check_agreed(query: &str) {
+    let is_odd = |c: char| match c {
+        '\t' | '\n' | '\r' => false,
+        '\u{2028}' | '\u{2029}' | '\u{feff}' => true,
+        c => c.is_control(),
+    };
+    let text = query.strip_prefix('\u{feff}').unwrap_or(query);
+    assert!(!text.contains(is_odd));
+    // Outside of strings and comments there is nothing but ASCII.
+    let mut code = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['"', '#']) {
+        code.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let end = match rest.as_bytes() {
+            [b'#', ..] => rest.find(['\n', '\r']).unwrap_or(rest.len()),
+            [b'"', b'"', b'"', ..] => 6 + rest[3..].find("\"\"\"").unwrap(),
+            _ => string_end(rest),
+        };
+        let passed = &rest[..end];
+        assert!(passed.starts_with("\"\"\"") || !passed.contains(['\n', '\r']));
+        rest = &rest[end..];
+    }
+    code.push_str(rest);
+    assert!(code.is_ascii(), "{code:?}");
+    for (open, close) in [('{', '}'), ('(', ')'), ('[', ']')] {
+        assert_eq!(code.matches(open).count(), code.matches(close).count());
+    }
+}
+
+fn string_end(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            b'"' if !is_escaped => return at + 1,
+            byte => is_escaped = byte == b'\\' && !is_escaped,
+        }
+    }
+    panic!("a string does not end: {text:?}");
 }
 
 /// The body of a `POST`: one operation, or several in an array.
