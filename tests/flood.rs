@@ -315,3 +315,176 @@ async fn requests_beyond_the_limit_may_come_back() {
     assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
     stage.drained().await;
 }
+
+/// Sends a request's head, and waits until its body is awaited.
+async fn awaited(addr: SocketAddr, length: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         expect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let expected = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let mut line = [0; 25];
+    within("the interim response", stream.read_exact(&mut line))
+        .await
+        .unwrap();
+    assert_eq!(&line, expected, "{}", String::from_utf8_lossy(&line));
+    stream
+}
+
+async fn answer_of(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    while !text.contains("}]}") && !text.contains("\"data\"") {
+        let mut bytes = [0; 1_024];
+        let read = within("an answer", stream.read(&mut bytes)).await.unwrap();
+        assert!(read > 0, "closed after {text:?}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+    text
+}
+
+/// 1,030 connections with a byte of body each had the whole of `limits.in_flight`.
+#[tokio::test]
+async fn requests_without_their_bodies_leave_the_slots_to_others() {
+    let settings = [("limits.in_flight", "2"), ("timeouts.request_body", "20s")];
+    let stage = Stage::with(&settings).await;
+    let body = json!({ "query": "{ rooms { id } }" }).to_string();
+    let mut streams = Vec::new();
+    for _ in 0..6 {
+        let mut stream = awaited(stage.addr, body.len()).await;
+        stream.write_all(&body.as_bytes()[..1]).await.unwrap();
+        streams.push(stream);
+    }
+    for _ in 0..3 {
+        assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
+    }
+    // Two are awaited for as long as they may take, and the others for a moment.
+    for stream in &mut streams[2..] {
+        let text = answer_of(stream).await;
+        assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+        assert!(text.contains("TOO_MANY_IN_FLIGHT"), "{text}");
+        assert!(text.contains("\"sent\":\"no\""), "{text}");
+    }
+    for stream in &mut streams[..2] {
+        stream.write_all(&body.as_bytes()[1..]).await.unwrap();
+        let text = answer_of(stream).await;
+        assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+    }
+    // Of a body that could not be served nothing is waited for.
+    stage.switch(json!({ "gate": true }));
+    let before = stage.emulator.stats().requests.http;
+    let mut held = JoinSet::new();
+    for _ in 0..2 {
+        let addr = stage.addr;
+        held.spawn(async move { query(addr, "{ slow(ms: 0) }").await });
+    }
+    stage
+        .saw("both", |stats| stats.requests.http == before + 2)
+        .await;
+    let mut refused = TcpStream::connect(stage.addr).await.unwrap();
+    let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                content-length: 1000\r\n\r\n";
+    refused.write_all(head.as_bytes()).await.unwrap();
+    let text = answer_of(&mut refused).await;
+    assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+    stage.switch(json!({ "gate": false }));
+    assert_eq!(within("both", held.join_all()).await, [200, 200]);
+    stage.drained().await;
+}
+
+/// A request about reserved streams on a connection that stays open: status and body.
+async fn reserve(stream: &mut TcpStream) -> (u16, String) {
+    let request = b"PUT /graphql HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut text = String::new();
+    loop {
+        let mut bytes = [0; 1_024];
+        let read = within("an answer", stream.read(&mut bytes)).await.unwrap();
+        assert!(read > 0, "closed after {text:?}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.to_ascii_lowercase();
+        let (_, length) = length.split_once("content-length: ").unwrap();
+        let length: usize = length.lines().next().unwrap().parse().unwrap();
+        if body.len() == length {
+            let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+            return (status, body.to_owned());
+        }
+    }
+}
+
+/// Stops an operation that is not there: whether the stream is.
+async fn is_reserved(addr: SocketAddr, token: &str) -> bool {
+    let request = format!(
+        "DELETE /graphql?operationId=none HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         x-graphql-event-stream-token: {token}\r\n\r\n"
+    );
+    let answer = support::raw(addr, request.as_bytes()).await;
+    assert!(matches!(answer.status, 200 | 404), "{answer:?}");
+    answer.status == 200
+}
+
+/// Opens a stream; what its connection is.
+async fn open_stream(addr: SocketAddr, token: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let request = format!(
+        "GET /graphql HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\
+         x-graphql-event-stream-token: {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut line = [0; 12];
+    within("a stream", stream.read_exact(&mut line))
+        .await
+        .unwrap();
+    assert_eq!(&line, b"HTTP/1.1 200");
+    stream
+}
+
+/// 1,024 reservations of one connection were all that there were, after its end too.
+#[tokio::test]
+async fn streams_that_one_connection_reserves_are_few_and_end_with_it() {
+    let stage = Stage::with(&[("timeouts.init", "60s")]).await;
+    let addr = stage.addr;
+    let mut greedy = TcpStream::connect(addr).await.unwrap();
+    let mut tokens = Vec::new();
+    for _ in 0..16 {
+        let (status, token) = reserve(&mut greedy).await;
+        assert_eq!(status, 201, "{token}");
+        tokens.push(token);
+    }
+    let (status, refusal) = reserve(&mut greedy).await;
+    assert_eq!(status, 503, "{refusal}");
+    assert!(refusal.contains("STREAMS_EXHAUSTED"), "{refusal}");
+    let mut other = TcpStream::connect(addr).await.unwrap();
+    let (status, kept) = reserve(&mut other).await;
+    assert_eq!(status, 201, "{kept}");
+    // Whatever connection opens it, an open one is that connection's.
+    let opened = open_stream(addr, &tokens[0]).await;
+    let (status, _) = reserve(&mut greedy).await;
+    assert_eq!(status, 201);
+    drop(greedy);
+    // A client that uses each connection once still opens its stream.
+    let second = open_stream(addr, &tokens[1]).await;
+    let ended = async {
+        while is_reserved(addr, &tokens[2]).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("the end of what is not opened", ended).await;
+    for token in [&tokens[0], &tokens[1], &kept] {
+        assert!(is_reserved(addr, token).await);
+    }
+    drop((opened, second, other));
+    let ended = async {
+        for token in [&tokens[0], &tokens[1], &kept] {
+            while is_reserved(addr, token).await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    within("the end of the others", ended).await;
+    stage.drained().await;
+}

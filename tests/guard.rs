@@ -686,6 +686,7 @@ async fn a_websocket_may_show_its_token_later() {
     let arguments = ["--allow-origin", APP];
     let mut bench = Bench::new("guard-init", WITH_TOKENS, &arguments).await;
     let named = "c".repeat(40);
+    let long = "x".repeat(40_000);
     let bearer = |token: &str| json!({ "authorization": format!("Bearer {token}") });
     for protocol in ["graphql-transport-ws", "graphql-ws"] {
         let is_new = protocol == "graphql-transport-ws";
@@ -704,6 +705,11 @@ async fn a_websocket_may_show_its_token_later() {
                 4403,
             ),
             (ask.clone(), 4401),
+            // Before it is parsed.
+            (
+                json!({ "type": "connection_init", "payload": { "token": NEW, "more": long } }),
+                4401,
+            ),
         ] {
             let mut socket = Socket::dial(bench.addr, "/graphql", protocol, &[]).await;
             socket.send(frame).await;

@@ -96,7 +96,7 @@ pub enum Error {
     StreamOpen,
     #[error("countersign shut down before upstream answered")]
     Expired,
-    #[error("too many streams are reserved")]
+    #[error("too many streams are reserved and not opened: open them by GET, or try again")]
     StreamsExhausted,
     #[error(
         "Operation ID is missing, or longer than 1024 bytes: set extensions.operationId, or \
@@ -116,6 +116,11 @@ pub enum Error {
     Upload,
     #[error("{0} requests are under way: try again (limits.in_flight)")]
     TooManyInFlight(usize),
+    #[error(
+        "{0} requests wait for their bodies already: send the body at once, or try again \
+         (limits.in_flight)"
+    )]
+    TooManyUnread(usize),
     #[error("the only transfer coding known here is chunked")]
     TransferCoding,
     #[error("the request target cannot be signed: {0}")]
@@ -202,7 +207,7 @@ impl Error {
             Self::StreamOperationId => refused(StatusCode::BAD_REQUEST, "OPERATION_ID_MISSING"),
             Self::StreamOperationExists => refused(StatusCode::CONFLICT, "OPERATION_ID_EXISTS"),
             Self::StreamWaits => refused(StatusCode::TOO_MANY_REQUESTS, "STREAM_NOT_OPENED"),
-            Self::TooManyInFlight(_) => {
+            Self::TooManyInFlight(_) | Self::TooManyUnread(_) => {
                 refused(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_IN_FLIGHT")
             }
             Self::TransferCoding => refused(StatusCode::NOT_IMPLEMENTED, "TRANSFER_CODING"),

@@ -37,7 +37,7 @@ pub(super) async fn answer(
             record.operation = Some("publish");
             call.policies.judge_publish()?;
             check_type(&head.headers)?;
-            let body = read(call.route, body, record).await?;
+            let body = read(call.route, body, &call.client.slot, record).await?;
             let body = match below {
                 "" | "/" => body,
                 channel => envelope(channel, &body)?,

@@ -13,7 +13,7 @@ use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use super::body::Body;
 use super::error::{Error, code};
-use super::{Route, method_name};
+use super::{Client, Route, Slot, method_name};
 use crate::sign::{Refusal, Target, redact};
 use crate::telemetry::Record;
 use crate::upstream::{self, ResponseBody, Timing, denial, response_headers, whole};
@@ -32,11 +32,12 @@ enum Read {
 pub(super) async fn answer(
     route: &Route,
     request: Request<Incoming>,
+    client: &Client,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     let (mut head, body) = request.into_parts();
     let target = target(route, &head.uri)?;
-    let body = read(route, body, record).await?;
+    let body = read(route, body, &client.slot, record).await?;
     route.headers.request(&mut head.headers);
     let (head, body) = send(route, head.method, &target, head.headers, body, record).await?;
     pass_on(head, body, record).await
@@ -54,27 +55,30 @@ pub(super) fn target(route: &Route, uri: &Uri) -> Result<Target, Refusal> {
     )
 }
 
-/// Reads a request's whole body, within the route's limits.
+/// Reads a request's whole body, within the route's limits, and takes its slot then.
 pub(super) async fn read(
     route: &Route,
     body: Incoming,
+    slot: &Slot,
     record: &mut Record,
 ) -> Result<Bytes, Error> {
     let limit = route.requests.body;
     if body.size_hint().lower() > limit as u64 {
         return Err(Error::BodyTooLarge(limit));
     }
+    let is_to_come = !body.is_end_stream();
     let timeout = route.requests.body_timeout;
     let body = Limited::new(Box::pin(TimeoutBody::new(timeout, body)), limit);
-    let total = route.requests.body_total;
+    let (counted, total) = slot.wait(route.requests.body_total);
     let collected = tokio::select! {
         biased;
         collected = tokio::time::timeout(total, whole(body)) => collected,
         () = route.memory.shortage() => return Err(Error::MemoryShort),
     };
     let Ok(body) = collected else {
-        return Err(Error::BodySlow(total));
+        return Err(slot.late(counted.is_some(), total));
     };
+    drop(counted);
     let bytes = body.map_err(|error| {
         if error.is::<LengthLimitError>() {
             return Error::BodyTooLarge(limit);
@@ -84,6 +88,9 @@ pub(super) async fn read(
         }
         Error::BodyBroken(error)
     })?;
+    if is_to_come {
+        slot.take()?;
+    }
     record.bytes_in = bytes.len();
     Ok(bytes)
 }

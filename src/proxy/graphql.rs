@@ -68,7 +68,7 @@ pub(super) async fn answer(
     match head.method {
         Method::POST => {
             check_type(&head.headers)?;
-            let body = read(call.route, body, record).await?;
+            let body = read(call.route, body, &call.client.slot, record).await?;
             if let Some(items) = batch::items(&body)? {
                 return batch::answer(call, head.headers, &items, record).await;
             }

@@ -13,6 +13,7 @@ mod forward;
 mod graphql;
 mod relay;
 mod single;
+mod slot;
 mod stream;
 mod tunnel;
 mod upgrade;
@@ -22,7 +23,7 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, VARY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
@@ -34,9 +35,11 @@ use error::{Shape, rescue};
 pub use events::envelope;
 pub use graphql::{Found, look_into, operation_of};
 pub use relay::{begins_with_data, refusal, request_errors};
+pub use slot::{Slot, Slots};
 
 pub use crate::guard::{Local, Scheme};
 pub use crate::memory::{LEAST_MEMORY, Memory, MemoryLimit};
+pub use crate::session::Origin;
 
 use crate::graphql::Documents;
 use crate::guard::{self, Admission, Cors, Guard, Policies};
@@ -94,13 +97,16 @@ pub struct RequestLimits {
     pub paths: Paths,
 }
 
-/// The connection that a request came on.
+/// A request's connection, and its slot.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub local: Local,
     pub scheme: Scheme,
     /// Counts the connection; a WebSocket takes it over.
     pub permit: Arc<OwnedSemaphorePermit>,
+    pub origin: Origin,
+    /// Of one request; HTTP/1.1 has one at a time on a connection.
+    pub slot: Slot,
 }
 
 /// A request of a client on an AppSync route.
@@ -125,6 +131,7 @@ impl Call<'_> {
             headers,
             policies: self.policies.clone(),
             permit: Arc::clone(&self.client.permit),
+            origin: self.client.origin.clone(),
             admission: self.admission.clone(),
         }
     }
@@ -244,6 +251,9 @@ impl Proxy {
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
         let is_websocket = upgrade::is_websocket(request.headers());
+        if !reads_body(route, &request) {
+            client.slot.take()?;
+        }
         let policies = match admission {
             Admission::Granted(grant) => &route.policies.and(&grant.policies),
             Admission::Pending(_) => &route.policies,
@@ -270,7 +280,7 @@ impl Proxy {
             },
             None => {
                 policies.judge_method(request.method(), request.headers())?;
-                forward::answer(route, request, record).await
+                forward::answer(route, request, client, record).await
             }
         }
     }
@@ -305,6 +315,12 @@ impl Proxy {
         });
         paths.collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Whether a request's answer begins with its body, which has still to arrive.
+fn reads_body(route: &Route, request: &Request<Incoming>) -> bool {
+    let is_read = route.api.is_none() || request.method() == Method::POST;
+    is_read && !request.body().is_end_stream() && !upgrade::is_websocket(request.headers())
 }
 
 fn finish(mut response: Response<Body>, cors: &Cors, mut record: Record) -> Response<Body> {

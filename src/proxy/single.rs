@@ -60,7 +60,7 @@ pub(super) async fn answer(
         }
         Method::POST => {
             check_type(&request.headers)?;
-            let body = read(call.route, body, record).await?;
+            let body = read(call.route, body, &call.client.slot, record).await?;
             if !is_object(&body) {
                 return Err(Error::NoQuery);
             }

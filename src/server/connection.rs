@@ -119,16 +119,19 @@ impl Server {
         let checked = check(&request, is_ambiguous);
         let is_upgrade = asks_for_websocket(request.headers());
         let mut closes = checked.is_err() || has_odd_body(&request);
-        let response = match (checked, self.in_flight.try_acquire()) {
+        let response = match (checked, self.slots.check()) {
             (Err(error), _) => self.proxy.refuse(&request, &error),
             (Ok(()), _) if self.memory.is_short() => {
                 self.proxy.refuse(&request, &Error::MemoryShort)
             }
-            (Ok(()), Err(_)) => {
-                let error = Error::TooManyInFlight(self.config.in_flight);
-                self.proxy.refuse(&request, &error)
+            (Ok(()), Err(error)) => self.proxy.refuse(&request, &error),
+            (Ok(()), Ok(())) => {
+                let client = Client {
+                    slot: self.slots.slot(),
+                    ..client.clone()
+                };
+                self.proxy.handle(request, &client).await
             }
-            (Ok(()), Ok(_permit)) => self.proxy.handle(request, client).await,
         };
         let mut response = response.map(|body| Answer {
             body,

@@ -17,6 +17,7 @@ use std::future::pending;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -39,7 +40,7 @@ use slow::Paced;
 use tls::Opened;
 pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 
-use crate::proxy::{Client, Local, Memory, Proxy, Scheme};
+use crate::proxy::{Client, Local, Memory, Origin, Proxy, Scheme, Slots};
 use crate::telemetry::metrics::metrics;
 
 /// Bounds of client connections.
@@ -66,7 +67,9 @@ pub struct Server {
     tls: Option<Tls>,
     memory: Memory,
     connections: Connections,
-    in_flight: Arc<Semaphore>,
+    slots: Slots,
+    /// Of the latest connection.
+    last_origin: Arc<AtomicU64>,
     /// Told once for each connection that should make room.
     room: Arc<Notify>,
     tasks: TaskTracker,
@@ -115,7 +118,8 @@ impl Server {
                 memory: memory.clone(),
             },
             memory,
-            in_flight: Arc::new(Semaphore::new(config.in_flight)),
+            slots: Slots::new(config.in_flight),
+            last_origin: Arc::default(),
             room: Arc::default(),
             tasks,
             draining,
@@ -178,10 +182,16 @@ impl Server {
 
     async fn serve(&self, accepted: Accepted, permit: OwnedSemaphorePermit) {
         let permit = Arc::new(permit);
+        let ended = CancellationToken::new();
+        let _ends = ended.clone().drop_guard();
+        let number = self.last_origin.fetch_add(1, Ordering::Relaxed);
+        let origin = Origin::new(number, ended);
         let client = |local, scheme| Client {
             local,
             scheme,
             permit,
+            origin,
+            slot: self.slots.slot(),
         };
         let stream = match accepted {
             Accepted::Tcp(stream) => stream,

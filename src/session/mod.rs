@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use api::{Api, failures};
-pub use reserved::{Holder, Opening, Reserved, Token};
+pub use reserved::{Holder, Opening, Origin, Reserved, Token};
 pub use stream::{Opened, Piece, Work};
 pub use tunnel::{Keepalive, Tunnel};
 
@@ -75,6 +75,7 @@ pub struct Client {
     pub policies: Policies,
     /// Counts its connection.
     pub permit: Arc<OwnedSemaphorePermit>,
+    pub origin: Origin,
     pub admission: Admission,
 }
 
@@ -95,7 +96,8 @@ struct Context {
     api: Arc<Api>,
     admission: Admission,
     policies: Policies,
-    _permit: Arc<OwnedSemaphorePermit>,
+    /// Counts its connection; a stream that is only reserved has none.
+    _permit: Option<Arc<OwnedSemaphorePermit>>,
     _counted: Held,
 }
 
@@ -173,11 +175,14 @@ impl Sessions {
     }
 
     /// Reserves a stream for operations that other requests start on it; it is kept for the
-    /// time that a socket has for its `connection_init`. `None` if too many are reserved.
+    /// time that a socket has for its `connection_init`, or for a moment after the end of the
+    /// connection that reserved it. `None` if too many are reserved and not opened.
     pub fn reserve(&self, client: Client) -> Option<Token> {
         let holder = Holder::new(&client.route, &client.admission);
-        let context = self.context("STREAM", "sse-single", client);
-        let (token, reservation) = self.reserved.add(holder)?;
+        let (token, reservation) = self.reserved.add(holder, client.origin.clone())?;
+        let mut context = self.context("STREAM", "sse-single", client);
+        // Its connection may end before; the one that opens it counts itself.
+        context._permit = None;
         self.tasks.spawn(reserved::serve(context, reservation));
         Some(token)
     }
@@ -204,7 +209,7 @@ impl Sessions {
             api: client.api,
             admission: client.admission,
             policies: client.policies,
-            _permit: client.permit,
+            _permit: Some(client.permit),
         }
     }
 }

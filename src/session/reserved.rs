@@ -1,12 +1,20 @@
 //! Streams that one request reserves, another opens, and others use ("single connection" of
 //! GraphQL over SSE).
+//!
+//! Clients send these requests on several connections, so a stream that is opened belongs to the
+//! connection that opened it. Until then it belongs to the one that reserved it: a connection
+//! and a token may reserve a few each, and when that connection ends, [`ORPHANED`] is left to open
+//! the stream, for clients that use each connection once.
 
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Context;
@@ -31,6 +39,13 @@ pub struct Holder {
     grant: Option<Arc<str>>,
 }
 
+/// The connection that a stream was reserved on.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    number: u64,
+    ended: CancellationToken,
+}
+
 /// What becomes of a request to open a stream.
 #[derive(Debug)]
 pub enum Opening {
@@ -42,6 +57,9 @@ pub enum Opening {
 
 struct Entry {
     holder: Holder,
+    origin: Origin,
+    since: Instant,
+    /// Until it is opened.
     open: Option<oneshot::Sender<Body>>,
     commands: mpsc::Sender<Command<SseSingle>>,
 }
@@ -52,10 +70,16 @@ pub(super) struct Reservation {
     token: Token,
     opened: oneshot::Receiver<Body>,
     commands: mpsc::Receiver<Command<SseSingle>>,
+    origin: Origin,
 }
 
-/// Streams that are reserved or open; each open one is a client connection too.
+/// Streams that are reserved and not opened; each open one is a client connection.
 const MAX_RESERVED: usize = 1024;
+/// Of those, how many one connection, and one token, may have reserved.
+const OF_A_CONNECTION: usize = 16;
+const OF_A_TOKEN: usize = 256;
+/// For which a stream is kept when the connection that reserved it has ended.
+const ORPHANED: Duration = Duration::from_secs(2);
 
 impl Holder {
     pub fn new(route: &str, admission: &Admission) -> Self {
@@ -71,16 +95,17 @@ impl Holder {
 }
 
 impl Reserved {
-    pub(super) fn add(&self, holder: Holder) -> Option<(Token, Reservation)> {
+    /// `None` if the connection, the token or all together have reserved too many.
+    pub(super) fn add(&self, holder: Holder, origin: Origin) -> Option<(Token, Reservation)> {
         let (open, opened) = oneshot::channel();
         let (commands, received) = mpsc::channel(1);
         let token = Token(Uuid::new_v4().simple().to_string());
         let mut entries = self.0.lock();
-        if entries.len() >= MAX_RESERVED {
-            return None;
-        }
+        make_room(&mut entries, &holder, &origin)?;
         let entry = Entry {
             holder,
+            origin: origin.clone(),
+            since: Instant::now(),
             open: Some(open),
             commands,
         };
@@ -90,6 +115,7 @@ impl Reserved {
             token: token.clone(),
             opened,
             commands: received,
+            origin,
         };
         Some((token, reservation))
     }
@@ -155,12 +181,57 @@ impl Reserved {
     }
 }
 
+impl Origin {
+    /// `number` is that of no other connection; `ended` is cancelled at the connection's end.
+    pub fn new(number: u64, ended: CancellationToken) -> Self {
+        Self { number, ended }
+    }
+}
+
+/// Sees that one more stream may be reserved. Where they are too many, one makes room whose
+/// connection has ended, or else one of the connection that has the most.
+fn make_room(entries: &mut HashMap<Token, Entry>, holder: &Holder, origin: &Origin) -> Option<()> {
+    let mut of_token = 0;
+    let mut waiting = 0;
+    let mut of_origins: HashMap<u64, usize> = HashMap::new();
+    for entry in entries.values().filter(|entry| entry.open.is_some()) {
+        waiting += 1;
+        *of_origins.entry(entry.origin.number).or_default() += 1;
+        of_token += usize::from(entry.holder.grant == holder.grant);
+    }
+    let count = |origin: &Origin| of_origins.get(&origin.number).copied().unwrap_or(0);
+    let own = count(origin);
+    let is_token_full = holder.grant.is_some() && of_token >= OF_A_TOKEN;
+    if own >= OF_A_CONNECTION || is_token_full {
+        return None;
+    }
+    if waiting < MAX_RESERVED {
+        return Some(());
+    }
+    let rest = entries.iter().filter(|(_, entry)| entry.open.is_some());
+    let (token, entry) = rest.max_by_key(|(_, entry)| {
+        let is_orphan = entry.origin.ended.is_cancelled();
+        (
+            is_orphan,
+            count(&entry.origin),
+            std::cmp::Reverse(entry.since),
+        )
+    })?;
+    if !entry.origin.ended.is_cancelled() && count(&entry.origin) <= own + 1 {
+        return None;
+    }
+    let token = token.clone();
+    // Its task sees that nobody can open it any more.
+    entries.remove(&token).map(drop)
+}
+
 /// Runs a reserved stream: until it is opened only what needs no response.
 pub(super) async fn serve(context: Context, mut reservation: Reservation) {
     let context = Arc::new(context);
     let form = SseSingle::new(context.config.limits());
     let mut stream = Stream::new(Arc::clone(&context), form);
     let mut deadline = pin!(tokio::time::sleep(context.config.init));
+    let mut is_orphan = false;
     let body = loop {
         tokio::select! {
             opened = &mut reservation.opened => match opened {
@@ -171,6 +242,11 @@ pub(super) async fn serve(context: Context, mut reservation: Reservation) {
                 command(&mut stream.form);
                 stream.prepare();
             },
+            () = reservation.origin.ended.cancelled(), if !is_orphan => {
+                is_orphan = true;
+                let at = (Instant::now() + ORPHANED).min(deadline.deadline());
+                deadline.as_mut().reset(at);
+            }
             () = &mut deadline => return,
             () = context.draining.cancelled() => return,
         }
@@ -200,5 +276,97 @@ impl std::fmt::Debug for Token {
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Entry")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Connections, and the streams that they have reserved.
+    #[derive(Default)]
+    struct Bench {
+        reserved: Reserved,
+        kept: Vec<(Token, Reservation)>,
+        last: u64,
+    }
+
+    impl Bench {
+        fn origin(&mut self) -> Origin {
+            self.last += 1;
+            Origin::new(self.last, CancellationToken::new())
+        }
+
+        fn reserve(&mut self, origin: &Origin, token: Option<&str>) -> bool {
+            let holder = holder(token);
+            let reserved = self.reserved.add(holder, origin.clone());
+            let is_reserved = reserved.is_some();
+            self.kept.extend(reserved);
+            is_reserved
+        }
+
+        /// The streams of `origin` that are still reserved.
+        fn left(&self, origin: &Origin) -> usize {
+            let entries = self.reserved.0.lock();
+            let of_it = |entry: &&Entry| entry.origin.number == origin.number;
+            entries.values().filter(of_it).count()
+        }
+    }
+
+    fn holder(token: Option<&str>) -> Holder {
+        Holder {
+            route: "graphql".to_owned(),
+            grant: token.map(Into::into),
+        }
+    }
+
+    #[test]
+    fn a_connection_and_a_token_reserve_a_few_streams_each() {
+        let mut bench = Bench::default();
+        let (one, other) = (bench.origin(), bench.origin());
+        for _ in 0..OF_A_CONNECTION {
+            assert!(bench.reserve(&one, None));
+        }
+        assert!(!bench.reserve(&one, None));
+        assert!(bench.reserve(&other, None));
+        // What is opened counts no more.
+        let (token, _) = &bench.kept[0];
+        let opened = bench.reserved.open(&holder(None), token.as_str());
+        assert!(matches!(opened, Opening::Opened(_)));
+        assert!(bench.reserve(&one, None));
+        assert!(!bench.reserve(&one, None));
+        for _ in 0..OF_A_TOKEN / OF_A_CONNECTION {
+            let origin = bench.origin();
+            for _ in 0..OF_A_CONNECTION {
+                assert!(bench.reserve(&origin, Some("ci")));
+            }
+        }
+        let origin = bench.origin();
+        assert!(!bench.reserve(&origin, Some("ci")));
+        assert!(bench.reserve(&origin, Some("dev")));
+    }
+
+    #[test]
+    fn a_stream_makes_room_of_an_ended_connection_or_of_the_one_with_the_most() {
+        let mut bench = Bench::default();
+        let many: Vec<Origin> = (0..MAX_RESERVED / OF_A_CONNECTION)
+            .map(|_| bench.origin())
+            .collect();
+        for origin in &many {
+            for _ in 0..OF_A_CONNECTION {
+                assert!(bench.reserve(origin, None));
+            }
+        }
+        let newcomer = bench.origin();
+        many[7].ended.cancel();
+        for count in 1..=OF_A_CONNECTION {
+            assert!(bench.reserve(&newcomer, None));
+            assert_eq!(bench.left(&many[7]), OF_A_CONNECTION - count);
+        }
+        assert!(!bench.reserve(&newcomer, None));
+        let latest = bench.origin();
+        assert!(bench.reserve(&latest, None));
+        assert_eq!(bench.left(&latest), 1);
+        assert_eq!(bench.reserved.0.lock().len(), MAX_RESERVED);
     }
 }

@@ -41,6 +41,9 @@ struct Session {
 /// How long the client may take to answer our close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Bytes of a message of a client that has shown no token yet.
+const PENDING_MESSAGE: usize = 32 * 1024;
+
 /// Serves a socket once it is upgraded, in the dialect that `protocol` names.
 pub(super) async fn serve(context: Context, upgrade: OnUpgrade, protocol: Option<&'static str>) {
     let Ok(upgraded) = upgrade.await else {
@@ -138,7 +141,7 @@ impl Session {
                     Io::Flushed(Ok(())) => writing_since = None,
                     Io::Flushed(Err(_)) => return,
                     Io::Read(Some(Ok(message))) => match message {
-                        Message::Text(text) => self.dialect.handle_text(Instant::now(), &text),
+                        Message::Text(text) => self.handle_text(&text),
                         Message::Binary(_) => self.dialect.handle_binary(),
                         Message::Pong(_) => is_ponged = true,
                         // Its pong is queued; what a client does not read must not pile up.
@@ -192,6 +195,20 @@ impl Session {
         }
     }
 
+    /// Until the client has shown a token, nothing is parsed that is longer than one needs.
+    fn handle_text(&mut self, text: &str) {
+        if matches!(self.admission, Admission::Pending(_)) && text.len() > PENDING_MESSAGE {
+            return self.refuse_pending();
+        }
+        self.dialect.handle_text(Instant::now(), text);
+    }
+
+    fn refuse_pending(&mut self) {
+        metrics().refused("TOKEN_MISSING");
+        let reason = "Unauthorized: a token is needed, in the connection_init";
+        self.dialect.close(Close::new(Close::UNAUTHORIZED, reason));
+    }
+
     fn perform(&mut self, output: Output) -> Step {
         match output {
             Output::Send(text) => return Step::Send(text),
@@ -200,9 +217,7 @@ impl Session {
             Output::Start(..) | Output::Subscribe(..) | Output::Publish(..)
                 if matches!(self.admission, Admission::Pending(_)) =>
             {
-                metrics().refused("TOKEN_MISSING");
-                let reason = "Unauthorized: a token is needed, in the connection_init";
-                self.dialect.close(Close::new(Close::UNAUTHORIZED, reason));
+                self.refuse_pending();
             }
             Output::Start(key, selected, operation) => {
                 self.operations.start(key, &selected, &operation);

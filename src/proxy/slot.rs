@@ -1,0 +1,118 @@
+//! The slot that a request takes among those in flight.
+//!
+//! A request whose body has still to arrive holds none: its client would keep upstream's capacity
+//! from others with a single byte. Such requests are counted apart. Where they are too many, a body
+//! must arrive within [`CROWDED`], so that those who send it at once are always served.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::error::Error;
+
+/// How many requests there may be, of all connections together.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    in_flight: Arc<Semaphore>,
+    unread: Arc<Semaphore>,
+    limit: usize,
+}
+
+/// The slot of one request; free when all clones are dropped.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    slots: Slots,
+    taken: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+}
+
+/// How long a body may take while too many others are awaited.
+const CROWDED: Duration = Duration::from_secs(1);
+
+impl Slots {
+    /// `limit` requests in flight, and as many whose bodies are awaited.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            in_flight: Arc::new(Semaphore::new(limit)),
+            unread: Arc::new(Semaphore::new(limit)),
+            limit,
+        }
+    }
+
+    /// A slot that is not taken yet.
+    pub fn slot(&self) -> Slot {
+        Slot {
+            slots: self.clone(),
+            taken: Arc::default(),
+        }
+    }
+
+    /// # Errors
+    /// When no slot is free.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.in_flight.available_permits() {
+            0 => Err(Error::TooManyInFlight(self.limit)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Slot {
+    /// Takes the slot, until the request's answer begins.
+    ///
+    /// # Errors
+    /// When no slot is free.
+    pub(super) fn take(&self) -> Result<(), Error> {
+        let free = Arc::clone(&self.slots.in_flight).try_acquire_owned();
+        let permit = free.map_err(|_| Error::TooManyInFlight(self.slots.limit))?;
+        *self.taken.lock() = Some(permit);
+        Ok(())
+    }
+
+    /// Counts a request whose body is awaited, until the permit is dropped: the permit, if there are
+    /// not too many, and how long the body may take where it might take `total`.
+    pub(super) fn wait(&self, total: Duration) -> (Option<OwnedSemaphorePermit>, Duration) {
+        let permit = Arc::clone(&self.slots.unread).try_acquire_owned().ok();
+        let patience = match permit {
+            Some(_) => total,
+            None => total.min(CROWDED),
+        };
+        (permit, patience)
+    }
+
+    /// The error of a body that came too late.
+    pub(super) fn late(&self, is_counted: bool, total: Duration) -> Error {
+        match is_counted {
+            true => Error::BodySlow(total),
+            false => Error::TooManyUnread(self.slots.limit),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOTAL: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn awaited_bodies_take_no_slot() {
+        let slots = Slots::new(1);
+        let (first, second) = (slots.slot(), slots.slot());
+        let (counted, patience) = first.wait(TOTAL);
+        assert!(counted.is_some());
+        assert_eq!(patience, TOTAL);
+        let (none, patience) = second.wait(TOTAL);
+        assert!(none.is_none());
+        assert_eq!(patience, CROWDED);
+        assert!(slots.check().is_ok());
+        second.take().unwrap();
+        assert!(slots.check().is_err());
+        assert!(first.take().is_err());
+        drop(second);
+        first.take().unwrap();
+        drop(counted);
+        assert!(first.wait(TOTAL).0.is_some());
+    }
+}
