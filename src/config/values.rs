@@ -211,6 +211,14 @@ pub(super) fn path(value: &str) -> Result<String, String> {
     if !value.starts_with('/') || !value.bytes().all(is_plain) || value.contains("//") {
         return Err(format!("{value:?} is no plain path, such as /graphql"));
     }
+    if value
+        .split('/')
+        .any(|segment| matches!(segment, "." | ".."))
+    {
+        return Err(format!(
+            "{value:?} has a '.' or '..' segment: clients resolve them before they send a path"
+        ));
+    }
     Ok(value.trim_end_matches('/').to_owned())
 }
 

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::accept::Media;
 use super::body::Body;
+use super::readings::Ambiguous;
 use crate::graphql::{DocumentError, GraphqlError};
 use crate::guard::{self, RefusalKind};
 use crate::memory;
@@ -23,6 +24,8 @@ use crate::upstream::{self, DialError, Sent};
 /// Why a request is answered by us and not by upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    #[error(transparent)]
+    Ambiguous(#[from] Ambiguous),
     #[error("the batch holds more than {0} operations (limits.batch)")]
     Batch(usize),
     #[error("the request body broke off")]
@@ -123,7 +126,7 @@ pub enum Error {
     TooManyUnread(usize),
     #[error("the only transfer coding known here is chunked")]
     TransferCoding,
-    #[error("the request target cannot be signed: {0}")]
+    #[error("the request target cannot be signed: {}{}", .0, remedy(.0))]
     Target(#[from] sign::Refusal),
     #[error("upstream refused the request with an answer that cannot be shown safely")]
     Unreadable(StatusCode),
@@ -162,6 +165,7 @@ impl Error {
             sent: Sent::No,
         };
         match self {
+            Self::Ambiguous(_) => refused(StatusCode::BAD_REQUEST, "PATH_AMBIGUOUS"),
             Self::Batch(_) => refused(StatusCode::BAD_REQUEST, "BAD_BATCH"),
             Self::BodyBroken(_) => refused(StatusCode::BAD_REQUEST, "BODY_BROKEN"),
             Self::BodyTimeout(_) => refused(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
@@ -249,6 +253,20 @@ fn malformed(error: &serde_json::Error) -> String {
         Category::Eof | Category::Io | Category::Syntax => {
             format!("the body is not JSON: {error}")
         }
+    }
+}
+
+/// The setting that allows a target.
+fn remedy(refusal: &sign::Refusal) -> &'static str {
+    match refusal {
+        sign::Refusal::DotSegment | sign::Refusal::EmptySegment => {
+            ". Send the path without it, or set the route's odd_paths"
+        }
+        sign::Refusal::Invalid
+        | sign::Refusal::NamelessParameter
+        | sign::Refusal::NotUtf8
+        | sign::Refusal::Relative
+        | sign::Refusal::TooLong => "",
     }
 }
 

@@ -11,6 +11,8 @@ mod error;
 mod events;
 mod forward;
 mod graphql;
+mod locate;
+mod readings;
 mod relay;
 mod single;
 mod slot;
@@ -34,6 +36,8 @@ pub use error::Error;
 use error::{Shape, rescue};
 pub use events::envelope;
 pub use graphql::{Found, look_into, operation_of};
+use locate::{Located, Routes};
+pub use readings::{Ambiguous, Matching, Nested, Top, check as check_readings};
 pub use relay::{begins_with_data, refusal, request_errors};
 pub use slot::{Slot, Slots};
 
@@ -52,8 +56,7 @@ use crate::upstream::{HeaderPolicy, Kind, Upstream};
 #[derive(Debug)]
 pub struct Proxy {
     guard: Guard,
-    /// Longest path first.
-    routes: Vec<Route>,
+    routes: Routes,
     sessions: Sessions,
     documents: Documents,
 }
@@ -138,11 +141,10 @@ impl Call<'_> {
 }
 
 impl Proxy {
-    pub fn new(guard: Guard, mut routes: Vec<Route>, sessions: Sessions) -> Self {
-        routes.sort_by_key(|route| std::cmp::Reverse(route.path.len()));
+    pub fn new(guard: Guard, routes: Vec<Route>, sessions: Sessions) -> Self {
         Self {
             guard,
-            routes,
+            routes: Routes::new(routes),
             sessions,
             documents: Documents::default(),
         }
@@ -152,7 +154,8 @@ impl Proxy {
     pub async fn handle(&self, request: Request<Incoming>, client: &Client) -> Response<Body> {
         let mut record = Record::new(method_name(request.method()));
         record.trace = Trace::begin(request.headers());
-        let route = self.route(request.uri().path());
+        let located = self.locate(request.uri());
+        let route = located.as_ref().map(|located| located.route);
         let accept = Accept::of(request.headers());
         let shape = match route {
             Some(route) if route.upstream.endpoint().kind == Kind::Http => Shape::Plain,
@@ -174,16 +177,16 @@ impl Proxy {
             cors.apply_preflight(request.headers(), response.headers_mut());
             return response;
         }
-        let answered = match route {
+        let answered = match located {
             None => self
                 .guard
                 .admit(request.headers(), "", false, false)
                 .map_err(Error::from)
                 .and_then(|_| Err(Error::NoRoute(self.paths()))),
-            Some(route) => {
-                record.set_route(route.upstream.metrics());
-                record.trace.set_route(&route.path);
-                self.admitted(route, request, client, accept, &cors, &mut record)
+            Some(located) => {
+                record.set_route(located.route.upstream.metrics());
+                record.trace.set_route(&located.route.path);
+                self.admitted(located, request, client, accept, &cors, &mut record)
                     .await
             }
         };
@@ -199,8 +202,8 @@ impl Proxy {
     /// unasked.
     async fn admitted(
         &self,
-        route: &Route,
-        request: Request<Incoming>,
+        Located { route, target }: Located<'_>,
+        mut request: Request<Incoming>,
         client: &Client,
         accept: Accept,
         cors: &Cors,
@@ -218,6 +221,9 @@ impl Proxy {
         if let Admission::Granted(grant) = &admission {
             record.token.clone_from(&grant.name);
         }
+        if let Some(target) = target? {
+            *request.uri_mut() = target;
+        }
         if route.api.is_none() {
             guard::check_type(&request, cors)?;
         }
@@ -229,7 +235,7 @@ impl Proxy {
     pub fn refuse(&self, request: &Request<Incoming>, error: &Error) -> Response<Body> {
         let mut record = Record::new(method_name(request.method()));
         record.trace = Trace::begin(request.headers());
-        let route = self.route(request.uri().path());
+        let route = self.locate(request.uri()).map(|located| located.route);
         if let Some(route) = route {
             record.set_route(route.upstream.metrics());
         }
@@ -283,37 +289,6 @@ impl Proxy {
                 forward::answer(route, request, client, record).await
             }
         }
-    }
-
-    /// GraphQL routes match exactly, and by their realtime paths; others match what is below them,
-    /// which for Events is a channel.
-    fn route(&self, path: &str) -> Option<&Route> {
-        let kind = |route: &Route| route.upstream.endpoint().kind;
-        let is_graphql = |route: &&Route| kind(route) == Kind::Graphql;
-        let only_one = self.routes.iter().filter(is_graphql).count() == 1;
-        let own = self.routes.iter().find(|route| {
-            let rest = path.strip_prefix(route.path.as_str());
-            match (kind(route), rest) {
-                (Kind::Graphql, Some("" | "/realtime")) => true,
-                (Kind::Events | Kind::Http, Some(rest)) => rest.is_empty() || rest.starts_with('/'),
-                (Kind::Graphql | Kind::Events | Kind::Http, _) => false,
-            }
-        });
-        let bare = || {
-            let is_bare = only_one && path == "/realtime";
-            self.routes
-                .iter()
-                .find(|route| is_bare && is_graphql(route))
-        };
-        own.or_else(bare)
-    }
-
-    fn paths(&self) -> String {
-        let paths = self.routes.iter().map(|route| match route.path.as_str() {
-            "" => "/",
-            path => path,
-        });
-        paths.collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -21,7 +21,7 @@ pub enum Paths {
     /// Normalised (RFC 3986, section 5.2.4, and `//` to `/`), on the wire too; dot segments behind
     /// escaped slashes are refused. The result stays below the route's target.
     Collapse,
-    /// Signed and sent as they are; `..` may lead out of the route's target.
+    /// Signed and sent as they are.
     Keep,
 }
 
@@ -76,16 +76,7 @@ impl Target {
         query: Option<&str>,
         paths: Paths,
     ) -> Result<Self, Refusal> {
-        let path = match paths {
-            Paths::Keep => Cow::Borrowed(path),
-            Paths::Collapse => collapsed(path),
-            Paths::Refuse if path.contains("//") => return Err(Refusal::EmptySegment),
-            Paths::Refuse => Cow::Borrowed(path),
-        };
-        // What hides behind an escaped slash, or a backslash, is not collapsed.
-        if paths != Paths::Keep && path.split('/').any(is_dot_segment) {
-            return Err(Refusal::DotSegment);
-        }
+        let path = paths.apply(path)?;
         let path = match (base, path.as_ref()) {
             ("", "") => Cow::Borrowed("/"),
             ("", _) => path,
@@ -110,6 +101,31 @@ impl Target {
     }
 }
 
+impl Paths {
+    /// What is signed of `path`.
+    ///
+    /// # Errors
+    /// [`Refusal::DotSegment`] or [`Refusal::EmptySegment`]
+    pub fn apply(self, path: &str) -> Result<Cow<'_, str>, Refusal> {
+        let path = match self {
+            Self::Keep => return Ok(Cow::Borrowed(path)),
+            Self::Collapse => collapsed(path),
+            Self::Refuse if path.contains("//") => return Err(Refusal::EmptySegment),
+            Self::Refuse => Cow::Borrowed(path),
+        };
+        // What hides behind an escaped slash, or a backslash, is not collapsed.
+        match has_dot_segment(&path) {
+            true => Err(Refusal::DotSegment),
+            false => Ok(path),
+        }
+    }
+}
+
+fn has_dot_segment(path: &str) -> bool {
+    let may_have = path.contains(['%', '\\']) || path.contains("/.") || path.starts_with('.');
+    may_have && path.split('/').any(is_dot_segment)
+}
+
 /// Also in its escaped spellings, which the next hop may resolve.
 fn is_dot_segment(segment: &str) -> bool {
     let slashes = ["%2f", "%2F", "%5c", "%5C", "\\"];
@@ -126,7 +142,7 @@ fn plain_dots(segment: &str) -> String {
 
 /// Begins with `/` and has neither empty nor dot segments; a trailing slash stays.
 fn collapsed(path: &str) -> Cow<'_, str> {
-    if path.is_empty() || !(path.contains("//") || path.split('/').any(is_dot_segment)) {
+    if path.is_empty() || !(path.contains("//") || has_dot_segment(path)) {
         return Cow::Borrowed(path);
     }
     let mut kept = Vec::new();

@@ -3,9 +3,10 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, UNIX_EPOCH};
 
+use countersign::proxy::{Matching, Nested, Top, check_readings};
 use countersign::sign::credentials::{Identity, Snapshot};
 use countersign::sign::redact::tokens;
-use countersign::sign::{Scope, Signable, Signer, Style, Target};
+use countersign::sign::{Paths, Scope, Signable, Signer, Style, Target};
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
@@ -30,6 +31,7 @@ pub fn sign_target(data: &[u8]) {
     let Some(text) = text(data) else {
         return;
     };
+    sign_below(text.split('?').next().unwrap_or_default());
     let split = |text: &str| {
         let (path, query) = text.split_once('?').unzip();
         Target::new(path.unwrap_or(text), query)
@@ -63,6 +65,64 @@ pub fn sign_target(data: &[u8]) {
             .iter()
             .any(|(name, _)| name == "authorization")
     );
+}
+
+/// The route of a path is the same however the path is read.
+fn sign_below(below: &str) {
+    let nested = Nested::below("/api", "admin", "/api/admin", Matching::Below).unwrap();
+    if !below.starts_with('/') || check_readings(below, &[nested], Top::Open).is_err() {
+        return;
+    }
+    for paths in [Paths::Refuse, Paths::Collapse, Paths::Keep] {
+        let Ok(target) = Target::below("/prod", below, None, paths) else {
+            continue;
+        };
+        let mut path = target.as_str().to_ascii_lowercase();
+        for _ in 0..4 {
+            assert_eq!(resolved(&path).first().copied(), Some("prod"), "{below}");
+            let is_admins = resolved(&path).get(1) == Some(&"admin");
+            // The plain reading is the nested route's own.
+            assert!(!is_admins, "{below} is read as {path}");
+            path = decoded(&path);
+        }
+    }
+}
+
+/// The segments of a path whose empty and dot segments and parameters are resolved.
+fn resolved(path: &str) -> Vec<&str> {
+    let mut kept = Vec::new();
+    for segment in path.split(['/', '\\']) {
+        match segment.split(';').next().unwrap_or_default() {
+            "" | "." => {}
+            ".." => {
+                kept.pop();
+            }
+            name => kept.push(name),
+        }
+    }
+    kept
+}
+
+fn decoded(path: &str) -> String {
+    let mut out = String::new();
+    let mut rest = path;
+    while let Some(at) = rest.find('%') {
+        out.push_str(&rest[..at]);
+        let code = rest.get(at + 1..at + 3);
+        let code = code.filter(|code| code.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let code = code.and_then(|code| u8::from_str_radix(code, 16).ok());
+        match code.filter(u8::is_ascii) {
+            Some(code) => {
+                out.push(char::from(code.to_ascii_lowercase()));
+                rest = &rest[at + 3..];
+            }
+            None => {
+                out.push('%');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    out + rest
 }
 
 /// A text of AWS that may echo a session token.

@@ -1,0 +1,138 @@
+//! Reads a request's path once: the route that it is for, and the path that is signed and sent.
+//!
+//! A route whose `odd_paths` is `collapse` is chosen by the normalised path, and that path goes
+//! upstream; every other one by the path as it came. A path that an upstream may read as another
+//! route's is rejected (see [`readings`]).
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+
+use http::Uri;
+
+use super::error::Error;
+use super::readings::{self, Matching, Nested, Top};
+use super::{Proxy, Route};
+use crate::sign::{Paths, Refusal};
+use crate::upstream::Kind;
+
+/// All routes, and for each the ones below it.
+#[derive(Debug)]
+pub(super) struct Routes(Vec<(Route, Vec<Nested>)>);
+
+/// The route of a request.
+pub(super) struct Located<'a> {
+    pub(super) route: &'a Route,
+    /// What the request's target becomes, if it changes.
+    pub(super) target: Result<Option<Uri>, Error>,
+}
+
+impl Routes {
+    pub(super) fn new(mut routes: Vec<Route>) -> Self {
+        routes.sort_by_key(|route| Reverse(route.path.len()));
+        let nested: Vec<Vec<Nested>> = routes
+            .iter()
+            .map(|parent| {
+                routes
+                    .iter()
+                    .flat_map(|route| below(parent, route))
+                    .collect()
+            })
+            .collect();
+        Self(routes.into_iter().zip(nested).collect())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Route> {
+        self.0.iter().map(|(route, _)| route)
+    }
+
+    /// The longest path that has `path` below it. GraphQL routes match exactly, and by their
+    /// realtime paths; others match what is below them, which for Events is a channel.
+    fn find(&self, path: &str) -> Option<&(Route, Vec<Nested>)> {
+        let is_graphql = |route: &Route| kind(route) == Kind::Graphql;
+        let own = self.0.iter().find(|(route, _)| {
+            let rest = path.strip_prefix(route.path.as_str());
+            match (kind(route), rest) {
+                (Kind::Graphql, Some("" | "/realtime")) => true,
+                (Kind::Events | Kind::Http, Some(rest)) => rest.is_empty() || rest.starts_with('/'),
+                (Kind::Graphql | Kind::Events | Kind::Http, _) => false,
+            }
+        });
+        let bare = || {
+            let only_one = self.iter().filter(|route| is_graphql(route)).count() == 1;
+            let is_bare = only_one && path == "/realtime";
+            let mut all = self.0.iter();
+            all.find(|(route, _)| is_bare && is_graphql(route))
+        };
+        own.or_else(bare)
+    }
+}
+
+impl Proxy {
+    /// The route of a request whose target is `uri`.
+    pub(super) fn locate(&self, uri: &Uri) -> Option<Located<'_>> {
+        let collapsed = Paths::Collapse.apply(uri.path());
+        if let Ok(Cow::Owned(path)) = &collapsed
+            && let Some((route, nested)) = self.routes.find(path)
+            && route.requests.paths == Paths::Collapse
+        {
+            let checked = check(route, nested, path);
+            let target = checked.and_then(|()| with_path(uri, path).map(Some));
+            return Some(Located { route, target });
+        }
+        let (route, nested) = self.routes.find(uri.path())?;
+        let target = check(route, nested, uri.path()).map(|()| None);
+        Some(Located { route, target })
+    }
+
+    /// Their paths, for an error.
+    pub(super) fn paths(&self) -> String {
+        let paths = self.routes.iter().map(|route| match route.path.as_str() {
+            "" => "/",
+            path => path,
+        });
+        paths.collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn kind(route: &Route) -> Kind {
+    route.upstream.endpoint().kind
+}
+
+/// The paths of `route` that lie below `parent`.
+fn below(parent: &Route, route: &Route) -> Vec<Nested> {
+    let nested = |path: &str, matching| Nested::below(&parent.path, &route.name, path, matching);
+    let nested: Vec<Option<Nested>> = match kind(route) {
+        Kind::Events | Kind::Http => vec![nested(&route.path, Matching::Below)],
+        Kind::Graphql => {
+            let realtime = format!("{}/realtime", route.path);
+            vec![
+                nested(&route.path, Matching::Exact),
+                nested(&realtime, Matching::Exact),
+            ]
+        }
+    };
+    nested.into_iter().flatten().collect()
+}
+
+fn check(route: &Route, nested: &[Nested], path: &str) -> Result<(), Error> {
+    let below = path.strip_prefix(route.path.as_str()).unwrap_or_default();
+    let endpoint = route.upstream.endpoint();
+    let top = match (endpoint.kind, route.path.as_str(), endpoint.path.as_str()) {
+        // It matches exactly.
+        (Kind::Graphql, _, _) => return Ok(()),
+        (Kind::Events | Kind::Http, "", "") => Top::Closed,
+        (Kind::Events | Kind::Http, _, _) => Top::Open,
+    };
+    if endpoint.kind == Kind::Http {
+        route.requests.paths.apply(below)?;
+    }
+    Ok(readings::check(below, nested, top)?)
+}
+
+fn with_path(uri: &Uri, path: &str) -> Result<Uri, Error> {
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    target.parse().map_err(|_| Refusal::Invalid.into())
+}

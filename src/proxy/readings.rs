@@ -1,0 +1,409 @@
+//! The readings of a path: how servers that decode, split or resolve it differently may read it.
+//!
+//! A route is chosen by the plain text of a path, and the path below it is sent as it came. The
+//! upstream may decode escapes, once or several times; split at `\` or at an escaped slash; remove
+//! path parameters (`;x`), empty segments or control characters; resolve dot segments; end the
+//! path at an escaped NUL, `?` or `#`; and ignore case, or dots and spaces at the end of a name.
+//! [`check`] follows all of these readings at once, chosen for every segment independently, and
+//! rejects a path that one of them resolves to another route or above the route's own path.
+//! Nothing here rewrites a path.
+
+use std::collections::BTreeSet;
+
+use crate::graphql::shown;
+
+/// A route whose path lies below another route's.
+#[derive(Clone, Debug)]
+pub struct Nested {
+    route: String,
+    path: String,
+    /// Of its path below the other route's, as [`fold`] compares them.
+    segments: Vec<String>,
+    matching: Matching,
+}
+
+/// Which paths belong to a nested route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matching {
+    /// Its own path only.
+    Exact,
+    /// Its own path and everything below it.
+    Below,
+}
+
+/// What a `..` at the top means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Top {
+    /// It leads out of the route.
+    Open,
+    /// It leads nowhere (RFC 3986, section 5.2.4): the route's path and its target's are both `/`.
+    Closed,
+}
+
+/// Why a path is rejected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Ambiguous {
+    #[error(
+        "servers differ in how they read {part:?} in a path: it may lead out of the route. {ADVICE}"
+    )]
+    Leaves { part: String },
+    #[error(
+        "servers differ in how they read {part:?} in a path: it may mean the route {route} ({path}). {ADVICE}"
+    )]
+    Selects {
+        part: String,
+        route: String,
+        path: String,
+    },
+    #[error("servers differ too much in how they read {part:?} in a path. {ADVICE}")]
+    Unclear { part: String },
+}
+
+const ADVICE: &str = "Send the path in its plain form; odd_paths = \"collapse\" on the route that \
+                      is meant makes it plain where it has \"//\", \".\" or \"..\"";
+
+/// Nobody decodes a path as often as this.
+const MAX_ROUNDS: usize = 8;
+/// Positions that are followed at a time. Without nested routes of several segments it is one.
+const MAX_PLACES: usize = 256;
+
+/// Where a reading has come to below a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// Segments that are the first ones of the nested route.
+    matched: usize,
+    /// Segments beyond these.
+    beyond: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Places(BTreeSet<Place>);
+
+/// What a segment does to a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Up,
+    Stay,
+    /// Into a name, folded.
+    Into(String),
+    /// Into a name that is no route's.
+    Beyond,
+}
+
+/// A segment, or what is one if `\` or an escaped slash separates.
+struct Piece {
+    steps: Vec<Step>,
+    /// Some readers remove the rest of the segment.
+    ends_segment: bool,
+    /// Some readers remove the rest of the path.
+    ends_path: bool,
+}
+
+enum Fault {
+    Leaves,
+    Selects,
+    Unclear,
+}
+
+struct Walk<'a> {
+    nested: Option<&'a Nested>,
+    top: Top,
+}
+
+/// Checks `below`, the path below a route: empty, or with a `/` at its beginning. The plain reading
+/// of it belongs to none of the nested routes.
+///
+/// # Errors
+/// [`Ambiguous`], when a reading leaves the route or belongs to a nested one.
+pub fn check(below: &str, nested: &[Nested], top: Top) -> Result<(), Ambiguous> {
+    if nested.is_empty() && below.split('/').skip(1).all(is_plain) {
+        return Ok(());
+    }
+    // Without nested routes, whether the path leaves its own is still to be seen.
+    let walks: Vec<Option<&Nested>> = match nested {
+        [] => vec![None],
+        nested => nested.iter().map(Some).collect(),
+    };
+    for nested in walks {
+        Walk { nested, top }.run(below)?;
+    }
+    Ok(())
+}
+
+impl Nested {
+    /// The route `route` at `path`, which lies below `parent`, another route's path.
+    pub fn below(parent: &str, route: &str, path: &str, matching: Matching) -> Option<Self> {
+        let rest = path.strip_prefix(parent)?.strip_prefix('/')?;
+        Some(Self {
+            route: route.to_owned(),
+            path: path.to_owned(),
+            segments: rest.split('/').map(fold).collect(),
+            matching,
+        })
+    }
+}
+
+impl Walk<'_> {
+    fn run(&self, below: &str) -> Result<(), Ambiguous> {
+        let segments: Vec<&str> = below.split('/').skip(1).collect();
+        let mut places = Places::start();
+        // The segment that led to where the places are now.
+        let mut entered = None;
+        for (at, segment) in segments.iter().enumerate() {
+            let next = self.segment(&places, segment);
+            places = next.map_err(|fault| self.error(fault, &segments, at))?;
+            let is_inside = self.check_end(&places).is_err();
+            entered = is_inside.then(|| entered.unwrap_or(at));
+        }
+        let at = entered.unwrap_or_default();
+        let end = self.check_end(&places);
+        end.map_err(|fault| self.error(fault, &segments, at))
+    }
+
+    fn segment(&self, from: &Places, segment: &str) -> Result<Places, Fault> {
+        if is_plain(segment) {
+            return self.step(from, &[Step::Into(fold(segment))]);
+        }
+        let text = decode_fully(segment);
+        let mut pieces = text.split(['/', '\\']).peekable();
+        // Places at a separator, and within a segment whose step was taken.
+        let (mut at, mut within) = (from.clone(), Places::default());
+        while let Some(piece) = pieces.next() {
+            let piece = Piece::of(piece);
+            let stepped = self.step(&at, &piece.steps)?;
+            if piece.ends_path {
+                self.check_end(&stepped)?;
+                self.check_end(&within)?;
+            }
+            if pieces.peek().is_none() {
+                return stepped.and(&within);
+            }
+            let mut joined = self.step(&at, &[Step::Beyond])?.and(&within)?;
+            if piece.ends_segment {
+                joined = joined.and(&stepped)?;
+            }
+            at = stepped.and(&within)?;
+            within = joined;
+        }
+        Ok(at)
+    }
+
+    fn step(&self, from: &Places, steps: &[Step]) -> Result<Places, Fault> {
+        let mut places = Places::default();
+        for place in &from.0 {
+            for step in steps {
+                places.add(self.one_step(*place, step)?)?;
+            }
+        }
+        Ok(places)
+    }
+
+    fn one_step(&self, place: Place, step: &Step) -> Result<Place, Fault> {
+        let Place { matched, beyond } = place;
+        let further = Place {
+            matched,
+            beyond: beyond + 1,
+        };
+        match step {
+            Step::Stay => Ok(place),
+            Step::Beyond => Ok(further),
+            Step::Into(name) => {
+                let segments = self.nested.map(|nested| nested.segments.as_slice());
+                let next = segments.unwrap_or_default().get(matched);
+                match next {
+                    Some(next) if beyond == 0 && next == name => Ok(Place {
+                        matched: matched + 1,
+                        beyond,
+                    }),
+                    Some(_) | None => Ok(further),
+                }
+            }
+            Step::Up => match (matched, beyond, self.top) {
+                (0, 0, Top::Open) => Err(Fault::Leaves),
+                (0, 0, Top::Closed) => Ok(place),
+                (_, 0, _) => Ok(Place {
+                    matched: matched - 1,
+                    beyond,
+                }),
+                (_, _, _) => Ok(Place {
+                    matched,
+                    beyond: beyond - 1,
+                }),
+            },
+        }
+    }
+
+    /// Judges a path that ends at `places`.
+    fn check_end(&self, places: &Places) -> Result<(), Fault> {
+        let Some(nested) = self.nested else {
+            return Ok(());
+        };
+        let is_inside = |place: &Place| {
+            place.matched == nested.segments.len()
+                && (nested.matching == Matching::Below || place.beyond == 0)
+        };
+        match places.0.iter().any(is_inside) {
+            true => Err(Fault::Selects),
+            false => Ok(()),
+        }
+    }
+
+    /// Names the last odd segment up to `at`, where the fault was found.
+    fn error(&self, fault: Fault, segments: &[&str], at: usize) -> Ambiguous {
+        let seen = segments.get(..=at).unwrap_or(segments);
+        let odd = seen.iter().rev().find(|segment| !is_plain(segment));
+        let part = match odd.or(seen.last()).copied().unwrap_or_default() {
+            "" => "//".to_owned(),
+            part => shown(part),
+        };
+        match (fault, self.nested) {
+            (Fault::Leaves, _) => Ambiguous::Leaves { part },
+            (Fault::Selects, Some(nested)) => Ambiguous::Selects {
+                part,
+                route: nested.route.clone(),
+                path: nested.path.clone(),
+            },
+            (Fault::Selects | Fault::Unclear, _) => Ambiguous::Unclear { part },
+        }
+    }
+}
+
+impl Places {
+    fn start() -> Self {
+        Self(BTreeSet::from([Place {
+            matched: 0,
+            beyond: 0,
+        }]))
+    }
+
+    /// Of the places that match nothing, the highest is kept: wherever a lower one can lead, the
+    /// highest leads, too, or out of the route.
+    fn add(&mut self, place: Place) -> Result<(), Fault> {
+        let highest = self.0.first().copied();
+        match highest.filter(|highest| highest.matched == 0 && place.matched == 0) {
+            Some(highest) if highest.beyond <= place.beyond => return Ok(()),
+            Some(lower) => {
+                self.0.remove(&lower);
+            }
+            None => {}
+        }
+        self.0.insert(place);
+        match self.0.len() {
+            0..=MAX_PLACES => Ok(()),
+            _ => Err(Fault::Unclear),
+        }
+    }
+
+    fn and(mut self, others: &Self) -> Result<Self, Fault> {
+        for place in &others.0 {
+            self.add(*place)?;
+        }
+        Ok(self)
+    }
+}
+
+impl Piece {
+    fn of(text: &str) -> Self {
+        let ends_path = |c: char| matches!(c, '?' | '#') || c.is_control();
+        let ends = |c: char| c == ';' || ends_path(c);
+        let cut = text.split(ends).next().unwrap_or_default();
+        let name = text.split([';', '?', '#']).next().unwrap_or_default();
+        let printable: String = name.chars().filter(|c| !c.is_control()).collect();
+        let mut steps: Vec<Step> = [text, cut, &printable].map(Step::of).into();
+        steps.push(Step::Beyond);
+        steps.dedup();
+        Self {
+            steps,
+            ends_segment: text.contains(ends),
+            ends_path: text.contains(ends_path),
+        }
+    }
+}
+
+impl Step {
+    fn of(name: &str) -> Self {
+        match name.trim() {
+            "" | "." => Self::Stay,
+            ".." => Self::Up,
+            name => Self::Into(fold(name)),
+        }
+    }
+}
+
+/// Whether every server reads a segment in the same way, but for its case and what it ends in.
+fn is_plain(segment: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~@:!$&'()*+,=".contains(&b);
+    !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain)
+}
+
+/// A name as the most lenient servers compare it: without case, trailing dots and spaces.
+fn fold(name: &str) -> String {
+    let name = name.trim_end_matches(|c: char| c == '.' || c.is_whitespace());
+    let upper = name.chars().flat_map(char::to_uppercase);
+    upper.flat_map(char::to_lowercase).collect()
+}
+
+/// Decodes until nothing is left to decode, the Windows forms `%uXXXX` and full-width letters too.
+fn decode_fully(segment: &str) -> String {
+    let mut bytes = segment.as_bytes().to_vec();
+    for _ in 0..MAX_ROUNDS {
+        let decoded = decode(&bytes);
+        if decoded == bytes {
+            break;
+        }
+        bytes = decoded;
+    }
+    let narrow = |c: char| match u32::from(c) {
+        wide @ 0xFF01..=0xFF5E => char::from_u32(wide - 0xFEE0).unwrap_or(c),
+        _ => c,
+    };
+    String::from_utf8_lossy(&bytes)
+        .chars()
+        .map(narrow)
+        .collect()
+}
+
+/// One round, with the overlong forms of ASCII that old decoders of UTF-8 accept.
+fn decode(bytes: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let number = |digits: &[u8]| {
+        let mut digits = digits.iter();
+        digits.try_fold(0, |number, byte| Some(number * 16 + digit(*byte)?))
+    };
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    loop {
+        let (code, tail) = match rest {
+            [] => return out,
+            [b'%', b'u' | b'U', a, b, c, d, tail @ ..] => (number(&[*a, *b, *c, *d]), tail),
+            [b'%', a, b, tail @ ..] => {
+                // A byte, which may be a part of a character.
+                if let Some(byte) = number(&[*a, *b]).and_then(|code| u8::try_from(code).ok()) {
+                    out.push(byte);
+                    rest = tail;
+                    continue;
+                }
+                (None, tail)
+            }
+            [a @ 0xC0..=0xC1, b @ 0x80..=0xBF, tail @ ..]
+            | [0xE0, a @ 0x80..=0x81, b @ 0x80..=0xBF, tail @ ..] => {
+                (Some((u32::from(*a) & 1) << 6 | u32::from(*b) & 0x3F), tail)
+            }
+            [_, tail @ ..] => (None, tail),
+        };
+        match (code.and_then(char::from_u32), rest) {
+            (Some(character), _) => {
+                out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = tail;
+            }
+            (None, [first, tail @ ..]) => {
+                out.push(*first);
+                rest = tail;
+            }
+            (None, []) => return out,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
