@@ -9,6 +9,7 @@ pub mod build;
 pub mod metrics;
 mod otlp;
 mod record;
+pub mod tasks;
 mod trace;
 
 use std::error::Error;

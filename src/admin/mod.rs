@@ -35,6 +35,7 @@ pub use health::{Health, Readiness, Watched};
 
 use crate::guard::{Guard, Local, Scheme};
 use crate::telemetry::metrics::{self, Format};
+use crate::telemetry::tasks::{Task, caught, supervised};
 
 /// Answers on the admin listener.
 #[derive(Debug)]
@@ -74,14 +75,15 @@ impl Admin {
         let admin = Arc::new(self);
         let connections = tasks.clone();
         tasks.spawn(async move {
-            let accepting = admin.accept(listener, &connections, &stop);
+            let accept = || admin.accept(&listener, &connections, &stop);
+            let accepting = supervised(Task::Admin, accept);
             stop.run_until_cancelled(accepting).await;
         });
     }
 
     async fn accept(
         self: &Arc<Self>,
-        listener: TcpListener,
+        listener: &TcpListener,
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) {
@@ -92,11 +94,11 @@ impl Admin {
                         return;
                     };
                     let (admin, stop) = (Arc::clone(self), stop.clone());
-                    tasks.spawn(async move {
+                    tasks.spawn(caught(Task::Admin, async move {
                         let conversation = timeout(LIFE, admin.converse(stream, peer));
                         stop.run_until_cancelled(conversation).await;
                         drop(permit);
-                    });
+                    }));
                 }
                 Err(error) => {
                     warn!(%error, "an admin connection could not be accepted");
@@ -130,7 +132,13 @@ impl Admin {
         let asked = Notify::new();
         let service = service_fn(|request| {
             asked.notify_one();
-            async move { Ok::<_, Infallible>(self.answer(&request, local, peer).await) }
+            async move {
+                let answered = caught(Task::Admin, self.answer(&request, local, peer)).await;
+                let answer = answered.unwrap_or_else(|panicked| {
+                    told(StatusCode::INTERNAL_SERVER_ERROR, &panicked.to_string())
+                });
+                Ok::<_, Infallible>(answer)
+            }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())

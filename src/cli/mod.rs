@@ -26,7 +26,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::PresignError;
 use crate::config::{Flag, OPENTELEMETRY, Problems, Sources};
-use crate::telemetry::build;
+use crate::telemetry::{build, tasks};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -204,6 +204,7 @@ enum Failure {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
+    tasks::log_panics();
     let cli = Cli::parse();
     let done = process::keep_memory_private().map_err(Failure::Memory);
     let done = done.and_then(|()| match cli.command {

@@ -13,6 +13,7 @@ use tracing::warn;
 
 use crate::app::{Passed, PassedError};
 use crate::config::Flag;
+use crate::telemetry::tasks::{Task, caught, supervised};
 
 /// A socket that was passed, and that we cannot use.
 #[derive(Debug, thiserror::Error)]
@@ -119,18 +120,20 @@ impl Telling {
         tell(&[NotifyState::Ready, waits]);
         let (mut alive, mut end) = (JoinSet::new(), JoinSet::new());
         let told = stopping.clone();
-        alive.spawn(async move {
+        let telling = caught(Task::Systemd, async move {
             if told.run_until_cancelled(credentials).await.is_some() {
                 tell(&[NotifyState::Status("listening, with AWS credentials")]);
             }
         });
+        alive.spawn(async { telling.await.unwrap_or_default() });
         if let Some(limit) = sd_notify::watchdog_enabled() {
-            alive.spawn(watch(limit / 2));
+            alive.spawn(supervised(Task::Systemd, move || watch(limit / 2)));
         }
-        end.spawn(async move {
+        let telling = caught(Task::Systemd, async move {
             stopping.cancelled().await;
             tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
         });
+        end.spawn(async { telling.await.unwrap_or_default() });
         Self { _alive: alive, end }
     }
 

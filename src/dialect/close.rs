@@ -19,6 +19,8 @@ impl Close {
     /// Come back later: sent before the acknowledgement only, or clients never stop trying.
     pub const TRY_AGAIN_LATER: u16 = 1013;
     pub const TOO_BIG: u16 = 1009;
+    /// "Internal Error" (RFC 6455, section 7.4.1).
+    pub const INTERNAL: u16 = 1011;
     /// graphql-transport-ws protocol, "Communication".
     pub const INVALID_MESSAGE: u16 = 4400;
     pub const UNAUTHORIZED: u16 = 4401;

@@ -15,6 +15,7 @@ use tracing::{debug, warn};
 
 use super::recorder::Route;
 use super::{Api, Asked, Recorder};
+use crate::telemetry::tasks::{Task, caught_blocking, supervised};
 
 /// What the routes of a process are asked for, and what its file held before.
 #[derive(Debug)]
@@ -120,26 +121,32 @@ impl Recording {
     /// Writes what is new until `stop`, and once more then.
     pub async fn keep(self, stop: CancellationToken) {
         let recording = Arc::new(self);
-        loop {
-            tokio::select! {
-                () = recording.changed.notified() => {}
-                () = stop.cancelled() => break,
-            }
-            tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
-                () = stop.cancelled() => break,
-            }
-            Arc::clone(&recording).store().await;
-        }
+        supervised(Task::Recorder, || recording.watch(&stop)).await;
         recording.store().await;
     }
 
+    /// Writes what is new until `stop`.
+    async fn watch(self: &Arc<Self>, stop: &CancellationToken) {
+        loop {
+            tokio::select! {
+                () = self.changed.notified() => {}
+                () = stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = stop.cancelled() => return,
+            }
+            Arc::clone(self).store().await;
+        }
+    }
+
     async fn store(self: Arc<Self>) {
-        let stored = tokio::task::spawn_blocking(move || match self.write() {
+        let store = move || match self.write() {
             Ok(()) => debug!("recorded what was asked for"),
             Err(error) => warn!("{}", crate::telemetry::error_chain(&error)),
-        });
-        if stored.await.is_err() {
+        };
+        let stored = tokio::task::spawn_blocking(|| caught_blocking(Task::Recorder, store));
+        if !matches!(stored.await, Ok(Ok(()))) {
             warn!("what was asked for could not be recorded");
         }
     }

@@ -18,6 +18,7 @@ use crate::guard::{self, RefusalKind};
 use crate::memory;
 use crate::sign::{self, SignError};
 use crate::telemetry::metrics::metrics;
+use crate::telemetry::tasks::Panicked;
 use crate::telemetry::{Record, error_chain};
 use crate::upstream::{self, DialError, Sent};
 
@@ -60,6 +61,8 @@ pub enum Error {
     Framing(&'static str),
     #[error("HTTP/1.1 is spoken here")]
     HttpVersion,
+    #[error(transparent)]
+    Internal(#[from] Panicked),
     #[error("{}", malformed(.0))]
     MalformedJson(serde_json::Error),
     #[error("{}", memory::Shortage)]
@@ -189,6 +192,11 @@ impl Error {
             Self::Expectation => refused(StatusCode::EXPECTATION_FAILED, "BAD_EXPECTATION"),
             Self::Framing(_) => refused(StatusCode::BAD_REQUEST, "BAD_FRAMING"),
             Self::HttpVersion => refused(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP_VERSION"),
+            Self::Internal(_) => Verdict {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                code: Panicked::CODE,
+                sent: Sent::Maybe,
+            },
             Self::MalformedJson(_) => refused(StatusCode::BAD_REQUEST, "BAD_JSON"),
             Self::MediaType | Self::Coding => {
                 refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE")

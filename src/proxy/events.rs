@@ -16,7 +16,7 @@ use super::error::Error;
 use super::forward::{read, send};
 use super::graphql::check_type;
 use super::relay::relay;
-use super::stream::begin;
+use super::stream::{begin, not_opened};
 use crate::dialect::EventsSse;
 use crate::events::{Channel, Publish, Subscribe};
 use crate::graphql::shown;
@@ -97,7 +97,8 @@ async fn subscribe(
         .proxy
         .sessions
         .stream(EventsSse::default(), work, client);
-    let opened = opened.await.ok_or(Error::Draining)?;
+    let opened = opened.await;
+    let opened = opened.ok_or_else(|| not_opened(&call.proxy.sessions))?;
     match opened.failed {
         Some(errors) => Err(Error::EventsRefused(errors)),
         None => Ok(begin(opened)),

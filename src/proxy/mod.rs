@@ -23,9 +23,10 @@ mod upgrade;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, VARY};
+use http::header::{CONNECTION, CONTENT_LENGTH, VARY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
+use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
@@ -49,6 +50,7 @@ use crate::graphql::Documents;
 use crate::guard::{self, Admission, Cors, Guard, Policies};
 use crate::session::{self, Api, Keepalive, Sessions};
 use crate::sign::Paths;
+use crate::telemetry::tasks::{Task, caught};
 use crate::telemetry::{Record, Trace};
 use crate::upstream::{HeaderPolicy, Kind, Upstream};
 
@@ -152,6 +154,29 @@ impl Proxy {
 
     /// Answers a request of `client`.
     pub async fn handle(&self, request: Request<Incoming>, client: &Client) -> Response<Body> {
+        let shape = Mutex::new(Shape::GraphQl(Media::Json));
+        let handled = caught(Task::Request, self.handle_as(request, client, &shape));
+        handled.await.unwrap_or_else(|panicked| {
+            let shape = *shape.lock();
+            let mut record = Record::new("OTHER");
+            // The request's own was written when the panic dropped it.
+            record.discard();
+            let response = rescue(&Error::from(panicked), shape, &mut record);
+            let mut response = finish(response, &Cors::NotAsked, record);
+            // How much of the request's body has been read is unknown.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+            response
+        })
+    }
+
+    /// Answers a request; `form` is for an answer in its place, should it panic.
+    async fn handle_as(
+        &self,
+        request: Request<Incoming>,
+        client: &Client,
+        form: &Mutex<Shape>,
+    ) -> Response<Body> {
         let mut record = Record::new(method_name(request.method()));
         record.trace = Trace::begin(request.headers());
         let located = self.locate(request.uri());
@@ -161,6 +186,7 @@ impl Proxy {
             Some(route) if route.upstream.endpoint().kind == Kind::Http => Shape::Plain,
             Some(_) | None => Shape::GraphQl(accept.media()),
         };
+        *form.lock() = shape;
         // First of all, because whatever comes after acts with the IAM identity.
         let cors = match self.guard.check(&request, client.local, client.scheme) {
             Ok(cors) => cors,

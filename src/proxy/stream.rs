@@ -10,7 +10,8 @@ use super::error::Error;
 use crate::dialect::{Multipart, Output, Sse, Streamed, bad_document};
 use crate::graphql::outbox::OperationKey;
 use crate::graphql::{DocumentError, Event, Operation, Selected};
-use crate::session::{Opened, Work};
+use crate::session::{Opened, Sessions, Work};
+use crate::telemetry::tasks::Panicked;
 
 /// Tells nginx and its kin not to collect pieces of a stream.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
@@ -29,7 +30,7 @@ pub(super) async fn answer(
         Form::Multipart => sessions.stream(Multipart::default(), work, client).await,
         Form::Sse | Form::Json(_) => sessions.stream(Sse::default(), work, client).await,
     };
-    Ok(begin(opened.ok_or(Error::Draining)?))
+    Ok(begin(opened.ok_or_else(|| not_opened(sessions))?))
 }
 
 /// A document that cannot run, told within the stream: clients take any other status for a
@@ -43,6 +44,14 @@ pub(super) fn refused(error: &DocumentError) -> Response<Body> {
         text.push_str(&piece);
     }
     head(sse.content_type(), Body::full(text))
+}
+
+/// Returns why a session ended before its first event.
+pub(super) fn not_opened(sessions: &Sessions) -> Error {
+    match sessions.is_expired() {
+        true => Error::Draining,
+        false => Error::Internal(Panicked),
+    }
 }
 
 pub(super) fn begin(opened: Opened) -> Response<Body> {

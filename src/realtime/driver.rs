@@ -27,6 +27,7 @@ use crate::graphql::{Event, GraphqlError};
 use crate::sign::{SignError, Signable, SignedHeaders, clock};
 use crate::telemetry::error_chain;
 use crate::telemetry::metrics::{Held, LastHeard, RouteMetrics};
+use crate::telemetry::tasks::{Panicked, Task, caught};
 use crate::upstream::{Endpoint, Error, Handshake, RealtimeEndpoint, Socket};
 
 /// What the pool asks of a connection.
@@ -43,6 +44,8 @@ pub(super) enum Ending {
     Idle,
     /// It was open, and is no more.
     Lost(&'static str),
+    /// It was open, and a panic ended it.
+    Panicked,
     /// AppSync, or the lack of credentials, refused it for good.
     Refused(Vec<GraphqlError>),
     /// It could not be opened; that may change.
@@ -91,12 +94,22 @@ impl Driver {
     }
 
     pub(super) async fn run(mut self) {
-        let ending = match self.open().await {
-            Ok((socket, machine)) => self.drive(socket, machine).await,
-            Err(error) => error,
+        let lived = caught(Task::Realtime, async {
+            match self.open().await {
+                Ok((socket, machine)) => self.drive(socket, machine).await,
+                Err(error) => error,
+            }
+        });
+        let ending = match lived.await {
+            Ok(ending) => ending,
+            Err(_) if self.is_ready => Ending::Panicked,
+            Err(panicked) => {
+                let message = panicked.to_string();
+                Ending::Unreachable(GraphqlError::coded(message, Panicked::CODE, "no"))
+            }
         };
         match &ending {
-            Ending::Lost(_) => _ = self.metrics().realtime_losses.inc(),
+            Ending::Lost(_) | Ending::Panicked => _ = self.metrics().realtime_losses.inc(),
             Ending::Refused(_) => self.metrics().realtime_connect("refused"),
             Ending::Unreachable(_) => self.metrics().realtime_connect("unreachable"),
             Ending::Idle => {}
@@ -342,14 +355,19 @@ async fn sign(
     start: Arc<Start>,
 ) -> (Key, Result<String, GraphqlError>) {
     let endpoint = pool.upstream.endpoint();
-    let signed = pool.sign(&endpoint.path, &start.data).await;
+    // A panic ends the one subscription, and not all of the connection.
+    let signed = caught(Task::Signing, pool.sign(&endpoint.path, &start.data)).await;
     let authorization = match signed {
-        Ok(signed) => Ok(wire::authorization(
+        Ok(Ok(signed)) => Ok(wire::authorization(
             &endpoint.wire_host,
             &signed,
             &start.headers,
         )),
-        Err(error) => Err(GraphqlError::coded(error.to_string(), error.code(), "no")),
+        Ok(Err(error)) => Err(GraphqlError::coded(error.to_string(), error.code(), "no")),
+        Err(panicked) => {
+            let message = panicked.to_string();
+            Err(GraphqlError::coded(message, Panicked::CODE, "no"))
+        }
     };
     (key, authorization)
 }

@@ -29,6 +29,7 @@ use super::{OnLoss, RealtimeConfig, Start};
 use crate::graphql::outbox::{OperationKey, Outbox};
 use crate::graphql::{Event, GraphqlError};
 use crate::telemetry::metrics::metrics;
+use crate::telemetry::tasks::{Task, caught};
 use crate::upstream::{Dialer, Kind, Upstream};
 
 /// The realtime connections of one route and identity.
@@ -239,8 +240,9 @@ impl Shared {
         }
         let driver = Driver::new(Arc::clone(self), id, inbox, wanted);
         let stop = self.stop.clone();
+        let driven = caught(Task::Realtime, driver.run());
         self.tasks.spawn(async move {
-            stop.run_until_cancelled(driver.run()).await;
+            stop.run_until_cancelled(driven).await;
         });
     }
 
@@ -300,6 +302,7 @@ impl Shared {
         match ending {
             Ending::Idle => {}
             Ending::Lost(reason) => self.lost(reason, live),
+            Ending::Panicked => self.dropped(&live),
             Ending::Refused(errors) => {
                 self.ready();
                 for wanted in live {
@@ -335,6 +338,16 @@ impl Shared {
                 warn!(subscriptions = live.len(), "events of the gap are missing");
                 self.redial(live);
             }
+        }
+    }
+
+    /// A panic ended a connection. It is not redialled: what made it panic may do so again, and the
+    /// next subscription opens another.
+    fn dropped(&self, live: &[Wanted]) {
+        let subscriptions = live.len();
+        warn!(subscriptions, "realtime connection ended by a panic");
+        for wanted in live {
+            wanted.outbox.end(wanted.operation, Event::Lost);
         }
     }
 
@@ -386,11 +399,18 @@ impl Shared {
         let pool = Arc::clone(self);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            let slept = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-            if slept.is_some() {
-                pool.upstream.metrics().realtime_reconnects.inc();
-                info!("realtime redials");
-                pool.open_all(wanted);
+            let waiting = wanted.clone();
+            let redialled = caught(Task::Realtime, async {
+                let slept = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                if slept.is_some() {
+                    pool.upstream.metrics().realtime_reconnects.inc();
+                    info!("realtime redials");
+                    pool.open_all(wanted);
+                }
+            });
+            if redialled.await.is_err() {
+                pool.state.lock().is_redialling = false;
+                pool.dropped(&waiting);
             }
         });
     }

@@ -1,6 +1,6 @@
 //! Accepts client connections and speaks HTTP/1.1 with them, plain or by TLS, until the drain.
 //!
-//! The accept loop never waits for a peer and no accept error ends it. When all connections are
+//! The accept loop never waits for a peer, and neither an accept error nor a panic ends it. When all connections are
 //! taken, the one that has waited longest for a request makes room.
 
 mod capacity;
@@ -42,6 +42,7 @@ pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 
 use crate::proxy::{Client, Local, Memory, Origin, Proxy, Scheme, Slots};
 use crate::telemetry::metrics::metrics;
+use crate::telemetry::tasks::{Task, caught, supervised};
 
 /// Bounds of client connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,11 +137,12 @@ impl Server {
         let server = self.clone();
         self.tasks.spawn(async move {
             let draining = server.draining.clone();
-            draining.run_until_cancelled(server.accept(listener)).await;
+            let accepting = supervised(Task::Accept, || server.accept(&listener));
+            draining.run_until_cancelled(accepting).await;
         });
     }
 
-    async fn accept(&self, listener: Listener) {
+    async fn accept(&self, listener: &Listener) {
         loop {
             match listener.accept().await {
                 Ok(None) => {}
@@ -151,8 +153,8 @@ impl Server {
                     };
                     metrics().client_connections_accepted.inc();
                     let server = self.clone();
-                    self.tasks
-                        .spawn(async move { server.serve(accepted, permit).await });
+                    let served = async move { server.serve(accepted, permit).await };
+                    self.tasks.spawn(caught(Task::Connection, served));
                 }
                 Err(error) => {
                     warn!(%error, "a connection could not be accepted");

@@ -33,6 +33,7 @@ use crate::guard::{Admission, Policies};
 use crate::memory::Memory;
 use crate::realtime::Owner;
 use crate::telemetry::metrics::{DialectLabel, Held, RouteMetrics, metrics};
+use crate::telemetry::tasks::{Task, caught};
 
 /// Bounds and times of a client socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,23 +144,29 @@ impl Sessions {
         self.draining.is_cancelled()
     }
 
+    /// Whether the drain's deadline has passed.
+    pub fn is_expired(&self) -> bool {
+        self.expired.is_cancelled()
+    }
+
     /// Serves a socket once it is upgraded, in the dialect that `protocol` names.
     pub fn serve(&self, upgrade: OnUpgrade, protocol: Option<&'static str>, client: Client) {
         let context = self.context("WS", protocol.unwrap_or("none"), client);
-        self.tasks
-            .spawn(websocket::serve(context, upgrade, protocol));
+        let served = websocket::serve(context, upgrade, protocol);
+        self.tasks.spawn(caught(Task::Socket, served));
     }
 
     /// Passes a tunnel's bytes until it ends.
     pub fn tunnel(&self, tunnel: Tunnel) {
         let (draining, expired) = (self.draining.clone(), self.expired.clone());
-        self.tasks.spawn(tunnel::serve(tunnel, draining, expired));
+        let served = tunnel::serve(tunnel, draining, expired);
+        self.tasks.spawn(caught(Task::Tunnel, served));
     }
 
     /// Runs `work` for as long as its response lasts.
     ///
     /// Resolves with the operation's first event, so that a response's head tells that a
-    /// subscription is live; `None` if the process ended it before.
+    /// subscription is live; `None` if the process, or a panic, ended it before.
     pub async fn stream<F: Streamed + 'static>(
         &self,
         form: F,
@@ -170,7 +177,7 @@ impl Sessions {
         let dialect = if is_multipart { "multipart" } else { "sse" };
         let context = self.context("STREAM", dialect, client);
         let (stream, opened) = stream::distinct(context, form, work);
-        self.tasks.spawn(stream);
+        self.tasks.spawn(caught(Task::Stream, stream));
         opened.await.ok()
     }
 
@@ -183,7 +190,8 @@ impl Sessions {
         let mut context = self.context("STREAM", "sse-single", client);
         // Its connection may end before; the one that opens it counts itself.
         context._permit = None;
-        self.tasks.spawn(reserved::serve(context, reservation));
+        let served = reserved::serve(context, reservation);
+        self.tasks.spawn(caught(Task::Stream, served));
         Some(token)
     }
 

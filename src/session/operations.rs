@@ -21,6 +21,7 @@ use crate::guard::{Admission, Denied, Grant, Policies};
 use crate::memory::Shortage;
 use crate::realtime::{Start, Subscription};
 use crate::telemetry::metrics::{Held, metrics};
+use crate::telemetry::tasks::{Panicked, Task, caught};
 use crate::telemetry::{Exchange, Record, TRACEPARENT, TRACESTATE, Trace};
 
 /// What runs for one session; dropping it stops everything.
@@ -303,7 +304,8 @@ impl Operations {
         let noun = record.operation.unwrap_or_default();
         let api = Arc::clone(&self.context.api);
         let outbox = self.outbox.clone();
-        let task = self.context.tasks.spawn(async move {
+        let failed = outbox.clone();
+        let executed = caught(Task::Operation, async move {
             let held = ready.await;
             let (result, ending) = api.execute(body, headers, &mut record).await;
             drop(held);
@@ -312,6 +314,12 @@ impl Operations {
                 outbox.send(key, Event::Next(result)).await;
             }
             outbox.end(key, ending);
+        });
+        let task = self.context.tasks.spawn(async move {
+            if let Err(panicked) = executed.await {
+                let error = GraphqlError::coded(panicked.to_string(), Panicked::CODE, "maybe");
+                failed.end(key, Event::Error(vec![error]));
+            }
         });
         let running = Running::Request {
             noun,
@@ -353,6 +361,13 @@ impl Operations {
 
 impl Drop for Operations {
     fn drop(&mut self) {
+        for running in self.running.values_mut() {
+            if let Running::Subscription { record, .. } = running
+                && std::thread::panicking()
+            {
+                record.code.get_or_insert(Panicked::CODE.into());
+            }
+        }
         self.clear();
     }
 }

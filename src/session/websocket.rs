@@ -24,6 +24,7 @@ use crate::graphql::outbox::{Inbox, OperationKey, outbox};
 use crate::guard::Admission;
 use crate::realtime::Availability;
 use crate::telemetry::metrics::metrics;
+use crate::telemetry::tasks::{Task, caught};
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -58,7 +59,7 @@ pub(super) async fn serve(context: Context, upgrade: OnUpgrade, protocol: Option
         .max_message_size(Some(config.message))
         .max_frame_size(Some(config.message));
     let io = TokioIo::new(upgraded);
-    let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(socket_config)).await;
+    let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(socket_config)).await;
     let times = Times {
         init: config.init,
         keepalive: config.ping,
@@ -75,11 +76,18 @@ pub(super) async fn serve(context: Context, upgrade: OnUpgrade, protocol: Option
         is_draining: false,
         has_expired: false,
     };
-    session.run(socket, inbox).await;
+    let run = session.run(&mut socket, inbox);
+    if let Err(panicked) = caught(Task::Socket, run).await {
+        farewell(
+            &mut socket,
+            Close::new(Close::INTERNAL, panicked.to_string()),
+        )
+        .await;
+    }
 }
 
 impl Session {
-    async fn run(mut self, mut socket: Socket, mut inbox: Inbox) {
+    async fn run(mut self, socket: &mut Socket, mut inbox: Inbox) {
         // Since when a frame is on its way to the client, and the size of the event it carries.
         let mut writing_since: Option<Instant> = None;
         let mut event_size: Option<usize> = None;
@@ -315,7 +323,7 @@ enum Step {
 }
 
 /// Writes the close frame and waits a little for the client's.
-async fn farewell(mut socket: Socket, close: Close) {
+async fn farewell(socket: &mut Socket, close: Close) {
     let frame = CloseFrame {
         code: close.code.into(),
         reason: close.reason.into_owned().into(),

@@ -26,6 +26,7 @@ use process::Process;
 pub use route::{LastHeard, RouteMetrics};
 
 use super::build;
+use super::tasks::{Task, TaskLabel};
 
 /// A gauge that is not a whole number.
 pub type Exact = Gauge<f64, AtomicU64>;
@@ -116,6 +117,8 @@ metrics! {
         "How long the credentials held are valid: 0 if none are held, +Inf if they do not expire";
     credentials_refreshes: Family<IdentityOutcomeLabels, Counter> = "Loads of credentials";
     clock_offset_seconds: Family<RouteLabel, Exact> = "Upstream's clock minus ours, by its answers";
+    task_panics: Family<TaskLabel, Counter> =
+        "Panics, which are bugs of countersign, by the task that they ended";
     draining: Gauge = "Whether the process was told to stop";
     ready: Gauge = "Whether /readyz says so";
     memory_limit_bytes: Gauge = "The limit of memory that is kept; 0 if there is none";
@@ -286,6 +289,10 @@ impl Metrics {
             target: build::TARGET,
         };
         self.build_info.get_or_create(&labels).set(1);
+        // An increase is only seen of a series that was there before.
+        for task in Task::ALL {
+            let _ = self.task_panics.get_or_create(&task.into());
+        }
     }
 }
 

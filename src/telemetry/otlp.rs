@@ -40,6 +40,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 
 use super::error_chain;
+use super::tasks::{Task, caught};
 use queue::{Bounded, Counted, Queue};
 
 /// `[traces]` of the configuration.
@@ -209,9 +210,10 @@ impl HttpClient for Collector {
         };
         let exchange = async move { tokio::time::timeout(PATIENCE, exchange).await };
         // Its end is awaited, so it is no loose task.
-        let answered = match self.runtime.spawn(exchange).await {
-            Ok(Ok(answered)) => answered,
-            Ok(Err(elapsed)) => Err(elapsed.into()),
+        let answered = match self.runtime.spawn(caught(Task::Traces, exchange)).await {
+            Ok(Ok(Ok(answered))) => answered,
+            Ok(Ok(Err(elapsed))) => Err(elapsed.into()),
+            Ok(Err(panicked)) => Err(panicked.into()),
             Err(stopped) => Err(stopped.into()),
         };
         match &answered {

@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::Trace;
 use super::metrics::{Held, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
+use super::tasks::Panicked;
 
 /// What is known about a request so far; written out once, when it is over. It holds no header,
 /// no query, no variable and no body.
@@ -48,6 +49,15 @@ static NO_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| "none".into());
 impl Record {
     /// The code of what ended before its answer, because nobody waited for that any more.
     pub const CANCELLED: Cow<'static, str> = Cow::Borrowed("CANCELLED");
+
+    /// The code of what ends without an answer: nobody waited for it any more, or it is a panic
+    /// that drops it.
+    pub fn unanswered() -> Cow<'static, str> {
+        match std::thread::panicking() {
+            true => Cow::Borrowed(Panicked::CODE),
+            false => Self::CANCELLED,
+        }
+    }
 
     pub fn new(method: &'static str) -> Self {
         Self {
@@ -138,6 +148,11 @@ impl Record {
         }
     }
 
+    /// Writes no line: another record of the request has been written.
+    pub fn discard(&mut self) {
+        self.is_written = true;
+    }
+
     fn count(&self) {
         let all = metrics();
         let route = match &self.route {
@@ -181,7 +196,10 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         if !self.is_written {
-            self.code.get_or_insert(Self::CANCELLED);
+            self.code.get_or_insert_with(Self::unanswered);
+            if std::thread::panicking() && self.client() == HTTP && self.status == 0 {
+                self.status = 500;
+            }
             self.write();
         }
     }

@@ -29,6 +29,7 @@ use super::client::UpstreamConfig;
 use super::dial::Dialled;
 use super::error::DialError;
 use crate::telemetry::metrics::Held;
+use crate::telemetry::tasks::{Task, caught};
 
 /// Sends requests.
 pub(super) type Requests = Client<Connector, Full<Bytes>>;
@@ -161,6 +162,7 @@ where
     fn execute(&self, task: F) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
+            let task = caught(Task::Upstream, task);
             stop.run_until_cancelled(task).await;
         });
     }
@@ -260,5 +262,32 @@ impl Write for PooledStream {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::rt::Executor as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_connection_of_the_pool_ends_only_its_task() {
+        let tasks = Tasks {
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+        };
+        let open = Arc::new(AtomicUsize::new(1));
+        let held = Open(Arc::clone(&open));
+        tasks.execute(async move {
+            let _held = held;
+            panic!("on purpose");
+        });
+        tasks.tasks.close();
+        tasks.tasks.wait().await;
+        assert_eq!(open.load(Ordering::Relaxed), 0);
+        let label = Task::Upstream.into();
+        let panics = &crate::telemetry::metrics::metrics().task_panics;
+        assert_eq!(panics.get_or_create(&label).get(), 1);
     }
 }

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use opentelemetry::Context;
 use opentelemetry_otlp::SpanExporter as OtlpExporter;
 use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
 use opentelemetry_sdk::trace::{BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor};
 use parking_lot::Mutex;
 use tracing::warn;
+
+use super::super::tasks::{Task, caught};
 
 /// Of spans that have ended and are not sent.
 pub(super) const MOST: usize = 2048;
@@ -123,7 +125,9 @@ pub(super) struct Counted {
 impl SpanExporter for Counted {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let count = batch.len();
-        let exported = self.exporter.export(batch).await;
+        let exported = caught(Task::Traces, self.exporter.export(batch)).await;
+        let exported = exported
+            .unwrap_or_else(|panicked| Err(OTelSdkError::InternalFailure(panicked.to_string())));
         self.queue.leave(count);
         if exported.is_err() {
             self.queue.lose(count);

@@ -1,0 +1,336 @@
+//! Panics: caught in the task where they happen, logged once, counted by the task.
+//!
+//! A panic is a bug of ours or of a library. It ends the task that it happens in and what depends on
+//! that task, and nothing else: [`caught`] returns it as an error to the owner of the task, and
+//! [`supervised`] runs the task again.
+
+use std::any::Any;
+use std::io::Write as _;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use prometheus_client::encoding::EncodeLabelSet;
+use tokio::time::{Instant, sleep};
+use tracing::{dispatcher, error, warn};
+
+use super::metrics::metrics;
+
+tokio::task_local! {
+    static TASK: Task;
+}
+
+/// What a panic ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    Accept,
+    Admin,
+    Connection,
+    Credentials,
+    Operation,
+    Orphans,
+    /// A thread or a library's task that is none of these.
+    Other,
+    Realtime,
+    Recorder,
+    Request,
+    Signing,
+    Socket,
+    Stream,
+    Systemd,
+    Traces,
+    Tunnel,
+    Upstream,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct TaskLabel {
+    pub task: &'static str,
+}
+
+/// A task ended by a panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "countersign hit an internal error, which is a bug: the line \"panicked\" in its log has the \
+     location, please report it"
+)]
+pub struct Panicked;
+
+/// Before a task runs again for the first time; the pause doubles with each panic.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// A task that has run for so long counts as recovered.
+const STEADY: Duration = Duration::from_secs(60);
+
+impl Task {
+    pub const ALL: [Self; 17] = [
+        Self::Accept,
+        Self::Admin,
+        Self::Connection,
+        Self::Credentials,
+        Self::Operation,
+        Self::Orphans,
+        Self::Other,
+        Self::Realtime,
+        Self::Recorder,
+        Self::Request,
+        Self::Signing,
+        Self::Socket,
+        Self::Stream,
+        Self::Systemd,
+        Self::Traces,
+        Self::Tunnel,
+        Self::Upstream,
+    ];
+
+    /// Returns the value of the label `task`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accept => "accept",
+            Self::Admin => "admin",
+            Self::Connection => "connection",
+            Self::Credentials => "credentials",
+            Self::Operation => "operation",
+            Self::Orphans => "orphans",
+            Self::Other => "other",
+            Self::Realtime => "realtime",
+            Self::Recorder => "recorder",
+            Self::Request => "request",
+            Self::Signing => "signing",
+            Self::Socket => "socket",
+            Self::Stream => "stream",
+            Self::Systemd => "systemd",
+            Self::Traces => "traces",
+            Self::Tunnel => "tunnel",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+impl From<Task> for TaskLabel {
+    fn from(task: Task) -> Self {
+        Self {
+            task: task.as_str(),
+        }
+    }
+}
+
+impl Panicked {
+    /// The code that clients, the log and the metrics have for it.
+    pub const CODE: &str = "INTERNAL";
+}
+
+/// Runs a future; a panic in it is counted and becomes an error. What the future borrows mutably
+/// is as the panic left it.
+///
+/// It is no `async fn`, which would keep the future twice.
+pub fn caught<F: Future>(
+    task: Task,
+    future: F,
+) -> impl Future<Output = Result<F::Output, Panicked>> {
+    let watched = TASK.scope(task, AssertUnwindSafe(future).catch_unwind());
+    watched.map(move |ended| ended.map_err(|payload| count(task, payload)))
+}
+
+/// Does the same for a function that blocks.
+pub fn caught_blocking<T>(task: Task, run: impl FnOnce() -> T) -> Result<T, Panicked> {
+    let ended = TASK.sync_scope(task, || catch_unwind(AssertUnwindSafe(run)));
+    ended.map_err(|payload| count(task, payload))
+}
+
+/// Runs a task until it ends by itself, and again after each panic, with a pause that grows.
+pub async fn supervised<F>(task: Task, mut run: impl FnMut() -> F)
+where
+    F: Future<Output = ()>,
+{
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let begun = Instant::now();
+        if caught(task, run()).await.is_ok() {
+            return;
+        }
+        if begun.elapsed() >= STEADY {
+            pause = FIRST_PAUSE;
+        }
+        warn!(
+            task = task.as_str(),
+            ?pause,
+            "restarting a task after a panic"
+        );
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Logs every panic of the process in one line, in place of the standard library's text.
+///
+/// The line has the location, and the message only if it is a literal of the source: a message that
+/// was formatted may quote what a peer sent, or a secret.
+pub fn log_panics() {
+    set_hook(Box::new(log));
+}
+
+fn log(panic: &PanicHookInfo<'_>) {
+    let task = TASK.try_with(|task| *task).unwrap_or(Task::Other);
+    if task == Task::Other {
+        note(task);
+    }
+    let location = panic.location().map(ToString::to_string);
+    let location = location.unwrap_or_default();
+    let reason = literal(panic.payload());
+    if dispatcher::has_been_set() {
+        let thread = std::thread::current();
+        let thread = thread.name();
+        error!(task = task.as_str(), thread, location, reason, "panicked");
+    } else {
+        // Nothing can be done if standard error is closed.
+        let _ = writeln!(std::io::stderr(), "countersign: panicked at {location}");
+    }
+}
+
+/// The message of a panic, if it is part of the program.
+fn literal(payload: &dyn Any) -> Option<&'static str> {
+    payload.downcast_ref::<&'static str>().copied()
+}
+
+fn count(task: Task, _payload: Box<dyn Any + Send>) -> Panicked {
+    note(task);
+    Panicked
+}
+
+fn note(task: Task) {
+    metrics().task_panics.get_or_create(&task.into()).inc();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use parking_lot::Mutex;
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::super::metrics::Format;
+    use super::super::metrics::encode;
+    use super::*;
+
+    fn counted(task: Task) -> String {
+        let page = encode(Format::Prometheus).unwrap();
+        let sample = format!(
+            "countersign_task_panics_total{{task=\"{}\"}} ",
+            task.as_str()
+        );
+        let line = page.lines().find_map(|line| line.strip_prefix(&sample));
+        line.unwrap_or_else(|| panic!("no {sample} in\n{page}"))
+            .to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_the_task_and_counted() {
+        assert_eq!(counted(Task::Tunnel), "0");
+        let held = Arc::new(());
+        let inside = Arc::clone(&held);
+        let ended: Result<(), Panicked> = caught(Task::Tunnel, async move {
+            let _inside = inside;
+            tokio::task::yield_now().await;
+            panic!("on purpose");
+        })
+        .await;
+        assert_eq!(ended, Err(Panicked));
+        assert_eq!(counted(Task::Tunnel), "1");
+        assert_eq!(Arc::strong_count(&held), 1, "what the task held is kept");
+        assert_eq!(caught(Task::Tunnel, async { 7 }).await, Ok(7));
+        assert_eq!(counted(Task::Tunnel), "1");
+        let ended = caught_blocking(Task::Recorder, || -> u8 { panic!("on purpose") });
+        assert_eq!(ended, Err(Panicked));
+        assert_eq!(counted(Task::Recorder), "1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_supervised_task_runs_again_after_pauses_that_grow() {
+        let runs = AtomicU32::new(0);
+        let begun = Instant::now();
+        let times = Mutex::new(Vec::new());
+        supervised(Task::Accept, || async {
+            times.lock().push(begun.elapsed().as_millis());
+            match runs.fetch_add(1, Ordering::Relaxed) {
+                0..=2 => panic!("on purpose"),
+                3 => {
+                    sleep(STEADY).await;
+                    panic!("on purpose");
+                }
+                _ => {}
+            }
+        })
+        .await;
+        // After a minute without a panic it begins with the shortest pause.
+        assert_eq!(*times.lock(), [0, 100, 300, 700, 60_800]);
+        assert_eq!(counted(Task::Accept), "4");
+    }
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_one_line_of_the_log_without_what_it_quotes() {
+        let lines = Lines::default();
+        let written = lines.clone();
+        let log = tracing_subscriber::fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_writer(move || written.clone());
+        let log = tracing_subscriber::registry().with(log);
+        tracing::subscriber::set_global_default(log).unwrap();
+        log_panics();
+        let secret = Cell::new("wJalrXUtnFEMI");
+        let quoting: Result<(), Panicked> = caught(Task::Request, async {
+            let text = format!("{}\u{e9}", secret.get());
+            // Its message quotes the text.
+            let _ = &text[..text.len() - 1];
+        })
+        .await;
+        assert_eq!(quoting, Err(Panicked));
+        let _: Result<(), Panicked> = caught(Task::Realtime, async {
+            panic!("a literal");
+        })
+        .await;
+        let other = std::thread::Builder::new().name("a thread".to_owned());
+        let other = other.spawn(|| panic!("a literal")).unwrap();
+        assert!(other.join().is_err());
+
+        let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+        assert!(!text.contains("wJalr"), "{text}");
+        let found: Vec<serde_json::Value> = text
+            .lines()
+            .map(|line| serde_json::from_str(line).expect(line))
+            .collect();
+        let expected = [
+            ("request", None),
+            ("realtime", Some("a literal")),
+            ("other", Some("a literal")),
+        ];
+        assert_eq!(found.len(), expected.len(), "{text}");
+        for (line, (task, reason)) in found.iter().zip(expected) {
+            assert_eq!(line["level"], "ERROR");
+            assert_eq!(line["message"], "panicked");
+            assert_eq!(line["task"], task);
+            assert_eq!(line["reason"].as_str(), reason);
+            let location = line["location"].as_str().unwrap();
+            assert!(location.contains("tasks.rs:"), "{location}");
+        }
+        assert_eq!(found[2]["thread"], "a thread");
+        assert_eq!(counted(Task::Other), "1");
+    }
+}
