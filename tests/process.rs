@@ -185,3 +185,111 @@ async fn a_sandbox_changes_no_file_and_serves_all_the_same() {
         assert!(!socket.exists());
     }
 }
+
+/// Whether a process of this command is a child of `parent`, and a zombie.
+fn child(parent: u32, command: &str) -> Option<bool> {
+    let processes = fs::read_dir("/proc").unwrap();
+    let stats =
+        processes.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("stat")).ok());
+    stats
+        .filter(|stat| stat.contains(&format!("({command})")))
+        .find_map(|stat| {
+            let (_, rest) = stat.rsplit_once(") ")?;
+            let mut fields = rest.split(' ');
+            let (state, of) = (fields.next()?, fields.next()?);
+            (of == parent.to_string()).then_some(state == "Z")
+        })
+}
+
+async fn becomes(what: &str, is_so: impl Fn() -> bool) {
+    let becoming = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within(what, becoming).await;
+}
+
+/// A child that a `credential_process` leaves behind stayed a zombie for ever.
+#[tokio::test]
+async fn orphans_are_reaped_as_pid_1_and_as_a_subreaper() {
+    const SUBREAPER: &str = "import ctypes, os, sys\n\
+        assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0\n\
+        os.execv(sys.argv[1], sys.argv[1:])";
+    let namespace = "--user --map-current-user --pid --mount-proc --fork --kill-child";
+    let namespace: Vec<&str> = namespace.split(' ').collect();
+    let cases = [("unshare", &namespace[..]), ("python3", &["-c", SUBREAPER])];
+    for (launcher, options) in cases {
+        let backstage = Backstage::new(&format!("orphans-{launcher}")).await;
+        let held = backstage.path("held");
+        let made = Command::new("mkfifo").arg(&held).status().await.unwrap();
+        assert!(made.success());
+        let keys = json!({
+            "Version": 1,
+            "AccessKeyId": emulator::DEMO_ACCESS_KEY_ID,
+            "SecretAccessKey": emulator::DEMO_SECRET_ACCESS_KEY,
+            "SessionToken": emulator::DEMO_SESSION_TOKEN,
+        });
+        // In a session of its own, so that it outlives the process group, under a name of its own.
+        let orphan = backstage.path(&format!("orphan-{}", &launcher[..2]));
+        fs::copy("/bin/cat", &orphan).unwrap();
+        let script = format!(
+            "setsid {} {} < /dev/null > /dev/null 2>&1 &\necho '{keys}'\n",
+            orphan.display(),
+            held.display()
+        );
+        let script = backstage.home.file("process.sh", &script);
+        fs::create_dir(backstage.path(".aws")).unwrap();
+        let profile = format!("[default]\ncredential_process = /bin/sh {script}\n");
+        backstage.home.file(".aws/config", &profile);
+        let mut launched = Command::new(launcher)
+            .args(options)
+            .arg(env!("CARGO_BIN_EXE_countersign"))
+            .args(backstage.arguments(&["--listen", "127.0.0.1:0"]))
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", &backstage.home.0)
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("COUNTERSIGN_ADMIN", "off")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(launched.stderr.take().unwrap()).lines();
+        let mut addr = None;
+        let mut has_credentials = false;
+        while addr.is_none() || !has_credentials {
+            let line = within(launcher, log.next_line()).await.unwrap().unwrap();
+            has_credentials |= line.contains("credentials loaded");
+            if line.contains("listening on http://127.") {
+                addr = line.rsplit_once("http://").unwrap().1.trim().parse().ok();
+            }
+        }
+        let pid = launched.id().unwrap();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let daemon: u32 = match launcher {
+            "unshare" => children.trim().parse().unwrap(),
+            _ => pid,
+        };
+        let name = orphan.file_name().unwrap().to_str().unwrap();
+        becomes("an orphan", || child(daemon, name) == Some(false)).await;
+        // Its end is the end of what it reads.
+        let writer = held.clone();
+        let opened =
+            tokio::task::spawn_blocking(move || fs::OpenOptions::new().write(true).open(writer));
+        drop(within("the orphan reads", opened).await.unwrap().unwrap());
+        becomes("the orphan is reaped", || child(daemon, name).is_none()).await;
+        let query = json!({ "query": "{ rooms { id } }" }).to_string();
+        let answer = post(addr.unwrap(), "/graphql", &[JSON], &query).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        // PID 1 has no default actions: it ends by a signal that it handles.
+        let daemon = daemon.to_string();
+        let sent = std::process::Command::new("kill")
+            .args(["-TERM", &daemon])
+            .status();
+        assert!(sent.unwrap().success());
+        let status = within("the end", launched.wait()).await.unwrap();
+        assert_eq!(status.code(), Some(0), "{launcher}");
+    }
+}

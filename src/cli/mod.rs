@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod emulate;
 mod man;
+mod orphans;
 mod policy;
 mod presign;
 mod process;

@@ -2,6 +2,7 @@
 
 use tokio::runtime::{Handle, Runtime};
 
+use super::orphans::Reaper;
 use super::signals::Signals;
 use super::{Failure, Settings, process, sandbox, systemd};
 use crate::app::{App, Memory, Passed};
@@ -44,6 +45,8 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config, passed: Vec<Passed>, signals: Signals) -> Result<(), Failure> {
+    // Before a credential provider runs its first program.
+    let _reaper = Reaper::start();
     let app = App::start_on(config, passed).await?;
     let telling = systemd::Telling::ready(app.credentials(), app.stopping());
     let (first, second) = signals.stops();
