@@ -369,6 +369,7 @@ impl<'a> Builder<'a> {
             api,
             expired: self.lifecycle.expired.clone(),
             memory: self.memory.clone(),
+            browser: config.browser,
             keepalive: config.keepalive.clone(),
         })
     }

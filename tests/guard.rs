@@ -16,7 +16,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use countersign::emulator::{Emulator, Options};
 use serde_json::{Value, json};
-use support::{Answer, Daemon, JSON, Scratch, Socket, demo_key, raw};
+use support::{Answer, Daemon, JSON, Scratch, Socket, Stage, demo_key, raw};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
@@ -124,32 +124,39 @@ impl Bench {
     }
 
     async fn send(&self, row: &Row) -> (u16, String) {
-        let answer = self.answer(row).await;
-        let code = answer.headers.get("x-countersign-error");
-        (answer.status, code.cloned().unwrap_or_default())
+        verdict(&self.answer(row).await)
     }
 
     async fn answer(&self, row: &Row) -> Answer {
-        let version = if row.line.contains(" HTTP/") {
-            ""
-        } else {
-            " HTTP/1.1"
-        };
-        let mut head = format!("{}{version}\r\n", row.line);
-        let is_framed = row.headers.iter().any(|header| {
-            let header = header.to_ascii_lowercase();
-            header.starts_with("content-length") || header.starts_with("transfer-encoding")
-        });
-        for header in &row.headers {
-            head.push_str(&format!("{header}\r\n"));
-        }
-        if !is_framed && !row.body.is_empty() {
-            head.push_str(&format!("content-length: {}\r\n", row.body.len()));
-        }
-        head.push_str("connection: close\r\n\r\n");
-        let bytes = [head.as_bytes(), &row.body].concat();
-        raw(self.addr, &bytes).await
+        answer(self.addr, row).await
     }
+}
+
+fn verdict(answer: &Answer) -> (u16, String) {
+    let code = answer.headers.get("x-countersign-error");
+    (answer.status, code.cloned().unwrap_or_default())
+}
+
+async fn answer(addr: SocketAddr, row: &Row) -> Answer {
+    let version = if row.line.contains(" HTTP/") {
+        ""
+    } else {
+        " HTTP/1.1"
+    };
+    let mut head = format!("{}{version}\r\n", row.line);
+    let is_framed = row.headers.iter().any(|header| {
+        let header = header.to_ascii_lowercase();
+        header.starts_with("content-length") || header.starts_with("transfer-encoding")
+    });
+    for header in &row.headers {
+        head.push_str(&format!("{header}\r\n"));
+    }
+    if !is_framed && !row.body.is_empty() {
+        head.push_str(&format!("content-length: {}\r\n", row.body.len()));
+    }
+    head.push_str("connection: close\r\n\r\n");
+    let bytes = [head.as_bytes(), &row.body].concat();
+    raw(addr, &bytes).await
 }
 
 fn hosts() -> Vec<Row> {
@@ -188,6 +195,20 @@ fn hosts() -> Vec<Row> {
         "host: 127.1",
         "host: 2130706433",
         "host: 0x7f000001",
+        "host: 0177.0.0.1",
+        "host: 017700000001",
+        "host: 127.0.0.01",
+        "host: 127.000.000.001",
+        "host: 127.0.0.1.",
+        "host: [::ffff:127.0.0.1]",
+        "host: [::ffff:127.0.0.1]:4100",
+        "host: [::ffff:7f00:1]",
+        "host: [::FFFF:7F00:1]:4100",
+        "host: [0:0:0:0:0:ffff:7f00:1]",
+        "host: [::127.0.0.1]",
+        "host: [64:ff9b::7f00:1]",
+        "host: [0:0:0:0:0:0:0:1]",
+        "host: [::01]",
         "host: 10.0.0.1",
         "host: 169.254.169.254",
         "host: [fe80::1]",
@@ -261,6 +282,138 @@ fn origins() -> Vec<Row> {
         let ask = "access-control-request-method: POST";
         let line = "OPTIONS /graphql";
         rows.push(row(403, "ORIGIN_NOT_ALLOWED", line, &[H, origin, ask], ""));
+    }
+    rows
+}
+
+/// What a browser loads as a page, as a part of one or in advance, and what a page causes where
+/// browsers send no fetch metadata. `GET`s, because everything else has an `Origin`.
+fn navigations() -> Vec<Row> {
+    const NONE: &str = "sec-fetch-site: none";
+    const SAME: &str = "sec-fetch-site: same-origin";
+    const NAVIGATE: &str = "sec-fetch-mode: navigate";
+    const DOCUMENT: &str = "sec-fetch-dest: document";
+    let own = "origin: http://localhost";
+    let app = format!("origin: {APP}");
+    let lines = [
+        "GET /graphql?query=%7Brooms%7Bid%7D%7D",
+        "GET /rest/orders",
+        "HEAD /rest/orders",
+        "GET /event?channel=/default/a",
+    ];
+    let mut all: Vec<Vec<&str>> = vec![
+        // Speculation rules, with and without a referrer; an old prefetch; a preview.
+        vec![NONE, NAVIGATE, DOCUMENT, "sec-purpose: prefetch"],
+        vec![NONE, NAVIGATE, DOCUMENT, "sec-purpose: prefetch;prerender"],
+        vec![
+            NONE,
+            "sec-fetch-mode: no-cors",
+            "sec-fetch-dest: empty",
+            "sec-purpose: prefetch",
+        ],
+        vec!["purpose: prefetch"],
+        vec!["X-Purpose: preview"],
+        vec!["X-Moz: prefetch"],
+        vec!["sec-speculation-tags: null"],
+        // A link in another program, directly or by a redirect; a typed URL.
+        vec![NONE, NAVIGATE, DOCUMENT],
+        vec![
+            NONE,
+            NAVIGATE,
+            DOCUMENT,
+            "sec-fetch-user: ?1",
+            "upgrade-insecure-requests: 1",
+        ],
+        vec![NONE, NAVIGATE],
+        vec![NAVIGATE],
+        vec!["sec-fetch-mode: NAVIGATE"],
+        vec!["sec-fetch-mode: nested-navigate"],
+        vec![DOCUMENT],
+        // An old browser, or one at plain HTTP at a name that is not loopback.
+        vec!["upgrade-insecure-requests: 1"],
+        vec!["sec-fetch-user: ?1"],
+        // Pages of ours.
+        vec![SAME, NAVIGATE, DOCUMENT],
+        vec![own, NAVIGATE, DOCUMENT],
+        // Pages of an allowed origin.
+        vec![&app, "sec-fetch-site: cross-site", NAVIGATE, DOCUMENT],
+        vec![
+            &app,
+            "sec-fetch-site: cross-site",
+            "sec-fetch-mode: cors",
+            "sec-fetch-dest: image",
+        ],
+        vec![&app, "sec-purpose: prefetch"],
+    ];
+    let destinations = [
+        "audio",
+        "audioworklet",
+        "embed",
+        "fencedframe",
+        "font",
+        "frame",
+        "iframe",
+        "image",
+        "json",
+        "manifest",
+        "object",
+        "paintworklet",
+        "report",
+        "script",
+        "serviceworker",
+        "sharedworker",
+        "style",
+        "track",
+        "video",
+        "webidentity",
+        "worker",
+        "xslt",
+        "EMPTY",
+        "other",
+    ];
+    let destinations = destinations.map(|name| format!("sec-fetch-dest: {name}"));
+    for destination in &destinations {
+        all.push(vec![NONE, destination]);
+        all.push(vec![SAME, "sec-fetch-mode: no-cors", destination]);
+    }
+    let mut rows = Vec::new();
+    for marks in all {
+        for line in lines {
+            let headers = [&[H], marks.as_slice()].concat();
+            rows.push(row(403, "NAVIGATION", line, &headers, ""));
+        }
+    }
+    for line in ["POST /graphql", "POST /rest/orders", "POST /event"] {
+        for origin in [own, &app] {
+            let headers = [H, J, origin, NAVIGATE, DOCUMENT];
+            rows.push(row(403, "NAVIGATION", line, &headers, QUERY));
+        }
+    }
+    // Malformed marks, and foreign pages that only their Referer names.
+    for marks in [
+        vec!["sec-fetch-mode:"],
+        vec!["sec-fetch-mode: CORS"],
+        vec!["sec-fetch-mode: cors", "sec-fetch-mode: navigate"],
+        vec!["sec-fetch-dest:"],
+        vec!["sec-fetch-dest: empty", "sec-fetch-dest: document"],
+        vec![&app, "sec-fetch-site: none, none"],
+        vec!["referer: https://evil.com/"],
+        vec!["referer: https://evil.com/?https://app.example.com/"],
+        vec!["referer: https://app.example.com@evil.com/"],
+        vec!["referer: https://app.example.com.evil.com/"],
+        vec!["referer: http://localhost:3000/"],
+        vec!["referer: http://127.0.0.1/"],
+        vec!["referer: https://localhost/"],
+        vec!["referer: about:blank"],
+        vec!["referer: /"],
+        vec!["referer:"],
+        vec!["referer: http://localhost/", "referer: http://localhost/"],
+        vec![NONE, "referer: https://evil.com/"],
+    ] {
+        for line in lines {
+            let headers = [&[H], marks.as_slice()].concat();
+            rows.push(row(403, "CROSS_SITE", line, &headers, ""));
+        }
     }
     rows
 }
@@ -556,6 +709,9 @@ fn websockets() -> Vec<Row> {
             ("origin: https://evil.com", "ORIGIN_NOT_ALLOWED"),
             ("origin: null", "ORIGIN_NOT_ALLOWED"),
             ("sec-fetch-site: cross-site", "CROSS_SITE"),
+            ("referer: https://evil.com/", "CROSS_SITE"),
+            ("sec-fetch-mode: navigate", "NAVIGATION"),
+            ("sec-fetch-dest: image", "NAVIGATION"),
         ] {
             let mut headers = UPGRADE.to_vec();
             headers.push(header);
@@ -638,6 +794,7 @@ fn tokens() -> Vec<Row> {
 async fn what_must_not_get_through_is_neither_signed_nor_sent() {
     let mut rows = hosts();
     rows.extend(origins());
+    rows.extend(navigations());
     rows.extend(content_types());
     rows.extend(methods());
     rows.extend(targets());
@@ -646,6 +803,83 @@ async fn what_must_not_get_through_is_neither_signed_nor_sent() {
     assert!(rows.len() >= 150, "{}", rows.len());
     let bench = Bench::new("guard", "", &["--allow-origin", APP]).await;
     bench.refuses(rows, &[]).await;
+}
+
+/// With a route for navigations: what the user typed gets through, and nothing else does.
+#[tokio::test]
+async fn a_route_may_answer_what_a_user_types() {
+    const TYPED: [&str; 4] = [
+        H,
+        "sec-fetch-site: none",
+        "sec-fetch-mode: navigate",
+        "sec-fetch-dest: document",
+    ];
+    let stage = Stage::with_gateway(&[("route.rest.navigations", "allow")]).await;
+    let get = "GET /rest/orders";
+    let with = |header| [TYPED.as_slice(), &[header]].concat();
+    for (line, headers, status, code) in [
+        (get, with("sec-fetch-user: ?1"), 200, ""),
+        (get, with("upgrade-insecure-requests: 1"), 200, ""),
+        (get, with("sec-purpose: prefetch"), 403, "NAVIGATION"),
+        (get, with("referer: https://evil.com/"), 403, "CROSS_SITE"),
+        (get, TYPED[..3].to_vec(), 403, "NAVIGATION"),
+        ("DELETE /rest/orders", TYPED.to_vec(), 403, "NAVIGATION"),
+        // Another route, and none.
+        ("GET /http/orders", TYPED.to_vec(), 403, "NAVIGATION"),
+        ("GET /", TYPED.to_vec(), 403, "NAVIGATION"),
+        ("GET /restorders", TYPED.to_vec(), 403, "NAVIGATION"),
+    ] {
+        let found = answer(stage.addr, &row(0, "", line, &headers, "")).await;
+        assert_eq!(
+            verdict(&found),
+            (status, code.to_owned()),
+            "{line} {headers:?}"
+        );
+    }
+    assert_eq!(stage.emulator.stats().gateway.verified, 2);
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn scripts_and_programs_are_not_taken_for_navigations() {
+    let bench = Bench::new("guard-scripts", "", &["--allow-origin", APP]).await;
+    let app = format!("origin: {APP}");
+    let page = format!("referer: {APP}/page?a=b");
+    let by_get = "GET /graphql?query=%7Brooms%7Bid%7D%7D";
+    let (cors, empty) = ("sec-fetch-mode: cors", "sec-fetch-dest: empty");
+    let cross = "sec-fetch-site: cross-site";
+    let json = "accept: application/json";
+    for (line, headers, status) in [
+        // Node's fetch; curl and Postman; a page of an allowed origin, in browsers old and new.
+        (by_get, vec![H, json, cors], 200),
+        (by_get, vec![H, json], 200),
+        (
+            by_get,
+            vec![H, json, "user-agent: PostmanRuntime/7.43.0"],
+            200,
+        ),
+        (by_get, vec![H, json, &app, cross, cors, empty, &page], 200),
+        (by_get, vec![H, json, &app, &page], 200),
+        (by_get, vec![H, json, &page], 200),
+        (by_get, vec![H, json, "referer: http://localhost/x"], 200),
+        ("GET /rest/orders", vec![H, &app, cross, cors, empty], 200),
+        ("GET /rest/orders", vec![H, "purpose: billing"], 200),
+        (
+            "OPTIONS /graphql",
+            vec![
+                H,
+                &app,
+                cross,
+                cors,
+                empty,
+                "access-control-request-method: POST",
+            ],
+            204,
+        ),
+    ] {
+        let (found, code) = bench.send(&row(0, "", line, &headers, "")).await;
+        assert_eq!((found, code.as_str()), (status, ""), "{line} {headers:?}");
+    }
 }
 
 #[tokio::test]

@@ -496,6 +496,159 @@ async fn headers_of_a_hop_stop_here_in_both_directions() {
     }
 }
 
+/// What an upstream may send to act in a browser.
+const ACTING: &str = "access-control-allow-origin: *\r\naccess-control-allow-private-network: true\r\n\
+                      x-countersign-error: FORGED\r\nstrict-transport-security: max-age=9\r\n\
+                      alt-svc: h3=\":443\"\r\nnel: {}\r\nreport-to: {}\r\n\
+                      reporting-endpoints: a=\"https://evil.example\"\r\n\
+                      service-worker-allowed: /\r\ntiming-allow-origin: *\r\n\
+                      set-cookie: a=b\r\nclear-site-data: \"cookies\"\r\n\
+                      content-security-policy: default-src 'self'\r\n\
+                      cross-origin-resource-policy: cross-origin\r\nx-kept: 1\r\n";
+
+/// Those that are left of [`ACTING`] or were added, as `name: value`.
+fn acting(answer: &Answer) -> Vec<String> {
+    let names = ACTING.lines().filter_map(|line| line.split(": ").next());
+    let names = names.chain(["x-content-type-options"]);
+    let left = names.filter_map(|name| Some(format!("{name}: {}", answer.headers.get(name)?)));
+    let mut left: Vec<String> = left.collect();
+    left.sort();
+    left.dedup();
+    left
+}
+
+#[tokio::test]
+async fn an_answer_does_not_act_in_a_browser_unless_the_route_passes_its_headers() {
+    let page = format!("{ACTING}content-type: text/html\r\n");
+    let json = format!("{ACTING}content-type: application/json\r\n");
+    let app_origin = ("origin", "https://app.example.com");
+    let mode = ("sec-fetch-mode", "cors");
+    let state = ["clear-site-data: \"cookies\"", "set-cookie: a=b"];
+    let restricted = [
+        "content-security-policy: sandbox",
+        "cross-origin-resource-policy: same-origin",
+        "x-content-type-options: nosniff",
+        "x-kept: 1",
+    ];
+    let passed = [
+        "content-security-policy: default-src 'self'",
+        "cross-origin-resource-policy: cross-origin",
+        "x-kept: 1",
+    ];
+    let allowed = ["access-control-allow-origin: https://app.example.com"];
+    for (head, status) in [
+        (&page, "200 OK"),
+        (&json, "200 OK"),
+        (&page, "403 Forbidden"),
+        (&json, "500 Oh"),
+    ] {
+        let response = format!("HTTP/1.1 {status}\r\n{head}content-length: 2\r\n\r\n{{}}");
+        let (peer, _heard) = answering(response).await;
+        for setting in ["restrict", "pass"] {
+            let settings = [
+                ("route.graphql.response_headers", setting),
+                ("route.gateway.response_headers", setting),
+                ("guard.allow_origins", app_origin.1),
+            ];
+            let addr = app_before(&peer, &settings).await;
+            for path in ["/graphql", "/gateway/x"] {
+                for browser in [&[][..], &[app_origin], &[mode], &[app_origin, mode]] {
+                    let headers = [&[JSON], browser].concat();
+                    let answer = post(addr, path, &headers, r#"{"query":"{ a }"}"#).await;
+                    let mut expected: Vec<&str> = match setting {
+                        "pass" => passed.to_vec(),
+                        _ => restricted.to_vec(),
+                    };
+                    if setting == "pass" || browser.is_empty() {
+                        expected.extend(state);
+                    }
+                    if browser.contains(&app_origin) {
+                        expected.extend(allowed);
+                    }
+                    expected.sort_unstable();
+                    assert_eq!(
+                        acting(&answer),
+                        expected,
+                        "{status} {setting} {path} {browser:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tunnels_handshake_does_not_act_in_a_browser_either() {
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\n{ACTING}connection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+    );
+    // It closes what it has switched.
+    let peer = http1_peer(move |_, mut stream| {
+        let response = response.clone();
+        async move {
+            if Heard::read(&mut stream).await.is_some() {
+                stream.write_all(response.as_bytes()).await.unwrap();
+                let _ = stream.shutdown().await;
+            }
+        }
+    })
+    .await;
+    let addr = app_before(&peer, &[]).await;
+    let ask = |more: &str| {
+        format!(
+            "GET /gateway/ws HTTP/1.1\r\nhost: {addr}\r\nconnection: upgrade\r\n\
+             upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+        )
+    };
+    let kept = [
+        "content-security-policy: default-src 'self'",
+        "cross-origin-resource-policy: cross-origin",
+        "x-kept: 1",
+    ];
+    let state = ["clear-site-data: \"cookies\"", "set-cookie: a=b"];
+    for (more, has_state) in [
+        ("", true),
+        ("sec-fetch-mode: websocket\r\n", false),
+        ("sec-fetch-site: same-origin\r\n", false),
+    ] {
+        let answer = raw(addr, ask(more).as_bytes()).await;
+        assert_eq!(answer.status, 101, "{answer:?}");
+        let mut expected = kept.to_vec();
+        if has_state {
+            expected.extend(state);
+        }
+        expected.sort_unstable();
+        assert_eq!(acting(&answer), expected, "{more}");
+    }
+}
+
+#[tokio::test]
+async fn own_answers_are_not_sniffed_and_not_given_to_other_pages() {
+    let stage = Stage::new().await;
+    let accept = |accept| [JSON, ("accept", accept)];
+    let batch = r#"[{"query":"{ rooms { id } }"},{"query":"{ rooms { id } }"}]"#;
+    let query = r#"{"query":"{ rooms { id } }"}"#;
+    for answer in [
+        post(stage.addr, "/graphql", &accept("application/json"), batch).await,
+        post(stage.addr, "/graphql", &accept("text/event-stream"), query).await,
+        post(stage.addr, "/graphql", &accept("application/json"), "").await,
+        post(stage.addr, "/nowhere", &[], "").await,
+        get(stage.addr, "/graphql", &[("sec-fetch-mode", "navigate")]).await,
+    ] {
+        assert_eq!(
+            answer.headers["x-content-type-options"], "nosniff",
+            "{answer:?}"
+        );
+        assert_eq!(
+            answer.headers["cross-origin-resource-policy"],
+            "same-origin"
+        );
+    }
+    stage.drained().await;
+}
+
 #[tokio::test]
 async fn an_echoed_session_token_is_redacted_and_nothing_else_is_touched() {
     let wrong_secret = Key {

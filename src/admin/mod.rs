@@ -33,7 +33,7 @@ use tracing::{debug, info, warn};
 
 pub use health::{Health, Readiness, Watched};
 
-use crate::guard::{Guard, Local, Scheme};
+use crate::guard::{Guard, Local, Navigations, Scheme};
 use crate::telemetry::metrics::{self, Format};
 use crate::telemetry::tasks::{Task, caught, supervised};
 
@@ -165,9 +165,12 @@ impl Admin {
         local: SocketAddr,
         peer: SocketAddr,
     ) -> Response<Full<Bytes>> {
+        // Nothing is signed here, and a user may type the URL of these pages.
+        let navigations = Navigations::Allow;
+        let local_ip = Local::Tcp(local.ip());
         if let Err(refusal) = self
             .guard
-            .check(request, Local::Tcp(local.ip()), Scheme::Http)
+            .check(request, local_ip, Scheme::Http, navigations)
         {
             return told(StatusCode::FORBIDDEN, &refusal.to_string());
         }

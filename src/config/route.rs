@@ -8,7 +8,7 @@ use http::HeaderName;
 use super::policy::policy;
 use super::raw::Table;
 use super::values;
-use crate::guard::Policy;
+use crate::guard::{BrowserRules, Policy};
 use crate::proxy::RequestLimits;
 use crate::realtime::RealtimeConfig;
 use crate::session::Keepalive;
@@ -30,6 +30,7 @@ pub struct RouteConfig {
     pub headers: HeaderPolicy,
     pub requests: RequestLimits,
     pub policy: Option<Policy>,
+    pub browser: BrowserRules,
     pub upstream: UpstreamConfig,
     pub realtime: RealtimeConfig,
     pub keepalive: Option<Keepalive>,
@@ -130,6 +131,8 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
         headers: table.list("sign_headers", values::header_name),
     };
     let odd_paths = table.read("odd_paths", values::odd_paths);
+    let navigations = table.read("navigations", values::navigations);
+    let response_headers = table.read("response_headers", values::response_headers);
     let keepalive_message = table.read("keepalive_message", values::text);
 
     let limits = table.table("limits");
@@ -205,6 +208,10 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
             paths: odd_paths.unwrap_or_default(),
         },
         policy,
+        browser: BrowserRules {
+            navigations: navigations.unwrap_or_default(),
+            response_headers: response_headers.unwrap_or_default(),
+        },
         upstream: UpstreamConfig {
             connect: connect.unwrap_or(shared.upstream.connect),
             first_byte: first_byte.unwrap_or(shared.upstream.first_byte),

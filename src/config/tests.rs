@@ -169,6 +169,10 @@ fn probe(config: &Config, place: &str) -> String {
         "style" => format!("{:?}", route.endpoint.style),
         "sign_headers" => format!("{:?}", route.endpoint.signed_headers),
         "odd_paths" => format!("{:?}", route.requests.paths),
+        "browser" => format!(
+            "{:?} {:?}",
+            route.browser.navigations, route.browser.response_headers
+        ),
         "keepalive" => format!("{:?}", route.keepalive),
         "policy" => format!("{:?}", route.policy),
         "on_loss" => format!("{:?}", route.realtime.on_loss),

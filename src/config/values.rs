@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::guard::{Forwarded, NonLoopback};
-use crate::guard::{self, FieldPattern, HostName, Origin};
+use crate::guard::{self, FieldPattern, HostName, Navigations, Origin, ResponseHeaders};
 use crate::proxy::{LEAST_MEMORY, MemoryLimit};
 use crate::realtime::OnLoss;
 use crate::server::Listen;
@@ -300,6 +300,22 @@ pub(super) fn odd_paths(value: &str) -> Result<Paths, String> {
         _ => Err(format!(
             "{value:?} is neither \"refuse\", \"collapse\" nor \"keep\""
         )),
+    }
+}
+
+pub(super) fn navigations(value: &str) -> Result<Navigations, String> {
+    match value {
+        "refuse" => Ok(Navigations::Refuse),
+        "allow" => Ok(Navigations::Allow),
+        _ => Err(format!("{value:?} is neither \"refuse\" nor \"allow\"")),
+    }
+}
+
+pub(super) fn response_headers(value: &str) -> Result<ResponseHeaders, String> {
+    match value {
+        "restrict" => Ok(ResponseHeaders::Restrict),
+        "pass" => Ok(ResponseHeaders::Pass),
+        _ => Err(format!("{value:?} is neither \"restrict\" nor \"pass\"")),
     }
 }
 

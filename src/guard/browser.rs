@@ -14,15 +14,158 @@ const SIMPLE: [&str; 3] = [
     "text/plain",
 ];
 
+/// What a route allows browsers beyond the requests of scripts at allowed origins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BrowserRules {
+    pub navigations: Navigations,
+    pub response_headers: ResponseHeaders,
+}
+
+/// Whether a browser may load the URLs of a route as pages (`navigations`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Navigations {
+    #[default]
+    Refuse,
+    /// By `GET` or `HEAD` into a window, if the user typed the URL or a page of ours links to it.
+    Allow,
+}
+
+/// What becomes of those headers of a route's answers that browsers act on (`response_headers`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResponseHeaders {
+    /// Upstream's are restricted to what cannot affect other pages of this host.
+    #[default]
+    Restrict,
+    /// Upstream's are passed on.
+    Pass,
+}
+
+/// The marks of fetch metadata (W3C Fetch Metadata). Browsers write them in lower case.
+const SITES: [&str; 4] = ["none", "same-origin", "same-site", "cross-site"];
+/// The modes of requests that a script makes.
+const MODES: [&str; 4] = ["cors", "no-cors", "same-origin", "websocket"];
+const NAVIGATING: [&str; 2] = ["navigate", "nested-navigate"];
+/// The destinations of requests whose answer a script reads.
+const DESTINATIONS: [&str; 2] = ["empty", "websocket"];
+/// Names of headers by which browsers announce a request that no user asked for yet.
+const PURPOSES: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
+const SPECULATIVE: [&str; 3] = ["prefetch", "prerender", "preview"];
+
+/// Requires fetch metadata to be well formed: browsers send each mark at most once.
+pub(super) fn check_metadata(headers: &HeaderMap) -> Result<(), Refusal> {
+    check_mark(headers, "sec-fetch-site", |value| SITES.contains(&value))?;
+    check_mark(headers, "sec-fetch-mode", |value| {
+        MODES.contains(&value) || is_one_of(value, &NAVIGATING)
+    })?;
+    check_mark(headers, "sec-fetch-dest", |value| !value.is_empty())
+}
+
+fn check_mark(
+    headers: &HeaderMap,
+    name: &'static str,
+    is_known: impl Fn(&str) -> bool,
+) -> Result<(), Refusal> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else {
+        return Ok(());
+    };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    if values.next().is_some() {
+        return Err(Refusal::CrossSite(format!("several {name}")));
+    }
+    if is_known(&text) {
+        Ok(())
+    } else {
+        Err(Refusal::CrossSite(format!("{name}: {}", shown(&text))))
+    }
+}
+
 /// Browsers leave `Origin` out of some requests, such as an image's, but tell the relation.
 pub(super) fn check_site(headers: &HeaderMap) -> Result<(), Refusal> {
-    for value in headers.get_all("sec-fetch-site") {
-        let text = String::from_utf8_lossy(value.as_bytes());
-        if !matches!(text.as_ref(), "none" | "same-origin") {
-            return Err(Refusal::CrossSite(shown(&text)));
+    match mark(headers, "sec-fetch-site") {
+        None | Some("none" | "same-origin") => Ok(()),
+        Some(site) => Err(Refusal::CrossSite(format!("sec-fetch-site: {site}"))),
+    }
+}
+
+/// Refuses what a browser loads as a page, as a part of one, or in advance: any page, and any link
+/// in another program, can cause such a request, and `Sec-Fetch-Site` is `none` for some of them.
+pub(super) fn check_navigation<B>(
+    request: &Request<B>,
+    cors: &Cors,
+    navigations: Navigations,
+) -> Result<(), Refusal> {
+    let headers = request.headers();
+    let refused = |what: String| Err(Refusal::Navigation(what));
+    if let Some(what) = purpose(headers) {
+        return refused(what);
+    }
+    let site = mark(headers, "sec-fetch-site");
+    let mode = mark(headers, "sec-fetch-mode");
+    let destination = mark(headers, "sec-fetch-dest");
+    let is_typed = navigations == Navigations::Allow
+        && matches!(*request.method(), Method::GET | Method::HEAD)
+        && !matches!(cors, Cors::Allowed(_))
+        && matches!(site, Some("none" | "same-origin"))
+        && mode == Some("navigate")
+        && destination == Some("document");
+    if is_typed {
+        return Ok(());
+    }
+    if let Some(mode) = mode.filter(|mode| !MODES.contains(mode)) {
+        return refused(format!("sec-fetch-mode: {}", shown(mode)));
+    }
+    if let Some(other) = destination.filter(|value| !DESTINATIONS.contains(value)) {
+        return refused(format!("sec-fetch-dest: {}", shown(other)));
+    }
+    // Browsers send these two with navigations only, the second without fetch metadata, too: old
+    // browsers, and all of them to plain HTTP at a name that is not loopback.
+    for name in ["sec-fetch-user", "upgrade-insecure-requests"] {
+        if headers.contains_key(name) {
+            return refused(name.to_owned());
         }
     }
     Ok(())
+}
+
+/// The header that announces a prefetch, a prerendered page or a preview.
+fn purpose(headers: &HeaderMap) -> Option<String> {
+    if headers.contains_key("sec-speculation-tags") {
+        return Some("sec-speculation-tags".to_owned());
+    }
+    PURPOSES.iter().find_map(|name| {
+        let mut values = headers.get_all(*name).iter();
+        // No program may set the first one, and no browser has another use for it.
+        let is_speculative = |text: &str| *name == "sec-purpose" || names_speculation(text);
+        values.find_map(|value| {
+            let text = String::from_utf8_lossy(value.as_bytes());
+            is_speculative(&text).then(|| format!("{name}: {}", shown(&text)))
+        })
+    })
+}
+
+fn names_speculation(text: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    text.split(|c| !is_word(c))
+        .any(|word| is_one_of(word, &SPECULATIVE))
+}
+
+/// The first value of a mark of fetch metadata.
+fn mark<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    // What is no text is no known value of a mark either.
+    headers
+        .get(name)
+        .map(|value| value.to_str().unwrap_or("not text"))
+}
+
+fn is_one_of(value: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| value.eq_ignore_ascii_case(word))
+}
+
+/// Whether a browser sent the request. Node's `fetch` sets `Sec-Fetch-Mode` and counts as one here.
+pub fn is_of_browser(headers: &HeaderMap) -> bool {
+    let has_mark = |name: &http::HeaderName| name.as_str().starts_with("sec-fetch-");
+    headers.contains_key(ORIGIN) || headers.keys().any(has_mark)
 }
 
 /// On routes that take any content type: a browser's `POST` must have one that it could not have
@@ -75,6 +218,24 @@ mod tests {
         }
         let request = request.body(()).unwrap();
         assert_eq!(check_type(&request, cors), expected, "{method} {headers:?}");
+    }
+
+    #[test]
+    fn browsers_name_themselves() {
+        for (name, expected) in [
+            ("origin", true),
+            ("sec-fetch-site", true),
+            ("sec-fetch-mode", true),
+            ("sec-fetch-tomorrow", true),
+            ("referer", false),
+            ("user-agent", false),
+            ("sec-websocket-key", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            let name: http::HeaderName = name.parse().unwrap();
+            headers.insert(&name, "x".parse().unwrap());
+            assert_eq!(is_of_browser(&headers), expected, "{name}");
+        }
     }
 
     #[test]

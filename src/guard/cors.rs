@@ -1,10 +1,9 @@
 //! CORS headers: ours alone. Upstream's are removed, because AppSync allows every origin.
 
 use http::header::{
-    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName,
-    HeaderValue, VARY,
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, VARY,
 };
 use http::{Method, Request};
 
@@ -19,16 +18,6 @@ pub enum Cors {
     Allowed(HeaderValue),
 }
 
-const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
-const UPSTREAM: [HeaderName; 6] = [
-    ACCESS_CONTROL_ALLOW_CREDENTIALS,
-    ACCESS_CONTROL_ALLOW_HEADERS,
-    ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS,
-    ACCESS_CONTROL_MAX_AGE,
-];
-
 impl Cors {
     /// Whether `request` is a preflight (Fetch standard, "CORS-preflight request").
     pub fn is_preflight<B>(request: &Request<B>) -> bool {
@@ -40,16 +29,15 @@ impl Cors {
 
     /// Replaces the CORS headers of a response by ours.
     pub fn apply(&self, headers: &mut HeaderMap) {
-        for name in &UPSTREAM {
+        let is_cors = |name: &&HeaderName| name.as_str().starts_with("access-control-");
+        let upstreams: Vec<HeaderName> = headers.keys().filter(is_cors).cloned().collect();
+        for name in upstreams {
             headers.remove(name);
         }
         if let Self::Allowed(origin) = self {
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("*"));
             headers.append(VARY, HeaderValue::from_static("origin"));
-        } else {
-            // Pages of other sites cannot even show it (Fetch standard, "CORP").
-            headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
         }
     }
 
@@ -94,6 +82,7 @@ mod tests {
             ("access-control-allow-methods", "GET"),
             ("access-control-expose-headers", "x"),
             ("access-control-max-age", "1"),
+            ("access-control-allow-private-network", "true"),
             ("vary", "accept"),
             ("x-kept", "1"),
         ];
@@ -101,8 +90,7 @@ mod tests {
         for cors in [Cors::NotAsked, Cors::SameOrigin] {
             let mut headers = map(&upstream);
             cors.apply(&mut headers);
-            let policy = [("cross-origin-resource-policy", "same-origin")];
-            assert_eq!(headers, map(&[kept.as_slice(), &policy].concat()));
+            assert_eq!(headers, map(&kept));
         }
         let mut headers = map(&upstream);
         allowed().apply(&mut headers);

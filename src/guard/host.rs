@@ -1,6 +1,6 @@
 //! Host names and origins, parsed strictly: what is compared is what was said.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use http::uri::Authority;
 
@@ -50,17 +50,16 @@ impl HostName {
     }
 
     pub(super) fn is_loopback_name(&self) -> bool {
-        self.0 == "localhost"
-            || [
-                IpAddr::V4(Ipv4Addr::LOCALHOST),
-                IpAddr::V6(Ipv6Addr::LOCALHOST),
-            ]
-            .iter()
-            .any(|loopback| self.ip() == Some(*loopback))
+        matches!(self.0.as_str(), "localhost" | "127.0.0.1" | "[::1]")
     }
 
-    pub(super) fn ip(&self) -> Option<IpAddr> {
-        ip(&self.0)
+    /// Whether it is the one canonical spelling of an address. Browsers send no fetch metadata to
+    /// other spellings of a loopback address, such as `[::ffff:127.0.0.1]`.
+    pub(super) fn is_literal_of(&self, address: IpAddr) -> bool {
+        match address.to_canonical() {
+            IpAddr::V4(address) => self.0 == address.to_string(),
+            IpAddr::V6(address) => self.0 == format!("[{address}]"),
+        }
     }
 
     pub fn as_str(&self) -> &str {
@@ -85,6 +84,14 @@ impl Origin {
             scheme,
             authority: authority.to_owned(),
         })
+    }
+
+    /// The origin of an `http` or `https` URL, such as a `Referer`.
+    pub(super) fn of_url(text: &str) -> Option<Self> {
+        let start = text.find("://")? + "://".len();
+        let rest = &text[start..];
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        Self::parse(&text[..start + end])
     }
 
     /// Whether its pages come from where a request with this `Host` was received. Name and port

@@ -2,8 +2,8 @@
 //!
 //! Whoever reaches the port acts with the IAM identity, and any web page in the user's browser
 //! can reach it. So `Host` must be a loopback name, an allowed name or the address of the socket
-//! (a rebound name is none of these), a browser's request must come from an allowed origin, and
-//! where tokens are configured a client must show one. The guard only reads: it forwards nothing
+//! (a rebound name is none of these), a browser's request must come from an allowed origin and be
+//! one that a script made, and where tokens are configured a client must show one. The guard only reads: it forwards nothing
 //! and signs nothing.
 
 mod browser;
@@ -21,11 +21,12 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use http::Request;
 use http::header::{
-    AUTHORIZATION, FORWARDED, HOST, HeaderMap, HeaderValue, ORIGIN, SEC_WEBSOCKET_PROTOCOL, VIA,
+    AUTHORIZATION, FORWARDED, HOST, HeaderMap, HeaderValue, ORIGIN, REFERER,
+    SEC_WEBSOCKET_PROTOCOL, VIA,
 };
 
 use crate::graphql::shown;
-pub use browser::check_type;
+pub use browser::{BrowserRules, Navigations, ResponseHeaders, check_type, is_of_browser};
 pub use cors::Cors;
 pub use host::{HostName, Origin, Scheme};
 pub use policy::{Allowed, Denied, FieldPattern, Policies, Policy, is_name};
@@ -125,7 +126,7 @@ impl Guard {
     }
 
     /// Judges a request's head; `local` is where its connection was accepted, `scheme` what is
-    /// spoken on it.
+    /// spoken on it, `navigations` what its route allows.
     ///
     /// # Errors
     /// The [`Refusal`] of the first rule that is broken.
@@ -134,6 +135,7 @@ impl Guard {
         request: &Request<B>,
         local: Local,
         scheme: Scheme,
+        navigations: Navigations,
     ) -> Result<Cors, Refusal> {
         let uri = request.uri();
         if uri.authority().is_some() || !uri.path().starts_with('/') {
@@ -151,10 +153,17 @@ impl Guard {
         if self.config.wants_certificate && is_plain_tcp {
             return Err(Refusal::CertificateMissing);
         }
-        match headers.get(ORIGIN) {
-            Some(_) => self.check_origin(headers, &host, scheme),
-            None => browser::check_site(headers).map(|()| Cors::NotAsked),
-        }
+        browser::check_metadata(headers)?;
+        let cors = match headers.get(ORIGIN) {
+            Some(_) => self.check_origin(headers, &host, scheme)?,
+            None => {
+                browser::check_site(headers)?;
+                self.check_referer(headers, &host, scheme)?;
+                Cors::NotAsked
+            }
+        };
+        browser::check_navigation(request, &cors, navigations)?;
+        Ok(cors)
     }
 
     /// Judges the token of a request on `route`. AppSync's own clients may say it among the entries of
@@ -195,7 +204,7 @@ impl Guard {
         };
         let host = HostName::of_header(text).ok_or(Refusal::HostMalformed)?;
         let allowed = host.is_loopback_name()
-            || host.ip() == Some(own)
+            || host.is_literal_of(own)
             || self.config.allow_hosts.contains(&host);
         if allowed {
             Ok(text.to_ascii_lowercase())
@@ -225,6 +234,32 @@ impl Guard {
             return Ok(Cors::SameOrigin);
         }
         Err(refused())
+    }
+
+    /// Where a browser sends neither `Origin` nor fetch metadata, `Referer` may still name the page
+    /// that caused the request: to old browsers, and in plain HTTP at names that are not loopback.
+    fn check_referer(
+        &self,
+        headers: &HeaderMap,
+        host: &str,
+        scheme: Scheme,
+    ) -> Result<(), Refusal> {
+        let mut values = headers.get_all(REFERER).iter();
+        let Some(value) = values.next() else {
+            return Ok(());
+        };
+        let malformed = || Refusal::CrossSite("a malformed Referer".to_owned());
+        if values.next().is_some() {
+            return Err(malformed());
+        }
+        let text = value.to_str().map_err(|_| malformed())?;
+        let page = Origin::of_url(text).ok_or_else(malformed)?;
+        if self.config.allow_origins.contains(&page) || page.is_served_at(host, scheme) {
+            return Ok(());
+        }
+        // Its path and query are nobody's business.
+        let page = shown(&page.to_string());
+        Err(Refusal::CrossSite(format!("Referer of {page}")))
     }
 }
 

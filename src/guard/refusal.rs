@@ -14,9 +14,13 @@ pub enum Refusal {
     )]
     OriginNotAllowed(String),
     #[error(
-        "a browser sent this request for another site (Sec-Fetch-Site: {0}). Allow the site's origin with guard.allow_origins (--allow-origin)"
+        "a browser sent this request for another site ({0}). Allow the site's origin with guard.allow_origins (--allow-origin), and use fetch, EventSource or WebSocket there"
     )]
     CrossSite(String),
+    #[error(
+        "a browser loads this as a page or a part of one ({0}), which any page can cause. Use fetch from an allowed origin; for URLs that a user types, set navigations = \"allow\" for the route"
+    )]
+    Navigation(String),
     #[error("the request's head is larger than {0} bytes (limits.request_head)")]
     HeadTooLarge(usize),
     #[error("the request target must be a path")]
@@ -64,6 +68,7 @@ impl Refusal {
             Self::HostNotAllowed(_) => "HOST_NOT_ALLOWED",
             Self::OriginNotAllowed(_) => "ORIGIN_NOT_ALLOWED",
             Self::CrossSite(_) => "CROSS_SITE",
+            Self::Navigation(_) => "NAVIGATION",
             Self::HeadTooLarge(_) => "HEAD_TOO_LARGE",
             Self::TargetForm => "TARGET_FORM",
             Self::Forwarded(_) => "FORWARDED",
@@ -81,6 +86,7 @@ impl Refusal {
             Self::HostNotAllowed(_)
             | Self::OriginNotAllowed(_)
             | Self::CrossSite(_)
+            | Self::Navigation(_)
             | Self::Forwarded(_)
             | Self::CertificateMissing => RefusalKind::Forbidden,
             Self::SimpleType => RefusalKind::MediaType,

@@ -33,7 +33,7 @@ fn check_with(
         let name: http::HeaderName = name.parse().unwrap();
         request.headers_mut().append(name, value.parse().unwrap());
     }
-    let verdict = guard.check(&request, local, scheme);
+    let verdict = guard.check(&request, local, scheme, Navigations::Refuse);
     assert_eq!(
         verdict.map_err(|refusal| refusal.code()),
         expected,
@@ -175,6 +175,315 @@ fn browsers_without_an_origin() {
     for site in ["cross-site", "same-site", "", "other"] {
         check(&[local, ("sec-fetch-site", site)], Err("CROSS_SITE"));
     }
+}
+
+/// Browsers send no fetch metadata to some of these, and each is a way around a list of names.
+#[test]
+fn only_the_canonical_spelling_of_an_address_is_a_name() {
+    let check = |own: &str, host: &str, is_accepted: bool| {
+        let expected = if is_accepted {
+            Ok(Cors::NotAsked)
+        } else {
+            Err("HOST_NOT_ALLOWED")
+        };
+        let local = Local::Tcp(own.parse().unwrap());
+        let config = GuardConfig::default();
+        check_with(config, local, Scheme::Http, &[("host", host)], expected);
+    };
+    for own in [
+        "127.0.0.1",
+        "::ffff:127.0.0.1",
+        "::1",
+        "127.0.0.2",
+        "10.0.0.7",
+    ] {
+        for host in [
+            "[::ffff:127.0.0.1]",
+            "[::ffff:7f00:1]",
+            "[0:0:0:0:0:ffff:127.0.0.1]",
+            "[::127.0.0.1]",
+            "[::ffff:0:127.0.0.1]",
+            "[64:ff9b::127.0.0.1]",
+            "[0:0:0:0:0:0:0:1]",
+            "[0000::0001]",
+            "[::01]",
+            "[::ffff:10.0.0.7]",
+            "[127.0.0.1]",
+            "[10.0.0.7]",
+            "127.1",
+            "127.0.1",
+            "0177.0.0.1",
+            "0x7f.0.0.1",
+            "0x7f000001",
+            "2130706433",
+            "017700000001",
+            "127.000.000.001",
+            "127.0.0.01",
+            "127.0.0.1.",
+            "127.255.255.254",
+            "127.0.0.3",
+            "0.0.0.0",
+            "0",
+            "[::]",
+            "localhost.",
+            "localhost.localdomain",
+            "ip6-localhost",
+            "loopback",
+        ] {
+            check(own, host, false);
+            check(own, &format!("{host}:4100"), false);
+        }
+    }
+    for (own, host, is_accepted) in [
+        ("127.0.0.2", "127.0.0.2", true),
+        ("127.0.0.2", "127.0.0.2:80", true),
+        ("127.0.0.1", "127.0.0.2", false),
+        ("10.0.0.7", "10.0.0.7", true),
+        ("10.0.0.7", "10.0.0.8", false),
+        // A dual-stack socket.
+        ("::ffff:10.0.0.7", "10.0.0.7", true),
+        ("::ffff:127.0.0.2", "127.0.0.2", true),
+        ("fd00::7", "[fd00::7]", true),
+        ("fd00::7", "[FD00::7]:4100", true),
+        ("fd00::7", "[fd00:0::7]", false),
+        ("fd00::7", "[fd00::0007]", false),
+        ("10.0.0.7", "localhost", true),
+        ("fd00::7", "127.0.0.1", true),
+        ("10.0.0.7", "[::1]", true),
+    ] {
+        check(own, host, is_accepted);
+    }
+}
+
+#[test]
+fn pages_without_fetch_metadata_are_known_by_their_referer() {
+    let local = ("host", "localhost:4100");
+    for referer in [
+        "http://localhost:4100",
+        "http://localhost:4100/",
+        "HTTP://LocalHost:4100/a?b#c",
+        "https://app.example.com/page?query=https://evil.com/",
+        "https://app.example.com:443/",
+    ] {
+        check(&[local, ("referer", referer)], Ok(Cors::NotAsked));
+    }
+    for referer in [
+        "https://evil.com/",
+        "https://evil.com/https://app.example.com/",
+        "https://app.example.com.evil.com/",
+        "https://app.example.com@evil.com/",
+        "https://u:p@app.example.com/",
+        "http://app.example.com/",
+        "https://app.example.com:8443/",
+        "http://localhost:3000/",
+        "http://localhost/",
+        "http://127.0.0.1:4100/",
+        "https://localhost/",
+        "https://app.example.com\\evil.com/",
+        "",
+        "/",
+        "page",
+        "://",
+        "https://",
+        "https:///",
+        "about:blank",
+        "null",
+        "data:text/html,x",
+        "file:///tmp/x.html",
+        "android-app://com.example/",
+        "https://ex\u{e4}mple.com/",
+    ] {
+        check(&[local, ("referer", referer)], Err("CROSS_SITE"));
+        // A prefetch says "none" and still names its page.
+        let none = ("sec-fetch-site", "none");
+        check(&[local, none, ("referer", referer)], Err("CROSS_SITE"));
+    }
+    let ours = ("referer", "http://localhost:4100/");
+    check(&[local, ours, ours], Err("CROSS_SITE"));
+    // An origin that the browser states decides.
+    let origin = ("origin", "https://app.example.com");
+    let allowed = || Ok(Cors::Allowed("https://app.example.com".parse().unwrap()));
+    check(
+        &[local, origin, ("referer", "https://evil.com/")],
+        allowed(),
+    );
+}
+
+/// `none` was taken for a user's own request, and a foreign page can cause one.
+#[test]
+fn navigations_and_prefetches_are_refused_whatever_their_site() {
+    let local = ("host", "localhost:4100");
+    let own = ("origin", "http://localhost:4100");
+    let allowed = ("origin", "https://app.example.com");
+    let none = ("sec-fetch-site", "none");
+    let same = ("sec-fetch-site", "same-origin");
+    let navigations: [&[(&str, &str)]; 28] = [
+        &[("sec-fetch-mode", "navigate")],
+        &[("sec-fetch-mode", "Navigate")],
+        &[("sec-fetch-mode", "nested-navigate")],
+        &[
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ],
+        &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "empty")],
+        &[("sec-fetch-dest", "document")],
+        &[("sec-fetch-dest", "iframe")],
+        &[("sec-fetch-dest", "image")],
+        &[("sec-fetch-dest", "script")],
+        &[("sec-fetch-dest", "style")],
+        &[("sec-fetch-dest", "serviceworker")],
+        &[("sec-fetch-dest", "webidentity")],
+        &[("sec-fetch-dest", "Empty")],
+        &[("sec-fetch-dest", "tomorrow")],
+        &[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")],
+        &[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "font")],
+        &[("sec-fetch-user", "?1")],
+        &[("upgrade-insecure-requests", "1")],
+        &[("sec-speculation-tags", "null")],
+        &[("sec-purpose", "prefetch")],
+        &[("sec-purpose", "prefetch;prerender")],
+        &[("sec-purpose", "prefetch;anonymous-client-ip")],
+        &[("sec-purpose", "")],
+        &[("sec-purpose", "x")],
+        &[("purpose", "prefetch")],
+        &[("purpose", "Prerender")],
+        &[("x-purpose", ": preview")],
+        &[("x-moz", "prefetch")],
+    ];
+    for marks in navigations {
+        for relation in [&[][..], &[none], &[same], &[own], &[allowed], &[same, own]] {
+            let headers = [&[local], relation, marks].concat();
+            check(&headers, Err("NAVIGATION"));
+        }
+        let cross = [&[local, ("sec-fetch-site", "cross-site")], marks].concat();
+        check(&cross, Err("CROSS_SITE"));
+        let foreign = [&[local, ("origin", "https://evil.com")], marks].concat();
+        check(&foreign, Err("ORIGIN_NOT_ALLOWED"));
+    }
+    let two = [local, none, ("purpose", "x"), ("purpose", "prefetch")];
+    check(&two, Err("NAVIGATION"));
+    // What scripts send, and programs.
+    let scripts: [&[(&str, &str)]; 8] = [
+        &[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")],
+        &[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "empty")],
+        &[
+            ("sec-fetch-mode", "same-origin"),
+            ("sec-fetch-dest", "empty"),
+        ],
+        &[
+            ("sec-fetch-mode", "websocket"),
+            ("sec-fetch-dest", "websocket"),
+        ],
+        &[("sec-fetch-mode", "websocket"), ("sec-fetch-dest", "empty")],
+        &[("sec-fetch-mode", "cors")],
+        &[("purpose", "billing")],
+        &[("purpose", "prefetched, un-preview")],
+    ];
+    for marks in scripts {
+        check(&[&[local], marks].concat(), Ok(Cors::NotAsked));
+        check(&[&[local, same], marks].concat(), Ok(Cors::NotAsked));
+        let page = [&[local, allowed, ("sec-fetch-site", "cross-site")], marks].concat();
+        check(
+            &page,
+            Ok(Cors::Allowed("https://app.example.com".parse().unwrap())),
+        );
+    }
+}
+
+#[test]
+fn malformed_fetch_metadata_is_cross_site() {
+    let local = ("host", "localhost");
+    let allowed = ("origin", "https://app.example.com");
+    for (name, values) in [
+        ("sec-fetch-site", vec!["None"]),
+        ("sec-fetch-site", vec!["none, none"]),
+        ("sec-fetch-site", vec!["none", "none"]),
+        ("sec-fetch-site", vec!["same-origin", "cross-site"]),
+        ("sec-fetch-site", vec!["\"none\""]),
+        ("sec-fetch-mode", vec![""]),
+        ("sec-fetch-mode", vec!["CORS"]),
+        ("sec-fetch-mode", vec!["webtransport"]),
+        ("sec-fetch-mode", vec!["cors", "cors"]),
+        ("sec-fetch-mode", vec!["cors", "navigate"]),
+        ("sec-fetch-dest", vec![""]),
+        ("sec-fetch-dest", vec!["empty", "empty"]),
+        ("sec-fetch-dest", vec!["empty", "document"]),
+    ] {
+        let marks: Vec<(&str, &str)> = values.iter().map(|value| (name, *value)).collect();
+        check(&[&[local], marks.as_slice()].concat(), Err("CROSS_SITE"));
+        check(
+            &[&[local, allowed], marks.as_slice()].concat(),
+            Err("CROSS_SITE"),
+        );
+    }
+}
+
+#[test]
+fn a_route_may_allow_navigations_that_a_user_typed() {
+    let guard = Guard::new(GuardConfig {
+        allow_origins: vec![Origin::parse("https://app.example.com").unwrap()],
+        ..GuardConfig::default()
+    });
+    let guard = guard.unwrap();
+    let check = |method: &str, headers: &[(&str, &str)], expected: Result<Cors, &str>| {
+        let mut request = Request::builder().method(method);
+        for (name, value) in [&[("host", "localhost")], headers].concat() {
+            request = request.header(name, value);
+        }
+        let request = request.body(()).unwrap();
+        let verdict = guard.check(&request, TCP, Scheme::Http, Navigations::Allow);
+        let verdict = verdict.map_err(|refusal| refusal.code());
+        assert_eq!(verdict, expected, "{method} {headers:?}");
+    };
+    let navigate = ("sec-fetch-mode", "navigate");
+    let document = ("sec-fetch-dest", "document");
+    let typed = [("sec-fetch-site", "none"), navigate, document];
+    let more = [("sec-fetch-user", "?1"), ("upgrade-insecure-requests", "1")];
+    for method in ["GET", "HEAD"] {
+        check(method, &typed, Ok(Cors::NotAsked));
+        check(
+            method,
+            &[typed.as_slice(), &more].concat(),
+            Ok(Cors::NotAsked),
+        );
+        let link = [("sec-fetch-site", "same-origin"), navigate, document];
+        check(method, &link, Ok(Cors::NotAsked));
+    }
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        check(method, &typed, Err("NAVIGATION"));
+    }
+    let none = ("sec-fetch-site", "none");
+    let frame = ("sec-fetch-dest", "iframe");
+    let nested = ("sec-fetch-mode", "nested-navigate");
+    let purposes = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
+    let mut refused = vec![
+        vec![navigate, document],
+        vec![none, navigate],
+        vec![none, document],
+        vec![none, navigate, frame],
+        vec![none, nested, document],
+        vec![none, ("sec-fetch-mode", "Navigate"), document],
+        vec![none, navigate, ("sec-fetch-dest", "image")],
+        vec![("upgrade-insecure-requests", "1")],
+        vec![
+            none,
+            navigate,
+            document,
+            ("origin", "https://app.example.com"),
+        ],
+    ];
+    for purpose in purposes {
+        refused.push([typed.as_slice(), &[(purpose, "prefetch")]].concat());
+    }
+    for headers in refused {
+        check("GET", &headers, Err("NAVIGATION"));
+    }
+    for site in ["cross-site", "same-site"] {
+        let headers = [("sec-fetch-site", site), navigate, document];
+        check("GET", &headers, Err("CROSS_SITE"));
+    }
+    let referred = [typed.as_slice(), &[("referer", "https://evil.com/")]].concat();
+    check("GET", &referred, Err("CROSS_SITE"));
 }
 
 #[test]
@@ -320,9 +629,12 @@ fn targets_and_heads() {
         request.body(()).unwrap()
     };
     let check = |target: &str, request_head| {
-        let verdict = guard(request_head)
-            .unwrap()
-            .check(&request(target), TCP, Scheme::Http);
+        let verdict = guard(request_head).unwrap().check(
+            &request(target),
+            TCP,
+            Scheme::Http,
+            Navigations::Refuse,
+        );
         verdict.map_err(|refusal| refusal.code())
     };
     for target in ["http://localhost/graphql", "localhost:80", "localhost", "*"] {
@@ -342,13 +654,18 @@ fn refusals_show_no_more_than_the_beginning_of_what_was_sent() {
     for (name, value) in [
         ("host", long.clone()),
         ("origin", format!("https://{long}")),
-        ("sec-fetch-site", long),
+        ("sec-fetch-site", long.clone()),
+        ("sec-fetch-mode", long.clone()),
+        ("sec-fetch-dest", long.clone()),
+        ("sec-purpose", long.clone()),
+        ("referer", format!("https://{long}")),
     ] {
         let mut request = Request::new(());
         let headers = request.headers_mut();
         headers.insert("host", "localhost".parse().unwrap());
         headers.insert(name, value.parse().unwrap());
-        let refusal = guard.check(&request, TCP, Scheme::Http).unwrap_err();
+        let verdict = guard.check(&request, TCP, Scheme::Http, Navigations::Refuse);
+        let refusal = verdict.unwrap_err();
         assert!(refusal.to_string().len() < 300, "{refusal}");
     }
 }
@@ -429,6 +746,7 @@ fn kinds_and_codes_of_refusals() {
             RefusalKind::Forbidden,
         ),
         (Refusal::CrossSite(String::new()), RefusalKind::Forbidden),
+        (Refusal::Navigation(String::new()), RefusalKind::Forbidden),
         (Refusal::Forwarded("Via"), RefusalKind::Forbidden),
         (Refusal::CertificateMissing, RefusalKind::Forbidden),
         (Refusal::TokenMissing, RefusalKind::Unauthorized),
@@ -490,13 +808,31 @@ fn pages_have_no_business_with_the_admin_listener() {
         for (name, value) in headers {
             request.headers_mut().append(*name, value.parse().unwrap());
         }
-        let verdict = guard.check(&request, TCP, Scheme::Http);
+        let verdict = guard.check(&request, TCP, Scheme::Http, Navigations::Allow);
         let verdict = verdict.map_err(|refusal| refusal.code());
         assert_eq!(verdict, expected, "{headers:?}");
     };
     let host = ("host", "proxy.local");
     check(&[host], Ok(Cors::NotAsked));
     check(&[host, ("forwarded", "for=a")], Ok(Cors::NotAsked));
+    let typed = |site| {
+        let mode = ("sec-fetch-mode", "navigate");
+        [
+            host,
+            ("sec-fetch-site", site),
+            mode,
+            ("sec-fetch-dest", "document"),
+        ]
+    };
+    check(&typed("none"), Ok(Cors::NotAsked));
+    check(&typed("same-origin"), Ok(Cors::NotAsked));
+    check(&typed("cross-site"), Err("CROSS_SITE"));
+    let prefetched = [typed("none").as_slice(), &[("sec-purpose", "prefetch")]].concat();
+    check(&prefetched, Err("NAVIGATION"));
+    check(
+        &[host, ("referer", "https://app.example.com/")],
+        Err("CROSS_SITE"),
+    );
     let page = ("origin", "https://app.example.com");
     check(&[host, page], Err("ORIGIN_NOT_ALLOWED"));
     check(&[("host", "evil.example")], Err("HOST_NOT_ALLOWED"));

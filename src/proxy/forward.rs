@@ -13,6 +13,7 @@ use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use super::body::Body;
 use super::error::{Error, code};
+use super::exposure::Relayed;
 use super::{Client, Route, Slot, method_name};
 use crate::sign::{Refusal, Target, redact};
 use crate::telemetry::Record;
@@ -120,6 +121,8 @@ pub(super) async fn send(
     let (mut head, body) = answered?.into_parts();
     note_answer(&head.headers, record);
     response_headers(&mut head.headers);
+    head.extensions
+        .insert(Relayed(route.browser.response_headers));
     Ok((head, body))
 }
 

@@ -9,6 +9,7 @@ mod batch;
 mod body;
 mod error;
 mod events;
+mod exposure;
 mod forward;
 mod graphql;
 mod locate;
@@ -47,7 +48,7 @@ pub use crate::memory::{LEAST_MEMORY, Memory, MemoryLimit};
 pub use crate::session::Origin;
 
 use crate::graphql::Documents;
-use crate::guard::{self, Admission, Cors, Guard, Policies};
+use crate::guard::{self, Admission, BrowserRules, Cors, Guard, Policies};
 use crate::session::{self, Api, Keepalive, Sessions};
 use crate::sign::Paths;
 use crate::telemetry::tasks::{Task, caught};
@@ -80,6 +81,8 @@ pub struct Route {
     pub expired: CancellationToken,
     /// While it is short, no body is read, and no operation of a batch is sent.
     pub memory: Memory,
+    /// What browsers may do beyond the requests of scripts.
+    pub browser: BrowserRules,
     /// For tunnels, where the upstream is not AppSync.
     pub keepalive: Option<Keepalive>,
 }
@@ -188,7 +191,14 @@ impl Proxy {
         };
         *form.lock() = shape;
         // First of all, because whatever comes after acts with the IAM identity.
-        let cors = match self.guard.check(&request, client.local, client.scheme) {
+        let navigations = route.map(|route| route.browser.navigations);
+        let verdict = self.guard.check(
+            &request,
+            client.local,
+            client.scheme,
+            navigations.unwrap_or_default(),
+        );
+        let cors = match verdict {
             Ok(cors) => cors,
             Err(refusal) => {
                 let response = rescue(&refusal.into(), shape, &mut record);
@@ -203,6 +213,7 @@ impl Proxy {
             cors.apply_preflight(request.headers(), response.headers_mut());
             return response;
         }
+        let is_of_browser = guard::is_of_browser(request.headers());
         let answered = match located {
             None => self
                 .guard
@@ -217,6 +228,9 @@ impl Proxy {
             }
         };
         let mut response = answered.unwrap_or_else(|error| rescue(&error, shape, &mut record));
+        if is_of_browser {
+            exposure::keep_state(&mut response);
+        }
         if let Shape::GraphQl(_) = shape {
             let accept = HeaderValue::from_static("accept");
             response.headers_mut().append(VARY, accept);
@@ -326,6 +340,7 @@ fn reads_body(route: &Route, request: &Request<Incoming>) -> bool {
 
 fn finish(mut response: Response<Body>, cors: &Cors, mut record: Record) -> Response<Body> {
     cors.apply(response.headers_mut());
+    exposure::restrict(&mut response, cors);
     record.status = response.status().as_u16();
     let length = response.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());

@@ -10,6 +10,7 @@ use tower_http::timeout::TimeoutBody;
 
 use super::body::Body;
 use super::error::{Error, code};
+use super::exposure::Relayed;
 use super::{Client, Proxy, Route, forward, upgrade};
 use crate::guard;
 use crate::session::Tunnel;
@@ -50,6 +51,8 @@ pub(super) async fn open(
     let mut answer = opened?;
     forward::note_answer(answer.headers(), record);
     response_headers(answer.headers_mut());
+    let relayed = Relayed(route.browser.response_headers);
+    answer.extensions_mut().insert(relayed);
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         let (head, body) = answer.into_parts();
         let idle = route.upstream.config().idle;
@@ -69,6 +72,7 @@ pub(super) async fn open(
     switch(response.headers_mut());
     // They hold the client's own spelling of header names, and hyper answers in it.
     *response.extensions_mut() = head.extensions;
+    response.extensions_mut().insert(relayed);
     Ok(response)
 }
 

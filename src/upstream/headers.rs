@@ -4,9 +4,9 @@
 //! go first, so that a client cannot name a header of ours and have it removed afterwards.
 
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST,
-    HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE, VIA,
+    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED,
+    HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 
 use super::{Error, Kind};
@@ -52,6 +52,20 @@ const OWN: [HeaderName; 13] = [
     HeaderName::from_static("x-amz-signature"),
     HeaderName::from_static("x-countersign-token"),
     HeaderName::from_static("x-graphql-event-stream-token"),
+];
+
+/// Never relayed in an answer, whatever the configuration says.
+const OURS_OR_HOST_WIDE: [HeaderName; 10] = [
+    HeaderName::from_static("x-countersign-error"),
+    ALT_SVC,
+    STRICT_TRANSPORT_SECURITY,
+    HeaderName::from_static("nel"),
+    HeaderName::from_static("report-to"),
+    HeaderName::from_static("reporting-endpoints"),
+    HeaderName::from_static("service-worker-allowed"),
+    HeaderName::from_static("timing-allow-origin"),
+    HeaderName::from_static("public-key-pins"),
+    HeaderName::from_static("expect-ct"),
 ];
 
 impl HeaderPolicy {
@@ -123,9 +137,14 @@ impl HeaderPolicy {
     }
 }
 
-/// Leaves only what may go to the client.
+/// Leaves only what may go to the client: nothing that is ours to set, and nothing that changes how
+/// a browser treats all of this host, or measures and reports what it does.
 pub fn response_headers(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
+    for name in &OURS_OR_HOST_WIDE {
+        headers.remove(name);
+    }
+    remove_by_prefix(headers, "access-control-");
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -266,6 +285,35 @@ mod tests {
             &[("x-api-key", "k"), ("authorization", "a")],
             &["x-api-key"],
         );
+    }
+
+    #[test]
+    fn answers_lose_what_is_ours_and_what_acts_on_the_whole_host() {
+        let kept = [("set-cookie", "a=b"), ("x-kept", "1"), ("etag", "e")];
+        let lost = [
+            "Access-Control-Allow-Origin",
+            "access-control-allow-private-network",
+            "access-control-of-tomorrow",
+            "X-Countersign-Error",
+            "Strict-Transport-Security",
+            "Alt-Svc",
+            "NEL",
+            "Report-To",
+            "Reporting-Endpoints",
+            "Service-Worker-Allowed",
+            "Timing-Allow-Origin",
+            "Public-Key-Pins",
+            "Expect-CT",
+            "Connection",
+        ];
+        let mut headers = map(&kept);
+        for name in lost {
+            let name: HeaderName = name.parse().unwrap();
+            headers.append(&name, HeaderValue::from_static("x"));
+            headers.append(&name, HeaderValue::from_static("y"));
+        }
+        response_headers(&mut headers);
+        assert_eq!(headers, map(&kept));
     }
 
     #[test]

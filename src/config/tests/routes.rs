@@ -459,3 +459,21 @@ fn mistakes_about_signing_are_told() {
         ],
     );
 }
+
+#[test]
+fn browsers_are_restricted_unless_a_route_says_otherwise() {
+    for upstream in [URL, GATEWAY] {
+        means(&target(upstream, ""), "browser", "Refuse Restrict");
+        let both = "navigations = \"allow\"\nresponse_headers = \"pass\"";
+        means(&target(upstream, both), "browser", "Allow Pass");
+        let defaults = "navigations = \"refuse\"\nresponse_headers = \"restrict\"";
+        means(&target(upstream, defaults), "browser", "Refuse Restrict");
+        refuses(
+            &target(upstream, "navigations = \"yes\"\nresponse_headers = true"),
+            &[
+                "FILE:3: `route.a.navigations`: \"yes\" is neither \"refuse\" nor \"allow\"",
+                "FILE:4: `route.a.response_headers`: \"true\" is neither \"restrict\" nor \"pass\"",
+            ],
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! Restricts what an answer can do in a browser.
+//!
+//! All routes share one host with every other server of this machine, and one origin with each
+//! other. So a relayed answer must not set state for the host, and must not run as a page of ours,
+//! from where its scripts could send requests that are signed.
+
+use http::header::{
+    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{Response, StatusCode};
+
+use super::body::Body;
+use crate::guard::{Cors, ResponseHeaders};
+
+/// Marks an answer whose head came from upstream, with the setting of its route.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Relayed(pub(super) ResponseHeaders);
+
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// Removes what would change the state that a browser keeps for this host. Programs get it, because
+/// they keep cookies for one client at a time.
+pub(super) fn keep_state<B>(response: &mut Response<B>) {
+    if setting(response) != Some(ResponseHeaders::Pass) {
+        response.headers_mut().remove(SET_COOKIE);
+        response.headers_mut().remove(CLEAR_SITE_DATA);
+    }
+}
+
+/// Keeps browsers from taking an answer for another type, from running it as a page of ours, and
+/// from giving it to pages of other origins. A handshake is no such answer.
+pub(super) fn restrict(response: &mut Response<Body>, cors: &Cors) {
+    let setting = setting(response);
+    response.extensions_mut().remove::<Relayed>();
+    let is_handshake = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if is_handshake || setting == Some(ResponseHeaders::Pass) {
+        return;
+    }
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if setting.is_some() {
+        // Beside a policy of upstream's: browsers apply all. Our own answers are never HTML.
+        headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    }
+    // Our own answers may be used by pages of an allowed origin in any way.
+    if setting.is_some() || !matches!(cors, Cors::Allowed(_)) {
+        headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    }
+}
+
+fn setting<B>(response: &Response<B>) -> Option<ResponseHeaders> {
+    let relayed = response.extensions().get::<Relayed>();
+    relayed.map(|Relayed(setting)| *setting)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UPSTREAM: [(&str, &str); 5] = [
+        ("set-cookie", "a=b"),
+        ("clear-site-data", "\"cookies\""),
+        ("content-security-policy", "default-src 'self'"),
+        ("cross-origin-resource-policy", "cross-origin"),
+        ("x-content-type-options", "sniff"),
+    ];
+    const COOKIE: &str = "clear-site-data: \"cookies\"; set-cookie: a=b";
+    const OTHERS: &str = "content-security-policy: default-src 'self'; \
+                          cross-origin-resource-policy: cross-origin; x-content-type-options: sniff";
+    const RESTRICTED: &str = "content-security-policy: default-src 'self'; \
+                              content-security-policy: sandbox; \
+                              cross-origin-resource-policy: same-origin; \
+                              x-content-type-options: nosniff";
+
+    #[track_caller]
+    fn check(
+        status: u16,
+        relayed: Option<ResponseHeaders>,
+        is_of_browser: bool,
+        cors: &Cors,
+        expected: &[&str],
+    ) {
+        let mut response = Response::new(Body::full(""));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        if let Some(setting) = relayed {
+            response.extensions_mut().insert(Relayed(setting));
+            for (name, value) in UPSTREAM {
+                let value = HeaderValue::from_static(value);
+                response.headers_mut().append(name, value);
+            }
+        }
+        if is_of_browser {
+            keep_state(&mut response);
+        }
+        restrict(&mut response, cors);
+        let headers = response.headers().iter();
+        let mut found: Vec<String> = headers
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        found.sort();
+        let mut expected: Vec<&str> = expected.iter().flat_map(|part| part.split("; ")).collect();
+        expected.sort_unstable();
+        assert_eq!(
+            found, expected,
+            "{status} {relayed:?} {is_of_browser} {cors:?}"
+        );
+    }
+
+    #[test]
+    fn relayed_answers_cannot_act_as_pages_of_ours() {
+        use ResponseHeaders::{Pass, Restrict};
+        let allowed = Cors::Allowed(HeaderValue::from_static("https://app.example.com"));
+        for cors in [&Cors::NotAsked, &Cors::SameOrigin, &allowed] {
+            check(200, Some(Restrict), false, cors, &[COOKIE, RESTRICTED]);
+            check(404, Some(Restrict), true, cors, &[RESTRICTED]);
+            check(200, Some(Pass), false, cors, &[COOKIE, OTHERS]);
+            check(200, Some(Pass), true, cors, &[COOKIE, OTHERS]);
+            check(101, Some(Restrict), true, cors, &[OTHERS]);
+            check(101, Some(Pass), true, cors, &[COOKIE, OTHERS]);
+        }
+    }
+
+    #[test]
+    fn own_answers_cannot_either() {
+        let ours = "x-content-type-options: nosniff";
+        let same_origin = "cross-origin-resource-policy: same-origin";
+        for cors in [Cors::NotAsked, Cors::SameOrigin] {
+            check(403, None, true, &cors, &[ours, same_origin]);
+        }
+        let allowed = Cors::Allowed(HeaderValue::from_static("https://app.example.com"));
+        check(403, None, true, &allowed, &[ours]);
+        check(101, None, true, &allowed, &[]);
+    }
+}
