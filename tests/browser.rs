@@ -106,6 +106,16 @@ async fn a_page_of_a_public_address_needs_a_permission_and_an_origin() {
 }
 
 #[tokio::test]
+async fn nothing_that_a_foreign_page_or_link_causes_is_signed() {
+    assert_eq!(run("vectors", 400).await, Stats::default());
+}
+
+#[tokio::test]
+async fn nothing_that_a_public_page_or_link_causes_is_signed() {
+    assert_eq!(run("vectors-public", 400).await, Stats::default());
+}
+
+#[tokio::test]
 async fn only_pages_of_an_allowed_origin_open_a_tunnel() {
     let [allowed, foreign] = free_ports();
     let origin = format!("http://127.0.0.1:{allowed}");

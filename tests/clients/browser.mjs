@@ -6,23 +6,29 @@
 //   {"host": "127.0.0.1:PORT", "control": URL of the emulator}
 // with routes /graphql, /event, /http and /ws (a tunnel). It ends with a table of what it saw.
 //
-// usage: node browser.mjs allowed | foreign | rebound | public
+// usage: node browser.mjs allowed | foreign | rebound | public | vectors | vectors-public
 //   allowed   pages of the allowed origin
 //   foreign   pages of another port, and of another site
 //   rebound   a page of a name that leads to countersign: to the browser, countersign's own
 //   public    pages of public addresses, which may reach this machine only with a permission
+//   vectors   every element and interface by which a foreign page, or a link in another program, can
+//             cause a request (browser-vectors.mjs)
+//   vectors-public   the same, where the foreign pages have public addresses
 // CHROMIUM (environment) is the browser, /usr/bin/chromium by default
 
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
+import { vectors } from './browser-vectors.mjs';
 import { Control, assert, check, deadline, finish, within } from './check.mjs';
 
+const MODES = ['allowed', 'foreign', 'rebound', 'public', 'vectors', 'vectors-public'];
 const mode = process.argv[2];
-if (!['allowed', 'foreign', 'rebound', 'public'].includes(mode)) {
-  console.error('usage: node browser.mjs allowed | foreign | rebound | public');
+if (!MODES.includes(mode)) {
+  console.error(`usage: node browser.mjs ${MODES.join(' | ')}`);
   process.exit(2);
 }
 deadline(150);
@@ -173,6 +179,7 @@ const shared = {
 
 // Answers that say why a page is refused.
 const ORIGIN = '403 ORIGIN_NOT_ALLOWED';
+const PAGE_LOAD = '403 NAVIGATION'; // whatever its origin
 const SITE = '403 CROSS_SITE'; // for want of an origin, the browser tells the relation
 const HOST = '403 HOST_NOT_ALLOWED';
 // The console shows no more of a handshake that failed.
@@ -235,9 +242,9 @@ const requests = {
   'beacon': [(at) => `${navigator.sendBeacon(at.http, JSON.stringify({ query: at.mutation }))}`,
     ['true', '415 UNSUPPORTED_MEDIA_TYPE', 0], ['true', ORIGIN], 'true'],
   'form, text/plain': [(at) => submit(at.http, at.mutation, 'text/plain'),
-    ['sent', '415 UNSUPPORTED_MEDIA_TYPE', 0], ['sent', ORIGIN], 'sent'],
+    ['sent', PAGE_LOAD, 0], ['sent', ORIGIN], 'sent'],
   'form, multipart': [(at) => submit(at.http, at.mutation, 'multipart/form-data'),
-    ['sent', '415 UPLOAD_NOT_SUPPORTED', 0], ['sent', ORIGIN], 'sent'],
+    ['sent', PAGE_LOAD, 0], ['sent', ORIGIN], 'sent'],
   'form, urlencoded, without a referrer': [(at) => { noReferrer(); return submit(at.http, at.mutation, 'application/x-www-form-urlencoded'); },
     ['sent', ORIGIN, 0], ['sent', ORIGIN], 'sent'],
   'form by the allowed origin\'s redirect': [(at) => submit(`${at.allowed}/redirect?${encodeURIComponent(at.http)}`, at.mutation, 'text/plain'),
@@ -265,10 +272,22 @@ const requests = {
   }, ['left', SITE, 0], ['left', SITE], 'left'],
   'JSON to an HTTP route': [(at) => ask(at.plain, json({ order: 1 })).then((saw) => saw.replace(/^200 .*/, '200')),
     ['200', '200, 204', 1], ['TypeError', ORIGIN], HOST],
+  // What is relayed is for pages that can read it.
   'text/plain to an HTTP route, no-cors': [(at) => ask(at.plain, { method: 'POST', mode: 'no-cors', body: 'order=1' }),
-    ['opaque', '200', 1], ['TypeError', ORIGIN], HOST],
+    ['TypeError', '200', 1], ['TypeError', ORIGIN], HOST],
+  'text/plain to an HTTP route': [(at) => ask(at.plain, { method: 'POST', body: 'order=1' }).then((saw) => saw.replace(/^200 .*/, '200')),
+    ['200', '200', 1], ['TypeError', ORIGIN], HOST],
   'form to an HTTP route': [(at) => submit(at.plain, 'order', 'application/x-www-form-urlencoded'),
-    ['sent', '200', 1], ['sent', ORIGIN], 'sent'],
+    ['sent', PAGE_LOAD, 0], ['sent', ORIGIN], 'sent'],
+  'image of an HTTP route, with CORS': [(at) => embed('img', { crossOrigin: '', src: at.plain }),
+    ['error', PAGE_LOAD, 0], ['error', ORIGIN], 'error'],
+  'module script of an HTTP route': [(at) => embed('script', { type: 'module', src: at.plain }),
+    ['error', PAGE_LOAD, 0], ['error', ORIGIN], 'error'],
+  'fetch of a module script': [(at) => new Promise((resolve) => {
+    globalThis.told = resolve;
+    const script = `fetch(${JSON.stringify(at.plain)}).then(({ status }) => told(`+'`${status}`'+`), ({ name }) => told(name))`;
+    document.body.append(Object.assign(document.createElement('script'), { type: 'module', textContent: script }));
+  }), ['200', '200', 1], ['TypeError', ORIGIN], '403'],
   'image of an HTTP route': [(at) => embed('img', { src: at.plain }),
     ['error', SITE, 0], ['error', SITE], 'error'],
   'WebSocket through a tunnel': [(at) => new Promise((resolve, reject) => {
@@ -426,6 +445,17 @@ if (mode === 'public') {
   await browser.close();
 }
 
+if (mode.startsWith('vectors')) {
+  const isPublic = mode === 'vectors-public';
+  const spaces = `--ip-address-space-overrides=127.0.0.1:${foreignPort}=public`;
+  // What speculation rules name is loaded in advance only by a browser with a profile.
+  const profile = await mkdtemp(`${tmpdir()}/profile-`);
+  const context = await chromium.launchPersistentContext(profile, options(...(isPublic ? [spaces] : [])));
+  await vectors({ context, isPublic, host, foreignPort, evil: EVIL, totals, none: NONE });
+  await Promise.race([context.close(), new Promise((resolve) => setTimeout(resolve, 5_000))]);
+  finish();
+}
+
 console.log(`\n| page | does | sees | is answered | operations upstream |\n|---|---|---|---|---|`);
 for (const row of table) console.log(`| ${row.join(' | ')} |`);
 finish();
@@ -541,15 +571,19 @@ function visits(browser, url, host, permissions = []) {
 
 /** Chromium with a profile of its own; names but ours lead nowhere. */
 function launch(...more) {
-  return chromium.launch({
+  return chromium.launch(options(...more));
+}
+
+function options(...more) {
+  return {
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     chromiumSandbox: process.getuid() !== 0, // which root cannot have
     args: [
       '--disable-gpu', '--disable-quic', '--disable-component-update', '--disable-sync', '--no-proxy-server',
-      `--host-resolver-rules=MAP ${EVIL} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1`,
+      `--host-resolver-rules=MAP ${EVIL} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost, EXCLUDE ::ffff:7f00:1, EXCLUDE [::ffff:7f00:1]`,
       ...more,
     ],
-  });
+  };
 }
 
 /** Serves a page, the libraries that it imports, and redirects to what the query says; returns the port. */
@@ -557,9 +591,21 @@ async function serve() {
   const server = createServer(async (request, response) => {
     response.setHeader('x-page', '1');
     const { pathname, search } = new URL(request.url, 'http://page');
-    if (pathname === '/redirect') {
+    if (pathname === '/redirect' || pathname === '/found') {
       const location = decodeURIComponent(search.slice(1));
-      response.writeHead(307, { location, 'access-control-allow-origin': '*' }).end();
+      const status = pathname === '/found' ? 302 : 307;
+      response.writeHead(status, { location, 'access-control-allow-origin': '*' }).end();
+    } else if (pathname === '/refresh') {
+      response.writeHead(200, { 'content-type': 'text/html', refresh: `0;url=${decodeURIComponent(search.slice(1))}` }).end();
+    } else if (pathname === '/reports') {
+      const to = decodeURIComponent(search.slice(1));
+      const headers = { 'content-type': 'text/html', 'content-security-policy': `img-src 'none'; report-uri ${to}` };
+      response.writeHead(200, headers).end('<!doctype html><img src="/x.png">');
+    } else if (pathname === '/rules.json') {
+      const rules = { prefetch: [{ source: 'list', urls: [decodeURIComponent(search.slice(1))], eagerness: 'immediate' }] };
+      response.writeHead(200, { 'content-type': 'application/speculationrules+json' }).end(JSON.stringify(rules));
+    } else if (pathname === '/speculates') {
+      response.writeHead(200, { 'content-type': 'text/html', 'speculation-rules': `"/rules.json${search}"` }).end(PAGE);
     } else if (/^\/graphql-(ws|sse)\/[\w/.-]+\.m?js$/.test(pathname)) {
       const file = new URL(`node_modules${pathname}`, import.meta.url);
       response.writeHead(200, { 'content-type': 'text/javascript' }).end(await readFile(file));
