@@ -4,16 +4,20 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
-    reason = "a test may panic"
+    clippy::print_stdout,
+    reason = "a test may panic and print"
 )]
 
+mod fakes;
 mod support;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use fakes::{Heard, TlsPeer};
 use serde_json::json;
-use support::{Backstage, Daemon, JSON, Socket, demo_key, get, post, raw, within};
+use support::{Backstage, Daemon, JSON, Scratch, Socket, demo_key, get, post, raw, within};
+use tokio::io::{AsyncWriteExt as _, BufReader};
 
 struct Scene {
     backstage: Backstage,
@@ -310,4 +314,61 @@ async fn identities_of_two_regions_are_told_apart() {
         let left = format!("countersign_credentials_remaining_seconds{{identity=\"{identity}\"}}");
         scene.check(&left, f64::INFINITY).await;
     }
+}
+
+/// Thousands of answers made a series for each pair of what upstream chose.
+#[tokio::test]
+async fn an_upstream_makes_no_series_at_will() {
+    const ANSWERS: usize = 2_400;
+    const GATEWAY: &str = "a1b2c3.execute-api.us-east-1.amazonaws.com";
+    let peer = TlsPeer::start(&[GATEWAY], &["http/1.1"], |_, stream| async move {
+        let mut stream = BufReader::new(stream);
+        while let Some(request) = Heard::read(&mut stream).await {
+            let number: usize = request.path().rsplit('/').next().unwrap().parse().unwrap();
+            let status = 200 + number % 800;
+            let status = if matches!(status, 204 | 205 | 304) { 200 } else { status };
+            let kind = number / 12;
+            let answer = format!(
+                "HTTP/1.1 {status} x\r\nx-amzn-errortype: Kind{kind}\r\ncontent-length: 2\r\n\r\n{{}}"
+            );
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                break;
+            }
+        }
+    })
+    .await;
+    let scratch = Scratch::new("series");
+    let ca_file = scratch.file("ca.pem", &peer.ca_pem);
+    let config = format!(
+        "[route.rest]\ntarget = \"https://{GATEWAY}/prod\"\nconnect = \"{}\"\nca_file = {ca_file:?}\n",
+        peer.addr
+    );
+    let config = scratch.file("countersign.toml", &config);
+    let mut environment = demo_key();
+    environment.push(("COUNTERSIGN_ADMIN", "127.0.0.1:0"));
+    let arguments = ["--listen", "127.0.0.1:0", "--config", &config];
+    let mut daemon = Daemon::start(&arguments, &environment);
+    let admin = daemon.admin().await;
+    let addr = daemon.address().await;
+    for number in 0..ANSWERS {
+        let path = format!("/rest/{number}");
+        assert!(get(addr, &path, &[]).await.status >= 200);
+    }
+    let counted = async {
+        loop {
+            let page = get(admin, "/metrics", &[]).await.body;
+            let samples: Vec<f64> = page
+                .lines()
+                .filter(|line| line.starts_with("countersign_requests_total{"))
+                .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+                .collect();
+            if samples.iter().sum::<f64>() >= 2_400.0 {
+                break (samples.len(), page.lines().count());
+            }
+        }
+    };
+    let (series, lines) = within("all answers to be counted", counted).await;
+    assert!(series <= 400, "{series} series");
+    assert!(lines < 1_000, "{lines} lines");
+    println!("{ANSWERS} odd answers: {series} series of requests, {lines} lines in all");
 }

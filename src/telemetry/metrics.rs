@@ -1,8 +1,9 @@
 //! Metrics of the process, in one registry, as there is one log.
 //!
-//! Labels are bounded: routes, dialects and identities come from configuration, codes that others
-//! choose are at most [`MAX_CODES`]. What is told of one route is looked up once, in [`RouteMetrics`].
+//! Labels are bounded: routes, dialects and identities come from configuration; of what others
+//! choose, codes are at most [`MAX_CODES`], and [`bound`] limits statuses and combinations. What is told of one route is looked up once, in [`RouteMetrics`].
 
+mod bound;
 mod process;
 mod route;
 
@@ -13,8 +14,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock};
 
 use parking_lot::{Mutex, RwLock};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -22,6 +23,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tracing_appender::non_blocking::ErrorCounter;
 
+pub use bound::Status;
+use bound::Theirs;
 use process::Process;
 pub use route::{LastHeard, RouteMetrics};
 
@@ -42,6 +45,7 @@ macro_rules! metrics {
             registry: Registry,
             process: Process,
             codes: RwLock<HashSet<Arc<str>>>,
+            theirs: Theirs,
             routes: Mutex<Vec<Arc<RouteMetrics>>>,
             log_lines: Mutex<Option<ErrorCounter>>,
             $(pub $field: $kind,)*
@@ -60,6 +64,7 @@ macro_rules! metrics {
                     registry,
                     process,
                     codes: RwLock::default(),
+                    theirs: Theirs::default(),
                     routes: Mutex::default(),
                     log_lines: Mutex::default(),
                     $($field,)*
@@ -199,10 +204,6 @@ pub struct BuildLabels {
     pub target: &'static str,
 }
 
-/// An HTTP status; 0, which an operation of a socket has, is written as an empty label.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Status(pub u16);
-
 /// Counts something for as long as it is.
 #[derive(Debug)]
 pub struct Held(Gauge);
@@ -259,6 +260,16 @@ impl Metrics {
         let code: Arc<str> = code.into();
         codes.insert(Arc::clone(&code));
         code
+    }
+
+    /// Counts a request that is over. Of label sets with a code that upstream chose there are only
+    /// so many.
+    pub(super) fn count_request(&self, labels: RequestLabels, is_theirs: bool) {
+        let labels = match is_theirs {
+            true => self.theirs.bound(labels),
+            false => labels,
+        };
+        self.requests.get_or_create(&labels).inc();
     }
 
     /// Counts something that was refused here and never sent.
@@ -320,15 +331,6 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-impl EncodeLabelValue for Status {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        match self.0 {
-            0 => Ok(()),
-            status => write!(encoder, "{status}"),
-        }
     }
 }
 

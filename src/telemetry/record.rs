@@ -167,10 +167,11 @@ impl Record {
             route: Arc::clone(&route),
             client: self.client(),
             operation,
-            status: Status(self.status),
+            status: Status::of(self.status),
             code: all.code(self.code.clone().unwrap_or_default()),
         };
-        all.requests.get_or_create(&labels).inc();
+        let is_theirs = matches!(self.code, Some(Cow::Owned(_)));
+        all.count_request(labels, is_theirs);
         if let Some(route) = &self.route {
             let times = [
                 (&route.signing, self.signing),
