@@ -68,7 +68,7 @@ const IMPORTS: [(&str, &[&str]); 21] = [
     ("stamp", &[]),
     ("graphql", &[]),
     ("memory", &[]),
-    ("telemetry", &[]),
+    ("telemetry", &["stamp"]),
     ("emulator", &[]),
 ];
 

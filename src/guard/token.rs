@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ use tracing::{info, warn};
 
 use super::policy::{Policies, Policy};
 use crate::graphql::read_object;
-use crate::stamp::Stamp;
+use crate::stamp::{self, FileError, Rules, Stamp};
 use crate::telemetry::error_chain;
 
 /// Which file's tokens let a client in, and how those clients are named in the log.
@@ -38,7 +37,7 @@ pub struct TokenConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     #[error("{0} cannot be read")]
-    Read(PathBuf, #[source] io::Error),
+    Read(PathBuf, #[source] FileError),
     #[error("{0} may be read or written by others (mode {1:03o}): chmod 600 it")]
     Mode(PathBuf, u32),
     #[error("{0} holds no token; make one with `openssl rand -hex 32`")]
@@ -83,7 +82,11 @@ const SHORTEST: usize = 32;
 const MOST: usize = 8;
 /// Between two looks at a file.
 const FRESH: Duration = Duration::from_secs(1);
-const LARGEST: u64 = 64 * 1024;
+/// A group may read: that is how Kubernetes shows a secret to a process that is not root.
+const RULES: Rules = Rules {
+    forbidden: 0o037,
+    limit: 64 * 1024,
+};
 
 impl Tokens {
     /// # Errors
@@ -204,17 +207,16 @@ fn digest(token: &str) -> [u8; 32] {
 
 fn read(path: &Path) -> Result<(Stamp, Vec<[u8; 32]>), TokenError> {
     let unreadable = |error| TokenError::Read(path.to_owned(), error);
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    if !metadata.is_file() || metadata.len() > LARGEST {
-        let error = io::Error::other("it is no small file");
-        return Err(unreadable(error));
-    }
-    // A group may read: that is how Kubernetes shows a secret to a process that is not root.
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o037 != 0 {
-        return Err(TokenError::Mode(path.to_owned(), mode));
-    }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let (stamp, bytes) = stamp::read(path, RULES).map_err(|error| match error {
+        FileError::Mode(mode) => TokenError::Mode(path.to_owned(), mode),
+        FileError::Io(_) | FileError::Irregular | FileError::Long(_) | FileError::Owner { .. } => {
+            unreadable(error)
+        }
+    })?;
+    let text = String::from_utf8(bytes).map_err(|_| {
+        // What it holds is not quoted.
+        unreadable(io::Error::other("it is not in UTF-8").into())
+    })?;
     let lines = text.lines().map(str::trim).enumerate();
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     let mut digests = Vec::new();
@@ -229,7 +231,7 @@ fn read(path: &Path) -> Result<(Stamp, Vec<[u8; 32]>), TokenError> {
     }
     match digests.len() {
         0 => Err(TokenError::Empty(path.to_owned())),
-        1..=MOST => Ok((Stamp::of(&metadata), digests)),
+        1..=MOST => Ok((stamp, digests)),
         _ => Err(TokenError::TooMany(path.to_owned())),
     }
 }
@@ -242,6 +244,8 @@ fn is_token(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     const OLD: &str = "0123456789abcdef0123456789abcdef";

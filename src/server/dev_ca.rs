@@ -4,10 +4,10 @@
 //! only once. Its key never leaves that directory, and name constraints make it worthless for any
 //! name but a loopback one. The certificate and its own key stay in memory.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Write as _};
+mod state;
+
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -28,6 +28,9 @@ use time::macros::format_description;
 use time::{Date, Duration, OffsetDateTime, PrimitiveDateTime};
 use tracing::{info, warn};
 
+use crate::stamp::FileError;
+use state::{LOCK_PATIENCE, State};
+
 /// A certificate of this start.
 pub(super) struct Made {
     pub(super) certificate: CertificateDer<'static>,
@@ -45,6 +48,19 @@ pub enum DevCaError {
         path: PathBuf,
         source: io::Error,
     },
+    #[error(
+        "{0:?} is not a directory of its own but a symbolic link: remove it, or set XDG_STATE_HOME"
+    )]
+    Link(PathBuf),
+    #[error(
+        "{path:?} belongs to the user {found}, and must belong to the user {ours} who runs \
+         countersign: set XDG_STATE_HOME to a directory of that user"
+    )]
+    Owner {
+        path: PathBuf,
+        found: u32,
+        ours: u32,
+    },
     #[error("another process has held {0:?} for {LOCK_PATIENCE:?}")]
     Held(PathBuf),
     #[error("the certificate could not be made: {0}")]
@@ -56,8 +72,17 @@ pub enum DevCaError {
 enum Unusable {
     #[error("a file of it is missing")]
     Incomplete,
+    #[error("{0:?} cannot be trusted: {1}")]
+    File(PathBuf, FileError),
+    #[error(
+        "its certificate has other name constraints, another path length or other usages than \
+         countersign gives"
+    )]
+    Foreign,
     #[error("its key is unreadable")]
     Key,
+    #[error("it lasts longer than countersign lets one last")]
+    Lasting,
     #[error("its certificate is unreadable")]
     Certificate,
     #[error("it begins only on {0}; was a clock wrong?")]
@@ -70,6 +95,9 @@ enum Unusable {
     Sign(#[from] rcgen::Error),
 }
 
+/// A file as it was found: not there, or not to be trusted, or its bytes.
+type Kept = Option<Result<Vec<u8>, Unusable>>;
+
 /// An authority that can sign.
 struct Authority {
     certificate: CertificateDer<'static>,
@@ -79,11 +107,12 @@ struct Authority {
 
 const CA_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "ca-key.pem";
-const LOCK_FILE: &str = "ca.lock";
-const LOCK_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
-const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+/// Bits of the modes that the files may not have: others may read the certificate alone.
+const CA_FORBIDDEN: u32 = 0o022;
+const KEY_FORBIDDEN: u32 = 0o077;
 
 const CA_LIFE: Duration = Duration::days(5 * 365);
+const LONGEST_LIFE: Duration = Duration::days(5 * 365 + 2);
 /// An authority with less left than this is replaced at a start.
 const CA_RENEWAL: Duration = Duration::days(30);
 /// Some clients refuse certificates that last longer than 398 days.
@@ -98,18 +127,19 @@ pub(super) async fn certificate(
     names: &[String],
     now: SystemTime,
 ) -> Result<Made, DevCaError> {
-    create(directory)?;
+    let state = State::open(directory)?;
     // Another process may be making the authority just now.
-    let _lock = lock(&directory.join(LOCK_FILE)).await?;
+    let _lock = state.lock().await?;
     let now = OffsetDateTime::from(now);
-    let (ca_file, key_file) = (directory.join(CA_FILE), directory.join(KEY_FILE));
+    let ca_file = state.file(CA_FILE);
     let made = |(certificate, key)| Made {
         certificate,
         key,
         ca_file: ca_file.clone(),
     };
     let shown = directory.display();
-    match (read(&ca_file)?, read(&key_file)?) {
+    let ca = state.read(CA_FILE, CA_FORBIDDEN)?;
+    match (ca, state.read(KEY_FILE, KEY_FORBIDDEN)?) {
         (None, None) => info!("making a local CA in {shown}"),
         kept => match Authority::kept(kept, now).and_then(|kept| kept.checked_leaf(names, now)) {
             Ok(leaf) => return Ok(made(leaf)),
@@ -122,8 +152,8 @@ pub(super) async fn certificate(
     let key_pem = key.serialize_pem();
     let (authority, ca_pem) = Authority::make(key, now)?;
     // The key goes first: a certificate without its key would be trusted for nothing.
-    write(&key_file, &key_pem)?;
-    write(&ca_file, &ca_pem)?;
+    state.write(KEY_FILE, &key_pem)?;
+    state.write(CA_FILE, &ca_pem)?;
     Ok(made(authority.leaf(names, now)?))
 }
 
@@ -143,13 +173,11 @@ impl Authority {
         Ok((authority, pem))
     }
 
-    fn kept(
-        files: (Option<Vec<u8>>, Option<Vec<u8>>),
-        now: OffsetDateTime,
-    ) -> Result<Self, Unusable> {
+    fn kept(files: (Kept, Kept), now: OffsetDateTime) -> Result<Self, Unusable> {
         let (Some(ca_pem), Some(key_pem)) = files else {
             return Err(Unusable::Incomplete);
         };
+        let (ca_pem, key_pem) = (ca_pem?, key_pem?);
         let key_pem = String::from_utf8(key_pem).map_err(|_| Unusable::Key)?;
         let key = KeyPair::from_pem(&key_pem).map_err(|_| Unusable::Key)?;
         let certificate =
@@ -161,9 +189,22 @@ impl Authority {
         if ends.saturating_sub(CA_RENEWAL) < now {
             return Err(Unusable::Ends(ends.date()));
         }
+        if ends - begins > LONGEST_LIFE {
+            return Err(Unusable::Lasting);
+        }
+        // The same key makes the same extensions; nothing else may be trusted instead.
+        let params = authority_params(begins, ends)?;
+        let ours = params.self_signed(&key)?;
+        let is_ours = match (extensions(&certificate), extensions(ours.der())) {
+            (Some(found), Some(ours)) => found == ours,
+            _ => false,
+        };
+        if !is_ours {
+            return Err(Unusable::Foreign);
+        }
         Ok(Self {
             certificate,
-            issuer: Issuer::new(authority_params(begins, ends)?, key),
+            issuer: Issuer::new(params, key),
             ends,
         })
     }
@@ -281,6 +322,20 @@ fn validity(certificate: &[u8]) -> Option<(OffsetDateTime, OffsetDateTime)> {
     Some((begins, ends))
 }
 
+/// The extensions of a certificate: name constraints, path length and usages are among them, and
+/// the hash of its key ([RFC 5280, 4.2](https://www.rfc-editor.org/rfc/rfc5280#section-4.2)).
+fn extensions(certificate: &[u8]) -> Option<&[u8]> {
+    let (_, certificate, _) = element(certificate)?;
+    let (_, mut rest, _) = element(certificate)?;
+    loop {
+        let (tag, contents, after) = element(rest)?;
+        if tag == 0xa3 {
+            return after.is_empty().then_some(contents);
+        }
+        rest = after;
+    }
+}
+
 fn date(der: &[u8]) -> Option<(OffsetDateTime, &[u8])> {
     let (tag, text, rest) = element(der)?;
     let text = str::from_utf8(text).ok()?;
@@ -314,78 +369,6 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 
 const DATE: &[BorrowedFormatItem<'static>] =
     format_description!("[year][month][day][hour][minute][second]Z");
-
-// === files ===
-
-fn failed(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DevCaError {
-    let path = path.to_owned();
-    move |source| DevCaError::File { step, path, source }
-}
-
-fn create(directory: &Path) -> Result<(), DevCaError> {
-    let created = DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory);
-    created.map_err(failed("created", directory))?;
-    // It may have been there before. This fails, too, if it is somebody else's.
-    let restricted = fs::set_permissions(directory, Permissions::from_mode(0o700));
-    restricted.map_err(failed("restricted to mode 0700", directory))
-}
-
-/// The lock is given up when the file is dropped.
-async fn lock(path: &Path) -> Result<File, DevCaError> {
-    let opened = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path);
-    let file = opened.map_err(failed("opened", path))?;
-    let locked = tokio::time::timeout(LOCK_PATIENCE, async {
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(()),
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_PAUSE).await,
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
-        }
-    });
-    match locked.await {
-        Ok(Ok(())) => Ok(file),
-        Ok(Err(error)) => Err(failed("locked", path)(error)),
-        Err(_) => Err(DevCaError::Held(path.to_owned())),
-    }
-}
-
-fn read(path: &Path) -> Result<Option<Vec<u8>>, DevCaError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("read", path)(error)),
-    }
-}
-
-/// Whoever reads the file meanwhile sees the old text or the new one, whole.
-fn write(path: &Path, text: &str) -> Result<(), DevCaError> {
-    let new = path.with_extension("new");
-    match fs::remove_file(&new) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed("removed", &new)(error)),
-    }
-    let opened = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new);
-    let mut file = opened.map_err(failed("created", &new))?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.sync_all());
-    written.map_err(failed("written", &new))?;
-    fs::rename(&new, path).map_err(failed("written", path))
-}
 
 #[cfg(test)]
 mod tests;

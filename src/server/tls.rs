@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 use super::dev_ca::{self, DevCaError};
 use super::slow::Paced;
-use crate::stamp::Stamp;
+use crate::stamp::{self, FileError, Rules, Stamp};
 use crate::telemetry::error_chain;
 use crate::telemetry::metrics::{OutcomeLabel, metrics};
 
@@ -63,6 +63,12 @@ struct Current {
     stamps: Vec<Option<Stamp>>,
 }
 
+/// Who can write to such a file chooses whom we pose as, or whom we trust. Others may read it:
+/// Kubernetes mounts secrets so by default.
+const RULES: Rules = Rules {
+    forbidden: 0o022,
+    limit: 1024 * 1024,
+};
 /// Between two looks at the files.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -73,7 +79,7 @@ pub enum TlsError {
     Read {
         key: &'static str,
         path: PathBuf,
-        source: io::Error,
+        source: FileError,
     },
     #[error("tls.{key}: {path:?} holds no certificate in PEM")]
     NoCertificate { key: &'static str, path: PathBuf },
@@ -326,9 +332,10 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    fs::read(path).map_err(|source| TlsError::Read {
+    let read = stamp::read(path, RULES).map_err(|source| TlsError::Read {
         key,
         path: path.to_owned(),
         source,
-    })
+    });
+    Ok(read?.1)
 }

@@ -6,9 +6,7 @@
 
 mod queue;
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +39,7 @@ use tokio::runtime::Handle;
 
 use super::error_chain;
 use super::tasks::{Task, caught};
+use crate::stamp::{self, FileError, Rules};
 use queue::{Bounded, Counted, Queue};
 
 /// `[traces]` of the configuration.
@@ -60,7 +59,7 @@ pub enum TraceError {
     #[error("traces.headers_file: {path:?} has no `name: value` in line {line}")]
     Header { path: PathBuf, line: usize },
     #[error("traces.headers_file: {0:?} cannot be read")]
-    HeadersFile(PathBuf, #[source] io::Error),
+    HeadersFile(PathBuf, #[source] FileError),
     #[error(
         "traces.headers_file: {0:?} may be read or written by others (mode {1:03o}): chmod 600 it"
     )]
@@ -82,6 +81,11 @@ pub struct Export {
     queue: Arc<Queue>,
 }
 
+/// A group may read: that is how Kubernetes shows a secret to a process that is not root.
+const RULES: Rules = Rules {
+    forbidden: 0o037,
+    limit: 64 * 1024,
+};
 const BATCH: usize = 512;
 /// Between two batches that are not full.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -259,13 +263,14 @@ fn client(
 
 fn headers(path: &Path) -> Result<HeaderMap, TraceError> {
     let unreadable = |error| TraceError::HeadersFile(path.to_owned(), error);
-    // A group may read: that is how Kubernetes shows a secret to a process that is not root.
-    let metadata = fs::metadata(path).map_err(unreadable)?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o037 != 0 {
-        return Err(TraceError::Mode(path.to_owned(), mode));
-    }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let (_, bytes) = stamp::read(path, RULES).map_err(|error| match error {
+        FileError::Mode(mode) => TraceError::Mode(path.to_owned(), mode),
+        FileError::Io(_) | FileError::Irregular | FileError::Long(_) | FileError::Owner { .. } => {
+            unreadable(error)
+        }
+    })?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| unreadable(io::Error::other("it is not in UTF-8").into()))?;
     let mut headers = HeaderMap::new();
     for (at, line) in text.lines().map(str::trim).enumerate() {
         if line.is_empty() || line.starts_with('#') {

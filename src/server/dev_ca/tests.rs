@@ -1,5 +1,7 @@
 //! The local authority: what it is kept for, when it is replaced, and whom it can vouch for.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::time::SystemTime;
 
 use super::*;
@@ -23,13 +25,17 @@ impl Scratch {
         (text(CA_FILE), text(KEY_FILE))
     }
 
+    fn kept(&self) -> (Kept, Kept) {
+        let state = State::open(&self.0).unwrap();
+        let read = |name, forbidden| state.read(name, forbidden).unwrap();
+        (read(CA_FILE, CA_FORBIDDEN), read(KEY_FILE, KEY_FORBIDDEN))
+    }
+
     /// A client that trusts the kept file accepts the certificate.
     #[track_caller]
     fn check_trusted(&self, made: &Made, now: SystemTime) {
-        let kept = (
-            read(&made.ca_file).unwrap(),
-            read(&self.0.join(KEY_FILE)).unwrap(),
-        );
+        assert_eq!(made.ca_file, self.0.join(CA_FILE));
+        let kept = self.kept();
         let now = OffsetDateTime::from(now);
         let authority = Authority::kept(kept, now).unwrap();
         authority.accepts(&made.certificate, now).unwrap();
@@ -133,9 +139,9 @@ async fn files_that_cannot_be_used_are_named() {
 #[tokio::test(start_paused = true)]
 async fn an_authority_that_another_process_holds_is_not_waited_for_without_end() {
     let scratch = Scratch::new("held");
-    create(&scratch.0).unwrap();
-    let path = scratch.0.join(LOCK_FILE);
-    let held = lock(&path).await.unwrap();
+    let state = State::open(&scratch.0).unwrap();
+    let path = state.file("ca.lock");
+    let held = state.lock().await.unwrap();
     let error = scratch.made(clock::now()).await.err().unwrap();
     let expected = format!("another process has held {path:?} for 10s");
     assert_eq!(error.to_string(), expected);
@@ -213,4 +219,211 @@ fn der_that_is_cut_short_is_no_certificate() {
     let key = KeyPair::generate().unwrap();
     let (authority, _) = Authority::make(key, late).unwrap();
     assert_eq!(validity(&authority.certificate).unwrap().1.year(), 2057);
+}
+
+/// An authority that somebody else made could vouch for any name.
+#[tokio::test]
+async fn an_authority_that_countersign_would_not_have_made_is_replaced() {
+    let scratch = Scratch::new("foreign");
+    let now = clock::now();
+    let at = OffsetDateTime::from(now);
+    type Change = fn(&mut CertificateParams);
+    let changes: [(&str, Change, &str); 10] = [
+        ("nothing", |_| {}, ""),
+        (
+            "no constraints",
+            |params| params.name_constraints = None,
+            "name constraints",
+        ),
+        (
+            "a wider net",
+            |params| {
+                let net = CidrSubnet::from_v4_prefix([0, 0, 0, 0], 0);
+                let constraints = params.name_constraints.as_mut().unwrap();
+                constraints
+                    .permitted_subtrees
+                    .push(GeneralSubtree::IpAddress(net));
+            },
+            "name constraints",
+        ),
+        (
+            "another name",
+            |params| {
+                let constraints = params.name_constraints.as_mut().unwrap();
+                constraints.permitted_subtrees[0] = GeneralSubtree::DnsName("com".to_owned());
+            },
+            "name constraints",
+        ),
+        (
+            "any path",
+            |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained),
+            "path length",
+        ),
+        (
+            "a longer path",
+            |params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1)),
+            "path length",
+        ),
+        (
+            "no authority",
+            |params| params.is_ca = IsCa::ExplicitNoCa,
+            "path length",
+        ),
+        (
+            "any usage",
+            |params| params.extended_key_usages.clear(),
+            "usages",
+        ),
+        (
+            "any key usage",
+            |params| params.key_usages.clear(),
+            "usages",
+        ),
+        (
+            "for ever",
+            |params| params.not_after = params.not_before + Duration::days(9999),
+            "lasts longer",
+        ),
+    ];
+    for (what, change, part) in changes {
+        scratch.made(now).await.unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = authority_params(at, at + CA_LIFE).unwrap();
+        change(&mut params);
+        let certificate = params.self_signed(&key).unwrap();
+        fs::write(scratch.0.join(CA_FILE), certificate.pem()).unwrap();
+        fs::write(scratch.0.join(KEY_FILE), key.serialize_pem()).unwrap();
+        let before = scratch.files();
+        let reason = Authority::kept(scratch.kept(), at).err();
+        let made = scratch.made(now).await.unwrap();
+        match reason.map(|reason| reason.to_string()) {
+            None => assert_eq!((part, scratch.files()), ("", before), "{what}"),
+            Some(reason) => {
+                assert!(
+                    !part.is_empty() && reason.contains(part),
+                    "{what}: {reason}"
+                );
+                assert_ne!(scratch.files().0, before.0, "{what}");
+            }
+        }
+        scratch.check_trusted(&made, now);
+    }
+}
+
+#[tokio::test]
+async fn files_that_others_could_have_changed_are_replaced() {
+    let scratch = Scratch::new("modes");
+    let now = clock::now();
+    scratch.made(now).await.unwrap();
+    let is_root = fs::metadata(&scratch.0).unwrap().uid() == 0;
+    type Break = fn(&Path);
+    let chmod: fn(&Path, u32) = |path, mode| {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    let breaks: [(&str, Break, bool); 9] = [
+        (
+            KEY_FILE,
+            |path| fs::set_permissions(path, Permissions::from_mode(0o640)).unwrap(),
+            false,
+        ),
+        (
+            KEY_FILE,
+            |path| fs::set_permissions(path, Permissions::from_mode(0o604)).unwrap(),
+            false,
+        ),
+        (
+            KEY_FILE,
+            |path| fs::set_permissions(path, Permissions::from_mode(0o660)).unwrap(),
+            false,
+        ),
+        (
+            CA_FILE,
+            |path| fs::set_permissions(path, Permissions::from_mode(0o666)).unwrap(),
+            false,
+        ),
+        (
+            CA_FILE,
+            |path| fs::set_permissions(path, Permissions::from_mode(0o620)).unwrap(),
+            false,
+        ),
+        (
+            KEY_FILE,
+            |path| chown(path, Some(12_345), None).unwrap(),
+            true,
+        ),
+        (
+            CA_FILE,
+            |path| chown(path, Some(12_345), None).unwrap(),
+            true,
+        ),
+        (
+            KEY_FILE,
+            |path| {
+                let elsewhere = path.with_extension("elsewhere");
+                fs::rename(path, &elsewhere).unwrap();
+                symlink(elsewhere, path).unwrap();
+            },
+            false,
+        ),
+        (
+            CA_FILE,
+            |path| {
+                fs::remove_file(path).unwrap();
+                let made = std::process::Command::new("mkfifo").arg(path).status();
+                assert!(made.unwrap().success());
+            },
+            false,
+        ),
+    ];
+    for (at, (name, spoil, needs_root)) in breaks.into_iter().enumerate() {
+        if needs_root && !is_root {
+            continue;
+        }
+        let before = scratch.files();
+        spoil(&scratch.0.join(name));
+        let made = scratch.made(now).await.unwrap();
+        let after = scratch.files();
+        assert!(after.0 != before.0 && after.1 != before.1, "row {at}");
+        scratch.check_trusted(&made, now);
+        for name in [KEY_FILE, CA_FILE] {
+            let found = fs::symlink_metadata(scratch.0.join(name)).unwrap();
+            assert!(found.is_file(), "row {at}: {name}");
+            assert_eq!(found.mode() & 0o777, 0o600, "row {at}: {name}");
+        }
+    }
+    // A certificate is no secret.
+    let before = scratch.files();
+    chmod(&scratch.0.join(CA_FILE), 0o644);
+    scratch.made(now).await.unwrap();
+    assert_eq!(scratch.files(), before);
+}
+
+#[tokio::test]
+async fn the_directory_is_not_followed_through_a_link_and_is_ours_alone() {
+    let scratch = Scratch::new("directory");
+    let now = clock::now();
+    let (real, link) = (scratch.0.join("real"), scratch.0.join("link"));
+    fs::create_dir_all(&real).unwrap();
+    fs::set_permissions(&real, Permissions::from_mode(0o777)).unwrap();
+    symlink(&real, &link).unwrap();
+    let error = certificate(&link, &[], now)
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("symbolic link"), "{error}");
+    assert_eq!(fs::read_dir(&real).unwrap().count(), 0);
+    certificate(&real, &[], now).await.unwrap();
+    assert_eq!(fs::metadata(&real).unwrap().mode() & 0o777, 0o700);
+    if fs::metadata(&real).unwrap().uid() == 0 {
+        let theirs = scratch.0.join("theirs");
+        fs::create_dir(&theirs).unwrap();
+        chown(&theirs, Some(12_345), None).unwrap();
+        let error = certificate(&theirs, &[], now)
+            .await
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.contains("belongs to the user 12345"), "{error}");
+    }
 }

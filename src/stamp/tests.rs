@@ -1,0 +1,113 @@
+//! Files that are read, and files that are not.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::PathBuf;
+
+use super::*;
+
+const RULES: Rules = Rules {
+    forbidden: 0o037,
+    limit: 16,
+};
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let name = format!("countersign-file-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What is read, or a part of the error.
+#[track_caller]
+fn check(path: &Path, expected: Result<&str, &str>) {
+    match (read(path, RULES), expected) {
+        (Ok((_, found)), Ok(text)) => assert_eq!(found, text.as_bytes(), "{path:?}"),
+        (Err(error), Err(part)) => {
+            let error = error.to_string();
+            assert!(error.contains(part), "{path:?}: {error}");
+        }
+        (found, _) => panic!("{path:?}: {found:?}, not {expected:?}"),
+    }
+}
+
+#[test]
+fn only_a_regular_file_of_ours_or_roots_is_read() {
+    let scratch = Scratch::new("kinds");
+    for mode in [0o600, 0o400, 0o640, 0o440] {
+        let path = scratch.file(&format!("good{mode:o}"), "text", mode);
+        check(&path, Ok("text"));
+    }
+    for mode in [0o644, 0o660, 0o602, 0o604, 0o620, 0o610, 0o601, 0o777] {
+        let path = scratch.file(&format!("bad{mode:o}"), "text", mode);
+        check(&path, Err(&format!("mode {mode:03o}")));
+    }
+    check(
+        &scratch.file("full", &"x".repeat(16), 0o600),
+        Ok(&"x".repeat(16)),
+    );
+    check(
+        &scratch.file("long", &"x".repeat(17), 0o600),
+        Err("longer than 16 bytes"),
+    );
+    check(&scratch.0, Err("not a regular file"));
+    check(&scratch.0.join("nowhere"), Err("No such file"));
+    check(Path::new("/dev/zero"), Err("not a regular file"));
+    // Nobody writes to it: a plain open would wait for ever.
+    let fifo = scratch.0.join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    check(&fifo, Err("not a regular file"));
+}
+
+#[test]
+fn links_are_followed_and_what_they_lead_to_is_checked() {
+    let scratch = Scratch::new("links");
+    // As Kubernetes mounts a secret.
+    let data = scratch.0.join("..2026_11_29");
+    fs::create_dir(&data).unwrap();
+    let token = data.join("token");
+    fs::write(&token, "text").unwrap();
+    fs::set_permissions(&token, Permissions::from_mode(0o440)).unwrap();
+    symlink("..2026_11_29", scratch.0.join("..data")).unwrap();
+    symlink("..data/token", scratch.0.join("token")).unwrap();
+    check(&scratch.0.join("token"), Ok("text"));
+    fs::set_permissions(&token, Permissions::from_mode(0o444)).unwrap();
+    check(&scratch.0.join("token"), Err("mode 444"));
+    symlink("token", scratch.0.join("loop")).unwrap();
+    fs::remove_file(scratch.0.join("token")).unwrap();
+    symlink("loop", scratch.0.join("token")).unwrap();
+    check(&scratch.0.join("token"), Err("symbolic links"));
+}
+
+/// Only root can give a file away.
+#[test]
+fn a_file_of_another_user_is_not_read() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let scratch = Scratch::new("owner");
+    let path = scratch.file("token", "text", 0o600);
+    chown(&path, Some(12_345), None).unwrap();
+    check(&path, Err("belongs to the user 12345"));
+    chown(&path, Some(0), Some(12_345)).unwrap();
+    check(&path, Ok("text"));
+}
