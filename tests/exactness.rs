@@ -128,7 +128,7 @@ type HeadRow = (
     &'static str,
     Result<&'static [(&'static str, Option<&'static str>)], &'static str>,
 );
-const HEADS: [HeadRow; 34] = [
+const HEADS: [HeadRow; 39] = [
     (
         "GET",
         "x-amz-meta-a: 1\r\n",
@@ -244,6 +244,62 @@ const HEADS: [HeadRow; 34] = [
         "content-type: a/b\r\ncontent-length: 2\r\n",
         "{}",
         Ok(&[("content-type", Some("a/b")), ("content-length", Some("2"))]),
+    ),
+    // Servers differ in how they read these names.
+    (
+        "GET",
+        "x_team: a\r\nx.team: b\r\nX-Team: c\r\nx~team: d\r\n",
+        "",
+        Ok(&[
+            ("x-team", Some("c")),
+            ("x_team", None),
+            ("x.team", None),
+            ("x~team", None),
+        ]),
+    ),
+    (
+        "GET",
+        "X_Amz_Date: 20010101T000000Z\r\nx-amzdate: 1\r\nx_amz_security_token: t\r\nAuthorization_: b\r\n",
+        "",
+        Ok(&[
+            ("x_amz_date", None),
+            ("x-amzdate", None),
+            ("x_amz_security_token", None),
+            ("authorization_", None),
+        ]),
+    ),
+    (
+        "GET",
+        "X_Forwarded_For: 1.2.3.4\r\nX.Forwarded.Host: a\r\nV_I_A: x\r\nx_api_key: k\r\nX_Countersign_Token: t\r\n",
+        "",
+        Ok(&[
+            ("x_forwarded_for", None),
+            ("x.forwarded.host", None),
+            ("v_i_a", None),
+            ("x_api_key", None),
+            ("x_countersign_token", None),
+        ]),
+    ),
+    (
+        "GET",
+        "X_HTTP_METHOD_OVERRIDE: DELETE\r\nX.HTTP.Method.Override: DELETE\r\nX-HTTP-Method: PUT\r\n",
+        "",
+        Ok(&[
+            ("x_http_method_override", None),
+            ("x.http.method.override", None),
+            ("x-http-method", Some("PUT")),
+        ]),
+    ),
+    (
+        "GET",
+        "X-Original-URL: /admin\r\nX-Rewrite-URL: /admin\r\nx-original-uri: /a\r\nX_Original_Host: a\r\n",
+        "",
+        Ok(&[
+            ("x-original-url", None),
+            ("x-rewrite-url", None),
+            ("x-original-uri", None),
+            ("x_original_host", None),
+        ]),
     ),
     ("POST", "content-length: 0\r\n", "", Ok(&[])),
     (

@@ -791,6 +791,12 @@ async fn a_read_only_route_lets_only_safe_methods_through() {
         "X-HTTP-Method-Override",
         "x-http-method",
         "x-method-override",
+        "X_HTTP_METHOD_OVERRIDE",
+        "X.HTTP.Method.Override",
+        "XHTTPMethodOverride",
+        "x-http--method",
+        "X-Original-Method",
+        "X_Method",
     ] {
         let answer = ask("GET", &format!("{header}: DELETE\r\n")).await;
         assert_eq!(answer.status, 403, "{header}");
@@ -814,6 +820,71 @@ async fn a_read_only_route_lets_only_safe_methods_through() {
     );
     raw(addr, request.as_bytes()).await;
     assert_eq!(stage.emulator.stats().gateway.requests, 4);
+    stage.drained().await;
+}
+
+/// Headers that no operation may bring upstream, however it came, and one that it may.
+const NAMED: [(&str, &str); 9] = [
+    ("x-team", "kept"),
+    ("x_team", "canary"),
+    ("X.Team", "canary"),
+    ("x_api_key", "canary"),
+    ("X_Amz_Date", "canary"),
+    ("X_Amz_Security_Token", "canary"),
+    ("X_Forwarded_For", "canary"),
+    ("x-original-url", "canary"),
+    ("X_Countersign_Token", "canary"),
+];
+
+#[tokio::test]
+async fn odd_headers_reach_no_operation() {
+    let stage = Stage::new().await;
+    let check = |seen: &str, by: &str| {
+        assert!(
+            seen.contains("kept") && !seen.contains("canary"),
+            "{by}: {seen}"
+        );
+    };
+    let body = json!({ "query": "{ headers }" });
+    let headers: Vec<_> = NAMED.iter().copied().chain([JSON]).collect();
+    let answer = post(stage.addr, "/graphql", &headers, &body.to_string()).await;
+    check(&answer.body, "POST");
+    let batch = json!([body, body]).to_string();
+    check(
+        &post(stage.addr, "/graphql", &headers, &batch).await.body,
+        "batch",
+    );
+    let sse = [&headers[..], &[("accept", "text/event-stream")]].concat();
+    let answer = post(stage.addr, "/graphql", &sse, &body.to_string()).await;
+    check(&answer.body, "server-sent events");
+    let listen = json!({ "query": "subscription { onHeaders }" });
+    for document in [&body, &listen] {
+        // Those of the upgrade go with every operation.
+        let mut socket = Socket::open(stage.addr, &NAMED).await;
+        socket.init().await;
+        let payload = document.clone();
+        socket
+            .send(json!({ "id": "1", "type": "subscribe", "payload": payload }))
+            .await;
+        check(&socket.next_of("1").await.to_string(), "upgrade");
+        // Those among the entries of AppSync's own protocol go with the one that they came with.
+        let mut socket = Way::Native.socket(&stage).await;
+        assert_eq!(socket.next().await["type"], "connection_ack");
+        let entries: serde_json::Map<String, Value> = NAMED
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), json!(value)))
+            .collect();
+        let mut start = Way::Native.start("1", &document.to_string());
+        start["payload"]["extensions"]["authorization"] = json!(entries);
+        socket.send(start).await;
+        let seen = loop {
+            let frame = socket.next_of("1").await;
+            if frame["type"] != "start_ack" {
+                break frame.to_string();
+            }
+        };
+        check(&seen, "entries");
+    }
     stage.drained().await;
 }
 

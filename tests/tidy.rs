@@ -62,7 +62,8 @@ const IMPORTS: [(&str, &[&str]); 21] = [
     ("events", &["graphql"]),
     ("guard", &["graphql", "stamp"]),
     ("realtime", &["graphql", "sign", "upstream"]),
-    ("upstream", &["iam", "sign"]),
+    // Of the guard, how header names are compared.
+    ("upstream", &["guard", "iam", "sign"]),
     ("iam", &["events", "graphql"]),
     ("sign", &[]),
     ("stamp", &[]),

@@ -120,6 +120,7 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
     let ca_file = table.read("ca_file", values::file);
     let forward = table.list("forward_headers", values::header_name);
     let drop = table.list("drop_headers", values::header_name);
+    let keeps_odd = table.read("odd_headers", values::keeps_odd_headers);
     let on_loss = table.read("on_upstream_loss", values::on_loss);
     let is_strict = table.read("strict", values::switch);
     let signing = Signing {
@@ -177,11 +178,14 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
         Kind::Events => "/event".to_owned(),
         Kind::Http => format!("/{name}"),
     };
-    let headers = HeaderPolicy::new(
+    let mut headers = HeaderPolicy::new(
         endpoint.kind,
         &forward.unwrap_or_default(),
         drop.unwrap_or_default(),
     );
+    if keeps_odd.unwrap_or(false) {
+        headers = headers.keeping_odd();
+    }
     Some(RouteConfig {
         path: path.unwrap_or_else(default_path),
         credentials: Credentials::Provider(IdentityConfig {

@@ -292,6 +292,15 @@ pub(super) fn payload(value: &str) -> Result<Payload, String> {
     }
 }
 
+/// Whether headers with other characters than letters, digits and `-` in their names are forwarded.
+pub(super) fn keeps_odd_headers(value: &str) -> Result<bool, String> {
+    match value {
+        "drop" => Ok(false),
+        "keep" => Ok(true),
+        _ => Err(format!("{value:?} is neither \"drop\" nor \"keep\"")),
+    }
+}
+
 pub(super) fn odd_paths(value: &str) -> Result<Paths, String> {
     match value {
         "refuse" => Ok(Paths::Refuse),

@@ -12,6 +12,7 @@ mod host;
 mod policy;
 mod refusal;
 mod request;
+mod spelling;
 mod token;
 
 use std::net::IpAddr;
@@ -21,8 +22,7 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use http::Request;
 use http::header::{
-    AUTHORIZATION, FORWARDED, HOST, HeaderMap, HeaderValue, ORIGIN, REFERER,
-    SEC_WEBSOCKET_PROTOCOL, VIA,
+    AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN, REFERER, SEC_WEBSOCKET_PROTOCOL,
 };
 
 use crate::graphql::shown;
@@ -31,6 +31,9 @@ pub use cors::Cors;
 pub use host::{HostName, Origin, Scheme};
 pub use policy::{Allowed, Denied, FieldPattern, Policies, Policy, is_name};
 pub use refusal::{Refusal, RefusalKind};
+pub use spelling::{
+    forwarded_header, is_header_below, is_method_override, is_odd_header, is_same_header,
+};
 pub use token::{Grant, TokenConfig, TokenError, Tokens};
 
 /// `[guard]` of the configuration.
@@ -275,14 +278,12 @@ fn head_size<B>(request: &Request<B>) -> usize {
     request.method().as_str().len() + target + headers.sum::<usize>()
 }
 
-/// The names by which another proxy makes itself known (RFC 7239; RFC 9110, section 7.6.3).
+/// Refuses what another proxy sent, however it spells the headers that say so.
 fn check_forwarded(headers: &HeaderMap) -> Result<(), Refusal> {
-    let is_forwarded = |name: &http::HeaderName| name.as_str().starts_with("x-forwarded-");
-    match () {
-        () if headers.contains_key(FORWARDED) => Err(Refusal::Forwarded("Forwarded")),
-        () if headers.contains_key(VIA) => Err(Refusal::Forwarded("Via")),
-        () if headers.keys().any(is_forwarded) => Err(Refusal::Forwarded("X-Forwarded-*")),
-        () => Ok(()),
+    let mut names = headers.keys();
+    match names.find_map(|name| forwarded_header(name.as_str())) {
+        Some(name) => Err(Refusal::Forwarded(name)),
+        None => Ok(()),
     }
 }
 

@@ -7,10 +7,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderName, Method};
 use sha2::{Digest as _, Sha256};
 
 use super::request::Request;
+use super::spelling::is_method_override;
 use crate::graphql::{Kind, Survey, SurveyError, shown, survey};
 
 /// What may be asked on a route.
@@ -109,13 +110,6 @@ pub(super) enum Rule {
     WebSocket,
 }
 
-/// Whoever reads one of these takes the request for another method's.
-const METHOD_OVERRIDES: [&str; 3] = [
-    "x-http-method-override",
-    "x-http-method",
-    "x-method-override",
-];
-
 impl Policy {
     /// Judges a GraphQL request: the body of a `POST`, or the `data` of a realtime start.
     ///
@@ -153,11 +147,9 @@ impl Policy {
         if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
             return self.judge_act(Rule::Method(shown(method.as_str())));
         }
-        match METHOD_OVERRIDES
-            .iter()
-            .find(|name| headers.contains_key(**name))
-        {
-            Some(name) => self.judge_act(Rule::Method((*name).to_owned())),
+        let mut names = headers.keys().map(HeaderName::as_str);
+        match names.find(|name| is_method_override(name)) {
+            Some(name) => self.judge_act(Rule::Method(shown(name))),
             None => Ok(()),
         }
     }

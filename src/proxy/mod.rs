@@ -43,7 +43,7 @@ pub use readings::{Ambiguous, Matching, Nested, Top, check as check_readings};
 pub use relay::{begins_with_data, refusal, request_errors};
 pub use slot::{Slot, Slots};
 
-pub use crate::guard::{Local, Scheme};
+pub use crate::guard::{Local, Scheme, is_same_header};
 pub use crate::memory::{LEAST_MEMORY, Memory, MemoryLimit};
 pub use crate::session::Origin;
 

@@ -10,7 +10,7 @@ use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING, UPGRADE
 use http::{Method, Request, Version};
 use hyper::body::{Body as _, Incoming};
 
-use crate::proxy::Error;
+use crate::proxy::{Error, is_same_header};
 
 /// Follows the requests of a connection through its bytes.
 #[derive(Debug, Default)]
@@ -207,10 +207,7 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
 
 /// `transfer_encoding`, `content--length` and their like.
 fn is_twin(name: &str) -> bool {
-    let is_same = |real: &str| {
-        let letters = name.bytes().filter(u8::is_ascii_alphanumeric);
-        name != real && letters.eq(real.bytes().filter(u8::is_ascii_alphanumeric))
-    };
+    let is_same = |real: &str| name != real && is_same_header(name, real);
     is_same(TRANSFER_ENCODING.as_str()) || is_same(CONTENT_LENGTH.as_str())
 }
 

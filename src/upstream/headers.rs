@@ -1,24 +1,40 @@
 //! Which headers pass, in both directions.
 //!
 //! Everything here happens before signing: hop-by-hop headers and those that `Connection` names
-//! go first, so that a client cannot name a header of ours and have it removed afterwards.
+//! go first, so that a client cannot name a header of ours and have it removed afterwards. Names
+//! are compared by their letters and digits, as the most lenient servers do.
 
 use http::header::{
-    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED,
-    HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-    STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+    ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
+    HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 use super::{Error, Kind};
+use crate::guard::{
+    forwarded_header, is_header_below, is_method_override, is_odd_header, is_same_header,
+};
 use crate::telemetry::{Exchange, TRACEPARENT};
 
 /// What a route forwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderPolicy {
     drop: Vec<HeaderName>,
+    /// Named by the configuration, so that even an odd name passes.
+    forward: Vec<HeaderName>,
     passes_forwarded: bool,
+    keeps_odd: bool,
 }
 
+/// They describe the request that began a session.
+const OF_THE_REQUEST: [&str; 6] = [
+    "accept",
+    "accept-encoding",
+    "cache-control",
+    "content-encoding",
+    "content-type",
+    "pragma",
+];
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const X_APIGW_API_ID: HeaderName = HeaderName::from_static("x-apigw-api-id");
@@ -68,6 +84,22 @@ const OURS_OR_HOST_WIDE: [HeaderName; 10] = [
     HeaderName::from_static("expect-ct"),
 ];
 
+/// Some upstreams serve the URL that these name in place of the request's own, which is the one
+/// that was checked and signed.
+const URL_OVERRIDES: [HeaderName; 11] = [
+    HeaderName::from_static("x-envoy-original-path"),
+    HeaderName::from_static("x-http-destinationurl"),
+    HeaderName::from_static("x-http-host-override"),
+    HeaderName::from_static("x-original-host"),
+    HeaderName::from_static("x-original-path"),
+    HeaderName::from_static("x-original-uri"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-override-url"),
+    HeaderName::from_static("x-rewrite-path"),
+    HeaderName::from_static("x-rewrite-uri"),
+    HeaderName::from_static("x-rewrite-url"),
+];
+
 impl HeaderPolicy {
     /// `forward` lifts a default drop; `drop` adds one.
     pub fn new(kind: Kind, forward: &[HeaderName], drop: Vec<HeaderName>) -> Self {
@@ -77,12 +109,24 @@ impl HeaderPolicy {
             // It chooses among private APIs behind one endpoint.
             Kind::Http => &[COOKIE, X_APIGW_API_ID],
         };
-        let kept = default.iter().filter(|name| !forward.contains(name));
+        let overrides = URL_OVERRIDES;
+        let default = default.iter().chain(&overrides);
+        let kept = default.filter(|name| !forward.iter().any(|lifted| is_same(lifted, name)));
         let drop = kept.cloned().chain(drop).collect();
         Self {
             drop,
+            forward: forward.to_vec(),
             passes_forwarded: false,
+            keeps_odd: false,
         }
+    }
+
+    /// Leaves headers whose names have other characters than letters, digits and `-`, unless they
+    /// spell one that is dropped, or a method override.
+    #[must_use]
+    pub fn keeping_odd(mut self) -> Self {
+        self.keeps_odd = true;
+        self
     }
 
     /// Leaves what other proxies say of themselves: `X-Forwarded-*`, `Forwarded`, `Via`.
@@ -96,25 +140,33 @@ impl HeaderPolicy {
     pub fn request(&self, headers: &mut HeaderMap) {
         self.handshake(headers);
         // Of a handshake that is none; the token may be among the subprotocols.
-        remove_by_prefix(headers, "sec-websocket-");
+        remove(headers, |name| {
+            is_header_below(name.as_str(), "sec-websocket")
+        });
     }
 
     /// The same for a WebSocket's handshake.
     pub fn handshake(&self, headers: &mut HeaderMap) {
         remove_hop_by_hop(headers);
-        for name in OWN.iter().chain(&self.drop) {
-            headers.remove(name);
+        remove(headers, |name| self.drops(name));
+    }
+
+    fn drops(&self, name: &HeaderName) -> bool {
+        let is_among = |dropped: &[HeaderName]| dropped.iter().any(|other| is_same(name, other));
+        if is_among(&HOP_BY_HOP) || is_among(&OWN) || is_among(&self.drop) {
+            return true;
         }
-        if !self.passes_forwarded {
-            headers.remove(FORWARDED);
-            headers.remove(VIA);
-            remove_by_prefix(headers, "x-forwarded-");
+        let text = name.as_str();
+        if !self.passes_forwarded && forwarded_header(text).is_some() {
+            return true;
         }
+        let is_kept = self.keeps_odd || self.forward.contains(name);
+        is_odd_header(text) && (!is_kept || is_method_override(text))
     }
 
     /// Lets upstream continue the trace of `exchange`, unless the route drops `traceparent`.
     pub fn continue_trace(&self, headers: &mut HeaderMap, exchange: &Exchange) {
-        if !self.drop.contains(&TRACEPARENT) {
+        if !self.drop.iter().any(|name| is_same(name, &TRACEPARENT)) {
             exchange.pass_on(headers);
         }
     }
@@ -123,17 +175,14 @@ impl HeaderPolicy {
     /// headers: nothing that described that request itself.
     pub fn session(&self, headers: &mut HeaderMap) {
         self.request(headers);
-        for name in [
-            "accept",
-            "accept-encoding",
-            "cache-control",
-            "content-encoding",
-            "content-type",
-            "pragma",
-        ] {
-            headers.remove(name);
-        }
-        remove_by_prefix(headers, "sec-");
+        remove(headers, |name| {
+            let name = name.as_str();
+            let mut own = OF_THE_REQUEST.iter();
+            let is_of_browsers = name
+                .strip_prefix("sec")
+                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()));
+            is_of_browsers || own.any(|own| is_same_header(name, own))
+        });
     }
 }
 
@@ -144,7 +193,7 @@ pub fn response_headers(headers: &mut HeaderMap) {
     for name in &OURS_OR_HOST_WIDE {
         headers.remove(name);
     }
-    remove_by_prefix(headers, "access-control-");
+    remove(headers, |name| name.as_str().starts_with("access-control-"));
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -158,15 +207,16 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-fn remove_by_prefix(headers: &mut HeaderMap, prefix: &str) {
-    let found: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with(prefix))
-        .cloned()
-        .collect();
+fn remove(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
+    let names = headers.keys().filter(|name| is_removed(name));
+    let found: Vec<HeaderName> = names.cloned().collect();
     for name in found {
         headers.remove(name);
     }
+}
+
+fn is_same(name: &HeaderName, other: &HeaderName) -> bool {
+    is_same_header(name.as_str(), other.as_str())
 }
 
 /// Leaves at most one content type, and answers whether it is to be signed: with a body only,
@@ -203,128 +253,4 @@ fn is_signable(value: &HeaderValue) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn map(names: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in names {
-            let name: HeaderName = name.parse().unwrap();
-            headers.append(name, value.parse().unwrap());
-        }
-        headers
-    }
-
-    fn check(policy: &HeaderPolicy, sent: &[(&str, &str)], expected: &[&str]) {
-        let mut headers = map(sent);
-        policy.request(&mut headers);
-        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, expected, "{sent:?}");
-    }
-
-    #[test]
-    fn requests() {
-        let policy = HeaderPolicy::new(Kind::Graphql, &[], vec![]);
-        check(
-            &policy,
-            &[
-                ("accept", "*/*"),
-                ("x-team", "a"),
-                ("x-team", "b"),
-                ("user-agent", "x"),
-            ],
-            &["accept", "user-agent", "x-team"],
-        );
-        check(
-            &policy,
-            &[
-                ("connection", "close, X-Hop"),
-                ("connection", "host"),
-                ("x-hop", "1"),
-                ("te", "trailers"),
-                ("upgrade", "h2c"),
-                ("keep-alive", "5"),
-            ],
-            &[],
-        );
-        check(
-            &policy,
-            &[
-                ("authorization", "Bearer x"),
-                ("x-amz-date", "1"),
-                ("x-amz-security-token", "t"),
-                ("x-api-key", "k"),
-                ("cookie", "c"),
-                ("x-forwarded-for", "1"),
-                ("forwarded", "f"),
-                ("x-amz-user-agent", "kept"),
-            ],
-            &["x-amz-user-agent"],
-        );
-        let forwarded = [("x-forwarded-for", "1"), ("forwarded", "f"), ("via", "v")];
-        check(&policy, &forwarded, &[]);
-        let passing = policy.passing_forwarded();
-        check(
-            &passing,
-            &forwarded,
-            &["forwarded", "via", "x-forwarded-for"],
-        );
-        check(&passing, &[("x-countersign-token", "t")], &[]);
-        let lenient = HeaderPolicy::new(Kind::Graphql, &[COOKIE], vec!["x-team".parse().unwrap()]);
-        check(
-            &lenient,
-            &[("cookie", "c"), ("x-team", "a"), ("x-api-key", "k")],
-            &["cookie"],
-        );
-        let token = ("sec-websocket-protocol", "countersign-token.t");
-        check(&lenient, &[token, ("accept", "a")], &["accept"]);
-        let gateway = HeaderPolicy::new(Kind::Http, &[AUTHORIZATION], vec![]);
-        check(
-            &gateway,
-            &[("x-api-key", "k"), ("authorization", "a")],
-            &["x-api-key"],
-        );
-    }
-
-    #[test]
-    fn answers_lose_what_is_ours_and_what_acts_on_the_whole_host() {
-        let kept = [("set-cookie", "a=b"), ("x-kept", "1"), ("etag", "e")];
-        let lost = [
-            "Access-Control-Allow-Origin",
-            "access-control-allow-private-network",
-            "access-control-of-tomorrow",
-            "X-Countersign-Error",
-            "Strict-Transport-Security",
-            "Alt-Svc",
-            "NEL",
-            "Report-To",
-            "Reporting-Endpoints",
-            "Service-Worker-Allowed",
-            "Timing-Allow-Origin",
-            "Public-Key-Pins",
-            "Expect-CT",
-            "Connection",
-        ];
-        let mut headers = map(&kept);
-        for name in lost {
-            let name: HeaderName = name.parse().unwrap();
-            headers.append(&name, HeaderValue::from_static("x"));
-            headers.append(&name, HeaderValue::from_static("y"));
-        }
-        response_headers(&mut headers);
-        assert_eq!(headers, map(&kept));
-    }
-
-    #[test]
-    fn upgrades_leave_no_trace_of_themselves() {
-        let mut headers = map(&[
-            ("sec-websocket-key", "k"),
-            ("sec-websocket-extensions", "permessage-deflate"),
-            ("accept-encoding", "gzip"),
-            ("x-team", "a"),
-        ]);
-        HeaderPolicy::new(Kind::Graphql, &[], vec![]).session(&mut headers);
-        assert_eq!(headers, map(&[("x-team", "a")]));
-    }
-}
+mod tests;

@@ -446,6 +446,10 @@ fn mistakes_about_signing_are_told() {
         &["FILE:3: `route.a.auth`: is not for AppSync, which takes signatures in one way only"],
     );
     refuses(
+        &target(GATEWAY, "odd_headers = \"pass\""),
+        &["FILE:3: `route.a.odd_headers`: \"pass\" is neither \"drop\" nor \"keep\""],
+    );
+    refuses(
         &target(
             GATEWAY,
             "auth = \"none\"\npresign_expires = \"8d\"\nsession_token = \"x\"\npayload = \"x\"\nodd_paths = \"x\"",

@@ -407,7 +407,7 @@ fn other_routes_are_read_by_safe_methods() {
                 .judge_method(
                     &method,
                     &HeaderMap::from_iter([(
-                        http::HeaderName::from_static("x-http-method-override"),
+                        HeaderName::from_static("x-http-method-override"),
                         http::HeaderValue::from_static("DELETE"),
                     )])
                 )

@@ -1,0 +1,116 @@
+//! Header names as the most lenient reader compares them: by their letters and digits alone.
+//!
+//! CGI, WSGI, PHP and many frameworks turn every other character of a name into `_`, so that
+//! `X_Forwarded_For`, `X.Forwarded.For` and `X-Forwarded-For` are one header to them. Every
+//! comparison that protects something is made here; nothing is removed or refused here.
+
+/// Whether some server reads `name` as the header `other`.
+pub fn is_same_header(name: &str, other: &str) -> bool {
+    letters(name).eq(letters(other))
+}
+
+/// Whether some server reads `name` as a header that begins with `prefix`.
+pub fn is_header_below(name: &str, prefix: &str) -> bool {
+    let mut letters_of_name = letters(name);
+    letters(prefix).all(|letter| letters_of_name.next() == Some(letter))
+}
+
+/// Whether servers differ in how they read a name: it has other characters than letters, digits
+/// and `-`.
+pub fn is_odd_header(name: &str) -> bool {
+    !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// Whether a reader of the header `name` takes the request for one of another method.
+pub fn is_method_override(name: &str) -> bool {
+    METHOD_OVERRIDES
+        .iter()
+        .any(|other| is_same_header(name, other))
+}
+
+/// Whether another proxy makes itself known by the header `name` (RFC 7239; RFC 9110, section
+/// 7.6.3): the name to show for it.
+pub fn forwarded_header(name: &str) -> Option<&'static str> {
+    match name {
+        _ if is_same_header(name, "forwarded") => Some("Forwarded"),
+        _ if is_same_header(name, "via") => Some("Via"),
+        _ if is_header_below(name, "x-forwarded") => Some("X-Forwarded-*"),
+        _ => None,
+    }
+}
+
+fn letters(name: &str) -> impl Iterator<Item = u8> {
+    let letters = name.bytes().filter(u8::is_ascii_alphanumeric);
+    letters.map(|letter| letter.to_ascii_lowercase())
+}
+
+const METHOD_OVERRIDES: [&str; 9] = [
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-method",
+    "x-original-method",
+    "x-override-method",
+    "x-forwarded-method",
+    "x-rewrite-method",
+    "http-method-override",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_by_letters_and_digits() {
+        for (name, other, expected) in [
+            ("x-http-method-override", "X_HTTP_METHOD_OVERRIDE", true),
+            ("x-http-method-override", "X.HTTP.Method.Override", true),
+            ("x-http-method-override", "XHttpMethodOverride", true),
+            ("x-http-method-override", "x-http--method-override-", true),
+            ("x-http-method-override", "x-http-method-overrid", false),
+            ("x-amz-content-sha256", "x_amz_content_sha_256", true),
+            ("x-amz-content-sha256", "x-amz-content-sha25", false),
+            ("via", "v!i#a", true),
+            ("te", "t", false),
+            ("te", "", false),
+        ] {
+            assert_eq!(is_same_header(other, name), expected, "{other} {name}");
+            assert_eq!(is_same_header(name, other), expected, "{name} {other}");
+        }
+    }
+
+    #[test]
+    fn families_and_odd_names() {
+        for name in [
+            "x-forwarded-for",
+            "X_Forwarded_For",
+            "x.forwarded.host",
+            "X-ForwardedProto",
+            "x-forwarded",
+        ] {
+            assert_eq!(forwarded_header(name), Some("X-Forwarded-*"), "{name}");
+        }
+        assert_eq!(forwarded_header("V_i_a"), Some("Via"));
+        assert_eq!(forwarded_header("Forwarded_"), Some("Forwarded"));
+        for name in ["x-forward", "x-for", "viable", "forwarded-by", ""] {
+            assert_eq!(forwarded_header(name), None, "{name}");
+        }
+        for name in ["x_team", "x.team", "x-team!", "x~team", "_", "x'team"] {
+            assert!(is_odd_header(name), "{name}");
+        }
+        for name in ["x-team", "X-Team-2", "etag"] {
+            assert!(!is_odd_header(name), "{name}");
+        }
+        for name in [
+            "X_Original_Method",
+            "x.http.method",
+            "X-Method",
+            "xmethodoverride",
+        ] {
+            assert!(is_method_override(name), "{name}");
+        }
+        for name in ["access-control-request-method", "x-methods", "method"] {
+            assert!(!is_method_override(name), "{name}");
+        }
+    }
+}

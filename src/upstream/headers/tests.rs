@@ -1,0 +1,220 @@
+//! Which of a client's headers, and of an answer's, are left.
+
+use super::*;
+
+fn map(names: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in names {
+        let name: HeaderName = name.parse().unwrap();
+        headers.append(name, value.parse().unwrap());
+    }
+    headers
+}
+
+fn check(policy: &HeaderPolicy, sent: &[(&str, &str)], expected: &[&str]) {
+    let mut headers = map(sent);
+    policy.request(&mut headers);
+    let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+    left.sort_unstable();
+    assert_eq!(left, expected, "{sent:?}");
+}
+
+#[test]
+fn requests() {
+    let policy = HeaderPolicy::new(Kind::Graphql, &[], vec![]);
+    check(
+        &policy,
+        &[
+            ("accept", "*/*"),
+            ("x-team", "a"),
+            ("x-team", "b"),
+            ("user-agent", "x"),
+        ],
+        &["accept", "user-agent", "x-team"],
+    );
+    check(
+        &policy,
+        &[
+            ("connection", "close, X-Hop"),
+            ("connection", "host"),
+            ("x-hop", "1"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"),
+            ("keep-alive", "5"),
+        ],
+        &[],
+    );
+    check(
+        &policy,
+        &[
+            ("authorization", "Bearer x"),
+            ("x-amz-date", "1"),
+            ("x-amz-security-token", "t"),
+            ("x-api-key", "k"),
+            ("cookie", "c"),
+            ("x-forwarded-for", "1"),
+            ("forwarded", "f"),
+            ("x-amz-user-agent", "kept"),
+        ],
+        &["x-amz-user-agent"],
+    );
+    let forwarded = [("x-forwarded-for", "1"), ("forwarded", "f"), ("via", "v")];
+    check(&policy, &forwarded, &[]);
+    let passing = policy.passing_forwarded();
+    check(
+        &passing,
+        &forwarded,
+        &["forwarded", "via", "x-forwarded-for"],
+    );
+    check(&passing, &[("x-countersign-token", "t")], &[]);
+    let lenient = HeaderPolicy::new(Kind::Graphql, &[COOKIE], vec!["x-team".parse().unwrap()]);
+    check(
+        &lenient,
+        &[("cookie", "c"), ("x-team", "a"), ("x-api-key", "k")],
+        &["cookie"],
+    );
+    let token = ("sec-websocket-protocol", "countersign-token.t");
+    check(&lenient, &[token, ("accept", "a")], &["accept"]);
+    let gateway = HeaderPolicy::new(Kind::Http, &[AUTHORIZATION], vec![]);
+    check(
+        &gateway,
+        &[("x-api-key", "k"), ("authorization", "a")],
+        &["x-api-key"],
+    );
+}
+
+/// By default, by `odd_headers = "keep"`, and by that and `guard.forwarded = "pass"`.
+#[test]
+fn every_spelling_of_a_dropped_header_is_dropped() {
+    let default = HeaderPolicy::new(Kind::Http, &[], vec!["x-secret".parse().unwrap()]);
+    let keeping = default.clone().keeping_odd();
+    let passing = keeping.clone().passing_forwarded();
+    const GONE: [bool; 3] = [false; 3];
+    for (name, passes) in [
+        ("x-team", [true; 3]),
+        ("x_team", [false, true, true]),
+        ("x.team", [false, true, true]),
+        ("x~team!", [false, true, true]),
+        ("x_api_key", [false, true, true]),
+        ("x-api-key", [true; 3]),
+        ("X_Amz_Date", GONE),
+        ("x.amz.security.token", GONE),
+        ("x-amzdate", GONE),
+        ("X_Countersign_Token", GONE),
+        ("x-countersigntoken", GONE),
+        ("Transfer_Encoding", GONE),
+        ("Content_Length", GONE),
+        ("content-length-", GONE),
+        ("H_o_s_t", GONE),
+        ("Proxy_Authorization", GONE),
+        ("Authorization_", GONE),
+        ("x_secret", GONE),
+        ("xsecret", GONE),
+        ("Cookie_", GONE),
+        ("x_apigw_api_id", GONE),
+        ("sec_websocket_protocol", GONE),
+        ("X_HTTP_METHOD_OVERRIDE", GONE),
+        ("X.HTTP.Method.Override", GONE),
+        ("X_Original_Method", GONE),
+        ("x-http-method-override", [true; 3]),
+        ("x-original-url", GONE),
+        ("X_Original_URL", GONE),
+        ("X-Rewrite-URL", GONE),
+        ("x-original-uri", GONE),
+        ("X-Override-URL", GONE),
+        ("X-Original-Host", GONE),
+        ("x-http-host-override", GONE),
+        ("X-Forwarded-For", [false, false, true]),
+        ("X_Forwarded_For", [false, false, true]),
+        ("x.forwarded.host", [false, false, true]),
+        ("v.i.a", [false, false, true]),
+    ] {
+        for (policy, passes) in [&default, &keeping, &passing].into_iter().zip(passes) {
+            let mut headers = map(&[(name, "1")]);
+            policy.request(&mut headers);
+            assert_eq!(!headers.is_empty(), passes, "{name} {policy:?}");
+            // The headers of a session, and of each of its operations.
+            let mut headers = map(&[(name, "1")]);
+            policy.session(&mut headers);
+            assert_eq!(!headers.is_empty(), passes, "{name} {policy:?}");
+        }
+    }
+}
+
+#[test]
+fn forwarded_headers_are_named_in_any_spelling() {
+    let names = |names: &[&str]| -> Vec<HeaderName> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    };
+    let forward = names(&["X_Api_Key", "x_team", "x-original-url"]);
+    let policy = HeaderPolicy::new(Kind::Graphql, &forward, names(&["x_drop"]));
+    check(
+        &policy,
+        &[
+            ("x-api-key", "k"),
+            ("x_api_key", "k"),
+            ("x_team", "t"),
+            ("x.team", "t"),
+            ("x-original-url", "/"),
+            ("x_original_url", "/"),
+            ("x-drop", "d"),
+            ("x-rewrite-url", "/"),
+        ],
+        &["x-api-key", "x-original-url", "x_api_key", "x_team"],
+    );
+    check(
+        &policy.keeping_odd(),
+        &[("x.team", "t"), ("x_original_url", "/"), ("x.drop", "d")],
+        &["x.team", "x_original_url"],
+    );
+    let entries = [
+        ("sec_fetch_site", "a"),
+        ("secret", "b"),
+        ("content_type", "c"),
+    ];
+    let keeping = HeaderPolicy::new(Kind::Graphql, &[], vec![]).keeping_odd();
+    let mut headers = map(&entries);
+    keeping.session(&mut headers);
+    assert_eq!(headers, map(&entries[1..2]));
+}
+
+#[test]
+fn answers_lose_what_is_ours_and_what_acts_on_the_whole_host() {
+    let kept = [("set-cookie", "a=b"), ("x-kept", "1"), ("etag", "e")];
+    let lost = [
+        "Access-Control-Allow-Origin",
+        "access-control-allow-private-network",
+        "access-control-of-tomorrow",
+        "X-Countersign-Error",
+        "Strict-Transport-Security",
+        "Alt-Svc",
+        "NEL",
+        "Report-To",
+        "Reporting-Endpoints",
+        "Service-Worker-Allowed",
+        "Timing-Allow-Origin",
+        "Public-Key-Pins",
+        "Expect-CT",
+        "Connection",
+    ];
+    let mut headers = map(&kept);
+    for name in lost {
+        let name: HeaderName = name.parse().unwrap();
+        headers.append(&name, HeaderValue::from_static("x"));
+        headers.append(&name, HeaderValue::from_static("y"));
+    }
+    response_headers(&mut headers);
+    assert_eq!(headers, map(&kept));
+}
+
+#[test]
+fn upgrades_leave_no_trace_of_themselves() {
+    let mut headers = map(&[
+        ("sec-websocket-key", "k"),
+        ("sec-websocket-extensions", "permessage-deflate"),
+        ("accept-encoding", "gzip"),
+        ("x-team", "a"),
+    ]);
+    HeaderPolicy::new(Kind::Graphql, &[], vec![]).session(&mut headers);
+    assert_eq!(headers, map(&[("x-team", "a")]));
+}
