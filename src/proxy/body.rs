@@ -9,6 +9,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::mpsc;
 
 use crate::session::Piece;
+use crate::sign::redact;
 use crate::telemetry::Record;
 use crate::upstream::ResponseBody;
 
@@ -27,7 +28,8 @@ pub struct Body {
 
 enum Inner {
     Full(Option<Bytes>),
-    Stream(Option<Bytes>, Pin<Box<ResponseBody>>),
+    /// What has been read already, the rest, and what masks session tokens in both.
+    Stream(Option<Bytes>, Pin<Box<ResponseBody>>, redact::Stream),
     Pieces(mpsc::Receiver<Piece>),
     Ended,
     Cut,
@@ -58,7 +60,11 @@ impl Body {
     /// What has been read of a body, and the rest of it.
     pub(super) fn stream_after(read: Bytes, rest: Pin<Box<ResponseBody>>) -> Self {
         Self {
-            inner: Inner::Stream((!read.is_empty()).then_some(read), rest),
+            inner: Inner::Stream(
+                (!read.is_empty()).then_some(read),
+                rest,
+                redact::Stream::default(),
+            ),
             record: None,
             is_over: false,
             length: None,
@@ -94,6 +100,46 @@ impl Body {
     }
 }
 
+/// The next frame of upstream's. A piece that may be the beginning of a session token waits for
+/// the next.
+fn poll_stream(
+    read: &mut Option<Bytes>,
+    rest: &mut Pin<Box<ResponseBody>>,
+    tokens: &mut redact::Stream,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    loop {
+        let frame = match read.take() {
+            Some(bytes) => Frame::data(bytes),
+            None => match ready!(rest.as_mut().poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None if tokens.is_empty() => return Poll::Ready(None),
+                None => return Poll::Ready(Some(Ok(Frame::data(tokens.finish())))),
+            },
+        };
+        match frame.into_data() {
+            Ok(data) if data.is_empty() => return Poll::Ready(Some(Ok(Frame::data(data)))),
+            Ok(data) => {
+                let masked = tokens.push(data);
+                if !masked.is_empty() {
+                    return Poll::Ready(Some(Ok(Frame::data(masked))));
+                }
+            }
+            // Trailers come last, and would overtake what is held back.
+            Err(_) if !tokens.is_empty() => {
+                return Poll::Ready(Some(Ok(Frame::data(tokens.finish()))));
+            }
+            Err(mut trailers) => {
+                if let Some(trailers) = trailers.trailers_mut() {
+                    redact::headers(trailers);
+                }
+                return Poll::Ready(Some(Ok(trailers)));
+            }
+        }
+    }
+}
+
 impl HttpBody for Body {
     type Data = Bytes;
     type Error = BoxError;
@@ -105,9 +151,8 @@ impl HttpBody for Body {
         let this = &mut *self;
         let frame = match &mut this.inner {
             Inner::Full(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
-            Inner::Stream(read, rest) => match read.take() {
-                Some(bytes) => Some(Ok(Frame::data(bytes))),
-                None => match ready!(rest.as_mut().poll_frame(cx)) {
+            Inner::Stream(read, rest, tokens) => {
+                match ready!(poll_stream(read, rest, tokens, cx)) {
                     Some(Err(error)) => {
                         if let Some(record) = &mut this.record {
                             record.cause = Some(error.to_string());
@@ -119,8 +164,8 @@ impl HttpBody for Body {
                         return Poll::Pending;
                     }
                     frame => frame,
-                },
-            },
+                }
+            }
             Inner::Pieces(pieces) => match ready!(pieces.poll_recv(cx)) {
                 Some(Piece::Text(bytes)) => Some(Ok(Frame::data(bytes))),
                 Some(Piece::End) => {
@@ -156,7 +201,9 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match &self.inner {
             Inner::Full(bytes) => bytes.is_none(),
-            Inner::Stream(read, rest) => read.is_none() && rest.is_end_stream(),
+            Inner::Stream(read, rest, tokens) => {
+                read.is_none() && tokens.is_empty() && rest.is_end_stream()
+            }
             Inner::Pieces(_) | Inner::Cut | Inner::Broken(_) => false,
             Inner::Ended => true,
         }
@@ -165,12 +212,10 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
             Inner::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Inner::Stream(None, rest) => rest.size_hint(),
-            Inner::Stream(Some(_), _)
-            | Inner::Pieces(_)
-            | Inner::Ended
-            | Inner::Cut
-            | Inner::Broken(_) => SizeHint::default(),
+            Inner::Stream(None, rest, tokens) if tokens.is_empty() => rest.size_hint(),
+            Inner::Stream(..) | Inner::Pieces(_) | Inner::Ended | Inner::Cut | Inner::Broken(_) => {
+                SizeHint::default()
+            }
         }
     }
 }

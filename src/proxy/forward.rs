@@ -119,6 +119,7 @@ pub(super) async fn send(
     let outcome = answered.as_ref().map(|answer| answer.status().as_u16());
     exchange.end(record.steps(), outcome.map_err(code));
     let (mut head, body) = answered?.into_parts();
+    redact::headers(&mut head.headers);
     note_answer(&head.headers, record);
     response_headers(&mut head.headers);
     head.extensions
@@ -178,7 +179,8 @@ pub(super) fn note_denial(status: StatusCode, body: &str, record: &mut Record) {
     }
 }
 
-/// Refusals of a signature are 400, 401 or 403, and echo the canonical request.
+/// Refusals of a signature are 400, 401 or 403, and echo the canonical request; what AWS marks as
+/// its error is read at any status.
 fn may_echo_a_token(status: StatusCode, headers: &HeaderMap) -> bool {
     let refused = matches!(
         status,
@@ -188,11 +190,11 @@ fn may_echo_a_token(status: StatusCode, headers: &HeaderMap) -> bool {
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok());
     let length: usize = length.and_then(|text| text.parse().ok()).unwrap_or(0);
-    refused && (length <= MAX_REFUSAL || is_of_aws(headers))
+    is_of_aws(headers) || (refused && length <= MAX_REFUSAL)
 }
 
 /// Whether AWS names the kind of its error.
-fn is_of_aws(headers: &HeaderMap) -> bool {
+pub(super) fn is_of_aws(headers: &HeaderMap) -> bool {
     headers.contains_key("x-amzn-errortype")
 }
 

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use super::accept::Media;
 use super::body::Body;
 use super::error::Error;
-use super::forward::{MAX_REFUSAL, note_denial, pass_on};
+use super::forward::{MAX_REFUSAL, is_of_aws, note_denial, pass_on};
 use crate::graphql::read_object;
 use crate::session::failures;
 use crate::sign::redact;
@@ -58,6 +58,9 @@ pub(super) async fn relay(
         .headers
         .get(CONTENT_ENCODING)
         .is_none_or(|value| value == "identity");
+    if head.status.is_success() && is_of_aws(&head.headers) {
+        return pass_on(head, body, record).await;
+    }
     if head.status.is_success() {
         if !is_json(&head.headers) {
             return Ok(Response::from_parts(head, Body::stream(body)));
@@ -113,7 +116,7 @@ async fn strict(mut head: Parts, body: ResponseBody) -> Result<Response<Body>, E
             return Ok(Response::from_parts(head, body));
         }
     }
-    let read = read.freeze();
+    let read = redact::known_body(read.freeze());
     let Some(rest) = request_errors(&read) else {
         return Ok(Response::from_parts(head, Body::full(read)));
     };

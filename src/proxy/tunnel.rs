@@ -14,6 +14,7 @@ use super::exposure::Relayed;
 use super::{Client, Proxy, Route, forward, upgrade};
 use crate::guard;
 use crate::session::Tunnel;
+use crate::sign::redact;
 use crate::telemetry::Record;
 use crate::upstream::{Timing, response_headers};
 
@@ -49,6 +50,7 @@ pub(super) async fn open(
     let outcome = opened.as_ref().map(|answer| answer.status().as_u16());
     exchange.end([connected, signed], outcome.map_err(code));
     let mut answer = opened?;
+    redact::headers(answer.headers_mut());
     forward::note_answer(answer.headers(), record);
     response_headers(answer.headers_mut());
     let relayed = Relayed(route.browser.response_headers);

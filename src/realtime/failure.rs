@@ -39,8 +39,9 @@ impl Failure {
     /// The errors in a payload: `{"errors":[…]}`, `{"errors":{…}}` or the error itself. Never
     /// empty.
     pub fn parse(payload: Option<&RawValue>) -> Vec<Self> {
+        let payload = payload.map(|raw| redact::known_text(raw.get()));
         let parsed: Payload = payload
-            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default();
         match parsed.errors {
             Some(OneOrMany::Many(errors)) if !errors.is_empty() => errors,

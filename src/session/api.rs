@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 
 use crate::graphql::{Event, GraphqlError, Json};
 use crate::realtime::{Failure, Pool};
-use crate::sign::{Refusal, Target};
+use crate::sign::{Refusal, Target, redact};
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::{Record, error_chain};
 use crate::upstream::{Error, HeaderPolicy, Timing, Upstream, read_body};
@@ -105,7 +105,8 @@ impl Api {
         record.first_byte = timing.first_byte;
         let outcome = sent.as_ref().map(|answer| answer.status().as_u16());
         exchange.end(record.steps(), outcome.map_err(Error::code));
-        let response = sent?;
+        let mut response = sent?;
+        redact::headers(response.headers_mut());
         let text = |name: &str| {
             let value = response.headers().get(name)?;
             value.to_str().ok().map(str::to_owned)
@@ -115,6 +116,7 @@ impl Api {
         let status = response.status();
         record.status = status.as_u16();
         let body = read_body(response.into_body(), self.response_limit).await?;
+        let body = redact::known_body(body);
         record.bytes_out = body.len();
         Ok((status, body))
     }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::clock;
+use super::{clock, redact};
 use chain::Chain;
 use files::ProfileFiles;
 
@@ -185,6 +185,9 @@ impl Snapshot {
             ),
             Some(_) | None => credentials,
         };
+        if let Some(token) = credentials.session_token() {
+            redact::remember(token);
+        }
         Self {
             identity: credentials.into(),
             expires,

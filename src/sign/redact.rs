@@ -2,16 +2,30 @@
 //!
 //! On a signature mismatch AWS answers with the canonical request it computed, and that holds the
 //! line `x-amz-security-token:<token>`. A client that can make a request fail must not get the
-//! token by it.
+//! token by it. The tokens that we hold are masked wherever they are found, and in every encoding
+//! ([`known()`]); others' by the name that stands before them.
+
+mod known;
 
 use std::borrow::Cow;
+
+pub use known::{Stream, headers, known, known_body, known_text, remember};
 
 const NAME: &[u8] = b"x-amz-security-token";
 const MASK: &str = "[redacted]";
 
 /// `text` with the value of every echoed `x-amz-security-token` replaced by `[redacted]`: in
-/// header form (`name:value`), in query form (`name=value`), in plain text or inside JSON.
+/// header form (`name:value`), in query form (`name=value`), in plain text or inside JSON. Tokens
+/// that are [`known()`] are masked wherever they stand.
 pub fn tokens(text: &str) -> Cow<'_, str> {
+    match known_text(text) {
+        Cow::Borrowed(text) => named(text),
+        Cow::Owned(text) => Cow::Owned(named(&text).into_owned()),
+    }
+}
+
+/// Masks the values behind the token's name.
+fn named(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut out = String::new();
     let mut copied = 0;

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use countersign::proxy::{Matching, Nested, Top, check_readings};
 use countersign::sign::credentials::{Identity, Snapshot};
-use countersign::sign::redact::tokens;
+use countersign::sign::redact::{self, tokens};
 use countersign::sign::{Paths, Scope, Signable, Signer, Style, Target};
 use futures_util::FutureExt as _;
 use serde_json::Value;
@@ -128,9 +128,31 @@ fn decoded(path: &str) -> String {
 /// A text of AWS that may echo a session token.
 pub fn redact(data: &[u8]) {
     const TOKEN: &str = "FwoGZXIvYXdzEJr+TOKEN/x==";
-    let Some(text) = text(data).filter(|text| !text.contains("TOKEN")) else {
+    const HELD: &str = "IQoJb3JpZ2luX2VjEHELD/0123456789/abcdef/xyz==";
+    let Some(text) = text(data).filter(|text| !text.contains("TOKEN") && !text.contains("HELD"))
+    else {
         return;
     };
+    // In pieces, and however it is escaped, a token that we hold is masked.
+    redact::remember(HELD);
+    for held in [
+        HELD.to_owned(),
+        HELD.replace('/', "%2F"),
+        HELD.replace('/', "\\/"),
+        HELD.replace('/', "&#47;"),
+    ] {
+        let whole = format!("{text}\n{held}\n{text}");
+        let masked = redact::known(whole.as_bytes());
+        assert_eq!(masked.len(), whole.len());
+        assert!(!String::from_utf8_lossy(&masked).contains("HELD"));
+        let mut stream = redact::Stream::default();
+        let mut streamed = Vec::new();
+        for piece in whole.as_bytes().chunks(1 + text.len() % 37) {
+            streamed.extend_from_slice(&stream.push(bytes::Bytes::copy_from_slice(piece)));
+        }
+        streamed.extend_from_slice(&stream.finish());
+        assert_eq!(streamed, *masked);
+    }
     let once = tokens(text);
     assert_eq!(tokens(&once), once);
     if is_json(text) {

@@ -1,0 +1,438 @@
+//! The session tokens that we hold, found in whatever text upstream sends, however they are
+//! encoded there.
+//!
+//! A token is matched character by character: each may stand for itself, or be percent-encoded (up
+//! to three times), escaped as in JSON or JavaScript, or an HTML entity. The same holds for the
+//! token in base64 at any offset. A match is overwritten by a mask of its own length, so that
+//! lengths that were announced stay right.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::{Arc, LazyLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue};
+use parking_lot::RwLock;
+
+/// What is looked for.
+#[derive(Default)]
+struct Known {
+    tokens: VecDeque<Box<str>>,
+    patterns: Vec<Vec<u8>>,
+    /// Whether a pattern begins with the byte.
+    firsts: Vec<bool>,
+}
+
+/// The beginning of a body as it streams by, in which tokens are masked; one that is cut in two
+/// by pieces is found, too.
+#[derive(Default)]
+pub struct Stream {
+    /// What may be the beginning of a token.
+    held: BytesMut,
+    /// As much of it has gone on already.
+    sent: usize,
+    passed: usize,
+}
+
+enum Found {
+    No,
+    /// A token, to this byte.
+    To(usize),
+    /// The text ends within what may be one.
+    Unsure,
+}
+
+static KNOWN: LazyLock<RwLock<Arc<Known>>> = LazyLock::new(RwLock::default);
+
+/// Shorter tokens are none of AWS's, and would be found in other texts.
+const SHORTEST: usize = 16;
+/// A token that is cut off after this many characters is masked as well.
+const PREFIX: usize = 32;
+/// So few bytes that may be the beginning of a token go on, so that no answer waits for its end.
+const HARMLESS: usize = 12;
+/// Identities have one token each, and the one before it may still be echoed.
+const MOST: usize = 16;
+/// An error of AWS's is no longer than this; what follows is an application's.
+const REACH: usize = 256 * 1024;
+const MASK: &[u8] = b"[redacted]";
+
+/// Has `token` masked from now on in what upstream answers.
+pub fn remember(token: &str) {
+    if token.len() < SHORTEST || KNOWN.read().tokens.iter().any(|known| **known == *token) {
+        return;
+    }
+    let mut known = KNOWN.write();
+    let tokens = with(known.tokens.clone(), token);
+    *known = Arc::new(Known::of(tokens));
+}
+
+/// Forgets the oldest when there are too many.
+fn with(mut tokens: VecDeque<Box<str>>, token: &str) -> VecDeque<Box<str>> {
+    if tokens.len() >= MOST {
+        tokens.pop_front();
+    }
+    tokens.push_back(token.into());
+    tokens
+}
+
+/// Returns `text` with the known tokens masked.
+pub fn known(text: &[u8]) -> Cow<'_, [u8]> {
+    let known = current();
+    let mut masked = Cow::Borrowed(text);
+    let mut at = 0;
+    while let Some((start, end)) = known.next(&masked, at) {
+        fill(&mut masked.to_mut()[start..end]);
+        at = end;
+    }
+    masked
+}
+
+/// Returns `text` with the known tokens masked.
+pub fn known_text(text: &str) -> Cow<'_, str> {
+    match known(text.as_bytes()) {
+        Cow::Borrowed(_) => Cow::Borrowed(text),
+        // ASCII took the place of ASCII.
+        Cow::Owned(masked) => Cow::Owned(String::from_utf8_lossy(&masked).into_owned()),
+    }
+}
+
+/// Returns `body` with the known tokens masked in its beginning.
+pub fn known_body(body: Bytes) -> Bytes {
+    let mut stream = Stream::default();
+    let first = stream.push(body);
+    let rest = stream.finish();
+    match rest.is_empty() {
+        true => first,
+        false => [first, rest].concat().into(),
+    }
+}
+
+/// Masks the known tokens in the values of headers.
+pub fn headers(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        if let Cow::Owned(masked) = known(value.as_bytes())
+            && let Ok(masked) = HeaderValue::from_bytes(&masked)
+        {
+            *value = masked;
+        }
+    }
+}
+
+fn current() -> Arc<Known> {
+    Arc::clone(&KNOWN.read())
+}
+
+fn fill(place: &mut [u8]) {
+    place.fill(b'*');
+    if let Some(start) = place.get_mut(..MASK.len()) {
+        start.copy_from_slice(MASK);
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    fn of(tokens: VecDeque<Box<str>>) -> Self {
+        let patterns: Vec<Vec<u8>> = tokens.iter().flat_map(|token| patterns(token)).collect();
+        let mut firsts = vec![false; 256];
+        for first in patterns.iter().filter_map(|pattern| pattern.first()) {
+            firsts[usize::from(*first)] = true;
+        }
+        Self {
+            tokens,
+            patterns,
+            firsts,
+        }
+    }
+
+    /// The next token in `text`, from `at`.
+    fn next(&self, text: &[u8], mut at: usize) -> Option<(usize, usize)> {
+        while let Some(start) = self.candidate(text, at) {
+            if let Found::To(end) = self.at(text, start, true) {
+                return Some((start, end));
+            }
+            at = start + 1;
+        }
+        None
+    }
+
+    /// Where a token may begin.
+    fn candidate(&self, text: &[u8], at: usize) -> Option<usize> {
+        if self.patterns.is_empty() {
+            return None;
+        }
+        let may_begin = |byte: &u8| {
+            matches!(byte, b'%' | b'\\' | b'&')
+                || self.firsts.get(usize::from(*byte)) == Some(&true)
+        };
+        let found = text.get(at..)?.iter().position(may_begin)?;
+        Some(at + found)
+    }
+
+    fn at(&self, text: &[u8], start: usize, is_all: bool) -> Found {
+        let mut is_unsure = false;
+        let mut longest = 0;
+        for pattern in &self.patterns {
+            match matched(text, start, pattern, is_all) {
+                Found::No => {}
+                Found::To(end) => longest = longest.max(end),
+                Found::Unsure => is_unsure = true,
+            }
+        }
+        match (is_unsure, longest) {
+            (true, _) => Found::Unsure,
+            (false, 0) => Found::No,
+            (false, end) => Found::To(end),
+        }
+    }
+}
+
+/// The token, and its base64 in a longer text, without the characters that depend on neighbours.
+fn patterns(token: &str) -> impl Iterator<Item = Vec<u8>> {
+    let encoded = (0..3).map(|offset: usize| {
+        let padded = ["x".repeat(offset).as_str(), token].concat();
+        let whole = padded.len() / 3 * 3;
+        let text = STANDARD_NO_PAD.encode(&padded[..whole]);
+        text.as_bytes()[if offset == 0 { 0 } else { 4 }..].to_vec()
+    });
+    std::iter::once(token.as_bytes().to_vec())
+        .chain(encoded)
+        .filter(|pattern| pattern.len() >= SHORTEST)
+}
+
+/// Whether `pattern` stands at `start`, or enough of its beginning. Without `is_all`, more of the
+/// text may come.
+fn matched(text: &[u8], start: usize, pattern: &[u8], is_all: bool) -> Found {
+    let mut at = start;
+    for (count, expected) in pattern.iter().enumerate() {
+        let (found, end) = match unit(text, at, is_all) {
+            Some(unit) => unit,
+            None if !is_all => return Found::Unsure,
+            None => return cut(count, at),
+        };
+        if plain(found) != plain(*expected) {
+            return cut(count, at);
+        }
+        at = end;
+    }
+    Found::To(at)
+}
+
+fn cut(count: usize, at: usize) -> Found {
+    match count >= PREFIX {
+        true => Found::To(at),
+        false => Found::No,
+    }
+}
+
+/// The two alphabets of base64 are one.
+fn plain(byte: u8) -> u8 {
+    match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        byte => byte,
+    }
+}
+
+/// The character at `at`, decoded, and where the next begins. `None` at the end of the text, and
+/// within an escape when more may come.
+fn unit(text: &[u8], at: usize, is_all: bool) -> Option<(u8, usize)> {
+    let rest = text.get(at..)?;
+    let own = (*rest.first()?, at + 1);
+    let escape = match own.0 {
+        b'%' => percent(rest),
+        b'\\' => backslash(rest),
+        b'&' => entity(rest),
+        _ => Escape::No,
+    };
+    match escape {
+        Escape::Of(byte, length) => Some((byte, at + length)),
+        Escape::Begun(_) if !is_all => None,
+        Escape::Begun(Some((byte, length))) => Some((byte, at + length)),
+        Escape::Begun(None) | Escape::No => Some(own),
+    }
+}
+
+/// What an escape stands for, and its length.
+enum Escape {
+    Of(u8, usize),
+    /// The text ends within what may be one; what it is if nothing more comes.
+    Begun(Option<(u8, usize)>),
+    No,
+}
+
+/// Longer escapes are not looked for.
+const LONGEST_ESCAPE: usize = 16;
+
+/// `%2B`, `%252B`, `%25252B`.
+fn percent(rest: &[u8]) -> Escape {
+    let mut found = None;
+    let mut at = 1;
+    for _ in 0..3 {
+        match pair(rest, at) {
+            Escape::Of(byte, end) => {
+                found = Some((byte, end));
+                at = end;
+                if byte != b'%' {
+                    break;
+                }
+            }
+            Escape::Begun(_) => return Escape::Begun(found),
+            Escape::No => break,
+        }
+    }
+    found.map_or(Escape::No, |(byte, end)| Escape::Of(byte, end))
+}
+
+/// Two hexadecimal digits.
+fn pair(rest: &[u8], at: usize) -> Escape {
+    let digits = rest.get(at..).unwrap_or_default();
+    let digits = &digits[..digits.len().min(2)];
+    match (hex(digits), digits.len()) {
+        (Some(byte), 2) => Escape::Of(byte, at + 2),
+        (_, 0 | 1) if digits.iter().all(u8::is_ascii_hexdigit) => Escape::Begun(None),
+        _ => Escape::No,
+    }
+}
+
+/// `\/`, `\u002b`, `\x2b`, with any number of backslashes.
+fn backslash(rest: &[u8]) -> Escape {
+    let at = rest
+        .iter()
+        .take(LONGEST_ESCAPE)
+        .take_while(|byte| **byte == b'\\')
+        .count();
+    let Some(kind) = rest.get(at) else {
+        return Escape::Begun(None);
+    };
+    match kind {
+        b'/' | b'=' => Escape::Of(*kind, at + 1),
+        b'x' => pair(rest, at + 1),
+        b'u' => match &rest[at + 1..rest.len().min(at + 3)] {
+            b"00" => pair(rest, at + 3),
+            b"" | b"0" => Escape::Begun(None),
+            _ => Escape::No,
+        },
+        _ => Escape::No,
+    }
+}
+
+/// `&#43;`, `&#x2b;`, `&plus;`, and the same with `&amp;` for its ampersand.
+fn entity(rest: &[u8]) -> Escape {
+    let amp = match rest.starts_with(b"&amp;") {
+        true => 5,
+        false => 1,
+    };
+    let inner = &rest[amp..rest.len().min(amp + LONGEST_ESCAPE)];
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'#';
+    let Some(end) = inner.iter().position(|byte| !is_name(byte)) else {
+        return match inner.len() < LONGEST_ESCAPE {
+            true => Escape::Begun(None),
+            false => Escape::No,
+        };
+    };
+    let name = str::from_utf8(&inner[..end]).unwrap_or_default();
+    let byte = match name.strip_prefix('#') {
+        Some(number) => match number.strip_prefix(['x', 'X']) {
+            Some(number) => u8::from_str_radix(number, 16).ok(),
+            None => number.parse().ok(),
+        },
+        None => match name {
+            "plus" => Some(b'+'),
+            "sol" => Some(b'/'),
+            "equals" => Some(b'='),
+            _ => None,
+        },
+    };
+    match byte {
+        Some(byte) if inner[end] == b';' => Escape::Of(byte, amp + end + 1),
+        Some(_) | None => Escape::No,
+    }
+}
+
+fn hex(digits: &[u8]) -> Option<u8> {
+    let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
+    let digits = str::from_utf8(digits).ok().filter(|_| is_hex)?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
+// === impl Stream ===
+
+impl Stream {
+    /// Takes the next piece, and returns what may go on by now.
+    pub fn push(&mut self, piece: Bytes) -> Bytes {
+        if self.passed >= REACH && self.held.is_empty() {
+            return piece;
+        }
+        let known = current();
+        if self.held.is_empty() && !known.is_in(&piece) {
+            self.passed = self.passed.saturating_add(piece.len());
+            return piece;
+        }
+        self.held.extend_from_slice(&piece);
+        let clean = known.mask(&mut self.held, false);
+        self.passed = self.passed.saturating_add(piece.len());
+        let sent = std::mem::take(&mut self.sent);
+        let end = match self.held.len() - clean <= HARMLESS {
+            true => self.held.len(),
+            false => clean.max(sent),
+        };
+        let out = Bytes::copy_from_slice(&self.held[sent..end]);
+        let _ = self.held.split_to(clean);
+        self.sent = end - clean.min(end);
+        out
+    }
+
+    /// Returns what was held back, when nothing more comes.
+    pub fn finish(&mut self) -> Bytes {
+        let mut rest = self.held.split();
+        current().mask(&mut rest, true);
+        rest.freeze().slice(std::mem::take(&mut self.sent)..)
+    }
+
+    /// Whether nothing is held back.
+    pub fn is_empty(&self) -> bool {
+        self.held.len() <= self.sent
+    }
+}
+
+impl Known {
+    /// Whether there is a token in `text`, or what may be the beginning of one at its end.
+    fn is_in(&self, text: &[u8]) -> bool {
+        let mut at = 0;
+        while let Some(start) = self.candidate(text, at) {
+            match self.at(text, start, false) {
+                Found::No => at = start + 1,
+                Found::To(_) | Found::Unsure => return true,
+            }
+        }
+        false
+    }
+
+    /// Masks the tokens in `text`, and returns up to where it is clean.
+    fn mask(&self, text: &mut [u8], is_all: bool) -> usize {
+        let mut at = 0;
+        while let Some(start) = self.candidate(text, at) {
+            match self.at(text, start, is_all) {
+                Found::No => at = start + 1,
+                Found::To(end) => {
+                    fill(&mut text[start..end]);
+                    at = end;
+                }
+                Found::Unsure => return start,
+            }
+        }
+        text.len()
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Stream")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! Tokens in every encoding, in one piece and in many.
+
+use super::*;
+
+const TOKEN: &str = "IQoJb3JpZ2luKNOWN/ab+cd/EF0123456789zyxwvutsrqponm/q+==";
+
+/// The token as texts may hold it.
+fn forms() -> Vec<String> {
+    let percent = |text: &str, case: fn(String) -> String| {
+        let bytes = text.bytes().map(|byte| match byte {
+            byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+            byte => case(format!("%{byte:02X}")),
+        });
+        bytes.collect::<String>()
+    };
+    let each = |form: &dyn Fn(u8) -> String| TOKEN.bytes().map(form).collect::<String>();
+    let once = percent(TOKEN, |text| text);
+    let mut forms = vec![
+        TOKEN.to_owned(),
+        percent(TOKEN, |text| text.to_ascii_lowercase()),
+        percent(&once, |text| text),
+        percent(&percent(&once, |text| text), |text| text),
+        once,
+        each(&|byte| format!("%{byte:02x}")),
+        TOKEN.replace('/', "\\/"),
+        TOKEN.replace('/', "\\\\/").replace('+', "\\\\u002B"),
+        TOKEN
+            .replace('/', "\\/")
+            .replace('+', "\\u002b")
+            .replace('=', "\\u003d"),
+        each(&|byte| format!("\\u00{byte:02x}")),
+        TOKEN.replace('+', "\\x2b").replace('=', "\\x3D"),
+        TOKEN
+            .replace('+', "&#43;")
+            .replace('/', "&#x2F;")
+            .replace('=', "&#61;"),
+        TOKEN
+            .replace('+', "&plus;")
+            .replace('/', "&sol;")
+            .replace('=', "&equals;"),
+        TOKEN.replace('+', "&amp;#43;").replace('/', "&amp;#x2f;"),
+        TOKEN.replace('+', "-").replace('/', "_"),
+        TOKEN[..PREFIX].to_owned(),
+    ];
+    for before in ["", "{\"x\":\"", "{\"xy\":\"", "{\"xyz\":\""] {
+        let text = STANDARD_NO_PAD.encode(format!("{before}{TOKEN}\"}}"));
+        forms.push(text.replace('+', "-").replace('/', "_"));
+        forms.push(text);
+    }
+    forms
+}
+
+/// Nothing of the token that could be decoded is left.
+#[track_caller]
+fn check_clean(what: &str, text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    let encoded = STANDARD_NO_PAD.encode(TOKEN);
+    for part in [
+        "KNOWN",
+        "23456789zyx",
+        "\\u004e\\u004f",
+        "%4e%4f%57",
+        &encoded[20..40],
+    ] {
+        assert!(!text.contains(part), "{what}: {text}");
+    }
+}
+
+#[test]
+fn every_encoding_of_a_known_token_is_masked() {
+    remember(TOKEN);
+    for form in forms() {
+        for (before, after) in [
+            ("", ""),
+            ("x=", "&y"),
+            ("{\"message\":\"\\n", "\\n\"}"),
+            ("I", "I"),
+            ("%", "%2"),
+            ("", "\\u00"),
+        ] {
+            let text = format!("{before}{form}{after}");
+            let masked = known(text.as_bytes());
+            check_clean(&text, &masked);
+            assert_eq!(masked.len(), text.len(), "{text}");
+            assert!(masked.starts_with(before.as_bytes()), "{text}");
+            let again = known(&masked).into_owned();
+            assert_eq!(again, *masked, "{text}");
+            assert!(masked.ends_with(after.as_bytes()), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_token_in_pieces_is_masked() {
+    remember(TOKEN);
+    for form in forms() {
+        let text = format!("before {form} after");
+        for size in [1, 2, 3, 5, 7, 16, 31, 64, 1000] {
+            let mut stream = Stream::default();
+            let mut out = Vec::new();
+            for piece in text.as_bytes().chunks(size) {
+                out.extend_from_slice(&stream.push(Bytes::copy_from_slice(piece)));
+            }
+            out.extend_from_slice(&stream.finish());
+            assert!(stream.is_empty());
+            assert_eq!(out.len(), text.len(), "{text}");
+            check_clean(&format!("{size}: {text}"), &out);
+            assert!(
+                out.starts_with(b"before ") && out.ends_with(b" after"),
+                "{text}"
+            );
+        }
+    }
+}
+
+#[test]
+fn other_texts_pass_as_they_are() {
+    remember(TOKEN);
+    remember("short");
+    for text in [
+        "",
+        "short",
+        "IQoJ",
+        "IQoJb3JpZ2luOTHER/ab+cd",
+        "{\"data\":{\"a\":\"I\\u0051\\/ %49 &#73; &amp;\"}}",
+        "100%",
+        "%zz %2 \\u \\",
+        "&#x;&;",
+        "é\u{2028}",
+        "data: {\"a\":\"b\\\"\\n\"}\n",
+    ] {
+        assert!(matches!(known(text.as_bytes()), Cow::Borrowed(_)), "{text}");
+        let piece = Bytes::from(text.to_owned());
+        assert_eq!(known_body(piece.clone()), piece);
+        // What is sure to be something else is not held back.
+        let mut stream = Stream::default();
+        let line = Bytes::from(text);
+        assert_eq!(stream.push(line.clone()), line, "{text}");
+    }
+}
+
+#[test]
+fn only_so_many_tokens_and_so_much_of_a_body_are_looked_at() {
+    let mut tokens = VecDeque::new();
+    for number in 0..100 {
+        tokens = with(tokens, &format!("{number:03}-number-of-a-token"));
+    }
+    assert_eq!(tokens.len(), MOST);
+    assert_eq!(
+        tokens.back().map(|last| &**last),
+        Some("099-number-of-a-token")
+    );
+    remember(TOKEN);
+    let mut stream = Stream::default();
+    let long = Bytes::from(vec![b' '; REACH]);
+    assert_eq!(stream.push(long.clone()), long);
+    assert_eq!(stream.push(Bytes::from(TOKEN)), TOKEN);
+}
+
+#[test]
+fn values_of_headers_are_masked() {
+    remember(TOKEN);
+    let mut map = HeaderMap::new();
+    map.insert("x-amzn-errortype", TOKEN.parse().unwrap());
+    map.append(
+        "location",
+        format!("https://x/?t={}", TOKEN.replace('/', "%2F"))
+            .parse()
+            .unwrap(),
+    );
+    map.append("location", "https://x/".parse().unwrap());
+    map.append(
+        "warning",
+        HeaderValue::from_bytes(&[b"\xff ", TOKEN.as_bytes()].concat()).unwrap(),
+    );
+    headers(&mut map);
+    assert_eq!(map.len(), 4);
+    for value in map.values() {
+        check_clean("a header", value.as_bytes());
+    }
+    assert_eq!(map.get_all("location").iter().nth(1).unwrap(), "https://x/");
+}
