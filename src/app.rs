@@ -26,6 +26,7 @@ use crate::config::{Config, Credentials, DrainConfig, RouteConfig, Trust};
 use crate::graphql::outbox::Budget;
 use crate::guard::{Guard, TokenError};
 use crate::iam::{RecordError, Recording};
+use crate::net::Resolver;
 use crate::proxy::{Proxy, Route};
 use crate::realtime::Pool;
 use crate::server::{BindError, Listen, Server, ServerConfig, TlsError};
@@ -310,6 +311,7 @@ impl<'a> Builder<'a> {
                 true => ProxyRules::none(),
                 false => self.proxy_rules.clone(),
             },
+            resolver: Resolver::system(),
             metrics: RouteMetrics::new(&config.name),
         };
         let identity = self.identity(config);

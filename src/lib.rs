@@ -21,6 +21,7 @@
 //! | [`upstream`] | endpoint inference, services' recipes, HTTPS client, WebSocket dial, denials |
 //! | [`telemetry`] | log set-up, the request line, metrics, traces and their export, error chains |
 //! | [`memory`] | how much there is for us, and whether it is short |
+//! | [`net`] | resolves names and opens TCP connections (RFC 8305) |
 //! | [`stamp`] | what tells that a file has changed |
 //! | [`iam`] | what IAM must allow: recorded, or read from documents, and printed as a policy |
 //! | [`emulator`] | an AppSync and an API Gateway that verify SigV4 by code of their own |
@@ -57,6 +58,7 @@ pub mod graphql;
 pub mod guard;
 pub mod iam;
 pub mod memory;
+pub mod net;
 pub mod proxy;
 pub mod realtime;
 pub mod server;

@@ -435,6 +435,77 @@ async fn twenty_requests_share_a_connection_whatever_upstream_speaks() {
     }
 }
 
+/// Thousands of requests while connections are replaced all the time.
+#[tokio::test]
+async fn connections_that_are_too_old_take_no_request_and_fail_none() {
+    for alpn in ["h2", "http/1.1"] {
+        let (peer, seen) = hyper_peer(alpn).await;
+        let addr = app_before(&peer, &[("pool.max_age", "25ms")]).await;
+        let client = || async {
+            for _ in 0..150 {
+                let answer = query(addr).await;
+                assert_eq!(answer.status, 200, "{alpn}: {answer:?}");
+            }
+        };
+        futures_util::future::join_all((0..8).map(|_| client())).await;
+        assert_eq!(seen.lock().len(), 1_200, "{alpn}");
+        assert!(peer.connections() > 20, "{alpn}: {}", peer.connections());
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_closes_at_its_maximum_age() {
+    let gone = Arc::new(Notify::new());
+    let tell = Arc::clone(&gone);
+    let peer = http1_peer(move |_, mut stream| {
+        let tell = Arc::clone(&tell);
+        async move {
+            while Heard::read(&mut stream).await.is_some() {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+            tell.notify_one();
+        }
+    })
+    .await;
+    let addr = app_before(&peer, &[("pool.max_age", "200ms")]).await;
+    assert_eq!(query(addr).await.status, 200);
+    within("the end of the connection", gone.notified()).await;
+    assert_eq!(query(addr).await.status, 200);
+    assert_eq!(peer.connections(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_outlives_the_maximum_age_of_its_connection() {
+    let next = Arc::new(Notify::new());
+    let go = Arc::clone(&next);
+    let peer = http2_peer(move || {
+        let go = Arc::clone(&go);
+        async move {
+            go.notified().await;
+            Bytes::from_static(b"piece")
+        }
+    })
+    .await;
+    let addr = app_before(&peer, &[("pool.max_age", "50ms")]).await;
+    let mut client = TcpStream::connect(addr).await.unwrap();
+    let request = format!("GET /gateway/endless HTTP/1.1\r\nhost: {addr}\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut text = Vec::new();
+    for pieces in 1..=3 {
+        // Until others are served by a connection that came after.
+        let connections = peer.connections();
+        while peer.connections() == connections {
+            assert_eq!(get(addr, "/gateway/small", &[]).await.status, 200);
+        }
+        next.notify_one();
+        while text.windows(5).filter(|window| window == b"piece").count() < pieces {
+            let read = within("a piece", client.read_buf(&mut text)).await;
+            assert!(read.unwrap() > 0);
+        }
+    }
+}
+
 #[tokio::test]
 async fn headers_of_a_hop_stop_here_in_both_directions() {
     let response = "HTTP/1.1 200 OK\r\nconnection: keep-alive, X-Their-Hop\r\nx-their-hop: 1\r\n\

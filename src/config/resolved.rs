@@ -208,6 +208,7 @@ struct Timeouts {
 struct Pool {
     idle: Duration,
     max_idle: usize,
+    max_age: Duration,
     subscriptions: usize,
     linger: Duration,
     handshake: Duration,
@@ -299,6 +300,7 @@ fn pool(table: &Table<'_>) -> Option<Pool> {
         duration("start_ack"),
         duration("keepalive"),
         duration("spread"),
+        duration("max_age"),
     );
     table.finish();
     Some(Pool {
@@ -310,6 +312,7 @@ fn pool(table: &Table<'_>) -> Option<Pool> {
         start_ack: read.5?,
         keepalive: read.6?,
         spread: read.7?,
+        max_age: read.8?,
     })
 }
 
@@ -354,6 +357,7 @@ fn shared(
             idle: timeouts.idle,
             pool_idle: pool.idle,
             pool_max_idle: pool.max_idle,
+            pool_max_age: pool.max_age,
         },
         realtime: RealtimeConfig {
             on_loss: OnLoss::Close,

@@ -41,6 +41,8 @@ pub struct UpstreamConfig {
     /// How long a connection is kept warm.
     pub pool_idle: Duration,
     pub pool_max_idle: usize,
+    /// How long a connection takes new requests.
+    pub pool_max_age: Duration,
 }
 
 /// Where the time of one exchange went.

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::Uri;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use hyper_util::rt::TokioIo;
@@ -17,10 +18,11 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tower_service::Service as _;
+use tower_service::Service;
 
 use super::Address;
 use super::error::DialError;
+use crate::net::Resolver;
 use crate::telemetry::metrics::RouteMetrics;
 
 /// The certificate authorities a route trusts.
@@ -36,6 +38,7 @@ pub struct ProxyRules(Arc<Matcher>);
 pub struct Way {
     pub roots: TlsRoots,
     pub proxy: ProxyRules,
+    pub resolver: Resolver,
     pub metrics: Arc<RouteMetrics>,
 }
 
@@ -45,7 +48,7 @@ pub struct Dialer {
     address: Address,
     tls_name: ServerName<'static>,
     tls: TlsConnector,
-    tcp: HttpConnector,
+    resolver: Resolver,
     proxy: Option<Intercept>,
     timeout: Duration,
     metrics: Arc<RouteMetrics>,
@@ -158,10 +161,6 @@ impl Dialer {
         let name = tls_name.trim_start_matches('[').trim_end_matches(']');
         let tls_name = ServerName::try_from(name.to_owned())
             .map_err(|_| invalid(&format!("{tls_name} can be no certificate's name")))?;
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(Duration::from_secs(30)));
         let proxy = way.proxy.intercept(&address);
         if let Some(proxy) = &proxy
             && proxy.uri().scheme_str() != Some("http")
@@ -176,7 +175,7 @@ impl Dialer {
             address,
             tls_name,
             tls: TlsConnector::from(Arc::new(tls)),
-            tcp,
+            resolver: way.resolver.clone(),
             proxy,
             timeout,
             metrics: Arc::clone(&way.metrics),
@@ -212,15 +211,30 @@ impl Dialer {
 
     async fn connect(&self) -> Result<Dialled, DialError> {
         let begun = Instant::now();
+        let mut peer = None;
         let opened = tokio::time::timeout(self.timeout, async {
             let tcp = self.open().await?;
+            peer = tcp.peer_addr().ok();
             let stream = self.tls.connect(self.tls_name.clone(), tcp).await;
             stream.map_err(|source| DialError::Tls {
                 tls_name: self.tls_name.to_str().into_owned(),
                 source,
             })
         });
-        let stream = opened.await.map_err(|_| DialError::Timeout {
+        let opened = opened.await;
+        let handshake_failed = match &opened {
+            Err(_) => true,
+            // A certificate that is not trusted, or the peer's alert, is an answer.
+            Ok(Err(DialError::Tls { source, .. })) => source.kind() != io::ErrorKind::InvalidData,
+            Ok(_) => false,
+        };
+        if handshake_failed
+            && self.proxy.is_none()
+            && let Some(peer) = peer
+        {
+            self.resolver.avoid(&self.address.host, peer.ip());
+        }
+        let stream = opened.map_err(|_| DialError::Timeout {
             address: self.address.to_string(),
             after: self.timeout,
         })??;
@@ -237,18 +251,15 @@ impl Dialer {
             source: "not an address".into(),
         };
         let Some(proxy) = &self.proxy else {
-            let destination = uri("http", &self.address).ok_or_else(bad_address)?;
-            let opened = self.tcp.clone().call(destination).await;
-            return match opened {
-                Ok(stream) => Ok(stream.into_inner()),
-                Err(source) => Err(DialError::Connect {
-                    address,
-                    source: source.into(),
-                }),
-            };
+            let Address { host, port } = &self.address;
+            let opened = self.resolver.connect(host, *port).await;
+            return opened.map_err(|source| DialError::Connect {
+                address,
+                source: source.into(),
+            });
         };
         let destination = uri("https", &self.address).ok_or_else(bad_address)?;
-        let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), ToProxy(self.resolver.clone()));
         if let Some(auth) = proxy.basic_auth() {
             tunnel = tunnel.with_auth(auth.clone());
         }
@@ -261,6 +272,28 @@ impl Dialer {
                 source: source.into(),
             }),
         }
+    }
+}
+
+/// Connects to a proxy.
+struct ToProxy(Resolver);
+
+impl Service<Uri> for ToProxy {
+    type Response = TokioIo<TcpStream>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<TcpStream>>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, proxy: Uri) -> Self::Future {
+        let resolver = self.0.clone();
+        Box::pin(async move {
+            let host = proxy.host().unwrap_or_default();
+            let port = proxy.port_u16().unwrap_or(80);
+            resolver.connect(host, port).await.map(TokioIo::new)
+        })
     }
 }
 

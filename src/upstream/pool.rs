@@ -15,9 +15,10 @@ use http::Uri;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -36,12 +37,27 @@ pub(super) type Requests = Client<Connector, Full<Bytes>>;
 
 /// Pools of connections to one upstream. Over HTTP/2 a pool is one connection.
 #[derive(Debug)]
-pub(super) struct Pools([Pool; POOLS]);
+pub(super) struct Pools {
+    pools: [Mutex<Pool>; POOLS],
+    maker: Maker,
+}
 
+/// Connections of one age: replaced as a whole when `expires` has come, because hyper's pool has
+/// no maximum age. Connections of a pool that was replaced complete what is in flight, then close.
 #[derive(Debug)]
 struct Pool {
     requests: Requests,
     open: Arc<AtomicUsize>,
+    /// Counts from the first request.
+    expires: Option<Instant>,
+}
+
+/// Makes pools that have no connection yet.
+#[derive(Debug)]
+struct Maker {
+    builder: Builder,
+    connector: Connector,
+    max_age: Duration,
 }
 
 /// A request that is under way, until its answer has ended.
@@ -70,31 +86,61 @@ const CONNECTION_WINDOW: u32 = 128 * STREAM_WINDOW;
 impl Pools {
     /// Connections are opened when they are needed.
     pub(super) fn new(dialer: &Dialer, tasks: &Tasks, config: &UpstreamConfig) -> Self {
-        Self(std::array::from_fn(|_| Pool {
-            requests: Client::builder(tasks.clone())
-                .timer(TokioTimer::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(config.pool_idle)
-                .pool_max_idle_per_host(config.pool_max_idle)
-                .http2_initial_stream_window_size(STREAM_WINDOW)
-                .http2_initial_connection_window_size(CONNECTION_WINDOW)
-                .http2_keep_alive_interval(Duration::from_secs(20))
-                .http2_keep_alive_timeout(Duration::from_secs(10))
-                .build(Connector(dialer.clone())),
-            open: Arc::default(),
-        }))
+        let mut builder = Client::builder(tasks.clone());
+        builder
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(config.pool_idle.min(config.pool_max_age))
+            .pool_max_idle_per_host(config.pool_max_idle)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .http2_keep_alive_timeout(Duration::from_secs(10));
+        let maker = Maker {
+            builder,
+            connector: Connector(dialer.clone()),
+            max_age: config.pool_max_age,
+        };
+        Self {
+            pools: std::array::from_fn(|_| Mutex::new(maker.make())),
+            maker,
+        }
     }
 
     /// The first with room, so that few requests share one connection; else the one with the least
     /// to do.
-    pub(super) fn pick(&self) -> (&Requests, Open) {
-        let open = |pool: &&Pool| pool.open.load(Ordering::Relaxed);
-        let [first, ..] = &self.0;
-        let with_room = self.0.iter().find(|pool| open(pool) < STREAMS);
-        let pool = with_room.or_else(|| self.0.iter().min_by_key(open));
-        let pool = pool.unwrap_or(first);
+    pub(super) fn pick(&self) -> (Requests, Open) {
+        let now = Instant::now();
+        let open = |pool: &&Mutex<Pool>| {
+            let mut pool = pool.lock();
+            if pool.expires.is_some_and(|expires| now >= expires) {
+                *pool = self.maker.make();
+            }
+            pool.open.load(Ordering::Relaxed)
+        };
+        let [first, ..] = &self.pools;
+        let with_room = self.pools.iter().find(|pool| open(pool) < STREAMS);
+        let pool = with_room.or_else(|| self.pools.iter().min_by_key(open));
+        let mut pool = pool.unwrap_or(first).lock();
+        pool.expires
+            .get_or_insert_with(|| now + self.maker.lifetime());
         pool.open.fetch_add(1, Ordering::Relaxed);
-        (&pool.requests, Open(Arc::clone(&pool.open)))
+        (pool.requests.clone(), Open(Arc::clone(&pool.open)))
+    }
+}
+
+impl Maker {
+    fn make(&self) -> Pool {
+        Pool {
+            requests: self.builder.build(self.connector.clone()),
+            open: Arc::default(),
+            expires: None,
+        }
+    }
+
+    /// Not the same for all processes and pools, or they would connect at the same moment.
+    fn lifetime(&self) -> Duration {
+        self.max_age.mul_f64(1.0 - 0.1 * fastrand::f64())
     }
 }
 

@@ -165,9 +165,23 @@ impl TlsPeer {
         F: Fn(usize, TlsStream<TcpStream>) -> Serving + Send + Sync + 'static,
         Serving: Future<Output = ()> + Send + 'static,
     {
+        Self::start_at(([127, 0, 0, 1], 0).into(), names, alpn, serve).await
+    }
+
+    /// The same at an address of the test's choice.
+    pub async fn start_at<F, Serving>(
+        address: SocketAddr,
+        names: &[&str],
+        alpn: &[&str],
+        serve: F,
+    ) -> Self
+    where
+        F: Fn(usize, TlsStream<TcpStream>) -> Serving + Send + Sync + 'static,
+        Serving: Future<Output = ()> + Send + 'static,
+    {
         let (ca_pem, config) = certificate(names, alpn);
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let (count, serve) = (Arc::clone(&connections), Arc::new(serve));

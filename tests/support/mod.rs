@@ -468,7 +468,12 @@ pub struct Daemon {
 impl Daemon {
     /// Starts it with nothing of this process's environment but what is given.
     pub fn start(arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> Self {
-        let mut child = command(arguments, environment)
+        Self::spawn(&mut command(arguments, environment))
+    }
+
+    /// The same by a command of the test's own.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)

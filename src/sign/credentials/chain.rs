@@ -20,9 +20,11 @@ use aws_credential_types::provider::error::CredentialsError as SdkError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_smithy_http_client::Builder as HttpClient;
 use aws_smithy_http_client::tls::{Provider as Tls, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::{CredentialsError, IdentityConfig};
+use crate::net::Resolver;
 use crate::sign::redact;
 use crate::telemetry::error_chain;
 
@@ -37,7 +39,7 @@ impl Chain {
     pub(super) fn new(config: IdentityConfig) -> Self {
         let http = HttpClient::new()
             .tls_provider(Tls::Rustls(CryptoMode::Ring))
-            .build_https();
+            .build_with_resolver(Names(Resolver::system()));
         Self { config, http }
     }
 
@@ -205,6 +207,22 @@ impl Chain {
         loader.load().await
     }
 }
+
+/// Resolves names for the SDK's client, which tries the addresses of a family one after another.
+#[derive(Clone, Debug)]
+struct Names(Resolver);
+
+impl ResolveDns for Names {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(async move {
+            let found = self.0.reachable_first(name, HTTPS).await;
+            found.map_err(ResolveDnsError::new)
+        })
+    }
+}
+
+/// The port of AWS's endpoints; the SDK does not pass on the one of an endpoint.
+const HTTPS: u16 = 443;
 
 #[derive(Clone, Copy)]
 enum Step {
