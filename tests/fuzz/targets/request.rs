@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use countersign::events::{Channel, Publish, Subscribe};
 use countersign::graphql::Kind;
-use countersign::guard::{Cors, Guard, GuardConfig, Local, Scheme};
+use countersign::guard::{Cors, Guard, GuardConfig, Local, Navigations, Scheme};
 use countersign::proxy::{self, Accept, Form, Media, begins_with_data, envelope};
 use countersign::upstream::{self, HeaderPolicy, response_headers};
 use http::header::{ACCEPT, HOST, ORIGIN};
@@ -171,7 +171,7 @@ pub fn guard(data: &[u8]) {
     let guard = Guard::new(GuardConfig::default()).unwrap();
     let local = Local::Tcp([127, 0, 0, 1].into());
     for scheme in [Scheme::Http, Scheme::Https] {
-        let Ok(mut cors) = guard.check(&request, local, scheme) else {
+        let Ok(mut cors) = guard.check(&request, local, scheme, Navigations::Refuse) else {
             continue;
         };
         let headers = request.headers();
