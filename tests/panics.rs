@@ -231,7 +231,7 @@ async fn with_a_failed_accept(
     drop(next);
     let short = Rlimit {
         current: Some(limit.try_into().unwrap()),
-        ..usual.clone()
+        ..usual
     };
     set(target, Box::leak(Box::new([text])));
     setrlimit(Resource::Nofile, short).unwrap();
