@@ -34,7 +34,7 @@ use crate::session::{Api, Sessions};
 use crate::sign::Signer;
 use crate::sign::credentials::Identity;
 use crate::telemetry::metrics::RouteMetrics;
-use crate::upstream::{Dialer, ProxyRules, TlsRoots, Upstream, Way};
+use crate::upstream::{Dialer, ProxyRules, TlsRoots, Upstream, UpstreamConfig, Way};
 
 /// A running countersign.
 #[derive(Debug)]
@@ -121,6 +121,7 @@ impl App {
         let (connections, outbox_total) = memory.cap(wanted);
         let server_config = ServerConfig {
             connections,
+            buffered: memory.answers(config.server.buffered),
             ..config.server
         };
         let lifecycle = Lifecycle::default();
@@ -325,7 +326,10 @@ impl<'a> Builder<'a> {
         let upstream = Upstream::new(
             endpoint.clone(),
             signer,
-            config.upstream,
+            UpstreamConfig {
+                window: self.memory.window(),
+                ..config.upstream
+            },
             &way,
             self.lifecycle.background.clone(),
             self.lifecycle.stop.clone(),

@@ -3,6 +3,8 @@
 //! The limit is the configuration's or the cgroup's. What is resident is looked at only when a
 //! connection, a request or an operation comes, so that nobody wakes up for it while nothing does.
 
+mod budget;
+
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::telemetry::metrics::metrics;
+
+pub use budget::{Budget, Buffer, Exhausted, ReadError, Share};
 
 /// `limits.memory`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +41,8 @@ struct Watch {
     begun: Instant,
     /// Milliseconds from the beginning to the next look.
     next: AtomicU64,
+    /// Bytes that have come since bytes alone caused a look.
+    unseen: AtomicU64,
     is_short: AtomicBool,
 }
 
@@ -51,6 +57,14 @@ pub const LEAST_MEMORY: u64 = 32 << 20;
 const OF_A_CONNECTION: u64 = 128 << 10;
 /// The part of it that events may wait in.
 const OF_EVENTS: u64 = 8;
+/// The part of the limit for answers that wait for their clients.
+const OF_ANSWERS: u64 = 4;
+/// The part of the limit after whose arrival there is a look, however short the pause was.
+const OF_A_LOOK: u64 = 64;
+/// The part of the limit that upstream may send of one answer that nobody takes, and its bounds.
+const OF_A_WINDOW: u64 = 4096;
+const LEAST_WINDOW: u32 = 32 << 10;
+const WINDOW: u32 = 256 << 10;
 /// What cgroup v1 says where there is no limit is nearly 2^63.
 const UNLIMITED: u64 = 1 << 60;
 const MIB: u64 = 1 << 20;
@@ -75,6 +89,7 @@ impl Memory {
                 limit,
                 begun: Instant::now(),
                 next: AtomicU64::new(0),
+                unseen: AtomicU64::new(0),
                 is_short: AtomicBool::new(false),
             })
         }))
@@ -104,6 +119,28 @@ impl Memory {
             limit / 100 * SHORT / MIB,
         );
         (connections, events)
+    }
+
+    /// So many bytes of answers may wait for their clients; at most what is `wanted`.
+    pub fn answers(&self, wanted: usize) -> usize {
+        self.limit().map_or(wanted, |limit| {
+            wanted.min(usize::try_from(limit / OF_ANSWERS).unwrap_or(wanted))
+        })
+    }
+
+    /// Bytes that upstream may send of one answer before its client takes some.
+    pub fn window(&self) -> u32 {
+        self.limit().map_or(WINDOW, |limit| {
+            let window = u32::try_from(limit / OF_A_WINDOW).unwrap_or(WINDOW);
+            window.clamp(LEAST_WINDOW, WINDOW)
+        })
+    }
+
+    /// Whether memory is short now that `bytes` more are to be kept. Many of them cause a look at
+    /// once: what arrives between two looks is bounded.
+    pub fn is_short_after(&self, bytes: usize) -> bool {
+        let watch = self.0.as_ref();
+        watch.is_some_and(|watch| watch.is_short_after(bytes as u64))
     }
 
     /// Whether new work must be refused.
@@ -140,6 +177,15 @@ impl Shortage {
 }
 
 impl Watch {
+    fn is_short_after(&self, bytes: u64) -> bool {
+        let before = self.unseen.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes >= self.limit / OF_A_LOOK {
+            self.unseen.store(0, Ordering::Relaxed);
+            self.next.store(0, Ordering::Relaxed);
+        }
+        self.is_short()
+    }
+
     fn is_short(&self) -> bool {
         let now = millis(self.begun.elapsed());
         let next = self.next.load(Ordering::Relaxed);
@@ -301,6 +347,34 @@ mod tests {
         assert_eq!(cap(MemoryLimit::Bytes(1 << 40)), (4_096, 64 << 20));
         assert_eq!(metrics().memory_limit_bytes.get(), 1 << 40);
         assert!(!Memory::new(MemoryLimit::Off).is_short());
+    }
+
+    #[test]
+    fn answers_and_windows_follow_the_limit() {
+        let off = Memory::new(MemoryLimit::Off);
+        assert_eq!((off.answers(1 << 28), off.window()), (1 << 28, 256 << 10));
+        for (limit, answers, window) in [
+            (64 * MIB, 16 << 20, 32 << 10),
+            (256 * MIB, 64 << 20, 64 << 10),
+            (1 << 40, 1 << 28, 256 << 10),
+        ] {
+            let memory = Memory::new(MemoryLimit::Bytes(limit));
+            let found = (memory.answers(1 << 28), memory.window());
+            assert_eq!(found, (answers, window), "{limit}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn bytes_that_come_cause_a_look_at_once() {
+        let memory = Memory::new(MemoryLimit::Bytes(1 << 40));
+        assert!(!memory.is_short_after(1));
+        let watch = memory.0.as_ref().unwrap();
+        // As if it were short; the next look is to come.
+        watch.is_short.store(true, Ordering::Relaxed);
+        watch.next.store(u64::MAX, Ordering::Relaxed);
+        assert!(memory.is_short_after(1));
+        assert!(!memory.is_short_after(1 << 34));
     }
 
     #[cfg(target_os = "linux")]

@@ -347,3 +347,118 @@ async fn there_are_as_many_workers_as_processors() {
     println!("{two:?}");
     assert_eq!(two["tokio-rt-worker"], one["tokio-rt-worker"] + 1);
 }
+
+/// Clients that take nothing are left soon.
+const HARD: &str = "limits.memory = \"256MiB\"\ntimeouts.write = \"1s\"";
+
+/// An answer of AppSync's to every operation that asks for `big`.
+fn big(load: &Load, status: u16, size: usize) -> usize {
+    let text = "x".repeat(size);
+    let body = match status {
+        200 => json!({ "data": { "big": text } }),
+        _ => json!({ "errors": [{ "message": text }] }),
+    };
+    let body = body.to_string();
+    let length = body.len();
+    let answer = json!({
+        "status": status, "content_type": "application/json", "body": body, "only": "big",
+    });
+    let change = serde_json::from_value(json!({ "answer_http": answer })).unwrap();
+    load.emulator.switches().apply(&change).unwrap();
+    length
+}
+
+/// The peak of what is resident, in MiB, which must be below the limit of 256 MiB.
+fn stays_within(load: &Load, what: &str) {
+    let (after, peak) = load.memory();
+    println!("{what}: peak {} MiB, after {} MiB", peak / MIB, after / MIB);
+    assert!(peak < 256 * MIB, "{what}: {} MiB", peak / MIB);
+}
+
+/// Reads to the end and keeps nothing; how much there was, and how often `mark` was in it.
+async fn drain(mut stream: TcpStream, mark: &str) -> (usize, usize) {
+    let mut bytes = vec![0; 64 << 10];
+    let (mut length, mut count) = (0, 0);
+    let mut tail = Vec::new();
+    loop {
+        let read = within("more", stream.read(&mut bytes)).await.unwrap();
+        if read == 0 {
+            return (length, count);
+        }
+        length += read;
+        tail.extend_from_slice(&bytes[..read]);
+        count += String::from_utf8_lossy(&tail).matches(mark).count();
+        let kept = tail.len().min(mark.len() - 1);
+        tail.drain(..tail.len() - kept);
+    }
+}
+
+async fn ask(load: &Load, accept: &str, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(load.addr).await.unwrap();
+    let length = body.len();
+    let request = format!(
+        "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         accept: {accept}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// 833 bytes made 1,552 MiB resident.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_of_long_answers_stays_within_the_limit() {
+    let load = Load::start("memory-batch", HARD).await;
+    let length = big(&load, 200, (16 << 20) - 100);
+    let batch = json!(vec![json!({ "query": "{ big }" }); 32]).to_string();
+    let work = async {
+        // One that is read, beside four that are not.
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            held.push(ask(&load, "application/json", &batch).await);
+        }
+        let stream = ask(&load, "application/json", &batch).await;
+        let (read, answers) = drain(stream, "{\"data\":").await;
+        assert_eq!(answers, 32);
+        assert!(read > 32 * length, "{read}");
+        drop(held);
+    };
+    load.during("batches of long answers", work).await;
+    stays_within(&load, "batches of 32 answers of 16 MiB");
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_with_long_answers_stay_within_the_limit() {
+    let load = Load::start("memory-sockets", HARD).await;
+    big(&load, 200, (16 << 20) - 100);
+    let work = async {
+        // Those of which nothing is read are closed in time, and their room is free again.
+        let mut silent = Vec::new();
+        for _ in 0..5 {
+            let mut socket = Socket::open(load.addr, &[]).await;
+            socket.init().await;
+            for id in 0..64 {
+                socket.subscribe(&id.to_string(), "{ big }").await;
+            }
+            silent.push(socket);
+        }
+        let mut reader = Socket::open(load.addr, &[]).await;
+        reader.init().await;
+        let ended = async {
+            for id in ["a", "b"] {
+                reader.subscribe(id, "{ big }").await;
+                let told = reader.next_of(id).await;
+                assert_eq!(told["type"], "next");
+                let text = told["payload"]["data"]["big"].as_str().unwrap();
+                assert_eq!(text.len(), (16 << 20) - 100);
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), ended)
+            .await
+            .expect("the answers of a client that reads");
+        drop(silent);
+    };
+    load.during("sockets with long answers", work).await;
+    stays_within(&load, "5 silent sockets with 64 answers of 16 MiB each");
+    load.end().await;
+}

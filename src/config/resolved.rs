@@ -150,6 +150,8 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
         server: ServerConfig {
             connections: limits.connections,
             in_flight: limits.in_flight,
+            buffered: limits.buffered,
+            buffered_connection: limits.buffered_connection,
             request_head: limits.request_head,
             request_head_timeout: timeouts.request_head,
             idle_client: timeouts.idle_client,
@@ -179,6 +181,8 @@ struct Limits {
     memory: MemoryLimit,
     connections: usize,
     in_flight: usize,
+    buffered: usize,
+    buffered_connection: usize,
     request_head: usize,
     request_body: usize,
     http_request_body: usize,
@@ -238,6 +242,8 @@ fn limits(table: &Table<'_>) -> Option<Limits> {
         size("outbox_total"),
         size("http_request_body"),
         count("in_flight"),
+        size("buffered"),
+        size("buffered_connection"),
     );
     table.finish();
     Some(Limits {
@@ -254,6 +260,8 @@ fn limits(table: &Table<'_>) -> Option<Limits> {
         outbox: read.7?,
         outbox_total: read.8?,
         http_request_body: read.9?,
+        buffered: read.11?,
+        buffered_connection: read.12?,
     })
 }
 
@@ -358,6 +366,8 @@ fn shared(
             pool_idle: pool.idle,
             pool_max_idle: pool.max_idle,
             pool_max_age: pool.max_age,
+            // What fits into the memory is the app's to say.
+            window: 256 * 1024,
         },
         realtime: RealtimeConfig {
             on_loss: OnLoss::Close,

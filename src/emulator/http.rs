@@ -34,10 +34,30 @@ pub struct Answer {
     pub status: u16,
     /// Empty for an answer without one.
     pub content_type: String,
-    pub body: String,
+    pub body: Text,
     /// The `x-amzn-errortype`, if there is to be one.
     #[serde(default)]
     pub error_type: Option<String>,
+    /// AppSync answers so those requests alone whose body has this text.
+    #[serde(default)]
+    pub only: String,
+}
+
+/// A text that all answers share, because it may be long.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct Text(Bytes);
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(Bytes::from(text))
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&String::from_utf8_lossy(&self.0))
+    }
 }
 
 /// Answers one request on the TLS listener. An error makes hyper drop the connection.
@@ -110,7 +130,9 @@ async fn serve(
         body: &body,
     })?;
 
-    if let Some(answer) = api.switches.settings().answer_http {
+    let answer = api.switches.settings().answer_http;
+    let has_text = |answer: &Answer| String::from_utf8_lossy(&body).contains(&answer.only);
+    if let Some(answer) = answer.filter(has_text) {
         return Ok(answer.response(api));
     }
     match protocol {
@@ -265,7 +287,7 @@ impl Answer {
     }
 
     fn response(&self, api: &Api) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.body.clone()));
+        let mut response = Response::new(Body::from(self.body.0.clone()));
         common_headers(api, response.headers_mut());
         self.fill(&mut response);
         response
@@ -273,7 +295,8 @@ impl Answer {
 
     /// For API Gateway, which has other headers.
     pub(super) fn of_gateway(&self) -> Reply {
-        let mut reply = Response::new(self.body.clone().into());
+        let body = String::from_utf8_lossy(&self.body.0).into_owned();
+        let mut reply = Response::new(body.into());
         self.fill(&mut reply);
         reply
     }

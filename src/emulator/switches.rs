@@ -332,8 +332,9 @@ mod tests {
         let answer = Answer {
             status: 502,
             content_type: "text/html".to_owned(),
-            body: "<p>".to_owned(),
+            body: "<p>".to_owned().into(),
             error_type: None,
+            only: String::new(),
         };
         let json = r#"{"answer_http":{"status":502,"content_type":"text/html","body":"<p>"}}"#;
         let on = change(json);

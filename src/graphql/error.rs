@@ -36,6 +36,17 @@ impl GraphqlError {
         Self::new(message).with("code", code).with("sent", sent)
     }
 
+    /// Bytes of its texts, where they are long.
+    pub fn size(&self) -> usize {
+        let values = self
+            .extensions
+            .values()
+            .chain(&self.path)
+            .chain(&self.locations);
+        let texts = values.map(|value| value.as_str().map_or(0, str::len));
+        self.message.len() + texts.sum::<usize>()
+    }
+
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.extensions.insert(key.to_owned(), value.into());

@@ -42,6 +42,11 @@ impl Json {
         &self.0
     }
 
+    /// The same memory.
+    pub fn to_bytes(&self) -> Bytes {
+        self.0.clone()
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

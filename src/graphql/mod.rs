@@ -122,7 +122,8 @@ impl Event {
     pub fn size(&self) -> usize {
         match self {
             Self::Next(json) => json.len(),
-            Self::Started | Self::Missed(_) | Self::Error(_) | Self::Complete | Self::Lost => 0,
+            Self::Error(errors) => errors.iter().map(GraphqlError::size).sum(),
+            Self::Started | Self::Missed(_) | Self::Complete | Self::Lost => 0,
         }
     }
 

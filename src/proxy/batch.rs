@@ -1,21 +1,48 @@
 //! Several operations in one `POST`, as Apollo's BatchHttpLink sends them. AppSync knows no
 //! batches: each operation is signed and sent on its own, and the answers keep the order.
+//!
+//! They are written as they come. A few operations run at once, and of long answers one is read at a
+//! time, so that a batch holds no more than its connection's share of the budget.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::json;
 use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
 
 use super::Call;
 use super::accept::{Form, Media};
 use super::body::Body;
 use super::error::{Error, graphql_error, refused};
 use super::graphql::look_into;
-use crate::graphql::{Event, GraphqlError, Kind};
-use crate::guard::Admission;
+use crate::graphql::{Documents, Event, GraphqlError, Kind};
+use crate::guard::{Admission, Policies};
+use crate::memory::{Buffer, Memory, Share};
+use crate::session::Api;
+use crate::telemetry::tasks::{Panicked, Task, caught};
 use crate::telemetry::{Record, Trace};
+use crate::upstream::Upstream;
+
+/// What all operations of a batch have in common.
+struct Batch {
+    api: Arc<Api>,
+    documents: Arc<Documents>,
+    upstream: Arc<Upstream>,
+    policies: Policies,
+    memory: Memory,
+    expired: CancellationToken,
+    share: Share,
+    /// The name of the client's token.
+    token: Option<Arc<str>>,
+    headers: HeaderMap,
+}
+
+/// Operations of one batch that run at a time.
+const AT_ONCE: usize = 8;
 
 /// The operations of a batch; `None` if the body is none, or an empty one.
 pub fn items(body: &[u8]) -> Result<Option<Vec<&RawValue>>, Error> {
@@ -29,7 +56,7 @@ pub fn items(body: &[u8]) -> Result<Option<Vec<&RawValue>>, Error> {
 pub(super) async fn answer(
     call: Call<'_>,
     mut headers: HeaderMap,
-    items: &[&RawValue],
+    items: Vec<Bytes>,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     let Some(Form::Json(_)) = call.accept.form(None) else {
@@ -42,59 +69,107 @@ pub(super) async fn answer(
     record.operation = Some("batch");
     record.trace.pass_on(&mut headers);
     call.route.headers.session(&mut headers);
-    let answers = items.iter().map(|item| one(call, item, headers.clone()));
-    let answers: Vec<String> = join_all(answers).await;
-    let mut response = Response::new(Body::full(format!("[{}]", answers.join(","))));
+    let batch = Arc::new(Batch::new(call, headers));
+    let sessions = Arc::clone(&call.proxy.sessions);
+    let mut turn = CancellationToken::new();
+    turn.cancel();
+    let answers = stream::iter(items).map(move |item| {
+        let done = CancellationToken::new();
+        let turn = std::mem::replace(&mut turn, done.clone());
+        let batch = Arc::clone(&batch);
+        // As a task, it goes on while its client reads the answers before.
+        let executed = caught(Task::Operation, async move {
+            let _done = done.drop_guard();
+            batch.one(item, turn).await
+        });
+        sessions.spawn(async move {
+            executed.await.unwrap_or_else(|panicked| {
+                let error = GraphqlError::coded(panicked.to_string(), Panicked::CODE, "maybe");
+                errors(&[error])
+            })
+        })
+    });
+    let answers = answers.buffered(AT_ONCE).map(|answer| {
+        answer.unwrap_or_else(|_| errors(&[GraphqlError::new("the operation broke off")]))
+    });
+    let mut answers = Box::pin(answers);
+    // The request is in flight until then.
+    let first = answers.next().await;
+    let answers = stream::iter(first).chain(answers).enumerate();
+    let pieces = answers.flat_map(|(at, answer)| {
+        let before = if at == 0 { "[" } else { "," };
+        stream::iter([Bytes::from_static(before.as_bytes()), answer])
+    });
+    let pieces = pieces.chain(stream::iter([Bytes::from_static(b"]")]));
+    let mut response = Response::new(Body::answers(Box::pin(pieces)));
     let json = HeaderValue::from_static(Media::Json.as_str());
     response.headers_mut().insert(CONTENT_TYPE, json);
     Ok(response)
 }
 
-/// The answer to one operation, as JSON text.
-async fn one(call: Call<'_>, item: &RawValue, headers: HeaderMap) -> String {
-    // Documents are parsed; other connections have their turn between two of them.
-    tokio::task::yield_now().await;
-    let body = Bytes::copy_from_slice(item.get().as_bytes());
-    let found = match look_into(&body, &call.proxy.documents) {
-        Ok(found) => found,
-        Err(error) => return errors(&[graphql_error(&error)]),
-    };
-    let mut record = Record::new("POST");
-    record.trace = Trace::begin(&headers);
-    record.set_route(call.route.upstream.metrics());
-    if let Admission::Granted(grant) = call.admission {
-        record.token.clone_from(&grant.name);
-    }
-    if let Some(Ok(selected)) = &found.selected {
-        if selected.kind == Kind::Subscription {
-            return errors(&[refused(&Error::SubscriptionOverHttp, &mut record)]);
+impl Batch {
+    fn new(call: Call<'_>, headers: HeaderMap) -> Self {
+        let token = match call.admission {
+            Admission::Granted(grant) => grant.name.clone(),
+            Admission::Pending(_) => None,
+        };
+        Self {
+            api: Arc::clone(call.api),
+            documents: Arc::clone(&call.proxy.documents),
+            upstream: Arc::clone(&call.route.upstream),
+            policies: call.policies.clone(),
+            memory: call.route.memory.clone(),
+            expired: call.route.expired.clone(),
+            share: call.client.share.clone(),
+            token,
+            headers,
         }
-        record.operation = Some(selected.kind.as_str());
-        record.set_name(selected.name.as_deref());
     }
-    if call.route.memory.is_short() {
-        return errors(&[refused(&Error::MemoryShort, &mut record)]);
-    }
-    let body = String::from_utf8_lossy(&found.body).into_owned();
-    if let Err(denied) = call.policies.judge(body.as_bytes()) {
-        return errors(&[refused(&Error::from(denied), &mut record)]);
-    }
-    let executed = call.api.execute(body, headers, &mut record);
-    let answered = tokio::select! {
-        answered = executed => Some(answered),
-        () = call.route.expired.cancelled() => None,
-    };
-    let Some((result, ending)) = answered else {
-        return errors(&[refused(&Error::Expired, &mut record)]);
-    };
-    record.write();
-    match (result, ending) {
-        (Some(json), _) => json.as_str().to_owned(),
-        (None, Event::Error(list)) => errors(&list),
-        (None, _) => errors(&[GraphqlError::new("upstream gave no answer")]),
+
+    /// The answer to one operation, as JSON text. If it is long, it is read after `turn`.
+    async fn one(&self, item: Bytes, turn: CancellationToken) -> Bytes {
+        let found = match look_into(&item, &self.documents) {
+            Ok(found) => found,
+            Err(error) => return errors(&[graphql_error(&error)]),
+        };
+        let mut record = Record::new("POST");
+        record.trace = Trace::begin(&self.headers);
+        record.set_route(self.upstream.metrics());
+        record.token.clone_from(&self.token);
+        if let Some(Ok(selected)) = &found.selected {
+            if selected.kind == Kind::Subscription {
+                return errors(&[refused(&Error::SubscriptionOverHttp, &mut record)]);
+            }
+            record.operation = Some(selected.kind.as_str());
+            record.set_name(selected.name.as_deref());
+        }
+        if self.memory.is_short() {
+            return errors(&[refused(&Error::MemoryShort, &mut record)]);
+        }
+        if let Err(denied) = self.policies.judge(&found.body) {
+            return errors(&[refused(&Error::from(denied), &mut record)]);
+        }
+        let body = String::from_utf8_lossy(&found.body).into_owned();
+        let buffer = Buffer::new(&self.share, 1).after(turn);
+        let executed = self
+            .api
+            .execute(body, self.headers.clone(), buffer, &mut record);
+        let answered = tokio::select! {
+            answered = executed => Some(answered),
+            () = self.expired.cancelled() => None,
+        };
+        let Some((result, ending)) = answered else {
+            return errors(&[refused(&Error::Expired, &mut record)]);
+        };
+        record.write();
+        match (result, ending) {
+            (Some(json), _) => json.to_bytes(),
+            (None, Event::Error(list)) => errors(&list),
+            (None, _) => errors(&[GraphqlError::new("upstream gave no answer")]),
+        }
     }
 }
 
-fn errors(list: &[GraphqlError]) -> String {
-    json!({ "errors": list }).to_string()
+fn errors(list: &[GraphqlError]) -> Bytes {
+    Bytes::from(json!({ "errors": list }).to_string())
 }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures_util::Stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::mpsc;
 
@@ -26,11 +27,15 @@ pub struct Body {
     length: Option<usize>,
 }
 
+/// Pieces of a body that come one after another.
+pub(super) type Answers = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
+
 enum Inner {
     Full(Option<Bytes>),
     /// What has been read already, the rest, and what masks session tokens in both.
     Stream(Option<Bytes>, Pin<Box<ResponseBody>>, redact::Stream),
     Pieces(mpsc::Receiver<Piece>),
+    Answers(Answers),
     Ended,
     Cut,
     /// Upstream broke off; the error goes to hyper once what came before has left.
@@ -81,6 +86,16 @@ impl Body {
         }
     }
 
+    /// What a batch's operations are answered.
+    pub(super) fn answers(answers: Answers) -> Self {
+        Self {
+            inner: Inner::Answers(answers),
+            record: None,
+            is_over: false,
+            length: None,
+        }
+    }
+
     /// `length` is what the response's head promises.
     pub(super) fn set_record(&mut self, record: Record, length: Option<usize>) {
         self.record = Some(record);
@@ -96,7 +111,8 @@ impl Body {
     fn is_cut_short(&self, record: &Record) -> bool {
         let is_whole = self.length.is_some_and(|length| record.bytes_out >= length);
         let has_body = record.method != "HEAD" && !matches!(record.status, 204 | 304);
-        matches!(self.inner, Inner::Stream(..)) && has_body && !self.is_over && !is_whole
+        let is_streamed = matches!(self.inner, Inner::Stream(..) | Inner::Answers(_));
+        is_streamed && has_body && !self.is_over && !is_whole
     }
 }
 
@@ -180,6 +196,10 @@ impl HttpBody for Body {
                     return Poll::Pending;
                 }
             },
+            Inner::Answers(answers) => {
+                let piece = ready!(answers.as_mut().poll_next(cx));
+                piece.map(|bytes| Ok(Frame::data(bytes)))
+            }
             Inner::Ended => None,
             Inner::Cut => Some(Err(BoxError::from(Cut))),
             Inner::Broken(error) => error.take().map(Err),
@@ -204,7 +224,7 @@ impl HttpBody for Body {
             Inner::Stream(read, rest, tokens) => {
                 read.is_none() && tokens.is_empty() && rest.is_end_stream()
             }
-            Inner::Pieces(_) | Inner::Cut | Inner::Broken(_) => false,
+            Inner::Pieces(_) | Inner::Answers(_) | Inner::Cut | Inner::Broken(_) => false,
             Inner::Ended => true,
         }
     }
@@ -213,9 +233,12 @@ impl HttpBody for Body {
         match &self.inner {
             Inner::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Inner::Stream(None, rest, tokens) if tokens.is_empty() => rest.size_hint(),
-            Inner::Stream(..) | Inner::Pieces(_) | Inner::Ended | Inner::Cut | Inner::Broken(_) => {
-                SizeHint::default()
-            }
+            Inner::Stream(..)
+            | Inner::Pieces(_)
+            | Inner::Answers(_)
+            | Inner::Ended
+            | Inner::Cut
+            | Inner::Broken(_) => SizeHint::default(),
         }
     }
 }
@@ -237,6 +260,7 @@ impl std::fmt::Debug for Inner {
             Self::Full(_) => "Full",
             Self::Stream(..) => "Stream",
             Self::Pieces(_) => "Pieces",
+            Self::Answers(_) => "Answers",
             Self::Ended => "Ended",
             Self::Cut => "Cut",
             Self::Broken(_) => "Broken",

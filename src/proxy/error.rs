@@ -328,6 +328,8 @@ fn upstream_status(error: &upstream::Error) -> StatusCode {
         | upstream::Error::Handshake(_)
         | upstream::Error::Interrupted(_)
         | upstream::Error::ResponseTooLarge { .. }
+        // 503 would invite a client to send it again.
+        | upstream::Error::Unbuffered
         | upstream::Error::Syntax(_)
         | upstream::Error::Tunnel(_) => StatusCode::BAD_GATEWAY,
     }

@@ -75,7 +75,7 @@ async fn publish(
     let target = Target::new(&call.route.upstream.endpoint().path, None)?;
     let sent = send(call.route, Method::POST, &target, headers, body, record).await;
     let (head, body) = sent?;
-    relay(head, body, Media::Json, false, record).await
+    relay(head, body, Media::Json, false, &call.client.share, record).await
 }
 
 async fn subscribe(

@@ -2,31 +2,68 @@
 
 use std::borrow::Cow;
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http::response::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use super::body::Body;
 use super::error::{Error, code};
 use super::exposure::Relayed;
 use super::{Client, Route, Slot, method_name};
+use crate::memory::{Buffer, Memory, Share, Shortage};
 use crate::sign::{Refusal, Target, redact};
 use crate::telemetry::Record;
 use crate::upstream::{self, ResponseBody, Timing, denial, response_headers, whole};
 
 /// A refusal of AWS is no longer than this; what is longer is an application's own answer.
 pub(super) const MAX_REFUSAL: usize = 256 * 1024;
+/// A refusal is held beside what is made of it.
+pub(super) const COPIES: usize = 2;
+
+/// A request's body, which ends while memory is short.
+struct Looking {
+    body: Pin<Box<TimeoutBody<Incoming>>>,
+    memory: Memory,
+}
 
 /// What has been read of an answer, to see whether it is a refusal of AWS.
 enum Read {
-    Whole(Bytes),
+    Whole(Buffer),
     /// It is longer than [`MAX_REFUSAL`]; the rest is to come.
     Begun(Bytes, Pin<Box<ResponseBody>>),
+}
+
+impl HttpBody for Looking {
+    type Data = Bytes;
+    type Error = <TimeoutBody<Incoming> as HttpBody>::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = ready!(self.body.as_mut().poll_frame(cx));
+        let data = frame
+            .as_ref()
+            .and_then(|frame| frame.as_ref().ok()?.data_ref());
+        match data.is_some_and(|data| self.memory.is_short_after(data.len())) {
+            true => Poll::Ready(Some(Err(Shortage.into()))),
+            false => Poll::Ready(frame),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// Everything below the route's path goes to the same place below the target's path.
@@ -41,7 +78,7 @@ pub(super) async fn answer(
     let body = read(route, body, &client.slot, record).await?;
     route.headers.request(&mut head.headers);
     let (head, body) = send(route, head.method, &target, head.headers, body, record).await?;
-    pass_on(head, body, record).await
+    pass_on(head, body, &client.share, record).await
 }
 
 /// What the local `uri` means upstream.
@@ -69,7 +106,11 @@ pub(super) async fn read(
     }
     let is_to_come = !body.is_end_stream();
     let timeout = route.requests.body_timeout;
-    let body = Limited::new(Box::pin(TimeoutBody::new(timeout, body)), limit);
+    let body = Looking {
+        body: Box::pin(TimeoutBody::new(timeout, body)),
+        memory: route.memory.clone(),
+    };
+    let body = Limited::new(body, limit);
     let (counted, total) = slot.wait(route.requests.body_total);
     let collected = tokio::select! {
         biased;
@@ -81,6 +122,9 @@ pub(super) async fn read(
     };
     drop(counted);
     let bytes = body.map_err(|error| {
+        if error.is::<Shortage>() {
+            return Error::MemoryShort;
+        }
         if error.is::<LengthLimitError>() {
             return Error::BodyTooLarge(limit);
         }
@@ -148,13 +192,14 @@ pub(super) fn note_answer(headers: &HeaderMap, record: &mut Record) {
 pub(super) async fn pass_on(
     mut head: Parts,
     body: ResponseBody,
+    share: &Share,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     if !may_echo_a_token(head.status, &head.headers) {
         return Ok(Response::from_parts(head, Body::stream(body)));
     }
-    let body = match begin(body).await? {
-        Read::Whole(body) => redacted(head.status, &head.headers, body)?,
+    let body = match begin(body, share).await? {
+        Read::Whole(buffer) => redacted(head.status, &head.headers, buffer)?,
         Read::Begun(..) if is_of_aws(&head.headers) => {
             let limit = MAX_REFUSAL;
             return Err(upstream::Error::ResponseTooLarge { limit }.into());
@@ -199,31 +244,38 @@ pub(super) fn is_of_aws(headers: &HeaderMap) -> bool {
 }
 
 /// Reads an answer to its end, or to where it is longer than a refusal.
-async fn begin(body: ResponseBody) -> Result<Read, Error> {
+async fn begin(body: ResponseBody, share: &Share) -> Result<Read, Error> {
+    let mut buffer = Buffer::new(share, COPIES);
+    buffer.permit(MAX_REFUSAL, body.size_hint().exact());
     let mut body = Box::pin(body);
-    let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(upstream::Error::Interrupted)?;
-        if let Some(data) = frame.data_ref() {
-            read.extend_from_slice(data);
+        let Some(piece) = frame.data_ref() else {
+            continue;
+        };
+        if buffer.bytes().len() + piece.len() > MAX_REFUSAL {
+            buffer.append(piece);
+            return Ok(Read::Begun(buffer.finish(), body));
         }
-        if read.len() > MAX_REFUSAL {
-            return Ok(Read::Begun(read.freeze(), body));
-        }
+        let pushed = buffer.push(piece).await;
+        pushed.map_err(|_| upstream::Error::Unbuffered)?;
     }
-    Ok(Read::Whole(read.freeze()))
+    Ok(Read::Whole(buffer))
 }
 
-fn redacted(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Result<Bytes, Error> {
+fn redacted(status: StatusCode, headers: &HeaderMap, buffer: Buffer) -> Result<Bytes, Error> {
     let is_encoded = headers
         .get(CONTENT_ENCODING)
         .is_some_and(|value| value != "identity");
     if is_encoded && is_of_aws(headers) {
         return Err(Error::Unreadable(status));
     }
-    let redacted = match redact::tokens(&String::from_utf8_lossy(&body)) {
+    let redacted = match redact::tokens(&String::from_utf8_lossy(buffer.bytes())) {
         Cow::Borrowed(_) => None,
         Cow::Owned(text) => Some(Bytes::from(text)),
     };
-    Ok(redacted.unwrap_or(body))
+    Ok(match redacted {
+        Some(text) => buffer.replace(text),
+        None => buffer.finish(),
+    })
 }

@@ -70,7 +70,10 @@ pub(super) async fn answer(
             check_type(&head.headers)?;
             let body = read(call.route, body, &call.client.slot, record).await?;
             if let Some(items) = batch::items(&body)? {
-                return batch::answer(call, head.headers, &items, record).await;
+                let items = items
+                    .iter()
+                    .map(|item| body.slice_ref(item.get().as_bytes()));
+                return batch::answer(call, head.headers, items.collect(), record).await;
             }
             let found = look_into(&body, &call.proxy.documents)?;
             run(call, head.headers, found, record).await
@@ -145,7 +148,7 @@ async fn run(
             let body = found.body;
             let sent = send(call.route, Method::POST, &target, headers, body, record).await;
             let (head, body) = sent?;
-            relay(head, body, media, is_strict, record).await
+            relay(head, body, media, is_strict, &call.client.share, record).await
         }
         Some(form @ (Form::Sse | Form::Multipart)) => match found.selected {
             Some(Ok(selected)) => {

@@ -44,7 +44,7 @@ pub use relay::{begins_with_data, refusal, request_errors};
 pub use slot::{Slot, Slots};
 
 pub use crate::guard::{Local, Scheme, is_same_header};
-pub use crate::memory::{LEAST_MEMORY, Memory, MemoryLimit};
+pub use crate::memory::{Budget, LEAST_MEMORY, Memory, MemoryLimit, Share};
 pub use crate::session::Origin;
 
 use crate::graphql::Documents;
@@ -60,8 +60,8 @@ use crate::upstream::{HeaderPolicy, Kind, Upstream};
 pub struct Proxy {
     guard: Guard,
     routes: Routes,
-    sessions: Sessions,
-    documents: Documents,
+    sessions: Arc<Sessions>,
+    documents: Arc<Documents>,
 }
 
 /// A local path and the upstream it leads to.
@@ -115,6 +115,8 @@ pub struct Client {
     pub origin: Origin,
     /// Of one request; HTTP/1.1 has one at a time on a connection.
     pub slot: Slot,
+    /// The room that the connection's answers take.
+    pub share: Share,
 }
 
 /// A request of a client on an AppSync route.
@@ -140,6 +142,7 @@ impl Call<'_> {
             policies: self.policies.clone(),
             permit: Arc::clone(&self.client.permit),
             origin: self.client.origin.clone(),
+            share: self.client.share.clone(),
             admission: self.admission.clone(),
         }
     }
@@ -150,8 +153,8 @@ impl Proxy {
         Self {
             guard,
             routes: Routes::new(routes),
-            sessions,
-            documents: Documents::default(),
+            sessions: Arc::new(sessions),
+            documents: Arc::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! A success streams through and only its type may be renamed. A refusal is short: it is read,
 //! tokens in it are redacted, and if it is no GraphQL response it is wrapped into one.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::response::Parts;
 use http::{Response, StatusCode};
@@ -15,12 +15,13 @@ use serde_json::value::RawValue;
 use super::accept::Media;
 use super::body::Body;
 use super::error::Error;
-use super::forward::{MAX_REFUSAL, is_of_aws, note_denial, pass_on};
+use super::forward::{COPIES, MAX_REFUSAL, is_of_aws, note_denial, pass_on};
 use crate::graphql::read_object;
-use crate::session::failures;
+use crate::memory::{Buffer, Share};
+use crate::session::{failures, unread};
 use crate::sign::redact;
 use crate::telemetry::Record;
-use crate::upstream::{self, ResponseBody, read_body};
+use crate::upstream::{self, ResponseBody};
 
 /// `{"data"?, "errors"?: [{"message", "path"?}]}`
 #[derive(Deserialize)]
@@ -47,6 +48,7 @@ pub(super) async fn relay(
     body: ResponseBody,
     media: Media,
     is_strict: bool,
+    share: &Share,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     let has_length = |limit: usize| {
@@ -59,7 +61,7 @@ pub(super) async fn relay(
         .get(CONTENT_ENCODING)
         .is_none_or(|value| value == "identity");
     if head.status.is_success() && is_of_aws(&head.headers) {
-        return pass_on(head, body, record).await;
+        return pass_on(head, body, share, record).await;
     }
     if head.status.is_success() {
         if !is_json(&head.headers) {
@@ -67,18 +69,22 @@ pub(super) async fn relay(
         }
         label(&mut head.headers, media);
         return match media {
-            Media::GraphqlResponse if is_strict && is_plain => strict(head, body).await,
+            Media::GraphqlResponse if is_strict && is_plain => strict(head, body, share).await,
             Media::GraphqlResponse | Media::Json => {
                 Ok(Response::from_parts(head, Body::stream(body)))
             }
         };
     }
     if !is_plain || !has_length(MAX_REFUSAL) {
-        return pass_on(head, body, record).await;
+        return pass_on(head, body, share, record).await;
     }
-    let body = read_body(body, MAX_REFUSAL).await?;
-    note_denial(head.status, &String::from_utf8_lossy(&body), record);
-    let body = refusal(head.status, &body);
+    let mut buffer = Buffer::new(share, COPIES);
+    let read = buffer.read(Box::pin(body), MAX_REFUSAL).await;
+    read.map_err(unread)?;
+    let text = String::from_utf8_lossy(buffer.bytes());
+    note_denial(head.status, &text, record);
+    let body = refusal(head.status, buffer.bytes());
+    let body = buffer.replace(body);
     let json = HeaderValue::from_static(Media::Json.as_str());
     head.headers.insert(CONTENT_TYPE, json);
     label(&mut head.headers, media);
@@ -99,30 +105,42 @@ pub fn refusal(status: StatusCode, body: &[u8]) -> Bytes {
 
 /// Gives a request error that AppSync answers by 200 and `data: null` the status that the
 /// specification wants (GraphQL over HTTP, "Status Codes").
-async fn strict(mut head: Parts, body: ResponseBody) -> Result<Response<Body>, Error> {
+async fn strict(
+    mut head: Parts,
+    body: ResponseBody,
+    share: &Share,
+) -> Result<Response<Body>, Error> {
+    let mut buffer = Buffer::new(share, COPIES);
+    buffer.permit(MAX_REFUSAL, None);
     let mut body = Box::pin(body);
-    let mut read = BytesMut::new();
     loop {
         let Some(frame) = body.frame().await else {
             break;
         };
         let frame = frame.map_err(upstream::Error::Interrupted)?;
-        if let Some(data) = frame.data_ref() {
-            read.extend_from_slice(data);
-        }
-        let has_data = read.len() >= PEEK && begins_with_data(&read);
-        if has_data || read.len() > MAX_REFUSAL {
-            let body = Body::stream_after(read.freeze(), body);
+        let Some(piece) = frame.data_ref() else {
+            continue;
+        };
+        let length = buffer.bytes().len() + piece.len();
+        let begins = match buffer.bytes() {
+            [] => begins_with_data(piece),
+            read => begins_with_data(&[read, &piece[..piece.len().min(PEEK)]].concat()),
+        };
+        if (length >= PEEK && begins) || length > MAX_REFUSAL {
+            buffer.append(piece);
+            let body = Body::stream_after(buffer.finish(), body);
             return Ok(Response::from_parts(head, body));
         }
+        let pushed = buffer.push(piece).await;
+        pushed.map_err(|_| upstream::Error::Unbuffered)?;
     }
-    let read = redact::known_body(read.freeze());
-    let Some(rest) = request_errors(&read) else {
+    let Some(rest) = request_errors(&redact::known(buffer.bytes())) else {
+        let read = redact::known_body(buffer.finish());
         return Ok(Response::from_parts(head, Body::full(read)));
     };
     head.status = StatusCode::BAD_REQUEST;
     head.headers.insert(CONTENT_LENGTH, rest.len().into());
-    Ok(Response::from_parts(head, Body::full(rest)))
+    Ok(Response::from_parts(head, Body::full(buffer.replace(rest))))
 }
 
 /// Whether an answer begins with data that is not null.

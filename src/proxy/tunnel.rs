@@ -58,7 +58,7 @@ pub(super) async fn open(
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         let (head, body) = answer.into_parts();
         let idle = route.upstream.config().idle;
-        return forward::pass_on(head, TimeoutBody::new(idle, body), record).await;
+        return forward::pass_on(head, TimeoutBody::new(idle, body), &client.share, record).await;
     }
     let tunnel = Tunnel {
         client: upgraded,

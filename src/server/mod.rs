@@ -40,7 +40,7 @@ use slow::Paced;
 use tls::Opened;
 pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 
-use crate::proxy::{Client, Local, Memory, Origin, Proxy, Scheme, Slots};
+use crate::proxy::{Budget, Client, Local, Memory, Origin, Proxy, Scheme, Slots};
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::{Task, caught, supervised};
 
@@ -50,6 +50,9 @@ pub struct ServerConfig {
     pub connections: usize,
     /// Requests whose answer has not begun.
     pub in_flight: usize,
+    /// Bytes of answers that wait for their clients, of all and of one connection.
+    pub buffered: usize,
+    pub buffered_connection: usize,
     /// Bytes of a request's head.
     pub request_head: usize,
     /// From a head's first byte to its end; also for a TLS handshake.
@@ -69,6 +72,7 @@ pub struct Server {
     memory: Memory,
     connections: Connections,
     slots: Slots,
+    budget: Arc<Budget>,
     /// Of the latest connection.
     last_origin: Arc<AtomicU64>,
     /// Told once for each connection that should make room.
@@ -118,8 +122,9 @@ impl Server {
                 limit,
                 memory: memory.clone(),
             },
-            memory,
             slots: Slots::new(config.in_flight),
+            budget: Budget::new(config.buffered, config.buffered_connection, memory.clone()),
+            memory,
             last_origin: Arc::default(),
             room: Arc::default(),
             tasks,
@@ -194,6 +199,7 @@ impl Server {
             permit,
             origin,
             slot: self.slots.slot(),
+            share: self.budget.share(),
         };
         let stream = match accepted {
             Accepted::Tcp(stream) => stream,

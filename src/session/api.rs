@@ -7,11 +7,12 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
 use crate::graphql::{Event, GraphqlError, Json};
+use crate::memory::{Buffer, ReadError};
 use crate::realtime::{Failure, Pool};
 use crate::sign::{Refusal, Target, redact};
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::{Record, error_chain};
-use crate::upstream::{Error, HeaderPolicy, Timing, Upstream, read_body};
+use crate::upstream::{Error, HeaderPolicy, Timing, Upstream};
 
 /// The API behind a GraphQL route.
 #[derive(Debug)]
@@ -59,14 +60,15 @@ impl Api {
     }
 
     /// Sends `body` by a signed `POST`: its result, if there is one, and its ending. The headers
-    /// are fit to go.
+    /// are fit to go. The answer is read into `buffer`, whose room it keeps.
     pub async fn execute(
         &self,
         body: String,
         headers: HeaderMap,
+        buffer: Buffer,
         record: &mut Record,
     ) -> (Option<Json>, Event) {
-        match self.exchange(body, headers, record).await {
+        match self.exchange(body, headers, buffer, record).await {
             Ok((status, body)) => outcome(status, body),
             Err(error) => {
                 record.code = Some(error.code().into());
@@ -86,6 +88,7 @@ impl Api {
         &self,
         body: String,
         mut headers: HeaderMap,
+        mut buffer: Buffer,
         record: &mut Record,
     ) -> Result<(StatusCode, Bytes), Error> {
         let json = HeaderValue::from_static("application/json");
@@ -115,12 +118,29 @@ impl Api {
         record.code = text("x-amzn-errortype").map(Into::into);
         let status = response.status();
         record.status = status.as_u16();
-        let body = read_body(response.into_body(), self.response_limit).await?;
-        let body = redact::known_body(body);
+        let limit = match status.is_success() {
+            true => self.response_limit,
+            false => self.response_limit.min(MAX_REFUSAL),
+        };
+        let body = Box::pin(response.into_body());
+        buffer.read(body, limit).await.map_err(unread)?;
+        let body = redact::known_body(buffer.finish());
         record.bytes_out = body.len();
         Ok((status, body))
     }
 }
+
+/// The failure of an answer that was not read to its end.
+pub fn unread(error: ReadError<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    match error {
+        ReadError::TooLarge(limit) => Error::ResponseTooLarge { limit },
+        ReadError::Exhausted(_) => Error::Unbuffered,
+        ReadError::Body(error) => Error::Interrupted(error),
+    }
+}
+
+/// An error answer is no longer: its texts are copied.
+const MAX_REFUSAL: usize = 256 * 1024;
 
 /// What an HTTP answer means for an operation.
 fn outcome(status: StatusCode, body: Bytes) -> (Option<Json>, Event) {

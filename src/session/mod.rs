@@ -20,9 +20,9 @@ use http::HeaderMap;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-pub use api::{Api, failures};
+pub use api::{Api, failures, unread};
 pub use reserved::{Holder, Opening, Origin, Reserved, Token};
 pub use stream::{Opened, Piece, Work};
 pub use tunnel::{Keepalive, Tunnel};
@@ -30,7 +30,7 @@ pub use tunnel::{Keepalive, Tunnel};
 use crate::dialect::{Limits, Streamed};
 use crate::graphql::outbox::Budget;
 use crate::guard::{Admission, Policies};
-use crate::memory::Memory;
+use crate::memory::{Memory, Share};
 use crate::realtime::Owner;
 use crate::telemetry::metrics::{DialectLabel, Held, RouteMetrics, metrics};
 use crate::telemetry::tasks::{Task, caught};
@@ -77,6 +77,8 @@ pub struct Client {
     /// Counts its connection.
     pub permit: Arc<OwnedSemaphorePermit>,
     pub origin: Origin,
+    /// Of its connection: the room that answers take.
+    pub share: Share,
     pub admission: Admission,
 }
 
@@ -97,6 +99,7 @@ struct Context {
     api: Arc<Api>,
     admission: Admission,
     policies: Policies,
+    share: Share,
     /// Counts its connection; a stream that is only reserved has none.
     _permit: Option<Arc<OwnedSemaphorePermit>>,
     _counted: Held,
@@ -154,6 +157,14 @@ impl Sessions {
         let context = self.context("WS", protocol.unwrap_or("none"), client);
         let served = websocket::serve(context, upgrade, protocol);
         self.tasks.spawn(caught(Task::Socket, served));
+    }
+
+    /// Runs a task that ends when what is returned is dropped.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> AbortOnDropHandle<T> {
+        AbortOnDropHandle::new(self.tasks.spawn(task))
     }
 
     /// Passes a tunnel's bytes until it ends.
@@ -217,6 +228,7 @@ impl Sessions {
             api: client.api,
             admission: client.admission,
             policies: client.policies,
+            share: client.share,
             _permit: Some(client.permit),
         }
     }

@@ -18,7 +18,7 @@ use crate::events::{Publish, Subscribe};
 use crate::graphql::outbox::{OperationKey, Outbox};
 use crate::graphql::{Event, GraphqlError, Kind, Operation, Selected};
 use crate::guard::{Admission, Denied, Grant, Policies};
-use crate::memory::Shortage;
+use crate::memory::{Buffer, Shortage};
 use crate::realtime::{Start, Subscription};
 use crate::telemetry::metrics::{Held, metrics};
 use crate::telemetry::tasks::{Panicked, Task, caught};
@@ -60,6 +60,8 @@ enum Running {
 /// that they see what it causes.
 const HOLD: Duration = Duration::from_secs(1);
 
+/// An answer is held beside the message that carries it.
+const COPIES: usize = 2;
 /// The code of a subscription whose upstream connection was lost.
 const LOST: &str = "SUBSCRIPTION_LOST";
 /// The code of what the end of the process ends.
@@ -305,15 +307,20 @@ impl Operations {
         let api = Arc::clone(&self.context.api);
         let outbox = self.outbox.clone();
         let failed = outbox.clone();
+        let buffer = Buffer::new(&self.context.share, COPIES);
         let executed = caught(Task::Operation, async move {
             let held = ready.await;
-            let (result, ending) = api.execute(body, headers, &mut record).await;
+            let (result, ending) = api.execute(body, headers, buffer, &mut record).await;
             drop(held);
             record.write();
             if let Some(result) = result {
                 outbox.send(key, Event::Next(result)).await;
             }
-            outbox.end(key, ending);
+            match ending.size() {
+                0 => outbox.end(key, ending),
+                // Long texts of errors wait for their turn, as results do.
+                _ => outbox.send(key, ending).await,
+            }
         });
         let task = self.context.tasks.spawn(async move {
             if let Err(panicked) = executed.await {

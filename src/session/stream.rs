@@ -17,7 +17,7 @@ use super::operations::Operations;
 use crate::dialect::{Close, Output, Streamed};
 use crate::events::Subscribe;
 use crate::graphql::outbox::{Inbox, OperationKey, outbox};
-use crate::graphql::{Event, GraphqlError, Operation, Selected};
+use crate::graphql::{Event, GraphqlError, Json, Operation, Selected};
 
 /// What a response is made for.
 #[derive(Debug)]
@@ -55,8 +55,16 @@ pub(super) struct Stream<F> {
     inbox: Inbox,
     /// Text that waits for the response to begin.
     held: Option<String>,
+    /// The event whose text is written now.
+    carried: Option<Event>,
     /// When the stream is given up, and why.
     losing: Option<(Instant, &'static str)>,
+}
+
+/// A text, and the payload that it was made of.
+struct Carrying {
+    text: String,
+    _json: Json,
 }
 
 enum Step {
@@ -90,6 +98,12 @@ pub(super) fn distinct<F: Streamed>(
     (driver, opened)
 }
 
+impl AsRef<[u8]> for Carrying {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
 impl<F: Streamed> Stream<F> {
     pub(super) fn new(context: Arc<Context>, form: F) -> Self {
         let (outbox, inbox) = outbox(context.config.outbox, Arc::clone(&context.budget));
@@ -99,6 +113,7 @@ impl<F: Streamed> Stream<F> {
             context,
             inbox,
             held: None,
+            carried: None,
             losing: None,
         }
     }
@@ -137,6 +152,7 @@ impl<F: Streamed> Stream<F> {
             }
             self.handle_event(key, &event);
             self.inbox.written(event.size());
+            self.carried = Some(event);
             self.run(body, None).await;
         }
     }
@@ -160,6 +176,7 @@ impl<F: Streamed> Stream<F> {
             if !self.flush(&body).await {
                 return;
             }
+            self.carried = None;
             if let Some(size) = event_size.take() {
                 self.inbox.written(size);
             }
@@ -182,6 +199,7 @@ impl<F: Streamed> Stream<F> {
                 (key, event) = self.inbox.next() => {
                     event_size = Some(event.size());
                     self.handle_event(key, &event);
+                    self.carried = Some(event);
                 }
                 // Dropped, it is answered as if the stream had gone, which it is about to.
                 command = receive(&mut commands) => if self.losing.is_none() {
@@ -223,7 +241,7 @@ impl<F: Streamed> Stream<F> {
             };
             let (piece, is_last) = match self.perform(output) {
                 Step::Done => continue,
-                Step::Send(text) => (Piece::Text(Bytes::from(text)), false),
+                Step::Send(text) => (Piece::Text(self.counted(text)), false),
                 Step::End => (Piece::End, true),
                 Step::Cut => return false,
             };
@@ -236,6 +254,17 @@ impl<F: Streamed> Stream<F> {
                     return false;
                 }
             }
+        }
+    }
+
+    /// A text that keeps the room of the event it carries until the client has taken it.
+    fn counted(&self, text: String) -> Bytes {
+        match &self.carried {
+            Some(Event::Next(json)) => Bytes::from_owner(Carrying {
+                text,
+                _json: json.clone(),
+            }),
+            Some(_) | None => Bytes::from(text),
         }
     }
 

@@ -7,11 +7,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::debug;
@@ -39,6 +42,8 @@ struct Session {
     has_expired: bool,
 }
 
+/// Bytes of a frame. The socket's write buffer grows to the size of one, and never shrinks.
+const PART: usize = 128 * 1024;
 /// How long the client may take to answer our close.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -52,7 +57,7 @@ pub(super) async fn serve(context: Context, upgrade: OnUpgrade, protocol: Option
         return;
     };
     let config = context.config;
-    // Frames are written one at a time, so the write buffer needs no bound of its own.
+    // Frames are short and written one at a time, so the write buffer needs no bound of its own.
     let socket_config = WebSocketConfig::default()
         .read_buffer_size(4 * 1024)
         .write_buffer_size(4 * 1024)
@@ -88,9 +93,11 @@ pub(super) async fn serve(context: Context, upgrade: OnUpgrade, protocol: Option
 
 impl Session {
     async fn run(mut self, socket: &mut Socket, mut inbox: Inbox) {
-        // Since when a frame is on its way to the client, and the size of the event it carries.
+        // Since when a message is on its way to the client, what is left of it, and the event it
+        // carries, whose room is taken until then.
         let mut writing_since: Option<Instant> = None;
-        let mut event_size: Option<usize> = None;
+        let mut rest = Bytes::new();
+        let mut carried: Option<Event> = None;
         let mut ping_at = Instant::now() + self.context.config.ping;
         let mut is_ponged = true;
         loop {
@@ -102,7 +109,8 @@ impl Session {
                     Step::Done => {}
                     Step::Send(text) => {
                         writing_since = Some(Instant::now());
-                        if socket.feed(Message::text(text)).await.is_err() {
+                        let message = first_part(text, &mut rest);
+                        if socket.feed(message).await.is_err() {
                             return;
                         }
                     }
@@ -114,9 +122,9 @@ impl Session {
                 }
             }
             if writing_since.is_none()
-                && let Some(size) = event_size.take()
+                && let Some(event) = carried.take()
             {
-                inbox.written(size);
+                inbox.written(event.size());
             }
             let is_writing = writing_since.is_some();
             let stalled_at = writing_since.map(|since| since + self.context.config.write);
@@ -142,11 +150,16 @@ impl Session {
                     self.close_soon(Duration::ZERO, "countersign is shutting down");
                 }
                 (key, event) = inbox.next(), if !is_writing => {
-                    event_size = Some(event.size());
                     self.handle_event(key, &event);
+                    carried = Some(event);
                 }
                 done = io => match done {
-                    Io::Flushed(Ok(())) => writing_since = None,
+                    Io::Flushed(Ok(())) if rest.is_empty() => writing_since = None,
+                    Io::Flushed(Ok(())) => {
+                        if socket.feed(next_part(&mut rest)).await.is_err() {
+                            return;
+                        }
+                    }
                     Io::Flushed(Err(_)) => return,
                     Io::Read(Some(Ok(message))) => match message {
                         Message::Text(text) => self.handle_text(&text),
@@ -320,6 +333,22 @@ enum Step {
     Done,
     Send(String),
     Close(Close),
+}
+
+/// A message in one frame, or the first frame of one that is long; what is left of it then.
+fn first_part(text: String, rest: &mut Bytes) -> Message {
+    if text.len() <= PART {
+        return Message::text(text);
+    }
+    *rest = Bytes::from(text);
+    let part = rest.split_to(PART);
+    Message::Frame(Frame::message(part, OpCode::Data(Data::Text), false))
+}
+
+fn next_part(rest: &mut Bytes) -> Message {
+    let part = rest.split_to(PART.min(rest.len()));
+    let is_last = rest.is_empty();
+    Message::Frame(Frame::message(part, OpCode::Data(Data::Continue), is_last))
 }
 
 /// Writes the close frame and waits a little for the client's.

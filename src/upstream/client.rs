@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use http_body_util::{Full, Limited};
+use http_body_util::Full;
 use hyper::body::Body as _;
 use hyper_util::client::legacy::Error as ClientError;
 use hyper_util::client::legacy::connect::capture_connection;
@@ -21,7 +21,7 @@ use super::dial::Way;
 use super::error::DialError;
 use super::headers::{signed_values, single_content_type};
 use super::pool::{DialInfo, OpenBody, Pools, Tasks};
-use super::{Dialer, Endpoint, Error, Kind, framing, whole};
+use super::{Dialer, Endpoint, Error, Kind, framing};
 use crate::iam::Recorder;
 use crate::sign::{Placement, Refusal, Signable, Signer, Target, clock};
 use crate::telemetry::metrics::RouteMetrics;
@@ -43,6 +43,8 @@ pub struct UpstreamConfig {
     pub pool_max_idle: usize,
     /// How long a connection takes new requests.
     pub pool_max_age: Duration,
+    /// Bytes that upstream may send of an answer that nobody takes.
+    pub window: u32,
 }
 
 /// Where the time of one exchange went.
@@ -296,20 +298,6 @@ impl Upstream {
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(path);
         Ok(Uri::from_parts(parts).map_err(|_| Refusal::Invalid)?)
-    }
-}
-
-/// Reads a whole body of at most `limit` bytes.
-///
-/// # Errors
-/// `ResponseTooLarge` or `Interrupted`.
-pub async fn read_body(body: ResponseBody, limit: usize) -> Result<Bytes, Error> {
-    match whole(Limited::new(Box::pin(body), limit)).await {
-        Ok(body) => Ok(body),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-            Err(Error::ResponseTooLarge { limit })
-        }
-        Err(error) => Err(Error::Interrupted(error)),
     }
 }
 

@@ -65,6 +65,11 @@ pub enum Error {
     Interrupted(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the answer of upstream is larger than {limit} bytes")]
     ResponseTooLarge { limit: usize },
+    #[error(
+        "the answer of upstream was dropped: too many answers wait for their clients \
+         (limits.buffered)"
+    )]
+    Unbuffered,
     #[error(transparent)]
     Sign(#[from] SignError),
     #[error("the answer of upstream is not valid HTTP")]
@@ -93,6 +98,7 @@ impl Error {
             Self::Handshake(_) => "UPSTREAM_REFUSED",
             Self::Header(_) => "HEADER_NOT_SIGNABLE",
             Self::ResponseTooLarge { .. } => "UPSTREAM_RESPONSE_TOO_LARGE",
+            Self::Unbuffered => "BUFFERS_FULL",
             Self::Sign(SignError::Credentials(_)) => "CREDENTIALS_UNAVAILABLE",
             Self::Sign(_) => "SIGNING_FAILED",
             Self::Target(_) => "TARGET_NOT_SIGNABLE",
@@ -113,7 +119,7 @@ impl Error {
             | Self::Framing(_)
             | Self::Syntax(_)
             | Self::Tunnel(_) => Sent::Maybe,
-            Self::Interrupted(_) | Self::ResponseTooLarge { .. } => Sent::Yes,
+            Self::Interrupted(_) | Self::ResponseTooLarge { .. } | Self::Unbuffered => Sent::Yes,
         }
     }
 

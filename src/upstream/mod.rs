@@ -19,7 +19,7 @@ mod tunnel;
 mod websocket;
 mod whole;
 
-pub use client::{ResponseBody, Timing, Upstream, UpstreamConfig, read_body};
+pub use client::{ResponseBody, Timing, Upstream, UpstreamConfig};
 pub use denial::{Denial, denial};
 pub use dial::{Dialer, ProxyRules, TlsRoots, Way};
 pub use endpoint::{Address, Endpoint, EndpointError, Kind, Overrides, RealtimeEndpoint};

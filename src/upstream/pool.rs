@@ -76,10 +76,8 @@ pub struct OpenBody {
 /// unsent until another's answer ends.
 const STREAMS: usize = 100;
 const POOLS: usize = 16;
-/// What is sent of an answer that nobody takes.
-const STREAM_WINDOW: u32 = 256 * 1024;
-/// For all streams that there can be, and more.
-const CONNECTION_WINDOW: u32 = 128 * STREAM_WINDOW;
+/// A connection's window has room for all streams that there can be, and more.
+const WINDOWS: u32 = 128;
 
 // === impl Pools ===
 
@@ -92,8 +90,8 @@ impl Pools {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(config.pool_idle.min(config.pool_max_age))
             .pool_max_idle_per_host(config.pool_max_idle)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .http2_initial_stream_window_size(config.window)
+            .http2_initial_connection_window_size(config.window.saturating_mul(WINDOWS))
             .http2_keep_alive_interval(Duration::from_secs(20))
             .http2_keep_alive_timeout(Duration::from_secs(10));
         let maker = Maker {
