@@ -7,11 +7,17 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
-    reason = "a test may panic"
+    clippy::print_stdout,
+    reason = "a test may panic and print"
 )]
 
 mod fakes;
 mod support;
+
+#[path = "credentials/faults.rs"]
+mod faults;
+#[path = "credentials/sources.rs"]
+mod sources;
 
 use std::time::{Duration, SystemTime};
 
@@ -160,6 +166,17 @@ impl Bench {
 }
 
 impl Running {
+    /// The address of the admin listener, where one was asked for.
+    fn admin(&self) -> std::net::SocketAddr {
+        let (_, address) = self
+            .daemon
+            .log
+            .split_once("health and metrics on http://")
+            .unwrap();
+        let end = address.find(['"', ' ', '\n']).unwrap();
+        address[..end].parse().unwrap()
+    }
+
     async fn query(&self) -> Answer {
         self.query_at("/graphql").await
     }
@@ -171,13 +188,17 @@ impl Running {
 
     /// Asks until the answer has this status.
     async fn until(&self, status: u16) -> Answer {
+        self.until_within(status, PATIENCE).await
+    }
+
+    async fn until_within(&self, status: u16, patience: Duration) -> Answer {
         let begun = tokio::time::Instant::now();
         loop {
             let answer = self.query().await;
             if answer.status == status {
                 return answer;
             }
-            assert!(begun.elapsed() < PATIENCE, "no {status} but {answer:?}");
+            assert!(begun.elapsed() < patience, "no {status} but {answer:?}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -516,30 +537,33 @@ async fn a_container_endpoint_gives_credentials() {
     check_unavailable(&running.query().await, &parts);
 }
 
-#[tokio::test]
-async fn instance_metadata_gives_credentials() {
-    let bench = Bench::new("imds", vec![key_with_token("AKIDEC2")]).await;
-    let service = Endpoint::start(|request| {
+async fn fake_instance(id: &'static str) -> Endpoint {
+    Endpoint::start(move |request| {
         let has_token = request.headers.get("x-aws-ec2-metadata-token");
         let has_token = has_token.is_some_and(|token| token == "imds-token");
-        match request.path() {
-            "/latest/api/token" if request.line.starts_with("PUT ") => {
-                (200, "imds-token".to_owned())
-            }
-            "/latest/meta-data/iam/security-credentials/" if has_token => {
-                (200, "the-role".to_owned())
-            }
-            "/latest/meta-data/iam/security-credentials/the-role" if has_token => {
+        let role = "/latest/meta-data/iam/security-credentials/";
+        match request.path().strip_prefix(role) {
+            Some("") if has_token => (200, "the-role".to_owned()),
+            Some("the-role") if has_token => {
                 let mut answer: serde_json::Value =
-                    serde_json::from_str(&container_answer("AKIDEC2")).unwrap();
+                    serde_json::from_str(&container_answer(id)).unwrap();
                 answer["Code"] = "Success".into();
                 answer["Type"] = "AWS-HMAC".into();
                 (200, answer.to_string())
             }
+            _ if request.line.starts_with("PUT /latest/api/token ") => {
+                (200, "imds-token".to_owned())
+            }
             _ => (404, String::new()),
         }
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn instance_metadata_gives_credentials() {
+    let bench = Bench::new("imds", vec![key_with_token("AKIDEC2")]).await;
+    let service = fake_instance("AKIDEC2").await;
     let url = service.url();
     let variables = [
         ("AWS_EC2_METADATA_DISABLED", "false"),

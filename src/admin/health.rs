@@ -45,8 +45,8 @@ pub struct Watched {
 pub struct Readiness {
     pub listeners: Vec<String>,
     pub is_draining: bool,
-    /// By identity, whether valid ones are held.
-    pub credentials: Vec<(String, bool)>,
+    /// By identity, why no valid ones are held; nothing if they are.
+    pub credentials: Vec<(String, Option<String>)>,
     /// Open client connections.
     pub connections: usize,
     pub connections_limit: usize,
@@ -118,8 +118,9 @@ impl Health {
         } = &self.watched;
         let now = clock::now();
         let credentials = identities.iter().map(|identity| {
-            let is_held = identity.remaining(now).is_some();
-            (identity.name().to_owned(), is_held)
+            let failure = identity.failure(now);
+            let failure = failure.map(|error| format!("{}. {}", error.tried, error.remedy));
+            (identity.name().to_owned(), failure)
         });
         let readiness = Readiness {
             listeners: listeners.clone(),
@@ -167,9 +168,11 @@ impl Readiness {
         if self.is_draining {
             reasons.push("it was told to stop".to_owned());
         }
-        let missing = self.credentials.iter().filter(|(_, is_held)| !is_held);
-        reasons.extend(missing.map(|(identity, _)| {
-            format!("no valid credentials are held ({identity}): the log says what was tried")
+        let credentials = self.credentials.iter();
+        let missing =
+            credentials.filter_map(|(identity, failure)| Some((identity, failure.as_ref()?)));
+        reasons.extend(missing.map(|(identity, failure)| {
+            format!("no valid credentials are held ({identity}): {failure}")
         }));
         if self.connections >= self.connections_limit {
             reasons.push("all client connections are taken (limits.connections)".to_owned());
@@ -192,7 +195,7 @@ mod tests {
         let mut readiness = Readiness {
             listeners: vec!["127.0.0.1:4100".to_owned()],
             is_draining: false,
-            credentials: vec![("default chain".to_owned(), true)],
+            credentials: vec![("default chain".to_owned(), None)],
             connections: 9,
             connections_limit: 10,
             is_memory_short: false,
@@ -215,8 +218,8 @@ mod tests {
         check(|_| {}, None);
         check(|found| found.is_draining = true, Some("told to stop"));
         check(
-            |found| found.credentials[0].1 = false,
-            Some("default chain"),
+            |found| found.credentials[0].1 = Some("the profile is gone".to_owned()),
+            Some("(default chain): the profile is gone"),
         );
         check(|found| found.connections = 10, Some("limits.connections"));
         check(|found| found.is_memory_short = true, Some("limits.memory"));

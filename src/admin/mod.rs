@@ -231,8 +231,8 @@ fn readiness(readiness: &Readiness) -> Response<Full<Bytes>> {
         true => (StatusCode::OK, "ready"),
         false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
     };
-    let credentials = readiness.credentials.iter().map(|(identity, is_held)| {
-        let text = if *is_held { "held" } else { "none" };
+    let credentials = readiness.credentials.iter().map(|(identity, failure)| {
+        let text = if failure.is_none() { "held" } else { "none" };
         (identity.clone(), text.into())
     });
     let mut json = json!({

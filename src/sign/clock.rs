@@ -1,9 +1,96 @@
 //! The one place that reads the wall clock; everything else is given the time.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::{Instant, sleep};
 
 /// The current time.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn now() -> SystemTime {
     SystemTime::now()
+}
+
+/// Notices when the wall clock jumps: after a suspend, in which the monotonic clock stands still,
+/// and when somebody sets it.
+#[derive(Debug)]
+pub(super) struct Jumps<Wall = fn() -> SystemTime> {
+    wall: Wall,
+    seen: (SystemTime, Instant),
+}
+
+/// Less than this is the usual correction of a clock.
+const JUMP: Duration = Duration::from_secs(5);
+
+impl Jumps {
+    pub(super) fn new() -> Self {
+        Self::of(now)
+    }
+}
+
+impl<Wall: Fn() -> SystemTime> Jumps<Wall> {
+    fn of(wall: Wall) -> Self {
+        let seen = (wall(), Instant::now());
+        Self { wall, seen }
+    }
+
+    /// Resolves with the size of a jump, forward or back, within `interval` of it.
+    pub(super) async fn next(&mut self, interval: Duration) -> Duration {
+        loop {
+            sleep(interval).await;
+            let (wall, monotonic) = self.seen;
+            self.seen = ((self.wall)(), Instant::now());
+            let expected = wall + self.seen.1.duration_since(monotonic);
+            let jump = match self.seen.0.duration_since(expected) {
+                Ok(forward) => forward,
+                Err(back) => back.duration(),
+            };
+            if jump >= JUMP {
+                return jump;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    /// A wall clock that has run beside the monotonic one but for `ahead`.
+    async fn check(ahead: i64, expected: bool) {
+        let second = Duration::from_secs(1);
+        let begun = Instant::now();
+        let set = Cell::new(0_i64);
+        let base = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let wall = || match u64::try_from(set.get()) {
+            Ok(ahead) => base + begun.elapsed() + Duration::from_secs(ahead),
+            Err(_) => base + begun.elapsed() - Duration::from_secs(set.get().unsigned_abs()),
+        };
+        let mut jumps = Jumps::of(wall);
+        let none = tokio::time::timeout(3_600 * second, jumps.next(2 * second)).await;
+        assert!(none.is_err(), "{ahead}: a jump of {none:?} before it");
+        set.set(ahead);
+        let found = tokio::time::timeout(2 * second, jumps.next(2 * second)).await;
+        let found = found
+            .ok()
+            .map(|jump| i64::try_from(jump.as_secs()).unwrap());
+        assert_eq!(found, expected.then_some(ahead.abs()), "{ahead}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn suspends_and_clocks_that_are_set_are_noticed() {
+        for (ahead, expected) in [
+            (7_200, true),
+            (-7_200, true),
+            (5, true),
+            (-5, true),
+            (4, false),
+            (-4, false),
+            (0, false),
+        ] {
+            check(ahead, expected).await;
+        }
+    }
 }

@@ -6,20 +6,27 @@
 //! are built anew for every load, because `aws-config` parses profile files once per provider.
 
 mod chain;
+mod environment;
 mod files;
+mod keys;
+mod locations;
+mod outline;
+mod process;
+mod profiles;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use aws_smithy_runtime_api::client::identity::Identity as SdkIdentity;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::{clock, redact};
+use super::clock::{self, Jumps};
+use super::redact;
 use chain::Chain;
 use files::ProfileFiles;
 
@@ -41,6 +48,8 @@ pub struct IdentityConfig {
 pub struct Identity {
     name: String,
     state: watch::Receiver<State>,
+    /// Asks the refresher for a load; fixed credentials have none.
+    wake: Option<Arc<Notify>>,
 }
 
 /// Credentials as they were loaded once.
@@ -61,7 +70,8 @@ pub struct CredentialsError {
 #[derive(Clone, Debug, Default)]
 struct State {
     snapshot: Option<Arc<Snapshot>>,
-    failure: Option<Arc<CredentialsError>>,
+    /// Of the last load, and when it failed.
+    failure: Option<(Arc<CredentialsError>, SystemTime)>,
     /// A load is under way that may bring credentials soon.
     loading: bool,
 }
@@ -74,6 +84,8 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
 const LEAD: Duration = Duration::from_secs(300);
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// While there are no valid credentials, a request asks for a load this long after one that failed.
+const RETRY_PAUSE: Duration = Duration::from_secs(3);
 /// How often the profile files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -91,15 +103,18 @@ impl Identity {
             loading: true,
             ..State::default()
         });
+        let wake = Arc::new(Notify::new());
         let refresher = Refresher {
             name: name.clone(),
             chain: Chain::new(config),
             publish,
+            wake: Arc::clone(&wake),
         };
         tasks.spawn(async move {
             stop.run_until_cancelled(refresher.run()).await;
         });
-        Self { name, state }
+        let wake = Some(wake);
+        Self { name, state, wake }
     }
 
     /// Fixed credentials, for tests.
@@ -118,32 +133,40 @@ impl Identity {
             snapshot: Some(Arc::new(snapshot)),
             ..State::default()
         });
-        Self { name, state }
+        let wake = None;
+        Self { name, state, wake }
     }
 
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The credentials valid at `now`; waits a few seconds for a load that is under way, and
-    /// never while the snapshot is valid.
+    /// The credentials valid at `now`; waits a few seconds for a load, and never while the snapshot
+    /// is valid. Credentials that have expired are loaded at once, once for all requests that wait.
     ///
     /// # Errors
     /// [`CredentialsError`] when there are none.
     pub async fn current(&self, now: SystemTime) -> Result<Arc<Snapshot>, CredentialsError> {
-        let verdict = |state: &State| match &state.snapshot {
-            Some(snapshot) if snapshot.is_valid(now) => Some(Ok(Arc::clone(snapshot))),
-            Some(_) | None if state.loading => None,
-            Some(_) | None => Some(Err(state.error())),
-        };
+        let verdict = |state: &State| state.verdict(now, self.wake.is_some());
         if let Some(verdict) = verdict(&self.state.borrow()) {
             return verdict;
+        }
+        if let Some(wake) = &self.wake {
+            wake.notify_one();
         }
         let mut state = self.state.clone();
         let decided = state.wait_for(|state| verdict(state).is_some());
         match tokio::time::timeout(LOAD_PATIENCE, decided).await {
             Ok(Ok(state)) => verdict(&state).unwrap_or_else(|| Err(state.error())),
             Ok(Err(_)) | Err(_) => Err(self.state.borrow().error()),
+        }
+    }
+
+    /// Why there are no credentials that are valid at `now`; nothing if there are.
+    pub fn failure(&self, now: SystemTime) -> Option<CredentialsError> {
+        match self.remaining(now) {
+            Some(_) => None,
+            None => Some(self.state.borrow().error()),
         }
     }
 
@@ -243,9 +266,31 @@ impl std::fmt::Debug for Snapshot {
 // === impl State ===
 
 impl State {
+    /// The credentials for a request at `now` or why there are none; nothing while it has to wait.
+    fn verdict(
+        &self,
+        now: SystemTime,
+        is_refreshed: bool,
+    ) -> Option<Result<Arc<Snapshot>, CredentialsError>> {
+        match &self.snapshot {
+            Some(snapshot) if snapshot.is_valid(now) => Some(Ok(Arc::clone(snapshot))),
+            Some(_) | None if self.loading => None,
+            Some(_) | None if is_refreshed && self.is_load_due(now) => None,
+            Some(_) | None => Some(Err(self.error())),
+        }
+    }
+
+    /// Without valid credentials: nothing failed yet, or some time ago.
+    fn is_load_due(&self, now: SystemTime) -> bool {
+        self.failure.as_ref().is_none_or(|(_, failed)| {
+            let since = now.duration_since(*failed);
+            since.is_ok_and(|since| since >= RETRY_PAUSE)
+        })
+    }
+
     fn error(&self) -> CredentialsError {
         match (&self.failure, &self.snapshot) {
-            (Some(failure), _) => failure.as_ref().clone(),
+            (Some((failure, _)), _) => failure.as_ref().clone(),
             (None, Some(snapshot)) => snapshot.expired(),
             (None, None) => CredentialsError {
                 tried: "the first load is still under way".to_owned(),
@@ -260,11 +305,13 @@ struct Refresher {
     name: String,
     chain: Chain,
     publish: watch::Sender<State>,
+    wake: Arc<Notify>,
 }
 
 impl Refresher {
     async fn run(self) {
         let mut files = ProfileFiles::new();
+        let mut jumps = Jumps::new();
         let mut failures = 0_u32;
         loop {
             let loaded = tokio::time::timeout(LOAD_TIMEOUT, self.chain.load()).await;
@@ -284,10 +331,28 @@ impl Refresher {
                     Some(backoff(failures))
                 }
             };
-            // Files that change end the pause: rotated keys and `aws sso login` count at once.
+            // Files that change end the pause: rotated keys and `aws sso login` count at once. After a
+            // suspend the pause would last as long as it had been planned, and the keys have expired.
             let until = pause.map(|pause| Instant::now() + pause);
-            files.wait_for_change(WATCH_INTERVAL, until).await;
+            tokio::select! {
+                () = files.wait_for_change(WATCH_INTERVAL, until) => {}
+                jump = jumps.next(WATCH_INTERVAL) => {
+                    info!(identity = self.name, seconds = jump.as_secs(), "wall clock jumped");
+                }
+                () = self.needed() => {}
+            }
             self.publish.send_modify(|state| state.loading = true);
+        }
+    }
+
+    /// Resolves when a request waits for a load.
+    async fn needed(&self) {
+        loop {
+            self.wake.notified().await;
+            // What it asked for may have come since.
+            if self.publish.borrow().verdict(clock::now(), true).is_none() {
+                return;
+            }
         }
     }
 
@@ -316,7 +381,7 @@ impl Refresher {
         self.count("failed");
         warn!(identity = self.name, tried = %error.tried, remedy = %error.remedy, "credentials not loaded");
         self.publish.send_modify(|state| {
-            state.failure = Some(Arc::new(error));
+            state.failure = Some((Arc::new(error), clock::now()));
             state.loading = false;
         });
     }

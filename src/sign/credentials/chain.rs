@@ -1,14 +1,14 @@
-//! The providers, asked one by one so that a failure can name each of them.
+//! The providers, of which the first that is set up is asked.
 //!
 //! The order is that of the AWS SDKs: environment, profile, web identity, container endpoint,
-//! instance metadata. "Not set up" moves on to the next; any other failure ends the search,
-//! because the user meant that provider.
+//! instance metadata. What is set up is decided here, from the environment and the profile files:
+//! aws-config's providers report a mistake as "not set up", too. A provider that is set up and fails
+//! ends the search, because the user meant that provider.
 
 use std::fmt;
 use std::time::Duration;
 
 use aws_config::ecs::EcsCredentialsProvider;
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
@@ -23,16 +23,22 @@ use aws_smithy_http_client::tls::{Provider as Tls, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
-use super::{CredentialsError, IdentityConfig};
+use parking_lot::Mutex;
+
+use super::profiles::{self, Profiles, Selected};
+use super::{CredentialsError, IdentityConfig, environment, keys};
 use crate::net::Resolver;
 use crate::sign::redact;
 use crate::telemetry::error_chain;
+use crate::telemetry::tasks::{Task, caught};
 
 /// The providers of one identity.
 #[derive(Debug)]
 pub(super) struct Chain {
     config: IdentityConfig,
     http: SharedHttpClient,
+    /// Who is being asked, or was last.
+    asked: Mutex<String>,
 }
 
 impl Chain {
@@ -40,24 +46,57 @@ impl Chain {
         let http = HttpClient::new()
             .tls_provider(Tls::Rustls(CryptoMode::Ring))
             .build_with_resolver(Names(Resolver::system()));
-        Self { config, http }
+        let asked = Mutex::new(config.to_string());
+        Self {
+            config,
+            http,
+            asked,
+        }
     }
 
-    /// Asks the providers; answers the credentials and who gave them.
+    /// Asks the providers; answers the credentials and who gave them. A panic in one of them is a
+    /// failure like others.
     pub(super) async fn load(&self) -> Result<(Credentials, String), CredentialsError> {
-        let (credentials, provider) = self.find().await?;
+        // Each load makes its providers, so that none is used after its panic.
+        match caught(Task::Credentials, self.load_once()).await {
+            Ok(loaded) => loaded,
+            // Its text may quote a key.
+            Err(_) => Err(CredentialsError {
+                tried: format!("{} panicked", self.asked.lock()),
+                remedy: "This is a defect of countersign or of the AWS SDK. Check what the \
+                         provider answers for line ends and control characters."
+                    .to_owned(),
+            }),
+        }
+    }
+
+    async fn load_once(&self) -> Result<(Credentials, String), CredentialsError> {
+        let selected = match &self.config.profile {
+            Some(name) => Selected {
+                name: name.clone(),
+                by: Some(profiles::SETTING),
+            },
+            None => environment::profile()?,
+        };
+        let (credentials, provider) = self.find(&selected).await?;
+        keys::check(&credentials, &provider)?;
         let Some(role) = &self.config.assume_role else {
             return Ok((credentials, provider));
         };
+        let provider = format!("role {role}, assumed with {provider}");
+        provider.clone_into(&mut self.asked.lock());
         let assumed = AssumeRoleProvider::builder(role)
             .session_name("countersign")
-            .configure(&self.sdk_config(credentials).await)
+            .configure(&self.sdk_config(credentials, &selected).await)
             .build()
             .await;
         match assumed.provide_credentials().await {
-            Ok(credentials) => Ok((credentials, format!("role {role}, assumed with {provider}"))),
+            Ok(credentials) => {
+                keys::check(&credentials, &provider)?;
+                Ok((credentials, provider))
+            }
             Err(error) => Err(CredentialsError {
-                tried: format!("role {role}, assumed with {provider}: {}", reason(&error)),
+                tried: format!("{provider}: {}", reason(&error)),
                 remedy:
                     "Check the role's trust policy and that the source may call sts:AssumeRole."
                         .to_owned(),
@@ -66,79 +105,77 @@ impl Chain {
     }
 
     pub(super) fn timed_out(&self, after: Duration) -> CredentialsError {
+        let (asked, after) = (self.asked.lock(), after.as_secs());
         CredentialsError {
-            tried: format!("{} gave no answer within {}s", self.config, after.as_secs()),
-            remedy: "Check the credential process or the endpoint it asks.".to_owned(),
+            tried: format!("{asked} gave no answer within {after}s"),
+            remedy: "Check the endpoint it asks or its credential_process, which was killed."
+                .to_owned(),
         }
     }
 
-    async fn find(&self) -> Result<(Credentials, String), CredentialsError> {
-        let providers = self.provider_config();
-        let mut profile = ProfileFileCredentialsProvider::builder().configure(&providers);
-        if let Some(name) = &self.config.profile {
-            profile = profile.profile_name(name);
-        }
-        let profile = SharedCredentialsProvider::new(profile.build());
-        let steps = if self.config.profile.is_some() {
-            vec![(Step::Profile, profile)]
-        } else {
-            let web_identity = WebIdentityTokenCredentialsProvider::builder().configure(&providers);
-            let container = EcsCredentialsProvider::builder().configure(&providers);
-            let instance = ImdsCredentialsProvider::builder().configure(&providers);
-            let environment = EnvironmentVariableCredentialsProvider::new();
-            vec![
-                (
-                    Step::Environment,
-                    SharedCredentialsProvider::new(environment),
-                ),
-                (Step::Profile, profile),
-                (
-                    Step::WebIdentity,
-                    SharedCredentialsProvider::new(web_identity.build()),
-                ),
-                (
-                    Step::Container,
-                    SharedCredentialsProvider::new(container.build()),
-                ),
-                (
-                    Step::Instance,
-                    SharedCredentialsProvider::new(instance.build()),
-                ),
-            ]
-        };
-        let mut tried = Vec::new();
-        for (step, provider) in steps {
-            let name = self.name(step);
-            match provider.provide_credentials().await {
-                Ok(credentials) => return Ok((credentials, name)),
-                Err(error) => {
-                    let not_set_up = matches!(error, SdkError::CredentialsNotLoaded(_));
-                    tried.push(format!("{name}: {}", reason(&error)));
-                    if !not_set_up {
-                        return Err(CredentialsError {
-                            tried: tried.join("; "),
-                            remedy: self.remedy(step, &error),
-                        });
-                    }
+    /// Asks the first provider that is set up. Its failure ends the search: another identity is
+    /// not what was asked for.
+    async fn find(&self, selected: &Selected) -> Result<(Credentials, String), CredentialsError> {
+        let is_default_chain = self.config.profile.is_none();
+        if is_default_chain {
+            if let Some(credentials) = environment::keys()? {
+                // A profile that is named must exist, as for botocore.
+                if selected.by.is_some() {
+                    Profiles::read(selected.clone()).await?.check_name()?;
                 }
+                return Ok((credentials, "environment".to_owned()));
             }
+            environment::check_web_identity()?;
         }
-        Err(CredentialsError {
-            tried: tried.join("; "),
-            remedy: self.nothing_found(),
+        let providers = self.provider_config();
+        let profiles = Profiles::read(selected.clone()).await?;
+        if profiles.are_set_up()? {
+            let (files, processes) = profiles.replaced();
+            let mut profile = ProfileFileCredentialsProvider::builder()
+                .configure(&providers)
+                .profile_name(&selected.name)
+                .profile_files(files);
+            for (name, process) in processes {
+                profile = profile.with_custom_provider(name, process);
+            }
+            return self.ask(Step::Profile, selected, profile.build()).await;
+        }
+        if environment::has_web_identity()? {
+            let provider = WebIdentityTokenCredentialsProvider::builder().configure(&providers);
+            return self
+                .ask(Step::WebIdentity, selected, provider.build())
+                .await;
+        }
+        if environment::has_container()? {
+            let provider = EcsCredentialsProvider::builder().configure(&providers);
+            return self.ask(Step::Container, selected, provider.build()).await;
+        }
+        let provider = ImdsCredentialsProvider::builder().configure(&providers);
+        let asked = self.ask(Step::Instance, selected, provider.build()).await;
+        asked.map_err(|error| {
+            let not_set_up = "environment, profile, web identity token and container endpoint: not \
+                              set up";
+            CredentialsError {
+                tried: format!("{not_set_up}; {}", error.tried),
+                remedy: error.remedy,
+            }
         })
     }
 
-    fn name(&self, step: Step) -> String {
-        match step {
-            Step::Environment => "environment".to_owned(),
-            Step::Profile => match &self.config.profile {
-                Some(profile) => format!("profile {profile:?}"),
-                None => "profile (AWS_PROFILE or default)".to_owned(),
-            },
-            Step::WebIdentity => "web identity token".to_owned(),
-            Step::Container => "container endpoint".to_owned(),
-            Step::Instance => "instance metadata".to_owned(),
+    async fn ask(
+        &self,
+        step: Step,
+        selected: &Selected,
+        provider: impl ProvideCredentials,
+    ) -> Result<(Credentials, String), CredentialsError> {
+        let name = name(step, selected);
+        name.clone_into(&mut self.asked.lock());
+        match provider.provide_credentials().await {
+            Ok(credentials) => Ok((credentials, name)),
+            Err(error) => Err(CredentialsError {
+                tried: format!("{name}: {}", reason(&error)),
+                remedy: self.remedy(step, &error),
+            }),
         }
     }
 
@@ -151,9 +188,6 @@ impl Chain {
 
     fn remedy(&self, step: Step, error: &SdkError) -> String {
         match step {
-            Step::Environment => {
-                "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY together.".to_owned()
-            }
             Step::Profile if is_sso_login(&reason(error)) => {
                 format!("Run `aws sso login{}`.", self.profile_option())
             }
@@ -169,19 +203,15 @@ impl Chain {
                 "Check AWS_CONTAINER_CREDENTIALS_FULL_URI or _RELATIVE_URI and its agent."
                     .to_owned()
             }
+            Step::Instance if matches!(error, SdkError::CredentialsNotLoaded(_)) => {
+                "Run `aws configure` or `aws sso login`, or set AWS_ACCESS_KEY_ID and \
+                 AWS_SECRET_ACCESS_KEY."
+                    .to_owned()
+            }
             Step::Instance => {
                 "Check the instance profile, and in a container the metadata hop limit (2)."
                     .to_owned()
             }
-        }
-    }
-
-    fn nothing_found(&self) -> String {
-        match &self.config.profile {
-            Some(profile) => format!("Run `aws configure --profile {profile}`."),
-            None => "Run `aws configure` or `aws sso login`, or set AWS_ACCESS_KEY_ID and \
-                     AWS_SECRET_ACCESS_KEY."
-                .to_owned(),
         }
     }
 
@@ -196,14 +226,12 @@ impl Chain {
     }
 
     /// What the environment and the profile say about STS, its endpoint above all.
-    async fn sdk_config(&self, credentials: Credentials) -> SdkConfig {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+    async fn sdk_config(&self, credentials: Credentials, selected: &Selected) -> SdkConfig {
+        let loader = aws_config::defaults(BehaviorVersion::latest())
             .region(self.region())
             .http_client(self.http.clone())
+            .profile_name(&selected.name)
             .credentials_provider(SharedCredentialsProvider::new(credentials));
-        if let Some(profile) = &self.config.profile {
-            loader = loader.profile_name(profile);
-        }
         loader.load().await
     }
 }
@@ -226,11 +254,19 @@ const HTTPS: u16 = 443;
 
 #[derive(Clone, Copy)]
 enum Step {
-    Environment,
     Profile,
     WebIdentity,
     Container,
     Instance,
+}
+
+fn name(step: Step, selected: &Selected) -> String {
+    match step {
+        Step::Profile => format!("profile {:?}", selected.name),
+        Step::WebIdentity => "web identity token".to_owned(),
+        Step::Container => "container endpoint".to_owned(),
+        Step::Instance => "instance metadata".to_owned(),
+    }
 }
 
 /// A token that is missing, expired, or not accepted by the portal.

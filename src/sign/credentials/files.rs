@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::locations::{self, Location, home};
+
 /// The shared config and credentials files and the SSO tokens, with the state they were last
 /// seen in.
 #[derive(Debug)]
@@ -59,31 +61,10 @@ impl ProfileFiles {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this variable belongs to the AWS SDK, which reads it itself"
-)]
-fn home() -> Option<PathBuf> {
-    std::env::var_os("HOME").map(PathBuf::from)
-}
-
-/// Where the SDKs look ("Location of the shared config and credentials files").
-#[expect(
-    clippy::disallowed_methods,
-    reason = "these variables belong to the AWS SDK, which reads them itself"
-)]
 fn paths() -> Vec<PathBuf> {
-    let home = home();
-    [
-        ("AWS_CONFIG_FILE", ".aws/config"),
-        ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials"),
-    ]
-    .into_iter()
-    .filter_map(|(variable, default)| match std::env::var_os(variable) {
-        Some(path) => Some(PathBuf::from(path)),
-        None => home.as_ref().map(|home| home.join(default)),
-    })
-    .collect()
+    let locations = [&locations::CONFIG, &locations::CREDENTIALS];
+    let paths = locations.into_iter().filter_map(Location::path);
+    paths.map(|(path, _)| path).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,169 @@
+//! The variables that set up credentials. An empty one is not set, as for botocore; one that is set
+//! without the others that it needs is a mistake, and ends the search.
+
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::CredentialsError;
+use super::profiles::Selected;
+
+const ID: &str = "AWS_ACCESS_KEY_ID";
+const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
+const TOKEN: &str = "AWS_SESSION_TOKEN";
+const EXPIRATION: &str = "AWS_CREDENTIAL_EXPIRATION";
+const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
+const ROLE: &str = "AWS_ROLE_ARN";
+const CONTAINER_URIS: [&str; 2] = [
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
+const CONTAINER_TOKENS: [&str; 2] = [
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+];
+/// Both name the profile; the first is that of the AWS CLI's early versions and of botocore.
+const PROFILES: [&str; 2] = ["AWS_DEFAULT_PROFILE", "AWS_PROFILE"];
+
+/// Returns the profile that the environment names, or the default one.
+///
+/// # Errors
+/// When a variable is empty, or two name different profiles.
+pub(super) fn profile() -> Result<Selected, CredentialsError> {
+    let mut selected: Option<Selected> = None;
+    for by in PROFILES {
+        let Some(name) = raw(by)? else { continue };
+        if name.is_empty() {
+            return Err(refused(
+                format!("{by} is set and empty"),
+                format!("Unset it, or set it to the name of a profile: unset {by}"),
+            ));
+        }
+        match selected {
+            Some(Selected { name: other, .. }) if other != name => {
+                let [first, second] = PROFILES;
+                return Err(refused(
+                    format!("{first} is {other:?} and {second} is {name:?}"),
+                    format!("Unset one of them: unset {first}"),
+                ));
+            }
+            Some(_) | None => selected = Some(Selected { name, by: Some(by) }),
+        }
+    }
+    Ok(selected.unwrap_or_else(|| Selected {
+        name: "default".to_owned(),
+        by: None,
+    }))
+}
+
+/// Returns the keys of the environment.
+///
+/// # Errors
+/// When there is half a pair, or an expiry that is not a time.
+pub(super) fn keys() -> Result<Option<Credentials>, CredentialsError> {
+    let (id, secret) = match (variable(ID)?, variable(SECRET)?) {
+        (Some(id), Some(secret)) => (id, secret),
+        (None, None) => return Ok(None),
+        (Some(_), None) => return Err(without(ID, SECRET)),
+        (None, Some(_)) => return Err(without(SECRET, ID)),
+    };
+    let expiry = variable(EXPIRATION)?
+        .map(|text| expiry(&text))
+        .transpose()?;
+    // A blank one was always left out, and so was the space around it.
+    let token = variable(TOKEN)?.map(|token| token.trim().to_owned());
+    let token = token.filter(|token| !token.is_empty());
+    Ok(Some(Credentials::new(
+        id,
+        secret,
+        token,
+        expiry,
+        "environment",
+    )))
+}
+
+/// Checks that a web identity token has a role.
+///
+/// # Errors
+/// When it has none: then another identity is not what was asked for.
+pub(super) fn check_web_identity() -> Result<(), CredentialsError> {
+    match (variable(TOKEN_FILE)?, variable(ROLE)?) {
+        (Some(_), None) => Err(without(TOKEN_FILE, ROLE)),
+        (Some(_) | None, _) => Ok(()),
+    }
+}
+
+/// Whether a web identity is set up.
+///
+/// # Errors
+/// When it is so by half.
+pub(super) fn has_web_identity() -> Result<bool, CredentialsError> {
+    match (variable(TOKEN_FILE)?, variable(ROLE)?) {
+        (Some(_), Some(_)) => Ok(true),
+        (None, None) => Ok(false),
+        (Some(_), None) => Err(without(TOKEN_FILE, ROLE)),
+        (None, Some(_)) => Err(without(ROLE, TOKEN_FILE)),
+    }
+}
+
+/// Whether a container endpoint is set up; an empty URI is, and fails later.
+///
+/// # Errors
+/// When there is a token for it alone.
+pub(super) fn has_container() -> Result<bool, CredentialsError> {
+    for name in CONTAINER_URIS {
+        if raw(name)?.is_some() {
+            return Ok(true);
+        }
+    }
+    for name in CONTAINER_TOKENS {
+        if variable(name)?.is_some() {
+            let [relative, full] = CONTAINER_URIS;
+            return Err(without(name, &format!("{relative} or {full}")));
+        }
+    }
+    Ok(false)
+}
+
+fn expiry(text: &str) -> Result<SystemTime, CredentialsError> {
+    let parsed = OffsetDateTime::parse(text, &Rfc3339);
+    parsed.map(SystemTime::from).map_err(|_| {
+        refused(
+            format!("{EXPIRATION} is {text:?}, which is not a time such as 2030-01-01T00:00:00Z"),
+            format!("Correct it, or unset it: unset {EXPIRATION}"),
+        )
+    })
+}
+
+/// A variable that is set and not empty.
+fn variable(name: &str) -> Result<Option<String>, CredentialsError> {
+    Ok(raw(name)?.filter(|value| !value.is_empty()))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "these variables belong to the AWS SDK, which reads them itself"
+)]
+fn raw(name: &str) -> Result<Option<String>, CredentialsError> {
+    match std::env::var_os(name).map(std::ffi::OsString::into_string) {
+        None => Ok(None),
+        Some(Ok(value)) => Ok(Some(value)),
+        Some(Err(_)) => Err(refused(
+            format!("{name} is not UTF-8"),
+            format!("Set it again, or unset it: unset {name}"),
+        )),
+    }
+}
+
+fn without(name: &str, missing: &str) -> CredentialsError {
+    refused(
+        format!("{name} is set without {missing}"),
+        format!("Set {missing}, or unset {name}."),
+    )
+}
+
+fn refused(tried: String, remedy: String) -> CredentialsError {
+    CredentialsError { tried, remedy }
+}

@@ -1,0 +1,119 @@
+//! Refuses keys that cannot be part of a signed request.
+//!
+//! Keys of AWS are printable ASCII without spaces. Anything else was added on the way here, such as
+//! a line end at the end of a secret, and makes the SDK panic or AWS answer that the signature does
+//! not match.
+
+use aws_credential_types::Credentials;
+
+use super::CredentialsError;
+
+/// Returns what is wrong with a key, without quoting it.
+pub(super) fn flaw(value: &str) -> Option<&'static str> {
+    if value.is_empty() {
+        return Some("is empty");
+    }
+    let found = |is_bad: fn(char) -> bool| value.contains(is_bad);
+    if found(|character| matches!(character, '\n' | '\r')) {
+        Some("contains a line end")
+    } else if found(char::is_control) {
+        Some("contains a control character")
+    } else if !value.is_ascii() {
+        Some("contains a character outside ASCII")
+    } else if found(|character| character == ' ') {
+        Some("contains a space")
+    } else {
+        None
+    }
+}
+
+/// Checks the keys that `provider` gave.
+///
+/// # Errors
+/// Names the first that cannot be used; an empty session token is none.
+pub(super) fn check(credentials: &Credentials, provider: &str) -> Result<(), CredentialsError> {
+    let token = credentials.session_token();
+    let keys = [
+        ("access key id", Some(credentials.access_key_id())),
+        ("secret access key", Some(credentials.secret_access_key())),
+        ("session token", token.filter(|token| !token.is_empty())),
+    ];
+    for (key, value) in keys {
+        if let Some(flaw) = value.and_then(flaw) {
+            return Err(CredentialsError {
+                tried: format!("the {key} from {provider} {flaw}"),
+                remedy: REMEDY.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+pub(super) const REMEDY: &str =
+    "Set it again, without line ends, spaces or other characters that are not part of it.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_flaw(value: &str, expected: Option<&str>) {
+        assert_eq!(flaw(value), expected, "{value:?}");
+    }
+
+    #[test]
+    fn keys_with_other_characters_are_refused() {
+        for value in ["AKIDEXAMPLE", "a/b+c==", "!\"#$%&'()*,-.:;<=>?@[\\]^_`{|}~"] {
+            check_flaw(value, None);
+        }
+        for value in ["AKID\n", "\nAKID", "AK\r\nID", "AKID\r"] {
+            check_flaw(value, Some("contains a line end"));
+        }
+        for value in ["AK\0ID", "\tAKID", "AKID\u{7f}", "AK\u{1b}[0mID", "\u{85}"] {
+            check_flaw(value, Some("contains a control character"));
+        }
+        for value in [
+            "AKÏD",
+            "AKID\u{a0}",
+            "\u{feff}AKID",
+            "AKID\u{2028}",
+            "ＡＫＩＤ",
+        ] {
+            check_flaw(value, Some("contains a character outside ASCII"));
+        }
+        for value in [" AKID", "AKID ", "AK ID", " "] {
+            check_flaw(value, Some("contains a space"));
+        }
+        check_flaw("", Some("is empty"));
+    }
+
+    #[test]
+    fn text_names_provider_and_key_and_never_the_value() {
+        let cases = [
+            (
+                "AK\nID",
+                "SECRET",
+                Some("TOKEN"),
+                "the access key id from profile \"dev\" contains a line end",
+            ),
+            (
+                "AKID",
+                "SEC\rRET",
+                None,
+                "the secret access key from profile \"dev\" contains a line end",
+            ),
+            (
+                "AKID",
+                "SECRET",
+                Some("TO\0KEN"),
+                "the session token from profile \"dev\" contains a control character",
+            ),
+        ];
+        for (id, secret, token, expected) in cases {
+            let credentials = Credentials::new(id, secret, token.map(str::to_owned), None, "x");
+            let error = check(&credentials, "profile \"dev\"").unwrap_err();
+            assert_eq!(error.tried, expected);
+        }
+        let empty_token = Credentials::new("AKID", "SECRET", Some(String::new()), None, "x");
+        assert!(check(&empty_token, "x").is_ok());
+    }
+}

@@ -1,0 +1,129 @@
+//! Where the profile files are ("Location of the shared config and credentials files"), and what
+//! they contain.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use super::CredentialsError;
+
+/// One of the two files.
+#[derive(Debug)]
+pub(super) struct Location {
+    variable: &'static str,
+    default: &'static str,
+}
+
+/// A file as it was read.
+#[derive(Debug)]
+pub(super) struct File {
+    path: PathBuf,
+    variable: &'static str,
+    pub(super) text: String,
+}
+
+pub(super) const CONFIG: Location = Location {
+    variable: "AWS_CONFIG_FILE",
+    default: ".aws/config",
+};
+pub(super) const CREDENTIALS: Location = Location {
+    variable: "AWS_SHARED_CREDENTIALS_FILE",
+    default: ".aws/credentials",
+};
+
+// === impl Location ===
+
+impl Location {
+    /// The path, and whether the variable sets it; none without a home directory.
+    pub(super) fn path(&self) -> Option<(PathBuf, bool)> {
+        match variable(self.variable) {
+            Some(path) => {
+                let path = PathBuf::from(path);
+                let expanded = path.strip_prefix("~").ok().zip(home());
+                let expanded = expanded.map(|(rest, home)| home.join(rest));
+                Some((expanded.unwrap_or(path), true))
+            }
+            None => home().map(|home| (home.join(self.default), false)),
+        }
+    }
+}
+
+/// Reads a file; one that is not set up is empty: none at the usual place, an empty variable, and
+/// `/dev/null`.
+///
+/// # Errors
+/// When there is a file or should be one, and it cannot be read.
+pub(super) fn read(location: &Location) -> Result<File, CredentialsError> {
+    let (path, is_set) = location.path().unwrap_or_default();
+    let mut file = File {
+        path,
+        variable: location.variable,
+        text: String::new(),
+    };
+    if file.path.as_os_str().is_empty() || file.path == Path::new("/dev/null") {
+        return Ok(file);
+    }
+    let bytes = match contents(&file.path) {
+        Ok(bytes) => bytes,
+        Err(error) if !is_set && is_absent(&file.path, &error) => return Ok(file),
+        Err(error) => return Err(file.error(&error.to_string())),
+    };
+    match String::from_utf8(bytes) {
+        Ok(text) => file.text = text,
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            return Err(file.error(&format!("byte {at} is not UTF-8")));
+        }
+    }
+    Ok(file)
+}
+
+fn contents(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for its other end.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    fs::read(path)
+}
+
+/// Whether there is no file, as far as we may know: a home directory that we may not look into
+/// belongs to another user.
+fn is_absent(path: &Path, error: &io::Error) -> bool {
+    let is_missing = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+    let is_hidden = || {
+        path.parent()
+            .is_none_or(|parent| fs::metadata(parent).is_err())
+    };
+    is_missing || (error.kind() == ErrorKind::PermissionDenied && is_hidden())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this variable belongs to the AWS SDK, which reads it itself"
+)]
+pub(super) fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "these variables belong to the AWS SDK, which reads them itself"
+)]
+fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
+}
+
+// === impl File ===
+
+impl File {
+    pub(super) fn shown(&self) -> String {
+        format!("{:?}", self.path)
+    }
+
+    pub(super) fn error(&self, flaw: &str) -> CredentialsError {
+        CredentialsError {
+            tried: format!("the profile file {} cannot be used: {flaw}", self.shown()),
+            remedy: format!("Correct it, or choose another with {}.", self.variable),
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Runs a `credential_process`.
+//!
+//! aws-config's own provider stops waiting for a process when a load is given up and leaves it
+//! running, together with what it started. Here the shell leads a process group, which is killed
+//! when the process has ended, when its output is too long, and when the load is dropped: at the
+//! time limit, and at the end of countersign. A load runs at most one process.
+
+use std::fmt;
+use std::io;
+use std::process::Stdio;
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError as SdkError;
+use aws_credential_types::provider::{self, ProvideCredentials, future};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{kill_process_group, waitid};
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::io::AsyncReadExt as _;
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::keys;
+
+/// The provider of a profile with `credential_process`.
+pub(super) struct Process {
+    command: String,
+}
+
+/// Why a process gave no credentials. The text quotes nothing that it wrote.
+#[derive(Debug, thiserror::Error)]
+enum ProcessError {
+    #[error("the credential_process could not be run: {0}")]
+    Run(io::Error),
+    #[error("the credential_process exited with status {0}")]
+    Exited(i32),
+    #[error("the credential_process was ended by signal {0}")]
+    Killed(i32),
+    #[error("the credential_process ended, but not by itself")]
+    Ended,
+    #[error("the credential_process wrote more than {} KiB", MAX_OUTPUT / 1024)]
+    TooLong,
+    #[error("the credential_process did not write JSON: {0}")]
+    NotJson(serde_json::Error),
+    #[error("the credential_process did not write a JSON object")]
+    NotAnObject,
+    #[error("the credential_process wrote \"Version\": {0}, and only 1 is known")]
+    Version(String),
+    #[error("the credential_process wrote no {0:?}")]
+    Missing(&'static str),
+    #[error("the credential_process wrote {0:?} that is not text")]
+    NotText(&'static str),
+    #[error("the credential_process wrote {0:?} that {1}")]
+    Flaw(&'static str, &'static str),
+    #[error(
+        "the credential_process wrote \"Expiration\" that is not a time such as 2030-01-01T00:00:00Z"
+    )]
+    Expiration,
+}
+
+/// Credentials are at most a few KiB.
+const MAX_OUTPUT: u64 = 64 * 1024;
+
+/// Variables of ours: our settings, and those by which systemd reaches us.
+const OURS: [&str; 6] = [
+    "LISTEN_FDNAMES",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+];
+
+// === impl Process ===
+
+impl Process {
+    pub(super) fn new(command: &str) -> Self {
+        Self {
+            command: command.to_owned(),
+        }
+    }
+
+    async fn credentials(&self) -> provider::Result {
+        let run = async { parse(&run(&self.command).await?) };
+        run.await.map_err(SdkError::provider_error)
+    }
+}
+
+impl From<io::Error> for ProcessError {
+    fn from(error: io::Error) -> Self {
+        Self::Run(error)
+    }
+}
+
+impl ProvideCredentials for Process {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.credentials())
+    }
+}
+
+/// The arguments of a command may be secrets.
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").finish_non_exhaustive()
+    }
+}
+
+/// A process group that is killed when this is dropped, while its leader has not been reaped: after
+/// that its number may belong to another.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn kill(&mut self) {
+        if let Some(leader) = self.0.take() {
+            // It may have ended by itself.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Runs `command` and returns what it wrote to its standard output.
+async fn run(command: &str) -> Result<Vec<u8>, ProcessError> {
+    // Before the process can end.
+    let mut ended = signal(SignalKind::child())?;
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", command])
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    for name in own_variables() {
+        shell.env_remove(name);
+    }
+    let mut child = shell.spawn()?;
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    let leader = id.and_then(Pid::from_raw).ok_or(ProcessError::Ended)?;
+    // Dropped before the child, which is reaped only afterwards.
+    let mut group = Group(Some(leader));
+    let output = child.stdout.take().ok_or(ProcessError::Ended)?;
+    let read = async {
+        let mut bytes = Vec::new();
+        let mut bounded = output.take(MAX_OUTPUT + 1);
+        bounded.read_to_end(&mut bytes).await?;
+        match u64::try_from(bytes.len()) {
+            Ok(length) if length <= MAX_OUTPUT => Ok(bytes),
+            Ok(_) | Err(_) => Err(ProcessError::TooLong),
+        }
+    };
+    let end = async {
+        loop {
+            // The leader is not reaped, so that its number stays that of the group.
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+            if let Some(status) = waitid(WaitId::Pid(leader), options).map_err(io::Error::from)? {
+                // What it started may hold its output open.
+                group.kill();
+                return Ok::<_, ProcessError>(status);
+            }
+            ended.recv().await;
+        }
+    };
+    let (bytes, status) = tokio::try_join!(read, end)?;
+    let _ = child.wait().await;
+    succeeded(&status)?;
+    Ok(bytes)
+}
+
+fn succeeded(status: &WaitIdStatus) -> Result<(), ProcessError> {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(0), _) => Ok(()),
+        (Some(code), _) => Err(ProcessError::Exited(code)),
+        (None, Some(signal)) => Err(ProcessError::Killed(signal)),
+        (None, None) => Err(ProcessError::Ended),
+    }
+}
+
+/// The names of our own variables in the environment.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a child process gets the environment but for what is ours"
+)]
+fn own_variables() -> impl Iterator<Item = std::ffi::OsString> {
+    let names = std::env::vars_os().map(|(name, _)| name);
+    names.filter(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with("COUNTERSIGN_") || OURS.contains(&name.as_ref())
+    })
+}
+
+/// Reads what a process wrote ("Sourcing credentials with an external process"); the names of its
+/// members are compared without regard to case, as by aws-config.
+fn parse(bytes: &[u8]) -> Result<Credentials, ProcessError> {
+    let Value::Object(members) = serde_json::from_slice(bytes).map_err(ProcessError::NotJson)?
+    else {
+        return Err(ProcessError::NotAnObject);
+    };
+    match member(&members, "Version") {
+        Some(Value::Number(version)) if version.as_f64() == Some(1.0) => {}
+        Some(Value::Number(version)) => return Err(ProcessError::Version(version.to_string())),
+        Some(_) => return Err(ProcessError::Version("that is not a number".to_owned())),
+        None => return Err(ProcessError::Missing("Version")),
+    }
+    let id = key(&members, "AccessKeyId")?.ok_or(ProcessError::Missing("AccessKeyId"))?;
+    let secret =
+        key(&members, "SecretAccessKey")?.ok_or(ProcessError::Missing("SecretAccessKey"))?;
+    let token = match member(&members, "SessionToken") {
+        Some(Value::String(token)) if token.is_empty() => None,
+        Some(_) | None => key(&members, "SessionToken")?,
+    };
+    let expiry = text(&members, "Expiration")?.map(time).transpose()?;
+    let token = token.map(str::to_owned);
+    Ok(Credentials::new(
+        id,
+        secret,
+        token,
+        expiry,
+        "CredentialProcess",
+    ))
+}
+
+/// A member that is there and not null.
+fn member<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let mut members = members.iter();
+    let found = members.find(|(found, _)| found.eq_ignore_ascii_case(name));
+    found
+        .map(|(_, value)| value)
+        .filter(|value| !value.is_null())
+}
+
+fn text<'a>(
+    members: &'a Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<&'a str>, ProcessError> {
+    match member(members, name) {
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(ProcessError::NotText(name)),
+        None => Ok(None),
+    }
+}
+
+fn key<'a>(
+    members: &'a Map<String, Value>,
+    name: &'static str,
+) -> Result<Option<&'a str>, ProcessError> {
+    let value = text(members, name)?;
+    match value.and_then(keys::flaw) {
+        Some(flaw) => Err(ProcessError::Flaw(name, flaw)),
+        None => Ok(value),
+    }
+}
+
+fn time(text: &str) -> Result<SystemTime, ProcessError> {
+    OffsetDateTime::parse(text, &Rfc3339)
+        .map(SystemTime::from)
+        .map_err(|_| ProcessError::Expiration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(output: &str, expected: &str) {
+        let error = parse(output.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{output}: {error}");
+        assert!(!error.contains("SECRET"), "{error}");
+    }
+
+    #[test]
+    fn wrong_output_is_refused_with_its_reason() {
+        check("", "not write JSON");
+        check("Password: SECRET", "not write JSON");
+        check("{\"Version\":1,", "not write JSON");
+        check("\"SECRET\"", "not write a JSON object");
+        check("[]", "not write a JSON object");
+        check("null", "not write a JSON object");
+        check("{}", "no \"Version\"");
+        check("{\"Version\":2}", "\"Version\": 2");
+        check("{\"Version\":\"1\"}", "not a number");
+        check("{\"Version\":1}", "no \"AccessKeyId\"");
+        check(
+            "{\"Version\":1,\"AccessKeyId\":\"A\"}",
+            "no \"SecretAccessKey\"",
+        );
+        check(
+            "{\"Version\":1,\"AccessKeyId\":\"A\",\"SecretAccessKey\":null}",
+            "no \"SecretAccessKey\"",
+        );
+        let with = |more: &str| {
+            format!("{{\"Version\":1,\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"SECRET\"{more}}}")
+        };
+        check(
+            &with(",\"SessionToken\":7"),
+            "\"SessionToken\" that is not text",
+        );
+        check(&with(",\"SessionToken\":\"a\\nb\""), "line end");
+        for time in ["\"\"", "\"tomorrow\"", "\"2030-01-01\"", "\"1893456000\""] {
+            check(&with(&format!(",\"Expiration\":{time}")), "\"Expiration\"");
+        }
+        check(&with(",\"Expiration\":1893456000"), "\"Expiration\"");
+        check(
+            "{\"Version\":1,\"AccessKeyId\":\"\",\"SecretAccessKey\":\"SECRET\"}",
+            "\"AccessKeyId\" that is empty",
+        );
+        check(
+            "{\"Version\":1,\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"SECRET\\r\"}",
+            "\"SecretAccessKey\" that contains a line end",
+        );
+    }
+
+    fn is_alive(pid: &str) -> bool {
+        // A zombie has no command line.
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+    }
+
+    /// Waits for an event outside the program.
+    async fn until(what: &str, mut happened: impl FnMut() -> bool) {
+        let begun = tokio::time::Instant::now();
+        while !happened() {
+            assert!(begun.elapsed().as_secs() < 20, "not yet: {what}");
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn process_that_is_given_up_is_killed_with_its_children() {
+        let file = std::env::temp_dir().join(format!("countersign-pids-{}", std::process::id()));
+        let shown = file.display();
+        let script = format!("sleep 1000 & echo $! >> {shown}; echo $$ >> {shown}; sleep 1000");
+        let pids = || {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            text.lines().map(str::to_owned).collect::<Vec<_>>()
+        };
+        tokio::select! {
+            ended = run(&script) => panic!("{ended:?}"),
+            () = until("two processes", || pids().len() == 2) => {}
+        }
+        until("the end of both", || {
+            !pids().iter().any(|pid| is_alive(pid))
+        })
+        .await;
+        std::fs::remove_file(file).unwrap();
+    }
+
+    #[tokio::test]
+    async fn output_is_bounded_and_does_not_wait_for_children() {
+        let endless = run("yes").await;
+        assert!(matches!(endless, Err(ProcessError::TooLong)), "{endless:?}");
+        let left = run("sleep 1000 & echo $!").await.unwrap();
+        let pid = String::from_utf8(left).unwrap();
+        until("the child's end", || !is_alive(pid.trim())).await;
+        let exact = run(&format!("head -c {MAX_OUTPUT} /dev/zero"))
+            .await
+            .unwrap();
+        assert_eq!(u64::try_from(exact.len()).unwrap(), MAX_OUTPUT);
+        let killed = run("kill -9 $$").await;
+        assert!(matches!(killed, Err(ProcessError::Killed(9))), "{killed:?}");
+        let silent = run("cat; echo hidden >&2; exit 7").await;
+        assert!(matches!(silent, Err(ProcessError::Exited(7))), "{silent:?}");
+    }
+
+    #[test]
+    fn output_is_read_as_it_is_documented() {
+        let output = "{\"Version\":1,\"accessKeyId\":\"A\",\"SecretAccessKey\":\"S\",\
+                      \"SessionToken\":\"\",\"Expiration\":\"2030-01-01T01:00:00+01:00\"}";
+        let credentials = parse(output.as_bytes()).unwrap();
+        assert_eq!(credentials.access_key_id(), "A");
+        assert_eq!(credentials.session_token(), None);
+        let expected = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_893_456_000);
+        assert_eq!(credentials.expiry(), Some(expected));
+        let forever = "{\"Version\":1,\"AccessKeyId\":\"A\",\"SecretAccessKey\":\"S\",\
+                       \"SessionToken\":\"T\",\"Expiration\":null}";
+        let credentials = parse(forever.as_bytes()).unwrap();
+        assert_eq!(credentials.expiry(), None);
+        assert_eq!(credentials.session_token(), Some("T"));
+    }
+}

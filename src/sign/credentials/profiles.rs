@@ -1,0 +1,273 @@
+//! The profile files and the profile that they are read for.
+//!
+//! aws-config treats a file that it cannot read as an empty one, and a profile that does not exist as
+//! one that was not asked for, and so the search goes on to another identity. Files are therefore
+//! read and checked here; aws-config gets their contents. Where SDKs differ in which identity a file
+//! means, it is refused.
+
+use std::collections::BTreeSet;
+
+use aws_config::profile::{self, Profile, ProfileSet};
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+use aws_types::os_shim_internal::{Env, Fs};
+
+use super::locations::{self, File};
+use super::outline::Outline;
+use super::process::Process;
+use super::{CredentialsError, keys};
+
+/// The profile that is used, and who named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Selected {
+    pub(super) name: String,
+    /// A variable or the setting; nobody named the default profile.
+    pub(super) by: Option<&'static str>,
+}
+
+/// The profile files as they were read, with the profile that is used.
+#[derive(Debug)]
+pub(super) struct Profiles {
+    selected: Selected,
+    config: File,
+    credentials: File,
+    set: ProfileSet,
+}
+
+/// Who names a profile when a flag or the configuration does.
+pub(super) const SETTING: &str = "profile";
+/// The members of a profile that set up credentials.
+const SOURCES: [&str; 9] = [
+    ID,
+    SECRET,
+    TOKEN,
+    PROCESS,
+    "credential_source",
+    "login_session",
+    "role_arn",
+    "sso_account_id",
+    "sso_role_name",
+];
+const ID: &str = "aws_access_key_id";
+const SECRET: &str = "aws_secret_access_key";
+const TOKEN: &str = "aws_session_token";
+const PROCESS: &str = "credential_process";
+const WEB_IDENTITY: &str = "web_identity_token_file";
+/// They go before `credential_process`.
+const BEFORE_PROCESS: [&str; 7] = [
+    "credential_source",
+    "login_session",
+    "sso_account_id",
+    "sso_region",
+    "sso_role_name",
+    "sso_session",
+    "sso_start_url",
+];
+
+impl Profiles {
+    /// Reads the files for the `selected` profile.
+    ///
+    /// # Errors
+    /// When a file cannot be read or parsed, or its meaning is not certain.
+    pub(super) async fn read(selected: Selected) -> Result<Self, CredentialsError> {
+        let config = locations::read(&locations::CONFIG)?;
+        let credentials = locations::read(&locations::CREDENTIALS)?;
+        for (file, is_config) in [(&config, true), (&credentials, false)] {
+            if let Some(flaw) = Outline::new(&file.text, is_config).flaw() {
+                return Err(file.error(&flaw));
+            }
+        }
+        let set = parse(&config.text, &credentials.text, &selected).await;
+        let set = match set {
+            Ok(set) => set,
+            // Parsed together, they are told apart by trying one alone.
+            Err(flaw) => match parse(&config.text, "", &selected).await {
+                Ok(_) => return Err(credentials.error(&flaw)),
+                Err(_) => return Err(config.error(&flaw)),
+            },
+        };
+        Ok(Self {
+            selected,
+            config,
+            credentials,
+            set,
+        })
+    }
+
+    /// What aws-config is to read, and the processes that it finds there by name.
+    ///
+    /// A profile with `credential_process` gets a `credential_source` in its place, the name of one
+    /// of the processes.
+    pub(super) fn replaced(&self) -> (EnvConfigFiles, Vec<(String, Process)>) {
+        let mut credentials = self.credentials.text.clone();
+        let mut processes = Vec::new();
+        let mut names: Vec<&str> = self.set.profiles().collect();
+        names.sort_unstable();
+        for profile in names.iter().filter_map(|name| self.set.get_profile(name)) {
+            let Some(command) = profile.get(PROCESS).filter(|_| uses_process(profile)) else {
+                continue;
+            };
+            let source = format!("countersign-process-{}", processes.len());
+            let name = profile.name();
+            credentials.push_str(&match profile.get("role_arn") {
+                None => format!("\n[{name}]\ncredential_source = {source}\n"),
+                // It is its own source, and cannot have two.
+                Some(_) => format!(
+                    "\n[{name}]\nsource_profile = {source}\n[{source}]\ncredential_source = {source}\n"
+                ),
+            });
+            processes.push((source, Process::new(command)));
+        }
+        (files(&self.config.text, &credentials), processes)
+    }
+
+    /// Checks that the selected profile exists, if it was named.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(super) fn check_name(&self) -> Result<(), CredentialsError> {
+        let Selected { name, by } = &self.selected;
+        match (self.set.get_profile(name), by) {
+            (None, Some(by)) => Err(self.useless(by, "does not exist")),
+            (Some(_), _) | (_, None) => Ok(()),
+        }
+    }
+
+    /// Whether the selected profile sets up credentials.
+    ///
+    /// # Errors
+    /// When it was named and does not, or when what it sets up is not certain or cannot be used.
+    pub(super) fn are_set_up(&self) -> Result<bool, CredentialsError> {
+        self.check_name()?;
+        let Selected { name, by } = &self.selected;
+        let sets_up = |profile: &Profile| {
+            let mut sources = SOURCES.iter().chain([&WEB_IDENTITY]);
+            sources.any(|source| profile.get(source).is_some())
+        };
+        match (self.set.get_profile(name), by) {
+            (Some(profile), _) if sets_up(profile) => {}
+            (_, None) => return Ok(false),
+            (_, Some(by)) => return Err(self.useless(by, "has no credentials")),
+        }
+        self.check_chain()?;
+        Ok(true)
+    }
+
+    fn useless(&self, by: &str, flaw: &str) -> CredentialsError {
+        let name = &self.selected.name;
+        let (config, credentials) = (self.config.shown(), self.credentials.shown());
+        let configure = format!("Run `aws configure --profile {name}`");
+        CredentialsError {
+            tried: format!("profile {name:?} ({by}) {flaw} in {config} and {credentials}"),
+            remedy: match by {
+                SETTING => format!("{configure}."),
+                _ => format!("{configure}, or correct {by}."),
+            },
+        }
+    }
+
+    /// Checks the selected profile and those that its role's credentials come from.
+    fn check_chain(&self) -> Result<(), CredentialsError> {
+        let mut visited = BTreeSet::new();
+        let mut next = Some(self.selected.name.as_str());
+        while let Some(profile) = next.and_then(|name| self.set.get_profile(name)) {
+            let is_first = visited.is_empty();
+            if !visited.insert(profile.name()) {
+                break;
+            }
+            self.check_profile(profile)?;
+            let has_keys = profile.get(ID).is_some();
+            let assumes = profile.get("role_arn").is_some() && profile.get(WEB_IDENTITY).is_none();
+            next = match assumes && (is_first || !has_keys) {
+                true => profile.get("source_profile"),
+                false => None,
+            };
+        }
+        Ok(())
+    }
+
+    fn check_profile(&self, profile: &Profile) -> Result<(), CredentialsError> {
+        let name = profile.name();
+        let refused = |flaw: String, remedy: &str| CredentialsError {
+            tried: format!("profile {name:?} {flaw}"),
+            remedy: remedy.to_owned(),
+        };
+        for (key, shown) in [
+            (ID, "access key id"),
+            (SECRET, "secret access key"),
+            (TOKEN, "session token"),
+        ] {
+            let value = profile.get(key);
+            let value = value.filter(|value| key != TOKEN || !value.is_empty());
+            if let Some(flaw) = value.and_then(keys::flaw) {
+                let tried = format!("the {shown} from profile {name:?} {flaw}");
+                let remedy = keys::REMEDY.to_owned();
+                return Err(CredentialsError { tried, remedy });
+            }
+        }
+        let config = Outline::new(&self.config.text, true);
+        let credentials = Outline::new(&self.credentials.text, false);
+        let of = |outline: &Outline| outline.keys(name);
+        let (config, credentials) = (of(&config), of(&credentials));
+        let has = |keys: &BTreeSet<String>, key: &str| keys.contains(key);
+        for (keys, file) in [(&config, &self.config), (&credentials, &self.credentials)] {
+            let (id, secret) = (has(keys, ID), has(keys, SECRET));
+            let file = file.shown();
+            let missing = match (id, secret, has(keys, TOKEN)) {
+                (true, true, _) | (false, false, false) => continue,
+                (true, false, _) => format!("has {ID} without {SECRET} in {file}"),
+                (false, true, _) => format!("has {SECRET} without {ID} in {file}"),
+                (false, false, true) => format!("has {TOKEN} without {ID} in {file}"),
+            };
+            let remedy = "Set aws_access_key_id and aws_secret_access_key together, in one file.";
+            return Err(refused(missing, remedy));
+        }
+        if has(&config, TOKEN) && has(&credentials, ID) && !has(&credentials, TOKEN) {
+            let both = format!(
+                "has keys in {} and an {TOKEN} in {}",
+                self.credentials.shown(),
+                self.config.shown()
+            );
+            return Err(refused(both, "Remove the keys from one of the files."));
+        }
+        let is_base = profile.get("role_arn").is_none();
+        if is_base && profile.get("credential_source").is_some() {
+            let flaw = "has credential_source without role_arn".to_owned();
+            return Err(refused(flaw, "Set role_arn, or remove credential_source."));
+        }
+        if uses_process(profile) && profile.get(ID).is_some() {
+            let flaw = format!("has both {ID} and {PROCESS}, and SDKs differ in which they use");
+            return Err(refused(flaw, "Remove one of them."));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the profile's own credentials are those of its `credential_process`.
+fn uses_process(profile: &Profile) -> bool {
+    let is_set = |name: &&str| profile.get(name).is_some();
+    let is_base = match (profile.get("role_arn"), profile.get("source_profile")) {
+        (None, _) => true,
+        (Some(_), source) => source == Some(profile.name()),
+    };
+    is_base && is_set(&PROCESS) && !is_set(&WEB_IDENTITY) && !BEFORE_PROCESS.iter().any(is_set)
+}
+
+fn files(config: &str, credentials: &str) -> EnvConfigFiles {
+    EnvConfigFiles::builder()
+        .with_contents(EnvConfigFileKind::Config, config)
+        .with_contents(EnvConfigFileKind::Credentials, credentials)
+        .build()
+}
+
+async fn parse(config: &str, credentials: &str, selected: &Selected) -> Result<ProfileSet, String> {
+    let files = files(config, credentials);
+    let name = selected.name.clone().into();
+    let set = profile::load(&Fs::real(), &Env::real(), &files, Some(name)).await;
+    set.map_err(|error| {
+        let text = crate::telemetry::error_chain(&error);
+        // It does not know the name of the file.
+        let from_line = text.split_once(" on line ");
+        let text = from_line.map_or(text.clone(), |(_, rest)| format!("line {rest}"));
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    })
+}
