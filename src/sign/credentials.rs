@@ -31,6 +31,7 @@ use chain::Chain;
 use files::ProfileFiles;
 
 use crate::telemetry::metrics::{IdentityOutcomeLabels, metrics};
+use crate::telemetry::tasks::{Task, supervised};
 
 /// Which credentials a route signs with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -111,7 +112,8 @@ impl Identity {
             wake: Arc::clone(&wake),
         };
         tasks.spawn(async move {
-            stop.run_until_cancelled(refresher.run()).await;
+            let refreshing = supervised(Task::Credentials, || refresher.run());
+            stop.run_until_cancelled(refreshing).await;
         });
         let wake = Some(wake);
         Self { name, state, wake }
@@ -309,7 +311,7 @@ struct Refresher {
 }
 
 impl Refresher {
-    async fn run(self) {
+    async fn run(&self) {
         let mut files = ProfileFiles::new();
         let mut jumps = Jumps::new();
         let mut failures = 0_u32;
