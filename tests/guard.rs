@@ -332,6 +332,9 @@ fn navigations() -> Vec<Row> {
         // An old browser, or one at plain HTTP at a name that is not loopback.
         vec!["upgrade-insecure-requests: 1"],
         vec!["sec-fetch-user: ?1"],
+        // The browser itself: the issuer of a foreign server's certificate, a link saved to a file.
+        vec![NONE, "sec-fetch-mode: no-cors"],
+        vec![NONE, "sec-fetch-mode: no-cors", "sec-fetch-dest: empty"],
         // Pages of ours.
         vec![SAME, NAVIGATE, DOCUMENT],
         vec![own, NAVIGATE, DOCUMENT],

@@ -118,6 +118,11 @@ pub(super) fn check_navigation<B>(
     if let Some(other) = destination.filter(|value| !DESTINATIONS.contains(value)) {
         return refused(format!("sec-fetch-dest: {}", shown(other)));
     }
+    // Loads of the browser itself. Any page can cause some of them: Chromium gets the issuer of a
+    // server's certificate from the URL that the certificate names. No script reads the answer.
+    if site == Some("none") && mode == Some("no-cors") {
+        return refused("sec-fetch-mode: no-cors of the browser itself".to_owned());
+    }
     // Browsers send these two with navigations only, the second without fetch metadata, too: old
     // browsers, and all of them to plain HTTP at a name that is not loopback.
     for name in ["sec-fetch-user", "upgrade-insecure-requests"] {

@@ -362,6 +362,13 @@ fn navigations_and_prefetches_are_refused_whatever_their_site() {
     }
     let two = [local, none, ("purpose", "x"), ("purpose", "prefetch")];
     check(&two, Err("NAVIGATION"));
+    // The browser itself, for no page.
+    for destination in [&[][..], &[("sec-fetch-dest", "empty")]] {
+        let no_cors = [local, none, ("sec-fetch-mode", "no-cors")];
+        check(&[&no_cors, destination].concat(), Err("NAVIGATION"));
+        let cors = [local, none, ("sec-fetch-mode", "cors")];
+        check(&[&cors, destination].concat(), Ok(Cors::NotAsked));
+    }
     // What scripts send, and programs.
     let scripts: [&[(&str, &str)]; 8] = [
         &[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")],

@@ -15,7 +15,7 @@ const UNSENT_MS = 1_500;
 
 /**
  * name: what the page does with a URL. They run in the browser, with `add` (an element that loads
- * something) and `pages` (the foreign server, whose /found, /redirect and /refresh lead to a URL).
+ * something) and `pages` (the foreign server, whose /found, /redirect, /refresh and /certified lead to a URL).
  */
 const ACTS = {
   'speculation rules: prefetch': (url) => rules({ prefetch: [{ source: 'list', urls: [url], eagerness: 'immediate' }] }),
@@ -96,6 +96,7 @@ const ACTS = {
   'link without a referrer': (url) => add('a', { href: url, rel: 'noreferrer', target: '_blank' }).click(),
   'link to download': (url) => add('a', { href: url, download: 'x' }).click(),
   'link with a ping': (url) => add('a', { href: '#x', ping: url }).click(),
+  'issuer of a certificate': (url, pages) => add('img', { src: `${pages}/certified?${encodeURIComponent(url)}` }),
   'report of a policy': (url, pages) => { location.href = `${pages}/reports?${encodeURIComponent(url)}`; },
 };
 

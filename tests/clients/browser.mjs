@@ -16,11 +16,13 @@
 //   vectors-public   the same, where the foreign pages have public addresses
 // CHROMIUM (environment) is the browser, /usr/bin/chromium by default
 
+import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
+import { createServer as createTlsServer } from 'node:tls';
 import { chromium } from 'playwright-core';
 import { vectors } from './browser-vectors.mjs';
 import { Control, assert, check, deadline, finish, within } from './check.mjs';
@@ -586,6 +588,24 @@ function options(...more) {
   };
 }
 
+/** Serves TLS with a certificate whose issuer is at a URL, which it names; returns the port. */
+async function certified(url) {
+  const directory = await mkdtemp(`${tmpdir()}/certificate-`);
+  const make = (name, ...options) => {
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-keyout', `${name}.key`];
+    const request = ['req', '-x509', ...key, '-subj', `/CN=${name}`, '-out', `${name}.pem`, ...options];
+    execFileSync('openssl', request, { cwd: directory, stdio: ['ignore', 'ignore', 'inherit'] });
+  };
+  make('issuer');
+  make('server', '-CA', 'issuer.pem', '-CAkey', 'issuer.key', '-addext', 'subjectAltName=IP:127.0.0.1',
+    '-addext', `authorityInfoAccess=caIssuers;URI:${url}`);
+  const [cert, key] = await Promise.all(['pem', 'key'].map((kind) => readFile(`${directory}/server.${kind}`)));
+  const server = createTlsServer({ cert, key }).on('tlsClientError', () => {});
+  server.listen(0, '127.0.0.1').unref();
+  await within(once(server, 'listening'), 5_000, 'a free port');
+  return server.address().port;
+}
+
 /** Serves a page, the libraries that it imports, and redirects to what the query says; returns the port. */
 async function serve() {
   const server = createServer(async (request, response) => {
@@ -595,6 +615,9 @@ async function serve() {
       const location = decodeURIComponent(search.slice(1));
       const status = pathname === '/found' ? 302 : 307;
       response.writeHead(status, { location, 'access-control-allow-origin': '*' }).end();
+    } else if (pathname === '/certified') {
+      const port = await certified(decodeURIComponent(search.slice(1)));
+      response.writeHead(302, { location: `https://127.0.0.1:${port}/` }).end();
     } else if (pathname === '/refresh') {
       response.writeHead(200, { 'content-type': 'text/html', refresh: `0;url=${decodeURIComponent(search.slice(1))}` }).end();
     } else if (pathname === '/reports') {
