@@ -573,6 +573,11 @@ const ACTING: &str = "access-control-allow-origin: *\r\naccess-control-allow-pri
                       alt-svc: h3=\":443\"\r\nnel: {}\r\nreport-to: {}\r\n\
                       reporting-endpoints: a=\"https://evil.example\"\r\n\
                       service-worker-allowed: /\r\ntiming-allow-origin: *\r\n\
+                      accept-ch: dpr\r\ncritical-ch: dpr\r\nuse-as-dictionary: match=\"/*\"\r\n\
+                      set-login: logged-in\r\norigin-agent-cluster: ?1\r\n\
+                      sec-session-registration: (ES256);path=\"/x\"\r\n\
+                      secure-session-registration: (ES256);path=\"/x\"\r\n\
+                      sec-session-challenge: \"x\"\r\nsecure-session-challenge: \"x\"\r\n\
                       set-cookie: a=b\r\nclear-site-data: \"cookies\"\r\n\
                       content-security-policy: default-src 'self'\r\n\
                       cross-origin-resource-policy: cross-origin\r\nx-kept: 1\r\n";
@@ -642,6 +647,15 @@ async fn an_answer_does_not_act_in_a_browser_unless_the_route_passes_its_headers
                         expected,
                         "{status} {setting} {path} {browser:?}"
                     );
+                    // Nor does a browser give it out of its cache to a page that the guard refuses.
+                    if path == "/gateway/x" && !browser.contains(&app_origin) {
+                        let varies = (!browser.is_empty()).then_some("sec-fetch-site");
+                        assert_eq!(
+                            answer.headers.get("vary").map(String::as_str),
+                            varies,
+                            "{status} {setting} {browser:?}"
+                        );
+                    }
                 }
             }
         }

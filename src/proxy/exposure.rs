@@ -5,7 +5,7 @@
 //! from where its scripts could send requests that are signed.
 
 use http::header::{
-    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Response, StatusCode};
 
@@ -25,6 +25,14 @@ pub(super) fn keep_state<B>(response: &mut Response<B>) {
     if setting(response) != Some(ResponseHeaders::Pass) {
         response.headers_mut().remove(SET_COOKIE);
         response.headers_mut().remove(CLEAR_SITE_DATA);
+    }
+}
+
+/// Keeps a browser from giving an answer out of its cache to a page that the guard would refuse.
+pub(super) fn vary_by_site<B>(response: &mut Response<B>) {
+    if setting(response).is_some() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let site = HeaderValue::from_static("sec-fetch-site");
+        response.headers_mut().append(VARY, site);
     }
 }
 
@@ -73,6 +81,8 @@ mod tests {
                               cross-origin-resource-policy: same-origin; \
                               x-content-type-options: nosniff";
 
+    const VARIES: &str = "vary: sec-fetch-site";
+
     #[track_caller]
     fn check(
         status: u16,
@@ -92,6 +102,7 @@ mod tests {
         }
         if is_of_browser {
             keep_state(&mut response);
+            vary_by_site(&mut response);
         }
         restrict(&mut response, cors);
         let headers = response.headers().iter();
@@ -113,9 +124,9 @@ mod tests {
         let allowed = Cors::Allowed(HeaderValue::from_static("https://app.example.com"));
         for cors in [&Cors::NotAsked, &Cors::SameOrigin, &allowed] {
             check(200, Some(Restrict), false, cors, &[COOKIE, RESTRICTED]);
-            check(404, Some(Restrict), true, cors, &[RESTRICTED]);
+            check(404, Some(Restrict), true, cors, &[RESTRICTED, VARIES]);
             check(200, Some(Pass), false, cors, &[COOKIE, OTHERS]);
-            check(200, Some(Pass), true, cors, &[COOKIE, OTHERS]);
+            check(200, Some(Pass), true, cors, &[COOKIE, OTHERS, VARIES]);
             check(101, Some(Restrict), true, cors, &[OTHERS]);
             check(101, Some(Pass), true, cors, &[COOKIE, OTHERS]);
         }

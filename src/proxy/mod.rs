@@ -233,6 +233,7 @@ impl Proxy {
         let mut response = answered.unwrap_or_else(|error| rescue(&error, shape, &mut record));
         if is_of_browser {
             exposure::keep_state(&mut response);
+            exposure::vary_by_site(&mut response);
         }
         if let Shape::GraphQl(_) = shape {
             let accept = HeaderValue::from_static("accept");

@@ -71,7 +71,7 @@ const OWN: [HeaderName; 13] = [
 ];
 
 /// Never relayed in an answer, whatever the configuration says.
-const OURS_OR_HOST_WIDE: [HeaderName; 10] = [
+const OURS_OR_HOST_WIDE: [HeaderName; 19] = [
     HeaderName::from_static("x-countersign-error"),
     ALT_SVC,
     STRICT_TRANSPORT_SECURITY,
@@ -82,6 +82,16 @@ const OURS_OR_HOST_WIDE: [HeaderName; 10] = [
     HeaderName::from_static("timing-allow-origin"),
     HeaderName::from_static("public-key-pins"),
     HeaderName::from_static("expect-ct"),
+    // State that a browser keeps for the origin of all routes.
+    HeaderName::from_static("accept-ch"),
+    HeaderName::from_static("critical-ch"),
+    HeaderName::from_static("use-as-dictionary"),
+    HeaderName::from_static("set-login"),
+    HeaderName::from_static("origin-agent-cluster"),
+    HeaderName::from_static("sec-session-registration"),
+    HeaderName::from_static("secure-session-registration"),
+    HeaderName::from_static("sec-session-challenge"),
+    HeaderName::from_static("secure-session-challenge"),
 ];
 
 /// Some upstreams serve the URL that these name in place of the request's own, which is the one
