@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 
 use apollo_parser::cst::{self, CstNode as _};
-use apollo_parser::{Lexer, TokenKind};
+use apollo_parser::{Lexer, SyntaxKind, SyntaxTree, TokenKind};
 
 use super::document::{DocumentError, Selected, heading, parse, position};
 use super::error::shown;
@@ -30,6 +30,7 @@ impl Executable {
         check_characters(query)?;
         check_strings(query)?;
         let tree = parse(query)?;
+        check_values(query, &tree)?;
         let mut executable = Self {
             operations: Vec::new(),
             fragments: Vec::new(),
@@ -142,6 +143,30 @@ fn check_strings(query: &str) -> Result<(), DocumentError> {
         }
     }
     Ok(())
+}
+
+/// Refuses an argument, or a field of an input object, that has no value: the parser below lets its
+/// name pass alone, so that `{ a(b: 1 mutation) }` would count as a query.
+fn check_values(query: &str, tree: &SyntaxTree) -> Result<(), DocumentError> {
+    let document = tree.document();
+    let mut nodes = document.syntax().descendants();
+    let without_value = nodes.find(|node| {
+        let is_named = matches!(node.kind(), SyntaxKind::ARGUMENT | SyntaxKind::OBJECT_FIELD);
+        is_named
+            && !node
+                .children()
+                .any(|child| cst::Value::can_cast(child.kind()))
+    });
+    let Some(node) = without_value else {
+        return Ok(());
+    };
+    let (line, column) = position(query, node.text_range().start().into());
+    let message = "expected a value after a name".to_owned();
+    Err(DocumentError::Syntax {
+        message,
+        line,
+        column,
+    })
 }
 
 fn escaped_quote(query: &str, at: usize) -> DocumentError {

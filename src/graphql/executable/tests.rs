@@ -172,6 +172,42 @@ fn strings_end_where_every_parser_ends_them() {
 }
 
 #[test]
+fn every_name_in_arguments_has_a_value() {
+    for (query, expected) in [
+        ("{ a(b: 1 mutation) }", Err("line 1, column 10: expected a")),
+        ("{ a(b: 1, c) }", Err("expected a value")),
+        ("{ a(b) }", Err("expected a value")),
+        ("{ a(b c: 1) }", Err("expected a value")),
+        ("{ a(b: { c }) }", Err("column 10: expected a value")),
+        ("{ a(b: [1 mutation M { c }]) }", Err("expected a value")),
+        ("{ a(b: { c: { d: 1 e } }) }", Err("expected a value")),
+        ("{ a @b(c) }", Err("expected a value")),
+        ("query @b(c) { a }", Err("expected a value")),
+        ("query ($b: C = { d }) { a }", Err("expected a value")),
+        ("query ($b: C @d(e)) { a }", Err("expected a value")),
+        ("{ ...f @b(c) } fragment f on Q { a }", Err("expected a")),
+        ("{ a } fragment f on Q { a(b: 1 c) }", Err("expected a")),
+        ("{ a } query ($b: C = [{ d }]) { a }", Err("expected a")),
+        ("{ a(b:) }", Err("syntax error")),
+        ("{ a(b: { c: }) }", Err("syntax error")),
+        (
+            "{ a(b: $c d: 1 e: -1.5e3 f: \"\" g: true h: null i: J k: [] l: {}) }",
+            Ok(Kind::Query),
+        ),
+        (
+            "{ a(b: { c: [{ d: { e: \"\"\"f\"\"\" } }] }) }",
+            Ok(Kind::Query),
+        ),
+        (
+            "mutation ($b: C = { d: 1 } @e(f: 2)) { a(b: $b) }",
+            Ok(Kind::Mutation),
+        ),
+    ] {
+        check(query, None, expected);
+    }
+}
+
+#[test]
 fn definitions_are_operations_and_fragments_with_names_of_their_own() {
     let both = "query A { a } mutation B { b }";
     for (query, name, expected) in [
