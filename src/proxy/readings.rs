@@ -3,7 +3,8 @@
 //! A route is chosen by the plain text of a path, and the path below it is sent as it came. The
 //! upstream may decode escapes, once or several times; split at `\` or at an escaped slash; remove
 //! path parameters (`;x`), empty segments or control characters; resolve dot segments; end the
-//! path at an escaped NUL, `?` or `#`; and ignore case, or dots and spaces at the end of a name.
+//! path at an escaped NUL, `?` or `#`; take `+` for a space; and ignore case, or dots and spaces at
+//! the end of a name, and so a name of three or more dots.
 //! [`check`] follows all of these readings at once, chosen for every segment independently, and
 //! rejects a path that one of them resolves to another route or above the route's own path.
 //! Nothing here rewrites a path.
@@ -311,6 +312,10 @@ impl Piece {
         let printable: String = name.chars().filter(|c| !c.is_control()).collect();
         let mut steps: Vec<Step> = [text, cut, &printable].map(Step::of).into();
         steps.push(Step::Beyond);
+        // `...` and `.. ` are nothing to those who ignore dots and spaces at the end.
+        if printable != ".." && fold(&printable).is_empty() {
+            steps.push(Step::Stay);
+        }
         steps.dedup();
         Self {
             steps,
@@ -322,7 +327,7 @@ impl Piece {
 
 impl Step {
     fn of(name: &str) -> Self {
-        match name.trim() {
+        match name.trim_matches(is_space) {
             "" | "." => Self::Stay,
             ".." => Self::Up,
             name => Self::Into(fold(name)),
@@ -333,13 +338,20 @@ impl Step {
 /// Whether every server reads a segment in the same way, but for its case and what it ends in.
 fn is_plain(segment: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~@:!$&'()*+,=".contains(&b);
-    !matches!(segment, "" | "." | "..") && segment.bytes().all(is_plain)
+    let is_name = segment.bytes().any(|b| !b".+".contains(&b));
+    is_name && !segment.starts_with('+') && segment.bytes().all(is_plain)
+}
+
+/// Whether a decoder of paths makes a space of `c`, or leaves one: decoders of forms read `+` so.
+fn is_space(c: char) -> bool {
+    c == '+' || c.is_whitespace()
 }
 
 /// A name as the most lenient servers compare it: without case, trailing dots and spaces.
 fn fold(name: &str) -> String {
-    let name = name.trim_end_matches(|c: char| c == '.' || c.is_whitespace());
-    let upper = name.chars().flat_map(char::to_uppercase);
+    let name = name.trim_end_matches(|c| c == '.' || is_space(c));
+    let spaced = name.chars().map(|c| if c == '+' { ' ' } else { c });
+    let upper = spaced.flat_map(char::to_uppercase);
     upper.flat_map(char::to_lowercase).collect()
 }
 

@@ -18,7 +18,7 @@ fn nested() -> Vec<Nested> {
 type Normaliser = fn(&str) -> Vec<String>;
 
 /// Independent of the code they are compared with, and of each other where servers are.
-const NORMALISERS: [(&str, Normaliser); 11] = [
+const NORMALISERS: [(&str, Normaliser); 12] = [
     ("as it is", |path| names(path, false)),
     ("RFC 3986", |path| resolve(&names(path, false))),
     ("nginx", |path| resolve(&names(&unescape(path), true))),
@@ -64,7 +64,14 @@ const NORMALISERS: [(&str, Normaliser); 11] = [
         segments
             .iter()
             .map(|segment| segment.trim_end_matches(['.', ' ']).to_owned())
+            .filter(|segment| !segment.is_empty())
             .collect()
+    }),
+    ("decoded as a form, trimmed", |path| {
+        let path = unescape(&path.replace('+', " "));
+        let trimmed = names(&path, true);
+        let trimmed = trimmed.iter().map(|segment| segment.trim().to_owned());
+        resolve(&trimmed.filter(|s| !s.is_empty()).collect::<Vec<_>>())
     }),
     ("ends at NUL, ? and #", |path| {
         let path = unescape(path);
@@ -170,6 +177,10 @@ fn paths_with_one_reading_pass() {
         "/a/./b/../c",
         "/a/b/../../c",
         "/...",
+        "/.../x/....",
+        "/+",
+        "/+49-30/a+b/+/x+",
+        "/+administrator",
         "/..a/.hidden",
         "/%zz",
         "/100%",
@@ -199,6 +210,20 @@ fn other_readings_of_a_nested_route_are_rejected() {
         ("admin.", "admin."),
         ("admin..", "admin.."),
         ("admin%20", "admin%20"),
+        ("admin+", "admin+"),
+        ("+admin", "+admin"),
+        ("+Admin+.", "+Admin+."),
+        ("admin%2b", "admin%2b"),
+        ("%2Badmin", "%2Badmin"),
+        ("+/admin", "\"+\""),
+        (".+/admin", ".+"),
+        (".../admin", "\"...\""),
+        ("..../admin", "\"....\""),
+        (".%2e./admin", ".%2e."),
+        (".%20./admin", ".%20."),
+        ("x/..+/admin", "..+"),
+        ("x/+../admin", "+.."),
+        ("x/..%2b/admin", "..%2b"),
         ("admin;x=y", "admin;x=y"),
         ("admin%3bx", "admin%3bx"),
         ("admin%00", "admin%00"),
@@ -243,6 +268,8 @@ fn other_readings_of_a_nested_route_are_rejected() {
     check_below("/x/../v1/./secret", Err("the route secret"));
     check_below("/v1/x/..;/secret", Err("the route secret"));
     check_below("/v1%2Fsecret", Err("the route secret"));
+    check_below("/v1/.../secret", Err("the route secret"));
+    check_below("/v1+/+secret", Err("the route secret"));
     check_below("/graphql/", Err("the route graphql (/api/graphql)"));
     check_below("/graphql;x", Err("the route graphql"));
     check_below("/%67raphql/realtime", Err("(/api/graphql/realtime)"));
@@ -263,6 +290,12 @@ fn readings_that_leave_the_route_are_rejected_without_nested_routes_too() {
         "/..%2fx",
         "/..\\x",
         "/..%5Cx",
+        "/..+/x",
+        "/+../x",
+        "/..%2b",
+        "/.../../x",
+        "/a/..../../../x",
+        "/a/+/../../x",
         "/a/../../x",
         "/a/..;/..;/x",
         "/a//../../x",
@@ -286,13 +319,15 @@ fn readings_that_leave_the_route_are_rejected_without_nested_routes_too() {
 
 #[test]
 fn no_normaliser_reads_an_accepted_path_as_another_routes() {
-    const NAMES: [&str; 36] = [
+    const NAMES: [&str; 41] = [
         "admin",
         "%61dmin",
         "ADMIN",
         "admin;x",
         "admin.",
         "admin%20",
+        "admin+",
+        "+admin",
         "admin%00",
         "v1",
         "secret",
@@ -318,6 +353,9 @@ fn no_normaliser_reads_an_accepted_path_as_another_routes() {
         "a%3Fb",
         "%23",
         "..%20",
+        "..+",
+        "...",
+        "+",
         "%09..",
         "adm%09in",
         "%",
