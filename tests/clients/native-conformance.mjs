@@ -176,12 +176,12 @@ const DATAS = {
   'with odd spacing': `{ "query" :\n\t"${DOCUMENT}" ,"variables":{ } }`,
   'with variables first': `{"variables":{},"query":"${DOCUMENT}"}`,
   'with escapes that need not be': '{"query":"\\u0073ubscription { onCreateRoom { id } }","a\\/b":"\\/"}',
-  'with text beyond ASCII': `{"query":"# grüße 😀 \u2028\\n${DOCUMENT}","variables":{"ü":"é"}}`,
+  'with text beyond ASCII': `{"query":"# grüße 😀\\n${DOCUMENT}","variables":{"ü":"é \u2028"}}`,
   'with escaped surrogates': `{"query":"# \\ud83d\\ude00\\n${DOCUMENT}"}`,
   'with numbers of odd form': `{"query":"${DOCUMENT}","variables":{"a":1.0,"b":1e3,"c":12345678901234567890}}`,
   'with duplicate and unknown members': `{"query":"${DOCUMENT}","x":1,"x":2,"operationName":null}`,
   'with <, > and &': `{"query":"# <&>'=\\n${DOCUMENT}"}`,
-  'with control characters escaped': `{"query":"# \\u0007\\t\\n${DOCUMENT}"}`,
+  'with control characters escaped': `{"query":"#\\t\\n${DOCUMENT}","variables":{"a":"\\u0007\\t\\n"}}`,
   'with spaces around it': `  {"query":"${DOCUMENT}"}\n`,
 };
 for (const [name, data] of Object.entries(DATAS)) {
