@@ -354,8 +354,15 @@ const HEADS: [HeadRow; 39] = [
     ),
 ];
 
-/// A request that arrived, as botocore_verify.py wants it.
+/// A request that arrived, as botocore_verify.py wants it. The session token that its echo holds was
+/// masked on the way back; botocore needs it.
 fn seen(id: usize, echo: &Value) -> Value {
+    let mut echo = echo.to_string();
+    let encoded = DEMO_SESSION_TOKEN.replace('=', "%3D");
+    for token in [DEMO_SESSION_TOKEN, &encoded] {
+        echo = echo.replace(&format!("{:*<1$}", "[redacted]", token.len()), token);
+    }
+    let echo: Value = serde_json::from_str(&echo).unwrap();
     let host = echo["host"].as_str().unwrap();
     json!({
         "id": id,
