@@ -200,8 +200,11 @@ async fn slow_heads() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_bodies() {
-    let load = Load::start("slow-bodies", SHORT).await;
-    let arguments = ["-B", "-i", "1", "-f", "application/json", "-s", "8192"];
+    // The tool sends a malformed Referer, which is refused unless an allowed Origin is beside it.
+    let origin = "guard.allow_origins = [\"http://slow.example\"]";
+    let load = Load::start("slow-bodies", &format!("{SHORT}\n{origin}")).await;
+    let json = "application/json\r\nOrigin: http://slow.example";
+    let arguments = ["-B", "-i", "1", "-f", json, "-s", "8192"];
     slowhttptest(&load, "slow bodies", "/graphql", &arguments).await;
     load.end().await;
 }

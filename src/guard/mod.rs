@@ -256,10 +256,6 @@ impl Guard {
             return Err(malformed());
         }
         let text = value.to_str().map_err(|_| malformed())?;
-        // A relative reference (RFC 9110, section 10.1.3): programs send it, browsers never do.
-        if !matches!(text, "" | "null") && !text.contains(['/', ':', '\\']) {
-            return Ok(());
-        }
         let page = Origin::of_url(text).ok_or_else(malformed)?;
         if self.config.allow_origins.contains(&page) || page.is_served_at(host, scheme) {
             return Ok(());
