@@ -61,6 +61,14 @@ struct Holding {
     is_open: watch::Sender<bool>,
 }
 
+/// What fills the memory of a daemon.
+struct Held {
+    /// Requests whose bodies wait for the upstream.
+    whole: JoinSet<Answer>,
+    /// Connections with bodies that never end.
+    unfinished: Vec<TcpStream>,
+}
+
 impl Holding {
     async fn start() -> Self {
         let heads = Arc::new(Semaphore::new(0));
@@ -92,8 +100,9 @@ impl Holding {
         Load::start(name, &format!("{SETTINGS}\n{route}")).await
     }
 
-    /// Has bodies held, one after another, until there is no room: what is held, and the refusal.
-    async fn fill(&self, load: &Load) -> (JoinSet<Answer>, Answer) {
+    /// Holds whole bodies, one after another, until one is refused. What had arrived of that one is
+    /// freed, so bodies that never end are added until even a query is refused.
+    async fn fill(&self, load: &Load) -> (Held, Answer) {
         self.is_open.send_replace(false);
         let body = "x".repeat(9 << 20);
         let mut held = JoinSet::new();
@@ -107,13 +116,30 @@ impl Holding {
             assert!(held.len() < 10, "60 MiB are held");
         };
         assert!(!held.is_empty());
+        let mut unfinished = Vec::new();
+        while query(load).await.status != 503 {
+            assert!(unfinished.len() < 64, "16 MiB more are held");
+            let mut stream = TcpStream::connect(load.addr).await.unwrap();
+            let head = "POST /held HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n";
+            let half = "x".repeat(256 << 10);
+            stream
+                .write_all(format!("{head}{half}").as_bytes())
+                .await
+                .unwrap();
+            unfinished.push(stream);
+        }
+        let held = Held {
+            whole: held,
+            unfinished,
+        };
         (held, refused)
     }
 
-    /// What was taken is served, whatever else is refused.
-    async fn release(&self, held: JoinSet<Answer>) {
+    /// The requests that were accepted are served, whatever else is refused.
+    async fn release(&self, held: Held) {
+        drop(held.unfinished);
         self.is_open.send_replace(true);
-        let answers = within("what was held", held.join_all()).await;
+        let answers = within("the accepted requests", held.whole.join_all()).await;
         assert!(
             answers.iter().all(|answer| answer.status == 200),
             "{answers:?}"
@@ -185,7 +211,7 @@ async fn while_memory_is_short_requests_are_refused_and_then_served_again() {
         assert_eq!(&answer, b"HTTP/1.1 503");
         assert_eq!(query(&load).await.code(), "MEMORY_SHORT");
         let (_, peak) = load.memory();
-        let count = held.len();
+        let count = held.whole.len();
         upstream.release(held).await;
         let took = served_again(&load).await;
         let (after, _) = load.memory();
