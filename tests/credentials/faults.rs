@@ -357,10 +357,13 @@ const FAULTS: [(&str, Option<&str>); 5] = [
         "garbage",
         Some("echo $$ >> $HOME/hung; echo '<html>'; exit 0"),
     ),
-    // Longer than a request waits.
+    // Longer than a request waits. The provider has recovered when its last slow load is over.
     (
         "slow",
-        Some("echo $$ >> $HOME/hung; sleep 7; echo '{}'; exit 0"),
+        Some(
+            "echo $$ >> $HOME/hung; for n in $(seq 70); do [ -e $HOME/broken ] || break; \
+             sleep 0.1; done; echo '{}'; exit 0",
+        ),
     ),
     (
         "hangs",
