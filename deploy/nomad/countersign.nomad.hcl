@@ -11,7 +11,7 @@ job "app" {
   group "app" {
     count = 2
 
-    # One network namespace for all tasks: 127.0.0.1 is theirs alone.
+    # All tasks share one network namespace, and only they can reach its 127.0.0.1.
     network {
       mode = "bridge"
 
@@ -35,7 +35,7 @@ job "app" {
       }
     }
 
-    # Starts before the app, and is stopped after it.
+    # Starts before the app, and stops after it.
     task "countersign" {
       driver = "docker"
       user   = "65532:65532"
@@ -53,7 +53,7 @@ job "app" {
         security_opt    = ["no-new-privileges"]
       }
 
-      # Nomad is an OpenID provider that IAM trusts: see README.md.
+      # Nomad acts as an OpenID provider that IAM trusts: see README.md.
       identity {
         name = "aws"
         aud  = ["sts.amazonaws.com"]
@@ -63,7 +63,7 @@ job "app" {
 
       env {
         COUNTERSIGN_ROUTE__GRAPHQL__TARGET = "https://ID.appsync-api.eu-central-1.amazonaws.com/graphql"
-        # Probes and Prometheus come by the node's address.
+        # Probes and Prometheus connect to the node's address.
         COUNTERSIGN_GUARD__ALLOW_HOSTS     = "${NOMAD_IP_admin}"
         COUNTERSIGN_ADMIN                  = "0.0.0.0:4101"
         COUNTERSIGN_LOG__FORMAT            = "json"
@@ -78,11 +78,11 @@ job "app" {
         memory_max = 128
       }
 
-      # More than drain.timeout; the client's max_kill_timeout must allow it.
+      # Longer than drain.timeout; the client's max_kill_timeout must allow it.
       kill_timeout = "30s"
     }
 
-    # Holds the app back until countersign has been ready once.
+    # Delays the app until countersign has been ready once.
     task "countersign-started" {
       driver = "docker"
       user   = "65532:65532"

@@ -1,8 +1,8 @@
-// A query, a subscription, and the mutation that the subscription is told of; all over a WebSocket.
+// Runs a query, a subscription, and a mutation whose event the subscription receives, over one WebSocket.
 //
 // usage: node client.mjs URL
 //   URL   ws://HOST:PORT/graphql, or ws+unix:/PATH:/graphql
-//   TOKEN_FILE (a variable) names a file with a token, if countersign wants one
+//   TOKEN_FILE (a variable) names a file with a token, if countersign requires one
 
 import { readFileSync } from 'node:fs';
 import { createClient } from 'graphql-ws';
@@ -14,14 +14,14 @@ const client = createClient({
   url,
   webSocketImpl: WebSocket,
   connectionParams: tokenFile && { authorization: `Bearer ${readFileSync(tokenFile, 'utf8').trim()}` },
-  // The first try may come before countersign listens.
+  // The first attempt may happen before countersign listens.
   shouldRetry: () => true,
   retryAttempts: 20,
   retryWait: () => new Promise((resolve) => setTimeout(resolve, 500)),
 });
 
 setTimeout(() => {
-  console.error('no answer in 30 s');
+  console.error('timed out after 30 s');
   process.exit(1);
 }, 30_000).unref();
 
@@ -30,7 +30,7 @@ console.log('query:', JSON.stringify(rooms));
 
 const body = `hello from ${process.pid} at ${Date.now()}`;
 const POST = 'mutation Post($body: String!) { postMessage(room: "lobby", body: $body) { id body } }';
-// AppSync tells nobody that a subscription has begun, so this posts until the event is there.
+// The protocol does not acknowledge a subscription, so this posts until the event arrives.
 const posting = setInterval(() => once(POST, { body }).catch(fail), 200);
 for await (const { data } of client.iterate({ query: 'subscription { onMessage { id body } }' })) {
   if (data.onMessage.body !== body) continue;
