@@ -1,4 +1,4 @@
-// An echo server of npm `ws`, plain on one port and by TLS on another, with compression. Prints both.
+// An echo server with npm `ws` and compression, without TLS on one port and with TLS on another. Prints both ports.
 //
 // usage: node echo.mjs CERT KEY
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The WebSocket side of the benchmark, on the standard library alone.
+"""The WebSocket side of the benchmark, with the standard library only.
 
     sockets.py echo PORT CERTIFICATE KEY
-        A TLS server that accepts any WebSocket and sends every text back. Prints "ready".
+        Runs a TLS server that accepts any WebSocket and echoes every text message. Prints "ready".
     sockets.py hold PORT PATH SOCKETS SUBSCRIPTIONS PROTOCOL
         Opens SOCKETS WebSockets, each with SUBSCRIPTIONS subscriptions, and holds them until its
         standard input ends. Prints "ready" once all are open. PROTOCOL graphql: the handshake and
@@ -28,7 +28,7 @@ PATIENCE = 60
 
 
 async def read_frame(reader):
-    """Opcode and payload of the next frame; messages here are never fragmented."""
+    """Returns opcode and payload of the next frame; messages here are never fragmented."""
     first, second = await reader.readexactly(2)
     size = second & 0x7F
     if size == 126:
@@ -49,7 +49,7 @@ def frame(opcode, payload, masked):
         head += bytes([bit | len(payload)])
     else:
         head += bytes([bit | 126]) + struct.pack(">H", len(payload))
-    # A mask of zeros is a mask: it costs the reader the same.
+    # A mask of zeros is a valid mask, and costs the reader the same.
     return head + (bytes(4) if masked else b"") + payload
 
 
@@ -141,7 +141,7 @@ async def hold(port, path, sockets, subscriptions, protocol):
             return await open_socket(port, path, subscriptions, protocol)
 
     stays = await asyncio.wait_for(asyncio.gather(*(one() for _ in range(sockets))), PATIENCE)
-    # From the first opened socket on, pings must be answered, so all are read from here on.
+    # Pings must be answered as soon as the first socket is open, so read all sockets from here on.
     idle = asyncio.gather(*stays)
     print("ready", flush=True)
     end = asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

@@ -1,7 +1,7 @@
-// The audits of npm graphql-http, through countersign and straight at the emulator.
+// Runs the audits of npm graphql-http through countersign and directly against the emulator.
 //
-// Straight, each request is signed by Amplify's own signer; so what differs is what countersign
-// adds or takes away. Usage: node audit.mjs URL DIRECT_URL [--strict]
+// In the direct run Amplify's own signer signs each request, so every difference between the two runs
+// is caused by countersign. Usage: node audit.mjs URL DIRECT_URL [--strict]
 
 import { signRequest } from '@aws-amplify/core/internals/aws-client-utils';
 import { serverAudits } from 'graphql-http';
@@ -37,8 +37,8 @@ async function audit(at, fetchFn) {
   return found;
 }
 
-// AppSync answers request errors by 200 and `data: null`, whatever type is accepted.
-const MENDED = ['865D', '556A', 'D586', '51FE', '74FF', '5E5B', '86EE'];
+// AppSync answers request errors with 200 and `data: null`, regardless of the accepted type.
+const CORRECTED = ['865D', '556A', 'D586', '51FE', '74FF', '5E5B', '86EE'];
 
 const counts = (found) => Object.entries(found).map(([status, ids]) => `${ids.length} ${status}`).join(', ');
 let through;
@@ -74,8 +74,8 @@ if (isStrict) {
     assert.deepEqual(through.warn, []);
   });
 } else {
-  await check('only what a strict route mends is left', async () => {
-    assert.deepEqual(through.warn.filter((id) => !MENDED.includes(id)), []);
+  await check('the only remaining differences are those that a strict route corrects', async () => {
+    assert.deepEqual(through.warn.filter((id) => !CORRECTED.includes(id)), []);
   });
 }
 

@@ -1,4 +1,4 @@
-"""Recomputes SigV4 signatures with botocore, for requests as they were seen on the wire.
+"""Recomputes SigV4 signatures with botocore, for requests as they were sent on the wire.
 
 usage: python botocore_verify.py < requests.jsonl
        python botocore_verify.py --self-test [SEED]
@@ -6,10 +6,10 @@ stdin, one JSON object per line:
   {"id", "method", "url": full https URL exactly as on the wire, "headers": [[name, value], ...] as sent,
    "body_b64", "access_key", "secret_key", "token": string or null, "region", "service"}
 stdout: one JSON line {"id", "reason", "canonical_request"} per mismatch, then `verified N, mismatched M`.
-exit: 0 when nothing mismatched and there was something to verify.
+exit: 0 if at least one request was verified and none mismatched.
 
-botocore takes the wire's path as it is and quotes it once more, and the wire's query as text that it
-splits and sorts; so nothing is decoded here. The request is judged at its own X-Amz-Date.
+botocore quotes the path of the wire once more, and splits and sorts the query of the wire as text, so this
+file decodes nothing. The signature is verified as of the request's own X-Amz-Date.
 """
 
 import base64
@@ -41,7 +41,7 @@ class Mismatch(Exception):
 
 
 class OnlyListed:
-    """Takes the signed headers from SignedHeaders, where botocore would choose for itself."""
+    """Signs the headers listed in SignedHeaders, instead of botocore's own choice."""
 
     listed = frozenset()
 
@@ -88,7 +88,7 @@ def verify(seen):
         expect(the_one(headers, "x-amz-security-token") == seen["token"], "X-Amz-Security-Token is another")
         expect("x-amz-security-token" in names, "'x-amz-security-token' is not in SignedHeaders")
     if "x-amz-content-sha256" in present:
-        # botocore believes this header; here it must be true, or say that it says nothing.
+        # botocore trusts this header; here it must match the body, or be UNSIGNED-PAYLOAD.
         stated = the_one(headers, "x-amz-content-sha256")
         expect(
             stated in (hashlib.sha256(body).hexdigest(), "UNSIGNED-PAYLOAD"),
@@ -143,7 +143,7 @@ def main():
     sys.exit(1 if mismatched or not verified else 0)
 
 
-# --- the self-test: botocore signs, this file verifies, and then something is altered ---
+# --- the self-test: botocore signs, this file verifies, and then one part is altered ---
 
 PATHS = [
     "", "/", "//", "/graphql", "/graphql/connect", "/a%20b", "/a+b", "/%2F", "/a%2Fb/", "//a///b//", "/./a", "/a/../b", "/a/..",
@@ -198,11 +198,11 @@ def signed_at_random(dice, number):
     )
     region = dice.choice(["us-east-1", "eu-central-1", "cn-north-1"])
     service = dice.choice(["appsync", "execute-api", "es"])
-    # HTTP/1.1 gives the port in Host unless it is the default one.
+    # HTTP/1.1 includes the port in Host unless it is the default port.
     request = AWSRequest(method=dice.choice(["GET", "POST", "PUT", "DELETE", "PATCH"]), url=url, data=body, headers={"Host": host})
     for _ in range(dice.randint(0, 4)):
         value = dice.choice([word(), f"  {word()}   {word()} ", f"{word()}\t{word()}", "a, b;c", "", "é"])
-        # Some names come twice: their values are joined, in order.
+        # Some names occur twice: their values are joined, in order.
         request.headers["X-" + dice.choice(["One", "Two", "Three", "Amz-Meta-A"])] = value
     if dice.random() < 0.3:
         request.headers["x-amz-content-sha256"] = hashlib.sha256(body).hexdigest()
@@ -210,7 +210,7 @@ def signed_at_random(dice, number):
     with unittest.mock.patch("botocore.auth.get_current_datetime", return_value=when):
         SigV4Auth(credentials, service, region).add_auth(request)
     headers = [[name, value] for name, value in request.headers.items()]
-    # Headers that nobody signed, as a client or a hop would add them.
+    # Unsigned headers, as a client or a hop may add them.
     headers += [["User-Agent", "self-test"], ["content-length", str(len(body))]][: dice.randint(0, 2)]
     dice.shuffle(headers) if len({name.lower() for name, _ in headers}) == len(headers) else None
     return {
@@ -221,7 +221,7 @@ def signed_at_random(dice, number):
 
 
 def alterations(dice, seen):
-    """The same request with one thing changed, each of which must be caught."""
+    """Yields the request with one change each; every change must be detected."""
 
     def headers(change):
         return [[name, change(name.lower(), value)] for name, value in seen["headers"]]

@@ -1,5 +1,5 @@
-// A page of an allowed origin opens API Gateway's WebSocket through the tunnel, by the browser's own
-// means; the same page of another origin opens none.
+// A page of an allowed origin opens API Gateway's WebSocket through the tunnel with the browser's own
+// `WebSocket`; the same page of another origin cannot.
 //
 // usage: node browser-tunnel.mjs --ws URL --allowed-port PORT --foreign-port PORT
 //   CHROMIUM (environment)   the browser, /usr/bin/chromium by default
@@ -24,7 +24,7 @@ const browser = await chromium.launch({
   args: [...(process.getuid?.() === 0 ? ['--no-sandbox'] : []), '--disable-gpu', '--no-proxy-server'],
 });
 
-/** In the browser: sends each message when the answer to the one before has come, then closes. */
+/** Runs in the browser: sends each message after the answer to the previous one, then closes. */
 const talk = ([url, messages, code]) => new Promise((resolve) => {
   const socket = new WebSocket(url);
   const answers = [];

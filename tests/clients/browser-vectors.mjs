@@ -1,7 +1,7 @@
-// Everything by which a browser can be made to send a request to countersign without its page's
-// origin being allowed. Each vector aims at a path of its own, through a relay that notes what the
-// browser really sent and what it was answered. Nothing may be answered by less than 400, and the
-// emulator must see nothing.
+// All known ways in which a page whose origin is not allowed can make a browser send a request to
+// countersign. Each vector has its own path, and goes through a relay that records the request as the
+// browser sent it, and the response. Every response must have a status of at least 400, and no request
+// may reach the emulator.
 
 import { EventEmitter, once } from 'node:events';
 import { createServer, request as connect } from 'node:http';
@@ -10,12 +10,12 @@ import { assert, check, within } from './check.mjs';
 
 const AT_A_TIME = 8;
 const SENT_MS = 5_000;
-// A browser that sends nothing gives no event to wait for.
+// If the browser sends nothing, no event can be awaited.
 const UNSENT_MS = 1_500;
 
 /**
- * name: what the page does with a URL. They run in the browser, with `add` (an element that loads
- * something) and `pages` (the foreign server, whose /found, /redirect, /refresh and /certified lead to a URL).
+ * name: function from a URL to the page's action. It runs in the browser, with `add` (adds an element that
+ * loads something) and `pages` (the foreign server, whose /found, /redirect, /refresh and /certified lead to a URL).
  */
 const ACTS = {
   'speculation rules: prefetch': (url) => rules({ prefetch: [{ source: 'list', urls: [url], eagerness: 'immediate' }] }),
@@ -100,7 +100,7 @@ const ACTS = {
   'report of a policy': (url, pages) => { location.href = `${pages}/reports?${encodeURIComponent(url)}`; },
 };
 
-/** What a link in another program opens: a load of the browser's own, without a page. */
+/** A link in another program: the browser loads the URL itself, without a page. */
 const LOADS = {
   'opened from another program': (url) => url,
   'opened from another program, by a redirect': (url, pages) => `${pages}/found?${encodeURIComponent(url)}`,
@@ -108,10 +108,10 @@ const LOADS = {
   'opened from another program, by a refresh': (url, pages) => `${pages}/refresh?${encodeURIComponent(url)}`,
 };
 
-/** Beginnings of the vectors that need a page of their own, because it leaves or is changed. */
+/** Name prefixes of the vectors that need a separate page, because they navigate away or change it. */
 const LEAVES = ['speculation rules by header', 'form', 'navigation', 'meta refresh', 'refresh', 'link to download', 'report'];
 
-/** Of what browsers of today make nothing of, or only at once with others. */
+/** Vectors that current browsers ignore, or send only together with others. */
 const UNSENT = ['link prerender', 'link compression dictionary', 'link search', 'link manifest', 'link manifest with credentials', 'link icon'];
 
 const helpers = () => {
@@ -151,7 +151,7 @@ export async function vectors({ context, isPublic, host, foreignPort, evil, tota
         return row;
       });
       const leaves = ({ vector }) => LEAVES.some((start) => vector.startsWith(start));
-      // Browsers load nothing in advance for a page that is not shown: one at a time.
+      // Browsers prefetch nothing for a page in the background, so run one page at a time.
       const inAdvance = rows.filter(({ vector }) => vector.startsWith('speculation rules'));
       for (const part of [inAdvance.filter((row) => !leaves(row)), inAdvance.filter(leaves)]) {
         await visit(context, pages, part, relay, isPublic);
@@ -196,7 +196,7 @@ export async function vectors({ context, isPublic, host, foreignPort, evil, tota
   relay.close();
 }
 
-/** One page, and what its vectors are answered. */
+/** One page, and the responses to its vectors. */
 async function visit(context, pages, rows, relay, isPublic) {
   const page = await context.newPage();
   page.setDefaultTimeout(10_000);
@@ -207,7 +207,7 @@ async function visit(context, pages, rows, relay, isPublic) {
     await page.addInitScript(helpers);
     await page.goto(`${pages}/`);
     const acts = rows.map(({ vector, url }) => [`${ACTS[vector]}`, url]);
-    // A page that leaves does not tell that it did.
+    // A page does not report that it has navigated away.
     await page.evaluate(([acts, pages]) => {
       for (const [act, url] of acts) eval(`(${act})`)(url, pages);
     }, [acts, pages]).catch(({ message }) => {
@@ -221,17 +221,17 @@ async function visit(context, pages, rows, relay, isPublic) {
   page.close().catch(() => {});
 }
 
-/** What the browser itself keeps from being sent, whatever the page wants. */
+/** Requests that the browser itself never sends. */
 function mayBeUnsent({ vector, name }) {
   if (UNSENT.includes(vector)) return true;
   if (vector.startsWith('speculation rules')) {
-    // Only to trustworthy addresses; "eager" waits for a pointer, and a redirect from plain HTTP fails.
+    // Sent only to trustworthy addresses; "eager" waits for a pointer, and a redirect from plain HTTP fails.
     return name.startsWith('[') || vector.endsWith('eager') || vector.endsWith('of a redirect');
   }
   return false;
 }
 
-/** A relay to countersign that notes each request with a `v` in its query, and its answer. */
+/** A relay to countersign that records each request with a `v` in its query, and its response. */
 async function start(host) {
   const [hostname, port] = host.split(':');
   const noted = new Map();
@@ -278,7 +278,7 @@ async function start(host) {
   return {
     port: server.address().port,
     all: (id) => noted.get(id) ?? [],
-    /** The answers to a vector, once there is one, or when it has not come in time. */
+    /** Returns the responses to a vector: as soon as there is one, or after a timeout. */
     answered: async (id, ms) => {
       const come = noted.has(id) ? undefined : once(changes, id, { signal: AbortSignal.timeout(ms) });
       await come?.catch(() => {});

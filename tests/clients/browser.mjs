@@ -1,19 +1,19 @@
-// A real browser, Chromium without a window, with pages of several origins in front of countersign.
+// Runs a real browser, headless Chromium, with pages of several origins against countersign.
 //
 // It serves its pages first, on free ports, and prints a line of JSON with their origins:
 //   {"allowed": ORIGIN, "foreign": ORIGIN}
-// Then it waits for one on standard input, of a countersign that allows the first of them:
+// Then it reads a line of JSON from standard input, which describes a countersign that allows the first origin:
 //   {"host": "127.0.0.1:PORT", "control": URL of the emulator}
-// with routes /graphql, /event, /http and /ws (a tunnel). It ends with a table of what it saw.
+// with routes /graphql, /event, /http and /ws (a tunnel). At the end it prints a table of the results.
 //
 // usage: node browser.mjs allowed | foreign | rebound | public | vectors | vectors-public
 //   allowed   pages of the allowed origin
 //   foreign   pages of another port, and of another site
-//   rebound   a page of a name that leads to countersign: to the browser, countersign's own
-//   public    pages of public addresses, which may reach this machine only with a permission
-//   vectors   every element and interface by which a foreign page, or a link in another program, can
+//   rebound   a page whose host name resolves to countersign: for the browser it is same-origin
+//   public    pages of public addresses, which need a permission to reach this machine
+//   vectors   every element and interface with which a foreign page, or a link in another program, can
 //             cause a request (browser-vectors.mjs)
-//   vectors-public   the same, where the foreign pages have public addresses
+//   vectors-public   the same vectors, from foreign pages with public addresses
 // CHROMIUM (environment) is the browser, /usr/bin/chromium by default
 
 import { execFileSync } from 'node:child_process';
@@ -51,9 +51,9 @@ const { host, control: controlUrl } = JSON.parse(line);
 const control = new Control(controlUrl);
 const rebound = host.replace('127.0.0.1', EVIL);
 
-// --- what pages do: these run in the browser, which gets `at`, and the functions of `shared` ---
+// --- actions of pages: these run in the browser, which gets `at`, and the functions of `shared` ---
 
-/** Where countersign is, and what to send there. */
+/** The URLs of countersign, and the requests to send. */
 function places(host) {
   const http = `http://${host}/graphql`;
   const query = '{ rooms { id } }';
@@ -76,7 +76,7 @@ function places(host) {
 }
 
 const shared = {
-  /** A `fetch`, and what the page may read of its answer. */
+  /** Sends a `fetch`, and returns the parts of the response that the page may read. */
   async ask(url, init) {
     const response = await fetch(url, init);
     if (response.type === 'opaque') return 'opaque';
@@ -87,7 +87,7 @@ const shared = {
 
   json: (body, init) => ({ method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), ...init }),
 
-  /** A form, sent into a frame: `name=value` is JSON as plain text, {"query":"…","x":"="}. */
+  /** Submits a form into a frame: `name=value` is JSON as plain text, {"query":"…","x":"="}. */
   submit(action, query, enctype) {
     const frame = Object.assign(document.createElement('iframe'), { name: 'answer' });
     const form = Object.assign(document.createElement('form'), { action, enctype, method: 'post', target: 'answer' });
@@ -98,7 +98,7 @@ const shared = {
     return 'sent';
   },
 
-  /** An element that loads something. */
+  /** Adds an element that loads something. */
   embed: (name, properties) => new Promise((resolve) => {
     const element = Object.assign(document.createElement(name), properties);
     element.onload = () => resolve('load');
@@ -106,13 +106,13 @@ const shared = {
     document.body.append(element);
   }),
 
-  /** Goes elsewhere, once the page has told that it does. */
+  /** Navigates away, after the page has reported that it will. */
   leave(url) {
     setTimeout(() => { location.href = url; });
     return 'left';
   },
 
-  /** A frame without an origin, whose script may `tell`. */
+  /** Adds a frame without an origin, whose script may call `tell`. */
   sandboxed: (script) => new Promise((resolve) => {
     addEventListener('message', ({ data }) => resolve(data), { once: true });
     const tell = "const tell = (text) => parent.postMessage(origin + ' ' + text, '*');";
@@ -123,7 +123,7 @@ const shared = {
     document.head.innerHTML += '<meta name="referrer" content="no-referrer">';
   },
 
-  /** A subscription by a WebSocket: `first` and `then` are sent, and `found` picks an event out of a frame. */
+  /** Subscribes over a WebSocket: sends `first` and `then`; `found` extracts an event from a frame. */
   socket: (url, protocols, first, then, found) => new Promise((resolve, reject) => {
     globalThis.seen = [];
     const socket = new WebSocket(url, protocols);
@@ -148,7 +148,7 @@ const shared = {
     source.addEventListener(type, ({ data }) => seen.push(found(JSON.parse(data))));
   }),
 
-  /** A subscription by `fetch`: `found` picks the events out of all that has come. */
+  /** Subscribes with `fetch`: `found` extracts the events from everything received so far. */
   async stream(at, accept, found) {
     globalThis.seen = [];
     const aborted = new AbortController();
@@ -167,7 +167,7 @@ const shared = {
     return 'open';
   },
 
-  /** A subscription by an npm package's client. */
+  /** Subscribes with the client of an npm package. */
   client: (query, create) => new Promise((resolve, reject) => {
     globalThis.seen = [];
     const client = create({ connected: () => resolve('open') });
@@ -177,27 +177,27 @@ const shared = {
   }),
 };
 
-// --- the cases: what a page does, and what comes of it ---
+// --- the cases: actions of a page and their expected results ---
 
-// Answers that say why a page is refused.
+// Responses with the reason why a page is rejected.
 const ORIGIN = '403 ORIGIN_NOT_ALLOWED';
-const PAGE_LOAD = '403 NAVIGATION'; // whatever its origin
-const SITE = '403 CROSS_SITE'; // for want of an origin, the browser tells the relation
+const PAGE_LOAD = '403 NAVIGATION'; // for every origin
+const SITE = '403 CROSS_SITE'; // without an Origin, from Sec-Fetch-Site
 const HOST = '403 HOST_NOT_ALLOWED';
-// The console shows no more of a handshake that failed.
+// The console shows only this about a failed handshake.
 const HANDSHAKE = '403';
-// What a sandboxed frame is answered, the page need not be told.
+// The page need not receive the response to a sandboxed frame.
 const UNSEEN = 'unseen';
 
 const ROOMS = '200 {"rooms":[{"id":"lobby"},{"id":"garden"}]}';
 const POSTED = '200 {"postMessage":{"room":"lobby","body":"a page"}}';
 
 /**
- * name: [what the page does,
- *   on the allowed origin: [what it sees, what it is answered, operations upstream],
- *   on another: [what it sees, what it is answered],
- *   at a rebound name: what it sees]
- * Upstream, nobody hears of the others. Where a page sees `open` it has a subscription.
+ * name: [action of the page,
+ *   on the allowed origin: [result in the page, response, operations upstream],
+ *   on another origin: [result in the page, response],
+ *   at a rebound name: result in the page]
+ * Actions on other origins must cause no operation upstream. The result `open` means an open subscription.
  */
 const requests = {
   'query by fetch': [(at) => ask(at.http, json({ query: at.query })),
@@ -208,7 +208,7 @@ const requests = {
     [ROOMS, '200', 1], ['TypeError', ORIGIN], HOST],
   'mutation by fetch, GET': [(at) => ask(at.mutationByGet),
     ['405 MUTATION_BY_GET', '405 MUTATION_BY_GET', 0], ['TypeError', ORIGIN], HOST],
-  // Nobody is allowed credentials: the page must not read what it asked for with them.
+  // CORS never allows credentials, so the page must not read a response to a request with credentials.
   'query with credentials': [(at) => ask(at.http, json({ query: at.query }, { credentials: 'include' })),
     ['TypeError', '204', 0], ['TypeError', ORIGIN], HOST],
   'query with credentials, GET': [(at) => ask(at.queryByGet, { credentials: 'include' }),
@@ -274,7 +274,7 @@ const requests = {
   }, ['left', SITE, 0], ['left', SITE], 'left'],
   'JSON to an HTTP route': [(at) => ask(at.plain, json({ order: 1 })).then((saw) => saw.replace(/^200 .*/, '200')),
     ['200', '200, 204', 1], ['TypeError', ORIGIN], HOST],
-  // What is relayed is for pages that can read it.
+  // Relayed responses may only be loaded by pages that may read them.
   'text/plain to an HTTP route, no-cors': [(at) => ask(at.plain, { method: 'POST', mode: 'no-cors', body: 'order=1' }),
     ['TypeError', '200', 1], ['TypeError', ORIGIN], HOST],
   'text/plain to an HTTP route': [(at) => ask(at.plain, { method: 'POST', body: 'order=1' }).then((saw) => saw.replace(/^200 .*/, '200')),
@@ -299,7 +299,7 @@ const requests = {
     socket.onclose = ({ code }) => reject(`closed ${code}`);
   }), ['{"action":"echo"}', '101', 1], ['closed 1006', HANDSHAKE], 'closed 1006'],
   'WebSocket of an unknown subprotocol': [(at) => socket(at.ws, 'chat', { type: 'connection_init' }, {}, () => undefined),
-    // Accepted without one: what the browser wanted to hear is missing.
+    // Accepted without a subprotocol, which the browser treats as a failure.
     ['closed 1006', '', 0], ['closed 1006', HANDSHAKE], 'closed 1006'],
   'WebSocket without a subprotocol': [(at) => socket(at.ws, [], { type: 'connection_init' }, {}, () => undefined),
     ['closed 4406', '101', 0], ['closed 1006', HANDSHAKE], 'closed 1006'],
@@ -349,7 +349,7 @@ const all = { ...requests, ...subscriptions };
 const NONE = { queries: 0, mutations: 0, starts: 0, publishes: 0, subscribes: 0, forwarded: 0, requests: 0, connections: 0 };
 const table = [];
 
-/** What countersign answered a page, preflights too, in the order of coming. */
+/** Records countersign's responses to a page, including preflights, in order of arrival. */
 class Answers extends Array {
   #changed = () => {};
 
@@ -358,13 +358,13 @@ class Answers extends Array {
     this.#changed();
   }
 
-  /** Each kind once, sorted. */
+  /** Returns each kind of response once, sorted. */
   kinds() {
     const kind = ({ status, headers }) => [status, headers['x-countersign-error']].filter(Boolean).join(' ');
     return [...new Set([...this].map(kind))].sort();
   }
 
-  /** Waits for so many kinds. */
+  /** Waits for this number of kinds. */
   async reach(count) {
     while (this.kinds().length < count) await new Promise((resolve) => { this.#changed = resolve; });
   }
@@ -424,10 +424,10 @@ if (mode === 'foreign') {
 
 if (mode === 'rebound') {
   const browser = await launch();
-  // The page is a refusal already: its origin is what counts.
+  // The page itself is already a rejection; only its origin matters.
   const origin = visits(browser, `http://${rebound}/`, rebound);
   for (const [name, [act, , , saw]] of Object.entries(all)) {
-    if (saw === undefined) continue; // it imports what only our pages have
+    if (saw === undefined) continue; // it imports modules that only the test's own pages have
     const unread = { closed: HANDSHAKE, null: UNSEEN };
     await run('rebound', name, origin, act, [saw, unread[saw.split(' ')[0]] ?? HOST, 0]);
   }
@@ -450,7 +450,7 @@ if (mode === 'public') {
 if (mode.startsWith('vectors')) {
   const isPublic = mode === 'vectors-public';
   const spaces = `--ip-address-space-overrides=127.0.0.1:${foreignPort}=public`;
-  // What speculation rules name is loaded in advance only by a browser with a profile.
+  // Only a browser with a profile prefetches URLs of speculation rules.
   const profile = await mkdtemp(`${tmpdir()}/profile-`);
   const context = await chromium.launchPersistentContext(profile, options(...(isPublic ? [spaces] : [])));
   await vectors({ context, isPublic, host, foreignPort, evil: EVIL, totals, none: NONE });
@@ -462,7 +462,7 @@ console.log(`\n| page | does | sees | is answered | operations upstream |\n|---|
 for (const row of table) console.log(`| ${row.join(' | ')} |`);
 finish();
 
-/** The one check: what a page saw, what it was answered, and what came of it upstream. */
+/** The one check: the result in the page, the responses, and the operations upstream. */
 function run(title, name, origin, act, [saw, answered, operations]) {
   return check(`${title}: ${name}`, () => origin(async (page, answers, at) => {
     await active(0);
@@ -482,7 +482,7 @@ function run(title, name, origin, act, [saw, answered, operations]) {
   }));
 }
 
-/** Two events, in order, and a stop. */
+/** Expects two events, in order, and a stop. */
 async function follow(page, at, name) {
   await active(1);
   for (const body of ['one', 'two']) {
@@ -497,7 +497,7 @@ async function follow(page, at, name) {
   await active(0);
 }
 
-/** What an act that failed shows of it: an error's name, or what was thrown. */
+/** Returns how a failed action shows: the name of the error, or the thrown value. */
 function thrown({ message }) {
   const [first] = message.replace(/^page\.evaluate: /, '').split('\n');
   return /^(\w+Error)\b/.exec(first)?.[1] ?? first;
@@ -521,12 +521,12 @@ function active(count) {
   return control.until(`${count} subscriptions`, ({ realtime, events }) => realtime.subscriptions + events.subscriptions === count);
 }
 
-/** No browser asks for an icon that it has. */
+/** An icon in the page, so that the browser does not request one. */
 function withIcon() {
   addEventListener('DOMContentLoaded', () => { document.head.innerHTML += '<link rel="icon" href="data:,">'; });
 }
 
-/** `shared`, as the text of a script. */
+/** Returns `shared` as the text of a script. */
 function init() {
   const texts = Object.entries(shared).map(([name, value]) => {
     const isMethod = new RegExp(`^(async )?${name}\\(`);
@@ -535,12 +535,12 @@ function init() {
   return texts.join('\n');
 }
 
-/** Visits of a page: `body` gets the page, what countersign at `host` answers it, and its places. */
+/** Visits a page: `body` gets the page, the responses of countersign at `host`, and its URLs. */
 function visits(browser, url, host, permissions = []) {
   let kept;
   return async (body) => {
     const context = kept ?? await browser.newContext({ permissions });
-    // The preflights of an allowed page would be remembered; refusals are not.
+    // The browser caches successful preflights of an allowed page, but not rejections.
     if (url !== allowed) kept = context;
     const page = await context.newPage();
     page.setDefaultTimeout(10_000);
@@ -555,23 +555,23 @@ function visits(browser, url, host, permissions = []) {
     });
     devtools.on('Network.webSocketHandshakeResponseReceived', ({ response }) => answers.add(response.status));
     await devtools.send('Network.enable');
-    // Of a handshake that failed there is only what the console shows.
+    // A failed handshake shows only in the console.
     page.on('websocket', (socket) => socket.on('socketerror', (text) => {
       answers.add(Number(/response code: (\d+)/.exec(text)?.[1]));
     }));
-    // The page's own session does not see what another site's frame is answered.
+    // The page's own session does not see responses to frames of another site.
     page.on('response', (response) => {
       const isFrame = response.request().isNavigationRequest() && response.url().startsWith(`http://${host}/`);
       if (isFrame) answers.add(response.status(), response.headers());
     });
     await body(page, answers, places(host));
-    // To close a page that is on its way elsewhere can take for ever; the browser ends in any case.
+    // Closing a page while it navigates can hang; the browser is closed in any case.
     if (kept === undefined) await context.close();
     else page.close().catch(() => {});
   };
 }
 
-/** Chromium with a profile of its own; names but ours lead nowhere. */
+/** Starts Chromium with a separate profile in which only the test's host names resolve. */
 function launch(...more) {
   return chromium.launch(options(...more));
 }
@@ -579,7 +579,7 @@ function launch(...more) {
 function options(...more) {
   return {
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    chromiumSandbox: process.getuid() !== 0, // which root cannot have
+    chromiumSandbox: process.getuid() !== 0, // not available to root
     args: [
       '--disable-gpu', '--disable-quic', '--disable-component-update', '--disable-sync', '--no-proxy-server',
       `--host-resolver-rules=MAP ${EVIL} 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost, EXCLUDE ::ffff:7f00:1, EXCLUDE [::ffff:7f00:1]`,
@@ -588,7 +588,7 @@ function options(...more) {
   };
 }
 
-/** Serves TLS with a certificate whose issuer is at a URL, which it names; returns the port. */
+/** Serves TLS with a certificate that names a URL of its issuer; returns the port. */
 async function certified(url) {
   const directory = await mkdtemp(`${tmpdir()}/certificate-`);
   const make = (name, ...options) => {
@@ -606,7 +606,7 @@ async function certified(url) {
   return server.address().port;
 }
 
-/** Serves a page, the libraries that it imports, and redirects to what the query says; returns the port. */
+/** Serves a page, the libraries that it imports, and redirects to the URL in the query; returns the port. */
 async function serve() {
   const server = createServer(async (request, response) => {
     response.setHeader('x-page', '1');

@@ -1,5 +1,5 @@
-// Shared by the Node witnesses: one line per check, an overall deadline, event queues, and the
-// emulator's control address. Nothing here knows a protocol.
+// Shared by the Node test clients: one line per check, an overall deadline, event queues, and the
+// emulator's control address. This file is independent of any protocol.
 
 import assert from 'node:assert/strict';
 
@@ -12,7 +12,7 @@ let current = 'start';
 let differences = {};
 const ONE_WAIT_MS = 10_000;
 
-/** Starts the overall deadline; a run that outlives it fails loudly, naming the check it hung in. */
+/** Starts the overall deadline; a run that exceeds it fails and names the check that hung. */
 export function deadline(seconds) {
   setTimeout(() => {
     report(current, new Error(`the whole run took longer than ${seconds} s`));
@@ -40,7 +40,7 @@ export async function check(name, body) {
   console.log(`differs - ${name}: ${reason}`);
 }
 
-/** Checks that must fail, by name, with the reason: what a reference server is known to do. */
+/** Checks that must fail, by name, with the reason: known deviations of a reference server. */
 export function expectDifferences(table) {
   differences = { ...table };
 }
@@ -73,7 +73,7 @@ function asError(thrown) {
   return new Error(thrown?.message ?? JSON.stringify(thrown));
 }
 
-/** GraphQL errors: a list that is not empty, each with a message. */
+/** Asserts that these are GraphQL errors: a non-empty list, each with a message. */
 export function assertErrors(errors) {
   assert.ok(Array.isArray(errors) && errors.length > 0, `errors ${JSON.stringify(errors)}`);
   for (const error of errors) assert.equal(typeof error?.message, 'string', JSON.stringify(errors));
@@ -92,7 +92,7 @@ export async function within(promise, ms, what) {
   }
 }
 
-/** What arrives is kept in order; `take` waits for the next one. */
+/** A queue that keeps the order of arrival; `take` waits for the next item. */
 export class Queue {
   #items = [];
   #waiting = [];
@@ -104,7 +104,7 @@ export class Queue {
     else this.#items.push(item);
   }
 
-  /** Whoever waits, now or later, learns that nothing more will come, and why. */
+  /** Ends the queue: every current and later `take` fails with this reason. */
   end(error) {
     this.#ended ??= error;
     for (const waiter of this.#waiting.splice(0)) waiter.reject(this.#ended);
@@ -122,7 +122,7 @@ export class Queue {
     });
   }
 
-  /** Everything that has arrived and was not taken. */
+  /** Returns all items that have arrived and were not taken. */
   drain() {
     return this.#items.splice(0);
   }
@@ -150,7 +150,7 @@ export class Control {
     await response.arrayBuffer();
   }
 
-  /** Asks until the state satisfies `predicate`: a bounded wait for a named condition. */
+  /** Polls until the state satisfies `predicate`, for a bounded time. */
   async until(what, predicate, ms = ONE_WAIT_MS) {
     const end = Date.now() + ms;
     for (;;) {

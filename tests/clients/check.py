@@ -1,4 +1,4 @@
-"""Shared by the Python witnesses: one line per check, an overall deadline, the emulator's control address."""
+"""Shared by the Python test clients: one line per check, an overall deadline, the emulator's control address."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ class Checks:
         self._current = name
         try:
             await asyncio.wait_for(body(), seconds)
-        except Exception as error:  # noqa: BLE001 - whatever went wrong is the finding
+        except Exception as error:  # noqa: BLE001 - every failure is a finding
             self._fail(name, f"{type(error).__name__}: {error}")
         else:
             self.passed += 1
@@ -59,7 +59,7 @@ class Control:
         return await asyncio.to_thread(self._state)
 
     async def until(self, what, predicate, seconds=ONE_WAIT):
-        """Asks until the state satisfies `predicate`: a bounded wait for a named condition."""
+        """Polls until the state satisfies `predicate`, for a bounded time."""
         end = time.monotonic() + seconds
         while True:
             state = await self.state()
@@ -70,7 +70,7 @@ class Control:
             await asyncio.sleep(0.01)
 
     async def subscriptions(self, count):
-        """A subscription is live when the emulator says so; no message tells a standard client."""
+        """Waits until the emulator reports it as live, because standard protocols have no acknowledgement."""
         await self.until(
             f"{count} live subscriptions", lambda state: state["realtime"]["subscriptions"] == count
         )
@@ -82,7 +82,7 @@ class Control:
         return self._ask("/state")
 
     def _ask(self, path, body=None):
-        # Loopback: never through a proxy of the environment.
+        # Loopback must not use a proxy of the environment.
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with direct.open(f"{self._base}{path}", data=body, timeout=ONE_WAIT) as response:
             return json.load(response)

@@ -3,7 +3,7 @@
 stdin, one JSON object per line: {"name", "environment": {variable: value}}
 stdout, one JSON line each: {"name", "identity": access key id or null, "reason": text}
 
-A null identity is a refusal, or none found. The environment is replaced as a whole.
+A null identity means an error, or that no credentials were found. Each line replaces the whole environment.
 """
 
 import json
@@ -18,7 +18,7 @@ for line in sys.stdin:
     os.environ.update(row["environment"])
     try:
         session = botocore.session.Session()
-        # As every use of botocore does; a client is refused for a profile that does not exist.
+        # Every botocore client does this; it fails for a profile that does not exist.
         session.get_scoped_config()
         credentials = session.get_credentials()
         if credentials is None:

@@ -1,5 +1,5 @@
-// Which operations graphql-js finds in documents: a JSON array of texts in the file that is named,
-// on stdout an array of `[kind, name]` lists, or null where there is a syntax error.
+// Prints the operations that graphql-js finds in documents. Input: a file with a JSON array of texts.
+// Output: an array of `[kind, name]` lists, or null for a syntax error.
 
 import { readFileSync } from 'node:fs';
 import { parse } from 'graphql';

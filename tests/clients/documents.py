@@ -1,4 +1,4 @@
-"""Which operations graphql-core finds in documents: see documents.mjs."""
+"""Prints the operations that graphql-core finds in documents: see documents.mjs."""
 
 import json
 import sys

@@ -1,9 +1,9 @@
-// The wire rules of AppSync Events: by HTTP, by SSE, and `aws-appsync-event-ws` over raw sockets.
+// Checks the wire rules of AppSync Events: HTTP, SSE, and `aws-appsync-event-ws` over raw sockets.
 //
 // usage: node events-conformance.mjs URL --control CONTROL [--ping MS]
 //   URL        http://… the Events route, such as http://127.0.0.1:4100/event
-//   --control  http://… the emulator's control address. The emulator verifies every signature over
-//              the message that it builds anew
+//   --control  http://… the emulator's control address. The emulator verifies every signature against
+//              the message that it reconstructs
 //   --ping     the interval of `ka` (timeouts.ping; default 1000)
 
 import { assert, check, finish } from './check.mjs';
@@ -31,7 +31,7 @@ const room = () => `/default/room-${(rooms += 1)}`;
 const HARD = ['{"m":"a<b>&c"}', '{"m":"\u2028\u2029"}', '{"m":"grüße 😀"}', '{"m":"\\u003c \\" \\\\ \'=/"}', '["<",{"a":1.0}]', '"text"', '1e3', 'null', ' { "spaced" : 1 } '];
 const channels = (count) => control.until(`${count} live channels`, ({ events }) => events.subscriptions === count);
 
-// --- publish by HTTP ---
+// --- publish over HTTP ---
 
 await check("POST with AppSync's envelope is passed on, and its answer too", async () => {
   const response = await post(url, { channel: 'default/http', events: ['{"m":1}', '{"m":2}'] });
@@ -41,7 +41,7 @@ await check("POST with AppSync's envelope is passed on, and its answer too", asy
   for (const { identifier } of successful) assert.equal(typeof identifier, 'string');
 });
 
-await check('events that are no JSON are in `failed`, as AppSync tells it', async () => {
+await check('events that are not JSON are in `failed`, as AppSync reports them', async () => {
   const { successful, failed } = await (await post(url, { channel: '/default/http', events: ['{"m":1}', 'no json'] })).json();
   assert.deepEqual([successful.length, failed.length, failed[0].index], [1, 1, 1]);
 });
@@ -81,7 +81,7 @@ for (const [name, path, body] of [
   });
 }
 
-await check("six events: 400, AppSync's words", async () => {
+await check("six events: 400, with AppSync's message", async () => {
   const response = await post(`${url}/default/a`, '[1,2,3,4,5,6]');
   assert.equal(response.status, 400);
   const [{ message }] = (await response.json()).errors;
@@ -116,12 +116,12 @@ for (const method of ['PUT', 'DELETE', 'PATCH']) {
   });
 }
 
-await check("the client's credentials do not go along", async () => {
+await check("the client's credentials are not forwarded", async () => {
   const response = await post(`${url}/default/a`, '1', { authorization: STALE.Authorization, 'x-amz-date': STALE['x-amz-date'], 'x-api-key': 'da2-stale', 'x-amz-security-token': 'stale' });
   assert.equal(response.status, 200);
 });
 
-// --- listen by SSE ---
+// --- subscribe over SSE ---
 
 await check('GET ?channel= with text/event-stream: 200, no-cache, a comment first, live at the head', async () => {
   const channel = room();
@@ -317,7 +317,7 @@ for (const [name, channel] of Object.entries({ malformed: '/default/a_b', 'in an
   });
 }
 
-await check('six events: publish_error with what AppSync says of it', async () => {
+await check("six events: publish_error with AppSync's message", async () => {
   const socket = await ready();
   publish(socket, 'p', room(), ['1', '2', '3', '4', '5', '6']);
   const frame = await next(socket);
@@ -344,7 +344,7 @@ await check('unsubscribe of an unknown id: unsubscribe_error UnknownOperationErr
   socket.close();
 });
 
-await check('a live id again: subscribe_error DuplicatedOperationError, and the first goes on', async () => {
+await check('a live id again: subscribe_error DuplicatedOperationError, and the first continues', async () => {
   const [socket, channel] = [await ready(), room()];
   await subscribed(socket, 's', channel);
   socket.send({ type: 'subscribe', id: 's', channel, authorization: STALE });
@@ -365,7 +365,7 @@ await check("js's doubled form, with a payload beside, is read at the top level"
 });
 
 for (const id of ['a', 'A-b_9+', 'x'.repeat(128)]) {
-  await check(`id ${id.slice(0, 12)} (${id.length}) is taken`, async () => {
+  await check(`id ${id.slice(0, 12)} (${id.length}) is accepted`, async () => {
     const socket = await ready();
     await subscribed(socket, id, room());
     socket.close();
@@ -403,9 +403,9 @@ for (const [name, text] of Object.entries({
   });
 }
 
-// --- the upstream's bad days ---
+// --- upstream faults ---
 
-await check('broadcast_error is passed with the id, and the subscription goes on', async () => {
+await check('broadcast_error is passed with the id, and the subscription continues', async () => {
   const [socket, channel] = [await ready(), room()];
   await subscribed(socket, 's', channel);
   await control.switch({ error_all: true });
@@ -470,7 +470,7 @@ for (const [name, change] of Object.entries({ 'with a close frame': { close_clea
   });
 }
 
-await check('upstream refused no signature', async () => {
+await check('upstream rejected no signature', async () => {
   assert.doesNotMatch((await control.state()).last_refusal ?? '', /Signature|Unrecognized|Canonical/);
 });
 

@@ -1,11 +1,11 @@
-// The npm graphql-ws client with retries for everything, holding a mutation in flight while its
-// driver disrupts the path. Whether the mutation ran once is read by the driver from the emulator.
+// Runs the npm graphql-ws client, with retries for every failure, and keeps a mutation in flight while the
+// Rust test disrupts the connection. That test reads from the emulator whether the mutation ran once.
 //
 // usage: node exactly-once.mjs URL CONTROL BODY
 //   stdout, one line each: room <id> | connected | subscribed | in-flight | closed <code>
 //                          event <json> | result <json> | error <json>
 //   stdin: quit (the end of stdin counts as quit)
-//   The driver turns the emulator's gate off; this script turns it on before it posts.
+//   The Rust test turns the emulator's gate off; this script turns it on before it posts.
 
 import { createInterface } from 'node:readline';
 import { createClient } from 'graphql-ws';

@@ -46,7 +46,7 @@ async def post(session, room, body, author=None):
 
 
 async def refused(session, query):
-    """The errors of an operation that must fail, and what data came with them."""
+    """Runs an operation that must fail; returns its data and its errors."""
     try:
         result = await run(session, query)
     except TransportQueryError as error:
@@ -62,7 +62,7 @@ async def bodies(events, count):
 
 
 async def queries(checks, label, session):
-    """What is the same over HTTP and over WebSocket."""
+    """Checks that are the same over HTTP and over WebSocket."""
 
     async def query():
         result = await run(session, "{ rooms { id name } }")
@@ -104,7 +104,7 @@ async def queries(checks, label, session):
     await checks.check(f"{label}: a query", query)
     await checks.check(f"{label}: variables and operationName", variables)
     await checks.check(f"{label}: a mutation", mutation)
-    await checks.check(f"{label}: an error in a nullable field comes beside the data", field_error)
+    await checks.check(f"{label}: an error in a nullable field arrives together with data", field_error)
     await checks.check(f"{label}: an error in a non-null field leaves no data", hard_error)
     await checks.check(f"{label}: a validation error is an error", validation_error)
     await checks.check(f"{label}: 20 concurrent queries each get their own answer", concurrent)
@@ -177,8 +177,8 @@ async def subscriptions(checks, label, session, control):
 
     await checks.check(f"{label}: a subscription with variables receives the event of a mutation", one)
     await checks.check(f"{label}: two subscriptions on one session each get exactly their own", two)
-    await checks.check(f"{label}: the client's complete stops one upstream; its sibling lives", leave_one)
-    await checks.check(f"{label}: a refused subscription is an error; its sibling lives", server_error)
+    await checks.check(f"{label}: the client's complete stops one upstream; the other one continues", leave_one)
+    await checks.check(f"{label}: a rejected subscription is an error; the other one continues", server_error)
 
 
 async def main(http_url, ws_url, control_url):

@@ -1,9 +1,9 @@
-"""gql's own AppSync transport, with IAM, straight to the emulator: nothing of countersign in between.
+"""Runs gql's own AppSync transport, with IAM, directly against the emulator, without countersign.
 
 usage: python gql_direct.py HTTPS_URL REGION CA_FILE CONTROL
   HTTPS_URL  https://127.0.0.1:PORT/graphql  the emulator
   REGION     the region it expects in credential scopes
-  CA_FILE    what its certificate is checked against
+  CA_FILE    the certificate authority of its certificate
   CONTROL    http://...                      the emulator's control address
 Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, if set, AWS_SESSION_TOKEN.
 """
@@ -100,8 +100,8 @@ async def main(url, region, ca_file, control_url):
             async with Client(transport=transport(wrong)):
                 pass
         except TransportError:
-            # The close follows the refusal at once, and gql may meet it while it still writes its
-            # init; so the words are read from the emulator.
+            # The close follows the error at once, and gql may notice it while it still writes its
+            # init, so the message is read from the emulator.
             refusal = (await control.state())["last_refusal"]
             require("signature we calculated does not match" in refusal, f"refused with {refusal}")
         else:
@@ -110,7 +110,7 @@ async def main(url, region, ca_file, control_url):
     await checks.check("a subscription receives the event of a signed mutation", one)
     await checks.check("two subscriptions on one connection each get their own", two)
     await checks.check("a subscription to an unknown field is an error", refused)
-    await checks.check("a wrong secret is refused at connect, in AWS's words", wrong_secret)
+    await checks.check("a wrong secret is rejected at connect, with AWS's message", wrong_secret)
     checks.finish()
 
 

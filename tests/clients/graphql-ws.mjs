@@ -1,5 +1,5 @@
-// The npm graphql-ws client, unmodified, against one endpoint: every kind of operation, errors,
-// siblings, concurrency, and the headers of the upgrade.
+// Runs the unmodified npm graphql-ws client against one endpoint: every kind of operation, errors,
+// several subscriptions on one socket, concurrency, and the headers of the upgrade.
 //
 // usage: node graphql-ws.mjs URL CONTROL
 //   URL      ws://… the GraphQL endpoint
@@ -114,7 +114,7 @@ await check('the same subscription twice on one socket: both get the event', asy
   await active(0);
 });
 
-await check('an error in a nullable field comes beside the data', async () => {
+await check('an error in a nullable field arrives together with data', async () => {
   const { data, errors } = await one(client, { query: '{ failing said: echo(text: "x") }' });
   assert.deepEqual(data, { failing: null, said: 'x' });
   assertErrors(errors);
@@ -139,7 +139,7 @@ await check('a missing variable is an error', async () => {
   assertErrors(outcome.errors);
 });
 
-await check('a syntax error is an `error` and the socket lives', async () => {
+await check('a syntax error is an `error` and the socket stays open', async () => {
   const opened = sockets.opened;
   const closed = sockets.closed.length;
   const outcome = await settle(client, { query: '{ rooms { id ' });
@@ -152,7 +152,7 @@ await check('a syntax error is an `error` and the socket lives', async () => {
 // A server that closes on a syntax error must not fail every later check as well.
 client = await replaceIfClosed(client);
 
-await check("the client's complete stops one subscription upstream; its sibling lives", async () => {
+await check("the client's complete stops one subscription upstream; the other one continues", async () => {
   const room = await newRoom('quiet');
   const leaving = subscribe(client, { query: ON_MESSAGE, variables: { room } });
   const staying = subscribe(client, { query: ON_MESSAGE, variables: { room } });
@@ -168,7 +168,7 @@ await check("the client's complete stops one subscription upstream; its sibling 
   await active(0);
 });
 
-await check('a refused subscription is an `error`; its sibling lives', async () => {
+await check('a rejected subscription is an `error`; the other one continues', async () => {
   const room = await newRoom('sibling');
   const staying = subscribe(client, { query: ON_MESSAGE, variables: { room } });
   await active(1);
@@ -193,7 +193,7 @@ await check('20 concurrent queries on one socket each get their own answer', asy
   assert.equal(sockets.opened, opened, 'no further socket was opened');
 });
 
-await check('a slow query does not hold up a quick one', async () => {
+await check('a slow query does not delay a quick one', async () => {
   let slowDone = false;
   const slow = one(client, { query: '{ slow(ms: 1500) }' }).then(() => { slowDone = true; });
   await one(client, { query: '{ echo(text: "quick") }' });
@@ -201,7 +201,7 @@ await check('a slow query does not hold up a quick one', async () => {
   await slow;
 });
 
-await check('a large result arrives whole', async () => {
+await check('a large result arrives complete', async () => {
   const { data } = await one(client, { query: '{ large(bytes: 200000) }' });
   assert.equal(Buffer.byteLength(data.large), 200_000);
 });
@@ -219,7 +219,7 @@ await check('headers of the upgrade reach the resolver of a subscription, each s
   const teams = ['red', 'blue'];
   const clients = teams.map((team) => connect({ team }));
   const streams = clients.map((each) => subscribe(each, { query: 'subscription { onHeaders(names: ["x-team"]) }' }));
-  // The event may come with the subscription itself or with the next mutation.
+  // The event may arrive with the subscription itself or with the next mutation.
   const first = streams.map((stream) => stream.next());
   await Promise.race([active(2), Promise.all(first)]);
   const room = await newRoom('headers');
@@ -240,7 +240,7 @@ await check('one operation, one socket: a client with its defaults closes 1000 a
   assert.equal((await closed.take('the close')).code, 1000);
 });
 
-await check('dropping the socket stops its subscriptions upstream', async () => {
+await check('closing the socket stops its subscriptions upstream', async () => {
   let socket;
   const dropped = connect({ on: { opened: (opened) => { socket = opened; } } });
   const events = subscribe(dropped, { query: ON_MESSAGE, variables: { room: await newRoom('dropped') } });
@@ -250,7 +250,7 @@ await check('dropping the socket stops its subscriptions upstream', async () => 
   await within(events.ended, 5_000, 'the end of a subscription');
 });
 
-await check('the client saw one socket and no unasked close', async () => {
+await check('the client saw one socket and no unexpected close', async () => {
   assert.equal(sockets.opened, 1);
   assert.deepEqual(sockets.closed, []);
 });
@@ -258,7 +258,7 @@ await check('the client saw one socket and no unasked close', async () => {
 await client.dispose();
 finish();
 
-/** A client that keeps its socket, and never retries: whatever goes wrong must be seen. */
+/** A client that keeps its socket and never retries, so that every failure shows. */
 function connect({ team, on = {} } = {}) {
   class TeamSocket extends WebSocket {
     constructor(address, protocols) {
@@ -297,7 +297,7 @@ async function one(from, operation) {
   return results[0];
 }
 
-/** How an operation ended, whichever way its errors came: in a result, or as an `error` message. */
+/** Returns how an operation ended, whether its errors came in a result or as an `error` message. */
 async function settle(from, operation) {
   try {
     return { kind: 'next', ...(await one(from, operation)) };
@@ -324,7 +324,7 @@ function subscribe(from, operation) {
   };
 }
 
-/** A subscription is live when the emulator says so; no message tells a client. */
+/** Waits until the emulator reports the subscription as live, because the protocol does not acknowledge it. */
 function active(count) {
   return control.until(`${count} live subscriptions`, ({ realtime }) => realtime.subscriptions === idle + count);
 }

@@ -1,14 +1,15 @@
-"""Is the emulator honest? Signed by botocore, altered here: what AWS accepts and what it refuses.
+"""Checks that the emulator accepts and rejects what AWS does, with requests that botocore signed and that
+are altered here.
 
 usage: python honest.py HTTPS_URL REGION CA_FILE [--realtime-url WSS_URL]
        python honest.py --self-test
   HTTPS_URL       https://127.0.0.1:PORT/graphql  the emulator
   REGION          the region it expects in credential scopes
-  CA_FILE         what its certificate is checked against
+  CA_FILE         the certificate authority of its certificate
   --realtime-url  where its WebSocket is, if not at HTTPS_URL with wss://
-  --self-test     no network: the published vectors (appsync.md 1.6, 2.3, 2.5) from this signing
-Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN; they must be
-temporary ones (with a token), so that a missing and a wrong token can be told apart from none.
+  --self-test     without network: checks this file's signatures against published vectors
+Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN. They must be
+temporary credentials (with a token), so that a missing and a wrong token can be tested.
 """
 
 import argparse
@@ -29,10 +30,10 @@ MISMATCH = r"The request signature we calculated does not match the signature yo
 CANONICAL = MISMATCH + r"(?s:.*)The Canonical String for this request should have been\n'(?s:.*)The String-to-Sign should have been\n'"
 EXPIRED = r"Signature expired: \d{8}T\d{6}Z is now earlier than \d{8}T\d{6}Z \(\d{8}T\d{6}Z - 5 min\.\)"
 AHEAD = r"Signature not yet current: \d{8}T\d{6}Z is still later than \d{8}T\d{6}Z \(\d{8}T\d{6}Z \+ 5 min\.\)"
-# AWS names the scope in other services; AppSync's own words were not seen, so a mismatch will do.
+# Other AWS services name the scope; AppSync's own message is not known, so a mismatch is accepted, too.
 SCOPE = rf"Credential should be scoped to|{MISMATCH}"
 INVALID_TOKEN = r"The security token included in the request is invalid"
-# Which of the two pairs AppSync answers today is not settled (appsync.md 6.1).
+# Both pairs have been observed; it is not known which of them AppSync sends today.
 BAD_SIGNATURE = {(403, "InvalidSignatureException"), (400, "BadRequestException")}
 UNRECOGNIZED = {(403, "UnrecognizedClientException"), (400, "UnrecognizedClientException")}
 INCOMPLETE = {(400, "IncompleteSignatureException"), (403, "IncompleteSignatureException")}
@@ -235,7 +236,7 @@ async def realtime_checks(checks, url, region, context, credentials, without_tok
 
     async def acked(socket):
         await socket.send('{"type":"connection_init"}')
-        # RTdoc lets `ka` come before the ack.
+        # AWS's documentation allows `ka` before the ack.
         ack = await receive(socket, "ka")
         equal(ack["type"], "connection_ack", repr(ack))
         require(ack["payload"]["connectionTimeoutMs"] > 0, repr(ack))
@@ -261,7 +262,7 @@ async def realtime_checks(checks, url, region, context, credentials, without_tok
         await checks.check(f"realtime: accepted: connect {name}", body)
 
     async def refused(name, kind, message, connection):
-        """101 first, then one connection_error, then the close."""
+        """Expects 101, then one connection_error, then the close."""
 
         async def body():
             async with connection() as socket:
@@ -369,7 +370,7 @@ async def realtime_checks(checks, url, region, context, credentials, without_tok
     )
 
     async def start_refused(name, frame, kind, message):
-        """An error with the start's id, no start_ack; the socket and a good start live."""
+        """Expects an error with the start's id and no start_ack; the socket and another start stay open."""
 
         async def body():
             connect = sign()
@@ -395,7 +396,7 @@ async def realtime_checks(checks, url, region, context, credentials, without_tok
         MISMATCH,
     )
     await start_refused(
-        "with data serialised anew",
+        "with reserialized data",
         lambda _: start("bad", data=json.dumps(json.loads(SUBSCRIPTION)), authorization=sign(url, SUBSCRIPTION)),
         mismatch,
         MISMATCH,
@@ -425,7 +426,7 @@ async def realtime_checks(checks, url, region, context, credentials, without_tok
     async def escapes():
         async with by_query(sign()) as socket:
             await acked(socket)
-            # The outer JSON may escape the string any way it likes; the decoded value is signed.
+            # The outer JSON may escape the string in any way; the decoded value is signed.
             data = json.dumps({"query": "subscription S { onMessage { id } }", "variables": {"u": "é/<😀"}}, ensure_ascii=False)
             frame = json.dumps(start("1", data=data), ensure_ascii=True).replace("/<", "\\/\\u003c")
             await socket.send(frame)
@@ -446,7 +447,7 @@ def stamp(when):
 
 
 def bare(kind):
-    """Types come with and without a `com.amazonaws…#` prefix; only what is behind it counts."""
+    """Returns an error type without the optional `com.amazonaws…#` prefix."""
     return (kind or "").rpartition("#")[2].partition(":")[0]
 
 
@@ -459,7 +460,7 @@ def less(headers, name):
 
 
 def without(headers, part):
-    """The same headers, with one of the three parameters of Authorization left out."""
+    """Returns the headers without one of the three parameters of Authorization."""
     scheme, _, parameters = headers["Authorization"].partition(" ")
     kept = [each for each in parameters.split(", ") if not each.startswith(f"{part}=")]
     return {**headers, "Authorization": f"{scheme} {', '.join(kept)}"}

@@ -1,11 +1,12 @@
-"""Is the emulator honest about Events, and does it err on request? Signed by botocore, altered here.
+"""Checks the emulator's Events API, with requests that botocore signed and that are altered here, and the
+faults that its switches cause.
 
 usage: python honest_events.py HTTPS_URL REGION CA_FILE CONTROL API_HOST
-  HTTPS_URL  https://127.0.0.1:PORT/graphql  the emulator; Events is beside it, on /event
+  HTTPS_URL  https://127.0.0.1:PORT/graphql  the emulator; Events is at /event on the same port
   REGION     the region it expects in credential scopes
-  CA_FILE    what its certificate is checked against
+  CA_FILE    the certificate authority of its certificate
   CONTROL    http://...                      the emulator's control address
-  API_HOST   ....appsync-api.REGION.amazonaws.com, which nothing resolves
+  API_HOST   ....appsync-api.REGION.amazonaws.com, which is never resolved
 Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
 """
 
@@ -31,7 +32,7 @@ SUBSCRIPTION = '{"query":"subscription S { onMessage { id } }","variables":{}}'
 
 
 class Peer:
-    """The emulator, as somebody with credentials sees it."""
+    """A client of the emulator that has credentials."""
 
     def __init__(self, url, region, ca_file, control, api_host):
         self.graphql = url
@@ -45,7 +46,7 @@ class Peer:
         self.api_host = api_host
 
     def sign(self, body, to=None, headers=signed.REALTIME_HEADERS, by=None):
-        """For a POST that is never sent."""
+        """Signs a POST that is never sent, as realtime messages require."""
         by = by or self.credentials
         return signed.sign("POST", to or self.event, headers, body.encode(), by, self.region)
 
@@ -136,7 +137,7 @@ async def http_checks(checks, peer):
 
     await accepted("one event", body("default/room-1", HI), [0])
     await accepted("a slash before the channel, five events", body("/inbox/a/b", "1", '"a<b"', "[]", HI, "null"), range(5))
-    await accepted("what is no JSON fails alone", body("default/a", HI, "{", "2"), [0, 2], [1])
+    await accepted("an event that is not JSON fails alone", body("default/a", HI, "{", "2"), [0, 2], [1])
 
     bad = (400, "BadRequestException")
     six = body("default/a", *["1"] * 6)
@@ -254,7 +255,7 @@ async def connect_checks(checks, peer):
     )
 
 
-# --- what is said ---
+# --- messages ---
 
 
 async def session_checks(checks, peer):
@@ -272,7 +273,7 @@ async def session_checks(checks, peer):
         equal(await receive(socket), {"type": "subscribe_success", "id": name}, "answer")
 
     async def error(socket, message, kind, name, error_type, text):
-        """The answer to a message is this error, and the connection lives on."""
+        """Expects this error in response to a message, and that the connection stays open."""
         await send(socket, message)
         answer = await receive(socket)
         [found] = answer.pop("errors")
@@ -288,7 +289,7 @@ async def session_checks(checks, peer):
         equal((answer["type"], answer["id"], answer["failed"]), ("publish_success", name, []), repr(answer))
         equal([each["index"] for each in answer["successful"]], list(range(count)), repr(answer))
 
-    async def tells_of(socket, *expected):
+    async def receives(socket, *expected):
         for name, event in expected:
             equal(await receive(socket), {"type": "data", "id": name, "event": event}, "data")
 
@@ -298,7 +299,7 @@ async def session_checks(checks, peer):
         await subscribed(socket, "other", "/default/room-2")
         answer = await peer.post(compact({"channel": "default/room-1", "events": [HI, "2"]}))
         equal(answer.status, 200, repr(answer))
-        await tells_of(socket, ("all", HI), ("all", "2"), ("one", HI), ("one", "2"))
+        await receives(socket, ("all", HI), ("all", "2"), ("one", HI), ("one", "2"))
 
     await check("an HTTP publish reaches its subscribers", over_http)
 
@@ -307,14 +308,14 @@ async def session_checks(checks, peer):
         async with peer.connect() as other:
             await send(other, peer.publish("p", "/default/a/b/c", [HI, "2"]))
             await published(other, "p", 2)
-            await tells_of(socket, ("all", HI), ("all", "2"))
+            await receives(socket, ("all", HI), ("all", "2"))
             await send(other, peer.publish("p", "/default", [HI]))
             await published(other, "p", 1)
             await send(other, peer.publish("p", "/inbox/a", [HI]))
             await published(other, "p", 1)
             await send(other, peer.publish("p", "/default/last", ["3"]))
             await published(other, "p", 1)
-            await tells_of(socket, ("all", "3"))
+            await receives(socket, ("all", "3"))
 
     await check("a WebSocket publish reaches its subscribers", over_websocket)
 
@@ -395,7 +396,7 @@ async def session_checks(checks, peer):
         equal([each["index"] for each in answer["failed"]], [0], repr(answer))
         equal([each["index"] for each in answer["successful"]], [1], repr(answer))
 
-    await check("an event that is no JSON fails alone", partly)
+    await check("an event that is not JSON fails alone", partly)
 
     async def others(socket):
         for message in ({"type": "start", "id": "1"}, {"type": "ping"}, {"type": "subscribe", "id": "1"}, [], 7):
@@ -426,7 +427,7 @@ async def session_checks(checks, peer):
         await error(socket, unsigned, "subscribe_error", *missing)
         await subscribed(socket, "1", "default/a")
 
-    await check("signatures are verified over the body written anew", signatures)
+    await check("signatures are verified over the reserialized body", signatures)
 
     async def escapes(socket):
         event = '{"msg":"a<b> & c\u2028\u2029"}'
@@ -438,17 +439,17 @@ async def session_checks(checks, peer):
         equal(json.loads(escaped), json.loads(event), "the event's meaning")
         await send(socket, peer.publish("1", "default/a", [escaped]))
         await published(socket, "1", 1)
-        # What is signed as the server writes it matches, too.
+        # A signature over the form that the server serializes matches, too.
         authorization = peer.sign(
             compact({"channel": "default/a", "events": ['{"msg":"a<b"}']}).replace("<", "\\u003c")
         )
         await send(socket, peer.publish("1", "default/a", ['{"msg":"a<b"}'], authorization))
         await published(socket, "1", 1)
-        # The frame may be escaped any way it likes.
+        # The frame may be escaped in any way.
         frame = compact(peer.publish("1", "default/a", ['{"msg":"é/\'="}'])).replace("/", "\\/").replace("é", "\\u00e9")
         await socket.send(frame)
         await published(socket, "1", 1)
-        # As amplify-js has it: everything twice.
+        # amplify-js sends everything twice.
         both = peer.publish("1", "default/a", [HI])
         extensions = {"authorization": both["authorization"]}
         both["payload"] = {"channel": "default/a", "events": [HI], "extensions": extensions}
@@ -611,7 +612,7 @@ async def shape_checks(checks, peer):
     await check("close_clean", closes)
 
 
-# --- what was seen ---
+# --- statistics ---
 
 
 async def state_checks(checks, peer):
@@ -655,7 +656,7 @@ async def state_checks(checks, peer):
             equal(seen["realtime"]["connections"], 0, "GraphQL's connections")
         await peer.control.until("gone", lambda state: state["events"]["connections"] == 0)
 
-    await checks.check("state: what was seen of Events", counts)
+    await checks.check("state: statistics of Events", counts)
 
 
 # --- pieces ---
@@ -673,7 +674,7 @@ async def receive(socket, *ignored):
 
 
 async def acked(socket, under=None):
-    """The acknowledgement, with its timeout at the top level for Events, and a `ka` at once."""
+    """Expects the acknowledgement, which for Events has its timeout at the top level, and a `ka` at once."""
     await socket.send('{"type":"connection_init"}')
     ack = json.loads(await within(socket.recv(), "the acknowledgement"))
     contents = ack.pop("payload") if under else {"connectionTimeoutMs": ack.pop("connectionTimeoutMs")}

@@ -1,15 +1,16 @@
-"""Is the emulator's API Gateway a fair judge? Signed by botocore, sent byte for byte, altered here.
+"""Checks the emulator's API Gateway, with requests that botocore signed, that are sent byte for byte, and that
+are altered here.
 
 usage: python honest_gateway.py ADDRESS REGION CA_FILE CONTROL_URL REST HTTP WEBSOCKET ANALYZER
-  ADDRESS      127.0.0.1:PORT  the emulator, by TLS
+  ADDRESS      127.0.0.1:PORT  the emulator, with TLS
   REGION       the region it expects in credential scopes
-  CA_FILE      what its certificate is checked against
+  CA_FILE      the certificate authority of its certificate
   CONTROL_URL  its control listener
-               and it takes api.example.com for an API of eu-west-1
+               (it treats api.example.com as an API of eu-west-1)
   the others   the names of its REST, HTTP and WebSocket API, and of IoT Wireless
 Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
 
-What is accepted is compared with what was sent and with the canonical request that botocore signed.
+Accepted requests are compared with the sent bytes and with the canonical request that botocore signed.
 """
 
 import asyncio
@@ -44,16 +45,16 @@ BYTES = bytes(range(256))
 
 
 class AsDocumented(SigV4Auth):
-    """botocore, but with path and query as the IAM guide has them.
+    """botocore, but with path and query as the IAM guide describes them.
 
-    botocore itself tidies paths up, and sorts queries without decoding them.
+    botocore itself normalises paths, and sorts queries without decoding them.
     """
 
     def _normalize_url_path(self, path):
         return quote(path or "/", safe="/~")
 
     def canonical_query_string(self, request):
-        # What is no UTF-8 must come out as it went in.
+        # Bytes that are not UTF-8 must stay unchanged.
         odd = {"errors": "surrogateescape"}
         pairs = parse_qsl(urlsplit(request.url).query, keep_blank_values=True, **odd)
         strict = [(quote(name, safe="~", **odd), quote(value, safe="~", **odd)) for name, value in pairs]
@@ -61,7 +62,7 @@ class AsDocumented(SigV4Auth):
 
 
 class Gateway:
-    """Signs for the emulator's hosts, and sends what was signed, or something else."""
+    """Signs for the emulator's hosts, and sends the signed request or an altered one."""
 
     def __init__(self, address, region, ca_file, credentials):
         name, _, port = address.rpartition(":")
@@ -71,7 +72,7 @@ class Gateway:
         self.credentials = credentials
 
     def sign(self, host, method, target, headers=(), body=b"", by=None, signer=SigV4Auth, when=None, **scope):
-        """Head and body of a signed request: `[method, target, headers, body]` and what was signed."""
+        """Returns a signed request (`[method, target, headers, body]`) and its canonical request."""
         scope = {"service": "execute-api", "region": self.region, **scope}
         request = AWSRequest(method=method, url=f"https://{host}{target}", data=body)
         request.headers["Host"] = host
@@ -84,7 +85,7 @@ class Gateway:
         return [method, target, request.headers.items(), body], canonical
 
     def presign(self, host, target, expires=60, by=None, when=None, headers=(), **scope):
-        """The target with the signature in its query."""
+        """Returns the target with the signature in its query."""
         scope = {"service": "execute-api", "region": self.region, **scope}
         request = AWSRequest(method="GET", url=f"https://{host}{target}")
         request.headers["Host"] = host
@@ -116,14 +117,14 @@ class Gateway:
                 return signed.Answer(response.status, response.headers, response.read())
 
     async def exchange(self, host, raw, count):
-        """Sends exactly these bytes, and reads `count` answers on the one connection."""
+        """Sends exactly these bytes, and reads `count` responses on one connection."""
         return await asyncio.to_thread(self._exchange, host, raw, count)
 
     def _exchange(self, host, raw, count):
         with contextlib.closing(socket.create_connection(self.address, timeout=10)) as plain:
             with contextlib.closing(self.context.wrap_socket(plain, server_hostname=host)) as stream:
                 stream.sendall(raw)
-                # One buffer for all answers.
+                # One buffer for all responses.
                 shared = stream.makefile("rb")
                 answers = []
                 for _ in range(count):
@@ -149,7 +150,7 @@ class Gateway:
 
 
 class _Unclosed:
-    """A file that stays open when an answer has been read from it."""
+    """A file that stays open after a response has been read from it."""
 
     def __init__(self, file):
         self._file = file
@@ -162,7 +163,7 @@ class _Unclosed:
 
 
 def _without_authorization(request):
-    """What botocore had before it when it signed."""
+    """Returns the request as botocore had it before it signed."""
     copy = AWSRequest(method=request.method, url=request.url, data=request.body)
     for name, value in request.headers.items():
         if name.lower() not in ("authorization", "x-amz-signature"):
@@ -187,11 +188,11 @@ async def main(address, region, ca_file, control, rest, http_api, websocket, ana
     checks.finish()
 
 
-# --- what must be accepted, and be told back as it was sent ---
+# --- requests that must be accepted, and echoed as they were sent ---
 
 
 def matrix():
-    """(name, method, target, headers, body, signer): one of each shape, and some of all pairs."""
+    """Yields (name, method, target, headers, body, signer): every shape once, and some pairs of them."""
     paths = [
         "/prod", "/prod/", "/prod/items/7", "/prod/a%20b", "/prod/a%2Fb", "/prod/a%2fb", "/prod/~user",
         "/prod/%7Euser", "/prod/a+b", "/prod/a:b", "/prod/a=b;c,d", "/prod/%C3%A9", "/prod/@name", "/prod/(x)'!*$",
@@ -303,7 +304,7 @@ def compare(answer, sent, canonical):
     require(head.startswith(f"{method} {target} HTTP/1.1\r\n".encode()), "raw head")
 
 
-# --- what must be refused, and in which words ---
+# --- requests that must be rejected, and the messages ---
 
 
 async def refused_checks(checks, gateway, control, rest, http_api):
@@ -325,7 +326,7 @@ async def refused_checks(checks, gateway, control, rest, http_api):
         await checks.check(f"refused: {name}", tried)
 
     async def altered(name, change, kind=INVALID, message=MISMATCH, **more):
-        """`change` maps method, target, headers as a dict, body to those that are sent."""
+        """`change` maps the signed method, target, headers (a dict) and body to those that are sent."""
 
         async def send_it():
             method, target, headers, sent_body = sign(**more)
@@ -407,7 +408,7 @@ async def refused_checks(checks, gateway, control, rest, http_api):
     )  # fmt: skip
 
     async def single_encoded():
-        """The path encoded once, as for S3: execute-api wants it twice."""
+        """The path encoded once, as for S3: execute-api requires it twice."""
 
         class Once(AsDocumented):
             def _normalize_url_path(self, path):
@@ -430,12 +431,12 @@ async def refused_checks(checks, gateway, control, rest, http_api):
         sent, _ = gateway.sign(host, "GET", "/prod")
         return await gateway.send(*sent, server_name=rest)
 
-    await refused("a host that is no API's", "ForbiddenException", r"^Forbidden$", unknown_host)
+    await refused("a host without an API", "ForbiddenException", r"^Forbidden$", unknown_host)
     sign_root = lambda: gateway.sign(rest, "GET", "/")[0]
     await refused("no stage", "ForbiddenException", r"^Forbidden$", lambda: gateway.send(*sign_root()))
 
     async def told():
-        """The canonical string names what the server read: here, where the two differ."""
+        """The canonical string contains the request as the server read it, which shows the difference."""
         method, target, headers, sent_body = sign()
         answer = await gateway.send(method, target.replace("items", "it%20ms"), headers, sent_body)
         message = answer.json()["message"]
@@ -450,7 +451,7 @@ async def refused_checks(checks, gateway, control, rest, http_api):
         equal((answer.status, answer.json()), (403, {"message": "Forbidden"}), repr(answer))
         require(answer.headers.get("apigw-requestid"), "no request id")
 
-    await checks.check("refused: HTTP APIs do not say why", withheld)
+    await checks.check("refused: HTTP APIs give no reason", withheld)
 
     for query in ("a=%zz", "a=%2"):
 
@@ -470,7 +471,7 @@ async def refused_checks(checks, gateway, control, rest, http_api):
         await checks.check(f"refused: a query with {query} by REST APIs", unsupported)
 
     async def semicolon():
-        """REST APIs split a query there, so that whoever signed it whole is refused."""
+        """REST APIs split a query at a semicolon, so they reject a signature over the unsplit query."""
         sent, _ = gateway.sign(rest, "GET", "/prod?b=1;a=2", signer=AsDocumented)
         answer = await gateway.send(*sent)
         equal((answer.status, answer.headers["x-amzn-errortype"]), (403, INVALID), repr(answer))
@@ -518,7 +519,7 @@ async def refused_checks(checks, gateway, control, rest, http_api):
     await checks.check("refused: expired keys", expired_keys)
 
     async def normalized():
-        """By the switch, paths are judged as the IAM guide says and botocore signs."""
+        """With the switch, paths are normalised as the IAM guide describes and as botocore signs them."""
         sent, _ = gateway.sign(rest, "GET", "/prod//x/./y/../z/")
         equal((await gateway.send(*sent)).status, 403, "as it came")
         await control.switch(normalize_paths=True)
@@ -530,10 +531,10 @@ async def refused_checks(checks, gateway, control, rest, http_api):
         equal(answer.json()["target"], "/prod//x/./y/../z/", "target")
         require("\n/prod/x/z/\n" in answer.json()["canonical_request"], "canonical request")
 
-    await checks.check("switch: paths are tidied up before they are judged", normalized)
+    await checks.check("switch: paths are normalised before they are verified", normalized)
 
 
-# --- what integrations answer ---
+# --- responses of integrations ---
 
 
 async def integration_checks(checks, gateway, rest):
@@ -594,7 +595,7 @@ async def integration_checks(checks, gateway, rest):
 
 
 async def wire_checks(checks, gateway, rest):
-    """What an HTTP library between the socket and the judge would change, or not let through."""
+    """Requests that an HTTP library between the socket and the verification would change or reject."""
 
     def sent(method="GET", target="/prod/w", body=b"", **more):
         return gateway.sign(rest, method, target, body=body, **more)[0]
@@ -626,7 +627,7 @@ async def wire_checks(checks, gateway, rest):
         equal([answer.json()["target"] for answer in answers], ["/prod/0", "/prod/1", "/prod/2"], "targets")
 
     async def continued():
-        """A value on several lines is one with spaces."""
+        """A folded value counts as one value with spaces."""
         method, target, headers, _ = gateway.sign(rest, "GET", "/prod/w", [("x-team", "a b")])[0]
         raw = head(method, target, headers).replace(b"x-team: a b", b"x-team: a\r\n\t b")
         [answer] = await gateway.exchange(rest, raw + b"\r\n", 1)
@@ -714,7 +715,7 @@ async def websocket_checks(checks, gateway, control, host):
             require(state["gateway"]["connections_total"] > 0, state)
         await control.until("its end", lambda state: info["connectionId"] not in state["gateway"]["connections"])
 
-    await checks.check("websocket: the handshake is told back", told)
+    await checks.check("websocket: the handshake is echoed", told)
 
     async def unknown_route():
         async with by_headers() as socket:

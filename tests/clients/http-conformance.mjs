@@ -1,5 +1,5 @@
-// GraphQL over HTTP: media types, methods, persisted queries, batches, and what is made of
-// upstream's answers, by raw HTTP.
+// Checks GraphQL over HTTP with raw requests: media types, methods, persisted queries, batches, and the
+// conversion of upstream's responses.
 //
 // usage: node http-conformance.mjs URL --control CONTROL
 //   URL        http://… the GraphQL endpoint
@@ -16,10 +16,10 @@ const BOTH = { accept: `${NEWER}, ${JSON_MEDIA};q=0.9` };
 const TYPENAME = { data: { __typename: 'Query' } };
 const echo = (text) => ({ query: 'query Q($t: String!) { echo(text: $t) }', variables: { t: text } });
 
-// --- a request by POST ---
+// --- POST requests ---
 
 for (const type of ['application/json', 'application/json; charset=utf-8', 'Application/JSON;charset="UTF-8"', 'application/json ; foo=bar']) {
-  await check(`POST of ${type} is taken`, async () => {
+  await check(`POST of ${type} is accepted`, async () => {
     const response = await post(url, { query: '{ __typename }' }, { 'content-type': type });
     assert.equal(response.status, 200);
     assert.deepEqual(await response.json(), TYPENAME);
@@ -78,7 +78,7 @@ for (const [name, body] of Object.entries({ 'an empty body': '', '{}': '{}', '[]
   });
 }
 
-// --- the type of an answer ---
+// --- the content type of a response ---
 
 for (const [name, body, status] of [
   ['a success', { query: '{ __typename }' }, 200],
@@ -87,7 +87,7 @@ for (const [name, body, status] of [
   ['a syntax error', { query: '{ echo(' }, 200],
   ['no query', {}, 400],
 ]) {
-  await check(`${name}: labelled ${NEWER} for who accepts it, else ${JSON_MEDIA}; the same status and body`, async () => {
+  await check(`${name}: labelled ${NEWER} for clients that accept it, else ${JSON_MEDIA}; the same status and body`, async () => {
     const [plain, newer] = [await post(url, body, { accept: JSON_MEDIA }), await post(url, body, BOTH)];
     assert.equal(plain.status, status);
     assert.equal(newer.status, status);
@@ -153,7 +153,7 @@ for (const [name, ask, status] of [
   ['404', (headers) => exchange(new URL('/nowhere', url).href, { headers }), 404],
   ['403 of the guard', (headers) => post(url, { query: '{ a }' }, { origin: 'https://evil.example', ...headers }), 403],
 ]) {
-  await check(`our own ${name} is labelled as accepted, and is a GraphQL error`, async () => {
+  await check(`countersign's ${name} is labelled as accepted, and is a GraphQL error`, async () => {
     for (const [headers, media] of [[{}, JSON_MEDIA], [BOTH, NEWER]]) {
       const response = await ask(headers);
       assert.equal(response.headers['content-type'].split(';')[0], media);
@@ -197,9 +197,9 @@ for (const [name, parameters] of Object.entries({
   'no query': {},
   'an empty query': { query: '' },
   'a syntax error': { query: '{' },
-  'variables that are no JSON': { query: '{ a }', variables: 'x' },
+  'variables that are not JSON': { query: '{ a }', variables: 'x' },
   'variables that are a list': { query: '{ a }', variables: '[]' },
-  'extensions that are no JSON': { query: '{ a }', extensions: 'x' },
+  'extensions that are not JSON': { query: '{ a }', extensions: 'x' },
 })) {
   await check(`GET with ${name}: 400`, async () => {
     await assertOwnError(await exchange(withQuery(url, parameters)), 400);
@@ -224,7 +224,7 @@ for (const method of ['DELETE', 'PATCH', 'OPTIONS', 'PROPFIND']) {
 await check('PUT of a body does not run it', async () => {
   const before = (await control.state()).requests.http;
   const response = await exchange(url, { method: 'PUT', headers: { 'content-type': JSON_MEDIA }, body: '{"query":"{ __typename }"}' });
-  // It reserves a stream of GraphQL over SSE.
+  // PUT reserves a stream of GraphQL over SSE.
   assert.ok([201, 405].includes(response.status), String(response.status));
   assert.equal((await control.state()).requests.http, before);
 });
@@ -262,7 +262,7 @@ for (const [name, ask] of Object.entries({
   });
 }
 
-await check('documentId alone: 400 with a text that says to send the query', async () => {
+await check('documentId alone: 400 with a text that asks for the query', async () => {
   for (const response of [await post(url, { documentId: 'sha256:abc' }), await exchange(withQuery(url, { documentId: 'sha256:abc' }))]) {
     const [{ message }] = await assertOwnError(response, 400);
     assert.match(message, /query/);
@@ -301,7 +301,7 @@ await check('each operation of a batch is signed and sent on its own, mutations 
   assert.equal(after.requests.refused, before.requests.refused);
 });
 
-await check('32 operations are taken, and answered in order', async () => {
+await check('32 operations are accepted, and answered in order', async () => {
   const answers = await (await post(url, Array.from({ length: 32 }, (_, n) => echo(String(n))))).json();
   assert.deepEqual(answers, Array.from({ length: 32 }, (_, n) => ({ data: { echo: String(n) } })));
 });
@@ -312,7 +312,7 @@ await check('33 operations: 400, and nothing is sent', async () => {
   assert.equal((await control.state()).requests.http, before);
 });
 
-await check('what fails in a batch fails alone', async () => {
+await check('an operation of a batch fails alone', async () => {
   const batch = [echo('a'), { query: '{ noSuchField }' }, { query: '{' }, {}, 7, { extensions: persisted }, { query: 'subscription { onCreateRoom { id } }' }, echo('z')];
   const response = await post(url, batch);
   assert.equal(response.status, 200);
@@ -336,21 +336,21 @@ await check('a batch of another type: 415', async () => {
   await assertOwnError(await post(url, [echo('a')], { 'content-type': 'text/plain' }), 415);
 });
 
-await check('an array that is not JSON to its end: 400', async () => {
+await check('an array that is JSON only at the start: 400', async () => {
   await assertOwnError(await post(url, '[{"query":"{ __typename }"}'), 400);
 });
 
-await check('a batch for who takes events only: 406', async () => {
+await check('a batch for clients that accept only events: 406', async () => {
   await assertOwnError(await post(url, [echo('a')], { accept: 'text/event-stream' }), 406);
 });
 
-await check('upstream refused no signature', async () => {
+await check('upstream rejected no signature', async () => {
   assert.doesNotMatch((await control.state()).last_refusal ?? '', /Signature|Unrecognized|Canonical/);
 });
 
 finish();
 
-/** One of countersign's own: GraphQL errors, and the header that says so. Gives the errors. */
+/** Asserts that this is an error of countersign, with its header and GraphQL errors; returns the errors. */
 async function assertOwnError(response, status) {
   assert.equal(response.status, status);
   const text = await response.text();

@@ -1,7 +1,7 @@
-// The wire rules of subscriptions-transport-ws, whose subprotocol is `graphql-ws`, over raw sockets.
+// Checks the wire rules of subscriptions-transport-ws, whose subprotocol is `graphql-ws`, over raw sockets.
 //
 // usage: node legacy-conformance.mjs URL [--control CONTROL] [--ping MS] [--reference]
-//   URL          ws://… the GraphQL endpoint; http://… of the same takes mutations
+//   URL          ws://… the GraphQL endpoint; mutations go to the same URL with http://…
 //   --control    http://… the emulator's control address; without it the checks that must know when
 //                a subscription is live are skipped
 //   --ping       the interval of `ka` (timeouts.ping; default 1000)
@@ -11,13 +11,13 @@
 import { assert, assertErrors, check, finish, skip } from './check.mjs';
 import { OFF, ON_MESSAGE, connect, live, newRoom, next, nextText, others, say, sleep, suite, switched } from './wire.mjs';
 
-/** Of SubscriptionServer 0.11.0, and why. */
+/** Known deviations of SubscriptionServer 0.11.0, with the reasons. */
 const DIFFERENCES = {
-  'stop of a running query: complete for its id, and no result': 'it cannot stop what has not begun to stream',
-  'a live id again: complete for the old one, the new one runs, no close': 'as with stop',
-  'ids with escapes are echoed byte for byte': 'it writes ids anew',
+  'stop of a running query: complete for its id, and no result': 'it cannot stop an operation that has not started to stream',
+  'a live id again: complete for the old one, the new one runs, no close': 'it cannot stop an operation that has not started to stream',
+  'ids with escapes are echoed byte for byte': 'it serializes ids again',
   'a validation error in a subscription: one error object, no complete':
-    'data with errors, and complete: so the protocol page for operations that it validates',
+    'it sends data with errors, and complete, as the protocol page describes for operations that it validates',
 };
 const { url, control, faults, ping } = suite(
   'node legacy-conformance.mjs URL [--control CONTROL] [--ping MS] [--reference]',
@@ -140,7 +140,7 @@ await check('connection_init after a start is acked', async () => {
   socket.close();
 });
 
-await check('a missing connection_init closes nothing while an operation runs', async () => {
+await check('a missing connection_init does not close the socket while an operation runs', async () => {
   const socket = await open();
   socket.send(start('1', '{ slow(ms: 3000) }'));
   assert.deepEqual(await socket.outcome('1'), { data: { slow: '3000 ms' } });
@@ -178,7 +178,7 @@ await check('a validation error is data with errors, then complete', async () =>
   socket.close();
 });
 
-await check('an error of execution is data with errors, then complete', async () => {
+await check('an execution error is data with errors, then complete', async () => {
   const socket = await acked();
   socket.send(start('1', '{ failing }'));
   const { type, payload } = await socket.next();
@@ -194,7 +194,7 @@ for (const [name, query] of Object.entries({
   'a syntax error in a subscription': 'subscription { onCreateRoom { id }',
   'an empty query': '',
 })) {
-  await check(`${name}: one error object with a message, no complete, and the socket lives`, async () => {
+  await check(`${name}: one error object with a message, no complete, and the socket stays open`, async () => {
     const socket = await acked();
     socket.send(start('1', query));
     assertError(await socket.next(), '1');
@@ -320,13 +320,13 @@ await check('a live id again: complete for the old one, the new one runs, no clo
   socket.send(start('1', '{ echo(text: "new") }'));
   assertComplete(await socket.next(), '1');
   assert.deepEqual(await socket.outcome('1'), { data: { echo: 'new' } });
-  // The old one would have ended by then.
+  // The old operation would have ended by then.
   await socket.query('{ slow(ms: 1200) }');
   assert.deepEqual(socket.others(), []);
   socket.close();
 });
 
-await check('operations interleave: a quick one is not held up', async () => {
+await check('operations interleave: a quick one is not delayed', async () => {
   const socket = await acked();
   socket.send(start('slow', '{ slow(ms: 800) }'));
   socket.send(start('quick', '{ __typename }'));
@@ -362,16 +362,16 @@ await check('text survives in both directions', async () => {
   socket.close();
 });
 
-await check('a large result arrives whole', async () => {
+await check('a large result arrives complete', async () => {
   const socket = await acked();
   const { data } = await socket.query('{ large(bytes: 200000) }');
   assert.equal(data.large.length, 200_000);
   socket.close();
 });
 
-// --- what is not of the protocol ---
+// --- messages outside the protocol ---
 
-// Before the first start a ping might be one of an AppSync-aware client, which is to be swallowed.
+// Before the first start, a ping may come from an AppSync-aware client, and must be ignored.
 for (const type of ['subscribe', 'ping', 'nonsense']) {
   await check(`type ${type}: error with the id and "Invalid message type!", and the socket stays`, async () => {
     const socket = await acked();
@@ -422,7 +422,7 @@ await check('start without a payload: error, and the socket stays', async () => 
   socket.close();
 });
 
-await check('a query that is no string: error, and the socket stays', async () => {
+await check('a query that is not a string: error, and the socket stays', async () => {
   const socket = await acked();
   socket.send({ id: '1', type: 'start', payload: { query: 1 } });
   assertError(await socket.next(), '1');
@@ -451,7 +451,7 @@ await check("the client's close is answered", async () => {
 // --- subscriptions ---
 
 if (control) {
-  await check('a subscription: data per event, complete after stop, the sibling goes on', async () => {
+  await check('a subscription: data per event, complete after stop, the other one continues', async () => {
     const idle = (await control.state()).realtime.subscriptions;
     const [socket, room] = [await acked(), await newRoom(http)];
     for (const id of ['1', '2']) socket.send(start(id, ON_MESSAGE, { variables: { r: room } }));
@@ -470,7 +470,7 @@ if (control) {
     await live(control, idle);
   });
 
-  await check('no start_ack: a subscription that has begun sends nothing', async () => {
+  await check('no start_ack: a subscription that has started sends nothing', async () => {
     const idle = (await control.state()).realtime.subscriptions;
     const socket = await acked();
     socket.send(start('1', 'subscription { onCreateRoom { id } }'));
@@ -480,7 +480,7 @@ if (control) {
     await live(control, idle);
   });
 
-  // The reference misses a stop that comes before its subscribing is done, which is now and then.
+  // The reference server sometimes misses a stop that arrives before it has finished subscribing.
   if (faults) await check('stop at once is stopped upstream too', async () => {
     const idle = (await control.state()).realtime.subscriptions;
     const socket = await acked();
@@ -532,7 +532,7 @@ if (control) {
   skip('subscriptions', 'need --control');
 }
 
-// --- the upstream's bad days ---
+// --- upstream faults ---
 
 if (faults) {
   const subscribed = async (count = 1) => {
@@ -657,7 +657,7 @@ if (faults) {
         ({ type, payload } = await socket.take());
         if (type !== 'connection_ack') break;
         assert.ok(Date.now() < until, 'acked for 20 s');
-        // Who asks makes it known.
+        // countersign detects the outage only when it dials, so open a subscription.
         socket.send(start('1', 'subscription { onCreateRoom { id } }'));
         assertError(await socket.next(), '1');
         socket.close();
@@ -682,14 +682,14 @@ if (faults) {
     }
   });
 
-  await check('nothing was refused by a good signature', async () => {
+  await check('no request with a valid signature was rejected', async () => {
     assert.doesNotMatch((await control.state()).last_refusal ?? '', /Signature|Unrecognized|Canonical/);
   });
 } else {
   skip('faults of the upstream', 'need --control of the emulator');
 }
 
-await check('all frames were of the protocol', async () => {
+await check('all frames belong to the protocol', async () => {
   assert.ok(seen.length > 100);
   for (const { type } of seen) assert.ok(TYPES.includes(type), type);
 });
@@ -722,7 +722,7 @@ async function open() {
     next: (ms) => next(socket, ms),
     others: () => others(socket),
 
-    /** The result of an operation already sent: exactly one data, then complete. */
+    /** Returns the result of an operation that was already sent: exactly one data, then complete. */
     async outcome(id) {
       const data = await socket.next();
       assert.equal(data.type, 'data', JSON.stringify(data));
@@ -739,7 +739,7 @@ async function open() {
 
     alive: () => socket.query('{ __typename }'),
 
-    /** What else had been sent before the answers to two queries. */
+    /** Returns all other messages that were sent before the responses to two queries. */
     async settled() {
       const others = [];
       for (let n = 0; n < 2; n += 1) {

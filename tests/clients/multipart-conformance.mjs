@@ -1,5 +1,5 @@
-// The wire rules of Apollo's multipart subscriptions over HTTP, and the choice of an answer's form
-// by Accept over all forms, by raw HTTP.
+// Checks the wire rules of Apollo's multipart subscriptions over HTTP, and how `Accept` selects the form of
+// a response, with raw requests.
 //
 // usage: node multipart-conformance.mjs URL --control CONTROL [--pid PID]
 //   URL        http://… the GraphQL endpoint
@@ -57,7 +57,7 @@ await check('one part per event, byte for byte, each with the delimiter that end
   for (const body of ['one', 'two', 'ü 😀']) {
     await say(url, room, body);
     expected += part(JSON.stringify({ payload: { data: { onMessage: { body } } } }));
-    // Everything up to the delimiter has come before there is another event.
+    // Everything up to the delimiter arrives before the next event exists.
     await response.until((text) => events(text) === expected);
     assert.ok(response.so_far().endsWith(DELIMITER));
   }
@@ -100,7 +100,7 @@ await check('no part but heartbeats while nothing happens', async () => {
   await left(response);
 });
 
-await check('the head means that it is live: the next event comes', async () => {
+await check('the head means that it is live: the next event arrives', async () => {
   const response = await subscribed();
   await newRoom(url);
   await response.until('{"payload":{"data":{"onCreateRoom":{"name":"wire"}}}}');
@@ -192,11 +192,11 @@ await check('a delimiter in the data does not end the part', async () => {
   await left(response);
 });
 
-// --- the form by Accept ---
+// --- Accept selects the form ---
 
 const NEWER = 'application/graphql-response+json';
 const SPEC = 'multipart/mixed;subscriptionSpec=1.0';
-/** What real clients send, or a rule for a case between them: Accept, form of a query, of a subscription. */
+/** Accept headers of real clients and of cases in between: Accept, form for a query, form for a subscription. */
 const FORMS = [
   ['Apollo Client, a query', 'application/graphql-response+json,application/json;q=0.9', NEWER, 406],
   ['Apollo Client, a subscription', APOLLO.accept, NEWER, 'multipart/mixed'],
@@ -252,7 +252,7 @@ await check('a query is never answered in parts', async () => {
   assert.deepEqual(await response.json(), { data: { __typename: 'Query' } });
 });
 
-await check('upstream refused no signature', async () => {
+await check('upstream rejected no signature', async () => {
   assert.doesNotMatch((await control.state()).last_refusal ?? '', /Signature|Unrecognized|Canonical/);
 });
 
@@ -268,7 +268,7 @@ if (pid) {
 
 finish();
 
-/** A subscription, the only one: what a failed check left behind is left. */
+/** Opens the only subscription; those of a failed check are closed first. */
 async function subscribed(headers = {}, body = { query: ROOMS }) {
   for (const earlier of opened.splice(0)) earlier.leave();
   await live(control, 0);
@@ -283,18 +283,18 @@ async function left(response) {
   await live(control, 0);
 }
 
-/** Without the first delimiter and the heartbeats. */
+/** Returns the text without the first delimiter and the heartbeats. */
 function events(text) {
   return text.replace(/^(\r\n)?--graphql/, '').replaceAll(HEARTBEAT, '');
 }
 
-/** The bodies of the parts, as any parser of multipart would see them. */
+/** Returns the bodies of the parts, as a multipart parser sees them. */
 function parts(text) {
   const [, ...pieces] = `\r\n${text}`.split(/\r\n--graphql(?=\r\n|--|$)/);
   return pieces.map((piece) => piece.split('\r\n\r\n')[1]?.trim()).filter(Boolean);
 }
 
-/** The last part of a whole response. */
+/** Returns the last part of a complete response. */
 function last(text) {
   assert.ok(text.endsWith(DELIMITER + END), JSON.stringify(text));
   return JSON.parse(parts(text).at(-1));

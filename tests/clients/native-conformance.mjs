@@ -1,10 +1,10 @@
-// The wire rules of AppSync's own protocol, whose subprotocol is also `graphql-ws`, over raw sockets
-// that behave as clients made for AppSync do.
+// Checks the wire rules of AppSync's own protocol, whose subprotocol is also `graphql-ws`, over raw sockets
+// that behave like AppSync clients.
 //
 // usage: node native-conformance.mjs URL --control CONTROL [--ping MS]
-//   URL        ws://… the GraphQL endpoint; http://… of the same takes mutations
+//   URL        ws://… the GraphQL endpoint; mutations go to the same URL with http://…
 //   --control  http://… the emulator's control address. The emulator verifies every signature over
-//              the bytes of `data`, so that an accepted start proves that they were kept
+//              the bytes of `data`, so an accepted start proves that the bytes were kept
 //   --ping     the interval of `ka` (timeouts.ping; default 1000)
 
 import { assert, assertErrors, check, finish } from './check.mjs';
@@ -18,7 +18,7 @@ const http = url.replace(/^ws/, 'http');
 const PROTOCOL = 'graphql-ws';
 const ROOMS = JSON.stringify({ query: 'subscription { onCreateRoom { id name } }', variables: {} });
 
-/** Credentials of a client, which must not go anywhere. */
+/** A client's own credentials, which must not be forwarded. */
 const SIGNED = {
   accept: 'application/json, text/javascript',
   'content-encoding': 'amz-1.0',
@@ -33,10 +33,10 @@ const API_KEY = { host: 'abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazon
 const JWT = { host: 'localhost', Authorization: 'eyJhbGciOiJub25lIn0.e30.' };
 
 await control.switch(OFF);
-/** Refusals that a check causes on purpose. */
+/** Rejections that a check causes on purpose. */
 let intended = 0;
 
-// --- the handshake: what auth is handed over, and how ---
+// --- the handshake: a client's own credentials ---
 
 const base64 = (headers) => Buffer.from(JSON.stringify(headers)).toString('base64');
 const base64url = (headers) => Buffer.from(JSON.stringify(headers)).toString('base64url');
@@ -59,7 +59,7 @@ await check('no credentials at all: accepted', async () => {
   await subscribes(await ready(await connect(url, [PROTOCOL])));
 });
 
-await check('credentials that are no base64 or no JSON: accepted', async () => {
+await check('credentials that are not base64 or not JSON: accepted', async () => {
   for (const text of ['%%%', 'bm90IGpzb24', '']) {
     await subscribes(await ready(await connect(`${url}?header=${encodeURIComponent(text)}&payload=x`, [PROTOCOL])));
   }
@@ -72,7 +72,7 @@ await check('a long session token in the subprotocol: accepted', async () => {
 
 const root = new URL(url).origin.replace(/^http/, 'ws').replace('null', `ws://${new URL(url).host}`);
 for (const path of ['/graphql', '/graphql/realtime', '/realtime']) {
-  await check(`${path} is taken`, async () => {
+  await check(`${path} is accepted`, async () => {
     await subscribes(await ready(await connect(root + path, [PROTOCOL, `header-${base64url(SIGNED)}`])));
   });
 }
@@ -107,7 +107,7 @@ await check('ka follows the ack at once, and is repeated', async () => {
   socket.close();
 });
 
-await check('ka goes on once a subscription is live', async () => {
+await check('ka continues while a subscription is live', async () => {
   const socket = await ready();
   await started(socket, '1', ROOMS);
   for (let n = 0; n < 2; n += 1) assert.deepEqual(await socket.take(2 * interval + 1000), { type: 'ka' });
@@ -161,7 +161,7 @@ await check('start_ack comes before the first data', async () => {
   socket.close();
 });
 
-await check('no start_ack while upstream gives none', async () => {
+await check('no start_ack while upstream sends none', async () => {
   const socket = await ready();
   await switched(control, { no_start_ack: true }, async () => {
     socket.raw(start('1', ROOMS));
@@ -239,9 +239,9 @@ for (const [name, authorization] of Object.entries({
   'SigV4': SIGNED,
   'an API key': API_KEY,
   'a JWT': JWT,
-  'with values that are no strings': { host: 'h', 'x-a': 1, 'x-b': null, 'x-c': { d: 1 } },
-  'with names that are no header names': { 'x a': 'b', 'ü': 'c', '': 'd' },
-  'with values that are no header values': { 'x-a': 'line\nbreak', 'x-b': 'grüße' },
+  'with values that are not strings': { host: 'h', 'x-a': 1, 'x-b': null, 'x-c': { d: 1 } },
+  'with names that are not header names': { 'x a': 'b', 'ü': 'c', '': 'd' },
+  'with values that are not header values': { 'x-a': 'line\nbreak', 'x-b': 'grüße' },
 })) {
   await check(`authorization ${name}: replaced, and the start is accepted`, async () => {
     const socket = await ready();
@@ -287,7 +287,7 @@ await check('the same id on two sockets', async () => {
   two.close();
 });
 
-await check('a live id again: DuplicatedOperationError with the id, and the first one goes on', async () => {
+await check('a live id again: DuplicatedOperationError with the id, and the first one continues', async () => {
   const [socket, room] = [await ready(), await newRoom(http)];
   const data = JSON.stringify({ query: ON_MESSAGE, variables: { r: room } });
   await started(socket, 'a', data);
@@ -338,7 +338,7 @@ await check('a syntax error: error with the id and a list of errors, and the soc
   socket.close();
 });
 
-await check('data that is no JSON: error with the id', async () => {
+await check('data that is not JSON: error with the id', async () => {
   const socket = await ready();
   socket.raw(start('1', 'hello'));
   assertError(await next(socket), '1');
@@ -376,7 +376,7 @@ await check('not JSON: an error without an id, and the socket stays', async () =
   socket.close();
 });
 
-await check('an unknown type before the first start does not decide for the other protocol', async () => {
+await check('an unknown type before the first start does not select the other protocol', async () => {
   const socket = await ready();
   socket.send({ type: 'future', id: '9' });
   await next(socket);
@@ -401,7 +401,7 @@ for (const [name, payload] of Object.entries({
   });
 }
 
-await check('an error of a live subscription is passed in its form', async () => {
+await check("an error of a live subscription is passed in the protocol's form", async () => {
   const socket = await ready();
   await started(socket, '1', ROOMS);
   await control.switch({ error_all: true });
@@ -426,7 +426,7 @@ await check('errors beside data are passed', async () => {
   socket.close();
 });
 
-// --- queries and mutations over it ---
+// --- queries and mutations over the socket ---
 
 for (const [name, query, expected] of [
   ['a query', '{ echo(text: "x") }', { echo: 'x' }],
@@ -452,7 +452,7 @@ await check("a query over it has the client's own headers and not its credential
   socket.close();
 });
 
-await check('a query with errors over it: data as the body is, then complete', async () => {
+await check('a query with errors over the socket: data equal to the body, then complete', async () => {
   const socket = await ready();
   await started(socket, '1', JSON.stringify({ query: '{ failing }' }));
   const { type, payload } = await next(socket);
@@ -481,7 +481,7 @@ await check('a client that leaves stops its subscriptions upstream', async () =>
   await live(control, 0);
 });
 
-await check('upstream refused nothing', async () => {
+await check('upstream rejected no request', async () => {
   const { requests, last_refusal } = await control.state();
   assert.equal(requests.refused, intended, last_refusal);
 });
@@ -523,7 +523,7 @@ async function started(socket, id, data, authorization) {
   assert.deepEqual(await next(socket), { id, type: 'start_ack' });
 }
 
-/** Stops it, and passes over data that came before and over `besides`. */
+/** Stops the subscription; skips data that arrived before, and `besides`. */
 async function stopped(socket, id, besides = () => false) {
   socket.send({ id, type: 'stop' });
   for (;;) {
@@ -547,7 +547,7 @@ async function resolved(socket, authorization = SIGNED, id = 'headers') {
   const { payload } = await next(socket);
   const found = JSON.parse(payload.data.onHeaders);
   await stopped(socket, id);
-  // What describes the signed request is countersign's.
+  // Headers that describe the signed request are countersign's own.
   for (const name of ['host', 'accept', 'content-type', 'content-encoding', 'x-amz-date']) {
     assert.notEqual(found[name], SIGNED['x-amz-date']);
     delete found[name];

@@ -1,10 +1,10 @@
-"""Opens URLs that were presigned, and signs them again.
+"""Opens presigned URLs, and computes their signatures again.
 
 usage: python presign.py open URL [ADDRESS CA_FILE]
        python presign.py sign URL SERVICE REGION MODE
-  open     a WebSocket by URL, at ADDRESS whatever its host: prints what came of it as JSON
-  sign     prints botocore's signature for what URL was presigned for, as of URL's date. MODE is `signed`
-           or `appended`, for a session token that was added afterwards.
+  open     opens a WebSocket at URL, connecting to ADDRESS whatever its host is; prints the result as JSON
+  sign     prints botocore's signature for the request of a presigned URL, as of URL's date. MODE is `signed`,
+           or `appended` for a session token that was added afterwards.
            Credentials come from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN.
 """
 

@@ -1,11 +1,11 @@
-// The reference servers of the protocols, with the emulator's chat: graphql-ws's own over `ws`,
+// Runs the reference servers of the protocols, with the emulator's chat: graphql-ws's own over `ws`,
 // subscriptions-transport-ws, and graphql-sse's handler. Prints their URLs and serves until killed.
 //
 // usage: node reference-server.mjs
 //   ws     ws://…/graphql        by subprotocol
-//   sse    http://…/sse          the whole of graphql-sse
+//   sse    http://…/sse          graphql-sse, both modes
 //   http   http://…/graphql      GraphQL over HTTP, only to cause events
-//   state  http://…/state        live subscriptions, as the emulator tells them
+//   state  http://…/state        live subscriptions, in the emulator's format
 
 import http from 'node:http';
 import process from 'node:process';
@@ -37,7 +37,7 @@ function publish(field, event) {
   for (const listener of listeners) if (listener.field === field && listener.wants(event)) listener.push(event);
 }
 
-/** Events of a field until its reader leaves. */
+/** Yields the events of a field until its reader stops. */
 function events(field, wants) {
   const queue = [];
   let wake;
@@ -99,7 +99,7 @@ for (const type of Object.values(resolvers)) {
   }
 }
 
-// graphql-sse lets nobody know when it writes to a client that has left.
+// graphql-sse does not report writes to a client that has disconnected.
 for (const event of ['unhandledRejection', 'uncaughtException']) {
   process.on(event, (error) => {
     if (error.code !== 'EPIPE' && error.code !== 'ECONNRESET') throw error;

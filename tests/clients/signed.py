@@ -1,7 +1,7 @@
-"""Shared by the witnesses that sign for themselves: botocore's SigV4 and a plain HTTPS exchange.
+"""Shared by the test clients that sign requests themselves: botocore's SigV4 and a plain HTTPS exchange.
 
-`sign` gives back exactly what is to be sent; `exchange` sends exactly what it is given, so that a
-check can alter anything in between.
+`sign` returns exactly the headers to send; `exchange` sends exactly its arguments, so that a check can
+alter anything in between.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-# What AppSync clients sign for the POST that stands for a connect or a start (appsync.md 2.3).
+# The headers that AppSync clients sign for the POST that represents a connect or a start.
 REALTIME_HEADERS = {
     "accept": "application/json, text/javascript",
     "content-encoding": "amz-1.0",
@@ -41,7 +41,7 @@ def trust(ca_file):
 
 
 def sign(method, url, headers, body, credentials, region, service="appsync", when=None):
-    """Every header of the request, signed by botocore as of `when` (now, unless told)."""
+    """Returns every header of the request, signed by botocore as of `when` (default: now)."""
     host = urlsplit(url).netloc
     request = AWSRequest(method=method, url=url, headers={"host": host, **headers}, data=body)
     with _clock(when):
@@ -67,7 +67,7 @@ class Answer:
 
 
 async def exchange(context, method, url, headers, body=b"", seconds=10):
-    """Sends these headers and no others (content-length apart) and reads the answer."""
+    """Sends these headers and no others (except content-length), and reads the response."""
     return await asyncio.to_thread(_exchange, context, method, url, headers, body, seconds)
 
 

@@ -1,5 +1,5 @@
-"""Reads an OTLP export request on standard input with the messages that OpenTelemetry generates for
-Python, and prints its spans as JSON: another decoder than the one that wrote it.
+"""Reads an OTLP export request from standard input with OpenTelemetry's generated Python messages, and prints
+its spans as JSON: a decoder that is independent of countersign's encoder.
 """
 
 import json

@@ -1,4 +1,4 @@
-// The wire rules of GraphQL over SSE, distinct connections and single connection, by raw HTTP.
+// Checks the wire rules of GraphQL over SSE, in both modes, with raw requests.
 //
 // usage: node sse-conformance.mjs URL [--control CONTROL] [--chat URL] [--pid PID] [--reference]
 //   URL          http://… the GraphQL endpoint
@@ -13,21 +13,21 @@ import process from 'node:process';
 import { assert, assertErrors, check, finish, skip } from './check.mjs';
 import { JSON_TYPE, OFF, ON_MESSAGE, exchange, live, newRoom, post, say, sleep, suite, switched, withQuery } from './wire.mjs';
 
-const VALIDATES = 'it answers 400 before there is a stream, which costs its client the retries';
-/** Of graphql-sse 2.6.1's handler, and why. */
+const VALIDATES = 'it answers 400 before the stream starts, and its client then does not retry';
+/** Known deviations of graphql-sse 2.6.1's handler, with the reasons. */
 const DIFFERENCES = {
-  'a query: 200, text/event-stream, no-cache, not compressed': "it says content-encoding: none, which is no coding",
+  'a query: 200, text/event-stream, no-cache, not compressed': 'it sends content-encoding: none, which is not a registered coding',
   'a syntax error: 200, next with errors, complete': VALIDATES,
   'a syntax error in a subscription: 200, next with errors, complete': VALIDATES,
   'an unknown operation: 200, next with errors, complete': VALIDATES,
   'a syntax error by GET: 200, next with errors, complete': VALIDATES,
-  'accept with a quality and other types: SSE for a query that takes nothing else':
+  'accept with a quality and other types: SSE for a query that accepts no other type':
     'it compares the whole Accept with text/event-stream',
-  'a subscription without a streaming Accept: 406, with a text that says how to subscribe':
-    'it takes it for a single connection without a token',
+  'a subscription without a streaming Accept: 406, with a text that explains how to subscribe':
+    'it treats it as single-connection mode without a token',
   'a syntax error: 202, next with errors, complete': VALIDATES,
   'a validation error: 202, next with errors, complete': VALIDATES,
-  'GET with a token of no stream: 404 Stream not found': 'it takes it for a distinct connection, without a query',
+  'GET with a token of no stream: 404 Stream not found': 'it treats it as a distinct connection without a query',
 };
 const { url, control, faults, chat, pid } = suite(
   'node sse-conformance.mjs URL [--control CONTROL] [--chat URL] [--pid PID] [--reference]',
@@ -42,7 +42,7 @@ const COMPLETE = 'event: complete\ndata:\n\n';
 const ROOMS = 'subscription { onCreateRoom { name } }';
 const next = (json) => `event: next\ndata: ${json}\n\n`;
 const echo = (text) => `{ echo(text: "${text}") }`;
-/** Without the heartbeats. */
+/** Returns the text without the heartbeats. */
 const events = (text) => text.replaceAll(/^:\n\n/gm, '');
 
 // --- distinct connections ---
@@ -132,7 +132,7 @@ await check('a large result arrives on one line', async () => {
   assert.equal(data.large.length, 300_000);
 });
 
-await check('accept with a quality and other types: SSE for a query that takes nothing else', async () => {
+await check('accept with a quality and other types: SSE for a query that accepts no other type', async () => {
   const response = await post(url, { query: echo('x') }, { accept: 'text/event-stream;q=0.5, multipart/mixed' });
   assert.match(response.headers['content-type'], /^text\/event-stream/);
   await response.text();
@@ -149,7 +149,7 @@ await check('POST that is not JSON: 400', async () => {
   assert.equal((await post(url, '{"query":', SSE)).status, 400);
 });
 
-await check('a subscription without a streaming Accept: 406, with a text that says how to subscribe', async () => {
+await check('a subscription without a streaming Accept: 406, with a text that explains how to subscribe', async () => {
   for (const accept of [undefined, '*/*', 'application/json', 'application/json, multipart/mixed']) {
     const response = await post(url, { query: ROOMS }, accept ? { accept } : {});
     assert.equal(response.status, 406, accept);
@@ -186,7 +186,7 @@ if (control) {
     await live(control, idle);
   });
 
-  await check('the head of a subscription means that it is live: the next event comes', async () => {
+  await check('the head of a subscription means that it is live: the next event arrives', async () => {
     const idle = (await control.state()).realtime.subscriptions;
     const response = await post(url, { query: ROOMS }, SSE);
     await newRoom(mutations);
@@ -303,7 +303,7 @@ await check('DELETE with a token of no stream: 404 Stream not found', async () =
   assert.match(await response.text(), /Stream not found/);
 });
 
-await check('DELETE without a token: 404, or 405 where it is of no other use', async () => {
+await check('DELETE without a token: 404, or 405 on a server without other uses of DELETE', async () => {
   const response = await exchange(`${url}?operationId=1`, { method: 'DELETE' });
   assert.ok([404, 405].includes(response.status), String(response.status));
 });
@@ -332,7 +332,7 @@ await check('GET with a token and another Accept: 406', async () => {
 
 await check('POST with a live id: 409 Operation with ID already exists', async () => {
   const [token, stream] = await opened();
-  // The reference answers when the query has.
+  // The reference server answers after the query has ended.
   const first = operate(token, '1', '{ slow(ms: 1000) }');
   await sleep(200);
   const response = await operate(token, '1', '{ __typename }');
@@ -396,7 +396,7 @@ await check('another method: 405, Allow: GET, POST, PUT, DELETE', async () => {
   assert.equal(response.headers.allow, 'GET, POST, PUT, DELETE');
 });
 
-await check('after the GET has gone its token is not found', async () => {
+await check('after the GET has ended its token is not found', async () => {
   const [token, stream] = await opened();
   stream.leave();
   let status;
@@ -429,7 +429,7 @@ if (control) {
   });
 }
 
-// --- the upstream's bad days ---
+// --- upstream faults ---
 
 if (faults) {
   await check('pretty-printed JSON of the upstream is put on one line', async () => {
@@ -519,7 +519,7 @@ if (faults) {
     assert.ok(!stream.so_far().includes('complete'));
   });
 
-  await check('upstream refused no signature', async () => {
+  await check('upstream rejected no signature', async () => {
     assert.doesNotMatch((await control.state()).last_refusal ?? '', /Signature|Unrecognized|Canonical/);
   });
 } else {
@@ -562,14 +562,14 @@ function operate(token, operationId, query) {
   return post(url, { query, extensions: { operationId } }, { [TOKEN]: token });
 }
 
-/** The first `count` events of a stream: its name, and its data as JSON. */
+/** Returns the first `count` events of a stream: name, and data as JSON. */
 async function parsed(stream, count) {
   const all = () => [...events(stream.so_far()).matchAll(/event: (\w+)\ndata: ?([^\n]*)\n\n/g)];
   await stream.until(() => all().length >= count);
   return all().map(([, event, data]) => ({ event, data: JSON.parse(data) }));
 }
 
-/** The results of a whole stream that ends as it should. */
+/** Returns the results of a complete stream, and asserts that it ends correctly. */
 async function results(response) {
   const text = events(await response.text());
   assert.match(text, /^(event: next\ndata: [^\n]+\n\n)*event: complete\ndata:\n\n$/);

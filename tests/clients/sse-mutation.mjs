@@ -1,4 +1,4 @@
-// One mutation by graphql-sse, with its retries, told step by step.
+// Runs one mutation with graphql-sse and its retries, and prints each step.
 //
 // usage: node sse-mutation.mjs URL ROOM BODY
 

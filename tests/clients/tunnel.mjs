@@ -1,13 +1,13 @@
-// Tunnelled WebSockets, with npm ws at both ends: what one end does, the other sees.
+// Checks tunnelled WebSockets with npm ws at both ends: each end must see what the other does.
 //
 // usage: node tunnel.mjs KEY_FILE CERT_FILE
-//   the key and the certificate of the upstream that it serves itself, by TLS
+//   the key and the certificate of the TLS upstream that this script serves
 // It prints `port N`, and reads one line of JSON:
-//   echo, alive   ws:// URLs of routes to `/base` of that upstream; `alive` sends `{"alive":true}` up
-//                 when a client was silent for a short time
-//   api, wrong    of routes to the emulator's WebSocket API; `wrong` has a key that is not known
+//   echo, alive   ws:// URLs of routes to `/base` of that upstream; `alive` sends `{"alive":true}` upstream
+//                 after a client was silent for a short time
+//   api, wrong    ws:// URLs of routes to the emulator's WebSocket API; `wrong` uses an unknown access key
 //   control       the emulator's control listener
-// At the end it prints `drain`: what is in between must be told to stop then.
+// At the end it prints `drain`: then send SIGTERM to countersign.
 
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -55,7 +55,7 @@ class End {
     return within(this.whenClosed, 10_000, 'the close');
   }
 
-  /** Every byte that is written, or read, from here on. */
+  /** Records every byte that is written or read from this point on. */
   record() {
     const { _socket: raw } = this.socket;
     const recorded = { written: [], read: [] };
@@ -64,7 +64,7 @@ class End {
       recorded.written.push(Buffer.from(data));
       return write(data, ...rest);
     };
-    // ws unmasks in place.
+    // ws unmasks in place, so copy the bytes first.
     raw.prependListener('data', (data) => recorded.read.push(Buffer.from(data)));
     this.recorded = recorded;
   }
@@ -100,7 +100,7 @@ async function dial(url, protocols = [], options = {}) {
   return end;
 }
 
-/** Status, headers and body of a refused upgrade. */
+/** Returns status, headers and body of a rejected upgrade. */
 async function refused(url, options = {}) {
   const socket = new WebSocket(url, options);
   const answered = new Promise((resolve, reject) => {
@@ -124,7 +124,7 @@ const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIte
 const urls = JSON.parse((await lines.next()).value);
 const control = new Control(urls.control);
 
-/** Both ends of a new tunnel. */
+/** Opens a tunnel and returns both ends. */
 async function pair(url = urls.echo, protocols, options) {
   const client = await dial(url, protocols, options);
   return [client, await upstream.ends.take('the upstream end')];
@@ -132,7 +132,7 @@ async function pair(url = urls.echo, protocols, options) {
 
 const sha256 = (data) => createHash('sha256').update(data).digest('hex');
 
-// --- our own upstream: everything passes as it is ---
+// --- the script's own upstream: everything passes unchanged ---
 
 await check('text, binary and empty messages, both ways', async () => {
   const [client, peer] = await pair();
@@ -172,7 +172,7 @@ await check('every byte passes unchanged, both ways', async () => {
   }
 });
 
-await check('large messages in both directions at a time', async () => {
+await check('large messages in both directions at the same time', async () => {
   const [client, peer] = await pair();
   const [up, down] = [randomBytes(4 * KB * KB), randomBytes(4 * KB * KB)];
   await Promise.all([client.send(up), peer.send(down)]);
@@ -189,7 +189,7 @@ await check('permessage-deflate is negotiated end to end, and frames stay compre
   peer.record();
   const message = 'compressible '.repeat(80_000);
   for (const [from, to] of [[client, peer], [peer, client]]) {
-    // The second one leans on the first: both ends kept their windows.
+    // The second message refers back to the first, so both ends have kept their compression windows.
     for (const _ of [1, 2]) {
       await from.send(message);
       assert.equal(await to.take(), message);
@@ -232,7 +232,7 @@ await check('the handshake: path, query and headers', async () => {
   await late.closed();
 });
 
-await check('subprotocols: what upstream chose, and nothing else', async () => {
+await check("subprotocols: only upstream's choice", async () => {
   for (const [offered, chosen] of [[['p', 'q'], 'q'], [['p'], 'p']]) {
     const [client, peer] = await pair(`${urls.echo}?choose=${chosen}`, offered);
     assert.deepEqual([client.socket.protocol, peer.socket.protocol], [chosen, chosen]);
@@ -277,7 +277,7 @@ await check('a close without a code', async () => {
   await peer.closed();
 });
 
-await check('a client that is gone is gone for upstream, and the other way round', async () => {
+await check('a lost client is closed for upstream, and the reverse', async () => {
   const [client, peer] = await pair();
   client.socket.terminate();
   assert.equal((await peer.closed())[0], 1006);
@@ -307,13 +307,13 @@ for (const [name, sizes] of [['a frame of more than 32 KB', [32 * KB + 1]], ['a 
   });
 }
 
-await check('API: a binary message is its to refuse, by 1003', async () => {
+await check('API: a binary message is rejected by the API, with 1003', async () => {
   const client = await dial(urls.api);
   await client.send(Buffer.from([1]));
   assert.equal((await client.closed())[0], 1003);
 });
 
-await check('API: compression is offered, and not negotiated', async () => {
+await check('API: compression is offered, but not negotiated', async () => {
   const client = await dial(urls.api, [], { perMessageDeflate: DEFLATE });
   assert.equal(client.socket.extensions, '');
   await client.send('plain');
@@ -326,7 +326,7 @@ await check('API: compression is offered, and not negotiated', async () => {
   await client.closed();
 });
 
-await check('API: @connections by the same route, while the socket is open', async () => {
+await check('API: @connections on the same route, while the socket is open', async () => {
   const client = await dial(urls.api);
   await client.send('{"action":"info"}');
   const { connectionId } = JSON.parse(await client.take());
@@ -347,7 +347,7 @@ await check('API: @connections by the same route, while the socket is open', asy
   assert.equal((await ask('POST', connectionId, 'late'))[0], 410);
 });
 
-await check('API: whoever goes is gone for the other', async () => {
+await check('API: a lost peer is closed for the other end', async () => {
   const client = await dial(urls.api);
   await control.until('a connection', (state) => state.gateway.connections.length === 1);
   client.socket.terminate();
@@ -358,7 +358,7 @@ await check('API: whoever goes is gone for the other', async () => {
   assert.equal((await second.closed())[0], 1006);
 });
 
-await check('API: a refusal comes as it is, in place of the upgrade', async () => {
+await check('API: a rejection is passed on unchanged, in place of the upgrade', async () => {
   const byIntegration = await refused(`${urls.api}?status=401`);
   assert.equal(byIntegration.status, 401);
   assert.deepEqual(JSON.parse(byIntegration.body), { message: 'refused by the integration' });
@@ -385,7 +385,7 @@ await check('a keepalive is sent for silent clients, and never within a message'
   await client.send('one ', { fin: false });
   client.socket.ping('arrived');
   await client.pongs.take('the pong');
-  // From here on nothing may come between; other tunnels show that the time for it has come.
+  // From here on no keepalive may arrive; other tunnels show that one is due.
   peer.messages.drain();
   itsPeer.messages.drain();
   for (const _ of [1, 2, 3, 4]) assert.equal(await itsPeer.take('another keepalive'), alive);
@@ -400,7 +400,7 @@ await check('a keepalive is sent for silent clients, and never within a message'
 
 // --- drain ---
 
-await check('a drain closes tunnels by 1012, between two messages', async () => {
+await check('a drain closes tunnels with 1012, between two messages', async () => {
   const idle = await pair();
   const compressed = await pair(urls.echo, [], { perMessageDeflate: DEFLATE });
   const [sending, receiver] = await pair();

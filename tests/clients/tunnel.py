@@ -1,7 +1,7 @@
-"""Python's websockets through countersign, with the emulator's WebSocket API behind it.
+"""Runs Python's websockets through countersign against the emulator's WebSocket API.
 
 usage: python tunnel.py ADDRESS CONTROL_URL
-  ADDRESS      127.0.0.1:PORT  countersign; /api leads to the API, /wrong as well, with a key that is not known
+  ADDRESS      127.0.0.1:PORT  countersign; /api and /wrong lead to the API, /wrong with an unknown access key
   CONTROL_URL  the emulator's control listener
 """
 
@@ -89,7 +89,7 @@ async def main(address, control):
         async def by_client(code=code):
             async with dial() as socket:
                 await socket.close(code, "because")
-                # What came back, not what was said.
+                # The code that the peer sent back, not the code that was sent.
                 equal((socket.protocol.close_rcvd.code, socket.protocol.close_rcvd_then_sent), (code, False))
             await control.until("its end", lambda state: not state["gateway"]["connections"])
 
@@ -108,16 +108,16 @@ async def main(address, control):
             socket.transport.abort()
             await control.until("its end", lambda state: identity not in state["gateway"]["connections"])
 
-    await checks.check("a client that is gone is gone for the API", client_gone)
+    await checks.check("a lost client is closed for the API", client_gone)
 
     async def api_gone():
         async with dial() as socket:
             await info(socket)
             await control.switch(close_all=True)
-            # The emulator gives an end five seconds to close; who drops gives none.
+            # A close handshake may take five seconds; a dropped connection ends sooner.
             equal(await within(closed(socket), "the drop", seconds=4), 1006)
 
-    await checks.check("an API that is gone is gone for the client", api_gone)
+    await checks.check("a lost API is closed for the client", api_gone)
 
     async def subprotocols():
         for target, offered, expected in [
@@ -135,7 +135,7 @@ async def main(address, control):
             offers = [value for name, value in headers if name.lower() == "sec-websocket-extensions"]
             require(offers and "permessage-deflate" in offers[0], repr(offers))
 
-    await checks.check("compression: offered, and not negotiated", compression)
+    await checks.check("compression: offered, but not negotiated", compression)
 
     async def handshake():
         headers = {"x-team": "red", "X-Amz-Meta": "m", "Authorization": "Bearer x", "x-amz-security-token": "x"}
@@ -148,7 +148,7 @@ async def main(address, control):
             require(received["authorization"].startswith("AWS4-HMAC-SHA256 "), received["authorization"])
             require(received["host"].endswith(".amazonaws.com"), received["host"])
 
-    await checks.check("the query is escaped anew, and x-amz-* headers are signed", handshake)
+    await checks.check("the query is escaped again, and x-amz-* headers are signed", handshake)
 
     def request(method, target, body=None):
         connection = HTTPConnection(address, timeout=10)
@@ -171,7 +171,7 @@ async def main(address, control):
         for method in ("POST", "GET", "DELETE"):
             equal((await asyncio.to_thread(request, method, target))[0], 410, method)
 
-    await checks.check("@connections by the same route", managed)
+    await checks.check("@connections on the same route", managed)
 
     async def refused(target, status, kind, message):
         try:

@@ -1,5 +1,5 @@
-// Raw WebSockets and raw HTTP for the conformance suites, and the chat that they speak about. Of the
-// protocols only `ka` is known here.
+// Raw WebSockets and raw HTTP for the conformance suites, and the emulator's chat. This file is independent
+// of the protocols, except for `ka`.
 
 import http from 'node:http';
 import { parseArgs } from 'node:util';
@@ -7,9 +7,9 @@ import WebSocket from 'ws';
 import { Control, Queue, assert, deadline, expectDifferences, within } from './check.mjs';
 
 /**
- * URL [--control CONTROL] [--reference] and what else a suite takes, by name and default.
+ * Parses URL [--control CONTROL] [--reference] and a suite's other options, given by name and default.
  *
- * --control is the address of GET /state; with --reference it has no POST /switch, and what the
+ * --control is the address of GET /state. With --reference it has no POST /switch, and the checks that the
  * suite lists as differences must fail.
  */
 export function suite(usage, { seconds = 130, more = {}, differences = {} } = {}) {
@@ -26,7 +26,7 @@ export function suite(usage, { seconds = 130, more = {}, differences = {} } = {}
   return { ...values, url: positionals[0], control, faults: values.reference ? undefined : control };
 }
 
-/** Every switch that suites turn, off. */
+/** All switches that the suites use, off. */
 export const OFF = {
   delay_ms: 0,
   connect_delay_ms: 0,
@@ -43,7 +43,7 @@ export const OFF = {
   answer_http: null,
 };
 
-/** Runs `body` with switches on, and turns all off whatever happens. */
+/** Runs `body` with switches on, and always turns all switches off afterwards. */
 export async function switched(control, settings, body) {
   await control.switch(settings);
   try {
@@ -59,7 +59,7 @@ export function sleep(ms) {
 
 // --- WebSockets ---
 
-/** A socket whose text frames arrive in order: `text` as sent, `take` as JSON. */
+/** Opens a socket. Text frames arrive in order: `text` returns them as sent, `take` as JSON. */
 export async function connect(url, protocols = [], { headers } = {}) {
   const ws = new WebSocket(url, protocols, { headers });
   const frames = new Queue();
@@ -77,7 +77,7 @@ export async function connect(url, protocols = [], { headers } = {}) {
     ws.once('open', resolve);
     ws.once('error', reject);
   }), 10_000, 'the handshake');
-  // What goes wrong from here on is seen as a close code.
+  // From here on, failures show as a close code.
   ws.on('error', () => {});
   return {
     closed,
@@ -91,7 +91,7 @@ export async function connect(url, protocols = [], { headers } = {}) {
     take: async (ms) => JSON.parse(await frames.take('a frame', ms)),
     drain: () => frames.drain().map((text) => JSON.parse(text)),
 
-    /** The answer to a ping of WebSocket itself. */
+    /** Sends a WebSocket ping and waits for the pong. */
     async ping(data) {
       ws.ping(data);
       return pongs.take('a control pong');
@@ -106,7 +106,7 @@ export async function connect(url, protocols = [], { headers } = {}) {
   };
 }
 
-/** The next frame that is no `ka`, as sent. */
+/** Returns the next frame that is not `ka`, as sent. */
 export async function nextText(socket, ms = 10_000) {
   const end = Date.now() + ms;
   for (;;) {
@@ -119,7 +119,7 @@ export async function next(socket, ms) {
   return JSON.parse(await nextText(socket, ms));
 }
 
-/** What has come and was not taken, without `ka`. */
+/** Returns all frames that have arrived and were not taken, except `ka`. */
 export function others(socket) {
   return socket.drain().filter(({ type }) => type !== 'ka');
 }
@@ -127,8 +127,8 @@ export function others(socket) {
 // --- HTTP ---
 
 /**
- * One request on a connection of its own, with exactly these headers. Resolves with the head of
- * the response; its body is read by `text`, `json`, or in pieces by `until` and `ended`.
+ * Sends one request on a separate connection, with exactly these headers. Resolves with the head of
+ * the response; read the body with `text` or `json`, or in pieces with `until` and `ended`.
  */
 export async function exchange(url, { method = 'GET', headers = {}, body, signal } = {}) {
   const bytes = body === undefined ? undefined : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body));
@@ -175,12 +175,12 @@ export async function exchange(url, { method = 'GET', headers = {}, body, signal
     status: response.statusCode,
     headers: response.headers,
     pieces,
-    /** What has come so far. */
+    /** Returns everything received so far. */
     so_far: () => text,
     isOpen: () => ending === undefined,
     leave: () => request.destroy(),
 
-    /** Waits for the body to hold this, or to satisfy this, and gives all that has come. */
+    /** Waits until the body contains a text or satisfies a predicate; returns everything received so far. */
     async until(wanted, ms = 10_000) {
       const holds = typeof wanted === 'function' ? wanted : (body) => body.includes(wanted);
       await settles(() => holds(text) || ending !== undefined, ms, String(wanted));
@@ -188,7 +188,7 @@ export async function exchange(url, { method = 'GET', headers = {}, body, signal
       return text;
     },
 
-    /** Waits for the body's end: 'end', or 'cut' when it broke off. */
+    /** Waits for the end of the body: 'end', or 'cut' if it was interrupted. */
     async ended(ms = 10_000) {
       await settles(() => ending !== undefined, ms, 'the end of the body');
       return ending;
@@ -211,14 +211,14 @@ export function post(url, body, headers = {}) {
   return exchange(url, { method: 'POST', headers: { ...JSON_TYPE, ...headers }, body });
 }
 
-/** `url` with these parameters. */
+/** Returns `url` with these query parameters. */
 export function withQuery(url, parameters) {
   return `${url}?${new URLSearchParams(parameters)}`;
 }
 
 // --- the chat ---
 
-/** A mutation by plain HTTP, to cause events; fails when it has errors. */
+/** Sends a mutation over plain HTTP, to cause events; fails if the response has errors. */
 export async function mutate(url, query, variables) {
   const { data, errors } = await (await post(url, { query, variables })).json();
   assert.equal(errors, undefined, JSON.stringify(errors));
@@ -238,7 +238,7 @@ export function say(url, room, body) {
 
 export const ON_MESSAGE = 'subscription S($r: ID) { onMessage(room: $r) { body } }';
 
-/** Waits until exactly so many GraphQL subscriptions are live upstream. */
+/** Waits until exactly this number of GraphQL subscriptions is live upstream. */
 export function live(control, count) {
   return control.until(`${count} live subscriptions`, ({ realtime }) => realtime.subscriptions === count);
 }

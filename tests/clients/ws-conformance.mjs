@@ -1,28 +1,27 @@
-// The wire rules of graphql-transport-ws, over raw sockets, against one endpoint.
+// Checks the wire rules of graphql-transport-ws over raw sockets against one endpoint.
 //
 // usage: node ws-conformance.mjs URL [--control CONTROL] [--init-timeout MS] [--oversized BYTES] [--reference]
 //   URL              ws://… the GraphQL endpoint; http://… of the same takes mutations
 //   --control        http://… the emulator's control address; without it the checks that must know
 //                    when a subscription is live are skipped
 //   --init-timeout   how long the endpoint waits for connection_init (default 3000)
-//   --oversized      size of a frame that is beyond the endpoint's limit (default 2097152)
-//   --reference      the endpoint is graphql-ws's own server: what it is known to do otherwise must
-//                    fail, see DIFFERENCES
+//   --oversized      size of a frame that exceeds the endpoint's limit (default 2097152)
+//   --reference      the endpoint is graphql-ws's own server: the checks in DIFFERENCES must fail
 
 import { assert, assertErrors, check, finish, skip, within } from './check.mjs';
 import { ON_MESSAGE, connect, live, newRoom, say, suite } from './wire.mjs';
 
 const PROTOCOL = 'graphql-transport-ws';
-/** Of graphql-ws's server over `ws`, and why. */
+/** Known deviations of graphql-ws's server over `ws`, with the reasons. */
 const PARSER_THROWS = 'an exception of the parser closes 4500';
 const DIFFERENCES = {
   'a binary frame: 4400': 'it reads the bytes as text',
   'an id is free again after error': PARSER_THROWS,
   'a live id again, of 400 bytes: 4409 with a reason that fits and is UTF-8':
     'the reason with such an id is too long for `ws`, whose exception closes 4500',
-  'a syntax error: an error frame, no complete, and the socket lives': PARSER_THROWS,
-  'a syntax error in a subscription: an error frame, and the socket lives': PARSER_THROWS,
-  'an empty query: an error frame, and the socket lives': PARSER_THROWS,
+  'a syntax error: an error frame, no complete, and the socket stays open': PARSER_THROWS,
+  'a syntax error in a subscription: an error frame, and the socket stays open': PARSER_THROWS,
+  'an empty query: an error frame, and the socket stays open': PARSER_THROWS,
 };
 const { url, control, oversized, ...options } = suite(
   'node ws-conformance.mjs URL [--control CONTROL] [--init-timeout MS] [--oversized BYTES] [--reference]',
@@ -30,7 +29,7 @@ const { url, control, oversized, ...options } = suite(
 );
 const initTimeout = Number(options['init-timeout']);
 const http = url.replace(/^ws/, 'http');
-/** Every close, for the check at the end. */
+/** All closes, for the check at the end. */
 const closes = [];
 
 // --- the handshake ---
@@ -60,7 +59,7 @@ await check('an unknown subprotocol: 4406, or not echoed', async () => {
   try {
     socket = await open({ protocols: ['no-such-protocol'] });
   } catch (error) {
-    // ws gives up on a handshake that echoes none of what it offered.
+    // ws aborts a handshake that echoes none of the offered subprotocols.
     assert.match(error.message, /no subprotocol/);
     return;
   }
@@ -183,7 +182,7 @@ await check('a WebSocket ping is answered', async () => {
   socket.close();
 });
 
-// --- frames that are not of the protocol ---
+// --- frames outside the protocol ---
 
 const MALFORMED = {
   'invalid JSON': '{"type":"ping"',
@@ -203,10 +202,10 @@ const MALFORMED = {
   'payload null': '{"id":"1","type":"subscribe","payload":null}',
   'an array as payload': '{"id":"1","type":"subscribe","payload":[]}',
   'no query': '{"id":"1","type":"subscribe","payload":{}}',
-  'a query that is no string': '{"id":"1","type":"subscribe","payload":{"query":{"a":1}}}',
+  'a query that is not a string': '{"id":"1","type":"subscribe","payload":{"query":{"a":1}}}',
   'variables that are an array': '{"id":"1","type":"subscribe","payload":{"query":"{ __typename }","variables":[]}}',
   'variables that are a string': '{"id":"1","type":"subscribe","payload":{"query":"{ __typename }","variables":"{}"}}',
-  'an operationName that is no string': '{"id":"1","type":"subscribe","payload":{"query":"{ __typename }","operationName":1}}',
+  'an operationName that is not a string': '{"id":"1","type":"subscribe","payload":{"query":"{ __typename }","operationName":1}}',
   'extensions that are an array': '{"id":"1","type":"subscribe","payload":{"query":"{ __typename }","extensions":[]}}',
   'complete without id': '{"type":"complete"}',
   'complete with a numeric id': '{"id":1,"type":"complete"}',
@@ -219,7 +218,7 @@ for (const [name, frame] of Object.entries(MALFORMED)) {
   });
 }
 
-await check('next from the client: 4400, or 4500 as the reference server has it', async () => {
+await check('next from the client: 4400, or 4500 as the reference server sends', async () => {
   const socket = await acked();
   socket.raw('{"id":"1","type":"next","payload":{"data":{}}}');
   await socket.closes([4400, 4500]);
@@ -345,7 +344,7 @@ await check('ids are case-sensitive and may hold anything', async () => {
   socket.close();
 });
 
-await check('operations interleave: a quick one is not held up', async () => {
+await check('operations interleave: a quick one is not delayed', async () => {
   const socket = await acked();
   socket.send(subscribe('slow', '{ slow(ms: 1000) }'));
   socket.send(subscribe('quick', '{ __typename }'));
@@ -355,7 +354,7 @@ await check('operations interleave: a quick one is not held up', async () => {
   socket.close();
 });
 
-await check('a syntax error: an error frame, no complete, and the socket lives', async () => {
+await check('a syntax error: an error frame, no complete, and the socket stays open', async () => {
   const socket = await acked();
   socket.send(subscribe('1', '{ echo('));
   assertErrorFrame(await socket.take(), '1');
@@ -363,7 +362,7 @@ await check('a syntax error: an error frame, no complete, and the socket lives',
   socket.close();
 });
 
-await check('a syntax error in a subscription: an error frame, and the socket lives', async () => {
+await check('a syntax error in a subscription: an error frame, and the socket stays open', async () => {
   const socket = await acked();
   socket.send(subscribe('1', 'subscription { onCreateRoom { id }'));
   assertErrorFrame(await socket.take(), '1');
@@ -371,7 +370,7 @@ await check('a syntax error in a subscription: an error frame, and the socket li
   socket.close();
 });
 
-await check('an empty query: an error frame, and the socket lives', async () => {
+await check('an empty query: an error frame, and the socket stays open', async () => {
   const socket = await acked();
   socket.send(subscribe('1', ''));
   assertErrorFrame(await socket.take(), '1');
@@ -402,7 +401,7 @@ await check('a validation error in a subscription: an error frame, no complete',
   socket.close();
 });
 
-await check('an error of execution is a next with errors, then complete', async () => {
+await check('an execution error is a next with errors, then complete', async () => {
   const socket = await acked();
   socket.send(subscribe('1', '{ failing }'));
   const { type, payload } = await socket.take();
@@ -417,7 +416,7 @@ await check("the client's complete is not echoed and no result follows", async (
   const socket = await acked();
   socket.send(subscribe('1', '{ slow(ms: 300) }'));
   socket.send({ id: '1', type: 'complete' });
-  // The endpoint's own clock: the second resolver ends well after the first would have.
+  // Measured by the endpoint's own clock: the second resolver ends well after the first would have.
   assert.equal((await socket.query('{ slow(ms: 900) }')).errors, undefined);
   assert.deepEqual(socket.drain(), []);
   socket.close();
@@ -439,7 +438,7 @@ await check('complete of a finished operation is ignored', async () => {
   socket.close();
 });
 
-const SUBSCRIPTION = "a subscription: next per event, nothing after the client's complete, the sibling goes on";
+const SUBSCRIPTION = "a subscription: next per event, nothing after the client's complete, the other one continues";
 if (control) {
   await check(SUBSCRIPTION, async () => {
     const idle = (await control.state()).realtime.subscriptions;
@@ -567,7 +566,7 @@ await check('a frame in fragments is one frame', async () => {
   socket.close();
 });
 
-await check('a large result arrives whole', async () => {
+await check('a large result arrives complete', async () => {
   const socket = await acked();
   const { data } = await socket.query('{ large(bytes: 200000) }');
   assert.equal(Buffer.byteLength(data.large), 200_000);
@@ -610,7 +609,7 @@ async function open({ protocols = [PROTOCOL] } = {}) {
       return close;
     },
 
-    /** The result of an operation already sent: exactly one next, then complete. */
+    /** Returns the result of an operation that was already sent: exactly one next, then complete. */
     async outcome(id) {
       const next = await socket.take();
       assert.equal(next.type, 'next', JSON.stringify(next));
@@ -627,7 +626,7 @@ async function open({ protocols = [PROTOCOL] } = {}) {
       return socket.outcome(id);
     },
 
-    /** What else had been sent: everything before the answers to a ping, a query and a ping. */
+    /** Returns all other messages: everything before the responses to a ping, a query and a ping. */
     async settled() {
       const others = [];
       const until = async (last) => {

@@ -1,9 +1,9 @@
 // The app of a pod, with stock clients on localhost: fetch, and npm's graphql-ws.
 //
 // usage: node app.mjs serve | job
-//   serve   works without pause until SIGTERM and two seconds on, as an app does that finishes what it
-//           has; waits for its sockets to be closed; and prints what it saw as JSON
-//   job     asks once, and ends countersign before it ends itself
+//   serve   sends requests without pause until two seconds after SIGTERM, like an app that finishes its work;
+//           then waits for its sockets to be closed, and prints the results as JSON
+//   job     sends one request, and stops countersign before it exits
 
 import { readFileSync } from 'node:fs';
 import { createClient } from 'graphql-ws';
@@ -13,7 +13,7 @@ const BASE = 'http://localhost:4100/graphql';
 const ADMIN = 'http://127.0.0.1:4101';
 const SOCKETS = 4;
 const AFTER_SIGTERM = 2_000;
-// Longer than `drain.delay` and what follows SIGTERM here: these end in the drain.
+// Longer than `drain.delay` and the two seconds after SIGTERM, so these end in the drain.
 const LONG = 8_000;
 const POST = 'mutation Post($body: String!) { postMessage(room: "lobby", body: $body) { id body } }';
 
@@ -27,7 +27,7 @@ await started();
 if (process.argv[2] === 'job') await job();
 else await serve();
 
-/** countersign, started beside this app, listens. */
+/** Waits until countersign, the other container of the pod, listens. */
 async function started() {
   for (;;) {
     try {
@@ -53,7 +53,7 @@ async function serve() {
     loop(() => post(POST, { body: 'by http' })),
     loop(() => post('{ slow(ms: 300) }')),
     loop((n) => once(sockets[n % SOCKETS].client, '{ slow(ms: 50) }')),
-    // In flight all the time, by both ways.
+    // Keeps requests in flight all the time, over HTTP and over the socket.
     ...[0, 1].flatMap((n) => [
       loop(() => post(`{ slow(ms: ${LONG}) }`), n * LONG / 2),
       loop(() => once(sockets[n].client, `{ slow(ms: ${LONG}) }`), n * LONG / 2),
@@ -80,7 +80,7 @@ function socket(n) {
     { query: 'subscription { onMessage { id body } }' },
     {
       next: ({ data }) => { if (data.onMessage.id) saw.events[n] += 1; },
-      // The close, which `closes` has; anything else is a failure.
+      // The close, which `closes` records; everything else is a failure.
       error: (error) => { if (error.code === undefined) fail(error); },
       complete: () => {},
     },
@@ -119,7 +119,7 @@ function fail(error) {
   const when = sigterm === null ? 'before SIGTERM' : `${Date.now() - sigterm} ms after SIGTERM`;
   const what = error.cause ?? error;
   saw.failed.push(`${when}: ${what.code ?? ''} ${what.reason ?? what.message ?? JSON.stringify(what)}`);
-  // No retrying: the first of them tells enough.
+  // Without retries: the first close is sufficient.
   if (saw.failed.length > 20) end('too many requests failed');
 }
 

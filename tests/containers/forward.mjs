@@ -1,5 +1,5 @@
-// Stands where AWS's front doors would: port 443 of this container, whose names on the network are
-// those of the API, leads to the emulator, which listens on the loopback of this network namespace.
+// Takes the place of AWS's endpoints: forwards port 443 of this container, whose names on the network are
+// those of the API, to the emulator, which listens on the loopback of this network namespace.
 
 import net from 'node:net';
 

@@ -1,4 +1,4 @@
-//! The README's recipe for graphql-ws-client, between the marks.
+//! The README's recipe for graphql-ws-client, between the markers.
 
 use std::net::SocketAddr;
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Binds sockets and becomes a program that has them, as sd_listen_fds(3) has it.
+"""Binds sockets and executes a program that inherits them, as sd_listen_fds(3) describes.
 
 pass.py [NAME=]KIND:PLACE... -- PROGRAM ARGUMENTS
 
-KIND is tcp (PLACE is ADDRESS:PORT), unix, abstract, datagram or silent (TCP, not listening). Prints the place of
-each before the program's own output.
+KIND is tcp (PLACE is ADDRESS:PORT), unix, abstract, datagram or silent (TCP, not listening). Prints the address of
+each socket before the program's own output.
 """
 import os
 import socket
@@ -32,7 +32,7 @@ for said in sys.argv[1:cut]:
     name = found.getsockname()
     print(name[1] if isinstance(name, tuple) else place, flush=True)
     passed.append(found)
-# Out of the way first, so that none takes another's place.
+# Duplicate to high descriptors first, so that none overwrites another.
 kept = [os.dup2(found.fileno(), 100 + at) for at, found in enumerate(passed)]
 for at, number in enumerate(kept):
     os.dup2(number, 3 + at, inheritable=True)

@@ -1,6 +1,6 @@
-// aws-amplify with IAM. Its subscriptions are by TLS whatever the endpoint says, so it needs the
+// aws-amplify with IAM. It always uses TLS for subscriptions, whatever the endpoint's scheme, so it needs the
 // certificate authority in NODE_EXTRA_CA_CERTS. The keys are those of the emulator's demo; countersign
-// puts its own signatures in place of what they sign.
+// replaces the signatures that are made with them.
 
 import { Amplify } from 'aws-amplify';
 import { generateClient } from 'aws-amplify/api';
@@ -33,7 +33,7 @@ await matrix({
         try {
           return await client.graphql({ query, variables });
         } catch (error) {
-          // It throws the answer.
+          // Amplify throws the response.
           if (!error?.errors) throw error;
           return { errors: messages(error.errors) };
         }

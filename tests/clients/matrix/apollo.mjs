@@ -92,13 +92,13 @@ function make(link, close = () => {}) {
 
 function reason(error, orThrow = false) {
   if (CombinedGraphQLErrors.is(error)) return messages(error.errors);
-  // WebSocketLink hands on a legacy `error` as the object that came.
+  // WebSocketLink passes on a legacy `error` as the object that it received.
   if (UnconventionalError.is(error) && error.cause?.message) return messages([error.cause]);
   if (orThrow) throw error;
   return error;
 }
 
-/** What an HTTP link sends is kept. */
+/** Records the requests that an HTTP link sends. */
 function recording(sent) {
   return (url, options) => {
     sent.push(JSON.parse(options.body));

@@ -1,6 +1,6 @@
-// The links of AWS for Apollo Client, with IAM, as their README composes them: plain to an endpoint
-// that is not at AWS, and with the option `proxy`. The keys are those of the emulator's demo;
-// countersign puts its own signatures in place of what they sign.
+// AWS's links for Apollo Client, with IAM, composed as in their README: over plain HTTP to an endpoint
+// outside AWS, and with the option `proxy`. The keys are those of the emulator's demo; countersign
+// replaces the signatures that are made with them.
 
 import { createRequire } from 'node:module';
 import { assert, matrix, messages } from './cells.mjs';
@@ -35,7 +35,7 @@ function make(http, where, direct) {
       createSubscriptionHandshakeLink(options, new HttpLink({ uri: http })),
     ]),
     cache: new InMemoryCache(),
-    // By default Apollo Client adds an extension to what the link has signed already.
+    // By default Apollo Client adds an extension after the link has signed the request.
     enhancedClientAwareness: direct ? { transport: false } : undefined,
     defaultOptions: { query: { fetchPolicy: 'network-only' } },
   });
@@ -67,7 +67,7 @@ function make(http, where, direct) {
   };
 }
 
-/** The link puts {errors} where Apollo Client expects an error, which it keeps as the cause. */
+/** The link passes {errors} where Apollo Client expects an error; Apollo keeps it as the cause. */
 function reason(error) {
   const { errors } = error?.errors ? error : (error?.cause ?? {});
   return errors ? messages(errors) : error;

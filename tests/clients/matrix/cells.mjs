@@ -1,17 +1,17 @@
 // Shared by the Node clients of the matrix: the columns, the operations, and one line per cell.
-// Nothing here knows a protocol; a client is told to `matrix` as an object:
+// This file is independent of any protocol; each client is an object that is passed to `matrix`:
 //
 //   run(operation)              a query or mutation; resolves to {data, errors}
 //   subscribe(operation, sink)  returns a function that stops it; the sink has next({data, errors}),
 //                               error(reason) and complete()
 //   close()                     optional
-//   retries                     whether it takes up its subscriptions again by itself
+//   retries                     whether the client restarts its subscriptions by itself
 //   oneSocket                   whether all its subscriptions share one socket
 //   also                        optional; further checks, by column
-//   forgives(error)             optional; whether its own code is known to leave such a rejection
+//   forgives(error)             optional; whether the client is known to leave such a rejection unhandled
 //
-// `errors` and a sink's `reason` are what the client itself hands to an application: a list of
-// messages if the server said them in GraphQL, and anything else if the client gave up.
+// `errors` and a sink's `reason` are the values that the client itself passes to an application: a list of
+// messages if the server sent GraphQL errors, and any other value if the client gave up.
 
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -28,7 +28,7 @@ const MANY = 200;
 const AT_ONCE = 20;
 const SETTLE_MS = 2_000;
 
-// A subscriber gets only those fields which the mutation selected; some clients ask for __typename.
+// A subscriber gets only the fields that the mutation selected; some clients add __typename.
 const MESSAGE = 'id room body author sentAt';
 
 function operation(name, query) {
@@ -48,14 +48,14 @@ export const ON_MESSAGE = operation(
   'OnMessage',
   `subscription OnMessage($room: ID) { onMessage(room: $room) { ${MESSAGE} } }`,
 );
-// Clients that share equal subscriptions see two different ones.
+// With an author, so that clients which merge equal subscriptions see different ones.
 export const ON_AUTHOR = operation(
   'OnAuthor',
   `subscription OnAuthor($room: ID, $author: String) { onMessage(room: $room, author: $author) { ${MESSAGE} } }`,
 );
 export const REFUSED = operation('Refused', 'subscription Refused { onNothing { id } }');
 
-/** A socket that is counted, and otherwise the platform's own or, before Node.js 22, that of ws. */
+/** A WebSocket that is counted: the platform's own or, before Node.js 22, that of ws. */
 export class CountedSocket extends (globalThis.WebSocket ?? WebSocket) {
   static open = 0;
 
@@ -75,7 +75,7 @@ export async function matrix(makers) {
     allowPositionals: true,
     options: {
       ...Object.fromEntries(['http', 'ws', 'https', 'control'].map((name) => [name, { type: 'string' }])),
-      // Straight to the emulator, for what a client must leave off there.
+      // Goes directly to the emulator, to find what a client must leave out there.
       direct: { type: 'boolean' },
     },
   });
@@ -102,7 +102,7 @@ export async function matrix(makers) {
     console.log(`done ${row}`);
     process.exit(failed ? 1 : 0);
   };
-  // Some clients throw where nobody can catch it.
+  // Some clients throw where it cannot be caught.
   const strayed = (error) => (fail ? fail(error) : console.error(error));
   process.on('uncaughtException', strayed);
   process.on('unhandledRejection', (error) => { if (!client?.forgives?.(error)) strayed(error); });
@@ -130,13 +130,13 @@ export async function matrix(makers) {
     columns.shift();
     fail = undefined;
     await Promise.resolve(client?.close?.()).catch(() => {});
-    // What a failed cell left behind must not fail the next one.
+    // Subscriptions that a failed cell left behind must not fail the next one.
     await control.until('no subscriptions', ({ realtime }) => realtime.subscriptions === 0, SETTLE_MS).catch(() => {});
   }
   finish();
 }
 
-/** One client, fresh for one column. */
+/** One client, created for one column. */
 class Cell {
   constructor(client, control, urls, mutates) {
     Object.assign(this, { client, control, urls, mutates });
@@ -242,7 +242,7 @@ class Cell {
     const crowd = Array.from({ length: MANY }, (_, n) => ({ author: `author ${n}` }));
     for (const each of crowd) each.events = this.subscribe(ON_AUTHOR, { room, author: each.author });
     await this.live(MANY);
-    // The last one of the cell before may still be closing.
+    // The previous cell's last subscription may still be closing.
     if (this.client.oneSocket) await this.control.until('one open socket', () => CountedSocket.open === 1);
     for (let from = 0; from < MANY; from += AT_ONCE) {
       const some = crowd.slice(from, from + AT_ONCE);
@@ -254,7 +254,7 @@ class Cell {
     await this.live(0);
   }
 
-  /** A subscription is live when the emulator says so; most clients do not. */
+  /** Waits until the emulator reports the subscription as live; most clients do not report it. */
   live(count) {
     return this.control.until(
       `${count} live subscriptions`,
@@ -282,7 +282,7 @@ class Cell {
     return postMessage;
   }
 
-  /** By the client itself, if it can. */
+  /** Stops it with the client's own method, if there is one. */
   async mutate(what, variables) {
     if (this.mutates) return this.data(what, variables);
     const response = await fetch(this.urls.http, {
@@ -311,9 +311,9 @@ class Cell {
     });
     return {
       next: () => seen.take('an event'),
-      /** Why it ended. */
+      /** Returns why it ended. */
       reason: () => within(ended, STEP_MS, 'the end of the subscription'),
-      /** After an answer of the emulator that is younger than anything it might have sent. */
+      /** Waits for a response of the emulator that is newer than anything it may have sent. */
       nothingMore: async () => {
         await this.control.state();
         assert.deepEqual(seen.drain(), []);
@@ -323,7 +323,7 @@ class Cell {
   }
 }
 
-/** The messages of GraphQL errors. */
+/** Returns the messages of GraphQL errors. */
 export function messages(errors) {
   return errors?.map(({ message }) => message);
 }

@@ -1,16 +1,16 @@
-"""Shared by the Python clients of the matrix: what cells.mjs is for Node.
+"""Shared by the Python clients of the matrix, as cells.mjs is by the Node clients.
 
-Nothing here knows a protocol; a client is told to `matrix` as an object:
+This file is independent of any protocol; each client is an object that is passed to `matrix`:
 
     await run(operation, variables)          a query or mutation: (data, errors)
-    subscribe(operation, variables, sink)    begins one, and `stop()` of what it returns ends it; the
-                                             sink has put(data, errors) and end(reason)
+    subscribe(operation, variables, sink)    starts a subscription and returns an object whose `stop()` ends
+                                             it; the sink has put(data, errors) and end(reason)
     await close()
-    retries                                  whether it takes up its subscriptions again by itself
+    retries                                  whether the client restarts its subscriptions by itself
     also                                     further checks, by column
 
-`errors` and a sink's `reason` are what the client itself hands to an application: a list of messages
-if the server said them in GraphQL, and anything else if the client gave up.
+`errors` and a sink's `reason` are the values that the client itself passes to an application: a list of
+messages if the server sent GraphQL errors, and any other value if the client gave up.
 """
 
 import argparse
@@ -35,7 +35,7 @@ MANY = 200
 AT_ONCE = 20
 SETTLE = 2.0
 
-# A subscriber gets only those fields which the mutation selected.
+# A subscriber gets only the fields that the mutation selected.
 MESSAGE = ("id", "room", "body", "author", "sentAt")
 _FIELDS = " ".join(MESSAGE)
 
@@ -87,25 +87,25 @@ async def _row(row, make, options):
             left = min(CELL, end - begun)
             require(left > 0, f"the row took longer than {ALL:.0f} s")
             await within(cell.run(column, make), f"the cell {column}", left)
-        except Exception as error:  # noqa: BLE001 - whatever went wrong is the finding
+        except Exception as error:  # noqa: BLE001 - every failure is a finding
             failed = True
             outcome = f"FAIL {_one_line(error)}"
         else:
             outcome = f"ok {round((time.monotonic() - begun) * 1000)}ms"
         print(f"cell {row} {column} {outcome}", flush=True)
-        # What a failed cell left behind must not fail the next one.
+        # Subscriptions that a failed cell left behind must not fail the next one.
         try:
             await within(cell.close(), "the close", SETTLE)
             await control.until("no subscriptions", lambda state: _live(state) == 0, SETTLE)
-        except Exception:  # noqa: BLE001, S110 - the next cell says what is wrong
+        except Exception:  # noqa: BLE001, S110 - the next cell reports the failure
             pass
     print(f"done {row}", flush=True)
-    # A client may have left a thread behind that waits for ever.
+    # A client may have left a thread behind that waits forever.
     os._exit(1 if failed else 0)
 
 
 class _Cell:
-    """One client, fresh for one column."""
+    """One client, created for one column."""
 
     def __init__(self, control, options, row, na):
         self._control = control
@@ -197,7 +197,7 @@ class _Cell:
             )
         )
         attempts = 0
-        # gql's documentation has a back-off around what subscribes.
+        # gql's documentation puts a backoff around the function that subscribes.
         while not back.done():
             await asyncio.wait({back, events.ended}, return_when=asyncio.FIRST_COMPLETED)
             if back.done():
@@ -232,7 +232,7 @@ class _Cell:
         await self._until_live(0)
 
     async def _until_live(self, count):
-        """A subscription is live when the emulator says so; most clients do not."""
+        """Waits until the emulator reports it as live; most clients do not report it."""
         await self._control.subscriptions(self._idle + count)
 
     async def _data(self, operation, **variables):
@@ -247,7 +247,7 @@ class _Cell:
         return (await self._mutate(POST, room=room, body=body, author=author))["postMessage"]
 
     async def _mutate(self, operation, **variables):
-        """By the client itself, if it can."""
+        """Stops it with the client's own method, if there is one."""
         if "mutation" not in self._na:
             return await self._data(operation, **variables)
         body = {"query": operation[1], "operationName": operation[0], "variables": variables}
@@ -264,13 +264,13 @@ class _Cell:
         return events
 
     async def _nothing_more(self, events):
-        """After an answer of the emulator that is younger than anything it might have sent."""
+        """Waits for a response of the emulator that is newer than anything it may have sent."""
         await self._control.state()
         equal(events.drain(), [], "more events")
 
 
 class _Events:
-    """What one subscription brought. To be used by the event loop's thread."""
+    """The events of one subscription. Use it only from the event loop's thread."""
 
     def __init__(self):
         self._seen = asyncio.Queue()
@@ -288,7 +288,7 @@ class _Events:
             self.ended.set_result(reason)
 
     def want(self):
-        """Some clients read only when they are asked to."""
+        """Lets the client read, because some clients read only on request."""
         if self._seen.empty() and hasattr(self.handle, "want"):
             self.handle.want()
 
@@ -312,7 +312,7 @@ class _Events:
 
 def _send_json(url, body):
     request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
-    # Loopback: never through a proxy of the environment.
+    # Loopback must not use a proxy of the environment.
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with direct.open(request, timeout=STEP) as response:
         return json.load(response)

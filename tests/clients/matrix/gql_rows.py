@@ -1,7 +1,7 @@
 """The Python gql client with each of its transports: https://gql.readthedocs.io
 
-Its AppSync transport signs by itself, with the keys of the emulator's demo; countersign puts its own
-signatures in place of these.
+Its AppSync transport signs by itself, with the keys of the emulator's demo; countersign replaces these
+signatures with its own.
 """
 
 import asyncio
@@ -16,12 +16,12 @@ from gql.transport.appsync_websockets import AppSyncWebsocketsTransport
 from gql.transport.exceptions import TransportQueryError
 from gql.transport.websockets import WebsocketsTransport
 
-DIRECT = {"proxy": None}  # loopback: never through a proxy of the environment
+DIRECT = {"proxy": None}  # loopback must not use a proxy of the environment
 KEYS = Credentials("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "AQoDYXdzEXAMPLETOKEN==")
 
 
 class Gql:
-    """A session that connects again, as its documentation has it; subscriptions do not."""
+    """Opens a session that reconnects, as gql's documentation describes; subscriptions do not restart."""
 
     retries = False
 
@@ -46,7 +46,7 @@ class Gql:
                 sink.end("completed")
             except TransportQueryError as error:
                 sink.end(messages(error))
-            except Exception as error:  # noqa: BLE001 - whatever it was, it is over
+            except Exception as error:  # noqa: BLE001 - every exception ends the subscription
                 sink.end(error)
 
         return Reading(asyncio.ensure_future(read()))
@@ -56,7 +56,7 @@ class Gql:
 
 
 class Reading:
-    """Cancelling what iterates is how a subscription of gql is stopped."""
+    """Stops a subscription of gql, by cancelling the task that iterates over it."""
 
     def __init__(self, task):
         self._task = task
@@ -71,7 +71,7 @@ def request(operation, variables):
 
 
 def messages(error):
-    """Its list holds what the server sent: errors, or the payload of a legacy or an AppSync `error`."""
+    """Returns what the server sent: errors, or the payload of a legacy or an AppSync `error`."""
     errors = [each for entry in error.errors for each in entry.get("errors", [entry])]
     return [each.get("message", str(each)) for each in errors]
 

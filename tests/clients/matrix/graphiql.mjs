@@ -1,4 +1,4 @@
-// The fetcher that GraphiQL runs in a browser, of @graphiql/toolkit: it opens a socket for each
+// The fetcher of @graphiql/toolkit, which GraphiQL runs in a browser. It opens a socket for each
 // subscription.
 
 import { createRequire } from 'node:module';
@@ -7,7 +7,7 @@ import { assert, drive, matrix, messages } from './cells.mjs';
 
 // Its ESM build has imports that Node.js does not resolve.
 const { createGraphiQLFetcher } = createRequire(import.meta.url)('@graphiql/toolkit');
-// What a browser has, and Node.js before 23 has not.
+// A global that browsers have, but Node.js before 23 does not.
 globalThis.CloseEvent ??= class CloseEvent extends Event {};
 
 await matrix({
@@ -22,7 +22,7 @@ await matrix({
     };
     return {
       retries: true,
-      // Beside the rejection that the application sees, its iterator leaves one to nobody.
+      // Besides the rejection that the application sees, the iterator leaves an unhandled one.
       forgives: Array.isArray,
       run: async (operation) => result(await first(await send(operation))),
       subscribe: (operation, sink) => {

@@ -1,5 +1,5 @@
 // relay-runtime over fetch, with graphql-ws or graphql-sse for subscriptions: https://relay.dev/docs
-// The artifacts below are what relay-compiler makes of the operations.
+// The artifacts below are the output of relay-compiler for the operations.
 
 import { createClient as createSse } from 'graphql-sse';
 import { createClient as createWs } from 'graphql-ws';
@@ -51,7 +51,7 @@ function make(http, streams) {
       try {
         return await execute(environment, request, variables);
       } catch (error) {
-        // Relay's words for an answer without data, and in `source` the answer.
+        // Relay's message for a response without data; `source` has the response.
         if (!error.source?.errors) throw error;
         return { errors: messages(error.source.errors) };
       }
@@ -84,7 +84,7 @@ async function execute(environment, request, variables) {
   });
 }
 
-/** graphql-ws hands on a list; graphql-sse a result, of which Relay makes an error. */
+/** graphql-ws passes on a list; graphql-sse a result, which Relay converts to an error. */
 function reason(error) {
   if (Array.isArray(error)) return messages(error);
   return error.source?.errors ? messages(error.source.errors) : error;

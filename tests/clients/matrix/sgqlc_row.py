@@ -1,8 +1,8 @@
-"""The Python client sgqlc: queries and mutations by HTTP, subscriptions by the legacy graphql-ws
-protocol, a socket and, as it blocks, a thread for each.
+"""The Python client sgqlc: queries and mutations over HTTP, subscriptions over the legacy graphql-ws
+protocol, with a socket and, because it blocks, a thread for each.
 
-A generator that is waiting cannot be closed. So it is asked for an event only when one is wanted, and
-what stops a subscription closes its generator between two events.
+A generator cannot be closed while it waits. So the thread reads an event only when one is requested, and
+stopping a subscription closes its generator between two events.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import threading
 from cells import ECHO, matrix
 from check import equal
 
-# Loopback: never through a proxy of the environment.
+# Loopback must not use a proxy of the environment.
 os.environ["no_proxy"] = "*"
 
 from sgqlc.endpoint.http import HTTPEndpoint  # noqa: E402
@@ -83,8 +83,8 @@ class Reading:
                 self._tell(self._brought, result)
         except StopIteration:
             self._tell(self._sink.end, "completed")
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is over
-            # Its only words for an `error` of the server: a ValueError that quotes the message.
+        except Exception as error:  # noqa: BLE001 - every exception ends the subscription
+            # sgqlc raises a ValueError that quotes the message of the server's `error`, and nothing else.
             refused = isinstance(error, ValueError) and "'type': 'error'" in str(error)
             self._tell(self._sink.end, [str(error)] if refused else error)
 

@@ -1,4 +1,4 @@
-// npm subscriptions-transport-ws, unmaintained but alive in many applications.
+// npm subscriptions-transport-ws, unmaintained but still used by many applications.
 
 import legacy from 'subscriptions-transport-ws';
 import { CountedSocket, matrix, messages } from './cells.mjs';

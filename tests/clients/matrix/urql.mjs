@@ -19,7 +19,7 @@ await matrix({
   },
 });
 
-/** Queries go by `method`; mutations are always posted. */
+/** Sends queries with `method`; mutations are always posted. */
 function byFetch(url, method, options) {
   const methods = [];
   const recording = (address, request) => {
