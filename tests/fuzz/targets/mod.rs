@@ -2,7 +2,7 @@
 //!
 //! A target takes any bytes and panics where a rule is broken. The fuzzer feeds it for as long as
 //! one likes (`tests/fuzz/run`), and the tests of the main crate with what has been committed
-//! (`tests/fuzz.rs`). Machines are fed scripts, line by line, in the words of the transcripts
+//! (`tests/it/fuzz.rs`). Machines are fed scripts, line by line, in the words of the transcripts
 //! beside their sources; lines that tell what comes out are passed over.
 
 pub mod config;

@@ -1,0 +1,29 @@
+//! The audits of npm graphql-http (GraphQL over HTTP) through the built binary.
+
+use crate::support::{Backstage, demo_key, node, passes};
+
+async fn check(name: &str, strict: &str, mode: &[&str], least: usize) {
+    let backstage = Backstage::new(name).await;
+    let mut environment = demo_key();
+    environment.push(("COUNTERSIGN_ROUTE__GRAPHQL__STRICT", strict));
+    let mut daemon = backstage.start(&[], &environment);
+    let url = format!("http://{}/graphql", daemon.address().await);
+    let direct = format!("https://{}/graphql", backstage.emulator.addr());
+
+    let mut command = node("audit.mjs");
+    command
+        .envs(demo_key())
+        .env("NODE_EXTRA_CA_CERTS", backstage.ca_file());
+    let arguments = [&[url.as_str(), &direct], mode].concat();
+    passes(command, &arguments, least).await;
+}
+
+#[tokio::test]
+async fn no_audit_is_an_error_and_no_warning_is_ours() {
+    check("audit", "false", &[], 6).await;
+}
+
+#[tokio::test]
+async fn a_strict_route_gives_no_warning() {
+    check("audit-strict", "true", &["--strict"], 6).await;
+}

@@ -1,0 +1,300 @@
+//! Bad input: a clear message each time, nothing signed, nothing lost.
+
+use serde_json::json;
+
+use crate::support::{Answer, JSON, Scratch, Stage, command, demo_key, get, post, raw};
+
+const TARGET: &str =
+    "https://abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com/graphql";
+
+/// Exit code and standard error of a run that ends by itself.
+async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
+    let output = command(arguments, environment).output();
+    let output = crate::support::within("the end", output).await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().unwrap(), text)
+}
+
+async fn check_refused(
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+    code: i32,
+    expected: &[&str],
+) {
+    let (found, text) = run(arguments, environment).await;
+    assert_eq!(found, code, "{text}");
+    for part in expected {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn every_mistake_is_reported_at_once() {
+    let scratch = Scratch::new("mistakes");
+    let file = scratch.file(
+        "countersign.toml",
+        "listen = [\"127.0.0.1:0\"]\nlisen = 1\n\n[route.a]\ntarget = \"http://x\"\n\n[limits]\nrequest_body = \"lots\"\n",
+    );
+    let at = |line: u32| format!("{file}:{line}: ");
+    check_refused(
+        &["--config", &file, "--allow-origin", "example.com"],
+        &[("COUNTERSIGN_TIMEOUTS__CONECT", "1s")],
+        2,
+        &[
+            &format!("{}`lisen`: unknown key; did you mean `listen`?", at(2)),
+            &format!(
+                "{}`route.a.target`: the URL must begin with https://",
+                at(5)
+            ),
+            &format!("{}`limits.request_body`: \"lots\" is no size", at(8)),
+            "COUNTERSIGN_TIMEOUTS__CONECT: `timeouts.conect`: unknown key; did you mean `connect`?",
+            "--allow-origin: `guard.allow_origins`: \"example.com\" is no origin",
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn usage_mistakes_exit_with_2() {
+    check_refused(&[], &[], 2, &["no route: give an upstream URL"]).await;
+    check_refused(&["--lisen", "x", TARGET], &[], 2, &["--listen"]).await;
+    check_refused(
+        &["https://api.example.com/graphql"],
+        &[],
+        2,
+        &["set `region` (--region)"],
+    )
+    .await;
+    check_refused(
+        &["--listen", "0.0.0.0:1", TARGET],
+        &[],
+        2,
+        &["is not a loopback address"],
+    )
+    .await;
+    check_refused(
+        &["--config", "/nowhere.toml"],
+        &[],
+        2,
+        &["/nowhere.toml: cannot be read"],
+    )
+    .await;
+    check_refused(
+        &["--region", "eu-west-1", TARGET],
+        &[],
+        2,
+        &["`region` says eu-west-1"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_port_in_use_exits_with_3_and_names_the_address() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let expected = [format!("cannot listen on {address}"), "--listen".to_owned()];
+    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+    check_refused(&["--listen", &address, TARGET], &demo_key(), 3, &expected).await;
+}
+
+#[tokio::test]
+async fn config_prints_what_holds_and_why() {
+    let arguments = ["config", "--listen", "127.0.0.1:1", TARGET];
+    let environment = [("COUNTERSIGN_LIMITS__REQUEST_BODY", "2MiB")];
+    let output = command(&arguments, &environment).output().await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        (
+            "limits.request_body = \"2MiB\"",
+            "# COUNTERSIGN_LIMITS__REQUEST_BODY",
+        ),
+        ("listen = [\"127.0.0.1:1\"]", "# --listen"),
+        ("timeouts.connect = \"5s\"", "# default"),
+        (
+            "# route graphql: /graphql -> AppSync GraphQL",
+            "region us-east-1, service appsync",
+        ),
+    ] {
+        let found = text
+            .lines()
+            .any(|text| text.contains(line.0) && text.contains(line.1));
+        assert!(found, "{line:?} not in:\n{text}");
+    }
+    let check = ["config", "--check", TARGET];
+    let output = command(&check, &[]).output().await.unwrap();
+    assert!(
+        output.status.success() && output.stdout.is_empty(),
+        "{output:?}"
+    );
+}
+
+#[tokio::test]
+async fn requests_that_are_refused_reach_nobody() {
+    let stage = Stage::with(&[("limits.request_body", "1KiB")]).await;
+    let addr = stage.addr;
+    let query = json!({ "query": "{ rooms { id } }" }).to_string();
+    let mutation = "mutation { postMessage(room: \"lobby\", body: \"b\") { id } }";
+    let big = "x".repeat(2_000);
+    let chunked = format!(
+        "POST /graphql HTTP/1.1\r\nhost: {addr}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n7d0\r\n{big}\r\n0\r\n\r\n"
+    );
+    let no_host = "POST /graphql HTTP/1.1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let absolute = format!(
+        "GET http://evil.com/graphql?query=x HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n"
+    );
+    let escaped = "mutation%20%7B%20postMessage(room%3A%22lobby%22%2C%20body%3A%22b%22)%20%7B%20id%20%7D%20%7D";
+    let subscription = json!({ "query": "subscription { onMessage { id } }" }).to_string();
+    let cases: Vec<(&str, Answer, u16, &str)> = vec![
+        ("a body over the limit", post(addr, "/graphql", &[JSON], &big).await, 413, "BODY_TOO_LARGE"),
+        ("a chunked body over the limit", raw(addr, chunked.as_bytes()).await, 413, "BODY_TOO_LARGE"),
+        ("malformed JSON", post(addr, "/graphql", &[JSON], "{\"query\": ").await, 400, "BAD_JSON"),
+        ("no content type", post(addr, "/graphql", &[], &query).await, 415, "UNSUPPORTED_MEDIA_TYPE"),
+        ("text/plain", post(addr, "/graphql", &[("content-type", "text/plain")], &query).await, 415, "UNSUPPORTED_MEDIA_TYPE"),
+        ("a foreign Origin", post(addr, "/graphql", &[JSON, ("origin", "https://evil.com")], &query).await, 403, "ORIGIN_NOT_ALLOWED"),
+        ("Sec-Fetch-Site", get(addr, "/graphql?query=%7Ba%7D", &[("sec-fetch-site", "cross-site")]).await, 403, "CROSS_SITE"),
+        ("a foreign Host", raw(addr, b"GET /graphql?query=%7Ba%7D HTTP/1.1\r\nhost: evil.com\r\nconnection: close\r\n\r\n").await, 403, "HOST_NOT_ALLOWED"),
+        ("no Host", raw(addr, no_host.as_bytes()).await, 400, "HOST_MALFORMED"),
+        ("an absolute target", raw(addr, absolute.as_bytes()).await, 400, "TARGET_FORM"),
+        ("a mutation by GET", get(addr, &format!("/graphql?query={escaped}"), &[]).await, 405, "MUTATION_BY_GET"),
+        ("a document by GET that cannot be parsed", get(addr, "/graphql?query=%7B", &[]).await, 400, "BAD_DOCUMENT"),
+        ("GET without a query", get(addr, "/graphql", &[]).await, 400, "BAD_PARAMETER"),
+        ("another method", raw(addr, format!("DELETE /graphql HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n").as_bytes()).await, 405, "METHOD_NOT_ALLOWED"),
+        ("another path", post(addr, "/graphqlx", &[JSON], &query).await, 404, "NO_ROUTE"),
+        ("a subscription by POST", post(addr, "/graphql", &[JSON], &subscription).await, 406, "SUBSCRIPTION_OVER_HTTP"),
+    ];
+    for (name, answer, status, code) in cases {
+        assert_eq!(answer.status, status, "{name}: {answer:?}");
+        assert_eq!(answer.code(), code, "{name}");
+        assert_eq!(answer.headers["x-countersign-error"], code, "{name}");
+        assert_eq!(
+            answer.json()["errors"][0]["extensions"]["sent"],
+            "no",
+            "{name}"
+        );
+    }
+    let stats = stage.emulator.stats();
+    assert_eq!(stats.requests.http, 0, "{stats:?}");
+    // Nothing was lost by it.
+    assert_eq!(stage.query(mutation).await.status, 200);
+    assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn foreign_origins_get_no_websocket() {
+    let stage = Stage::new().await;
+    let upgrade = format!(
+        "GET /graphql HTTP/1.1\r\nhost: {}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: graphql-transport-ws\r\norigin: https://evil.com\r\n\r\n",
+        stage.addr
+    );
+    let answer = raw(
+        stage.addr,
+        upgrade
+            .replace("connection: Upgrade", "connection: Upgrade, close")
+            .as_bytes(),
+    )
+    .await;
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (403, "ORIGIN_NOT_ALLOWED")
+    );
+    assert_eq!(stage.emulator.stats().requests.http, 0);
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn an_allowed_origin_gets_cors_and_nobody_gets_upstreams() {
+    let stage = Stage::with(&[("guard.allow_origins", "https://app.example.com")]).await;
+    let origin = ("origin", "https://app.example.com");
+    let body = json!({ "query": "{ rooms { id } }" }).to_string();
+    let answer = post(stage.addr, "/graphql", &[JSON, origin], &body).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.headers["access-control-allow-origin"],
+        "https://app.example.com"
+    );
+    let preflight = format!(
+        "OPTIONS /graphql HTTP/1.1\r\nhost: {}\r\nconnection: close\r\norigin: https://app.example.com\r\naccess-control-request-method: POST\r\naccess-control-request-headers: content-type, x-team\r\n\r\n",
+        stage.addr
+    );
+    let answer = raw(stage.addr, preflight.as_bytes()).await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(
+        answer.headers["access-control-allow-headers"],
+        "content-type, x-team"
+    );
+    assert!(answer.headers["access-control-allow-methods"].contains("POST"));
+    let foreign = raw(
+        stage.addr,
+        preflight.replace("app.example", "evil").as_bytes(),
+    )
+    .await;
+    assert_eq!(foreign.status, 403);
+    let plain = post(stage.addr, "/graphql", &[JSON], &body).await;
+    assert!(
+        !plain.headers.contains_key("access-control-allow-origin"),
+        "{plain:?}"
+    );
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn an_allowed_host_passes_and_its_origin_does_not_by_itself() {
+    let stage = Stage::with(&[("guard.allow_hosts", "proxy.internal")]).await;
+    let body = json!({ "query": "{ rooms { id } }" }).to_string();
+    let request = |extra: &str| {
+        format!(
+            "POST /graphql HTTP/1.1\r\nhost: proxy.internal:9\r\nconnection: close\r\ncontent-type: application/json\r\n{extra}content-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    assert_eq!(raw(stage.addr, request("").as_bytes()).await.status, 200);
+    let foreign = request("origin: https://proxy.internal.evil.com\r\n");
+    assert_eq!(raw(stage.addr, foreign.as_bytes()).await.status, 403);
+    stage.drained().await;
+}
+
+/// What cannot be parsed goes to AppSync as it is, which knows best what to answer.
+#[tokio::test]
+async fn what_is_json_but_no_operation_is_upstreams_to_answer() {
+    let stage = Stage::new().await;
+    for body in ["{}", "[]", "{\"query\": 1}", "{\"query\":\"{ a\"}"] {
+        let answer = post(stage.addr, "/graphql", &[JSON], body).await;
+        assert!(
+            !answer.headers.contains_key("x-countersign-error"),
+            "{body}: {answer:?}"
+        );
+        assert!(answer.json()["errors"][0]["message"].is_string());
+    }
+    assert_eq!(stage.emulator.stats().requests.http, 4);
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn malformed_frames_close_that_socket_only() {
+    let stage = Stage::new().await;
+    let mut good = stage.acked().await;
+    let mut bad = stage.acked().await;
+    bad.send(json!(["not", "a", "frame"])).await;
+    let close = bad.closed().await;
+    assert_eq!(u16::from(close.code), 4400);
+    assert!(
+        close.reason.starts_with("Invalid message received"),
+        "{close:?}"
+    );
+    good.subscribe("q", "{ rooms { id } }").await;
+    assert_eq!(good.next().await["type"], "next");
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn an_unreachable_upstream_says_that_nothing_was_sent() {
+    let stage = Stage::new().await;
+    stage.switch(json!({ "refuse_connections": true }));
+    let answer = stage.query("{ rooms { id } }").await;
+    assert_eq!(answer.status, 502, "{answer:?}");
+    assert_eq!(answer.json()["errors"][0]["extensions"]["sent"], "no");
+    stage.switch(json!({ "refuse_connections": false }));
+    assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
+    stage.drained().await;
+}

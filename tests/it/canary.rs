@@ -1,0 +1,550 @@
+//! Secrets stay where they belong: unique strings go in as credentials, headers, variables and
+//! texts; none comes out in a log at any level, nor in an error of ours, nor in a span.
+
+mod everything;
+
+use std::net::SocketAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use countersign::emulator::{Emulator, Key, Options};
+use futures_util::SinkExt as _;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::collector::Collector;
+use crate::fakes::Endpoint;
+use crate::support::{Answer, Daemon, JSON, Scratch, Socket, get, post, raw, within};
+
+const KEY_ID: &str = "AKIDCANARYKEYID00001";
+const SECRET: &str = "canary/Secret+Key0002";
+const TOKEN: &str = "canary/Session+Token0003==";
+const BEARER: &str = "canary-bearer-0004";
+const COOKIE: &str = "canary-cookie-0005";
+const API_KEY: &str = "da2-canary-api-key-0006";
+const VARIABLE: &str = "canary variable 0007";
+const TEXT: &str = "canary text 0008";
+const BY_GET: &str = "canary by get 0009";
+const ARGUMENT: &str = "canary-argument-0010";
+const GUARD_TOKEN: &str = "canary-guard-token-0011-abcdefghijkl";
+const BODY: &str = "canary body 0012";
+const QUERY: &str = "canary query 0013";
+const PATH: &str = "canary-path-0014";
+const MESSAGE: &str = "canary message 0015";
+const CHANNEL: &str = "canary-channel-0016";
+const TRACE_STATE: &str = "canary-tracestate-0017";
+const COLLECTOR_KEY: &str = "canary-collector-key-0018";
+const CANARIES: [&str; 18] = [
+    KEY_ID,
+    SECRET,
+    TOKEN,
+    BEARER,
+    COOKIE,
+    API_KEY,
+    VARIABLE,
+    TEXT,
+    BY_GET,
+    ARGUMENT,
+    GUARD_TOKEN,
+    BODY,
+    QUERY,
+    PATH,
+    MESSAGE,
+    CHANNEL,
+    TRACE_STATE,
+    COLLECTOR_KEY,
+];
+/// What no answer holds, whoever gave it. A key's id is no secret: AWS names it in refusals.
+const CREDENTIALS: [&str; 2] = [SECRET, TOKEN];
+
+/// Everything that can be switched on; what is not ours stays silent nevertheless.
+const FILTER: &str = "trace,hyper=trace,h2=trace,rustls=trace,tungstenite=trace,\
+                      tokio_tungstenite=trace,aws_config=trace,aws_sigv4=trace,\
+                      aws_smithy_runtime=trace,log=trace";
+
+/// Headers with secrets of the client's, which we drop or forward.
+fn client_secrets() -> Vec<(&'static str, String)> {
+    vec![
+        ("authorization", format!("Bearer {BEARER}")),
+        ("cookie", format!("session={COOKIE}")),
+        ("x-api-key", API_KEY.to_owned()),
+        ("x-countersign-token", GUARD_TOKEN.to_owned()),
+        (
+            "traceparent",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned(),
+        ),
+        ("tracestate", format!("vendor={TRACE_STATE}")),
+    ]
+}
+
+/// A canary as itself, percent-encoded, escaped in JSON, and in base64 wherever in a longer text
+/// it stands.
+fn forms(canary: &str) -> Vec<String> {
+    let percent = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    };
+    let upper: String = canary.bytes().map(percent).collect();
+    let lower = upper.replace("%2F", "%2f").replace("%2B", "%2b");
+    let lower = lower.replace("%3D", "%3d");
+    let mut forms = vec![
+        canary.to_owned(),
+        upper,
+        lower,
+        canary.replace('/', "\\/"),
+        canary.replace(' ', "+"),
+    ];
+    for offset in 0..3 {
+        // Without the characters that depend on the neighbours.
+        let padded = ["x".repeat(offset).as_str(), canary].concat();
+        let whole = padded.len() / 3 * 3;
+        let text = STANDARD_NO_PAD.encode(&padded[..whole]);
+        let text = text[if offset == 0 { 0 } else { 4 }..].to_owned();
+        forms.push(text.replace('+', "-").replace('/', "_"));
+        forms.push(text);
+    }
+    forms
+}
+
+#[track_caller]
+fn check_absent(what: &str, text: &str) {
+    check_absent_of(&CANARIES, what, text);
+}
+
+#[track_caller]
+fn check_absent_of(canaries: &[&str], what: &str, text: &str) {
+    for canary in canaries {
+        for form in forms(canary) {
+            if let Some(at) = text.find(&form) {
+                let start = text[..at].rfind('\n').map_or(0, |start| start + 1);
+                let line = text[start..].lines().next().unwrap_or_default();
+                panic!("{what} holds {canary:?} as {form:?}:\n{line}");
+            }
+        }
+    }
+}
+
+/// An error of ours, or one of AWS's that we pass on.
+#[track_caller]
+fn check_error(what: &str, answer: &Answer) {
+    assert!(answer.status >= 400, "{what}: {answer:?}");
+    check_absent(what, &format!("{:?}\n{}", answer.headers, answer.body));
+}
+
+#[test]
+fn every_form_of_a_canary_is_looked_for() {
+    for text in [
+        "key AKIDCANARYKEYID00001.".to_owned(),
+        "a=canary%2fSecret%2bKey0002".to_owned(),
+        format!(
+            "header-{}",
+            STANDARD_NO_PAD.encode("{\"x\":\"canary/Secret+Key0002\"}")
+        ),
+        format!(
+            "header-{}",
+            STANDARD_NO_PAD.encode("{\"xy\":\"canary/Secret+Key0002\"}")
+        ),
+        format!(
+            "header-{}",
+            STANDARD_NO_PAD.encode("{\"xyz\":\"canary/Secret+Key0002\"}")
+        ),
+    ] {
+        assert!(
+            std::panic::catch_unwind(|| check_absent("it", &text)).is_err(),
+            "{text}"
+        );
+    }
+    check_absent("it", "nothing of the kind");
+}
+
+struct Run {
+    daemon: Daemon,
+    collector: Collector,
+    addr: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// What the admin listener serves.
+const PAGES: [&str; 5] = ["/livez", "/startupz", "/readyz", "/readyz?deep", "/metrics"];
+
+impl Run {
+    async fn start(format: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut all = vec!["--listen", "127.0.0.1:0", "--log", FILTER];
+        all.extend(["--log-format", format]);
+        all.extend(arguments);
+        let collector = Collector::start().await;
+        let (endpoint, key) = (collector.url(), format!("x-key={COLLECTOR_KEY}"));
+        let mut variables = vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+            ("OTEL_EXPORTER_OTLP_HEADERS", &key),
+            ("PATH", "/usr/bin:/bin"),
+            ("RUST_LOG", "trace"),
+            ("COUNTERSIGN_ADMIN", "127.0.0.1:0"),
+        ];
+        variables.extend(environment);
+        let mut daemon = Daemon::start(&all, &variables);
+        let admin = daemon.admin().await;
+        let addr = daemon.address().await;
+        Self {
+            daemon,
+            collector,
+            addr,
+            admin,
+        }
+    }
+
+    async fn post(&self, body: &str) -> Answer {
+        let secrets = client_secrets();
+        let secrets = secrets.iter().map(|(name, value)| (*name, value.as_str()));
+        let headers: Vec<(&str, &str)> = std::iter::once(JSON).chain(secrets).collect();
+        post(self.addr, "/graphql", &headers, body).await
+    }
+
+    /// A socket whose upgrade and whose `connection_init` carry secrets of the client's.
+    async fn socket(&self) -> Socket {
+        let (bearer, cookie) = (format!("Bearer {BEARER}"), format!("session={COOKIE}"));
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("cookie", &cookie),
+            ("x-api-key", API_KEY),
+        ];
+        let mut socket = Socket::open(self.addr, &headers).await;
+        let payload = json!({ "authorization": bearer, "x-api-key": API_KEY });
+        socket
+            .send(json!({ "type": "connection_init", "payload": payload }))
+            .await;
+        assert_eq!(socket.next().await["type"], "connection_ack");
+        socket
+    }
+
+    /// Drains, and reads all that was ever written; `requests` lines tell of requests at least.
+    async fn end(mut self, what: &str, requests: usize) {
+        for path in PAGES {
+            let page = get(self.admin, path, &[]).await;
+            let text = format!("{:?}\n{}", page.headers, page.body);
+            check_absent(&format!("{path} of {what}"), &text);
+        }
+        self.daemon.signal("-TERM");
+        assert_eq!(self.daemon.exited().await, 0, "{}", self.daemon.log);
+        let mut stdout = String::new();
+        let mut pipe = self.daemon.child.stdout.take().unwrap();
+        within("standard output", pipe.read_to_string(&mut stdout))
+            .await
+            .unwrap();
+        let log = &self.daemon.log;
+        let lines = log.lines().filter(|line| line.contains("total_ms"));
+        let count = lines.count();
+        assert!(count >= requests, "{count} requests in\n{log}");
+        let batches = self.collector.batches();
+        let spans: usize = batches.iter().map(|batch| batch.spans().len()).sum();
+        assert!(spans >= count, "{spans} spans of {count} requests");
+        for batch in batches {
+            assert!(batch.head.contains(COLLECTOR_KEY), "{}", batch.head);
+            let text = format!("{:?}", batch.decoded());
+            check_absent(&format!("a batch of spans of {what}"), &text);
+        }
+        // Whatever else a process writes or serves is one line more.
+        for (name, written) in [("log", log), ("standard output", &stdout)] {
+            check_absent(&format!("the {name} of {what}"), written);
+        }
+    }
+}
+
+/// The emulator with the canary key, and files beside it.
+struct Bench {
+    emulator: Emulator,
+    home: Scratch,
+    format: &'static str,
+}
+
+impl Bench {
+    async fn new(name: &str, format: &'static str) -> Self {
+        let key = Key {
+            access_key_id: KEY_ID.to_owned(),
+            secret_access_key: SECRET.to_owned(),
+            session_token: Some(TOKEN.to_owned()),
+        };
+        let options = Options {
+            keys: vec![key],
+            ..Options::default()
+        };
+        let home = Scratch::new(&format!("canary-{name}-{format}"));
+        std::fs::create_dir_all(home.0.join(".aws")).unwrap();
+        Self {
+            emulator: Emulator::start(options).await.unwrap(),
+            home,
+            format,
+        }
+    }
+
+    async fn run(&self, more: &[&str], environment: &[(&str, &str)]) -> Run {
+        let connect = self.emulator.addr().to_string();
+        self.run_before(&connect, more, environment).await
+    }
+
+    /// With the routes of a configuration.
+    async fn serve(&self, config: &str, environment: &[(&str, &str)]) -> Run {
+        let config = self.home.file("countersign.toml", config);
+        let home = self.home.0.display().to_string();
+        let mut variables = vec![("HOME", home.as_str())];
+        variables.extend(environment);
+        Run::start(self.format, &["--config", &config], &variables).await
+    }
+
+    async fn run_before(&self, connect: &str, more: &[&str], environment: &[(&str, &str)]) -> Run {
+        let ca_file = self.home.file("ca.pem", self.emulator.ca_pem());
+        let target = format!("https://{}/graphql", self.emulator.api_host());
+        let mut arguments = vec!["--connect", connect, "--ca-file", &ca_file];
+        arguments.extend(more);
+        arguments.push(&target);
+        let home = self.home.0.display().to_string();
+        let mut variables = vec![("HOME", home.as_str())];
+        variables.extend(environment);
+        Run::start(self.format, &arguments, &variables).await
+    }
+}
+
+fn environment(secret: &str) -> [(&'static str, &str); 3] {
+    [
+        ("AWS_ACCESS_KEY_ID", KEY_ID),
+        ("AWS_SECRET_ACCESS_KEY", secret),
+        ("AWS_SESSION_TOKEN", TOKEN),
+    ]
+}
+
+fn echo() -> String {
+    let query =
+        format!("query Echo($text: String!) {{ echo(text: $text) b: echo(text: {TEXT:?}) }}");
+    json!({ "query": query, "variables": { "text": VARIABLE } }).to_string()
+}
+
+const FORMATS: [&str; 2] = ["text", "json"];
+
+#[tokio::test]
+async fn nothing_leaks_from_what_succeeds_or_is_refused_here() {
+    for format in FORMATS {
+        let bench = Bench::new("good", format).await;
+        let run = bench.run(&[], &environment(SECRET)).await;
+        let answer = run.post(&echo()).await;
+        assert_eq!(answer.json()["data"]["echo"], VARIABLE, "{answer:?}");
+
+        // By GET: right, wrong, and not even a document.
+        let by_get = BY_GET.replace(' ', "%20");
+        let path = |query: &str| format!("/graphql?query={}", query.replace(' ', "%20"));
+        let right = path(&format!("{{echo(text:%22{by_get}%22)}}"));
+        assert_eq!(get(run.addr, &right, &[]).await.status, 200);
+        for (status, path) in [
+            (
+                405,
+                path(&format!(
+                    "mutation{{createRoom(name:%22{by_get}%22){{id}}}}"
+                )),
+            ),
+            (400, path(&format!("{{echo(text%20%22{by_get}%22)}}"))),
+            (400, path(&format!("{{echo(text:%22{by_get})}}"))),
+            (400, path(&format!("%22{by_get}%22"))),
+            (
+                400,
+                format!("/graphql?query={{a}}&variables=%22{by_get}%22"),
+            ),
+            (400, format!("/graphql?query={{a}}&variables={{%22{by_get}")),
+            (400, format!("/graphql?query={by_get}%FF")),
+            (404, format!("/absent?query={by_get}")),
+        ] {
+            let answer = get(run.addr, &path, &[]).await;
+            assert_eq!(answer.status, status, "{path}: {answer:?}");
+            check_error(&path, &answer);
+        }
+
+        // Bodies that are none.
+        let whole = echo();
+        for body in [
+            &whole[..whole.len() - 2],
+            &format!("{{\"query\":{VARIABLE}}}"),
+            &format!("{{\"query\":\"\\x{TEXT}\"}}"),
+            &format!(
+                "{{\"query\":\"subscription {{ onMessage(room: \\\"{TEXT}\\\") {{ id }} }}\"}}"
+            ),
+        ] {
+            check_error(body, &run.post(body).await);
+        }
+        let headers = [("content-type", "text/plain")];
+        let answer = post(run.addr, "/graphql", &headers, &whole).await;
+        check_error("another type", &answer);
+        let bearer = format!("Bearer {BEARER}");
+        let headers = [
+            JSON,
+            ("origin", "https://evil.example"),
+            ("authorization", &bearer),
+        ];
+        let answer = post(run.addr, "/graphql", &headers, &whole).await;
+        assert_eq!(answer.status, 403);
+        check_error("another origin", &answer);
+        let request = format!(
+            "POST /graphql HTTP/1.1\r\nhost: x\r\nhost: y\r\nconnection: close\r\ncookie: {COOKIE}\r\n\r\n"
+        );
+        check_error("two hosts", &raw(run.addr, request.as_bytes()).await);
+        let garbage = format!("{TEXT}\r\n{VARIABLE}\r\n\r\n");
+        check_absent("garbage", &raw(run.addr, garbage.as_bytes()).await.body);
+
+        let mut socket = run.socket().await;
+        let payload: Value = serde_json::from_str(&whole).unwrap();
+        socket
+            .send(json!({ "id": "q", "type": "subscribe", "payload": payload }))
+            .await;
+        assert_eq!(socket.next_of("q").await["type"], "next");
+        let query = "subscription S($room: String) { onMessage(room: $room) { body } }";
+        let payload = json!({ "query": query, "variables": { "room": "lobby", "x": VARIABLE } });
+        socket
+            .send(json!({ "id": "s", "type": "subscribe", "payload": payload }))
+            .await;
+        let subscribed = bench
+            .emulator
+            .wait_for(|stats| stats.realtime.subscriptions == 1);
+        within("a subscription", subscribed).await;
+        let query = format!(
+            "mutation {{ postMessage(room: \"lobby\", body: {TEXT:?}) {{ id room body }} }}"
+        );
+        socket.subscribe("m", &query).await;
+        let event = socket.next_of("s").await;
+        assert_eq!(event["payload"]["data"]["onMessage"]["body"], TEXT);
+        let query = format!("{{ echo(text {TEXT:?}) }}");
+        socket.subscribe("e", &query).await;
+        let error = socket.next_of("e").await;
+        assert_eq!(error["type"], "error", "{error}");
+        check_absent("an error frame", &error.to_string());
+
+        // What is no frame closes the socket, with a reason that does not quote it.
+        for text in [
+            json!({ "id": "x", "type": TEXT }).to_string(),
+            json!({ "id": "x", "type": "subscribe", "payload": { "query": [TEXT] } }).to_string(),
+            json!({ "id": "x", "type": "subscribe", "payload": TEXT }).to_string(),
+            json!(TEXT).to_string(),
+            TEXT.to_owned(),
+        ] {
+            let mut other = run.socket().await;
+            other.0.send(Message::text(text)).await.unwrap();
+            let close = other.closed().await;
+            check_absent("a close reason", &close.reason);
+        }
+        // The drain meets a live subscription.
+        run.end("what succeeds", 20).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_leaks_from_refusals_of_upstream() {
+    for format in FORMATS {
+        let bench = Bench::new("refused", format).await;
+        // From a profile: the SDK tells of those.
+        let section = format!(
+            "[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET}wrong\n\
+             aws_session_token = {TOKEN}\n"
+        );
+        bench.home.file(".aws/credentials", &section);
+        let run = bench.run(&[], &[]).await;
+        let answer = run.post(&echo()).await;
+        assert_eq!(answer.status, 403, "{answer:?}");
+        check_error("a bad signature", &answer);
+        let mut socket = run.socket().await;
+        for query in [
+            format!("{{ echo(text: {TEXT:?}) }}"),
+            format!("mutation {{ createRoom(name: {TEXT:?}) {{ id }} }}"),
+            format!("subscription {{ onMessage(room: {TEXT:?}) {{ id }} }}"),
+        ] {
+            socket.subscribe("x", &query).await;
+            let frame = socket.next_of("x").await;
+            assert_eq!(frame["type"], "error", "{frame}");
+            check_absent("an error frame", &frame.to_string());
+        }
+        run.end("refusals", 4).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_leaks_when_upstream_cannot_be_reached() {
+    for format in FORMATS {
+        let bench = Bench::new("unreachable", format).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let run = bench.run_before(&closed, &[], &environment(SECRET)).await;
+        let answer = run.post(&echo()).await;
+        assert_eq!(answer.status, 502, "{answer:?}");
+        check_error("no connection", &answer);
+        let mut socket = run.socket().await;
+        for query in [
+            format!("{{ echo(text: {TEXT:?}) }}"),
+            format!("subscription {{ onMessage(room: {TEXT:?}) {{ id }} }}"),
+        ] {
+            socket.subscribe("x", &query).await;
+            let frame = socket.next_of("x").await;
+            assert_eq!(frame["type"], "error", "{frame}");
+            check_absent("an error frame", &frame.to_string());
+        }
+        run.end("no connection", 3).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_leaks_from_a_provider_that_fails() {
+    let lines = format!("{KEY_ID} {SECRET} {TOKEN}");
+    let json = format!(r#"{{"Version":1,"AccessKeyId":"{KEY_ID}","SecretAccessKey":"{SECRET}""#);
+    for format in FORMATS {
+        for (name, script) in [
+            ("stderr", format!("echo '{lines}' >&2; exit 1")),
+            (
+                "both",
+                format!("echo '{lines}' >&2; echo '{lines}'; exit 1"),
+            ),
+            ("garbage", format!("echo '{lines}'")),
+            ("cut", format!("echo '{}'", &json[..json.len() - 1])),
+            (
+                "expiry",
+                format!("echo '{json},\"Expiration\":\"{TOKEN}\"}}'"),
+            ),
+            ("version", format!("echo '{json},\"Version\":2}}'")),
+        ] {
+            let bench = Bench::new(name, format).await;
+            let script = bench.home.file("process.sh", &script);
+            let config = format!("[default]\ncredential_process = /bin/sh {script} {ARGUMENT}\n");
+            bench.home.file(".aws/config", &config);
+            let run = bench.run(&[], &[]).await;
+            let answer = run.post(&echo()).await;
+            assert_eq!(answer.status, 503, "{name}: {answer:?}");
+            check_error(name, &answer);
+            run.end(name, 1).await;
+        }
+    }
+}
+
+/// STS's refusal quotes all it got: what was signed, and with what.
+#[tokio::test]
+async fn nothing_leaks_from_a_refusal_of_sts() {
+    for format in FORMATS {
+        let bench = Bench::new("sts", format).await;
+        let sts = Endpoint::start(|_| {
+            let canonical = format!("POST\n/\n\nx-amz-security-token:{TOKEN}\n\n");
+            let body = format!(
+                "<ErrorResponse><Error><Type>Sender</Type><Code>SignatureDoesNotMatch</Code>\
+                 <Message>The Canonical String should have been '{canonical}'</Message></Error>\
+                 </ErrorResponse>"
+            );
+            (403, body)
+        })
+        .await;
+        let url = sts.url();
+        let mut variables = environment(SECRET).to_vec();
+        variables.push(("AWS_ENDPOINT_URL_STS", &url));
+        let role = "arn:aws:iam::123456789012:role/the-role";
+        let run = bench.run(&["--assume-role", role], &variables).await;
+        let answer = run.post(&echo()).await;
+        assert_eq!(answer.status, 503, "{answer:?}");
+        check_error("a refusal of STS", &answer);
+        run.end("a refusal of STS", 1).await;
+    }
+}

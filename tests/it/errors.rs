@@ -1,0 +1,408 @@
+//! What a client sees of each error that AppSync is known to send, in each dialect.
+//!
+//! The rows are the shapes; a row says what is in it for standard clients (GraphQL errors) and for
+//! AppSync's own (its form). How a dialect frames the two is said once, in [`Client::frames`].
+
+use serde_json::{Value, json};
+
+use crate::support::{JSON, Socket, Stage, get, post};
+
+/// Who subscribes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    TransportWs,
+    Legacy,
+    Native,
+    Sse,
+    Multipart,
+    /// `aws-appsync-event-ws`
+    Events,
+}
+
+const GRAPHQL: [Client; 5] = [
+    Client::TransportWs,
+    Client::Legacy,
+    Client::Native,
+    Client::Sse,
+    Client::Multipart,
+];
+
+/// Words of AppSync that no standard client may see as a frame or member.
+const FOREIGN: [&str; 6] = [
+    "start_ack",
+    "connectionTimeoutMs",
+    "\"errorType\":\"com.",
+    "\"ka\"",
+    "\"connection_error\"",
+    "deepdish",
+];
+
+const SUBSCRIPTION: &str = "subscription { onMessage { id } }";
+
+struct Row {
+    what: &'static str,
+    /// The emulator's switches.
+    when: Value,
+    /// GraphQL errors.
+    standard: Value,
+    /// AppSync's form of them.
+    native: Value,
+}
+
+impl Client {
+    /// The frames after the acknowledgement that tell of an error.
+    fn frames(self, row: &Row) -> Vec<Value> {
+        let (standard, native) = (&row.standard, &row.native);
+        match self {
+            Self::TransportWs => vec![json!({"id": "1", "type": "error", "payload": standard})],
+            Self::Legacy => vec![json!({"id": "1", "type": "error", "payload": standard[0]})],
+            Self::Native => {
+                vec![json!({"id": "1", "type": "error", "payload": {"errors": native}})]
+            }
+            Self::Sse => vec![
+                json!({"event": "next", "data": {"errors": standard}}),
+                json!({"event": "complete", "data": null}),
+            ],
+            Self::Multipart => vec![json!({"payload": {"errors": standard}})],
+            Self::Events => {
+                vec![json!({"id": "1", "type": "subscribe_error", "errors": native})]
+            }
+        }
+    }
+
+    async fn sees(self, stage: &Stage, count: usize) -> Vec<Value> {
+        let (protocol, path, subscribe) = match self {
+            Self::TransportWs => (
+                "graphql-transport-ws",
+                "/graphql",
+                json!({"id": "1", "type": "subscribe", "payload": {"query": SUBSCRIPTION}}),
+            ),
+            Self::Legacy => (
+                "graphql-ws",
+                "/graphql",
+                json!({"id": "1", "type": "start", "payload": {"query": SUBSCRIPTION}}),
+            ),
+            Self::Native => {
+                let data = json!({"query": SUBSCRIPTION}).to_string();
+                let start = json!({"id": "1", "type": "start", "payload": {"data": data}});
+                ("graphql-ws", "/graphql/realtime", start)
+            }
+            Self::Events => (
+                "aws-appsync-event-ws",
+                "/event/realtime",
+                json!({"id": "1", "type": "subscribe", "channel": "/default/a"}),
+            ),
+            Self::Sse => return self.streamed(stage, "text/event-stream").await,
+            Self::Multipart => {
+                let accept = "multipart/mixed;subscriptionSpec=1.0";
+                return self.streamed(stage, accept).await;
+            }
+        };
+        let mut socket = Socket::dial(stage.addr, path, protocol, &[]).await;
+        socket.send(json!({"type": "connection_init"})).await;
+        let is_greeting =
+            |frame: &Value| frame["type"] == "connection_ack" || frame["type"] == "ka";
+        let mut seen = Vec::new();
+        socket.send(subscribe).await;
+        while seen.len() < count {
+            let frame = socket.next().await;
+            if !is_greeting(&frame) {
+                seen.push(frame);
+            }
+        }
+        seen
+    }
+
+    /// A response that ends by itself.
+    async fn streamed(self, stage: &Stage, accept: &str) -> Vec<Value> {
+        let body = json!({"query": SUBSCRIPTION}).to_string();
+        let answer = post(stage.addr, "/graphql", &[JSON, ("accept", accept)], &body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        match self {
+            Self::Sse => {
+                let events = answer
+                    .body
+                    .split("\n\n")
+                    .filter(|text| !text.starts_with(':'));
+                let events = events.filter_map(|text| text.strip_prefix("event: "));
+                let event = |text: &str| {
+                    let (name, data) = text.split_once("\ndata:").unwrap();
+                    json!({"event": name, "data": parse(data)})
+                };
+                events.map(event).collect()
+            }
+            Self::TransportWs | Self::Legacy | Self::Native | Self::Multipart | Self::Events => {
+                assert!(answer.body.ends_with("\r\n--graphql--\r\n"), "{answer:?}");
+                let parts = answer.body.split("\r\n--graphql").map(str::trim);
+                let bodies = parts.filter_map(|part| part.split_once("\r\n\r\n"));
+                let bodies = bodies.map(|(_, body)| parse(body));
+                bodies.filter(|body| *body != json!({})).collect()
+            }
+        }
+    }
+}
+
+/// A connection that is refused.
+fn connect(what: &'static str, error: Value, message: &str, kind: Option<&str>) -> Row {
+    let mut extensions = json!({"code": "UPSTREAM_REFUSED", "sent": "no"});
+    let mut native = json!({
+        "errorType": "UPSTREAM_REFUSED",
+        "message": message,
+        "errorInfo": {"code": "UPSTREAM_REFUSED", "sent": "no"},
+    });
+    if let Some(kind) = kind {
+        extensions["errorType"] = kind.into();
+        native["errorType"] = kind.into();
+    }
+    if let Some(code) = error.get("errorCode") {
+        extensions["errorCode"] = code.clone();
+        native["errorCode"] = code.clone();
+    }
+    Row {
+        what,
+        when: json!({"refuse_connect": json!({"errors": [error]}).to_string()}),
+        standard: json!([{"message": message, "extensions": extensions}]),
+        native: json!([native]),
+    }
+}
+
+/// A start that is refused.
+fn start(what: &'static str, payload: Value, standard: Value, native: Value) -> Row {
+    Row {
+        what,
+        when: json!({"refuse_start": payload.to_string()}),
+        standard: json!([standard]),
+        native: json!([native]),
+    }
+}
+
+/// AppSync dev guide and what clients are known to have met: `connection_error`.
+fn connects() -> Vec<Row> {
+    let signature = "The request signature we calculated does not match the signature you provided.\n\nThe Canonical String for this request should have been\n'POST\n/graphql/connect\n\nhost:h\nx-amz-security-token:SECRET-TOKEN\n\nhost;x-amz-security-token\nabc'";
+    let redacted = signature.replace("SECRET-TOKEN", "[redacted]");
+    let denied = "You are not authorized to make this call.";
+    let invalid = "The security token included in the request is invalid.";
+    let header =
+        "'content-length' is named as a SignedHeader, but it does not exist in the HTTP request.";
+    let prefixed = |name: &str| format!("com.amazonaws.deepdish.graphql.auth#{name}");
+    let row = |what, kind: &str, message: &str| {
+        let error = json!({"errorType": kind, "message": message, "errorCode": 400});
+        let plain = kind.rsplit('#').next().unwrap();
+        let shown = if message == signature {
+            redacted.as_str()
+        } else {
+            message
+        };
+        connect(what, error, shown, Some(plain))
+    };
+    let nameless = |what, message: &str| {
+        let error = json!({"message": message, "errorCode": 400});
+        connect(what, error, message, None)
+    };
+    vec![
+        row("bad signature", &prefixed("BadRequestException"), signature),
+        row("denied", &prefixed("UnauthorizedException"), denied),
+        row("denied, current", "UnauthorizedException", denied),
+        row("unknown key", "UnrecognizedClientException", invalid),
+        row(
+            "listed header missing",
+            "IncompleteSignatureException",
+            header,
+        ),
+        nameless("no protocol", "NoProtocolError"),
+        nameless("no auth, 2024", "Required headers are missing."),
+        connect(
+            "no message",
+            json!({"errorType": "BadRequest", "errorCode": 400}),
+            "BadRequest",
+            Some("BadRequest"),
+        ),
+        connect(
+            "no code",
+            json!({"errorType": "UnauthorizedException", "message": denied}),
+            denied,
+            Some("UnauthorizedException"),
+        ),
+    ]
+}
+
+/// Errors of one operation, after the acknowledgement.
+fn starts() -> Vec<Row> {
+    let typed = |what, kind: &str, message: &str| {
+        start(
+            what,
+            json!({"errors": [{"errorType": kind, "message": message}]}),
+            json!({"message": message, "extensions": {"errorType": kind}}),
+            json!({"errorType": kind, "message": message}),
+        )
+    };
+    vec![
+        typed(
+            "denied by IAM",
+            "UnauthorizedException",
+            "Permission denied",
+        ),
+        typed(
+            "wrong kind of auth",
+            "UnauthorizedException",
+            "Valid authorization header not provided.",
+        ),
+        typed(
+            "field denied",
+            "Unauthorized",
+            "Not Authorized to access onX on type Subscription",
+        ),
+        typed(
+            "wrong signature",
+            "BadRequestException",
+            "The request signature we calculated does not match the signature you provided.",
+        ),
+        typed(
+            "duplicate",
+            "DuplicatedOperationError",
+            "Duplicated operation with id 1",
+        ),
+        start(
+            "validation",
+            json!({"errors": [{"message": "Validation error of type X", "locations": [{"line": 1, "column": 2}], "path": null}]}),
+            json!({"message": "Validation error of type X", "locations": [{"line": 1, "column": 2}]}),
+            json!({"message": "Validation error of type X", "locations": [{"line": 1, "column": 2}]}),
+        ),
+        start(
+            "an object for a list",
+            json!({"errors": {"errorType": "InternalFailure", "message": "oops"}}),
+            json!({"message": "oops", "extensions": {"errorType": "InternalFailure"}}),
+            json!({"errorType": "InternalFailure", "message": "oops"}),
+        ),
+        start(
+            "straight in the payload",
+            json!({"errorType": "OperationDisabled"}),
+            json!({"message": "OperationDisabled", "extensions": {"errorType": "OperationDisabled"}}),
+            json!({"errorType": "OperationDisabled", "message": "OperationDisabled"}),
+        ),
+        start(
+            "nothing at all",
+            json!({}),
+            json!({"message": "AppSync error"}),
+            json!({"message": "AppSync error"}),
+        ),
+        start(
+            "with code and info",
+            json!({"errors": [{"errorType": "T", "message": "m", "errorCode": 401, "errorInfo": {"a": 1}}]}),
+            json!({"message": "m", "extensions": {"errorType": "T", "errorCode": 401, "errorInfo": {"a": 1}}}),
+            json!({"errorType": "T", "message": "m", "errorCode": 401, "errorInfo": {"a": 1}}),
+        ),
+        // Moved to other connections, and given up when they are full, too.
+        start(
+            "full",
+            json!({"errors": {"errorType": "MaxSubscriptionsReachedError", "message": "Max number of 100 subscriptions reached"}}),
+            full(),
+            full_native(),
+        ),
+        start(
+            "full, older",
+            json!({"errorType": "MaxSubscriptionsReachedException"}),
+            full(),
+            full_native(),
+        ),
+        Row {
+            when: json!({
+                "refuse_start": json!({"errors": [{"errorType": "UnsupportedOperation", "message": "unknown not supported through the realtime channel"}]}).to_string(),
+                "refuse_start_without_id": true,
+            }),
+            ..typed(
+                "without an id",
+                "UnsupportedOperation",
+                "unknown not supported through the realtime channel",
+            )
+        },
+    ]
+}
+
+fn full() -> Value {
+    json!({
+        "message": "AppSync takes no more subscriptions (pool.subscriptions)",
+        "extensions": {"code": "UPSTREAM_FULL", "sent": "no"},
+    })
+}
+
+fn full_native() -> Value {
+    json!({
+        "errorType": "UPSTREAM_FULL",
+        "message": "AppSync takes no more subscriptions (pool.subscriptions)",
+        "errorInfo": {"code": "UPSTREAM_FULL", "sent": "no"},
+    })
+}
+
+async fn check(clients: &[Client], rows: Vec<Row>) {
+    let (mut stage, mut checked) = (Stage::with_events(&[]).await, 0);
+    for row in rows {
+        for client in clients {
+            stage.switch(
+                json!({"refuse_connect": "", "refuse_start": "", "refuse_start_without_id": false}),
+            );
+            stage.switch(row.when.clone());
+            let expected = client.frames(&row);
+            let seen = client.sees(&stage, expected.len()).await;
+            assert_eq!(seen, expected, "{client:?}: {}", row.what);
+            let text = json!(seen).to_string();
+            if !matches!(client, Client::Native | Client::Events) {
+                for word in FOREIGN {
+                    assert!(!text.contains(word), "{client:?}: {}: {text}", row.what);
+                }
+            }
+            assert!(!text.contains("SECRET-TOKEN"), "{client:?}: {text}");
+            println!("{:<24} {:<12} {text}", row.what, format!("{client:?}"));
+            checked += 1;
+        }
+        // A connection that lingers would not be asked to connect again.
+        if row.when.get("refuse_connect").is_none() {
+            stage.drained().await;
+            stage = Stage::with_events(&[]).await;
+        }
+    }
+    assert!(checked >= 2 * clients.len());
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn refused_connections() {
+    check(&GRAPHQL, connects()).await;
+}
+
+#[tokio::test]
+async fn refused_starts() {
+    check(&GRAPHQL, starts()).await;
+}
+
+#[tokio::test]
+async fn refused_events_connections() {
+    check(&[Client::Events], connects()).await;
+}
+
+#[tokio::test]
+async fn refused_events_subscriptions() {
+    check(&[Client::Events], starts()).await;
+}
+
+/// Over plain SSE a refusal is a status.
+#[tokio::test]
+async fn refused_events_over_sse() {
+    let stage = Stage::with_events(&[]).await;
+    let rows = [
+        ("UnauthorizedException", 403),
+        ("AccessDeniedException", 403),
+        ("SubscriptionProcessingError", 400),
+        ("MaxSubscriptionsReachedError", 503),
+    ];
+    for (kind, status) in rows {
+        let payload = json!({"errors": [{"errorType": kind, "message": "m"}]});
+        stage.switch(json!({"refuse_start": payload.to_string()}));
+        let accept = ("accept", "text/event-stream");
+        let answer = get(stage.addr, "/event?channel=/default/a", &[accept]).await;
+        assert_eq!(answer.status, status, "{kind}: {answer:?}");
+        assert_eq!(answer.code(), "EVENTS_REFUSED");
+    }
+    stage.drained().await;
+}

@@ -1,0 +1,278 @@
+//! Peers that a test plays itself: plain HTTP endpoints that hand out credentials, upstreams
+//! behind TLS, and a CONNECT proxy.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+/// A request as it was read from a socket.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    /// `GET /path HTTP/1.1`
+    pub line: String,
+    /// Names in lower case; a repeated header's values are joined by `, `.
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+impl Heard {
+    /// Reads a request with a content length, or none if the peer has gone.
+    pub async fn read(stream: &mut (impl tokio::io::AsyncBufRead + Unpin)) -> Option<Self> {
+        let mut heard = Self::default();
+        if stream.read_line(&mut heard.line).await.ok()? == 0 {
+            return None;
+        }
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).await.ok()?;
+            let Some((name, value)) = line.trim_end().split_once(':') else {
+                break;
+            };
+            let entry = heard.headers.entry(name.to_ascii_lowercase());
+            let value = value.trim();
+            entry
+                .and_modify(|known| *known = format!("{known}, {value}"))
+                .or_insert_with(|| value.to_owned());
+        }
+        let length = heard.headers.get("content-length");
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        stream.read_exact(&mut body).await.ok()?;
+        heard.body = String::from_utf8(body).unwrap();
+        Some(heard)
+    }
+
+    /// The path of the request line.
+    pub fn path(&self) -> &str {
+        self.line.split(' ').nth(1).unwrap_or_default()
+    }
+
+    /// A member of a form body, decoded.
+    pub fn form(&self, name: &str) -> Option<String> {
+        self.body.split('&').find_map(|pair| {
+            let (found, value) = pair.split_once('=')?;
+            (found == name).then(|| decode(value))
+        })
+    }
+}
+
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'%' => {
+                out.push(u8::from_str_radix(&text[at + 1..at + 3], 16).unwrap());
+                at += 2;
+            }
+            b'+' => out.push(b' '),
+            byte => out.push(byte),
+        }
+        at += 1;
+    }
+    String::from_utf8(out).unwrap()
+}
+
+/// A plain HTTP endpoint of AWS's: answers what the test says and keeps what it heard.
+pub struct Endpoint {
+    pub addr: SocketAddr,
+    heard: Arc<Mutex<Vec<Heard>>>,
+}
+
+impl Endpoint {
+    /// `answer` tells the status and the body.
+    pub async fn start(answer: impl Fn(&Heard) -> (u16, String) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let (log, answer) = (Arc::clone(&heard), Arc::new(answer));
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (log, answer) = (Arc::clone(&log), Arc::clone(&answer));
+                tokio::spawn(async move {
+                    let mut stream = BufReader::new(stream);
+                    while let Some(request) = Heard::read(&mut stream).await {
+                        let (status, body) = answer(&request);
+                        log.lock().push(request);
+                        let head = format!(
+                            "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\
+                             x-aws-ec2-metadata-token-ttl-seconds: 21600\r\n\r\n",
+                            body.len()
+                        );
+                        let answer = head + &body;
+                        if stream.write_all(answer.as_bytes()).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        Self { addr, heard }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    pub fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().clone()
+    }
+}
+
+/// STS's answer to `AssumeRole` and `AssumeRoleWithWebIdentity`.
+pub fn sts_answer(request: &Heard, key: &str, secret: &str, token: &str) -> String {
+    let action = request.form("Action").unwrap();
+    format!(
+        "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result>\
+         <Credentials><AccessKeyId>{key}</AccessKeyId><SecretAccessKey>{secret}</SecretAccessKey>\
+         <SessionToken>{token}</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration>\
+         </Credentials><AssumedRoleUser><AssumedRoleId>AROA:s</AssumedRoleId>\
+         <Arn>arn:aws:sts::123456789012:assumed-role/r/s</Arn></AssumedRoleUser>\
+         </{action}Result><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata>\
+         </{action}Response>"
+    )
+}
+
+/// An upstream behind TLS whose every connection is played by the test.
+pub struct TlsPeer {
+    pub addr: SocketAddr,
+    /// The authority that signed its certificate.
+    pub ca_pem: String,
+    connections: Arc<AtomicUsize>,
+}
+
+impl TlsPeer {
+    /// `serve` is given each connection and its number, from 0.
+    pub async fn start<F, Serving>(names: &[&str], alpn: &[&str], serve: F) -> Self
+    where
+        F: Fn(usize, TlsStream<TcpStream>) -> Serving + Send + Sync + 'static,
+        Serving: Future<Output = ()> + Send + 'static,
+    {
+        Self::start_at(([127, 0, 0, 1], 0).into(), names, alpn, serve).await
+    }
+
+    /// The same at an address of the test's choice.
+    pub async fn start_at<F, Serving>(
+        address: SocketAddr,
+        names: &[&str],
+        alpn: &[&str],
+        serve: F,
+    ) -> Self
+    where
+        F: Fn(usize, TlsStream<TcpStream>) -> Serving + Send + Sync + 'static,
+        Serving: Future<Output = ()> + Send + 'static,
+    {
+        let (ca_pem, config) = certificate(names, alpn);
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind(address).await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (count, serve) = (Arc::clone(&connections), Arc::new(serve));
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (count, serve) = (Arc::clone(&count), Arc::clone(&serve));
+                let acceptor = acceptor.clone();
+                tokio::spawn(async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        serve(count.fetch_add(1, Ordering::SeqCst), stream).await;
+                    }
+                });
+            }
+        });
+        Self {
+            addr,
+            ca_pem,
+            connections,
+        }
+    }
+
+    /// How many TLS connections were opened.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+fn certificate(names: &[&str], alpn: &[&str]) -> (String, ServerConfig) {
+    let ca_key = KeyPair::generate().unwrap();
+    let mut ca = CertificateParams::new(vec![]).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
+    let issuer = Issuer::new(ca, ca_key);
+    let key = KeyPair::generate().unwrap();
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let leaf = CertificateParams::new(names).unwrap();
+    let leaf = leaf.signed_by(&key, &issuer).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![leaf.der().clone()],
+            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        )
+        .unwrap();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    (ca_pem, config)
+}
+
+/// A CONNECT proxy: every host named with port 443 is behind `upstream`.
+pub struct Proxy {
+    pub addr: SocketAddr,
+    heard: Arc<Mutex<Vec<Heard>>>,
+}
+
+impl Proxy {
+    pub async fn start(upstream: SocketAddr) -> Self {
+        Self::answering(upstream, "200 OK").await
+    }
+
+    /// One that answers every CONNECT so; only a 200 opens the tunnel.
+    pub async fn answering(upstream: SocketAddr, status: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&heard);
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let log = Arc::clone(&log);
+                tokio::spawn(async move {
+                    let mut client = BufReader::new(stream);
+                    let Some(request) = Heard::read(&mut client).await else {
+                        return;
+                    };
+                    let is_connect = request.line.starts_with("CONNECT ");
+                    log.lock().push(request);
+                    let answer = format!("HTTP/1.1 {status}\r\n\r\n");
+                    let _ = client.write_all(answer.as_bytes()).await;
+                    if is_connect && status.starts_with("200") {
+                        let mut upstream = TcpStream::connect(upstream).await.unwrap();
+                        let _ = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
+                    }
+                });
+            }
+        });
+        Self { addr, heard }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    pub fn heard(&self) -> Vec<Heard> {
+        self.heard.lock().clone()
+    }
+}

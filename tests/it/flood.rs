@@ -1,0 +1,480 @@
+//! Floods of connections and of bytes: others are served meanwhile, and memory stays bounded.
+//!
+//! Bounds hold for a debug build, whose memory is some MiB more than a release's.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::load::{Load, allow_files, closed};
+use crate::support::{JSON, Stage, get, post, within};
+
+const MIB: u64 = 1024;
+
+/// Prints what the daemon held, and holds the peak against its bound in MiB.
+fn bounded(load: &Load, what: &str, before: u64, bound: u64) {
+    let (after, peak) = load.memory();
+    println!(
+        "{what}: resident before {} MiB, peak {} MiB, after {} MiB",
+        before / MIB,
+        peak / MIB,
+        after / MIB
+    );
+    assert!(peak < bound * MIB, "{what}: {} MiB", peak / MIB);
+}
+
+/// How many of them are not closed by the other end.
+fn open(streams: &[TcpStream]) -> usize {
+    let is_open = |stream: &&TcpStream| {
+        let read = stream.try_read(&mut [0]);
+        read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    streams.iter().filter(is_open).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ten_thousand_idle_connections() {
+    const COUNT: usize = 10_000;
+    /// `limits.connections` by default.
+    const KEPT: usize = 4_096;
+    const TOGETHER: usize = 500;
+    allow_files(12_000);
+    let load = Load::start("flood-idle", "").await;
+    let (before, _) = load.memory();
+    let mut streams = load
+        .during("10,000 idle connections", async {
+            let begun = Instant::now();
+            let mut streams = Vec::new();
+            for at in 1..=COUNT {
+                let connecting = TcpStream::connect(load.addr);
+                streams.push(within("a connection", connecting).await.unwrap());
+                // They are accepted in their order, unless the kernel has to put one off.
+                if at % TOGETHER == 0 {
+                    assert_eq!(query(load.addr, "{ rooms { id } }").await, 200);
+                }
+            }
+            println!("{COUNT} connections in {:.1?}", begun.elapsed());
+            // The oldest had to make room; of those that came together any may be the older one.
+            for stream in &mut streams[..COUNT - KEPT - TOGETHER] {
+                closed(stream).await;
+            }
+            let room = async {
+                while open(&streams) > KEPT {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            within("room for all that are kept", room).await;
+            streams
+        })
+        .await;
+    let rest = streams.split_off(COUNT - KEPT);
+    let kept = open(&rest);
+    println!("{kept} are still open");
+    // Each query of the other client has taken a place, too.
+    assert!(kept > KEPT / 2, "{kept}");
+    drop((streams, rest));
+    assert_eq!(query(load.addr, "{ rooms { id } }").await, 200);
+    bounded(&load, "10,000 idle connections", before, 256);
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_thousand_connections_at_once() {
+    const COUNT: usize = 5_000;
+    allow_files(7_000);
+    let load = Load::start("flood-burst", "").await;
+    let (before, _) = load.memory();
+    let addr = load.addr;
+    let answers = load.during("5,000 connections at once", async {
+        let begun = Instant::now();
+        let mut clients = JoinSet::new();
+        for _ in 0..COUNT {
+            clients.spawn(async move { get(addr, "/nowhere", &[]).await.status });
+        }
+        let answers = clients.join_all().await;
+        println!(
+            "{COUNT} connections, each with a request, in {:.1?}",
+            begun.elapsed()
+        );
+        answers
+    });
+    let answers = answers.await;
+    assert!(answers.iter().all(|status| *status == 404), "{answers:?}");
+    bounded(&load, "5,000 connections at once", before, 256);
+    load.end().await;
+}
+
+/// Sends `head` and then `piece` over and over, `total` bytes of them; the status of the answer,
+/// and how many bytes had left when it came.
+async fn pour(addr: SocketAddr, head: String, piece: Vec<u8>, total: usize) -> (u16, usize) {
+    let (mut read, mut write) = TcpStream::connect(addr).await.unwrap().into_split();
+    let poured = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&poured);
+    let pouring = tokio::spawn(async move {
+        write.write_all(head.as_bytes()).await?;
+        while count.load(Ordering::Relaxed) < total {
+            write.write_all(&piece).await?;
+            count.fetch_add(piece.len(), Ordering::Relaxed);
+        }
+        Ok::<_, std::io::Error>(())
+    });
+    let mut line = [0; 12];
+    within("the answer", read.read_exact(&mut line))
+        .await
+        .unwrap();
+    let poured = poured.load(Ordering::Relaxed);
+    drop(read);
+    let _ = within("the end of the pouring", pouring).await.unwrap();
+    let line = String::from_utf8_lossy(&line).into_owned();
+    (line.split(' ').nth(1).unwrap().parse().unwrap(), poured)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_of_300_mb_and_headers_of_500_kb() {
+    const BODY: usize = 300_000_000;
+    const HEADER: usize = 500_000;
+    let load = Load::start("flood-bytes", "").await;
+    let addr = load.addr;
+    let head = |headers: &str| format!("POST /graphql HTTP/1.1\r\nhost: {addr}\r\n{headers}");
+    let json = "content-type: application/json\r\n";
+    let told = head(&format!("{json}content-length: {BODY}\r\n\r\n"));
+    let chunked = head(&format!("{json}transfer-encoding: chunked\r\n\r\n"));
+    let chunk = [b"10000\r\n".to_vec(), vec![b' '; 65_536], b"\r\n".to_vec()].concat();
+    let cases = [
+        ("a 300 MB body", told, vec![b' '; 65_536], BODY, 413),
+        ("a 300 MB body in chunks", chunked, chunk, BODY, 413),
+        (
+            "a 500 KB header",
+            head("a: "),
+            vec![b'a'; 10_000],
+            HEADER,
+            431,
+        ),
+    ];
+    for (what, head, piece, total, expected) in cases {
+        let (before, _) = load.memory();
+        let work = async {
+            for _ in 0..5 {
+                let poured = pour(addr, head.clone(), piece.clone(), total).await;
+                println!("{what}: {} after {} KB", poured.0, poured.1 / 1_000);
+                assert_eq!(poured.0, expected, "{what}");
+                assert!(total == HEADER || poured.1 < total / 4, "{what}: not early");
+            }
+        };
+        load.during(what, work).await;
+        bounded(&load, what, before, 96);
+    }
+    load.end().await;
+}
+
+async fn query(addr: SocketAddr, query: &str) -> u16 {
+    let body = json!({ "query": query }).to_string();
+    post(addr, "/graphql", &[JSON], &body).await.status
+}
+
+/// A request on a connection that stays open; its status.
+async fn ask(stream: &mut TcpStream) -> u16 {
+    let request = b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut text = String::new();
+    while !text.contains("\"sent\":\"no\"") {
+        let mut bytes = [0; 1_024];
+        let read = within("an answer", stream.read(&mut bytes)).await.unwrap();
+        assert!(read > 0, "closed after {text:?}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+    text.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_connection_that_rests_longest_makes_room() {
+    let stage = Stage::with(&[("limits.connections", "3")]).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(stage.addr).await.unwrap();
+        assert_eq!(ask(&mut stream).await, 404);
+        streams.push(stream);
+    }
+    assert_eq!(ask(&mut streams[0]).await, 404);
+    let mut fourth = TcpStream::connect(stage.addr).await.unwrap();
+    assert_eq!(ask(&mut fourth).await, 404);
+    closed(&mut streams[1]).await;
+    for at in [0, 2] {
+        assert_eq!(ask(&mut streams[at]).await, 404, "{at}");
+    }
+    assert_eq!(ask(&mut fourth).await, 404);
+    // One that has said nothing, and one in the middle of a head.
+    let mut silent = TcpStream::connect(stage.addr).await.unwrap();
+    closed(&mut streams[0]).await;
+    let mut halfway = TcpStream::connect(stage.addr).await.unwrap();
+    halfway.write_all(b"GET / HT").await.unwrap();
+    closed(&mut streams[2]).await;
+    let mut fifth = TcpStream::connect(stage.addr).await.unwrap();
+    assert_eq!(ask(&mut fifth).await, 404);
+    closed(&mut fourth).await;
+    let mut sixth = TcpStream::connect(stage.addr).await.unwrap();
+    assert_eq!(ask(&mut sixth).await, 404);
+    closed(&mut silent).await;
+    let mut seventh = TcpStream::connect(stage.addr).await.unwrap();
+    assert_eq!(ask(&mut seventh).await, 404);
+    closed(&mut halfway).await;
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn a_connection_with_a_request_under_way_keeps_its_place() {
+    let stage = Stage::with(&[("limits.connections", "2")]).await;
+    let mut socket = stage.acked().await;
+    stage.switch(json!({ "gate": true }));
+    let query = tokio::spawn({
+        let addr = stage.addr;
+        async move { query(addr, "{ slow(ms: 0) }").await }
+    });
+    stage
+        .saw("the query", |stats| stats.requests.http == 1)
+        .await;
+    let mut third = TcpStream::connect(stage.addr).await.unwrap();
+    third
+        .write_all(b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    // It is not taken while the others go on.
+    socket.send(json!({ "type": "ping" })).await;
+    assert_eq!(socket.next().await["type"], "pong");
+    let nothing = third.try_read(&mut [0]).unwrap_err();
+    assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+    stage.switch(json!({ "gate": false }));
+    assert_eq!(within("the query", query).await.unwrap(), 200);
+    let mut text = String::new();
+    within("its turn", third.read_to_string(&mut text))
+        .await
+        .unwrap();
+    assert!(text.starts_with("HTTP/1.1 404"), "{text}");
+    socket.send(json!({ "type": "ping" })).await;
+    assert_eq!(socket.next().await["type"], "pong");
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn requests_beyond_the_limit_may_come_back() {
+    let stage = Stage::with(&[("limits.in_flight", "2")]).await;
+    // Streams and sockets that have begun don't count.
+    let mut sockets = Vec::new();
+    let mut streams = Vec::new();
+    for count in 1..=3 {
+        sockets.push(stage.acked().await);
+        let request = format!(
+            "GET /graphql?query=subscription%7BonMessage%7Bid%7D%7D HTTP/1.1\r\nhost: {}\r\naccept: text/event-stream\r\n\r\n",
+            stage.addr
+        );
+        let mut stream = TcpStream::connect(stage.addr).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut line = [0; 12];
+        within("a stream", stream.read_exact(&mut line))
+            .await
+            .unwrap();
+        assert_eq!(&line, b"HTTP/1.1 200");
+        streams.push(stream);
+        stage.subscriptions(count).await;
+    }
+    stage.switch(json!({ "gate": true }));
+    let before = stage.emulator.stats().requests.http;
+    let mut held = JoinSet::new();
+    for _ in 0..2 {
+        let addr = stage.addr;
+        held.spawn(async move { query(addr, "{ slow(ms: 0) }").await });
+    }
+    stage
+        .saw("both", |stats| stats.requests.http == before + 2)
+        .await;
+    let answer = stage.query("{ rooms { id } }").await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    assert_eq!(answer.code(), "TOO_MANY_IN_FLIGHT");
+    assert_eq!(answer.headers["retry-after"], "1");
+    assert_eq!(answer.json()["errors"][0]["extensions"]["sent"], "no");
+    assert_eq!(stage.emulator.stats().requests.http, before + 2);
+    stage.switch(json!({ "gate": false }));
+    let statuses = within("the two", held.join_all()).await;
+    assert_eq!(statuses, [200, 200]);
+    assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
+    stage.drained().await;
+}
+
+/// Sends a request's head, and waits until its body is awaited.
+async fn awaited(addr: SocketAddr, length: usize) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         expect: 100-continue\r\ncontent-length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let expected = b"HTTP/1.1 100 Continue\r\n\r\n";
+    let mut line = [0; 25];
+    within("the interim response", stream.read_exact(&mut line))
+        .await
+        .unwrap();
+    assert_eq!(&line, expected, "{}", String::from_utf8_lossy(&line));
+    stream
+}
+
+async fn answer_of(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    while !text.contains("}]}") && !text.contains("\"data\"") {
+        let mut bytes = [0; 1_024];
+        let read = within("an answer", stream.read(&mut bytes)).await.unwrap();
+        assert!(read > 0, "closed after {text:?}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+    text
+}
+
+/// 1,030 connections with a byte of body each had the whole of `limits.in_flight`.
+#[tokio::test]
+async fn requests_without_their_bodies_leave_the_slots_to_others() {
+    let settings = [("limits.in_flight", "2"), ("timeouts.request_body", "20s")];
+    let stage = Stage::with(&settings).await;
+    let body = json!({ "query": "{ rooms { id } }" }).to_string();
+    let mut streams = Vec::new();
+    for _ in 0..6 {
+        let mut stream = awaited(stage.addr, body.len()).await;
+        stream.write_all(&body.as_bytes()[..1]).await.unwrap();
+        streams.push(stream);
+    }
+    for _ in 0..3 {
+        assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
+    }
+    // Two are awaited for as long as they may take, and the others for a moment.
+    for stream in &mut streams[2..] {
+        let text = answer_of(stream).await;
+        assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+        assert!(text.contains("TOO_MANY_IN_FLIGHT"), "{text}");
+        assert!(text.contains("\"sent\":\"no\""), "{text}");
+    }
+    for stream in &mut streams[..2] {
+        stream.write_all(&body.as_bytes()[1..]).await.unwrap();
+        let text = answer_of(stream).await;
+        assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+    }
+    // Of a body that could not be served nothing is waited for.
+    stage.switch(json!({ "gate": true }));
+    let before = stage.emulator.stats().requests.http;
+    let mut held = JoinSet::new();
+    for _ in 0..2 {
+        let addr = stage.addr;
+        held.spawn(async move { query(addr, "{ slow(ms: 0) }").await });
+    }
+    stage
+        .saw("both", |stats| stats.requests.http == before + 2)
+        .await;
+    let mut refused = TcpStream::connect(stage.addr).await.unwrap();
+    let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                content-length: 1000\r\n\r\n";
+    refused.write_all(head.as_bytes()).await.unwrap();
+    let text = answer_of(&mut refused).await;
+    assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+    stage.switch(json!({ "gate": false }));
+    assert_eq!(within("both", held.join_all()).await, [200, 200]);
+    stage.drained().await;
+}
+
+/// A request about reserved streams on a connection that stays open: status and body.
+async fn reserve(stream: &mut TcpStream) -> (u16, String) {
+    let request = b"PUT /graphql HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut text = String::new();
+    loop {
+        let mut bytes = [0; 1_024];
+        let read = within("an answer", stream.read(&mut bytes)).await.unwrap();
+        assert!(read > 0, "closed after {text:?}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            continue;
+        };
+        let length = head.to_ascii_lowercase();
+        let (_, length) = length.split_once("content-length: ").unwrap();
+        let length: usize = length.lines().next().unwrap().parse().unwrap();
+        if body.len() == length {
+            let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+            return (status, body.to_owned());
+        }
+    }
+}
+
+/// Stops an operation that is not there: whether the stream is.
+async fn is_reserved(addr: SocketAddr, token: &str) -> bool {
+    let request = format!(
+        "DELETE /graphql?operationId=none HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         x-graphql-event-stream-token: {token}\r\n\r\n"
+    );
+    let answer = crate::support::raw(addr, request.as_bytes()).await;
+    assert!(matches!(answer.status, 200 | 404), "{answer:?}");
+    answer.status == 200
+}
+
+/// Opens a stream; what its connection is.
+async fn open_stream(addr: SocketAddr, token: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let request = format!(
+        "GET /graphql HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\
+         x-graphql-event-stream-token: {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut line = [0; 12];
+    within("a stream", stream.read_exact(&mut line))
+        .await
+        .unwrap();
+    assert_eq!(&line, b"HTTP/1.1 200");
+    stream
+}
+
+/// 1,024 reservations of one connection were all that there were, after its end too.
+#[tokio::test]
+async fn streams_that_one_connection_reserves_are_few_and_end_with_it() {
+    let stage = Stage::with(&[("timeouts.init", "60s")]).await;
+    let addr = stage.addr;
+    let mut greedy = TcpStream::connect(addr).await.unwrap();
+    let mut tokens = Vec::new();
+    for _ in 0..16 {
+        let (status, token) = reserve(&mut greedy).await;
+        assert_eq!(status, 201, "{token}");
+        tokens.push(token);
+    }
+    let (status, refusal) = reserve(&mut greedy).await;
+    assert_eq!(status, 503, "{refusal}");
+    assert!(refusal.contains("STREAMS_EXHAUSTED"), "{refusal}");
+    let mut other = TcpStream::connect(addr).await.unwrap();
+    let (status, kept) = reserve(&mut other).await;
+    assert_eq!(status, 201, "{kept}");
+    // Whatever connection opens it, an open one is that connection's.
+    let opened = open_stream(addr, &tokens[0]).await;
+    let (status, _) = reserve(&mut greedy).await;
+    assert_eq!(status, 201);
+    drop(greedy);
+    // A client that uses each connection once still opens its stream.
+    let second = open_stream(addr, &tokens[1]).await;
+    let ended = async {
+        while is_reserved(addr, &tokens[2]).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("the end of what is not opened", ended).await;
+    for token in [&tokens[0], &tokens[1], &kept] {
+        assert!(is_reserved(addr, token).await);
+    }
+    drop((opened, second, other));
+    let ended = async {
+        for token in [&tokens[0], &tokens[1], &kept] {
+            while is_reserved(addr, token).await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    within("the end of the others", ended).await;
+    stage.drained().await;
+}

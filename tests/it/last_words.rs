@@ -1,0 +1,229 @@
+//! What HTTP clients are told when something ends under them: an answer that says whether upstream
+//! may have acted, or an end that no client takes for a proper one.
+
+use std::process::Stdio;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::{Answer, JSON, Socket, Stage, get, node, post, raw, raw_on, within};
+
+fn slow_post(body: &str) -> String {
+    let query =
+        format!("mutation {{ slowPost(room: \"lobby\", body: \"{body}\", ms: 0) {{ body }} }}");
+    json!({ "query": query, "extensions": { "operationId": body } }).to_string()
+}
+
+/// `body`, whose mutation "b" hangs at the emulator's gate until the drain's deadline.
+async fn at_the_deadline(accept: &'static str, body: String) -> Answer {
+    let mut stage = Stage::with(&[("drain.timeout", "300ms")]).await;
+    stage.switch(json!({ "gate": true }));
+    let addr = stage.addr;
+    let asked = async move {
+        let headers = [JSON, ("accept", accept)];
+        post(addr, "/graphql", &headers, &body).await
+    };
+    let answer = tokio::spawn(asked);
+    stage
+        .saw("the mutation", |stats| {
+            stats.mutations.contains_key("lobby/b")
+        })
+        .await;
+    stage.begin_drain();
+    let answer = within("the answer", answer).await.unwrap();
+    stage.switch(json!({ "gate": false }));
+    stage.drained().await;
+    answer
+}
+
+#[tokio::test]
+async fn a_request_was_cut_without_a_word_at_the_drains_deadline() {
+    let answer = at_the_deadline("application/json", slow_post("b")).await;
+    assert_eq!(answer.status, 503);
+    let error = &answer.json()["errors"][0]["extensions"];
+    assert_eq!(error["code"], "SHUTTING_DOWN");
+    assert_eq!(error["sent"], "maybe");
+}
+
+/// Its connection was, a second after the deadline, and with it what others of the batch were told.
+#[tokio::test]
+async fn a_batch_was_cut_without_a_word_at_the_drains_deadline() {
+    let subscription = json!({ "query": "subscription { onMessage { body } }" });
+    let batch = format!("[{},{},{subscription}]", slow_post("b"), slow_post("c"));
+    let answer = at_the_deadline("application/json", batch).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told = answer.json();
+    let of = |at: usize| &told[at]["errors"][0]["extensions"];
+    for at in [0, 1] {
+        assert_eq!(of(at)["code"], "SHUTTING_DOWN", "{told}");
+        assert_eq!(of(at)["sent"], "maybe", "{told}");
+    }
+    assert_eq!(of(2)["code"], "SUBSCRIPTION_OVER_HTTP", "{told}");
+    assert_eq!(told.as_array().map(Vec::len), Some(3));
+}
+
+#[tokio::test]
+async fn a_stream_was_cut_without_a_word_at_the_drains_deadline() {
+    let answer = at_the_deadline("text/event-stream", slow_post("b")).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.contains("SHUTTING_DOWN"), "{}", answer.body);
+    assert!(answer.body.contains("event: complete"), "{}", answer.body);
+}
+
+/// Its client meant to ask something, and does not try again.
+#[tokio::test]
+async fn a_connection_opened_just_before_the_drain_was_closed_unanswered() {
+    let mut stage = Stage::new().await;
+    let addr = stage.addr;
+    let silent = TcpStream::connect(addr).await.unwrap();
+    let mut begun = TcpStream::connect(addr).await.unwrap();
+    begun.write_all(b"P").await.unwrap();
+    // Those before it have been accepted, too.
+    assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
+    stage.begin_drain();
+    let refused = async { while TcpStream::connect(addr).await.is_ok() {} };
+    within("the drain", refused).await;
+    let body = json!({ "query": "{ rooms { id } }" }).to_string();
+    let length = body.len();
+    let request = format!(
+        "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    );
+    for (stream, rest) in [(silent, &request[..]), (begun, &request[1..])] {
+        let answer = within("an answer", raw_on(stream, rest.as_bytes())).await;
+        assert_eq!(answer.status, 503, "{answer:?}");
+        let error = &answer.json()["errors"][0]["extensions"];
+        assert_eq!(error["code"], "SHUTTING_DOWN");
+        assert_eq!(error["sent"], "no", "so that it may be asked again");
+    }
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn graphql_sse_sent_a_mutation_again_after_the_drains_deadline() {
+    let mut stage = Stage::with(&[("drain.timeout", "300ms")]).await;
+    stage.switch(json!({ "gate": true }));
+    let url = format!("http://{}/graphql", stage.addr);
+    let client = node("sse-mutation.mjs")
+        .args([&url, "lobby", "sse"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    stage
+        .saw("the mutation", |stats| {
+            stats.mutations.contains_key("lobby/sse")
+        })
+        .await;
+    stage.begin_drain();
+    let output = within("the client", client.wait_with_output())
+        .await
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("SHUTTING_DOWN"), "{told}");
+    assert!(told.contains("complete"), "{told}");
+    assert_eq!(
+        stage.emulator.stats().mutations.get("lobby/sse"),
+        Some(&1),
+        "executions"
+    );
+    stage.switch(json!({ "gate": false }));
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn a_single_connection_took_operations_after_its_upstream_was_lost() {
+    let stage = Stage::with(&[("pool.spread", "1ms")]).await;
+    let addr = stage.addr;
+    let put = format!("PUT /graphql HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
+    let token = raw(addr, put.as_bytes()).await.body;
+    let path = format!("/graphql?token={token}");
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    let open = format!("GET {path} HTTP/1.1\r\nhost: {addr}\r\naccept: text/event-stream\r\n\r\n");
+    stream.write_all(open.as_bytes()).await.unwrap();
+    let subscription = "subscription { onMessage(room: \"lobby\") { body } }";
+    let subscribe = json!({ "query": subscription, "extensions": { "operationId": "s" } });
+    post(addr, &path, &[JSON], &subscribe.to_string()).await;
+    stage.subscriptions(1).await;
+    stage.switch(json!({ "gate": true }));
+    assert_eq!(
+        post(addr, &path, &[JSON], &slow_post("a")).await.status,
+        202
+    );
+    stage
+        .saw("the mutation", |stats| {
+            stats.mutations.contains_key("lobby/a")
+        })
+        .await;
+    stage.switch(json!({ "close_all": true }));
+    // The loss is known to the stream when it takes no more; it waits for what runs.
+    let refused = async {
+        for n in 0.. {
+            let answer = post(addr, &path, &[JSON], &slow_post(&format!("late-{n}"))).await;
+            if answer.status != 202 {
+                return answer.status;
+            }
+        }
+        0
+    };
+    assert_eq!(within("the refusal", refused).await, 404);
+    stage.switch(json!({ "gate": false }));
+    let mut body = Vec::new();
+    // Cut, so the last chunk is missing.
+    let _ = within("the end", stream.read_to_end(&mut body)).await;
+    let body = String::from_utf8_lossy(&body);
+    assert!(body.contains(r#""slowPost":{"body":"a"}"#), "{body}");
+    assert!(!body.ends_with("0\r\n\r\n"), "{body}");
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn a_resumed_subscription_was_acknowledged_again() {
+    let stage = Stage::with(&[("route.graphql.on_upstream_loss", "resume")]).await;
+    let mut socket = Socket::dial(stage.addr, "/graphql", "graphql-ws", &[]).await;
+    socket.send(json!({ "type": "connection_init" })).await;
+    let query = "subscription { onMessage(room: \"lobby\") { body } }";
+    let data = json!({ "query": query, "variables": {} }).to_string();
+    let payload = json!({ "data": data, "extensions": { "authorization": {} } });
+    let start = json!({ "id": "1", "type": "start", "payload": payload });
+    socket.send(start).await;
+    assert_eq!(socket.next_of("1").await["type"], "start_ack");
+    stage.switch(json!({ "close_all": true }));
+    stage
+        .saw("the resumed subscription", |stats| {
+            stats.realtime.starts_total == 2 && stats.realtime.subscriptions == 1
+        })
+        .await;
+    let post = "mutation { postMessage(room: \"lobby\", body: \"after\") { room body } }";
+    stage.query(post).await;
+    assert_eq!(socket.next_of("1").await["type"], "data");
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn a_body_of_the_wrong_form_was_quoted() {
+    let stage = Stage::new().await;
+    let put = format!(
+        "PUT /graphql HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+        stage.addr
+    );
+    let token = raw(stage.addr, put.as_bytes()).await.body;
+    let path = format!("/graphql?token={token}");
+    let operation = r#"{"query":"{ a }","variables":{"password":"canary"}}"#;
+    for (body, message) in [
+        (
+            json!({ "query": 7, "variables": operation }),
+            "not of the form",
+        ),
+        (json!({ "query": [operation] }), "not of the form"),
+        (json!(operation), "no `query`"),
+    ] {
+        let answer = post(stage.addr, &path, &[JSON], &body.to_string()).await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.body.contains(message), "{}", answer.body);
+        assert!(!answer.body.contains("canary"), "{}", answer.body);
+    }
+    let token = get(stage.addr, "/graphql?token=none", &[]).await;
+    assert_eq!(token.status, 404);
+    stage.drained().await;
+}

@@ -1,0 +1,134 @@
+//! For the tests that lean on a daemon: a process of its own before the emulator, another client
+//! that keeps asking, and what the process holds meanwhile.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use countersign::emulator::{Emulator, Options};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+
+use crate::support::{Daemon, JSON, Scratch, demo_key, post, within};
+
+/// A daemon with the routes `/graphql` and `/http`.
+pub struct Load {
+    pub emulator: Emulator,
+    pub daemon: Daemon,
+    pub addr: SocketAddr,
+    _scratch: Scratch,
+}
+
+/// Between two requests of the other client.
+const PACE: Duration = Duration::from_millis(5);
+/// No answer to it takes longer.
+const SLOWEST: Duration = Duration::from_secs(5);
+
+impl Load {
+    /// `settings` are lines of TOML with dotted keys.
+    pub async fn start(name: &str, settings: &str) -> Self {
+        let emulator = Emulator::start(Options::default()).await.unwrap();
+        let scratch = Scratch::new(name);
+        let ca_file = scratch.file("emulator.pem", emulator.ca_pem());
+        let route = |name: &str, target: String| {
+            let connect = emulator.addr();
+            format!(
+                "[route.{name}]\ntarget = \"https://{target}\"\nconnect = \"{connect}\"\n\
+                 ca_file = \"{ca_file}\"\n"
+            )
+        };
+        let routes = [
+            route("graphql", format!("{}/graphql", emulator.api_host())),
+            route("http", format!("{}/", emulator.http_host())),
+        ];
+        let config = format!(
+            "listen = [\"127.0.0.1:0\"]\nlog.filter = \"info,countersign::request=off\"\n\
+             {settings}\n{}",
+            routes.concat()
+        );
+        let config = scratch.file("config.toml", &config);
+        let mut daemon = Daemon::start(&["--config", &config], &demo_key());
+        let addr = daemon.address().await;
+        Self {
+            emulator,
+            daemon,
+            addr,
+            _scratch: scratch,
+        }
+    }
+
+    /// Does `work` while another client queries on a new connection each time: every query must
+    /// succeed.
+    pub async fn during<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
+        let over = Arc::new(AtomicBool::new(false));
+        let (addr, is_over) = (self.addr, Arc::clone(&over));
+        let other = tokio::spawn(async move {
+            let body = json!({ "query": "{ rooms { id } }" }).to_string();
+            let mut times = Vec::new();
+            while !is_over.load(Ordering::Relaxed) || times.is_empty() {
+                let begun = Instant::now();
+                let answer = post(addr, "/graphql", &[JSON], &body).await;
+                assert_eq!(answer.status, 200, "the other client: {answer:?}");
+                times.push(begun.elapsed());
+                tokio::time::sleep(PACE).await;
+            }
+            times
+        });
+        let done = work.await;
+        over.store(true, Ordering::Relaxed);
+        let mut times = within("the other client", other).await.unwrap();
+        times.sort_unstable();
+        let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
+        println!(
+            "{what}: {} queries of another client, p50 {median:.1?}, max {slowest:.1?}",
+            times.len()
+        );
+        assert!(slowest < SLOWEST, "{what}: {slowest:?}");
+        done
+    }
+
+    /// Resident memory of the daemon in KiB, now and at most since the last call.
+    pub fn memory(&self) -> (u64, u64) {
+        let pid = self.daemon.pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.unwrap().trim().trim_end_matches(" kB");
+            number.parse::<u64>().unwrap()
+        };
+        let found = (field("VmRSS:"), field("VmHWM:"));
+        // Begins the peak anew (proc(5)).
+        std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
+        found
+    }
+
+    pub async fn end(mut self) {
+        self.daemon.signal("-TERM");
+        assert_eq!(self.daemon.exited().await, 0, "{}", self.daemon.log);
+        assert!(!self.daemon.log.contains("panicked"), "{}", self.daemon.log);
+        self.emulator.shutdown().await;
+    }
+}
+
+/// Lets this process have so many files open.
+pub fn allow_files(count: u64) {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_some_and(|current| current < count) {
+        let limit = Rlimit {
+            current: Some(count),
+            maximum,
+        };
+        setrlimit(Resource::Nofile, limit)
+            .unwrap_or_else(|error| panic!("{count} open files are needed: ulimit -Hn: {error}"));
+    }
+}
+
+/// Waits until the other end has closed.
+pub async fn closed(stream: &mut TcpStream) {
+    let mut bytes = [0; 4_096];
+    let end = async { while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {} };
+    within("the connection's end", end).await;
+}

@@ -1,0 +1,72 @@
+//! Behaviour tests: the library and the built program over real sockets, before the emulator, fake
+//! upstreams and other people's clients.
+//!
+//! All are one binary, which is linked once. cargo-nextest gives each test a process of its own, and
+//! some tests rely on it: they change what belongs to a process, such as its limits and its log.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test may panic and print, and nobody imports its modules"
+)]
+#![cfg_attr(
+    not(target_os = "linux"),
+    allow(dead_code, reason = "the tests that need Linux are left out")
+)]
+
+mod collector;
+mod fakes;
+mod load;
+mod support;
+
+mod admin;
+mod audit;
+mod bad_input;
+mod botocore;
+mod browser;
+mod canary;
+mod clients;
+mod command_line;
+mod credentials;
+mod deploy;
+mod desync;
+#[cfg(target_os = "linux")]
+mod dialling;
+mod documents;
+mod errors;
+mod exactly_once;
+mod exactness;
+mod flood;
+mod fuzz;
+mod gateway;
+mod guard;
+mod interop;
+mod last_words;
+mod listeners;
+#[cfg(target_os = "linux")]
+mod memory;
+mod metrics;
+mod monitoring;
+#[cfg(target_os = "linux")]
+mod panics;
+mod policy;
+mod policy_command;
+mod presign;
+#[cfg(target_os = "linux")]
+mod process;
+mod realtime;
+mod recipes;
+mod redaction;
+#[cfg(target_os = "linux")]
+mod signals;
+mod slow;
+mod streaming;
+#[cfg(target_os = "linux")]
+mod systemd;
+mod tls;
+mod traces;
+mod tunnel;
+mod upstream;

@@ -1,0 +1,479 @@
+//! A limit of memory: what it caps, that requests are refused before it is reached, and that they are
+//! served again when what held it is gone. Also how many threads there are for so many processors.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fs, io};
+
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
+
+use crate::fakes::TlsPeer;
+use crate::load::Load;
+use crate::support::{Answer, JSON, Scratch, Socket, demo_key, post, within};
+
+const MIB: u64 = 1024;
+const SETTINGS: &str = "limits.memory = \"64MiB\"";
+
+async fn query(load: &Load) -> Answer {
+    let body = json!({ "query": "{ rooms { id } }" }).to_string();
+    post(load.addr, "/graphql", &[JSON], &body).await
+}
+
+/// Asks until it is served; the time that took.
+async fn served_again(load: &Load) -> Duration {
+    let begun = Instant::now();
+    let served = async {
+        loop {
+            let answer = query(load).await;
+            match answer.status {
+                200 => return,
+                _ => assert_eq!(answer.code(), "MEMORY_SHORT"),
+            }
+        }
+    };
+    within("an answer that is served", served).await;
+    begun.elapsed()
+}
+
+/// An upstream that reads the heads of requests, and the bodies when it may.
+struct Holding {
+    peer: TlsPeer,
+    /// A permit for each head.
+    heads: Arc<Semaphore>,
+    is_open: watch::Sender<bool>,
+}
+
+/// What fills the memory of a daemon.
+struct Held {
+    /// Requests whose bodies wait for the upstream.
+    whole: JoinSet<Answer>,
+    /// Connections with bodies that never end.
+    unfinished: Vec<TcpStream>,
+}
+
+impl Holding {
+    async fn start() -> Self {
+        let heads = Arc::new(Semaphore::new(0));
+        let (is_open, opened) = watch::channel(true);
+        let told = Arc::clone(&heads);
+        let peer = TlsPeer::start(&["held.example.com"], &["http/1.1"], move |_, stream| {
+            let (told, opened) = (Arc::clone(&told), opened.clone());
+            async move {
+                // Its end is the client's or the test's.
+                let _ = hold(BufReader::new(stream), &told, opened).await;
+            }
+        });
+        Self {
+            peer: peer.await,
+            heads,
+            is_open,
+        }
+    }
+
+    /// A daemon with a route to it, `/held`.
+    async fn load(&self, name: &str) -> Load {
+        let scratch = Scratch::new(&format!("{name}-peer"));
+        let ca_file = scratch.file("peer.pem", &self.peer.ca_pem);
+        let route = format!(
+            "route.held = {{ target = \"https://held.example.com\", connect = \"{}\", \
+             ca_file = \"{ca_file}\", region = \"eu-west-1\", service = \"execute-api\" }}",
+            self.peer.addr
+        );
+        Load::start(name, &format!("{SETTINGS}\n{route}")).await
+    }
+
+    /// Holds whole bodies, one after another, until one is refused. What had arrived of that one is
+    /// freed, so bodies that never end are added until even a query is refused.
+    async fn fill(&self, load: &Load) -> (Held, Answer) {
+        self.is_open.send_replace(false);
+        let body = "x".repeat(9 << 20);
+        let mut held = JoinSet::new();
+        let refused = loop {
+            let (addr, body) = (load.addr, body.clone());
+            held.spawn(async move { post(addr, "/held", &[], &body).await });
+            tokio::select! {
+                answer = held.join_next() => break answer.unwrap().unwrap(),
+                head = self.heads.acquire() => head.unwrap().forget(),
+            }
+            assert!(held.len() < 10, "60 MiB are held");
+        };
+        assert!(!held.is_empty());
+        let mut unfinished = Vec::new();
+        while query(load).await.status != 503 {
+            assert!(unfinished.len() < 64, "16 MiB more are held");
+            let mut stream = TcpStream::connect(load.addr).await.unwrap();
+            let head = "POST /held HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n";
+            let half = "x".repeat(256 << 10);
+            stream
+                .write_all(format!("{head}{half}").as_bytes())
+                .await
+                .unwrap();
+            unfinished.push(stream);
+        }
+        let held = Held {
+            whole: held,
+            unfinished,
+        };
+        (held, refused)
+    }
+
+    /// The requests that were accepted are served, whatever else is refused.
+    async fn release(&self, held: Held) {
+        drop(held.unfinished);
+        self.is_open.send_replace(true);
+        let answers = within("the accepted requests", held.whole.join_all()).await;
+        assert!(
+            answers.iter().all(|answer| answer.status == 200),
+            "{answers:?}"
+        );
+    }
+}
+
+async fn hold(
+    mut stream: BufReader<TlsStream<TcpStream>>,
+    heads: &Semaphore,
+    mut is_open: watch::Receiver<bool>,
+) -> io::Result<()> {
+    loop {
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            if stream.read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            let line = line.trim_end().to_ascii_lowercase();
+            if let Some(said) = line.strip_prefix("content-length: ") {
+                length = said.parse().unwrap();
+            }
+            if line.is_empty() {
+                break;
+            }
+        }
+        heads.add_permits(1);
+        is_open.wait_for(|is_open| *is_open).await.unwrap();
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await?;
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(answer).await?;
+        stream.flush().await?;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_memory_is_short_requests_are_refused_and_then_served_again() {
+    let upstream = Holding::start().await;
+    let load = upstream.load("memory").await;
+    assert!(
+        load.daemon.log.contains(
+            "64 MiB of memory (limits.memory): 512 connections, 8 MiB of waiting events; requests \
+             are refused above 57 MiB"
+        ),
+        "{}",
+        load.daemon.log
+    );
+    let (before, _) = load.memory();
+    for round in 0..3 {
+        let mut kept = TcpStream::connect(load.addr).await.unwrap();
+        let (held, refused) = upstream.fill(&load).await;
+        assert_eq!(refused.status, 503);
+        assert_eq!(refused.headers["retry-after"], "1");
+        let said = refused.json();
+        assert_eq!(
+            (&said["code"], &said["sent"]),
+            (&json!("MEMORY_SHORT"), &json!("no"))
+        );
+        // Of a body nothing is waited for.
+        let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+                    connection: close\r\ncontent-length: 1000\r\n\r\n";
+        let mut answer = [0; 12];
+        kept.write_all(head.as_bytes()).await.unwrap();
+        within("a refusal", kept.read_exact(&mut answer))
+            .await
+            .unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 503");
+        assert_eq!(query(&load).await.code(), "MEMORY_SHORT");
+        let (_, peak) = load.memory();
+        let count = held.whole.len();
+        upstream.release(held).await;
+        let took = served_again(&load).await;
+        let (after, _) = load.memory();
+        println!(
+            "round {round}: resident before {} MiB, peak {} MiB with {count} held, {} MiB when \
+             served again after {took:.1?}",
+            before / MIB,
+            peak / MIB,
+            after / MIB
+        );
+        assert!(peak < 80 * MIB, "{peak}");
+    }
+    load.end().await;
+}
+
+/// Only requests were refused, and a socket that had been opened before took whatever came.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_of_sockets_were_begun_while_memory_was_short() {
+    let upstream = Holding::start().await;
+    let load = upstream.load("memory-socket").await;
+    let mut socket = Socket::open(load.addr, &[]).await;
+    socket.init().await;
+    let operations = [
+        ("query", "{ rooms { id } }"),
+        (
+            "mutation",
+            "mutation { postMessage(room: \"lobby\", body: \"short\") { id } }",
+        ),
+        (
+            "subscription",
+            "subscription { onMessage(room: \"lobby\") { body } }",
+        ),
+    ];
+    let (held, _) = upstream.fill(&load).await;
+    for (id, text) in operations {
+        socket.subscribe(id, text).await;
+        let told = socket.next().await;
+        assert_eq!(told["id"], id, "{told}");
+        assert_eq!(told["type"], "error", "{told}");
+        let said = &told["payload"][0]["extensions"];
+        assert_eq!(
+            (&said["code"], &said["sent"]),
+            (&json!("MEMORY_SHORT"), &json!("no")),
+            "{told}"
+        );
+    }
+    let stats = load.emulator.stats();
+    assert!(stats.mutations.is_empty(), "{:?}", stats.mutations);
+    assert_eq!(stats.realtime.starts_total, 0);
+    upstream.release(held).await;
+    served_again(&load).await;
+    let (_, text) = operations[0];
+    socket.subscribe("again", text).await;
+    assert_eq!(socket.next().await["type"], "next");
+    drop(socket);
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_come_all_at_once_are_cut_short() {
+    let load = Load::start("memory-crowd", SETTINGS).await;
+    // 160 MiB, of which each begins before there is a shortage.
+    let (before, _) = load.memory();
+    let mut crowd = JoinSet::new();
+    for _ in 0..20 {
+        let addr = load.addr;
+        crowd.spawn(async move {
+            let stream = TcpStream::connect(addr).await.unwrap();
+            let (mut read, mut write) = stream.into_split();
+            let head = format!(
+                "POST /http/a HTTP/1.1\r\nhost: {addr}\r\ncontent-length: {}\r\n\r\n",
+                9 << 20
+            );
+            let pouring = async {
+                let piece = [b'x'; 64 << 10];
+                write.write_all(head.as_bytes()).await?;
+                for _ in 0..128 {
+                    write.write_all(&piece).await?;
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Ok::<(), io::Error>(())
+            };
+            let poured = async {
+                match pouring.await {
+                    Ok(()) => {}
+                    // It is refused.
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            let mut status = [0; 12];
+            tokio::select! {
+                read = read.read_exact(&mut status) => {
+                    read.unwrap();
+                    Some(String::from_utf8_lossy(&status).into_owned())
+                }
+                () = poured => None,
+            }
+        });
+    }
+    let answers = within("refusals", crowd.join_all()).await;
+    let refused: Vec<String> = answers.into_iter().flatten().collect();
+    // There is no room for more than 4 of them beside what is resident anyway.
+    assert!(refused.len() >= 16, "{refused:?}");
+    assert!(
+        refused.iter().all(|status| status == "HTTP/1.1 503"),
+        "{refused:?}"
+    );
+    let (_, peak) = load.memory();
+    let took = served_again(&load).await;
+    let (after, _) = load.memory();
+    println!(
+        "20 slow bodies of 9 MiB: resident before {} MiB, peak {} MiB, {} MiB when served again \
+         after {took:.1?}",
+        before / MIB,
+        peak / MIB,
+        after / MIB
+    );
+    assert!(peak < 96 * MIB, "{peak}");
+    load.end().await;
+}
+
+/// The names of a daemon's threads, by number of processors that it may use.
+async fn threads(processors: &str) -> BTreeMap<String, usize> {
+    let mut command = tokio::process::Command::new("taskset");
+    command
+        .args(["-c", processors, env!("CARGO_BIN_EXE_countersign")])
+        .args(["--listen", "127.0.0.1:0", "--admin", "off"])
+        .arg("https://a.appsync-api.eu-west-1.amazonaws.com/graphql")
+        .env_clear()
+        .envs(demo_key())
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let mut daemon = command.spawn().unwrap();
+    let mut log = BufReader::new(daemon.stderr.take().unwrap()).lines();
+    loop {
+        let line = within("the daemon", log.next_line()).await.unwrap();
+        if line.expect("it runs").contains("listening on") {
+            break;
+        }
+    }
+    let mut names = BTreeMap::new();
+    for task in fs::read_dir(format!("/proc/{}/task", daemon.id().unwrap())).unwrap() {
+        let name = fs::read_to_string(task.unwrap().path().join("comm")).unwrap();
+        *names.entry(name.trim().to_owned()).or_default() += 1;
+    }
+    names
+}
+
+#[tokio::test]
+async fn there_are_as_many_workers_as_processors() {
+    let one = threads("0").await;
+    println!("{one:?}");
+    let names: Vec<&str> = one.keys().map(String::as_str).collect();
+    assert_eq!(names, ["countersign", "tokio-rt-worker", "tracing-appende"]);
+    assert_eq!(one["countersign"], 1);
+    assert_eq!(one["tracing-appende"], 1);
+    let two = threads("0,1").await;
+    println!("{two:?}");
+    assert_eq!(two["tokio-rt-worker"], one["tokio-rt-worker"] + 1);
+}
+
+/// Clients that take nothing are left soon.
+const HARD: &str = "limits.memory = \"256MiB\"\ntimeouts.write = \"1s\"";
+
+/// An answer of AppSync's to every operation that asks for `big`.
+fn big(load: &Load, status: u16, size: usize) -> usize {
+    let text = "x".repeat(size);
+    let body = match status {
+        200 => json!({ "data": { "big": text } }),
+        _ => json!({ "errors": [{ "message": text }] }),
+    };
+    let body = body.to_string();
+    let length = body.len();
+    let answer = json!({
+        "status": status, "content_type": "application/json", "body": body, "only": "big",
+    });
+    let change = serde_json::from_value(json!({ "answer_http": answer })).unwrap();
+    load.emulator.switches().apply(&change).unwrap();
+    length
+}
+
+/// The peak of what is resident, in MiB, which must be below the limit of 256 MiB.
+fn stays_within(load: &Load, what: &str) {
+    let (after, peak) = load.memory();
+    println!("{what}: peak {} MiB, after {} MiB", peak / MIB, after / MIB);
+    assert!(peak < 256 * MIB, "{what}: {} MiB", peak / MIB);
+}
+
+/// Reads to the end and keeps nothing; how much there was, and how often `mark` was in it.
+async fn drain(mut stream: TcpStream, mark: &str) -> (usize, usize) {
+    let mut bytes = vec![0; 64 << 10];
+    let (mut length, mut count) = (0, 0);
+    let mut tail = Vec::new();
+    loop {
+        let read = within("more", stream.read(&mut bytes)).await.unwrap();
+        if read == 0 {
+            return (length, count);
+        }
+        length += read;
+        tail.extend_from_slice(&bytes[..read]);
+        count += String::from_utf8_lossy(&tail).matches(mark).count();
+        let kept = tail.len().min(mark.len() - 1);
+        tail.drain(..tail.len() - kept);
+    }
+}
+
+async fn ask(load: &Load, accept: &str, body: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(load.addr).await.unwrap();
+    let length = body.len();
+    let request = format!(
+        "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         accept: {accept}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// 833 bytes made 1,552 MiB resident.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_of_long_answers_stays_within_the_limit() {
+    let load = Load::start("memory-batch", HARD).await;
+    let length = big(&load, 200, (16 << 20) - 100);
+    let batch = json!(vec![json!({ "query": "{ big }" }); 32]).to_string();
+    let work = async {
+        // One that is read, beside four that are not.
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            held.push(ask(&load, "application/json", &batch).await);
+        }
+        let stream = ask(&load, "application/json", &batch).await;
+        let (read, answers) = drain(stream, "{\"data\":").await;
+        assert_eq!(answers, 32);
+        assert!(read > 32 * length, "{read}");
+        drop(held);
+    };
+    load.during("batches of long answers", work).await;
+    stays_within(&load, "batches of 32 answers of 16 MiB");
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sockets_with_long_answers_stay_within_the_limit() {
+    let load = Load::start("memory-sockets", HARD).await;
+    big(&load, 200, (16 << 20) - 100);
+    let work = async {
+        // Those of which nothing is read are closed in time, and their room is free again.
+        let mut silent = Vec::new();
+        for _ in 0..5 {
+            let mut socket = Socket::open(load.addr, &[]).await;
+            socket.init().await;
+            for id in 0..64 {
+                socket.subscribe(&id.to_string(), "{ big }").await;
+            }
+            silent.push(socket);
+        }
+        let mut reader = Socket::open(load.addr, &[]).await;
+        reader.init().await;
+        let ended = async {
+            for id in ["a", "b"] {
+                reader.subscribe(id, "{ big }").await;
+                let told = reader.next_of(id).await;
+                assert_eq!(told["type"], "next");
+                let text = told["payload"]["data"]["big"].as_str().unwrap();
+                assert_eq!(text.len(), (16 << 20) - 100);
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), ended)
+            .await
+            .expect("the answers of a client that reads");
+        drop(silent);
+    };
+    load.during("sockets with long answers", work).await;
+    stays_within(&load, "5 silent sockets with 64 answers of 16 MiB each");
+    load.end().await;
+}

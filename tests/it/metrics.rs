@@ -1,0 +1,364 @@
+//! What the metrics say of what happened, scraped from the built binary.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncWriteExt as _, BufReader};
+
+use crate::fakes::{Heard, TlsPeer};
+use crate::support::{Backstage, Daemon, JSON, Scratch, Socket, demo_key, get, post, raw, within};
+
+struct Scene {
+    backstage: Backstage,
+    daemon: Daemon,
+    addr: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Scene {
+    async fn new(name: &str, more: &[(&str, &str)]) -> Self {
+        let backstage = Backstage::new(name).await;
+        let own = [("COUNTERSIGN_ADMIN", "127.0.0.1:0")];
+        let environment = [&demo_key(), &own[..], more].concat();
+        let mut daemon = backstage.start(&[], &environment);
+        let admin = daemon.admin().await;
+        let addr = daemon.address().await;
+        Self {
+            backstage,
+            daemon,
+            addr,
+            admin,
+        }
+    }
+
+    async fn ask(&self, query: &str) -> u16 {
+        let body = json!({ "query": query }).to_string();
+        post(self.addr, "/graphql", &[JSON], &body).await.status
+    }
+
+    /// The value of one sample, by its name and labels as they are written.
+    async fn sample(&self, sample: &str) -> Option<f64> {
+        let page = get(self.admin, "/metrics", &[]).await;
+        page.body.lines().find_map(|line| {
+            let value = line.strip_prefix(sample)?.strip_prefix(' ')?;
+            value.parse().ok()
+        })
+    }
+
+    /// Scrapes until a sample has this value: a request is counted after its client has the answer.
+    async fn check(&self, sample: &str, expected: f64) {
+        let asked = async {
+            loop {
+                let found = self.sample(sample).await;
+                if found == Some(expected) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(crate::support::PATIENCE, asked)
+            .await
+            .is_err()
+        {
+            let page = get(self.admin, "/metrics", &[]).await.body;
+            panic!("no {sample} {expected} in\n{page}");
+        }
+    }
+
+    async fn check_all(&self, expected: &[(&str, f64)]) {
+        for (sample, value) in expected {
+            self.check(&format!("countersign_{sample}"), *value).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_are_counted_by_what_became_of_them() {
+    let scene = Scene::new("requests", &[]).await;
+    for _ in 0..3 {
+        assert_eq!(scene.ask("{ rooms { id } }").await, 200);
+    }
+    let mutation = "mutation { postMessage(room: \"lobby\", body: \"x\") { id } }";
+    assert_eq!(scene.ask(mutation).await, 200);
+    let rebound =
+        "GET /graphql?query={a} HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+    assert_eq!(raw(scene.addr, rebound.as_bytes()).await.status, 403);
+    let bad = post(scene.addr, "/graphql", &[JSON], "{").await;
+    assert_eq!(bad.status, 400);
+    assert_eq!(get(scene.addr, "/nowhere", &[]).await.status, 404);
+
+    let of_queries = "operation=\"query\",status=\"200\",code=\"\"";
+    let queries = format!("requests_total{{route=\"graphql\",client=\"http\",{of_queries}}}");
+    let refused = "operation=\"none\",status=\"403\",code=\"HOST_NOT_ALLOWED\"";
+    let refused = format!("requests_total{{route=\"none\",client=\"http\",{refused}}}");
+    scene
+        .check_all(&[
+            (&queries, 3.0),
+            (&refused, 1.0),
+            ("refusals_total{rule=\"HOST_NOT_ALLOWED\"}", 1.0),
+            ("refusals_total{rule=\"BAD_JSON\"}", 1.0),
+            ("refusals_total{rule=\"NO_ROUTE\"}", 1.0),
+            ("signing_duration_seconds_count{route=\"graphql\"}", 4.0),
+            (
+                "upstream_first_byte_duration_seconds_count{route=\"graphql\"}",
+                4.0,
+            ),
+            (
+                "upstream_connect_duration_seconds_count{route=\"graphql\"}",
+                1.0,
+            ),
+            (
+                "request_duration_seconds_count{route=\"graphql\",operation=\"query\"}",
+                3.0,
+            ),
+            ("requests_in_flight{route=\"graphql\"}", 0.0),
+            (
+                "upstream_requests_total{route=\"graphql\",connection=\"new\"}",
+                1.0,
+            ),
+            (
+                "upstream_requests_total{route=\"graphql\",connection=\"reused\"}",
+                3.0,
+            ),
+            (
+                "upstream_dials_total{route=\"graphql\",outcome=\"ok\"}",
+                1.0,
+            ),
+            (
+                "upstream_tls_handshakes_total{route=\"graphql\",kind=\"full\"}",
+                1.0,
+            ),
+            ("upstream_connections{route=\"graphql\"}", 1.0),
+            ("client_connections_accepted_total", 7.0),
+            (
+                "credentials_refreshes_total{identity=\"default chain\",outcome=\"ok\"}",
+                1.0,
+            ),
+            (
+                "credentials_remaining_seconds{identity=\"default chain\"}",
+                f64::INFINITY,
+            ),
+            ("draining", 0.0),
+            ("ready", 1.0),
+        ])
+        .await;
+    let offset = "countersign_clock_offset_seconds{route=\"graphql\"}";
+    let offset = scene.sample(offset).await.unwrap();
+    assert!((-2.0..=1.0).contains(&offset), "{offset}");
+    for sample in [
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "process_max_fds",
+        "process_threads",
+    ] {
+        assert!(scene.sample(sample).await.unwrap() > 0.0, "{sample}");
+    }
+    let started = scene.sample("process_start_time_seconds").await.unwrap();
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    assert!(
+        (now - 60.0..now + 2.0).contains(&started),
+        "{started} {now}"
+    );
+}
+
+#[tokio::test]
+async fn subscriptions_are_counted_from_start_to_end() {
+    let mut scene = Scene::new("subscriptions", &[("COUNTERSIGN_POOL__SPREAD", "1ms")]).await;
+    let mut socket = Socket::open(scene.addr, &[]).await;
+    socket.init().await;
+    socket
+        .send(json!({"id": "1", "type": "subscribe", "payload": {
+            "query": "subscription { onMessage { id } }" }}))
+        .await;
+    let live = scene
+        .backstage
+        .emulator
+        .wait_for(|stats| stats.realtime.subscriptions == 1);
+    within("a subscription", live).await;
+    let mutation = "mutation { postMessage(room: \"lobby\", body: \"x\") { id } }";
+    assert_eq!(scene.ask(mutation).await, 200);
+    assert_eq!(socket.next().await["type"], "next");
+    scene
+        .check_all(&[
+            ("sessions{dialect=\"graphql-transport-ws\"}", 1.0),
+            ("subscriptions{route=\"graphql\"}", 1.0),
+            (
+                "subscription_start_duration_seconds_count{route=\"graphql\"}",
+                1.0,
+            ),
+            ("events_received_total{route=\"graphql\"}", 1.0),
+            ("events_delivered_total{route=\"graphql\"}", 1.0),
+            ("realtime_connections{route=\"graphql\"}", 1.0),
+            (
+                "realtime_connects_total{route=\"graphql\",outcome=\"ok\"}",
+                1.0,
+            ),
+            ("realtime_losses_total{route=\"graphql\"}", 0.0),
+        ])
+        .await;
+    let age = "countersign_realtime_keepalive_age_seconds{route=\"graphql\"}";
+    let age = scene.sample(age).await.unwrap();
+    assert!(age > 0.0 && age < 60.0, "{age}");
+
+    let change = serde_json::from_value(json!({ "close_all": true })).unwrap();
+    scene.backstage.emulator.switches().apply(&change).unwrap();
+    socket.closed().await;
+    drop(socket);
+    let code =
+        "client=\"websocket\",operation=\"subscription\",status=\"\",code=\"SUBSCRIPTION_LOST\"";
+    let over = format!("requests_total{{route=\"graphql\",{code}}}");
+    scene
+        .check_all(&[
+            ("sessions{dialect=\"graphql-transport-ws\"}", 0.0),
+            ("subscriptions{route=\"graphql\"}", 0.0),
+            ("realtime_losses_total{route=\"graphql\"}", 1.0),
+            ("realtime_reconnects_total{route=\"graphql\"}", 1.0),
+            (&over, 1.0),
+        ])
+        .await;
+    scene.daemon.signal("-TERM");
+    assert_eq!(scene.daemon.exited().await, 0);
+}
+
+/// What nobody waits for any more had no log line, and was counted nowhere.
+#[tokio::test]
+async fn a_request_whose_client_leaves_is_told_of() {
+    let mut scene = Scene::new("cancelled", &[]).await;
+    let change = serde_json::from_value(json!({ "gate": true })).unwrap();
+    scene.backstage.emulator.switches().apply(&change).unwrap();
+    let query = "{ slow(ms: 0) }";
+    let body = json!({ "query": query }).to_string();
+    let request = format!(
+        "POST /graphql HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        scene.addr,
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(scene.addr).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes())
+        .await
+        .unwrap();
+    scene
+        .check("countersign_requests_in_flight{route=\"graphql\"}", 1.0)
+        .await;
+    let seen = scene
+        .backstage
+        .emulator
+        .wait_for(|stats| stats.requests.http > 0);
+    within("the request", seen).await;
+    drop(stream);
+    let line = scene.daemon.line("CANCELLED").await;
+    assert!(line.contains("operation=\"query\""), "{line}");
+    let labels = "client=\"http\",operation=\"query\",status=\"\",code=\"CANCELLED\"";
+    let cancelled = format!("requests_total{{route=\"graphql\",{labels}}}");
+    scene
+        .check_all(&[
+            (&cancelled, 1.0),
+            ("requests_in_flight{route=\"graphql\"}", 0.0),
+        ])
+        .await;
+}
+
+/// It had been counted as a good answer.
+#[tokio::test]
+async fn an_answer_that_its_client_leaves_is_no_good_one() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let mut scene = Scene::new("left", &[]).await;
+    let body = json!({ "query": "{ large(bytes: 5000000) }" }).to_string();
+    let request = format!(
+        "POST /graphql HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        scene.addr,
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(scene.addr).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let begun = within("its beginning", stream.read(&mut [0; 100])).await;
+    assert!(begun.unwrap() > 0);
+    drop(stream);
+    let line = scene.daemon.line("CANCELLED").await;
+    assert!(line.contains("status=200"), "{line}");
+    // The whole of it is a good one.
+    assert_eq!(scene.ask("{ large(bytes: 5000000) }").await, 200);
+    let labels = "client=\"http\",operation=\"query\",status=\"200\",code=";
+    let with = |code: &str| format!("requests_total{{route=\"graphql\",{labels}\"{code}\"}}");
+    scene
+        .check_all(&[(&with("CANCELLED"), 1.0), (&with(""), 1.0)])
+        .await;
+}
+
+/// Their loads had been counted as one identity's.
+#[tokio::test]
+async fn identities_of_two_regions_are_told_apart() {
+    let other = (
+        "COUNTERSIGN_ROUTE__OTHER__TARGET",
+        "https://a1b2c3.execute-api.us-west-2.amazonaws.com/prod",
+    );
+    let scene = Scene::new("regions", &[other]).await;
+    for identity in ["default chain", "default chain, us-west-2"] {
+        let loads = format!(
+            "countersign_credentials_refreshes_total{{identity=\"{identity}\",outcome=\"ok\"}}"
+        );
+        scene.check(&loads, 1.0).await;
+        let left = format!("countersign_credentials_remaining_seconds{{identity=\"{identity}\"}}");
+        scene.check(&left, f64::INFINITY).await;
+    }
+}
+
+/// Thousands of answers made a series for each pair of what upstream chose.
+#[tokio::test]
+async fn an_upstream_makes_no_series_at_will() {
+    const ANSWERS: usize = 2_400;
+    const GATEWAY: &str = "a1b2c3.execute-api.us-east-1.amazonaws.com";
+    let peer = TlsPeer::start(&[GATEWAY], &["http/1.1"], |_, stream| async move {
+        let mut stream = BufReader::new(stream);
+        while let Some(request) = Heard::read(&mut stream).await {
+            let number: usize = request.path().rsplit('/').next().unwrap().parse().unwrap();
+            let status = 200 + number % 800;
+            let status = if matches!(status, 204 | 205 | 304) { 200 } else { status };
+            let kind = number / 12;
+            let answer = format!(
+                "HTTP/1.1 {status} x\r\nx-amzn-errortype: Kind{kind}\r\ncontent-length: 2\r\n\r\n{{}}"
+            );
+            if stream.write_all(answer.as_bytes()).await.is_err() {
+                break;
+            }
+        }
+    })
+    .await;
+    let scratch = Scratch::new("series");
+    let ca_file = scratch.file("ca.pem", &peer.ca_pem);
+    let config = format!(
+        "[route.rest]\ntarget = \"https://{GATEWAY}/prod\"\nconnect = \"{}\"\nca_file = {ca_file:?}\n",
+        peer.addr
+    );
+    let config = scratch.file("countersign.toml", &config);
+    let mut environment = demo_key();
+    environment.push(("COUNTERSIGN_ADMIN", "127.0.0.1:0"));
+    let arguments = ["--listen", "127.0.0.1:0", "--config", &config];
+    let mut daemon = Daemon::start(&arguments, &environment);
+    let admin = daemon.admin().await;
+    let addr = daemon.address().await;
+    for number in 0..ANSWERS {
+        let path = format!("/rest/{number}");
+        assert!(get(addr, &path, &[]).await.status >= 200);
+    }
+    let counted = async {
+        loop {
+            let page = get(admin, "/metrics", &[]).await.body;
+            let samples: Vec<f64> = page
+                .lines()
+                .filter(|line| line.starts_with("countersign_requests_total{"))
+                .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
+                .collect();
+            if samples.iter().sum::<f64>() >= 2_400.0 {
+                break (samples.len(), page.lines().count());
+            }
+        }
+    };
+    let (series, lines) = within("all answers to be counted", counted).await;
+    assert!(series <= 400, "{series} series");
+    assert!(lines < 1_000, "{lines} lines");
+    println!("{ANSWERS} odd answers: {series} series of requests, {lines} lines in all");
+}

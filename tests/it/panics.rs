@@ -1,0 +1,478 @@
+//! What a panic inside each task ends, and what it leaves running.
+//!
+//! The panics come from the log: a subscriber of these tests panics at a chosen line, as a bug in
+//! the code around the line would.
+
+use std::fmt::{Debug, Write as _};
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use countersign::telemetry::metrics::{self, Format};
+use parking_lot::Mutex;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::{Value, json};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::MutexGuard;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+use crate::support::{JSON, Scratch, Socket, Stage, get, post, raw_on, within};
+
+/// Where the next panic is: the target of a line or span of the log, texts that the line has, and how
+/// many such lines come before it.
+struct Trap {
+    target: &'static str,
+    texts: &'static [&'static str],
+    before: usize,
+}
+
+static TRAP: Mutex<Option<Trap>> = Mutex::new(None);
+/// Of the admin listener that was started last.
+static ADMIN: Mutex<Option<SocketAddr>> = Mutex::new(None);
+/// There is one log in a process, so one test at a time.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+struct Log;
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, "{}={value:?} ", field.name()).unwrap();
+    }
+}
+
+fn pass(target: &str, text: &str) {
+    let mut trap = TRAP.lock();
+    let Some(set) = trap.as_mut() else {
+        return;
+    };
+    if target != set.target || !set.texts.iter().all(|wanted| text.contains(wanted)) {
+        return;
+    }
+    if set.before > 0 {
+        set.before -= 1;
+        return;
+    }
+    *trap = None;
+    drop(trap);
+    panic!("on purpose");
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("countersign")
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        pass(span.metadata().target(), span.metadata().name());
+        Id::from_u64(1)
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        if let Some((_, rest)) = line.0.split_once("health and metrics on http://") {
+            let end = rest.find(|c| !matches!(c, '0'..='9' | '.' | ':'));
+            *ADMIN.lock() = rest[..end.unwrap_or(rest.len())].parse().ok();
+        }
+        pass(event.metadata().target(), &line.0);
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+async fn turn() -> MutexGuard<'static, ()> {
+    let turn = TURN.lock().await;
+    // It is there already, if another test of this process was first.
+    let _ = tracing::subscriber::set_global_default(Log);
+    turn
+}
+
+fn set(target: &'static str, texts: &'static [&'static str]) {
+    let before = 0;
+    *TRAP.lock() = Some(Trap {
+        target,
+        texts,
+        before,
+    });
+}
+
+const REQUEST: &str = "countersign::request";
+const SPAN: &str = "countersign::trace";
+
+fn count(sample: &str) -> f64 {
+    let page = metrics::encode(Format::Prometheus).unwrap();
+    let line = page.lines().find_map(|line| {
+        line.strip_prefix("countersign_")?
+            .strip_prefix(sample)?
+            .strip_prefix(' ')
+    });
+    line.map_or(0.0, |value| value.parse().unwrap())
+}
+
+fn panics(task: &str) -> f64 {
+    count(&format!("task_panics_total{{task=\"{task}\"}}"))
+}
+
+/// Waits until one more panic of the task than `before` is counted, and none was anywhere else.
+async fn one_more(task: &str, before: f64) {
+    let counted = async {
+        while panics(task) == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(&format!("a panic of {task}"), counted).await;
+    assert_eq!(panics(task), before + 1.0, "{task}");
+    assert!(TRAP.lock().is_none());
+}
+
+const QUERY: &str = "{ rooms { id } }";
+const SUBSCRIPTION: &str = "subscription { onMessage { id body } }";
+
+async fn works(stage: &Stage) {
+    assert_eq!(stage.query(QUERY).await.status, 200);
+    let mut socket = stage.acked().await;
+    socket.subscribe("q", QUERY).await;
+    assert_eq!(socket.next_of("q").await["type"], "next");
+}
+
+#[tokio::test]
+async fn a_panic_in_a_request_is_a_500_and_the_next_request_is_served() {
+    let _turn = turn().await;
+    let stage = Stage::with_gateway(&[("limits.in_flight", "1")]).await;
+    let sample = "requests_total{route=\"none\",client=\"http\",operation=\"none\",\
+                  status=\"500\",code=\"INTERNAL\"}";
+    // Before anything is known of it, and while it is being sent upstream.
+    for before in [0, 1] {
+        let (known, counted) = (panics("request"), count(sample));
+        set(SPAN, &[]);
+        TRAP.lock().as_mut().unwrap().before = before;
+        let answer = stage.query(QUERY).await;
+        assert_eq!(answer.status, 500, "{answer:?}");
+        assert_eq!(answer.headers["x-countersign-error"], "INTERNAL");
+        assert_eq!(answer.headers["connection"], "close");
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        let extensions = &body["errors"][0]["extensions"];
+        assert_eq!(extensions["code"], "INTERNAL", "{body}");
+        assert_eq!(extensions["sent"], "maybe", "{body}");
+        assert!(!answer.body.contains("on purpose"), "{body}");
+        one_more("request", known).await;
+        if before == 0 {
+            assert_eq!(count(sample), counted + 1.0);
+        }
+        works(&stage).await;
+    }
+    // Clients of an HTTP route read another form.
+    let known = panics("request");
+    set(SPAN, &[]);
+    TRAP.lock().as_mut().unwrap().before = 1;
+    let answer = get(stage.addr, "/http/echo", &[]).await;
+    assert_eq!(answer.status, 500, "{answer:?}");
+    let body: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(body["code"], "INTERNAL", "{body}");
+    assert_eq!(body["sent"], "maybe", "{body}");
+    one_more("request", known).await;
+    works(&stage).await;
+    assert_eq!(count("requests_in_flight{route=\"graphql\"}"), 0.0);
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_connection_ends_that_connection_alone() {
+    let _turn = turn().await;
+    let stage = Stage::with(&[]).await;
+    let mut other = stage.acked().await;
+    let open = count("client_connections");
+    let known = panics("connection");
+    // The line of a request is written when its answer has been sent.
+    set(REQUEST, &["message=request", "status=200"]);
+    let mut stream = TcpStream::connect(stage.addr).await.unwrap();
+    let request = format!(
+        "GET /graphql?query=%7Brooms%7Bid%7D%7D HTTP/1.1\r\nhost: {}\r\n\r\n",
+        stage.addr
+    );
+    // Without `connection: close` it ends because of the panic.
+    raw_on(&mut stream, request.as_bytes()).await;
+    one_more("connection", known).await;
+    other.subscribe("q", QUERY).await;
+    assert_eq!(other.next_of("q").await["type"], "next");
+    works(&stage).await;
+    assert!(count("client_connections") <= open);
+    stage.drained().await;
+}
+
+/// Makes the next accept fail, for a client that connects: no file descriptor is left.
+async fn with_a_failed_accept(
+    addr: SocketAddr,
+    task: &str,
+    target: &'static str,
+    text: &'static str,
+) -> TcpStream {
+    let known = panics(task);
+    let socket = TcpSocket::new_v4().unwrap();
+    let usual = getrlimit(Resource::Nofile);
+    // The lowest that is free: the descriptors below it are taken.
+    let next = fs::File::open("/dev/null").unwrap();
+    let limit = std::os::fd::AsRawFd::as_raw_fd(&next);
+    drop(next);
+    let short = Rlimit {
+        current: Some(limit.try_into().unwrap()),
+        ..usual
+    };
+    set(target, Box::leak(Box::new([text])));
+    setrlimit(Resource::Nofile, short).unwrap();
+    let stream = socket.connect(addr).await;
+    let failed = tokio::time::timeout(crate::support::PATIENCE, async {
+        while panics(task) == known {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let failed = failed.await;
+    setrlimit(Resource::Nofile, usual).unwrap();
+    failed.expect("a panic of the accept loop");
+    one_more(task, known).await;
+    stream.unwrap()
+}
+
+#[tokio::test]
+async fn a_panic_in_an_accept_loop_does_not_stop_accepting() {
+    let _turn = turn().await;
+    let stage = Stage::with(&[("admin", "127.0.0.1:0")]).await;
+    let admin = ADMIN.lock().unwrap();
+    let text = "a connection could not be accepted";
+    let stream = with_a_failed_accept(stage.addr, "accept", "countersign::server", text).await;
+    let request = format!(
+        "GET /graphql?query=%7Brooms%7Bid%7D%7D HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
+        stage.addr
+    );
+    // The one that waited, and others.
+    assert_eq!(raw_on(stream, request.as_bytes()).await.status, 200);
+    works(&stage).await;
+
+    let text = "an admin connection could not be accepted";
+    let stream = with_a_failed_accept(admin, "admin", "countersign::admin", text).await;
+    let request = format!("GET /metrics HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n");
+    let page = raw_on(stream, request.as_bytes()).await;
+    assert_eq!(page.status, 200);
+    let sample = "countersign_task_panics_total{task=\"accept\"} ";
+    assert!(page.body.contains(sample), "{}", page.body);
+
+    // In a request of the admin listener.
+    let known = panics("admin");
+    set("countersign::admin", &["told to stop by /quitquitquit"]);
+    let answer = post(admin, "/quitquitquit", &[], "").await;
+    assert_eq!(answer.status, 500, "{answer:?}");
+    one_more("admin", known).await;
+    assert_eq!(get(admin, "/livez", &[]).await.status, 200);
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_socket_closes_it_with_1011_and_stops_its_subscriptions() {
+    let _turn = turn().await;
+    let stage = Stage::with(&[]).await;
+    let mut other = stage.acked().await;
+    other.subscribe("other", SUBSCRIPTION).await;
+    let mut socket = stage.acked().await;
+    for id in ["one", "two"] {
+        socket.subscribe(id, SUBSCRIPTION).await;
+    }
+    stage.subscriptions(3).await;
+    let known = panics("socket");
+    set(REQUEST, &["operation=\"subscription\""]);
+    socket
+        .send(json!({ "id": "one", "type": "complete" }))
+        .await;
+    assert_eq!(u16::from(socket.closed().await.code), 1011);
+    one_more("socket", known).await;
+    stage.subscriptions(1).await;
+    let mutation = "mutation { postMessage(room: \"lobby\", body: \"x\") { id body } }";
+    assert_eq!(stage.query(mutation).await.status, 200);
+    assert_eq!(other.next_of("other").await["type"], "next");
+    works(&stage).await;
+    assert_eq!(count("subscriptions{route=\"graphql\"}"), 1.0);
+    drop((other, socket));
+    stage.subscriptions(0).await;
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn a_panic_in_an_operation_is_its_error_and_the_socket_lives() {
+    let _turn = turn().await;
+    let stage = Stage::with(&[]).await;
+    let mut socket = stage.acked().await;
+    let known = panics("operation");
+    set(REQUEST, &["operation=\"query\""]);
+    socket.subscribe("q", QUERY).await;
+    let frame = socket.next_of("q").await;
+    assert_eq!(frame["type"], "error", "{frame}");
+    let extensions = &frame["payload"][0]["extensions"];
+    assert_eq!(extensions["code"], "INTERNAL", "{frame}");
+    assert_eq!(extensions["sent"], "maybe", "{frame}");
+    one_more("operation", known).await;
+    socket.subscribe("again", QUERY).await;
+    assert_eq!(socket.next_of("again").await["type"], "next");
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_stream_cuts_it_or_is_a_500_before_it_has_begun() {
+    let _turn = turn().await;
+    let stage = Stage::with(&[]).await;
+    let accept = ("accept", "text/event-stream");
+    let body = json!({ "query": SUBSCRIPTION }).to_string();
+    let known = panics("stream");
+    // The request has a span, then the operation that the stream starts.
+    set(SPAN, &["request"]);
+    TRAP.lock().as_mut().unwrap().before = 1;
+    let answer = post(stage.addr, "/graphql", &[JSON, accept], &body).await;
+    assert_eq!(answer.status, 500, "{answer:?}");
+    assert_eq!(answer.headers["x-countersign-error"], "INTERNAL");
+    one_more("stream", known).await;
+
+    let known = panics("stream");
+    let headers = [JSON, accept];
+    let streamed = post(stage.addr, "/graphql", &headers, &body);
+    let broken = async {
+        stage.subscriptions(1).await;
+        set(REQUEST, &["operation=\"subscription\""]);
+        stage.switch(json!({ "error_all": true }));
+    };
+    let (answer, ()) = tokio::join!(streamed, broken);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    // A chunk of no bytes ends a response that is whole.
+    assert!(!answer.body.contains("event: complete"), "{answer:?}");
+    one_more("stream", known).await;
+    works(&stage).await;
+    stage.subscriptions(0).await;
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_realtime_connection_ends_its_subscriptions_and_the_next_one_works() {
+    let _turn = turn().await;
+    for on_loss in ["close", "resume"] {
+        let settings = [
+            ("route.graphql.on_upstream_loss", on_loss),
+            ("limits.outbox", "256KiB"),
+            ("pool.spread", "1ms"),
+        ];
+        let stage = Stage::with(&settings).await;
+        let pool = "countersign::realtime::pool";
+        let driver = "countersign::realtime::driver";
+
+        // When it has just opened.
+        let known = panics("realtime");
+        set(driver, &["realtime connection open"]);
+        let mut first = stage.acked().await;
+        first.subscribe("s", SUBSCRIPTION).await;
+        assert_eq!(u16::from(first.closed().await.code), 1012, "{on_loss}");
+        one_more("realtime", known).await;
+
+        // When it is live, with more than one client.
+        let known = panics("realtime");
+        let mut slow = stage.acked().await;
+        slow.subscribe("slow", SUBSCRIPTION).await;
+        let mut brisk = stage.acked().await;
+        brisk.subscribe("brisk", SUBSCRIPTION).await;
+        assert_eq!(stage.subscriptions(2).await.realtime.connections, 1);
+        set(driver, &["its client reads too slowly"]);
+        let large = "x".repeat(100_000);
+        let mutation =
+            format!("mutation {{ postMessage(room: \"lobby\", body: \"{large}\") {{ id body }} }}");
+        let mut sent = 0;
+        while panics("realtime") == known {
+            assert!(sent < 400, "the slow subscription did not end");
+            assert_eq!(stage.query(&mutation).await.status, 200);
+            sent += 1;
+            if panics("realtime") == known {
+                let next = tokio::time::timeout(Duration::from_millis(200), brisk.next_of("brisk"));
+                let _ = next.await;
+            }
+        }
+        one_more("realtime", known).await;
+        assert_eq!(u16::from(brisk.closed().await.code), 1012, "{on_loss}");
+        assert_eq!(u16::from(slow.closed().await.code), 1012, "{on_loss}");
+        stage.subscriptions(0).await;
+        assert_eq!(count("realtime_connections{route=\"graphql\"}"), 0.0);
+
+        // While a lost connection is being replaced.
+        let mut third = stage.acked().await;
+        third.subscribe("s", SUBSCRIPTION).await;
+        stage.subscriptions(1).await;
+        let known = panics("realtime");
+        set(pool, &["realtime redials"]);
+        stage.switch(json!({ "close_all": true }));
+        assert_eq!(u16::from(third.closed().await.code), 1012, "{on_loss}");
+        one_more("realtime", known).await;
+
+        // Nothing is left behind: subscriptions run, and a loss is redialled.
+        let mut last = stage.acked().await;
+        last.subscribe("s", SUBSCRIPTION).await;
+        stage.subscriptions(1).await;
+        let redials = count("realtime_reconnects_total{route=\"graphql\"}");
+        stage.switch(json!({ "close_all": true }));
+        let redialled = async {
+            while count("realtime_reconnects_total{route=\"graphql\"}") == redials {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within("a redial", redialled).await;
+        works(&stage).await;
+        drop(last);
+        stage.drained().await;
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_the_recorder_does_not_stop_the_recording() {
+    let _turn = turn().await;
+    let scratch = Scratch::new("panics-record");
+    let path = scratch.0.join("record.json");
+    let stage = Stage::with(&[("iam.record", path.to_str().unwrap())]).await;
+    let known = panics("recorder");
+    set(
+        "countersign::iam::recording",
+        &["recorded what was asked for"],
+    );
+    assert_eq!(stage.query(QUERY).await.status, 200);
+    one_more("recorder", known).await;
+    assert_eq!(stage.query("{ slow(ms: 1) }").await.status, 200);
+    let recorded = async {
+        while !fs::read_to_string(&path)
+            .unwrap_or_default()
+            .contains("slow")
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within("the second field", recorded).await;
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_tunnel_ends_that_tunnel_alone() {
+    let _turn = turn().await;
+    let stage = Stage::with_gateway(&[]).await;
+    let other = Socket::dial(stage.addr, "/ws", "any", &[]).await;
+    let tunnel = Socket::dial(stage.addr, "/ws", "any", &[]).await;
+    let known = panics("tunnel");
+    set(REQUEST, &["method=\"TUNNEL\""]);
+    drop(tunnel);
+    one_more("tunnel", known).await;
+    let open = async {
+        while count("tunnels{route=\"ws\"}") != 1.0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within("the end of one tunnel", open).await;
+    drop(Socket::dial(stage.addr, "/ws", "any", &[]).await);
+    drop(other);
+    stage.drained().await;
+}

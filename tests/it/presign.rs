@@ -1,0 +1,457 @@
+//! Signatures in the query: routes that presign, and `countersign presign`. Judged by the emulator,
+//! to which Python's websockets and curl bring them, and by botocore.
+
+use countersign::emulator::{Change, Emulator, Key, Options};
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::support::{Answer, Daemon, Scratch, command, get, python, within};
+
+const KEY_ID: &str = "AKIDPRESIGN";
+const SECRET: &str = "sec/ret+of/tests";
+const TOKEN: &str = "tok/en+with/all==";
+const TOKEN_ENCODED: &str = "tok%2Fen%2Bwith%2Fall%3D%3D";
+const STREAM: &str = "/start-network-analyzer-stream";
+
+fn key() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("AWS_ACCESS_KEY_ID", KEY_ID),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+        ("AWS_SESSION_TOKEN", TOKEN),
+    ]
+}
+
+struct Run {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+async fn run(mut command: Command) -> Run {
+    let output = within("the command", command.kill_on_drop(true).output());
+    let output = output.await.unwrap();
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// `countersign presign` with the emulator's key.
+async fn presign(arguments: &[&str]) -> Run {
+    run(command(&[&["presign"], arguments].concat(), &key())).await
+}
+
+/// The one line that a successful `presign` prints.
+async fn url(arguments: &[&str]) -> String {
+    let Run {
+        code,
+        stdout,
+        stderr,
+    } = presign(arguments).await;
+    assert_eq!((code, stderr.as_str()), (0, ""), "{arguments:?}");
+    let url = stdout.strip_suffix('\n').unwrap();
+    assert!(!url.contains(['\n', ' ']), "{url:?}");
+    url.to_owned()
+}
+
+/// The value of a parameter, as it is written.
+fn parameter<'a>(url: &'a str, name: &str) -> &'a str {
+    let (_, query) = url.split_once('?').unwrap();
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let found = pairs.find(|(candidate, _)| *candidate == name);
+    found.unwrap_or_else(|| panic!("no {name} in {url}")).1
+}
+
+/// What botocore signs what `url` is for with.
+async fn botocore(url: &str, service: &str, mode: &str) -> String {
+    let mut command = python("presign.py");
+    command.args(["sign", url, service, "us-east-1", mode]);
+    command.envs(key());
+    let run = run(command).await;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    run.stdout.trim().to_owned()
+}
+
+struct Bench {
+    emulator: Emulator,
+    scratch: Scratch,
+    ca_file: String,
+}
+
+impl Bench {
+    async fn new(name: &str) -> Self {
+        let options = Options {
+            keys: vec![Key {
+                access_key_id: KEY_ID.to_owned(),
+                secret_access_key: SECRET.to_owned(),
+                session_token: Some(TOKEN.to_owned()),
+            }],
+            ..Options::default()
+        };
+        let emulator = Emulator::start(options).await.unwrap();
+        let scratch = Scratch::new(name);
+        let ca_file = scratch.file("ca.pem", emulator.ca_pem());
+        Self {
+            emulator,
+            scratch,
+            ca_file,
+        }
+    }
+
+    fn stream(&self) -> String {
+        format!("wss://{}{STREAM}", self.emulator.analyzer_host())
+    }
+
+    /// Opens a presigned URL straight at the emulator.
+    async fn open(&self, url: &str) -> Value {
+        let address = self.emulator.addr().to_string();
+        open(&["open", url, &address, &self.ca_file]).await
+    }
+
+    /// Asks for a presigned URL straight at the emulator: status and body.
+    async fn curl(&self, url: &str, more: &[&str]) -> (u16, String) {
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "-g", "--path-as-is", "--noproxy", "*"])
+            .args(["--cacert", &self.ca_file])
+            .args(["--connect-to", &format!("::{}", self.emulator.addr())])
+            .args(["-w", "\n%{http_code}"])
+            .args(more)
+            .arg(url);
+        let run = run(curl).await;
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let (body, status) = run.stdout.rsplit_once('\n').unwrap();
+        (status.parse().unwrap(), body.to_owned())
+    }
+}
+
+async fn open(arguments: &[&str]) -> Value {
+    let mut command = python("presign.py");
+    command.args(arguments);
+    let run = run(command).await;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    serde_json::from_str(&run.stdout).unwrap()
+}
+
+#[track_caller]
+fn check_packets(opened: &Value, configuration: &str) {
+    assert_eq!(opened["status"], 101, "{opened}");
+    let packets = opened["packets"].as_array().unwrap();
+    for (n, packet) in (1..).zip(packets) {
+        assert_eq!(packet["frameCount"], n, "{packet}");
+        assert_eq!(
+            packet["networkAnalyzerConfigurationName"], configuration,
+            "{packet}"
+        );
+    }
+    assert_eq!(packets.len(), 3);
+}
+
+#[track_caller]
+fn check_secret(what: &str, text: &str, secrets: &[&str]) {
+    for secret in secrets {
+        assert!(!text.contains(secret), "{what} holds {secret}:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn presigned_routes_work_and_their_urls_are_not_logged() {
+    let bench = Bench::new("presign-routes").await;
+    let keys = format!(
+        "[wrong]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = other\naws_session_token = {TOKEN}\n"
+    );
+    let keys = bench.scratch.file("credentials", &keys);
+    let route = |name: &str, host: &str, path: &str, more: &str| {
+        let (connect, ca_file) = (bench.emulator.addr(), &bench.ca_file);
+        format!(
+            "[route.{name}]\ntarget = \"https://{host}{path}\"\nconnect = \"{connect}\"\n\
+             ca_file = \"{ca_file}\"\n{more}\n"
+        )
+    };
+    let (rest, websocket) = (bench.emulator.rest_host(), bench.emulator.websocket_host());
+    let wrong = "auth = \"presign\"\nprofile = \"wrong\"";
+    let config = [
+        "listen = [\"127.0.0.1:0\"]\nlog.filter = \"trace\"\n".to_owned(),
+        route("analyzer", bench.emulator.analyzer_host(), "/", ""),
+        route("rest", rest, "/prod", "auth = \"presign\""),
+        route("wrong", rest, "/prod", wrong),
+        route("tunnel", websocket, "/prod", wrong),
+    ];
+    let config = bench.scratch.file("config.toml", &config.concat());
+    let environment = [key(), vec![("AWS_SHARED_CREDENTIALS_FILE", keys.as_str())]].concat();
+    let mut daemon = Daemon::start(&["--config", &config], &environment);
+    let addr = daemon.address().await;
+
+    let stream = format!("ws://{addr}/analyzer{STREAM}");
+    check_packets(
+        &open(&["open", &stream]).await,
+        "NetworkAnalyzerConfig_Default",
+    );
+    let named = format!("{stream}?configuration-name=m%20y+1");
+    check_packets(&open(&["open", &named]).await, "m y 1");
+    assert_eq!(bench.emulator.stats().gateway.analyzer_streams, 2);
+
+    let answer = get(addr, "/rest/items?b=2&a=1", &[]).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let echo = answer.json();
+    assert_eq!(echo["presigned"], true);
+    assert_eq!(echo["signed_headers"], serde_json::json!(["host"]));
+    let target = echo["target"].as_str().unwrap();
+    assert!(
+        target.starts_with("/prod/items?b=2&a=1&X-Amz-Algorithm="),
+        "{target}"
+    );
+    // The API has verified the token. Its echo is masked, although the answer is no refusal.
+    let masked = parameter(target, "X-Amz-Security-Token");
+    assert!(masked.starts_with("[redacted]"), "{masked}");
+    assert_eq!(masked.len(), TOKEN_ENCODED.len());
+    let signature = parameter(target, "X-Amz-Signature").to_owned();
+
+    // Refusals hold what was signed, and the client must not read the token in them.
+    let secrets = [SECRET, TOKEN, TOKEN_ENCODED, "tok%252Fen"];
+    let refused: Answer = get(addr, "/wrong/items", &[]).await;
+    let mismatch = "The request signature we calculated does not match";
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert!(refused.body.contains(mismatch), "{refused:?}");
+    check_secret("a refusal", &refused.body, &secrets);
+    let refused = open(&["open", &format!("ws://{addr}/tunnel?a=1")]).await;
+    assert_eq!(refused["status"], 403, "{refused}");
+    let body = refused["body"].as_str().unwrap();
+    assert!(body.contains(mismatch), "{body}");
+    check_secret("a refused upgrade", body, &secrets);
+
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
+    assert!(daemon.log.contains("TUNNEL"), "{}", daemon.log);
+    assert!(daemon.log.contains("SIGNATURE_MISMATCH"), "{}", daemon.log);
+    let in_log = [
+        &secrets[..],
+        &[
+            signature.as_str(),
+            "X-Amz-Signature",
+            "X-Amz-Credential",
+            KEY_ID,
+        ],
+    ];
+    check_secret("the log", &daemon.log, &in_log.concat());
+    bench.emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn printed_urls_open_by_websockets_at_the_emulator() {
+    let bench = Bench::new("presign-open").await;
+    let stream = bench.stream();
+    let default = url(&[&stream]).await;
+    assert_eq!(parameter(&default, "X-Amz-Expires"), "300");
+    assert_eq!(parameter(&default, "X-Amz-SignedHeaders"), "host");
+    assert_eq!(parameter(&default, "X-Amz-Security-Token"), TOKEN_ENCODED);
+    check_packets(&bench.open(&default).await, "NetworkAnalyzerConfig_Default");
+    check_packets(&bench.open(&default).await, "NetworkAnalyzerConfig_Default");
+
+    let named = url(&[&format!("{stream}?configuration-name=a=b%2fc")]).await;
+    check_packets(&bench.open(&named).await, "a=b/c");
+    let refused = bench.open(&named.replace("=a%3Db", "=a%3Dc")).await;
+    assert_eq!(refused["status"], 403, "{refused}");
+    assert_eq!(refused["type"], "InvalidSignatureException");
+
+    let appended = url(&["--session-token", "appended", &stream]).await;
+    assert_ne!(
+        botocore(&appended, "iotwireless", "signed").await,
+        botocore(&appended, "iotwireless", "appended").await
+    );
+    assert_eq!(
+        parameter(&appended, "X-Amz-Signature"),
+        botocore(&appended, "iotwireless", "appended").await
+    );
+    check_packets(
+        &bench.open(&appended).await,
+        "NetworkAnalyzerConfig_Default",
+    );
+
+    let websocket = bench.emulator.websocket_host();
+    let api = url(&[&format!("wss://{websocket}/prod?status=418")]).await;
+    let refused = bench.open(&api).await;
+    // Its signature was good: the integration was asked.
+    assert_eq!(refused["status"], 418, "{refused}");
+    bench.emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn urls_expire_by_the_clock_of_the_service() {
+    let bench = Bench::new("presign-expiry").await;
+    let short = url(&["--expires", "1s", &bench.stream()]).await;
+    assert_eq!(parameter(&short, "X-Amz-Expires"), "1");
+    let long = url(&["--expires", "5m", &bench.stream()]).await;
+    let skew = |seconds| {
+        let change = Change {
+            clock_skew_s: Some(seconds),
+            ..Change::default()
+        };
+        bench.emulator.switches().apply(&change).unwrap();
+    };
+    let message = |refused: &Value| {
+        assert_eq!(refused["status"], 403, "{refused}");
+        assert_eq!(refused["type"], "InvalidSignatureException", "{refused}");
+        let body: Value = serde_json::from_str(refused["body"].as_str().unwrap()).unwrap();
+        body["message"].as_str().unwrap().to_owned()
+    };
+    skew(60);
+    let refused = message(&bench.open(&short).await);
+    assert!(refused.starts_with("Signature expired: "), "{refused}");
+    assert!(refused.ends_with(" - 1 sec.)"), "{refused}");
+    check_packets(&bench.open(&long).await, "NetworkAnalyzerConfig_Default");
+    skew(360);
+    let refused = message(&bench.open(&long).await);
+    assert!(refused.ends_with(" - 5 min.)"), "{refused}");
+    skew(-360);
+    let refused = message(&bench.open(&long).await);
+    assert!(
+        refused.starts_with("Signature not yet current: "),
+        "{refused}"
+    );
+    skew(0);
+    // IoT Wireless takes five minutes at most, and says so itself.
+    let longer = url(&["--expires", "10m", &bench.stream()]).await;
+    assert_eq!(bench.open(&longer).await["type"], "ForbiddenException");
+    bench.emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_token_is_appended_for_iot_core() {
+    let mqtt = url(&["wss://x-ats.iot.us-east-1.amazonaws.com/mqtt"]).await;
+    let (_, token) = mqtt.rsplit_once('&').unwrap();
+    assert_eq!(token, format!("X-Amz-Security-Token={TOKEN_ENCODED}"));
+    assert!(parameter(&mqtt, "X-Amz-Credential").contains("%2Fiotdevicegateway%2F"));
+    let signature = parameter(&mqtt, "X-Amz-Signature");
+    assert_eq!(
+        signature,
+        botocore(&mqtt, "iotdevicegateway", "appended").await
+    );
+    assert_ne!(
+        signature,
+        botocore(&mqtt, "iotdevicegateway", "signed").await
+    );
+}
+
+#[tokio::test]
+async fn curl_asks_for_printed_urls() {
+    let bench = Bench::new("presign-curl").await;
+    let rest = bench.emulator.rest_host();
+    let target = format!("https://{rest}/prod/a%2Fb/@c?b=2&a=x+y&X-Amz-Signature=1");
+    let report = url(&["--expires", "1h", &target]).await;
+    let shown = format!("https://{rest}/prod/a%2Fb/@c?b=2&a=x%20y&X-Amz-Algorithm=");
+    assert!(report.starts_with(&shown), "{report}");
+    let (status, body) = bench.curl(&report, &[]).await;
+    assert_eq!(status, 200, "{body}");
+    let (status, _) = bench.curl(&report, &["-X", "POST"]).await;
+    assert_eq!(status, 403, "another method");
+
+    let header = ["--header", "X-Team: red ant", "--method", "DELETE"];
+    let delete = url(&[&header[..], &[&target]].concat()).await;
+    assert_eq!(parameter(&delete, "X-Amz-SignedHeaders"), "host%3Bx-team");
+    let sent = ["-X", "DELETE", "-H", "x-team: red ant"];
+    let (status, body) = bench.curl(&delete, &sent).await;
+    assert_eq!(status, 200, "{body}");
+    for wrong in [&sent[..2], &["-X", "DELETE", "-H", "x-team: blue"]] {
+        let (status, _) = bench.curl(&delete, wrong).await;
+        assert_eq!(status, 403, "{wrong:?}");
+    }
+
+    let lattice = "https://x.vpc-lattice-svcs.us-east-1.on.aws/k";
+    let unsigned = presign(&["--method", "PUT", lattice]).await;
+    assert_eq!(
+        unsigned.stderr,
+        "countersign: send it with the header x-amz-content-sha256: UNSIGNED-PAYLOAD\n"
+    );
+    let told = "x-amz-content-sha256: UNSIGNED-PAYLOAD";
+    let body = ["-X", "PUT", "-d", "any body", "-H", told];
+    let (status, body) = bench.curl(unsigned.stdout.trim(), &body).await;
+    assert_eq!(status, 200, "{body}");
+    bench.emulator.shutdown().await;
+}
+
+/// Exit code, and what standard error must hold. Nothing is printed then, and no secret told.
+async fn check_refused(arguments: &[&str], code: i32, wanted: &[&str]) {
+    let run = presign(arguments).await;
+    assert_eq!(run.code, code, "{arguments:?}: {}", run.stderr);
+    assert_eq!(run.stdout, "", "{arguments:?}");
+    for text in wanted {
+        assert!(run.stderr.contains(text), "{arguments:?}: {}", run.stderr);
+    }
+    check_secret("an error", &run.stderr, &[SECRET, TOKEN, "pass"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_presigned() {
+    let scheme = "`URL`: must begin with https:// or wss://";
+    let no_url = "`URL`: is no URL";
+    check_refused(&["https://x.example.com/a b"], 2, &[no_url]).await;
+    check_refused(&[""], 2, &[no_url]).await;
+    check_refused(&["x.example.com/a"], 2, &[no_url]).await;
+    check_refused(&["/prod"], 2, &[scheme]).await;
+    check_refused(&["http://x.example.com/a"], 2, &[scheme]).await;
+    check_refused(
+        &["ws://x.execute-api.us-east-1.amazonaws.com"],
+        2,
+        &[scheme],
+    )
+    .await;
+    let api = "https://x.execute-api.us-east-1.amazonaws.com";
+    let user = api.replace("//", "//user:pass@");
+    check_refused(&[&user], 2, &["`URL`: must have no user"]).await;
+    check_refused(&[&format!("{api}:99999/a")], 2, &["port"]).await;
+    check_refused(&[&format!("{api}/a//b")], 2, &["empty segment"]).await;
+    check_refused(&[&format!("{api}/a/../b")], 2, &["'..' segment"]).await;
+
+    let appsync = "https://x.appsync-api.us-east-1.amazonaws.com/graphql";
+    check_refused(&[appsync], 2, &["is not for AppSync"]).await;
+    let event = appsync.replace("graphql", "event");
+    check_refused(&[&event], 2, &["is not for AppSync"]).await;
+    check_refused(
+        &["https://b.s3.us-east-1.amazonaws.com/k"],
+        2,
+        &["S3 signs"],
+    )
+    .await;
+    let custom = "https://api.example.com/k";
+    let in_region = ["--region", "us-east-1", custom];
+    let s3 = ["--service", "s3"];
+    check_refused(&[&s3[..], &in_region].concat(), 2, &["S3 signs"]).await;
+    check_refused(&[custom], 2, &["--region", "--service"]).await;
+    check_refused(&in_region, 2, &["--service"]).await;
+    check_refused(&["--service", "lambda", custom], 2, &["--region"]).await;
+    let elsewhere = ["--region", "eu-west-1", api];
+    check_refused(&elsewhere, 2, &["is in us-east-1"]).await;
+
+    for (expires, text) in [
+        ("8d", "at most 7 days"),
+        ("0s", "more than zero"),
+        ("1500ms", "whole seconds"),
+        ("soon", "--expires"),
+    ] {
+        check_refused(&["--expires", expires, api], 2, &[text]).await;
+    }
+    for (header, text) in [
+        ("x-team", "it must be NAME: VALUE"),
+        ("a b: c", "no header name"),
+        ("x-team: a  b", "two spaces"),
+        ("x-team: é", "ASCII"),
+        ("Host: other", "belongs to the URL"),
+        ("authorization: x", "belongs to the URL"),
+        ("X-Amz-Security-Token: x", "belongs to the URL"),
+    ] {
+        check_refused(&["--header", header, api], 2, &[text]).await;
+    }
+    check_refused(&["--method", "GE T", api], 2, &["--method"]).await;
+    check_refused(&["--session-token", "odd", api], 2, &["appended"]).await;
+    check_refused(&["--payload", "odd", api], 2, &["unsigned"]).await;
+    let unknown = ["--profile", "no-such", api];
+    check_refused(&unknown, 3, &["no valid AWS credentials", "no-such"]).await;
+    let without = run(command(&["presign", api], &[])).await;
+    assert_eq!((without.code, without.stdout.as_str()), (3, ""));
+    assert!(
+        without.stderr.contains("AWS_ACCESS_KEY_ID"),
+        "{}",
+        without.stderr
+    );
+}

@@ -1,0 +1,210 @@
+//! Clients that send slowly, read slowly or not at all: they are left in time, and nobody else
+//! notices. By hand, and by slowhttptest with hundreds of sockets.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::process::Command;
+
+use crate::load::{Load, allow_files, closed};
+use crate::support::{Scratch, Stage, within};
+
+/// Writes `begin`, and then one byte of `byte` every 50 ms until the connection is closed; what was
+/// answered, and how long it took.
+async fn drip(stage: &Stage, begin: &str, byte: &[u8]) -> (String, Duration) {
+    let begun = Instant::now();
+    let (mut read, mut write) = TcpStream::connect(stage.addr).await.unwrap().into_split();
+    write.write_all(begin.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let dripping = async {
+        while write.write_all(byte).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let reading = async {
+        let _ = read.read_to_end(&mut answer).await;
+    };
+    let both = async {
+        tokio::select! {
+            () = dripping => {}
+            () = reading => {}
+        }
+    };
+    within("the end of the connection", both).await;
+    (String::from_utf8(answer).unwrap(), begun.elapsed())
+}
+
+#[tokio::test]
+async fn a_head_that_drips_is_cut_off() {
+    let settings = [
+        ("timeouts.request_head", "500ms"),
+        ("timeouts.idle_client", "60s"),
+    ];
+    let stage = Stage::with(&settings).await;
+    let (answer, took) = drip(&stage, "GET /graphql HTTP/1.1\r\na: ", b"a").await;
+    assert_eq!(answer, "");
+    assert!(took >= Duration::from_millis(500), "{took:?}");
+    // The next one of a connection, too.
+    let first = "GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let (answer, _) = drip(&stage, first, b"G").await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    assert!(answer.ends_with("}]}"), "{answer}");
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed() {
+    let settings = [
+        ("timeouts.request_head", "60s"),
+        ("timeouts.idle_client", "300ms"),
+    ];
+    let stage = Stage::with(&settings).await;
+    for begin in ["", "GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n"] {
+        let begun = Instant::now();
+        let mut stream = TcpStream::connect(stage.addr).await.unwrap();
+        stream.write_all(begin.as_bytes()).await.unwrap();
+        closed(&mut stream).await;
+        assert!(begun.elapsed() >= Duration::from_millis(300));
+    }
+    // A request that takes longer is not idle.
+    stage.switch(json!({ "delay_ms": 900 }));
+    assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn a_body_that_drips_is_refused() {
+    let settings = [("timeouts.request_body_total", "500ms")];
+    let stage = Stage::with(&settings).await;
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n",
+        stage.addr
+    );
+    for (framing, piece) in [
+        ("content-length: 1000", "a"),
+        ("transfer-encoding: chunked", "1\r\na\r\n"),
+    ] {
+        let begin = format!("{head}{framing}\r\n\r\n");
+        let (answer, took) = drip(&stage, &begin, piece.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{framing}: {answer}");
+        assert!(answer.contains("request_body_total"), "{answer}");
+        assert!(took >= Duration::from_millis(500), "{took:?}");
+    }
+    assert_eq!(stage.emulator.stats().requests.http, 0);
+    stage.drained().await;
+}
+
+/// A connection that can take little at once.
+async fn narrow(stage: &Stage) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(2_048).unwrap();
+    socket.connect(stage.addr).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_is_given_up_and_a_stream_that_rests_is_not() {
+    let stage = Stage::with_gateway(&[("timeouts.write", "500ms")]).await;
+    let mut resting = narrow(&stage).await;
+    let subscribe = "GET /graphql?query=subscription%7BonMessage%7Bbody%7D%7D HTTP/1.1\r\n\
+                     host: localhost\r\naccept: text/event-stream\r\n\r\n";
+    resting.write_all(subscribe.as_bytes()).await.unwrap();
+    stage.subscriptions(1).await;
+    let mut stream = narrow(&stage).await;
+    let request = "GET /http/stream?chunks=1000&size=65536 HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // The emulator counts an answer whose reader has gone.
+    stage
+        .saw("the end of the answer", |stats| stats.gateway.cut == 1)
+        .await;
+    let mutation = "mutation { postMessage(room: \"lobby\", body: \"still here\") { body } }";
+    assert_eq!(stage.query(mutation).await.status, 200);
+    let mut text = String::new();
+    while !text.contains("still here") {
+        let mut bytes = [0; 1_024];
+        let read = within("the event", resting.read(&mut bytes)).await.unwrap();
+        assert!(read > 0, "{text}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..read]));
+    }
+    drop(stream);
+    stage.drained().await;
+}
+
+/// Runs slowhttptest with 500 sockets: all of them must be closed before its own end.
+async fn slowhttptest(load: &Load, what: &str, path: &str, arguments: &[&str]) {
+    const SOCKETS: usize = 500;
+    const SECONDS: usize = 18;
+    allow_files(2_000);
+    let scratch = Scratch::new(&format!("slowhttptest-{}", arguments[0]));
+    let report = scratch.0.join("report");
+    let url = format!("http://{}{path}", load.addr);
+    let mut command = Command::new("slowhttptest");
+    command
+        .args(arguments)
+        .args(["-c", &SOCKETS.to_string(), "-r", &SOCKETS.to_string()])
+        .args(["-l", &SECONDS.to_string(), "-p", "5", "-v", "1", "-g", "-o"])
+        .arg(&report)
+        .args(["-u", &url])
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let run = async {
+        let output = command.output().await;
+        output.expect("slowhttptest cannot be run: run tests/run")
+    };
+    let output = load.during(what, within(what, run)).await;
+    let shown = String::from_utf8_lossy(&output.stdout);
+    let exit = shown.lines().find(|line| line.contains("Exit status:"));
+    let exit = exit.unwrap_or_else(|| panic!("no exit status: {shown}"));
+    let table = std::fs::read_to_string(report.with_extension("csv")).unwrap();
+    let rows = table.lines().skip(1).map(|line| {
+        let cells = line.split(',').map(|cell| cell.parse().unwrap());
+        cells.collect::<Vec<usize>>()
+    });
+    let rows: Vec<Vec<usize>> = rows.collect();
+    let most = rows.iter().map(|row| row[3]).max().unwrap();
+    let last = rows.last().unwrap()[0];
+    println!(
+        "{what}: at most {most} connected, over after {last} s; {}",
+        exit.trim()
+    );
+    assert!(
+        exit.contains("No open connections left"),
+        "{shown}\n{table}"
+    );
+    assert!(most > SOCKETS / 2, "{table}");
+}
+
+const SHORT: &str = "timeouts.request_head = \"2s\"\ntimeouts.idle_client = \"3s\"\n\
+                     timeouts.request_body = \"2s\"\ntimeouts.request_body_total = \"3s\"\n\
+                     timeouts.write = \"1s\"";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_heads() {
+    let load = Load::start("slow-heads", SHORT).await;
+    slowhttptest(&load, "slow heads", "/graphql", &["-H", "-i", "1"]).await;
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_bodies() {
+    // The tool sends a malformed Referer, which is refused unless an allowed Origin is beside it.
+    let origin = "guard.allow_origins = [\"http://slow.example\"]";
+    let load = Load::start("slow-bodies", &format!("{SHORT}\n{origin}")).await;
+    let json = "application/json\r\nOrigin: http://slow.example";
+    let arguments = ["-B", "-i", "1", "-f", json, "-s", "8192"];
+    slowhttptest(&load, "slow bodies", "/graphql", &arguments).await;
+    load.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_reading() {
+    let load = Load::start("slow-reading", SHORT).await;
+    // It sees the end only when it has read what its own system holds, some 2 KiB.
+    let arguments = ["-X", "-w", "10", "-y", "20", "-n", "1", "-z", "1900"];
+    let path = "/http/stream?chunks=8&size=65536";
+    slowhttptest(&load, "slow reading", path, &arguments).await;
+    load.end().await;
+}

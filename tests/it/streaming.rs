@@ -1,0 +1,437 @@
+//! What passes through a route that is not AppSync's by HTTP: answers piece by piece, large bodies
+//! up to the limit, every method and status, and encodings untouched.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use countersign::emulator::Emulator;
+use futures_util::stream;
+use http::{Request, Response};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::sync::mpsc;
+
+use crate::fakes::TlsPeer;
+use crate::support::{Daemon, Scratch, Stage, command, demo_key, within};
+
+const LIMIT: usize = 10 * 1024 * 1024;
+
+/// An answer as it came: the status line and headers, and the body still in its chunks.
+struct Raw {
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Raw {
+    fn status(&self) -> u16 {
+        let status = self.head.split(' ').nth(1);
+        status.and_then(|status| status.parse().ok()).unwrap_or(0)
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines
+            .find(|(candidate, _)| candidate.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.head))
+    }
+}
+
+/// The beginning of a request for the last answer on its connection.
+fn head(addr: SocketAddr, method: &str, target: &str, more: &str) -> String {
+    format!("{method} {target} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n{more}\r\n")
+}
+
+/// Sends and reads at the same time, as clients do.
+async fn exchange(addr: SocketAddr, request: Vec<u8>) -> Raw {
+    let (mut read, mut write) = TcpStream::connect(addr).await.unwrap().into_split();
+    let sending = async {
+        // Whoever is refused may not get rid of everything.
+        let _ = write.write_all(&request).await;
+    };
+    let mut bytes = Vec::new();
+    let reading = read.read_to_end(&mut bytes);
+    let (_, read) = within("an answer", async { tokio::join!(sending, reading) }).await;
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
+    let end = end.unwrap_or_else(|| panic!("no answer: {read:?}"));
+    Raw {
+        head: String::from_utf8(bytes[..end].to_vec()).unwrap(),
+        body: bytes.split_off(end + 4),
+    }
+}
+
+async fn ask(addr: SocketAddr, method: &str, target: &str) -> Raw {
+    exchange(addr, head(addr, method, target, "").into_bytes()).await
+}
+
+fn random(length: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(7);
+    std::iter::repeat_with(|| random.u8(..))
+        .take(length)
+        .collect()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let hash = Sha256::digest(bytes);
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn chunked(body: &[u8]) -> Vec<u8> {
+    let chunks = body.chunks(100_000).flat_map(|chunk| {
+        let size = format!("{:x}\r\n", chunk.len()).into_bytes();
+        [size, chunk.to_vec(), b"\r\n".to_vec()].concat()
+    });
+    chunks.chain(*b"0\r\n\r\n").collect()
+}
+
+/// Upstream sends no piece before the client has seen the one before it.
+async fn check_lockstep(alpn: &str) {
+    let (pieces, outbox) = mpsc::channel::<Bytes>(1);
+    let outbox = Arc::new(Mutex::new(Some(outbox)));
+    let peer = TlsPeer::start(&["upstream.example.com"], &[alpn], move |_, stream| {
+        let outbox = Arc::clone(&outbox);
+        let service = service_fn(move |_: Request<Incoming>| {
+            let outbox = outbox.lock().take().expect("one request");
+            let body = stream::unfold(outbox, |mut outbox| async {
+                let piece = outbox.recv().await?;
+                Some((Ok::<_, Infallible>(Frame::data(piece)), outbox))
+            });
+            async { Ok::<_, Infallible>(Response::new(StreamBody::new(body))) }
+        });
+        async move {
+            let server = auto::Builder::new(TokioExecutor::new());
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        }
+    })
+    .await;
+    let scratch = Scratch::new(&format!("lockstep-{}", alpn.replace('/', "-")));
+    let ca_file = scratch.file("ca.pem", &peer.ca_pem);
+    let config = format!(
+        "listen = [\"127.0.0.1:0\"]\n[route.up]\ntarget = \"https://upstream.example.com/\"\n\
+         service = \"lambda\"\nregion = \"eu-west-1\"\nconnect = \"{}\"\nca_file = \"{ca_file}\"\n",
+        peer.addr
+    );
+    let config = scratch.file("config.toml", &config);
+    let mut daemon = Daemon::start(&["--config", &config], &demo_key());
+    let addr = daemon.address().await;
+
+    let mut stream = BufReader::new(TcpStream::connect(addr).await.unwrap());
+    let request = head(addr, "GET", "/up/stream", "");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        let read = within("the head", stream.read_line(&mut line)).await;
+        assert!(read.unwrap() > 0, "{alpn}: no head");
+    }
+    for n in 1..=60 {
+        let piece = format!("piece {n}\n");
+        pieces.send(piece.clone().into()).await.unwrap();
+        let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
+        let mut seen = vec![0; chunk.len()];
+        let read = within("a piece", stream.read_exact(&mut seen)).await;
+        read.unwrap();
+        assert_eq!(String::from_utf8_lossy(&seen), chunk, "{alpn}");
+    }
+    drop(pieces);
+    let mut rest = String::new();
+    let read = within("the end", stream.read_to_string(&mut rest)).await;
+    read.unwrap();
+    assert_eq!(rest, "0\r\n\r\n", "{alpn}");
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
+}
+
+#[tokio::test]
+async fn each_piece_is_there_before_upstream_sends_the_next() {
+    check_lockstep("http/1.1").await;
+    check_lockstep("h2").await;
+}
+
+/// When the first chunk of a stream came, and the gaps after it.
+struct Pace {
+    first: Duration,
+    gaps: Vec<Duration>,
+}
+
+impl Pace {
+    async fn of(mut curl: Command) -> Self {
+        let begun = Instant::now();
+        let mut child = curl
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut times = Vec::new();
+        while let Some(line) = within("a chunk", lines.next_line()).await.unwrap() {
+            times.push(begun.elapsed());
+            assert_eq!(line, format!("chunk {}", times.len()));
+        }
+        assert!(within("curl's end", child.wait()).await.unwrap().success());
+        assert_eq!(times.len(), 60);
+        let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+        let mut gaps: Vec<Duration> = gaps.collect();
+        gaps.sort();
+        Self {
+            first: times[0],
+            gaps,
+        }
+    }
+}
+
+impl std::fmt::Display for Pace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { first, gaps } = self;
+        let at = |share: usize| gaps[(gaps.len() - 1) * share / 100];
+        write!(
+            f,
+            "first chunk {first:.1?}; gaps {:.1?} at least, median {:.1?}, p95 {:.1?}, at most {:.1?}",
+            at(0),
+            at(50),
+            at(95),
+            at(100)
+        )
+    }
+}
+
+fn curl(emulator: &Emulator, ca_file: &str, url: &str) -> Command {
+    let mut curl = Command::new("curl");
+    curl.args(["-sSN", "--noproxy", "*", "--cacert", ca_file])
+        .args([
+            "--connect-to",
+            &format!("{}:443:{}", emulator.rest_host(), emulator.addr()),
+        ])
+        .arg(url);
+    curl
+}
+
+/// The URL for which the emulator needs no proxy.
+async fn presigned(emulator: &Emulator, target: &str) -> String {
+    let url = format!("https://{}/prod{target}", emulator.rest_host());
+    let output = command(&["presign", &url], &demo_key()).output();
+    let output = within("presign", output).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// The times are for people to read: a busy machine breaks any bound on them.
+#[tokio::test]
+async fn a_stream_of_the_gateways_keeps_its_pace() {
+    let stage = Stage::with_gateway(&[]).await;
+    let scratch = Scratch::new("pace");
+    let ca_file = scratch.file("ca.pem", stage.emulator.ca_pem());
+    let target = "/stream?chunks=60&every=20";
+    let direct = presigned(&stage.emulator, target).await;
+    let direct = Pace::of(curl(&stage.emulator, &ca_file, &direct)).await;
+    let url = format!("http://{}/rest{target}", stage.addr);
+    let proxied = Pace::of(curl(&stage.emulator, &ca_file, &url)).await;
+    println!("60 chunks, one every 20 ms, direct: {direct}");
+    println!("60 chunks, one every 20 ms, by countersign: {proxied}");
+    let whole: Duration = proxied.gaps.iter().sum();
+    assert!(
+        whole >= Duration::from_millis(500),
+        "the chunks came together, after {:?} and within {whole:?}",
+        proxied.first
+    );
+    assert_eq!(stage.emulator.stats().gateway.cut, 0);
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_breaks_off_for_the_client() {
+    let stage = Stage::with_gateway(&[]).await;
+    let cut = ask(stage.addr, "GET", "/rest/cut?chunks=3&every=20").await;
+    assert_eq!(cut.status(), 200);
+    let body = String::from_utf8(cut.body).unwrap();
+    // A reset may overtake what was sent just before it.
+    assert!(body.contains("chunk 1\n"), "{body:?}");
+    assert!(!body.ends_with("0\r\n\r\n"), "{body:?}");
+    let whole = ask(stage.addr, "GET", "/rest/stream?chunks=3").await;
+    assert!(whole.body.ends_with(b"chunk 3\n\r\n0\r\n\r\n"));
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn ten_mebibytes_pass_up_and_down() {
+    let stage = Stage::with_gateway(&[]).await;
+    let body = random(LIMIT);
+    let length = format!("content-length: {LIMIT}\r\n");
+    let chunks = "transfer-encoding: chunked\r\n".to_owned();
+    for (framing, sent) in [(length, body.clone()), (chunks, chunked(&body))] {
+        let head = head(stage.addr, "POST", "/rest/sink", &framing);
+        let answer = exchange(stage.addr, [head.into_bytes(), sent].concat()).await;
+        assert_eq!(answer.status(), 200, "{framing}{}", answer.head);
+        let expected = json!({ "length": LIMIT, "sha256": sha256(&body) });
+        assert_eq!(answer.json(), expected, "{framing}");
+    }
+    let target = "/rest/stream?chunks=160&size=65536";
+    let answer = ask(stage.addr, "GET", target).await;
+    let (mut rest, mut chunk) = (answer.body.as_slice(), 0);
+    // hyper may join or cut what it passes on: what counts is the text.
+    let mut text = Vec::new();
+    while let Some(end) = rest.windows(2).position(|window| window == b"\r\n") {
+        let size = std::str::from_utf8(&rest[..end]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        text.extend(&rest[end + 2..end + 2 + size]);
+        rest = &rest[end + 4 + size..];
+    }
+    for piece in text.chunks(65_536) {
+        chunk += 1;
+        let beginning = format!("chunk {chunk}\n");
+        assert!(piece.starts_with(beginning.as_bytes()), "{chunk}");
+    }
+    assert_eq!((text.len(), chunk), (LIMIT, 160));
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn one_byte_more_is_refused_before_anything_is_sent() {
+    let stage = Stage::with_gateway(&[]).await;
+    let body = random(LIMIT + 1);
+    let length = format!("content-length: {}\r\n", body.len());
+    let chunks = "transfer-encoding: chunked\r\n";
+    let waits = format!("{length}expect: 100-continue\r\n");
+    for (framing, sent) in [
+        (length.as_str(), body.clone()),
+        (chunks, chunked(&body)),
+        // The client waits to be asked for it, and is not.
+        (&waits, Vec::new()),
+    ] {
+        let head = head(stage.addr, "POST", "/rest/sink", framing);
+        let answer = exchange(stage.addr, [head.into_bytes(), sent].concat()).await;
+        assert_eq!(answer.status(), 413, "{framing}{}", answer.head);
+        assert_eq!(
+            answer.header("x-countersign-error"),
+            Some("BODY_TOO_LARGE"),
+            "{framing}"
+        );
+        let error = answer.json();
+        assert_eq!(error["code"], "BODY_TOO_LARGE", "{error}");
+        assert_eq!(error["sent"], "no", "{error}");
+    }
+    assert_eq!(stage.emulator.stats().requests.http, 0);
+    assert_eq!(stage.emulator.stats().gateway.requests, 0);
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn any_method_passes() {
+    let stage = Stage::with_gateway(&[]).await;
+    for method in [
+        "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "QUERY", "M-SEARCH",
+    ] {
+        for body in ["", "{\"a\":1}"] {
+            let length = format!("content-length: {}\r\n", body.len());
+            let framing = if body.is_empty() { "" } else { &length };
+            let head = head(stage.addr, method, "/rest/items?b=2&a=1", framing);
+            let answer = exchange(stage.addr, [head, body.to_owned()].concat().into_bytes()).await;
+            assert_eq!(answer.status(), 200, "{method} {}", answer.head);
+            let echo = answer.json();
+            assert_eq!(echo["method"], method);
+            assert_eq!(echo["target"], "/prod/items?b=2&a=1");
+            assert_eq!(echo["body_length"], body.len(), "{method}");
+        }
+    }
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn answers_without_a_body_have_none() {
+    let stage = Stage::with_gateway(&[]).await;
+    let get = ask(stage.addr, "GET", "/rest/gzip").await;
+    let length = get.body.len().to_string();
+    for target in [
+        "/rest/gzip",
+        "/rest/items",
+        "/rest/stream",
+        "/rest/status/404",
+    ] {
+        let answer = ask(stage.addr, "HEAD", target).await;
+        assert_eq!(answer.body, b"", "{target}");
+        let status = if target.ends_with("404") { 404 } else { 200 };
+        assert_eq!(answer.status(), status, "{target}");
+    }
+    let answer = ask(stage.addr, "HEAD", "/rest/gzip").await;
+    assert_eq!(answer.header("content-length"), Some(length.as_str()));
+    assert_eq!(answer.header("content-encoding"), Some("gzip"));
+    for status in [204, 304] {
+        let answer = ask(stage.addr, "GET", &format!("/rest/status/{status}")).await;
+        assert_eq!(
+            (answer.status(), answer.body.as_slice()),
+            (status, &b""[..])
+        );
+        assert_eq!(answer.header("transfer-encoding"), None);
+        assert!(
+            answer.header("x-amzn-requestid").is_some(),
+            "{}",
+            answer.head
+        );
+    }
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn any_status_passes_and_redirects_are_not_followed() {
+    let stage = Stage::with_gateway(&[]).await;
+    for status in [
+        200, 201, 202, 206, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 409, 418, 429, 500,
+        502, 503, 504, 599,
+    ] {
+        let answer = ask(stage.addr, "GET", &format!("/rest/status/{status}")).await;
+        assert_eq!(answer.status(), status, "{}", answer.head);
+        assert_eq!(answer.header("x-countersign-error"), None);
+        let elsewhere = (300..400)
+            .contains(&status)
+            .then_some("https://elsewhere.example.com/");
+        assert_eq!(answer.header("location"), elsewhere, "{status}");
+    }
+    assert_eq!(stage.emulator.stats().requests.http, 22);
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_untouched() {
+    let stage = Stage::with_gateway(&[]).await;
+    let scratch = Scratch::new("gzip");
+    let ca_file = scratch.file("ca.pem", stage.emulator.ca_pem());
+    let url = presigned(&stage.emulator, "/gzip").await;
+    let direct = curl(&stage.emulator, &ca_file, &url).output();
+    let direct = within("curl", direct).await.unwrap().stdout;
+    assert!(direct.starts_with(b"\x1f\x8b"), "{direct:?}");
+    for asked in [
+        "",
+        "accept-encoding: gzip\r\n",
+        "accept-encoding: identity\r\n",
+    ] {
+        let request = head(stage.addr, "GET", "/rest/gzip", asked);
+        let answer = exchange(stage.addr, request.into_bytes()).await;
+        assert_eq!(answer.header("content-encoding"), Some("gzip"), "{asked}");
+        assert_eq!(answer.body, direct, "{asked}");
+        let echo = head(stage.addr, "GET", "/rest/items", asked);
+        let echo = exchange(stage.addr, echo.into_bytes()).await.json();
+        let headers = echo["headers"].as_array().unwrap();
+        let sent = headers.iter().find(|header| header[0] == "accept-encoding");
+        let sent =
+            sent.map(|header| format!("accept-encoding: {}\r\n", header[1].as_str().unwrap()));
+        assert_eq!(sent.unwrap_or_default(), asked);
+    }
+    stage.drained().await;
+}

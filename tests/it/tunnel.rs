@@ -1,0 +1,240 @@
+//! WebSockets on routes that are not AppSync's, by other people's clients, with the emulator's API
+//! Gateway or an upstream of npm ws behind them.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use countersign::emulator::{Emulator, Options};
+use futures_util::{SinkExt as _, StreamExt as _};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+
+use crate::support::{Daemon, Scratch, Socket, Stage, demo_key, node, passes, python, within};
+
+const HOST: &str = "upstream.example.com";
+
+/// The emulator, and a daemon before its WebSocket API and before an upstream of our own.
+struct Bench {
+    emulator: Emulator,
+    scratch: Scratch,
+    ca_file: String,
+}
+
+impl Bench {
+    async fn new(name: &str) -> Self {
+        let emulator = Emulator::start(Options::default()).await.unwrap();
+        let scratch = Scratch::new(name);
+        let ca_file = scratch.file("emulator.pem", emulator.ca_pem());
+        Self {
+            emulator,
+            scratch,
+            ca_file,
+        }
+    }
+
+    /// A CA's certificate, and key and certificate of `HOST` by it, in files.
+    fn certificates(&self) -> [String; 3] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca = params.self_signed(&key).unwrap();
+        let issuer = Issuer::new(params, key);
+        let own_key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+        let own = params.signed_by(&own_key, &issuer).unwrap();
+        [
+            self.scratch.file("upstream-ca.pem", &ca.pem()),
+            self.scratch.file("key.pem", &own_key.serialize_pem()),
+            self.scratch.file("cert.pem", &own.pem()),
+        ]
+    }
+
+    /// A daemon with routes to the WebSocket API, `/api` with the emulator's key and `/wrong` with
+    /// another, and those of `more`.
+    fn daemon(&self, more: &str) -> Daemon {
+        let keys = "[wrong]\naws_access_key_id = AKIDUNKNOWN\naws_secret_access_key = secret\n";
+        let keys = self.scratch.file("credentials", keys);
+        let (host, connect) = (self.emulator.websocket_host(), self.emulator.addr());
+        let ca_file = &self.ca_file;
+        let api = format!(
+            "target = \"https://{host}/prod\"\nconnect = \"{connect}\"\nca_file = \"{ca_file}\"\n"
+        );
+        let config = format!(
+            "listen = [\"127.0.0.1:0\"]\n{more}\n[route.api]\n{api}\n[route.wrong]\n{api}profile = \"wrong\"\n"
+        );
+        let config = self.scratch.file("config.toml", &config);
+        let files = [("AWS_SHARED_CREDENTIALS_FILE", keys.as_str())];
+        let environment = [&demo_key()[..], &files].concat();
+        Daemon::start(&["--config", &config], &environment)
+    }
+
+    fn control(&self) -> String {
+        format!("http://{}", self.emulator.control_addr())
+    }
+}
+
+/// A script that serves an upstream itself, and is told when to go on.
+struct Script {
+    lines: Lines<BufReader<ChildStdout>>,
+    stdin: ChildStdin,
+    child: Child,
+    shown: String,
+}
+
+impl Script {
+    fn start(mut command: Command, arguments: &[&str]) -> Self {
+        let mut child = command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            lines: BufReader::new(child.stdout.take().unwrap()).lines(),
+            stdin: child.stdin.take().unwrap(),
+            child,
+            shown: String::new(),
+        }
+    }
+
+    /// Reads up to the line that begins so, and returns its rest.
+    async fn line(&mut self, wanted: &str) -> String {
+        // Its own deadline is what ends a script that hangs.
+        while let Some(line) = self.lines.next_line().await.unwrap() {
+            self.shown.push_str(&line);
+            self.shown.push('\n');
+            if let Some(rest) = line.strip_prefix(wanted) {
+                return rest.trim().to_owned();
+            }
+        }
+        panic!("the script ended without {wanted:?}:\n{}", self.shown);
+    }
+
+    async fn tell(&mut self, line: &str) {
+        self.stdin.write_all(line.as_bytes()).await.unwrap();
+        self.stdin.write_all(b"\n").await.unwrap();
+    }
+
+    /// Reads to the end: all of at least `least` checks must have passed.
+    async fn passed(&mut self, least: usize) {
+        while let Some(line) = self.lines.next_line().await.unwrap() {
+            self.shown.push_str(&line);
+            self.shown.push('\n');
+        }
+        let status = within("the script's end", self.child.wait()).await.unwrap();
+        assert!(status.success(), "{}", self.shown);
+        let passed = self.shown.lines().filter(|line| line.starts_with("ok - "));
+        assert!(passed.count() >= least, "{}", self.shown);
+    }
+}
+
+/// A route to an upstream of ours on `port`.
+fn route(name: &str, port: &str, ca_file: &str, more: &str) -> String {
+    format!(
+        "[route.{name}]\ntarget = \"https://{HOST}/base\"\nconnect = \"127.0.0.1:{port}\"\n\
+         ca_file = \"{ca_file}\"\nservice = \"execute-api\"\nregion = \"eu-west-1\"\n{more}\n"
+    )
+}
+
+#[tokio::test]
+async fn npm_ws_at_both_ends_until_the_drain() {
+    let bench = Bench::new("tunnel-ws").await;
+    let [ca_file, key, cert] = bench.certificates();
+    let mut script = Script::start(node("tunnel.mjs"), &[&key, &cert]);
+    let port = script.line("port ").await;
+    let alive = "keepalive_message = '{\"alive\":true}'\ntimeouts.keepalive = \"150ms\"";
+    let routes = [
+        route("echo", &port, &ca_file, ""),
+        route("alive", &port, &ca_file, alive),
+    ];
+    let mut daemon = bench.daemon(&routes.concat());
+    let base = format!("ws://{}", daemon.address().await);
+    let urls = json!({
+        "echo": format!("{base}/echo"),
+        "alive": format!("{base}/alive"),
+        "api": format!("{base}/api"),
+        "wrong": format!("{base}/wrong"),
+        "control": bench.control(),
+    });
+    script.tell(&urls.to_string()).await;
+    script.line("drain").await;
+    daemon.signal("-TERM");
+    script.passed(30).await;
+    assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
+    assert!(!daemon.log.contains("deadline"), "{}", daemon.log);
+    let stats = bench.emulator.stats().gateway;
+    assert_eq!(stats.refused["unrecognized_client"], 1, "{stats:?}");
+    bench.emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn python_websockets_before_the_api() {
+    let bench = Bench::new("tunnel-python").await;
+    let mut daemon = bench.daemon("");
+    let address = daemon.address().await.to_string();
+    let control = bench.control();
+    let mut command = python("tunnel.py");
+    command.stderr(Stdio::piped());
+    passes(command, &[&address, &control], 40).await;
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
+    bench.emulator.shutdown().await;
+}
+
+/// A message that never ends keeps a tunnel until the drain's deadline, and not longer.
+#[tokio::test]
+async fn a_message_that_never_ends_does_not_hold_up_the_drain() {
+    let bench = Bench::new("tunnel-endless").await;
+    let mut daemon = bench.daemon("drain.timeout = \"500ms\"");
+    let addr = daemon.address().await;
+    let mut socket = Socket::dial(addr, "/api", "p", &[]).await;
+    let begun = OpCode::Data(Data::Text);
+    let frame = Frame::message("begun", begun, false);
+    socket.0.send(Message::Frame(frame)).await.unwrap();
+    socket.0.send(Message::Ping("a".into())).await.unwrap();
+    let pong = within("the pong", socket.0.next()).await.unwrap().unwrap();
+    assert_eq!(pong, Message::Pong("a".into()));
+    daemon.signal("-TERM");
+    assert_eq!(u16::from(socket.closed().await.code), 1012);
+    drop(socket);
+    assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
+    assert!(daemon.log.contains("deadline"), "{}", daemon.log);
+    bench.emulator.shutdown().await;
+}
+
+#[tokio::test]
+async fn websocat_before_the_api() {
+    let stage = Stage::with_gateway(&[]).await;
+    let websocat = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/websocat");
+    assert!(
+        websocat.is_file(),
+        "no {}: run tests/run",
+        websocat.display()
+    );
+    let mut child = Command::new(websocat)
+        .arg(format!("ws://{}/ws", stage.addr))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut stdin = child.stdin.take().unwrap();
+    for message in [
+        "{\"action\":\"echo\",\"n\":1}",
+        "{\"action\":\"echo\",\"n\":2}",
+    ] {
+        stdin.write_all(message.as_bytes()).await.unwrap();
+        stdin.write_all(b"\n").await.unwrap();
+        let line = within("the echo", lines.next_line()).await.unwrap();
+        assert_eq!(line.as_deref(), Some(message));
+    }
+    drop(stdin);
+    assert!(within("its end", child.wait()).await.unwrap().success());
+    stage.drained().await;
+}

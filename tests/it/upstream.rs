@@ -1,0 +1,1442 @@
+//! What happens between a signed request and its answer: each stage's failure, the pool, what
+//! passes in both directions, and the way through a proxy. Upstream is played by the test.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use countersign::app::App;
+use countersign::config::{self, Credentials, Sources, Trust};
+use countersign::emulator::{DEMO_SESSION_TOKEN, Emulator, Key, Options};
+use http::{Request, Response};
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, mpsc};
+use tokio_rustls::server::TlsStream;
+
+use crate::fakes::{Heard, Proxy, TlsPeer};
+use crate::support::{
+    Answer, Daemon, JSON, Scratch, Socket, Stage, command, demo_key, flag, get, post, raw, within,
+};
+
+const API: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com";
+const GATEWAY: &str = "a1b2c3.execute-api.us-east-1.amazonaws.com";
+
+/// countersign in this process, with `/graphql` to `API` and `/gateway` to `GATEWAY`, both found
+/// at `upstream`.
+async fn app(upstream: SocketAddr, ca_pem: &str, settings: &[(&str, &str)]) -> SocketAddr {
+    let connect = upstream.to_string();
+    let graphql = format!("https://{API}/graphql");
+    let gateway = format!("https://{GATEWAY}/prod");
+    let mut flags = vec![
+        flag("listen", "127.0.0.1:0"),
+        flag("admin", "off"),
+        flag("route.graphql.target", &graphql),
+        flag("route.graphql.connect", &connect),
+        flag("route.gateway.target", &gateway),
+        flag("route.gateway.connect", &connect),
+    ];
+    flags.extend(settings.iter().map(|(key, value)| flag(key, value)));
+    let sources = Sources {
+        flags,
+        ..Sources::default()
+    };
+    let (_, mut config) = config::load(&sources).unwrap();
+    for route in &mut config.routes {
+        route.trust = Trust::Pem(ca_pem.to_owned());
+        route.credentials = Credentials::Fixed(aws_credential_types::Credentials::new(
+            "AKIDTEST",
+            "secret",
+            Some("the-session-token".to_owned()),
+            None,
+            "fixed",
+        ));
+    }
+    let app = App::start(config).await.unwrap();
+    let addr = app.addresses()[0];
+    tokio::spawn(app.run(std::future::pending(), std::future::pending()));
+    addr
+}
+
+async fn app_before(peer: &TlsPeer, settings: &[(&str, &str)]) -> SocketAddr {
+    app(peer.addr, &peer.ca_pem, settings).await
+}
+
+async fn query(addr: SocketAddr) -> Answer {
+    let body = json!({ "query": "{ a }" }).to_string();
+    post(addr, "/graphql", &[JSON], &body).await
+}
+
+async fn mutate(addr: SocketAddr) -> Answer {
+    let body = json!({ "query": "mutation { a }" }).to_string();
+    post(addr, "/graphql", &[JSON], &body).await
+}
+
+#[track_caller]
+fn check_error(answer: &Answer, status: u16, code: &str, sent: &str) {
+    assert_eq!(answer.status, status, "{answer:?}");
+    assert_eq!(answer.code(), code);
+    assert_eq!(answer.headers["x-countersign-error"], code);
+    let error = &answer.json()["errors"][0];
+    assert_eq!(error["extensions"]["sent"], sent, "{answer:?}");
+    assert!(!error["message"].as_str().unwrap().is_empty());
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+
+type Connection = BufReader<TlsStream<TcpStream>>;
+
+/// A peer with both names that speaks HTTP/1.1 as `serve` says.
+async fn http1_peer<F, Serving>(serve: F) -> TlsPeer
+where
+    F: Fn(usize, Connection) -> Serving + Send + Sync + 'static,
+    Serving: Future<Output = ()> + Send + 'static,
+{
+    let serve = move |number, stream| serve(number, BufReader::new(stream));
+    TlsPeer::start(&[API, GATEWAY], &["http/1.1"], serve).await
+}
+
+/// A peer that gives every request the same answer and keeps its connections; what it hears
+/// comes out of the channel.
+async fn answering(answer: impl Into<Vec<u8>>) -> (TlsPeer, mpsc::Receiver<Heard>) {
+    let (tell, heard) = mpsc::channel(100);
+    let answer: Arc<[u8]> = answer.into().into();
+    let peer = http1_peer(move |_, mut stream| {
+        let (tell, answer) = (tell.clone(), Arc::clone(&answer));
+        async move {
+            while let Some(request) = Heard::read(&mut stream).await {
+                tell.send(request).await.unwrap();
+                stream.write_all(&answer).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+        }
+    })
+    .await;
+    (peer, heard)
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_unreachable() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = listener.local_addr().unwrap();
+    let (peer, _heard) = answering(OK).await;
+    drop(listener);
+    let addr = app(gone, &peer.ca_pem, &[]).await;
+    let answer = query(addr).await;
+    check_error(&answer, 502, "UPSTREAM_UNREACHABLE", "no");
+    assert!(answer.body.contains(&gone.to_string()), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_port_without_tls_times_out() {
+    // The kernel accepts for a listener that nobody asks.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (peer, _heard) = answering(OK).await;
+    let settings = [("timeouts.connect", "300ms")];
+    let addr = app(silent.local_addr().unwrap(), &peer.ca_pem, &settings).await;
+    let answer = query(addr).await;
+    check_error(&answer, 504, "UPSTREAM_CONNECT_TIMEOUT", "no");
+    assert!(answer.body.contains("timeouts.connect"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_certificate_must_have_the_name_and_the_authority() {
+    let (peer, _heard) = answering(OK).await;
+    let other = TlsPeer::start(&["other.example.com"], &["http/1.1"], |_, _| async {}).await;
+    // The right authority, the wrong name.
+    let addr = app_before(&other, &[]).await;
+    check_error(&query(addr).await, 502, "UPSTREAM_TLS", "no");
+    // The right name, another authority.
+    let addr = app(peer.addr, &other.ca_pem, &[]).await;
+    let answer = query(addr).await;
+    check_error(&answer, 502, "UPSTREAM_TLS", "no");
+    assert!(answer.body.contains("ca_file"), "{answer:?}");
+    assert_eq!(other.connections() + peer.connections(), 0);
+}
+
+#[tokio::test]
+async fn a_request_without_an_answer_times_out_and_its_connection_is_dropped() {
+    let gone = Arc::new(Notify::new());
+    let tell = Arc::clone(&gone);
+    let peer = http1_peer(move |number, mut stream| {
+        let tell = Arc::clone(&tell);
+        async move {
+            Heard::read(&mut stream).await.unwrap();
+            if number == 0 {
+                let mut rest = Vec::new();
+                let _ = stream.read_to_end(&mut rest).await;
+                assert!(rest.is_empty());
+                tell.notify_one();
+            } else {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+                let _ = stream.read_u8().await;
+            }
+        }
+    })
+    .await;
+    let addr = app_before(&peer, &[("timeouts.first_byte", "300ms")]).await;
+    let answer = mutate(addr).await;
+    check_error(&answer, 504, "UPSTREAM_TIMEOUT", "maybe");
+    assert!(answer.body.contains("timeouts.first_byte"), "{answer:?}");
+    within("the end of the connection", gone.notified()).await;
+    assert_eq!(query(addr).await.status, 200);
+}
+
+/// By a reset or by a close; on a fresh connection or on a pooled one: what may have been
+/// executed is not sent again.
+#[tokio::test]
+async fn a_connection_that_breaks_before_the_head_is_not_tried_again() {
+    for (resets, warm) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
+        let seen = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&seen);
+        let peer = http1_peer(move |_, mut stream| {
+            let count = Arc::clone(&count);
+            async move {
+                for _ in 0..warm {
+                    Heard::read(&mut stream).await.unwrap();
+                    count.fetch_add(1, Ordering::SeqCst);
+                    stream.write_all(OK.as_bytes()).await.unwrap();
+                    stream.flush().await.unwrap();
+                }
+                Heard::read(&mut stream).await.unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+                if resets {
+                    let (tcp, _) = stream.into_inner().into_inner();
+                    tcp.set_zero_linger().unwrap();
+                }
+            }
+        })
+        .await;
+        let addr = app_before(&peer, &[]).await;
+        for _ in 0..warm {
+            assert_eq!(query(addr).await.status, 200);
+        }
+        let answer = mutate(addr).await;
+        check_error(&answer, 502, "UPSTREAM_BROKEN", "maybe");
+        assert_eq!(seen.load(Ordering::SeqCst), warm + 1);
+        assert_eq!(peer.connections(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_pooled_connection_that_was_closed_idle_costs_nothing() {
+    let (tell, mut heard) = mpsc::channel(100);
+    let closed = Arc::new(Notify::new());
+    let close = Arc::clone(&closed);
+    let peer = http1_peer(move |_, mut stream| {
+        let (tell, close) = (tell.clone(), Arc::clone(&close));
+        async move {
+            let request = Heard::read(&mut stream).await.unwrap();
+            tell.send(request.body).await.unwrap();
+            stream.write_all(OK.as_bytes()).await.unwrap();
+            stream.shutdown().await.unwrap();
+            drop(stream);
+            close.notify_one();
+        }
+    })
+    .await;
+    let addr = app_before(&peer, &[]).await;
+    for n in 0..20 {
+        let body = json!({ "query": format!("mutation {{ a{n} }}") }).to_string();
+        let answer = post(addr, "/graphql", &[JSON], &body).await;
+        assert_eq!(answer.status, 200, "{n}: {answer:?}");
+        assert_eq!(heard.recv().await.unwrap(), body);
+        within("the close", closed.notified()).await;
+    }
+    assert!(heard.try_recv().is_err());
+    assert_eq!(peer.connections(), 20);
+}
+
+#[tokio::test]
+async fn a_body_that_falls_silent_or_breaks_is_never_a_whole_answer() {
+    let sized = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n0123456789";
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\na\r\n0123456789\r\n";
+    for (start, breaks) in [
+        (sized, false),
+        (sized, true),
+        (chunked, false),
+        (chunked, true),
+    ] {
+        let peer = http1_peer(move |_, mut stream| async move {
+            Heard::read(&mut stream).await.unwrap();
+            stream.write_all(start.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            if !breaks {
+                let _ = stream.read_u8().await;
+            }
+        })
+        .await;
+        let addr = app_before(&peer, &[("timeouts.idle", "300ms")]).await;
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        let request = format!("GET /gateway/x HTTP/1.1\r\nhost: {addr}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let _ = within("the abort", client.read_to_end(&mut bytes)).await;
+        let text = String::from_utf8(bytes).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
+        assert!(text.contains("0123456789"), "{text}");
+        // Neither the promised length nor the last chunk came.
+        assert!(text.len() < 1_000 && !text.ends_with("0\r\n\r\n"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_passed_on_and_not_followed() {
+    let redirect = "HTTP/1.1 302 Found\r\nlocation: https://other.example.com/\r\n\
+                    content-length: 0\r\n\r\n";
+    let (peer, mut heard) = answering(redirect).await;
+    let addr = app_before(&peer, &[]).await;
+    let answer = get(addr, "/gateway/a?b=c", &[]).await;
+    assert_eq!(answer.status, 302, "{answer:?}");
+    assert_eq!(answer.headers["location"], "https://other.example.com/");
+    let answer = query(addr).await;
+    assert_eq!(answer.status, 302, "{answer:?}");
+    assert_eq!(
+        heard.recv().await.unwrap().line,
+        "GET /prod/a?b=c HTTP/1.1\r\n"
+    );
+    assert_eq!(heard.recv().await.unwrap().path(), "/graphql");
+    assert!(heard.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn an_answer_streams() {
+    let second = Arc::new(Notify::new());
+    let go = Arc::clone(&second);
+    let peer = http1_peer(move |_, mut stream| {
+        let go = Arc::clone(&go);
+        async move {
+            Heard::read(&mut stream).await.unwrap();
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            go.notified().await;
+            stream.write_all(b"6\r\nsecond\r\n0\r\n\r\n").await.unwrap();
+            stream.flush().await.unwrap();
+            let _ = stream.read_u8().await;
+        }
+    })
+    .await;
+    let addr = app_before(&peer, &[]).await;
+    for (path, method) in [("/gateway", "GET"), ("/graphql", "POST")] {
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+        );
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut text = Vec::new();
+        while !text.ends_with(b"first\r\n") {
+            let read = within("the first chunk", client.read_buf(&mut text)).await;
+            assert!(read.unwrap() > 0);
+        }
+        second.notify_one();
+        within("the rest", client.read_to_end(&mut text))
+            .await
+            .unwrap();
+        assert!(text.ends_with(b"second\r\n0\r\n\r\n"));
+    }
+}
+
+/// A request as hyper saw it.
+#[derive(Debug)]
+struct Seen {
+    authority: Option<String>,
+    headers: BTreeMap<String, Vec<String>>,
+    body: Bytes,
+}
+
+async fn hyper_peer(alpn: &'static str) -> (TlsPeer, Arc<Mutex<Vec<Seen>>>) {
+    let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
+    let log = Arc::clone(&seen);
+    let peer = TlsPeer::start(&[API, GATEWAY], &[alpn], move |_, stream| {
+        let log = Arc::clone(&log);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let log = Arc::clone(&log);
+            async move {
+                let (head, body) = request.into_parts();
+                let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+                for (name, value) in &head.headers {
+                    let values = headers.entry(name.to_string()).or_default();
+                    values.push(value.to_str().unwrap().to_owned());
+                }
+                let seen = Seen {
+                    authority: head.uri.authority().map(ToString::to_string),
+                    headers,
+                    body: body.collect().await?.to_bytes(),
+                };
+                log.lock().push(seen);
+                Ok::<_, hyper::Error>(Response::new(Full::new(Bytes::from_static(b"{}"))))
+            }
+        });
+        async move {
+            let stream = TokioIo::new(stream);
+            let _ = match alpn {
+                "h2" => {
+                    let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    server.serve_connection(stream, service).await
+                }
+                _ => {
+                    let server = hyper::server::conn::http1::Builder::new();
+                    server.serve_connection(stream, service).await
+                }
+            };
+        }
+    })
+    .await;
+    (peer, seen)
+}
+
+#[tokio::test]
+async fn twenty_requests_share_a_connection_whatever_upstream_speaks() {
+    for alpn in ["h2", "http/1.1"] {
+        let (peer, seen) = hyper_peer(alpn).await;
+        let addr = app_before(&peer, &[]).await;
+        for _ in 0..20 {
+            let answer = query(addr).await;
+            assert_eq!((answer.status, answer.body.as_str()), (200, "{}"), "{alpn}");
+        }
+        assert_eq!(peer.connections(), 1, "{alpn}");
+        let seen = seen.lock();
+        assert_eq!(seen.len(), 20);
+        for request in &*seen {
+            // One host, and it is the wire host: with HTTP/2 the authority alone.
+            let hosts = request.headers.get("host").map(Vec::as_slice);
+            match alpn {
+                "h2" => {
+                    assert_eq!(request.authority.as_deref(), Some(API));
+                    assert_eq!(hosts, None);
+                }
+                _ => assert_eq!(hosts, Some([API.to_owned()].as_slice())),
+            }
+            assert_eq!(request.body, r#"{"query":"{ a }"}"#);
+            let authorization = &request.headers["authorization"];
+            assert_eq!(authorization.len(), 1);
+            assert!(authorization[0].contains("/us-east-1/appsync/aws4_request"));
+            assert_eq!(request.headers["x-amz-security-token"].len(), 1);
+        }
+    }
+}
+
+/// Thousands of requests while connections are replaced all the time.
+#[tokio::test]
+async fn connections_that_are_too_old_take_no_request_and_fail_none() {
+    for alpn in ["h2", "http/1.1"] {
+        let (peer, seen) = hyper_peer(alpn).await;
+        let addr = app_before(&peer, &[("pool.max_age", "25ms")]).await;
+        let client = || async {
+            for _ in 0..150 {
+                let answer = query(addr).await;
+                assert_eq!(answer.status, 200, "{alpn}: {answer:?}");
+            }
+        };
+        futures_util::future::join_all((0..8).map(|_| client())).await;
+        assert_eq!(seen.lock().len(), 1_200, "{alpn}");
+        assert!(peer.connections() > 20, "{alpn}: {}", peer.connections());
+    }
+}
+
+#[tokio::test]
+async fn an_idle_connection_closes_at_its_maximum_age() {
+    let gone = Arc::new(Notify::new());
+    let tell = Arc::clone(&gone);
+    let peer = http1_peer(move |_, mut stream| {
+        let tell = Arc::clone(&tell);
+        async move {
+            while Heard::read(&mut stream).await.is_some() {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+            tell.notify_one();
+        }
+    })
+    .await;
+    let addr = app_before(&peer, &[("pool.max_age", "200ms")]).await;
+    assert_eq!(query(addr).await.status, 200);
+    within("the end of the connection", gone.notified()).await;
+    assert_eq!(query(addr).await.status, 200);
+    assert_eq!(peer.connections(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_outlives_the_maximum_age_of_its_connection() {
+    let next = Arc::new(Notify::new());
+    let go = Arc::clone(&next);
+    let peer = http2_peer(move || {
+        let go = Arc::clone(&go);
+        async move {
+            go.notified().await;
+            Bytes::from_static(b"piece")
+        }
+    })
+    .await;
+    let addr = app_before(&peer, &[("pool.max_age", "50ms")]).await;
+    let mut client = TcpStream::connect(addr).await.unwrap();
+    let request = format!("GET /gateway/endless HTTP/1.1\r\nhost: {addr}\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut text = Vec::new();
+    for pieces in 1..=3 {
+        // Until others are served by a connection that came after.
+        let connections = peer.connections();
+        while peer.connections() == connections {
+            assert_eq!(get(addr, "/gateway/small", &[]).await.status, 200);
+        }
+        next.notify_one();
+        while text.windows(5).filter(|window| window == b"piece").count() < pieces {
+            let read = within("a piece", client.read_buf(&mut text)).await;
+            assert!(read.unwrap() > 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn headers_of_a_hop_stop_here_in_both_directions() {
+    let response = "HTTP/1.1 200 OK\r\nconnection: keep-alive, X-Their-Hop\r\nx-their-hop: 1\r\n\
+                    keep-alive: timeout=5\r\nproxy-authenticate: Basic\r\nproxy-connection: x\r\n\
+                    upgrade: h2c\r\naccess-control-allow-origin: *\r\n\
+                    access-control-expose-headers: *\r\naccess-control-max-age: 1\r\n\
+                    access-control-allow-credentials: true\r\nx-amzn-requestid: the-id\r\n\
+                    set-cookie: a=b\r\ncontent-length: 2\r\n\r\n{}";
+    let (peer, mut heard) = answering(response).await;
+    let addr = app_before(&peer, &[]).await;
+    for path in ["/graphql", "/gateway/x"] {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close, X-Our-Hop, Host\r\n\
+             x-our-hop: 1\r\nkeep-alive: 5\r\nte: trailers\r\ntrailer: x\r\nproxy-connection: x\r\n\
+             proxy-authorization: Basic x\r\nexpect: 100-continue\r\nauthorization: Bearer x\r\n\
+             cookie: a=b\r\nx-amz-date: 1\r\nx-amz-security-token: forged\r\nx-forwarded-for: 1\r\n\
+             forwarded: for=1\r\nvia: 1.1 x\r\nx-team: red\r\nx-team: blue\r\n\
+             content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}"
+        );
+        let answer = raw(addr, request.as_bytes()).await;
+        let answer_text = format!("{answer:?}");
+        assert!(answer_text.contains("the-id"), "{answer_text}");
+        for name in [
+            "x-their-hop",
+            "keep-alive",
+            "proxy-authenticate",
+            "proxy-connection",
+            "upgrade",
+        ] {
+            assert!(!answer.headers.contains_key(name), "{name}: {answer_text}");
+        }
+        let cors = answer.headers.keys();
+        let cors = cors.filter(|name| name.starts_with("access-control-"));
+        assert_eq!(cors.count(), 0, "{answer_text}");
+
+        let request = heard.recv().await.unwrap();
+        for name in [
+            "connection",
+            "x-our-hop",
+            "keep-alive",
+            "te",
+            "trailer",
+            "proxy-connection",
+            "proxy-authorization",
+            "expect",
+            "cookie",
+            "x-forwarded-for",
+            "forwarded",
+            "via",
+        ] {
+            assert!(!request.headers.contains_key(name), "{name}: {request:?}");
+        }
+        assert_eq!(request.headers["x-team"], "red, blue");
+        let signed = &request.headers["authorization"];
+        assert!(signed.starts_with("AWS4-HMAC-SHA256 "), "{signed}");
+        assert_eq!(request.headers["x-amz-security-token"], "the-session-token");
+        assert_ne!(request.headers["x-amz-date"], "1");
+        assert!([API, GATEWAY].contains(&request.headers["host"].as_str()));
+    }
+}
+
+/// What an upstream may send to act in a browser.
+const ACTING: &str = "access-control-allow-origin: *\r\naccess-control-allow-private-network: true\r\n\
+                      x-countersign-error: FORGED\r\nstrict-transport-security: max-age=9\r\n\
+                      alt-svc: h3=\":443\"\r\nnel: {}\r\nreport-to: {}\r\n\
+                      reporting-endpoints: a=\"https://evil.example\"\r\n\
+                      service-worker-allowed: /\r\ntiming-allow-origin: *\r\n\
+                      accept-ch: dpr\r\ncritical-ch: dpr\r\nuse-as-dictionary: match=\"/*\"\r\n\
+                      set-login: logged-in\r\norigin-agent-cluster: ?1\r\n\
+                      sec-session-registration: (ES256);path=\"/x\"\r\n\
+                      secure-session-registration: (ES256);path=\"/x\"\r\n\
+                      sec-session-challenge: \"x\"\r\nsecure-session-challenge: \"x\"\r\n\
+                      set-cookie: a=b\r\nclear-site-data: \"cookies\"\r\n\
+                      content-security-policy: default-src 'self'\r\n\
+                      cross-origin-resource-policy: cross-origin\r\nx-kept: 1\r\n";
+
+/// Those that are left of [`ACTING`] or were added, as `name: value`.
+fn acting(answer: &Answer) -> Vec<String> {
+    let names = ACTING.lines().filter_map(|line| line.split(": ").next());
+    let names = names.chain(["x-content-type-options"]);
+    let left = names.filter_map(|name| Some(format!("{name}: {}", answer.headers.get(name)?)));
+    let mut left: Vec<String> = left.collect();
+    left.sort();
+    left.dedup();
+    left
+}
+
+#[tokio::test]
+async fn an_answer_does_not_act_in_a_browser_unless_the_route_passes_its_headers() {
+    let page = format!("{ACTING}content-type: text/html\r\n");
+    let json = format!("{ACTING}content-type: application/json\r\n");
+    let app_origin = ("origin", "https://app.example.com");
+    let mode = ("sec-fetch-mode", "cors");
+    let state = ["clear-site-data: \"cookies\"", "set-cookie: a=b"];
+    let restricted = [
+        "content-security-policy: sandbox",
+        "cross-origin-resource-policy: same-origin",
+        "x-content-type-options: nosniff",
+        "x-kept: 1",
+    ];
+    let passed = [
+        "content-security-policy: default-src 'self'",
+        "cross-origin-resource-policy: cross-origin",
+        "x-kept: 1",
+    ];
+    let allowed = ["access-control-allow-origin: https://app.example.com"];
+    for (head, status) in [
+        (&page, "200 OK"),
+        (&json, "200 OK"),
+        (&page, "403 Forbidden"),
+        (&json, "500 Oh"),
+    ] {
+        let response = format!("HTTP/1.1 {status}\r\n{head}content-length: 2\r\n\r\n{{}}");
+        let (peer, _heard) = answering(response).await;
+        for setting in ["restrict", "pass"] {
+            let settings = [
+                ("route.graphql.response_headers", setting),
+                ("route.gateway.response_headers", setting),
+                ("guard.allow_origins", app_origin.1),
+            ];
+            let addr = app_before(&peer, &settings).await;
+            for path in ["/graphql", "/gateway/x"] {
+                for browser in [&[][..], &[app_origin], &[mode], &[app_origin, mode]] {
+                    let headers = [&[JSON], browser].concat();
+                    let answer = post(addr, path, &headers, r#"{"query":"{ a }"}"#).await;
+                    let mut expected: Vec<&str> = match setting {
+                        "pass" => passed.to_vec(),
+                        _ => restricted.to_vec(),
+                    };
+                    if setting == "pass" || browser.is_empty() {
+                        expected.extend(state);
+                    }
+                    if browser.contains(&app_origin) {
+                        expected.extend(allowed);
+                    }
+                    expected.sort_unstable();
+                    assert_eq!(
+                        acting(&answer),
+                        expected,
+                        "{status} {setting} {path} {browser:?}"
+                    );
+                    // Nor does a browser give it out of its cache to a page that the guard refuses.
+                    if path == "/gateway/x" && !browser.contains(&app_origin) {
+                        let varies = (!browser.is_empty()).then_some("sec-fetch-site");
+                        assert_eq!(
+                            answer.headers.get("vary").map(String::as_str),
+                            varies,
+                            "{status} {setting} {browser:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_tunnels_handshake_does_not_act_in_a_browser_either() {
+    let response = format!(
+        "HTTP/1.1 101 Switching Protocols\r\n{ACTING}connection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+    );
+    // It closes what it has switched.
+    let peer = http1_peer(move |_, mut stream| {
+        let response = response.clone();
+        async move {
+            if Heard::read(&mut stream).await.is_some() {
+                stream.write_all(response.as_bytes()).await.unwrap();
+                let _ = stream.shutdown().await;
+            }
+        }
+    })
+    .await;
+    let addr = app_before(&peer, &[]).await;
+    let ask = |more: &str| {
+        format!(
+            "GET /gateway/ws HTTP/1.1\r\nhost: {addr}\r\nconnection: upgrade\r\n\
+             upgrade: websocket\r\nsec-websocket-version: 13\r\n\
+             sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+        )
+    };
+    let kept = [
+        "content-security-policy: default-src 'self'",
+        "cross-origin-resource-policy: cross-origin",
+        "x-kept: 1",
+    ];
+    let state = ["clear-site-data: \"cookies\"", "set-cookie: a=b"];
+    for (more, has_state) in [
+        ("", true),
+        ("sec-fetch-mode: websocket\r\n", false),
+        ("sec-fetch-site: same-origin\r\n", false),
+    ] {
+        let answer = raw(addr, ask(more).as_bytes()).await;
+        assert_eq!(answer.status, 101, "{answer:?}");
+        let mut expected = kept.to_vec();
+        if has_state {
+            expected.extend(state);
+        }
+        expected.sort_unstable();
+        assert_eq!(acting(&answer), expected, "{more}");
+    }
+}
+
+#[tokio::test]
+async fn own_answers_are_not_sniffed_and_not_given_to_other_pages() {
+    let stage = Stage::new().await;
+    let accept = |accept| [JSON, ("accept", accept)];
+    let batch = r#"[{"query":"{ rooms { id } }"},{"query":"{ rooms { id } }"}]"#;
+    let query = r#"{"query":"{ rooms { id } }"}"#;
+    for answer in [
+        post(stage.addr, "/graphql", &accept("application/json"), batch).await,
+        post(stage.addr, "/graphql", &accept("text/event-stream"), query).await,
+        post(stage.addr, "/graphql", &accept("application/json"), "").await,
+        post(stage.addr, "/nowhere", &[], "").await,
+        get(stage.addr, "/graphql", &[("sec-fetch-mode", "navigate")]).await,
+    ] {
+        assert_eq!(
+            answer.headers["x-content-type-options"], "nosniff",
+            "{answer:?}"
+        );
+        assert_eq!(
+            answer.headers["cross-origin-resource-policy"],
+            "same-origin"
+        );
+    }
+    stage.drained().await;
+}
+
+#[tokio::test]
+async fn an_echoed_session_token_is_redacted_and_nothing_else_is_touched() {
+    let wrong_secret = Key {
+        secret_access_key: "another".to_owned(),
+        ..Key::demo()
+    };
+    let options = Options {
+        keys: vec![wrong_secret],
+        ..Options::default()
+    };
+    let stage = Stage::on(options, &[]).await;
+    let answer = stage.query("{ rooms { id } }").await;
+    assert_eq!(answer.status, 403, "{answer:?}");
+    assert_eq!(
+        answer.headers["x-amzn-errortype"],
+        "InvalidSignatureException"
+    );
+    assert!(!answer.headers.contains_key("x-countersign-error"));
+    assert!(!answer.body.contains(DEMO_SESSION_TOKEN), "{answer:?}");
+    let json = answer.json();
+    let message = json["errors"][0]["message"].as_str().unwrap();
+    assert!(message.contains("x-amz-security-token:[redacted]\n"));
+    assert!(message.contains("The Canonical String for this request should have been"));
+
+    // Byte for byte but for the token, whether its length was announced or not.
+    let echo =
+        "{\n  \"message\" : \"POST\\n/prod\\nx-amz-security-token:TOKEN\\n\\nhost \u{e9}\"\n}";
+    let body = echo.replace("TOKEN", "the-session-token");
+    let length = body.len();
+    let sized = format!("content-length: {length}\r\n\r\n{body}");
+    let chunked = format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n0\r\n\r\n");
+    for rest in [sized, chunked] {
+        let refusal = format!("HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: X\r\n{rest}");
+        let (peer, _heard) = answering(refusal).await;
+        let addr = app_before(&peer, &[]).await;
+        let answer = get(addr, "/gateway/x", &[]).await;
+        assert_eq!(answer.status, 403);
+        assert_eq!(answer.body, echo.replace("TOKEN", "[redacted]"));
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_refusal_is_replaced() {
+    let head = "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\n\
+                content-encoding: gzip\r\ncontent-length: 6\r\n\r\n";
+    let refusal = [head.as_bytes(), b"\x1f\x8b\x08zip"].concat();
+    let (peer, _heard) = answering(refusal).await;
+    let addr = app_before(&peer, &[]).await;
+    let answer = get(addr, "/gateway/x", &[]).await;
+    assert_eq!(answer.status, 403, "{answer:?}");
+    assert_eq!(answer.json()["code"], "UPSTREAM_ERROR_UNREADABLE");
+    assert!(!answer.headers.contains_key("content-encoding"));
+    check_error(&query(addr).await, 403, "UPSTREAM_ERROR_UNREADABLE", "yes");
+}
+
+/// It was taken for AWS's, which is read whole, and given up when it was longer: 502.
+#[tokio::test]
+async fn an_applications_long_refusal_without_a_length_was_replaced() {
+    let piece = "x".repeat(200_000);
+    let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
+    let long = |status: u16, header: &str| {
+        let head = format!("HTTP/1.1 {status} X\r\n{header}transfer-encoding: chunked\r\n\r\n");
+        format!("{head}{}0\r\n\r\n", chunk.repeat(3))
+    };
+    for status in [400, 401, 403] {
+        let (peer, _heard) = answering(long(status, "")).await;
+        let addr = app_before(&peer, &[]).await;
+        let answer = get(addr, "/gateway/x", &[]).await;
+        assert_eq!(answer.status, status);
+        assert!(!answer.headers.contains_key("x-countersign-error"));
+        let is_whole = answer.body == piece.repeat(3);
+        assert!(is_whole, "{status}: {} bytes", answer.body.len());
+    }
+    // In what AWS says a token may stand anywhere.
+    let (peer, _heard) = answering(long(403, "x-amzn-errortype: X\r\n")).await;
+    let addr = app_before(&peer, &[]).await;
+    let answer = get(addr, "/gateway/x", &[]).await;
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.json()["code"], "UPSTREAM_RESPONSE_TOO_LARGE");
+}
+
+// Where the body of an answer ends.
+
+/// How a peer ends the connection after its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// It waits for another request.
+    Keep,
+    /// TLS's close_notify, then FIN.
+    Close,
+    /// FIN alone, as somebody on the way could send it.
+    Fin,
+    Reset,
+}
+
+/// An answer as a client reads it from its socket.
+#[derive(Debug)]
+struct Read {
+    head: String,
+    body: String,
+    /// The body ends as its head announces.
+    is_whole: bool,
+}
+
+impl Read {
+    async fn of(addr: SocketAddr, method: &str, path: &str) -> Self {
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: 13\r\n\r\n{{\"query\":\"a\"}}"
+        );
+        let request = match method {
+            "POST" => request,
+            _ => format!("{method} {path} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n"),
+        };
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut bytes = Vec::new();
+        let _ = within("the answer's end", client.read_to_end(&mut bytes)).await;
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let mut lines = head.lines();
+        let chunked = lines.any(|line| line == "transfer-encoding: chunked");
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let (body, is_whole) = match (chunked, length) {
+            (true, None) => (dechunked(body), body.ends_with("0\r\n\r\n")),
+            (false, Some(length)) => {
+                let is_whole = method == "HEAD" || body.len().to_string() == length;
+                (body.to_owned(), is_whole)
+            }
+            (false, None) => (body.to_owned(), true),
+            (true, Some(_)) => panic!("two lengths: {text}"),
+        };
+        Self {
+            head: head.to_owned(),
+            body,
+            is_whole,
+        }
+    }
+
+    fn status(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap_or("none")
+    }
+}
+
+fn dechunked(mut chunks: &str) -> String {
+    let mut body = String::new();
+    while let Some((size, rest)) = chunks.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        let piece = rest.get(..size).unwrap_or(rest);
+        body.push_str(piece);
+        chunks = rest.get(size + 2..).unwrap_or_default();
+    }
+    body
+}
+
+/// countersign before a peer that gives each request this answer and then ends as it is told.
+async fn framed(answer: &str, end: End) -> (TlsPeer, SocketAddr) {
+    let answer = answer.to_owned();
+    let peer = http1_peer(move |_, mut stream| {
+        let answer = answer.clone();
+        async move {
+            while Heard::read(&mut stream).await.is_some() {
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+                match end {
+                    End::Keep => continue,
+                    End::Close => {
+                        let _ = stream.shutdown().await;
+                    }
+                    End::Fin => {
+                        let (tcp, _) = stream.get_mut().get_mut();
+                        let _ = tcp.shutdown().await;
+                    }
+                    End::Reset => {
+                        // What was sent must have been read, or the reset discards it.
+                        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                        let (tcp, _) = stream.into_inner().into_inner();
+                        tcp.set_zero_linger().unwrap();
+                        return;
+                    }
+                }
+                let _ = stream.read_u8().await;
+                return;
+            }
+        }
+    })
+    .await;
+    let settings = [("timeouts.first_byte", "5s"), ("timeouts.idle", "300ms")];
+    let addr = app_before(&peer, &settings).await;
+    (peer, addr)
+}
+
+const CHUNKS: &str = "transfer-encoding: chunked\r\n";
+const HELLO: &str = "\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
+
+#[tokio::test]
+async fn the_body_of_an_answer_ends_where_its_framing_says() {
+    let ok = |rest: &str| format!("HTTP/1.1 200 OK\r\n{rest}");
+    let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\ncontent-length: 7\r\n\r\n".repeat(2_000);
+    for (answer, end, body) in [
+        (ok("content-length: 5\r\n\r\nhello"), End::Keep, "hello"),
+        // The coding wins over any length.
+        (
+            ok(&format!("content-length: 1\r\n{CHUNKS}{HELLO}")),
+            End::Keep,
+            "hello",
+        ),
+        (
+            ok(&format!("content-length: 0\r\n{CHUNKS}{HELLO}")),
+            End::Keep,
+            "hello",
+        ),
+        (
+            ok(&format!("{CHUNKS}content-length: 1000{}{HELLO}", "\r\n")),
+            End::Keep,
+            "hello",
+        ),
+        (
+            ok(&format!("{CHUNKS}content-length: 1, 2{}{HELLO}", "\r\n")),
+            End::Keep,
+            "hello",
+        ),
+        (
+            ok(&format!("{CHUNKS}content-length: -1{}{HELLO}", "\r\n")),
+            End::Keep,
+            "hello",
+        ),
+        (
+            ok(&format!("Transfer-Encoding:Chunked\t\r\n{HELLO}")),
+            End::Keep,
+            "hello",
+        ),
+        // Equal lengths are one.
+        (ok("content-length: 5, 5\r\n\r\nhello"), End::Keep, "hello"),
+        (
+            ok("content-length: 5,5 ,\t005\r\n\r\nhello"),
+            End::Keep,
+            "hello",
+        ),
+        (
+            ok("content-length: 5\r\ncontent-length: 5\r\n\r\nhello"),
+            End::Keep,
+            "hello",
+        ),
+        (
+            ok("content-length: 5\r\na: b\r\nContent-Length: 5, 5\r\n\r\nhello"),
+            End::Keep,
+            "hello",
+        ),
+        (ok("content-length: 0, 0\r\n\r\n"), End::Keep, ""),
+        // The end of the connection is the end of the body.
+        (ok("\r\nhello"), End::Close, "hello"),
+        (
+            "HTTP/1.0 200 OK\r\n\r\nhello".to_owned(),
+            End::Close,
+            "hello",
+        ),
+        (
+            "HTTP/1.0 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_owned(),
+            End::Close,
+            "hello",
+        ),
+        (ok("content-length: 5\r\n\r\nhello"), End::Reset, "hello"),
+        (
+            hints + &ok("content-length: 5\r\n\r\nhello"),
+            End::Keep,
+            "hello",
+        ),
+    ] {
+        let (_peer, addr) = framed(&answer, end).await;
+        for (method, path) in [("GET", "/gateway/x"), ("POST", "/graphql")] {
+            let read = Read::of(addr, method, path).await;
+            assert_eq!(read.status(), "200", "{answer:?}: {read:?}");
+            assert_eq!(read.body, body, "{answer:?}: {read:?}");
+            assert!(read.is_whole, "{answer:?}: {read:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_whose_status_or_method_excludes_a_body_has_none() {
+    // Method, status, headers, what upstream sends as the body, and the length that is left.
+    for (method, status, headers, body, length) in [
+        ("HEAD", "200", "content-length: 5\r\n", "", Some("5")),
+        ("HEAD", "200", "content-length: 5, 5\r\n", "", Some("5")),
+        (
+            "HEAD",
+            "200",
+            "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+            "",
+            None,
+        ),
+        (
+            "HEAD",
+            "404",
+            "content-length: 5\r\ncontent-length: 5\r\n",
+            "",
+            Some("5"),
+        ),
+        ("GET", "204", "content-length: 5\r\n", "", None),
+        ("GET", "204", "content-length: 0\r\n", "", None),
+        ("GET", "204", "transfer-encoding: chunked\r\n", "", None),
+        ("GET", "204", "content-length: x\r\n", "", None),
+        ("DELETE", "204", "content-length: 5\r\n", "hello", None),
+        ("GET", "205", "content-length: 0\r\n", "", Some("0")),
+        ("GET", "205", "content-length: 5\r\n", "hello", Some("0")),
+        (
+            "GET",
+            "205",
+            "transfer-encoding: chunked\r\n",
+            "5\r\nhello\r\n0\r\n\r\n",
+            Some("0"),
+        ),
+        ("GET", "304", "content-length: 5\r\n", "", Some("5")),
+        ("GET", "304", "content-length: 5, 5\r\n", "", Some("5")),
+        (
+            "GET",
+            "304",
+            "content-length: 5\r\ntransfer-encoding: chunked\r\n",
+            "",
+            None,
+        ),
+        ("GET", "304", "etag: \"a\"\r\n", "", None),
+    ] {
+        let answer = format!("HTTP/1.1 {status} X\r\n{headers}\r\n{body}");
+        let (_peer, addr) = framed(&answer, End::Keep).await;
+        // The second one shows that nothing of the first was left on a connection.
+        for _ in 0..2 {
+            let read = Read::of(addr, method, "/gateway/x").await;
+            assert_eq!(read.status(), status, "{method} {answer:?}: {read:?}");
+            assert_eq!(read.body, "", "{method} {answer:?}: {read:?}");
+            let mut lengths = read
+                .head
+                .lines()
+                .filter_map(|line| line.strip_prefix("content-length: "));
+            assert_eq!(lengths.next(), length, "{method} {answer:?}: {read:?}");
+            assert!(lengths.next().is_none());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_framed_is_a_bad_gateway() {
+    let head = |headers: &str| format!("HTTP/1.1 200 OK\r\n{headers}\r\nhello");
+    for answer in [
+        head("content-length: 5, 6\r\n"),
+        head("content-length: 5\r\ncontent-length: 6\r\n"),
+        head("content-length: 5\r\ncontent-length: x\r\n"),
+        head("content-length: +5\r\n"),
+        head("content-length: -5\r\n"),
+        head("content-length: 5.0\r\n"),
+        head("content-length: 0x5\r\n"),
+        head("content-length: 5,\r\n"),
+        head("content-length:\r\n"),
+        head("content-length: five\r\n"),
+        head("content-length: 18446744073709551616\r\n"),
+        head("content-length: 18446744073709551615\r\n"),
+        head("transfer-encoding: gzip\r\n"),
+        head("transfer-encoding: identity\r\ncontent-length: 5\r\n"),
+        head("transfer-encoding: chunked, identity\r\n"),
+        head(&format!("transfer-encoding: gzip, chunked\r\n{HELLO}")),
+        head(&format!("transfer-encoding: gzip\r\n{CHUNKS}{HELLO}")),
+        head(&format!("transfer-encoding: chunked, chunked\r\n{HELLO}")),
+        head(&format!("transfer-encoding: chunked;a=b\r\n{HELLO}")),
+        format!("HTTP/1.0 200 OK\r\n{CHUNKS}{HELLO}"),
+        "HTTP/1.1 304 X\r\ncontent-length: 5, 6\r\n\r\n".to_owned(),
+        // Nobody asked for another protocol.
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+            .to_owned(),
+        "HTTP/1.1 101 X\r\ncontent-length: 5\r\n\r\nhello".to_owned(),
+        // No HTTP/1.1.
+        head("a: b\r\n c\r\n"),
+        head("a : b\r\n"),
+        head("a\r\n"),
+        head("a: \0\r\n"),
+        head(": b\r\n"),
+        "HTTP/1.1 2000 OK\r\n\r\n".to_owned(),
+        "HTTP/1.1 abc OK\r\n\r\n".to_owned(),
+        "HTTP/3.0 200 OK\r\n\r\n".to_owned(),
+        "SSH-2.0-OpenSSH_9.6\r\n".to_owned(),
+        format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(1_000)),
+        "HTTP/1.1 103 Early Hints\r\ncontent-length: 5\r\n\r\nhello".to_owned(),
+    ] {
+        let (_peer, addr) = framed(&answer, End::Keep).await;
+        let read = Read::of(addr, "GET", "/gateway/x").await;
+        assert_eq!(read.status(), "502", "{answer:?}: {read:?}");
+        let error: Value = serde_json::from_str(&read.body).unwrap();
+        assert_eq!(error["code"], "UPSTREAM_BROKEN", "{answer:?}: {read:?}");
+        assert_eq!(error["sent"], "maybe", "{answer:?}: {read:?}");
+        check_error(&mutate(addr).await, 502, "UPSTREAM_BROKEN", "maybe");
+    }
+    // It is told why.
+    let (_peer, addr) = framed(&head("transfer-encoding: gzip\r\n"), End::Keep).await;
+    let answer = query(addr).await;
+    assert!(answer.body.contains("Transfer-Encoding"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_ends_early_is_cut_and_never_shorter_and_whole() {
+    let sized = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhello";
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let both =
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    let open = "HTTP/1.1 200 OK\r\n\r\nhello";
+    let old = "HTTP/1.0 200 OK\r\n\r\nhello";
+    for (answer, ends) in [
+        (sized, &[End::Keep, End::Close, End::Fin, End::Reset][..]),
+        (chunked, &[End::Keep, End::Close, End::Fin, End::Reset]),
+        (both, &[End::Keep, End::Close, End::Fin, End::Reset]),
+        (open, &[End::Keep, End::Fin, End::Reset]),
+        (old, &[End::Keep, End::Fin, End::Reset]),
+    ] {
+        for end in ends {
+            let (_peer, addr) = framed(answer, *end).await;
+            for (method, path) in [("GET", "/gateway/x"), ("POST", "/graphql")] {
+                let read = Read::of(addr, method, path).await;
+                assert_eq!(read.status(), "200", "{answer:?} {end:?}: {read:?}");
+                assert_eq!(read.body, "hello", "{answer:?} {end:?}: {read:?}");
+                assert!(!read.is_whole, "{answer:?} {end:?}: {read:?}");
+            }
+        }
+    }
+}
+
+/// They are skipped, but not for ever.
+#[tokio::test]
+async fn endless_early_hints_time_out() {
+    let peer = http1_peer(|_, mut stream| async move {
+        Heard::read(&mut stream).await.unwrap();
+        let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".repeat(100);
+        while stream.write_all(hints.as_bytes()).await.is_ok() {}
+    })
+    .await;
+    let addr = app_before(&peer, &[("timeouts.first_byte", "500ms")]).await;
+    check_error(&mutate(addr).await, 504, "UPSTREAM_TIMEOUT", "maybe");
+}
+
+/// HTTP/2 has a length of its own for each stream, and `Content-Length` must agree with it.
+#[tokio::test]
+async fn lengths_that_disagree_over_http2_never_make_a_whole_answer() {
+    for (lengths, status) in [
+        (&["5"][..], "200"),
+        (&["5", "5"], "200"),
+        (&["6"], "cut"),
+        (&["4"], "cut"),
+        (&["0"], "cut"),
+        (&["5", "6"], "502"),
+        (&["5, 5"], "502"),
+        (&["x"], "502"),
+        (&["+5"], "502"),
+    ] {
+        let peer = TlsPeer::start(&[API, GATEWAY], &["h2"], move |_, stream| {
+            let service = service_fn(move |_| async move {
+                let mut response = Response::builder();
+                for length in lengths {
+                    response = response.header("content-length", *length);
+                }
+                let pieces = [Ok::<_, hyper::Error>(Frame::data(Bytes::from_static(
+                    b"hello",
+                )))];
+                let body = StreamBody::new(futures_util::stream::iter(pieces));
+                Ok::<_, hyper::Error>(response.body(body).unwrap())
+            });
+            async move {
+                let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            }
+        })
+        .await;
+        let addr = app_before(&peer, &[]).await;
+        let read = Read::of(addr, "GET", "/gateway/x").await;
+        match status {
+            "cut" => {
+                assert_eq!(read.status(), "200", "{lengths:?}: {read:?}");
+                assert!(!read.is_whole, "{lengths:?}: {read:?}");
+            }
+            _ => assert_eq!(read.status(), status, "{lengths:?}: {read:?}"),
+        }
+        if status == "200" {
+            assert_eq!((read.body.as_str(), read.is_whole), ("hello", true));
+        }
+    }
+}
+
+// Through a proxy: the environment names it, so these run the binary.
+
+struct Proxied {
+    daemon: Daemon,
+    addr: SocketAddr,
+    _home: Scratch,
+}
+
+async fn proxied(name: &str, emulator: &Emulator, target: &str, more: &[(&str, &str)]) -> Proxied {
+    let home = Scratch::new(name);
+    let ca_file = home.file("ca.pem", emulator.ca_pem());
+    let arguments = [
+        "--listen",
+        "127.0.0.1:0",
+        "--region",
+        "us-east-1",
+        "--ca-file",
+        &ca_file,
+        target,
+    ];
+    let mut environment = demo_key();
+    environment.extend(more);
+    let mut daemon = Daemon::start(&arguments, &environment);
+    let addr = daemon.address().await;
+    Proxied {
+        daemon,
+        addr,
+        _home: home,
+    }
+}
+
+async fn rooms(addr: SocketAddr) -> Answer {
+    let body = json!({ "query": "{ rooms { id } }" }).to_string();
+    post(addr, "/graphql", &[JSON], &body).await
+}
+
+#[tokio::test]
+async fn a_proxy_is_used_for_requests_and_for_realtime() {
+    let emulator = Emulator::start(Options::default()).await.unwrap();
+    let proxy = Proxy::start(emulator.addr()).await;
+    let url = format!("http://user:proxy-password@{}", proxy.addr);
+    let target = format!("https://{}/graphql", emulator.api_host());
+    let mut run = proxied("proxied", &emulator, &target, &[("HTTPS_PROXY", &url)]).await;
+    for _ in 0..3 {
+        let answer = rooms(run.addr).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let mut socket = Socket::open(run.addr, &[]).await;
+    socket.init().await;
+    socket
+        .subscribe("s", "subscription { onMessage { body } }")
+        .await;
+    let subscribed = emulator.wait_for(|stats| stats.realtime.subscriptions == 1);
+    within("a subscription", subscribed).await;
+    socket
+        .subscribe(
+            "m",
+            "mutation { postMessage(room: \"lobby\", body: \"through\") { id room body } }",
+        )
+        .await;
+    let event = socket.next_of("s").await;
+    assert_eq!(event["payload"]["data"]["onMessage"]["body"], "through");
+
+    let heard = proxy.heard();
+    let lines: Vec<&str> = heard.iter().map(|request| request.line.trim()).collect();
+    let connect = |host: &str| format!("CONNECT {host}:443 HTTP/1.1");
+    let expected = [
+        connect(emulator.api_host()),
+        connect(emulator.realtime_host()),
+    ];
+    assert_eq!(lines, expected);
+    for request in &heard {
+        // user:proxy-password
+        let basic = &request.headers["proxy-authorization"];
+        assert_eq!(basic, "Basic dXNlcjpwcm94eS1wYXNzd29yZA==");
+    }
+    run.daemon.signal("-TERM");
+    run.daemon.exited().await;
+    assert!(!run.daemon.log.contains("proxy-password"));
+}
+
+#[tokio::test]
+async fn no_proxy_is_respected() {
+    let emulator = Emulator::start(Options::default()).await.unwrap();
+    let proxy = Proxy::start(emulator.addr()).await;
+    let (url, port) = (proxy.url(), emulator.addr().port());
+    let target = format!("https://localhost:{port}/graphql");
+    let by_proxy = [("HTTPS_PROXY", url.as_str())];
+    let run = proxied("by-proxy", &emulator, &target, &by_proxy).await;
+    assert_eq!(rooms(run.addr).await.status, 200);
+    let heard = proxy.heard();
+    assert_eq!(heard.len(), 1);
+    assert_eq!(heard[0].path(), format!("localhost:{port}"));
+
+    let directly = [("HTTPS_PROXY", url.as_str()), ("NO_PROXY", "localhost")];
+    let run = proxied("no-proxy", &emulator, &target, &directly).await;
+    assert_eq!(rooms(run.addr).await.status, 200);
+    assert_eq!(proxy.heard().len(), 1);
+}
+
+#[tokio::test]
+async fn a_proxy_that_refuses_is_named() {
+    let emulator = Emulator::start(Options::default()).await.unwrap();
+    let proxy = Proxy::answering(emulator.addr(), "403 Forbidden").await;
+    let url = proxy.url();
+    let target = format!("https://{}/graphql", emulator.api_host());
+    let run = proxied("refusing", &emulator, &target, &[("HTTPS_PROXY", &url)]).await;
+    let answer = rooms(run.addr).await;
+    check_error(&answer, 502, "UPSTREAM_UNREACHABLE", "no");
+    let message: Value = answer.json()["errors"][0]["message"].clone();
+    let message = message.as_str().unwrap();
+    for part in [
+        &proxy.addr.to_string(),
+        emulator.api_host(),
+        "HTTPS_PROXY",
+        "NO_PROXY",
+    ] {
+        assert!(message.contains(part), "no {part} in {message}");
+    }
+    assert_eq!(emulator.stats().requests.http, 0);
+}
+
+/// It was dialled without TLS, and its password went there in clear.
+#[tokio::test]
+async fn a_proxy_that_wants_tls_was_sent_its_password_in_clear() {
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = proxy.local_addr().unwrap();
+    let target = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";
+    for scheme in ["https", "socks5"] {
+        let url = format!("{scheme}://user:proxy-password@{address}");
+        let environment = [&demo_key()[..], &[("HTTPS_PROXY", url.as_str())]].concat();
+        let run = command(&["--listen", "127.0.0.1:0", target], &environment).output();
+        let output = within("the program's end", run).await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains(&format!("a proxy of {scheme}")), "{said}");
+        assert!(!said.contains("proxy-password"), "{said}");
+    }
+}
+
+/// A peer with 128 streams on a connection, as AWS's load balancers have them. What is called
+/// `endless` is answered with pieces for which it asks `piece`; all else with `{}`.
+async fn http2_peer<F, Piece>(piece: F) -> TlsPeer
+where
+    F: Fn() -> Piece + Clone + Send + Sync + 'static,
+    Piece: Future<Output = Bytes> + Send + 'static,
+{
+    TlsPeer::start(&[API, GATEWAY], &["h2"], move |_, stream| {
+        let piece = piece.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let piece = piece.clone();
+            let body = match request.uri().path().ends_with("/endless") {
+                true => {
+                    let pieces = futures_util::stream::unfold(piece, async |piece| {
+                        let next = Ok::<_, hyper::Error>(Frame::data(piece().await));
+                        Some((next, piece))
+                    });
+                    StreamBody::new(pieces).boxed_unsync()
+                }
+                false => {
+                    let body = Full::new(Bytes::from_static(b"{}"));
+                    body.map_err(|never| match never {}).boxed_unsync()
+                }
+            };
+            async move { Ok::<_, hyper::Error>(Response::new(body)) }
+        });
+        async move {
+            let mut server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            server.max_concurrent_streams(128);
+            let _ = server.serve_connection(TokioIo::new(stream), service).await;
+        }
+    })
+    .await
+}
+
+/// A client that has asked for it, and reads no more than the first bytes of the answer.
+async fn stalled(addr: SocketAddr) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(addr).await.unwrap();
+    let request = format!("GET /gateway/endless HTTP/1.1\r\nhost: {addr}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut first = [0; 12];
+    let read = within("the answer's head", stream.read_exact(&mut first)).await;
+    read.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
+    stream
+}
+
+/// It had taken all of the connection's window, and everybody else's answers waited for it.
+#[tokio::test]
+async fn a_slow_reader_held_up_all_other_answers() {
+    const PIECE: usize = 64 * 1024;
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&sent);
+    let peer = http2_peer(move || {
+        counter.fetch_add(PIECE, Ordering::Relaxed);
+        std::future::ready(Bytes::from_static(&[b'x'; PIECE]))
+    })
+    .await;
+    // Or the slow reader's end would end it.
+    let addr = app_before(&peer, &[("timeouts.write", "5m")]).await;
+    let slow = stalled(addr).await;
+    // Until nothing more is taken between two requests.
+    let mut before = usize::MAX;
+    while before != sent.load(Ordering::Relaxed) {
+        before = sent.load(Ordering::Relaxed);
+        for _ in 0..50 {
+            assert_eq!(query(addr).await.status, 200);
+        }
+    }
+    let gateway = within("an answer", get(addr, "/gateway/small", &[])).await;
+    assert_eq!((gateway.status, gateway.body.as_str()), (200, "{}"));
+    assert!(before > 0);
+    drop(slow);
+}
+
+/// Requests had waited unsent until another's answer ended, and were told that they had been sent.
+#[tokio::test]
+async fn more_answers_than_streams_had_no_room() {
+    let peer = http2_peer(std::future::pending).await;
+    let addr = app_before(&peer, &[]).await;
+    let mut open = Vec::new();
+    for _ in 0..250 {
+        open.push(stalled(addr).await);
+    }
+    assert_eq!(get(addr, "/gateway/small", &[]).await.status, 200);
+    assert_eq!(peer.connections(), 3);
+}
