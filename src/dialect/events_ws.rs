@@ -160,6 +160,10 @@ impl Dialect for EventsWs {
         }
     }
 
+    fn take_refusals(&mut self) -> u64 {
+        self.live.take_refusals()
+    }
+
     fn handle_binary(&mut self) {
         self.unsupported(None);
     }

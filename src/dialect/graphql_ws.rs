@@ -74,6 +74,13 @@ impl Dialect for GraphqlWs {
         }
     }
 
+    fn take_refusals(&mut self) -> u64 {
+        match &mut self.stage {
+            Stage::Undecided(_) => 0,
+            Stage::Decided(dialect) => dialect.take_refusals(),
+        }
+    }
+
     fn handle_binary(&mut self) {
         let reason = "Invalid message received: binary message";
         self.close(Close::new(Close::INVALID_MESSAGE, reason));

@@ -112,6 +112,10 @@ impl Dialect for Legacy {
         }
     }
 
+    fn take_refusals(&mut self) -> u64 {
+        self.live.take_refusals()
+    }
+
     fn handle_binary(&mut self) {
         let reason = "Invalid message received: binary message";
         self.close(Close::new(Close::INVALID_MESSAGE, reason));

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use super::Limits;
 use crate::graphql::outbox::OperationKey;
 use crate::graphql::{GraphqlError, Kind};
-use crate::telemetry::metrics::metrics;
 
 /// What runs for one client.
 #[derive(Debug)]
@@ -14,7 +13,11 @@ pub(super) struct Live {
     entries: HashMap<OperationKey, Entry>,
     ids: HashMap<String, OperationKey>,
     last_key: u64,
+    refusals: u64,
 }
+
+/// The code of an operation that is refused because its client has too many.
+pub const TOO_MANY_OPERATIONS: &str = "TOO_MANY_OPERATIONS";
 
 /// Bytes of an id: it is kept for as long as its operation lives.
 pub(super) const MAX_ID: usize = 1_024;
@@ -32,6 +35,7 @@ impl Live {
             entries: HashMap::new(),
             ids: HashMap::new(),
             last_key: 0,
+            refusals: 0,
         }
     }
 
@@ -66,14 +70,19 @@ impl Live {
         };
         if alike.count() >= limit {
             let message = format!("this client already has {limit} of them running ({name})");
-            metrics().refused("TOO_MANY_OPERATIONS");
-            return Err(GraphqlError::coded(message, "TOO_MANY_OPERATIONS", "no"));
+            self.refusals += 1;
+            return Err(GraphqlError::coded(message, TOO_MANY_OPERATIONS, "no"));
         }
         self.last_key += 1;
         let key = OperationKey(self.last_key);
         self.ids.insert(id.clone(), key);
         self.entries.insert(key, Entry { id, kind });
         Ok(key)
+    }
+
+    /// Returns how many operations were refused since the last call because there were too many.
+    pub(super) fn take_refusals(&mut self) -> u64 {
+        std::mem::take(&mut self.refusals)
     }
 
     #[cfg(test)]
@@ -92,5 +101,27 @@ impl Live {
         let entry = self.entries.remove(&key)?;
         self.ids.remove(&entry.id);
         Some(entry.id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_until_they_are_taken() {
+        let mut live = Live::new(Limits {
+            subscriptions: 1,
+            operations: 1,
+        });
+        live.begin("a".to_owned(), Kind::Query).unwrap();
+        live.begin("b".to_owned(), Kind::Subscription).unwrap();
+        assert_eq!(live.take_refusals(), 0);
+        for kind in [Kind::Query, Kind::Mutation, Kind::Subscription] {
+            let refused = live.begin("c".to_owned(), kind).unwrap_err();
+            assert_eq!(refused.extensions["code"], TOO_MANY_OPERATIONS);
+        }
+        assert_eq!(live.take_refusals(), 3);
+        assert_eq!(live.take_refusals(), 0);
     }
 }

@@ -25,6 +25,7 @@ pub use close::Close;
 pub use events_sse::EventsSse;
 pub use events_ws::EventsWs;
 pub use graphql_ws::GraphqlWs;
+pub use live::TOO_MANY_OPERATIONS;
 pub use multipart::Multipart;
 pub use payload::bad_document;
 pub use sse::{SSE_CONTENT_TYPE, Sse};
@@ -76,6 +77,9 @@ pub struct Times {
 pub trait Dialect: std::fmt::Debug + Send {
     /// A text message of the client.
     fn handle_text(&mut self, now: Instant, text: &str);
+
+    /// Returns how many operations were refused with [`TOO_MANY_OPERATIONS`] since the last call.
+    fn take_refusals(&mut self) -> u64;
 
     /// A binary message.
     fn handle_binary(&mut self);

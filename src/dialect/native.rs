@@ -127,6 +127,10 @@ impl Dialect for Native {
         }
     }
 
+    fn take_refusals(&mut self) -> u64 {
+        self.live.take_refusals()
+    }
+
     fn handle_binary(&mut self) {
         self.refuse(None, unsupported());
     }

@@ -84,6 +84,12 @@ impl SseSingle {
         Answer::Started
     }
 
+    /// Returns how many operations were refused with
+    /// [`TOO_MANY_OPERATIONS`](super::TOO_MANY_OPERATIONS) since the last call.
+    pub fn take_refusals(&mut self) -> u64 {
+        self.live.take_refusals()
+    }
+
     /// A `DELETE`; an unknown id has ended already.
     pub fn stop(&mut self, id: &str) -> Answer {
         if let Some(key) = self.live.key(id) {

@@ -149,6 +149,10 @@ impl Dialect for TransportWs {
         }
     }
 
+    fn take_refusals(&mut self) -> u64 {
+        self.live.take_refusals()
+    }
+
     fn handle_binary(&mut self) {
         self.invalid("binary message");
     }

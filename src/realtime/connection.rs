@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tracing::debug;
+use serde_json::error::Category;
 use uuid::Uuid;
 
 use self::subscriptions::{State, Subscriptions};
@@ -45,6 +45,14 @@ pub enum Output {
     Refused(Vec<Failure>),
     /// The connection is of no more use. Nothing more comes.
     Lost(&'static str),
+}
+
+/// A frame that the machine has ignored, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ignored {
+    /// It is not a frame of the protocol. The error's own text would quote it.
+    Malformed(Category),
+    UnknownType(String),
 }
 
 #[derive(Debug)]
@@ -155,19 +163,15 @@ impl Connection {
         }
     }
 
-    /// A text frame of AppSync. What is no frame of the protocol is ignored.
-    pub fn handle_frame(&mut self, now: Instant, bytes: &Bytes) {
+    /// Takes a text frame of AppSync. Returns what was ignored, if it is not a frame of the protocol.
+    pub fn handle_frame(&mut self, now: Instant, bytes: &Bytes) -> Option<Ignored> {
         if self.phase == Phase::Ended {
-            return;
+            return None;
         }
         self.heard = now;
         let incoming = match self.protocol.parse(bytes) {
             Ok(incoming) => incoming,
-            Err(error) => {
-                // The error's own text quotes what it met.
-                debug!(class = ?error.classify(), "realtime sent something that is no frame");
-                return;
-            }
+            Err(error) => return Some(Ignored::Malformed(error.classify())),
         };
         // An id we do not know belongs to a subscription that was stopped.
         match incoming {
@@ -186,10 +190,9 @@ impl Connection {
             Incoming::Missed(id, failures) => self.with(&id, |this, key| {
                 this.missed(key, &failures);
             }),
-            Incoming::Unknown(kind) => {
-                debug!(?kind, "realtime sent a message of an unknown type");
-            }
+            Incoming::Unknown(kind) => return Some(Ignored::UnknownType(kind.into_owned())),
         }
+        None
     }
 
     fn with(&mut self, id: &str, act: impl FnOnce(&mut Self, Key)) {

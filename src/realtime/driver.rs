@@ -18,7 +18,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::connection::{Connection, Key, Output};
+use super::connection::{Connection, Ignored, Key, Output};
 use super::failure::Failure;
 use super::pool::{ConnectionId, Shared, Wanted};
 use super::{MAX_MESSAGE, Start, wire};
@@ -202,7 +202,10 @@ impl Driver {
                         if let Some(open) = &self.open {
                             open.heard.now(Instant::now());
                         }
-                        machine.handle_frame(Instant::now(), &Bytes::from(text));
+                        let ignored = machine.handle_frame(Instant::now(), &Bytes::from(text));
+                        if let Some(ignored) = ignored {
+                            log_ignored(&ignored);
+                        }
                     }
                     Some(Ok(Message::Close(_)) | Err(_)) | None => machine.handle_closed(),
                     Some(Ok(
@@ -432,6 +435,13 @@ impl Shared {
             body: body.as_bytes(),
         };
         Ok(signer.sign(&credentials, &request, now)?.headers)
+    }
+}
+
+fn log_ignored(ignored: &Ignored) {
+    match ignored {
+        Ignored::Malformed(class) => debug!(?class, "realtime sent something that is no frame"),
+        Ignored::UnknownType(kind) => debug!(?kind, "realtime sent a message of an unknown type"),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Context;
 use super::api;
+use crate::dialect::TOO_MANY_OPERATIONS;
 use crate::events::{Publish, Subscribe};
 use crate::graphql::outbox::{OperationKey, Outbox};
 use crate::graphql::{Event, GraphqlError, Kind, Operation, Selected};
@@ -66,6 +67,13 @@ const COPIES: usize = 2;
 const LOST: &str = "SUBSCRIPTION_LOST";
 /// The code of what the end of the process ends.
 const SHUTTING_DOWN: &str = "SHUTTING_DOWN";
+
+/// Counts the operations that a dialect has refused by itself.
+pub(super) fn count_refusals(refusals: u64) {
+    for _ in 0..refusals {
+        metrics().refused(TOO_MANY_OPERATIONS);
+    }
+}
 
 impl Operations {
     pub(super) fn new(context: Arc<Context>, outbox: Outbox) -> Self {

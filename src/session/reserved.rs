@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Context;
+use super::operations::count_refusals;
 use super::stream::{Body, Command, Piece, Stream};
 use crate::dialect::{Answer, SseSingle, Streamed as _};
 use crate::graphql::Operation;
@@ -149,8 +150,12 @@ impl Reserved {
         token: &str,
         operation: Operation,
     ) -> Option<Answer> {
-        self.ask(holder, token, move |form| form.start(operation))
-            .await
+        let start = move |form: &mut SseSingle| {
+            let answer = form.start(operation);
+            count_refusals(form.take_refusals());
+            answer
+        };
+        self.ask(holder, token, start).await
     }
 
     /// Stops an operation of a stream; `None` if there is no such stream.

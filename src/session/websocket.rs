@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::debug;
 
 use super::Context;
-use super::operations::Operations;
+use super::operations::{Operations, count_refusals};
 use crate::dialect::{Close, Dialect, Output, Times, websocket};
 use crate::graphql::Event;
 use crate::graphql::outbox::{Inbox, OperationKey, outbox};
@@ -222,6 +222,7 @@ impl Session {
             return self.refuse_pending();
         }
         self.dialect.handle_text(Instant::now(), text);
+        count_refusals(self.dialect.take_refusals());
     }
 
     fn refuse_pending(&mut self) {

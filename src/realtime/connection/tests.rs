@@ -66,10 +66,12 @@ impl Bench {
     fn say(&mut self, line: &str) {
         if let Some(frame) = line.strip_prefix("< ") {
             let frame = Bytes::from(self.frame(frame));
-            return self.machine.handle_frame(self.now, &frame);
+            self.machine.handle_frame(self.now, &frame);
+            return;
         }
         if line == "<" {
-            return self.machine.handle_frame(self.now, &Bytes::new());
+            self.machine.handle_frame(self.now, &Bytes::new());
+            return;
         }
         let mut words = line.trim_start_matches(". ").split(' ');
         let (verb, argument) = (words.next(), words.next().unwrap_or_default());
@@ -818,6 +820,22 @@ fn nothing_follows_a_loss() {
         . wait 1h
         "#,
     );
+}
+
+#[test]
+fn ignored_frames_are_returned_for_the_log() {
+    let ignored = |frame: &'static str| {
+        let mut bench = Bench::ready();
+        let bytes = Bytes::from_static(frame.as_bytes());
+        bench.machine.handle_frame(bench.now, &bytes)
+    };
+    let malformed = |class| Some(Ignored::Malformed(class));
+    assert_eq!(ignored("{"), malformed(Category::Eof));
+    assert_eq!(ignored("secret"), malformed(Category::Syntax));
+    assert_eq!(ignored("{\"type\":1}"), malformed(Category::Data));
+    let unknown = Some(Ignored::UnknownType("pong".to_owned()));
+    assert_eq!(ignored("{\"type\":\"pong\"}"), unknown);
+    assert_eq!(ignored("{\"type\":\"ka\"}"), None);
 }
 
 #[test]
