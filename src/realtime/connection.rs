@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use self::subscriptions::{State, Subscriptions};
 use super::Start;
-use super::failure::Failure;
+use super::failure::{Failure, Redaction};
 use super::throttle::Throttle;
 pub use super::wire::Protocol;
 use super::wire::{self, Incoming};
@@ -58,6 +58,7 @@ pub enum Ignored {
 #[derive(Debug)]
 pub struct Connection {
     protocol: Protocol,
+    redaction: Redaction,
     phase: Phase,
     start_ack: Duration,
     keepalive: Duration,
@@ -86,9 +87,11 @@ impl Connection {
         ack_deadline: Instant,
         start_ack: Duration,
         keepalive: Duration,
+        redaction: Redaction,
     ) -> Self {
         Self {
             protocol,
+            redaction,
             phase: Phase::Acking {
                 deadline: ack_deadline,
             },
@@ -169,7 +172,7 @@ impl Connection {
             return None;
         }
         self.heard = now;
-        let incoming = match self.protocol.parse(bytes) {
+        let incoming = match self.protocol.parse(bytes, self.redaction) {
             Ok(incoming) => incoming,
             Err(error) => return Some(Ignored::Malformed(error.classify())),
         };
@@ -380,7 +383,7 @@ impl Connection {
                 subscription.has_retried = true;
                 subscription.state = State::Signing;
                 let start = Arc::clone(&subscription.start);
-                self.subscriptions.rename(key, Uuid::new_v4());
+                self.subscriptions.rename(key, second_id(old));
                 self.frames.push_back(self.protocol.stop(old));
                 self.out.push_back(Output::Sign(key, start));
             }
@@ -426,6 +429,11 @@ impl Connection {
         self.subscriptions.remove(key);
         self.out.push_back(Output::Ended(key, ending));
     }
+}
+
+/// Returns the wire id of a subscription's second try. First ones are random, so none is equal.
+fn second_id(first: Uuid) -> Uuid {
+    Uuid::from_u128(first.as_u128() ^ (1 << 127))
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::connection::{Connection, Ignored, Key, Output};
 use super::failure::Failure;
 use super::pool::{ConnectionId, Shared, Wanted};
-use super::{MAX_MESSAGE, Start, wire};
+use super::{MAX_MESSAGE, REDACTION, Start, wire};
 use crate::graphql::outbox::Overflow;
 use crate::graphql::{Event, GraphqlError};
 use crate::sign::{SignError, Signable, SignedHeaders, clock};
@@ -163,6 +163,7 @@ impl Driver {
             ack_deadline,
             config.start_ack,
             config.keepalive,
+            REDACTION,
         );
         for wanted in self.wanted.values() {
             machine.subscribe(wanted.key, Uuid::new_v4(), Arc::clone(&wanted.start));

@@ -1,11 +1,21 @@
 //! AppSync's errors, in all the shapes they come in, turned into proper GraphQL errors.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::graphql::GraphqlError;
-use crate::sign::redact;
+
+/// Masks the secrets that AWS echoes in its errors. Which they are is known to whoever signs.
+#[derive(Clone, Copy, Debug)]
+pub struct Redaction {
+    /// Masks a payload, which stays JSON.
+    pub payload: fn(&str) -> Cow<'_, str>,
+    /// Masks the text of a message.
+    pub message: fn(&str) -> Cow<'_, str>,
+}
 
 /// One error of AppSync; every member may be missing.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -38,16 +48,22 @@ enum OneOrMany {
 impl Failure {
     /// The errors in a payload: `{"errors":[…]}`, `{"errors":{…}}` or the error itself. Never
     /// empty.
-    pub fn parse(payload: Option<&RawValue>) -> Vec<Self> {
-        let payload = payload.map(|raw| redact::known_text(raw.get()));
+    pub fn parse(payload: Option<&RawValue>, redaction: Redaction) -> Vec<Self> {
+        let payload = payload.map(|raw| (redaction.payload)(raw.get()));
         let parsed: Payload = payload
             .and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default();
-        match parsed.errors {
+        let mut errors = match parsed.errors {
             Some(OneOrMany::Many(errors)) if !errors.is_empty() => errors,
             Some(OneOrMany::One(error)) => vec![error],
             Some(OneOrMany::Many(_)) | None => vec![parsed.own],
+        };
+        for message in errors.iter_mut().filter_map(|error| error.message.as_mut()) {
+            if let Cow::Owned(masked) = (redaction.message)(message) {
+                *message = masked;
+            }
         }
+        errors
     }
 
     /// The type without its namespace: `com.amazonaws…#BadRequestException` is
@@ -70,7 +86,7 @@ impl Failure {
     pub fn to_graphql(&self) -> GraphqlError {
         let kind = self.kind();
         let message = match (&self.message, kind) {
-            (Some(message), _) if !message.is_empty() => redact::tokens(message).into_owned(),
+            (Some(message), _) if !message.is_empty() => message.clone(),
             (_, "") => "AppSync error".to_owned(),
             (_, kind) => kind.to_owned(),
         };
@@ -107,9 +123,23 @@ impl Failure {
 mod tests {
     use super::*;
 
+    /// Masks `$PAYLOAD` in a payload, and `$MESSAGE` in a message.
+    const REDACTION: Redaction = Redaction {
+        payload: |text| mask(text, "$PAYLOAD"),
+        message: |text| mask(text, "$MESSAGE"),
+    };
+
+    fn mask<'a>(text: &'a str, secret: &str) -> Cow<'a, str> {
+        if text.contains(secret) {
+            Cow::Owned(text.replace(secret, "[redacted]"))
+        } else {
+            Cow::Borrowed(text)
+        }
+    }
+
     fn check(payload: &str, expected: &str) {
         let raw: Box<RawValue> = serde_json::from_str(payload).unwrap();
-        let errors = Failure::parse(Some(&raw));
+        let errors = Failure::parse(Some(&raw), REDACTION);
         let errors: Vec<GraphqlError> = errors.iter().map(Failure::to_graphql).collect();
         assert_eq!(
             serde_json::to_string(&errors).unwrap(),
@@ -142,10 +172,15 @@ mod tests {
     }
 
     #[test]
-    fn an_echoed_token_is_redacted() {
+    fn payloads_and_messages_are_redacted() {
         check(
-            r#"{"errors":[{"message":"should have been\n'POST\nx-amz-security-token:AQoD==\n\n'"}]}"#,
-            r#"[{"message":"should have been\n'POST\nx-amz-security-token:[redacted]\n\n'"}]"#,
+            r#"{"errors":[{"message":"a $PAYLOAD","errorInfo":"$PAYLOAD"},{"message":"b $MESSAGE"}]}"#,
+            r#"[{"message":"a [redacted]","extensions":{"errorInfo":"[redacted]"}},{"message":"b [redacted]"}]"#,
+        );
+        // Escaped in the payload, so only the message shows it.
+        check(
+            r#"{"message":"\u0024MESSAGE"}"#,
+            r#"[{"message":"[redacted]"}]"#,
         );
     }
 }

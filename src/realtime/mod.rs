@@ -16,7 +16,9 @@ mod wire;
 
 use std::time::Duration;
 
-pub use failure::Failure;
+use crate::sign::redact;
+
+pub use failure::{Failure, Redaction};
 pub use pool::{Availability, Owner, Pool, Subscription};
 
 /// `on_upstream_loss` of a route.
@@ -54,5 +56,30 @@ pub struct Start {
     pub headers: Vec<(String, String)>,
 }
 
+/// Masks the session tokens that AWS echoes.
+pub const REDACTION: Redaction = Redaction {
+    payload: redact::known_text,
+    message: redact::tokens,
+};
+
 /// The largest message taken from AppSync; its payloads are at most 240 KB.
 const MAX_MESSAGE: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_echoed_token_is_redacted() {
+        let payload = r#"{"errors":[{"message":"should have been\n'POST\nx-amz-security-token:AQoD==\n\n'"}]}"#;
+        let failures = Failure::parse(serde_json::from_str(payload).ok(), REDACTION);
+        let messages: Vec<String> = failures
+            .iter()
+            .map(|failure| failure.to_graphql().message)
+            .collect();
+        assert_eq!(
+            messages,
+            ["should have been\n'POST\nx-amz-security-token:[redacted]\n\n'"]
+        );
+    }
+}

@@ -7,14 +7,14 @@ use std::borrow::Cow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderName, HeaderValue};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::failure::Failure;
+use super::failure::{Failure, Redaction};
 use crate::graphql::push_json_string;
-use crate::sign::SignedHeaders;
 
 pub(super) const CONNECTION_INIT: &str = r#"{"type":"connection_init"}"#;
 /// The body that a connect signature is over.
@@ -74,8 +74,12 @@ struct Ack {
 }
 
 impl Protocol {
-    /// Reads a text frame.
-    pub(super) fn parse(self, bytes: &[u8]) -> Result<Incoming<'_>, serde_json::Error> {
+    /// Reads a text frame; `redaction` masks secrets in the errors that it carries.
+    pub(super) fn parse(
+        self,
+        bytes: &[u8],
+        redaction: Redaction,
+    ) -> Result<Incoming<'_>, serde_json::Error> {
         let frame: Frame<'_> = serde_json::from_slice(bytes)?;
         // Events say beside `type` what GraphQL says in the payload.
         let said = match self {
@@ -89,7 +93,7 @@ impl Protocol {
         };
         Ok(match (self, frame.kind.as_ref(), id) {
             (_, "connection_ack", _) => Incoming::Acknowledged(timeout_ms()),
-            (_, "connection_error", _) => Incoming::Refused(Failure::parse(said)),
+            (_, "connection_error", _) => Incoming::Refused(Failure::parse(said, redaction)),
             (_, "ka", _) => Incoming::KeepAlive,
             (Self::Graphql, "start_ack", Some(id)) => Incoming::Started(id),
             (Self::Events, "subscribe_success", Some(id)) => Incoming::Started(id),
@@ -103,10 +107,12 @@ impl Protocol {
             }
             .unwrap_or(Incoming::Unknown(frame.kind)),
             (Self::Events, "broadcast_error", Some(id)) => {
-                Incoming::Missed(id, Failure::parse(said))
+                Incoming::Missed(id, Failure::parse(said, redaction))
             }
-            (Self::Events, "subscribe_error", id) => Incoming::Failed(id, Failure::parse(said)),
-            (_, "error", id) => Incoming::Failed(id, Failure::parse(said)),
+            (Self::Events, "subscribe_error", id) => {
+                Incoming::Failed(id, Failure::parse(said, redaction))
+            }
+            (_, "error", id) => Incoming::Failed(id, Failure::parse(said, redaction)),
             _ => Incoming::Unknown(frame.kind),
         })
     }
@@ -168,7 +174,7 @@ impl Protocol {
 /// A client's header never replaces a signed one.
 pub(super) fn authorization(
     host: &str,
-    signed: &SignedHeaders,
+    signed: &[(HeaderName, HeaderValue)],
     extra: &[(String, String)],
 ) -> String {
     let mut entries = Map::new();
@@ -211,7 +217,7 @@ mod tests {
             ("host".to_owned(), "evil".to_owned()),
             ("x-team".to_owned(), "a".to_owned()),
         ];
-        let object = authorization("api", &SignedHeaders::new(), &extra);
+        let object = authorization("api", &[], &extra);
         let parsed: Value = serde_json::from_str(&object).unwrap();
         assert_eq!(parsed["host"], "api");
         assert_eq!(parsed["x-team"], "a");

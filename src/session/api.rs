@@ -8,7 +8,7 @@ use http::{Method, StatusCode};
 
 use crate::graphql::{Event, GraphqlError, Json};
 use crate::memory::{Buffer, ReadError};
-use crate::realtime::{Failure, Pool};
+use crate::realtime::{Failure, Pool, REDACTION};
 use crate::sign::{Refusal, Target, redact};
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::{Record, error_chain};
@@ -162,7 +162,7 @@ fn outcome(status: StatusCode, body: Bytes) -> (Option<Json>, Event) {
 /// The errors that an answer with another status than 2xx tells of; never empty.
 pub fn failures(status: StatusCode, body: &str) -> Vec<GraphqlError> {
     let raw = serde_json::from_str(body).ok();
-    let errors = Failure::parse(raw).into_iter().map(|failure| {
+    let errors = Failure::parse(raw, REDACTION).into_iter().map(|failure| {
         let error = failure.to_graphql().with("status", status.as_u16());
         let sent = sent_at(status);
         error.with("code", "UPSTREAM_STATUS").with("sent", sent)

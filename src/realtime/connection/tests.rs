@@ -4,6 +4,7 @@
 //! our frame, `!` what the driver has to do. What comes out stands below what went in. Wire ids
 //! are `$KEY`; the one of a second try is `$KEY'`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
@@ -13,6 +14,10 @@ use super::*;
 const ACK: Duration = Duration::from_secs(10);
 const START_ACK: Duration = Duration::from_secs(5);
 const KEEPALIVE: Duration = Duration::from_secs(150);
+const REDACTION: Redaction = Redaction {
+    payload: |text| Cow::Borrowed(text),
+    message: |text| Cow::Borrowed(text),
+};
 const AUTHORIZATION: &str = r#"{"host":"h"}"#;
 
 struct Bench {
@@ -27,7 +32,14 @@ impl Bench {
     fn new() -> Self {
         let now = Instant::now();
         Self {
-            machine: Connection::new(Protocol::Graphql, now, now + ACK, START_ACK, KEEPALIVE),
+            machine: Connection::new(
+                Protocol::Graphql,
+                now,
+                now + ACK,
+                START_ACK,
+                KEEPALIVE,
+                REDACTION,
+            ),
             now,
             ids: Vec::new(),
             shown: Vec::new(),

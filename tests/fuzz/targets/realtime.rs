@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign::graphql::{Event, GraphqlError};
-use countersign::realtime::Start;
 use countersign::realtime::connection::{Connection, Key, Output, Protocol};
+use countersign::realtime::{REDACTION, Start};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -94,7 +94,7 @@ impl Bench {
     fn new(protocol: Protocol) -> Self {
         let now = Instant::now();
         let mut bench = Self {
-            machine: Connection::new(protocol, now, now + ACK, START_ACK, KEEPALIVE),
+            machine: Connection::new(protocol, now, now + ACK, START_ACK, KEEPALIVE, REDACTION),
             protocol,
             now,
             known: BTreeMap::new(),
