@@ -10,8 +10,7 @@ use serde_json::value::RawValue;
 use super::native::errors;
 use super::sse::{HEARTBEAT, SSE_CONTENT_TYPE, event, push_line};
 use super::{Close, Output, Streamed};
-use crate::graphql::outbox::OperationKey;
-use crate::graphql::{Event, GraphqlError};
+use crate::graphql::{Event, GraphqlError, OperationKey};
 
 /// The framing of one channel's events.
 #[derive(Debug, Default)]

@@ -17,8 +17,7 @@ use super::live::Live;
 use super::native::{errors, failure, headers};
 use super::{Close, Dialect, Limits, Output, Times};
 use crate::events::{Channel, Publish, Subscribe};
-use crate::graphql::outbox::OperationKey;
-use crate::graphql::{Event, GraphqlError, Kind, push_json_string, read_object};
+use crate::graphql::{Event, GraphqlError, Kind, OperationKey, push_json_string, read_object};
 
 /// The server's side of one socket.
 #[derive(Debug)]

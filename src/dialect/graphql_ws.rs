@@ -13,8 +13,7 @@ use super::greeting::{Greeting, Message, Shape};
 use super::legacy::{Legacy, not_understood};
 use super::native::Native;
 use super::{Close, Dialect, Limits, Output, Times};
-use crate::graphql::outbox::OperationKey;
-use crate::graphql::{Event, read_object};
+use crate::graphql::{Event, OperationKey, read_object};
 
 /// The server's side of one socket.
 #[derive(Debug)]

@@ -12,8 +12,7 @@ use super::greeting::{Greeting, Message, message};
 use super::live::{Live, MAX_ID};
 use super::payload::{bad_document, operation, result};
 use super::{Close, Dialect, Limits, Output};
-use crate::graphql::outbox::OperationKey;
-use crate::graphql::{Event, GraphqlError, read_object, select};
+use crate::graphql::{Event, GraphqlError, OperationKey, read_object, select};
 
 /// The server's side of one socket.
 #[derive(Debug)]

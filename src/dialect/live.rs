@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use super::Limits;
-use crate::graphql::outbox::OperationKey;
-use crate::graphql::{GraphqlError, Kind};
+use crate::graphql::{GraphqlError, Kind, OperationKey};
 
 /// What runs for one client.
 #[derive(Debug)]

@@ -33,8 +33,7 @@ pub use sse_single::{Answer, SseSingle};
 pub use transport_ws::TransportWs;
 
 use crate::events::{Publish, Subscribe};
-use crate::graphql::outbox::OperationKey;
-use crate::graphql::{Event, Operation, Selected};
+use crate::graphql::{Event, Operation, OperationKey, Selected};
 
 /// What the session has to do for a dialect, in order.
 #[derive(Debug)]

@@ -8,8 +8,7 @@ use std::collections::VecDeque;
 
 use super::payload::{errors, result};
 use super::{Close, Output, Streamed};
-use crate::graphql::outbox::OperationKey;
-use crate::graphql::{Event, GraphqlError};
+use crate::graphql::{Event, GraphqlError, OperationKey};
 
 /// The framing of one subscription's events.
 #[derive(Debug, Default)]

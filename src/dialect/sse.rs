@@ -7,8 +7,7 @@ use std::collections::VecDeque;
 
 use super::payload::{errors, result};
 use super::{Close, Output, Streamed};
-use crate::graphql::Event;
-use crate::graphql::outbox::OperationKey;
+use crate::graphql::{Event, OperationKey};
 
 /// The framing of one operation's events.
 #[derive(Debug, Default)]

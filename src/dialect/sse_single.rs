@@ -11,8 +11,7 @@ use super::live::{Live, MAX_ID};
 use super::payload::{bad_document, errors, result};
 use super::sse::{HEARTBEAT, SSE_CONTENT_TYPE, push_line};
 use super::{Close, Limits, Output, Streamed};
-use crate::graphql::outbox::OperationKey;
-use crate::graphql::{Event, GraphqlError, Operation, push_json_string, select};
+use crate::graphql::{Event, GraphqlError, Operation, OperationKey, push_json_string, select};
 
 /// The operations of one stream.
 #[derive(Debug)]

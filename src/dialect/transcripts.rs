@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{Close, Dialect, Limits, Output, Times};
-use crate::graphql::outbox::OperationKey;
-use crate::graphql::{Event, GraphqlError, Json};
+use crate::graphql::{Event, GraphqlError, Json, OperationKey};
 
 pub(super) const TIMES: Times = Times {
     init: Duration::from_secs(10),

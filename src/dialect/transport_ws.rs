@@ -12,8 +12,7 @@ use serde_json::value::RawValue;
 use super::live::{Live, MAX_ID};
 use super::payload::{Frame, bad_document, errors, frame, is_object_or_none, operation, result};
 use super::{Close, Dialect, Limits, Output, Times};
-use crate::graphql::outbox::OperationKey;
-use crate::graphql::{Event, GraphqlError, read_object, select};
+use crate::graphql::{Event, GraphqlError, OperationKey, read_object, select};
 
 /// The server's side of one socket.
 #[derive(Debug)]

@@ -44,6 +44,10 @@ pub struct Operation {
     pub headers: Vec<(String, String)>,
 }
 
+/// Names one operation of one session; never reused within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OperationKey(pub u64);
+
 /// What happens to a running operation, in the order it happens.
 ///
 /// `Next` and `Missed` come any number of times, then exactly one of `Error`, `Complete` or `Lost`.

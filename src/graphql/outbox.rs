@@ -12,11 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::Event;
-
-/// Names one operation of one session; never reused within it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct OperationKey(pub u64);
+use super::{Event, OperationKey};
 
 /// The event did not fit; nothing was queued.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

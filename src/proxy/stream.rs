@@ -8,8 +8,7 @@ use super::accept::Form;
 use super::body::Body;
 use super::error::Error;
 use crate::dialect::{Multipart, Output, Sse, Streamed, bad_document};
-use crate::graphql::outbox::OperationKey;
-use crate::graphql::{DocumentError, Event, Operation, Selected};
+use crate::graphql::{DocumentError, Event, Operation, OperationKey, Selected};
 use crate::session::{Opened, Sessions, Work};
 use crate::telemetry::tasks::Panicked;
 

@@ -16,8 +16,8 @@ use super::Context;
 use super::operations::Operations;
 use crate::dialect::{Close, Output, Streamed};
 use crate::events::Subscribe;
-use crate::graphql::outbox::{Inbox, OperationKey, outbox};
-use crate::graphql::{Event, GraphqlError, Json, Operation, Selected};
+use crate::graphql::outbox::{Inbox, outbox};
+use crate::graphql::{Event, GraphqlError, Json, Operation, OperationKey, Selected};
 
 /// What a response is made for.
 #[derive(Debug)]

@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign::dialect::{Close, Dialect, Limits, Output, Times, websocket};
-use countersign::graphql::outbox::OperationKey;
-use countersign::graphql::{Event, GraphqlError, Json, Kind};
+use countersign::graphql::{Event, GraphqlError, Json, Kind, OperationKey};
 use serde_json::Value;
 use serde_json::value::RawValue;
 

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use countersign::dialect::{
     Answer, Close, EventsSse, Limits, Multipart, Output, Sse, SseSingle, Streamed,
 };
-use countersign::graphql::outbox::OperationKey;
-use countersign::graphql::{Event, Operation};
+use countersign::graphql::{Event, Operation, OperationKey};
 use serde_json::Value;
 
 use super::dialect::event;
