@@ -3,6 +3,10 @@
 //!
 //! # Map
 //!
+//! Two crates beside this one know nothing of it: `countersign_protocol` (`src/protocol`) has the
+//! types and machines of all protocols, without I/O; `countersign_emulator` (`src/emulator`) is an
+//! AppSync and an API Gateway that verify SigV4 by code of their own.
+//!
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | arguments to command, exit codes; one file per command |
@@ -12,11 +16,9 @@
 //! | [`server`] | accept loops, TLS beside plain HTTP, drain of connections |
 //! | [`guard`] | may this client talk to us? Host, Origin, CORS |
 //! | [`proxy`] | a request from head to answer; headers; errors to responses |
-//! | [`graphql`] | operation, event, the document parser, the outbox |
-//! | [`events`] | channels, what is published and subscribed to |
-//! | [`dialect`] | one client-facing protocol per file, without I/O |
+//! | [`graphql`] | the outbox of a session's events, the documents parsed before |
 //! | [`session`] | a client socket or stream, its dialect, its operations; tunnels |
-//! | [`realtime`] | AppSync's realtime protocol: wire, machine, driver, pool |
+//! | [`realtime`] | AppSync's realtime connections: driver, pool |
 //! | [`sign`] | signer and its styles, credentials, request targets, redaction |
 //! | [`upstream`] | endpoint inference, services' recipes, HTTPS client, WebSocket dial, denials |
 //! | [`telemetry`] | log set-up, the request line, metrics, traces and their export, error chains |
@@ -24,11 +26,10 @@
 //! | [`net`] | resolves names and opens TCP connections (RFC 8305) |
 //! | [`stamp`] | what tells that a file has changed |
 //! | [`iam`] | what IAM must allow: recorded, or read from documents, and printed as a policy |
-//! | [`emulator`] | an AppSync and an API Gateway that verify SigV4 by code of their own |
 //!
 //! A request flows one way: `server`, `guard`, `proxy`, then `upstream`, which signs last. An
-//! operation of a socket flows `dialect`, `session`, then `upstream` (queries, mutations) or
-//! `realtime` (subscriptions), and its events come back through the session's outbox.
+//! operation of a socket flows through a dialect and `session`, then `upstream` (queries,
+//! mutations) or `realtime` (subscriptions), and its events come back through the session's outbox.
 //!
 //! # Invariants
 //!
@@ -51,9 +52,6 @@ pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;
-pub mod dialect;
-pub mod emulator;
-pub mod events;
 pub mod graphql;
 pub mod guard;
 pub mod iam;

@@ -23,16 +23,17 @@ struct Source {
 /// What is wrong with a file: line, and what to do.
 type Rule = fn(&Source) -> Vec<(usize, String)>;
 
-/// Who may import whom. Everybody but `emulator` may import `telemetry`, too.
-const IMPORTS: [(&str, &[&str]); 22] = [
+/// Who may import whom. Everybody may import `telemetry`, too. Of the workspace's other crates,
+/// which import nothing of ours, `emulator` is one, and `protocol/dialect` a module of another.
+const IMPORTS: [(&str, &[&str]); 19] = [
     ("build", &[]),
     ("main", &["cli"]),
     ("cli", &["app", "config", "emulator", "iam"]),
     (
         "app",
         &[
-            "admin", "config", "dialect", "graphql", "guard", "iam", "net", "proxy", "realtime",
-            "server", "session", "sign", "upstream",
+            "admin", "config", "graphql", "guard", "iam", "net", "proxy", "realtime", "server",
+            "session", "sign", "upstream",
         ],
     ),
     (
@@ -48,39 +49,68 @@ const IMPORTS: [(&str, &[&str]); 22] = [
         "proxy",
         // Of a dialect, its wire token or the framing of its answers.
         &[
-            "dialect", "events", "graphql", "guard", "memory", "session", "sign", "upstream",
+            "graphql",
+            "guard",
+            "memory",
+            "protocol/dialect",
+            "protocol/events",
+            "protocol/graphql",
+            "session",
+            "sign",
+            "upstream",
         ],
     ),
     (
         "session",
         // Of the guard, the policies that its operations must be allowed by.
         &[
-            "dialect", "events", "graphql", "guard", "memory", "realtime", "sign", "upstream",
+            "graphql",
+            "guard",
+            "memory",
+            "protocol/dialect",
+            "protocol/events",
+            "protocol/graphql",
+            "protocol/realtime",
+            "realtime",
+            "sign",
+            "upstream",
         ],
     ),
-    ("dialect", &["events", "graphql"]),
-    ("events", &["graphql"]),
-    ("guard", &["graphql", "stamp"]),
-    ("realtime", &["graphql", "sign", "upstream"]),
+    ("guard", &["protocol/graphql", "stamp"]),
+    (
+        "realtime",
+        &[
+            "graphql",
+            "protocol/graphql",
+            "protocol/realtime",
+            "sign",
+            "upstream",
+        ],
+    ),
     // Of the guard, how header names are compared.
     ("upstream", &["guard", "iam", "net", "sign"]),
-    ("iam", &["events", "graphql"]),
+    ("iam", &["protocol/events", "protocol/graphql"]),
     ("sign", &["net"]),
     ("net", &[]),
     ("stamp", &[]),
-    ("graphql", &[]),
+    ("graphql", &["protocol/graphql"]),
     ("memory", &[]),
     ("telemetry", &["stamp"]),
-    ("emulator", &[]),
 ];
 
-/// Protocol machines: time is passed in, and nothing is awaited.
-const MACHINES: [&str; 5] = [
-    "dialect",
-    "realtime/connection",
-    "realtime/failure",
-    "realtime/throttle",
-    "realtime/wire",
+/// The workspace's other crates. The compiler sees to it that they import nothing of ours.
+const MEMBERS: [&str; 2] = ["emulator", "protocol"];
+
+/// What `src/protocol` may depend on: nothing of it does I/O, reads a clock or draws numbers.
+const PURE_CRATES: [&str; 8] = [
+    "apollo-parser",
+    "base64",
+    "bytes",
+    "http",
+    "serde",
+    "serde_json",
+    "thiserror",
+    "uuid",
 ];
 
 const BANNED_WORDS: [&str; 12] = [
@@ -107,20 +137,25 @@ fn modules_import_only_whom_they_may() {
     check_all(imports);
     let from = |path: &str, text: &str| found(imports, path, text);
     let broken = [
-        ("dialect/x.rs", "use crate::upstream::Kind;"),
+        ("graphql/x.rs", "use crate::upstream::Kind;"),
         ("graphql/mod.rs", "use crate::{guard, telemetry::Record};"),
+        ("upstream/x.rs", "use countersign_protocol::graphql::Kind;"),
+        (
+            "guard/mod.rs",
+            "use countersign_protocol::{dialect::Close, graphql::Kind};",
+        ),
+        ("guard/mod.rs", "use countersign_protocol::*;"),
+        ("guard/mod.rs", "use countersign_protocol as protocol;"),
+        ("app.rs", "use countersign_emulator::Emulator;"),
+        ("app.rs", "use countersign_emulator as emulator;"),
         ("sign/x.rs", "fn f() { crate::config::load(); }"),
         ("upstream/x/y.rs", "use super::super::super::proxy::Proxy;"),
         ("upstream/mod.rs", "use super::proxy::Proxy;"),
         ("upstream/x.rs", "use super::super::{proxy::Proxy};"),
-        ("emulator/mod.rs", "use crate::telemetry;"),
         ("telemetry.rs", "use super::sign;"),
-        ("session/mod.rs", "use crate::{\n    emulator,\n};"),
+        ("session/mod.rs", "use crate::{\n    config,\n};"),
         ("main.rs", "use countersign::app::App;"),
-        (
-            "guard/mod.rs",
-            "use crate::{graphql::{Kind, select}, sign};",
-        ),
+        ("guard/mod.rs", "use crate::{stamp::{Stamp, of}, sign};"),
         ("guard/mod.rs", "use crate::*;"),
         ("guard/mod.rs", "use crate::{self as root};"),
         ("guard/mod.rs", "use crate as root;"),
@@ -131,8 +166,8 @@ fn modules_import_only_whom_they_may() {
     }
     let fine = [
         (
-            "dialect/x.rs",
-            "use crate::graphql::{Kind, select};\nuse super::Close;",
+            "guard/x.rs",
+            "use countersign_protocol::graphql::{Kind, select};\nuse super::Close;",
         ),
         ("upstream/x/y.rs", "use super::super::error::Error;"),
         (
@@ -148,6 +183,11 @@ fn modules_import_only_whom_they_may() {
             "#[cfg(test)]\nmod tests { use crate::proxy::X; }",
         ),
         ("main.rs", "countersign::cli::main()"),
+        (
+            "cli/demo.rs",
+            "use countersign_emulator::{self as emulator, Emulator};",
+        ),
+        ("protocol/dialect/x.rs", "use crate::graphql::Kind;"),
     ];
     for (path, text) in fine {
         assert_eq!(from(path, text), [], "{path}: {text}");
@@ -164,26 +204,65 @@ fn machines_have_no_io_and_no_clock() {
         "use std::time::SystemTime;",
         "use tokio_util::sync::X;",
         "async fn f() {}",
+        "static COUNT: AtomicU64 = AtomicU64::new(0);",
+        "pub(super) static X: u8 = 1;",
+        "thread_local! {}",
+        "let id = Uuid::new_v4();",
     ] {
-        assert_eq!(
-            found(machine_purity, "dialect/x.rs", text).len(),
-            1,
-            "{text}"
-        );
-        assert_eq!(
-            found(machine_purity, "realtime/connection/x.rs", text).len(),
-            1
-        );
+        for path in ["protocol/lib.rs", "protocol/dialect/x.rs"] {
+            assert_eq!(found(machine_purity, path, text).len(), 1, "{text}");
+        }
         assert_eq!(found(machine_purity, "realtime/driver.rs", text), []);
     }
+    let fine = "fn f(now: Instant) -> &'static str {} // tokio";
+    assert_eq!(found(machine_purity, "protocol/dialect/x.rs", fine), []);
+}
+
+#[test]
+fn the_protocol_crate_depends_on_pure_crates_only() {
+    let manifest = fs::read_to_string(root().join("src/protocol/Cargo.toml")).unwrap();
+    assert_eq!(impure_dependencies(&manifest), [""; 0]);
+    for table in [
+        "dependencies",
+        "build-dependencies",
+        "target.x.dependencies",
+    ] {
+        for line in ["tokio.workspace = true", "rand = { version = \"1\" }"] {
+            let broken = format!("[{table}]\nbytes = \"1\"\n{line}\n\n[lints]\nx = 1");
+            assert_eq!(impure_dependencies(&broken).len(), 1, "{broken}");
+        }
+    }
+    let broken = "[dependencies.tokio]\nversion = \"1\"\n";
+    assert_eq!(impure_dependencies(broken), ["tokio"]);
+    let fine = "[dependencies]\nbytes = \"1\"\n\n[dev-dependencies]\nproptest = \"1\"\n";
+    assert_eq!(impure_dependencies(fine), [""; 0]);
+    // Random ids are drawn by whoever passes them in.
     assert_eq!(
-        found(
-            machine_purity,
-            "dialect/x.rs",
-            "fn f(now: Instant) {} // tokio"
-        ),
-        []
+        impure_dependencies("[dependencies]\nuuid = { features = [\"v4\"] }"),
+        ["uuid"]
     );
+}
+
+/// The crates in a manifest that code without I/O may not depend on.
+fn impure_dependencies(manifest: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut is_open = false;
+    for line in manifest.lines() {
+        if let Some(table) = line.strip_prefix('[') {
+            let table = table.trim_end_matches(']');
+            let of_tests = table.starts_with("dev-dependencies");
+            is_open = table.ends_with("dependencies") && !of_tests;
+            if let Some((_, name)) = table.split_once("dependencies.").filter(|_| !of_tests) {
+                found.push(name);
+            }
+        } else if let Some((name, value)) = line.split_once('=').filter(|_| is_open) {
+            let name = name.split('.').next().unwrap_or_default().trim();
+            if !PURE_CRATES.contains(&name) || value.contains("\"v4\"") {
+                found.push(name);
+            }
+        }
+    }
+    found
 }
 
 #[test]
@@ -293,13 +372,24 @@ fn words_are_those_of_the_design() {
 #[test]
 fn unsafe_code_is_forbidden() {
     // In the tests of a crate, too.
-    for path in ["Cargo.toml", "tests/fuzz/Cargo.toml"] {
+    for (path, table) in [
+        ("Cargo.toml", "[workspace.lints.rust]\n"),
+        ("tests/fuzz/Cargo.toml", "[lints.rust]\n"),
+    ] {
         let manifest = fs::read_to_string(root().join(path)).unwrap();
-        let (_, lints) = manifest.split_once("[lints.rust]\n").expect(path);
+        let (_, lints) = manifest.split_once(table).expect(path);
         let lints = lints.split("\n[").next().unwrap();
         assert!(
             lints.lines().any(|line| line == "unsafe_code = \"forbid\""),
-            "put `unsafe_code = \"forbid\"` back into [lints.rust] of {path}"
+            "put `unsafe_code = \"forbid\"` back into the lints of {path}"
+        );
+    }
+    let members = MEMBERS.map(|member| format!("src/{member}/Cargo.toml"));
+    for path in members.iter().map(String::as_str).chain(["Cargo.toml"]) {
+        let manifest = fs::read_to_string(root().join(path)).unwrap();
+        assert!(
+            manifest.contains("\n[lints]\nworkspace = true\n"),
+            "let {path} inherit the lints of the workspace"
         );
     }
 }
@@ -308,21 +398,21 @@ fn imports(source: &Source) -> Vec<(usize, String)> {
     let module = source.module();
     let Some((_, allowed)) = IMPORTS.iter().find(|(name, _)| *name == module) else {
         let advice = format!("say in IMPORTS of tests/tidy.rs whom `{module}` may import");
-        return if module == "lib" {
+        return if module == "lib" || MEMBERS.contains(&module) {
             Vec::new()
         } else {
             vec![(1, advice)]
         };
     };
-    let may = |name: &str| {
-        let is_log = name == "telemetry" && module != "emulator";
-        name == module || is_log || allowed.contains(&name)
-    };
+    let may = |name: &str| name == module || name == "telemetry" || allowed.contains(&name);
     let strangers = imported(source).into_iter().filter(|(_, name)| !may(name));
     strangers
         .map(|(line, name)| {
             let advice = match name.as_str() {
                 "*" | "self" | "as" => "import what is needed from `crate` by name".to_owned(),
+                "protocol/*" | "protocol/self" | "protocol/as" => {
+                    "import what is needed from `countersign_protocol` by name".to_owned()
+                }
                 name => format!(
                     "`{module}` must not import `{name}`: move what both need to a module that \
                      both may import (IMPORTS in tests/tidy.rs), or pass it in"
@@ -334,15 +424,11 @@ fn imports(source: &Source) -> Vec<(usize, String)> {
 }
 
 fn machine_purity(source: &Source) -> Vec<(usize, String)> {
-    let is_machine = MACHINES.iter().any(|machine| {
-        let rest = source.path.strip_prefix(machine);
-        rest.is_some_and(|rest| rest.starts_with(['/', '.']))
-    });
-    if source.is_test || !is_machine {
+    if source.is_test || source.module() != "protocol" {
         return Vec::new();
     }
-    let advice = "a protocol machine does no I/O and reads no clock: pass `now` in, and answer \
-                  what is to be done as an output";
+    let advice = "a protocol machine does no I/O, reads no clock and has no global state: pass \
+                  `now` in, and answer what is to be done as an output";
     let is_impure = |line: &str| {
         let identifiers: Vec<&str> = identifiers(line).collect();
         let has = |name: &str| identifiers.contains(&name);
@@ -350,7 +436,12 @@ fn machine_purity(source: &Source) -> Vec<(usize, String)> {
         let reads_clock = ["Instant::now", "clock::now"]
             .iter()
             .any(|call| line.contains(call));
-        has_tokio || reads_clock || has("SystemTime") || has("async")
+        let is_static = line.split_once("static ").is_some_and(|(before, _)| {
+            let before = before.chars().next_back();
+            !before.is_some_and(|c| c == '\'' || is_identifier(c))
+        });
+        let is_global = is_static || has("thread_local") || has("new_v4");
+        has_tokio || reads_clock || is_global || has("SystemTime") || has("async")
     };
     lines(&source.code, is_impure, advice)
 }
@@ -628,7 +719,30 @@ fn imported(source: &Source) -> Vec<(usize, String)> {
             }
         }
     }
+    found.extend(members_imported(code));
     found.retain(|(_, name)| name != "super" && !name.is_empty());
+    found
+}
+
+/// What a file names of the workspace's other crates: `emulator`, `protocol/dialect`.
+fn members_imported(code: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for member in MEMBERS {
+        let name = format!("countersign_{member}");
+        for (at, _) in code.match_indices(&name) {
+            let line = code[..at].matches('\n').count() + 1;
+            let rest = &code[at + name.len()..];
+            let names = match rest.strip_prefix("::") {
+                _ if member == "emulator" => vec![member.to_owned()],
+                Some(path) => first_names(path)
+                    .iter()
+                    .map(|name| format!("{member}/{name}"))
+                    .collect(),
+                None => vec![format!("{member}/as")],
+            };
+            found.extend(names.into_iter().map(|name| (line, name)));
+        }
+    }
     found
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::Args;
+use countersign_emulator::{self as emulator, Emulator};
 use tokio::runtime::Handle;
 use tracing::warn;
 
@@ -11,7 +12,6 @@ use super::signals::Signals;
 use super::{Failure, Settings, TlsFlags, print};
 use crate::app::App;
 use crate::config::{self, Config, Credentials, Flag, Trust};
-use crate::emulator::{self, Emulator};
 
 #[derive(Args, Debug)]
 pub(super) struct Options {

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use countersign_emulator::{self as emulator, Emulator};
 
 use super::serve::{runtime, start_log};
 use super::signals::Signals;
 use super::{Failure, print};
-use crate::emulator::{self, Emulator};
 use crate::telemetry::{LogConfig, LogFormat};
 
 #[derive(Args, Debug)]

@@ -182,7 +182,7 @@ enum Failure {
     #[error(transparent)]
     Config(#[from] Problems),
     #[error(transparent)]
-    Emulator(#[from] crate::emulator::Error),
+    Emulator(#[from] countersign_emulator::Error),
     #[error("core dumps cannot be turned off, and memory holds credentials")]
     Memory(#[source] std::io::Error),
     #[error("there is no command {0:?}: `countersign --help` lists them")]

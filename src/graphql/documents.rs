@@ -5,9 +5,8 @@
 
 use std::collections::HashMap;
 
+use countersign_protocol::graphql::{DocumentError, Selected, select};
 use parking_lot::Mutex;
-
-use super::document::{DocumentError, Selected, select};
 
 /// A bounded memory of selections; what has not been asked for lately is forgotten.
 #[derive(Debug, Default)]

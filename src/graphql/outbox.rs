@@ -9,10 +9,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use countersign_protocol::graphql::{Event, OperationKey};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-
-use super::{Event, OperationKey};
 
 /// The event did not fit; nothing was queued.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -186,8 +185,8 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use countersign_protocol::graphql::Json;
 
-    use super::super::Json;
     use super::*;
 
     const KEY: OperationKey = OperationKey(1);

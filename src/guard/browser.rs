@@ -1,10 +1,10 @@
 //! What tells a browser's request from a program's, and what a page may have sent unasked.
 
+use countersign_protocol::graphql::shown;
 use http::header::{CONTENT_TYPE, HeaderMap, ORIGIN};
 use http::{Method, Request};
 
 use super::{Cors, Refusal};
-use crate::graphql::shown;
 
 /// The types that a page may send to any site without asking first (Fetch standard,
 /// "CORS-safelisted request-header").

@@ -20,15 +20,14 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+pub use browser::{BrowserRules, Navigations, ResponseHeaders, check_type, is_of_browser};
+pub use cors::Cors;
+use countersign_protocol::graphql::shown;
+pub use host::{HostName, Origin, Scheme};
 use http::Request;
 use http::header::{
     AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN, REFERER, SEC_WEBSOCKET_PROTOCOL,
 };
-
-use crate::graphql::shown;
-pub use browser::{BrowserRules, Navigations, ResponseHeaders, check_type, is_of_browser};
-pub use cors::Cors;
-pub use host::{HostName, Origin, Scheme};
 pub use policy::{Allowed, Denied, FieldPattern, Policies, Policy, is_name};
 pub use refusal::{Refusal, RefusalKind};
 pub use spelling::{

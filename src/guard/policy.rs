@@ -7,12 +7,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use countersign_protocol::graphql::{Kind, Survey, SurveyError, shown, survey};
 use http::{HeaderMap, HeaderName, Method};
 use sha2::{Digest as _, Sha256};
 
 use super::request::Request;
 use super::spelling::is_method_override;
-use crate::graphql::{Kind, Survey, SurveyError, shown, survey};
 
 /// What may be asked on a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

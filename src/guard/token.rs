@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use countersign_protocol::graphql::read_object;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -17,7 +18,6 @@ use subtle::{Choice, ConstantTimeEq as _};
 use tracing::{info, warn};
 
 use super::policy::{Policies, Policy};
-use crate::graphql::read_object;
 use crate::stamp::{self, FileError, Rules, Stamp};
 use crate::telemetry::error_chain;
 

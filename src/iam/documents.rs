@@ -5,8 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use countersign_protocol::graphql::{Definition, DocumentError, Kind, What, definitions, survey};
+
 use super::Asked;
-use crate::graphql::{Definition, DocumentError, Kind, What, definitions, survey};
 
 /// What is wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,6 +6,8 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
+use countersign_protocol::events::Channel;
+use countersign_protocol::graphql::{read_object, survey};
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::Notify;
@@ -13,8 +15,6 @@ use tracing::warn;
 
 use super::policy::CONNECTIONS;
 use super::{ANY, Api, Asked, CONNECT, Noted, PUBLISH, SUBSCRIBE, WEBSOCKET};
-use crate::events::Channel;
-use crate::graphql::{read_object, survey};
 
 /// What an upstream tells of that which it sends.
 #[derive(Clone, Debug, Default)]

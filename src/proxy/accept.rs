@@ -1,10 +1,9 @@
 //! Which form of answer a client takes (RFC 9110, section 12.5.1).
 
+use countersign_protocol::graphql::Kind;
 use http::HeaderMap;
 use http::header::ACCEPT;
 use mediatype::{MediaTypeList, Name, ReadParams as _};
-
-use crate::graphql::Kind;
 
 /// What a client's `Accept` allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use countersign_protocol::graphql::{Event, GraphqlError, Kind};
 use futures_util::{StreamExt as _, stream};
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -19,7 +20,7 @@ use super::accept::{Form, Media};
 use super::body::Body;
 use super::error::{Error, graphql_error, refused};
 use super::graphql::look_into;
-use crate::graphql::{Documents, Event, GraphqlError, Kind};
+use crate::graphql::Documents;
 use crate::guard::{Admission, Policies};
 use crate::memory::{Buffer, Memory, Share};
 use crate::session::Api;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign_protocol::graphql::{DocumentError, GraphqlError};
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
@@ -13,7 +14,6 @@ use serde_json::json;
 use super::accept::Media;
 use super::body::Body;
 use super::readings::Ambiguous;
-use crate::graphql::{DocumentError, GraphqlError};
 use crate::guard::{self, RefusalKind};
 use crate::memory;
 use crate::sign::{self, SignError};

@@ -4,6 +4,9 @@
 //! below, which is then the channel, its body is one event, or several in an array.
 
 use bytes::Bytes;
+use countersign_protocol::dialect::EventsSse;
+use countersign_protocol::events::{Channel, Publish, Subscribe};
+use countersign_protocol::graphql::shown;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -17,9 +20,6 @@ use super::forward::{read, send};
 use super::graphql::check_type;
 use super::relay::relay;
 use super::stream::{begin, not_opened};
-use crate::dialect::EventsSse;
-use crate::events::{Channel, Publish, Subscribe};
-use crate::graphql::shown;
 use crate::session::Work;
 use crate::sign::{Target, decode};
 use crate::telemetry::Record;
@@ -83,7 +83,7 @@ async fn subscribe(
     headers: HeaderMap,
     channel: &str,
 ) -> Result<Response<Body>, Error> {
-    let bad = |error: crate::events::ChannelError| Error::Parameter {
+    let bad = |error: countersign_protocol::events::ChannelError| Error::Parameter {
         name: "channel",
         problem: format!("is missing or malformed: {error}"),
     };

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use countersign_protocol::graphql::{DocumentError, Kind, Operation, Selected, shown};
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
 };
@@ -27,7 +28,7 @@ use super::error::Error;
 use super::forward::{read, send};
 use super::relay::relay;
 use super::{Call, batch, single, stream};
-use crate::graphql::{DocumentError, Documents, Kind, Operation, Selected, shown};
+use crate::graphql::Documents;
 use crate::sign::{Target, decode};
 use crate::telemetry::Record;
 

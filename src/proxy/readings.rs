@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::graphql::shown;
+use countersign_protocol::graphql::shown;
 
 /// A route whose path lies below another route's.
 #[derive(Clone, Debug)]

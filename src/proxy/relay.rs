@@ -4,6 +4,7 @@
 //! tokens in it are redacted, and if it is no GraphQL response it is wrapped into one.
 
 use bytes::Bytes;
+use countersign_protocol::graphql::read_object;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::response::Parts;
 use http::{Response, StatusCode};
@@ -16,7 +17,6 @@ use super::accept::Media;
 use super::body::Body;
 use super::error::Error;
 use super::forward::{COPIES, MAX_REFUSAL, is_of_aws, note_denial, pass_on};
-use crate::graphql::read_object;
 use crate::memory::{Buffer, Share};
 use crate::session::{failures, unread};
 use crate::sign::redact;

@@ -1,6 +1,8 @@
 //! The requests of GraphQL over SSE's "single connection": `PUT` reserves a stream, `GET` opens
 //! it, `POST` starts an operation on it, `DELETE` stops one.
 
+use countersign_protocol::dialect::{Answer, SSE_CONTENT_TYPE};
+use countersign_protocol::graphql::{Operation, shown};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{HeaderName, Method, Response, StatusCode};
@@ -12,8 +14,6 @@ use super::error::Error;
 use super::forward::read;
 use super::graphql::{check_type, is_object};
 use super::stream::head;
-use crate::dialect::{Answer, SSE_CONTENT_TYPE};
-use crate::graphql::{Operation, shown};
 use crate::session::{Holder, Opening};
 use crate::sign::decode;
 use crate::telemetry::Record;

@@ -1,5 +1,7 @@
 //! Operations whose answer is a stream: GraphQL over SSE, Apollo's multipart subscriptions.
 
+use countersign_protocol::dialect::{Multipart, Output, Sse, Streamed, bad_document};
+use countersign_protocol::graphql::{DocumentError, Event, Operation, OperationKey, Selected};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{HeaderName, Response};
 
@@ -7,8 +9,6 @@ use super::Call;
 use super::accept::Form;
 use super::body::Body;
 use super::error::Error;
-use crate::dialect::{Multipart, Output, Sse, Streamed, bad_document};
-use crate::graphql::{DocumentError, Event, Operation, OperationKey, Selected};
 use crate::session::{Opened, Sessions, Work};
 use crate::telemetry::tasks::Panicked;
 

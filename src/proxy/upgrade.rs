@@ -1,6 +1,7 @@
 //! Accepts a client's WebSocket. Never refused for an upstream reason: clients take a failed
 //! upgrade as final, so such reasons are told by a close code later.
 
+use countersign_protocol::dialect::{EVENTS_PROTOCOLS, GRAPHQL_PROTOCOLS};
 use http::header::{
     CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
@@ -12,7 +13,6 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::Call;
 use super::body::Body;
 use super::error::Error;
-use crate::dialect::{EVENTS_PROTOCOLS, GRAPHQL_PROTOCOLS};
 use crate::upstream::Kind;
 
 /// Whether the client asks for a WebSocket (RFC 6455, section 4.1).

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use countersign_protocol::graphql::{Event, GraphqlError};
+use countersign_protocol::realtime::connection::{Connection, Key, Output};
+use countersign_protocol::realtime::{Failure, Start, wire};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::sync::mpsc;
@@ -18,12 +21,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::connection::{Connection, Ignored, Key, Output};
-use super::failure::Failure;
 use super::pool::{ConnectionId, Shared, Wanted};
-use super::{MAX_MESSAGE, REDACTION, Start, wire};
+use super::{MAX_MESSAGE, REDACTION, log_ignored};
 use crate::graphql::outbox::Overflow;
-use crate::graphql::{Event, GraphqlError};
 use crate::sign::{SignError, Signable, SignedHeaders, clock};
 use crate::telemetry::error_chain;
 use crate::telemetry::metrics::{Held, LastHeard, RouteMetrics};
@@ -436,13 +436,6 @@ impl Shared {
             body: body.as_bytes(),
         };
         Ok(signer.sign(&credentials, &request, now)?.headers)
-    }
-}
-
-fn log_ignored(ignored: &Ignored) {
-    match ignored {
-        Ignored::Malformed(class) => debug!(?class, "realtime sent something that is no frame"),
-        Ignored::UnknownType(kind) => debug!(?kind, "realtime sent a message of an unknown type"),
     }
 }
 

@@ -1,24 +1,23 @@
 //! AppSync's realtime protocol: few connections, many subscriptions on each.
 //!
-//! In: a [`Start`] and the outbox of the session that wants it. Out: neutral events. The protocol
-//! itself is a machine without I/O or clock ([`connection`]); [`driver`] owns a socket and feeds
-//! it; [`Pool`] decides which connection carries what, and what follows from a loss. Nothing here
+//! In: a `Start` and the outbox of the session that wants it. Out: neutral events. The protocol
+//! itself is a machine of `countersign_protocol::realtime`; [`driver`] owns a socket and feeds it;
+//! [`Pool`] decides which connection carries what, and what follows from a loss. Nothing here
 //! knows a dialect: a session is an outbox and a number.
 //!
 //! Source: AppSync dev guide, "Building a real-time WebSocket client".
 
-pub mod connection;
 mod driver;
-mod failure;
 mod pool;
-mod throttle;
-mod wire;
 
 use std::time::Duration;
 
+use countersign_protocol::realtime::Redaction;
+use countersign_protocol::realtime::connection::Ignored;
+use tracing::debug;
+
 use crate::sign::redact;
 
-pub use failure::{Failure, Redaction};
 pub use pool::{Availability, Owner, Pool, Subscription};
 
 /// `on_upstream_loss` of a route.
@@ -47,15 +46,6 @@ pub struct RealtimeConfig {
     pub keepalive: Duration,
 }
 
-/// What a subscription sends upstream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// The JSON that is signed and sent as a string: `{"query","variables","operationName"}`.
-    pub data: String,
-    /// The client's forwardable headers, sent beside the signature, unsigned.
-    pub headers: Vec<(String, String)>,
-}
-
 /// Masks the session tokens that AWS echoes.
 pub const REDACTION: Redaction = Redaction {
     payload: redact::known_text,
@@ -65,8 +55,17 @@ pub const REDACTION: Redaction = Redaction {
 /// The largest message taken from AppSync; its payloads are at most 240 KB.
 const MAX_MESSAGE: usize = 1 << 20;
 
+fn log_ignored(ignored: &Ignored) {
+    match ignored {
+        Ignored::Malformed(class) => debug!(?class, "realtime sent something that is no frame"),
+        Ignored::UnknownType(kind) => debug!(?kind, "realtime sent a message of an unknown type"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use countersign_protocol::realtime::Failure;
+
     use super::*;
 
     #[test]

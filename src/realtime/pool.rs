@@ -22,15 +22,15 @@ use tracing::{info, warn};
 
 pub(super) use self::places::ConnectionId;
 use self::places::{Entry, State};
-use super::connection::Key;
 use super::driver::{Command, Driver, Ending};
-use super::wire::Protocol;
-use super::{OnLoss, RealtimeConfig, Start};
+use super::{OnLoss, RealtimeConfig};
 use crate::graphql::outbox::Outbox;
-use crate::graphql::{Event, GraphqlError, OperationKey};
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::{Task, caught};
 use crate::upstream::{Dialer, Kind, Upstream};
+use countersign_protocol::graphql::{Event, GraphqlError, OperationKey};
+use countersign_protocol::realtime::Start;
+use countersign_protocol::realtime::connection::{Key, Protocol};
 
 /// The realtime connections of one route and identity.
 #[derive(Clone, Debug)]

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use countersign_protocol::graphql::{Event, GraphqlError, Json};
+use countersign_protocol::realtime::Failure;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
-use crate::graphql::{Event, GraphqlError, Json};
 use crate::memory::{Buffer, ReadError};
-use crate::realtime::{Failure, Pool, REDACTION};
+use crate::realtime::{Pool, REDACTION};
 use crate::sign::{Refusal, Target, redact};
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::{Record, error_chain};

@@ -16,18 +16,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use api::{Api, failures, unread};
+use countersign_protocol::dialect::{Limits, Streamed};
 use http::HeaderMap;
 use hyper::upgrade::OnUpgrade;
+pub use reserved::{Holder, Opening, Origin, Reserved, Token};
+pub use stream::{Opened, Piece, Work};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-
-pub use api::{Api, failures, unread};
-pub use reserved::{Holder, Opening, Origin, Reserved, Token};
-pub use stream::{Opened, Piece, Work};
 pub use tunnel::{Keepalive, Tunnel};
 
-use crate::dialect::{Limits, Streamed};
 use crate::graphql::outbox::Budget;
 use crate::guard::{Admission, Policies};
 use crate::memory::{Memory, Share};

@@ -7,6 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_protocol::dialect::TOO_MANY_OPERATIONS;
+use countersign_protocol::events::{Publish, Subscribe};
+use countersign_protocol::graphql::{Event, GraphqlError, Kind, Operation, OperationKey, Selected};
+use countersign_protocol::realtime::Start;
 use futures_util::future::join_all;
 use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
@@ -14,13 +18,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Context;
 use super::api;
-use crate::dialect::TOO_MANY_OPERATIONS;
-use crate::events::{Publish, Subscribe};
 use crate::graphql::outbox::Outbox;
-use crate::graphql::{Event, GraphqlError, Kind, Operation, OperationKey, Selected};
 use crate::guard::{Admission, Denied, Grant, Policies};
 use crate::memory::{Buffer, Shortage};
-use crate::realtime::{Start, Subscription};
+use crate::realtime::Subscription;
 use crate::telemetry::metrics::{Held, metrics};
 use crate::telemetry::tasks::{Panicked, Task, caught};
 use crate::telemetry::{Exchange, Record, TRACEPARENT, TRACESTATE, Trace};

@@ -11,6 +11,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_protocol::dialect::{Answer, SseSingle, Streamed as _};
+use countersign_protocol::graphql::Operation;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -20,8 +22,6 @@ use uuid::Uuid;
 use super::Context;
 use super::operations::count_refusals;
 use super::stream::{Body, Command, Piece, Stream};
-use crate::dialect::{Answer, SseSingle, Streamed as _};
-use crate::graphql::Operation;
 use crate::guard::Admission;
 
 /// The reserved streams of the process, by their tokens.

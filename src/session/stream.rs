@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use countersign_protocol::dialect::{Close, Output, Streamed};
+use countersign_protocol::events::Subscribe;
+use countersign_protocol::graphql::{Event, GraphqlError, Json, Operation, OperationKey, Selected};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
 use super::Context;
 use super::operations::Operations;
-use crate::dialect::{Close, Output, Streamed};
-use crate::events::Subscribe;
 use crate::graphql::outbox::{Inbox, outbox};
-use crate::graphql::{Event, GraphqlError, Json, Operation, OperationKey, Selected};
 
 /// What a response is made for.
 #[derive(Debug)]

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use countersign_protocol::dialect::{Close, Dialect, Output, Times, websocket};
+use countersign_protocol::graphql::{Event, OperationKey};
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -21,9 +23,7 @@ use tracing::debug;
 
 use super::Context;
 use super::operations::{Operations, count_refusals};
-use crate::dialect::{Close, Dialect, Output, Times, websocket};
 use crate::graphql::outbox::{Inbox, outbox};
-use crate::graphql::{Event, OperationKey};
 use crate::guard::Admission;
 use crate::realtime::Availability;
 use crate::telemetry::metrics::metrics;

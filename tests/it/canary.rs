@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use countersign::emulator::{Emulator, Key, Options};
+use countersign_emulator::{Emulator, Key, Options};
 use futures_util::SinkExt as _;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;

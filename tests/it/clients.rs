@@ -5,7 +5,7 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
-use countersign::emulator::{Emulator, Options};
+use countersign_emulator::{Emulator, Options};
 
 use crate::support::{Checks, Daemon, Scratch, demo_key, node, passes, python, within};
 

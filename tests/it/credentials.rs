@@ -8,7 +8,7 @@ mod sources;
 
 use std::time::{Duration, SystemTime};
 
-use countersign::emulator::{Emulator, Key, Options};
+use countersign_emulator::{Emulator, Key, Options};
 use serde_json::json;
 
 use crate::fakes::{Endpoint, Heard, sts_answer};

@@ -3,7 +3,7 @@
 //! A corpus is generated: valid documents, mutations hidden in them, and random edits of both.
 //! graphql-js and graphql-core read each; where either finds a mutation, a `GET` must not pass.
 
-use countersign::graphql::{Kind, select};
+use countersign_protocol::graphql::{Kind, select};
 use tokio::process::Command;
 
 use crate::support::{Scratch, node, python};

@@ -3,7 +3,7 @@
 
 use std::process::Stdio;
 
-use countersign::emulator::Change;
+use countersign_emulator::Change;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 

@@ -7,7 +7,7 @@ mod random;
 use std::collections::BTreeMap;
 use std::process::Stdio;
 
-use countersign::emulator::{
+use countersign_emulator::{
     DEMO_ACCESS_KEY_ID, DEMO_SECRET_ACCESS_KEY, DEMO_SESSION_TOKEN, Emulator, Options,
 };
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use countersign::emulator::{
+use countersign_emulator::{
     CustomHost, DEMO_ACCESS_KEY_ID, DEMO_SECRET_ACCESS_KEY, DEMO_SESSION_TOKEN, Emulator, Options,
 };
 use serde_json::Value;

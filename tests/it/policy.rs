@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use countersign::graphql::{Kind, select};
+use countersign_protocol::graphql::{Kind, select};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
-use countersign::emulator::{ACCOUNT, DEMO_SESSION_TOKEN, Emulator, Options};
+use countersign_emulator::{ACCOUNT, DEMO_SESSION_TOKEN, Emulator, Options};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -1,7 +1,7 @@
 //! Signatures in the query: routes that presign, and `countersign presign`. Judged by the emulator,
 //! to which Python's websockets and curl bring them, and by botocore.
 
-use countersign::emulator::{Change, Emulator, Key, Options};
+use countersign_emulator::{Change, Emulator, Key, Options};
 use serde_json::Value;
 use tokio::process::Command;
 

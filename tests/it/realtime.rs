@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign::emulator::Options;
+use countersign_emulator::Options;
 use futures_util::future::join_all;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};

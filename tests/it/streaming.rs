@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use countersign::emulator::Emulator;
+use countersign_emulator::Emulator;
 use futures_util::stream;
 use http::{Request, Response};
 use http_body::Frame;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use countersign::app::App;
 use countersign::config::{self, Config, Credentials, Flag, Sources, Trust};
-use countersign::emulator::{self, Emulator};
+use countersign_emulator::{self as emulator, Emulator};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::{fs, process};
 
-use countersign::emulator;
+use countersign_emulator as emulator;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::net::{UnixDatagram, UnixStream};

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use countersign::emulator::{Emulator, Options};
+use countersign_emulator::{Emulator, Options};
 use futures_util::{SinkExt as _, StreamExt as _};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;

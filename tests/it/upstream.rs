@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use countersign::app::App;
 use countersign::config::{self, Credentials, Sources, Trust};
-use countersign::emulator::{DEMO_SESSION_TOKEN, Emulator, Key, Options};
+use countersign_emulator::{DEMO_SESSION_TOKEN, Emulator, Key, Options};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};

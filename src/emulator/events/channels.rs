@@ -8,11 +8,11 @@ use std::fmt;
 
 /// One channel, by its segments.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::emulator) struct Channel(Vec<String>);
+pub(crate) struct Channel(Vec<String>);
 
 /// A channel, or with `/*` at the end all channels below it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::emulator) struct Pattern {
+pub(crate) struct Pattern {
     path: Channel,
     is_wildcard: bool,
 }
@@ -75,7 +75,7 @@ impl Pattern {
     }
 
     /// A wildcard is for all that is below, however deep, and not for the channel itself.
-    pub(in crate::emulator) fn matches(&self, channel: &Channel) -> bool {
+    pub(crate) fn matches(&self, channel: &Channel) -> bool {
         let Some(below) = channel.0.strip_prefix(self.path.0.as_slice()) else {
             return false;
         };

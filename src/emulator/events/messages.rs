@@ -133,15 +133,12 @@ pub(super) fn connection_ack(timeout_ms: u64) -> String {
 }
 
 /// The one frame after a connect that was refused: no payload, and no `errorCode`.
-pub(in crate::emulator) fn connection_error(
-    error_type: Option<&str>,
-    message: Option<&str>,
-) -> String {
+pub(crate) fn connection_error(error_type: Option<&str>, message: Option<&str>) -> String {
     let errors = errors(error_type, message);
     json!({"type": "connection_error", "errors": errors}).to_string()
 }
 
-pub(in crate::emulator) fn subscribe_success(id: &str) -> String {
+pub(crate) fn subscribe_success(id: &str) -> String {
     json!({"type": "subscribe_success", "id": id}).to_string()
 }
 
@@ -155,17 +152,12 @@ pub(super) fn unsubscribe_success(id: &str) -> String {
     json!({"type": "unsubscribe_success", "id": id}).to_string()
 }
 
-pub(in crate::emulator) fn data(id: &str, event: &str) -> String {
+pub(crate) fn data(id: &str, event: &str) -> String {
     json!({"type": "data", "id": id, "event": event}).to_string()
 }
 
 /// `subscribe_error`, `publish_error`, `unsubscribe_error` or `broadcast_error`.
-pub(in crate::emulator) fn error(
-    kind: &str,
-    id: &str,
-    error_type: &str,
-    message: Option<&str>,
-) -> String {
+pub(crate) fn error(kind: &str, id: &str, error_type: &str, message: Option<&str>) -> String {
     let errors = errors(Some(error_type), message);
     json!({"type": kind, "id": id, "errors": errors}).to_string()
 }
@@ -177,7 +169,7 @@ pub(super) fn unsupported() -> String {
 }
 
 /// A frame with the members of a JSON object just as they were written. Another value has none.
-pub(in crate::emulator) fn with_members(kind: &str, id: Option<&str>, object: &str) -> String {
+pub(crate) fn with_members(kind: &str, id: Option<&str>, object: &str) -> String {
     let object = object.trim();
     let members = object
         .strip_prefix('{')

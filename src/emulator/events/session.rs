@@ -15,7 +15,7 @@ use super::channels::Pattern;
 use super::messages::{self, Escape, Incoming, Publish, Subscribe};
 use super::{Fault, publish};
 
-pub(in crate::emulator) struct Session<'a> {
+pub(crate) struct Session<'a> {
     api: &'a Api,
     connection: u64,
     is_acknowledged: bool,
@@ -31,7 +31,7 @@ struct Refused {
 // === impl Session ===
 
 impl<'a> Session<'a> {
-    pub(in crate::emulator) fn new(api: &'a Api, connection: u64) -> Self {
+    pub(crate) fn new(api: &'a Api, connection: u64) -> Self {
         Self {
             api,
             connection,

@@ -32,7 +32,7 @@ enum NoBody {
 }
 
 /// Serves requests until either side ends the connection. `read` is what was read of the first.
-pub(in crate::emulator) async fn serve<S>(api: &Arc<Api>, stream: S, read: BytesMut)
+pub(crate) async fn serve<S>(api: &Arc<Api>, stream: S, read: BytesMut)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -46,7 +46,7 @@ where
 }
 
 /// Reads up to the end of the first head, or as much as there is of it.
-pub(in crate::emulator) async fn first_head<S>(stream: &mut S) -> io::Result<BytesMut>
+pub(crate) async fn first_head<S>(stream: &mut S) -> io::Result<BytesMut>
 where
     S: AsyncRead + Unpin,
 {

@@ -15,12 +15,12 @@ use http_body_util::{BodyExt, Full, StreamBody};
 
 use super::super::stats::Ledger;
 
-pub(in crate::emulator) type Reply = Response<Content>;
+pub(crate) type Reply = Response<Content>;
 
 /// An error ends the answer early: the connection is dropped, or the stream reset.
 pub(super) type Parts = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
-pub(in crate::emulator) enum Content {
+pub(crate) enum Content {
     Whole(Bytes),
     Parts(Parts),
 }
@@ -74,7 +74,7 @@ impl Content {
     }
 
     /// For hyper.
-    pub(in crate::emulator) fn into_body(self) -> UnsyncBoxBody<Bytes, io::Error> {
+    pub(crate) fn into_body(self) -> UnsyncBoxBody<Bytes, io::Error> {
         match self {
             Self::Whole(bytes) => Full::new(bytes)
                 .map_err(|never| match never {})

@@ -11,21 +11,21 @@ use http::header::HeaderName;
 use http::{Method, Version, request};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::emulator) struct Head {
-    pub(in crate::emulator) method: Method,
+pub(crate) struct Head {
+    pub(crate) method: Method,
     /// The second word of the request line, or the `:path`.
-    pub(in crate::emulator) target: Vec<u8>,
+    pub(crate) target: Vec<u8>,
     /// In the order of arrival. Names by HTTP/1.1 are as they were written; a value that went over
     /// several lines is one, with a space for each break.
-    pub(in crate::emulator) headers: Vec<(String, Vec<u8>)>,
-    pub(in crate::emulator) version: Version,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) version: Version,
     /// All that was received, up to the empty line. Nothing by HTTP/2.
-    pub(in crate::emulator) raw: Vec<u8>,
+    pub(crate) raw: Vec<u8>,
 }
 
 /// A head that no server would take. The text says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::emulator) struct BadHead(pub(in crate::emulator) &'static str);
+pub(crate) struct BadHead(pub(crate) &'static str);
 
 /// How the end of the body is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(super) enum Framing {
 
 impl Head {
     /// `raw` ends with the empty line.
-    pub(in crate::emulator) fn parse(raw: &[u8]) -> Result<Self, BadHead> {
+    pub(crate) fn parse(raw: &[u8]) -> Result<Self, BadHead> {
         let text = raw
             .strip_suffix(b"\r\n\r\n")
             .ok_or(BadHead("head without end"))?;
@@ -77,7 +77,7 @@ impl Head {
     }
 
     /// Of a request by HTTP/2. Its `:authority` becomes the `host`.
-    pub(in crate::emulator) fn of_parts(parts: &request::Parts) -> Self {
+    pub(crate) fn of_parts(parts: &request::Parts) -> Self {
         let host = parts.uri.authority().map(|authority| {
             let value = authority.as_str().as_bytes().to_vec();
             ("host".to_owned(), value)
@@ -101,7 +101,7 @@ impl Head {
         }
     }
 
-    pub(in crate::emulator) fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.text("host").unwrap_or_default()
     }
 

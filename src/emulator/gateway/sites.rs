@@ -8,12 +8,12 @@ use super::super::api::without_port;
 
 /// The names of the emulated APIs.
 #[derive(Debug)]
-pub(in crate::emulator) struct Names {
+pub(crate) struct Names {
     region: String,
-    pub(in crate::emulator) rest: String,
-    pub(in crate::emulator) http: String,
-    pub(in crate::emulator) websocket: String,
-    pub(in crate::emulator) analyzer: String,
+    pub(crate) rest: String,
+    pub(crate) http: String,
+    pub(crate) websocket: String,
+    pub(crate) analyzer: String,
     custom: Vec<CustomHost>,
 }
 
@@ -55,7 +55,7 @@ pub(super) enum Payload {
 // === impl Names ===
 
 impl Names {
-    pub(in crate::emulator) fn new(region: &str, custom: Vec<CustomHost>) -> Self {
+    pub(crate) fn new(region: &str, custom: Vec<CustomHost>) -> Self {
         let name = || {
             let id: String = std::iter::repeat_with(|| fastrand::char('a'..='z'))
                 .take(10)
@@ -73,7 +73,7 @@ impl Names {
     }
 
     /// What the certificate is for.
-    pub(in crate::emulator) fn certified(&self) -> Vec<String> {
+    pub(crate) fn certified(&self) -> Vec<String> {
         let region = &self.region;
         let own = [&self.rest, &self.http, &self.websocket, &self.analyzer];
         let services = [

@@ -49,7 +49,7 @@ pub(super) enum Session {
 
 /// The open connections of the WebSocket API, by id.
 #[derive(Default)]
-pub(in crate::emulator) struct Sockets {
+pub(crate) struct Sockets {
     open: Mutex<BTreeMap<String, Socket>>,
 }
 
@@ -87,7 +87,7 @@ struct Place<'a> {
 // === impl Sockets ===
 
 impl Sockets {
-    pub(in crate::emulator) fn ids(&self) -> Vec<String> {
+    pub(crate) fn ids(&self) -> Vec<String> {
         self.open.lock().keys().cloned().collect()
     }
 
@@ -101,14 +101,14 @@ impl Sockets {
     }
 
     /// Closes every connection with this code.
-    pub(in crate::emulator) fn close_all(&self, code: u16) {
+    pub(crate) fn close_all(&self, code: u16) {
         for socket in self.open.lock().values() {
             let _ = socket.outbox.try_send(Order::Close(code.into()));
         }
     }
 
     /// Drops every connection without a close frame.
-    pub(in crate::emulator) fn drop_all(&self) {
+    pub(crate) fn drop_all(&self) {
         for socket in self.open.lock().values() {
             let _ = socket.outbox.try_send(Order::Drop);
         }

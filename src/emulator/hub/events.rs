@@ -7,7 +7,7 @@ use super::{Admission, Hub, Terms};
 
 impl Hub {
     /// Takes a subscription in. The answer is on its way before any event can be.
-    pub(in crate::emulator) fn subscribe(
+    pub(crate) fn subscribe(
         &self,
         connection: u64,
         id: &str,
@@ -34,7 +34,7 @@ impl Hub {
     }
 
     /// Whether there was such a subscription.
-    pub(in crate::emulator) fn unsubscribe(&self, connection: u64, id: &str) -> bool {
+    pub(crate) fn unsubscribe(&self, connection: u64, id: &str) -> bool {
         let was_live = {
             let mut connections = self.connections.lock();
             let connection = connections.open.get_mut(&connection);
@@ -45,14 +45,14 @@ impl Hub {
     }
 
     /// Whether a connection has a live subscription of this id.
-    pub(in crate::emulator) fn holds(&self, connection: u64, id: &str) -> bool {
+    pub(crate) fn holds(&self, connection: u64, id: &str) -> bool {
         let connections = self.connections.lock();
         let connection = connections.open.get(&connection);
         connection.is_some_and(|open| open.channels.contains_key(id))
     }
 
     /// Sends events to whoever listens to their channel, one frame for each.
-    pub(in crate::emulator) fn broadcast(&self, channel: &Channel, events: &[&str]) {
+    pub(crate) fn broadcast(&self, channel: &Channel, events: &[&str]) {
         let connections = self.connections.lock();
         for connection in connections.open.values() {
             let listening = connection.channels.iter();
@@ -65,7 +65,7 @@ impl Hub {
     }
 
     /// The live subscriptions of each open Events connection.
-    pub(in crate::emulator) fn channels(&self) -> Vec<Vec<LiveChannel>> {
+    pub(crate) fn channels(&self) -> Vec<Vec<LiveChannel>> {
         let connections = self.connections.lock();
         let open = connections.open.iter();
         open.filter(|(_, connection)| connection.protocol == Protocol::Events)

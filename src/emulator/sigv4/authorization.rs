@@ -4,17 +4,17 @@
 
 use super::super::refusal::Refusal;
 
-pub(in crate::emulator) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::emulator) struct Authorization<'a> {
-    pub(in crate::emulator) access_key_id: &'a str,
-    pub(in crate::emulator) date: &'a str,
-    pub(in crate::emulator) region: &'a str,
-    pub(in crate::emulator) service: &'a str,
-    pub(in crate::emulator) terminator: &'a str,
-    pub(in crate::emulator) signed_headers: Vec<String>,
-    pub(in crate::emulator) signature: &'a str,
+pub(crate) struct Authorization<'a> {
+    pub(crate) access_key_id: &'a str,
+    pub(crate) date: &'a str,
+    pub(crate) region: &'a str,
+    pub(crate) service: &'a str,
+    pub(crate) terminator: &'a str,
+    pub(crate) signed_headers: Vec<String>,
+    pub(crate) signature: &'a str,
 }
 
 // === impl Authorization ===
@@ -22,7 +22,7 @@ pub(in crate::emulator) struct Authorization<'a> {
 impl<'a> Authorization<'a> {
     /// `dated` tells whether the request has a date: a missing one is reported among the missing
     /// parts of this header.
-    pub(in crate::emulator) fn parse(header: &'a str, dated: bool) -> Result<Self, Refusal> {
+    pub(crate) fn parse(header: &'a str, dated: bool) -> Result<Self, Refusal> {
         let parameters = match header.strip_prefix(ALGORITHM) {
             Some(rest) if rest.is_empty() || rest.starts_with(' ') => rest.trim(),
             Some(_) | None => return Err(Refusal::OtherAuthorization),
@@ -79,7 +79,7 @@ impl<'a> Authorization<'a> {
     }
 
     /// Of the three parts, wherever they stood.
-    pub(in crate::emulator) fn of(
+    pub(crate) fn of(
         credential: &'a str,
         signed_headers: &str,
         signature: &'a str,
@@ -102,7 +102,7 @@ impl<'a> Authorization<'a> {
         })
     }
 
-    pub(in crate::emulator) fn scope(&self) -> String {
+    pub(crate) fn scope(&self) -> String {
         let Self {
             date,
             region,
@@ -114,7 +114,7 @@ impl<'a> Authorization<'a> {
     }
 
     /// Lower case, sorted, each name once.
-    pub(in crate::emulator) fn headers_in_order(&self) -> bool {
+    pub(crate) fn headers_in_order(&self) -> bool {
         self.signed_headers
             .iter()
             .all(|name| !name.bytes().any(|byte| byte.is_ascii_uppercase()))

@@ -11,7 +11,7 @@ use super::Received;
 
 /// Names in lower case with their values, in the order of arrival.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(in crate::emulator) struct Headers(Vec<(String, String)>);
+pub(crate) struct Headers(Vec<(String, String)>);
 
 pub(super) fn request(received: &Received<'_>, signed_headers: &[String]) -> String {
     let mut names: Vec<String> = signed_headers
@@ -41,7 +41,7 @@ pub(super) fn request(received: &Received<'_>, signed_headers: &[String]) -> Str
     canonical
 }
 
-pub(in crate::emulator) fn sha256_hex(bytes: &[u8]) -> String {
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()
         .fold(String::with_capacity(64), |mut hex, byte| {
@@ -51,7 +51,7 @@ pub(in crate::emulator) fn sha256_hex(bytes: &[u8]) -> String {
 }
 
 /// `%XX` becomes its byte; a `%` that starts none stays as it is.
-pub(in crate::emulator) fn percent_decode(text: &str, plus: Plus) -> Vec<u8> {
+pub(crate) fn percent_decode(text: &str, plus: Plus) -> Vec<u8> {
     let hex = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -73,7 +73,7 @@ pub(in crate::emulator) fn percent_decode(text: &str, plus: Plus) -> Vec<u8> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::emulator) enum Plus {
+pub(crate) enum Plus {
     /// As in a form, and in the query that AWS rebuilds.
     IsSpace,
     /// As in base64.
@@ -125,7 +125,7 @@ fn encode(bytes: &[u8]) -> String {
 
 impl Headers {
     /// `host` is the `:authority` of HTTP/2, or the `Host` header: HTTP/2 has no other.
-    pub(in crate::emulator) fn of_request(map: &HeaderMap, host: &str) -> Self {
+    pub(crate) fn of_request(map: &HeaderMap, host: &str) -> Self {
         let received = map
             .iter()
             .filter(|(name, _)| *name != http::header::HOST)
@@ -142,9 +142,7 @@ impl Headers {
 
     /// The set that stands for headers in a realtime message. Entries that are no strings are no
     /// headers.
-    pub(in crate::emulator) fn of_json(
-        object: &serde_json::Map<String, serde_json::Value>,
-    ) -> Self {
+    pub(crate) fn of_json(object: &serde_json::Map<String, serde_json::Value>) -> Self {
         Self(
             object
                 .iter()
@@ -157,7 +155,7 @@ impl Headers {
     }
 
     /// All values of a name, trimmed, inner white space collapsed, joined with a comma.
-    pub(in crate::emulator) fn joined(&self, name: &str) -> Option<String> {
+    pub(crate) fn joined(&self, name: &str) -> Option<String> {
         let values: Vec<String> = self
             .0
             .iter()
@@ -171,7 +169,7 @@ impl Headers {
     }
 
     /// Each name once, with its values joined.
-    pub(in crate::emulator) fn all(&self) -> std::collections::BTreeMap<String, String> {
+    pub(crate) fn all(&self) -> std::collections::BTreeMap<String, String> {
         self.0
             .iter()
             .map(|(name, _)| {
@@ -181,7 +179,7 @@ impl Headers {
             .collect()
     }
 
-    pub(in crate::emulator) fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.0.retain(|(candidate, _)| candidate != name);
         self.0.push((name.to_owned(), value.to_owned()));
     }

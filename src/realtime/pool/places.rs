@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
+use countersign_protocol::realtime::connection::Key;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Owner, Wanted};
-use crate::realtime::connection::Key;
 use crate::realtime::driver::Command;
 
 /// What the pool knows, under its lock.

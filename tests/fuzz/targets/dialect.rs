@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use countersign::dialect::{Close, Dialect, Limits, Output, Times, websocket};
-use countersign::graphql::{Event, GraphqlError, Json, Kind, OperationKey};
+use countersign_protocol::dialect::{Close, Dialect, Limits, Output, Times, websocket};
+use countersign_protocol::graphql::{Event, GraphqlError, Json, Kind, OperationKey};
 use serde_json::Value;
 use serde_json::value::RawValue;
 

@@ -1,9 +1,10 @@
 //! GraphQL documents, and the requests that carry them.
 
 use bytes::Bytes;
-use countersign::graphql::{DocumentError, Documents, Kind, Operation, Selected, select, survey};
+use countersign::graphql::Documents;
 use countersign::guard::{Allowed, FieldPattern, Policies, Policy};
 use countersign::proxy::{items, look_into, operation_of};
+use countersign_protocol::graphql::{DocumentError, Kind, Operation, Selected, select, survey};
 use serde_json::Value;
 use serde_json::value::RawValue;
 

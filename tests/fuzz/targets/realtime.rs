@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use countersign::graphql::{Event, GraphqlError};
-use countersign::realtime::connection::{Connection, Key, Output, Protocol};
-use countersign::realtime::{REDACTION, Start};
+use countersign::realtime::REDACTION;
+use countersign_protocol::graphql::{Event, GraphqlError};
+use countersign_protocol::realtime::Start;
+use countersign_protocol::realtime::connection::{Connection, Key, Output, Protocol};
 use serde_json::Value;
 use uuid::Uuid;
 

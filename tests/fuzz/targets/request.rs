@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use countersign::events::{Channel, Publish, Subscribe};
-use countersign::graphql::Kind;
 use countersign::guard::{Cors, Guard, GuardConfig, Local, Navigations, Scheme};
 use countersign::proxy::{self, Accept, Form, Media, begins_with_data, envelope};
 use countersign::upstream::{self, HeaderPolicy, response_headers};
+use countersign_protocol::events::{Channel, Publish, Subscribe};
+use countersign_protocol::graphql::Kind;
 use http::header::{ACCEPT, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use serde_json::Value;

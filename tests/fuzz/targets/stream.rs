@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use countersign::dialect::{
+use countersign_protocol::dialect::{
     Answer, Close, EventsSse, Limits, Multipart, Output, Sse, SseSingle, Streamed,
 };
-use countersign::graphql::{Event, Operation, OperationKey};
+use countersign_protocol::graphql::{Event, Operation, OperationKey};
 use serde_json::Value;
 
 use super::dialect::event;

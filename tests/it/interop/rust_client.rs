@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use countersign::emulator::Emulator;
+use countersign_emulator::Emulator;
 use futures_util::{FutureExt as _, StreamExt as _};
 use graphql_ws_client::graphql::GraphqlOperation;
 use graphql_ws_client::{Client, Subscription};

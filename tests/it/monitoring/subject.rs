@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use countersign::emulator::{self, Emulator, Options};
+use countersign_emulator::{self as emulator, Emulator, Options};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 

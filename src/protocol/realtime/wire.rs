@@ -18,9 +18,9 @@ use crate::graphql::push_json_string;
 
 pub(super) const CONNECTION_INIT: &str = r#"{"type":"connection_init"}"#;
 /// The body that a connect signature is over.
-pub(super) const CONNECT_BODY: &str = "{}";
+pub const CONNECT_BODY: &str = "{}";
 /// Signed with every connect and start; a fake request, so this is no compression.
-pub(super) const FIXED_HEADERS: [(&str, &str); 3] = [
+pub const FIXED_HEADERS: [(&str, &str); 3] = [
     ("accept", "application/json, text/javascript"),
     ("content-encoding", "amz-1.0"),
     ("content-type", "application/json; charset=UTF-8"),
@@ -118,7 +118,7 @@ impl Protocol {
     }
 
     /// The path that a connect's signature is over.
-    pub(super) fn connect_target(self, path: &str) -> String {
+    pub fn connect_target(self, path: &str) -> String {
         match self {
             Self::Graphql => format!("{path}/connect"),
             Self::Events => path.to_owned(),
@@ -127,7 +127,7 @@ impl Protocol {
 
     /// `Sec-WebSocket-Protocol` of a connect: the protocol, and `header-<base64url of the
     /// object>`.
-    pub(super) fn subprotocols(self, authorization: &str) -> String {
+    pub fn subprotocols(self, authorization: &str) -> String {
         let name = match self {
             Self::Graphql => "graphql-ws",
             Self::Events => "aws-appsync-event-ws",
@@ -172,7 +172,7 @@ impl Protocol {
 
 /// The authorization object: the signed headers, then the client's own, as a JSON object.
 /// A client's header never replaces a signed one.
-pub(super) fn authorization(
+pub fn authorization(
     host: &str,
     signed: &[(HeaderName, HeaderValue)],
     extra: &[(String, String)],

@@ -109,7 +109,7 @@ impl Failure {
     }
 
     /// `type: message`, for the log.
-    pub(super) fn summary(failures: &[Self]) -> String {
+    pub fn summary(failures: &[Self]) -> String {
         let lines = failures.iter().map(|failure| {
             let error = failure.to_graphql();
             let first_line = error.message.lines().next().unwrap_or_default();

@@ -1,0 +1,202 @@
+//! The neutral words of GraphQL that every dialect and every upstream channel share.
+//!
+//! A dialect turns its frames into an [`Operation`]; a session runs it; what comes back is a
+//! stream of [`Event`]s. Payloads travel as raw JSON ([`Json`]) and are never parsed into GraphQL
+//! types. Nothing here knows a socket, a dialect or AppSync.
+
+mod definitions;
+mod document;
+mod error;
+mod executable;
+mod json;
+mod survey;
+
+pub use definitions::{Definition, What, definitions};
+pub use document::{DocumentError, Kind, Selected, select};
+pub use error::{GraphqlError, shown};
+pub use json::{Json, read_object};
+pub use survey::{Survey, SurveyError, survey};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// One GraphQL request: `{"query", "variables", "operationName", "extensions"}`.
+///
+/// `null` and absent mean the same (GraphQL over HTTP, "Request Parameters").
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Operation {
+    pub query: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variables: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operation_name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extensions: Option<Box<RawValue>>,
+    /// The request as the client wrote it, to be sent byte for byte.
+    #[serde(skip)]
+    pub raw: Option<String>,
+    /// The client's own headers for this operation.
+    #[serde(skip)]
+    pub headers: Vec<(String, String)>,
+}
+
+/// Names one operation of one session; never reused within it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OperationKey(pub u64);
+
+/// What happens to a running operation, in the order it happens.
+///
+/// `Next` and `Missed` come any number of times, then exactly one of `Error`, `Complete` or `Lost`.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Upstream has confirmed the subscription.
+    Started,
+    /// One execution result, `{"data":…,"errors":…}`.
+    Next(Json),
+    /// An event could not be delivered; the operation goes on. Never empty.
+    Missed(Vec<GraphqlError>),
+    /// The operation failed; never empty.
+    Error(Vec<GraphqlError>),
+    /// The operation ended by itself.
+    Complete,
+    /// The upstream connection that carried the subscription is gone: events may be missing.
+    Lost,
+}
+
+// === impl Operation ===
+
+impl Operation {
+    /// A request that is sent as it was written: `{"query", "variables"?, "operationName"?}`.
+    ///
+    /// # Errors
+    /// When it is no such JSON.
+    pub fn from_data(data: String) -> Result<Self, serde_json::Error> {
+        let operation: Self = serde_json::from_str(&data)?;
+        Ok(Self {
+            raw: Some(data),
+            ..operation
+        })
+    }
+
+    /// The JSON body of a `POST` to a GraphQL endpoint.
+    pub fn to_body(&self) -> String {
+        let mut body = self.to_data();
+        if self.raw.is_some() {
+            return body;
+        }
+        if let Some(extensions) = &self.extensions {
+            body.truncate(body.len() - 1);
+            body.push_str(",\"extensions\":");
+            body.push_str(extensions.get());
+            body.push('}');
+        }
+        body
+    }
+
+    /// The JSON that AppSync's realtime `start` carries as a string: query, variables and
+    /// operationName only, because AppSync hashes exactly these bytes
+    /// ("Building a real-time WebSocket client", subscription registration message).
+    pub fn to_data(&self) -> String {
+        if let Some(raw) = &self.raw {
+            return raw.clone();
+        }
+        let variables = self.variables.as_ref().map_or("{}", |raw| raw.get());
+        let mut data = String::with_capacity(self.query.len() + variables.len() + 64);
+        data.push_str("{\"query\":");
+        push_json_string(&mut data, &self.query);
+        data.push_str(",\"variables\":");
+        data.push_str(variables);
+        if let Some(name) = &self.operation_name {
+            data.push_str(",\"operationName\":");
+            push_json_string(&mut data, name);
+        }
+        data.push('}');
+        data
+    }
+}
+
+// === impl Event ===
+
+impl Event {
+    /// Bytes of payload this event keeps in memory while it waits.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Next(json) => json.len(),
+            Self::Error(errors) => errors.iter().map(GraphqlError::size).sum(),
+            Self::Started | Self::Missed(_) | Self::Complete | Self::Lost => 0,
+        }
+    }
+
+    /// Whether nothing comes after it.
+    pub fn is_ending(&self) -> bool {
+        match self {
+            Self::Error(_) | Self::Complete | Self::Lost => true,
+            Self::Started | Self::Next(_) | Self::Missed(_) => false,
+        }
+    }
+}
+
+/// Appends `text` to `out` as a JSON string.
+pub fn push_json_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut clean = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.push_str(&text[clean..at]);
+        clean = at + 1;
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            control => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                out.push_str("\\u00");
+                out.push(char::from(HEX[usize::from(control >> 4)]));
+                out.push(char::from(HEX[usize::from(control & 15)]));
+            }
+        }
+    }
+    out.push_str(&text[clean..]);
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_strings_match_serde() {
+        for text in ["", "plain", "q\"b\\s\n\r\t\u{1}\u{1f}é\u{2028}🦀", "\u{7f}"] {
+            let mut out = String::new();
+            push_json_string(&mut out, text);
+            assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text, "{out}");
+        }
+    }
+
+    #[test]
+    fn body_keeps_variables_byte_for_byte() {
+        let text =
+            r#"{"query":"{ a }","variables":{"n": 1.0,  "u":"\u003c"},"extensions":{"x":1}}"#;
+        let operation: Operation = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            operation.to_body(),
+            r#"{"query":"{ a }","variables":{"n": 1.0,  "u":"\u003c"},"extensions":{"x":1}}"#
+        );
+        assert_eq!(
+            operation.to_data(),
+            r#"{"query":"{ a }","variables":{"n": 1.0,  "u":"\u003c"}}"#
+        );
+    }
+
+    #[test]
+    fn null_means_absent() {
+        let text = r#"{"query":"{ a }","variables":null,"operationName":null,"extensions":null}"#;
+        let operation: Operation = serde_json::from_str(text).unwrap();
+        assert_eq!(operation.to_body(), r#"{"query":"{ a }","variables":{}}"#);
+    }
+}

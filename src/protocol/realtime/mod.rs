@@ -1,0 +1,19 @@
+//! AppSync's realtime protocols: messages, errors, and one connection as a machine.
+//!
+//! Source: AppSync dev guide, "Building a real-time WebSocket client".
+
+pub mod connection;
+mod failure;
+mod throttle;
+pub mod wire;
+
+pub use failure::{Failure, Redaction};
+
+/// What a subscription sends upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The JSON that is signed and sent as a string: `{"query","variables","operationName"}`.
+    pub data: String,
+    /// The client's forwardable headers, sent beside the signature, unsigned.
+    pub headers: Vec<(String, String)>,
+}
