@@ -1,9 +1,11 @@
-//! AppSync's realtime protocols: messages, errors, and one connection as a machine.
+//! AppSync's realtime protocols: messages, errors, the machine of one connection, and the machine
+//! that places subscriptions on connections.
 //!
 //! Source: AppSync dev guide, "Building a real-time WebSocket client".
 
 pub mod connection;
 mod failure;
+pub mod placement;
 mod throttle;
 pub mod wire;
 

@@ -1,0 +1,439 @@
+//! Decides which connection carries which subscription, when to reconnect, and what the end of a
+//! connection means for its subscriptions.
+//!
+//! Subscriptions of one owner (a client socket) stay together while their connection has room.
+//! Otherwise the fullest connection with room takes a subscription, which keeps connections few.
+//! When a connection is lost, one reconnect follows at once; its retries back off, and while they
+//! fail, the upstream counts as down.
+//!
+//! Drivers report by `handle_*`, sessions by [`Placement::subscribe`] and [`Placement::release`],
+//! and [`Placement::poll_output`] returns what is to be done. The machine opens nothing, reads no
+//! clock and draws no random numbers: time and jitter are arguments.
+
+mod slots;
+mod vocabulary;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+pub use self::vocabulary::{Availability, ConnectionId, End, Ending, OnLoss, Output, Owner, Phase};
+
+use self::slots::{Placed, Pooled, Retry};
+use super::connection::Key;
+use crate::graphql::{Event, GraphqlError};
+
+/// Bounds and policy of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlacementConfig {
+    pub on_loss: OnLoss,
+    /// Subscriptions on one connection.
+    pub subscriptions: usize,
+    /// Connections that are open or being opened.
+    pub connections: usize,
+}
+
+/// The placement machine of one pool. `T` is what a driver needs to serve a subscription.
+#[derive(Debug)]
+pub struct Placement<T> {
+    config: PlacementConfig,
+    connections: Vec<Pooled<T>>,
+    retries: Vec<Retry<T>>,
+    /// Failed attempts to connect, in a row.
+    failures: u32,
+    /// A retry is scheduled or under way.
+    is_retrying: bool,
+    /// When a client last connected or subscribed. Retries without subscriptions go on for
+    /// [`INTEREST`] after it.
+    interest_at: Option<Instant>,
+    last_key: u64,
+    last_connection: u64,
+    out: VecDeque<Output<T>>,
+}
+
+/// A subscription is moved, or retried on a new connection, at most so often.
+const MAX_MOVES: u32 = 3;
+/// How often it is retried on a new connection if a loss would end it.
+const MAX_RETRIES_OF_CLOSE: u32 = 1;
+/// The pause after one failed attempt; doubled with each further one, up to [`MAX_BACKOFF`].
+const FIRST_BACKOFF: Duration = Duration::from_millis(500);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+const INTEREST: Duration = Duration::from_secs(60);
+
+impl<T: Clone> Placement<T> {
+    pub fn new(config: PlacementConfig) -> Self {
+        Self {
+            config,
+            connections: Vec::new(),
+            retries: Vec::new(),
+            failures: 0,
+            is_retrying: false,
+            interest_at: None,
+            last_key: 0,
+            last_connection: 0,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Places a new subscription on a connection with room, or on a new one.
+    pub fn subscribe(&mut self, now: Instant, owner: Owner, subscriber: T) -> Key {
+        self.interest_at = Some(now);
+        self.last_key += 1;
+        let key = Key(self.last_key);
+        let placed = Placed {
+            owner,
+            phase: Phase::Waiting,
+            moves: 0,
+            subscriber,
+        };
+        self.place(key, placed);
+        key
+    }
+
+    /// The session has released the subscription: it is stopped, and no end is reported.
+    pub fn release(&mut self, key: Key) {
+        for retry in &mut self.retries {
+            if retry.subscriptions.remove(&key).is_some() {
+                return;
+            }
+        }
+        for connection in &mut self.connections {
+            if let Some(placed) = connection.subscriptions.get_mut(&key) {
+                if placed.phase != Phase::Stopping {
+                    placed.phase = Phase::Stopping;
+                    self.out.push_back(Output::Stop(connection.id, key));
+                }
+                return;
+            }
+        }
+    }
+
+    /// Returns whether the upstream is known to be down. Each call keeps the retries going.
+    pub fn availability(&mut self, now: Instant) -> Availability {
+        self.interest_at = Some(now);
+        if self.failures > 0 && self.is_retrying {
+            Availability::Down
+        } else {
+            Availability::Up
+        }
+    }
+
+    /// AppSync has acknowledged the connection.
+    pub fn handle_ready(&mut self, id: ConnectionId) {
+        self.stop_retrying();
+        if let Some(connection) = self.connection(id) {
+            connection.is_ready = true;
+        }
+    }
+
+    /// The upstream has acknowledged the subscription.
+    pub fn handle_acknowledged(&mut self, id: ConnectionId, key: Key) {
+        if let Some(placed) = self.placed(id, key)
+            && placed.phase == Phase::Starting
+        {
+            placed.phase = Phase::Live;
+        }
+    }
+
+    /// The upstream has ended the subscription.
+    pub fn handle_ended(&mut self, id: ConnectionId, key: Key, event: Event) {
+        if let Some(placed) = self.remove(id, key) {
+            self.end(placed, End::Upstream(event));
+        }
+    }
+
+    /// The client's queue is full. The driver stops the subscription, which keeps its slot until
+    /// [`Placement::handle_released`].
+    pub fn handle_overflow(&mut self, id: ConnectionId, key: Key) {
+        if let Some(placed) = self.placed(id, key)
+            && placed.phase != Phase::Stopping
+        {
+            placed.phase = Phase::Stopping;
+            let subscriber = placed.subscriber.clone();
+            self.out.push_back(Output::End(subscriber, End::Overflow));
+        }
+    }
+
+    /// A stopped subscription is gone upstream, too: its slot is free.
+    pub fn handle_released(&mut self, id: ConnectionId, key: Key) {
+        self.remove(id, key);
+    }
+
+    /// AppSync refused the subscription because the connection carries as many as it may: they are
+    /// fewer than its capacity here. The subscription moves to another connection.
+    pub fn handle_full(&mut self, id: ConnectionId, key: Key) {
+        let Some(mut placed) = self.remove(id, key) else {
+            return;
+        };
+        if let Some(connection) = self.connection(id) {
+            connection.capacity = connection.subscriptions.len();
+        }
+        placed.moves += 1;
+        if placed.moves > MAX_MOVES {
+            self.end(placed, End::Full);
+        } else if placed.phase != Phase::Stopping {
+            self.place(key, placed);
+        }
+    }
+
+    /// The connection's driver took no command: it has ended, and its report is still to come.
+    /// Until then nothing is placed there, and this subscription goes to another connection.
+    pub fn handle_rejected(&mut self, id: ConnectionId, key: Key) {
+        if let Some(connection) = self.connection(id) {
+            connection.capacity = 0;
+        }
+        if let Some(placed) = self.remove(id, key)
+            && placed.phase != Phase::Stopping
+        {
+            self.place(key, placed);
+        }
+    }
+
+    /// Removes a connection that wants to close because it is idle, and returns `true`; returns
+    /// `false` if a subscription has been placed on it meanwhile.
+    pub fn retire(&mut self, id: ConnectionId) -> bool {
+        let before = self.connections.len();
+        self.connections
+            .retain(|pooled| pooled.id != id || !pooled.subscriptions.is_empty());
+        self.connections.len() < before
+    }
+
+    /// The connection has ended. `jitter`, in `0.0..1.0`, spreads the retry.
+    pub fn handle_closed(&mut self, now: Instant, id: ConnectionId, ending: Ending, jitter: f64) {
+        let Some(index) = self.connections.iter().position(|pooled| pooled.id == id) else {
+            return;
+        };
+        let mut subscriptions = self.connections.remove(index).subscriptions;
+        let was_used = !subscriptions.is_empty();
+        subscriptions.retain(|_, placed| placed.phase != Phase::Stopping);
+        for placed in subscriptions.values_mut() {
+            placed.phase = Phase::Waiting;
+        }
+        match ending {
+            // What made a driver panic may do so again: the next subscription opens another
+            // connection.
+            Ending::Idle | Ending::Panicked => self.end_all(subscriptions, &End::Lost),
+            Ending::Lost(_) => {
+                if was_used {
+                    // Their clients will be back.
+                    self.interest_at = Some(now);
+                }
+                self.lost(now, subscriptions, jitter);
+            }
+            Ending::Refused(errors) => {
+                self.stop_retrying();
+                self.end_all(subscriptions, &End::Refused(errors));
+            }
+            Ending::Unreachable(error) => self.unreachable(now, error, subscriptions, jitter),
+        }
+    }
+
+    /// Returns how many retries [`Placement::handle_timeout`] will start at `now`.
+    pub fn due(&self, now: Instant) -> usize {
+        let due = self.retries.iter().filter(|retry| retry.at <= now);
+        due.count()
+    }
+
+    /// Returns when the next retry is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.retries.iter().map(|retry| retry.at).min()
+    }
+
+    /// Starts the retries that are due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for retry in self.take_due(now) {
+            self.reconnect(retry.subscriptions);
+        }
+    }
+
+    /// Gives up the retries that are due, because the task that should start them has panicked.
+    pub fn abandon_due(&mut self, now: Instant) {
+        for retry in self.take_due(now) {
+            self.is_retrying = false;
+            self.end_all(retry.subscriptions, &End::Lost);
+        }
+    }
+
+    pub fn poll_output(&mut self) -> Option<Output<T>> {
+        self.out.pop_front()
+    }
+
+    /// Returns whether AppSync has acknowledged the connection.
+    pub fn is_ready(&self, id: ConnectionId) -> bool {
+        let mut connections = self.connections.iter();
+        connections.any(|pooled| pooled.id == id && pooled.is_ready)
+    }
+
+    /// Returns how many subscriptions would end, or resume, with the connection.
+    pub fn count(&self, id: ConnectionId) -> usize {
+        let of_id = self.connections.iter().filter(|pooled| pooled.id == id);
+        let subscriptions = of_id.flat_map(|pooled| pooled.subscriptions.values());
+        subscriptions
+            .filter(|placed| placed.phase != Phase::Stopping)
+            .count()
+    }
+
+    /// Returns what the subscription is doing, unless it is over.
+    pub fn phase(&self, key: Key) -> Option<Phase> {
+        let connected = self.connections.iter().map(|pooled| &pooled.subscriptions);
+        let waiting = self.retries.iter().map(|retry| &retry.subscriptions);
+        let mut all = connected.chain(waiting);
+        all.find_map(|subscriptions| Some(subscriptions.get(&key)?.phase))
+    }
+
+    /// Returns whether there is no connection, no retry and so no subscription.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty() && self.retries.is_empty()
+    }
+
+    fn lost(&mut self, now: Instant, subscriptions: BTreeMap<Key, Placed<T>>, jitter: f64) {
+        match self.config.on_loss {
+            OnLoss::Close => {
+                self.end_all(subscriptions, &End::Lost);
+                self.retry(now, BTreeMap::new(), jitter);
+            }
+            OnLoss::Resume => {
+                if !subscriptions.is_empty() {
+                    self.out.push_back(Output::Gap(subscriptions.len()));
+                }
+                self.retry(now, subscriptions, jitter);
+            }
+        }
+    }
+
+    fn unreachable(
+        &mut self,
+        now: Instant,
+        error: GraphqlError,
+        mut subscriptions: BTreeMap<Key, Placed<T>>,
+        jitter: f64,
+    ) {
+        self.failures = self.failures.saturating_add(1);
+        self.is_retrying = false;
+        let retries = match self.config.on_loss {
+            OnLoss::Close => MAX_RETRIES_OF_CLOSE,
+            OnLoss::Resume => MAX_MOVES,
+        };
+        for placed in subscriptions.values_mut() {
+            placed.moves += 1;
+        }
+        let again = subscriptions.extract_if(.., |_, placed| placed.moves <= retries);
+        let again = again.collect();
+        self.end_all(subscriptions, &End::Unreachable(error));
+        self.retry(now, again, jitter);
+    }
+
+    /// Schedules an attempt to connect: at once after a loss, later after failures. Without
+    /// subscriptions that need it, one attempt runs at a time, and only while there is no other
+    /// connection.
+    fn retry(&mut self, now: Instant, subscriptions: BTreeMap<Key, Placed<T>>, jitter: f64) {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < INTEREST;
+        let has_interest = self.interest_at.is_some_and(is_recent);
+        let is_needless = self.is_retrying || !self.connections.is_empty();
+        if subscriptions.is_empty() && (is_needless || !has_interest) {
+            if !self.is_retrying && !has_interest {
+                self.failures = 0;
+            }
+            return;
+        }
+        self.is_retrying = true;
+        let at = now + backoff(self.failures, jitter);
+        self.retries.push(Retry { at, subscriptions });
+    }
+
+    /// A retry connects even if its subscriptions have been released: how it ends determines
+    /// whether the upstream counts as down.
+    fn reconnect(&mut self, mut subscriptions: BTreeMap<Key, Placed<T>>) {
+        // If no connection can be opened, none will report how the retry ended.
+        self.is_retrying &= self.connections.len() < self.config.connections;
+        loop {
+            let next = subscriptions.keys().nth(self.config.subscriptions);
+            let rest = next.copied().map(|key| subscriptions.split_off(&key));
+            self.connect(subscriptions);
+            let Some(rest) = rest else {
+                return;
+            };
+            subscriptions = rest;
+        }
+    }
+
+    fn take_due(&mut self, now: Instant) -> Vec<Retry<T>> {
+        let due = self.retries.extract_if(.., |retry| retry.at <= now);
+        due.collect()
+    }
+
+    fn place(&mut self, key: Key, placed: Placed<T>) {
+        let roomy = self
+            .connections
+            .iter_mut()
+            .filter(|pooled| pooled.has_room());
+        let best =
+            roomy.max_by_key(|pooled| (pooled.carries(placed.owner), pooled.subscriptions.len()));
+        match best {
+            Some(pooled) => self.out.push_back(pooled.add(key, placed)),
+            None => self.connect(BTreeMap::from([(key, placed)])),
+        }
+    }
+
+    /// Opens a connection, which has room for these subscriptions.
+    fn connect(&mut self, subscriptions: BTreeMap<Key, Placed<T>>) {
+        if self.connections.len() >= self.config.connections {
+            return self.end_all(subscriptions, &End::TooManyConnections);
+        }
+        self.last_connection += 1;
+        let mut pooled = Pooled {
+            id: ConnectionId(self.last_connection),
+            capacity: self.config.subscriptions,
+            is_ready: false,
+            subscriptions: BTreeMap::new(),
+        };
+        self.out.push_back(Output::Connect(pooled.id));
+        for (key, placed) in subscriptions {
+            self.out.push_back(pooled.add(key, placed));
+        }
+        self.connections.push(pooled);
+    }
+
+    fn end_all(&mut self, subscriptions: BTreeMap<Key, Placed<T>>, why: &End) {
+        for placed in subscriptions.into_values() {
+            self.end(placed, why.clone());
+        }
+    }
+
+    /// Reports an end, unless the session has released the subscription or knows of its end.
+    fn end(&mut self, placed: Placed<T>, why: End) {
+        if placed.phase != Phase::Stopping {
+            self.out.push_back(Output::End(placed.subscriber, why));
+        }
+    }
+
+    fn stop_retrying(&mut self) {
+        self.failures = 0;
+        self.is_retrying = false;
+    }
+
+    fn connection(&mut self, id: ConnectionId) -> Option<&mut Pooled<T>> {
+        self.connections.iter_mut().find(|pooled| pooled.id == id)
+    }
+
+    fn placed(&mut self, id: ConnectionId, key: Key) -> Option<&mut Placed<T>> {
+        self.connection(id)?.subscriptions.get_mut(&key)
+    }
+
+    fn remove(&mut self, id: ConnectionId, key: Key) -> Option<Placed<T>> {
+        self.connection(id)?.subscriptions.remove(&key)
+    }
+}
+
+/// Returns the pause before a retry: none at first, then doubling up to [`MAX_BACKOFF`], of which
+/// `jitter` takes off up to a half.
+fn backoff(failures: u32, jitter: f64) -> Duration {
+    if failures == 0 {
+        return Duration::ZERO;
+    }
+    let doublings = failures.saturating_sub(1).min(6);
+    let base = (FIRST_BACKOFF * (1 << doublings)).min(MAX_BACKOFF);
+    base.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! Where subscriptions are kept: each by one connection, or by one retry.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use super::vocabulary::{ConnectionId, Output, Owner, Phase};
+use crate::realtime::connection::Key;
+
+/// A connection that is open or being opened, and the subscriptions on it.
+#[derive(Debug)]
+pub(super) struct Pooled<T> {
+    pub(super) id: ConnectionId,
+    pub(super) capacity: usize,
+    pub(super) is_ready: bool,
+    pub(super) subscriptions: BTreeMap<Key, Placed<T>>,
+}
+
+/// An attempt to connect that is due at `at`, and the subscriptions that wait for it.
+#[derive(Debug)]
+pub(super) struct Retry<T> {
+    pub(super) at: Instant,
+    pub(super) subscriptions: BTreeMap<Key, Placed<T>>,
+}
+
+/// A subscription. It is kept by the one connection, or the one retry, that it belongs to.
+#[derive(Debug)]
+pub(super) struct Placed<T> {
+    pub(super) owner: Owner,
+    pub(super) phase: Phase,
+    /// How often it was moved to another connection, or tried on a new one.
+    pub(super) moves: u32,
+    pub(super) subscriber: T,
+}
+
+impl<T: Clone> Pooled<T> {
+    pub(super) fn has_room(&self) -> bool {
+        self.subscriptions.len() < self.capacity
+    }
+
+    pub(super) fn carries(&self, owner: Owner) -> bool {
+        let mut subscriptions = self.subscriptions.values();
+        subscriptions.any(|placed| placed.owner == owner)
+    }
+
+    pub(super) fn add(&mut self, key: Key, mut placed: Placed<T>) -> Output<T> {
+        placed.phase = Phase::Starting;
+        let output = Output::Subscribe(self.id, key, placed.subscriber.clone());
+        self.subscriptions.insert(key, placed);
+        output
+    }
+}

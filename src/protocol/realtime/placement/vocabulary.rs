@@ -1,0 +1,94 @@
+//! The inputs and outputs of the placement machine.
+
+use crate::graphql::{Event, GraphqlError};
+use crate::realtime::connection::Key;
+
+/// Identifies the client socket or stream whose subscriptions belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Owner(pub u64);
+
+/// Identifies a connection of the pool; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// What happens to the subscriptions of a lost connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnLoss {
+    /// They end, and their sessions close with a retryable code, so that clients know of the gap.
+    Close,
+    /// They start again on a new connection, and the gap is reported.
+    Resume,
+}
+
+/// Whether a new client can expect a subscription to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Availability {
+    Up,
+    /// The last attempts to connect failed, and a retry is due or under way.
+    Down,
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    /// It had no subscriptions for the linger time.
+    Idle,
+    /// It was open and failed, for this reason.
+    Lost(&'static str),
+    /// It was open, and a panic ended its driver.
+    Panicked,
+    /// AppSync refused it, or it could not be signed. A retry would fail, too.
+    Refused(Vec<GraphqlError>),
+    /// It could not be opened. A retry may succeed.
+    Unreachable(GraphqlError),
+}
+
+/// Why a subscription ended.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// The upstream ended this subscription.
+    Upstream(Event),
+    /// Its client reads too slowly.
+    Overflow,
+    /// Its connection was lost.
+    Lost,
+    /// Its connection was refused.
+    Refused(Vec<GraphqlError>),
+    /// Its connection could not be opened, nor could the retries.
+    Unreachable(GraphqlError),
+    /// Every connection that it was tried on takes no more.
+    Full,
+    /// No connection has room, and no more connections may be opened.
+    TooManyConnections,
+}
+
+/// What the pool has to do, in order.
+#[derive(Clone, Debug)]
+pub enum Output<T> {
+    /// Open a connection.
+    Connect(ConnectionId),
+    /// Start a subscription on a connection. If the connection's driver takes it no more, the
+    /// answer is [`Placement::handle_rejected`].
+    Subscribe(ConnectionId, Key, T),
+    /// Stop a subscription whose session has released it.
+    Stop(ConnectionId, Key),
+    /// So many subscriptions of a lost connection wait for a retry: they may miss events.
+    Gap(usize),
+    /// Report the end to the subscription's session; the machine has forgotten the subscription,
+    /// or keeps only its slot until the upstream confirms the stop.
+    End(T, End),
+}
+
+/// What a subscription is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It waits for a retry.
+    Waiting,
+    /// It is on a connection, and not acknowledged.
+    Starting,
+    /// The upstream has acknowledged it.
+    Live,
+    /// Its session has released it, or it has ended here: it occupies a slot of its connection
+    /// until the upstream confirms the stop.
+    Stopping,
+}
