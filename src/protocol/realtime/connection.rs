@@ -105,7 +105,8 @@ impl Connection {
         }
     }
 
-    /// Starts a subscription as soon as that is possible. `id` is its id on the wire.
+    /// Starts a subscription as soon as that is possible. Its id on the wire is `id` with the key in
+    /// its second half.
     pub fn subscribe(&mut self, key: Key, id: Uuid, start: Arc<Start>) {
         let state = match (self.phase, self.throttle.until()) {
             (Phase::Ready, None) => {
@@ -382,8 +383,8 @@ impl Connection {
                 // Under a new id: AppSync may still answer to the old one.
                 subscription.has_retried = true;
                 subscription.state = State::Signing;
+                subscription.change_id();
                 let start = Arc::clone(&subscription.start);
-                self.subscriptions.rename(key, second_id(old));
                 self.frames.push_back(self.protocol.stop(old));
                 self.out.push_back(Output::Sign(key, start));
             }
@@ -429,11 +430,6 @@ impl Connection {
         self.subscriptions.remove(key);
         self.out.push_back(Output::Ended(key, ending));
     }
-}
-
-/// Returns the wire id of a subscription's second try. First ones are random, so none is equal.
-fn second_id(first: Uuid) -> Uuid {
-    Uuid::from_u128(first.as_u128() ^ (1 << 127))
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ impl Bench {
             // Each key is used once, and nothing is placed on what has ended.
             "subscribe" if !self.has_ended && self.last_key < MAX_KEYS => {
                 self.last_key += 1;
-                let id = Uuid::from_u128(0xa000 + u128::from(self.last_key));
+                let id = Uuid::from_u64_pair(0xa000, self.last_key);
                 self.ids.push((self.last_key, id));
                 self.known.insert(self.last_key, Phase::Wanted);
                 let start = Arc::new(self.start(self.last_key));

@@ -1,6 +1,8 @@
-//! The subscriptions of one connection, by our key and by their id on the wire.
+//! The subscriptions of one connection.
+//!
+//! A wire id contains the key of its subscription, so one map serves both lookups.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,10 +11,7 @@ use uuid::Uuid;
 use super::{Key, Start};
 
 #[derive(Debug, Default)]
-pub(super) struct Subscriptions {
-    by_key: HashMap<Key, Subscription>,
-    by_wire: HashMap<Uuid, Key>,
-}
+pub(super) struct Subscriptions(BTreeMap<Key, Subscription>);
 
 #[derive(Debug)]
 pub(super) struct Subscription {
@@ -38,9 +37,14 @@ pub(super) enum State {
     },
 }
 
+/// The bits of a wire id's second half that hold the key; the other two are its variant.
+const KEY_BITS: u64 = u64::MAX >> 2;
+
 impl Subscriptions {
-    pub(super) fn insert(&mut self, key: Key, wire: Uuid, start: Arc<Start>, state: State) {
-        self.by_wire.insert(wire, key);
+    /// Adds a subscription. Its wire id is `id` with the key in it.
+    pub(super) fn insert(&mut self, key: Key, id: Uuid, start: Arc<Start>, state: State) {
+        let (random, variant) = id.as_u64_pair();
+        let wire = Uuid::from_u64_pair(random, (variant & !KEY_BITS) | (key.0 & KEY_BITS));
         let subscription = Subscription {
             wire,
             start,
@@ -48,54 +52,43 @@ impl Subscriptions {
             is_sent: false,
             has_retried: false,
         };
-        self.by_key.insert(key, subscription);
+        self.0.insert(key, subscription);
     }
 
     pub(super) fn get(&self, key: Key) -> Option<&Subscription> {
-        self.by_key.get(&key)
+        self.0.get(&key)
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Subscription> {
-        self.by_key.get_mut(&key)
+        self.0.get_mut(&key)
     }
 
     pub(super) fn state(&self, key: Key) -> Option<State> {
         self.get(key).map(|subscription| subscription.state)
     }
 
-    /// Goes on under a new wire id; what comes for the old one is nobody's.
-    pub(super) fn rename(&mut self, key: Key, wire: Uuid) {
-        if let Some(subscription) = self.by_key.get_mut(&key) {
-            self.by_wire.remove(&subscription.wire);
-            self.by_wire.insert(wire, key);
-            subscription.wire = wire;
-            subscription.is_sent = false;
-        }
-    }
-
     pub(super) fn remove(&mut self, key: Key) {
-        if let Some(subscription) = self.by_key.remove(&key) {
-            self.by_wire.remove(&subscription.wire);
-        }
+        self.0.remove(&key);
     }
 
     pub(super) fn len(&self) -> usize {
-        self.by_key.len()
+        self.0.len()
     }
 
-    /// The key behind an id on the wire.
+    /// Returns the key of the subscription that has this id on the wire now.
     pub(super) fn key(&self, id: &str) -> Option<Key> {
         let id = Uuid::try_parse(id).ok()?;
-        self.by_wire.get(&id).copied()
+        let (_, low) = id.as_u64_pair();
+        let key = Key(low & KEY_BITS);
+        let subscription = self.get(key)?;
+        (subscription.wire == id).then_some(key)
     }
 
-    /// In the order they were asked for, so that the machine is deterministic.
-    pub(super) fn in_state(&self, is_wanted: impl Fn(State) -> bool) -> Vec<Key> {
-        let entries = self.by_key.iter();
-        let found = entries.filter(|(_, subscription)| is_wanted(subscription.state));
-        let mut keys: Vec<Key> = found.map(|(key, _)| *key).collect();
-        keys.sort_unstable();
-        keys
+    /// Returns the subscriptions in such a state, in the order in which they were started.
+    pub(super) fn in_state(&self, is_meant: impl Fn(State) -> bool) -> Vec<Key> {
+        let entries = self.0.iter();
+        let found = entries.filter(|(_, subscription)| is_meant(subscription.state));
+        found.map(|(key, _)| *key).collect()
     }
 
     pub(super) fn overdue(&self, now: Instant) -> Vec<Key> {
@@ -103,7 +96,7 @@ impl Subscriptions {
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let states = self.by_key.values().map(|subscription| subscription.state);
+        let states = self.0.values().map(|subscription| subscription.state);
         states.filter_map(State::deadline).min()
     }
 }
@@ -111,6 +104,13 @@ impl Subscriptions {
 impl Subscription {
     pub(super) fn wire(&self) -> Uuid {
         self.wire
+    }
+
+    /// Goes on under a second wire id; the first one is unknown from now on.
+    pub(super) fn change_id(&mut self) {
+        // The bit is one of the random ones, so no other id is equal.
+        self.wire = Uuid::from_u128(self.wire.as_u128() ^ (1 << 127));
+        self.is_sent = false;
     }
 }
 

@@ -54,7 +54,7 @@ impl Bench {
     }
 
     fn subscribe(&mut self, key: u64) {
-        let id = Uuid::from_u128(0xa000 + u128::from(key));
+        let id = Uuid::from_u64_pair(0xa000, key);
         self.ids.push((format!("${key}"), id));
         self.machine.subscribe(Key(key), id, start(key));
     }
