@@ -39,7 +39,14 @@ const IMPORTS: [(&str, &[&str]); 19] = [
     (
         "config",
         &[
-            "guard", "proxy", "realtime", "server", "session", "sign", "upstream",
+            "guard",
+            "protocol/realtime",
+            "proxy",
+            "realtime",
+            "server",
+            "session",
+            "sign",
+            "upstream",
         ],
     ),
     // Of the server, how many connections there are.

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use countersign_protocol::realtime::placement::OnLoss;
+
 use super::guard::{Forwarded, check_listen, check_routes, guard};
 use super::raw::Table;
 use super::route::{RouteConfig, Shared, routes};
@@ -13,7 +15,7 @@ use super::traces::traces;
 use super::{Problems, Raw, values};
 use crate::guard::GuardConfig;
 use crate::proxy::MemoryLimit;
-use crate::realtime::{OnLoss, RealtimeConfig};
+use crate::realtime::RealtimeConfig;
 use crate::server::{Certificate, Listen, ServerConfig, TlsConfig};
 use crate::session::SessionConfig;
 use crate::telemetry::{LogConfig, TraceConfig};

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use countersign_protocol::realtime::placement::OnLoss;
+
 use super::guard::{Forwarded, NonLoopback};
 use crate::guard::{self, FieldPattern, HostName, Navigations, Origin, ResponseHeaders};
 use crate::proxy::{LEAST_MEMORY, MemoryLimit};
-use crate::realtime::OnLoss;
 use crate::server::Listen;
 use crate::sign::{Paths, Payload, TokenMode};
 use crate::telemetry::{LogFormat, parse_filter};

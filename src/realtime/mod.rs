@@ -1,36 +1,27 @@
-//! AppSync's realtime protocol: few connections, many subscriptions on each.
+//! Realtime: subscriptions of many sessions on few connections to AppSync.
 //!
-//! In: a `Start` and the outbox of the session that wants it. Out: neutral events. The protocol
-//! itself is a machine of `countersign_protocol::realtime`; [`driver`] owns a socket and feeds it;
-//! [`Pool`] decides which connection carries what, and what follows from a loss. Nothing here
-//! knows a dialect: a session is an outbox and a number.
+//! A session passes a `Start` and its outbox to the [`Pool`], and receives neutral events there. The
+//! protocol and the placement of subscriptions are machines of `countersign_protocol::realtime`.
+//! A `driver` owns the socket of one connection and reports to the pool, which performs what the
+//! placement machine decides. Nothing here knows a client protocol.
 //!
 //! Source: AppSync dev guide, "Building a real-time WebSocket client".
 
+mod connector;
 mod driver;
 mod pool;
+mod subscriber;
 
 use std::time::Duration;
 
 use countersign_protocol::realtime::Redaction;
-use countersign_protocol::realtime::connection::Ignored;
-use tracing::debug;
+use countersign_protocol::realtime::placement::OnLoss;
 
 use crate::sign::redact;
 
-pub use pool::{Availability, Owner, Pool, Subscription};
+pub use pool::{Pool, Subscription};
 
-/// `on_upstream_loss` of a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnLoss {
-    /// The sessions that had subscriptions on the lost connection are closed with a retryable
-    /// code, so that their clients know of the gap.
-    Close,
-    /// The subscriptions are started again on a new connection; the gap is logged.
-    Resume,
-}
-
-/// `[pool]` as far as it concerns realtime.
+/// The settings of `[pool]` that concern realtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RealtimeConfig {
     pub on_loss: OnLoss,
@@ -38,7 +29,7 @@ pub struct RealtimeConfig {
     pub subscriptions: usize,
     /// How long a connection without subscriptions is kept.
     pub linger: Duration,
-    /// From dialling to `connection_ack`.
+    /// From the dial to `connection_ack`.
     pub handshake: Duration,
     /// From `start` to `start_ack`.
     pub start_ack: Duration,
@@ -46,21 +37,11 @@ pub struct RealtimeConfig {
     pub keepalive: Duration,
 }
 
-/// Masks the session tokens that AWS echoes.
+/// Masks the session tokens that AWS echoes in its errors.
 pub const REDACTION: Redaction = Redaction {
     payload: redact::known_text,
     message: redact::tokens,
 };
-
-/// The largest message taken from AppSync; its payloads are at most 240 KB.
-const MAX_MESSAGE: usize = 1 << 20;
-
-fn log_ignored(ignored: &Ignored) {
-    match ignored {
-        Ignored::Malformed(class) => debug!(?class, "realtime sent something that is no frame"),
-        Ignored::UnknownType(kind) => debug!(?kind, "realtime sent a message of an unknown type"),
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 pub use api::{Api, failures, unread};
 use countersign_protocol::dialect::{Limits, Streamed};
+use countersign_protocol::realtime::placement::Owner;
 use http::HeaderMap;
 use hyper::upgrade::OnUpgrade;
 pub use reserved::{Holder, Opening, Origin, Reserved, Token};
@@ -30,7 +31,6 @@ pub use tunnel::{Keepalive, Tunnel};
 use crate::graphql::outbox::Budget;
 use crate::guard::{Admission, Policies};
 use crate::memory::{Memory, Share};
-use crate::realtime::Owner;
 use crate::telemetry::metrics::{DialectLabel, Held, RouteMetrics, metrics};
 use crate::telemetry::tasks::{Task, caught};
 

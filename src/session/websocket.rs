@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use countersign_protocol::dialect::{Close, Dialect, Output, Times, websocket};
 use countersign_protocol::graphql::{Event, OperationKey};
+use countersign_protocol::realtime::placement::Availability;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
@@ -25,7 +26,6 @@ use super::Context;
 use super::operations::{Operations, count_refusals};
 use crate::graphql::outbox::{Inbox, outbox};
 use crate::guard::Admission;
-use crate::realtime::Availability;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::{Task, caught};
 
@@ -264,7 +264,7 @@ impl Session {
             self.admission = Admission::Granted(grant);
         }
         match self.context.api.pool().availability() {
-            Availability::Hopeful => self.dialect.accept(Instant::now()),
+            Availability::Up => self.dialect.accept(Instant::now()),
             // Before the acknowledgement, or clients would never stop trying.
             Availability::Down => {
                 let reason = "upstream is unavailable";

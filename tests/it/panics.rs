@@ -407,7 +407,7 @@ async fn a_panic_in_a_realtime_connection_ends_its_subscriptions_and_the_next_on
         third.subscribe("s", SUBSCRIPTION).await;
         stage.subscriptions(1).await;
         let known = panics("realtime");
-        set(pool, &["realtime redials"]);
+        set(pool, &["realtime reconnecting"]);
         stage.switch(json!({ "close_all": true }));
         assert_eq!(u16::from(third.closed().await.code), 1012, "{on_loss}");
         one_more("realtime", known).await;

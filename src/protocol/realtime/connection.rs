@@ -4,6 +4,7 @@
 //! is being signed is a case of its own, not a race. The machine opens nothing, signs nothing,
 //! reads no clock, and no input makes it panic.
 
+mod output;
 mod subscriptions;
 
 use std::collections::VecDeque;
@@ -11,8 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde_json::error::Category;
 use uuid::Uuid;
+
+pub use self::output::{Ignored, Key, Output};
 
 use self::subscriptions::{State, Subscriptions};
 use super::Start;
@@ -22,48 +24,16 @@ pub use super::wire::Protocol;
 use super::wire::{self, Incoming};
 use crate::graphql::{Event, GraphqlError, Json};
 
-/// Names a subscription of ours on every connection it is moved to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(pub u64);
-
-/// What the driver has to do, in order; frames to write come from [`Connection::poll_frame`].
+/// The machine of one connection. `S` is what a driver attaches to each subscription.
 #[derive(Debug)]
-pub enum Output {
-    /// Sign this start and give the result to [`Connection::handle_signed`].
-    Sign(Key, Arc<Start>),
-    /// Hand an event that does not end the subscription to its session.
-    Event(Key, Event),
-    /// Hand the ending to the session; the machine has forgotten the subscription.
-    Ended(Key, Event),
-    /// A stopped subscription is gone upstream too.
-    Released(Key),
-    /// This connection takes no more; the subscription may start on another.
-    Full(Key),
-    /// AppSync has acknowledged the connection.
-    Ready,
-    /// AppSync has refused the connection. Nothing more comes.
-    Refused(Vec<Failure>),
-    /// The connection is of no more use. Nothing more comes.
-    Lost(&'static str),
-}
-
-/// A frame that the machine has ignored, for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ignored {
-    /// It is not a frame of the protocol. The error's own text would quote it.
-    Malformed(Category),
-    UnknownType(String),
-}
-
-#[derive(Debug)]
-pub struct Connection {
+pub struct Connection<S> {
     protocol: Protocol,
     redaction: Redaction,
     phase: Phase,
     start_ack: Duration,
     keepalive: Duration,
     heard: Instant,
-    subscriptions: Subscriptions,
+    subscriptions: Subscriptions<S>,
     throttle: Throttle,
     frames: VecDeque<String>,
     out: VecDeque<Output>,
@@ -79,8 +49,8 @@ enum Phase {
 /// How long `complete` may take after `stop`.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
-impl Connection {
-    /// A connection whose WebSocket has just been opened.
+impl<S> Connection<S> {
+    /// Returns a connection whose WebSocket is about to be opened.
     pub fn new(
         protocol: Protocol,
         now: Instant,
@@ -98,7 +68,7 @@ impl Connection {
             start_ack,
             keepalive,
             heard: now,
-            subscriptions: Subscriptions::default(),
+            subscriptions: Subscriptions::new(),
             throttle: Throttle::default(),
             frames: VecDeque::from([wire::CONNECTION_INIT.to_owned()]),
             out: VecDeque::new(),
@@ -107,7 +77,7 @@ impl Connection {
 
     /// Starts a subscription as soon as that is possible. Its id on the wire is `id` with the key in
     /// its second half.
-    pub fn subscribe(&mut self, key: Key, id: Uuid, start: Arc<Start>) {
+    pub fn subscribe(&mut self, key: Key, id: Uuid, start: Arc<Start>, subscriber: S) {
         let state = match (self.phase, self.throttle.until()) {
             (Phase::Ready, None) => {
                 self.out.push_back(Output::Sign(key, Arc::clone(&start)));
@@ -115,7 +85,13 @@ impl Connection {
             }
             (Phase::Acking { .. } | Phase::Ready | Phase::Ended, _) => State::Waiting,
         };
-        self.subscriptions.insert(key, id, start, state);
+        self.subscriptions.insert(key, id, start, subscriber, state);
+    }
+
+    /// Returns what the driver attached to the subscription, unless that is over.
+    pub fn subscriber(&self, key: Key) -> Option<&S> {
+        let subscription = self.subscriptions.get(key)?;
+        Some(&subscription.subscriber)
     }
 
     /// The answer to [`Output::Sign`]: the authorization object, or why there is none.
@@ -137,13 +113,14 @@ impl Connection {
                     deadline: now + self.start_ack,
                 };
                 subscription.is_sent = true;
+                subscription.signed_at = Some(now);
                 self.frames.push_back(frame);
             }
             Err(error) => self.end(key, Event::Error(vec![error])),
         }
     }
 
-    /// The session wants no more of this subscription.
+    /// Stops a subscription: no event of it follows, only [`Output::Released`].
     pub fn stop(&mut self, now: Instant, key: Key) {
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
@@ -182,9 +159,9 @@ impl Connection {
             Incoming::Acknowledged(timeout_ms) => self.acknowledged(timeout_ms),
             Incoming::Refused(failures) => self.refused(failures),
             Incoming::KeepAlive => {}
-            Incoming::Started(id) => self.with(&id, Self::started),
+            Incoming::Started(id) => self.with(&id, |this, key| this.started(now, key)),
             Incoming::Data(id, payload) => self.with(&id, |this, key| {
-                this.data(key, Json::slice(bytes, payload));
+                this.data(now, key, Json::slice(bytes, payload));
             }),
             Incoming::Completed(id) => self.with(&id, Self::completed),
             Incoming::Failed(Some(id), failures) => self.with(&id, |this, key| {
@@ -249,7 +226,21 @@ impl Connection {
     }
 
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.out.pop_front()
+        loop {
+            let output = self.out.pop_front()?;
+            if !self.is_stale(&output) {
+                return Some(output);
+            }
+        }
+    }
+
+    /// The subscription was stopped after the event had been queued.
+    fn is_stale(&self, output: &Output) -> bool {
+        let (Output::Started(key, _) | Output::Event(key, _)) = output else {
+            return false;
+        };
+        let state = self.subscriptions.state(*key);
+        matches!(state, Some(State::Stopping { .. }))
     }
 
     /// Subscriptions that upstream may still know.
@@ -281,7 +272,7 @@ impl Connection {
     }
 
     /// Also while the start waits to be sent again: it was another's that was throttled.
-    fn started(&mut self, key: Key) {
+    fn started(&mut self, now: Instant, key: Key) {
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
@@ -289,7 +280,9 @@ impl Connection {
             State::Waiting | State::Signing | State::Starting { .. } if subscription.is_sent => {
                 subscription.state = State::Live;
                 self.throttle.forgive();
-                self.out.push_back(Output::Event(key, Event::Started));
+                let signed_at = subscription.signed_at.unwrap_or(now);
+                let took = now.saturating_duration_since(signed_at);
+                self.out.push_back(Output::Started(key, took));
             }
             State::Waiting
             | State::Signing
@@ -299,8 +292,8 @@ impl Connection {
         }
     }
 
-    fn data(&mut self, key: Key, json: Json) {
-        self.started(key);
+    fn data(&mut self, now: Instant, key: Key, json: Json) {
+        self.started(now, key);
         if self.subscriptions.state(key) == Some(State::Live) {
             self.out.push_back(Output::Event(key, Event::Next(json)));
         }

@@ -8,18 +8,23 @@ use std::time::Instant;
 
 use uuid::Uuid;
 
-use super::{Key, Start};
-
-#[derive(Debug, Default)]
-pub(super) struct Subscriptions(BTreeMap<Key, Subscription>);
+use super::output::Key;
+use crate::realtime::Start;
 
 #[derive(Debug)]
-pub(super) struct Subscription {
+pub(super) struct Subscriptions<S>(BTreeMap<Key, Subscription<S>>);
+
+#[derive(Debug)]
+pub(super) struct Subscription<S> {
     wire: Uuid,
     pub(super) start: Arc<Start>,
+    /// What the driver attached.
+    pub(super) subscriber: S,
     pub(super) state: State,
     /// A start has been sent under this wire id: upstream may know it.
     pub(super) is_sent: bool,
+    /// When its latest start was signed.
+    pub(super) signed_at: Option<Instant>,
     pub(super) has_retried: bool,
 }
 
@@ -40,26 +45,39 @@ pub(super) enum State {
 /// The bits of a wire id's second half that hold the key; the other two are its variant.
 const KEY_BITS: u64 = u64::MAX >> 2;
 
-impl Subscriptions {
+impl<S> Subscriptions<S> {
+    pub(super) fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
     /// Adds a subscription. Its wire id is `id` with the key in it.
-    pub(super) fn insert(&mut self, key: Key, id: Uuid, start: Arc<Start>, state: State) {
+    pub(super) fn insert(
+        &mut self,
+        key: Key,
+        id: Uuid,
+        start: Arc<Start>,
+        subscriber: S,
+        state: State,
+    ) {
         let (random, variant) = id.as_u64_pair();
         let wire = Uuid::from_u64_pair(random, (variant & !KEY_BITS) | (key.0 & KEY_BITS));
         let subscription = Subscription {
             wire,
             start,
+            subscriber,
             state,
             is_sent: false,
+            signed_at: None,
             has_retried: false,
         };
         self.0.insert(key, subscription);
     }
 
-    pub(super) fn get(&self, key: Key) -> Option<&Subscription> {
+    pub(super) fn get(&self, key: Key) -> Option<&Subscription<S>> {
         self.0.get(&key)
     }
 
-    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Subscription> {
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Subscription<S>> {
         self.0.get_mut(&key)
     }
 
@@ -101,7 +119,7 @@ impl Subscriptions {
     }
 }
 
-impl Subscription {
+impl<S> Subscription<S> {
     pub(super) fn wire(&self) -> Uuid {
         self.wire
     }

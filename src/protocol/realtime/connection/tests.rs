@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use serde_json::error::Category;
 
 use super::*;
 
@@ -21,7 +22,7 @@ const REDACTION: Redaction = Redaction {
 const AUTHORIZATION: &str = r#"{"host":"h"}"#;
 
 struct Bench {
-    machine: Connection,
+    machine: Connection<()>,
     now: Instant,
     /// `$KEY` or `$KEY'`, and its id.
     ids: Vec<(String, Uuid)>,
@@ -56,7 +57,7 @@ impl Bench {
     fn subscribe(&mut self, key: u64) {
         let id = Uuid::from_u64_pair(0xa000, key);
         self.ids.push((format!("${key}"), id));
-        self.machine.subscribe(Key(key), id, start(key));
+        self.machine.subscribe(Key(key), id, start(key), ());
     }
 
     /// Time passes as a driver lets it: the machine is woken when it wants to be.
@@ -169,7 +170,7 @@ fn start(key: u64) -> Arc<Start> {
 
 fn show(output: &Output) -> String {
     let event = |Key(key): &Key, event: &Event| match event {
-        Event::Started => format!("started {key}"),
+        Event::Started => panic!("an output of its own"),
         Event::Next(json) => format!("next {key} {}", json.as_str()),
         Event::Error(errors) => format!("error {key} {}", serde_json::to_string(errors).unwrap()),
         Event::Complete => format!("complete {key}"),
@@ -181,6 +182,7 @@ fn show(output: &Output) -> String {
             assert_eq!(*wanted, start(*key));
             format!("! sign {key}")
         }
+        Output::Started(Key(key), _) => format!("! event started {key}"),
         Output::Event(key, what) => format!("! event {}", event(key, what)),
         Output::Ended(key, what) => format!("! ended {}", event(key, what)),
         Output::Released(Key(key)) => format!("! released {key}"),
@@ -695,6 +697,33 @@ fn data_before_its_acknowledgement_acknowledges() {
         . wait 1m
         "#,
     );
+}
+
+#[test]
+fn no_event_follows_a_stop() {
+    let mut bench = Bench::ready();
+    for line in [". subscribe 1", ". signed 1", "< data $1 {\"data\":1}"] {
+        bench.say(line);
+    }
+    bench.say(". stop 1");
+    assert_eq!(bench.outputs(), ["! sign 1", "> start $1", "> stop $1"]);
+}
+
+#[test]
+fn the_time_to_the_acknowledgement_counts_from_the_latest_signature() {
+    let mut bench = Bench::ready();
+    for line in [". subscribe 1", ". wait 1s", ". signed 1", ". wait 5s"] {
+        bench.say(line);
+    }
+    for line in [". signed 1", ". wait 2s"] {
+        bench.say(line);
+    }
+    bench.outputs();
+    bench.say("< start_ack $1'");
+    let Some(Output::Started(Key(1), took)) = bench.machine.poll_output() else {
+        panic!("not started");
+    };
+    assert_eq!(took, Duration::from_secs(2));
 }
 
 #[test]

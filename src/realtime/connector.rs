@@ -1,0 +1,117 @@
+//! Opens and signs: what a realtime connection needs of the upstream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_protocol::graphql::GraphqlError;
+use countersign_protocol::realtime::Start;
+use countersign_protocol::realtime::placement::Ending;
+use countersign_protocol::realtime::wire::{self, Protocol};
+use tracing::warn;
+
+use crate::sign::{SignError, Signable, SignedHeaders, clock};
+use crate::telemetry::error_chain;
+use crate::telemetry::tasks::{Panicked, Task, caught};
+use crate::upstream::{Dialer, Endpoint, Error, Handshake, RealtimeEndpoint, Socket, Upstream};
+
+/// The realtime endpoint of one route, and the signer for it.
+#[derive(Debug)]
+pub(super) struct Connector {
+    pub(super) protocol: Protocol,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) dialer: Dialer,
+    /// Bounds the WebSocket handshake.
+    pub(super) handshake: Duration,
+}
+
+/// The largest message taken from AppSync; its payloads are at most 240 KB.
+const MAX_MESSAGE: usize = 1 << 20;
+
+impl Connector {
+    /// Opens a WebSocket to the realtime endpoint; the protocol's messages are the caller's part.
+    ///
+    /// # Errors
+    /// [`Ending::Refused`] if the connect cannot be signed, [`Ending::Unreachable`] if the
+    /// WebSocket cannot be opened.
+    pub(super) async fn open(&self) -> Result<Socket, Ending> {
+        let endpoint = self.upstream.endpoint();
+        let Some(realtime) = &endpoint.realtime else {
+            return Err(Ending::Refused(vec![GraphqlError::new(
+                "this route has no realtime endpoint",
+            )]));
+        };
+        let authorization = self.authorize_connect(endpoint).await;
+        let authorization = authorization.map_err(|error| {
+            let code = error.code();
+            Ending::Refused(vec![GraphqlError::coded(error.to_string(), code, "no")])
+        })?;
+        let opened = self.open_socket(realtime, &authorization).await;
+        opened.map_err(|error| {
+            warn!(
+                error = error_chain(&error),
+                "realtime connection not opened"
+            );
+            let code = error.code();
+            let message = match error.remedy() {
+                Some(remedy) => format!("{error}. {remedy}"),
+                None => error.to_string(),
+            };
+            Ending::Unreachable(GraphqlError::coded(message, code, "no"))
+        })
+    }
+
+    /// Returns the authorization object of a start.
+    ///
+    /// # Errors
+    /// When the start cannot be signed, which includes a panic: it fails the one subscription
+    /// instead of the connection.
+    pub(super) async fn authorize_start(&self, start: &Start) -> Result<String, GraphqlError> {
+        let endpoint = self.upstream.endpoint();
+        let signed = self.sign(&endpoint.path, &start.data);
+        match caught(Task::Signing, signed).await {
+            Ok(Ok(signed)) => Ok(wire::authorization(
+                &endpoint.wire_host,
+                &signed,
+                &start.headers,
+            )),
+            Ok(Err(error)) => Err(GraphqlError::coded(error.to_string(), error.code(), "no")),
+            Err(panicked) => {
+                let message = panicked.to_string();
+                Err(GraphqlError::coded(message, Panicked::CODE, "no"))
+            }
+        }
+    }
+
+    async fn authorize_connect(&self, endpoint: &Endpoint) -> Result<String, Error> {
+        let target = self.protocol.connect_target(&endpoint.path);
+        let signed = self.sign(&target, wire::CONNECT_BODY).await?;
+        Ok(wire::authorization(&endpoint.wire_host, &signed, &[]))
+    }
+
+    async fn open_socket(
+        &self,
+        realtime: &RealtimeEndpoint,
+        authorization: &str,
+    ) -> Result<Socket, Error> {
+        let handshake = Handshake {
+            protocols: &self.protocol.subprotocols(authorization),
+            max_message: MAX_MESSAGE,
+            timeout: self.handshake,
+        };
+        handshake.open(realtime, &self.dialer).await
+    }
+
+    /// Signs the `POST` that a connect or a start stands for; it is never sent.
+    async fn sign(&self, target: &str, body: &str) -> Result<SignedHeaders, Error> {
+        let signer = self.upstream.signer();
+        let now = clock::now();
+        let credentials = signer.credentials(now).await.map_err(SignError::from)?;
+        let request = Signable {
+            method: "POST",
+            target,
+            headers: &wire::FIXED_HEADERS,
+            body: body.as_bytes(),
+        };
+        Ok(signer.sign(&credentials, &request, now)?.headers)
+    }
+}

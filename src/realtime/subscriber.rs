@@ -1,0 +1,65 @@
+//! The session's side of a subscription.
+
+use std::sync::Arc;
+
+use countersign_protocol::graphql::{Event, GraphqlError, OperationKey};
+use countersign_protocol::realtime::Start;
+use countersign_protocol::realtime::placement::End;
+
+use crate::graphql::outbox::{Outbox, Overflow};
+use crate::telemetry::metrics::metrics;
+
+/// What a connection needs to serve a subscription, whichever connection that is.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    pub(super) start: Arc<Start>,
+    pub(super) outbox: Outbox,
+    pub(super) operation: OperationKey,
+}
+
+/// Connections of a pool at a time, open or being opened.
+pub(super) const MAX_CONNECTIONS: usize = 256;
+
+impl Subscriber {
+    /// Queues an event for the session; never waits.
+    ///
+    /// # Errors
+    /// When the client reads too slowly.
+    pub(super) fn offer(&self, event: Event) -> Result<(), Overflow> {
+        self.outbox.offer(self.operation, event)
+    }
+
+    /// Reports the end to the session. It happens once.
+    pub(super) fn end(&self, why: End) {
+        let event = match why {
+            End::Upstream(event) => event,
+            End::Lost => Event::Lost,
+            End::Refused(errors) => Event::Error(errors),
+            End::Unreachable(error) => Event::Error(vec![error]),
+            End::Overflow => failed(
+                "the subscription was ended because its events were not read in time (limits.outbox)",
+                "SLOW_CONSUMER",
+                "yes",
+            ),
+            End::Full => failed(
+                "AppSync takes no more subscriptions (pool.subscriptions)",
+                "UPSTREAM_FULL",
+                "no",
+            ),
+            End::TooManyConnections => {
+                const CODE: &str = "TOO_MANY_CONNECTIONS";
+                metrics().refused(CODE);
+                let message = format!(
+                    "{MAX_CONNECTIONS} realtime connections are open or being opened, and none \
+                     has room for another subscription (pool.subscriptions)"
+                );
+                failed(message, CODE, "no")
+            }
+        };
+        self.outbox.end(self.operation, event);
+    }
+}
+
+fn failed(message: impl Into<String>, code: &'static str, sent: &'static str) -> Event {
+    Event::Error(vec![GraphqlError::coded(message, code, sent)])
+}
