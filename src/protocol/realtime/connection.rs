@@ -1,8 +1,9 @@
-//! One realtime connection as a machine: frames and time in, frames and events out.
+//! The protocol machine of one realtime connection.
 //!
-//! Signing is an output like any other ([`Output::Sign`]), so a stop that arrives while a start
-//! is being signed is a case of its own, not a race. The machine opens nothing, signs nothing,
-//! reads no clock, and no input makes it panic.
+//! AppSync's frames, commands and the time go in; frames and [`Output`]s come out. Signing is an
+//! output, too ([`Output::Sign`]), so a stop that arrives while a start is being signed is an
+//! ordinary case instead of a race. The machine does no I/O, does not sign, and reads no clock. No
+//! input makes it panic.
 
 mod output;
 mod subscriptions;
@@ -32,6 +33,7 @@ pub struct Connection<S> {
     phase: Phase,
     start_ack: Duration,
     keepalive: Duration,
+    /// When the latest frame arrived.
     heard: Instant,
     subscriptions: Subscriptions<S>,
     throttle: Throttle,
@@ -41,16 +43,22 @@ pub struct Connection<S> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Acking { deadline: Instant },
+    /// `connection_ack` is due.
+    Acking {
+        deadline: Instant,
+    },
     Ready,
     Ended,
 }
 
-/// How long `complete` may take after `stop`.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long AppSync may take to confirm a stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl<S> Connection<S> {
-    /// Returns a connection whose WebSocket is about to be opened.
+    /// Returns the machine of a connection whose WebSocket is about to be opened.
+    ///
+    /// `ack_deadline` bounds the time until `connection_ack`, `start_ack` the time from each start
+    /// to its acknowledgement, and `keepalive` the silence after which the connection is lost.
     pub fn new(
         protocol: Protocol,
         now: Instant,
@@ -75,8 +83,8 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Starts a subscription as soon as that is possible. Its id on the wire is `id` with the key in
-    /// its second half.
+    /// Starts a subscription as soon as the connection is acknowledged and not throttled. Its id on
+    /// the wire is `id` with the key in its second half.
     pub fn subscribe(&mut self, key: Key, id: Uuid, start: Arc<Start>, subscriber: S) {
         let state = match (self.phase, self.throttle.until()) {
             (Phase::Ready, None) => {
@@ -94,7 +102,7 @@ impl<S> Connection<S> {
         Some(&subscription.subscriber)
     }
 
-    /// The answer to [`Output::Sign`]: the authorization object, or why there is none.
+    /// Takes the result of [`Output::Sign`]: the authorization object, or an error.
     pub fn handle_signed(&mut self, now: Instant, key: Key, signed: Result<String, GraphqlError>) {
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
@@ -135,7 +143,7 @@ impl<S> Connection<S> {
             }
             State::Waiting | State::Signing | State::Starting { .. } | State::Live => {
                 subscription.state = State::Stopping {
-                    deadline: now + STOP_PATIENCE,
+                    deadline: now + STOP_TIMEOUT,
                 };
                 let frame = self.protocol.stop(subscription.wire());
                 self.frames.push_back(frame);
@@ -144,7 +152,7 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Takes a text frame of AppSync. Returns what was ignored, if it is not a frame of the protocol.
+    /// Takes a text frame of AppSync. Returns the reason if the frame was ignored.
     pub fn handle_frame(&mut self, now: Instant, bytes: &Bytes) -> Option<Ignored> {
         if self.phase == Phase::Ended {
             return None;
@@ -154,7 +162,7 @@ impl<S> Connection<S> {
             Ok(incoming) => incoming,
             Err(error) => return Some(Ignored::Malformed(error.classify())),
         };
-        // An id we do not know belongs to a subscription that was stopped.
+        // An unknown id belongs to a subscription that was stopped.
         match incoming {
             Incoming::Acknowledged(timeout_ms) => self.acknowledged(timeout_ms),
             Incoming::Refused(failures) => self.refused(failures),
@@ -187,6 +195,7 @@ impl<S> Connection<S> {
         self.lose("upstream closed the connection");
     }
 
+    /// Returns when [`Connection::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let of_phase = match self.phase {
             Phase::Acking { deadline } => Some(deadline),
@@ -212,7 +221,7 @@ impl<S> Connection<S> {
             Phase::Ended => return,
             Phase::Acking { .. } | Phase::Ready => {}
         }
-        if self.throttle.ends(now) {
+        if self.throttle.end_if_due(now) {
             self.sign_waiting();
         }
         for key in self.subscriptions.overdue(now) {
@@ -220,11 +229,12 @@ impl<S> Connection<S> {
         }
     }
 
-    /// The next text frame to write.
+    /// Returns the next text frame to write.
     pub fn poll_frame(&mut self) -> Option<String> {
         self.frames.pop_front()
     }
 
+    /// Returns the next output to perform.
     pub fn poll_output(&mut self) -> Option<Output> {
         loop {
             let output = self.out.pop_front()?;
@@ -234,7 +244,7 @@ impl<S> Connection<S> {
         }
     }
 
-    /// The subscription was stopped after the event had been queued.
+    /// Returns whether the subscription was stopped after the output had been queued.
     fn is_stale(&self, output: &Output) -> bool {
         let (Output::Started(key, _) | Output::Event(key, _)) = output else {
             return false;
@@ -243,7 +253,7 @@ impl<S> Connection<S> {
         matches!(state, Some(State::Stopping { .. }))
     }
 
-    /// Subscriptions that upstream may still know.
+    /// Returns how many subscriptions occupy a slot of this connection.
     pub fn count(&self) -> usize {
         self.subscriptions.len()
     }
@@ -271,7 +281,8 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Also while the start waits to be sent again: it was another's that was throttled.
+    /// An acknowledgement also counts while the start waits to be sent again: in that case another
+    /// start was throttled.
     fn started(&mut self, now: Instant, key: Key) {
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
@@ -279,7 +290,7 @@ impl<S> Connection<S> {
         match subscription.state {
             State::Waiting | State::Signing | State::Starting { .. } if subscription.is_sent => {
                 subscription.state = State::Live;
-                self.throttle.forgive();
+                self.throttle.reset();
                 let signed_at = subscription.signed_at.unwrap_or(now);
                 let took = now.saturating_duration_since(signed_at);
                 self.out.push_back(Output::Started(key, took));
@@ -336,13 +347,13 @@ impl<S> Connection<S> {
         }
     }
 
-    /// The error belongs to one of the starts that are not acknowledged; nobody knows to which.
+    /// Handles an error that belongs to an unknown one of the unacknowledged starts.
     fn failed_without_id(&mut self, now: Instant, failures: &[Failure]) {
         let starting = self
             .subscriptions
             .in_state(|state| matches!(state, State::Starting { .. }));
         if starting.is_empty() {
-            // Of a burst of refusals, the first has made all of the starts wait.
+            // It is a later one of a burst of errors: the first has made all starts wait.
             return;
         }
         if failures.iter().any(Failure::is_throttled) && self.throttle.begin(now) {
@@ -355,13 +366,13 @@ impl<S> Connection<S> {
         }
         let errors: Vec<GraphqlError> = failures.iter().map(Failure::to_graphql).collect();
         for key in starting {
-            // Those that were not meant may run upstream.
+            // The starts that the error does not belong to may run upstream.
             self.abandon(key);
             self.end(key, Event::Error(errors.clone()));
         }
     }
 
-    /// A start or stop was not answered in time.
+    /// Handles a start or stop that was not confirmed in time.
     fn expire(&mut self, key: Key) {
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
@@ -373,7 +384,7 @@ impl<S> Connection<S> {
                 self.out.push_back(Output::Released(key));
             }
             State::Starting { .. } if !subscription.has_retried => {
-                // Under a new id: AppSync may still answer to the old one.
+                // The second try has a new id, because AppSync may still answer to the first.
                 subscription.has_retried = true;
                 subscription.state = State::Signing;
                 subscription.change_id();
@@ -411,7 +422,7 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Stops what upstream may know and nobody waits for.
+    /// Sends a stop for a subscription that ends here and may run upstream.
     fn abandon(&mut self, key: Key) {
         if let Some(subscription) = self.subscriptions.get(key) {
             self.frames

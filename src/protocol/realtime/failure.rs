@@ -1,4 +1,4 @@
-//! AppSync's errors, in all the shapes they come in, turned into proper GraphQL errors.
+//! AppSync's errors, in each of their JSON shapes, as GraphQL errors.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::graphql::GraphqlError;
 
-/// Masks the secrets that AWS echoes in its errors. Which they are is known to whoever signs.
+/// Masks the secrets that AWS echoes in its errors. The signer's side knows them and passes these
+/// functions.
 #[derive(Clone, Copy, Debug)]
 pub struct Redaction {
     /// Masks a payload, which stays JSON.
@@ -17,7 +18,7 @@ pub struct Redaction {
     pub message: fn(&str) -> Cow<'_, str>,
 }
 
-/// One error of AppSync; every member may be missing.
+/// An error of AppSync; each member may be missing.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Failure {
@@ -37,7 +38,7 @@ struct Payload {
     own: Failure,
 }
 
-/// Limit errors come as an object where an array is documented.
+/// AppSync documents an array, and sends an object for errors about limits.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum OneOrMany {
@@ -46,8 +47,8 @@ enum OneOrMany {
 }
 
 impl Failure {
-    /// The errors in a payload: `{"errors":[…]}`, `{"errors":{…}}` or the error itself. Never
-    /// empty.
+    /// Returns the errors in a payload: `{"errors":[…]}`, `{"errors":{…}}` or the error itself. There
+    /// is at least one.
     pub fn parse(payload: Option<&RawValue>, redaction: Redaction) -> Vec<Self> {
         let payload = payload.map(|raw| (redaction.payload)(raw.get()));
         let parsed: Payload = payload
@@ -66,23 +67,24 @@ impl Failure {
         errors
     }
 
-    /// The type without its namespace: `com.amazonaws…#BadRequestException` is
-    /// `BadRequestException`.
+    /// Returns the type without its namespace: `BadRequestException` for
+    /// `com.amazonaws…#BadRequestException`.
     pub(super) fn kind(&self) -> &str {
         let text = self.error_type.as_deref().unwrap_or_default();
         text.rsplit('#').next().unwrap_or_default()
     }
 
-    /// The connection is full; the subscription may be started on another.
+    /// Returns whether the connection is full. The subscription may start on another.
     pub(super) fn is_connection_full(&self) -> bool {
         self.kind().starts_with("MaxSubscriptionsReached")
     }
 
-    /// Too many requests; the same again, later.
+    /// Returns whether AppSync throttles. The start may be sent again later.
     pub(super) fn is_throttled(&self) -> bool {
         self.kind() == "LimitExceededError"
     }
 
+    /// Returns the error as clients get it.
     pub fn to_graphql(&self) -> GraphqlError {
         let kind = self.kind();
         let message = match (&self.message, kind) {
@@ -108,7 +110,7 @@ impl Failure {
         error
     }
 
-    /// `type: message`, for the log.
+    /// Returns `type: message` of each error, for the log.
     pub fn summary(failures: &[Self]) -> String {
         let lines = failures.iter().map(|failure| {
             let error = failure.to_graphql();

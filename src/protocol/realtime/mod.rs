@@ -11,11 +11,11 @@ pub mod wire;
 
 pub use failure::{Failure, Redaction};
 
-/// What a subscription sends upstream.
+/// The request of a subscription, as it is sent upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
     /// The JSON that is signed and sent as a string: `{"query","variables","operationName"}`.
     pub data: String,
-    /// The client's forwardable headers, sent beside the signature, unsigned.
+    /// The client's headers that are forwarded: sent beside the signature, and not signed.
     pub headers: Vec<(String, String)>,
 }

@@ -1,39 +1,39 @@
-//! After `LimitExceededError`, starts wait, longer each time.
+//! The pauses of starts after AppSync's `LimitExceededError`; they double each time.
 
 use std::time::{Duration, Instant};
 
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
     until: Option<Instant>,
-    times: u32,
+    pauses: u32,
 }
 
-const FIRST_WAIT_MS: u64 = 500;
-const MAX_TIMES: u32 = 6;
+const FIRST_PAUSE_MS: u64 = 500;
+const MAX_PAUSES: u32 = 6;
 
 impl Throttle {
-    /// Starts have been refused; `false` once they have been too often.
+    /// Starts a pause because starts were throttled. Returns `false` if that was too often.
     pub(super) fn begin(&mut self, now: Instant) -> bool {
-        if self.times == MAX_TIMES {
+        if self.pauses == MAX_PAUSES {
             return false;
         }
-        self.until = Some(now + Duration::from_millis(FIRST_WAIT_MS << self.times));
-        self.times += 1;
+        self.until = Some(now + Duration::from_millis(FIRST_PAUSE_MS << self.pauses));
+        self.pauses += 1;
         true
     }
 
-    /// A start has been taken: the next wait is a short one.
-    pub(super) fn forgive(&mut self) {
-        self.times = 0;
+    /// Makes the next pause a short one, because AppSync has accepted a start.
+    pub(super) fn reset(&mut self) {
+        self.pauses = 0;
     }
 
-    /// When starts may go on, if they wait.
+    /// Returns when the pause ends, if there is one.
     pub(super) fn until(&self) -> Option<Instant> {
         self.until
     }
 
-    /// Whether the wait ends with `now`.
-    pub(super) fn ends(&mut self, now: Instant) -> bool {
+    /// Ends the pause if it is over at `now`, and returns whether it did.
+    pub(super) fn end_if_due(&mut self, now: Instant) -> bool {
         self.until.take_if(|until| *until <= now).is_some()
     }
 }

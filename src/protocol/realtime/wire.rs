@@ -1,7 +1,7 @@
 //! The messages of AppSync's two realtime protocols, and the authorization object they carry.
 //!
-//! GraphQL and Events differ in words and in where a message carries what it says; what they mean
-//! is the same, and [`Incoming`] says it.
+//! The protocols of GraphQL and Events differ in names and in the position of members. Their
+//! messages mean the same, which is an [`Incoming`].
 
 use std::borrow::Cow;
 
@@ -17,9 +17,10 @@ use super::failure::{Failure, Redaction};
 use crate::graphql::push_json_string;
 
 pub(super) const CONNECTION_INIT: &str = r#"{"type":"connection_init"}"#;
-/// The body that a connect signature is over.
+/// The body of the request that a connect signature covers.
 pub const CONNECT_BODY: &str = "{}";
-/// Signed with every connect and start; a fake request, so this is no compression.
+/// Headers that each signature of a connect or start covers. The request they belong to is never
+/// sent, so `content-encoding` does not mean a compression.
 pub const FIXED_HEADERS: [(&str, &str); 3] = [
     ("accept", "application/json, text/javascript"),
     ("content-encoding", "amz-1.0"),
@@ -35,7 +36,7 @@ pub enum Protocol {
     Events,
 }
 
-/// What a message of AppSync means.
+/// A message of AppSync, independent of the protocol.
 #[derive(Debug)]
 pub(super) enum Incoming<'a> {
     /// The connection is acknowledged, with its timeout in milliseconds.
@@ -74,26 +75,26 @@ struct Ack {
 }
 
 impl Protocol {
-    /// Reads a text frame; `redaction` masks secrets in the errors that it carries.
+    /// Parses a text frame; `redaction` masks secrets in the errors that it carries.
     pub(super) fn parse(
         self,
         bytes: &[u8],
         redaction: Redaction,
     ) -> Result<Incoming<'_>, serde_json::Error> {
         let frame: Frame<'_> = serde_json::from_slice(bytes)?;
-        // Events say beside `type` what GraphQL says in the payload.
-        let said = match self {
+        // The members that GraphQL has in `payload` stand beside `type` in Events.
+        let members = match self {
             Self::Graphql => frame.payload,
             Self::Events => Some(serde_json::from_slice(bytes)?),
         };
         let id = frame.id.filter(|id| !id.is_empty());
         let timeout_ms = || {
-            let ack: Option<Ack> = said.and_then(|raw| serde_json::from_str(raw.get()).ok());
+            let ack: Option<Ack> = members.and_then(|raw| serde_json::from_str(raw.get()).ok());
             ack.unwrap_or_default().connection_timeout_ms
         };
         Ok(match (self, frame.kind.as_ref(), id) {
             (_, "connection_ack", _) => Incoming::Acknowledged(timeout_ms()),
-            (_, "connection_error", _) => Incoming::Refused(Failure::parse(said, redaction)),
+            (_, "connection_error", _) => Incoming::Refused(Failure::parse(members, redaction)),
             (_, "ka", _) => Incoming::KeepAlive,
             (Self::Graphql, "start_ack", Some(id)) => Incoming::Started(id),
             (Self::Events, "subscribe_success", Some(id)) => Incoming::Started(id),
@@ -107,17 +108,17 @@ impl Protocol {
             }
             .unwrap_or(Incoming::Unknown(frame.kind)),
             (Self::Events, "broadcast_error", Some(id)) => {
-                Incoming::Missed(id, Failure::parse(said, redaction))
+                Incoming::Missed(id, Failure::parse(members, redaction))
             }
             (Self::Events, "subscribe_error", id) => {
-                Incoming::Failed(id, Failure::parse(said, redaction))
+                Incoming::Failed(id, Failure::parse(members, redaction))
             }
-            (_, "error", id) => Incoming::Failed(id, Failure::parse(said, redaction)),
+            (_, "error", id) => Incoming::Failed(id, Failure::parse(members, redaction)),
             _ => Incoming::Unknown(frame.kind),
         })
     }
 
-    /// The path that a connect's signature is over.
+    /// Returns the path that a connect signature covers.
     pub fn connect_target(self, path: &str) -> String {
         match self {
             Self::Graphql => format!("{path}/connect"),
@@ -125,8 +126,8 @@ impl Protocol {
         }
     }
 
-    /// `Sec-WebSocket-Protocol` of a connect: the protocol, and `header-<base64url of the
-    /// object>`.
+    /// Returns the `Sec-WebSocket-Protocol` of a connect: the protocol's name, and
+    /// `header-<base64url of the authorization object>`.
     pub fn subprotocols(self, authorization: &str) -> String {
         let name = match self {
             Self::Graphql => "graphql-ws",
@@ -135,6 +136,8 @@ impl Protocol {
         format!("{name}, header-{}", URL_SAFE_NO_PAD.encode(authorization))
     }
 
+    /// Returns the message that starts a subscription.
+    ///
     /// GraphQL: `{"id","type":"start","payload":{"data":"…","extensions":{"authorization":{…}}}}`.
     /// Events: `{"id","type":"subscribe","channel":"…","authorization":{…}}`, where `data` is the
     /// object that was signed.
@@ -161,6 +164,7 @@ impl Protocol {
         frame
     }
 
+    /// Returns the message that stops a subscription.
     pub(super) fn stop(self, id: Uuid) -> String {
         let kind = match self {
             Self::Graphql => "stop",
@@ -170,7 +174,7 @@ impl Protocol {
     }
 }
 
-/// The authorization object: the signed headers, then the client's own, as a JSON object.
+/// Returns the authorization object: the signed headers and the client's own (`extra`), as JSON.
 /// A client's header never replaces a signed one.
 pub fn authorization(
     host: &str,

@@ -9,37 +9,38 @@ use crate::graphql::Event;
 use crate::realtime::Start;
 use crate::realtime::failure::Failure;
 
-/// Names a subscription of ours on every connection it is moved to.
+/// Identifies a subscription, also after it has moved to another connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(pub u64);
 
-/// What the driver has to do, in order; frames to write come from [`Connection::poll_frame`].
+/// What the driver has to do, in order. Frames to write are not among them.
 #[derive(Debug)]
 pub enum Output {
-    /// Sign this start and give the result to [`Connection::handle_signed`].
+    /// Sign this start, and pass the result to `handle_signed`.
     Sign(Key, Arc<Start>),
-    /// AppSync has acknowledged the subscription, so long after its start was signed.
+    /// AppSync has acknowledged the subscription. The duration counts from the signed start.
     Started(Key, Duration),
-    /// Hand an event that does not end the subscription to its session.
+    /// Deliver an event, which does not end the subscription.
     Event(Key, Event),
-    /// Hand the ending to the session; the machine has forgotten the subscription.
+    /// The upstream has ended the subscription, which the machine has forgotten.
     Ended(Key, Event),
-    /// A stopped subscription is gone upstream too.
+    /// AppSync has confirmed a stop, or did not in time. The machine has forgotten the subscription.
     Released(Key),
-    /// This connection takes no more; the subscription may start on another.
+    /// AppSync takes no more subscriptions on this connection. This one may start on another.
     Full(Key),
     /// AppSync has acknowledged the connection.
     Ready,
-    /// AppSync has refused the connection. Nothing more comes.
+    /// AppSync has refused the connection. No output follows.
     Refused(Vec<Failure>),
-    /// The connection is of no more use. Nothing more comes.
+    /// The connection has failed, for this reason. No output follows.
     Lost(&'static str),
 }
 
-/// A frame that the machine has ignored, for the log.
+/// Why a frame was ignored, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ignored {
-    /// It is not a frame of the protocol. The error's own text would quote it.
+    /// It is not a message of the protocol. The parser's error is left out: it quotes the frame.
     Malformed(Category),
+    /// Its `type` is unknown.
     UnknownType(String),
 }

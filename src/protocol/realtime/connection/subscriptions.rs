@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::output::Key;
 use crate::realtime::Start;
 
+/// The subscriptions that occupy a slot.
 #[derive(Debug)]
 pub(super) struct Subscriptions<S>(BTreeMap<Key, Subscription<S>>);
 
@@ -21,7 +22,7 @@ pub(super) struct Subscription<S> {
     /// What the driver attached.
     pub(super) subscriber: S,
     pub(super) state: State,
-    /// A start has been sent under this wire id: upstream may know it.
+    /// A start has been sent under this wire id, so the subscription may run upstream.
     pub(super) is_sent: bool,
     /// When its latest start was signed.
     pub(super) signed_at: Option<Instant>,
@@ -30,7 +31,7 @@ pub(super) struct Subscription<S> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
-    /// For the acknowledgement of the connection, or for the end of throttling.
+    /// It waits for the connection's acknowledgement, or for the end of throttling.
     Waiting,
     Signing,
     Starting {
@@ -124,9 +125,9 @@ impl<S> Subscription<S> {
         self.wire
     }
 
-    /// Goes on under a second wire id; the first one is unknown from now on.
+    /// Replaces the wire id. Messages with the old one are ignored from now on.
     pub(super) fn change_id(&mut self) {
-        // The bit is one of the random ones, so no other id is equal.
+        // The bit is a random one: no other subscription has the resulting id.
         self.wire = Uuid::from_u128(self.wire.as_u128() ^ (1 << 127));
         self.is_sent = false;
     }

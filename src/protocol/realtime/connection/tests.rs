@@ -1,8 +1,8 @@
-//! Transcripts say what follows from what; random ones are held against rules.
+//! Transcripts, and random ones whose outcome is checked against rules.
 //!
-//! A transcript's lines: `.` what the driver says (or time that passes), `<` AppSync's frame, `>`
-//! our frame, `!` what the driver has to do. What comes out stands below what went in. Wire ids
-//! are `$KEY`; the one of a second try is `$KEY'`.
+//! A transcript's lines: `.` is an input of the driver (or time that passes), `<` a frame of AppSync,
+//! `>` a frame of ours, `!` an output for the driver. Outputs follow the input that caused them. Wire
+//! ids are `$KEY`; the id of a second try is `$KEY'`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,10 +68,7 @@ impl Bench {
             self.machine.handle_timeout(self.now);
             self.drain();
             let next = self.machine.poll_timeout();
-            assert!(
-                next.is_none_or(|next| next > self.now),
-                "it would be woken again and again"
-            );
+            assert!(next.is_none_or(|next| next > self.now), "woken in a loop");
         }
         self.now = until;
     }
@@ -427,7 +424,7 @@ fn throttled_starts_wait_and_are_signed_again() {
 }
 
 #[test]
-fn throttling_is_given_up_after_six_times() {
+fn throttled_starts_fail_after_six_retries() {
     let mut bench = Bench::ready();
     bench.say(". subscribe 1");
     for wait in [500, 1_000, 2_000, 4_000, 8_000, 16_000] {
@@ -670,7 +667,7 @@ fn a_start_that_is_stopped_before_its_answer_is_not_tried_again() {
 }
 
 #[test]
-fn a_complete_that_nobody_asked_for_ends_the_subscription() {
+fn an_unsolicited_complete_ends_the_subscription() {
     check_live(
         r#"
         < complete $1
@@ -788,7 +785,7 @@ fn a_connection_that_is_not_acknowledged_is_lost() {
 }
 
 #[test]
-fn silence_is_a_loss_and_any_frame_ends_it() {
+fn a_silent_connection_is_lost_unless_a_frame_arrives() {
     check_live(
         r#"
         . wait 149s
@@ -914,7 +911,7 @@ const ERROR: &str = r#"{"errors":[{"message":"x"}]}"#;
 const FULL: &str = r#"{"errors":{"errorType":"MaxSubscriptionsReachedError"}}"#;
 const KEYS: u64 = 6;
 
-/// A transcript's line; lines of a subscription name its key.
+/// A transcript's line, with the key of its subscription if it concerns one.
 fn line() -> impl Strategy<Value = (Option<u64>, String)> {
     let of_key = prop_oneof![
         8 => Just(". signed K"),
@@ -958,17 +955,17 @@ fn line() -> impl Strategy<Value = (Option<u64>, String)> {
     ]
 }
 
-/// What a driver and a session may rely on, whatever AppSync sends.
+/// The rules that drivers rely on, whatever AppSync sends.
 #[derive(Default)]
 struct Rules {
     is_ready: bool,
     is_over: bool,
-    keys: BTreeMap<u64, Told>,
+    keys: BTreeMap<u64, Seen>,
 }
 
-/// What was told of one subscription.
+/// What the outputs have shown of one subscription.
 #[derive(Clone, Copy, Debug, Default)]
-struct Told {
+struct Seen {
     is_signing: bool,
     was_sent: bool,
     is_started: bool,
@@ -990,42 +987,42 @@ impl Rules {
 
     fn see_of_key(&mut self, line: &str) {
         let is_retry = line.ends_with('\'');
-        let told = self.keys.get_mut(&key_of(line)).unwrap();
-        let is_wanted = !told.is_over && !told.is_stopped;
+        let seen = self.keys.get_mut(&key_of(line)).unwrap();
+        let is_wanted = !seen.is_over && !seen.is_stopped;
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
             ["!", "sign", _] => {
-                assert!(self.is_ready && is_wanted && !told.is_signing, "{line}");
-                assert!(!told.is_started, "{line}, though it was started");
-                told.is_signing = true;
+                assert!(self.is_ready && is_wanted && !seen.is_signing, "{line}");
+                assert!(!seen.is_started, "{line}, though it was started");
+                seen.is_signing = true;
             }
             [">", "start", _] => {
-                assert!(is_wanted && told.is_signing, "{line}");
-                told.is_signing = false;
-                told.was_sent = true;
+                assert!(is_wanted && seen.is_signing, "{line}");
+                seen.is_signing = false;
+                seen.was_sent = true;
             }
-            [">", "stop", _] => assert!(told.was_sent || is_retry, "{line}, never started"),
+            [">", "stop", _] => assert!(seen.was_sent || is_retry, "{line}, never started"),
             ["!", "event", "started", _] => {
-                assert!(is_wanted && !told.is_started, "{line}");
-                told.is_started = true;
-                told.is_signing = false;
+                assert!(is_wanted && !seen.is_started, "{line}");
+                seen.is_started = true;
+                seen.is_signing = false;
             }
-            ["!", "event", "next", ..] => assert!(is_wanted && told.is_started, "{line}"),
+            ["!", "event", "next", ..] => assert!(is_wanted && seen.is_started, "{line}"),
             ["!", "ended", ..] | ["!", "full", _] => {
                 assert!(is_wanted, "{line}");
-                told.is_over = true;
+                seen.is_over = true;
             }
             ["!", "released", _] => {
-                assert!(told.is_stopped && !told.is_over, "{line}");
-                told.is_over = true;
+                assert!(seen.is_stopped && !seen.is_over, "{line}");
+                seen.is_over = true;
             }
             _ => panic!("{line}"),
         }
     }
 
-    fn wanted(&self) -> impl Iterator<Item = (u64, &Told)> {
-        let all = self.keys.iter().map(|(key, told)| (*key, told));
-        all.filter(|(_, told)| !told.is_over && !told.is_stopped)
+    fn wanted(&self) -> impl Iterator<Item = (u64, &Seen)> {
+        let all = self.keys.iter().map(|(key, seen)| (*key, seen));
+        all.filter(|(_, seen)| !seen.is_over && !seen.is_stopped)
     }
 }
 
@@ -1035,13 +1032,13 @@ fn key_of(line: &str) -> u64 {
     words.filter_map(|word| word.parse().ok()).next().unwrap()
 }
 
-/// A bench, and what is known of it.
-struct Watched {
+/// A bench whose outputs are checked against the rules.
+struct Checked {
     bench: Bench,
     rules: Rules,
 }
 
-impl Watched {
+impl Checked {
     fn new() -> Self {
         let mut bench = Bench::new();
         assert_eq!(bench.outputs(), ["> connection_init"]);
@@ -1052,30 +1049,30 @@ impl Watched {
     }
 
     fn play(&mut self, key: Option<u64>, line: &str) {
-        let told = key.and_then(|key| self.rules.keys.get(&key).copied());
+        let seen = key.and_then(|key| self.rules.keys.get(&key).copied());
         match line {
             ". subscribe" => {
                 let key = self.rules.keys.len() as u64 + 1;
-                self.rules.keys.insert(key, Told::default());
+                self.rules.keys.insert(key, Seen::default());
                 self.bench.say(&format!(". subscribe {key}"));
             }
             line => self.bench.say(line),
         }
-        if let (true, Some(told)) = (
+        if let (true, Some(seen)) = (
             line.starts_with(". stop"),
             key.and_then(|key| self.rules.keys.get_mut(&key)),
         ) {
-            told.is_stopped = true;
+            seen.is_stopped = true;
         }
         let outputs = self.bench.outputs();
         if let Some(key) = key {
             self.check_alone(key, &outputs);
         }
-        if let Some(told) = told.filter(|told| told.is_signing && !told.is_stopped && !told.is_over)
+        if let Some(seen) = seen.filter(|seen| seen.is_signing && !seen.is_stopped && !seen.is_over)
             && line.starts_with(". signed")
             && !self.rules.is_over
         {
-            assert_eq!(outputs.len(), 1, "{told:?}: a signature begets a start");
+            assert_eq!(outputs.len(), 1, "{seen:?}: a signature leads to a start");
         }
         if line.contains("\"type\":\"error\"") {
             self.check_not_acknowledged(&outputs);
@@ -1084,7 +1081,7 @@ impl Watched {
             self.rules.see(output);
         }
         if !self.rules.is_over {
-            let known = self.rules.keys.values().filter(|told| !told.is_over);
+            let known = self.rules.keys.values().filter(|seen| !seen.is_over);
             assert_eq!(self.bench.machine.count(), known.count());
         }
     }
@@ -1100,29 +1097,30 @@ impl Watched {
 
     fn check_not_acknowledged(&self, outputs: &[String]) {
         for line in outputs.iter().filter(|line| line.starts_with("! ended")) {
-            let told = self.rules.keys[&key_of(line)];
-            assert!(told.was_sent && !told.is_started, "{line}");
+            let seen = self.rules.keys[&key_of(line)];
+            assert!(seen.was_sent && !seen.is_started, "{line}");
         }
     }
 
-    /// A kind AppSync and a driver that does its work bring everything to where it should be.
+    /// AppSync acknowledges everything and the driver does its work: each subscription starts, stops
+    /// and is released.
     fn settle(&mut self) {
         self.play(None, "< ack");
         for _ in 0..4 {
-            for key in self.keys(|told| told.is_signing) {
+            for key in self.keys(|seen| seen.is_signing) {
                 self.play(Some(key), &format!(". signed {key}"));
             }
-            for key in self.keys(|told| told.was_sent && !told.is_started) {
+            for key in self.keys(|seen| seen.was_sent && !seen.is_started) {
                 let line = format!("< start_ack {}", self.id(key));
                 self.play(Some(key), &line);
             }
-            if self.keys(|told| !told.is_started).is_empty() {
+            if self.keys(|seen| !seen.is_started).is_empty() {
                 break;
             }
             self.play(None, "< ka");
             self.play(None, ". wait 17s");
         }
-        assert_eq!(self.keys(|told| !told.is_started), [0; 0], "never started");
+        assert_eq!(self.keys(|seen| !seen.is_started), [0; 0], "never started");
         for key in self.keys(|_| true) {
             self.play(Some(key), &format!(". stop {key}"));
         }
@@ -1133,12 +1131,12 @@ impl Watched {
         assert_eq!(self.bench.machine.count(), 0);
     }
 
-    fn keys(&self, is_meant: impl Fn(&Told) -> bool) -> Vec<u64> {
-        let found = self.rules.wanted().filter(|(_, told)| is_meant(told));
+    fn keys(&self, is_meant: impl Fn(&Seen) -> bool) -> Vec<u64> {
+        let found = self.rules.wanted().filter(|(_, seen)| is_meant(seen));
         found.map(|(key, _)| key).collect()
     }
 
-    /// The id that AppSync has seen last.
+    /// Returns the latest wire id.
     fn id(&self, key: u64) -> String {
         let retried = format!("${key}'");
         let is_known = self.bench.ids.iter().any(|(name, _)| *name == retried);
@@ -1150,24 +1148,24 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_upstream_breaks_the_rules(
+    fn the_rules_hold_whatever_the_upstream_sends(
         is_acknowledged in prop::bool::weighted(0.8),
         lines in prop::collection::vec(line(), 0..80),
     ) {
-        let mut watched = Watched::new();
+        let mut checked = Checked::new();
         if is_acknowledged {
-            watched.play(None, "< ack");
+            checked.play(None, "< ack");
         }
         for (key, line) in &lines {
-            watched.play(*key, line);
+            checked.play(*key, line);
         }
-        if !watched.rules.is_over {
-            watched.settle();
+        if !checked.rules.is_over {
+            checked.settle();
         }
     }
 
     #[test]
-    fn a_machine_that_is_woken_early_does_nothing(
+    fn an_early_timeout_changes_nothing(
         lines in prop::collection::vec(line(), 0..40),
         early in 1..400_u64,
     ) {

@@ -1210,7 +1210,7 @@ proptest! {
     }
 
     #[test]
-    fn a_machine_that_is_woken_early_does_nothing(
+    fn an_early_timeout_changes_nothing(
         steps in prop::collection::vec(step(), 0..60),
         early in 1..400_u64,
     ) {
