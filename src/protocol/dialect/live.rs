@@ -1,4 +1,4 @@
-//! The operations of one client by its ids and by our keys.
+//! The operations of one client, which names them by its ids and we by our keys.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,6 @@ use crate::graphql::{GraphqlError, Kind, OperationKey};
 pub(super) struct Live {
     limits: Limits,
     entries: HashMap<OperationKey, Entry>,
-    ids: HashMap<String, OperationKey>,
     last_key: u64,
     refusals: u64,
 }
@@ -32,28 +31,30 @@ impl Live {
         Self {
             limits,
             entries: HashMap::new(),
-            ids: HashMap::new(),
             last_key: 0,
             refusals: 0,
         }
     }
 
-    /// The key behind a client's id.
+    /// Returns the key of the operation that has this client's id. It compares the ids of all: they
+    /// are few, and only a client's own messages need it.
     pub(super) fn key(&self, id: &str) -> Option<OperationKey> {
-        self.ids.get(id).copied()
+        let mut entries = self.entries.iter();
+        let found = entries.find(|(_, entry)| entry.id == id);
+        found.map(|(key, _)| *key)
     }
 
-    /// The client's id behind a key.
+    /// Returns the client's id of an operation.
     pub(super) fn id(&self, key: OperationKey) -> Option<&str> {
         self.entries.get(&key).map(|entry| entry.id.as_str())
     }
 
-    /// What the client started under `key`.
+    /// Returns the kind of an operation.
     pub(super) fn kind(&self, key: OperationKey) -> Option<Kind> {
         self.entries.get(&key).map(|entry| entry.kind)
     }
 
-    /// Takes an operation in under an id that is free.
+    /// Adds an operation under an id that is free.
     ///
     /// # Errors
     /// When the client has too many of its kind already.
@@ -74,7 +75,6 @@ impl Live {
         }
         self.last_key += 1;
         let key = OperationKey(self.last_key);
-        self.ids.insert(id.clone(), key);
         self.entries.insert(key, Entry { id, kind });
         Ok(key)
     }
@@ -86,20 +86,14 @@ impl Live {
 
     #[cfg(test)]
     pub(super) fn pairs(&self) -> Vec<(&str, u64)> {
-        let pairs: Vec<_> = self
-            .ids
-            .iter()
-            .map(|(id, key)| (id.as_str(), key.0))
-            .collect();
-        assert_eq!(pairs.len(), self.entries.len());
-        pairs
+        let entries = self.entries.iter();
+        let pairs = entries.map(|(key, entry)| (entry.id.as_str(), key.0));
+        pairs.collect()
     }
 
     /// Forgets an operation; the client's id is free again.
     pub(super) fn end(&mut self, key: OperationKey) -> Option<String> {
-        let entry = self.entries.remove(&key)?;
-        self.ids.remove(&entry.id);
-        Some(entry.id)
+        self.entries.remove(&key).map(|entry| entry.id)
     }
 }
 
