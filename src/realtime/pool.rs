@@ -31,26 +31,26 @@ use crate::upstream::{Dialer, Kind, Upstream};
 
 /// The realtime connections of one route and identity.
 #[derive(Clone, Debug)]
-pub struct Pool(Arc<Shared>);
+pub struct Pool(Arc<PoolInner>);
 
 /// A running subscription; dropping it stops it upstream.
 #[derive(Debug)]
 pub struct Subscription {
-    pool: Arc<Shared>,
+    pool: Arc<PoolInner>,
     key: Key,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct PoolInner {
     connector: Arc<Connector>,
     config: RealtimeConfig,
     stop: CancellationToken,
     tasks: TaskTracker,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct PoolState {
     placement: Placement<Arc<Subscriber>>,
     /// The drivers of the connections in `placement`.
     drivers: HashMap<ConnectionId, mpsc::Sender<Command>>,
@@ -60,7 +60,7 @@ struct State {
 
 /// Passes one connection's reports to its pool.
 struct Reporter {
-    pool: Arc<Shared>,
+    pool: Arc<PoolInner>,
     id: ConnectionId,
 }
 
@@ -90,12 +90,12 @@ impl Pool {
             subscriptions: config.subscriptions,
             connections: MAX_CONNECTIONS,
         });
-        let state = Mutex::new(State {
+        let state = Mutex::new(PoolState {
             placement,
             drivers: HashMap::new(),
             wakes_at: None,
         });
-        Self(Arc::new(Shared {
+        Self(Arc::new(PoolInner {
             connector,
             config,
             stop,
@@ -169,9 +169,9 @@ impl Reports for Reporter {
     }
 }
 
-// === impl Shared ===
+// === impl PoolInner ===
 
-impl Shared {
+impl PoolInner {
     /// Passes an input to the placement machine, and performs what it answers.
     fn update<T>(self: &Arc<Self>, input: impl FnOnce(&mut Placement<Arc<Subscriber>>) -> T) -> T {
         let mut state = self.state.lock();
@@ -180,7 +180,7 @@ impl Shared {
         result
     }
 
-    fn perform(self: &Arc<Self>, state: &mut State) {
+    fn perform(self: &Arc<Self>, state: &mut PoolState) {
         while let Some(output) = state.placement.poll_output() {
             match output {
                 Output::Connect(id) => {
@@ -265,7 +265,7 @@ impl Shared {
     }
 
     /// Lets a task wake when the next retry is due.
-    fn arm(self: &Arc<Self>, state: &mut State) {
+    fn arm(self: &Arc<Self>, state: &mut PoolState) {
         let Some(at) = state.placement.poll_timeout() else {
             return;
         };

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 pub use self::output::{Ignored, Key, Output};
 
-use self::subscriptions::{State, Subscriptions};
+use self::subscriptions::{SubscriptionState, Subscriptions};
 use super::Start;
 use super::failure::{Failure, Redaction};
 use super::throttle::Throttle;
@@ -89,9 +89,9 @@ impl<S> Connection<S> {
         let state = match (self.phase, self.throttle.until()) {
             (Phase::Ready, None) => {
                 self.out.push_back(Output::Sign(key, Arc::clone(&start)));
-                State::Signing
+                SubscriptionState::Signing
             }
-            (Phase::Acking { .. } | Phase::Ready | Phase::Ended, _) => State::Waiting,
+            (Phase::Acking { .. } | Phase::Ready | Phase::Ended, _) => SubscriptionState::Waiting,
         };
         self.subscriptions.insert(key, id, start, subscriber, state);
     }
@@ -107,7 +107,7 @@ impl<S> Connection<S> {
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
-        if subscription.state != State::Signing || self.phase == Phase::Ended {
+        if subscription.state != SubscriptionState::Signing || self.phase == Phase::Ended {
             return;
         }
         match signed {
@@ -117,7 +117,7 @@ impl<S> Connection<S> {
                     &subscription.start.data,
                     &authorization,
                 );
-                subscription.state = State::Starting {
+                subscription.state = SubscriptionState::Starting {
                     deadline: now + self.start_ack,
                 };
                 subscription.is_sent = true;
@@ -137,18 +137,21 @@ impl<S> Connection<S> {
             return;
         }
         match subscription.state {
-            State::Waiting | State::Signing if !subscription.is_sent => {
+            SubscriptionState::Waiting | SubscriptionState::Signing if !subscription.is_sent => {
                 self.subscriptions.remove(key);
                 self.out.push_back(Output::Released(key));
             }
-            State::Waiting | State::Signing | State::Starting { .. } | State::Live => {
-                subscription.state = State::Stopping {
+            SubscriptionState::Waiting
+            | SubscriptionState::Signing
+            | SubscriptionState::Starting { .. }
+            | SubscriptionState::Live => {
+                subscription.state = SubscriptionState::Stopping {
                     deadline: now + STOP_TIMEOUT,
                 };
                 let frame = self.protocol.stop(subscription.wire());
                 self.frames.push_back(frame);
             }
-            State::Stopping { .. } => {}
+            SubscriptionState::Stopping { .. } => {}
         }
     }
 
@@ -250,7 +253,7 @@ impl<S> Connection<S> {
             return false;
         };
         let state = self.subscriptions.state(*key);
-        matches!(state, Some(State::Stopping { .. }))
+        matches!(state, Some(SubscriptionState::Stopping { .. }))
     }
 
     /// Returns how many subscriptions occupy a slot of this connection.
@@ -288,30 +291,34 @@ impl<S> Connection<S> {
             return;
         };
         match subscription.state {
-            State::Waiting | State::Signing | State::Starting { .. } if subscription.is_sent => {
-                subscription.state = State::Live;
+            SubscriptionState::Waiting
+            | SubscriptionState::Signing
+            | SubscriptionState::Starting { .. }
+                if subscription.is_sent =>
+            {
+                subscription.state = SubscriptionState::Live;
                 self.throttle.reset();
                 let signed_at = subscription.signed_at.unwrap_or(now);
                 let took = now.saturating_duration_since(signed_at);
                 self.out.push_back(Output::Started(key, took));
             }
-            State::Waiting
-            | State::Signing
-            | State::Starting { .. }
-            | State::Live
-            | State::Stopping { .. } => {}
+            SubscriptionState::Waiting
+            | SubscriptionState::Signing
+            | SubscriptionState::Starting { .. }
+            | SubscriptionState::Live
+            | SubscriptionState::Stopping { .. } => {}
         }
     }
 
     fn data(&mut self, now: Instant, key: Key, json: Json) {
         self.started(now, key);
-        if self.subscriptions.state(key) == Some(State::Live) {
+        if self.subscriptions.state(key) == Some(SubscriptionState::Live) {
             self.out.push_back(Output::Event(key, Event::Next(json)));
         }
     }
 
     fn missed(&mut self, key: Key, failures: &[Failure]) {
-        if self.subscriptions.state(key) == Some(State::Live) {
+        if self.subscriptions.state(key) == Some(SubscriptionState::Live) {
             let errors = failures.iter().map(Failure::to_graphql).collect();
             self.out
                 .push_back(Output::Event(key, Event::Missed(errors)));
@@ -320,7 +327,7 @@ impl<S> Connection<S> {
 
     fn completed(&mut self, key: Key) {
         match self.subscriptions.state(key) {
-            Some(State::Stopping { .. }) => {
+            Some(SubscriptionState::Stopping { .. }) => {
                 self.subscriptions.remove(key);
                 self.out.push_back(Output::Released(key));
             }
@@ -331,7 +338,7 @@ impl<S> Connection<S> {
 
     fn failed(&mut self, key: Key, failures: &[Failure]) {
         match self.subscriptions.state(key) {
-            Some(State::Stopping { .. }) => {
+            Some(SubscriptionState::Stopping { .. }) => {
                 self.subscriptions.remove(key);
                 self.out.push_back(Output::Released(key));
             }
@@ -351,7 +358,7 @@ impl<S> Connection<S> {
     fn failed_without_id(&mut self, now: Instant, failures: &[Failure]) {
         let starting = self
             .subscriptions
-            .in_state(|state| matches!(state, State::Starting { .. }));
+            .in_state(|state| matches!(state, SubscriptionState::Starting { .. }));
         if starting.is_empty() {
             // It is a later one of a burst of errors: the first has made all starts wait.
             return;
@@ -359,7 +366,7 @@ impl<S> Connection<S> {
         if failures.iter().any(Failure::is_throttled) && self.throttle.begin(now) {
             for key in starting {
                 if let Some(subscription) = self.subscriptions.get_mut(key) {
-                    subscription.state = State::Waiting;
+                    subscription.state = SubscriptionState::Waiting;
                 }
             }
             return;
@@ -379,20 +386,20 @@ impl<S> Connection<S> {
         };
         let old = subscription.wire();
         match subscription.state {
-            State::Stopping { .. } => {
+            SubscriptionState::Stopping { .. } => {
                 self.subscriptions.remove(key);
                 self.out.push_back(Output::Released(key));
             }
-            State::Starting { .. } if !subscription.has_retried => {
+            SubscriptionState::Starting { .. } if !subscription.has_retried => {
                 // The second try has a new id, because AppSync may still answer to the first.
                 subscription.has_retried = true;
-                subscription.state = State::Signing;
+                subscription.state = SubscriptionState::Signing;
                 subscription.change_id();
                 let start = Arc::clone(&subscription.start);
                 self.frames.push_back(self.protocol.stop(old));
                 self.out.push_back(Output::Sign(key, start));
             }
-            State::Starting { .. } => {
+            SubscriptionState::Starting { .. } => {
                 self.abandon(key);
                 let error = GraphqlError::coded(
                     "upstream did not acknowledge the subscription (pool.start_ack)",
@@ -401,14 +408,17 @@ impl<S> Connection<S> {
                 );
                 self.end(key, Event::Error(vec![error]));
             }
-            State::Waiting | State::Signing | State::Live => {}
+            SubscriptionState::Waiting | SubscriptionState::Signing | SubscriptionState::Live => {}
         }
     }
 
     fn sign_waiting(&mut self) {
-        for key in self.subscriptions.in_state(|state| state == State::Waiting) {
+        for key in self
+            .subscriptions
+            .in_state(|state| state == SubscriptionState::Waiting)
+        {
             if let Some(subscription) = self.subscriptions.get_mut(key) {
-                subscription.state = State::Signing;
+                subscription.state = SubscriptionState::Signing;
                 let start = Arc::clone(&subscription.start);
                 self.out.push_back(Output::Sign(key, start));
             }

@@ -16,7 +16,9 @@ mod vocabulary;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-pub use self::vocabulary::{Availability, ConnectionId, End, Ending, OnLoss, Output, Owner, Phase};
+pub use self::vocabulary::{
+    Availability, ConnectionId, End, Ending, OnLoss, Output, Owner, SubscriptionPhase,
+};
 
 use self::slots::{Placed, Pooled, Retry};
 use super::connection::Key;
@@ -81,7 +83,7 @@ impl<T: Clone> Placement<T> {
         let key = Key(self.last_key);
         let placed = Placed {
             owner,
-            phase: Phase::Waiting,
+            phase: SubscriptionPhase::Waiting,
             moves: 0,
             subscriber,
         };
@@ -98,8 +100,8 @@ impl<T: Clone> Placement<T> {
         }
         for connection in &mut self.connections {
             if let Some(placed) = connection.subscriptions.get_mut(&key) {
-                if placed.phase != Phase::Stopping {
-                    placed.phase = Phase::Stopping;
+                if placed.phase != SubscriptionPhase::Stopping {
+                    placed.phase = SubscriptionPhase::Stopping;
                     self.out.push_back(Output::Stop(connection.id, key));
                 }
                 return;
@@ -128,9 +130,9 @@ impl<T: Clone> Placement<T> {
     /// The upstream has acknowledged the subscription.
     pub fn handle_acknowledged(&mut self, id: ConnectionId, key: Key) {
         if let Some(placed) = self.placed(id, key)
-            && placed.phase == Phase::Starting
+            && placed.phase == SubscriptionPhase::Starting
         {
-            placed.phase = Phase::Live;
+            placed.phase = SubscriptionPhase::Live;
         }
     }
 
@@ -145,9 +147,9 @@ impl<T: Clone> Placement<T> {
     /// [`Placement::handle_released`].
     pub fn handle_overflow(&mut self, id: ConnectionId, key: Key) {
         if let Some(placed) = self.placed(id, key)
-            && placed.phase != Phase::Stopping
+            && placed.phase != SubscriptionPhase::Stopping
         {
-            placed.phase = Phase::Stopping;
+            placed.phase = SubscriptionPhase::Stopping;
             let subscriber = placed.subscriber.clone();
             self.out.push_back(Output::End(subscriber, End::Overflow));
         }
@@ -170,7 +172,7 @@ impl<T: Clone> Placement<T> {
         placed.moves += 1;
         if placed.moves > MAX_MOVES {
             self.end(placed, End::Full);
-        } else if placed.phase != Phase::Stopping {
+        } else if placed.phase != SubscriptionPhase::Stopping {
             self.place(key, placed);
         }
     }
@@ -182,7 +184,7 @@ impl<T: Clone> Placement<T> {
             connection.capacity = 0;
         }
         if let Some(placed) = self.remove(id, key)
-            && placed.phase != Phase::Stopping
+            && placed.phase != SubscriptionPhase::Stopping
         {
             self.place(key, placed);
         }
@@ -204,9 +206,9 @@ impl<T: Clone> Placement<T> {
         };
         let mut subscriptions = self.connections.remove(index).subscriptions;
         let was_used = !subscriptions.is_empty();
-        subscriptions.retain(|_, placed| placed.phase != Phase::Stopping);
+        subscriptions.retain(|_, placed| placed.phase != SubscriptionPhase::Stopping);
         for placed in subscriptions.values_mut() {
-            placed.phase = Phase::Waiting;
+            placed.phase = SubscriptionPhase::Waiting;
         }
         match ending {
             // What made a driver panic may do so again: the next subscription opens another
@@ -268,12 +270,12 @@ impl<T: Clone> Placement<T> {
         let of_id = self.connections.iter().filter(|pooled| pooled.id == id);
         let subscriptions = of_id.flat_map(|pooled| pooled.subscriptions.values());
         subscriptions
-            .filter(|placed| placed.phase != Phase::Stopping)
+            .filter(|placed| placed.phase != SubscriptionPhase::Stopping)
             .count()
     }
 
     /// Returns what the subscription is doing, unless it is over.
-    pub fn phase(&self, key: Key) -> Option<Phase> {
+    pub fn phase(&self, key: Key) -> Option<SubscriptionPhase> {
         let connected = self.connections.iter().map(|pooled| &pooled.subscriptions);
         let waiting = self.retries.iter().map(|retry| &retry.subscriptions);
         let mut all = connected.chain(waiting);
@@ -401,7 +403,7 @@ impl<T: Clone> Placement<T> {
 
     /// Reports an end, unless the session has released the subscription or knows of its end.
     fn end(&mut self, placed: Placed<T>, why: End) {
-        if placed.phase != Phase::Stopping {
+        if placed.phase != SubscriptionPhase::Stopping {
             self.out.push_back(Output::End(placed.subscriber, why));
         }
     }

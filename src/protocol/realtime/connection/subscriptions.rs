@@ -21,7 +21,7 @@ pub(super) struct Subscription<S> {
     pub(super) start: Arc<Start>,
     /// What the driver attached.
     pub(super) subscriber: S,
-    pub(super) state: State,
+    pub(super) state: SubscriptionState,
     /// A start has been sent under this wire id, so the subscription may run upstream.
     pub(super) is_sent: bool,
     /// When its latest start was signed.
@@ -30,7 +30,7 @@ pub(super) struct Subscription<S> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum SubscriptionState {
     /// It waits for the connection's acknowledgement, or for the end of throttling.
     Waiting,
     Signing,
@@ -58,7 +58,7 @@ impl<S> Subscriptions<S> {
         id: Uuid,
         start: Arc<Start>,
         subscriber: S,
-        state: State,
+        state: SubscriptionState,
     ) {
         let (random, variant) = id.as_u64_pair();
         let wire = Uuid::from_u64_pair(random, (variant & !KEY_BITS) | (key.0 & KEY_BITS));
@@ -82,7 +82,7 @@ impl<S> Subscriptions<S> {
         self.0.get_mut(&key)
     }
 
-    pub(super) fn state(&self, key: Key) -> Option<State> {
+    pub(super) fn state(&self, key: Key) -> Option<SubscriptionState> {
         self.get(key).map(|subscription| subscription.state)
     }
 
@@ -104,7 +104,7 @@ impl<S> Subscriptions<S> {
     }
 
     /// Returns the subscriptions in such a state, in the order in which they were started.
-    pub(super) fn in_state(&self, is_meant: impl Fn(State) -> bool) -> Vec<Key> {
+    pub(super) fn in_state(&self, is_meant: impl Fn(SubscriptionState) -> bool) -> Vec<Key> {
         let entries = self.0.iter();
         let found = entries.filter(|(_, subscription)| is_meant(subscription.state));
         found.map(|(key, _)| *key).collect()
@@ -116,7 +116,7 @@ impl<S> Subscriptions<S> {
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let states = self.0.values().map(|subscription| subscription.state);
-        states.filter_map(State::deadline).min()
+        states.filter_map(SubscriptionState::deadline).min()
     }
 }
 
@@ -133,7 +133,7 @@ impl<S> Subscription<S> {
     }
 }
 
-impl State {
+impl SubscriptionState {
     fn deadline(self) -> Option<Instant> {
         match self {
             Self::Starting { deadline } | Self::Stopping { deadline } => Some(deadline),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::vocabulary::{ConnectionId, Output, Owner, Phase};
+use super::vocabulary::{ConnectionId, Output, Owner, SubscriptionPhase};
 use crate::realtime::connection::Key;
 
 /// A connection that is open or being opened, and the subscriptions on it.
@@ -26,7 +26,7 @@ pub(super) struct Retry<T> {
 #[derive(Debug)]
 pub(super) struct Placed<T> {
     pub(super) owner: Owner,
-    pub(super) phase: Phase,
+    pub(super) phase: SubscriptionPhase,
     /// How often it was moved to another connection, or tried on a new one.
     pub(super) moves: u32,
     pub(super) subscriber: T,
@@ -43,7 +43,7 @@ impl<T: Clone> Pooled<T> {
     }
 
     pub(super) fn add(&mut self, key: Key, mut placed: Placed<T>) -> Output<T> {
-        placed.phase = Phase::Starting;
+        placed.phase = SubscriptionPhase::Starting;
         let output = Output::Subscribe(self.id, key, placed.subscriber.clone());
         self.subscriptions.insert(key, placed);
         output

@@ -708,7 +708,7 @@ enum Step {
     Report(Report, usize, usize),
     Ready(usize),
     Retire(usize),
-    Closed(usize, Kind, f64),
+    Closed(usize, EndingKind, f64),
     /// From now on a driver takes no commands, as one that has ended and not reported it.
     Deaf(usize),
     Wait(u64),
@@ -725,7 +725,7 @@ enum Report {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum EndingKind {
     Idle,
     Lost,
     Panicked,
@@ -742,11 +742,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Report::Full),
     ];
     let kind = prop_oneof![
-        1 => Just(Kind::Idle),
-        4 => Just(Kind::Lost),
-        1 => Just(Kind::Panicked),
-        1 => Just(Kind::Refused),
-        4 => Just(Kind::Unreachable),
+        1 => Just(EndingKind::Idle),
+        4 => Just(EndingKind::Lost),
+        1 => Just(EndingKind::Panicked),
+        1 => Just(EndingKind::Refused),
+        4 => Just(EndingKind::Unreachable),
     ];
     let any = 0..64_usize;
     prop_oneof![
@@ -953,12 +953,14 @@ impl World {
         assert!(!is_over || subscribed.has_ended || !subscribed.is_held);
     }
 
-    fn closed(&mut self, id: u64, kind: Kind, jitter: f64) {
+    fn closed(&mut self, id: u64, kind: EndingKind, jitter: f64) {
         let driver = self.drivers.remove(&id).unwrap();
         // What a connection can end with depends on whether it was open.
         let kind = match (driver.is_ready, kind) {
-            (true, Kind::Refused | Kind::Unreachable) => Kind::Lost,
-            (false, Kind::Idle | Kind::Lost | Kind::Panicked) => Kind::Unreachable,
+            (true, EndingKind::Refused | EndingKind::Unreachable) => EndingKind::Lost,
+            (false, EndingKind::Idle | EndingKind::Lost | EndingKind::Panicked) => {
+                EndingKind::Unreachable
+            }
             (_, kind) => kind,
         };
         let shared: BTreeSet<u64> = driver.subscriptions.keys().copied().collect();
@@ -969,16 +971,16 @@ impl World {
         }
         let retry_before = self.machine.poll_timeout();
         let ending = match kind {
-            Kind::Idle => Ending::Idle,
-            Kind::Lost => Ending::Lost("closed"),
-            Kind::Panicked => Ending::Panicked,
-            Kind::Refused => Ending::Refused(vec![GraphqlError::new("refused")]),
-            Kind::Unreachable => Ending::Unreachable(GraphqlError::new("unreachable")),
+            EndingKind::Idle => Ending::Idle,
+            EndingKind::Lost => Ending::Lost("closed"),
+            EndingKind::Panicked => Ending::Panicked,
+            EndingKind::Refused => Ending::Refused(vec![GraphqlError::new("refused")]),
+            EndingKind::Unreachable => Ending::Unreachable(GraphqlError::new("unreachable")),
         };
         match kind {
-            Kind::Unreachable => self.failures += 1,
-            Kind::Refused => self.failures = 0,
-            Kind::Idle | Kind::Lost | Kind::Panicked => {}
+            EndingKind::Unreachable => self.failures += 1,
+            EndingKind::Refused => self.failures = 0,
+            EndingKind::Idle | EndingKind::Lost | EndingKind::Panicked => {}
         }
         let retries_before = self.machine.retries.len();
         let was_retrying = self.machine.is_retrying;
@@ -998,10 +1000,10 @@ impl World {
             return;
         };
         assert_eq!(self.machine.retries.len(), retries_before + 1);
-        assert!(matches!(kind, Kind::Lost | Kind::Unreachable));
+        assert!(matches!(kind, EndingKind::Lost | EndingKind::Unreachable));
         if retry.subscriptions.is_empty() {
             assert!(self.drivers.is_empty(), "another connection is open");
-            let is_first = matches!(kind, Kind::Unreachable) || !was_retrying;
+            let is_first = matches!(kind, EndingKind::Unreachable) || !was_retrying;
             assert!(is_first, "another retry is due or under way");
         }
         let pause = retry.at - self.now;
@@ -1016,7 +1018,10 @@ impl World {
         for key in kept {
             assert!(shared.contains(&key));
             let is_resumed = self.on_loss == OnLoss::Resume;
-            assert!(is_resumed || matches!(kind, Kind::Unreachable), "{key}");
+            assert!(
+                is_resumed || matches!(kind, EndingKind::Unreachable),
+                "{key}"
+            );
         }
     }
 
@@ -1116,13 +1121,20 @@ impl World {
                 Some(Whereabouts::On(id)) => {
                     assert_eq!(on, [id]);
                     let is_stopping = self.drivers[&id].subscriptions[key];
-                    assert_eq!(phase == Some(Phase::Stopping), is_stopping, "{key}");
+                    assert_eq!(
+                        phase == Some(SubscriptionPhase::Stopping),
+                        is_stopping,
+                        "{key}"
+                    );
                     assert_eq!(is_stopping, self.is_over(*key), "{key}");
-                    assert!(!matches!(phase, None | Some(Phase::Waiting)), "{key}");
+                    assert!(
+                        !matches!(phase, None | Some(SubscriptionPhase::Waiting)),
+                        "{key}"
+                    );
                 }
                 Some(Whereabouts::Waiting) => {
                     assert_eq!(on, [0; 0]);
-                    assert_eq!(phase, Some(Phase::Waiting), "{key}");
+                    assert_eq!(phase, Some(SubscriptionPhase::Waiting), "{key}");
                 }
                 None => {
                     assert_eq!(on, [0; 0]);

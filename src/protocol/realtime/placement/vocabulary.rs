@@ -81,7 +81,7 @@ pub enum Output<T> {
 
 /// What a subscription is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum SubscriptionPhase {
     /// It waits for a retry.
     Waiting,
     /// It is on a connection, and not acknowledged.
