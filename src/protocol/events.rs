@@ -1,6 +1,7 @@
-//! The neutral words of AppSync Events: channels, what is published, what is subscribed to.
+//! The neutral types of AppSync Events: channels, publishes, subscriptions.
 //!
-//! Nothing here knows a socket or a signature. Source: AppSync Events guide, "Event API concepts".
+//! This module is independent of sockets and signatures. Source: AppSync Events guide, "Event API
+//! concepts".
 
 use crate::graphql::push_json_string;
 
@@ -8,7 +9,7 @@ use crate::graphql::push_json_string;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Channel(String);
 
-/// Why a text is no channel.
+/// Why a text is not a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a channel is one to five segments of letters, digits and `-`, separated by `/`, such as \
@@ -28,7 +29,7 @@ pub struct Subscribe {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish {
     pub channel: Channel,
-    /// Each is a JSON text.
+    /// Each event is a JSON text.
     pub events: Vec<String>,
     /// The client's own headers for this publish.
     pub headers: Vec<(String, String)>,
@@ -38,10 +39,10 @@ const MAX_SEGMENTS: usize = 5;
 const MAX_SEGMENT: usize = 50;
 
 impl Channel {
-    /// A channel to publish to.
+    /// Parses a channel to publish to.
     ///
     /// # Errors
-    /// When AppSync would know no such channel.
+    /// If AppSync would not accept the channel.
     pub fn exact(text: &str) -> Result<Self, ChannelError> {
         let is_plain = |segment: &str| {
             (1..=MAX_SEGMENT).contains(&segment.len())
@@ -58,10 +59,10 @@ impl Channel {
         }
     }
 
-    /// A channel, or all below it, to subscribe to.
+    /// Parses a channel, or all channels below it, to subscribe to.
     ///
     /// # Errors
-    /// When AppSync would know no such channel.
+    /// If AppSync would not accept the channel.
     pub fn pattern(text: &str) -> Result<Self, ChannelError> {
         Self::exact(text.strip_suffix("/*").unwrap_or(text))?;
         Ok(Self(text.to_owned()))
@@ -73,14 +74,14 @@ impl Channel {
 }
 
 impl Subscribe {
-    /// What is signed: `{"channel":"…"}`.
+    /// Returns the text that is signed: `{"channel":"…"}`.
     pub fn to_data(&self) -> String {
         format!(r#"{{"channel":"{}"}}"#, self.channel.as_str())
     }
 }
 
 impl Publish {
-    /// The body of a `POST` to the API: `{"channel":"…","events":["…"]}`.
+    /// Returns the body of a `POST` to the API: `{"channel":"…","events":["…"]}`.
     pub fn to_body(&self) -> String {
         let mut body = format!(r#"{{"channel":"{}","events":["#, self.channel.as_str());
         for (at, event) in self.events.iter().enumerate() {
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_signed_is_compact_and_in_order() {
+    fn signed_text_is_compact_and_in_order() {
         let channel = Channel::exact("/default/room-1").unwrap();
         let subscribe = Subscribe {
             channel: channel.clone(),

@@ -1,10 +1,10 @@
-//! What countersign and its peers say to each other, without I/O, without a clock and without
-//! global state: bytes, events and instants go in, bytes and events come out.
+//! The protocols between countersign, its clients and AppSync, without I/O, without a clock and
+//! without global state: bytes, events and instants come in, bytes and events go out.
 //!
 //! | module | what |
 //! |---|---|
 //! | [`graphql`] | operation, event, error, raw JSON, the document parser |
-//! | [`events`] | channels of AppSync Events, what is published and subscribed to |
+//! | [`events`] | channels of AppSync Events, publishes and subscriptions |
 //! | [`dialect`] | one client-facing protocol per file |
 //! | [`realtime`] | AppSync's realtime protocols: messages, errors, the machine of one connection |
 

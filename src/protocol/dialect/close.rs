@@ -1,4 +1,4 @@
-//! Close codes by name; their effect on real clients decides which is used when.
+//! Close codes by name. Their effect on real clients determines when each is used.
 
 use std::borrow::Cow;
 
@@ -12,11 +12,11 @@ pub struct Close {
 const MAX_REASON: usize = 123;
 
 impl Close {
-    /// Nothing is left to say. Never while something is live.
+    /// The session has ended. Never sent while an operation is active.
     pub const NORMAL: u16 = 1000;
-    /// Come back: clients retry it, and resend what was in flight.
+    /// Reconnect: clients retry after this code, and resend what was in flight.
     pub const RESTART: u16 = 1012;
-    /// Come back later: sent before the acknowledgement only, or clients never stop trying.
+    /// Reconnect later. Sent only before the acknowledgement; otherwise clients retry forever.
     pub const TRY_AGAIN_LATER: u16 = 1013;
     pub const TOO_BIG: u16 = 1009;
     /// "Internal Error" (RFC 6455, section 7.4.1).
@@ -24,7 +24,7 @@ impl Close {
     /// graphql-transport-ws protocol, "Communication".
     pub const INVALID_MESSAGE: u16 = 4400;
     pub const UNAUTHORIZED: u16 = 4401;
-    /// What graphql-ws says when its `onConnect` refuses a client.
+    /// The code that graphql-ws sends when its `onConnect` rejects a client.
     pub const FORBIDDEN: u16 = 4403;
     pub const BAD_SUBPROTOCOL: u16 = 4406;
     pub const INIT_TIMEOUT: u16 = 4408;

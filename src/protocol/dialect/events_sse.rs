@@ -62,7 +62,7 @@ impl Streamed for EventsSse {
 }
 
 impl EventsSse {
-    /// By a name that only those who ask for it listen to.
+    /// A custom event name, which only clients that know it listen to.
     fn tell(&mut self, name: &str, list: &[GraphqlError]) {
         let text = event(name, &json!({ "errors": errors(list) }).to_string());
         self.out.push_back(Output::Send(text));
@@ -74,7 +74,7 @@ impl EventsSse {
     }
 }
 
-/// AppSync gives an event as a JSON string, or several in an array.
+/// AppSync sends an event as a JSON string, or several in an array.
 fn texts(json: &str) -> Vec<String> {
     let one = |raw: &RawValue| {
         let text: Result<String, _> = serde_json::from_str(raw.get());

@@ -1,7 +1,7 @@
-//! `aws-appsync-event-ws`, the protocol of AppSync Events, for clients made for it.
+//! `aws-appsync-event-ws`, the protocol of AppSync Events, for AppSync clients.
 //!
-//! Their credentials are dropped, at the handshake and from each message. A publish goes on by
-//! signed HTTP, in order, and is answered in the socket's form.
+//! The client's credentials are removed, at the handshake and from each message. A publish is sent
+//! over signed HTTP, in order, and answered in the socket's form.
 //!
 //! Source: AppSync Events guide, "Understanding the Event API WebSocket protocol".
 
@@ -19,11 +19,11 @@ use super::{Close, Dialect, Limits, Output, Times};
 use crate::events::{Channel, Publish, Subscribe};
 use crate::graphql::{Event, GraphqlError, Kind, OperationKey, push_json_string, read_object};
 
-/// The server's side of one socket.
+/// The server side of one socket.
 #[derive(Debug)]
 pub struct EventsWs {
     greeting: Greeting,
-    /// Subscriptions, and publishes as mutations.
+    /// Subscriptions, and publishes (which count as mutations).
     live: Live,
 }
 
@@ -235,7 +235,7 @@ fn is_id(id: &str) -> bool {
     (1..=MAX_ID).contains(&id.len()) && id.bytes().all(is_plain)
 }
 
-/// The members of an API's answer that say nothing about the message they are put into.
+/// The members of an API's response, except those that describe the response itself.
 fn answer(json: &str) -> String {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
     let mut text = String::with_capacity(json.len());
@@ -253,7 +253,7 @@ fn answer(json: &str) -> String {
     text
 }
 
-/// `{"id":…,"type":…,` and what else it has, as JSON text.
+/// Returns `{"id":…,"type":…,` and further members, as JSON text.
 fn message(id: Option<&str>, kind: &str, members: Option<&str>) -> String {
     let mut frame = String::from("{");
     if let Some(id) = id {

@@ -1,8 +1,9 @@
 //! `graphql-ws`, the name of two protocols: the one of subscriptions-transport-ws ([`Legacy`])
 //! and AppSync's own ([`Native`]).
 //!
-//! What a client offers at the handshake does not always tell them apart; its first `start` does:
-//! AppSync's carries a `data` string. Until then only what both share is done.
+//! The subprotocols that a client offers at the handshake do not always distinguish them; its first
+//! `start` does: AppSync's contains a `data` string. Until then the machine does only what both
+//! protocols share.
 
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ use super::native::Native;
 use super::{Close, Dialect, Limits, Output, Times};
 use crate::graphql::{Event, OperationKey, read_object};
 
-/// The server's side of one socket.
+/// The server side of one socket.
 #[derive(Debug)]
 pub struct GraphqlWs {
     stage: Stage,
@@ -135,7 +136,7 @@ impl Dialect for GraphqlWs {
     }
 }
 
-/// Whether a start's payload is AppSync's.
+/// Returns whether a start's payload is AppSync's.
 fn has_data(payload: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct Shape {

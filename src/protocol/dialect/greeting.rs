@@ -1,4 +1,4 @@
-//! Opening, keep-alive and end of a `graphql-ws` socket, which both protocols of that name share.
+//! Handshake, keep-alive and end of a `graphql-ws` socket, which both protocols of that name share.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,12 +21,12 @@ pub(super) struct Message<'a> {
     pub(super) payload: Option<&'a RawValue>,
 }
 
-/// How far a socket has come.
+/// The phase of a socket.
 #[derive(Debug)]
 pub(super) struct Greeting {
     phase: Phase,
     shape: Shape,
-    /// Until when it must have begun.
+    /// When the client must have started.
     init_at: Option<Instant>,
     keepalive: Duration,
     /// When the next `ka` is due.
@@ -34,21 +34,21 @@ pub(super) struct Greeting {
     out: VecDeque<Output>,
 }
 
-/// Where a protocol's messages about the connection carry what they say.
+/// Where messages about the connection have their contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Payload,
-    /// Beside `type`.
+    /// At the top level, next to `type`.
     Members,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Opened,
-    /// The session decides.
+    /// The session decides whether to accept the client.
     Initialising,
     Ready,
-    /// A close is coming: no new operation, those that run may finish.
+    /// A close will follow: new operations are not accepted, running ones may finish.
     Closing,
     Closed,
 }
@@ -59,14 +59,14 @@ const MEMBERS_ACK: &str = r#"{"type":"connection_ack","connectionTimeoutMs":3000
 const KA: &str = r#"{"type":"ka"}"#;
 
 impl Message<'_> {
-    /// The id as JSON text; a string that is not empty, or a number.
+    /// The id as JSON text: a non-empty string, or a number.
     pub(super) fn id(&self) -> Option<&str> {
         let text = self.id?.get();
         let is_id = text.starts_with(|first: char| first == '"' || first.is_ascii_digit());
         (is_id && text != r#""""#).then_some(text)
     }
 
-    /// Whether the id is longer than one that is kept.
+    /// Returns whether the id is longer than the limit.
     pub(super) fn has_long_id(&self) -> bool {
         let text = self.id().unwrap_or_default();
         text.trim_matches('"').len() > MAX_ID
@@ -85,14 +85,14 @@ impl Greeting {
         }
     }
 
-    /// Closes at `deadline`, unless the client has begun by then: with a `connection_init`, or with an
-    /// operation that starts.
+    /// Closes at `deadline`, unless the client has started by then: with a `connection_init`, or
+    /// with an operation that is accepted.
     pub(super) fn until(mut self, deadline: Instant) -> Self {
         self.init_at = Some(deadline);
         self
     }
 
-    /// `connection_init`; a second one is acknowledged again.
+    /// Handles `connection_init`; a second one is acknowledged again.
     pub(super) fn init(&mut self, payload: Option<&RawValue>) {
         self.init_at = None;
         match self.phase {
@@ -115,7 +115,7 @@ impl Greeting {
         }
     }
 
-    /// Whether an operation may start: clients do not wait for the acknowledgement.
+    /// Returns whether an operation may start: clients do not wait for the acknowledgement.
     pub(super) fn is_open(&self) -> bool {
         match self.phase {
             Phase::Opened | Phase::Initialising | Phase::Ready => true,
@@ -133,8 +133,9 @@ impl Greeting {
         }
     }
 
-    /// A close that tells not to come in also says why, in both protocols' words: clients tell
-    /// their user of a `connection_error` and of no code.
+    /// Closes the session. Before the acknowledgement, a `connection_error` gives the reason first,
+    /// in both protocols, because clients report a `connection_error` to their user, but not a
+    /// close code.
     pub(super) fn close(&mut self, close: Close) {
         if self.phase == Phase::Closed {
             return;
@@ -200,7 +201,7 @@ impl Greeting {
     }
 }
 
-/// `{"id":…,"type":…,"payload":…}`, with the id as JSON text.
+/// Returns `{"id":…,"type":…,"payload":…}`, with the id as JSON text.
 pub(super) fn message(id: Option<&str>, kind: &str, payload: Option<&str>) -> String {
     let mut frame = String::from("{");
     if let Some(id) = id {

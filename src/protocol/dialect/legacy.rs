@@ -1,8 +1,8 @@
 //! The protocol of subscriptions-transport-ws, whose wire token is `graphql-ws`.
 //!
-//! Source: apollographql/subscriptions-transport-ws, PROTOCOL.md, and what its server does where
-//! the text is silent: operations may start before the acknowledgement, a live id that is used
-//! again restarts, and mistakes are told by messages while the socket stays.
+//! Source: apollographql/subscriptions-transport-ws, PROTOCOL.md, and the behaviour of its server
+//! if the text is silent: operations may start before the acknowledgement, reusing an active id
+//! restarts the operation, and mistakes are reported in messages while the socket stays open.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use super::payload::{bad_document, operation, result};
 use super::{Close, Dialect, Limits, Output};
 use crate::graphql::{Event, GraphqlError, OperationKey, read_object, select};
 
-/// The server's side of one socket.
+/// The server side of one socket.
 #[derive(Debug)]
 pub(super) struct Legacy {
     greeting: Greeting,
@@ -75,7 +75,7 @@ impl Legacy {
     }
 }
 
-/// Answers a message of no known type, or what is none.
+/// Answers a message of an unknown type, or a malformed one.
 pub(super) fn not_understood(greeting: &mut Greeting, frame: Option<&Message<'_>>) {
     greeting.send(match frame {
         Some(frame) => {
@@ -161,8 +161,8 @@ impl Dialect for Legacy {
     }
 }
 
-/// One object, because clients choke on a list: the first error, and all of them if there are
-/// more.
+/// Returns one object, because clients fail on a list: the first error, and all errors if there are
+/// several.
 fn one(errors: &[GraphqlError]) -> String {
     let first = errors.first();
     let mut object = first.and_then(|error| serde_json::to_value(error).ok());

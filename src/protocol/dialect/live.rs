@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_counted_until_they_are_taken() {
+    fn refusals_are_counted_since_the_last_call() {
         let mut live = Live::new(Limits {
             subscriptions: 1,
             operations: 1,

@@ -1,9 +1,9 @@
 //! Client-facing protocols, one file each, without I/O and without a clock.
 //!
-//! A dialect takes frames and neutral events in and gives [`Output`]s out. It knows nothing of
-//! AppSync's connections, of HTTP or of the other dialects. Those of a WebSocket are machines
-//! behind [`Dialect`]: to add one, write its machine in a file of its own and choose it by its
-//! wire token in [`websocket`]. Those of an HTTP response only frame what an operation yields.
+//! A dialect converts frames and neutral events to [`Output`]s. It is independent of AppSync's
+//! connections, of HTTP and of the other dialects. Those of a WebSocket are machines behind
+//! [`Dialect`]: to add one, write its machine in a separate file and select it by its wire token in
+//! [`websocket`]. Those of an HTTP response only frame the events of an operation.
 
 mod close;
 mod events_sse;
@@ -35,11 +35,11 @@ pub use transport_ws::TransportWs;
 use crate::events::{Publish, Subscribe};
 use crate::graphql::{Event, Operation, OperationKey, Selected};
 
-/// What the session has to do for a dialect, in order.
+/// The actions that the session must perform for a dialect, in order.
 #[derive(Debug)]
 pub enum Output {
-    /// The client asks to begin, with this payload as JSON; the session accepts or closes before
-    /// it hands over another frame.
+    /// The client sent its init message, with this payload as JSON; the session accepts or closes
+    /// before it passes on another frame.
     Init(Option<String>),
     /// Write this text: a frame, or bytes of a stream.
     Send(String),
@@ -47,15 +47,15 @@ pub enum Output {
     Start(OperationKey, Selected, Operation),
     /// Subscribe to an Events channel; its events come back under this key.
     Subscribe(OperationKey, Subscribe),
-    /// Publish to an Events channel, after what was published before on this socket.
+    /// Publish to an Events channel, after earlier publishes of this socket.
     Publish(OperationKey, Publish),
-    /// The client wants no more of an operation.
+    /// The client has stopped an operation.
     Stop(OperationKey),
-    /// End the socket or stream; nothing comes after it.
+    /// End the socket or stream; no output follows.
     Close(Close),
 }
 
-/// How much one socket may have at a time.
+/// The limits of one socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub subscriptions: usize,
@@ -66,34 +66,34 @@ pub struct Limits {
 /// Times of a WebSocket dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    /// From the socket's opening to its `connection_init`.
+    /// From the opening of the socket to its `connection_init`.
     pub init: Duration,
-    /// Between two messages that keep a client content.
+    /// Between two keepalive messages.
     pub keepalive: Duration,
 }
 
-/// The server's side of one client WebSocket.
+/// The server side of one client WebSocket.
 pub trait Dialect: std::fmt::Debug + Send {
-    /// A text message of the client.
+    /// Handles a text message of the client.
     fn handle_text(&mut self, now: Instant, text: &str);
 
-    /// Returns how many operations were refused with [`TOO_MANY_OPERATIONS`] since the last call.
+    /// Returns how many operations were rejected with [`TOO_MANY_OPERATIONS`] since the last call.
     fn take_refusals(&mut self) -> u64;
 
-    /// A binary message.
+    /// Handles a binary message.
     fn handle_binary(&mut self);
 
-    /// Accepts the client; the answer to [`Output::Init`].
+    /// Accepts the client, in response to [`Output::Init`].
     fn accept(&mut self, now: Instant);
 
-    /// An event of a running operation. Whatever comes for another is dropped, and so is the end
-    /// of one whose client has stopped it.
+    /// Handles an event of a running operation. Events of other operations are dropped, and so is
+    /// the end of an operation that its client has stopped.
     fn handle_event(&mut self, key: OperationKey, event: &Event);
 
-    /// From now on no operation is started; the client will send it again after the close.
+    /// From now on new operations are ignored; the client sends them again after the close.
     fn begin_closing(&mut self);
 
-    /// Ends the socket. The code says whether the client shall come back.
+    /// Ends the socket. The code determines whether the client reconnects.
     fn close(&mut self, close: Close);
 
     fn poll_timeout(&self) -> Option<Instant>;
@@ -103,25 +103,25 @@ pub trait Dialect: std::fmt::Debug + Send {
     fn poll_output(&mut self) -> Option<Output>;
 }
 
-/// The server's side of one HTTP response that lasts.
+/// The server side of one long-lived HTTP response.
 pub trait Streamed: std::fmt::Debug + Send {
-    /// The response's `Content-Type`.
+    /// Returns the response's `Content-Type`.
     fn content_type(&self) -> &'static str;
 
-    /// The response has begun.
+    /// Handles the start of the response.
     fn open(&mut self);
 
-    /// An event of an operation that runs on this stream.
+    /// Handles an event of an operation on this stream.
     fn handle_event(&mut self, key: OperationKey, event: &Event);
 
-    /// Something that means nothing, so that client and proxies between keep the stream.
+    /// Writes data without a meaning, so that client and proxies keep the stream open.
     fn heartbeat(&mut self);
 
-    /// Ends the stream because what it carried is gone.
+    /// Ends the stream because its subscription was lost.
     fn lose(&mut self, reason: &'static str);
 
-    /// Output after [`Output::Close`] is lost; a close other than [`Close::NORMAL`] cuts the
-    /// response off.
+    /// Output after [`Output::Close`] is discarded; a close other than [`Close::NORMAL`] interrupts
+    /// the response.
     fn poll_output(&mut self) -> Option<Output>;
 }
 
@@ -131,7 +131,7 @@ pub const GRAPHQL_PROTOCOLS: [&str; 2] = [TransportWs::NAME, GraphqlWs::NAME];
 /// The wire token of AppSync Events.
 pub const EVENTS_PROTOCOLS: [&str; 1] = [EventsWs::NAME];
 
-/// The machine for a wire token, or one that closes with the code for unknown tokens.
+/// Returns the machine for a wire token, or one that closes with the code for unknown tokens.
 pub fn websocket(
     protocol: Option<&str>,
     now: Instant,

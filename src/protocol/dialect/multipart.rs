@@ -1,7 +1,7 @@
 //! Apollo's multipart subscription protocol over HTTP.
 //!
-//! Each delimiter is written together with the part before it: clients show an event when they
-//! have seen where it ends. Source: Apollo Router docs, "Multipart protocol for GraphQL
+//! Each delimiter is written together with the part before it, because clients show an event only
+//! when they have received its end. Source: Apollo Router docs, "Multipart protocol for GraphQL
 //! subscriptions".
 
 use std::collections::VecDeque;

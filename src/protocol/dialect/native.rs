@@ -1,8 +1,8 @@
-//! AppSync's own protocol, whose wire token is `graphql-ws`, for clients made for AppSync.
+//! AppSync's own protocol, whose wire token is `graphql-ws`, for AppSync clients.
 //!
-//! Their credentials were dropped at the handshake and are dropped from each `start`; the `data`
-//! string keeps its bytes, and the other entries of its authorization object go along as headers.
-//! Errors are told in AppSync's form.
+//! The client's credentials are removed at the handshake and from each `start`; the `data` string
+//! keeps its bytes, and the other entries of its authorization object are forwarded as headers.
+//! Errors have AppSync's form.
 //!
 //! Source: AppSync dev guide, "Building a real-time WebSocket client".
 
@@ -17,7 +17,7 @@ use super::payload::bad_document;
 use super::{Close, Dialect, Limits, Output};
 use crate::graphql::{Event, GraphqlError, Kind, Operation, OperationKey, read_object, select};
 
-/// The server's side of one socket.
+/// The server side of one socket.
 #[derive(Debug)]
 pub(super) struct Native {
     greeting: Greeting,
@@ -38,7 +38,7 @@ struct Extensions {
     authorization: Map<String, Value>,
 }
 
-/// What describes the signed request, and is no header of the client's own.
+/// Headers that describe the signed request, and are not the client's own.
 const FIXED: [&str; 4] = ["accept", "content-encoding", "content-type", "host"];
 
 impl Native {
@@ -63,7 +63,7 @@ impl Native {
             return self.refuse(Some(id), unsupported());
         };
         let Ok(mut operation) = Operation::from_data(data) else {
-            let message = "the data string holds no GraphQL request";
+            let message = "the data string is not a GraphQL request";
             return self.refuse(Some(id), failure("BadRequestException", message));
         };
         operation.headers = headers(extensions.authorization);
@@ -90,7 +90,7 @@ impl Native {
         }
     }
 
-    /// Answered for an unknown id too: clients wait for it.
+    /// Sent for an unknown id, too, because clients wait for it.
     fn stop(&mut self, frame: &Message<'_>) {
         let Some(id) = frame.id() else {
             return self.refuse(None, unsupported());
@@ -120,7 +120,7 @@ impl Dialect for Native {
             "connection_init" => self.greeting.init(frame.payload),
             "start" => self.start(&frame),
             "stop" => self.stop(&frame),
-            // Some clients answer `ka` in the words of another protocol.
+            // Some clients answer `ka` with a message of another protocol.
             "ping" | "pong" => {}
             _ => self.refuse(frame.id(), unsupported()),
         }
@@ -179,9 +179,9 @@ impl Dialect for Native {
     }
 }
 
-/// Errors in AppSync's form: `{"errorType","message","errorCode"?,"errorInfo"?,"path"?,
-/// "locations"?}`. An error of ours has its code as type, and says in `errorInfo` whether upstream
-/// may have acted.
+/// Returns errors in AppSync's form: `{"errorType","message","errorCode"?,"errorInfo"?,"path"?,
+/// "locations"?}`. An error of countersign has its code as the type, and `errorInfo` states whether
+/// upstream may have acted.
 pub(super) fn errors(errors: &[GraphqlError]) -> Value {
     let shapes = errors.iter().map(|error| {
         let extension = |name: &str| error.extensions.get(name);
@@ -211,12 +211,12 @@ pub(super) fn errors(errors: &[GraphqlError]) -> Value {
     Value::Array(shapes.collect())
 }
 
-/// An error by AppSync's own name.
+/// Returns an error with AppSync's own name.
 pub(super) fn failure(kind: &str, message: &str) -> GraphqlError {
     GraphqlError::new(message).with("errorType", kind)
 }
 
-/// The entries of an authorization object that are headers of the client's own.
+/// Returns the entries of an authorization object that are the client's own headers.
 pub(super) fn headers(authorization: Map<String, Value>) -> Vec<(String, String)> {
     let entries = authorization.into_iter().filter_map(|(name, value)| {
         let name = name.to_ascii_lowercase();

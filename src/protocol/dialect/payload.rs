@@ -1,4 +1,4 @@
-//! What the payloads of several dialects have in common.
+//! Payloads that several dialects share.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -23,7 +23,7 @@ pub(super) fn operation(payload: Option<&RawValue>) -> Result<Operation, String>
         return Err("payload must be an object".to_owned());
     }
     let operation: Operation = serde_json::from_str(raw.get())
-        .map_err(|_| "payload needs a query, and what else it has must be of the right type")?;
+        .map_err(|_| "payload needs a query, and its other members must have the right types")?;
     for (name, raw) in [
         ("variables", &operation.variables),
         ("extensions", &operation.extensions),
@@ -35,7 +35,7 @@ pub(super) fn operation(payload: Option<&RawValue>) -> Result<Operation, String>
     Ok(operation)
 }
 
-/// Why a document selects no operation, as an error for the client.
+/// Returns why a document selects no operation, as an error for the client.
 pub fn bad_document(error: &DocumentError) -> GraphqlError {
     let graphql = GraphqlError::coded(error.to_string(), "BAD_DOCUMENT", "no");
     let locations = error
@@ -47,7 +47,7 @@ pub fn bad_document(error: &DocumentError) -> GraphqlError {
     }
 }
 
-/// An execution result as clients want it: some demand that it has one of `data` and `errors`.
+/// Returns an execution result as clients require it: some need one of `data` and `errors`.
 pub(super) fn result(text: &str) -> &str {
     let rest = text.strip_prefix('{').map(str::trim_start);
     match rest {
@@ -60,12 +60,12 @@ pub(super) fn is_object_or_none(payload: Option<&RawValue>) -> bool {
     payload.is_none_or(|raw| raw.get() == "null" || raw.get().starts_with('{'))
 }
 
-/// The errors as a JSON array.
+/// Returns the errors as a JSON array.
 pub(super) fn errors(errors: &[GraphqlError]) -> String {
     serde_json::to_string(errors).unwrap_or_else(|_| "[]".to_owned())
 }
 
-/// `{"id":…,"type":…,"payload":…}`
+/// Returns `{"id":…,"type":…,"payload":…}`
 pub(super) fn frame(id: &str, kind: &str, payload: Option<&str>) -> String {
     let mut frame = String::with_capacity(id.len() + payload.map_or(0, str::len) + 48);
     frame.push_str("{\"id\":");

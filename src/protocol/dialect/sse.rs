@@ -1,7 +1,7 @@
 //! GraphQL over SSE, "distinct connections": one operation, one response.
 //!
-//! The framing is what every known parser accepts: LF only, `event:` and then one line of `data:`,
-//! an empty `data:` with `complete`. Source: enisdenjo/graphql-sse, PROTOCOL.md.
+//! The framing is one that every known parser accepts: only LF, `event:` and then one line of
+//! `data:`, an empty `data:` with `complete`. Source: enisdenjo/graphql-sse, PROTOCOL.md.
 
 use std::collections::VecDeque;
 
@@ -15,9 +15,9 @@ pub struct Sse {
     out: VecDeque<Output>,
 }
 
-/// The type of an event stream.
+/// The content type of an event stream.
 pub const SSE_CONTENT_TYPE: &str = "text/event-stream; charset=utf-8";
-/// A comment; it also makes clients see the response's head at once.
+/// A comment, which also makes clients process the response's head at once.
 pub(super) const HEARTBEAT: &str = ":\n\n";
 
 impl Streamed for Sse {
@@ -45,7 +45,7 @@ impl Streamed for Sse {
         self.out.push_back(Output::Send(HEARTBEAT.to_owned()));
     }
 
-    /// Clients take a stream that is cut for a reason to come back.
+    /// An interrupted stream makes clients reconnect.
     fn lose(&mut self, reason: &'static str) {
         let close = Close::new(Close::RESTART, reason);
         self.out.push_back(Output::Close(close));
@@ -69,7 +69,8 @@ impl Sse {
     }
 }
 
-/// One event. Line breaks can stand only between JSON's tokens, and would end the line.
+/// Returns one event. JSON may contain line breaks only between its tokens; they would end the
+/// line.
 pub(super) fn event(name: &str, json: &str) -> String {
     let mut text = String::with_capacity(json.len() + 32);
     text.push_str("event: ");

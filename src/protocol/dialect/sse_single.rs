@@ -1,7 +1,8 @@
 //! GraphQL over SSE, "single connection": one stream, operations by other requests.
 //!
 //! `PUT` reserves a stream, `GET` opens it, `POST` starts an operation on it, `DELETE` stops one.
-//! What comes before the stream is open waits. Source: enisdenjo/graphql-sse, PROTOCOL.md.
+//! Events that arrive before the stream is open are queued. Source: enisdenjo/graphql-sse,
+//! PROTOCOL.md.
 
 use std::collections::VecDeque;
 
@@ -21,7 +22,7 @@ pub struct SseSingle {
     out: VecDeque<Output>,
 }
 
-/// What a request about a stream is answered.
+/// The response to a request about a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// 202, without a body.
@@ -30,9 +31,9 @@ pub enum Answer {
     Stopped,
     /// 400: `extensions.operationId` is missing, or too long.
     NoOperationId,
-    /// 409: the id is live.
+    /// 409: an active operation has this id.
     DuplicateId,
-    /// 429: too much waits for the stream to be opened.
+    /// 429: too many events wait for the stream to be opened.
     TooMuchWaits,
 }
 
@@ -51,8 +52,8 @@ impl SseSingle {
         }
     }
 
-    /// A `POST`. A document that cannot run is told in the stream, because clients take any
-    /// other status for a reason to try again.
+    /// Handles a `POST`. An invalid document is reported in the stream, because clients retry after
+    /// any other status.
     pub fn start(&mut self, operation: Operation) -> Answer {
         let extensions = operation.extensions.as_ref();
         let extensions: Option<Extensions> =
@@ -83,13 +84,13 @@ impl SseSingle {
         Answer::Started
     }
 
-    /// Returns how many operations were refused with
+    /// Returns how many operations were rejected with
     /// [`TOO_MANY_OPERATIONS`](super::TOO_MANY_OPERATIONS) since the last call.
     pub fn take_refusals(&mut self) -> u64 {
         self.live.take_refusals()
     }
 
-    /// A `DELETE`; an unknown id has ended already.
+    /// Handles a `DELETE`; an operation with an unknown id has already ended.
     pub fn stop(&mut self, id: &str) -> Answer {
         if let Some(key) = self.live.key(id) {
             self.live.end(key);
@@ -126,7 +127,7 @@ impl Streamed for SseSingle {
         SSE_CONTENT_TYPE
     }
 
-    /// Before what has waited.
+    /// Written before the queued events.
     fn open(&mut self) {
         self.out.push_front(Output::Send(HEARTBEAT.to_owned()));
     }

@@ -1,7 +1,8 @@
-//! Transcripts say what is answered to what.
+//! Transcripts of the machines: inputs and the expected outputs.
 //!
-//! A transcript's lines: `>` the client's frame, `.` what the session says (or time that passes),
-//! `<` our frame, `!` what the session has to do. What comes out stands below what went in.
+//! The lines of a transcript: `>` the client's frame, `.` an input of the session (or time that
+//! passes), `<` countersign's frame, `!` an action for the session. Outputs follow the input that
+//! caused them.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ pub(super) const LIMITS: Limits = Limits {
     operations: 2,
 };
 
-/// A machine and its time.
+/// A machine and its clock.
 pub(super) struct Bench<D> {
     pub(super) machine: D,
     pub(super) now: Instant,
@@ -34,7 +35,7 @@ impl<D: Dialect> Bench<D> {
         }
     }
 
-    /// From the acknowledgement.
+    /// Starts at the acknowledgement.
     pub(super) fn ready(mut self) -> Self {
         let init = r#"{"type":"connection_init"}"#;
         self.machine.handle_text(self.now, init);
@@ -83,7 +84,7 @@ impl<D: Dialect> Bench<D> {
         self.machine.handle_event(key, &event);
     }
 
-    /// Plays the lines that go in, and compares what comes out.
+    /// Plays the inputs, and compares the outputs.
     #[track_caller]
     pub(super) fn check(mut self, transcript: &str) {
         let lines = || transcript.lines().map(str::trim).filter(|l| !l.is_empty());
@@ -102,7 +103,7 @@ pub(super) fn next(json: &str) -> Event {
     Event::Next(Json::parse(Bytes::copy_from_slice(json.as_bytes())).unwrap())
 }
 
-/// An error, by a JSON object or by its message alone.
+/// Parses an error: a JSON object, or only a message.
 pub(super) fn error(text: &str) -> Event {
     let parsed: Option<serde_json::Value> = serde_json::from_str(text).ok();
     let mut error = GraphqlError::new(text);

@@ -1,8 +1,8 @@
 //! `graphql-transport-ws`, the protocol of npm graphql-ws and nearly everything modern.
 //!
-//! Source: enisdenjo/graphql-ws, PROTOCOL.md. Where it leaves room, the strictest reader of the
-//! known clients decides: exactly one acknowledgement, nothing after an operation's end, no
-//! `complete` after `error`, nothing for an unknown id.
+//! Source: enisdenjo/graphql-ws, PROTOCOL.md. If it is not specific, the strictest of the known
+//! clients decides: exactly one acknowledgement, no message after an operation's end, no `complete`
+//! after `error`, no message for an unknown id.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use super::payload::{Frame, bad_document, errors, frame, is_object_or_none, oper
 use super::{Close, Dialect, Limits, Output, Times};
 use crate::graphql::{Event, GraphqlError, OperationKey, read_object, select};
 
-/// The server's side of one socket.
+/// The server side of one socket.
 #[derive(Debug)]
 pub struct TransportWs {
     phase: Phase,
@@ -28,10 +28,10 @@ enum Phase {
     Opened {
         deadline: Instant,
     },
-    /// The session decides.
+    /// The session decides whether to accept the client.
     Initialising,
     Ready,
-    /// A close is coming: no new operation, those that run may finish.
+    /// A close will follow: new operations are not accepted, running ones may finish.
     Closing,
     Closed,
 }
@@ -182,7 +182,8 @@ impl Dialect for TransportWs {
                 self.live.end(key);
                 self.send(frame);
             }
-            // The protocol has no word for these; a loss is told by the session's close.
+            // The protocol has no messages for these events; a loss is reported by the session's
+            // close.
             Event::Started | Event::Missed(_) | Event::Lost => {}
         }
     }

@@ -1,21 +1,21 @@
-//! A document of several operations and fragments, cut into its definitions.
+//! Splits a document into its operations and fragments.
 //!
-//! For documents in files, where fragments may stand in another file than the operations that
-//! spread them: definitions can be put together to a document of one operation.
+//! For documents in files, in which operations may use fragments of another file: definitions can
+//! be combined into a document with one operation.
 
 use apollo_parser::SyntaxKind;
 use apollo_parser::cst::{self, CstNode as _};
 
 use super::document::{DocumentError, position, syntax_error, tree};
 
-/// A definition as it is written.
+/// The text of a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
     pub what: What,
     pub text: String,
-    /// The fragments that it spreads, at whatever depth.
+    /// The fragments that it uses, at any depth.
     pub spreads: Vec<String>,
-    /// Where it begins, counted from 1.
+    /// The line where it starts, counted from 1.
     pub line: usize,
     pub column: usize,
 }
@@ -23,16 +23,16 @@ pub struct Definition {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     Operation,
-    /// With its name.
+    /// A fragment, with its name.
     Fragment(String),
-    /// Of a schema.
+    /// A definition of a schema.
     Schema,
 }
 
-/// Cuts `text` up.
+/// Splits `text` into definitions.
 ///
 /// # Errors
-/// All of its syntax errors; never empty.
+/// All syntax errors of the text; never empty.
 pub fn definitions(text: &str) -> Result<Vec<Definition>, Vec<DocumentError>> {
     let tree = tree(text);
     let errors: Vec<DocumentError> = tree
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn definitions_are_told_apart_and_placed() {
+    fn definitions_are_separated_and_have_lines() {
         let text = "# first\nquery A { a }\n\n  fragment F on Query { b } { c { ...F d { ... { ...G } } } } type T { d: Int }";
         let found: Vec<(What, usize, usize)> = definitions(text)
             .unwrap()
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn every_syntax_error_is_told() {
+    fn every_syntax_error_is_reported() {
         let errors = definitions("query A { a( }\nquery B { b(: 1) }\n{ c }").unwrap_err();
         let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
         for line in [1, 2] {

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_syntax_error_quoted_the_literal_that_it_met() {
+    fn syntax_error_does_not_quote_literals() {
         let error = select(r#"{ a(b "secret") }"#, None)
             .unwrap_err()
             .to_string();

@@ -1,9 +1,9 @@
-//! A GraphQL error as standard clients want it.
+//! A GraphQL error in the form of the specification.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Text of a client's choice as errors and log lines show it: its beginning.
+/// Returns the start of a text that a client chose, for errors and log lines.
 pub fn shown(text: &str) -> String {
     text.chars().take(64).collect()
 }
@@ -30,13 +30,13 @@ impl GraphqlError {
         }
     }
 
-    /// An error of ours: `extensions.code` is stable, `extensions.sent` says whether upstream may
-    /// have acted (`no`, `maybe` or `yes`).
+    /// Creates an error of countersign: `extensions.code` is stable, `extensions.sent` states
+    /// whether upstream may have acted (`no`, `maybe` or `yes`).
     pub fn coded(message: impl Into<String>, code: &str, sent: &str) -> Self {
         Self::new(message).with("code", code).with("sent", sent)
     }
 
-    /// Bytes of its texts, where they are long.
+    /// Returns the size of its texts in bytes.
     pub fn size(&self) -> usize {
         let values = self
             .extensions

@@ -1,16 +1,15 @@
-//! A piece of JSON text that is passed on and never looked into.
+//! A piece of JSON text that is passed on without being parsed.
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Valid JSON in UTF-8 without white space around it, sharing memory with the frame or body it
-/// came from.
+/// Valid JSON in UTF-8 without surrounding white space, sharing memory with its frame or body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Json(Bytes);
 
 impl Json {
-    /// Takes `raw` out of `frame` without copying when it is a part of it.
+    /// Takes `raw` out of `frame`, without copying if it is a part of it.
     pub fn slice(frame: &Bytes, raw: &RawValue) -> Self {
         let text = raw.get().as_bytes();
         let (start, end) = (
@@ -24,16 +23,16 @@ impl Json {
         Self(Bytes::copy_from_slice(text))
     }
 
-    /// Takes a whole body, if it is JSON.
+    /// Accepts a whole body, if it is JSON.
     ///
     /// # Errors
-    /// Whatever makes the body something else than one JSON value in UTF-8.
+    /// If the body is not exactly one JSON value in UTF-8.
     pub fn parse(body: Bytes) -> Result<Self, serde_json::Error> {
         let raw: &RawValue = serde_json::from_slice(&body)?;
         Ok(Self::slice(&body, raw))
     }
 
-    /// The text. Empty only if the invariant of this type was broken.
+    /// Returns the text. It is empty only if the invariant of this type was broken.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
@@ -42,7 +41,7 @@ impl Json {
         &self.0
     }
 
-    /// The same memory.
+    /// Returns the same memory.
     pub fn to_bytes(&self) -> Bytes {
         self.0.clone()
     }
@@ -56,7 +55,7 @@ impl Json {
     }
 }
 
-/// Reads a JSON object; of an array, serde alone would take the values for the members'.
+/// Reads a JSON object. serde alone would accept an array, and take its values for the members'.
 pub fn read_object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     let is_object = text.trim_ascii_start().starts_with('{');
     is_object.then(|| serde_json::from_str(text).ok()).flatten()
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_around_a_body_is_no_part_of_it() {
+    fn white_space_around_a_body_is_ignored() {
         let body = Bytes::from_static(b"\r\n {\"a\": 1}\n");
         let json = Json::parse(body.clone()).unwrap();
         assert_eq!(json.as_str(), "{\"a\": 1}");

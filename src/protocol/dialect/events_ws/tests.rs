@@ -13,7 +13,7 @@ fn check(transcript: &str) {
 }
 
 #[test]
-fn the_connection_is_acknowledged_beside_the_type() {
+fn acknowledgement_has_its_members_next_to_the_type() {
     bench().check(
         r#"
         > {"type":"connection_init"}
@@ -37,7 +37,7 @@ fn the_connection_is_acknowledged_beside_the_type() {
 }
 
 #[test]
-fn a_channel_is_subscribed_to_and_left() {
+fn channel_is_subscribed_to_and_unsubscribed_from() {
     bench().check(
         r#"
         > {"type":"subscribe","id":"a","channel":"/default/room","authorization":{"Authorization":"x","host":"h"}}
@@ -60,9 +60,9 @@ fn a_channel_is_subscribed_to_and_left() {
     );
 }
 
-/// What an answer said of itself stood in the message beside the client's id and our type.
+/// Members of the response used to be copied into the message, besides the client's id and type.
 #[test]
-fn an_answer_named_another_id_and_type() {
+fn response_members_do_not_replace_id_and_type() {
     check(
         r#"
         > {"type":"publish","id":"p","channel":"a","events":["1"]}
@@ -97,7 +97,7 @@ fn a_publish_is_answered_in_the_sockets_form() {
 }
 
 #[test]
-fn refusals_are_worded_as_appsync_words_them() {
+fn rejections_have_appsyncs_messages() {
     let channel = "a channel is one to five segments of letters, digits and `-`, separated by `/`, such as /default/room-1; to subscribe, the last one may be `*`";
     check(&format!(
         r#"

@@ -31,7 +31,7 @@ fn the_first_start_decides() {
 }
 
 #[test]
-fn until_then_both_are_content() {
+fn both_protocols_are_served_before_the_first_start() {
     bench().check(
         r#"
         > {"type":"ping"}
@@ -54,7 +54,7 @@ fn until_then_both_are_content() {
 }
 
 #[test]
-fn what_is_no_message_is_answered_in_the_older_words() {
+fn malformed_message_is_answered_by_the_legacy_protocol() {
     bench().ready().check(
         r#"
         > nonsense
@@ -70,7 +70,7 @@ fn what_is_no_message_is_answered_in_the_older_words() {
 }
 
 #[test]
-fn an_upstream_that_is_down_is_told_in_both_protocols_words() {
+fn upstream_that_is_down_is_reported_in_both_protocols() {
     bench().check(
         r#"
         > {"type":"connection_init"}
@@ -103,9 +103,10 @@ fn binary_messages_and_ends() {
     );
 }
 
-/// It was taken for the older protocol, and the native start after it was refused.
+/// The message was taken for one of the legacy protocol, and the native start after it was
+/// rejected.
 #[test]
-fn an_unknown_message_before_the_first_start_decided_for_the_older_protocol() {
+fn unknown_message_before_the_first_start_selects_no_protocol() {
     bench().ready().check(
         r#"
         > {"type":"future","id":"9"}
@@ -119,7 +120,7 @@ fn an_unknown_message_before_the_first_start_decided_for_the_older_protocol() {
 }
 
 #[test]
-fn a_socket_that_says_nothing_was_kept_for_ever() {
+fn silent_socket_is_closed_after_the_timeout() {
     bench().check(
         r#"
         > {"type":"ping"}
@@ -137,9 +138,10 @@ fn a_socket_that_says_nothing_was_kept_for_ever() {
     );
 }
 
-/// It had no deadline any more, and whoever had no token could keep it for ever.
+/// Such a session used to lose its deadline, so a client without a token could keep it open
+/// forever.
 #[test]
-fn a_start_that_starts_nothing_was_a_beginning() {
+fn rejected_start_keeps_the_deadline() {
     bench().check(
         r#"
         > {"type":"start","payload":{"query":"{ a }"}}

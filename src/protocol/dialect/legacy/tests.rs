@@ -1,4 +1,4 @@
-//! Transcripts of the older protocol.
+//! Transcripts of the legacy protocol.
 
 use super::super::greeting::Shape;
 use super::super::transcripts::{Bench, LIMITS, TIMES};
@@ -47,7 +47,7 @@ fn an_error_is_one_object() {
 }
 
 #[test]
-fn several_errors_are_all_told() {
+fn several_errors_are_all_reported() {
     let two = [GraphqlError::new("a"), GraphqlError::new("b")];
     assert_eq!(
         one(&two),
@@ -57,7 +57,7 @@ fn several_errors_are_all_told() {
 }
 
 #[test]
-fn a_stop_is_answered_by_complete() {
+fn stop_is_answered_with_complete() {
     check(
         r#"
         > {"id":"1","type":"start","payload":{"query":"subscription { a }"}}
@@ -107,7 +107,7 @@ fn ids_are_echoed_as_they_were_written() {
 }
 
 #[test]
-fn mistakes_leave_the_socket_open() {
+fn invalid_messages_leave_the_socket_open() {
     check(
         r#"
         > [
@@ -135,7 +135,7 @@ fn mistakes_leave_the_socket_open() {
 }
 
 #[test]
-fn an_id_could_be_as_long_as_a_message() {
+fn overlong_id_is_rejected() {
     let (fits, long) = ("x".repeat(1_024), "x".repeat(1_025));
     check(&format!(
         r#"
@@ -162,7 +162,7 @@ fn too_many_operations_are_refused() {
 }
 
 #[test]
-fn appsyncs_words_never_come() {
+fn appsync_messages_never_appear() {
     check(
         r#"
         > {"id":"1","type":"start","payload":{"query":"subscription { a }"}}

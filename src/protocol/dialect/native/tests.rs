@@ -68,7 +68,7 @@ fn errors_have_appsyncs_form() {
 }
 
 #[test]
-fn refusals_are_worded_as_appsync_words_them() {
+fn rejections_have_appsyncs_messages() {
     check(
         r#"
         > {"id":"a","type":"start","payload":{"data":"{\"query\":\"subscription { a }\"}"}}
@@ -78,7 +78,7 @@ fn refusals_are_worded_as_appsync_words_them() {
         > {"id":"b","type":"start","payload":{"query":"subscription { a }"}}
         < {"id":"b","type":"error","payload":{"errors":[{"errorType":"UnsupportedOperation","message":"unknown not supported through the realtime channel"}]}}
         > {"id":"b","type":"start","payload":{"data":"nonsense"}}
-        < {"id":"b","type":"error","payload":{"errors":[{"errorType":"BadRequestException","message":"the data string holds no GraphQL request"}]}}
+        < {"id":"b","type":"error","payload":{"errors":[{"errorType":"BadRequestException","message":"the data string is not a GraphQL request"}]}}
         > {"type":"start","payload":{"data":"{}"}}
         < {"type":"error","payload":{"errors":[{"errorType":"UnsupportedOperation","message":"unknown not supported through the realtime channel"}]}}
         > nonsense
@@ -96,7 +96,7 @@ fn refusals_are_worded_as_appsync_words_them() {
 }
 
 #[test]
-fn an_id_could_be_as_long_as_a_message() {
+fn overlong_id_is_rejected() {
     let (fits, long) = ("x".repeat(1_024), "x".repeat(1_025));
     let payload = r#"{"data":"{\"query\":\"subscription { a }\"}"}"#;
     check(&format!(

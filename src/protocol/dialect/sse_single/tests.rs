@@ -1,4 +1,4 @@
-//! What requests about a stream make of it.
+//! Transcripts of requests about a stream.
 
 use super::super::transcripts::{LIMITS, error, next, show};
 use super::*;
@@ -31,7 +31,7 @@ const SUBSCRIPTION: &str = r#"{"query":"subscription { a }","extensions":{"opera
 const QUERY: &str = r#"{"query":"{ a }","extensions":{"operationId":"b"}}"#;
 
 #[test]
-fn operations_run_beside_each_other() {
+fn operations_run_concurrently() {
     let mut bench = Bench::new();
     assert_eq!(bench.start(SUBSCRIPTION), Answer::Started);
     assert_eq!(bench.start(QUERY), Answer::Started);
@@ -84,7 +84,7 @@ fn an_operation_needs_an_id() {
 }
 
 #[test]
-fn an_id_could_be_as_long_as_a_body() {
+fn overlong_operation_id_is_rejected() {
     let mut bench = Bench::new();
     let operation = |length: usize| {
         let extensions = format!(r#"{{"operationId":"{}"}}"#, "x".repeat(length));
@@ -95,7 +95,7 @@ fn an_id_could_be_as_long_as_a_body() {
 }
 
 #[test]
-fn a_bad_document_is_told_in_the_stream_and_what_waits_is_bounded() {
+fn bad_document_is_reported_in_the_stream_and_the_queue_is_bounded() {
     let mut bench = Bench::new();
     let bad = r#"{"query":"query A { a } query B { b }","extensions":{"operationId":"x"}}"#;
     let answers: Vec<Answer> = (0..5).map(|_| bench.start(bad)).collect();
@@ -108,7 +108,7 @@ fn a_bad_document_is_told_in_the_stream_and_what_waits_is_bounded() {
 }
 
 #[test]
-fn opening_comes_first_and_a_loss_cuts() {
+fn comment_comes_first_and_a_loss_interrupts() {
     let mut bench = Bench::new();
     bench.start(QUERY);
     bench.0.open();

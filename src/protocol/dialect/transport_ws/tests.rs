@@ -1,4 +1,4 @@
-//! Transcripts, and random ones held against a model.
+//! Transcripts, and random ones that are compared with a model.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,13 +14,13 @@ fn bench() -> Bench<TransportWs> {
     Bench::new(|now| TransportWs::new(now, TIMES, LIMITS))
 }
 
-/// From the socket's opening.
+/// Starts at the opening of the socket.
 #[track_caller]
 fn check(transcript: &str) {
     bench().check(transcript);
 }
 
-/// From the acknowledgement.
+/// Starts at the acknowledgement.
 #[track_caller]
 fn check_ready(transcript: &str) {
     bench().ready().check(transcript);
@@ -97,7 +97,7 @@ fn a_second_init_closes_4429() {
 }
 
 #[test]
-fn an_init_that_does_not_come_closes_4408() {
+fn missing_init_closes_4408() {
     check(
         r#"
         > {"type":"ping"}
@@ -113,7 +113,7 @@ fn an_init_that_does_not_come_closes_4408() {
 }
 
 #[test]
-fn messages_that_are_none_close_4400() {
+fn malformed_messages_close_4400() {
     let no_frame = "not a JSON object with a type";
     let cases = [
         ("", no_frame),
@@ -162,9 +162,9 @@ fn messages_that_are_none_close_4400() {
     check(". binary\n! close 4400 Invalid message received: binary message");
 }
 
-/// Two hundred live ones of a megabyte, each kept twice, took 400 MiB.
+/// Two hundred active ones of a megabyte, each stored twice, used 400 MiB.
 #[test]
-fn an_id_could_be_as_long_as_a_message() {
+fn overlong_id_is_rejected() {
     let subscribe = |length: usize| {
         let (id, payload) = ("x".repeat(length), r#"{"query":"{ a }"}"#);
         format!(r#"> {{"id":"{id}","type":"subscribe","payload":{payload}}}"#)
@@ -181,7 +181,7 @@ fn an_id_could_be_as_long_as_a_message() {
 
 #[test]
 fn bad_operations_close_4400() {
-    let query = "payload needs a query, and what else it has must be of the right type";
+    let query = "payload needs a query, and its other members must have the right types";
     let id = "subscribe needs an id, a non-empty string";
     let cases = [
         (r#""payload":{"query":"{a}"}"#, id),
@@ -299,7 +299,7 @@ fn a_live_id_used_again_closes_4409() {
 }
 
 #[test]
-fn a_live_id_counts_whatever_the_second_document_is() {
+fn active_id_conflicts_even_with_an_invalid_document() {
     check_ready(
         r#"
         > {"type":"subscribe","id":"é","payload":{"query":"{ a }"}}
@@ -450,7 +450,7 @@ fn while_closing_nothing_starts_and_what_runs_may_end() {
 }
 
 #[test]
-fn a_lost_upstream_is_told_by_the_sessions_close() {
+fn lost_upstream_is_reported_by_the_sessions_close() {
     check_ready(
         r#"
         > {"type":"subscribe","id":"1","payload":{"query":"subscription { a }"}}
@@ -499,9 +499,9 @@ fn a_result_without_members_becomes_null_data() {
     }
 }
 
-/// AppSync's answer was taken for something else than an object, and its data was dropped.
+/// AppSync's response was not recognised as an object, and its data was dropped.
 #[test]
-fn white_space_around_a_result_does_not_cost_its_data() {
+fn white_space_around_a_result_keeps_its_data() {
     let mut bench = bench().ready();
     bench.say(r#"> {"type":"subscribe","id":"1","payload":{"query":"{ a }"}}"#);
     bench.outputs();
@@ -556,7 +556,7 @@ enum Step {
 }
 
 const IDS: [&str; 4] = ["1", "a\"\\", "é🦀", "0"];
-/// A document, and what it counts as; `None` is refused.
+/// A document and its kind; `None` is rejected.
 const DOCUMENTS: [(&str, Option<Kind>); 4] = [
     ("{ a }", Some(Kind::Query)),
     ("mutation { a }", Some(Kind::Mutation)),
@@ -575,7 +575,7 @@ fn completion(id: usize) -> String {
     serde_json::json!({"type": "complete", "id": IDS[id]}).to_string()
 }
 
-/// What a client may say, whole.
+/// The complete messages of a client.
 fn valid() -> impl Strategy<Value = String> {
     prop_oneof![
         Just(r#"{"type":"connection_init","payload":{}}"#.to_owned()),
@@ -586,7 +586,7 @@ fn valid() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A valid frame of which a part was replaced.
+/// Returns a valid frame with one part replaced.
 fn mutated() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         Just(String::new()),
@@ -637,7 +637,7 @@ fn chaos() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Often, a random transcript begins as a client does.
+/// Most random transcripts start as a client does.
 fn steps(step: impl Strategy<Value = Step>) -> impl Strategy<Value = Vec<Step>> {
     let begin = prop_oneof![
         4 => Just(vec![Step::Init, Step::Accept]),
@@ -671,7 +671,7 @@ impl Bench<TransportWs> {
     }
 }
 
-/// The protocol once more, as plainly as possible; it answers the outputs' first words.
+/// The protocol once more, as simply as possible; it returns the first words of the outputs.
 #[derive(Default)]
 struct Model {
     is_initialised: bool,
@@ -760,7 +760,7 @@ impl Model {
     }
 }
 
-/// An output in the model's words.
+/// Returns an output in the model's form.
 fn brief(output: &str) -> String {
     if let Some(Ok(frame)) = output.strip_prefix("< ").map(serde_json::from_str::<Value>)
         && let Some(id) = frame["id"].as_str()
@@ -774,7 +774,7 @@ fn brief(output: &str) -> String {
     output.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
-/// What must hold for every client, however mad.
+/// Checks the rules that hold for every client, however it behaves.
 #[derive(Default)]
 struct Rules {
     acks: usize,
@@ -805,7 +805,7 @@ impl Rules {
         }
     }
 
-    /// `subscribed` is the id of the `subscribe` that is being answered, if it is one.
+    /// `subscribed` is the id of the `subscribe` that is being answered, if any.
     fn see_frame(&mut self, text: &str, subscribed: Option<&str>) {
         let frame: Value = serde_json::from_str(text).unwrap();
         let kind = frame["type"].as_str().unwrap();

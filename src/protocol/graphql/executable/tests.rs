@@ -208,7 +208,7 @@ fn every_name_in_arguments_has_a_value() {
 }
 
 #[test]
-fn definitions_are_operations_and_fragments_with_names_of_their_own() {
+fn definitions_are_operations_and_fragments_with_unique_names() {
     let both = "query A { a } mutation B { b }";
     for (query, name, expected) in [
         (both, Some("A"), Ok(Kind::Query)),
