@@ -34,7 +34,7 @@ use crate::session::{Api, Sessions};
 use crate::sign::Signer;
 use crate::sign::credentials::Identity;
 use crate::telemetry::metrics::RouteMetrics;
-use crate::upstream::{Dialer, ProxyRules, TlsRoots, Upstream, UpstreamConfig, Way};
+use crate::upstream::{ConnectorOptions, Dialer, ProxyRules, TlsRoots, Upstream, UpstreamConfig};
 
 /// A running countersign.
 #[derive(Debug)]
@@ -306,7 +306,7 @@ impl<'a> Builder<'a> {
             route: config.name.clone(),
             source,
         };
-        let way = Way {
+        let connector = ConnectorOptions {
             roots: self.roots(config)?,
             proxy: match config.is_dialled_directly {
                 true => ProxyRules::none(),
@@ -330,7 +330,7 @@ impl<'a> Builder<'a> {
                 window: self.memory.window(),
                 ..config.upstream
             },
-            &way,
+            &connector,
             self.lifecycle.background.clone(),
             self.lifecycle.stop.clone(),
         );
@@ -347,7 +347,7 @@ impl<'a> Builder<'a> {
                     realtime.address.clone(),
                     &realtime.tls_name,
                     &[b"http/1.1"],
-                    &way,
+                    &connector,
                     config.upstream.connect,
                 );
                 let pool = Pool::new(

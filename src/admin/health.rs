@@ -146,7 +146,7 @@ impl Health {
         }
         let upstreams = self.watched.upstreams.clone();
         let dials = upstreams.into_iter().map(|(route, upstream)| async move {
-            let reached = upstream.reach().await;
+            let reached = upstream.check_reachable().await;
             (route, reached.is_ok())
         });
         let dial = join_all(dials).boxed().shared();

@@ -2,12 +2,12 @@
 
 use crate::config::Config;
 use crate::iam::Api;
-use crate::upstream::{Endpoint, Kind};
+use crate::upstream::{Endpoint, UpstreamKind};
 
 /// The APIs that take GraphQL documents, with the names of their routes.
 pub fn graphql_apis(config: &Config) -> Vec<(String, Api)> {
     let routes = config.routes.iter();
-    let graphql = routes.filter(|route| route.endpoint.kind == Kind::Graphql);
+    let graphql = routes.filter(|route| route.endpoint.kind == UpstreamKind::Graphql);
     graphql
         .map(|route| (route.name.clone(), api(&route.endpoint)))
         .collect()

@@ -3,22 +3,26 @@
 use super::raw::Table;
 use super::values;
 use crate::guard::{Allowed, Policy};
-use crate::upstream::Kind;
+use crate::upstream::UpstreamKind;
 
 /// What the table of this name, a route's or a token's, allows, if it says so; `kind` is its
 /// upstream's, where that is known.
-pub(super) fn policy(name: String, table: &Table<'_>, kind: Option<Kind>) -> Option<Policy> {
+pub(super) fn policy(
+    name: String,
+    table: &Table<'_>,
+    kind: Option<UpstreamKind>,
+) -> Option<Policy> {
     let is_read_only = table.read("read_only", values::switch).unwrap_or(false);
     let operations = table.table("operations");
     let allowed = allowed(&operations);
     operations.finish();
     let has_operations = table.is_said("operations");
     match kind {
-        Some(Kind::Events | Kind::Http) if has_operations => table.report(
+        Some(UpstreamKind::Events | UpstreamKind::Http) if has_operations => table.report(
             "operations",
             "is for AppSync GraphQL, which alone has operations; elsewhere there is read_only",
         ),
-        Some(Kind::Events | Kind::Http | Kind::Graphql) | None => {}
+        Some(UpstreamKind::Events | UpstreamKind::Http | UpstreamKind::Graphql) | None => {}
     }
     (is_read_only || has_operations).then(|| Policy {
         table: name,

@@ -14,7 +14,7 @@ use crate::realtime::RealtimeConfig;
 use crate::session::Keepalive;
 use crate::sign::credentials::IdentityConfig;
 use crate::sign::{Algorithm, Payload, Placement, TokenMode};
-use crate::upstream::{Endpoint, HeaderPolicy, Kind, Overrides, UpstreamConfig};
+use crate::upstream::{Endpoint, HeaderPolicy, Overrides, UpstreamConfig, UpstreamKind};
 
 /// One route.
 #[derive(Clone, Debug)]
@@ -148,7 +148,7 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
     timeouts.finish();
 
     let endpoint = target.and_then(|target| match Endpoint::infer(&target, &overrides) {
-        Ok(mut endpoint) if endpoint.kind == Kind::Http => {
+        Ok(mut endpoint) if endpoint.kind == UpstreamKind::Http => {
             signing.apply(table, &mut endpoint);
             Some(endpoint)
         }
@@ -174,9 +174,9 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
 
     let (endpoint, shared) = (endpoint?, shared?);
     let default_path = || match endpoint.kind {
-        Kind::Graphql => "/graphql".to_owned(),
-        Kind::Events => "/event".to_owned(),
-        Kind::Http => format!("/{name}"),
+        UpstreamKind::Graphql => "/graphql".to_owned(),
+        UpstreamKind::Events => "/event".to_owned(),
+        UpstreamKind::Http => format!("/{name}"),
     };
     let mut headers = HeaderPolicy::new(
         endpoint.kind,
@@ -184,7 +184,7 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
         drop.unwrap_or_default(),
     );
     if keeps_odd.unwrap_or(false) {
-        headers = headers.keeping_odd();
+        headers = headers.keep_odd_headers();
     }
     Some(RouteConfig {
         path: path.unwrap_or_else(default_path),
@@ -196,13 +196,13 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
         trust: ca_file.map_or(Trust::System, Trust::File),
         is_dialled_directly: overrides.connect.is_some(),
         headers: match shared.passes_forwarded {
-            true => headers.passing_forwarded(),
+            true => headers.keep_forwarded_headers(),
             false => headers,
         },
         requests: RequestLimits {
             body: request_body.unwrap_or(match endpoint.kind {
-                Kind::Graphql | Kind::Events => shared.request_body,
-                Kind::Http => shared.http_request_body,
+                UpstreamKind::Graphql | UpstreamKind::Events => shared.request_body,
+                UpstreamKind::Http => shared.http_request_body,
             }),
             body_timeout: shared.request_body_timeout,
             body_total: shared.request_body_total,
@@ -296,9 +296,9 @@ impl RouteConfig {
             ..
         } = &self.endpoint;
         let kind = match kind {
-            Kind::Graphql => "AppSync GraphQL",
-            Kind::Events => "AppSync Events",
-            Kind::Http => "HTTP",
+            UpstreamKind::Graphql => "AppSync GraphQL",
+            UpstreamKind::Events => "AppSync Events",
+            UpstreamKind::Http => "HTTP",
         };
         let local = match self.path.as_str() {
             "" => "/",

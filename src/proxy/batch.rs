@@ -69,7 +69,7 @@ pub(super) async fn answer(
     }
     record.operation = Some("batch");
     record.trace.pass_on(&mut headers);
-    call.route.headers.session(&mut headers);
+    call.route.headers.filter_session(&mut headers);
     let batch = Arc::new(Batch::new(call, headers));
     let sessions = Arc::clone(&call.proxy.sessions);
     let mut turn = CancellationToken::new();

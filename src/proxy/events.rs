@@ -68,7 +68,7 @@ async fn publish(
     body: Bytes,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    call.route.headers.request(&mut headers);
+    call.route.headers.filter_request(&mut headers);
     let json = HeaderValue::from_static(Media::Json.as_str());
     headers.insert(CONTENT_TYPE, json.clone());
     headers.insert(ACCEPT, json);

@@ -19,7 +19,9 @@ use super::{Client, Route, Slot, method_name};
 use crate::memory::{Buffer, Memory, Share, Shortage};
 use crate::sign::{Refusal, Target, redact};
 use crate::telemetry::Record;
-use crate::upstream::{self, ResponseBody, Timing, denial, response_headers, whole};
+use crate::upstream::{
+    self, ResponseBody, Timing, filter_response_headers, read_to_end, rejection,
+};
 
 /// A refusal of AWS is no longer than this; what is longer is an application's own answer.
 pub(super) const MAX_REFUSAL: usize = 256 * 1024;
@@ -76,7 +78,7 @@ pub(super) async fn answer(
     let (mut head, body) = request.into_parts();
     let target = target(route, &head.uri)?;
     let body = read(route, body, &client.slot, record).await?;
-    route.headers.request(&mut head.headers);
+    route.headers.filter_request(&mut head.headers);
     let (head, body) = send(route, head.method, &target, head.headers, body, record).await?;
     pass_on(head, body, &client.share, record).await
 }
@@ -114,7 +116,7 @@ pub(super) async fn read(
     let (counted, total) = slot.wait(route.requests.body_total);
     let collected = tokio::select! {
         biased;
-        collected = tokio::time::timeout(total, whole(body)) => collected,
+        collected = tokio::time::timeout(total, read_to_end(body)) => collected,
         () = route.memory.shortage() => return Err(Error::MemoryShort),
     };
     let Ok(body) = collected else {
@@ -165,7 +167,7 @@ pub(super) async fn send(
     let (mut head, body) = answered?.into_parts();
     redact::headers(&mut head.headers);
     note_answer(&head.headers, record);
-    response_headers(&mut head.headers);
+    filter_response_headers(&mut head.headers);
     head.extensions
         .insert(Relayed(route.browser.response_headers));
     Ok((head, body))
@@ -208,7 +210,7 @@ pub(super) async fn pass_on(
             return Ok(Response::from_parts(head, Body::stream_after(read, rest)));
         }
     };
-    note_denial(head.status, &String::from_utf8_lossy(&body), record);
+    note_rejection(head.status, &String::from_utf8_lossy(&body), record);
     // A HEAD has the length of what it would have had.
     if !body.is_empty() {
         head.headers.insert(CONTENT_LENGTH, body.len().into());
@@ -217,10 +219,10 @@ pub(super) async fn pass_on(
 }
 
 /// Puts a refusal of AWS's, if it is understood, into the log.
-pub(super) fn note_denial(status: StatusCode, body: &str, record: &mut Record) {
-    if let Some(denial) = denial(status, record.code.as_deref(), body) {
-        record.code = Some(denial.code.into());
-        record.cause = Some(denial.hint.to_owned());
+pub(super) fn note_rejection(status: StatusCode, body: &str, record: &mut Record) {
+    if let Some(rejection) = rejection(status, record.code.as_deref(), body) {
+        record.code = Some(rejection.code.into());
+        record.cause = Some(rejection.hint.to_owned());
     }
 }
 

@@ -136,7 +136,7 @@ async fn run(
         // The session judges what it sends.
         Some(Form::Json(media)) => {
             call.policies.judge(&found.body)?;
-            call.route.headers.request(&mut headers);
+            call.route.headers.filter_request(&mut headers);
             let json = HeaderValue::from_static(Media::Json.as_str());
             headers.insert(CONTENT_TYPE, json.clone());
             headers.insert(ACCEPT, json);

@@ -13,7 +13,7 @@ use super::error::Error;
 use super::readings::{self, Matching, Nested, Top};
 use super::{Proxy, Route};
 use crate::sign::{Paths, Refusal};
-use crate::upstream::Kind;
+use crate::upstream::UpstreamKind;
 
 /// All routes, and for each the ones below it.
 #[derive(Debug)]
@@ -48,13 +48,15 @@ impl Routes {
     /// The longest path that has `path` below it. GraphQL routes match exactly, and by their
     /// realtime paths; others match what is below them, which for Events is a channel.
     fn find(&self, path: &str) -> Option<&(Route, Vec<Nested>)> {
-        let is_graphql = |route: &Route| kind(route) == Kind::Graphql;
+        let is_graphql = |route: &Route| kind(route) == UpstreamKind::Graphql;
         let own = self.0.iter().find(|(route, _)| {
             let rest = path.strip_prefix(route.path.as_str());
             match (kind(route), rest) {
-                (Kind::Graphql, Some("" | "/realtime")) => true,
-                (Kind::Events | Kind::Http, Some(rest)) => rest.is_empty() || rest.starts_with('/'),
-                (Kind::Graphql | Kind::Events | Kind::Http, _) => false,
+                (UpstreamKind::Graphql, Some("" | "/realtime")) => true,
+                (UpstreamKind::Events | UpstreamKind::Http, Some(rest)) => {
+                    rest.is_empty() || rest.starts_with('/')
+                }
+                (UpstreamKind::Graphql | UpstreamKind::Events | UpstreamKind::Http, _) => false,
             }
         });
         let bare = || {
@@ -94,7 +96,7 @@ impl Proxy {
     }
 }
 
-fn kind(route: &Route) -> Kind {
+fn kind(route: &Route) -> UpstreamKind {
     route.upstream.endpoint().kind
 }
 
@@ -102,8 +104,8 @@ fn kind(route: &Route) -> Kind {
 fn below(parent: &Route, route: &Route) -> Vec<Nested> {
     let nested = |path: &str, matching| Nested::below(&parent.path, &route.name, path, matching);
     let nested: Vec<Option<Nested>> = match kind(route) {
-        Kind::Events | Kind::Http => vec![nested(&route.path, Matching::Below)],
-        Kind::Graphql => {
+        UpstreamKind::Events | UpstreamKind::Http => vec![nested(&route.path, Matching::Below)],
+        UpstreamKind::Graphql => {
             let realtime = format!("{}/realtime", route.path);
             vec![
                 nested(&route.path, Matching::Exact),
@@ -119,11 +121,11 @@ fn check(route: &Route, nested: &[Nested], path: &str) -> Result<(), Error> {
     let endpoint = route.upstream.endpoint();
     let top = match (endpoint.kind, route.path.as_str(), endpoint.path.as_str()) {
         // It matches exactly.
-        (Kind::Graphql, _, _) => return Ok(()),
-        (Kind::Events | Kind::Http, "", "") => Top::Closed,
-        (Kind::Events | Kind::Http, _, _) => Top::Open,
+        (UpstreamKind::Graphql, _, _) => return Ok(()),
+        (UpstreamKind::Events | UpstreamKind::Http, "", "") => Top::Closed,
+        (UpstreamKind::Events | UpstreamKind::Http, _, _) => Top::Open,
     };
-    if endpoint.kind == Kind::Http {
+    if endpoint.kind == UpstreamKind::Http {
         route.requests.paths.apply(below)?;
     }
     Ok(readings::check(below, nested, top)?)

@@ -53,7 +53,7 @@ use crate::session::{self, Api, Keepalive, Sessions};
 use crate::sign::Paths;
 use crate::telemetry::tasks::{Task, caught};
 use crate::telemetry::{Record, Trace};
-use crate::upstream::{HeaderPolicy, Kind, Upstream};
+use crate::upstream::{HeaderPolicy, Upstream, UpstreamKind};
 
 /// Everything behind the proxied port.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ struct Call<'a> {
 impl Call<'_> {
     /// The client as a session knows it; `headers` are those of its request.
     fn session_client(&self, mut headers: HeaderMap) -> session::Client {
-        self.route.headers.session(&mut headers);
+        self.route.headers.filter_session(&mut headers);
         session::Client {
             api: Arc::clone(self.api),
             route: self.route.name.clone(),
@@ -189,7 +189,7 @@ impl Proxy {
         let route = located.as_ref().map(|located| located.route);
         let accept = Accept::of(request.headers());
         let shape = match route {
-            Some(route) if route.upstream.endpoint().kind == Kind::Http => Shape::Plain,
+            Some(route) if route.upstream.endpoint().kind == UpstreamKind::Http => Shape::Plain,
             Some(_) | None => Shape::GraphQl(accept.media()),
         };
         *form.lock() = shape;
@@ -255,7 +255,7 @@ impl Proxy {
     ) -> Result<Response<Body>, Error> {
         let is_websocket = upgrade::is_websocket(request.headers());
         let is_appsync = route.api.is_some();
-        let is_graphql = route.upstream.endpoint().kind == Kind::Graphql;
+        let is_graphql = route.upstream.endpoint().kind == UpstreamKind::Graphql;
         let admission = self.guard.admit(
             request.headers(),
             &route.name,
@@ -284,7 +284,7 @@ impl Proxy {
             record.set_route(route.upstream.metrics());
         }
         let shape = match route {
-            Some(route) if route.upstream.endpoint().kind == Kind::Http => Shape::Plain,
+            Some(route) if route.upstream.endpoint().kind == UpstreamKind::Http => Shape::Plain,
             Some(_) | None => Shape::GraphQl(Accept::of(request.headers()).media()),
         };
         let response = rescue(error, shape, &mut record);
@@ -325,8 +325,10 @@ impl Proxy {
                 tunnel::open(self, route, request, client, record).await
             }
             Some(call) => match route.upstream.endpoint().kind {
-                Kind::Events => events::answer(call, request, record).await,
-                Kind::Graphql | Kind::Http => graphql::answer(call, request, record).await,
+                UpstreamKind::Events => events::answer(call, request, record).await,
+                UpstreamKind::Graphql | UpstreamKind::Http => {
+                    graphql::answer(call, request, record).await
+                }
             },
             None => {
                 policies.judge_method(request.method(), request.headers())?;

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use super::accept::Media;
 use super::body::Body;
 use super::error::Error;
-use super::forward::{COPIES, MAX_REFUSAL, is_of_aws, note_denial, pass_on};
+use super::forward::{COPIES, MAX_REFUSAL, is_of_aws, note_rejection, pass_on};
 use crate::memory::{Buffer, Share};
 use crate::session::{failures, unread};
 use crate::sign::redact;
@@ -82,7 +82,7 @@ pub(super) async fn relay(
     let read = buffer.read(Box::pin(body), MAX_REFUSAL).await;
     read.map_err(unread)?;
     let text = String::from_utf8_lossy(buffer.bytes());
-    note_denial(head.status, &text, record);
+    note_rejection(head.status, &text, record);
     let body = refusal(head.status, buffer.bytes());
     let body = buffer.replace(body);
     let json = HeaderValue::from_static(Media::Json.as_str());

@@ -16,7 +16,7 @@ use crate::guard;
 use crate::session::Tunnel;
 use crate::sign::redact;
 use crate::telemetry::Record;
-use crate::upstream::{Timing, response_headers};
+use crate::upstream::{Timing, filter_response_headers};
 
 pub(super) async fn open(
     proxy: &Proxy,
@@ -34,7 +34,7 @@ pub(super) async fn open(
         return Err(Error::Upgrade("Connection must name Upgrade"));
     }
     let target = forward::target(route, &head.uri)?;
-    route.headers.handshake(&mut head.headers);
+    route.headers.filter_handshake(&mut head.headers);
     guard::remove_token_protocol(&mut head.headers);
     switch(&mut head.headers);
     let exchange = record.trace.exchange("GET");
@@ -52,7 +52,7 @@ pub(super) async fn open(
     let mut answer = opened?;
     redact::headers(answer.headers_mut());
     forward::note_answer(answer.headers(), record);
-    response_headers(answer.headers_mut());
+    filter_response_headers(answer.headers_mut());
     let relayed = Relayed(route.browser.response_headers);
     answer.extensions_mut().insert(relayed);
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -13,7 +13,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::Call;
 use super::body::Body;
 use super::error::Error;
-use crate::upstream::Kind;
+use crate::upstream::UpstreamKind;
 
 /// Whether the client asks for a WebSocket (RFC 6455, section 4.1).
 pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
@@ -53,8 +53,8 @@ pub(super) fn accept(
     answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
     answer.insert(SEC_WEBSOCKET_ACCEPT, accept);
     let spoken: &[&'static str] = match call.route.upstream.endpoint().kind {
-        Kind::Events => &EVENTS_PROTOCOLS,
-        Kind::Graphql | Kind::Http => &GRAPHQL_PROTOCOLS,
+        UpstreamKind::Events => &EVENTS_PROTOCOLS,
+        UpstreamKind::Graphql | UpstreamKind::Http => &GRAPHQL_PROTOCOLS,
     };
     let is_offered = |name: &&&str| has_token(headers, &SEC_WEBSOCKET_PROTOCOL, name);
     let protocol = spoken.iter().find(is_offered).copied();

@@ -27,7 +27,7 @@ use super::subscriber::{MAX_CONNECTIONS, Subscriber};
 use crate::graphql::outbox::Outbox;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::tasks::{Panicked, Task, caught};
-use crate::upstream::{Dialer, Kind, Upstream};
+use crate::upstream::{Dialer, Upstream, UpstreamKind};
 
 /// The realtime connections of one route and identity.
 #[derive(Clone, Debug)]
@@ -76,8 +76,8 @@ impl Pool {
         stop: CancellationToken,
     ) -> Self {
         let protocol = match upstream.endpoint().kind {
-            Kind::Events => Protocol::Events,
-            Kind::Graphql | Kind::Http => Protocol::Graphql,
+            UpstreamKind::Events => Protocol::Events,
+            UpstreamKind::Graphql | UpstreamKind::Http => Protocol::Graphql,
         };
         let connector = Arc::new(Connector {
             protocol,

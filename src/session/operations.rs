@@ -364,7 +364,7 @@ impl Operations {
                         added.insert::<http::HeaderName>(name, value);
                 }
             }
-            self.context.api.policy().session(&mut added);
+            self.context.api.policy().filter_session(&mut added);
             // What other systems say of a trace goes with the traceparent it came with.
             if added.contains_key(TRACEPARENT) {
                 headers.remove(TRACESTATE);

@@ -16,18 +16,18 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::timeout::TimeoutBody;
 
-use super::clocks::Clocks;
-use super::dial::Way;
+use super::clock_skew::ClockSkew;
+use super::dial::ConnectorOptions;
 use super::error::DialError;
 use super::headers::{signed_values, single_content_type};
-use super::pool::{DialInfo, OpenBody, Pools, Tasks};
-use super::{Dialer, Endpoint, Error, Kind, framing};
+use super::pool::{ConnectionPools, DialInfo, TaskExecutor, UpstreamBody};
+use super::{Dialer, Endpoint, Error, UpstreamKind, framing};
 use crate::iam::Recorder;
 use crate::sign::{Placement, Refusal, Signable, Signer, Target, clock};
 use crate::telemetry::metrics::RouteMetrics;
 
 /// The body of an answer, streamed; it fails when upstream falls silent.
-pub type ResponseBody = TimeoutBody<OpenBody>;
+pub type ResponseBody = TimeoutBody<UpstreamBody>;
 
 /// `[timeouts]` and `[pool]` as far as they concern upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,14 +64,14 @@ pub struct Upstream {
     endpoint: Endpoint,
     authority: Authority,
     signer: Signer,
-    requests: Pools,
+    requests: ConnectionPools,
     /// HTTP/1.1 alone, for WebSockets.
     tunnels: Dialer,
-    tasks: Tasks,
+    tasks: TaskExecutor,
     config: UpstreamConfig,
     recorder: Recorder,
     metrics: Arc<RouteMetrics>,
-    clocks: Clocks,
+    clock_skew: ClockSkew,
 }
 
 impl Upstream {
@@ -83,7 +83,7 @@ impl Upstream {
         endpoint: Endpoint,
         signer: Signer,
         config: UpstreamConfig,
-        way: &Way,
+        options: &ConnectorOptions,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> io::Result<Self> {
@@ -92,17 +92,17 @@ impl Upstream {
                 endpoint.address.clone(),
                 &endpoint.tls_name,
                 alpn,
-                way,
+                options,
                 config.connect,
             )
         };
         let (requests, tunnels) = (dialer(&[b"h2", b"http/1.1"])?, dialer(&[b"http/1.1"])?);
-        let tasks = Tasks { tasks, stop };
+        let tasks = TaskExecutor { tasks, stop };
         let authority = endpoint
             .wire_host
             .parse()
             .map_err(|_| io::Error::other(format!("{} is no Host", endpoint.wire_host)))?;
-        let requests = Pools::new(&requests, &tasks, &config);
+        let requests = ConnectionPools::new(&requests, &tasks, &config);
         Ok(Self {
             endpoint,
             authority,
@@ -112,8 +112,8 @@ impl Upstream {
             tasks,
             config,
             recorder: Recorder::default(),
-            metrics: Arc::clone(&way.metrics),
-            clocks: Clocks::default(),
+            metrics: Arc::clone(&options.metrics),
+            clock_skew: ClockSkew::default(),
         })
     }
 
@@ -148,7 +148,7 @@ impl Upstream {
     ///
     /// # Errors
     /// The step that failed.
-    pub async fn reach(&self) -> Result<(), DialError> {
+    pub async fn check_reachable(&self) -> Result<(), DialError> {
         self.tunnels.dial().await.map(drop)
     }
 
@@ -156,7 +156,7 @@ impl Upstream {
         &self.tunnels
     }
 
-    pub(super) fn tasks(&self) -> &Tasks {
+    pub(super) fn tasks(&self) -> &TaskExecutor {
         &self.tasks
     }
 
@@ -173,11 +173,11 @@ impl Upstream {
         body: Bytes,
         timing: &mut Timing,
     ) -> Result<Response<ResponseBody>, Error> {
-        let begun = Instant::now();
+        let started = Instant::now();
         match self.endpoint.kind {
-            Kind::Graphql => self.recorder.operation(&body),
-            Kind::Events => self.recorder.publish(&body),
-            Kind::Http => self.recorder.request(method.as_str(), target.as_str()),
+            UpstreamKind::Graphql => self.recorder.operation(&body),
+            UpstreamKind::Events => self.recorder.publish(&body),
+            UpstreamKind::Http => self.recorder.request(method.as_str(), target.as_str()),
         }
         let uri = self
             .sign(&method, target, &mut headers, &body, timing)
@@ -186,7 +186,7 @@ impl Upstream {
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        self.exchange(request, begun, timing).await
+        self.exchange(request, started, timing).await
     }
 
     /// Signs a request's final bytes, adds what a signature adds to its headers, and answers the
@@ -199,10 +199,10 @@ impl Upstream {
         body: &[u8],
         timing: &mut Timing,
     ) -> Result<Uri, Error> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let now = clock::now();
         let credentials = self.signer.credentials(now).await.map_err(|error| {
-            timing.signing = begun.elapsed();
+            timing.signing = started.elapsed();
             Error::Sign(error.into())
         })?;
         let content_type = single_content_type(headers, !body.is_empty());
@@ -214,7 +214,7 @@ impl Upstream {
             body,
         };
         let signed = self.signer.sign(&credentials, &signable, now);
-        timing.signing = begun.elapsed();
+        timing.signing = started.elapsed();
         let signed = signed?;
         let uri = self.uri(&signed.target(target))?;
         for (name, value) in signed.headers {
@@ -238,7 +238,7 @@ impl Upstream {
     async fn exchange(
         &self,
         mut request: Request<Full<Bytes>>,
-        begun: Instant,
+        started: Instant,
         timing: &mut Timing,
     ) -> Result<Response<ResponseBody>, Error> {
         let mut connection = capture_connection(&mut request);
@@ -248,30 +248,30 @@ impl Upstream {
         };
         let (requests, open) = self.requests.pick();
         let mut response = tokio::select! {
-            response = requests.request(request) => response.map_err(stage)?,
+            response = requests.request(request) => response.map_err(classify)?,
             () = late => {
                 return Err(Error::FirstByteTimeout { after: self.config.first_byte });
             }
         };
-        let settled = framing::settle(&mut response)?;
-        if settled.is_ambiguous
+        let normalized = framing::normalize(&mut response)?;
+        if normalized.is_ambiguous
             && let Some(connected) = connection.connection_metadata().as_ref()
         {
             connected.poison();
         }
         let dialled = response.extensions().get::<DialInfo>();
         timing.connect = dialled
-            .filter(|dialled| dialled.begun >= begun)
+            .filter(|dialled| dialled.started >= started)
             .map_or(Duration::ZERO, |dialled| dialled.took);
         match timing.connect.is_zero() {
             true => self.metrics.requests_on_reused.inc(),
             false => self.metrics.requests_on_new.inc(),
         };
-        if let Some(offset) = self.clocks.compare(response.headers()) {
+        if let Some(offset) = self.clock_skew.measure(response.headers()) {
             self.metrics.clock_offset.set(offset);
         }
         let spent = timing.signing + timing.connect;
-        timing.first_byte = begun.elapsed().saturating_sub(spent);
+        timing.first_byte = started.elapsed().saturating_sub(spent);
         let idle = self.config.idle;
         let (mut parts, body) = response.into_parts();
         // hyper would not look for the error that data beyond a length of 0 is over HTTP/2.
@@ -286,8 +286,8 @@ impl Upstream {
             parts.headers.remove(CONTENT_LENGTH);
         }
         parts.version = Version::HTTP_11;
-        let body = (!settled.is_bodiless).then_some(body);
-        let body = TimeoutBody::new(idle, OpenBody::new(body, open));
+        let body = (!normalized.is_bodiless).then_some(body);
+        let body = TimeoutBody::new(idle, UpstreamBody::new(body, open));
         Ok(Response::from_parts(parts, body))
     }
 
@@ -302,7 +302,7 @@ impl Upstream {
 }
 
 /// Returns the stage at which a request failed: in the connector it was never written.
-fn stage(error: ClientError) -> Error {
+fn classify(error: ClientError) -> Error {
     let mut is_parse = false;
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {

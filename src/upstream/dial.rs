@@ -35,7 +35,7 @@ pub struct ProxyRules(Arc<Matcher>);
 
 /// How the connections of a route are opened, and where they are counted.
 #[derive(Clone, Debug)]
-pub struct Way {
+pub struct ConnectorOptions {
     pub roots: TlsRoots,
     pub proxy: ProxyRules,
     pub resolver: Resolver,
@@ -148,20 +148,20 @@ impl Dialer {
         address: Address,
         tls_name: &str,
         alpn: &[&[u8]],
-        way: &Way,
+        options: &ConnectorOptions,
         timeout: Duration,
     ) -> io::Result<Self> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
-            .with_root_certificates(Arc::clone(&way.roots.0))
+            .with_root_certificates(Arc::clone(&options.roots.0))
             .with_no_client_auth();
         tls.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let name = tls_name.trim_start_matches('[').trim_end_matches(']');
         let tls_name = ServerName::try_from(name.to_owned())
             .map_err(|_| invalid(&format!("{tls_name} can be no certificate's name")))?;
-        let proxy = way.proxy.intercept(&address);
+        let proxy = options.proxy.intercept(&address);
         if let Some(proxy) = &proxy
             && proxy.uri().scheme_str() != Some("http")
         {
@@ -175,10 +175,10 @@ impl Dialer {
             address,
             tls_name,
             tls: TlsConnector::from(Arc::new(tls)),
-            resolver: way.resolver.clone(),
+            resolver: options.resolver.clone(),
             proxy,
             timeout,
-            metrics: Arc::clone(&way.metrics),
+            metrics: Arc::clone(&options.metrics),
         })
     }
 
@@ -210,7 +210,7 @@ impl Dialer {
     }
 
     async fn connect(&self) -> Result<Dialled, DialError> {
-        let begun = Instant::now();
+        let started = Instant::now();
         let mut peer = None;
         let opened = tokio::time::timeout(self.timeout, async {
             let tcp = self.open().await?;
@@ -240,7 +240,7 @@ impl Dialer {
         })??;
         Ok(Dialled {
             stream,
-            took: begun.elapsed(),
+            took: started.elapsed(),
         })
     }
 
@@ -259,7 +259,7 @@ impl Dialer {
             });
         };
         let destination = uri("https", &self.address).ok_or_else(bad_address)?;
-        let mut tunnel = Tunnel::new(proxy.uri().clone(), ToProxy(self.resolver.clone()));
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), ProxyConnector(self.resolver.clone()));
         if let Some(auth) = proxy.basic_auth() {
             tunnel = tunnel.with_auth(auth.clone());
         }
@@ -267,7 +267,7 @@ impl Dialer {
         match opened {
             Ok(stream) => Ok(stream.into_inner()),
             Err(source) => Err(DialError::Tunnel {
-                proxy: shown(proxy.uri()),
+                proxy: host_and_port(proxy.uri()),
                 address,
                 source: source.into(),
             }),
@@ -276,9 +276,9 @@ impl Dialer {
 }
 
 /// Connects to a proxy.
-struct ToProxy(Resolver);
+struct ProxyConnector(Resolver);
 
-impl Service<Uri> for ToProxy {
+impl Service<Uri> for ProxyConnector {
     type Response = TokioIo<TcpStream>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<TokioIo<TcpStream>>> + Send>>;
@@ -298,7 +298,7 @@ impl Service<Uri> for ToProxy {
 }
 
 /// Host and port, never the user and password that may stand before them.
-fn shown(proxy: &Uri) -> String {
+fn host_and_port(proxy: &Uri) -> String {
     let host = proxy.host().unwrap_or_default();
     match proxy.port_u16() {
         Some(port) => format!("{host}:{port}"),

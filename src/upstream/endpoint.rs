@@ -5,12 +5,12 @@ use std::net::Ipv6Addr;
 use http::uri::Authority;
 use http::{HeaderName, Uri};
 
-use super::recipe::{self, AwsHost, is_region};
+use super::service_profile::{self, AwsHost, is_region};
 use crate::sign::{Scope, Style};
 
 /// What is behind a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum UpstreamKind {
     /// AppSync GraphQL: requests are operations, subscriptions go to its realtime endpoint.
     Graphql,
     /// AppSync Events: requests publish to channels, subscriptions go to its realtime endpoint.
@@ -29,7 +29,7 @@ pub struct Address {
 /// Everything that configuration fixes about an upstream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    pub kind: Kind,
+    pub kind: UpstreamKind,
     pub scope: Scope,
     pub style: Style,
     /// In place of the region where signatures are SigV4A.
@@ -115,7 +115,7 @@ impl Endpoint {
     /// # Errors
     /// All that is wrong with the URL and the overrides, not only the first.
     pub fn infer(url: &str, overrides: &Overrides) -> Result<Self, Vec<EndpointError>> {
-        let target = Target::parse(url).map_err(|error| vec![error])?;
+        let target = ParsedUrl::parse(url).map_err(|error| vec![error])?;
         let mut problems = Vec::new();
         let wire_host = match &overrides.host {
             Some(host) => wire_host(host).unwrap_or_else(|error| {
@@ -131,12 +131,12 @@ impl Endpoint {
         if let (
             None,
             Some(AwsHost {
-                vpc: true,
-                recipe,
+                is_vpc_endpoint: true,
+                profile,
                 region,
             }),
         ) = (&overrides.host, &named)
-            && recipe.service == "appsync"
+            && profile.service == "appsync"
         {
             problems.push(EndpointError::VpcEndpointNeedsHost((*region).to_owned()));
         }
@@ -144,17 +144,17 @@ impl Endpoint {
             return Err(problems);
         };
         let kind = match service.as_str() {
-            "appsync" if target.path.ends_with("/event") => Kind::Events,
-            "appsync" => Kind::Graphql,
-            _ => Kind::Http,
+            "appsync" if target.path.ends_with("/event") => UpstreamKind::Events,
+            "appsync" => UpstreamKind::Graphql,
+            _ => UpstreamKind::Http,
         };
         let address = overrides.connect.clone().unwrap_or_else(|| Address {
             host: target.host.clone(),
             port: target.port,
         });
-        let realtime = (kind != Kind::Http)
+        let realtime = (kind != UpstreamKind::Http)
             .then(|| RealtimeEndpoint::of(kind, &target, &wire_host, overrides));
-        let style = recipe::style(&service);
+        let style = service_profile::style(&service);
         Ok(Self {
             kind,
             style,
@@ -185,20 +185,23 @@ impl RealtimeEndpoint {
     /// AppSync dev guide, "Building a real-time WebSocket client": the standard host has a
     /// sibling `appsync-realtime-api` with the same path; a custom domain has `/realtime` below,
     /// and so have Events on both.
-    fn of(kind: Kind, target: &Target, wire_host: &str, overrides: &Overrides) -> Self {
+    fn of(kind: UpstreamKind, target: &ParsedUrl, wire_host: &str, overrides: &Overrides) -> Self {
         let sibling = |host: &str| host.replacen(".appsync-api.", ".appsync-realtime-api.", 1);
         let named = AwsHost::parse(host_of(wire_host));
-        let standard = named.is_some_and(|named| named.recipe.service == "appsync" && !named.vpc);
+        let standard =
+            named.is_some_and(|named| named.profile.service == "appsync" && !named.is_vpc_endpoint);
         let dialled = AwsHost::parse(&target.host);
-        let vpc = dialled.is_some_and(|dialled| dialled.vpc);
+        let vpc = dialled.is_some_and(|dialled| dialled.is_vpc_endpoint);
         let (wire_host, tls_name) = match (standard, vpc) {
             (true, true) => (sibling(wire_host), target.host.clone()),
             (true, false) => (sibling(wire_host), sibling(&target.host)),
             (false, _) => (wire_host.to_owned(), target.host.clone()),
         };
         let path = match kind {
-            Kind::Graphql if standard => target.path.clone(),
-            Kind::Graphql | Kind::Events | Kind::Http => format!("{}/realtime", target.path),
+            UpstreamKind::Graphql if standard => target.path.clone(),
+            UpstreamKind::Graphql | UpstreamKind::Events | UpstreamKind::Http => {
+                format!("{}/realtime", target.path)
+            }
         };
         let address = overrides.connect.clone().unwrap_or_else(|| Address {
             host: tls_name.clone(),
@@ -214,13 +217,13 @@ impl RealtimeEndpoint {
 }
 
 /// A parsed URL.
-struct Target {
+struct ParsedUrl {
     host: String,
     port: u16,
     path: String,
 }
 
-impl Target {
+impl ParsedUrl {
     fn parse(url: &str) -> Result<Self, EndpointError> {
         let uri: Uri = url.parse().map_err(|_| EndpointError::NoHost)?;
         if uri.scheme_str() != Some("https") {
@@ -281,7 +284,7 @@ fn region(
 }
 
 fn service(
-    target: &Target,
+    target: &ParsedUrl,
     named: Option<&AwsHost<'_>>,
     overrides: &Overrides,
     problems: &mut Vec<EndpointError>,
@@ -291,12 +294,12 @@ fn service(
             problems.push(EndpointError::BadService(service.clone()));
             None
         }
-        (service, _) if recipe::is_s3(service.as_deref(), &target.host) => {
+        (service, _) if service_profile::is_s3(service.as_deref(), &target.host) => {
             problems.push(EndpointError::S3);
             None
         }
         (Some(service), _) => Some(service.clone()),
-        (None, Some(named)) => Some(named.recipe.service.to_owned()),
+        (None, Some(named)) => Some(named.profile.service.to_owned()),
         (None, None) if matches!(target.path.as_str(), "/graphql" | "/event") => {
             Some("appsync".to_owned())
         }

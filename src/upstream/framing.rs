@@ -17,9 +17,9 @@ pub enum FramingError {
     Switch,
 }
 
-/// What is known about an answer once its headers are settled.
+/// What is known about an answer once its headers are normalized.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Settled {
+pub(super) struct NormalizedFraming {
     /// The status excludes a body, whatever the headers announce.
     pub(super) is_bodiless: bool,
     /// Other HTTP implementations may see the end of the answer elsewhere, so its connection must
@@ -32,7 +32,7 @@ pub(super) struct Settled {
 ///
 /// # Errors
 /// When the end of the body is not certain.
-pub(super) fn settle<B>(answer: &mut Response<B>) -> Result<Settled, FramingError> {
+pub(super) fn normalize<B>(answer: &mut Response<B>) -> Result<NormalizedFraming, FramingError> {
     let status = answer.status();
     let headers = answer.headers_mut();
     if status.is_informational() {
@@ -49,7 +49,7 @@ pub(super) fn settle<B>(answer: &mut Response<B>) -> Result<Settled, FramingErro
         if status == StatusCode::RESET_CONTENT {
             headers.insert(CONTENT_LENGTH, 0.into());
         }
-        return Ok(Settled {
+        return Ok(NormalizedFraming {
             is_bodiless: true,
             is_ambiguous,
         });
@@ -59,7 +59,7 @@ pub(super) fn settle<B>(answer: &mut Response<B>) -> Result<Settled, FramingErro
         if !is_chunked_once(headers) {
             return Err(FramingError::Coding);
         }
-        return Ok(Settled {
+        return Ok(NormalizedFraming {
             is_bodiless: false,
             is_ambiguous: headers.remove(CONTENT_LENGTH).is_some(),
         });
@@ -68,7 +68,7 @@ pub(super) fn settle<B>(answer: &mut Response<B>) -> Result<Settled, FramingErro
     if let Some(length) = length(headers)? {
         headers.insert(CONTENT_LENGTH, length.into());
     }
-    Ok(Settled {
+    Ok(NormalizedFraming {
         is_bodiless: false,
         is_ambiguous: is_list,
     })
@@ -121,10 +121,10 @@ mod tests {
     #[track_caller]
     fn check(status: u16, headers: &[(&str, &str)], length: Option<&str>, is_ambiguous: bool) {
         let mut answer = answer(status, headers);
-        let settled = settle(&mut answer).unwrap();
-        assert_eq!(settled.is_ambiguous, is_ambiguous, "{headers:?}");
+        let normalized = normalize(&mut answer).unwrap();
+        assert_eq!(normalized.is_ambiguous, is_ambiguous, "{headers:?}");
         let is_bodiless = matches!(status, 204 | 205);
-        assert_eq!(settled.is_bodiless, is_bodiless, "{status}");
+        assert_eq!(normalized.is_bodiless, is_bodiless, "{status}");
         let left: Vec<_> = answer.headers().get_all(CONTENT_LENGTH).iter().collect();
         let expected: Vec<_> = length.into_iter().collect();
         assert_eq!(left, expected, "{headers:?}");
@@ -173,12 +173,15 @@ mod tests {
             "18446744073709551616",
         ] {
             for status in [200, 304, 404] {
-                let found = settle(&mut answer(status, &[("content-length", value)]));
+                let found = normalize(&mut answer(status, &[("content-length", value)]));
                 assert_eq!(found, Err(FramingError::Length), "{value:?}");
             }
         }
         let differ = [("content-length", "2"), ("content-length", "3")];
-        assert_eq!(settle(&mut answer(200, &differ)), Err(FramingError::Length));
+        assert_eq!(
+            normalize(&mut answer(200, &differ)),
+            Err(FramingError::Length)
+        );
         for value in [
             "",
             "gzip",
@@ -190,16 +193,19 @@ mod tests {
             "xchunked",
             "\"chunked\"",
         ] {
-            let found = settle(&mut answer(200, &[("transfer-encoding", value)]));
+            let found = normalize(&mut answer(200, &[("transfer-encoding", value)]));
             assert_eq!(found, Err(FramingError::Coding), "{value:?}");
         }
         let twice = [
             ("transfer-encoding", "chunked"),
             ("transfer-encoding", "chunked"),
         ];
-        assert_eq!(settle(&mut answer(200, &twice)), Err(FramingError::Coding));
+        assert_eq!(
+            normalize(&mut answer(200, &twice)),
+            Err(FramingError::Coding)
+        );
         for status in [100, 101, 103] {
-            let found = settle(&mut answer(status, &[("upgrade", "websocket")]));
+            let found = normalize(&mut answer(status, &[("upgrade", "websocket")]));
             assert_eq!(found, Err(FramingError::Switch), "{status}");
         }
     }

@@ -10,7 +10,7 @@ use http::header::{
     STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
-use super::{Error, Kind};
+use super::{Error, UpstreamKind};
 use crate::guard::{
     forwarded_header, is_header_below, is_method_override, is_odd_header, is_same_header,
 };
@@ -22,12 +22,12 @@ pub struct HeaderPolicy {
     drop: Vec<HeaderName>,
     /// Named by the configuration, so that even an odd name passes.
     forward: Vec<HeaderName>,
-    passes_forwarded: bool,
+    keeps_forwarded: bool,
     keeps_odd: bool,
 }
 
 /// They describe the request that began a session.
-const OF_THE_REQUEST: [&str; 6] = [
+const REQUEST_SPECIFIC: [&str; 6] = [
     "accept",
     "accept-encoding",
     "cache-control",
@@ -54,7 +54,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 ];
 
 /// Never forwarded, whatever the configuration says: ours to set, or authentication material.
-const OWN: [HeaderName; 13] = [
+const NEVER_FORWARDED: [HeaderName; 13] = [
     AUTHORIZATION,
     CONTENT_LENGTH,
     EXPECT,
@@ -71,7 +71,7 @@ const OWN: [HeaderName; 13] = [
 ];
 
 /// Never relayed in an answer, whatever the configuration says.
-const OURS_OR_HOST_WIDE: [HeaderName; 19] = [
+const NEVER_RELAYED: [HeaderName; 19] = [
     HeaderName::from_static("x-countersign-error"),
     ALT_SVC,
     STRICT_TRANSPORT_SECURITY,
@@ -112,12 +112,12 @@ const URL_OVERRIDES: [HeaderName; 11] = [
 
 impl HeaderPolicy {
     /// `forward` lifts a default drop; `drop` adds one.
-    pub fn new(kind: Kind, forward: &[HeaderName], drop: Vec<HeaderName>) -> Self {
+    pub fn new(kind: UpstreamKind, forward: &[HeaderName], drop: Vec<HeaderName>) -> Self {
         let default: &[HeaderName] = match kind {
             // With an API key beside the signature AppSync may choose the key.
-            Kind::Graphql | Kind::Events => &[COOKIE, X_API_KEY],
+            UpstreamKind::Graphql | UpstreamKind::Events => &[COOKIE, X_API_KEY],
             // It chooses among private APIs behind one endpoint.
-            Kind::Http => &[COOKIE, X_APIGW_API_ID],
+            UpstreamKind::Http => &[COOKIE, X_APIGW_API_ID],
         };
         let overrides = URL_OVERRIDES;
         let default = default.iter().chain(&overrides);
@@ -126,7 +126,7 @@ impl HeaderPolicy {
         Self {
             drop,
             forward: forward.to_vec(),
-            passes_forwarded: false,
+            keeps_forwarded: false,
             keeps_odd: false,
         }
     }
@@ -134,40 +134,40 @@ impl HeaderPolicy {
     /// Leaves headers whose names have other characters than letters, digits and `-`, unless they
     /// spell one that is dropped, or a method override.
     #[must_use]
-    pub fn keeping_odd(mut self) -> Self {
+    pub fn keep_odd_headers(mut self) -> Self {
         self.keeps_odd = true;
         self
     }
 
     /// Leaves what other proxies say of themselves: `X-Forwarded-*`, `Forwarded`, `Via`.
     #[must_use]
-    pub fn passing_forwarded(mut self) -> Self {
-        self.passes_forwarded = true;
+    pub fn keep_forwarded_headers(mut self) -> Self {
+        self.keeps_forwarded = true;
         self
     }
 
     /// Leaves only what may go upstream, unsigned.
-    pub fn request(&self, headers: &mut HeaderMap) {
-        self.handshake(headers);
+    pub fn filter_request(&self, headers: &mut HeaderMap) {
+        self.filter_handshake(headers);
         // Of a handshake that is none; the token may be among the subprotocols.
-        remove(headers, |name| {
+        remove_if(headers, |name| {
             is_header_below(name.as_str(), "sec-websocket")
         });
     }
 
     /// The same for a WebSocket's handshake.
-    pub fn handshake(&self, headers: &mut HeaderMap) {
+    pub fn filter_handshake(&self, headers: &mut HeaderMap) {
         remove_hop_by_hop(headers);
-        remove(headers, |name| self.drops(name));
+        remove_if(headers, |name| self.drops(name));
     }
 
     fn drops(&self, name: &HeaderName) -> bool {
         let is_among = |dropped: &[HeaderName]| dropped.iter().any(|other| is_same(name, other));
-        if is_among(&HOP_BY_HOP) || is_among(&OWN) || is_among(&self.drop) {
+        if is_among(&HOP_BY_HOP) || is_among(&NEVER_FORWARDED) || is_among(&self.drop) {
             return true;
         }
         let text = name.as_str();
-        if !self.passes_forwarded && forwarded_header(text).is_some() {
+        if !self.keeps_forwarded && forwarded_header(text).is_some() {
             return true;
         }
         let is_kept = self.keeps_odd || self.forward.contains(name);
@@ -183,11 +183,11 @@ impl HeaderPolicy {
 
     /// Leaves only what may go with the operations of a session, whose first request brought these
     /// headers: nothing that described that request itself.
-    pub fn session(&self, headers: &mut HeaderMap) {
-        self.request(headers);
-        remove(headers, |name| {
+    pub fn filter_session(&self, headers: &mut HeaderMap) {
+        self.filter_request(headers);
+        remove_if(headers, |name| {
             let name = name.as_str();
-            let mut own = OF_THE_REQUEST.iter();
+            let mut own = REQUEST_SPECIFIC.iter();
             let is_of_browsers = name
                 .strip_prefix("sec")
                 .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()));
@@ -198,12 +198,12 @@ impl HeaderPolicy {
 
 /// Leaves only what may go to the client: nothing that is ours to set, and nothing that changes how
 /// a browser treats all of this host, or measures and reports what it does.
-pub fn response_headers(headers: &mut HeaderMap) {
+pub fn filter_response_headers(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
-    for name in &OURS_OR_HOST_WIDE {
+    for name in &NEVER_RELAYED {
         headers.remove(name);
     }
-    remove(headers, |name| name.as_str().starts_with("access-control-"));
+    remove_if(headers, |name| name.as_str().starts_with("access-control-"));
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -217,7 +217,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-fn remove(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
+fn remove_if(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
     let names = headers.keys().filter(|name| is_removed(name));
     let found: Vec<HeaderName> = names.cloned().collect();
     for name in found {

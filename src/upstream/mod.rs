@@ -6,26 +6,26 @@
 //! and nothing is sent a second time.
 
 mod client;
-mod clocks;
-mod denial;
+mod clock_skew;
 mod dial;
 mod endpoint;
 mod error;
 mod framing;
 mod headers;
 mod pool;
-mod recipe;
+mod read_to_end;
+mod rejection;
+mod service_profile;
 mod tunnel;
 mod websocket;
-mod whole;
 
 pub use client::{ResponseBody, Timing, Upstream, UpstreamConfig};
-pub use denial::{Denial, denial};
-pub use dial::{Dialer, ProxyRules, TlsRoots, Way};
-pub use endpoint::{Address, Endpoint, EndpointError, Kind, Overrides, RealtimeEndpoint};
+pub use dial::{ConnectorOptions, Dialer, ProxyRules, TlsRoots};
+pub use endpoint::{Address, Endpoint, EndpointError, Overrides, RealtimeEndpoint, UpstreamKind};
 pub use error::{DialError, Error, Sent};
 pub use framing::FramingError;
-pub use headers::{HeaderPolicy, response_headers};
-pub use pool::OpenBody;
+pub use headers::{HeaderPolicy, filter_response_headers};
+pub use pool::UpstreamBody;
+pub use read_to_end::read_to_end;
+pub use rejection::{Rejection, rejection};
 pub use websocket::{Handshake, Socket};
-pub use whole::whole;

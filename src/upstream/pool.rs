@@ -33,20 +33,20 @@ use crate::telemetry::metrics::Held;
 use crate::telemetry::tasks::{Task, caught};
 
 /// Sends requests.
-pub(super) type Requests = Client<Connector, Full<Bytes>>;
+pub(super) type PooledClient = Client<Connector, Full<Bytes>>;
 
 /// Pools of connections to one upstream. Over HTTP/2 a pool is one connection.
 #[derive(Debug)]
-pub(super) struct Pools {
-    pools: [Mutex<Pool>; POOLS],
-    maker: Maker,
+pub(super) struct ConnectionPools {
+    pools: [Mutex<ConnectionPool>; MAX_POOLS],
+    factory: PoolFactory,
 }
 
 /// Connections of one age: replaced as a whole when `expires` has come, because hyper's pool has
 /// no maximum age. Connections of a pool that was replaced complete what is in flight, then close.
 #[derive(Debug)]
-struct Pool {
-    requests: Requests,
+struct ConnectionPool {
+    requests: PooledClient,
     open: Arc<AtomicUsize>,
     /// Counts from the first request.
     expires: Option<Instant>,
@@ -54,7 +54,7 @@ struct Pool {
 
 /// Makes pools that have no connection yet.
 #[derive(Debug)]
-struct Maker {
+struct PoolFactory {
     builder: Builder,
     connector: Connector,
     max_age: Duration,
@@ -62,28 +62,28 @@ struct Maker {
 
 /// A request that is under way, until its answer has ended.
 #[derive(Debug)]
-pub(super) struct Open(Arc<AtomicUsize>);
+pub(super) struct InFlight(Arc<AtomicUsize>);
 
 /// An answer's body, which keeps its place on the connection.
 #[derive(Debug)]
-pub struct OpenBody {
+pub struct UpstreamBody {
     /// None of an answer whose status excludes one.
     body: Option<Incoming>,
-    _open: Option<Open>,
+    _open: Option<InFlight>,
 }
 
 /// Application Load Balancers allow 128 streams on a connection; a request beyond them would wait
 /// unsent until another's answer ends.
-const STREAMS: usize = 100;
-const POOLS: usize = 16;
+const MAX_STREAMS: usize = 100;
+const MAX_POOLS: usize = 16;
 /// A connection's window has room for all streams that there can be, and more.
-const WINDOWS: u32 = 128;
+const CONNECTION_WINDOW_FACTOR: u32 = 128;
 
-// === impl Pools ===
+// === impl ConnectionPools ===
 
-impl Pools {
+impl ConnectionPools {
     /// Connections are opened when they are needed.
-    pub(super) fn new(dialer: &Dialer, tasks: &Tasks, config: &UpstreamConfig) -> Self {
+    pub(super) fn new(dialer: &Dialer, tasks: &TaskExecutor, config: &UpstreamConfig) -> Self {
         let mut builder = Client::builder(tasks.clone());
         builder
             .timer(TokioTimer::new())
@@ -91,45 +91,47 @@ impl Pools {
             .pool_idle_timeout(config.pool_idle.min(config.pool_max_age))
             .pool_max_idle_per_host(config.pool_max_idle)
             .http2_initial_stream_window_size(config.window)
-            .http2_initial_connection_window_size(config.window.saturating_mul(WINDOWS))
+            .http2_initial_connection_window_size(
+                config.window.saturating_mul(CONNECTION_WINDOW_FACTOR),
+            )
             .http2_keep_alive_interval(Duration::from_secs(20))
             .http2_keep_alive_timeout(Duration::from_secs(10));
-        let maker = Maker {
+        let factory = PoolFactory {
             builder,
             connector: Connector(dialer.clone()),
             max_age: config.pool_max_age,
         };
         Self {
-            pools: std::array::from_fn(|_| Mutex::new(maker.make())),
-            maker,
+            pools: std::array::from_fn(|_| Mutex::new(factory.make())),
+            factory,
         }
     }
 
     /// The first with room, so that few requests share one connection; else the one with the least
     /// to do.
-    pub(super) fn pick(&self) -> (Requests, Open) {
+    pub(super) fn pick(&self) -> (PooledClient, InFlight) {
         let now = Instant::now();
-        let open = |pool: &&Mutex<Pool>| {
+        let open = |pool: &&Mutex<ConnectionPool>| {
             let mut pool = pool.lock();
             if pool.expires.is_some_and(|expires| now >= expires) {
-                *pool = self.maker.make();
+                *pool = self.factory.make();
             }
             pool.open.load(Ordering::Relaxed)
         };
         let [first, ..] = &self.pools;
-        let with_room = self.pools.iter().find(|pool| open(pool) < STREAMS);
+        let with_room = self.pools.iter().find(|pool| open(pool) < MAX_STREAMS);
         let pool = with_room.or_else(|| self.pools.iter().min_by_key(open));
         let mut pool = pool.unwrap_or(first).lock();
         pool.expires
-            .get_or_insert_with(|| now + self.maker.lifetime());
+            .get_or_insert_with(|| now + self.factory.lifetime());
         pool.open.fetch_add(1, Ordering::Relaxed);
-        (pool.requests.clone(), Open(Arc::clone(&pool.open)))
+        (pool.requests.clone(), InFlight(Arc::clone(&pool.open)))
     }
 }
 
-impl Maker {
-    fn make(&self) -> Pool {
-        Pool {
+impl PoolFactory {
+    fn make(&self) -> ConnectionPool {
+        ConnectionPool {
             requests: self.builder.build(self.connector.clone()),
             open: Arc::default(),
             expires: None,
@@ -142,16 +144,16 @@ impl Maker {
     }
 }
 
-impl Drop for Open {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-// === impl OpenBody ===
+// === impl UpstreamBody ===
 
-impl OpenBody {
-    pub(super) fn new(body: Option<Incoming>, open: Open) -> Self {
+impl UpstreamBody {
+    pub(super) fn new(body: Option<Incoming>, open: InFlight) -> Self {
         Self {
             body,
             _open: Some(open),
@@ -160,13 +162,13 @@ impl OpenBody {
 }
 
 /// Of a connection of its own.
-impl From<Option<Incoming>> for OpenBody {
+impl From<Option<Incoming>> for UpstreamBody {
     fn from(body: Option<Incoming>) -> Self {
         Self { body, _open: None }
     }
 }
 
-impl Body for OpenBody {
+impl Body for UpstreamBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -194,12 +196,12 @@ impl Body for OpenBody {
 
 /// Runs the pool's connection tasks where they are counted and can be stopped.
 #[derive(Clone, Debug)]
-pub(super) struct Tasks {
+pub(super) struct TaskExecutor {
     pub(super) tasks: TaskTracker,
     pub(super) stop: CancellationToken,
 }
 
-impl<F> hyper::rt::Executor<F> for Tasks
+impl<F> hyper::rt::Executor<F> for TaskExecutor
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
@@ -219,7 +221,7 @@ pub(super) struct Connector(Dialer);
 /// When and how long a pooled connection was dialled; rides in the response's extensions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DialInfo {
-    pub(super) begun: Instant,
+    pub(super) started: Instant,
     pub(super) took: Duration,
 }
 
@@ -244,12 +246,12 @@ impl Service<Uri> for Connector {
     /// The URI is ignored: where to connect is configuration.
     fn call(&mut self, _: Uri) -> Self::Future {
         let dialer = self.0.clone();
-        let begun = Instant::now();
+        let started = Instant::now();
         Box::pin(async move {
             let Dialled { stream, took } = dialer.dial().await.map_err(Arc::new)?;
             Ok(PooledStream {
                 stream: TokioIo::new(stream),
-                dialled: DialInfo { begun, took },
+                dialled: DialInfo { started, took },
                 _open: Held::new(&dialer.metrics().upstream_connections),
             })
         })
@@ -317,12 +319,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_in_a_connection_of_the_pool_ends_only_its_task() {
-        let tasks = Tasks {
+        let tasks = TaskExecutor {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
         let open = Arc::new(AtomicUsize::new(1));
-        let held = Open(Arc::clone(&open));
+        let held = InFlight(Arc::clone(&open));
         tasks.execute(async move {
             let _held = held;
             panic!("on purpose");

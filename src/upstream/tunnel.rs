@@ -11,7 +11,7 @@ use hyper::client::conn::http1;
 use hyper::rt::Executor as _;
 use hyper_util::rt::TokioIo;
 
-use super::{Error, FramingError, OpenBody, Timing, Upstream, framing};
+use super::{Error, FramingError, Timing, Upstream, UpstreamBody, framing};
 use crate::sign::{Refusal, Target};
 
 impl Upstream {
@@ -27,8 +27,8 @@ impl Upstream {
         target: &Target,
         mut headers: HeaderMap,
         timing: &mut Timing,
-    ) -> Result<Response<OpenBody>, Error> {
-        let begun = Instant::now();
+    ) -> Result<Response<UpstreamBody>, Error> {
+        let started = Instant::now();
         self.recorder().websocket(target.as_str());
         let dialled = self.tunnels().dial().await?;
         timing.connect = dialled.took;
@@ -56,7 +56,7 @@ impl Upstream {
         let after = self.config().first_byte;
         let answered = tokio::time::timeout(after, sender.send_request(request)).await;
         let spent = timing.signing + timing.connect;
-        timing.first_byte = begun.elapsed().saturating_sub(spent);
+        timing.first_byte = started.elapsed().saturating_sub(spent);
         let Ok(answered) = answered else {
             return Err(Error::FirstByteTimeout { after });
         };
@@ -67,8 +67,8 @@ impl Upstream {
             }
             return Ok(answer.map(|body| Some(body).into()));
         }
-        let settled = framing::settle(&mut answer)?;
-        Ok(answer.map(|body| (!settled.is_bodiless).then_some(body).into()))
+        let normalized = framing::normalize(&mut answer)?;
+        Ok(answer.map(|body| (!normalized.is_bodiless).then_some(body).into()))
     }
 }
 

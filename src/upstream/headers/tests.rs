@@ -13,7 +13,7 @@ fn map(names: &[(&str, &str)]) -> HeaderMap {
 
 fn check(policy: &HeaderPolicy, sent: &[(&str, &str)], expected: &[&str]) {
     let mut headers = map(sent);
-    policy.request(&mut headers);
+    policy.filter_request(&mut headers);
     let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
     left.sort_unstable();
     assert_eq!(left, expected, "{sent:?}");
@@ -21,7 +21,7 @@ fn check(policy: &HeaderPolicy, sent: &[(&str, &str)], expected: &[&str]) {
 
 #[test]
 fn requests() {
-    let policy = HeaderPolicy::new(Kind::Graphql, &[], vec![]);
+    let policy = HeaderPolicy::new(UpstreamKind::Graphql, &[], vec![]);
     check(
         &policy,
         &[
@@ -60,14 +60,18 @@ fn requests() {
     );
     let forwarded = [("x-forwarded-for", "1"), ("forwarded", "f"), ("via", "v")];
     check(&policy, &forwarded, &[]);
-    let passing = policy.passing_forwarded();
+    let passing = policy.keep_forwarded_headers();
     check(
         &passing,
         &forwarded,
         &["forwarded", "via", "x-forwarded-for"],
     );
     check(&passing, &[("x-countersign-token", "t")], &[]);
-    let lenient = HeaderPolicy::new(Kind::Graphql, &[COOKIE], vec!["x-team".parse().unwrap()]);
+    let lenient = HeaderPolicy::new(
+        UpstreamKind::Graphql,
+        &[COOKIE],
+        vec!["x-team".parse().unwrap()],
+    );
     check(
         &lenient,
         &[("cookie", "c"), ("x-team", "a"), ("x-api-key", "k")],
@@ -75,7 +79,7 @@ fn requests() {
     );
     let token = ("sec-websocket-protocol", "countersign-token.t");
     check(&lenient, &[token, ("accept", "a")], &["accept"]);
-    let gateway = HeaderPolicy::new(Kind::Http, &[AUTHORIZATION], vec![]);
+    let gateway = HeaderPolicy::new(UpstreamKind::Http, &[AUTHORIZATION], vec![]);
     check(
         &gateway,
         &[("x-api-key", "k"), ("authorization", "a")],
@@ -86,9 +90,9 @@ fn requests() {
 /// By default, by `odd_headers = "keep"`, and by that and `guard.forwarded = "pass"`.
 #[test]
 fn every_spelling_of_a_dropped_header_is_dropped() {
-    let default = HeaderPolicy::new(Kind::Http, &[], vec!["x-secret".parse().unwrap()]);
-    let keeping = default.clone().keeping_odd();
-    let passing = keeping.clone().passing_forwarded();
+    let default = HeaderPolicy::new(UpstreamKind::Http, &[], vec!["x-secret".parse().unwrap()]);
+    let keeping = default.clone().keep_odd_headers();
+    let passing = keeping.clone().keep_forwarded_headers();
     const GONE: [bool; 3] = [false; 3];
     for (name, passes) in [
         ("x-team", [true; 3]),
@@ -131,11 +135,11 @@ fn every_spelling_of_a_dropped_header_is_dropped() {
     ] {
         for (policy, passes) in [&default, &keeping, &passing].into_iter().zip(passes) {
             let mut headers = map(&[(name, "1")]);
-            policy.request(&mut headers);
+            policy.filter_request(&mut headers);
             assert_eq!(!headers.is_empty(), passes, "{name} {policy:?}");
             // The headers of a session, and of each of its operations.
             let mut headers = map(&[(name, "1")]);
-            policy.session(&mut headers);
+            policy.filter_session(&mut headers);
             assert_eq!(!headers.is_empty(), passes, "{name} {policy:?}");
         }
     }
@@ -147,7 +151,7 @@ fn forwarded_headers_are_named_in_any_spelling() {
         names.iter().map(|name| name.parse().unwrap()).collect()
     };
     let forward = names(&["X_Api_Key", "x_team", "x-original-url"]);
-    let policy = HeaderPolicy::new(Kind::Graphql, &forward, names(&["x_drop"]));
+    let policy = HeaderPolicy::new(UpstreamKind::Graphql, &forward, names(&["x_drop"]));
     check(
         &policy,
         &[
@@ -163,7 +167,7 @@ fn forwarded_headers_are_named_in_any_spelling() {
         &["x-api-key", "x-original-url", "x_api_key", "x_team"],
     );
     check(
-        &policy.keeping_odd(),
+        &policy.keep_odd_headers(),
         &[("x.team", "t"), ("x_original_url", "/"), ("x.drop", "d")],
         &["x.team", "x_original_url"],
     );
@@ -172,9 +176,9 @@ fn forwarded_headers_are_named_in_any_spelling() {
         ("secret", "b"),
         ("content_type", "c"),
     ];
-    let keeping = HeaderPolicy::new(Kind::Graphql, &[], vec![]).keeping_odd();
+    let keeping = HeaderPolicy::new(UpstreamKind::Graphql, &[], vec![]).keep_odd_headers();
     let mut headers = map(&entries);
-    keeping.session(&mut headers);
+    keeping.filter_session(&mut headers);
     assert_eq!(headers, map(&entries[1..2]));
 }
 
@@ -203,7 +207,7 @@ fn answers_lose_what_is_ours_and_what_acts_on_the_whole_host() {
         headers.append(&name, HeaderValue::from_static("x"));
         headers.append(&name, HeaderValue::from_static("y"));
     }
-    response_headers(&mut headers);
+    filter_response_headers(&mut headers);
     assert_eq!(headers, map(&kept));
 }
 
@@ -215,6 +219,6 @@ fn upgrades_leave_no_trace_of_themselves() {
         ("accept-encoding", "gzip"),
         ("x-team", "a"),
     ]);
-    HeaderPolicy::new(Kind::Graphql, &[], vec![]).session(&mut headers);
+    HeaderPolicy::new(UpstreamKind::Graphql, &[], vec![]).filter_session(&mut headers);
     assert_eq!(headers, map(&[("x-team", "a")]));
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use countersign::config::{Flag, Sources, load};
 use countersign::guard::{HostName, Origin};
-use countersign::upstream::{Address, Endpoint, Kind, Overrides};
+use countersign::upstream::{Address, Endpoint, Overrides, UpstreamKind};
 
 use super::{head, text};
 
@@ -84,7 +84,10 @@ pub fn endpoint(data: &[u8]) {
                 "{}",
                 endpoint.wire_host
             );
-            assert_eq!(endpoint.realtime.is_some(), endpoint.kind != Kind::Http);
+            assert_eq!(
+                endpoint.realtime.is_some(),
+                endpoint.kind != UpstreamKind::Http
+            );
         }
         Err(problems) => assert!(!problems.is_empty()),
     }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use countersign::guard::{Cors, Guard, GuardConfig, Local, Navigations, Scheme};
 use countersign::proxy::{self, Accept, Form, Media, begins_with_data, envelope};
-use countersign::upstream::{self, HeaderPolicy, response_headers};
+use countersign::upstream::{self, HeaderPolicy, filter_response_headers};
 use countersign_protocol::events::{Channel, Publish, Subscribe};
 use countersign_protocol::graphql::Kind;
 use http::header::{ACCEPT, HOST, ORIGIN};
@@ -119,13 +119,13 @@ pub fn headers(data: &[u8]) {
         }
     };
     for kind in [
-        upstream::Kind::Graphql,
-        upstream::Kind::Events,
-        upstream::Kind::Http,
+        upstream::UpstreamKind::Graphql,
+        upstream::UpstreamKind::Events,
+        upstream::UpstreamKind::Http,
     ] {
         let policy = HeaderPolicy::new(kind, &[], Vec::new());
         let mut request = sent.clone();
-        policy.request(&mut request);
+        policy.filter_request(&mut request);
         is_left(&request);
         for gone in [
             "authorization",
@@ -143,19 +143,19 @@ pub fn headers(data: &[u8]) {
         ] {
             assert!(!request.contains_key(gone), "{gone}");
         }
-        assert!(kind == upstream::Kind::Http || !request.contains_key("x-api-key"));
+        assert!(kind == upstream::UpstreamKind::Http || !request.contains_key("x-api-key"));
         let mut twice = request.clone();
-        policy.request(&mut twice);
+        policy.filter_request(&mut twice);
         assert_eq!(twice, request);
         let mut session = sent.clone();
-        policy.session(&mut session);
+        policy.filter_session(&mut session);
         is_left(&session);
         for name in session.keys() {
             assert!(request.contains_key(name) && !name.as_str().starts_with("sec-"));
         }
     }
     let mut response = sent.clone();
-    response_headers(&mut response);
+    filter_response_headers(&mut response);
     is_left(&response);
 }
 

@@ -5,7 +5,7 @@ use crate::sign::{Algorithm, Payload, Placement, Style, TokenMode};
 
 /// One service.
 #[derive(Debug)]
-pub(super) struct Recipe {
+pub(super) struct ServiceProfile {
     /// Its name in the scope.
     pub(super) service: &'static str,
     /// `*` is one label or more; `amazonaws.com` means `amazonaws.com.cn`, too.
@@ -16,10 +16,10 @@ pub(super) struct Recipe {
 /// What a host name of AWS says by itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AwsHost<'a> {
-    pub(super) recipe: &'static Recipe,
+    pub(super) profile: &'static ServiceProfile,
     pub(super) region: &'a str,
     /// A VPC endpoint, which serves many APIs.
-    pub(super) vpc: bool,
+    pub(super) is_vpc_endpoint: bool,
 }
 
 const HEADERS: Style = Style {
@@ -34,8 +34,8 @@ const PRESIGNED: Style = Style {
     ..HEADERS
 };
 
-const RECIPES: [Recipe; 14] = [
-    Recipe {
+const SERVICE_PROFILES: [ServiceProfile; 14] = [
+    ServiceProfile {
         service: "appsync",
         hosts: &[
             "*.appsync-api.{region}.amazonaws.com",
@@ -43,7 +43,7 @@ const RECIPES: [Recipe; 14] = [
         ],
         style: HEADERS,
     },
-    Recipe {
+    ServiceProfile {
         service: "execute-api",
         hosts: &[
             "*.execute-api.{region}.amazonaws.com",
@@ -51,7 +51,7 @@ const RECIPES: [Recipe; 14] = [
         ],
         style: HEADERS,
     },
-    Recipe {
+    ServiceProfile {
         service: "aoss",
         hosts: &["*.{region}.aoss.amazonaws.com"],
         // OpenSearch developer guide, "Signing HTTP requests": required, for empty bodies too.
@@ -60,12 +60,12 @@ const RECIPES: [Recipe; 14] = [
             ..HEADERS
         },
     },
-    Recipe {
+    ServiceProfile {
         service: "aps",
         hosts: &["aps-workspaces.{region}.amazonaws.com"],
         style: HEADERS,
     },
-    Recipe {
+    ServiceProfile {
         service: "bedrock",
         hosts: &[
             "bedrock-runtime.{region}.amazonaws.com",
@@ -73,17 +73,17 @@ const RECIPES: [Recipe; 14] = [
         ],
         style: HEADERS,
     },
-    Recipe {
+    ServiceProfile {
         service: "bedrock-agentcore",
         hosts: &["bedrock-agentcore.{region}.amazonaws.com"],
         style: HEADERS,
     },
-    Recipe {
+    ServiceProfile {
         service: "es",
         hosts: &["*.{region}.es.amazonaws.com"],
         style: HEADERS,
     },
-    Recipe {
+    ServiceProfile {
         service: "iotdevicegateway",
         hosts: &["*.iot.{region}.amazonaws.com"],
         style: Style {
@@ -92,32 +92,32 @@ const RECIPES: [Recipe; 14] = [
             ..PRESIGNED
         },
     },
-    Recipe {
+    ServiceProfile {
         service: "iotwireless",
         hosts: &["api.iotwireless.{region}.amazonaws.com"],
         style: PRESIGNED,
     },
-    Recipe {
+    ServiceProfile {
         service: "kinesisvideo",
         hosts: &["*.kinesisvideo.{region}.amazonaws.com"],
         style: PRESIGNED,
     },
-    Recipe {
+    ServiceProfile {
         service: "lambda",
         hosts: &["*.lambda-url.{region}.on.aws"],
         style: HEADERS,
     },
-    Recipe {
+    ServiceProfile {
         service: "neptune-db",
         hosts: &["*.{region}.neptune.amazonaws.com"],
         style: HEADERS,
     },
-    Recipe {
+    ServiceProfile {
         service: "transcribe",
         hosts: &["transcribestreaming.{region}.amazonaws.com"],
         style: PRESIGNED,
     },
-    Recipe {
+    ServiceProfile {
         service: "vpc-lattice-svcs",
         hosts: &["*.vpc-lattice-svcs.{region}.on.aws"],
         // VPC Lattice user guide, "SIGv4 authenticated requests".
@@ -130,8 +130,10 @@ const RECIPES: [Recipe; 14] = [
 
 /// How a service wants to be signed for; as most do, if it is not known.
 pub(super) fn style(service: &str) -> Style {
-    let recipe = RECIPES.iter().find(|recipe| recipe.service == service);
-    recipe.map_or(HEADERS, |recipe| recipe.style)
+    let profile = SERVICE_PROFILES
+        .iter()
+        .find(|profile| profile.service == service);
+    profile.map_or(HEADERS, |profile| profile.style)
 }
 
 /// Whether a host or a service is S3's, which signs by rules of its own.
@@ -142,14 +144,14 @@ pub(super) fn is_s3(service: Option<&str>, host: &str) -> bool {
 
 impl<'a> AwsHost<'a> {
     pub(super) fn parse(host: &'a str) -> Option<Self> {
-        let mut patterns = RECIPES
+        let mut patterns = SERVICE_PROFILES
             .iter()
-            .flat_map(|recipe| recipe.hosts.iter().map(move |pattern| (recipe, *pattern)));
-        patterns.find_map(|(recipe, pattern)| {
+            .flat_map(|profile| profile.hosts.iter().map(move |pattern| (profile, *pattern)));
+        patterns.find_map(|(profile, pattern)| {
             Some(Self {
-                recipe,
+                profile,
                 region: region_of(host, pattern)?,
-                vpc: pattern.contains(".vpce."),
+                is_vpc_endpoint: pattern.contains(".vpce."),
             })
         })
     }
@@ -202,7 +204,7 @@ mod tests {
 
     fn check(host: &str, expected: Option<(&str, &str, bool)>) {
         let found = AwsHost::parse(host);
-        let found = found.map(|found| (found.recipe.service, found.region, found.vpc));
+        let found = found.map(|found| (found.profile.service, found.region, found.is_vpc_endpoint));
         assert_eq!(found, expected, "{host}");
     }
 

@@ -5,7 +5,7 @@ use http_body::Body;
 use http_body_util::BodyExt as _;
 
 /// From here on the room for a body grows by itself; it must not be what a peer merely announces.
-const BEGIN: usize = 256 * 1024;
+const INITIAL_CAPACITY: usize = 256 * 1024;
 
 /// Reads a body to its end.
 ///
@@ -14,7 +14,7 @@ const BEGIN: usize = 256 * 1024;
 ///
 /// # Errors
 /// The body's.
-pub async fn whole<B>(mut body: B) -> Result<Bytes, B::Error>
+pub async fn read_to_end<B>(mut body: B) -> Result<Bytes, B::Error>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -29,8 +29,12 @@ where
             continue;
         }
         if all.is_empty() {
-            let left = usize::try_from(body.size_hint().lower()).unwrap_or(BEGIN);
-            all.reserve((first.len() + piece.len()).saturating_add(left).min(BEGIN));
+            let left = usize::try_from(body.size_hint().lower()).unwrap_or(INITIAL_CAPACITY);
+            all.reserve(
+                (first.len() + piece.len())
+                    .saturating_add(left)
+                    .min(INITIAL_CAPACITY),
+            );
             all.extend_from_slice(&first);
             first = Bytes::new();
         }
@@ -59,7 +63,9 @@ mod tests {
             .collect();
         let trailers = Ok(Frame::trailers(http::HeaderMap::new()));
         let frames = frames.into_iter().chain([trailers]);
-        whole(StreamBody::new(stream::iter(frames))).await.unwrap()
+        read_to_end(StreamBody::new(stream::iter(frames)))
+            .await
+            .unwrap()
     }
 
     #[tokio::test]
@@ -74,6 +80,6 @@ mod tests {
     async fn a_single_piece_is_not_copied() {
         let piece = Bytes::from_static(b"abc");
         let body = http_body_util::Full::new(piece.clone());
-        assert_eq!(whole(body).await.unwrap().as_ptr(), piece.as_ptr());
+        assert_eq!(read_to_end(body).await.unwrap().as_ptr(), piece.as_ptr());
     }
 }

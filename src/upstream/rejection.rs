@@ -7,7 +7,7 @@ use http::StatusCode;
 
 /// A refusal that is understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Denial {
+pub struct Rejection {
     /// A stable name, for logs and metrics.
     pub code: &'static str,
     /// What to look at.
@@ -15,7 +15,7 @@ pub struct Denial {
 }
 
 /// Type, what the message has in it, and what both mean; the first that fits counts.
-const DENIALS: [(&str, &str, Denial); 14] = [
+const REJECTIONS: [(&str, &str, Rejection); 14] = [
     ("invalidsignature", "signature expired", EXPIRED),
     ("invalidsignature", "not yet current", NOT_YET_CURRENT),
     ("invalidsignature", "correct service", SCOPE),
@@ -40,52 +40,52 @@ const DENIALS: [(&str, &str, Denial); 14] = [
     ("forbidden", "", FORBIDDEN),
 ];
 
-const MISMATCH: Denial = Denial {
+const MISMATCH: Rejection = Rejection {
     code: "SIGNATURE_MISMATCH",
     hint: "AWS computed another signature: is there a proxy between that changes the request, or a \
            wrong secret key?",
 };
-const EXPIRED: Denial = Denial {
+const EXPIRED: Rejection = Rejection {
     code: "SIGNATURE_EXPIRED",
     hint: "this machine's clock is behind, or the request was under way for more than 5 minutes",
 };
-const NOT_YET_CURRENT: Denial = Denial {
+const NOT_YET_CURRENT: Rejection = Rejection {
     code: "SIGNATURE_NOT_YET_CURRENT",
     hint: "this machine's clock is ahead",
 };
-const SCOPE: Denial = Denial {
+const SCOPE: Rejection = Rejection {
     code: "SCOPE_WRONG",
     hint: "the route's region or service is another than the API's: see the message",
 };
-const TOKEN_EXPIRED: Denial = Denial {
+const TOKEN_EXPIRED: Rejection = Rejection {
     code: "TOKEN_EXPIRED",
     hint: "the credentials have expired",
 };
-const TOKEN_INVALID: Denial = Denial {
+const TOKEN_INVALID: Rejection = Rejection {
     code: "TOKEN_INVALID",
     hint: "AWS does not know the access key or session token, or not in this region",
 };
-const NO_ROUTE: Denial = Denial {
+const NO_ROUTE: Rejection = Rejection {
     code: "NO_SUCH_ROUTE",
     hint: "a REST API says so of a signed request for a path or method that it does not have: is the \
            stage in the route's target?",
 };
-const INCOMPLETE: Denial = Denial {
+const INCOMPLETE: Rejection = Rejection {
     code: "SIGNATURE_INCOMPLETE",
     hint: "AWS could not read the signature: does a proxy between change the Authorization header?",
 };
-const ACCESS_DENIED: Denial = Denial {
+const ACCESS_DENIED: Rejection = Rejection {
     code: "ACCESS_DENIED",
     hint: "the identity may not do this: allow execute-api:Invoke, or the service's action, on it",
 };
-const FORBIDDEN: Denial = Denial {
+const FORBIDDEN: Rejection = Rejection {
     code: "FORBIDDEN",
     hint: "an HTTP API says no more; of a REST API: the wrong Host, a missing API key, its policy or WAF",
 };
 
 /// What an answer with this status, `x-amzn-errortype` and body refuses; `None` if it is no refusal
 /// of a gateway's.
-pub fn denial(status: StatusCode, kind: Option<&str>, body: &str) -> Option<Denial> {
+pub fn rejection(status: StatusCode, kind: Option<&str>, body: &str) -> Option<Rejection> {
     let is_refusal = matches!(
         status,
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
@@ -96,14 +96,14 @@ pub fn denial(status: StatusCode, kind: Option<&str>, body: &str) -> Option<Deni
     let kind = kind.and_then(|kind| kind.split(':').next());
     let kind = kind.unwrap_or_default().to_ascii_lowercase();
     let body = body.to_ascii_lowercase();
-    let found = DENIALS.iter().find(|(wanted, text, _)| {
+    let found = REJECTIONS.iter().find(|(wanted, text, _)| {
         let is_kind = match *wanted {
             "" => true,
             wanted => kind.starts_with(wanted),
         };
         is_kind && body.contains(text)
     });
-    found.map(|(_, _, denial)| *denial).or_else(|| {
+    found.map(|(_, _, rejection)| *rejection).or_else(|| {
         let is_bare = status == StatusCode::FORBIDDEN && body == r#"{"message":"forbidden"}"#;
         is_bare.then_some(FORBIDDEN)
     })
@@ -118,7 +118,7 @@ mod tests {
         let status = StatusCode::from_u16(status).unwrap();
         let body = serde_json::json!({ "message": message }).to_string();
         let kind = (!kind.is_empty()).then_some(kind);
-        let found = denial(status, kind, &body).map(|denial| denial.code);
+        let found = rejection(status, kind, &body).map(|rejection| rejection.code);
         assert_eq!(found, expected, "{kind:?} {message}");
     }
 

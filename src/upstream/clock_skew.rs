@@ -9,19 +9,19 @@ use crate::sign::clock;
 
 /// Compares the clocks now and then.
 #[derive(Debug, Default)]
-pub(super) struct Clocks {
+pub(super) struct ClockSkew {
     compared: Mutex<Option<Instant>>,
 }
 
-const PAUSE: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(10);
 
-impl Clocks {
+impl ClockSkew {
     /// Upstream's clock minus ours in seconds, if it is time to look. A date has whole seconds, and
     /// has grown older on its way.
-    pub(super) fn compare(&self, headers: &HeaderMap) -> Option<f64> {
+    pub(super) fn measure(&self, headers: &HeaderMap) -> Option<f64> {
         let now = Instant::now();
         let mut compared = self.compared.lock();
-        if compared.is_some_and(|at| now < at + PAUSE) {
+        if compared.is_some_and(|at| now < at + INTERVAL) {
             return None;
         }
         let date = headers.get(DATE)?.to_str().ok()?;
@@ -42,16 +42,16 @@ mod tests {
 
     #[test]
     fn clocks_are_compared_now_and_then() {
-        let clocks = Clocks::default();
+        let clock_skew = ClockSkew::default();
         let mut headers = HeaderMap::new();
-        assert_eq!(clocks.compare(&headers), None);
+        assert_eq!(clock_skew.measure(&headers), None);
         headers.insert(DATE, HeaderValue::from_static("yesterday"));
-        assert_eq!(clocks.compare(&headers), None);
+        assert_eq!(clock_skew.measure(&headers), None);
         let hour = clock::now() + Duration::from_secs(3_600);
         let date = HeaderValue::from_str(&httpdate::fmt_http_date(hour)).unwrap();
         headers.insert(DATE, date);
-        let offset = clocks.compare(&headers).unwrap();
+        let offset = clock_skew.measure(&headers).unwrap();
         assert!((3_590.0..=3_601.0).contains(&offset), "{offset}");
-        assert_eq!(clocks.compare(&headers), None, "not so soon");
+        assert_eq!(clock_skew.measure(&headers), None, "not so soon");
     }
 }
