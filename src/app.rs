@@ -32,7 +32,7 @@ use crate::realtime::Pool;
 use crate::server::{BindError, Listen, Server, ServerConfig, TlsError};
 use crate::session::{Api, Sessions};
 use crate::sign::Signer;
-use crate::sign::credentials::Identity;
+use crate::sign::credentials::CredentialSource;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::upstream::{ConnectorOptions, Dialer, ProxyRules, TlsRoots, Upstream, UpstreamConfig};
 
@@ -40,7 +40,7 @@ use crate::upstream::{ConnectorOptions, Dialer, ProxyRules, TlsRoots, Upstream, 
 #[derive(Debug)]
 pub struct App {
     addresses: Vec<SocketAddr>,
-    identities: Vec<Arc<Identity>>,
+    identities: Vec<Arc<CredentialSource>>,
     drain: DrainConfig,
     lifecycle: Lifecycle,
 }
@@ -271,7 +271,7 @@ impl App {
 struct Builder<'a> {
     lifecycle: &'a Lifecycle,
     memory: &'a Memory,
-    identities: Vec<(Credentials, Arc<Identity>)>,
+    identities: Vec<(Credentials, Arc<CredentialSource>)>,
     system_roots: Option<TlsRoots>,
     proxy_rules: ProxyRules,
     recording: Option<&'a mut Recording>,
@@ -380,7 +380,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn identity(&mut self, config: &RouteConfig) -> Arc<Identity> {
+    fn identity(&mut self, config: &RouteConfig) -> Arc<CredentialSource> {
         let credentials = &config.credentials;
         let mut known = self.identities.iter();
         if let Some((_, identity)) = known.find(|(of, _)| of == credentials) {
@@ -431,10 +431,12 @@ fn identity_of(
     name: String,
     tasks: &TaskTracker,
     stop: &CancellationToken,
-) -> Identity {
+) -> CredentialSource {
     match credentials {
-        Credentials::Provider(config) => Identity::spawn(name, config.clone(), tasks, stop.clone()),
-        Credentials::Fixed(credentials) => Identity::given(credentials.clone()),
+        Credentials::Provider(config) => {
+            CredentialSource::spawn(name, config.clone(), tasks, stop.clone())
+        }
+        Credentials::Fixed(credentials) => CredentialSource::from_credentials(credentials.clone()),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::server::Connections;
 use crate::sign::clock;
-use crate::sign::credentials::Identity;
+use crate::sign::credentials::CredentialSource;
 use crate::telemetry::metrics::{IdentityLabel, metrics};
 use crate::upstream::Upstream;
 
@@ -32,7 +32,7 @@ type Dial = Shared<BoxFuture<'static, Vec<(String, bool)>>>;
 pub struct Watched {
     /// The addresses bound.
     pub listeners: Vec<String>,
-    pub identities: Vec<Arc<Identity>>,
+    pub identities: Vec<Arc<CredentialSource>>,
     /// By the names of their routes.
     pub upstreams: Vec<(String, Arc<Upstream>)>,
     pub connections: Connections,

@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::identity_of;
 use crate::config::RouteConfig;
 use crate::sign::credentials::CredentialsError;
-use crate::sign::{Refusal, SignError, Signable, Signer, Target, clock};
+use crate::sign::{RequestTarget, SignError, Signable, Signer, TargetError, clock};
 
 /// What is to be presigned.
 #[derive(Clone, Debug)]
@@ -39,7 +39,7 @@ pub enum PresignError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     #[error("the URL cannot be signed faithfully: {0}")]
-    Target(#[from] Refusal),
+    Target(#[from] TargetError),
     #[error(transparent)]
     Sign(#[from] SignError),
 }
@@ -57,7 +57,7 @@ impl std::fmt::Debug for Presigned {
 /// # Errors
 /// See [`PresignError`].
 pub async fn presign(route: &RouteConfig, request: &Presign) -> Result<Presigned, PresignError> {
-    let target = Target::new(&request.path, request.query.as_deref())?;
+    let target = RequestTarget::new(&request.path, request.query.as_deref())?;
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let credentials = &route.credentials;
     let identity = identity_of(credentials, credentials.name(), &tasks, &stop);

@@ -12,7 +12,7 @@ use crate::guard::{BrowserRules, Policy};
 use crate::proxy::RequestLimits;
 use crate::realtime::RealtimeConfig;
 use crate::session::Keepalive;
-use crate::sign::credentials::IdentityConfig;
+use crate::sign::credentials::CredentialSourceConfig;
 use crate::sign::{Algorithm, Payload, Placement, TokenMode};
 use crate::upstream::{Endpoint, HeaderPolicy, Overrides, UpstreamConfig, UpstreamKind};
 
@@ -39,7 +39,7 @@ pub struct RouteConfig {
 /// Where a route's credentials come from.
 #[derive(Clone, PartialEq)]
 pub enum Credentials {
-    Provider(IdentityConfig),
+    Provider(CredentialSourceConfig),
     /// The demo's, for its own emulator.
     Fixed(aws_credential_types::Credentials),
 }
@@ -188,7 +188,7 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
     }
     Some(RouteConfig {
         path: path.unwrap_or_else(default_path),
-        credentials: Credentials::Provider(IdentityConfig {
+        credentials: Credentials::Provider(CredentialSourceConfig {
             profile,
             assume_role,
             region: endpoint.scope.region.clone(),

@@ -10,7 +10,7 @@ use super::guard::{Forwarded, NonLoopback};
 use crate::guard::{self, FieldPattern, HostName, Navigations, Origin, ResponseHeaders};
 use crate::proxy::{LEAST_MEMORY, MemoryLimit};
 use crate::server::Listen;
-use crate::sign::{Paths, Payload, TokenMode};
+use crate::sign::{PathHandling, Payload, TokenMode};
 use crate::telemetry::{LogFormat, parse_filter};
 use crate::upstream::Address;
 
@@ -302,11 +302,11 @@ pub(super) fn keeps_odd_headers(value: &str) -> Result<bool, String> {
     }
 }
 
-pub(super) fn odd_paths(value: &str) -> Result<Paths, String> {
+pub(super) fn odd_paths(value: &str) -> Result<PathHandling, String> {
     match value {
-        "refuse" => Ok(Paths::Refuse),
-        "collapse" => Ok(Paths::Collapse),
-        "keep" => Ok(Paths::Keep),
+        "refuse" => Ok(PathHandling::Refuse),
+        "collapse" => Ok(PathHandling::Collapse),
+        "keep" => Ok(PathHandling::Keep),
         _ => Err(format!(
             "{value:?} is neither \"refuse\", \"collapse\" nor \"keep\""
         )),

@@ -33,7 +33,7 @@ pub(super) type Answers = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 enum Inner {
     Full(Option<Bytes>),
     /// What has been read already, the rest, and what masks session tokens in both.
-    Stream(Option<Bytes>, Pin<Box<ResponseBody>>, redact::Stream),
+    Stream(Option<Bytes>, Pin<Box<ResponseBody>>, redact::MaskingStream),
     Pieces(mpsc::Receiver<Piece>),
     Answers(Answers),
     Ended,
@@ -68,7 +68,7 @@ impl Body {
             inner: Inner::Stream(
                 (!read.is_empty()).then_some(read),
                 rest,
-                redact::Stream::default(),
+                redact::MaskingStream::default(),
             ),
             record: None,
             is_over: false,
@@ -121,7 +121,7 @@ impl Body {
 fn poll_stream(
     read: &mut Option<Bytes>,
     rest: &mut Pin<Box<ResponseBody>>,
-    tokens: &mut redact::Stream,
+    tokens: &mut redact::MaskingStream,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
     loop {
@@ -148,7 +148,7 @@ fn poll_stream(
             }
             Err(mut trailers) => {
                 if let Some(trailers) = trailers.trailers_mut() {
-                    redact::headers(trailers);
+                    redact::mask_headers(trailers);
                 }
                 return Poll::Ready(Some(Ok(trailers)));
             }

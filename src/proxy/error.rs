@@ -130,7 +130,7 @@ pub enum Error {
     #[error("the only transfer coding known here is chunked")]
     TransferCoding,
     #[error("the request target cannot be signed: {}{}", .0, remedy(.0))]
-    Target(#[from] sign::Refusal),
+    Target(#[from] sign::TargetError),
     #[error("upstream refused the request with an answer that cannot be shown safely")]
     Unreadable(StatusCode),
     #[error("the WebSocket handshake is incomplete: {0}")]
@@ -265,16 +265,16 @@ fn malformed(error: &serde_json::Error) -> String {
 }
 
 /// The setting that allows a target.
-fn remedy(refusal: &sign::Refusal) -> &'static str {
+fn remedy(refusal: &sign::TargetError) -> &'static str {
     match refusal {
-        sign::Refusal::DotSegment | sign::Refusal::EmptySegment => {
+        sign::TargetError::DotSegment | sign::TargetError::EmptySegment => {
             ". Send the path without it, or set the route's odd_paths"
         }
-        sign::Refusal::Invalid
-        | sign::Refusal::NamelessParameter
-        | sign::Refusal::NotUtf8
-        | sign::Refusal::Relative
-        | sign::Refusal::TooLong => "",
+        sign::TargetError::Invalid
+        | sign::TargetError::NamelessParameter
+        | sign::TargetError::NotUtf8
+        | sign::TargetError::Relative
+        | sign::TargetError::TooLong => "",
     }
 }
 

@@ -21,7 +21,7 @@ use super::graphql::check_type;
 use super::relay::relay;
 use super::stream::{begin, not_opened};
 use crate::session::Work;
-use crate::sign::{Target, decode};
+use crate::sign::{RequestTarget, decode};
 use crate::telemetry::Record;
 
 pub(super) async fn answer(
@@ -72,7 +72,7 @@ async fn publish(
     let json = HeaderValue::from_static(Media::Json.as_str());
     headers.insert(CONTENT_TYPE, json.clone());
     headers.insert(ACCEPT, json);
-    let target = Target::new(&call.route.upstream.endpoint().path, None)?;
+    let target = RequestTarget::new(&call.route.upstream.endpoint().path, None)?;
     let sent = send(call.route, Method::POST, &target, headers, body, record).await;
     let (head, body) = sent?;
     relay(head, body, Media::Json, false, &call.client.share, record).await

@@ -17,7 +17,7 @@ use super::error::{Error, code};
 use super::exposure::Relayed;
 use super::{Client, Route, Slot, method_name};
 use crate::memory::{Buffer, Memory, Share, Shortage};
-use crate::sign::{Refusal, Target, redact};
+use crate::sign::{RequestTarget, TargetError, redact};
 use crate::telemetry::Record;
 use crate::upstream::{
     self, ResponseBody, Timing, filter_response_headers, read_to_end, rejection,
@@ -84,10 +84,10 @@ pub(super) async fn answer(
 }
 
 /// What the local `uri` means upstream.
-pub(super) fn target(route: &Route, uri: &Uri) -> Result<Target, Refusal> {
+pub(super) fn target(route: &Route, uri: &Uri) -> Result<RequestTarget, TargetError> {
     let base = &route.upstream.endpoint().path;
     let below = uri.path().strip_prefix(route.path.as_str());
-    Target::below(
+    RequestTarget::below(
         base,
         below.unwrap_or_default(),
         uri.query(),
@@ -146,7 +146,7 @@ pub(super) async fn read(
 pub(super) async fn send(
     route: &Route,
     method: Method,
-    target: &Target,
+    target: &RequestTarget,
     mut headers: HeaderMap,
     body: Bytes,
     record: &mut Record,
@@ -165,7 +165,7 @@ pub(super) async fn send(
     let outcome = answered.as_ref().map(|answer| answer.status().as_u16());
     exchange.end(record.steps(), outcome.map_err(code));
     let (mut head, body) = answered?.into_parts();
-    redact::headers(&mut head.headers);
+    redact::mask_headers(&mut head.headers);
     note_answer(&head.headers, record);
     filter_response_headers(&mut head.headers);
     head.extensions
@@ -272,7 +272,7 @@ fn redacted(status: StatusCode, headers: &HeaderMap, buffer: Buffer) -> Result<B
     if is_encoded && is_of_aws(headers) {
         return Err(Error::Unreadable(status));
     }
-    let redacted = match redact::tokens(&String::from_utf8_lossy(buffer.bytes())) {
+    let redacted = match redact::mask_tokens(&String::from_utf8_lossy(buffer.bytes())) {
         Cow::Borrowed(_) => None,
         Cow::Owned(text) => Some(Bytes::from(text)),
     };

@@ -29,7 +29,7 @@ use super::forward::{read, send};
 use super::relay::relay;
 use super::{Call, batch, single, stream};
 use crate::graphql::Documents;
-use crate::sign::{Target, decode};
+use crate::sign::{RequestTarget, decode};
 use crate::telemetry::Record;
 
 /// The members of a request that say what it does.
@@ -145,7 +145,7 @@ async fn run(
             if is_strict {
                 headers.remove(ACCEPT_ENCODING);
             }
-            let target = Target::new(&call.route.upstream.endpoint().path, None)?;
+            let target = RequestTarget::new(&call.route.upstream.endpoint().path, None)?;
             let body = found.body;
             let sent = send(call.route, Method::POST, &target, headers, body, record).await;
             let (head, body) = sent?;

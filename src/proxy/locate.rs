@@ -12,7 +12,7 @@ use http::Uri;
 use super::error::Error;
 use super::readings::{self, Matching, Nested, Top};
 use super::{Proxy, Route};
-use crate::sign::{Paths, Refusal};
+use crate::sign::{PathHandling, TargetError};
 use crate::upstream::UpstreamKind;
 
 /// All routes, and for each the ones below it.
@@ -72,10 +72,10 @@ impl Routes {
 impl Proxy {
     /// The route of a request whose target is `uri`.
     pub(super) fn locate(&self, uri: &Uri) -> Option<Located<'_>> {
-        let collapsed = Paths::Collapse.apply(uri.path());
+        let collapsed = PathHandling::Collapse.apply(uri.path());
         if let Ok(Cow::Owned(path)) = &collapsed
             && let Some((route, nested)) = self.routes.find(path)
-            && route.requests.paths == Paths::Collapse
+            && route.requests.paths == PathHandling::Collapse
         {
             let checked = check(route, nested, path);
             let target = checked.and_then(|()| with_path(uri, path).map(Some));
@@ -136,5 +136,5 @@ fn with_path(uri: &Uri, path: &str) -> Result<Uri, Error> {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
-    target.parse().map_err(|_| Refusal::Invalid.into())
+    target.parse().map_err(|_| TargetError::Invalid.into())
 }

@@ -50,7 +50,7 @@ pub use crate::session::Origin;
 use crate::graphql::Documents;
 use crate::guard::{self, Admission, BrowserRules, Cors, Guard, Policies};
 use crate::session::{self, Api, Keepalive, Sessions};
-use crate::sign::Paths;
+use crate::sign::PathHandling;
 use crate::telemetry::tasks::{Task, caught};
 use crate::telemetry::{Record, Trace};
 use crate::upstream::{HeaderPolicy, Upstream, UpstreamKind};
@@ -102,7 +102,7 @@ pub struct RequestLimits {
     /// AppSync's request errors get the status that the specification wants.
     pub is_strict: bool,
     /// Of routes that are not AppSync's.
-    pub paths: Paths,
+    pub paths: PathHandling,
 }
 
 /// A request's connection, and its slot.

@@ -95,7 +95,7 @@ pub(super) async fn relay(
 /// The body of a refusal: a GraphQL response in which no token is left.
 pub fn refusal(status: StatusCode, body: &[u8]) -> Bytes {
     let text = String::from_utf8_lossy(body);
-    let text = redact::tokens(&text);
+    let text = redact::mask_tokens(&text);
     if is_graphql(&text) {
         return Bytes::from(text.into_owned());
     }
@@ -134,8 +134,8 @@ async fn strict(
         let pushed = buffer.push(piece).await;
         pushed.map_err(|_| upstream::Error::Unbuffered)?;
     }
-    let Some(rest) = request_errors(&redact::known(buffer.bytes())) else {
-        let read = redact::known_body(buffer.finish());
+    let Some(rest) = request_errors(&redact::mask_known(buffer.bytes())) else {
+        let read = redact::mask_known_body(buffer.finish());
         return Ok(Response::from_parts(head, Body::full(read)));
     };
     head.status = StatusCode::BAD_REQUEST;

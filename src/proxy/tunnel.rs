@@ -50,7 +50,7 @@ pub(super) async fn open(
     let outcome = opened.as_ref().map(|answer| answer.status().as_u16());
     exchange.end([connected, signed], outcome.map_err(code));
     let mut answer = opened?;
-    redact::headers(answer.headers_mut());
+    redact::mask_headers(answer.headers_mut());
     forward::note_answer(answer.headers(), record);
     filter_response_headers(answer.headers_mut());
     let relayed = Relayed(route.browser.response_headers);

@@ -39,8 +39,8 @@ pub struct RealtimeConfig {
 
 /// Masks the session tokens that AWS echoes in its errors.
 pub const REDACTION: Redaction = Redaction {
-    payload: redact::known_text,
-    message: redact::tokens,
+    payload: redact::mask_known_text,
+    message: redact::mask_tokens,
 };
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 
 use crate::memory::{Buffer, ReadError};
 use crate::realtime::{Pool, REDACTION};
-use crate::sign::{Refusal, Target, redact};
+use crate::sign::{RequestTarget, TargetError, redact};
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::{Record, error_chain};
 use crate::upstream::{Error, HeaderPolicy, Timing, Upstream};
@@ -20,7 +20,7 @@ use crate::upstream::{Error, HeaderPolicy, Timing, Upstream};
 pub struct Api {
     upstream: Arc<Upstream>,
     pool: Pool,
-    target: Target,
+    target: RequestTarget,
     policy: HeaderPolicy,
     response_limit: usize,
 }
@@ -35,8 +35,8 @@ impl Api {
         pool: Pool,
         policy: HeaderPolicy,
         response_limit: usize,
-    ) -> Result<Self, Refusal> {
-        let target = Target::new(&upstream.endpoint().path, None)?;
+    ) -> Result<Self, TargetError> {
+        let target = RequestTarget::new(&upstream.endpoint().path, None)?;
         Ok(Self {
             upstream,
             pool,
@@ -110,7 +110,7 @@ impl Api {
         let outcome = sent.as_ref().map(|answer| answer.status().as_u16());
         exchange.end(record.steps(), outcome.map_err(Error::code));
         let mut response = sent?;
-        redact::headers(response.headers_mut());
+        redact::mask_headers(response.headers_mut());
         let text = |name: &str| {
             let value = response.headers().get(name)?;
             value.to_str().ok().map(str::to_owned)
@@ -125,7 +125,7 @@ impl Api {
         };
         let body = Box::pin(response.into_body());
         buffer.read(body, limit).await.map_err(unread)?;
-        let body = redact::known_body(buffer.finish());
+        let body = redact::mask_known_body(buffer.finish());
         record.bytes_out = body.len();
         Ok((status, body))
     }

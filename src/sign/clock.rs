@@ -13,21 +13,21 @@ pub fn now() -> SystemTime {
 /// Notices when the wall clock jumps: after a suspend, in which the monotonic clock stands still,
 /// and when somebody sets it.
 #[derive(Debug)]
-pub(super) struct Jumps<Wall = fn() -> SystemTime> {
+pub(super) struct ClockJumps<Wall = fn() -> SystemTime> {
     wall: Wall,
     seen: (SystemTime, Instant),
 }
 
 /// Less than this is the usual correction of a clock.
-const JUMP: Duration = Duration::from_secs(5);
+const MIN_JUMP: Duration = Duration::from_secs(5);
 
-impl Jumps {
+impl ClockJumps {
     pub(super) fn new() -> Self {
         Self::of(now)
     }
 }
 
-impl<Wall: Fn() -> SystemTime> Jumps<Wall> {
+impl<Wall: Fn() -> SystemTime> ClockJumps<Wall> {
     fn of(wall: Wall) -> Self {
         let seen = (wall(), Instant::now());
         Self { wall, seen }
@@ -44,7 +44,7 @@ impl<Wall: Fn() -> SystemTime> Jumps<Wall> {
                 Ok(forward) => forward,
                 Err(back) => back.duration(),
             };
-            if jump >= JUMP {
+            if jump >= MIN_JUMP {
                 return jump;
             }
         }
@@ -61,14 +61,14 @@ mod tests {
     /// A wall clock that has run beside the monotonic one but for `ahead`.
     async fn check(ahead: i64, expected: bool) {
         let second = Duration::from_secs(1);
-        let begun = Instant::now();
+        let started = Instant::now();
         let set = Cell::new(0_i64);
         let base = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let wall = || match u64::try_from(set.get()) {
-            Ok(ahead) => base + begun.elapsed() + Duration::from_secs(ahead),
-            Err(_) => base + begun.elapsed() - Duration::from_secs(set.get().unsigned_abs()),
+            Ok(ahead) => base + started.elapsed() + Duration::from_secs(ahead),
+            Err(_) => base + started.elapsed() - Duration::from_secs(set.get().unsigned_abs()),
         };
-        let mut jumps = Jumps::of(wall);
+        let mut jumps = ClockJumps::of(wall);
         let none = tokio::time::timeout(3_600 * second, jumps.next(2 * second)).await;
         assert!(none.is_err(), "{ahead}: a jump of {none:?} before it");
         set.set(ahead);

@@ -1,13 +1,13 @@
 //! Credentials: the provider chain, refreshed in the background.
 //!
-//! One task per [`Identity`] loads credentials through the providers of `aws-config`, publishes
+//! One task per [`CredentialSource`] loads credentials through the providers of `aws-config`, publishes
 //! them as an immutable [`Snapshot`] and refreshes them ahead of their expiry. The request path
 //! reads the snapshot and waits for the task only while there is none that is valid. Providers
 //! are built anew for every load, because `aws-config` parses profile files once per provider.
 
 mod chain;
 mod environment;
-mod files;
+mod file_watcher;
 mod keys;
 mod locations;
 mod outline;
@@ -25,17 +25,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::clock::{self, Jumps};
+use super::clock::{self, ClockJumps};
 use super::redact;
 use chain::Chain;
-use files::ProfileFiles;
+use file_watcher::ProfileFileWatcher;
 
 use crate::telemetry::metrics::{IdentityOutcomeLabels, metrics};
 use crate::telemetry::tasks::{Task, supervised};
 
 /// Which credentials a route signs with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct IdentityConfig {
+pub struct CredentialSourceConfig {
     /// A profile of `~/.aws/config`; without it the default provider chain.
     pub profile: Option<String>,
     /// The ARN of a role to assume with the credentials found.
@@ -46,9 +46,9 @@ pub struct IdentityConfig {
 
 /// Credentials that are kept fresh.
 #[derive(Debug)]
-pub struct Identity {
+pub struct CredentialSource {
     name: String,
-    state: watch::Receiver<State>,
+    state: watch::Receiver<LoadState>,
     /// Asks the refresher for a load; fixed credentials have none.
     wake: Option<Arc<Notify>>,
 }
@@ -69,7 +69,7 @@ pub struct CredentialsError {
 }
 
 #[derive(Clone, Debug, Default)]
-struct State {
+struct LoadState {
     snapshot: Option<Arc<Snapshot>>,
     /// Of the last load, and when it failed.
     failure: Option<(Arc<CredentialsError>, SystemTime)>,
@@ -78,11 +78,11 @@ struct State {
 }
 
 /// How long a request waits for a load that is under way.
-const LOAD_PATIENCE: Duration = Duration::from_secs(5);
+const LOAD_WAIT: Duration = Duration::from_secs(5);
 /// A load that takes longer has failed.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Refresh this long before the expiry, or at a quarter of the lifetime if that is less.
-const LEAD: Duration = Duration::from_secs(300);
+const REFRESH_LEAD: Duration = Duration::from_secs(300);
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// While there are no valid credentials, a request asks for a load this long after one that failed.
@@ -90,19 +90,19 @@ const RETRY_PAUSE: Duration = Duration::from_secs(3);
 /// How often the profile files are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
-// === impl Identity ===
+// === impl CredentialSource ===
 
-impl Identity {
+impl CredentialSource {
     /// Starts the refresher; it ends with `stop`. By its name the log and the metrics know it.
     pub fn spawn(
         name: String,
-        config: IdentityConfig,
+        config: CredentialSourceConfig,
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        let (publish, state) = watch::channel(State {
+        let (publish, state) = watch::channel(LoadState {
             loading: true,
-            ..State::default()
+            ..LoadState::default()
         });
         let wake = Arc::new(Notify::new());
         let refresher = Refresher {
@@ -122,18 +122,18 @@ impl Identity {
     /// Fixed credentials, for tests.
     pub fn fixed(access_key: &str, secret_key: &str, session_token: Option<&str>) -> Self {
         let token = session_token.map(str::to_owned);
-        Self::given(Credentials::new(
+        Self::from_credentials(Credentials::new(
             access_key, secret_key, token, None, "fixed",
         ))
     }
 
     /// Credentials that are not loaded but known, for the demo.
-    pub fn given(credentials: Credentials) -> Self {
+    pub fn from_credentials(credentials: Credentials) -> Self {
         let name = "fixed".to_owned();
         let snapshot = Snapshot::new(credentials, name.clone());
-        let (_, state) = watch::channel(State {
+        let (_, state) = watch::channel(LoadState {
             snapshot: Some(Arc::new(snapshot)),
-            ..State::default()
+            ..LoadState::default()
         });
         let wake = None;
         Self { name, state, wake }
@@ -149,17 +149,17 @@ impl Identity {
     /// # Errors
     /// [`CredentialsError`] when there are none.
     pub async fn current(&self, now: SystemTime) -> Result<Arc<Snapshot>, CredentialsError> {
-        let verdict = |state: &State| state.verdict(now, self.wake.is_some());
-        if let Some(verdict) = verdict(&self.state.borrow()) {
-            return verdict;
+        let lookup = |state: &LoadState| state.lookup(now, self.wake.is_some());
+        if let Some(found) = lookup(&self.state.borrow()) {
+            return found;
         }
         if let Some(wake) = &self.wake {
             wake.notify_one();
         }
         let mut state = self.state.clone();
-        let decided = state.wait_for(|state| verdict(state).is_some());
-        match tokio::time::timeout(LOAD_PATIENCE, decided).await {
-            Ok(Ok(state)) => verdict(&state).unwrap_or_else(|| Err(state.error())),
+        let decided = state.wait_for(|state| lookup(state).is_some());
+        match tokio::time::timeout(LOAD_WAIT, decided).await {
+            Ok(Ok(state)) => lookup(&state).unwrap_or_else(|| Err(state.error())),
             Ok(Err(_)) | Err(_) => Err(self.state.borrow().error()),
         }
     }
@@ -211,7 +211,7 @@ impl Snapshot {
             Some(_) | None => credentials,
         };
         if let Some(token) = credentials.session_token() {
-            redact::remember(token);
+            redact::register(token);
         }
         Self {
             identity: credentials.into(),
@@ -265,19 +265,19 @@ impl std::fmt::Debug for Snapshot {
     }
 }
 
-// === impl State ===
+// === impl LoadState ===
 
-impl State {
+impl LoadState {
     /// The credentials for a request at `now` or why there are none; nothing while it has to wait.
-    fn verdict(
+    fn lookup(
         &self,
         now: SystemTime,
-        is_refreshed: bool,
+        can_reload: bool,
     ) -> Option<Result<Arc<Snapshot>, CredentialsError>> {
         match &self.snapshot {
             Some(snapshot) if snapshot.is_valid(now) => Some(Ok(Arc::clone(snapshot))),
             Some(_) | None if self.loading => None,
-            Some(_) | None if is_refreshed && self.is_load_due(now) => None,
+            Some(_) | None if can_reload && self.is_load_due(now) => None,
             Some(_) | None => Some(Err(self.error())),
         }
     }
@@ -306,14 +306,14 @@ impl State {
 struct Refresher {
     name: String,
     chain: Chain,
-    publish: watch::Sender<State>,
+    publish: watch::Sender<LoadState>,
     wake: Arc<Notify>,
 }
 
 impl Refresher {
     async fn run(&self) {
-        let mut files = ProfileFiles::new();
-        let mut jumps = Jumps::new();
+        let mut files = ProfileFileWatcher::new();
+        let mut jumps = ClockJumps::new();
         let mut failures = 0_u32;
         loop {
             let loaded = tokio::time::timeout(LOAD_TIMEOUT, self.chain.load()).await;
@@ -352,7 +352,7 @@ impl Refresher {
         loop {
             self.wake.notified().await;
             // What it asked for may have come since.
-            if self.publish.borrow().verdict(clock::now(), true).is_none() {
+            if self.publish.borrow().lookup(clock::now(), true).is_none() {
                 return;
             }
         }
@@ -371,7 +371,7 @@ impl Refresher {
             expires = snapshot.expires.map(shown),
             "credentials loaded"
         );
-        self.publish.send_replace(State {
+        self.publish.send_replace(LoadState {
             snapshot: Some(Arc::new(snapshot)),
             failure: None,
             loading: false,
@@ -398,7 +398,7 @@ impl Refresher {
 
 /// `jitter` in 0..1 spreads refreshers that started together.
 fn refresh_pause(left: Duration, jitter: f64) -> Duration {
-    let lead = LEAD.min(left / 4);
+    let lead = REFRESH_LEAD.min(left / 4);
     (left - lead.mul_f64(1.0 - jitter / 5.0)).max(MIN_PAUSE)
 }
 
@@ -414,8 +414,8 @@ mod tests {
     #[test]
     fn refresh_comes_ahead_of_expiry() {
         let hour = Duration::from_secs(3_600);
-        assert_eq!(refresh_pause(hour, 0.0), hour - LEAD);
-        assert_eq!(refresh_pause(hour, 1.0), hour - LEAD.mul_f64(0.8));
+        assert_eq!(refresh_pause(hour, 0.0), hour - REFRESH_LEAD);
+        assert_eq!(refresh_pause(hour, 1.0), hour - REFRESH_LEAD.mul_f64(0.8));
         assert_eq!(
             refresh_pause(Duration::from_secs(40), 0.0),
             Duration::from_secs(30)

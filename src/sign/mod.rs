@@ -1,7 +1,7 @@
 //! SigV4: what signs, with what, and when.
 //!
 //! A [`Signer`] belongs to one route: it has a [`Scope`], the wire host and an
-//! [`Identity`] whose credentials a background task keeps fresh. It signs
+//! [`CredentialSource`] whose credentials a background task keeps fresh. It signs
 //! final bytes, last, over a minimal header set: `host`, `x-amz-date`, `x-amz-security-token`
 //! when the credentials have one, and the headers the caller names. It opens no socket and reads
 //! no clock: the time is passed in.
@@ -25,11 +25,11 @@ use aws_sigv4::sign::{v4, v4a};
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use tracing::trace;
 
-use credentials::{CredentialsError, Identity, Snapshot};
-pub use style::{Algorithm, Payload, Placement, Style, TokenMode};
+use credentials::{CredentialSource, CredentialsError, Snapshot};
+pub use style::{Algorithm, Payload, Placement, SigningStyle, TokenMode};
 pub(crate) use target::decode;
 use target::push_strictly;
-pub use target::{Paths, Refusal, Target};
+pub use target::{PathHandling, RequestTarget, TargetError};
 
 /// Where a signature is valid: `{date}/{region}/{service}/aws4_request`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,16 +42,16 @@ pub struct Scope {
 #[derive(Clone, Debug)]
 pub struct Signer {
     scope: Scope,
-    style: Style,
+    style: SigningStyle,
     host: String,
-    identity: Arc<Identity>,
+    identity: Arc<CredentialSource>,
 }
 
 /// The final bytes of a request, as they go on the wire.
 #[derive(Clone, Copy, Debug)]
 pub struct Signable<'a> {
     pub method: &'a str,
-    /// Path and query, normalised ([`Target`]).
+    /// Path and query, normalised ([`RequestTarget`]).
     pub target: &'a str,
     /// Headers to sign beside `host`, lower case; each must go out with this value.
     pub headers: &'a [(&'a str, &'a str)],
@@ -93,7 +93,12 @@ pub enum SignError {
 
 impl Signer {
     /// `host` is the wire Host: with its port, unless that is 443.
-    pub fn new(scope: Scope, style: Style, host: String, identity: Arc<Identity>) -> Self {
+    pub fn new(
+        scope: Scope,
+        style: SigningStyle,
+        host: String,
+        identity: Arc<CredentialSource>,
+    ) -> Self {
         Self {
             scope,
             style,
@@ -106,7 +111,7 @@ impl Signer {
         &self.scope
     }
 
-    pub fn style(&self) -> Style {
+    pub fn style(&self) -> SigningStyle {
         self.style
     }
 
@@ -199,9 +204,9 @@ impl Signer {
     }
 }
 
-// === impl Style ===
+// === impl SigningStyle ===
 
-impl Style {
+impl SigningStyle {
     fn settings(self) -> SigningSettings {
         let mut settings = SigningSettings::default();
         // The wire target is normalised before signing, so both must agree as they are.
@@ -228,7 +233,7 @@ impl Style {
 
 impl Signed {
     /// `target` as it is to be sent.
-    pub fn target<'a>(&self, target: &'a Target) -> Cow<'a, str> {
+    pub fn target<'a>(&self, target: &'a RequestTarget) -> Cow<'a, str> {
         let target = target.as_str();
         match &self.query {
             None => Cow::Borrowed(target),

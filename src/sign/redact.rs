@@ -3,22 +3,24 @@
 //! On a signature mismatch AWS answers with the canonical request it computed, and that holds the
 //! line `x-amz-security-token:<token>`. A client that can make a request fail must not get the
 //! token by it. The tokens that we hold are masked wherever they are found, and in every encoding
-//! ([`known()`]); others' by the name that stands before them.
+//! ([`mask_known()`]); others' by the name that stands before them.
 
-mod known;
+mod held_tokens;
 
 use std::borrow::Cow;
 
-pub use known::{Stream, headers, known, known_body, known_text, remember};
+pub use held_tokens::{
+    MaskingStream, mask_headers, mask_known, mask_known_body, mask_known_text, register,
+};
 
 const NAME: &[u8] = b"x-amz-security-token";
 const MASK: &str = "[redacted]";
 
 /// `text` with the value of every echoed `x-amz-security-token` replaced by `[redacted]`: in
 /// header form (`name:value`), in query form (`name=value`), in plain text or inside JSON. Tokens
-/// that are [`known()`] are masked wherever they stand.
-pub fn tokens(text: &str) -> Cow<'_, str> {
-    match known_text(text) {
+/// that are [`mask_known()`] are masked wherever they stand.
+pub fn mask_tokens(text: &str) -> Cow<'_, str> {
+    match mask_known_text(text) {
         Cow::Borrowed(text) => named(text),
         Cow::Owned(text) => Cow::Owned(named(&text).into_owned()),
     }
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expected: &str) {
-        assert_eq!(tokens(text), expected);
+        assert_eq!(mask_tokens(text), expected);
     }
 
     #[test]

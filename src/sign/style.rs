@@ -5,7 +5,7 @@ use std::time::Duration;
 /// What differs between services. The default is what most take: a signature in headers, over the
 /// hash of the body and over the session token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Style {
+pub struct SigningStyle {
     pub algorithm: Algorithm,
     pub placement: Placement,
     pub token: TokenMode,

@@ -9,12 +9,12 @@ use std::fmt::Write as _;
 
 /// Path and query in the form that is signed and sent: `/path[?name=value&…]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target(String);
+pub struct RequestTarget(String);
 
 /// What becomes of a path with empty segments (`//`) or dot segments. AWS's services differ in
 /// what they make of them, and so in the signature that they expect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Paths {
+pub enum PathHandling {
     /// The request is refused.
     #[default]
     Refuse,
@@ -27,7 +27,7 @@ pub enum Paths {
 
 /// Why a target cannot be signed so that AWS computes the same signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TargetError {
     #[error("the path has a '.' or '..' segment")]
     DotSegment,
     #[error("the path has an empty segment ('//')")]
@@ -59,23 +59,23 @@ const AUTH_PARAMETERS: [&str; 8] = [
     "x-amz-signedheaders",
 ];
 
-impl Target {
+impl RequestTarget {
     /// # Errors
-    /// See [`Refusal`].
-    pub fn new(path: &str, query: Option<&str>) -> Result<Self, Refusal> {
-        Self::below("", path, query, Paths::Refuse)
+    /// See [`TargetError`].
+    pub fn new(path: &str, query: Option<&str>) -> Result<Self, TargetError> {
+        Self::below("", path, query, PathHandling::Refuse)
     }
 
     /// What is at `path` below `base`: one of them may be empty, for nothing more.
     ///
     /// # Errors
-    /// See [`Refusal`].
+    /// See [`TargetError`].
     pub fn below(
         base: &str,
         path: &str,
         query: Option<&str>,
-        paths: Paths,
-    ) -> Result<Self, Refusal> {
+        paths: PathHandling,
+    ) -> Result<Self, TargetError> {
         let path = paths.apply(path)?;
         let path = match (base, path.as_ref()) {
             ("", "") => Cow::Borrowed("/"),
@@ -83,7 +83,7 @@ impl Target {
             (base, rest) => Cow::Owned(format!("{base}{rest}")),
         };
         if !path.starts_with('/') {
-            return Err(Refusal::Relative);
+            return Err(TargetError::Relative);
         }
         let mut target = String::with_capacity(path.len() + query.map_or(0, str::len) + 8);
         push_path(&mut target, path.as_bytes());
@@ -91,7 +91,7 @@ impl Target {
             push_query(&mut target, query)?;
         }
         if target.len() > MAX_TARGET {
-            return Err(Refusal::TooLong);
+            return Err(TargetError::TooLong);
         }
         Ok(Self(target))
     }
@@ -101,21 +101,21 @@ impl Target {
     }
 }
 
-impl Paths {
+impl PathHandling {
     /// What is signed of `path`.
     ///
     /// # Errors
-    /// [`Refusal::DotSegment`] or [`Refusal::EmptySegment`]
-    pub fn apply(self, path: &str) -> Result<Cow<'_, str>, Refusal> {
+    /// [`TargetError::DotSegment`] or [`TargetError::EmptySegment`]
+    pub fn apply(self, path: &str) -> Result<Cow<'_, str>, TargetError> {
         let path = match self {
             Self::Keep => return Ok(Cow::Borrowed(path)),
             Self::Collapse => collapsed(path),
-            Self::Refuse if path.contains("//") => return Err(Refusal::EmptySegment),
+            Self::Refuse if path.contains("//") => return Err(TargetError::EmptySegment),
             Self::Refuse => Cow::Borrowed(path),
         };
         // What hides behind an escaped slash, or a backslash, is not collapsed.
         match has_dot_segment(&path) {
-            true => Err(Refusal::DotSegment),
+            true => Err(TargetError::DotSegment),
             false => Ok(path),
         }
     }
@@ -181,13 +181,13 @@ fn push_path(out: &mut String, path: &[u8]) {
     }
 }
 
-fn push_query(out: &mut String, query: &str) -> Result<(), Refusal> {
+fn push_query(out: &mut String, query: &str) -> Result<(), TargetError> {
     let mut separator = '?';
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let (name, value) = (decode(name)?, decode(value)?);
         if name.is_empty() {
-            return Err(Refusal::NamelessParameter);
+            return Err(TargetError::NamelessParameter);
         }
         if AUTH_PARAMETERS
             .iter()
@@ -212,7 +212,7 @@ pub(super) fn push_strictly(out: &mut String, text: &str) {
 }
 
 /// `+` is a space in a query: AWS reads it so.
-pub(crate) fn decode(text: &str) -> Result<String, Refusal> {
+pub(crate) fn decode(text: &str) -> Result<String, TargetError> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -225,7 +225,7 @@ pub(crate) fn decode(text: &str) -> Result<String, Refusal> {
         out.push(if *byte == b'+' { b' ' } else { *byte });
         at += 1;
     }
-    String::from_utf8(out).map_err(|_| Refusal::NotUtf8)
+    String::from_utf8(out).map_err(|_| TargetError::NotUtf8)
 }
 
 fn push_byte(out: &mut String, byte: u8, keep: bool) {
@@ -256,10 +256,10 @@ fn hex(digit: u8) -> u8 {
 mod tests {
     use super::*;
 
-    fn check(path: &str, query: Option<&str>, expected: Result<&str, Refusal>) {
-        let target = Target::new(path, query);
+    fn check(path: &str, query: Option<&str>, expected: Result<&str, TargetError>) {
+        let target = RequestTarget::new(path, query);
         assert_eq!(
-            target.as_ref().map(Target::as_str),
+            target.as_ref().map(RequestTarget::as_str),
             expected.as_ref().map(|text| *text),
             "{path}?{query:?}"
         );
@@ -285,11 +285,11 @@ mod tests {
             Ok("/?a=1"),
         );
         check("/", Some("X-Amz-ChannelARN=a"), Ok("/?X-Amz-ChannelARN=a"));
-        check("/", Some("x=%FF"), Err(Refusal::NotUtf8));
-        check("/", Some("=v"), Err(Refusal::NamelessParameter));
-        check("/a//b", None, Err(Refusal::EmptySegment));
-        check("/a/./b", None, Err(Refusal::DotSegment));
-        check("/a/%2e%2E/b", None, Err(Refusal::DotSegment));
+        check("/", Some("x=%FF"), Err(TargetError::NotUtf8));
+        check("/", Some("=v"), Err(TargetError::NamelessParameter));
+        check("/a//b", None, Err(TargetError::EmptySegment));
+        check("/a/./b", None, Err(TargetError::DotSegment));
+        check("/a/%2e%2E/b", None, Err(TargetError::DotSegment));
         for path in [
             "/a/..%2fb",
             "/a/x%5C.%2e",
@@ -297,21 +297,26 @@ mod tests {
             "/a/%2e%2e%2F",
             "/a%2f.%5cb",
         ] {
-            check(path, None, Err(Refusal::DotSegment));
+            check(path, None, Err(TargetError::DotSegment));
         }
         check("/a/...%2f.b/c..%5cd", None, Ok("/a/...%2f.b/c..%5cd"));
-        check("a", None, Err(Refusal::Relative));
+        check("a", None, Err(TargetError::Relative));
         check("/", Some("a=%41%62%c3%A9"), Ok("/?a=Ab%C3%A9"));
         let longest = format!("/{}", "a".repeat(MAX_TARGET - 1));
         check(&longest, None, Ok(&longest));
-        check(&format!("{longest}a"), None, Err(Refusal::TooLong));
+        check(&format!("{longest}a"), None, Err(TargetError::TooLong));
     }
 
     #[track_caller]
-    fn check_below(base: &str, path: &str, paths: Paths, expected: Result<&str, Refusal>) {
-        let target = Target::below(base, path, None, paths);
+    fn check_below(
+        base: &str,
+        path: &str,
+        paths: PathHandling,
+        expected: Result<&str, TargetError>,
+    ) {
+        let target = RequestTarget::below(base, path, None, paths);
         assert_eq!(
-            target.as_ref().map(Target::as_str),
+            target.as_ref().map(RequestTarget::as_str),
             expected.as_ref().map(|text| *text),
             "{base} {path} {paths:?}"
         );
@@ -319,17 +324,22 @@ mod tests {
 
     #[test]
     fn paths_stay_below_their_base() {
-        use Paths::{Collapse, Keep, Refuse};
+        use PathHandling::{Collapse, Keep, Refuse};
         for paths in [Refuse, Collapse, Keep] {
             check_below("", "", paths, Ok("/"));
             check_below("", "/", paths, Ok("/"));
             check_below("/prod", "", paths, Ok("/prod"));
             check_below("/prod", "/", paths, Ok("/prod/"));
             check_below("/prod", "/a%2F/", paths, Ok("/prod/a%2F/"));
-            check_below("", "a", paths, Err(Refusal::Relative));
+            check_below("", "a", paths, Err(TargetError::Relative));
         }
-        check_below("/prod", "//x/./y/../z/", Refuse, Err(Refusal::EmptySegment));
-        check_below("/prod", "/../admin", Refuse, Err(Refusal::DotSegment));
+        check_below(
+            "/prod",
+            "//x/./y/../z/",
+            Refuse,
+            Err(TargetError::EmptySegment),
+        );
+        check_below("/prod", "/../admin", Refuse, Err(TargetError::DotSegment));
         check_below("/prod", "//x/./y/../z/", Collapse, Ok("/prod/x/z/"));
         check_below("/prod", "/../../admin", Collapse, Ok("/prod/admin"));
         check_below("/prod", "/%2E./admin/.", Collapse, Ok("/prod/admin/"));
@@ -339,9 +349,14 @@ mod tests {
             "/prod",
             "/a/..%2f..%2Fadmin",
             Collapse,
-            Err(Refusal::DotSegment),
+            Err(TargetError::DotSegment),
         );
-        check_below("/prod", "//a/..\\admin", Collapse, Err(Refusal::DotSegment));
+        check_below(
+            "/prod",
+            "//a/..\\admin",
+            Collapse,
+            Err(TargetError::DotSegment),
+        );
         check_below("/prod", "//x/./y/../z/", Keep, Ok("/prod//x/./y/../z/"));
     }
 }

@@ -20,12 +20,17 @@ fn signer(host: &str, token: Option<&str>) -> Signer {
         region: "us-east-1".to_owned(),
         service: "appsync".to_owned(),
     };
-    let identity = Identity::fixed(
+    let identity = CredentialSource::fixed(
         "AKIDEXAMPLE",
         "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY",
         token,
     );
-    Signer::new(scope, Style::default(), host.to_owned(), Arc::new(identity))
+    Signer::new(
+        scope,
+        SigningStyle::default(),
+        host.to_owned(),
+        Arc::new(identity),
+    )
 }
 
 async fn sign_one(signer: &Signer, request: Signable<'_>) -> SignedHeaders {
@@ -243,13 +248,13 @@ async fn sigv4a_verifies_by_the_key_that_aws_published() {
         region: "eu-west-1,us-east-1".to_owned(),
         service: "vpc-lattice-svcs".to_owned(),
     };
-    let style = Style {
+    let style = SigningStyle {
         algorithm: Algorithm::V4a,
         payload: Payload::Unsigned,
-        ..Style::default()
+        ..SigningStyle::default()
     };
     let key = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
-    let identity = Arc::new(Identity::fixed("AKIDEXAMPLE", key, Some(TOKEN)));
+    let identity = Arc::new(CredentialSource::fixed("AKIDEXAMPLE", key, Some(TOKEN)));
     let signer = Signer::new(scope, style, "svc.example.com".to_owned(), identity);
     let headers = sign_one(
         &signer,
@@ -292,15 +297,15 @@ fn a_signer_tells_what_it_was_made_for() {
         region: "eu-west-1".to_owned(),
         service: "iotwireless".to_owned(),
     };
-    let style = Style {
+    let style = SigningStyle {
         placement: Placement::PRESIGNED,
-        ..Style::default()
+        ..SigningStyle::default()
     };
-    let identity = Arc::new(Identity::fixed("AKIDEXAMPLE", "secret", None));
+    let identity = Arc::new(CredentialSource::fixed("AKIDEXAMPLE", "secret", None));
     let signer = Signer::new(scope.clone(), style, HOST.to_owned(), identity);
     assert_eq!((signer.host(), signer.scope()), (HOST, &scope));
     assert_eq!(signer.style(), style);
-    assert_ne!(signer.style(), Style::default());
+    assert_ne!(signer.style(), SigningStyle::default());
 }
 
 #[tokio::test]
@@ -309,16 +314,16 @@ async fn a_presigned_query_follows_what_is_there() {
         region: "us-east-1".to_owned(),
         service: "iotwireless".to_owned(),
     };
-    let style = Style {
+    let style = SigningStyle {
         placement: Placement::PRESIGNED,
-        ..Style::default()
+        ..SigningStyle::default()
     };
-    let identity = Arc::new(Identity::fixed("AKIDEXAMPLE", "secret", None));
+    let identity = Arc::new(CredentialSource::fixed("AKIDEXAMPLE", "secret", None));
     let signer = Signer::new(scope, style, HOST.to_owned(), identity);
     let now = UNIX_EPOCH + Duration::from_secs(TIME);
     let credentials = signer.credentials(now).await.unwrap();
     for (path, query, joint) in [("/a", None, "/a?"), ("/a", Some("b=c"), "/a?b=c&")] {
-        let target = Target::new(path, query).unwrap();
+        let target = RequestTarget::new(path, query).unwrap();
         let request = Signable {
             method: "GET",
             target: target.as_str(),
@@ -346,7 +351,7 @@ async fn a_presigned_query_follows_what_is_there() {
             "{shown}"
         );
     }
-    let target = Target::new("/a", None).unwrap();
+    let target = RequestTarget::new("/a", None).unwrap();
     let signed = Signed {
         headers: Vec::new(),
         query: None,

@@ -23,7 +23,7 @@ use super::headers::{signed_values, single_content_type};
 use super::pool::{ConnectionPools, DialInfo, TaskExecutor, UpstreamBody};
 use super::{Dialer, Endpoint, Error, UpstreamKind, framing};
 use crate::iam::Recorder;
-use crate::sign::{Placement, Refusal, Signable, Signer, Target, clock};
+use crate::sign::{Placement, RequestTarget, Signable, Signer, TargetError, clock};
 use crate::telemetry::metrics::RouteMetrics;
 
 /// The body of an answer, streamed; it fails when upstream falls silent.
@@ -168,7 +168,7 @@ impl Upstream {
     pub async fn send(
         &self,
         method: Method,
-        target: &Target,
+        target: &RequestTarget,
         mut headers: HeaderMap,
         body: Bytes,
         timing: &mut Timing,
@@ -194,7 +194,7 @@ impl Upstream {
     pub(super) async fn sign(
         &self,
         method: &Method,
-        target: &Target,
+        target: &RequestTarget,
         headers: &mut HeaderMap,
         body: &[u8],
         timing: &mut Timing,
@@ -292,12 +292,12 @@ impl Upstream {
     }
 
     fn uri(&self, target: &str) -> Result<Uri, Error> {
-        let path: PathAndQuery = target.parse().map_err(|_| Refusal::Invalid)?;
+        let path: PathAndQuery = target.parse().map_err(|_| TargetError::Invalid)?;
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(Scheme::HTTPS);
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(path);
-        Ok(Uri::from_parts(parts).map_err(|_| Refusal::Invalid)?)
+        Ok(Uri::from_parts(parts).map_err(|_| TargetError::Invalid)?)
     }
 }
 

@@ -6,7 +6,7 @@ use http::uri::Authority;
 use http::{HeaderName, Uri};
 
 use super::service_profile::{self, AwsHost, is_region};
-use crate::sign::{Scope, Style};
+use crate::sign::{Scope, SigningStyle};
 
 /// What is behind a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Address {
 pub struct Endpoint {
     pub kind: UpstreamKind,
     pub scope: Scope,
-    pub style: Style,
+    pub style: SigningStyle,
     /// In place of the region where signatures are SigV4A.
     pub region_set: Option<String>,
     /// Signed beside those that must be.

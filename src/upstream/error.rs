@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::FramingError;
-use crate::sign::{Refusal, SignError};
+use crate::sign::{SignError, TargetError};
 
 /// Whether upstream may have acted on a request that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub enum Error {
     #[error("the connection to upstream broke before it answered the WebSocket handshake")]
     Tunnel(#[source] hyper::Error),
     #[error("the request target cannot be signed: {0}")]
-    Target(#[from] Refusal),
+    Target(#[from] TargetError),
 }
 
 impl Error {

@@ -1,7 +1,7 @@
 //! What is known of the services that take SigV4: how to tell them by host, and how they want to
 //! be signed for. Inference starts from it, configuration overrides it.
 
-use crate::sign::{Algorithm, Payload, Placement, Style, TokenMode};
+use crate::sign::{Algorithm, Payload, Placement, SigningStyle, TokenMode};
 
 /// One service.
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub(super) struct ServiceProfile {
     pub(super) service: &'static str,
     /// `*` is one label or more; `amazonaws.com` means `amazonaws.com.cn`, too.
     hosts: &'static [&'static str],
-    pub(super) style: Style,
+    pub(super) style: SigningStyle,
 }
 
 /// What a host name of AWS says by itself.
@@ -22,14 +22,14 @@ pub(super) struct AwsHost<'a> {
     pub(super) is_vpc_endpoint: bool,
 }
 
-const HEADERS: Style = Style {
+const HEADERS: SigningStyle = SigningStyle {
     algorithm: Algorithm::V4,
     placement: Placement::Headers,
     token: TokenMode::Signed,
     payload: Payload::Hashed,
 };
 
-const PRESIGNED: Style = Style {
+const PRESIGNED: SigningStyle = SigningStyle {
     placement: Placement::PRESIGNED,
     ..HEADERS
 };
@@ -55,7 +55,7 @@ const SERVICE_PROFILES: [ServiceProfile; 14] = [
         service: "aoss",
         hosts: &["*.{region}.aoss.amazonaws.com"],
         // OpenSearch developer guide, "Signing HTTP requests": required, for empty bodies too.
-        style: Style {
+        style: SigningStyle {
             payload: Payload::HashedInHeader,
             ..HEADERS
         },
@@ -86,7 +86,7 @@ const SERVICE_PROFILES: [ServiceProfile; 14] = [
     ServiceProfile {
         service: "iotdevicegateway",
         hosts: &["*.iot.{region}.amazonaws.com"],
-        style: Style {
+        style: SigningStyle {
             // IoT developer guide, "MQTT over WSS": the token is no part of the signature.
             token: TokenMode::Appended,
             ..PRESIGNED
@@ -121,7 +121,7 @@ const SERVICE_PROFILES: [ServiceProfile; 14] = [
         service: "vpc-lattice-svcs",
         hosts: &["*.vpc-lattice-svcs.{region}.on.aws"],
         // VPC Lattice user guide, "SIGv4 authenticated requests".
-        style: Style {
+        style: SigningStyle {
             payload: Payload::Unsigned,
             ..HEADERS
         },
@@ -129,7 +129,7 @@ const SERVICE_PROFILES: [ServiceProfile; 14] = [
 ];
 
 /// How a service wants to be signed for; as most do, if it is not known.
-pub(super) fn style(service: &str) -> Style {
+pub(super) fn style(service: &str) -> SigningStyle {
     let profile = SERVICE_PROFILES
         .iter()
         .find(|profile| profile.service == service);

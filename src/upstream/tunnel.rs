@@ -12,7 +12,7 @@ use hyper::rt::Executor as _;
 use hyper_util::rt::TokioIo;
 
 use super::{Error, FramingError, Timing, Upstream, UpstreamBody, framing};
-use crate::sign::{Refusal, Target};
+use crate::sign::{RequestTarget, TargetError};
 
 impl Upstream {
     /// Signs and sends the `GET` of a WebSocket handshake over a connection of its own. Of an
@@ -24,7 +24,7 @@ impl Upstream {
     /// See [`Error`].
     pub async fn open_tunnel(
         &self,
-        target: &Target,
+        target: &RequestTarget,
         mut headers: HeaderMap,
         timing: &mut Timing,
     ) -> Result<Response<UpstreamBody>, Error> {
@@ -47,9 +47,9 @@ impl Upstream {
         let uri = self
             .sign(&Method::GET, target, &mut headers, &[], timing)
             .await?;
-        let host = HeaderValue::from_str(self.signer().host()).map_err(|_| Refusal::Invalid)?;
+        let host = HeaderValue::from_str(self.signer().host()).map_err(|_| TargetError::Invalid)?;
         headers.insert(HOST, host);
-        let path = uri.path_and_query().ok_or(Refusal::Invalid)?;
+        let path = uri.path_and_query().ok_or(TargetError::Invalid)?;
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.uri_mut() = Uri::from(path.clone());
         *request.headers_mut() = headers;

@@ -8,8 +8,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use countersign::sign::credentials::Identity;
-use countersign::sign::{Refusal, Scope, Signable, Signer, Style, Target};
+use countersign::sign::credentials::CredentialSource;
+use countersign::sign::{RequestTarget, Scope, Signable, Signer, SigningStyle, TargetError};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -117,10 +117,10 @@ const ACCESS_KEY: &str = "AKIDEXAMPLE";
 const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const TOKEN: &str = "AQoDYXdzEXAMPLETOKEN/+==";
 
-async fn signed(id: usize, asked: &Asked) -> Result<Value, Refusal> {
-    let target = Target::new(&asked.path, asked.query.as_deref())?;
+async fn signed(id: usize, asked: &Asked) -> Result<Value, TargetError> {
+    let target = RequestTarget::new(&asked.path, asked.query.as_deref())?;
     let token = asked.has_token.then_some(TOKEN);
-    let identity = Arc::new(Identity::fixed(ACCESS_KEY, SECRET_KEY, token));
+    let identity = Arc::new(CredentialSource::fixed(ACCESS_KEY, SECRET_KEY, token));
     let service = if asked.host.contains("appsync") {
         "appsync"
     } else {
@@ -130,7 +130,12 @@ async fn signed(id: usize, asked: &Asked) -> Result<Value, Refusal> {
         region: "us-east-1".to_owned(),
         service: service.to_owned(),
     };
-    let signer = Signer::new(scope, Style::default(), asked.host.to_owned(), identity);
+    let signer = Signer::new(
+        scope,
+        SigningStyle::default(),
+        asked.host.to_owned(),
+        identity,
+    );
     let now = UNIX_EPOCH + Duration::from_secs(asked.second);
     let credentials = signer.credentials(now).await.unwrap();
     let content_type = asked
@@ -165,24 +170,24 @@ async fn signed(id: usize, asked: &Asked) -> Result<Value, Refusal> {
 }
 
 /// The classes of what may be refused; everything outside them must pass.
-fn may_refuse(asked: &Asked) -> Vec<Refusal> {
+fn may_refuse(asked: &Asked) -> Vec<TargetError> {
     let mut classes = Vec::new();
     let plain = asked.path.replace("%2e", ".").replace("%2E", ".");
     if asked.path.contains("//") {
-        classes.push(Refusal::EmptySegment);
+        classes.push(TargetError::EmptySegment);
     }
     if plain
         .split(['/', '\\'])
         .any(|segment| segment == "." || segment == "..")
     {
-        classes.push(Refusal::DotSegment);
+        classes.push(TargetError::DotSegment);
     }
     let query = asked.query.clone().unwrap_or_default();
     if query.contains("%FF") {
-        classes.push(Refusal::NotUtf8);
+        classes.push(TargetError::NotUtf8);
     }
     if query.split('&').any(|pair| pair.starts_with('=')) {
-        classes.push(Refusal::NamelessParameter);
+        classes.push(TargetError::NamelessParameter);
     }
     classes
 }

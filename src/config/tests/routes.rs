@@ -402,7 +402,7 @@ fn a_route_that_is_no_table_is_one_mistake() {
 fn a_service_is_signed_for_as_it_is_known_to_want_it_or_as_is_said() {
     let style = |placement: &str, token: &str, payload: &str| {
         format!(
-            "Style {{ algorithm: V4, placement: {placement}, token: {token}, payload: {payload} }}"
+            "SigningStyle {{ algorithm: V4, placement: {placement}, token: {token}, payload: {payload} }}"
         )
     };
     let headers = style("Headers", "Signed", "Hashed");

@@ -1,7 +1,7 @@
 //! Tables of paths, and random ones against independent normalisers.
 
 use super::*;
-use crate::sign::{Paths, Target};
+use crate::sign::{PathHandling, RequestTarget};
 
 /// Routes below `/api`: `/api/admin`, `/api/v1/secret`, and GraphQL at `/api/graphql`.
 fn nested() -> Vec<Nested> {
@@ -127,7 +127,7 @@ fn unescape(text: &str) -> String {
 
 /// The normaliser that reads what is sent for `below` as another route's, or as outside the base.
 fn misread(below: &str) -> Option<&'static str> {
-    let target = Target::below("/prod", below, None, Paths::Keep).ok()?;
+    let target = RequestTarget::below("/prod", below, None, PathHandling::Keep).ok()?;
     let found = NORMALISERS.iter().find(|(_, normalise)| {
         let names = normalise(target.as_str());
         let names: Vec<&str> = names.iter().map(String::as_str).collect();

@@ -25,8 +25,8 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use parking_lot::Mutex;
 
-use super::profiles::{self, Profiles, Selected};
-use super::{CredentialsError, IdentityConfig, environment, keys};
+use super::profiles::{self, Profiles, SelectedProfile};
+use super::{CredentialSourceConfig, CredentialsError, environment, keys};
 use crate::net::Resolver;
 use crate::sign::redact;
 use crate::telemetry::error_chain;
@@ -35,22 +35,22 @@ use crate::telemetry::tasks::{Task, caught};
 /// The providers of one identity.
 #[derive(Debug)]
 pub(super) struct Chain {
-    config: IdentityConfig,
+    config: CredentialSourceConfig,
     http: SharedHttpClient,
-    /// Who is being asked, or was last.
-    asked: Mutex<String>,
+    /// The provider that was asked last.
+    current: Mutex<String>,
 }
 
 impl Chain {
-    pub(super) fn new(config: IdentityConfig) -> Self {
+    pub(super) fn new(config: CredentialSourceConfig) -> Self {
         let http = HttpClient::new()
             .tls_provider(Tls::Rustls(CryptoMode::Ring))
-            .build_with_resolver(Names(Resolver::system()));
-        let asked = Mutex::new(config.to_string());
+            .build_with_resolver(SdkResolver(Resolver::system()));
+        let current = Mutex::new(config.to_string());
         Self {
             config,
             http,
-            asked,
+            current,
         }
     }
 
@@ -62,7 +62,7 @@ impl Chain {
             Ok(loaded) => loaded,
             // Its text may quote a key.
             Err(_) => Err(CredentialsError {
-                tried: format!("{} panicked", self.asked.lock()),
+                tried: format!("{} panicked", self.current.lock()),
                 remedy: "This is a defect of countersign or of the AWS SDK. Check what the \
                          provider answers for line ends and control characters."
                     .to_owned(),
@@ -72,9 +72,9 @@ impl Chain {
 
     async fn load_once(&self) -> Result<(Credentials, String), CredentialsError> {
         let selected = match &self.config.profile {
-            Some(name) => Selected {
+            Some(name) => SelectedProfile {
                 name: name.clone(),
-                by: Some(profiles::SETTING),
+                named_by: Some(profiles::SETTING),
             },
             None => environment::profile()?,
         };
@@ -84,7 +84,7 @@ impl Chain {
             return Ok((credentials, provider));
         };
         let provider = format!("role {role}, assumed with {provider}");
-        provider.clone_into(&mut self.asked.lock());
+        provider.clone_into(&mut self.current.lock());
         let assumed = AssumeRoleProvider::builder(role)
             .session_name("countersign")
             .configure(&self.sdk_config(credentials, &selected).await)
@@ -105,9 +105,9 @@ impl Chain {
     }
 
     pub(super) fn timed_out(&self, after: Duration) -> CredentialsError {
-        let (asked, after) = (self.asked.lock(), after.as_secs());
+        let (current, after) = (self.current.lock(), after.as_secs());
         CredentialsError {
-            tried: format!("{asked} gave no answer within {after}s"),
+            tried: format!("{current} gave no answer within {after}s"),
             remedy: "Check the endpoint it asks or its credential_process, which was killed."
                 .to_owned(),
         }
@@ -115,12 +115,15 @@ impl Chain {
 
     /// Asks the first provider that is set up. Its failure ends the search: another identity is
     /// not what was asked for.
-    async fn find(&self, selected: &Selected) -> Result<(Credentials, String), CredentialsError> {
+    async fn find(
+        &self,
+        selected: &SelectedProfile,
+    ) -> Result<(Credentials, String), CredentialsError> {
         let is_default_chain = self.config.profile.is_none();
         if is_default_chain {
             if let Some(credentials) = environment::keys()? {
                 // A profile that is named must exist, as for botocore.
-                if selected.by.is_some() {
+                if selected.named_by.is_some() {
                     Profiles::read(selected.clone()).await?.check_name()?;
                 }
                 return Ok((credentials, "environment".to_owned()));
@@ -129,8 +132,8 @@ impl Chain {
         }
         let providers = self.provider_config();
         let profiles = Profiles::read(selected.clone()).await?;
-        if profiles.are_set_up()? {
-            let (files, processes) = profiles.replaced();
+        if profiles.provides_credentials()? {
+            let (files, processes) = profiles.with_processes_replaced();
             let mut profile = ProfileFileCredentialsProvider::builder()
                 .configure(&providers)
                 .profile_name(&selected.name)
@@ -138,21 +141,27 @@ impl Chain {
             for (name, process) in processes {
                 profile = profile.with_custom_provider(name, process);
             }
-            return self.ask(Step::Profile, selected, profile.build()).await;
+            return self
+                .ask(ProviderKind::Profile, selected, profile.build())
+                .await;
         }
         if environment::has_web_identity()? {
             let provider = WebIdentityTokenCredentialsProvider::builder().configure(&providers);
             return self
-                .ask(Step::WebIdentity, selected, provider.build())
+                .ask(ProviderKind::WebIdentity, selected, provider.build())
                 .await;
         }
         if environment::has_container()? {
             let provider = EcsCredentialsProvider::builder().configure(&providers);
-            return self.ask(Step::Container, selected, provider.build()).await;
+            return self
+                .ask(ProviderKind::Container, selected, provider.build())
+                .await;
         }
         let provider = ImdsCredentialsProvider::builder().configure(&providers);
-        let asked = self.ask(Step::Instance, selected, provider.build()).await;
-        asked.map_err(|error| {
+        let loaded = self
+            .ask(ProviderKind::Instance, selected, provider.build())
+            .await;
+        loaded.map_err(|error| {
             let not_set_up = "environment, profile, web identity token and container endpoint: not \
                               set up";
             CredentialsError {
@@ -164,17 +173,17 @@ impl Chain {
 
     async fn ask(
         &self,
-        step: Step,
-        selected: &Selected,
+        kind: ProviderKind,
+        selected: &SelectedProfile,
         provider: impl ProvideCredentials,
     ) -> Result<(Credentials, String), CredentialsError> {
-        let name = name(step, selected);
-        name.clone_into(&mut self.asked.lock());
+        let name = name(kind, selected);
+        name.clone_into(&mut self.current.lock());
         match provider.provide_credentials().await {
             Ok(credentials) => Ok((credentials, name)),
             Err(error) => Err(CredentialsError {
                 tried: format!("{name}: {}", reason(&error)),
-                remedy: self.remedy(step, &error),
+                remedy: self.remedy(kind, &error),
             }),
         }
     }
@@ -186,29 +195,29 @@ impl Chain {
         }
     }
 
-    fn remedy(&self, step: Step, error: &SdkError) -> String {
-        match step {
-            Step::Profile if is_sso_login(&reason(error)) => {
+    fn remedy(&self, kind: ProviderKind, error: &SdkError) -> String {
+        match kind {
+            ProviderKind::Profile if is_sso_login(&reason(error)) => {
                 format!("Run `aws sso login{}`.", self.profile_option())
             }
-            Step::Profile => format!(
+            ProviderKind::Profile => format!(
                 "Check the profile with `aws sts get-caller-identity{}`.",
                 self.profile_option()
             ),
-            Step::WebIdentity => {
+            ProviderKind::WebIdentity => {
                 "Check AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN and the role's trust policy."
                     .to_owned()
             }
-            Step::Container => {
+            ProviderKind::Container => {
                 "Check AWS_CONTAINER_CREDENTIALS_FULL_URI or _RELATIVE_URI and its agent."
                     .to_owned()
             }
-            Step::Instance if matches!(error, SdkError::CredentialsNotLoaded(_)) => {
+            ProviderKind::Instance if matches!(error, SdkError::CredentialsNotLoaded(_)) => {
                 "Run `aws configure` or `aws sso login`, or set AWS_ACCESS_KEY_ID and \
                  AWS_SECRET_ACCESS_KEY."
                     .to_owned()
             }
-            Step::Instance => {
+            ProviderKind::Instance => {
                 "Check the instance profile, and in a container the metadata hop limit (2)."
                     .to_owned()
             }
@@ -226,7 +235,7 @@ impl Chain {
     }
 
     /// What the environment and the profile say about STS, its endpoint above all.
-    async fn sdk_config(&self, credentials: Credentials, selected: &Selected) -> SdkConfig {
+    async fn sdk_config(&self, credentials: Credentials, selected: &SelectedProfile) -> SdkConfig {
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .region(self.region())
             .http_client(self.http.clone())
@@ -238,9 +247,9 @@ impl Chain {
 
 /// Resolves names for the SDK's client, which tries the addresses of a family one after another.
 #[derive(Clone, Debug)]
-struct Names(Resolver);
+struct SdkResolver(Resolver);
 
-impl ResolveDns for Names {
+impl ResolveDns for SdkResolver {
     fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
         DnsFuture::new(async move {
             let found = self.0.reachable_first(name, HTTPS).await;
@@ -253,19 +262,19 @@ impl ResolveDns for Names {
 const HTTPS: u16 = 443;
 
 #[derive(Clone, Copy)]
-enum Step {
+enum ProviderKind {
     Profile,
     WebIdentity,
     Container,
     Instance,
 }
 
-fn name(step: Step, selected: &Selected) -> String {
-    match step {
-        Step::Profile => format!("profile {:?}", selected.name),
-        Step::WebIdentity => "web identity token".to_owned(),
-        Step::Container => "container endpoint".to_owned(),
-        Step::Instance => "instance metadata".to_owned(),
+fn name(kind: ProviderKind, selected: &SelectedProfile) -> String {
+    match kind {
+        ProviderKind::Profile => format!("profile {:?}", selected.name),
+        ProviderKind::WebIdentity => "web identity token".to_owned(),
+        ProviderKind::Container => "container endpoint".to_owned(),
+        ProviderKind::Instance => "instance metadata".to_owned(),
     }
 }
 
@@ -284,16 +293,16 @@ fn reason(error: &SdkError) -> String {
         None => error.to_string(),
     };
     let shown = chain.split(" Stderr: ").next().unwrap_or_default();
-    let shown = redact::tokens(shown);
+    let shown = redact::mask_tokens(shown);
     match shown.char_indices().nth(300) {
         Some((end, _)) => format!("{}…", &shown[..end]),
         None => shown.into_owned(),
     }
 }
 
-// === impl IdentityConfig ===
+// === impl CredentialSourceConfig ===
 
-impl fmt::Display for IdentityConfig {
+impl fmt::Display for CredentialSourceConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.profile {
             Some(profile) => write!(f, "profile {profile}")?,

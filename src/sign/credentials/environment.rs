@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::CredentialsError;
-use super::profiles::Selected;
+use super::profiles::SelectedProfile;
 
 const ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
@@ -31,8 +31,8 @@ const PROFILES: [&str; 2] = ["AWS_DEFAULT_PROFILE", "AWS_PROFILE"];
 ///
 /// # Errors
 /// When a variable is empty, or two name different profiles.
-pub(super) fn profile() -> Result<Selected, CredentialsError> {
-    let mut selected: Option<Selected> = None;
+pub(super) fn profile() -> Result<SelectedProfile, CredentialsError> {
+    let mut selected: Option<SelectedProfile> = None;
     for by in PROFILES {
         let Some(name) = raw(by)? else { continue };
         if name.is_empty() {
@@ -42,19 +42,24 @@ pub(super) fn profile() -> Result<Selected, CredentialsError> {
             ));
         }
         match selected {
-            Some(Selected { name: other, .. }) if other != name => {
+            Some(SelectedProfile { name: other, .. }) if other != name => {
                 let [first, second] = PROFILES;
                 return Err(refused(
                     format!("{first} is {other:?} and {second} is {name:?}"),
                     format!("Unset one of them: unset {first}"),
                 ));
             }
-            Some(_) | None => selected = Some(Selected { name, by: Some(by) }),
+            Some(_) | None => {
+                selected = Some(SelectedProfile {
+                    name,
+                    named_by: Some(by),
+                })
+            }
         }
     }
-    Ok(selected.unwrap_or_else(|| Selected {
+    Ok(selected.unwrap_or_else(|| SelectedProfile {
         name: "default".to_owned(),
-        by: None,
+        named_by: None,
     }))
 }
 

@@ -9,31 +9,31 @@ use super::CredentialsError;
 
 /// One of the two files.
 #[derive(Debug)]
-pub(super) struct Location {
+pub(super) struct FileLocation {
     variable: &'static str,
     default: &'static str,
 }
 
 /// A file as it was read.
 #[derive(Debug)]
-pub(super) struct File {
+pub(super) struct ProfileFile {
     path: PathBuf,
     variable: &'static str,
     pub(super) text: String,
 }
 
-pub(super) const CONFIG: Location = Location {
+pub(super) const CONFIG: FileLocation = FileLocation {
     variable: "AWS_CONFIG_FILE",
     default: ".aws/config",
 };
-pub(super) const CREDENTIALS: Location = Location {
+pub(super) const CREDENTIALS: FileLocation = FileLocation {
     variable: "AWS_SHARED_CREDENTIALS_FILE",
     default: ".aws/credentials",
 };
 
-// === impl Location ===
+// === impl FileLocation ===
 
-impl Location {
+impl FileLocation {
     /// The path, and whether the variable sets it; none without a home directory.
     pub(super) fn path(&self) -> Option<(PathBuf, bool)> {
         match variable(self.variable) {
@@ -53,9 +53,9 @@ impl Location {
 ///
 /// # Errors
 /// When there is a file or should be one, and it cannot be read.
-pub(super) fn read(location: &Location) -> Result<File, CredentialsError> {
+pub(super) fn read(location: &FileLocation) -> Result<ProfileFile, CredentialsError> {
     let (path, is_set) = location.path().unwrap_or_default();
-    let mut file = File {
+    let mut file = ProfileFile {
         path,
         variable: location.variable,
         text: String::new(),
@@ -113,9 +113,9 @@ fn variable(name: &str) -> Option<std::ffi::OsString> {
     std::env::var_os(name)
 }
 
-// === impl File ===
+// === impl ProfileFile ===
 
-impl File {
+impl ProfileFile {
     pub(super) fn shown(&self) -> String {
         format!("{:?}", self.path)
     }

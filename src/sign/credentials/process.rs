@@ -25,7 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::keys;
 
 /// The provider of a profile with `credential_process`.
-pub(super) struct Process {
+pub(super) struct CredentialProcess {
     command: String,
 }
 
@@ -64,7 +64,7 @@ enum ProcessError {
 const MAX_OUTPUT: u64 = 64 * 1024;
 
 /// Variables of ours: our settings, and those by which systemd reaches us.
-const OURS: [&str; 6] = [
+const OWN_VARIABLES: [&str; 6] = [
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
     "LISTEN_PID",
@@ -73,9 +73,9 @@ const OURS: [&str; 6] = [
     "WATCHDOG_USEC",
 ];
 
-// === impl Process ===
+// === impl CredentialProcess ===
 
-impl Process {
+impl CredentialProcess {
     pub(super) fn new(command: &str) -> Self {
         Self {
             command: command.to_owned(),
@@ -94,7 +94,7 @@ impl From<io::Error> for ProcessError {
     }
 }
 
-impl ProvideCredentials for Process {
+impl ProvideCredentials for CredentialProcess {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
@@ -104,17 +104,17 @@ impl ProvideCredentials for Process {
 }
 
 /// The arguments of a command may be secrets.
-impl fmt::Debug for Process {
+impl fmt::Debug for CredentialProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Process").finish_non_exhaustive()
+        f.debug_struct("CredentialProcess").finish_non_exhaustive()
     }
 }
 
 /// A process group that is killed when this is dropped, while its leader has not been reaped: after
 /// that its number may belong to another.
-struct Group(Option<Pid>);
+struct ProcessGroup(Option<Pid>);
 
-impl Group {
+impl ProcessGroup {
     fn kill(&mut self) {
         if let Some(leader) = self.0.take() {
             // It may have ended by itself.
@@ -123,7 +123,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         self.kill();
     }
@@ -147,7 +147,7 @@ async fn run(command: &str) -> Result<Vec<u8>, ProcessError> {
     let id = child.id().and_then(|id| i32::try_from(id).ok());
     let leader = id.and_then(Pid::from_raw).ok_or(ProcessError::Ended)?;
     // Dropped before the child, which is reaped only afterwards.
-    let mut group = Group(Some(leader));
+    let mut group = ProcessGroup(Some(leader));
     let output = child.stdout.take().ok_or(ProcessError::Ended)?;
     let read = async {
         let mut bytes = Vec::new();
@@ -194,7 +194,7 @@ fn own_variables() -> impl Iterator<Item = std::ffi::OsString> {
     let names = std::env::vars_os().map(|(name, _)| name);
     names.filter(|name| {
         let name = name.to_string_lossy();
-        name.starts_with("COUNTERSIGN_") || OURS.contains(&name.as_ref())
+        name.starts_with("COUNTERSIGN_") || OWN_VARIABLES.contains(&name.as_ref())
     })
 }
 
@@ -325,9 +325,9 @@ mod tests {
 
     /// Waits for an event outside the program.
     async fn until(what: &str, mut happened: impl FnMut() -> bool) {
-        let begun = tokio::time::Instant::now();
+        let started = tokio::time::Instant::now();
         while !happened() {
-            assert!(begun.elapsed().as_secs() < 20, "not yet: {what}");
+            assert!(started.elapsed().as_secs() < 20, "not yet: {what}");
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }

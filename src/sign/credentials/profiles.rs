@@ -11,25 +11,25 @@ use aws_config::profile::{self, Profile, ProfileSet};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_types::os_shim_internal::{Env, Fs};
 
-use super::locations::{self, File};
+use super::locations::{self, ProfileFile};
 use super::outline::Outline;
-use super::process::Process;
+use super::process::CredentialProcess;
 use super::{CredentialsError, keys};
 
 /// The profile that is used, and who named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Selected {
+pub(super) struct SelectedProfile {
     pub(super) name: String,
     /// A variable or the setting; nobody named the default profile.
-    pub(super) by: Option<&'static str>,
+    pub(super) named_by: Option<&'static str>,
 }
 
 /// The profile files as they were read, with the profile that is used.
 #[derive(Debug)]
 pub(super) struct Profiles {
-    selected: Selected,
-    config: File,
-    credentials: File,
+    selected: SelectedProfile,
+    config: ProfileFile,
+    credentials: ProfileFile,
     set: ProfileSet,
 }
 
@@ -68,7 +68,7 @@ impl Profiles {
     ///
     /// # Errors
     /// When a file cannot be read or parsed, or its meaning is not certain.
-    pub(super) async fn read(selected: Selected) -> Result<Self, CredentialsError> {
+    pub(super) async fn read(selected: SelectedProfile) -> Result<Self, CredentialsError> {
         let config = locations::read(&locations::CONFIG)?;
         let credentials = locations::read(&locations::CREDENTIALS)?;
         for (file, is_config) in [(&config, true), (&credentials, false)] {
@@ -97,7 +97,9 @@ impl Profiles {
     ///
     /// A profile with `credential_process` gets a `credential_source` in its place, the name of one
     /// of the processes.
-    pub(super) fn replaced(&self) -> (EnvConfigFiles, Vec<(String, Process)>) {
+    pub(super) fn with_processes_replaced(
+        &self,
+    ) -> (EnvConfigFiles, Vec<(String, CredentialProcess)>) {
         let mut credentials = self.credentials.text.clone();
         let mut processes = Vec::new();
         let mut names: Vec<&str> = self.set.profiles().collect();
@@ -115,7 +117,7 @@ impl Profiles {
                     "\n[{name}]\nsource_profile = {source}\n[{source}]\ncredential_source = {source}\n"
                 ),
             });
-            processes.push((source, Process::new(command)));
+            processes.push((source, CredentialProcess::new(command)));
         }
         (files(&self.config.text, &credentials), processes)
     }
@@ -125,9 +127,9 @@ impl Profiles {
     /// # Errors
     /// When it does not.
     pub(super) fn check_name(&self) -> Result<(), CredentialsError> {
-        let Selected { name, by } = &self.selected;
-        match (self.set.get_profile(name), by) {
-            (None, Some(by)) => Err(self.useless(by, "does not exist")),
+        let SelectedProfile { name, named_by } = &self.selected;
+        match (self.set.get_profile(name), named_by) {
+            (None, Some(by)) => Err(self.unusable(by, "does not exist")),
             (Some(_), _) | (_, None) => Ok(()),
         }
     }
@@ -136,23 +138,23 @@ impl Profiles {
     ///
     /// # Errors
     /// When it was named and does not, or when what it sets up is not certain or cannot be used.
-    pub(super) fn are_set_up(&self) -> Result<bool, CredentialsError> {
+    pub(super) fn provides_credentials(&self) -> Result<bool, CredentialsError> {
         self.check_name()?;
-        let Selected { name, by } = &self.selected;
+        let SelectedProfile { name, named_by } = &self.selected;
         let sets_up = |profile: &Profile| {
             let mut sources = SOURCES.iter().chain([&WEB_IDENTITY]);
             sources.any(|source| profile.get(source).is_some())
         };
-        match (self.set.get_profile(name), by) {
+        match (self.set.get_profile(name), named_by) {
             (Some(profile), _) if sets_up(profile) => {}
             (_, None) => return Ok(false),
-            (_, Some(by)) => return Err(self.useless(by, "has no credentials")),
+            (_, Some(by)) => return Err(self.unusable(by, "has no credentials")),
         }
         self.check_chain()?;
         Ok(true)
     }
 
-    fn useless(&self, by: &str, flaw: &str) -> CredentialsError {
+    fn unusable(&self, by: &str, flaw: &str) -> CredentialsError {
         let name = &self.selected.name;
         let (config, credentials) = (self.config.shown(), self.credentials.shown());
         let configure = format!("Run `aws configure --profile {name}`");
@@ -259,7 +261,11 @@ fn files(config: &str, credentials: &str) -> EnvConfigFiles {
         .build()
 }
 
-async fn parse(config: &str, credentials: &str, selected: &Selected) -> Result<ProfileSet, String> {
+async fn parse(
+    config: &str,
+    credentials: &str,
+    selected: &SelectedProfile,
+) -> Result<ProfileSet, String> {
     let files = files(config, credentials);
     let name = selected.name.clone().into();
     let set = profile::load(&Fs::real(), &Env::real(), &files, Some(name)).await;

@@ -4,9 +4,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use countersign::proxy::{Matching, Nested, Top, check_readings};
-use countersign::sign::credentials::{Identity, Snapshot};
-use countersign::sign::redact::{self, tokens};
-use countersign::sign::{Paths, Scope, Signable, Signer, Style, Target};
+use countersign::sign::credentials::{CredentialSource, Snapshot};
+use countersign::sign::redact::{self, mask_tokens};
+use countersign::sign::{PathHandling, RequestTarget, Scope, Signable, Signer, SigningStyle};
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
@@ -15,12 +15,17 @@ use super::{is_json, text};
 const HOST: &str = "api.example.com";
 
 static SIGNER: LazyLock<(Signer, Arc<Snapshot>)> = LazyLock::new(|| {
-    let identity = Identity::fixed("AKIDEXAMPLE", "secret", Some("token"));
+    let identity = CredentialSource::fixed("AKIDEXAMPLE", "secret", Some("token"));
     let scope = Scope {
         region: "eu-central-1".to_owned(),
         service: "execute-api".to_owned(),
     };
-    let signer = Signer::new(scope, Style::default(), HOST.to_owned(), Arc::new(identity));
+    let signer = Signer::new(
+        scope,
+        SigningStyle::default(),
+        HOST.to_owned(),
+        Arc::new(identity),
+    );
     let snapshot = signer.credentials(UNIX_EPOCH).now_or_never();
     let snapshot = snapshot.unwrap().unwrap();
     (signer, snapshot)
@@ -34,7 +39,7 @@ pub fn sign_target(data: &[u8]) {
     sign_below(text.split('?').next().unwrap_or_default());
     let split = |text: &str| {
         let (path, query) = text.split_once('?').unzip();
-        Target::new(path.unwrap_or(text), query)
+        RequestTarget::new(path.unwrap_or(text), query)
     };
     let Ok(target) = split(text) else {
         return;
@@ -73,8 +78,12 @@ fn sign_below(below: &str) {
     if !below.starts_with('/') || check_readings(below, &[nested], Top::Open).is_err() {
         return;
     }
-    for paths in [Paths::Refuse, Paths::Collapse, Paths::Keep] {
-        let Ok(target) = Target::below("/prod", below, None, paths) else {
+    for paths in [
+        PathHandling::Refuse,
+        PathHandling::Collapse,
+        PathHandling::Keep,
+    ] {
+        let Ok(target) = RequestTarget::below("/prod", below, None, paths) else {
             continue;
         };
         let mut path = target.as_str().to_ascii_lowercase();
@@ -134,7 +143,7 @@ pub fn redact(data: &[u8]) {
         return;
     };
     // In pieces, and however it is escaped, a token that we hold is masked.
-    redact::remember(HELD);
+    redact::register(HELD);
     for held in [
         HELD.to_owned(),
         HELD.replace('/', "%2F"),
@@ -142,10 +151,10 @@ pub fn redact(data: &[u8]) {
         HELD.replace('/', "&#47;"),
     ] {
         let whole = format!("{text}\n{held}\n{text}");
-        let masked = redact::known(whole.as_bytes());
+        let masked = redact::mask_known(whole.as_bytes());
         assert_eq!(masked.len(), whole.len());
         assert!(!String::from_utf8_lossy(&masked).contains("HELD"));
-        let mut stream = redact::Stream::default();
+        let mut stream = redact::MaskingStream::default();
         let mut streamed = Vec::new();
         for piece in whole.as_bytes().chunks(1 + text.len() % 37) {
             streamed.extend_from_slice(&stream.push(bytes::Bytes::copy_from_slice(piece)));
@@ -161,18 +170,18 @@ pub fn redact(data: &[u8]) {
                 .all(|at| (start..start + 12).contains(&at))
         );
     }
-    let once = tokens(text);
-    assert_eq!(tokens(&once), once);
+    let once = mask_tokens(text);
+    assert_eq!(mask_tokens(&once), once);
     if is_json(text) {
         assert!(is_json(&once), "{once}");
     }
     // Wherever a canonical request stands, and however it is escaped.
     let canonical = format!("{text}\nx-amz-security-token:{TOKEN}\n\nhost{text}");
-    assert!(!tokens(&canonical).contains(TOKEN));
+    assert!(!mask_tokens(&canonical).contains(TOKEN));
     let json = Value::from(canonical).to_string();
     for json in [json.replace('/', "\\/"), json] {
         let json = format!(r#"{{"message":{json}}}"#);
-        let hidden = tokens(&json);
+        let hidden = mask_tokens(&json);
         let parsed: Value = serde_json::from_str(&hidden).unwrap();
         assert!(!parsed["message"].as_str().unwrap().contains(TOKEN));
     }
@@ -184,7 +193,7 @@ pub fn redact(data: &[u8]) {
     let message = format!("x-amz-security-token:{token}\n");
     let json = Value::from(message).to_string();
     for json in [json.replace('/', "\\/"), json.replace('+', "\\u002b"), json] {
-        let parsed: String = serde_json::from_str(&tokens(&json)).unwrap();
+        let parsed: String = serde_json::from_str(&mask_tokens(&json)).unwrap();
         assert!(token.is_empty() || parsed == "x-amz-security-token:[redacted]\n");
     }
 }

@@ -40,7 +40,7 @@ fn forms() -> Vec<String> {
             .replace('=', "&equals;"),
         TOKEN.replace('+', "&amp;#43;").replace('/', "&amp;#x2f;"),
         TOKEN.replace('+', "-").replace('/', "_"),
-        TOKEN[..PREFIX].to_owned(),
+        TOKEN[..MIN_PREFIX].to_owned(),
     ];
     for before in ["", "{\"x\":\"", "{\"xy\":\"", "{\"xyz\":\""] {
         let text = STANDARD_NO_PAD.encode(format!("{before}{TOKEN}\"}}"));
@@ -68,7 +68,7 @@ fn check_clean(what: &str, text: &[u8]) {
 
 #[test]
 fn every_encoding_of_a_known_token_is_masked() {
-    remember(TOKEN);
+    register(TOKEN);
     for form in forms() {
         for (before, after) in [
             ("", ""),
@@ -79,11 +79,11 @@ fn every_encoding_of_a_known_token_is_masked() {
             ("", "\\u00"),
         ] {
             let text = format!("{before}{form}{after}");
-            let masked = known(text.as_bytes());
+            let masked = mask_known(text.as_bytes());
             check_clean(&text, &masked);
             assert_eq!(masked.len(), text.len(), "{text}");
             assert!(masked.starts_with(before.as_bytes()), "{text}");
-            let again = known(&masked).into_owned();
+            let again = mask_known(&masked).into_owned();
             assert_eq!(again, *masked, "{text}");
             assert!(masked.ends_with(after.as_bytes()), "{text}");
         }
@@ -92,11 +92,11 @@ fn every_encoding_of_a_known_token_is_masked() {
 
 #[test]
 fn a_token_in_pieces_is_masked() {
-    remember(TOKEN);
+    register(TOKEN);
     for form in forms() {
         let text = format!("before {form} after");
         for size in [1, 2, 3, 5, 7, 16, 31, 64, 1000] {
-            let mut stream = Stream::default();
+            let mut stream = MaskingStream::default();
             let mut out = Vec::new();
             for piece in text.as_bytes().chunks(size) {
                 out.extend_from_slice(&stream.push(Bytes::copy_from_slice(piece)));
@@ -115,8 +115,8 @@ fn a_token_in_pieces_is_masked() {
 
 #[test]
 fn other_texts_pass_as_they_are() {
-    remember(TOKEN);
-    remember("short");
+    register(TOKEN);
+    register("short");
     for text in [
         "",
         "short",
@@ -129,11 +129,14 @@ fn other_texts_pass_as_they_are() {
         "é\u{2028}",
         "data: {\"a\":\"b\\\"\\n\"}\n",
     ] {
-        assert!(matches!(known(text.as_bytes()), Cow::Borrowed(_)), "{text}");
+        assert!(
+            matches!(mask_known(text.as_bytes()), Cow::Borrowed(_)),
+            "{text}"
+        );
         let piece = Bytes::from(text.to_owned());
-        assert_eq!(known_body(piece.clone()), piece);
+        assert_eq!(mask_known_body(piece.clone()), piece);
         // What is sure to be something else is not held back.
-        let mut stream = Stream::default();
+        let mut stream = MaskingStream::default();
         let line = Bytes::from(text);
         assert_eq!(stream.push(line.clone()), line, "{text}");
     }
@@ -143,23 +146,23 @@ fn other_texts_pass_as_they_are() {
 fn only_so_many_tokens_and_so_much_of_a_body_are_looked_at() {
     let mut tokens = VecDeque::new();
     for number in 0..100 {
-        tokens = with(tokens, &format!("{number:03}-number-of-a-token"));
+        tokens = push_bounded(tokens, &format!("{number:03}-number-of-a-token"));
     }
-    assert_eq!(tokens.len(), MOST);
+    assert_eq!(tokens.len(), MAX_TOKENS);
     assert_eq!(
         tokens.back().map(|last| &**last),
         Some("099-number-of-a-token")
     );
-    remember(TOKEN);
-    let mut stream = Stream::default();
-    let long = Bytes::from(vec![b' '; REACH]);
+    register(TOKEN);
+    let mut stream = MaskingStream::default();
+    let long = Bytes::from(vec![b' '; MAX_SCANNED]);
     assert_eq!(stream.push(long.clone()), long);
     assert_eq!(stream.push(Bytes::from(TOKEN)), TOKEN);
 }
 
 #[test]
 fn values_of_headers_are_masked() {
-    remember(TOKEN);
+    register(TOKEN);
     let mut map = HeaderMap::new();
     map.insert("x-amzn-errortype", TOKEN.parse().unwrap());
     map.append(
@@ -173,7 +176,7 @@ fn values_of_headers_are_masked() {
         "warning",
         HeaderValue::from_bytes(&[b"\xff ", TOKEN.as_bytes()].concat()).unwrap(),
     );
-    headers(&mut map);
+    mask_headers(&mut map);
     assert_eq!(map.len(), 4);
     for value in map.values() {
         check_clean("a header", value.as_bytes());

@@ -18,17 +18,17 @@ use parking_lot::RwLock;
 
 /// What is looked for.
 #[derive(Default)]
-struct Known {
+struct HeldTokens {
     tokens: VecDeque<Box<str>>,
     patterns: Vec<Vec<u8>>,
     /// Whether a pattern begins with the byte.
-    firsts: Vec<bool>,
+    first_bytes: Vec<bool>,
 }
 
 /// The beginning of a body as it streams by, in which tokens are masked; one that is cut in two
 /// by pieces is found, too.
 #[derive(Default)]
-pub struct Stream {
+pub struct MaskingStream {
     /// What may be the beginning of a token.
     held: BytesMut,
     /// As much of it has gone on already.
@@ -36,41 +36,47 @@ pub struct Stream {
     passed: usize,
 }
 
-enum Found {
-    No,
-    /// A token, to this byte.
-    To(usize),
-    /// The text ends within what may be one.
-    Unsure,
+enum Match {
+    None,
+    /// A token, which ends before this offset.
+    Until(usize),
+    /// The text ends within what may be a token.
+    Partial,
 }
 
-static KNOWN: LazyLock<RwLock<Arc<Known>>> = LazyLock::new(RwLock::default);
+static HELD_TOKENS: LazyLock<RwLock<Arc<HeldTokens>>> = LazyLock::new(RwLock::default);
 
 /// Shorter tokens are none of AWS's, and would be found in other texts.
-const SHORTEST: usize = 16;
+const MIN_LENGTH: usize = 16;
 /// A token that is cut off after this many characters is masked as well.
-const PREFIX: usize = 32;
+const MIN_PREFIX: usize = 32;
 /// So few bytes that may be the beginning of a token go on, so that no answer waits for its end.
-const HARMLESS: usize = 12;
+const MAX_PARTIAL: usize = 12;
 /// Identities have one token each, and the one before it may still be echoed.
-const MOST: usize = 16;
+const MAX_TOKENS: usize = 16;
 /// An error of AWS's is no longer than this; what follows is an application's.
-const REACH: usize = 256 * 1024;
+const MAX_SCANNED: usize = 256 * 1024;
 const MASK: &[u8] = b"[redacted]";
 
 /// Has `token` masked from now on in what upstream answers.
-pub fn remember(token: &str) {
-    if token.len() < SHORTEST || KNOWN.read().tokens.iter().any(|known| **known == *token) {
+pub fn register(token: &str) {
+    if token.len() < MIN_LENGTH
+        || HELD_TOKENS
+            .read()
+            .tokens
+            .iter()
+            .any(|known| **known == *token)
+    {
         return;
     }
-    let mut known = KNOWN.write();
-    let tokens = with(known.tokens.clone(), token);
-    *known = Arc::new(Known::of(tokens));
+    let mut known = HELD_TOKENS.write();
+    let tokens = push_bounded(known.tokens.clone(), token);
+    *known = Arc::new(HeldTokens::of(tokens));
 }
 
 /// Forgets the oldest when there are too many.
-fn with(mut tokens: VecDeque<Box<str>>, token: &str) -> VecDeque<Box<str>> {
-    if tokens.len() >= MOST {
+fn push_bounded(mut tokens: VecDeque<Box<str>>, token: &str) -> VecDeque<Box<str>> {
+    if tokens.len() >= MAX_TOKENS {
         tokens.pop_front();
     }
     tokens.push_back(token.into());
@@ -78,20 +84,20 @@ fn with(mut tokens: VecDeque<Box<str>>, token: &str) -> VecDeque<Box<str>> {
 }
 
 /// Returns `text` with the known tokens masked.
-pub fn known(text: &[u8]) -> Cow<'_, [u8]> {
+pub fn mask_known(text: &[u8]) -> Cow<'_, [u8]> {
     let known = current();
     let mut masked = Cow::Borrowed(text);
     let mut at = 0;
     while let Some((start, end)) = known.next(&masked, at) {
-        fill(&mut masked.to_mut()[start..end]);
+        overwrite(&mut masked.to_mut()[start..end]);
         at = end;
     }
     masked
 }
 
 /// Returns `text` with the known tokens masked.
-pub fn known_text(text: &str) -> Cow<'_, str> {
-    match known(text.as_bytes()) {
+pub fn mask_known_text(text: &str) -> Cow<'_, str> {
+    match mask_known(text.as_bytes()) {
         Cow::Borrowed(_) => Cow::Borrowed(text),
         // ASCII took the place of ASCII.
         Cow::Owned(masked) => Cow::Owned(String::from_utf8_lossy(&masked).into_owned()),
@@ -99,8 +105,8 @@ pub fn known_text(text: &str) -> Cow<'_, str> {
 }
 
 /// Returns `body` with the known tokens masked in its beginning.
-pub fn known_body(body: Bytes) -> Bytes {
-    let mut stream = Stream::default();
+pub fn mask_known_body(body: Bytes) -> Bytes {
+    let mut stream = MaskingStream::default();
     let first = stream.push(body);
     let rest = stream.finish();
     match rest.is_empty() {
@@ -110,9 +116,9 @@ pub fn known_body(body: Bytes) -> Bytes {
 }
 
 /// Masks the known tokens in the values of headers.
-pub fn headers(headers: &mut HeaderMap) {
+pub fn mask_headers(headers: &mut HeaderMap) {
     for value in headers.values_mut() {
-        if let Cow::Owned(masked) = known(value.as_bytes())
+        if let Cow::Owned(masked) = mask_known(value.as_bytes())
             && let Ok(masked) = HeaderValue::from_bytes(&masked)
         {
             *value = masked;
@@ -120,37 +126,37 @@ pub fn headers(headers: &mut HeaderMap) {
     }
 }
 
-fn current() -> Arc<Known> {
-    Arc::clone(&KNOWN.read())
+fn current() -> Arc<HeldTokens> {
+    Arc::clone(&HELD_TOKENS.read())
 }
 
-fn fill(place: &mut [u8]) {
+fn overwrite(place: &mut [u8]) {
     place.fill(b'*');
     if let Some(start) = place.get_mut(..MASK.len()) {
         start.copy_from_slice(MASK);
     }
 }
 
-// === impl Known ===
+// === impl HeldTokens ===
 
-impl Known {
+impl HeldTokens {
     fn of(tokens: VecDeque<Box<str>>) -> Self {
         let patterns: Vec<Vec<u8>> = tokens.iter().flat_map(|token| patterns(token)).collect();
-        let mut firsts = vec![false; 256];
+        let mut first_bytes = vec![false; 256];
         for first in patterns.iter().filter_map(|pattern| pattern.first()) {
-            firsts[usize::from(*first)] = true;
+            first_bytes[usize::from(*first)] = true;
         }
         Self {
             tokens,
             patterns,
-            firsts,
+            first_bytes,
         }
     }
 
     /// The next token in `text`, from `at`.
     fn next(&self, text: &[u8], mut at: usize) -> Option<(usize, usize)> {
         while let Some(start) = self.candidate(text, at) {
-            if let Found::To(end) = self.at(text, start, true) {
+            if let Match::Until(end) = self.at(text, start, true) {
                 return Some((start, end));
             }
             at = start + 1;
@@ -165,26 +171,26 @@ impl Known {
         }
         let may_begin = |byte: &u8| {
             matches!(byte, b'%' | b'\\' | b'&')
-                || self.firsts.get(usize::from(*byte)) == Some(&true)
+                || self.first_bytes.get(usize::from(*byte)) == Some(&true)
         };
         let found = text.get(at..)?.iter().position(may_begin)?;
         Some(at + found)
     }
 
-    fn at(&self, text: &[u8], start: usize, is_all: bool) -> Found {
-        let mut is_unsure = false;
+    fn at(&self, text: &[u8], start: usize, is_complete: bool) -> Match {
+        let mut is_partial = false;
         let mut longest = 0;
         for pattern in &self.patterns {
-            match matched(text, start, pattern, is_all) {
-                Found::No => {}
-                Found::To(end) => longest = longest.max(end),
-                Found::Unsure => is_unsure = true,
+            match matched(text, start, pattern, is_complete) {
+                Match::None => {}
+                Match::Until(end) => longest = longest.max(end),
+                Match::Partial => is_partial = true,
             }
         }
-        match (is_unsure, longest) {
-            (true, _) => Found::Unsure,
-            (false, 0) => Found::No,
-            (false, end) => Found::To(end),
+        match (is_partial, longest) {
+            (true, _) => Match::Partial,
+            (false, 0) => Match::None,
+            (false, end) => Match::Until(end),
         }
     }
 }
@@ -199,36 +205,36 @@ fn patterns(token: &str) -> impl Iterator<Item = Vec<u8>> {
     });
     std::iter::once(token.as_bytes().to_vec())
         .chain(encoded)
-        .filter(|pattern| pattern.len() >= SHORTEST)
+        .filter(|pattern| pattern.len() >= MIN_LENGTH)
 }
 
-/// Whether `pattern` stands at `start`, or enough of its beginning. Without `is_all`, more of the
+/// Whether `pattern` stands at `start`, or enough of its beginning. Without `is_complete`, more of the
 /// text may come.
-fn matched(text: &[u8], start: usize, pattern: &[u8], is_all: bool) -> Found {
+fn matched(text: &[u8], start: usize, pattern: &[u8], is_complete: bool) -> Match {
     let mut at = start;
     for (count, expected) in pattern.iter().enumerate() {
-        let (found, end) = match unit(text, at, is_all) {
+        let (found, end) = match decode_unit(text, at, is_complete) {
             Some(unit) => unit,
-            None if !is_all => return Found::Unsure,
-            None => return cut(count, at),
+            None if !is_complete => return Match::Partial,
+            None => return prefix_match(count, at),
         };
-        if plain(found) != plain(*expected) {
-            return cut(count, at);
+        if normalize_base64(found) != normalize_base64(*expected) {
+            return prefix_match(count, at);
         }
         at = end;
     }
-    Found::To(at)
+    Match::Until(at)
 }
 
-fn cut(count: usize, at: usize) -> Found {
-    match count >= PREFIX {
-        true => Found::To(at),
-        false => Found::No,
+fn prefix_match(count: usize, at: usize) -> Match {
+    match count >= MIN_PREFIX {
+        true => Match::Until(at),
+        false => Match::None,
     }
 }
 
 /// The two alphabets of base64 are one.
-fn plain(byte: u8) -> u8 {
+fn normalize_base64(byte: u8) -> u8 {
     match byte {
         b'-' => b'+',
         b'_' => b'/',
@@ -238,62 +244,62 @@ fn plain(byte: u8) -> u8 {
 
 /// The character at `at`, decoded, and where the next begins. `None` at the end of the text, and
 /// within an escape when more may come.
-fn unit(text: &[u8], at: usize, is_all: bool) -> Option<(u8, usize)> {
+fn decode_unit(text: &[u8], at: usize, is_complete: bool) -> Option<(u8, usize)> {
     let rest = text.get(at..)?;
     let own = (*rest.first()?, at + 1);
     let escape = match own.0 {
         b'%' => percent(rest),
         b'\\' => backslash(rest),
         b'&' => entity(rest),
-        _ => Escape::No,
+        _ => Escape::None,
     };
     match escape {
-        Escape::Of(byte, length) => Some((byte, at + length)),
-        Escape::Begun(_) if !is_all => None,
-        Escape::Begun(Some((byte, length))) => Some((byte, at + length)),
-        Escape::Begun(None) | Escape::No => Some(own),
+        Escape::Complete(byte, length) => Some((byte, at + length)),
+        Escape::Partial(_) if !is_complete => None,
+        Escape::Partial(Some((byte, length))) => Some((byte, at + length)),
+        Escape::Partial(None) | Escape::None => Some(own),
     }
 }
 
 /// What an escape stands for, and its length.
 enum Escape {
-    Of(u8, usize),
+    Complete(u8, usize),
     /// The text ends within what may be one; what it is if nothing more comes.
-    Begun(Option<(u8, usize)>),
-    No,
+    Partial(Option<(u8, usize)>),
+    None,
 }
 
 /// Longer escapes are not looked for.
-const LONGEST_ESCAPE: usize = 16;
+const MAX_ESCAPE: usize = 16;
 
 /// `%2B`, `%252B`, `%25252B`.
 fn percent(rest: &[u8]) -> Escape {
     let mut found = None;
     let mut at = 1;
     for _ in 0..3 {
-        match pair(rest, at) {
-            Escape::Of(byte, end) => {
+        match hex_pair(rest, at) {
+            Escape::Complete(byte, end) => {
                 found = Some((byte, end));
                 at = end;
                 if byte != b'%' {
                     break;
                 }
             }
-            Escape::Begun(_) => return Escape::Begun(found),
-            Escape::No => break,
+            Escape::Partial(_) => return Escape::Partial(found),
+            Escape::None => break,
         }
     }
-    found.map_or(Escape::No, |(byte, end)| Escape::Of(byte, end))
+    found.map_or(Escape::None, |(byte, end)| Escape::Complete(byte, end))
 }
 
 /// Two hexadecimal digits.
-fn pair(rest: &[u8], at: usize) -> Escape {
+fn hex_pair(rest: &[u8], at: usize) -> Escape {
     let digits = rest.get(at..).unwrap_or_default();
     let digits = &digits[..digits.len().min(2)];
     match (hex(digits), digits.len()) {
-        (Some(byte), 2) => Escape::Of(byte, at + 2),
-        (_, 0 | 1) if digits.iter().all(u8::is_ascii_hexdigit) => Escape::Begun(None),
-        _ => Escape::No,
+        (Some(byte), 2) => Escape::Complete(byte, at + 2),
+        (_, 0 | 1) if digits.iter().all(u8::is_ascii_hexdigit) => Escape::Partial(None),
+        _ => Escape::None,
     }
 }
 
@@ -301,21 +307,21 @@ fn pair(rest: &[u8], at: usize) -> Escape {
 fn backslash(rest: &[u8]) -> Escape {
     let at = rest
         .iter()
-        .take(LONGEST_ESCAPE)
+        .take(MAX_ESCAPE)
         .take_while(|byte| **byte == b'\\')
         .count();
     let Some(kind) = rest.get(at) else {
-        return Escape::Begun(None);
+        return Escape::Partial(None);
     };
     match kind {
-        b'/' | b'=' => Escape::Of(*kind, at + 1),
-        b'x' => pair(rest, at + 1),
+        b'/' | b'=' => Escape::Complete(*kind, at + 1),
+        b'x' => hex_pair(rest, at + 1),
         b'u' => match &rest[at + 1..rest.len().min(at + 3)] {
-            b"00" => pair(rest, at + 3),
-            b"" | b"0" => Escape::Begun(None),
-            _ => Escape::No,
+            b"00" => hex_pair(rest, at + 3),
+            b"" | b"0" => Escape::Partial(None),
+            _ => Escape::None,
         },
-        _ => Escape::No,
+        _ => Escape::None,
     }
 }
 
@@ -325,12 +331,12 @@ fn entity(rest: &[u8]) -> Escape {
         true => 5,
         false => 1,
     };
-    let inner = &rest[amp..rest.len().min(amp + LONGEST_ESCAPE)];
+    let inner = &rest[amp..rest.len().min(amp + MAX_ESCAPE)];
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'#';
     let Some(end) = inner.iter().position(|byte| !is_name(byte)) else {
-        return match inner.len() < LONGEST_ESCAPE {
-            true => Escape::Begun(None),
-            false => Escape::No,
+        return match inner.len() < MAX_ESCAPE {
+            true => Escape::Partial(None),
+            false => Escape::None,
         };
     };
     let name = str::from_utf8(&inner[..end]).unwrap_or_default();
@@ -347,8 +353,8 @@ fn entity(rest: &[u8]) -> Escape {
         },
     };
     match byte {
-        Some(byte) if inner[end] == b';' => Escape::Of(byte, amp + end + 1),
-        Some(_) | None => Escape::No,
+        Some(byte) if inner[end] == b';' => Escape::Complete(byte, amp + end + 1),
+        Some(_) | None => Escape::None,
     }
 }
 
@@ -358,12 +364,12 @@ fn hex(digits: &[u8]) -> Option<u8> {
     u8::from_str_radix(digits, 16).ok()
 }
 
-// === impl Stream ===
+// === impl MaskingStream ===
 
-impl Stream {
+impl MaskingStream {
     /// Takes the next piece, and returns what may go on by now.
     pub fn push(&mut self, piece: Bytes) -> Bytes {
-        if self.passed >= REACH && self.held.is_empty() {
+        if self.passed >= MAX_SCANNED && self.held.is_empty() {
             return piece;
         }
         let known = current();
@@ -375,7 +381,7 @@ impl Stream {
         let clean = known.mask(&mut self.held, false);
         self.passed = self.passed.saturating_add(piece.len());
         let sent = std::mem::take(&mut self.sent);
-        let end = match self.held.len() - clean <= HARMLESS {
+        let end = match self.held.len() - clean <= MAX_PARTIAL {
             true => self.held.len(),
             false => clean.max(sent),
         };
@@ -398,39 +404,39 @@ impl Stream {
     }
 }
 
-impl Known {
+impl HeldTokens {
     /// Whether there is a token in `text`, or what may be the beginning of one at its end.
     fn is_in(&self, text: &[u8]) -> bool {
         let mut at = 0;
         while let Some(start) = self.candidate(text, at) {
             match self.at(text, start, false) {
-                Found::No => at = start + 1,
-                Found::To(_) | Found::Unsure => return true,
+                Match::None => at = start + 1,
+                Match::Until(_) | Match::Partial => return true,
             }
         }
         false
     }
 
     /// Masks the tokens in `text`, and returns up to where it is clean.
-    fn mask(&self, text: &mut [u8], is_all: bool) -> usize {
+    fn mask(&self, text: &mut [u8], is_complete: bool) -> usize {
         let mut at = 0;
         while let Some(start) = self.candidate(text, at) {
-            match self.at(text, start, is_all) {
-                Found::No => at = start + 1,
-                Found::To(end) => {
-                    fill(&mut text[start..end]);
+            match self.at(text, start, is_complete) {
+                Match::None => at = start + 1,
+                Match::Until(end) => {
+                    overwrite(&mut text[start..end]);
                     at = end;
                 }
-                Found::Unsure => return start,
+                Match::Partial => return start,
             }
         }
         text.len()
     }
 }
 
-impl std::fmt::Debug for Stream {
+impl std::fmt::Debug for MaskingStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Stream")
+        f.write_str("MaskingStream")
     }
 }
 

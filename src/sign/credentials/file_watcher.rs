@@ -6,25 +6,25 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::locations::{self, Location, home};
+use super::locations::{self, FileLocation, home};
 
 /// The shared config and credentials files and the SSO tokens, with the state they were last
 /// seen in.
 #[derive(Debug)]
-pub(super) struct ProfileFiles {
+pub(super) struct ProfileFileWatcher {
     paths: Vec<PathBuf>,
     sso_cache: Option<PathBuf>,
     seen: BTreeMap<PathBuf, (SystemTime, u64)>,
 }
 
-impl ProfileFiles {
+impl ProfileFileWatcher {
     pub(super) fn new() -> Self {
         let mut files = Self {
             paths: paths(),
             sso_cache: home().map(|home| home.join(".aws/sso/cache")),
             seen: BTreeMap::new(),
         };
-        files.seen = files.look();
+        files.seen = files.fingerprints();
         files
     }
 
@@ -40,7 +40,7 @@ impl ProfileFiles {
                     }
                 } => return,
             }
-            let found = self.look();
+            let found = self.fingerprints();
             if found != self.seen {
                 self.seen = found;
                 return;
@@ -49,7 +49,7 @@ impl ProfileFiles {
     }
 
     /// A login rewrites its token in place, so a look at the directory alone would not tell.
-    fn look(&self) -> BTreeMap<PathBuf, (SystemTime, u64)> {
+    fn fingerprints(&self) -> BTreeMap<PathBuf, (SystemTime, u64)> {
         let cache = self.sso_cache.iter().flat_map(std::fs::read_dir).flatten();
         let tokens = cache.flatten().map(|entry| entry.path());
         let state = |path: PathBuf| {
@@ -63,7 +63,7 @@ impl ProfileFiles {
 
 fn paths() -> Vec<PathBuf> {
     let locations = [&locations::CONFIG, &locations::CREDENTIALS];
-    let paths = locations.into_iter().filter_map(Location::path);
+    let paths = locations.into_iter().filter_map(FileLocation::path);
     paths.map(|(path, _)| path).collect()
 }
 
@@ -78,22 +78,22 @@ mod tests {
         std::fs::create_dir_all(&cache).unwrap();
         let token = cache.join("token.json");
         std::fs::write(&token, "old").unwrap();
-        let mut files = ProfileFiles {
+        let mut files = ProfileFileWatcher {
             paths: Vec::new(),
             sso_cache: Some(cache.clone()),
             seen: BTreeMap::new(),
         };
-        files.seen = files.look();
+        files.seen = files.fingerprints();
         let second = Duration::from_secs(1);
-        let begun = Instant::now();
+        let started = Instant::now();
         files
-            .wait_for_change(second, Some(begun + 5 * second))
+            .wait_for_change(second, Some(started + 5 * second))
             .await;
-        assert_eq!(begun.elapsed(), 5 * second);
+        assert_eq!(started.elapsed(), 5 * second);
 
         std::fs::write(&token, "renewed").unwrap();
         files.wait_for_change(second, None).await;
-        assert_eq!(begun.elapsed(), 6 * second);
+        assert_eq!(started.elapsed(), 6 * second);
         std::fs::remove_dir_all(cache).unwrap();
     }
 }
