@@ -33,7 +33,7 @@ use tracing::{debug, info, warn};
 
 pub use health::{Health, Readiness, Watched};
 
-use crate::guard::{Guard, Local, Navigations, Scheme};
+use crate::guard::{Guard, LocalAddress, Navigations, Scheme};
 use crate::telemetry::metrics::{self, Format};
 use crate::telemetry::tasks::{Task, caught, supervised};
 
@@ -167,7 +167,7 @@ impl Admin {
     ) -> Response<Full<Bytes>> {
         // Nothing is signed here, and a user may type the URL of these pages.
         let navigations = Navigations::Allow;
-        let local_ip = Local::Tcp(local.ip());
+        let local_ip = LocalAddress::Tcp(local.ip());
         if let Err(refusal) = self
             .guard
             .check(request, local_ip, Scheme::Http, navigations)
@@ -222,7 +222,7 @@ impl Admin {
 fn may_quit(guard: &Guard, headers: &HeaderMap, local: IpAddr, peer: IpAddr) -> bool {
     let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
     let is_local = is_loopback(local) && is_loopback(peer);
-    !headers.contains_key(ORIGIN) && (is_local || guard.knows(headers))
+    !headers.contains_key(ORIGIN) && (is_local || guard.has_unrestricted_token(headers))
 }
 
 /// `{"status":"ready",…}` with 200, or `{"status":"not ready",…,"reasons":["…"]}` with 503.

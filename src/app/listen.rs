@@ -73,7 +73,10 @@ pub(super) fn tell(config: &Config, tls_too: bool, bound: &[Listen]) {
         };
         let urls = schemes.iter().map(|scheme| format!("{scheme}://{address}"));
         info!("listening on {}", urls.collect::<Vec<_>>().join(" and "));
-        if !listen.is_local() && config.guard.tokens.is_empty() && !config.guard.wants_certificate {
+        if !listen.is_local()
+            && config.guard.tokens.is_empty()
+            && !config.guard.requires_certificate
+        {
             warn!(
                 "{address} is open: whoever reaches it acts with the IAM identity \
                  (guard.non_loopback = \"open\")"

@@ -48,7 +48,7 @@ pub(super) fn guard(table: &Table<'_>) -> Option<Said> {
         guard: GuardConfig {
             allow_hosts: allow_hosts?,
             allow_origins: allow_origins?,
-            refuses_forwarded: forwarded? == Forwarded::Refuse,
+            rejects_forwarded: forwarded? == Forwarded::Refuse,
             tokens: tokens?,
             ..GuardConfig::default()
         },

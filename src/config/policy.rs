@@ -2,7 +2,7 @@
 
 use super::raw::Table;
 use super::values;
-use crate::guard::{Allowed, Policy};
+use crate::guard::{AllowedOperations, OperationPolicy};
 use crate::upstream::UpstreamKind;
 
 /// What the table of this name, a route's or a token's, allows, if it says so; `kind` is its
@@ -11,7 +11,7 @@ pub(super) fn policy(
     name: String,
     table: &Table<'_>,
     kind: Option<UpstreamKind>,
-) -> Option<Policy> {
+) -> Option<OperationPolicy> {
     let is_read_only = table.read("read_only", values::switch).unwrap_or(false);
     let operations = table.table("operations");
     let allowed = allowed(&operations);
@@ -24,14 +24,14 @@ pub(super) fn policy(
         ),
         Some(UpstreamKind::Events | UpstreamKind::Http | UpstreamKind::Graphql) | None => {}
     }
-    (is_read_only || has_operations).then(|| Policy {
+    (is_read_only || has_operations).then(|| OperationPolicy {
         table: name,
         is_read_only,
         operations: has_operations.then_some(allowed),
     })
 }
 
-fn allowed(table: &Table<'_>) -> Allowed {
+fn allowed(table: &Table<'_>) -> AllowedOperations {
     let names = table.list("names", values::graphql_name);
     let sha256 = table.list("sha256", values::sha256);
     let fields = table.list("fields", values::field_pattern);
@@ -47,7 +47,7 @@ fn allowed(table: &Table<'_>) -> Allowed {
             );
         }
     }
-    Allowed {
+    AllowedOperations {
         names: names.map(|names| names.into_iter().collect()),
         sha256: sha256.map(|hashes| hashes.into_iter().collect()),
         fields,

@@ -135,7 +135,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     }
 
     let guard = guard?;
-    let wants_certificate = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let requires_certificate = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
 
     let (limits, timeouts, pool) = (limits?, timeouts?, pool?);
     Some(Config {
@@ -144,7 +144,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
         sandbox: sandbox?,
         routes: routes?,
         guard: GuardConfig {
-            wants_certificate,
+            requires_certificate,
             request_head: limits.request_head,
             ..guard.guard
         },

@@ -8,7 +8,7 @@ use http::HeaderName;
 use super::policy::policy;
 use super::raw::Table;
 use super::values;
-use crate::guard::{BrowserRules, Policy};
+use crate::guard::{BrowserRules, OperationPolicy};
 use crate::proxy::RequestLimits;
 use crate::realtime::RealtimeConfig;
 use crate::session::Keepalive;
@@ -29,7 +29,7 @@ pub struct RouteConfig {
     pub is_dialled_directly: bool,
     pub headers: HeaderPolicy,
     pub requests: RequestLimits,
-    pub policy: Option<Policy>,
+    pub policy: Option<OperationPolicy>,
     pub browser: BrowserRules,
     pub upstream: UpstreamConfig,
     pub realtime: RealtimeConfig,

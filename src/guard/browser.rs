@@ -168,7 +168,7 @@ fn is_one_of(value: &str, words: &[&str]) -> bool {
 }
 
 /// Whether a browser sent the request. Node's `fetch` sets `Sec-Fetch-Mode` and counts as one here.
-pub fn is_of_browser(headers: &HeaderMap) -> bool {
+pub fn is_from_browser(headers: &HeaderMap) -> bool {
     let has_mark = |name: &http::HeaderName| name.as_str().starts_with("sec-fetch-");
     headers.contains_key(ORIGIN) || headers.keys().any(has_mark)
 }
@@ -179,10 +179,10 @@ pub fn is_of_browser(headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// [`Refusal::SimpleType`]
-pub fn check_type<B>(request: &Request<B>, cors: &Cors) -> Result<(), Refusal> {
+pub fn check_content_type<B>(request: &Request<B>, cors: &Cors) -> Result<(), Refusal> {
     let headers = request.headers();
     let is_allowed = matches!(cors, Cors::Allowed(_));
-    if request.method() != Method::POST || is_allowed || !is_from_browser(headers) {
+    if request.method() != Method::POST || is_allowed || !has_origin_or_site(headers) {
         return Ok(());
     }
     let mut values = headers.get_all(CONTENT_TYPE).iter();
@@ -207,7 +207,7 @@ pub fn check_type<B>(request: &Request<B>, cors: &Cors) -> Result<(), Refusal> {
 
 /// Browsers say the site whenever they say anything of the kind; Node's `fetch` has a
 /// `Sec-Fetch-Mode` alone.
-fn is_from_browser(headers: &HeaderMap) -> bool {
+fn has_origin_or_site(headers: &HeaderMap) -> bool {
     headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site")
 }
 
@@ -222,7 +222,11 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(()).unwrap();
-        assert_eq!(check_type(&request, cors), expected, "{method} {headers:?}");
+        assert_eq!(
+            check_content_type(&request, cors),
+            expected,
+            "{method} {headers:?}"
+        );
     }
 
     #[test]
@@ -239,7 +243,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             let name: http::HeaderName = name.parse().unwrap();
             headers.insert(&name, "x".parse().unwrap());
-            assert_eq!(is_of_browser(&headers), expected, "{name}");
+            assert_eq!(is_from_browser(&headers), expected, "{name}");
         }
     }
 
@@ -262,12 +266,12 @@ mod tests {
             ] {
                 let headers = [browser, ("content-type", simple)];
                 check("POST", &headers, &Cors::SameOrigin, refused());
-                check("POST", &headers, &Cors::NotAsked, refused());
+                check("POST", &headers, &Cors::NoOrigin, refused());
                 check("DELETE", &headers, &Cors::SameOrigin, Ok(()));
                 check("GET", &headers, &Cors::SameOrigin, Ok(()));
                 let allowed = Cors::Allowed("https://app.example.com".parse().unwrap());
                 check("POST", &headers, &allowed, Ok(()));
-                check("POST", &headers[1..], &Cors::NotAsked, Ok(()));
+                check("POST", &headers[1..], &Cors::NoOrigin, Ok(()));
             }
             for other in ["application/json", "image/png", "application/JSON;x=y"] {
                 let headers = [browser, ("content-type", other)];
@@ -277,11 +281,11 @@ mod tests {
             let json = ("content-type", "application/json");
             check("POST", &[browser, json, json], &Cors::SameOrigin, refused());
         }
-        check("POST", &[], &Cors::NotAsked, Ok(()));
+        check("POST", &[], &Cors::NoOrigin, Ok(()));
         check(
             "POST",
             &[("sec-fetch-mode", "cors")],
-            &Cors::NotAsked,
+            &Cors::NoOrigin,
             Ok(()),
         );
     }

@@ -11,7 +11,7 @@ use http::{Method, Request};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cors {
     /// No browser asked.
-    NotAsked,
+    NoOrigin,
     /// A page of ours asked.
     SameOrigin,
     /// A page of this allowed origin asked.
@@ -87,7 +87,7 @@ mod tests {
             ("x-kept", "1"),
         ];
         let kept = [("vary", "accept"), ("x-kept", "1")];
-        for cors in [Cors::NotAsked, Cors::SameOrigin] {
+        for cors in [Cors::NoOrigin, Cors::SameOrigin] {
             let mut headers = map(&upstream);
             cors.apply(&mut headers);
             assert_eq!(headers, map(&kept));

@@ -25,12 +25,12 @@ pub struct Origin {
 impl HostName {
     /// A bare name, as in configuration.
     pub fn parse(text: &str) -> Option<Self> {
-        let host = Self::of_header(text)?;
+        let host = Self::from_header(text)?;
         (host.0.len() == text.len()).then_some(host)
     }
 
     /// The name in a `Host` header's value, `uri-host[:port]` (RFC 9112, section 3.2).
-    pub(super) fn of_header(text: &str) -> Option<Self> {
+    pub(super) fn from_header(text: &str) -> Option<Self> {
         let authority: Authority = text.parse().ok()?;
         let host = authority.host();
         if text.contains('@') {
@@ -72,7 +72,7 @@ impl Origin {
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.to_ascii_lowercase();
         let (scheme, authority) = text.split_once("://")?;
-        HostName::of_header(authority)?;
+        HostName::from_header(authority)?;
         let scheme = match scheme {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
@@ -87,7 +87,7 @@ impl Origin {
     }
 
     /// The origin of an `http` or `https` URL, such as a `Referer`.
-    pub(super) fn of_url(text: &str) -> Option<Self> {
+    pub(super) fn from_url(text: &str) -> Option<Self> {
         let start = text.find("://")? + "://".len();
         let rest = &text[start..];
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -97,8 +97,8 @@ impl Origin {
     /// Whether its pages come from where a request with this `Host` was received. Name and port
     /// decide, because both schemes share our port; without a port, each means another one.
     pub(super) fn is_served_at(&self, host: &str, scheme: Scheme) -> bool {
-        let of_origin = place(&self.authority, self.scheme);
-        of_origin.is_some() && of_origin == place(host, scheme)
+        let of_origin = host_and_port(&self.authority, self.scheme);
+        of_origin.is_some() && of_origin == host_and_port(host, scheme)
     }
 }
 
@@ -125,7 +125,7 @@ impl std::fmt::Display for Origin {
 }
 
 /// Name in lower case, and port.
-fn place(authority: &str, scheme: Scheme) -> Option<(String, u16)> {
+fn host_and_port(authority: &str, scheme: Scheme) -> Option<(String, u16)> {
     let authority: Authority = authority.parse().ok()?;
     let port = authority.port_u16().unwrap_or(scheme.default_port());
     Some((authority.host().to_ascii_lowercase(), port))

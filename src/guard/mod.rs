@@ -20,7 +20,9 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
-pub use browser::{BrowserRules, Navigations, ResponseHeaders, check_type, is_of_browser};
+pub use browser::{
+    BrowserRules, Navigations, ResponseHeaders, check_content_type, is_from_browser,
+};
 pub use cors::Cors;
 use countersign_protocol::graphql::shown;
 pub use host::{HostName, Origin, Scheme};
@@ -28,10 +30,12 @@ use http::Request;
 use http::header::{
     AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN, REFERER, SEC_WEBSOCKET_PROTOCOL,
 };
-pub use policy::{Allowed, Denied, FieldPattern, Policies, Policy, is_name};
+pub use policy::{
+    AllowedOperations, FieldPattern, OperationDenied, OperationPolicies, OperationPolicy, is_name,
+};
 pub use refusal::{Refusal, RefusalKind};
 pub use spelling::{
-    forwarded_header, is_header_below, is_method_override, is_odd_header, is_same_header,
+    forwarded_header, has_header_prefix, is_method_override, is_odd_header, is_same_header,
 };
 pub use token::{Grant, TokenConfig, TokenError, Tokens};
 
@@ -45,9 +49,9 @@ pub struct GuardConfig {
     /// Origins whose pages may talk to us.
     pub allow_origins: Vec<Origin>,
     /// Requests that another proxy forwarded are refused.
-    pub refuses_forwarded: bool,
+    pub rejects_forwarded: bool,
     /// TCP connections must have shown a client certificate.
-    pub wants_certificate: bool,
+    pub requires_certificate: bool,
     /// If there are any, clients must show a token of one of them.
     pub tokens: Vec<TokenConfig>,
 }
@@ -58,8 +62,8 @@ impl Default for GuardConfig {
             request_head: 32 * 1024,
             allow_hosts: Vec::new(),
             allow_origins: Vec::new(),
-            refuses_forwarded: false,
-            wants_certificate: false,
+            rejects_forwarded: false,
+            requires_certificate: false,
             tokens: Vec::new(),
         }
     }
@@ -74,7 +78,7 @@ pub struct Guard {
 
 /// Where a client's connection was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Local {
+pub enum LocalAddress {
     /// At this address of ours.
     Tcp(IpAddr),
     /// At a unix socket, which no browser can reach: any `Host` will do.
@@ -109,8 +113,8 @@ impl Guard {
     pub fn without_browsers(&self) -> Self {
         let config = GuardConfig {
             allow_origins: Vec::new(),
-            refuses_forwarded: false,
-            wants_certificate: false,
+            rejects_forwarded: false,
+            requires_certificate: false,
             ..self.config.clone()
         };
         Self {
@@ -121,7 +125,7 @@ impl Guard {
 
     /// Whether the request shows a token of `guard.token_file`. Those with a name may be for less
     /// than everything.
-    pub fn knows(&self, headers: &HeaderMap) -> bool {
+    pub fn has_unrestricted_token(&self, headers: &HeaderMap) -> bool {
         let has_tokens = !self.config.tokens.is_empty();
         let admission = self.admit(headers, "", false, false);
         has_tokens && matches!(admission, Ok(Admission::Granted(grant)) if grant.name.is_none())
@@ -135,7 +139,7 @@ impl Guard {
     pub fn check<B>(
         &self,
         request: &Request<B>,
-        local: Local,
+        local: LocalAddress,
         scheme: Scheme,
         navigations: Navigations,
     ) -> Result<Cors, Refusal> {
@@ -148,11 +152,11 @@ impl Guard {
             return Err(Refusal::HeadTooLarge(self.config.request_head));
         }
         let host = self.check_host(headers, local)?;
-        if self.config.refuses_forwarded {
+        if self.config.rejects_forwarded {
             check_forwarded(headers)?;
         }
-        let is_plain_tcp = scheme == Scheme::Http && local != Local::Unix;
-        if self.config.wants_certificate && is_plain_tcp {
+        let is_plain_tcp = scheme == Scheme::Http && local != LocalAddress::Unix;
+        if self.config.requires_certificate && is_plain_tcp {
             return Err(Refusal::CertificateMissing);
         }
         browser::check_metadata(headers)?;
@@ -161,7 +165,7 @@ impl Guard {
             None => {
                 browser::check_site(headers)?;
                 self.check_referer(headers, &host, scheme)?;
-                Cors::NotAsked
+                Cors::NoOrigin
             }
         };
         browser::check_navigation(request, &cors, navigations)?;
@@ -177,14 +181,14 @@ impl Guard {
         &self,
         headers: &HeaderMap,
         route: &str,
-        takes_entries: bool,
+        accepts_entries: bool,
         may_come_later: bool,
     ) -> Result<Admission, Refusal> {
         if self.config.tokens.is_empty() {
             return Ok(Admission::Granted(Grant::default()));
         }
-        match token_of(headers, takes_entries) {
-            Some(token) => match self.tokens.judge(&token, route) {
+        match find_token(headers, accepts_entries) {
+            Some(token) => match self.tokens.authenticate(&token, route) {
                 Some(grant) => Ok(Admission::Granted(grant)),
                 None => Err(Refusal::TokenWrong),
             },
@@ -194,17 +198,17 @@ impl Guard {
     }
 
     /// The host in lower case, with its port.
-    fn check_host(&self, headers: &HeaderMap, local: Local) -> Result<String, Refusal> {
+    fn check_host(&self, headers: &HeaderMap, local: LocalAddress) -> Result<String, Refusal> {
         let mut values = headers.get_all(HOST).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
             return Err(Refusal::HostMalformed);
         };
         let text = value.to_str().map_err(|_| Refusal::HostMalformed)?;
         let own = match local {
-            Local::Unix => return Ok(text.to_ascii_lowercase()),
-            Local::Tcp(ip) => ip.to_canonical(),
+            LocalAddress::Unix => return Ok(text.to_ascii_lowercase()),
+            LocalAddress::Tcp(ip) => ip.to_canonical(),
         };
-        let host = HostName::of_header(text).ok_or(Refusal::HostMalformed)?;
+        let host = HostName::from_header(text).ok_or(Refusal::HostMalformed)?;
         let allowed = host.is_loopback_name()
             || host.is_literal_of(own)
             || self.config.allow_hosts.contains(&host);
@@ -255,7 +259,7 @@ impl Guard {
             return Err(malformed());
         }
         let text = value.to_str().map_err(|_| malformed())?;
-        let page = Origin::of_url(text).ok_or_else(malformed)?;
+        let page = Origin::from_url(text).ok_or_else(malformed)?;
         if self.config.allow_origins.contains(&page) || page.is_served_at(host, scheme) {
             return Ok(());
         }
@@ -287,7 +291,7 @@ fn check_forwarded(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// The one token of a request; what is no token at all is one that is wrong.
-fn token_of(headers: &HeaderMap, takes_entries: bool) -> Option<String> {
+fn find_token(headers: &HeaderMap, accepts_entries: bool) -> Option<String> {
     let mut own = headers.get_all(TOKEN_HEADER).iter();
     if let Some(value) = own.next() {
         let text = value.to_str().unwrap_or_default();
@@ -298,7 +302,7 @@ fn token_of(headers: &HeaderMap, takes_entries: bool) -> Option<String> {
     }
     let mut bearers = headers.get_all(AUTHORIZATION).iter();
     if let Some(value) = bearers.next() {
-        let token = value.to_str().ok().and_then(token::bearer_of);
+        let token = value.to_str().ok().and_then(token::bearer_token);
         return Some(match bearers.next() {
             None => token.unwrap_or_default().to_owned(),
             Some(_) => String::new(),
@@ -309,13 +313,13 @@ fn token_of(headers: &HeaderMap, takes_entries: bool) -> Option<String> {
     let mut items = lines.flat_map(|line| line.split(',')).map(str::trim);
     items.find_map(|item| match item.strip_prefix(TOKEN_PROTOCOL) {
         Some(token) => Some(token.to_owned()),
-        None if takes_entries => token_of_entries(item.strip_prefix(HEADER_PROTOCOL)?),
+        None if accepts_entries => token_in_entries(item.strip_prefix(HEADER_PROTOCOL)?),
         None => None,
     })
 }
 
 /// Takes the item that says a token out of the subprotocols that a client offers.
-pub fn remove_token_protocol(headers: &mut HeaderMap) {
+pub fn strip_token_protocol(headers: &mut HeaderMap) {
     let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
     let has_token = |line: &HeaderValue| {
         let text = line.to_str();
@@ -340,7 +344,7 @@ pub fn remove_token_protocol(headers: &mut HeaderMap) {
 
 /// The token among the headers that an AppSync-aware client brings, with or without its scheme; a
 /// signature of the client's own is none.
-fn token_of_entries(encoded: &str) -> Option<String> {
+fn token_in_entries(encoded: &str) -> Option<String> {
     let encoded = encoded.trim_end_matches('=');
     let decoded = BASE64_URL_SAFE_NO_PAD
         .decode(encoded)
@@ -353,7 +357,7 @@ fn token_of_entries(encoded: &str) -> Option<String> {
         .find(|(name, _)| name.eq_ignore_ascii_case("authorization"))?;
     let text = value.as_str()?;
     let bare = (!text.contains(' ')).then_some(text);
-    token::bearer_of(text).or(bare).map(str::to_owned)
+    token::bearer_token(text).or(bare).map(str::to_owned)
 }
 
 #[cfg(test)]

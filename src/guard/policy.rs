@@ -1,7 +1,7 @@
 //! What may be asked? Judged of the very bytes that would be sent.
 //!
-//! A [`Policy`] is what a route allows: `read_only`, and its table `operations`. A request goes in;
-//! out comes nothing, or why it is [`Denied`]. What cannot be judged beyond doubt is denied. Nothing
+//! An [`OperationPolicy`] is what a route allows: `read_only`, and its table `operations`. A request goes in;
+//! out comes nothing, or why it is [`OperationDenied`]. What cannot be judged beyond doubt is denied. Nothing
 //! here forwards or rewrites.
 
 use std::collections::HashSet;
@@ -11,22 +11,22 @@ use countersign_protocol::graphql::{Kind, Survey, SurveyError, shown, survey};
 use http::{HeaderMap, HeaderName, Method};
 use sha2::{Digest as _, Sha256};
 
-use super::request::Request;
+use super::request::GraphqlRequest;
 use super::spelling::is_method_override;
 
 /// What may be asked on a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
+pub struct OperationPolicy {
     /// The table that says so, such as `route.graphql`; errors name it.
     pub table: String,
     pub is_read_only: bool,
     /// GraphQL only.
-    pub operations: Option<Allowed>,
+    pub operations: Option<AllowedOperations>,
 }
 
 /// `[route.NAME.operations]`; what is `None` is not looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Allowed {
+pub struct AllowedOperations {
     /// Operation names.
     pub names: Option<HashSet<String>>,
     /// SHA-256 of documents, as text in UTF-8.
@@ -51,12 +51,12 @@ pub struct FieldPattern {
 
 /// Policies of which each must allow what is asked; without any, everything passes unread.
 #[derive(Clone, Debug, Default)]
-pub struct Policies(Vec<Arc<Policy>>);
+pub struct OperationPolicies(Vec<Arc<OperationPolicy>>);
 
 /// What is asked is not allowed: the rule, and the setting that would allow it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{rule}. {}", rule.remedy(table))]
-pub struct Denied {
+pub struct OperationDenied {
     rule: Rule,
     table: String,
 }
@@ -110,26 +110,27 @@ pub(super) enum Rule {
     WebSocket,
 }
 
-impl Policy {
+impl OperationPolicy {
     /// Judges a GraphQL request: the body of a `POST`, or the `data` of a realtime start.
     ///
     /// # Errors
-    /// [`Denied`], with the first rule that is broken.
-    pub fn judge(&self, request: &[u8]) -> Result<(), Denied> {
-        self.weigh(request).map_err(|rule| self.denied(rule))
+    /// [`OperationDenied`], with the first rule that is broken.
+    pub fn evaluate(&self, request: &[u8]) -> Result<(), OperationDenied> {
+        self.check_request(request)
+            .map_err(|rule| self.denied(rule))
     }
 
     /// # Errors
-    /// [`Denied`] if only reading is allowed.
-    pub fn judge_publish(&self) -> Result<(), Denied> {
-        self.judge_act(Rule::Publish)
+    /// [`OperationDenied`] if only reading is allowed.
+    pub fn evaluate_publish(&self) -> Result<(), OperationDenied> {
+        self.evaluate_write(Rule::Publish)
     }
 
     /// Judges listening to a channel.
     ///
     /// # Errors
-    /// [`Denied`] if only operations are allowed.
-    pub fn judge_listen(&self) -> Result<(), Denied> {
+    /// [`OperationDenied`] if only operations are allowed.
+    pub fn evaluate_subscribe(&self) -> Result<(), OperationDenied> {
         match self.operations {
             Some(_) => Err(self.denied(Rule::NoGraphql)),
             None => Ok(()),
@@ -139,17 +140,21 @@ impl Policy {
     /// Judges a request that is not AppSync's (RFC 9110, section 9.2.1).
     ///
     /// # Errors
-    /// [`Denied`] if only reading is allowed, and this may do more, or only operations are.
-    pub fn judge_method(&self, method: &Method, headers: &HeaderMap) -> Result<(), Denied> {
+    /// [`OperationDenied`] if only reading is allowed, and this may do more, or only operations are.
+    pub fn evaluate_method(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<(), OperationDenied> {
         if self.operations.is_some() {
-            return self.judge_act(Rule::NoGraphql);
+            return self.evaluate_write(Rule::NoGraphql);
         }
         if !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
-            return self.judge_act(Rule::Method(shown(method.as_str())));
+            return self.evaluate_write(Rule::Method(shown(method.as_str())));
         }
         let mut names = headers.keys().map(HeaderName::as_str);
         match names.find(|name| is_method_override(name)) {
-            Some(name) => self.judge_act(Rule::Method(shown(name))),
+            Some(name) => self.evaluate_write(Rule::Method(shown(name))),
             None => Ok(()),
         }
     }
@@ -157,12 +162,12 @@ impl Policy {
     /// Judges a WebSocket that is not AppSync's.
     ///
     /// # Errors
-    /// [`Denied`] if only reading is allowed.
-    pub fn judge_websocket(&self) -> Result<(), Denied> {
-        self.judge_act(Rule::WebSocket)
+    /// [`OperationDenied`] if only reading is allowed.
+    pub fn evaluate_websocket(&self) -> Result<(), OperationDenied> {
+        self.evaluate_write(Rule::WebSocket)
     }
 
-    fn judge_act(&self, rule: Rule) -> Result<(), Denied> {
+    fn evaluate_write(&self, rule: Rule) -> Result<(), OperationDenied> {
         match (self.is_read_only, &self.operations) {
             (true, _) => Err(self.denied(rule)),
             (false, Some(_)) => Err(self.denied(Rule::NoGraphql)),
@@ -170,33 +175,33 @@ impl Policy {
         }
     }
 
-    fn denied(&self, rule: Rule) -> Denied {
-        Denied {
+    fn denied(&self, rule: Rule) -> OperationDenied {
+        OperationDenied {
             rule,
             table: self.table.clone(),
         }
     }
 
-    fn weigh(&self, request: &[u8]) -> Result<(), Rule> {
-        let request = Request::read(request)?;
+    fn check_request(&self, request: &[u8]) -> Result<(), Rule> {
+        let request = GraphqlRequest::read(request)?;
         if let Some(allowed) = &self.operations {
-            allowed.weigh_text(&request.query)?;
+            allowed.check_text(&request.query)?;
         }
         let survey = survey(&request.query, request.operation_name.as_deref())?;
         if self.is_read_only && survey.kind == Kind::Mutation {
             return Err(Rule::Mutation);
         }
         match &self.operations {
-            Some(allowed) => allowed.weigh(&survey),
+            Some(allowed) => allowed.check_survey(&survey),
             None => Ok(()),
         }
     }
 }
 
-// === impl Allowed ===
+// === impl AllowedOperations ===
 
-impl Allowed {
-    fn weigh_text(&self, query: &str) -> Result<(), Rule> {
+impl AllowedOperations {
+    fn check_text(&self, query: &str) -> Result<(), Rule> {
         let found = query.len();
         if let Some(limit) = self.size.filter(|limit| found > *limit) {
             return Err(Rule::Size { found, limit });
@@ -209,7 +214,7 @@ impl Allowed {
         }
     }
 
-    fn weigh(&self, survey: &Survey) -> Result<(), Rule> {
+    fn check_survey(&self, survey: &Survey) -> Result<(), Rule> {
         match (&self.names, &survey.name) {
             (Some(names), Some(name)) if !names.contains(name) => {
                 return Err(Rule::Name(shown(name)));
@@ -288,9 +293,9 @@ fn root(kind: Kind) -> &'static str {
     }
 }
 
-// === impl Policies ===
+// === impl OperationPolicies ===
 
-impl Policies {
+impl OperationPolicies {
     /// These and others; each must allow.
     #[must_use]
     pub fn and(&self, others: &Self) -> Self {
@@ -298,48 +303,56 @@ impl Policies {
     }
 
     /// # Errors
-    /// See [`Policy::judge`].
-    pub fn judge(&self, request: &[u8]) -> Result<(), Denied> {
-        self.0.iter().try_for_each(|policy| policy.judge(request))
+    /// See [`OperationPolicy::evaluate`].
+    pub fn evaluate(&self, request: &[u8]) -> Result<(), OperationDenied> {
+        self.0
+            .iter()
+            .try_for_each(|policy| policy.evaluate(request))
     }
 
     /// # Errors
-    /// See [`Policy::judge_publish`].
-    pub fn judge_publish(&self) -> Result<(), Denied> {
+    /// See [`OperationPolicy::evaluate_publish`].
+    pub fn evaluate_publish(&self) -> Result<(), OperationDenied> {
         let mut policies = self.0.iter();
-        policies.try_for_each(|policy| policy.judge_publish())
+        policies.try_for_each(|policy| policy.evaluate_publish())
     }
 
     /// # Errors
-    /// See [`Policy::judge_listen`].
-    pub fn judge_listen(&self) -> Result<(), Denied> {
-        self.0.iter().try_for_each(|policy| policy.judge_listen())
+    /// See [`OperationPolicy::evaluate_subscribe`].
+    pub fn evaluate_subscribe(&self) -> Result<(), OperationDenied> {
+        self.0
+            .iter()
+            .try_for_each(|policy| policy.evaluate_subscribe())
     }
 
     /// # Errors
-    /// See [`Policy::judge_method`].
-    pub fn judge_method(&self, method: &Method, headers: &HeaderMap) -> Result<(), Denied> {
+    /// See [`OperationPolicy::evaluate_method`].
+    pub fn evaluate_method(
+        &self,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<(), OperationDenied> {
         let mut policies = self.0.iter();
-        policies.try_for_each(|policy| policy.judge_method(method, headers))
+        policies.try_for_each(|policy| policy.evaluate_method(method, headers))
     }
 
     /// # Errors
-    /// See [`Policy::judge_websocket`].
-    pub fn judge_websocket(&self) -> Result<(), Denied> {
+    /// See [`OperationPolicy::evaluate_websocket`].
+    pub fn evaluate_websocket(&self) -> Result<(), OperationDenied> {
         let mut policies = self.0.iter();
-        policies.try_for_each(|policy| policy.judge_websocket())
+        policies.try_for_each(|policy| policy.evaluate_websocket())
     }
 }
 
-impl FromIterator<Policy> for Policies {
-    fn from_iter<T: IntoIterator<Item = Policy>>(policies: T) -> Self {
+impl FromIterator<OperationPolicy> for OperationPolicies {
+    fn from_iter<T: IntoIterator<Item = OperationPolicy>>(policies: T) -> Self {
         Self(policies.into_iter().map(Arc::new).collect())
     }
 }
 
-// === impl Denied ===
+// === impl OperationDenied ===
 
-impl Denied {
+impl OperationDenied {
     /// A stable name, for errors and logs.
     pub const CODE: &'static str = "OPERATION_NOT_ALLOWED";
 }

@@ -14,7 +14,7 @@ use super::policy::Rule;
 
 /// What a request asks.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Request {
+pub(super) struct GraphqlRequest {
     pub(super) query: String,
     pub(super) operation_name: Option<String>,
 }
@@ -37,7 +37,7 @@ struct Strict;
 /// More than AppSync takes.
 const LONGEST: usize = 16 * 1024 * 1024;
 
-impl Request {
+impl GraphqlRequest {
     /// # Errors
     /// The [`Rule`] that the request breaks.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Rule> {

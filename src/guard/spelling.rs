@@ -10,7 +10,7 @@ pub fn is_same_header(name: &str, other: &str) -> bool {
 }
 
 /// Whether some server reads `name` as a header that begins with `prefix`.
-pub fn is_header_below(name: &str, prefix: &str) -> bool {
+pub fn has_header_prefix(name: &str, prefix: &str) -> bool {
     let mut letters_of_name = letters(name);
     letters(prefix).all(|letter| letters_of_name.next() == Some(letter))
 }
@@ -34,7 +34,7 @@ pub fn forwarded_header(name: &str) -> Option<&'static str> {
     match name {
         _ if is_same_header(name, "forwarded") => Some("Forwarded"),
         _ if is_same_header(name, "via") => Some("Via"),
-        _ if is_header_below(name, "x-forwarded") => Some("X-Forwarded-*"),
+        _ if has_header_prefix(name, "x-forwarded") => Some("X-Forwarded-*"),
         _ => None,
     }
 }

@@ -12,12 +12,12 @@ fn check_on(scheme: Scheme, headers: &[(&str, &str)], expected: Result<Cors, &st
     check_with(GuardConfig::default(), TCP, scheme, headers, expected);
 }
 
-const TCP: Local = Local::Tcp(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+const TCP: LocalAddress = LocalAddress::Tcp(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
 
 #[track_caller]
 fn check_with(
     config: GuardConfig,
-    local: Local,
+    local: LocalAddress,
     scheme: Scheme,
     headers: &[(&str, &str)],
     expected: Result<Cors, &str>,
@@ -51,7 +51,7 @@ fn hosts() {
         "[::1]:9",
         "proxy.local:80",
     ] {
-        check(&[("host", host)], Ok(Cors::NotAsked));
+        check(&[("host", host)], Ok(Cors::NoOrigin));
     }
     for host in [
         "evil.com",
@@ -167,10 +167,10 @@ fn the_default_port_of_the_other_scheme_is_not_ours() {
 #[test]
 fn browsers_without_an_origin() {
     let local = ("host", "localhost");
-    check(&[local, ("sec-fetch-site", "none")], Ok(Cors::NotAsked));
+    check(&[local, ("sec-fetch-site", "none")], Ok(Cors::NoOrigin));
     check(
         &[local, ("sec-fetch-site", "same-origin")],
-        Ok(Cors::NotAsked),
+        Ok(Cors::NoOrigin),
     );
     for site in ["cross-site", "same-site", "", "other"] {
         check(&[local, ("sec-fetch-site", site)], Err("CROSS_SITE"));
@@ -182,11 +182,11 @@ fn browsers_without_an_origin() {
 fn only_the_canonical_spelling_of_an_address_is_a_name() {
     let check = |own: &str, host: &str, is_accepted: bool| {
         let expected = if is_accepted {
-            Ok(Cors::NotAsked)
+            Ok(Cors::NoOrigin)
         } else {
             Err("HOST_NOT_ALLOWED")
         };
-        let local = Local::Tcp(own.parse().unwrap());
+        let local = LocalAddress::Tcp(own.parse().unwrap());
         let config = GuardConfig::default();
         check_with(config, local, Scheme::Http, &[("host", host)], expected);
     };
@@ -265,7 +265,7 @@ fn pages_without_fetch_metadata_are_known_by_their_referer() {
         "https://app.example.com/page?query=https://evil.com/",
         "https://app.example.com:443/",
     ] {
-        check(&[local, ("referer", referer)], Ok(Cors::NotAsked));
+        check(&[local, ("referer", referer)], Ok(Cors::NoOrigin));
     }
     for referer in [
         "https://evil.com/",
@@ -367,7 +367,7 @@ fn navigations_and_prefetches_are_refused_whatever_their_site() {
         let no_cors = [local, none, ("sec-fetch-mode", "no-cors")];
         check(&[&no_cors, destination].concat(), Err("NAVIGATION"));
         let cors = [local, none, ("sec-fetch-mode", "cors")];
-        check(&[&cors, destination].concat(), Ok(Cors::NotAsked));
+        check(&[&cors, destination].concat(), Ok(Cors::NoOrigin));
     }
     // What scripts send, and programs.
     let scripts: [&[(&str, &str)]; 8] = [
@@ -387,8 +387,8 @@ fn navigations_and_prefetches_are_refused_whatever_their_site() {
         &[("purpose", "prefetched, un-preview")],
     ];
     for marks in scripts {
-        check(&[&[local], marks].concat(), Ok(Cors::NotAsked));
-        check(&[&[local, same], marks].concat(), Ok(Cors::NotAsked));
+        check(&[&[local], marks].concat(), Ok(Cors::NoOrigin));
+        check(&[&[local, same], marks].concat(), Ok(Cors::NoOrigin));
         let page = [&[local, allowed, ("sec-fetch-site", "cross-site")], marks].concat();
         check(
             &page,
@@ -447,14 +447,14 @@ fn a_route_may_allow_navigations_that_a_user_typed() {
     let typed = [("sec-fetch-site", "none"), navigate, document];
     let more = [("sec-fetch-user", "?1"), ("upgrade-insecure-requests", "1")];
     for method in ["GET", "HEAD"] {
-        check(method, &typed, Ok(Cors::NotAsked));
+        check(method, &typed, Ok(Cors::NoOrigin));
         check(
             method,
             &[typed.as_slice(), &more].concat(),
-            Ok(Cors::NotAsked),
+            Ok(Cors::NoOrigin),
         );
         let link = [("sec-fetch-site", "same-origin"), navigate, document];
-        check(method, &link, Ok(Cors::NotAsked));
+        check(method, &link, Ok(Cors::NoOrigin));
     }
     for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
         check(method, &typed, Err("NAVIGATION"));
@@ -500,17 +500,17 @@ fn a_unix_socket_takes_any_host_and_no_foreign_origin() {
         let headers = [("host", host)];
         check_with(
             config,
-            Local::Unix,
+            LocalAddress::Unix,
             Scheme::Http,
             &headers,
-            Ok(Cors::NotAsked),
+            Ok(Cors::NoOrigin),
         );
     }
     let page = [("host", "localhost"), ("origin", "https://evil.com")];
     let refused = Err("ORIGIN_NOT_ALLOWED");
     check_with(
         GuardConfig::default(),
-        Local::Unix,
+        LocalAddress::Unix,
         Scheme::Http,
         &page,
         refused,
@@ -527,9 +527,9 @@ fn forwarded_requests() {
         "x-forwarded-anything",
     ] {
         let headers = [("host", "localhost"), (name, "1")];
-        check(&headers, Ok(Cors::NotAsked));
+        check(&headers, Ok(Cors::NoOrigin));
         let config = GuardConfig {
-            refuses_forwarded: true,
+            rejects_forwarded: true,
             ..GuardConfig::default()
         };
         check_with(
@@ -540,7 +540,7 @@ fn forwarded_requests() {
             Err("FORWARDED"),
         );
         let plain = [("host", "localhost"), ("x-forward", "1")];
-        check_with(config, TCP, Scheme::Http, &plain, Ok(Cors::NotAsked));
+        check_with(config, TCP, Scheme::Http, &plain, Ok(Cors::NoOrigin));
     }
 }
 
@@ -549,11 +549,11 @@ fn certificates() {
     let local = [("host", "localhost")];
     for (where_, scheme, expected) in [
         (TCP, Scheme::Http, Err("CERTIFICATE_MISSING")),
-        (TCP, Scheme::Https, Ok(Cors::NotAsked)),
-        (Local::Unix, Scheme::Http, Ok(Cors::NotAsked)),
+        (TCP, Scheme::Https, Ok(Cors::NoOrigin)),
+        (LocalAddress::Unix, Scheme::Http, Ok(Cors::NoOrigin)),
     ] {
         let config = GuardConfig {
-            wants_certificate: true,
+            requires_certificate: true,
             ..GuardConfig::default()
         };
         check_with(config, where_, scheme, &local, expected);
@@ -597,10 +597,10 @@ fn where_a_token_is_looked_for() {
         for (name, value) in &headers {
             map.append(*name, value.parse().unwrap());
         }
-        assert_eq!(token_of(&map, true).as_deref(), expected, "{headers:?}");
+        assert_eq!(find_token(&map, true).as_deref(), expected, "{headers:?}");
         let is_entry = headers.iter().any(|(_, value)| value.contains("header-"));
         let elsewhere = expected.filter(|_| !is_entry);
-        assert_eq!(token_of(&map, false).as_deref(), elsewhere, "{headers:?}");
+        assert_eq!(find_token(&map, false).as_deref(), elsewhere, "{headers:?}");
     }
 }
 
@@ -616,7 +616,7 @@ fn a_token_does_not_go_on_as_a_subprotocol() {
         for line in &offered {
             headers.append(SEC_WEBSOCKET_PROTOCOL, line.parse().unwrap());
         }
-        remove_token_protocol(&mut headers);
+        strip_token_protocol(&mut headers);
         let found = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
         let found: Vec<&str> = found.map(|value| value.to_str().unwrap()).collect();
         assert_eq!(found, left, "{offered:?}");
@@ -647,10 +647,10 @@ fn targets_and_heads() {
     for target in ["http://localhost/graphql", "localhost:80", "localhost", "*"] {
         assert_eq!(check(target, 1_000), Err("TARGET_FORM"), "{target}");
     }
-    assert_eq!(check("/graphql?a=b", 1_000), Ok(Cors::NotAsked));
+    assert_eq!(check("/graphql?a=b", 1_000), Ok(Cors::NoOrigin));
     // `GET`, the target, and `host: localhost` with its line end.
     let size = 3 + "/graphql?a=b".len() + "host".len() + "localhost".len() + 4;
-    assert_eq!(check("/graphql?a=b", size), Ok(Cors::NotAsked));
+    assert_eq!(check("/graphql?a=b", size), Ok(Cors::NoOrigin));
     assert_eq!(check("/graphql?a=b", size - 1), Err("HEAD_TOO_LARGE"));
 }
 
@@ -707,8 +707,8 @@ fn who_is_let_in() {
         headers.insert(name, value.parse().unwrap());
         headers
     };
-    let check = |headers: &HeaderMap, takes_entries, may_come_later, expected: &str| {
-        let admission = with_token.admit(headers, "a", takes_entries, may_come_later);
+    let check = |headers: &HeaderMap, accepts_entries, may_come_later, expected: &str| {
+        let admission = with_token.admit(headers, "a", accepts_entries, may_come_later);
         let found = match admission {
             Ok(Admission::Granted(_)) => "granted",
             Ok(Admission::Pending(_)) => "pending",
@@ -726,10 +726,20 @@ fn who_is_let_in() {
     let wrong = header("x-countersign-token", "wrong");
     check(&wrong, true, true, "TOKEN_WRONG");
     assert!(named.admit(&good, "a", false, false).is_ok());
-    assert!(!named.knows(&good), "it may be for less than everything");
+    assert!(
+        !named.has_unrestricted_token(&good),
+        "it may be for less than everything"
+    );
     for (headers, expected) in [(&good, true), (&wrong, false), (&none, false)] {
-        assert_eq!(with_token.knows(headers), expected, "{headers:?}");
-        assert!(!without.knows(headers), "without a token file: {headers:?}");
+        assert_eq!(
+            with_token.has_unrestricted_token(headers),
+            expected,
+            "{headers:?}"
+        );
+        assert!(
+            !without.has_unrestricted_token(headers),
+            "without a token file: {headers:?}"
+        );
     }
     let among = header("sec-websocket-protocol", &format!("header-{entries}"));
     check(&among, true, false, "granted");
@@ -805,8 +815,8 @@ fn pages_have_no_business_with_the_admin_listener() {
     let guard = Guard::new(GuardConfig {
         allow_hosts: vec![HostName::parse("proxy.local").unwrap()],
         allow_origins: vec![Origin::parse("https://app.example.com").unwrap()],
-        refuses_forwarded: true,
-        wants_certificate: true,
+        rejects_forwarded: true,
+        requires_certificate: true,
         ..GuardConfig::default()
     });
     let guard = guard.unwrap().without_browsers();
@@ -820,8 +830,8 @@ fn pages_have_no_business_with_the_admin_listener() {
         assert_eq!(verdict, expected, "{headers:?}");
     };
     let host = ("host", "proxy.local");
-    check(&[host], Ok(Cors::NotAsked));
-    check(&[host, ("forwarded", "for=a")], Ok(Cors::NotAsked));
+    check(&[host], Ok(Cors::NoOrigin));
+    check(&[host, ("forwarded", "for=a")], Ok(Cors::NoOrigin));
     let typed = |site| {
         let mode = ("sec-fetch-mode", "navigate");
         [
@@ -831,8 +841,8 @@ fn pages_have_no_business_with_the_admin_listener() {
             ("sec-fetch-dest", "document"),
         ]
     };
-    check(&typed("none"), Ok(Cors::NotAsked));
-    check(&typed("same-origin"), Ok(Cors::NotAsked));
+    check(&typed("none"), Ok(Cors::NoOrigin));
+    check(&typed("same-origin"), Ok(Cors::NoOrigin));
     check(&typed("cross-site"), Err("CROSS_SITE"));
     let prefetched = [typed("none").as_slice(), &[("sec-purpose", "prefetch")]].concat();
     check(&prefetched, Err("NAVIGATION"));

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 use tracing::{info, warn};
 
-use super::policy::{Policies, Policy};
+use super::policy::{OperationPolicies, OperationPolicy};
 use crate::stamp::{self, FileError, Rules, Stamp};
 use crate::telemetry::error_chain;
 
@@ -30,7 +30,7 @@ pub struct TokenConfig {
     /// The routes that it is good for; `None` for all.
     pub routes: Option<Vec<String>>,
     /// What may be asked with it, if that is less than its routes allow.
-    pub policy: Option<Policy>,
+    pub policy: Option<OperationPolicy>,
 }
 
 /// Why a token file cannot be used. What it holds is never told.
@@ -43,10 +43,10 @@ pub enum TokenError {
     #[error("{0} holds no token; make one with `openssl rand -hex 32`")]
     Empty(PathBuf),
     #[error(
-        "line {line} of {path} is no token: letters, digits, `-`, `.`, `_` and `~`, at least {SHORTEST} of them"
+        "line {line} of {path} is no token: letters, digits, `-`, `.`, `_` and `~`, at least {MIN_LENGTH} of them"
     )]
     Malformed { path: PathBuf, line: usize },
-    #[error("{0} holds more than {MOST} tokens")]
+    #[error("{0} holds more than {MAX_TOKENS} tokens")]
     TooMany(PathBuf),
 }
 
@@ -60,7 +60,7 @@ pub struct Grant {
     /// The name of its token's table in `[guard.tokens]`.
     pub name: Option<Arc<str>>,
     /// What it may ask, beside what its route says.
-    pub policies: Policies,
+    pub policies: OperationPolicies,
 }
 
 #[derive(Debug)]
@@ -68,20 +68,20 @@ struct TokenFile {
     path: PathBuf,
     routes: Option<Vec<String>>,
     grant: Grant,
-    state: Mutex<State>,
+    state: Mutex<FileState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct FileState {
     checked: Instant,
     stamp: Option<Stamp>,
     digests: Vec<[u8; 32]>,
 }
 
-const SHORTEST: usize = 32;
-const MOST: usize = 8;
+const MIN_LENGTH: usize = 32;
+const MAX_TOKENS: usize = 8;
 /// Between two looks at a file.
-const FRESH: Duration = Duration::from_secs(1);
+const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// A group may read: that is how Kubernetes shows a secret to a process that is not root.
 const RULES: Rules = Rules {
     forbidden: 0o037,
@@ -101,7 +101,7 @@ impl Tokens {
                     name: config.name.as_deref().map(Arc::from),
                     policies: config.policy.clone().into_iter().collect(),
                 },
-                state: Mutex::new(State {
+                state: Mutex::new(FileState {
                     checked: Instant::now(),
                     stamp: Some(stamp),
                     digests,
@@ -112,11 +112,11 @@ impl Tokens {
     }
 
     /// Whose token this is, if it is good on `route`. Takes as long for a wrong one as for any.
-    pub fn judge(&self, token: &str, route: &str) -> Option<Grant> {
+    pub fn authenticate(&self, token: &str, route: &str) -> Option<Grant> {
         let digest = digest(token);
         let mut found = None;
         for file in &self.0 {
-            if file.holds(&digest) && file.is_for(route) {
+            if file.contains(&digest) && file.applies_to(route) {
                 found.get_or_insert_with(|| file.grant.clone());
             }
         }
@@ -125,7 +125,7 @@ impl Tokens {
 
     /// Judges the payload of a `connection_init`: `{"authorization": "Bearer TOKEN"}`, the same
     /// within `headers`, or `{"token": "TOKEN"}`.
-    pub fn judge_init(&self, payload: &str, route: &str) -> Option<Grant> {
+    pub fn authenticate_init(&self, payload: &str, route: &str) -> Option<Grant> {
         #[derive(Default, Deserialize)]
         struct Payload {
             #[serde(default, alias = "Authorization")]
@@ -139,17 +139,17 @@ impl Tokens {
         let inner = payload.headers.unwrap_or_default();
         let bearer = payload.authorization.or(inner.authorization);
         let token = match &bearer {
-            Some(value) => bearer_of(value)?,
+            Some(value) => bearer_token(value)?,
             None => payload.token.as_deref()?,
         };
-        self.judge(token, route)
+        self.authenticate(token, route)
     }
 }
 
 impl TokenFile {
-    fn holds(&self, wanted: &[u8; 32]) -> bool {
+    fn contains(&self, wanted: &[u8; 32]) -> bool {
         let mut state = self.state.lock();
-        if state.checked.elapsed() >= FRESH {
+        if state.checked.elapsed() >= RECHECK_INTERVAL {
             self.refresh(&mut state);
         }
         let none = Choice::from(0);
@@ -160,13 +160,13 @@ impl TokenFile {
         found.into()
     }
 
-    fn is_for(&self, route: &str) -> bool {
+    fn applies_to(&self, route: &str) -> bool {
         let routes = self.routes.as_ref();
         routes.is_none_or(|routes| routes.iter().any(|name| name == route))
     }
 
     /// A file that cannot be used has no tokens.
-    fn refresh(&self, state: &mut State) {
+    fn refresh(&self, state: &mut FileState) {
         state.checked = Instant::now();
         let now = fs::metadata(&self.path).ok().map(|found| Stamp::of(&found));
         if now == state.stamp {
@@ -195,7 +195,7 @@ impl TokenFile {
 }
 
 /// `Bearer TOKEN` (RFC 6750, section 2.1), the scheme in any case.
-pub(super) fn bearer_of(value: &str) -> Option<&str> {
+pub(super) fn bearer_token(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim_matches(' ');
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
@@ -231,7 +231,7 @@ fn read(path: &Path) -> Result<(Stamp, Vec<[u8; 32]>), TokenError> {
     }
     match digests.len() {
         0 => Err(TokenError::Empty(path.to_owned())),
-        1..=MOST => Ok((stamp, digests)),
+        1..=MAX_TOKENS => Ok((stamp, digests)),
         _ => Err(TokenError::TooMany(path.to_owned())),
     }
 }
@@ -239,7 +239,7 @@ fn read(path: &Path) -> Result<(Stamp, Vec<[u8; 32]>), TokenError> {
 /// What may stand in a header and in the name of a subprotocol alike.
 fn is_token(text: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
-    text.len() >= SHORTEST && text.bytes().all(is_plain)
+    text.len() >= MIN_LENGTH && text.bytes().all(is_plain)
 }
 
 #[cfg(test)]
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn files_that_cannot_be_used() {
-        let many = format!("{OLD}\n").repeat(MOST + 1);
+        let many = format!("{OLD}\n").repeat(MAX_TOKENS + 1);
         for (at, (text, mode, problem)) in [
             (OLD, 0o644, "mode 644"),
             (OLD, 0o660, "mode 660"),
@@ -321,11 +321,11 @@ mod tests {
             let scratch = Scratch::new(&format!("good{mode:o}"), &text, mode);
             let tokens = scratch.tokens().unwrap();
             for good in [OLD, NEW] {
-                let grant = tokens.judge(good, "a").unwrap();
+                let grant = tokens.authenticate(good, "a").unwrap();
                 assert_eq!(grant.name.as_deref(), Some("ci"));
             }
             for wrong in ["", "x", &OLD[1..], &format!("{OLD}0"), &OLD.to_uppercase()] {
-                assert!(tokens.judge(wrong, "a").is_none(), "{wrong}");
+                assert!(tokens.authenticate(wrong, "a").is_none(), "{wrong}");
             }
         }
     }
@@ -340,7 +340,7 @@ mod tests {
             format!(r#" {{"headers":{{"Authorization":"Bearer {OLD}"}}}}"#),
             format!(r#"{{"token":"{OLD}"}}"#),
         ] {
-            assert!(tokens.judge_init(&good, "a").is_some(), "{good}");
+            assert!(tokens.authenticate_init(&good, "a").is_some(), "{good}");
         }
         for wrong in [
             String::new(),
@@ -354,7 +354,7 @@ mod tests {
             format!(r#"{{"token":["{OLD}"]}}"#),
             format!(r#"{{"token":"{NEW}"}}"#),
         ] {
-            assert!(tokens.judge_init(&wrong, "a").is_none(), "{wrong}");
+            assert!(tokens.authenticate_init(&wrong, "a").is_none(), "{wrong}");
         }
     }
 
@@ -364,10 +364,10 @@ mod tests {
         let tokens = scratch.tokens().unwrap();
         let long_ago = |tokens: &Tokens| {
             let mut state = tokens.0[0].state.lock();
-            state.checked = Instant::now().checked_sub(FRESH).unwrap();
+            state.checked = Instant::now().checked_sub(RECHECK_INTERVAL).unwrap();
         };
         fs::write(&scratch.0, format!("{OLD}\n{NEW}\n")).unwrap();
-        let holds = |token| tokens.judge(token, "a").is_some();
+        let holds = |token| tokens.authenticate(token, "a").is_some();
         assert!(!holds(NEW), "it is not looked at each time");
         long_ago(&tokens);
         assert!(holds(NEW) && holds(OLD));
@@ -395,9 +395,9 @@ mod tests {
         for (mode, is_good) in [(0o644, false), (0o600, true), (0o604, false)] {
             fs::set_permissions(&scratch.0, fs::Permissions::from_mode(mode)).unwrap();
             let mut state = tokens.0[0].state.lock();
-            state.checked = Instant::now().checked_sub(FRESH).unwrap();
+            state.checked = Instant::now().checked_sub(RECHECK_INTERVAL).unwrap();
             drop(state);
-            assert_eq!(tokens.judge(OLD, "a").is_some(), is_good, "{mode:o}");
+            assert_eq!(tokens.authenticate(OLD, "a").is_some(), is_good, "{mode:o}");
         }
     }
 
@@ -419,7 +419,7 @@ mod tests {
             ("d", None),
             ("", None),
         ] {
-            let grant = tokens.judge(OLD, route);
+            let grant = tokens.authenticate(OLD, route);
             let name = grant.as_ref().and_then(|grant| grant.name.as_deref());
             assert_eq!(name, expected, "{route}");
         }

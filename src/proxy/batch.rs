@@ -21,7 +21,7 @@ use super::body::Body;
 use super::error::{Error, graphql_error, refused};
 use super::graphql::look_into;
 use crate::graphql::Documents;
-use crate::guard::{Admission, Policies};
+use crate::guard::{Admission, OperationPolicies};
 use crate::memory::{Buffer, Memory, Share};
 use crate::session::Api;
 use crate::telemetry::tasks::{Panicked, Task, caught};
@@ -33,7 +33,7 @@ struct Batch {
     api: Arc<Api>,
     documents: Arc<Documents>,
     upstream: Arc<Upstream>,
-    policies: Policies,
+    policies: OperationPolicies,
     memory: Memory,
     expired: CancellationToken,
     share: Share,
@@ -147,7 +147,7 @@ impl Batch {
         if self.memory.is_short() {
             return errors(&[refused(&Error::MemoryShort, &mut record)]);
         }
-        if let Err(denied) = self.policies.judge(&found.body) {
+        if let Err(denied) = self.policies.evaluate(&found.body) {
             return errors(&[refused(&Error::from(denied), &mut record)]);
         }
         let body = String::from_utf8_lossy(&found.body).into_owned();

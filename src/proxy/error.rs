@@ -42,7 +42,7 @@ pub enum Error {
     #[error("the answer's form depends on the kind of operation, which is in doubt: {0}")]
     DocumentDoubt(DocumentError),
     #[error(transparent)]
-    Denied(#[from] guard::Denied),
+    Denied(#[from] guard::OperationDenied),
     #[error("persisted documents are not known here: send the document's text as `query`")]
     DocumentId,
     #[error("countersign is shutting down")]
@@ -177,7 +177,7 @@ impl Error {
             Self::Document(_) | Self::DocumentDoubt(_) => {
                 refused(StatusCode::BAD_REQUEST, "BAD_DOCUMENT")
             }
-            Self::Denied(_) => refused(StatusCode::FORBIDDEN, guard::Denied::CODE),
+            Self::Denied(_) => refused(StatusCode::FORBIDDEN, guard::OperationDenied::CODE),
             Self::DocumentId => refused(StatusCode::BAD_REQUEST, "DOCUMENT_ID_NOT_SUPPORTED"),
             Self::Expired => Verdict {
                 status: StatusCode::SERVICE_UNAVAILABLE,

@@ -35,7 +35,7 @@ pub(super) async fn answer(
     match head.method {
         Method::POST => {
             record.operation = Some("publish");
-            call.policies.judge_publish()?;
+            call.policies.evaluate_publish()?;
             check_type(&head.headers)?;
             let body = read(call.route, body, &call.client.slot, record).await?;
             let body = match below {
@@ -49,7 +49,7 @@ pub(super) async fn answer(
             if !call.accept.takes_events() {
                 return Err(Error::EventsForm);
             }
-            call.policies.judge_listen()?;
+            call.policies.evaluate_subscribe()?;
             let asked = asked(head.uri.query().unwrap_or_default())?;
             let channel = asked.unwrap_or_else(|| below.to_owned());
             record.trace.pass_on(&mut head.headers);

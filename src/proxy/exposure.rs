@@ -87,7 +87,7 @@ mod tests {
     fn check(
         status: u16,
         relayed: Option<ResponseHeaders>,
-        is_of_browser: bool,
+        is_from_browser: bool,
         cors: &Cors,
         expected: &[&str],
     ) {
@@ -100,7 +100,7 @@ mod tests {
                 response.headers_mut().append(name, value);
             }
         }
-        if is_of_browser {
+        if is_from_browser {
             keep_state(&mut response);
             vary_by_site(&mut response);
         }
@@ -114,7 +114,7 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(
             found, expected,
-            "{status} {relayed:?} {is_of_browser} {cors:?}"
+            "{status} {relayed:?} {is_from_browser} {cors:?}"
         );
     }
 
@@ -122,7 +122,7 @@ mod tests {
     fn relayed_answers_cannot_act_as_pages_of_ours() {
         use ResponseHeaders::{Pass, Restrict};
         let allowed = Cors::Allowed(HeaderValue::from_static("https://app.example.com"));
-        for cors in [&Cors::NotAsked, &Cors::SameOrigin, &allowed] {
+        for cors in [&Cors::NoOrigin, &Cors::SameOrigin, &allowed] {
             check(200, Some(Restrict), false, cors, &[COOKIE, RESTRICTED]);
             check(404, Some(Restrict), true, cors, &[RESTRICTED, VARIES]);
             check(200, Some(Pass), false, cors, &[COOKIE, OTHERS]);
@@ -136,7 +136,7 @@ mod tests {
     fn own_answers_cannot_either() {
         let ours = "x-content-type-options: nosniff";
         let same_origin = "cross-origin-resource-policy: same-origin";
-        for cors in [Cors::NotAsked, Cors::SameOrigin] {
+        for cors in [Cors::NoOrigin, Cors::SameOrigin] {
             check(403, None, true, &cors, &[ours, same_origin]);
         }
         let allowed = Cors::Allowed(HeaderValue::from_static("https://app.example.com"));

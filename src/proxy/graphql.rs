@@ -135,7 +135,7 @@ async fn run(
         None => Err(Error::NotAcceptable),
         // The session judges what it sends.
         Some(Form::Json(media)) => {
-            call.policies.judge(&found.body)?;
+            call.policies.evaluate(&found.body)?;
             call.route.headers.filter_request(&mut headers);
             let json = HeaderValue::from_static(Media::Json.as_str());
             headers.insert(CONTENT_TYPE, json.clone());

@@ -43,12 +43,12 @@ pub use readings::{Ambiguous, Matching, Nested, Top, check as check_readings};
 pub use relay::{begins_with_data, refusal, request_errors};
 pub use slot::{Slot, Slots};
 
-pub use crate::guard::{Local, Scheme, is_same_header};
+pub use crate::guard::{LocalAddress, Scheme, is_same_header};
 pub use crate::memory::{Budget, LEAST_MEMORY, Memory, MemoryLimit, Share};
 pub use crate::session::Origin;
 
 use crate::graphql::Documents;
-use crate::guard::{self, Admission, BrowserRules, Cors, Guard, Policies};
+use crate::guard::{self, Admission, BrowserRules, Cors, Guard, OperationPolicies};
 use crate::session::{self, Api, Keepalive, Sessions};
 use crate::sign::PathHandling;
 use crate::telemetry::tasks::{Task, caught};
@@ -74,7 +74,7 @@ pub struct Route {
     pub headers: HeaderPolicy,
     pub requests: RequestLimits,
     /// What may be asked.
-    pub policies: Policies,
+    pub policies: OperationPolicies,
     /// AppSync only.
     pub api: Option<Arc<Api>>,
     /// The drain's deadline, when nothing waits for upstream any more.
@@ -108,7 +108,7 @@ pub struct RequestLimits {
 /// A request's connection, and its slot.
 #[derive(Clone, Debug)]
 pub struct Client {
-    pub local: Local,
+    pub local: LocalAddress,
     pub scheme: Scheme,
     /// Counts the connection; a WebSocket takes it over.
     pub permit: Arc<OwnedSemaphorePermit>,
@@ -125,7 +125,7 @@ struct Call<'a> {
     proxy: &'a Proxy,
     route: &'a Route,
     api: &'a Arc<Api>,
-    policies: &'a Policies,
+    policies: &'a OperationPolicies,
     client: &'a Client,
     accept: Accept,
     admission: &'a Admission,
@@ -168,7 +168,7 @@ impl Proxy {
             // The request's own was written when the panic dropped it.
             record.discard();
             let response = rescue(&Error::from(panicked), shape, &mut record);
-            let mut response = finish(response, &Cors::NotAsked, record);
+            let mut response = finish(response, &Cors::NoOrigin, record);
             // How much of the request's body has been read is unknown.
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
@@ -205,10 +205,10 @@ impl Proxy {
             Ok(cors) => cors,
             Err(refusal) => {
                 let response = rescue(&refusal.into(), shape, &mut record);
-                return finish(response, &Cors::NotAsked, record);
+                return finish(response, &Cors::NoOrigin, record);
             }
         };
-        let preflight = Cors::is_preflight(&request) && cors != Cors::NotAsked;
+        let preflight = Cors::is_preflight(&request) && cors != Cors::NoOrigin;
         if preflight {
             let mut response = Response::new(Body::full(""));
             *response.status_mut() = StatusCode::NO_CONTENT;
@@ -216,7 +216,7 @@ impl Proxy {
             cors.apply_preflight(request.headers(), response.headers_mut());
             return response;
         }
-        let is_of_browser = guard::is_of_browser(request.headers());
+        let is_from_browser = guard::is_from_browser(request.headers());
         let answered = match located {
             None => self
                 .guard
@@ -231,7 +231,7 @@ impl Proxy {
             }
         };
         let mut response = answered.unwrap_or_else(|error| rescue(&error, shape, &mut record));
-        if is_of_browser {
+        if is_from_browser {
             exposure::keep_state(&mut response);
             exposure::vary_by_site(&mut response);
         }
@@ -269,7 +269,7 @@ impl Proxy {
             *request.uri_mut() = target;
         }
         if route.api.is_none() {
-            guard::check_type(&request, cors)?;
+            guard::check_content_type(&request, cors)?;
         }
         self.answer(route, request, client, accept, &admission, record)
             .await
@@ -288,7 +288,7 @@ impl Proxy {
             Some(_) | None => Shape::GraphQl(Accept::of(request.headers()).media()),
         };
         let response = rescue(error, shape, &mut record);
-        finish(response, &Cors::NotAsked, record)
+        finish(response, &Cors::NoOrigin, record)
     }
 
     async fn answer(
@@ -321,7 +321,7 @@ impl Proxy {
             Some(call) if is_websocket => upgrade::accept(call, request),
             Some(_) | None if self.sessions.is_draining() => Err(Error::Draining),
             None if is_websocket => {
-                policies.judge_websocket()?;
+                policies.evaluate_websocket()?;
                 tunnel::open(self, route, request, client, record).await
             }
             Some(call) => match route.upstream.endpoint().kind {
@@ -331,7 +331,7 @@ impl Proxy {
                 }
             },
             None => {
-                policies.judge_method(request.method(), request.headers())?;
+                policies.evaluate_method(request.method(), request.headers())?;
                 forward::answer(route, request, client, record).await
             }
         }

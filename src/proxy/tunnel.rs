@@ -35,7 +35,7 @@ pub(super) async fn open(
     }
     let target = forward::target(route, &head.uri)?;
     route.headers.filter_handshake(&mut head.headers);
-    guard::remove_token_protocol(&mut head.headers);
+    guard::strip_token_protocol(&mut head.headers);
     switch(&mut head.headers);
     let exchange = record.trace.exchange("GET");
     route.headers.continue_trace(&mut head.headers, &exchange);

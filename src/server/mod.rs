@@ -40,7 +40,7 @@ use slow::Paced;
 use tls::Opened;
 pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 
-use crate::proxy::{Budget, Client, Local, Memory, Origin, Proxy, Scheme, Slots};
+use crate::proxy::{Budget, Client, LocalAddress, Memory, Origin, Proxy, Scheme, Slots};
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::{Task, caught, supervised};
 
@@ -206,7 +206,7 @@ impl Server {
             Accepted::Unix(stream) => {
                 let stream = Paced::new(stream, self.config.write, |_| {});
                 return self
-                    .serve_http(stream, &client(Local::Unix, Scheme::Http))
+                    .serve_http(stream, &client(LocalAddress::Unix, Scheme::Http))
                     .await;
             }
         };
@@ -300,7 +300,9 @@ impl Connections {
     }
 }
 
-fn prepare(stream: &TcpStream) -> io::Result<Local> {
+fn prepare(stream: &TcpStream) -> io::Result<LocalAddress> {
     stream.set_nodelay(true)?;
-    stream.local_addr().map(|address| Local::Tcp(address.ip()))
+    stream
+        .local_addr()
+        .map(|address| LocalAddress::Tcp(address.ip()))
 }

@@ -29,7 +29,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 pub use tunnel::{Keepalive, Tunnel};
 
 use crate::graphql::outbox::Budget;
-use crate::guard::{Admission, Policies};
+use crate::guard::{Admission, OperationPolicies};
 use crate::memory::{Memory, Share};
 use crate::telemetry::metrics::{DialectLabel, Held, RouteMetrics, metrics};
 use crate::telemetry::tasks::{Task, caught};
@@ -72,7 +72,7 @@ pub struct Client {
     /// They go with each of its operations.
     pub headers: HeaderMap,
     /// Each of its operations must be allowed by them.
-    pub policies: Policies,
+    pub policies: OperationPolicies,
     /// Counts its connection.
     pub permit: Arc<OwnedSemaphorePermit>,
     pub origin: Origin,
@@ -97,7 +97,7 @@ struct Context {
     route: String,
     api: Arc<Api>,
     admission: Admission,
-    policies: Policies,
+    policies: OperationPolicies,
     share: Share,
     /// Counts its connection; a stream that is only reserved has none.
     _permit: Option<Arc<OwnedSemaphorePermit>>,

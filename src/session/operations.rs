@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Context;
 use super::api;
 use crate::graphql::outbox::Outbox;
-use crate::guard::{Admission, Denied, Grant, Policies};
+use crate::guard::{Admission, Grant, OperationDenied, OperationPolicies};
 use crate::memory::{Buffer, Shortage};
 use crate::realtime::Subscription;
 use crate::telemetry::metrics::{Held, metrics};
@@ -32,7 +32,7 @@ pub(super) struct Operations {
     outbox: Outbox,
     /// The name of the client's token.
     token: Option<Arc<str>>,
-    policies: Policies,
+    policies: OperationPolicies,
     running: HashMap<OperationKey, Running>,
     /// Ends with the latest publish.
     published: Option<CancellationToken>,
@@ -110,7 +110,7 @@ impl Operations {
             Kind::Subscription => operation.to_data(),
             Kind::Query | Kind::Mutation => operation.to_body(),
         };
-        if let Err(denied) = self.policies.judge(text.as_bytes()) {
+        if let Err(denied) = self.policies.evaluate(text.as_bytes()) {
             return self.deny(key, &denied, record);
         }
         match selected.kind {
@@ -136,7 +136,7 @@ impl Operations {
         if self.context.memory.is_short() {
             return self.put_off(key, record);
         }
-        if let Err(denied) = self.policies.judge_listen() {
+        if let Err(denied) = self.policies.evaluate_subscribe() {
             return self.deny(key, &denied, record);
         }
         self.subscribe_to(key, subscribe.to_data(), headers, record);
@@ -149,7 +149,7 @@ impl Operations {
         if self.context.memory.is_short() {
             return self.put_off(key, record);
         }
-        if let Err(denied) = self.policies.judge_publish() {
+        if let Err(denied) = self.policies.evaluate_publish() {
             return self.deny(key, &denied, record);
         }
         let done = CancellationToken::new();
@@ -250,8 +250,8 @@ impl Operations {
         }
     }
 
-    fn deny(&mut self, key: OperationKey, denied: &Denied, record: Record) {
-        self.refuse(key, Denied::CODE, denied.to_string(), record);
+    fn deny(&mut self, key: OperationKey, denied: &OperationDenied, record: Record) {
+        self.refuse(key, OperationDenied::CODE, denied.to_string(), record);
     }
 
     /// Its client may ask for it again.

@@ -254,7 +254,7 @@ impl Session {
     fn init(&mut self, payload: Option<&str>) {
         if let Admission::Pending(tokens) = &self.admission {
             let Some(grant) =
-                payload.and_then(|payload| tokens.judge_init(payload, &self.context.route))
+                payload.and_then(|payload| tokens.authenticate_init(payload, &self.context.route))
             else {
                 metrics().refused("TOKEN_WRONG");
                 let reason = "Forbidden: connection_init needs a token (guard.token_file)";

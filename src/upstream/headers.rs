@@ -12,7 +12,7 @@ use http::header::{
 
 use super::{Error, UpstreamKind};
 use crate::guard::{
-    forwarded_header, is_header_below, is_method_override, is_odd_header, is_same_header,
+    forwarded_header, has_header_prefix, is_method_override, is_odd_header, is_same_header,
 };
 use crate::telemetry::{Exchange, TRACEPARENT};
 
@@ -151,7 +151,7 @@ impl HeaderPolicy {
         self.filter_handshake(headers);
         // Of a handshake that is none; the token may be among the subprotocols.
         remove_if(headers, |name| {
-            is_header_below(name.as_str(), "sec-websocket")
+            has_header_prefix(name.as_str(), "sec-websocket")
         });
     }
 

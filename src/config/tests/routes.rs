@@ -1,7 +1,7 @@
 //! Routes: their targets, paths, policies and how they are signed.
 
 use super::*;
-use crate::guard::Allowed;
+use crate::guard::AllowedOperations;
 
 const GATEWAY: &str = "https://a1.execute-api.us-east-1.amazonaws.com/prod";
 
@@ -264,7 +264,7 @@ fn a_route_may_say_what_may_be_asked() {
     // Said and empty: what cannot be judged is refused.
     let (_, config) = route("[route.a.operations]").load().unwrap();
     let policy = config.routes[0].policy.clone().unwrap();
-    assert_eq!(policy.operations, Some(Allowed::default()));
+    assert_eq!(policy.operations, Some(AllowedOperations::default()));
 }
 
 #[test]

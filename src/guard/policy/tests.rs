@@ -9,38 +9,40 @@ fn set(items: &[&str]) -> HashSet<String> {
     items.iter().map(|&item| item.to_owned()).collect()
 }
 
-fn read_only() -> Policy {
-    Policy {
+fn read_only() -> OperationPolicy {
+    OperationPolicy {
         table: "route.a".to_owned(),
         is_read_only: true,
         operations: None,
     }
 }
 
-fn allowing(allowed: Allowed) -> Policy {
-    Policy {
+fn allowing(allowed: AllowedOperations) -> OperationPolicy {
+    OperationPolicy {
         table: "route.a".to_owned(),
         is_read_only: false,
         operations: Some(allowed),
     }
 }
 
-fn fields(patterns: &[&str]) -> Allowed {
+fn fields(patterns: &[&str]) -> AllowedOperations {
     let patterns = patterns
         .iter()
         .map(|text| FieldPattern::parse(text).unwrap());
-    Allowed {
+    AllowedOperations {
         fields: Some(patterns.collect()),
-        ..Allowed::default()
+        ..AllowedOperations::default()
     }
 }
 
 /// `None` if it is allowed, or a part of the refusal.
 #[track_caller]
-fn check(policy: &Policy, request: impl AsRef<[u8]>, expected: Option<&str>) {
+fn check(policy: &OperationPolicy, request: impl AsRef<[u8]>, expected: Option<&str>) {
     let request = request.as_ref();
     let shown: String = String::from_utf8_lossy(request).chars().take(200).collect();
-    let found = policy.judge(request).map_err(|denied| denied.to_string());
+    let found = policy
+        .evaluate(request)
+        .map_err(|denied| denied.to_string());
     match (found, expected) {
         (Ok(()), None) => {}
         (Err(found), Some(part)) => {
@@ -53,7 +55,7 @@ fn check(policy: &Policy, request: impl AsRef<[u8]>, expected: Option<&str>) {
 }
 
 #[track_caller]
-fn check_query(policy: &Policy, query: &str, expected: Option<&str>) {
+fn check_query(policy: &OperationPolicy, query: &str, expected: Option<&str>) {
     let request = serde_json::json!({ "query": query }).to_string();
     check(policy, request, expected);
 }
@@ -215,7 +217,11 @@ fn a_request_that_could_be_read_in_another_way_is_refused() {
         ),
     ] {
         check(&read_only(), body, Some(expected));
-        check(&allowing(Allowed::default()), body, Some(expected));
+        check(
+            &allowing(AllowedOperations::default()),
+            body,
+            Some(expected),
+        );
     }
     check(&read_only(), b"{\"query\":\"{ a }\xff\"}", Some("UTF-8"));
     let long = format!(r#"{{"query":"{{ a }}"}}{}"#, " ".repeat(17 << 20));
@@ -224,9 +230,9 @@ fn a_request_that_could_be_read_in_another_way_is_refused() {
 
 #[test]
 fn operations_are_allowed_by_name() {
-    let policy = allowing(Allowed {
+    let policy = allowing(AllowedOperations {
         names: Some(set(&["GetPost", "Both"])),
-        ..Allowed::default()
+        ..AllowedOperations::default()
     });
     check_query(&policy, "query GetPost { getPost }", None);
     check_query(&policy, "mutation Both { deletePost }", None);
@@ -248,17 +254,17 @@ fn operations_are_allowed_by_name() {
 #[test]
 fn documents_are_allowed_by_hash() {
     let hash: [u8; 32] = Sha256::digest("{ \u{e9}: getPost }").into();
-    let policy = allowing(Allowed {
+    let policy = allowing(AllowedOperations {
         sha256: Some(HashSet::from([hash, Sha256::digest("{ ").into(), [0; 32]])),
-        ..Allowed::default()
+        ..AllowedOperations::default()
     });
     // That it is no document is told all the same.
     check_query(&policy, "{ ", Some("syntax error"));
     check_query(&policy, "{ getPost }", Some("operations.sha256"));
     let hash: [u8; 32] = Sha256::digest(READ).into();
-    let policy = allowing(Allowed {
+    let policy = allowing(AllowedOperations {
         sha256: Some(HashSet::from([hash])),
-        ..Allowed::default()
+        ..AllowedOperations::default()
     });
     check_query(&policy, READ, None);
     check_query(&policy, &format!("{READ} "), Some("operations.sha256"));
@@ -310,13 +316,13 @@ fn root_fields_are_allowed_by_pattern() {
 
 #[test]
 fn introspection_is_a_rule_of_its_own() {
-    let introspection = |allowed: Allowed, said| {
-        allowing(Allowed {
+    let introspection = |allowed: AllowedOperations, said| {
+        allowing(AllowedOperations {
             introspection: said,
             ..allowed
         })
     };
-    let (any, some) = (Allowed::default(), fields(&["Query.getPost"]));
+    let (any, some) = (AllowedOperations::default(), fields(&["Query.getPost"]));
     let star = fields(&["Query.*"]);
     let query = "{ __type(name: \"secret\") { name } }";
     for (allowed, said, expected) in [
@@ -339,11 +345,11 @@ fn introspection_is_a_rule_of_its_own() {
 
 #[test]
 fn documents_are_measured() {
-    let policy = allowing(Allowed {
+    let policy = allowing(AllowedOperations {
         depth: Some(2),
         aliases: Some(1),
         size: Some(60),
-        ..Allowed::default()
+        ..AllowedOperations::default()
     });
     check_query(&policy, "{ a { b } }", None);
     check_query(
@@ -372,7 +378,7 @@ fn documents_are_measured() {
 
 #[test]
 fn every_rule_and_every_policy_must_allow_it() {
-    let allowed = Allowed {
+    let allowed = AllowedOperations {
         names: Some(set(&["M"])),
         ..fields(&["Mutation.deletePost"])
     };
@@ -385,15 +391,15 @@ fn every_rule_and_every_policy_must_allow_it() {
         Some("operations.names"),
     );
     let request = serde_json::json!({ "query": WRITE }).to_string();
-    let judge = |policies: &[&Policy]| {
-        let policies: Policies = policies.iter().map(|&policy| policy.clone()).collect();
-        policies.judge(request.as_bytes()).is_ok()
+    let evaluate = |policies: &[&OperationPolicy]| {
+        let policies: OperationPolicies = policies.iter().map(|&policy| policy.clone()).collect();
+        policies.evaluate(request.as_bytes()).is_ok()
     };
-    assert!(judge(&[]));
-    assert!(judge(&[&policy, &policy]));
-    assert!(!judge(&[&policy, &read_only()]));
-    assert!(!judge(&[&read_only(), &policy]));
-    assert!(Policies::default().judge(b"\xff").is_ok());
+    assert!(evaluate(&[]));
+    assert!(evaluate(&[&policy, &policy]));
+    assert!(!evaluate(&[&policy, &read_only()]));
+    assert!(!evaluate(&[&read_only(), &policy]));
+    assert!(OperationPolicies::default().evaluate(b"\xff").is_ok());
 }
 
 #[test]
@@ -401,10 +407,10 @@ fn other_routes_are_read_by_safe_methods() {
     let policy = read_only();
     let none = HeaderMap::new();
     for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
-        assert!(policy.judge_method(&method, &none).is_ok());
+        assert!(policy.evaluate_method(&method, &none).is_ok());
         assert!(
             policy
-                .judge_method(
+                .evaluate_method(
                     &method,
                     &HeaderMap::from_iter([(
                         HeaderName::from_static("x-http-method-override"),
@@ -423,35 +429,40 @@ fn other_routes_are_read_by_safe_methods() {
         Method::TRACE,
         other,
     ] {
-        let denied = policy.judge_method(&method, &none).unwrap_err().to_string();
+        let denied = policy
+            .evaluate_method(&method, &none)
+            .unwrap_err()
+            .to_string();
         assert!(denied.contains("route.a.read_only"), "{denied}");
         assert!(
-            allowing(Allowed::default())
-                .judge_method(&method, &none)
+            allowing(AllowedOperations::default())
+                .evaluate_method(&method, &none)
                 .is_err()
         );
     }
-    assert!(policy.judge_websocket().is_err());
-    assert!(policy.judge_publish().is_err());
-    assert!(policy.judge_listen().is_ok());
-    assert!(Policy::default().judge_websocket().is_ok());
-    assert!(Policy::default().judge_publish().is_ok());
+    assert!(policy.evaluate_websocket().is_err());
+    assert!(policy.evaluate_publish().is_err());
+    assert!(policy.evaluate_subscribe().is_ok());
+    assert!(OperationPolicy::default().evaluate_websocket().is_ok());
+    assert!(OperationPolicy::default().evaluate_publish().is_ok());
 }
 
 #[test]
 fn each_of_several_policies_must_allow() {
     let none = HeaderMap::new();
-    let open = Policies::from_iter([Policy::default()]);
-    let both = open.and(&Policies::from_iter([read_only()]));
+    let open = OperationPolicies::from_iter([OperationPolicy::default()]);
+    let both = open.and(&OperationPolicies::from_iter([read_only()]));
     for (policies, is_allowed) in [(&open, true), (&both, false)] {
-        assert_eq!(policies.judge_publish().is_ok(), is_allowed);
-        assert_eq!(policies.judge_websocket().is_ok(), is_allowed);
-        let posted = policies.judge_method(&Method::POST, &none);
+        assert_eq!(policies.evaluate_publish().is_ok(), is_allowed);
+        assert_eq!(policies.evaluate_websocket().is_ok(), is_allowed);
+        let posted = policies.evaluate_method(&Method::POST, &none);
         assert_eq!(posted.is_ok(), is_allowed);
     }
-    let listed = open.and(&Policies::from_iter([allowing(Allowed::default())]));
-    assert!(listed.judge_listen().is_err());
-    assert!(both.judge_listen().is_ok());
+    let listed = open.and(&OperationPolicies::from_iter([allowing(
+        AllowedOperations::default(),
+    )]));
+    assert!(listed.evaluate_subscribe().is_err());
+    assert!(both.evaluate_subscribe().is_ok());
 }
 
 #[test]
@@ -461,7 +472,7 @@ fn a_request_has_a_length_that_appsync_takes() {
         let rest = length - r#"{"query":"{ a }"}"#.len();
         let text = format!(r#"{{"query":"{{ a }}"{}}}"#, " ".repeat(rest));
         assert_eq!(text.len(), length);
-        read_only().judge(text.as_bytes())
+        read_only().evaluate(text.as_bytes())
     };
     assert!(of_length(MOST).is_ok());
     let denied = of_length(MOST + 1).unwrap_err().to_string();
@@ -470,14 +481,14 @@ fn a_request_has_a_length_that_appsync_takes() {
 
 #[test]
 fn a_list_of_operations_let_everything_else_pass() {
-    let policy = allowing(Allowed::default());
+    let policy = allowing(AllowedOperations::default());
     let none = HeaderMap::new();
     for denied in [
-        policy.judge_method(&Method::GET, &none),
-        policy.judge_method(&Method::DELETE, &none),
-        policy.judge_websocket(),
-        policy.judge_publish(),
-        policy.judge_listen(),
+        policy.evaluate_method(&Method::GET, &none),
+        policy.evaluate_method(&Method::DELETE, &none),
+        policy.evaluate_websocket(),
+        policy.evaluate_publish(),
+        policy.evaluate_subscribe(),
     ] {
         let denied = denied.unwrap_err().to_string();
         let expected =
@@ -491,13 +502,13 @@ fn limits_are_reached_before_they_are_passed() {
     let request = br#"{"query":"{ a { b: c } }"}"#;
     let document = "{ a { b: c } }".len();
     let limit = |size, depth, aliases| {
-        let policy = allowing(Allowed {
+        let policy = allowing(AllowedOperations {
             size,
             depth,
             aliases,
-            ..Allowed::default()
+            ..AllowedOperations::default()
         });
-        policy.judge(request).is_ok()
+        policy.evaluate(request).is_ok()
     };
     assert!(limit(Some(document), None, None) && !limit(Some(document - 1), None, None));
     assert!(limit(None, Some(2), None) && !limit(None, Some(1), None));

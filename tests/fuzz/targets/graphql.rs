@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use countersign::graphql::Documents;
-use countersign::guard::{Allowed, FieldPattern, Policies, Policy};
+use countersign::guard::{AllowedOperations, FieldPattern, OperationPolicies, OperationPolicy};
 use countersign::proxy::{items, look_into, operation_of};
 use countersign_protocol::graphql::{DocumentError, Kind, Operation, Selected, select, survey};
 use serde_json::Value;
@@ -159,21 +159,21 @@ fn check_operation(operation: &Operation) {
 /// A request as it would be sent, under policies: what is let through means the same to others.
 pub fn policy(data: &[u8]) {
     let judge = |is_read_only, operations| {
-        let policy = Policy {
+        let policy = OperationPolicy {
             table: "route.a".to_owned(),
             is_read_only,
             operations,
         };
-        policy.judge(data)
+        policy.evaluate(data)
     };
-    assert!(Policies::default().judge(data).is_ok());
-    let any = judge(false, Some(Allowed::default()));
+    assert!(OperationPolicies::default().evaluate(data).is_ok());
+    let any = judge(false, Some(AllowedOperations::default()));
     let read_only = judge(true, None);
-    let fields = Allowed {
+    let fields = AllowedOperations {
         fields: FieldPattern::parse("Query.a").map(|pattern| vec![pattern]),
         introspection: Some(false),
         depth: Some(1),
-        ..Allowed::default()
+        ..AllowedOperations::default()
     };
     let narrow = judge(false, Some(fields));
     if narrow.is_ok() || read_only.is_ok() {

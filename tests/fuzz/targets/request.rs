@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use countersign::guard::{Cors, Guard, GuardConfig, Local, Navigations, Scheme};
+use countersign::guard::{Cors, Guard, GuardConfig, LocalAddress, Navigations, Scheme};
 use countersign::proxy::{self, Accept, Form, Media, begins_with_data, envelope};
 use countersign::upstream::{self, HeaderPolicy, filter_response_headers};
 use countersign_protocol::events::{Channel, Publish, Subscribe};
@@ -169,7 +169,7 @@ pub fn guard(data: &[u8]) {
     };
     *request.headers_mut() = header_map(rest);
     let guard = Guard::new(GuardConfig::default()).unwrap();
-    let local = Local::Tcp([127, 0, 0, 1].into());
+    let local = LocalAddress::Tcp([127, 0, 0, 1].into());
     for scheme in [Scheme::Http, Scheme::Https] {
         let Ok(mut cors) = guard.check(&request, local, scheme, Navigations::Refuse) else {
             continue;
@@ -181,7 +181,7 @@ pub fn guard(data: &[u8]) {
         assert!(is_ours(&host), "{host}");
         let origins: Vec<_> = headers.get_all(ORIGIN).iter().collect();
         match origins.as_slice() {
-            [] => assert_eq!(cors, Cors::NotAsked),
+            [] => assert_eq!(cors, Cors::NoOrigin),
             [origin] => {
                 let origin = origin.to_str().unwrap().to_ascii_lowercase();
                 let (_, place) = origin.split_once("://").unwrap();
