@@ -1,11 +1,11 @@
 //! Routes as IAM names their upstreams.
 
 use crate::config::Config;
-use crate::iam::Api;
+use crate::iam::ApiResource;
 use crate::upstream::{Endpoint, UpstreamKind};
 
 /// The APIs that take GraphQL documents, with the names of their routes.
-pub fn graphql_apis(config: &Config) -> Vec<(String, Api)> {
+pub fn graphql_apis(config: &Config) -> Vec<(String, ApiResource)> {
     let routes = config.routes.iter();
     let graphql = routes.filter(|route| route.endpoint.kind == UpstreamKind::Graphql);
     graphql
@@ -13,8 +13,8 @@ pub fn graphql_apis(config: &Config) -> Vec<(String, Api)> {
         .collect()
 }
 
-pub(super) fn api(endpoint: &Endpoint) -> Api {
-    Api {
+pub(super) fn api(endpoint: &Endpoint) -> ApiResource {
+    ApiResource {
         service: endpoint.scope.service.clone(),
         region: endpoint.scope.region.clone(),
         host: endpoint.wire_host.clone(),

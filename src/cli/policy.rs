@@ -10,7 +10,7 @@ use clap::Args;
 use super::{Failure, Settings, print};
 use crate::app::graphql_apis;
 use crate::config::{self, Config, Problem, Problems};
-use crate::iam::{self, ANY, Api, Entry, Naming, Policy};
+use crate::iam::{self, ANY, ApiResource, ArnParts, IamPolicy, RecordingEntry};
 
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
@@ -110,9 +110,9 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         return Err(failed(vec![problem("FILE", message)]));
     }
     options.check_ids(&entries).map_err(failed)?;
-    let mut policy = Policy::default();
+    let mut policy = IamPolicy::default();
     for entry in &entries {
-        policy.allow(&entry.api, &entry.asked, &options.naming(entry));
+        policy.allow(&entry.api, &entry.operations, &options.naming(entry));
     }
     options.tell(&entries, &policy);
     if policy.is_empty() {
@@ -143,14 +143,18 @@ impl Options {
         Ok(Some(config))
     }
 
-    fn documents(&self, config: Option<&Config>, files: &[&String]) -> Result<Entry, Mistakes> {
+    fn documents(
+        &self,
+        config: Option<&Config>,
+        files: &[&String],
+    ) -> Result<RecordingEntry, Mistakes> {
         let mut mistakes = Mistakes::new();
         let api = self.graphql_api(config);
         let mut texts = Vec::new();
         for file in files {
             read(file, &mut texts, &mut mistakes);
         }
-        let asked = iam::asked(&texts).map_err(|found| {
+        let asked = iam::operations_in(&texts).map_err(|found| {
             let problems = found.into_iter().map(|mistake| Problem {
                 key: String::new(),
                 source: Some(mistake.place).filter(|place| !place.is_empty()),
@@ -159,7 +163,11 @@ impl Options {
             mistakes.extend(problems);
         });
         match (api, asked) {
-            (Ok((route, api)), Ok(asked)) if mistakes.is_empty() => Ok(Entry { route, api, asked }),
+            (Ok((route, api)), Ok(operations)) if mistakes.is_empty() => Ok(RecordingEntry {
+                route,
+                api,
+                operations,
+            }),
             (Err(mistake), _) => {
                 mistakes.insert(0, mistake);
                 Err(mistakes)
@@ -169,9 +177,9 @@ impl Options {
     }
 
     /// Where the documents go.
-    fn graphql_api(&self, config: Option<&Config>) -> Result<(String, Api), Problem> {
+    fn graphql_api(&self, config: Option<&Config>) -> Result<(String, ApiResource), Problem> {
         let Some(config) = config else {
-            return Ok((String::new(), Api::appsync(self.region.as_deref())));
+            return Ok((String::new(), ApiResource::appsync(self.region.as_deref())));
         };
         let mut apis = graphql_apis(config);
         let names: Vec<String> = apis.iter().map(|(name, _)| name.clone()).collect();
@@ -193,7 +201,7 @@ impl Options {
         }
     }
 
-    fn recorded(&self, path: &Path) -> Result<Vec<Entry>, Mistakes> {
+    fn recorded(&self, path: &Path) -> Result<Vec<RecordingEntry>, Mistakes> {
         let entries = iam::read(path).map_err(|error| {
             let message = crate::telemetry::error_chain(&error);
             vec![problem("", &message)]
@@ -223,7 +231,7 @@ impl Options {
     }
 
     /// An id without a route must leave no doubt whose it is.
-    fn check_ids(&self, entries: &[Entry]) -> Result<(), Mistakes> {
+    fn check_ids(&self, entries: &[RecordingEntry]) -> Result<(), Mistakes> {
         let mut unnamed: Vec<&str> = entries
             .iter()
             .filter(|entry| entry.api.id().is_none() && can_be_named(&entry.api))
@@ -248,12 +256,12 @@ impl Options {
         }
     }
 
-    fn naming(&self, entry: &Entry) -> Naming {
+    fn naming(&self, entry: &RecordingEntry) -> ArnParts {
         let of_route = |id: &&ApiId| id.route.as_deref() == Some(entry.route.as_str());
         let bare = |id: &&ApiId| id.route.is_none() && entry.api.id().is_none();
         let id = self.api_id.iter().find(of_route);
         let id = id.or_else(|| self.api_id.iter().find(bare));
-        Naming {
+        ArnParts {
             account: self.account.clone(),
             api_id: id.map(|id| id.id.clone()),
             stage: self.stage.clone(),
@@ -261,7 +269,7 @@ impl Options {
     }
 
     /// What must be known beside the policy, apart from it.
-    fn tell(&self, entries: &[Entry], policy: &Policy) {
+    fn tell(&self, entries: &[RecordingEntry], policy: &IamPolicy) {
         let mut notes = String::new();
         let mut note = |text: &str| {
             // Writing to a String cannot fail.
@@ -275,7 +283,9 @@ impl Options {
                 "" => "the documents".to_owned(),
                 route => format!("route {route}"),
             };
-            let Entry { api, asked, .. } = entry;
+            let RecordingEntry {
+                api, operations, ..
+            } = entry;
             if !can_be_named(api) {
                 let service = &api.service;
                 note(&format!(
@@ -304,7 +314,7 @@ impl Options {
                     "{route}: the URL does not tell the stage, so that paths are read in each way: --stage NAME narrows it"
                 ));
             }
-            let things = asked.things();
+            let things = operations.entries();
             if things.iter().any(|(_, name)| name.starts_with("__")) {
                 note(&format!(
                     "{route}: AWS does not document what introspection and __typename need; fields of the root type are taken for it"
@@ -319,7 +329,7 @@ impl Options {
                 ));
             }
         }
-        let (size, largest) = (policy.size(), Policy::LARGEST);
+        let (size, largest) = (policy.size(), IamPolicy::MAX_SIZE);
         if size > largest {
             note(&format!(
                 "the policy has {size} characters, and IAM takes {largest} in a managed policy: split it, by --route or by action, or widen it"
@@ -331,7 +341,7 @@ impl Options {
 }
 
 /// Whether actions and ARNs are known.
-fn can_be_named(api: &Api) -> bool {
+fn can_be_named(api: &ApiResource) -> bool {
     api.is_appsync() || api.is_api_gateway()
 }
 

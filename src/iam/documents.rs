@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use countersign_protocol::graphql::{Definition, DocumentError, Kind, What, definitions, survey};
 
-use super::Asked;
+use super::RecordedOperations;
 
 /// What is wrong with a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ type Fragments<'a> = HashMap<&'a str, Vec<(usize, &'a Definition)>>;
 ///
 /// # Errors
 /// Every mistake in every file; never empty.
-pub fn asked(files: &[(String, String)]) -> Result<Asked, Vec<Mistake>> {
+pub fn operations_in(files: &[(String, String)]) -> Result<RecordedOperations, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let mut sources = Vec::new();
     for (name, text) in files {
@@ -43,14 +43,14 @@ pub fn asked(files: &[(String, String)]) -> Result<Asked, Vec<Mistake>> {
         }
     }
     let fragments = fragments(&sources);
-    let mut asked = Asked::default();
+    let mut operations = RecordedOperations::default();
     for (at, source) in sources.iter().enumerate() {
-        let operations = source.definitions.iter();
-        for operation in operations.filter(|found| found.what == What::Operation) {
-            match judge(at, operation, &fragments) {
+        let definitions = source.definitions.iter();
+        for operation in definitions.filter(|found| found.what == What::Operation) {
+            match root_fields(at, operation, &fragments) {
                 Ok((kind, fields)) => {
                     for field in &fields {
-                        asked.note(kind.root(), field);
+                        operations.record(kind.root(), field);
                     }
                 }
                 Err(message) => mistakes.push(Mistake {
@@ -60,14 +60,14 @@ pub fn asked(files: &[(String, String)]) -> Result<Asked, Vec<Mistake>> {
             }
         }
     }
-    if mistakes.is_empty() && asked.is_empty() {
+    if mistakes.is_empty() && operations.is_empty() {
         mistakes.push(Mistake {
             place: String::new(),
             message: "the documents hold no operation".to_owned(),
         });
     }
     match mistakes.is_empty() {
-        true => Ok(asked),
+        true => Ok(operations),
         false => Err(mistakes),
     }
 }
@@ -84,7 +84,7 @@ fn fragments<'a>(sources: &'a [Source<'_>]) -> Fragments<'a> {
     fragments
 }
 
-fn judge(
+fn root_fields(
     at: usize,
     operation: &Definition,
     fragments: &Fragments<'_>,
@@ -156,9 +156,9 @@ mod tests {
             .enumerate()
             .map(|(at, text)| (format!("{at}"), (*text).to_owned()))
             .collect();
-        match (asked(&files), expected) {
-            (Ok(asked), Ok(expected)) => {
-                let things = asked.things();
+        match (operations_in(&files), expected) {
+            (Ok(operations), Ok(expected)) => {
+                let things = operations.entries();
                 let found: Vec<(&str, &str)> = things
                     .iter()
                     .map(|(verb, name)| (*verb, name.as_str()))

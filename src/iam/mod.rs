@@ -1,28 +1,28 @@
 //! What IAM must allow the identity: gathered from what is asked of upstreams, or from documents,
 //! and printed as a policy.
 //!
-//! An [`Api`] is an upstream as ARNs name it, [`Asked`] what kinds of things were asked of it, a
-//! [`Policy`] what both mean for IAM. A [`Recording`] notes what a running countersign sends and
+//! An [`ApiResource`] is an upstream as ARNs name it, [`RecordedOperations`] what kinds of things were asked of it, a
+//! [`IamPolicy`] what both mean for IAM. A [`Recording`] notes what a running countersign sends and
 //! keeps it in a file. Of a request only names are kept: root fields, channel namespaces, methods
 //! and paths; never a header, a query string, a variable or a body.
 
-mod asked;
 mod documents;
+mod operations;
 mod policy;
 mod recorder;
 mod recording;
 
 use serde::{Deserialize, Serialize};
 
-pub use asked::{Asked, Noted};
-pub use documents::{Mistake, asked};
-pub use policy::{Naming, Policy};
+pub use documents::{Mistake, operations_in};
+pub use operations::{RecordOutcome, RecordedOperations};
+pub use policy::{ArnParts, IamPolicy};
 pub use recorder::Recorder;
-pub use recording::{Entry, RecordError, Recording, read};
+pub use recording::{RecordError, Recording, RecordingEntry, read};
 
 /// An upstream, as far as ARNs and actions depend on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Api {
+pub struct ApiResource {
     pub service: String,
     /// `*` where it is not known.
     pub region: String,
@@ -41,7 +41,7 @@ pub const WEBSOCKET: &str = "$connect";
 /// Everything, or anything of it: `*` in IAM, too.
 pub const ANY: &str = "*";
 
-impl Api {
+impl ApiResource {
     /// An AppSync API of which no more than the region may be known.
     pub fn appsync(region: Option<&str>) -> Self {
         Self {
@@ -103,7 +103,7 @@ mod tests {
 
     #[track_caller]
     fn check(service: &str, host: &str, region: &str, id: Option<&str>, partition: &str) {
-        let api = Api {
+        let api = ApiResource {
             service: service.to_owned(),
             region: region.to_owned(),
             host: host.to_owned(),

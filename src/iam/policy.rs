@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{ANY, Api, Asked, CONNECT, PUBLISH, SUBSCRIBE, WEBSOCKET};
+use super::{ANY, ApiResource, CONNECT, PUBLISH, RecordedOperations, SUBSCRIBE, WEBSOCKET};
 
 /// What is allowed, by action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy(BTreeMap<&'static str, BTreeSet<String>>);
+pub struct IamPolicy(BTreeMap<&'static str, BTreeSet<String>>);
 
 /// What neither a URL nor a request tells of an ARN.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Naming {
+pub struct ArnParts {
     /// Else `*`.
     pub account: Option<String>,
     /// Else what the host tells, or `*`.
@@ -50,13 +50,13 @@ const DEFAULT_STAGE: &str = "$default";
 /// The path of what sends to WebSockets, behind the stage.
 pub(super) const CONNECTIONS: &str = "@connections";
 
-impl Policy {
-    pub const LARGEST: usize = 6_144;
+impl IamPolicy {
+    pub const MAX_SIZE: usize = 6_144;
 
     /// Adds what was asked of `api`. Of services other than AppSync and API Gateway nothing is
     /// known to add.
-    pub fn allow(&mut self, api: &Api, asked: &Asked, naming: &Naming) {
-        for (verb, name) in asked.things() {
+    pub fn allow(&mut self, api: &ApiResource, operations: &RecordedOperations, naming: &ArnParts) {
+        for (verb, name) in operations.entries() {
             let allowed = match api.service.as_str() {
                 "appsync" => appsync(verb, &name).into_iter().collect(),
                 "execute-api" => api_gateway(api, verb, &name, naming.stage.as_deref()),
@@ -79,7 +79,7 @@ impl Policy {
         json.unwrap_or_default() + "\n"
     }
 
-    /// Its size as IAM counts it, which leaves white space out; [`Policy::LARGEST`] is what a
+    /// Its size as IAM counts it, which leaves white space out; [`IamPolicy::MAX_SIZE`] is what a
     /// managed policy may have (IAM guide, "IAM and AWS STS quotas").
     pub fn size(&self) -> usize {
         serde_json::to_string(&self.document()).map_or(0, |json| json.len())
@@ -117,7 +117,7 @@ fn appsync(verb: &str, name: &str) -> Option<(&'static str, String)> {
 }
 
 fn api_gateway(
-    api: &Api,
+    api: &ApiResource,
     verb: &str,
     path: &str,
     stage: Option<&str>,
@@ -140,7 +140,7 @@ fn api_gateway(
 /// What a path can mean: a stage, and the path behind it without its slash.
 ///
 /// A custom domain may hide the stage, and an API's base path may be what its paths begin with.
-fn readings(api: &Api, path: &str, stage: Option<&str>) -> Vec<(String, String)> {
+fn readings(api: &ApiResource, path: &str, stage: Option<&str>) -> Vec<(String, String)> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     let owned = |stage: &str, path: &str| (stage.to_owned(), path.to_owned());
@@ -165,7 +165,7 @@ fn segment(text: &str) -> String {
     }
 }
 
-fn arn(api: &Api, naming: &Naming, resource: &str) -> String {
+fn arn(api: &ApiResource, naming: &ArnParts, resource: &str) -> String {
     let (partition, region) = (api.partition(), &api.region);
     let account = naming.account.as_deref().unwrap_or(ANY);
     let id = naming.api_id.as_deref().or(api.id()).unwrap_or(ANY);
@@ -201,8 +201,8 @@ mod tests {
 
     const REST: &str = "a1.execute-api.us-east-1.amazonaws.com";
 
-    fn api(service: &str, host: &str, path: &str) -> Api {
-        Api {
+    fn api(service: &str, host: &str, path: &str) -> ApiResource {
+        ApiResource {
             service: service.to_owned(),
             region: "us-east-1".to_owned(),
             host: host.to_owned(),
@@ -211,11 +211,17 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(api: &Api, naming: &Naming, verb: &str, name: &str, expected: &[(&str, &str)]) {
-        let mut asked = Asked::default();
-        asked.note(verb, name);
-        let mut policy = Policy::default();
-        policy.allow(api, &asked, naming);
+    fn check(
+        api: &ApiResource,
+        naming: &ArnParts,
+        verb: &str,
+        name: &str,
+        expected: &[(&str, &str)],
+    ) {
+        let mut operations = RecordedOperations::default();
+        operations.record(verb, name);
+        let mut policy = IamPolicy::default();
+        policy.allow(api, &operations, naming);
         let found = policy.document();
         let found: Vec<(&str, &str)> = found
             .statement
@@ -232,13 +238,13 @@ mod tests {
 
     #[test]
     fn what_was_asked_has_an_action_and_an_arn() {
-        let plain = Naming::default();
+        let plain = ArnParts::default();
         let appsync = api(
             "appsync",
             "x.appsync-api.us-east-1.amazonaws.com",
             "/graphql",
         );
-        let named = Naming {
+        let named = ArnParts {
             account: Some("123456789012".to_owned()),
             api_id: Some("abc".to_owned()),
             stage: None,
@@ -338,16 +344,16 @@ mod tests {
             (INVOKE, &*format!("{base}:a1/items/GET/7")),
         ];
         let open = api("execute-api", REST, "");
-        check(&open, &Naming::default(), "GET", "/items/7", &both);
-        let stage = |stage: &str| Naming {
+        check(&open, &ArnParts::default(), "GET", "/items/7", &both);
+        let stage = |stage: &str| ArnParts {
             stage: Some(stage.to_owned()),
-            ..Naming::default()
+            ..ArnParts::default()
         };
         check(&open, &stage(DEFAULT_STAGE), "GET", "/items/7", &both[..1]);
         check(&open, &stage("items"), "GET", "/items/7", &both[1..]);
         check(
             &open,
-            &Naming::default(),
+            &ArnParts::default(),
             WEBSOCKET,
             "/prod",
             &[(INVOKE, &format!("{base}:a1/prod/$connect"))],
@@ -355,7 +361,7 @@ mod tests {
         let custom = api("execute-api", "api.example.com", "");
         check(
             &custom,
-            &Naming::default(),
+            &ArnParts::default(),
             "GET",
             "/items/7",
             &[
@@ -378,15 +384,15 @@ mod tests {
         ] {
             assert_eq!(covers(pattern, other), expected, "{pattern} {other}");
         }
-        let mut asked = Asked::default();
+        let mut operations = RecordedOperations::default();
         for path in ["/prod/a%20b", "/prod/x", "/prod/y/z"] {
-            asked.note("GET", path);
+            operations.record("GET", path);
         }
-        let mut policy = Policy::default();
+        let mut policy = IamPolicy::default();
         policy.allow(
             &api("execute-api", REST, "/prod"),
-            &asked,
-            &Naming::default(),
+            &operations,
+            &ArnParts::default(),
         );
         let expected = r#"{
   "Version": "2012-10-17",

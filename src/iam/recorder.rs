@@ -14,25 +14,27 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use super::policy::CONNECTIONS;
-use super::{ANY, Api, Asked, CONNECT, Noted, PUBLISH, SUBSCRIBE, WEBSOCKET};
+use super::{
+    ANY, ApiResource, CONNECT, PUBLISH, RecordOutcome, RecordedOperations, SUBSCRIBE, WEBSOCKET,
+};
 
 /// What an upstream tells of that which it sends.
 #[derive(Clone, Debug, Default)]
-pub struct Recorder(Option<Arc<Route>>);
+pub struct Recorder(Option<Arc<RecordedRoute>>);
 
 #[derive(Debug)]
-pub(super) struct Route {
+pub(super) struct RecordedRoute {
     pub(super) name: String,
-    pub(super) api: Api,
+    pub(super) api: ApiResource,
     /// Wakes who writes.
     changed: Arc<Notify>,
     hasher: RandomState,
-    state: Mutex<State>,
+    state: Mutex<RouteState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    asked: Asked,
+struct RouteState {
+    operations: RecordedOperations,
     /// Hashes of documents that were noted, with their `operationName`s.
     documents: HashSet<u64>,
     has_warned: bool,
@@ -52,10 +54,10 @@ struct Members<'a> {
 
 /// What API Gateway knows. Others can be `*` or look like a verb of ours, and can't be allowed.
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
-const MOST_DOCUMENTS: usize = 1_024;
+const MAX_DOCUMENTS: usize = 1_024;
 
 impl Recorder {
-    pub(super) fn new(route: Arc<Route>) -> Self {
+    pub(super) fn new(route: Arc<RecordedRoute>) -> Self {
         Self(Some(route))
     }
 
@@ -110,28 +112,33 @@ impl Recorder {
             for verb in verbs {
                 // The right to connect is the API's, not a namespace's.
                 let name = if *verb == CONNECT { "" } else { namespace };
-                route.note(verb, name);
+                route.record(verb, name);
             }
         }
     }
 }
 
-impl Route {
-    pub(super) fn new(name: &str, api: Api, asked: Asked, changed: Arc<Notify>) -> Self {
+impl RecordedRoute {
+    pub(super) fn new(
+        name: &str,
+        api: ApiResource,
+        operations: RecordedOperations,
+        changed: Arc<Notify>,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             api,
             changed,
             hasher: RandomState::new(),
-            state: Mutex::new(State {
-                asked,
-                ..State::default()
+            state: Mutex::new(RouteState {
+                operations,
+                ..RouteState::default()
             }),
         }
     }
 
-    pub(super) fn asked(&self) -> Asked {
-        self.state.lock().asked.clone()
+    pub(super) fn operations(&self) -> RecordedOperations {
+        self.state.lock().operations.clone()
     }
 
     fn document(&self, query: &str, name: Option<&str>) {
@@ -142,7 +149,7 @@ impl Route {
         match survey(query, name) {
             Ok(survey) => {
                 for field in &survey.fields {
-                    self.note(survey.kind.root(), field);
+                    self.record(survey.kind.root(), field);
                 }
             }
             Err(error) => {
@@ -156,7 +163,7 @@ impl Route {
             }
         }
         let mut state = self.state.lock();
-        if state.documents.len() >= MOST_DOCUMENTS {
+        if state.documents.len() >= MAX_DOCUMENTS {
             state.documents.clear();
         }
         state.documents.insert(hash);
@@ -165,23 +172,23 @@ impl Route {
     fn request(&self, verb: &str, target: &str) {
         if !self.api.is_api_gateway() {
             // What other services call their actions is not known, so no names are kept.
-            return self.note(ANY, ANY);
+            return self.record(ANY, ANY);
         }
         let path = target.split('?').next().unwrap_or_default();
         if verb == WEBSOCKET {
             // The stage is all that counts.
             let stage = path.split('/').nth(1).unwrap_or_default();
-            return self.note(verb, &format!("/{stage}"));
+            return self.record(verb, &format!("/{stage}"));
         }
-        self.note(verb, &name_of(path));
+        self.record(verb, &recorded_path(path));
     }
 
-    fn note(&self, verb: &str, name: &str) {
-        let noted = self.state.lock().asked.note(verb, name);
-        match noted {
-            Noted::Known => {}
-            Noted::New => self.changed.notify_one(),
-            Noted::Everything(verb) => {
+    fn record(&self, verb: &str, name: &str) {
+        let outcome = self.state.lock().operations.record(verb, name);
+        match outcome {
+            RecordOutcome::Known => {}
+            RecordOutcome::New => self.changed.notify_one(),
+            RecordOutcome::Widened(verb) => {
                 warn!(
                     route = self.name,
                     "too many different things were asked for by {verb} to record them: it is recorded as asking for everything"
@@ -198,7 +205,7 @@ fn members(json: &[u8]) -> Option<Members<'_>> {
 
 /// A path as it is recorded: without the ids of connections, and with `*` as IAM escapes it (IAM
 /// guide, "Policy variables": special characters).
-fn name_of(path: &str) -> String {
+fn recorded_path(path: &str) -> String {
     let mut segments = Vec::new();
     for segment in path.split('/') {
         segments.push(segment.replace('*', "${*}"));
@@ -216,12 +223,17 @@ mod tests {
 
     use super::*;
 
-    fn route(service: &str) -> (Recorder, Arc<Route>) {
-        let api = Api {
+    fn route(service: &str) -> (Recorder, Arc<RecordedRoute>) {
+        let api = ApiResource {
             service: service.to_owned(),
-            ..Api::appsync(None)
+            ..ApiResource::appsync(None)
         };
-        let route = Arc::new(Route::new("r", api, Asked::default(), Arc::default()));
+        let route = Arc::new(RecordedRoute::new(
+            "r",
+            api,
+            RecordedOperations::default(),
+            Arc::default(),
+        ));
         (Recorder::new(Arc::clone(&route)), route)
     }
 
@@ -231,8 +243,8 @@ mod tests {
         send(&recorder);
         send(&recorder);
         send(&Recorder::default());
-        let asked = route.asked();
-        let things = asked.things();
+        let operations = route.operations();
+        let things = operations.entries();
         let found: Vec<(&str, &str)> = things
             .iter()
             .map(|(verb, name)| (*verb, name.as_str()))

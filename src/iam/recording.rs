@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::recorder::Route;
-use super::{Api, Asked, Recorder};
+use super::recorder::RecordedRoute;
+use super::{ApiResource, RecordedOperations, Recorder};
 use crate::telemetry::tasks::{Task, caught_blocking, supervised};
 
 /// What the routes of a process are asked for, and what its file held before.
@@ -22,18 +22,19 @@ use crate::telemetry::tasks::{Task, caught_blocking, supervised};
 pub struct Recording {
     path: PathBuf,
     /// Of routes that are no more, or have another target now.
-    others: Vec<Entry>,
-    routes: Vec<Arc<Route>>,
+    others: Vec<RecordingEntry>,
+    routes: Vec<Arc<RecordedRoute>>,
     changed: Arc<Notify>,
 }
 
 /// What one API was asked for, by one route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct RecordingEntry {
     pub route: String,
     #[serde(flatten)]
-    pub api: Api,
-    pub asked: Asked,
+    pub api: ApiResource,
+    #[serde(rename = "asked")]
+    pub operations: RecordedOperations,
 }
 
 /// Why a recording cannot be used.
@@ -52,20 +53,20 @@ pub enum RecordError {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct RecordingFile {
     version: u32,
-    routes: Vec<Entry>,
+    routes: Vec<RecordingEntry>,
 }
 
 const VERSION: u32 = 1;
 /// News that come together are written together.
-const PAUSE: Duration = Duration::from_millis(250);
+const WRITE_DELAY: Duration = Duration::from_millis(250);
 
 /// Reads a recording.
 ///
 /// # Errors
 /// When there is none, or it is not one of this version.
-pub fn read(path: &Path) -> Result<Vec<Entry>, RecordError> {
+pub fn read(path: &Path) -> Result<Vec<RecordingEntry>, RecordError> {
     let text = fs::read(path).map_err(|source| RecordError::Read {
         path: path.to_owned(),
         source,
@@ -74,7 +75,7 @@ pub fn read(path: &Path) -> Result<Vec<Entry>, RecordError> {
         path: path.to_owned(),
         source,
     };
-    let file: File = serde_json::from_slice(&text).map_err(failed)?;
+    let file: RecordingFile = serde_json::from_slice(&text).map_err(failed)?;
     if file.version != VERSION {
         let message = format!("its version is {}, not {VERSION}", file.version);
         return Err(failed(serde::de::Error::custom(message)));
@@ -106,14 +107,19 @@ impl Recording {
     }
 
     /// The recorder of a route.
-    pub fn recorder(&mut self, name: &str, api: Api) -> Recorder {
+    pub fn recorder(&mut self, name: &str, api: ApiResource) -> Recorder {
         let known = self
             .others
             .iter()
             .position(|entry| entry.route == name && entry.api == api);
-        let known = known.map(|at| self.others.remove(at).asked);
+        let known = known.map(|at| self.others.remove(at).operations);
         let changed = Arc::clone(&self.changed);
-        let route = Arc::new(Route::new(name, api, known.unwrap_or_default(), changed));
+        let route = Arc::new(RecordedRoute::new(
+            name,
+            api,
+            known.unwrap_or_default(),
+            changed,
+        ));
         self.routes.push(Arc::clone(&route));
         Recorder::new(route)
     }
@@ -133,7 +139,7 @@ impl Recording {
                 () = stop.cancelled() => return,
             }
             tokio::select! {
-                () = tokio::time::sleep(PAUSE) => {}
+                () = tokio::time::sleep(WRITE_DELAY) => {}
                 () = stop.cancelled() => return,
             }
             Arc::clone(self).store().await;
@@ -153,15 +159,16 @@ impl Recording {
 
     /// In place of the file, whole or not at all.
     fn write(&self) -> Result<(), RecordError> {
-        let of_routes = self.routes.iter().map(|route| Entry {
+        let of_routes = self.routes.iter().map(|route| RecordingEntry {
             route: route.name.clone(),
             api: route.api.clone(),
-            asked: route.asked(),
+            operations: route.operations(),
         });
-        let mut routes: Vec<Entry> = self.others.iter().cloned().chain(of_routes).collect();
-        routes.retain(|entry| !entry.asked.is_empty());
+        let mut routes: Vec<RecordingEntry> =
+            self.others.iter().cloned().chain(of_routes).collect();
+        routes.retain(|entry| !entry.operations.is_empty());
         routes.sort_by(|one, other| one.route.cmp(&other.route));
-        let file = File {
+        let file = RecordingFile {
             version: VERSION,
             routes,
         };
@@ -222,10 +229,10 @@ mod tests {
         }
     }
 
-    fn api(host: &str) -> Api {
-        Api {
+    fn api(host: &str) -> ApiResource {
+        ApiResource {
             host: host.to_owned(),
-            ..Api::appsync(Some("us-east-1"))
+            ..ApiResource::appsync(Some("us-east-1"))
         }
     }
 
@@ -245,7 +252,7 @@ mod tests {
         let found: Vec<(&str, Vec<String>)> = entries
             .iter()
             .map(|entry| {
-                let things = entry.asked.things();
+                let things = entry.operations.entries();
                 (
                     entry.api.host.as_str(),
                     things.into_iter().map(|(_, name)| name).collect(),

@@ -16,15 +16,15 @@ use super::ANY;
     into = "BTreeMap<String, Vec<String>>",
     from = "BTreeMap<String, Vec<String>>"
 )]
-pub struct Asked(BTreeMap<String, Tree>);
+pub struct RecordedOperations(BTreeMap<String, Tree>);
 
 /// What noting a thing changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Noted {
+pub enum RecordOutcome {
     Known,
     New,
     /// It was one too many: everything of the verb that has most is taken for asked.
-    Everything(String),
+    Widened(String),
 }
 
 /// Names by their segments.
@@ -35,41 +35,41 @@ struct Tree {
 }
 
 /// Different segments in one place of a path. One more, and the place is `*`.
-pub(super) const MOST_SEGMENTS: usize = 20;
+pub(super) const MAX_SEGMENTS: usize = 20;
 /// Things of one API.
-pub(super) const MOST_THINGS: usize = 512;
-const MOST_VERBS: usize = 24;
-const DEEPEST: usize = 16;
-const LONGEST: usize = 128;
+pub(super) const MAX_OPERATIONS: usize = 512;
+const MAX_VERBS: usize = 24;
+const MAX_DEPTH: usize = 16;
+const MAX_SEGMENT_LENGTH: usize = 128;
 
-impl Asked {
+impl RecordedOperations {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Notes a thing. In a `name` that begins with `/` segments become `*` where they are many.
-    pub fn note(&mut self, verb: &str, name: &str) -> Noted {
-        let verb = match self.0.contains_key(verb) || self.0.len() < MOST_VERBS {
+    pub fn record(&mut self, verb: &str, name: &str) -> RecordOutcome {
+        let verb = match self.0.contains_key(verb) || self.0.len() < MAX_VERBS {
             true => verb,
             false => ANY,
         };
         let mut segments: Vec<&str> = name.split('/').collect();
-        if segments.len() > DEEPEST {
-            segments.truncate(DEEPEST);
+        if segments.len() > MAX_DEPTH {
+            segments.truncate(MAX_DEPTH);
             segments.push(ANY);
         }
         for segment in &mut segments {
-            if segment.len() > LONGEST {
+            if segment.len() > MAX_SEGMENT_LENGTH {
                 *segment = ANY;
             }
         }
         if let Some(tree) = self.0.get(verb)
-            && (tree.is_everything() || tree.holds(&segments))
+            && (tree.matches_everything() || tree.contains(&segments))
         {
-            return Noted::Known;
+            return RecordOutcome::Known;
         }
         let most = match name.starts_with('/') {
-            true => MOST_SEGMENTS,
+            true => MAX_SEGMENTS,
             false => usize::MAX,
         };
         self.0
@@ -77,8 +77,8 @@ impl Asked {
             .or_default()
             .insert(&segments, most);
         let count: usize = self.0.values().map(Tree::count).sum();
-        if count <= MOST_THINGS {
-            return Noted::New;
+        if count <= MAX_OPERATIONS {
+            return RecordOutcome::New;
         }
         let everything = Tree {
             is_end: false,
@@ -93,11 +93,11 @@ impl Asked {
         let largest = self.0.iter().max_by_key(|(_, tree)| tree.count());
         let widened = largest.map_or_else(|| verb.to_owned(), |(verb, _)| verb.clone());
         self.0.insert(widened.clone(), everything);
-        Noted::Everything(widened)
+        RecordOutcome::Widened(widened)
     }
 
     /// Verbs and names, in their order.
-    pub fn things(&self) -> Vec<(&str, String)> {
+    pub fn entries(&self) -> Vec<(&str, String)> {
         let mut things = Vec::new();
         for (verb, tree) in &self.0 {
             let mut names = Vec::new();
@@ -108,22 +108,22 @@ impl Asked {
     }
 }
 
-impl From<BTreeMap<String, Vec<String>>> for Asked {
+impl From<BTreeMap<String, Vec<String>>> for RecordedOperations {
     fn from(things: BTreeMap<String, Vec<String>>) -> Self {
-        let mut asked = Self::default();
+        let mut operations = Self::default();
         for (verb, names) in &things {
             for name in names {
-                asked.note(verb, name);
+                operations.record(verb, name);
             }
         }
-        asked
+        operations
     }
 }
 
-impl From<Asked> for BTreeMap<String, Vec<String>> {
-    fn from(asked: Asked) -> Self {
+impl From<RecordedOperations> for BTreeMap<String, Vec<String>> {
+    fn from(operations: RecordedOperations) -> Self {
         let mut things = Self::new();
-        for (verb, name) in asked.things() {
+        for (verb, name) in operations.entries() {
             things.entry(verb.to_owned()).or_default().push(name);
         }
         things
@@ -133,16 +133,16 @@ impl From<Asked> for BTreeMap<String, Vec<String>> {
 // === impl Tree ===
 
 impl Tree {
-    fn is_everything(&self) -> bool {
+    fn matches_everything(&self) -> bool {
         self.below.get(ANY).is_some_and(|any| any.is_end)
     }
 
-    fn holds(&self, segments: &[&str]) -> bool {
+    fn contains(&self, segments: &[&str]) -> bool {
         match segments {
             [] => self.is_end,
             [first, rest @ ..] => {
                 let below = self.below.get(ANY).or_else(|| self.below.get(*first));
-                below.is_some_and(|below| below.holds(rest))
+                below.is_some_and(|below| below.contains(rest))
             }
         }
     }
@@ -160,13 +160,13 @@ impl Tree {
                     .entry(key.to_owned())
                     .or_default()
                     .insert(rest, most);
-                self.narrow(most);
+                self.generalize(most);
             }
         }
     }
 
     /// Makes one place of too many, and of those beside a `*`.
-    fn narrow(&mut self, most: usize) {
+    fn generalize(&mut self, most: usize) {
         let has_any = self.below.contains_key(ANY);
         if self.below.len() <= most && (!has_any || self.below.len() == 1) {
             return;
@@ -183,7 +183,7 @@ impl Tree {
         for (name, tree) in other.below {
             self.below.entry(name).or_default().merge(tree, most);
         }
-        self.narrow(most);
+        self.generalize(most);
     }
 
     fn count(&self) -> usize {
@@ -206,35 +206,35 @@ impl Tree {
 mod tests {
     use super::*;
 
-    fn asked(names: &[&str]) -> Asked {
-        let mut asked = Asked::default();
+    fn operations(names: &[&str]) -> RecordedOperations {
+        let mut operations = RecordedOperations::default();
         for name in names {
-            asked.note("GET", name);
+            operations.record("GET", name);
         }
-        asked
+        operations
     }
 
     #[track_caller]
-    fn check(asked: &Asked, expected: &[&str]) {
-        let things = asked.things();
+    fn check(operations: &RecordedOperations, expected: &[&str]) {
+        let things = operations.entries();
         let names: Vec<&str> = things.iter().map(|(_, name)| name.as_str()).collect();
         assert_eq!(names, expected);
-        let json = serde_json::to_string(asked).unwrap();
+        let json = serde_json::to_string(operations).unwrap();
         assert_eq!(
-            serde_json::from_str::<Asked>(&json).unwrap(),
-            *asked,
+            serde_json::from_str::<RecordedOperations>(&json).unwrap(),
+            *operations,
             "{json}"
         );
     }
 
     #[test]
     fn things_are_noted_once() {
-        let mut asked = Asked::default();
-        assert_eq!(asked.note("Query", "rooms"), Noted::New);
-        assert_eq!(asked.note("Query", "rooms"), Noted::Known);
-        assert_eq!(asked.note("Mutation", "rooms"), Noted::New);
-        assert_eq!(asked.note("EventConnect", ""), Noted::New);
-        let found = asked.things();
+        let mut operations = RecordedOperations::default();
+        assert_eq!(operations.record("Query", "rooms"), RecordOutcome::New);
+        assert_eq!(operations.record("Query", "rooms"), RecordOutcome::Known);
+        assert_eq!(operations.record("Mutation", "rooms"), RecordOutcome::New);
+        assert_eq!(operations.record("EventConnect", ""), RecordOutcome::New);
+        let found = operations.entries();
         let found: Vec<(&str, &str)> = found
             .iter()
             .map(|(verb, name)| (*verb, name.as_str()))
@@ -256,13 +256,16 @@ mod tests {
                 .map(|at| format!("/prod/items/{at:03}/size"))
                 .collect()
         };
-        let paths = many(MOST_SEGMENTS);
-        let mut few = asked(&paths.iter().map(String::as_str).collect::<Vec<_>>());
-        assert_eq!(few.things().len(), MOST_SEGMENTS);
-        few.note("GET", "/prod/items");
-        assert_eq!(few.note("GET", "/prod/items/021/size"), Noted::New);
+        let paths = many(MAX_SEGMENTS);
+        let mut few = operations(&paths.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(few.entries().len(), MAX_SEGMENTS);
+        few.record("GET", "/prod/items");
+        assert_eq!(
+            few.record("GET", "/prod/items/021/size"),
+            RecordOutcome::New
+        );
         check(&few, &["/prod/items", "/prod/items/*/size"]);
-        few.note("GET", "/prod/items/022");
+        few.record("GET", "/prod/items/022");
         check(
             &few,
             &["/prod/items", "/prod/items/*", "/prod/items/*/size"],
@@ -271,45 +274,59 @@ mod tests {
 
     #[test]
     fn what_was_many_stays_one() {
-        let mut asked = asked(&["/prod/items/*", "/prod/items/7", "/prod/items/7/size"]);
-        check(&asked, &["/prod/items/*", "/prod/items/*/size"]);
-        assert_eq!(asked.note("GET", "/prod/items/8/size"), Noted::Known);
-        assert_eq!(asked.note("GET", "/prod/items/8/color"), Noted::New);
-        assert_eq!(asked.note("POST", "/prod/items/8"), Noted::New);
+        let mut operations = operations(&["/prod/items/*", "/prod/items/7", "/prod/items/7/size"]);
+        check(&operations, &["/prod/items/*", "/prod/items/*/size"]);
+        assert_eq!(
+            operations.record("GET", "/prod/items/8/size"),
+            RecordOutcome::Known
+        );
+        assert_eq!(
+            operations.record("GET", "/prod/items/8/color"),
+            RecordOutcome::New
+        );
+        assert_eq!(
+            operations.record("POST", "/prod/items/8"),
+            RecordOutcome::New
+        );
     }
 
     #[test]
     fn the_last_verb_was_widened_for_what_another_had_filled() {
-        let mut asked = Asked::default();
-        for at in 0..MOST_THINGS {
-            asked.note("Query", &format!("field{at}"));
+        let mut operations = RecordedOperations::default();
+        for at in 0..MAX_OPERATIONS {
+            operations.record("Query", &format!("field{at}"));
         }
-        let noted = asked.note("Mutation", "one");
-        assert_eq!(noted, Noted::Everything("Query".to_owned()));
-        check(&asked, &["one", "*"]);
+        let outcome = operations.record("Mutation", "one");
+        assert_eq!(outcome, RecordOutcome::Widened("Query".to_owned()));
+        check(&operations, &["one", "*"]);
     }
 
     #[test]
     fn memory_is_bounded() {
-        let mut asked = Asked::default();
-        let mut last = Noted::Known;
-        for at in 0..=MOST_THINGS {
-            last = asked.note("Query", &format!("field{at}"));
+        let mut operations = RecordedOperations::default();
+        let mut last = RecordOutcome::Known;
+        for at in 0..=MAX_OPERATIONS {
+            last = operations.record("Query", &format!("field{at}"));
         }
-        assert_eq!(last, Noted::Everything("Query".to_owned()));
-        check(&asked, &["*"]);
-        assert_eq!(asked.note("Query", "another"), Noted::Known);
+        assert_eq!(last, RecordOutcome::Widened("Query".to_owned()));
+        check(&operations, &["*"]);
+        assert_eq!(operations.record("Query", "another"), RecordOutcome::Known);
 
         for at in 0..100 {
-            asked.note(&format!("VERB{at}"), "/x");
+            operations.record(&format!("VERB{at}"), "/x");
         }
-        assert!(asked.0.len() <= MOST_VERBS + 1);
-        let long = format!("/{}", "x".repeat(LONGEST + 1));
+        assert!(operations.0.len() <= MAX_VERBS + 1);
+        let long = format!("/{}", "x".repeat(MAX_SEGMENT_LENGTH + 1));
         let deep = "/x".repeat(5_000);
-        let mut asked = Asked::default();
-        asked.note("GET", &long);
-        check(&asked, &["/*"]);
-        asked.note("GET", &deep);
-        assert!(asked.things().iter().all(|(_, name)| name.len() < 100));
+        let mut operations = RecordedOperations::default();
+        operations.record("GET", &long);
+        check(&operations, &["/*"]);
+        operations.record("GET", &deep);
+        assert!(
+            operations
+                .entries()
+                .iter()
+                .all(|(_, name)| name.len() < 100)
+        );
     }
 }
