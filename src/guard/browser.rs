@@ -199,9 +199,10 @@ pub fn check_content_type<B>(request: &Request<B>, cors: &Cors) -> Result<(), Re
     let is_simple = SIMPLE
         .iter()
         .any(|simple| essence.eq_ignore_ascii_case(simple));
-    match is_type && !is_simple {
-        true => Ok(()),
-        false => Err(Refusal::SimpleType),
+    if is_type && !is_simple {
+        Ok(())
+    } else {
+        Err(Refusal::SimpleType)
     }
 }
 

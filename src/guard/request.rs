@@ -48,9 +48,10 @@ impl GraphqlRequest {
         // What serde says of a value may quote it.
         let at = |error: serde_json::Error| (error.line(), error.column());
         let is_object = text.trim_ascii_start().starts_with('{');
-        let strict = match is_object {
-            true => serde_json::from_str::<Strict>(text).map_err(at),
-            false => Err((1, 1)),
+        let strict = if is_object {
+            serde_json::from_str::<Strict>(text).map_err(at)
+        } else {
+            Err((1, 1))
         };
         strict.map_err(|(line, column)| Rule::Json { line, column })?;
         let members = serde_json::from_str::<Members>(text).map_err(at);

@@ -66,9 +66,10 @@ pub fn operations_in(files: &[(String, String)]) -> Result<RecordedOperations, V
             message: "the documents hold no operation".to_owned(),
         });
     }
-    match mistakes.is_empty() {
-        true => Ok(operations),
-        false => Err(mistakes),
+    if mistakes.is_empty() {
+        Ok(operations)
+    } else {
+        Err(mistakes)
     }
 }
 

@@ -49,9 +49,10 @@ impl RecordedOperations {
 
     /// Notes a thing. In a `name` that begins with `/` segments become `*` where they are many.
     pub fn record(&mut self, verb: &str, name: &str) -> RecordOutcome {
-        let verb = match self.0.contains_key(verb) || self.0.len() < MAX_VERBS {
-            true => verb,
-            false => ANY,
+        let verb = if self.0.contains_key(verb) || self.0.len() < MAX_VERBS {
+            verb
+        } else {
+            ANY
         };
         let mut segments: Vec<&str> = name.split('/').collect();
         if segments.len() > MAX_DEPTH {
@@ -68,9 +69,10 @@ impl RecordedOperations {
         {
             return RecordOutcome::Known;
         }
-        let most = match name.starts_with('/') {
-            true => MAX_SEGMENTS,
-            false => usize::MAX,
+        let most = if name.starts_with('/') {
+            MAX_SEGMENTS
+        } else {
+            usize::MAX
         };
         self.0
             .entry(verb.to_owned())

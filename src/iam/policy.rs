@@ -169,9 +169,10 @@ fn arn(api: &ApiResource, naming: &ArnParts, resource: &str) -> String {
     let (partition, region) = (api.partition(), &api.region);
     let account = naming.account.as_deref().unwrap_or(ANY);
     let id = naming.api_id.as_deref().or(api.id()).unwrap_or(ANY);
-    match api.is_appsync() {
-        true => format!("arn:{partition}:appsync:{region}:{account}:apis/{id}{resource}"),
-        false => format!("arn:{partition}:execute-api:{region}:{account}:{id}{resource}"),
+    if api.is_appsync() {
+        format!("arn:{partition}:appsync:{region}:{account}:apis/{id}{resource}")
+    } else {
+        format!("arn:{partition}:execute-api:{region}:{account}:{id}{resource}")
     }
 }
 

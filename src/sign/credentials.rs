@@ -236,9 +236,10 @@ impl Snapshot {
     /// Credentials that come expired are a failure of their provider: they must not replace
     /// those that are still good.
     fn checked(self, now: SystemTime) -> Result<Self, CredentialsError> {
-        match self.is_valid(now) {
-            true => Ok(self),
-            false => Err(self.expired()),
+        if self.is_valid(now) {
+            Ok(self)
+        } else {
+            Err(self.expired())
         }
     }
 

@@ -68,11 +68,12 @@ fn value_start(bytes: &[u8], at: usize) -> Option<usize> {
         return None;
     }
     let is_member = bytes[at..separator].contains(&b'"');
-    let start = match is_member {
-        true => skip(bytes, separator + 1, |byte| {
+    let start = if is_member {
+        skip(bytes, separator + 1, |byte| {
             byte.is_ascii_whitespace() || byte == b'['
-        }),
-        false => skip(bytes, separator + 1, |byte| byte == b' '),
+        })
+    } else {
+        skip(bytes, separator + 1, |byte| byte == b' ')
     };
     match (opening_quote(bytes, start), is_member) {
         (Some(quoted), _) => Some(quoted),

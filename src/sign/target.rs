@@ -114,9 +114,10 @@ impl PathHandling {
             Self::Refuse => Cow::Borrowed(path),
         };
         // What hides behind an escaped slash, or a backslash, is not collapsed.
-        match has_dot_segment(&path) {
-            true => Err(TargetError::DotSegment),
-            false => Ok(path),
+        if has_dot_segment(&path) {
+            Err(TargetError::DotSegment)
+        } else {
+            Ok(path)
         }
     }
 }

@@ -263,10 +263,11 @@ impl Upstream {
         timing.connect = dialled
             .filter(|dialled| dialled.started >= started)
             .map_or(Duration::ZERO, |dialled| dialled.took);
-        match timing.connect.is_zero() {
-            true => self.metrics.requests_on_reused.inc(),
-            false => self.metrics.requests_on_new.inc(),
-        };
+        if timing.connect.is_zero() {
+            self.metrics.requests_on_reused.inc();
+        } else {
+            self.metrics.requests_on_new.inc();
+        }
         if let Some(offset) = self.clock_skew.measure(response.headers()) {
             self.metrics.clock_offset.set(offset);
         }

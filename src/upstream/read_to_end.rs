@@ -40,10 +40,7 @@ where
         }
         all.extend_from_slice(&piece);
     }
-    Ok(match all.is_empty() {
-        true => first,
-        false => all.freeze(),
-    })
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 #[cfg(test)]

@@ -179,9 +179,10 @@ impl Profiles {
             self.check_profile(profile)?;
             let has_keys = profile.get(ID).is_some();
             let assumes = profile.get("role_arn").is_some() && profile.get(WEB_IDENTITY).is_none();
-            next = match assumes && (is_first || !has_keys) {
-                true => profile.get("source_profile"),
-                false => None,
+            next = if assumes && (is_first || !has_keys) {
+                profile.get("source_profile")
+            } else {
+                None
             };
         }
         Ok(())

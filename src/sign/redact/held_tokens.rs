@@ -109,9 +109,10 @@ pub fn mask_known_body(body: Bytes) -> Bytes {
     let mut stream = MaskingStream::default();
     let first = stream.push(body);
     let rest = stream.finish();
-    match rest.is_empty() {
-        true => first,
-        false => [first, rest].concat().into(),
+    if rest.is_empty() {
+        first
+    } else {
+        [first, rest].concat().into()
     }
 }
 
@@ -227,9 +228,10 @@ fn matched(text: &[u8], start: usize, pattern: &[u8], is_complete: bool) -> Matc
 }
 
 fn prefix_match(count: usize, at: usize) -> Match {
-    match count >= MIN_PREFIX {
-        true => Match::Until(at),
-        false => Match::None,
+    if count >= MIN_PREFIX {
+        Match::Until(at)
+    } else {
+        Match::None
     }
 }
 
@@ -327,16 +329,14 @@ fn backslash(rest: &[u8]) -> Escape {
 
 /// `&#43;`, `&#x2b;`, `&plus;`, and the same with `&amp;` for its ampersand.
 fn entity(rest: &[u8]) -> Escape {
-    let amp = match rest.starts_with(b"&amp;") {
-        true => 5,
-        false => 1,
-    };
+    let amp = if rest.starts_with(b"&amp;") { 5 } else { 1 };
     let inner = &rest[amp..rest.len().min(amp + MAX_ESCAPE)];
     let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'#';
     let Some(end) = inner.iter().position(|byte| !is_name(byte)) else {
-        return match inner.len() < MAX_ESCAPE {
-            true => Escape::Partial(None),
-            false => Escape::None,
+        return if inner.len() < MAX_ESCAPE {
+            Escape::Partial(None)
+        } else {
+            Escape::None
         };
     };
     let name = str::from_utf8(&inner[..end]).unwrap_or_default();
@@ -381,9 +381,10 @@ impl MaskingStream {
         let clean = known.mask(&mut self.held, false);
         self.passed = self.passed.saturating_add(piece.len());
         let sent = std::mem::take(&mut self.sent);
-        let end = match self.held.len() - clean <= MAX_PARTIAL {
-            true => self.held.len(),
-            false => clean.max(sent),
+        let end = if self.held.len() - clean <= MAX_PARTIAL {
+            self.held.len()
+        } else {
+            clean.max(sent)
         };
         let out = Bytes::copy_from_slice(&self.held[sent..end]);
         let _ = self.held.split_to(clean);
