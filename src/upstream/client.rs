@@ -1,4 +1,4 @@
-//! One route's upstream: a signer, a pool of warm connections, and the exchange of a request.
+//! The upstream of one route: its signer, its connections, and the exchange of a request.
 
 use std::io;
 use std::sync::Arc;
@@ -26,35 +26,35 @@ use crate::iam::Recorder;
 use crate::sign::{Placement, RequestTarget, Signable, Signer, TargetError, clock};
 use crate::telemetry::metrics::RouteMetrics;
 
-/// The body of an answer, streamed; it fails when upstream falls silent.
+/// The body of a response, streamed. It fails when upstream sends nothing for `timeouts.idle`.
 pub type ResponseBody = TimeoutBody<UpstreamBody>;
 
-/// `[timeouts]` and `[pool]` as far as they concern upstream.
+/// The settings of `[timeouts]` and `[pool]` that concern upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UpstreamConfig {
-    /// DNS, TCP, proxy and TLS together.
+    /// The time for DNS, TCP, the proxy and TLS together.
     pub connect: Duration,
-    /// From the request sent to the head of the answer.
+    /// The time from the request being sent to the head of the response.
     pub first_byte: Duration,
-    /// Between two pieces of an answer.
+    /// The time between two pieces of a response.
     pub idle: Duration,
-    /// How long a connection is kept warm.
+    /// How long an idle connection is kept.
     pub pool_idle: Duration,
     pub pool_max_idle: usize,
-    /// How long a connection takes new requests.
+    /// How long a connection accepts new requests.
     pub pool_max_age: Duration,
-    /// Bytes that upstream may send of an answer that nobody takes.
+    /// Bytes of a response that upstream may send before the client reads them.
     pub window: u32,
 }
 
-/// Where the time of one exchange went.
+/// How long the steps of an exchange took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timing {
-    /// Credentials and signature.
+    /// Obtaining credentials and signing.
     pub signing: Duration,
-    /// Zero when a pooled connection served.
+    /// Opening a connection; zero if a pooled one was used.
     pub connect: Duration,
-    /// From the start of the exchange to the head of the answer, without the two above.
+    /// The time from the start of the exchange to the head of the response, without the other two.
     pub first_byte: Duration,
 }
 
@@ -64,8 +64,8 @@ pub struct Upstream {
     endpoint: Endpoint,
     authority: Authority,
     signer: Signer,
-    requests: ConnectionPools,
-    /// HTTP/1.1 alone, for WebSockets.
+    pools: ConnectionPools,
+    /// Offers HTTP/1.1 only, for WebSockets.
     tunnels: Dialer,
     tasks: TaskExecutor,
     config: UpstreamConfig,
@@ -75,10 +75,10 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Connections are opened when they are needed and end with `stop`.
+    /// Creates an upstream without connecting to it. Its connections end with `stop`.
     ///
     /// # Errors
-    /// When the endpoint's names cannot be used for TLS or as a Host.
+    /// When a name of the endpoint is not valid for TLS or as a `Host`.
     pub fn new(
         endpoint: Endpoint,
         signer: Signer,
@@ -96,18 +96,17 @@ impl Upstream {
                 config.connect,
             )
         };
-        let (requests, tunnels) = (dialer(&[b"h2", b"http/1.1"])?, dialer(&[b"http/1.1"])?);
+        let (pooled, tunnels) = (dialer(&[b"h2", b"http/1.1"])?, dialer(&[b"http/1.1"])?);
         let tasks = TaskExecutor { tasks, stop };
-        let authority = endpoint
-            .wire_host
-            .parse()
-            .map_err(|_| io::Error::other(format!("{} is no Host", endpoint.wire_host)))?;
-        let requests = ConnectionPools::new(&requests, &tasks, &config);
+        let authority = endpoint.wire_host.parse().map_err(|_| {
+            io::Error::other(format!("{:?} is not a valid Host", endpoint.wire_host))
+        })?;
+        let pools = ConnectionPools::new(&pooled, &tasks, &config);
         Ok(Self {
             endpoint,
             authority,
             signer,
-            requests,
+            pools,
             tunnels,
             tasks,
             config,
@@ -117,7 +116,7 @@ impl Upstream {
         })
     }
 
-    /// Tells `recorder` what is sent.
+    /// Reports every request to `recorder`.
     pub fn recorded(mut self, recorder: Recorder) -> Self {
         self.recorder = recorder;
         self
@@ -135,7 +134,7 @@ impl Upstream {
         &self.recorder
     }
 
-    /// Of its route.
+    /// Returns the metrics of the route.
     pub fn metrics(&self) -> &Arc<RouteMetrics> {
         &self.metrics
     }
@@ -144,10 +143,11 @@ impl Upstream {
         &self.config
     }
 
-    /// Opens a connection and closes it: upstream can be reached, and is who it should be.
+    /// Opens a connection and closes it, to check that upstream is reachable and that its certificate
+    /// is valid.
     ///
     /// # Errors
-    /// The step that failed.
+    /// [`DialError`] with the step that failed.
     pub async fn check_reachable(&self) -> Result<(), DialError> {
         self.tunnels.dial().await.map(drop)
     }
@@ -160,11 +160,13 @@ impl Upstream {
         &self.tasks
     }
 
-    /// Signs a request and sends it. Of `headers`, which must be free of authentication and
-    /// hop-by-hop headers, those are signed that must be, and the content type of a body.
+    /// Signs a request and sends it.
+    ///
+    /// `headers` must not contain authentication or hop-by-hop headers. Those that AWS requires to be
+    /// signed are signed, and so is the content type if there is a body.
     ///
     /// # Errors
-    /// See [`Error`]; its `sent` says whether upstream may have acted.
+    /// See [`Error`]; [`Error::sent`] returns whether upstream may have acted.
     pub async fn send(
         &self,
         method: Method,
@@ -189,8 +191,8 @@ impl Upstream {
         self.exchange(request, started, timing).await
     }
 
-    /// Signs a request's final bytes, adds what a signature adds to its headers, and answers the
-    /// URI to send it to.
+    /// Signs the final bytes of a request, adds the headers of the signature, and returns the URI to
+    /// send the request to.
     pub(super) async fn sign(
         &self,
         method: &Method,
@@ -223,15 +225,15 @@ impl Upstream {
         Ok(uri)
     }
 
-    /// IAM user guide, "Create a signed AWS API request": every `x-amz-*` header. API Gateway's
-    /// own is no secret, and chooses the API.
+    /// Returns whether a header must be signed. IAM user guide, "Create a signed AWS API request":
+    /// every `x-amz-*` header. `x-apigw-api-id` selects the API and must not be changed on the way.
     fn must_be_signed(&self, has_content_type: bool) -> impl Fn(&HeaderName) -> bool {
-        let in_headers = self.signer.style().placement == Placement::Headers;
-        let named = &self.endpoint.signed_headers;
+        let signs_headers = self.signer.style().placement == Placement::Headers;
+        let configured = &self.endpoint.signed_headers;
         move |name| {
-            let is_own = name.as_str().starts_with("x-amz-") || name == "x-apigw-api-id";
+            let is_required = name.as_str().starts_with("x-amz-") || name == "x-apigw-api-id";
             let is_content_type = has_content_type && name == CONTENT_TYPE;
-            (in_headers && (is_own || is_content_type)) || named.contains(name)
+            (signs_headers && (is_required || is_content_type)) || configured.contains(name)
         }
     }
 
@@ -242,14 +244,14 @@ impl Upstream {
         timing: &mut Timing,
     ) -> Result<Response<ResponseBody>, Error> {
         let mut connection = capture_connection(&mut request);
-        let late = async {
+        let first_byte_timeout = async {
             connection.wait_for_connection_metadata().await;
             tokio::time::sleep(self.config.first_byte).await;
         };
-        let (requests, open) = self.requests.pick();
+        let (client, in_flight) = self.pools.pick();
         let mut response = tokio::select! {
-            response = requests.request(request) => response.map_err(classify)?,
-            () = late => {
+            response = client.request(request) => response.map_err(classify)?,
+            () = first_byte_timeout => {
                 return Err(Error::FirstByteTimeout { after: self.config.first_byte });
             }
         };
@@ -275,7 +277,7 @@ impl Upstream {
         timing.first_byte = started.elapsed().saturating_sub(spent);
         let idle = self.config.idle;
         let (mut parts, body) = response.into_parts();
-        // hyper would not look for the error that data beyond a length of 0 is over HTTP/2.
+        // Over HTTP/2, hyper does not report data beyond a length of 0 as an error.
         if parts.version == Version::HTTP_2
             && !body.is_end_stream()
             && parts
@@ -288,7 +290,7 @@ impl Upstream {
         }
         parts.version = Version::HTTP_11;
         let body = (!normalized.is_bodiless).then_some(body);
-        let body = TimeoutBody::new(idle, UpstreamBody::new(body, open));
+        let body = TimeoutBody::new(idle, UpstreamBody::new(body, in_flight));
         Ok(Response::from_parts(parts, body))
     }
 
@@ -302,7 +304,7 @@ impl Upstream {
     }
 }
 
-/// Returns the stage at which a request failed: in the connector it was never written.
+/// Classifies the failure of a request. One that failed in the connector was never written.
 fn classify(error: ClientError) -> Error {
     let mut is_parse = false;
     let mut source = std::error::Error::source(&error);

@@ -1,4 +1,4 @@
-//! How far upstream's clock is from ours, by the `Date` of its answers (RFC 9110, section 6.6.1).
+//! Measures the clock skew to upstream by the `Date` of its responses (RFC 9110, section 6.6.1).
 
 use std::time::{Duration, Instant};
 
@@ -7,26 +7,26 @@ use parking_lot::Mutex;
 
 use crate::sign::clock;
 
-/// Compares the clocks now and then.
+/// Measures the clock skew at most once per [`INTERVAL`].
 #[derive(Debug, Default)]
 pub(super) struct ClockSkew {
-    compared: Mutex<Option<Instant>>,
+    measured: Mutex<Option<Instant>>,
 }
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
 impl ClockSkew {
-    /// Upstream's clock minus ours in seconds, if it is time to look. A date has whole seconds, and
-    /// has grown older on its way.
+    /// Returns upstream's clock minus ours in seconds, if a measurement is due. The result is up to a
+    /// second and the network latency too low, because a `Date` has whole seconds.
     pub(super) fn measure(&self, headers: &HeaderMap) -> Option<f64> {
         let now = Instant::now();
-        let mut compared = self.compared.lock();
-        if compared.is_some_and(|at| now < at + INTERVAL) {
+        let mut measured = self.measured.lock();
+        if measured.is_some_and(|at| now < at + INTERVAL) {
             return None;
         }
         let date = headers.get(DATE)?.to_str().ok()?;
         let theirs = httpdate::parse_http_date(date).ok()?;
-        *compared = Some(now);
+        *measured = Some(now);
         Some(match theirs.duration_since(clock::now()) {
             Ok(ahead) => ahead.as_secs_f64(),
             Err(behind) => -behind.duration().as_secs_f64(),
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clocks_are_compared_now_and_then() {
+    fn skew_is_measured_once_per_interval() {
         let clock_skew = ClockSkew::default();
         let mut headers = HeaderMap::new();
         assert_eq!(clock_skew.measure(&headers), None);
@@ -52,6 +52,10 @@ mod tests {
         headers.insert(DATE, date);
         let offset = clock_skew.measure(&headers).unwrap();
         assert!((3_590.0..=3_601.0).contains(&offset), "{offset}");
-        assert_eq!(clock_skew.measure(&headers), None, "not so soon");
+        assert_eq!(
+            clock_skew.measure(&headers),
+            None,
+            "the interval has not passed"
+        );
     }
 }

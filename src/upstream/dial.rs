@@ -1,4 +1,4 @@
-//! Opens a TLS connection to an upstream: directly, or through the proxy that HTTPS_PROXY names.
+//! Opens a TLS connection to an upstream, directly or through the proxy in `HTTPS_PROXY`.
 
 use std::fmt;
 use std::io;
@@ -25,15 +25,15 @@ use super::error::DialError;
 use crate::net::Resolver;
 use crate::telemetry::metrics::RouteMetrics;
 
-/// The certificate authorities a route trusts.
+/// The certificate authorities that a route trusts.
 #[derive(Clone, Debug)]
 pub struct TlsRoots(Arc<RootCertStore>);
 
-/// HTTPS_PROXY, ALL_PROXY and NO_PROXY, read once.
+/// The rules in `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, read once.
 #[derive(Clone, Debug)]
 pub struct ProxyRules(Arc<Matcher>);
 
-/// How the connections of a route are opened, and where they are counted.
+/// How the connections of a route are opened, and the metrics that count them.
 #[derive(Clone, Debug)]
 pub struct ConnectorOptions {
     pub roots: TlsRoots,
@@ -42,7 +42,7 @@ pub struct ConnectorOptions {
     pub metrics: Arc<RouteMetrics>,
 }
 
-/// Opens connections to one address under one TLS name.
+/// Opens connections to one address, and verifies one TLS name.
 #[derive(Clone)]
 pub struct Dialer {
     address: Address,
@@ -63,10 +63,10 @@ pub(super) struct Dialled {
 // === impl TlsRoots ===
 
 impl TlsRoots {
-    /// The system's roots, or those of SSL_CERT_FILE and SSL_CERT_DIR.
+    /// Returns the roots of the system, or those in `SSL_CERT_FILE` and `SSL_CERT_DIR`.
     ///
     /// # Errors
-    /// When there are none.
+    /// When no certificate is found.
     pub fn system() -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         let loaded = rustls_native_certs::load_native_certs();
@@ -79,18 +79,18 @@ impl TlsRoots {
         Ok(Self(Arc::new(roots)))
     }
 
-    /// Only the certificates of a PEM file.
+    /// Returns only the certificates of a PEM file.
     ///
     /// # Errors
-    /// When the file cannot be read or holds no certificate.
+    /// When the file cannot be read or contains no certificate.
     pub fn file(path: &Path) -> io::Result<Self> {
         Self::pem(&std::fs::read(path)?)
     }
 
-    /// Only the certificates of a PEM text.
+    /// Returns only the certificates of a PEM text.
     ///
     /// # Errors
-    /// When it holds no certificate.
+    /// When it contains no certificate.
     pub fn pem(pem: &[u8]) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
@@ -99,7 +99,7 @@ impl TlsRoots {
             added.map_err(|error| invalid(&error.to_string()))?;
         }
         if roots.is_empty() {
-            return Err(invalid("no PEM certificate in it"));
+            return Err(invalid("it contains no PEM certificate"));
         }
         Ok(Self(Arc::new(roots)))
     }
@@ -112,16 +112,17 @@ fn invalid(text: &str) -> io::Error {
 // === impl ProxyRules ===
 
 impl ProxyRules {
+    /// Reads the rules from the environment.
     pub fn from_env() -> Self {
         Self(Arc::new(Matcher::from_env()))
     }
 
-    /// No proxy for anything.
+    /// Returns rules that never use a proxy.
     pub fn none() -> Self {
         Self(Arc::new(Matcher::builder().build()))
     }
 
-    /// The proxy for `address`, if one is set for it.
+    /// Returns the proxy for `address`, if the rules name one.
     fn intercept(&self, address: &Address) -> Option<Intercept> {
         let uri = uri("https", address)?;
         self.0.intercept(&uri)
@@ -140,10 +141,10 @@ fn uri(scheme: &str, address: &Address) -> Option<Uri> {
 // === impl Dialer ===
 
 impl Dialer {
-    /// `alpn` are the protocols to offer, in order of preference.
+    /// Creates a dialer that offers the protocols in `alpn`, in order of preference.
     ///
     /// # Errors
-    /// When `tls_name` can be no certificate's name.
+    /// When `tls_name` cannot be the name in a certificate, or the proxy is not an `http://` proxy.
     pub fn new(
         address: Address,
         tls_name: &str,
@@ -160,15 +161,16 @@ impl Dialer {
         tls.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let name = tls_name.trim_start_matches('[').trim_end_matches(']');
         let tls_name = ServerName::try_from(name.to_owned())
-            .map_err(|_| invalid(&format!("{tls_name} can be no certificate's name")))?;
+            .map_err(|_| invalid(&format!("{tls_name:?} cannot be the name in a certificate")))?;
         let proxy = options.proxy.intercept(&address);
         if let Some(proxy) = &proxy
             && proxy.uri().scheme_str() != Some("http")
         {
             let scheme = proxy.uri().scheme_str().unwrap_or_default();
             return Err(invalid(&format!(
-                "HTTPS_PROXY or ALL_PROXY names a proxy of {scheme}, but proxies are spoken to by http:// alone, \
-                 or its password would go there in clear; NO_PROXY excepts addresses"
+                "HTTPS_PROXY or ALL_PROXY names a {scheme}:// proxy, but only http:// proxies are supported: \
+                 set one, or list {} in NO_PROXY",
+                address.host
             )));
         }
         Ok(Self {
@@ -186,8 +188,10 @@ impl Dialer {
         &self.metrics
     }
 
+    /// Opens a connection and counts the outcome.
+    ///
     /// # Errors
-    /// One variant per step; nothing was sent.
+    /// [`DialError`] with the step that failed. Nothing was sent.
     pub(super) async fn dial(&self) -> Result<Dialled, DialError> {
         let dialled = self.connect().await;
         self.metrics.dialled(match &dialled {
@@ -224,7 +228,7 @@ impl Dialer {
         let opened = opened.await;
         let handshake_failed = match &opened {
             Err(_) => true,
-            // A certificate that is not trusted, or the peer's alert, is an answer.
+            // An untrusted certificate or an alert shows that the address works.
             Ok(Err(DialError::Tls { source, .. })) => source.kind() != io::ErrorKind::InvalidData,
             Ok(_) => false,
         };
@@ -275,7 +279,7 @@ impl Dialer {
     }
 }
 
-/// Connects to a proxy.
+/// Opens TCP connections to a proxy.
 struct ProxyConnector(Resolver);
 
 impl Service<Uri> for ProxyConnector {
@@ -297,7 +301,7 @@ impl Service<Uri> for ProxyConnector {
     }
 }
 
-/// Host and port, never the user and password that may stand before them.
+/// Returns the host and port of a proxy, without the user and password that may precede them.
 fn host_and_port(proxy: &Uri) -> String {
     let host = proxy.host().unwrap_or_default();
     match proxy.port_u16() {

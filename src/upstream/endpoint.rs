@@ -1,4 +1,4 @@
-//! What an upstream URL means: kind, region, service, and the realtime address that goes with it.
+//! Infers an upstream's kind, region, service and realtime address from its URL.
 
 use std::net::Ipv6Addr;
 
@@ -8,47 +8,47 @@ use http::{HeaderName, Uri};
 use super::service_profile::{self, AwsHost, is_region};
 use crate::sign::{Scope, SigningStyle};
 
-/// What is behind a route.
+/// The kind of API behind a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamKind {
-    /// AppSync GraphQL: requests are operations, subscriptions go to its realtime endpoint.
+    /// AppSync GraphQL: requests are operations, and subscriptions use its realtime endpoint.
     Graphql,
-    /// AppSync Events: requests publish to channels, subscriptions go to its realtime endpoint.
+    /// AppSync Events: requests publish to channels, and subscriptions use its realtime endpoint.
     Events,
-    /// API Gateway, or any other service that takes SigV4: requests are passed on.
+    /// API Gateway, or any other service that accepts SigV4: requests are forwarded.
     Http,
 }
 
-/// A TCP address, not yet resolved.
+/// An unresolved TCP address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     pub host: String,
     pub port: u16,
 }
 
-/// Everything that configuration fixes about an upstream.
+/// Everything about an upstream that comes from configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub kind: UpstreamKind,
     pub scope: Scope,
     pub style: SigningStyle,
-    /// In place of the region where signatures are SigV4A.
+    /// Replaces the region in SigV4A signatures.
     pub region_set: Option<String>,
-    /// Signed beside those that must be.
+    /// Headers to sign in addition to the required ones.
     pub signed_headers: Vec<HeaderName>,
-    /// What is dialled.
+    /// The address to dial.
     pub address: Address,
-    /// What the certificate must be for.
+    /// The name that the certificate must be valid for.
     pub tls_name: String,
     /// The `Host` (`:authority` in HTTP/2) that is sent and signed; without `:443`.
     pub wire_host: String,
-    /// The target's path, without a trailing slash; empty for the root.
+    /// The path of the target URL, without a trailing slash; empty for the root.
     pub path: String,
     /// AppSync only.
     pub realtime: Option<RealtimeEndpoint>,
 }
 
-/// The realtime side of an AppSync API. Its signatures are over the API's own wire host.
+/// The realtime endpoint of an AppSync API. Its signatures cover the wire host of the API itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RealtimeEndpoint {
     pub address: Address,
@@ -57,7 +57,7 @@ pub struct RealtimeEndpoint {
     pub path: String,
 }
 
-/// What configuration says beside the URL.
+/// Settings that override what the URL implies.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
     pub region: Option<String>,
@@ -66,33 +66,37 @@ pub struct Overrides {
     pub connect: Option<Address>,
 }
 
-/// Why a URL is no usable upstream. Texts name the setting that mends it.
+/// Why an upstream URL cannot be used. The message names the setting that fixes it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    #[error("{0:?} is not a host name with an optional port")]
+    #[error(
+        "{0:?} is not a URL. To find your API's URL, run: aws appsync get-graphql-api --api-id {0} --query graphqlApi.uris.GRAPHQL"
+    )]
+    ApiId(String),
+    #[error("invalid host {0:?}: expected a host name with an optional port")]
     BadHost(String),
-    #[error("the URL's port is not a number from 1 to 65535")]
+    #[error("the URL has an invalid port: expected a number from 1 to 65535")]
     BadPort,
-    #[error("{0:?} is not an AWS region, such as eu-central-1")]
+    #[error("invalid AWS region {0:?}: expected a region such as eu-central-1")]
     BadRegion(String),
-    #[error("{0:?} is not a SigV4 service name, such as appsync or execute-api")]
+    #[error("invalid SigV4 service {0:?}: expected a name such as appsync or execute-api")]
     BadService(String),
     #[error("the URL has no host")]
     NoHost,
     #[error(
-        "the region cannot be told from the host {0}: set `region` (--region), the region of the API"
+        "cannot infer the region from the host {0}: set `region` (--region) to the region of the API"
     )]
     NoRegion(String),
     #[error(
-        "the service cannot be told from the host {0}: set `service` (--service), such as appsync or execute-api"
+        "cannot infer the service from the host {0}: set `service` (--service), such as appsync or execute-api"
     )]
     NoService(String),
-    #[error("the URL must begin with https://: signed requests never travel in the clear")]
+    #[error("the URL must begin with https://: signed requests are never sent in plain text")]
     NotHttps,
-    #[error("the URL must have neither user, query nor fragment")]
+    #[error("the URL must not contain a user, a query or a fragment")]
     NotPlain,
     #[error(
-        "{host} is in {found}, but `region` says {configured}: remove `region`, or correct the URL"
+        "{host} is in {found}, but `region` is {configured}: remove `region`, or correct the URL"
     )]
     RegionMismatch {
         host: String,
@@ -100,34 +104,34 @@ pub enum EndpointError {
         configured: String,
     },
     #[error(
-        "S3 signs by rules of its own, which countersign does not follow: use an AWS SDK, or URLs that it presigned"
+        "countersign cannot sign for S3, which has its own signing rules: use an AWS SDK, or URLs presigned by one"
     )]
     S3,
     #[error(
-        "an AppSync VPC endpoint serves many APIs: set `host` (--host) to ID.appsync-api.{0}.amazonaws.com"
+        "an AppSync VPC endpoint serves several APIs: set `host` (--host) to ID.appsync-api.{0}.amazonaws.com"
     )]
     VpcEndpointNeedsHost(String),
 }
 
 impl Endpoint {
-    /// Infers what `url` leads to.
+    /// Infers the endpoint from `url` and `overrides`.
     ///
     /// # Errors
-    /// All that is wrong with the URL and the overrides, not only the first.
+    /// Every problem with the URL and the overrides, not only the first.
     pub fn infer(url: &str, overrides: &Overrides) -> Result<Self, Vec<EndpointError>> {
-        let target = ParsedUrl::parse(url).map_err(|error| vec![error])?;
+        let url = ParsedUrl::parse(url).map_err(|error| vec![error])?;
         let mut problems = Vec::new();
         let wire_host = match &overrides.host {
             Some(host) => wire_host(host).unwrap_or_else(|error| {
                 problems.push(error);
-                target.wire_host()
+                url.wire_host()
             }),
-            None => target.wire_host(),
+            None => url.wire_host(),
         };
-        // For a private endpoint the URL names the endpoint and `host` the API.
-        let named = AwsHost::parse(host_of(&wire_host)).or_else(|| AwsHost::parse(&target.host));
-        let region = region(&target.host, named.as_ref(), overrides, &mut problems);
-        let service = service(&target, named.as_ref(), overrides, &mut problems);
+        // For a private API, the URL names the VPC endpoint, and `host` names the API.
+        let named = AwsHost::parse(host_of(&wire_host)).or_else(|| AwsHost::parse(&url.host));
+        let region = region(&url.host, named.as_ref(), overrides, &mut problems);
+        let service = service(&url, named.as_ref(), overrides, &mut problems);
         if let (
             None,
             Some(AwsHost {
@@ -144,16 +148,16 @@ impl Endpoint {
             return Err(problems);
         };
         let kind = match service.as_str() {
-            "appsync" if target.path.ends_with("/event") => UpstreamKind::Events,
+            "appsync" if url.path.ends_with("/event") => UpstreamKind::Events,
             "appsync" => UpstreamKind::Graphql,
             _ => UpstreamKind::Http,
         };
         let address = overrides.connect.clone().unwrap_or_else(|| Address {
-            host: target.host.clone(),
-            port: target.port,
+            host: url.host.clone(),
+            port: url.port,
         });
         let realtime = (kind != UpstreamKind::Http)
-            .then(|| RealtimeEndpoint::of(kind, &target, &wire_host, overrides));
+            .then(|| RealtimeEndpoint::of(kind, &url, &wire_host, overrides));
         let style = service_profile::style(&service);
         Ok(Self {
             kind,
@@ -162,16 +166,16 @@ impl Endpoint {
             region_set: None,
             scope: Scope { region, service },
             address,
-            tls_name: target.host,
+            tls_name: url.host,
             wire_host,
-            path: target.path,
+            path: url.path,
             realtime,
         })
     }
 }
 
 impl Endpoint {
-    /// The scope that signatures are made for.
+    /// Returns the credential scope of signatures.
     pub fn signing_scope(&self) -> Scope {
         let region = self.region_set.as_ref().unwrap_or(&self.scope.region);
         Scope {
@@ -182,30 +186,30 @@ impl Endpoint {
 }
 
 impl RealtimeEndpoint {
-    /// AppSync dev guide, "Building a real-time WebSocket client": the standard host has a
-    /// sibling `appsync-realtime-api` with the same path; a custom domain has `/realtime` below,
-    /// and so have Events on both.
-    fn of(kind: UpstreamKind, target: &ParsedUrl, wire_host: &str, overrides: &Overrides) -> Self {
+    /// AppSync developer guide, "Building a real-time WebSocket client": next to the standard host
+    /// there is an `appsync-realtime-api` host with the same path; on a custom domain, and for Events
+    /// on both, `/realtime` is appended to the path.
+    fn of(kind: UpstreamKind, url: &ParsedUrl, wire_host: &str, overrides: &Overrides) -> Self {
         let sibling = |host: &str| host.replacen(".appsync-api.", ".appsync-realtime-api.", 1);
         let named = AwsHost::parse(host_of(wire_host));
         let standard =
             named.is_some_and(|named| named.profile.service == "appsync" && !named.is_vpc_endpoint);
-        let dialled = AwsHost::parse(&target.host);
+        let dialled = AwsHost::parse(&url.host);
         let vpc = dialled.is_some_and(|dialled| dialled.is_vpc_endpoint);
         let (wire_host, tls_name) = match (standard, vpc) {
-            (true, true) => (sibling(wire_host), target.host.clone()),
-            (true, false) => (sibling(wire_host), sibling(&target.host)),
-            (false, _) => (wire_host.to_owned(), target.host.clone()),
+            (true, true) => (sibling(wire_host), url.host.clone()),
+            (true, false) => (sibling(wire_host), sibling(&url.host)),
+            (false, _) => (wire_host.to_owned(), url.host.clone()),
         };
         let path = match kind {
-            UpstreamKind::Graphql if standard => target.path.clone(),
+            UpstreamKind::Graphql if standard => url.path.clone(),
             UpstreamKind::Graphql | UpstreamKind::Events | UpstreamKind::Http => {
-                format!("{}/realtime", target.path)
+                format!("{}/realtime", url.path)
             }
         };
         let address = overrides.connect.clone().unwrap_or_else(|| Address {
             host: tls_name.clone(),
-            port: target.port,
+            port: url.port,
         });
         Self {
             address,
@@ -216,7 +220,7 @@ impl RealtimeEndpoint {
     }
 }
 
-/// A parsed URL.
+/// The parts of an upstream URL.
 struct ParsedUrl {
     host: String,
     port: u16,
@@ -225,6 +229,9 @@ struct ParsedUrl {
 
 impl ParsedUrl {
     fn parse(url: &str) -> Result<Self, EndpointError> {
+        if !url.is_empty() && url.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(EndpointError::ApiId(url.to_owned()));
+        }
         let uri: Uri = url.parse().map_err(|_| EndpointError::NoHost)?;
         if uri.scheme_str() != Some("https") {
             return Err(EndpointError::NotHttps);
@@ -284,7 +291,7 @@ fn region(
 }
 
 fn service(
-    target: &ParsedUrl,
+    url: &ParsedUrl,
     named: Option<&AwsHost<'_>>,
     overrides: &Overrides,
     problems: &mut Vec<EndpointError>,
@@ -294,17 +301,17 @@ fn service(
             problems.push(EndpointError::BadService(service.clone()));
             None
         }
-        (service, _) if service_profile::is_s3(service.as_deref(), &target.host) => {
+        (service, _) if service_profile::is_s3(service.as_deref(), &url.host) => {
             problems.push(EndpointError::S3);
             None
         }
         (Some(service), _) => Some(service.clone()),
         (None, Some(named)) => Some(named.profile.service.to_owned()),
-        (None, None) if matches!(target.path.as_str(), "/graphql" | "/event") => {
+        (None, None) if matches!(url.path.as_str(), "/graphql" | "/event") => {
             Some("appsync".to_owned())
         }
         (None, None) => {
-            problems.push(EndpointError::NoService(target.host.clone()));
+            problems.push(EndpointError::NoService(url.host.clone()));
             None
         }
     }
@@ -324,17 +331,17 @@ fn wire_host(text: &str) -> Result<String, EndpointError> {
     })
 }
 
-/// 443 if there is none; `None` if what stands there is no port.
+/// Returns the port, which is 443 if it is left out; `None` if it is invalid.
 fn port(authority: &Authority) -> Option<u16> {
     match authority.as_str().strip_prefix(authority.host()) {
         Some("") => Some(443),
-        // A number may have a sign where it is parsed, and none here.
+        // The parser accepts a sign, which a port must not have.
         Some(text) if text.starts_with(":+") => None,
         Some(_) | None => authority.port_u16().filter(|port| *port > 0),
     }
 }
 
-/// A name, or an IP literal.
+/// Returns whether `text` is a host name or an IP literal.
 fn is_host(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     let literal = text
@@ -354,7 +361,7 @@ fn host_of(wire_host: &str) -> &str {
 }
 
 impl Address {
-    /// `host` or `host:port`; the port is 443 if it is left out.
+    /// Parses `host` or `host:port`. The port is 443 if it is left out.
     pub fn parse(text: &str) -> Option<Self> {
         let authority: Authority = text.parse().ok()?;
         let is_plain = !text.contains('@') && is_host(authority.host());

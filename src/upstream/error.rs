@@ -1,4 +1,4 @@
-//! What can go wrong between a signed request and its answer.
+//! The errors of an exchange with upstream.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,10 +16,10 @@ pub enum Sent {
     Yes,
 }
 
-/// A connection that could not be opened, one variant per step.
+/// Why a connection could not be opened, with one variant per step.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
-    #[error("upstream {address} could not be reached")]
+    #[error("cannot connect to upstream {address}")]
     Connect {
         address: String,
         #[source]
@@ -27,7 +27,7 @@ pub enum DialError {
     },
     #[error("upstream {address} did not accept a connection within {after:?} (timeouts.connect)")]
     Timeout { address: String, after: Duration },
-    #[error("TLS with upstream {tls_name} failed")]
+    #[error("the TLS handshake with upstream {tls_name} failed")]
     Tls {
         tls_name: String,
         #[source]
@@ -42,46 +42,46 @@ pub enum DialError {
     },
 }
 
-/// A failed exchange, one variant per stage.
+/// Why an exchange failed, with one variant per step.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the connection to upstream broke before an answer came")]
+    #[error("the connection to upstream was lost before a response arrived")]
     Broken(#[source] hyper_util::client::legacy::Error),
     #[error(transparent)]
     Dial(Arc<DialError>),
-    #[error("the answer of upstream cannot be read: {0}")]
+    #[error("the response from upstream is malformed: {0}")]
     Framing(#[from] FramingError),
-    #[error("upstream sent no answer within {after:?} (timeouts.first_byte)")]
+    #[error("upstream sent no response within {after:?} (timeouts.first_byte)")]
     FirstByteTimeout { after: Duration },
     #[error(
-        "the header {0} cannot be signed faithfully: its value has a tab, two spaces in a row, or a byte that is not ASCII"
+        "cannot sign the header {0}: its value contains a tab, two consecutive spaces, or a byte that is not ASCII"
     )]
     Header(HeaderName),
-    #[error("upstream refused the WebSocket")]
+    #[error("upstream rejected the WebSocket handshake")]
     Handshake(#[source] Box<tokio_tungstenite::tungstenite::Error>),
     #[error("upstream did not answer the WebSocket handshake within {after:?}")]
     HandshakeTimeout { after: Duration },
-    #[error("the answer of upstream broke off")]
+    #[error("the connection to upstream was lost during the response")]
     Interrupted(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the answer of upstream is larger than {limit} bytes")]
+    #[error("the response from upstream is larger than {limit} bytes")]
     ResponseTooLarge { limit: usize },
     #[error(
-        "the answer of upstream was dropped: too many answers wait for their clients \
+        "the response from upstream was discarded: too many responses are waiting for their clients \
          (limits.buffered)"
     )]
     Unbuffered,
     #[error(transparent)]
     Sign(#[from] SignError),
-    #[error("the answer of upstream is not valid HTTP")]
+    #[error("the response from upstream is not valid HTTP")]
     Syntax(#[source] hyper_util::client::legacy::Error),
-    #[error("the connection to upstream broke before it answered the WebSocket handshake")]
+    #[error("the connection to upstream was lost during the WebSocket handshake")]
     Tunnel(#[source] hyper::Error),
-    #[error("the request target cannot be signed: {0}")]
+    #[error("cannot sign the request target: {0}")]
     Target(#[from] TargetError),
 }
 
 impl Error {
-    /// A stable name, for `extensions.code`, logs and metrics.
+    /// Returns the stable code, for `extensions.code`, logs and metrics.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Broken(_)
@@ -105,7 +105,7 @@ impl Error {
         }
     }
 
-    /// Whether upstream may have acted.
+    /// Returns whether upstream may have acted on the request.
     pub fn sent(&self) -> Sent {
         match self {
             Self::Dial(_)
@@ -123,14 +123,14 @@ impl Error {
         }
     }
 
-    /// The setting or command that helps, if there is one.
+    /// Returns what to check to fix the error, if anything is known.
     pub fn remedy(&self) -> Option<&'static str> {
         let Self::Dial(error) = self else {
             return None;
         };
         Some(match error.as_ref() {
             DialError::Connect { .. } | DialError::Timeout { .. } => {
-                "Check the route's target and connect, DNS, and HTTPS_PROXY."
+                "Check the route's target and connect settings, DNS, and HTTPS_PROXY."
             }
             DialError::Tls { .. } => "Check the route's target, ca_file and SSL_CERT_FILE.",
             DialError::Tunnel { .. } => "Check HTTPS_PROXY and NO_PROXY.",

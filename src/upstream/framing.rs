@@ -1,44 +1,44 @@
-//! Where the body of an answer ends (RFC 9112, section 6.3), and the headers that say so.
+//! Normalizes the headers that determine where the body of a response ends (RFC 9112, section 6.3).
 //!
-//! hyper reads a body by these rules, but leaves the headers as they came: a `Content-Length` beside
-//! the chunked coding, or one of several values, would give the relayed answer another length.
+//! hyper applies these rules to a body but leaves the headers unchanged: a `Content-Length` beside
+//! the chunked coding, or one with several values, would give the relayed response another length.
 
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{Response, StatusCode};
 
-/// An answer from which no body, or no certain body, can be read.
+/// Why the end of a response body cannot be determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FramingError {
-    #[error("its Content-Length is not one number")]
+    #[error("its Content-Length is not a single number")]
     Length,
     #[error("its Transfer-Encoding is not chunked")]
     Coding,
-    #[error("it switches to another protocol, which the request did not ask for")]
+    #[error("it switches to a protocol that the request did not ask for")]
     Switch,
 }
 
-/// What is known about an answer once its headers are normalized.
+/// The framing of a response, once its headers are normalized.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct NormalizedFraming {
-    /// The status excludes a body, whatever the headers announce.
+    /// Whether the status excludes a body, whatever the headers announce.
     pub(super) is_bodiless: bool,
-    /// Other HTTP implementations may see the end of the answer elsewhere, so its connection must
-    /// not carry another request.
+    /// Whether other HTTP implementations may disagree about the end of the response, so that its
+    /// connection must not be reused.
     pub(super) is_ambiguous: bool,
 }
 
-/// Leaves at most one `Content-Length` in the headers of an answer, and none that contradicts its
-/// body.
+/// Reduces the `Content-Length` headers of a response to at most one, which agrees with the body.
 ///
 /// # Errors
-/// When the end of the body is not certain.
-pub(super) fn normalize<B>(answer: &mut Response<B>) -> Result<NormalizedFraming, FramingError> {
-    let status = answer.status();
-    let headers = answer.headers_mut();
+/// When the end of the body is ambiguous.
+pub(super) fn normalize<B>(response: &mut Response<B>) -> Result<NormalizedFraming, FramingError> {
+    let status = response.status();
+    let headers = response.headers_mut();
     if status.is_informational() {
         return Err(FramingError::Switch);
     }
-    // RFC 9110, sections 8.6 and 15.3.6. Browsers read no body after 205, not even a last chunk.
+    // RFC 9110, sections 8.6 and 15.3.6. Browsers do not read a body after 205, not even the last
+    // chunk.
     if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
         let announces = headers
             .get_all(CONTENT_LENGTH)
@@ -55,7 +55,7 @@ pub(super) fn normalize<B>(answer: &mut Response<B>) -> Result<NormalizedFraming
         });
     }
     if headers.contains_key(TRANSFER_ENCODING) {
-        // A request asks for no other coding, because it has no TE (RFC 9112, section 7.4).
+        // Requests never have a TE header, so no other coding is acceptable (RFC 9112, section 7.4).
         if !is_chunked_once(headers) {
             return Err(FramingError::Coding);
         }
@@ -85,7 +85,7 @@ fn is_chunked_once(headers: &HeaderMap) -> bool {
     }) && values.next().is_none()
 }
 
-/// The value that all members of all `Content-Length` headers have.
+/// Returns the length, if all values of all `Content-Length` headers agree on it.
 fn length(headers: &HeaderMap) -> Result<Option<u64>, FramingError> {
     let values = headers.get_all(CONTENT_LENGTH).iter();
     let members = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
@@ -100,7 +100,7 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, FramingError> {
     Ok(found)
 }
 
-/// Digits alone: `str::parse` takes a sign.
+/// Parses a number that consists of digits only: `str::parse` also accepts a sign.
 fn number(text: &[u8]) -> Option<u64> {
     let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     is_number.then(|| str::from_utf8(text).ok()?.parse().ok())?
@@ -110,28 +110,28 @@ fn number(text: &[u8]) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, headers: &[(&str, &str)]) -> Response<()> {
-        let mut answer = Response::builder().status(status);
+    fn response(status: u16, headers: &[(&str, &str)]) -> Response<()> {
+        let mut response = Response::builder().status(status);
         for (name, value) in headers {
-            answer = answer.header(*name, *value);
+            response = response.header(*name, *value);
         }
-        answer.body(()).unwrap()
+        response.body(()).unwrap()
     }
 
     #[track_caller]
     fn check(status: u16, headers: &[(&str, &str)], length: Option<&str>, is_ambiguous: bool) {
-        let mut answer = answer(status, headers);
-        let normalized = normalize(&mut answer).unwrap();
+        let mut response = response(status, headers);
+        let normalized = normalize(&mut response).unwrap();
         assert_eq!(normalized.is_ambiguous, is_ambiguous, "{headers:?}");
         let is_bodiless = matches!(status, 204 | 205);
         assert_eq!(normalized.is_bodiless, is_bodiless, "{status}");
-        let left: Vec<_> = answer.headers().get_all(CONTENT_LENGTH).iter().collect();
+        let remaining: Vec<_> = response.headers().get_all(CONTENT_LENGTH).iter().collect();
         let expected: Vec<_> = length.into_iter().collect();
-        assert_eq!(left, expected, "{headers:?}");
+        assert_eq!(remaining, expected, "{headers:?}");
     }
 
     #[test]
-    fn an_answer_has_one_length_or_none() {
+    fn responses_have_at_most_one_content_length() {
         let length = |value| ("content-length", value);
         let chunked = ("transfer-encoding", "Chunked ");
         check(200, &[], None, false);
@@ -143,17 +143,17 @@ mod tests {
         check(200, &[length("1"), chunked], None, true);
         check(200, &[length("x"), chunked, length("0")], None, true);
         check(304, &[length("5, 5")], Some("5"), false);
-        for (status, left) in [(204, None), (205, Some("0"))] {
-            check(status, &[], left, false);
-            check(status, &[length("0")], left, false);
-            check(status, &[length("5")], left, true);
-            check(status, &[length("x"), length("0")], left, true);
-            check(status, &[("transfer-encoding", "gzip")], left, true);
+        for (status, length_left) in [(204, None), (205, Some("0"))] {
+            check(status, &[], length_left, false);
+            check(status, &[length("0")], length_left, false);
+            check(status, &[length("5")], length_left, true);
+            check(status, &[length("x"), length("0")], length_left, true);
+            check(status, &[("transfer-encoding", "gzip")], length_left, true);
         }
     }
 
     #[test]
-    fn an_answer_without_a_certain_end_is_refused() {
+    fn responses_without_a_certain_end_are_rejected() {
         for value in [
             "",
             " ",
@@ -173,13 +173,13 @@ mod tests {
             "18446744073709551616",
         ] {
             for status in [200, 304, 404] {
-                let found = normalize(&mut answer(status, &[("content-length", value)]));
+                let found = normalize(&mut response(status, &[("content-length", value)]));
                 assert_eq!(found, Err(FramingError::Length), "{value:?}");
             }
         }
         let differ = [("content-length", "2"), ("content-length", "3")];
         assert_eq!(
-            normalize(&mut answer(200, &differ)),
+            normalize(&mut response(200, &differ)),
             Err(FramingError::Length)
         );
         for value in [
@@ -193,7 +193,7 @@ mod tests {
             "xchunked",
             "\"chunked\"",
         ] {
-            let found = normalize(&mut answer(200, &[("transfer-encoding", value)]));
+            let found = normalize(&mut response(200, &[("transfer-encoding", value)]));
             assert_eq!(found, Err(FramingError::Coding), "{value:?}");
         }
         let twice = [
@@ -201,11 +201,11 @@ mod tests {
             ("transfer-encoding", "chunked"),
         ];
         assert_eq!(
-            normalize(&mut answer(200, &twice)),
+            normalize(&mut response(200, &twice)),
             Err(FramingError::Coding)
         );
         for status in [100, 101, 103] {
-            let found = normalize(&mut answer(status, &[("upgrade", "websocket")]));
+            let found = normalize(&mut response(status, &[("upgrade", "websocket")]));
             assert_eq!(found, Err(FramingError::Switch), "{status}");
         }
     }

@@ -1,8 +1,9 @@
-//! Which headers pass, in both directions.
+//! Filters the headers of requests and responses.
 //!
-//! Everything here happens before signing: hop-by-hop headers and those that `Connection` names
-//! go first, so that a client cannot name a header of ours and have it removed afterwards. Names
-//! are compared by their letters and digits, as the most lenient servers do.
+//! Requests are filtered before they are signed: hop-by-hop headers and the headers that
+//! `Connection` lists are removed first, so that a client cannot list a header that countersign adds
+//! and have it removed afterwards. Names are compared by their letters and digits alone, as the most
+//! lenient servers do.
 
 use http::header::{
     ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
@@ -16,17 +17,17 @@ use crate::guard::{
 };
 use crate::telemetry::{Exchange, TRACEPARENT};
 
-/// What a route forwards.
+/// Decides which headers of a request a route forwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderPolicy {
     drop: Vec<HeaderName>,
-    /// Named by the configuration, so that even an odd name passes.
+    /// Listed in the configuration, so they pass even with an odd name.
     forward: Vec<HeaderName>,
     keeps_forwarded: bool,
     keeps_odd: bool,
 }
 
-/// They describe the request that began a session.
+/// Headers that describe the request that opened a session, and not its operations.
 const REQUEST_SPECIFIC: [&str; 6] = [
     "accept",
     "accept-encoding",
@@ -53,7 +54,8 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     UPGRADE,
 ];
 
-/// Never forwarded, whatever the configuration says: ours to set, or authentication material.
+/// Never forwarded, whatever the configuration says: countersign sets them itself, or they carry
+/// credentials.
 const NEVER_FORWARDED: [HeaderName; 13] = [
     AUTHORIZATION,
     CONTENT_LENGTH,
@@ -70,7 +72,7 @@ const NEVER_FORWARDED: [HeaderName; 13] = [
     HeaderName::from_static("x-graphql-event-stream-token"),
 ];
 
-/// Never relayed in an answer, whatever the configuration says.
+/// Never relayed in a response, whatever the configuration says.
 const NEVER_RELAYED: [HeaderName; 19] = [
     HeaderName::from_static("x-countersign-error"),
     ALT_SVC,
@@ -82,7 +84,7 @@ const NEVER_RELAYED: [HeaderName; 19] = [
     HeaderName::from_static("timing-allow-origin"),
     HeaderName::from_static("public-key-pins"),
     HeaderName::from_static("expect-ct"),
-    // State that a browser keeps for the origin of all routes.
+    // State that a browser keeps for the origin, which all routes share.
     HeaderName::from_static("accept-ch"),
     HeaderName::from_static("critical-ch"),
     HeaderName::from_static("use-as-dictionary"),
@@ -94,8 +96,8 @@ const NEVER_RELAYED: [HeaderName; 19] = [
     HeaderName::from_static("secure-session-challenge"),
 ];
 
-/// Some upstreams serve the URL that these name in place of the request's own, which is the one
-/// that was checked and signed.
+/// Headers in which some upstreams look for the URL to serve, instead of the request's own URL, which
+/// is the one that was checked and signed.
 const URL_OVERRIDES: [HeaderName; 11] = [
     HeaderName::from_static("x-envoy-original-path"),
     HeaderName::from_static("x-http-destinationurl"),
@@ -111,12 +113,13 @@ const URL_OVERRIDES: [HeaderName; 11] = [
 ];
 
 impl HeaderPolicy {
-    /// `forward` lifts a default drop; `drop` adds one.
+    /// Returns the default policy for `kind`, without the drops that `forward` lifts, and with the
+    /// headers in `drop` added.
     pub fn new(kind: UpstreamKind, forward: &[HeaderName], drop: Vec<HeaderName>) -> Self {
         let default: &[HeaderName] = match kind {
-            // With an API key beside the signature AppSync may choose the key.
+            // AppSync may prefer an API key to the signature.
             UpstreamKind::Graphql | UpstreamKind::Events => &[COOKIE, X_API_KEY],
-            // It chooses among private APIs behind one endpoint.
+            // Selects one of the private APIs behind a VPC endpoint.
             UpstreamKind::Http => &[COOKIE, X_APIGW_API_ID],
         };
         let overrides = URL_OVERRIDES;
@@ -131,31 +134,33 @@ impl HeaderPolicy {
         }
     }
 
-    /// Leaves headers whose names have other characters than letters, digits and `-`, unless they
-    /// spell one that is dropped, or a method override.
+    /// Keeps headers whose names contain characters other than letters, digits and `-`, unless they
+    /// spell a header that is dropped, or a method override.
     #[must_use]
     pub fn keep_odd_headers(mut self) -> Self {
         self.keeps_odd = true;
         self
     }
 
-    /// Leaves what other proxies say of themselves: `X-Forwarded-*`, `Forwarded`, `Via`.
+    /// Keeps the headers by which other proxies identify themselves: `X-Forwarded-*`, `Forwarded`
+    /// and `Via`.
     #[must_use]
     pub fn keep_forwarded_headers(mut self) -> Self {
         self.keeps_forwarded = true;
         self
     }
 
-    /// Leaves only what may go upstream, unsigned.
+    /// Removes everything that must not be forwarded. What remains is sent unsigned unless
+    /// [`Upstream::send`](super::Upstream::send) selects it.
     pub fn filter_request(&self, headers: &mut HeaderMap) {
         self.filter_handshake(headers);
-        // Of a handshake that is none; the token may be among the subprotocols.
+        // The request is not a WebSocket handshake, and its subprotocols may contain a token.
         remove_if(headers, |name| {
             has_header_prefix(name.as_str(), "sec-websocket")
         });
     }
 
-    /// The same for a WebSocket's handshake.
+    /// Filters the headers of a WebSocket handshake, which keeps `Sec-WebSocket-*`.
     pub fn filter_handshake(&self, headers: &mut HeaderMap) {
         remove_hop_by_hop(headers);
         remove_if(headers, |name| self.drops(name));
@@ -174,30 +179,30 @@ impl HeaderPolicy {
         is_odd_header(text) && (!is_kept || is_method_override(text))
     }
 
-    /// Lets upstream continue the trace of `exchange`, unless the route drops `traceparent`.
+    /// Adds the trace context of `exchange`, unless the route drops `traceparent`.
     pub fn continue_trace(&self, headers: &mut HeaderMap, exchange: &Exchange) {
         if !self.drop.iter().any(|name| is_same(name, &TRACEPARENT)) {
             exchange.pass_on(headers);
         }
     }
 
-    /// Leaves only what may go with the operations of a session, whose first request brought these
-    /// headers: nothing that described that request itself.
+    /// Filters the headers of the request that opened a session, for use with the session's
+    /// operations: also removes the headers that describe that request itself.
     pub fn filter_session(&self, headers: &mut HeaderMap) {
         self.filter_request(headers);
         remove_if(headers, |name| {
             let name = name.as_str();
-            let mut own = REQUEST_SPECIFIC.iter();
-            let is_of_browsers = name
+            let mut specific = REQUEST_SPECIFIC.iter();
+            let is_from_browser = name
                 .strip_prefix("sec")
                 .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric()));
-            is_of_browsers || own.any(|own| is_same_header(name, own))
+            is_from_browser || specific.any(|other| is_same_header(name, other))
         });
     }
 }
 
-/// Leaves only what may go to the client: nothing that is ours to set, and nothing that changes how
-/// a browser treats all of this host, or measures and reports what it does.
+/// Removes the response headers that must not reach the client: those that countersign sets itself,
+/// and those that change how a browser treats the whole host, or that make it measure and report.
 pub fn filter_response_headers(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     for name in &NEVER_RELAYED {
@@ -207,12 +212,12 @@ pub fn filter_response_headers(headers: &mut HeaderMap) {
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let mut named: Vec<HeaderName> = Vec::new();
+    let mut listed: Vec<HeaderName> = Vec::new();
     for value in headers.get_all(CONNECTION) {
         let names = value.to_str().unwrap_or_default().split(',');
-        named.extend(names.filter_map(|name| name.trim().parse().ok()));
+        listed.extend(names.filter_map(|name| name.trim().parse().ok()));
     }
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    for name in listed.iter().chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
 }
@@ -229,9 +234,9 @@ fn is_same(name: &HeaderName, other: &HeaderName) -> bool {
     is_same_header(name.as_str(), other.as_str())
 }
 
-/// Leaves at most one content type, and answers whether it is to be signed: with a body only,
-/// because API Gateway adds one to an empty body; and without a tab, which signers trim
-/// differently.
+/// Removes all but the first `Content-Type`, and returns whether it has to be signed: only with a
+/// body, because API Gateway adds a type to an empty body, and only without a tab, because
+/// implementations of SigV4 trim tabs differently.
 pub(super) fn single_content_type(headers: &mut HeaderMap, has_body: bool) -> bool {
     let Some(first) = headers.get(CONTENT_TYPE).cloned() else {
         return false;
@@ -241,7 +246,10 @@ pub(super) fn single_content_type(headers: &mut HeaderMap, has_body: bool) -> bo
     has_body && is_plain
 }
 
-/// The headers to sign, in their order.
+/// Returns the headers to sign, in their order.
+///
+/// # Errors
+/// [`Error::Header`] for a value that not every implementation canonicalizes alike.
 pub(super) fn signed_values(
     headers: &HeaderMap,
     is_signed: impl Fn(&HeaderName) -> bool,
@@ -255,7 +263,7 @@ pub(super) fn signed_values(
         .collect()
 }
 
-/// Whether every signer makes the same canonical value of it.
+/// Returns whether every SigV4 implementation computes the same canonical value.
 fn is_signable(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');

@@ -1,9 +1,9 @@
-//! AWS as a route sees it: where it is, how to reach it, and how to send it a signed request.
+//! The upstream of a route: its address, its connections, and the exchange of signed requests.
 //!
-//! Everything about the address comes from configuration ([`Endpoint`]); nothing in a request can
-//! change it. TLS name, wire Host and dialled address are three separate things. A request is
-//! signed last, when its bytes are final, and sent exactly as signed. Redirects are not followed
-//! and nothing is sent a second time.
+//! The address comes from configuration alone ([`Endpoint`]); nothing in a request can change it.
+//! The TLS name, the `Host` header and the dialled address are configured separately. A request is
+//! signed last, when its bytes are final, and is sent exactly as it was signed. Redirects are not
+//! followed, and no request is sent twice.
 
 mod client;
 mod clock_skew;

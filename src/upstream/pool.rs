@@ -1,7 +1,7 @@
-//! Connections for requests: dialled, kept warm, and no more requests on one than it has room for.
+//! Pools the connections to an upstream, and limits the requests in flight on each.
 //!
-//! An answer that its client does not take fills its stream's window and nothing else: the window
-//! of the connection has room for all streams, so no answer waits for another.
+//! A response that its client does not read fills only its own HTTP/2 stream window. The connection
+//! window is large enough for all streams, so that one response never blocks another.
 
 use std::io;
 use std::pin::Pin;
@@ -32,27 +32,28 @@ use super::error::DialError;
 use crate::telemetry::metrics::Held;
 use crate::telemetry::tasks::{Task, caught};
 
-/// Sends requests.
+/// The client that sends requests over the connections of one pool.
 pub(super) type PooledClient = Client<Connector, Full<Bytes>>;
 
-/// Pools of connections to one upstream. Over HTTP/2 a pool is one connection.
+/// The pools of connections to one upstream. With HTTP/2, a pool is one connection.
 #[derive(Debug)]
 pub(super) struct ConnectionPools {
     pools: [Mutex<ConnectionPool>; MAX_POOLS],
     factory: PoolFactory,
 }
 
-/// Connections of one age: replaced as a whole when `expires` has come, because hyper's pool has
-/// no maximum age. Connections of a pool that was replaced complete what is in flight, then close.
+/// Connections of about the same age. The pool is replaced as a whole when it expires, because
+/// hyper's pool has no maximum age. The connections of a replaced pool complete the requests in
+/// flight, then close.
 #[derive(Debug)]
 struct ConnectionPool {
-    requests: PooledClient,
-    open: Arc<AtomicUsize>,
-    /// Counts from the first request.
+    client: PooledClient,
+    in_flight: Arc<AtomicUsize>,
+    /// Set by the first request.
     expires: Option<Instant>,
 }
 
-/// Makes pools that have no connection yet.
+/// Creates pools, which open connections only when a request needs one.
 #[derive(Debug)]
 struct PoolFactory {
     builder: Builder,
@@ -60,29 +61,29 @@ struct PoolFactory {
     max_age: Duration,
 }
 
-/// A request that is under way, until its answer has ended.
+/// Counts a request in flight until its response has ended.
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<AtomicUsize>);
 
-/// An answer's body, which keeps its place on the connection.
+/// The body of a response from upstream, which counts as in flight until it is dropped.
 #[derive(Debug)]
 pub struct UpstreamBody {
-    /// None of an answer whose status excludes one.
+    /// `None` if the status of the response excludes a body.
     body: Option<Incoming>,
-    _open: Option<InFlight>,
+    _in_flight: Option<InFlight>,
 }
 
-/// Application Load Balancers allow 128 streams on a connection; a request beyond them would wait
-/// unsent until another's answer ends.
+/// Requests in flight on one pool. Application Load Balancers allow 128 streams on a connection; a
+/// request beyond that limit would wait, unsent, until another response ends.
 const MAX_STREAMS: usize = 100;
 const MAX_POOLS: usize = 16;
-/// A connection's window has room for all streams that there can be, and more.
+/// The connection window as a multiple of the stream window: more than there can be streams.
 const CONNECTION_WINDOW_FACTOR: u32 = 128;
 
 // === impl ConnectionPools ===
 
 impl ConnectionPools {
-    /// Connections are opened when they are needed.
+    /// Creates the pools without opening a connection.
     pub(super) fn new(dialer: &Dialer, tasks: &TaskExecutor, config: &UpstreamConfig) -> Self {
         let mut builder = Client::builder(tasks.clone());
         builder
@@ -102,43 +103,43 @@ impl ConnectionPools {
             max_age: config.pool_max_age,
         };
         Self {
-            pools: std::array::from_fn(|_| Mutex::new(factory.make())),
+            pools: std::array::from_fn(|_| Mutex::new(factory.create())),
             factory,
         }
     }
 
-    /// The first with room, so that few requests share one connection; else the one with the least
-    /// to do.
+    /// Returns the first pool below its limit, so that low traffic shares one connection, else the
+    /// pool with the fewest requests in flight.
     pub(super) fn pick(&self) -> (PooledClient, InFlight) {
         let now = Instant::now();
-        let open = |pool: &&Mutex<ConnectionPool>| {
+        let in_flight = |pool: &&Mutex<ConnectionPool>| {
             let mut pool = pool.lock();
             if pool.expires.is_some_and(|expires| now >= expires) {
-                *pool = self.factory.make();
+                *pool = self.factory.create();
             }
-            pool.open.load(Ordering::Relaxed)
+            pool.in_flight.load(Ordering::Relaxed)
         };
         let [first, ..] = &self.pools;
-        let with_room = self.pools.iter().find(|pool| open(pool) < MAX_STREAMS);
-        let pool = with_room.or_else(|| self.pools.iter().min_by_key(open));
+        let below_limit = self.pools.iter().find(|pool| in_flight(pool) < MAX_STREAMS);
+        let pool = below_limit.or_else(|| self.pools.iter().min_by_key(in_flight));
         let mut pool = pool.unwrap_or(first).lock();
         pool.expires
             .get_or_insert_with(|| now + self.factory.lifetime());
-        pool.open.fetch_add(1, Ordering::Relaxed);
-        (pool.requests.clone(), InFlight(Arc::clone(&pool.open)))
+        pool.in_flight.fetch_add(1, Ordering::Relaxed);
+        (pool.client.clone(), InFlight(Arc::clone(&pool.in_flight)))
     }
 }
 
 impl PoolFactory {
-    fn make(&self) -> ConnectionPool {
+    fn create(&self) -> ConnectionPool {
         ConnectionPool {
-            requests: self.builder.build(self.connector.clone()),
-            open: Arc::default(),
+            client: self.builder.build(self.connector.clone()),
+            in_flight: Arc::default(),
             expires: None,
         }
     }
 
-    /// Not the same for all processes and pools, or they would connect at the same moment.
+    /// Returns a random lifetime, so that processes and pools do not all reconnect at once.
     fn lifetime(&self) -> Duration {
         self.max_age.mul_f64(1.0 - 0.1 * fastrand::f64())
     }
@@ -153,18 +154,21 @@ impl Drop for InFlight {
 // === impl UpstreamBody ===
 
 impl UpstreamBody {
-    pub(super) fn new(body: Option<Incoming>, open: InFlight) -> Self {
+    pub(super) fn new(body: Option<Incoming>, in_flight: InFlight) -> Self {
         Self {
             body,
-            _open: Some(open),
+            _in_flight: Some(in_flight),
         }
     }
 }
 
-/// Of a connection of its own.
+/// For a response on a dedicated connection.
 impl From<Option<Incoming>> for UpstreamBody {
     fn from(body: Option<Incoming>) -> Self {
-        Self { body, _open: None }
+        Self {
+            body,
+            _in_flight: None,
+        }
     }
 }
 
@@ -194,7 +198,7 @@ impl Body for UpstreamBody {
     }
 }
 
-/// Runs the pool's connection tasks where they are counted and can be stopped.
+/// Spawns the connection tasks of a pool where they are tracked and can be stopped.
 #[derive(Clone, Debug)]
 pub(super) struct TaskExecutor {
     pub(super) tasks: TaskTracker,
@@ -214,22 +218,22 @@ where
     }
 }
 
-/// Feeds dialled connections to the pool.
+/// Opens connections for a pool.
 #[derive(Clone, Debug)]
 pub(super) struct Connector(Dialer);
 
-/// When and how long a pooled connection was dialled; rides in the response's extensions.
+/// When a pooled connection was dialled and how long it took; an extension of each response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DialInfo {
     pub(super) started: Instant,
     pub(super) took: Duration,
 }
 
-/// A connection in the pool.
+/// A connection of a pool.
 pub(super) struct PooledStream {
     stream: TokioIo<TlsStream<TcpStream>>,
     dialled: DialInfo,
-    _open: Held,
+    _gauge: Held,
 }
 
 // === impl Connector ===
@@ -243,7 +247,7 @@ impl Service<Uri> for Connector {
         Poll::Ready(Ok(()))
     }
 
-    /// The URI is ignored: where to connect is configuration.
+    /// Ignores the URI: the address comes from configuration.
     fn call(&mut self, _: Uri) -> Self::Future {
         let dialer = self.0.clone();
         let started = Instant::now();
@@ -252,7 +256,7 @@ impl Service<Uri> for Connector {
             Ok(PooledStream {
                 stream: TokioIo::new(stream),
                 dialled: DialInfo { started, took },
-                _open: Held::new(&dialer.metrics().upstream_connections),
+                _gauge: Held::new(&dialer.metrics().upstream_connections),
             })
         })
     }
@@ -318,15 +322,15 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_panic_in_a_connection_of_the_pool_ends_only_its_task() {
+    async fn panic_in_a_pooled_connection_ends_only_its_task() {
         let tasks = TaskExecutor {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         };
         let open = Arc::new(AtomicUsize::new(1));
-        let held = InFlight(Arc::clone(&open));
+        let in_flight = InFlight(Arc::clone(&open));
         tasks.execute(async move {
-            let _held = held;
+            let _in_flight = in_flight;
             panic!("on purpose");
         });
         tasks.tasks.close();

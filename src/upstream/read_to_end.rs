@@ -1,19 +1,19 @@
-//! A body in one piece.
+//! Reads a body into memory.
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 
-/// From here on the room for a body grows by itself; it must not be what a peer merely announces.
+/// The largest initial buffer. A length that a peer merely announces must not allocate more.
 const INITIAL_CAPACITY: usize = 256 * 1024;
 
 /// Reads a body to its end.
 ///
-/// What comes is copied as it comes: kept until the end, many small pieces would leave as many holes
-/// in the heap, which then does not shrink. A body of a single piece is not copied.
+/// Copies each piece as it arrives: keeping many small pieces until the end would fragment the heap,
+/// which then does not shrink. A body that consists of a single piece is not copied.
 ///
 /// # Errors
-/// The body's.
+/// The error of the body.
 pub async fn read_to_end<B>(mut body: B) -> Result<Bytes, B::Error>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -29,10 +29,10 @@ where
             continue;
         }
         if all.is_empty() {
-            let left = usize::try_from(body.size_hint().lower()).unwrap_or(INITIAL_CAPACITY);
+            let remaining = usize::try_from(body.size_hint().lower()).unwrap_or(INITIAL_CAPACITY);
             all.reserve(
                 (first.len() + piece.len())
-                    .saturating_add(left)
+                    .saturating_add(remaining)
                     .min(INITIAL_CAPACITY),
             );
             all.extend_from_slice(&first);
@@ -53,7 +53,7 @@ mod tests {
 
     use super::*;
 
-    async fn of(pieces: &[&'static str]) -> Bytes {
+    async fn joined(pieces: &[&'static str]) -> Bytes {
         let frames: Vec<Result<Frame<Bytes>, Infallible>> = pieces
             .iter()
             .map(|piece| Ok(Frame::data(Bytes::from_static(piece.as_bytes()))))
@@ -67,10 +67,10 @@ mod tests {
 
     #[tokio::test]
     async fn pieces_are_joined_in_their_order() {
-        assert_eq!(of(&[]).await, "");
-        assert_eq!(of(&["ab"]).await, "ab");
-        assert_eq!(of(&["ab", "", "c", "def"]).await, "abcdef");
-        assert_eq!(of(&["", "ab", ""]).await, "ab");
+        assert_eq!(joined(&[]).await, "");
+        assert_eq!(joined(&["ab"]).await, "ab");
+        assert_eq!(joined(&["ab", "", "c", "def"]).await, "abcdef");
+        assert_eq!(joined(&["", "ab", ""]).await, "ab");
     }
 
     #[tokio::test]

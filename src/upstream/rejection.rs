@@ -1,20 +1,20 @@
-//! Why AWS refused a request that was signed, by the answer alone.
+//! Explains why AWS rejected a signed request, from the response alone.
 //!
-//! API Gateway's owners may change the texts of their refusals, so the type in `x-amzn-errortype`
-//! counts first (API Gateway developer guide, "Gateway response types").
+//! Owners of an API in API Gateway can change the texts of its error responses, so the type in
+//! `x-amzn-errortype` takes precedence (API Gateway developer guide, "Gateway response types").
 
 use http::StatusCode;
 
-/// A refusal that is understood.
+/// Why AWS rejected a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// A stable name, for logs and metrics.
+    /// A stable code, for logs and metrics.
     pub code: &'static str,
-    /// What to look at.
+    /// What to check.
     pub hint: &'static str,
 }
 
-/// Type, what the message has in it, and what both mean; the first that fits counts.
+/// An error type, a part of the message, and what both mean. The first match applies.
 const REJECTIONS: [(&str, &str, Rejection); 14] = [
     ("invalidsignature", "signature expired", EXPIRED),
     ("invalidsignature", "not yet current", NOT_YET_CURRENT),
@@ -42,67 +42,66 @@ const REJECTIONS: [(&str, &str, Rejection); 14] = [
 
 const MISMATCH: Rejection = Rejection {
     code: "SIGNATURE_MISMATCH",
-    hint: "AWS computed another signature: is there a proxy between that changes the request, or a \
-           wrong secret key?",
+    hint: "AWS computed a different signature: check the secret key, and whether a proxy on the way \
+           changes the request",
 };
 const EXPIRED: Rejection = Rejection {
     code: "SIGNATURE_EXPIRED",
-    hint: "this machine's clock is behind, or the request was under way for more than 5 minutes",
+    hint: "this machine's clock is slow, or the request took more than 5 minutes to reach AWS",
 };
 const NOT_YET_CURRENT: Rejection = Rejection {
     code: "SIGNATURE_NOT_YET_CURRENT",
-    hint: "this machine's clock is ahead",
+    hint: "this machine's clock is fast",
 };
 const SCOPE: Rejection = Rejection {
     code: "SCOPE_WRONG",
-    hint: "the route's region or service is another than the API's: see the message",
+    hint: "the route's region or service is not the API's: the message names the right one",
 };
 const TOKEN_EXPIRED: Rejection = Rejection {
     code: "TOKEN_EXPIRED",
-    hint: "the credentials have expired",
+    hint: "AWS rejected the credentials: they have expired. Renew them, for example with: aws sso login",
 };
 const TOKEN_INVALID: Rejection = Rejection {
     code: "TOKEN_INVALID",
-    hint: "AWS does not know the access key or session token, or not in this region",
+    hint: "AWS does not recognize the access key or session token in this region",
 };
 const NO_ROUTE: Rejection = Rejection {
     code: "NO_SUCH_ROUTE",
-    hint: "a REST API says so of a signed request for a path or method that it does not have: is the \
-           stage in the route's target?",
+    hint: "a REST API sends this for a signed request to a path or method that does not exist: check \
+           that the route's target includes the stage",
 };
 const INCOMPLETE: Rejection = Rejection {
     code: "SIGNATURE_INCOMPLETE",
-    hint: "AWS could not read the signature: does a proxy between change the Authorization header?",
+    hint: "AWS could not parse the signature: check whether a proxy on the way changes the \
+           Authorization header",
 };
 const ACCESS_DENIED: Rejection = Rejection {
     code: "ACCESS_DENIED",
-    hint: "the identity may not do this: allow execute-api:Invoke, or the service's action, on it",
+    hint: "the IAM identity lacks the permission: allow execute-api:Invoke, or the service's action, \
+           on this resource",
 };
 const FORBIDDEN: Rejection = Rejection {
     code: "FORBIDDEN",
-    hint: "an HTTP API says no more; of a REST API: the wrong Host, a missing API key, its policy or WAF",
+    hint: "an HTTP API gives no reason; for a REST API, check the Host, the API key, the resource \
+           policy and WAF",
 };
 
-/// What an answer with this status, `x-amzn-errortype` and body refuses; `None` if it is no refusal
-/// of a gateway's.
+/// Returns why AWS rejected a request, given the response's status, `x-amzn-errortype` and body;
+/// `None` if the response is not a known rejection by an AWS gateway.
 pub fn rejection(status: StatusCode, kind: Option<&str>, body: &str) -> Option<Rejection> {
-    let is_refusal = matches!(
+    let is_rejection_status = matches!(
         status,
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
     );
-    if !is_refusal {
+    if !is_rejection_status {
         return None;
     }
     let kind = kind.and_then(|kind| kind.split(':').next());
     let kind = kind.unwrap_or_default().to_ascii_lowercase();
     let body = body.to_ascii_lowercase();
-    let found = REJECTIONS.iter().find(|(wanted, text, _)| {
-        let is_kind = match *wanted {
-            "" => true,
-            wanted => kind.starts_with(wanted),
-        };
-        is_kind && body.contains(text)
-    });
+    let found = REJECTIONS
+        .iter()
+        .find(|(prefix, text, _)| kind.starts_with(prefix) && body.contains(text));
     found.map(|(_, _, rejection)| *rejection).or_else(|| {
         let is_bare = status == StatusCode::FORBIDDEN && body == r#"{"message":"forbidden"}"#;
         is_bare.then_some(FORBIDDEN)
@@ -123,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_403_family() {
+    fn rejections_are_recognized_by_type_and_message() {
         let signature = "InvalidSignatureException";
         check(
             403,

@@ -1,24 +1,25 @@
-//! What is known of the services that take SigV4: how to tell them by host, and how they want to
-//! be signed for. Inference starts from it, configuration overrides it.
+//! Profiles of the AWS services that accept SigV4: their host names, and how to sign for them.
+//! Inference starts from a profile, and configuration overrides it.
 
 use crate::sign::{Algorithm, Payload, Placement, SigningStyle, TokenMode};
 
-/// One service.
+/// One AWS service.
 #[derive(Debug)]
 pub(super) struct ServiceProfile {
-    /// Its name in the scope.
+    /// The name of the service in a credential scope.
     pub(super) service: &'static str,
-    /// `*` is one label or more; `amazonaws.com` means `amazonaws.com.cn`, too.
+    /// Patterns of host names: `*` matches one or more labels, and `amazonaws.com` also matches
+    /// `amazonaws.com.cn`.
     hosts: &'static [&'static str],
     pub(super) style: SigningStyle,
 }
 
-/// What a host name of AWS says by itself.
+/// What an AWS host name reveals.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AwsHost<'a> {
     pub(super) profile: &'static ServiceProfile,
     pub(super) region: &'a str,
-    /// A VPC endpoint, which serves many APIs.
+    /// Whether the host is a VPC endpoint, which serves several APIs.
     pub(super) is_vpc_endpoint: bool,
 }
 
@@ -54,7 +55,7 @@ const SERVICE_PROFILES: [ServiceProfile; 14] = [
     ServiceProfile {
         service: "aoss",
         hosts: &["*.{region}.aoss.amazonaws.com"],
-        // OpenSearch developer guide, "Signing HTTP requests": required, for empty bodies too.
+        // OpenSearch developer guide, "Signing HTTP requests": required, even for an empty body.
         style: SigningStyle {
             payload: Payload::HashedInHeader,
             ..HEADERS
@@ -87,7 +88,7 @@ const SERVICE_PROFILES: [ServiceProfile; 14] = [
         service: "iotdevicegateway",
         hosts: &["*.iot.{region}.amazonaws.com"],
         style: SigningStyle {
-            // IoT developer guide, "MQTT over WSS": the token is no part of the signature.
+            // IoT developer guide, "MQTT over WSS": the token is not part of the signature.
             token: TokenMode::Appended,
             ..PRESIGNED
         },
@@ -128,7 +129,7 @@ const SERVICE_PROFILES: [ServiceProfile; 14] = [
     },
 ];
 
-/// How a service wants to be signed for; as most do, if it is not known.
+/// Returns how to sign for a service. Services without a profile get the most common style.
 pub(super) fn style(service: &str) -> SigningStyle {
     let profile = SERVICE_PROFILES
         .iter()
@@ -136,13 +137,14 @@ pub(super) fn style(service: &str) -> SigningStyle {
     profile.map_or(HEADERS, |profile| profile.style)
 }
 
-/// Whether a host or a service is S3's, which signs by rules of its own.
+/// Returns whether a service or host is S3, which has its own signing rules.
 pub(super) fn is_s3(service: Option<&str>, host: &str) -> bool {
     let is_s3 = |label: &str| label == "s3" || label.starts_with("s3-") || label == "s3express";
     service.is_some_and(is_s3) || (is_amazon(host) && host.split('.').any(is_s3))
 }
 
 impl<'a> AwsHost<'a> {
+    /// Parses a host name of AWS; `None` for all others.
     pub(super) fn parse(host: &'a str) -> Option<Self> {
         let mut patterns = SERVICE_PROFILES
             .iter()
@@ -157,7 +159,7 @@ impl<'a> AwsHost<'a> {
     }
 }
 
-/// The region in a host that matches.
+/// Returns the region in `host`, if it matches `pattern`.
 fn region_of<'a>(host: &'a str, pattern: &str) -> Option<&'a str> {
     let host = host
         .strip_suffix(".cn")
@@ -165,12 +167,12 @@ fn region_of<'a>(host: &'a str, pattern: &str) -> Option<&'a str> {
         .unwrap_or(host);
     let mut labels = host.rsplit('.');
     let mut region = None;
-    for wanted in pattern.rsplit('.') {
+    for expected in pattern.rsplit('.') {
         let label = labels.next().filter(|label| !label.is_empty())?;
-        match wanted {
+        match expected {
             "*" => return region.filter(|_| labels.all(|label| !label.is_empty())),
             "{region}" => region = Some(label).filter(|label| is_region(label)),
-            wanted if wanted == label => {}
+            expected if expected == label => {}
             _ => return None,
         }
     }
@@ -181,17 +183,17 @@ fn is_amazon(host: &str) -> bool {
     host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
 }
 
-/// Strict, because the region becomes a part of host names and scopes: `eu-central-1`,
-/// `us-gov-west-1`.
+/// Returns whether `text` is a region, such as `eu-central-1` or `us-gov-west-1`. Strict, because the
+/// region becomes part of host names and credential scopes.
 pub(super) fn is_region(text: &str) -> bool {
     let mut parts = text.split('-');
-    let (Some(area), Some(number)) = (parts.next(), parts.next_back()) else {
+    let (Some(partition), Some(number)) = (parts.next(), parts.next_back()) else {
         return false;
     };
     let words: Vec<&str> = parts.collect();
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
-    (2..=4).contains(&area.len())
-        && is_word(area)
+    (2..=4).contains(&partition.len())
+        && is_word(partition)
         && (1..=3).contains(&words.len())
         && words.iter().all(|word| is_word(word))
         && number.len() == 1
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_tell_service_and_region() {
+    fn service_and_region_are_parsed_from_hosts() {
         for (host, service, region) in [
             (
                 "a1.execute-api.us-east-1.amazonaws.com",
@@ -300,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn s3_is_known() {
+    fn s3_is_recognized() {
         assert!(is_s3(Some("s3"), "minio.example.com"));
         assert!(is_s3(None, "b.s3.eu-west-1.amazonaws.com"));
         assert!(is_s3(None, "s3.amazonaws.com"));

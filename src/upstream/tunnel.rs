@@ -1,5 +1,5 @@
-//! Opens a WebSocket for a client: the handshake is signed as any request, and what upstream
-//! answers is handed on.
+//! Opens a WebSocket to upstream for a client: signs the handshake as any other request, and returns
+//! upstream's response.
 
 use std::time::Instant;
 
@@ -15,10 +15,11 @@ use super::{Error, FramingError, Timing, Upstream, UpstreamBody, framing};
 use crate::sign::{RequestTarget, TargetError};
 
 impl Upstream {
-    /// Signs and sends the `GET` of a WebSocket handshake over a connection of its own. Of an
-    /// answer with status 101 the connection can be had by [`hyper::upgrade::on`].
+    /// Signs the `GET` request of a WebSocket handshake and sends it over a dedicated connection. If
+    /// the response has status 101, [`hyper::upgrade::on`] returns the connection.
     ///
-    /// `headers` are those of [`Upstream::send`], and `connection`, `upgrade` and `sec-websocket-*`.
+    /// `headers` must be filtered as for [`Upstream::send`], and must contain `connection`, `upgrade`
+    /// and `sec-websocket-*`.
     ///
     /// # Errors
     /// See [`Error`].
@@ -33,17 +34,17 @@ impl Upstream {
         let dialled = self.tunnels().dial().await?;
         timing.connect = dialled.took;
         let handshaken = http1::Builder::new()
-            // As RFC 6455 writes them; not every server is tolerant here.
+            // As RFC 6455 spells them: some servers compare names with regard to case.
             .title_case_headers(true)
             .handshake(TokioIo::new(dialled.stream))
             .await;
         let (mut sender, connection) = handshaken.map_err(Error::Tunnel)?;
         self.tasks().execute(async move {
-            // Its end is the sender's error, or the tunnel's.
+            // The sender or the tunnel reports how the connection ended.
             let _ = connection.with_upgrades().await;
         });
 
-        // After the connection is there: a signature is valid for a short time.
+        // Sign only after the connection is open, because a signature expires.
         let uri = self
             .sign(&Method::GET, target, &mut headers, &[], timing)
             .await?;
@@ -54,21 +55,21 @@ impl Upstream {
         *request.uri_mut() = Uri::from(path.clone());
         *request.headers_mut() = headers;
         let after = self.config().first_byte;
-        let answered = tokio::time::timeout(after, sender.send_request(request)).await;
+        let result = tokio::time::timeout(after, sender.send_request(request)).await;
         let spent = timing.signing + timing.connect;
         timing.first_byte = started.elapsed().saturating_sub(spent);
-        let Ok(answered) = answered else {
+        let Ok(result) = result else {
             return Err(Error::FirstByteTimeout { after });
         };
-        let mut answer = answered.map_err(Error::Tunnel)?;
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            if !switches_to_websocket(answer.headers()) {
+        let mut response = result.map_err(Error::Tunnel)?;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            if !switches_to_websocket(response.headers()) {
                 return Err(FramingError::Switch.into());
             }
-            return Ok(answer.map(|body| Some(body).into()));
+            return Ok(response.map(|body| Some(body).into()));
         }
-        let normalized = framing::normalize(&mut answer)?;
-        Ok(answer.map(|body| (!normalized.is_bodiless).then_some(body).into()))
+        let normalized = framing::normalize(&mut response)?;
+        Ok(response.map(|body| (!normalized.is_bodiless).then_some(body).into()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Dials the realtime endpoint: TLS with HTTP/1.1 only, then the WebSocket handshake.
+//! Connects to a realtime endpoint: TLS that offers HTTP/1.1 only, then the WebSocket handshake.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::{Dialer, Error, RealtimeEndpoint};
 
-/// An open WebSocket to upstream.
+/// An open WebSocket connection to upstream.
 pub type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
-/// What a handshake asks for, and how long it may take.
+/// The parameters of a WebSocket handshake.
 #[derive(Clone, Copy, Debug)]
 pub struct Handshake<'a> {
-    /// The whole `Sec-WebSocket-Protocol` value; it may carry a signature.
+    /// The complete value of `Sec-WebSocket-Protocol`, which may contain a signature.
     pub protocols: &'a str,
     pub max_message: usize,
     pub timeout: Duration,
@@ -27,15 +27,15 @@ impl Handshake<'_> {
     /// Opens a WebSocket to `endpoint`, over a connection that `dialer` opens.
     ///
     /// # Errors
-    /// When the connection cannot be opened, or upstream does not switch protocols.
+    /// When the connection cannot be opened, or upstream does not complete the handshake.
     pub async fn open(self, endpoint: &RealtimeEndpoint, dialer: &Dialer) -> Result<Socket, Error> {
         let stream = dialer.dial().await?.stream;
-        let refused = |error| Error::Handshake(Box::new(error));
+        let failed = |error| Error::Handshake(Box::new(error));
         let uri = format!("wss://{}{}", endpoint.wire_host, endpoint.path);
-        let mut request = uri.into_client_request().map_err(refused)?;
+        let mut request = uri.into_client_request().map_err(failed)?;
         let header = |text: &str| {
             let value = HeaderValue::from_str(text);
-            value.map_err(|error| refused(http::Error::from(error).into()))
+            value.map_err(|error| failed(http::Error::from(error).into()))
         };
         let mut protocols = header(self.protocols)?;
         protocols.set_sensitive(true);
@@ -52,7 +52,7 @@ impl Handshake<'_> {
         let handshake = client_async_with_config(request, stream, Some(config));
         match tokio::time::timeout(self.timeout, handshake).await {
             Ok(Ok((socket, _))) => Ok(socket),
-            Ok(Err(error)) => Err(refused(error)),
+            Ok(Err(error)) => Err(failed(error)),
             Err(_) => Err(Error::HandshakeTimeout {
                 after: self.timeout,
             }),

@@ -83,7 +83,7 @@ async fn usage_mistakes_exit_with_2() {
         &["--region", "eu-west-1", TARGET],
         &[],
         2,
-        &["`region` says eu-west-1"],
+        &["`region` is eu-west-1"],
     )
     .await;
 }

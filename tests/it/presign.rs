@@ -410,13 +410,13 @@ async fn what_cannot_be_presigned() {
     check_refused(
         &["https://b.s3.us-east-1.amazonaws.com/k"],
         2,
-        &["S3 signs"],
+        &["cannot sign for S3"],
     )
     .await;
     let custom = "https://api.example.com/k";
     let in_region = ["--region", "us-east-1", custom];
     let s3 = ["--service", "s3"];
-    check_refused(&[&s3[..], &in_region].concat(), 2, &["S3 signs"]).await;
+    check_refused(&[&s3[..], &in_region].concat(), 2, &["cannot sign for S3"]).await;
     check_refused(&[custom], 2, &["--region", "--service"]).await;
     check_refused(&in_region, 2, &["--service"]).await;
     check_refused(&["--service", "lambda", custom], 2, &["--region"]).await;

@@ -1346,7 +1346,7 @@ async fn a_proxy_that_wants_tls_was_sent_its_password_in_clear() {
         let output = within("the program's end", run).await.unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{said}");
-        assert!(said.contains(&format!("a proxy of {scheme}")), "{said}");
+        assert!(said.contains(&format!("a {scheme}:// proxy")), "{said}");
         assert!(!said.contains("proxy-password"), "{said}");
     }
 }

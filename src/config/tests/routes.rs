@@ -80,28 +80,28 @@ fn bad_targets_are_refused() {
     let cases = [
         (
             "http://abc.appsync-api.eu-central-1.amazonaws.com/graphql",
-            "the URL must begin with https://: signed requests never travel in the clear",
+            "the URL must begin with https://: signed requests are never sent in plain text",
         ),
         (
             "abc.appsync-api.eu-central-1.amazonaws.com",
-            "the URL must begin with https://: signed requests never travel in the clear",
+            "the URL must begin with https://: signed requests are never sent in plain text",
         ),
         ("https://", "the URL has no host"),
         (
             "https://user@abc.appsync-api.eu-central-1.amazonaws.com/graphql",
-            "the URL must have neither user, query nor fragment",
+            "the URL must not contain a user, a query or a fragment",
         ),
         (
             "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql?x=1",
-            "the URL must have neither user, query nor fragment",
+            "the URL must not contain a user, a query or a fragment",
         ),
         (
             "https://api.example.com/graphql",
-            "the region cannot be told from the host api.example.com: set `region` (--region), the region of the API",
+            "cannot infer the region from the host api.example.com: set `region` (--region) to the region of the API",
         ),
         (
             "https://vpce-1-x.appsync-api.eu-central-1.vpce.amazonaws.com/graphql",
-            "an AppSync VPC endpoint serves many APIs: set `host` (--host) to ID.appsync-api.eu-central-1.amazonaws.com",
+            "an AppSync VPC endpoint serves several APIs: set `host` (--host) to ID.appsync-api.eu-central-1.amazonaws.com",
         ),
     ];
     for (url, problem) in cases {
@@ -113,8 +113,8 @@ fn bad_targets_are_refused() {
     refuses(
         &target("https://api.example.com/x", ""),
         &[
-            "FILE:2: `route.a.target`: the region cannot be told from the host api.example.com: set `region` (--region), the region of the API",
-            "FILE:2: `route.a.target`: the service cannot be told from the host api.example.com: set `service` (--service), such as appsync or execute-api",
+            "FILE:2: `route.a.target`: cannot infer the region from the host api.example.com: set `region` (--region) to the region of the API",
+            "FILE:2: `route.a.target`: cannot infer the service from the host api.example.com: set `service` (--service), such as appsync or execute-api",
         ],
     );
 }
@@ -153,11 +153,11 @@ fn a_port_that_is_none_is_refused() {
     for (url, problem) in [
         (
             "https://abc.appsync-api.eu-central-1.amazonaws.com:99999/graphql",
-            "the URL's port is not a number from 1 to 65535",
+            "the URL has an invalid port: expected a number from 1 to 65535",
         ),
         (
             "https://abc.appsync-api.eu-central-1.amazonaws.com:/graphql",
-            "the URL's port is not a number from 1 to 65535",
+            "the URL has an invalid port: expected a number from 1 to 65535",
         ),
     ] {
         refuses(
@@ -169,24 +169,28 @@ fn a_port_that_is_none_is_refused() {
 
 #[test]
 fn region_service_and_host_are_checked() {
-    let other = "abc.appsync-api.eu-central-1.amazonaws.com is in eu-central-1, but `region` says us-east-1: remove `region`, or correct the URL";
+    let other = "abc.appsync-api.eu-central-1.amazonaws.com is in eu-central-1, but `region` is us-east-1: remove `region`, or correct the URL";
     refuses(
         &route("region = \"us-east-1\""),
         &[&format!("FILE:2: `route.a.target`: {other}")],
     );
     refuses(
         &route("region = \"Frankfurt\""),
-        &["FILE:2: `route.a.target`: \"Frankfurt\" is not an AWS region, such as eu-central-1"],
+        &[
+            "FILE:2: `route.a.target`: invalid AWS region \"Frankfurt\": expected a region such as eu-central-1",
+        ],
     );
     refuses(
         &route("service = \"App Sync\""),
         &[
-            "FILE:2: `route.a.target`: \"App Sync\" is not a SigV4 service name, such as appsync or execute-api",
+            "FILE:2: `route.a.target`: invalid SigV4 service \"App Sync\": expected a name such as appsync or execute-api",
         ],
     );
     refuses(
         &route("host = \"a/b\""),
-        &["FILE:2: `route.a.target`: \"a/b\" is not a host name with an optional port"],
+        &[
+            "FILE:2: `route.a.target`: invalid host \"a/b\": expected a host name with an optional port",
+        ],
     );
     refuses(
         &route("region = \" \""),

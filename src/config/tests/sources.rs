@@ -223,7 +223,7 @@ fn all_mistakes_of_all_sources_are_in_one_report() {
             "FILE:5: `timeouts.init`: \"soon\" is no duration, such as \"250ms\", \"5s\" or \"2m\"",
             "COUNTERSIGN_POOL__MAX_IDLE: `pool.max_idle`: \"-1\" is no whole number above zero",
             "--log-format: `log.format`: \"xml\" is neither \"text\" nor \"json\"",
-            "URL: `route.graphql.target`: abc.appsync-api.eu-central-1.amazonaws.com is in eu-central-1, but `region` says eu-west-1: remove `region`, or correct the URL",
+            "URL: `route.graphql.target`: abc.appsync-api.eu-central-1.amazonaws.com is in eu-central-1, but `region` is eu-west-1: remove `region`, or correct the URL",
         ],
     );
 }

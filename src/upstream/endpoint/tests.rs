@@ -1,4 +1,4 @@
-//! What URLs and overrides are taken to mean.
+//! What is inferred from URLs and overrides.
 
 use super::*;
 
@@ -58,7 +58,7 @@ fn check(url: &str, pairs: &[(&str, &str)], expected: &str) {
 }
 
 #[test]
-fn appsync_hosts() {
+fn appsync_endpoints_are_inferred() {
     let (api, realtime) = (
         format!("{ID}.appsync-api.us-east-1.amazonaws.com"),
         format!("{ID}.appsync-realtime-api.us-east-1.amazonaws.com"),
@@ -106,7 +106,7 @@ fn appsync_hosts() {
 }
 
 #[test]
-fn other_hosts() {
+fn endpoints_of_other_services_are_inferred() {
     check(
         "https://a1.execute-api.us-east-1.amazonaws.com/prod/",
         &[],
@@ -126,7 +126,7 @@ fn other_hosts() {
 
 /// API Gateway developer guide: endpoints, private APIs, custom domains.
 #[test]
-fn every_form_of_api_gateways_hosts() {
+fn every_form_of_api_gateway_host_is_inferred() {
     check(
         "https://a1.execute-api.us-east-1.amazonaws.com/prod",
         &[],
@@ -173,11 +173,15 @@ fn every_form_of_api_gateways_hosts() {
         ],
         "eu-west-1 execute-api 10.0.0.7:8443 api.example.com api.example.com /v1",
     );
-    check(custom, &[("region", "eu-west-1")], "service cannot be told");
+    check(
+        custom,
+        &[("region", "eu-west-1")],
+        "cannot infer the service",
+    );
     check(
         custom,
         &[("service", "execute-api")],
-        "region cannot be told",
+        "cannot infer the region",
     );
     check(
         "https://transcribestreaming.us-east-1.amazonaws.com:8443/stream",
@@ -189,48 +193,58 @@ fn every_form_of_api_gateways_hosts() {
     check(
         "https://b.s3.eu-west-1.amazonaws.com/k",
         &[],
-        "S3 signs by rules of its own",
+        "cannot sign for S3",
     );
     check(
         custom,
         &[("region", "eu-west-1"), ("service", "s3")],
-        "S3 signs by rules of its own",
+        "cannot sign for S3",
     );
 }
 
 #[test]
-fn mistakes_name_the_setting() {
+fn errors_name_the_setting_that_fixes_them() {
     check("http://a.example.com/graphql", &[], "https://");
-    check("https://u:p@a.example.com/graphql", &[], "neither user");
-    check("https://a.example.com/graphql?x=1", &[], "neither user");
+    check(
+        "https://u:p@a.example.com/graphql",
+        &[],
+        "must not contain a user",
+    );
+    check(
+        "https://a.example.com/graphql?x=1",
+        &[],
+        "must not contain a user",
+    );
     check("not a url", &[], "no host");
+    let command = "\"abc123\" is not a URL. To find your API's URL, run: aws appsync get-graphql-api --api-id abc123 ";
+    check("abc123", &[], command);
     check("https://a.example.com/x", &[], "set `region` (--region)");
     check("https://a.example.com/x", &[], "set `service` (--service)");
     check(
         "https://a.example.com/x",
         &[("region", "us-east-1/x")],
-        "not an AWS region",
+        "invalid AWS region",
     );
     check(
         &format!("https://{ID}.appsync-api.us-east-1.amazonaws.com/graphql"),
         &[("region", "eu-west-1")],
-        "`region` says eu-west-1",
+        "`region` is eu-west-1",
     );
     check(
         "https://a.example.com/graphql",
         &[("region", "eu-west-1"), ("host", "a@b")],
-        "not a host name",
+        "invalid host",
     );
     check(
         "https://a.example.com/x",
         &[("region", "eu-west-1"), ("service", "Up/per")],
-        "not a SigV4 service",
+        "invalid SigV4 service",
     );
 }
 
-/// What stood before a bracket was the name, and what stood in it was nothing.
+/// The text before a bracket used to be accepted as the host name.
 #[test]
-fn a_host_with_a_bracket_in_it_was_taken_for_a_name() {
+fn hosts_with_misplaced_brackets_are_rejected() {
     for text in [
         "***[::1]:2",
         "a[::1]",
@@ -245,6 +259,6 @@ fn a_host_with_a_bracket_in_it_was_taken_for_a_name() {
         assert!(Address::parse(text).is_some(), "{text}");
     }
     let region = [("region", "us-east-1"), ("service", "execute-api")];
-    check("https://***[::1]:2/", &region, "is not a host name");
-    check("https://h:+443/", &region, "port is not a number");
+    check("https://***[::1]:2/", &region, "invalid host");
+    check("https://h:+443/", &region, "invalid port");
 }

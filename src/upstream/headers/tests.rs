@@ -1,4 +1,4 @@
-//! Which of a client's headers, and of an answer's, are left.
+//! Which headers of requests and responses remain after filtering.
 
 use super::*;
 
@@ -14,13 +14,13 @@ fn map(names: &[(&str, &str)]) -> HeaderMap {
 fn check(policy: &HeaderPolicy, sent: &[(&str, &str)], expected: &[&str]) {
     let mut headers = map(sent);
     policy.filter_request(&mut headers);
-    let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
-    left.sort_unstable();
-    assert_eq!(left, expected, "{sent:?}");
+    let mut remaining: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+    remaining.sort_unstable();
+    assert_eq!(remaining, expected, "{sent:?}");
 }
 
 #[test]
-fn requests() {
+fn request_headers_are_filtered_by_kind_and_configuration() {
     let policy = HeaderPolicy::new(UpstreamKind::Graphql, &[], vec![]);
     check(
         &policy,
@@ -87,13 +87,13 @@ fn requests() {
     );
 }
 
-/// By default, by `odd_headers = "keep"`, and by that and `guard.forwarded = "pass"`.
+/// Three policies: the default, `odd_headers = "keep"`, and that with `guard.forwarded = "pass"`.
 #[test]
 fn every_spelling_of_a_dropped_header_is_dropped() {
     let default = HeaderPolicy::new(UpstreamKind::Http, &[], vec!["x-secret".parse().unwrap()]);
     let keeping = default.clone().keep_odd_headers();
     let passing = keeping.clone().keep_forwarded_headers();
-    const GONE: [bool; 3] = [false; 3];
+    const DROPPED: [bool; 3] = [false; 3];
     for (name, passes) in [
         ("x-team", [true; 3]),
         ("x_team", [false, true, true]),
@@ -101,33 +101,33 @@ fn every_spelling_of_a_dropped_header_is_dropped() {
         ("x~team!", [false, true, true]),
         ("x_api_key", [false, true, true]),
         ("x-api-key", [true; 3]),
-        ("X_Amz_Date", GONE),
-        ("x.amz.security.token", GONE),
-        ("x-amzdate", GONE),
-        ("X_Countersign_Token", GONE),
-        ("x-countersigntoken", GONE),
-        ("Transfer_Encoding", GONE),
-        ("Content_Length", GONE),
-        ("content-length-", GONE),
-        ("H_o_s_t", GONE),
-        ("Proxy_Authorization", GONE),
-        ("Authorization_", GONE),
-        ("x_secret", GONE),
-        ("xsecret", GONE),
-        ("Cookie_", GONE),
-        ("x_apigw_api_id", GONE),
-        ("sec_websocket_protocol", GONE),
-        ("X_HTTP_METHOD_OVERRIDE", GONE),
-        ("X.HTTP.Method.Override", GONE),
-        ("X_Original_Method", GONE),
+        ("X_Amz_Date", DROPPED),
+        ("x.amz.security.token", DROPPED),
+        ("x-amzdate", DROPPED),
+        ("X_Countersign_Token", DROPPED),
+        ("x-countersigntoken", DROPPED),
+        ("Transfer_Encoding", DROPPED),
+        ("Content_Length", DROPPED),
+        ("content-length-", DROPPED),
+        ("H_o_s_t", DROPPED),
+        ("Proxy_Authorization", DROPPED),
+        ("Authorization_", DROPPED),
+        ("x_secret", DROPPED),
+        ("xsecret", DROPPED),
+        ("Cookie_", DROPPED),
+        ("x_apigw_api_id", DROPPED),
+        ("sec_websocket_protocol", DROPPED),
+        ("X_HTTP_METHOD_OVERRIDE", DROPPED),
+        ("X.HTTP.Method.Override", DROPPED),
+        ("X_Original_Method", DROPPED),
         ("x-http-method-override", [true; 3]),
-        ("x-original-url", GONE),
-        ("X_Original_URL", GONE),
-        ("X-Rewrite-URL", GONE),
-        ("x-original-uri", GONE),
-        ("X-Override-URL", GONE),
-        ("X-Original-Host", GONE),
-        ("x-http-host-override", GONE),
+        ("x-original-url", DROPPED),
+        ("X_Original_URL", DROPPED),
+        ("X-Rewrite-URL", DROPPED),
+        ("x-original-uri", DROPPED),
+        ("X-Override-URL", DROPPED),
+        ("X-Original-Host", DROPPED),
+        ("x-http-host-override", DROPPED),
         ("X-Forwarded-For", [false, false, true]),
         ("X_Forwarded_For", [false, false, true]),
         ("x.forwarded.host", [false, false, true]),
@@ -146,7 +146,7 @@ fn every_spelling_of_a_dropped_header_is_dropped() {
 }
 
 #[test]
-fn forwarded_headers_are_named_in_any_spelling() {
+fn configured_header_names_match_in_any_spelling() {
     let names = |names: &[&str]| -> Vec<HeaderName> {
         names.iter().map(|name| name.parse().unwrap()).collect()
     };
@@ -183,9 +183,9 @@ fn forwarded_headers_are_named_in_any_spelling() {
 }
 
 #[test]
-fn answers_lose_what_is_ours_and_what_acts_on_the_whole_host() {
+fn responses_lose_headers_that_are_ours_or_affect_the_whole_host() {
     let kept = [("set-cookie", "a=b"), ("x-kept", "1"), ("etag", "e")];
-    let lost = [
+    let removed = [
         "Access-Control-Allow-Origin",
         "access-control-allow-private-network",
         "access-control-of-tomorrow",
@@ -202,7 +202,7 @@ fn answers_lose_what_is_ours_and_what_acts_on_the_whole_host() {
         "Connection",
     ];
     let mut headers = map(&kept);
-    for name in lost {
+    for name in removed {
         let name: HeaderName = name.parse().unwrap();
         headers.append(&name, HeaderValue::from_static("x"));
         headers.append(&name, HeaderValue::from_static("y"));
@@ -212,7 +212,7 @@ fn answers_lose_what_is_ours_and_what_acts_on_the_whole_host() {
 }
 
 #[test]
-fn upgrades_leave_no_trace_of_themselves() {
+fn session_headers_exclude_those_of_the_handshake() {
     let mut headers = map(&[
         ("sec-websocket-key", "k"),
         ("sec-websocket-extensions", "permessage-deflate"),

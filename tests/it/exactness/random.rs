@@ -19,7 +19,7 @@ const CLASSES: [(&str, f64); 6] = [
     ("empty segment", 0.05),
     ("not UTF-8", 0.05),
     ("without a name", 0.05),
-    ("cannot be signed faithfully", 0.05),
+    ("cannot sign the header", 0.05),
     (NO_HTTP, 0.05),
 ];
 const CONNECTIONS: usize = 8;
