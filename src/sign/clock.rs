@@ -1,39 +1,42 @@
-//! The one place that reads the wall clock; everything else is given the time.
+//! Reads the wall clock. Everything else receives the time as an argument.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep};
 
-/// The current time.
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+/// Returns the current time.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the only place that reads the wall clock"
+)]
 pub fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// Notices when the wall clock jumps: after a suspend, in which the monotonic clock stands still,
-/// and when somebody sets it.
+/// Detects jumps of the wall clock: when it is set, and after a suspend, during which the monotonic
+/// clock stops.
 #[derive(Debug)]
 pub(super) struct ClockJumps<Wall = fn() -> SystemTime> {
     wall: Wall,
     seen: (SystemTime, Instant),
 }
 
-/// Less than this is the usual correction of a clock.
+/// Smaller differences are ordinary clock corrections.
 const MIN_JUMP: Duration = Duration::from_secs(5);
 
 impl ClockJumps {
     pub(super) fn new() -> Self {
-        Self::of(now)
+        Self::with_clock(now)
     }
 }
 
 impl<Wall: Fn() -> SystemTime> ClockJumps<Wall> {
-    fn of(wall: Wall) -> Self {
+    fn with_clock(wall: Wall) -> Self {
         let seen = (wall(), Instant::now());
         Self { wall, seen }
     }
 
-    /// Resolves with the size of a jump, forward or back, within `interval` of it.
+    /// Waits for a jump, forward or back, and returns its size within `interval` after it.
     pub(super) async fn next(&mut self, interval: Duration) -> Duration {
         loop {
             sleep(interval).await;
@@ -58,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    /// A wall clock that has run beside the monotonic one but for `ahead`.
+    /// Lets both clocks run alike for an hour, then sets the wall clock `ahead` by some seconds.
     async fn check(ahead: i64, expected: bool) {
         let second = Duration::from_secs(1);
         let started = Instant::now();
@@ -68,7 +71,7 @@ mod tests {
             Ok(ahead) => base + started.elapsed() + Duration::from_secs(ahead),
             Err(_) => base + started.elapsed() - Duration::from_secs(set.get().unsigned_abs()),
         };
-        let mut jumps = ClockJumps::of(wall);
+        let mut jumps = ClockJumps::with_clock(wall);
         let none = tokio::time::timeout(3_600 * second, jumps.next(2 * second)).await;
         assert!(none.is_err(), "{ahead}: a jump of {none:?} before it");
         set.set(ahead);
@@ -80,7 +83,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn suspends_and_clocks_that_are_set_are_noticed() {
+    async fn clock_jumps_of_five_seconds_are_detected() {
         for (ahead, expected) in [
             (7_200, true),
             (-7_200, true),

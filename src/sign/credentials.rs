@@ -1,9 +1,9 @@
-//! Credentials: the provider chain, refreshed in the background.
+//! Loads AWS credentials from the provider chain, and refreshes them in the background.
 //!
-//! One task per [`CredentialSource`] loads credentials through the providers of `aws-config`, publishes
-//! them as an immutable [`Snapshot`] and refreshes them ahead of their expiry. The request path
-//! reads the snapshot and waits for the task only while there is none that is valid. Providers
-//! are built anew for every load, because `aws-config` parses profile files once per provider.
+//! One task per [`CredentialSource`] loads credentials through the providers of `aws-config`,
+//! publishes them as an immutable [`Snapshot`], and refreshes them before they expire. Requests read
+//! the snapshot, and wait for the task only while there is no valid one. Each load builds new
+//! providers, because a provider of `aws-config` parses the profile files only once.
 
 mod chain;
 mod environment;
@@ -33,34 +33,34 @@ use file_watcher::ProfileFileWatcher;
 use crate::telemetry::metrics::{IdentityOutcomeLabels, metrics};
 use crate::telemetry::tasks::{Task, supervised};
 
-/// Which credentials a route signs with.
+/// The source of the credentials that a route signs with.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CredentialSourceConfig {
-    /// A profile of `~/.aws/config`; without it the default provider chain.
+    /// A profile in `~/.aws/config`; `None` for the default provider chain.
     pub profile: Option<String>,
-    /// The ARN of a role to assume with the credentials found.
+    /// The ARN of a role to assume with the credentials that were found.
     pub assume_role: Option<String>,
     /// The region of the STS endpoint, for `assume_role`.
     pub region: String,
 }
 
-/// Credentials that are kept fresh.
+/// A source of credentials, which a background task refreshes.
 #[derive(Debug)]
 pub struct CredentialSource {
     name: String,
     state: watch::Receiver<LoadState>,
-    /// Asks the refresher for a load; fixed credentials have none.
+    /// Requests a load from the background task; `None` for fixed credentials.
     wake: Option<Arc<Notify>>,
 }
 
-/// Credentials as they were loaded once.
+/// The credentials of one load.
 pub struct Snapshot {
     identity: SdkIdentity,
     expires: Option<SystemTime>,
     provider: String,
 }
 
-/// No credentials that are valid now. The text names what was tried and the command that helps.
+/// There are no valid credentials. The message names what was tried and the command that helps.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("no valid AWS credentials: {tried}. {remedy}")]
 pub struct CredentialsError {
@@ -71,29 +71,31 @@ pub struct CredentialsError {
 #[derive(Clone, Debug, Default)]
 struct LoadState {
     snapshot: Option<Arc<Snapshot>>,
-    /// Of the last load, and when it failed.
+    /// Why the last load failed, and when.
     failure: Option<(Arc<CredentialsError>, SystemTime)>,
-    /// A load is under way that may bring credentials soon.
+    /// Whether a load is running.
     loading: bool,
 }
 
-/// How long a request waits for a load that is under way.
+/// How long a request waits for a running load.
 const LOAD_WAIT: Duration = Duration::from_secs(5);
-/// A load that takes longer has failed.
+/// How long a load may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Refresh this long before the expiry, or at a quarter of the lifetime if that is less.
+/// How long before their expiry credentials are refreshed: a quarter of the remaining lifetime, if
+/// that is less.
 const REFRESH_LEAD: Duration = Duration::from_secs(300);
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
-/// While there are no valid credentials, a request asks for a load this long after one that failed.
+/// While there are no valid credentials, how long after a failed load a request starts another.
 const RETRY_PAUSE: Duration = Duration::from_secs(3);
-/// How often the profile files are looked at.
+/// How often the profile files are checked for changes.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 // === impl CredentialSource ===
 
 impl CredentialSource {
-    /// Starts the refresher; it ends with `stop`. By its name the log and the metrics know it.
+    /// Starts the background task, which ends with `stop`. `name` identifies the source in the log and
+    /// in metrics.
     pub fn spawn(
         name: String,
         config: CredentialSourceConfig,
@@ -119,7 +121,7 @@ impl CredentialSource {
         Self { name, state, wake }
     }
 
-    /// Fixed credentials, for tests.
+    /// Returns a source of fixed credentials, for tests.
     pub fn fixed(access_key: &str, secret_key: &str, session_token: Option<&str>) -> Self {
         let token = session_token.map(str::to_owned);
         Self::from_credentials(Credentials::new(
@@ -127,7 +129,7 @@ impl CredentialSource {
         ))
     }
 
-    /// Credentials that are not loaded but known, for the demo.
+    /// Returns a source of credentials that never change, for the demo.
     pub fn from_credentials(credentials: Credentials) -> Self {
         let name = "fixed".to_owned();
         let snapshot = Snapshot::new(credentials, name.clone());
@@ -139,15 +141,16 @@ impl CredentialSource {
         Self { name, state, wake }
     }
 
+    /// Returns the name in the log and in metrics.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The credentials valid at `now`; waits a few seconds for a load, and never while the snapshot
-    /// is valid. Credentials that have expired are loaded at once, once for all requests that wait.
+    /// Returns credentials that are valid at `now`. Without a valid snapshot, waits a few seconds for
+    /// a load, which all waiting requests share.
     ///
     /// # Errors
-    /// [`CredentialsError`] when there are none.
+    /// [`CredentialsError`] when there are no valid credentials.
     pub async fn current(&self, now: SystemTime) -> Result<Arc<Snapshot>, CredentialsError> {
         let lookup = |state: &LoadState| state.lookup(now, self.wake.is_some());
         if let Some(found) = lookup(&self.state.borrow()) {
@@ -164,7 +167,7 @@ impl CredentialSource {
         }
     }
 
-    /// Why there are no credentials that are valid at `now`; nothing if there are.
+    /// Returns why there are no valid credentials at `now`; `None` if there are.
     pub fn failure(&self, now: SystemTime) -> Option<CredentialsError> {
         match self.remaining(now) {
             Some(_) => None,
@@ -172,15 +175,15 @@ impl CredentialSource {
         }
     }
 
-    /// Resolves when there are credentials for the first time.
+    /// Waits until credentials have been loaded for the first time.
     pub async fn loaded(&self) {
         let mut state = self.state.clone();
-        // The refresher ends with the process.
+        // The background task ends with the process.
         let _ = state.wait_for(|state| state.snapshot.is_some()).await;
     }
 
-    /// How long the credentials held are still valid at `now`, `Some(None)` if they do not expire;
-    /// `None` if there are none that are.
+    /// Returns the remaining lifetime of the credentials at `now`: `Some(None)` if they do not expire,
+    /// and `None` if there are no valid credentials.
     pub fn remaining(&self, now: SystemTime) -> Option<Option<Duration>> {
         let state = self.state.borrow();
         let snapshot = state.snapshot.as_ref()?;
@@ -199,7 +202,7 @@ impl CredentialSource {
 impl Snapshot {
     fn new(credentials: Credentials, provider: String) -> Self {
         let expires = credentials.expiry();
-        // An empty token must be left out: AWS answers one with UnrecognizedClientException.
+        // AWS responds to an empty token with UnrecognizedClientException.
         let credentials = match credentials.session_token() {
             Some("") => Credentials::new(
                 credentials.access_key_id(),
@@ -220,7 +223,7 @@ impl Snapshot {
         }
     }
 
-    /// When they end, if they do.
+    /// Returns when the credentials expire, if they do.
     pub fn expires(&self) -> Option<SystemTime> {
         self.expires
     }
@@ -233,8 +236,8 @@ impl Snapshot {
         self.expires.is_none_or(|expires| now < expires)
     }
 
-    /// Credentials that come expired are a failure of their provider: they must not replace
-    /// those that are still good.
+    /// Rejects credentials that were already expired when they were loaded: they must not replace
+    /// credentials that are still valid.
     fn checked(self, now: SystemTime) -> Result<Self, CredentialsError> {
         if self.is_valid(now) {
             Ok(self)
@@ -244,7 +247,7 @@ impl Snapshot {
     }
 
     fn expired(&self) -> CredentialsError {
-        let at = self.expires.map(shown).unwrap_or_default();
+        let at = self.expires.map(formatted).unwrap_or_default();
         CredentialsError {
             tried: format!("those from {} expired at {at}", self.provider),
             remedy: "Renew them, and check the clock; countersign loads them again by itself."
@@ -253,7 +256,7 @@ impl Snapshot {
     }
 }
 
-fn shown(at: SystemTime) -> String {
+fn formatted(at: SystemTime) -> String {
     humantime::format_rfc3339_seconds(at).to_string()
 }
 
@@ -269,7 +272,8 @@ impl std::fmt::Debug for Snapshot {
 // === impl LoadState ===
 
 impl LoadState {
-    /// The credentials for a request at `now` or why there are none; nothing while it has to wait.
+    /// Returns the credentials for a request at `now`, or why there are none; `None` if the request has
+    /// to wait for a load.
     fn lookup(
         &self,
         now: SystemTime,
@@ -283,7 +287,8 @@ impl LoadState {
         }
     }
 
-    /// Without valid credentials: nothing failed yet, or some time ago.
+    /// Returns whether a load should be started for lack of valid credentials: none has failed yet, or
+    /// the last failure was at least [`RETRY_PAUSE`] ago.
     fn is_load_due(&self, now: SystemTime) -> bool {
         self.failure.as_ref().is_none_or(|(_, failed)| {
             let since = now.duration_since(*failed);
@@ -296,14 +301,14 @@ impl LoadState {
             (Some((failure, _)), _) => failure.as_ref().clone(),
             (None, Some(snapshot)) => snapshot.expired(),
             (None, None) => CredentialsError {
-                tried: "the first load is still under way".to_owned(),
+                tried: "the first load is still running".to_owned(),
                 remedy: "Try again in a moment.".to_owned(),
             },
         }
     }
 }
 
-/// The background task of one identity.
+/// The background task of one credential source.
 struct Refresher {
     name: String,
     chain: Chain,
@@ -334,32 +339,32 @@ impl Refresher {
                     Some(backoff(failures))
                 }
             };
-            // Files that change end the pause: rotated keys and `aws sso login` count at once. After a
-            // suspend the pause would last as long as it had been planned, and the keys have expired.
+            // A change of the files ends the pause, so that rotated keys and `aws sso login` take effect
+            // at once. So does a clock jump: after a suspend, the keys may have expired in the meantime.
             let until = pause.map(|pause| Instant::now() + pause);
             tokio::select! {
                 () = files.wait_for_change(WATCH_INTERVAL, until) => {}
                 jump = jumps.next(WATCH_INTERVAL) => {
                     info!(identity = self.name, seconds = jump.as_secs(), "wall clock jumped");
                 }
-                () = self.needed() => {}
+                () = self.load_needed() => {}
             }
             self.publish.send_modify(|state| state.loading = true);
         }
     }
 
-    /// Resolves when a request waits for a load.
-    async fn needed(&self) {
+    /// Waits until a request needs a load.
+    async fn load_needed(&self) {
         loop {
             self.wake.notified().await;
-            // What it asked for may have come since.
+            // Another load may have succeeded since the request asked.
             if self.publish.borrow().lookup(clock::now(), true).is_none() {
                 return;
             }
         }
     }
 
-    /// Publishes the snapshot and tells when to refresh it: never, if it does not expire.
+    /// Publishes the snapshot, and returns the pause before its refresh; `None` if it does not expire.
     fn loaded(&self, snapshot: Snapshot, now: SystemTime) -> Option<Duration> {
         let pause = snapshot.expires.map(|expires| {
             let left = expires.duration_since(now).unwrap_or_default();
@@ -369,7 +374,7 @@ impl Refresher {
         info!(
             identity = self.name,
             provider = %snapshot.provider,
-            expires = snapshot.expires.map(shown),
+            expires = snapshot.expires.map(formatted),
             "credentials loaded"
         );
         self.publish.send_replace(LoadState {
@@ -397,7 +402,7 @@ impl Refresher {
     }
 }
 
-/// `jitter` in 0..1 spreads refreshers that started together.
+/// Returns the pause before a refresh. `jitter` in 0..1 spreads tasks that started together.
 fn refresh_pause(left: Duration, jitter: f64) -> Duration {
     let lead = REFRESH_LEAD.min(left / 4);
     (left - lead.mul_f64(1.0 - jitter / 5.0)).max(MIN_PAUSE)
@@ -413,7 +418,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refresh_comes_ahead_of_expiry() {
+    fn credentials_are_refreshed_before_they_expire() {
         let hour = Duration::from_secs(3_600);
         assert_eq!(refresh_pause(hour, 0.0), hour - REFRESH_LEAD);
         assert_eq!(refresh_pause(hour, 1.0), hour - REFRESH_LEAD.mul_f64(0.8));
@@ -428,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_shows_no_secret() {
+    fn debug_output_contains_no_secret() {
         let credentials = Credentials::new("AKID", "SECRET", Some("TOKEN".into()), None, "x");
         let shown = format!("{:?}", Snapshot::new(credentials, "environment".into()));
         for secret in ["AKID", "SECRET", "TOKEN"] {

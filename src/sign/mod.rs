@@ -1,10 +1,9 @@
-//! SigV4: what signs, with what, and when.
+//! Signs requests with AWS Signature Version 4.
 //!
-//! A [`Signer`] belongs to one route: it has a [`Scope`], the wire host and an
-//! [`CredentialSource`] whose credentials a background task keeps fresh. It signs
-//! final bytes, last, over a minimal header set: `host`, `x-amz-date`, `x-amz-security-token`
-//! when the credentials have one, and the headers the caller names. It opens no socket and reads
-//! no clock: the time is passed in.
+//! A [`Signer`] belongs to one route. It has a [`Scope`], the wire host, and a [`CredentialSource`]
+//! whose credentials a background task refreshes. It signs the final bytes of a request over a
+//! minimal set of headers: `host`, `x-amz-date`, `x-amz-security-token` for temporary credentials, and
+//! the headers that the caller lists. It opens no socket and reads no clock: the time is passed in.
 
 pub mod clock;
 pub mod credentials;
@@ -31,7 +30,7 @@ pub(crate) use target::decode;
 use target::push_strictly;
 pub use target::{PathHandling, RequestTarget, TargetError};
 
-/// Where a signature is valid: `{date}/{region}/{service}/aws4_request`.
+/// The credential scope of a signature: `{date}/{region}/{service}/aws4_request`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     pub region: String,
@@ -44,16 +43,16 @@ pub struct Signer {
     scope: Scope,
     style: SigningStyle,
     host: String,
-    identity: Arc<CredentialSource>,
+    credentials: Arc<CredentialSource>,
 }
 
-/// The final bytes of a request, as they go on the wire.
+/// A request to sign: its final bytes, as they are sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Signable<'a> {
     pub method: &'a str,
-    /// Path and query, normalised ([`RequestTarget`]).
+    /// The normalized path and query ([`RequestTarget`]).
     pub target: &'a str,
-    /// Headers to sign beside `host`, lower case; each must go out with this value.
+    /// Headers to sign in addition to `host`, with lower-case names. Each must be sent with this value.
     pub headers: &'a [(&'a str, &'a str)],
     pub body: &'a [u8],
 }
@@ -61,26 +60,27 @@ pub struct Signable<'a> {
 /// VPC Lattice user guide, "SIGv4 authenticated requests".
 const UNSIGNED_PAYLOAD: (&str, &str) = ("x-amz-content-sha256", "UNSIGNED-PAYLOAD");
 
-/// Names are lower case; secret values are marked sensitive.
+/// Headers with lower-case names, whose secret values are marked as sensitive.
 pub type SignedHeaders = Vec<(HeaderName, HeaderValue)>;
 
-/// What a signature adds to a request.
+/// The parts of a signature to add to a request.
 #[derive(Clone)]
 pub struct Signed {
     /// `authorization`, `x-amz-date`, for temporary credentials `x-amz-security-token`, and
-    /// `x-amz-content-sha256` where the [`Payload`] wants it.
+    /// `x-amz-content-sha256` where the [`Payload`] requires it.
     pub headers: SignedHeaders,
-    /// `name=value&…`, to be added to the target's query; for [`Placement::Query`] alone.
+    /// Parameters to append to the query of the target, `name=value&…`; only for
+    /// [`Placement::Query`].
     pub query: Option<String>,
 }
 
-/// Why a request was not signed. Nothing was sent.
+/// Why a request could not be signed. Nothing was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     #[error(
-        "the credentials cannot be written as a header: the session token or key has a bad byte"
+        "the credentials cannot be sent in a header: the access key or session token contains an invalid byte"
     )]
     Header(#[from] http::header::InvalidHeaderValue),
     #[error("the request cannot be signed")]
@@ -92,45 +92,48 @@ pub enum SignError {
 // === impl Signer ===
 
 impl Signer {
-    /// `host` is the wire Host: with its port, unless that is 443.
+    /// Creates a signer. `host` is the `Host` header as it is sent: with the port, unless that is 443.
     pub fn new(
         scope: Scope,
         style: SigningStyle,
         host: String,
-        identity: Arc<CredentialSource>,
+        credentials: Arc<CredentialSource>,
     ) -> Self {
         Self {
             scope,
             style,
             host,
-            identity,
+            credentials,
         }
     }
 
+    /// Returns the credential scope.
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
 
+    /// Returns how the service requires requests to be signed.
     pub fn style(&self) -> SigningStyle {
         self.style
     }
 
+    /// Returns the wire host that signatures cover.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The credentials to sign with now.
+    /// Returns the credentials to sign with at `now`.
     ///
     /// # Errors
-    /// [`CredentialsError`] when there are none that are valid at `now`.
+    /// [`CredentialsError`] when there are no valid credentials.
     pub async fn credentials(&self, now: SystemTime) -> Result<Arc<Snapshot>, CredentialsError> {
-        self.identity.current(now).await
+        self.credentials.current(now).await
     }
 
-    /// Signs `request` as it stands at `now`.
+    /// Signs `request` at the time `now`.
     ///
     /// # Errors
-    /// [`SignError`]; then the request must not go out.
+    /// [`SignError`]; the request must then not be sent.
     pub fn sign(
         &self,
         credentials: &Snapshot,
@@ -165,7 +168,7 @@ impl Signer {
                 (SignableBody::Bytes(request.body), None)
             }
             (Payload::Unsigned, Placement::Headers) => (SignableBody::UnsignedPayload, None),
-            // The crate adds this header to headers only.
+            // aws-sigv4 adds this header only when the signature is in the headers.
             (Payload::Unsigned, Placement::Query { .. }) => {
                 (SignableBody::UnsignedPayload, Some(UNSIGNED_PAYLOAD))
             }
@@ -183,7 +186,7 @@ impl Signer {
         for header in headers {
             let name = HeaderName::from_static(header.name());
             let mut value = HeaderValue::from_str(header.value())?;
-            // The crate does not mark `authorization`; its Debug would print the signature.
+            // aws-sigv4 does not mark `authorization`, so its Debug output would contain the signature.
             value.set_sensitive(header.sensitive() || name == AUTHORIZATION);
             signed.headers.push((name, value));
         }
@@ -209,9 +212,9 @@ impl Signer {
 impl SigningStyle {
     fn settings(self) -> SigningSettings {
         let mut settings = SigningSettings::default();
-        // The wire target is normalised before signing, so both must agree as they are.
+        // The target is normalized before it is signed and sent, so it must be signed unchanged.
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        // The callers name what is to be signed; nothing else reaches the crate.
+        // Only the headers that the caller lists are passed to aws-sigv4.
         settings.excluded_headers = None;
         if let Placement::Query { expires } = self.placement {
             settings.signature_location = SignatureLocation::QueryParams;
@@ -232,7 +235,7 @@ impl SigningStyle {
 // === impl Signed ===
 
 impl Signed {
-    /// `target` as it is to be sent.
+    /// Returns `target` with the query parameters of the signature.
     pub fn target<'a>(&self, target: &'a RequestTarget) -> Cow<'a, str> {
         let target = target.as_str();
         match &self.query {

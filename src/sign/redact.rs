@@ -1,9 +1,9 @@
-//! Takes session tokens out of texts that AWS echoes.
+//! Masks session tokens in texts that AWS echoes.
 //!
-//! On a signature mismatch AWS answers with the canonical request it computed, and that holds the
-//! line `x-amz-security-token:<token>`. A client that can make a request fail must not get the
-//! token by it. The tokens that we hold are masked wherever they are found, and in every encoding
-//! ([`mask_known()`]); others' by the name that stands before them.
+//! On a signature mismatch, AWS responds with the canonical request that it computed, which contains
+//! the line `x-amz-security-token:<token>`. A client that can make a request fail must not obtain the
+//! token that way. The tokens that countersign itself holds are masked wherever they occur, in every
+//! encoding ([`mask_known()`]); other tokens are recognized by the name before them.
 
 mod held_tokens;
 
@@ -16,18 +16,18 @@ pub use held_tokens::{
 const NAME: &[u8] = b"x-amz-security-token";
 const MASK: &str = "[redacted]";
 
-/// `text` with the value of every echoed `x-amz-security-token` replaced by `[redacted]`: in
-/// header form (`name:value`), in query form (`name=value`), in plain text or inside JSON. Tokens
-/// that are [`mask_known()`] are masked wherever they stand.
+/// Replaces the value of every `x-amz-security-token` in `text` by `[redacted]`: in header form
+/// (`name:value`) and in query form (`name=value`), in plain text and in JSON. Tokens that
+/// [`mask_known()`] finds are masked wherever they occur.
 pub fn mask_tokens(text: &str) -> Cow<'_, str> {
     match mask_known_text(text) {
-        Cow::Borrowed(text) => named(text),
-        Cow::Owned(text) => Cow::Owned(named(&text).into_owned()),
+        Cow::Borrowed(text) => mask_named(text),
+        Cow::Owned(text) => Cow::Owned(mask_named(&text).into_owned()),
     }
 }
 
-/// Masks the values behind the token's name.
-fn named(text: &str) -> Cow<'_, str> {
+/// Masks the values that follow the name of the token.
+fn mask_named(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let mut out = String::new();
     let mut copied = 0;
@@ -60,8 +60,8 @@ fn find(bytes: &[u8], from: usize) -> Option<usize> {
         .map(|found| from + found)
 }
 
-/// Where the value begins, if the name is followed by `:` or `=`, and in JSON by a quote before it;
-/// then the value is a string, or the first of several in an array.
+/// Returns where the value begins, if `:` or `=` follows the name. In JSON, a quote follows the name
+/// first, and the value is a string, or the first string of an array.
 fn value_start(bytes: &[u8], at: usize) -> Option<usize> {
     let separator = skip(bytes, at, |byte| matches!(byte, b'"' | b'\\' | b' '));
     if !matches!(bytes.get(separator), Some(b':' | b'=')) {
@@ -82,20 +82,21 @@ fn value_start(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Behind a quote, escaped or not, that opens a value: what follows one that closes is different.
+/// Returns the position after the quote that opens a value, escaped or not. A closing quote is
+/// recognized by the character that follows it.
 fn opening_quote(bytes: &[u8], at: usize) -> Option<usize> {
     let quote = skip(bytes, at, |byte| byte == b'\\');
     let is_quote = matches!(bytes.get(quote), Some(b'"' | b'\''));
-    let begins = |byte: u8| {
+    let can_begin = |byte: u8| {
         byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"+/=%-._~\\".contains(&byte)
     };
-    let is_opening = is_quote && bytes.get(quote + 1).is_some_and(|byte| begins(*byte));
+    let is_opening = is_quote && bytes.get(quote + 1).is_some_and(|byte| can_begin(*byte));
     is_opening.then_some(quote + 1)
 }
 
-/// Where the value ends: at the line's end (`\n`, or its JSON escape), a quote or an ampersand.
-/// A JSON escape of one of the token's own characters (`\/`, `\u002b`) does not end it, and none
-/// is cut in two.
+/// Returns where the value ends: at the end of the line (`\n`, or its JSON escape), a quote or an
+/// ampersand. A JSON escape of a character of the token (`\/`, `\u002b`) does not end the value, and is
+/// never split.
 fn value_end(bytes: &[u8], start: usize) -> usize {
     let mut at = start;
     while let Some(byte) = bytes.get(at) {
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn echoed_tokens_are_replaced() {
+    fn echoed_tokens_are_masked() {
         check("nothing here", "nothing here");
         check(
             "host:h\nx-amz-security-token:AQ/+oD==\n\nhost;x-amz-security-token\nabc",
@@ -162,9 +163,9 @@ mod tests {
         );
     }
 
-    /// The escape that a token began with was cut in two, and what is empty was masked, too.
+    /// The escape that begins a token was once split, and empty values were masked.
     #[test]
-    fn a_mask_left_json_that_was_none() {
+    fn masked_json_stays_valid() {
         check(
             r#"{"message":"x-amz-security-token:\/AQ==\nx"}"#,
             r#"{"message":"x-amz-security-token:[redacted]\nx"}"#,
@@ -183,9 +184,9 @@ mod tests {
         );
     }
 
-    /// Only the bracket was masked.
+    /// Once, only the bracket was masked.
     #[test]
-    fn a_token_in_an_array_was_told() {
+    fn tokens_in_arrays_are_masked() {
         check(
             "{\"x-amz-security-token\": [\n\"AQoD\"]}",
             "{\"x-amz-security-token\": [\n\"[redacted]\"]}",

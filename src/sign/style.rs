@@ -1,9 +1,9 @@
-//! How a service wants to be signed for.
+//! The variants of SigV4 that services require.
 
 use std::time::Duration;
 
-/// What differs between services. The default is what most take: a signature in headers, over the
-/// hash of the body and over the session token.
+/// How a service requires requests to be signed. The default is what most services accept: a
+/// signature in headers, which covers the hash of the body and the session token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SigningStyle {
     pub algorithm: Algorithm,
@@ -12,50 +12,50 @@ pub struct SigningStyle {
     pub payload: Payload,
 }
 
-/// By which key, and where it is valid.
+/// The signing algorithm, which also determines where a signature is valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Algorithm {
     /// `AWS4-HMAC-SHA256`, in one region.
     #[default]
     V4,
-    /// `AWS4-ECDSA-P256-SHA256`, SigV4A, in all regions of a set: the scope's region is what
-    /// `x-amz-region-set` says, such as `*` or `eu-west-1,us-east-1`.
+    /// `AWS4-ECDSA-P256-SHA256` (SigV4A), in a set of regions: the region of the scope is the value of
+    /// `x-amz-region-set`, such as `*` or `eu-west-1,us-east-1`.
     V4a,
 }
 
-/// Where the signature goes.
+/// Where the signature is placed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
     /// `authorization`, `x-amz-date`, `x-amz-security-token`.
     #[default]
     Headers,
-    /// A presigned URL: `X-Amz-Algorithm=…&X-Amz-Signature=…`. Whoever has it can use it until it
-    /// expires, from 1 s to 7 days after.
+    /// A presigned URL: `X-Amz-Algorithm=…&X-Amz-Signature=…`. Anybody who has the URL can use it
+    /// until it expires, which is 1 second to 7 days after signing.
     Query { expires: Duration },
 }
 
-/// What becomes of a session token.
+/// How a session token is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TokenMode {
     #[default]
     Signed,
-    /// Added after signing, as AWS IoT Core wants it.
+    /// Added after signing, as AWS IoT Core requires.
     Appended,
 }
 
-/// What the signature says of the body.
+/// How the signature covers the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Payload {
     #[default]
     Hashed,
-    /// `x-amz-content-sha256` tells the hash, too.
+    /// Like `Hashed`, with the hash also in `x-amz-content-sha256`.
     HashedInHeader,
     /// `x-amz-content-sha256: UNSIGNED-PAYLOAD`.
     Unsigned,
 }
 
 impl Placement {
-    /// For the longest that every service takes.
+    /// A presigned URL with the longest lifetime that every service accepts.
     pub const PRESIGNED: Self = Self::Query {
         expires: Duration::from_secs(300),
     };

@@ -1,42 +1,42 @@
-//! The request target: normalised once, signed, and sent byte for byte.
+//! Normalizes the request target, which is then signed and sent byte for byte.
 //!
-//! The path is never decoded. The query is decoded and strictly re-encoded in the client's order,
-//! so that what is on the wire and what is in the canonical request differ only in order. What
-//! cannot be signed faithfully is refused.
+//! The path is never decoded. The query is decoded and strictly re-encoded in the client's order, so
+//! that the sent query and the canonical query differ only in the order of parameters. A target for
+//! which AWS could compute another signature is rejected.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Path and query in the form that is signed and sent: `/path[?name=value&…]`.
+/// The path and query in the form in which they are signed and sent: `/path[?name=value&…]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestTarget(String);
 
-/// What becomes of a path with empty segments (`//`) or dot segments. AWS's services differ in
-/// what they make of them, and so in the signature that they expect.
+/// How to handle a path with empty segments (`//`) or dot segments. AWS services normalize such paths
+/// differently, and therefore expect different signatures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PathHandling {
-    /// The request is refused.
+    /// Rejects the request.
     #[default]
     Refuse,
-    /// Normalised (RFC 3986, section 5.2.4, and `//` to `/`), on the wire too; dot segments behind
-    /// escaped slashes are refused. The result stays below the route's target.
+    /// Normalizes the path that is signed and sent (RFC 3986, section 5.2.4, and `//` to `/`), and
+    /// rejects dot segments behind escaped slashes. The result stays below the route's target.
     Collapse,
-    /// Signed and sent as they are.
+    /// Signs and sends the path unchanged.
     Keep,
 }
 
-/// Why a target cannot be signed so that AWS computes the same signature.
+/// Why a target cannot be signed such that AWS computes the same signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    #[error("the path has a '.' or '..' segment")]
+    #[error("the path contains a '.' or '..' segment")]
     DotSegment,
-    #[error("the path has an empty segment ('//')")]
+    #[error("the path contains an empty segment ('//')")]
     EmptySegment,
-    #[error("the target is no valid request target")]
+    #[error("the target is not a valid request target")]
     Invalid,
-    #[error("the query has a parameter without a name")]
+    #[error("the query contains a parameter without a name")]
     NamelessParameter,
-    #[error("the query has an escape that is not UTF-8")]
+    #[error("the query contains an escape that is not UTF-8")]
     NotUtf8,
     #[error("the path does not begin with '/'")]
     Relative,
@@ -44,10 +44,10 @@ pub enum TargetError {
     TooLong,
 }
 
-/// API Gateway takes no longer URL for any endpoint type ("Amazon API Gateway quotas").
+/// The longest URL that API Gateway accepts for any type of endpoint ("Amazon API Gateway quotas").
 const MAX_TARGET: usize = 10_240;
 
-/// Query names that are authentication material; a client's are dropped.
+/// Query parameters that authenticate a request. Those of a client are removed.
 const AUTH_PARAMETERS: [&str; 8] = [
     "x-amz-algorithm",
     "x-amz-credential",
@@ -60,13 +60,15 @@ const AUTH_PARAMETERS: [&str; 8] = [
 ];
 
 impl RequestTarget {
+    /// Normalizes `path` and `query`.
+    ///
     /// # Errors
     /// See [`TargetError`].
     pub fn new(path: &str, query: Option<&str>) -> Result<Self, TargetError> {
         Self::below("", path, query, PathHandling::Refuse)
     }
 
-    /// What is at `path` below `base`: one of them may be empty, for nothing more.
+    /// Normalizes the target for `path` below `base`. Either may be empty.
     ///
     /// # Errors
     /// See [`TargetError`].
@@ -96,24 +98,25 @@ impl RequestTarget {
         Ok(Self(target))
     }
 
+    /// Returns the path and query.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl PathHandling {
-    /// What is signed of `path`.
+    /// Returns the path to sign and send for `path`.
     ///
     /// # Errors
     /// [`TargetError::DotSegment`] or [`TargetError::EmptySegment`]
     pub fn apply(self, path: &str) -> Result<Cow<'_, str>, TargetError> {
         let path = match self {
             Self::Keep => return Ok(Cow::Borrowed(path)),
-            Self::Collapse => collapsed(path),
+            Self::Collapse => collapse(path),
             Self::Refuse if path.contains("//") => return Err(TargetError::EmptySegment),
             Self::Refuse => Cow::Borrowed(path),
         };
-        // What hides behind an escaped slash, or a backslash, is not collapsed.
+        // Dot segments behind an escaped slash or a backslash were not collapsed.
         if has_dot_segment(&path) {
             Err(TargetError::DotSegment)
         } else {
@@ -127,7 +130,7 @@ fn has_dot_segment(path: &str) -> bool {
     may_have && path.split('/').any(is_dot_segment)
 }
 
-/// Also in its escaped spellings, which the next hop may resolve.
+/// Returns whether a segment is `.` or `..`, also in escaped spellings that the next hop may resolve.
 fn is_dot_segment(segment: &str) -> bool {
     let slashes = ["%2f", "%2F", "%5c", "%5C", "\\"];
     let segment = slashes.iter().fold(segment.to_owned(), |segment, slash| {
@@ -141,8 +144,8 @@ fn plain_dots(segment: &str) -> String {
     segment.replace("%2e", ".").replace("%2E", ".")
 }
 
-/// Begins with `/` and has neither empty nor dot segments; a trailing slash stays.
-fn collapsed(path: &str) -> Cow<'_, str> {
+/// Returns an absolute path without empty or dot segments. A trailing slash is kept.
+fn collapse(path: &str) -> Cow<'_, str> {
     if path.is_empty() || !(path.contains("//") || has_dot_segment(path)) {
         return Cow::Borrowed(path);
     }
@@ -205,14 +208,14 @@ fn push_query(out: &mut String, query: &str) -> Result<(), TargetError> {
     Ok(())
 }
 
-/// As the canonical query string has it: everything but RFC 3986's unreserved set is escaped.
+/// Escapes everything but the unreserved characters of RFC 3986, as in a canonical query string.
 pub(super) fn push_strictly(out: &mut String, text: &str) {
     for byte in text.bytes() {
         push_byte(out, byte, is_unreserved(byte));
     }
 }
 
-/// `+` is a space in a query: AWS reads it so.
+/// Decodes a name or value of a query, in which AWS decodes `+` as a space.
 pub(crate) fn decode(text: &str) -> Result<String, TargetError> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -267,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_are_normalised_once_or_refused() {
+    fn targets_are_normalized_or_rejected() {
         check("/", None, Ok("/"));
         check("/a/", None, Ok("/a/"));
         check("/t/@connections/a=", None, Ok("/t/@connections/a="));

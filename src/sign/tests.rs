@@ -1,4 +1,4 @@
-//! The signer against AppSync's published shapes: vectors A to M, and the traps of the crate.
+//! Checks signatures against vectors of AppSync's documented requests, and pitfalls of aws-sigv4.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -172,7 +172,7 @@ async fn secret_headers_are_marked_sensitive() {
 }
 
 #[tokio::test]
-async fn an_empty_token_is_left_out() {
+async fn empty_session_token_is_omitted() {
     let request = Signable {
         method: "GET",
         target: "/",
@@ -184,7 +184,7 @@ async fn an_empty_token_is_left_out() {
 }
 
 #[tokio::test]
-async fn a_token_with_a_bad_byte_is_an_error_and_no_panic() {
+async fn session_token_with_an_invalid_byte_is_an_error() {
     let signer = signer(HOST, Some("bad\ntoken"));
     let now = UNIX_EPOCH + Duration::from_secs(TIME);
     let credentials = signer.credentials(now).await.unwrap();
@@ -198,7 +198,7 @@ async fn a_token_with_a_bad_byte_is_an_error_and_no_panic() {
 }
 
 #[tokio::test]
-async fn the_port_is_part_of_the_signed_host() {
+async fn signed_host_includes_the_port() {
     let request = Signable {
         method: "GET",
         target: "/",
@@ -213,7 +213,8 @@ async fn the_port_is_part_of_the_signed_host() {
     );
 }
 
-/// Of AKIDEXAMPLE's key pair, in each `public-key.json` of aws-c-auth's SigV4A vectors: 4, X, Y.
+/// The public key of AKIDEXAMPLE, in SEC1 form (4, X, Y), from each `public-key.json` of the SigV4A
+/// vectors in aws-c-auth.
 const PUBLIC_KEY: &str = "04\
     b6618f6a65740a99e650b33b6b4b5bd0d43b176d721a3edfea7e7d2d56d936b1\
     865ed22a7eadc9c5cb9d2cbaca1b3699139fedc5043dc6661864218330c8e518";
@@ -230,7 +231,7 @@ fn sha256(text: &str) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether AWS's published key verifies this signature over this canonical request.
+/// Returns whether the published key verifies the signature over the canonical request.
 fn verifies(canonical: &str, signature: &str) -> bool {
     use p256::ecdsa::signature::Verifier as _;
     let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(&unhex(PUBLIC_KEY)).unwrap();
@@ -243,7 +244,7 @@ fn verifies(canonical: &str, signature: &str) -> bool {
 }
 
 #[tokio::test]
-async fn sigv4a_verifies_by_the_key_that_aws_published() {
+async fn sigv4a_signature_verifies_with_the_published_key() {
     let scope = Scope {
         region: "eu-west-1,us-east-1".to_owned(),
         service: "vpc-lattice-svcs".to_owned(),
@@ -292,7 +293,7 @@ async fn sigv4a_verifies_by_the_key_that_aws_published() {
 }
 
 #[test]
-fn a_signer_tells_what_it_was_made_for() {
+fn signer_returns_its_host_scope_and_style() {
     let scope = Scope {
         region: "eu-west-1".to_owned(),
         service: "iotwireless".to_owned(),
@@ -309,7 +310,7 @@ fn a_signer_tells_what_it_was_made_for() {
 }
 
 #[tokio::test]
-async fn a_presigned_query_follows_what_is_there() {
+async fn presigned_parameters_follow_the_existing_query() {
     let scope = Scope {
         region: "us-east-1".to_owned(),
         service: "iotwireless".to_owned(),

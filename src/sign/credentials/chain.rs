@@ -1,9 +1,9 @@
-//! The providers, of which the first that is set up is asked.
+//! The provider chain, which asks the first provider that is configured.
 //!
-//! The order is that of the AWS SDKs: environment, profile, web identity, container endpoint,
-//! instance metadata. What is set up is decided here, from the environment and the profile files:
-//! aws-config's providers report a mistake as "not set up", too. A provider that is set up and fails
-//! ends the search, because the user meant that provider.
+//! The order is that of the AWS SDKs: environment, profile, web identity, container endpoint, instance
+//! metadata. Whether a provider is configured is determined here, from the environment and the profile
+//! files, because the providers of aws-config also report mistakes as "not configured". If a configured
+//! provider fails, the search ends: falling back would use other credentials than the user intended.
 
 use std::fmt;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use crate::sign::redact;
 use crate::telemetry::error_chain;
 use crate::telemetry::tasks::{Task, caught};
 
-/// The providers of one identity.
+/// The provider chain of one credential source.
 #[derive(Debug)]
 pub(super) struct Chain {
     config: CredentialSourceConfig,
@@ -54,17 +54,17 @@ impl Chain {
         }
     }
 
-    /// Asks the providers; answers the credentials and who gave them. A panic in one of them is a
-    /// failure like others.
+    /// Loads credentials, and returns them with the name of their provider. A panic in a provider is
+    /// an ordinary failure.
     pub(super) async fn load(&self) -> Result<(Credentials, String), CredentialsError> {
-        // Each load makes its providers, so that none is used after its panic.
+        // Each load creates its own providers, so no provider is used after it panicked.
         match caught(Task::Credentials, self.load_once()).await {
             Ok(loaded) => loaded,
-            // Its text may quote a key.
+            // The text of the panic may contain a key.
             Err(_) => Err(CredentialsError {
                 tried: format!("{} panicked", self.current.lock()),
-                remedy: "This is a defect of countersign or of the AWS SDK. Check what the \
-                         provider answers for line ends and control characters."
+                remedy: "This is a bug in countersign or in the AWS SDK. Check the output of the \
+                         provider for line ends and control characters."
                     .to_owned(),
             }),
         }
@@ -107,14 +107,14 @@ impl Chain {
     pub(super) fn timed_out(&self, after: Duration) -> CredentialsError {
         let (current, after) = (self.current.lock(), after.as_secs());
         CredentialsError {
-            tried: format!("{current} gave no answer within {after}s"),
-            remedy: "Check the endpoint it asks or its credential_process, which was killed."
+            tried: format!("{current} did not respond within {after}s"),
+            remedy: "Check the provider's endpoint or its credential_process, which was killed."
                 .to_owned(),
         }
     }
 
-    /// Asks the first provider that is set up. Its failure ends the search: another identity is
-    /// not what was asked for.
+    /// Asks the first provider that is configured. Its failure ends the search, so that no other
+    /// credentials are used than those that the user intended.
     async fn find(
         &self,
         selected: &SelectedProfile,
@@ -122,7 +122,7 @@ impl Chain {
         let is_default_chain = self.config.profile.is_none();
         if is_default_chain {
             if let Some(credentials) = environment::keys()? {
-                // A profile that is named must exist, as for botocore.
+                // As in botocore, a profile that is named explicitly must exist.
                 if selected.named_by.is_some() {
                     Profiles::read(selected.clone()).await?.check_name()?;
                 }
@@ -162,10 +162,10 @@ impl Chain {
             .ask(ProviderKind::Instance, selected, provider.build())
             .await;
         loaded.map_err(|error| {
-            let not_set_up = "environment, profile, web identity token and container endpoint: not \
-                              set up";
+            let not_configured = "environment, profile, web identity token and container endpoint: not \
+                              configured";
             CredentialsError {
-                tried: format!("{not_set_up}; {}", error.tried),
+                tried: format!("{not_configured}; {}", error.tried),
                 remedy: error.remedy,
             }
         })
@@ -197,7 +197,7 @@ impl Chain {
 
     fn remedy(&self, kind: ProviderKind, error: &SdkError) -> String {
         match kind {
-            ProviderKind::Profile if is_sso_login(&reason(error)) => {
+            ProviderKind::Profile if needs_sso_login(&reason(error)) => {
                 format!("Run `aws sso login{}`.", self.profile_option())
             }
             ProviderKind::Profile => format!(
@@ -234,7 +234,7 @@ impl Chain {
             .with_http_client(self.http.clone())
     }
 
-    /// What the environment and the profile say about STS, its endpoint above all.
+    /// Returns the configuration for STS, such as its endpoint, from the environment and the profile.
     async fn sdk_config(&self, credentials: Credentials, selected: &SelectedProfile) -> SdkConfig {
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .region(self.region())
@@ -245,7 +245,7 @@ impl Chain {
     }
 }
 
-/// Resolves names for the SDK's client, which tries the addresses of a family one after another.
+/// Resolves names for the HTTP client of the SDK, which tries the addresses of one family in turn.
 #[derive(Clone, Debug)]
 struct SdkResolver(Resolver);
 
@@ -258,7 +258,7 @@ impl ResolveDns for SdkResolver {
     }
 }
 
-/// The port of AWS's endpoints; the SDK does not pass on the one of an endpoint.
+/// The port of AWS endpoints. The SDK does not pass an endpoint's own port to the resolver.
 const HTTPS: u16 = 443;
 
 #[derive(Clone, Copy)]
@@ -278,15 +278,15 @@ fn name(kind: ProviderKind, selected: &SelectedProfile) -> String {
     }
 }
 
-/// A token that is missing, expired, or not accepted by the portal.
-fn is_sso_login(reason: &str) -> bool {
+/// Returns whether `aws sso login` helps: the SSO token is missing, expired, or was rejected.
+fn needs_sso_login(reason: &str) -> bool {
     let reason = reason.to_ascii_lowercase();
     reason.contains("sso") || reason.contains("session token not found or invalid")
 }
 
-/// The causes without the type names that the SDK puts before them, without what a credential
-/// process wrote to its standard error (that may hold anything), and without a token that STS
-/// echoes.
+/// Returns the chain of causes, without the type names that the SDK prepends, without the standard
+/// error of a credential process (which may contain secrets), and with the tokens that STS echoes
+/// masked.
 fn reason(error: &SdkError) -> String {
     let chain = match std::error::Error::source(error) {
         Some(source) => error_chain(source),

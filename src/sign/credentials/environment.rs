@@ -1,5 +1,7 @@
-//! The variables that set up credentials. An empty one is not set, as for botocore; one that is set
-//! without the others that it needs is a mistake, and ends the search.
+//! Reads the environment variables that configure credentials.
+//!
+//! An empty variable counts as unset, as in botocore. A variable that is set without the others that
+//! it requires is an error, which ends the search for credentials.
 
 use std::time::SystemTime;
 
@@ -24,7 +26,7 @@ const CONTAINER_TOKENS: [&str; 2] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 ];
-/// Both name the profile; the first is that of the AWS CLI's early versions and of botocore.
+/// The variables that name the profile. The first is used by botocore and early versions of the CLI.
 const PROFILES: [&str; 2] = ["AWS_DEFAULT_PROFILE", "AWS_PROFILE"];
 
 /// Returns the profile that the environment names, or the default one.
@@ -36,7 +38,7 @@ pub(super) fn profile() -> Result<SelectedProfile, CredentialsError> {
     for by in PROFILES {
         let Some(name) = raw(by)? else { continue };
         if name.is_empty() {
-            return Err(refused(
+            return Err(error(
                 format!("{by} is set and empty"),
                 format!("Unset it, or set it to the name of a profile: unset {by}"),
             ));
@@ -44,7 +46,7 @@ pub(super) fn profile() -> Result<SelectedProfile, CredentialsError> {
         match selected {
             Some(SelectedProfile { name: other, .. }) if other != name => {
                 let [first, second] = PROFILES;
-                return Err(refused(
+                return Err(error(
                     format!("{first} is {other:?} and {second} is {name:?}"),
                     format!("Unset one of them: unset {first}"),
                 ));
@@ -63,10 +65,10 @@ pub(super) fn profile() -> Result<SelectedProfile, CredentialsError> {
     }))
 }
 
-/// Returns the keys of the environment.
+/// Returns the credentials in the environment.
 ///
 /// # Errors
-/// When there is half a pair, or an expiry that is not a time.
+/// When one of the two keys is missing, or the expiration is not a time.
 pub(super) fn keys() -> Result<Option<Credentials>, CredentialsError> {
     let (id, secret) = match (variable(ID)?, variable(SECRET)?) {
         (Some(id), Some(secret)) => (id, secret),
@@ -77,7 +79,7 @@ pub(super) fn keys() -> Result<Option<Credentials>, CredentialsError> {
     let expiry = variable(EXPIRATION)?
         .map(|text| expiry(&text))
         .transpose()?;
-    // A blank one was always left out, and so was the space around it.
+    // The SDKs ignore a blank token, and white space around a token.
     let token = variable(TOKEN)?.map(|token| token.trim().to_owned());
     let token = token.filter(|token| !token.is_empty());
     Ok(Some(Credentials::new(
@@ -92,7 +94,7 @@ pub(super) fn keys() -> Result<Option<Credentials>, CredentialsError> {
 /// Checks that a web identity token has a role.
 ///
 /// # Errors
-/// When it has none: then another identity is not what was asked for.
+/// When there is no role: falling back to other credentials is not what the user intended.
 pub(super) fn check_web_identity() -> Result<(), CredentialsError> {
     match (variable(TOKEN_FILE)?, variable(ROLE)?) {
         (Some(_), None) => Err(without(TOKEN_FILE, ROLE)),
@@ -100,10 +102,10 @@ pub(super) fn check_web_identity() -> Result<(), CredentialsError> {
     }
 }
 
-/// Whether a web identity is set up.
+/// Returns whether a web identity is configured.
 ///
 /// # Errors
-/// When it is so by half.
+/// When only one of the two variables is set.
 pub(super) fn has_web_identity() -> Result<bool, CredentialsError> {
     match (variable(TOKEN_FILE)?, variable(ROLE)?) {
         (Some(_), Some(_)) => Ok(true),
@@ -113,10 +115,10 @@ pub(super) fn has_web_identity() -> Result<bool, CredentialsError> {
     }
 }
 
-/// Whether a container endpoint is set up; an empty URI is, and fails later.
+/// Returns whether a container endpoint is configured. An empty URI counts, and fails later.
 ///
 /// # Errors
-/// When there is a token for it alone.
+/// When only a token for the endpoint is set.
 pub(super) fn has_container() -> Result<bool, CredentialsError> {
     for name in CONTAINER_URIS {
         if raw(name)?.is_some() {
@@ -135,14 +137,14 @@ pub(super) fn has_container() -> Result<bool, CredentialsError> {
 fn expiry(text: &str) -> Result<SystemTime, CredentialsError> {
     let parsed = OffsetDateTime::parse(text, &Rfc3339);
     parsed.map(SystemTime::from).map_err(|_| {
-        refused(
+        error(
             format!("{EXPIRATION} is {text:?}, which is not a time such as 2030-01-01T00:00:00Z"),
             format!("Correct it, or unset it: unset {EXPIRATION}"),
         )
     })
 }
 
-/// A variable that is set and not empty.
+/// Returns the value of a variable that is set and not empty.
 fn variable(name: &str) -> Result<Option<String>, CredentialsError> {
     Ok(raw(name)?.filter(|value| !value.is_empty()))
 }
@@ -155,7 +157,7 @@ fn raw(name: &str) -> Result<Option<String>, CredentialsError> {
     match std::env::var_os(name).map(std::ffi::OsString::into_string) {
         None => Ok(None),
         Some(Ok(value)) => Ok(Some(value)),
-        Some(Err(_)) => Err(refused(
+        Some(Err(_)) => Err(error(
             format!("{name} is not UTF-8"),
             format!("Set it again, or unset it: unset {name}"),
         )),
@@ -163,12 +165,12 @@ fn raw(name: &str) -> Result<Option<String>, CredentialsError> {
 }
 
 fn without(name: &str, missing: &str) -> CredentialsError {
-    refused(
+    error(
         format!("{name} is set without {missing}"),
         format!("Set {missing}, or unset {name}."),
     )
 }
 
-fn refused(tried: String, remedy: String) -> CredentialsError {
+fn error(tried: String, remedy: String) -> CredentialsError {
     CredentialsError { tried, remedy }
 }

@@ -1,4 +1,4 @@
-//! Notices when the AWS profile files, or the tokens that `aws sso login` writes, change.
+//! Detects changes of the AWS profile files and of the tokens that `aws sso login` writes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,8 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::locations::{self, FileLocation, home};
 
-/// The shared config and credentials files and the SSO tokens, with the state they were last
-/// seen in.
+/// Watches the shared config and credentials files and the SSO tokens.
 #[derive(Debug)]
 pub(super) struct ProfileFileWatcher {
     paths: Vec<PathBuf>,
@@ -28,7 +27,7 @@ impl ProfileFileWatcher {
         files
     }
 
-    /// Returns at `until`, or within `interval` of a change of one of the files.
+    /// Waits until `until`, or until a file has changed, which is checked every `interval`.
     pub(super) async fn wait_for_change(&mut self, interval: Duration, until: Option<Instant>) {
         loop {
             tokio::select! {
@@ -48,7 +47,8 @@ impl ProfileFileWatcher {
         }
     }
 
-    /// A login rewrites its token in place, so a look at the directory alone would not tell.
+    /// Returns the modification time and size of each file. `aws sso login` rewrites its token in
+    /// place, so the directory alone does not reveal a change.
     fn fingerprints(&self) -> BTreeMap<PathBuf, (SystemTime, u64)> {
         let cache = self.sso_cache.iter().flat_map(std::fs::read_dir).flatten();
         let tokens = cache.flatten().map(|entry| entry.path());
@@ -71,9 +71,9 @@ fn paths() -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    /// `aws sso login` writes a token over the old one, which leaves the directory as it was.
+    /// `aws sso login` overwrites the old token, which leaves the directory unchanged.
     #[tokio::test(start_paused = true)]
-    async fn a_renewed_sso_login_was_not_noticed() {
+    async fn renewed_sso_login_is_detected() {
         let cache = std::env::temp_dir().join(format!("countersign-sso-{}", std::process::id()));
         std::fs::create_dir_all(&cache).unwrap();
         let token = cache.join("token.json");

@@ -1,8 +1,7 @@
-//! Refuses keys that cannot be part of a signed request.
+//! Rejects keys that cannot be part of a signed request.
 //!
-//! Keys of AWS are printable ASCII without spaces. Anything else was added on the way here, such as
-//! a line end at the end of a secret, and makes the SDK panic or AWS answer that the signature does
-//! not match.
+//! AWS keys consist of printable ASCII without spaces. Other characters were added by mistake, such as
+//! a line end after a secret; they would make the SDK panic, or cause a signature mismatch.
 
 use aws_credential_types::Credentials;
 
@@ -30,7 +29,7 @@ pub(super) fn flaw(value: &str) -> Option<&'static str> {
 /// Checks the keys that `provider` gave.
 ///
 /// # Errors
-/// Names the first that cannot be used; an empty session token is none.
+/// Names the first key that cannot be used. An empty session token is accepted.
 pub(super) fn check(credentials: &Credentials, provider: &str) -> Result<(), CredentialsError> {
     let token = credentials.session_token();
     let keys = [
@@ -61,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_with_other_characters_are_refused() {
+    fn keys_with_invalid_characters_are_rejected() {
         for value in ["AKIDEXAMPLE", "a/b+c==", "!\"#$%&'()*,-.:;<=>?@[\\]^_`{|}~"] {
             check_flaw(value, None);
         }
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn text_names_provider_and_key_and_never_the_value() {
+    fn error_names_the_provider_and_the_key_but_not_its_value() {
         let cases = [
             (
                 "AK\nID",

@@ -1,5 +1,5 @@
-//! Where the profile files are ("Location of the shared config and credentials files"), and what
-//! they contain.
+//! Locates and reads the profile files (AWS SDKs guide, "Location of the shared config and
+//! credentials files").
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use super::CredentialsError;
 
-/// One of the two files.
+/// The location of one of the two profile files.
 #[derive(Debug)]
 pub(super) struct FileLocation {
     variable: &'static str,
     default: &'static str,
 }
 
-/// A file as it was read.
+/// The contents of a profile file.
 #[derive(Debug)]
 pub(super) struct ProfileFile {
     path: PathBuf,
@@ -34,7 +34,7 @@ pub(super) const CREDENTIALS: FileLocation = FileLocation {
 // === impl FileLocation ===
 
 impl FileLocation {
-    /// The path, and whether the variable sets it; none without a home directory.
+    /// Returns the path, and whether the variable sets it; `None` without a home directory.
     pub(super) fn path(&self) -> Option<(PathBuf, bool)> {
         match variable(self.variable) {
             Some(path) => {
@@ -48,11 +48,11 @@ impl FileLocation {
     }
 }
 
-/// Reads a file; one that is not set up is empty: none at the usual place, an empty variable, and
-/// `/dev/null`.
+/// Reads a profile file. The result is empty if the file is not configured: there is none at the
+/// default path, or the variable is empty or `/dev/null`.
 ///
 /// # Errors
-/// When there is a file or should be one, and it cannot be read.
+/// When the file exists or is configured, and cannot be read.
 pub(super) fn read(location: &FileLocation) -> Result<ProfileFile, CredentialsError> {
     let (path, is_set) = location.path().unwrap_or_default();
     let mut file = ProfileFile {
@@ -79,22 +79,22 @@ pub(super) fn read(location: &FileLocation) -> Result<ProfileFile, CredentialsEr
 }
 
 fn contents(path: &Path) -> io::Result<Vec<u8>> {
-    // Opening a pipe would wait for its other end.
+    // Opening a named pipe would block.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     fs::read(path)
 }
 
-/// Whether there is no file, as far as we may know: a home directory that we may not look into
-/// belongs to another user.
+/// Returns whether the file is absent. A file in a directory without read permission counts as absent,
+/// because the home directory then belongs to another user.
 fn is_absent(path: &Path, error: &io::Error) -> bool {
     let is_missing = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
-    let is_hidden = || {
+    let is_inaccessible = || {
         path.parent()
             .is_none_or(|parent| fs::metadata(parent).is_err())
     };
-    is_missing || (error.kind() == ErrorKind::PermissionDenied && is_hidden())
+    is_missing || (error.kind() == ErrorKind::PermissionDenied && is_inaccessible())
 }
 
 #[expect(
@@ -116,13 +116,16 @@ fn variable(name: &str) -> Option<std::ffi::OsString> {
 // === impl ProfileFile ===
 
 impl ProfileFile {
-    pub(super) fn shown(&self) -> String {
+    pub(super) fn quoted_path(&self) -> String {
         format!("{:?}", self.path)
     }
 
     pub(super) fn error(&self, flaw: &str) -> CredentialsError {
         CredentialsError {
-            tried: format!("the profile file {} cannot be used: {flaw}", self.shown()),
+            tried: format!(
+                "the profile file {} cannot be used: {flaw}",
+                self.quoted_path()
+            ),
             remedy: format!("Correct it, or choose another with {}.", self.variable),
         }
     }

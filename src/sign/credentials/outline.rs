@@ -1,20 +1,20 @@
-//! The sections of a profile file and the names of their members.
+//! Parses the sections of a profile file and the names of their keys, to detect ambiguous files.
 //!
-//! SDKs differ in what repeated sections and members mean: some merge them, some take the last one,
-//! and botocore refuses the file.
+//! SDKs treat repeated sections and keys differently: some merge them, some use the last one, and
+//! botocore rejects the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The sections of one file.
+/// The sections of one profile file.
 #[derive(Debug, Default)]
 pub(super) struct Outline {
-    /// By section as it is used: `profile dev` for a profile, whatever the file calls it.
+    /// The keys by normalized section name: `profile dev` for a profile in either file.
     sections: BTreeMap<String, BTreeSet<String>>,
     flaw: Option<String>,
 }
 
 impl Outline {
-    /// `is_config`: the config file, whose profiles are called `[profile NAME]`.
+    /// Parses `text`. In the config file (`is_config`), profiles are named `[profile NAME]`.
     pub(super) fn new(text: &str, is_config: bool) -> Self {
         let mut outline = Self::default();
         let mut section = None;
@@ -24,11 +24,11 @@ impl Outline {
                 section = name(line, is_config);
                 let Some(name) = &section else { continue };
                 if name.as_str() == "profile DEFAULT" {
-                    // Python's configuration files have it, with another meaning.
-                    outline.found(number, "the section [DEFAULT]: write [default]".to_owned());
+                    // In configuration files of Python, this section has another meaning.
+                    outline.report(number, "the section [DEFAULT]: write [default]".to_owned());
                 }
                 if outline.sections.contains_key(name) {
-                    outline.found(number, format!("another section of {name}"));
+                    outline.report(number, format!("another section of {name}"));
                 }
                 outline.sections.entry(name.clone()).or_default();
             } else if !line.starts_with([' ', '\t', '#', ';'])
@@ -38,31 +38,31 @@ impl Outline {
                 let key = key.trim().to_ascii_lowercase();
                 let keys = outline.sections.entry(section.clone()).or_default();
                 if !keys.insert(key.clone()) {
-                    outline.found(number, format!("another {key} of {section}"));
+                    outline.report(number, format!("another {key} of {section}"));
                 }
             }
         }
         outline
     }
 
-    /// What is wrong with the file, if its meaning is not certain.
+    /// Returns what makes the file ambiguous, if anything does.
     pub(super) fn flaw(&self) -> Option<String> {
         self.flaw.clone()
     }
 
-    /// The names of the members of a profile, in lower case.
+    /// Returns the names of the keys of a profile, in lower case.
     pub(super) fn keys(&self, profile: &str) -> BTreeSet<String> {
         let section = self.sections.get(&format!("profile {profile}"));
         section.cloned().unwrap_or_default()
     }
 
-    fn found(&mut self, line: usize, what: String) {
+    fn report(&mut self, line: usize, what: String) {
         self.flaw
             .get_or_insert_with(|| format!("line {line} has {what}"));
     }
 }
 
-/// The section that a line begins; none if it names none that is used.
+/// Returns the normalized section that a line begins; `None` if the section is not used.
 fn name(line: &str, is_config: bool) -> Option<String> {
     let line = line.split(['#', ';']).next()?.trim();
     let name = line.strip_prefix('[')?.strip_suffix(']')?.trim();
@@ -72,7 +72,7 @@ fn name(line: &str, is_config: bool) -> Option<String> {
     };
     match (prefix, is_config) {
         (Some(prefix), true) => Some(format!("{prefix} {name}")),
-        // Others have no meaning, but those of Python's.
+        // Other sections without a prefix are ignored in the config file.
         (None, true) if name.eq_ignore_ascii_case("default") => Some(format!("profile {name}")),
         (None, false) => Some(format!("profile {name}")),
         (None, true) | (Some(_), false) => None,
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_sections_and_members_are_found() {
+    fn repeated_sections_and_keys_are_reported() {
         check("[default]\na = 1\nb = 2\n[dev]\na = 1\n", false, None);
         check(
             "[profile dev]\na=1\n[sso-session dev]\na=1\n[services dev]\n",

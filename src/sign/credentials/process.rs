@@ -1,9 +1,9 @@
 //! Runs a `credential_process`.
 //!
-//! aws-config's own provider stops waiting for a process when a load is given up and leaves it
-//! running, together with what it started. Here the shell leads a process group, which is killed
-//! when the process has ended, when its output is too long, and when the load is dropped: at the
-//! time limit, and at the end of countersign. A load runs at most one process.
+//! When a load is cancelled, the provider of aws-config leaves the process and its children running.
+//! Here the shell leads a process group, which is killed when the process has exited, when its output
+//! is too long, and when the load is dropped, at its timeout or at shutdown. A load runs at most one
+//! process.
 
 use std::fmt;
 use std::io;
@@ -24,21 +24,21 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::keys;
 
-/// The provider of a profile with `credential_process`.
+/// The credential provider of a profile with `credential_process`.
 pub(super) struct CredentialProcess {
     command: String,
 }
 
-/// Why a process gave no credentials. The text quotes nothing that it wrote.
+/// Why a process provided no credentials. The message never quotes its output.
 #[derive(Debug, thiserror::Error)]
 enum ProcessError {
     #[error("the credential_process could not be run: {0}")]
     Run(io::Error),
     #[error("the credential_process exited with status {0}")]
     Exited(i32),
-    #[error("the credential_process was ended by signal {0}")]
+    #[error("the credential_process was terminated by signal {0}")]
     Killed(i32),
-    #[error("the credential_process ended, but not by itself")]
+    #[error("the credential_process ended without an exit status")]
     Ended,
     #[error("the credential_process wrote more than {} KiB", MAX_OUTPUT / 1024)]
     TooLong,
@@ -46,7 +46,7 @@ enum ProcessError {
     NotJson(serde_json::Error),
     #[error("the credential_process did not write a JSON object")]
     NotAnObject,
-    #[error("the credential_process wrote \"Version\": {0}, and only 1 is known")]
+    #[error("the credential_process wrote \"Version\": {0}, but only 1 is supported")]
     Version(String),
     #[error("the credential_process wrote no {0:?}")]
     Missing(&'static str),
@@ -63,7 +63,7 @@ enum ProcessError {
 /// Credentials are at most a few KiB.
 const MAX_OUTPUT: u64 = 64 * 1024;
 
-/// Variables of ours: our settings, and those by which systemd reaches us.
+/// The variables that systemd sets for countersign, which must not be passed to the process.
 const OWN_VARIABLES: [&str; 6] = [
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
@@ -110,14 +110,14 @@ impl fmt::Debug for CredentialProcess {
     }
 }
 
-/// A process group that is killed when this is dropped, while its leader has not been reaped: after
-/// that its number may belong to another.
+/// Kills a process group when dropped. Must be dropped before the leader is reaped, because its process
+/// ID may be reused afterwards.
 struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {
     fn kill(&mut self) {
         if let Some(leader) = self.0.take() {
-            // It may have ended by itself.
+            // The group may already have ended.
             let _ = kill_process_group(leader, Signal::KILL);
         }
     }
@@ -131,7 +131,7 @@ impl Drop for ProcessGroup {
 
 /// Runs `command` and returns what it wrote to its standard output.
 async fn run(command: &str) -> Result<Vec<u8>, ProcessError> {
-    // Before the process can end.
+    // Register before the process can exit.
     let mut ended = signal(SignalKind::child())?;
     let mut shell = Command::new("sh");
     shell
@@ -146,7 +146,7 @@ async fn run(command: &str) -> Result<Vec<u8>, ProcessError> {
     let mut child = shell.spawn()?;
     let id = child.id().and_then(|id| i32::try_from(id).ok());
     let leader = id.and_then(Pid::from_raw).ok_or(ProcessError::Ended)?;
-    // Dropped before the child, which is reaped only afterwards.
+    // Dropped before the child, which is reaped when it is dropped.
     let mut group = ProcessGroup(Some(leader));
     let output = child.stdout.take().ok_or(ProcessError::Ended)?;
     let read = async {
@@ -160,10 +160,10 @@ async fn run(command: &str) -> Result<Vec<u8>, ProcessError> {
     };
     let end = async {
         loop {
-            // The leader is not reaped, so that its number stays that of the group.
+            // Do not reap the leader yet, so that its process ID still identifies the group.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
             if let Some(status) = waitid(WaitId::Pid(leader), options).map_err(io::Error::from)? {
-                // What it started may hold its output open.
+                // Its children may keep the output open.
                 group.kill();
                 return Ok::<_, ProcessError>(status);
             }
@@ -185,10 +185,10 @@ fn succeeded(status: &WaitIdStatus) -> Result<(), ProcessError> {
     }
 }
 
-/// The names of our own variables in the environment.
+/// Returns the names of the environment variables that are meant for countersign.
 #[expect(
     clippy::disallowed_methods,
-    reason = "a child process gets the environment but for what is ours"
+    reason = "a child process inherits the environment, except for what is meant for countersign"
 )]
 fn own_variables() -> impl Iterator<Item = std::ffi::OsString> {
     let names = std::env::vars_os().map(|(name, _)| name);
@@ -198,8 +198,8 @@ fn own_variables() -> impl Iterator<Item = std::ffi::OsString> {
     })
 }
 
-/// Reads what a process wrote ("Sourcing credentials with an external process"); the names of its
-/// members are compared without regard to case, as by aws-config.
+/// Parses the output of a process (AWS CLI guide, "Sourcing credentials with an external process").
+/// Names of members are case-insensitive, as in aws-config.
 fn parse(bytes: &[u8]) -> Result<Credentials, ProcessError> {
     let Value::Object(members) = serde_json::from_slice(bytes).map_err(ProcessError::NotJson)?
     else {
@@ -229,7 +229,7 @@ fn parse(bytes: &[u8]) -> Result<Credentials, ProcessError> {
     ))
 }
 
-/// A member that is there and not null.
+/// Returns a member that is present and not null.
 fn member<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let mut members = members.iter();
     let found = members.find(|(found, _)| found.eq_ignore_ascii_case(name));
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_output_is_refused_with_its_reason() {
+    fn invalid_output_is_rejected_with_the_reason() {
         check("", "not write JSON");
         check("Password: SECRET", "not write JSON");
         check("{\"Version\":1,", "not write JSON");
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn process_that_is_given_up_is_killed_with_its_children() {
+    async fn cancelled_process_is_killed_with_its_children() {
         let file = std::env::temp_dir().join(format!("countersign-pids-{}", std::process::id()));
         let shown = file.display();
         let script = format!("sleep 1000 & echo $! >> {shown}; echo $$ >> {shown}; sleep 1000");
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn output_is_read_as_it_is_documented() {
+    fn documented_output_is_parsed() {
         let output = "{\"Version\":1,\"accessKeyId\":\"A\",\"SecretAccessKey\":\"S\",\
                       \"SessionToken\":\"\",\"Expiration\":\"2030-01-01T01:00:00+01:00\"}";
         let credentials = parse(output.as_bytes()).unwrap();

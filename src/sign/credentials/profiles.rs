@@ -1,9 +1,8 @@
-//! The profile files and the profile that they are read for.
+//! Reads and checks the profile files and the selected profile.
 //!
-//! aws-config treats a file that it cannot read as an empty one, and a profile that does not exist as
-//! one that was not asked for, and so the search goes on to another identity. Files are therefore
-//! read and checked here; aws-config gets their contents. Where SDKs differ in which identity a file
-//! means, it is refused.
+//! aws-config treats an unreadable file as empty and a profile that does not exist as not selected, and
+//! then continues with other credentials. Files are therefore read and checked here, and aws-config
+//! receives their contents. A file for which SDKs would select different credentials is rejected.
 
 use std::collections::BTreeSet;
 
@@ -16,15 +15,15 @@ use super::outline::Outline;
 use super::process::CredentialProcess;
 use super::{CredentialsError, keys};
 
-/// The profile that is used, and who named it.
+/// The selected profile, and what selected it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SelectedProfile {
     pub(super) name: String,
-    /// A variable or the setting; nobody named the default profile.
+    /// The variable or setting that names the profile; `None` for the default profile.
     pub(super) named_by: Option<&'static str>,
 }
 
-/// The profile files as they were read, with the profile that is used.
+/// The profile files, parsed for the selected profile.
 #[derive(Debug)]
 pub(super) struct Profiles {
     selected: SelectedProfile,
@@ -33,9 +32,9 @@ pub(super) struct Profiles {
     set: ProfileSet,
 }
 
-/// Who names a profile when a flag or the configuration does.
+/// The name of the setting that selects a profile.
 pub(super) const SETTING: &str = "profile";
-/// The members of a profile that set up credentials.
+/// The keys of a profile that configure credentials.
 const SOURCES: [&str; 9] = [
     ID,
     SECRET,
@@ -52,7 +51,7 @@ const SECRET: &str = "aws_secret_access_key";
 const TOKEN: &str = "aws_session_token";
 const PROCESS: &str = "credential_process";
 const WEB_IDENTITY: &str = "web_identity_token_file";
-/// They go before `credential_process`.
+/// The keys that take precedence over `credential_process`.
 const BEFORE_PROCESS: [&str; 7] = [
     "credential_source",
     "login_session",
@@ -67,7 +66,7 @@ impl Profiles {
     /// Reads the files for the `selected` profile.
     ///
     /// # Errors
-    /// When a file cannot be read or parsed, or its meaning is not certain.
+    /// When a file cannot be read or parsed, or is ambiguous.
     pub(super) async fn read(selected: SelectedProfile) -> Result<Self, CredentialsError> {
         let config = locations::read(&locations::CONFIG)?;
         let credentials = locations::read(&locations::CREDENTIALS)?;
@@ -79,7 +78,7 @@ impl Profiles {
         let set = parse(&config.text, &credentials.text, &selected).await;
         let set = match set {
             Ok(set) => set,
-            // Parsed together, they are told apart by trying one alone.
+            // The files are parsed together. Parse one alone to find the file with the error.
             Err(flaw) => match parse(&config.text, "", &selected).await {
                 Ok(_) => return Err(credentials.error(&flaw)),
                 Err(_) => return Err(config.error(&flaw)),
@@ -93,10 +92,8 @@ impl Profiles {
         })
     }
 
-    /// What aws-config is to read, and the processes that it finds there by name.
-    ///
-    /// A profile with `credential_process` gets a `credential_source` in its place, the name of one
-    /// of the processes.
+    /// Returns the files for aws-config, with each `credential_process` replaced by a
+    /// `credential_source` that names one of the returned processes.
     pub(super) fn with_processes_replaced(
         &self,
     ) -> (EnvConfigFiles, Vec<(String, CredentialProcess)>) {
@@ -112,7 +109,7 @@ impl Profiles {
             let name = profile.name();
             credentials.push_str(&match profile.get("role_arn") {
                 None => format!("\n[{name}]\ncredential_source = {source}\n"),
-                // It is its own source, and cannot have two.
+                // The profile is its own source, and cannot have two.
                 Some(_) => format!(
                     "\n[{name}]\nsource_profile = {source}\n[{source}]\ncredential_source = {source}\n"
                 ),
@@ -122,10 +119,10 @@ impl Profiles {
         (files(&self.config.text, &credentials), processes)
     }
 
-    /// Checks that the selected profile exists, if it was named.
+    /// Checks that the selected profile exists, if it was named explicitly.
     ///
     /// # Errors
-    /// When it does not.
+    /// When it does not exist.
     pub(super) fn check_name(&self) -> Result<(), CredentialsError> {
         let SelectedProfile { name, named_by } = &self.selected;
         match (self.set.get_profile(name), named_by) {
@@ -134,19 +131,20 @@ impl Profiles {
         }
     }
 
-    /// Whether the selected profile sets up credentials.
+    /// Returns whether the selected profile configures credentials.
     ///
     /// # Errors
-    /// When it was named and does not, or when what it sets up is not certain or cannot be used.
+    /// When the profile was named explicitly and does not, or when its credentials are ambiguous or
+    /// cannot be used.
     pub(super) fn provides_credentials(&self) -> Result<bool, CredentialsError> {
         self.check_name()?;
         let SelectedProfile { name, named_by } = &self.selected;
-        let sets_up = |profile: &Profile| {
+        let has_credentials = |profile: &Profile| {
             let mut sources = SOURCES.iter().chain([&WEB_IDENTITY]);
             sources.any(|source| profile.get(source).is_some())
         };
         match (self.set.get_profile(name), named_by) {
-            (Some(profile), _) if sets_up(profile) => {}
+            (Some(profile), _) if has_credentials(profile) => {}
             (_, None) => return Ok(false),
             (_, Some(by)) => return Err(self.unusable(by, "has no credentials")),
         }
@@ -156,7 +154,7 @@ impl Profiles {
 
     fn unusable(&self, by: &str, flaw: &str) -> CredentialsError {
         let name = &self.selected.name;
-        let (config, credentials) = (self.config.shown(), self.credentials.shown());
+        let (config, credentials) = (self.config.quoted_path(), self.credentials.quoted_path());
         let configure = format!("Run `aws configure --profile {name}`");
         CredentialsError {
             tried: format!("profile {name:?} ({by}) {flaw} in {config} and {credentials}"),
@@ -167,7 +165,7 @@ impl Profiles {
         }
     }
 
-    /// Checks the selected profile and those that its role's credentials come from.
+    /// Checks the selected profile and the profiles that provide credentials for its role.
     fn check_chain(&self) -> Result<(), CredentialsError> {
         let mut visited = BTreeSet::new();
         let mut next = Some(self.selected.name.as_str());
@@ -178,8 +176,9 @@ impl Profiles {
             }
             self.check_profile(profile)?;
             let has_keys = profile.get(ID).is_some();
-            let assumes = profile.get("role_arn").is_some() && profile.get(WEB_IDENTITY).is_none();
-            next = if assumes && (is_first || !has_keys) {
+            let assumes_role =
+                profile.get("role_arn").is_some() && profile.get(WEB_IDENTITY).is_none();
+            next = if assumes_role && (is_first || !has_keys) {
                 profile.get("source_profile")
             } else {
                 None
@@ -190,7 +189,7 @@ impl Profiles {
 
     fn check_profile(&self, profile: &Profile) -> Result<(), CredentialsError> {
         let name = profile.name();
-        let refused = |flaw: String, remedy: &str| CredentialsError {
+        let error = |flaw: String, remedy: &str| CredentialsError {
             tried: format!("profile {name:?} {flaw}"),
             remedy: remedy.to_owned(),
         };
@@ -214,7 +213,7 @@ impl Profiles {
         let has = |keys: &BTreeSet<String>, key: &str| keys.contains(key);
         for (keys, file) in [(&config, &self.config), (&credentials, &self.credentials)] {
             let (id, secret) = (has(keys, ID), has(keys, SECRET));
-            let file = file.shown();
+            let file = file.quoted_path();
             let missing = match (id, secret, has(keys, TOKEN)) {
                 (true, true, _) | (false, false, false) => continue,
                 (true, false, _) => format!("has {ID} without {SECRET} in {file}"),
@@ -222,30 +221,30 @@ impl Profiles {
                 (false, false, true) => format!("has {TOKEN} without {ID} in {file}"),
             };
             let remedy = "Set aws_access_key_id and aws_secret_access_key together, in one file.";
-            return Err(refused(missing, remedy));
+            return Err(error(missing, remedy));
         }
         if has(&config, TOKEN) && has(&credentials, ID) && !has(&credentials, TOKEN) {
             let both = format!(
                 "has keys in {} and an {TOKEN} in {}",
-                self.credentials.shown(),
-                self.config.shown()
+                self.credentials.quoted_path(),
+                self.config.quoted_path()
             );
-            return Err(refused(both, "Remove the keys from one of the files."));
+            return Err(error(both, "Remove the keys from one of the files."));
         }
         let is_base = profile.get("role_arn").is_none();
         if is_base && profile.get("credential_source").is_some() {
             let flaw = "has credential_source without role_arn".to_owned();
-            return Err(refused(flaw, "Set role_arn, or remove credential_source."));
+            return Err(error(flaw, "Set role_arn, or remove credential_source."));
         }
         if uses_process(profile) && profile.get(ID).is_some() {
             let flaw = format!("has both {ID} and {PROCESS}, and SDKs differ in which they use");
-            return Err(refused(flaw, "Remove one of them."));
+            return Err(error(flaw, "Remove one of them."));
         }
         Ok(())
     }
 }
 
-/// Whether the profile's own credentials are those of its `credential_process`.
+/// Returns whether the profile uses the credentials of its own `credential_process`.
 fn uses_process(profile: &Profile) -> bool {
     let is_set = |name: &&str| profile.get(name).is_some();
     let is_base = match (profile.get("role_arn"), profile.get("source_profile")) {
@@ -272,7 +271,7 @@ async fn parse(
     let set = profile::load(&Fs::real(), &Env::real(), &files, Some(name)).await;
     set.map_err(|error| {
         let text = crate::telemetry::error_chain(&error);
-        // It does not know the name of the file.
+        // aws-config does not know the name of the file.
         let from_line = text.split_once(" on line ");
         let text = from_line.map_or(text.clone(), |(_, rest)| format!("line {rest}"));
         text.split_whitespace().collect::<Vec<_>>().join(" ")

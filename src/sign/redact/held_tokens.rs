@@ -1,10 +1,10 @@
-//! The session tokens that we hold, found in whatever text upstream sends, however they are
-//! encoded there.
+//! Finds and masks the session tokens that countersign holds, in any text from upstream and in any
+//! encoding.
 //!
-//! A token is matched character by character: each may stand for itself, or be percent-encoded (up
-//! to three times), escaped as in JSON or JavaScript, or an HTML entity. The same holds for the
-//! token in base64 at any offset. A match is overwritten by a mask of its own length, so that
-//! lengths that were announced stay right.
+//! A token is matched character by character. Each character may be literal, percent-encoded (up to
+//! three times), escaped as in JSON or JavaScript, or an HTML entity. The token's base64 at any offset
+//! is matched in the same way. A match is overwritten by a mask of the same length, so that announced
+//! lengths remain correct.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -16,24 +16,24 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue};
 use parking_lot::RwLock;
 
-/// What is looked for.
+/// The tokens and the patterns to search for.
 #[derive(Default)]
 struct HeldTokens {
     tokens: VecDeque<Box<str>>,
     patterns: Vec<Vec<u8>>,
-    /// Whether a pattern begins with the byte.
+    /// Whether a pattern begins with the byte, by byte.
     first_bytes: Vec<bool>,
 }
 
-/// The beginning of a body as it streams by, in which tokens are masked; one that is cut in two
-/// by pieces is found, too.
+/// Masks tokens in the beginning of a body while it is streamed, also those that are split between
+/// pieces.
 #[derive(Default)]
 pub struct MaskingStream {
-    /// What may be the beginning of a token.
+    /// Bytes that may be the beginning of a token.
     held: BytesMut,
-    /// As much of it has gone on already.
+    /// The number of held bytes that were already passed on.
     sent: usize,
-    passed: usize,
+    scanned: usize,
 }
 
 enum Match {
@@ -46,19 +46,20 @@ enum Match {
 
 static HELD_TOKENS: LazyLock<RwLock<Arc<HeldTokens>>> = LazyLock::new(RwLock::default);
 
-/// Shorter tokens are none of AWS's, and would be found in other texts.
+/// Tokens of AWS are longer. Shorter ones would match unrelated text.
 const MIN_LENGTH: usize = 16;
-/// A token that is cut off after this many characters is masked as well.
+/// A token that is truncated after this many characters is masked, too.
 const MIN_PREFIX: usize = 32;
-/// So few bytes that may be the beginning of a token go on, so that no answer waits for its end.
+/// This many bytes that may be the beginning of a token are passed on, so that the end of a response
+/// is not delayed.
 const MAX_PARTIAL: usize = 12;
-/// Identities have one token each, and the one before it may still be echoed.
+/// Each credential source has one token, and its previous token may still be echoed.
 const MAX_TOKENS: usize = 16;
-/// An error of AWS's is no longer than this; what follows is an application's.
+/// No AWS error is longer. What follows comes from an application.
 const MAX_SCANNED: usize = 256 * 1024;
 const MASK: &[u8] = b"[redacted]";
 
-/// Has `token` masked from now on in what upstream answers.
+/// Adds `token` to the tokens that are masked.
 pub fn register(token: &str) {
     if token.len() < MIN_LENGTH
         || HELD_TOKENS
@@ -74,7 +75,7 @@ pub fn register(token: &str) {
     *known = Arc::new(HeldTokens::of(tokens));
 }
 
-/// Forgets the oldest when there are too many.
+/// Appends `token`, and drops the oldest token if there are too many.
 fn push_bounded(mut tokens: VecDeque<Box<str>>, token: &str) -> VecDeque<Box<str>> {
     if tokens.len() >= MAX_TOKENS {
         tokens.pop_front();
@@ -99,12 +100,12 @@ pub fn mask_known(text: &[u8]) -> Cow<'_, [u8]> {
 pub fn mask_known_text(text: &str) -> Cow<'_, str> {
     match mask_known(text.as_bytes()) {
         Cow::Borrowed(_) => Cow::Borrowed(text),
-        // ASCII took the place of ASCII.
+        // ASCII was replaced by ASCII.
         Cow::Owned(masked) => Cow::Owned(String::from_utf8_lossy(&masked).into_owned()),
     }
 }
 
-/// Returns `body` with the known tokens masked in its beginning.
+/// Returns `body` with the known tokens masked within the first [`MAX_SCANNED`] bytes.
 pub fn mask_known_body(body: Bytes) -> Bytes {
     let mut stream = MaskingStream::default();
     let first = stream.push(body);
@@ -131,9 +132,9 @@ fn current() -> Arc<HeldTokens> {
     Arc::clone(&HELD_TOKENS.read())
 }
 
-fn overwrite(place: &mut [u8]) {
-    place.fill(b'*');
-    if let Some(start) = place.get_mut(..MASK.len()) {
+fn overwrite(range: &mut [u8]) {
+    range.fill(b'*');
+    if let Some(start) = range.get_mut(..MASK.len()) {
         start.copy_from_slice(MASK);
     }
 }
@@ -154,7 +155,7 @@ impl HeldTokens {
         }
     }
 
-    /// The next token in `text`, from `at`.
+    /// Returns the range of the next token in `text`, from `at`.
     fn next(&self, text: &[u8], mut at: usize) -> Option<(usize, usize)> {
         while let Some(start) = self.candidate(text, at) {
             if let Match::Until(end) = self.at(text, start, true) {
@@ -165,7 +166,7 @@ impl HeldTokens {
         None
     }
 
-    /// Where a token may begin.
+    /// Returns where a token may begin, from `at`.
     fn candidate(&self, text: &[u8], at: usize) -> Option<usize> {
         if self.patterns.is_empty() {
             return None;
@@ -196,12 +197,13 @@ impl HeldTokens {
     }
 }
 
-/// The token, and its base64 in a longer text, without the characters that depend on neighbours.
+/// Returns the token and its base64 at each offset within a longer text, without the characters that
+/// depend on adjacent text.
 fn patterns(token: &str) -> impl Iterator<Item = Vec<u8>> {
     let encoded = (0..3).map(|offset: usize| {
         let padded = ["x".repeat(offset).as_str(), token].concat();
-        let whole = padded.len() / 3 * 3;
-        let text = STANDARD_NO_PAD.encode(&padded[..whole]);
+        let full_groups = padded.len() / 3 * 3;
+        let text = STANDARD_NO_PAD.encode(&padded[..full_groups]);
         text.as_bytes()[if offset == 0 { 0 } else { 4 }..].to_vec()
     });
     std::iter::once(token.as_bytes().to_vec())
@@ -209,8 +211,8 @@ fn patterns(token: &str) -> impl Iterator<Item = Vec<u8>> {
         .filter(|pattern| pattern.len() >= MIN_LENGTH)
 }
 
-/// Whether `pattern` stands at `start`, or enough of its beginning. Without `is_complete`, more of the
-/// text may come.
+/// Matches `pattern`, or a long enough prefix of it, at `start`. Unless `is_complete`, more text may
+/// follow.
 fn matched(text: &[u8], start: usize, pattern: &[u8], is_complete: bool) -> Match {
     let mut at = start;
     for (count, expected) in pattern.iter().enumerate() {
@@ -235,7 +237,7 @@ fn prefix_match(count: usize, at: usize) -> Match {
     }
 }
 
-/// The two alphabets of base64 are one.
+/// Maps the URL-safe alphabet of base64 to the standard one.
 fn normalize_base64(byte: u8) -> u8 {
     match byte {
         b'-' => b'+',
@@ -244,8 +246,8 @@ fn normalize_base64(byte: u8) -> u8 {
     }
 }
 
-/// The character at `at`, decoded, and where the next begins. `None` at the end of the text, and
-/// within an escape when more may come.
+/// Decodes the character at `at`, and returns it with the position of the next. Returns `None` at the
+/// end of the text, and within an escape if more text may follow.
 fn decode_unit(text: &[u8], at: usize, is_complete: bool) -> Option<(u8, usize)> {
     let rest = text.get(at..)?;
     let own = (*rest.first()?, at + 1);
@@ -263,18 +265,18 @@ fn decode_unit(text: &[u8], at: usize, is_complete: bool) -> Option<(u8, usize)>
     }
 }
 
-/// What an escape stands for, and its length.
+/// The result of decoding an escape: the byte, and the length of the escape.
 enum Escape {
     Complete(u8, usize),
-    /// The text ends within what may be one; what it is if nothing more comes.
+    /// The text ends within what may be an escape; what it decodes to if nothing follows.
     Partial(Option<(u8, usize)>),
     None,
 }
 
-/// Longer escapes are not looked for.
+/// Longer escapes are not decoded.
 const MAX_ESCAPE: usize = 16;
 
-/// `%2B`, `%252B`, `%25252B`.
+/// Decodes `%2B`, `%252B`, `%25252B`.
 fn percent(rest: &[u8]) -> Escape {
     let mut found = None;
     let mut at = 1;
@@ -294,7 +296,7 @@ fn percent(rest: &[u8]) -> Escape {
     found.map_or(Escape::None, |(byte, end)| Escape::Complete(byte, end))
 }
 
-/// Two hexadecimal digits.
+/// Decodes two hexadecimal digits.
 fn hex_pair(rest: &[u8], at: usize) -> Escape {
     let digits = rest.get(at..).unwrap_or_default();
     let digits = &digits[..digits.len().min(2)];
@@ -305,7 +307,7 @@ fn hex_pair(rest: &[u8], at: usize) -> Escape {
     }
 }
 
-/// `\/`, `\u002b`, `\x2b`, with any number of backslashes.
+/// Decodes `\/`, `\u002b`, `\x2b`, with any number of backslashes.
 fn backslash(rest: &[u8]) -> Escape {
     let at = rest
         .iter()
@@ -327,7 +329,7 @@ fn backslash(rest: &[u8]) -> Escape {
     }
 }
 
-/// `&#43;`, `&#x2b;`, `&plus;`, and the same with `&amp;` for its ampersand.
+/// Decodes `&#43;`, `&#x2b;`, `&plus;`, also with `&amp;` as the ampersand.
 fn entity(rest: &[u8]) -> Escape {
     let amp = if rest.starts_with(b"&amp;") { 5 } else { 1 };
     let inner = &rest[amp..rest.len().min(amp + MAX_ESCAPE)];
@@ -367,47 +369,47 @@ fn hex(digits: &[u8]) -> Option<u8> {
 // === impl MaskingStream ===
 
 impl MaskingStream {
-    /// Takes the next piece, and returns what may go on by now.
+    /// Accepts the next piece, and returns the bytes that can be passed on.
     pub fn push(&mut self, piece: Bytes) -> Bytes {
-        if self.passed >= MAX_SCANNED && self.held.is_empty() {
+        if self.scanned >= MAX_SCANNED && self.held.is_empty() {
             return piece;
         }
         let known = current();
-        if self.held.is_empty() && !known.is_in(&piece) {
-            self.passed = self.passed.saturating_add(piece.len());
+        if self.held.is_empty() && !known.occurs_in(&piece) {
+            self.scanned = self.scanned.saturating_add(piece.len());
             return piece;
         }
         self.held.extend_from_slice(&piece);
-        let clean = known.mask(&mut self.held, false);
-        self.passed = self.passed.saturating_add(piece.len());
+        let final_end = known.mask(&mut self.held, false);
+        self.scanned = self.scanned.saturating_add(piece.len());
         let sent = std::mem::take(&mut self.sent);
-        let end = if self.held.len() - clean <= MAX_PARTIAL {
+        let end = if self.held.len() - final_end <= MAX_PARTIAL {
             self.held.len()
         } else {
-            clean.max(sent)
+            final_end.max(sent)
         };
         let out = Bytes::copy_from_slice(&self.held[sent..end]);
-        let _ = self.held.split_to(clean);
-        self.sent = end - clean.min(end);
+        let _ = self.held.split_to(final_end);
+        self.sent = end - final_end.min(end);
         out
     }
 
-    /// Returns what was held back, when nothing more comes.
+    /// Returns the bytes that were held back, at the end of the body.
     pub fn finish(&mut self) -> Bytes {
         let mut rest = self.held.split();
         current().mask(&mut rest, true);
         rest.freeze().slice(std::mem::take(&mut self.sent)..)
     }
 
-    /// Whether nothing is held back.
+    /// Returns whether no bytes are held back.
     pub fn is_empty(&self) -> bool {
         self.held.len() <= self.sent
     }
 }
 
 impl HeldTokens {
-    /// Whether there is a token in `text`, or what may be the beginning of one at its end.
-    fn is_in(&self, text: &[u8]) -> bool {
+    /// Returns whether `text` contains a token, or may end with the beginning of one.
+    fn occurs_in(&self, text: &[u8]) -> bool {
         let mut at = 0;
         while let Some(start) = self.candidate(text, at) {
             match self.at(text, start, false) {
@@ -418,7 +420,7 @@ impl HeldTokens {
         false
     }
 
-    /// Masks the tokens in `text`, and returns up to where it is clean.
+    /// Masks the tokens in `text`, and returns the position up to which it is final.
     fn mask(&self, text: &mut [u8], is_complete: bool) -> usize {
         let mut at = 0;
         while let Some(start) = self.candidate(text, at) {

@@ -1,10 +1,10 @@
-//! Tokens in every encoding, in one piece and in many.
+//! Masking of tokens in every encoding, in one piece and in several.
 
 use super::*;
 
 const TOKEN: &str = "IQoJb3JpZ2luKNOWN/ab+cd/EF0123456789zyxwvutsrqponm/q+==";
 
-/// The token as texts may hold it.
+/// Returns the token in all encodings.
 fn forms() -> Vec<String> {
     let percent = |text: &str, case: fn(String) -> String| {
         let bytes = text.bytes().map(|byte| match byte {
@@ -50,7 +50,7 @@ fn forms() -> Vec<String> {
     forms
 }
 
-/// Nothing of the token that could be decoded is left.
+/// Checks that nothing of the token remains that could be decoded.
 #[track_caller]
 fn check_clean(what: &str, text: &[u8]) {
     let text = String::from_utf8_lossy(text);
@@ -91,7 +91,7 @@ fn every_encoding_of_a_known_token_is_masked() {
 }
 
 #[test]
-fn a_token_in_pieces_is_masked() {
+fn tokens_that_are_split_between_pieces_are_masked() {
     register(TOKEN);
     for form in forms() {
         let text = format!("before {form} after");
@@ -114,7 +114,7 @@ fn a_token_in_pieces_is_masked() {
 }
 
 #[test]
-fn other_texts_pass_as_they_are() {
+fn other_text_is_unchanged() {
     register(TOKEN);
     register("short");
     for text in [
@@ -135,7 +135,7 @@ fn other_texts_pass_as_they_are() {
         );
         let piece = Bytes::from(text.to_owned());
         assert_eq!(mask_known_body(piece.clone()), piece);
-        // What is sure to be something else is not held back.
+        // Bytes that cannot begin a token are not held back.
         let mut stream = MaskingStream::default();
         let line = Bytes::from(text);
         assert_eq!(stream.push(line.clone()), line, "{text}");
@@ -143,7 +143,7 @@ fn other_texts_pass_as_they_are() {
 }
 
 #[test]
-fn only_so_many_tokens_and_so_much_of_a_body_are_looked_at() {
+fn number_of_tokens_and_scanned_bytes_are_bounded() {
     let mut tokens = VecDeque::new();
     for number in 0..100 {
         tokens = push_bounded(tokens, &format!("{number:03}-number-of-a-token"));
@@ -161,7 +161,7 @@ fn only_so_many_tokens_and_so_much_of_a_body_are_looked_at() {
 }
 
 #[test]
-fn values_of_headers_are_masked() {
+fn header_values_are_masked() {
     register(TOKEN);
     let mut map = HeaderMap::new();
     map.insert("x-amzn-errortype", TOKEN.parse().unwrap());
