@@ -1,4 +1,4 @@
-//! What tells a browser's request from a program's, and what a page may have sent unasked.
+//! Recognizes requests of browsers, and rejects those that a web page can cause without a preflight.
 
 use countersign_protocol::graphql::shown;
 use http::header::{CONTENT_TYPE, HeaderMap, ORIGIN};
@@ -6,7 +6,7 @@ use http::{Method, Request};
 
 use super::{Cors, Refusal};
 
-/// The types that a page may send to any site without asking first (Fetch standard,
+/// The content types that a page may send to any site without a preflight (Fetch standard,
 /// "CORS-safelisted request-header").
 const SIMPLE: [&str; 3] = [
     "application/x-www-form-urlencoded",
@@ -14,7 +14,7 @@ const SIMPLE: [&str; 3] = [
     "text/plain",
 ];
 
-/// What a route allows browsers beyond the requests of scripts at allowed origins.
+/// The settings of a route for browsers, beyond the requests of scripts at allowed origins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BrowserRules {
     pub navigations: Navigations,
@@ -26,41 +26,42 @@ pub struct BrowserRules {
 pub enum Navigations {
     #[default]
     Refuse,
-    /// By `GET` or `HEAD` into a window, if the user typed the URL or a page of ours links to it.
+    /// Allows `GET` and `HEAD` into a top-level window, if the user typed the URL or followed a link on
+    /// a page that countersign served.
     Allow,
 }
 
-/// What becomes of those headers of a route's answers that browsers act on (`response_headers`).
+/// How to handle response headers that affect browsers (`response_headers`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ResponseHeaders {
-    /// Upstream's are restricted to what cannot affect other pages of this host.
+    /// Removes headers that could affect other pages of this host.
     #[default]
     Restrict,
-    /// Upstream's are passed on.
+    /// Relays the headers of upstream unchanged.
     Pass,
 }
 
-/// The marks of fetch metadata (W3C Fetch Metadata). Browsers write them in lower case.
+/// The values of `Sec-Fetch-Site` (W3C Fetch Metadata), which browsers send in lower case.
 const SITES: [&str; 4] = ["none", "same-origin", "same-site", "cross-site"];
-/// The modes of requests that a script makes.
+/// The modes of requests that a script can make.
 const MODES: [&str; 4] = ["cors", "no-cors", "same-origin", "websocket"];
 const NAVIGATING: [&str; 2] = ["navigate", "nested-navigate"];
-/// The destinations of requests whose answer a script reads.
+/// The destinations of requests whose response is read by a script.
 const DESTINATIONS: [&str; 2] = ["empty", "websocket"];
-/// Names of headers by which browsers announce a request that no user asked for yet.
+/// Headers by which browsers announce a speculative request.
 const PURPOSES: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
 const SPECULATIVE: [&str; 3] = ["prefetch", "prerender", "preview"];
 
-/// Requires fetch metadata to be well formed: browsers send each mark at most once.
+/// Requires fetch metadata to be well formed. Browsers send each header at most once.
 pub(super) fn check_metadata(headers: &HeaderMap) -> Result<(), Refusal> {
-    check_mark(headers, "sec-fetch-site", |value| SITES.contains(&value))?;
-    check_mark(headers, "sec-fetch-mode", |value| {
+    check_metadata_header(headers, "sec-fetch-site", |value| SITES.contains(&value))?;
+    check_metadata_header(headers, "sec-fetch-mode", |value| {
         MODES.contains(&value) || is_one_of(value, &NAVIGATING)
     })?;
-    check_mark(headers, "sec-fetch-dest", |value| !value.is_empty())
+    check_metadata_header(headers, "sec-fetch-dest", |value| !value.is_empty())
 }
 
-fn check_mark(
+fn check_metadata_header(
     headers: &HeaderMap,
     name: &'static str,
     is_known: impl Fn(&str) -> bool,
@@ -80,16 +81,17 @@ fn check_mark(
     }
 }
 
-/// Browsers leave `Origin` out of some requests, such as an image's, but tell the relation.
+/// Rejects requests for another site. Browsers omit `Origin` from some of them, such as those for
+/// images, but send `Sec-Fetch-Site`.
 pub(super) fn check_site(headers: &HeaderMap) -> Result<(), Refusal> {
-    match mark(headers, "sec-fetch-site") {
+    match metadata_value(headers, "sec-fetch-site") {
         None | Some("none" | "same-origin") => Ok(()),
         Some(site) => Err(Refusal::CrossSite(format!("sec-fetch-site: {site}"))),
     }
 }
 
-/// Refuses what a browser loads as a page, as a part of one, or in advance: any page, and any link
-/// in another program, can cause such a request, and `Sec-Fetch-Site` is `none` for some of them.
+/// Rejects requests for a page, a part of a page, or a prefetch. Any page, and any link in another
+/// program, can cause them, and some have `Sec-Fetch-Site: none`.
 pub(super) fn check_navigation<B>(
     request: &Request<B>,
     cors: &Cors,
@@ -100,9 +102,9 @@ pub(super) fn check_navigation<B>(
     if let Some(what) = purpose(headers) {
         return refused(what);
     }
-    let site = mark(headers, "sec-fetch-site");
-    let mode = mark(headers, "sec-fetch-mode");
-    let destination = mark(headers, "sec-fetch-dest");
+    let site = metadata_value(headers, "sec-fetch-site");
+    let mode = metadata_value(headers, "sec-fetch-mode");
+    let destination = metadata_value(headers, "sec-fetch-dest");
     let is_typed = navigations == Navigations::Allow
         && matches!(*request.method(), Method::GET | Method::HEAD)
         && !matches!(cors, Cors::Allowed(_))
@@ -118,13 +120,13 @@ pub(super) fn check_navigation<B>(
     if let Some(other) = destination.filter(|value| !DESTINATIONS.contains(value)) {
         return refused(format!("sec-fetch-dest: {}", shown(other)));
     }
-    // Loads of the browser itself. Any page can cause some of them: Chromium gets the issuer of a
-    // server's certificate from the URL that the certificate names. No script reads the answer.
+    // Requests of the browser itself, some of which any page can cause: Chromium fetches the issuer of
+    // a server's certificate from the URL in the certificate. No script reads the response.
     if site == Some("none") && mode == Some("no-cors") {
         return refused("sec-fetch-mode: no-cors of the browser itself".to_owned());
     }
-    // Browsers send these two with navigations only, the second without fetch metadata, too: old
-    // browsers, and all of them to plain HTTP at a name that is not loopback.
+    // Browsers send these two headers only for navigations. Old browsers send the second one without
+    // fetch metadata, and all browsers do over plain HTTP to names that are not loopback.
     for name in ["sec-fetch-user", "upgrade-insecure-requests"] {
         if headers.contains_key(name) {
             return refused(name.to_owned());
@@ -133,14 +135,14 @@ pub(super) fn check_navigation<B>(
     Ok(())
 }
 
-/// The header that announces a prefetch, a prerendered page or a preview.
+/// Returns the header that announces a prefetch, a prerendered page or a preview.
 fn purpose(headers: &HeaderMap) -> Option<String> {
     if headers.contains_key("sec-speculation-tags") {
         return Some("sec-speculation-tags".to_owned());
     }
     PURPOSES.iter().find_map(|name| {
         let mut values = headers.get_all(*name).iter();
-        // No program may set the first one, and no browser has another use for it.
+        // Scripts cannot set `Sec-Purpose`, and browsers use it for nothing else.
         let is_speculative = |text: &str| *name == "sec-purpose" || names_speculation(text);
         values.find_map(|value| {
             let text = String::from_utf8_lossy(value.as_bytes());
@@ -155,9 +157,9 @@ fn names_speculation(text: &str) -> bool {
         .any(|word| is_one_of(word, &SPECULATIVE))
 }
 
-/// The first value of a mark of fetch metadata.
-fn mark<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    // What is no text is no known value of a mark either.
+/// Returns the first value of a header of fetch metadata.
+fn metadata_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    // A value that is not text is an unknown value.
     headers
         .get(name)
         .map(|value| value.to_str().unwrap_or("not text"))
@@ -167,18 +169,19 @@ fn is_one_of(value: &str, words: &[&str]) -> bool {
     words.iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
-/// Whether a browser sent the request. Node's `fetch` sets `Sec-Fetch-Mode` and counts as one here.
+/// Returns whether a browser sent the request. Node's `fetch`, which sets `Sec-Fetch-Mode`, counts as a
+/// browser here.
 pub fn is_from_browser(headers: &HeaderMap) -> bool {
-    let has_mark = |name: &http::HeaderName| name.as_str().starts_with("sec-fetch-");
-    headers.contains_key(ORIGIN) || headers.keys().any(has_mark)
+    let is_fetch_metadata = |name: &http::HeaderName| name.as_str().starts_with("sec-fetch-");
+    headers.contains_key(ORIGIN) || headers.keys().any(is_fetch_metadata)
 }
 
-/// On routes that take any content type: a browser's `POST` must have one that it could not have
-/// sent unasked, unless the origin was allowed by name. All other methods that change something
-/// are asked for first.
+/// Checks the content type on routes that accept any type: a `POST` from a browser must have a type
+/// that requires a preflight, unless the origin is allowed explicitly. Browsers send a preflight before
+/// all other methods that change something.
 ///
 /// # Errors
-/// [`Refusal::SimpleType`]
+/// [`Refusal::SimpleType`].
 pub fn check_content_type<B>(request: &Request<B>, cors: &Cors) -> Result<(), Refusal> {
     let headers = request.headers();
     let is_allowed = matches!(cors, Cors::Allowed(_));
@@ -206,8 +209,8 @@ pub fn check_content_type<B>(request: &Request<B>, cors: &Cors) -> Result<(), Re
     }
 }
 
-/// Browsers say the site whenever they say anything of the kind; Node's `fetch` has a
-/// `Sec-Fetch-Mode` alone.
+/// Returns whether a browser sent the request. A browser that sends fetch metadata always sends
+/// `Sec-Fetch-Site`, whereas Node's `fetch` sends only `Sec-Fetch-Mode`.
 fn has_origin_or_site(headers: &HeaderMap) -> bool {
     headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site")
 }
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn browsers_name_themselves() {
+    fn browsers_are_recognized_by_their_headers() {
         for (name, expected) in [
             ("origin", true),
             ("sec-fetch-site", true),
@@ -249,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn types_that_a_page_may_send_unasked() {
+    fn browsers_must_not_post_types_without_a_preflight() {
         let site = ("sec-fetch-site", "same-origin");
         let origin = ("origin", "http://localhost:4100");
         let refused = || Err(Refusal::SimpleType);

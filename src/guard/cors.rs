@@ -1,4 +1,5 @@
-//! CORS headers: ours alone. Upstream's are removed, because AppSync allows every origin.
+//! Sets the CORS headers of responses. Those of upstream are removed, because AppSync allows every
+//! origin.
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -7,19 +8,19 @@ use http::header::{
 };
 use http::{Method, Request};
 
-/// What the guard found out about a request's origin.
+/// The origin of a request, as determined by the guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cors {
-    /// No browser asked.
+    /// The request has no `Origin`.
     NoOrigin,
-    /// A page of ours asked.
+    /// A page that countersign served sent the request.
     SameOrigin,
-    /// A page of this allowed origin asked.
+    /// A page of this allowed origin sent the request.
     Allowed(HeaderValue),
 }
 
 impl Cors {
-    /// Whether `request` is a preflight (Fetch standard, "CORS-preflight request").
+    /// Returns whether `request` is a preflight (Fetch standard, "CORS-preflight request").
     pub fn is_preflight<B>(request: &Request<B>) -> bool {
         request.method() == Method::OPTIONS
             && request
@@ -27,7 +28,7 @@ impl Cors {
                 .contains_key(ACCESS_CONTROL_REQUEST_METHOD)
     }
 
-    /// Replaces the CORS headers of a response by ours.
+    /// Replaces the CORS headers of a response.
     pub fn apply(&self, headers: &mut HeaderMap) {
         let is_cors = |name: &&HeaderName| name.as_str().starts_with("access-control-");
         let upstreams: Vec<HeaderName> = headers.keys().filter(is_cors).cloned().collect();
@@ -41,14 +42,14 @@ impl Cors {
         }
     }
 
-    /// Adds what the answer to a preflight of an allowed origin needs beside [`Cors::apply`].
-    pub fn apply_preflight(&self, asked: &HeaderMap, headers: &mut HeaderMap) {
+    /// Adds the headers that the response to a preflight needs in addition to [`Cors::apply`].
+    pub fn apply_preflight(&self, request: &HeaderMap, headers: &mut HeaderMap) {
         if let Self::Allowed(_) = self {
             headers.insert(
                 ACCESS_CONTROL_ALLOW_METHODS,
                 HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS"),
             );
-            if let Some(names) = asked.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+            if let Some(names) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
                 headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
             }
             headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn upstreams_headers_are_replaced_by_ours() {
+    fn cors_headers_of_upstream_are_replaced() {
         let upstream = [
             ("access-control-allow-origin", "*"),
             ("access-control-allow-credentials", "true"),
@@ -103,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn preflights() {
+    fn preflights_of_allowed_origins_are_answered() {
         let check = |method: &str, headers: &[(&str, &str)], expected| {
             let mut request = Request::builder().method(method).body(()).unwrap();
             *request.headers_mut() = map(headers);

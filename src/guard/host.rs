@@ -1,4 +1,4 @@
-//! Host names and origins, parsed strictly: what is compared is what was said.
+//! Strict parsing of host names and origins.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use http::uri::Authority;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostName(String);
 
-/// What is spoken on a client connection.
+/// The scheme of a client connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     Http,
@@ -23,13 +23,13 @@ pub struct Origin {
 }
 
 impl HostName {
-    /// A bare name, as in configuration.
+    /// Parses a name without a port, as in configuration.
     pub fn parse(text: &str) -> Option<Self> {
         let host = Self::from_header(text)?;
         (host.0.len() == text.len()).then_some(host)
     }
 
-    /// The name in a `Host` header's value, `uri-host[:port]` (RFC 9112, section 3.2).
+    /// Parses the name in the value of a `Host` header, `uri-host[:port]` (RFC 9112, section 3.2).
     pub(super) fn from_header(text: &str) -> Option<Self> {
         let authority: Authority = text.parse().ok()?;
         let host = authority.host();
@@ -38,7 +38,7 @@ impl HostName {
         }
         let port = &text[host.len().min(text.len())..];
         let has_good_port = match port.strip_prefix(':') {
-            // A number may have a sign where it is parsed, and none here.
+            // The parser accepts a sign, which a port must not have.
             Some(port) if port.starts_with('+') => false,
             Some(port) => port.is_empty() || authority.port_u16().is_some(),
             None => port.is_empty(),
@@ -53,22 +53,23 @@ impl HostName {
         matches!(self.0.as_str(), "localhost" | "127.0.0.1" | "[::1]")
     }
 
-    /// Whether it is the one canonical spelling of an address. Browsers send no fetch metadata to
+    /// Returns whether this is the canonical spelling of `address`. Browsers send no fetch metadata to
     /// other spellings of a loopback address, such as `[::ffff:127.0.0.1]`.
-    pub(super) fn is_literal_of(&self, address: IpAddr) -> bool {
+    pub(super) fn is_canonical_literal_of(&self, address: IpAddr) -> bool {
         match address.to_canonical() {
             IpAddr::V4(address) => self.0 == address.to_string(),
             IpAddr::V6(address) => self.0 == format!("[{address}]"),
         }
     }
 
+    /// Returns the name in lower case.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl Origin {
-    /// An `http` or `https` origin; `null`, wildcards and anything with a path are none.
+    /// Parses an `http` or `https` origin. Rejects `null`, wildcards and anything with a path.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.to_ascii_lowercase();
         let (scheme, authority) = text.split_once("://")?;
@@ -86,7 +87,7 @@ impl Origin {
         })
     }
 
-    /// The origin of an `http` or `https` URL, such as a `Referer`.
+    /// Returns the origin of an `http` or `https` URL, such as a `Referer`.
     pub(super) fn from_url(text: &str) -> Option<Self> {
         let start = text.find("://")? + "://".len();
         let rest = &text[start..];
@@ -94,11 +95,11 @@ impl Origin {
         Self::parse(&text[..start + end])
     }
 
-    /// Whether its pages come from where a request with this `Host` was received. Name and port
-    /// decide, because both schemes share our port; without a port, each means another one.
+    /// Returns whether countersign serves the pages of this origin, given the `Host` of a request. Name
+    /// and port decide: both schemes share one port, and a missing port means the scheme's default.
     pub(super) fn is_served_at(&self, host: &str, scheme: Scheme) -> bool {
-        let of_origin = host_and_port(&self.authority, self.scheme);
-        of_origin.is_some() && of_origin == host_and_port(host, scheme)
+        let own = host_and_port(&self.authority, self.scheme);
+        own.is_some() && own == host_and_port(host, scheme)
     }
 }
 
@@ -124,7 +125,7 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// Name in lower case, and port.
+/// Returns the name in lower case, and the port.
 fn host_and_port(authority: &str, scheme: Scheme) -> Option<(String, u16)> {
     let authority: Authority = authority.parse().ok()?;
     let port = authority.port_u16().unwrap_or(scheme.default_port());

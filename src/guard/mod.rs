@@ -1,10 +1,10 @@
-//! May this client talk to us? Asked of every request before anything else happens.
+//! Access control, which is applied to every request before anything else.
 //!
-//! Whoever reaches the port acts with the IAM identity, and any web page in the user's browser
-//! can reach it. So `Host` must be a loopback name, an allowed name or the address of the socket
-//! (a rebound name is none of these), a browser's request must come from an allowed origin and be
-//! one that a script made, and where tokens are configured a client must show one. The guard only reads: it forwards nothing
-//! and signs nothing.
+//! Every client that reaches the port acts with the IAM identity, and any web page in the user's
+//! browser can reach the port. Therefore `Host` must be a loopback name, an allowed name or the address
+//! of the socket, which excludes rebound names; a browser's request must come from an allowed origin,
+//! and from a script; and if tokens are configured, a client must present one. This module only
+//! inspects requests: it forwards nothing and signs nothing.
 
 mod browser;
 mod cors;
@@ -39,20 +39,20 @@ pub use spelling::{
 };
 pub use token::{Grant, TokenConfig, TokenError, Tokens};
 
-/// `[guard]` of the configuration.
+/// The settings of `[guard]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuardConfig {
-    /// Bytes of a request's head.
+    /// The maximum size of a request head in bytes.
     pub request_head: usize,
-    /// Names that may stand in `Host` beside the loopback names.
+    /// Host names to accept in `Host`, in addition to the loopback names.
     pub allow_hosts: Vec<HostName>,
-    /// Origins whose pages may talk to us.
+    /// Origins whose pages may send requests.
     pub allow_origins: Vec<Origin>,
-    /// Requests that another proxy forwarded are refused.
+    /// Whether to reject requests that another proxy forwarded.
     pub rejects_forwarded: bool,
-    /// TCP connections must have shown a client certificate.
+    /// Whether TCP connections must present a client certificate.
     pub requires_certificate: bool,
-    /// If there are any, clients must show a token of one of them.
+    /// Token files. If there are any, clients must present a token from one of them.
     pub tokens: Vec<TokenConfig>,
 }
 
@@ -69,38 +69,41 @@ impl Default for GuardConfig {
     }
 }
 
-/// Decides who may talk to us.
+/// Decides which requests are accepted.
 #[derive(Clone, Debug)]
 pub struct Guard {
     config: GuardConfig,
     tokens: Arc<Tokens>,
 }
 
-/// Where a client's connection was accepted.
+/// The listener that accepted a client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocalAddress {
-    /// At this address of ours.
+    /// A TCP listener, by the local address of the connection.
     Tcp(IpAddr),
-    /// At a unix socket, which no browser can reach: any `Host` will do.
+    /// A unix socket. Browsers cannot reach it, so any `Host` is accepted.
     Unix,
 }
 
-/// Whether a client has shown who it is.
+/// The result of checking the token of a request.
 #[derive(Clone, Debug)]
 pub enum Admission {
     Granted(Grant),
-    /// A WebSocket's token may still come with its `connection_init`.
+    /// The `connection_init` of a WebSocket may still contain the token.
     Pending(Arc<Tokens>),
 }
 
-/// How a subprotocol item says a token: browsers can set no other header of a WebSocket.
+/// The prefix of a subprotocol that contains a token. Browsers can set no other header of a WebSocket
+/// handshake.
 const TOKEN_PROTOCOL: &str = "countersign-token.";
-/// How AppSync's own clients say headers in a subprotocol item: base64 of a JSON object.
+/// The prefix of the subprotocol in which AppSync clients send headers: base64 of a JSON object.
 const HEADER_PROTOCOL: &str = "header-";
-/// For tokens; `authorization` will do, too.
+/// The header for tokens, which can also be sent in `authorization`.
 const TOKEN_HEADER: &str = "x-countersign-token";
 
 impl Guard {
+    /// Reads the token files.
+    ///
     /// # Errors
     /// When a token file cannot be used.
     pub fn new(config: GuardConfig) -> Result<Self, TokenError> {
@@ -108,8 +111,8 @@ impl Guard {
         Ok(Self { config, tokens })
     }
 
-    /// The same for a listener that browsers have no business with: no page's origin is allowed, nor
-    /// is a certificate wanted where no TLS is spoken.
+    /// Returns this guard for a listener without TLS that browsers have no reason to use: it allows no
+    /// origin, and requires no client certificate.
     pub fn without_browsers(&self) -> Self {
         let config = GuardConfig {
             allow_origins: Vec::new(),
@@ -123,19 +126,19 @@ impl Guard {
         }
     }
 
-    /// Whether the request shows a token of `guard.token_file`. Those with a name may be for less
-    /// than everything.
+    /// Returns whether the request presents a token from `guard.token_file`. Named tokens may be
+    /// restricted, and do not count.
     pub fn has_unrestricted_token(&self, headers: &HeaderMap) -> bool {
         let has_tokens = !self.config.tokens.is_empty();
         let admission = self.admit(headers, "", false, false);
         has_tokens && matches!(admission, Ok(Admission::Granted(grant)) if grant.name.is_none())
     }
 
-    /// Judges a request's head; `local` is where its connection was accepted, `scheme` what is
-    /// spoken on it, `navigations` what its route allows.
+    /// Checks the head of a request. `local` is the listener that accepted the connection, `scheme` is
+    /// the connection's, and `navigations` is the setting of the route.
     ///
     /// # Errors
-    /// The [`Refusal`] of the first rule that is broken.
+    /// [`Refusal`] with the first rule that the request violates.
     pub fn check<B>(
         &self,
         request: &Request<B>,
@@ -172,11 +175,11 @@ impl Guard {
         Ok(cors)
     }
 
-    /// Judges the token of a request on `route`. AppSync's own clients may say it among the entries of
-    /// a subprotocol item; that of a GraphQL WebSocket may come later.
+    /// Checks the token of a request to `route`. With `accepts_entries`, the token may be in the headers
+    /// that AppSync clients send as a subprotocol; with `may_come_later`, in a later `connection_init`.
     ///
     /// # Errors
-    /// [`Refusal::TokenMissing`] or [`Refusal::TokenWrong`]
+    /// [`Refusal::TokenMissing`] or [`Refusal::TokenWrong`].
     pub fn admit(
         &self,
         headers: &HeaderMap,
@@ -197,7 +200,7 @@ impl Guard {
         }
     }
 
-    /// The host in lower case, with its port.
+    /// Checks `Host`, and returns it in lower case with its port.
     fn check_host(&self, headers: &HeaderMap, local: LocalAddress) -> Result<String, Refusal> {
         let mut values = headers.get_all(HOST).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
@@ -210,7 +213,7 @@ impl Guard {
         };
         let host = HostName::from_header(text).ok_or(Refusal::HostMalformed)?;
         let allowed = host.is_loopback_name()
-            || host.is_literal_of(own)
+            || host.is_canonical_literal_of(own)
             || self.config.allow_hosts.contains(&host);
         if allowed {
             Ok(text.to_ascii_lowercase())
@@ -235,15 +238,16 @@ impl Guard {
         if self.config.allow_origins.contains(&origin) {
             return Ok(Cors::Allowed(value.clone()));
         }
-        // A page that we served ourselves: it comes from the Host that was just judged.
+        // The page was served by countersign itself, under the `Host` that was just checked.
         if origin.is_served_at(host, scheme) {
             return Ok(Cors::SameOrigin);
         }
         Err(refused())
     }
 
-    /// Where a browser sends neither `Origin` nor fetch metadata, `Referer` may still name the page
-    /// that caused the request: to old browsers, and in plain HTTP at names that are not loopback.
+    /// Checks `Referer`, which may name the page that caused a request without `Origin` and fetch
+    /// metadata. Old browsers send such requests, and all browsers do over plain HTTP to names that are
+    /// not loopback.
     fn check_referer(
         &self,
         headers: &HeaderMap,
@@ -263,14 +267,14 @@ impl Guard {
         if self.config.allow_origins.contains(&page) || page.is_served_at(host, scheme) {
             return Ok(());
         }
-        // Its path and query are nobody's business.
+        // The path and query of the page are private.
         let page = shown(&page.to_string());
         Err(Refusal::CrossSite(format!("Referer of {page}")))
     }
 }
 
-/// Bytes, about as they came. hyper's own bound is the size of its buffer, which a head may pass
-/// when it comes in one piece.
+/// Returns the approximate size of the head in bytes. hyper limits only the size of its buffer, which
+/// a head can exceed if it arrives in one piece.
 fn head_size<B>(request: &Request<B>) -> usize {
     let target = request
         .uri()
@@ -281,7 +285,7 @@ fn head_size<B>(request: &Request<B>) -> usize {
     request.method().as_str().len() + target + headers.sum::<usize>()
 }
 
-/// Refuses what another proxy sent, however it spells the headers that say so.
+/// Rejects a request that another proxy forwarded, in any spelling of the headers that show it.
 fn check_forwarded(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut names = headers.keys();
     match names.find_map(|name| forwarded_header(name.as_str())) {
@@ -290,7 +294,7 @@ fn check_forwarded(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// The one token of a request; what is no token at all is one that is wrong.
+/// Returns the token of a request. An ambiguous or malformed token counts as a wrong one.
 fn find_token(headers: &HeaderMap, accepts_entries: bool) -> Option<String> {
     let mut own = headers.get_all(TOKEN_HEADER).iter();
     if let Some(value) = own.next() {
@@ -318,7 +322,7 @@ fn find_token(headers: &HeaderMap, accepts_entries: bool) -> Option<String> {
     })
 }
 
-/// Takes the item that says a token out of the subprotocols that a client offers.
+/// Removes the subprotocol that contains a token from those that the client offers.
 pub fn strip_token_protocol(headers: &mut HeaderMap) {
     let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
     let has_token = |line: &HeaderValue| {
@@ -342,8 +346,8 @@ pub fn strip_token_protocol(headers: &mut HeaderMap) {
     }
 }
 
-/// The token among the headers that an AppSync-aware client brings, with or without its scheme; a
-/// signature of the client's own is none.
+/// Returns the token in the encoded headers of an AppSync client, with or without its scheme. A
+/// signature of the client itself is not a token.
 fn token_in_entries(encoded: &str) -> Option<String> {
     let encoded = encoded.trim_end_matches('=');
     let decoded = BASE64_URL_SAFE_NO_PAD

@@ -1,8 +1,9 @@
-//! What may be asked? Judged of the very bytes that would be sent.
+//! Operation policies: which operations a route or a token allows.
 //!
-//! An [`OperationPolicy`] is what a route allows: `read_only`, and its table `operations`. A request goes in;
-//! out comes nothing, or why it is [`OperationDenied`]. What cannot be judged beyond doubt is denied. Nothing
-//! here forwards or rewrites.
+//! An [`OperationPolicy`] consists of `read_only` and the table `operations`. It is evaluated on the
+//! very bytes that would be sent upstream, and returns [`OperationDenied`] if it does not allow them.
+//! Requests that cannot be interpreted with certainty are denied. Nothing here forwards or rewrites a
+//! request.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,46 +15,46 @@ use sha2::{Digest as _, Sha256};
 use super::request::GraphqlRequest;
 use super::spelling::is_method_override;
 
-/// What may be asked on a route.
+/// The operations that a route or a token allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OperationPolicy {
-    /// The table that says so, such as `route.graphql`; errors name it.
+    /// The configuration table of the policy, such as `route.graphql`, which errors name.
     pub table: String,
     pub is_read_only: bool,
-    /// GraphQL only.
+    /// For GraphQL only.
     pub operations: Option<AllowedOperations>,
 }
 
-/// `[route.NAME.operations]`; what is `None` is not looked at.
+/// The settings of `[route.NAME.operations]`. Those that are `None` are not checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AllowedOperations {
-    /// Operation names.
+    /// The allowed operation names.
     pub names: Option<HashSet<String>>,
-    /// SHA-256 of documents, as text in UTF-8.
+    /// The SHA-256 hashes of the allowed documents, as UTF-8 text.
     pub sha256: Option<HashSet<[u8; 32]>>,
-    /// Root fields.
+    /// The allowed root fields.
     pub fields: Option<Vec<FieldPattern>>,
-    /// `__schema` and `__type`: refused, allowed whatever `fields` says, or left to it.
+    /// Whether `__schema` and `__type` are denied, are allowed regardless of `fields`, or depend on it.
     pub introspection: Option<bool>,
     pub depth: Option<usize>,
     pub aliases: Option<usize>,
-    /// Bytes of the document.
+    /// The maximum size of the document in bytes.
     pub size: Option<usize>,
 }
 
-/// `Query.getPost`, or `Mutation.*` for all fields of that root.
+/// A pattern of root fields: `Query.getPost`, or `Mutation.*` for all fields of the type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldPattern {
     kind: Kind,
-    /// `None` for all.
+    /// `None` for all fields.
     name: Option<String>,
 }
 
-/// Policies of which each must allow what is asked; without any, everything passes unread.
+/// Policies that must all allow an operation. Without any, everything is allowed unread.
 #[derive(Clone, Debug, Default)]
 pub struct OperationPolicies(Vec<Arc<OperationPolicy>>);
 
-/// What is asked is not allowed: the rule, and the setting that would allow it.
+/// A denied operation: the rule that it violates, and the setting that would allow it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{rule}. {}", rule.remedy(table))]
 pub struct OperationDenied {
@@ -61,75 +62,77 @@ pub struct OperationDenied {
     table: String,
 }
 
-/// A rule that is broken. No text of it quotes a variable or a literal.
+/// The rule that an operation violates. Its message never quotes a variable or a literal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Rule {
-    #[error("the document has {found} aliases, and {limit} are allowed")]
+    #[error("the document has {found} aliases, but at most {limit} are allowed")]
     Aliases { found: usize, limit: usize },
-    #[error("the document is {found} deep, and {limit} is allowed")]
+    #[error("the document is {found} levels deep, but at most {limit} are allowed")]
     Depth { found: usize, limit: usize },
     #[error("{0}")]
     Document(#[from] SurveyError),
-    #[error("the request is not in UTF-8")]
+    #[error("the request is not valid UTF-8")]
     Encoding,
-    #[error("the field {0} is not one of those that are allowed")]
+    #[error("the field {0} is not allowed")]
     Field(String),
     #[error("introspection is not allowed")]
     Introspection,
     #[error(
-        "the request is not one JSON object in which each member stands once (line {line}, \
+        "the request is not a single JSON object without duplicate members (line {line}, \
          column {column})"
     )]
     Json { line: usize, column: usize },
     #[error("the request is longer than {0} bytes")]
     Long(usize),
     #[error(
-        "the request has other members than query, operationName, variables and extensions, or \
-         of other types (line {line}, column {column})"
+        "the request has members other than query, operationName, variables and extensions, or \
+         members of the wrong type (line {line}, column {column})"
     )]
     Members { line: usize, column: usize },
-    #[error("only what reads may be asked here, by GET, HEAD or OPTIONS, and not {0}")]
+    #[error("only read operations are allowed here, by GET, HEAD or OPTIONS, and not by {0}")]
     Method(String),
-    #[error("only what reads may be asked here, and this is a mutation")]
+    #[error("only read operations are allowed here, and this is a mutation")]
     Mutation,
-    #[error("the operation {0} is not one of those that are allowed")]
+    #[error("the operation {0} is not allowed")]
     Name(String),
-    #[error("the operation has no name, and only some names are allowed")]
+    #[error("the operation has no name, and only certain names are allowed")]
     NoName,
-    #[error("only operations of GraphQL may be asked")]
+    #[error("only GraphQL operations are allowed here")]
     NoGraphql,
-    #[error("the request does not hold the text of a document")]
+    #[error("the request does not contain the text of a document")]
     NoText,
-    #[error("only what reads may be asked here, and a publish does not")]
+    #[error("only read operations are allowed here, and this is a publish")]
     Publish,
-    #[error("the document is not one of those that are allowed by their SHA-256")]
+    #[error("the SHA-256 of the document is not one of those allowed")]
     Sha256,
-    #[error("the document has {found} bytes, and {limit} are allowed")]
+    #[error("the document has {found} bytes, but at most {limit} are allowed")]
     Size { found: usize, limit: usize },
-    #[error("only what reads may be asked here, and a WebSocket may do anything")]
+    #[error("only read operations are allowed here, and a WebSocket could do anything")]
     WebSocket,
 }
 
 impl OperationPolicy {
-    /// Judges a GraphQL request: the body of a `POST`, or the `data` of a realtime start.
+    /// Evaluates a GraphQL request: the body of a `POST`, or the `data` of a realtime `start`.
     ///
     /// # Errors
-    /// [`OperationDenied`], with the first rule that is broken.
+    /// [`OperationDenied`] with the first rule that the request violates.
     pub fn evaluate(&self, request: &[u8]) -> Result<(), OperationDenied> {
         self.check_request(request)
             .map_err(|rule| self.denied(rule))
     }
 
+    /// Evaluates a publish to a channel.
+    ///
     /// # Errors
-    /// [`OperationDenied`] if only reading is allowed.
+    /// [`OperationDenied`] if only reading or only GraphQL is allowed.
     pub fn evaluate_publish(&self) -> Result<(), OperationDenied> {
         self.evaluate_write(Rule::Publish)
     }
 
-    /// Judges listening to a channel.
+    /// Evaluates a subscription to a channel.
     ///
     /// # Errors
-    /// [`OperationDenied`] if only operations are allowed.
+    /// [`OperationDenied`] if only GraphQL is allowed.
     pub fn evaluate_subscribe(&self) -> Result<(), OperationDenied> {
         match self.operations {
             Some(_) => Err(self.denied(Rule::NoGraphql)),
@@ -137,10 +140,11 @@ impl OperationPolicy {
         }
     }
 
-    /// Judges a request that is not AppSync's (RFC 9110, section 9.2.1).
+    /// Evaluates a request to a service other than AppSync by its method (RFC 9110, section 9.2.1).
     ///
     /// # Errors
-    /// [`OperationDenied`] if only reading is allowed, and this may do more, or only operations are.
+    /// [`OperationDenied`] if only reading is allowed and the method is not safe, or if only GraphQL is
+    /// allowed.
     pub fn evaluate_method(
         &self,
         method: &Method,
@@ -159,10 +163,10 @@ impl OperationPolicy {
         }
     }
 
-    /// Judges a WebSocket that is not AppSync's.
+    /// Evaluates a WebSocket to a service other than AppSync.
     ///
     /// # Errors
-    /// [`OperationDenied`] if only reading is allowed.
+    /// [`OperationDenied`] if only reading or only GraphQL is allowed.
     pub fn evaluate_websocket(&self) -> Result<(), OperationDenied> {
         self.evaluate_write(Rule::WebSocket)
     }
@@ -260,6 +264,7 @@ impl AllowedOperations {
 // === impl FieldPattern ===
 
 impl FieldPattern {
+    /// Parses `Type.field` or `Type.*`.
     pub fn parse(text: &str) -> Option<Self> {
         let (root, name) = text.split_once('.')?;
         let kind = match root {
@@ -277,7 +282,7 @@ impl FieldPattern {
     }
 }
 
-/// A name of GraphQL (specification, section 2.1.9).
+/// Returns whether `text` is a GraphQL name (specification, section 2.1.9).
 pub fn is_name(text: &str) -> bool {
     let is_part = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     !text.starts_with(|first: char| first.is_ascii_digit())
@@ -296,12 +301,14 @@ fn root(kind: Kind) -> &'static str {
 // === impl OperationPolicies ===
 
 impl OperationPolicies {
-    /// These and others; each must allow.
+    /// Returns these policies and `others`, which must all allow an operation.
     #[must_use]
     pub fn and(&self, others: &Self) -> Self {
         Self(self.0.iter().chain(&others.0).map(Arc::clone).collect())
     }
 
+    /// Evaluates a GraphQL request.
+    ///
     /// # Errors
     /// See [`OperationPolicy::evaluate`].
     pub fn evaluate(&self, request: &[u8]) -> Result<(), OperationDenied> {
@@ -310,6 +317,8 @@ impl OperationPolicies {
             .try_for_each(|policy| policy.evaluate(request))
     }
 
+    /// Evaluates a publish to a channel.
+    ///
     /// # Errors
     /// See [`OperationPolicy::evaluate_publish`].
     pub fn evaluate_publish(&self) -> Result<(), OperationDenied> {
@@ -317,6 +326,8 @@ impl OperationPolicies {
         policies.try_for_each(|policy| policy.evaluate_publish())
     }
 
+    /// Evaluates a subscription to a channel.
+    ///
     /// # Errors
     /// See [`OperationPolicy::evaluate_subscribe`].
     pub fn evaluate_subscribe(&self) -> Result<(), OperationDenied> {
@@ -325,6 +336,8 @@ impl OperationPolicies {
             .try_for_each(|policy| policy.evaluate_subscribe())
     }
 
+    /// Evaluates a request to a service other than AppSync.
+    ///
     /// # Errors
     /// See [`OperationPolicy::evaluate_method`].
     pub fn evaluate_method(
@@ -336,6 +349,8 @@ impl OperationPolicies {
         policies.try_for_each(|policy| policy.evaluate_method(method, headers))
     }
 
+    /// Evaluates a WebSocket to a service other than AppSync.
+    ///
     /// # Errors
     /// See [`OperationPolicy::evaluate_websocket`].
     pub fn evaluate_websocket(&self) -> Result<(), OperationDenied> {
@@ -353,7 +368,7 @@ impl FromIterator<OperationPolicy> for OperationPolicies {
 // === impl OperationDenied ===
 
 impl OperationDenied {
-    /// A stable name, for errors and logs.
+    /// The stable code, for errors and logs.
     pub const CODE: &'static str = "OPERATION_NOT_ALLOWED";
 }
 
@@ -363,7 +378,7 @@ impl Rule {
             Self::Aliases { .. } => "operations.aliases",
             Self::Depth { .. } => "operations.depth",
             Self::Field(_) => "operations.fields",
-            Self::NoGraphql => return format!("{table}.operations stands against it"),
+            Self::NoGraphql => return format!("To allow it, remove {table}.operations"),
             Self::Introspection => "operations.introspection",
             Self::Method(_) | Self::Mutation | Self::Publish | Self::WebSocket => "read_only",
             Self::Name(_) | Self::NoName => "operations.names",
@@ -376,11 +391,11 @@ impl Rule {
             | Self::Members { .. }
             | Self::NoText => {
                 return format!(
-                    "{table} has read_only or operations set, and what it cannot judge it refuses"
+                    "{table} sets read_only or operations, so requests that cannot be checked are denied"
                 );
             }
         };
-        format!("{table}.{setting} would allow it")
+        format!("To allow it, change {table}.{setting}")
     }
 }
 

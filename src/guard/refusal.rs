@@ -1,51 +1,51 @@
-//! Why a request is refused.
+//! The reasons for which the guard refuses a request.
 
-/// A rule, and the setting that would allow the request.
+/// Why a request is refused. The message names the rule and the setting that would allow the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("the request must have exactly one Host header, a host name with an optional port")]
     HostMalformed,
     #[error(
-        "Host {0:?} is not allowed: a web page could have rebound its name to this address. Allow it with guard.allow_hosts (--allow-host)"
+        "Host {0:?} is not allowed: a web page could have rebound this name to this address. To allow it, add it to guard.allow_hosts (--allow-host)"
     )]
     HostNotAllowed(String),
     #[error(
-        "Origin {0:?} is not allowed: its pages could act with the IAM identity. Allow it with guard.allow_origins (--allow-origin)"
+        "Origin {0:?} is not allowed: its pages could act with the IAM identity. To allow it, add it to guard.allow_origins (--allow-origin)"
     )]
     OriginNotAllowed(String),
     #[error(
-        "a browser sent this request for another site ({0}). Allow the site's origin with guard.allow_origins (--allow-origin), and use fetch, EventSource or WebSocket there"
+        "a browser sent this request on behalf of another site ({0}). To allow the site, add its origin to guard.allow_origins (--allow-origin), and use fetch, EventSource or WebSocket"
     )]
     CrossSite(String),
     #[error(
-        "a browser loads this as a page or a part of one ({0}), which any page can cause. Use fetch from an allowed origin; for URLs that a user types, set navigations = \"allow\" for the route"
+        "a browser requested this as a page or part of a page ({0}), which any page can cause. Use fetch from an allowed origin; to allow URLs that a user types, set navigations = \"allow\" for the route"
     )]
     Navigation(String),
-    #[error("the request's head is larger than {0} bytes (limits.request_head)")]
+    #[error("the request head is larger than {0} bytes (limits.request_head)")]
     HeadTooLarge(usize),
     #[error("the request target must be a path")]
     TargetForm,
     #[error(
-        "the request was forwarded ({0} is there): another proxy may be open to more than this machine. Allow it with guard.forwarded = \"strip\" or \"pass\""
+        "another proxy forwarded the request ({0} is set), and it may accept clients from other machines. To allow forwarded requests, set guard.forwarded = \"strip\" or \"pass\""
     )]
     Forwarded(&'static str),
     #[error(
-        "a web page may send this content type unasked: send application/json, or allow the page's origin with guard.allow_origins (--allow-origin)"
+        "a web page can send this content type without a preflight: send application/json, or add the page's origin to guard.allow_origins (--allow-origin)"
     )]
     SimpleType,
     #[error(
-        "this port wants a client certificate (tls.client_ca): speak TLS to it, with a certificate of that authority"
+        "this port requires a client certificate (tls.client_ca): connect with TLS and a certificate from that authority"
     )]
     CertificateMissing,
     #[error(
-        "a token is needed (guard.token_file): send `authorization: Bearer TOKEN`, or `x-countersign-token: TOKEN`"
+        "a token is required (guard.token_file): send `authorization: Bearer TOKEN`, or `x-countersign-token: TOKEN`"
     )]
     TokenMissing,
-    #[error("the token is not one that guard.token_file or guard.tokens has for this route")]
+    #[error("the token is not in guard.token_file or guard.tokens for this route")]
     TokenWrong,
 }
 
-/// What kind of answer a refusal is.
+/// The kind of response to a refused request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
     /// 400
@@ -61,7 +61,7 @@ pub enum RefusalKind {
 }
 
 impl Refusal {
-    /// A stable name, for errors, logs and metrics.
+    /// Returns the stable code, for errors, logs and metrics.
     pub fn code(&self) -> &'static str {
         match self {
             Self::HostMalformed => "HOST_MALFORMED",
@@ -79,6 +79,7 @@ impl Refusal {
         }
     }
 
+    /// Returns the kind of response.
     pub fn kind(&self) -> RefusalKind {
         match self {
             Self::HostMalformed | Self::TargetForm => RefusalKind::Malformed,

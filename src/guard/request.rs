@@ -1,8 +1,8 @@
-//! Reads a GraphQL request so strictly that upstream cannot read it in another way.
+//! Parses a GraphQL request so strictly that upstream cannot interpret it differently.
 //!
-//! The bytes that will be sent go in, the document and the `operationName` come out. Parsers differ
-//! in which of two equal members counts, in unknown members and in what they take for a type; such
-//! requests are refused.
+//! The input is the bytes that will be sent; the output is the document and the `operationName`. JSON
+//! parsers differ in how they treat duplicate members, unknown members and unexpected types, so
+//! requests with any of these are rejected.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::policy::Rule;
 
-/// What a request asks.
+/// The members of a request that determine the operation.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct GraphqlRequest {
     pub(super) query: String,
@@ -31,21 +31,23 @@ struct Members {
     document_id: Option<IgnoredAny>,
 }
 
-/// Any JSON value, nested no deeper than serde allows, without two equal members in an object.
+/// Any JSON value without duplicate members, nested no deeper than serde_json allows.
 struct Strict;
 
-/// More than AppSync takes.
-const LONGEST: usize = 16 * 1024 * 1024;
+/// More than AppSync accepts, in bytes.
+const MAX_LENGTH: usize = 16 * 1024 * 1024;
 
 impl GraphqlRequest {
+    /// Parses a request.
+    ///
     /// # Errors
-    /// The [`Rule`] that the request breaks.
+    /// The [`Rule`] that the request violates.
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Rule> {
-        if bytes.len() > LONGEST {
-            return Err(Rule::Long(LONGEST));
+        if bytes.len() > MAX_LENGTH {
+            return Err(Rule::Long(MAX_LENGTH));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| Rule::Encoding)?;
-        // What serde says of a value may quote it.
+        // The messages of serde may quote values, so only the position is kept.
         let at = |error: serde_json::Error| (error.line(), error.column());
         let is_object = text.trim_ascii_start().starts_with('{');
         let strict = if is_object {
@@ -115,7 +117,7 @@ impl<'de> Visitor<'de> for Strict {
         let mut names = HashSet::new();
         while let Some(name) = members.next_key::<String>()? {
             if !names.insert(name) {
-                return Err(A::Error::custom("a member is there twice"));
+                return Err(A::Error::custom("duplicate member"));
             }
             members.next_value::<Self>()?;
         }

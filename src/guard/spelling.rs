@@ -1,35 +1,35 @@
-//! Header names as the most lenient reader compares them: by their letters and digits alone.
+//! Compares header names as the most lenient servers do: by their letters and digits alone.
 //!
-//! CGI, WSGI, PHP and many frameworks turn every other character of a name into `_`, so that
-//! `X_Forwarded_For`, `X.Forwarded.For` and `X-Forwarded-For` are one header to them. Every
-//! comparison that protects something is made here; nothing is removed or refused here.
+//! CGI, WSGI, PHP and many frameworks replace every other character of a name with `_`, so that
+//! `X_Forwarded_For`, `X.Forwarded.For` and `X-Forwarded-For` are the same header to them. Every
+//! comparison for protection uses these functions, which remove and reject nothing themselves.
 
-/// Whether some server reads `name` as the header `other`.
+/// Returns whether a server may treat `name` as the header `other`.
 pub fn is_same_header(name: &str, other: &str) -> bool {
-    letters(name).eq(letters(other))
+    letters_and_digits(name).eq(letters_and_digits(other))
 }
 
-/// Whether some server reads `name` as a header that begins with `prefix`.
+/// Returns whether a server may treat `name` as a header that begins with `prefix`.
 pub fn has_header_prefix(name: &str, prefix: &str) -> bool {
-    let mut letters_of_name = letters(name);
-    letters(prefix).all(|letter| letters_of_name.next() == Some(letter))
+    let mut letters_of_name = letters_and_digits(name);
+    letters_and_digits(prefix).all(|letter| letters_of_name.next() == Some(letter))
 }
 
-/// Whether servers differ in how they read a name: it has other characters than letters, digits
+/// Returns whether servers disagree about `name`: it contains characters other than letters, digits
 /// and `-`.
 pub fn is_odd_header(name: &str) -> bool {
     !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// Whether a reader of the header `name` takes the request for one of another method.
+/// Returns whether a server may treat the value of the header `name` as the method of the request.
 pub fn is_method_override(name: &str) -> bool {
     METHOD_OVERRIDES
         .iter()
         .any(|other| is_same_header(name, other))
 }
 
-/// Whether another proxy makes itself known by the header `name` (RFC 7239; RFC 9110, section
-/// 7.6.3): the name to show for it.
+/// Returns a display name if `name` is a header by which other proxies identify themselves (RFC 7239;
+/// RFC 9110, section 7.6.3).
 pub fn forwarded_header(name: &str) -> Option<&'static str> {
     match name {
         _ if is_same_header(name, "forwarded") => Some("Forwarded"),
@@ -39,7 +39,7 @@ pub fn forwarded_header(name: &str) -> Option<&'static str> {
     }
 }
 
-fn letters(name: &str) -> impl Iterator<Item = u8> {
+fn letters_and_digits(name: &str) -> impl Iterator<Item = u8> {
     let letters = name.bytes().filter(u8::is_ascii_alphanumeric);
     letters.map(|letter| letter.to_ascii_lowercase())
 }
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn families_and_odd_names() {
+    fn forwarded_odd_and_method_override_names_are_recognized() {
         for name in [
             "x-forwarded-for",
             "X_Forwarded_For",

@@ -1,4 +1,4 @@
-//! Requests and what the guard says to them.
+//! Which requests the guard accepts and refuses.
 
 use super::*;
 
@@ -42,7 +42,7 @@ fn check_with(
 }
 
 #[test]
-fn hosts() {
+fn only_loopback_and_allowed_hosts_are_accepted() {
     for host in [
         "localhost",
         "LocalHost:4100",
@@ -85,14 +85,14 @@ fn hosts() {
 }
 
 #[test]
-fn a_user_as_long_as_the_host_was_passed_over() {
+fn hosts_with_a_user_are_malformed() {
     for host in ["aaaaaaaaa:x@localhost:4100", "localhost:1@localhost:4100"] {
         check(&[("host", host)], Err("HOST_MALFORMED"));
     }
 }
 
 #[test]
-fn a_port_with_a_sign_was_taken_for_a_port() {
+fn ports_with_a_sign_are_malformed() {
     for host in ["localhost:+80", "[::1]:+9"] {
         check(&[("host", host)], Err("HOST_MALFORMED"));
     }
@@ -101,7 +101,7 @@ fn a_port_with_a_sign_was_taken_for_a_port() {
 }
 
 #[test]
-fn origins() {
+fn only_own_and_allowed_origins_are_accepted() {
     let local = ("host", "localhost:4100");
     check(
         &[local, ("origin", "https://app.example.com")],
@@ -129,7 +129,7 @@ fn origins() {
 }
 
 #[test]
-fn origins_of_our_own_pages() {
+fn own_origin_is_recognized_by_host_and_port() {
     use Scheme::{Http, Https};
     for (scheme, host, origin) in [
         (Http, "localhost:4100", "http://LocalHost:4100"),
@@ -147,10 +147,10 @@ fn origins_of_our_own_pages() {
     }
 }
 
-/// Without a port, the pages of another local server on the other scheme's default port
-/// counted as our own.
+/// Otherwise the pages of another local server on the other scheme's default port would count as our
+/// own.
 #[test]
-fn the_default_port_of_the_other_scheme_is_not_ours() {
+fn default_port_of_the_other_scheme_is_another_origin() {
     for (scheme, host, origin) in [
         (Scheme::Https, "localhost", "http://localhost"),
         (Scheme::Https, "localhost:443", "http://localhost"),
@@ -165,7 +165,7 @@ fn the_default_port_of_the_other_scheme_is_not_ours() {
 }
 
 #[test]
-fn browsers_without_an_origin() {
+fn requests_without_an_origin_must_be_same_site() {
     let local = ("host", "localhost");
     check(&[local, ("sec-fetch-site", "none")], Ok(Cors::NoOrigin));
     check(
@@ -177,9 +177,9 @@ fn browsers_without_an_origin() {
     }
 }
 
-/// Browsers send no fetch metadata to some of these, and each is a way around a list of names.
+/// Browsers send no fetch metadata to some of these, and each would bypass a list of names.
 #[test]
-fn only_the_canonical_spelling_of_an_address_is_a_name() {
+fn only_the_canonical_spelling_of_an_address_is_accepted() {
     let check = |own: &str, host: &str, is_accepted: bool| {
         let expected = if is_accepted {
             Ok(Cors::NoOrigin)
@@ -256,7 +256,7 @@ fn only_the_canonical_spelling_of_an_address_is_a_name() {
 }
 
 #[test]
-fn pages_without_fetch_metadata_are_known_by_their_referer() {
+fn foreign_pages_are_recognized_by_their_referer() {
     let local = ("host", "localhost:4100");
     for referer in [
         "http://localhost:4100",
@@ -294,13 +294,13 @@ fn pages_without_fetch_metadata_are_known_by_their_referer() {
         "https://ex\u{e4}mple.com/",
     ] {
         check(&[local, ("referer", referer)], Err("CROSS_SITE"));
-        // A prefetch says "none" and still names its page.
+        // A prefetch has `none` and still names its page.
         let none = ("sec-fetch-site", "none");
         check(&[local, none, ("referer", referer)], Err("CROSS_SITE"));
     }
     let ours = ("referer", "http://localhost:4100/");
     check(&[local, ours, ours], Err("CROSS_SITE"));
-    // An origin that the browser states decides.
+    // An `Origin` takes precedence over `Referer`.
     let origin = ("origin", "https://app.example.com");
     let allowed = || Ok(Cors::Allowed("https://app.example.com".parse().unwrap()));
     check(
@@ -309,9 +309,9 @@ fn pages_without_fetch_metadata_are_known_by_their_referer() {
     );
 }
 
-/// `none` was taken for a user's own request, and a foreign page can cause one.
+/// Foreign pages can cause requests with `Sec-Fetch-Site: none`.
 #[test]
-fn navigations_and_prefetches_are_refused_whatever_their_site() {
+fn navigations_and_prefetches_are_refused_from_any_site() {
     let local = ("host", "localhost:4100");
     let own = ("origin", "http://localhost:4100");
     let allowed = ("origin", "https://app.example.com");
@@ -362,14 +362,14 @@ fn navigations_and_prefetches_are_refused_whatever_their_site() {
     }
     let two = [local, none, ("purpose", "x"), ("purpose", "prefetch")];
     check(&two, Err("NAVIGATION"));
-    // The browser itself, for no page.
+    // Requests of the browser itself, on behalf of no page.
     for destination in [&[][..], &[("sec-fetch-dest", "empty")]] {
         let no_cors = [local, none, ("sec-fetch-mode", "no-cors")];
         check(&[&no_cors, destination].concat(), Err("NAVIGATION"));
         let cors = [local, none, ("sec-fetch-mode", "cors")];
         check(&[&cors, destination].concat(), Ok(Cors::NoOrigin));
     }
-    // What scripts send, and programs.
+    // Requests of scripts and programs.
     let scripts: [&[(&str, &str)]; 8] = [
         &[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")],
         &[("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "empty")],
@@ -398,7 +398,7 @@ fn navigations_and_prefetches_are_refused_whatever_their_site() {
 }
 
 #[test]
-fn malformed_fetch_metadata_is_cross_site() {
+fn malformed_fetch_metadata_is_refused() {
     let local = ("host", "localhost");
     let allowed = ("origin", "https://app.example.com");
     for (name, values) in [
@@ -426,7 +426,7 @@ fn malformed_fetch_metadata_is_cross_site() {
 }
 
 #[test]
-fn a_route_may_allow_navigations_that_a_user_typed() {
+fn routes_can_allow_navigations_that_a_user_typed() {
     let guard = Guard::new(GuardConfig {
         allow_origins: vec![Origin::parse("https://app.example.com").unwrap()],
         ..GuardConfig::default()
@@ -494,7 +494,7 @@ fn a_route_may_allow_navigations_that_a_user_typed() {
 }
 
 #[test]
-fn a_unix_socket_takes_any_host_and_no_foreign_origin() {
+fn unix_sockets_accept_any_host_and_no_foreign_origin() {
     for host in ["localhost", "docker", "evil.com", "%2Frun%2Fx.sock", ""] {
         let config = GuardConfig::default();
         let headers = [("host", host)];
@@ -518,7 +518,7 @@ fn a_unix_socket_takes_any_host_and_no_foreign_origin() {
 }
 
 #[test]
-fn forwarded_requests() {
+fn forwarded_requests_are_refused_if_configured() {
     for name in [
         "forwarded",
         "via",
@@ -545,9 +545,9 @@ fn forwarded_requests() {
 }
 
 #[test]
-fn certificates() {
+fn tcp_connections_require_a_certificate_if_configured() {
     let local = [("host", "localhost")];
-    for (where_, scheme, expected) in [
+    for (listener, scheme, expected) in [
         (TCP, Scheme::Http, Err("CERTIFICATE_MISSING")),
         (TCP, Scheme::Https, Ok(Cors::NoOrigin)),
         (LocalAddress::Unix, Scheme::Http, Ok(Cors::NoOrigin)),
@@ -556,12 +556,12 @@ fn certificates() {
             requires_certificate: true,
             ..GuardConfig::default()
         };
-        check_with(config, where_, scheme, &local, expected);
+        check_with(config, listener, scheme, &local, expected);
     }
 }
 
 #[test]
-fn where_a_token_is_looked_for() {
+fn tokens_are_found_in_headers_and_subprotocols() {
     let entries = |json: &str| BASE64_URL_SAFE_NO_PAD.encode(json);
     let header = entries(r#"{"host":"x","Authorization":"Bearer t"}"#);
     let bare = entries(r#"{"authorization":"t"}"#);
@@ -580,7 +580,7 @@ fn where_a_token_is_looked_for() {
         (vec![bearer.clone(), bearer.clone()], Some("")),
         (vec![own.clone()], Some("t")),
         (vec![own.clone(), own.clone()], Some("")),
-        // Programs that sign for themselves can still show a token.
+        // Programs that sign for themselves can still present a token.
         (
             vec![plain("authorization", "AWS4-HMAC-SHA256 x"), own],
             Some("t"),
@@ -605,8 +605,8 @@ fn where_a_token_is_looked_for() {
 }
 
 #[test]
-fn a_token_does_not_go_on_as_a_subprotocol() {
-    for (offered, left) in [
+fn token_subprotocol_is_not_forwarded() {
+    for (offered, forwarded) in [
         (vec!["a, b"], vec!["a, b"]),
         (vec!["a,countersign-token.t , b"], vec!["a, b"]),
         (vec!["countersign-token.t"], vec![]),
@@ -619,12 +619,12 @@ fn a_token_does_not_go_on_as_a_subprotocol() {
         strip_token_protocol(&mut headers);
         let found = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
         let found: Vec<&str> = found.map(|value| value.to_str().unwrap()).collect();
-        assert_eq!(found, left, "{offered:?}");
+        assert_eq!(found, forwarded, "{offered:?}");
     }
 }
 
 #[test]
-fn targets_and_heads() {
+fn target_form_and_head_size_are_checked() {
     let guard = |request_head| {
         Guard::new(GuardConfig {
             request_head,
@@ -655,7 +655,7 @@ fn targets_and_heads() {
 }
 
 #[test]
-fn refusals_show_no_more_than_the_beginning_of_what_was_sent() {
+fn refusals_quote_only_the_beginning_of_values() {
     let long = "x".repeat(5_000);
     let guard = Guard::new(GuardConfig::default()).unwrap();
     for (name, value) in [
@@ -678,7 +678,7 @@ fn refusals_show_no_more_than_the_beginning_of_what_was_sent() {
 }
 
 #[test]
-fn who_is_let_in() {
+fn clients_need_a_valid_token() {
     use std::os::unix::fs::PermissionsExt as _;
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
     let name = format!("countersign-admit-{}", std::process::id());
@@ -728,7 +728,7 @@ fn who_is_let_in() {
     assert!(named.admit(&good, "a", false, false).is_ok());
     assert!(
         !named.has_unrestricted_token(&good),
-        "it may be for less than everything"
+        "a named token may be restricted"
     );
     for (headers, expected) in [(&good, true), (&wrong, false), (&none, false)] {
         assert_eq!(
@@ -750,7 +750,7 @@ fn who_is_let_in() {
 }
 
 #[test]
-fn kinds_and_codes_of_refusals() {
+fn refusals_have_unique_codes() {
     let refusals = [
         (Refusal::HostMalformed, RefusalKind::Malformed),
         (Refusal::TargetForm, RefusalKind::Malformed),
@@ -782,7 +782,7 @@ fn kinds_and_codes_of_refusals() {
 }
 
 #[test]
-fn bare_names() {
+fn configured_names_and_origins_are_parsed() {
     for (text, expected) in [
         ("Proxy.Local", Some("proxy.local")),
         ("10.0.0.7", Some("10.0.0.7")),
@@ -811,7 +811,7 @@ fn bare_names() {
 }
 
 #[test]
-fn pages_have_no_business_with_the_admin_listener() {
+fn guard_without_browsers_refuses_pages() {
     let guard = Guard::new(GuardConfig {
         allow_hosts: vec![HostName::parse("proxy.local").unwrap()],
         allow_origins: vec![Origin::parse("https://app.example.com").unwrap()],

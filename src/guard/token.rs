@@ -1,8 +1,8 @@
-//! Tokens that clients must show, read from files that may change while we run.
+//! Authenticates clients by tokens in files, which may change at run time.
 //!
-//! A file holds a token a line, so that an old and a new one are good during a rotation; empty
-//! lines and lines that begin with `#` count for nothing. Only digests are kept, and compared in
-//! constant time.
+//! A file contains one token per line, so that the old and the new token are both valid during a
+//! rotation. Empty lines and lines that begin with `#` are ignored. Only digests are kept in memory,
+//! and they are compared in constant time.
 
 use std::fs;
 use std::io;
@@ -21,45 +21,45 @@ use super::policy::{OperationPolicies, OperationPolicy};
 use crate::stamp::{self, FileError, Rules, Stamp};
 use crate::telemetry::error_chain;
 
-/// Which file's tokens let a client in, and how those clients are named in the log.
+/// A token file, and what its tokens allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenConfig {
-    /// `None` for `guard.token_file`, whose clients need no name.
+    /// The name of the clients in the log; `None` for `guard.token_file`.
     pub name: Option<String>,
     pub file: PathBuf,
-    /// The routes that it is good for; `None` for all.
+    /// The routes that the tokens are valid for; `None` for all.
     pub routes: Option<Vec<String>>,
-    /// What may be asked with it, if that is less than its routes allow.
+    /// A policy that restricts the operations further than the route does.
     pub policy: Option<OperationPolicy>,
 }
 
-/// Why a token file cannot be used. What it holds is never told.
+/// Why a token file cannot be used. The message never quotes its contents.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     #[error("{0} cannot be read")]
     Read(PathBuf, #[source] FileError),
-    #[error("{0} may be read or written by others (mode {1:03o}): chmod 600 it")]
+    #[error("{0} is accessible to other users (mode {1:03o}). Run: chmod 600 {0}")]
     Mode(PathBuf, u32),
-    #[error("{0} holds no token; make one with `openssl rand -hex 32`")]
+    #[error("{0} contains no token. To create one, run: openssl rand -hex 32")]
     Empty(PathBuf),
     #[error(
-        "line {line} of {path} is no token: letters, digits, `-`, `.`, `_` and `~`, at least {MIN_LENGTH} of them"
+        "line {line} of {path} is not a valid token: a token consists of at least {MIN_LENGTH} letters, digits, `-`, `.`, `_` and `~`"
     )]
     Malformed { path: PathBuf, line: usize },
-    #[error("{0} holds more than {MAX_TOKENS} tokens")]
+    #[error("{0} contains more than {MAX_TOKENS} tokens")]
     TooMany(PathBuf),
 }
 
-/// All tokens that are good.
+/// The valid tokens.
 #[derive(Debug)]
 pub struct Tokens(Vec<TokenFile>);
 
-/// Who a client is, by its token.
+/// The identity and permissions of a client, by its token.
 #[derive(Clone, Debug, Default)]
 pub struct Grant {
-    /// The name of its token's table in `[guard.tokens]`.
+    /// The name of the table in `[guard.tokens]` that contains the token.
     pub name: Option<Arc<str>>,
-    /// What it may ask, beside what its route says.
+    /// Policies that restrict the operations further than the route does.
     pub policies: OperationPolicies,
 }
 
@@ -73,22 +73,25 @@ struct TokenFile {
 
 #[derive(Debug)]
 struct FileState {
-    checked: Instant,
+    checked_at: Instant,
     stamp: Option<Stamp>,
     digests: Vec<[u8; 32]>,
 }
 
 const MIN_LENGTH: usize = 32;
 const MAX_TOKENS: usize = 8;
-/// Between two looks at a file.
+/// The time between two checks of a file for changes.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// A group may read: that is how Kubernetes shows a secret to a process that is not root.
+/// The group may read the file, because Kubernetes gives processes that are not root access to secrets
+/// in this way.
 const RULES: Rules = Rules {
     forbidden: 0o037,
     limit: 64 * 1024,
 };
 
 impl Tokens {
+    /// Reads the token files.
+    ///
     /// # Errors
     /// When a file cannot be used.
     pub fn load(configs: &[TokenConfig]) -> Result<Self, TokenError> {
@@ -102,7 +105,7 @@ impl Tokens {
                     policies: config.policy.clone().into_iter().collect(),
                 },
                 state: Mutex::new(FileState {
-                    checked: Instant::now(),
+                    checked_at: Instant::now(),
                     stamp: Some(stamp),
                     digests,
                 }),
@@ -111,7 +114,7 @@ impl Tokens {
         Ok(Self(files.collect::<Result<_, _>>()?))
     }
 
-    /// Whose token this is, if it is good on `route`. Takes as long for a wrong one as for any.
+    /// Returns the grant of `token`, if it is valid for `route`. Takes the same time for a wrong token.
     pub fn authenticate(&self, token: &str, route: &str) -> Option<Grant> {
         let digest = digest(token);
         let mut found = None;
@@ -123,8 +126,8 @@ impl Tokens {
         found
     }
 
-    /// Judges the payload of a `connection_init`: `{"authorization": "Bearer TOKEN"}`, the same
-    /// within `headers`, or `{"token": "TOKEN"}`.
+    /// Authenticates a client by the payload of its `connection_init`: `{"authorization": "Bearer
+    /// TOKEN"}`, the same within `headers`, or `{"token": "TOKEN"}`.
     pub fn authenticate_init(&self, payload: &str, route: &str) -> Option<Grant> {
         #[derive(Default, Deserialize)]
         struct Payload {
@@ -147,16 +150,16 @@ impl Tokens {
 }
 
 impl TokenFile {
-    fn contains(&self, wanted: &[u8; 32]) -> bool {
+    fn contains(&self, expected: &[u8; 32]) -> bool {
         let mut state = self.state.lock();
-        if state.checked.elapsed() >= RECHECK_INTERVAL {
+        if state.checked_at.elapsed() >= RECHECK_INTERVAL {
             self.refresh(&mut state);
         }
         let none = Choice::from(0);
         let found = state
             .digests
             .iter()
-            .fold(none, |found, digest| found | digest.ct_eq(wanted));
+            .fold(none, |found, digest| found | digest.ct_eq(expected));
         found.into()
     }
 
@@ -165,9 +168,9 @@ impl TokenFile {
         routes.is_none_or(|routes| routes.iter().any(|name| name == route))
     }
 
-    /// A file that cannot be used has no tokens.
+    /// Reads the file again if it has changed. A file that cannot be used contains no valid tokens.
     fn refresh(&self, state: &mut FileState) {
-        state.checked = Instant::now();
+        state.checked_at = Instant::now();
         let now = fs::metadata(&self.path).ok().map(|found| Stamp::of(&found));
         if now == state.stamp {
             return;
@@ -177,24 +180,22 @@ impl TokenFile {
             Ok((stamp, digests)) => {
                 state.stamp = Some(stamp);
                 state.digests = digests;
-                info!(path = %self.path.display(), "the token file was read again");
+                info!(path = %self.path.display(), "token file reloaded");
             }
             Err(error) => {
                 if matches!(error, TokenError::Read(..)) {
-                    // Such as too many open files: it may be read without a change.
+                    // The next read may succeed without a change of the file, such as after too many
+                    // open files.
                     state.stamp = None;
                 }
                 state.digests.clear();
-                warn!(
-                    "{}: none of its tokens is good any more",
-                    error_chain(&error)
-                );
+                warn!("{}: its tokens are no longer valid", error_chain(&error));
             }
         }
     }
 }
 
-/// `Bearer TOKEN` (RFC 6750, section 2.1), the scheme in any case.
+/// Returns the token of `Bearer TOKEN` (RFC 6750, section 2.1). The scheme is case-insensitive.
 pub(super) fn bearer_token(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     let token = token.trim_matches(' ');
@@ -214,8 +215,8 @@ fn read(path: &Path) -> Result<(Stamp, Vec<[u8; 32]>), TokenError> {
         }
     })?;
     let text = String::from_utf8(bytes).map_err(|_| {
-        // What it holds is not quoted.
-        unreadable(io::Error::other("it is not in UTF-8").into())
+        // Do not quote the contents.
+        unreadable(io::Error::other("it is not valid UTF-8").into())
     })?;
     let lines = text.lines().map(str::trim).enumerate();
     let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
@@ -236,7 +237,8 @@ fn read(path: &Path) -> Result<(Stamp, Vec<[u8; 32]>), TokenError> {
     }
 }
 
-/// What may stand in a header and in the name of a subprotocol alike.
+/// Returns whether `text` consists of characters that are valid in a header and in the name of a
+/// subprotocol.
 fn is_token(text: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
     text.len() >= MIN_LENGTH && text.bytes().all(is_plain)
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_cannot_be_used() {
+    fn unusable_files_are_rejected_without_quoting_them() {
         let many = format!("{OLD}\n").repeat(MAX_TOKENS + 1);
         for (at, (text, mode, problem)) in [
             (OLD, 0o644, "mode 644"),
@@ -288,8 +290,8 @@ mod tests {
             (OLD, 0o604, "mode 604"),
             (OLD, 0o620, "mode 620"),
             (OLD, 0o610, "mode 610"),
-            ("", 0o600, "holds no token"),
-            ("# only this\n\n", 0o600, "holds no token"),
+            ("", 0o600, "contains no token"),
+            ("# only this\n\n", 0o600, "contains no token"),
             ("short", 0o600, "line 1 "),
             ("# a\n0123456789abcdef0123456789abcde/\n", 0o600, "line 2 "),
             ("0123456789abcdef 0123456789abcdef", 0o600, "line 1 "),
@@ -315,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn good_and_wrong_tokens() {
+    fn only_tokens_in_the_file_are_valid() {
         for mode in [0o600, 0o400, 0o440, 0o640] {
             let text = format!("# two, while they are rotated\n{OLD}\n\n  {NEW}\r\n");
             let scratch = Scratch::new(&format!("good{mode:o}"), &text, mode);
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn payloads_of_connection_init() {
+    fn connection_init_payloads_are_authenticated() {
         let scratch = Scratch::new("init", OLD, 0o600);
         let tokens = scratch.tokens().unwrap();
         for good in [
@@ -359,16 +361,16 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_file_is_read_again_and_a_broken_one_has_no_tokens() {
+    fn changed_files_are_reloaded_and_unusable_ones_have_no_tokens() {
         let scratch = Scratch::new("again", OLD, 0o600);
         let tokens = scratch.tokens().unwrap();
         let long_ago = |tokens: &Tokens| {
             let mut state = tokens.0[0].state.lock();
-            state.checked = Instant::now().checked_sub(RECHECK_INTERVAL).unwrap();
+            state.checked_at = Instant::now().checked_sub(RECHECK_INTERVAL).unwrap();
         };
         fs::write(&scratch.0, format!("{OLD}\n{NEW}\n")).unwrap();
         let holds = |token| tokens.authenticate(token, "a").is_some();
-        assert!(!holds(NEW), "it is not looked at each time");
+        assert!(!holds(NEW), "the file is not checked each time");
         long_ago(&tokens);
         assert!(holds(NEW) && holds(OLD));
         fs::write(&scratch.0, NEW).unwrap();
@@ -387,22 +389,21 @@ mod tests {
         assert!(!holds(NEW));
     }
 
-    /// The log had asked for a chmod, and it changed nothing.
     #[test]
-    fn a_file_that_others_could_read_stayed_refused_after_its_chmod() {
+    fn file_is_accepted_again_after_chmod() {
         let scratch = Scratch::new("chmod", OLD, 0o600);
         let tokens = scratch.tokens().unwrap();
         for (mode, is_good) in [(0o644, false), (0o600, true), (0o604, false)] {
             fs::set_permissions(&scratch.0, fs::Permissions::from_mode(mode)).unwrap();
             let mut state = tokens.0[0].state.lock();
-            state.checked = Instant::now().checked_sub(RECHECK_INTERVAL).unwrap();
+            state.checked_at = Instant::now().checked_sub(RECHECK_INTERVAL).unwrap();
             drop(state);
             assert_eq!(tokens.authenticate(OLD, "a").is_some(), is_good, "{mode:o}");
         }
     }
 
     #[test]
-    fn a_token_may_be_for_some_routes() {
+    fn tokens_are_restricted_to_routes() {
         let scratch = Scratch::new("routes", OLD, 0o600);
         let config = |name: &str, routes: &[&str]| TokenConfig {
             name: Some(name.to_owned()),

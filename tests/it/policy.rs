@@ -309,7 +309,7 @@ async fn check(settings: &[(&str, &str)], rows: &[Row]) {
 #[tokio::test]
 async fn a_read_only_route_sends_no_mutation_by_any_way() {
     let settings = [("route.graphql.read_only", "true")];
-    let by_setting = "route.graphql.read_only would allow it";
+    let by_setting = "To allow it, change route.graphql.read_only";
     let rows = [
         row("{ rooms { id } }", Data),
         row("query mutation { mutation: rooms { id } }", Data),
@@ -389,7 +389,7 @@ async fn operations_that_are_not_allowed_go_by_no_way() {
         ),
         row(
             "{ rooms { ...A } } fragment A on Room { ...B } fragment B on Room { a { b { c } } }",
-            Denied("4 deep, and 3 is allowed"),
+            Denied("4 levels deep, but at most 3"),
         ),
         row(
             "{ a: echo(text: \"1\") b: echo(text: \"2\") c: echo(text: \"3\") }",

@@ -218,14 +218,14 @@ fn token_files() {
         (
             file(&file_of(&open)),
             format!(
-                "FILE:2: `guard.token_file`: {} may be read or written by others (mode 644): chmod 600 it",
+                "FILE:2: `guard.token_file`: {0} is accessible to other users (mode 644). Run: chmod 600 {0}",
                 open.path()
             ),
         ),
         (
             file(&file_of(&short)),
             format!(
-                "FILE:2: `guard.token_file`: line 2 of {} is no token: letters, digits, `-`, `.`, `_` and `~`, at least 32 of them",
+                "FILE:2: `guard.token_file`: line 2 of {} is not a valid token: a token consists of at least 32 letters, digits, `-`, `.`, `_` and `~`",
                 short.path()
             ),
         ),

@@ -1,4 +1,4 @@
-//! Requests under policies; hostile ones among them.
+//! Evaluation of operation policies, with hostile requests among others.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn fields(patterns: &[&str]) -> AllowedOperations {
     }
 }
 
-/// `None` if it is allowed, or a part of the refusal.
+/// `expected` is `None` if the request is allowed, or a part of the error.
 #[track_caller]
 fn check(policy: &OperationPolicy, request: impl AsRef<[u8]>, expected: Option<&str>) {
     let request = request.as_ref();
@@ -61,11 +61,15 @@ fn check_query(policy: &OperationPolicy, query: &str, expected: Option<&str>) {
 }
 
 #[test]
-fn a_read_only_route_lets_no_mutation_through() {
+fn read_only_denies_mutations() {
     let policy = read_only();
     check_query(&policy, READ, None);
     check_query(&policy, "subscription { onPost { id } }", None);
-    check_query(&policy, WRITE, Some("route.a.read_only would allow it"));
+    check_query(
+        &policy,
+        WRITE,
+        Some("To allow it, change route.a.read_only"),
+    );
     for (body, expected) in [
         (
             r#"{"query":"{ a }","variables":{"a":[1,2.5,null,true,{"b":"c"}]}}"#,
@@ -118,7 +122,7 @@ fn a_read_only_route_lets_no_mutation_through() {
 }
 
 #[test]
-fn a_request_that_could_be_read_in_another_way_is_refused() {
+fn ambiguous_requests_are_denied() {
     let deep = format!(
         r#"{{"query":"{{ a }}","variables":{}1{}}}"#,
         r#"{"a":"#.repeat(200),
@@ -127,93 +131,102 @@ fn a_request_that_could_be_read_in_another_way_is_refused() {
     for (body, expected) in [
         (
             r#"{"query":"{ a }","query":"mutation { b }"}"#,
-            "each member",
+            "duplicate members",
         ),
         (
             r#"{"query":"mutation { b }","query":"{ a }"}"#,
-            "each member",
+            "duplicate members",
         ),
         (
             r#"{"query":"{ a }","\u0071uery":"mutation { b }"}"#,
-            "each member",
+            "duplicate members",
         ),
         (
             r#"{"\u0071uery":"{ a }","query":"mutation { b }"}"#,
-            "each member",
+            "duplicate members",
         ),
         (
             r#"{"query":"query A{a} mutation B{b}","operationName":"A","operationName":"B"}"#,
-            "each member",
+            "duplicate members",
         ),
         (
             r#"{"query":"{ a }","variables":{"a":1,"\u0061":2}}"#,
-            "each member",
+            "duplicate members",
         ),
         (
             r#"{"query":"{ a }","extensions":{"a":1,"a":2}}"#,
-            "each member",
+            "duplicate members",
         ),
         (
             r#"{"query":"{ a }"} {"query":"mutation { b }"}"#,
-            "each member",
+            "duplicate members",
         ),
-        (r#"{"query":"{ a }"},"#, "each member"),
-        (r#"{"query":"{ a }",}"#, "each member"),
-        (r#"{"query":"{ a }"}//"#, "each member"),
-        (r#"{"query":'{ a }'}"#, "each member"),
-        ("{\"query\":\"{ a }\"}\0", "each member"),
-        ("{\"query\":\"{ a\n}\"}", "each member"),
-        ("\u{feff}{\"query\":\"{ a }\"}", "each member"),
-        ("\u{b}{\"query\":\"{ a }\"}", "each member"),
-        (r#"{"query":"\ud800 { a }"}"#, "each member"),
+        (r#"{"query":"{ a }"},"#, "duplicate members"),
+        (r#"{"query":"{ a }",}"#, "duplicate members"),
+        (r#"{"query":"{ a }"}//"#, "duplicate members"),
+        (r#"{"query":'{ a }'}"#, "duplicate members"),
+        ("{\"query\":\"{ a }\"}\0", "duplicate members"),
+        ("{\"query\":\"{ a\n}\"}", "duplicate members"),
+        ("\u{feff}{\"query\":\"{ a }\"}", "duplicate members"),
+        ("\u{b}{\"query\":\"{ a }\"}", "duplicate members"),
+        (r#"{"query":"\ud800 { a }"}"#, "duplicate members"),
         (
             r#"{"query":"{ a }","variables":{"a":1e999}}"#,
-            "each member",
+            "duplicate members",
         ),
-        (&deep, "each member"),
-        ("", "each member"),
-        ("null", "each member"),
-        (r#""{ a }""#, "each member"),
-        (r#"[{"query":"{ a }"}]"#, "each member"),
-        (r#"["{ a }"]"#, "each member"),
+        (&deep, "duplicate members"),
+        ("", "duplicate members"),
+        ("null", "duplicate members"),
+        (r#""{ a }""#, "duplicate members"),
+        (r#"[{"query":"{ a }"}]"#, "duplicate members"),
+        (r#"["{ a }"]"#, "duplicate members"),
         (
             r#"{"query":"{ a }","Query":"mutation { b }"}"#,
-            "other members",
+            "members other than",
         ),
         (
             r#"{"query":"{ a }","query ":"mutation { b }"}"#,
-            "other members",
+            "members other than",
         ),
-        (r#"{"query":"{ a }","mutation":"secret"}"#, "other members"),
+        (
+            r#"{"query":"{ a }","mutation":"secret"}"#,
+            "members other than",
+        ),
         (
             r#"{"query":"{ a }","operationname":"secret"}"#,
-            "other members",
+            "members other than",
         ),
-        (r#"{"query":["{ a }"]}"#, "other members"),
-        (r#"{"query":{"secret":1}}"#, "other members"),
-        (r#"{"query":7}"#, "other members"),
-        (r#"{"query":"{ a }","operationName":7}"#, "other members"),
+        (r#"{"query":["{ a }"]}"#, "members other than"),
+        (r#"{"query":{"secret":1}}"#, "members other than"),
+        (r#"{"query":7}"#, "members other than"),
+        (
+            r#"{"query":"{ a }","operationName":7}"#,
+            "members other than",
+        ),
         (
             r#"{"query":"{ a }","operationName":["secret"]}"#,
-            "other members",
+            "members other than",
         ),
-        (r#"{"query":"{ a }","variables":"secret"}"#, "other members"),
+        (
+            r#"{"query":"{ a }","variables":"secret"}"#,
+            "members other than",
+        ),
         (
             r#"{"query":"{ a }","variables":["secret"]}"#,
-            "other members",
+            "members other than",
         ),
-        (r#"{"query":"{ a }","extensions":1}"#, "other members"),
-        (r"{}", "does not hold the text"),
-        (r#"{"query":""}"#, "does not hold the text"),
-        (r#"{"query":null}"#, "does not hold the text"),
+        (r#"{"query":"{ a }","extensions":1}"#, "members other than"),
+        (r"{}", "does not contain the text"),
+        (r#"{"query":""}"#, "does not contain the text"),
+        (r#"{"query":null}"#, "does not contain the text"),
         (
             r#"{"extensions":{"persistedQuery":{"version":1,"sha256Hash":"secret"}}}"#,
-            "does not hold the text",
+            "does not contain the text",
         ),
-        (r#"{"documentId":"secret"}"#, "does not hold the text"),
+        (r#"{"documentId":"secret"}"#, "does not contain the text"),
         (
             r#"{"documentId":"secret","query":"{ a }"}"#,
-            "does not hold the text",
+            "does not contain the text",
         ),
     ] {
         check(&read_only(), body, Some(expected));
@@ -243,7 +256,7 @@ fn operations_are_allowed_by_name() {
     );
     check_query(&policy, "{ getPost }", Some("has no name"));
     let long = format!("query {}secret {{ a }}", "x".repeat(64));
-    check_query(&policy, &long, Some("xxx is not one"));
+    check_query(&policy, &long, Some("xxx is not allowed"));
     check(
         &policy,
         r#"{"query":"query GetPost { a } query Other { b }","operationName":"Other"}"#,
@@ -258,7 +271,7 @@ fn documents_are_allowed_by_hash() {
         sha256: Some(HashSet::from([hash, Sha256::digest("{ ").into(), [0; 32]])),
         ..AllowedOperations::default()
     });
-    // That it is no document is told all the same.
+    // A syntax error takes precedence over the missing hash.
     check_query(&policy, "{ ", Some("syntax error"));
     check_query(&policy, "{ getPost }", Some("operations.sha256"));
     let hash: [u8; 32] = Sha256::digest(READ).into();
@@ -315,17 +328,17 @@ fn root_fields_are_allowed_by_pattern() {
 }
 
 #[test]
-fn introspection_is_a_rule_of_its_own() {
-    let introspection = |allowed: AllowedOperations, said| {
+fn introspection_is_allowed_or_denied_separately_from_fields() {
+    let introspection = |allowed: AllowedOperations, setting| {
         allowing(AllowedOperations {
-            introspection: said,
+            introspection: setting,
             ..allowed
         })
     };
     let (any, some) = (AllowedOperations::default(), fields(&["Query.getPost"]));
     let star = fields(&["Query.*"]);
     let query = "{ __type(name: \"secret\") { name } }";
-    for (allowed, said, expected) in [
+    for (allowed, setting, expected) in [
         (&any, None, None),
         (&any, Some(true), None),
         (&any, Some(false), Some("operations.introspection")),
@@ -335,7 +348,7 @@ fn introspection_is_a_rule_of_its_own() {
         (&star, None, None),
         (&star, Some(false), Some("operations.introspection")),
     ] {
-        check_query(&introspection(allowed.clone(), said), query, expected);
+        check_query(&introspection(allowed.clone(), setting), query, expected);
     }
     let hidden = "{ a { ...F } } fragment F on T { b: __schema { c } }";
     let policy = introspection(any, Some(false));
@@ -344,7 +357,7 @@ fn introspection_is_a_rule_of_its_own() {
 }
 
 #[test]
-fn documents_are_measured() {
+fn depth_aliases_and_size_are_limited() {
     let policy = allowing(AllowedOperations {
         depth: Some(2),
         aliases: Some(1),
@@ -355,29 +368,25 @@ fn documents_are_measured() {
     check_query(
         &policy,
         "{ a { b { c } } }",
-        Some("3 deep, and 2 is allowed"),
+        Some("3 levels deep, but at most 2"),
     );
     check_query(
         &policy,
         "{ a { ...F } } fragment F on T { b { c } }",
         Some("operations.depth"),
     );
-    check_query(
-        &policy,
-        "{ x: a y: a }",
-        Some("2 aliases, and 1 are allowed"),
-    );
+    check_query(&policy, "{ x: a y: a }", Some("2 aliases, but at most 1"));
     check_query(
         &policy,
         "{ a { ...F ...F } } fragment F on T { x: b }",
         Some("operations.aliases"),
     );
     let long = format!("{{ a }} {}", " ".repeat(60));
-    check_query(&policy, &long, Some("66 bytes, and 60 are allowed"));
+    check_query(&policy, &long, Some("66 bytes, but at most 60"));
 }
 
 #[test]
-fn every_rule_and_every_policy_must_allow_it() {
+fn all_rules_and_all_policies_must_allow_an_operation() {
     let allowed = AllowedOperations {
         names: Some(set(&["M"])),
         ..fields(&["Mutation.deletePost"])
@@ -403,7 +412,7 @@ fn every_rule_and_every_policy_must_allow_it() {
 }
 
 #[test]
-fn other_routes_are_read_by_safe_methods() {
+fn read_only_allows_only_safe_methods_on_other_services() {
     let policy = read_only();
     let none = HeaderMap::new();
     for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
@@ -448,7 +457,7 @@ fn other_routes_are_read_by_safe_methods() {
 }
 
 #[test]
-fn each_of_several_policies_must_allow() {
+fn combined_policies_must_all_allow() {
     let none = HeaderMap::new();
     let open = OperationPolicies::from_iter([OperationPolicy::default()]);
     let both = open.and(&OperationPolicies::from_iter([read_only()]));
@@ -466,7 +475,7 @@ fn each_of_several_policies_must_allow() {
 }
 
 #[test]
-fn a_request_has_a_length_that_appsync_takes() {
+fn requests_longer_than_appsync_accepts_are_denied() {
     const MOST: usize = 16 * 1024 * 1024;
     let of_length = |length: usize| {
         let rest = length - r#"{"query":"{ a }"}"#.len();
@@ -480,7 +489,7 @@ fn a_request_has_a_length_that_appsync_takes() {
 }
 
 #[test]
-fn a_list_of_operations_let_everything_else_pass() {
+fn allowed_operations_deny_everything_but_graphql() {
     let policy = allowing(AllowedOperations::default());
     let none = HeaderMap::new();
     for denied in [
@@ -492,13 +501,13 @@ fn a_list_of_operations_let_everything_else_pass() {
     ] {
         let denied = denied.unwrap_err().to_string();
         let expected =
-            "only operations of GraphQL may be asked. route.a.operations stands against it";
+            "only GraphQL operations are allowed here. To allow it, remove route.a.operations";
         assert_eq!(denied, expected);
     }
 }
 
 #[test]
-fn limits_are_reached_before_they_are_passed() {
+fn limits_are_inclusive() {
     let request = br#"{"query":"{ a { b: c } }"}"#;
     let document = "{ a { b: c } }".len();
     let limit = |size, depth, aliases| {
@@ -516,7 +525,7 @@ fn limits_are_reached_before_they_are_passed() {
 }
 
 #[test]
-fn patterns_of_fields() {
+fn field_patterns_are_parsed() {
     for (text, kind, name) in [
         ("Query.a", Kind::Query, Some("a")),
         ("Mutation.*", Kind::Mutation, None),
