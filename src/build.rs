@@ -1,5 +1,5 @@
-//! What a build is made of, for `--version` and the metrics: no time and no path, so that the same
-//! source and toolchain give the same bytes.
+//! Passes build information to the crate, for `--version` and the metrics. It contains no time and no
+//! path, so that builds are reproducible.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -7,21 +7,21 @@ use std::process::Command;
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "cargo and whoever packages us tell build scripts by the environment"
+    reason = "cargo and packagers pass parameters to build scripts in the environment"
 )]
 fn main() -> std::io::Result<()> {
-    let told = |name: &str| std::env::var(name).unwrap_or_default();
-    let profile = told("PROFILE");
-    let rustc = output(&told("RUSTC"), &["--version"]).unwrap_or_default();
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let profile = variable("PROFILE");
+    let rustc = output(&variable("RUSTC"), &["--version"]).unwrap_or_default();
     let rustc = rustc.strip_prefix("rustc ").unwrap_or(&rustc);
     let mut out = std::io::stdout().lock();
-    // Of a release alone: each commit would have all tests built anew.
-    let by_git = match profile.as_str() {
-        "release" => by_git(&told("CARGO_MANIFEST_DIR")),
+    // Only for a release, because otherwise each commit would rebuild all tests.
+    let git_revision = match profile.as_str() {
+        "release" => git_revision(&variable("CARGO_MANIFEST_DIR")),
         _ => None,
     };
-    let said = told("BUILD_REVISION");
-    let revision = match (said.as_str(), &by_git) {
+    let configured = variable("BUILD_REVISION");
+    let revision = match (configured.as_str(), &git_revision) {
         ("", Some((revision, directory))) => {
             for file in ["HEAD", "logs/HEAD"] {
                 writeln!(out, "cargo::rerun-if-changed={directory}/{file}")?;
@@ -29,13 +29,14 @@ fn main() -> std::io::Result<()> {
             revision
         }
         ("", None) => "unknown",
-        (said, _) => said,
+        (configured, _) => configured,
     };
-    // Cargo gives these to what it runs, too, which takes COUNTERSIGN_* for settings.
+    // Not named COUNTERSIGN_*: cargo also sets these for the programs that it runs, and countersign
+    // would take them for settings.
     for (name, value) in [
         ("REVISION", revision),
         ("RUSTC", rustc),
-        ("TARGET", &told("TARGET")),
+        ("TARGET", &variable("TARGET")),
         ("PROFILE", &profile),
     ] {
         writeln!(out, "cargo::rustc-env=BUILD_{name}={value}")?;
@@ -44,9 +45,9 @@ fn main() -> std::io::Result<()> {
     writeln!(out, "cargo::rerun-if-changed=src/build.rs")
 }
 
-/// The commit, marked if files differ from it, and where git keeps it; `None` if this is not the
-/// top of a repository: another project's says nothing of us.
-fn by_git(root: &str) -> Option<(String, String)> {
+/// Returns the commit, marked if files differ from it, and the path of the git directory; `None` if
+/// `root` is not the top level of a repository, which may then belong to another project.
+fn git_revision(root: &str) -> Option<(String, String)> {
     let git = |arguments: &[&str]| output("git", &[&["-C", root], arguments].concat());
     let top = git(&["rev-parse", "--show-toplevel"])?;
     if Path::new(&top).canonicalize().ok()? != Path::new(root).canonicalize().ok()? {
@@ -63,6 +64,7 @@ fn by_git(root: &str) -> Option<(String, String)> {
     Some((revision, directory))
 }
 
+/// Returns the trimmed standard output of a program; `None` if it fails or prints nothing.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

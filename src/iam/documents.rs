@@ -1,7 +1,7 @@
-//! What GraphQL documents ask for, without running them.
+//! Derives operations from GraphQL documents.
 //!
-//! Each operation is judged by itself, with the fragments that it spreads: those of its own file,
-//! else those of the others.
+//! Each operation is evaluated separately, with the fragments that it spreads. Fragments in the same
+//! file take precedence over those in other files.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,27 +9,27 @@ use countersign_protocol::graphql::{Definition, DocumentError, Kind, What, defin
 
 use super::RecordedOperations;
 
-/// What is wrong with a document.
+/// A problem in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// `file:line:column`; empty if it is nowhere in particular.
+    /// `file:line:column`, or empty if the problem has no location.
     pub place: String,
     pub message: String,
 }
 
-/// A file's definitions.
+/// The definitions in a file.
 struct Source<'a> {
     name: &'a str,
     definitions: Vec<Definition>,
 }
 
-/// Fragments by name, with their files.
+/// The fragments by name, with the index of their file.
 type Fragments<'a> = HashMap<&'a str, Vec<(usize, &'a Definition)>>;
 
-/// The root fields of all operations in `files`, which have a name and a text each.
+/// Returns the root fields of all operations in `files`, which are pairs of name and text.
 ///
 /// # Errors
-/// Every mistake in every file; never empty.
+/// All problems in all files; never empty.
 pub fn operations_in(files: &[(String, String)]) -> Result<RecordedOperations, Vec<Mistake>> {
     let mut mistakes = Vec::new();
     let mut sources = Vec::new();
@@ -63,7 +63,7 @@ pub fn operations_in(files: &[(String, String)]) -> Result<RecordedOperations, V
     if mistakes.is_empty() && operations.is_empty() {
         mistakes.push(Mistake {
             place: String::new(),
-            message: "the documents hold no operation".to_owned(),
+            message: "the documents contain no operation".to_owned(),
         });
     }
     if mistakes.is_empty() {
@@ -85,17 +85,18 @@ fn fragments<'a>(sources: &'a [Source<'_>]) -> Fragments<'a> {
     fragments
 }
 
+/// Returns the kind and the root fields of an operation.
 fn root_fields(
     at: usize,
     operation: &Definition,
     fragments: &Fragments<'_>,
 ) -> Result<(Kind, Vec<String>), String> {
     let mut document = operation.text.clone();
-    let mut known: HashSet<&str> = HashSet::new();
-    let mut wanted: Vec<(usize, &str)> = Vec::new();
-    wanted.extend(operation.spreads.iter().map(|name| (at, name.as_str())));
-    while let Some((at, name)) = wanted.pop() {
-        if !known.insert(name) {
+    let mut visited: HashSet<&str> = HashSet::new();
+    let mut pending: Vec<(usize, &str)> = Vec::new();
+    pending.extend(operation.spreads.iter().map(|name| (at, name.as_str())));
+    while let Some((at, name)) = pending.pop() {
+        if !visited.insert(name) {
             continue;
         }
         let found = fragments.get(name).map_or(&[][..], Vec::as_slice);
@@ -107,9 +108,7 @@ fn root_fields(
             own
         };
         let [(at, fragment), rest @ ..] = candidates.as_slice() else {
-            return Err(format!(
-                "no file that was given defines the fragment {name}"
-            ));
+            return Err(format!("no file defines the fragment {name}"));
         };
         if rest
             .iter()
@@ -119,7 +118,7 @@ fn root_fields(
         }
         document.push('\n');
         document.push_str(&fragment.text);
-        wanted.extend(fragment.spreads.iter().map(|name| (*at, name.as_str())));
+        pending.extend(fragment.spreads.iter().map(|name| (*at, name.as_str())));
     }
     let survey = survey(&document, None).map_err(|error| error.to_string())?;
     Ok((survey.kind, survey.fields))
@@ -159,8 +158,8 @@ mod tests {
             .collect();
         match (operations_in(&files), expected) {
             (Ok(operations), Ok(expected)) => {
-                let things = operations.entries();
-                let found: Vec<(&str, &str)> = things
+                let entries = operations.entries();
+                let found: Vec<(&str, &str)> = entries
                     .iter()
                     .map(|(verb, name)| (*verb, name.as_str()))
                     .collect();
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_at_the_root_of_every_operation() {
+    fn root_fields_of_every_operation_are_found() {
         check(
             &[
                 "{ a { b } c: d }",
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_told_with_its_place() {
+    fn every_mistake_is_reported_with_its_location() {
         check(
             &[
                 "query A {\n  a(\n}",
@@ -233,7 +232,7 @@ mod tests {
                 "0:3:1 expected an Argument",
                 "0:3:1 expected R_PAREN",
                 "2:1:12 expected R_CURLY",
-                "1:2:3 no file that was given defines the fragment Nowhere",
+                "1:2:3 no file defines the fragment Nowhere",
             ]),
         );
         check(
@@ -250,8 +249,8 @@ mod tests {
         );
         check(
             &["fragment F on Query { a }"],
-            Err(&[" the documents hold no operation"]),
+            Err(&[" the documents contain no operation"]),
         );
-        check(&[], Err(&[" the documents hold no operation"]));
+        check(&[], Err(&[" the documents contain no operation"]));
     }
 }

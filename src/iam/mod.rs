@@ -1,10 +1,10 @@
-//! What IAM must allow the identity: gathered from what is asked of upstreams, or from documents,
-//! and printed as a policy.
+//! The permissions that IAM must grant: recorded from requests to upstreams, or derived from GraphQL
+//! documents, and printed as an IAM policy.
 //!
-//! An [`ApiResource`] is an upstream as ARNs name it, [`RecordedOperations`] what kinds of things were asked of it, a
-//! [`IamPolicy`] what both mean for IAM. A [`Recording`] notes what a running countersign sends and
-//! keeps it in a file. Of a request only names are kept: root fields, channel namespaces, methods
-//! and paths; never a header, a query string, a variable or a body.
+//! An [`ApiResource`] is an upstream as ARNs identify it, [`RecordedOperations`] are the operations
+//! that were requested from it, and an [`IamPolicy`] grants them. A [`Recording`] records the requests
+//! of a running countersign in a file. Only names are recorded: root fields, channel namespaces,
+//! methods and paths; never a header, a query string, a variable or a body.
 
 mod documents;
 mod operations;
@@ -20,29 +20,32 @@ pub use policy::{ArnParts, IamPolicy};
 pub use recorder::Recorder;
 pub use recording::{RecordError, Recording, RecordingEntry, read};
 
-/// An upstream, as far as ARNs and actions depend on it.
+/// An upstream, with the properties that determine ARNs and actions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ApiResource {
     pub service: String,
-    /// `*` where it is not known.
+    /// The region, or `*` if it is unknown.
     pub region: String,
-    /// What requests name in `Host`; empty where it is not known.
+    /// The `Host` of requests; empty if it is unknown.
     pub host: String,
-    /// The target's path, without a trailing slash.
+    /// The path of the target URL, without a trailing slash.
     pub path: String,
 }
 
-/// Verbs of AppSync; those of API Gateway are HTTP methods, and [`WEBSOCKET`].
+/// The verb for connecting to the realtime endpoint of AppSync Events. The verbs of API Gateway are
+/// HTTP methods and [`WEBSOCKET`]; those of GraphQL are the names of the root types.
 pub const CONNECT: &str = "EventConnect";
+/// The verb for publishing to a channel namespace.
 pub const PUBLISH: &str = "EventPublish";
+/// The verb for subscribing to a channel namespace.
 pub const SUBSCRIBE: &str = "EventSubscribe";
-/// A WebSocket of API Gateway was opened.
+/// The verb for opening a WebSocket of API Gateway.
 pub const WEBSOCKET: &str = "$connect";
-/// Everything, or anything of it: `*` in IAM, too.
+/// The wildcard for verbs, names and segments, as in IAM.
 pub const ANY: &str = "*";
 
 impl ApiResource {
-    /// An AppSync API of which no more than the region may be known.
+    /// Returns an AppSync API of which only the region is known, or not even that.
     pub fn appsync(region: Option<&str>) -> Self {
         Self {
             service: "appsync".to_owned(),
@@ -52,15 +55,17 @@ impl ApiResource {
         }
     }
 
+    /// Returns whether the service is AppSync.
     pub fn is_appsync(&self) -> bool {
         self.service == "appsync"
     }
 
+    /// Returns whether the service is API Gateway.
     pub fn is_api_gateway(&self) -> bool {
         self.service == "execute-api"
     }
 
-    /// The AWS partition, by the region's name.
+    /// Returns the AWS partition of the region.
     fn partition(&self) -> &'static str {
         let partitions = [
             ("cn-", "aws-cn"),
@@ -74,8 +79,8 @@ impl ApiResource {
         found.map_or("aws", |(_, partition)| partition)
     }
 
-    /// The API's id, if the host tells it: API Gateway's does (`ID.execute-api.…` and
-    /// `ID-VPCE.execute-api.…`), AppSync's has a label that is no id.
+    /// Returns the ID of the API, if the host contains it, as those of API Gateway do
+    /// (`ID.execute-api.…` and `ID-VPCE.execute-api.…`). The first label of an AppSync host is not the ID.
     pub fn id(&self) -> Option<&str> {
         let (label, rest) = self.host.split_once('.')?;
         let is_named = self.is_api_gateway() && rest.starts_with("execute-api.");
@@ -83,12 +88,12 @@ impl ApiResource {
         (is_named && !id.starts_with("vpce-")).then_some(id)
     }
 
-    /// Whether paths can be read in several ways.
+    /// Returns whether paths are ambiguous because the stage or the API ID is unknown.
     pub fn has_unknown_stage(&self) -> bool {
         self.id().is_none() || self.stage().is_none()
     }
 
-    /// The stage, if the target names it.
+    /// Returns the stage, if the target contains it.
     fn stage(&self) -> Option<&str> {
         self.path
             .split('/')
@@ -113,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_and_partitions() {
+    fn ids_and_partitions_are_derived_from_host_and_region() {
         let gateway = "a1b2.execute-api.us-east-1.amazonaws.com";
         check("execute-api", gateway, "us-east-1", Some("a1b2"), "aws");
         check(

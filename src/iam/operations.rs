@@ -1,8 +1,8 @@
-//! What kinds of things were asked of one API, in bounded memory.
+//! The operations that were requested from one API, in bounded memory.
 //!
-//! A thing is a verb and a name: `Query` and `rooms`, `EventPublish` and `default`, `GET` and
-//! `/prod/items/7`. Where paths have too many different segments in one place, which are then
-//! values rather than names, the place becomes `*`; where there are too many things, the verb does.
+//! An operation is a verb and a name: `Query` and `rooms`, `EventPublish` and `default`, `GET` and
+//! `/prod/items/7`. If a path segment takes too many different values, which are then values rather
+//! than names, it is replaced by `*`; if there are too many operations, all names of a verb are.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ANY;
 
-/// Things by verb.
+/// The names that were requested, by verb.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     into = "BTreeMap<String, Vec<String>>",
@@ -18,36 +18,40 @@ use super::ANY;
 )]
 pub struct RecordedOperations(BTreeMap<String, Tree>);
 
-/// What noting a thing changed.
+/// How recording an operation changed the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordOutcome {
+    /// The operation was recorded before.
     Known,
+    /// The operation was added.
     New,
-    /// It was one too many: everything of the verb that has most is taken for asked.
+    /// There were too many operations: all names of this verb, which had the most, were replaced by
+    /// `*`.
     Widened(String),
 }
 
-/// Names by their segments.
+/// Names as a tree of their segments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Tree {
     is_end: bool,
     below: BTreeMap<String, Self>,
 }
 
-/// Different segments in one place of a path. One more, and the place is `*`.
+/// The maximum number of different segments in one position of a path, before it becomes `*`.
 pub(super) const MAX_SEGMENTS: usize = 20;
-/// Things of one API.
+/// The maximum number of operations of one API.
 pub(super) const MAX_OPERATIONS: usize = 512;
 const MAX_VERBS: usize = 24;
 const MAX_DEPTH: usize = 16;
 const MAX_SEGMENT_LENGTH: usize = 128;
 
 impl RecordedOperations {
+    /// Returns whether nothing was recorded.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Notes a thing. In a `name` that begins with `/` segments become `*` where they are many.
+    /// Records an operation. In names that begin with `/`, segments with many values become `*`.
     pub fn record(&mut self, verb: &str, name: &str) -> RecordOutcome {
         let verb = if self.0.contains_key(verb) || self.0.len() < MAX_VERBS {
             verb
@@ -98,22 +102,22 @@ impl RecordedOperations {
         RecordOutcome::Widened(widened)
     }
 
-    /// Verbs and names, in their order.
+    /// Returns all verbs and names, sorted.
     pub fn entries(&self) -> Vec<(&str, String)> {
-        let mut things = Vec::new();
+        let mut entries = Vec::new();
         for (verb, tree) in &self.0 {
             let mut names = Vec::new();
             tree.collect(&mut Vec::new(), &mut names);
-            things.extend(names.into_iter().map(|name| (verb.as_str(), name)));
+            entries.extend(names.into_iter().map(|name| (verb.as_str(), name)));
         }
-        things
+        entries
     }
 }
 
 impl From<BTreeMap<String, Vec<String>>> for RecordedOperations {
-    fn from(things: BTreeMap<String, Vec<String>>) -> Self {
+    fn from(names_by_verb: BTreeMap<String, Vec<String>>) -> Self {
         let mut operations = Self::default();
-        for (verb, names) in &things {
+        for (verb, names) in &names_by_verb {
             for name in names {
                 operations.record(verb, name);
             }
@@ -124,11 +128,11 @@ impl From<BTreeMap<String, Vec<String>>> for RecordedOperations {
 
 impl From<RecordedOperations> for BTreeMap<String, Vec<String>> {
     fn from(operations: RecordedOperations) -> Self {
-        let mut things = Self::new();
+        let mut names_by_verb = Self::new();
         for (verb, name) in operations.entries() {
-            things.entry(verb.to_owned()).or_default().push(name);
+            names_by_verb.entry(verb.to_owned()).or_default().push(name);
         }
-        things
+        names_by_verb
     }
 }
 
@@ -167,7 +171,7 @@ impl Tree {
         }
     }
 
-    /// Makes one place of too many, and of those beside a `*`.
+    /// Merges the children into `*` if there are too many, or if one of them is `*`.
     fn generalize(&mut self, most: usize) {
         let has_any = self.below.contains_key(ANY);
         if self.below.len() <= most && (!has_any || self.below.len() == 1) {
@@ -218,8 +222,8 @@ mod tests {
 
     #[track_caller]
     fn check(operations: &RecordedOperations, expected: &[&str]) {
-        let things = operations.entries();
-        let names: Vec<&str> = things.iter().map(|(_, name)| name.as_str()).collect();
+        let entries = operations.entries();
+        let names: Vec<&str> = entries.iter().map(|(_, name)| name.as_str()).collect();
         assert_eq!(names, expected);
         let json = serde_json::to_string(operations).unwrap();
         assert_eq!(
@@ -230,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn things_are_noted_once() {
+    fn operations_are_recorded_once() {
         let mut operations = RecordedOperations::default();
         assert_eq!(operations.record("Query", "rooms"), RecordOutcome::New);
         assert_eq!(operations.record("Query", "rooms"), RecordOutcome::Known);
@@ -252,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_with_many_segments_becomes_one() {
+    fn segments_with_many_values_become_a_wildcard() {
         let many = |count: usize| -> Vec<String> {
             (0..count)
                 .map(|at| format!("/prod/items/{at:03}/size"))
@@ -275,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_many_stays_one() {
+    fn wildcards_are_kept() {
         let mut operations = operations(&["/prod/items/*", "/prod/items/7", "/prod/items/7/size"]);
         check(&operations, &["/prod/items/*", "/prod/items/*/size"]);
         assert_eq!(
@@ -293,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_verb_was_widened_for_what_another_had_filled() {
+    fn verb_with_the_most_names_is_widened() {
         let mut operations = RecordedOperations::default();
         for at in 0..MAX_OPERATIONS {
             operations.record("Query", &format!("field{at}"));

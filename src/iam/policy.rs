@@ -1,4 +1,4 @@
-//! The IAM policy: actions and ARNs, as small as what was asked allows.
+//! Creates the least-privilege IAM policy for recorded operations.
 //!
 //! Sources: Service Authorization Reference, "AWS AppSync" (fields, APIs, channel namespaces);
 //! AppSync Events guide, "IAM authorization"; API Gateway guide, "Control access for invoking an
@@ -10,18 +10,19 @@ use serde::Serialize;
 
 use super::{ANY, ApiResource, CONNECT, PUBLISH, RecordedOperations, SUBSCRIBE, WEBSOCKET};
 
-/// What is allowed, by action.
+/// An IAM policy: the allowed resources by action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IamPolicy(BTreeMap<&'static str, BTreeSet<String>>);
 
-/// What neither a URL nor a request tells of an ARN.
+/// The parts of an ARN that neither a URL nor a request contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArnParts {
-    /// Else `*`.
+    /// The account; `*` if it is `None`.
     pub account: Option<String>,
-    /// Else what the host tells, or `*`.
+    /// The API ID; if it is `None`, the ID in the host, or `*`.
     pub api_id: Option<String>,
-    /// Of an API of API Gateway; else what the target tells, or each that is possible.
+    /// The stage of an API in API Gateway; if it is `None`, the stage in the target, or every possible
+    /// stage.
     pub stage: Option<String>,
 }
 
@@ -47,40 +48,42 @@ const EVENT_SUBSCRIBE: &str = "appsync:EventSubscribe";
 const INVOKE: &str = "execute-api:Invoke";
 const MANAGE: &str = "execute-api:ManageConnections";
 const DEFAULT_STAGE: &str = "$default";
-/// The path of what sends to WebSockets, behind the stage.
+/// The path below the stage for sending messages to WebSockets.
 pub(super) const CONNECTIONS: &str = "@connections";
 
 impl IamPolicy {
+    /// The maximum size of a managed policy (IAM guide, "IAM and AWS STS quotas").
     pub const MAX_SIZE: usize = 6_144;
 
-    /// Adds what was asked of `api`. Of services other than AppSync and API Gateway nothing is
-    /// known to add.
-    pub fn allow(&mut self, api: &ApiResource, operations: &RecordedOperations, naming: &ArnParts) {
+    /// Allows the operations of `api`. Adds nothing for services other than AppSync and API Gateway,
+    /// whose actions are unknown.
+    pub fn allow(&mut self, api: &ApiResource, operations: &RecordedOperations, parts: &ArnParts) {
         for (verb, name) in operations.entries() {
             let allowed = match api.service.as_str() {
                 "appsync" => appsync(verb, &name).into_iter().collect(),
-                "execute-api" => api_gateway(api, verb, &name, naming.stage.as_deref()),
+                "execute-api" => api_gateway(api, verb, &name, parts.stage.as_deref()),
                 _ => Vec::new(),
             };
             for (action, resource) in allowed {
-                let arn = arn(api, naming, &resource);
+                let arn = arn(api, parts, &resource);
                 self.0.entry(action).or_default().insert(arn);
             }
         }
     }
 
+    /// Returns whether the policy allows nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// As people read it, with a line feed at the end.
+    /// Returns the policy as indented JSON that ends with a newline.
     pub fn to_json(&self) -> String {
         let json = serde_json::to_string_pretty(&self.document());
         json.unwrap_or_default() + "\n"
     }
 
-    /// Its size as IAM counts it, which leaves white space out; [`IamPolicy::MAX_SIZE`] is what a
-    /// managed policy may have (IAM guide, "IAM and AWS STS quotas").
+    /// Returns the size of the policy without white space, as IAM counts it for
+    /// [`IamPolicy::MAX_SIZE`].
     pub fn size(&self) -> usize {
         serde_json::to_string(&self.document()).map_or(0, |json| json.len())
     }
@@ -105,7 +108,7 @@ impl IamPolicy {
     }
 }
 
-/// Action, and what follows the API's own ARN.
+/// Returns the action and the suffix to the ARN of the API.
 fn appsync(verb: &str, name: &str) -> Option<(&'static str, String)> {
     Some(match verb {
         CONNECT => (EVENT_CONNECT, String::new()),
@@ -122,8 +125,8 @@ fn api_gateway(
     path: &str,
     stage: Option<&str>,
 ) -> Vec<(&'static str, String)> {
-    let readings = readings(api, path, stage);
-    let one = |(stage, path): &(String, String)| {
+    let interpretations = interpretations(api, path, stage);
+    let resource = |(stage, path): &(String, String)| {
         if verb == WEBSOCKET {
             return (INVOKE, format!("/{stage}/{WEBSOCKET}"));
         }
@@ -133,14 +136,19 @@ fn api_gateway(
             _ => (INVOKE, format!("/{stage}/{verb}/{}", path.join("/"))),
         }
     };
-    let is_fit = |(stage, _): &&(String, String)| verb != WEBSOCKET || stage != DEFAULT_STAGE;
-    readings.iter().filter(is_fit).map(one).collect()
+    let is_possible = |(stage, _): &&(String, String)| verb != WEBSOCKET || stage != DEFAULT_STAGE;
+    interpretations
+        .iter()
+        .filter(is_possible)
+        .map(resource)
+        .collect()
 }
 
-/// What a path can mean: a stage, and the path behind it without its slash.
+/// Returns the possible interpretations of a path: a stage, and the path below it without the leading
+/// slash.
 ///
-/// A custom domain may hide the stage, and an API's base path may be what its paths begin with.
-fn readings(api: &ApiResource, path: &str, stage: Option<&str>) -> Vec<(String, String)> {
+/// A custom domain may hide the stage, and its base path may be the beginning of the path.
+fn interpretations(api: &ApiResource, path: &str, stage: Option<&str>) -> Vec<(String, String)> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
     let owned = |stage: &str, path: &str| (stage.to_owned(), path.to_owned());
@@ -156,7 +164,8 @@ fn readings(api: &ApiResource, path: &str, stage: Option<&str>) -> Vec<(String, 
     }
 }
 
-/// Whether escapes are decoded before they are compared is not known.
+/// Replaces segments with escapes by `*`, because it is unknown whether IAM decodes them before it
+/// compares.
 fn segment(text: &str) -> String {
     match text {
         "%40connections" => CONNECTIONS.to_owned(),
@@ -165,10 +174,10 @@ fn segment(text: &str) -> String {
     }
 }
 
-fn arn(api: &ApiResource, naming: &ArnParts, resource: &str) -> String {
+fn arn(api: &ApiResource, parts: &ArnParts, resource: &str) -> String {
     let (partition, region) = (api.partition(), &api.region);
-    let account = naming.account.as_deref().unwrap_or(ANY);
-    let id = naming.api_id.as_deref().or(api.id()).unwrap_or(ANY);
+    let account = parts.account.as_deref().unwrap_or(ANY);
+    let id = parts.api_id.as_deref().or(api.id()).unwrap_or(ANY);
     if api.is_appsync() {
         format!("arn:{partition}:appsync:{region}:{account}:apis/{id}{resource}")
     } else {
@@ -176,7 +185,8 @@ fn arn(api: &ApiResource, naming: &ArnParts, resource: &str) -> String {
     }
 }
 
-/// Whether `pattern` matches all that `other` does. As in IAM, `*` stands for slashes, too.
+/// Returns whether `pattern` matches everything that `other` matches. As in IAM, `*` also matches
+/// slashes.
 fn covers(pattern: &str, other: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
@@ -214,7 +224,7 @@ mod tests {
     #[track_caller]
     fn check(
         api: &ApiResource,
-        naming: &ArnParts,
+        parts: &ArnParts,
         verb: &str,
         name: &str,
         expected: &[(&str, &str)],
@@ -222,7 +232,7 @@ mod tests {
         let mut operations = RecordedOperations::default();
         operations.record(verb, name);
         let mut policy = IamPolicy::default();
-        policy.allow(api, &operations, naming);
+        policy.allow(api, &operations, parts);
         let found = policy.document();
         let found: Vec<(&str, &str)> = found
             .statement
@@ -238,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_has_an_action_and_an_arn() {
+    fn operations_have_an_action_and_an_arn() {
         let plain = ArnParts::default();
         let appsync = api(
             "appsync",
@@ -338,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_that_is_not_told_is_read_in_each_way() {
+    fn every_possible_stage_is_allowed_if_it_is_unknown() {
         let base = "arn:aws:execute-api:us-east-1:*";
         let both = [
             (INVOKE, &*format!("{base}:a1/$default/GET/items/7")),
@@ -373,7 +383,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_covered_is_left_out() {
+    fn covered_resources_are_omitted() {
         for (pattern, other, expected) in [
             ("a/*", "a/b/c", true),
             ("a/*/c", "a/*/b/c", true),

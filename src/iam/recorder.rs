@@ -1,4 +1,4 @@
-//! Notes what is sent to one route's upstream. Without a [`Recording`](super::Recording) it does
+//! Records the requests to the upstream of one route. Without a [`Recording`](super::Recording) it does
 //! nothing.
 
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ use super::{
     ANY, ApiResource, CONNECT, PUBLISH, RecordOutcome, RecordedOperations, SUBSCRIBE, WEBSOCKET,
 };
 
-/// What an upstream tells of that which it sends.
+/// Records the requests that an upstream sends.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder(Option<Arc<RecordedRoute>>);
 
@@ -26,7 +26,7 @@ pub struct Recorder(Option<Arc<RecordedRoute>>);
 pub(super) struct RecordedRoute {
     pub(super) name: String,
     pub(super) api: ApiResource,
-    /// Wakes who writes.
+    /// Wakes the task that writes the recording.
     changed: Arc<Notify>,
     hasher: RandomState,
     state: Mutex<RouteState>,
@@ -35,12 +35,12 @@ pub(super) struct RecordedRoute {
 #[derive(Debug, Default)]
 struct RouteState {
     operations: RecordedOperations,
-    /// Hashes of documents that were noted, with their `operationName`s.
+    /// The hashes of recorded documents and their `operationName`s.
     documents: HashSet<u64>,
     has_warned: bool,
 }
 
-/// The members of a request that say which document is run, and how a `publish` names its channel.
+/// The members of a request that determine its document, or the channel of a publish.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Members<'a> {
@@ -52,7 +52,8 @@ struct Members<'a> {
     channel: Option<Cow<'a, str>>,
 }
 
-/// What API Gateway knows. Others can be `*` or look like a verb of ours, and can't be allowed.
+/// The methods that API Gateway supports. Others could be `*` or one of our verbs, and cannot be
+/// allowed.
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
 const MAX_DOCUMENTS: usize = 1_024;
 
@@ -61,7 +62,7 @@ impl Recorder {
         Self(Some(route))
     }
 
-    /// The JSON body of a GraphQL request, or the `data` of a `start`.
+    /// Records the JSON body of a GraphQL request, or the `data` of a `start`.
     pub fn operation(&self, body: &[u8]) {
         let Some(route) = &self.0 else {
             return;
@@ -74,24 +75,24 @@ impl Recorder {
         }
     }
 
-    /// The JSON body of a request that publishes events.
+    /// Records the JSON body of a request that publishes events.
     pub fn publish(&self, body: &[u8]) {
         self.channel(body, &[PUBLISH]);
     }
 
-    /// The `data` of a subscription to a channel, which opens a realtime connection.
+    /// Records the `data` of a subscription to a channel, which requires a realtime connection.
     pub fn subscribe(&self, data: &[u8]) {
         self.channel(data, &[CONNECT, SUBSCRIBE]);
     }
 
-    /// A request that is passed on; of `target` the path counts.
+    /// Records the method and path of a request to a service other than AppSync.
     pub fn request(&self, method: &str, target: &str) {
         if let Some(route) = self.0.as_ref().filter(|_| METHODS.contains(&method)) {
             route.request(method, target);
         }
     }
 
-    /// A WebSocket that is tunnelled.
+    /// Records a tunnelled WebSocket.
     pub fn websocket(&self, target: &str) {
         if let Some(route) = &self.0 {
             route.request(WEBSOCKET, target);
@@ -110,7 +111,7 @@ impl Recorder {
             let channel = channel.strip_prefix('/').unwrap_or(&channel);
             let namespace = channel.split('/').next().unwrap_or_default();
             for verb in verbs {
-                // The right to connect is the API's, not a namespace's.
+                // Connecting is a permission on the API, not on a namespace.
                 let name = if *verb == CONNECT { "" } else { namespace };
                 route.record(verb, name);
             }
@@ -157,7 +158,7 @@ impl RecordedRoute {
                 if !std::mem::replace(&mut state.has_warned, true) {
                     warn!(
                         route = self.name,
-                        "a document was sent that cannot be judged, so what it asks for is not recorded: {error}"
+                        "cannot record the operations of a document: {error}"
                     );
                 }
             }
@@ -171,12 +172,12 @@ impl RecordedRoute {
 
     fn request(&self, verb: &str, target: &str) {
         if !self.api.is_api_gateway() {
-            // What other services call their actions is not known, so no names are kept.
+            // The actions of other services are unknown, so no names are recorded.
             return self.record(ANY, ANY);
         }
         let path = target.split('?').next().unwrap_or_default();
         if verb == WEBSOCKET {
-            // The stage is all that counts.
+            // Only the stage is relevant.
             let stage = path.split('/').nth(1).unwrap_or_default();
             return self.record(verb, &format!("/{stage}"));
         }
@@ -191,7 +192,7 @@ impl RecordedRoute {
             RecordOutcome::Widened(verb) => {
                 warn!(
                     route = self.name,
-                    "too many different things were asked for by {verb} to record them: it is recorded as asking for everything"
+                    "too many different operations of {verb}: recording all of them as *"
                 );
                 self.changed.notify_one();
             }
@@ -203,7 +204,7 @@ fn members(json: &[u8]) -> Option<Members<'_>> {
     read_object(std::str::from_utf8(json).ok()?)
 }
 
-/// A path as it is recorded: without the ids of connections, and with `*` as IAM escapes it (IAM
+/// Returns the path to record: without the IDs of connections, and with `*` escaped as in IAM (IAM
 /// guide, "Policy variables": special characters).
 fn recorded_path(path: &str) -> String {
     let mut segments = Vec::new();
@@ -244,8 +245,8 @@ mod tests {
         send(&recorder);
         send(&Recorder::default());
         let operations = route.operations();
-        let things = operations.entries();
-        let found: Vec<(&str, &str)> = things
+        let entries = operations.entries();
+        let found: Vec<(&str, &str)> = entries
             .iter()
             .map(|(verb, name)| (*verb, name.as_str()))
             .collect();
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn operations_by_their_root_fields() {
+    fn operations_are_recorded_by_root_field() {
         let operation = |query: &'static str| {
             move |recorder: &Recorder| {
                 let body = serde_json::json!({ "query": query, "operationName": "Q", "variables": {"id": "secret"} });
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_by_their_namespaces() {
+    fn channels_are_recorded_by_namespace() {
         let body = br#"{"channel":"/default/secret","events":["1"]}"#;
         check(
             "appsync",
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn who_writes_is_woken_by_news_alone() {
+    fn writer_is_woken_only_by_new_operations() {
         let (recorder, route) = route("execute-api");
         for (path, is_news) in [("/a", true), ("/a?b", false), ("/b", true), ("/a", false)] {
             recorder.request("GET", path);
@@ -324,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_by_method_and_path() {
+    fn requests_are_recorded_by_method_and_path() {
         check(
             "execute-api",
             |recorder| recorder.request("GET", "/prod/items/7?token=secret"),

@@ -1,5 +1,5 @@
-//! The file in which it is kept what was asked for: read at the start, written soon after anything
-//! new, and at the end.
+//! The file of recorded operations: read at the start, and written soon after each new operation and
+//! at shutdown.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -17,17 +17,17 @@ use super::recorder::RecordedRoute;
 use super::{ApiResource, RecordedOperations, Recorder};
 use crate::telemetry::tasks::{Task, caught_blocking, supervised};
 
-/// What the routes of a process are asked for, and what its file held before.
+/// The operations of all routes, and the entries that the file already contained.
 #[derive(Debug)]
 pub struct Recording {
     path: PathBuf,
-    /// Of routes that are no more, or have another target now.
+    /// The entries of routes that no longer exist, or have another target.
     others: Vec<RecordingEntry>,
     routes: Vec<Arc<RecordedRoute>>,
     changed: Arc<Notify>,
 }
 
-/// What one API was asked for, by one route.
+/// The operations that one route requested from one API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingEntry {
     pub route: String,
@@ -42,7 +42,9 @@ pub struct RecordingEntry {
 pub enum RecordError {
     #[error("the recording {path:?} cannot be read")]
     Read { path: PathBuf, source: io::Error },
-    #[error("{path:?} is no recording of countersign: {source}. Move it away, or choose another")]
+    #[error(
+        "{path:?} is not a recording of countersign: {source}. Move it away, or choose another file"
+    )]
     Parse {
         path: PathBuf,
         source: serde_json::Error,
@@ -59,13 +61,13 @@ struct RecordingFile {
 }
 
 const VERSION: u32 = 1;
-/// News that come together are written together.
+/// The delay before writing, so that operations in quick succession are written together.
 const WRITE_DELAY: Duration = Duration::from_millis(250);
 
 /// Reads a recording.
 ///
 /// # Errors
-/// When there is none, or it is not one of this version.
+/// When the file cannot be read, or is not a recording of this version.
 pub fn read(path: &Path) -> Result<Vec<RecordingEntry>, RecordError> {
     let text = fs::read(path).map_err(|source| RecordError::Read {
         path: path.to_owned(),
@@ -84,10 +86,10 @@ pub fn read(path: &Path) -> Result<Vec<RecordingEntry>, RecordError> {
 }
 
 impl Recording {
-    /// Takes up the recording at `path`, or begins one: whether it can be written is known then.
+    /// Opens or creates the recording at `path`, and writes it once to check that it can be written.
     ///
     /// # Errors
-    /// When it is none, or cannot be written.
+    /// When the file is not a recording, or cannot be written.
     pub fn open(path: &Path) -> Result<Self, RecordError> {
         let others = match read(path) {
             Ok(entries) => entries,
@@ -106,7 +108,7 @@ impl Recording {
         Ok(recording)
     }
 
-    /// The recorder of a route.
+    /// Returns the recorder of a route.
     pub fn recorder(&mut self, name: &str, api: ApiResource) -> Recorder {
         let known = self
             .others
@@ -124,14 +126,14 @@ impl Recording {
         Recorder::new(route)
     }
 
-    /// Writes what is new until `stop`, and once more then.
+    /// Writes new operations until `stop`, and then once more.
     pub async fn keep(self, stop: CancellationToken) {
         let recording = Arc::new(self);
         supervised(Task::Recorder, || recording.watch(&stop)).await;
         recording.store().await;
     }
 
-    /// Writes what is new until `stop`.
+    /// Writes new operations until `stop`.
     async fn watch(self: &Arc<Self>, stop: &CancellationToken) {
         loop {
             tokio::select! {
@@ -148,16 +150,16 @@ impl Recording {
 
     async fn store(self: Arc<Self>) {
         let store = move || match self.write() {
-            Ok(()) => debug!("recorded what was asked for"),
+            Ok(()) => debug!("recording written"),
             Err(error) => warn!("{}", crate::telemetry::error_chain(&error)),
         };
         let stored = tokio::task::spawn_blocking(|| caught_blocking(Task::Recorder, store));
         if !matches!(stored.await, Ok(Ok(()))) {
-            warn!("what was asked for could not be recorded");
+            warn!("the recording could not be written");
         }
     }
 
-    /// In place of the file, whole or not at all.
+    /// Replaces the file atomically.
     fn write(&self) -> Result<(), RecordError> {
         let of_routes = self.routes.iter().map(|route| RecordingEntry {
             route: route.name.clone(),
@@ -182,7 +184,8 @@ impl Recording {
     }
 }
 
-/// Readable by its owner alone: paths and fields tell what a program does.
+/// Replaces a file atomically. Only the owner can read it, because paths and fields reveal what a
+/// program does.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
@@ -237,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_recorded_is_taken_up() {
+    async fn existing_recording_is_continued() {
         let scratch = Scratch::new("again");
         for (field, host) in [("rooms", "a"), ("room", "a"), ("other", "b")] {
             let mut recording = Recording::open(&scratch.path()).unwrap();
@@ -252,10 +255,10 @@ mod tests {
         let found: Vec<(&str, Vec<String>)> = entries
             .iter()
             .map(|entry| {
-                let things = entry.operations.entries();
+                let operations = entry.operations.entries();
                 (
                     entry.api.host.as_str(),
-                    things.into_iter().map(|(_, name)| name).collect(),
+                    operations.into_iter().map(|(_, name)| name).collect(),
                 )
             })
             .collect();
@@ -269,12 +272,12 @@ mod tests {
         assert_eq!(
             fs::read_dir(&scratch.0).unwrap().count(),
             1,
-            "a file was left"
+            "a temporary file remains"
         );
     }
 
     #[test]
-    fn what_is_no_recording_is_not_overwritten() {
+    fn other_files_are_not_overwritten() {
         let scratch = Scratch::new("other");
         for text in [
             "",

@@ -437,10 +437,7 @@ async fn a_panic_in_the_recorder_does_not_stop_the_recording() {
     let path = scratch.0.join("record.json");
     let stage = Stage::with(&[("iam.record", path.to_str().unwrap())]).await;
     let known = panics("recorder");
-    set(
-        "countersign::iam::recording",
-        &["recorded what was asked for"],
-    );
+    set("countersign::iam::recording", &["recording written"]);
     assert_eq!(stage.query(QUERY).await.status, 200);
     one_more("recorder", known).await;
     assert_eq!(stage.query("{ slow(ms: 1) }").await.status, 200);

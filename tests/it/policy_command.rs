@@ -160,7 +160,7 @@ async fn every_mistake_is_told_and_nothing_printed() {
     let documents = format!(
         "countersign: {first}:3:1: expected an Argument\n\
          countersign: {first}:3:1: expected R_PAREN\n\
-         countersign: {second}:3:3: no file that was given defines the fragment Nowhere\n"
+         countersign: {second}:3:3: no file defines the fragment Nowhere\n"
     );
     let gateway = "https://c.execute-api.us-east-1.amazonaws.com/prod";
     let cases: [(&[&str], &str); 8] = [
@@ -735,7 +735,7 @@ async fn a_recording_is_written_soon_and_grows_from_run_to_run() {
     };
     let (mut daemon, addr) = bench.daemon().await;
     query(addr, "{ rooms { id } }").await;
-    daemon.line("recorded what was asked for").await;
+    daemon.line("recording written").await;
     let soon = bench.policy_of("graphql").await;
     assert_eq!(soon, [bench.field("Query.rooms")]);
     daemon.child.start_kill().unwrap();
@@ -791,13 +791,16 @@ async fn what_is_no_recording_is_neither_read_nor_overwritten() {
     let ended = policy(&["--recorded", &other], "").await;
     assert_eq!((ended.code, ended.output.as_str()), (2, ""));
     assert!(
-        ended.notes.contains("is no recording of countersign"),
+        ended.notes.contains("is not a recording of countersign"),
         "{}",
         ended.notes
     );
     let url = "https://x.appsync-api.us-east-1.amazonaws.com/graphql";
     let nowhere = scratch.0.join("nowhere/asked.json").display().to_string();
-    for (file, told) in [(&other, "is no recording"), (&nowhere, "cannot be written")] {
+    for (file, told) in [
+        (&other, "is not a recording"),
+        (&nowhere, "cannot be written"),
+    ] {
         let arguments = ["--listen", "127.0.0.1:0", "--record", file, url];
         let mut daemon = Daemon::start(&arguments, &demo_key());
         assert_eq!(daemon.exited().await, 3, "{}", daemon.log);
