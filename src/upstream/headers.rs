@@ -217,7 +217,11 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         let names = value.to_str().unwrap_or_default().split(',');
         listed.extend(names.filter_map(|name| name.trim().parse().ok()));
     }
-    for name in listed.iter().chain(&HOP_BY_HOP) {
+    if !listed.is_empty() {
+        let is_listed = |name: &HeaderName| listed.iter().any(|other| is_same(name, other));
+        remove_if(headers, is_listed);
+    }
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
 }

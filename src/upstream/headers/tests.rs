@@ -146,6 +146,31 @@ fn every_spelling_of_a_dropped_header_is_dropped() {
 }
 
 #[test]
+fn headers_that_connection_lists_are_removed_in_any_spelling() {
+    for (listed, name, is_removed) in [
+        ("X_A", "x-a", true),
+        ("x-a", "X_A", true),
+        ("close, x.a", "x-a", true),
+        ("XA", "x-a", true),
+        ("x-a-b", "x-a", false),
+        ("_", "x-a", false),
+        (",", "x-a", false),
+        ("x a", "x-a", false),
+    ] {
+        let sent = [("connection", listed), (name, "1"), ("x-kept", "1")];
+        let policy = HeaderPolicy::new(UpstreamKind::Http, &[], vec![]).keep_odd_headers();
+        let mut request = map(&sent);
+        policy.filter_request(&mut request);
+        let mut response = map(&sent);
+        filter_response_headers(&mut response);
+        for headers in [request, response] {
+            assert_eq!(!headers.contains_key(name), is_removed, "{listed} {name}");
+            assert!(headers.contains_key("x-kept") && !headers.contains_key("connection"));
+        }
+    }
+}
+
+#[test]
 fn configured_header_names_match_in_any_spelling() {
     let names = |names: &[&str]| -> Vec<HeaderName> {
         names.iter().map(|name| name.parse().unwrap()).collect()
