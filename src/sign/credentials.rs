@@ -6,19 +6,21 @@
 //! providers, because a provider of `aws-config` parses the profile files only once.
 
 mod chain;
+mod config;
 mod environment;
+mod error;
 mod file_watcher;
 mod keys;
 mod locations;
 mod outline;
 mod process;
 mod profiles;
+mod snapshot;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use aws_smithy_runtime_api::client::identity::Identity as SdkIdentity;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -26,23 +28,15 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::clock::{self, ClockJumps};
-use super::redact;
 use chain::Chain;
+pub use config::CredentialSourceConfig;
+pub use error::CredentialsError;
 use file_watcher::ProfileFileWatcher;
+pub use snapshot::Snapshot;
+use snapshot::format_time;
 
 use crate::telemetry::metrics::{IdentityOutcomeLabels, metrics};
 use crate::telemetry::tasks::{Task, supervised};
-
-/// The source of the credentials that a route signs with.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CredentialSourceConfig {
-    /// A profile in `~/.aws/config`; `None` for the default provider chain.
-    pub profile: Option<String>,
-    /// The ARN of a role to assume with the credentials that were found.
-    pub assume_role: Option<String>,
-    /// The region of the STS endpoint, for `assume_role`.
-    pub region: String,
-}
 
 /// A source of credentials, which a background task refreshes.
 #[derive(Debug)]
@@ -51,21 +45,6 @@ pub struct CredentialSource {
     state: watch::Receiver<LoadState>,
     /// Requests a load from the background task; `None` for fixed credentials.
     wake: Option<Arc<Notify>>,
-}
-
-/// The credentials of one load.
-pub struct Snapshot {
-    identity: SdkIdentity,
-    expires: Option<SystemTime>,
-    provider: String,
-}
-
-/// There are no valid credentials. The message names what was tried and the command that helps.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("no valid AWS credentials: {tried}. {remedy}")]
-pub struct CredentialsError {
-    pub tried: String,
-    pub remedy: String,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -187,85 +166,13 @@ impl CredentialSource {
     pub fn remaining(&self, now: SystemTime) -> Option<Option<Duration>> {
         let state = self.state.borrow();
         let snapshot = state.snapshot.as_ref()?;
-        match snapshot.expires {
+        match snapshot.expires() {
             None => Some(None),
             Some(expires) => match expires.duration_since(now) {
                 Ok(left) if !left.is_zero() => Some(Some(left)),
                 Ok(_) | Err(_) => None,
             },
         }
-    }
-}
-
-// === impl Snapshot ===
-
-impl Snapshot {
-    fn new(credentials: Credentials, provider: String) -> Self {
-        let expires = credentials.expiry();
-        // AWS responds to an empty token with UnrecognizedClientException.
-        let credentials = match credentials.session_token() {
-            Some("") => Credentials::new(
-                credentials.access_key_id(),
-                credentials.secret_access_key(),
-                None,
-                expires,
-                "countersign",
-            ),
-            Some(_) | None => credentials,
-        };
-        if let Some(token) = credentials.session_token() {
-            redact::register(token);
-        }
-        Self {
-            identity: credentials.into(),
-            expires,
-            provider,
-        }
-    }
-
-    /// Returns when the credentials expire, if they do.
-    pub fn expires(&self) -> Option<SystemTime> {
-        self.expires
-    }
-
-    pub(super) fn identity(&self) -> &SdkIdentity {
-        &self.identity
-    }
-
-    fn is_valid(&self, now: SystemTime) -> bool {
-        self.expires.is_none_or(|expires| now < expires)
-    }
-
-    /// Rejects credentials that were already expired when they were loaded: they must not replace
-    /// credentials that are still valid.
-    fn checked(self, now: SystemTime) -> Result<Self, CredentialsError> {
-        if self.is_valid(now) {
-            Ok(self)
-        } else {
-            Err(self.expired())
-        }
-    }
-
-    fn expired(&self) -> CredentialsError {
-        let at = self.expires.map(formatted).unwrap_or_default();
-        CredentialsError {
-            tried: format!("those from {} expired at {at}", self.provider),
-            remedy: "Renew them, and check the clock; countersign loads them again by itself."
-                .to_owned(),
-        }
-    }
-}
-
-fn formatted(at: SystemTime) -> String {
-    humantime::format_rfc3339_seconds(at).to_string()
-}
-
-impl std::fmt::Debug for Snapshot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Snapshot")
-            .field("provider", &self.provider)
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
     }
 }
 
@@ -366,15 +273,15 @@ impl Refresher {
 
     /// Publishes the snapshot, and returns the pause before its refresh; `None` if it does not expire.
     fn loaded(&self, snapshot: Snapshot, now: SystemTime) -> Option<Duration> {
-        let pause = snapshot.expires.map(|expires| {
+        let pause = snapshot.expires().map(|expires| {
             let left = expires.duration_since(now).unwrap_or_default();
             refresh_pause(left, fastrand::f64())
         });
         self.count("ok");
         info!(
             identity = self.name,
-            provider = %snapshot.provider,
-            expires = snapshot.expires.map(formatted),
+            provider = %snapshot.provider(),
+            expires = snapshot.expires().map(format_time),
             "credentials loaded"
         );
         self.publish.send_replace(LoadState {
@@ -429,15 +336,6 @@ mod tests {
         assert_eq!(refresh_pause(Duration::ZERO, 0.0), MIN_PAUSE);
         for failures in 1..100 {
             assert!(backoff(failures) <= MAX_BACKOFF);
-        }
-    }
-
-    #[test]
-    fn debug_output_contains_no_secret() {
-        let credentials = Credentials::new("AKID", "SECRET", Some("TOKEN".into()), None, "x");
-        let shown = format!("{:?}", Snapshot::new(credentials, "environment".into()));
-        for secret in ["AKID", "SECRET", "TOKEN"] {
-            assert!(!shown.contains(secret), "{shown}");
         }
     }
 }

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tower_http::timeout::TimeoutBody;
 
 use super::clock_skew::ClockSkew;
+use super::config::UpstreamConfig;
 use super::dial::ConnectorOptions;
 use super::error::DialError;
 use super::headers::{signed_values, single_content_type};
@@ -28,24 +29,6 @@ use crate::telemetry::metrics::RouteMetrics;
 
 /// The body of a response, streamed. It fails when upstream sends nothing for `timeouts.idle`.
 pub type ResponseBody = TimeoutBody<UpstreamBody>;
-
-/// The settings of `[timeouts]` and `[pool]` that concern upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UpstreamConfig {
-    /// The time for DNS, TCP, the proxy and TLS together.
-    pub connect: Duration,
-    /// The time from the request being sent to the head of the response.
-    pub first_byte: Duration,
-    /// The time between two pieces of a response.
-    pub idle: Duration,
-    /// How long an idle connection is kept.
-    pub pool_idle: Duration,
-    pub pool_max_idle: usize,
-    /// How long a connection accepts new requests.
-    pub pool_max_age: Duration,
-    /// Bytes of a response that upstream may send before the client reads them.
-    pub window: u32,
-}
 
 /// How long the steps of an exchange took.
 #[derive(Clone, Copy, Debug, Default)]

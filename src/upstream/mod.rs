@@ -7,6 +7,7 @@
 
 mod client;
 mod clock_skew;
+mod config;
 mod dial;
 mod endpoint;
 mod error;
@@ -19,7 +20,8 @@ mod service_profile;
 mod tunnel;
 mod websocket;
 
-pub use client::{ResponseBody, Timing, Upstream, UpstreamConfig};
+pub use client::{ResponseBody, Timing, Upstream};
+pub use config::UpstreamConfig;
 pub use dial::{ConnectorOptions, Dialer, ProxyRules, TlsRoots};
 pub use endpoint::{Address, Endpoint, EndpointError, Overrides, RealtimeEndpoint, UpstreamKind};
 pub use error::{DialError, Error, Sent};

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use super::Dialer;
-use super::client::UpstreamConfig;
+use super::config::UpstreamConfig;
 use super::dial::Dialled;
 use super::error::DialError;
 use crate::telemetry::metrics::Held;

@@ -5,7 +5,6 @@
 //! files, because the providers of aws-config also report mistakes as "not configured". If a configured
 //! provider fails, the search ends: falling back would use other credentials than the user intended.
 
-use std::fmt;
 use std::time::Duration;
 
 use aws_config::ecs::EcsCredentialsProvider;
@@ -25,8 +24,10 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use parking_lot::Mutex;
 
+use super::config::CredentialSourceConfig;
+use super::error::CredentialsError;
 use super::profiles::{self, Profiles, SelectedProfile};
-use super::{CredentialSourceConfig, CredentialsError, environment, keys};
+use super::{environment, keys};
 use crate::net::Resolver;
 use crate::sign::redact;
 use crate::telemetry::error_chain;
@@ -297,20 +298,5 @@ fn reason(error: &SdkError) -> String {
     match shown.char_indices().nth(300) {
         Some((end, _)) => format!("{}…", &shown[..end]),
         None => shown.into_owned(),
-    }
-}
-
-// === impl CredentialSourceConfig ===
-
-impl fmt::Display for CredentialSourceConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.profile {
-            Some(profile) => write!(f, "profile {profile}")?,
-            None => f.write_str("default chain")?,
-        }
-        match &self.assume_role {
-            Some(role) => write!(f, ", role {role}"),
-            None => Ok(()),
-        }
     }
 }

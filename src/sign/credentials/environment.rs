@@ -9,7 +9,7 @@ use aws_credential_types::Credentials;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::CredentialsError;
+use super::error::CredentialsError;
 use super::profiles::SelectedProfile;
 
 const ID: &str = "AWS_ACCESS_KEY_ID";

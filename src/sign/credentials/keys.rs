@@ -5,7 +5,7 @@
 
 use aws_credential_types::Credentials;
 
-use super::CredentialsError;
+use super::error::CredentialsError;
 
 /// Returns what is wrong with a key, without quoting it.
 pub(super) fn flaw(value: &str) -> Option<&'static str> {

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::CredentialsError;
+use super::error::CredentialsError;
 
 /// The location of one of the two profile files.
 #[derive(Debug)]

@@ -10,10 +10,11 @@ use aws_config::profile::{self, Profile, ProfileSet};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_types::os_shim_internal::{Env, Fs};
 
+use super::error::CredentialsError;
+use super::keys;
 use super::locations::{self, ProfileFile};
 use super::outline::Outline;
 use super::process::CredentialProcess;
-use super::{CredentialsError, keys};
 
 /// The selected profile, and what selected it.
 #[derive(Clone, Debug, PartialEq, Eq)]

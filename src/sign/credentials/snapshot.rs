@@ -1,0 +1,108 @@
+//! Credentials that were loaded once.
+
+use std::time::SystemTime;
+
+use aws_credential_types::Credentials;
+use aws_smithy_runtime_api::client::identity::Identity as SdkIdentity;
+
+use super::error::CredentialsError;
+use crate::sign::redact;
+
+/// The credentials of one load.
+pub struct Snapshot {
+    identity: SdkIdentity,
+    expires: Option<SystemTime>,
+    provider: String,
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    pub(super) fn new(credentials: Credentials, provider: String) -> Self {
+        let expires = credentials.expiry();
+        // AWS responds to an empty token with UnrecognizedClientException.
+        let credentials = match credentials.session_token() {
+            Some("") => Credentials::new(
+                credentials.access_key_id(),
+                credentials.secret_access_key(),
+                None,
+                expires,
+                "countersign",
+            ),
+            Some(_) | None => credentials,
+        };
+        if let Some(token) = credentials.session_token() {
+            redact::register(token);
+        }
+        Self {
+            identity: credentials.into(),
+            expires,
+            provider,
+        }
+    }
+
+    /// Returns when the credentials expire, if they do.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.expires
+    }
+
+    /// Returns the name of the provider.
+    pub(super) fn provider(&self) -> &str {
+        &self.provider
+    }
+
+    pub(in crate::sign) fn identity(&self) -> &SdkIdentity {
+        &self.identity
+    }
+
+    pub(super) fn is_valid(&self, now: SystemTime) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+
+    /// Rejects credentials that were already expired when they were loaded: they must not replace
+    /// credentials that are still valid.
+    pub(super) fn checked(self, now: SystemTime) -> Result<Self, CredentialsError> {
+        if self.is_valid(now) {
+            Ok(self)
+        } else {
+            Err(self.expired())
+        }
+    }
+
+    pub(super) fn expired(&self) -> CredentialsError {
+        let at = self.expires.map(format_time).unwrap_or_default();
+        CredentialsError {
+            tried: format!("those from {} expired at {at}", self.provider),
+            remedy: "Renew them, and check the clock; countersign loads them again by itself."
+                .to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("provider", &self.provider)
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Formats a time as RFC 3339, in whole seconds.
+pub(super) fn format_time(at: SystemTime) -> String {
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_output_contains_no_secret() {
+        let credentials = Credentials::new("AKID", "SECRET", Some("TOKEN".into()), None, "x");
+        let shown = format!("{:?}", Snapshot::new(credentials, "environment".into()));
+        for secret in ["AKID", "SECRET", "TOKEN"] {
+            assert!(!shown.contains(secret), "{shown}");
+        }
+    }
+}
