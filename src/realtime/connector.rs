@@ -1,4 +1,4 @@
-//! Opens and signs: what a realtime connection needs of the upstream.
+//! Opens WebSockets to the realtime endpoint, and signs connects and starts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(super) struct Connector {
 const MAX_MESSAGE: usize = 1 << 20;
 
 impl Connector {
-    /// Opens a WebSocket to the realtime endpoint; the protocol's messages are the caller's part.
+    /// Opens a WebSocket to the realtime endpoint. The caller sends the messages that follow.
     ///
     /// # Errors
     /// [`Ending::Refused`] if the connect cannot be signed, [`Ending::Unreachable`] if the
@@ -63,8 +63,8 @@ impl Connector {
     /// Returns the authorization object of a start.
     ///
     /// # Errors
-    /// When the start cannot be signed, which includes a panic: it fails the one subscription
-    /// instead of the connection.
+    /// When the start cannot be signed. A panic of the signer counts as that, so that it fails one
+    /// subscription instead of the connection.
     pub(super) async fn authorize_start(&self, start: &Start) -> Result<String, GraphqlError> {
         let endpoint = self.upstream.endpoint();
         let signed = self.sign(&endpoint.path, &start.data);
@@ -101,7 +101,7 @@ impl Connector {
         handshake.open(realtime, &self.dialer).await
     }
 
-    /// Signs the `POST` that a connect or a start stands for; it is never sent.
+    /// Signs a `POST`. AppSync checks the signature of a connect or start as if that had been sent.
     async fn sign(&self, target: &str, body: &str) -> Result<SignedHeaders, Error> {
         let signer = self.upstream.signer();
         let now = clock::now();

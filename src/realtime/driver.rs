@@ -28,14 +28,14 @@ use crate::graphql::outbox::Overflow;
 use crate::telemetry::metrics::{Held, LastHeard, RouteMetrics};
 use crate::upstream::Socket;
 
-/// What the pool wants of a connection.
+/// A command of the pool to a connection.
 #[derive(Debug)]
 pub(super) enum Command {
     Subscribe(Key, Arc<Subscriber>),
     Stop(Key),
 }
 
-/// What a connection reports, except for its end, which [`Driver::run`] returns.
+/// A report of a connection to the pool. Its end is not among them: [`Driver::run`] returns it.
 #[derive(Debug)]
 pub(super) enum Report {
     /// AppSync has acknowledged the connection.
@@ -56,7 +56,7 @@ pub(super) enum Report {
 pub(super) trait Reports: Send {
     fn report(&self, report: Report);
 
-    /// Returns whether the connection, which is idle, may close. If so, it gets no more commands.
+    /// Returns whether the idle connection may close. If it may, it gets no more commands.
     fn retire(&self) -> bool;
 }
 
@@ -116,8 +116,8 @@ impl<R: Reports> Driver<R> {
         self.connector.upstream.metrics()
     }
 
-    /// Commands are handled meanwhile, so that a subscription that is released before the end of
-    /// the dial releases its slot.
+    /// Handles commands while it dials, so that a subscription that is released meanwhile frees its
+    /// slot.
     async fn connect(&mut self) -> Result<Socket, Ending> {
         let connector = Arc::clone(&self.connector);
         let mut dialling = pin!(connector.open());

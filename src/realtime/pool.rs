@@ -1,8 +1,8 @@
-//! The realtime connections of one route: performs what the placement machine decides.
+//! The realtime connections of one route.
 //!
-//! The machine is behind one lock. Whoever has an input for it (a session that subscribes, a
-//! driver that reports, a retry that is due) performs the machine's outputs before the lock is
-//! released, so outputs are performed in their order, and none of them waits.
+//! The placement machine decides, and is behind one lock. A caller that has an input for it (a
+//! session that subscribes, a driver that reports, a retry that is due) performs its outputs before
+//! it releases the lock. So outputs are performed in order. None of them waits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ use crate::upstream::{Dialer, Upstream, UpstreamKind};
 #[derive(Clone, Debug)]
 pub struct Pool(Arc<PoolInner>);
 
-/// A running subscription; dropping it stops it upstream.
+/// A running subscription. Dropping it stops the subscription upstream.
 #[derive(Debug)]
 pub struct Subscription {
     pool: Arc<PoolInner>,
@@ -54,7 +54,7 @@ struct PoolState {
     placement: Placement<Arc<Subscriber>>,
     /// The drivers of the connections in `placement`.
     drivers: HashMap<ConnectionId, mpsc::Sender<Command>>,
-    /// When the next task wakes that starts retries.
+    /// When the next task is due that starts retries.
     wakes_at: Option<Instant>,
 }
 
@@ -67,7 +67,8 @@ struct Reporter {
 // === impl Pool ===
 
 impl Pool {
-    /// Connections are opened when they are needed and end with `stop`.
+    /// Returns a pool without connections. They are opened when they are needed, and end when `stop`
+    /// is cancelled.
     pub fn new(
         upstream: Arc<Upstream>,
         dialer: Dialer,
@@ -104,7 +105,7 @@ impl Pool {
         }))
     }
 
-    /// Starts a subscription. Its events, always with an end, go to `outbox` under `operation`.
+    /// Starts a subscription. Its events go to `outbox` under `operation`; the last one is an end.
     pub fn subscribe(
         &self,
         owner: Owner,
@@ -172,7 +173,7 @@ impl Reports for Reporter {
 // === impl PoolInner ===
 
 impl PoolInner {
-    /// Passes an input to the placement machine, and performs what it answers.
+    /// Passes an input to the placement machine, and performs the outputs.
     fn update<T>(self: &Arc<Self>, input: impl FnOnce(&mut Placement<Arc<Subscriber>>) -> T) -> T {
         let mut state = self.state.lock();
         let result = input(&mut state.placement);
@@ -196,7 +197,7 @@ impl PoolInner {
                 }
                 Output::Stop(id, key) => {
                     if let Some(driver) = state.drivers.get(&id) {
-                        // If it has ended, the subscription has ended upstream, too.
+                        // A driver that has ended has closed its connection.
                         let _ = driver.try_send(Command::Stop(key));
                     }
                 }
@@ -210,7 +211,7 @@ impl PoolInner {
         self.arm(state);
     }
 
-    /// Opens a connection in a task of its own, and returns the driver's inbox.
+    /// Spawns the driver of a new connection, and returns the sender of its commands.
     fn connect(self: &Arc<Self>, id: ConnectionId) -> mpsc::Sender<Command> {
         // A subscription makes two commands.
         let (driver, commands) = mpsc::channel(self.config.subscriptions * 2 + 1);
@@ -264,7 +265,7 @@ impl PoolInner {
         });
     }
 
-    /// Lets a task wake when the next retry is due.
+    /// Spawns a task that starts the next retry when it is due.
     fn arm(self: &Arc<Self>, state: &mut PoolState) {
         let Some(at) = state.placement.poll_timeout() else {
             return;

@@ -9,7 +9,7 @@ use countersign_protocol::realtime::placement::End;
 use crate::graphql::outbox::{Outbox, Overflow};
 use crate::telemetry::metrics::metrics;
 
-/// What a connection needs to serve a subscription, whichever connection that is.
+/// The request of a subscription, and the session's queue for its events.
 #[derive(Debug)]
 pub(super) struct Subscriber {
     pub(super) start: Arc<Start>,
@@ -17,11 +17,11 @@ pub(super) struct Subscriber {
     pub(super) operation: OperationKey,
 }
 
-/// Connections of a pool at a time, open or being opened.
+/// The connections of a pool at a time that are open or being opened.
 pub(super) const MAX_CONNECTIONS: usize = 256;
 
 impl Subscriber {
-    /// Queues an event for the session; never waits.
+    /// Queues an event for the session, without waiting.
     ///
     /// # Errors
     /// When the client reads too slowly.
@@ -29,7 +29,7 @@ impl Subscriber {
         self.outbox.offer(self.operation, event)
     }
 
-    /// Reports the end to the session. It happens once.
+    /// Reports the end to the session. It is called once.
     pub(super) fn end(&self, why: End) {
         let event = match why {
             End::Upstream(event) => event,

@@ -113,7 +113,7 @@ metrics! {
     realtime_connections: Family<RouteLabel, Gauge> = "Open realtime connections";
     realtime_connects: Family<RouteOutcomeLabels, Counter> = "Attempts to open a realtime connection";
     realtime_losses: Family<RouteLabel, Counter> = "Realtime connections that were lost";
-    realtime_reconnects: Family<RouteLabel, Counter> = "Redials of realtime";
+    realtime_reconnects: Family<RouteLabel, Counter> = "Attempts to reconnect realtime after a loss";
     realtime_gaps: Family<RouteLabel, Counter> =
         "Subscriptions that were resumed after a gap, of which events may be missing";
     realtime_keepalive_age_seconds: Family<RouteLabel, Exact> =

@@ -216,10 +216,10 @@ impl<S> Connection<S> {
     pub fn handle_timeout(&mut self, now: Instant) {
         match self.phase {
             Phase::Acking { deadline } if deadline <= now => {
-                return self.lose("upstream did not acknowledge the connection");
+                return self.lose("upstream did not acknowledge in time (pool.handshake)");
             }
             Phase::Ready if self.heard + self.keepalive <= now => {
-                return self.lose("upstream fell silent");
+                return self.lose("upstream sent nothing for too long (pool.keepalive)");
             }
             Phase::Ended => return,
             Phase::Acking { .. } | Phase::Ready => {}

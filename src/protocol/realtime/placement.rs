@@ -52,11 +52,11 @@ pub struct Placement<T> {
     out: VecDeque<Output<T>>,
 }
 
-/// A subscription is moved, or retried on a new connection, at most so often.
+/// How often a subscription may move to another connection or be retried on a new one.
 const MAX_MOVES: u32 = 3;
-/// How often it is retried on a new connection if a loss would end it.
-const MAX_RETRIES_OF_CLOSE: u32 = 1;
-/// The pause after one failed attempt; doubled with each further one, up to [`MAX_BACKOFF`].
+/// How often it may be retried with [`OnLoss::Close`].
+const MAX_RETRIES_WITH_CLOSE: u32 = 1;
+/// The pause after one failed attempt. It doubles with each further one, up to [`MAX_BACKOFF`].
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 const INTEREST: Duration = Duration::from_secs(60);
@@ -91,7 +91,7 @@ impl<T: Clone> Placement<T> {
         key
     }
 
-    /// The session has released the subscription: it is stopped, and no end is reported.
+    /// Stops a subscription that its session has released. No end is reported.
     pub fn release(&mut self, key: Key) {
         for retry in &mut self.retries {
             if retry.subscriptions.remove(&key).is_some() {
@@ -160,8 +160,8 @@ impl<T: Clone> Placement<T> {
         self.remove(id, key);
     }
 
-    /// AppSync refused the subscription because the connection carries as many as it may: they are
-    /// fewer than its capacity here. The subscription moves to another connection.
+    /// AppSync rejected the subscription because its connection has reached a limit of AppSync. The
+    /// connection keeps what it has and takes no more; the subscription moves to another one.
     pub fn handle_full(&mut self, id: ConnectionId, key: Key) {
         let Some(mut placed) = self.remove(id, key) else {
             return;
@@ -177,8 +177,8 @@ impl<T: Clone> Placement<T> {
         }
     }
 
-    /// The connection's driver took no command: it has ended, and its report is still to come.
-    /// Until then nothing is placed there, and this subscription goes to another connection.
+    /// The driver accepted no command, because it has ended and its report is about to come. The
+    /// subscription moves to another connection, and nothing more is placed on this one.
     pub fn handle_rejected(&mut self, id: ConnectionId, key: Key) {
         if let Some(connection) = self.connection(id) {
             connection.capacity = 0;
@@ -190,8 +190,8 @@ impl<T: Clone> Placement<T> {
         }
     }
 
-    /// Removes a connection that wants to close because it is idle, and returns `true`; returns
-    /// `false` if a subscription has been placed on it meanwhile.
+    /// Removes a connection that is idle, so that it can close. Returns `false`, and keeps it, if a
+    /// subscription has been placed on it meanwhile.
     pub fn retire(&mut self, id: ConnectionId) -> bool {
         let before = self.connections.len();
         self.connections
@@ -211,12 +211,12 @@ impl<T: Clone> Placement<T> {
             placed.phase = SubscriptionPhase::Waiting;
         }
         match ending {
-            // What made a driver panic may do so again: the next subscription opens another
+            // There is no retry, because it might panic again. The next subscription opens another
             // connection.
             Ending::Idle | Ending::Panicked => self.end_all(subscriptions, &End::Lost),
             Ending::Lost(_) => {
                 if was_used {
-                    // Their clients will be back.
+                    // Its clients are about to reconnect.
                     self.interest_at = Some(now);
                 }
                 self.lost(now, subscriptions, jitter);
@@ -247,7 +247,7 @@ impl<T: Clone> Placement<T> {
         }
     }
 
-    /// Gives up the retries that are due, because the task that should start them has panicked.
+    /// Drops the retries that are due, because the task that should start them has panicked.
     pub fn abandon_due(&mut self, now: Instant) {
         for retry in self.take_due(now) {
             self.is_retrying = false;
@@ -255,6 +255,7 @@ impl<T: Clone> Placement<T> {
         }
     }
 
+    /// Returns the next output to perform.
     pub fn poll_output(&mut self) -> Option<Output<T>> {
         self.out.pop_front()
     }
@@ -282,7 +283,7 @@ impl<T: Clone> Placement<T> {
         all.find_map(|subscriptions| Some(subscriptions.get(&key)?.phase))
     }
 
-    /// Returns whether there is no connection, no retry and so no subscription.
+    /// Returns whether there are no connections, no retries, and therefore no subscriptions.
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty() && self.retries.is_empty()
     }
@@ -312,7 +313,7 @@ impl<T: Clone> Placement<T> {
         self.failures = self.failures.saturating_add(1);
         self.is_retrying = false;
         let retries = match self.config.on_loss {
-            OnLoss::Close => MAX_RETRIES_OF_CLOSE,
+            OnLoss::Close => MAX_RETRIES_WITH_CLOSE,
             OnLoss::Resume => MAX_MOVES,
         };
         for placed in subscriptions.values_mut() {
@@ -324,9 +325,9 @@ impl<T: Clone> Placement<T> {
         self.retry(now, again, jitter);
     }
 
-    /// Schedules an attempt to connect: at once after a loss, later after failures. Without
-    /// subscriptions that need it, one attempt runs at a time, and only while there is no other
-    /// connection.
+    /// Schedules an attempt to connect: at once after a loss, with a backoff after failures. If no
+    /// subscription waits for it, the attempt is skipped while another one is under way, while
+    /// another connection exists, or if no client has shown interest lately.
     fn retry(&mut self, now: Instant, subscriptions: BTreeMap<Key, Placed<T>>, jitter: f64) {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < INTEREST;
         let has_interest = self.interest_at.is_some_and(is_recent);
@@ -342,10 +343,10 @@ impl<T: Clone> Placement<T> {
         self.retries.push(Retry { at, subscriptions });
     }
 
-    /// A retry connects even if its subscriptions have been released: how it ends determines
+    /// Connects, even if all subscriptions have been released meanwhile: the outcome determines
     /// whether the upstream counts as down.
     fn reconnect(&mut self, mut subscriptions: BTreeMap<Key, Placed<T>>) {
-        // If no connection can be opened, none will report how the retry ended.
+        // If no connection can be opened, none will report the outcome.
         self.is_retrying &= self.connections.len() < self.config.connections;
         loop {
             let next = subscriptions.keys().nth(self.config.subscriptions);
@@ -376,7 +377,7 @@ impl<T: Clone> Placement<T> {
         }
     }
 
-    /// Opens a connection, which has room for these subscriptions.
+    /// Opens a connection for these subscriptions, which are at most its capacity.
     fn connect(&mut self, subscriptions: BTreeMap<Key, Placed<T>>) {
         if self.connections.len() >= self.config.connections {
             return self.end_all(subscriptions, &End::TooManyConnections);
@@ -401,7 +402,7 @@ impl<T: Clone> Placement<T> {
         }
     }
 
-    /// Reports an end, unless the session has released the subscription or knows of its end.
+    /// Reports an end, unless the session has released the subscription or its end was reported.
     fn end(&mut self, placed: Placed<T>, why: End) {
         if placed.phase != SubscriptionPhase::Stopping {
             self.out.push_back(Output::End(placed.subscriber, why));
@@ -426,8 +427,8 @@ impl<T: Clone> Placement<T> {
     }
 }
 
-/// Returns the pause before a retry: none at first, then doubling up to [`MAX_BACKOFF`], of which
-/// `jitter` takes off up to a half.
+/// Returns the pause before a retry: none without failures, then doubling up to [`MAX_BACKOFF`].
+/// The pause is between a half (`jitter` 0) and the whole (`jitter` 1) of that.
 fn backoff(failures: u32, jitter: f64) -> Duration {
     if failures == 0 {
         return Duration::ZERO;

@@ -778,7 +778,7 @@ fn a_connection_that_is_not_acknowledged_is_lost() {
         < ka
         . wait 9999ms
         . wait 1ms
-        ! lost: upstream did not acknowledge the connection
+        ! lost: upstream did not acknowledge in time (pool.handshake)
         < ack
         ",
     );
@@ -797,7 +797,7 @@ fn a_silent_connection_is_lost_unless_a_frame_arrives() {
         < not even JSON
         . wait 149999ms
         . wait 1ms
-        ! lost: upstream fell silent
+        ! lost: upstream sent nothing for too long (pool.keepalive)
         . wait 1h
         "#,
     );
@@ -825,7 +825,7 @@ fn the_acknowledgement_shortens_the_keepalive_and_never_lengthens_it() {
             > connection_init
             . wait {}ms
             . wait 1ms
-            ! lost: upstream fell silent
+            ! lost: upstream sent nothing for too long (pool.keepalive)
             "#,
             seconds * 1_000 - 1
         ));

@@ -56,7 +56,7 @@ pub enum End {
     Refused(Vec<GraphqlError>),
     /// Its connection could not be opened, nor could the retries.
     Unreachable(GraphqlError),
-    /// Every connection that it was tried on takes no more.
+    /// AppSync rejected it on each connection that it was moved to.
     Full,
     /// No connection has room, and no more connections may be opened.
     TooManyConnections,
@@ -67,28 +67,27 @@ pub enum End {
 pub enum Output<T> {
     /// Open a connection.
     Connect(ConnectionId),
-    /// Start a subscription on a connection. If the connection's driver takes it no more, the
-    /// answer is [`Placement::handle_rejected`].
+    /// Start a subscription on a connection. If the driver accepts no command, call
+    /// `handle_rejected`.
     Subscribe(ConnectionId, Key, T),
-    /// Stop a subscription whose session has released it.
+    /// Stop a subscription that its session has released.
     Stop(ConnectionId, Key),
-    /// So many subscriptions of a lost connection wait for a retry: they may miss events.
+    /// This many subscriptions of a lost connection wait for a retry and may miss events.
     Gap(usize),
-    /// Report the end to the subscription's session; the machine has forgotten the subscription,
-    /// or keeps only its slot until the upstream confirms the stop.
+    /// Report the end to the subscription's session.
     End(T, End),
 }
 
-/// What a subscription is doing.
+/// The phase of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubscriptionPhase {
-    /// It waits for a retry.
+    /// It waits for a retry to connect.
     Waiting,
-    /// It is on a connection, and not acknowledged.
+    /// It is on a connection and not acknowledged yet.
     Starting,
     /// The upstream has acknowledged it.
     Live,
-    /// Its session has released it, or it has ended here: it occupies a slot of its connection
+    /// Its session has released it, or its end was reported. It occupies a slot of its connection
     /// until the upstream confirms the stop.
     Stopping,
 }
