@@ -487,6 +487,39 @@ fn a_retry_connects_although_its_subscriptions_were_released() {
     );
 }
 
+/// No connection reports how such a retry ended.
+#[test]
+fn a_retry_without_room_for_a_connection_is_over() {
+    check(
+        OnLoss::Close,
+        "
+        . subscribe 1
+        ! connect 1
+        ! subscribe 1 1
+        . unreachable 1
+        . subscribe 1
+        ! connect 2
+        ! subscribe 2 2
+        . subscribe 1
+        ! subscribe 2 3
+        . subscribe 1
+        ! connect 3
+        ! subscribe 3 4
+        . subscribe 1
+        ! subscribe 3 5
+        . subscribe 1
+        ! connect 4
+        ! subscribe 4 6
+        . availability
+        ! down
+        . wait 500ms
+        ! end 1 too many connections
+        . availability
+        ! up
+        ",
+    );
+}
+
 #[test]
 fn the_pauses_between_retries_double_up_to_half_a_minute() {
     let mut bench = Bench::new(OnLoss::Close);
