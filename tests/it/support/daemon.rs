@@ -1,0 +1,114 @@
+//! The built program as a process of its own.
+
+use std::ffi::OsStr;
+use std::net::SocketAddr;
+use std::process::Stdio;
+
+use countersign_emulator as emulator;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
+use tokio::process::{Child, ChildStderr, Command};
+
+use super::within;
+
+/// The built binary.
+pub struct Daemon {
+    pub child: Child,
+    stderr: BufReader<ChildStderr>,
+    pub log: String,
+}
+
+impl Daemon {
+    /// Starts it with nothing of this process's environment but what is given.
+    pub fn start(arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> Self {
+        Self::spawn(&mut command(arguments, environment))
+    }
+
+    /// The same by a command of the test's own.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        Self {
+            child,
+            stderr,
+            log: String::new(),
+        }
+    }
+
+    /// Reads the log up to a line with this text, and returns the line.
+    pub async fn line(&mut self, text: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let read = within(text, self.stderr.read_line(&mut line))
+                .await
+                .unwrap();
+            self.log.push_str(&line);
+            if line.contains(text) {
+                return line;
+            }
+            assert!(read > 0, "the daemon ended without {text:?}:\n{}", self.log);
+        }
+    }
+
+    /// The address it listens on, whatever the format of the log.
+    pub async fn address(&mut self) -> SocketAddr {
+        let line = self.line("listening on http://127.").await;
+        let (_, address) = line.trim().rsplit_once("http://").unwrap();
+        let end = address.find(['"', ' ']).unwrap_or(address.len());
+        address[..end].parse().unwrap()
+    }
+
+    /// The address of its admin listener, asked for before [`Self::address`].
+    pub async fn admin(&mut self) -> SocketAddr {
+        let line = self.line("health and metrics on http://").await;
+        let (_, address) = line.trim().rsplit_once("http://").unwrap();
+        let end = address.find(['"', ' ']).unwrap_or(address.len());
+        address[..end].parse().unwrap()
+    }
+
+    pub fn pid(&self) -> String {
+        self.child.id().unwrap().to_string()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid();
+        let sent = std::process::Command::new("kill")
+            .args([name, &pid])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Reads the log to its end, and the exit code.
+    pub async fn exited(&mut self) -> i32 {
+        let read = self.stderr.read_to_string(&mut self.log);
+        within("the daemon's end", read).await.unwrap();
+        let status = within("the daemon's end", self.child.wait()).await.unwrap();
+        status.code().unwrap_or(-1)
+    }
+}
+
+pub fn command(arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command
+        .args(arguments)
+        .env_clear()
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        // Tests run side by side.
+        .env("COUNTERSIGN_ADMIN", "off")
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null());
+    command
+}
+
+/// The environment with the emulator's key.
+pub fn demo_key() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("AWS_ACCESS_KEY_ID", emulator::DEMO_ACCESS_KEY_ID),
+        ("AWS_SECRET_ACCESS_KEY", emulator::DEMO_SECRET_ACCESS_KEY),
+        ("AWS_SESSION_TOKEN", emulator::DEMO_SESSION_TOKEN),
+    ]
+}

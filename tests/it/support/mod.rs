@@ -1,0 +1,29 @@
+//! What the behaviour tests share: countersign with an emulator behind it, plain HTTP and
+//! WebSocket clients, files, and the scripts around other people's clients.
+
+mod daemon;
+mod request;
+mod scratch;
+mod scripts;
+mod socket;
+mod world;
+
+use std::time::Duration;
+
+pub use daemon::{Daemon, command, demo_key};
+pub use request::{Answer, JSON, get, post, raw, raw_on};
+pub use scratch::Scratch;
+pub use scripts::{Checks, node, passes, python};
+pub use socket::Socket;
+pub use world::{Backstage, Stage, flag};
+
+/// Nothing that is waited for takes so long.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for `future`, and fails with `what` if it does not come.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(done) => done,
+        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
+    }
+}

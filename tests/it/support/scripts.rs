@@ -1,0 +1,61 @@
+//! Scripts of `tests/clients`, in JavaScript and Python.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+/// Node with a script of tests/clients.
+pub fn node(script: &str) -> Command {
+    let clients = clients();
+    let modules = clients.join("node_modules");
+    assert!(modules.is_dir(), "no {}: run tests/run", modules.display());
+    let mut command = Command::new("node");
+    command.arg(clients.join(script)).kill_on_drop(true);
+    command
+}
+
+/// Python with a script of tests/clients.
+pub fn python(script: &str) -> Command {
+    let interpreter = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients-venv/bin/python");
+    let shown = interpreter.display();
+    assert!(interpreter.is_file(), "no {shown}: run tests/run");
+    let mut command = Command::new(interpreter);
+    command.arg(clients().join(script)).kill_on_drop(true);
+    command
+}
+
+fn clients() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
+}
+
+/// What a script of checks has told.
+pub struct Checks {
+    pub passed: usize,
+    /// Those that failed, as they are said to.
+    pub differing: usize,
+}
+
+/// Runs a script of checks: it must pass all of at least `least`.
+pub async fn passes(mut command: Command, arguments: &[&str], least: usize) -> Checks {
+    let output = command.args(arguments).stdin(Stdio::null()).output();
+    let output = tokio::time::timeout(Duration::from_secs(150), output);
+    let output = output.await.expect("the script did not end").unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{shown}\n{errors}");
+    let count = |verdict| {
+        let lines = shown.lines();
+        lines.filter(|line| line.starts_with(verdict)).count()
+    };
+    let passed = count("ok - ");
+    assert!(
+        passed >= least,
+        "only {passed} checks ran:\n{shown}\n{errors}"
+    );
+    Checks {
+        passed,
+        differing: count("differs - "),
+    }
+}
