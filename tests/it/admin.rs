@@ -12,7 +12,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::support::{
-    Answer, Backstage, Daemon, JSON, PATIENCE, command, demo_key, get, post, raw, raw_on, within,
+    Answer, Daemon, JSON, PATIENCE, World, command, demo_key, get, post, raw, raw_on, within,
 };
 
 /// A daemon that runs.
@@ -23,9 +23,9 @@ struct Running {
 }
 
 impl Running {
-    async fn start(backstage: &Backstage, more: &[&str], environment: &[(&str, &str)]) -> Self {
+    async fn start(world: &World, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let environment = [&[("COUNTERSIGN_ADMIN", "127.0.0.1:0")], environment].concat();
-        let mut daemon = backstage.start(more, &environment);
+        let mut daemon = world.daemon(more, &environment);
         let admin = daemon.admin().await;
         let addr = daemon.address().await;
         Self {
@@ -36,13 +36,13 @@ impl Running {
     }
 
     /// Before an upstream that accepts and says nothing.
-    async fn before_silence(backstage: &Backstage, silent: &TcpListener) -> Self {
-        let connect = silent.local_addr().unwrap().to_string();
-        let mut arguments = backstage.arguments(&["--listen", "127.0.0.1:0"]);
-        let at = arguments
-            .iter()
-            .position(|argument| argument == "--connect");
-        arguments[at.unwrap() + 1] = connect;
+    async fn before_silence(world: &World, silent: &TcpListener) -> Self {
+        let connect = silent.local_addr().unwrap();
+        let arguments = world.arguments_to(
+            "https://$API/graphql",
+            connect,
+            &["--listen", "127.0.0.1:0"],
+        );
         let own = [
             ("COUNTERSIGN_ADMIN", "127.0.0.1:0"),
             ("COUNTERSIGN_TIMEOUTS__CONNECT", "1s"),
@@ -124,13 +124,13 @@ async fn row(table: &mut String, when: &str, running: &Running, expected: [u16; 
 
 #[tokio::test]
 async fn the_life_of_a_pod() {
-    let backstage = Backstage::new("life").await;
+    let world = World::new().await;
     let environment = [
         ("PATH", "/usr/bin:/bin"),
         ("COUNTERSIGN_DRAIN__DELAY", "5s"),
         ("COUNTERSIGN_TIMEOUTS__CONNECT", "2s"),
     ];
-    let mut running = Running::start(&backstage, &[], &environment).await;
+    let mut running = Running::start(&world, &[], &environment).await;
     let mut table = format!(
         "{:<24} {:>9} {:>6} {:>7} {:>12} {:>6}  reasons\n",
         "", "/startupz", "/livez", "/readyz", "/readyz?deep", "query"
@@ -144,15 +144,15 @@ async fn the_life_of_a_pod() {
     )
     .await;
 
-    std::fs::create_dir_all(backstage.path(".aws")).unwrap();
+    std::fs::create_dir_all(world.path(".aws")).unwrap();
     let keys = format!(
         "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\naws_session_token = {}\n",
         emulator::DEMO_ACCESS_KEY_ID,
         emulator::DEMO_SECRET_ACCESS_KEY,
         emulator::DEMO_SESSION_TOKEN,
     );
-    let fresh = backstage.home.file("fresh", &keys);
-    std::fs::rename(fresh, backstage.path(".aws/credentials")).unwrap();
+    let fresh = world.home.file("fresh", &keys);
+    std::fs::rename(fresh, world.path(".aws/credentials")).unwrap();
     running.until("/readyz", 200).await;
     row(
         &mut table,
@@ -162,7 +162,7 @@ async fn the_life_of_a_pod() {
     )
     .await;
 
-    let Backstage { emulator, home } = backstage;
+    let World { emulator, home } = world;
     within("the emulator's end", emulator.shutdown()).await;
     // What was dialled a moment ago counts for ten seconds.
     within_long(
@@ -200,9 +200,9 @@ async fn within_long<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 #[tokio::test]
 async fn all_is_served_during_the_delay_and_then_drained() {
-    let backstage = Backstage::new("delay").await;
+    let world = World::new().await;
     let delay = [("COUNTERSIGN_DRAIN__DELAY", "2s")];
-    let mut running = Running::start(&backstage, &[], &[&demo_key(), &delay[..]].concat()).await;
+    let mut running = Running::start(&world, &[], &[&demo_key(), &delay[..]].concat()).await;
     running.until("/readyz", 200).await;
     running.daemon.signal("-TERM");
     running.daemon.line("drain.delay").await;
@@ -216,9 +216,9 @@ async fn all_is_served_during_the_delay_and_then_drained() {
 
 #[tokio::test]
 async fn a_second_signal_ends_the_delay() {
-    let backstage = Backstage::new("hurry").await;
+    let world = World::new().await;
     let delay = [("COUNTERSIGN_DRAIN__DELAY", "10m")];
-    let mut running = Running::start(&backstage, &[], &[&demo_key(), &delay[..]].concat()).await;
+    let mut running = Running::start(&world, &[], &[&demo_key(), &delay[..]].concat()).await;
     running.daemon.signal("-TERM");
     running.daemon.line("drain.delay").await;
     running.daemon.signal("-TERM");
@@ -229,11 +229,11 @@ async fn a_second_signal_ends_the_delay() {
 /// A Job's app says that it is done; also when it does so after the pod's SIGTERM.
 #[tokio::test]
 async fn who_asks_for_the_end_waits_for_no_delay() {
-    let backstage = Backstage::new("done").await;
+    let world = World::new().await;
     let delay = [("COUNTERSIGN_DRAIN__DELAY", "10m")];
     for is_signalled in [false, true] {
         let environment = [&demo_key(), &delay[..]].concat();
-        let mut running = Running::start(&backstage, &[], &environment).await;
+        let mut running = Running::start(&world, &[], &environment).await;
         if is_signalled {
             running.daemon.signal("-TERM");
             running.daemon.line("drain.delay").await;
@@ -246,8 +246,8 @@ async fn who_asks_for_the_end_waits_for_no_delay() {
 
 #[tokio::test]
 async fn it_is_stopped_by_processes_of_this_machine_alone() {
-    let backstage = Backstage::new("quit").await;
-    let mut running = Running::start(&backstage, &[], &demo_key()).await;
+    let world = World::new().await;
+    let mut running = Running::start(&world, &[], &demo_key()).await;
     running.until("/readyz", 200).await;
     let admin = running.admin;
     let ask = |head: String| async move { raw(admin, head.as_bytes()).await.status };
@@ -278,9 +278,9 @@ async fn it_is_stopped_by_processes_of_this_machine_alone() {
 
 #[tokio::test]
 async fn pages_read_nothing_and_unknown_paths_are_told_the_known_ones() {
-    let backstage = Backstage::new("pages").await;
+    let world = World::new().await;
     let allowed = ["--allow-origin", "http://app.example"];
-    let running = Running::start(&backstage, &allowed, &demo_key()).await;
+    let running = Running::start(&world, &allowed, &demo_key()).await;
     let page = [("origin", "http://app.example")];
     for path in ["/metrics", "/readyz", "/livez"] {
         assert_eq!(get(running.admin, path, &page).await.status, 403, "{path}");
@@ -299,8 +299,8 @@ async fn pages_read_nothing_and_unknown_paths_are_told_the_known_ones() {
 
 #[tokio::test]
 async fn metrics_come_in_both_formats() {
-    let backstage = Backstage::new("formats").await;
-    let running = Running::start(&backstage, &[], &demo_key()).await;
+    let world = World::new().await;
+    let running = Running::start(&world, &[], &demo_key()).await;
     running.until("/readyz", 200).await;
     let plain = running.get("/metrics").await;
     assert_eq!(
@@ -339,9 +339,9 @@ async fn run(arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> (
 
 #[tokio::test]
 async fn wait_and_shutdown_tell_how_it_went() {
-    let backstage = Backstage::new("commands").await;
+    let world = World::new().await;
     let empty = [("PATH", "/usr/bin:/bin")];
-    let mut without = Running::start(&backstage, &[], &empty).await;
+    let mut without = Running::start(&world, &[], &empty).await;
     without.daemon.line("credentials not loaded").await;
     let admin = without.admin.to_string();
     let at = ["--admin", admin.as_str(), "--timeout", "200ms"];
@@ -354,7 +354,7 @@ async fn wait_and_shutdown_tell_how_it_went() {
     let live = [&["wait", "--for", "live"], &at[..]].concat();
     assert_eq!(run(&live, &[]).await, (0, String::new()));
 
-    let with = Running::start(&backstage, &[], &demo_key()).await;
+    let with = Running::start(&world, &[], &demo_key()).await;
     let address = with.admin.to_string();
     // As in a container: the daemon's own environment says where it is, or all addresses.
     let everywhere = format!("0.0.0.0:{}", with.admin.port());
@@ -382,11 +382,11 @@ async fn wait_and_shutdown_tell_how_it_went() {
 
 #[tokio::test]
 async fn an_address_that_is_taken_is_named() {
-    let backstage = Backstage::new("taken").await;
+    let world = World::new().await;
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let listen = ["--listen", "127.0.0.1:0"];
-    let arguments = backstage.arguments(&[&listen[..], &["--admin", &address]].concat());
+    let arguments = world.arguments(&[&listen[..], &["--admin", &address]].concat());
     let (code, text) = run(&arguments, &demo_key()).await;
     assert_eq!(code, 3, "{text}");
     assert!(
@@ -397,11 +397,11 @@ async fn an_address_that_is_taken_is_named() {
 
 #[tokio::test]
 async fn a_token_file_keeps_nobody_from_health() {
-    let backstage = Backstage::new("token").await;
-    let token = backstage.home.file("token", &"t".repeat(40));
+    let world = World::new().await;
+    let token = world.home.file("token", &"t".repeat(40));
     let mode = std::fs::Permissions::from_mode(0o600);
     std::fs::set_permissions(&token, mode).unwrap();
-    let running = Running::start(&backstage, &["--token-file", &token], &demo_key()).await;
+    let running = Running::start(&world, &["--token-file", &token], &demo_key()).await;
     running.until("/readyz", 200).await;
     assert_eq!(running.get("/metrics").await.status, 200);
     assert_eq!(running.query().await, 401);
@@ -410,8 +410,8 @@ async fn a_token_file_keeps_nobody_from_health() {
 /// They had kept their place for as long as they liked, and probes out.
 #[tokio::test]
 async fn connections_that_do_not_read_are_left() {
-    let backstage = Backstage::new("unread").await;
-    let running = Running::start(&backstage, &[], &demo_key()).await;
+    let world = World::new().await;
+    let running = Running::start(&world, &[], &demo_key()).await;
     let head = format!("GET /metrics HTTP/1.1\r\nhost: {}\r\n\r\n", running.admin);
     let mut unread = Vec::new();
     for _ in 0..64 {
@@ -427,8 +427,8 @@ async fn connections_that_do_not_read_are_left() {
 /// Kubernetes stopped the pod.
 #[tokio::test]
 async fn silent_connections_kept_probes_out() {
-    let backstage = Backstage::new("silent").await;
-    let running = Running::start(&backstage, &[], &demo_key()).await;
+    let world = World::new().await;
+    let running = Running::start(&world, &[], &demo_key()).await;
     let silent = running.silence().await;
     assert_eq!(running.get("/livez").await.status, 200);
     drop(silent);
@@ -436,9 +436,9 @@ async fn silent_connections_kept_probes_out() {
 
 #[tokio::test]
 async fn who_is_being_answered_makes_no_room() {
-    let backstage = Backstage::new("room").await;
+    let world = World::new().await;
     let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let running = Running::before_silence(&backstage, &upstream).await;
+    let running = Running::before_silence(&world, &upstream).await;
     let (first, dialled) = running.begin_deep_check(&upstream).await;
     let silent = running.silence().await;
     assert_eq!(running.get("/livez").await.status, 200);
@@ -449,9 +449,9 @@ async fn who_is_being_answered_makes_no_room() {
 /// Who asked next had been told that it is ready, by upstreams that nobody had reached.
 #[tokio::test]
 async fn who_asks_for_a_deep_check_and_leaves_spoils_it_for_nobody() {
-    let backstage = Backstage::new("leaves").await;
+    let world = World::new().await;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let running = Running::before_silence(&backstage, &silent).await;
+    let running = Running::before_silence(&world, &silent).await;
     let (first, dialled) = running.begin_deep_check(&silent).await;
     drop(first);
     let second = running.get("/readyz?deep").await;

@@ -1,19 +1,19 @@
 //! The audits of npm graphql-http (GraphQL over HTTP) through the built binary.
 
-use crate::support::{Backstage, demo_key, node, passes};
+use crate::support::{World, demo_key, node, passes};
 
 async fn check(name: &str, strict: &str, mode: &[&str], least: usize) {
-    let backstage = Backstage::new(name).await;
+    let world = World::new().await;
     let mut environment = demo_key();
     environment.push(("COUNTERSIGN_ROUTE__GRAPHQL__STRICT", strict));
-    let mut daemon = backstage.start(&[], &environment);
+    let mut daemon = world.daemon(&[], &environment);
     let url = format!("http://{}/graphql", daemon.address().await);
-    let direct = format!("https://{}/graphql", backstage.emulator.addr());
+    let direct = format!("https://{}/graphql", world.emulator.addr());
 
     let mut command = node("audit.mjs");
     command
         .envs(demo_key())
-        .env("NODE_EXTRA_CA_CERTS", backstage.ca_file());
+        .env("NODE_EXTRA_CA_CERTS", world.ca_file());
     let arguments = [&[url.as_str(), &direct], mode].concat();
     passes(command, &arguments, least).await;
 }

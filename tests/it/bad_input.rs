@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Answer, JSON, Scratch, Stage, command, demo_key, get, post, raw};
+use crate::support::{Answer, JSON, Scratch, World, command, demo_key, get, post, raw, within};
 
 const TARGET: &str =
     "https://abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com/graphql";
@@ -10,7 +10,7 @@ const TARGET: &str =
 /// Exit code and standard error of a run that ends by itself.
 async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
     let output = command(arguments, environment).output();
-    let output = crate::support::within("the end", output).await.unwrap();
+    let output = within("the end", output).await.unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code().unwrap(), text)
 }
@@ -130,8 +130,11 @@ async fn config_prints_what_holds_and_why() {
 
 #[tokio::test]
 async fn requests_that_are_refused_reach_nobody() {
-    let stage = Stage::with(&[("limits.request_body", "1KiB")]).await;
-    let addr = stage.addr;
+    let world = World::builder()
+        .settings(&[("limits.request_body", "1KiB")])
+        .in_process()
+        .await;
+    let addr = world.addr;
     let query = json!({ "query": "{ rooms { id } }" }).to_string();
     let mutation = "mutation { postMessage(room: \"lobby\", body: \"b\") { id } }";
     let big = "x".repeat(2_000);
@@ -172,23 +175,23 @@ async fn requests_that_are_refused_reach_nobody() {
             "{name}"
         );
     }
-    let stats = stage.emulator.stats();
+    let stats = world.emulator.stats();
     assert_eq!(stats.requests.http, 0, "{stats:?}");
     // Nothing was lost by it.
-    assert_eq!(stage.query(mutation).await.status, 200);
-    assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
-    stage.drained().await;
+    assert_eq!(world.query(mutation).await.status, 200);
+    assert_eq!(world.query("{ rooms { id } }").await.status, 200);
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn foreign_origins_get_no_websocket() {
-    let stage = Stage::new().await;
+    let world = World::builder().in_process().await;
     let upgrade = format!(
         "GET /graphql HTTP/1.1\r\nhost: {}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: graphql-transport-ws\r\norigin: https://evil.com\r\n\r\n",
-        stage.addr
+        world.addr
     );
     let answer = raw(
-        stage.addr,
+        world.addr,
         upgrade
             .replace("connection: Upgrade", "connection: Upgrade, close")
             .as_bytes(),
@@ -198,16 +201,19 @@ async fn foreign_origins_get_no_websocket() {
         (answer.status, answer.code().as_str()),
         (403, "ORIGIN_NOT_ALLOWED")
     );
-    assert_eq!(stage.emulator.stats().requests.http, 0);
-    stage.drained().await;
+    assert_eq!(world.emulator.stats().requests.http, 0);
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn an_allowed_origin_gets_cors_and_nobody_gets_upstreams() {
-    let stage = Stage::with(&[("guard.allow_origins", "https://app.example.com")]).await;
+    let world = World::builder()
+        .settings(&[("guard.allow_origins", "https://app.example.com")])
+        .in_process()
+        .await;
     let origin = ("origin", "https://app.example.com");
     let body = json!({ "query": "{ rooms { id } }" }).to_string();
-    let answer = post(stage.addr, "/graphql", &[JSON, origin], &body).await;
+    let answer = post(world.addr, "/graphql", &[JSON, origin], &body).await;
     assert_eq!(answer.status, 200);
     assert_eq!(
         answer.headers["access-control-allow-origin"],
@@ -215,9 +221,9 @@ async fn an_allowed_origin_gets_cors_and_nobody_gets_upstreams() {
     );
     let preflight = format!(
         "OPTIONS /graphql HTTP/1.1\r\nhost: {}\r\nconnection: close\r\norigin: https://app.example.com\r\naccess-control-request-method: POST\r\naccess-control-request-headers: content-type, x-team\r\n\r\n",
-        stage.addr
+        world.addr
     );
-    let answer = raw(stage.addr, preflight.as_bytes()).await;
+    let answer = raw(world.addr, preflight.as_bytes()).await;
     assert_eq!(answer.status, 204);
     assert_eq!(
         answer.headers["access-control-allow-headers"],
@@ -225,22 +231,25 @@ async fn an_allowed_origin_gets_cors_and_nobody_gets_upstreams() {
     );
     assert!(answer.headers["access-control-allow-methods"].contains("POST"));
     let foreign = raw(
-        stage.addr,
+        world.addr,
         preflight.replace("app.example", "evil").as_bytes(),
     )
     .await;
     assert_eq!(foreign.status, 403);
-    let plain = post(stage.addr, "/graphql", &[JSON], &body).await;
+    let plain = post(world.addr, "/graphql", &[JSON], &body).await;
     assert!(
         !plain.headers.contains_key("access-control-allow-origin"),
         "{plain:?}"
     );
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn an_allowed_host_passes_and_its_origin_does_not_by_itself() {
-    let stage = Stage::with(&[("guard.allow_hosts", "proxy.internal")]).await;
+    let world = World::builder()
+        .settings(&[("guard.allow_hosts", "proxy.internal")])
+        .in_process()
+        .await;
     let body = json!({ "query": "{ rooms { id } }" }).to_string();
     let request = |extra: &str| {
         format!(
@@ -248,33 +257,33 @@ async fn an_allowed_host_passes_and_its_origin_does_not_by_itself() {
             body.len()
         )
     };
-    assert_eq!(raw(stage.addr, request("").as_bytes()).await.status, 200);
+    assert_eq!(raw(world.addr, request("").as_bytes()).await.status, 200);
     let foreign = request("origin: https://proxy.internal.evil.com\r\n");
-    assert_eq!(raw(stage.addr, foreign.as_bytes()).await.status, 403);
-    stage.drained().await;
+    assert_eq!(raw(world.addr, foreign.as_bytes()).await.status, 403);
+    world.drained().await;
 }
 
 /// What cannot be parsed goes to AppSync as it is, which knows best what to answer.
 #[tokio::test]
 async fn what_is_json_but_no_operation_is_upstreams_to_answer() {
-    let stage = Stage::new().await;
+    let world = World::builder().in_process().await;
     for body in ["{}", "[]", "{\"query\": 1}", "{\"query\":\"{ a\"}"] {
-        let answer = post(stage.addr, "/graphql", &[JSON], body).await;
+        let answer = post(world.addr, "/graphql", &[JSON], body).await;
         assert!(
             !answer.headers.contains_key("x-countersign-error"),
             "{body}: {answer:?}"
         );
         assert!(answer.json()["errors"][0]["message"].is_string());
     }
-    assert_eq!(stage.emulator.stats().requests.http, 4);
-    stage.drained().await;
+    assert_eq!(world.emulator.stats().requests.http, 4);
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn malformed_frames_close_that_socket_only() {
-    let stage = Stage::new().await;
-    let mut good = stage.acked().await;
-    let mut bad = stage.acked().await;
+    let world = World::builder().in_process().await;
+    let mut good = world.acked().await;
+    let mut bad = world.acked().await;
     bad.send(json!(["not", "a", "frame"])).await;
     let close = bad.closed().await;
     assert_eq!(u16::from(close.code), 4400);
@@ -284,17 +293,17 @@ async fn malformed_frames_close_that_socket_only() {
     );
     good.subscribe("q", "{ rooms { id } }").await;
     assert_eq!(good.next().await["type"], "next");
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn an_unreachable_upstream_says_that_nothing_was_sent() {
-    let stage = Stage::new().await;
-    stage.switch(json!({ "refuse_connections": true }));
-    let answer = stage.query("{ rooms { id } }").await;
+    let world = World::builder().in_process().await;
+    world.switch(json!({ "refuse_connections": true }));
+    let answer = world.query("{ rooms { id } }").await;
     assert_eq!(answer.status, 502, "{answer:?}");
     assert_eq!(answer.json()["errors"][0]["extensions"]["sent"], "no");
-    stage.switch(json!({ "refuse_connections": false }));
-    assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
-    stage.drained().await;
+    world.switch(json!({ "refuse_connections": false }));
+    assert_eq!(world.query("{ rooms { id } }").await.status, 200);
+    world.drained().await;
 }

@@ -11,7 +11,7 @@ use countersign_emulator::Stats;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
-use crate::support::{Scratch, Stage, node, passes, within};
+use crate::support::{GATEWAY, Scratch, World, node, passes, within};
 
 /// The longest that the pages of one mode may take.
 const RUN: Duration = Duration::from_secs(160);
@@ -46,9 +46,13 @@ async fn run(mode: &str, least: usize) -> Stats {
         ("guard.allow_origins", allowed),
         ("route.event.target", "https://$API/event"),
     ];
-    let stage = Stage::with_gateway(&settings).await;
-    let control = format!("http://{}", stage.emulator.control_addr());
-    let told = json!({ "host": stage.addr.to_string(), "control": control });
+    let world = World::builder()
+        .routes(&GATEWAY)
+        .settings(&settings)
+        .in_process()
+        .await;
+    let control = format!("http://{}", world.emulator.control_addr());
+    let told = json!({ "host": world.addr.to_string(), "control": control });
     let mut stdin = script.stdin.take().unwrap();
     stdin
         .write_all(format!("{told}\n").as_bytes())
@@ -67,8 +71,8 @@ async fn run(mode: &str, least: usize) -> Stats {
     let passed = shown.lines().filter(|line| line.starts_with("ok - "));
     let passed = passed.count();
     assert!(passed >= least, "{mode}: only {passed} checks ran");
-    let stats = stage.emulator.stats();
-    stage.drained().await;
+    let stats = world.emulator.stats();
+    world.drained().await;
     stats
 }
 
@@ -110,8 +114,12 @@ async fn nothing_that_a_public_page_or_link_causes_is_signed() {
 async fn only_pages_of_an_allowed_origin_open_a_tunnel() {
     let [allowed, foreign] = free_ports();
     let origin = format!("http://127.0.0.1:{allowed}");
-    let stage = Stage::with_gateway(&[("guard.allow_origins", &origin)]).await;
-    let ws = format!("ws://{}/ws", stage.addr);
+    let world = World::builder()
+        .routes(&GATEWAY)
+        .settings(&[("guard.allow_origins", &origin)])
+        .in_process()
+        .await;
+    let ws = format!("ws://{}/ws", world.addr);
     let [allowed, foreign] = [allowed, foreign].map(|port| port.to_string());
     let arguments = [
         ["--ws", &ws],
@@ -120,8 +128,8 @@ async fn only_pages_of_an_allowed_origin_open_a_tunnel() {
     ];
     passes(node("browser-tunnel.mjs"), arguments.as_flattened(), 4).await;
     // The third was refused by the API, the fourth here.
-    assert_eq!(stage.emulator.stats().gateway.verified, 3);
-    stage.drained().await;
+    assert_eq!(world.emulator.stats().gateway.verified, 3);
+    world.drained().await;
 }
 
 /// An origin must be known to countersign before its page is served.

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use countersign_emulator::{Emulator, Key, Options};
+use countersign_emulator::Key;
 use futures_util::SinkExt as _;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::collector::Collector;
 use crate::fakes::Endpoint;
-use crate::support::{Answer, Daemon, JSON, Scratch, Socket, get, post, raw, within};
+use crate::support::{Answer, Daemon, JSON, Socket, World, get, post, raw, within};
 
 const KEY_ID: &str = "AKIDCANARYKEYID00001";
 const SECRET: &str = "canary/Secret+Key0002";
@@ -254,56 +254,51 @@ impl Run {
     }
 }
 
-/// The emulator with the canary key, and files beside it.
-struct Bench {
-    emulator: Emulator,
-    home: Scratch,
+/// A world with the canary key, and the format of its daemons' logs.
+struct CanaryWorld {
+    world: World,
     format: &'static str,
 }
 
-impl Bench {
-    async fn new(name: &str, format: &'static str) -> Self {
+impl CanaryWorld {
+    async fn new(format: &'static str) -> Self {
         let key = Key {
             access_key_id: KEY_ID.to_owned(),
             secret_access_key: SECRET.to_owned(),
             session_token: Some(TOKEN.to_owned()),
         };
-        let options = Options {
-            keys: vec![key],
-            ..Options::default()
-        };
-        let home = Scratch::new(&format!("canary-{name}-{format}"));
-        std::fs::create_dir_all(home.0.join(".aws")).unwrap();
-        Self {
-            emulator: Emulator::start(options).await.unwrap(),
-            home,
-            format,
-        }
+        let world = World::builder().keys(vec![key]).start().await;
+        std::fs::create_dir_all(world.path(".aws")).unwrap();
+        Self { world, format }
     }
 
     async fn run(&self, more: &[&str], environment: &[(&str, &str)]) -> Run {
-        let connect = self.emulator.addr().to_string();
-        self.run_before(&connect, more, environment).await
+        let connect = self.world.emulator.addr();
+        self.run_before(connect, more, environment).await
     }
 
     /// With the routes of a configuration.
     async fn serve(&self, config: &str, environment: &[(&str, &str)]) -> Run {
-        let config = self.home.file("countersign.toml", config);
-        let home = self.home.0.display().to_string();
-        let mut variables = vec![("HOME", home.as_str())];
-        variables.extend(environment);
-        Run::start(self.format, &["--config", &config], &variables).await
+        let config = self.world.home.file("countersign.toml", config);
+        self.start(&["--config".to_owned(), config], environment)
+            .await
     }
 
-    async fn run_before(&self, connect: &str, more: &[&str], environment: &[(&str, &str)]) -> Run {
-        let ca_file = self.home.file("ca.pem", self.emulator.ca_pem());
-        let target = format!("https://{}/graphql", self.emulator.api_host());
-        let mut arguments = vec!["--connect", connect, "--ca-file", &ca_file];
-        arguments.extend(more);
-        arguments.push(&target);
-        let home = self.home.0.display().to_string();
-        let mut variables = vec![("HOME", home.as_str())];
-        variables.extend(environment);
+    async fn run_before(
+        &self,
+        connect: SocketAddr,
+        more: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Run {
+        let target = "https://$API/graphql";
+        let arguments = self.world.arguments_to(target, connect, more);
+        self.start(&arguments, environment).await
+    }
+
+    async fn start(&self, arguments: &[String], environment: &[(&str, &str)]) -> Run {
+        let home = self.world.home.0.display().to_string();
+        let variables = [&[("HOME", home.as_str())], environment].concat();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         Run::start(self.format, &arguments, &variables).await
     }
 }
@@ -327,8 +322,8 @@ const FORMATS: [&str; 2] = ["text", "json"];
 #[tokio::test]
 async fn nothing_leaks_from_what_succeeds_or_is_refused_here() {
     for format in FORMATS {
-        let bench = Bench::new("good", format).await;
-        let run = bench.run(&[], &environment(SECRET)).await;
+        let canary = CanaryWorld::new(format).await;
+        let run = canary.run(&[], &environment(SECRET)).await;
         let answer = run.post(&echo()).await;
         assert_eq!(answer.json()["data"]["echo"], VARIABLE, "{answer:?}");
 
@@ -402,7 +397,8 @@ async fn nothing_leaks_from_what_succeeds_or_is_refused_here() {
         socket
             .send(json!({ "id": "s", "type": "subscribe", "payload": payload }))
             .await;
-        let subscribed = bench
+        let subscribed = canary
+            .world
             .emulator
             .wait_for(|stats| stats.realtime.subscriptions == 1);
         within("a subscription", subscribed).await;
@@ -439,14 +435,14 @@ async fn nothing_leaks_from_what_succeeds_or_is_refused_here() {
 #[tokio::test]
 async fn nothing_leaks_from_refusals_of_upstream() {
     for format in FORMATS {
-        let bench = Bench::new("refused", format).await;
+        let canary = CanaryWorld::new(format).await;
         // From a profile: the SDK tells of those.
         let section = format!(
             "[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET}wrong\n\
              aws_session_token = {TOKEN}\n"
         );
-        bench.home.file(".aws/credentials", &section);
-        let run = bench.run(&[], &[]).await;
+        canary.world.home.file(".aws/credentials", &section);
+        let run = canary.run(&[], &[]).await;
         let answer = run.post(&echo()).await;
         assert_eq!(answer.status, 403, "{answer:?}");
         check_error("a bad signature", &answer);
@@ -468,11 +464,11 @@ async fn nothing_leaks_from_refusals_of_upstream() {
 #[tokio::test]
 async fn nothing_leaks_when_upstream_cannot_be_reached() {
     for format in FORMATS {
-        let bench = Bench::new("unreachable", format).await;
+        let canary = CanaryWorld::new(format).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let closed = listener.local_addr().unwrap().to_string();
+        let closed = listener.local_addr().unwrap();
         drop(listener);
-        let run = bench.run_before(&closed, &[], &environment(SECRET)).await;
+        let run = canary.run_before(closed, &[], &environment(SECRET)).await;
         let answer = run.post(&echo()).await;
         assert_eq!(answer.status, 502, "{answer:?}");
         check_error("no connection", &answer);
@@ -509,11 +505,11 @@ async fn nothing_leaks_from_a_provider_that_fails() {
             ),
             ("version", format!("echo '{json},\"Version\":2}}'")),
         ] {
-            let bench = Bench::new(name, format).await;
-            let script = bench.home.file("process.sh", &script);
+            let canary = CanaryWorld::new(format).await;
+            let script = canary.world.home.file("process.sh", &script);
             let config = format!("[default]\ncredential_process = /bin/sh {script} {ARGUMENT}\n");
-            bench.home.file(".aws/config", &config);
-            let run = bench.run(&[], &[]).await;
+            canary.world.home.file(".aws/config", &config);
+            let run = canary.run(&[], &[]).await;
             let answer = run.post(&echo()).await;
             assert_eq!(answer.status, 503, "{name}: {answer:?}");
             check_error(name, &answer);
@@ -526,7 +522,7 @@ async fn nothing_leaks_from_a_provider_that_fails() {
 #[tokio::test]
 async fn nothing_leaks_from_a_refusal_of_sts() {
     for format in FORMATS {
-        let bench = Bench::new("sts", format).await;
+        let canary = CanaryWorld::new(format).await;
         let sts = Endpoint::start(|_| {
             let canonical = format!("POST\n/\n\nx-amz-security-token:{TOKEN}\n\n");
             let body = format!(
@@ -541,7 +537,7 @@ async fn nothing_leaks_from_a_refusal_of_sts() {
         let mut variables = environment(SECRET).to_vec();
         variables.push(("AWS_ENDPOINT_URL_STS", &url));
         let role = "arn:aws:iam::123456789012:role/the-role";
-        let run = bench.run(&["--assume-role", role], &variables).await;
+        let run = canary.run(&["--assume-role", role], &variables).await;
         let answer = run.post(&echo()).await;
         assert_eq!(answer.status, 503, "{answer:?}");
         check_error("a refusal of STS", &answer);

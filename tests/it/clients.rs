@@ -5,15 +5,11 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Child;
 
-use countersign_emulator::{Emulator, Options};
-
-use crate::support::{Checks, Daemon, Scratch, demo_key, node, passes, python, within};
+use crate::support::{Checks, Daemon, Running, World, demo_key, node, passes, python, within};
 
 /// The binary in front of an emulator of this process.
 struct Built {
-    emulator: Emulator,
-    daemon: Daemon,
-    _scratch: Scratch,
+    world: Running<Daemon>,
     http: String,
     ws: String,
     events: String,
@@ -30,35 +26,19 @@ struct Reference {
     control: String,
 }
 
-async fn built(name: &str) -> Built {
-    let emulator = Emulator::start(Options::default()).await.unwrap();
-    let scratch = Scratch::new(name);
-    let ca_file = scratch.file("ca.pem", emulator.ca_pem());
-    let routes = ["graphql", "event"].map(|name| {
-        format!(
-            "[route.{name}]\ntarget = \"https://{}/{name}\"\nconnect = \"{}\"\nca_file = {ca_file:?}\n",
-            emulator.api_host(),
-            emulator.addr(),
-        )
-    });
-    let config = scratch.file("countersign.toml", &routes.concat());
-    let mut environment = demo_key();
-    environment.extend([
+async fn built() -> Built {
+    let world = World::builder().routes(&["event"]).variables(&[
         ("COUNTERSIGN_TIMEOUTS__INIT", "2s"),
         ("COUNTERSIGN_TIMEOUTS__PING", "1s"),
         ("COUNTERSIGN_POOL__SPREAD", "200ms"),
     ]);
-    let arguments = ["--listen", "127.0.0.1:0", "--config", &config];
-    let mut daemon = Daemon::start(&arguments, &environment);
-    let addr = daemon.address().await;
+    let world = world.daemon().await;
     Built {
-        control: format!("http://{}", emulator.control_addr()),
-        http: format!("http://{addr}/graphql"),
-        ws: format!("ws://{addr}/graphql"),
-        events: format!("http://{addr}/event"),
-        emulator,
-        daemon,
-        _scratch: scratch,
+        control: world.control(),
+        http: format!("http://{}/graphql", world.addr),
+        ws: format!("ws://{}/graphql", world.addr),
+        events: format!("http://{}/event", world.addr),
+        world,
     }
 }
 
@@ -121,13 +101,13 @@ async fn both(protocol: &str, script: &str, arguments: [&[&str]; 2], least: usiz
 
 #[tokio::test]
 async fn npm_graphql_ws() {
-    let built = built("graphql-ws").await;
+    let built = built().await;
     passes(node("graphql-ws.mjs"), &[&built.ws, &built.control], 22).await;
 }
 
 #[tokio::test]
 async fn the_graphql_transport_ws_protocol_on_the_wire() {
-    let (built, reference) = (built("conformance").await, reference().await);
+    let (built, reference) = (built().await, reference().await);
     let ours = [&built.ws, "--control", &built.control];
     let theirs = [&reference.ws, "--control", &reference.control];
     let init = ["--init-timeout", "2000"];
@@ -153,7 +133,7 @@ async fn the_graphql_transport_ws_protocol_on_the_wire() {
 
 #[tokio::test]
 async fn the_legacy_graphql_ws_protocol_on_the_wire() {
-    let (built, reference) = (built("legacy").await, reference().await);
+    let (built, reference) = (built().await, reference().await);
     let ours = [built.ws.as_str(), "--control", &built.control];
     let theirs = [reference.ws.as_str(), "--control", &reference.control];
     let known = Control {
@@ -174,7 +154,7 @@ async fn the_legacy_graphql_ws_protocol_on_the_wire() {
 
 #[tokio::test]
 async fn appsyncs_own_graphql_ws_protocol_on_the_wire() {
-    let built = built("native").await;
+    let built = built().await;
     let arguments = [built.ws.as_str(), "--control", &built.control];
     ours(
         "AppSync's own graphql-ws",
@@ -187,8 +167,8 @@ async fn appsyncs_own_graphql_ws_protocol_on_the_wire() {
 
 #[tokio::test]
 async fn graphql_over_sse_on_the_wire() {
-    let (built, reference) = (built("sse").await, reference().await);
-    let pid = built.daemon.pid();
+    let (built, reference) = (built().await, reference().await);
+    let pid = built.world.countersign.pid();
     let ours = [
         built.http.as_str(),
         "--control",
@@ -221,8 +201,8 @@ async fn graphql_over_sse_on_the_wire() {
 
 #[tokio::test]
 async fn multipart_subscriptions_on_the_wire() {
-    let built = built("multipart").await;
-    let pid = built.daemon.pid();
+    let built = built().await;
+    let pid = built.world.countersign.pid();
     let arguments = [
         built.http.as_str(),
         "--control",
@@ -235,28 +215,28 @@ async fn multipart_subscriptions_on_the_wire() {
 
 #[tokio::test]
 async fn appsync_events_on_the_wire() {
-    let built = built("events-conformance").await;
+    let built = built().await;
     let arguments = [built.events.as_str(), "--control", &built.control];
     ours("AppSync Events", "events-conformance.mjs", &arguments, 91).await;
 }
 
 #[tokio::test]
 async fn graphql_over_http_on_the_wire() {
-    let built = built("http").await;
+    let built = built().await;
     let arguments = [built.http.as_str(), "--control", &built.control];
     ours("GraphQL over HTTP", "http-conformance.mjs", &arguments, 79).await;
 }
 
 #[tokio::test]
 async fn python_gql_over_http_and_websockets() {
-    let built = built("gql").await;
+    let built = built().await;
     let arguments = [built.http.as_str(), &built.ws, &built.control];
     passes(python("gql_client.py"), &arguments, 33).await;
 }
 
 #[tokio::test]
 async fn curl() {
-    let built = built("curl").await;
+    let built = built().await;
     let json = "content-type: application/json";
     let query = json!({ "query": "query Q { rooms { id } }", "operationName": "Q" });
     let answer = curl_json(&["-H", json, "-d", &query.to_string(), &built.http]).await;
@@ -277,7 +257,7 @@ async fn curl() {
         curl_json(&by_get).await["data"]["rooms"][1]["name"],
         "Garden"
     );
-    let stats = built.emulator.stats();
+    let stats = built.world.emulator.stats();
     assert_eq!((stats.requests.refused, stats.requests.mutations), (0, 1));
 }
 
@@ -300,34 +280,24 @@ async fn botocore_straight_to_the_emulator() {
 
 #[tokio::test]
 async fn gql_with_its_own_iam_transport_straight_to_the_emulator() {
-    direct("direct", "gql_direct.py", 4, control).await;
+    direct("gql_direct.py", 4, control).await;
 }
 
 #[tokio::test]
 async fn botocore_straight_to_the_emulators_events() {
-    let more = |emulator: &Emulator| {
-        let mut more = control(emulator);
-        more.push(emulator.api_host().to_owned());
-        more
-    };
-    direct("events", "honest_events.py", 55, more).await;
+    let more = |world: &World| vec![world.control(), world.emulator.api_host().to_owned()];
+    direct("honest_events.py", 55, more).await;
 }
 
-fn control(emulator: &Emulator) -> Vec<String> {
-    vec![format!("http://{}", emulator.control_addr())]
+fn control(world: &World) -> Vec<String> {
+    vec![world.control()]
 }
 
-async fn direct(
-    name: &str,
-    script: &str,
-    least: usize,
-    more: impl FnOnce(&Emulator) -> Vec<String>,
-) {
-    let emulator = Emulator::start(Options::default()).await.unwrap();
-    let scratch = Scratch::new(name);
-    let ca_file = scratch.file("ca.pem", emulator.ca_pem());
-    let url = format!("https://{}/graphql", emulator.addr());
-    let more = more(&emulator);
+async fn direct(script: &str, least: usize, more: impl FnOnce(&World) -> Vec<String>) {
+    let world = World::new().await;
+    let ca_file = world.ca_file();
+    let url = format!("https://{}/graphql", world.emulator.addr());
+    let more = more(&world);
     let mut arguments = vec![url.as_str(), "us-east-1", &ca_file];
     arguments.extend(more.iter().map(String::as_str));
     let mut command = python(script);

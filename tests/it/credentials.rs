@@ -6,19 +6,14 @@
 mod faults;
 mod sources;
 
+use std::ffi::OsStr;
 use std::time::{Duration, SystemTime};
 
 use countersign_emulator::{Emulator, Key, Options};
 use serde_json::json;
 
 use crate::fakes::{Endpoint, Heard, sts_answer};
-use crate::support::{Answer, Daemon, JSON, PATIENCE, Scratch, Socket, post};
-
-/// An emulator that accepts `keys`, and a home directory.
-struct Bench {
-    emulator: Emulator,
-    home: Scratch,
-}
+use crate::support::{Answer, Daemon, JSON, PATIENCE, Scratch, Socket, World, post, within};
 
 /// A daemon that runs, and where it listens.
 struct Running {
@@ -55,24 +50,18 @@ fn section(profile: &str, id: &str) -> String {
     format!("[{profile}]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")
 }
 
-impl Bench {
-    async fn new(name: &str, keys: Vec<Key>) -> Self {
-        let options = Options {
-            keys,
-            ..Options::default()
-        };
-        let home = Scratch::new(name);
-        std::fs::create_dir_all(home.0.join(".aws/sso/cache")).unwrap();
-        Self {
-            emulator: Emulator::start(options).await.unwrap(),
-            home,
-        }
-    }
+/// An emulator that accepts `keys`, and a home directory.
+async fn start_world(keys: Vec<Key>) -> World {
+    let world = World::builder().keys(keys).start().await;
+    std::fs::create_dir_all(world.path(".aws/sso/cache")).unwrap();
+    world
+}
 
+impl World {
     /// Writes a file below the home directory, all at once.
     fn write(&self, name: &str, text: &str) -> String {
         let fresh = self.home.file("fresh", text);
-        let path = self.home.0.join(name);
+        let path = self.path(name);
         std::fs::rename(fresh, &path).unwrap();
         path.display().to_string()
     }
@@ -96,50 +85,35 @@ impl Bench {
     }
 
     fn exists(&self, name: &str) -> bool {
-        self.home.0.join(name).exists()
+        self.path(name).exists()
     }
 
     fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.home.0.join(name)).unwrap_or_default()
-    }
-
-    fn target(&self) -> String {
-        format!("https://{}/graphql", self.emulator.api_host())
+        std::fs::read_to_string(self.path(name)).unwrap_or_default()
     }
 
     async fn start(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
-        let target = self.target();
-        let connect = self.emulator.addr().to_string();
-        let ca_file = self.home.file("ca.pem", self.emulator.ca_pem());
-        let mut all = vec!["--listen", "127.0.0.1:0", "--connect", &connect];
-        all.extend(["--ca-file", &ca_file]);
-        all.extend(arguments);
-        all.push(&target);
+        let all = self.arguments(&[&["--listen", "127.0.0.1:0"], arguments].concat());
         self.run(&all, environment).await
     }
 
     /// `countersign serve https://…execute-api…/prod`, and `curl '…/orders?b=2&a=1'`.
     async fn check_orders(&self, arguments: &[&str], environment: &[(&str, &str)]) {
-        let target = format!("https://{}/prod", self.emulator.rest_host());
-        let connect = self.emulator.addr().to_string();
-        let ca_file = self.home.file("ca.pem", self.emulator.ca_pem());
-        let mut all = vec!["serve", "--listen", "127.0.0.1:0", "--connect", &connect];
-        all.extend(["--ca-file", &ca_file]);
-        all.extend(arguments);
-        all.push(&target);
+        let serve = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
+        let all = self.arguments_to("https://$REST/prod", self.emulator.addr(), &serve);
         let running = self.run(&all, environment).await;
         let curl = tokio::process::Command::new("curl")
             .args(["-sS", "--noproxy", "*", "-m", "20"])
             .arg(format!("http://{}/orders?b=2&a=1", running.addr))
             .output();
-        let output = crate::support::within("curl", curl).await.unwrap();
+        let output = within("curl", curl).await.unwrap();
         let echo: serde_json::Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}: {output:?}"));
         assert_eq!(echo["target"], "/prod/orders?b=2&a=1", "{echo}");
         assert_eq!(echo["stage"], "prod", "{echo}");
     }
 
-    async fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
+    async fn run(&self, arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> Running {
         let home = self.home.0.display().to_string();
         let mut variables = vec![("HOME", home.as_str()), ("PATH", "/usr/bin:/bin")];
         variables.extend(environment);
@@ -226,7 +200,7 @@ fn rfc3339(at: SystemTime) -> String {
 
 #[tokio::test]
 async fn keys_of_the_environment_sign() {
-    let bench = Bench::new("env", vec![key_with_token("AKIDENV")]).await;
+    let world = start_world(vec![key_with_token("AKIDENV")]).await;
     let (secret, token) = (secret("AKIDENV"), token("AKIDENV"));
     let variables = [
         ("AWS_ACCESS_KEY_ID", "AKIDENV"),
@@ -234,46 +208,46 @@ async fn keys_of_the_environment_sign() {
         ("AWS_SESSION_TOKEN", token.as_str()),
     ];
     // The environment goes before a profile.
-    bench.credentials(&section("default", "AKIDOTHER"));
-    let running = bench.start(&[], &variables).await;
+    world.credentials(&section("default", "AKIDOTHER"));
+    let running = world.start(&[], &variables).await;
     check_ok(&running.query().await);
-    bench.check_orders(&[], &variables).await;
+    world.check_orders(&[], &variables).await;
 }
 
 #[tokio::test]
 async fn the_profile_of_the_flag_signs() {
-    let bench = Bench::new("profile", vec![key("AKIDDEV")]).await;
-    bench.credentials(&(section("default", "AKIDOTHER") + &section("dev", "AKIDDEV")));
+    let world = start_world(vec![key("AKIDDEV")]).await;
+    world.credentials(&(section("default", "AKIDOTHER") + &section("dev", "AKIDDEV")));
     // A profile named by flag is meant, whatever the environment holds.
     let variables = [
         ("AWS_ACCESS_KEY_ID", "AKIDOTHER"),
         ("AWS_SECRET_ACCESS_KEY", "x"),
     ];
-    let running = bench.start(&["--profile", "dev"], &variables).await;
+    let running = world.start(&["--profile", "dev"], &variables).await;
     check_ok(&running.query().await);
-    bench.check_orders(&["--profile", "dev"], &variables).await;
+    world.check_orders(&["--profile", "dev"], &variables).await;
 
-    let running = bench.start(&["--profile", "absent"], &variables).await;
+    let running = world.start(&["--profile", "absent"], &variables).await;
     check_unavailable(&running.query().await, &["absent", "--profile absent"]);
 }
 
 #[tokio::test]
 async fn two_routes_sign_with_their_own_profiles() {
-    let bench = Bench::new("routes", vec![key("AKIDA"), key("AKIDB")]).await;
+    let world = start_world(vec![key("AKIDA"), key("AKIDB")]).await;
     let only_a = Options {
         keys: vec![key("AKIDA")],
         ..Options::default()
     };
     let only_a = Emulator::start(only_a).await.unwrap();
-    bench.credentials(&(section("a", "AKIDA") + &section("b", "AKIDB")));
+    world.credentials(&(section("a", "AKIDA") + &section("b", "AKIDB")));
     let mut config = "listen = [\"127.0.0.1:0\"]\n".to_owned();
     for (name, profile, emulator) in [
-        ("a", "a", &bench.emulator),
-        ("b", "b", &bench.emulator),
+        ("a", "a", &world.emulator),
+        ("b", "b", &world.emulator),
         ("a2", "a", &only_a),
         ("b2", "b", &only_a),
     ] {
-        let ca_file = bench.home.file(&format!("{name}.pem"), emulator.ca_pem());
+        let ca_file = world.home.file(&format!("{name}.pem"), emulator.ca_pem());
         config.push_str(&format!(
             "[route.{name}]\npath = \"/{name}\"\ntarget = \"https://{}/graphql\"\n\
              connect = \"{}\"\nca_file = \"{ca_file}\"\nprofile = \"{profile}\"\n",
@@ -281,8 +255,8 @@ async fn two_routes_sign_with_their_own_profiles() {
             emulator.addr(),
         ));
     }
-    let config = bench.home.file("countersign.toml", &config);
-    let running = bench.run(&["--config", &config], &[]).await;
+    let config = world.home.file("countersign.toml", &config);
+    let running = world.run(&["--config", &config], &[]).await;
     for path in ["/a", "/b", "/a2"] {
         check_ok(&running.query_at(path).await);
     }
@@ -315,21 +289,21 @@ fn runs(text: &str) -> Vec<(u64, u64)> {
 #[tokio::test]
 async fn a_credential_process_is_run_ahead_of_expiry_and_not_for_each_request() {
     let keys = (1..100).map(|n| key(&format!("AKID{n}"))).collect();
-    let bench = Bench::new("rotating", keys).await;
-    bench.process(&ROTATING.replace("LIFE", "4"));
-    let running = bench.start(&[], &[]).await;
+    let world = start_world(keys).await;
+    world.process(&ROTATING.replace("LIFE", "4"));
+    let running = world.start(&[], &[]).await;
     let begun = tokio::time::Instant::now();
     let mut requests = 0;
     loop {
         check_ok(&running.query().await);
         requests += 1;
-        if runs(&bench.read("runs")).len() >= 4 {
+        if runs(&world.read("runs")).len() >= 4 {
             break;
         }
         assert!(begun.elapsed() < 2 * PATIENCE);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let runs = runs(&bench.read("runs"));
+    let runs = runs(&world.read("runs"));
     for pair in runs.windows(2) {
         let ((_, expires), (begun, _)) = (pair[0], pair[1]);
         assert!(begun < expires, "refreshed when it was too late: {runs:?}");
@@ -340,11 +314,11 @@ async fn a_credential_process_is_run_ahead_of_expiry_and_not_for_each_request() 
 #[tokio::test]
 async fn the_last_good_credentials_serve_until_their_expiry_and_recover_by_themselves() {
     let keys = (1..100).map(|n| key(&format!("AKID{n}"))).collect();
-    let bench = Bench::new("failing", keys).await;
-    bench.process(&ROTATING.replace("LIFE", "5"));
-    let running = bench.start(&[], &[]).await;
+    let world = start_world(keys).await;
+    world.process(&ROTATING.replace("LIFE", "5"));
+    let running = world.start(&[], &[]).await;
     check_ok(&running.until(200).await);
-    bench.home.file("broken", "");
+    world.home.file("broken", "");
     // One more run may have been under way.
     let begun = tokio::time::Instant::now();
     let (refused, at) = loop {
@@ -356,7 +330,7 @@ async fn the_last_good_credentials_serve_until_their_expiry_and_recover_by_thems
         assert!(begun.elapsed() < PATIENCE, "still served after the expiry");
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
-    let (_, expires) = *runs(&bench.read("runs")).last().unwrap();
+    let (_, expires) = *runs(&world.read("runs")).last().unwrap();
     let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     // A request may be asked just before the expiry and reach the signer just after it.
     let early = Duration::from_secs(expires).saturating_sub(at);
@@ -370,29 +344,29 @@ async fn the_last_good_credentials_serve_until_their_expiry_and_recover_by_thems
     );
     assert!(!refused.body.contains("sealed"), "{refused:?}");
 
-    let seen = bench.requests();
+    let seen = world.requests();
     check_unavailable(&running.query().await, &[]);
-    assert_eq!(bench.requests(), seen);
+    assert_eq!(world.requests(), seen);
 
-    std::fs::remove_file(bench.home.0.join("broken")).unwrap();
+    std::fs::remove_file(world.home.0.join("broken")).unwrap();
     check_ok(&running.until(200).await);
     assert!(!running.log().await.contains("sealed"));
 }
 
 #[tokio::test]
 async fn a_rewritten_profile_file_counts_without_a_restart() {
-    let bench = Bench::new("rewritten", vec![key("AKIDNEW")]).await;
-    bench.credentials(&section("default", "AKIDOLD"));
-    let running = bench.start(&[], &[]).await;
+    let world = start_world(vec![key("AKIDNEW")]).await;
+    world.credentials(&section("default", "AKIDOLD"));
+    let running = world.start(&[], &[]).await;
     assert_eq!(running.query().await.status, 403);
-    bench.credentials(&section("default", "AKIDNEW"));
+    world.credentials(&section("default", "AKIDNEW"));
     check_ok(&running.until(200).await);
 }
 
 #[tokio::test]
 async fn without_credentials_the_daemon_stays_up_says_so_and_recovers() {
-    let bench = Bench::new("none", vec![key("AKIDLATE")]).await;
-    let running = bench.start(&[], &[]).await;
+    let world = start_world(vec![key("AKIDLATE")]).await;
+    let running = world.start(&[], &[]).await;
     let parts = [
         "environment",
         "profile",
@@ -419,9 +393,9 @@ async fn without_credentials_the_daemon_stays_up_says_so_and_recovers() {
         assert_eq!(extensions["code"], "CREDENTIALS_UNAVAILABLE", "{frame}");
         assert_eq!(extensions["sent"], "no", "{frame}");
     }
-    assert_eq!(bench.requests(), 0);
+    assert_eq!(world.requests(), 0);
 
-    bench.credentials(&section("default", "AKIDLATE"));
+    world.credentials(&section("default", "AKIDLATE"));
     check_ok(&running.until(200).await);
     // The socket lived.
     socket.subscribe("q", "{ rooms { id } }").await;
@@ -430,40 +404,40 @@ async fn without_credentials_the_daemon_stays_up_says_so_and_recovers() {
     socket
         .subscribe("s", "subscription { onMessage { id } }")
         .await;
-    let subscribed = bench
+    let subscribed = world
         .emulator
         .wait_for(|stats| stats.realtime.subscriptions == 1);
-    crate::support::within("a subscription", subscribed).await;
+    within("a subscription", subscribed).await;
 }
 
 #[tokio::test]
 async fn expired_credentials_are_not_signed_with() {
-    let bench = Bench::new("expired", vec![key("AKIDPAST")]).await;
-    bench.process(
+    let world = start_world(vec![key("AKIDPAST")]).await;
+    world.process(
         "echo run >> $HOME/runs\necho '{\"Version\":1,\"AccessKeyId\":\"AKIDPAST\",\
          \"SecretAccessKey\":\"secret/of+AKIDPAST\",\"Expiration\":\"2020-01-01T00:00:00Z\"}'\n",
     );
-    let running = bench.start(&[], &[]).await;
+    let running = world.start(&[], &[]).await;
     let answer = running.query().await;
     check_unavailable(&answer, &["profile", "expired", "2020-01-01T00:00:00Z"]);
-    assert_eq!(bench.requests(), 0);
-    assert!(bench.exists("runs"));
+    assert_eq!(world.requests(), 0);
+    assert!(world.exists("runs"));
 }
 
 /// A process with a wrong clock must not take away what is still good.
 #[tokio::test]
 async fn credentials_that_come_expired_replaced_good_ones() {
-    let bench = Bench::new("replaced", vec![key("AKIDGOOD")]).await;
-    bench.process(
+    let world = start_world(vec![key("AKIDGOOD")]).await;
+    world.process(
         "if [ -e $HOME/runs ]; then expires=2020-01-01T00:00:00Z; \
          else expires=$(date -u -d '+8 seconds' +%Y-%m-%dT%H:%M:%SZ); fi\n\
          echo run >> $HOME/runs\necho \"{\\\"Version\\\":1,\\\"AccessKeyId\\\":\\\"AKIDGOOD\\\",\
          \\\"SecretAccessKey\\\":\\\"secret/of+AKIDGOOD\\\",\\\"Expiration\\\":\\\"$expires\\\"}\"\n",
     );
-    let running = bench.start(&[], &[]).await;
+    let running = world.start(&[], &[]).await;
     check_ok(&running.until(200).await);
     let begun = tokio::time::Instant::now();
-    while bench.read("runs").lines().count() < 2 {
+    while world.read("runs").lines().count() < 2 {
         assert!(begun.elapsed() < PATIENCE, "no second run");
         check_ok(&running.query().await);
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -484,7 +458,7 @@ fn container_answer(id: &str) -> String {
 
 #[tokio::test]
 async fn a_container_endpoint_gives_credentials() {
-    let bench = Bench::new("container", vec![key_with_token("AKIDPOD")]).await;
+    let world = start_world(vec![key_with_token("AKIDPOD")]).await;
     let agent = Endpoint::start(|request| {
         let authorised = request.headers.get("authorization");
         match (request.path(), authorised.map(String::as_str)) {
@@ -496,13 +470,13 @@ async fn a_container_endpoint_gives_credentials() {
     })
     .await;
     let uri = format!("{}/v1/credentials", agent.url());
-    let token_file = bench.home.file("eks-token", "file-token");
+    let token_file = world.home.file("eks-token", "file-token");
     for token in [
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "pod-token"),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token_file),
     ] {
         let variables = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.as_str()), token];
-        let running = bench.start(&[], &variables).await;
+        let running = world.start(&[], &variables).await;
         check_ok(&running.query().await);
     }
     let tokens: Vec<String> = agent
@@ -514,13 +488,13 @@ async fn a_container_endpoint_gives_credentials() {
 
     let token = ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "pod-token");
     let variables = [("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.as_str()), token];
-    bench.check_orders(&[], &variables).await;
+    world.check_orders(&[], &variables).await;
 
     let wrong = [
         ("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.as_str()),
         ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "wrong"),
     ];
-    let running = bench.start(&[], &wrong).await;
+    let running = world.start(&[], &wrong).await;
     let parts = ["container endpoint", "AWS_CONTAINER_CREDENTIALS_FULL_URI"];
     check_unavailable(&running.query().await, &parts);
 }
@@ -550,19 +524,19 @@ async fn fake_instance(id: &'static str) -> Endpoint {
 
 #[tokio::test]
 async fn instance_metadata_gives_credentials() {
-    let bench = Bench::new("imds", vec![key_with_token("AKIDEC2")]).await;
+    let world = start_world(vec![key_with_token("AKIDEC2")]).await;
     let service = fake_instance("AKIDEC2").await;
     let url = service.url();
     let variables = [
         ("AWS_EC2_METADATA_DISABLED", "false"),
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT", url.as_str()),
     ];
-    let running = bench.start(&[], &variables).await;
+    let running = world.start(&[], &variables).await;
     for _ in 0..5 {
         check_ok(&running.query().await);
     }
     assert_eq!(service.heard().len(), 3, "{:?}", service.heard());
-    bench.check_orders(&[], &variables).await;
+    world.check_orders(&[], &variables).await;
 }
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/the-role";
@@ -585,13 +559,13 @@ fn check_form(request: &Heard, expected: &[(&str, &str)]) {
 /// The task that keeps credentials panicked, for want of a clock in the SDK's configuration.
 #[tokio::test]
 async fn assume_role_of_a_route_never_worked() {
-    let bench = Bench::new("assume", vec![key_with_token("AKIDROLE")]).await;
-    bench.credentials(&section("default", "AKIDSOURCE"));
+    let world = start_world(vec![key_with_token("AKIDROLE")]).await;
+    world.credentials(&section("default", "AKIDSOURCE"));
     for variable in ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"] {
         let sts = fake_sts().await;
         let url = sts.url();
         let arguments = ["--assume-role", ROLE];
-        let running = bench.start(&arguments, &[(variable, &url)]).await;
+        let running = world.start(&arguments, &[(variable, &url)]).await;
         check_ok(&running.query().await);
         check_ok(&running.query().await);
         let heard = sts.heard();
@@ -610,8 +584,8 @@ async fn assume_role_of_a_route_never_worked() {
 
 #[tokio::test]
 async fn a_role_that_is_refused_is_named() {
-    let bench = Bench::new("refused", vec![]).await;
-    bench.credentials(&section("default", "AKIDSOURCE"));
+    let world = start_world(vec![]).await;
+    world.credentials(&section("default", "AKIDSOURCE"));
     let sts = Endpoint::start(|_| {
         let message = "User is not authorized to perform: sts:AssumeRole\n\
                        x-amz-security-token:the-source-token\n";
@@ -624,7 +598,7 @@ async fn a_role_that_is_refused_is_named() {
     .await;
     let url = sts.url();
     let arguments = ["--assume-role", ROLE];
-    let running = bench
+    let running = world
         .start(&arguments, &[("AWS_ENDPOINT_URL_STS", &url)])
         .await;
     let refused = running.query().await;
@@ -636,15 +610,15 @@ async fn a_role_that_is_refused_is_named() {
 
 #[tokio::test]
 async fn a_profile_assumes_its_role() {
-    let bench = Bench::new("profile-role", vec![key_with_token("AKIDROLE")]).await;
-    bench.credentials(&section("base", "AKIDSOURCE"));
-    bench.config(&format!(
+    let world = start_world(vec![key_with_token("AKIDROLE")]).await;
+    world.credentials(&section("base", "AKIDSOURCE"));
+    world.config(&format!(
         "[profile crossing]\nrole_arn = {ROLE}\nsource_profile = base\n\
          external_id = the-external-id\nrole_session_name = the-session\n"
     ));
     let sts = fake_sts().await;
     let url = sts.url();
-    let running = bench
+    let running = world
         .start(
             &["--profile", "crossing"],
             &[("AWS_ENDPOINT_URL_STS", &url)],
@@ -659,15 +633,15 @@ async fn a_profile_assumes_its_role() {
     ];
     check_form(&sts.heard()[0], &form);
     let variables = [("AWS_ENDPOINT_URL_STS", url.as_str())];
-    bench
+    world
         .check_orders(&["--profile", "crossing"], &variables)
         .await;
 }
 
 #[tokio::test]
 async fn a_web_identity_assumes_its_role() {
-    let bench = Bench::new("irsa", vec![key_with_token("AKIDROLE")]).await;
-    let token_file = bench.home.file("jwt", "the.web.token");
+    let world = start_world(vec![key_with_token("AKIDROLE")]).await;
+    let token_file = world.home.file("jwt", "the.web.token");
     let sts = fake_sts().await;
     let url = sts.url();
     let variables = [
@@ -676,7 +650,7 @@ async fn a_web_identity_assumes_its_role() {
         ("AWS_ROLE_ARN", ROLE),
         ("AWS_ROLE_SESSION_NAME", "the-pod"),
     ];
-    let running = bench.start(&[], &variables).await;
+    let running = world.start(&[], &variables).await;
     check_ok(&running.query().await);
     let form = [
         ("Action", "AssumeRoleWithWebIdentity"),
@@ -750,20 +724,20 @@ fn token_of_sso() -> String {
 #[tokio::test]
 async fn an_expired_sso_login_names_the_login_and_recovers_with_it() {
     let hour = Duration::from_secs(3_600);
-    let bench = Bench::new("sso", vec![key_with_token("AKIDSSO")]).await;
+    let world = start_world(vec![key_with_token("AKIDSSO")]).await;
     let portal = fake_portal().await;
     let url = portal.url();
-    bench.config(&sso_config());
+    world.config(&sso_config());
     for (profile, cache) in [("legacy", START_URL_CACHE), ("dev", SESSION_CACHE)] {
-        bench.write(cache, &sso_token("stale", SystemTime::now() - hour));
+        world.write(cache, &sso_token("stale", SystemTime::now() - hour));
         let arguments = ["--profile", profile];
-        let running = bench
+        let running = world
             .start(&arguments, &[("AWS_ENDPOINT_URL_SSO", &url)])
             .await;
         let login = format!("aws sso login --profile {profile}");
         check_unavailable(&running.query().await, &[profile, &login]);
 
-        bench.write(
+        world.write(
             cache,
             &sso_token("sso-access-token", SystemTime::now() + hour),
         );

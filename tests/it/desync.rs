@@ -13,7 +13,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use yaml_rust2::{Yaml, YamlLoader};
 
-use crate::support::{Answer, Daemon, JSON, Scratch, Stage, demo_key, get, post, raw, within};
+use crate::support::{
+    Answer, Daemon, GATEWAY, JSON, Running, Scratch, World, demo_key, get, post, raw, within,
+};
 
 /// What the library that the cases belong to makes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -210,18 +212,18 @@ async fn answers(addr: SocketAddr, request: &[u8], is_head: bool) -> Vec<(u16, S
 }
 
 /// Drives every case, and holds its tier against what came back and what upstream counted.
-async fn drive(stage: &Stage, place: &Place, count: impl Fn() -> u64) -> BTreeMap<Tier, Tally> {
+async fn drive(world: &Running, place: &Place, count: impl Fn() -> u64) -> BTreeMap<Tier, Tally> {
     let mut tallies: BTreeMap<Tier, Tally> = BTreeMap::new();
     let mut seen = count();
     for case in cases() {
         let tally = tallies.entry(case.tier).or_default();
         tally.cases += 1;
-        let head = case.head(place, stage.addr);
+        let head = case.head(place, world.addr);
         for body in case.bodies(&place.smuggled) {
             let what = format!("{:?}, {}: {head:?}", case.tier, case.name);
             let mut request = bytes(&(head.clone() + &body));
             request.extend(place.marker.as_bytes());
-            let answers = answers(stage.addr, &request, case.method == "HEAD").await;
+            let answers = answers(world.addr, &request, case.method == "HEAD").await;
             let forwarded = count() - seen;
             seen += forwarded;
             tally.tries += 1;
@@ -271,9 +273,9 @@ fn show(title: &str, tallies: &BTreeMap<Tier, Tally>) {
 
 #[tokio::test]
 async fn awss_cases_on_an_http_route() {
-    let stage = Stage::with_gateway(&[]).await;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
     let get = |path: &str, more: &str| {
-        format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{more}\r\n", stage.addr)
+        format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{more}\r\n", world.addr)
     };
     let place = Place {
         path: "/http",
@@ -281,8 +283,8 @@ async fn awss_cases_on_an_http_route() {
         smuggled: get("/http/smuggled", ""),
         marker: get("/http/marker", "Connection: close\r\n"),
     };
-    let count = || stage.emulator.stats().gateway.requests;
-    let tallies = drive(&stage, &place, count).await;
+    let count = || world.emulator.stats().gateway.requests;
+    let tallies = drive(&world, &place, count).await;
     show("an HTTP route", &tallies);
     let cases: Vec<usize> = tallies.values().map(|tally| tally.cases).collect();
     assert_eq!(cases.iter().sum::<usize>(), 159, "{cases:?}");
@@ -290,17 +292,17 @@ async fn awss_cases_on_an_http_route() {
     assert!(tallies[&Tier::Ambiguous].cases >= 37);
     // Not everything is refused.
     assert!(tallies[&Tier::Compliant].forwarded * 2 > tallies[&Tier::Compliant].cases);
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn awss_cases_on_a_graphql_route() {
-    let stage = Stage::new().await;
+    let world = World::builder().in_process().await;
     let post = |query: &str, more: &str| {
         let body = json!({ "query": query }).to_string();
         format!(
             "POST /graphql HTTP/1.1\r\nHost: {}\r\ncontent-type: application/json\r\n{more}content-length: {}\r\n\r\n{body}",
-            stage.addr,
+            world.addr,
             body.len()
         )
     };
@@ -311,12 +313,12 @@ async fn awss_cases_on_a_graphql_route() {
         smuggled: post(mutation, ""),
         marker: post("{ rooms { id } }", "Connection: close\r\n"),
     };
-    let tallies = drive(&stage, &place, || stage.emulator.stats().requests.http).await;
+    let tallies = drive(&world, &place, || world.emulator.stats().requests.http).await;
     show("a GraphQL route", &tallies);
-    let stats = stage.emulator.stats();
+    let stats = world.emulator.stats();
     assert_eq!(stats.requests.mutations, 0, "{stats:?}");
     assert!(stats.requests.queries > 0, "{stats:?}");
-    stage.drained().await;
+    world.drained().await;
 }
 
 /// A request to the HTTP route, its connection left open.
@@ -326,8 +328,8 @@ fn request(addr: SocketAddr, line: &str, headers: &str) -> String {
 
 #[tokio::test]
 async fn what_is_refused_has_a_code_and_closes_the_connection() {
-    let stage = Stage::with_gateway(&[]).await;
-    let addr = stage.addr;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
+    let addr = world.addr;
     let of = |line: &str, headers: &str| request(addr, line, headers);
     let post = "POST /http/a HTTP/1.1";
     let cases = [
@@ -437,16 +439,16 @@ async fn what_is_refused_has_a_code_and_closes_the_connection() {
         };
         assert_eq!(sent, "no", "{name}");
     }
-    let stats = stage.emulator.stats();
+    let stats = world.emulator.stats();
     assert_eq!(stats.gateway.requests, 0, "{stats:?}");
-    stage.drained().await;
+    world.drained().await;
 }
 
 /// These are hyper's own to refuse.
 #[tokio::test]
 async fn what_hyper_refuses_stays_refused() {
-    let stage = Stage::with_gateway(&[]).await;
-    let addr = stage.addr;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
+    let addr = world.addr;
     let marker = request(addr, "GET /http/marker HTTP/1.1", "connection: close\r\n");
     for headers in [
         "content-length: 1\r\ncontent-length: 2\r\n",
@@ -493,8 +495,8 @@ async fn what_hyper_refuses_stays_refused() {
         );
         assert_eq!(answer.body.matches("\"code\"").count(), 1, "{answer:?}");
     }
-    assert_eq!(stage.emulator.stats().gateway.requests, 0);
-    stage.drained().await;
+    assert_eq!(world.emulator.stats().gateway.requests, 0);
+    world.drained().await;
 }
 
 /// What upstream echoes of the request it got.
@@ -507,8 +509,8 @@ async fn echoed(addr: SocketAddr, request: &str) -> (Answer, Value, String) {
 
 #[tokio::test]
 async fn a_body_is_framed_anew_and_trailers_end_here() {
-    let stage = Stage::with_gateway(&[]).await;
-    let addr = stage.addr;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
+    let addr = world.addr;
     let head = request(
         addr,
         "POST /http/a HTTP/1.1",
@@ -528,14 +530,14 @@ async fn a_body_is_framed_anew_and_trailers_end_here() {
     let (answer, echo, _) = echoed(addr, &format!("{head}abc{marker}")).await;
     assert_eq!((answer.status, &echo["body_length"]), (200, &json!(3)));
     assert_eq!(answer.headers["connection"], "close");
-    assert_eq!(stage.emulator.stats().gateway.requests, 2);
-    stage.drained().await;
+    assert_eq!(world.emulator.stats().gateway.requests, 2);
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order() {
-    let stage = Stage::with_gateway(&[]).await;
-    let addr = stage.addr;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
+    let addr = world.addr;
     let mut all = String::new();
     for n in 0..4 {
         let line = format!("POST /http/{n} HTTP/1.1");
@@ -554,24 +556,27 @@ async fn pipelined_requests_are_answered_in_order() {
         };
         assert_eq!((*status, &echo["target"]), (200, &json!(target)));
     }
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_refusal_is_read_though_the_client_still_sends() {
-    let stage = Stage::with(&[("limits.request_body", "1KiB")]).await;
+    let world = World::builder()
+        .settings(&[("limits.request_body", "1KiB")])
+        .in_process()
+        .await;
     let big = "x".repeat(8 * 1024 * 1024);
     for _ in 0..5 {
-        let answer = post(stage.addr, "/graphql", &[JSON], &big).await;
+        let answer = post(world.addr, "/graphql", &[JSON], &big).await;
         assert_eq!(answer.status, 413, "{answer:?}");
     }
     assert_eq!(
-        get(stage.addr, "/graphql?query=%7Brooms%7Bid%7D%7D", &[])
+        get(world.addr, "/graphql?query=%7Brooms%7Bid%7D%7D", &[])
             .await
             .status,
         200
     );
-    stage.drained().await;
+    world.drained().await;
 }
 
 /// An upgrade, and behind it what is not to go on before upstream has agreed.
@@ -637,21 +642,21 @@ async fn bytes_behind_an_upgrade_wait_for_upstreams_101() {
 /// What follows a refused upgrade is not taken for a request.
 #[tokio::test]
 async fn bytes_behind_a_refused_upgrade_are_dropped() {
-    let stage = Stage::with_gateway(&[]).await;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
     let marker = request(
-        stage.addr,
+        world.addr,
         "GET /http/marker HTTP/1.1",
         "connection: close\r\n",
     );
     for path in ["/http/a", "/nowhere", "/graphql"] {
-        let upgrade = upgrade(stage.addr, path).replace("version: 13", "version: 12");
-        let before = stage.emulator.stats().gateway.requests;
-        let answer = raw(stage.addr, (upgrade + &marker).as_bytes()).await;
+        let upgrade = upgrade(world.addr, path).replace("version: 13", "version: 12");
+        let before = world.emulator.stats().gateway.requests;
+        let answer = raw(world.addr, (upgrade + &marker).as_bytes()).await;
         assert_ne!(answer.status, 101, "{answer:?}");
         assert_eq!(answer.headers["connection"], "close", "{path}: {answer:?}");
         assert!(!answer.body.contains("marker"), "{answer:?}");
-        let after = stage.emulator.stats().gateway.requests;
+        let after = world.emulator.stats().gateway.requests;
         assert!(after - before <= 1, "{path}");
     }
-    stage.drained().await;
+    world.drained().await;
 }

@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{JSON, Socket, Stage, get, post};
+use crate::support::{JSON, Running, Socket, World, get, post};
 
 /// Who subscribes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Client {
         }
     }
 
-    async fn sees(self, stage: &Stage, count: usize) -> Vec<Value> {
+    async fn sees(self, world: &Running, count: usize) -> Vec<Value> {
         let (protocol, path, subscribe) = match self {
             Self::TransportWs => (
                 "graphql-transport-ws",
@@ -92,13 +92,13 @@ impl Client {
                 "/event/realtime",
                 json!({"id": "1", "type": "subscribe", "channel": "/default/a"}),
             ),
-            Self::Sse => return self.streamed(stage, "text/event-stream").await,
+            Self::Sse => return self.streamed(world, "text/event-stream").await,
             Self::Multipart => {
                 let accept = "multipart/mixed;subscriptionSpec=1.0";
-                return self.streamed(stage, accept).await;
+                return self.streamed(world, accept).await;
             }
         };
-        let mut socket = Socket::dial(stage.addr, path, protocol, &[]).await;
+        let mut socket = Socket::dial(world.addr, path, protocol, &[]).await;
         socket.send(json!({"type": "connection_init"})).await;
         let is_greeting =
             |frame: &Value| frame["type"] == "connection_ack" || frame["type"] == "ka";
@@ -114,9 +114,9 @@ impl Client {
     }
 
     /// A response that ends by itself.
-    async fn streamed(self, stage: &Stage, accept: &str) -> Vec<Value> {
+    async fn streamed(self, world: &Running, accept: &str) -> Vec<Value> {
         let body = json!({"query": SUBSCRIPTION}).to_string();
-        let answer = post(stage.addr, "/graphql", &[JSON, ("accept", accept)], &body).await;
+        let answer = post(world.addr, "/graphql", &[JSON, ("accept", accept)], &body).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
         match self {
@@ -336,15 +336,15 @@ fn full_native() -> Value {
 }
 
 async fn check(clients: &[Client], rows: Vec<Row>) {
-    let (mut stage, mut checked) = (Stage::with_events(&[]).await, 0);
+    let (mut world, mut checked) = (World::builder().routes(&["event"]).in_process().await, 0);
     for row in rows {
         for client in clients {
-            stage.switch(
+            world.switch(
                 json!({"refuse_connect": "", "refuse_start": "", "refuse_start_without_id": false}),
             );
-            stage.switch(row.when.clone());
+            world.switch(row.when.clone());
             let expected = client.frames(&row);
-            let seen = client.sees(&stage, expected.len()).await;
+            let seen = client.sees(&world, expected.len()).await;
             assert_eq!(seen, expected, "{client:?}: {}", row.what);
             let text = json!(seen).to_string();
             if !matches!(client, Client::Native | Client::Events) {
@@ -358,12 +358,12 @@ async fn check(clients: &[Client], rows: Vec<Row>) {
         }
         // A connection that lingers would not be asked to connect again.
         if row.when.get("refuse_connect").is_none() {
-            stage.drained().await;
-            stage = Stage::with_events(&[]).await;
+            world.drained().await;
+            world = World::builder().routes(&["event"]).in_process().await;
         }
     }
     assert!(checked >= 2 * clients.len());
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
@@ -389,7 +389,7 @@ async fn refused_events_subscriptions() {
 /// Over plain SSE a refusal is a status.
 #[tokio::test]
 async fn refused_events_over_sse() {
-    let stage = Stage::with_events(&[]).await;
+    let world = World::builder().routes(&["event"]).in_process().await;
     let rows = [
         ("UnauthorizedException", 403),
         ("AccessDeniedException", 403),
@@ -398,11 +398,11 @@ async fn refused_events_over_sse() {
     ];
     for (kind, status) in rows {
         let payload = json!({"errors": [{"errorType": kind, "message": "m"}]});
-        stage.switch(json!({"refuse_start": payload.to_string()}));
+        world.switch(json!({"refuse_start": payload.to_string()}));
         let accept = ("accept", "text/event-stream");
-        let answer = get(stage.addr, "/event?channel=/default/a", &[accept]).await;
+        let answer = get(world.addr, "/event?channel=/default/a", &[accept]).await;
         assert_eq!(answer.status, status, "{kind}: {answer:?}");
         assert_eq!(answer.code(), "EVENTS_REFUSED");
     }
-    stage.drained().await;
+    world.drained().await;
 }

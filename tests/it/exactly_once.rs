@@ -7,7 +7,7 @@ use countersign_emulator::Change;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
-use crate::support::{Backstage, Daemon, PATIENCE, demo_key, node};
+use crate::support::{Daemon, PATIENCE, Running, World, node};
 
 /// tests/clients/exactly-once.mjs
 struct Client {
@@ -49,38 +49,29 @@ impl Client {
 }
 
 struct Scene {
-    backstage: Backstage,
-    daemon: Daemon,
+    world: Running<Daemon>,
     client: Client,
     key: String,
 }
 
 impl Scene {
     /// A mutation hangs at the emulator's gate.
-    async fn in_flight(name: &str, environment: &[(&str, &str)]) -> Self {
-        let backstage = Backstage::new(name).await;
-        let environment = [&demo_key(), environment].concat();
-        let mut daemon = backstage.start(&[], &environment);
-        let url = format!("ws://{}/graphql", daemon.address().await);
-        let control = format!("http://{}", backstage.emulator.control_addr());
-        let mut client = Client::start(&url, &control, name);
+    async fn in_flight(name: &str, variables: &[(&str, &str)]) -> Self {
+        let world = World::builder().variables(variables).daemon().await;
+        let url = format!("ws://{}/graphql", world.addr);
+        let mut client = Client::start(&url, &world.control(), name);
         let room = client.line(&["room"]).await;
         client.line(&["in-flight"]).await;
         let key = format!("{}/{name}", room.trim_start_matches("room "));
-        Self {
-            backstage,
-            daemon,
-            client,
-            key,
-        }
+        Self { world, client, key }
     }
 
     fn switch(&self, change: &Change) {
-        self.backstage.emulator.switches().apply(change).unwrap();
+        self.world.emulator.switches().apply(change).unwrap();
     }
 
     fn executions(&self) -> Option<u64> {
-        self.backstage
+        self.world
             .emulator
             .stats()
             .mutations
@@ -103,7 +94,11 @@ async fn across_the_loss_of_the_upstream_connection() {
         close_all: true,
         ..Change::default()
     });
-    scene.daemon.line("realtime connection lost").await;
+    scene
+        .world
+        .countersign
+        .line("realtime connection lost")
+        .await;
     scene.switch(&open_gate());
     let result = scene.client.line(&["result", "error"]).await;
     assert!(
@@ -114,7 +109,7 @@ async fn across_the_loss_of_the_upstream_connection() {
     assert_eq!(scene.client.line(&["closed"]).await, "closed 1012");
     scene.client.line(&["connected"]).await;
     let back = scene
-        .backstage
+        .world
         .emulator
         .wait_for(|stats| stats.realtime.subscriptions == 1);
     tokio::time::timeout(PATIENCE, back).await.unwrap();
@@ -126,8 +121,8 @@ async fn across_the_loss_of_the_upstream_connection() {
 #[tokio::test]
 async fn across_sigterm() {
     let mut scene = Scene::in_flight("sigterm", &[]).await;
-    scene.daemon.signal("-TERM");
-    scene.daemon.line("draining").await;
+    scene.world.countersign.signal("-TERM");
+    scene.world.countersign.line("draining").await;
     scene.switch(&open_gate());
     let result = scene.client.line(&["result", "error"]).await;
     assert!(
@@ -135,7 +130,7 @@ async fn across_sigterm() {
         "{result}"
     );
     assert_eq!(scene.client.line(&["closed"]).await, "closed 1012");
-    assert_eq!(scene.daemon.exited().await, 0);
+    assert_eq!(scene.world.countersign.exited().await, 0);
     scene.client.quit().await;
     assert_eq!(scene.executions(), Some(1));
 }
@@ -143,13 +138,13 @@ async fn across_sigterm() {
 #[tokio::test]
 async fn across_the_deadline_of_a_drain() {
     let mut scene = Scene::in_flight("deadline", &[("COUNTERSIGN_DRAIN__TIMEOUT", "100ms")]).await;
-    scene.daemon.signal("-TERM");
+    scene.world.countersign.signal("-TERM");
     let told = scene.client.line(&["result", "error"]).await;
     assert!(
         told.contains("SHUTTING_DOWN") && told.contains("maybe"),
         "{told}"
     );
-    assert_eq!(scene.daemon.exited().await, 0);
+    assert_eq!(scene.world.countersign.exited().await, 0);
     scene.switch(&open_gate());
     scene.client.quit().await;
     assert_eq!(scene.executions(), Some(1));

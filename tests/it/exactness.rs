@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::process::Stdio;
 
 use countersign_emulator::{
-    DEMO_ACCESS_KEY_ID, DEMO_SECRET_ACCESS_KEY, DEMO_SESSION_TOKEN, Emulator, Options,
+    DEMO_ACCESS_KEY_ID, DEMO_SECRET_ACCESS_KEY, DEMO_SESSION_TOKEN, Options,
 };
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::support::{Answer, Daemon, Scratch, Stage, demo_key, python, raw, within};
+use crate::support::{Answer, GATEWAY, World, python, raw, within};
 
 /// A path below the route, and what of it arrives, or the reason for which it is refused.
 const PATHS: [(&str, Result<&str, &str>); 46] = [
@@ -412,16 +412,20 @@ async fn every_target(http2: bool, version: &str) {
         http2,
         ..Options::default()
     };
-    let stage = Stage::with_gateway_on(options, &[]).await;
+    let world = World::builder()
+        .emulator(options)
+        .routes(&GATEWAY)
+        .in_process()
+        .await;
     let (mut arrived, mut refused) = (Vec::new(), BTreeMap::new());
     for (path, path_arrives) in PATHS {
         for (query, query_arrives) in QUERIES {
             let asked = format!("/rest{path}{query}");
             let request = format!(
                 "GET {asked} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
-                stage.addr
+                world.addr
             );
-            let answer = raw(stage.addr, request.as_bytes()).await;
+            let answer = raw(world.addr, request.as_bytes()).await;
             let no_http = [path_arrives, query_arrives].contains(&Err(NO_HTTP));
             let expected = match no_http {
                 true => Err(NO_HTTP),
@@ -448,21 +452,24 @@ async fn every_target(http2: bool, version: &str) {
         arrived.len()
     );
     assert_eq!(arrived.len(), 37 * 27);
-    let stats = stage.emulator.stats();
+    let stats = world.emulator.stats();
     assert_eq!(stats.gateway.verified as usize, arrived.len());
     assert_eq!(stats.gateway.refused, BTreeMap::new());
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn odd_paths_are_refused_collapsed_or_kept() {
-    let stage = Stage::with_gateway(&[
-        ("route.collapse.target", "https://$REST/prod"),
-        ("route.collapse.odd_paths", "collapse"),
-        ("route.keep.target", "https://$REST/prod"),
-        ("route.keep.odd_paths", "keep"),
-    ])
-    .await;
+    let world = World::builder()
+        .routes(&GATEWAY)
+        .settings(&[
+            ("route.collapse.target", "https://$REST/prod"),
+            ("route.collapse.odd_paths", "collapse"),
+            ("route.keep.target", "https://$REST/prod"),
+            ("route.keep.odd_paths", "keep"),
+        ])
+        .in_process()
+        .await;
     let mut arrived = Vec::new();
     for (path, collapsed) in [
         ("/a//b", "/a/b"),
@@ -474,9 +481,9 @@ async fn odd_paths_are_refused_collapsed_or_kept() {
         for (route, expected) in [("collapse", collapsed), ("keep", path)] {
             let request = format!(
                 "GET /{route}{path}?b=1 HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
-                stage.addr
+                world.addr
             );
-            let answer = raw(stage.addr, request.as_bytes()).await;
+            let answer = raw(world.addr, request.as_bytes()).await;
             assert_eq!(answer.status, 200, "{path}: {answer:?}");
             let echo = answer.json();
             assert_eq!(echo["target"], format!("/prod{expected}?b=1"));
@@ -498,27 +505,27 @@ async fn odd_paths_are_refused_collapsed_or_kept() {
         for route in ["collapse", "keep"] {
             let request = format!(
                 "GET /{route}{path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
-                stage.addr
+                world.addr
             );
-            let answer = raw(stage.addr, request.as_bytes()).await;
+            let answer = raw(world.addr, request.as_bytes()).await;
             assert_eq!(answer.status, 400, "{path}: {answer:?}");
             assert_eq!(answer.json()["code"], "PATH_AMBIGUOUS", "{path}");
         }
     }
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn every_head_arrives_as_it_was_signed_or_is_refused() {
-    let stage = Stage::with_gateway(&[]).await;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
     let mut arrived = Vec::new();
     let mut refused = 0;
     for (method, head, body, expected) in HEADS {
         let request = format!(
             "{method} /rest/x?b=2&a=1 HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n{head}\r\n{body}",
-            stage.addr
+            world.addr
         );
-        let answer = raw(stage.addr, request.as_bytes()).await;
+        let answer = raw(world.addr, request.as_bytes()).await;
         // An interim answer comes first.
         let answer = match answer.status {
             100 => final_answer(&answer.body),
@@ -560,7 +567,7 @@ async fn every_head_arrives_as_it_was_signed_or_is_refused() {
     verify(&arrived).await;
     println!("{} arrived and verified, {refused} refused", arrived.len());
     assert_eq!((arrived.len(), refused), (HEADS.len() - 3, 3));
-    stage.drained().await;
+    world.drained().await;
 }
 
 fn final_answer(text: &str) -> Answer {
@@ -575,21 +582,10 @@ fn final_answer(text: &str) -> Answer {
 
 #[tokio::test]
 async fn curl_gets_the_same_with_its_own_signatures_and_with_ours() {
-    let emulator = Emulator::start(Options::default()).await.unwrap();
-    let scratch = Scratch::new("curl-twice");
-    let ca_file = scratch.file("ca.pem", emulator.ca_pem());
-    let host = emulator.rest_host();
-    let target = format!("https://{host}/prod");
-    let connect = emulator.addr().to_string();
-    let arguments = [
-        "--listen",
-        "127.0.0.1:0",
-        "--connect",
-        &connect,
-        "--ca-file",
-        &ca_file,
-        &target,
-    ];
+    let world = World::new().await;
+    let (host, connect) = (world.emulator.rest_host(), world.emulator.addr());
+    let (target, ca_file) = (format!("https://{host}/prod"), world.ca_file());
+    let arguments = world.arguments_to(&target, connect, &["--listen", "127.0.0.1:0"]);
     let mut daemon = Daemon::start(&arguments, &demo_key());
     let addr = daemon.address().await;
     for (path, curl_can) in [

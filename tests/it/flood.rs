@@ -12,13 +12,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::load::{Load, allow_files, closed};
-use crate::support::{JSON, Stage, get, post, within};
+use crate::load::{self, allow_files, closed};
+use crate::support::{JSON, Running, World, get, post, raw, within};
 
 const MIB: u64 = 1024;
 
 /// Prints what the daemon held, and holds the peak against its bound in MiB.
-fn bounded(load: &Load, what: &str, before: u64, bound: u64) {
+fn bounded(load: &Running<Daemon>, what: &str, before: u64, bound: u64) {
     let (after, peak) = load.memory();
     println!(
         "{what}: resident before {} MiB, peak {} MiB, after {} MiB",
@@ -45,7 +45,7 @@ async fn ten_thousand_idle_connections() {
     const KEPT: usize = 4_096;
     const TOGETHER: usize = 500;
     allow_files(12_000);
-    let load = Load::start("flood-idle", "").await;
+    let load = load::start("").await;
     let (before, _) = load.memory();
     let mut streams = load
         .during("10,000 idle connections", async {
@@ -81,14 +81,14 @@ async fn ten_thousand_idle_connections() {
     drop((streams, rest));
     assert_eq!(query(load.addr, "{ rooms { id } }").await, 200);
     bounded(&load, "10,000 idle connections", before, 256);
-    load.end().await;
+    load.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_thousand_connections_at_once() {
     const COUNT: usize = 5_000;
     allow_files(7_000);
-    let load = Load::start("flood-burst", "").await;
+    let load = load::start("").await;
     let (before, _) = load.memory();
     let addr = load.addr;
     let answers = load.during("5,000 connections at once", async {
@@ -107,7 +107,7 @@ async fn five_thousand_connections_at_once() {
     let answers = answers.await;
     assert!(answers.iter().all(|status| *status == 404), "{answers:?}");
     bounded(&load, "5,000 connections at once", before, 256);
-    load.end().await;
+    load.stop().await;
 }
 
 /// Sends `head` and then `piece` over and over, `total` bytes of them; the status of the answer,
@@ -139,7 +139,7 @@ async fn pour(addr: SocketAddr, head: String, piece: Vec<u8>, total: usize) -> (
 async fn bodies_of_300_mb_and_headers_of_500_kb() {
     const BODY: usize = 300_000_000;
     const HEADER: usize = 500_000;
-    let load = Load::start("flood-bytes", "").await;
+    let load = load::start("").await;
     let addr = load.addr;
     let head = |headers: &str| format!("POST /graphql HTTP/1.1\r\nhost: {addr}\r\n{headers}");
     let json = "content-type: application/json\r\n";
@@ -170,7 +170,7 @@ async fn bodies_of_300_mb_and_headers_of_500_kb() {
         load.during(what, work).await;
         bounded(&load, what, before, 96);
     }
-    load.end().await;
+    load.stop().await;
 }
 
 async fn query(addr: SocketAddr, query: &str) -> u16 {
@@ -194,15 +194,18 @@ async fn ask(stream: &mut TcpStream) -> u16 {
 
 #[tokio::test]
 async fn the_connection_that_rests_longest_makes_room() {
-    let stage = Stage::with(&[("limits.connections", "3")]).await;
+    let world = World::builder()
+        .settings(&[("limits.connections", "3")])
+        .in_process()
+        .await;
     let mut streams = Vec::new();
     for _ in 0..3 {
-        let mut stream = TcpStream::connect(stage.addr).await.unwrap();
+        let mut stream = TcpStream::connect(world.addr).await.unwrap();
         assert_eq!(ask(&mut stream).await, 404);
         streams.push(stream);
     }
     assert_eq!(ask(&mut streams[0]).await, 404);
-    let mut fourth = TcpStream::connect(stage.addr).await.unwrap();
+    let mut fourth = TcpStream::connect(world.addr).await.unwrap();
     assert_eq!(ask(&mut fourth).await, 404);
     closed(&mut streams[1]).await;
     for at in [0, 2] {
@@ -210,36 +213,39 @@ async fn the_connection_that_rests_longest_makes_room() {
     }
     assert_eq!(ask(&mut fourth).await, 404);
     // One that has said nothing, and one in the middle of a head.
-    let mut silent = TcpStream::connect(stage.addr).await.unwrap();
+    let mut silent = TcpStream::connect(world.addr).await.unwrap();
     closed(&mut streams[0]).await;
-    let mut halfway = TcpStream::connect(stage.addr).await.unwrap();
+    let mut halfway = TcpStream::connect(world.addr).await.unwrap();
     halfway.write_all(b"GET / HT").await.unwrap();
     closed(&mut streams[2]).await;
-    let mut fifth = TcpStream::connect(stage.addr).await.unwrap();
+    let mut fifth = TcpStream::connect(world.addr).await.unwrap();
     assert_eq!(ask(&mut fifth).await, 404);
     closed(&mut fourth).await;
-    let mut sixth = TcpStream::connect(stage.addr).await.unwrap();
+    let mut sixth = TcpStream::connect(world.addr).await.unwrap();
     assert_eq!(ask(&mut sixth).await, 404);
     closed(&mut silent).await;
-    let mut seventh = TcpStream::connect(stage.addr).await.unwrap();
+    let mut seventh = TcpStream::connect(world.addr).await.unwrap();
     assert_eq!(ask(&mut seventh).await, 404);
     closed(&mut halfway).await;
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_connection_with_a_request_under_way_keeps_its_place() {
-    let stage = Stage::with(&[("limits.connections", "2")]).await;
-    let mut socket = stage.acked().await;
-    stage.switch(json!({ "gate": true }));
+    let world = World::builder()
+        .settings(&[("limits.connections", "2")])
+        .in_process()
+        .await;
+    let mut socket = world.acked().await;
+    world.switch(json!({ "gate": true }));
     let query = tokio::spawn({
-        let addr = stage.addr;
+        let addr = world.addr;
         async move { query(addr, "{ slow(ms: 0) }").await }
     });
-    stage
+    world
         .saw("the query", |stats| stats.requests.http == 1)
         .await;
-    let mut third = TcpStream::connect(stage.addr).await.unwrap();
+    let mut third = TcpStream::connect(world.addr).await.unwrap();
     third
         .write_all(b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         .await
@@ -249,7 +255,7 @@ async fn a_connection_with_a_request_under_way_keeps_its_place() {
     assert_eq!(socket.next().await["type"], "pong");
     let nothing = third.try_read(&mut [0]).unwrap_err();
     assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
-    stage.switch(json!({ "gate": false }));
+    world.switch(json!({ "gate": false }));
     assert_eq!(within("the query", query).await.unwrap(), 200);
     let mut text = String::new();
     within("its turn", third.read_to_string(&mut text))
@@ -258,22 +264,25 @@ async fn a_connection_with_a_request_under_way_keeps_its_place() {
     assert!(text.starts_with("HTTP/1.1 404"), "{text}");
     socket.send(json!({ "type": "ping" })).await;
     assert_eq!(socket.next().await["type"], "pong");
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn requests_beyond_the_limit_may_come_back() {
-    let stage = Stage::with(&[("limits.in_flight", "2")]).await;
+    let world = World::builder()
+        .settings(&[("limits.in_flight", "2")])
+        .in_process()
+        .await;
     // Streams and sockets that have begun don't count.
     let mut sockets = Vec::new();
     let mut streams = Vec::new();
     for count in 1..=3 {
-        sockets.push(stage.acked().await);
+        sockets.push(world.acked().await);
         let request = format!(
             "GET /graphql?query=subscription%7BonMessage%7Bid%7D%7D HTTP/1.1\r\nhost: {}\r\naccept: text/event-stream\r\n\r\n",
-            stage.addr
+            world.addr
         );
-        let mut stream = TcpStream::connect(stage.addr).await.unwrap();
+        let mut stream = TcpStream::connect(world.addr).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut line = [0; 12];
         within("a stream", stream.read_exact(&mut line))
@@ -281,29 +290,29 @@ async fn requests_beyond_the_limit_may_come_back() {
             .unwrap();
         assert_eq!(&line, b"HTTP/1.1 200");
         streams.push(stream);
-        stage.subscriptions(count).await;
+        world.subscriptions(count).await;
     }
-    stage.switch(json!({ "gate": true }));
-    let before = stage.emulator.stats().requests.http;
+    world.switch(json!({ "gate": true }));
+    let before = world.emulator.stats().requests.http;
     let mut held = JoinSet::new();
     for _ in 0..2 {
-        let addr = stage.addr;
+        let addr = world.addr;
         held.spawn(async move { query(addr, "{ slow(ms: 0) }").await });
     }
-    stage
+    world
         .saw("both", |stats| stats.requests.http == before + 2)
         .await;
-    let answer = stage.query("{ rooms { id } }").await;
+    let answer = world.query("{ rooms { id } }").await;
     assert_eq!(answer.status, 503, "{answer:?}");
     assert_eq!(answer.code(), "TOO_MANY_IN_FLIGHT");
     assert_eq!(answer.headers["retry-after"], "1");
     assert_eq!(answer.json()["errors"][0]["extensions"]["sent"], "no");
-    assert_eq!(stage.emulator.stats().requests.http, before + 2);
-    stage.switch(json!({ "gate": false }));
+    assert_eq!(world.emulator.stats().requests.http, before + 2);
+    world.switch(json!({ "gate": false }));
     let statuses = within("the two", held.join_all()).await;
     assert_eq!(statuses, [200, 200]);
-    assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
-    stage.drained().await;
+    assert_eq!(world.query("{ rooms { id } }").await.status, 200);
+    world.drained().await;
 }
 
 /// Sends a request's head, and waits until its body is awaited.
@@ -338,16 +347,16 @@ async fn answer_of(stream: &mut TcpStream) -> String {
 #[tokio::test]
 async fn requests_without_their_bodies_leave_the_slots_to_others() {
     let settings = [("limits.in_flight", "2"), ("timeouts.request_body", "20s")];
-    let stage = Stage::with(&settings).await;
+    let world = World::builder().settings(&settings).in_process().await;
     let body = json!({ "query": "{ rooms { id } }" }).to_string();
     let mut streams = Vec::new();
     for _ in 0..6 {
-        let mut stream = awaited(stage.addr, body.len()).await;
+        let mut stream = awaited(world.addr, body.len()).await;
         stream.write_all(&body.as_bytes()[..1]).await.unwrap();
         streams.push(stream);
     }
     for _ in 0..3 {
-        assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
+        assert_eq!(world.query("{ rooms { id } }").await.status, 200);
     }
     // Two are awaited for as long as they may take, and the others for a moment.
     for stream in &mut streams[2..] {
@@ -362,25 +371,25 @@ async fn requests_without_their_bodies_leave_the_slots_to_others() {
         assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
     }
     // Of a body that could not be served nothing is waited for.
-    stage.switch(json!({ "gate": true }));
-    let before = stage.emulator.stats().requests.http;
+    world.switch(json!({ "gate": true }));
+    let before = world.emulator.stats().requests.http;
     let mut held = JoinSet::new();
     for _ in 0..2 {
-        let addr = stage.addr;
+        let addr = world.addr;
         held.spawn(async move { query(addr, "{ slow(ms: 0) }").await });
     }
-    stage
+    world
         .saw("both", |stats| stats.requests.http == before + 2)
         .await;
-    let mut refused = TcpStream::connect(stage.addr).await.unwrap();
+    let mut refused = TcpStream::connect(world.addr).await.unwrap();
     let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                 content-length: 1000\r\n\r\n";
     refused.write_all(head.as_bytes()).await.unwrap();
     let text = answer_of(&mut refused).await;
     assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
-    stage.switch(json!({ "gate": false }));
+    world.switch(json!({ "gate": false }));
     assert_eq!(within("both", held.join_all()).await, [200, 200]);
-    stage.drained().await;
+    world.drained().await;
 }
 
 /// A request about reserved streams on a connection that stays open: status and body.
@@ -412,7 +421,7 @@ async fn is_reserved(addr: SocketAddr, token: &str) -> bool {
         "DELETE /graphql?operationId=none HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
          x-graphql-event-stream-token: {token}\r\n\r\n"
     );
-    let answer = crate::support::raw(addr, request.as_bytes()).await;
+    let answer = raw(addr, request.as_bytes()).await;
     assert!(matches!(answer.status, 200 | 404), "{answer:?}");
     answer.status == 200
 }
@@ -436,8 +445,11 @@ async fn open_stream(addr: SocketAddr, token: &str) -> TcpStream {
 /// 1,024 reservations of one connection were all that there were, after its end too.
 #[tokio::test]
 async fn streams_that_one_connection_reserves_are_few_and_end_with_it() {
-    let stage = Stage::with(&[("timeouts.init", "60s")]).await;
-    let addr = stage.addr;
+    let world = World::builder()
+        .settings(&[("timeouts.init", "60s")])
+        .in_process()
+        .await;
+    let addr = world.addr;
     let mut greedy = TcpStream::connect(addr).await.unwrap();
     let mut tokens = Vec::new();
     for _ in 0..16 {
@@ -476,5 +488,5 @@ async fn streams_that_one_connection_reserves_are_few_and_end_with_it() {
         }
     };
     within("the end of the others", ended).await;
-    stage.drained().await;
+    world.drained().await;
 }

@@ -3,14 +3,14 @@
 use std::process::Stdio;
 
 use countersign_emulator::{
-    CustomHost, DEMO_ACCESS_KEY_ID, DEMO_SECRET_ACCESS_KEY, DEMO_SESSION_TOKEN, Emulator, Options,
+    CustomHost, DEMO_ACCESS_KEY_ID, DEMO_SECRET_ACCESS_KEY, DEMO_SESSION_TOKEN, Options,
 };
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::support::{JSON, Scratch, Stage, demo_key, get, passes, post, python, within};
+use crate::support::{GATEWAY, JSON, World, demo_key, get, passes, post, python, within};
 
 #[tokio::test]
 async fn botocore_straight_to_the_emulators_gateway() {
@@ -23,11 +23,10 @@ async fn botocore_straight_to_the_emulators_gateway() {
         custom_hosts: vec![custom],
         ..Options::default()
     };
-    let emulator = Emulator::start(options).await.unwrap();
-    let scratch = Scratch::new("gateway");
-    let ca_file = scratch.file("ca.pem", emulator.ca_pem());
+    let world = World::builder().emulator(options).start().await;
+    let emulator = &world.emulator;
     let address = emulator.addr().to_string();
-    let control = format!("http://{}", emulator.control_addr());
+    let (ca_file, control) = (world.ca_file(), world.control());
     let arguments = [
         &address,
         "us-east-1",
@@ -43,57 +42,38 @@ async fn botocore_straight_to_the_emulators_gateway() {
     passes(command, &arguments, 216).await;
 }
 
-/// The emulator by HTTP/2, where another library has read the target: with curl's own signatures.
-struct Curl {
-    emulator: Emulator,
-    ca_file: String,
-    _scratch: Scratch,
-}
-
-impl Curl {
-    async fn new() -> Self {
-        let emulator = Emulator::start(Options::default()).await.unwrap();
-        let scratch = Scratch::new("gateway-curl");
-        let ca_file = scratch.file("ca.pem", emulator.ca_pem());
-        Self {
-            emulator,
-            ca_file,
-            _scratch: scratch,
-        }
-    }
-
-    /// Status and body.
-    async fn ask(&self, secret: &str, target: &str, more: &[&str]) -> (u16, String) {
-        let host = self.emulator.rest_host();
-        let output = Command::new("curl")
-            .args(["-sS", "-g", "--http2", "--path-as-is", "--noproxy", "*"])
-            .args(["--aws-sigv4", "aws:amz:us-east-1:execute-api"])
-            .args(["--user", &format!("{DEMO_ACCESS_KEY_ID}:{secret}")])
-            .args(["-H", &format!("x-amz-security-token: {DEMO_SESSION_TOKEN}")])
-            .args(["--cacert", &self.ca_file])
-            .args([
-                "--connect-to",
-                &format!("{host}:443:{}", self.emulator.addr()),
-            ])
-            .args(["-w", "\n%{http_version} %{http_code}"])
-            .args(more)
-            .arg(format!("https://{host}{target}"))
-            .kill_on_drop(true)
-            .output();
-        let output = within("curl", output).await.unwrap();
-        assert!(output.status.success(), "{output:?}");
-        let shown = String::from_utf8(output.stdout).unwrap();
-        let (body, status) = shown.rsplit_once('\n').unwrap();
-        let status = status.strip_prefix("2 ").unwrap();
-        (status.parse().unwrap(), body.to_owned())
-    }
+/// Asks the emulator by HTTP/2, where another library has read the target, with curl's own signature:
+/// status and body.
+async fn curl(world: &World, secret: &str, target: &str, more: &[&str]) -> (u16, String) {
+    let host = world.emulator.rest_host();
+    let output = Command::new("curl")
+        .args(["-sS", "-g", "--http2", "--path-as-is", "--noproxy", "*"])
+        .args(["--aws-sigv4", "aws:amz:us-east-1:execute-api"])
+        .args(["--user", &format!("{DEMO_ACCESS_KEY_ID}:{secret}")])
+        .args(["-H", &format!("x-amz-security-token: {DEMO_SESSION_TOKEN}")])
+        .args(["--cacert", &world.ca_file()])
+        .args([
+            "--connect-to",
+            &format!("{host}:443:{}", world.emulator.addr()),
+        ])
+        .args(["-w", "\n%{http_version} %{http_code}"])
+        .args(more)
+        .arg(format!("https://{host}{target}"))
+        .kill_on_drop(true)
+        .output();
+    let output = within("curl", output).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    let (body, status) = shown.rsplit_once('\n').unwrap();
+    let status = status.strip_prefix("2 ").unwrap();
+    (status.parse().unwrap(), body.to_owned())
 }
 
 #[tokio::test]
 async fn curl_by_http2_straight_to_the_emulators_gateway() {
-    let curl = Curl::new().await;
+    let world = World::new().await;
     for target in ["/prod/items", "/prod/a|b/{c}//./d", "/prod/x?a=1&b=2"] {
-        let (status, body) = curl.ask(DEMO_SECRET_ACCESS_KEY, target, &[]).await;
+        let (status, body) = curl(&world, DEMO_SECRET_ACCESS_KEY, target, &[]).await;
         let is_plain = !target.contains('|');
         // Of curl's canonical paths only plain ones are AWS's; the target has survived nevertheless.
         assert_eq!(status, if is_plain { 200 } else { 403 }, "{target}: {body}");
@@ -111,30 +91,34 @@ async fn curl_by_http2_straight_to_the_emulators_gateway() {
         }
     }
     let body = ["-d", "{}", "-H", "content-type: application/json"];
-    let (status, answer) = curl.ask(DEMO_SECRET_ACCESS_KEY, "/prod/sink", &body).await;
+    let (status, answer) = curl(&world, DEMO_SECRET_ACCESS_KEY, "/prod/sink", &body).await;
     assert_eq!(status, 200, "{answer}");
     assert!(answer.contains("\"length\":2"), "{answer}");
-    let (status, answer) = curl.ask(DEMO_SECRET_ACCESS_KEY, "/prod/sse", &[]).await;
+    let (status, answer) = curl(&world, DEMO_SECRET_ACCESS_KEY, "/prod/sse", &[]).await;
     assert_eq!(
         (status, answer.matches("data: ").count()),
         (200, 3),
         "{answer}"
     );
-    let (status, answer) = curl.ask("wrong", "/prod/items", &[]).await;
+    let (status, answer) = curl(&world, "wrong", "/prod/items", &[]).await;
     assert_eq!(status, 403, "{answer}");
-    let refused = curl.emulator.stats().gateway.refused;
+    let refused = world.emulator.stats().gateway.refused;
     assert_eq!(refused["mismatch"], 2, "{refused:?}");
 }
 
 #[tokio::test]
 async fn countersign_before_the_gateway() {
-    let stage = Stage::with_gateway(&[("route.dev.target", "https://$REST/dev")]).await;
+    let world = World::builder()
+        .routes(&GATEWAY)
+        .settings(&[("route.dev.target", "https://$REST/dev")])
+        .in_process()
+        .await;
     for (path, target) in [
         ("/rest/items/7?b=2&a=1", "/prod/items/7?b=2&a=1"),
         ("/dev/items/7", "/dev/items/7"),
         ("/http/items/7?b=2&a=1", "/items/7?b=2&a=1"),
     ] {
-        let answer = get(stage.addr, path, &[("x-team", "red")]).await;
+        let answer = get(world.addr, path, &[("x-team", "red")]).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         let echo = answer.json();
         assert_eq!(echo["target"], target);
@@ -142,22 +126,22 @@ async fn countersign_before_the_gateway() {
         let team = serde_json::json!(["x-team", "red"]);
         assert!(headers.contains(&team), "{headers:?}");
     }
-    let answer = post(stage.addr, "/rest/sink", &[JSON], "{}").await;
+    let answer = post(world.addr, "/rest/sink", &[JSON], "{}").await;
     assert_eq!(answer.json()["length"], 2, "{answer:?}");
-    let stats = stage
+    let stats = world
         .saw("four requests", |stats| stats.gateway.verified == 4)
         .await;
     assert_eq!(stats.gateway.refused, Default::default());
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_client_that_goes_away_is_seen_by_the_gateway() {
-    let stage = Stage::with_gateway(&[]).await;
-    let mut stream = TcpStream::connect(stage.addr).await.unwrap();
+    let world = World::builder().routes(&GATEWAY).in_process().await;
+    let mut stream = TcpStream::connect(world.addr).await.unwrap();
     let request = format!(
         "GET /rest/stream?chunks=100000&every=5 HTTP/1.1\r\nhost: {}\r\n\r\n",
-        stage.addr
+        world.addr
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut read = Vec::new();
@@ -165,10 +149,10 @@ async fn a_client_that_goes_away_is_seen_by_the_gateway() {
         let more = within("a chunk", stream.read_buf(&mut read)).await.unwrap();
         assert!(more > 0, "{}", String::from_utf8_lossy(&read));
     }
-    assert_eq!(stage.emulator.stats().gateway.cut, 0);
+    assert_eq!(world.emulator.stats().gateway.cut, 0);
     drop(stream);
-    stage
+    world
         .saw("the client's end", |stats| stats.gateway.cut == 1)
         .await;
-    stage.drained().await;
+    world.drained().await;
 }

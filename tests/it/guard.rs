@@ -4,12 +4,11 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 
-use countersign_emulator::{Emulator, Options};
 use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use crate::support::{Answer, Daemon, JSON, Scratch, Socket, Stage, demo_key, raw};
+use crate::support::{Answer, Daemon, GATEWAY, JSON, Running, Socket, World, post, raw, within};
 
 const QUERY: &str = r#"{"query":"{ rooms { id } }"}"#;
 const J: &str = "content-type: application/json";
@@ -37,90 +36,51 @@ fn row(status: u16, code: &'static str, line: &str, headers: &[&str], body: &str
     }
 }
 
-/// countersign before the emulator's GraphQL, Events, REST and WebSocket APIs.
-struct Bench {
-    emulator: Emulator,
-    daemon: Daemon,
-    addr: SocketAddr,
-    scratch: Scratch,
+/// countersign before the emulator's GraphQL, Events, REST and WebSocket APIs, with the tokens [`OLD`]
+/// and [`NEW`] in the file `token` and another one in `ci`.
+async fn start(settings: &str, arguments: &[&str]) -> Running<Daemon> {
+    let log = ["--log", "info,countersign::sign=trace"];
+    World::builder()
+        .routes(&["event", "rest", "ws"])
+        .file("token", &format!("{OLD}\n{NEW}\n"))
+        .file("ci", &"c".repeat(40))
+        .config(settings)
+        .arguments(&[&log, arguments].concat())
+        .daemon()
+        .await
 }
 
-impl Bench {
-    async fn new(name: &str, settings: &str, arguments: &[&str]) -> Self {
-        let emulator = Emulator::start(Options::default()).await.unwrap();
-        let scratch = Scratch::new(name);
-        let ca = scratch.file("ca.pem", emulator.ca_pem());
-        let mut config = settings.replace("$DIR", &scratch.0.display().to_string());
-        for (route, target) in [
-            (
-                "graphql",
-                format!("https://{}/graphql", emulator.api_host()),
-            ),
-            ("event", format!("https://{}/event", emulator.api_host())),
-            ("rest", format!("https://{}/prod", emulator.rest_host())),
-            ("ws", format!("https://{}/prod", emulator.websocket_host())),
-        ] {
-            config.push_str(&format!(
-                "\n[route.{route}]\ntarget = \"{target}\"\nconnect = \"{}\"\nca_file = \"{ca}\"\n",
-                emulator.addr()
+/// All rows are refused as they say; then one good request shows that what is counted counts.
+async fn check_refused(world: Running<Daemon>, rows: Vec<Row>, good: &[&str]) {
+    let mut wrong = Vec::new();
+    for row in &rows {
+        let (status, code) = send(world.addr, row).await;
+        if (status, code.as_str()) != (row.status, row.code) {
+            wrong.push(format!(
+                "{} {:?}: {status} {code:?} in place of {} {:?}",
+                row.line, row.headers, row.status, row.code
             ));
         }
-        for (file, tokens) in [("token", format!("{OLD}\n{NEW}\n")), ("ci", "c".repeat(40))] {
-            let path = scratch.file(file, &tokens);
-            let mode = std::fs::Permissions::from_mode(0o600);
-            std::fs::set_permissions(path, mode).unwrap();
-        }
-        let config = scratch.file("countersign.toml", &config);
-        let mut all = vec!["--config", &config, "--log", "info,countersign::sign=trace"];
-        all.extend(["--listen", "127.0.0.1:0"]);
-        all.extend(arguments);
-        let mut daemon = Daemon::start(&all, &demo_key());
-        let addr = daemon.address().await;
-        Self {
-            emulator,
-            daemon,
-            addr,
-            scratch,
-        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let seen = world.emulator.stats();
+    assert_eq!(seen.requests.http, 0, "{seen:?}");
+    let headers: Vec<&str> = [&[H, J], good].concat();
+    let good = row(200, "", "POST /graphql", &headers, QUERY);
+    assert_eq!(send(world.addr, &good).await, (200, String::new()));
+    assert_eq!(world.emulator.stats().requests.http, 1);
+    let log = world.stop().await;
+    let lines = log.lines();
+    let signatures = lines.filter(|line| line.contains(" signing ")).count();
+    assert_eq!(signatures, 1, "{log}");
+    println!(
+        "{} requests refused, 0 signed, 0 seen by the emulator",
+        rows.len()
+    );
+}
 
-    /// All rows are refused as they say; then one good request shows that what is counted counts.
-    async fn refuses(mut self, rows: Vec<Row>, good: &[&str]) {
-        let mut wrong = Vec::new();
-        for row in &rows {
-            let (status, code) = self.send(row).await;
-            if (status, code.as_str()) != (row.status, row.code) {
-                wrong.push(format!(
-                    "{} {:?}: {status} {code:?} in place of {} {:?}",
-                    row.line, row.headers, row.status, row.code
-                ));
-            }
-        }
-        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-        let seen = self.emulator.stats();
-        assert_eq!(seen.requests.http, 0, "{seen:?}");
-        let headers: Vec<&str> = [&[H, J], good].concat();
-        let good = row(200, "", "POST /graphql", &headers, QUERY);
-        assert_eq!(self.send(&good).await, (200, String::new()));
-        assert_eq!(self.emulator.stats().requests.http, 1);
-        self.daemon.signal("-TERM");
-        assert_eq!(self.daemon.exited().await, 0);
-        let lines = self.daemon.log.lines();
-        let signatures = lines.filter(|line| line.contains(" signing ")).count();
-        assert_eq!(signatures, 1, "{}", self.daemon.log);
-        println!(
-            "{} requests refused, 0 signed, 0 seen by the emulator",
-            rows.len()
-        );
-    }
-
-    async fn send(&self, row: &Row) -> (u16, String) {
-        verdict(&self.answer(row).await)
-    }
-
-    async fn answer(&self, row: &Row) -> Answer {
-        answer(self.addr, row).await
-    }
+async fn send(addr: SocketAddr, row: &Row) -> (u16, String) {
+    verdict(&answer(addr, row).await)
 }
 
 fn verdict(answer: &Answer) -> (u16, String) {
@@ -795,8 +755,8 @@ async fn what_must_not_get_through_is_neither_signed_nor_sent() {
     rows.extend(injections());
     rows.extend(websockets());
     assert!(rows.len() >= 150, "{}", rows.len());
-    let bench = Bench::new("guard", "", &["--allow-origin", APP]).await;
-    bench.refuses(rows, &[]).await;
+    let world = start("", &["--allow-origin", APP]).await;
+    check_refused(world, rows, &[]).await;
 }
 
 /// With a route for navigations: what the user typed gets through, and nothing else does.
@@ -808,7 +768,11 @@ async fn a_route_may_answer_what_a_user_types() {
         "sec-fetch-mode: navigate",
         "sec-fetch-dest: document",
     ];
-    let stage = Stage::with_gateway(&[("route.rest.navigations", "allow")]).await;
+    let world = World::builder()
+        .routes(&GATEWAY)
+        .settings(&[("route.rest.navigations", "allow")])
+        .in_process()
+        .await;
     let get = "GET /rest/orders";
     let with = |header| [TYPED.as_slice(), &[header]].concat();
     for (line, headers, status, code) in [
@@ -823,20 +787,20 @@ async fn a_route_may_answer_what_a_user_types() {
         ("GET /", TYPED.to_vec(), 403, "NAVIGATION"),
         ("GET /restorders", TYPED.to_vec(), 403, "NAVIGATION"),
     ] {
-        let found = answer(stage.addr, &row(0, "", line, &headers, "")).await;
+        let found = answer(world.addr, &row(0, "", line, &headers, "")).await;
         assert_eq!(
             verdict(&found),
             (status, code.to_owned()),
             "{line} {headers:?}"
         );
     }
-    assert_eq!(stage.emulator.stats().gateway.verified, 2);
-    stage.drained().await;
+    assert_eq!(world.emulator.stats().gateway.verified, 2);
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn scripts_and_programs_are_not_taken_for_navigations() {
-    let bench = Bench::new("guard-scripts", "", &["--allow-origin", APP]).await;
+    let world = start("", &["--allow-origin", APP]).await;
     let app = format!("origin: {APP}");
     let page = format!("referer: {APP}/page?a=b");
     let by_get = "GET /graphql?query=%7Brooms%7Bid%7D%7D";
@@ -871,7 +835,7 @@ async fn scripts_and_programs_are_not_taken_for_navigations() {
             204,
         ),
     ] {
-        let (found, code) = bench.send(&row(0, "", line, &headers, "")).await;
+        let (found, code) = send(world.addr, &row(0, "", line, &headers, "")).await;
         assert_eq!((found, code.as_str()), (status, ""), "{line} {headers:?}");
     }
 }
@@ -895,8 +859,8 @@ async fn forwarded_requests_can_be_refused() {
         rows.push(row(403, "FORWARDED", "GET /graphql", &headers, ""));
     }
     let settings = "[guard]\nforwarded = \"refuse\"\n";
-    let bench = Bench::new("guard-forwarded", settings, &[]).await;
-    bench.refuses(rows, &[]).await;
+    let world = start(settings, &[]).await;
+    check_refused(world, rows, &[]).await;
 }
 
 const WITH_TOKENS: &str =
@@ -905,14 +869,14 @@ const WITH_TOKENS: &str =
 #[tokio::test]
 async fn without_a_good_token_nothing_gets_through() {
     let good = format!("Authorization: bearer {NEW}");
-    let bench = Bench::new("guard-tokens", WITH_TOKENS, &[]).await;
-    bench.refuses(tokens(), &[&good]).await;
+    let world = start(WITH_TOKENS, &[]).await;
+    check_refused(world, tokens(), &[&good]).await;
 }
 
 #[tokio::test]
 async fn a_websocket_may_show_its_token_later() {
     let arguments = ["--allow-origin", APP];
-    let mut bench = Bench::new("guard-init", WITH_TOKENS, &arguments).await;
+    let mut world = start(WITH_TOKENS, &arguments).await;
     let named = "c".repeat(40);
     let long = "x".repeat(40_000);
     let bearer = |token: &str| json!({ "authorization": format!("Bearer {token}") });
@@ -939,11 +903,11 @@ async fn a_websocket_may_show_its_token_later() {
                 4401,
             ),
         ] {
-            let mut socket = Socket::dial(bench.addr, "/graphql", protocol, &[]).await;
+            let mut socket = Socket::dial(world.addr, "/graphql", protocol, &[]).await;
             socket.send(frame).await;
             assert_eq!(u16::from(socket.closed().await.code), code, "{protocol}");
         }
-        assert_eq!(bench.emulator.stats().requests.http, 0);
+        assert_eq!(world.emulator.stats().requests.http, 0);
     }
     for payload in [
         bearer(OLD),
@@ -952,7 +916,7 @@ async fn a_websocket_may_show_its_token_later() {
         json!({ "headers": { "authorization": format!("Bearer {OLD}") } }),
         json!({ "token": NEW }),
     ] {
-        let mut socket = Socket::dial(bench.addr, "/graphql", "graphql-transport-ws", &[]).await;
+        let mut socket = Socket::dial(world.addr, "/graphql", "graphql-transport-ws", &[]).await;
         let init = json!({ "type": "connection_init", "payload": payload });
         socket.send(init).await;
         assert_eq!(socket.next().await["type"], "connection_ack", "{payload}");
@@ -961,7 +925,7 @@ async fn a_websocket_may_show_its_token_later() {
     }
     // A browser can say it in a subprotocol only, and is not answered with that.
     for path in ["/graphql", "/ws"] {
-        let mut request = format!("ws://{}{path}", bench.addr)
+        let mut request = format!("ws://{}{path}", world.addr)
             .into_client_request()
             .unwrap();
         let offered = format!("graphql-transport-ws, countersign-token.{NEW}");
@@ -973,11 +937,11 @@ async fn a_websocket_may_show_its_token_later() {
         assert_eq!(protocol.unwrap(), "graphql-transport-ws");
         assert!(!format!("{:?}", answer.headers()).contains(NEW));
     }
-    let seen: Value = serde_json::to_value(bench.emulator.stats()).unwrap();
+    let seen: Value = serde_json::to_value(world.emulator.stats()).unwrap();
     assert!(!seen.to_string().contains(NEW));
-    bench.daemon.signal("-TERM");
-    assert_eq!(bench.daemon.exited().await, 0);
-    let log = &bench.daemon.log;
+    world.countersign.signal("-TERM");
+    assert_eq!(world.countersign.exited().await, 0);
+    let log = &world.countersign.log;
     assert!(log.contains("token=\"ci\""), "{log}");
     for token in [OLD, NEW, named.as_str()] {
         assert!(!log.contains(token), "{log}");
@@ -986,23 +950,23 @@ async fn a_websocket_may_show_its_token_later() {
 
 #[tokio::test]
 async fn a_token_is_rotated_without_a_restart() {
-    let bench = Bench::new("guard-rotation", WITH_TOKENS, &[]).await;
+    let world = start(WITH_TOKENS, &[]).await;
     let fresh = "f".repeat(64);
     let ask = |token: &str| {
         let bearer = format!("authorization: Bearer {token}");
         row(0, "", "POST /graphql", &[H, J, &bearer], QUERY)
     };
-    assert_eq!(bench.send(&ask(OLD)).await.0, 200);
-    assert_eq!(bench.send(&ask(&fresh)).await.0, 401);
-    bench.scratch.file("token", &fresh);
+    assert_eq!(send(world.addr, &ask(OLD)).await.0, 200);
+    assert_eq!(send(world.addr, &ask(&fresh)).await.0, 401);
+    world.home.file("token", &fresh);
     // The file is looked at once a second; until then the old ones are good.
     let rotated = async {
-        while bench.send(&ask(&fresh)).await.0 != 200 {
+        while send(world.addr, &ask(&fresh)).await.0 != 200 {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
-    crate::support::within("the new token", rotated).await;
-    assert_eq!(bench.send(&ask(OLD)).await.0, 401);
+    within("the new token", rotated).await;
+    assert_eq!(send(world.addr, &ask(OLD)).await.0, 401);
 }
 
 #[tokio::test]
@@ -1012,7 +976,7 @@ async fn a_token_may_be_for_less_than_the_others() {
     let settings = "[guard]\ntoken_file = \"$DIR/token\"\n[guard.tokens.ci]\nfile = \"$DIR/ci\"\n\
                     routes = [\"graphql\", \"rest\", \"ws\", \"event\"]\n\
                     [guard.tokens.ci.operations]\nfields = [\"Query.rooms\"]\n";
-    let bench = Bench::new("guard-less", settings, &[]).await;
+    let world = start(settings, &[]).await;
     let (all, some) = (OLD.to_owned(), "c".repeat(40));
     let mutation = r#"{"query":"mutation { createRoom(name: \"x\") { id } }"}"#;
     let other = r#"{"query":"{ __schema { types { name } } }"}"#;
@@ -1020,9 +984,8 @@ async fn a_token_may_be_for_less_than_the_others() {
     let ask = async |token: &str, line: &str, body: &str| {
         let bearer = format!("authorization: Bearer {token}");
         let accept = "accept: application/json, text/event-stream";
-        bench
-            .send(&row(0, "", line, &[H, J, accept, &bearer], body))
-            .await
+        let row = row(0, "", line, &[H, J, accept, &bearer], body);
+        send(world.addr, &row).await
     };
     for (line, body, token, expected) in [
         ("POST /graphql", QUERY, &all, (200, "")),
@@ -1041,12 +1004,15 @@ async fn a_token_may_be_for_less_than_the_others() {
     }
     let bearer = format!("Bearer {some}");
     let headers = [("authorization", bearer.as_str()), JSON];
-    let answer = crate::support::post(bench.addr, "/graphql", &headers, &batch).await;
-    assert!(answer.body.contains("OPERATION_NOT_ALLOWED"), "{answer:?}");
+    let refused = post(world.addr, "/graphql", &headers, &batch).await;
+    assert!(
+        refused.body.contains("OPERATION_NOT_ALLOWED"),
+        "{refused:?}"
+    );
     // On a socket, whether its token came with the upgrade or later.
     for early in [true, false] {
         let headers: &[(&str, &str)] = if early { &headers[..1] } else { &[] };
-        let mut socket = Socket::open(bench.addr, headers).await;
+        let mut socket = Socket::open(world.addr, headers).await;
         let payload = if early {
             json!({})
         } else {
@@ -1068,7 +1034,7 @@ async fn a_token_may_be_for_less_than_the_others() {
     // On a stream that a client of another token reserved.
     let bearer = format!("authorization: Bearer {all}");
     let reserve = row(0, "", "PUT /graphql", &[H, &bearer], "");
-    let stream = bench.answer(&reserve).await.body;
+    let stream = answer(world.addr, &reserve).await.body;
     let stream = format!("x-graphql-event-stream-token: {stream}");
     let operation = mutation.replace("}\"}", "}\",\"extensions\":{\"operationId\":\"1\"}}");
     for (token, expected) in [(&some, 404), (&all, 202)] {
@@ -1080,16 +1046,16 @@ async fn a_token_may_be_for_less_than_the_others() {
             &[H, J, &bearer, &stream],
             &operation,
         );
-        assert_eq!(bench.send(&start).await.0, expected, "{operation}");
+        assert_eq!(send(world.addr, &start).await.0, expected, "{operation}");
         if expected == 404 {
-            assert_eq!(bench.emulator.stats().requests.mutations, 0);
+            assert_eq!(world.emulator.stats().requests.mutations, 0);
         }
     }
-    let run = bench
+    let run = world
         .emulator
         .wait_for(|stats| stats.requests.mutations == 1);
-    crate::support::within("the mutation on the stream", run).await;
+    within("the mutation on the stream", run).await;
     let (status, _) = ask(&all, "POST /graphql", mutation).await;
     assert_eq!(status, 200);
-    assert_eq!(bench.emulator.stats().requests.mutations, 2);
+    assert_eq!(world.emulator.stats().requests.mutations, 2);
 }

@@ -17,7 +17,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::process::Command;
 
-use crate::support::{Backstage, Daemon, demo_key};
+use crate::support::{Daemon, World, demo_key};
 
 const COLUMNS: [(&str, &str); 7] = [
     ("query", "query"),
@@ -56,28 +56,28 @@ struct Cell {
 
 /// The binary in front of an emulator of its own.
 struct Built {
-    backstage: Backstage,
+    world: World,
     daemon: Daemon,
     addr: SocketAddr,
 }
 
 impl Built {
     async fn new(name: &str) -> Self {
-        let backstage = Backstage::new(name).await;
+        let world = World::new().await;
         let mut environment = demo_key();
-        let state = backstage.home.0.display().to_string();
+        let state = world.home.0.display().to_string();
         environment.push(("XDG_STATE_HOME", &state));
-        let mut daemon = backstage.start(&["--tls-dev"], &environment);
+        let mut daemon = world.daemon(&["--tls-dev"], &environment);
         let addr = daemon.address().await;
         Self {
-            backstage,
+            world,
             daemon,
             addr,
         }
     }
 
     fn local_ca(&self) -> PathBuf {
-        self.backstage.path("countersign/ca.pem")
+        self.world.path("countersign/ca.pem")
     }
 }
 
@@ -91,7 +91,7 @@ async fn every_client_does_all_it_can() {
         .await;
     let mut cells: Vec<Cell> = cells.into_iter().flatten().collect();
     let built = Built::new("interop-rust").await;
-    cells.extend(rust_client::cells(built.addr, &built.backstage.emulator).await);
+    cells.extend(rust_client::cells(built.addr, &built.world.emulator).await);
 
     let table = table(&rows, &cells);
     println!("{table}");
@@ -138,7 +138,7 @@ async fn run(row: &Row) -> Vec<Cell> {
         .args(["--https", &format!("https://{addr}/graphql")])
         .args([
             "--control",
-            &format!("http://{}", built.backstage.emulator.control_addr()),
+            &format!("http://{}", built.world.emulator.control_addr()),
         ])
         .stdin(Stdio::null())
         .kill_on_drop(true);
@@ -162,7 +162,7 @@ async fn run(row: &Row) -> Vec<Cell> {
         });
     }
     // No signature of ours is ever refused; a field that is not there may be.
-    let refusal = built.backstage.emulator.stats().last_refusal;
+    let refusal = built.world.emulator.stats().last_refusal;
     let is_harmless = refusal
         .as_ref()
         .is_none_or(|text| text == "Validation error");

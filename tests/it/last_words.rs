@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Answer, JSON, Socket, Stage, get, node, post, raw, raw_on, within};
+use crate::support::{Answer, JSON, Socket, World, get, node, post, raw, raw_on, within};
 
 fn slow_post(body: &str) -> String {
     let query =
@@ -17,23 +17,26 @@ fn slow_post(body: &str) -> String {
 
 /// `body`, whose mutation "b" hangs at the emulator's gate until the drain's deadline.
 async fn at_the_deadline(accept: &'static str, body: String) -> Answer {
-    let mut stage = Stage::with(&[("drain.timeout", "300ms")]).await;
-    stage.switch(json!({ "gate": true }));
-    let addr = stage.addr;
+    let mut world = World::builder()
+        .settings(&[("drain.timeout", "300ms")])
+        .in_process()
+        .await;
+    world.switch(json!({ "gate": true }));
+    let addr = world.addr;
     let asked = async move {
         let headers = [JSON, ("accept", accept)];
         post(addr, "/graphql", &headers, &body).await
     };
     let answer = tokio::spawn(asked);
-    stage
+    world
         .saw("the mutation", |stats| {
             stats.mutations.contains_key("lobby/b")
         })
         .await;
-    stage.begin_drain();
+    world.begin_drain();
     let answer = within("the answer", answer).await.unwrap();
-    stage.switch(json!({ "gate": false }));
-    stage.drained().await;
+    world.switch(json!({ "gate": false }));
+    world.drained().await;
     answer
 }
 
@@ -74,14 +77,14 @@ async fn a_stream_was_cut_without_a_word_at_the_drains_deadline() {
 /// Its client meant to ask something, and does not try again.
 #[tokio::test]
 async fn a_connection_opened_just_before_the_drain_was_closed_unanswered() {
-    let mut stage = Stage::new().await;
-    let addr = stage.addr;
+    let mut world = World::builder().in_process().await;
+    let addr = world.addr;
     let silent = TcpStream::connect(addr).await.unwrap();
     let mut begun = TcpStream::connect(addr).await.unwrap();
     begun.write_all(b"P").await.unwrap();
     // Those before it have been accepted, too.
-    assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
-    stage.begin_drain();
+    assert_eq!(world.query("{ rooms { id } }").await.status, 200);
+    world.begin_drain();
     let refused = async { while TcpStream::connect(addr).await.is_ok() {} };
     within("the drain", refused).await;
     let body = json!({ "query": "{ rooms { id } }" }).to_string();
@@ -97,25 +100,28 @@ async fn a_connection_opened_just_before_the_drain_was_closed_unanswered() {
         assert_eq!(error["code"], "SHUTTING_DOWN");
         assert_eq!(error["sent"], "no", "so that it may be asked again");
     }
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn graphql_sse_sent_a_mutation_again_after_the_drains_deadline() {
-    let mut stage = Stage::with(&[("drain.timeout", "300ms")]).await;
-    stage.switch(json!({ "gate": true }));
-    let url = format!("http://{}/graphql", stage.addr);
+    let mut world = World::builder()
+        .settings(&[("drain.timeout", "300ms")])
+        .in_process()
+        .await;
+    world.switch(json!({ "gate": true }));
+    let url = format!("http://{}/graphql", world.addr);
     let client = node("sse-mutation.mjs")
         .args([&url, "lobby", "sse"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    stage
+    world
         .saw("the mutation", |stats| {
             stats.mutations.contains_key("lobby/sse")
         })
         .await;
-    stage.begin_drain();
+    world.begin_drain();
     let output = within("the client", client.wait_with_output())
         .await
         .unwrap();
@@ -123,18 +129,21 @@ async fn graphql_sse_sent_a_mutation_again_after_the_drains_deadline() {
     assert!(told.contains("SHUTTING_DOWN"), "{told}");
     assert!(told.contains("complete"), "{told}");
     assert_eq!(
-        stage.emulator.stats().mutations.get("lobby/sse"),
+        world.emulator.stats().mutations.get("lobby/sse"),
         Some(&1),
         "executions"
     );
-    stage.switch(json!({ "gate": false }));
-    stage.drained().await;
+    world.switch(json!({ "gate": false }));
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_single_connection_took_operations_after_its_upstream_was_lost() {
-    let stage = Stage::with(&[("pool.spread", "1ms")]).await;
-    let addr = stage.addr;
+    let world = World::builder()
+        .settings(&[("pool.spread", "1ms")])
+        .in_process()
+        .await;
+    let addr = world.addr;
     let put = format!("PUT /graphql HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
     let token = raw(addr, put.as_bytes()).await.body;
     let path = format!("/graphql?token={token}");
@@ -144,18 +153,18 @@ async fn a_single_connection_took_operations_after_its_upstream_was_lost() {
     let subscription = "subscription { onMessage(room: \"lobby\") { body } }";
     let subscribe = json!({ "query": subscription, "extensions": { "operationId": "s" } });
     post(addr, &path, &[JSON], &subscribe.to_string()).await;
-    stage.subscriptions(1).await;
-    stage.switch(json!({ "gate": true }));
+    world.subscriptions(1).await;
+    world.switch(json!({ "gate": true }));
     assert_eq!(
         post(addr, &path, &[JSON], &slow_post("a")).await.status,
         202
     );
-    stage
+    world
         .saw("the mutation", |stats| {
             stats.mutations.contains_key("lobby/a")
         })
         .await;
-    stage.switch(json!({ "close_all": true }));
+    world.switch(json!({ "close_all": true }));
     // The loss is known to the stream when it takes no more; it waits for what runs.
     let refused = async {
         for n in 0.. {
@@ -167,20 +176,23 @@ async fn a_single_connection_took_operations_after_its_upstream_was_lost() {
         0
     };
     assert_eq!(within("the refusal", refused).await, 404);
-    stage.switch(json!({ "gate": false }));
+    world.switch(json!({ "gate": false }));
     let mut body = Vec::new();
     // Cut, so the last chunk is missing.
     let _ = within("the end", stream.read_to_end(&mut body)).await;
     let body = String::from_utf8_lossy(&body);
     assert!(body.contains(r#""slowPost":{"body":"a"}"#), "{body}");
     assert!(!body.ends_with("0\r\n\r\n"), "{body}");
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_resumed_subscription_was_acknowledged_again() {
-    let stage = Stage::with(&[("route.graphql.on_upstream_loss", "resume")]).await;
-    let mut socket = Socket::dial(stage.addr, "/graphql", "graphql-ws", &[]).await;
+    let world = World::builder()
+        .settings(&[("route.graphql.on_upstream_loss", "resume")])
+        .in_process()
+        .await;
+    let mut socket = Socket::dial(world.addr, "/graphql", "graphql-ws", &[]).await;
     socket.send(json!({ "type": "connection_init" })).await;
     let query = "subscription { onMessage(room: \"lobby\") { body } }";
     let data = json!({ "query": query, "variables": {} }).to_string();
@@ -188,26 +200,26 @@ async fn a_resumed_subscription_was_acknowledged_again() {
     let start = json!({ "id": "1", "type": "start", "payload": payload });
     socket.send(start).await;
     assert_eq!(socket.next_of("1").await["type"], "start_ack");
-    stage.switch(json!({ "close_all": true }));
-    stage
+    world.switch(json!({ "close_all": true }));
+    world
         .saw("the resumed subscription", |stats| {
             stats.realtime.starts_total == 2 && stats.realtime.subscriptions == 1
         })
         .await;
     let post = "mutation { postMessage(room: \"lobby\", body: \"after\") { room body } }";
-    stage.query(post).await;
+    world.query(post).await;
     assert_eq!(socket.next_of("1").await["type"], "data");
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_body_of_the_wrong_form_was_quoted() {
-    let stage = Stage::new().await;
+    let world = World::builder().in_process().await;
     let put = format!(
         "PUT /graphql HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
-        stage.addr
+        world.addr
     );
-    let token = raw(stage.addr, put.as_bytes()).await.body;
+    let token = raw(world.addr, put.as_bytes()).await.body;
     let path = format!("/graphql?token={token}");
     let operation = r#"{"query":"{ a }","variables":{"password":"canary"}}"#;
     for (body, message) in [
@@ -218,12 +230,12 @@ async fn a_body_of_the_wrong_form_was_quoted() {
         (json!({ "query": [operation] }), "not of the form"),
         (json!(operation), "no `query`"),
     ] {
-        let answer = post(stage.addr, &path, &[JSON], &body.to_string()).await;
+        let answer = post(world.addr, &path, &[JSON], &body.to_string()).await;
         assert_eq!(answer.status, 400);
         assert!(answer.body.contains(message), "{}", answer.body);
         assert!(!answer.body.contains("canary"), "{}", answer.body);
     }
-    let token = get(stage.addr, "/graphql?token=none", &[]).await;
+    let token = get(world.addr, "/graphql?token=none", &[]).await;
     assert_eq!(token.status, 404);
-    stage.drained().await;
+    world.drained().await;
 }

@@ -9,18 +9,18 @@ use std::path::Path;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::net::UnixStream;
 
-use crate::support::{Backstage, Daemon, Socket, command, demo_key, raw_on, within};
+use crate::support::{Daemon, Socket, World, command, demo_key, raw_on, within};
 
 const QUERY: &str = r#"{"query":"{ rooms { id } }"}"#;
 
-fn start(backstage: &Backstage, more: &[&str], environment: &[(&str, &str)]) -> Daemon {
+fn start(world: &World, more: &[&str], environment: &[(&str, &str)]) -> Daemon {
     let environment = [&demo_key(), environment].concat();
-    Daemon::start(&backstage.arguments(more), &environment)
+    Daemon::start(&world.arguments(more), &environment)
 }
 
 /// Runs until it ends by itself: exit code and standard error.
-async fn refused(backstage: &Backstage, more: &[&str]) -> (i32, String) {
-    let output = command(&backstage.arguments(more), &demo_key()).output();
+async fn refused(world: &World, more: &[&str]) -> (i32, String) {
+    let output = command(&world.arguments(more), &demo_key()).output();
     let output = within("the end", output).await.unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     (output.status.code().unwrap(), text)
@@ -37,10 +37,10 @@ async fn ask(path: &Path, host: &str) -> u16 {
 
 #[tokio::test]
 async fn a_unix_socket_serves_its_owner_alone() {
-    let backstage = Backstage::new("unix").await;
-    let path = backstage.path("countersign.sock");
+    let world = World::new().await;
+    let path = world.path("countersign.sock");
     let listen = format!("unix:{}", path.display());
-    let mut daemon = start(&backstage, &["--listen", &listen], &[]);
+    let mut daemon = start(&world, &["--listen", &listen], &[]);
     daemon.line(&format!("listening on {listen}")).await;
     let found = fs::symlink_metadata(&path).unwrap();
     assert!(found.file_type().is_socket());
@@ -68,22 +68,22 @@ async fn a_unix_socket_serves_its_owner_alone() {
     assert_eq!(u16::from(socket.closed().await.code), 1012);
     assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
     assert!(!path.exists(), "the socket's file is left");
-    let left: Vec<_> = fs::read_dir(&backstage.home.0).unwrap().collect();
+    let left: Vec<_> = fs::read_dir(&world.home.0).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
 }
 
 #[tokio::test]
 async fn a_dead_socket_is_replaced_and_nothing_else_is() {
-    let backstage = Backstage::new("unix-stale").await;
-    let path = backstage.path("countersign.sock");
+    let world = World::new().await;
+    let path = world.path("countersign.sock");
     let listen = format!("unix:{}", path.display());
     drop(BlockingUnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    let mut daemon = start(&backstage, &["--listen", &listen], &[]);
+    let mut daemon = start(&world, &["--listen", &listen], &[]);
     daemon.line("listening on unix:").await;
     assert_eq!(ask(&path, "localhost").await, 200);
 
-    let (code, text) = refused(&backstage, &["--listen", &listen]).await;
+    let (code, text) = refused(&world, &["--listen", &listen]).await;
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("something listens on it already"), "{text}");
     assert_eq!(ask(&path, "localhost").await, 200, "it was taken over");
@@ -92,22 +92,22 @@ async fn a_dead_socket_is_replaced_and_nothing_else_is() {
     daemon.signal("-KILL");
     daemon.exited().await;
     assert!(path.exists());
-    let mut daemon = start(&backstage, &["--listen", &listen], &[]);
+    let mut daemon = start(&world, &["--listen", &listen], &[]);
     daemon.line("listening on unix:").await;
     assert_eq!(ask(&path, "localhost").await, 200);
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0);
 
     fs::write(&path, "precious").unwrap();
-    let (code, text) = refused(&backstage, &["--listen", &listen]).await;
+    let (code, text) = refused(&world, &["--listen", &listen]).await;
     assert_eq!(code, 3, "{text}");
     assert!(
         text.contains("there is something that is no socket"),
         "{text}"
     );
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
-    let nowhere = format!("unix:{}/none/x.sock", backstage.home.0.display());
-    let (code, text) = refused(&backstage, &["--listen", &nowhere]).await;
+    let nowhere = format!("unix:{}/none/x.sock", world.home.0.display());
+    let (code, text) = refused(&world, &["--listen", &nowhere]).await;
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("cannot listen on unix:"), "{text}");
 }
@@ -115,13 +115,13 @@ async fn a_dead_socket_is_replaced_and_nothing_else_is() {
 /// Another user can be played only by one who may become anybody.
 #[tokio::test]
 async fn other_users_are_admitted_by_the_kernels_word() {
-    let backstage = Backstage::new("unix-peers").await;
-    let mine = fs::metadata(&backstage.home.0).unwrap().uid();
+    let world = World::new().await;
+    let mine = fs::metadata(&world.home.0).unwrap().uid();
     for (uids, expected) in [("65001", true), ("65002", false)] {
-        let path = backstage.path("countersign.sock");
+        let path = world.path("countersign.sock");
         let listen = format!("unix:{}", path.display());
         let allowed = [("COUNTERSIGN_GUARD__PEER_UIDS", uids)];
-        let mut daemon = start(&backstage, &["--listen", &listen], &allowed);
+        let mut daemon = start(&world, &["--listen", &listen], &allowed);
         daemon.line("listening on unix:").await;
         let mode = fs::symlink_metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o666);
@@ -176,8 +176,8 @@ impl Authority {
 
 #[tokio::test]
 async fn with_client_certificates_nobody_else_gets_in() {
-    let backstage = Backstage::new("mtls").await;
-    let file = |name: &str, text: &str| backstage.home.file(name, text);
+    let world = World::new().await;
+    let file = |name: &str, text: &str| world.home.file(name, text);
     let (ours, theirs, foreign) = (
         Authority::new("ours"),
         Authority::new("clients"),
@@ -194,11 +194,11 @@ async fn with_client_certificates_nobody_else_gets_in() {
         )
     };
     let (good, bad) = (pair("good", &theirs), pair("bad", &foreign));
-    let unix = format!("unix:{}", backstage.path("x.sock").display());
+    let unix = format!("unix:{}", world.path("x.sock").display());
     let listen = ["--listen", "127.0.0.1:0", "--listen", unix.as_str()];
     let tls = ["--tls-cert", cert.as_str(), "--tls-key", key.as_str()];
     let environment = [("COUNTERSIGN_TLS__CLIENT_CA", clients.as_str())];
-    let mut daemon = start(&backstage, &[listen, tls].concat(), &environment);
+    let mut daemon = start(&world, &[listen, tls].concat(), &environment);
     let addr = daemon.address().await;
     let curl = async |scheme: &str, pair: Option<&(String, String)>| {
         let mut curl = tokio::process::Command::new("curl");
@@ -224,22 +224,22 @@ async fn with_client_certificates_nobody_else_gets_in() {
         assert_eq!(answer, "000", "{errors}");
         assert!(errors.contains(alert), "{errors}");
     }
-    assert_eq!(backstage.emulator.stats().requests.http, 0);
+    assert_eq!(world.emulator.stats().requests.http, 0);
     let (answer, errors) = curl("https", Some(&good)).await;
     assert!(
         answer.ends_with("200") && answer.contains("\"data\""),
         "{answer} {errors}"
     );
-    assert_eq!(ask(&backstage.path("x.sock"), "localhost").await, 200);
+    assert_eq!(ask(&world.path("x.sock"), "localhost").await, 200);
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0);
 }
 
 #[tokio::test]
 async fn beyond_this_machine_only_when_told_so() {
-    let backstage = Backstage::new("beyond").await;
+    let world = World::new().await;
     let listen = ["--listen", "0.0.0.0:0", "--listen", "127.0.0.1:0"];
-    let (code, text) = refused(&backstage, &listen).await;
+    let (code, text) = refused(&world, &listen).await;
     assert_eq!(code, 2, "{text}");
     assert!(
         text.contains("0.0.0.0:0 is not a loopback address"),
@@ -248,18 +248,18 @@ async fn beyond_this_machine_only_when_told_so() {
     assert!(text.contains("guard.non_loopback"), "{text}");
 
     let open = [("COUNTERSIGN_GUARD__NON_LOOPBACK", "open")];
-    let mut daemon = start(&backstage, &listen, &open);
+    let mut daemon = start(&world, &listen, &open);
     daemon
         .line("is open: whoever reaches it acts with the IAM identity")
         .await;
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0);
 
-    let token = backstage.home.file("token", &"t".repeat(40));
+    let token = world.home.file("token", &"t".repeat(40));
     fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
     let proven = [("COUNTERSIGN_GUARD__NON_LOOPBACK", "token")];
     let arguments = [listen.as_slice(), &["--token-file", &token]].concat();
-    let mut daemon = start(&backstage, &arguments, &proven);
+    let mut daemon = start(&world, &arguments, &proven);
     daemon.address().await;
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0);

@@ -6,20 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use countersign_emulator::{Emulator, Options};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-use crate::support::{Daemon, JSON, Scratch, demo_key, post, within};
+use crate::support::{Daemon, JSON, QUIET, Running, World, post, within};
 
-/// A daemon with the routes `/graphql` and `/http`.
-pub struct Load {
-    pub emulator: Emulator,
-    pub daemon: Daemon,
-    pub addr: SocketAddr,
-    _scratch: Scratch,
+/// Starts a daemon with the routes `/graphql` and `/http` and with `settings`, lines of TOML with dotted
+/// keys.
+pub async fn start(settings: &str) -> Running<Daemon> {
+    let world = World::builder().routes(&["http"]).config(QUIET);
+    world.config(settings).daemon().await
 }
 
 /// Between two requests of the other client.
@@ -27,39 +25,7 @@ const PACE: Duration = Duration::from_millis(5);
 /// No answer to it takes longer.
 const SLOWEST: Duration = Duration::from_secs(5);
 
-impl Load {
-    /// `settings` are lines of TOML with dotted keys.
-    pub async fn start(name: &str, settings: &str) -> Self {
-        let emulator = Emulator::start(Options::default()).await.unwrap();
-        let scratch = Scratch::new(name);
-        let ca_file = scratch.file("emulator.pem", emulator.ca_pem());
-        let route = |name: &str, target: String| {
-            let connect = emulator.addr();
-            format!(
-                "[route.{name}]\ntarget = \"https://{target}\"\nconnect = \"{connect}\"\n\
-                 ca_file = \"{ca_file}\"\n"
-            )
-        };
-        let routes = [
-            route("graphql", format!("{}/graphql", emulator.api_host())),
-            route("http", format!("{}/", emulator.http_host())),
-        ];
-        let config = format!(
-            "listen = [\"127.0.0.1:0\"]\nlog.filter = \"info,countersign::request=off\"\n\
-             {settings}\n{}",
-            routes.concat()
-        );
-        let config = scratch.file("config.toml", &config);
-        let mut daemon = Daemon::start(&["--config", &config], &demo_key());
-        let addr = daemon.address().await;
-        Self {
-            emulator,
-            daemon,
-            addr,
-            _scratch: scratch,
-        }
-    }
-
+impl Running<Daemon> {
     /// Does `work` while another client queries on a new connection each time: every query must
     /// succeed.
     pub async fn during<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
@@ -92,7 +58,7 @@ impl Load {
 
     /// Resident memory of the daemon in KiB, now and at most since the last call.
     pub fn memory(&self) -> (u64, u64) {
-        let pid = self.daemon.pid();
+        let pid = self.countersign.pid();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let field = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
@@ -103,13 +69,6 @@ impl Load {
         // Begins the peak anew (proc(5)).
         std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
         found
-    }
-
-    pub async fn end(mut self) {
-        self.daemon.signal("-TERM");
-        assert_eq!(self.daemon.exited().await, 0, "{}", self.daemon.log);
-        assert!(!self.daemon.log.contains("panicked"), "{}", self.daemon.log);
-        self.emulator.shutdown().await;
     }
 }
 

@@ -15,19 +15,19 @@ use tokio::task::JoinSet;
 use tokio_rustls::server::TlsStream;
 
 use crate::fakes::TlsPeer;
-use crate::load::Load;
-use crate::support::{Answer, JSON, Scratch, Socket, demo_key, post, within};
+use crate::load;
+use crate::support::{Answer, JSON, QUIET, Running, Socket, World, demo_key, post, within};
 
 const MIB: u64 = 1024;
 const SETTINGS: &str = "limits.memory = \"64MiB\"";
 
-async fn query(load: &Load) -> Answer {
+async fn query(load: &Running<Daemon>) -> Answer {
     let body = json!({ "query": "{ rooms { id } }" }).to_string();
     post(load.addr, "/graphql", &[JSON], &body).await
 }
 
 /// Asks until it is served; the time that took.
-async fn served_again(load: &Load) -> Duration {
+async fn served_again(load: &Running<Daemon>) -> Duration {
     let begun = Instant::now();
     let served = async {
         loop {
@@ -78,20 +78,24 @@ impl Holding {
     }
 
     /// A daemon with a route to it, `/held`.
-    async fn load(&self, name: &str) -> Load {
-        let scratch = Scratch::new(&format!("{name}-peer"));
-        let ca_file = scratch.file("peer.pem", &self.peer.ca_pem);
+    async fn load(&self) -> Running<Daemon> {
         let route = format!(
             "route.held = {{ target = \"https://held.example.com\", connect = \"{}\", \
-             ca_file = \"{ca_file}\", region = \"eu-west-1\", service = \"execute-api\" }}",
+             ca_file = \"$DIR/peer.pem\", region = \"eu-west-1\", service = \"execute-api\" }}",
             self.peer.addr
         );
-        Load::start(name, &format!("{SETTINGS}\n{route}")).await
+        World::builder()
+            .routes(&["http"])
+            .file("peer.pem", &self.peer.ca_pem)
+            .config(QUIET)
+            .config(&format!("{SETTINGS}\n{route}"))
+            .daemon()
+            .await
     }
 
     /// Holds whole bodies, one after another, until one is refused. What had arrived of that one is
     /// freed, so bodies that never end are added until even a query is refused.
-    async fn fill(&self, load: &Load) -> (Held, Answer) {
+    async fn fill(&self, load: &Running<Daemon>) -> (Held, Answer) {
         self.is_open.send_replace(false);
         let body = "x".repeat(9 << 20);
         let mut held = JoinSet::new();
@@ -169,14 +173,14 @@ async fn hold(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_memory_is_short_requests_are_refused_and_then_served_again() {
     let upstream = Holding::start().await;
-    let load = upstream.load("memory").await;
+    let load = upstream.load().await;
     assert!(
-        load.daemon.log.contains(
+        load.countersign.log.contains(
             "64 MiB of memory (limits.memory): 512 connections, 8 MiB of waiting events; requests \
              are refused above 57 MiB"
         ),
         "{}",
-        load.daemon.log
+        load.countersign.log
     );
     let (before, _) = load.memory();
     for round in 0..3 {
@@ -213,14 +217,14 @@ async fn while_memory_is_short_requests_are_refused_and_then_served_again() {
         );
         assert!(peak < 80 * MIB, "{peak}");
     }
-    load.end().await;
+    load.stop().await;
 }
 
 /// Only requests were refused, and a socket that had been opened before took whatever came.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operations_of_sockets_were_begun_while_memory_was_short() {
     let upstream = Holding::start().await;
-    let load = upstream.load("memory-socket").await;
+    let load = upstream.load().await;
     let mut socket = Socket::open(load.addr, &[]).await;
     socket.init().await;
     let operations = [
@@ -256,12 +260,12 @@ async fn operations_of_sockets_were_begun_while_memory_was_short() {
     socket.subscribe("again", text).await;
     assert_eq!(socket.next().await["type"], "next");
     drop(socket);
-    load.end().await;
+    load.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_come_all_at_once_are_cut_short() {
-    let load = Load::start("memory-crowd", SETTINGS).await;
+    let load = load::start(SETTINGS).await;
     // 160 MiB, of which each begins before there is a shortage.
     let (before, _) = load.memory();
     let mut crowd = JoinSet::new();
@@ -319,7 +323,7 @@ async fn bodies_that_come_all_at_once_are_cut_short() {
         after / MIB
     );
     assert!(peak < 96 * MIB, "{peak}");
-    load.end().await;
+    load.stop().await;
 }
 
 /// The names of a daemon's threads, by number of processors that it may use.
@@ -367,7 +371,7 @@ async fn there_are_as_many_workers_as_processors() {
 const HARD: &str = "limits.memory = \"256MiB\"\ntimeouts.write = \"1s\"";
 
 /// An answer of AppSync's to every operation that asks for `big`.
-fn big(load: &Load, status: u16, size: usize) -> usize {
+fn big(load: &Running<Daemon>, status: u16, size: usize) -> usize {
     let text = "x".repeat(size);
     let body = match status {
         200 => json!({ "data": { "big": text } }),
@@ -378,13 +382,12 @@ fn big(load: &Load, status: u16, size: usize) -> usize {
     let answer = json!({
         "status": status, "content_type": "application/json", "body": body, "only": "big",
     });
-    let change = serde_json::from_value(json!({ "answer_http": answer })).unwrap();
-    load.emulator.switches().apply(&change).unwrap();
+    load.switch(json!({ "answer_http": answer }));
     length
 }
 
 /// The peak of what is resident, in MiB, which must be below the limit of 256 MiB.
-fn stays_within(load: &Load, what: &str) {
+fn stays_within(load: &Running<Daemon>, what: &str) {
     let (after, peak) = load.memory();
     println!("{what}: peak {} MiB, after {} MiB", peak / MIB, after / MIB);
     assert!(peak < 256 * MIB, "{what}: {} MiB", peak / MIB);
@@ -408,7 +411,7 @@ async fn drain(mut stream: TcpStream, mark: &str) -> (usize, usize) {
     }
 }
 
-async fn ask(load: &Load, accept: &str, body: &str) -> TcpStream {
+async fn ask(load: &Running<Daemon>, accept: &str, body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(load.addr).await.unwrap();
     let length = body.len();
     let request = format!(
@@ -422,7 +425,7 @@ async fn ask(load: &Load, accept: &str, body: &str) -> TcpStream {
 /// 833 bytes made 1,552 MiB resident.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_of_long_answers_stays_within_the_limit() {
-    let load = Load::start("memory-batch", HARD).await;
+    let load = load::start(HARD).await;
     let length = big(&load, 200, (16 << 20) - 100);
     let batch = json!(vec![json!({ "query": "{ big }" }); 32]).to_string();
     let work = async {
@@ -439,12 +442,12 @@ async fn a_batch_of_long_answers_stays_within_the_limit() {
     };
     load.during("batches of long answers", work).await;
     stays_within(&load, "batches of 32 answers of 16 MiB");
-    load.end().await;
+    load.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sockets_with_long_answers_stay_within_the_limit() {
-    let load = Load::start("memory-sockets", HARD).await;
+    let load = load::start(HARD).await;
     big(&load, 200, (16 << 20) - 100);
     let work = async {
         // Those of which nothing is read are closed in time, and their room is free again.
@@ -475,5 +478,5 @@ async fn sockets_with_long_answers_stay_within_the_limit() {
     };
     load.during("sockets with long answers", work).await;
     stays_within(&load, "5 silent sockets with 64 answers of 16 MiB each");
-    load.end().await;
+    load.stop().await;
 }

@@ -1,46 +1,27 @@
 //! What the metrics say of what happened, scraped from the built binary.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 
 use crate::fakes::{Heard, TlsPeer};
-use crate::support::{Backstage, Daemon, JSON, Scratch, Socket, demo_key, get, post, raw, within};
+use crate::support::{
+    Daemon, GATEWAY, JSON, PATIENCE, Running, Scratch, Socket, World, demo_key, get, post, raw,
+    within,
+};
 
-struct Scene {
-    backstage: Backstage,
-    daemon: Daemon,
-    addr: SocketAddr,
-    admin: SocketAddr,
+/// A daemon with an admin listener.
+async fn start(variables: &[(&str, &str)]) -> Running<Daemon> {
+    let world = World::builder().admin().variables(variables);
+    world.daemon().await
 }
 
-impl Scene {
-    async fn new(name: &str, more: &[(&str, &str)]) -> Self {
-        let backstage = Backstage::new(name).await;
-        let own = [("COUNTERSIGN_ADMIN", "127.0.0.1:0")];
-        let environment = [&demo_key(), &own[..], more].concat();
-        let mut daemon = backstage.start(&[], &environment);
-        let admin = daemon.admin().await;
-        let addr = daemon.address().await;
-        Self {
-            backstage,
-            daemon,
-            addr,
-            admin,
-        }
-    }
-
-    async fn ask(&self, query: &str) -> u16 {
-        let body = json!({ "query": query }).to_string();
-        post(self.addr, "/graphql", &[JSON], &body).await.status
-    }
-
+impl Running<Daemon> {
     /// The value of one sample, by its name and labels as they are written.
     async fn sample(&self, sample: &str) -> Option<f64> {
-        let page = get(self.admin, "/metrics", &[]).await;
-        page.body.lines().find_map(|line| {
+        let page = self.metrics().await;
+        page.lines().find_map(|line| {
             let value = line.strip_prefix(sample)?.strip_prefix(' ')?;
             value.parse().ok()
         })
@@ -57,11 +38,8 @@ impl Scene {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        if tokio::time::timeout(crate::support::PATIENCE, asked)
-            .await
-            .is_err()
-        {
-            let page = get(self.admin, "/metrics", &[]).await.body;
+        if tokio::time::timeout(PATIENCE, asked).await.is_err() {
+            let page = self.metrics().await;
             panic!("no {sample} {expected} in\n{page}");
         }
     }
@@ -75,24 +53,24 @@ impl Scene {
 
 #[tokio::test]
 async fn requests_are_counted_by_what_became_of_them() {
-    let scene = Scene::new("requests", &[]).await;
+    let world = start(&[]).await;
     for _ in 0..3 {
-        assert_eq!(scene.ask("{ rooms { id } }").await, 200);
+        assert_eq!(world.query("{ rooms { id } }").await.status, 200);
     }
     let mutation = "mutation { postMessage(room: \"lobby\", body: \"x\") { id } }";
-    assert_eq!(scene.ask(mutation).await, 200);
+    assert_eq!(world.query(mutation).await.status, 200);
     let rebound =
         "GET /graphql?query={a} HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
-    assert_eq!(raw(scene.addr, rebound.as_bytes()).await.status, 403);
-    let bad = post(scene.addr, "/graphql", &[JSON], "{").await;
+    assert_eq!(raw(world.addr, rebound.as_bytes()).await.status, 403);
+    let bad = post(world.addr, "/graphql", &[JSON], "{").await;
     assert_eq!(bad.status, 400);
-    assert_eq!(get(scene.addr, "/nowhere", &[]).await.status, 404);
+    assert_eq!(get(world.addr, "/nowhere", &[]).await.status, 404);
 
     let of_queries = "operation=\"query\",status=\"200\",code=\"\"";
     let queries = format!("requests_total{{route=\"graphql\",client=\"http\",{of_queries}}}");
     let refused = "operation=\"none\",status=\"403\",code=\"HOST_NOT_ALLOWED\"";
     let refused = format!("requests_total{{route=\"none\",client=\"http\",{refused}}}");
-    scene
+    world
         .check_all(&[
             (&queries, 3.0),
             (&refused, 1.0),
@@ -144,7 +122,7 @@ async fn requests_are_counted_by_what_became_of_them() {
         ])
         .await;
     let offset = "countersign_clock_offset_seconds{route=\"graphql\"}";
-    let offset = scene.sample(offset).await.unwrap();
+    let offset = world.sample(offset).await.unwrap();
     assert!((-2.0..=1.0).contains(&offset), "{offset}");
     for sample in [
         "process_cpu_seconds_total",
@@ -153,9 +131,9 @@ async fn requests_are_counted_by_what_became_of_them() {
         "process_max_fds",
         "process_threads",
     ] {
-        assert!(scene.sample(sample).await.unwrap() > 0.0, "{sample}");
+        assert!(world.sample(sample).await.unwrap() > 0.0, "{sample}");
     }
-    let started = scene.sample("process_start_time_seconds").await.unwrap();
+    let started = world.sample("process_start_time_seconds").await.unwrap();
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
     assert!(
         (now - 60.0..now + 2.0).contains(&started),
@@ -165,22 +143,22 @@ async fn requests_are_counted_by_what_became_of_them() {
 
 #[tokio::test]
 async fn subscriptions_are_counted_from_start_to_end() {
-    let mut scene = Scene::new("subscriptions", &[("COUNTERSIGN_POOL__SPREAD", "1ms")]).await;
-    let mut socket = Socket::open(scene.addr, &[]).await;
+    let mut world = start(&[("COUNTERSIGN_POOL__SPREAD", "1ms")]).await;
+    let mut socket = Socket::open(world.addr, &[]).await;
     socket.init().await;
     socket
         .send(json!({"id": "1", "type": "subscribe", "payload": {
             "query": "subscription { onMessage { id } }" }}))
         .await;
-    let live = scene
-        .backstage
+    let live = world
+        .world
         .emulator
         .wait_for(|stats| stats.realtime.subscriptions == 1);
     within("a subscription", live).await;
     let mutation = "mutation { postMessage(room: \"lobby\", body: \"x\") { id } }";
-    assert_eq!(scene.ask(mutation).await, 200);
+    assert_eq!(world.query(mutation).await.status, 200);
     assert_eq!(socket.next().await["type"], "next");
-    scene
+    world
         .check_all(&[
             ("sessions{dialect=\"graphql-transport-ws\"}", 1.0),
             ("subscriptions{route=\"graphql\"}", 1.0),
@@ -199,17 +177,16 @@ async fn subscriptions_are_counted_from_start_to_end() {
         ])
         .await;
     let age = "countersign_realtime_keepalive_age_seconds{route=\"graphql\"}";
-    let age = scene.sample(age).await.unwrap();
+    let age = world.sample(age).await.unwrap();
     assert!(age > 0.0 && age < 60.0, "{age}");
 
-    let change = serde_json::from_value(json!({ "close_all": true })).unwrap();
-    scene.backstage.emulator.switches().apply(&change).unwrap();
+    world.switch(json!({ "close_all": true }));
     socket.closed().await;
     drop(socket);
     let code =
         "client=\"websocket\",operation=\"subscription\",status=\"\",code=\"SUBSCRIPTION_LOST\"";
     let over = format!("requests_total{{route=\"graphql\",{code}}}");
-    scene
+    world
         .check_all(&[
             ("sessions{dialect=\"graphql-transport-ws\"}", 0.0),
             ("subscriptions{route=\"graphql\"}", 0.0),
@@ -218,41 +195,40 @@ async fn subscriptions_are_counted_from_start_to_end() {
             (&over, 1.0),
         ])
         .await;
-    scene.daemon.signal("-TERM");
-    assert_eq!(scene.daemon.exited().await, 0);
+    world.countersign.signal("-TERM");
+    assert_eq!(world.countersign.exited().await, 0);
 }
 
 /// What nobody waits for any more had no log line, and was counted nowhere.
 #[tokio::test]
 async fn a_request_whose_client_leaves_is_told_of() {
-    let mut scene = Scene::new("cancelled", &[]).await;
-    let change = serde_json::from_value(json!({ "gate": true })).unwrap();
-    scene.backstage.emulator.switches().apply(&change).unwrap();
+    let mut world = start(&[]).await;
+    world.switch(json!({ "gate": true }));
     let query = "{ slow(ms: 0) }";
     let body = json!({ "query": query }).to_string();
     let request = format!(
         "POST /graphql HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        scene.addr,
+        world.addr,
         body.len()
     );
-    let mut stream = tokio::net::TcpStream::connect(scene.addr).await.unwrap();
+    let mut stream = tokio::net::TcpStream::connect(world.addr).await.unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes())
         .await
         .unwrap();
-    scene
+    world
         .check("countersign_requests_in_flight{route=\"graphql\"}", 1.0)
         .await;
-    let seen = scene
-        .backstage
+    let seen = world
+        .world
         .emulator
         .wait_for(|stats| stats.requests.http > 0);
     within("the request", seen).await;
     drop(stream);
-    let line = scene.daemon.line("CANCELLED").await;
+    let line = world.countersign.line("CANCELLED").await;
     assert!(line.contains("operation=\"query\""), "{line}");
     let labels = "client=\"http\",operation=\"query\",status=\"\",code=\"CANCELLED\"";
     let cancelled = format!("requests_total{{route=\"graphql\",{labels}}}");
-    scene
+    world
         .check_all(&[
             (&cancelled, 1.0),
             ("requests_in_flight{route=\"graphql\"}", 0.0),
@@ -265,25 +241,25 @@ async fn a_request_whose_client_leaves_is_told_of() {
 async fn an_answer_that_its_client_leaves_is_no_good_one() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-    let mut scene = Scene::new("left", &[]).await;
+    let mut world = start(&[]).await;
     let body = json!({ "query": "{ large(bytes: 5000000) }" }).to_string();
     let request = format!(
         "POST /graphql HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        scene.addr,
+        world.addr,
         body.len()
     );
-    let mut stream = tokio::net::TcpStream::connect(scene.addr).await.unwrap();
+    let mut stream = tokio::net::TcpStream::connect(world.addr).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let begun = within("its beginning", stream.read(&mut [0; 100])).await;
     assert!(begun.unwrap() > 0);
     drop(stream);
-    let line = scene.daemon.line("CANCELLED").await;
+    let line = world.countersign.line("CANCELLED").await;
     assert!(line.contains("status=200"), "{line}");
     // The whole of it is a good one.
-    assert_eq!(scene.ask("{ large(bytes: 5000000) }").await, 200);
+    assert_eq!(world.query("{ large(bytes: 5000000) }").await.status, 200);
     let labels = "client=\"http\",operation=\"query\",status=\"200\",code=";
     let with = |code: &str| format!("requests_total{{route=\"graphql\",{labels}\"{code}\"}}");
-    scene
+    world
         .check_all(&[(&with("CANCELLED"), 1.0), (&with(""), 1.0)])
         .await;
 }
@@ -295,14 +271,14 @@ async fn identities_of_two_regions_are_told_apart() {
         "COUNTERSIGN_ROUTE__OTHER__TARGET",
         "https://a1b2c3.execute-api.us-west-2.amazonaws.com/prod",
     );
-    let scene = Scene::new("regions", &[other]).await;
+    let world = start(&[other]).await;
     for identity in ["default chain", "default chain, us-west-2"] {
         let loads = format!(
             "countersign_credentials_refreshes_total{{identity=\"{identity}\",outcome=\"ok\"}}"
         );
-        scene.check(&loads, 1.0).await;
+        world.check(&loads, 1.0).await;
         let left = format!("countersign_credentials_remaining_seconds{{identity=\"{identity}\"}}");
-        scene.check(&left, f64::INFINITY).await;
+        world.check(&left, f64::INFINITY).await;
     }
 }
 

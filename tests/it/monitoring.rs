@@ -4,7 +4,7 @@
 mod faults;
 mod names;
 mod prometheus;
-mod subject;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -15,14 +15,14 @@ use names::{Family, families, names};
 use parking_lot::Mutex;
 use prometheus::{Prometheus, promtool};
 use serde_json::{Value, json};
-use subject::Subject;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
+use watched::{ROOMS, builder, start, start_with_credentials_for};
 use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::fakes::Heard;
-use crate::support::{JSON, Scratch, Socket, get, post, raw};
+use crate::support::{JSON, PATIENCE, Running, Scratch, Socket, get, post, raw};
 
 const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
 const DASHBOARD: &str = include_str!("../../deploy/monitoring/dashboard.json");
@@ -37,9 +37,9 @@ const OWN_SERIES: [(&str, &[&str]); 2] = [("ALERTS", &["alertname", "alertstate"
 // === names ===
 
 /// Does a bit of everything, so that every metric has a series.
-async fn exercise(subject: &Subject) -> Vec<Socket> {
-    let addr = subject.addr;
-    assert_eq!(subject.query().await.status, 200);
+async fn exercise(watched: &Running<Daemon>) -> Vec<Socket> {
+    let addr = watched.addr;
+    assert_eq!(watched.query(ROOMS).await.status, 200);
     let batch = json!([{ "query": "{ rooms { id } }" }, { "query": "{ rooms { id } }" }]);
     assert_eq!(
         post(addr, "/graphql", &[JSON], &batch.to_string())
@@ -55,8 +55,8 @@ async fn exercise(subject: &Subject) -> Vec<Socket> {
     assert_eq!(get(addr, "/nowhere", &[]).await.status, 404);
     // What begins as a TLS handshake does.
     raw(addr, b"\x16\x03\x01\x00\x05hello\r\n\r\n").await;
-    let mut socket = subject.subscribed().await;
-    assert_eq!(subject.say("hello").await.status, 200);
+    let mut socket = watched.subscribed().await;
+    assert_eq!(watched.say("hello").await.status, 200);
     assert_eq!(socket.next_of("1").await["type"], "next");
     let tunnel = Socket::dial(addr, "/ws", "any", &[]).await;
     vec![socket, tunnel]
@@ -67,12 +67,11 @@ async fn dashboard_and_alerts_name_what_is_exposed() {
     let settings = "tls.dev = true\nroute.graphql.on_upstream_loss = \"resume\"";
     let home = Scratch::new("monitoring-state");
     let state = home.0.display().to_string();
-    let mut environment = crate::support::demo_key();
-    environment.push(("XDG_STATE_HOME", &state));
-    let subject = Subject::with("everything", settings, &environment).await;
-    let sockets = exercise(&subject).await;
-    subject.loses_its_connection().await;
-    let page = subject.metrics().await;
+    let variables = [("XDG_STATE_HOME", state.as_str())];
+    let watched = builder(settings).variables(&variables).daemon().await;
+    let sockets = exercise(&watched).await;
+    watched.loses_its_connection().await;
+    let page = watched.metrics().await;
     let exposed = families(&page);
     println!("{} metrics, {} bytes", exposed.len(), page.len());
 
@@ -106,7 +105,7 @@ async fn dashboard_and_alerts_name_what_is_exposed() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     drop(sockets);
-    subject.end().await;
+    watched.stop().await;
 }
 
 #[test]
@@ -332,13 +331,13 @@ fn every_alert_is_documented_and_has_series_that_fire_it() {
 
 #[tokio::test]
 async fn promtool_takes_the_metrics() {
-    let subject = Subject::start("promtool", "").await;
-    let sockets = exercise(&subject).await;
-    let page = subject.metrics().await;
+    let watched = start("").await;
+    let sockets = exercise(&watched).await;
+    let page = watched.metrics().await;
     let said = promtool(&["check", "metrics"], &page).await;
     assert_eq!(said, "", "{page}");
     drop(sockets);
-    subject.end().await;
+    watched.stop().await;
 }
 
 // === a real Prometheus ===
@@ -381,18 +380,18 @@ async fn scraped_through(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn prometheus_counts_what_was_sent() {
-    let subject = Subject::start("counted", "").await;
-    let (open, open_types) = scraped_through(subject.admin, true).await;
-    let (text, text_types) = scraped_through(subject.admin, false).await;
-    let targets = [("direct", subject.admin), ("open", open), ("text", text)];
+    let watched = start("").await;
+    let (open, open_types) = scraped_through(watched.admin(), true).await;
+    let (text, text_types) = scraped_through(watched.admin(), false).await;
+    let targets = [("direct", watched.admin()), ("open", open), ("text", text)];
     let prometheus = Prometheus::start("prometheus-counts", &targets, "{}").await;
 
-    let mut socket = subject.subscribed().await;
+    let mut socket = watched.subscribed().await;
     let sent = AtomicUsize::new(0);
     let is_over = AtomicBool::new(false);
     let load = async || {
         while !is_over.load(Ordering::Relaxed) {
-            assert_eq!(subject.query().await.status, 200);
+            assert_eq!(watched.query(ROOMS).await.status, 200);
             sent.fetch_add(1, Ordering::Relaxed);
         }
     };
@@ -405,9 +404,9 @@ async fn prometheus_counts_what_was_sent() {
             .await
             .is_none_or(|changes| changes < 3.0)
         {
-            assert_eq!(subject.say("hello").await.status, 200);
+            assert_eq!(watched.say("hello").await.status, 200);
             assert_eq!(socket.next_of("1").await["type"], "next");
-            assert_eq!(get(subject.addr, "/nowhere", &[]).await.status, 404);
+            assert_eq!(get(watched.addr, "/nowhere", &[]).await.status, 404);
             said += 1;
         }
         is_over.store(true, Ordering::Relaxed);
@@ -480,15 +479,15 @@ async fn prometheus_counts_what_was_sent() {
     has(&text_types, "text/plain; version=0.0.4");
     prometheus.end().await;
     drop(socket);
-    subject.end().await;
+    watched.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_panel_shows_something() {
     let settings = "tls.dev = true\nlimits.memory = \"1GiB\"\n\
                     route.graphql.on_upstream_loss = \"resume\"";
-    let subject = Subject::with_credentials_for("panels", 3_600, settings).await;
-    let targets = [("panels", subject.admin)];
+    let watched = start_with_credentials_for(3_600, settings).await;
+    let targets = [("panels", watched.admin())];
     let prometheus = Prometheus::start("prometheus-panels", &targets, "{}").await;
     let mut empty: Vec<(String, String)> = expressions()
         .into_iter()
@@ -505,8 +504,8 @@ async fn every_panel_shows_something() {
     println!("{} expressions", empty.len());
     let shown = async {
         while !empty.is_empty() {
-            let held = exercise(&subject).await;
-            subject.loses_its_connection().await;
+            let held = exercise(&watched).await;
+            watched.loses_its_connection().await;
             let mut still = Vec::new();
             for (place, expression) in &empty {
                 if prometheus.series(expression).await.is_empty() {
@@ -517,11 +516,11 @@ async fn every_panel_shows_something() {
             drop(held);
         }
     };
-    if timeout(crate::support::PATIENCE, shown).await.is_err() {
+    if timeout(PATIENCE, shown).await.is_err() {
         panic!("no data: {empty:#?}");
     }
     prometheus.end().await;
-    subject.end().await;
+    watched.stop().await;
 }
 
 /// What Grafana would draw over another panel, or not at all.

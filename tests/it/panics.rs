@@ -18,7 +18,9 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::support::{JSON, Scratch, Socket, Stage, get, post, raw_on, within};
+use crate::support::{
+    GATEWAY, JSON, PATIENCE, Running, Scratch, Socket, World, get, post, raw_on, within,
+};
 
 /// Where the next panic is: the target of a line or span of the log, texts that the line has, and how
 /// many such lines come before it.
@@ -135,9 +137,9 @@ async fn one_more(task: &str, before: f64) {
 const QUERY: &str = "{ rooms { id } }";
 const SUBSCRIPTION: &str = "subscription { onMessage { id body } }";
 
-async fn works(stage: &Stage) {
-    assert_eq!(stage.query(QUERY).await.status, 200);
-    let mut socket = stage.acked().await;
+async fn works(world: &Running) {
+    assert_eq!(world.query(QUERY).await.status, 200);
+    let mut socket = world.acked().await;
     socket.subscribe("q", QUERY).await;
     assert_eq!(socket.next_of("q").await["type"], "next");
 }
@@ -145,7 +147,11 @@ async fn works(stage: &Stage) {
 #[tokio::test]
 async fn a_panic_in_a_request_is_a_500_and_the_next_request_is_served() {
     let _turn = turn().await;
-    let stage = Stage::with_gateway(&[("limits.in_flight", "1")]).await;
+    let world = World::builder()
+        .routes(&GATEWAY)
+        .settings(&[("limits.in_flight", "1")])
+        .in_process()
+        .await;
     let sample = "requests_total{route=\"none\",client=\"http\",operation=\"none\",\
                   status=\"500\",code=\"INTERNAL\"}";
     // Before anything is known of it, and while it is being sent upstream.
@@ -153,7 +159,7 @@ async fn a_panic_in_a_request_is_a_500_and_the_next_request_is_served() {
         let (known, counted) = (panics("request"), count(sample));
         set(SPAN, &[]);
         TRAP.lock().as_mut().unwrap().before = before;
-        let answer = stage.query(QUERY).await;
+        let answer = world.query(QUERY).await;
         assert_eq!(answer.status, 500, "{answer:?}");
         assert_eq!(answer.headers["x-countersign-error"], "INTERNAL");
         assert_eq!(answer.headers["connection"], "close");
@@ -166,45 +172,45 @@ async fn a_panic_in_a_request_is_a_500_and_the_next_request_is_served() {
         if before == 0 {
             assert_eq!(count(sample), counted + 1.0);
         }
-        works(&stage).await;
+        works(&world).await;
     }
     // Clients of an HTTP route read another form.
     let known = panics("request");
     set(SPAN, &[]);
     TRAP.lock().as_mut().unwrap().before = 1;
-    let answer = get(stage.addr, "/http/echo", &[]).await;
+    let answer = get(world.addr, "/http/echo", &[]).await;
     assert_eq!(answer.status, 500, "{answer:?}");
     let body: Value = serde_json::from_str(&answer.body).unwrap();
     assert_eq!(body["code"], "INTERNAL", "{body}");
     assert_eq!(body["sent"], "maybe", "{body}");
     one_more("request", known).await;
-    works(&stage).await;
+    works(&world).await;
     assert_eq!(count("requests_in_flight{route=\"graphql\"}"), 0.0);
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_panic_in_a_connection_ends_that_connection_alone() {
     let _turn = turn().await;
-    let stage = Stage::with(&[]).await;
-    let mut other = stage.acked().await;
+    let world = World::builder().in_process().await;
+    let mut other = world.acked().await;
     let open = count("client_connections");
     let known = panics("connection");
     // The line of a request is written when its answer has been sent.
     set(REQUEST, &["message=request", "status=200"]);
-    let mut stream = TcpStream::connect(stage.addr).await.unwrap();
+    let mut stream = TcpStream::connect(world.addr).await.unwrap();
     let request = format!(
         "GET /graphql?query=%7Brooms%7Bid%7D%7D HTTP/1.1\r\nhost: {}\r\n\r\n",
-        stage.addr
+        world.addr
     );
     // Without `connection: close` it ends because of the panic.
     raw_on(&mut stream, request.as_bytes()).await;
     one_more("connection", known).await;
     other.subscribe("q", QUERY).await;
     assert_eq!(other.next_of("q").await["type"], "next");
-    works(&stage).await;
+    works(&world).await;
     assert!(count("client_connections") <= open);
-    stage.drained().await;
+    world.drained().await;
 }
 
 /// Makes the next accept fail, for a client that connects: no file descriptor is left.
@@ -228,7 +234,7 @@ async fn with_a_failed_accept(
     set(target, Box::leak(Box::new([text])));
     setrlimit(Resource::Nofile, short).unwrap();
     let stream = socket.connect(addr).await;
-    let failed = tokio::time::timeout(crate::support::PATIENCE, async {
+    let failed = tokio::time::timeout(PATIENCE, async {
         while panics(task) == known {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -243,17 +249,20 @@ async fn with_a_failed_accept(
 #[tokio::test]
 async fn a_panic_in_an_accept_loop_does_not_stop_accepting() {
     let _turn = turn().await;
-    let stage = Stage::with(&[("admin", "127.0.0.1:0")]).await;
+    let world = World::builder()
+        .settings(&[("admin", "127.0.0.1:0")])
+        .in_process()
+        .await;
     let admin = ADMIN.lock().unwrap();
     let text = "a connection could not be accepted";
-    let stream = with_a_failed_accept(stage.addr, "accept", "countersign::server", text).await;
+    let stream = with_a_failed_accept(world.addr, "accept", "countersign::server", text).await;
     let request = format!(
         "GET /graphql?query=%7Brooms%7Bid%7D%7D HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
-        stage.addr
+        world.addr
     );
     // The one that waited, and others.
     assert_eq!(raw_on(stream, request.as_bytes()).await.status, 200);
-    works(&stage).await;
+    works(&world).await;
 
     let text = "an admin connection could not be accepted";
     let stream = with_a_failed_accept(admin, "admin", "countersign::admin", text).await;
@@ -270,20 +279,20 @@ async fn a_panic_in_an_accept_loop_does_not_stop_accepting() {
     assert_eq!(answer.status, 500, "{answer:?}");
     one_more("admin", known).await;
     assert_eq!(get(admin, "/livez", &[]).await.status, 200);
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_panic_in_a_socket_closes_it_with_1011_and_stops_its_subscriptions() {
     let _turn = turn().await;
-    let stage = Stage::with(&[]).await;
-    let mut other = stage.acked().await;
+    let world = World::builder().in_process().await;
+    let mut other = world.acked().await;
     other.subscribe("other", SUBSCRIPTION).await;
-    let mut socket = stage.acked().await;
+    let mut socket = world.acked().await;
     for id in ["one", "two"] {
         socket.subscribe(id, SUBSCRIPTION).await;
     }
-    stage.subscriptions(3).await;
+    world.subscriptions(3).await;
     let known = panics("socket");
     set(REQUEST, &["operation=\"subscription\""]);
     socket
@@ -291,22 +300,22 @@ async fn a_panic_in_a_socket_closes_it_with_1011_and_stops_its_subscriptions() {
         .await;
     assert_eq!(u16::from(socket.closed().await.code), 1011);
     one_more("socket", known).await;
-    stage.subscriptions(1).await;
+    world.subscriptions(1).await;
     let mutation = "mutation { postMessage(room: \"lobby\", body: \"x\") { id body } }";
-    assert_eq!(stage.query(mutation).await.status, 200);
+    assert_eq!(world.query(mutation).await.status, 200);
     assert_eq!(other.next_of("other").await["type"], "next");
-    works(&stage).await;
+    works(&world).await;
     assert_eq!(count("subscriptions{route=\"graphql\"}"), 1.0);
     drop((other, socket));
-    stage.subscriptions(0).await;
-    stage.drained().await;
+    world.subscriptions(0).await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_panic_in_an_operation_is_its_error_and_the_socket_lives() {
     let _turn = turn().await;
-    let stage = Stage::with(&[]).await;
-    let mut socket = stage.acked().await;
+    let world = World::builder().in_process().await;
+    let mut socket = world.acked().await;
     let known = panics("operation");
     set(REQUEST, &["operation=\"query\""]);
     socket.subscribe("q", QUERY).await;
@@ -318,40 +327,40 @@ async fn a_panic_in_an_operation_is_its_error_and_the_socket_lives() {
     one_more("operation", known).await;
     socket.subscribe("again", QUERY).await;
     assert_eq!(socket.next_of("again").await["type"], "next");
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_panic_in_a_stream_cuts_it_or_is_a_500_before_it_has_begun() {
     let _turn = turn().await;
-    let stage = Stage::with(&[]).await;
+    let world = World::builder().in_process().await;
     let accept = ("accept", "text/event-stream");
     let body = json!({ "query": SUBSCRIPTION }).to_string();
     let known = panics("stream");
     // The request has a span, then the operation that the stream starts.
     set(SPAN, &["request"]);
     TRAP.lock().as_mut().unwrap().before = 1;
-    let answer = post(stage.addr, "/graphql", &[JSON, accept], &body).await;
+    let answer = post(world.addr, "/graphql", &[JSON, accept], &body).await;
     assert_eq!(answer.status, 500, "{answer:?}");
     assert_eq!(answer.headers["x-countersign-error"], "INTERNAL");
     one_more("stream", known).await;
 
     let known = panics("stream");
     let headers = [JSON, accept];
-    let streamed = post(stage.addr, "/graphql", &headers, &body);
+    let streamed = post(world.addr, "/graphql", &headers, &body);
     let broken = async {
-        stage.subscriptions(1).await;
+        world.subscriptions(1).await;
         set(REQUEST, &["operation=\"subscription\""]);
-        stage.switch(json!({ "error_all": true }));
+        world.switch(json!({ "error_all": true }));
     };
     let (answer, ()) = tokio::join!(streamed, broken);
     assert_eq!(answer.status, 200, "{answer:?}");
     // A chunk of no bytes ends a response that is whole.
     assert!(!answer.body.contains("event: complete"), "{answer:?}");
     one_more("stream", known).await;
-    works(&stage).await;
-    stage.subscriptions(0).await;
-    stage.drained().await;
+    works(&world).await;
+    world.subscriptions(0).await;
+    world.drained().await;
 }
 
 #[tokio::test]
@@ -363,25 +372,25 @@ async fn a_panic_in_a_realtime_connection_ends_its_subscriptions_and_the_next_on
             ("limits.outbox", "256KiB"),
             ("pool.spread", "1ms"),
         ];
-        let stage = Stage::with(&settings).await;
+        let world = World::builder().settings(&settings).in_process().await;
         let pool = "countersign::realtime::pool";
         let driver = "countersign::realtime::driver";
 
         // When it has just opened.
         let known = panics("realtime");
         set(driver, &["realtime connection open"]);
-        let mut first = stage.acked().await;
+        let mut first = world.acked().await;
         first.subscribe("s", SUBSCRIPTION).await;
         assert_eq!(u16::from(first.closed().await.code), 1012, "{on_loss}");
         one_more("realtime", known).await;
 
         // When it is live, with more than one client.
         let known = panics("realtime");
-        let mut slow = stage.acked().await;
+        let mut slow = world.acked().await;
         slow.subscribe("slow", SUBSCRIPTION).await;
-        let mut brisk = stage.acked().await;
+        let mut brisk = world.acked().await;
         brisk.subscribe("brisk", SUBSCRIPTION).await;
-        assert_eq!(stage.subscriptions(2).await.realtime.connections, 1);
+        assert_eq!(world.subscriptions(2).await.realtime.connections, 1);
         set(driver, &["its client reads too slowly"]);
         let large = "x".repeat(100_000);
         let mutation =
@@ -389,7 +398,7 @@ async fn a_panic_in_a_realtime_connection_ends_its_subscriptions_and_the_next_on
         let mut sent = 0;
         while panics("realtime") == known {
             assert!(sent < 400, "the slow subscription did not end");
-            assert_eq!(stage.query(&mutation).await.status, 200);
+            assert_eq!(world.query(&mutation).await.status, 200);
             sent += 1;
             if panics("realtime") == known {
                 let next = tokio::time::timeout(Duration::from_millis(200), brisk.next_of("brisk"));
@@ -399,34 +408,34 @@ async fn a_panic_in_a_realtime_connection_ends_its_subscriptions_and_the_next_on
         one_more("realtime", known).await;
         assert_eq!(u16::from(brisk.closed().await.code), 1012, "{on_loss}");
         assert_eq!(u16::from(slow.closed().await.code), 1012, "{on_loss}");
-        stage.subscriptions(0).await;
+        world.subscriptions(0).await;
         assert_eq!(count("realtime_connections{route=\"graphql\"}"), 0.0);
 
         // While a lost connection is being replaced.
-        let mut third = stage.acked().await;
+        let mut third = world.acked().await;
         third.subscribe("s", SUBSCRIPTION).await;
-        stage.subscriptions(1).await;
+        world.subscriptions(1).await;
         let known = panics("realtime");
         set(pool, &["realtime reconnecting"]);
-        stage.switch(json!({ "close_all": true }));
+        world.switch(json!({ "close_all": true }));
         assert_eq!(u16::from(third.closed().await.code), 1012, "{on_loss}");
         one_more("realtime", known).await;
 
         // Nothing is left behind: subscriptions run, and a loss is redialled.
-        let mut last = stage.acked().await;
+        let mut last = world.acked().await;
         last.subscribe("s", SUBSCRIPTION).await;
-        stage.subscriptions(1).await;
+        world.subscriptions(1).await;
         let redials = count("realtime_reconnects_total{route=\"graphql\"}");
-        stage.switch(json!({ "close_all": true }));
+        world.switch(json!({ "close_all": true }));
         let redialled = async {
             while count("realtime_reconnects_total{route=\"graphql\"}") == redials {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         within("a redial", redialled).await;
-        works(&stage).await;
+        works(&world).await;
         drop(last);
-        stage.drained().await;
+        world.drained().await;
     }
 }
 
@@ -435,12 +444,15 @@ async fn a_panic_in_the_recorder_does_not_stop_the_recording() {
     let _turn = turn().await;
     let scratch = Scratch::new("panics-record");
     let path = scratch.0.join("record.json");
-    let stage = Stage::with(&[("iam.record", path.to_str().unwrap())]).await;
+    let world = World::builder()
+        .settings(&[("iam.record", path.to_str().unwrap())])
+        .in_process()
+        .await;
     let known = panics("recorder");
     set("countersign::iam::recording", &["recording written"]);
-    assert_eq!(stage.query(QUERY).await.status, 200);
+    assert_eq!(world.query(QUERY).await.status, 200);
     one_more("recorder", known).await;
-    assert_eq!(stage.query("{ slow(ms: 1) }").await.status, 200);
+    assert_eq!(world.query("{ slow(ms: 1) }").await.status, 200);
     let recorded = async {
         while !fs::read_to_string(&path)
             .unwrap_or_default()
@@ -450,15 +462,15 @@ async fn a_panic_in_the_recorder_does_not_stop_the_recording() {
         }
     };
     within("the second field", recorded).await;
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_panic_in_a_tunnel_ends_that_tunnel_alone() {
     let _turn = turn().await;
-    let stage = Stage::with_gateway(&[]).await;
-    let other = Socket::dial(stage.addr, "/ws", "any", &[]).await;
-    let tunnel = Socket::dial(stage.addr, "/ws", "any", &[]).await;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
+    let other = Socket::dial(world.addr, "/ws", "any", &[]).await;
+    let tunnel = Socket::dial(world.addr, "/ws", "any", &[]).await;
     let known = panics("tunnel");
     set(REQUEST, &["method=\"TUNNEL\""]);
     drop(tunnel);
@@ -469,7 +481,7 @@ async fn a_panic_in_a_tunnel_ends_that_tunnel_alone() {
         }
     };
     within("the end of one tunnel", open).await;
-    drop(Socket::dial(stage.addr, "/ws", "any", &[]).await);
+    drop(Socket::dial(world.addr, "/ws", "any", &[]).await);
     drop(other);
-    stage.drained().await;
+    world.drained().await;
 }

@@ -51,7 +51,9 @@ enum End {
 
 use End::{Data, Denied, Refused};
 
-use crate::support::{Answer, JSON, Socket, Stage, command, get, post, raw, within};
+use crate::support::{
+    Answer, GATEWAY, JSON, Running, Socket, World, command, get, post, raw, within,
+};
 
 struct Row {
     query: &'static str,
@@ -97,8 +99,8 @@ impl Way {
     }
 
     /// What comes of it: `{"data"}` or `{"errors"}`, for GraphQL clients.
-    async fn ask(self, stage: &Stage, request: &Value) -> Value {
-        let (addr, body) = (stage.addr, request.to_string());
+    async fn ask(self, world: &Running, request: &Value) -> Value {
+        let (addr, body) = (world.addr, request.to_string());
         match self {
             Self::Post => {
                 let answer = post(addr, "/graphql", &[JSON], &body).await;
@@ -118,7 +120,7 @@ impl Way {
                 assert!(list[1]["data"].is_object(), "{list}");
                 list[0].clone()
             }
-            Self::TransportWs | Self::Legacy | Self::Native => self.frames(stage, request).await,
+            Self::TransportWs | Self::Legacy | Self::Native => self.frames(world, request).await,
             Self::Sse => {
                 let accept = ("accept", "text/event-stream");
                 let answer = post(addr, "/graphql", &[JSON, accept], &body).await;
@@ -127,7 +129,7 @@ impl Way {
                 let next = lines.find_map(|line| line.strip_prefix("data: "));
                 serde_json::from_str(next.unwrap()).unwrap()
             }
-            Self::SseSingle => single(stage, request).await,
+            Self::SseSingle => single(world, request).await,
             Self::Multipart => {
                 let accept = ("accept", "multipart/mixed;subscriptionSpec=1.0");
                 let answer = post(addr, "/graphql", &[JSON, accept], &body).await;
@@ -140,8 +142,8 @@ impl Way {
     }
 
     /// The operation as 1, its sibling as 2.
-    async fn frames(self, stage: &Stage, request: &Value) -> Value {
-        let mut socket = self.socket(stage).await;
+    async fn frames(self, world: &Running, request: &Value) -> Value {
+        let mut socket = self.socket(world).await;
         for (id, request) in [("1", request), ("2", &json!({ "query": SIBLING }))] {
             socket.send(self.start(id, &request.to_string())).await;
         }
@@ -165,7 +167,7 @@ impl Way {
         results["1"].clone()
     }
 
-    async fn socket(self, stage: &Stage) -> Socket {
+    async fn socket(self, world: &Running) -> Socket {
         let path = match self == Self::Native {
             true => "/graphql/realtime",
             false => "/graphql",
@@ -174,7 +176,7 @@ impl Way {
             true => "graphql-transport-ws",
             false => "graphql-ws",
         };
-        let mut socket = Socket::dial(stage.addr, path, protocol, &[]).await;
+        let mut socket = Socket::dial(world.addr, path, protocol, &[]).await;
         socket.send(json!({ "type": "connection_init" })).await;
         socket
     }
@@ -210,8 +212,8 @@ fn check_status(answer: &Answer) -> Value {
 }
 
 /// On a stream of graphql-sse's single connection, with a sibling.
-async fn single(stage: &Stage, request: &Value) -> Value {
-    let addr = stage.addr;
+async fn single(world: &Running, request: &Value) -> Value {
+    let addr = world.addr;
     let put = format!("PUT /graphql HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
     let path = format!("/graphql?token={}", raw(addr, put.as_bytes()).await.body);
     let mut stream = TcpStream::connect(addr).await.unwrap();
@@ -245,7 +247,7 @@ async fn single(stage: &Stage, request: &Value) -> Value {
 
 /// Every row through every way; the emulator sees what is allowed, and nothing else.
 async fn check(settings: &[(&str, &str)], rows: &[Row]) {
-    let stage = Stage::with(settings).await;
+    let world = World::builder().settings(settings).in_process().await;
     let (mut queries, mut mutations) = (0, 0);
     for row in rows {
         for way in WAYS {
@@ -259,7 +261,7 @@ async fn check(settings: &[(&str, &str)], rows: &[Row]) {
             if let Some(name) = row.name {
                 request["operationName"] = name.into();
             }
-            let result = way.ask(&stage, &request).await;
+            let result = way.ask(&world, &request).await;
             let place = format!("{way:?} {}: {result}", row.query);
             let error = &result["errors"][0];
             let code = error["extensions"]["code"].as_str();
@@ -296,14 +298,14 @@ async fn check(settings: &[(&str, &str)], rows: &[Row]) {
             }
         }
     }
-    assert!(stage.query(SIBLING).await.json()["data"].is_object());
-    let seen = stage.emulator.stats();
+    assert!(world.query(SIBLING).await.json()["data"].is_object());
+    let seen = world.emulator.stats();
     assert_eq!(seen.requests.queries, queries + 1);
     assert_eq!(seen.requests.mutations, mutations);
     assert_eq!(seen.requests.http, queries + mutations + 1);
     assert_eq!(seen.requests.refused, 0);
     assert_eq!(seen.realtime.starts_total, 0);
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
@@ -443,33 +445,35 @@ async fn operations_are_named_by_name_or_by_hash() {
 
 #[tokio::test]
 async fn subscriptions_that_are_allowed_run() {
-    let stage = Stage::with(&[
-        ("route.graphql.read_only", "true"),
-        ("route.graphql.operations.fields", "Subscription.onMessage"),
-    ])
-    .await;
+    let world = World::builder()
+        .settings(&[
+            ("route.graphql.read_only", "true"),
+            ("route.graphql.operations.fields", "Subscription.onMessage"),
+        ])
+        .in_process()
+        .await;
     let request = json!({ "query": LISTEN }).to_string();
     for way in [Way::TransportWs, Way::Legacy, Way::Native] {
-        let mut socket = way.socket(&stage).await;
+        let mut socket = way.socket(&world).await;
         socket.send(way.start("1", &request)).await;
-        stage.subscriptions(1).await;
+        world.subscriptions(1).await;
         drop(socket);
-        stage.subscriptions(0).await;
+        world.subscriptions(0).await;
     }
     for accept in ["text/event-stream", "multipart/mixed;subscriptionSpec=1.0"] {
-        let mut stream = TcpStream::connect(stage.addr).await.unwrap();
+        let mut stream = TcpStream::connect(world.addr).await.unwrap();
         let head = format!(
             "POST /graphql HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
              accept: {accept}\r\ncontent-length: {}\r\n\r\n{request}",
-            stage.addr,
+            world.addr,
             request.len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();
-        stage.subscriptions(1).await;
+        world.subscriptions(1).await;
         drop(stream);
-        stage.subscriptions(0).await;
+        world.subscriptions(0).await;
     }
-    stage.drained().await;
+    world.drained().await;
 }
 
 /// A mutation is hidden for a parser that ends a comment, a string or the text elsewhere.
@@ -496,19 +500,19 @@ async fn a_document_that_parsers_read_differently_goes_by_no_way() {
             "route.graphql.read_only",
             if is_read_only { "true" } else { "false" },
         )];
-        let stage = Stage::with(&settings).await;
+        let world = World::builder().settings(&settings).in_process().await;
         let mut passed = 0;
         for (query, part) in &rows {
             for way in WAYS {
                 let request = json!({ "query": query, "operationName": "A" });
                 if way == Way::Post && !is_read_only {
                     // Whatever it is, a `POST` may carry it; AppSync answers.
-                    let answer = post(stage.addr, "/graphql", &[JSON], &request.to_string()).await;
+                    let answer = post(world.addr, "/graphql", &[JSON], &request.to_string()).await;
                     assert!(!answer.body.contains("BAD_DOCUMENT"), "{answer:?}");
                     passed += 1;
                     let accept = ("accept", "application/json, text/event-stream");
                     let text = request.to_string();
-                    let answer = post(stage.addr, "/graphql", &[JSON, accept], &text).await;
+                    let answer = post(world.addr, "/graphql", &[JSON, accept], &text).await;
                     assert_eq!(answer.code(), "BAD_DOCUMENT", "{answer:?}");
                     assert!(answer.body.contains(part), "{answer:?}");
                     continue;
@@ -519,12 +523,12 @@ async fn a_document_that_parsers_read_differently_goes_by_no_way() {
                         "multipart/mixed;subscriptionSpec=1.0, application/json",
                     );
                     let text = request.to_string();
-                    let answer = post(stage.addr, "/graphql", &[JSON, accept], &text).await;
+                    let answer = post(world.addr, "/graphql", &[JSON, accept], &text).await;
                     assert_eq!(answer.status, 400, "{answer:?}");
                     assert_eq!(answer.code(), "BAD_DOCUMENT", "{answer:?}");
                     continue;
                 }
-                let result = way.ask(&stage, &request).await;
+                let result = way.ask(&world, &request).await;
                 let place = format!("{way:?} {query:?}: {result}");
                 passed += u64::from(way.carries_several());
                 if way == Way::Batch && !is_read_only {
@@ -543,33 +547,39 @@ async fn a_document_that_parsers_read_differently_goes_by_no_way() {
                 assert!(!message.contains("canary"), "{place}");
             }
         }
-        let seen = stage.emulator.stats();
+        let seen = world.emulator.stats();
         assert_eq!(seen.requests.http, passed, "read_only = {is_read_only}");
         assert_eq!(seen.requests.mutations, 0);
         assert_eq!(seen.realtime.starts_total, 0);
-        stage.drained().await;
+        world.drained().await;
     }
 }
 
 /// Only the document's text is read: values of variables may hold anything.
 #[tokio::test]
 async fn odd_characters_in_variables_pass_by_every_way() {
-    let stage = Stage::with(&[("route.graphql.read_only", "true")]).await;
+    let world = World::builder()
+        .settings(&[("route.graphql.read_only", "true")])
+        .in_process()
+        .await;
     let query = "query A($x: String) { rooms { id } __type(name: $x) { name } }";
     let text = "\u{2028} \u{2029} \u{85} \u{b} \u{c} \u{feff} \u{a0} \u{3000} # } mutation B { b }";
     for way in WAYS.into_iter().filter(|way| *way != Way::Multipart) {
         let request = json!({ "query": query, "variables": { "x": text } });
-        let result = way.ask(&stage, &request).await;
+        let result = way.ask(&world, &request).await;
         assert!(result["data"].is_object(), "{way:?}: {result}");
     }
-    stage.drained().await;
+    world.drained().await;
 }
 
 /// Requests that two parsers could read differently: as they are, by the ways that send what they
 /// get, and by those that read it first.
 #[tokio::test]
 async fn a_request_with_two_meanings_goes_by_no_way() {
-    let stage = Stage::with(&[("route.graphql.read_only", "true")]).await;
+    let world = World::builder()
+        .settings(&[("route.graphql.read_only", "true")])
+        .in_process()
+        .await;
     let make = "mutation { createRoom(name: \\\"canary\\\") { id } }";
     let both = BOTH.replace('"', "\\\"");
     let rooms = "\"query\":\"{ rooms { id } }\"";
@@ -594,7 +604,7 @@ async fn a_request_with_two_meanings_goes_by_no_way() {
         "\"canary\"".to_owned(),
     ];
     for body in &denied {
-        let answer = post(stage.addr, "/graphql", &[JSON], body).await;
+        let answer = post(world.addr, "/graphql", &[JSON], body).await;
         assert_eq!(
             (answer.status, answer.code().as_str()),
             (403, CODE),
@@ -602,7 +612,7 @@ async fn a_request_with_two_meanings_goes_by_no_way() {
         );
         assert!(!answer.body.contains("canary"), "{answer:?}");
         let batch = format!(r#"[{body},{{"query":"{SIBLING}"}}]"#);
-        let answer = post(stage.addr, "/graphql", &[JSON], &batch).await;
+        let answer = post(world.addr, "/graphql", &[JSON], &batch).await;
         let list = answer.json();
         assert_eq!(list[0]["errors"][0]["extensions"]["code"], CODE, "{body}");
         assert!(list[1]["data"].is_object(), "{list}");
@@ -620,7 +630,7 @@ async fn a_request_with_two_meanings_goes_by_no_way() {
             "PERSISTED_QUERY_NOT_SUPPORTED",
         ),
     ] {
-        let answer = post(stage.addr, "/graphql", &[JSON], &body).await;
+        let answer = post(world.addr, "/graphql", &[JSON], &body).await;
         assert_eq!(
             (answer.status, answer.code().as_str()),
             (400, code),
@@ -628,7 +638,7 @@ async fn a_request_with_two_meanings_goes_by_no_way() {
         );
     }
     // The `data` string of AppSync's clients is sent as it is.
-    let mut socket = Way::Native.socket(&stage).await;
+    let mut socket = Way::Native.socket(&world).await;
     for (at, body) in denied.iter().enumerate() {
         let id = format!("n{at}");
         socket.send(Way::Native.start(&id, body)).await;
@@ -652,79 +662,86 @@ async fn a_request_with_two_meanings_goes_by_no_way() {
         assert_eq!(error["type"], "error", "{error}");
         assert_eq!(error["payload"]["errors"][0]["errorType"], CODE, "{error}");
     }
-    let seen = stage.emulator.stats();
+    let seen = world.emulator.stats();
     assert_eq!(seen.requests.http, denied.len() as u64, "the siblings");
     // Of a stream's request only what is known goes on, which is judged.
     for body in &denied {
         let accept = ("accept", "text/event-stream");
-        let answer = post(stage.addr, "/graphql", &[JSON, accept], body).await;
+        let answer = post(world.addr, "/graphql", &[JSON, accept], body).await;
         assert!(!answer.body.contains("createRoom"), "{body}: {answer:?}");
     }
-    assert_eq!(stage.emulator.stats().requests.mutations, 0);
+    assert_eq!(world.emulator.stats().requests.mutations, 0);
     drop(socket);
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_persisted_query_with_its_text_is_judged_by_it() {
-    let stage = Stage::with(&[("route.graphql.read_only", "true")]).await;
+    let world = World::builder()
+        .settings(&[("route.graphql.read_only", "true")])
+        .in_process()
+        .await;
     let extensions = json!({ "persistedQuery": { "version": 1, "sha256Hash": "0" } });
     for (query, status) in [(SIBLING, 200), (CREATE, 403)] {
         let body = json!({ "query": query, "extensions": extensions }).to_string();
-        let answer = post(stage.addr, "/graphql", &[JSON], &body).await;
+        let answer = post(world.addr, "/graphql", &[JSON], &body).await;
         assert_eq!(answer.status, status, "{answer:?}");
     }
-    assert_eq!(stage.emulator.stats().requests.http, 1);
-    stage.drained().await;
+    assert_eq!(world.emulator.stats().requests.http, 1);
+    world.drained().await;
 }
 
 /// Upstream was told to unpack bytes that had been judged as they are.
 #[tokio::test]
 async fn a_content_encoding_was_sent_on_with_a_plain_body() {
-    let stage = Stage::new().await;
+    let world = World::builder().in_process().await;
     let query = "{ headers(names: [\"content-encoding\"]) }";
     let body = json!({ "query": query }).to_string();
     for coding in ["deflate", "gzip", "identity, br", "x"] {
         let headers = [JSON, ("content-encoding", coding)];
-        let answer = post(stage.addr, "/graphql", &headers, &body).await;
+        let answer = post(world.addr, "/graphql", &headers, &body).await;
         assert_eq!(
             (answer.status, answer.code().as_str()),
             (415, "UNSUPPORTED_MEDIA_TYPE")
         );
     }
-    assert_eq!(stage.emulator.stats().requests.http, 0);
+    assert_eq!(world.emulator.stats().requests.http, 0);
     let none = json!({ "headers": "{}" });
     for coding in ["identity", "amz-1.0"] {
         let headers = [JSON, ("content-encoding", coding)];
-        let answer = post(stage.addr, "/graphql", &headers, &body).await;
+        let answer = post(world.addr, "/graphql", &headers, &body).await;
         assert_eq!(answer.json()["data"], none, "{answer:?}");
     }
     let path = format!("/graphql?query={}", encode(Some(query)));
-    let answer = get(stage.addr, &path, &[("content-encoding", "deflate")]).await;
+    let answer = get(world.addr, &path, &[("content-encoding", "deflate")]).await;
     assert_eq!(answer.json()["data"], none, "{answer:?}");
-    let mut socket = Socket::open(stage.addr, &[("content-encoding", "deflate")]).await;
+    let mut socket = Socket::open(world.addr, &[("content-encoding", "deflate")]).await;
     socket.init().await;
     socket.subscribe("1", query).await;
     assert_eq!(socket.next_of("1").await["payload"]["data"], none);
     drop(socket);
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_read_only_route_publishes_no_event() {
-    let stage = Stage::with_events(&[("route.event.read_only", "true")]).await;
+    let world = World::builder()
+        .routes(&["event"])
+        .settings(&[("route.event.read_only", "true")])
+        .in_process()
+        .await;
     let body = json!({ "channel": "/default/a", "events": ["\"canary\""] }).to_string();
     for (path, body) in [
         ("/event", body.as_str()),
         ("/event/default/a", "\"canary\""),
     ] {
-        let answer = post(stage.addr, path, &[JSON], body).await;
+        let answer = post(world.addr, path, &[JSON], body).await;
         assert_eq!((answer.status, answer.code().as_str()), (403, CODE));
         assert!(answer.body.contains("route.event.read_only"), "{answer:?}");
         assert!(!answer.body.contains("canary"), "{answer:?}");
     }
     let protocol = "aws-appsync-event-ws";
-    let mut socket = Socket::dial(stage.addr, "/event/realtime", protocol, &[]).await;
+    let mut socket = Socket::dial(world.addr, "/event/realtime", protocol, &[]).await;
     socket.send(json!({ "type": "connection_init" })).await;
     let publish = json!({
         "type": "publish", "id": "p", "channel": "/default/a", "events": ["\"canary\""],
@@ -739,21 +756,24 @@ async fn a_read_only_route_publishes_no_event() {
         .send(json!({ "type": "subscribe", "id": "s", "channel": "/default/a" }))
         .await;
     assert_eq!(socket.next_of("s").await["type"], "subscribe_success");
-    let seen = stage.emulator.stats();
+    let seen = world.emulator.stats();
     assert_eq!((seen.events.publishes, seen.events.accepted), (0, 0));
     assert_eq!(seen.events.subscribed, 1);
     drop(socket);
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_read_only_route_lets_only_safe_methods_through() {
-    let stage = Stage::with_gateway(&[
-        ("route.http.read_only", "true"),
-        ("route.ws.read_only", "true"),
-    ])
-    .await;
-    let addr = stage.addr;
+    let world = World::builder()
+        .routes(&GATEWAY)
+        .settings(&[
+            ("route.http.read_only", "true"),
+            ("route.ws.read_only", "true"),
+        ])
+        .in_process()
+        .await;
+    let addr = world.addr;
     let ask = async |method: &str, more: &str| {
         let request = format!(
             "{method} /http/a?b=c HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n{more}\r\n"
@@ -767,7 +787,7 @@ async fn a_read_only_route_lets_only_safe_methods_through() {
             "{method}: {answer:?}"
         );
     }
-    assert_eq!(stage.emulator.stats().gateway.requests, 3);
+    assert_eq!(world.emulator.stats().gateway.requests, 3);
     for method in ["POST", "PUT", "PATCH", "DELETE", "get", "QUERY", "PROPFIND"] {
         let answer = ask(method, "content-length: 0\r\n").await;
         assert_eq!(
@@ -804,14 +824,14 @@ async fn a_read_only_route_lets_only_safe_methods_through() {
             "{path}"
         );
     }
-    assert_eq!(stage.emulator.stats().gateway.requests, 3);
+    assert_eq!(world.emulator.stats().gateway.requests, 3);
     // A route beside them may do as before.
     let request = format!(
         "POST /rest/a HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
     );
     raw(addr, request.as_bytes()).await;
-    assert_eq!(stage.emulator.stats().gateway.requests, 4);
-    stage.drained().await;
+    assert_eq!(world.emulator.stats().gateway.requests, 4);
+    world.drained().await;
 }
 
 /// Headers that no operation may bring upstream, however it came, and one that it may.
@@ -829,7 +849,7 @@ const NAMED: [(&str, &str); 9] = [
 
 #[tokio::test]
 async fn odd_headers_reach_no_operation() {
-    let stage = Stage::new().await;
+    let world = World::builder().in_process().await;
     let check = |seen: &str, by: &str| {
         assert!(
             seen.contains("kept") && !seen.contains("canary"),
@@ -838,20 +858,20 @@ async fn odd_headers_reach_no_operation() {
     };
     let body = json!({ "query": "{ headers }" });
     let headers: Vec<_> = NAMED.iter().copied().chain([JSON]).collect();
-    let answer = post(stage.addr, "/graphql", &headers, &body.to_string()).await;
+    let answer = post(world.addr, "/graphql", &headers, &body.to_string()).await;
     check(&answer.body, "POST");
     let batch = json!([body, body]).to_string();
     check(
-        &post(stage.addr, "/graphql", &headers, &batch).await.body,
+        &post(world.addr, "/graphql", &headers, &batch).await.body,
         "batch",
     );
     let sse = [&headers[..], &[("accept", "text/event-stream")]].concat();
-    let answer = post(stage.addr, "/graphql", &sse, &body.to_string()).await;
+    let answer = post(world.addr, "/graphql", &sse, &body.to_string()).await;
     check(&answer.body, "server-sent events");
     let listen = json!({ "query": "subscription { onHeaders }" });
     for document in [&body, &listen] {
         // Those of the upgrade go with every operation.
-        let mut socket = Socket::open(stage.addr, &NAMED).await;
+        let mut socket = Socket::open(world.addr, &NAMED).await;
         socket.init().await;
         let payload = document.clone();
         socket
@@ -859,7 +879,7 @@ async fn odd_headers_reach_no_operation() {
             .await;
         check(&socket.next_of("1").await.to_string(), "upgrade");
         // Those among the entries of AppSync's own protocol go with the one that they came with.
-        let mut socket = Way::Native.socket(&stage).await;
+        let mut socket = Way::Native.socket(&world).await;
         assert_eq!(socket.next().await["type"], "connection_ack");
         let entries: serde_json::Map<String, Value> = NAMED
             .iter()
@@ -876,7 +896,7 @@ async fn odd_headers_reach_no_operation() {
         };
         check(&seen, "entries");
     }
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]

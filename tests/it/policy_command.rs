@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
-use countersign_emulator::{ACCOUNT, DEMO_SESSION_TOKEN, Emulator, Options};
+use countersign_emulator::{ACCOUNT, DEMO_SESSION_TOKEN, Emulator};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,7 +14,9 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Daemon, JSON, Scratch, Socket, command, demo_key, get, post, raw, within};
+use crate::support::{
+    Daemon, JSON, Scratch, Socket, World, command, demo_key, get, post, raw, within,
+};
 
 /// How the command ended.
 struct Ended {
@@ -201,59 +203,44 @@ async fn every_mistake_is_told_and_nothing_printed() {
 // === recordings, and the proof ===
 
 /// A daemon with routes of every kind, and the emulator behind it.
-struct Bench {
-    emulator: Emulator,
-    _scratch: Scratch,
+struct RecordingWorld {
+    world: World,
     config: String,
     record: String,
 }
 
-impl Bench {
-    async fn new(name: &str) -> Self {
-        let emulator = Emulator::start(Options::default()).await.unwrap();
-        let scratch = Scratch::new(name);
-        let ca_file = scratch.file("ca.pem", emulator.ca_pem());
-        let record = scratch.0.join("asked.json").display().to_string();
-        let api = emulator.api_host();
-        let routes = [
-            ("graphql", format!("https://{api}/graphql")),
-            ("event", format!("https://{api}/event")),
-            ("rest", format!("https://{}/prod", emulator.rest_host())),
-            ("http", format!("https://{}/", emulator.http_host())),
-            ("ws", format!("https://{}/prod", emulator.websocket_host())),
-            (
-                "search",
-                "https://domain.us-east-1.es.amazonaws.com".to_owned(),
-            ),
+impl RecordingWorld {
+    async fn new() -> Self {
+        let world = World::new().await;
+        let record = world.path("asked.json").display().to_string();
+        let search = "https://domain.us-east-1.es.amazonaws.com";
+        let config = [
+            format!("pool.linger = \"1ms\"\niam.record = \"{record}\"\n"),
+            "log.filter = \"info,countersign::iam=debug\"\n".to_owned(),
+            world.route("graphql", "https://$API/graphql", ""),
+            world.route("event", "https://$API/event", ""),
+            world.route("rest", "https://$REST/prod", ""),
+            world.route("http", "https://$HTTP/", ""),
+            world.route("ws", "https://$WS/prod", ""),
+            world.route("search", search, ""),
         ];
-        let mut config = format!(
-            "listen = [\"127.0.0.1:0\"]\npool.linger = \"1ms\"\niam.record = \"{record}\"\n\
-             log.filter = \"info,countersign::iam=debug\"\n"
-        );
-        for (name, target) in &routes {
-            config.push_str(&format!(
-                "[route.{name}]\ntarget = \"{target}\"\nconnect = \"{}\"\nca_file = \"{ca_file}\"\n",
-                emulator.addr()
-            ));
-        }
-        let config = scratch.file("countersign.toml", &config);
         Self {
-            emulator,
-            _scratch: scratch,
-            config,
+            config: world.home.file("countersign.toml", &config.concat()),
+            world,
             record,
         }
     }
 
     async fn daemon(&self) -> (Daemon, SocketAddr) {
-        let mut daemon = Daemon::start(&["--config", &self.config], &demo_key());
+        let arguments = ["--listen", "127.0.0.1:0", "--config", &self.config];
+        let mut daemon = Daemon::start(&arguments, &demo_key());
         let addr = daemon.address().await;
         (daemon, addr)
     }
 
     /// Account and ids as the emulator has them.
     async fn policy(&self) -> Ended {
-        let id = self.emulator.api_id();
+        let id = self.world.emulator.api_id();
         let (graphql, event) = (format!("graphql={id}"), format!("event={id}"));
         let named = [
             "--account",
@@ -271,12 +258,11 @@ impl Bench {
     }
 
     fn allow(&self, policy: &str) {
-        let change = serde_json::from_value(json!({ "policy": policy })).unwrap();
-        self.emulator.switches().apply(&change).unwrap();
+        self.world.switch(json!({ "policy": policy }));
     }
 
     fn appsync(&self, resource: &str) -> String {
-        let id = self.emulator.api_id();
+        let id = self.world.emulator.api_id();
         format!("arn:aws:appsync:us-east-1:{ACCOUNT}:apis/{id}{resource}")
     }
 
@@ -309,14 +295,22 @@ impl Bench {
             Step::PublishBare => vec![self.appsync("/channelNamespace/inbox")],
             Step::Listen => vec![self.appsync(""), self.appsync("/channelNamespace/default")],
             Step::EventsSocket => vec![self.appsync(""), self.appsync("/channelNamespace/inbox")],
-            Step::Rest => vec![self.gateway(self.emulator.rest_host(), "prod/GET/items/7")],
-            Step::Star => vec![self.gateway(self.emulator.rest_host(), "prod/GET/star/${*}")],
-            Step::Escaped => vec![self.gateway(self.emulator.rest_host(), "prod/PUT/files/*")],
-            Step::RestPost => vec![self.gateway(self.emulator.rest_host(), "prod/POST/items")],
-            Step::ManyUsers => vec![self.gateway(self.emulator.rest_host(), "prod/GET/users/*")],
-            Step::Http => vec![self.gateway(self.emulator.http_host(), "$default/GET/pets/1")],
+            Step::Rest => vec![self.gateway(self.world.emulator.rest_host(), "prod/GET/items/7")],
+            Step::Star => vec![self.gateway(self.world.emulator.rest_host(), "prod/GET/star/${*}")],
+            Step::Escaped => {
+                vec![self.gateway(self.world.emulator.rest_host(), "prod/PUT/files/*")]
+            }
+            Step::RestPost => {
+                vec![self.gateway(self.world.emulator.rest_host(), "prod/POST/items")]
+            }
+            Step::ManyUsers => {
+                vec![self.gateway(self.world.emulator.rest_host(), "prod/GET/users/*")]
+            }
+            Step::Http => {
+                vec![self.gateway(self.world.emulator.http_host(), "$default/GET/pets/1")]
+            }
             Step::Tunnel => {
-                let host = self.emulator.websocket_host();
+                let host = self.world.emulator.websocket_host();
                 vec![
                     self.gateway(host, "prod/$connect"),
                     self.gateway(host, "prod/POST/@connections/*"),
@@ -331,7 +325,7 @@ impl Bench {
     async fn refused(&self, addr: SocketAddr) -> BTreeSet<Step> {
         let mut refused = BTreeSet::new();
         for step in Step::ALL {
-            if !step.run(addr, &self.emulator).await {
+            if !step.run(addr, &self.world.emulator).await {
                 refused.insert(step);
             }
         }
@@ -586,23 +580,23 @@ async fn tunnel(addr: SocketAddr, emulator: &Emulator) -> bool {
 
 #[tokio::test]
 async fn what_was_recorded_is_enough_and_no_more() {
-    let bench = Bench::new("policy-proof").await;
-    let (mut daemon, addr) = bench.daemon().await;
-    assert_eq!(bench.refused(addr).await, BTreeSet::new());
+    let recorded = RecordingWorld::new().await;
+    let (mut daemon, addr) = recorded.daemon().await;
+    assert_eq!(recorded.refused(addr).await, BTreeSet::new());
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
 
-    let kept = std::fs::read_to_string(&bench.record).unwrap();
+    let kept = std::fs::read_to_string(&recorded.record).unwrap();
     for secret in [SECRET, DEMO_SESSION_TOKEN, "lobby", "/me"] {
         assert!(!kept.contains(secret), "{secret}: {kept}");
     }
-    let mode = std::fs::metadata(&bench.record)
+    let mode = std::fs::metadata(&recorded.record)
         .unwrap()
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
 
-    let ended = bench.policy().await;
+    let ended = recorded.policy().await;
     assert_eq!(ended.code, 0, "{}", ended.notes);
     assert!(
         ended.notes.contains("route search: not in the policy"),
@@ -618,14 +612,14 @@ async fn what_was_recorded_is_enough_and_no_more() {
     );
     let printed: Value = serde_json::from_str(&ended.output).unwrap();
     // The HTTP API's path, with its first segment read as a stage.
-    let other_reading = bench.gateway(bench.emulator.http_host(), "pets/GET/1");
-    let expected = expected(&bench, &other_reading);
+    let other_reading = recorded.gateway(recorded.world.emulator.http_host(), "pets/GET/1");
+    let expected = expected(&recorded, &other_reading);
     assert_eq!(printed, expected);
 
-    let (mut daemon, addr) = bench.daemon().await;
-    bench.allow(&ended.output);
+    let (mut daemon, addr) = recorded.daemon().await;
+    recorded.allow(&ended.output);
     assert_eq!(
-        bench.refused(addr).await,
+        recorded.refused(addr).await,
         BTreeSet::new(),
         "the policy is not enough"
     );
@@ -644,8 +638,8 @@ async fn what_was_recorded_is_enough_and_no_more() {
         let resources = less["Statement"][at]["Resource"].as_array_mut().unwrap();
         let removed = resources.remove(resource);
         let removed = removed.as_str().unwrap();
-        bench.allow(&less.to_string());
-        let needing = bench.steps().into_iter().filter(|(step, needs)| {
+        recorded.allow(&less.to_string());
+        let needing = recorded.steps().into_iter().filter(|(step, needs)| {
             let is_of_events = match action.as_str() {
                 "appsync:EventPublish" => matches!(step, Step::Publish | Step::PublishBare),
                 "appsync:EventSubscribe" | "appsync:EventConnect" => {
@@ -658,14 +652,14 @@ async fn what_was_recorded_is_enough_and_no_more() {
         let needing: BTreeSet<Step> = needing.map(|(step, _)| step).collect();
         assert_eq!(needing.is_empty(), removed == other_reading, "{removed}");
         assert_eq!(
-            bench.refused(addr).await,
+            recorded.refused(addr).await,
             needing,
             "without {action} on {removed}"
         );
     }
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
-    within("the emulator's end", bench.emulator.shutdown()).await;
+    within("the emulator's end", recorded.world.emulator.shutdown()).await;
 }
 
 /// What nobody did while the daemon recorded stays refused.
@@ -695,10 +689,10 @@ async fn never_asked(addr: SocketAddr) {
     assert!(posted.body.contains(told), "{posted:?}");
 }
 
-fn expected(bench: &Bench, other_reading: &str) -> Value {
+fn expected(recorded: &RecordingWorld, other_reading: &str) -> Value {
     let mut fields: Vec<String> = Vec::new();
     let mut invoked = vec![other_reading.to_owned()];
-    for (_, needs) in bench.steps() {
+    for (_, needs) in recorded.steps() {
         for need in needs {
             if need.contains("/fields/") {
                 fields.push(need);
@@ -710,14 +704,14 @@ fn expected(bench: &Bench, other_reading: &str) -> Value {
     fields.sort();
     invoked.sort();
     let namespaces = [
-        bench.appsync("/channelNamespace/default"),
-        bench.appsync("/channelNamespace/inbox"),
+        recorded.appsync("/channelNamespace/default"),
+        recorded.appsync("/channelNamespace/inbox"),
     ];
-    let host = bench.emulator.websocket_host();
-    let connections = bench.gateway(host, "prod/POST/@connections/*");
+    let host = recorded.world.emulator.websocket_host();
+    let connections = recorded.gateway(host, "prod/POST/@connections/*");
     let statement = |action: &str, resources: &[String]| json!({"Effect": "Allow", "Action": action, "Resource": resources});
     json!({"Version": "2012-10-17", "Statement": [
-        statement("appsync:EventConnect", &[bench.appsync("")]),
+        statement("appsync:EventConnect", &[recorded.appsync("")]),
         statement("appsync:EventPublish", &namespaces),
         statement("appsync:EventSubscribe", &namespaces),
         statement("appsync:GraphQL", &fields),
@@ -728,33 +722,33 @@ fn expected(bench: &Bench, other_reading: &str) -> Value {
 
 #[tokio::test]
 async fn a_recording_is_written_soon_and_grows_from_run_to_run() {
-    let bench = Bench::new("policy-again").await;
+    let recorded = RecordingWorld::new().await;
     let query = |addr, text: &'static str| async move {
         let body = json!({ "query": text }).to_string();
         assert!(has_data(&post(addr, "/graphql", &[JSON], &body).await.body));
     };
-    let (mut daemon, addr) = bench.daemon().await;
+    let (mut daemon, addr) = recorded.daemon().await;
     query(addr, "{ rooms { id } }").await;
     daemon.line("recording written").await;
-    let soon = bench.policy_of("graphql").await;
-    assert_eq!(soon, [bench.field("Query.rooms")]);
+    let soon = recorded.policy_of("graphql").await;
+    assert_eq!(soon, [recorded.field("Query.rooms")]);
     daemon.child.start_kill().unwrap();
     daemon.exited().await;
 
-    let (mut daemon, addr) = bench.daemon().await;
+    let (mut daemon, addr) = recorded.daemon().await;
     query(addr, "{ room(id: \"lobby\") { id } }").await;
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
-    let both = bench.policy_of("graphql").await;
+    let both = recorded.policy_of("graphql").await;
     assert_eq!(
         both,
-        [bench.field("Query.room"), bench.field("Query.rooms")]
+        [recorded.field("Query.room"), recorded.field("Query.rooms")]
     );
 
     // The configuration names the recording, too; --route wants one that was recorded.
-    let by_config = policy(&["--config", &bench.config], "").await;
+    let by_config = policy(&["--config", &recorded.config], "").await;
     assert_eq!(by_config.code, 0, "{}", by_config.notes);
-    let other = policy(&["--recorded", &bench.record, "--route", "rest"], "").await;
+    let other = policy(&["--recorded", &recorded.record, "--route", "rest"], "").await;
     assert_eq!(other.code, 2);
     assert!(
         other.notes.contains("rest was not recorded: graphql"),
@@ -763,10 +757,10 @@ async fn a_recording_is_written_soon_and_grows_from_run_to_run() {
     );
 }
 
-impl Bench {
+impl RecordingWorld {
     /// The resources of the one action.
     async fn policy_of(&self, route: &str) -> Vec<String> {
-        let id = self.emulator.api_id();
+        let id = self.world.emulator.api_id();
         let arguments = [
             "--recorded",
             &self.record,

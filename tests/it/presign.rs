@@ -1,11 +1,11 @@
 //! Signatures in the query: routes that presign, and `countersign presign`. Judged by the emulator,
 //! to which Python's websockets and curl bring them, and by botocore.
 
-use countersign_emulator::{Change, Emulator, Key, Options};
+use countersign_emulator::{Change, Key};
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::support::{Answer, Daemon, Scratch, command, get, python, within};
+use crate::support::{Answer, World, command, get, python, within};
 
 const KEY_ID: &str = "AKIDPRESIGN";
 const SECRET: &str = "sec/ret+of/tests";
@@ -73,56 +73,39 @@ async fn botocore(url: &str, service: &str, mode: &str) -> String {
     run.stdout.trim().to_owned()
 }
 
-struct Bench {
-    emulator: Emulator,
-    scratch: Scratch,
-    ca_file: String,
+/// An emulator that knows [`KEY_ID`] alone.
+async fn start() -> World {
+    let key = Key {
+        access_key_id: KEY_ID.to_owned(),
+        secret_access_key: SECRET.to_owned(),
+        session_token: Some(TOKEN.to_owned()),
+    };
+    World::builder().keys(vec![key]).start().await
 }
 
-impl Bench {
-    async fn new(name: &str) -> Self {
-        let options = Options {
-            keys: vec![Key {
-                access_key_id: KEY_ID.to_owned(),
-                secret_access_key: SECRET.to_owned(),
-                session_token: Some(TOKEN.to_owned()),
-            }],
-            ..Options::default()
-        };
-        let emulator = Emulator::start(options).await.unwrap();
-        let scratch = Scratch::new(name);
-        let ca_file = scratch.file("ca.pem", emulator.ca_pem());
-        Self {
-            emulator,
-            scratch,
-            ca_file,
-        }
-    }
+fn stream_url(world: &World) -> String {
+    world.expand(&format!("wss://$ANALYZER{STREAM}"))
+}
 
-    fn stream(&self) -> String {
-        format!("wss://{}{STREAM}", self.emulator.analyzer_host())
-    }
+/// Opens a presigned URL straight at the emulator.
+async fn open_at(world: &World, url: &str) -> Value {
+    let address = world.emulator.addr().to_string();
+    open(&["open", url, &address, &world.ca_file()]).await
+}
 
-    /// Opens a presigned URL straight at the emulator.
-    async fn open(&self, url: &str) -> Value {
-        let address = self.emulator.addr().to_string();
-        open(&["open", url, &address, &self.ca_file]).await
-    }
-
-    /// Asks for a presigned URL straight at the emulator: status and body.
-    async fn curl(&self, url: &str, more: &[&str]) -> (u16, String) {
-        let mut curl = Command::new("curl");
-        curl.args(["-sS", "-g", "--path-as-is", "--noproxy", "*"])
-            .args(["--cacert", &self.ca_file])
-            .args(["--connect-to", &format!("::{}", self.emulator.addr())])
-            .args(["-w", "\n%{http_code}"])
-            .args(more)
-            .arg(url);
-        let run = run(curl).await;
-        assert_eq!(run.code, 0, "{}", run.stderr);
-        let (body, status) = run.stdout.rsplit_once('\n').unwrap();
-        (status.parse().unwrap(), body.to_owned())
-    }
+/// Asks for a presigned URL straight at the emulator: status and body.
+async fn curl(world: &World, url: &str, more: &[&str]) -> (u16, String) {
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-g", "--path-as-is", "--noproxy", "*"])
+        .args(["--cacert", &world.ca_file()])
+        .args(["--connect-to", &format!("::{}", world.emulator.addr())])
+        .args(["-w", "\n%{http_code}"])
+        .args(more)
+        .arg(url);
+    let run = run(curl).await;
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let (body, status) = run.stdout.rsplit_once('\n').unwrap();
+    (status.parse().unwrap(), body.to_owned())
 }
 
 async fn open(arguments: &[&str]) -> Value {
@@ -156,30 +139,21 @@ fn check_secret(what: &str, text: &str, secrets: &[&str]) {
 
 #[tokio::test]
 async fn presigned_routes_work_and_their_urls_are_not_logged() {
-    let bench = Bench::new("presign-routes").await;
+    let world = start().await;
     let keys = format!(
         "[wrong]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = other\naws_session_token = {TOKEN}\n"
     );
-    let keys = bench.scratch.file("credentials", &keys);
-    let route = |name: &str, host: &str, path: &str, more: &str| {
-        let (connect, ca_file) = (bench.emulator.addr(), &bench.ca_file);
-        format!(
-            "[route.{name}]\ntarget = \"https://{host}{path}\"\nconnect = \"{connect}\"\n\
-             ca_file = \"{ca_file}\"\n{more}\n"
-        )
-    };
-    let (rest, websocket) = (bench.emulator.rest_host(), bench.emulator.websocket_host());
+    let keys = world.home.file("credentials", &keys);
     let wrong = "auth = \"presign\"\nprofile = \"wrong\"";
     let config = [
-        "listen = [\"127.0.0.1:0\"]\nlog.filter = \"trace\"\n".to_owned(),
-        route("analyzer", bench.emulator.analyzer_host(), "/", ""),
-        route("rest", rest, "/prod", "auth = \"presign\""),
-        route("wrong", rest, "/prod", wrong),
-        route("tunnel", websocket, "/prod", wrong),
+        "log.filter = \"trace\"\n".to_owned(),
+        world.route("analyzer", "https://$ANALYZER/", ""),
+        world.route("rest", "https://$REST/prod", "auth = \"presign\""),
+        world.route("wrong", "https://$REST/prod", wrong),
+        world.route("tunnel", "https://$WS/prod", wrong),
     ];
-    let config = bench.scratch.file("config.toml", &config.concat());
     let environment = [key(), vec![("AWS_SHARED_CREDENTIALS_FILE", keys.as_str())]].concat();
-    let mut daemon = Daemon::start(&["--config", &config], &environment);
+    let mut daemon = world.serve(&config.concat(), &environment);
     let addr = daemon.address().await;
 
     let stream = format!("ws://{addr}/analyzer{STREAM}");
@@ -189,7 +163,7 @@ async fn presigned_routes_work_and_their_urls_are_not_logged() {
     );
     let named = format!("{stream}?configuration-name=m%20y+1");
     check_packets(&open(&["open", &named]).await, "m y 1");
-    assert_eq!(bench.emulator.stats().gateway.analyzer_streams, 2);
+    assert_eq!(world.emulator.stats().gateway.analyzer_streams, 2);
 
     let answer = get(addr, "/rest/items?b=2&a=1", &[]).await;
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -234,23 +208,29 @@ async fn presigned_routes_work_and_their_urls_are_not_logged() {
         ],
     ];
     check_secret("the log", &daemon.log, &in_log.concat());
-    bench.emulator.shutdown().await;
+    world.emulator.shutdown().await;
 }
 
 #[tokio::test]
 async fn printed_urls_open_by_websockets_at_the_emulator() {
-    let bench = Bench::new("presign-open").await;
-    let stream = bench.stream();
+    let world = start().await;
+    let stream = stream_url(&world);
     let default = url(&[&stream]).await;
     assert_eq!(parameter(&default, "X-Amz-Expires"), "300");
     assert_eq!(parameter(&default, "X-Amz-SignedHeaders"), "host");
     assert_eq!(parameter(&default, "X-Amz-Security-Token"), TOKEN_ENCODED);
-    check_packets(&bench.open(&default).await, "NetworkAnalyzerConfig_Default");
-    check_packets(&bench.open(&default).await, "NetworkAnalyzerConfig_Default");
+    check_packets(
+        &open_at(&world, &default).await,
+        "NetworkAnalyzerConfig_Default",
+    );
+    check_packets(
+        &open_at(&world, &default).await,
+        "NetworkAnalyzerConfig_Default",
+    );
 
     let named = url(&[&format!("{stream}?configuration-name=a=b%2fc")]).await;
-    check_packets(&bench.open(&named).await, "a=b/c");
-    let refused = bench.open(&named.replace("=a%3Db", "=a%3Dc")).await;
+    check_packets(&open_at(&world, &named).await, "a=b/c");
+    let refused = open_at(&world, &named.replace("=a%3Db", "=a%3Dc")).await;
     assert_eq!(refused["status"], 403, "{refused}");
     assert_eq!(refused["type"], "InvalidSignatureException");
 
@@ -264,30 +244,30 @@ async fn printed_urls_open_by_websockets_at_the_emulator() {
         botocore(&appended, "iotwireless", "appended").await
     );
     check_packets(
-        &bench.open(&appended).await,
+        &open_at(&world, &appended).await,
         "NetworkAnalyzerConfig_Default",
     );
 
-    let websocket = bench.emulator.websocket_host();
+    let websocket = world.emulator.websocket_host();
     let api = url(&[&format!("wss://{websocket}/prod?status=418")]).await;
-    let refused = bench.open(&api).await;
+    let refused = open_at(&world, &api).await;
     // Its signature was good: the integration was asked.
     assert_eq!(refused["status"], 418, "{refused}");
-    bench.emulator.shutdown().await;
+    world.emulator.shutdown().await;
 }
 
 #[tokio::test]
 async fn urls_expire_by_the_clock_of_the_service() {
-    let bench = Bench::new("presign-expiry").await;
-    let short = url(&["--expires", "1s", &bench.stream()]).await;
+    let world = start().await;
+    let short = url(&["--expires", "1s", &stream_url(&world)]).await;
     assert_eq!(parameter(&short, "X-Amz-Expires"), "1");
-    let long = url(&["--expires", "5m", &bench.stream()]).await;
+    let long = url(&["--expires", "5m", &stream_url(&world)]).await;
     let skew = |seconds| {
         let change = Change {
             clock_skew_s: Some(seconds),
             ..Change::default()
         };
-        bench.emulator.switches().apply(&change).unwrap();
+        world.emulator.switches().apply(&change).unwrap();
     };
     let message = |refused: &Value| {
         assert_eq!(refused["status"], 403, "{refused}");
@@ -296,24 +276,27 @@ async fn urls_expire_by_the_clock_of_the_service() {
         body["message"].as_str().unwrap().to_owned()
     };
     skew(60);
-    let refused = message(&bench.open(&short).await);
+    let refused = message(&open_at(&world, &short).await);
     assert!(refused.starts_with("Signature expired: "), "{refused}");
     assert!(refused.ends_with(" - 1 sec.)"), "{refused}");
-    check_packets(&bench.open(&long).await, "NetworkAnalyzerConfig_Default");
+    check_packets(
+        &open_at(&world, &long).await,
+        "NetworkAnalyzerConfig_Default",
+    );
     skew(360);
-    let refused = message(&bench.open(&long).await);
+    let refused = message(&open_at(&world, &long).await);
     assert!(refused.ends_with(" - 5 min.)"), "{refused}");
     skew(-360);
-    let refused = message(&bench.open(&long).await);
+    let refused = message(&open_at(&world, &long).await);
     assert!(
         refused.starts_with("Signature not yet current: "),
         "{refused}"
     );
     skew(0);
     // IoT Wireless takes five minutes at most, and says so itself.
-    let longer = url(&["--expires", "10m", &bench.stream()]).await;
-    assert_eq!(bench.open(&longer).await["type"], "ForbiddenException");
-    bench.emulator.shutdown().await;
+    let longer = url(&["--expires", "10m", &stream_url(&world)]).await;
+    assert_eq!(open_at(&world, &longer).await["type"], "ForbiddenException");
+    world.emulator.shutdown().await;
 }
 
 #[tokio::test]
@@ -335,25 +318,25 @@ async fn the_token_is_appended_for_iot_core() {
 
 #[tokio::test]
 async fn curl_asks_for_printed_urls() {
-    let bench = Bench::new("presign-curl").await;
-    let rest = bench.emulator.rest_host();
+    let world = start().await;
+    let rest = world.emulator.rest_host();
     let target = format!("https://{rest}/prod/a%2Fb/@c?b=2&a=x+y&X-Amz-Signature=1");
     let report = url(&["--expires", "1h", &target]).await;
     let shown = format!("https://{rest}/prod/a%2Fb/@c?b=2&a=x%20y&X-Amz-Algorithm=");
     assert!(report.starts_with(&shown), "{report}");
-    let (status, body) = bench.curl(&report, &[]).await;
+    let (status, body) = curl(&world, &report, &[]).await;
     assert_eq!(status, 200, "{body}");
-    let (status, _) = bench.curl(&report, &["-X", "POST"]).await;
+    let (status, _) = curl(&world, &report, &["-X", "POST"]).await;
     assert_eq!(status, 403, "another method");
 
     let header = ["--header", "X-Team: red ant", "--method", "DELETE"];
     let delete = url(&[&header[..], &[&target]].concat()).await;
     assert_eq!(parameter(&delete, "X-Amz-SignedHeaders"), "host%3Bx-team");
     let sent = ["-X", "DELETE", "-H", "x-team: red ant"];
-    let (status, body) = bench.curl(&delete, &sent).await;
+    let (status, body) = curl(&world, &delete, &sent).await;
     assert_eq!(status, 200, "{body}");
     for wrong in [&sent[..2], &["-X", "DELETE", "-H", "x-team: blue"]] {
-        let (status, _) = bench.curl(&delete, wrong).await;
+        let (status, _) = curl(&world, &delete, wrong).await;
         assert_eq!(status, 403, "{wrong:?}");
     }
 
@@ -365,9 +348,9 @@ async fn curl_asks_for_printed_urls() {
     );
     let told = "x-amz-content-sha256: UNSIGNED-PAYLOAD";
     let body = ["-X", "PUT", "-d", "any body", "-H", told];
-    let (status, body) = bench.curl(unsigned.stdout.trim(), &body).await;
+    let (status, body) = curl(&world, unsigned.stdout.trim(), &body).await;
     assert_eq!(status, 200, "{body}");
-    bench.emulator.shutdown().await;
+    world.emulator.shutdown().await;
 }
 
 /// Exit code, and what standard error must hold. Nothing is printed then, and no secret told.

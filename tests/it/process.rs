@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::support::{Backstage, Daemon, JSON, Scratch, Socket, demo_key, post, within};
+use crate::support::{Daemon, JSON, Scratch, Socket, World, demo_key, post, within};
 
 /// Somebody who is not root, to whom everything would be open: this user, or `nobody`.
 fn user() -> u32 {
@@ -116,9 +116,9 @@ fn no_new_privileges(of: &Daemon) -> Vec<String> {
 #[tokio::test]
 async fn a_sandbox_changes_no_file_and_serves_all_the_same() {
     for (sandbox, flag, is_written) in [("false", "0", true), ("true", "1", false)] {
-        let backstage = Backstage::new(&format!("sandbox-{sandbox}")).await;
+        let world = World::new().await;
         let [written, replaced, socket] =
-            ["written", "replaced", "socket"].map(|name| backstage.path(name));
+            ["written", "replaced", "socket"].map(|name| world.path(name));
         fs::write(&replaced, "old").unwrap();
         // A child of one of the runtime's threads, which tries to leave something behind.
         let keys = json!({
@@ -132,16 +132,16 @@ async fn a_sandbox_changes_no_file_and_serves_all_the_same() {
             written.display(),
             replaced.display()
         );
-        let script = backstage.home.file("process.sh", &script);
-        fs::create_dir(backstage.path(".aws")).unwrap();
-        backstage.home.file(
+        let script = world.home.file("process.sh", &script);
+        fs::create_dir(world.path(".aws")).unwrap();
+        world.home.file(
             ".aws/config",
             &format!("[default]\ncredential_process = /bin/sh {script}\n"),
         );
 
         let listen = format!("unix:{}", socket.display());
         let variables = [("PATH", "/usr/bin:/bin"), ("COUNTERSIGN_SANDBOX", sandbox)];
-        let mut daemon = backstage.start(&["--listen", &listen], &variables);
+        let mut daemon = world.daemon(&["--listen", &listen], &variables);
         let addr = daemon.address().await;
         let is_told = daemon
             .log
@@ -156,7 +156,7 @@ async fn a_sandbox_changes_no_file_and_serves_all_the_same() {
         client
             .subscribe("s", "subscription { onMessage(room: \"lobby\") { body } }")
             .await;
-        let emulator = &backstage.emulator;
+        let emulator = &world.emulator;
         let live = emulator.wait_for(|stats| stats.realtime.subscriptions == 1);
         within("a subscription", live).await;
         let mutation = "mutation { postMessage(room: \"lobby\", body: \"hello\") { room body } }";
@@ -212,8 +212,8 @@ async fn orphans_are_reaped_as_pid_1_and_as_a_subreaper() {
     let namespace: Vec<&str> = namespace.split(' ').collect();
     let cases = [("unshare", &namespace[..]), ("python3", &["-c", SUBREAPER])];
     for (launcher, options) in cases {
-        let backstage = Backstage::new(&format!("orphans-{launcher}")).await;
-        let held = backstage.path("held");
+        let world = World::new().await;
+        let held = world.path("held");
         let made = Command::new("mkfifo").arg(&held).status().await.unwrap();
         assert!(made.success());
         let keys = json!({
@@ -223,24 +223,24 @@ async fn orphans_are_reaped_as_pid_1_and_as_a_subreaper() {
             "SessionToken": emulator::DEMO_SESSION_TOKEN,
         });
         // In a session of its own, so that it outlives the process group, under a name of its own.
-        let orphan = backstage.path(&format!("orphan-{}", &launcher[..2]));
+        let orphan = world.path(&format!("orphan-{}", &launcher[..2]));
         fs::copy("/bin/cat", &orphan).unwrap();
         let script = format!(
             "setsid {} {} < /dev/null > /dev/null 2>&1 &\necho '{keys}'\n",
             orphan.display(),
             held.display()
         );
-        let script = backstage.home.file("process.sh", &script);
-        fs::create_dir(backstage.path(".aws")).unwrap();
+        let script = world.home.file("process.sh", &script);
+        fs::create_dir(world.path(".aws")).unwrap();
         let profile = format!("[default]\ncredential_process = /bin/sh {script}\n");
-        backstage.home.file(".aws/config", &profile);
+        world.home.file(".aws/config", &profile);
         let mut launched = Command::new(launcher)
             .args(options)
             .arg(env!("CARGO_BIN_EXE_countersign"))
-            .args(backstage.arguments(&["--listen", "127.0.0.1:0"]))
+            .args(world.arguments(&["--listen", "127.0.0.1:0"]))
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
-            .env("HOME", &backstage.home.0)
+            .env("HOME", &world.home.0)
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("COUNTERSIGN_ADMIN", "off")
             .stdin(Stdio::null())

@@ -10,7 +10,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::Command;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::support::{Backstage, JSON, Scratch, demo_key, post, within};
+use crate::support::{JSON, Scratch, World, demo_key, post, within};
 
 const README: &str = include_str!("../../README.md");
 const RUST: &str = include_str!("recipes/rust.rs");
@@ -101,14 +101,14 @@ fn the_rust_recipe_is_the_code_that_runs() {
 
 #[tokio::test]
 async fn every_recipe_prints_what_the_readme_says() {
-    let backstage = Backstage::new("recipes").await;
-    let Backstage { emulator, home } = &backstage;
+    let world = World::new().await;
+    let World { emulator, home } = &world;
     let mut environment = demo_key();
     environment.push(("XDG_STATE_HOME", home.0.to_str().unwrap()));
-    let mut daemon = backstage.start(&["--tls-dev"], &environment);
+    let mut daemon = world.daemon(&["--tls-dev"], &environment);
     let addr = daemon.address().await;
     let blocks = blocks();
-    let ca = backstage.path("countersign/ca.pem");
+    let ca = world.path("countersign/ca.pem");
     for (name, subscribes) in RECIPES {
         let begun = std::time::Instant::now();
         let started = emulator.stats().realtime.starts_total;

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 
 use crate::fakes::{Heard, TlsPeer};
-use crate::support::{Answer, Daemon, JSON, Scratch, Socket, get, post};
+use crate::support::{Answer, Daemon, GATEWAY, JSON, Scratch, Socket, get, post};
 
 const API: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com";
 const GATEWAY: &str = "a1b2c3.execute-api.us-east-1.amazonaws.com";

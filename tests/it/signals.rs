@@ -9,16 +9,16 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 
-use crate::support::{Backstage, Daemon, JSON, Socket, demo_key, get, post, within};
+use crate::support::{Daemon, JSON, Socket, World, demo_key, get, post, within};
 
 /// Signals that kill by default, and that the log explains.
 const IGNORED: [&str; 3] = ["HUP", "USR1", "USR2"];
 
 #[tokio::test]
 async fn signals_without_a_meaning_are_logged_and_leave_every_command_running() {
-    let backstage = Backstage::new("signals-ignored").await;
-    let serve = backstage.arguments(&["serve", "--listen", "127.0.0.1:0"]);
-    let ca = backstage.path("ca.pem").display().to_string();
+    let world = World::new().await;
+    let serve = world.arguments(&["serve", "--listen", "127.0.0.1:0"]);
+    let ca = world.path("ca.pem").display().to_string();
     let demo = ["demo", "--listen", "127.0.0.1:0"];
     let emulate = ["emulate", "--listen", "127.0.0.1:0", "--control"];
     let emulate = [&emulate[..], &["127.0.0.1:0", "--ca-file", &ca]].concat();
@@ -44,20 +44,19 @@ async fn signals_without_a_meaning_are_logged_and_leave_every_command_running() 
 #[tokio::test]
 async fn signals_that_stop_let_running_requests_finish() {
     for name in ["TERM", "INT", "QUIT"] {
-        let backstage = Backstage::new(&format!("signals-{name}")).await;
-        let mut daemon = backstage.start(&[], &demo_key());
+        let world = World::new().await;
+        let mut daemon = world.daemon(&[], &demo_key());
         let addr = daemon.address().await;
         let mut socket = Socket::open(addr, &[]).await;
         socket.init().await;
         let hold = |is_held: bool| {
-            let change = serde_json::from_value(json!({ "gate": is_held })).unwrap();
-            backstage.emulator.switches().apply(&change).unwrap();
+            world.switch(json!({ "gate": is_held }));
         };
         hold(true);
         let body = json!({ "query": "{ slow(ms: 1) }" }).to_string();
         let answered = async { post(addr, "/graphql", &[JSON], &body).await.status };
         let signalled = async {
-            let arrived = backstage.emulator.wait_for(|stats| stats.requests.http > 0);
+            let arrived = world.emulator.wait_for(|stats| stats.requests.http > 0);
             within("the request", arrived).await;
             for ignored in IGNORED {
                 daemon.signal(&format!("-{ignored}"));
@@ -88,8 +87,8 @@ fn catches(pid: &str, signal: u32) -> bool {
 
 #[tokio::test]
 async fn a_signal_that_comes_while_the_configuration_is_read_stops_without_a_loss() {
-    let backstage = Backstage::new("signals-early").await;
-    let pipe = backstage.path("countersign.toml");
+    let world = World::new().await;
+    let pipe = world.path("countersign.toml");
     let made = Command::new("mkfifo").arg(&pipe).status().await.unwrap();
     assert!(made.success());
     let write = |text: &'static str| {
@@ -168,8 +167,8 @@ async fn sighup_drains_when_the_terminal_is_closed_and_not_otherwise() {
         ("nohup", &[("close", "ignored SIGHUP: ")]),
     ];
     for (case, steps) in cases {
-        let backstage = Backstage::new("signals-terminal").await;
-        let arguments = backstage.arguments(&["--listen", "127.0.0.1:0"]);
+        let world = World::new().await;
+        let arguments = world.arguments(&["--listen", "127.0.0.1:0"]);
         let mut child = Command::new("python3")
             .args(["-c", AT_A_TERMINAL, case, env!("CARGO_BIN_EXE_countersign")])
             .args(arguments)

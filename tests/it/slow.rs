@@ -9,14 +9,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
 
-use crate::load::{Load, allow_files, closed};
-use crate::support::{Scratch, Stage, within};
+use crate::load::{self, allow_files, closed};
+use crate::support::{GATEWAY, Running, Scratch, World, within};
 
 /// Writes `begin`, and then one byte of `byte` every 50 ms until the connection is closed; what was
 /// answered, and how long it took.
-async fn drip(stage: &Stage, begin: &str, byte: &[u8]) -> (String, Duration) {
+async fn drip(world: &Running, begin: &str, byte: &[u8]) -> (String, Duration) {
     let begun = Instant::now();
-    let (mut read, mut write) = TcpStream::connect(stage.addr).await.unwrap().into_split();
+    let (mut read, mut write) = TcpStream::connect(world.addr).await.unwrap().into_split();
     write.write_all(begin.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let dripping = async {
@@ -44,16 +44,16 @@ async fn a_head_that_drips_is_cut_off() {
         ("timeouts.request_head", "500ms"),
         ("timeouts.idle_client", "60s"),
     ];
-    let stage = Stage::with(&settings).await;
-    let (answer, took) = drip(&stage, "GET /graphql HTTP/1.1\r\na: ", b"a").await;
+    let world = World::builder().settings(&settings).in_process().await;
+    let (answer, took) = drip(&world, "GET /graphql HTTP/1.1\r\na: ", b"a").await;
     assert_eq!(answer, "");
     assert!(took >= Duration::from_millis(500), "{took:?}");
     // The next one of a connection, too.
     let first = "GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n";
-    let (answer, _) = drip(&stage, first, b"G").await;
+    let (answer, _) = drip(&world, first, b"G").await;
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     assert!(answer.ends_with("}]}"), "{answer}");
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
@@ -62,66 +62,70 @@ async fn an_idle_connection_is_closed() {
         ("timeouts.request_head", "60s"),
         ("timeouts.idle_client", "300ms"),
     ];
-    let stage = Stage::with(&settings).await;
+    let world = World::builder().settings(&settings).in_process().await;
     for begin in ["", "GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n"] {
         let begun = Instant::now();
-        let mut stream = TcpStream::connect(stage.addr).await.unwrap();
+        let mut stream = TcpStream::connect(world.addr).await.unwrap();
         stream.write_all(begin.as_bytes()).await.unwrap();
         closed(&mut stream).await;
         assert!(begun.elapsed() >= Duration::from_millis(300));
     }
     // A request that takes longer is not idle.
-    stage.switch(json!({ "delay_ms": 900 }));
-    assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
-    stage.drained().await;
+    world.switch(json!({ "delay_ms": 900 }));
+    assert_eq!(world.query("{ rooms { id } }").await.status, 200);
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_body_that_drips_is_refused() {
     let settings = [("timeouts.request_body_total", "500ms")];
-    let stage = Stage::with(&settings).await;
+    let world = World::builder().settings(&settings).in_process().await;
     let head = format!(
         "POST /graphql HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n",
-        stage.addr
+        world.addr
     );
     for (framing, piece) in [
         ("content-length: 1000", "a"),
         ("transfer-encoding: chunked", "1\r\na\r\n"),
     ] {
         let begin = format!("{head}{framing}\r\n\r\n");
-        let (answer, took) = drip(&stage, &begin, piece.as_bytes()).await;
+        let (answer, took) = drip(&world, &begin, piece.as_bytes()).await;
         assert!(answer.starts_with("HTTP/1.1 408"), "{framing}: {answer}");
         assert!(answer.contains("request_body_total"), "{answer}");
         assert!(took >= Duration::from_millis(500), "{took:?}");
     }
-    assert_eq!(stage.emulator.stats().requests.http, 0);
-    stage.drained().await;
+    assert_eq!(world.emulator.stats().requests.http, 0);
+    world.drained().await;
 }
 
 /// A connection that can take little at once.
-async fn narrow(stage: &Stage) -> TcpStream {
+async fn narrow(world: &Running) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(2_048).unwrap();
-    socket.connect(stage.addr).await.unwrap()
+    socket.connect(world.addr).await.unwrap()
 }
 
 #[tokio::test]
 async fn an_answer_that_nobody_reads_is_given_up_and_a_stream_that_rests_is_not() {
-    let stage = Stage::with_gateway(&[("timeouts.write", "500ms")]).await;
-    let mut resting = narrow(&stage).await;
+    let world = World::builder()
+        .routes(&GATEWAY)
+        .settings(&[("timeouts.write", "500ms")])
+        .in_process()
+        .await;
+    let mut resting = narrow(&world).await;
     let subscribe = "GET /graphql?query=subscription%7BonMessage%7Bbody%7D%7D HTTP/1.1\r\n\
                      host: localhost\r\naccept: text/event-stream\r\n\r\n";
     resting.write_all(subscribe.as_bytes()).await.unwrap();
-    stage.subscriptions(1).await;
-    let mut stream = narrow(&stage).await;
+    world.subscriptions(1).await;
+    let mut stream = narrow(&world).await;
     let request = "GET /http/stream?chunks=1000&size=65536 HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
     // The emulator counts an answer whose reader has gone.
-    stage
+    world
         .saw("the end of the answer", |stats| stats.gateway.cut == 1)
         .await;
     let mutation = "mutation { postMessage(room: \"lobby\", body: \"still here\") { body } }";
-    assert_eq!(stage.query(mutation).await.status, 200);
+    assert_eq!(world.query(mutation).await.status, 200);
     let mut text = String::new();
     while !text.contains("still here") {
         let mut bytes = [0; 1_024];
@@ -130,11 +134,11 @@ async fn an_answer_that_nobody_reads_is_given_up_and_a_stream_that_rests_is_not(
         text.push_str(&String::from_utf8_lossy(&bytes[..read]));
     }
     drop(stream);
-    stage.drained().await;
+    world.drained().await;
 }
 
 /// Runs slowhttptest with 500 sockets: all of them must be closed before its own end.
-async fn slowhttptest(load: &Load, what: &str, path: &str, arguments: &[&str]) {
+async fn slowhttptest(load: &Running<Daemon>, what: &str, path: &str, arguments: &[&str]) {
     const SOCKETS: usize = 500;
     const SECONDS: usize = 18;
     allow_files(2_000);
@@ -183,28 +187,28 @@ const SHORT: &str = "timeouts.request_head = \"2s\"\ntimeouts.idle_client = \"3s
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_heads() {
-    let load = Load::start("slow-heads", SHORT).await;
+    let load = load::start(SHORT).await;
     slowhttptest(&load, "slow heads", "/graphql", &["-H", "-i", "1"]).await;
-    load.end().await;
+    load.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_bodies() {
     // The tool sends a malformed Referer, which is refused unless an allowed Origin is beside it.
     let origin = "guard.allow_origins = [\"http://slow.example\"]";
-    let load = Load::start("slow-bodies", &format!("{SHORT}\n{origin}")).await;
+    let load = load::start(&format!("{SHORT}\n{origin}")).await;
     let json = "application/json\r\nOrigin: http://slow.example";
     let arguments = ["-B", "-i", "1", "-f", json, "-s", "8192"];
     slowhttptest(&load, "slow bodies", "/graphql", &arguments).await;
-    load.end().await;
+    load.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slow_reading() {
-    let load = Load::start("slow-reading", SHORT).await;
+    let load = load::start(SHORT).await;
     // It sees the end only when it has read what its own system holds, some 2 KiB.
     let arguments = ["-X", "-w", "10", "-y", "20", "-n", "1", "-z", "1900"];
     let path = "/http/stream?chunks=8&size=65536";
     slowhttptest(&load, "slow reading", path, &arguments).await;
-    load.end().await;
+    load.stop().await;
 }

@@ -26,7 +26,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use crate::fakes::TlsPeer;
-use crate::support::{Daemon, Scratch, Stage, command, demo_key, within};
+use crate::support::{Daemon, GATEWAY, Scratch, World, command, demo_key, within};
 
 const LIMIT: usize = 10 * 1024 * 1024;
 
@@ -235,14 +235,14 @@ async fn presigned(emulator: &Emulator, target: &str) -> String {
 /// The times are for people to read: a busy machine breaks any bound on them.
 #[tokio::test]
 async fn a_stream_of_the_gateways_keeps_its_pace() {
-    let stage = Stage::with_gateway(&[]).await;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
     let scratch = Scratch::new("pace");
-    let ca_file = scratch.file("ca.pem", stage.emulator.ca_pem());
+    let ca_file = scratch.file("ca.pem", world.emulator.ca_pem());
     let target = "/stream?chunks=60&every=20";
-    let direct = presigned(&stage.emulator, target).await;
-    let direct = Pace::of(curl(&stage.emulator, &ca_file, &direct)).await;
-    let url = format!("http://{}/rest{target}", stage.addr);
-    let proxied = Pace::of(curl(&stage.emulator, &ca_file, &url)).await;
+    let direct = presigned(&world.emulator, target).await;
+    let direct = Pace::of(curl(&world.emulator, &ca_file, &direct)).await;
+    let url = format!("http://{}/rest{target}", world.addr);
+    let proxied = Pace::of(curl(&world.emulator, &ca_file, &url)).await;
     println!("60 chunks, one every 20 ms, direct: {direct}");
     println!("60 chunks, one every 20 ms, by countersign: {proxied}");
     let whole: Duration = proxied.gaps.iter().sum();
@@ -251,39 +251,39 @@ async fn a_stream_of_the_gateways_keeps_its_pace() {
         "the chunks came together, after {:?} and within {whole:?}",
         proxied.first
     );
-    assert_eq!(stage.emulator.stats().gateway.cut, 0);
-    stage.drained().await;
+    assert_eq!(world.emulator.stats().gateway.cut, 0);
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_stream_that_breaks_off_breaks_off_for_the_client() {
-    let stage = Stage::with_gateway(&[]).await;
-    let cut = ask(stage.addr, "GET", "/rest/cut?chunks=3&every=20").await;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
+    let cut = ask(world.addr, "GET", "/rest/cut?chunks=3&every=20").await;
     assert_eq!(cut.status(), 200);
     let body = String::from_utf8(cut.body).unwrap();
     // A reset may overtake what was sent just before it.
     assert!(body.contains("chunk 1\n"), "{body:?}");
     assert!(!body.ends_with("0\r\n\r\n"), "{body:?}");
-    let whole = ask(stage.addr, "GET", "/rest/stream?chunks=3").await;
+    let whole = ask(world.addr, "GET", "/rest/stream?chunks=3").await;
     assert!(whole.body.ends_with(b"chunk 3\n\r\n0\r\n\r\n"));
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn ten_mebibytes_pass_up_and_down() {
-    let stage = Stage::with_gateway(&[]).await;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
     let body = random(LIMIT);
     let length = format!("content-length: {LIMIT}\r\n");
     let chunks = "transfer-encoding: chunked\r\n".to_owned();
     for (framing, sent) in [(length, body.clone()), (chunks, chunked(&body))] {
-        let head = head(stage.addr, "POST", "/rest/sink", &framing);
-        let answer = exchange(stage.addr, [head.into_bytes(), sent].concat()).await;
+        let head = head(world.addr, "POST", "/rest/sink", &framing);
+        let answer = exchange(world.addr, [head.into_bytes(), sent].concat()).await;
         assert_eq!(answer.status(), 200, "{framing}{}", answer.head);
         let expected = json!({ "length": LIMIT, "sha256": sha256(&body) });
         assert_eq!(answer.json(), expected, "{framing}");
     }
     let target = "/rest/stream?chunks=160&size=65536";
-    let answer = ask(stage.addr, "GET", target).await;
+    let answer = ask(world.addr, "GET", target).await;
     let (mut rest, mut chunk) = (answer.body.as_slice(), 0);
     // hyper may join or cut what it passes on: what counts is the text.
     let mut text = Vec::new();
@@ -299,12 +299,12 @@ async fn ten_mebibytes_pass_up_and_down() {
         assert!(piece.starts_with(beginning.as_bytes()), "{chunk}");
     }
     assert_eq!((text.len(), chunk), (LIMIT, 160));
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn one_byte_more_is_refused_before_anything_is_sent() {
-    let stage = Stage::with_gateway(&[]).await;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
     let body = random(LIMIT + 1);
     let length = format!("content-length: {}\r\n", body.len());
     let chunks = "transfer-encoding: chunked\r\n";
@@ -315,8 +315,8 @@ async fn one_byte_more_is_refused_before_anything_is_sent() {
         // The client waits to be asked for it, and is not.
         (&waits, Vec::new()),
     ] {
-        let head = head(stage.addr, "POST", "/rest/sink", framing);
-        let answer = exchange(stage.addr, [head.into_bytes(), sent].concat()).await;
+        let head = head(world.addr, "POST", "/rest/sink", framing);
+        let answer = exchange(world.addr, [head.into_bytes(), sent].concat()).await;
         assert_eq!(answer.status(), 413, "{framing}{}", answer.head);
         assert_eq!(
             answer.header("x-countersign-error"),
@@ -327,22 +327,22 @@ async fn one_byte_more_is_refused_before_anything_is_sent() {
         assert_eq!(error["code"], "BODY_TOO_LARGE", "{error}");
         assert_eq!(error["sent"], "no", "{error}");
     }
-    assert_eq!(stage.emulator.stats().requests.http, 0);
-    assert_eq!(stage.emulator.stats().gateway.requests, 0);
-    stage.drained().await;
+    assert_eq!(world.emulator.stats().requests.http, 0);
+    assert_eq!(world.emulator.stats().gateway.requests, 0);
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn any_method_passes() {
-    let stage = Stage::with_gateway(&[]).await;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
     for method in [
         "GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "QUERY", "M-SEARCH",
     ] {
         for body in ["", "{\"a\":1}"] {
             let length = format!("content-length: {}\r\n", body.len());
             let framing = if body.is_empty() { "" } else { &length };
-            let head = head(stage.addr, method, "/rest/items?b=2&a=1", framing);
-            let answer = exchange(stage.addr, [head, body.to_owned()].concat().into_bytes()).await;
+            let head = head(world.addr, method, "/rest/items?b=2&a=1", framing);
+            let answer = exchange(world.addr, [head, body.to_owned()].concat().into_bytes()).await;
             assert_eq!(answer.status(), 200, "{method} {}", answer.head);
             let echo = answer.json();
             assert_eq!(echo["method"], method);
@@ -350,13 +350,13 @@ async fn any_method_passes() {
             assert_eq!(echo["body_length"], body.len(), "{method}");
         }
     }
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn answers_without_a_body_have_none() {
-    let stage = Stage::with_gateway(&[]).await;
-    let get = ask(stage.addr, "GET", "/rest/gzip").await;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
+    let get = ask(world.addr, "GET", "/rest/gzip").await;
     let length = get.body.len().to_string();
     for target in [
         "/rest/gzip",
@@ -364,16 +364,16 @@ async fn answers_without_a_body_have_none() {
         "/rest/stream",
         "/rest/status/404",
     ] {
-        let answer = ask(stage.addr, "HEAD", target).await;
+        let answer = ask(world.addr, "HEAD", target).await;
         assert_eq!(answer.body, b"", "{target}");
         let status = if target.ends_with("404") { 404 } else { 200 };
         assert_eq!(answer.status(), status, "{target}");
     }
-    let answer = ask(stage.addr, "HEAD", "/rest/gzip").await;
+    let answer = ask(world.addr, "HEAD", "/rest/gzip").await;
     assert_eq!(answer.header("content-length"), Some(length.as_str()));
     assert_eq!(answer.header("content-encoding"), Some("gzip"));
     for status in [204, 304] {
-        let answer = ask(stage.addr, "GET", &format!("/rest/status/{status}")).await;
+        let answer = ask(world.addr, "GET", &format!("/rest/status/{status}")).await;
         assert_eq!(
             (answer.status(), answer.body.as_slice()),
             (status, &b""[..])
@@ -385,17 +385,17 @@ async fn answers_without_a_body_have_none() {
             answer.head
         );
     }
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn any_status_passes_and_redirects_are_not_followed() {
-    let stage = Stage::with_gateway(&[]).await;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
     for status in [
         200, 201, 202, 206, 300, 301, 302, 303, 307, 308, 400, 401, 403, 404, 409, 418, 429, 500,
         502, 503, 504, 599,
     ] {
-        let answer = ask(stage.addr, "GET", &format!("/rest/status/{status}")).await;
+        let answer = ask(world.addr, "GET", &format!("/rest/status/{status}")).await;
         assert_eq!(answer.status(), status, "{}", answer.head);
         assert_eq!(answer.header("x-countersign-error"), None);
         let elsewhere = (300..400)
@@ -403,17 +403,17 @@ async fn any_status_passes_and_redirects_are_not_followed() {
             .then_some("https://elsewhere.example.com/");
         assert_eq!(answer.header("location"), elsewhere, "{status}");
     }
-    assert_eq!(stage.emulator.stats().requests.http, 22);
-    stage.drained().await;
+    assert_eq!(world.emulator.stats().requests.http, 22);
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_compressed_body_is_untouched() {
-    let stage = Stage::with_gateway(&[]).await;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
     let scratch = Scratch::new("gzip");
-    let ca_file = scratch.file("ca.pem", stage.emulator.ca_pem());
-    let url = presigned(&stage.emulator, "/gzip").await;
-    let direct = curl(&stage.emulator, &ca_file, &url).output();
+    let ca_file = scratch.file("ca.pem", world.emulator.ca_pem());
+    let url = presigned(&world.emulator, "/gzip").await;
+    let direct = curl(&world.emulator, &ca_file, &url).output();
     let direct = within("curl", direct).await.unwrap().stdout;
     assert!(direct.starts_with(b"\x1f\x8b"), "{direct:?}");
     for asked in [
@@ -421,17 +421,17 @@ async fn a_compressed_body_is_untouched() {
         "accept-encoding: gzip\r\n",
         "accept-encoding: identity\r\n",
     ] {
-        let request = head(stage.addr, "GET", "/rest/gzip", asked);
-        let answer = exchange(stage.addr, request.into_bytes()).await;
+        let request = head(world.addr, "GET", "/rest/gzip", asked);
+        let answer = exchange(world.addr, request.into_bytes()).await;
         assert_eq!(answer.header("content-encoding"), Some("gzip"), "{asked}");
         assert_eq!(answer.body, direct, "{asked}");
-        let echo = head(stage.addr, "GET", "/rest/items", asked);
-        let echo = exchange(stage.addr, echo.into_bytes()).await.json();
+        let echo = head(world.addr, "GET", "/rest/items", asked);
+        let echo = exchange(world.addr, echo.into_bytes()).await.json();
         let headers = echo["headers"].as_array().unwrap();
         let sent = headers.iter().find(|header| header[0] == "accept-encoding");
         let sent =
             sent.map(|header| format!("accept-encoding: {}\r\n", header[1].as_str().unwrap()));
         assert_eq!(sent.unwrap_or_default(), asked);
     }
-    stage.drained().await;
+    world.drained().await;
 }

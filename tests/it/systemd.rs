@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::net::{UnixDatagram, UnixStream};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
-use crate::support::{Answer, Backstage, JSON, demo_key, post, raw_on, within};
+use crate::support::{Answer, JSON, World, demo_key, post, raw_on, within};
 
 const QUERY: &str = r#"{"query":"{ rooms { id } }"}"#;
 
@@ -25,20 +25,20 @@ struct Activated {
 }
 
 /// The program, and the arguments that lead to the emulator.
-fn program(backstage: &Backstage) -> Vec<String> {
+fn program(world: &World) -> Vec<String> {
     let program = env!("CARGO_BIN_EXE_countersign").to_owned();
-    [vec![program], backstage.arguments(&[])].concat()
+    [vec![program], world.arguments(&[])].concat()
 }
 
 /// Passes `sockets` as tests/systemd/pass.py has them.
-fn pass(backstage: &Backstage, sockets: &[&str], environment: &[(&str, &str)]) -> Activated {
+fn pass(world: &World, sockets: &[&str], environment: &[(&str, &str)]) -> Activated {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systemd/pass.py");
     let mut command = Command::new("python3");
     command
         .arg(script)
         .args(sockets)
         .arg("--")
-        .args(program(backstage))
+        .args(program(world))
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
         .env("AWS_EC2_METADATA_DISABLED", "true")
@@ -112,9 +112,9 @@ async fn ask(path: &Path) -> Answer {
 
 #[tokio::test]
 async fn sockets_that_are_passed_replace_those_of_the_configuration() {
-    let backstage = Backstage::new("activation").await;
-    let path = backstage.path("passed.sock");
-    let configured = backstage.path("configured.sock");
+    let world = World::new().await;
+    let path = world.path("passed.sock");
+    let configured = world.path("configured.sock");
     let unix = format!("unix:{}", path.display());
     let listen = format!("unix:{}", configured.display());
     let mut environment = demo_key();
@@ -122,7 +122,7 @@ async fn sockets_that_are_passed_replace_those_of_the_configuration() {
     environment.push(("COUNTERSIGN_SANDBOX", "true"));
     // With a limit the program begins twice, and must not lose them.
     environment.push(("COUNTERSIGN_LIMITS__MEMORY", "64MiB"));
-    let mut daemon = pass(&backstage, &["tcp:127.0.0.1:0", &unix], &environment);
+    let mut daemon = pass(&world, &["tcp:127.0.0.1:0", &unix], &environment);
     let port = daemon.port().await;
     let log = daemon.line(&format!("listening on {unix}")).await;
     assert!(
@@ -141,8 +141,8 @@ async fn sockets_that_are_passed_replace_those_of_the_configuration() {
 
 #[tokio::test]
 async fn systemd_starts_it_for_the_first_client() {
-    let backstage = Backstage::new("activate").await;
-    let path = backstage.path("activated.sock");
+    let world = World::new().await;
+    let path = world.path("activated.sock");
     let mut command = Command::new("systemd-socket-activate");
     command.args(["--listen", path.to_str().unwrap()]);
     command.args(["--setenv", "AWS_EC2_METADATA_DISABLED=true"]);
@@ -151,7 +151,7 @@ async fn systemd_starts_it_for_the_first_client() {
         command.args(["--setenv", &format!("{name}={value}")]);
     }
     let mut daemon = Activated::spawn({
-        command.args(program(&backstage));
+        command.args(program(&world));
         command
     });
     daemon.line("Listening on").await;
@@ -168,13 +168,13 @@ async fn systemd_starts_it_for_the_first_client() {
 
 #[tokio::test]
 async fn it_is_told_of_the_start_the_end_and_that_all_is_well() {
-    let backstage = Backstage::new("notify").await;
-    let path = backstage.path("notify");
+    let world = World::new().await;
+    let path = world.path("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
     let mut environment = demo_key();
     environment.push(("NOTIFY_SOCKET", path.to_str().unwrap()));
     environment.push(("WATCHDOG_USEC", "100000"));
-    let mut daemon = pass(&backstage, &["tcp:127.0.0.1:0"], &environment);
+    let mut daemon = pass(&world, &["tcp:127.0.0.1:0"], &environment);
     let port = daemon.port().await;
     let next = async || {
         let mut message = [0; 1_024];
@@ -206,12 +206,12 @@ async fn it_is_told_of_the_start_the_end_and_that_all_is_well() {
 
 #[tokio::test]
 async fn without_a_watchdog_and_credentials_only_start_and_end_are_told() {
-    let backstage = Backstage::new("quiet").await;
-    let path = backstage.path("notify");
+    let world = World::new().await;
+    let path = world.path("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
     let environment = [("NOTIFY_SOCKET", path.to_str().unwrap())];
     let sockets = ["tcp:127.0.0.1:0", "admin=tcp:127.0.0.1:0"];
-    let mut daemon = pass(&backstage, &sockets, &environment);
+    let mut daemon = pass(&world, &sockets, &environment);
     let (port, admin) = (daemon.port().await, daemon.port().await);
     let log = daemon.line("listening on").await;
     for line in [
@@ -237,8 +237,8 @@ async fn without_a_watchdog_and_credentials_only_start_and_end_are_told() {
 
 #[tokio::test]
 async fn no_child_process_inherits_the_sockets() {
-    let backstage = Backstage::new("inherit").await;
-    let seen = backstage.path("seen");
+    let world = World::new().await;
+    let seen = world.path("seen");
     let keys = json!({
         "Version": 1,
         "AccessKeyId": emulator::DEMO_ACCESS_KEY_ID,
@@ -249,16 +249,16 @@ async fn no_child_process_inherits_the_sockets() {
         "{{ env; ls -l /proc/$$/fd; }} > {0}.new && mv {0}.new {0}\necho '{keys}'\n",
         seen.display()
     );
-    let script = backstage.home.file("process.sh", &script);
-    fs::create_dir(backstage.path(".aws")).unwrap();
-    backstage.home.file(
+    let script = world.home.file("process.sh", &script);
+    fs::create_dir(world.path(".aws")).unwrap();
+    world.home.file(
         ".aws/config",
         &format!("[default]\ncredential_process = /bin/sh {script}\n"),
     );
-    let home = backstage.home.0.display().to_string();
-    let path = backstage.path("passed.sock");
+    let home = world.home.0.display().to_string();
+    let path = world.path("passed.sock");
     let unix = format!("unix:{}", path.display());
-    let mut daemon = pass(&backstage, &["tcp:127.0.0.1:0", &unix], &[("HOME", &home)]);
+    let mut daemon = pass(&world, &["tcp:127.0.0.1:0", &unix], &[("HOME", &home)]);
     let port = daemon.port().await;
     let addr = SocketAddr::from(([127, 0, 0, 1], port));
     assert_eq!(post(addr, "/graphql", &[JSON], QUERY).await.status, 200);
@@ -274,8 +274,8 @@ async fn no_child_process_inherits_the_sockets() {
 
 #[tokio::test]
 async fn a_passed_socket_is_judged_like_a_configured_one() {
-    let backstage = Backstage::new("judged").await;
-    let daemon = pass(&backstage, &["tcp:0.0.0.0:0"], &demo_key());
+    let world = World::new().await;
+    let daemon = pass(&world, &["tcp:0.0.0.0:0"], &demo_key());
     let (code, log) = daemon.exited().await;
     assert_eq!(code, 2, "{log}");
     assert!(
@@ -285,7 +285,7 @@ async fn a_passed_socket_is_judged_like_a_configured_one() {
 
     let mut environment = demo_key();
     environment.push(("COUNTERSIGN_GUARD__NON_LOOPBACK", "open"));
-    let mut daemon = pass(&backstage, &["tcp:0.0.0.0:0"], &environment);
+    let mut daemon = pass(&world, &["tcp:0.0.0.0:0"], &environment);
     daemon.line("is open: whoever reaches it acts").await;
 
     for (socket, message) in [
@@ -294,12 +294,12 @@ async fn a_passed_socket_is_judged_like_a_configured_one() {
             "it is a unix socket without a path",
         ),
         (
-            format!("datagram:{}", backstage.path("datagram").display()),
+            format!("datagram:{}", world.path("datagram").display()),
             "it is neither a TCP nor a unix stream socket",
         ),
         ("silent:127.0.0.1:0".to_owned(), "it does not listen"),
     ] {
-        let daemon = pass(&backstage, &[&socket], &demo_key());
+        let daemon = pass(&world, &[&socket], &demo_key());
         let (code, log) = daemon.exited().await;
         assert_eq!(code, 3, "{socket}: {log}");
         let begin = "socket 0 of those passed by LISTEN_FDS cannot be listened on: ";
@@ -309,12 +309,12 @@ async fn a_passed_socket_is_judged_like_a_configured_one() {
 
 #[tokio::test]
 async fn a_passed_unix_socket_has_the_rules_of_any_other() {
-    let backstage = Backstage::new("peers").await;
+    let world = World::new().await;
     let own = fs::metadata("/proc/self").unwrap();
     let own = std::os::unix::fs::MetadataExt::uid(&own);
-    let path = backstage.path("open.sock");
+    let path = world.path("open.sock");
     let unix = format!("unix:{}", path.display());
-    let mut daemon = pass(&backstage, &[&unix], &demo_key());
+    let mut daemon = pass(&world, &[&unix], &demo_key());
     let log = daemon.line("listening on").await;
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     let is_open = mode & 0o007 != 0;
@@ -322,18 +322,18 @@ async fn a_passed_unix_socket_has_the_rules_of_any_other() {
     assert!(is_open, "with this umask nothing is shown: {mode:o}");
     drop(daemon);
 
-    let path = backstage.path("peers.sock");
+    let path = world.path("peers.sock");
     let unix = format!("unix:{}", path.display());
     let mut environment = demo_key();
     environment.push(("COUNTERSIGN_GUARD__PEER_UIDS", "12345"));
-    let mut daemon = pass(&backstage, &[&unix], &environment);
+    let mut daemon = pass(&world, &[&unix], &environment);
     let log = daemon.line("listening on").await;
     assert!(!log.contains("is open to every user"), "{log}");
     // We are its owner; nobody else is asked here.
     assert_eq!(ask(&path).await.status, 200);
     if own == 0 {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
-        fs::set_permissions(&backstage.home.0, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(&world.home.0, fs::Permissions::from_mode(0o755)).unwrap();
         let mut curl = Command::new("curl");
         curl.args(["-sS", "--max-time", "10", "--unix-socket"]);
         curl.arg(&path)

@@ -20,19 +20,21 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::{Answer, Daemon, Scratch, Socket, Stage, node, passes, raw_on, within};
+use crate::support::{
+    Answer, Daemon, Running, Scratch, Socket, World, node, passes, raw_on, within,
+};
 
 const QUERY: &str = r#"{"query":"{ rooms { id } }"}"#;
 /// A ClientHello's record header, which promises more than comes.
 const HALF_HELLO: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0, 1];
 
-/// A stage with a local CA in a directory of its own.
-async fn dev_stage(name: &str, settings: &[(&str, &str)]) -> (Stage, Scratch) {
+/// countersign with a local CA in a directory of its own.
+async fn dev_world(name: &str, settings: &[(&str, &str)]) -> (Running, Scratch) {
     let scratch = Scratch::new(name);
     let state = scratch.0.display().to_string();
     let mut all = vec![("tls.dev", "true"), ("XDG_STATE_HOME", state.as_str())];
     all.extend(settings);
-    (Stage::with(&all).await, scratch)
+    (World::builder().settings(&all).in_process().await, scratch)
 }
 
 fn ca_file(scratch: &Scratch) -> PathBuf {
@@ -82,46 +84,46 @@ async fn until_closed(mut stream: TcpStream) -> Vec<u8> {
 
 #[tokio::test]
 async fn https_and_http_share_a_port() {
-    let (stage, scratch) = dev_stage("tls-both", &[]).await;
+    let (world, scratch) = dev_world("tls-both", &[]).await;
     let ca = ca_file(&scratch);
     for _ in 0..2 {
-        let answer = query(stage.addr, &ca, None).await;
+        let answer = query(world.addr, &ca, None).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.json()["data"]["rooms"][0]["id"], "lobby");
-        assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
+        assert_eq!(world.query("{ rooms { id } }").await.status, 200);
     }
     for name in ["localhost", "127.0.0.1", "::1"] {
-        let stream = connect(stage.addr, name, &ca).await;
+        let stream = connect(world.addr, name, &ca).await;
         let (_, connection) = stream.get_ref();
         assert_eq!(connection.alpn_protocol(), Some(&b"http/1.1"[..]));
     }
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_subscription_by_wss() {
-    let (stage, scratch) = dev_stage("tls-wss", &[]).await;
-    let stream = connect(stage.addr, "localhost", &ca_file(&scratch)).await;
-    let url = format!("wss://localhost:{}/graphql", stage.addr.port());
+    let (world, scratch) = dev_world("tls-wss", &[]).await;
+    let stream = connect(world.addr, "localhost", &ca_file(&scratch)).await;
+    let url = format!("wss://localhost:{}/graphql", world.addr.port());
     let mut socket = Socket::open_on(stream, &url, &[]).await;
     socket.init().await;
     socket
         .subscribe("1", "subscription { onMessage { body } }")
         .await;
-    stage.subscriptions(1).await;
+    world.subscriptions(1).await;
     let mutation = r#"mutation { postMessage(room: "lobby", body: "hi") { body } }"#;
-    assert_eq!(stage.query(mutation).await.status, 200);
+    assert_eq!(world.query(mutation).await.status, 200);
     let next = socket.next_of("1").await;
     assert_eq!(next["payload"]["data"]["onMessage"]["body"], "hi");
     drop(socket);
-    stage.subscriptions(0).await;
-    stage.drained().await;
+    world.subscriptions(0).await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn pages_of_our_own_and_of_others_by_https() {
-    let (stage, scratch) = dev_stage("tls-origin", &[]).await;
-    let (ca, addr) = (ca_file(&scratch), stage.addr);
+    let (world, scratch) = dev_world("tls-origin", &[]).await;
+    let (ca, addr) = (ca_file(&scratch), world.addr);
     let own = format!("https://{addr}");
     assert_eq!(query(addr, &ca, Some(&own)).await.status, 200);
     let other = format!("https://127.0.0.1:{}", addr.port() ^ 1);
@@ -130,39 +132,39 @@ async fn pages_of_our_own_and_of_others_by_https() {
         (refused.status, refused.code().as_str()),
         (403, "ORIGIN_NOT_ALLOWED")
     );
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn tls_to_a_plain_port_is_closed() {
-    let stage = Stage::new().await;
+    let world = World::builder().in_process().await;
     for hello in [HALF_HELLO, &HALF_HELLO[..1]] {
-        let mut stream = TcpStream::connect(stage.addr).await.unwrap();
+        let mut stream = TcpStream::connect(world.addr).await.unwrap();
         stream.write_all(hello).await.unwrap();
         assert_eq!(until_closed(stream).await, b"");
     }
-    assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
-    stage.drained().await;
+    assert_eq!(world.query("{ rooms { id } }").await.status, 200);
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn a_client_that_does_not_trust_the_ca_disturbs_nobody() {
-    let (stage, scratch) = dev_stage("tls-untrusted", &[]).await;
+    let (world, scratch) = dev_world("tls-untrusted", &[]).await;
     let other = scratch.file("other.pem", &self_signed().0);
-    let stream = TcpStream::connect(stage.addr).await.unwrap();
+    let stream = TcpStream::connect(world.addr).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let shaken = client(Path::new(&other), &[]).connect(name, stream);
     assert!(within("a refusal", shaken).await.is_err());
     // One that speaks HTTP/2 alone is refused, too.
-    let stream = TcpStream::connect(stage.addr).await.unwrap();
+    let stream = TcpStream::connect(world.addr).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let shaken = client(&ca_file(&scratch), &["h2"]).connect(name, stream);
     assert!(within("a refusal", shaken).await.is_err());
     assert_eq!(
-        query(stage.addr, &ca_file(&scratch), None).await.status,
+        query(world.addr, &ca_file(&scratch), None).await.status,
         200
     );
-    stage.drained().await;
+    world.drained().await;
 }
 
 /// Connections that don't get as far as a request: silent, one byte, half a ClientHello.
@@ -182,31 +184,31 @@ async fn connections_without_a_request_disturb_nobody_and_are_closed_in_time() {
         ("timeouts.request_head", "500ms"),
         ("timeouts.idle_client", "500ms"),
     ];
-    let (stage, scratch) = dev_stage("tls-slow", &settings).await;
-    let streams = unfinished(stage.addr).await;
+    let (world, scratch) = dev_world("tls-slow", &settings).await;
+    let streams = unfinished(world.addr).await;
     assert_eq!(
-        query(stage.addr, &ca_file(&scratch), None).await.status,
+        query(world.addr, &ca_file(&scratch), None).await.status,
         200
     );
-    assert_eq!(stage.query("{ rooms { id } }").await.status, 200);
+    assert_eq!(world.query("{ rooms { id } }").await.status, 200);
     for stream in streams {
         until_closed(stream).await;
     }
-    stage.drained().await;
+    world.drained().await;
 }
 
 /// Their limit is a minute, and the drain's deadline lies beyond the patience of this test.
 #[tokio::test]
 async fn a_drain_does_not_wait_for_connections_without_a_request() {
-    let (stage, scratch) = dev_stage("tls-drain", &[]).await;
-    let streams = unfinished(stage.addr).await;
-    let silent = connect(stage.addr, "localhost", &ca_file(&scratch)).await;
+    let (world, scratch) = dev_world("tls-drain", &[]).await;
+    let streams = unfinished(world.addr).await;
+    let silent = connect(world.addr, "localhost", &ca_file(&scratch)).await;
     // Those before it have been accepted, too.
     assert_eq!(
-        query(stage.addr, &ca_file(&scratch), None).await.status,
+        query(world.addr, &ca_file(&scratch), None).await.status,
         200
     );
-    stage.drained().await;
+    world.drained().await;
     for stream in streams {
         until_closed(stream).await;
     }
@@ -232,9 +234,12 @@ async fn a_certificate_from_files() {
     let sec1 = format!("-----BEGIN EC PRIVATE KEY-----\n{sec1}\n-----END EC PRIVATE KEY-----\n");
     for key_pem in [key_pem, sec1] {
         let key = scratch.file("key.pem", &key_pem);
-        let stage = Stage::with(&[("tls.cert", &cert), ("tls.key", &key)]).await;
-        connect(stage.addr, "localhost", Path::new(&cert)).await;
-        stage.drained().await;
+        let world = World::builder()
+            .settings(&[("tls.cert", &cert), ("tls.key", &key)])
+            .in_process()
+            .await;
+        connect(world.addr, "localhost", Path::new(&cert)).await;
+        world.drained().await;
     }
 }
 
@@ -453,9 +458,9 @@ async fn starts_share_one_ca_even_at_once() {
 
 #[tokio::test]
 async fn curl_with_each_version_of_tls() {
-    let (stage, scratch) = dev_stage("tls-curl", &[]).await;
+    let (world, scratch) = dev_world("tls-curl", &[]).await;
     let ca = ca_file(&scratch).display().to_string();
-    let url = format!("https://localhost:{}/graphql", stage.addr.port());
+    let url = format!("https://localhost:{}/graphql", world.addr.port());
     for (version, flags) in [
         ("TLSv1.2", vec!["--tls-max", "1.2"]),
         ("TLSv1.3", vec!["--tlsv1.3"]),
@@ -476,18 +481,18 @@ async fn curl_with_each_version_of_tls() {
         let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(answer["data"]["rooms"][0], json!({ "id": "lobby" }));
     }
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn npm_graphql_ws_by_wss() {
-    let (stage, scratch) = dev_stage("tls-node", &[]).await;
-    let url = format!("wss://127.0.0.1:{}/graphql", stage.addr.port());
-    let control = format!("http://{}", stage.emulator.control_addr());
+    let (world, scratch) = dev_world("tls-node", &[]).await;
+    let url = format!("wss://127.0.0.1:{}/graphql", world.addr.port());
+    let control = format!("http://{}", world.emulator.control_addr());
     let mut command = node("graphql-ws.mjs");
     command.env("NODE_EXTRA_CA_CERTS", ca_file(&scratch));
     passes(command, &[&url, &control], 22).await;
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]

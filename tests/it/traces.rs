@@ -8,7 +8,6 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use countersign_emulator::{Emulator, Options};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
@@ -19,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::collector::{Batch, Collector, Kept, attributes, hex};
 use crate::fakes::{Heard, TlsPeer};
-use crate::support::{Daemon, JSON, Scratch, Socket, demo_key, get, post, python, within};
+use crate::support::{Answer, Daemon, JSON, Socket, World, get, post, python, within};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -31,12 +30,11 @@ const SUBSCRIPTION: &str =
     r#"subscription Watched { onHeaders(names: ["traceparent", "tracestate"]) }"#;
 const MUTATION: &str = r#"mutation Said { postMessage(room: "lobby", body: "hello") { id } }"#;
 
-/// An emulator, and an upstream that tells the heads of what it gets.
-struct Bench {
-    emulator: Emulator,
+/// A world with an upstream that tells the heads of what it gets.
+struct TracesWorld {
+    world: World,
     peer: TlsPeer,
     heard: mpsc::Receiver<Heard>,
-    scratch: Scratch,
 }
 
 struct Run {
@@ -44,8 +42,8 @@ struct Run {
     addr: SocketAddr,
 }
 
-impl Bench {
-    async fn new(name: &str) -> Self {
+impl TracesWorld {
+    async fn new() -> Self {
         let (tell, heard) = mpsc::channel(8);
         let peer = TlsPeer::start(&[PEER], &["http/1.1"], move |_, stream| {
             let tell = tell.clone();
@@ -59,44 +57,33 @@ impl Bench {
             }
         });
         Self {
-            emulator: Emulator::start(Options::default()).await.unwrap(),
+            world: World::new().await,
             peer: peer.await,
             heard,
-            scratch: Scratch::new(name),
         }
     }
 
     /// A daemon with these settings, and with variables.
-    async fn run(&self, settings: &str, environment: &[(&str, &str)]) -> Run {
-        let mut run = self.start(settings, environment);
-        let addr = run.address().await;
-        Run { daemon: run, addr }
+    async fn run(&self, settings: &str, variables: &[(&str, &str)]) -> Run {
+        let mut daemon = self.start(settings, variables);
+        let addr = daemon.address().await;
+        Run { daemon, addr }
     }
 
-    fn start(&self, settings: &str, environment: &[(&str, &str)]) -> Daemon {
-        let emulator = &self.emulator;
-        let ca_file = self.scratch.file("ca.pem", emulator.ca_pem());
-        let peer_ca = self.scratch.file("peer.pem", &self.peer.ca_pem);
-        let route = |name: &str, target: &str, connect: SocketAddr, ca_file: &str| {
-            format!(
-                "[route.{name}]\ntarget = \"https://{target}\"\nconnect = \"{connect}\"\n\
-                 ca_file = {ca_file:?}\n"
-            )
-        };
-        let graphql = format!("{}/graphql", emulator.api_host());
-        let rest = format!("{}/prod", emulator.rest_host());
+    fn start(&self, settings: &str, variables: &[(&str, &str)]) -> Daemon {
+        let world = &self.world;
+        let peer_ca = world.home.file("peer.pem", &self.peer.ca_pem);
         let config = [
-            "listen = [\"127.0.0.1:0\"]\n".to_owned(),
-            settings.to_owned(),
-            "\n".to_owned(),
-            route("graphql", &graphql, emulator.addr(), &ca_file),
-            route("rest", &rest, emulator.addr(), &ca_file),
-            route("peer", PEER, self.peer.addr, &peer_ca),
+            format!("{settings}\n"),
+            world.route("graphql", "https://$API/graphql", ""),
+            world.route("rest", "https://$REST/prod", ""),
+            format!(
+                "[route.peer]\ntarget = \"https://{PEER}\"\nconnect = \"{}\"\n\
+                 ca_file = {peer_ca:?}\n",
+                self.peer.addr
+            ),
         ];
-        let name = format!("{}.toml", self.scratch.0.read_dir().unwrap().count());
-        let config = self.scratch.file(&name, &config.concat());
-        let environment = [&demo_key()[..], environment].concat();
-        Daemon::start(&["--config", &config], &environment)
+        world.serve(&config.concat(), variables)
     }
 
     async fn exporting(&self, collector: &Collector, more: &str) -> Run {
@@ -167,7 +154,7 @@ impl Bench {
 }
 
 impl Run {
-    async fn post(&self, headers: &[(&str, &str)], query: &str) -> crate::support::Answer {
+    async fn post(&self, headers: &[(&str, &str)], query: &str) -> Answer {
         let headers = [&[JSON], headers].concat();
         let body = json!({ "query": query }).to_string();
         post(self.addr, "/graphql", &headers, &body).await
@@ -257,8 +244,8 @@ fn check_attributes(span: &Span, expected: &[(&str, &str)]) {
 
 #[tokio::test]
 async fn without_export_trace_headers_arrive_as_they_were_sent() {
-    let mut bench = Bench::new("traces-off").await;
-    let run = bench.run("", &[]).await;
+    let mut traced = TracesWorld::new().await;
+    let run = traced.run("", &[]).await;
     // One of the version to come, one that is none.
     let later = format!("cc-{TRACE}-{PARENT}-01-what-the-future-will-be-like");
     for sent in [
@@ -270,13 +257,13 @@ async fn without_export_trace_headers_arrive_as_they_were_sent() {
         let headers = [("traceparent", sent.as_str()), ("tracestate", STATE)];
         let expected = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let expected = BTreeMap::from(expected);
-        let ways = bench.ways(&run, &headers).await;
+        let ways = traced.ways(&run, &headers).await;
         assert_eq!(ways.len(), 9);
         for (way, seen) in ways {
             assert_eq!(seen, expected, "{way}");
         }
     }
-    for (way, seen) in bench.ways(&run, &[]).await {
+    for (way, seen) in traced.ways(&run, &[]).await {
         assert_eq!(seen, BTreeMap::new(), "{way}");
     }
     run.end().await;
@@ -284,12 +271,12 @@ async fn without_export_trace_headers_arrive_as_they_were_sent() {
 
 #[tokio::test]
 async fn with_export_every_way_in_is_continued() {
-    let mut bench = Bench::new("traces-on").await;
+    let mut traced = TracesWorld::new().await;
     let collector = Collector::start().await;
-    let run = bench.exporting(&collector, "").await;
+    let run = traced.exporting(&collector, "").await;
     let sent = traceparent("01");
     let headers = [("traceparent", sent.as_str()), ("tracestate", STATE)];
-    let ways = bench.ways(&run, &headers).await;
+    let ways = traced.ways(&run, &headers).await;
     assert_eq!(ways.len(), 9);
     run.end().await;
     let spans = collector.spans();
@@ -319,9 +306,9 @@ async fn with_export_every_way_in_is_continued() {
 
 #[tokio::test]
 async fn traces_begin_here_where_clients_know_none() {
-    let bench = Bench::new("traces-begin").await;
+    let traced = TracesWorld::new().await;
     let collector = Collector::start().await;
-    let run = bench.exporting(&collector, "").await;
+    let run = traced.exporting(&collector, "").await;
     for headers in [
         &[][..],
         &[("traceparent", "nonsense"), ("tracestate", STATE)],
@@ -350,9 +337,9 @@ async fn traces_begin_here_where_clients_know_none() {
 
 #[tokio::test]
 async fn spans_tell_what_the_log_tells_and_less() {
-    let bench = Bench::new("traces-spans").await;
+    let traced = TracesWorld::new().await;
     let collector = Collector::start().await;
-    let run = bench.exporting(&collector, "").await;
+    let run = traced.exporting(&collector, "").await;
 
     let named = "query Named { rooms { id } }";
     assert_eq!(run.post(&[], named).await.status, 200);
@@ -455,11 +442,7 @@ async fn spans_tell_what_the_log_tells_and_less() {
     check_attributes(&spans[9], &of_subscription);
     assert_eq!(spans[8].parent_span_id, spans[9].span_id);
 
-    bench
-        .emulator
-        .switches()
-        .apply(&serde_json::from_value(json!({ "refuse_connections": true })).unwrap())
-        .unwrap();
+    traced.world.switch(json!({ "refuse_connections": true }));
     assert_eq!(run.post(&[], named).await.status, 502);
     let spans = collector
         .wait_for("a failure", |spans| spans.len() == 12)
@@ -509,14 +492,14 @@ async fn spans_tell_what_the_log_tells_and_less() {
 
 #[tokio::test]
 async fn an_operations_own_traceparent_is_stronger_than_its_sockets() {
-    let bench = Bench::new("traces-own").await;
+    let traced = TracesWorld::new().await;
     let sent = traceparent("01");
     let upgrade = [("traceparent", sent.as_str()), ("tracestate", STATE)];
     let own = format!("00-{}-{PARENT}-01", "1".repeat(32));
     let collector = Collector::start().await;
     for run in [
-        bench.run("", &[]).await,
-        bench.exporting(&collector, "").await,
+        traced.run("", &[]).await,
+        traced.exporting(&collector, "").await,
     ] {
         let seen = native(run.addr, &upgrade, json!({ "traceparent": own })).await;
         let seen: Value = serde_json::from_str(seen.as_str().unwrap()).unwrap();
@@ -535,10 +518,10 @@ async fn an_operations_own_traceparent_is_stronger_than_its_sockets() {
 
 #[tokio::test]
 async fn whoever_begins_a_trace_decides_whether_it_is_sampled() {
-    let bench = Bench::new("traces-sampled").await;
+    let traced = TracesWorld::new().await;
     for (ratio, is_ours_sampled) in [("0", "00"), ("1.0", "01")] {
         let collector = Collector::start().await;
-        let run = bench
+        let run = traced
             .exporting(&collector, &format!("ratio = {ratio}"))
             .await;
         let ours = run.passed(&[]).await;
@@ -569,14 +552,14 @@ async fn whoever_begins_a_trace_decides_whether_it_is_sampled() {
 
 #[tokio::test]
 async fn a_route_that_drops_traceparent_sends_none() {
-    let bench = Bench::new("traces-dropped").await;
+    let traced = TracesWorld::new().await;
     let collector = Collector::start().await;
     let variables = [(
         "COUNTERSIGN_ROUTE__GRAPHQL__DROP_HEADERS",
         "traceparent,tracestate",
     )];
     let settings = format!("[traces]\nendpoint = \"{}\"", collector.url());
-    let run = bench.run(&settings, &variables).await;
+    let run = traced.run(&settings, &variables).await;
     let sent = traceparent("01");
     let headers = [("traceparent", sent.as_str()), ("tracestate", STATE)];
     assert_eq!(run.passed(&headers).await, BTreeMap::new());
@@ -599,12 +582,12 @@ fn dropped(log: &str) -> (usize, usize) {
 
 #[tokio::test]
 async fn a_collector_that_is_down_costs_nothing_but_its_spans() {
-    let bench = Bench::new("traces-down").await;
+    let traced = TracesWorld::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nobody = listener.local_addr().unwrap();
     drop(listener);
     let settings = format!("[traces]\nendpoint = \"http://{nobody}\"");
-    let mut run = bench.run(&settings, &[]).await;
+    let mut run = traced.run(&settings, &[]).await;
     assert_eq!(run.post(&[], QUERY).await.status, 200);
     let line = run.daemon.line("spans were dropped").await;
     assert!(line.contains("WARN"), "{line}");
@@ -620,13 +603,13 @@ async fn a_collector_that_is_down_costs_nothing_but_its_spans() {
 
 #[tokio::test]
 async fn a_collector_that_never_answers_delays_nothing() {
-    let bench = Bench::new("traces-slow").await;
+    let traced = TracesWorld::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let settings = format!(
         "[traces]\nendpoint = \"http://{}\"",
         listener.local_addr().unwrap()
     );
-    let run = bench.run(&settings, &[]).await;
+    let run = traced.run(&settings, &[]).await;
     assert_eq!(run.post(&[], QUERY).await.status, 200);
     // It has a batch, and keeps it.
     let (_kept, _) = within("a batch", listener.accept()).await.unwrap();
@@ -652,9 +635,9 @@ async fn a_collector_that_never_answers_delays_nothing() {
 
 #[tokio::test]
 async fn what_waits_is_sent_at_the_end() {
-    let bench = Bench::new("traces-end").await;
+    let traced = TracesWorld::new().await;
     let collector = Collector::start().await;
-    let run = bench.exporting(&collector, "").await;
+    let run = traced.exporting(&collector, "").await;
     for _ in 0..20 {
         assert_eq!(run.post(&[], QUERY).await.status, 200);
     }
@@ -665,22 +648,22 @@ async fn what_waits_is_sent_at_the_end() {
 
 #[tokio::test]
 async fn headers_of_a_file_go_to_the_collector_alone() {
-    let bench = Bench::new("traces-headers").await;
+    let traced = TracesWorld::new().await;
     let collector = Collector::start().await;
     let text = "# for the collector\nX-Api-Key: the secret key\nauthorization:Bearer another\n";
-    let file = bench.scratch.file("otlp", text);
+    let file = traced.world.home.file("otlp", text);
     let settings = format!(
         "[log]\nfilter = \"trace\"\n[traces]\nendpoint = \"{}\"\nheaders_file = {file:?}",
         collector.url()
     );
 
     fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
-    let mut refused = bench.start(&settings, &[]);
+    let mut refused = traced.start(&settings, &[]);
     assert_eq!(refused.exited().await, 3);
     assert!(refused.log.contains("mode 644"), "{}", refused.log);
 
     fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
-    let run = bench.run(&settings, &[]).await;
+    let run = traced.run(&settings, &[]).await;
     assert_eq!(run.post(&[], QUERY).await.status, 200);
     let log = run.end().await;
     assert!(
@@ -698,7 +681,7 @@ async fn headers_of_a_file_go_to_the_collector_alone() {
     }
 
     fs::write(&file, "x-api-key: the secret key\nno secret header\n").unwrap();
-    let mut refused = bench.start(&settings, &[]);
+    let mut refused = traced.start(&settings, &[]);
     assert_eq!(refused.exited().await, 3);
     assert!(refused.log.contains("line 2"), "{}", refused.log);
     assert!(!refused.log.contains("secret"), "{}", refused.log);
@@ -706,7 +689,7 @@ async fn headers_of_a_file_go_to_the_collector_alone() {
 
 #[tokio::test]
 async fn opentelemetrys_own_variables_count_where_ours_say_nothing() {
-    let bench = Bench::new("traces-variables").await;
+    let traced = TracesWorld::new().await;
     let (theirs, ours) = (Collector::start().await, Collector::start().await);
     let url = theirs.url();
     let variables = [
@@ -721,7 +704,7 @@ async fn opentelemetrys_own_variables_count_where_ours_say_nothing() {
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
     ];
-    let run = bench.run("", &variables).await;
+    let run = traced.run("", &variables).await;
     assert_eq!(run.post(&[], QUERY).await.status, 200);
     run.end().await;
     let batches = theirs.batches();
@@ -734,7 +717,7 @@ async fn opentelemetrys_own_variables_count_where_ours_say_nothing() {
         batches[0].head
     );
 
-    let run = bench
+    let run = traced
         .run(
             &format!("[traces]\nendpoint = \"{}\"", ours.url()),
             &variables,
@@ -744,7 +727,7 @@ async fn opentelemetrys_own_variables_count_where_ours_say_nothing() {
     run.end().await;
     assert_eq!((theirs.spans().len(), ours.spans().len()), (2, 2));
 
-    let run = bench.run("[traces]\nendpoint = \"off\"", &variables).await;
+    let run = traced.run("[traces]\nendpoint = \"off\"", &variables).await;
     let sent = traceparent("01");
     let seen = run.passed(&[("traceparent", &sent)]).await;
     assert_eq!(seen["traceparent"], sent);
@@ -754,7 +737,7 @@ async fn opentelemetrys_own_variables_count_where_ours_say_nothing() {
 
 #[tokio::test]
 async fn a_collector_may_be_behind_tls() {
-    let bench = Bench::new("traces-tls").await;
+    let traced = TracesWorld::new().await;
     let kept = Kept::new();
     let keeper = Arc::clone(&kept);
     let peer = TlsPeer::start(&["localhost"], &["http/1.1"], move |_, stream| {
@@ -762,19 +745,22 @@ async fn a_collector_may_be_behind_tls() {
     })
     .await;
     let collector = Collector::keeping(peer.addr, &kept);
-    let roots = bench.scratch.file("roots.pem", &peer.ca_pem);
+    let roots = traced.world.home.file("roots.pem", &peer.ca_pem);
     let settings = format!(
         "[traces]\nendpoint = \"https://localhost:{}\"",
         peer.addr.port()
     );
-    let run = bench.run(&settings, &[("SSL_CERT_FILE", &roots)]).await;
+    let run = traced.run(&settings, &[("SSL_CERT_FILE", &roots)]).await;
     assert_eq!(run.post(&[], QUERY).await.status, 200);
     let log = run.end().await;
     assert_eq!(collector.spans().len(), 2, "{log}");
 
     // Another authority's.
-    let roots = bench.scratch.file("others.pem", bench.emulator.ca_pem());
-    let run = bench.run(&settings, &[("SSL_CERT_FILE", &roots)]).await;
+    let roots = traced
+        .world
+        .home
+        .file("others.pem", traced.world.emulator.ca_pem());
+    let run = traced.run(&settings, &[("SSL_CERT_FILE", &roots)]).await;
     assert_eq!(run.post(&[], QUERY).await.status, 200);
     let log = run.end().await;
     assert_eq!(dropped(&log).0, 2, "{log}");
@@ -786,9 +772,9 @@ async fn a_collector_may_be_behind_tls() {
 /// those for Rust.
 #[tokio::test]
 async fn another_decoder_reads_the_same() {
-    let bench = Bench::new("traces-witness").await;
+    let traced = TracesWorld::new().await;
     let collector = Collector::start().await;
-    let run = bench.exporting(&collector, "").await;
+    let run = traced.exporting(&collector, "").await;
     let sent = traceparent("01");
     let headers = [("traceparent", sent.as_str())];
     assert_eq!(run.post(&headers, MUTATION).await.status, 200);

@@ -4,7 +4,6 @@
 use std::path::Path;
 use std::process::Stdio;
 
-use countersign_emulator::{Emulator, Options};
 use futures_util::{SinkExt as _, StreamExt as _};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::json;
@@ -14,68 +13,36 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
-use crate::support::{Daemon, Scratch, Socket, Stage, demo_key, node, passes, python, within};
+use crate::support::{Daemon, GATEWAY, Socket, World, node, passes, python, within};
 
 const HOST: &str = "upstream.example.com";
 
-/// The emulator, and a daemon before its WebSocket API and before an upstream of our own.
-struct Bench {
-    emulator: Emulator,
-    scratch: Scratch,
-    ca_file: String,
+/// A CA's certificate, and key and certificate of `HOST` by it, in files.
+fn certificates(world: &World) -> [String; 3] {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = params.self_signed(&key).unwrap();
+    let issuer = Issuer::new(params, key);
+    let own_key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
+    let own = params.signed_by(&own_key, &issuer).unwrap();
+    [
+        world.home.file("upstream-ca.pem", &ca.pem()),
+        world.home.file("key.pem", &own_key.serialize_pem()),
+        world.home.file("cert.pem", &own.pem()),
+    ]
 }
 
-impl Bench {
-    async fn new(name: &str) -> Self {
-        let emulator = Emulator::start(Options::default()).await.unwrap();
-        let scratch = Scratch::new(name);
-        let ca_file = scratch.file("emulator.pem", emulator.ca_pem());
-        Self {
-            emulator,
-            scratch,
-            ca_file,
-        }
-    }
-
-    /// A CA's certificate, and key and certificate of `HOST` by it, in files.
-    fn certificates(&self) -> [String; 3] {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = params.self_signed(&key).unwrap();
-        let issuer = Issuer::new(params, key);
-        let own_key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![HOST.to_owned()]).unwrap();
-        let own = params.signed_by(&own_key, &issuer).unwrap();
-        [
-            self.scratch.file("upstream-ca.pem", &ca.pem()),
-            self.scratch.file("key.pem", &own_key.serialize_pem()),
-            self.scratch.file("cert.pem", &own.pem()),
-        ]
-    }
-
-    /// A daemon with routes to the WebSocket API, `/api` with the emulator's key and `/wrong` with
-    /// another, and those of `more`.
-    fn daemon(&self, more: &str) -> Daemon {
-        let keys = "[wrong]\naws_access_key_id = AKIDUNKNOWN\naws_secret_access_key = secret\n";
-        let keys = self.scratch.file("credentials", keys);
-        let (host, connect) = (self.emulator.websocket_host(), self.emulator.addr());
-        let ca_file = &self.ca_file;
-        let api = format!(
-            "target = \"https://{host}/prod\"\nconnect = \"{connect}\"\nca_file = \"{ca_file}\"\n"
-        );
-        let config = format!(
-            "listen = [\"127.0.0.1:0\"]\n{more}\n[route.api]\n{api}\n[route.wrong]\n{api}profile = \"wrong\"\n"
-        );
-        let config = self.scratch.file("config.toml", &config);
-        let files = [("AWS_SHARED_CREDENTIALS_FILE", keys.as_str())];
-        let environment = [&demo_key()[..], &files].concat();
-        Daemon::start(&["--config", &config], &environment)
-    }
-
-    fn control(&self) -> String {
-        format!("http://{}", self.emulator.control_addr())
-    }
+/// A daemon with routes to the WebSocket API, `/api` with the emulator's key and `/wrong` with
+/// another, and those of `more`.
+fn start(world: &World, more: &str) -> Daemon {
+    let keys = "[wrong]\naws_access_key_id = AKIDUNKNOWN\naws_secret_access_key = secret\n";
+    let keys = world.home.file("credentials", keys);
+    let api = world.route("api", "https://$WS/prod", "");
+    let wrong = world.route("wrong", "https://$WS/prod", "profile = \"wrong\"");
+    let files = [("AWS_SHARED_CREDENTIALS_FILE", keys.as_str())];
+    world.serve(&format!("{more}\n{api}{wrong}"), &files)
 }
 
 /// A script that serves an upstream itself, and is told when to go on.
@@ -143,8 +110,8 @@ fn route(name: &str, port: &str, ca_file: &str, more: &str) -> String {
 
 #[tokio::test]
 async fn npm_ws_at_both_ends_until_the_drain() {
-    let bench = Bench::new("tunnel-ws").await;
-    let [ca_file, key, cert] = bench.certificates();
+    let world = World::new().await;
+    let [ca_file, key, cert] = certificates(&world);
     let mut script = Script::start(node("tunnel.mjs"), &[&key, &cert]);
     let port = script.line("port ").await;
     let alive = "keepalive_message = '{\"alive\":true}'\ntimeouts.keepalive = \"150ms\"";
@@ -152,14 +119,14 @@ async fn npm_ws_at_both_ends_until_the_drain() {
         route("echo", &port, &ca_file, ""),
         route("alive", &port, &ca_file, alive),
     ];
-    let mut daemon = bench.daemon(&routes.concat());
+    let mut daemon = start(&world, &routes.concat());
     let base = format!("ws://{}", daemon.address().await);
     let urls = json!({
         "echo": format!("{base}/echo"),
         "alive": format!("{base}/alive"),
         "api": format!("{base}/api"),
         "wrong": format!("{base}/wrong"),
-        "control": bench.control(),
+        "control": world.control(),
     });
     script.tell(&urls.to_string()).await;
     script.line("drain").await;
@@ -167,30 +134,30 @@ async fn npm_ws_at_both_ends_until_the_drain() {
     script.passed(30).await;
     assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
     assert!(!daemon.log.contains("deadline"), "{}", daemon.log);
-    let stats = bench.emulator.stats().gateway;
+    let stats = world.emulator.stats().gateway;
     assert_eq!(stats.refused["unrecognized_client"], 1, "{stats:?}");
-    bench.emulator.shutdown().await;
+    world.emulator.shutdown().await;
 }
 
 #[tokio::test]
 async fn python_websockets_before_the_api() {
-    let bench = Bench::new("tunnel-python").await;
-    let mut daemon = bench.daemon("");
+    let world = World::new().await;
+    let mut daemon = start(&world, "");
     let address = daemon.address().await.to_string();
-    let control = bench.control();
+    let control = world.control();
     let mut command = python("tunnel.py");
     command.stderr(Stdio::piped());
     passes(command, &[&address, &control], 40).await;
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
-    bench.emulator.shutdown().await;
+    world.emulator.shutdown().await;
 }
 
 /// A message that never ends keeps a tunnel until the drain's deadline, and not longer.
 #[tokio::test]
 async fn a_message_that_never_ends_does_not_hold_up_the_drain() {
-    let bench = Bench::new("tunnel-endless").await;
-    let mut daemon = bench.daemon("drain.timeout = \"500ms\"");
+    let world = World::new().await;
+    let mut daemon = start(&world, "drain.timeout = \"500ms\"");
     let addr = daemon.address().await;
     let mut socket = Socket::dial(addr, "/api", "p", &[]).await;
     let begun = OpCode::Data(Data::Text);
@@ -204,12 +171,12 @@ async fn a_message_that_never_ends_does_not_hold_up_the_drain() {
     drop(socket);
     assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
     assert!(daemon.log.contains("deadline"), "{}", daemon.log);
-    bench.emulator.shutdown().await;
+    world.emulator.shutdown().await;
 }
 
 #[tokio::test]
 async fn websocat_before_the_api() {
-    let stage = Stage::with_gateway(&[]).await;
+    let world = World::builder().routes(&GATEWAY).in_process().await;
     let websocat = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/websocat");
     assert!(
         websocat.is_file(),
@@ -217,7 +184,7 @@ async fn websocat_before_the_api() {
         websocat.display()
     );
     let mut child = Command::new(websocat)
-        .arg(format!("ws://{}/ws", stage.addr))
+        .arg(format!("ws://{}/ws", world.addr))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -236,5 +203,5 @@ async fn websocat_before_the_api() {
     }
     drop(stdin);
     assert!(within("its end", child.wait()).await.unwrap().success());
-    stage.drained().await;
+    world.drained().await;
 }

@@ -24,7 +24,8 @@ use tokio_rustls::server::TlsStream;
 
 use crate::fakes::{Heard, Proxy, TlsPeer};
 use crate::support::{
-    Answer, Daemon, JSON, Scratch, Socket, Stage, command, demo_key, flag, get, post, raw, within,
+    Answer, Daemon, GATEWAY, JSON, Scratch, Socket, World, command, demo_key, flag, get, post, raw,
+    within,
 };
 
 const API: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com";
@@ -702,16 +703,16 @@ async fn a_tunnels_handshake_does_not_act_in_a_browser_either() {
 
 #[tokio::test]
 async fn own_answers_are_not_sniffed_and_not_given_to_other_pages() {
-    let stage = Stage::new().await;
+    let world = World::builder().in_process().await;
     let accept = |accept| [JSON, ("accept", accept)];
     let batch = r#"[{"query":"{ rooms { id } }"},{"query":"{ rooms { id } }"}]"#;
     let query = r#"{"query":"{ rooms { id } }"}"#;
     for answer in [
-        post(stage.addr, "/graphql", &accept("application/json"), batch).await,
-        post(stage.addr, "/graphql", &accept("text/event-stream"), query).await,
-        post(stage.addr, "/graphql", &accept("application/json"), "").await,
-        post(stage.addr, "/nowhere", &[], "").await,
-        get(stage.addr, "/graphql", &[("sec-fetch-mode", "navigate")]).await,
+        post(world.addr, "/graphql", &accept("application/json"), batch).await,
+        post(world.addr, "/graphql", &accept("text/event-stream"), query).await,
+        post(world.addr, "/graphql", &accept("application/json"), "").await,
+        post(world.addr, "/nowhere", &[], "").await,
+        get(world.addr, "/graphql", &[("sec-fetch-mode", "navigate")]).await,
     ] {
         assert_eq!(
             answer.headers["x-content-type-options"], "nosniff",
@@ -722,7 +723,7 @@ async fn own_answers_are_not_sniffed_and_not_given_to_other_pages() {
             "same-origin"
         );
     }
-    stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
@@ -735,8 +736,8 @@ async fn an_echoed_session_token_is_redacted_and_nothing_else_is_touched() {
         keys: vec![wrong_secret],
         ..Options::default()
     };
-    let stage = Stage::on(options, &[]).await;
-    let answer = stage.query("{ rooms { id } }").await;
+    let world = World::builder().emulator(options).in_process().await;
+    let answer = world.query("{ rooms { id } }").await;
     assert_eq!(answer.status, 403, "{answer:?}");
     assert_eq!(
         answer.headers["x-amzn-errortype"],

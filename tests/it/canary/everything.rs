@@ -20,11 +20,11 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::{
-    BODY, BY_GET, Bench, CHANNEL, CREDENTIALS, GUARD_TOKEN, KEY_ID, MESSAGE, PATH, QUERY, Run,
-    SECRET, TEXT, TOKEN, VARIABLE, check_absent, check_absent_of, client_secrets, echo,
+    BODY, BY_GET, CHANNEL, CREDENTIALS, CanaryWorld, GUARD_TOKEN, KEY_ID, MESSAGE, PATH, QUERY,
+    Run, SECRET, TEXT, TOKEN, VARIABLE, check_absent, check_absent_of, client_secrets, echo,
     environment,
 };
-use crate::support::{Answer, raw, within};
+use crate::support::{Answer, command, raw, within};
 
 /// What happens to all that is sent upstream.
 struct Condition {
@@ -128,27 +128,27 @@ async fn nothing_leaks_on_any_way_in_whatever_happens_as_json() {
 }
 
 async fn check(condition: &Condition, format: &'static str) {
-    let bench = Bench::new("everything", format).await;
+    let canary = CanaryWorld::new(format).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nobody = listener.local_addr().unwrap();
     drop(listener);
     let connect = match condition.connect {
-        Connect::Emulator => bench.emulator.addr(),
+        Connect::Emulator => canary.world.emulator.addr(),
         Connect::Nobody => nobody,
     };
     let secret = match condition.key {
         Key::Good => SECRET.to_owned(),
         Key::Bad => format!("{SECRET}wrong"),
     };
-    let run = bench
-        .serve(&config(&bench, connect), &environment(&secret))
+    let run = canary
+        .serve(&config(&canary, connect), &environment(&secret))
         .await;
     let mut change: Value = serde_json::from_str(condition.change).unwrap();
     if let Some(body) = change.pointer_mut("/answer_http/body") {
         *body = body.as_str().unwrap().replace("$TOKEN", TOKEN).into();
     }
     let change: Change = serde_json::from_value(change).unwrap();
-    bench.emulator.switches().apply(&change).unwrap();
+    canary.world.emulator.switches().apply(&change).unwrap();
 
     let is_good = condition.status == 200;
     for (name, request) in requests(&run) {
@@ -167,7 +167,7 @@ async fn check(condition: &Condition, format: &'static str) {
         converse(&name, &run, &path, protocol, &frames).await;
     }
     if is_good {
-        streams(&bench, &run).await;
+        streams(&canary, &run).await;
         for (protocol, path) in PROTOCOLS {
             malformed(&run, protocol, path).await;
         }
@@ -186,16 +186,16 @@ fn check_answer(name: &str, answer: &Answer) {
     }
 }
 
-fn config(bench: &Bench, connect: std::net::SocketAddr) -> String {
-    let emulator = &bench.emulator;
-    let ca_file = bench.home.file("ca.pem", emulator.ca_pem());
+fn config(canary: &CanaryWorld, connect: std::net::SocketAddr) -> String {
+    let emulator = &canary.world.emulator;
+    let ca_file = canary.world.ca_file();
     let route = |name: &str, target: String, more: &str| {
         format!(
             "[route.{name}]\ntarget = \"https://{target}\"\nconnect = \"{connect}\"\n\
              ca_file = {ca_file:?}\n{more}\n"
         )
     };
-    let token = bench.home.file("token", GUARD_TOKEN);
+    let token = canary.world.home.file("token", GUARD_TOKEN);
     fs::set_permissions(&token, Permissions::from_mode(0o600)).unwrap();
     [
         format!("[guard]\ntoken_file = {token:?}\n"),
@@ -504,7 +504,7 @@ async fn converse(name: &str, run: &Run, path: &str, protocol: &str, frames: &[V
 }
 
 /// Subscriptions as streams, with an event each.
-async fn streams(bench: &Bench, run: &Run) {
+async fn streams(canary: &CanaryWorld, run: &Run) {
     let query = "subscription S($room: String) { onMessage(room: $room) { body } }";
     let body =
         json!({ "query": query, "variables": { "room": "lobby", "unused": VARIABLE } }).to_string();
@@ -519,14 +519,16 @@ async fn streams(bench: &Bench, run: &Run) {
             body.len()
         );
         let told = async {
-            let live = bench
+            let live = canary
+                .world
                 .emulator
                 .wait_for(|stats| stats.realtime.subscriptions == 1);
             within("a subscription", live).await;
             assert_eq!(run.post(&mutation).await.status, 200);
         };
         tokio::join!(streamed(run, &request, TEXT), told);
-        let gone = bench
+        let gone = canary
+            .world
             .emulator
             .wait_for(|stats| stats.realtime.subscriptions == 0);
         within("its end", gone).await;
@@ -537,7 +539,8 @@ async fn streams(bench: &Bench, run: &Run) {
         run.addr
     );
     let told = async {
-        let live = bench
+        let live = canary
+            .world
             .emulator
             .wait_for(|stats| stats.events.subscriptions == 1);
         within("a channel", live).await;
@@ -632,7 +635,7 @@ async fn a_presigned_url_goes_to_standard_output_alone() {
         ),
     ] {
         let arguments = [vec!["presign"], arguments].concat();
-        let output = crate::support::command(&arguments, &variables).output();
+        let output = command(&arguments, &variables).output();
         let output = within("presign", output).await.unwrap();
         assert_eq!(output.status.code(), Some(code), "{output:?}");
         let shown = String::from_utf8(output.stdout).unwrap();

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::fakes::Endpoint;
-use crate::support::{command, get, within};
+use crate::support::{World, command, get, within};
 
 /// An instance whose role has a line end in its name while `is_broken`: aws-config panics.
 async fn fake_broken_instance(is_broken: Arc<AtomicBool>, life: Duration) -> Endpoint {
@@ -30,8 +30,8 @@ async fn fake_broken_instance(is_broken: Arc<AtomicBool>, life: Duration) -> End
     .await
 }
 
-async fn presign(bench: &Bench, arguments: &[&str], environment: &[(&str, &str)]) -> String {
-    let home = bench.home.0.display().to_string();
+async fn presign(world: &World, arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let home = world.home.0.display().to_string();
     let mut variables = vec![("HOME", home.as_str()), ("PATH", "/usr/bin:/bin")];
     variables.extend(environment);
     let target = ["--region", "us-east-1", "--service", "execute-api"];
@@ -51,7 +51,7 @@ async fn presign(bench: &Bench, arguments: &[&str], environment: &[(&str, &str)]
 
 #[tokio::test]
 async fn panic_in_a_provider_is_a_failed_load_and_recovers() {
-    let bench = Bench::new("panics", vec![key_with_token("AKIDEC2")]).await;
+    let world = start_world(vec![key_with_token("AKIDEC2")]).await;
     let is_broken = Arc::new(AtomicBool::new(true));
     let instance = fake_broken_instance(Arc::clone(&is_broken), Duration::from_secs(3_600)).await;
     let url = instance.url();
@@ -60,10 +60,10 @@ async fn panic_in_a_provider_is_a_failed_load_and_recovers() {
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT", url.as_str()),
         ("COUNTERSIGN_ADMIN", "127.0.0.1:0"),
     ];
-    let error = presign(&bench, &[], &variables).await;
+    let error = presign(&world, &[], &variables).await;
     assert!(error.contains("instance metadata panicked"), "{error}");
 
-    let mut running = bench.start(&[], &variables).await;
+    let mut running = world.start(&[], &variables).await;
     let admin = running.admin();
     check_unavailable(&running.query().await, &["instance metadata panicked"]);
     let ready = get(admin, "/readyz", &[]).await;
@@ -84,7 +84,7 @@ async fn panic_in_a_provider_is_a_failed_load_and_recovers() {
 
 #[tokio::test]
 async fn key_with_a_line_end_is_refused_by_name_and_recovers_with_the_file() {
-    let bench = Bench::new("line-end", vec![key_with_token("AKIDROLE")]).await;
+    let world = start_world(vec![key_with_token("AKIDROLE")]).await;
     let sts = fake_sts().await;
     let url = sts.url();
     let variables = [("AWS_ENDPOINT_URL_STS", url.as_str())];
@@ -107,20 +107,20 @@ async fn key_with_a_line_end_is_refused_by_name_and_recovers_with_the_file() {
         ),
         ("aws_access_key_id = AKÏD", "access key id", "outside ASCII"),
     ];
-    bench.credentials(&good);
-    let running = bench.start(&["--assume-role", ROLE], &variables).await;
+    world.credentials(&good);
+    let running = world.start(&["--assume-role", ROLE], &variables).await;
     check_ok(&running.until(200).await);
     drop(running);
     for (line, key, flaw) in cases {
-        bench.credentials(&good.replace("aws_access_key_id = AKIDSOURCE", line));
+        world.credentials(&good.replace("aws_access_key_id = AKIDSOURCE", line));
         let expected = format!("the {key} from profile \"default\" contains a {flaw}");
         let expected = expected.replace("a outside", "a character outside");
-        let error = presign(&bench, &["--assume-role", ROLE], &variables).await;
+        let error = presign(&world, &["--assume-role", ROLE], &variables).await;
         assert!(error.contains(&expected), "{error}");
 
-        let running = bench.start(&["--assume-role", ROLE], &variables).await;
+        let running = world.start(&["--assume-role", ROLE], &variables).await;
         check_unavailable(&running.query().await, &[&expected]);
-        bench.credentials(&good);
+        world.credentials(&good);
         check_ok(&running.until(200).await);
         let log = running.log().await;
         assert!(
@@ -141,23 +141,23 @@ async fn first_request_after_a_suspend_is_served() {
     assert!(Path::new(&library).exists(), "no {library}: run tests/run");
     let keys = || (1..100).map(|n| key(&format!("AKID{n}"))).collect();
     for (offset, seconds) in [("+7200", 7_200), ("-7200", -7_200)] {
-        let bench = Bench::new(&format!("suspend{seconds}"), keys()).await;
-        bench.process(&ROTATING.replace("LIFE", "3600"));
-        let time = bench.home.file("time", "+0\n");
+        let world = start_world(keys()).await;
+        world.process(&ROTATING.replace("LIFE", "3600"));
+        let time = world.home.file("time", "+0\n");
         let variables = [
             ("LD_PRELOAD", library.as_str()),
             ("FAKETIME_TIMESTAMP_FILE", time.as_str()),
             ("FAKETIME_NO_CACHE", "1"),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
         ];
-        let running = bench.start(&[], &variables).await;
+        let running = world.start(&[], &variables).await;
         check_ok(&running.until(200).await);
-        assert_eq!(runs(&bench.read("runs")).len(), 1);
+        assert_eq!(runs(&world.read("runs")).len(), 1);
 
         let skew = json!({ "clock_skew_s": seconds });
         let skew = serde_json::from_value(skew).unwrap();
-        bench.emulator.switches().apply(&skew).unwrap();
-        bench.write("time", &format!("{offset}\n"));
+        world.emulator.switches().apply(&skew).unwrap();
+        world.write("time", &format!("{offset}\n"));
         let begun = Instant::now();
         check_ok(&running.query().await);
         let took = begun.elapsed();
@@ -165,7 +165,7 @@ async fn first_request_after_a_suspend_is_served() {
         println!("wall clock {offset} s: first request served in {took:?}");
 
         // Whoever asks: the credentials are loaded again.
-        while runs(&bench.read("runs")).len() < 2 {
+        while runs(&world.read("runs")).len() < 2 {
             assert!(begun.elapsed() < PATIENCE, "no load after {offset}");
             sleep(Duration::from_millis(20)).await;
         }
@@ -182,12 +182,12 @@ fn is_alive(pid: &str) -> bool {
 #[tokio::test]
 async fn hanging_process_and_its_children_end_with_countersign() {
     for (name, signals) in [("drain", vec!["-TERM"]), ("second", vec!["-TERM", "-TERM"])] {
-        let bench = Bench::new(&format!("hangs-{name}"), vec![]).await;
-        bench.process("sleep 1000 & echo $! >> $HOME/pids; echo $$ >> $HOME/pids\nsleep 1000\n");
-        let mut running = bench.start(&[], &[]).await;
+        let world = start_world(vec![]).await;
+        world.process("sleep 1000 & echo $! >> $HOME/pids; echo $$ >> $HOME/pids\nsleep 1000\n");
+        let mut running = world.start(&[], &[]).await;
         let begun = Instant::now();
         let pids = loop {
-            let pids: Vec<String> = bench.read("pids").lines().map(str::to_owned).collect();
+            let pids: Vec<String> = world.read("pids").lines().map(str::to_owned).collect();
             if pids.len() == 2 {
                 break pids;
             }
@@ -211,8 +211,8 @@ async fn hanging_process_and_its_children_end_with_countersign() {
 
 #[tokio::test]
 async fn process_gets_the_environment_without_our_variables_and_files() {
-    let bench = Bench::new("clean", vec![key("AKIDCLEAN")]).await;
-    bench.process(
+    let world = start_world(vec![key("AKIDCLEAN")]).await;
+    world.process(
         "env > $HOME/environment\nls -l /proc/self/fd > $HOME/files\n\
          ps -o pgid= -p $$ | tr -d ' ' > $HOME/group; echo $PPID > $HOME/parent\n\
          echo '{\"Version\":1,\"AccessKeyId\":\"AKIDCLEAN\",\
@@ -226,9 +226,9 @@ async fn process_gets_the_environment_without_our_variables_and_files() {
         ("MINE", "kept"),
         ("COUNTERSIGNATURE", "kept"),
     ];
-    let running = bench.start(&[], &variables).await;
+    let running = world.start(&[], &variables).await;
     check_ok(&running.until(200).await);
-    let seen = bench.read("environment");
+    let seen = world.read("environment");
     let names: Vec<&str> = seen
         .lines()
         .filter_map(|line| line.split('=').next())
@@ -244,11 +244,11 @@ async fn process_gets_the_environment_without_our_variables_and_files() {
     ] {
         assert!(!names.contains(&name), "{name}: {names:?}");
     }
-    let files = bench.read("files");
+    let files = world.read("files");
     assert!(!files.contains("socket:"), "{files}");
-    if !bench.read("group").is_empty() {
+    if !world.read("group").is_empty() {
         // The shell of its command leads the group.
-        assert_eq!(bench.read("group"), bench.read("parent"));
+        assert_eq!(world.read("group"), world.read("parent"));
     }
 }
 
@@ -257,7 +257,7 @@ async fn process_gets_the_environment_without_our_variables_and_files() {
 async fn check_soak(fault: &str, script: Option<&str>, seconds: u64) {
     let mut keys: Vec<Key> = (1..100).map(|n| key(&format!("AKID{n}"))).collect();
     keys.push(key_with_token("AKIDEC2"));
-    let bench = Bench::new(&format!("soak-{fault}"), keys).await;
+    let world = start_world(keys).await;
     let life = seconds + 5;
     let is_broken = Arc::new(AtomicBool::new(false));
     let instance = fake_broken_instance(Arc::clone(&is_broken), Duration::from_secs(life)).await;
@@ -271,7 +271,7 @@ async fn check_soak(fault: &str, script: Option<&str>, seconds: u64) {
     match script {
         Some(script) => {
             let script = format!("if [ -e $HOME/broken ]; then {script}; fi\n{ROTATING}");
-            bench.process(&script.replace("LIFE", &life.to_string()));
+            world.process(&script.replace("LIFE", &life.to_string()));
         }
         None => variables.extend([
             ("AWS_EC2_METADATA_DISABLED", "false"),
@@ -279,14 +279,14 @@ async fn check_soak(fault: &str, script: Option<&str>, seconds: u64) {
         ]),
     }
     let loading = SystemTime::now();
-    let running = bench.start(&[], &variables).await;
+    let running = world.start(&[], &variables).await;
     check_ok(&running.until(200).await);
     let expires = loading + Duration::from_secs(life - 1);
     is_broken.store(true, Ordering::SeqCst);
-    bench.home.file("broken", "");
+    world.home.file("broken", "");
     // A file that changes has them loaded at once.
-    let config = bench.read(".aws/config");
-    bench.config(&format!("{config}# changed\n"));
+    let config = world.read(".aws/config");
+    world.config(&format!("{config}# changed\n"));
 
     let (begun, mut served) = (Instant::now(), 0_u64);
     let end = begun + Duration::from_secs(seconds);
@@ -329,12 +329,12 @@ async fn check_soak(fault: &str, script: Option<&str>, seconds: u64) {
     let failed = failed.and_then(|line| line.rsplit(' ').next());
     let failed = failed.unwrap_or("0").to_owned();
     check_unavailable(&refused, &[]);
-    let processes = bench.read("hung");
+    let processes = world.read("hung");
     let alive = processes.lines().filter(|pid| is_alive(pid)).count();
     assert!(alive <= 1, "{fault}: {alive} processes at once");
 
     is_broken.store(false, Ordering::SeqCst);
-    std::fs::remove_file(bench.home.0.join("broken")).unwrap();
+    std::fs::remove_file(world.home.0.join("broken")).unwrap();
     let recovering = Instant::now();
     check_ok(&running.until_within(200, Duration::from_secs(30)).await);
     let recovered = recovering.elapsed();

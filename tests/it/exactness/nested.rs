@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 
-use crate::support::{Answer, Scratch, Stage, raw};
+use crate::support::{Answer, GATEWAY, Running, World, raw};
 
 /// Below `/api`: other spellings of `/admin`, to each of which `/users/1` is appended.
 const SPELLINGS: [&str; 52] = [
@@ -170,24 +170,15 @@ fn may_be_admins(target: &str) -> bool {
     readings(target).iter().any(is_admins)
 }
 
-struct Bench {
-    stage: Stage,
-    _scratch: Scratch,
-}
-
-impl Bench {
-    /// `/api`, below it the read-only `/api/admin`, and whether each normalises paths.
-    async fn new(api: &str, admin: &str) -> Self {
-        let scratch = Scratch::new(&format!("nested-{api}-{admin}"));
-        let [all, some] = TOKENS.map(|token| {
-            let path = scratch.file(&token[..1], token);
-            let mode = std::fs::Permissions::from_mode(0o600);
-            std::fs::set_permissions(&path, mode).unwrap();
-            path
-        });
-        let stage = Stage::with_gateway(&[
-            ("guard.token_file", &all),
-            ("guard.tokens.some.file", &some),
+/// `/api`, below it the read-only `/api/admin`, and whether each normalises paths.
+async fn start(api: &str, admin: &str) -> Running {
+    World::builder()
+        .routes(&GATEWAY)
+        .file("all", TOKENS[0])
+        .file("some", TOKENS[1])
+        .settings(&[
+            ("guard.token_file", "$DIR/all"),
+            ("guard.tokens.some.file", "$DIR/some"),
             ("guard.tokens.some.routes", "api,http"),
             ("route.api.target", "https://$REST/prod"),
             ("route.api.odd_paths", api),
@@ -196,31 +187,27 @@ impl Bench {
             ("route.admin.odd_paths", admin),
             ("route.admin.read_only", "true"),
         ])
-        .await;
-        Self {
-            stage,
-            _scratch: scratch,
-        }
-    }
+        .in_process()
+        .await
+}
 
-    /// The answer, and whether the request arrived upstream.
-    async fn ask(&self, method: (&str, &str), path: &str, token: &str) -> (Answer, bool) {
-        let before = self.stage.emulator.stats().gateway.requests;
-        let (method, more) = method;
-        let connection = if more.contains("upgrade") {
-            "upgrade"
-        } else {
-            "close"
-        };
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\
-             connection: {connection}, close\r\n{more}\r\n",
-            self.stage.addr
-        );
-        let answer = raw(self.stage.addr, request.as_bytes()).await;
-        let after = self.stage.emulator.stats().gateway.requests;
-        (answer, after != before)
-    }
+/// The answer, and whether the request arrived upstream.
+async fn ask(world: &Running, method: (&str, &str), path: &str, token: &str) -> (Answer, bool) {
+    let before = world.emulator.stats().gateway.requests;
+    let (method, more) = method;
+    let connection = if more.contains("upgrade") {
+        "upgrade"
+    } else {
+        "close"
+    };
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {token}\r\n\
+         connection: {connection}, close\r\n{more}\r\n",
+        world.addr
+    );
+    let answer = raw(world.addr, request.as_bytes()).await;
+    let after = world.emulator.stats().gateway.requests;
+    (answer, after != before)
 }
 
 #[tokio::test]
@@ -232,12 +219,12 @@ async fn no_spelling_of_a_nested_route_is_signed_for_the_outer_one() {
         ("collapse", "refuse"),
         ("collapse", "collapse"),
     ] {
-        let bench = Bench::new(api, admin).await;
+        let world = start(api, admin).await;
         for spelling in SPELLINGS {
             for (at, token) in TOKENS.iter().enumerate() {
                 for method in METHODS {
                     let path = format!("/api{spelling}/users/1");
-                    let (answer, arrived) = bench.ask(method, &path, token).await;
+                    let (answer, arrived) = ask(&world, method, &path, token).await;
                     let shown = format!("{api} {admin} {path} {method:?} {at}: {answer:?}");
                     if !arrived {
                         assert!([400, 401, 403].contains(&answer.status), "{shown}");
@@ -260,7 +247,7 @@ async fn no_spelling_of_a_nested_route_is_signed_for_the_outer_one() {
                 }
             }
         }
-        bench.stage.drained().await;
+        world.drained().await;
     }
     println!("{refused} refused, {normalised} signed for the nested route");
     assert!(normalised > 0);
@@ -268,7 +255,7 @@ async fn no_spelling_of_a_nested_route_is_signed_for_the_outer_one() {
 
 #[tokio::test]
 async fn nested_routes_keep_their_own_paths() {
-    let bench = Bench::new("keep", "collapse").await;
+    let world = start("keep", "collapse").await;
     let [all, some] = TOKENS;
     let [get, _, _, delete, _] = METHODS;
     for (method, path, token, expected) in [
@@ -313,7 +300,7 @@ async fn nested_routes_keep_their_own_paths() {
         (get, "/api;x/admin", all, Err((404, "NO_ROUTE"))),
         (get, "/%61pi/items", all, Err((404, "NO_ROUTE"))),
     ] {
-        let (answer, arrived) = bench.ask(method, path, token).await;
+        let (answer, arrived) = ask(&world, method, path, token).await;
         match expected {
             Ok(target) => {
                 assert_eq!(answer.status, 200, "{path}: {answer:?}");
@@ -331,22 +318,25 @@ async fn nested_routes_keep_their_own_paths() {
         }
     }
     // The error names the part, the route and the setting.
-    let (answer, _) = bench.ask(get, "/api/x/..;/admin", all).await;
+    let (answer, _) = ask(&world, get, "/api/x/..;/admin", all).await;
     for part in ["\\\"..;\\\"", "the route admin (/api/admin)", "odd_paths"] {
         assert!(answer.body.contains(part), "{answer:?}");
     }
-    bench.stage.drained().await;
+    world.drained().await;
 }
 
 #[tokio::test]
 async fn graphql_and_events_below_a_route_are_guarded_by_their_paths_too() {
-    let stage = Stage::with_gateway(&[
-        ("route.root.target", "https://$REST/prod"),
-        ("route.root.path", "/"),
-        ("route.root.odd_paths", "keep"),
-        ("route.event.target", "https://$API/event"),
-    ])
-    .await;
+    let world = World::builder()
+        .routes(&GATEWAY)
+        .settings(&[
+            ("route.root.target", "https://$REST/prod"),
+            ("route.root.path", "/"),
+            ("route.root.odd_paths", "keep"),
+            ("route.event.target", "https://$API/event"),
+        ])
+        .in_process()
+        .await;
     for (path, status) in [
         ("/graphql/schema", 200),
         ("/graphqlx", 200),
@@ -365,9 +355,9 @@ async fn graphql_and_events_below_a_route_are_guarded_by_their_paths_too() {
     ] {
         let request = format!(
             "GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\naccept: */*\r\n\r\n",
-            stage.addr
+            world.addr
         );
-        let answer = raw(stage.addr, request.as_bytes()).await;
+        let answer = raw(world.addr, request.as_bytes()).await;
         assert_eq!(answer.status, status, "{path}: {answer:?}");
         if status == 400 {
             assert_eq!(
@@ -376,6 +366,6 @@ async fn graphql_and_events_below_a_route_are_guarded_by_their_paths_too() {
             );
         }
     }
-    assert_eq!(stage.emulator.stats().gateway.requests, 3);
-    stage.drained().await;
+    assert_eq!(world.emulator.stats().gateway.requests, 3);
+    world.drained().await;
 }

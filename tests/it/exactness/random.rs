@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::NO_HTTP;
-use crate::support::{Stage, within};
+use crate::support::{GATEWAY, World, within};
 
 /// Why a random request was refused, and the largest share of all that may be.
 const CLASSES: [(&str, f64); 6] = [
@@ -223,10 +223,14 @@ async fn random_requests_arrive_as_they_were_signed() {
         http2: false,
         ..Options::default()
     };
-    let stage = Stage::with_gateway_on(options, &[]).await;
+    let world = World::builder()
+        .emulator(options)
+        .routes(&GATEWAY)
+        .in_process()
+        .await;
     let workers = (0..CONNECTIONS).map(|worker| {
         let seed = 0x5eed + worker as u64;
-        tokio::spawn(random_requests(stage.addr, seed, CASES / CONNECTIONS))
+        tokio::spawn(random_requests(world.addr, seed, CASES / CONNECTIONS))
     });
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for worker in join_all(workers).await {
@@ -244,8 +248,8 @@ async fn random_requests_arrive_as_they_were_signed() {
             "{class}: {count} of {all}"
         );
     }
-    let stats = stage.emulator.stats();
+    let stats = world.emulator.stats();
     assert_eq!(stats.gateway.verified as usize, counts["verified"]);
     assert_eq!(stats.gateway.refused, BTreeMap::new());
-    stage.drained().await;
+    world.drained().await;
 }

@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 
 use super::ALERTS;
 use super::prometheus::Prometheus;
-use super::subject::Subject;
-use crate::support::get;
+use super::watched::{ROOMS, builder, start, start_with_credentials_for};
+use crate::support::{Daemon, JSON, Running, get, post};
 
 /// The rules wait for minutes and look back for more. Here they are in proportion to a scrape every
 /// second; nothing else is changed, and no threshold but the keepalive's, which follows the emulator's
@@ -33,6 +33,8 @@ const PACE: Duration = Duration::from_millis(100);
 /// After this a client leaves.
 const IMPATIENCE: Duration = Duration::from_millis(500);
 
+const QUERY: &str = r#"{"query":"{ rooms { id } }"}"#;
+
 /// One line of the table.
 struct Row {
     alert: &'static str,
@@ -43,42 +45,60 @@ struct Row {
 
 /// Causes every fault, and prints what fired; `alerts` are all there are.
 pub(crate) async fn table(alerts: &BTreeSet<String>) {
-    let healthy = Subject::start("healthy", "").await;
-    let killed = Subject::start("killed", "").await;
-    let keyless = Subject::with("keyless", "", &[]).await;
-    let failing = Subject::start("failing", "").await;
-    let refused = Subject::start("refused", "").await;
-    let expiring = Subject::with_credentials_for("expiring", 12, "").await;
-    let skewed = Subject::start("skewed", "").await;
-    let mut alone = Subject::start("alone", "").await;
-    let deaf = Subject::start("deaf", "").await;
-    let lossy = Subject::start("lossy", "route.graphql.on_upstream_loss = \"resume\"").await;
-    let silent = Subject::start("silent", "").await;
-    let slow = Subject::start("slow", "limits.outbox = \"64KiB\"").await;
-    let full = Subject::start("full", "limits.connections = 10").await;
-    let unread = Subject::start("unread", "log.filter = \"info\"").await;
-    let pestered = Subject::start("pestered", "").await;
-    let short = Subject::start("short", &just_enough_memory(&healthy)).await;
+    let healthy = start("").await;
+    let killed = start("").await;
+    let keyless = builder("").keyless().daemon().await;
+    let failing = start("").await;
+    let refused = start("").await;
+    let expiring = start_with_credentials_for(12, "").await;
+    let skewed = start("").await;
+    let alone = start("").await;
+    let deaf = start("").await;
+    let lossy = start("route.graphql.on_upstream_loss = \"resume\"").await;
+    let silent = start("").await;
+    let slow = start("limits.outbox = \"64KiB\"").await;
+    let full = start("limits.connections = 10").await;
+    let unread = start("log.filter = \"info\"").await;
+    let pestered = start("").await;
+    let short = start(&just_enough_memory(&healthy)).await;
     let targets = [
-        &healthy, &killed, &keyless, &failing, &refused, &expiring, &skewed, &alone, &deaf, &lossy,
-        &silent, &slow, &full, &unread, &pestered, &short,
-    ]
-    .map(|subject| (subject.name, subject.admin));
+        ("healthy", healthy.admin()),
+        ("killed", killed.admin()),
+        ("keyless", keyless.admin()),
+        ("failing", failing.admin()),
+        ("refused", refused.admin()),
+        ("expiring", expiring.admin()),
+        ("skewed", skewed.admin()),
+        ("alone", alone.admin()),
+        ("deaf", deaf.admin()),
+        ("lossy", lossy.admin()),
+        ("silent", silent.admin()),
+        ("slow", slow.admin()),
+        ("full", full.admin()),
+        ("unread", unread.admin()),
+        ("pestered", pestered.admin()),
+        ("short", short.admin()),
+    ];
     let prometheus = Prometheus::start("prometheus-faults", &targets, &shorter()).await;
 
-    let upstream = alone.emulator.take().unwrap();
+    let Running {
+        world: upstream,
+        addr: alone,
+        countersign: mut daemon,
+        ..
+    } = alone;
     let prometheus = &prometheus;
     let begun = Instant::now();
     let rows = join_all([
-        fires(prometheus, "CountersignDown", &killed, "SIGKILL", async {
-            killed.daemon.signal("-KILL");
+        fires(prometheus, "CountersignDown", "killed", "SIGKILL", async {
+            killed.countersign.signal("-KILL");
             pending().await
         })
         .boxed_local(),
         fires(
             prometheus,
             "CountersignNotReady",
-            &keyless,
+            "keyless",
             "no credentials are to be had",
             pending(),
         )
@@ -86,30 +106,30 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
         fires(
             prometheus,
             "CountersignErrorsHigh",
-            &failing,
+            "failing",
             "upstream answers 503",
             async {
                 let answer = json!({ "status": 503, "content_type": "text/plain", "body": "" });
                 failing.switch(json!({ "answer_http": answer }));
-                again(async || drop(failing.query().await)).await
+                again(async || drop(failing.query(ROOMS).await)).await
             },
         )
         .boxed_local(),
         fires(
             prometheus,
             "CountersignSignaturesRefused",
-            &refused,
+            "refused",
             "the keys are revoked",
             async {
                 refused.switch(json!({ "expire_keys": true }));
-                again(async || drop(refused.query().await)).await
+                again(async || drop(refused.query(ROOMS).await)).await
             },
         )
         .boxed_local(),
         fires(
             prometheus,
             "CountersignCredentialsExpiring",
-            &expiring,
+            "expiring",
             "they are for 12 s",
             pending(),
         )
@@ -117,7 +137,7 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
         fires(
             prometheus,
             "CountersignCredentialRefreshFailing",
-            &expiring,
+            "expiring",
             "their process gives no more",
             pending(),
         )
@@ -125,29 +145,29 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
         fires(
             prometheus,
             "CountersignClockSkewed",
-            &skewed,
+            "skewed",
             "AWS's clock is 2 min ahead",
             async {
                 skewed.switch(json!({ "clock_skew_s": 120 }));
-                again(async || drop(skewed.query().await)).await
+                again(async || drop(skewed.query(ROOMS).await)).await
             },
         )
         .boxed_local(),
         fires(
             prometheus,
             "CountersignUpstreamUnreachable",
-            &alone,
+            "alone",
             "upstream is killed",
             async {
-                upstream.shutdown().await;
-                again(async || drop(alone.query().await)).await
+                upstream.emulator.shutdown().await;
+                again(async || drop(post(alone, "/graphql", &[JSON], QUERY).await)).await
             },
         )
         .boxed_local(),
         fires(
             prometheus,
             "CountersignRealtimeConnectsFailing",
-            &deaf,
+            "deaf",
             "realtime upgrades are answered 503",
             async {
                 deaf.switch(json!({ "refuse_realtime": true }));
@@ -159,7 +179,7 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
         fires(
             prometheus,
             "CountersignRealtimeUnstable",
-            &lossy,
+            "lossy",
             "realtime connections are dropped, 8 times",
             async {
                 let _socket = lossy.subscribed().await;
@@ -173,7 +193,7 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
         fires(
             prometheus,
             "CountersignEventsMissed",
-            &lossy,
+            "lossy",
             "the same, with on_upstream_loss = \"resume\"",
             pending(),
         )
@@ -181,7 +201,7 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
         fires(
             prometheus,
             "CountersignKeepaliveStale",
-            &silent,
+            "silent",
             "no keepalive comes any more",
             async {
                 let _socket = silent.subscribed().await;
@@ -193,12 +213,12 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
         fires(
             prometheus,
             "CountersignSlowConsumers",
-            &slow,
+            "slow",
             "a client that does not read",
             async {
                 let _socket = slow.subscribed().await;
                 let large = "x".repeat(100_000);
-                while slow.emulator().stats().realtime.stops_total == 0 {
+                while slow.emulator.stats().realtime.stops_total == 0 {
                     slow.say(&large).await;
                 }
                 pending().await
@@ -208,7 +228,7 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
         fires(
             prometheus,
             "CountersignConnectionsNearLimit",
-            &full,
+            "full",
             "9 of 10 connections are held",
             async {
                 let mut held = Vec::new();
@@ -222,7 +242,7 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
         fires(
             prometheus,
             "CountersignRefusalsHigh",
-            &pestered,
+            "pestered",
             "a web page of elsewhere asks",
             async {
                 let origin = ("origin", "https://elsewhere.example");
@@ -233,7 +253,7 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
         fires(
             prometheus,
             "CountersignLogLinesDropped",
-            &unread,
+            "unread",
             "nobody reads standard error",
             again(async || unread.is_refused(500).await),
         )
@@ -241,7 +261,7 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
         fires(
             prometheus,
             "CountersignMemoryNearLimit",
-            &short,
+            "short",
             "limits.memory is 5 % above what it takes",
             pending(),
         )
@@ -258,25 +278,28 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
     assert!(fired.is_empty(), "for a daemon without a fault: {fired:?}");
     let shown = rows.iter().map(|row| row.alert.to_owned());
     assert_eq!(*alerts, shown.collect());
-    for subject in [
-        healthy, keyless, failing, refused, expiring, skewed, alone, deaf, lossy, silent, slow,
-        full, unread, pestered, short,
+    for watched in [
+        healthy, keyless, failing, refused, expiring, skewed, deaf, lossy, silent, slow, full,
+        unread, pestered, short,
     ] {
-        subject.end().await;
+        watched.stop().await;
     }
+    daemon.signal("-TERM");
+    assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
+    assert!(!daemon.log.contains("panicked"), "{}", daemon.log);
 }
 
 /// Waits until an alert fires, while its cause goes on.
 async fn fires(
     prometheus: &Prometheus,
     alert: &'static str,
-    subject: &Subject,
+    name: &str,
     fault: &'static str,
     cause: impl Future<Output = Infallible>,
 ) -> Row {
     let begun = Instant::now();
     let summary = tokio::select! {
-        summary = prometheus.fires(alert, subject.name) => summary,
+        summary = prometheus.fires(alert, name) => summary,
         never = cause => match never {},
     };
     Row {
@@ -295,19 +318,19 @@ async fn again(act: impl AsyncFn()) -> Infallible {
 }
 
 /// A client that asks and one that listens.
-async fn is_well(subject: &Subject) -> Infallible {
-    let mut socket = subject.subscribed().await;
+async fn is_well(watched: &Running<Daemon>) -> Infallible {
+    let mut socket = watched.subscribed().await;
     loop {
-        assert_eq!(subject.query().await.status, 200);
-        assert_eq!(subject.say("hello").await.status, 200);
+        assert_eq!(watched.query(ROOMS).await.status, 200);
+        assert_eq!(watched.say("hello").await.status, 200);
         assert_eq!(socket.next_of("1").await["type"], "next");
         tokio::time::sleep(PACE).await;
     }
 }
 
 /// A limit that what `like` holds is 95 % of.
-fn just_enough_memory(like: &Subject) -> String {
-    let pid = like.daemon.pid();
+fn just_enough_memory(like: &Running<Daemon>) -> String {
+    let pid = like.countersign.pid();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let resident = resident.unwrap().trim().trim_end_matches(" kB");

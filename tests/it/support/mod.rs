@@ -15,7 +15,7 @@ pub use request::{Answer, JSON, get, post, raw, raw_on};
 pub use scratch::Scratch;
 pub use scripts::{Checks, node, passes, python};
 pub use socket::Socket;
-pub use world::{Backstage, Stage, flag};
+pub use world::{Builder, GATEWAY, InProcess, QUIET, Running, World, flag};
 
 /// Nothing that is waited for takes so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
