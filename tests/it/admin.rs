@@ -123,7 +123,7 @@ async fn row(table: &mut String, when: &str, running: &Running, expected: [u16; 
 }
 
 #[tokio::test]
-async fn the_life_of_a_pod() {
+async fn probes_follow_the_life_of_a_pod() {
     let world = World::new().await;
     let environment = [
         ("PATH", "/usr/bin:/bin"),
@@ -199,7 +199,7 @@ async fn within_long<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 #[tokio::test]
-async fn all_is_served_during_the_delay_and_then_drained() {
+async fn requests_are_served_during_the_drain_delay() {
     let world = World::new().await;
     let delay = [("COUNTERSIGN_DRAIN__DELAY", "2s")];
     let mut running = Running::start(&world, &[], &[&demo_key(), &delay[..]].concat()).await;
@@ -228,7 +228,7 @@ async fn a_second_signal_ends_the_delay() {
 
 /// A Job's app says that it is done; also when it does so after the pod's SIGTERM.
 #[tokio::test]
-async fn who_asks_for_the_end_waits_for_no_delay() {
+async fn quitquitquit_skips_the_drain_delay() {
     let world = World::new().await;
     let delay = [("COUNTERSIGN_DRAIN__DELAY", "10m")];
     for is_signalled in [false, true] {
@@ -245,7 +245,7 @@ async fn who_asks_for_the_end_waits_for_no_delay() {
 }
 
 #[tokio::test]
-async fn it_is_stopped_by_processes_of_this_machine_alone() {
+async fn quitquitquit_is_refused_to_pages_and_other_hosts() {
     let world = World::new().await;
     let mut running = Running::start(&world, &[], &demo_key()).await;
     running.until("/readyz", 200).await;
@@ -277,7 +277,7 @@ async fn it_is_stopped_by_processes_of_this_machine_alone() {
 }
 
 #[tokio::test]
-async fn pages_read_nothing_and_unknown_paths_are_told_the_known_ones() {
+async fn pages_are_refused_and_unknown_paths_list_the_known_ones() {
     let world = World::new().await;
     let allowed = ["--allow-origin", "http://app.example"];
     let running = Running::start(&world, &allowed, &demo_key()).await;
@@ -338,7 +338,7 @@ async fn run(arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> (
 }
 
 #[tokio::test]
-async fn wait_and_shutdown_tell_how_it_went() {
+async fn wait_and_shutdown_report_the_outcome() {
     let world = World::new().await;
     let empty = [("PATH", "/usr/bin:/bin")];
     let mut without = Running::start(&world, &[], &empty).await;
@@ -381,7 +381,7 @@ async fn wait_and_shutdown_tell_how_it_went() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_taken_is_named() {
+async fn an_admin_address_in_use_is_named() {
     let world = World::new().await;
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -396,7 +396,7 @@ async fn an_address_that_is_taken_is_named() {
 }
 
 #[tokio::test]
-async fn a_token_file_keeps_nobody_from_health() {
+async fn health_checks_need_no_token() {
     let world = World::new().await;
     let token = world.home.file("token", &"t".repeat(40));
     let mode = std::fs::Permissions::from_mode(0o600);
@@ -409,7 +409,7 @@ async fn a_token_file_keeps_nobody_from_health() {
 
 /// They had kept their place for as long as they liked, and probes out.
 #[tokio::test]
-async fn connections_that_do_not_read_are_left() {
+async fn admin_connections_that_do_not_read_are_closed() {
     let world = World::new().await;
     let running = Running::start(&world, &[], &demo_key()).await;
     let head = format!("GET /metrics HTTP/1.1\r\nhost: {}\r\n\r\n", running.admin);
@@ -426,7 +426,7 @@ async fn connections_that_do_not_read_are_left() {
 /// Each had kept its place for ten seconds, and who connected next waited behind all of them:
 /// Kubernetes stopped the pod.
 #[tokio::test]
-async fn silent_connections_kept_probes_out() {
+async fn silent_connections_do_not_keep_probes_out() {
     let world = World::new().await;
     let running = Running::start(&world, &[], &demo_key()).await;
     let silent = running.silence().await;
@@ -435,7 +435,7 @@ async fn silent_connections_kept_probes_out() {
 }
 
 #[tokio::test]
-async fn who_is_being_answered_makes_no_room() {
+async fn a_connection_with_a_request_is_not_evicted() {
     let world = World::new().await;
     let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let running = Running::before_silence(&world, &upstream).await;
@@ -448,7 +448,7 @@ async fn who_is_being_answered_makes_no_room() {
 
 /// Who asked next had been told that it is ready, by upstreams that nobody had reached.
 #[tokio::test]
-async fn who_asks_for_a_deep_check_and_leaves_spoils_it_for_nobody() {
+async fn a_cancelled_deep_check_does_not_affect_others() {
     let world = World::new().await;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let running = Running::before_silence(&world, &silent).await;

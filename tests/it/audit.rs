@@ -19,11 +19,11 @@ async fn check(name: &str, strict: &str, mode: &[&str], least: usize) {
 }
 
 #[tokio::test]
-async fn no_audit_is_an_error_and_no_warning_is_ours() {
+async fn graphql_http_audits_find_no_error_and_no_warning_of_ours() {
     check("audit", "false", &[], 6).await;
 }
 
 #[tokio::test]
-async fn a_strict_route_gives_no_warning() {
+async fn graphql_http_audits_find_no_warning_on_a_strict_route() {
     check("audit-strict", "true", &["--strict"], 6).await;
 }

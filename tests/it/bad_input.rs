@@ -98,7 +98,7 @@ async fn a_port_in_use_exits_with_3_and_names_the_address() {
 }
 
 #[tokio::test]
-async fn config_prints_what_holds_and_why() {
+async fn config_prints_every_setting_and_its_source() {
     let arguments = ["config", "--listen", "127.0.0.1:1", TARGET];
     let environment = [("COUNTERSIGN_LIMITS__REQUEST_BODY", "2MiB")];
     let output = command(&arguments, &environment).output().await.unwrap();
@@ -129,7 +129,7 @@ async fn config_prints_what_holds_and_why() {
 }
 
 #[tokio::test]
-async fn requests_that_are_refused_reach_nobody() {
+async fn refused_requests_do_not_reach_upstream() {
     let world = World::builder()
         .settings(&[("limits.request_body", "1KiB")])
         .in_process()
@@ -206,7 +206,7 @@ async fn foreign_origins_get_no_websocket() {
 }
 
 #[tokio::test]
-async fn an_allowed_origin_gets_cors_and_nobody_gets_upstreams() {
+async fn an_allowed_origin_gets_our_cors_headers_and_never_upstreams() {
     let world = World::builder()
         .settings(&[("guard.allow_origins", "https://app.example.com")])
         .in_process()
@@ -265,7 +265,7 @@ async fn an_allowed_host_passes_and_its_origin_does_not_by_itself() {
 
 /// What cannot be parsed goes to AppSync as it is, which knows best what to answer.
 #[tokio::test]
-async fn what_is_json_but_no_operation_is_upstreams_to_answer() {
+async fn json_without_an_operation_is_left_to_upstream() {
     let world = World::builder().in_process().await;
     for body in ["{}", "[]", "{\"query\": 1}", "{\"query\":\"{ a\"}"] {
         let answer = post(world.addr, "/graphql", &[JSON], body).await;
@@ -280,7 +280,7 @@ async fn what_is_json_but_no_operation_is_upstreams_to_answer() {
 }
 
 #[tokio::test]
-async fn malformed_frames_close_that_socket_only() {
+async fn malformed_frames_close_only_their_socket() {
     let world = World::builder().in_process().await;
     let mut good = world.acked().await;
     let mut bad = world.acked().await;
@@ -297,7 +297,7 @@ async fn malformed_frames_close_that_socket_only() {
 }
 
 #[tokio::test]
-async fn an_unreachable_upstream_says_that_nothing_was_sent() {
+async fn an_unreachable_upstream_reports_that_nothing_was_sent() {
     let world = World::builder().in_process().await;
     world.switch(json!({ "refuse_connections": true }));
     let answer = world.query("{ rooms { id } }").await;

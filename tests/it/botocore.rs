@@ -246,7 +246,7 @@ async fn ten_thousand_random_requests_verify_in_botocore() {
 
 /// AWS reads a raw `+` in a query as a space, botocore keeps it; on our wire there is none.
 #[tokio::test]
-async fn a_raw_plus_goes_out_as_a_space() {
+async fn a_raw_plus_is_sent_as_a_space() {
     let asked = Asked {
         method: "GET",
         path: "/".to_owned(),

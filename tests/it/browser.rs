@@ -84,12 +84,12 @@ async fn a_page_of_the_allowed_origin_does_everything() {
 }
 
 #[tokio::test]
-async fn pages_of_other_origins_reach_nobody() {
+async fn pages_of_other_origins_do_not_reach_upstream() {
     assert_eq!(run("foreign", 98).await, Stats::default());
 }
 
 #[tokio::test]
-async fn a_page_of_a_rebound_name_reaches_nobody() {
+async fn a_page_of_a_rebound_name_does_not_reach_upstream() {
     assert_eq!(run("rebound", 46).await, Stats::default());
 }
 

@@ -136,7 +136,7 @@ fn check_error(what: &str, answer: &Answer) {
 }
 
 #[test]
-fn every_form_of_a_canary_is_looked_for() {
+fn the_search_finds_every_encoding_of_a_secret() {
     for text in [
         "key AKIDCANARYKEYID00001.".to_owned(),
         "a=canary%2fSecret%2bKey0002".to_owned(),
@@ -320,7 +320,7 @@ fn echo() -> String {
 const FORMATS: [&str; 2] = ["text", "json"];
 
 #[tokio::test]
-async fn nothing_leaks_from_what_succeeds_or_is_refused_here() {
+async fn served_and_refused_requests_leak_no_secret() {
     for format in FORMATS {
         let canary = CanaryWorld::new(format).await;
         let run = canary.run(&[], &environment(SECRET)).await;
@@ -433,7 +433,7 @@ async fn nothing_leaks_from_what_succeeds_or_is_refused_here() {
 }
 
 #[tokio::test]
-async fn nothing_leaks_from_refusals_of_upstream() {
+async fn rejections_by_upstream_leak_no_secret() {
     for format in FORMATS {
         let canary = CanaryWorld::new(format).await;
         // From a profile: the SDK tells of those.
@@ -462,7 +462,7 @@ async fn nothing_leaks_from_refusals_of_upstream() {
 }
 
 #[tokio::test]
-async fn nothing_leaks_when_upstream_cannot_be_reached() {
+async fn an_unreachable_upstream_leaks_no_secret() {
     for format in FORMATS {
         let canary = CanaryWorld::new(format).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -487,7 +487,7 @@ async fn nothing_leaks_when_upstream_cannot_be_reached() {
 }
 
 #[tokio::test]
-async fn nothing_leaks_from_a_provider_that_fails() {
+async fn a_failing_credential_provider_leaks_no_secret() {
     let lines = format!("{KEY_ID} {SECRET} {TOKEN}");
     let json = format!(r#"{{"Version":1,"AccessKeyId":"{KEY_ID}","SecretAccessKey":"{SECRET}""#);
     for format in FORMATS {
@@ -520,7 +520,7 @@ async fn nothing_leaks_from_a_provider_that_fails() {
 
 /// STS's refusal quotes all it got: what was signed, and with what.
 #[tokio::test]
-async fn nothing_leaks_from_a_refusal_of_sts() {
+async fn a_rejection_by_sts_leaks_no_secret() {
     for format in FORMATS {
         let canary = CanaryWorld::new(format).await;
         let sts = Endpoint::start(|_| {

@@ -100,13 +100,13 @@ async fn both(protocol: &str, script: &str, arguments: [&[&str]; 2], least: usiz
 }
 
 #[tokio::test]
-async fn npm_graphql_ws() {
+async fn npm_graphql_ws_works() {
     let built = built().await;
     passes(node("graphql-ws.mjs"), &[&built.ws, &built.control], 22).await;
 }
 
 #[tokio::test]
-async fn the_graphql_transport_ws_protocol_on_the_wire() {
+async fn graphql_transport_ws_conforms_on_the_wire() {
     let (built, reference) = (built().await, reference().await);
     let ours = [&built.ws, "--control", &built.control];
     let theirs = [&reference.ws, "--control", &reference.control];
@@ -132,7 +132,7 @@ async fn the_graphql_transport_ws_protocol_on_the_wire() {
 }
 
 #[tokio::test]
-async fn the_legacy_graphql_ws_protocol_on_the_wire() {
+async fn legacy_graphql_ws_conforms_on_the_wire() {
     let (built, reference) = (built().await, reference().await);
     let ours = [built.ws.as_str(), "--control", &built.control];
     let theirs = [reference.ws.as_str(), "--control", &reference.control];
@@ -153,7 +153,7 @@ async fn the_legacy_graphql_ws_protocol_on_the_wire() {
 }
 
 #[tokio::test]
-async fn appsyncs_own_graphql_ws_protocol_on_the_wire() {
+async fn appsyncs_graphql_ws_conforms_on_the_wire() {
     let built = built().await;
     let arguments = [built.ws.as_str(), "--control", &built.control];
     ours(
@@ -166,7 +166,7 @@ async fn appsyncs_own_graphql_ws_protocol_on_the_wire() {
 }
 
 #[tokio::test]
-async fn graphql_over_sse_on_the_wire() {
+async fn graphql_over_sse_conforms_on_the_wire() {
     let (built, reference) = (built().await, reference().await);
     let pid = built.world.countersign.pid();
     let ours = [
@@ -200,7 +200,7 @@ async fn graphql_over_sse_on_the_wire() {
 }
 
 #[tokio::test]
-async fn multipart_subscriptions_on_the_wire() {
+async fn multipart_subscriptions_conform_on_the_wire() {
     let built = built().await;
     let pid = built.world.countersign.pid();
     let arguments = [
@@ -214,28 +214,28 @@ async fn multipart_subscriptions_on_the_wire() {
 }
 
 #[tokio::test]
-async fn appsync_events_on_the_wire() {
+async fn appsync_events_conform_on_the_wire() {
     let built = built().await;
     let arguments = [built.events.as_str(), "--control", &built.control];
     ours("AppSync Events", "events-conformance.mjs", &arguments, 91).await;
 }
 
 #[tokio::test]
-async fn graphql_over_http_on_the_wire() {
+async fn graphql_over_http_conforms_on_the_wire() {
     let built = built().await;
     let arguments = [built.http.as_str(), "--control", &built.control];
     ours("GraphQL over HTTP", "http-conformance.mjs", &arguments, 79).await;
 }
 
 #[tokio::test]
-async fn python_gql_over_http_and_websockets() {
+async fn python_gql_works_over_http_and_websockets() {
     let built = built().await;
     let arguments = [built.http.as_str(), &built.ws, &built.control];
     passes(python("gql_client.py"), &arguments, 33).await;
 }
 
 #[tokio::test]
-async fn curl() {
+async fn curl_queries_and_mutates() {
     let built = built().await;
     let json = "content-type: application/json";
     let query = json!({ "query": "query Q { rooms { id } }", "operationName": "Q" });
@@ -274,17 +274,17 @@ async fn curl_json(arguments: &[&str]) -> Value {
 
 /// The emulator is honest: clients that sign by themselves get what AppSync would give them.
 #[tokio::test]
-async fn botocore_straight_to_the_emulator() {
+async fn the_emulator_accepts_botocore() {
     direct("honest", "honest.py", 64, |_| Vec::new()).await;
 }
 
 #[tokio::test]
-async fn gql_with_its_own_iam_transport_straight_to_the_emulator() {
+async fn the_emulator_accepts_gqls_own_iam_transport() {
     direct("gql_direct.py", 4, control).await;
 }
 
 #[tokio::test]
-async fn botocore_straight_to_the_emulators_events() {
+async fn the_emulators_events_api_accepts_botocore() {
     let more = |world: &World| vec![world.control(), world.emulator.api_host().to_owned()];
     direct("honest_events.py", 55, more).await;
 }

@@ -47,7 +47,7 @@ async fn accepted(program: &str, arguments: &[&str], input: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_version_tells_what_it_was_built_from() {
+async fn version_shows_revision_and_build() {
     let long = output(&["--version"]).await;
     let lines: Vec<&str> = long.lines().collect();
     let version = concat!("countersign ", env!("CARGO_PKG_VERSION"));
@@ -101,7 +101,7 @@ async fn bash_completes_commands_and_flags() {
 }
 
 #[tokio::test]
-async fn every_shell_gets_all_commands() {
+async fn completions_of_every_shell_have_all_commands() {
     let commands = commands().await;
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = output(&["completions", shell]).await;
@@ -113,7 +113,7 @@ async fn every_shell_gets_all_commands() {
 }
 
 #[tokio::test]
-async fn groff_sets_every_manual_page_without_a_warning() {
+async fn groff_renders_every_manual_page_without_a_warning() {
     let arguments = ["-man", "-ww", "-Tutf8", "-P-cbou"];
     let page = output(&["man"]).await;
     let text = accepted("groff", &arguments, &page).await;
@@ -150,7 +150,7 @@ async fn groff_sets_every_manual_page_without_a_warning() {
 /// Cargo gives what a build script sets to the programs that it runs, and these had been taken for
 /// settings that nobody knows.
 #[tokio::test]
-async fn cargo_run_failed_for_variables_of_the_build() {
+async fn cargo_run_ignores_variables_of_the_build() {
     let url = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";
     let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
         .args(["config", "--check", url])

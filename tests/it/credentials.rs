@@ -199,7 +199,7 @@ fn rfc3339(at: SystemTime) -> String {
 }
 
 #[tokio::test]
-async fn keys_of_the_environment_sign() {
+async fn requests_are_signed_with_keys_of_the_environment() {
     let world = start_world(vec![key_with_token("AKIDENV")]).await;
     let (secret, token) = (secret("AKIDENV"), token("AKIDENV"));
     let variables = [
@@ -215,7 +215,7 @@ async fn keys_of_the_environment_sign() {
 }
 
 #[tokio::test]
-async fn the_profile_of_the_flag_signs() {
+async fn requests_are_signed_with_the_profile_of_the_flag() {
     let world = start_world(vec![key("AKIDDEV")]).await;
     world.credentials(&(section("default", "AKIDOTHER") + &section("dev", "AKIDDEV")));
     // A profile named by flag is meant, whatever the environment holds.
@@ -312,7 +312,7 @@ async fn a_credential_process_is_run_ahead_of_expiry_and_not_for_each_request() 
 }
 
 #[tokio::test]
-async fn the_last_good_credentials_serve_until_their_expiry_and_recover_by_themselves() {
+async fn the_last_good_credentials_are_used_until_they_expire() {
     let keys = (1..100).map(|n| key(&format!("AKID{n}"))).collect();
     let world = start_world(keys).await;
     world.process(&ROTATING.replace("LIFE", "5"));
@@ -354,7 +354,7 @@ async fn the_last_good_credentials_serve_until_their_expiry_and_recover_by_thems
 }
 
 #[tokio::test]
-async fn a_rewritten_profile_file_counts_without_a_restart() {
+async fn a_rewritten_profile_file_takes_effect_without_a_restart() {
     let world = start_world(vec![key("AKIDNEW")]).await;
     world.credentials(&section("default", "AKIDOLD"));
     let running = world.start(&[], &[]).await;
@@ -364,7 +364,7 @@ async fn a_rewritten_profile_file_counts_without_a_restart() {
 }
 
 #[tokio::test]
-async fn without_credentials_the_daemon_stays_up_says_so_and_recovers() {
+async fn without_credentials_the_daemon_reports_it_and_recovers() {
     let world = start_world(vec![key("AKIDLATE")]).await;
     let running = world.start(&[], &[]).await;
     let parts = [
@@ -411,7 +411,7 @@ async fn without_credentials_the_daemon_stays_up_says_so_and_recovers() {
 }
 
 #[tokio::test]
-async fn expired_credentials_are_not_signed_with() {
+async fn expired_credentials_sign_no_request() {
     let world = start_world(vec![key("AKIDPAST")]).await;
     world.process(
         "echo run >> $HOME/runs\necho '{\"Version\":1,\"AccessKeyId\":\"AKIDPAST\",\
@@ -426,7 +426,7 @@ async fn expired_credentials_are_not_signed_with() {
 
 /// A process with a wrong clock must not take away what is still good.
 #[tokio::test]
-async fn credentials_that_come_expired_replaced_good_ones() {
+async fn credentials_that_arrive_expired_do_not_replace_good_ones() {
     let world = start_world(vec![key("AKIDGOOD")]).await;
     world.process(
         "if [ -e $HOME/runs ]; then expires=2020-01-01T00:00:00Z; \
@@ -457,7 +457,7 @@ fn container_answer(id: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_container_endpoint_gives_credentials() {
+async fn credentials_come_from_a_container_endpoint() {
     let world = start_world(vec![key_with_token("AKIDPOD")]).await;
     let agent = Endpoint::start(|request| {
         let authorised = request.headers.get("authorization");
@@ -523,7 +523,7 @@ async fn fake_instance(id: &'static str) -> Endpoint {
 }
 
 #[tokio::test]
-async fn instance_metadata_gives_credentials() {
+async fn credentials_come_from_instance_metadata() {
     let world = start_world(vec![key_with_token("AKIDEC2")]).await;
     let service = fake_instance("AKIDEC2").await;
     let url = service.url();
@@ -558,7 +558,7 @@ fn check_form(request: &Heard, expected: &[(&str, &str)]) {
 
 /// The task that keeps credentials panicked, for want of a clock in the SDK's configuration.
 #[tokio::test]
-async fn assume_role_of_a_route_never_worked() {
+async fn a_route_assumes_its_role() {
     let world = start_world(vec![key_with_token("AKIDROLE")]).await;
     world.credentials(&section("default", "AKIDSOURCE"));
     for variable in ["AWS_ENDPOINT_URL_STS", "AWS_ENDPOINT_URL"] {
@@ -583,7 +583,7 @@ async fn assume_role_of_a_route_never_worked() {
 }
 
 #[tokio::test]
-async fn a_role_that_is_refused_is_named() {
+async fn a_rejected_role_is_named() {
     let world = start_world(vec![]).await;
     world.credentials(&section("default", "AKIDSOURCE"));
     let sts = Endpoint::start(|_| {
@@ -639,7 +639,7 @@ async fn a_profile_assumes_its_role() {
 }
 
 #[tokio::test]
-async fn a_web_identity_assumes_its_role() {
+async fn a_web_identity_token_assumes_its_role() {
     let world = start_world(vec![key_with_token("AKIDROLE")]).await;
     let token_file = world.home.file("jwt", "the.web.token");
     let sts = fake_sts().await;
@@ -722,7 +722,7 @@ fn token_of_sso() -> String {
 }
 
 #[tokio::test]
-async fn an_expired_sso_login_names_the_login_and_recovers_with_it() {
+async fn an_expired_sso_login_is_named_and_recovers_after_a_new_one() {
     let hour = Duration::from_secs(3_600);
     let world = start_world(vec![key_with_token("AKIDSSO")]).await;
     let portal = fake_portal().await;

@@ -42,7 +42,7 @@ type Environment = BTreeMap<String, String>;
 // === Kubernetes ===
 
 #[test]
-fn every_kustomization_is_built_and_right() {
+fn every_kustomization_builds_valid_manifests() {
     let all = built();
     are_valid(&all);
     are_accepted(&all);
@@ -51,7 +51,7 @@ fn every_kustomization_is_built_and_right() {
 }
 
 #[test]
-fn a_manifest_with_a_name_that_is_no_ones_is_refused() {
+fn the_schema_check_rejects_an_unknown_field() {
     let scratch = Scratch::new("deploy-refused");
     let map =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "dat": {}});
@@ -70,7 +70,7 @@ fn a_manifest_with_a_name_that_is_no_ones_is_refused() {
 }
 
 #[test]
-fn every_component_is_in_a_manifest_that_is_built() {
+fn every_component_is_part_of_a_tested_manifest() {
     let used: BTreeSet<PathBuf> = kustomizations("Kustomization")
         .iter()
         .flat_map(|directory| components(directory))
@@ -80,7 +80,7 @@ fn every_component_is_in_a_manifest_that_is_built() {
 }
 
 #[test]
-fn components_in_the_wrong_order_are_not_built() {
+fn components_in_the_wrong_order_fail_to_build() {
     let right = ["sidecar", "token", "classic-sidecar"];
     builds(&right, true);
     for (first, second) in [(0, 1), (0, 2), (1, 2)] {
@@ -129,7 +129,7 @@ fn the_sidecar_is_the_same_in_every_kind_of_workload() {
 // === elsewhere ===
 
 #[test]
-fn the_task_definition_is_one_to_ecs_and_to_countersign() {
+fn the_task_definition_is_valid_for_ecs_and_for_countersign() {
     let path = deploy("ecs/task-definition.json");
     succeeds(python("ecs.py").arg(&path));
     let task: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -164,7 +164,7 @@ const NODE: &str = "192.0.2.7";
 
 /// Nomad is not to be had as a package: syntax is checked, and names by a schema of ours.
 #[test]
-fn the_nomad_job_is_one_by_its_reference_and_to_countersign() {
+fn the_nomad_job_is_valid_for_nomad_and_for_countersign() {
     let path = deploy("nomad/countersign.nomad.hcl");
     let said = succeeds(tool("hcl2tojson").arg(&path));
     let job = plain(&serde_json::from_str(&said).unwrap());
@@ -206,7 +206,7 @@ fn the_nomad_job_is_one_by_its_reference_and_to_countersign() {
 }
 
 #[test]
-fn systemd_finds_nothing_wrong_with_the_units() {
+fn systemd_analyze_accepts_the_units() {
     let scratch = Scratch::new("deploy-systemd");
     let from = deploy("systemd");
     let text = fs::read_to_string(from.join("countersign.service")).unwrap();
@@ -274,7 +274,7 @@ fn countersign_accepts_the_configuration_of_the_units() {
 }
 
 #[test]
-fn compose_files_are_ones_and_accepted_by_countersign() {
+fn compose_files_are_valid_and_accepted_by_countersign() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docker/compose.yaml");
     let schema = ["--builtin-schema", "vendor.compose-spec"];
     succeeds(tool("check-jsonschema").args(schema).arg(&path));
@@ -314,7 +314,7 @@ fn compose_files_are_ones_and_accepted_by_countersign() {
 }
 
 #[test]
-fn a_setting_that_is_none_is_refused() {
+fn the_check_of_manifests_rejects_an_unknown_setting() {
     let target = "https://ID.appsync-api.eu-central-1.amazonaws.com/graphql";
     let mut environment = Environment::new();
     environment.insert(
@@ -330,7 +330,7 @@ fn a_setting_that_is_none_is_refused() {
 // === pages ===
 
 #[test]
-fn every_way_has_a_page_of_at_most_100_lines() {
+fn every_kind_of_deployment_has_a_page_of_at_most_100_lines() {
     let mut pages = vec![deploy("README.md")];
     let table = fs::read_to_string(&pages[0]).unwrap();
     let mut ways: Vec<PathBuf> = ["kubernetes", "kubernetes/base", "kubernetes/gateway"]

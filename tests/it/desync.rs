@@ -272,7 +272,7 @@ fn show(title: &str, tallies: &BTreeMap<Tier, Tally>) {
 }
 
 #[tokio::test]
-async fn awss_cases_on_an_http_route() {
+async fn awss_smuggling_cases_fail_on_an_http_route() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
     let get = |path: &str, more: &str| {
         format!("GET {path} HTTP/1.1\r\nHost: {}\r\n{more}\r\n", world.addr)
@@ -296,7 +296,7 @@ async fn awss_cases_on_an_http_route() {
 }
 
 #[tokio::test]
-async fn awss_cases_on_a_graphql_route() {
+async fn awss_smuggling_cases_fail_on_a_graphql_route() {
     let world = World::builder().in_process().await;
     let post = |query: &str, more: &str| {
         let body = json!({ "query": query }).to_string();
@@ -327,7 +327,7 @@ fn request(addr: SocketAddr, line: &str, headers: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_is_refused_has_a_code_and_closes_the_connection() {
+async fn refused_requests_have_a_code_and_close_the_connection() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
     let addr = world.addr;
     let of = |line: &str, headers: &str| request(addr, line, headers);
@@ -446,7 +446,7 @@ async fn what_is_refused_has_a_code_and_closes_the_connection() {
 
 /// These are hyper's own to refuse.
 #[tokio::test]
-async fn what_hyper_refuses_stays_refused() {
+async fn requests_that_hyper_rejects_stay_rejected() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
     let addr = world.addr;
     let marker = request(addr, "GET /http/marker HTTP/1.1", "connection: close\r\n");
@@ -508,7 +508,7 @@ async fn echoed(addr: SocketAddr, request: &str) -> (Answer, Value, String) {
 }
 
 #[tokio::test]
-async fn a_body_is_framed_anew_and_trailers_end_here() {
+async fn bodies_are_reframed_and_trailers_are_dropped() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
     let addr = world.addr;
     let head = request(
@@ -560,7 +560,7 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_read_though_the_client_still_sends() {
+async fn a_client_that_still_sends_can_read_its_error() {
     let world = World::builder()
         .settings(&[("limits.request_body", "1KiB")])
         .in_process()
@@ -587,7 +587,7 @@ fn upgrade(addr: SocketAddr, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn bytes_behind_an_upgrade_wait_for_upstreams_101() {
+async fn bytes_after_an_upgrade_wait_for_upstreams_101() {
     let (told, mut heard) = tokio::sync::mpsc::channel::<String>(4);
     let (agree, agreed) = tokio::sync::watch::channel(false);
     let peer = crate::fakes::TlsPeer::start(&["upstream.example.com"], &["http/1.1"], move |_, stream| {
@@ -641,7 +641,7 @@ async fn bytes_behind_an_upgrade_wait_for_upstreams_101() {
 
 /// What follows a refused upgrade is not taken for a request.
 #[tokio::test]
-async fn bytes_behind_a_refused_upgrade_are_dropped() {
+async fn bytes_after_a_rejected_upgrade_are_dropped() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
     let marker = request(
         world.addr,

@@ -151,7 +151,7 @@ impl Dead {
 }
 
 #[tokio::test]
-async fn a_dead_first_address_is_passed_and_costs_once() {
+async fn a_dead_first_address_is_skipped_after_one_attempt() {
     let peer = upstream([127, 0, 0, 3], 0).await;
     let port = peer.addr.port();
     for (dead, how) in [
@@ -213,7 +213,7 @@ async fn a_dead_first_address_is_passed_and_costs_once() {
 
 /// The race covers TCP alone, so the first request fails.
 #[tokio::test]
-async fn an_address_whose_handshake_hangs_is_tried_last_from_then_on() {
+async fn an_address_whose_handshake_hangs_is_tried_last_afterwards() {
     let peer = upstream([127, 0, 0, 1], 0).await;
     let port = peer.addr.port();
     let inside = Inside::new(
@@ -238,7 +238,7 @@ async fn an_address_whose_handshake_hangs_is_tried_last_from_then_on() {
 }
 
 #[tokio::test]
-async fn a_proxys_name_is_dialled_in_the_same_way() {
+async fn a_proxy_with_a_dead_first_address_is_reached() {
     let peer = upstream([127, 0, 0, 1], 0).await;
     let proxy = Proxy::start(peer.addr).await;
     let port = proxy.addr.port();
@@ -265,7 +265,7 @@ async fn a_proxys_name_is_dialled_in_the_same_way() {
 }
 
 #[tokio::test]
-async fn a_change_in_dns_is_followed() {
+async fn a_change_in_dns_takes_effect() {
     let old = upstream([127, 0, 0, 3], 0).await;
     let port = old.addr.port();
     let new = upstream([127, 0, 0, 4], port).await;
@@ -319,7 +319,7 @@ async fn answer_questions(socket: UdpSocket) {
 }
 
 #[tokio::test]
-async fn a_hanging_resolver_holds_two_threads_and_its_recovery_is_found_at_once() {
+async fn a_hanging_resolver_holds_two_threads_and_recovers_at_once() {
     let peer = upstream([127, 0, 0, 1], 0).await;
     let resolver = UdpSocket::bind("127.0.0.77:53").await;
     let resolver = resolver.unwrap_or_else(|error| panic!("port 53 (root is needed): {error}"));

@@ -143,7 +143,7 @@ fn is_mutation(operations: &[(String, Option<String>)], name: Option<&str>) -> b
 }
 
 #[tokio::test]
-async fn no_mutation_that_another_parser_reads_passes_by_get() {
+async fn no_mutation_that_another_parser_finds_is_sent_by_get() {
     let texts = corpus();
     let scratch = Scratch::new("documents");
     let file = scratch.file("documents.json", &serde_json::to_string(&texts).unwrap());

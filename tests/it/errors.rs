@@ -367,28 +367,28 @@ async fn check(clients: &[Client], rows: Vec<Row>) {
 }
 
 #[tokio::test]
-async fn refused_connections() {
+async fn a_rejected_connection_reaches_clients_of_every_protocol() {
     check(&GRAPHQL, connects()).await;
 }
 
 #[tokio::test]
-async fn refused_starts() {
+async fn a_rejected_start_reaches_clients_of_every_protocol() {
     check(&GRAPHQL, starts()).await;
 }
 
 #[tokio::test]
-async fn refused_events_connections() {
+async fn a_rejected_events_connection_reaches_the_client() {
     check(&[Client::Events], connects()).await;
 }
 
 #[tokio::test]
-async fn refused_events_subscriptions() {
+async fn a_rejected_events_subscription_reaches_the_client() {
     check(&[Client::Events], starts()).await;
 }
 
 /// Over plain SSE a refusal is a status.
 #[tokio::test]
-async fn refused_events_over_sse() {
+async fn a_rejected_events_subscription_reaches_the_client_over_sse() {
     let world = World::builder().routes(&["event"]).in_process().await;
     let rows = [
         ("UnauthorizedException", 403),

@@ -88,7 +88,7 @@ fn open_gate() -> Change {
 }
 
 #[tokio::test]
-async fn across_the_loss_of_the_upstream_connection() {
+async fn a_mutation_runs_once_across_a_lost_upstream_connection() {
     let mut scene = Scene::in_flight("loss", &[("COUNTERSIGN_POOL__SPREAD", "1ms")]).await;
     scene.switch(&Change {
         close_all: true,
@@ -119,7 +119,7 @@ async fn across_the_loss_of_the_upstream_connection() {
 }
 
 #[tokio::test]
-async fn across_sigterm() {
+async fn a_mutation_runs_once_across_sigterm() {
     let mut scene = Scene::in_flight("sigterm", &[]).await;
     scene.world.countersign.signal("-TERM");
     scene.world.countersign.line("draining").await;
@@ -136,7 +136,7 @@ async fn across_sigterm() {
 }
 
 #[tokio::test]
-async fn across_the_deadline_of_a_drain() {
+async fn a_mutation_runs_once_across_the_drain_deadline() {
     let mut scene = Scene::in_flight("deadline", &[("COUNTERSIGN_DRAIN__TIMEOUT", "100ms")]).await;
     scene.world.countersign.signal("-TERM");
     let told = scene.client.line(&["result", "error"]).await;

@@ -39,7 +39,7 @@ fn open(streams: &[TcpStream]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_idle_connections() {
+async fn ten_thousand_idle_connections_stay_within_memory() {
     const COUNT: usize = 10_000;
     /// `limits.connections` by default.
     const KEPT: usize = 4_096;
@@ -85,7 +85,7 @@ async fn ten_thousand_idle_connections() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_thousand_connections_at_once() {
+async fn five_thousand_connections_at_once_stay_within_memory() {
     const COUNT: usize = 5_000;
     allow_files(7_000);
     let load = load::start("").await;
@@ -136,7 +136,7 @@ async fn pour(addr: SocketAddr, head: String, piece: Vec<u8>, total: usize) -> (
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_of_300_mb_and_headers_of_500_kb() {
+async fn bodies_of_300_mb_and_headers_of_500_kb_stay_within_memory() {
     const BODY: usize = 300_000_000;
     const HEADER: usize = 500_000;
     let load = load::start("").await;
@@ -193,7 +193,7 @@ async fn ask(stream: &mut TcpStream) -> u16 {
 }
 
 #[tokio::test]
-async fn the_connection_that_rests_longest_makes_room() {
+async fn the_connection_that_is_idle_longest_is_evicted() {
     let world = World::builder()
         .settings(&[("limits.connections", "3")])
         .in_process()
@@ -231,7 +231,7 @@ async fn the_connection_that_rests_longest_makes_room() {
 }
 
 #[tokio::test]
-async fn a_connection_with_a_request_under_way_keeps_its_place() {
+async fn a_connection_with_a_request_in_flight_is_not_evicted() {
     let world = World::builder()
         .settings(&[("limits.connections", "2")])
         .in_process()
@@ -268,7 +268,7 @@ async fn a_connection_with_a_request_under_way_keeps_its_place() {
 }
 
 #[tokio::test]
-async fn requests_beyond_the_limit_may_come_back() {
+async fn requests_beyond_the_limit_are_told_to_retry() {
     let world = World::builder()
         .settings(&[("limits.in_flight", "2")])
         .in_process()
@@ -345,7 +345,7 @@ async fn answer_of(stream: &mut TcpStream) -> String {
 
 /// 1,030 connections with a byte of body each had the whole of `limits.in_flight`.
 #[tokio::test]
-async fn requests_without_their_bodies_leave_the_slots_to_others() {
+async fn requests_with_missing_bodies_hold_no_slot() {
     let settings = [("limits.in_flight", "2"), ("timeouts.request_body", "20s")];
     let world = World::builder().settings(&settings).in_process().await;
     let body = json!({ "query": "{ rooms { id } }" }).to_string();
@@ -444,7 +444,7 @@ async fn open_stream(addr: SocketAddr, token: &str) -> TcpStream {
 
 /// 1,024 reservations of one connection were all that there were, after its end too.
 #[tokio::test]
-async fn streams_that_one_connection_reserves_are_few_and_end_with_it() {
+async fn reserved_streams_are_limited_and_end_with_their_connection() {
     let world = World::builder()
         .settings(&[("timeouts.init", "60s")])
         .in_process()

@@ -13,7 +13,7 @@ use tokio::process::Command;
 use crate::support::{GATEWAY, JSON, World, demo_key, get, passes, post, python, within};
 
 #[tokio::test]
-async fn botocore_straight_to_the_emulators_gateway() {
+async fn the_emulators_gateway_accepts_botocore() {
     let custom = CustomHost {
         host: "api.example.com".to_owned(),
         service: "execute-api".to_owned(),
@@ -70,7 +70,7 @@ async fn curl(world: &World, secret: &str, target: &str, more: &[&str]) -> (u16,
 }
 
 #[tokio::test]
-async fn curl_by_http2_straight_to_the_emulators_gateway() {
+async fn the_emulators_gateway_accepts_curl_over_http2() {
     let world = World::new().await;
     for target in ["/prod/items", "/prod/a|b/{c}//./d", "/prod/x?a=1&b=2"] {
         let (status, body) = curl(&world, DEMO_SECRET_ACCESS_KEY, target, &[]).await;
@@ -107,7 +107,7 @@ async fn curl_by_http2_straight_to_the_emulators_gateway() {
 }
 
 #[tokio::test]
-async fn countersign_before_the_gateway() {
+async fn the_emulators_gateway_accepts_countersign() {
     let world = World::builder()
         .routes(&GATEWAY)
         .settings(&[("route.dev.target", "https://$REST/dev")])
@@ -136,7 +136,7 @@ async fn countersign_before_the_gateway() {
 }
 
 #[tokio::test]
-async fn a_client_that_goes_away_is_seen_by_the_gateway() {
+async fn a_client_that_disconnects_ends_the_request_upstream() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
     let mut stream = TcpStream::connect(world.addr).await.unwrap();
     let request = format!(

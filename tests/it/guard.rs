@@ -745,7 +745,7 @@ fn tokens() -> Vec<Row> {
 }
 
 #[tokio::test]
-async fn what_must_not_get_through_is_neither_signed_nor_sent() {
+async fn hostile_requests_are_neither_signed_nor_sent() {
     let mut rows = hosts();
     rows.extend(origins());
     rows.extend(navigations());
@@ -761,7 +761,7 @@ async fn what_must_not_get_through_is_neither_signed_nor_sent() {
 
 /// With a route for navigations: what the user typed gets through, and nothing else does.
 #[tokio::test]
-async fn a_route_may_answer_what_a_user_types() {
+async fn a_route_can_allow_navigations() {
     const TYPED: [&str; 4] = [
         H,
         "sec-fetch-site: none",
@@ -799,7 +799,7 @@ async fn a_route_may_answer_what_a_user_types() {
 }
 
 #[tokio::test]
-async fn scripts_and_programs_are_not_taken_for_navigations() {
+async fn requests_of_scripts_and_programs_are_not_navigations() {
     let world = start("", &["--allow-origin", APP]).await;
     let app = format!("origin: {APP}");
     let page = format!("referer: {APP}/page?a=b");
@@ -867,14 +867,14 @@ const WITH_TOKENS: &str =
     "[guard]\ntoken_file = \"$DIR/token\"\n[guard.tokens.ci]\nfile = \"$DIR/ci\"\n";
 
 #[tokio::test]
-async fn without_a_good_token_nothing_gets_through() {
+async fn without_a_valid_token_no_request_is_sent() {
     let good = format!("Authorization: bearer {NEW}");
     let world = start(WITH_TOKENS, &[]).await;
     check_refused(world, tokens(), &[&good]).await;
 }
 
 #[tokio::test]
-async fn a_websocket_may_show_its_token_later() {
+async fn a_websocket_can_send_its_token_after_the_upgrade() {
     let arguments = ["--allow-origin", APP];
     let mut world = start(WITH_TOKENS, &arguments).await;
     let named = "c".repeat(40);
@@ -970,7 +970,7 @@ async fn a_token_is_rotated_without_a_restart() {
 }
 
 #[tokio::test]
-async fn a_token_may_be_for_less_than_the_others() {
+async fn a_token_can_be_limited_to_routes_and_operations() {
     const REFUSED: (u16, &str) = (403, "OPERATION_NOT_ALLOWED");
     const PUBLISH: &str = r#"{"channel":"/default/a","events":["1"]}"#;
     let settings = "[guard]\ntoken_file = \"$DIR/token\"\n[guard.tokens.ci]\nfile = \"$DIR/ci\"\n\

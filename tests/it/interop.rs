@@ -82,7 +82,7 @@ impl Built {
 }
 
 #[tokio::test]
-async fn every_client_does_all_it_can() {
+async fn every_client_passes_its_row_of_the_matrix() {
     let rows: Vec<Row> = serde_json::from_str(&read("tests/clients/matrix/rows.json")).unwrap();
     let cells: Vec<Vec<Cell>> = stream::iter(&rows)
         .map(run)

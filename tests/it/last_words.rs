@@ -41,7 +41,7 @@ async fn at_the_deadline(accept: &'static str, body: String) -> Answer {
 }
 
 #[tokio::test]
-async fn a_request_was_cut_without_a_word_at_the_drains_deadline() {
+async fn a_request_is_answered_at_the_drain_deadline() {
     let answer = at_the_deadline("application/json", slow_post("b")).await;
     assert_eq!(answer.status, 503);
     let error = &answer.json()["errors"][0]["extensions"];
@@ -51,7 +51,7 @@ async fn a_request_was_cut_without_a_word_at_the_drains_deadline() {
 
 /// Its connection was, a second after the deadline, and with it what others of the batch were told.
 #[tokio::test]
-async fn a_batch_was_cut_without_a_word_at_the_drains_deadline() {
+async fn a_batch_is_answered_at_the_drain_deadline() {
     let subscription = json!({ "query": "subscription { onMessage { body } }" });
     let batch = format!("[{},{},{subscription}]", slow_post("b"), slow_post("c"));
     let answer = at_the_deadline("application/json", batch).await;
@@ -67,7 +67,7 @@ async fn a_batch_was_cut_without_a_word_at_the_drains_deadline() {
 }
 
 #[tokio::test]
-async fn a_stream_was_cut_without_a_word_at_the_drains_deadline() {
+async fn a_stream_ends_with_an_error_at_the_drain_deadline() {
     let answer = at_the_deadline("text/event-stream", slow_post("b")).await;
     assert_eq!(answer.status, 200);
     assert!(answer.body.contains("SHUTTING_DOWN"), "{}", answer.body);
@@ -76,7 +76,7 @@ async fn a_stream_was_cut_without_a_word_at_the_drains_deadline() {
 
 /// Its client meant to ask something, and does not try again.
 #[tokio::test]
-async fn a_connection_opened_just_before_the_drain_was_closed_unanswered() {
+async fn a_connection_opened_just_before_the_drain_is_answered() {
     let mut world = World::builder().in_process().await;
     let addr = world.addr;
     let silent = TcpStream::connect(addr).await.unwrap();
@@ -104,7 +104,7 @@ async fn a_connection_opened_just_before_the_drain_was_closed_unanswered() {
 }
 
 #[tokio::test]
-async fn graphql_sse_sent_a_mutation_again_after_the_drains_deadline() {
+async fn graphql_sse_does_not_repeat_a_mutation_after_the_drain_deadline() {
     let mut world = World::builder()
         .settings(&[("drain.timeout", "300ms")])
         .in_process()
@@ -138,7 +138,7 @@ async fn graphql_sse_sent_a_mutation_again_after_the_drains_deadline() {
 }
 
 #[tokio::test]
-async fn a_single_connection_took_operations_after_its_upstream_was_lost() {
+async fn a_single_connection_takes_no_operation_after_its_upstream_is_lost() {
     let world = World::builder()
         .settings(&[("pool.spread", "1ms")])
         .in_process()
@@ -187,7 +187,7 @@ async fn a_single_connection_took_operations_after_its_upstream_was_lost() {
 }
 
 #[tokio::test]
-async fn a_resumed_subscription_was_acknowledged_again() {
+async fn a_resumed_subscription_is_acknowledged_once() {
     let world = World::builder()
         .settings(&[("route.graphql.on_upstream_loss", "resume")])
         .in_process()
@@ -213,7 +213,7 @@ async fn a_resumed_subscription_was_acknowledged_again() {
 }
 
 #[tokio::test]
-async fn a_body_of_the_wrong_form_was_quoted() {
+async fn an_error_does_not_quote_a_body_of_the_wrong_form() {
     let world = World::builder().in_process().await;
     let put = format!(
         "PUT /graphql HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",

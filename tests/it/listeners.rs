@@ -36,7 +36,7 @@ async fn ask(path: &Path, host: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn a_unix_socket_serves_its_owner_alone() {
+async fn a_unix_socket_serves_only_its_owner() {
     let world = World::new().await;
     let path = world.path("countersign.sock");
     let listen = format!("unix:{}", path.display());
@@ -73,7 +73,7 @@ async fn a_unix_socket_serves_its_owner_alone() {
 }
 
 #[tokio::test]
-async fn a_dead_socket_is_replaced_and_nothing_else_is() {
+async fn only_a_stale_socket_is_replaced() {
     let world = World::new().await;
     let path = world.path("countersign.sock");
     let listen = format!("unix:{}", path.display());
@@ -114,7 +114,7 @@ async fn a_dead_socket_is_replaced_and_nothing_else_is() {
 
 /// Another user can be played only by one who may become anybody.
 #[tokio::test]
-async fn other_users_are_admitted_by_the_kernels_word() {
+async fn other_users_are_admitted_by_peer_credentials() {
     let world = World::new().await;
     let mine = fs::metadata(&world.home.0).unwrap().uid();
     for (uids, expected) in [("65001", true), ("65002", false)] {
@@ -175,7 +175,7 @@ impl Authority {
 }
 
 #[tokio::test]
-async fn with_client_certificates_nobody_else_gets_in() {
+async fn client_certificates_are_required_when_configured() {
     let world = World::new().await;
     let file = |name: &str, text: &str| world.home.file(name, text);
     let (ours, theirs, foreign) = (
@@ -236,7 +236,7 @@ async fn with_client_certificates_nobody_else_gets_in() {
 }
 
 #[tokio::test]
-async fn beyond_this_machine_only_when_told_so() {
+async fn other_machines_are_served_only_when_configured() {
     let world = World::new().await;
     let listen = ["--listen", "0.0.0.0:0", "--listen", "127.0.0.1:0"];
     let (code, text) = refused(&world, &listen).await;

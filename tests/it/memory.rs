@@ -171,7 +171,7 @@ async fn hold(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_memory_is_short_requests_are_refused_and_then_served_again() {
+async fn requests_are_refused_while_memory_is_short_and_served_afterwards() {
     let upstream = Holding::start().await;
     let load = upstream.load().await;
     assert!(
@@ -222,7 +222,7 @@ async fn while_memory_is_short_requests_are_refused_and_then_served_again() {
 
 /// Only requests were refused, and a socket that had been opened before took whatever came.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn operations_of_sockets_were_begun_while_memory_was_short() {
+async fn operations_of_sockets_are_refused_while_memory_is_short() {
     let upstream = Holding::start().await;
     let load = upstream.load().await;
     let mut socket = Socket::open(load.addr, &[]).await;
@@ -355,7 +355,7 @@ async fn threads(processors: &str) -> BTreeMap<String, usize> {
 }
 
 #[tokio::test]
-async fn there_are_as_many_workers_as_processors() {
+async fn the_runtime_has_one_worker_per_processor() {
     let one = threads("0").await;
     println!("{one:?}");
     let names: Vec<&str> = one.keys().map(String::as_str).collect();

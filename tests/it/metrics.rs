@@ -52,7 +52,7 @@ impl Running<Daemon> {
 }
 
 #[tokio::test]
-async fn requests_are_counted_by_what_became_of_them() {
+async fn requests_are_counted_by_their_outcome() {
     let world = start(&[]).await;
     for _ in 0..3 {
         assert_eq!(world.query("{ rooms { id } }").await.status, 200);
@@ -201,7 +201,7 @@ async fn subscriptions_are_counted_from_start_to_end() {
 
 /// What nobody waits for any more had no log line, and was counted nowhere.
 #[tokio::test]
-async fn a_request_whose_client_leaves_is_told_of() {
+async fn a_request_whose_client_disconnects_is_counted_as_cancelled() {
     let mut world = start(&[]).await;
     world.switch(json!({ "gate": true }));
     let query = "{ slow(ms: 0) }";
@@ -238,7 +238,7 @@ async fn a_request_whose_client_leaves_is_told_of() {
 
 /// It had been counted as a good answer.
 #[tokio::test]
-async fn an_answer_that_its_client_leaves_is_no_good_one() {
+async fn a_response_whose_client_disconnects_is_counted_as_cancelled() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     let mut world = start(&[]).await;
@@ -266,7 +266,7 @@ async fn an_answer_that_its_client_leaves_is_no_good_one() {
 
 /// Their loads had been counted as one identity's.
 #[tokio::test]
-async fn identities_of_two_regions_are_told_apart() {
+async fn identities_of_two_regions_have_their_own_series() {
     let other = (
         "COUNTERSIGN_ROUTE__OTHER__TARGET",
         "https://a1b2c3.execute-api.us-west-2.amazonaws.com/prod",
@@ -284,7 +284,7 @@ async fn identities_of_two_regions_are_told_apart() {
 
 /// Thousands of answers made a series for each pair of what upstream chose.
 #[tokio::test]
-async fn an_upstream_makes_no_series_at_will() {
+async fn an_upstream_cannot_create_unlimited_series() {
     const ANSWERS: usize = 2_400;
     const GATEWAY: &str = "a1b2c3.execute-api.us-east-1.amazonaws.com";
     let peer = TlsPeer::start(&[GATEWAY], &["http/1.1"], |_, stream| async move {

@@ -109,7 +109,7 @@ async fn dashboard_and_alerts_name_what_is_exposed() {
 }
 
 #[test]
-fn a_name_that_is_not_exposed_is_found() {
+fn the_check_finds_a_name_that_is_not_exposed() {
     let page = "# HELP a_total A\n# TYPE a_total counter\na_total{b=\"\"} 1\n\
                 # HELP c A\n# TYPE c histogram\nc_bucket{d=\"\",le=\"+Inf\"} 1\n";
     let exposed = families(page);
@@ -294,14 +294,14 @@ fn documented() -> BTreeMap<String, (String, BTreeSet<String>)> {
 // === promtool ===
 
 #[tokio::test]
-async fn promtool_takes_the_rules() {
+async fn promtool_accepts_the_rules() {
     let said = promtool(&["check", "rules", "deploy/monitoring/alerts.yaml"], "").await;
     assert!(said.contains("17 rules found"), "{said}");
     promtool(&["test", "rules", "tests/monitoring/alerts_test.yaml"], "").await;
 }
 
 #[test]
-fn every_alert_is_documented_and_has_series_that_fire_it() {
+fn every_alert_is_documented_and_tested() {
     let series = include_str!("../monitoring/alerts_test.yaml");
     for rule in rules() {
         let alert = text(&rule, "alert");
@@ -330,7 +330,7 @@ fn every_alert_is_documented_and_has_series_that_fire_it() {
 }
 
 #[tokio::test]
-async fn promtool_takes_the_metrics() {
+async fn promtool_accepts_the_metrics() {
     let watched = start("").await;
     let sockets = exercise(&watched).await;
     let page = watched.metrics().await;
@@ -525,7 +525,7 @@ async fn every_panel_shows_something() {
 
 /// What Grafana would draw over another panel, or not at all.
 #[test]
-fn panels_have_their_places() {
+fn panels_do_not_overlap() {
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
     let mut taken: BTreeMap<(u64, u64), &Value> = BTreeMap::new();
     let mut ids = BTreeSet::new();

@@ -145,7 +145,7 @@ async fn works(world: &Running) {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_request_is_a_500_and_the_next_request_is_served() {
+async fn a_panic_in_a_request_becomes_a_500_and_the_next_request_is_served() {
     let _turn = turn().await;
     let world = World::builder()
         .routes(&GATEWAY)
@@ -190,7 +190,7 @@ async fn a_panic_in_a_request_is_a_500_and_the_next_request_is_served() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_connection_ends_that_connection_alone() {
+async fn a_panic_in_a_connection_ends_only_that_connection() {
     let _turn = turn().await;
     let world = World::builder().in_process().await;
     let mut other = world.acked().await;
@@ -312,7 +312,7 @@ async fn a_panic_in_a_socket_closes_it_with_1011_and_stops_its_subscriptions() {
 }
 
 #[tokio::test]
-async fn a_panic_in_an_operation_is_its_error_and_the_socket_lives() {
+async fn a_panic_in_an_operation_becomes_its_error_and_the_socket_stays_open() {
     let _turn = turn().await;
     let world = World::builder().in_process().await;
     let mut socket = world.acked().await;
@@ -331,7 +331,7 @@ async fn a_panic_in_an_operation_is_its_error_and_the_socket_lives() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_stream_cuts_it_or_is_a_500_before_it_has_begun() {
+async fn a_panic_in_a_stream_aborts_it_or_becomes_a_500_before_its_start() {
     let _turn = turn().await;
     let world = World::builder().in_process().await;
     let accept = ("accept", "text/event-stream");
@@ -364,7 +364,7 @@ async fn a_panic_in_a_stream_cuts_it_or_is_a_500_before_it_has_begun() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_realtime_connection_ends_its_subscriptions_and_the_next_one_works() {
+async fn a_panic_in_a_realtime_connection_ends_only_its_subscriptions() {
     let _turn = turn().await;
     for on_loss in ["close", "resume"] {
         let settings = [
@@ -466,7 +466,7 @@ async fn a_panic_in_the_recorder_does_not_stop_the_recording() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_tunnel_ends_that_tunnel_alone() {
+async fn a_panic_in_a_tunnel_ends_only_that_tunnel() {
     let _turn = turn().await;
     let world = World::builder().routes(&GATEWAY).in_process().await;
     let other = Socket::dial(world.addr, "/ws", "any", &[]).await;

@@ -309,7 +309,7 @@ async fn check(settings: &[(&str, &str)], rows: &[Row]) {
 }
 
 #[tokio::test]
-async fn a_read_only_route_sends_no_mutation_by_any_way() {
+async fn a_read_only_route_sends_no_mutation_from_any_protocol() {
     let settings = [("route.graphql.read_only", "true")];
     let by_setting = "To allow it, change route.graphql.read_only";
     let rows = [
@@ -355,7 +355,7 @@ async fn a_read_only_route_sends_no_mutation_by_any_way() {
 }
 
 #[tokio::test]
-async fn operations_that_are_not_allowed_go_by_no_way() {
+async fn operations_that_are_not_allowed_are_refused_in_every_protocol() {
     let settings = [
         (
             "route.graphql.operations.fields",
@@ -408,7 +408,7 @@ async fn operations_that_are_not_allowed_go_by_no_way() {
 }
 
 #[tokio::test]
-async fn operations_are_named_by_name_or_by_hash() {
+async fn operations_are_allowed_by_name_or_by_hash() {
     let settings = [("route.graphql.operations.names", "Sibling,Make")];
     let rows = [
         row(SIBLING, Data),
@@ -444,7 +444,7 @@ async fn operations_are_named_by_name_or_by_hash() {
 }
 
 #[tokio::test]
-async fn subscriptions_that_are_allowed_run() {
+async fn allowed_subscriptions_run() {
     let world = World::builder()
         .settings(&[
             ("route.graphql.read_only", "true"),
@@ -478,7 +478,7 @@ async fn subscriptions_that_are_allowed_run() {
 
 /// A mutation is hidden for a parser that ends a comment, a string or the text elsewhere.
 #[tokio::test]
-async fn a_document_that_parsers_read_differently_goes_by_no_way() {
+async fn a_document_that_parsers_read_differently_is_refused_in_every_protocol() {
     let hide = |piece: &str| {
         format!(
             "query A {{ rooms {{ id }} }} #{piece} mutation B {{ createRoom(name: \"canary\") {{ id }} }}\n"
@@ -557,7 +557,7 @@ async fn a_document_that_parsers_read_differently_goes_by_no_way() {
 
 /// Only the document's text is read: values of variables may hold anything.
 #[tokio::test]
-async fn odd_characters_in_variables_pass_by_every_way() {
+async fn odd_characters_in_variables_pass_in_every_protocol() {
     let world = World::builder()
         .settings(&[("route.graphql.read_only", "true")])
         .in_process()
@@ -575,7 +575,7 @@ async fn odd_characters_in_variables_pass_by_every_way() {
 /// Requests that two parsers could read differently: as they are, by the ways that send what they
 /// get, and by those that read it first.
 #[tokio::test]
-async fn a_request_with_two_meanings_goes_by_no_way() {
+async fn an_ambiguous_request_is_refused_in_every_protocol() {
     let world = World::builder()
         .settings(&[("route.graphql.read_only", "true")])
         .in_process()
@@ -676,7 +676,7 @@ async fn a_request_with_two_meanings_goes_by_no_way() {
 }
 
 #[tokio::test]
-async fn a_persisted_query_with_its_text_is_judged_by_it() {
+async fn a_persisted_query_with_its_text_is_checked_by_the_text() {
     let world = World::builder()
         .settings(&[("route.graphql.read_only", "true")])
         .in_process()
@@ -693,7 +693,7 @@ async fn a_persisted_query_with_its_text_is_judged_by_it() {
 
 /// Upstream was told to unpack bytes that had been judged as they are.
 #[tokio::test]
-async fn a_content_encoding_was_sent_on_with_a_plain_body() {
+async fn a_content_encoding_is_not_forwarded_with_a_plain_body() {
     let world = World::builder().in_process().await;
     let query = "{ headers(names: [\"content-encoding\"]) }";
     let body = json!({ "query": query }).to_string();
@@ -764,7 +764,7 @@ async fn a_read_only_route_publishes_no_event() {
 }
 
 #[tokio::test]
-async fn a_read_only_route_lets_only_safe_methods_through() {
+async fn a_read_only_route_forwards_only_safe_methods() {
     let world = World::builder()
         .routes(&GATEWAY)
         .settings(&[
@@ -848,7 +848,7 @@ const NAMED: [(&str, &str); 9] = [
 ];
 
 #[tokio::test]
-async fn odd_headers_reach_no_operation() {
+async fn ambiguous_headers_are_not_forwarded_with_operations() {
     let world = World::builder().in_process().await;
     let check = |seen: &str, by: &str| {
         assert!(
@@ -900,7 +900,7 @@ async fn odd_headers_reach_no_operation() {
 }
 
 #[tokio::test]
-async fn the_url_can_be_read_only() {
+async fn a_daemon_for_one_url_can_be_read_only() {
     let url = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";
     let output = command(&["config", "--read-only", url], &[]).output().await;
     let text = String::from_utf8(output.unwrap().stdout).unwrap();

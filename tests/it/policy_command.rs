@@ -50,7 +50,7 @@ async fn policy(arguments: &[&str], input: &str) -> Ended {
 // === documents ===
 
 #[tokio::test]
-async fn documents_make_a_policy() {
+async fn a_policy_is_derived_from_documents() {
     let scratch = Scratch::new("policy-documents");
     std::fs::create_dir(scratch.0.join("src")).unwrap();
     scratch.file(
@@ -100,7 +100,7 @@ async fn documents_make_a_policy() {
 }
 
 #[tokio::test]
-async fn what_is_not_known_is_any_and_told() {
+async fn unknown_ids_become_wildcards_with_a_warning() {
     let url = "https://x.appsync-api.cn-north-1.amazonaws.com.cn/graphql";
     let ended = policy(&[url, "-"], "{ a __schema { types { name } } }").await;
     assert_eq!(ended.code, 0, "{}", ended.notes);
@@ -135,7 +135,7 @@ async fn what_is_not_known_is_any_and_told() {
 }
 
 #[tokio::test]
-async fn a_policy_too_large_for_iam_is_told() {
+async fn a_policy_too_large_for_iam_is_reported() {
     for (count, is_large) in [(80, false), (120, true)] {
         let fields: Vec<String> = (0..count).map(|at| format!("field{at}")).collect();
         let ended = policy(&["-"], &format!("{{ {} }}", fields.join(" "))).await;
@@ -149,7 +149,7 @@ async fn a_policy_too_large_for_iam_is_told() {
 }
 
 #[tokio::test]
-async fn every_mistake_is_told_and_nothing_printed() {
+async fn every_mistake_is_reported_and_no_policy_is_printed() {
     let scratch = Scratch::new("policy-mistakes");
     let first = scratch.file("first.graphql", "query A {\n  a(\n}\n");
     let second = scratch.file("second.graphql", "{ ok }\n\n  query B { ...Nowhere }\n");
@@ -579,7 +579,7 @@ async fn tunnel(addr: SocketAddr, emulator: &Emulator) -> bool {
 }
 
 #[tokio::test]
-async fn what_was_recorded_is_enough_and_no_more() {
+async fn a_recorded_policy_allows_exactly_what_was_used() {
     let recorded = RecordingWorld::new().await;
     let (mut daemon, addr) = recorded.daemon().await;
     assert_eq!(recorded.refused(addr).await, BTreeSet::new());
@@ -721,7 +721,7 @@ fn expected(recorded: &RecordingWorld, other_reading: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_recording_is_written_soon_and_grows_from_run_to_run() {
+async fn a_recording_is_written_soon_and_grows_across_restarts() {
     let recorded = RecordingWorld::new().await;
     let query = |addr, text: &'static str| async move {
         let body = json!({ "query": text }).to_string();
@@ -779,7 +779,7 @@ impl RecordingWorld {
 }
 
 #[tokio::test]
-async fn what_is_no_recording_is_neither_read_nor_overwritten() {
+async fn a_file_that_is_not_a_recording_is_neither_read_nor_overwritten() {
     let scratch = Scratch::new("policy-no-recording");
     let other = scratch.file("other.json", "{\"mine\":1}");
     let ended = policy(&["--recorded", &other], "").await;

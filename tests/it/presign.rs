@@ -212,7 +212,7 @@ async fn presigned_routes_work_and_their_urls_are_not_logged() {
 }
 
 #[tokio::test]
-async fn printed_urls_open_by_websockets_at_the_emulator() {
+async fn presigned_urls_open_websockets_at_the_emulator() {
     let world = start().await;
     let stream = stream_url(&world);
     let default = url(&[&stream]).await;
@@ -257,7 +257,7 @@ async fn printed_urls_open_by_websockets_at_the_emulator() {
 }
 
 #[tokio::test]
-async fn urls_expire_by_the_clock_of_the_service() {
+async fn presigned_urls_expire_by_the_service_clock() {
     let world = start().await;
     let short = url(&["--expires", "1s", &stream_url(&world)]).await;
     assert_eq!(parameter(&short, "X-Amz-Expires"), "1");
@@ -317,7 +317,7 @@ async fn the_token_is_appended_for_iot_core() {
 }
 
 #[tokio::test]
-async fn curl_asks_for_printed_urls() {
+async fn presigned_urls_work_with_curl() {
     let world = start().await;
     let rest = world.emulator.rest_host();
     let target = format!("https://{rest}/prod/a%2Fb/@c?b=2&a=x+y&X-Amz-Signature=1");
@@ -365,7 +365,7 @@ async fn check_refused(arguments: &[&str], code: i32, wanted: &[&str]) {
 }
 
 #[tokio::test]
-async fn what_cannot_be_presigned() {
+async fn urls_that_cannot_be_presigned_are_refused() {
     let scheme = "`URL`: must begin with https:// or wss://";
     let no_url = "`URL`: is no URL";
     check_refused(&["https://x.example.com/a b"], 2, &[no_url]).await;

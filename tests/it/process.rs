@@ -49,7 +49,7 @@ fn core_limit(of: &Child) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn no_core_is_dumped_and_nobody_reads_the_memory() {
+async fn no_core_is_dumped_and_other_processes_cannot_read_the_memory() {
     // Where any user finds it.
     let scratch = Scratch::new("process");
     let program = scratch.0.join("countersign");
@@ -114,7 +114,7 @@ fn no_new_privileges(of: &Daemon) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_sandbox_changes_no_file_and_serves_all_the_same() {
+async fn a_sandboxed_daemon_serves_and_cannot_write_files() {
     for (sandbox, flag, is_written) in [("false", "0", true), ("true", "1", false)] {
         let world = World::new().await;
         let [written, replaced, socket] =

@@ -28,7 +28,7 @@ fn body_of(frame: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn a_thousand_subscriptions_of_200_sockets_share_a_dozen_connections() {
+async fn a_thousand_subscriptions_share_a_dozen_connections() {
     let world = World::builder().in_process().await;
     let open = (0..200).map(|_| async {
         let mut socket = world.acked().await;
@@ -226,7 +226,7 @@ fn resident_kib() -> u64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pongs_piled_up_for_a_client_that_only_pings() {
+async fn pongs_for_a_client_that_only_pings_do_not_pile_up() {
     let world = World::builder()
         .settings(&[("timeouts.write", "1s")])
         .in_process()
@@ -258,7 +258,7 @@ async fn pongs_piled_up_for_a_client_that_only_pings() {
 }
 
 #[tokio::test]
-async fn a_lost_connection_closes_only_the_sockets_that_were_on_it() {
+async fn a_lost_connection_closes_only_the_sockets_on_it() {
     let options = Options {
         max_subscriptions: 1,
         ..Options::default()
@@ -292,7 +292,7 @@ async fn a_lost_connection_closes_only_the_sockets_that_were_on_it() {
 
 /// A close code of upstream is never passed on: 1000 would make graphql-ws reconnect in a loop.
 #[tokio::test]
-async fn upstreams_own_close_code_is_not_passed_on() {
+async fn upstreams_close_code_is_not_forwarded() {
     let world = World::builder()
         .settings(&[("pool.spread", "1ms")])
         .in_process()
@@ -352,7 +352,7 @@ async fn a_mutation_in_flight_at_a_loss_is_answered_before_the_close() {
 }
 
 #[tokio::test]
-async fn a_route_may_resume_instead() {
+async fn a_route_can_resume_subscriptions_after_a_loss() {
     let world = World::builder()
         .settings(&[("route.graphql.on_upstream_loss", "resume")])
         .in_process()
@@ -372,7 +372,7 @@ async fn a_route_may_resume_instead() {
 }
 
 #[tokio::test]
-async fn a_subscription_that_was_given_up_during_the_gap_is_not_resumed() {
+async fn a_subscription_cancelled_during_the_gap_is_not_resumed() {
     let world = World::builder()
         .settings(&[("route.graphql.on_upstream_loss", "resume")])
         .in_process()
@@ -398,7 +398,7 @@ async fn a_subscription_that_was_given_up_during_the_gap_is_not_resumed() {
 
 /// Closed before the acknowledgement, or clients would never stop trying.
 #[tokio::test]
-async fn newcomers_are_turned_away_while_upstream_is_down() {
+async fn new_subscriptions_are_refused_while_upstream_is_down() {
     let world = World::builder()
         .settings(&[("pool.spread", "1ms")])
         .in_process()
@@ -445,7 +445,7 @@ async fn welcomed(world: &Running) -> Socket {
 /// The redial for a subscription that nobody wanted any more dialled nothing, and counted as
 /// under way ever after.
 #[tokio::test]
-async fn newcomers_were_turned_away_for_ever_after_a_subscription_was_given_up() {
+async fn new_subscriptions_are_accepted_after_a_pending_one_is_cancelled() {
     let world = World::builder().in_process().await;
     let mut socket = world.acked().await;
     world.switch(json!({ "refuse_connections": true }));
@@ -487,7 +487,7 @@ async fn before_silence(settings: &[(&str, &str)]) -> (Running, TcpListener) {
 /// Their places were freed when the dial had ended, and whoever came next dialled again: a client in
 /// a loop used up all files.
 #[tokio::test]
-async fn subscriptions_that_were_given_up_before_the_dials_end_kept_their_places() {
+async fn a_subscription_cancelled_during_the_dial_frees_its_slot() {
     let (world, silent) = before_silence(&[("pool.subscriptions", "10")]).await;
     let mut socket = world.acked().await;
     for id in 0..100 {
@@ -509,7 +509,7 @@ async fn subscriptions_that_were_given_up_before_the_dials_end_kept_their_places
 
 /// Each subscription that found no room dialled, however many dials were under way.
 #[tokio::test]
-async fn realtime_connections_had_no_bound() {
+async fn realtime_connections_are_limited() {
     let settings = [("pool.subscriptions", "1"), ("limits.subscriptions", "300")];
     let (world, silent) = before_silence(&settings).await;
     let mut socket = world.acked().await;
@@ -530,7 +530,7 @@ async fn realtime_connections_had_no_bound() {
 }
 
 #[tokio::test]
-async fn an_unreachable_realtime_endpoint_is_an_error_and_the_socket_lives() {
+async fn an_unreachable_realtime_endpoint_is_an_error_and_the_socket_stays_open() {
     let world = World::builder().in_process().await;
     let mut socket = world.acked().await;
     world.switch(json!({ "refuse_realtime": true }));
@@ -548,7 +548,7 @@ async fn an_unreachable_realtime_endpoint_is_an_error_and_the_socket_lives() {
 }
 
 #[tokio::test]
-async fn refused_credentials_are_an_error_and_the_socket_lives() {
+async fn rejected_credentials_are_an_error_and_the_socket_stays_open() {
     let world = World::builder().in_process().await;
     let mut socket = world.acked().await;
     world.switch(json!({ "expire_keys": true }));
@@ -564,7 +564,7 @@ async fn refused_credentials_are_an_error_and_the_socket_lives() {
 }
 
 #[tokio::test]
-async fn throttled_starts_are_sent_again() {
+async fn throttled_starts_are_retried() {
     let world = World::builder().in_process().await;
     let mut socket = world.acked().await;
     world.switch(json!({ "throttle": true }));
@@ -580,7 +580,7 @@ async fn throttled_starts_are_sent_again() {
 }
 
 #[tokio::test]
-async fn silence_counts_as_a_loss() {
+async fn a_connection_without_keepalives_is_lost() {
     let options = Options {
         connection_timeout: Duration::from_millis(400),
         ..Options::default()
@@ -635,7 +635,7 @@ async fn an_unused_connection_is_closed_after_the_linger_time() {
 }
 
 #[tokio::test]
-async fn a_drain_lets_what_runs_finish_and_then_says_restart() {
+async fn a_drain_lets_operations_finish_and_then_closes_with_1012() {
     let mut world = World::builder().in_process().await;
     let mut socket = world.acked().await;
     socket.subscribe("s", ON_MESSAGE).await;
@@ -669,7 +669,7 @@ async fn a_drain_lets_what_runs_finish_and_then_says_restart() {
 /// At the deadline a mutation may have been executed; a client that is told so does not send it
 /// again.
 #[tokio::test]
-async fn the_drains_deadline_ends_what_runs_with_an_error_before_the_close() {
+async fn the_drain_deadline_ends_operations_with_an_error_before_the_close() {
     let mut world = World::builder()
         .settings(&[("drain.timeout", "200ms")])
         .in_process()
@@ -697,7 +697,7 @@ async fn the_drains_deadline_ends_what_runs_with_an_error_before_the_close() {
 }
 
 #[tokio::test]
-async fn a_second_signal_does_not_wait() {
+async fn a_second_signal_ends_the_drain() {
     let mut world = World::builder()
         .settings(&[("drain.timeout", "10m")])
         .in_process()
@@ -732,7 +732,7 @@ async fn a_socket_that_answers_no_ping_is_closed() {
 }
 
 #[tokio::test]
-async fn a_socket_that_answers_pings_lives() {
+async fn a_socket_that_answers_pings_stays_open() {
     let world = World::builder()
         .settings(&[("timeouts.ping", "50ms")])
         .in_process()
@@ -749,7 +749,7 @@ async fn a_socket_that_answers_pings_lives() {
 }
 
 #[tokio::test]
-async fn many_operations_of_one_socket_run_at_once_and_too_many_are_refused() {
+async fn operations_of_one_socket_run_concurrently_up_to_the_limit() {
     let world = World::builder()
         .settings(&[("limits.operations", "3"), ("limits.subscriptions", "2")])
         .in_process()

@@ -58,7 +58,7 @@ fn the_readme_has_every_recipe() {
 
 /// The heading names the version that the tests install.
 #[test]
-fn every_heading_has_the_pinned_version() {
+fn every_recipe_names_the_pinned_version() {
     let pins = [
         include_str!("../clients/package.json"),
         include_str!("../clients/requirements.txt"),
@@ -100,7 +100,7 @@ fn the_rust_recipe_is_the_code_that_runs() {
 }
 
 #[tokio::test]
-async fn every_recipe_prints_what_the_readme_says() {
+async fn every_recipe_prints_the_documented_output() {
     let world = World::new().await;
     let World { emulator, home } = &world;
     let mut environment = demo_key();

@@ -226,7 +226,7 @@ async fn no_header_echoes_the_session_token() {
 }
 
 #[tokio::test]
-async fn a_token_in_several_chunks_is_masked() {
+async fn a_session_token_split_over_chunks_is_masked() {
     let scene = Scene::new("chunks").await;
     for status in [200, 302, 403, 500] {
         for form in forms() {
@@ -254,7 +254,7 @@ async fn a_token_in_several_chunks_is_masked() {
 
 /// What is compressed cannot be read, so an error that AWS names is not passed on so.
 #[tokio::test]
-async fn a_compressed_error_of_aws_is_not_passed_on_at_any_status() {
+async fn a_compressed_error_of_aws_is_not_forwarded() {
     let scene = Scene::new("compressed").await;
     for status in STATUSES {
         for coding in ["gzip", "deflate", "br", "zstd"] {

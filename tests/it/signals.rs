@@ -15,7 +15,7 @@ use crate::support::{Daemon, JSON, Socket, World, demo_key, get, post, within};
 const IGNORED: [&str; 3] = ["HUP", "USR1", "USR2"];
 
 #[tokio::test]
-async fn signals_without_a_meaning_are_logged_and_leave_every_command_running() {
+async fn unused_signals_are_logged_and_end_no_command() {
     let world = World::new().await;
     let serve = world.arguments(&["serve", "--listen", "127.0.0.1:0"]);
     let ca = world.path("ca.pem").display().to_string();
@@ -42,7 +42,7 @@ async fn signals_without_a_meaning_are_logged_and_leave_every_command_running() 
 }
 
 #[tokio::test]
-async fn signals_that_stop_let_running_requests_finish() {
+async fn stop_signals_let_running_requests_finish() {
     for name in ["TERM", "INT", "QUIT"] {
         let world = World::new().await;
         let mut daemon = world.daemon(&[], &demo_key());
@@ -86,7 +86,7 @@ fn catches(pid: &str, signal: u32) -> bool {
 }
 
 #[tokio::test]
-async fn a_signal_that_comes_while_the_configuration_is_read_stops_without_a_loss() {
+async fn a_signal_while_the_configuration_is_read_is_not_lost() {
     let world = World::new().await;
     let pipe = world.path("countersign.toml");
     let made = Command::new("mkfifo").arg(&pipe).status().await.unwrap();
@@ -153,7 +153,7 @@ print("ended", os.waitstatus_to_exitcode(status))
 "#;
 
 #[tokio::test]
-async fn sighup_drains_when_the_terminal_is_closed_and_not_otherwise() {
+async fn sighup_drains_only_when_the_terminal_is_closed() {
     let cases: [(&str, &[(&str, &str)]); 3] = [
         ("a terminal that stays", &[("hup", "ignored SIGHUP: ")]),
         (

@@ -39,7 +39,7 @@ async fn drip(world: &Running, begin: &str, byte: &[u8]) -> (String, Duration) {
 }
 
 #[tokio::test]
-async fn a_head_that_drips_is_cut_off() {
+async fn a_slow_request_head_is_cut_off() {
     let settings = [
         ("timeouts.request_head", "500ms"),
         ("timeouts.idle_client", "60s"),
@@ -77,7 +77,7 @@ async fn an_idle_connection_is_closed() {
 }
 
 #[tokio::test]
-async fn a_body_that_drips_is_refused() {
+async fn a_slow_request_body_is_refused() {
     let settings = [("timeouts.request_body_total", "500ms")];
     let world = World::builder().settings(&settings).in_process().await;
     let head = format!(
@@ -106,7 +106,7 @@ async fn narrow(world: &Running) -> TcpStream {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_reads_is_given_up_and_a_stream_that_rests_is_not() {
+async fn an_unread_response_is_cancelled_and_an_idle_stream_is_not() {
     let world = World::builder()
         .routes(&GATEWAY)
         .settings(&[("timeouts.write", "500ms")])
@@ -186,14 +186,14 @@ const SHORT: &str = "timeouts.request_head = \"2s\"\ntimeouts.idle_client = \"3s
                      timeouts.write = \"1s\"";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_heads() {
+async fn hundreds_of_slow_heads_disturb_nobody() {
     let load = load::start(SHORT).await;
     slowhttptest(&load, "slow heads", "/graphql", &["-H", "-i", "1"]).await;
     load.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_bodies() {
+async fn hundreds_of_slow_bodies_disturb_nobody() {
     // The tool sends a malformed Referer, which is refused unless an allowed Origin is beside it.
     let origin = "guard.allow_origins = [\"http://slow.example\"]";
     let load = load::start(&format!("{SHORT}\n{origin}")).await;
@@ -204,7 +204,7 @@ async fn slow_bodies() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slow_reading() {
+async fn hundreds_of_slow_readers_disturb_nobody() {
     let load = load::start(SHORT).await;
     // It sees the end only when it has read what its own system holds, some 2 KiB.
     let arguments = ["-X", "-w", "10", "-y", "20", "-n", "1", "-z", "1900"];

@@ -160,7 +160,7 @@ async fn check_lockstep(alpn: &str) {
 }
 
 #[tokio::test]
-async fn each_piece_is_there_before_upstream_sends_the_next() {
+async fn each_piece_arrives_before_upstream_sends_the_next() {
     check_lockstep("http/1.1").await;
     check_lockstep("h2").await;
 }
@@ -234,7 +234,7 @@ async fn presigned(emulator: &Emulator, target: &str) -> String {
 
 /// The times are for people to read: a busy machine breaks any bound on them.
 #[tokio::test]
-async fn a_stream_of_the_gateways_keeps_its_pace() {
+async fn a_stream_of_the_gateway_keeps_its_pace() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
     let scratch = Scratch::new("pace");
     let ca_file = scratch.file("ca.pem", world.emulator.ca_pem());
@@ -256,7 +256,7 @@ async fn a_stream_of_the_gateways_keeps_its_pace() {
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_off_breaks_off_for_the_client() {
+async fn a_stream_that_upstream_aborts_is_aborted_for_the_client() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
     let cut = ask(world.addr, "GET", "/rest/cut?chunks=3&every=20").await;
     assert_eq!(cut.status(), 200);
@@ -270,7 +270,7 @@ async fn a_stream_that_breaks_off_breaks_off_for_the_client() {
 }
 
 #[tokio::test]
-async fn ten_mebibytes_pass_up_and_down() {
+async fn ten_mebibytes_pass_in_both_directions() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
     let body = random(LIMIT);
     let length = format!("content-length: {LIMIT}\r\n");
@@ -303,7 +303,7 @@ async fn ten_mebibytes_pass_up_and_down() {
 }
 
 #[tokio::test]
-async fn one_byte_more_is_refused_before_anything_is_sent() {
+async fn one_byte_over_the_limit_is_refused_before_anything_is_sent() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
     let body = random(LIMIT + 1);
     let length = format!("content-length: {}\r\n", body.len());
@@ -354,7 +354,7 @@ async fn any_method_passes() {
 }
 
 #[tokio::test]
-async fn answers_without_a_body_have_none() {
+async fn responses_without_a_body_stay_without_one() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
     let get = ask(world.addr, "GET", "/rest/gzip").await;
     let length = get.body.len().to_string();

@@ -111,7 +111,7 @@ async fn ask(path: &Path) -> Answer {
 }
 
 #[tokio::test]
-async fn sockets_that_are_passed_replace_those_of_the_configuration() {
+async fn passed_sockets_replace_configured_ones() {
     let world = World::new().await;
     let path = world.path("passed.sock");
     let configured = world.path("configured.sock");
@@ -140,7 +140,7 @@ async fn sockets_that_are_passed_replace_those_of_the_configuration() {
 }
 
 #[tokio::test]
-async fn systemd_starts_it_for_the_first_client() {
+async fn socket_activation_starts_countersign_for_the_first_client() {
     let world = World::new().await;
     let path = world.path("activated.sock");
     let mut command = Command::new("systemd-socket-activate");
@@ -167,7 +167,7 @@ async fn systemd_starts_it_for_the_first_client() {
 }
 
 #[tokio::test]
-async fn it_is_told_of_the_start_the_end_and_that_all_is_well() {
+async fn systemd_is_notified_of_start_stop_and_watchdog() {
     let world = World::new().await;
     let path = world.path("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
@@ -205,7 +205,7 @@ async fn it_is_told_of_the_start_the_end_and_that_all_is_well() {
 }
 
 #[tokio::test]
-async fn without_a_watchdog_and_credentials_only_start_and_end_are_told() {
+async fn without_a_watchdog_only_start_and_stop_are_notified() {
     let world = World::new().await;
     let path = world.path("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
@@ -273,7 +273,7 @@ async fn no_child_process_inherits_the_sockets() {
 }
 
 #[tokio::test]
-async fn a_passed_socket_is_judged_like_a_configured_one() {
+async fn a_passed_socket_follows_the_rules_of_a_configured_one() {
     let world = World::new().await;
     let daemon = pass(&world, &["tcp:0.0.0.0:0"], &demo_key());
     let (code, log) = daemon.exited().await;
@@ -308,7 +308,7 @@ async fn a_passed_socket_is_judged_like_a_configured_one() {
 }
 
 #[tokio::test]
-async fn a_passed_unix_socket_has_the_rules_of_any_other() {
+async fn a_passed_unix_socket_follows_the_rules_of_a_configured_one() {
     let world = World::new().await;
     let own = fs::metadata("/proc/self").unwrap();
     let own = std::os::unix::fs::MetadataExt::uid(&own);

@@ -101,7 +101,7 @@ async fn https_and_http_share_a_port() {
 }
 
 #[tokio::test]
-async fn a_subscription_by_wss() {
+async fn a_subscription_works_over_wss() {
     let (world, scratch) = dev_world("tls-wss", &[]).await;
     let stream = connect(world.addr, "localhost", &ca_file(&scratch)).await;
     let url = format!("wss://localhost:{}/graphql", world.addr.port());
@@ -121,7 +121,7 @@ async fn a_subscription_by_wss() {
 }
 
 #[tokio::test]
-async fn pages_of_our_own_and_of_others_by_https() {
+async fn origins_are_checked_over_https_too() {
     let (world, scratch) = dev_world("tls-origin", &[]).await;
     let (ca, addr) = (ca_file(&scratch), world.addr);
     let own = format!("https://{addr}");
@@ -148,7 +148,7 @@ async fn tls_to_a_plain_port_is_closed() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_trust_the_ca_disturbs_nobody() {
+async fn a_client_that_does_not_trust_the_ca_does_not_disturb_others() {
     let (world, scratch) = dev_world("tls-untrusted", &[]).await;
     let other = scratch.file("other.pem", &self_signed().0);
     let stream = TcpStream::connect(world.addr).await.unwrap();
@@ -179,7 +179,7 @@ async fn unfinished(addr: SocketAddr) -> Vec<TcpStream> {
 }
 
 #[tokio::test]
-async fn connections_without_a_request_disturb_nobody_and_are_closed_in_time() {
+async fn connections_without_a_request_are_closed_after_the_timeout() {
     let settings = [
         ("timeouts.request_head", "500ms"),
         ("timeouts.idle_client", "500ms"),
@@ -224,7 +224,7 @@ fn self_signed() -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_certificate_from_files() {
+async fn certificates_are_read_from_files() {
     let scratch = Scratch::new("tls-files");
     let (cert_pem, key_pem) = self_signed();
     let cert = scratch.file("cert.pem", &cert_pem);
@@ -245,7 +245,7 @@ async fn a_certificate_from_files() {
 
 /// cert-manager had renewed it, and clients were shown the old one until a restart.
 #[tokio::test]
-async fn a_renewed_certificate_wanted_a_restart() {
+async fn a_renewed_certificate_needs_no_restart() {
     let scratch = Scratch::new("tls-renewed");
     let (first_pem, first_key) = self_signed();
     let (second_pem, second_key) = self_signed();
@@ -407,7 +407,7 @@ fn dev_daemon(scratch: &Scratch) -> Daemon {
 }
 
 #[tokio::test]
-async fn starts_share_one_ca_even_at_once() {
+async fn simultaneous_starts_share_one_ca() {
     let scratch = Scratch::new("tls-at-once");
     let mut daemons: Vec<Daemon> = (0..4).map(|_| dev_daemon(&scratch)).collect();
     for daemon in &mut daemons {
@@ -457,7 +457,7 @@ async fn starts_share_one_ca_even_at_once() {
 }
 
 #[tokio::test]
-async fn curl_with_each_version_of_tls() {
+async fn curl_works_with_each_version_of_tls() {
     let (world, scratch) = dev_world("tls-curl", &[]).await;
     let ca = ca_file(&scratch).display().to_string();
     let url = format!("https://localhost:{}/graphql", world.addr.port());
@@ -485,7 +485,7 @@ async fn curl_with_each_version_of_tls() {
 }
 
 #[tokio::test]
-async fn npm_graphql_ws_by_wss() {
+async fn npm_graphql_ws_works_over_wss() {
     let (world, scratch) = dev_world("tls-node", &[]).await;
     let url = format!("wss://127.0.0.1:{}/graphql", world.addr.port());
     let control = format!("http://{}", world.emulator.control_addr());
@@ -496,7 +496,7 @@ async fn npm_graphql_ws_by_wss() {
 }
 
 #[tokio::test]
-async fn the_demo_tells_its_https_address() {
+async fn the_demo_prints_its_https_address() {
     let scratch = Scratch::new("tls-demo");
     let state = scratch.0.display().to_string();
     let mut daemon = Daemon::start(

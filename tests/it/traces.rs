@@ -243,7 +243,7 @@ fn check_attributes(span: &Span, expected: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn without_export_trace_headers_arrive_as_they_were_sent() {
+async fn without_export_trace_headers_are_forwarded_unchanged() {
     let mut traced = TracesWorld::new().await;
     let run = traced.run("", &[]).await;
     // One of the version to come, one that is none.
@@ -270,7 +270,7 @@ async fn without_export_trace_headers_arrive_as_they_were_sent() {
 }
 
 #[tokio::test]
-async fn with_export_every_way_in_is_continued() {
+async fn with_export_every_protocol_continues_the_clients_trace() {
     let mut traced = TracesWorld::new().await;
     let collector = Collector::start().await;
     let run = traced.exporting(&collector, "").await;
@@ -305,7 +305,7 @@ async fn with_export_every_way_in_is_continued() {
 }
 
 #[tokio::test]
-async fn traces_begin_here_where_clients_know_none() {
+async fn a_trace_starts_here_without_a_clients_trace() {
     let traced = TracesWorld::new().await;
     let collector = Collector::start().await;
     let run = traced.exporting(&collector, "").await;
@@ -336,7 +336,7 @@ async fn traces_begin_here_where_clients_know_none() {
 }
 
 #[tokio::test]
-async fn spans_tell_what_the_log_tells_and_less() {
+async fn spans_have_the_attributes_of_the_log_and_no_more() {
     let traced = TracesWorld::new().await;
     let collector = Collector::start().await;
     let run = traced.exporting(&collector, "").await;
@@ -491,7 +491,7 @@ async fn spans_tell_what_the_log_tells_and_less() {
 }
 
 #[tokio::test]
-async fn an_operations_own_traceparent_is_stronger_than_its_sockets() {
+async fn an_operations_traceparent_overrides_its_sockets() {
     let traced = TracesWorld::new().await;
     let sent = traceparent("01");
     let upgrade = [("traceparent", sent.as_str()), ("tracestate", STATE)];
@@ -517,7 +517,7 @@ async fn an_operations_own_traceparent_is_stronger_than_its_sockets() {
 }
 
 #[tokio::test]
-async fn whoever_begins_a_trace_decides_whether_it_is_sampled() {
+async fn the_clients_sampling_decision_is_kept() {
     let traced = TracesWorld::new().await;
     for (ratio, is_ours_sampled) in [("0", "00"), ("1.0", "01")] {
         let collector = Collector::start().await;
@@ -581,7 +581,7 @@ fn dropped(log: &str) -> (usize, usize) {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_down_costs_nothing_but_its_spans() {
+async fn an_unreachable_collector_costs_only_its_spans() {
     let traced = TracesWorld::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nobody = listener.local_addr().unwrap();
@@ -634,7 +634,7 @@ async fn a_collector_that_never_answers_delays_nothing() {
 }
 
 #[tokio::test]
-async fn what_waits_is_sent_at_the_end() {
+async fn queued_spans_are_sent_at_shutdown() {
     let traced = TracesWorld::new().await;
     let collector = Collector::start().await;
     let run = traced.exporting(&collector, "").await;
@@ -647,7 +647,7 @@ async fn what_waits_is_sent_at_the_end() {
 }
 
 #[tokio::test]
-async fn headers_of_a_file_go_to_the_collector_alone() {
+async fn headers_of_a_file_are_sent_only_to_the_collector() {
     let traced = TracesWorld::new().await;
     let collector = Collector::start().await;
     let text = "# for the collector\nX-Api-Key: the secret key\nauthorization:Bearer another\n";
@@ -688,7 +688,7 @@ async fn headers_of_a_file_go_to_the_collector_alone() {
 }
 
 #[tokio::test]
-async fn opentelemetrys_own_variables_count_where_ours_say_nothing() {
+async fn otel_variables_apply_where_ours_are_unset() {
     let traced = TracesWorld::new().await;
     let (theirs, ours) = (Collector::start().await, Collector::start().await);
     let url = theirs.url();
@@ -736,7 +736,7 @@ async fn opentelemetrys_own_variables_count_where_ours_say_nothing() {
 }
 
 #[tokio::test]
-async fn a_collector_may_be_behind_tls() {
+async fn spans_are_exported_over_tls() {
     let traced = TracesWorld::new().await;
     let kept = Kept::new();
     let keeper = Arc::clone(&kept);
@@ -771,7 +771,7 @@ async fn a_collector_may_be_behind_tls() {
 /// The messages that OpenTelemetry generates for Python, read by Google's library, say the same as
 /// those for Rust.
 #[tokio::test]
-async fn another_decoder_reads_the_same() {
+async fn another_decoder_reads_the_same_spans() {
     let traced = TracesWorld::new().await;
     let collector = Collector::start().await;
     let run = traced.exporting(&collector, "").await;

@@ -109,7 +109,7 @@ fn route(name: &str, port: &str, ca_file: &str, more: &str) -> String {
 }
 
 #[tokio::test]
-async fn npm_ws_at_both_ends_until_the_drain() {
+async fn a_tunnel_works_with_npm_ws_at_both_ends() {
     let world = World::new().await;
     let [ca_file, key, cert] = certificates(&world);
     let mut script = Script::start(node("tunnel.mjs"), &[&key, &cert]);
@@ -140,7 +140,7 @@ async fn npm_ws_at_both_ends_until_the_drain() {
 }
 
 #[tokio::test]
-async fn python_websockets_before_the_api() {
+async fn a_tunnel_works_with_python_websockets() {
     let world = World::new().await;
     let mut daemon = start(&world, "");
     let address = daemon.address().await.to_string();
@@ -155,7 +155,7 @@ async fn python_websockets_before_the_api() {
 
 /// A message that never ends keeps a tunnel until the drain's deadline, and not longer.
 #[tokio::test]
-async fn a_message_that_never_ends_does_not_hold_up_the_drain() {
+async fn an_endless_message_does_not_delay_the_drain() {
     let world = World::new().await;
     let mut daemon = start(&world, "drain.timeout = \"500ms\"");
     let addr = daemon.address().await;
@@ -175,7 +175,7 @@ async fn a_message_that_never_ends_does_not_hold_up_the_drain() {
 }
 
 #[tokio::test]
-async fn websocat_before_the_api() {
+async fn a_tunnel_works_with_websocat() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
     let websocat = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/websocat");
     assert!(

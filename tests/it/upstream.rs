@@ -137,7 +137,7 @@ async fn a_refused_connection_is_unreachable() {
 }
 
 #[tokio::test]
-async fn a_port_without_tls_times_out() {
+async fn a_tls_handshake_without_an_answer_times_out() {
     // The kernel accepts for a listener that nobody asks.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (peer, _heard) = answering(OK).await;
@@ -149,7 +149,7 @@ async fn a_port_without_tls_times_out() {
 }
 
 #[tokio::test]
-async fn a_certificate_must_have_the_name_and_the_authority() {
+async fn a_certificate_must_have_the_right_name_and_authority() {
     let (peer, _heard) = answering(OK).await;
     let other = TlsPeer::start(&["other.example.com"], &["http/1.1"], |_, _| async {}).await;
     // The right authority, the wrong name.
@@ -194,7 +194,7 @@ async fn a_request_without_an_answer_times_out_and_its_connection_is_dropped() {
 /// By a reset or by a close; on a fresh connection or on a pooled one: what may have been
 /// executed is not sent again.
 #[tokio::test]
-async fn a_connection_that_breaks_before_the_head_is_not_tried_again() {
+async fn a_request_whose_connection_breaks_is_not_retried() {
     for (resets, warm) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
         let seen = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&seen);
@@ -228,7 +228,7 @@ async fn a_connection_that_breaks_before_the_head_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn a_pooled_connection_that_was_closed_idle_costs_nothing() {
+async fn a_pooled_connection_that_upstream_closed_loses_no_request() {
     let (tell, mut heard) = mpsc::channel(100);
     let closed = Arc::new(Notify::new());
     let close = Arc::clone(&closed);
@@ -257,7 +257,7 @@ async fn a_pooled_connection_that_was_closed_idle_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_body_that_falls_silent_or_breaks_is_never_a_whole_answer() {
+async fn a_truncated_body_never_looks_complete() {
     let sized = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n0123456789";
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\na\r\n0123456789\r\n";
     for (start, breaks) in [
@@ -290,7 +290,7 @@ async fn a_body_that_falls_silent_or_breaks_is_never_a_whole_answer() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_passed_on_and_not_followed() {
+async fn a_redirect_is_forwarded_and_not_followed() {
     let redirect = "HTTP/1.1 302 Found\r\nlocation: https://other.example.com/\r\n\
                     content-length: 0\r\n\r\n";
     let (peer, mut heard) = answering(redirect).await;
@@ -309,7 +309,7 @@ async fn a_redirect_is_passed_on_and_not_followed() {
 }
 
 #[tokio::test]
-async fn an_answer_streams() {
+async fn a_response_is_streamed() {
     let second = Arc::new(Notify::new());
     let go = Arc::clone(&second);
     let peer = http1_peer(move |_, mut stream| {
@@ -397,7 +397,7 @@ async fn hyper_peer(alpn: &'static str) -> (TlsPeer, Arc<Mutex<Vec<Seen>>>) {
 }
 
 #[tokio::test]
-async fn twenty_requests_share_a_connection_whatever_upstream_speaks() {
+async fn twenty_requests_share_a_connection_over_http1_and_http2() {
     for alpn in ["h2", "http/1.1"] {
         let (peer, seen) = hyper_peer(alpn).await;
         let addr = app_before(&peer, &[]).await;
@@ -429,7 +429,7 @@ async fn twenty_requests_share_a_connection_whatever_upstream_speaks() {
 
 /// Thousands of requests while connections are replaced all the time.
 #[tokio::test]
-async fn connections_that_are_too_old_take_no_request_and_fail_none() {
+async fn connections_at_their_maximum_age_take_no_request_and_fail_none() {
     for alpn in ["h2", "http/1.1"] {
         let (peer, seen) = hyper_peer(alpn).await;
         let addr = app_before(&peer, &[("pool.max_age", "25ms")]).await;
@@ -468,7 +468,7 @@ async fn an_idle_connection_closes_at_its_maximum_age() {
 }
 
 #[tokio::test]
-async fn an_answer_outlives_the_maximum_age_of_its_connection() {
+async fn a_response_outlives_the_maximum_age_of_its_connection() {
     let next = Arc::new(Notify::new());
     let go = Arc::clone(&next);
     let peer = http2_peer(move || {
@@ -499,7 +499,7 @@ async fn an_answer_outlives_the_maximum_age_of_its_connection() {
 }
 
 #[tokio::test]
-async fn headers_of_a_hop_stop_here_in_both_directions() {
+async fn hop_by_hop_headers_are_removed_in_both_directions() {
     let response = "HTTP/1.1 200 OK\r\nconnection: keep-alive, X-Their-Hop\r\nx-their-hop: 1\r\n\
                     keep-alive: timeout=5\r\nproxy-authenticate: Basic\r\nproxy-connection: x\r\n\
                     upgrade: h2c\r\naccess-control-allow-origin: *\r\n\
@@ -586,7 +586,7 @@ fn acting(answer: &Answer) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn an_answer_does_not_act_in_a_browser_unless_the_route_passes_its_headers() {
+async fn responses_cannot_act_in_a_browser_unless_the_route_passes_their_headers() {
     let page = format!("{ACTING}content-type: text/html\r\n");
     let json = format!("{ACTING}content-type: application/json\r\n");
     let app_origin = ("origin", "https://app.example.com");
@@ -655,7 +655,7 @@ async fn an_answer_does_not_act_in_a_browser_unless_the_route_passes_its_headers
 }
 
 #[tokio::test]
-async fn a_tunnels_handshake_does_not_act_in_a_browser_either() {
+async fn handshakes_of_tunnels_cannot_act_in_a_browser() {
     let response = format!(
         "HTTP/1.1 101 Switching Protocols\r\n{ACTING}connection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
@@ -702,7 +702,7 @@ async fn a_tunnels_handshake_does_not_act_in_a_browser_either() {
 }
 
 #[tokio::test]
-async fn own_answers_are_not_sniffed_and_not_given_to_other_pages() {
+async fn own_responses_forbid_sniffing_and_other_origins() {
     let world = World::builder().in_process().await;
     let accept = |accept| [JSON, ("accept", accept)];
     let batch = r#"[{"query":"{ rooms { id } }"},{"query":"{ rooms { id } }"}]"#;
@@ -768,7 +768,7 @@ async fn an_echoed_session_token_is_redacted_and_nothing_else_is_touched() {
 }
 
 #[tokio::test]
-async fn a_compressed_refusal_is_replaced() {
+async fn a_compressed_rejection_is_replaced() {
     let head = "HTTP/1.1 403 Forbidden\r\nx-amzn-errortype: InvalidSignatureException\r\n\
                 content-encoding: gzip\r\ncontent-length: 6\r\n\r\n";
     let refusal = [head.as_bytes(), b"\x1f\x8b\x08zip"].concat();
@@ -783,7 +783,7 @@ async fn a_compressed_refusal_is_replaced() {
 
 /// It was taken for AWS's, which is read whole, and given up when it was longer: 502.
 #[tokio::test]
-async fn an_applications_long_refusal_without_a_length_was_replaced() {
+async fn a_long_error_of_an_application_without_a_length_is_forwarded() {
     let piece = "x".repeat(200_000);
     let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
     let long = |status: u16, header: &str| {
@@ -924,7 +924,7 @@ const CHUNKS: &str = "transfer-encoding: chunked\r\n";
 const HELLO: &str = "\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n";
 
 #[tokio::test]
-async fn the_body_of_an_answer_ends_where_its_framing_says() {
+async fn the_body_of_a_response_ends_where_its_framing_says() {
     let ok = |rest: &str| format!("HTTP/1.1 200 OK\r\n{rest}");
     let hints = "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\ncontent-length: 7\r\n\r\n".repeat(2_000);
     for (answer, end, body) in [
@@ -1008,7 +1008,7 @@ async fn the_body_of_an_answer_ends_where_its_framing_says() {
 }
 
 #[tokio::test]
-async fn an_answer_whose_status_or_method_excludes_a_body_has_none() {
+async fn a_response_whose_status_or_method_excludes_a_body_has_none() {
     // Method, status, headers, what upstream sends as the body, and the length that is left.
     for (method, status, headers, body, length) in [
         ("HEAD", "200", "content-length: 5\r\n", "", Some("5")),
@@ -1070,7 +1070,7 @@ async fn an_answer_whose_status_or_method_excludes_a_body_has_none() {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_framed_is_a_bad_gateway() {
+async fn a_response_that_cannot_be_framed_is_a_bad_gateway() {
     let head = |headers: &str| format!("HTTP/1.1 200 OK\r\n{headers}\r\nhello");
     for answer in [
         head("content-length: 5, 6\r\n"),
@@ -1126,7 +1126,7 @@ async fn an_answer_that_cannot_be_framed_is_a_bad_gateway() {
 }
 
 #[tokio::test]
-async fn an_answer_that_ends_early_is_cut_and_never_shorter_and_whole() {
+async fn a_response_that_ends_early_is_aborted() {
     let sized = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhello";
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n";
     let both =
@@ -1167,7 +1167,7 @@ async fn endless_early_hints_time_out() {
 
 /// HTTP/2 has a length of its own for each stream, and `Content-Length` must agree with it.
 #[tokio::test]
-async fn lengths_that_disagree_over_http2_never_make_a_whole_answer() {
+async fn mismatched_lengths_over_http2_never_look_complete() {
     for (lengths, status) in [
         (&["5"][..], "200"),
         (&["5", "5"], "200"),
@@ -1313,7 +1313,7 @@ async fn no_proxy_is_respected() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_is_named() {
+async fn a_proxy_that_rejects_connect_is_named() {
     let emulator = Emulator::start(Options::default()).await.unwrap();
     let proxy = Proxy::answering(emulator.addr(), "403 Forbidden").await;
     let url = proxy.url();
@@ -1336,7 +1336,7 @@ async fn a_proxy_that_refuses_is_named() {
 
 /// It was dialled without TLS, and its password went there in clear.
 #[tokio::test]
-async fn a_proxy_that_wants_tls_was_sent_its_password_in_clear() {
+async fn a_password_is_never_sent_to_a_tls_proxy_in_clear() {
     let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = proxy.local_addr().unwrap();
     let target = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";
@@ -1403,7 +1403,7 @@ async fn stalled(addr: SocketAddr) -> TcpStream {
 
 /// It had taken all of the connection's window, and everybody else's answers waited for it.
 #[tokio::test]
-async fn a_slow_reader_held_up_all_other_answers() {
+async fn a_slow_reader_does_not_hold_up_other_responses() {
     const PIECE: usize = 64 * 1024;
     let sent = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&sent);
@@ -1431,7 +1431,7 @@ async fn a_slow_reader_held_up_all_other_answers() {
 
 /// Requests had waited unsent until another's answer ended, and were told that they had been sent.
 #[tokio::test]
-async fn more_answers_than_streams_had_no_room() {
+async fn responses_beyond_the_stream_limit_are_served() {
     let peer = http2_peer(std::future::pending).await;
     let addr = app_before(&peer, &[]).await;
     let mut open = Vec::new();

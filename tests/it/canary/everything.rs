@@ -114,14 +114,14 @@ const CONDITIONS: [Condition; 8] = [
 ];
 
 #[tokio::test]
-async fn nothing_leaks_on_any_way_in_whatever_happens_as_text() {
+async fn no_entry_point_leaks_secrets_into_text_logs() {
     for condition in &CONDITIONS {
         check(condition, "text").await;
     }
 }
 
 #[tokio::test]
-async fn nothing_leaks_on_any_way_in_whatever_happens_as_json() {
+async fn no_entry_point_leaks_secrets_into_json_logs() {
     for condition in &CONDITIONS {
         check(condition, "json").await;
     }
@@ -619,7 +619,7 @@ async fn malformed(run: &Run, protocol: &str, path: &str) {
 
 /// The only places where a canary may stand are asked for by name: the URL, on standard output.
 #[tokio::test]
-async fn a_presigned_url_goes_to_standard_output_alone() {
+async fn a_presigned_url_is_written_only_to_standard_output() {
     let url = format!(
         "wss://abcdefghij.execute-api.us-east-1.amazonaws.com/prod?room={}",
         QUERY.replace(' ', "%20")

@@ -50,7 +50,7 @@ async fn presign(world: &World, arguments: &[&str], environment: &[(&str, &str)]
 }
 
 #[tokio::test]
-async fn panic_in_a_provider_is_a_failed_load_and_recovers() {
+async fn a_panic_in_a_provider_fails_the_load_and_recovers() {
     let world = start_world(vec![key_with_token("AKIDEC2")]).await;
     let is_broken = Arc::new(AtomicBool::new(true));
     let instance = fake_broken_instance(Arc::clone(&is_broken), Duration::from_secs(3_600)).await;
@@ -83,7 +83,7 @@ async fn panic_in_a_provider_is_a_failed_load_and_recovers() {
 }
 
 #[tokio::test]
-async fn key_with_a_line_end_is_refused_by_name_and_recovers_with_the_file() {
+async fn a_key_with_a_line_end_is_rejected_until_the_file_is_fixed() {
     let world = start_world(vec![key_with_token("AKIDROLE")]).await;
     let sts = fake_sts().await;
     let url = sts.url();
@@ -132,7 +132,7 @@ async fn key_with_a_line_end_is_refused_by_name_and_recovers_with_the_file() {
 
 /// The wall clock jumps, and the monotonic one does not: by libfaketime.
 #[tokio::test]
-async fn first_request_after_a_suspend_is_served() {
+async fn the_first_request_after_a_suspend_is_served() {
     const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
     let library = match Path::new(LIBRARY).exists() {
         true => LIBRARY.to_owned(),
@@ -180,7 +180,7 @@ fn is_alive(pid: &str) -> bool {
 }
 
 #[tokio::test]
-async fn hanging_process_and_its_children_end_with_countersign() {
+async fn a_hanging_credential_process_ends_with_countersign() {
     for (name, signals) in [("drain", vec!["-TERM"]), ("second", vec!["-TERM", "-TERM"])] {
         let world = start_world(vec![]).await;
         world.process("sleep 1000 & echo $! >> $HOME/pids; echo $$ >> $HOME/pids\nsleep 1000\n");
@@ -210,7 +210,7 @@ async fn hanging_process_and_its_children_end_with_countersign() {
 }
 
 #[tokio::test]
-async fn process_gets_the_environment_without_our_variables_and_files() {
+async fn a_credential_process_inherits_neither_our_variables_nor_our_files() {
     let world = start_world(vec![key("AKIDCLEAN")]).await;
     world.process(
         "env > $HOME/environment\nls -l /proc/self/fd > $HOME/files\n\
@@ -373,7 +373,7 @@ const FAULTS: [(&str, Option<&str>); 5] = [
 
 /// `tests/credentials/run` sets SOAK_SECONDS.
 #[tokio::test]
-async fn provider_at_fault_loses_no_request_before_the_expiry() {
+async fn a_failing_provider_loses_no_request_before_the_expiry() {
     let seconds = std::env::var("SOAK_SECONDS").map_or(4, |seconds| seconds.parse().unwrap());
     for (fault, script) in FAULTS {
         check_soak(fault, script, seconds).await;

@@ -464,18 +464,18 @@ async fn check_rows(kind: &str, rows: Vec<Row>) {
 }
 
 #[tokio::test]
-async fn working_source_is_the_one_that_botocore_uses() {
+async fn the_source_that_signs_is_the_one_that_botocore_uses() {
     check_rows("working", working()).await;
 }
 
 #[tokio::test]
-async fn broken_source_never_leads_to_another_identity() {
+async fn a_broken_source_never_falls_back_to_another_identity() {
     check_rows("broken", broken()).await;
 }
 
 /// Permissions do not bind root, so that the program runs as somebody else.
 #[tokio::test]
-async fn file_that_may_not_be_read_never_leads_to_another_identity() {
+async fn an_unreadable_file_never_falls_back_to_another_identity() {
     use std::os::unix::fs::PermissionsExt as _;
     let instance = fake_instance("AKIDINSTANCE").await;
     for (name, closed, expected) in [
