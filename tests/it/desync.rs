@@ -13,9 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use yaml_rust2::{Yaml, YamlLoader};
 
-use crate::support::{
-    Answer, Daemon, GATEWAY, JSON, Running, Scratch, World, demo_key, get, post, raw, within,
-};
+use crate::support::{Answer, GATEWAY, JSON, Running, World, get, post, raw, within};
 
 /// What the library that the cases belong to makes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -615,17 +613,10 @@ async fn bytes_after_an_upgrade_wait_for_upstreams_101() {
         }
     })
     .await;
-    let scratch = Scratch::new("pipelined-upgrade");
-    let ca_file = scratch.file("ca.pem", &peer.ca_pem);
-    let connect = peer.addr;
-    let config = format!(
-        "listen = [\"127.0.0.1:0\"]\n[route.peer]\ntarget = \"https://upstream.example.com/\"\n\
-         connect = \"{connect}\"\nca_file = \"{ca_file}\"\nservice = \"execute-api\"\n\
-         region = \"eu-west-1\"\n"
-    );
-    let config = scratch.file("config.toml", &config);
-    let mut daemon = Daemon::start(&["--config", &config], &demo_key());
-    let addr = daemon.address().await;
+    let more = "service = \"execute-api\"\nregion = \"eu-west-1\"";
+    let world = World::builder().peer("peer", &peer, "https://upstream.example.com/", more);
+    let world = world.daemon().await;
+    let addr = world.addr;
     let mut client = TcpStream::connect(addr).await.unwrap();
     let request = upgrade(addr, "/peer") + "\u{1}23456";
     client.write_all(request.as_bytes()).await.unwrap();
@@ -635,8 +626,7 @@ async fn bytes_after_an_upgrade_wait_for_upstreams_101() {
     let bytes = within("the bytes", heard.recv()).await.unwrap();
     assert_eq!(bytes, "\u{1}23456");
     drop(client);
-    daemon.signal("-TERM");
-    assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
+    world.stop().await;
 }
 
 /// What follows a refused upgrade is not taken for a request.

@@ -79,16 +79,13 @@ impl Holding {
 
     /// A daemon with a route to it, `/held`.
     async fn load(&self) -> Running<Daemon> {
-        let route = format!(
-            "route.held = {{ target = \"https://held.example.com\", connect = \"{}\", \
-             ca_file = \"$DIR/peer.pem\", region = \"eu-west-1\", service = \"execute-api\" }}",
-            self.peer.addr
-        );
+        let more = "region = \"eu-west-1\"
+service = \"execute-api\"";
         World::builder()
             .routes(&["http"])
-            .file("peer.pem", &self.peer.ca_pem)
+            .peer("held", &self.peer, "https://held.example.com", more)
             .config(QUIET)
-            .config(&format!("{SETTINGS}\n{route}"))
+            .config(SETTINGS)
             .daemon()
             .await
     }

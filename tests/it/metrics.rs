@@ -6,10 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 
 use crate::fakes::{Heard, TlsPeer};
-use crate::support::{
-    Daemon, GATEWAY, JSON, PATIENCE, Running, Scratch, Socket, World, demo_key, get, post, raw,
-    within,
-};
+use crate::support::{Daemon, JSON, PATIENCE, Running, Socket, World, get, post, raw, within};
 
 /// A daemon with an admin listener.
 async fn start(variables: &[(&str, &str)]) -> Running<Daemon> {
@@ -303,26 +300,16 @@ async fn an_upstream_cannot_create_unlimited_series() {
         }
     })
     .await;
-    let scratch = Scratch::new("series");
-    let ca_file = scratch.file("ca.pem", &peer.ca_pem);
-    let config = format!(
-        "[route.rest]\ntarget = \"https://{GATEWAY}/prod\"\nconnect = \"{}\"\nca_file = {ca_file:?}\n",
-        peer.addr
-    );
-    let config = scratch.file("countersign.toml", &config);
-    let mut environment = demo_key();
-    environment.push(("COUNTERSIGN_ADMIN", "127.0.0.1:0"));
-    let arguments = ["--listen", "127.0.0.1:0", "--config", &config];
-    let mut daemon = Daemon::start(&arguments, &environment);
-    let admin = daemon.admin().await;
-    let addr = daemon.address().await;
+    let target = format!("https://{GATEWAY}/prod");
+    let world = World::builder().peer("rest", &peer, &target, "").admin();
+    let world = world.daemon().await;
     for number in 0..ANSWERS {
         let path = format!("/rest/{number}");
-        assert!(get(addr, &path, &[]).await.status >= 200);
+        assert!(get(world.addr, &path, &[]).await.status >= 200);
     }
     let counted = async {
         loop {
-            let page = get(admin, "/metrics", &[]).await.body;
+            let page = world.metrics().await;
             let samples: Vec<f64> = page
                 .lines()
                 .filter(|line| line.starts_with("countersign_requests_total{"))

@@ -1,7 +1,6 @@
 //! The session token that signs a request comes back in no answer: not at any status, in any
 //! encoding, in a header or a body, in one piece or in many. Upstream is played by the test.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -11,7 +10,7 @@ use serde_json::json;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 
 use crate::fakes::{Heard, TlsPeer};
-use crate::support::{Answer, Daemon, GATEWAY, JSON, Scratch, Socket, get, post};
+use crate::support::{Answer, Daemon, JSON, Running, Socket, World, get, post};
 
 const API: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com";
 const GATEWAY: &str = "a1b2c3.execute-api.us-east-1.amazonaws.com";
@@ -19,15 +18,12 @@ const TOKEN: &str = "IQoJb3JpZ2luCANARY/ab+cd/EF0123456789zyxwvutsrqponm/q+==";
 
 /// The built binary before an upstream that gives the answer that is set.
 struct Scene {
-    daemon: Daemon,
-    addr: SocketAddr,
+    world: Running<Daemon>,
     answer: Arc<Mutex<Vec<Vec<u8>>>>,
-    _peer: TlsPeer,
-    _scratch: Scratch,
 }
 
 impl Scene {
-    async fn new(name: &str) -> Self {
+    async fn new() -> Self {
         let answer: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
         let pieces = Arc::clone(&answer);
         let peer = TlsPeer::start(&[API, GATEWAY], &["http/1.1"], move |_, stream| {
@@ -48,34 +44,18 @@ impl Scene {
             }
         })
         .await;
-        let scratch = Scratch::new(&format!("redaction-{name}"));
-        let ca_file = scratch.file("ca.pem", &peer.ca_pem);
-        let route = |name: &str, target: String| {
-            format!(
-                "[route.{name}]\ntarget = \"{target}\"\nconnect = \"{}\"\nca_file = {ca_file:?}\n",
-                peer.addr
-            )
-        };
-        let config = [
-            route("graphql", format!("https://{API}/graphql")),
-            route("rest", format!("https://{GATEWAY}/prod")),
-        ];
-        let config = scratch.file("countersign.toml", &config.concat());
-        let environment = [
-            ("AWS_ACCESS_KEY_ID", "AKIDREDACTION0000001"),
-            ("AWS_SECRET_ACCESS_KEY", "secret"),
-            ("AWS_SESSION_TOKEN", TOKEN),
-        ];
-        let arguments = ["--listen", "127.0.0.1:0", "--config", &config];
-        let mut daemon = Daemon::start(&arguments, &environment);
-        let addr = daemon.address().await;
-        Self {
-            daemon,
-            addr,
-            answer,
-            _peer: peer,
-            _scratch: scratch,
-        }
+        let world = World::builder()
+            .peer("graphql", &peer, &format!("https://{API}/graphql"), "")
+            .peer("rest", &peer, &format!("https://{GATEWAY}/prod"), "")
+            .keyless()
+            .variables(&[
+                ("AWS_ACCESS_KEY_ID", "AKIDREDACTION0000001"),
+                ("AWS_SECRET_ACCESS_KEY", "secret"),
+                ("AWS_SESSION_TOKEN", TOKEN),
+            ])
+            .daemon()
+            .await;
+        Self { world, answer }
     }
 
     fn set(&self, pieces: Vec<Vec<u8>>) {
@@ -83,12 +63,12 @@ impl Scene {
     }
 
     async fn rest(&self) -> Answer {
-        get(self.addr, "/rest/x", &[]).await
+        get(self.world.addr, "/rest/x", &[]).await
     }
 
     async fn graphql(&self) -> Answer {
         let body = json!({ "query": "{ a }" }).to_string();
-        post(self.addr, "/graphql", &[JSON], &body).await
+        post(self.world.addr, "/graphql", &[JSON], &body).await
     }
 }
 
@@ -176,7 +156,7 @@ const PLACES: [(&str, &str, &str); 8] = [
 
 #[tokio::test]
 async fn no_body_echoes_the_session_token() {
-    let scene = Scene::new("bodies").await;
+    let scene = Scene::new().await;
     let mut count = 0;
     for status in STATUSES {
         for (headers, before, after) in PLACES {
@@ -197,12 +177,12 @@ async fn no_body_echoes_the_session_token() {
         }
     }
     println!("{count} answers: no token");
-    assert!(!scene.daemon.log.contains("CANARY"));
+    assert!(!scene.world.countersign.log.contains("CANARY"));
 }
 
 #[tokio::test]
 async fn no_header_echoes_the_session_token() {
-    let scene = Scene::new("headers").await;
+    let scene = Scene::new().await;
     for status in STATUSES {
         for form in forms() {
             for name in [
@@ -227,7 +207,7 @@ async fn no_header_echoes_the_session_token() {
 
 #[tokio::test]
 async fn a_session_token_split_over_chunks_is_masked() {
-    let scene = Scene::new("chunks").await;
+    let scene = Scene::new().await;
     for status in [200, 302, 403, 500] {
         for form in forms() {
             let body = format!("{{\"message\":\"{form}\"}}");
@@ -255,7 +235,7 @@ async fn a_session_token_split_over_chunks_is_masked() {
 /// What is compressed cannot be read, so an error that AWS names is not passed on so.
 #[tokio::test]
 async fn a_compressed_error_of_aws_is_not_forwarded() {
-    let scene = Scene::new("compressed").await;
+    let scene = Scene::new().await;
     for status in STATUSES {
         for coding in ["gzip", "deflate", "br", "zstd"] {
             let headers = format!(
@@ -275,7 +255,7 @@ async fn a_compressed_error_of_aws_is_not_forwarded() {
 
 #[tokio::test]
 async fn sockets_and_batches_do_not_echo_the_session_token() {
-    let scene = Scene::new("sockets").await;
+    let scene = Scene::new().await;
     let batch = json!([{ "query": "{ a }" }, { "query": "{ b }" }]).to_string();
     for status in [200, 400, 401, 403, 404, 500] {
         for form in forms() {
@@ -288,10 +268,10 @@ async fn sockets_and_batches_do_not_echo_the_session_token() {
                 "content-type: application/json\r\n",
                 &body,
             )]);
-            let found = post(scene.addr, "/graphql", &[JSON], &batch).await;
+            let found = post(scene.world.addr, "/graphql", &[JSON], &batch).await;
             assert!(found.body.contains("errors"), "{found:?}");
             check_clean(&format!("batch {status} {form}"), &found);
-            let mut socket = Socket::open(scene.addr, &[]).await;
+            let mut socket = Socket::open(scene.world.addr, &[]).await;
             socket.send(json!({ "type": "connection_init" })).await;
             assert_eq!(socket.next().await["type"], "connection_ack");
             let payload = json!({ "query": "{ a }" });

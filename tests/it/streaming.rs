@@ -26,7 +26,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use crate::fakes::TlsPeer;
-use crate::support::{Daemon, GATEWAY, Scratch, World, command, demo_key, within};
+use crate::support::{GATEWAY, World, command, demo_key, within};
 
 const LIMIT: usize = 10 * 1024 * 1024;
 
@@ -121,16 +121,10 @@ async fn check_lockstep(alpn: &str) {
         }
     })
     .await;
-    let scratch = Scratch::new(&format!("lockstep-{}", alpn.replace('/', "-")));
-    let ca_file = scratch.file("ca.pem", &peer.ca_pem);
-    let config = format!(
-        "listen = [\"127.0.0.1:0\"]\n[route.up]\ntarget = \"https://upstream.example.com/\"\n\
-         service = \"lambda\"\nregion = \"eu-west-1\"\nconnect = \"{}\"\nca_file = \"{ca_file}\"\n",
-        peer.addr
-    );
-    let config = scratch.file("config.toml", &config);
-    let mut daemon = Daemon::start(&["--config", &config], &demo_key());
-    let addr = daemon.address().await;
+    let more = "service = \"lambda\"\nregion = \"eu-west-1\"";
+    let world = World::builder().peer("up", &peer, "https://upstream.example.com/", more);
+    let world = world.daemon().await;
+    let addr = world.addr;
 
     let mut stream = BufReader::new(TcpStream::connect(addr).await.unwrap());
     let request = head(addr, "GET", "/up/stream", "");
@@ -155,8 +149,7 @@ async fn check_lockstep(alpn: &str) {
     let read = within("the end", stream.read_to_string(&mut rest)).await;
     read.unwrap();
     assert_eq!(rest, "0\r\n\r\n", "{alpn}");
-    daemon.signal("-TERM");
-    assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
+    world.stop().await;
 }
 
 #[tokio::test]
@@ -236,8 +229,7 @@ async fn presigned(emulator: &Emulator, target: &str) -> String {
 #[tokio::test]
 async fn a_stream_of_the_gateway_keeps_its_pace() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
-    let scratch = Scratch::new("pace");
-    let ca_file = scratch.file("ca.pem", world.emulator.ca_pem());
+    let ca_file = world.ca_file();
     let target = "/stream?chunks=60&every=20";
     let direct = presigned(&world.emulator, target).await;
     let direct = Pace::of(curl(&world.emulator, &ca_file, &direct)).await;
@@ -410,8 +402,7 @@ async fn any_status_passes_and_redirects_are_not_followed() {
 #[tokio::test]
 async fn a_compressed_body_is_untouched() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
-    let scratch = Scratch::new("gzip");
-    let ca_file = scratch.file("ca.pem", world.emulator.ca_pem());
+    let ca_file = world.ca_file();
     let url = presigned(&world.emulator, "/gzip").await;
     let direct = curl(&world.emulator, &ca_file, &url).output();
     let direct = within("curl", direct).await.unwrap().stdout;

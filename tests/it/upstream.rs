@@ -24,8 +24,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::fakes::{Heard, Proxy, TlsPeer};
 use crate::support::{
-    Answer, Daemon, GATEWAY, JSON, Scratch, Socket, World, command, demo_key, flag, get, post, raw,
-    within,
+    Answer, Daemon, JSON, Scratch, Socket, World, command, demo_key, flag, get, post, raw, within,
 };
 
 const API: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com";

@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::fakes::TlsPeer;
+
 use super::{Answer, Daemon, JSON, PATIENCE, Scratch, Socket, demo_key, get, post, within};
 
 /// An emulator and a directory. Tests that start several daemons start them here.
@@ -38,6 +40,7 @@ pub struct Builder {
     arguments: Vec<String>,
     variables: Vec<(String, String)>,
     files: Vec<(String, String)>,
+    peers: Vec<(&'static str, String)>,
     is_keyless: bool,
     has_admin: bool,
 }
@@ -138,6 +141,18 @@ impl Builder {
         self
     }
 
+    /// A route of the daemon to a fake upstream, with more lines of TOML.
+    pub fn peer(mut self, name: &'static str, peer: &TlsPeer, target: &str, more: &str) -> Self {
+        let file = format!("{name}.pem");
+        let route = format!(
+            "[route.{name}]\ntarget = \"{target}\"\nconnect = \"{}\"\n\
+             ca_file = \"$DIR/{file}\"\n{more}\n",
+            peer.addr
+        );
+        self.peers.push((name, route));
+        self.file(&file, &peer.ca_pem)
+    }
+
     /// Gives the daemon an admin listener.
     pub fn admin(mut self) -> Self {
         self.has_admin = true;
@@ -169,6 +184,7 @@ impl Builder {
             arguments,
             variables,
             files,
+            peers,
             is_keyless: false,
             has_admin: false,
         } = self
@@ -176,8 +192,8 @@ impl Builder {
             panic!("a file, an environment and an admin listener are for daemons");
         };
         assert!(
-            arguments.is_empty() && variables.is_empty(),
-            "arguments and variables are for daemons"
+            arguments.is_empty() && variables.is_empty() && peers.is_empty(),
+            "arguments, variables and fake upstreams are for daemons"
         );
         let site = Self {
             options,
@@ -222,15 +238,18 @@ impl Builder {
             ..Self::default()
         };
         let world = site.start().await;
-        let is_plain = self.routes.is_empty() && self.config.is_none();
+        let is_plain = self.routes.is_empty() && self.peers.is_empty() && self.config.is_none();
         let more: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         let mut arguments = if is_plain {
             world.arguments(&more)
         } else {
+            let has_peer = |name: &str| self.peers.iter().any(|(peer, _)| *peer == name);
             let routes = ["graphql"].iter().chain(&self.routes);
-            let routes = routes.map(|name| world.route(name, target(name), ""));
-            let text = world.expand(&self.config.unwrap_or_default());
-            let text = format!("{text}\n{}", routes.collect::<String>());
+            let routes = routes.filter(|name| !has_peer(name));
+            let mut text = self.config.unwrap_or_default() + "\n";
+            text.extend(routes.map(|name| world.route(name, target(name), "")));
+            text.extend(self.peers.iter().map(|(_, route)| route.as_str()));
+            let text = world.expand(&text);
             let file = world.home.file("countersign.toml", &text);
             let all = ["--config", &file].into_iter().chain(more);
             all.map(str::to_owned).collect()
