@@ -1,4 +1,4 @@
-//! The admin listener, asked over sockets, and the commands that talk to it.
+//! The admin listener over real sockets, and the commands that use it.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use crate::support::{
     Answer, Daemon, JSON, PATIENCE, World, command, demo_key, get, post, raw, raw_on, within,
 };
 
-/// A daemon that runs.
+/// A running daemon.
 struct Running {
     daemon: Daemon,
     addr: SocketAddr,
@@ -35,7 +35,7 @@ impl Running {
         }
     }
 
-    /// Before an upstream that accepts and says nothing.
+    /// Starts a daemon whose upstream accepts connections and sends nothing.
     async fn before_silence(world: &World, silent: &TcpListener) -> Self {
         let connect = silent.local_addr().unwrap();
         let arguments = world.arguments_to(
@@ -57,7 +57,7 @@ impl Running {
         running
     }
 
-    /// Connections that ask nothing, many more than there are places for.
+    /// Opens many more connections than the limit, and sends no request on them.
     async fn silence(&self) -> Vec<TcpStream> {
         let mut silent = Vec::new();
         for _ in 0..300 {
@@ -66,7 +66,7 @@ impl Running {
         silent
     }
 
-    /// Asks for a deep check, which has dialled and waits: the asker, and what `upstream` accepted.
+    /// Starts a deep check that waits for `upstream`. Returns the client's and the upstream's connection.
     async fn begin_deep_check(&self, upstream: &TcpListener) -> (TcpStream, TcpStream) {
         let mut asker = TcpStream::connect(self.admin).await.unwrap();
         let head = "GET /readyz?deep HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -84,7 +84,7 @@ impl Running {
         post(self.addr, "/graphql", &[JSON], &body).await.status
     }
 
-    /// Asks until the answer has this status.
+    /// Repeats the request until the response has this status.
     async fn until(&self, path: &str, status: u16) -> Answer {
         let asked = async {
             loop {
@@ -99,7 +99,7 @@ impl Running {
     }
 }
 
-/// One row of the life of a pod: what each path says, and the reasons of /readyz.
+/// Adds a row to the table: the status of each path, and the reasons of /readyz.
 async fn row(table: &mut String, when: &str, running: &Running, expected: [u16; 4]) {
     let mut seen = [0; 4];
     let mut reasons = String::new();
@@ -164,7 +164,7 @@ async fn probes_follow_the_life_of_a_pod() {
 
     let World { emulator, home } = world;
     within("the emulator's end", emulator.shutdown()).await;
-    // What was dialled a moment ago counts for ten seconds.
+    // A successful dial is remembered for ten seconds.
     within_long(
         "a deep check that fails",
         running.until("/readyz?deep", 503),
@@ -192,7 +192,7 @@ async fn probes_follow_the_life_of_a_pod() {
     drop(home);
 }
 
-/// For what takes longer by design.
+/// Waits for something that takes longer than [`PATIENCE`] by design.
 async fn within_long<T>(what: &str, future: impl Future<Output = T>) -> T {
     let found = tokio::time::timeout(PATIENCE * 2, future).await;
     found.unwrap_or_else(|_| panic!("no {what}"))
@@ -226,7 +226,7 @@ async fn a_second_signal_ends_the_delay() {
     assert_eq!(running.daemon.exited().await, 0);
 }
 
-/// A Job's app says that it is done; also when it does so after the pod's SIGTERM.
+/// The app of a Job reports that it has finished, before or after the pod's SIGTERM.
 #[tokio::test]
 async fn quitquitquit_skips_the_drain_delay() {
     let world = World::new().await;
@@ -291,7 +291,7 @@ async fn pages_are_refused_and_unknown_paths_list_the_known_ones() {
     let answer = running.get("/").await;
     assert_eq!(answer.status, 404);
     assert!(answer.body.contains("/readyz"), "{answer:?}");
-    // Nor does the proxied port know these paths.
+    // The proxied port does not serve these paths either.
     for path in ["/metrics", "/readyz", "/livez", "/quitquitquit"] {
         assert_eq!(get(running.addr, path, &[]).await.status, 404, "{path}");
     }
@@ -329,7 +329,7 @@ async fn metrics_come_in_both_formats() {
     assert!(open.body.contains(held), "{open:?}");
 }
 
-/// Runs a command of the binary to its end: exit code and standard error.
+/// Runs a command of the program and returns its exit code and standard error.
 async fn run(arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> (i32, String) {
     let output = command(arguments, environment).output();
     let output = within("the command's end", output).await.unwrap();
@@ -356,7 +356,7 @@ async fn wait_and_shutdown_report_the_outcome() {
 
     let with = Running::start(&world, &[], &demo_key()).await;
     let address = with.admin.to_string();
-    // As in a container: the daemon's own environment says where it is, or all addresses.
+    // As in a container, where the daemon's own environment holds the address, or all addresses.
     let everywhere = format!("0.0.0.0:{}", with.admin.port());
     for place in [&address, &everywhere] {
         let environment = [("COUNTERSIGN_ADMIN", place.as_str())];
@@ -407,7 +407,7 @@ async fn health_checks_need_no_token() {
     assert_eq!(running.query().await, 401);
 }
 
-/// They had kept their place for as long as they liked, and probes out.
+/// They held their slots without limit and kept probes out.
 #[tokio::test]
 async fn admin_connections_that_do_not_read_are_closed() {
     let world = World::new().await;
@@ -423,7 +423,7 @@ async fn admin_connections_that_do_not_read_are_closed() {
     drop(unread);
 }
 
-/// Each had kept its place for ten seconds, and who connected next waited behind all of them:
+/// Each held its slot for ten seconds, and the next connection waited behind all of them:
 /// Kubernetes stopped the pod.
 #[tokio::test]
 async fn silent_connections_do_not_keep_probes_out() {
@@ -446,7 +446,7 @@ async fn a_connection_with_a_request_is_not_evicted() {
     drop((dialled, silent));
 }
 
-/// Who asked next had been told that it is ready, by upstreams that nobody had reached.
+/// The next request was answered as ready although no upstream had been reached.
 #[tokio::test]
 async fn a_cancelled_deep_check_does_not_affect_others() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! The audits of npm graphql-http (GraphQL over HTTP) through the built binary.
+//! The audits of npm graphql-http (GraphQL over HTTP) against the built program.
 
 use crate::support::{World, demo_key, node, passes};
 

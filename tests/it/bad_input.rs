@@ -1,4 +1,4 @@
-//! Bad input: a clear message each time, nothing signed, nothing lost.
+//! Bad input: every mistake has a clear message, and nothing is signed or lost.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::support::{Answer, JSON, Scratch, World, command, demo_key, get, post,
 const TARGET: &str =
     "https://abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com/graphql";
 
-/// Exit code and standard error of a run that ends by itself.
+/// Runs the program to its end and returns its exit code and standard error.
 async fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
     let output = command(arguments, environment).output();
     let output = within("the end", output).await.unwrap();
@@ -177,7 +177,7 @@ async fn refused_requests_do_not_reach_upstream() {
     }
     let stats = world.emulator.stats();
     assert_eq!(stats.requests.http, 0, "{stats:?}");
-    // Nothing was lost by it.
+    // Nothing else is affected.
     assert_eq!(world.query(mutation).await.status, 200);
     assert_eq!(world.query("{ rooms { id } }").await.status, 200);
     world.drained().await;
@@ -263,7 +263,7 @@ async fn an_allowed_host_passes_and_its_origin_does_not_by_itself() {
     world.drained().await;
 }
 
-/// What cannot be parsed goes to AppSync as it is, which knows best what to answer.
+/// A body that cannot be parsed is forwarded unchanged, because AppSync's own error is the best one.
 #[tokio::test]
 async fn json_without_an_operation_is_left_to_upstream() {
     let world = World::builder().in_process().await;

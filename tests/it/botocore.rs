@@ -1,4 +1,4 @@
-//! The signer against botocore: what we sign, botocore's own code must compute to the same
+//! The signer against botocore: for every request that we sign, botocore must compute the same
 //! signature from the bytes on the wire.
 
 use std::collections::BTreeMap;
@@ -169,7 +169,7 @@ async fn signed(id: usize, asked: &Asked) -> Result<Value, TargetError> {
     }))
 }
 
-/// The classes of what may be refused; everything outside them must pass.
+/// The classes of requests that may be refused. All others must pass.
 fn may_refuse(asked: &Asked) -> Vec<TargetError> {
     let mut classes = Vec::new();
     let plain = asked.path.replace("%2e", ".").replace("%2E", ".");
@@ -244,7 +244,7 @@ async fn ten_thousand_random_requests_verify_in_botocore() {
     assert_eq!(refused.len(), 4, "every class was met: {refused:?}");
 }
 
-/// AWS reads a raw `+` in a query as a space, botocore keeps it; on our wire there is none.
+/// AWS reads a raw `+` in a query as a space and botocore keeps it, so we never send one.
 #[tokio::test]
 async fn a_raw_plus_is_sent_as_a_space() {
     let asked = Asked {

@@ -1,6 +1,6 @@
-//! Pages in a real browser, Chromium, against countersign: one origin is allowed, others try all
-//! that a page can do. What each page sees stands in tests/clients/browser.mjs; what the emulator
-//! saw is judged here, too.
+//! Pages in a real browser, Chromium, against countersign: one origin is allowed, and others try all
+//! that a page can do. `tests/clients/browser.mjs` checks what each page sees, and these tests check
+//! what the emulator saw.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 
 use crate::support::{GATEWAY, Scratch, World, node, passes, within};
 
-/// The longest that the pages of one mode may take.
+/// The timeout for all pages of one mode.
 const RUN: Duration = Duration::from_secs(160);
 
 /// Runs the pages of a mode, all of at least `least` checks, and returns what the emulator saw.
@@ -127,7 +127,7 @@ async fn only_pages_of_an_allowed_origin_open_a_tunnel() {
         ["--foreign-port", &foreign],
     ];
     passes(node("browser-tunnel.mjs"), arguments.as_flattened(), 4).await;
-    // The third was refused by the API, the fourth here.
+    // The API rejected the third request, and countersign the fourth.
     assert_eq!(world.emulator.stats().gateway.verified, 3);
     world.drained().await;
 }

@@ -1,5 +1,5 @@
-//! Secrets stay where they belong: unique strings go in as credentials, headers, variables and
-//! texts; none comes out in a log at any level, nor in an error of ours, nor in a span.
+//! Secrets do not leak: unique strings are sent as credentials, headers, variables and
+//! texts, and none appears in a log at any level, in an error of ours, or in a span.
 
 mod everything;
 
@@ -56,15 +56,15 @@ const CANARIES: [&str; 18] = [
     TRACE_STATE,
     COLLECTOR_KEY,
 ];
-/// What no answer holds, whoever gave it. A key's id is no secret: AWS names it in refusals.
+/// Secrets that no response may contain, ours or upstream's. A key's id is public: AWS quotes it.
 const CREDENTIALS: [&str; 2] = [SECRET, TOKEN];
 
-/// Everything that can be switched on; what is not ours stays silent nevertheless.
+/// Asks for TRACE from every crate. countersign must keep the logs of other crates off.
 const FILTER: &str = "trace,hyper=trace,h2=trace,rustls=trace,tungstenite=trace,\
                       tokio_tungstenite=trace,aws_config=trace,aws_sigv4=trace,\
                       aws_smithy_runtime=trace,log=trace";
 
-/// Headers with secrets of the client's, which we drop or forward.
+/// Headers with the client's secrets, which we drop or forward.
 fn client_secrets() -> Vec<(&'static str, String)> {
     vec![
         ("authorization", format!("Bearer {BEARER}")),
@@ -79,8 +79,8 @@ fn client_secrets() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// A canary as itself, percent-encoded, escaped in JSON, and in base64 wherever in a longer text
-/// it stands.
+/// Returns a secret unchanged, percent-encoded, escaped in JSON, and in base64 at any offset
+/// of a longer text.
 fn forms(canary: &str) -> Vec<String> {
     let percent = |byte: u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -99,7 +99,7 @@ fn forms(canary: &str) -> Vec<String> {
         canary.replace(' ', "+"),
     ];
     for offset in 0..3 {
-        // Without the characters that depend on the neighbours.
+        // The first and last characters depend on the neighbouring bytes.
         let padded = ["x".repeat(offset).as_str(), canary].concat();
         let whole = padded.len() / 3 * 3;
         let text = STANDARD_NO_PAD.encode(&padded[..whole]);
@@ -128,7 +128,7 @@ fn check_absent_of(canaries: &[&str], what: &str, text: &str) {
     }
 }
 
-/// An error of ours, or one of AWS's that we pass on.
+/// Checks an error of ours, or an error of AWS that we forward.
 #[track_caller]
 fn check_error(what: &str, answer: &Answer) {
     assert!(answer.status >= 400, "{what}: {answer:?}");
@@ -168,7 +168,7 @@ struct Run {
     admin: SocketAddr,
 }
 
-/// What the admin listener serves.
+/// The paths of the admin listener.
 const PAGES: [&str; 5] = ["/livez", "/startupz", "/readyz", "/readyz?deep", "/metrics"];
 
 impl Run {
@@ -204,7 +204,7 @@ impl Run {
         post(self.addr, "/graphql", &headers, body).await
     }
 
-    /// A socket whose upgrade and whose `connection_init` carry secrets of the client's.
+    /// Opens a socket whose upgrade and `connection_init` carry the client's secrets.
     async fn socket(&self) -> Socket {
         let (bearer, cookie) = (format!("Bearer {BEARER}"), format!("session={COOKIE}"));
         let headers = [
@@ -221,7 +221,7 @@ impl Run {
         socket
     }
 
-    /// Drains, and reads all that was ever written; `requests` lines tell of requests at least.
+    /// Drains the daemon and checks everything it has written. At least `requests` lines are of requests.
     async fn end(mut self, what: &str, requests: usize) {
         for path in PAGES {
             let page = get(self.admin, path, &[]).await;
@@ -247,7 +247,7 @@ impl Run {
             let text = format!("{:?}", batch.decoded());
             check_absent(&format!("a batch of spans of {what}"), &text);
         }
-        // Whatever else a process writes or serves is one line more.
+        // Anything else that a process writes belongs into this list.
         for (name, written) in [("log", log), ("standard output", &stdout)] {
             check_absent(&format!("the {name} of {what}"), written);
         }
@@ -277,7 +277,7 @@ impl CanaryWorld {
         self.run_before(connect, more, environment).await
     }
 
-    /// With the routes of a configuration.
+    /// Starts a daemon with this configuration.
     async fn serve(&self, config: &str, environment: &[(&str, &str)]) -> Run {
         let config = self.world.home.file("countersign.toml", config);
         self.start(&["--config".to_owned(), config], environment)
@@ -327,7 +327,7 @@ async fn served_and_refused_requests_leak_no_secret() {
         let answer = run.post(&echo()).await;
         assert_eq!(answer.json()["data"]["echo"], VARIABLE, "{answer:?}");
 
-        // By GET: right, wrong, and not even a document.
+        // By GET: a valid document, an invalid one, and text that is not a document.
         let by_get = BY_GET.replace(' ', "%20");
         let path = |query: &str| format!("/graphql?query={}", query.replace(' ', "%20"));
         let right = path(&format!("{{echo(text:%22{by_get}%22)}}"));
@@ -355,7 +355,7 @@ async fn served_and_refused_requests_leak_no_secret() {
             check_error(&path, &answer);
         }
 
-        // Bodies that are none.
+        // Invalid bodies.
         let whole = echo();
         for body in [
             &whole[..whole.len() - 2],
@@ -414,7 +414,7 @@ async fn served_and_refused_requests_leak_no_secret() {
         assert_eq!(error["type"], "error", "{error}");
         check_absent("an error frame", &error.to_string());
 
-        // What is no frame closes the socket, with a reason that does not quote it.
+        // An invalid frame closes the socket, and the reason does not quote the frame.
         for text in [
             json!({ "id": "x", "type": TEXT }).to_string(),
             json!({ "id": "x", "type": "subscribe", "payload": { "query": [TEXT] } }).to_string(),
@@ -427,7 +427,7 @@ async fn served_and_refused_requests_leak_no_secret() {
             let close = other.closed().await;
             check_absent("a close reason", &close.reason);
         }
-        // The drain meets a live subscription.
+        // A subscription is live during the drain.
         run.end("what succeeds", 20).await;
     }
 }
@@ -436,7 +436,7 @@ async fn served_and_refused_requests_leak_no_secret() {
 async fn rejections_by_upstream_leak_no_secret() {
     for format in FORMATS {
         let canary = CanaryWorld::new(format).await;
-        // From a profile: the SDK tells of those.
+        // The key comes from a profile, because the SDK logs about profiles.
         let section = format!(
             "[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET}wrong\n\
              aws_session_token = {TOKEN}\n"
@@ -518,7 +518,7 @@ async fn a_failing_credential_provider_leaks_no_secret() {
     }
 }
 
-/// STS's refusal quotes all it got: what was signed, and with what.
+/// The error of STS quotes everything it received, including what was signed.
 #[tokio::test]
 async fn a_rejection_by_sts_leaks_no_secret() {
     for format in FORMATS {

@@ -1,4 +1,4 @@
-//! Other people's clients, unmodified, against the built binary and the emulator.
+//! Other people's clients, unmodified, against the built program and the emulator.
 
 use serde_json::{Value, json};
 use std::process::Stdio;
@@ -7,7 +7,7 @@ use tokio::process::Child;
 
 use crate::support::{Checks, Daemon, Running, World, demo_key, node, passes, python, within};
 
-/// The binary in front of an emulator of this process.
+/// A daemon with an emulator in this process, and their URLs.
 struct Built {
     world: Running<Daemon>,
     http: String,
@@ -22,7 +22,7 @@ struct Reference {
     ws: String,
     sse: String,
     http: String,
-    /// Tells live subscriptions as the emulator does, and has no switches.
+    /// Reports live subscriptions as the emulator does, and has no switches.
     control: String,
 }
 
@@ -63,16 +63,16 @@ async fn reference() -> Reference {
     }
 }
 
-/// What a reference server is known to do with a suite, which says what differs, and why.
+/// The known results of a suite against a reference server. The suite lists the differences and reasons.
 struct Control {
     name: &'static str,
     passed: usize,
     differing: usize,
-    /// Those that need faults of an upstream, which it has not.
+    /// Checks that need faults of an upstream, which a reference server does not have.
     unasked: usize,
 }
 
-/// A suite against the binary.
+/// Runs a suite against the program.
 async fn ours(protocol: &str, script: &str, arguments: &[&str], least: usize) -> Checks {
     let ours = passes(node(script), arguments, least).await;
     let passed = ours.passed;
@@ -81,8 +81,8 @@ async fn ours(protocol: &str, script: &str, arguments: &[&str], least: usize) ->
     ours
 }
 
-/// A suite against the binary, and against the reference, which must differ as the suite says and
-/// not otherwise: checks that a reference cannot pass prove nothing.
+/// Runs a suite against the program and against the reference server, which must differ exactly as the
+/// suite lists: a check that the reference cannot pass proves nothing.
 async fn both(protocol: &str, script: &str, arguments: [&[&str]; 2], least: usize, known: Control) {
     let ours = ours(protocol, script, arguments[0], least).await;
     let theirs = [arguments[1], &["--reference"]].concat();
@@ -272,7 +272,7 @@ async fn curl_json(arguments: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The emulator is honest: clients that sign by themselves get what AppSync would give them.
+/// Clients that sign requests themselves get the responses that AppSync would give.
 #[tokio::test]
 async fn the_emulator_accepts_botocore() {
     direct("honest", "honest.py", 64, |_| Vec::new()).await;

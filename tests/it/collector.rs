@@ -1,4 +1,4 @@
-//! An OpenTelemetry collector that a test plays itself: OTLP over HTTP, decoded by the types that
+//! A fake OpenTelemetry collector: OTLP over HTTP, decoded by the types that
 //! OpenTelemetry generates.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::support::within;
 
-/// A batch as it came.
+/// A batch as it was received.
 #[derive(Clone, Debug)]
 pub struct Batch {
     /// The request's line and headers, names in lower case.
@@ -27,7 +27,7 @@ pub struct Batch {
     pub body: Vec<u8>,
 }
 
-/// Answers every batch with 200, and keeps it.
+/// Answers every batch with 200 and stores it.
 #[derive(Clone)]
 pub struct Collector {
     pub addr: SocketAddr,
@@ -54,7 +54,7 @@ impl Collector {
         Self { addr, kept }
     }
 
-    /// One whose connections somebody else accepts, for [`serve`].
+    /// Returns a collector for connections that the test accepts and passes to [`serve`].
     pub fn keeping(addr: SocketAddr, kept: &Arc<Kept>) -> Self {
         let kept = Arc::clone(kept);
         Self { addr, kept }
@@ -68,13 +68,13 @@ impl Collector {
         self.kept.batches.lock().clone()
     }
 
-    /// All spans so far.
+    /// Returns all spans received so far.
     pub fn spans(&self) -> Vec<Span> {
         let batches = self.batches();
         batches.iter().flat_map(Batch::spans).collect()
     }
 
-    /// Waits until the spans are as wanted.
+    /// Waits until `wanted` accepts the spans.
     pub async fn wait_for(&self, what: &str, wanted: impl Fn(&[Span]) -> bool) -> Vec<Span> {
         let mut count = self.kept.count.subscribe();
         let waiting = async {
@@ -110,7 +110,7 @@ impl Batch {
         scopes.flat_map(|of| of.spans).collect()
     }
 
-    /// What the process says of itself.
+    /// Returns the attributes of the resource.
     pub fn resource(&self) -> BTreeMap<String, String> {
         let resources = self.decoded().resource_spans;
         let resource = resources[0].resource.clone().unwrap();
@@ -133,7 +133,7 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Serves the batches of one connection.
+/// Receives the batches of one connection.
 pub async fn serve(kept: Arc<Kept>, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let mut stream = BufReader::new(stream);
     loop {

@@ -1,4 +1,4 @@
-//! What the program says of itself: its version, completions for shells, manual pages.
+//! The program's version, shell completions and manual pages.
 
 use std::process::Stdio;
 
@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use crate::support::{Scratch, command, within};
 
-/// The program's standard output.
+/// Runs the program and returns its standard output.
 async fn output(arguments: &[&str]) -> String {
     let output = within("the program", command(arguments, &[]).output());
     let output = output.await.unwrap();
@@ -15,7 +15,7 @@ async fn output(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The names of the commands, from `--help`.
+/// Returns the names of the commands from `--help`.
 async fn commands() -> Vec<String> {
     let help = output(&["--help"]).await;
     let lines = help.lines().skip_while(|line| *line != "Commands:").skip(1);
@@ -27,7 +27,7 @@ async fn commands() -> Vec<String> {
     names
 }
 
-/// What the shell makes of a script of ours, with an input of its own.
+/// Runs a script in a shell with this input and returns its output.
 async fn accepted(program: &str, arguments: &[&str], input: &str) -> String {
     let mut child = Command::new(program)
         .args(arguments)
@@ -147,8 +147,8 @@ async fn groff_renders_every_manual_page_without_a_warning() {
     );
 }
 
-/// Cargo gives what a build script sets to the programs that it runs, and these had been taken for
-/// settings that nobody knows.
+/// Cargo passes the variables of a build script to the programs that it runs, and they were read as
+/// unknown settings.
 #[tokio::test]
 async fn cargo_run_ignores_variables_of_the_build() {
     let url = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";

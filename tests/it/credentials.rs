@@ -1,4 +1,4 @@
-//! Where credentials come from, how they are kept fresh, and what is said when there are none.
+//! The sources of credentials, how they are refreshed, and the errors when there are none.
 //!
 //! The built binary runs in an environment of the test's own, with a home directory of the
 //! test's own; the emulator verifies what was signed with which key.
@@ -15,7 +15,7 @@ use serde_json::json;
 use crate::fakes::{Endpoint, Heard, sts_answer};
 use crate::support::{Answer, Daemon, JSON, PATIENCE, Scratch, Socket, World, post, within};
 
-/// A daemon that runs, and where it listens.
+/// A running daemon and its address.
 struct Running {
     daemon: Daemon,
     addr: std::net::SocketAddr,
@@ -44,13 +44,13 @@ fn token(id: &str) -> String {
     format!("token/of+{id}==")
 }
 
-/// A section of a credentials file.
+/// Returns a section of a credentials file.
 fn section(profile: &str, id: &str) -> String {
     let secret = secret(id);
     format!("[{profile}]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n")
 }
 
-/// An emulator that accepts `keys`, and a home directory.
+/// Starts an emulator that accepts `keys`, and creates the directories of the AWS files.
 async fn start_world(keys: Vec<Key>) -> World {
     let world = World::builder().keys(keys).start().await;
     std::fs::create_dir_all(world.path(".aws/sso/cache")).unwrap();
@@ -58,7 +58,7 @@ async fn start_world(keys: Vec<Key>) -> World {
 }
 
 impl World {
-    /// Writes a file below the home directory, all at once.
+    /// Replaces a file below the home directory atomically.
     fn write(&self, name: &str, text: &str) -> String {
         let fresh = self.home.file("fresh", text);
         let path = self.path(name);
@@ -74,7 +74,7 @@ impl World {
         self.write(".aws/config", text);
     }
 
-    /// Writes a shell script and names it as `credential_process` of the default profile.
+    /// Writes a shell script and makes it the `credential_process` of the default profile.
     fn process(&self, script: &str) {
         let home = self.home.0.display();
         let script = script.replace("$HOME", &home.to_string());
@@ -97,7 +97,7 @@ impl World {
         self.run(&all, environment).await
     }
 
-    /// `countersign serve https://…execute-api…/prod`, and `curl '…/orders?b=2&a=1'`.
+    /// Runs `countersign serve https://…execute-api…/prod`, and `curl '…/orders?b=2&a=1'` against it.
     async fn check_orders(&self, arguments: &[&str], environment: &[(&str, &str)]) {
         let serve = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
         let all = self.arguments_to("https://$REST/prod", self.emulator.addr(), &serve);
@@ -128,7 +128,7 @@ impl World {
 }
 
 impl Running {
-    /// The address of the admin listener, where one was asked for.
+    /// Returns the address of the admin listener, if the daemon has one.
     fn admin(&self) -> std::net::SocketAddr {
         let (_, address) = self
             .daemon
@@ -148,7 +148,7 @@ impl Running {
         post(self.addr, path, &[JSON], &body).await
     }
 
-    /// Asks until the answer has this status.
+    /// Repeats the query until the response has this status.
     async fn until(&self, status: u16) -> Answer {
         self.until_within(status, PATIENCE).await
     }
@@ -165,7 +165,7 @@ impl Running {
         }
     }
 
-    /// The log so far, and what is still to come until the end.
+    /// Stops the daemon and returns its log.
     async fn log(mut self) -> String {
         self.daemon.signal("-TERM");
         assert_eq!(self.daemon.exited().await, 0, "{}", self.daemon.log);
@@ -179,7 +179,7 @@ fn check_ok(answer: &Answer) {
     assert!(answer.json()["data"]["rooms"].is_array(), "{answer:?}");
 }
 
-/// A 503 of ours in GraphQL's shape whose message has all of `parts`.
+/// Checks for our 503, a GraphQL error whose message contains all `parts`.
 #[track_caller]
 fn check_unavailable(answer: &Answer, parts: &[&str]) {
     assert_eq!(answer.status, 503, "{answer:?}");
@@ -207,7 +207,7 @@ async fn requests_are_signed_with_keys_of_the_environment() {
         ("AWS_SECRET_ACCESS_KEY", secret.as_str()),
         ("AWS_SESSION_TOKEN", token.as_str()),
     ];
-    // The environment goes before a profile.
+    // The environment takes precedence over a profile.
     world.credentials(&section("default", "AKIDOTHER"));
     let running = world.start(&[], &variables).await;
     check_ok(&running.query().await);
@@ -218,7 +218,7 @@ async fn requests_are_signed_with_keys_of_the_environment() {
 async fn requests_are_signed_with_the_profile_of_the_flag() {
     let world = start_world(vec![key("AKIDDEV")]).await;
     world.credentials(&(section("default", "AKIDOTHER") + &section("dev", "AKIDDEV")));
-    // A profile named by flag is meant, whatever the environment holds.
+    // A profile that is named by a flag takes precedence over the environment.
     let variables = [
         ("AWS_ACCESS_KEY_ID", "AKIDOTHER"),
         ("AWS_SECRET_ACCESS_KEY", "x"),
@@ -268,7 +268,7 @@ async fn two_routes_sign_with_their_own_profiles() {
     );
 }
 
-/// Counts its runs in `runs`, one line of promised expiry each, and hands out `AKID<run>`.
+/// Appends the time and the promised expiry of each run to `runs`, and prints the key `AKID<run>`.
 const ROTATING: &str = "\
 if [ -e $HOME/broken ]; then echo 'the vault is sealed' >&2; exit 1; fi
 expires=$(date -u -d '+LIFE seconds' +%Y-%m-%dT%H:%M:%SZ)
@@ -277,7 +277,7 @@ n=$(wc -l < $HOME/runs)
 echo \"{\\\"Version\\\":1,\\\"AccessKeyId\\\":\\\"AKID$n\\\",\\\"SecretAccessKey\\\":\\\"secret/of+AKID$n\\\",\\\"Expiration\\\":\\\"$expires\\\"}\"
 ";
 
-/// When each run began, and the expiry that it promised.
+/// Returns the start and the promised expiry of each run.
 fn runs(text: &str) -> Vec<(u64, u64)> {
     let line = |line: &str| {
         let (begun, expires) = line.split_once(' ')?;
@@ -319,7 +319,7 @@ async fn the_last_good_credentials_are_used_until_they_expire() {
     let running = world.start(&[], &[]).await;
     check_ok(&running.until(200).await);
     world.home.file("broken", "");
-    // One more run may have been under way.
+    // One more run may have been in progress.
     let begun = tokio::time::Instant::now();
     let (refused, at) = loop {
         let asked = SystemTime::now();
@@ -332,7 +332,7 @@ async fn the_last_good_credentials_are_used_until_they_expire() {
     };
     let (_, expires) = *runs(&world.read("runs")).last().unwrap();
     let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    // A request may be asked just before the expiry and reach the signer just after it.
+    // A request may be sent just before the expiry and signed just after it.
     let early = Duration::from_secs(expires).saturating_sub(at);
     assert!(
         early < Duration::from_millis(250),
@@ -397,7 +397,7 @@ async fn without_credentials_the_daemon_reports_it_and_recovers() {
 
     world.credentials(&section("default", "AKIDLATE"));
     check_ok(&running.until(200).await);
-    // The socket lived.
+    // The socket stayed open.
     socket.subscribe("q", "{ rooms { id } }").await;
     let frame = socket.next_of("q").await;
     assert_eq!(frame["type"], "next", "{frame}");
@@ -424,7 +424,7 @@ async fn expired_credentials_sign_no_request() {
     assert!(world.exists("runs"));
 }
 
-/// A process with a wrong clock must not take away what is still good.
+/// A process with a wrong clock must not replace credentials that are still valid.
 #[tokio::test]
 async fn credentials_that_arrive_expired_do_not_replace_good_ones() {
     let world = start_world(vec![key("AKIDGOOD")]).await;
@@ -556,7 +556,7 @@ fn check_form(request: &Heard, expected: &[(&str, &str)]) {
     }
 }
 
-/// The task that keeps credentials panicked, for want of a clock in the SDK's configuration.
+/// The task that refreshes credentials panicked, because the SDK's configuration had no clock.
 #[tokio::test]
 async fn a_route_assumes_its_role() {
     let world = start_world(vec![key_with_token("AKIDROLE")]).await;

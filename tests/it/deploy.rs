@@ -1,6 +1,6 @@
-//! What `deploy/` holds: manifests are built by Kustomize and held against the schemas of those who
-//! will read them, the settings in them against the built binary, and what they name against what
-//! there is.
+//! The files of `deploy/`: manifests are built by Kustomize and checked against the schemas of the
+//! programs that read them, their settings are checked by the built program, and every name in them
+//! must exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
@@ -13,17 +13,17 @@ use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::support::Scratch;
 
-/// Native sidecars are switched on from the first one on.
+/// Versions of Kubernetes to check against. 1.29 is the first with native sidecars enabled.
 const KUBERNETES: [&str; 3] = ["1.29.0", "1.33.0", "1.37.0"];
 
-/// Parts of others, to which the route is missing.
+/// Environments that are incomplete: the route comes from elsewhere.
 const INCOMPLETE: [&str; 3] = ["gateway/base", "gateway/mtls", "gateway/token"];
 
 const ADMIN_PORT: u64 = 4101;
 
-/// What Kustomize makes of a directory.
+/// The manifests that Kustomize builds from a directory.
 struct Built {
-    /// Below `deploy/kubernetes`.
+    /// The path below `deploy/kubernetes`.
     name: String,
     text: String,
     documents: Vec<Value>,
@@ -31,7 +31,7 @@ struct Built {
 
 /// A pod of a manifest.
 struct Pod<'a> {
-    /// Names it in a failure.
+    /// The name for error messages.
     owner: String,
     labels: &'a Value,
     spec: &'a Value,
@@ -155,14 +155,14 @@ fn the_task_definition_is_valid_for_ecs_and_for_countersign() {
     is_understood(&strings(&countersign["healthCheck"]["command"])[2..]);
 }
 
-/// What Nomad makes of a value on a node with this address.
+/// Expands a value as Nomad does on a node with this address.
 fn interpolated(value: &str) -> String {
     value.replace("${NOMAD_IP_admin}", NODE)
 }
 
 const NODE: &str = "192.0.2.7";
 
-/// Nomad is not to be had as a package: syntax is checked, and names by a schema of ours.
+/// Debian has no package of Nomad, so the syntax is checked here, and the names by our own schema.
 #[test]
 fn the_nomad_job_is_valid_for_nomad_and_for_countersign() {
     let path = deploy("nomad/countersign.nomad.hcl");
@@ -193,7 +193,7 @@ fn the_nomad_job_is_valid_for_nomad_and_for_countersign() {
                 let set: Environment = set
                     .map(|(name, value)| (name.clone(), interpolated(&string(value))))
                     .collect();
-                // Nomad's checks come by the node's address.
+                // Nomad's checks use the node's address.
                 assert_eq!(set["COUNTERSIGN_GUARD__ALLOW_HOSTS"], NODE);
                 accepts(name, &set, &[]);
                 let grace = string(&task["kill_timeout"]);
@@ -220,7 +220,7 @@ fn systemd_analyze_accepts_the_units() {
             &fs::read_to_string(from.join("countersign.socket")).unwrap(),
         ),
     ];
-    // As they are, and with all that may be dropped in.
+    // Unchanged, and with every drop-in.
     verify(&units);
     for unit in ["countersign.service", "countersign.socket"] {
         let directory = format!("{unit}.d");
@@ -260,7 +260,7 @@ fn countersign_accepts_the_configuration_of_the_units() {
             let file = value.strip_prefix("%d/").expect("it is a credential");
             let loaded = format!("LoadCredential={file}:/etc/countersign/");
             assert!(text.contains(&loaded), "{line} without {loaded}");
-            // systemd gives it to the unit's user alone.
+            // systemd makes it readable only by the unit's user.
             environment.insert(name.to_owned(), secret(&scratch, file, 0o400));
         }
     }
@@ -372,9 +372,9 @@ fn every_kind_of_deployment_has_a_page_of_at_most_100_lines() {
     }
 }
 
-// === what is held against manifests ===
+// === checks of manifests ===
 
-/// To three versions of Kubernetes.
+/// Checks manifests against three versions of Kubernetes.
 fn are_valid(all: &[Built]) {
     let scratch = Scratch::new("deploy-valid");
     let (mut files, mut customs) = (Vec::new(), Vec::new());
@@ -410,7 +410,7 @@ fn are_valid(all: &[Built]) {
     );
 }
 
-/// By countersign: every environment in them.
+/// Checks every environment in the manifests with countersign.
 fn are_accepted(all: &[Built]) {
     let scratch = Scratch::new("deploy-environments");
     let mut seen = 0;
@@ -558,8 +558,8 @@ impl Built {
         pods.collect()
     }
 
-    /// As the kubelet makes it: the last map wins, `env` over all, `$(NAME)` stands for what was set
-    /// before.
+    /// Builds the environment as the kubelet does: the last map wins, `env` wins over all maps, and
+    /// `$(NAME)` stands for a value that was set before.
     fn environment(&self, container: &Value, owner: &str) -> Environment {
         let mut found = Environment::new();
         for from in list(&container["envFrom"]) {
@@ -596,8 +596,8 @@ impl<'a> Pod<'a> {
         first.chain(list(&self.spec["containers"]))
     }
 
-    /// Makes the files of mounted Secrets, with the mode that the volume gives them, and lets settings
-    /// lead to those.
+    /// Creates the files of mounted Secrets with the mode of the volume, and rewrites settings to
+    /// their paths.
     fn show_secrets(&self, container: &Value, environment: &mut Environment, scratch: &Scratch) {
         for mount in list(&container["volumeMounts"]) {
             let mut volumes = list(&self.spec["volumes"]).iter();
@@ -712,7 +712,7 @@ fn tests(path: &str) -> PathBuf {
         .join(path)
 }
 
-/// A command of the packages in `tests/deploy/requirements.txt`.
+/// Returns a command of a package in `tests/deploy/requirements.txt`.
 fn tool(name: &str) -> Command {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("target/deploy-venv/bin")
@@ -771,7 +771,7 @@ fn verify(units: &[String]) {
     );
 }
 
-/// `kubectl`, if its Kustomize knows components; otherwise what `tests/run` has installed.
+/// Returns `kubectl kustomize` if it supports components, otherwise the program that `tests/run` installs.
 fn kustomize() -> Command {
     let output = Command::new("kubectl")
         .args(["version", "--client"])
@@ -801,7 +801,7 @@ fn kustomize() -> Command {
     command
 }
 
-/// Directories below `deploy/kubernetes` whose kustomization is of a kind.
+/// Returns the directories below `deploy/kubernetes` with a kustomization of this kind.
 fn kustomizations(wanted: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut left = vec![deploy("kubernetes")];
@@ -820,7 +820,7 @@ fn kustomizations(wanted: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The components of a kustomization, and theirs.
+/// Returns the components of a kustomization, and their components.
 fn components(directory: &Path) -> Vec<PathBuf> {
     let text = fs::read_to_string(directory.join("kustomization.yaml")).unwrap();
     let kustomization = documents(&text).remove(0);
@@ -856,7 +856,7 @@ fn built() -> Vec<Built> {
 
 // === countersign ===
 
-/// A file with a token in it; what else is a secret is not read before the start.
+/// Creates a file with a token. `config --check` reads no other secret.
 fn secret(scratch: &Scratch, name: &str, mode: u64) -> String {
     let path = scratch.0.join(name);
     let _ = fs::remove_file(&path);
@@ -882,7 +882,7 @@ fn accepts(owner: &str, environment: &Environment, arguments: &[&str]) {
     assert!(output.status.success(), "{owner}: {environment:#?}\n{said}");
 }
 
-/// Whether `countersign wait …` is no bad usage; nobody is there to answer.
+/// Checks that `countersign wait` accepts the arguments. No daemon is running.
 fn is_understood(arguments: &[String]) {
     let mut arguments = arguments.to_vec();
     let at = arguments
@@ -898,10 +898,10 @@ fn is_understood(arguments: &[String]) {
     assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
 }
 
-/// Seconds from SIGTERM to the end, at most.
+/// Returns the longest time from SIGTERM to the exit, in seconds.
 fn drain(environment: &Environment) -> u64 {
     let read = |name, default| seconds(environment.get(name).map_or(default, String::as_str));
-    // Those of config/default.toml.
+    // The defaults of config/default.toml.
     read("COUNTERSIGN_DRAIN__DELAY", "0s") + read("COUNTERSIGN_DRAIN__TIMEOUT", "25s")
 }
 
@@ -933,7 +933,7 @@ fn json_of(yaml: &Yaml) -> Value {
     }
 }
 
-/// Of what hcl2tojson writes, strings lose their quotes and blocks their mark.
+/// Removes the quotes of strings and the marks of blocks from the output of hcl2tojson.
 fn plain(value: &Value) -> Value {
     let text = |text: &str| {
         let bare = text
@@ -958,14 +958,14 @@ fn kind(document: &Value) -> &str {
     document["kind"].as_str().unwrap()
 }
 
-/// Of an API group of others than Kubernetes.
+/// Returns whether the resource belongs to an API group outside Kubernetes.
 fn is_custom(document: &Value) -> bool {
     let group = document["apiVersion"].as_str().unwrap();
     let group = group.split_once('/').map_or("", |(group, _)| group);
     group.contains('.') && !group.ends_with(".k8s.io")
 }
 
-/// Kustomize adds ten characters to the name of a generated map.
+/// Removes the ten characters that Kustomize adds to the name of a generated map.
 fn without_hash(name: &str) -> &str {
     match name.rsplit_once('-') {
         Some((name, hash)) if hash.len() == 10 => name,

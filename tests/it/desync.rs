@@ -1,7 +1,7 @@
 //! AWS's cases of request smuggling (tests/desync), as raw bytes, through countersign and to an
-//! upstream; and what hyper lets pass that could be meant for smuggling.
+//! upstream, and other requests that hyper accepts and that could smuggle.
 //!
-//! After every case comes a request that it tries to smuggle, within its body in all the ways that
+//! Every case is followed by a request that it tries to smuggle, inside its body in all the ways that
 //! a body can end, and after that a marker on the same connection.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::support::{Answer, GATEWAY, JSON, Running, World, get, post, raw, within};
 
-/// What the library that the cases belong to makes of a request.
+/// The classification of a request by the library that the cases come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Tier {
     Compliant,
@@ -35,14 +35,14 @@ struct Case {
 
 /// Where the requests of a run go.
 struct Place {
-    /// Before the case's own path; where it is exact, in place of it.
+    /// The prefix of the case's path, or its replacement if it is exact.
     path: &'static str,
     is_exact: bool,
     smuggled: String,
     marker: String,
 }
 
-/// What came of a case: how often it was refused, and how often forwarded.
+/// How often a case was refused, and how often forwarded.
 #[derive(Default)]
 struct Tally {
     cases: usize,
@@ -72,7 +72,7 @@ fn cases() -> Vec<Case> {
 fn case(yaml: &Yaml) -> Case {
     let text = |yaml: &Yaml| match yaml.as_i64() {
         Some(number) => number.to_string(),
-        // Those outside double quotes are escaped by the library's own test.
+        // The library's own test escapes those outside double quotes.
         None => yaml.as_str().unwrap().replace("\\t", "\t"),
     };
     let headers = yaml["headers"].as_vec().into_iter().flatten();
@@ -130,7 +130,7 @@ impl Case {
         })
     }
 
-    /// The largest length that it names.
+    /// Returns the largest length in the headers.
     fn length(&self) -> Option<usize> {
         let lengths = self.headers.iter().filter_map(|(name, value)| {
             let is_length = name.eq_ignore_ascii_case("content-length");
@@ -139,7 +139,7 @@ impl Case {
         lengths.max()
     }
 
-    /// What may follow the head. Nobody could fault a request that is compliant for its body.
+    /// Returns the bodies to try after the head. A compliant request is correct with any of them.
     fn bodies(&self, smuggled: &str) -> Vec<String> {
         let padded = |mut text: String| {
             if let Some(length) = self.length() {
@@ -164,7 +164,7 @@ impl Case {
     }
 }
 
-/// Characters below 256 are the bytes that are meant, as `\xff`; others are UTF-8.
+/// Encodes characters below 256 as one byte, such as `\xff`, and others as UTF-8.
 fn bytes(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for char in text.chars() {
@@ -176,12 +176,12 @@ fn bytes(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// Sends everything, and reads to the end: status and body of every answer.
+/// Sends everything, reads to the end, and returns status and body of every response.
 async fn answers(addr: SocketAddr, request: &[u8], is_head: bool) -> Vec<(u16, String)> {
     let (mut read, mut write) = TcpStream::connect(addr).await.unwrap().into_split();
     let mut bytes = Vec::new();
     let exchange = async {
-        // Whoever is refused may not get rid of everything.
+        // The server may close before it has read everything.
         let writing = async {
             let _ = write.write_all(request).await;
         };
@@ -209,7 +209,7 @@ async fn answers(addr: SocketAddr, request: &[u8], is_head: bool) -> Vec<(u16, S
     answers
 }
 
-/// Drives every case, and holds its tier against what came back and what upstream counted.
+/// Sends every case, and checks its tier against the responses and the upstream's count.
 async fn drive(world: &Running, place: &Place, count: impl Fn() -> u64) -> BTreeMap<Tier, Tally> {
     let mut tallies: BTreeMap<Tier, Tally> = BTreeMap::new();
     let mut seen = count();
@@ -288,7 +288,7 @@ async fn awss_smuggling_cases_fail_on_an_http_route() {
     assert_eq!(cases.iter().sum::<usize>(), 159, "{cases:?}");
     assert!(tallies[&Tier::Severe].cases >= 27);
     assert!(tallies[&Tier::Ambiguous].cases >= 37);
-    // Not everything is refused.
+    // Some requests must pass, or the test would prove nothing.
     assert!(tallies[&Tier::Compliant].forwarded * 2 > tallies[&Tier::Compliant].cases);
     world.drained().await;
 }
@@ -319,7 +319,7 @@ async fn awss_smuggling_cases_fail_on_a_graphql_route() {
     world.drained().await;
 }
 
-/// A request to the HTTP route, its connection left open.
+/// Sends a request to the HTTP route and keeps the connection open.
 fn request(addr: SocketAddr, line: &str, headers: &str) -> String {
     format!("{line}\r\nhost: {addr}\r\n{headers}\r\n")
 }
@@ -442,7 +442,7 @@ async fn refused_requests_have_a_code_and_close_the_connection() {
     world.drained().await;
 }
 
-/// These are hyper's own to refuse.
+/// hyper itself rejects these.
 #[tokio::test]
 async fn requests_that_hyper_rejects_stay_rejected() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
@@ -497,7 +497,7 @@ async fn requests_that_hyper_rejects_stay_rejected() {
     world.drained().await;
 }
 
-/// What upstream echoes of the request it got.
+/// Returns the request as upstream received it.
 async fn echoed(addr: SocketAddr, request: &str) -> (Answer, Value, String) {
     let answer = raw(addr, request.as_bytes()).await;
     let echo = answer.json();
@@ -577,7 +577,7 @@ async fn a_client_that_still_sends_can_read_its_error() {
     world.drained().await;
 }
 
-/// An upgrade, and behind it what is not to go on before upstream has agreed.
+/// An upgrade, followed by bytes that must wait until upstream has accepted it.
 fn upgrade(addr: SocketAddr, path: &str) -> String {
     let headers = "connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
                    sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -594,7 +594,7 @@ async fn bytes_after_an_upgrade_wait_for_upstreams_101() {
             let mut stream = tokio::io::BufReader::new(stream);
             let request = crate::fakes::Heard::read(&mut stream).await.unwrap();
             told.send(request.line).await.unwrap();
-            // Whatever came with the head would be in the buffer, or come now.
+            // Bytes that were sent with the head would be in the buffer, or arrive now.
             let mut byte = [0];
             tokio::select! {
                 biased;
@@ -629,7 +629,7 @@ async fn bytes_after_an_upgrade_wait_for_upstreams_101() {
     world.stop().await;
 }
 
-/// What follows a refused upgrade is not taken for a request.
+/// Bytes after a rejected upgrade are not read as a request.
 #[tokio::test]
 async fn bytes_after_a_rejected_upgrade_are_dropped() {
     let world = World::builder().routes(&GATEWAY).in_process().await;

@@ -1,5 +1,5 @@
-//! The built program where one name has several addresses, or the resolver hangs: in a mount
-//! namespace with its own /etc/hosts and /etc/resolv.conf. Needs `unshare` of util-linux.
+//! The built program when one name has several addresses, or the resolver hangs. It runs in a mount
+//! namespace with its own /etc/hosts and /etc/resolv.conf, which needs `unshare` of util-linux.
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -20,11 +20,11 @@ const API: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.co
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
 const NAME: &str = "two.example";
 
-/// Mounts the two files, then becomes the command that follows.
+/// Mounts the two files, then executes the rest of the command line.
 const INSIDE: &str = "mount --bind \"$0\" /etc/hosts && mount --bind \"$1\" /etc/resolv.conf && \
                       shift && exec \"$@\"";
 
-/// A namespace's files.
+/// The files of a namespace.
 struct Inside {
     scratch: Scratch,
     hosts: String,
@@ -71,7 +71,7 @@ impl Inside {
         within("a command in the namespace", run).await.unwrap()
     }
 
-    /// The program before `NAME` at `port`.
+    /// Starts the program with `NAME` at `port` as its upstream.
     async fn daemon(&self, ca_pem: &str, port: u16, more: &[(&str, &str)]) -> (Daemon, SocketAddr) {
         let ca_file = self.scratch.file("ca.pem", ca_pem);
         let config = format!(
@@ -107,13 +107,13 @@ async fn query(addr: SocketAddr) -> Answer {
     post(addr, "/graphql", &[JSON], &body).await
 }
 
-/// What is behind an address that does not serve.
+/// How an address fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dead {
-    /// Takes no connection and refuses none.
+    /// Neither accepts nor refuses connections.
     BlackHole,
     Refused,
-    /// Connects, but its TLS handshake hangs.
+    /// Accepts connections, but the TLS handshake hangs.
     Silent,
 }
 
@@ -211,7 +211,7 @@ async fn a_dead_first_address_is_skipped_after_one_attempt() {
     }
 }
 
-/// The race covers TCP alone, so the first request fails.
+/// The race between addresses covers only TCP, so the first request fails.
 #[tokio::test]
 async fn an_address_whose_handshake_hangs_is_tried_last_afterwards() {
     let peer = upstream([127, 0, 0, 1], 0).await;
@@ -291,19 +291,19 @@ async fn a_change_in_dns_takes_effect() {
     assert_eq!(old.connections(), before);
 }
 
-/// The process's threads, from /proc.
+/// Returns the names of the process's threads from /proc.
 fn threads(pid: &str) -> usize {
     let tasks = Path::new("/proc").join(pid).join("task");
     std::fs::read_dir(tasks).unwrap().count()
 }
 
-/// Answers questions for addresses of IPv4 with 127.0.0.1, and others with nothing.
+/// Answers queries for IPv4 addresses with 127.0.0.1, and others with no record.
 async fn answer_questions(socket: UdpSocket) {
     let mut question = [0; 512];
     loop {
         let (length, from) = socket.recv_from(&mut question).await.unwrap();
         let question = &question[..length];
-        // Past the header, the name's labels, its end, type and class (RFC 1035, section 4.1).
+        // After the header: the labels of the name, its end, type and class (RFC 1035, section 4.1).
         let mut end = 12;
         while question[end] != 0 {
             end += usize::from(question[end]) + 1;
@@ -345,10 +345,10 @@ async fn a_hanging_resolver_holds_two_threads_and_recovers_at_once() {
     for answer in &answers {
         assert_eq!(answer.status, 504, "{answer:?}");
     }
-    // A worker thread more is the log's or the runtime's own.
+    // The log and the runtime may add one thread.
     println!("threads: {before} before, {most} at most during 500 requests");
     assert!(most <= before + 3, "{before} {most}");
-    // Nothing of what was asked until now is answered.
+    // Queries sent so far get no response.
     while resolver.try_recv_from(&mut [0; 512]).is_ok() {}
     let answering = tokio::spawn(answer_questions(resolver));
     let recovered = Instant::now();

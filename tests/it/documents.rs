@@ -1,14 +1,14 @@
-//! What other GraphQL parsers read in a document, beside what the check of a `GET` reads in it.
+//! Compares what other GraphQL parsers find in a document with what the check of a `GET` finds.
 //!
-//! A corpus is generated: valid documents, mutations hidden in them, and random edits of both.
-//! graphql-js and graphql-core read each; where either finds a mutation, a `GET` must not pass.
+//! The test generates valid documents, mutations hidden in them, and random edits of both.
+//! graphql-js and graphql-core parse each. If either finds a mutation, a `GET` must be refused.
 
 use countersign_protocol::graphql::{Kind, select};
 use tokio::process::Command;
 
 use crate::support::{Scratch, node, python};
 
-/// The operations of a document, `None` if it cannot be parsed.
+/// The operations of a document, or `None` if it cannot be parsed.
 type Read = Option<Vec<(String, Option<String>)>>;
 
 const NAMES: [Option<&str>; 5] = [None, Some(""), Some("A"), Some("B"), Some("mutation")];
@@ -77,7 +77,7 @@ const PIECES: [&str; 44] = [
     "\u{1f980}",
 ];
 
-/// Numbers that look random, the same in every run.
+/// Pseudorandom numbers, the same in every run.
 struct Numbers(u64);
 
 impl Numbers {
@@ -134,7 +134,7 @@ async fn read(mut command: Command, file: &str) -> Vec<Read> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Whether a parser runs a mutation for `name`, whichever of several operations it takes.
+/// Returns whether a parser could run a mutation for `name`, whichever operation it selects.
 fn is_mutation(operations: &[(String, Option<String>)], name: Option<&str>) -> bool {
     let name = name.filter(|name| !name.is_empty());
     operations

@@ -1,13 +1,13 @@
-//! What a client sees of each error that AppSync is known to send, in each dialect.
+//! How a client of each protocol sees every error that AppSync is known to send.
 //!
-//! The rows are the shapes; a row says what is in it for standard clients (GraphQL errors) and for
-//! AppSync's own (its form). How a dialect frames the two is said once, in [`Client::frames`].
+//! Each row is one shape of error, with the result for standard clients (GraphQL errors) and for
+//! AppSync's own clients (its form). [`Client::frames`] defines how a protocol frames the two.
 
 use serde_json::{Value, json};
 
 use crate::support::{JSON, Running, Socket, World, get, post};
 
-/// Who subscribes.
+/// The client that subscribes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Client {
     TransportWs,
@@ -27,7 +27,7 @@ const GRAPHQL: [Client; 5] = [
     Client::Multipart,
 ];
 
-/// Words of AppSync that no standard client may see as a frame or member.
+/// Names of AppSync's frames and members that no standard client may see.
 const FOREIGN: [&str; 6] = [
     "start_ack",
     "connectionTimeoutMs",
@@ -50,7 +50,7 @@ struct Row {
 }
 
 impl Client {
-    /// The frames after the acknowledgement that tell of an error.
+    /// Returns the frames after the acknowledgement that report an error.
     fn frames(self, row: &Row) -> Vec<Value> {
         let (standard, native) = (&row.standard, &row.native);
         match self {
@@ -113,7 +113,7 @@ impl Client {
         seen
     }
 
-    /// A response that ends by itself.
+    /// Reads a response to its end.
     async fn streamed(self, world: &Running, accept: &str) -> Vec<Value> {
         let body = json!({"query": SUBSCRIPTION}).to_string();
         let answer = post(world.addr, "/graphql", &[JSON, ("accept", accept)], &body).await;
@@ -143,7 +143,7 @@ impl Client {
     }
 }
 
-/// A connection that is refused.
+/// A connection that AppSync rejects.
 fn connect(what: &'static str, error: Value, message: &str, kind: Option<&str>) -> Row {
     let mut extensions = json!({"code": "UPSTREAM_REFUSED", "sent": "no"});
     let mut native = json!({
@@ -167,7 +167,7 @@ fn connect(what: &'static str, error: Value, message: &str, kind: Option<&str>) 
     }
 }
 
-/// A start that is refused.
+/// A start that AppSync rejects.
 fn start(what: &'static str, payload: Value, standard: Value, native: Value) -> Row {
     Row {
         what,
@@ -177,7 +177,7 @@ fn start(what: &'static str, payload: Value, standard: Value, native: Value) -> 
     }
 }
 
-/// AppSync dev guide and what clients are known to have met: `connection_error`.
+/// Shapes of `connection_error`, from the AppSync developer guide and from reports of clients.
 fn connects() -> Vec<Row> {
     let signature = "The request signature we calculated does not match the signature you provided.\n\nThe Canonical String for this request should have been\n'POST\n/graphql/connect\n\nhost:h\nx-amz-security-token:SECRET-TOKEN\n\nhost;x-amz-security-token\nabc'";
     let redacted = signature.replace("SECRET-TOKEN", "[redacted]");
@@ -293,7 +293,7 @@ fn starts() -> Vec<Row> {
             json!({"message": "m", "extensions": {"errorType": "T", "errorCode": 401, "errorInfo": {"a": 1}}}),
             json!({"errorType": "T", "message": "m", "errorCode": 401, "errorInfo": {"a": 1}}),
         ),
-        // Moved to other connections, and given up when they are full, too.
+        // The start is moved to other connections, and fails when they are full too.
         start(
             "full",
             json!({"errors": {"errorType": "MaxSubscriptionsReachedError", "message": "Max number of 100 subscriptions reached"}}),
@@ -356,7 +356,7 @@ async fn check(clients: &[Client], rows: Vec<Row>) {
             println!("{:<24} {:<12} {text}", row.what, format!("{client:?}"));
             checked += 1;
         }
-        // A connection that lingers would not be asked to connect again.
+        // A lingering connection would be used again without a new handshake.
         if row.when.get("refuse_connect").is_none() {
             world.drained().await;
             world = World::builder().routes(&["event"]).in_process().await;
@@ -386,7 +386,7 @@ async fn a_rejected_events_subscription_reaches_the_client() {
     check(&[Client::Events], starts()).await;
 }
 
-/// Over plain SSE a refusal is a status.
+/// Over plain SSE, a rejection is an HTTP status.
 #[tokio::test]
 async fn a_rejected_events_subscription_reaches_the_client_over_sse() {
     let world = World::builder().routes(&["event"]).in_process().await;

@@ -1,4 +1,4 @@
-//! A mutation in flight while something breaks, by npm graphql-ws with retries on: the emulator
+//! A mutation is in flight while something breaks, with npm graphql-ws and its retries. The emulator
 //! must have executed it exactly once.
 
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use crate::support::{Daemon, PATIENCE, Running, World, node};
 
-/// tests/clients/exactly-once.mjs
+/// A running `tests/clients/exactly-once.mjs`.
 struct Client {
     lines: Lines<BufReader<ChildStdout>>,
     stdin: ChildStdin,
@@ -55,7 +55,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// A mutation hangs at the emulator's gate.
+    /// Starts a mutation, which hangs at the emulator's gate.
     async fn in_flight(name: &str, variables: &[(&str, &str)]) -> Self {
         let world = World::builder().variables(variables).daemon().await;
         let url = format!("ws://{}/graphql", world.addr);
@@ -105,7 +105,7 @@ async fn a_mutation_runs_once_across_a_lost_upstream_connection() {
         result.starts_with("result") && result.contains("loss"),
         "{result}"
     );
-    // The client comes back by itself, with its subscription and without the mutation.
+    // The client reconnects with its subscription and does not repeat the mutation.
     assert_eq!(scene.client.line(&["closed"]).await, "closed 1012");
     scene.client.line(&["connected"]).await;
     let back = scene

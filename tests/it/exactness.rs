@@ -1,5 +1,5 @@
-//! What is signed is what goes on the wire, and AWS reads it so: raw requests through countersign,
-//! judged by the emulator from the bytes that arrived, and by botocore from the same bytes.
+//! The bytes on the wire are the bytes that were signed. Raw requests go through countersign and are
+//! verified by the emulator, and by botocore from the same bytes.
 
 mod nested;
 mod random;
@@ -16,7 +16,7 @@ use tokio::process::Command;
 
 use crate::support::{Answer, GATEWAY, World, python, raw, within};
 
-/// A path below the route, and what of it arrives, or the reason for which it is refused.
+/// A path below the route, and the path that arrives, or the reason for the refusal.
 const PATHS: [(&str, Result<&str, &str>); 46] = [
     ("", Ok("")),
     ("/", Ok("/")),
@@ -107,11 +107,11 @@ const QUERIES: [(&str, Result<&str, &str>); 32] = [
     ("?a=\"b\"", Err(NO_HTTP)),
 ];
 
-/// Bytes that are no request target to any HTTP/1.1 parser.
+/// Bytes that no HTTP/1.1 parser accepts as a request target.
 const NO_HTTP: &str = "no HTTP";
 
-/// Heads and bodies, behind `METHOD /rest/x HTTP/1.1`, and headers that must arrive, or whose name
-/// alone must not; or the code of the refusal.
+/// Heads and bodies after `METHOD /rest/x HTTP/1.1`, with headers that must arrive, or names that
+/// must not, or with the code of the refusal.
 type HeadRow = (
     &'static str,
     &'static str,
@@ -235,7 +235,7 @@ const HEADS: [HeadRow; 39] = [
         "{}",
         Ok(&[("content-type", Some("a/b")), ("content-length", Some("2"))]),
     ),
-    // Servers differ in how they read these names.
+    // Servers read these names differently.
     (
         "GET",
         "x_team: a\r\nx.team: b\r\nX-Team: c\r\nx~team: d\r\n",
@@ -344,8 +344,8 @@ const HEADS: [HeadRow; 39] = [
     ),
 ];
 
-/// A request that arrived, as botocore_verify.py wants it. The session token that its echo holds was
-/// masked on the way back; botocore needs it.
+/// Returns a received request as input of botocore_verify.py. The session token in the echo was
+/// masked in the response, and botocore needs it.
 fn seen(id: usize, echo: &Value) -> Value {
     let mut echo = echo.to_string();
     let encoded = DEMO_SESSION_TOKEN.replace('=', "%3D");
@@ -368,7 +368,7 @@ fn seen(id: usize, echo: &Value) -> Value {
     })
 }
 
-/// botocore's own verdict of what arrived.
+/// Returns botocore's verdict on the received requests.
 async fn verify(requests: &[Value]) {
     let lines: String = requests.iter().map(|line| format!("{line}\n")).collect();
     let mut command = python("botocore_verify.py");
@@ -401,7 +401,7 @@ fn check_refused(answer: &Answer, reason: &str, asked: &str) {
 
 #[tokio::test]
 async fn every_target_arrives_as_it_was_signed_or_is_refused() {
-    // By HTTP/1.1 the emulator judges the request line itself, by HTTP/2 the pseudo-header.
+    // With HTTP/1.1 the emulator verifies the request line itself, with HTTP/2 the pseudo-header.
     for (http2, version) in [(false, "HTTP/1.1"), (true, "HTTP/2.0")] {
         every_target(http2, version).await;
     }
@@ -487,14 +487,14 @@ async fn odd_paths_are_refused_collapsed_or_kept() {
             assert_eq!(answer.status, 200, "{path}: {answer:?}");
             let echo = answer.json();
             assert_eq!(echo["target"], format!("/prod{expected}?b=1"));
-            // Of a path that is kept, botocore makes another: it normalises, the emulator does not.
+            // botocore normalises a path that we keep, and the emulator does not.
             if route == "collapse" {
                 arrived.push(seen(arrived.len(), &echo));
             }
         }
     }
     verify(&arrived).await;
-    // What would lead out of the route is neither normalised nor kept.
+    // A path that would leave the route is neither normalised nor kept.
     for path in [
         "/../../admin",
         "/%2e%2E/a",
@@ -526,7 +526,7 @@ async fn every_head_arrives_as_it_was_signed_or_is_refused() {
             world.addr
         );
         let answer = raw(world.addr, request.as_bytes()).await;
-        // An interim answer comes first.
+        // An interim response comes first.
         let answer = match answer.status {
             100 => final_answer(&answer.body),
             _ => answer,
@@ -624,8 +624,8 @@ async fn curl_gets_the_same_with_its_own_signatures_and_with_ours() {
         .await;
         let ours = curl(&[&format!("http://{addr}{path}")]).await;
         assert_eq!(ours["service"], "execute-api", "{path}: {ours}");
-        // curl 7.88 encodes paths once and sorts queries as they are; where that is not AWS's way,
-        // countersign alone gets through.
+        // curl 7.88 encodes paths once and sorts queries as they are. Where AWS differs,
+        // only countersign's signature is accepted.
         let got = own["service"] == "execute-api";
         if curl_can {
             assert!(got, "{path}: {own}");

@@ -1,4 +1,4 @@
-//! Peers that a test plays itself: plain HTTP endpoints that hand out credentials, upstreams
+//! Fake peers: plain HTTP endpoints that return credentials, upstreams
 //! behind TLS, and a CONNECT proxy.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// A request as it was read from a socket.
+/// A request as read from a socket.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
     /// `GET /path HTTP/1.1`
@@ -26,7 +26,7 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// Reads a request with a content length, or none if the peer has gone.
+    /// Reads a request with a content length, or returns `None` if the peer has closed.
     pub async fn read(stream: &mut (impl tokio::io::AsyncBufRead + Unpin)) -> Option<Self> {
         let mut heard = Self::default();
         if stream.read_line(&mut heard.line).await.ok()? == 0 {
@@ -51,12 +51,12 @@ impl Heard {
         Some(heard)
     }
 
-    /// The path of the request line.
+    /// Returns the path of the request line.
     pub fn path(&self) -> &str {
         self.line.split(' ').nth(1).unwrap_or_default()
     }
 
-    /// A member of a form body, decoded.
+    /// Returns a decoded field of a form body.
     pub fn form(&self, name: &str) -> Option<String> {
         self.body.split('&').find_map(|pair| {
             let (found, value) = pair.split_once('=')?;
@@ -83,14 +83,14 @@ fn decode(text: &str) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// A plain HTTP endpoint of AWS's: answers what the test says and keeps what it heard.
+/// A fake AWS endpoint over plain HTTP that records its requests.
 pub struct Endpoint {
     pub addr: SocketAddr,
     heard: Arc<Mutex<Vec<Heard>>>,
 }
 
 impl Endpoint {
-    /// `answer` tells the status and the body.
+    /// Starts an endpoint. `answer` returns the status and the body.
     pub async fn start(answer: impl Fn(&Heard) -> (u16, String) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -130,7 +130,7 @@ impl Endpoint {
     }
 }
 
-/// STS's answer to `AssumeRole` and `AssumeRoleWithWebIdentity`.
+/// Returns the response of STS to `AssumeRole` and `AssumeRoleWithWebIdentity`.
 pub fn sts_answer(request: &Heard, key: &str, secret: &str, token: &str) -> String {
     let action = request.form("Action").unwrap();
     format!(
@@ -144,16 +144,16 @@ pub fn sts_answer(request: &Heard, key: &str, secret: &str, token: &str) -> Stri
     )
 }
 
-/// An upstream behind TLS whose every connection is played by the test.
+/// A fake upstream behind TLS. The test handles every connection.
 pub struct TlsPeer {
     pub addr: SocketAddr,
-    /// The authority that signed its certificate.
+    /// The CA certificate that signed its certificate.
     pub ca_pem: String,
     connections: Arc<AtomicUsize>,
 }
 
 impl TlsPeer {
-    /// `serve` is given each connection and its number, from 0.
+    /// Starts an upstream. `serve` receives each connection and its number, from 0.
     pub async fn start<F, Serving>(names: &[&str], alpn: &[&str], serve: F) -> Self
     where
         F: Fn(usize, TlsStream<TcpStream>) -> Serving + Send + Sync + 'static,
@@ -162,7 +162,7 @@ impl TlsPeer {
         Self::start_at(([127, 0, 0, 1], 0).into(), names, alpn, serve).await
     }
 
-    /// The same at an address of the test's choice.
+    /// Starts an upstream at an address.
     pub async fn start_at<F, Serving>(
         address: SocketAddr,
         names: &[&str],
@@ -198,7 +198,7 @@ impl TlsPeer {
         }
     }
 
-    /// How many TLS connections were opened.
+    /// Returns how many TLS connections were opened.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
@@ -228,7 +228,7 @@ fn certificate(names: &[&str], alpn: &[&str]) -> (String, ServerConfig) {
     (ca_pem, config)
 }
 
-/// A CONNECT proxy: every host named with port 443 is behind `upstream`.
+/// A CONNECT proxy that connects every host to `upstream`.
 pub struct Proxy {
     pub addr: SocketAddr,
     heard: Arc<Mutex<Vec<Heard>>>,
@@ -239,7 +239,7 @@ impl Proxy {
         Self::answering(upstream, "200 OK").await
     }
 
-    /// One that answers every CONNECT so; only a 200 opens the tunnel.
+    /// Starts a proxy that answers every CONNECT with `status`. Only a 200 opens the tunnel.
     pub async fn answering(upstream: SocketAddr, status: &'static str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();

@@ -1,6 +1,6 @@
-//! Floods of connections and of bytes: others are served meanwhile, and memory stays bounded.
+//! Floods of connections and of bytes: other clients are served meanwhile, and memory stays bounded.
 //!
-//! Bounds hold for a debug build, whose memory is some MiB more than a release's.
+//! The bounds are for a debug build, which takes some MiB more than a release build.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::support::{JSON, Running, World, get, post, raw, within};
 
 const MIB: u64 = 1024;
 
-/// Prints what the daemon held, and holds the peak against its bound in MiB.
+/// Prints the daemon's memory, and checks its peak against a bound in MiB.
 fn bounded(load: &Running<Daemon>, what: &str, before: u64, bound: u64) {
     let (after, peak) = load.memory();
     println!(
@@ -29,7 +29,7 @@ fn bounded(load: &Running<Daemon>, what: &str, before: u64, bound: u64) {
     assert!(peak < bound * MIB, "{what}: {} MiB", peak / MIB);
 }
 
-/// How many of them are not closed by the other end.
+/// Returns how many connections the daemon has not closed.
 fn open(streams: &[TcpStream]) -> usize {
     let is_open = |stream: &&TcpStream| {
         let read = stream.try_read(&mut [0]);
@@ -41,7 +41,7 @@ fn open(streams: &[TcpStream]) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_idle_connections_stay_within_memory() {
     const COUNT: usize = 10_000;
-    /// `limits.connections` by default.
+    /// The default of `limits.connections`.
     const KEPT: usize = 4_096;
     const TOGETHER: usize = 500;
     allow_files(12_000);
@@ -54,13 +54,13 @@ async fn ten_thousand_idle_connections_stay_within_memory() {
             for at in 1..=COUNT {
                 let connecting = TcpStream::connect(load.addr);
                 streams.push(within("a connection", connecting).await.unwrap());
-                // They are accepted in their order, unless the kernel has to put one off.
+                // They are accepted in order, unless the kernel delays one.
                 if at % TOGETHER == 0 {
                     assert_eq!(query(load.addr, "{ rooms { id } }").await, 200);
                 }
             }
             println!("{COUNT} connections in {:.1?}", begun.elapsed());
-            // The oldest had to make room; of those that came together any may be the older one.
+            // The oldest connections are evicted. Of connections that came together, any may be the oldest.
             for stream in &mut streams[..COUNT - KEPT - TOGETHER] {
                 closed(stream).await;
             }
@@ -76,7 +76,7 @@ async fn ten_thousand_idle_connections_stay_within_memory() {
     let rest = streams.split_off(COUNT - KEPT);
     let kept = open(&rest);
     println!("{kept} are still open");
-    // Each query of the other client has taken a place, too.
+    // Each query of the other client took a slot too.
     assert!(kept > KEPT / 2, "{kept}");
     drop((streams, rest));
     assert_eq!(query(load.addr, "{ rooms { id } }").await, 200);
@@ -110,8 +110,8 @@ async fn five_thousand_connections_at_once_stay_within_memory() {
     load.stop().await;
 }
 
-/// Sends `head` and then `piece` over and over, `total` bytes of them; the status of the answer,
-/// and how many bytes had left when it came.
+/// Sends `head` and then `piece` repeatedly, `total` bytes of it. Returns the status of the response,
+/// and how many bytes were sent before it arrived.
 async fn pour(addr: SocketAddr, head: String, piece: Vec<u8>, total: usize) -> (u16, usize) {
     let (mut read, mut write) = TcpStream::connect(addr).await.unwrap().into_split();
     let poured = Arc::new(AtomicUsize::new(0));
@@ -178,7 +178,7 @@ async fn query(addr: SocketAddr, query: &str) -> u16 {
     post(addr, "/graphql", &[JSON], &body).await.status
 }
 
-/// A request on a connection that stays open; its status.
+/// Sends a request on a connection that stays open, and returns the status.
 async fn ask(stream: &mut TcpStream) -> u16 {
     let request = b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(request).await.unwrap();
@@ -212,7 +212,7 @@ async fn the_connection_that_is_idle_longest_is_evicted() {
         assert_eq!(ask(&mut streams[at]).await, 404, "{at}");
     }
     assert_eq!(ask(&mut fourth).await, 404);
-    // One that has said nothing, and one in the middle of a head.
+    // One connection has sent nothing, and one half of a head.
     let mut silent = TcpStream::connect(world.addr).await.unwrap();
     closed(&mut streams[0]).await;
     let mut halfway = TcpStream::connect(world.addr).await.unwrap();
@@ -250,7 +250,7 @@ async fn a_connection_with_a_request_in_flight_is_not_evicted() {
         .write_all(b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
         .await
         .unwrap();
-    // It is not taken while the others go on.
+    // It is not accepted while the others are in use.
     socket.send(json!({ "type": "ping" })).await;
     assert_eq!(socket.next().await["type"], "pong");
     let nothing = third.try_read(&mut [0]).unwrap_err();
@@ -273,7 +273,7 @@ async fn requests_beyond_the_limit_are_told_to_retry() {
         .settings(&[("limits.in_flight", "2")])
         .in_process()
         .await;
-    // Streams and sockets that have begun don't count.
+    // Open streams and sockets do not count.
     let mut sockets = Vec::new();
     let mut streams = Vec::new();
     for count in 1..=3 {
@@ -315,7 +315,7 @@ async fn requests_beyond_the_limit_are_told_to_retry() {
     world.drained().await;
 }
 
-/// Sends a request's head, and waits until its body is awaited.
+/// Sends a request's head, and waits until the daemon expects its body.
 async fn awaited(addr: SocketAddr, length: usize) -> TcpStream {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let head = format!(
@@ -343,7 +343,7 @@ async fn answer_of(stream: &mut TcpStream) -> String {
     text
 }
 
-/// 1,030 connections with a byte of body each had the whole of `limits.in_flight`.
+/// 1,030 connections that had sent one byte of their bodies held all of `limits.in_flight`.
 #[tokio::test]
 async fn requests_with_missing_bodies_hold_no_slot() {
     let settings = [("limits.in_flight", "2"), ("timeouts.request_body", "20s")];
@@ -358,7 +358,7 @@ async fn requests_with_missing_bodies_hold_no_slot() {
     for _ in 0..3 {
         assert_eq!(world.query("{ rooms { id } }").await.status, 200);
     }
-    // Two are awaited for as long as they may take, and the others for a moment.
+    // Two bodies are awaited until the timeout, and the others only briefly.
     for stream in &mut streams[2..] {
         let text = answer_of(stream).await;
         assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
@@ -370,7 +370,7 @@ async fn requests_with_missing_bodies_hold_no_slot() {
         let text = answer_of(stream).await;
         assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
     }
-    // Of a body that could not be served nothing is waited for.
+    // The daemon does not wait for a body that it cannot serve.
     world.switch(json!({ "gate": true }));
     let before = world.emulator.stats().requests.http;
     let mut held = JoinSet::new();
@@ -392,7 +392,7 @@ async fn requests_with_missing_bodies_hold_no_slot() {
     world.drained().await;
 }
 
-/// A request about reserved streams on a connection that stays open: status and body.
+/// Reserves a stream on a connection that stays open, and returns status and body.
 async fn reserve(stream: &mut TcpStream) -> (u16, String) {
     let request = b"PUT /graphql HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(request).await.unwrap();
@@ -415,7 +415,7 @@ async fn reserve(stream: &mut TcpStream) -> (u16, String) {
     }
 }
 
-/// Stops an operation that is not there: whether the stream is.
+/// Returns whether a stream is reserved, by stopping an operation that it does not have.
 async fn is_reserved(addr: SocketAddr, token: &str) -> bool {
     let request = format!(
         "DELETE /graphql?operationId=none HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
@@ -426,7 +426,7 @@ async fn is_reserved(addr: SocketAddr, token: &str) -> bool {
     answer.status == 200
 }
 
-/// Opens a stream; what its connection is.
+/// Opens a stream and returns its connection.
 async fn open_stream(addr: SocketAddr, token: &str) -> TcpStream {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     let request = format!(
@@ -442,7 +442,7 @@ async fn open_stream(addr: SocketAddr, token: &str) -> TcpStream {
     stream
 }
 
-/// 1,024 reservations of one connection were all that there were, after its end too.
+/// One connection could take all 1,024 reservations, and they outlived it.
 #[tokio::test]
 async fn reserved_streams_are_limited_and_end_with_their_connection() {
     let world = World::builder()
@@ -463,12 +463,12 @@ async fn reserved_streams_are_limited_and_end_with_their_connection() {
     let mut other = TcpStream::connect(addr).await.unwrap();
     let (status, kept) = reserve(&mut other).await;
     assert_eq!(status, 201, "{kept}");
-    // Whatever connection opens it, an open one is that connection's.
+    // An open stream belongs to the connection that opened it.
     let opened = open_stream(addr, &tokens[0]).await;
     let (status, _) = reserve(&mut greedy).await;
     assert_eq!(status, 201);
     drop(greedy);
-    // A client that uses each connection once still opens its stream.
+    // A client that uses each connection once can still open its stream.
     let second = open_stream(addr, &tokens[1]).await;
     let ended = async {
         while is_reserved(addr, &tokens[2]).await {

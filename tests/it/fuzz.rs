@@ -1,4 +1,4 @@
-//! What the fuzzer has found, again: every file of `tests/fuzz/corpus` through its target.
+//! Replays every file of `tests/fuzz/corpus` through its fuzz target.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ mod targets;
 
 use targets::TARGETS;
 
-/// A corpus is read by people, too.
+/// The limits keep a corpus readable.
 const MAX_FILES: usize = 60;
 const MAX_BYTES: u64 = 200 * 1024;
 

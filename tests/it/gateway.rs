@@ -1,4 +1,4 @@
-//! The emulator's API Gateway is a fair judge: what others sign is accepted, what is altered is not.
+//! The emulator's API Gateway accepts what other signers sign, and rejects altered requests.
 
 use std::process::Stdio;
 
@@ -42,8 +42,8 @@ async fn the_emulators_gateway_accepts_botocore() {
     passes(command, &arguments, 216).await;
 }
 
-/// Asks the emulator by HTTP/2, where another library has read the target, with curl's own signature:
-/// status and body.
+/// Sends a request with curl's own signature to the emulator over HTTP/2, where another library parses
+/// the target. Returns status and body.
 async fn curl(world: &World, secret: &str, target: &str, more: &[&str]) -> (u16, String) {
     let host = world.emulator.rest_host();
     let output = Command::new("curl")
@@ -75,7 +75,7 @@ async fn the_emulators_gateway_accepts_curl_over_http2() {
     for target in ["/prod/items", "/prod/a|b/{c}//./d", "/prod/x?a=1&b=2"] {
         let (status, body) = curl(&world, DEMO_SECRET_ACCESS_KEY, target, &[]).await;
         let is_plain = !target.contains('|');
-        // Of curl's canonical paths only plain ones are AWS's; the target has survived nevertheless.
+        // curl's canonical path equals AWS's only for plain paths. The target is unchanged in any case.
         assert_eq!(status, if is_plain { 200 } else { 403 }, "{target}: {body}");
         let answer: Value = serde_json::from_str(&body).unwrap();
         if is_plain {

@@ -1,4 +1,4 @@
-//! Requests that must not get through, as raw bytes: each gets its code, nothing of it is signed
+//! Hostile requests as raw bytes: each is refused with its code, nothing of it is signed,
 //! and nothing reaches upstream.
 
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ const APP: &str = "https://app.example.com";
 const OLD: &str = "0123456789abcdef0123456789abcdef-old";
 const NEW: &str = "0123456789abcdef0123456789abcdef-new";
 
-/// A request and what it must be answered: status, and our code if the answer is ours.
+/// A request and the expected response: the status, and the code if the response is ours.
 struct Row {
     line: String,
     headers: Vec<String>,
@@ -50,7 +50,7 @@ async fn start(settings: &str, arguments: &[&str]) -> Running<Daemon> {
         .await
 }
 
-/// All rows are refused as they say; then one good request shows that what is counted counts.
+/// Checks that every row is refused as expected. Then one good request shows that the counters work.
 async fn check_refused(world: Running<Daemon>, rows: Vec<Row>, good: &[&str]) {
     let mut wrong = Vec::new();
     for row in &rows {
@@ -237,7 +237,7 @@ fn origins() -> Vec<Row> {
     rows
 }
 
-/// What a browser loads as a page, as a part of one or in advance, and what a page causes where
+/// Requests that load a page, a part of one or a prefetch, and requests that a page causes where
 /// browsers send no fetch metadata. `GET`s, because everything else has an `Origin`.
 fn navigations() -> Vec<Row> {
     const NONE: &str = "sec-fetch-site: none";
@@ -283,10 +283,10 @@ fn navigations() -> Vec<Row> {
         // An old browser, or one at plain HTTP at a name that is not loopback.
         vec!["upgrade-insecure-requests: 1"],
         vec!["sec-fetch-user: ?1"],
-        // The browser itself: the issuer of a foreign server's certificate, a link saved to a file.
+        // Requests of the browser itself: the issuer of a foreign certificate, a link saved to a file.
         vec![NONE, "sec-fetch-mode: no-cors"],
         vec![NONE, "sec-fetch-mode: no-cors", "sec-fetch-dest: empty"],
-        // Pages of ours.
+        // Our own pages.
         vec![SAME, NAVIGATE, DOCUMENT],
         vec![own, NAVIGATE, DOCUMENT],
         // Pages of an allowed origin.
@@ -343,7 +343,7 @@ fn navigations() -> Vec<Row> {
             rows.push(row(403, "NAVIGATION", line, &headers, QUERY));
         }
     }
-    // Malformed marks, and foreign pages that only their Referer names.
+    // Malformed fetch metadata, and foreign pages that only the Referer reveals.
     for marks in [
         vec!["sec-fetch-mode:"],
         vec!["sec-fetch-mode: CORS"],
@@ -408,7 +408,7 @@ fn content_types() -> Vec<Row> {
         &[H, plain],
         QUERY,
     ));
-    // A form on a page that was loaded through us.
+    // A form on a page that was loaded through countersign.
     for browser in ["origin: http://localhost", "sec-fetch-site: same-origin"] {
         for kind in [
             plain,
@@ -543,7 +543,7 @@ fn targets() -> Vec<Row> {
     rows
 }
 
-/// What hyper refuses by itself, and what a header may smuggle.
+/// Requests that hyper itself rejects, and headers that could smuggle.
 fn injections() -> Vec<Row> {
     let mut rows = Vec::new();
     for header in [
@@ -759,7 +759,7 @@ async fn hostile_requests_are_neither_signed_nor_sent() {
     check_refused(world, rows, &[]).await;
 }
 
-/// With a route for navigations: what the user typed gets through, and nothing else does.
+/// A route that allows navigations forwards what the user typed, and nothing else.
 #[tokio::test]
 async fn a_route_can_allow_navigations() {
     const TYPED: [&str; 4] = [
@@ -782,7 +782,7 @@ async fn a_route_can_allow_navigations() {
         (get, with("referer: https://evil.com/"), 403, "CROSS_SITE"),
         (get, TYPED[..3].to_vec(), 403, "NAVIGATION"),
         ("DELETE /rest/orders", TYPED.to_vec(), 403, "NAVIGATION"),
-        // Another route, and none.
+        // Another route, and a path without a route.
         ("GET /http/orders", TYPED.to_vec(), 403, "NAVIGATION"),
         ("GET /", TYPED.to_vec(), 403, "NAVIGATION"),
         ("GET /restorders", TYPED.to_vec(), 403, "NAVIGATION"),
@@ -885,7 +885,7 @@ async fn a_websocket_can_send_its_token_after_the_upgrade() {
         let subscribe = if is_new { "subscribe" } else { "start" };
         let query = json!({ "query": "{ rooms { id } }" });
         let ask = json!({ "id": "1", "type": subscribe, "payload": query });
-        // What is asked before a token, or with a wrong one, ends the socket.
+        // An operation before a token, or with a wrong one, closes the socket.
         for (frame, code) in [
             (json!({ "type": "connection_init" }), 4403),
             (
@@ -923,7 +923,7 @@ async fn a_websocket_can_send_its_token_after_the_upgrade() {
         socket.subscribe("1", "{ rooms { id } }").await;
         assert_eq!(socket.next_of("1").await["type"], "next", "{payload}");
     }
-    // A browser can say it in a subprotocol only, and is not answered with that.
+    // A browser can send the token only as a subprotocol, and the response must not select it.
     for path in ["/graphql", "/ws"] {
         let mut request = format!("ws://{}{path}", world.addr)
             .into_client_request()
@@ -959,7 +959,7 @@ async fn a_token_is_rotated_without_a_restart() {
     assert_eq!(send(world.addr, &ask(OLD)).await.0, 200);
     assert_eq!(send(world.addr, &ask(&fresh)).await.0, 401);
     world.home.file("token", &fresh);
-    // The file is looked at once a second; until then the old ones are good.
+    // The file is checked once a second; until then the old tokens are valid.
     let rotated = async {
         while send(world.addr, &ask(&fresh)).await.0 != 200 {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -992,7 +992,7 @@ async fn a_token_can_be_limited_to_routes_and_operations() {
         ("POST /graphql", QUERY, &some, (200, "")),
         ("POST /graphql", mutation, &some, REFUSED),
         ("POST /graphql", other, &some, REFUSED),
-        // A list of operations has nothing else in it.
+        // A list of operations allows nothing but GraphQL operations.
         ("GET /rest/orders", "", &some, REFUSED),
         ("DELETE /rest/orders/7", "", &some, REFUSED),
         ("GET /event?channel=/default/a", "", &some, REFUSED),

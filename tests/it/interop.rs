@@ -1,6 +1,6 @@
-//! Other people's clients against countersign: every client, every thing it can do.
+//! Other people's clients against countersign: every client with every feature that it has.
 //!
-//! Rows, and the cells that a client cannot have with the reasons, stand in
+//! The rows, and the reasons for cells that a client cannot have, are in
 //! tests/clients/matrix/rows.json; each row's script prints its cells. The README shows the table:
 //! `COUNTERSIGN_WRITE_README=1 cargo nextest run --test it interop::` writes it.
 
@@ -29,9 +29,9 @@ const COLUMNS: [(&str, &str); 7] = [
     ("many", "200 at once"),
 ];
 
-/// The longest that one row may take.
+/// The timeout of one row.
 const ROW: Duration = Duration::from_secs(100);
-/// Rows that run at a time.
+/// How many rows run concurrently.
 const AT_ONCE: usize = 3;
 
 /// A line of rows.json.
@@ -42,11 +42,11 @@ struct Row {
     /// An interpreter and its script.
     command: Vec<String>,
     needs_tls: bool,
-    /// Why a column cannot be.
+    /// The reasons for columns that the client cannot have.
     na: BTreeMap<String, String>,
 }
 
-/// What a client did in a column: how long it took, or what went wrong.
+/// The result of a column: how long it took, or what went wrong.
 #[derive(Debug)]
 struct Cell {
     row: String,
@@ -54,7 +54,7 @@ struct Cell {
     outcome: Result<String, String>,
 }
 
-/// The binary in front of an emulator of its own.
+/// A daemon with its own emulator.
 struct Built {
     world: World,
     daemon: Daemon,
@@ -113,7 +113,7 @@ async fn every_client_passes_its_row_of_the_matrix() {
     drop(built.daemon);
 }
 
-/// Runs a row's script; a script that fails without a cell that says so has one that does.
+/// Runs a row's script. A script that fails without a failed cell gets one.
 async fn run(row: &Row) -> Vec<Cell> {
     let built = Built::new(&format!("interop-{}", row.row)).await;
     let addr = built.addr;
@@ -161,7 +161,7 @@ async fn run(row: &Row) -> Vec<Cell> {
             outcome: Err(format!("{text}\n{errors}")),
         });
     }
-    // No signature of ours is ever refused; a field that is not there may be.
+    // AWS never rejects our signatures; it may reject a field that does not exist.
     let refusal = built.world.emulator.stats().last_refusal;
     let is_harmless = refusal
         .as_ref()

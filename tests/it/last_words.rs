@@ -1,5 +1,5 @@
-//! What HTTP clients are told when something ends under them: an answer that says whether upstream
-//! may have acted, or an end that no client takes for a proper one.
+//! What HTTP clients receive when their request is cut short: a response that says whether upstream
+//! may have acted, or an end that no client mistakes for a complete response.
 
 use std::process::Stdio;
 
@@ -15,7 +15,7 @@ fn slow_post(body: &str) -> String {
     json!({ "query": query, "extensions": { "operationId": body } }).to_string()
 }
 
-/// `body`, whose mutation "b" hangs at the emulator's gate until the drain's deadline.
+/// Sends `body`, whose mutation "b" hangs at the emulator's gate until the drain deadline.
 async fn at_the_deadline(accept: &'static str, body: String) -> Answer {
     let mut world = World::builder()
         .settings(&[("drain.timeout", "300ms")])
@@ -49,7 +49,7 @@ async fn a_request_is_answered_at_the_drain_deadline() {
     assert_eq!(error["sent"], "maybe");
 }
 
-/// Its connection was, a second after the deadline, and with it what others of the batch were told.
+/// The connection was closed a second after the deadline, without the results of the batch.
 #[tokio::test]
 async fn a_batch_is_answered_at_the_drain_deadline() {
     let subscription = json!({ "query": "subscription { onMessage { body } }" });
@@ -74,7 +74,7 @@ async fn a_stream_ends_with_an_error_at_the_drain_deadline() {
     assert!(answer.body.contains("event: complete"), "{}", answer.body);
 }
 
-/// Its client meant to ask something, and does not try again.
+/// The connection was closed without a response, and its client does not retry.
 #[tokio::test]
 async fn a_connection_opened_just_before_the_drain_is_answered() {
     let mut world = World::builder().in_process().await;
@@ -82,7 +82,7 @@ async fn a_connection_opened_just_before_the_drain_is_answered() {
     let silent = TcpStream::connect(addr).await.unwrap();
     let mut begun = TcpStream::connect(addr).await.unwrap();
     begun.write_all(b"P").await.unwrap();
-    // Those before it have been accepted, too.
+    // The earlier connections have been accepted too.
     assert_eq!(world.query("{ rooms { id } }").await.status, 200);
     world.begin_drain();
     let refused = async { while TcpStream::connect(addr).await.is_ok() {} };
@@ -165,7 +165,7 @@ async fn a_single_connection_takes_no_operation_after_its_upstream_is_lost() {
         })
         .await;
     world.switch(json!({ "close_all": true }));
-    // The loss is known to the stream when it takes no more; it waits for what runs.
+    // The stream has noticed the loss when it takes no more operations. It waits for running ones.
     let refused = async {
         for n in 0.. {
             let answer = post(addr, &path, &[JSON], &slow_post(&format!("late-{n}"))).await;
@@ -178,7 +178,7 @@ async fn a_single_connection_takes_no_operation_after_its_upstream_is_lost() {
     assert_eq!(within("the refusal", refused).await, 404);
     world.switch(json!({ "gate": false }));
     let mut body = Vec::new();
-    // Cut, so the last chunk is missing.
+    // The response is cut short, so the last chunk is missing.
     let _ = within("the end", stream.read_to_end(&mut body)).await;
     let body = String::from_utf8_lossy(&body);
     assert!(body.contains(r#""slowPost":{"body":"a"}"#), "{body}");

@@ -1,4 +1,4 @@
-//! Where countersign listens: unix sockets, TLS with client certificates, addresses beyond this
+//! Listeners: unix sockets, TLS with client certificates, and addresses beyond this
 //! machine.
 
 use std::fs;
@@ -18,7 +18,7 @@ fn start(world: &World, more: &[&str], environment: &[(&str, &str)]) -> Daemon {
     Daemon::start(&world.arguments(more), &environment)
 }
 
-/// Runs until it ends by itself: exit code and standard error.
+/// Runs the program to its end and returns its exit code and standard error.
 async fn refused(world: &World, more: &[&str]) -> (i32, String) {
     let output = command(&world.arguments(more), &demo_key()).output();
     let output = within("the end", output).await.unwrap();
@@ -45,7 +45,7 @@ async fn a_unix_socket_serves_only_its_owner() {
     let found = fs::symlink_metadata(&path).unwrap();
     assert!(found.file_type().is_socket());
     assert_eq!(found.permissions().mode() & 0o777, 0o600);
-    // No browser reaches it, so that any Host will do.
+    // Browsers cannot reach a unix socket, so any Host is accepted.
     for host in ["localhost", "docker", "evil.com", ""] {
         assert_eq!(ask(&path, host).await, 200, "{host:?}");
     }
@@ -88,7 +88,7 @@ async fn only_a_stale_socket_is_replaced() {
     assert!(text.contains("something listens on it already"), "{text}");
     assert_eq!(ask(&path, "localhost").await, 200, "it was taken over");
 
-    // Killed, it leaves its file; the next one takes the place.
+    // A killed daemon leaves its file, and the next one replaces it.
     daemon.signal("-KILL");
     daemon.exited().await;
     assert!(path.exists());
@@ -112,7 +112,7 @@ async fn only_a_stale_socket_is_replaced() {
     assert!(text.contains("cannot listen on unix:"), "{text}");
 }
 
-/// Another user can be played only by one who may become anybody.
+/// Only root can act as another user.
 #[tokio::test]
 async fn other_users_are_admitted_by_peer_credentials() {
     let world = World::new().await;
@@ -146,7 +146,7 @@ async fn other_users_are_admitted_by_peer_credentials() {
     }
 }
 
-/// An authority, and certificates of it.
+/// A certificate authority that issues certificates.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -165,7 +165,7 @@ impl Authority {
         }
     }
 
-    /// Certificate and key, as PEM.
+    /// Returns a certificate and its key as PEM.
     fn issue(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(vec![name.to_owned()]).unwrap();

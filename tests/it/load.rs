@@ -1,5 +1,5 @@
-//! For the tests that lean on a daemon: a process of its own before the emulator, another client
-//! that keeps asking, and what the process holds meanwhile.
+//! Load tests: a daemon with its own emulator, another client
+//! that sends queries all the time, and the memory of the daemon.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ pub async fn start(settings: &str) -> Running<Daemon> {
     world.config(settings).daemon().await
 }
 
-/// Between two requests of the other client.
+/// The pause between two requests of the other client.
 const PACE: Duration = Duration::from_millis(5);
-/// No answer to it takes longer.
+/// The limit for each of its responses.
 const SLOWEST: Duration = Duration::from_secs(5);
 
 impl Running<Daemon> {
-    /// Does `work` while another client queries on a new connection each time: every query must
+    /// Runs `work` while another client sends queries on new connections. Every query must
     /// succeed.
     pub async fn during<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
         let over = Arc::new(AtomicBool::new(false));
@@ -56,7 +56,7 @@ impl Running<Daemon> {
         done
     }
 
-    /// Resident memory of the daemon in KiB, now and at most since the last call.
+    /// Returns the daemon's resident memory in KiB, and its peak since the last call.
     pub fn memory(&self) -> (u64, u64) {
         let pid = self.countersign.pid();
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -66,13 +66,13 @@ impl Running<Daemon> {
             number.parse::<u64>().unwrap()
         };
         let found = (field("VmRSS:"), field("VmHWM:"));
-        // Begins the peak anew (proc(5)).
+        // Resets the peak (proc(5)).
         std::fs::write(format!("/proc/{pid}/clear_refs"), "5").unwrap();
         found
     }
 }
 
-/// Lets this process have so many files open.
+/// Raises this process's limit of open files.
 pub fn allow_files(count: u64) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|current| current < count) {
@@ -85,7 +85,7 @@ pub fn allow_files(count: u64) {
     }
 }
 
-/// Waits until the other end has closed.
+/// Waits until the peer has closed the connection.
 pub async fn closed(stream: &mut TcpStream) {
     let mut bytes = [0; 4_096];
     let end = async { while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {} };

@@ -1,5 +1,5 @@
-//! A limit of memory: what it caps, that requests are refused before it is reached, and that they are
-//! served again when what held it is gone. Also how many threads there are for so many processors.
+//! The memory limit: what it caps, that requests are refused before it is reached, and that they are
+//! served again once memory is free. Also the number of threads for a number of processors.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -26,7 +26,7 @@ async fn query(load: &Running<Daemon>) -> Answer {
     post(load.addr, "/graphql", &[JSON], &body).await
 }
 
-/// Asks until it is served; the time that took.
+/// Repeats a query until it is served, and returns how long that took.
 async fn served_again(load: &Running<Daemon>) -> Duration {
     let begun = Instant::now();
     let served = async {
@@ -42,7 +42,7 @@ async fn served_again(load: &Running<Daemon>) -> Duration {
     begun.elapsed()
 }
 
-/// An upstream that reads the heads of requests, and the bodies when it may.
+/// An upstream that reads the heads of requests, and the bodies when it is allowed to.
 struct Holding {
     peer: TlsPeer,
     /// A permit for each head.
@@ -66,7 +66,7 @@ impl Holding {
         let peer = TlsPeer::start(&["held.example.com"], &["http/1.1"], move |_, stream| {
             let (told, opened) = (Arc::clone(&told), opened.clone());
             async move {
-                // Its end is the client's or the test's.
+                // The client or the test ends it.
                 let _ = hold(BufReader::new(stream), &told, opened).await;
             }
         });
@@ -77,7 +77,7 @@ impl Holding {
         }
     }
 
-    /// A daemon with a route to it, `/held`.
+    /// Starts a daemon with the route `/held` to this upstream.
     async fn load(&self) -> Running<Daemon> {
         let more = "region = \"eu-west-1\"
 service = \"execute-api\"";
@@ -190,7 +190,7 @@ async fn requests_are_refused_while_memory_is_short_and_served_afterwards() {
             (&said["code"], &said["sent"]),
             (&json!("MEMORY_SHORT"), &json!("no"))
         );
-        // Of a body nothing is waited for.
+        // The daemon does not wait for the body.
         let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                     connection: close\r\ncontent-length: 1000\r\n\r\n";
         let mut answer = [0; 12];
@@ -217,7 +217,7 @@ async fn requests_are_refused_while_memory_is_short_and_served_afterwards() {
     load.stop().await;
 }
 
-/// Only requests were refused, and a socket that had been opened before took whatever came.
+/// Only HTTP requests were refused, and an open socket accepted every operation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operations_of_sockets_are_refused_while_memory_is_short() {
     let upstream = Holding::start().await;
@@ -263,7 +263,7 @@ async fn operations_of_sockets_are_refused_while_memory_is_short() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_that_come_all_at_once_are_cut_short() {
     let load = load::start(SETTINGS).await;
-    // 160 MiB, of which each begins before there is a shortage.
+    // 160 MiB in all, and each body starts before memory is short.
     let (before, _) = load.memory();
     let mut crowd = JoinSet::new();
     for _ in 0..20 {
@@ -303,7 +303,7 @@ async fn bodies_that_come_all_at_once_are_cut_short() {
     }
     let answers = within("refusals", crowd.join_all()).await;
     let refused: Vec<String> = answers.into_iter().flatten().collect();
-    // There is no room for more than 4 of them beside what is resident anyway.
+    // No more than four of them fit beside the memory that is resident anyway.
     assert!(refused.len() >= 16, "{refused:?}");
     assert!(
         refused.iter().all(|status| status == "HTTP/1.1 503"),
@@ -323,7 +323,7 @@ async fn bodies_that_come_all_at_once_are_cut_short() {
     load.stop().await;
 }
 
-/// The names of a daemon's threads, by number of processors that it may use.
+/// Returns how many threads of each name a daemon has on these processors.
 async fn threads(processors: &str) -> BTreeMap<String, usize> {
     let mut command = tokio::process::Command::new("taskset");
     command
@@ -364,10 +364,10 @@ async fn the_runtime_has_one_worker_per_processor() {
     assert_eq!(two["tokio-rt-worker"], one["tokio-rt-worker"] + 1);
 }
 
-/// Clients that take nothing are left soon.
+/// Clients that read nothing are disconnected soon.
 const HARD: &str = "limits.memory = \"256MiB\"\ntimeouts.write = \"1s\"";
 
-/// An answer of AppSync's to every operation that asks for `big`.
+/// Makes the emulator answer every operation that selects `big`, and returns the length of the body.
 fn big(load: &Running<Daemon>, status: u16, size: usize) -> usize {
     let text = "x".repeat(size);
     let body = match status {
@@ -383,14 +383,14 @@ fn big(load: &Running<Daemon>, status: u16, size: usize) -> usize {
     length
 }
 
-/// The peak of what is resident, in MiB, which must be below the limit of 256 MiB.
+/// Checks that the peak of resident memory is below the limit of 256 MiB.
 fn stays_within(load: &Running<Daemon>, what: &str) {
     let (after, peak) = load.memory();
     println!("{what}: peak {} MiB, after {} MiB", peak / MIB, after / MIB);
     assert!(peak < 256 * MIB, "{what}: {} MiB", peak / MIB);
 }
 
-/// Reads to the end and keeps nothing; how much there was, and how often `mark` was in it.
+/// Reads to the end, and returns the number of bytes and of occurrences of `mark`.
 async fn drain(mut stream: TcpStream, mark: &str) -> (usize, usize) {
     let mut bytes = vec![0; 64 << 10];
     let (mut length, mut count) = (0, 0);
@@ -426,7 +426,7 @@ async fn a_batch_of_long_answers_stays_within_the_limit() {
     let length = big(&load, 200, (16 << 20) - 100);
     let batch = json!(vec![json!({ "query": "{ big }" }); 32]).to_string();
     let work = async {
-        // One that is read, beside four that are not.
+        // One response is read, and four are not.
         let mut held = Vec::new();
         for _ in 0..4 {
             held.push(ask(&load, "application/json", &batch).await);
@@ -447,7 +447,7 @@ async fn sockets_with_long_answers_stay_within_the_limit() {
     let load = load::start(HARD).await;
     big(&load, 200, (16 << 20) - 100);
     let work = async {
-        // Those of which nothing is read are closed in time, and their room is free again.
+        // Sockets that are not read are closed after the timeout, and their memory is freed.
         let mut silent = Vec::new();
         for _ in 0..5 {
             let mut socket = Socket::open(load.addr, &[]).await;

@@ -1,4 +1,4 @@
-//! What the metrics say of what happened, scraped from the built binary.
+//! Metrics, scraped from the built program after known events.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn start(variables: &[(&str, &str)]) -> Running<Daemon> {
 }
 
 impl Running<Daemon> {
-    /// The value of one sample, by its name and labels as they are written.
+    /// Returns the value of one sample, by its name and labels as exposed.
     async fn sample(&self, sample: &str) -> Option<f64> {
         let page = self.metrics().await;
         page.lines().find_map(|line| {
@@ -24,7 +24,7 @@ impl Running<Daemon> {
         })
     }
 
-    /// Scrapes until a sample has this value: a request is counted after its client has the answer.
+    /// Scrapes until a sample has this value, because a request is counted after its response is sent.
     async fn check(&self, sample: &str, expected: f64) {
         let asked = async {
             loop {
@@ -196,7 +196,7 @@ async fn subscriptions_are_counted_from_start_to_end() {
     assert_eq!(world.countersign.exited().await, 0);
 }
 
-/// What nobody waits for any more had no log line, and was counted nowhere.
+/// Requests that the client had abandoned were neither logged nor counted.
 #[tokio::test]
 async fn a_request_whose_client_disconnects_is_counted_as_cancelled() {
     let mut world = start(&[]).await;
@@ -233,7 +233,7 @@ async fn a_request_whose_client_disconnects_is_counted_as_cancelled() {
         .await;
 }
 
-/// It had been counted as a good answer.
+/// It was counted as a success.
 #[tokio::test]
 async fn a_response_whose_client_disconnects_is_counted_as_cancelled() {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -252,7 +252,7 @@ async fn a_response_whose_client_disconnects_is_counted_as_cancelled() {
     drop(stream);
     let line = world.countersign.line("CANCELLED").await;
     assert!(line.contains("status=200"), "{line}");
-    // The whole of it is a good one.
+    // A complete response is a success.
     assert_eq!(world.query("{ large(bytes: 5000000) }").await.status, 200);
     let labels = "client=\"http\",operation=\"query\",status=\"200\",code=";
     let with = |code: &str| format!("requests_total{{route=\"graphql\",{labels}\"{code}\"}}");
@@ -261,7 +261,7 @@ async fn a_response_whose_client_disconnects_is_counted_as_cancelled() {
         .await;
 }
 
-/// Their loads had been counted as one identity's.
+/// Their loads were counted as those of one identity.
 #[tokio::test]
 async fn identities_of_two_regions_have_their_own_series() {
     let other = (
@@ -279,7 +279,7 @@ async fn identities_of_two_regions_have_their_own_series() {
     }
 }
 
-/// Thousands of answers made a series for each pair of what upstream chose.
+/// Each pair of status and error type that upstream chose made a series of its own.
 #[tokio::test]
 async fn an_upstream_cannot_create_unlimited_series() {
     const ANSWERS: usize = 2_400;

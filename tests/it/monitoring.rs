@@ -1,5 +1,5 @@
-//! What can be watched: the metrics, and the dashboard and alert rules that are made of them, with a
-//! real Prometheus. Each alert is fired by its fault.
+//! The dashboard and alert rules of `deploy/monitoring` use metrics that exist. They run in a
+//! real Prometheus, and each alert is fired by its fault.
 
 mod faults;
 mod names;
@@ -29,14 +29,14 @@ const DASHBOARD: &str = include_str!("../../deploy/monitoring/dashboard.json");
 const RUNBOOK: &str = include_str!("../../deploy/monitoring/README.md");
 const README: &str = include_str!("../../README.md");
 
-/// Labels that Prometheus gives to what it scrapes.
+/// Labels that Prometheus adds to every target.
 const TARGET_LABELS: [&str; 2] = ["instance", "job"];
-/// Series of Prometheus's own, and their labels.
+/// Prometheus's own series and their labels.
 const OWN_SERIES: [(&str, &[&str]); 2] = [("ALERTS", &["alertname", "alertstate"]), ("up", &[])];
 
 // === names ===
 
-/// Does a bit of everything, so that every metric has a series.
+/// Uses every feature once, so that every metric has a series.
 async fn exercise(watched: &Running<Daemon>) -> Vec<Socket> {
     let addr = watched.addr;
     assert_eq!(watched.query(ROOMS).await.status, 200);
@@ -53,7 +53,7 @@ async fn exercise(watched: &Running<Daemon>) -> Vec<Socket> {
     );
     assert_eq!(get(addr, "/http/echo", &[]).await.status, 200);
     assert_eq!(get(addr, "/nowhere", &[]).await.status, 404);
-    // What begins as a TLS handshake does.
+    // A request that starts like a TLS handshake.
     raw(addr, b"\x16\x03\x01\x00\x05hello\r\n\r\n").await;
     let mut socket = watched.subscribed().await;
     assert_eq!(watched.say("hello").await.status, 200);
@@ -133,7 +133,7 @@ fn the_check_finds_a_name_that_is_not_exposed() {
     }
 }
 
-/// What of an expression nothing exposes.
+/// Returns the names in an expression that no metric has.
 fn unknown<'a>(
     exposed: &'a BTreeMap<String, Family>,
     expression: &str,
@@ -190,7 +190,7 @@ fn is_label(exposed: &BTreeMap<String, Family>, label: &str) -> bool {
     TARGET_LABELS.contains(&label) || exposed.values().any(|family| family.labels.contains(label))
 }
 
-/// Every expression of both files, with the place where it stands.
+/// Returns every expression of both files with its location.
 fn expressions() -> Vec<(String, String)> {
     let mut all: Vec<(String, String)> = rules()
         .iter()
@@ -213,7 +213,7 @@ fn expressions() -> Vec<(String, String)> {
     all
 }
 
-/// Labels that legends, variables and texts show.
+/// Returns the labels that legends, variables and texts use.
 fn shown_labels() -> Vec<(String, String)> {
     let mut all = Vec::new();
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
@@ -342,7 +342,7 @@ async fn promtool_accepts_the_metrics() {
 
 // === a real Prometheus ===
 
-/// Hands a scrape on, with or without what it accepts; the address, and the types of the answers.
+/// Forwards scrapes with or without their `accept` header. Returns the address, and the content types.
 async fn scraped_through(
     admin: SocketAddr,
     passes_accept: bool,
@@ -523,7 +523,7 @@ async fn every_panel_shows_something() {
     watched.stop().await;
 }
 
-/// What Grafana would draw over another panel, or not at all.
+/// Grafana would draw overlapping panels over each other, and hide those outside the grid.
 #[test]
 fn panels_do_not_overlap() {
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();

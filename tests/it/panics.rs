@@ -1,7 +1,7 @@
-//! What a panic inside each task ends, and what it leaves running.
+//! What a panic in each kind of task ends, and what keeps running.
 //!
-//! The panics come from the log: a subscriber of these tests panics at a chosen line, as a bug in
-//! the code around the line would.
+//! A log subscriber of these tests panics at a chosen line, which acts like a bug in
+//! the code around that line.
 
 use std::fmt::{Debug, Write as _};
 use std::fs;
@@ -22,8 +22,8 @@ use crate::support::{
     GATEWAY, JSON, PATIENCE, Running, Scratch, Socket, World, get, post, raw_on, within,
 };
 
-/// Where the next panic is: the target of a line or span of the log, texts that the line has, and how
-/// many such lines come before it.
+/// The log line or span at which the next panic happens: its target, texts that it contains, and how
+/// many such lines to skip.
 struct Trap {
     target: &'static str,
     texts: &'static [&'static str],
@@ -31,9 +31,9 @@ struct Trap {
 }
 
 static TRAP: Mutex<Option<Trap>> = Mutex::new(None);
-/// Of the admin listener that was started last.
+/// The address of the last admin listener.
 static ADMIN: Mutex<Option<SocketAddr>> = Mutex::new(None);
-/// There is one log in a process, so one test at a time.
+/// A process has one log, so the tests take turns.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 struct Log;
@@ -91,7 +91,7 @@ impl Subscriber for Log {
 
 async fn turn() -> MutexGuard<'static, ()> {
     let turn = TURN.lock().await;
-    // It is there already, if another test of this process was first.
+    // Another test of this process may have installed it.
     let _ = tracing::subscriber::set_global_default(Log);
     turn
 }
@@ -122,7 +122,7 @@ fn panics(task: &str) -> f64 {
     count(&format!("task_panics_total{{task=\"{task}\"}}"))
 }
 
-/// Waits until one more panic of the task than `before` is counted, and none was anywhere else.
+/// Waits until one more panic of the task than `before` is counted, and none of other tasks.
 async fn one_more(task: &str, before: f64) {
     let counted = async {
         while panics(task) == before {
@@ -154,7 +154,7 @@ async fn a_panic_in_a_request_becomes_a_500_and_the_next_request_is_served() {
         .await;
     let sample = "requests_total{route=\"none\",client=\"http\",operation=\"none\",\
                   status=\"500\",code=\"INTERNAL\"}";
-    // Before anything is known of it, and while it is being sent upstream.
+    // Before the request is parsed, and while it is sent upstream.
     for before in [0, 1] {
         let (known, counted) = (panics("request"), count(sample));
         set(SPAN, &[]);
@@ -174,7 +174,7 @@ async fn a_panic_in_a_request_becomes_a_500_and_the_next_request_is_served() {
         }
         works(&world).await;
     }
-    // Clients of an HTTP route read another form.
+    // An HTTP route has another form of errors.
     let known = panics("request");
     set(SPAN, &[]);
     TRAP.lock().as_mut().unwrap().before = 1;
@@ -196,14 +196,14 @@ async fn a_panic_in_a_connection_ends_only_that_connection() {
     let mut other = world.acked().await;
     let open = count("client_connections");
     let known = panics("connection");
-    // The line of a request is written when its answer has been sent.
+    // The request is logged after its response has been sent.
     set(REQUEST, &["message=request", "status=200"]);
     let mut stream = TcpStream::connect(world.addr).await.unwrap();
     let request = format!(
         "GET /graphql?query=%7Brooms%7Bid%7D%7D HTTP/1.1\r\nhost: {}\r\n\r\n",
         world.addr
     );
-    // Without `connection: close` it ends because of the panic.
+    // Without `connection: close` the panic ends the connection.
     raw_on(&mut stream, request.as_bytes()).await;
     one_more("connection", known).await;
     other.subscribe("q", QUERY).await;
@@ -376,7 +376,7 @@ async fn a_panic_in_a_realtime_connection_ends_only_its_subscriptions() {
         let pool = "countersign::realtime::pool";
         let driver = "countersign::realtime::driver";
 
-        // When it has just opened.
+        // When the connection has just opened.
         let known = panics("realtime");
         set(driver, &["realtime connection open"]);
         let mut first = world.acked().await;
@@ -384,7 +384,7 @@ async fn a_panic_in_a_realtime_connection_ends_only_its_subscriptions() {
         assert_eq!(u16::from(first.closed().await.code), 1012, "{on_loss}");
         one_more("realtime", known).await;
 
-        // When it is live, with more than one client.
+        // When the connection is live and has several clients.
         let known = panics("realtime");
         let mut slow = world.acked().await;
         slow.subscribe("slow", SUBSCRIPTION).await;

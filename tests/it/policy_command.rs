@@ -1,5 +1,5 @@
-//! `countersign policy`: from documents, from what a daemon recorded, and the proof that what it
-//! prints is enough and no more, by an emulator that allows nothing else.
+//! `countersign policy` from documents and from recordings, and the proof that the policy
+//! is sufficient and minimal, by an emulator that allows nothing else.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::support::{
     Daemon, JSON, Scratch, Socket, World, command, demo_key, get, post, raw, within,
 };
 
-/// How the command ended.
+/// The result of the command.
 struct Ended {
     code: i32,
     output: String,
@@ -34,7 +34,7 @@ async fn policy(arguments: &[&str], input: &str) -> Ended {
         .kill_on_drop(true);
     let mut child = command.spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    // Who reads no standard input may be gone already.
+    // A command that does not read standard input may have exited.
     let _ = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
     let output = within("the command", child.wait_with_output())
@@ -140,7 +140,7 @@ async fn a_policy_too_large_for_iam_is_reported() {
         let fields: Vec<String> = (0..count).map(|at| format!("field{at}")).collect();
         let ended = policy(&["-"], &format!("{{ {} }}", fields.join(" "))).await;
         assert_eq!(ended.code, 0);
-        // Nothing in it has white space of its own.
+        // No value contains white space.
         let size = ended.output.split_whitespace().collect::<String>().len();
         assert_eq!(size > 6_144, is_large, "{size}");
         let told = format!("the policy has {size} characters, and IAM takes 6144");
@@ -238,7 +238,7 @@ impl RecordingWorld {
         (daemon, addr)
     }
 
-    /// Account and ids as the emulator has them.
+    /// Runs `countersign policy` on the recording, with the emulator's account and ids.
     async fn policy(&self) -> Ended {
         let id = self.world.emulator.api_id();
         let (graphql, event) = (format!("graphql={id}"), format!("event={id}"));
@@ -276,7 +276,7 @@ impl RecordingWorld {
         format!("arn:aws:execute-api:us-east-1:{ACCOUNT}:{id}/{resource}")
     }
 
-    /// What clients do, by what it needs.
+    /// Returns the steps that clients take, each with the resources that it needs.
     fn steps(&self) -> Vec<(Step, Vec<String>)> {
         let field = |name| self.field(name);
         let of = |step: Step| match step {
@@ -321,7 +321,7 @@ impl RecordingWorld {
         Step::ALL.iter().map(|step| (*step, of(*step))).collect()
     }
 
-    /// The steps that AWS refused.
+    /// Takes all steps and returns those that AWS rejected.
     async fn refused(&self, addr: SocketAddr) -> BTreeSet<Step> {
         let mut refused = BTreeSet::new();
         for step in Step::ALL {
@@ -385,7 +385,7 @@ impl Step {
         Self::Search,
     ];
 
-    /// Whether AWS did what was asked.
+    /// Returns whether AWS accepted the step.
     async fn run(self, addr: SocketAddr, emulator: &Emulator) -> bool {
         let query =
             |body: Value| async move { post(addr, "/graphql", &[JSON], &body.to_string()).await };
@@ -473,7 +473,7 @@ impl Step {
     }
 }
 
-/// In variables, arguments, headers, queries and bodies.
+/// A text that is sent in variables, arguments, headers, queries and bodies.
 const SECRET: &str = "hunter2";
 const SECRET_EVENT: &str = "{\"password\":\"hunter2\"}";
 
@@ -482,7 +482,7 @@ fn has_data(answer: &str) -> bool {
     answer["data"].is_object() && answer["errors"].is_null()
 }
 
-/// A subscription, and the mutation that makes its event.
+/// A subscription, and the mutation that publishes its event.
 async fn socket(addr: SocketAddr) -> bool {
     let mut socket = Socket::open(addr, &[]).await;
     socket.init().await;
@@ -519,7 +519,7 @@ async fn stream(addr: SocketAddr) -> bool {
     !text.contains("\"errors\"")
 }
 
-/// What is answered, up to a read that ends after `end`.
+/// Reads the response up to `end`.
 async fn read_until(addr: SocketAddr, request: &str, end: &str) -> String {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -543,7 +543,7 @@ async fn events_socket(addr: SocketAddr) -> bool {
     let subscribe = json!({"type": "subscribe", "id": "1", "channel": "/inbox/me"});
     socket.send(subscribe).await;
     loop {
-        // Where nobody can connect, newcomers are told so by a close.
+        // While upstream rejects connections, new sockets are closed.
         let Some(Ok(Message::Text(told))) = within("a frame", socket.0.next()).await else {
             return false;
         };
@@ -559,7 +559,7 @@ async fn events_socket(addr: SocketAddr) -> bool {
     }
 }
 
-/// Opens a socket, and has a message sent to it.
+/// Opens a socket and lets the emulator send it a message.
 async fn tunnel(addr: SocketAddr, emulator: &Emulator) -> bool {
     let url = format!("ws://{addr}/ws?token={SECRET}");
     let Ok((mut socket, _)) = within("an upgrade", connect_async(url)).await else {
@@ -625,7 +625,7 @@ async fn a_recorded_policy_allows_exactly_what_was_used() {
     );
     never_asked(addr).await;
 
-    // The right to connect comes last: who could not connect is kept from it for a while.
+    // The permission to connect is tested last, because a rejected connection causes a backoff.
     let mut removals: Vec<(usize, usize)> = Vec::new();
     let statements = printed["Statement"].as_array().unwrap();
     for (at, statement) in statements.iter().enumerate().rev() {
@@ -662,7 +662,7 @@ async fn a_recorded_policy_allows_exactly_what_was_used() {
     within("the emulator's end", recorded.world.emulator.shutdown()).await;
 }
 
-/// What nobody did while the daemon recorded stays refused.
+/// Steps that did not happen during the recording stay forbidden.
 async fn never_asked(addr: SocketAddr) {
     for query in [
         "{ failing }",
@@ -745,7 +745,7 @@ async fn a_recording_is_written_soon_and_grows_across_restarts() {
         [recorded.field("Query.room"), recorded.field("Query.rooms")]
     );
 
-    // The configuration names the recording, too; --route wants one that was recorded.
+    // The configuration names the recording too, and --route requires a recorded route.
     let by_config = policy(&["--config", &recorded.config], "").await;
     assert_eq!(by_config.code, 0, "{}", by_config.notes);
     let other = policy(&["--recorded", &recorded.record, "--route", "rest"], "").await;
@@ -758,7 +758,7 @@ async fn a_recording_is_written_soon_and_grows_across_restarts() {
 }
 
 impl RecordingWorld {
-    /// The resources of the one action.
+    /// Returns the resources of the only action.
     async fn policy_of(&self, route: &str) -> Vec<String> {
         let id = self.world.emulator.api_id();
         let arguments = [

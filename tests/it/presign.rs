@@ -1,5 +1,5 @@
-//! Signatures in the query: routes that presign, and `countersign presign`. Judged by the emulator,
-//! to which Python's websockets and curl bring them, and by botocore.
+//! Signatures in the query: routes that presign, and `countersign presign`. They are verified by the
+//! emulator, through Python's websockets and curl, and by botocore.
 
 use countersign_emulator::{Change, Key};
 use serde_json::Value;
@@ -37,12 +37,12 @@ async fn run(mut command: Command) -> Run {
     }
 }
 
-/// `countersign presign` with the emulator's key.
+/// Runs `countersign presign` with the emulator's key.
 async fn presign(arguments: &[&str]) -> Run {
     run(command(&[&["presign"], arguments].concat(), &key())).await
 }
 
-/// The one line that a successful `presign` prints.
+/// Returns the one line that a successful `presign` prints.
 async fn url(arguments: &[&str]) -> String {
     let Run {
         code,
@@ -55,7 +55,7 @@ async fn url(arguments: &[&str]) -> String {
     url.to_owned()
 }
 
-/// The value of a parameter, as it is written.
+/// Returns the encoded value of a parameter.
 fn parameter<'a>(url: &'a str, name: &str) -> &'a str {
     let (_, query) = url.split_once('?').unwrap();
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -63,7 +63,7 @@ fn parameter<'a>(url: &'a str, name: &str) -> &'a str {
     found.unwrap_or_else(|| panic!("no {name} in {url}")).1
 }
 
-/// What botocore signs what `url` is for with.
+/// Presigns the request of `url` with botocore.
 async fn botocore(url: &str, service: &str, mode: &str) -> String {
     let mut command = python("presign.py");
     command.args(["sign", url, service, "us-east-1", mode]);
@@ -73,7 +73,7 @@ async fn botocore(url: &str, service: &str, mode: &str) -> String {
     run.stdout.trim().to_owned()
 }
 
-/// An emulator that knows [`KEY_ID`] alone.
+/// Starts an emulator that accepts only [`KEY_ID`].
 async fn start() -> World {
     let key = Key {
         access_key_id: KEY_ID.to_owned(),
@@ -87,13 +87,13 @@ fn stream_url(world: &World) -> String {
     world.expand(&format!("wss://$ANALYZER{STREAM}"))
 }
 
-/// Opens a presigned URL straight at the emulator.
+/// Opens a presigned URL directly at the emulator.
 async fn open_at(world: &World, url: &str) -> Value {
     let address = world.emulator.addr().to_string();
     open(&["open", url, &address, &world.ca_file()]).await
 }
 
-/// Asks for a presigned URL straight at the emulator: status and body.
+/// Requests a presigned URL directly from the emulator, and returns status and body.
 async fn curl(world: &World, url: &str, more: &[&str]) -> (u16, String) {
     let mut curl = Command::new("curl");
     curl.args(["-sS", "-g", "--path-as-is", "--noproxy", "*"])
@@ -175,13 +175,13 @@ async fn presigned_routes_work_and_their_urls_are_not_logged() {
         target.starts_with("/prod/items?b=2&a=1&X-Amz-Algorithm="),
         "{target}"
     );
-    // The API has verified the token. Its echo is masked, although the answer is no refusal.
+    // The API has verified the token. Its echo is masked, although the response is a success.
     let masked = parameter(target, "X-Amz-Security-Token");
     assert!(masked.starts_with("[redacted]"), "{masked}");
     assert_eq!(masked.len(), TOKEN_ENCODED.len());
     let signature = parameter(target, "X-Amz-Signature").to_owned();
 
-    // Refusals hold what was signed, and the client must not read the token in them.
+    // Rejections quote what was signed, and the client must not see the token in them.
     let secrets = [SECRET, TOKEN, TOKEN_ENCODED, "tok%252Fen"];
     let refused: Answer = get(addr, "/wrong/items", &[]).await;
     let mismatch = "The request signature we calculated does not match";
@@ -251,7 +251,7 @@ async fn presigned_urls_open_websockets_at_the_emulator() {
     let websocket = world.emulator.websocket_host();
     let api = url(&[&format!("wss://{websocket}/prod?status=418")]).await;
     let refused = open_at(&world, &api).await;
-    // Its signature was good: the integration was asked.
+    // The signature was valid, because the integration was called.
     assert_eq!(refused["status"], 418, "{refused}");
     world.emulator.shutdown().await;
 }
@@ -293,7 +293,7 @@ async fn presigned_urls_expire_by_the_service_clock() {
         "{refused}"
     );
     skew(0);
-    // IoT Wireless takes five minutes at most, and says so itself.
+    // IoT Wireless accepts five minutes at most and reports that itself.
     let longer = url(&["--expires", "10m", &stream_url(&world)]).await;
     assert_eq!(open_at(&world, &longer).await["type"], "ForbiddenException");
     world.emulator.shutdown().await;
@@ -353,7 +353,7 @@ async fn presigned_urls_work_with_curl() {
     world.emulator.shutdown().await;
 }
 
-/// Exit code, and what standard error must hold. Nothing is printed then, and no secret told.
+/// Checks the exit code and the text of standard error. Standard output is empty, and no secret leaks.
 async fn check_refused(arguments: &[&str], code: i32, wanted: &[&str]) {
     let run = presign(arguments).await;
     assert_eq!(run.code, code, "{arguments:?}: {}", run.stderr);

@@ -1,5 +1,5 @@
-//! What the daemon's process keeps from others of the same machine, and what it keeps itself from,
-//! seen from outside.
+//! What the daemon's process hides from other processes of the machine, and what it forbids itself,
+//! observed from outside.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -13,7 +13,7 @@ use tokio::process::{Child, Command};
 
 use crate::support::{Daemon, JSON, Scratch, Socket, World, demo_key, post, within};
 
-/// Somebody who is not root, to whom everything would be open: this user, or `nobody`.
+/// A user that is not root: the current user, or `nobody`. Root could read everything.
 fn user() -> u32 {
     match fs::metadata("/proc/self").unwrap().uid() {
         0 => 65_534,
@@ -30,7 +30,7 @@ fn by_user(program: &str) -> Command {
     command
 }
 
-/// What the user gets of another process's environment, which holds AWS's keys.
+/// Returns what the user can read of another process's environment, which holds the AWS keys.
 async fn environment(of: &Child) -> Option<String> {
     let path = format!("/proc/{}/environ", of.id().unwrap());
     let output = by_user("cat").arg(path).output();
@@ -50,7 +50,7 @@ fn core_limit(of: &Child) -> Vec<String> {
 
 #[tokio::test]
 async fn no_core_is_dumped_and_other_processes_cannot_read_the_memory() {
-    // Where any user finds it.
+    // A path that every user can read.
     let scratch = Scratch::new("process");
     let program = scratch.0.join("countersign");
     fs::copy(env!("CARGO_BIN_EXE_countersign"), &program).unwrap();
@@ -63,7 +63,7 @@ async fn no_core_is_dumped_and_other_processes_cannot_read_the_memory() {
         .envs(demo_key())
         .spawn()
         .unwrap();
-    // It has become `sleep` when its environment is the one given.
+    // The process has executed `sleep` once its environment is this one.
     let shown = async {
         loop {
             match environment(&open).await {
@@ -102,7 +102,7 @@ async fn no_core_is_dumped_and_other_processes_cannot_read_the_memory() {
     }
 }
 
-/// The flag that Landlock wants, of each thread: a restriction binds those that begin after it.
+/// Returns the flag that Landlock needs, of each thread. A restriction applies to threads started later.
 fn no_new_privileges(of: &Daemon) -> Vec<String> {
     let tasks = fs::read_dir(format!("/proc/{}/task", of.pid())).unwrap();
     let statuses = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("status")));
@@ -120,7 +120,7 @@ async fn a_sandboxed_daemon_serves_and_cannot_write_files() {
         let [written, replaced, socket] =
             ["written", "replaced", "socket"].map(|name| world.path(name));
         fs::write(&replaced, "old").unwrap();
-        // A child of one of the runtime's threads, which tries to leave something behind.
+        // A child of one of the runtime's threads that tries to write files.
         let keys = json!({
             "Version": 1,
             "AccessKeyId": emulator::DEMO_ACCESS_KEY_ID,
@@ -178,7 +178,7 @@ async fn a_sandboxed_daemon_serves_and_cannot_write_files() {
     }
 }
 
-/// Whether a process of this command is a child of `parent`, and a zombie.
+/// Returns whether a process of this command is a zombie and a child of `parent`.
 fn child(parent: u32, command: &str) -> Option<bool> {
     let processes = fs::read_dir("/proc").unwrap();
     let stats =
@@ -202,7 +202,7 @@ async fn becomes(what: &str, is_so: impl Fn() -> bool) {
     within(what, becoming).await;
 }
 
-/// A child that a `credential_process` leaves behind stayed a zombie for ever.
+/// A child that a `credential_process` left behind stayed a zombie for ever.
 #[tokio::test]
 async fn orphans_are_reaped_as_pid_1_and_as_a_subreaper() {
     const SUBREAPER: &str = "import ctypes, os, sys\n\
@@ -222,7 +222,7 @@ async fn orphans_are_reaped_as_pid_1_and_as_a_subreaper() {
             "SecretAccessKey": emulator::DEMO_SECRET_ACCESS_KEY,
             "SessionToken": emulator::DEMO_SESSION_TOKEN,
         });
-        // In a session of its own, so that it outlives the process group, under a name of its own.
+        // It has its own session, so that it outlives the process group, and its own name.
         let orphan = world.path(&format!("orphan-{}", &launcher[..2]));
         fs::copy("/bin/cat", &orphan).unwrap();
         let script = format!(
@@ -266,7 +266,7 @@ async fn orphans_are_reaped_as_pid_1_and_as_a_subreaper() {
         };
         let name = orphan.file_name().unwrap().to_str().unwrap();
         becomes("an orphan", || child(daemon, name) == Some(false)).await;
-        // Its end is the end of what it reads.
+        // It ends when its input ends.
         let writer = held.clone();
         let opened =
             tokio::task::spawn_blocking(move || fs::OpenOptions::new().write(true).open(writer));
@@ -275,7 +275,7 @@ async fn orphans_are_reaped_as_pid_1_and_as_a_subreaper() {
         let query = json!({ "query": "{ rooms { id } }" }).to_string();
         let answer = post(addr.unwrap(), "/graphql", &[JSON], &query).await;
         assert_eq!(answer.status, 200, "{answer:?}");
-        // PID 1 has no default actions: it ends by a signal that it handles.
+        // PID 1 has no default actions, so only a signal that it handles ends it.
         let daemon = daemon.to_string();
         let sent = std::process::Command::new("kill")
             .args(["-TERM", &daemon])

@@ -1,7 +1,7 @@
-//! Every way in, with a canary in each of its places, under everything that can happen to it.
+//! Every entry point, with secrets in all its parts, under every failure.
 //!
-//! A new way in is one more line of [`requests`] or of [`sockets`], a new mishap one of
-//! [`CONDITIONS`]; what a process writes anywhere is judged by `Run::end`.
+//! A new entry point is one more line of [`requests`] or [`sockets`], and a new failure one of
+//! [`CONDITIONS`]. `Run::end` checks everything that the process writes.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -26,14 +26,14 @@ use super::{
 };
 use crate::support::{Answer, command, raw, within};
 
-/// What happens to all that is sent upstream.
+/// What happens to every request that is sent upstream.
 struct Condition {
     name: &'static str,
     key: Key,
     connect: Connect,
-    /// For the emulator.
+    /// The emulator's switches.
     change: &'static str,
-    /// What a query is answered then.
+    /// The status of a query then.
     status: u16,
 }
 
@@ -46,7 +46,7 @@ enum Key {
 #[derive(Clone, Copy)]
 enum Connect {
     Emulator,
-    /// A port where nobody listens.
+    /// A port without a listener.
     Nobody,
 }
 
@@ -100,7 +100,7 @@ const CONDITIONS: [Condition; 8] = [
         status: 403,
         ..GOOD
     },
-    // As a mismatch is told, with all that came; `$TOKEN` is put in below.
+    // As AWS reports a mismatch, with everything it received. `$TOKEN` is replaced below.
     Condition {
         name: "echoed",
         change: concat!(
@@ -175,7 +175,7 @@ async fn check(condition: &Condition, format: &'static str) {
     run.end(&format!("{}, {format}", condition.name), 12).await;
 }
 
-/// An answer of ours holds nothing; one of upstream's, no credentials.
+/// Checks that our responses contain no secret, and upstream's no credentials.
 fn check_answer(name: &str, answer: &Answer) {
     assert!(answer.status >= 200, "{name}: {answer:?}");
     let text = format!("{:?}\n{}", answer.headers, answer.body);
@@ -217,7 +217,7 @@ fn config(canary: &CanaryWorld, connect: std::net::SocketAddr) -> String {
     .concat()
 }
 
-/// Raw requests, each with secrets of the client's in its head.
+/// Returns raw requests, each with the client's secrets in its head.
 fn requests(run: &Run) -> Vec<(&'static str, String)> {
     let addr = run.addr;
     let request = |line: &str, more: &[(&str, &str)], body: &str| {
@@ -345,7 +345,7 @@ fn requests(run: &Run) -> Vec<(&'static str, String)> {
 
 type Conversation = (&'static str, String, &'static str, Vec<Value>);
 
-/// What is said on sockets; a frame with an id is to be answered.
+/// Returns the frames for sockets. A frame with an id expects a reply.
 fn sockets() -> Vec<Conversation> {
     let secrets: Value = client_secrets()
         .iter()
@@ -434,7 +434,7 @@ fn sockets() -> Vec<Conversation> {
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// A socket whose upgrade carries secrets; `None` if it is refused, and then without a leak.
+/// Opens a socket whose upgrade carries secrets. Returns `None` if it is refused without a leak.
 async fn open(name: &str, run: &Run, path: &str, protocol: &str) -> Option<Client> {
     let mut request = format!("ws://{}{path}", run.addr)
         .into_client_request()
@@ -461,14 +461,14 @@ async fn open(name: &str, run: &Run, path: &str, protocol: &str) -> Option<Clien
     }
 }
 
-/// Says all that there is to say, and reads until it is answered or the socket has ended.
+/// Sends all frames, and reads until they are answered or the socket has closed.
 async fn converse(name: &str, run: &Run, path: &str, protocol: &str, frames: &[Value]) {
     let Some(mut socket) = open(name, run, path, protocol).await else {
         return;
     };
     let mut open: Vec<&str> = Vec::new();
     for frame in frames {
-        // A socket that is refused may be closed by now.
+        // A refused socket may already be closed.
         let _ = socket.send(Message::text(frame.to_string())).await;
         open.extend(frame["id"].as_str());
     }
@@ -503,7 +503,7 @@ async fn converse(name: &str, run: &Run, path: &str, protocol: &str, frames: &[V
     within(name, answered).await;
 }
 
-/// Subscriptions as streams, with an event each.
+/// Opens subscriptions as streams, with one event each.
 async fn streams(canary: &CanaryWorld, run: &Run) {
     let query = "subscription S($room: String) { onMessage(room: $room) { body } }";
     let body =
@@ -555,7 +555,7 @@ async fn streams(canary: &CanaryWorld, run: &Run) {
     tokio::join!(streamed(run, &request, MESSAGE), told);
 }
 
-/// Reads until `text` has come, and goes.
+/// Reads until `text` has arrived, and disconnects.
 async fn streamed(run: &Run, request: &str, text: &str) {
     let mut stream = TcpStream::connect(run.addr).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -577,7 +577,7 @@ const PROTOCOLS: [(&str, &str); 4] = [
     ("aws-appsync-event-ws", "/event/realtime"),
 ];
 
-/// What is no frame of the protocol, no text, no UTF-8, too long, or against RFC 6455.
+/// Sends frames that are invalid, binary, not UTF-8, too long, or forbidden by RFC 6455.
 async fn malformed(run: &Run, protocol: &str, path: &str) {
     let of_text =
         |bytes: Vec<u8>| Message::Frame(Frame::message(bytes, OpCode::Data(Data::Text), true));
@@ -617,7 +617,7 @@ async fn malformed(run: &Run, protocol: &str, path: &str) {
     }
 }
 
-/// The only places where a canary may stand are asked for by name: the URL, on standard output.
+/// A secret may appear only where the user requests it: in the URL on standard output.
 #[tokio::test]
 async fn a_presigned_url_is_written_only_to_standard_output() {
     let url = format!(

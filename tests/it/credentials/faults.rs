@@ -1,4 +1,4 @@
-//! Providers that panic, hang and answer garbage, and a wall clock that jumps.
+//! Credential providers that panic, hang or return garbage, and a wall clock that jumps.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -130,7 +130,7 @@ async fn a_key_with_a_line_end_is_rejected_until_the_file_is_fixed() {
     }
 }
 
-/// The wall clock jumps, and the monotonic one does not: by libfaketime.
+/// libfaketime lets the wall clock jump, and not the monotonic clock.
 #[tokio::test]
 async fn the_first_request_after_a_suspend_is_served() {
     const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
@@ -164,7 +164,7 @@ async fn the_first_request_after_a_suspend_is_served() {
         assert!(took < Duration::from_secs(2), "{offset}: {took:?}");
         println!("wall clock {offset} s: first request served in {took:?}");
 
-        // Whoever asks: the credentials are loaded again.
+        // The credentials are loaded again for any request.
         while runs(&world.read("runs")).len() < 2 {
             assert!(begun.elapsed() < PATIENCE, "no load after {offset}");
             sleep(Duration::from_millis(20)).await;
@@ -252,7 +252,7 @@ async fn a_credential_process_inherits_neither_our_variables_nor_our_files() {
     }
 }
 
-/// Valid credentials are held, the provider fails, and nobody notices until they expire; then it
+/// The provider fails while valid credentials are cached, and no request fails until they expire. Then it
 /// recovers. Without a script the provider is an instance, and panics.
 async fn check_soak(fault: &str, script: Option<&str>, seconds: u64) {
     let mut keys: Vec<Key> = (1..100).map(|n| key(&format!("AKID{n}"))).collect();
@@ -262,7 +262,7 @@ async fn check_soak(fault: &str, script: Option<&str>, seconds: u64) {
     let is_broken = Arc::new(AtomicBool::new(false));
     let instance = fake_broken_instance(Arc::clone(&is_broken), Duration::from_secs(life)).await;
     let url = instance.url();
-    // A line for each request would fill the pipe, which nobody reads meanwhile.
+    // A line for each request would fill the pipe, which is not read meanwhile.
     let log = "info,countersign::request=off";
     let mut variables = vec![
         ("COUNTERSIGN_ADMIN", "127.0.0.1:0"),
@@ -284,14 +284,14 @@ async fn check_soak(fault: &str, script: Option<&str>, seconds: u64) {
     let expires = loading + Duration::from_secs(life - 1);
     is_broken.store(true, Ordering::SeqCst);
     world.home.file("broken", "");
-    // A file that changes has them loaded at once.
+    // A changed file causes an immediate load.
     let config = world.read(".aws/config");
     world.config(&format!("{config}# changed\n"));
 
     let (begun, mut served) = (Instant::now(), 0_u64);
     let end = begun + Duration::from_secs(seconds);
     let mut ticks = tokio::time::interval(Duration::from_millis(5));
-    // On a busy machine a burst would meet other limits.
+    // On a busy machine a burst would hit other limits.
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut clients = tokio::task::JoinSet::new();
     let body = json!({ "query": "{ rooms { id } }" }).to_string();
@@ -349,7 +349,7 @@ async fn check_soak(fault: &str, script: Option<&str>, seconds: u64) {
     assert!(recovered < Duration::from_secs(5), "{fault}: {recovered:?}");
 }
 
-/// What a process does while its provider is at fault.
+/// What a credential process does while it fails.
 const FAULTS: [(&str, Option<&str>); 5] = [
     ("panics", None),
     ("fails", Some("echo $$ >> $HOME/hung; exit 1")),
@@ -371,7 +371,7 @@ const FAULTS: [(&str, Option<&str>); 5] = [
     ),
 ];
 
-/// `tests/credentials/run` sets SOAK_SECONDS.
+/// Returns how long each fault lasts. `tests/credentials/run` sets SOAK_SECONDS.
 #[tokio::test]
 async fn a_failing_provider_loses_no_request_before_the_expiry() {
     let seconds = std::env::var("SOAK_SECONDS").map_or(4, |seconds| seconds.parse().unwrap());

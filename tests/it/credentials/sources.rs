@@ -1,5 +1,5 @@
-//! Broken and half-set credential sources: none of them leads to another identity, and botocore
-//! never uses another one than we do. An instance's role is always within reach.
+//! Broken and incomplete credential sources never fall back to another identity, and botocore
+//! uses the same one as countersign. An instance's role is always available.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -11,12 +11,12 @@ use super::*;
 use crate::fakes::Endpoint;
 use crate::support::{Daemon, Scratch, command, get, python, within};
 
-/// What becomes of a source.
+/// The expected result of a source.
 #[derive(Clone, Copy, Debug)]
 enum Expected {
-    /// The credentials of this access key id are used.
+    /// Requests are signed with this access key id.
     Uses(&'static str),
-    /// No request is signed; the reason has this text.
+    /// No request is signed, and the error contains this text.
     Refused(&'static str),
 }
 
@@ -56,7 +56,7 @@ fn row(
     }
 }
 
-/// What is not set up moves on; these show that the instance's role is within reach.
+/// A source that is not configured is skipped. These show that the instance's role is available.
 fn working() -> Vec<Row> {
     vec![
         row("nothing", &[], "", b"", Uses("AKIDINSTANCE")),
@@ -319,7 +319,7 @@ async fn fake_agent() -> Endpoint {
     .await
 }
 
-/// Asks `presign` whose signature it makes.
+/// Returns the access key id that `presign` signs with, or its error.
 async fn presigned(environment: &[(&str, &str)]) -> Result<String, String> {
     let arguments = [
         "presign",
@@ -338,11 +338,11 @@ async fn presigned(environment: &[(&str, &str)]) -> Result<String, String> {
     }
 }
 
-/// The status of a request through a daemon, and of its `/readyz`, with their bodies.
+/// Returns the responses to a request through a daemon and to `/readyz`.
 async fn served(environment: &[(&str, &str)]) -> (Answer, Answer) {
     let mut all = environment.to_vec();
     all.push(("COUNTERSIGN_ADMIN", "127.0.0.1:0"));
-    // Nothing is there; a signed request would be 502.
+    // Nothing listens there, so a signed request becomes a 502.
     let target = [
         "--listen",
         "127.0.0.1:0",
@@ -473,7 +473,7 @@ async fn a_broken_source_never_falls_back_to_another_identity() {
     check_rows("broken", broken()).await;
 }
 
-/// Permissions do not bind root, so that the program runs as somebody else.
+/// Permissions do not apply to root, so the program runs as another user.
 #[tokio::test]
 async fn an_unreadable_file_never_falls_back_to_another_identity() {
     use std::os::unix::fs::PermissionsExt as _;
@@ -481,7 +481,7 @@ async fn an_unreadable_file_never_falls_back_to_another_identity() {
     for (name, closed, expected) in [
         ("file", ".aws/credentials", Refused("Permission denied")),
         ("directory", ".aws", Refused("Permission denied")),
-        // The home of another user.
+        // The home directory of another user.
         ("home", "", Uses("AKIDINSTANCE")),
     ] {
         let home = Scratch::new(&format!("closed-{name}"));

@@ -1,4 +1,4 @@
-//! Nested routes: nothing that any server reads as a path of `/api/admin` is signed for `/api`.
+//! Nested routes: no path that a server could read as below `/api/admin` is signed for `/api`.
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
@@ -63,7 +63,7 @@ const SPELLINGS: [&str; 52] = [
     "/%c0%ae/admin",
 ];
 
-/// A method and the lines of its head; a WebSocket is one, too.
+/// Methods with the lines of their heads, and a WebSocket upgrade.
 const METHODS: [(&str, &str); 5] = [
     ("GET", ""),
     ("HEAD", ""),
@@ -79,13 +79,13 @@ const METHODS: [(&str, &str); 5] = [
     ),
 ];
 
-/// For every route, and for `/api` but not `/api/admin`.
+/// A token for every route, and one for `/api` without `/api/admin`.
 const TOKENS: [&str; 2] = [
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
 ];
 
-/// Everything that servers make of a path, by every combination of what they do to it.
+/// Returns every reading of a path, by every combination of the ways servers normalise it.
 fn readings(path: &str) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for choices in 0..4 << 6 {
@@ -170,7 +170,7 @@ fn may_be_admins(target: &str) -> bool {
     readings(target).iter().any(is_admins)
 }
 
-/// `/api`, below it the read-only `/api/admin`, and whether each normalises paths.
+/// Starts countersign with `/api` and the read-only `/api/admin`, and with their `odd_paths`.
 async fn start(api: &str, admin: &str) -> Running {
     World::builder()
         .routes(&GATEWAY)
@@ -191,7 +191,7 @@ async fn start(api: &str, admin: &str) -> Running {
         .await
 }
 
-/// The answer, and whether the request arrived upstream.
+/// Returns the response, and whether the request arrived upstream.
 async fn ask(world: &Running, method: (&str, &str), path: &str, token: &str) -> (Answer, bool) {
     let before = world.emulator.stats().gateway.requests;
     let (method, more) = method;

@@ -1,4 +1,4 @@
-//! Random requests: whatever a client sends arrives as it was signed, or is refused for a listed
+//! Random requests: each arrives as it was signed, or is refused for a listed
 //! reason.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use super::NO_HTTP;
 use crate::support::{GATEWAY, World, within};
 
-/// Why a random request was refused, and the largest share of all that may be.
+/// The reasons for refusals, and the largest share of requests that may have each.
 const CLASSES: [(&str, f64); 6] = [
     ("'.' or '..' segment", 0.05),
     ("empty segment", 0.05),
@@ -65,7 +65,7 @@ impl Random {
         let mut path = String::new();
         for _ in 0..segments {
             path.push('/');
-            // Odd segments are the exception, so that most requests arrive.
+            // Odd segments are rare, so that most requests arrive.
             let segment = match self.0.u8(..6) {
                 0 => self.word(&odd),
                 _ => self.word(&["%2F", "a%3Db", "~", "a+b"]),
@@ -97,7 +97,7 @@ impl Random {
         }
     }
 
-    /// A request, and its body.
+    /// Returns a request and its body.
     fn request(&mut self, addr: SocketAddr) -> (Vec<u8>, Vec<u8>) {
         let method = self.pick(&["GET", "GET", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"]);
         let (path, query) = (self.path(), self.query());
@@ -122,7 +122,7 @@ impl Random {
                 "content-type: a/b;  c=d",
                 "cookie: a=b",
             ]);
-            // Headers that cannot be signed are the exception, too.
+            // Headers that cannot be signed are rare too.
             if line.contains("a  b") && self.0.u8(..4) > 0 {
                 continue;
             }
@@ -147,7 +147,7 @@ impl Random {
     }
 }
 
-/// One answer of a connection that is kept; `None` if it was closed without one.
+/// Reads one response of a kept connection, or `None` if it was closed without one.
 async fn answer(stream: &mut TcpStream) -> Option<(u16, Vec<u8>)> {
     let mut read = Vec::new();
     loop {
@@ -200,7 +200,7 @@ async fn random_requests(
                     class => message.contains(class),
                 });
                 let (class, _) = class.unwrap_or_else(|| panic!("{message}: {}", shown()));
-                // A connection whose body nobody has read, or that speaks no HTTP, is closed.
+                // A connection with an unread body, or without valid HTTP, is closed.
                 stream = TcpStream::connect(addr).await.unwrap();
                 *class
             }

@@ -151,7 +151,7 @@ impl Row<'_> {
             .as_ref()
             .map(|found| &found["errors"][0]["message"]);
         expect(&message, &Ok(&json!("This field always fails.")))?;
-        // It leaves a subscription open after an error, so its end is not waited for.
+        // The client leaves a subscription open after an error, so the test does not wait for its end.
         let refused = Operation {
             query: "subscription { onNothing { id } }",
             variables: json!({}),
@@ -172,7 +172,7 @@ impl Row<'_> {
         Ok(())
     }
 
-    /// It does not reconnect; the application does.
+    /// The client does not reconnect by itself; the application does.
     async fn reconnect(&self) -> Result<(), String> {
         let client = self.client().await;
         let mut stream = self.listen(&client, "lobby").await;

@@ -1,5 +1,5 @@
-//! Each alert, and the fault that fires it: real ones, each at a daemon of its own, under a real
-//! Prometheus, while nothing fires for a daemon that has none.
+//! Each alert is fired by a real fault of a daemon of its own, under a real
+//! Prometheus, and no alert fires for a healthy daemon.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -16,9 +16,9 @@ use super::prometheus::Prometheus;
 use super::watched::{ROOMS, builder, start, start_with_credentials_for};
 use crate::support::{Daemon, JSON, Running, get, post};
 
-/// The rules wait for minutes and look back for more. Here they are in proportion to a scrape every
-/// second; nothing else is changed, and no threshold but the keepalive's, which follows the emulator's
-/// interval of a second in place of AppSync's minute.
+/// The rules wait for minutes and look back further. Here they are shortened for a scrape every
+/// second. No threshold is changed but the keepalive's, which follows the emulator's
+/// interval of a second instead of AppSync's minute.
 const SHORTER: [(&str, &str); 7] = [
     ("[5m]", "[8s]"),
     ("[10m]", "[12s]"),
@@ -28,9 +28,9 @@ const SHORTER: [(&str, &str); 7] = [
     ("for: 5m\n", "for: 3s\n"),
     ("_keepalive_age_seconds > 90", "_keepalive_age_seconds > 3"),
 ];
-/// Between two actions of a client.
+/// The pause between two actions of a client.
 const PACE: Duration = Duration::from_millis(100);
-/// After this a client leaves.
+/// After this time, a client disconnects.
 const IMPATIENCE: Duration = Duration::from_millis(500);
 
 const QUERY: &str = r#"{"query":"{ rooms { id } }"}"#;
@@ -43,7 +43,7 @@ struct Row {
     summary: String,
 }
 
-/// Causes every fault, and prints what fired; `alerts` are all there are.
+/// Causes every fault and prints the alerts that fired. `alerts` must be all of them.
 pub(crate) async fn table(alerts: &BTreeSet<String>) {
     let healthy = start("").await;
     let killed = start("").await;
@@ -171,7 +171,7 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
             "realtime upgrades are answered 503",
             async {
                 deaf.switch(json!({ "refuse_realtime": true }));
-                // A subscription is tried again for longer and longer: others come meanwhile.
+                // A subscription is retried with growing backoff, so new ones start meanwhile.
                 again(async || drop(tokio::time::timeout(IMPATIENCE, deaf.stream()).await)).await
             },
         )
@@ -289,7 +289,7 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
     assert!(!daemon.log.contains("panicked"), "{}", daemon.log);
 }
 
-/// Waits until an alert fires, while its cause goes on.
+/// Waits until an alert fires while its cause continues.
 async fn fires(
     prometheus: &Prometheus,
     alert: &'static str,
@@ -317,7 +317,7 @@ async fn again(act: impl AsyncFn()) -> Infallible {
     }
 }
 
-/// A client that asks and one that listens.
+/// Runs a client that queries and one that subscribes.
 async fn is_well(watched: &Running<Daemon>) -> Infallible {
     let mut socket = watched.subscribed().await;
     loop {
@@ -328,7 +328,7 @@ async fn is_well(watched: &Running<Daemon>) -> Infallible {
     }
 }
 
-/// A limit that what `like` holds is 95 % of.
+/// Returns a memory limit of which the daemon `like` uses 95 %.
 fn just_enough_memory(like: &Running<Daemon>) -> String {
     let pid = like.countersign.pid();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

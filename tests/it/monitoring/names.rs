@@ -1,8 +1,8 @@
-//! What an expression of PromQL asks for, and what a page of metrics has.
+//! The names in a PromQL expression and on a page of metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What one expression names.
+/// The names of one expression.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names {
     /// Samples, and the labels that they are selected by.
@@ -16,7 +16,7 @@ pub(crate) struct Names {
 pub(crate) struct Family {
     pub(crate) help: String,
     pub(crate) kind: String,
-    /// Of all its samples, but for `le`.
+    /// The labels of all its samples, without `le`.
     pub(crate) labels: BTreeSet<String>,
     pub(crate) values: Vec<f64>,
 }
@@ -38,7 +38,7 @@ enum Token {
     Sign(char),
 }
 
-/// The names in an expression of ours; functions are known by their parenthesis.
+/// Returns the names in an expression. A function is a name before a parenthesis.
 pub(crate) fn names(expression: &str) -> Names {
     let tokens = tokens(expression);
     let mut names = Names::default();
@@ -110,7 +110,7 @@ fn tokens(expression: &str) -> Vec<Token> {
     tokens
 }
 
-/// The families of a page, by name. Every sample must belong to one that was announced before.
+/// Returns the families of a page by name. Every sample must belong to a family declared above it.
 pub(crate) fn families(page: &str) -> BTreeMap<String, Family> {
     let mut families: BTreeMap<String, Family> = BTreeMap::new();
     let mut announced = String::new();
@@ -139,7 +139,7 @@ pub(crate) fn families(page: &str) -> BTreeMap<String, Family> {
     families
 }
 
-/// The names of a sample's labels.
+/// Returns the names of a sample's labels.
 fn labels(line: &str) -> BTreeSet<String> {
     let mut labels = BTreeSet::new();
     let mut rest = line.split_once('{').map_or("", |(_, rest)| rest);

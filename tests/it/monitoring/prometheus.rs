@@ -1,4 +1,4 @@
-//! A Prometheus that scrapes, and its promtool.
+//! A running Prometheus, and promtool.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,12 +17,12 @@ pub(crate) struct Prometheus {
     _scratch: Scratch,
 }
 
-/// Between two scrapes, and between two looks at the rules.
+/// The interval of scrapes and of rule evaluation.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(1);
-/// Nothing that is waited for here takes so long.
+/// The timeout of everything that is waited for here.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(75);
 
-/// Where tests/run has unpacked it; elsewhere it must be in the PATH.
+/// Returns the program that `tests/run` has unpacked, or else the one in PATH.
 fn tool(name: &str) -> Command {
     let unpacked = root().join("target/tools/prometheus/usr/bin").join(name);
     let program = match unpacked.is_file() {
@@ -38,7 +38,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Runs promtool, which must find nothing to say against `input`; what it said.
+/// Runs promtool, which must accept `input`, and returns its output.
 pub(crate) async fn promtool(arguments: &[&str], input: &str) -> String {
     let child = tool("promtool")
         .args(arguments)
@@ -58,7 +58,7 @@ pub(crate) async fn promtool(arguments: &[&str], input: &str) -> String {
 }
 
 impl Prometheus {
-    /// Scrapes `targets`, by instance, as the job `countersign`, and follows `rules`.
+    /// Starts a Prometheus that scrapes `targets` as the job `countersign` and evaluates `rules`.
     pub(crate) async fn start(name: &str, targets: &[(&str, SocketAddr)], rules: &str) -> Self {
         let scratch = Scratch::new(name);
         let rules = scratch.file("rules.yaml", rules);
@@ -110,7 +110,7 @@ impl Prometheus {
         prometheus
     }
 
-    /// The value of an expression that has one series, or none.
+    /// Returns the value of an expression with one series, if there is one.
     pub(crate) async fn value(&self, expression: &str) -> Option<f64> {
         let series = self.series(expression).await;
         assert!(series.len() <= 1, "{expression}: {series:?}");
@@ -118,11 +118,11 @@ impl Prometheus {
         value["value"][1].as_str().unwrap().parse().ok()
     }
 
-    /// The series of an expression.
+    /// Returns the series of an expression.
     pub(crate) async fn series(&self, expression: &str) -> Vec<Value> {
         let path = format!("/api/v1/query?query={}", encoded(expression));
         let answer = get(self.addr, &path, &[]).await;
-        // Before its storage is open.
+        // The storage may not be open yet.
         if answer.status == 503 {
             return Vec::new();
         }
@@ -145,7 +145,7 @@ impl Prometheus {
         }
     }
 
-    /// Waits until an alert of an instance fires, and answers its summary.
+    /// Waits until an alert of an instance fires, and returns its summary.
     pub(crate) async fn fires(&self, alert: &str, instance: &str) -> String {
         let mut alerts = Value::Null;
         let fired = async {

@@ -1,4 +1,4 @@
-//! A daemon that is watched, with an emulator of its own behind it.
+//! A monitored daemon with its own emulator.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::support::{Answer, Builder, Daemon, QUIET, Running, Socket, World, get, raw_on, within};
 
-/// Of the emulators; AppSync's is a minute.
+/// The keepalive interval of the emulators. AppSync's is a minute.
 const KEEPALIVE: Duration = Duration::from_secs(1);
 /// A query that succeeds.
 pub(crate) const ROOMS: &str = "{ rooms { id } }";
@@ -34,7 +34,7 @@ pub(crate) async fn start(config: &str) -> Running<Daemon> {
     builder(config).daemon().await
 }
 
-/// With credentials of the demo for so many seconds, from a process that gives them once.
+/// Starts a daemon whose credential process returns the emulator's key once, valid for `seconds`.
 pub(crate) async fn start_with_credentials_for(seconds: u32, config: &str) -> Running<Daemon> {
     let script = format!(
         "[ -e $DIR/given ] && {{ echo no more >&2; exit 1; }}\n\
@@ -57,20 +57,20 @@ pub(crate) async fn start_with_credentials_for(seconds: u32, config: &str) -> Ru
 }
 
 impl Running<Daemon> {
-    /// A message, which everybody who is subscribed gets.
+    /// Posts a message to all subscribers.
     pub(crate) async fn say(&self, body: &str) -> Answer {
         let mutation =
             format!("mutation {{ postMessage(room: \"lobby\", body: \"{body}\") {{ body }} }}");
         self.query(&mutation).await
     }
 
-    /// Subscribes by server-sent events, and reads to the end.
+    /// Subscribes by server-sent events, and reads to the end of the stream.
     pub(crate) async fn stream(&self) -> Answer {
         let path = "/graphql?query=subscription%7BonMessage%7Bid%7D%7D";
         get(self.addr, path, &[SSE]).await
     }
 
-    /// A socket with a subscription, which upstream has.
+    /// Opens a socket with a subscription that upstream has acknowledged.
     pub(crate) async fn subscribed(&self) -> Socket {
         let mut socket = self.acked().await;
         let before = self.emulator.stats().requests.subscriptions_started;
@@ -84,7 +84,7 @@ impl Running<Daemon> {
         socket
     }
 
-    /// Drops the realtime connections, and waits until the subscription is there again.
+    /// Drops the realtime connections, and waits until the subscription is restored.
     pub(crate) async fn loses_its_connection(&self) {
         let emulator = &self.emulator;
         let before = emulator.stats().realtime.connections_total;

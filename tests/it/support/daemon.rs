@@ -10,7 +10,7 @@ use tokio::process::{Child, ChildStderr, Command};
 
 use super::within;
 
-/// The built binary.
+/// The built program.
 pub struct Daemon {
     pub child: Child,
     stderr: BufReader<ChildStderr>,
@@ -18,12 +18,12 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it with nothing of this process's environment but what is given.
+    /// Starts the program with this environment and no other variable.
     pub fn start(arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) -> Self {
         Self::spawn(&mut command(arguments, environment))
     }
 
-    /// The same by a command of the test's own.
+    /// Starts the program with a command that the test has built.
     pub fn spawn(command: &mut Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
@@ -39,7 +39,7 @@ impl Daemon {
         }
     }
 
-    /// Reads the log up to a line with this text, and returns the line.
+    /// Reads the log up to a line that contains `text`, and returns that line.
     pub async fn line(&mut self, text: &str) -> String {
         loop {
             let mut line = String::new();
@@ -54,7 +54,7 @@ impl Daemon {
         }
     }
 
-    /// The address it listens on, whatever the format of the log.
+    /// Returns the address that the program listens on, in either log format.
     pub async fn address(&mut self) -> SocketAddr {
         let line = self.line("listening on http://127.").await;
         let (_, address) = line.trim().rsplit_once("http://").unwrap();
@@ -62,7 +62,7 @@ impl Daemon {
         address[..end].parse().unwrap()
     }
 
-    /// The address of its admin listener, asked for before [`Self::address`].
+    /// Returns the address of the admin listener. Call it before [`Self::address`].
     pub async fn admin(&mut self) -> SocketAddr {
         let line = self.line("health and metrics on http://").await;
         let (_, address) = line.trim().rsplit_once("http://").unwrap();
@@ -82,7 +82,7 @@ impl Daemon {
         assert!(sent.unwrap().success());
     }
 
-    /// Reads the log to its end, and the exit code.
+    /// Reads the log to its end and returns the exit code.
     pub async fn exited(&mut self) -> i32 {
         let read = self.stderr.read_to_string(&mut self.log);
         within("the daemon's end", read).await.unwrap();
@@ -97,14 +97,14 @@ pub fn command(arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) ->
         .args(arguments)
         .env_clear()
         .env("AWS_EC2_METADATA_DISABLED", "true")
-        // Tests run side by side.
+        // Tests run in parallel, so the default port would be taken.
         .env("COUNTERSIGN_ADMIN", "off")
         .envs(environment.iter().copied())
         .stdin(Stdio::null());
     command
 }
 
-/// The environment with the emulator's key.
+/// Returns the variables with the emulator's key.
 pub fn demo_key() -> Vec<(&'static str, &'static str)> {
     vec![
         ("AWS_ACCESS_KEY_ID", emulator::DEMO_ACCESS_KEY_ID),

@@ -17,10 +17,10 @@ pub use scripts::{Checks, node, passes, python};
 pub use socket::Socket;
 pub use world::{Builder, GATEWAY, InProcess, QUIET, Running, World, flag};
 
-/// Nothing that is waited for takes so long.
+/// The timeout of everything that a test waits for.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Waits for `future`, and fails with `what` if it does not come.
+/// Waits for `future`, and panics with `what` if it takes too long.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(done) => done,

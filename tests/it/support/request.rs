@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::within;
 
-/// An HTTP answer.
+/// An HTTP response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -22,7 +22,7 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// `extensions.code` of the first error.
+    /// Returns `extensions.code` of the first error.
     pub fn code(&self) -> String {
         let json = self.json();
         let code = &json["errors"][0]["extensions"]["code"];
@@ -56,14 +56,14 @@ pub async fn get(addr: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answ
     raw(addr, request.as_bytes()).await
 }
 
-/// Sends exactly these bytes and reads to the end.
+/// Sends exactly these bytes and reads until the connection closes.
 pub async fn raw(addr: SocketAddr, request: &[u8]) -> Answer {
     raw_on(TcpStream::connect(addr).await.unwrap(), request).await
 }
 
-/// The same, on an open connection.
+/// Does the same on an open connection.
 pub async fn raw_on(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> Answer {
-    // What we are refused for may come before the last byte has left.
+    // The server may reject the request before it has read all of it.
     let _ = stream.write_all(request).await;
     let mut bytes = Vec::new();
     let _ = within("an answer", stream.read_to_end(&mut bytes)).await;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A directory of this test's own, gone at its end.
+/// A temporary directory of one test, removed when the test ends.
 pub struct Scratch(pub PathBuf);
 
 impl Scratch {

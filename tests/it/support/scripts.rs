@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-/// Node with a script of tests/clients.
+/// Returns a command that runs a script of `tests/clients` with Node.js.
 pub fn node(script: &str) -> Command {
     let clients = clients();
     let modules = clients.join("node_modules");
@@ -16,7 +16,7 @@ pub fn node(script: &str) -> Command {
     command
 }
 
-/// Python with a script of tests/clients.
+/// Returns a command that runs a script of `tests/clients` with Python.
 pub fn python(script: &str) -> Command {
     let interpreter = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients-venv/bin/python");
     let shown = interpreter.display();
@@ -30,14 +30,14 @@ fn clients() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
 }
 
-/// What a script of checks has told.
+/// The result of a script of checks.
 pub struct Checks {
     pub passed: usize,
-    /// Those that failed, as they are said to.
+    /// Checks that failed and that the script lists as known differences.
     pub differing: usize,
 }
 
-/// Runs a script of checks: it must pass all of at least `least`.
+/// Runs a script of checks. It must run at least `least` checks, and all must pass.
 pub async fn passes(mut command: Command, arguments: &[&str], least: usize) -> Checks {
     let output = command.args(arguments).stdin(Stdio::null()).output();
     let output = tokio::time::timeout(Duration::from_secs(150), output);

@@ -16,7 +16,7 @@ use super::within;
 /// A client WebSocket that speaks graphql-transport-ws by hand.
 pub struct Socket<S = MaybeTlsStream<TcpStream>>(pub WebSocketStream<S>);
 
-/// The request that opens one.
+/// Builds the upgrade request.
 fn upgrade(url: &str, headers: &[(&str, &str)]) -> http::Request<()> {
     let mut request = url.into_client_request().unwrap();
     let protocol = "graphql-transport-ws".parse().unwrap();
@@ -35,7 +35,7 @@ impl Socket {
         Self::dial(addr, "/graphql", "graphql-transport-ws", headers).await
     }
 
-    /// A socket of another dialect.
+    /// Opens a socket of another protocol.
     pub async fn dial(
         addr: SocketAddr,
         path: &str,
@@ -52,7 +52,7 @@ impl Socket {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
-    /// On an open connection.
+    /// Opens a socket on an existing connection.
     pub async fn open_on(stream: S, url: &str, headers: &[(&str, &str)]) -> Self {
         let opened = client_async(upgrade(url, headers), stream);
         let (socket, _) = within("an upgrade", opened).await.unwrap();
@@ -74,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             .await;
     }
 
-    /// The next text frame. Pings do not prolong the wait.
+    /// Returns the next text frame. Pings do not extend the timeout.
     pub async fn next(&mut self) -> Value {
         let text = async {
             loop {
@@ -88,7 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         within("a frame", text).await
     }
 
-    /// The next frame of this id; frames of others are passed over.
+    /// Returns the next frame with this id and skips the others.
     pub async fn next_of(&mut self, id: &str) -> Value {
         loop {
             let frame = self.next().await;
@@ -98,7 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    /// The close frame; text frames before it are passed over.
+    /// Returns the close frame and skips text frames before it.
     pub async fn closed(&mut self) -> CloseFrame {
         let close = async {
             loop {
