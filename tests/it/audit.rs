@@ -2,12 +2,10 @@
 
 use crate::support::{World, demo_key, node, passes};
 
-async fn check(name: &str, strict: &str, mode: &[&str], least: usize) {
-    let world = World::new().await;
-    let mut environment = demo_key();
-    environment.push(("COUNTERSIGN_ROUTE__GRAPHQL__STRICT", strict));
-    let mut daemon = world.daemon(&[], &environment);
-    let url = format!("http://{}/graphql", daemon.address().await);
+async fn check(strict: &str, mode: &[&str], least: usize) {
+    let variables = [("COUNTERSIGN_ROUTE__GRAPHQL__STRICT", strict)];
+    let world = World::builder().variables(&variables).daemon().await;
+    let url = format!("http://{}/graphql", world.addr);
     let direct = format!("https://{}/graphql", world.emulator.addr());
 
     let mut command = node("audit.mjs");
@@ -20,10 +18,10 @@ async fn check(name: &str, strict: &str, mode: &[&str], least: usize) {
 
 #[tokio::test]
 async fn graphql_http_audits_find_no_error_and_no_warning_of_ours() {
-    check("audit", "false", &[], 6).await;
+    check("false", &[], 6).await;
 }
 
 #[tokio::test]
 async fn graphql_http_audits_find_no_warning_on_a_strict_route() {
-    check("audit-strict", "true", &["--strict"], 6).await;
+    check("true", &["--strict"], 6).await;
 }

@@ -275,7 +275,7 @@ async fn curl_json(arguments: &[&str]) -> Value {
 /// Clients that sign requests themselves get the responses that AppSync would give.
 #[tokio::test]
 async fn the_emulator_accepts_botocore() {
-    direct("honest", "honest.py", 64, |_| Vec::new()).await;
+    direct("honest.py", 64, |_| Vec::new()).await;
 }
 
 #[tokio::test]

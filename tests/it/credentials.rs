@@ -13,7 +13,7 @@ use countersign_emulator::{Emulator, Key, Options};
 use serde_json::json;
 
 use crate::fakes::{Endpoint, Heard, sts_answer};
-use crate::support::{Answer, Daemon, JSON, PATIENCE, Scratch, Socket, World, post, within};
+use crate::support::{Answer, Daemon, JSON, PATIENCE, Socket, World, post, within};
 
 /// A running daemon and its address.
 struct Running {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::support::{Answer, GATEWAY, World, python, raw, within};
+use crate::support::{Answer, Daemon, GATEWAY, World, demo_key, python, raw, within};
 
 /// A path below the route, and the path that arrives, or the reason for the refusal.
 const PATHS: [(&str, Result<&str, &str>); 46] = [

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::load::{self, allow_files, closed};
-use crate::support::{JSON, Running, World, get, post, raw, within};
+use crate::support::{Daemon, JSON, Running, World, get, post, raw, within};
 
 const MIB: u64 = 1024;
 

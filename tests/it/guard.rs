@@ -2,7 +2,6 @@
 //! and nothing reaches upstream.
 
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;

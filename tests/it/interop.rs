@@ -7,7 +7,6 @@
 mod rust_client;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::process::Command;
 
-use crate::support::{Daemon, World, demo_key};
+use crate::support::{Daemon, Running, World};
 
 const COLUMNS: [(&str, &str); 7] = [
     ("query", "query"),
@@ -54,31 +53,17 @@ struct Cell {
     outcome: Result<String, String>,
 }
 
-/// A daemon with its own emulator.
-struct Built {
-    world: World,
-    daemon: Daemon,
-    addr: SocketAddr,
+/// A daemon with a local CA and its own emulator.
+async fn start() -> Running<Daemon> {
+    World::builder()
+        .arguments(&["--tls-dev"])
+        .variables(&[("XDG_STATE_HOME", "$DIR")])
+        .daemon()
+        .await
 }
 
-impl Built {
-    async fn new(name: &str) -> Self {
-        let world = World::new().await;
-        let mut environment = demo_key();
-        let state = world.home.0.display().to_string();
-        environment.push(("XDG_STATE_HOME", &state));
-        let mut daemon = world.daemon(&["--tls-dev"], &environment);
-        let addr = daemon.address().await;
-        Self {
-            world,
-            daemon,
-            addr,
-        }
-    }
-
-    fn local_ca(&self) -> PathBuf {
-        self.world.path("countersign/ca.pem")
-    }
+fn local_ca(world: &World) -> PathBuf {
+    world.path("countersign/ca.pem")
 }
 
 #[tokio::test]
@@ -90,8 +75,8 @@ async fn every_client_passes_its_row_of_the_matrix() {
         .collect()
         .await;
     let mut cells: Vec<Cell> = cells.into_iter().flatten().collect();
-    let built = Built::new("interop-rust").await;
-    cells.extend(rust_client::cells(built.addr, &built.world.emulator).await);
+    let world = start().await;
+    cells.extend(rust_client::cells(world.addr, &world.emulator).await);
 
     let table = table(&rows, &cells);
     println!("{table}");
@@ -110,13 +95,13 @@ async fn every_client_passes_its_row_of_the_matrix() {
         }
     }
     check_readme(&table);
-    drop(built.daemon);
+    drop(world);
 }
 
 /// Runs a row's script. A script that fails without a failed cell gets one.
 async fn run(row: &Row) -> Vec<Cell> {
-    let built = Built::new(&format!("interop-{}", row.row)).await;
-    let addr = built.addr;
+    let world = start().await;
+    let addr = world.addr;
     let [interpreter, script, arguments @ ..] = row.command.as_slice() else {
         panic!("{}: a command has an interpreter and a script", row.row);
     };
@@ -136,15 +121,12 @@ async fn run(row: &Row) -> Vec<Cell> {
         .args(["--http", &format!("http://{addr}/graphql")])
         .args(["--ws", &format!("ws://{addr}/graphql")])
         .args(["--https", &format!("https://{addr}/graphql")])
-        .args([
-            "--control",
-            &format!("http://{}", built.world.emulator.control_addr()),
-        ])
+        .args(["--control", &world.control()])
         .stdin(Stdio::null())
         .kill_on_drop(true);
     if row.needs_tls {
-        command.env("NODE_EXTRA_CA_CERTS", built.local_ca());
-        command.env("SSL_CERT_FILE", built.local_ca());
+        command.env("NODE_EXTRA_CA_CERTS", local_ca(&world));
+        command.env("SSL_CERT_FILE", local_ca(&world));
     }
     let output = tokio::time::timeout(ROW, command.output()).await;
     let output = output
@@ -162,12 +144,12 @@ async fn run(row: &Row) -> Vec<Cell> {
         });
     }
     // AWS never rejects our signatures; it may reject a field that does not exist.
-    let refusal = built.world.emulator.stats().last_refusal;
+    let refusal = world.emulator.stats().last_refusal;
     let is_harmless = refusal
         .as_ref()
         .is_none_or(|text| text == "Validation error");
     assert!(is_harmless, "{}: {refusal:?}", row.row);
-    drop(built.daemon);
+    drop(world);
     cells
 }
 

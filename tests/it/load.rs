@@ -1,7 +1,6 @@
 //! Load tests: a daemon with its own emulator, another client
 //! that sends queries all the time, and the memory of the daemon.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};

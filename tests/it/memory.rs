@@ -16,7 +16,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::fakes::TlsPeer;
 use crate::load;
-use crate::support::{Answer, JSON, QUIET, Running, Socket, World, demo_key, post, within};
+use crate::support::{Answer, Daemon, JSON, QUIET, Running, Socket, World, demo_key, post, within};
 
 const MIB: u64 = 1024;
 const SETTINGS: &str = "limits.memory = \"64MiB\"";

@@ -22,7 +22,7 @@ use watched::{ROOMS, builder, start, start_with_credentials_for};
 use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::fakes::Heard;
-use crate::support::{JSON, PATIENCE, Running, Scratch, Socket, get, post, raw};
+use crate::support::{Daemon, JSON, PATIENCE, Running, Scratch, Socket, get, post, raw};
 
 const ALERTS: &str = include_str!("../../deploy/monitoring/alerts.yaml");
 const DASHBOARD: &str = include_str!("../../deploy/monitoring/dashboard.json");

@@ -330,6 +330,7 @@ impl RecordingWorld {
             }
         }
         let idle = self
+            .world
             .emulator
             .wait_for(|stats| stats.events.connections == 0 && stats.realtime.connections == 0);
         within("connections that nobody needs to be closed", idle).await;

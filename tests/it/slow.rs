@@ -10,7 +10,7 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::Command;
 
 use crate::load::{self, allow_files, closed};
-use crate::support::{GATEWAY, Running, Scratch, World, within};
+use crate::support::{Daemon, GATEWAY, Running, Scratch, World, within};
 
 /// Writes `begin`, and then one byte of `byte` every 50 ms until the connection is closed; what was
 /// answered, and how long it took.

@@ -74,9 +74,9 @@ impl TracesWorld {
         let world = &self.world;
         let peer_ca = world.home.file("peer.pem", &self.peer.ca_pem);
         let config = [
-            format!("{settings}\n"),
             world.route("graphql", "https://$API/graphql", ""),
             world.route("rest", "https://$REST/prod", ""),
+            format!("{settings}\n"),
             format!(
                 "[route.peer]\ntarget = \"https://{PEER}\"\nconnect = \"{}\"\n\
                  ca_file = {peer_ca:?}\n",

@@ -42,7 +42,7 @@ fn start(world: &World, more: &str) -> Daemon {
     let api = world.route("api", "https://$WS/prod", "");
     let wrong = world.route("wrong", "https://$WS/prod", "profile = \"wrong\"");
     let files = [("AWS_SHARED_CREDENTIALS_FILE", keys.as_str())];
-    world.serve(&format!("{more}\n{api}{wrong}"), &files)
+    world.serve(&format!("{api}{wrong}{more}"), &files)
 }
 
 /// A script that serves an upstream itself, and is told when to go on.

@@ -1,7 +1,6 @@
 //! Nested routes: no path that a server could read as below `/api/admin` is signed for `/api`.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 

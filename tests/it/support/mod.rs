@@ -15,7 +15,7 @@ pub use request::{Answer, JSON, get, post, raw, raw_on};
 pub use scratch::Scratch;
 pub use scripts::{Checks, node, passes, python};
 pub use socket::Socket;
-pub use world::{Builder, GATEWAY, InProcess, QUIET, Running, World, flag};
+pub use world::{Builder, GATEWAY, QUIET, Running, World, flag};
 
 /// The timeout of everything that a test waits for.
 pub const PATIENCE: Duration = Duration::from_secs(20);

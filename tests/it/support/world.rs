@@ -141,14 +141,10 @@ impl Builder {
         self
     }
 
-    /// A route of the daemon to a fake upstream, with more lines of TOML.
+    /// A route of the daemon to a fake upstream, with more settings of the route, one a line.
     pub fn peer(mut self, name: &'static str, peer: &TlsPeer, target: &str, more: &str) -> Self {
         let file = format!("{name}.pem");
-        let route = format!(
-            "[route.{name}]\ntarget = \"{target}\"\nconnect = \"{}\"\n\
-             ca_file = \"$DIR/{file}\"\n{more}\n",
-            peer.addr
-        );
+        let route = route(name, target, peer.addr, &format!("$DIR/{file}"), more);
         self.peers.push((name, route));
         self.file(&file, &peer.ca_pem)
     }
@@ -246,9 +242,10 @@ impl Builder {
             let has_peer = |name: &str| self.peers.iter().any(|(peer, _)| *peer == name);
             let routes = ["graphql"].iter().chain(&self.routes);
             let routes = routes.filter(|name| !has_peer(name));
-            let mut text = self.config.unwrap_or_default() + "\n";
+            let mut text = String::new();
             text.extend(routes.map(|name| world.route(name, target(name), "")));
             text.extend(self.peers.iter().map(|(_, route)| route.as_str()));
+            text.push_str(&self.config.unwrap_or_default());
             let text = world.expand(&text);
             let file = world.home.file("countersign.toml", &text);
             let all = ["--config", &file].into_iter().chain(more);
@@ -287,6 +284,15 @@ impl Builder {
 fn target(route: &str) -> &'static str {
     let found = ROUTES.iter().find(|(name, _)| *name == route);
     found.unwrap_or_else(|| panic!("no route {route:?}")).1
+}
+
+/// A route as lines of TOML with dotted keys, which a configuration may extend. They must come before
+/// its first table.
+fn route(name: &str, target: &str, connect: SocketAddr, ca_file: &str, more: &str) -> String {
+    let own =
+        format!("target = {target:?}\nconnect = \"{connect}\"\nca_file = {ca_file:?}\n{more}");
+    let lines = own.lines();
+    lines.map(|line| format!("route.{name}.{line}\n")).collect()
 }
 
 // === impl World ===
@@ -337,14 +343,12 @@ impl World {
         format!("http://{}", self.emulator.control_addr())
     }
 
-    /// A route of a configuration file to a target of the emulator, with more lines.
+    /// A route to a target of the emulator, with more settings of the route, one a line. It must come
+    /// before the first table of the configuration.
     pub fn route(&self, name: &str, target: &str, more: &str) -> String {
         let (connect, ca_file) = (self.emulator.addr(), self.ca_file());
         let target = self.expand(target);
-        format!(
-            "[route.{name}]\ntarget = \"{target}\"\nconnect = \"{connect}\"\n\
-             ca_file = {ca_file:?}\n{more}\n"
-        )
+        route(name, &target, connect, &ca_file, more)
     }
 
     /// The arguments that lead a daemon to the emulator's GraphQL API, after `more`.
