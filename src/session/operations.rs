@@ -164,8 +164,8 @@ impl Operations {
         self.request(key, publish.to_body(), headers, record, ready);
     }
 
-    /// Notes what an event says of its operation. Whether the operation was known.
-    pub(super) fn note(&mut self, key: OperationKey, event: &Event) -> bool {
+    /// Records what an event says of its operation. Returns whether the operation was known.
+    pub(super) fn record_event(&mut self, key: OperationKey, event: &Event) -> bool {
         let Some(running) = self.running.get_mut(&key) else {
             return false;
         };

@@ -285,7 +285,7 @@ impl<F: Streamed> Stream<F> {
     }
 
     fn handle_event(&mut self, key: OperationKey, event: &Event) {
-        if !self.operations.note(key, event) {
+        if !self.operations.record_event(key, event) {
             return;
         }
         match event {

@@ -1,24 +1,21 @@
-//! Owns one client WebSocket: reads frames, runs what its dialect starts, writes what comes back.
+//! Owns one client WebSocket: reads messages, runs the operations that the client starts, writes the
+//! results.
 //!
-//! One task, one loop. An event leaves the outbox only when the frame before it has been written,
-//! so what a slow client does not read stays counted there; and a client is read only while it
-//! takes our answers. Upstream and client are served in no fixed order, so that neither starves.
+//! One task, one loop. An event leaves the outbox only when the message before it has been written,
+//! so events that a slow client does not read stay counted there; and a client is read only while
+//! nothing is being written to it. Upstream and client are served in no fixed order, so that neither
+//! starves.
+
+mod link;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use countersign_protocol::dialect::{Close, Dialect, Output, Times, websocket};
 use countersign_protocol::graphql::{Event, OperationKey};
 use countersign_protocol::realtime::placement::Availability;
-use futures_util::{SinkExt as _, StreamExt as _};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
-use tokio_tungstenite::WebSocketStream;
+use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::error::CapacityError;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::debug;
 
@@ -28,195 +25,186 @@ use crate::graphql::outbox::{Inbox, outbox};
 use crate::guard::Admission;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::{Task, caught};
-
-type Socket = WebSocketStream<TokioIo<Upgraded>>;
+use link::{End, Io, Link};
 
 struct Session {
     context: Arc<Context>,
     dialect: Box<dyn Dialect>,
     operations: Operations,
     admission: Admission,
-    /// When a close is due, and what it says.
+    inbox: Inbox,
+    /// The event whose message is being written. It stays counted in the outbox until then.
+    carried: Option<Event>,
+    /// When a close is due, and with which code and reason.
     closing: Option<(Instant, Close)>,
     is_draining: bool,
     has_expired: bool,
 }
 
-/// Bytes of a frame. The socket's write buffer grows to the size of one, and never shrinks.
-const PART: usize = 128 * 1024;
-/// How long the client may take to answer our close.
-const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+/// When a session has something to do although nothing arrives.
+struct Deadlines {
+    protocol: Option<Instant>,
+    /// When a client that does not take a message is given up.
+    write: Option<Instant>,
+    close: Option<Instant>,
+    ping: Instant,
+}
+
+enum Step {
+    Done,
+    Send(String),
+    Close(Close),
+}
 
 /// Bytes of a message of a client that has shown no token yet.
 const PENDING_MESSAGE: usize = 32 * 1024;
 
-/// Serves a socket once it is upgraded, in the dialect that `protocol` names.
+/// Serves a socket once it is upgraded, in the client protocol that `protocol` names.
 pub(super) async fn serve(context: Context, upgrade: OnUpgrade, protocol: Option<&'static str>) {
     let Ok(upgraded) = upgrade.await else {
-        debug!("a client went away during its upgrade");
+        debug!("client closed the connection during the WebSocket upgrade");
         return;
     };
     let config = context.config;
-    // Frames are short and written one at a time, so the write buffer needs no bound of its own.
-    let socket_config = WebSocketConfig::default()
-        .read_buffer_size(4 * 1024)
-        .write_buffer_size(4 * 1024)
-        .max_message_size(Some(config.message))
-        .max_frame_size(Some(config.message));
-    let io = TokioIo::new(upgraded);
-    let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(socket_config)).await;
+    let mut link = Link::new(upgraded, config.message, config.ping).await;
     let times = Times {
         init: config.init,
         keepalive: config.ping,
     };
-    let dialect = websocket(protocol, Instant::now(), times, config.limits());
     let (outbox, inbox) = outbox(config.outbox, Arc::clone(&context.budget));
     let context = Arc::new(context);
+    // Counts the connection until the socket is closed.
+    let _counted = Arc::clone(&context);
     let session = Session {
-        dialect,
+        dialect: websocket(protocol, Instant::now(), times, config.limits()),
         operations: Operations::new(Arc::clone(&context), outbox),
         admission: context.admission.clone(),
         context,
+        inbox,
+        carried: None,
         closing: None,
         is_draining: false,
         has_expired: false,
     };
-    let run = session.run(&mut socket, inbox);
-    if let Err(panicked) = caught(Task::Socket, run).await {
-        farewell(
-            &mut socket,
-            Close::new(Close::INTERNAL, panicked.to_string()),
-        )
-        .await;
+    match caught(Task::Socket, session.run(&mut link)).await {
+        Ok(End::Close(close)) => link.close(close).await,
+        Ok(End::Gone) => {}
+        Err(panicked) => {
+            let close = Close::new(Close::INTERNAL, panicked.to_string());
+            link.close(close).await;
+        }
     }
 }
 
 impl Session {
-    async fn run(mut self, socket: &mut Socket, mut inbox: Inbox) {
-        // Since when a message is on its way to the client, what is left of it, and the event it
-        // carries, whose room is taken until then.
-        let mut writing_since: Option<Instant> = None;
-        let mut rest = Bytes::new();
-        let mut carried: Option<Event> = None;
-        let mut ping_at = Instant::now() + self.context.config.ping;
-        let mut is_ponged = true;
+    async fn run(mut self, link: &mut Link) -> End {
         loop {
-            while writing_since.is_none() {
-                let Some(output) = self.dialect.poll_output() else {
-                    break;
-                };
-                match self.perform(output) {
-                    Step::Done => {}
-                    Step::Send(text) => {
-                        writing_since = Some(Instant::now());
-                        let message = first_part(text, &mut rest);
-                        if socket.feed(message).await.is_err() {
-                            return;
-                        }
-                    }
-                    Step::Close(close) => {
-                        // Upstream is left at once; the client may take its time.
-                        self.operations.clear();
-                        return farewell(socket, close).await;
-                    }
-                }
-            }
-            if writing_since.is_none()
-                && let Some(event) = carried.take()
-            {
-                inbox.written(event.size());
-            }
-            let is_writing = writing_since.is_some();
-            let stalled_at = writing_since.map(|since| since + self.context.config.write);
-            let close_at = self.close_deadline(!is_writing);
-            let deadlines = [
-                self.dialect.poll_timeout(),
-                stalled_at,
-                close_at,
-                Some(ping_at),
-            ];
-            let wake_at = deadlines.into_iter().flatten().min();
-            // A frame under way is finished before the client is read again.
-            let io = async {
-                match is_writing {
-                    true => Io::Flushed(socket.flush().await),
-                    false => Io::Read(socket.next().await),
-                }
-            };
-            tokio::select! {
-                () = self.context.expired.cancelled(), if !self.has_expired => self.expire(),
-                () = self.context.draining.cancelled(), if !self.is_draining => {
-                    self.is_draining = true;
-                    self.close_soon(Duration::ZERO, "countersign is shutting down");
-                }
-                (key, event) = inbox.next(), if !is_writing => {
-                    self.handle_event(key, &event);
-                    carried = Some(event);
-                }
-                done = io => match done {
-                    Io::Flushed(Ok(())) if rest.is_empty() => writing_since = None,
-                    Io::Flushed(Ok(())) => {
-                        if socket.feed(next_part(&mut rest)).await.is_err() {
-                            return;
-                        }
-                    }
-                    Io::Flushed(Err(_)) => return,
-                    Io::Read(Some(Ok(message))) => match message {
-                        Message::Text(text) => self.handle_text(&text),
-                        Message::Binary(_) => self.dialect.handle_binary(),
-                        Message::Pong(_) => is_ponged = true,
-                        // Its pong is queued; what a client does not read must not pile up.
-                        Message::Ping(_) => writing_since = Some(Instant::now()),
-                        Message::Frame(_) => {}
-                        Message::Close(_) => {
-                            self.operations.clear();
-                            // The answer to the client's close is queued; it still has to leave.
-                            let _ = tokio::time::timeout(CLOSE_PATIENCE, socket.flush()).await;
-                            return;
-                        }
-                    },
-                    Io::Read(Some(Err(tungstenite::Error::Capacity(
-                        CapacityError::MessageTooLong { .. },
-                    )))) => {
-                        let reason = "message too big (limits.message)";
-                        self.dialect.close(Close::new(Close::TOO_BIG, reason));
-                    }
-                    Io::Read(Some(Err(error))) => {
-                        debug!(%error, "a client socket failed");
-                        return;
-                    }
-                    Io::Read(None) => return,
-                },
-                () = tokio::time::sleep_until(wake_at.unwrap_or(ping_at).into()) => {
-                    let now = Instant::now();
-                    self.dialect.handle_timeout(now);
-                    if stalled_at.is_some_and(|at| at <= now) {
-                        debug!("a client socket is closed: it takes nothing (timeouts.write)");
-                        return;
-                    }
-                    if close_at.is_some_and(|at| at <= now) {
-                        self.close_now();
-                    }
-                    if ping_at <= now {
-                        if !is_ponged && !is_writing {
-                            debug!("a client socket is closed: it answers no ping (timeouts.ping)");
-                            return;
-                        }
-                        ping_at = now + self.context.config.ping;
-                        if !is_writing {
-                            is_ponged = false;
-                            writing_since = Some(now);
-                            if socket.feed(Message::Ping(Default::default())).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                }
+            if let Err(end) = self.step(link).await {
+                // Ends the operations before the close frame is written, for which the client may
+                // take its time.
+                self.operations.clear();
+                return end;
             }
         }
     }
 
-    /// Until the client has shown a token, nothing is parsed that is longer than one needs.
+    /// Writes what is ready, and handles the next thing that happens.
+    async fn step(&mut self, link: &mut Link) -> Result<(), End> {
+        self.perform_outputs(link).await?;
+        let is_writing = link.is_writing();
+        if !is_writing && let Some(event) = self.carried.take() {
+            self.inbox.written(event.size());
+        }
+        let deadlines = self.deadlines(link);
+        tokio::select! {
+            () = self.context.expired.cancelled(), if !self.has_expired => self.expire(),
+            () = self.context.draining.cancelled(), if !self.is_draining => {
+                self.is_draining = true;
+                self.close_soon(Duration::ZERO, "countersign is shutting down");
+            }
+            (key, event) = self.inbox.next(), if !is_writing => {
+                self.handle_event(key, &event);
+                self.carried = Some(event);
+            }
+            io = link.next() => match io {
+                Io::Flushed(Ok(())) => link.flushed().await?,
+                Io::Flushed(Err(_)) | Io::Read(None) => return Err(End::Gone),
+                Io::Read(Some(Ok(message))) => self.handle_message(link, message).await?,
+                Io::Read(Some(Err(error))) => self.handle_error(&error)?,
+            },
+            () = tokio::time::sleep_until(deadlines.next().into()) => {
+                self.handle_timeout(link, &deadlines).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Performs what the protocol machine asks for, until a message is being written.
+    async fn perform_outputs(&mut self, link: &mut Link) -> Result<(), End> {
+        while !link.is_writing()
+            && let Some(output) = self.dialect.poll_output()
+        {
+            match self.perform(output) {
+                Step::Done => {}
+                Step::Send(text) => link.send(text).await?,
+                Step::Close(close) => return Err(End::Close(close)),
+            }
+        }
+        Ok(())
+    }
+
+    fn deadlines(&self, link: &Link) -> Deadlines {
+        let write = self.context.config.write;
+        Deadlines {
+            protocol: self.dialect.poll_timeout(),
+            write: link.writing_since().map(|since| since + write),
+            close: self.close_deadline(!link.is_writing()),
+            ping: link.ping_at(),
+        }
+    }
+
+    async fn handle_message(&mut self, link: &mut Link, message: Message) -> Result<(), End> {
+        match message {
+            Message::Text(text) => self.handle_text(&text),
+            Message::Binary(_) => self.dialect.handle_binary(),
+            Message::Pong(_) => link.ponged(),
+            Message::Ping(_) => link.pinged(),
+            Message::Frame(_) => {}
+            Message::Close(_) => {
+                self.operations.clear();
+                link.answer_close().await;
+                return Err(End::Gone);
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_error(&mut self, error: &tungstenite::Error) -> Result<(), End> {
+        if let tungstenite::Error::Capacity(CapacityError::MessageTooLong { .. }) = error {
+            let reason = "message too big (limits.message)";
+            self.dialect.close(Close::new(Close::TOO_BIG, reason));
+            return Ok(());
+        }
+        debug!(%error, "client socket failed");
+        Err(End::Gone)
+    }
+
+    async fn handle_timeout(&mut self, link: &mut Link, due: &Deadlines) -> Result<(), End> {
+        let now = Instant::now();
+        let has_passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        self.dialect.handle_timeout(now);
+        if has_passed(due.write) {
+            debug!("closing socket: client did not read within the write timeout (timeouts.write)");
+            return Err(End::Gone);
+        }
+        if has_passed(due.close) {
+            self.close_now();
+        }
+        link.ping(now).await
+    }
+
+    /// Refuses messages of a client that has shown no token yet if they are longer than one that
+    /// carries a token.
     fn handle_text(&mut self, text: &str) {
         if matches!(self.admission, Admission::Pending(_)) && text.len() > PENDING_MESSAGE {
             return self.refuse_pending();
@@ -275,7 +263,7 @@ impl Session {
     }
 
     fn handle_event(&mut self, key: OperationKey, event: &Event) {
-        if !self.operations.note(key, event) {
+        if !self.operations.record_event(key, event) {
             return;
         }
         match event {
@@ -291,8 +279,8 @@ impl Session {
         }
     }
 
-    /// A retryable close, once the operations that run by HTTP have ended: clients send again
-    /// what is in flight at such a close, mutations too.
+    /// Closes with a retryable code, once the operations that run by HTTP have ended: clients send
+    /// again all operations in flight at such a close, including mutations.
     fn close_soon(&mut self, after: Duration, reason: &'static str) {
         self.dialect.begin_closing();
         if self.closing.is_none() {
@@ -313,62 +301,24 @@ impl Session {
         }
     }
 
-    /// The drain's deadline: what still runs is ended, and told so, before the close.
+    /// Ends the operations that still run at the drain's deadline, with an error for each, before
+    /// the close.
     fn expire(&mut self) {
         self.has_expired = true;
         for (key, event) in self.operations.expire() {
             self.dialect.handle_event(key, &event);
         }
-        // Sooner than a close that may be due already.
+        // Replaces a close that may be scheduled for later.
         self.closing = None;
         self.close_soon(Duration::ZERO, "countersign is shutting down");
     }
 }
 
-enum Io {
-    Flushed(Result<(), tungstenite::Error>),
-    Read(Option<Result<Message, tungstenite::Error>>),
-}
+// === impl Deadlines ===
 
-enum Step {
-    Done,
-    Send(String),
-    Close(Close),
-}
-
-/// A message in one frame, or the first frame of one that is long; what is left of it then.
-fn first_part(text: String, rest: &mut Bytes) -> Message {
-    if text.len() <= PART {
-        return Message::text(text);
+impl Deadlines {
+    fn next(&self) -> Instant {
+        let others = [self.protocol, self.write, self.close];
+        others.into_iter().flatten().fold(self.ping, Instant::min)
     }
-    *rest = Bytes::from(text);
-    let part = rest.split_to(PART);
-    Message::Frame(Frame::message(part, OpCode::Data(Data::Text), false))
-}
-
-fn next_part(rest: &mut Bytes) -> Message {
-    let part = rest.split_to(PART.min(rest.len()));
-    let is_last = rest.is_empty();
-    Message::Frame(Frame::message(part, OpCode::Data(Data::Continue), is_last))
-}
-
-/// Writes the close frame and waits a little for the client's.
-async fn farewell(socket: &mut Socket, close: Close) {
-    let frame = CloseFrame {
-        code: close.code.into(),
-        reason: close.reason.into_owned().into(),
-    };
-    let closing = async {
-        if socket.send(Message::Close(Some(frame))).await.is_err() {
-            return;
-        }
-        while let Some(Ok(message)) = socket.next().await {
-            if message.is_close() {
-                return;
-            }
-        }
-        // Bytes left unread would turn the end into a reset that overtakes the close frame.
-        let _ = tokio::io::copy(socket.get_mut(), &mut tokio::io::sink()).await;
-    };
-    let _ = tokio::time::timeout(CLOSE_PATIENCE, closing).await;
 }

@@ -1,0 +1,186 @@
+//! One client WebSocket, and the message that is being written to it.
+//!
+//! Long messages are written in several frames, one at a time. While a message is being written, the
+//! client is not read, so that a client that does not take our messages cannot make us queue more.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use countersign_protocol::dialect::Close;
+use futures_util::{SinkExt as _, StreamExt as _};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{self, Message};
+use tracing::debug;
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// A client's socket.
+pub(super) struct Link {
+    socket: Socket,
+    /// When the message that is being written was handed to the socket.
+    writing_since: Option<Instant>,
+    /// The part of a long message that the socket does not have yet.
+    rest: Bytes,
+    ping_at: Instant,
+    ping_period: Duration,
+    /// The client has answered the last ping.
+    is_ponged: bool,
+}
+
+/// How a session ends.
+pub(super) enum End {
+    /// With this close frame.
+    Close(Close),
+    /// Without one: the client has closed the socket, or does not read or answer any more.
+    Gone,
+}
+
+/// What happened on the socket.
+pub(super) enum Io {
+    Flushed(Result<(), tungstenite::Error>),
+    Read(Option<Result<Message, tungstenite::Error>>),
+}
+
+/// Bytes of a frame. The socket's write buffer grows to the size of one, and never shrinks.
+const PART: usize = 128 * 1024;
+/// How long the client may take to answer our close.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
+
+impl Link {
+    /// `message` bounds the bytes of a client's message.
+    pub(super) async fn new(upgraded: Upgraded, message: usize, ping_period: Duration) -> Self {
+        // Frames are short and written one at a time, so the write buffer needs no bound of its own.
+        let config = WebSocketConfig::default()
+            .read_buffer_size(4 * 1024)
+            .write_buffer_size(4 * 1024)
+            .max_message_size(Some(message))
+            .max_frame_size(Some(message));
+        let io = TokioIo::new(upgraded);
+        Self {
+            socket: WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await,
+            writing_since: None,
+            rest: Bytes::new(),
+            ping_at: Instant::now() + ping_period,
+            ping_period,
+            is_ponged: true,
+        }
+    }
+
+    pub(super) fn is_writing(&self) -> bool {
+        self.writing_since.is_some()
+    }
+
+    pub(super) fn writing_since(&self) -> Option<Instant> {
+        self.writing_since
+    }
+
+    /// When the next ping is due.
+    pub(super) fn ping_at(&self) -> Instant {
+        self.ping_at
+    }
+
+    /// Flushes the frame that is being written, or reads a message if there is none. Cancel safe.
+    pub(super) async fn next(&mut self) -> Io {
+        if self.is_writing() {
+            return Io::Flushed(self.socket.flush().await);
+        }
+        Io::Read(self.socket.next().await)
+    }
+
+    /// Starts to write a message.
+    pub(super) async fn send(&mut self, text: String) -> Result<(), End> {
+        let message = first_part(text, &mut self.rest);
+        self.feed(message).await
+    }
+
+    /// Continues after a frame has left: with the next frame of the message, if there is one.
+    pub(super) async fn flushed(&mut self) -> Result<(), End> {
+        if self.rest.is_empty() {
+            self.writing_since = None;
+            return Ok(());
+        }
+        let part = next_part(&mut self.rest);
+        self.socket.feed(part).await.map_err(|_| End::Gone)
+    }
+
+    /// The client has sent a ping. Its pong is queued; pongs that the client does not read must not
+    /// pile up.
+    pub(super) fn pinged(&mut self) {
+        self.writing_since = Some(Instant::now());
+    }
+
+    pub(super) fn ponged(&mut self) {
+        self.is_ponged = true;
+    }
+
+    /// Sends a ping if one is due, and ends the socket if the client has not answered the last one.
+    pub(super) async fn ping(&mut self, now: Instant) -> Result<(), End> {
+        if now < self.ping_at {
+            return Ok(());
+        }
+        self.ping_at = now + self.ping_period;
+        if self.is_writing() {
+            return Ok(());
+        }
+        if !self.is_ponged {
+            debug!("closing socket: client did not answer a ping (timeouts.ping)");
+            return Err(End::Gone);
+        }
+        self.is_ponged = false;
+        self.feed(Message::Ping(Bytes::new())).await
+    }
+
+    async fn feed(&mut self, message: Message) -> Result<(), End> {
+        self.writing_since = Some(Instant::now());
+        self.socket.feed(message).await.map_err(|_| End::Gone)
+    }
+
+    /// Writes the answer to the client's close frame, which the socket has queued.
+    pub(super) async fn answer_close(&mut self) {
+        let _ = timeout(CLOSE_PATIENCE, self.socket.flush()).await;
+    }
+
+    /// Writes the close frame and waits a little for the client's.
+    pub(super) async fn close(&mut self, close: Close) {
+        let frame = CloseFrame {
+            code: close.code.into(),
+            reason: close.reason.into_owned().into(),
+        };
+        let socket = &mut self.socket;
+        let closing = async {
+            if socket.send(Message::Close(Some(frame))).await.is_err() {
+                return;
+            }
+            while let Some(Ok(message)) = socket.next().await {
+                if message.is_close() {
+                    return;
+                }
+            }
+            // Bytes left unread would turn the end into a reset that overtakes the close frame.
+            let _ = tokio::io::copy(socket.get_mut(), &mut tokio::io::sink()).await;
+        };
+        let _ = timeout(CLOSE_PATIENCE, closing).await;
+    }
+}
+
+/// Returns a message in one frame, or the first frame of a long one, whose rest goes to `rest`.
+fn first_part(text: String, rest: &mut Bytes) -> Message {
+    if text.len() <= PART {
+        return Message::text(text);
+    }
+    *rest = Bytes::from(text);
+    let part = rest.split_to(PART);
+    Message::Frame(Frame::message(part, OpCode::Data(Data::Text), false))
+}
+
+fn next_part(rest: &mut Bytes) -> Message {
+    let part = rest.split_to(PART.min(rest.len()));
+    let is_last = rest.is_empty();
+    Message::Frame(Frame::message(part, OpCode::Data(Data::Continue), is_last))
+}
