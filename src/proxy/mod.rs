@@ -49,7 +49,7 @@ pub use crate::session::Origin;
 
 use crate::graphql::Documents;
 use crate::guard::{self, Admission, BrowserRules, Cors, Guard, OperationPolicies};
-use crate::session::{self, Api, Keepalive, Sessions};
+use crate::session::{Api, Keepalive, SessionClient, Sessions};
 use crate::sign::PathHandling;
 use crate::telemetry::tasks::{Task, caught};
 use crate::telemetry::{Record, Trace};
@@ -133,9 +133,9 @@ struct Call<'a> {
 
 impl Call<'_> {
     /// The client as a session knows it; `headers` are those of its request.
-    fn session_client(&self, mut headers: HeaderMap) -> session::Client {
+    fn session_client(&self, mut headers: HeaderMap) -> SessionClient {
         self.route.headers.filter_session(&mut headers);
-        session::Client {
+        SessionClient {
             api: Arc::clone(self.api),
             route: self.route.name.clone(),
             headers,

@@ -1,9 +1,9 @@
-//! Joins a client, its dialect and its operations.
+//! Joins a client, its protocol and its operations.
 //!
-//! A session is one client socket ([`websocket`]) or one HTTP response that lasts ([`stream`]): a
-//! dialect machine and the driver that owns the I/O. Queries, mutations and publishes go to the
-//! [`Api`] by signed HTTP, subscriptions to its realtime pool; everything comes back through the
-//! session's one outbox. A [`tunnel`] knows no dialect: it passes bytes.
+//! A session is one client socket ([`websocket`]) or one streamed HTTP response ([`stream`]): a
+//! protocol machine, and the driver that owns the I/O. Queries, mutations and publishes go to the
+//! [`Api`] by signed HTTP, subscriptions to its realtime pool; all results come back through the
+//! session's one outbox. A [`tunnel`] does not know a protocol: it passes bytes.
 
 mod api;
 mod operations;
@@ -34,19 +34,19 @@ use crate::memory::{Memory, Share};
 use crate::telemetry::metrics::{DialectLabel, Held, RouteMetrics, metrics};
 use crate::telemetry::tasks::{Task, caught};
 
-/// Bounds and times of a client socket.
+/// Limits and timeouts of a client socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionConfig {
-    /// Bytes of a client's message.
+    /// The largest message of a client, in bytes.
     pub message: usize,
     pub subscriptions: usize,
     pub operations: usize,
-    /// Bytes of events that may wait.
+    /// Bytes of events that may wait for the client.
     pub outbox: usize,
     pub init: Duration,
     pub ping: Duration,
     pub write: Duration,
-    /// Over which closes after a loss are spread.
+    /// The period over which closes after a lost upstream connection are spread.
     pub spread: Duration,
 }
 
@@ -63,35 +63,35 @@ pub struct Sessions {
     reserved: Reserved,
 }
 
-/// The client a session is for.
+/// The client that a session serves.
 #[derive(Debug)]
-pub struct Client {
+pub struct SessionClient {
     pub api: Arc<Api>,
-    /// The name of its route.
+    /// The name of the route.
     pub route: String,
-    /// They go with each of its operations.
+    /// The client's headers, which go with each of its operations.
     pub headers: HeaderMap,
-    /// Each of its operations must be allowed by them.
+    /// Each operation must be allowed by all of them.
     pub policies: OperationPolicies,
-    /// Counts its connection.
+    /// Counts the client's connection.
     pub permit: Arc<OwnedSemaphorePermit>,
     pub origin: Origin,
-    /// Of its connection: the room that answers take.
+    /// The connection's part of the memory for buffered responses.
     pub share: Share,
     pub admission: Admission,
 }
 
-/// Everything a session needs of the process.
+/// What a session needs to know of the process and of its client.
 struct Context {
     config: SessionConfig,
     budget: Arc<Budget>,
-    /// While it is short, no operation is begun.
+    /// While it is short, no operation is started.
     memory: Memory,
     tasks: TaskTracker,
     draining: CancellationToken,
     expired: CancellationToken,
     owner: Owner,
-    /// How its operations are named in the log.
+    /// The `method` of its operations in the log.
     method: &'static str,
     headers: HeaderMap,
     route: String,
@@ -99,13 +99,13 @@ struct Context {
     admission: Admission,
     policies: OperationPolicies,
     share: Share,
-    /// Counts its connection; a stream that is only reserved has none.
+    /// Counts the connection; a stream that is reserved and not open has none.
     _permit: Option<Arc<OwnedSemaphorePermit>>,
     _counted: Held,
 }
 
 impl Context {
-    /// Of its route.
+    /// Returns the metrics of the session's route.
     fn metrics(&self) -> &Arc<RouteMetrics> {
         self.api.metrics()
     }
@@ -121,7 +121,7 @@ impl SessionConfig {
 }
 
 impl Sessions {
-    /// Sessions take no new operations once `draining` is cancelled, and end with `expired`.
+    /// Sessions start no operations once `draining` is cancelled, and end when `expired` is.
     pub fn new(
         config: SessionConfig,
         budget: Arc<Budget>,
@@ -142,6 +142,7 @@ impl Sessions {
         }
     }
 
+    /// Whether the process is shutting down.
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
     }
@@ -151,14 +152,14 @@ impl Sessions {
         self.expired.is_cancelled()
     }
 
-    /// Serves a socket once it is upgraded, in the dialect that `protocol` names.
-    pub fn serve(&self, upgrade: OnUpgrade, protocol: Option<&'static str>, client: Client) {
+    /// Serves a socket once it is upgraded, in the client protocol that `protocol` names.
+    pub fn serve(&self, upgrade: OnUpgrade, protocol: Option<&'static str>, client: SessionClient) {
         let context = self.context("WS", protocol.unwrap_or("none"), client);
         let served = websocket::serve(context, upgrade, protocol);
         self.tasks.spawn(caught(Task::Socket, served));
     }
 
-    /// Runs a task that ends when what is returned is dropped.
+    /// Runs a task that is aborted when the returned handle is dropped.
     pub fn spawn<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
@@ -166,22 +167,22 @@ impl Sessions {
         AbortOnDropHandle::new(self.tasks.spawn(task))
     }
 
-    /// Passes a tunnel's bytes until it ends.
+    /// Passes the bytes of a tunnel until it ends.
     pub fn tunnel(&self, tunnel: Tunnel) {
         let (draining, expired) = (self.draining.clone(), self.expired.clone());
         let served = tunnel::serve(tunnel, draining, expired);
         self.tasks.spawn(caught(Task::Tunnel, served));
     }
 
-    /// Runs `work` for as long as its response lasts.
+    /// Runs `work` until its response ends.
     ///
-    /// Resolves with the operation's first event, so that a response's head tells that a
-    /// subscription is live; `None` if the process, or a panic, ended it before.
+    /// Resolves with the operation's first event, so that the response's head shows that a
+    /// subscription is live. Returns `None` if a shutdown or a panic ended the operation before.
     pub async fn stream<F: Streamed + 'static>(
         &self,
         form: F,
         work: Work,
-        client: Client,
+        client: SessionClient,
     ) -> Option<Opened> {
         let is_multipart = form.content_type().starts_with("multipart");
         let dialect = if is_multipart { "multipart" } else { "sse" };
@@ -191,26 +192,31 @@ impl Sessions {
         opened.await.ok()
     }
 
-    /// Reserves a stream for operations that other requests start on it; it is kept for the
-    /// time that a socket has for its `connection_init`, or for a moment after the end of the
-    /// connection that reserved it. `None` if too many are reserved and not opened.
-    pub fn reserve(&self, client: Client) -> Option<Token> {
+    /// Reserves a stream, on which other requests start operations. The client must open it within
+    /// the time that a socket has for its `connection_init`, and shortly after the connection that
+    /// reserved it has ended. Returns `None` if too many streams are reserved and not open.
+    pub fn reserve(&self, client: SessionClient) -> Option<Token> {
         let holder = Holder::new(&client.route, &client.admission);
         let (token, reservation) = self.reserved.add(holder, client.origin.clone())?;
         let mut context = self.context("STREAM", "sse-single", client);
-        // Its connection may end before; the one that opens it counts itself.
+        // The connection may end before the stream is opened; the one that opens it counts itself.
         context._permit = None;
         let served = reserved::serve(context, reservation);
         self.tasks.spawn(caught(Task::Stream, served));
         Some(token)
     }
 
-    /// The reserved streams.
+    /// Returns the reserved streams.
     pub fn reserved(&self) -> &Reserved {
         &self.reserved
     }
 
-    fn context(&self, method: &'static str, dialect: &'static str, client: Client) -> Context {
+    fn context(
+        &self,
+        method: &'static str,
+        dialect: &'static str,
+        client: SessionClient,
+    ) -> Context {
         let sessions = &metrics().sessions;
         Context {
             _counted: Held::new(&sessions.get_or_create(&DialectLabel { dialect })),

@@ -1,10 +1,10 @@
-//! Streams that one request reserves, another opens, and others use ("single connection" of
-//! GraphQL over SSE).
+//! Streams that one request reserves, another opens, and others start operations on ("single
+//! connection" of GraphQL over SSE).
 //!
-//! Clients send these requests on several connections, so a stream that is opened belongs to the
-//! connection that opened it. Until then it belongs to the one that reserved it: a connection
-//! and a token may reserve a few each, and when that connection ends, [`ORPHANED`] is left to open
-//! the stream, for clients that use each connection once.
+//! Clients send these requests on several connections, so an open stream belongs to the connection
+//! that opened it. Until then it belongs to the connection that reserved it. Each connection and each
+//! token may reserve a few. When the connection ends, the client has [`ORPHANED`] to open the stream,
+//! because some clients use each connection once.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -28,15 +28,16 @@ use crate::guard::Admission;
 #[derive(Clone, Debug, Default)]
 pub struct Reserved(Arc<Mutex<HashMap<Token, Entry>>>);
 
-/// Names a reserved stream; whoever knows it may use the stream.
+/// The name of a reserved stream; a client of the same holder that knows it may use the stream.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Token(String);
 
-/// Whose a stream is: another client's policies are not those that its operations are judged by.
+/// The owner of a stream. Others may not use it, because its operations are checked against the
+/// owner's policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
     route: String,
-    /// The name of its token.
+    /// The name of the client's token.
     grant: Option<Arc<str>>,
 }
 
@@ -47,7 +48,7 @@ pub struct Origin {
     ended: CancellationToken,
 }
 
-/// What becomes of a request to open a stream.
+/// The outcome of a request to open a stream.
 #[derive(Debug)]
 pub enum Opening {
     /// The pieces of the response's body.
@@ -60,12 +61,12 @@ struct Entry {
     holder: Holder,
     origin: Origin,
     since: Instant,
-    /// Until it is opened.
+    /// `None` once the stream is open.
     open: Option<oneshot::Sender<Body>>,
     commands: mpsc::Sender<Command<SseSingle>>,
 }
 
-/// A stream's own end of its entry, which it removes when it is over.
+/// The stream's side of its entry. Removes the entry when it is dropped.
 pub(super) struct Reservation {
     registry: Reserved,
     token: Token,
@@ -74,12 +75,12 @@ pub(super) struct Reservation {
     origin: Origin,
 }
 
-/// Streams that are reserved and not opened; each open one is a client connection.
+/// Streams that are reserved and not open. An open stream counts as a client connection instead.
 const MAX_RESERVED: usize = 1024;
-/// Of those, how many one connection, and one token, may have reserved.
+/// How many of those one connection, and one token, may have reserved.
 const OF_A_CONNECTION: usize = 16;
 const OF_A_TOKEN: usize = 256;
-/// For which a stream is kept when the connection that reserved it has ended.
+/// How long a stream is kept after the connection that reserved it has ended.
 const ORPHANED: Duration = Duration::from_secs(2);
 
 impl Holder {
@@ -96,7 +97,8 @@ impl Holder {
 }
 
 impl Reserved {
-    /// `None` if the connection, the token or all together have reserved too many.
+    /// Adds a stream. Returns `None` if the connection, the token or all clients together have
+    /// reserved too many.
     pub(super) fn add(&self, holder: Holder, origin: Origin) -> Option<(Token, Reservation)> {
         let (open, opened) = oneshot::channel();
         let (commands, received) = mpsc::channel(1);
@@ -128,7 +130,7 @@ impl Reserved {
         entry.is_some_and(|entry| entry.holder == *holder)
     }
 
-    /// Opens the stream of `token`.
+    /// Opens the stream that `token` names.
     pub fn open(&self, holder: &Holder, token: &str) -> Opening {
         let mut entries = self.0.lock();
         let entry = entries.get_mut(&Token(token.to_owned()));
@@ -143,7 +145,7 @@ impl Reserved {
         }
     }
 
-    /// Starts an operation on a stream; `None` if there is no such stream.
+    /// Starts an operation on a stream. Returns `None` if there is no such stream.
     pub async fn start(
         &self,
         holder: &Holder,
@@ -155,19 +157,19 @@ impl Reserved {
             count_refusals(form.take_refusals());
             answer
         };
-        self.ask(holder, token, start).await
+        self.call(holder, token, start).await
     }
 
-    /// Stops an operation of a stream; `None` if there is no such stream.
+    /// Stops an operation of a stream. Returns `None` if there is no such stream.
     pub async fn stop(&self, holder: &Holder, token: &str, id: String) -> Option<Answer> {
-        self.ask(holder, token, move |form| form.stop(&id)).await
+        self.call(holder, token, move |form| form.stop(&id)).await
     }
 
-    async fn ask(
+    async fn call(
         &self,
         holder: &Holder,
         token: &str,
-        question: impl FnOnce(&mut SseSingle) -> Answer + Send + 'static,
+        call: impl FnOnce(&mut SseSingle) -> Answer + Send + 'static,
     ) -> Option<Answer> {
         let commands = {
             let entries = self.0.lock();
@@ -179,7 +181,7 @@ impl Reserved {
         };
         let (reply, answer) = oneshot::channel();
         let command: Command<SseSingle> = Box::new(move |form| {
-            let _ = reply.send(question(form));
+            let _ = reply.send(call(form));
         });
         commands.send(command).await.ok()?;
         answer.await.ok()
@@ -187,13 +189,13 @@ impl Reserved {
 }
 
 impl Origin {
-    /// `number` is that of no other connection; `ended` is cancelled at the connection's end.
+    /// `number` must be unique among connections; `ended` is cancelled when the connection ends.
     pub fn new(number: u64, ended: CancellationToken) -> Self {
         Self { number, ended }
     }
 }
 
-/// Sees that one more stream may be reserved. Where they are too many, one makes room whose
+/// Makes sure that one more stream may be reserved. If there are too many already, removes one whose
 /// connection has ended, or else one of the connection that has the most.
 fn make_room(entries: &mut HashMap<Token, Entry>, holder: &Holder, origin: &Origin) -> Option<()> {
     let mut of_token = 0;
@@ -226,11 +228,11 @@ fn make_room(entries: &mut HashMap<Token, Entry>, holder: &Holder, origin: &Orig
         return None;
     }
     let token = token.clone();
-    // Its task sees that nobody can open it any more.
+    // The stream's task ends when its entry is gone.
     entries.remove(&token).map(drop)
 }
 
-/// Runs a reserved stream: until it is opened only what needs no response.
+/// Runs a reserved stream. Until it is open, performs only what does not need a response.
 pub(super) async fn serve(context: Context, mut reservation: Reservation) {
     let context = Arc::new(context);
     let form = SseSingle::new(context.config.limits());
@@ -334,7 +336,7 @@ mod tests {
         }
         assert!(!bench.reserve(&one, None));
         assert!(bench.reserve(&other, None));
-        // What is opened counts no more.
+        // An open stream is not counted.
         let (token, _) = &bench.kept[0];
         let opened = bench.reserved.open(&holder(None), token.as_str());
         assert!(matches!(opened, Opening::Opened(_)));
@@ -352,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_makes_room_of_an_ended_connection_or_of_the_one_with_the_most() {
+    fn a_new_stream_replaces_one_of_an_ended_connection_or_of_the_one_with_the_most() {
         let mut bench = Bench::default();
         let many: Vec<Origin> = (0..MAX_RESERVED / OF_A_CONNECTION)
             .map(|_| bench.origin())

@@ -1,8 +1,8 @@
-//! Owns one HTTP response that lasts: runs what its dialect starts, writes what comes back.
+//! Owns one streamed HTTP response: runs the operations that the client starts, writes the results.
 //!
 //! The response's body is a channel of one piece. An event leaves the outbox only when the piece
-//! before it has been taken, so what a slow client does not read stays counted there; a client
-//! that takes nothing for the write timeout is left.
+//! before it has been taken, so events that a slow client does not read stay counted there. A stream
+//! whose client reads nothing for the write timeout is closed.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,31 +19,31 @@ use super::Context;
 use super::operations::Operations;
 use crate::graphql::outbox::{Inbox, outbox};
 
-/// What a response is made for.
+/// The operation that a response is for.
 #[derive(Debug)]
 pub enum Work {
     Graphql(Selected, Operation),
     Subscribe(Subscribe),
 }
 
-/// A response that has begun.
+/// A response that has started.
 #[derive(Debug)]
 pub struct Opened {
     pub content_type: &'static str,
     pub body: mpsc::Receiver<Piece>,
-    /// What the operation failed with at once. The body tells it too.
+    /// The errors of an operation that failed before its first result. The body has them too.
     pub failed: Option<Vec<GraphqlError>>,
 }
 
-/// A piece of a response's body. A body that is over without an [`Piece::End`] is cut, so that the
-/// client knows.
+/// A piece of a response's body. A body that ends without a [`Piece::End`] is cut off, so that the
+/// client sees an error.
 #[derive(Debug)]
 pub enum Piece {
     Text(Bytes),
     End,
 }
 
-/// Something to do with the dialect, asked for by another request.
+/// A call of the protocol machine by another request.
 pub(super) type Command<F> = Box<dyn FnOnce(&mut F) + Send>;
 
 pub(super) type Body = mpsc::Sender<Piece>;
@@ -53,15 +53,15 @@ pub(super) struct Stream<F> {
     pub(super) form: F,
     operations: Operations,
     inbox: Inbox,
-    /// Text that waits for the response to begin.
+    /// Text that waits until the response starts.
     held: Option<String>,
-    /// The event whose text is written now.
+    /// The event whose text is being written.
     carried: Option<Event>,
-    /// When the stream is given up, and why.
+    /// When the stream will be cut off, and why.
     losing: Option<(Instant, &'static str)>,
 }
 
-/// A text, and the payload that it was made of.
+/// A text, and the payload that it was made from.
 struct Carrying {
     text: String,
     _json: Json,
@@ -74,11 +74,11 @@ enum Step {
     Cut,
 }
 
-/// Between two heartbeats; Apollo's clients are used to five seconds, the others to twelve.
+/// The time between two heartbeats. Apollo's servers use five seconds, graphql-sse twelve.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 const KEY: OperationKey = OperationKey(1);
 
-/// One operation on a response of its own. The second future resolves with its first event.
+/// Runs one operation on a response of its own. The receiver resolves with its first event.
 pub(super) fn distinct<F: Streamed>(
     context: Context,
     form: F,
@@ -118,34 +118,34 @@ impl<F: Streamed> Stream<F> {
         }
     }
 
-    /// Waits for the first event, and begins the response then.
+    /// Waits for the first event, and then starts the response.
     async fn open(mut self, mut opened: oneshot::Sender<Opened>) {
         let context = Arc::clone(&self.context);
         let ((key, event), has_expired) = tokio::select! {
             first = self.inbox.next() => (first, false),
             () = opened.closed() => return,
             () = context.expired.cancelled() => match self.operations.expire().pop() {
-                Some(told) => (told, true),
+                Some(failed) => (failed, true),
                 None => return,
             },
         };
         let (body, pieces) = mpsc::channel(1);
         let failed = match &event {
             Event::Error(errors) => Some(errors.clone()),
-            // A loss is told by a stream that begins and is cut, so that clients come back.
+            // For a lost subscription the stream starts and is cut off: clients reconnect then.
             Event::Started | Event::Next(_) | Event::Missed(_) | Event::Complete | Event::Lost => {
                 None
             }
         };
-        let begun = Opened {
+        let response = Opened {
             content_type: self.form.content_type(),
             body: pieces,
             failed,
         };
-        if opened.send(begun).is_ok() {
+        if opened.send(response).is_ok() {
             self.form.open();
             if has_expired {
-                // Nothing runs any more that it could be noted of.
+                // The operation has ended, so its event is written and not recorded.
                 self.form.handle_event(key, &event);
                 self.flush(&body).await;
                 return;
@@ -157,7 +157,7 @@ impl<F: Streamed> Stream<F> {
         }
     }
 
-    /// Writes until the operation, the client or the process is at its end.
+    /// Writes until the operation ends, the client leaves or the process shuts down.
     pub(super) async fn run(
         mut self,
         body: Body,
@@ -201,7 +201,7 @@ impl<F: Streamed> Stream<F> {
                     self.handle_event(key, &event);
                     self.carried = Some(event);
                 }
-                // Dropped, it is answered as if the stream had gone, which it is about to.
+                // A dropped command is answered as if the stream had ended, which it is about to.
                 command = receive(&mut commands) => if self.losing.is_none() {
                     command(&mut self.form);
                 },
@@ -219,8 +219,8 @@ impl<F: Streamed> Stream<F> {
         }
     }
 
-    /// Does what needs no response; what does is held, and nothing more is done until it has
-    /// begun.
+    /// Performs outputs of the protocol machine before the response has started. The first text is
+    /// held back, and nothing more is performed until then.
     pub(super) fn prepare(&mut self) {
         while self.held.is_none()
             && let Some(output) = self.form.poll_output()
@@ -231,7 +231,7 @@ impl<F: Streamed> Stream<F> {
         }
     }
 
-    /// Whether the stream goes on.
+    /// Writes all outputs of the protocol machine. Returns whether the stream goes on.
     async fn flush(&mut self, body: &Body) -> bool {
         let context = Arc::clone(&self.context);
         let mut expired = pin!(tokio::time::sleep(context.config.write));
@@ -250,14 +250,14 @@ impl<F: Streamed> Stream<F> {
                     return false;
                 },
                 () = expired.as_mut() => {
-                    debug!("a client's stream is left: it takes nothing (timeouts.write)");
+                    debug!("closing stream: client did not read within the write timeout (timeouts.write)");
                     return false;
                 }
             }
         }
     }
 
-    /// A text that keeps the room of the event it carries until the client has taken it.
+    /// Returns the text with the memory that its event is counted for, until the client has read it.
     fn counted(&self, text: String) -> Bytes {
         match &self.carried {
             Some(Event::Next(json)) => Bytes::from_owner(Carrying {
@@ -301,7 +301,7 @@ impl<F: Streamed> Stream<F> {
         }
     }
 
-    /// What runs by HTTP may end before.
+    /// Cuts the stream off `after` this time, once the operations that run by HTTP have ended.
     fn lose_soon(&mut self, after: Duration, reason: &'static str) {
         self.losing.get_or_insert((Instant::now() + after, reason));
     }

@@ -1,8 +1,8 @@
-//! A WebSocket whose bytes pass untouched: frames, masks, pings, compression and close codes stay
+//! Passes the bytes of a WebSocket unchanged: frames, masks, pings, compression and close codes stay
 //! as both ends made them.
 //!
-//! Only between two messages something of ours is put in: a close frame when the process drains,
-//! and on a route that wants it a message that keeps an idle connection open.
+//! countersign adds frames only between two messages: a close frame when the process drains, and, if
+//! the route is configured so, a message that keeps an idle connection open.
 
 mod frames;
 
@@ -22,14 +22,14 @@ use crate::telemetry::Record;
 use crate::telemetry::metrics::{Held, RouteMetrics};
 use frames::Frames;
 
-/// What is sent up a tunnel whose client was silent for some time.
+/// A message that is sent upstream when the client has been silent for some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keepalive {
     pub text: String,
     pub after: Duration,
 }
 
-/// A tunnel of which both ends have switched protocols, or are about to.
+/// A tunnel whose ends have switched protocols, or are about to.
 #[derive(Debug)]
 pub struct Tunnel {
     pub client: OnUpgrade,
@@ -44,17 +44,17 @@ pub struct Tunnel {
 struct Pump<'a> {
     from: ReadHalf<TokioIo<Upgraded>>,
     to: WriteHalf<TokioIo<Upgraded>>,
-    /// Written when the process drains.
-    farewell: Vec<u8>,
+    /// The frame that is written when the process drains.
+    close_frame: Vec<u8>,
     keepalive: Option<&'a Keepalive>,
     passed: usize,
-    /// Cancelled when this direction has nothing under way any more.
-    rests: CancellationToken,
-    /// The same of the other direction.
-    other_rests: CancellationToken,
+    /// Cancelled when no message is in transit in this direction any more.
+    idle: CancellationToken,
+    /// The same for the other direction.
+    other_idle: CancellationToken,
 }
 
-/// When the process ends, and with it all tunnels.
+/// Signals of a shutdown, which ends all tunnels.
 struct End {
     draining: CancellationToken,
     expired: CancellationToken,
@@ -66,8 +66,8 @@ const TO_UPSTREAM: u16 = 1001;
 const BUFFER: usize = 8 * 1024;
 /// How long one end may take to close once the other has.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// For what is told at the drain's deadline to leave.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the close frames may take to leave after the drain's deadline.
+const SHUTDOWN_FLUSH: Duration = Duration::from_secs(1);
 
 /// Passes bytes until both ends are closed, or the process drains.
 pub(super) async fn serve(tunnel: Tunnel, draining: CancellationToken, expired: CancellationToken) {
@@ -78,12 +78,12 @@ pub(super) async fn serve(tunnel: Tunnel, draining: CancellationToken, expired: 
     let late = expired.clone();
     let late = async {
         late.cancelled().await;
-        sleep(LAST_WORDS).await;
+        sleep(SHUTDOWN_FLUSH).await;
     };
     let end = End { draining, expired };
     let ended = tokio::select! {
         ended = pass(tunnel, end, &mut record) => ended,
-        // Somebody does not read.
+        // One end does not read.
         () = late => Ok(()),
     };
     if let Err(error) = ended {
@@ -98,33 +98,33 @@ async fn pass(tunnel: Tunnel, end: End, record: &mut Record) -> io::Result<()> {
         return Ok(());
     };
     let (client, upstream) = opened.map_err(|error| {
-        debug!(%error, "a tunnel was not opened");
+        debug!(%error, "opening tunnel failed");
         io::Error::other(error)
     })?;
     let (client_read, client_write) = split(TokioIo::new(client));
     let (upstream_read, upstream_write) = split(TokioIo::new(upstream));
-    let (up_rests, down_rests) = (CancellationToken::new(), CancellationToken::new());
+    let (up_idle, down_idle) = (CancellationToken::new(), CancellationToken::new());
     let mut up = Pump {
         from: client_read,
         to: upstream_write,
-        farewell: frames::close(TO_UPSTREAM, Some(mask())),
+        close_frame: frames::close(TO_UPSTREAM, Some(mask())),
         keepalive: tunnel.keepalive.as_ref(),
         passed: 0,
-        rests: up_rests.clone(),
-        other_rests: down_rests.clone(),
+        idle: up_idle.clone(),
+        other_idle: down_idle.clone(),
     };
     let mut down = Pump {
         from: upstream_read,
         to: client_write,
-        farewell: frames::close(TO_CLIENT, None),
+        close_frame: frames::close(TO_CLIENT, None),
         keepalive: None,
         passed: 0,
-        rests: down_rests,
-        other_rests: up_rests,
+        idle: down_idle,
+        other_idle: up_idle,
     };
     let ended = {
         let (mut up, mut down) = (std::pin::pin!(up.run(&end)), std::pin::pin!(down.run(&end)));
-        // One end that is closed leaves the other some time to say its last words.
+        // When one end has closed, the other has some time to send its final messages.
         tokio::select! {
             ended = up.as_mut() => match timeout(PATIENCE, down).await {
                 Ok(other) => ended.and(other),
@@ -139,7 +139,7 @@ async fn pass(tunnel: Tunnel, end: End, record: &mut Record) -> io::Result<()> {
     record.bytes_in = up.passed;
     record.bytes_out = down.passed;
     if end.draining.is_cancelled() {
-        // Unread bytes would turn the close into a reset, which may overtake the farewell.
+        // Unread bytes would turn the close into a reset, which may overtake the close frame.
         let ends = async { tokio::join!(up.discard(), down.discard()) };
         let _ = timeout(PATIENCE, ends).await;
     }
@@ -147,12 +147,13 @@ async fn pass(tunnel: Tunnel, end: End, record: &mut Record) -> io::Result<()> {
 }
 
 impl Pump<'_> {
-    /// Ends when its source does, or once it has said farewell; the other end is told at once.
+    /// Passes bytes until the source ends or the close frame is written, and then shuts the other end
+    /// down.
     async fn run(&mut self, end: &End) -> io::Result<()> {
         let ended = self.pass(end).await;
-        self.rests.cancel();
-        let told = self.to.shutdown().await;
-        ended.and(told)
+        self.idle.cancel();
+        let shut_down = self.to.shutdown().await;
+        ended.and(shut_down)
     }
 
     async fn pass(&mut self, end: &End) -> io::Result<()> {
@@ -160,22 +161,23 @@ impl Pump<'_> {
         let mut buffer = vec![0; BUFFER];
         let mut silent_since = Instant::now();
         loop {
-            let may_speak = frames.is_between_messages();
-            let keepalive = self.keepalive.filter(|_| may_speak);
+            let may_insert = frames.is_between_messages();
+            let keepalive = self.keepalive.filter(|_| may_insert);
             let due = keepalive.map(|keepalive| silent_since + keepalive.after);
             tokio::select! {
                 biased;
-                () = end.draining.cancelled(), if may_speak => {
-                    // Who is told to close speaks no more, so a message the other way goes first.
-                    self.rests.cancel();
-                    let other = self.other_rests.cancelled();
+                () = end.draining.cancelled(), if may_insert => {
+                    // An end that receives a close frame sends nothing more, so a message in the other
+                    // direction is finished first.
+                    self.idle.cancel();
+                    let other = self.other_idle.cancelled();
                     let _ = end.expired.run_until_cancelled(other).await;
-                    return self.to.write_all(&self.farewell).await;
+                    return self.to.write_all(&self.close_frame).await;
                 }
                 () = end.expired.cancelled() => return Ok(()),
                 read = self.from.read(&mut buffer) => {
                     let read = match read {
-                        // TLS without a farewell: many servers just go.
+                        // TLS without a close_notify: many servers close that way.
                         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
                         read => read?,
                     };

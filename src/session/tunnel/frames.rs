@@ -1,11 +1,11 @@
-//! Where WebSocket frames and messages begin and end in bytes that fly by (RFC 6455, section 5.2).
-//! Nothing is changed or checked; what makes no sense is between no frames.
+//! Finds where WebSocket frames and messages begin and end in a stream of bytes (RFC 6455, section
+//! 5.2). Nothing is changed or checked; in bytes that are not WebSocket frames no end is found.
 
 /// Follows one direction of a WebSocket.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     header: Vec<u8>,
-    /// Of the payload that began.
+    /// Bytes of the current payload that are still to come.
     left: u64,
     is_in_message: bool,
 }
@@ -20,7 +20,7 @@ const TEXT: u8 = 0x1;
 const CLOSE: u8 = 0x8;
 
 impl Frames {
-    /// Takes note of the bytes that come next.
+    /// Reads the bytes that come next.
     pub(super) fn advance(&mut self, mut bytes: &[u8]) {
         loop {
             let skipped = usize::try_from(self.left)
@@ -35,12 +35,12 @@ impl Frames {
             self.header.push(*byte);
             if let Some(length) = payload_length(&self.header) {
                 self.left = length;
-                self.note_frame();
+                self.end_header();
             }
         }
     }
 
-    fn note_frame(&mut self) {
+    fn end_header(&mut self) {
         if let Some(first) = self.header.first()
             && first & OPCODE < CONTROL
         {
@@ -49,13 +49,13 @@ impl Frames {
         self.header.clear();
     }
 
-    /// Whether another frame may be put in here, be it a message or a control frame.
+    /// Whether another frame, a message or a control frame, may be inserted here.
     pub(super) fn is_between_messages(&self) -> bool {
         self.left == 0 && self.header.is_empty() && !self.is_in_message
     }
 }
 
-/// Of a frame with this header; `None` while the header is incomplete.
+/// Returns the length of the payload; `None` while the header is incomplete.
 fn payload_length(header: &[u8]) -> Option<u64> {
     let second = *header.get(1)?;
     let extended = match second & LENGTH {
@@ -77,12 +77,12 @@ fn payload_length(header: &[u8]) -> Option<u64> {
     })
 }
 
-/// A close frame with a code; with a key, as a client sends it.
+/// Returns a close frame; with a masking key, as a client sends it.
 pub(super) fn close(code: u16, mask: Option<[u8; 4]>) -> Vec<u8> {
     frame(CLOSE, &code.to_be_bytes(), mask)
 }
 
-/// A text message in one frame; with a key, as a client sends it.
+/// Returns a text message in one frame; with a masking key, as a client sends it.
 pub(super) fn text(text: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
     frame(TEXT, text.as_bytes(), mask)
 }
@@ -112,7 +112,7 @@ fn frame(opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// At which bytes another message may begin, however the bytes are cut.
+    /// Checks after which bytes another message may begin, however the bytes are split.
     #[track_caller]
     fn check(bytes: &[u8], expected: &[usize]) {
         let mut frames = Frames::default();
