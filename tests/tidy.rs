@@ -56,7 +56,6 @@ const IMPORTS: [(&str, &[&str]); 19] = [
         "proxy",
         // Of a dialect, its wire token or the framing of its answers.
         &[
-            "graphql",
             "guard",
             "memory",
             "protocol/dialect",
@@ -109,11 +108,13 @@ const IMPORTS: [(&str, &[&str]); 19] = [
 const MEMBERS: [&str; 2] = ["emulator", "protocol"];
 
 /// What `src/protocol` may depend on: nothing of it does I/O, reads a clock or draws numbers.
-const PURE_CRATES: [&str; 8] = [
+const PURE_CRATES: [&str; 9] = [
     "apollo-parser",
     "base64",
     "bytes",
     "http",
+    // A lock, for the cache of documents.
+    "parking_lot",
     "serde",
     "serde_json",
     "thiserror",

@@ -2,7 +2,4 @@
 //!
 //! The types themselves are in `countersign_protocol::graphql`.
 
-mod documents;
 pub mod outbox;
-
-pub use documents::Documents;

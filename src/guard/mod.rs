@@ -11,7 +11,6 @@ mod cors;
 mod host;
 mod policy;
 mod refusal;
-mod request;
 mod spelling;
 mod token;
 

@@ -1,18 +1,18 @@
 //! Operation policies: which operations a route or a token allows.
 //!
-//! An [`OperationPolicy`] consists of `read_only` and the table `operations`. It is evaluated on the
-//! very bytes that would be sent upstream, and returns [`OperationDenied`] if it does not allow them.
+//! An [`OperationPolicy`] consists of `read_only` and the table `operations`. It is evaluated on an
+//! [`Inspected`] request, which has the very bytes that would be sent upstream, and returns
+//! [`OperationDenied`] if it does not allow them.
 //! Requests that cannot be interpreted with certainty are denied. Nothing here forwards or rewrites a
 //! request.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use countersign_protocol::graphql::{Kind, Survey, SurveyError, shown, survey};
+use countersign_protocol::graphql::{Inspected, Irregular, Kind, Survey, SurveyError, shown};
 use http::{HeaderMap, HeaderName, Method};
 use sha2::{Digest as _, Sha256};
 
-use super::request::GraphqlRequest;
 use super::spelling::is_method_override;
 
 /// The operations that a route or a token allows.
@@ -71,24 +71,12 @@ pub(super) enum Rule {
     Depth { found: usize, limit: usize },
     #[error("{0}")]
     Document(#[from] SurveyError),
-    #[error("the request is not valid UTF-8")]
-    Encoding,
     #[error("the field {0} is not allowed")]
     Field(String),
     #[error("introspection is not allowed")]
     Introspection,
-    #[error(
-        "the request is not a single JSON object without duplicate members (line {line}, \
-         column {column})"
-    )]
-    Json { line: usize, column: usize },
-    #[error("the request is longer than {0} bytes")]
-    Long(usize),
-    #[error(
-        "the request has members other than query, operationName, variables and extensions, or \
-         members of the wrong type (line {line}, column {column})"
-    )]
-    Members { line: usize, column: usize },
+    #[error("{0}")]
+    Irregular(#[from] Irregular),
     #[error("only read operations are allowed here, by GET, HEAD or OPTIONS, and not by {0}")]
     Method(String),
     #[error("only read operations are allowed here, and this is a mutation")]
@@ -99,8 +87,6 @@ pub(super) enum Rule {
     NoName,
     #[error("only GraphQL operations are allowed here")]
     NoGraphql,
-    #[error("the request does not contain the text of a document")]
-    NoText,
     #[error("only read operations are allowed here, and this is a publish")]
     Publish,
     #[error("the SHA-256 of the document is not one of those allowed")]
@@ -116,8 +102,8 @@ impl OperationPolicy {
     ///
     /// # Errors
     /// [`OperationDenied`] with the first rule that the request violates.
-    pub fn evaluate(&self, request: &[u8]) -> Result<(), OperationDenied> {
-        self.check_request(request)
+    pub fn evaluate(&self, inspected: &Inspected) -> Result<(), OperationDenied> {
+        self.check_request(inspected)
             .map_err(|rule| self.denied(rule))
     }
 
@@ -186,17 +172,17 @@ impl OperationPolicy {
         }
     }
 
-    fn check_request(&self, request: &[u8]) -> Result<(), Rule> {
-        let request = GraphqlRequest::read(request)?;
+    fn check_request(&self, inspected: &Inspected) -> Result<(), Rule> {
+        let request = inspected.request().map_err(Clone::clone)?;
         if let Some(allowed) = &self.operations {
             allowed.check_text(&request.query)?;
         }
-        let survey = survey(&request.query, request.operation_name.as_deref())?;
+        let survey = inspected.survey(request).map_err(Clone::clone)?;
         if self.is_read_only && survey.kind == Kind::Mutation {
             return Err(Rule::Mutation);
         }
         match &self.operations {
-            Some(allowed) => allowed.check_survey(&survey),
+            Some(allowed) => allowed.check_survey(survey),
             None => Ok(()),
         }
     }
@@ -307,14 +293,19 @@ impl OperationPolicies {
         Self(self.0.iter().chain(&others.0).map(Arc::clone).collect())
     }
 
+    /// Whether there are no policies, so that everything is allowed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Evaluates a GraphQL request.
     ///
     /// # Errors
     /// See [`OperationPolicy::evaluate`].
-    pub fn evaluate(&self, request: &[u8]) -> Result<(), OperationDenied> {
+    pub fn evaluate(&self, inspected: &Inspected) -> Result<(), OperationDenied> {
         self.0
             .iter()
-            .try_for_each(|policy| policy.evaluate(request))
+            .try_for_each(|policy| policy.evaluate(inspected))
     }
 
     /// Evaluates a publish to a channel.
@@ -384,12 +375,7 @@ impl Rule {
             Self::Name(_) | Self::NoName => "operations.names",
             Self::Sha256 => "operations.sha256",
             Self::Size { .. } => "operations.size",
-            Self::Document(_)
-            | Self::Encoding
-            | Self::Json { .. }
-            | Self::Long(_)
-            | Self::Members { .. }
-            | Self::NoText => {
+            Self::Document(_) | Self::Irregular(_) => {
                 return format!(
                     "{table} sets read_only or operations, so requests that cannot be checked are denied"
                 );

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_protocol::graphql::{Event, GraphqlError, Kind};
+use countersign_protocol::graphql::{Documents, Event, GraphqlError, Inspected, Kind};
 use futures_util::{StreamExt as _, stream};
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -19,8 +19,6 @@ use super::Call;
 use super::accept::{Form, Media};
 use super::body::Body;
 use super::error::{Error, graphql_error, refused};
-use super::graphql::look_into;
-use crate::graphql::Documents;
 use crate::guard::{Admission, OperationPolicies};
 use crate::memory::{Buffer, Memory, Share};
 use crate::session::Api;
@@ -31,7 +29,7 @@ use crate::upstream::Upstream;
 /// What all operations of a batch have in common.
 struct Batch {
     api: Arc<Api>,
-    documents: Arc<Documents>,
+    documents: Documents,
     upstream: Arc<Upstream>,
     policies: OperationPolicies,
     memory: Memory,
@@ -116,7 +114,7 @@ impl Batch {
         };
         Self {
             api: Arc::clone(call.api),
-            documents: Arc::clone(&call.proxy.documents),
+            documents: call.proxy.sessions.documents().clone(),
             upstream: Arc::clone(&call.route.upstream),
             policies: call.policies.clone(),
             memory: call.route.memory.clone(),
@@ -129,15 +127,16 @@ impl Batch {
 
     /// The answer to one operation, as JSON text. If it is long, it is read after `turn`.
     async fn one(&self, item: Bytes, turn: CancellationToken) -> Bytes {
-        let found = match look_into(&item, &self.documents) {
-            Ok(found) => found,
-            Err(error) => return errors(&[graphql_error(&error)]),
+        let inspected = Inspected::body(&item, &self.documents, !self.policies.is_empty());
+        let (selected, inspected) = match inspected {
+            Ok(inspected) => inspected,
+            Err(error) => return errors(&[graphql_error(&error.into())]),
         };
         let mut record = Record::new("POST");
         record.trace = Trace::begin(&self.headers);
         record.set_route(self.upstream.metrics());
         record.token.clone_from(&self.token);
-        if let Some(Ok(selected)) = &found.selected {
+        if let Some(Ok(selected)) = &selected {
             if selected.kind == Kind::Subscription {
                 return errors(&[refused(&Error::SubscriptionOverHttp, &mut record)]);
             }
@@ -147,14 +146,12 @@ impl Batch {
         if self.memory.is_short() {
             return errors(&[refused(&Error::MemoryShort, &mut record)]);
         }
-        if let Err(denied) = self.policies.evaluate(&found.body) {
+        if let Err(denied) = self.policies.evaluate(&inspected) {
             return errors(&[refused(&Error::from(denied), &mut record)]);
         }
-        let body = String::from_utf8_lossy(&found.body).into_owned();
         let buffer = Buffer::new(&self.share, 1).after(turn);
-        let executed = self
-            .api
-            .execute(body, self.headers.clone(), buffer, &mut record);
+        let (body, headers) = (inspected.into_body(), self.headers.clone());
+        let executed = self.api.execute(body, headers, buffer, &mut record);
         let answered = tokio::select! {
             answered = executed => Some(answered),
             () = self.expired.cancelled() => None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign_protocol::graphql::{DocumentError, GraphqlError};
+use countersign_protocol::graphql::{BodyError, DocumentError, GraphqlError};
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
@@ -158,6 +158,16 @@ struct Verdict {
     status: StatusCode,
     code: &'static str,
     sent: Sent,
+}
+
+impl From<BodyError> for Error {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::DocumentId => Self::DocumentId,
+            BodyError::Json(error) => Self::MalformedJson(error),
+            BodyError::PersistedQuery => Self::PersistedQuery,
+        }
+    }
 }
 
 impl Error {

@@ -6,21 +6,14 @@
 //! what to answer; by `GET` it is refused, because it might be a mutation. So is a document that
 //! parsers may read differently, wherever the answer's form depends on the operation's kind.
 
-use std::borrow::Cow;
-
-use bytes::Bytes;
-use countersign_protocol::graphql::{DocumentError, Kind, Operation, Selected, shown};
+use countersign_protocol::graphql::{Inspected, Kind, Operation, Selected, Selection, shown};
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
 };
 use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::error::Category;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::accept::{Form, Media};
 use super::body::Body;
@@ -28,32 +21,8 @@ use super::error::Error;
 use super::forward::{read, send};
 use super::relay::relay;
 use super::{Call, batch, single, stream};
-use crate::graphql::Documents;
 use crate::sign::{RequestTarget, decode};
 use crate::telemetry::Record;
-
-/// The members of a request that say what it does.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Envelope<'a> {
-    #[serde(borrow, default)]
-    query: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    operation_name: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    extensions: Option<&'a RawValue>,
-    #[serde(default)]
-    document_id: Option<IgnoredAny>,
-}
-
-/// What was found in a body.
-#[derive(Debug)]
-pub struct Found {
-    /// What it selects; `None` if that could not be told, and AppSync shall say why.
-    pub selected: Option<Result<Selected, DocumentError>>,
-    /// What is sent.
-    pub body: Bytes,
-}
 
 pub(super) async fn answer(
     call: Call<'_>,
@@ -76,14 +45,16 @@ pub(super) async fn answer(
                     .map(|item| body.slice_ref(item.get().as_bytes()));
                 return batch::answer(call, head.headers, items.collect(), record).await;
             }
-            let found = look_into(&body, &call.proxy.documents)?;
-            run(call, head.headers, found, record).await
+            let documents = call.proxy.sessions.documents();
+            let is_policed = !call.policies.is_empty();
+            let (selected, inspected) = Inspected::body(&body, documents, is_policed)?;
+            run(call, head.headers, selected, inspected, record).await
         }
         Method::GET => {
             let mut operation = operation_of(head.uri.query().unwrap_or_default())?;
-            strip_persisted(&mut operation.extensions);
-            let name = operation.operation_name.as_deref();
-            let selected = call.proxy.documents.select(&operation.query, name);
+            operation.strip_persisted();
+            let documents = call.proxy.sessions.documents();
+            let (selected, inspected) = Inspected::any_operation(operation, documents);
             match &selected {
                 Ok(selected) if selected.kind == Kind::Mutation => {
                     return Err(Error::MutationByGet);
@@ -94,11 +65,7 @@ pub(super) async fn answer(
             if call.accept.form(None) != Some(Form::Sse) {
                 selected.as_ref().map_err(Clone::clone)?;
             }
-            let found = Found {
-                selected: Some(selected),
-                body: Bytes::from(operation.to_body()),
-            };
-            run(call, head.headers, found, record).await
+            run(call, head.headers, Some(selected), inspected, record).await
         }
         Method::PUT => single::reserve(call, head.headers),
         method => Err(Error::Method {
@@ -111,19 +78,17 @@ pub(super) async fn answer(
 async fn run(
     call: Call<'_>,
     mut headers: HeaderMap,
-    found: Found,
+    selection: Selection,
+    inspected: Inspected,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    let selected = found
-        .selected
-        .as_ref()
-        .and_then(|found| found.as_ref().ok());
+    let selected = selection.as_ref().and_then(|found| found.as_ref().ok());
     if let Some(selected) = selected {
         note(selected, record);
     }
     let kind = selected.map(|selected| selected.kind);
     // Elsewhere it might be a subscription that is sent as a query.
-    if let Some(Err(error)) = &found.selected
+    if let Some(Err(error)) = &selection
         && error.is_doubt()
         && matches!(call.accept.form(kind), Some(Form::Json(_)))
         && call.accept.form(Some(Kind::Subscription)).is_some()
@@ -135,7 +100,7 @@ async fn run(
         None => Err(Error::NotAcceptable),
         // The session judges what it sends.
         Some(Form::Json(media)) => {
-            call.policies.evaluate(&found.body)?;
+            call.policies.evaluate(&inspected)?;
             call.route.headers.filter_request(&mut headers);
             let json = HeaderValue::from_static(Media::Json.as_str());
             headers.insert(CONTENT_TYPE, json.clone());
@@ -146,92 +111,21 @@ async fn run(
                 headers.remove(ACCEPT_ENCODING);
             }
             let target = RequestTarget::new(&call.route.upstream.endpoint().path, None)?;
-            let body = found.body;
+            let body = inspected.into_body();
             let sent = send(call.route, Method::POST, &target, headers, body, record).await;
             let (head, body) = sent?;
             relay(head, body, media, is_strict, &call.client.share, record).await
         }
-        Some(form @ (Form::Sse | Form::Multipart)) => match found.selected {
+        Some(form @ (Form::Sse | Form::Multipart)) => match selection {
             Some(Ok(selected)) => {
                 record.trace.pass_on(&mut headers);
-                let operation =
-                    serde_json::from_slice(&found.body).map_err(Error::MalformedJson)?;
-                stream::answer(call, headers, form, selected, operation).await
+                let inspected = inspected.into_operation(selected.kind);
+                let inspected = inspected.map_err(Error::MalformedJson)?;
+                stream::answer(call, headers, form, selected, inspected).await
             }
             Some(Err(error)) => Ok(stream::refused(&error)),
             None => Err(Error::NoQuery),
         },
-    }
-}
-
-/// Whether JSON is an object; of an array, serde takes the values for a struct's members.
-pub(super) fn is_object(json: &[u8]) -> bool {
-    json.trim_ascii_start().starts_with(b"{")
-}
-
-/// Reads a request's members as far as that is possible.
-///
-/// # Errors
-/// What AppSync should not be asked.
-pub fn look_into(body: &Bytes, documents: &Documents) -> Result<Found, Error> {
-    let unknown = || Found {
-        selected: None,
-        body: body.clone(),
-    };
-    let envelope: Envelope<'_> = match serde_json::from_slice(body) {
-        Ok(_) if !is_object(body) => return Ok(unknown()),
-        Ok(envelope) => envelope,
-        Err(error) => {
-            return match error.classify() {
-                Category::Data => Ok(unknown()),
-                Category::Eof if body.is_empty() => Ok(unknown()),
-                Category::Eof | Category::Io | Category::Syntax => Err(Error::MalformedJson(error)),
-            };
-        }
-    };
-    let is_persisted = envelope
-        .extensions
-        .is_some_and(|raw| raw.get().contains(PERSISTED));
-    let Some(query) = envelope.query.filter(|query| !query.is_empty()) else {
-        return match envelope.document_id {
-            _ if is_persisted => Err(Error::PersistedQuery),
-            Some(_) => Err(Error::DocumentId),
-            None => Ok(unknown()),
-        };
-    };
-    let selected = documents.select(&query, envelope.operation_name.as_deref());
-    let body = match is_persisted {
-        false => body.clone(),
-        true => {
-            let operation: Result<Operation, _> = serde_json::from_slice(body);
-            let mut operation = operation.map_err(Error::MalformedJson)?;
-            strip_persisted(&mut operation.extensions);
-            Bytes::from(operation.to_body())
-        }
-    };
-    Ok(Found {
-        selected: Some(selected),
-        body,
-    })
-}
-
-/// The member of `extensions` that automatic persisted queries use.
-const PERSISTED: &str = "\"persistedQuery\"";
-
-fn strip_persisted(extensions: &mut Option<Box<RawValue>>) {
-    let Some(raw) = extensions
-        .as_ref()
-        .filter(|raw| raw.get().contains(PERSISTED))
-    else {
-        return;
-    };
-    let members: Result<Map<String, Value>, _> = serde_json::from_str(raw.get());
-    if let Ok(mut members) = members {
-        members.remove("persistedQuery");
-        let rest = Value::Object(members);
-        *extensions = serde_json::value::to_raw_value(&rest)
-            .ok()
-            .filter(|raw| raw.get() != "{}");
     }
 }
 
@@ -263,17 +157,19 @@ pub fn operation_of(query: &str) -> Result<Operation, Error> {
             _ => {}
         }
     }
-    let extensions = operation.extensions.as_ref();
-    let is_persisted = extensions.is_some_and(|raw| raw.get().contains(PERSISTED));
-    match operation.query.is_empty() {
-        false => Ok(operation),
-        true if is_persisted => Err(Error::PersistedQuery),
-        true if has_document_id => Err(Error::DocumentId),
-        true => Err(Error::Parameter {
-            name: "query",
-            problem: "is missing: send a document by it, or an operation by POST".to_owned(),
-        }),
+    if !operation.query.is_empty() {
+        return Ok(operation);
     }
+    if operation.is_persisted() {
+        return Err(Error::PersistedQuery);
+    }
+    if has_document_id {
+        return Err(Error::DocumentId);
+    }
+    Err(Error::Parameter {
+        name: "query",
+        problem: "is missing: send a document by it, or an operation by POST".to_owned(),
+    })
 }
 
 fn object(name: &'static str, text: &str) -> Result<Option<Box<RawValue>>, Error> {
@@ -339,6 +235,9 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use countersign_protocol::graphql::Documents;
+
     use super::*;
 
     fn check_type(value: Option<&str>, expected: bool) {
@@ -381,9 +280,12 @@ mod tests {
             "7",
         ] {
             let body = Bytes::from(body);
-            let found = look_into(&body, &Documents::default()).unwrap();
-            assert!(found.selected.is_none(), "{body:?}");
-            assert_eq!(found.body, body);
+            for is_policed in [false, true] {
+                let found = Inspected::body(&body, &Documents::default(), is_policed);
+                let (selected, inspected) = found.unwrap();
+                assert!(selected.is_none(), "{body:?}");
+                assert_eq!(inspected.into_body(), body);
+            }
         }
     }
 

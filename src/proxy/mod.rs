@@ -37,7 +37,7 @@ pub use body::Body;
 pub use error::Error;
 use error::{Shape, rescue};
 pub use events::envelope;
-pub use graphql::{Found, look_into, operation_of};
+pub use graphql::operation_of;
 use locate::{Located, Routes};
 pub use readings::{Ambiguous, Matching, Nested, Top, check as check_readings};
 pub use relay::{begins_with_data, refusal, request_errors};
@@ -47,7 +47,6 @@ pub use crate::guard::{LocalAddress, Scheme, is_same_header};
 pub use crate::memory::{Budget, LEAST_MEMORY, Memory, MemoryLimit, Share};
 pub use crate::session::Origin;
 
-use crate::graphql::Documents;
 use crate::guard::{self, Admission, BrowserRules, Cors, Guard, OperationPolicies};
 use crate::session::{Api, Keepalive, SessionClient, Sessions};
 use crate::sign::PathHandling;
@@ -61,7 +60,6 @@ pub struct Proxy {
     guard: Guard,
     routes: Routes,
     sessions: Arc<Sessions>,
-    documents: Arc<Documents>,
 }
 
 /// A local path and the upstream it leads to.
@@ -154,7 +152,6 @@ impl Proxy {
             guard,
             routes: Routes::new(routes),
             sessions: Arc::new(sessions),
-            documents: Arc::default(),
         }
     }
 

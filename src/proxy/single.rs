@@ -2,7 +2,7 @@
 //! it, `POST` starts an operation on it, `DELETE` stops one.
 
 use countersign_protocol::dialect::{Answer, SSE_CONTENT_TYPE};
-use countersign_protocol::graphql::{Operation, shown};
+use countersign_protocol::graphql::{Operation, is_object, shown};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{HeaderName, Method, Response, StatusCode};
@@ -12,7 +12,7 @@ use super::Call;
 use super::body::Body;
 use super::error::Error;
 use super::forward::read;
-use super::graphql::{check_type, is_object};
+use super::graphql::check_type;
 use super::stream::head;
 use crate::session::{Holder, Opening};
 use crate::sign::decode;

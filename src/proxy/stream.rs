@@ -1,7 +1,7 @@
 //! Operations whose answer is a stream: GraphQL over SSE, Apollo's multipart subscriptions.
 
 use countersign_protocol::dialect::{Multipart, Output, Sse, Streamed, bad_document};
-use countersign_protocol::graphql::{DocumentError, Event, Operation, OperationKey, Selected};
+use countersign_protocol::graphql::{DocumentError, Event, Inspected, OperationKey, Selected};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{HeaderName, Response};
 
@@ -20,9 +20,9 @@ pub(super) async fn answer(
     headers: HeaderMap,
     form: Form,
     selected: Selected,
-    operation: Operation,
+    inspected: Inspected,
 ) -> Result<Response<Body>, Error> {
-    let work = Work::Graphql(selected, operation);
+    let work = Work::Graphql(selected, Box::new(inspected));
     let client = call.session_client(headers);
     let sessions = &call.proxy.sessions;
     let opened = match form {

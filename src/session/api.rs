@@ -64,7 +64,7 @@ impl Api {
     /// are fit to go. The answer is read into `buffer`, whose room it keeps.
     pub async fn execute(
         &self,
-        body: String,
+        body: Bytes,
         headers: HeaderMap,
         buffer: Buffer,
         record: &mut Record,
@@ -87,7 +87,7 @@ impl Api {
 
     async fn exchange(
         &self,
-        body: String,
+        body: Bytes,
         mut headers: HeaderMap,
         mut buffer: Buffer,
         record: &mut Record,
@@ -95,7 +95,6 @@ impl Api {
         let json = HeaderValue::from_static("application/json");
         headers.insert(CONTENT_TYPE, json.clone());
         headers.insert(ACCEPT, json);
-        let body = Bytes::from(body);
         record.bytes_in = body.len();
         let exchange = record.trace.exchange("POST");
         self.policy.continue_trace(&mut headers, &exchange);

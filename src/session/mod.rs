@@ -18,6 +18,7 @@ use std::time::Duration;
 
 pub use api::{Api, failures, unread};
 use countersign_protocol::dialect::{Limits, Streamed};
+use countersign_protocol::graphql::Documents;
 use countersign_protocol::realtime::placement::Owner;
 use http::HeaderMap;
 use hyper::upgrade::OnUpgrade;
@@ -61,6 +62,7 @@ pub struct Sessions {
     expired: CancellationToken,
     last_owner: AtomicU64,
     reserved: Reserved,
+    documents: Documents,
 }
 
 /// The client that a session serves.
@@ -85,6 +87,7 @@ pub struct SessionClient {
 struct Context {
     config: SessionConfig,
     budget: Arc<Budget>,
+    documents: Documents,
     /// While it is short, no operation is started.
     memory: Memory,
     tasks: TaskTracker,
@@ -139,6 +142,7 @@ impl Sessions {
             expired,
             last_owner: AtomicU64::new(0),
             reserved: Reserved::default(),
+            documents: Documents::default(),
         }
     }
 
@@ -206,6 +210,11 @@ impl Sessions {
         Some(token)
     }
 
+    /// Returns the cache of documents, which serves all protocols.
+    pub fn documents(&self) -> &Documents {
+        &self.documents
+    }
+
     /// Returns the reserved streams.
     pub fn reserved(&self) -> &Reserved {
         &self.reserved
@@ -222,6 +231,7 @@ impl Sessions {
             _counted: Held::new(&sessions.get_or_create(&DialectLabel { dialect })),
             config: self.config,
             budget: Arc::clone(&self.budget),
+            documents: self.documents.clone(),
             memory: self.memory.clone(),
             tasks: self.tasks.clone(),
             draining: self.draining.clone(),

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use countersign_protocol::dialect::TOO_MANY_OPERATIONS;
 use countersign_protocol::events::{Publish, Subscribe};
-use countersign_protocol::graphql::{Event, GraphqlError, Kind, Operation, OperationKey, Selected};
+use countersign_protocol::graphql::{Event, GraphqlError, Inspected, Kind, OperationKey, Selected};
 use countersign_protocol::realtime::Start;
 use futures_util::future::join_all;
 use http::HeaderMap;
@@ -99,22 +100,18 @@ impl Operations {
         self.policies = self.policies.and(&grant.policies);
     }
 
-    pub(super) fn start(&mut self, key: OperationKey, selected: &Selected, operation: &Operation) {
-        let headers = self.headers(&operation.headers);
+    pub(super) fn start(&mut self, key: OperationKey, selected: &Selected, inspected: Inspected) {
+        let headers = self.headers(inspected.headers());
         let mut record = self.record(selected.kind.as_str(), &headers);
         record.set_name(selected.name.as_deref());
         if self.context.memory.is_short() {
             return self.put_off(key, record);
         }
-        let text = match selected.kind {
-            Kind::Subscription => operation.to_data(),
-            Kind::Query | Kind::Mutation => operation.to_body(),
-        };
-        if let Err(denied) = self.policies.evaluate(text.as_bytes()) {
+        if let Err(denied) = self.policies.evaluate(&inspected) {
             return self.deny(key, &denied, record);
         }
         match selected.kind {
-            Kind::Subscription => self.subscribe_to(key, text, headers, record),
+            Kind::Subscription => self.subscribe_to(key, inspected.into_data(), headers, record),
             Kind::Query | Kind::Mutation => {
                 let starting = self.running.values().filter_map(|running| match running {
                     Running::Subscription { started, .. } => Some(started.clone()),
@@ -125,7 +122,7 @@ impl Operations {
                     let all = join_all(starting.iter().map(CancellationToken::cancelled));
                     let _ = tokio::time::timeout(HOLD, all).await;
                 };
-                self.request(key, text, headers, record, ready);
+                self.request(key, inspected.into_body(), headers, record, ready);
             }
         }
     }
@@ -161,7 +158,7 @@ impl Operations {
             }
             guard
         };
-        self.request(key, publish.to_body(), headers, record, ready);
+        self.request(key, publish.to_body().into(), headers, record, ready);
     }
 
     /// Records what an event says of its operation. Returns whether the operation was known.
@@ -307,7 +304,7 @@ impl Operations {
     fn request<T: Send>(
         &mut self,
         key: OperationKey,
-        body: String,
+        body: Bytes,
         headers: HeaderMap,
         mut record: Record,
         ready: impl Future<Output = T> + Send + 'static,

@@ -235,7 +235,7 @@ fn make_room(entries: &mut HashMap<Token, Entry>, holder: &Holder, origin: &Orig
 /// Runs a reserved stream. Until it is open, performs only what does not need a response.
 pub(super) async fn serve(context: Context, mut reservation: Reservation) {
     let context = Arc::new(context);
-    let form = SseSingle::new(context.config.limits());
+    let form = SseSingle::new(context.config.limits(), context.documents.clone());
     let mut stream = Stream::new(Arc::clone(&context), form);
     let mut deadline = pin!(tokio::time::sleep(context.config.init));
     let mut is_orphan = false;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use countersign_protocol::dialect::{Close, Output, Streamed};
 use countersign_protocol::events::Subscribe;
-use countersign_protocol::graphql::{Event, GraphqlError, Json, Operation, OperationKey, Selected};
+use countersign_protocol::graphql::{Event, GraphqlError, Inspected, Json, OperationKey, Selected};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
@@ -22,7 +22,7 @@ use crate::graphql::outbox::{Inbox, outbox};
 /// The operation that a response is for.
 #[derive(Debug)]
 pub enum Work {
-    Graphql(Selected, Operation),
+    Graphql(Selected, Box<Inspected>),
     Subscribe(Subscribe),
 }
 
@@ -88,8 +88,8 @@ pub(super) fn distinct<F: Streamed>(
     let mut stream = Stream::new(Arc::new(context), form);
     let driver = async move {
         match work {
-            Work::Graphql(selected, operation) => {
-                stream.operations.start(KEY, &selected, &operation);
+            Work::Graphql(selected, inspected) => {
+                stream.operations.start(KEY, &selected, *inspected);
             }
             Work::Subscribe(subscribe) => stream.operations.subscribe(KEY, &subscribe),
         }
@@ -273,8 +273,8 @@ impl<F: Streamed> Stream<F> {
             Output::Send(text) => return Step::Send(text),
             Output::Close(close) if close.code == Close::NORMAL => return Step::End,
             Output::Close(_) => return Step::Cut,
-            Output::Start(key, selected, operation) => {
-                self.operations.start(key, &selected, &operation);
+            Output::Start(key, selected, inspected) => {
+                self.operations.start(key, &selected, *inspected);
             }
             Output::Subscribe(key, subscribe) => self.operations.subscribe(key, &subscribe),
             Output::Publish(key, publish) => self.operations.publish(key, &publish),

@@ -72,11 +72,12 @@ pub(super) async fn serve(context: Context, upgrade: OnUpgrade, protocol: Option
         keepalive: config.ping,
     };
     let (outbox, inbox) = outbox(config.outbox, Arc::clone(&context.budget));
+    let documents = context.documents.clone();
     let context = Arc::new(context);
     // Counts the connection until the socket is closed.
     let _counted = Arc::clone(&context);
     let session = Session {
-        dialect: websocket(protocol, Instant::now(), times, config.limits()),
+        dialect: websocket(protocol, Instant::now(), times, config.limits(), documents),
         operations: Operations::new(Arc::clone(&context), outbox),
         admission: context.admission.clone(),
         context,
@@ -229,8 +230,8 @@ impl Session {
             {
                 self.refuse_pending();
             }
-            Output::Start(key, selected, operation) => {
-                self.operations.start(key, &selected, &operation);
+            Output::Start(key, selected, inspected) => {
+                self.operations.start(key, &selected, *inspected);
             }
             Output::Subscribe(key, subscribe) => self.operations.subscribe(key, &subscribe),
             Output::Publish(key, publish) => self.operations.publish(key, &publish),

@@ -1,5 +1,8 @@
 //! Evaluation of operation policies, with hostile requests among others.
 
+use bytes::Bytes;
+use countersign_protocol::graphql::Documents;
+
 use super::*;
 
 const READ: &str = "{ getPost(id: 1) { id } }";
@@ -35,14 +38,30 @@ fn fields(patterns: &[&str]) -> AllowedOperations {
     }
 }
 
+fn inspected(request: &[u8]) -> Inspected {
+    Inspected::uninspected(Bytes::copy_from_slice(request))
+}
+
+/// Evaluates a request that is sent as it is, and as it is inspected on its way.
+#[track_caller]
+fn evaluate(policy: &OperationPolicy, request: &[u8]) -> Result<(), OperationDenied> {
+    let body = Bytes::copy_from_slice(request);
+    let found = policy.evaluate(&inspected(request));
+    for is_policed in [false, true] {
+        let inspected = Inspected::body(&body, &Documents::default(), is_policed);
+        if let Ok((_, inspected)) = inspected {
+            assert_eq!(policy.evaluate(&inspected), found);
+        }
+    }
+    found
+}
+
 /// `expected` is `None` if the request is allowed, or a part of the error.
 #[track_caller]
 fn check(policy: &OperationPolicy, request: impl AsRef<[u8]>, expected: Option<&str>) {
     let request = request.as_ref();
     let shown: String = String::from_utf8_lossy(request).chars().take(200).collect();
-    let found = policy
-        .evaluate(request)
-        .map_err(|denied| denied.to_string());
+    let found = evaluate(policy, request).map_err(|denied| denied.to_string());
     match (found, expected) {
         (Ok(()), None) => {}
         (Err(found), Some(part)) => {
@@ -402,13 +421,17 @@ fn all_rules_and_all_policies_must_allow_an_operation() {
     let request = serde_json::json!({ "query": WRITE }).to_string();
     let evaluate = |policies: &[&OperationPolicy]| {
         let policies: OperationPolicies = policies.iter().map(|&policy| policy.clone()).collect();
-        policies.evaluate(request.as_bytes()).is_ok()
+        policies.evaluate(&inspected(request.as_bytes())).is_ok()
     };
     assert!(evaluate(&[]));
     assert!(evaluate(&[&policy, &policy]));
     assert!(!evaluate(&[&policy, &read_only()]));
     assert!(!evaluate(&[&read_only(), &policy]));
-    assert!(OperationPolicies::default().evaluate(b"\xff").is_ok());
+    assert!(
+        OperationPolicies::default()
+            .evaluate(&inspected(b"\xff"))
+            .is_ok()
+    );
 }
 
 #[test]
@@ -481,7 +504,7 @@ fn requests_longer_than_appsync_accepts_are_denied() {
         let rest = length - r#"{"query":"{ a }"}"#.len();
         let text = format!(r#"{{"query":"{{ a }}"{}}}"#, " ".repeat(rest));
         assert_eq!(text.len(), length);
-        read_only().evaluate(text.as_bytes())
+        evaluate(&read_only(), text.as_bytes())
     };
     assert!(of_length(MOST).is_ok());
     let denied = of_length(MOST + 1).unwrap_err().to_string();
@@ -517,7 +540,7 @@ fn limits_are_inclusive() {
             aliases,
             ..AllowedOperations::default()
         });
-        policy.evaluate(request).is_ok()
+        evaluate(&policy, request).is_ok()
     };
     assert!(limit(Some(document), None, None) && !limit(Some(document - 1), None, None));
     assert!(limit(None, Some(2), None) && !limit(None, Some(1), None));

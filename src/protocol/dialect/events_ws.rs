@@ -17,7 +17,9 @@ use super::live::Live;
 use super::native::{errors, failure, headers};
 use super::{Close, Dialect, Limits, Output, Times};
 use crate::events::{Channel, Publish, Subscribe};
-use crate::graphql::{Event, GraphqlError, Kind, OperationKey, push_json_string, read_object};
+use crate::graphql::{
+    Documents, Event, GraphqlError, Kind, OperationKey, push_json_string, read_object,
+};
 
 /// The server side of one socket.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ impl EventsWs {
     pub fn new(now: Instant, times: Times, limits: Limits) -> Self {
         Self {
             greeting: Greeting::new(times.keepalive, Shape::Members).until(now + times.init),
-            live: Live::new(limits),
+            live: Live::new(limits, Documents::default()),
         }
     }
 

@@ -14,13 +14,14 @@ use super::greeting::{Greeting, Message, Shape};
 use super::legacy::{Legacy, not_understood};
 use super::native::Native;
 use super::{Close, Dialect, Limits, Output, Times};
-use crate::graphql::{Event, OperationKey, read_object};
+use crate::graphql::{Documents, Event, OperationKey, read_object};
 
 /// The server side of one socket.
 #[derive(Debug)]
 pub struct GraphqlWs {
     stage: Stage,
     limits: Limits,
+    documents: Documents,
 }
 
 #[derive(Debug)]
@@ -33,11 +34,12 @@ impl GraphqlWs {
     /// The subprotocol's name.
     pub const NAME: &str = "graphql-ws";
 
-    pub fn new(now: Instant, times: Times, limits: Limits) -> Self {
+    pub fn new(now: Instant, times: Times, limits: Limits, documents: Documents) -> Self {
         let greeting = Greeting::new(times.keepalive, Shape::Payload).until(now + times.init);
         Self {
             stage: Stage::Undecided(greeting),
             limits,
+            documents,
         }
     }
 }
@@ -64,9 +66,11 @@ impl Dialect for GraphqlWs {
             let greeting = std::mem::replace(greeting, empty);
             let payload = message.and_then(|message| message.payload);
             let is_native = payload.is_some_and(has_data);
-            self.stage = Stage::Decided(match is_native {
-                true => Box::new(Native::new(greeting, self.limits)),
-                false => Box::new(Legacy::new(greeting, self.limits)),
+            let documents = self.documents.clone();
+            self.stage = Stage::Decided(if is_native {
+                Box::new(Native::new(greeting, self.limits, documents))
+            } else {
+                Box::new(Legacy::new(greeting, self.limits, documents))
             });
         }
         if let Stage::Decided(dialect) = &mut self.stage {

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::greeting::{Greeting, Message, message};
 use super::live::{Live, MAX_ID};
-use super::payload::{bad_document, operation, result};
+use super::payload::{operation, result};
 use super::{Close, Dialect, Limits, Output};
-use crate::graphql::{Event, GraphqlError, OperationKey, read_object, select};
+use crate::graphql::{Documents, Event, GraphqlError, OperationKey, read_object};
 
 /// The server side of one socket.
 #[derive(Debug)]
@@ -22,10 +22,10 @@ pub(super) struct Legacy {
 }
 
 impl Legacy {
-    pub(super) fn new(greeting: Greeting, limits: Limits) -> Self {
+    pub(super) fn new(greeting: Greeting, limits: Limits, documents: Documents) -> Self {
         Self {
             greeting,
-            live: Live::new(limits),
+            live: Live::new(limits, documents),
         }
     }
 
@@ -52,12 +52,10 @@ impl Legacy {
         if let Some(key) = self.live.key(id) {
             self.stop(key, id);
         }
-        let selected = match select(&operation.query, operation.operation_name.as_deref()) {
-            Ok(selected) => selected,
-            Err(error) => return self.refuse(Some(id), &bad_document(&error)),
-        };
-        match self.live.begin(id.to_owned(), selected.kind) {
-            Ok(key) => self.greeting.push(Output::Start(key, selected, operation)),
+        match self.live.start(id, operation) {
+            Ok((key, selected, inspected)) => {
+                self.greeting.push(Output::Start(key, selected, inspected));
+            }
             Err(error) => self.refuse(Some(id), &error),
         }
     }

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 
 use super::Limits;
-use crate::graphql::{GraphqlError, Kind, OperationKey};
+use super::payload::bad_document;
+use crate::graphql::{Documents, GraphqlError, Inspected, Kind, Operation, OperationKey, Selected};
 
 /// What runs for one client.
 #[derive(Debug)]
 pub(super) struct Live {
     limits: Limits,
+    documents: Documents,
     entries: HashMap<OperationKey, Entry>,
     last_key: u64,
     refusals: u64,
@@ -27,9 +29,10 @@ struct Entry {
 }
 
 impl Live {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, documents: Documents) -> Self {
         Self {
             limits,
+            documents,
             entries: HashMap::new(),
             last_key: 0,
             refusals: 0,
@@ -52,6 +55,21 @@ impl Live {
     /// Returns the kind of an operation.
     pub(super) fn kind(&self, key: OperationKey) -> Option<Kind> {
         self.entries.get(&key).map(|entry| entry.kind)
+    }
+
+    /// Inspects a GraphQL operation, and adds it under an id that is free.
+    ///
+    /// # Errors
+    /// When its document selects no operation, or the client has too many of its kind already.
+    pub(super) fn start(
+        &mut self,
+        id: &str,
+        operation: Operation,
+    ) -> Result<(OperationKey, Selected, Box<Inspected>), GraphqlError> {
+        let inspected = Inspected::operation(operation, &self.documents);
+        let (selected, inspected) = inspected.map_err(|error| bad_document(&error))?;
+        let key = self.begin(id.to_owned(), selected.kind)?;
+        Ok((key, selected, Box::new(inspected)))
     }
 
     /// Adds an operation under an id that is free.
@@ -103,10 +121,11 @@ mod tests {
 
     #[test]
     fn refusals_are_counted_since_the_last_call() {
-        let mut live = Live::new(Limits {
+        let limits = Limits {
             subscriptions: 1,
             operations: 1,
-        });
+        };
+        let mut live = Live::new(limits, Documents::default());
         live.begin("a".to_owned(), Kind::Query).unwrap();
         live.begin("b".to_owned(), Kind::Subscription).unwrap();
         assert_eq!(live.take_refusals(), 0);

@@ -33,7 +33,7 @@ pub use sse_single::{Answer, SseSingle};
 pub use transport_ws::TransportWs;
 
 use crate::events::{Publish, Subscribe};
-use crate::graphql::{Event, Operation, OperationKey, Selected};
+use crate::graphql::{Documents, Event, Inspected, OperationKey, Selected};
 
 /// The actions that the session must perform for a dialect, in order.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub enum Output {
     /// Write this text: a frame, or bytes of a stream.
     Send(String),
     /// Run a GraphQL operation; its events come back under this key.
-    Start(OperationKey, Selected, Operation),
+    Start(OperationKey, Selected, Box<Inspected>),
     /// Subscribe to an Events channel; its events come back under this key.
     Subscribe(OperationKey, Subscribe),
     /// Publish to an Events channel, after earlier publishes of this socket.
@@ -137,12 +137,13 @@ pub fn websocket(
     now: Instant,
     times: Times,
     limits: Limits,
+    documents: Documents,
 ) -> Box<dyn Dialect> {
     match protocol {
-        Some(GraphqlWs::NAME) => Box::new(GraphqlWs::new(now, times, limits)),
+        Some(GraphqlWs::NAME) => Box::new(GraphqlWs::new(now, times, limits, documents)),
         Some(EventsWs::NAME) => Box::new(EventsWs::new(now, times, limits)),
         Some(_) | None => {
-            let mut machine = TransportWs::new(now, times, limits);
+            let mut machine = TransportWs::new(now, times, limits, documents);
             if protocol != Some(TransportWs::NAME) {
                 let reason = "Subprotocol not acceptable: offer graphql-transport-ws or graphql-ws, \
                               or aws-appsync-event-ws on an Events route";

@@ -13,9 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::greeting::{Greeting, Message, message};
 use super::live::{Live, MAX_ID};
-use super::payload::bad_document;
 use super::{Close, Dialect, Limits, Output};
-use crate::graphql::{Event, GraphqlError, Kind, Operation, OperationKey, read_object, select};
+use crate::graphql::{Documents, Event, GraphqlError, Kind, Operation, OperationKey, read_object};
 
 /// The server side of one socket.
 #[derive(Debug)]
@@ -42,10 +41,10 @@ struct Extensions {
 const FIXED: [&str; 4] = ["accept", "content-encoding", "content-type", "host"];
 
 impl Native {
-    pub(super) fn new(greeting: Greeting, limits: Limits) -> Self {
+    pub(super) fn new(greeting: Greeting, limits: Limits, documents: Documents) -> Self {
         Self {
             greeting,
-            live: Live::new(limits),
+            live: Live::new(limits, documents),
         }
     }
 
@@ -74,14 +73,10 @@ impl Native {
             let message = format!("Duplicated operation with id {}", id.trim_matches('"'));
             return self.refuse(Some(id), failure("DuplicatedOperationError", &message));
         }
-        let selected = match select(&operation.query, operation.operation_name.as_deref()) {
-            Ok(selected) => selected,
-            Err(error) => return self.refuse(Some(id), bad_document(&error)),
-        };
-        let kind = selected.kind;
-        match self.live.begin(id.to_owned(), kind) {
-            Ok(key) => {
-                self.greeting.push(Output::Start(key, selected, operation));
+        match self.live.start(id, operation) {
+            Ok((key, selected, inspected)) => {
+                let kind = selected.kind;
+                self.greeting.push(Output::Start(key, selected, inspected));
                 if kind != Kind::Subscription {
                     self.greeting.send(message(Some(id), "start_ack", None));
                 }

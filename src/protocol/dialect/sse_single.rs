@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 use serde::Deserialize;
 
 use super::live::{Live, MAX_ID};
-use super::payload::{bad_document, errors, result};
+use super::payload::{errors, result};
 use super::sse::{HEARTBEAT, SSE_CONTENT_TYPE, push_line};
 use super::{Close, Limits, Output, Streamed};
-use crate::graphql::{Event, GraphqlError, Operation, OperationKey, push_json_string, select};
+use crate::graphql::{Documents, Event, GraphqlError, Operation, OperationKey, push_json_string};
 
 /// The operations of one stream.
 #[derive(Debug)]
@@ -44,9 +44,9 @@ struct Extensions {
 }
 
 impl SseSingle {
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, documents: Documents) -> Self {
         Self {
-            live: Live::new(limits),
+            live: Live::new(limits, documents),
             limits,
             out: VecDeque::new(),
         }
@@ -69,16 +69,14 @@ impl SseSingle {
         if self.out.len() > self.limits.operations.saturating_mul(2) {
             return Answer::TooMuchWaits;
         }
-        let selected = select(&operation.query, operation.operation_name.as_deref());
-        let selected = match selected {
-            Ok(selected) => selected,
-            Err(error) => {
-                self.fail(&id, &[bad_document(&error)]);
-                return Answer::Started;
+        match self.live.start(&id, operation) {
+            Ok((key, selected, mut inspected)) => {
+                // Many operations may wait until the stream is opened.
+                if !self.out.is_empty() {
+                    inspected.drop_tree();
+                }
+                self.out.push_back(Output::Start(key, selected, inspected));
             }
-        };
-        match self.live.begin(id.clone(), selected.kind) {
-            Ok(key) => self.out.push_back(Output::Start(key, selected, operation)),
             Err(error) => self.fail(&id, &[error]),
         }
         Answer::Started

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::{Close, Dialect, Limits, Output, Times};
-use crate::graphql::{Event, GraphqlError, Json, OperationKey};
+use crate::graphql::{Event, GraphqlError, Json, Operation, OperationKey};
 
 pub(super) const TIMES: Times = Times {
     init: Duration::from_secs(10),
@@ -121,10 +121,16 @@ pub(super) fn show(output: &Output) -> String {
     match output {
         Output::Init(_) => "! init".to_owned(),
         Output::Send(frame) => format!("< {frame}"),
-        Output::Start(OperationKey(key), selected, operation) => {
+        Output::Start(OperationKey(key), selected, inspected) => {
             let kind = selected.kind.as_str();
-            let mut line = format!("! start {key} {kind} {}", operation.to_body());
-            for (name, value) in &operation.headers {
+            let mut line = format!(
+                "! start {key} {kind} {}",
+                inspected
+                    .as_operation()
+                    .map(Operation::to_body)
+                    .unwrap_or_default()
+            );
+            for (name, value) in inspected.headers() {
                 line.push_str(&format!(" {name}={value}"));
             }
             line

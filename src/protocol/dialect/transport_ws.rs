@@ -10,9 +10,9 @@ use std::time::Instant;
 use serde_json::value::RawValue;
 
 use super::live::{Live, MAX_ID};
-use super::payload::{Frame, bad_document, errors, frame, is_object_or_none, operation, result};
+use super::payload::{Frame, errors, frame, is_object_or_none, operation, result};
 use super::{Close, Dialect, Limits, Output, Times};
-use crate::graphql::{Event, GraphqlError, OperationKey, read_object, select};
+use crate::graphql::{Documents, Event, GraphqlError, OperationKey, read_object};
 
 /// The server side of one socket.
 #[derive(Debug)]
@@ -40,12 +40,12 @@ impl TransportWs {
     /// The subprotocol's name.
     pub const NAME: &str = "graphql-transport-ws";
 
-    pub fn new(now: Instant, times: Times, limits: Limits) -> Self {
+    pub fn new(now: Instant, times: Times, limits: Limits, documents: Documents) -> Self {
         Self {
             phase: Phase::Opened {
                 deadline: now + times.init,
             },
-            live: Live::new(limits),
+            live: Live::new(limits, documents),
             out: VecDeque::new(),
         }
     }
@@ -95,12 +95,10 @@ impl TransportWs {
             let reason = format!("Subscriber for {id} already exists");
             return self.close(Close::new(Close::DUPLICATE_ID, reason));
         }
-        let selected = match select(&operation.query, operation.operation_name.as_deref()) {
-            Ok(selected) => selected,
-            Err(error) => return self.refuse(&id, bad_document(&error)),
-        };
-        match self.live.begin(id.clone(), selected.kind) {
-            Ok(key) => self.out.push_back(Output::Start(key, selected, operation)),
+        match self.live.start(&id, operation) {
+            Ok((key, selected, inspected)) => {
+                self.out.push_back(Output::Start(key, selected, inspected));
+            }
             Err(error) => self.refuse(&id, error),
         }
     }

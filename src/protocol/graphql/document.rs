@@ -69,9 +69,19 @@ pub(super) const TOKEN_LIMIT: usize = 100_000;
 /// # Errors
 /// See [`DocumentError`]; an empty `operation_name` counts as none.
 pub fn select(query: &str, operation_name: Option<&str>) -> Result<Selected, DocumentError> {
-    let executable = Executable::read(query)?;
+    let (selected, _) = read(query, operation_name)?;
+    Ok(selected)
+}
+
+/// The same, with the document's tree.
+pub(super) fn read(
+    query: &str,
+    operation_name: Option<&str>,
+) -> Result<(Selected, SyntaxTree), DocumentError> {
+    let tree = Executable::parse(query)?;
+    let executable = Executable::of(&tree)?;
     let (selected, _) = executable.selected(operation_name)?;
-    Ok(selected.clone())
+    Ok((selected.clone(), tree))
 }
 
 /// The document's tree; within the limits, and without an error.

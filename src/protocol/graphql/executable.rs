@@ -24,13 +24,23 @@ const BLOCK: &str = "\"\"\"";
 const ESCAPED_QUOTE: &str = "\\\"";
 
 impl Executable {
+    /// Parses a document.
+    ///
     /// # Errors
     /// When the document is invalid, or parsers may disagree about it.
-    pub(super) fn read(query: &str) -> Result<Self, DocumentError> {
+    pub(super) fn parse(query: &str) -> Result<SyntaxTree, DocumentError> {
         check_characters(query)?;
         check_strings(query)?;
         let tree = parse(query)?;
         check_values(query, &tree)?;
+        Ok(tree)
+    }
+
+    /// Finds the definitions in a tree of [`Executable::parse`].
+    ///
+    /// # Errors
+    /// When the document defines something else than operations and fragments.
+    pub(super) fn of(tree: &SyntaxTree) -> Result<Self, DocumentError> {
         let mut executable = Self {
             operations: Vec::new(),
             fragments: Vec::new(),

@@ -6,15 +6,21 @@
 
 mod definitions;
 mod document;
+mod documents;
 mod error;
 mod executable;
+mod inspected;
 mod json;
+mod request;
 mod survey;
 
 pub use definitions::{Definition, What, definitions};
 pub use document::{DocumentError, Kind, Selected, select};
+pub use documents::Documents;
 pub use error::{GraphqlError, shown};
+pub use inspected::{BodyError, Inspected, Selection, is_object};
 pub use json::{Json, read_object};
+pub use request::{Irregular, StrictRequest};
 pub use survey::{Survey, SurveyError, survey};
 
 use serde::{Deserialize, Serialize};

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use apollo_parser::cst;
+use apollo_parser::{SyntaxTree, cst};
 
 use super::document::{DocumentError, Kind, Selected};
 use super::error::shown;
@@ -86,7 +86,24 @@ enum Progress {
 /// See [`SurveyError`]; an empty `operation_name` counts as none.
 pub fn survey(query: &str, operation_name: Option<&str>) -> Result<Survey, SurveyError> {
     check_for_policy(query)?;
-    let executable = Executable::read(query)?;
+    let tree = Executable::parse(query)?;
+    survey_executable(&Executable::of(&tree)?, operation_name)
+}
+
+/// The same, of a document whose tree is known.
+pub(super) fn survey_tree(
+    query: &str,
+    tree: &SyntaxTree,
+    operation_name: Option<&str>,
+) -> Result<Survey, SurveyError> {
+    check_for_policy(query)?;
+    survey_executable(&Executable::of(tree)?, operation_name)
+}
+
+fn survey_executable(
+    executable: &Executable,
+    operation_name: Option<&str>,
+) -> Result<Survey, SurveyError> {
     let mut fragments: HashMap<String, Body> = HashMap::new();
     for fragment in &executable.fragments {
         let (name, body) = fragment_body(fragment)?;

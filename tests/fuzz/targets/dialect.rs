@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign_protocol::dialect::{Close, Dialect, Limits, Output, Times, websocket};
-use countersign_protocol::graphql::{Event, GraphqlError, Json, Kind, OperationKey};
+use countersign_protocol::graphql::{Documents, Event, GraphqlError, Json, Kind, OperationKey};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -47,7 +47,7 @@ fn play(protocol: &'static str, data: &[u8]) {
     };
     let now = Instant::now();
     let mut bench = Bench {
-        machine: websocket(Some(protocol), now, TIMES, LIMITS),
+        machine: websocket(Some(protocol), now, TIMES, LIMITS, Documents::default()),
         protocol,
         now,
         live: BTreeMap::new(),
@@ -193,7 +193,8 @@ impl Bench {
                     bytes += frame.len();
                     self.frame(input, &frame);
                 }
-                Output::Start(key, selected, operation) => {
+                Output::Start(key, selected, inspected) => {
+                    let operation = inspected.as_operation().unwrap();
                     assert!(!operation.query.is_empty());
                     self.begin(input, key, selected.kind);
                 }

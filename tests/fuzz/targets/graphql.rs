@@ -1,10 +1,11 @@
 //! GraphQL documents, and the requests that carry them.
 
 use bytes::Bytes;
-use countersign::graphql::Documents;
 use countersign::guard::{AllowedOperations, FieldPattern, OperationPolicies, OperationPolicy};
-use countersign::proxy::{items, look_into, operation_of};
-use countersign_protocol::graphql::{DocumentError, Kind, Operation, Selected, select, survey};
+use countersign::proxy::{items, operation_of};
+use countersign_protocol::graphql::{
+    DocumentError, Documents, Inspected, Kind, Operation, Selected, select, survey,
+};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -21,7 +22,13 @@ pub fn document(data: &[u8]) {
     if found.is_ok() {
         let documents = Documents::default();
         for _ in 0..2 {
-            assert_eq!(documents.select(query, Some(name)), found);
+            let operation = Operation {
+                query: query.to_owned(),
+                operation_name: Some(name.to_owned()),
+                ..Operation::default()
+            };
+            let (selected, _) = Inspected::any_operation(operation, &documents);
+            assert_eq!(selected, found);
         }
     }
 }
@@ -115,17 +122,30 @@ pub fn request_body(data: &[u8]) {
 }
 
 fn one_body(body: &Bytes) {
-    let Ok(found) = look_into(body, &Documents::default()) else {
+    let found = [false, true].map(|is_policed| {
+        let found = Inspected::body(body, &Documents::default(), is_policed);
+        found.map(|(selected, inspected)| {
+            let is_regular = inspected.request().is_ok();
+            (selected, is_regular, inspected.into_body())
+        })
+    });
+    let [Ok(found), Ok(again)] = found else {
+        assert!(
+            found.iter().all(Result::is_err),
+            "a policy changes what is found"
+        );
         return;
     };
+    assert_eq!(found, again, "a policy changes what is found");
+    let (selected, _, sent) = found;
     let is_persisted = String::from_utf8_lossy(body).contains("\"persistedQuery\"");
     if !is_persisted {
-        assert_eq!(found.body, body);
+        assert_eq!(sent, body);
     }
-    // Upstream is sent what was judged.
-    if let Ok(operation) = serde_json::from_slice::<Operation>(&found.body) {
+    // The text that is sent is the one that was inspected.
+    if let Ok(operation) = serde_json::from_slice::<Operation>(&sent) {
         check_operation(&operation);
-        if let Some(selected) = found.selected {
+        if let Some(selected) = selected {
             let name = operation.operation_name.as_deref();
             assert_eq!(select(&operation.query, name), selected);
         }
@@ -158,15 +178,16 @@ fn check_operation(operation: &Operation) {
 
 /// A request as it would be sent, under policies: what is let through means the same to others.
 pub fn policy(data: &[u8]) {
+    let inspected = || Inspected::uninspected(Bytes::copy_from_slice(data));
     let judge = |is_read_only, operations| {
         let policy = OperationPolicy {
             table: "route.a".to_owned(),
             is_read_only,
             operations,
         };
-        policy.evaluate(data)
+        policy.evaluate(&inspected())
     };
-    assert!(OperationPolicies::default().evaluate(data).is_ok());
+    assert!(OperationPolicies::default().evaluate(&inspected()).is_ok());
     let any = judge(false, Some(AllowedOperations::default()));
     let read_only = judge(true, None);
     let fields = AllowedOperations {

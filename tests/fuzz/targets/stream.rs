@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use countersign_protocol::dialect::{
     Answer, Close, EventsSse, Limits, Multipart, Output, Sse, SseSingle, Streamed,
 };
-use countersign_protocol::graphql::{Event, Operation, OperationKey};
+use countersign_protocol::graphql::{Documents, Event, Operation, OperationKey};
 use serde_json::Value;
 
 use super::dialect::event;
@@ -118,7 +118,7 @@ pub fn sse_single(data: &[u8]) {
         return;
     };
     let mut bench = Bench {
-        machine: SseSingle::new(LIMITS),
+        machine: SseSingle::new(LIMITS, Documents::default()),
         live: BTreeMap::new(),
         last_key: 0,
         is_open: false,
@@ -225,9 +225,10 @@ impl Bench {
         while let Some(output) = self.machine.poll_output() {
             count += 1;
             match output {
-                Output::Start(OperationKey(key), _, operation) => {
+                Output::Start(OperationKey(key), _, inspected) => {
                     self.begin(key);
-                    self.live.insert(key, operation_id(&operation).unwrap());
+                    let operation = inspected.as_operation().unwrap();
+                    self.live.insert(key, operation_id(operation).unwrap());
                 }
                 output => self.other(output, None),
             }

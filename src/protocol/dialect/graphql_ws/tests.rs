@@ -4,7 +4,7 @@ use super::super::transcripts::{Bench, LIMITS, TIMES};
 use super::*;
 
 fn bench() -> Bench<GraphqlWs> {
-    Bench::new(|now| GraphqlWs::new(now, TIMES, LIMITS))
+    Bench::new(|now| GraphqlWs::new(now, TIMES, LIMITS, Documents::default()))
 }
 
 #[test]

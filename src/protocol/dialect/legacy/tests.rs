@@ -5,7 +5,10 @@ use super::super::transcripts::{Bench, LIMITS, TIMES};
 use super::*;
 
 fn bench() -> Bench<Legacy> {
-    Bench::new(|_| Legacy::new(Greeting::new(TIMES.keepalive, Shape::Payload), LIMITS))
+    Bench::new(|_| {
+        let greeting = Greeting::new(TIMES.keepalive, Shape::Payload);
+        Legacy::new(greeting, LIMITS, Documents::default())
+    })
 }
 
 #[track_caller]

@@ -5,7 +5,10 @@ use super::super::transcripts::{Bench, LIMITS, TIMES};
 use super::*;
 
 fn bench() -> Bench<Native> {
-    Bench::new(|_| Native::new(Greeting::new(TIMES.keepalive, Shape::Payload), LIMITS))
+    Bench::new(|_| {
+        let greeting = Greeting::new(TIMES.keepalive, Shape::Payload);
+        Native::new(greeting, LIMITS, Documents::default())
+    })
 }
 
 #[track_caller]

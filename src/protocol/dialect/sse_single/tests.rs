@@ -7,7 +7,7 @@ struct Bench(SseSingle);
 
 impl Bench {
     fn new() -> Self {
-        Self(SseSingle::new(LIMITS))
+        Self(SseSingle::new(LIMITS, Documents::default()))
     }
 
     fn start(&mut self, json: &str) -> Answer {

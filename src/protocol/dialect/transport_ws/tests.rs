@@ -11,7 +11,7 @@ use super::*;
 use crate::graphql::Kind;
 
 fn bench() -> Bench<TransportWs> {
-    Bench::new(|now| TransportWs::new(now, TIMES, LIMITS))
+    Bench::new(|now| TransportWs::new(now, TIMES, LIMITS, Documents::default()))
 }
 
 /// Starts at the opening of the socket.

@@ -1,18 +1,21 @@
-//! Remembers what was selected from documents seen before.
+//! Caches which operation a document selects.
 //!
 //! Programs send the same few documents again and again, and parsing one costs more than signing
-//! it. Only the very same text with the very same `operationName` is taken for a document seen.
+//! it. An entry is for exactly one text with exactly one `operationName`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use countersign_protocol::graphql::{DocumentError, Selected, select};
+use apollo_parser::SyntaxTree;
 use parking_lot::Mutex;
 
-/// A bounded memory of selections; what has not been asked for lately is forgotten.
-#[derive(Debug, Default)]
-pub struct Documents(Mutex<Generations>);
+use super::document::{DocumentError, Selected, read};
 
-/// When the young are too many, they become the old, and the old are dropped.
+/// A bounded cache of selections, without those that have not been used lately. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Documents(Arc<Mutex<Generations>>);
+
+/// When there are too many young entries, they become the old ones, and the old ones are dropped.
 #[derive(Debug, Default)]
 struct Generations {
     young: HashMap<Box<str>, Selected>,
@@ -24,27 +27,29 @@ const GENERATION: usize = 512;
 const MAX_LENGTH: usize = 8 * 1024;
 
 impl Documents {
-    /// What [`select`] answers.
+    /// Reads `query` and selects the operation named `operation_name`, or the only one. Returns the
+    /// document's tree, too, if it had to be parsed.
     ///
     /// # Errors
-    /// Those of [`select`]; they are not remembered.
-    pub fn select(
+    /// Those of [`select`](super::select); they are not remembered.
+    pub(super) fn read(
         &self,
         query: &str,
         operation_name: Option<&str>,
-    ) -> Result<Selected, DocumentError> {
+    ) -> Result<(Selected, Option<SyntaxTree>), DocumentError> {
         let name = operation_name.unwrap_or_default();
         // With a line feed in the name, two pairs could have the same key.
         if query.len() + name.len() > MAX_LENGTH || name.contains('\n') {
-            return select(query, operation_name);
+            let (selected, tree) = read(query, operation_name)?;
+            return Ok((selected, Some(tree)));
         }
         let key = [name, "\n", query].concat();
         if let Some(selected) = self.0.lock().get(&key) {
-            return Ok(selected);
+            return Ok((selected, None));
         }
-        let selected = select(query, operation_name)?;
+        let (selected, tree) = read(query, operation_name)?;
         self.0.lock().insert(key.into(), selected.clone());
-        Ok(selected)
+        Ok((selected, Some(tree)))
     }
 }
 
@@ -68,10 +73,11 @@ impl Generations {
 
 #[cfg(test)]
 mod tests {
+    use super::super::select;
     use super::*;
 
     #[test]
-    fn what_is_remembered_is_what_is_parsed() {
+    fn a_cached_selection_equals_a_parsed_one() {
         let documents = Documents::default();
         let two = "query A { a } mutation B { b }";
         for _ in 0..2 {
@@ -89,22 +95,19 @@ mod tests {
                 ("query A {\n a }", Some("A")),
                 (" a }", Some("A\nquery A {")),
             ] {
-                assert_eq!(
-                    documents.select(query, name),
-                    select(query, name),
-                    "{query:?} {name:?}"
-                );
+                let found = documents.read(query, name).map(|(selected, _)| selected);
+                assert_eq!(found, select(query, name), "{query:?} {name:?}");
             }
         }
     }
 
     #[test]
-    fn memory_is_bounded_and_keeps_what_is_used() {
+    fn the_cache_is_bounded_and_keeps_what_is_used() {
         let documents = Documents::default();
         let used = "query Used { a }";
         for at in 0..5 * GENERATION {
-            documents.select(used, None).unwrap();
-            documents.select(&format!("{{ a{at} }}"), None).unwrap();
+            documents.read(used, None).unwrap();
+            documents.read(&format!("{{ a{at} }}"), None).unwrap();
         }
         let generations = documents.0.lock();
         assert!(generations.young.len() <= GENERATION);

@@ -1,0 +1,242 @@
+//! Parses a GraphQL request so strictly that upstream cannot interpret it differently.
+//!
+//! The input is the bytes that will be sent; the output is the document and the `operationName`. JSON
+//! parsers differ in how they treat duplicate members, unknown members and unexpected types, so
+//! requests with any of these are errors.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+/// The members of a request that determine the operation.
+#[derive(Debug, PartialEq, Eq)]
+pub struct StrictRequest {
+    pub query: String,
+    pub operation_name: Option<String>,
+}
+
+/// Why parsers may read a request differently. No text quotes the request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Irregular {
+    #[error("the request is not valid UTF-8")]
+    Encoding,
+    #[error(
+        "the request is not a single JSON object without duplicate members (line {line}, \
+         column {column})"
+    )]
+    Json { line: usize, column: usize },
+    #[error("the request is longer than {0} bytes")]
+    Long(usize),
+    #[error(
+        "the request has members other than query, operationName, variables and extensions, or \
+         members of the wrong type (line {line}, column {column})"
+    )]
+    Members { line: usize, column: usize },
+    #[error("the request does not contain the text of a document")]
+    NoText,
+}
+
+/// The whole request, in one pass.
+struct Once {
+    query: Option<String>,
+    operation_name: Option<String>,
+    has_document_id: bool,
+}
+
+/// The members by their types. serde finds the first that is not as it should be.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Members {
+    #[serde(rename = "query")]
+    _query: Option<String>,
+    #[serde(rename = "operationName")]
+    _operation_name: Option<String>,
+    #[serde(rename = "variables")]
+    _variables: Option<HashMap<String, IgnoredAny>>,
+    #[serde(rename = "extensions")]
+    _extensions: Option<HashMap<String, IgnoredAny>>,
+    #[serde(rename = "documentId")]
+    _document_id: Option<IgnoredAny>,
+}
+
+/// Any JSON value without duplicate members, nested no deeper than serde_json allows.
+struct Strict;
+
+/// The same, but an object.
+struct StrictObject;
+
+/// More than AppSync accepts, in bytes.
+const MAX_LENGTH: usize = 16 * 1024 * 1024;
+
+impl StrictRequest {
+    /// Reads a request in one pass.
+    ///
+    /// # Errors
+    /// When parsers may read the request differently, or it has no document.
+    pub fn read(bytes: &[u8]) -> Result<Self, Irregular> {
+        if bytes.len() > MAX_LENGTH {
+            return Err(Irregular::Long(MAX_LENGTH));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| Irregular::Encoding)?;
+        let is_object = text.trim_ascii_start().starts_with('{');
+        let once = if is_object {
+            serde_json::from_str::<Once>(text).ok()
+        } else {
+            None
+        };
+        let Once {
+            query,
+            operation_name,
+            has_document_id,
+        } = once.ok_or_else(|| why(text, is_object))?;
+        match query.filter(|query| !query.is_empty() && !has_document_id) {
+            Some(query) => Ok(Self {
+                query,
+                operation_name,
+            }),
+            None => Err(Irregular::NoText),
+        }
+    }
+}
+
+/// Finds out why a request is irregular, and where. Duplicate members are reported first, wherever they
+/// are.
+fn why(text: &str, is_object: bool) -> Irregular {
+    // The messages of serde may quote values, so only the position is kept.
+    let place = |error: serde_json::Error| (error.line(), error.column());
+    let strict = if is_object {
+        serde_json::from_str::<Strict>(text).map_err(place)
+    } else {
+        Err((1, 1))
+    };
+    if let Err((line, column)) = strict {
+        return Irregular::Json { line, column };
+    }
+    let members = serde_json::from_str::<Members>(text).map_err(place);
+    let (line, column) = members.err().unwrap_or((1, 1));
+    Irregular::Members { line, column }
+}
+
+// === impl Once ===
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Once;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a GraphQL request")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Once, A::Error> {
+                let mut once = Once {
+                    query: None,
+                    operation_name: None,
+                    has_document_id: false,
+                };
+                let mut names = HashSet::new();
+                while let Some(name) = members.next_key::<String>()? {
+                    match name.as_str() {
+                        "query" => once.query = members.next_value()?,
+                        "operationName" => once.operation_name = members.next_value()?,
+                        "variables" | "extensions" => {
+                            members.next_value::<Option<StrictObject>>()?;
+                        }
+                        "documentId" => {
+                            let id = members.next_value::<Option<Strict>>()?;
+                            once.has_document_id = id.is_some();
+                        }
+                        _ => return Err(A::Error::custom("unknown member")),
+                    }
+                    if !names.insert(name) {
+                        return Err(A::Error::custom("duplicate member"));
+                    }
+                }
+                Ok(once)
+            }
+        }
+
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+// === impl Strict ===
+
+impl<'de> Deserialize<'de> for Strict {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Self, A::Error> {
+        StrictObject.visit_map(members)?;
+        Ok(self)
+    }
+}
+
+// === impl StrictObject ===
+
+impl<'de> Deserialize<'de> for StrictObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for StrictObject {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+        let mut names = HashSet::new();
+        while let Some(name) = members.next_key::<String>()? {
+            if !names.insert(name) {
+                return Err(A::Error::custom("duplicate member"));
+            }
+            members.next_value::<Strict>()?;
+        }
+        Ok(self)
+    }
+}
