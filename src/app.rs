@@ -23,14 +23,15 @@ pub use crate::server::{Passed, PassedError};
 
 use crate::admin::{Admin, Health, Watched};
 use crate::config::{Config, Credentials, DrainConfig, RouteConfig, Trust};
-use crate::graphql::outbox::Budget;
 use crate::guard::{Guard, TokenError};
 use crate::iam::{RecordError, Recording};
 use crate::net::Resolver;
+use crate::operation::Api;
+use crate::outbox::OutboxBudget;
 use crate::proxy::{Proxy, Route};
 use crate::realtime::Pool;
 use crate::server::{BindError, Listen, Server, ServerConfig, TlsError};
-use crate::session::{Api, Sessions};
+use crate::session::Sessions;
 use crate::sign::Signer;
 use crate::sign::credentials::CredentialSource;
 use crate::telemetry::metrics::RouteMetrics;
@@ -136,7 +137,7 @@ impl App {
         }
         let sessions = Sessions::new(
             config.session,
-            Budget::new(outbox_total),
+            OutboxBudget::new(outbox_total),
             memory.clone(),
             lifecycle.clients.clone(),
             lifecycle.draining.clone(),

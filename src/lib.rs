@@ -16,7 +16,8 @@
 //! | [`server`] | accept loops, TLS beside plain HTTP, drain of connections |
 //! | [`guard`] | may this client talk to us? Host, Origin, CORS |
 //! | [`proxy`] | a request from head to answer; headers; errors to responses |
-//! | [`graphql`] | the outbox of a session's events, the documents parsed before |
+//! | [`operation`] | one operation of any client protocol: admitted and executed |
+//! | [`outbox`] | the queue of a session's events, bounded in bytes |
 //! | [`session`] | a client socket or stream, its dialect, its operations; tunnels |
 //! | [`realtime`] | AppSync's realtime connections: driver, pool |
 //! | [`sign`] | signer and its styles, credentials, request targets, redaction |
@@ -52,11 +53,12 @@ pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;
-pub mod graphql;
 pub mod guard;
 pub mod iam;
 pub mod memory;
 pub mod net;
+pub mod operation;
+pub mod outbox;
 pub mod proxy;
 pub mod realtime;
 pub mod server;

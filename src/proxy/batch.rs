@@ -21,7 +21,7 @@ use super::body::Body;
 use super::error::{Error, graphql_error, refused};
 use crate::guard::{Admission, OperationPolicies};
 use crate::memory::{Buffer, Memory, Share};
-use crate::session::Api;
+use crate::operation::{Api, Request, admit};
 use crate::telemetry::tasks::{Panicked, Task, caught};
 use crate::telemetry::{Record, Trace};
 use crate::upstream::Upstream;
@@ -143,11 +143,8 @@ impl Batch {
             record.operation = Some(selected.kind.as_str());
             record.set_name(selected.name.as_deref());
         }
-        if self.memory.is_short() {
-            return errors(&[refused(&Error::MemoryShort, &mut record)]);
-        }
-        if let Err(denied) = self.policies.evaluate(&inspected) {
-            return errors(&[refused(&Error::from(denied), &mut record)]);
+        if let Err(rejection) = admit(&self.memory, &self.policies, Request::Graphql(&inspected)) {
+            return errors(&[refused(&Error::from(rejection), &mut record)]);
         }
         let buffer = Buffer::new(&self.share, 1).after(turn);
         let (body, headers) = (inspected.into_body(), self.headers.clone());

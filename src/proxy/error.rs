@@ -16,6 +16,7 @@ use super::body::Body;
 use super::readings::Ambiguous;
 use crate::guard::{self, RefusalKind};
 use crate::memory;
+use crate::operation::{ExchangeError, Rejection};
 use crate::sign::{self, SignError};
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::Panicked;
@@ -158,6 +159,24 @@ struct Verdict {
     status: StatusCode,
     code: &'static str,
     sent: Sent,
+}
+
+impl From<Rejection> for Error {
+    fn from(rejection: Rejection) -> Self {
+        match rejection {
+            Rejection::Memory(_) => Self::MemoryShort,
+            Rejection::Policy(denied) => Self::Denied(denied),
+        }
+    }
+}
+
+impl From<ExchangeError> for Error {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::Expired => Self::Expired,
+            ExchangeError::Upstream(error) => Self::Upstream(error),
+        }
+    }
 }
 
 impl From<BodyError> for Error {

@@ -20,6 +20,7 @@ use super::forward::{read, send};
 use super::graphql::check_type;
 use super::relay::relay;
 use super::stream::{begin, not_opened};
+use crate::operation;
 use crate::session::Work;
 use crate::sign::{RequestTarget, decode};
 use crate::telemetry::Record;
@@ -35,7 +36,7 @@ pub(super) async fn answer(
     match head.method {
         Method::POST => {
             record.operation = Some("publish");
-            call.policies.evaluate_publish()?;
+            call.admit(operation::Request::Publish)?;
             check_type(&head.headers)?;
             let body = read(call.route, body, &call.client.slot, record).await?;
             let body = match below {
@@ -49,7 +50,7 @@ pub(super) async fn answer(
             if !call.accept.takes_events() {
                 return Err(Error::EventsForm);
             }
-            call.policies.evaluate_subscribe()?;
+            call.admit(operation::Request::Subscribe)?;
             let asked = asked(head.uri.query().unwrap_or_default())?;
             let channel = asked.unwrap_or_else(|| below.to_owned());
             record.trace.pass_on(&mut head.headers);

@@ -7,21 +7,20 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http::response::Parts;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use super::body::Body;
-use super::error::{Error, code};
+use super::error::Error;
 use super::exposure::Relayed;
 use super::{Client, Route, Slot, method_name};
 use crate::memory::{Buffer, Memory, Share, Shortage};
+use crate::operation::{Outgoing, exchange};
 use crate::sign::{RequestTarget, TargetError, redact};
 use crate::telemetry::Record;
-use crate::upstream::{
-    self, ResponseBody, Timing, filter_response_headers, read_to_end, rejection,
-};
+use crate::upstream::{self, ResponseBody, filter_response_headers, read_to_end, rejection};
 
 /// A refusal of AWS is no longer than this; what is longer is an application's own answer.
 pub(super) const MAX_REFUSAL: usize = 256 * 1024;
@@ -142,52 +141,29 @@ pub(super) async fn read(
     Ok(bytes)
 }
 
-/// Sends a request whose headers are already fit to go.
+/// Sends a request whose headers may go upstream.
 pub(super) async fn send(
     route: &Route,
     method: Method,
     target: &RequestTarget,
-    mut headers: HeaderMap,
+    headers: HeaderMap,
     body: Bytes,
     record: &mut Record,
 ) -> Result<(Parts, ResponseBody), Error> {
-    let exchange = record.trace.exchange(method_name(&method));
-    route.headers.continue_trace(&mut headers, &exchange);
-    let mut timing = Timing::default();
-    let sent = route
-        .upstream
-        .send(method, target, headers, body, &mut timing);
-    let answered = tokio::select! {
-        answered = sent => answered.map_err(Error::from),
-        () = route.expired.cancelled() => Err(Error::Expired),
+    let request = Outgoing {
+        name: method_name(&method),
+        method,
+        target,
+        headers,
+        body,
     };
-    note_timing(&timing, record);
-    let outcome = answered.as_ref().map(|answer| answer.status().as_u16());
-    exchange.end(record.steps(), outcome.map_err(code));
-    let (mut head, body) = answered?.into_parts();
-    redact::mask_headers(&mut head.headers);
-    note_answer(&head.headers, record);
+    let expired = route.expired.cancelled();
+    let sent = exchange(&route.upstream, &route.headers, request, expired, record).await;
+    let (mut head, body) = sent?.into_parts();
     filter_response_headers(&mut head.headers);
     head.extensions
         .insert(Relayed(route.browser.response_headers));
     Ok((head, body))
-}
-
-pub(super) fn note_timing(timing: &Timing, record: &mut Record) {
-    record.signing = timing.signing;
-    record.connect = timing.connect;
-    record.first_byte = timing.first_byte;
-}
-
-pub(super) fn note_answer(headers: &HeaderMap, record: &mut Record) {
-    let text = |name: &str| {
-        let value: Option<&HeaderValue> = headers.get(name);
-        value
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    };
-    record.request_id = text("x-amzn-requestid");
-    record.code = text("x-amzn-errortype").map(Into::into);
 }
 
 /// Passes an answer on as it comes.

@@ -21,6 +21,7 @@ use super::error::Error;
 use super::forward::{read, send};
 use super::relay::relay;
 use super::{Call, batch, single, stream};
+use crate::operation;
 use crate::sign::{RequestTarget, decode};
 use crate::telemetry::Record;
 
@@ -100,7 +101,7 @@ async fn run(
         None => Err(Error::NotAcceptable),
         // The session judges what it sends.
         Some(Form::Json(media)) => {
-            call.policies.evaluate(&inspected)?;
+            call.admit(operation::Request::Graphql(&inspected))?;
             call.route.headers.filter_request(&mut headers);
             let json = HeaderValue::from_static(Media::Json.as_str());
             headers.insert(CONTENT_TYPE, json.clone());

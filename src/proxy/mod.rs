@@ -48,7 +48,8 @@ pub use crate::memory::{Budget, LEAST_MEMORY, Memory, MemoryLimit, Share};
 pub use crate::session::Origin;
 
 use crate::guard::{self, Admission, BrowserRules, Cors, Guard, OperationPolicies};
-use crate::session::{Api, Keepalive, SessionClient, Sessions};
+use crate::operation::{self, Api, Rejection, admit};
+use crate::session::{Keepalive, SessionClient, Sessions};
 use crate::sign::PathHandling;
 use crate::telemetry::tasks::{Task, caught};
 use crate::telemetry::{Record, Trace};
@@ -130,6 +131,11 @@ struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// Admits an operation of the client.
+    fn admit(&self, request: operation::Request<'_>) -> Result<(), Rejection> {
+        admit(&self.route.memory, self.policies, request)
+    }
+
     /// The client as a session knows it; `headers` are those of its request.
     fn session_client(&self, mut headers: HeaderMap) -> SessionClient {
         self.route.headers.filter_session(&mut headers);

@@ -18,7 +18,7 @@ use super::body::Body;
 use super::error::Error;
 use super::forward::{COPIES, MAX_REFUSAL, is_of_aws, note_rejection, pass_on};
 use crate::memory::{Buffer, Share};
-use crate::session::{failures, unread};
+use crate::operation::{failures, unread};
 use crate::sign::redact;
 use crate::telemetry::Record;
 use crate::upstream::{self, ResponseBody};

@@ -13,6 +13,7 @@ use super::error::{Error, code};
 use super::exposure::Relayed;
 use super::{Client, Proxy, Route, forward, upgrade};
 use crate::guard;
+use crate::operation::{record_answer, record_timing};
 use crate::session::Tunnel;
 use crate::sign::redact;
 use crate::telemetry::Record;
@@ -45,13 +46,13 @@ pub(super) async fn open(
         .open_tunnel(&target, head.headers, &mut timing)
         .await
         .map_err(Error::from);
-    forward::note_timing(&timing, record);
+    record_timing(&timing, record);
     let [signed, connected] = record.steps();
     let outcome = opened.as_ref().map(|answer| answer.status().as_u16());
     exchange.end([connected, signed], outcome.map_err(code));
     let mut answer = opened?;
     redact::mask_headers(answer.headers_mut());
-    forward::note_answer(answer.headers(), record);
+    record_answer(answer.headers(), record);
     filter_response_headers(answer.headers_mut());
     let relayed = Relayed(route.browser.response_headers);
     answer.extensions_mut().insert(relayed);

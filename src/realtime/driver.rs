@@ -24,7 +24,7 @@ use uuid::Uuid;
 use super::connector::Connector;
 use super::subscriber::Subscriber;
 use super::{REDACTION, RealtimeConfig};
-use crate::graphql::outbox::Overflow;
+use crate::outbox::Overflow;
 use crate::telemetry::metrics::{Held, LastHeard, RouteMetrics};
 use crate::upstream::Socket;
 

@@ -24,7 +24,7 @@ use super::RealtimeConfig;
 use super::connector::Connector;
 use super::driver::{Command, Driver, Report, Reports};
 use super::subscriber::{MAX_CONNECTIONS, Subscriber};
-use crate::graphql::outbox::Outbox;
+use crate::outbox::Outbox;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::tasks::{Panicked, Task, caught};
 use crate::upstream::{Dialer, Upstream, UpstreamKind};

@@ -6,7 +6,7 @@ use countersign_protocol::graphql::{Event, GraphqlError, OperationKey};
 use countersign_protocol::realtime::Start;
 use countersign_protocol::realtime::placement::End;
 
-use crate::graphql::outbox::{Outbox, Overflow};
+use crate::outbox::{Outbox, Overflow};
 use crate::telemetry::metrics::metrics;
 
 /// The request of a subscription, and the session's queue for its events.

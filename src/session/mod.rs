@@ -5,7 +5,6 @@
 //! [`Api`] by signed HTTP, subscriptions to its realtime pool; all results come back through the
 //! session's one outbox. A [`tunnel`] does not know a protocol: it passes bytes.
 
-mod api;
 mod operations;
 mod reserved;
 mod stream;
@@ -16,7 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-pub use api::{Api, failures, unread};
 use countersign_protocol::dialect::{Limits, Streamed};
 use countersign_protocol::graphql::Documents;
 use countersign_protocol::realtime::placement::Owner;
@@ -29,9 +27,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 pub use tunnel::{Keepalive, Tunnel};
 
-use crate::graphql::outbox::Budget;
 use crate::guard::{Admission, OperationPolicies};
 use crate::memory::{Memory, Share};
+use crate::operation::Api;
+use crate::outbox::OutboxBudget;
 use crate::telemetry::metrics::{DialectLabel, Held, RouteMetrics, metrics};
 use crate::telemetry::tasks::{Task, caught};
 
@@ -55,7 +54,7 @@ pub struct SessionConfig {
 #[derive(Debug)]
 pub struct Sessions {
     config: SessionConfig,
-    budget: Arc<Budget>,
+    budget: Arc<OutboxBudget>,
     memory: Memory,
     tasks: TaskTracker,
     draining: CancellationToken,
@@ -86,7 +85,7 @@ pub struct SessionClient {
 /// What a session needs to know of the process and of its client.
 struct Context {
     config: SessionConfig,
-    budget: Arc<Budget>,
+    budget: Arc<OutboxBudget>,
     documents: Documents,
     /// While it is short, no operation is started.
     memory: Memory,
@@ -127,7 +126,7 @@ impl Sessions {
     /// Sessions start no operations once `draining` is cancelled, and end when `expired` is.
     pub fn new(
         config: SessionConfig,
-        budget: Arc<Budget>,
+        budget: Arc<OutboxBudget>,
         memory: Memory,
         tasks: TaskTracker,
         draining: CancellationToken,

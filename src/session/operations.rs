@@ -1,7 +1,7 @@
-//! The operations of one session that are under way.
+//! The running operations of one session.
 //!
-//! Queries, mutations and publishes run as tasks of their own, subscriptions in the pool. Whatever
-//! happens to one arrives in the session's outbox under its key.
+//! Queries, mutations and publishes run as tasks of their own, subscriptions in the pool. All their
+//! events arrive in the session's outbox under the operation's key.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,35 +11,34 @@ use bytes::Bytes;
 use countersign_protocol::dialect::TOO_MANY_OPERATIONS;
 use countersign_protocol::events::{Publish, Subscribe};
 use countersign_protocol::graphql::{Event, GraphqlError, Inspected, Kind, OperationKey, Selected};
-use countersign_protocol::realtime::Start;
 use futures_util::future::join_all;
 use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Context;
-use super::api;
-use crate::graphql::outbox::Outbox;
-use crate::guard::{Admission, Grant, OperationDenied, OperationPolicies};
-use crate::memory::{Buffer, Shortage};
+use crate::guard::{Admission, Grant, OperationPolicies};
+use crate::memory::Buffer;
+use crate::operation::{Rejection, Request, admit};
+use crate::outbox::Outbox;
 use crate::realtime::Subscription;
 use crate::telemetry::metrics::{Held, metrics};
 use crate::telemetry::tasks::{Panicked, Task, caught};
 use crate::telemetry::{Exchange, Record, TRACEPARENT, TRACESTATE, Trace};
 
-/// What runs for one session; dropping it stops everything.
+/// The running operations of one session. Dropping them stops them.
 pub(super) struct Operations {
     context: Arc<Context>,
     outbox: Outbox,
-    /// The name of the client's token.
+    /// The name of the client's token, for the log.
     token: Option<Arc<str>>,
     policies: OperationPolicies,
     running: HashMap<OperationKey, Running>,
-    /// Ends with the latest publish.
+    /// Cancelled when the latest publish has ended.
     published: Option<CancellationToken>,
 }
 
-/// An operation under way; dropping it stops it.
+/// A running operation. Dropping it stops it.
 enum Running {
     Request {
         noun: &'static str,
@@ -49,28 +48,28 @@ enum Running {
         /// Until upstream has confirmed it.
         exchange: Option<Exchange>,
         record: Box<Record>,
-        /// Counts it.
+        /// Counts the subscription.
         _live: Held,
         /// Cancelled when upstream has confirmed it.
         started: CancellationToken,
         _subscription: Subscription,
     },
     /// Its error waits in the outbox.
-    Refused,
+    Rejected,
 }
 
-/// How long a query or mutation waits for the subscriptions that its client started before it, so
-/// that they see what it causes.
-const HOLD: Duration = Duration::from_secs(1);
+/// How long a query or mutation waits until the subscriptions that its client started before are
+/// confirmed, so that they receive the events that it causes.
+const START_WAIT: Duration = Duration::from_secs(1);
 
-/// An answer is held beside the message that carries it.
+/// A response is in memory beside the message that carries it.
 const COPIES: usize = 2;
 /// The code of a subscription whose upstream connection was lost.
 const LOST: &str = "SUBSCRIPTION_LOST";
-/// The code of what the end of the process ends.
+/// The code of an operation that is ended by a shutdown.
 const SHUTTING_DOWN: &str = "SHUTTING_DOWN";
 
-/// Counts the operations that a dialect has refused by itself.
+/// Counts the operations that a protocol machine has refused.
 pub(super) fn count_refusals(refusals: u64) {
     for _ in 0..refusals {
         metrics().refused(TOO_MANY_OPERATIONS);
@@ -94,7 +93,7 @@ impl Operations {
         }
     }
 
-    /// The client has shown who it is.
+    /// Adds the policies of a token that the client has shown.
     pub(super) fn grant(&mut self, grant: &Grant) {
         self.token.clone_from(&grant.name);
         self.policies = self.policies.and(&grant.policies);
@@ -104,23 +103,20 @@ impl Operations {
         let headers = self.headers(inspected.headers());
         let mut record = self.record(selected.kind.as_str(), &headers);
         record.set_name(selected.name.as_deref());
-        if self.context.memory.is_short() {
-            return self.put_off(key, record);
-        }
-        if let Err(denied) = self.policies.evaluate(&inspected) {
-            return self.deny(key, &denied, record);
+        if let Err(rejection) = self.admit(Request::Graphql(&inspected)) {
+            return self.reject(key, &rejection, record);
         }
         match selected.kind {
             Kind::Subscription => self.subscribe_to(key, inspected.into_data(), headers, record),
             Kind::Query | Kind::Mutation => {
                 let starting = self.running.values().filter_map(|running| match running {
                     Running::Subscription { started, .. } => Some(started.clone()),
-                    Running::Request { .. } | Running::Refused => None,
+                    Running::Request { .. } | Running::Rejected => None,
                 });
                 let starting: Vec<CancellationToken> = starting.collect();
                 let ready = async move {
                     let all = join_all(starting.iter().map(CancellationToken::cancelled));
-                    let _ = tokio::time::timeout(HOLD, all).await;
+                    let _ = tokio::time::timeout(START_WAIT, all).await;
                 };
                 self.request(key, inspected.into_body(), headers, record, ready);
             }
@@ -130,24 +126,18 @@ impl Operations {
     pub(super) fn subscribe(&mut self, key: OperationKey, subscribe: &Subscribe) {
         let headers = self.headers(&subscribe.headers);
         let record = self.record("subscribe", &headers);
-        if self.context.memory.is_short() {
-            return self.put_off(key, record);
-        }
-        if let Err(denied) = self.policies.evaluate_subscribe() {
-            return self.deny(key, &denied, record);
+        if let Err(rejection) = self.admit(Request::Subscribe) {
+            return self.reject(key, &rejection, record);
         }
         self.subscribe_to(key, subscribe.to_data(), headers, record);
     }
 
-    /// Publishes of a session reach upstream one after another, in their order.
+    /// Publishes an event. The publishes of a session are sent one after another, in their order.
     pub(super) fn publish(&mut self, key: OperationKey, publish: &Publish) {
         let headers = self.headers(&publish.headers);
         let record = self.record("publish", &headers);
-        if self.context.memory.is_short() {
-            return self.put_off(key, record);
-        }
-        if let Err(denied) = self.policies.evaluate_publish() {
-            return self.deny(key, &denied, record);
+        if let Err(rejection) = self.admit(Request::Publish) {
+            return self.reject(key, &rejection, record);
         }
         let done = CancellationToken::new();
         let before = self.published.replace(done.clone());
@@ -174,7 +164,7 @@ impl Operations {
         } = running
         {
             match event {
-                // A subscription that was resumed is confirmed again.
+                // A resumed subscription is confirmed again.
                 Event::Started if started.is_cancelled() => return false,
                 Event::Started => {
                     started.cancel();
@@ -199,7 +189,7 @@ impl Operations {
         true
     }
 
-    /// Stops an operation, or lets go of one that has ended.
+    /// Stops an operation, or removes one that has ended, and writes its record.
     pub(super) fn finish(&mut self, key: OperationKey) {
         if let Some(Running::Subscription {
             exchange,
@@ -216,28 +206,28 @@ impl Operations {
         }
     }
 
-    /// Whether anything runs that a client would send again after a retryable close.
+    /// Whether an operation runs that a client would send again after a retryable close.
     pub(super) fn has_requests(&self) -> bool {
         let is_request = |running: &Running| matches!(running, Running::Request { .. });
         self.running.values().any(is_request)
     }
 
-    /// Ends everything; what upstream may have acted upon is told.
+    /// Ends all operations. Returns an error for each that upstream may have acted upon.
     pub(super) fn expire(&mut self) -> Vec<(OperationKey, Event)> {
-        let mut told = Vec::new();
+        let mut failed_requests = Vec::new();
         for (key, running) in &mut self.running {
             match running {
                 Running::Request { noun, .. } => {
                     let message = format!("countersign shut down before the {noun} ended");
                     let error = GraphqlError::coded(message, SHUTTING_DOWN, "maybe");
-                    told.push((*key, Event::Error(vec![error])));
+                    failed_requests.push((*key, Event::Error(vec![error])));
                 }
                 Running::Subscription { record, .. } => record.code = Some(SHUTTING_DOWN.into()),
-                Running::Refused => {}
+                Running::Rejected => {}
             }
         }
         self.clear();
-        told
+        failed_requests
     }
 
     pub(super) fn clear(&mut self) {
@@ -247,29 +237,19 @@ impl Operations {
         }
     }
 
-    fn deny(&mut self, key: OperationKey, denied: &OperationDenied, record: Record) {
-        self.refuse(key, OperationDenied::CODE, denied.to_string(), record);
+    fn admit(&self, request: Request<'_>) -> Result<(), Rejection> {
+        admit(&self.context.memory, &self.policies, request)
     }
 
-    /// Its client may ask for it again.
-    fn put_off(&mut self, key: OperationKey, record: Record) {
-        self.refuse(key, Shortage::CODE, Shortage.to_string(), record);
-    }
-
-    /// Ends an operation that is not sent.
-    fn refuse(
-        &mut self,
-        key: OperationKey,
-        code: &'static str,
-        message: String,
-        mut record: Record,
-    ) {
+    /// Ends an operation that is not admitted, and so not sent.
+    fn reject(&mut self, key: OperationKey, rejection: &Rejection, mut record: Record) {
+        let (code, message) = (rejection.code(), rejection.to_string());
         let error = GraphqlError::coded(message.as_str(), code, "no");
         metrics().refused(code);
         record.code = Some(code.into());
         record.cause = Some(message);
         record.write();
-        self.running.insert(key, Running::Refused);
+        self.running.insert(key, Running::Rejected);
         self.outbox.end(key, Event::Error(vec![error]));
     }
 
@@ -277,19 +257,13 @@ impl Operations {
         &mut self,
         key: OperationKey,
         data: String,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         mut record: Record,
     ) {
-        record.bytes_in = data.len();
-        let exchange = record.trace.exchange("start");
-        let policy = self.context.api.policy();
-        policy.continue_trace(&mut headers, &exchange);
-        let start = Start {
-            data,
-            headers: api::entries(&headers),
-        };
-        let pool = self.context.api.pool();
-        let subscription = pool.subscribe(self.context.owner, start, self.outbox.clone(), key);
+        let (owner, outbox) = (self.context.owner, self.outbox.clone());
+        let api = &self.context.api;
+        let started = api.subscribe(owner, key, data, headers, outbox, &mut record);
+        let (subscription, exchange) = started;
         let running = Running::Subscription {
             exchange: Some(exchange),
             record: Box::new(record),
@@ -300,7 +274,8 @@ impl Operations {
         self.running.insert(key, running);
     }
 
-    /// Sends a signed request once `ready` is; what `ready` yields is held until it has ended.
+    /// Sends a signed request when `ready` resolves. The value of `ready` is kept until the request has
+    /// ended.
     fn request<T: Send>(
         &mut self,
         key: OperationKey,
@@ -324,7 +299,7 @@ impl Operations {
             }
             match ending.size() {
                 0 => outbox.end(key, ending),
-                // Long texts of errors wait for their turn, as results do.
+                // Long error texts wait until they fit, as results do.
                 _ => outbox.send(key, ending).await,
             }
         });
@@ -350,7 +325,7 @@ impl Operations {
         record
     }
 
-    /// The session's headers and the operation's own.
+    /// Returns the session's headers with the operation's own.
     fn headers(&self, own: &[(String, String)]) -> HeaderMap {
         let mut headers = self.context.headers.clone();
         if !own.is_empty() {
@@ -362,7 +337,7 @@ impl Operations {
                 }
             }
             self.context.api.policy().filter_session(&mut added);
-            // What other systems say of a trace goes with the traceparent it came with.
+            // A tracestate belongs to the traceparent that it came with.
             if added.contains_key(TRACEPARENT) {
                 headers.remove(TRACESTATE);
             }

@@ -17,7 +17,7 @@ use tracing::debug;
 
 use super::Context;
 use super::operations::Operations;
-use crate::graphql::outbox::{Inbox, outbox};
+use crate::outbox::{Inbox, outbox};
 
 /// The operation that a response is for.
 #[derive(Debug)]

@@ -21,8 +21,8 @@ use tracing::debug;
 
 use super::Context;
 use super::operations::{Operations, count_refusals};
-use crate::graphql::outbox::{Inbox, outbox};
 use crate::guard::Admission;
+use crate::outbox::{Inbox, outbox};
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::{Task, caught};
 use link::{End, Io, Link};
@@ -252,7 +252,7 @@ impl Session {
             self.operations.grant(&grant);
             self.admission = Admission::Granted(grant);
         }
-        match self.context.api.pool().availability() {
+        match self.context.api.availability() {
             Availability::Up => self.dialect.accept(Instant::now()),
             // Before the acknowledgement, or clients would never stop trying.
             Availability::Down => {

@@ -2,8 +2,8 @@
 //!
 //! Upstream readers [`offer`](Outbox::offer) events and go on; what does not fit is refused, and
 //! the refusal ends that one subscription. An ending ([`Outbox::end`]) always fits, because every
-//! operation has exactly one. The session takes events from the [`Inbox`] and tells when their
-//! bytes have left.
+//! operation has exactly one. The session takes events from the [`Inbox`] and reports when their
+//! bytes have been written.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ pub struct Overflow;
 
 /// Bytes held by all outboxes of the process together.
 #[derive(Debug)]
-pub struct Budget {
+pub struct OutboxBudget {
     used: AtomicUsize,
     limit: usize,
 }
 
-/// The end that upstream readers hold.
+/// The sending end, which upstream readers hold.
 #[derive(Clone, Debug)]
 pub struct Outbox(Arc<Shared>);
 
-/// The end that the session holds.
+/// The receiving end, which the session holds.
 #[derive(Debug)]
 pub struct Inbox(Arc<Shared>);
 
@@ -38,7 +38,7 @@ struct Shared {
     queue: Mutex<Queue>,
     arrived: Notify,
     freed: Notify,
-    budget: Arc<Budget>,
+    budget: Arc<OutboxBudget>,
     limit: usize,
 }
 
@@ -49,11 +49,11 @@ struct Queue {
     closed: bool,
 }
 
-/// An event's own cost beside its payload, so that many small events are bounded too.
+/// Bytes that an event counts beside its payload, so that many small events are bounded, too.
 const OVERHEAD: usize = 64;
 
-/// Makes a queue that holds at most `limit` bytes of events.
-pub fn outbox(limit: usize, budget: Arc<Budget>) -> (Outbox, Inbox) {
+/// Returns the two ends of a queue that holds at most `limit` bytes of events.
+pub fn outbox(limit: usize, budget: Arc<OutboxBudget>) -> (Outbox, Inbox) {
     let shared = Arc::new(Shared {
         queue: Mutex::default(),
         arrived: Notify::new(),
@@ -88,7 +88,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Queues `event` as soon as it fits; for those who may wait.
+    /// Queues `event` as soon as it fits, for callers that may wait.
     pub async fn send(&self, key: OperationKey, event: Event) {
         loop {
             let freed = self.0.freed.notified();
@@ -115,7 +115,7 @@ impl Outbox {
 // === impl Inbox ===
 
 impl Inbox {
-    /// The next event. Its bytes stay counted until [`Inbox::written`]. Cancel safe.
+    /// Returns the next event. Its bytes stay counted until [`Inbox::written`]. Cancel safe.
     pub async fn next(&mut self) -> (OperationKey, Event) {
         loop {
             let arrived = self.0.arrived.notified();
@@ -126,7 +126,7 @@ impl Inbox {
         }
     }
 
-    /// The bytes of an event taken by [`Inbox::next`] have left the process.
+    /// Stops counting the bytes of an event that was returned by [`Inbox::next`].
     pub fn written(&mut self, size: usize) {
         let mut queue = self.0.queue.lock();
         queue.release(size + OVERHEAD, &self.0.budget);
@@ -150,22 +150,22 @@ impl Drop for Inbox {
 // === impl Queue ===
 
 impl Queue {
-    fn push(&mut self, key: OperationKey, event: Event, size: usize, budget: &Budget) {
+    fn push(&mut self, key: OperationKey, event: Event, size: usize, budget: &OutboxBudget) {
         self.bytes += size;
         budget.used.fetch_add(size, Ordering::Relaxed);
         self.events.push_back((key, event));
     }
 
-    fn release(&mut self, size: usize, budget: &Budget) {
+    fn release(&mut self, size: usize, budget: &OutboxBudget) {
         let size = size.min(self.bytes);
         self.bytes -= size;
         budget.used.fetch_sub(size, Ordering::Relaxed);
     }
 }
 
-// === impl Budget ===
+// === impl OutboxBudget ===
 
-impl Budget {
+impl OutboxBudget {
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             used: AtomicUsize::new(0),
@@ -198,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_overflow_queues_nothing_and_an_ending_always_fits() {
-        let budget = Budget::new(usize::MAX);
+        let budget = OutboxBudget::new(usize::MAX);
         let (outbox, mut inbox) = outbox(1_000, Arc::clone(&budget));
         outbox.offer(KEY, next(500)).unwrap();
         assert_eq!(outbox.offer(KEY, next(500)), Err(Overflow));
@@ -215,14 +215,14 @@ mod tests {
 
     #[tokio::test]
     async fn an_empty_queue_takes_one_event_of_any_size() {
-        let (outbox, _inbox) = outbox(10, Budget::new(0));
+        let (outbox, _inbox) = outbox(10, OutboxBudget::new(0));
         outbox.offer(KEY, next(5_000)).unwrap();
         assert_eq!(outbox.offer(KEY, next(10)), Err(Overflow));
     }
 
     #[tokio::test]
-    async fn a_session_that_ends_gives_its_bytes_back() {
-        let budget = Budget::new(usize::MAX);
+    async fn a_dropped_inbox_releases_its_bytes() {
+        let budget = OutboxBudget::new(usize::MAX);
         let (outbox, inbox) = outbox(1_000, Arc::clone(&budget));
         outbox.offer(KEY, next(100)).unwrap();
         drop(inbox);

@@ -1,21 +1,24 @@
-//! One GraphQL API as sessions use it: operations by signed HTTP, subscriptions by realtime.
+//! One AppSync API: queries, mutations and publishes by signed HTTP, subscriptions by realtime.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use countersign_protocol::graphql::{Event, GraphqlError, Json};
-use countersign_protocol::realtime::Failure;
+use countersign_protocol::graphql::{Event, GraphqlError, Json, OperationKey};
+use countersign_protocol::realtime::placement::{Availability, Owner};
+use countersign_protocol::realtime::{Failure, Start};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
+use super::exchange::{ExchangeError, Outgoing, exchange};
 use crate::memory::{Buffer, ReadError};
-use crate::realtime::{Pool, REDACTION};
+use crate::outbox::Outbox;
+use crate::realtime::{Pool, REDACTION, Subscription};
 use crate::sign::{RequestTarget, TargetError, redact};
 use crate::telemetry::metrics::RouteMetrics;
-use crate::telemetry::{Record, error_chain};
-use crate::upstream::{Error, HeaderPolicy, Timing, Upstream};
+use crate::telemetry::{Exchange, Record, error_chain};
+use crate::upstream::{Error, HeaderPolicy, Upstream};
 
-/// The API behind a GraphQL route.
+/// The API behind an AppSync route.
 #[derive(Debug)]
 pub struct Api {
     upstream: Arc<Upstream>,
@@ -26,7 +29,7 @@ pub struct Api {
 }
 
 impl Api {
-    /// `response_limit` bounds the answer of a query or mutation, which is read whole.
+    /// `response_limit` bounds the response to a query or mutation, which is read to its end.
     ///
     /// # Errors
     /// When the endpoint's path cannot be signed.
@@ -46,22 +49,45 @@ impl Api {
         })
     }
 
-    /// Which of a client's headers go upstream.
-    pub(super) fn policy(&self) -> &HeaderPolicy {
+    /// Returns which of a client's headers go upstream.
+    pub fn policy(&self) -> &HeaderPolicy {
         &self.policy
     }
 
-    /// Of its route.
-    pub(super) fn metrics(&self) -> &Arc<RouteMetrics> {
+    /// Returns the metrics of the API's route.
+    pub fn metrics(&self) -> &Arc<RouteMetrics> {
         self.upstream.metrics()
     }
 
-    pub(super) fn pool(&self) -> &Pool {
-        &self.pool
+    /// Returns whether realtime connections to the API can be opened.
+    pub fn availability(&self) -> Availability {
+        self.pool.availability()
     }
 
-    /// Sends `body` by a signed `POST`: its result, if there is one, and its ending. The headers
-    /// are fit to go. The answer is read into `buffer`, whose room it keeps.
+    /// Starts a subscription. Its events go to `outbox` under `key`. The trace's exchange ends when
+    /// upstream has confirmed the subscription.
+    pub fn subscribe(
+        &self,
+        owner: Owner,
+        key: OperationKey,
+        data: String,
+        mut headers: HeaderMap,
+        outbox: Outbox,
+        record: &mut Record,
+    ) -> (Subscription, Exchange) {
+        record.bytes_in = data.len();
+        let exchange = record.trace.exchange("start");
+        self.policy.continue_trace(&mut headers, &exchange);
+        let start = Start {
+            data,
+            headers: entries(&headers),
+        };
+        (self.pool.subscribe(owner, start, outbox, key), exchange)
+    }
+
+    /// Sends `body` by a signed `POST`, and returns its result, if there is one, and its ending. The
+    /// headers must be those that may go upstream. The response is read into `buffer`, and keeps its
+    /// part of the memory budget.
     pub async fn execute(
         &self,
         body: Bytes,
@@ -69,58 +95,45 @@ impl Api {
         buffer: Buffer,
         record: &mut Record,
     ) -> (Option<Json>, Event) {
-        match self.exchange(body, headers, buffer, record).await {
+        match self.post(body, headers, buffer, record).await {
             Ok((status, body)) => outcome(status, body),
             Err(error) => {
                 record.code = Some(error.code().into());
                 record.cause = Some(error_chain(&error));
-                let message = match error.remedy() {
-                    Some(remedy) => format!("{error}. {remedy}"),
-                    None => error.to_string(),
-                };
                 let sent = error.sent().as_str();
-                let error = GraphqlError::coded(message, error.code(), sent);
+                let error = GraphqlError::coded(error.message(), error.code(), sent);
                 (None, Event::Error(vec![error]))
             }
         }
     }
 
-    async fn exchange(
+    async fn post(
         &self,
         body: Bytes,
         mut headers: HeaderMap,
         mut buffer: Buffer,
         record: &mut Record,
-    ) -> Result<(StatusCode, Bytes), Error> {
+    ) -> Result<(StatusCode, Bytes), ExchangeError> {
         let json = HeaderValue::from_static("application/json");
         headers.insert(CONTENT_TYPE, json.clone());
         headers.insert(ACCEPT, json);
         record.bytes_in = body.len();
-        let exchange = record.trace.exchange("POST");
-        self.policy.continue_trace(&mut headers, &exchange);
-        let mut timing = Timing::default();
-        let sent = self
-            .upstream
-            .send(Method::POST, &self.target, headers, body, &mut timing)
-            .await;
-        record.signing = timing.signing;
-        record.connect = timing.connect;
-        record.first_byte = timing.first_byte;
-        let outcome = sent.as_ref().map(|answer| answer.status().as_u16());
-        exchange.end(record.steps(), outcome.map_err(Error::code));
-        let mut response = sent?;
-        redact::mask_headers(response.headers_mut());
-        let text = |name: &str| {
-            let value = response.headers().get(name)?;
-            value.to_str().ok().map(str::to_owned)
+        let request = Outgoing {
+            method: Method::POST,
+            name: "POST",
+            target: &self.target,
+            headers,
+            body,
         };
-        record.request_id = text("x-amzn-requestid");
-        record.code = text("x-amzn-errortype").map(Into::into);
+        // The owner of the operation ends it when the process does.
+        let expired = std::future::pending();
+        let response = exchange(&self.upstream, &self.policy, request, expired, record).await?;
         let status = response.status();
         record.status = status.as_u16();
-        let limit = match status.is_success() {
-            true => self.response_limit,
-            false => self.response_limit.min(MAX_REFUSAL),
+        let limit = if status.is_success() {
+            self.response_limit
+        } else {
+            self.response_limit.min(MAX_REFUSAL)
         };
         let body = Box::pin(response.into_body());
         buffer.read(body, limit).await.map_err(unread)?;
@@ -130,7 +143,7 @@ impl Api {
     }
 }
 
-/// The failure of an answer that was not read to its end.
+/// Returns the error of a response that could not be read to its end.
 pub fn unread(error: ReadError<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     match error {
         ReadError::TooLarge(limit) => Error::ResponseTooLarge { limit },
@@ -139,10 +152,10 @@ pub fn unread(error: ReadError<Box<dyn std::error::Error + Send + Sync>>) -> Err
     }
 }
 
-/// An error answer is no longer: its texts are copied.
+/// The most bytes of an error response that are read, because its texts are copied.
 const MAX_REFUSAL: usize = 256 * 1024;
 
-/// What an HTTP answer means for an operation.
+/// Turns an HTTP response into the result and the ending of an operation.
 fn outcome(status: StatusCode, body: Bytes) -> (Option<Json>, Event) {
     let Ok(json) = Json::parse(body) else {
         let message = format!("upstream answered {status} with something that is not JSON");
@@ -159,7 +172,7 @@ fn outcome(status: StatusCode, body: Bytes) -> (Option<Json>, Event) {
     (None, Event::Error(failures(status, json.as_str())))
 }
 
-/// The errors that an answer with another status than 2xx tells of; never empty.
+/// Returns the errors in a response whose status is not 2xx; never empty.
 pub fn failures(status: StatusCode, body: &str) -> Vec<GraphqlError> {
     let raw = serde_json::from_str(body).ok();
     let errors = Failure::parse(raw, REDACTION).into_iter().map(|failure| {
@@ -170,7 +183,8 @@ pub fn failures(status: StatusCode, body: &str) -> Vec<GraphqlError> {
     errors.collect()
 }
 
-/// AWS refuses a request before it executes it, and fails within it.
+/// Returns whether upstream may have acted: AWS rejects a request before it executes it, and may fail
+/// while it does.
 fn sent_at(status: StatusCode) -> &'static str {
     match status {
         _ if status.is_client_error() => "no",
@@ -179,8 +193,8 @@ fn sent_at(status: StatusCode) -> &'static str {
     }
 }
 
-/// A client's headers as entries of an authorization object.
-pub(super) fn entries(headers: &HeaderMap) -> Vec<(String, String)> {
+/// Returns a client's headers as entries of an authorization object.
+fn entries(headers: &HeaderMap) -> Vec<(String, String)> {
     let mut entries: Vec<(String, String)> = Vec::new();
     for name in headers.keys() {
         let values: Vec<&str> = headers

@@ -1,0 +1,126 @@
+//! Decides whether an operation may run now. All protocols ask here, before anything is sent.
+
+use countersign_protocol::graphql::Inspected;
+
+use crate::guard::{OperationDenied, OperationPolicies};
+use crate::memory::{Memory, Shortage};
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug)]
+pub enum Request<'a> {
+    Graphql(&'a Inspected),
+    /// A subscription to a channel of AppSync Events.
+    Subscribe,
+    /// A publish to a channel of AppSync Events.
+    Publish,
+}
+
+/// Why an operation does not run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    #[error(transparent)]
+    Memory(#[from] Shortage),
+    #[error(transparent)]
+    Policy(#[from] OperationDenied),
+}
+
+/// Admits an operation.
+///
+/// # Errors
+/// While memory is short, or when one of the policies does not allow the operation.
+pub fn admit(
+    memory: &Memory,
+    policies: &OperationPolicies,
+    request: Request<'_>,
+) -> Result<(), Rejection> {
+    if memory.is_short() {
+        return Err(Shortage.into());
+    }
+    match request {
+        Request::Graphql(inspected) => policies.evaluate(inspected)?,
+        Request::Subscribe => policies.evaluate_subscribe()?,
+        Request::Publish => policies.evaluate_publish()?,
+    }
+    Ok(())
+}
+
+// === impl Rejection ===
+
+impl Rejection {
+    /// Returns the stable name of the error, for clients and logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => Shortage::CODE,
+            Self::Policy(_) => OperationDenied::CODE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use countersign_protocol::graphql::Documents;
+
+    use super::*;
+    use crate::guard::{AllowedOperations, OperationPolicy};
+    use crate::memory::MemoryLimit;
+
+    fn policies(is_read_only: bool, operations: Option<AllowedOperations>) -> OperationPolicies {
+        let table = "route.a".to_owned();
+        OperationPolicies::from_iter([OperationPolicy {
+            table,
+            is_read_only,
+            operations,
+        }])
+    }
+
+    fn mutation() -> Inspected {
+        let body = Bytes::from_static(br#"{"query":"mutation { a }"}"#);
+        let (_, inspected) = Inspected::body(&body, &Documents::default(), true).unwrap();
+        inspected
+    }
+
+    #[test]
+    fn each_policy_must_allow_the_operation() {
+        let memory = Memory::new(MemoryLimit::Off);
+        let mutation = mutation();
+        let requests = [
+            Request::Graphql(&mutation),
+            Request::Subscribe,
+            Request::Publish,
+        ];
+        let read_only = policies(true, None);
+        let operations = policies(false, Some(AllowedOperations::default()));
+        for (policies, allowed) in [
+            (OperationPolicies::default(), [true, true, true]),
+            (read_only.clone(), [false, true, false]),
+            (operations.clone(), [true, false, false]),
+            (operations.and(&read_only), [false, false, false]),
+        ] {
+            let found = requests.map(|request| admit(&memory, &policies, request));
+            for rejection in found.iter().filter_map(|found| found.as_ref().err()) {
+                assert_eq!(rejection.code(), "OPERATION_NOT_ALLOWED");
+            }
+            assert_eq!(found.map(|found| found.is_ok()), allowed);
+        }
+    }
+
+    /// The process is larger than the limit.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn nothing_is_admitted_while_memory_is_short() {
+        let memory = Memory::new(MemoryLimit::Bytes(1));
+        let mutation = mutation();
+        for policies in [OperationPolicies::default(), policies(true, None)] {
+            for request in [
+                Request::Graphql(&mutation),
+                Request::Subscribe,
+                Request::Publish,
+            ] {
+                let rejection = admit(&memory, &policies, request).unwrap_err();
+                assert_eq!(rejection, Rejection::Memory(Shortage));
+                assert_eq!(rejection.code(), "MEMORY_SHORT");
+            }
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One signed HTTP exchange with upstream: sent once, recorded and traced. Routes of every kind use it.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response};
+
+use crate::sign::{RequestTarget, redact};
+use crate::telemetry::Record;
+use crate::upstream::{self, HeaderPolicy, ResponseBody, Sent, Timing, Upstream};
+
+/// A request whose headers may go upstream.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    pub method: Method,
+    /// The method's name in traces.
+    pub name: &'static str,
+    pub target: &'a RequestTarget,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// Why an exchange has no response.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    #[error("countersign shut down before upstream answered")]
+    Expired,
+    #[error(transparent)]
+    Upstream(#[from] upstream::Error),
+}
+
+/// Sends a request, and waits for the head of the response until `expired` resolves.
+///
+/// # Errors
+/// When upstream cannot be reached, breaks off or does not answer in time.
+pub async fn exchange(
+    upstream: &Upstream,
+    policy: &HeaderPolicy,
+    request: Outgoing<'_>,
+    expired: impl Future<Output = ()>,
+    record: &mut Record,
+) -> Result<Response<ResponseBody>, ExchangeError> {
+    let Outgoing {
+        method,
+        name,
+        target,
+        mut headers,
+        body,
+    } = request;
+    let span = record.trace.exchange(name);
+    policy.continue_trace(&mut headers, &span);
+    let mut timing = Timing::default();
+    let sent = upstream.send(method, target, headers, body, &mut timing);
+    let answered = tokio::select! {
+        answered = sent => answered.map_err(ExchangeError::from),
+        () = expired => Err(ExchangeError::Expired),
+    };
+    record_timing(&timing, record);
+    let outcome = answered.as_ref().map(|response| response.status().as_u16());
+    span.end(record.steps(), outcome.map_err(ExchangeError::code));
+    let mut response = answered?;
+    redact::mask_headers(response.headers_mut());
+    record_answer(response.headers(), record);
+    Ok(response)
+}
+
+/// Records how long the steps of an exchange took.
+pub fn record_timing(timing: &Timing, record: &mut Record) {
+    record.signing = timing.signing;
+    record.connect = timing.connect;
+    record.first_byte = timing.first_byte;
+}
+
+/// Records how AWS names a request and its error.
+pub fn record_answer(headers: &HeaderMap, record: &mut Record) {
+    let text = |name: &str| {
+        let value: Option<&HeaderValue> = headers.get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    record.request_id = text("x-amzn-requestid");
+    record.code = text("x-amzn-errortype").map(Into::into);
+}
+
+// === impl ExchangeError ===
+
+impl ExchangeError {
+    /// Returns the stable name of the error, for clients and logs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Expired => "SHUTTING_DOWN",
+            Self::Upstream(error) => error.code(),
+        }
+    }
+
+    /// Returns whether upstream may have acted.
+    pub fn sent(&self) -> Sent {
+        match self {
+            Self::Expired => Sent::Maybe,
+            Self::Upstream(error) => error.sent(),
+        }
+    }
+
+    /// Returns the text for a client: the error, and its remedy if there is one.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Upstream(error) => match error.remedy() {
+                Some(remedy) => format!("{error}. {remedy}"),
+                None => error.to_string(),
+            },
+            Self::Expired => self.to_string(),
+        }
+    }
+}
