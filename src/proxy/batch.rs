@@ -1,7 +1,7 @@
-//! Several operations in one `POST`, as Apollo's BatchHttpLink sends them. AppSync knows no
-//! batches: each operation is signed and sent on its own, and the answers keep the order.
+//! Several operations in one `POST`, as Apollo's BatchHttpLink sends them. AppSync does not support
+//! batches, so each operation is signed and sent on its own, and the responses keep the order.
 //!
-//! They are written as they come. A few operations run at once, and of long answers one is read at a
+//! Responses are written as they come. A few operations run at once, and one long response is read at a
 //! time, so that a batch holds no more than its connection's share of the budget.
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::telemetry::tasks::{Panicked, Task, caught};
 use crate::telemetry::{Record, Trace};
 use crate::upstream::Upstream;
 
-/// What all operations of a batch have in common.
+/// What the operations of a batch have in common.
 struct Batch {
     api: Arc<Api>,
     documents: Documents,
@@ -35,7 +35,7 @@ struct Batch {
     memory: Memory,
     expired: CancellationToken,
     share: Share,
-    /// The name of the client's token.
+    /// The name of the client's token, for the log.
     token: Option<Arc<str>>,
     headers: HeaderMap,
 }
@@ -43,7 +43,7 @@ struct Batch {
 /// Operations of one batch that run at a time.
 const AT_ONCE: usize = 8;
 
-/// The operations of a batch; `None` if the body is none, or an empty one.
+/// Returns the operations of a batch; `None` if the body is not an array, or an empty one.
 pub fn items(body: &[u8]) -> Result<Option<Vec<&RawValue>>, Error> {
     if !body.trim_ascii_start().starts_with(b"[") {
         return Ok(None);
@@ -52,7 +52,8 @@ pub fn items(body: &[u8]) -> Result<Option<Vec<&RawValue>>, Error> {
     Ok((!items.is_empty()).then_some(items))
 }
 
-pub(super) async fn answer(
+/// Runs the operations of a batch. Their responses are written as they come, in order.
+pub(super) async fn run(
     call: Call<'_>,
     mut headers: HeaderMap,
     items: Vec<Bytes>,
@@ -76,7 +77,7 @@ pub(super) async fn answer(
         let done = CancellationToken::new();
         let turn = std::mem::replace(&mut turn, done.clone());
         let batch = Arc::clone(&batch);
-        // As a task, it goes on while its client reads the answers before.
+        // As a task, it goes on while the client reads the responses before it.
         let executed = caught(Task::Operation, async move {
             let _done = done.drop_guard();
             batch.one(item, turn).await
@@ -92,7 +93,7 @@ pub(super) async fn answer(
         answer.unwrap_or_else(|_| errors(&[GraphqlError::new("the operation broke off")]))
     });
     let mut answers = Box::pin(answers);
-    // The request is in flight until then.
+    // The request counts as in flight until the first response.
     let first = answers.next().await;
     let answers = stream::iter(first).chain(answers).enumerate();
     let pieces = answers.flat_map(|(at, answer)| {
@@ -125,7 +126,7 @@ impl Batch {
         }
     }
 
-    /// The answer to one operation, as JSON text. If it is long, it is read after `turn`.
+    /// Runs one operation and returns its response as JSON text. A long response is read after `turn`.
     async fn one(&self, item: Bytes, turn: CancellationToken) -> Bytes {
         let inspected = Inspected::body(&item, &self.documents, !self.policies.is_empty());
         let (selected, inspected) = match inspected {
@@ -160,7 +161,7 @@ impl Batch {
         match (result, ending) {
             (Some(json), _) => json.to_bytes(),
             (None, Event::Error(list)) => errors(&list),
-            (None, _) => errors(&[GraphqlError::new("upstream gave no answer")]),
+            (None, _) => errors(&[GraphqlError::new("upstream sent no response")]),
         }
     }
 }

@@ -15,9 +15,9 @@ use serde_json::value::RawValue;
 use super::Call;
 use super::accept::Media;
 use super::body::Body;
+use super::content_type::check_type;
 use super::error::Error;
 use super::forward::{read, send};
-use super::graphql::check_type;
 use super::relay::relay;
 use super::stream::{begin, not_opened};
 use crate::operation;
@@ -25,7 +25,8 @@ use crate::session::Work;
 use crate::sign::{RequestTarget, decode};
 use crate::telemetry::Record;
 
-pub(super) async fn answer(
+/// Serves a request on an Events route, by its method.
+pub(super) async fn serve(
     call: Call<'_>,
     request: Request<Incoming>,
     record: &mut Record,

@@ -68,7 +68,7 @@ impl HttpBody for Looking {
 }
 
 /// Everything below the route's path goes to the same place below the target's path.
-pub(super) async fn answer(
+pub(super) async fn forward(
     route: &Route,
     request: Request<Incoming>,
     client: &Client,

@@ -7,12 +7,14 @@
 mod accept;
 mod batch;
 mod body;
+mod content_type;
 mod error;
 mod events;
 mod exposure;
 mod forward;
 mod graphql;
 mod locate;
+mod parameters;
 mod readings;
 mod relay;
 mod single;
@@ -37,8 +39,8 @@ pub use body::Body;
 pub use error::Error;
 use error::{Shape, rescue};
 pub use events::envelope;
-pub use graphql::operation_of;
 use locate::{Located, Routes};
+pub use parameters::operation_of;
 pub use readings::{Ambiguous, Matching, Nested, Top, check as check_readings};
 pub use relay::{begins_with_data, refusal, request_errors};
 pub use slot::{Slot, Slots};
@@ -98,7 +100,7 @@ pub struct RequestLimits {
     pub response_body: usize,
     /// Operations in one request.
     pub batch: usize,
-    /// AppSync's request errors get the status that the specification wants.
+    /// AppSync's request errors get the status that the specification context.
     pub is_strict: bool,
     /// Of routes that are not AppSync's.
     pub paths: PathHandling,
@@ -116,6 +118,15 @@ pub struct Client {
     pub slot: Slot,
     /// The room that the connection's answers take.
     pub share: Share,
+}
+
+/// Where a request comes from, and what its head asks for. The head is read for it once.
+#[derive(Clone, Copy)]
+struct RequestContext<'a> {
+    client: &'a Client,
+    accept: Accept,
+    /// It asks for a WebSocket.
+    is_websocket: bool,
 }
 
 /// A request of a client on an AppSync route.
@@ -229,7 +240,12 @@ impl Proxy {
             Some(located) => {
                 record.set_route(located.route.upstream.metrics());
                 record.trace.set_route(&located.route.path);
-                self.admitted(located, request, client, accept, &cors, &mut record)
+                let context = RequestContext {
+                    client,
+                    accept,
+                    is_websocket: upgrade::is_websocket(request.headers()),
+                };
+                self.admitted(located, request, context, &cors, &mut record)
                     .await
             }
         };
@@ -251,19 +267,17 @@ impl Proxy {
         &self,
         Located { route, target }: Located<'_>,
         mut request: Request<Incoming>,
-        client: &Client,
-        accept: Accept,
+        context: RequestContext<'_>,
         cors: &Cors,
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
-        let is_websocket = upgrade::is_websocket(request.headers());
         let is_appsync = route.api.is_some();
         let is_graphql = route.upstream.endpoint().kind == UpstreamKind::Graphql;
         let admission = self.guard.admit(
             request.headers(),
             &route.name,
             is_appsync,
-            is_graphql && is_websocket,
+            is_graphql && context.is_websocket,
         )?;
         if let Admission::Granted(grant) = &admission {
             record.token.clone_from(&grant.name);
@@ -274,7 +288,7 @@ impl Proxy {
         if route.api.is_none() {
             guard::check_content_type(&request, cors)?;
         }
-        self.answer(route, request, client, accept, &admission, record)
+        self.dispatch(route, request, context, &admission, record)
             .await
     }
 
@@ -294,17 +308,21 @@ impl Proxy {
         finish(response, &Cors::NoOrigin, record)
     }
 
-    async fn answer(
+    /// Serves a request by the kind of its route.
+    async fn dispatch(
         &self,
         route: &Route,
         request: Request<Incoming>,
-        client: &Client,
-        accept: Accept,
+        context: RequestContext<'_>,
         admission: &Admission,
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
-        let is_websocket = upgrade::is_websocket(request.headers());
-        if !reads_body(route, &request) {
+        let RequestContext {
+            client,
+            accept,
+            is_websocket,
+        } = context;
+        if is_websocket || !reads_body(route, &request) {
             client.slot.take()?;
         }
         let policies = match admission {
@@ -328,14 +346,14 @@ impl Proxy {
                 tunnel::open(self, route, request, client, record).await
             }
             Some(call) => match route.upstream.endpoint().kind {
-                UpstreamKind::Events => events::answer(call, request, record).await,
+                UpstreamKind::Events => events::serve(call, request, record).await,
                 UpstreamKind::Graphql | UpstreamKind::Http => {
-                    graphql::answer(call, request, record).await
+                    graphql::serve(call, request, record).await
                 }
             },
             None => {
                 policies.evaluate_method(request.method(), request.headers())?;
-                forward::answer(route, request, client, record).await
+                forward::forward(route, request, client, record).await
             }
         }
     }
@@ -344,7 +362,7 @@ impl Proxy {
 /// Whether a request's answer begins with its body, which has still to arrive.
 fn reads_body(route: &Route, request: &Request<Incoming>) -> bool {
     let is_read = route.api.is_none() || request.method() == Method::POST;
-    is_read && !request.body().is_end_stream() && !upgrade::is_websocket(request.headers())
+    is_read && !request.body().is_end_stream()
 }
 
 fn finish(mut response: Response<Body>, cors: &Cors, mut record: Record) -> Response<Body> {

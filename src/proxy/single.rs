@@ -10,9 +10,9 @@ use hyper::body::Incoming;
 
 use super::Call;
 use super::body::Body;
+use super::content_type::check_type;
 use super::error::Error;
 use super::forward::read;
-use super::graphql::check_type;
 use super::stream::head;
 use crate::session::{Holder, Opening};
 use crate::sign::decode;
@@ -20,7 +20,7 @@ use crate::telemetry::Record;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-graphql-event-stream-token");
 
-/// The stream that a request is about, if it is about one.
+/// Returns the token of the stream that a request is about, if there is one.
 pub(super) fn token(request: &Parts) -> Option<String> {
     let by_header = request.headers.get(TOKEN);
     let by_header = by_header.and_then(|value| value.to_str().ok());
@@ -40,7 +40,8 @@ pub(super) fn reserve(call: Call<'_>, headers: HeaderMap) -> Result<Response<Bod
     Ok(response)
 }
 
-pub(super) async fn answer(
+/// Serves a request about a stream, by its method.
+pub(super) async fn serve(
     call: Call<'_>,
     token: &str,
     request: Parts,

@@ -12,10 +12,11 @@ use super::error::Error;
 use crate::session::{Opened, Sessions, Work};
 use crate::telemetry::tasks::Panicked;
 
-/// Tells nginx and its kin not to collect pieces of a stream.
+/// Asks nginx and other proxies not to buffer a stream.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-pub(super) async fn answer(
+/// Opens a stream of the operation's results.
+pub(super) async fn open(
     call: Call<'_>,
     headers: HeaderMap,
     form: Form,
@@ -32,8 +33,8 @@ pub(super) async fn answer(
     Ok(begin(opened.ok_or_else(|| not_opened(sessions))?))
 }
 
-/// A document that cannot run, told within the stream: clients take any other status for a
-/// reason to try again.
+/// Returns a stream with the error of a document that cannot run. Clients would retry after any other
+/// status.
 pub(super) fn refused(error: &DocumentError) -> Response<Body> {
     let mut sse = Sse::default();
     sse.open();
@@ -47,9 +48,10 @@ pub(super) fn refused(error: &DocumentError) -> Response<Body> {
 
 /// Returns why a session ended before its first event.
 pub(super) fn not_opened(sessions: &Sessions) -> Error {
-    match sessions.is_expired() {
-        true => Error::Draining,
-        false => Error::Internal(Panicked),
+    if sessions.is_expired() {
+        Error::Draining
+    } else {
+        Error::Internal(Panicked)
     }
 }
 

@@ -1,0 +1,81 @@
+//! A GraphQL operation in the query string of a `GET`.
+
+use countersign_protocol::graphql::Operation;
+use serde_json::value::RawValue;
+
+use super::error::Error;
+use crate::sign::decode;
+
+/// Reads `?query=…&variables=…&operationName=…&extensions=…` (GraphQL over HTTP, "GET").
+///
+/// # Errors
+/// When a parameter is malformed, or there is no document.
+pub fn operation_of(query: &str) -> Result<Operation, Error> {
+    let mut operation = Operation::default();
+    let mut has_document_id = false;
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match name {
+            "query" => operation.query = decode(value)?,
+            "variables" => operation.variables = object("variables", &decode(value)?)?,
+            "operationName" => operation.operation_name = Some(decode(value)?),
+            "extensions" => operation.extensions = object("extensions", &decode(value)?)?,
+            "documentId" => has_document_id = true,
+            _ => {}
+        }
+    }
+    if !operation.query.is_empty() {
+        return Ok(operation);
+    }
+    if operation.is_persisted() {
+        return Err(Error::PersistedQuery);
+    }
+    if has_document_id {
+        return Err(Error::DocumentId);
+    }
+    Err(Error::Parameter {
+        name: "query",
+        problem: "is missing: send a document by it, or an operation by POST".to_owned(),
+    })
+}
+
+fn object(name: &'static str, text: &str) -> Result<Option<Box<RawValue>>, Error> {
+    let parsed: Result<Option<Box<RawValue>>, _> = serde_json::from_str(text);
+    match parsed {
+        Ok(None) => Ok(None),
+        Ok(Some(raw)) if raw.get().starts_with('{') => Ok(Some(raw)),
+        Ok(Some(_)) => Err(Error::Parameter {
+            name,
+            problem: "must be a JSON object".to_owned(),
+        }),
+        Err(error) => Err(Error::Parameter {
+            name,
+            problem: format!("is not JSON: {error}"),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_by_get() {
+        let operation =
+            operation_of("query=%7B+a+%7D&variables=%7B%22a%22%3A1%7D&operationName=Q&x=1");
+        let operation = operation.unwrap();
+        assert_eq!(
+            operation.to_body(),
+            r#"{"query":"{ a }","variables":{"a":1},"operationName":"Q"}"#
+        );
+        for bad in [
+            "",
+            "query=",
+            "query=%FF",
+            "query=a&variables=%5B%5D",
+            "query=a&variables=x",
+        ] {
+            assert!(operation_of(bad).is_err(), "{bad}");
+        }
+    }
+}
