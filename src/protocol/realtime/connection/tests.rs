@@ -24,7 +24,7 @@ const AUTHORIZATION: &str = r#"{"host":"h"}"#;
 struct Bench {
     machine: Connection<()>,
     now: Instant,
-    /// `$KEY` or `$KEY'`, and its id.
+    /// Names (`$KEY` or `$KEY'`) and the wire ids that they stand for.
     ids: Vec<(String, Uuid)>,
     shown: Vec<String>,
 }
@@ -60,7 +60,7 @@ impl Bench {
         self.machine.subscribe(Key(key), id, start(key), ());
     }
 
-    /// Time passes as a driver lets it: the machine is woken when it wants to be.
+    /// Lets time pass, and calls the machine whenever its timeout is due, as a driver does.
     fn wait(&mut self, time: Duration) {
         let until = self.now + time;
         while let Some(at) = self.machine.poll_timeout().filter(|at| *at <= until) {
@@ -101,7 +101,7 @@ impl Bench {
         self.machine.handle_signed(self.now, Key(key), signed);
     }
 
-    /// `TYPE $KEY PAYLOAD`, or a frame as it is.
+    /// Returns the frame for `TYPE $KEY PAYLOAD`. Other texts are frames already.
     fn frame(&self, text: &str) -> String {
         let mut words = text.splitn(3, ' ');
         let (kind, id) = (words.next().unwrap(), words.next().unwrap_or_default());
@@ -113,7 +113,7 @@ impl Bench {
             }
             _ => text.to_owned(),
         };
-        // The longer name first: `$1` is a part of `$1'`.
+        // Longer names come first, because `$1` is a part of `$1'`.
         let longest_first = self.ids.iter().rev();
         longest_first.fold(frame, |frame, (name, id)| {
             frame.replace(name.as_str(), &id.to_string())
@@ -134,7 +134,7 @@ impl Bench {
         }
     }
 
-    /// `> start $KEY`, once the whole frame is as it must be.
+    /// Checks the whole frame, and returns its short form, such as `> start $KEY`.
     fn show_frame(&mut self, text: &str) -> String {
         let frame: serde_json::Value = serde_json::from_str(text).unwrap();
         let kind = frame["type"].as_str().unwrap();
@@ -193,7 +193,7 @@ fn show(output: &Output) -> String {
     }
 }
 
-/// Plays the lines that go in, and compares what comes out.
+/// Plays the inputs of a transcript, and compares the outputs.
 #[track_caller]
 fn check_from(mut bench: Bench, transcript: &str) {
     let lines = || transcript.lines().map(str::trim).filter(|l| !l.is_empty());
@@ -207,19 +207,19 @@ fn check_from(mut bench: Bench, transcript: &str) {
     assert_eq!(played.join("\n"), expected.join("\n"));
 }
 
-/// From the socket's opening.
+/// Checks a transcript that starts with the open socket.
 #[track_caller]
 fn check(transcript: &str) {
     check_from(Bench::new(), transcript);
 }
 
-/// From the acknowledgement.
+/// Checks a transcript that starts with the acknowledged connection.
 #[track_caller]
 fn check_ready(transcript: &str) {
     check_from(Bench::ready(), transcript);
 }
 
-/// With subscription 1 live.
+/// Checks a transcript that starts with subscription 1 live.
 #[track_caller]
 fn check_live(transcript: &str) {
     let mut bench = Bench::ready();
@@ -453,7 +453,7 @@ fn throttled_starts_fail_after_six_retries() {
     );
 }
 
-/// One burst of refusals used up all tries: each of them counted, though none was left to refuse.
+/// Each error of a burst counted as a retry, so one burst used up all of them.
 #[test]
 fn a_burst_of_throttled_starts_counts_once() {
     let mut bench = Bench::ready();
@@ -470,7 +470,7 @@ fn a_burst_of_throttled_starts_counts_once() {
     assert_eq!(bench.outputs(), signs);
 }
 
-/// Throttling before the acknowledgement ended with starts that were sent before it.
+/// The end of throttling sent starts although the connection was not acknowledged.
 #[test]
 fn throttling_signs_nothing_before_the_acknowledgement() {
     check(&format!(
@@ -486,8 +486,8 @@ fn throttling_signs_nothing_before_the_acknowledgement() {
     ));
 }
 
-/// The refusal was another start's: this one's acknowledgement was dropped, and it was started
-/// twice.
+/// The error belonged to another start. The acknowledgement of this one was ignored, and it was
+/// started twice.
 #[test]
 fn an_acknowledgement_while_throttled_counts() {
     let throttled = format!(
@@ -528,7 +528,8 @@ fn an_acknowledgement_while_throttled_counts() {
     ));
 }
 
-/// AppSync may have accepted a start while another was refused: it kept the subscription.
+/// AppSync may have accepted this start and throttled another one. Without a stop, the subscription
+/// stayed alive upstream.
 #[test]
 fn a_stop_while_throttled_reaches_upstream() {
     check_ready(&format!(
@@ -548,7 +549,7 @@ fn a_stop_while_throttled_reaches_upstream() {
     ));
 }
 
-/// AppSync may have accepted one of the starts that end: it kept the subscription.
+/// AppSync may have accepted one of the starts that end. Without a stop, it stayed alive upstream.
 #[test]
 fn an_error_without_id_ends_only_starts_that_are_not_acknowledged() {
     for id in ["", r#""id":"","#, r#""id":null,"#] {
@@ -832,7 +833,7 @@ fn the_acknowledgement_shortens_the_keepalive_and_never_lengthens_it() {
     }
 }
 
-/// A signature or a stop that came after the end still had an effect.
+/// A signature or a stop still had an effect after the loss.
 #[test]
 fn nothing_follows_a_loss() {
     check_live(
@@ -1026,7 +1027,7 @@ impl Rules {
     }
 }
 
-/// The subscription that an output names.
+/// Returns the key of the subscription that an output names.
 fn key_of(line: &str) -> u64 {
     let words = line.split([' ', '$', '\'']);
     words.filter_map(|word| word.parse().ok()).next().unwrap()
@@ -1086,7 +1087,7 @@ impl Checked {
         }
     }
 
-    /// Promise 7: what concerns one subscription touches no other.
+    /// Promise 7: an input that concerns one subscription has no effect on another.
     fn check_alone(&self, key: u64, outputs: &[String]) {
         let touched: BTreeSet<u64> = outputs.iter().map(|line| key_of(line)).collect();
         assert!(
