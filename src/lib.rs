@@ -14,19 +14,19 @@
 //! | [`app`] | builds every part, binds, runs until drained |
 //! | [`admin`] | the admin listener: health, metrics, and the way to stop |
 //! | [`server`] | accept loops, TLS beside plain HTTP, drain of connections |
-//! | [`guard`] | may this client talk to us? Host, Origin, CORS |
+//! | [`guard`] | access control: Host, Origin, fetch metadata, tokens, CORS; operation policies |
 //! | [`proxy`] | a request from head to answer; headers; errors to responses |
 //! | [`operation`] | one operation of any client protocol: admitted and executed |
 //! | [`outbox`] | the queue of a session's events, bounded in bytes |
 //! | [`session`] | a client socket or stream, its dialect, its operations; tunnels |
 //! | [`realtime`] | AppSync's realtime connections: driver, pool |
-//! | [`sign`] | signer and its styles, credentials, request targets, redaction |
-//! | [`upstream`] | endpoint inference, services' recipes, HTTPS client, WebSocket dial, denials |
+//! | [`sign`] | the SigV4 signer and its variants, credentials, request targets, redaction |
+//! | [`upstream`] | endpoint inference, service profiles, HTTPS client, WebSockets, rejections by AWS |
 //! | [`telemetry`] | log set-up, the request line, metrics, traces and their export, error chains |
 //! | [`memory`] | how much there is for us, and whether it is short |
 //! | [`net`] | resolves names and opens TCP connections (RFC 8305) |
 //! | [`stamp`] | what tells that a file has changed |
-//! | [`iam`] | what IAM must allow: recorded, or read from documents, and printed as a policy |
+//! | [`iam`] | recorded operations, GraphQL documents, least-privilege IAM policies |
 //!
 //! A request flows one way: `server`, `guard`, `proxy`, then `upstream`, which signs last. An
 //! operation of a socket flows through a dialect and `session`, then `upstream` (queries,

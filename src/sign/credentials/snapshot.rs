@@ -51,7 +51,7 @@ impl Snapshot {
         &self.provider
     }
 
-    pub(in crate::sign) fn identity(&self) -> &SdkIdentity {
+    pub(crate) fn identity(&self) -> &SdkIdentity {
         &self.identity
     }
 
