@@ -3,29 +3,12 @@
 use std::path::PathBuf;
 
 use super::policy::policy;
-use super::raw::Table;
 use super::route::RouteConfig;
-use super::values;
+use super::table::Table;
+use super::values::{self, Forwarded, NonLoopback};
 use crate::guard::{GuardConfig, TokenConfig, Tokens};
 use crate::server::{Listen, TlsConfig};
 use crate::telemetry::error_chain;
-
-/// `guard.non_loopback`: addresses that others than this machine can reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NonLoopback {
-    Refuse,
-    /// Allowed where clients show a token or a certificate.
-    Token,
-    Open,
-}
-
-/// `guard.forwarded`: what becomes of the headers of other proxies, or of requests with them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Forwarded {
-    Strip,
-    Refuse,
-    Pass,
-}
 
 /// What the guard's table says to others than the guard.
 pub(super) struct Said {

@@ -3,7 +3,7 @@
 
 use figment::value::{Dict, Value};
 
-use super::Problem;
+use super::problem::Problem;
 
 /// The keys of `defaults` that are missing in what was `said`.
 pub(super) fn lost(defaults: &Dict, said: &Dict) -> Vec<Problem> {

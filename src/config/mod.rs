@@ -7,38 +7,29 @@
 
 mod guard;
 mod lost;
+mod opentelemetry;
 mod policy;
+mod problem;
 mod raw;
 mod resolved;
 mod route;
+mod table;
 mod tls;
 mod traces;
 mod values;
 
 use std::cell::RefCell;
-use std::fmt;
 use std::net::SocketAddr;
 
+pub use opentelemetry::OPENTELEMETRY;
+pub use problem::{Problem, Problems};
 pub use raw::{Flag, Raw, Sources};
 pub use resolved::{Config, DrainConfig};
 pub use route::{Credentials, RouteConfig, Trust};
-pub use traces::OPENTELEMETRY;
+
+use table::Table;
 
 use crate::proxy::MemoryLimit;
-
-/// One mistake in the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The dotted key, as in the file: `route.graphql.target`.
-    pub key: String,
-    /// A file and line, a variable, or a flag.
-    pub source: Option<String>,
-    pub message: String,
-}
-
-/// Everything that is wrong with a configuration; never empty.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Problems(pub Vec<Problem>);
 
 /// Reads the sources and resolves them.
 ///
@@ -58,7 +49,7 @@ pub fn load(sources: &Sources) -> Result<(Raw, Config), Problems> {
 pub fn admin(sources: &Sources) -> Result<Option<SocketAddr>, Problems> {
     let raw = Raw::read(sources)?;
     let problems = RefCell::default();
-    let admin = raw.table(&problems).read("admin", values::admin);
+    let admin = Table::root(&raw, &problems).read("admin", values::admin);
     admin.ok_or_else(|| Problems(problems.into_inner()))
 }
 
@@ -66,32 +57,8 @@ pub fn admin(sources: &Sources) -> Result<Option<SocketAddr>, Problems> {
 pub fn memory(sources: &Sources) -> Option<MemoryLimit> {
     let raw = Raw::read(sources).ok()?;
     let problems = RefCell::default();
-    let root = raw.table(&problems);
+    let root = Table::root(&raw, &problems);
     root.table("limits").read("memory", values::memory)
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(source) = &self.source {
-            write!(f, "{source}: ")?;
-        }
-        match self.key.as_str() {
-            "" => f.write_str(&self.message),
-            key => write!(f, "`{key}`: {}", self.message),
-        }
-    }
-}
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, problem) in self.0.iter().enumerate() {
-            if at > 0 {
-                f.write_str("\n")?;
-            }
-            problem.fmt(f)?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

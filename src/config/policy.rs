@@ -1,6 +1,6 @@
 //! What a route's or a token's table says of what may be asked.
 
-use super::raw::Table;
+use super::table::Table;
 use super::values;
 use crate::guard::{AllowedOperations, OperationPolicy};
 use crate::upstream::UpstreamKind;

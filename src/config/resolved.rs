@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use countersign_protocol::realtime::placement::OnLoss;
 
-use super::guard::{Forwarded, check_listen, check_routes, guard};
-use super::raw::Table;
+use super::guard::{check_listen, check_routes, guard};
+use super::problem::Problems;
+use super::raw::Raw;
 use super::route::{RouteConfig, Shared, routes};
+use super::table::Table;
 use super::tls::tls;
 use super::traces::traces;
-use super::{Problems, Raw, values};
+use super::values::{self, Forwarded};
 use crate::guard::GuardConfig;
 use crate::proxy::MemoryLimit;
 use crate::realtime::RealtimeConfig;
@@ -63,7 +65,7 @@ impl Config {
     /// All mistakes that [`Raw`] holds.
     pub fn resolve(raw: &Raw) -> Result<Self, Problems> {
         let problems = RefCell::default();
-        let config = resolve(&raw.table(&problems), raw.state());
+        let config = resolve(&Table::root(raw, &problems), raw.state());
         let problems = problems.into_inner();
         match config {
             Some(config) if problems.is_empty() => Ok(config),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use super::policy::policy;
-use super::raw::Table;
+use super::table::Table;
 use super::values;
 use crate::guard::{BrowserRules, OperationPolicy};
 use crate::proxy::RequestLimits;

@@ -1,8 +1,8 @@
-//! What `[tls]` means, and where the local certificate authority is kept.
+//! What `[tls]` means.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::raw::Table;
+use super::table::Table;
 use super::values;
 use crate::server::{Certificate, TlsConfig};
 
@@ -51,16 +51,4 @@ pub(super) fn tls(table: &Table<'_>, state: Option<&Path>) -> Option<TlsConfig> 
         certificate: certificate?,
         client_ca,
     })
-}
-
-/// Below XDG_STATE_HOME, or where that is by default (XDG Base Directory Specification; a path
-/// that is not absolute is to be ignored).
-pub(super) fn state_dir(environment: &[(String, String)]) -> Option<PathBuf> {
-    let directory = |variable: &str| {
-        let (_, value) = environment.iter().find(|(name, _)| name == variable)?;
-        Some(PathBuf::from(value)).filter(|path| path.is_absolute())
-    };
-    let in_home = || Some(directory("HOME")?.join(".local/state"));
-    let state_home = directory("XDG_STATE_HOME").or_else(in_home)?;
-    Some(state_home.join("countersign"))
 }

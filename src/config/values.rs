@@ -6,13 +6,29 @@ use std::time::Duration;
 
 use countersign_protocol::realtime::placement::OnLoss;
 
-use super::guard::{Forwarded, NonLoopback};
 use crate::guard::{self, FieldPattern, HostName, Navigations, Origin, ResponseHeaders};
 use crate::proxy::{LEAST_MEMORY, MemoryLimit};
 use crate::server::Listen;
 use crate::sign::{PathHandling, Payload, TokenMode};
 use crate::telemetry::{LogFormat, parse_filter};
 use crate::upstream::Address;
+
+/// `guard.non_loopback`: addresses that others than this machine can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NonLoopback {
+    Refuse,
+    /// Allowed where clients show a token or a certificate.
+    Token,
+    Open,
+}
+
+/// `guard.forwarded`: what becomes of the headers of other proxies, or of requests with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Forwarded {
+    Strip,
+    Refuse,
+    Pass,
+}
 
 /// Clocks panic when they are asked for a time too far away.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
