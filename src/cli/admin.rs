@@ -13,7 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::Settings;
+use super::settings::Settings;
 use crate::config::{self, Problem, Problems};
 
 /// Where the admin listener is.
@@ -58,11 +58,7 @@ const ANSWER_SIZE: usize = 64 * 1024;
 impl Place {
     /// The address to dial.
     pub(super) fn address(&self) -> Result<SocketAddr, Problems> {
-        let settings = Settings {
-            admin: self.admin.clone(),
-            config: self.config.clone(),
-            ..Settings::default()
-        };
+        let settings = Settings::of_file(self.config.clone()).set("admin", self.admin.clone());
         match config::admin(&settings.sources())? {
             Some(address) => Ok(reachable(address)),
             None => Err(Problems(vec![Problem {

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use clap::Args;
 
-use super::{Failure, Settings, print};
+use super::settings::Settings;
+use super::{Failure, print};
 use crate::config::{self, Raw};
 
 #[derive(Args, Debug)]

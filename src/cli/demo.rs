@@ -2,39 +2,61 @@
 
 use std::net::SocketAddr;
 
-use clap::Args;
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 use countersign_emulator::{self as emulator, Emulator};
 use tokio::runtime::Handle;
 use tracing::warn;
 
 use super::serve::{export, runtime, start_log};
+use super::settings::{Settings, arguments, given};
 use super::signals::Signals;
-use super::{Failure, Settings, TlsFlags, print};
+use super::{Failure, print};
 use crate::app::App;
 use crate::config::{self, Config, Credentials, Flag, Trust};
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
-    /// A loopback address to listen on; repeatable [default: port 4100 of 127.0.0.1 and ::1]
-    #[arg(long, value_name = "ADDR")]
-    listen: Vec<String>,
-    /// The address that tells health and metrics, or off [default: 127.0.0.1:4101]
-    #[arg(long, value_name = "ADDR")]
-    admin: Option<String>,
+    #[command(flatten)]
+    settings: DemoSettings,
     /// The loopback address of the emulator's control listener; a free port by default
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     control: SocketAddr,
-    /// An origin whose web pages may talk to countersign; repeatable
-    #[arg(long, value_name = "ORIGIN")]
-    allow_origin: Vec<String>,
-    #[command(flatten)]
-    tls: TlsFlags,
-    /// How log lines are written: text or json
-    #[arg(long, value_name = "FORMAT")]
-    log_format: Option<String>,
-    /// What is logged, such as info,countersign::realtime=debug
-    #[arg(long, value_name = "FILTER")]
-    log: Option<String>,
+}
+
+/// The settings that can be changed; the emulator decides the rest.
+#[derive(Debug)]
+struct DemoSettings(Vec<Flag>);
+
+const SETTINGS: [&str; 8] = [
+    "listen",
+    "admin",
+    "guard.allow_origins",
+    "tls.cert",
+    "tls.key",
+    "tls.dev",
+    "log.format",
+    "log.filter",
+];
+
+impl Args for DemoSettings {
+    fn augment_args(command: Command) -> Command {
+        command.args(arguments(&SETTINGS))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for DemoSettings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        Ok(Self(given(matches, &SETTINGS)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
@@ -73,17 +95,11 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn configure(options: &Options, emulator: &Emulator) -> Result<Config, Failure> {
-    let settings = Settings {
-        url: Some(format!("https://{}/graphql", emulator.api_host())),
-        connect: Some(emulator.addr().to_string()),
-        listen: options.listen.clone(),
-        admin: options.admin.clone(),
-        allow_origin: options.allow_origin.clone(),
-        tls: options.tls.clone(),
-        log_format: options.log_format.clone(),
-        log: options.log.clone(),
-        ..Settings::default()
-    };
+    let url = format!("https://{}/graphql", emulator.api_host());
+    let settings = Settings::default()
+        .with(options.settings.0.clone())
+        .set("route.NAME.target", Some(url))
+        .set("route.NAME.connect", Some(emulator.addr().to_string()));
     let mut sources = settings.sources();
     let event = [
         ("target", format!("https://{}/event", emulator.api_host())),

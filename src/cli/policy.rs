@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Failure, Settings, print};
+use super::settings::Settings;
+use super::{Failure, print};
 use crate::app::graphql_apis;
 use crate::config::{self, Config, Problem, Problems};
 use crate::iam::{self, ANY, ApiResource, ArnParts, IamPolicy, RecordingEntry};
@@ -125,12 +126,10 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 impl Options {
     /// If there is one to be had: documents alone need none.
     fn config(&self, url: Option<&str>) -> Result<Option<Config>, Failure> {
-        let settings = Settings {
-            url: url.map(str::to_owned),
-            config: self.config.clone(),
-            region: self.region.clone().filter(|_| url.is_some()),
-            ..Settings::default()
-        };
+        let region = self.region.clone().filter(|_| url.is_some());
+        let settings = Settings::of_file(self.config.clone())
+            .set("route.NAME.target", url.map(str::to_owned))
+            .set("route.NAME.region", region);
         let mut sources = settings.sources();
         // What is recorded is an answer of its own, whatever the environment configures.
         if self.config.is_none() && (url.is_some() || self.recorded.is_some()) {

@@ -3,8 +3,9 @@
 use tokio::runtime::{Handle, Runtime};
 
 use super::orphans::Reaper;
+use super::settings::Settings;
 use super::signals::Signals;
-use super::{Failure, Settings, process, sandbox, systemd};
+use super::{Failure, process, sandbox, systemd};
 use crate::app::{App, Memory, Passed};
 use crate::config::{self, Config, Problem, Problems};
 use crate::telemetry::{self, Export, LogConfig};

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use super::declare::Settings as _;
 use super::policy::policy;
 use super::route::RouteConfig;
+use super::settings::{Guard, Token};
 use super::table::Table;
-use super::values::{self, Forwarded, NonLoopback};
+use super::values::{Forwarded, NonLoopback};
 use crate::guard::{GuardConfig, TokenConfig, Tokens};
 use crate::server::{Listen, TlsConfig};
 use crate::telemetry::error_chain;
@@ -20,65 +22,69 @@ pub(super) struct Said {
 
 /// `None` only if a problem was reported.
 pub(super) fn guard(table: &Table<'_>) -> Option<Said> {
-    let allow_hosts = table.list("allow_hosts", values::host_name);
-    let allow_origins = table.list("allow_origins", values::origin);
-    let non_loopback = table.read("non_loopback", values::non_loopback);
-    let forwarded = table.read("forwarded", values::forwarded);
-    let peer_uids = table.list("peer_uids", values::uid);
-    let tokens = tokens(table);
-    table.finish();
+    let guard = Guard::read(table)?;
+    let unnamed = guard
+        .token_file
+        .map(|file| token(table, "token_file", None, file));
+    let named = named_tokens(table);
+    let mut tokens: Vec<TokenConfig> = unnamed.flatten().into_iter().collect();
+    tokens.extend(named?);
     Some(Said {
         guard: GuardConfig {
-            allow_hosts: allow_hosts?,
-            allow_origins: allow_origins?,
-            rejects_forwarded: forwarded? == Forwarded::Refuse,
-            tokens: tokens?,
+            allow_hosts: guard.allow_hosts,
+            allow_origins: guard.allow_origins,
+            rejects_forwarded: guard.forwarded == Forwarded::Refuse,
+            tokens,
             ..GuardConfig::default()
         },
-        forwarded: forwarded?,
-        peer_uids: peer_uids?,
-        non_loopback: non_loopback?,
+        forwarded: guard.forwarded,
+        peer_uids: guard.peer_uids,
+        non_loopback: guard.non_loopback,
     })
 }
 
-/// The unnamed token file, then the named ones.
-fn tokens(table: &Table<'_>) -> Option<Vec<TokenConfig>> {
-    let token = |name, file| {
-        let config = TokenConfig {
-            name,
-            file,
-            routes: None,
-            policy: None,
-        };
-        match Tokens::load(std::slice::from_ref(&config)) {
-            Ok(_) => Ok(config),
-            Err(error) => Err(error_chain(&error)),
-        }
-    };
+fn named_tokens(guard: &Table<'_>) -> Option<Vec<TokenConfig>> {
     let mut tokens = Vec::new();
-    if table.is_said("token_file") {
-        let file = |text: &str| token(None, PathBuf::from(values::text(text)?));
-        tokens.push(table.read("token_file", file)?);
-    } else {
-        table.read("token_file", values::text);
-    }
-    for (name, table) in table.tables("tokens")? {
-        let table = table?;
-        let file = |text: &str| token(Some(name.clone()), PathBuf::from(values::text(text)?));
-        let config = table.read("file", file);
+    for (name, table) in guard.tables("tokens")? {
+        let Some(table) = table else {
+            continue;
+        };
+        let settings = Token::read(&table)?;
         if !table.is_said("file") {
             table.report("file", "is missing: where the tokens are");
         }
-        let routes = table.list("routes", values::text);
-        let policy = policy(format!("guard.tokens.{name}"), &table, None);
-        table.finish();
-        tokens.push(TokenConfig {
-            routes,
+        let policy = policy(
+            format!("guard.tokens.{name}"),
+            &table,
+            settings.read_only,
+            None,
+        );
+        let file = settings.file;
+        let config = file.and_then(|file| token(&table, "file", Some(name), file));
+        tokens.extend(config.map(|config| TokenConfig {
+            routes: settings.routes,
             policy,
-            ..config?
-        });
+            ..config
+        }));
     }
     Some(tokens)
+}
+
+/// The tokens of one file, which is read; what is wrong with it is reported at `key`.
+fn token(table: &Table<'_>, key: &str, name: Option<String>, file: PathBuf) -> Option<TokenConfig> {
+    let config = TokenConfig {
+        name,
+        file,
+        routes: None,
+        policy: None,
+    };
+    match Tokens::load(std::slice::from_ref(&config)) {
+        Ok(_) => Some(config),
+        Err(error) => {
+            table.report(key, error_chain(&error));
+            None
+        }
+    }
 }
 
 /// Reports the routes of tokens that are none.

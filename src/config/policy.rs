@@ -1,7 +1,8 @@
 //! What a route's or a token's table says of what may be asked.
 
+use super::declare::Settings as _;
+use super::settings::Operations;
 use super::table::Table;
-use super::values;
 use crate::guard::{AllowedOperations, OperationPolicy};
 use crate::upstream::UpstreamKind;
 
@@ -10,12 +11,10 @@ use crate::upstream::UpstreamKind;
 pub(super) fn policy(
     name: String,
     table: &Table<'_>,
+    is_read_only: bool,
     kind: Option<UpstreamKind>,
 ) -> Option<OperationPolicy> {
-    let is_read_only = table.read("read_only", values::switch).unwrap_or(false);
-    let operations = table.table("operations");
-    let allowed = allowed(&operations);
-    operations.finish();
+    let allowed = allowed(&table.table("operations"));
     let has_operations = table.is_said("operations");
     match kind {
         Some(UpstreamKind::Events | UpstreamKind::Http) if has_operations => table.report(
@@ -27,14 +26,19 @@ pub(super) fn policy(
     (is_read_only || has_operations).then(|| OperationPolicy {
         table: name,
         is_read_only,
-        operations: has_operations.then_some(allowed),
+        operations: allowed.filter(|_| has_operations),
     })
 }
 
-fn allowed(table: &Table<'_>) -> AllowedOperations {
-    let names = table.list("names", values::graphql_name);
-    let sha256 = table.list("sha256", values::sha256);
-    let fields = table.list("fields", values::field_pattern);
+/// `None` only if a problem was reported.
+fn allowed(table: &Table<'_>) -> Option<AllowedOperations> {
+    let operations = Operations::read(table)?;
+    let Operations {
+        names,
+        sha256,
+        fields,
+        ..
+    } = &operations;
     for (key, is_empty) in [
         ("names", names.as_ref().is_some_and(Vec::is_empty)),
         ("sha256", sha256.as_ref().is_some_and(Vec::is_empty)),
@@ -47,13 +51,13 @@ fn allowed(table: &Table<'_>) -> AllowedOperations {
             );
         }
     }
-    AllowedOperations {
-        names: names.map(|names| names.into_iter().collect()),
-        sha256: sha256.map(|hashes| hashes.into_iter().collect()),
-        fields,
-        introspection: table.read("introspection", values::switch),
-        depth: table.read("depth", values::count),
-        aliases: table.read("aliases", values::number),
-        size: table.read("size", values::size),
-    }
+    Some(AllowedOperations {
+        names: operations.names.map(|names| names.into_iter().collect()),
+        sha256: operations.sha256.map(|hashes| hashes.into_iter().collect()),
+        fields: operations.fields,
+        introspection: operations.introspection,
+        depth: operations.depth,
+        aliases: operations.aliases,
+        size: operations.size,
+    })
 }

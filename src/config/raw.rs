@@ -5,7 +5,6 @@
 //! one reader of them.
 
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
 use figment::providers::{Format as _, Toml};
 use figment::value::{Dict, Map, Tag, Value};
@@ -15,6 +14,7 @@ use toml_edit::{ImDocument, TableLike};
 use super::lost::lost;
 use super::opentelemetry::of_opentelemetry;
 use super::problem::{Problem, Problems};
+use super::setting::{PREFIX, Section};
 
 /// Where configuration comes from, weakest first: defaults, file, environment, flags.
 #[derive(Clone, Debug, Default)]
@@ -43,21 +43,16 @@ pub struct Raw {
     root: Dict,
     file: Option<(PathBuf, String)>,
     state: Option<PathBuf>,
+    sections: &'static [Section],
 }
-
-static DEFAULTS: LazyLock<Result<Dict, Problems>> = LazyLock::new(|| {
-    let text = include_str!("../../config/default.toml");
-    toml("config/default.toml", text)
-});
-const PREFIX: &str = "COUNTERSIGN_";
 
 impl Raw {
     /// # Errors
     /// When the file cannot be read, or is no TOML.
-    pub fn read(sources: &Sources) -> Result<Self, Problems> {
+    pub(super) fn read(sources: &Sources, sections: &'static [Section]) -> Result<Self, Problems> {
         let mut figment = Figment::new().merge(Named {
-            name: "default".into(),
-            dict: DEFAULTS.clone()?,
+            name: DEFAULT.into(),
+            dict: defaults(sections)?,
         });
         for (variable, key, value) in of_opentelemetry(&sources.environment) {
             figment = figment.merge(Named {
@@ -105,6 +100,7 @@ impl Raw {
             root,
             file,
             state: state_dir(&sources.environment),
+            sections,
         })
     }
 
@@ -126,8 +122,16 @@ impl Raw {
 
     /// What has no value although it has a default.
     pub(super) fn lost(&self) -> Vec<Problem> {
-        let defaults = DEFAULTS.as_ref().ok();
-        defaults.map_or_else(Vec::new, |defaults| lost(defaults, &self.root))
+        let defaults = defaults(self.sections);
+        defaults.map_or_else(
+            |problems| problems.0,
+            |defaults| lost(&defaults, &self.root),
+        )
+    }
+
+    /// Every setting that there is.
+    pub(super) fn sections(&self) -> &'static [Section] {
+        self.sections
     }
 
     fn collect(
@@ -151,7 +155,7 @@ impl Raw {
     /// A file with its line, a variable, a flag, or `default`.
     pub(super) fn source(&self, tag: Tag, path: &[String]) -> String {
         let metadata = self.figment.get_metadata(tag);
-        let name = metadata.map_or("default", |metadata| metadata.name.as_ref());
+        let name = metadata.map_or(DEFAULT, |metadata| metadata.name.as_ref());
         match &self.file {
             Some((file, text)) if file.as_path() == Path::new(name) => match line(text, path) {
                 Some(line) => format!("{name}:{line}"),
@@ -160,6 +164,31 @@ impl Raw {
             _ => name.to_owned(),
         }
     }
+}
+
+/// The source of what nobody has said.
+pub(super) const DEFAULT: &str = "default";
+
+/// The defaults of the settings whose tables have no names of the user's choice.
+fn defaults(sections: &[Section]) -> Result<Dict, Problems> {
+    let mut text = String::new();
+    for section in sections.iter().filter(|section| !section.is_named()) {
+        if !section.path.is_empty() {
+            text.push_str(&format!("[{}]\n", section.path));
+        }
+        for setting in section.settings {
+            if let Some(default) = setting.default {
+                text.push_str(&format!("{} = {default}\n", setting.key));
+            }
+        }
+    }
+    toml(DEFAULT, &text)
+}
+
+/// A value of TOML.
+pub(super) fn literal(text: &str) -> Option<Value> {
+    let mut dict = toml(DEFAULT, &format!("value = {text}")).ok()?;
+    dict.remove("value")
 }
 
 /// A dictionary that names its source.

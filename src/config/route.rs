@@ -3,17 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::HeaderName;
-
+use super::declare::Settings as _;
 use super::policy::policy;
+use super::settings::{Route, RouteLimits, RouteTimeouts};
 use super::table::Table;
-use super::values;
 use crate::guard::{BrowserRules, OperationPolicy};
 use crate::proxy::RequestLimits;
 use crate::realtime::RealtimeConfig;
 use crate::session::Keepalive;
 use crate::sign::credentials::CredentialSourceConfig;
-use crate::sign::{Algorithm, Payload, Placement, TokenMode};
+use crate::sign::{Algorithm, Placement};
 use crate::upstream::{Endpoint, HeaderPolicy, Overrides, UpstreamConfig, UpstreamKind};
 
 /// One route.
@@ -68,7 +67,7 @@ pub(super) struct Shared {
     pub(super) passes_forwarded: bool,
 }
 
-pub(super) fn routes(root: &Table<'_>, shared: Option<Shared>) -> Option<Vec<RouteConfig>> {
+pub(super) fn routes(root: &Table<'_>, shared: Shared) -> Option<Vec<RouteConfig>> {
     let tables = root.tables("route")?;
     if tables.is_empty() {
         root.report(
@@ -103,76 +102,17 @@ pub(super) fn routes(root: &Table<'_>, shared: Option<Shared>) -> Option<Vec<Rou
     complete.then_some(routes)
 }
 
-fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<RouteConfig> {
-    let target = table.read("target", values::text);
-    if target.is_none() && !table.is_said("target") {
+fn route(name: String, table: &Table<'_>, shared: Shared) -> Option<RouteConfig> {
+    let settings = Route::read(table)?;
+    let limits = RouteLimits::read(&table.table("limits"))?;
+    let timeouts = RouteTimeouts::read(&table.table("timeouts"))?;
+    if settings.target.is_none() && !table.is_said("target") {
         table.report("target", "is missing: the URL of the upstream");
     }
-    let path = table.read("path", values::path);
-    let overrides = Overrides {
-        region: table.read("region", values::text),
-        service: table.read("service", values::text),
-        host: table.read("host", values::text),
-        connect: table.read("connect", values::address),
-    };
-    let profile = table.read("profile", values::text);
-    let assume_role = table.read("assume_role", values::role);
-    let ca_file = table.read("ca_file", values::file);
-    let forward = table.list("forward_headers", values::header_name);
-    let drop = table.list("drop_headers", values::header_name);
-    let keeps_odd = table.read("odd_headers", values::keeps_odd_headers);
-    let on_loss = table.read("on_upstream_loss", values::on_loss);
-    let is_strict = table.read("strict", values::switch);
-    let signing = Signing {
-        is_presigned: table.read("auth", values::is_presigned),
-        expires: table.read("presign_expires", values::presign_expires),
-        token: table.read("session_token", values::session_token),
-        payload: table.read("payload", values::payload),
-        region_set: table.read("region_set", values::region_set),
-        headers: table.list("sign_headers", values::header_name),
-    };
-    let odd_paths = table.read("odd_paths", values::odd_paths);
-    let navigations = table.read("navigations", values::navigations);
-    let response_headers = table.read("response_headers", values::response_headers);
-    let keepalive_message = table.read("keepalive_message", values::text);
-
-    let limits = table.table("limits");
-    let request_body = limits.read("request_body", values::size);
-    let response_body = limits.read("response_body", values::size);
-    limits.finish();
-    let timeouts = table.table("timeouts");
-    let connect = timeouts.read("connect", values::duration);
-    let first_byte = timeouts.read("first_byte", values::duration);
-    let idle = timeouts.read("idle", values::duration);
-    let keepalive = timeouts.read("keepalive", values::duration);
-    timeouts.finish();
-
-    let endpoint = target.and_then(|target| match Endpoint::infer(&target, &overrides) {
-        Ok(mut endpoint) if endpoint.kind == UpstreamKind::Http => {
-            signing.apply(table, &mut endpoint);
-            Some(endpoint)
-        }
-        Ok(endpoint) => {
-            for key in HTTP_ONLY.iter().filter(|key| table.is_said(key)) {
-                table.report(
-                    key,
-                    "is not for AppSync, which takes signatures in one way only",
-                );
-            }
-            Some(endpoint)
-        }
-        Err(problems) => {
-            for problem in problems {
-                table.report("target", problem.to_string());
-            }
-            None
-        }
-    });
+    let endpoint = endpoint(table, &settings);
     let kind = endpoint.as_ref().map(|endpoint| endpoint.kind);
-    let policy = policy(format!("route.{name}"), table, kind);
-    table.finish();
-
-    let (endpoint, shared) = (endpoint?, shared?);
+    let policy = policy(format!("route.{name}"), table, settings.read_only, kind);
+    let endpoint = endpoint?;
     let default_path = || match endpoint.kind {
         UpstreamKind::Graphql => "/graphql".to_owned(),
         UpstreamKind::Events => "/event".to_owned(),
@@ -180,107 +120,116 @@ fn route(name: String, table: &Table<'_>, shared: Option<Shared>) -> Option<Rout
     };
     let mut headers = HeaderPolicy::new(
         endpoint.kind,
-        &forward.unwrap_or_default(),
-        drop.unwrap_or_default(),
+        &settings.forward_headers,
+        settings.drop_headers,
     );
-    if keeps_odd.unwrap_or(false) {
+    if settings.odd_headers {
         headers = headers.keep_odd_headers();
     }
+    if shared.passes_forwarded {
+        headers = headers.keep_forwarded_headers();
+    }
     Some(RouteConfig {
-        path: path.unwrap_or_else(default_path),
+        path: settings.path.unwrap_or_else(default_path),
         credentials: Credentials::Provider(CredentialSourceConfig {
-            profile,
-            assume_role,
+            profile: settings.profile,
+            assume_role: settings.assume_role,
             region: endpoint.scope.region.clone(),
         }),
-        trust: ca_file.map_or(Trust::System, Trust::File),
-        is_dialled_directly: overrides.connect.is_some(),
-        headers: match shared.passes_forwarded {
-            true => headers.keep_forwarded_headers(),
-            false => headers,
-        },
+        trust: settings.ca_file.map_or(Trust::System, Trust::File),
+        is_dialled_directly: settings.connect.is_some(),
+        headers,
         requests: RequestLimits {
-            body: request_body.unwrap_or(match endpoint.kind {
+            body: limits.request_body.unwrap_or(match endpoint.kind {
                 UpstreamKind::Graphql | UpstreamKind::Events => shared.request_body,
                 UpstreamKind::Http => shared.http_request_body,
             }),
             body_timeout: shared.request_body_timeout,
             body_total: shared.request_body_total,
-            response_body: response_body.unwrap_or(shared.response_body),
+            response_body: limits.response_body.unwrap_or(shared.response_body),
             batch: shared.batch,
-            is_strict: is_strict.unwrap_or(false),
-            paths: odd_paths.unwrap_or_default(),
+            is_strict: settings.strict,
+            paths: settings.odd_paths,
         },
         policy,
         browser: BrowserRules {
-            navigations: navigations.unwrap_or_default(),
-            response_headers: response_headers.unwrap_or_default(),
+            navigations: settings.navigations,
+            response_headers: settings.response_headers,
         },
         upstream: UpstreamConfig {
-            connect: connect.unwrap_or(shared.upstream.connect),
-            first_byte: first_byte.unwrap_or(shared.upstream.first_byte),
-            idle: idle.unwrap_or(shared.upstream.idle),
+            connect: timeouts.connect.unwrap_or(shared.upstream.connect),
+            first_byte: timeouts.first_byte.unwrap_or(shared.upstream.first_byte),
+            idle: timeouts.idle.unwrap_or(shared.upstream.idle),
             ..shared.upstream
         },
         realtime: RealtimeConfig {
-            on_loss: on_loss.unwrap_or(shared.realtime.on_loss),
+            on_loss: settings.on_upstream_loss,
             ..shared.realtime
         },
-        keepalive: keepalive_message.map(|text| Keepalive {
+        keepalive: settings.keepalive_message.map(|text| Keepalive {
             text,
-            after: keepalive.unwrap_or(shared.keepalive),
+            after: timeouts.keepalive.unwrap_or(shared.keepalive),
         }),
         endpoint,
         name,
     })
 }
 
-/// What a route says of how it is signed for, beside what its service is known to want.
-struct Signing {
-    is_presigned: Option<bool>,
-    expires: Option<Duration>,
-    token: Option<TokenMode>,
-    payload: Option<Payload>,
-    region_set: Option<String>,
-    headers: Option<Vec<HeaderName>>,
+/// Where the route leads, and how its requests are signed; `None` if a problem was reported.
+fn endpoint(table: &Table<'_>, settings: &Route) -> Option<Endpoint> {
+    let overrides = Overrides {
+        region: settings.region.clone(),
+        service: settings.service.clone(),
+        host: settings.host.clone(),
+        connect: settings.connect.clone(),
+    };
+    let mut endpoint = match Endpoint::infer(settings.target.as_ref()?, &overrides) {
+        Ok(endpoint) => endpoint,
+        Err(problems) => {
+            for problem in problems {
+                table.report("target", problem.to_string());
+            }
+            return None;
+        }
+    };
+    if endpoint.kind == UpstreamKind::Http {
+        sign_as_set(table, settings, &mut endpoint);
+    } else {
+        let only_http = Route::SETTINGS.iter();
+        let only_http = only_http.filter(|setting| setting.only == Some(UpstreamKind::Http));
+        for setting in only_http.filter(|setting| table.is_said(setting.key)) {
+            table.report(
+                setting.key,
+                "is not for AppSync, which takes signatures in one way only",
+            );
+        }
+    }
+    Some(endpoint)
 }
 
-/// Settings that are not for AppSync.
-const HTTP_ONLY: [&str; 8] = [
-    "auth",
-    "keepalive_message",
-    "odd_paths",
-    "payload",
-    "presign_expires",
-    "region_set",
-    "session_token",
-    "sign_headers",
-];
-
-impl Signing {
-    fn apply(self, table: &Table<'_>, endpoint: &mut Endpoint) {
-        let style = &mut endpoint.style;
-        style.placement = match (self.is_presigned, style.placement) {
-            (Some(false), _) => Placement::Headers,
-            (Some(true), Placement::Headers) => Placement::PRESIGNED,
-            (None | Some(true), placement) => placement,
-        };
-        match (&mut style.placement, self.expires) {
-            (Placement::Query { expires }, Some(said)) => *expires = said,
-            (Placement::Headers, Some(_)) => table.report(
-                "presign_expires",
-                "is for presigned requests: set auth = \"presign\", too",
-            ),
-            (_, None) => {}
-        }
-        style.token = self.token.unwrap_or(style.token);
-        style.payload = self.payload.unwrap_or(style.payload);
-        if self.region_set.is_some() {
-            style.algorithm = Algorithm::V4a;
-        }
-        endpoint.region_set = self.region_set;
-        endpoint.signed_headers = self.headers.unwrap_or_default();
+/// Changes how the service is known to be signed for into how the route is set.
+fn sign_as_set(table: &Table<'_>, settings: &Route, endpoint: &mut Endpoint) {
+    let style = &mut endpoint.style;
+    style.placement = match (settings.auth, style.placement) {
+        (Some(false), _) => Placement::Headers,
+        (Some(true), Placement::Headers) => Placement::PRESIGNED,
+        (None | Some(true), placement) => placement,
+    };
+    match (&mut style.placement, settings.presign_expires) {
+        (Placement::Query { expires }, Some(set)) => *expires = set,
+        (Placement::Headers, Some(_)) => table.report(
+            "presign_expires",
+            "is for presigned requests: set auth = \"presign\", too",
+        ),
+        (_, None) => {}
     }
+    style.token = settings.session_token.unwrap_or(style.token);
+    style.payload = settings.payload.unwrap_or(style.payload);
+    if settings.region_set.is_some() {
+        style.algorithm = Algorithm::V4a;
+    }
+    endpoint.region_set.clone_from(&settings.region_set);
+    endpoint.signed_headers.clone_from(&settings.sign_headers);
 }
 
 impl RouteConfig {

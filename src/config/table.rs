@@ -6,15 +6,59 @@ use std::collections::BTreeSet;
 use figment::value::{Dict, Value};
 
 use super::problem::Problem;
-use super::raw::{Raw, scalar};
+use super::raw::{DEFAULT, Raw, literal, scalar};
+use super::setting::Below;
+use super::types::Type;
 
 /// One table of the configuration while it is being resolved.
 pub(super) struct Table<'a> {
     raw: &'a Raw,
     path: Vec<String>,
     dict: Option<&'a Dict>,
-    known: RefCell<BTreeSet<&'static str>>,
     problems: &'a RefCell<Vec<Problem>>,
+}
+
+/// The type of a setting's field: `T`, `Option<T>` or a list of `T`.
+pub(super) trait Shape<T>: Sized {
+    const IS_LIST: bool;
+
+    /// The value that was said, if it is right, or else the default. A wrong value is a problem.
+    /// `None` if there is no default although there must be one.
+    fn read(table: &Table<'_>, key: &str, of: &Type<T>, default: Option<&str>) -> Option<Self>;
+}
+
+impl<T: Clone> Shape<T> for T {
+    const IS_LIST: bool = false;
+
+    fn read(table: &Table<'_>, key: &str, of: &Type<T>, default: Option<&str>) -> Option<Self> {
+        let said = table.said(key).and_then(|said| table.one(key, of, said));
+        said.or_else(|| table.one(key, of, &literal(default?)?))
+    }
+}
+
+impl<T: Clone> Shape<T> for Option<T> {
+    const IS_LIST: bool = false;
+
+    fn read(table: &Table<'_>, key: &str, of: &Type<T>, _: Option<&str>) -> Option<Self> {
+        Some(table.said(key).and_then(|said| table.one(key, of, said)))
+    }
+}
+
+impl<T: Clone> Shape<T> for Vec<T> {
+    const IS_LIST: bool = true;
+
+    fn read(table: &Table<'_>, key: &str, of: &Type<T>, default: Option<&str>) -> Option<Self> {
+        let said = table.said(key).and_then(|said| table.list(key, of, said));
+        said.or_else(|| table.list(key, of, &literal(default?)?))
+    }
+}
+
+impl<T: Clone> Shape<T> for Option<Vec<T>> {
+    const IS_LIST: bool = true;
+
+    fn read(table: &Table<'_>, key: &str, of: &Type<T>, _: Option<&str>) -> Option<Self> {
+        Some(table.said(key).and_then(|said| table.list(key, of, said)))
+    }
 }
 
 // === impl Table ===
@@ -26,21 +70,19 @@ impl<'a> Table<'a> {
             raw,
             path: Vec::new(),
             dict: Some(raw.root()),
-            known: RefCell::default(),
             problems,
         }
     }
 
     /// A table below this one; empty if it was not said.
-    pub(super) fn table(&self, key: &'static str) -> Self {
-        self.known.borrow_mut().insert(key);
+    pub(super) fn table(&self, key: &str) -> Self {
         let found = self.dict.and_then(|dict| dict.get(key));
         self.below(key, found)
     }
 
     /// The tables below `key`, by name. What should be a table and is none is a problem, and
     /// `None`.
-    pub(super) fn tables(&self, key: &'static str) -> Option<Vec<(String, Option<Self>)>> {
+    pub(super) fn tables(&self, key: &str) -> Option<Vec<(String, Option<Self>)>> {
         let table = self.table(key);
         let Some(dict) = table.dict else {
             return (!self.is_said(key)).then(Vec::new);
@@ -52,26 +94,25 @@ impl<'a> Table<'a> {
         Some(tables.collect())
     }
 
-    /// One value, parsed; `None` if it was not said or is wrong, which is then a problem.
-    pub(super) fn read<T>(
+    /// The value of a setting, in the shape that its field has; see [`Shape::read`].
+    pub(super) fn read<T: Clone, S: Shape<T>>(
         &self,
-        key: &'static str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<T> {
-        let value = self.value(key)?;
+        key: &str,
+        of: &Type<T>,
+        default: Option<&str>,
+    ) -> Option<S> {
+        S::read(self, key, of, default)
+    }
+
+    fn one<T: Clone>(&self, key: &str, of: &Type<T>, value: &Value) -> Option<T> {
         match scalar(value) {
-            Some(text) => self.parsed(key, parse(&text)),
+            Some(text) => self.parsed(key, of.parse(&text)),
             None => self.problem(key, "expected one value"),
         }
     }
 
     /// A list; from the environment also as one text with commas.
-    pub(super) fn list<T>(
-        &self,
-        key: &'static str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<Vec<T>> {
-        let value = self.value(key)?;
+    fn list<T: Clone>(&self, key: &str, of: &Type<T>, value: &Value) -> Option<Vec<T>> {
         let items: Option<Vec<String>> = if let Value::Array(_, items) = value {
             items.iter().map(scalar).collect()
         } else {
@@ -83,8 +124,30 @@ impl<'a> Table<'a> {
         };
         let items = items.iter().filter(|item| !item.is_empty());
         // Every bad item is reported, not only the first.
-        let parsed: Vec<Option<T>> = items.map(|item| self.parsed(key, parse(item))).collect();
+        let parsed: Vec<Option<T>> = items.map(|item| self.parsed(key, of.parse(item))).collect();
         parsed.into_iter().collect()
+    }
+
+    fn said(&self, key: &str) -> Option<&'a Value> {
+        self.dict?.get(key)
+    }
+
+    /// Whether no mistake was reported in this table so far.
+    pub(super) fn is_sound(&self) -> bool {
+        let prefix = format!("{}.", self.path.join("."));
+        let problems = self.problems.borrow();
+        !problems
+            .iter()
+            .any(|problem| problem.key.starts_with(&prefix))
+    }
+
+    /// Whether a mistake was reported at one of this table's keys.
+    pub(super) fn has_problem(&self, key: &str) -> bool {
+        let key = self.path_to(key).join(".");
+        self.problems
+            .borrow()
+            .iter()
+            .any(|problem| problem.key == key)
     }
 
     pub(super) fn is_said(&self, key: &str) -> bool {
@@ -98,16 +161,27 @@ impl<'a> Table<'a> {
         let source = value.map(|value| self.raw.source(value.tag(), &path));
         self.problems.borrow_mut().push(Problem {
             key: path.join("."),
-            source: source.filter(|source| source != "default"),
+            source: source.filter(|source| source != DEFAULT),
             message: message.into(),
         });
     }
 
-    /// Reports the keys that nobody asked for.
-    pub(super) fn finish(&self) {
-        let known = self.known.borrow();
-        for key in self.dict.into_iter().flat_map(Dict::keys) {
-            if !known.contains(key.as_str()) {
+    /// Reports the keys, here and below, that are no settings.
+    pub(super) fn report_unknown_keys(&self) {
+        let mut known = BTreeSet::new();
+        let mut has_any_name = false;
+        let sections = self.raw.sections().iter();
+        for below in sections.filter_map(|section| section.below(&self.path)) {
+            match below {
+                Below::Settings(settings) => known.extend(settings.iter().map(|it| it.key)),
+                Below::Table(name) => {
+                    known.insert(name);
+                }
+                Below::AnyName => has_any_name = true,
+            }
+        }
+        for (key, value) in self.dict.into_iter().flatten() {
+            if !has_any_name && !known.contains(key.as_str()) {
                 let message = match nearest(key, &known) {
                     Some(nearest) => format!("unknown key; did you mean `{nearest}`?"),
                     None => format!(
@@ -116,8 +190,16 @@ impl<'a> Table<'a> {
                     ),
                 };
                 self.report(key, message);
+            } else if matches!(value, Value::Dict(..)) && self.has_table(key) {
+                self.below(key, Some(value)).report_unknown_keys();
             }
         }
+    }
+
+    fn has_table(&self, key: &str) -> bool {
+        let path = self.path_to(key);
+        let mut sections = self.raw.sections().iter();
+        sections.any(|section| section.below(&path).is_some())
     }
 
     fn below(&self, key: &str, value: Option<&'a Value>) -> Self {
@@ -133,14 +215,8 @@ impl<'a> Table<'a> {
             raw: self.raw,
             path: self.path_to(key),
             dict,
-            known: RefCell::default(),
             problems: self.problems,
         }
-    }
-
-    fn value(&self, key: &'static str) -> Option<&'a Value> {
-        self.known.borrow_mut().insert(key);
-        self.dict?.get(key)
     }
 
     fn parsed<T>(&self, key: &str, parsed: Result<T, String>) -> Option<T> {

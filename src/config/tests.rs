@@ -1,6 +1,7 @@
 //! What is said, and what it means, or everything that is wrong with it.
 
 mod listeners;
+mod reference;
 mod routes;
 mod sources;
 mod values;
@@ -8,6 +9,7 @@ mod values;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::upstream::UpstreamKind;
 
 const URL: &str = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";
 

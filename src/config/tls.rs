@@ -2,18 +2,23 @@
 
 use std::path::Path;
 
+use super::declare::Settings as _;
+use super::settings::Tls;
 use super::table::Table;
-use super::values;
 use crate::server::{Certificate, TlsConfig};
 
 /// `None` without TLS, and where a mistake was reported.
 pub(super) fn tls(table: &Table<'_>, state: Option<&Path>) -> Option<TlsConfig> {
-    let cert = table.read("cert", values::file);
-    let key = table.read("key", values::file);
-    let dev = table.read("dev", values::switch);
-    let client_ca = table.read("client_ca", values::file);
-    table.finish();
-    let certificate = match (table.is_said("cert"), table.is_said("key"), dev?) {
+    let Tls {
+        cert,
+        key,
+        dev,
+        client_ca,
+    } = Tls::read(table)?;
+    if table.has_problem("dev") {
+        return None;
+    }
+    let certificate = match (table.is_said("cert"), table.is_said("key"), dev) {
         (false, false, false) => {
             if table.is_said("client_ca") {
                 let message = "needs TLS: set `cert` and `key` (--tls-cert, --tls-key), too";

@@ -1,0 +1,232 @@
+//! The flags of settings, made from the table of settings.
+
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
+
+use crate::config::{Flag, OPENTELEMETRY, SECTIONS, Section, Setting, Sources};
+
+/// Everything that can be set by flags.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settings {
+    /// The configuration file, if it is not COUNTERSIGN_CONFIG.
+    config: Option<PathBuf>,
+    /// The keys of the URL's route have the placeholder NAME in place of its name.
+    flags: Vec<Flag>,
+}
+
+/// The section of the settings that are for the URL.
+const ROUTE: &str = "route.NAME";
+/// The flag that is the URL of an upstream.
+const URL: &str = "URL";
+
+impl Settings {
+    /// Those of the daemon's configuration file.
+    pub(super) fn of_file(config: Option<PathBuf>) -> Self {
+        Self {
+            config,
+            flags: Vec::new(),
+        }
+    }
+
+    /// With more flags, as [`flags`] returns them.
+    pub(super) fn with(mut self, flags: Vec<Flag>) -> Self {
+        self.flags.extend(flags);
+        self
+    }
+
+    /// With a setting that has a flag; `key` as in the table of settings: `route.NAME.target`.
+    pub(super) fn set(mut self, key: &str, value: Option<String>) -> Self {
+        let found = flagged().find(|(section, setting)| section.key(setting) == key);
+        if let (Some((section, setting)), Some(value)) = (found, value) {
+            self.flags.extend(flag(section, setting, vec![value]));
+        }
+        self
+    }
+
+    /// The flags as configuration, after what the environment says of it. The rest of the
+    /// environment may hold secrets, of which no copy is to be kept.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the command line is where the environment is read"
+    )]
+    pub(super) fn sources(&self) -> Sources {
+        let environment: Vec<(String, String)> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| is_configuration(name))
+            .collect();
+        let file = environment
+            .iter()
+            .find(|(name, _)| name == "COUNTERSIGN_CONFIG")
+            .map(|(_, path)| PathBuf::from(path));
+        Sources {
+            file: self.config.clone().or(file),
+            flags: self.flags_of_route(),
+            environment,
+        }
+    }
+
+    /// The flags, with the name of the URL's route.
+    fn flags_of_route(&self) -> Vec<Flag> {
+        let url = self.flags.iter().find(|flag| flag.name == URL);
+        let url = url.and_then(|flag| flag.values.first());
+        let url = url.map_or("", String::as_str);
+        // The URL's route serves everything, unless it is AppSync's, which has its usual path.
+        let (route, path) = match url.rsplit('/').next() {
+            Some("graphql") => ("route.graphql", "/graphql"),
+            Some("event") => ("route.event", "/event"),
+            Some(_) | None => ("route.url", "/"),
+        };
+        let mut flags = self.flags.clone();
+        if !url.is_empty() {
+            flags.push(Flag {
+                key: format!("{ROUTE}.path"),
+                name: URL,
+                values: vec![path.to_owned()],
+                is_list: false,
+            });
+        }
+        for flag in &mut flags {
+            if let Some(key) = flag.key.strip_prefix(ROUTE) {
+                flag.key = format!("{route}{key}");
+            }
+        }
+        flags
+    }
+}
+
+impl Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        let config = Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .help("TOML file with routes and settings; also COUNTERSIGN_CONFIG");
+        let arguments = flagged().filter_map(|(section, setting)| argument(section, setting));
+        command.arg(config).args(arguments)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        Ok(Self {
+            config: matches.get_one("config").cloned(),
+            flags: flags(matches, |_| true),
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The arguments of the settings with these keys.
+pub(super) fn arguments(keys: &[&str]) -> Vec<Arg> {
+    let chosen = flagged().filter(|(section, setting)| is_one_of(keys, section, setting));
+    chosen
+        .filter_map(|(section, setting)| argument(section, setting))
+        .collect()
+}
+
+/// What was given for the arguments of the settings with these keys.
+pub(super) fn given(matches: &ArgMatches, keys: &[&str]) -> Vec<Flag> {
+    flags(matches, |(section, setting)| {
+        is_one_of(keys, section, setting)
+    })
+}
+
+fn is_one_of(keys: &[&str], section: &Section, setting: &Setting) -> bool {
+    keys.contains(&section.key(setting).as_str())
+}
+
+fn flags(
+    matches: &ArgMatches,
+    is_wanted: impl Fn((&'static Section, &'static Setting)) -> bool,
+) -> Vec<Flag> {
+    let chosen = flagged().filter(|found| is_wanted(*found));
+    let given = chosen.filter_map(|(section, setting)| {
+        let id = setting.flag_name()?.trim_start_matches("--");
+        let values = match setting.value_name() {
+            None if setting.flag_name() != Some(URL) => {
+                let is_given = matches.get_flag(id);
+                is_given.then(|| "true".to_owned()).into_iter().collect()
+            }
+            Some(_) | None => {
+                let values = matches.get_many::<String>(id);
+                values.into_iter().flatten().cloned().collect()
+            }
+        };
+        flag(section, setting, values)
+    });
+    given.collect()
+}
+
+/// `None` if no value was given.
+fn flag(section: &Section, setting: &Setting, values: Vec<String>) -> Option<Flag> {
+    let name = setting.flag_name().filter(|_| !values.is_empty())?;
+    Some(Flag {
+        key: section.key(setting),
+        name,
+        values,
+        is_list: setting.is_list,
+    })
+}
+
+/// The settings that have a flag.
+fn flagged() -> impl Iterator<Item = (&'static Section, &'static Setting)> {
+    let settings = SECTIONS.iter().flat_map(|section| {
+        section
+            .settings
+            .iter()
+            .map(move |setting| (section, setting))
+    });
+    settings.filter(|(_, setting)| setting.flag_name().is_some())
+}
+
+fn argument(section: &Section, setting: &Setting) -> Option<Arg> {
+    let name = setting.flag_name()?;
+    let help = help(setting);
+    let Some(long) = name.strip_prefix("--") else {
+        return Some(Arg::new(name).value_name(name).help(help));
+    };
+    let argument = Arg::new(long).long(long).help(help);
+    let argument = match setting.value_name() {
+        None => argument.action(ArgAction::SetTrue),
+        Some(value) if setting.is_list => argument.value_name(value).action(ArgAction::Append),
+        Some(value) => argument.value_name(value),
+    };
+    Some(if section.path == ROUTE {
+        argument.requires(URL).help_heading("For the URL")
+    } else {
+        argument
+    })
+}
+
+/// What the setting does, in one line.
+fn help(setting: &Setting) -> String {
+    let mut help = setting.summary().replace('`', "");
+    if setting.is_list {
+        help.push_str("; repeatable");
+    }
+    let default = setting.default.unwrap_or_default().replace('"', "");
+    let default = if setting.is_list {
+        default.trim_matches(['[', ']'])
+    } else {
+        &default
+    };
+    if !default.is_empty() && setting.value_name().is_some() {
+        help.push_str(&format!(" [default: {default}]"));
+    }
+    help
+}
+
+fn is_configuration(name: &str) -> bool {
+    name.starts_with("COUNTERSIGN_")
+        || matches!(name, "HOME" | "XDG_STATE_HOME")
+        || OPENTELEMETRY.contains(&name)
+}

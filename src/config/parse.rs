@@ -1,0 +1,248 @@
+//! Parses single values.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{HeaderName, Uri};
+
+use super::opentelemetry::PATH;
+use crate::guard::{self, FieldPattern, HostName, Origin};
+use crate::proxy::MemoryLimit;
+use crate::server::Listen;
+use crate::telemetry::parse_filter;
+use crate::upstream::Address;
+
+pub(super) fn text(value: &str) -> Result<String, String> {
+    match value.trim() {
+        "" => Err("must not be empty".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+pub(super) fn switch(value: &str) -> Result<bool, String> {
+    let switch = value.parse();
+    switch.map_err(|_| format!("{value:?} is neither true nor false"))
+}
+
+pub(super) fn count(value: &str) -> Result<usize, String> {
+    let count = value.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| format!("{value:?} is no whole number above zero"))
+}
+
+pub(super) fn number(value: &str) -> Result<usize, String> {
+    let number = value.parse();
+    number.map_err(|_| format!("{value:?} is no whole number"))
+}
+
+pub(super) fn ratio(value: &str) -> Result<f64, String> {
+    let ratio: Option<f64> = value.parse().ok();
+    ratio
+        .filter(|ratio| (0.0..=1.0).contains(ratio))
+        .ok_or_else(|| format!("{value:?} is no number from 0 to 1"))
+}
+
+/// `"250ms"`, `"5s"`, `"2m"`
+pub(super) fn duration(value: &str) -> Result<Duration, String> {
+    humantime::parse_duration(value)
+        .map_err(|_| format!("{value:?} is no duration, such as \"250ms\", \"5s\" or \"2m\""))
+}
+
+/// `"512"`, `"64KiB"`, `"1MiB"`, `"1MB"`
+pub(super) fn size(value: &str) -> Result<usize, String> {
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    let unit = match value[digits.len()..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => Some(1),
+        "kb" => Some(1_000),
+        "kib" => Some(1 << 10),
+        "mb" => Some(1_000_000),
+        "mib" => Some(1 << 20),
+        "gib" => Some(1 << 30),
+        _ => None,
+    };
+    let number: Option<usize> = digits.trim().parse().ok();
+    number
+        .zip(unit)
+        .and_then(|(number, unit)| number.checked_mul(unit))
+        .filter(|size| *size > 0)
+        .ok_or_else(|| format!("{value:?} is no size, such as \"64KiB\" or \"1MiB\""))
+}
+
+/// `"auto"`, `"off"`, or a size.
+pub(super) fn memory(value: &str) -> Result<MemoryLimit, String> {
+    match (value, size(value)) {
+        ("auto", _) => Ok(MemoryLimit::Auto),
+        ("off", _) => Ok(MemoryLimit::Off),
+        (_, Ok(limit)) => Ok(MemoryLimit::Bytes(limit as u64)),
+        (_, Err(_)) => Err(format!(
+            "{value:?} is neither \"auto\", \"off\" nor a size, such as \"256MiB\""
+        )),
+    }
+}
+
+/// A file that is there.
+pub(super) fn file(path: &str) -> Result<PathBuf, String> {
+    match std::fs::metadata(path) {
+        Ok(_) => Ok(PathBuf::from(path)),
+        Err(error) => Err(format!("{path} cannot be read: {error}")),
+    }
+}
+
+pub(super) fn path_of_file(value: &str) -> Result<PathBuf, String> {
+    text(value).map(PathBuf::from)
+}
+
+/// `"127.0.0.1:4100"`, `"[::1]:4100"`, `"localhost:4100"`, `"unix:/run/countersign.sock"`
+pub(super) fn listen(value: &str) -> Result<Listen, String> {
+    match value.strip_prefix("unix:") {
+        Some("") => return Err(format!("{value:?} names no file, as unix:/run/x.sock does")),
+        Some(path) => return Ok(Listen::Unix(PathBuf::from(path))),
+        None => {}
+    }
+    let local = value.replacen("localhost:", "127.0.0.1:", 1);
+    let address: SocketAddr = local
+        .parse()
+        .map_err(|_| format!("{value:?} is no IP address with a port, such as 127.0.0.1:4100"))?;
+    Ok(Listen::Tcp(address))
+}
+
+/// `"off"`, or an IP address with a port.
+pub(super) fn admin(value: &str) -> Result<Option<SocketAddr>, String> {
+    if value == "off" {
+        return Ok(None);
+    }
+    let local = value.replacen("localhost:", "127.0.0.1:", 1);
+    local.parse().map(Some).map_err(|_| {
+        format!(
+            "{value:?} is neither an IP address with a port, such as 127.0.0.1:4101, nor \"off\""
+        )
+    })
+}
+
+/// A user's number.
+pub(super) fn uid(value: &str) -> Result<u32, String> {
+    let uid = value.parse();
+    uid.map_err(|_| format!("{value:?} is no user's number, as `id -u` prints it"))
+}
+
+/// `"10.0.0.7:443"`, `"vpce-1.example.com:443"`; the port may be left out
+pub(super) fn address(value: &str) -> Result<Address, String> {
+    Address::parse(value).ok_or_else(|| format!("{value:?} is no address, such as 10.0.0.7:443"))
+}
+
+pub(super) fn host_name(value: &str) -> Result<HostName, String> {
+    HostName::parse(value).ok_or_else(|| format!("{value:?} is no host name without a port"))
+}
+
+pub(super) fn origin(value: &str) -> Result<Origin, String> {
+    Origin::parse(value)
+        .ok_or_else(|| format!("{value:?} is no origin, such as https://app.example.com"))
+}
+
+pub(super) fn header_name(value: &str) -> Result<HeaderName, String> {
+    let name = value.to_ascii_lowercase().parse();
+    name.map_err(|_| format!("{value:?} is no header name"))
+}
+
+pub(super) fn collector(value: &str) -> Result<Option<Uri>, String> {
+    if value == "off" {
+        return Ok(None);
+    }
+    if value.contains(['@', '?']) {
+        let message = "must hold neither a password nor a query: put keys into `headers_file`";
+        return Err(message.to_owned());
+    }
+    let bad = || {
+        format!(
+            "{value:?} is neither a collector's URL, such as http://127.0.0.1:4318, nor \"off\""
+        )
+    };
+    let uri: Uri = value.parse().map_err(|_| bad())?;
+    match (uri.scheme_str(), uri.path()) {
+        (Some("http" | "https"), "/") => {
+            let whole = format!("{}{PATH}", value.trim_end_matches('/'));
+            whole.parse().map(Some).map_err(|_| bad())
+        }
+        (Some("http" | "https"), _) => Ok(Some(uri)),
+        _ => Err(bad()),
+    }
+}
+
+/// `"/graphql"`
+pub(super) fn path(value: &str) -> Result<String, String> {
+    let is_plain =
+        |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'/');
+    if !value.starts_with('/') || !value.bytes().all(is_plain) || value.contains("//") {
+        return Err(format!("{value:?} is no plain path, such as /graphql"));
+    }
+    if value
+        .split('/')
+        .any(|segment| matches!(segment, "." | ".."))
+    {
+        return Err(format!(
+            "{value:?} has a '.' or '..' segment: clients resolve them before they send a path"
+        ));
+    }
+    Ok(value.trim_end_matches('/').to_owned())
+}
+
+pub(super) fn role(value: &str) -> Result<String, String> {
+    if value.starts_with("arn:") && value.contains(":role/") {
+        return Ok(value.to_owned());
+    }
+    Err(format!(
+        "{value:?} is no role ARN, such as arn:aws:iam::123456789012:role/NAME"
+    ))
+}
+
+/// `"*"`, or regions: `"eu-west-1,us-east-1"`
+pub(super) fn region_set(value: &str) -> Result<String, String> {
+    let is_region = |text: &str| {
+        let is_plain =
+            |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'*');
+        !text.is_empty() && text.bytes().all(is_plain)
+    };
+    match value.split(',').all(is_region) {
+        true => Ok(value.to_owned()),
+        false => Err(format!(
+            "{value:?} is neither \"*\" nor regions with commas between, such as \"eu-west-1,us-east-1\""
+        )),
+    }
+}
+
+/// The name of an operation.
+pub(super) fn graphql_name(value: &str) -> Result<String, String> {
+    match guard::is_name(value) {
+        true => Ok(value.to_owned()),
+        false => Err(format!("{value:?} is no name of GraphQL, such as GetPost")),
+    }
+}
+
+/// `"Query.getPost"`, `"Mutation.*"`
+pub(super) fn field_pattern(value: &str) -> Result<FieldPattern, String> {
+    FieldPattern::parse(value).ok_or_else(|| {
+        format!(
+            "{value:?} is no root field, such as Query.getPost, Mutation.* or Subscription.onPost"
+        )
+    })
+}
+
+/// 64 hexadecimal digits
+pub(super) fn sha256(value: &str) -> Result<[u8; 32], String> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let pairs = value.as_bytes().chunks_exact(2);
+    let bytes: Option<Vec<u8>> = pairs
+        .map(|pair| u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).ok())
+        .collect();
+    bytes
+        .filter(|_| value.len() == 64)
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or_else(|| format!("{value:?} is no SHA-256, which has 64 hexadecimal digits"))
+}
+
+pub(super) fn log_filter(value: &str) -> Result<String, String> {
+    match parse_filter(value) {
+        Ok(_) => Ok(value.to_owned()),
+        Err(error) => Err(format!("{value:?} is no log filter: {error}")),
+    }
+}

@@ -1,0 +1,110 @@
+//! What is known of a setting beside its value: the one declaration from which the parser, the
+//! command line, the errors and the reference take it.
+
+use super::types::Describe;
+use crate::upstream::UpstreamKind;
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its key in its section.
+    pub key: &'static str,
+    /// The lines of its documentation; see [`Setting::about`].
+    pub(super) doc: &'static str,
+    pub value: &'static dyn Describe,
+    pub is_list: bool,
+    /// As TOML.
+    pub default: Option<&'static str>,
+    /// What holds while a setting without a default is not set.
+    pub unset: Option<&'static str>,
+    /// `--listen ADDR`, `--tls-dev`, or the positional `URL`.
+    pub(super) flag: Option<&'static str>,
+    /// The kind of upstream that it is for, if not for all.
+    pub only: Option<UpstreamKind>,
+}
+
+/// One table of the configuration.
+#[derive(Debug)]
+pub struct Section {
+    /// Its dotted path; `NAME` stands for a name of the user's choice. Empty for the top.
+    pub path: &'static str,
+    pub about: &'static str,
+    pub settings: &'static [Setting],
+}
+
+/// The segment of a path that stands for any name.
+pub(super) const NAME: &str = "NAME";
+/// Before the variables that set settings.
+pub(super) const PREFIX: &str = "COUNTERSIGN_";
+
+impl Setting {
+    /// What it does. The first sentence suffices for a line of help.
+    pub fn about(&self) -> &'static str {
+        self.doc.trim()
+    }
+
+    /// The first sentence, without its full stop.
+    pub fn summary(&self) -> &'static str {
+        let about = self.about();
+        let sentence = about.split(". ").next().unwrap_or(about);
+        sentence.trim_end_matches('.')
+    }
+
+    /// `--listen`, or `URL`.
+    pub fn flag_name(&self) -> Option<&'static str> {
+        self.flag.and_then(|flag| flag.split(' ').next())
+    }
+
+    /// `ADDR` of `--listen ADDR`; a flag without a value means `true`.
+    pub fn value_name(&self) -> Option<&'static str> {
+        self.flag.and_then(|flag| flag.split(' ').nth(1))
+    }
+}
+
+impl Section {
+    /// `limits.message`
+    pub fn key(&self, setting: &Setting) -> String {
+        match self.path {
+            "" => setting.key.to_owned(),
+            path => format!("{path}.{}", setting.key),
+        }
+    }
+
+    /// `COUNTERSIGN_LIMITS__MESSAGE`
+    pub fn variable(&self, setting: &Setting) -> String {
+        let key = self.key(setting).replace('.', "__");
+        format!("{PREFIX}{}", key.to_ascii_uppercase())
+    }
+
+    /// Whether there may be several of it, each with a name.
+    pub fn is_named(&self) -> bool {
+        self.segments().any(|segment| segment == NAME)
+    }
+
+    pub(super) fn segments(&self) -> impl Iterator<Item = &'static str> + use<> {
+        self.path.split('.').filter(|segment| !segment.is_empty())
+    }
+
+    /// What follows `path` in this section's: `None` if that leads elsewhere.
+    pub(super) fn below(&self, path: &[String]) -> Option<Below> {
+        let mut segments = self.segments();
+        for name in path {
+            let segment = segments.next()?;
+            if segment != NAME && segment != name {
+                return None;
+            }
+        }
+        Some(match segments.next() {
+            None => Below::Settings(self.settings),
+            Some(NAME) => Below::AnyName,
+            Some(segment) => Below::Table(segment),
+        })
+    }
+}
+
+/// What stands at a path, as one section knows it.
+pub(super) enum Below {
+    Settings(&'static [Setting]),
+    Table(&'static str),
+    AnyName,
+}

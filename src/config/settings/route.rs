@@ -1,0 +1,149 @@
+//! The settings of a route, and of tokens, which share some of them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use countersign_protocol::realtime::placement::OnLoss;
+use http::HeaderName;
+
+use crate::config::declare::settings;
+use crate::config::values;
+use crate::guard::{FieldPattern, Navigations, ResponseHeaders};
+use crate::sign::{PathHandling, Payload, TokenMode};
+use crate::upstream::Address;
+
+settings! {
+    /// `[route.NAME]`
+    Route {
+        /// URL of the upstream (https); region, service and realtime host are inferred from it. Its
+        /// host is also the name in the TLS certificate.
+        target: Option<String> = values::TARGET, unset "required", flag "URL";
+        /// Path at which clients reach the route.
+        path: Option<String> = values::PATH_OF_URL,
+            unset "`/graphql` or `/event` for AppSync, `/NAME` for other upstreams";
+        /// Region of the API, if its host does not contain it.
+        region: Option<String> = values::REGION, unset "inferred from an AWS host name",
+            flag "--region REGION";
+        /// Name of the service in SigV4, if the host does not contain it.
+        service: Option<String> = values::SERVICE, unset "inferred from an AWS host name",
+            flag "--service SERVICE";
+        /// Profile of `~/.aws/config` to take credentials from.
+        profile: Option<String> = values::TEXT, unset "the AWS SDK's default provider chain",
+            flag "--profile PROFILE";
+        /// IAM role to assume.
+        assume_role: Option<String> = values::ROLE, unset "no role", flag "--assume-role ARN";
+        /// Host header to send and sign, for private endpoints and custom domains.
+        host: Option<String> = values::HOST, unset "the host of `target`", flag "--host HOST";
+        /// Address to connect to instead of the URL's, also for realtime. No proxy is used then.
+        connect: Option<Address> = values::ADDRESS, unset "the host of `target`",
+            flag "--connect ADDR";
+        /// PEM file of the certificate authorities to trust, instead of the system's.
+        ca_file: Option<PathBuf> = values::FILE, unset "the system's authorities",
+            flag "--ca-file FILE";
+        /// Headers to forward although they are dropped by default: `cookie`, `x-api-key`,
+        /// `x-original-url`. Names are compared by letters and digits.
+        forward_headers: Vec<HeaderName> = values::HEADER_NAME, default [];
+        /// Headers to drop although they are forwarded by default.
+        drop_headers: Vec<HeaderName> = values::HEADER_NAME, default [];
+        /// What to do with headers whose names have other characters than letters, digits and `-`,
+        /// such as `_` or `.`.
+        odd_headers: bool = values::KEEPS_ODD_HEADERS, default "drop";
+        /// What happens to subscriptions when their realtime connection is lost: clients are
+        /// disconnected, or subscriptions resume and events may be lost.
+        on_upstream_loss: OnLoss = values::ON_LOSS, default "close";
+        /// Give AppSync's request errors the status of the GraphQL over HTTP specification, for
+        /// clients that accept `application/graphql-response+json`.
+        strict: bool = values::SWITCH, default false;
+        /// What to do with requests by which a browser loads a page, a part of a page or a
+        /// prefetch: `refuse` rejects them with 403. `allow` lets through GET requests for URLs that
+        /// a user types, follows or is redirected to, also from other programs; pages still cannot
+        /// embed or prefetch anything.
+        navigations: Navigations = values::NAVIGATIONS, default "refuse";
+        /// `restrict` removes Set-Cookie, Clear-Site-Data and the like from responses and adds
+        /// headers that restrict browsers. `pass` gives browsers Set-Cookie, Clear-Site-Data and the
+        /// upstream's own Content-Security-Policy and Cross-Origin-Resource-Policy, and adds nothing.
+        response_headers: ResponseHeaders = values::RESPONSE_HEADERS, default "restrict";
+        /// Reject whatever may change something: mutations, publishes, and for upstreams other than
+        /// AppSync all methods but GET, HEAD and OPTIONS, and WebSockets.
+        read_only: bool = values::SWITCH, default false, flag "--read-only";
+        /// Where the signature goes: into headers, or into the query (a presigned request).
+        auth: Option<bool> = values::IS_PRESIGNED, unset "as the service requires", only Http;
+        /// Validity of a presigned request, in whole seconds.
+        presign_expires: Option<Duration> = values::PRESIGN_EXPIRES, unset "`5m`", only Http;
+        /// How a session token is sent: `signed`, or `appended` after signing, as AWS IoT Core
+        /// requires.
+        session_token: Option<TokenMode> = values::SESSION_TOKEN, unset "as the service requires",
+            only Http;
+        /// Whether the body is part of the signature: its hash is signed, signed and sent in
+        /// `x-amz-content-sha256`, or left out.
+        payload: Option<Payload> = values::PAYLOAD, unset "as the service requires", only Http;
+        /// Sign with SigV4A, for all these regions.
+        region_set: Option<String> = values::REGION_SET, unset "SigV4, for `region`", only Http;
+        /// Headers to sign, beside `host` and every `x-amz-*` header.
+        sign_headers: Vec<HeaderName> = values::HEADER_NAME, default [], only Http;
+        /// What to do with `//`, `.` and `..` in a path: reject the request, normalise the path
+        /// before the route is chosen, or sign and send it unchanged. No path may lead out of its
+        /// route, or be read as another route's.
+        odd_paths: PathHandling = values::ODD_PATHS, default "refuse", only Http;
+        /// Message to send over a tunnelled WebSocket when its client has sent nothing for
+        /// `timeouts.keepalive`.
+        keepalive_message: Option<String> = values::TEXT, unset "no message", only Http;
+    }
+}
+
+settings! {
+    /// `[route.NAME.limits]`
+    RouteLimits {
+        /// Size of the body of a request; 413 beyond that.
+        request_body: Option<usize> = values::SIZE,
+            unset "`limits.request_body` for AppSync, else `limits.http_request_body`";
+        /// Size of the response to a query or mutation over a WebSocket.
+        response_body: Option<usize> = values::SIZE, unset "`limits.response_body`";
+    }
+}
+
+settings! {
+    /// `[route.NAME.timeouts]`
+    RouteTimeouts {
+        /// Time to connect to the upstream: DNS, TCP, proxy and TLS.
+        connect: Option<Duration> = values::DURATION, unset "`timeouts.connect`";
+        /// Time until the upstream's response begins.
+        first_byte: Option<Duration> = values::DURATION, unset "`timeouts.first_byte`";
+        /// Time between two pieces of the upstream's response.
+        idle: Option<Duration> = values::DURATION, unset "`timeouts.idle`";
+        /// Time without a message of the client after which `keepalive_message` is sent.
+        keepalive: Option<Duration> = values::DURATION, unset "`timeouts.keepalive`";
+    }
+}
+
+settings! {
+    /// `[route.NAME.operations]`
+    Operations {
+        /// Names of the allowed operations.
+        names: Option<Vec<String>> = values::OPERATION_NAME, unset "any";
+        /// SHA-256 of the text of each allowed document.
+        sha256: Option<Vec<[u8; 32]>> = values::SHA256, unset "any";
+        /// Allowed root fields. `__typename` is always allowed.
+        fields: Option<Vec<FieldPattern>> = values::FIELD_PATTERN, unset "any";
+        /// Whether `__schema` and `__type` are allowed, whatever `fields` contains.
+        introspection: Option<bool> = values::SWITCH, unset "as `fields` allows";
+        /// Greatest depth of nested fields.
+        depth: Option<usize> = values::COUNT, unset "any";
+        /// Greatest number of aliases; those of a fragment count wherever it is spread.
+        aliases: Option<usize> = values::NUMBER, unset "any";
+        /// Greatest size of a document.
+        size: Option<usize> = values::SIZE, unset "any";
+    }
+}
+
+settings! {
+    /// `[guard.tokens.NAME]`
+    Token {
+        /// File of tokens.
+        file: Option<PathBuf> = values::TOKEN_FILE, unset "required";
+        /// Routes for which the tokens are valid.
+        routes: Option<Vec<String>> = values::TEXT, unset "all routes";
+        /// Reject whatever may change something, as on a route.
+        read_only: bool = values::SWITCH, default false;
+    }
+}
