@@ -1,5 +1,6 @@
 //! Builds every part from the configuration, binds, runs, and drains.
 
+mod check;
 mod listen;
 mod policy;
 mod presign;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+pub use check::{UnusableFile, unusable_files};
 pub use policy::graphql_apis;
 pub use presign::{Presign, PresignError, Presigned, presign};
 

@@ -6,11 +6,12 @@ use clap::Args;
 
 use super::settings::Settings;
 use super::{Failure, print};
-use crate::config::{self, Raw};
+use crate::app;
+use crate::config::{self, Config, Problem, Problems, Raw};
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
-    /// Only validate: print nothing, exit with 0 or 2
+    /// Only validate, and read every file that a start would read: print nothing, exit with 0 or 2
     #[arg(long)]
     check: bool,
     #[command(flatten)]
@@ -20,7 +21,7 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let (raw, config) = config::load(&options.settings.sources())?;
     if options.check {
-        return Ok(());
+        return check(&raw, &config);
     }
     let mut text = table(&raw);
     text.push('\n');
@@ -29,6 +30,19 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         let _ = writeln!(text, "# {}", route.decision());
     }
     print(&text)
+}
+
+/// Reads every file that a start reads.
+fn check(raw: &Raw, config: &Config) -> Result<(), Failure> {
+    let unusable = app::unusable_files(config).into_iter();
+    let problems: Vec<Problem> = unusable
+        .map(|file| raw.problem(&file.key, file.message))
+        .collect();
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Config(Problems(problems)))
+    }
 }
 
 /// One line a value, its source behind it.

@@ -111,6 +111,22 @@ impl Raw {
         values
     }
 
+    /// A mistake at a dotted key, of which the message need not name the key.
+    pub fn problem(&self, key: &str, message: String) -> Problem {
+        let path: Vec<String> = key.split('.').map(str::to_owned).collect();
+        let mut value = None;
+        let mut dict = Some(&self.root);
+        for segment in &path {
+            value = dict.and_then(|dict| dict.get(segment));
+            dict = value.and_then(Value::as_dict);
+        }
+        Problem {
+            key: String::new(),
+            source: value.map(|value| self.source(value.tag(), &path)),
+            message,
+        }
+    }
+
     /// Where state of ours may be kept.
     pub(super) fn state(&self) -> Option<&Path> {
         self.state.as_deref()

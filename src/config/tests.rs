@@ -9,7 +9,6 @@ mod values;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::upstream::UpstreamKind;
 
 const URL: &str = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";
 

@@ -20,7 +20,7 @@ use crate::upstream::Address;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NonLoopback {
     Refuse,
-    /// AllowedOperations where clients show a token or a certificate.
+    /// Allowed where clients show a token or a certificate.
     Token,
     Open,
 }

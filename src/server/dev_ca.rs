@@ -157,6 +157,18 @@ pub(super) async fn certificate(
     Ok(made(authority.leaf(names, now)?))
 }
 
+/// Whether [`certificate`] could read what is kept in the directory; nothing is changed. What it
+/// would replace is no error.
+pub(super) fn check(directory: &Path) -> Result<(), DevCaError> {
+    let Some(state) = State::found(directory)? else {
+        return Ok(());
+    };
+    for (name, forbidden) in [(CA_FILE, CA_FORBIDDEN), (KEY_FILE, KEY_FORBIDDEN)] {
+        state.read(name, forbidden)?;
+    }
+    Ok(())
+}
+
 // === impl Authority ===
 
 impl Authority {

@@ -179,6 +179,31 @@ impl Tls {
         })))
     }
 
+    /// Reads the files that [`Tls::load`] reads, and writes nothing. Returns the setting below
+    /// `tls` and the error of each that cannot be used.
+    pub fn check(config: &TlsConfig) -> Vec<(&'static str, TlsError)> {
+        let mut found = Vec::new();
+        let clients = verifier(config.client_ca.as_deref());
+        match &config.certificate {
+            Certificate::Files { cert, key } => match (read_chain("cert", cert), read_key(key)) {
+                (Ok(chain), Ok(private_key)) => {
+                    let used = of_pair(cert, key, None, chain, private_key);
+                    found.extend(used.err().map(|error| ("cert", error)));
+                }
+                (chain, private_key) => {
+                    found.extend(chain.err().map(|error| ("cert", error)));
+                    found.extend(private_key.err().map(|error| ("key", error)));
+                }
+            },
+            Certificate::Dev { state } => {
+                let checked = dev_ca::check(state).map_err(TlsError::Dev);
+                found.extend(checked.err().map(|error| ("dev", error)));
+            }
+        }
+        found.extend(clients.err().map(|error| ("client_ca", error)));
+        found
+    }
+
     /// For a connection that begins now: files that have changed are read again. While they cannot
     /// be used, such as between two writes, what was read before goes on.
     fn current(&self) -> Arc<ServerConfig> {
@@ -216,6 +241,17 @@ impl Tls {
 fn of_files(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<ServerConfig, TlsError> {
     let clients = verifier(client_ca)?;
     let (chain, private_key) = (read_chain("cert", cert)?, read_key(key)?);
+    of_pair(cert, key, clients, chain, private_key)
+}
+
+/// What `cert` and `key` hold, as settings.
+fn of_pair(
+    cert: &Path,
+    key: &Path,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+    chain: Vec<CertificateDer<'static>>,
+    private_key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig, TlsError> {
     settings(clients, chain, private_key).map_err(|source| {
         let (cert, key) = (cert.to_owned(), key.to_owned());
         if source == InconsistentKeys::KeyMismatch.into() {

@@ -96,6 +96,18 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 const LONGEST_ANSWER: usize = 64 * 1024;
 
 impl Export {
+    /// Reads what [`Export::new`] reads: the file of headers and, for `https`, the system's
+    /// certificate authorities.
+    ///
+    /// # Errors
+    /// See [`TraceError`].
+    pub fn check(config: &TraceConfig) -> Result<(), TraceError> {
+        if let Some(path) = &config.headers_file {
+            headers(path)?;
+        }
+        client(&config.endpoint).map(|_| ())
+    }
+
     /// Requests to the collector run on `runtime`.
     ///
     /// # Errors

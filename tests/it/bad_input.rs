@@ -1,5 +1,10 @@
 //! Bad input: every mistake has a clear message, and nothing is signed or lost.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 
 use crate::support::{Answer, JSON, Scratch, World, command, demo_key, get, post, raw, within};
@@ -126,6 +131,105 @@ async fn config_prints_every_setting_and_its_source() {
         output.status.success() && output.stdout.is_empty(),
         "{output:?}"
     );
+}
+
+/// Garbage in these files passed the check and failed at the start.
+#[tokio::test]
+async fn config_check_reads_every_file_that_a_start_reads() {
+    let scratch = Scratch::new("config-check");
+    let private = |name: &str, text: &str| {
+        let file = scratch.file(name, text);
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        file
+    };
+    let garbage = private("garbage", "garbage\n");
+    let pair = || {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    };
+    let ((cert_pem, key_pem), (_, other_key_pem)) = (pair(), pair());
+    let cert = private("cert.pem", &cert_pem);
+    let key = private("key.pem", &key_pem);
+    let other_key = private("other.pem", &other_key_pem);
+    let headers = private("headers", "api-key: secret\n");
+    let recording = private("recording", "{\"version\":1,\"routes\":[]}");
+    let new_recording = scratch.0.join("new").display().to_string();
+    let config = |ca: &str, cert: &str, key: &str, client_ca: &str, record: &str, headers: &str| {
+        let text = format!(
+            "[route.a]\ntarget = \"{TARGET}\"\nca_file = \"{ca}\"\n\
+             [tls]\ncert = \"{cert}\"\nkey = \"{key}\"\nclient_ca = \"{client_ca}\"\n\
+             [iam]\nrecord = \"{record}\"\n\
+             [traces]\nendpoint = \"http://127.0.0.1:1\"\nheaders_file = \"{headers}\"\n"
+        );
+        scratch.file("countersign.toml", &text)
+    };
+    for record in [&recording, &new_recording] {
+        let file = config(&cert, &cert, &key, &cert, record, &headers);
+        let (code, text) = run(&["config", "--check", "--config", &file], &[]).await;
+        assert_eq!((code, text.as_str()), (0, ""));
+    }
+    assert!(
+        !Path::new(&new_recording).exists(),
+        "a check writes nothing"
+    );
+
+    let g = garbage.as_str();
+    let file = config(g, g, g, g, g, g);
+    let (code, text) = run(&["config", "--check", "--config", &file], &[]).await;
+    assert_eq!(code, 2, "{text}");
+    for (line, part) in [
+        (3, "route a: the certificate authorities of"),
+        (5, "tls.cert:"),
+        (6, "tls.key:"),
+        (7, "tls.client_ca:"),
+        (9, "is no recording of countersign"),
+        (12, "traces.headers_file:"),
+    ] {
+        let begin = format!("countersign: {file}:{line}: ");
+        let mut lines = text.lines();
+        let found = lines.any(|text| text.starts_with(&begin) && text.contains(part));
+        assert!(found, "no {begin}{part} in:\n{text}");
+    }
+    assert_eq!(text.lines().count(), 6, "{text}");
+
+    let file = config(&cert, &cert, &other_key, &cert, &recording, &headers);
+    let (code, text) = run(&["config", "--check", "--config", &file], &[]).await;
+    assert_eq!(code, 2, "{text}");
+    assert!(
+        text.contains("is not the key of the first certificate"),
+        "{text}"
+    );
+}
+
+/// Each file is wrong alone, and the start fails, too, so that the check has no opinion of its own.
+#[tokio::test]
+async fn config_check_fails_where_a_start_fails() {
+    let scratch = Scratch::new("config-check-start");
+    let garbage = scratch.file("garbage", "garbage\n");
+    fs::set_permissions(&garbage, Permissions::from_mode(0o600)).unwrap();
+    let state = scratch.0.join("state");
+    fs::create_dir(&state).unwrap();
+    std::os::unix::fs::symlink("/nowhere", state.join("countersign")).unwrap();
+    let state = state.display().to_string();
+    let endpoint = ("COUNTERSIGN_TRACES__ENDPOINT", "http://127.0.0.1:1");
+    let cases: [&[(&str, &str)]; 5] = [
+        &[("COUNTERSIGN_ROUTE__GRAPHQL__CA_FILE", &garbage)],
+        &[
+            ("COUNTERSIGN_TLS__CERT", &garbage),
+            ("COUNTERSIGN_TLS__KEY", &garbage),
+        ],
+        &[("COUNTERSIGN_TLS__DEV", "true"), ("XDG_STATE_HOME", &state)],
+        &[("COUNTERSIGN_IAM__RECORD", &garbage)],
+        &[endpoint, ("COUNTERSIGN_TRACES__HEADERS_FILE", &garbage)],
+    ];
+    for environment in cases {
+        let (code, text) = run(&["config", "--check", TARGET], environment).await;
+        assert_eq!(code, 2, "{environment:?}: {text}");
+        let start = ["--listen", "127.0.0.1:0", "--admin", "off", TARGET];
+        let (code, text) = run(&start, environment).await;
+        assert_eq!(code, 3, "{environment:?}: {text}");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::LazyLock;
 
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -856,11 +858,21 @@ fn built() -> Vec<Built> {
 
 // === countersign ===
 
-/// Creates a file with a token. `config --check` reads no other secret.
+/// Creates a file with what its name says: a certificate, its key, or a token.
 fn secret(scratch: &Scratch, name: &str, mode: u64) -> String {
+    static PAIR: LazyLock<(String, String)> = LazyLock::new(|| {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    });
+    let text = match name.rsplit('.').next() {
+        Some("crt") => &PAIR.0,
+        Some("key") => &PAIR.1,
+        Some(_) | None => "0123456789abcdef0123456789abcdef\n",
+    };
     let path = scratch.0.join(name);
     let _ = fs::remove_file(&path);
-    let file = scratch.file(name, "0123456789abcdef0123456789abcdef\n");
+    let file = scratch.file(name, text);
     let mode = Permissions::from_mode(u32::try_from(mode).unwrap());
     fs::set_permissions(&path, mode).unwrap();
     file

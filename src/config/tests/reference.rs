@@ -8,6 +8,7 @@ use figment::value::Value;
 
 use super::*;
 use crate::config::raw::{literal, scalar};
+use crate::upstream::UpstreamKind;
 
 /// Regenerates the files if the variable REGENERATE is set.
 #[test]

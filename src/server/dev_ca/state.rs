@@ -35,6 +35,26 @@ impl State {
     pub(super) fn open(path: &Path) -> Result<Self, DevCaError> {
         let created = DirBuilder::new().recursive(true).mode(0o700).create(path);
         created.map_err(failed("created", path))?;
+        let state = Self::existing(path)?;
+        // It may have been there before.
+        let mode = Permissions::from_mode(0o700);
+        let restricted = state.directory.set_permissions(mode);
+        restricted.map_err(failed("restricted to mode 0700", path))?;
+        Ok(state)
+    }
+
+    /// Opens the directory, if it is there, and changes nothing.
+    pub(super) fn found(path: &Path) -> Result<Option<Self>, DevCaError> {
+        match Self::existing(path) {
+            Ok(state) => Ok(Some(state)),
+            Err(DevCaError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn existing(path: &Path) -> Result<Self, DevCaError> {
         let flags = i32::try_from((OFlags::DIRECTORY | OFlags::NOFOLLOW).bits());
         let opened = OpenOptions::new()
             .read(true)
@@ -54,9 +74,6 @@ impl State {
             let path = path.to_owned();
             return Err(DevCaError::Owner { path, found, ours });
         }
-        // It may have been there before.
-        let restricted = directory.set_permissions(Permissions::from_mode(0o700));
-        restricted.map_err(failed("restricted to mode 0700", path))?;
         Ok(Self {
             path: path.to_owned(),
             directory,
