@@ -1,4 +1,4 @@
-//! Talks to the admin listener of a countersign that runs.
+//! Sends requests to the admin listener of a running countersign.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -16,22 +16,22 @@ use tokio::net::TcpStream;
 use super::settings::Settings;
 use crate::config::{self, Problem, Problems};
 
-/// Where the admin listener is.
+/// The address of the admin listener.
 #[derive(Args, Debug)]
 pub(super) struct Place {
-    /// The address of its admin listener [default: as the daemon's: COUNTERSIGN_ADMIN, the
-    /// configuration file, 127.0.0.1:4101]
+    /// Address of its admin listener [default: COUNTERSIGN_ADMIN, the configuration file, or
+    /// 127.0.0.1:4101, as for the daemon]
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
-    /// The daemon's configuration file; also COUNTERSIGN_CONFIG
+    /// Configuration file of the daemon; also COUNTERSIGN_CONFIG
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// What was waited for did not come.
+/// Why the running countersign did not do what the command asked it to.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("{address} did not answer (is countersign running, with this `admin`?)")]
+    #[error("{address} did not respond. Is countersign running, with this `admin`?")]
     Unreachable {
         address: SocketAddr,
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -42,16 +42,16 @@ pub(super) enum Error {
         after: Duration,
         said: String,
     },
-    #[error("countersign at {address} did not agree to stop: {said}")]
+    #[error("countersign at {address} refused to stop: {said}")]
     Refused { address: SocketAddr, said: String },
-    #[error("countersign at {address} has not stopped after {after:?}; it goes on draining")]
+    #[error("countersign at {address} has not stopped after {after:?}; it is still draining")]
     StillThere {
         address: SocketAddr,
         after: Duration,
     },
 }
 
-/// Of one question and its answer.
+/// For one request and its response.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_SIZE: usize = 64 * 1024;
 
@@ -64,13 +64,13 @@ impl Place {
             None => Err(Problems(vec![Problem {
                 key: "admin".to_owned(),
                 source: None,
-                message: "is \"off\": there is nothing to talk to".to_owned(),
+                message: "is \"off\": there is no admin listener to connect to".to_owned(),
             }])),
         }
     }
 }
 
-/// Where every address is listened on, the loopback one is, too.
+/// Returns the loopback address for the unspecified one, which includes it.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -80,7 +80,7 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Asks once; status and text of the answer.
+/// Sends one request, and returns the status and the text of its response.
 ///
 /// # Errors
 /// [`Error::Unreachable`]
@@ -107,7 +107,7 @@ async fn exchange(
         .uri(path)
         .header(HOST, address.to_string())
         .body(Empty::<Bytes>::new())?;
-    // The sender goes with it, and the connection with the sender.
+    // The connection ends when the sender is dropped with this future.
     let exchange = async move {
         let response = sender.send_request(request).await?;
         let status = response.status();

@@ -1,4 +1,4 @@
-//! `countersign completions`: what a shell asks to complete our command line.
+//! `countersign completions`: prints completions of the command line for a shell.
 
 use clap::{Args, CommandFactory as _};
 use clap_complete::{Shell, generate};
@@ -7,6 +7,7 @@ use super::{Cli, Failure, print};
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
+    /// Shell that the completions are for
     shell: Shell,
 }
 

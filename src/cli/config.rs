@@ -1,4 +1,4 @@
-//! `countersign config`: what the configuration is, and why.
+//! `countersign config`: prints the configuration, and where each value comes from.
 
 use std::fmt::Write as _;
 
@@ -45,7 +45,7 @@ fn check(raw: &Raw, config: &Config) -> Result<(), Failure> {
     }
 }
 
-/// One line a value, its source behind it.
+/// One line for each value, with its source at the end.
 fn table(raw: &Raw) -> String {
     let lines: Vec<(String, String)> = raw
         .values()

@@ -18,7 +18,7 @@ use crate::config::{self, Config, Credentials, Flag, Trust};
 pub(super) struct Options {
     #[command(flatten)]
     settings: DemoSettings,
-    /// The loopback address of the emulator's control listener; a free port by default
+    /// Loopback address of the emulator's control listener; a free port by default
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     control: SocketAddr,
 }
@@ -71,7 +71,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         let export = export(&config, &Handle::current())?;
         let _flush = start_log(&config.log, export.as_ref())?;
         if config.sandbox {
-            warn!("the demo knows no sandbox");
+            warn!("`sandbox` is ignored by `demo`");
         }
         let has_tls = config.tls.is_some();
         let app = App::start(config).await?;
@@ -128,12 +128,12 @@ fn configure(options: &Options, emulator: &Emulator) -> Result<Config, Failure> 
 fn banner(address: SocketAddr, by_tls: &str, emulator: &Emulator) -> String {
     let control = emulator.control_addr();
     format!(
-        r#"countersign demo: an embedded AppSync that checks every signature, and countersign before it
+        r#"countersign demo: an embedded AppSync that verifies every signature, and countersign in front of it
   GraphQL   http://{address}/graphql   (subscriptions: ws://{address}/graphql, or SSE){by_tls}
   Events    http://{address}/event     (channels: /default/..., /inbox/...)
   emulator  https://{emulator}/graphql   (state and faults: http://{control}/state, /switch)
 
-Paste into another terminal; the third one first, to see the second one's message arrive:
+Paste these commands into another terminal. Start with 3 to see the message of 2 arrive:
 
 1. a query
 curl -s http://{address}/graphql -H 'content-type: application/json' -d '{{"query":"{{ rooms {{ id name }} }}"}}'
@@ -151,7 +151,7 @@ node --experimental-websocket -e 's=new WebSocket("ws://{address}/graphql","grap
 curl -sN 'http://{address}/event?channel=/default/room' -H 'accept: text/event-stream'
 curl -s http://{address}/event/default/room -H 'content-type: application/json' -d '{{"hello":"world"}}'
 
-Ctrl-C stops both.
+Press Ctrl-C to stop both.
 "#,
         emulator = emulator.addr(),
     )

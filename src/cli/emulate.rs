@@ -13,25 +13,26 @@ use crate::telemetry::{LogConfig, LogFormat};
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
-    /// The loopback address of the API, by TLS
+    /// Loopback address of the API, which speaks TLS
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4443")]
     listen: SocketAddr,
-    /// The loopback address of the control listener, by plain HTTP
+    /// Loopback address of the control listener, which speaks plain HTTP
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4444")]
     control: SocketAddr,
+    /// Region in the host names of the APIs
     #[arg(long, default_value = "us-east-1")]
     region: String,
-    /// Subscriptions that one realtime connection may hold
+    /// Greatest number of subscriptions on one realtime connection
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_subscriptions: usize,
-    /// Where to write the certificate authority that was made for this run
+    /// File to write the certificate authority to; it is created for each run
     #[arg(
         long,
         value_name = "FILE",
         default_value = "countersign-emulator-ca.pem"
     )]
     ca_file: PathBuf,
-    /// What is logged, such as info,countersign::realtime=debug
+    /// Log filter, such as info,countersign::realtime=debug
     #[arg(long, value_name = "FILTER", default_value = "info")]
     log: String,
 }

@@ -1,4 +1,4 @@
-//! `countersign man`: manual pages, made from what `--help` says.
+//! `countersign man`: prints manual pages, made from the same texts as `--help`.
 
 use clap::{Args, CommandFactory as _};
 use clap_mangen::Man;
@@ -7,7 +7,7 @@ use super::{Cli, Failure, print};
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
-    /// The page of one command, such as demo
+    /// Command whose page to print, such as demo
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
 }

@@ -1,6 +1,7 @@
-//! The command line: what was asked for, and how it ended.
+//! The command line: parses the arguments, runs a command and returns the exit code.
 //!
-//! Exit codes: 0 done; 1 what was waited for did not come; 2 bad usage or configuration, with every mistake listed; 3 could not start.
+//! Exit codes: 0 success; 1 the running countersign was not reached or not ready in time; 2 invalid
+//! usage or configuration, with every mistake listed; 3 the program could not start.
 
 mod admin;
 mod completions;
@@ -54,7 +55,7 @@ enum Command {
     Demo(demo::Options),
     /// Run the emulator alone, to point other tools at
     Emulate(emulate::Options),
-    /// Print the least-privilege IAM policy for documents, or for what was recorded
+    /// Print the least-privilege IAM policy for GraphQL documents or recorded operations
     Policy(policy::Options),
     /// Print a presigned URL
     Presign(presign::Options),
@@ -62,7 +63,7 @@ enum Command {
     Config(config::Options),
     /// Wait until a running countersign is ready: for health checks and scripts without curl
     Wait(wait::Options),
-    /// Tell a running countersign to stop, and wait until it has
+    /// Stop a running countersign, and wait until it has stopped
     Shutdown(shutdown::Options),
     /// Print completions for a shell
     Completions(completions::Options),
@@ -78,15 +79,16 @@ Examples:
   countersign --config countersign.toml
 
 Then point any GraphQL client at http://127.0.0.1:4100/graphql, or for subscriptions at
-ws://127.0.0.1:4100/graphql. Whoever reaches the port acts with the IAM identity.
+ws://127.0.0.1:4100/graphql. Anybody who reaches the port acts with the IAM identity.
 
-Every key of the configuration file is also a variable: COUNTERSIGN_LIMITS__REQUEST_BODY=2MiB.";
+Every key of the configuration file can also be set by an environment variable:
+COUNTERSIGN_LIMITS__REQUEST_BODY=2MiB.";
 
 const NOT_REACHED: u8 = 1;
 const BAD_USAGE: u8 = 2;
 const NOT_STARTED: u8 = 3;
 
-/// Why a command did not do what was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
@@ -95,15 +97,15 @@ enum Failure {
     Config(#[from] Problems),
     #[error(transparent)]
     Emulator(#[from] countersign_emulator::Error),
-    #[error("core dumps cannot be turned off, and memory holds credentials")]
+    #[error("core dumps cannot be disabled, and they would contain credentials")]
     Memory(#[source] std::io::Error),
-    #[error("there is no command {0:?}: `countersign --help` lists them")]
+    #[error("there is no command {0:?}. `countersign --help` lists the commands")]
     NoCommand(String),
     #[error(transparent)]
     Presign(#[from] PresignError),
     #[error("the runtime could not be started")]
     Runtime(#[source] std::io::Error),
-    #[error("the sandbox cannot be entered (sandbox)")]
+    #[error("the sandbox cannot be enabled (sandbox)")]
     Sandbox(#[source] std::io::Error),
     #[error(transparent)]
     Start(#[from] crate::app::StartError),
@@ -115,7 +117,7 @@ enum Failure {
     Output(#[source] std::io::Error),
 }
 
-/// Runs the command that the arguments name.
+/// Runs the command that the arguments name, and returns its exit code.
 pub fn main() -> ExitCode {
     tasks::log_panics();
     let cli = Cli::parse();
@@ -138,7 +140,7 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             let text = crate::telemetry::error_chain(&failure);
             for line in text.lines() {
-                // Nothing is left to tell if standard error is closed, too.
+                // If standard error is closed, too, nobody can be notified.
                 let _ = writeln!(std::io::stderr(), "countersign: {line}");
             }
             ExitCode::from(match failure {

@@ -1,8 +1,9 @@
 //! Reaps orphans where they become children of this process: as PID 1 of a container, or as a child
 //! subreaper. A child of a `credential_process` that outlives its parent is such an orphan.
 //!
-//! Nothing tells an orphan from a child of ours, whose exit status is for the code that waits for
-//! it. But that code reaps a child as soon as it ends, so a zombie that stays one is an orphan.
+//! The system does not distinguish an orphan from a child that this process started, whose exit status
+//! is for the code that waits for it. But that code reaps a child as soon as it ends, so a process that
+//! stays a zombie is an orphan.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,14 +22,14 @@ pub(super) struct Reaper {
     _task: JoinSet<()>,
 }
 
-/// Between two looks at the zombies. The runtime runs for so long, and reaps its own children.
+/// Time between two looks at the zombies. In this time the runtime reaps its own children.
 const PAUSE: Duration = Duration::from_secs(1);
-/// An orphan is a zombie that is seen so often. The second pause begins after a look, so the runtime
-/// has run for all of it, even if the process was stopped during the first.
+/// A zombie that is seen this many times is an orphan. The second pause begins after a look, so the
+/// runtime has run for all of it, even if the process was stopped during the first.
 const LOOKS: u32 = 3;
 
 impl Reaper {
-    /// Starts to reap, if orphans become children of this process; only within a runtime.
+    /// Starts to reap, if orphans become children of this process. Must be called within a runtime.
     pub(super) fn start() -> Self {
         let mut task = JoinSet::new();
         if adopts() {
@@ -52,7 +53,7 @@ async fn reap() {
         Ok(ended) => ended,
         Err(error) => return warn!(%error, "orphans cannot be reaped"),
     };
-    // What has ended before this was run is there, too.
+    // The first look also finds the processes that ended before.
     let mut looks: HashMap<Pid, u32> = HashMap::new();
     loop {
         let found = zombies();
@@ -69,16 +70,17 @@ async fn reap() {
                 looks.remove(&pid);
             }
         }
-        match looks.is_empty() {
-            true => _ = ended.recv().await,
-            false => sleep(PAUSE).await,
+        if looks.is_empty() {
+            ended.recv().await;
+        } else {
+            sleep(PAUSE).await;
         }
     }
 }
 
 /// Returns the children of this process that have ended and were not waited for.
 fn zombies() -> Vec<Pid> {
-    // Without it /proc, which may be long, need not be read.
+    // Without a child that has ended, /proc, which may be long, need not be read.
     let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     if !matches!(waitid(WaitId::All, peek), Ok(Some(_))) {
         return Vec::new();
@@ -96,8 +98,8 @@ fn zombies() -> Vec<Pid> {
     zombies.collect()
 }
 
-/// Reads `/proc/PID/stat`: `7 (name) Z 1 …`. The name is the process's choice, so it may hold
-/// anything.
+/// Reads `/proc/PID/stat`: `7 (name) Z 1 …`. The process chooses its name, so it may
+/// contain anything.
 fn is_zombie_of(stat: &str, parent: Pid) -> bool {
     let Some((_, rest)) = stat.rsplit_once(')') else {
         return false;

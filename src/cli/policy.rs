@@ -1,4 +1,4 @@
-//! `countersign policy`: what IAM must allow, and no more.
+//! `countersign policy`: prints an IAM policy that allows what is needed, and no more.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,31 +16,30 @@ use crate::iam::{self, ANY, ApiResource, ArnParts, IamPolicy, RecordingEntry};
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Options {
-    /// GraphQL documents: files, directories of *.graphql and *.gql, or - for standard input; and
-    /// before them the https URL of the API, if no configuration file has it
+    /// GraphQL documents: files, directories of *.graphql and *.gql, or - for standard input. The
+    /// https URL of the API can come first, if no configuration file contains it
     #[arg(value_name = "URL|FILE")]
     inputs: Vec<String>,
-    /// What a countersign has noted by --record FILE, or `iam.record`
+    /// Recording that countersign wrote with --record FILE or `iam.record`
     #[arg(long, value_name = "FILE")]
     recorded: Option<PathBuf>,
-    /// A configuration file, for its GraphQL route, or for its `iam.record`; also
-    /// COUNTERSIGN_CONFIG
+    /// Configuration file with a GraphQL route or `iam.record`; also COUNTERSIGN_CONFIG
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Only this route; repeatable
     #[arg(long, value_name = "NAME")]
     route: Vec<String>,
-    /// The region, where neither URL nor configuration tells it
+    /// Region, if neither URL nor configuration contains it
     #[arg(long)]
     region: Option<String>,
-    /// The account of the APIs, 12 digits [default: *]
+    /// Account of the APIs, 12 digits [default: *]
     #[arg(long, value_name = "ID", value_parser = account)]
     account: Option<String>,
-    /// An API's id, where its host does not tell it; ROUTE=ID where there are several; repeatable
+    /// ID of the API, if its host does not contain it; ROUTE=ID if there are several; repeatable
     /// [default: *]
     #[arg(long, value_name = "[ROUTE=]ID", value_parser = api_id)]
     api_id: Vec<ApiId>,
-    /// The stage of an API of API Gateway, such as prod or $default
+    /// Stage of an API of API Gateway, such as prod or $default
     #[arg(long, value_name = "NAME", value_parser = stage)]
     stage: Option<String>,
 }
@@ -59,28 +58,29 @@ Examples:
   countersign --record asked.json https://ID.appsync-api.eu-central-1.amazonaws.com/graphql
   countersign policy --recorded asked.json --account 123456789012 --api-id ID
 
-The policy goes to standard output, what to know of it to standard error.
+The policy is written to standard output, notes on it to standard error.
 
-GraphQL: appsync:GraphQL on the root fields that are selected, through fragments, whatever @skip
-and @include say. Root types are taken to be named Query, Mutation and Subscription. Fields below
-the root are not named: where AppSync refuses one with `Not Authorized to access F on type T`, add
-types/T/* or types/T/fields/F. That introspection is types/Query/fields/__schema and __type, and
-that __typename is a field like others, is inferred: AWS does not document it.
+GraphQL: appsync:GraphQL on the root fields that are selected, also through fragments, whatever the
+values of @skip and @include. The root types must be named Query, Mutation and Subscription. Fields
+below the root are not listed: if AppSync rejects one with `Not Authorized to access F on type T`, add
+types/T/* or types/T/fields/F. AWS does not document what introspection and __typename need: the
+policy has types/Query/fields/__schema and __type, and __typename as a field like others.
 
-Events: appsync:EventPublish and EventSubscribe on channel namespaces, EventConnect on the API
-where channels are subscribed to. That publishing by HTTP needs no EventConnect is inferred, too.
+Events: appsync:EventPublish and EventSubscribe on channel namespaces, and EventConnect on the API if
+channels are subscribed to. AWS does not document whether publishing by HTTP needs EventConnect; the
+policy does not have it for that.
 
-API Gateway: execute-api:Invoke on methods and paths, for WebSockets on $connect,
-execute-api:ManageConnections on @connections. Routes that messages choose on a WebSocket are not
-seen. Of one place in the paths of a method 20 different segments are recorded; with the 21st the
-place is *. IAM's * matches slashes, too.
+API Gateway: execute-api:Invoke on methods and paths and, for WebSockets, on $connect;
+execute-api:ManageConnections on @connections. The routes that WebSocket messages select are not
+recorded. At each position in the paths of a method, up to 20 different segments are recorded; the
+21st turns the position into *. IAM's * matches slashes, too.
 
-Other services: what they call their actions cannot be told from requests.
+Other services are left out: the names of their actions do not follow from requests.
 
-A recording holds names only: root fields, namespaces, methods and paths; no URL's query, header,
-variable or body. It grows from run to run; one countersign at a time may write to it.";
+A recording contains names only: root fields, namespaces, methods and paths, but no query of a URL,
+header, variable or body. It grows from run to run. Only one countersign at a time may write to it.";
 
-/// Where a place in documents or on the command line is wrong.
+/// What is wrong in documents or on the command line.
 type Mistakes = Vec<Problem>;
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
@@ -90,7 +90,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         .iter()
         .partition(|input| input.starts_with("https://"));
     if let [_, second, ..] = urls.as_slice() {
-        let message = format!("{second} is a second URL: one API at a time");
+        let message = format!("{second} is a second URL: give one API at a time");
         return Err(failed(vec![problem("URL", &message)]));
     }
     let config = options.config(urls.first().map(|url| url.as_str()))?;
@@ -107,7 +107,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     if let Some(path) = recorded {
         entries.extend(options.recorded(path).map_err(failed)?);
     } else if files.is_empty() {
-        let message = "is missing: name GraphQL documents, or a recording by --recorded";
+        let message = "is missing: give GraphQL documents, or a recording with --recorded";
         return Err(failed(vec![problem("FILE", message)]));
     }
     options.check_ids(&entries).map_err(failed)?;
@@ -115,23 +115,23 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     for entry in &entries {
         policy.allow(&entry.api, &entry.operations, &options.naming(entry));
     }
-    options.tell(&entries, &policy);
+    options.print_notes(&entries, &policy);
     if policy.is_empty() {
-        let message = "nothing was asked for that a policy could allow";
+        let message = "there are no operations that a policy could allow";
         return Err(failed(vec![problem("", message)]));
     }
     print(&policy.to_json())
 }
 
 impl Options {
-    /// If there is one to be had: documents alone need none.
+    /// Returns the configuration, if there is one. Documents alone need none.
     fn config(&self, url: Option<&str>) -> Result<Option<Config>, Failure> {
         let region = self.region.clone().filter(|_| url.is_some());
         let settings = Settings::of_file(self.config.clone())
             .set("route.NAME.target", url.map(str::to_owned))
             .set("route.NAME.region", region);
         let mut sources = settings.sources();
-        // What is recorded is an answer of its own, whatever the environment configures.
+        // A URL or a recording suffices, whatever the environment configures.
         if self.config.is_none() && (url.is_some() || self.recorded.is_some()) {
             sources.file = None;
         }
@@ -175,7 +175,7 @@ impl Options {
         }
     }
 
-    /// Where the documents go.
+    /// Returns the route and the API that the documents are for.
     fn graphql_api(&self, config: Option<&Config>) -> Result<(String, ApiResource), Problem> {
         let Some(config) = config else {
             return Ok((String::new(), ApiResource::appsync(self.region.as_deref())));
@@ -187,15 +187,15 @@ impl Options {
             (Some(api), []) => Ok(api),
             (Some(_), _) => Err(problem(
                 "--route",
-                &format!("is needed: documents can go to {}", names.join(", ")),
+                &format!("is needed: documents can be for {}", names.join(", ")),
             )),
             (None, _) if names.is_empty() => Err(problem(
                 "",
-                "no route leads to AppSync's GraphQL, which takes documents",
+                "no route leads to AppSync GraphQL, which documents are for",
             )),
             (None, _) => Err(problem(
                 "--route",
-                &format!("names no route that takes documents: {}", names.join(", ")),
+                &format!("must be a route of AppSync GraphQL: {}", names.join(", ")),
             )),
         }
     }
@@ -212,7 +212,10 @@ impl Options {
             .filter(|name| !names.contains(&name.as_str()));
         let mistakes: Mistakes = unknown
             .map(|name| {
-                let message = format!("{name} was not recorded: {}", names.join(", "));
+                let message = format!(
+                    "{name} is not in the recording, which has {}",
+                    names.join(", ")
+                );
                 problem("--route", &message)
             })
             .collect();
@@ -229,7 +232,7 @@ impl Options {
         self.route.is_empty() || self.route.iter().any(|wanted| wanted == route)
     }
 
-    /// An id without a route must leave no doubt whose it is.
+    /// Reports an ID without a route if several APIs need one.
     fn check_ids(&self, entries: &[RecordingEntry]) -> Result<(), Mistakes> {
         let mut unnamed: Vec<&str> = entries
             .iter()
@@ -240,7 +243,7 @@ impl Options {
         let bare = self.api_id.iter().filter(|id| id.route.is_none()).count();
         let mut mistakes = Mistakes::new();
         if bare > 1 || (bare == 1 && unnamed.len() > 1) {
-            let message = format!("say ROUTE=ID: the routes are {}", unnamed.join(", "));
+            let message = format!("must be ROUTE=ID: the routes are {}", unnamed.join(", "));
             mistakes.push(problem("--api-id", &message));
         }
         for route in self.api_id.iter().filter_map(|id| id.route.as_deref()) {
@@ -249,9 +252,10 @@ impl Options {
                 mistakes.push(problem("--api-id", &message));
             }
         }
-        match mistakes.is_empty() {
-            true => Ok(()),
-            false => Err(mistakes),
+        if mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(mistakes)
         }
     }
 
@@ -267,15 +271,15 @@ impl Options {
         }
     }
 
-    /// What must be known beside the policy, apart from it.
-    fn tell(&self, entries: &[RecordingEntry], policy: &IamPolicy) {
+    /// Writes what the user must know about the policy to standard error.
+    fn print_notes(&self, entries: &[RecordingEntry], policy: &IamPolicy) {
         let mut notes = String::new();
         let mut note = |text: &str| {
             // Writing to a String cannot fail.
             let _ = writeln!(notes, "countersign: {text}");
         };
         if self.account.is_none() && !policy.is_empty() {
-            note("any account: --account ID narrows it");
+            note("the policy is for any account: narrow it with --account ID");
         }
         for entry in entries {
             let route = match entry.route.as_str() {
@@ -288,35 +292,34 @@ impl Options {
             if !can_be_named(api) {
                 let service = &api.service;
                 note(&format!(
-                    "{route}: not in the policy, because what {service} calls its actions cannot be told from requests"
+                    "{route}: not in the policy, because the names of the actions of {service} do not follow from requests"
                 ));
                 continue;
             }
             if api.region == ANY {
                 note(&format!(
-                    "{route}: any region: --region, or the API's URL, narrows it"
+                    "{route}: the policy is for any region: narrow it with --region, or the API's URL"
                 ));
             }
             if api.id().is_none() && self.naming(entry).api_id.is_none() {
-                let hint = match api.is_appsync() {
-                    true => {
-                        "AppSync's hosts do not tell it; `aws appsync list-graphql-apis` and `list-apis` do"
-                    }
-                    false => "the host does not tell it",
+                let hint = if api.is_appsync() {
+                    "AppSync's hosts do not contain the ID; `aws appsync list-graphql-apis` and `list-apis` print it"
+                } else {
+                    "the host does not contain the ID"
                 };
                 note(&format!(
-                    "{route}: any API: --api-id ID narrows it ({hint})"
+                    "{route}: the policy is for any API: narrow it with --api-id ID ({hint})"
                 ));
             }
             if api.is_api_gateway() && self.stage.is_none() && api.has_unknown_stage() {
                 note(&format!(
-                    "{route}: the URL does not tell the stage, so that paths are read in each way: --stage NAME narrows it"
+                    "{route}: the URL does not show whether its path begins with the stage, so the policy covers both: narrow it with --stage NAME"
                 ));
             }
             let things = operations.entries();
             if things.iter().any(|(_, name)| name.starts_with("__")) {
                 note(&format!(
-                    "{route}: AWS does not document what introspection and __typename need; fields of the root type are taken for it"
+                    "{route}: AWS does not document what introspection and __typename need; the policy allows them as fields of the root type"
                 ));
             }
             if things
@@ -324,22 +327,22 @@ impl Options {
                 .any(|(_, name)| name.split('/').any(|part| part == ANY))
             {
                 note(&format!(
-                    "{route}: * stands for what had too many different values to name them"
+                    "{route}: * stands for positions with too many different values to list"
                 ));
             }
         }
         let (size, largest) = (policy.size(), IamPolicy::MAX_SIZE);
         if size > largest {
             note(&format!(
-                "the policy has {size} characters, and IAM takes {largest} in a managed policy: split it, by --route or by action, or widen it"
+                "the policy has {size} characters, and IAM accepts {largest} in a managed policy: split it, by --route or by action, or widen it"
             ));
         }
-        // Nothing is left to tell if standard error is closed, too.
+        // If standard error is closed, nobody can be notified.
         let _ = io::stderr().write_all(notes.as_bytes());
     }
 }
 
-/// Whether actions and ARNs are known.
+/// Whether the names of the API's actions and ARNs are known.
 fn can_be_named(api: &ApiResource) -> bool {
     api.is_appsync() || api.is_api_gateway()
 }
@@ -414,20 +417,21 @@ fn api_id(text: &str) -> Result<ApiId, String> {
         && id
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    match is_id {
-        true => Ok(ApiId {
-            route,
-            id: id.to_owned(),
-        }),
-        false => Err("an id has letters, digits and -".to_owned()),
+    if !is_id {
+        return Err("an API ID consists of letters, digits and -".to_owned());
     }
+    Ok(ApiId {
+        route,
+        id: id.to_owned(),
+    })
 }
 
 fn stage(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let is_stage = !text.is_empty() && text.bytes().all(is_plain);
-    match is_stage || text == "$default" {
-        true => Ok(text.to_owned()),
-        false => Err("a stage has letters, digits, - and _, or is $default".to_owned()),
+    if is_stage || text == "$default" {
+        Ok(text.to_owned())
+    } else {
+        Err("a stage consists of letters, digits, - and _, or is $default".to_owned())
     }
 }

@@ -13,35 +13,35 @@ use crate::config::{self, Config, Flag, Problem, Problems, Sources};
 #[derive(Args, Debug)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Options {
-    /// An https or wss URL, with its query
+    /// https or wss URL, with its query
     url: String,
-    /// How long it is valid, at most 7 days; IoT Wireless and Transcribe take 5 minutes at most
+    /// Validity of the URL, at most 7 days; IoT Wireless and Transcribe accept at most 5 minutes
     /// [default: 5m]
     #[arg(long, value_name = "TIME")]
     expires: Option<String>,
-    /// The HTTP method that it is for
+    /// HTTP method of the request
     #[arg(long, default_value = "GET")]
     method: Method,
-    /// A header to sign, which must be sent as it stands here; repeatable
+    /// Header to sign, which must be sent exactly like this; repeatable
     #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
     header: Vec<(HeaderName, String)>,
-    /// What becomes of a session token: signed, or appended after signing, as AWS IoT Core wants it
-    /// [default: as the service is known to want it]
+    /// How a session token is sent: signed, or appended after signing, as AWS IoT Core requires
+    /// [default: as the service requires]
     #[arg(long, value_name = "MODE")]
     session_token: Option<String>,
-    /// hashed, or unsigned: for any body [default: as the service is known to want it]
+    /// Signature of the body: hashed, or unsigned for any body [default: as the service requires]
     #[arg(long, value_name = "MODE")]
     payload: Option<String>,
-    /// The region, where the host does not tell it
+    /// Region, if the host does not contain it
     #[arg(long)]
     region: Option<String>,
-    /// The service, where the host does not tell it
+    /// Name of the service in SigV4, if the host does not contain it
     #[arg(long)]
     service: Option<String>,
-    /// A profile of ~/.aws/config, in place of the default provider chain
+    /// Profile of ~/.aws/config to take credentials from
     #[arg(long)]
     profile: Option<String>,
-    /// A role to assume
+    /// IAM role to assume
     #[arg(long, value_name = "ARN")]
     assume_role: Option<String>,
 }
@@ -52,9 +52,9 @@ Examples:
   countersign presign wss://api.iotwireless.us-east-1.amazonaws.com/start-network-analyzer-stream
   countersign presign --expires 1h --service lambda --region eu-west-1 https://fn.example.com/
 
-The URL is a secret: whoever has it can use it until it expires, or the credentials do.";
+The URL is a secret: anybody who has it can use it until it, or the credentials, expire.";
 
-/// Headers that cannot be signed beside what is signed anyway.
+/// Headers that the signature sets itself.
 const OWN: [&str; 5] = [
     "authorization",
     "host",
@@ -70,13 +70,13 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         .first()
         .ok_or_else(|| options.refused("is no route"))?;
     let presigned = serve::runtime()?.block_on(app::presign(route, &request))?;
-    tell(&presigned);
+    print_notes(&presigned);
     print(&format!("{}\n", presigned.url))
 }
 
-/// What must be known beside the URL, apart from it.
-fn tell(presigned: &Presigned) {
-    // Nothing is left to tell if standard error is closed, too.
+/// Writes what else the user must know to standard error, so that standard output has the URL alone.
+fn print_notes(presigned: &Presigned) {
+    // If standard error is closed, nobody can be notified.
     for (name, value) in &presigned.headers {
         let value = value.to_str().unwrap_or_default();
         let _ = writeln!(
@@ -88,7 +88,7 @@ fn tell(presigned: &Presigned) {
         let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
         let _ = writeln!(
             std::io::stderr(),
-            "countersign: the credentials, and the URL with them, end in {left}"
+            "countersign: the credentials, and with them the URL, expire in {left}"
         );
     }
 }
@@ -98,14 +98,14 @@ impl Options {
         let uri: Uri = self
             .url
             .parse()
-            .map_err(|_| self.refused("is no URL: characters like spaces must be escaped"))?;
+            .map_err(|_| self.refused("is not a URL: characters like spaces must be escaped"))?;
         let (Some(scheme @ ("https" | "wss")), Some(authority)) =
             (uri.scheme_str(), uri.authority())
         else {
             return Err(self.refused("must begin with https:// or wss://"));
         };
         if authority.as_str().contains('@') {
-            return Err(self.refused("must have no user: only the host is signed for"));
+            return Err(self.refused("must not have a user: only the host is signed"));
         }
         let one = |key: &str, name, value: Option<String>| Flag {
             key: format!("route.url.{key}"),
@@ -158,15 +158,15 @@ impl Options {
 fn header(text: &str) -> Result<(HeaderName, String), String> {
     let (name, value) = text.split_once(':').ok_or("it must be NAME: VALUE")?;
     let name: Result<HeaderName, _> = name.trim().to_ascii_lowercase().parse();
-    let name = name.map_err(|_| "its name is no header name")?;
+    let name = name.map_err(|_| "the name is not a header name")?;
     if OWN.contains(&name.as_str()) {
-        return Err("it belongs to the URL, or to the signature".to_owned());
+        return Err("the URL or the signature sets this header".to_owned());
     }
     let value = value.trim();
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
-    // Signers differ in what they make of the rest.
+    // Signers differ in how they normalise other values.
     if !value.bytes().all(is_plain) || value.contains("  ") {
-        return Err("its value has two spaces in a row, or more than ASCII".to_owned());
+        return Err("the value has two spaces in a row, or characters beyond ASCII".to_owned());
     }
     Ok((name, value.to_owned()))
 }

@@ -1,16 +1,16 @@
-//! What holds for the whole process: its memory holds credentials, so it is written to no core dump,
-//! and no other process of the same user may read it; where it has a limit, what is free goes back to
-//! the system.
+//! Settings of the whole process. Its memory contains credentials, so core dumps are disabled and
+//! other processes of the same user may not read it. If its memory is limited, free memory is
+//! returned to the system.
 
 use std::io;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// No core dumps from here on, of children neither; on Linux no debugger and no reader of
-/// `/proc/PID/mem` or `/proc/PID/environ` either, unless it is root's.
+/// Disables core dumps of this process and its children. On Linux, also keeps debuggers and readers
+/// of `/proc/PID/mem` and `/proc/PID/environ` away, unless they are root's.
 ///
 /// # Errors
-/// When the system refuses: then the memory is not private.
+/// When the system refuses; the memory is not private then.
 pub(super) fn keep_memory_private() -> io::Result<()> {
     let none = Rlimit {
         current: Some(0),
@@ -25,17 +25,19 @@ pub(super) fn keep_memory_private() -> io::Result<()> {
     Ok(())
 }
 
-/// Begins the program anew, in the same process, with an allocator that gives back what is free.
+/// Re-executes the program, in the same process, with an allocator that returns free memory to the
+/// system.
 ///
-/// glibc's keeps more and more of it, as it learns from the large bodies that it has seen: up to
-/// 64 MiB a thread, and with a limit we would be short of memory for ever after. It is told otherwise
-/// by its environment alone, and reads that when a program begins.
+/// glibc's allocator raises its thresholds when it frees large blocks, such as bodies, and then keeps
+/// up to 64 MiB for each thread. With a memory limit, the process would be short of memory from then
+/// on. The thresholds can be fixed by environment variables only, which glibc reads when a program
+/// starts.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(
     clippy::disallowed_methods,
     reason = "the command line is where the environment is read"
 )]
-pub(super) fn give_memory_back() {
+pub(super) fn return_free_memory() {
     use std::os::unix::process::CommandExt as _;
 
     const SETTINGS: [&str; 2] = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"];
@@ -48,7 +50,7 @@ pub(super) fn give_memory_back() {
         return;
     };
     let settings = SETTINGS.map(|name| (name, "131072"));
-    // It comes back only if it fails, and then all is as it was.
+    // `exec` returns only if it fails; the program then goes on without the setting.
     let _ = std::process::Command::new(program)
         .arg0(name)
         .args(arguments)
@@ -57,4 +59,4 @@ pub(super) fn give_memory_back() {
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub(super) fn give_memory_back() {}
+pub(super) fn return_free_memory() {}

@@ -1,37 +1,37 @@
-//! `sandbox = true`: from here on the process and its children change no file.
+//! `sandbox = true`: the process and its children can no longer create, write or remove files.
 //!
-//! By Landlock, which binds the calling thread and whatever threads and processes it starts later.
-//! So it comes before the log's thread and the runtime's, and what is done only afterwards must be
-//! allowed: `/dev/null`, and the comings and goings of unix sockets in their directories. Listening
-//! on TCP is not restricted, because it, too, is done afterwards.
+//! Landlock restricts the calling thread and all threads and processes that it starts later. So the
+//! sandbox is entered before the threads of the log and the runtime start, and what the process does
+//! later must stay allowed: writing to `/dev/null`, and creating and removing unix sockets in their
+//! directories. Listening on TCP is not restricted, because it happens later, too.
 
 use std::io;
 use std::path::PathBuf;
 
 use tracing::{info, warn};
 
-/// What the kernel makes of it.
+/// How much of the sandbox the kernel enforces.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Sandbox {
-    Whole,
-    /// An old kernel: it does not know all that could be forbidden.
+    Full,
+    /// An old kernel, which does not support all restrictions.
     Partial,
 }
 
-/// Enters it, for good; the only thread must call this. In the directories `of_sockets` we make and
-/// remove unix sockets.
+/// Enters the sandbox, for good. Must be called while the process has one thread. Unix sockets can
+/// still be created and removed in `socket_directories`.
 ///
 /// # Errors
-/// Where there is no Landlock, or it refuses the rules.
+/// When the system has no Landlock, or rejects the rules.
 #[cfg(target_os = "linux")]
-pub(super) fn enter(of_sockets: &[PathBuf]) -> io::Result<Sandbox> {
+pub(super) fn enter(socket_directories: &[PathBuf]) -> io::Result<Sandbox> {
     use landlock::{
         ABI, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
         path_beneath_rules,
     };
 
-    // A socket is made in a directory of its own, and moved.
-    let comings_and_goings = AccessFs::MakeDir
+    // A socket is created in a directory of its own, and moved.
+    let socket_access = AccessFs::MakeDir
         | AccessFs::MakeSock
         | AccessFs::RemoveDir
         | AccessFs::RemoveFile
@@ -41,11 +41,11 @@ pub(super) fn enter(of_sockets: &[PathBuf]) -> io::Result<Sandbox> {
         .handle_access(every)
         .and_then(Ruleset::create)
         .and_then(|rules| rules.add_rules(path_beneath_rules(["/dev/null"], every)))
-        .and_then(|rules| rules.add_rules(path_beneath_rules(of_sockets, comings_and_goings)))
+        .and_then(|rules| rules.add_rules(path_beneath_rules(socket_directories, socket_access)))
         .and_then(|rules| rules.restrict_self())
         .map_err(io::Error::other)?;
     Ok(match status.ruleset {
-        RulesetStatus::FullyEnforced => Sandbox::Whole,
+        RulesetStatus::FullyEnforced => Sandbox::Full,
         RulesetStatus::PartiallyEnforced => Sandbox::Partial,
         RulesetStatus::NotEnforced => {
             let reason = "this kernel has no Landlock, or it is switched off";
@@ -60,11 +60,12 @@ pub(super) fn enter(_: &[PathBuf]) -> io::Result<Sandbox> {
 }
 
 impl Sandbox {
-    pub(super) fn tell(self) {
+    /// Logs what is restricted.
+    pub(super) fn log(self) {
         match self {
-            Self::Whole => info!("sandboxed: no file can be made, written or removed"),
+            Self::Full => info!("sandboxed: files cannot be created, written or removed"),
             Self::Partial => warn!(
-                "sandboxed in part: files cannot be changed as far as this kernel knows; Linux 6.10 knows all"
+                "sandboxed in part: this kernel does not support all restrictions; Linux 6.10 does"
             ),
         }
     }

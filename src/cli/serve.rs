@@ -1,4 +1,4 @@
-//! `countersign [serve]`: runs until a signal.
+//! `countersign [serve]`: runs until a signal stops it.
 
 use tokio::runtime::{Handle, Runtime};
 
@@ -12,31 +12,33 @@ use crate::telemetry::{self, Export, LogConfig};
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let mut sources = settings.sources();
-    // Before anything is taken from the environment.
+    // This may re-execute the program, so it comes before sockets are taken from the environment.
     let memory = config::memory(&sources).map(Memory::new);
     if memory.is_some_and(|memory| memory.limit().is_some()) {
-        process::give_memory_back();
+        process::return_free_memory();
     }
-    // What comes while the program starts must not be lost.
+    // Signals that arrive during the start must not be lost.
     let signals = Signals::early()?;
-    // Before there is any other thread, both.
+    // This and the sandbox must come before any other thread starts.
     let sockets = systemd::sockets()?;
     sources.flags.extend_from_slice(&sockets.flags);
     let (_, config) = config::load(&sources)?;
-    let of_sockets = match sockets.replace_listen() {
-        // Their files are not ours to remove.
-        true => Vec::new(),
-        false => config.socket_directories(),
+    let socket_directories = if sockets.replace_listen() {
+        // The process that passed the sockets removes their files.
+        Vec::new()
+    } else {
+        config.socket_directories()
     };
-    let sandbox = match config.sandbox {
-        true => Some(sandbox::enter(&of_sockets).map_err(Failure::Sandbox)?),
-        false => None,
+    let sandbox = if config.sandbox {
+        Some(sandbox::enter(&socket_directories).map_err(Failure::Sandbox)?)
+    } else {
+        None
     };
     let runtime = runtime()?;
     let export = export(&config, runtime.handle())?;
     let _flush = start_log(&config.log, export.as_ref())?;
     if let Some(sandbox) = sandbox {
-        sandbox.tell();
+        sandbox.log();
     }
     let served = runtime.block_on(serve(config, sockets.passed, signals));
     if let Some(export) = export {
@@ -46,17 +48,17 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config, passed: Vec<Passed>, signals: Signals) -> Result<(), Failure> {
-    // Before a credential provider runs its first program.
+    // This must come before a credential provider runs its first program.
     let _reaper = Reaper::start();
     let app = App::start_on(config, passed).await?;
-    let telling = systemd::Telling::ready(app.credentials(), app.stopping());
+    let notifier = systemd::Notifier::ready(app.credentials(), app.stopping());
     let (first, second) = signals.stops();
     app.run(first, second).await;
-    telling.end().await;
+    notifier.stopping_sent().await;
     Ok(())
 }
 
-/// What exports spans, by `runtime`, if that is wanted.
+/// Returns the exporter of spans, which uses `runtime`, if one is configured.
 pub(super) fn export(config: &Config, runtime: &Handle) -> Result<Option<Export>, Failure> {
     let export = config.traces.as_ref();
     let export = export.map(|traces| Export::new(traces, runtime.clone()));

@@ -1,4 +1,4 @@
-//! `countersign shutdown`: tells a running countersign to stop, and waits until it has.
+//! `countersign shutdown`: stops a running countersign, and waits until it has stopped.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::serve::runtime;
 pub(super) struct Options {
     #[command(flatten)]
     place: Place,
-    /// How long to wait for the end of its drain before giving up with exit code 1
+    /// How long to wait until it has drained before giving up with exit code 1
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     timeout: Duration,
 }

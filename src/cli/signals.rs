@@ -1,4 +1,4 @@
-//! The signals of the commands that run until one comes.
+//! The signals of the commands that run until a signal stops them.
 //!
 //! SIGTERM, SIGINT and SIGQUIT stop the program, and so does SIGHUP when the terminal that it was
 //! started in is closed. Any other SIGHUP, SIGUSR1 and SIGUSR2 are logged and ignored: their default

@@ -1,7 +1,7 @@
-//! What systemd and its kin pass to us, and what they are told: sockets
-//! (sd_listen_fds(3)), readiness (sd_notify(3)) and the watchdog (sd_watchdog_enabled(3)).
+//! The interface to systemd and compatible programs: passed sockets (sd_listen_fds(3)),
+//! readiness (sd_notify(3)) and the watchdog (sd_watchdog_enabled(3)).
 //!
-//! Without its variables in the environment, nothing of this does anything.
+//! Does nothing unless systemd has set its environment variables.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::app::{Passed, PassedError};
 use crate::config::Flag;
 use crate::telemetry::tasks::{Task, caught, supervised};
 
-/// A socket that was passed, and that we cannot use.
+/// Why a socket that was passed cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("socket {number} of those passed by LISTEN_FDS cannot be listened on")]
 pub(super) struct SocketError {
@@ -31,19 +31,19 @@ enum SocketErrorKind {
     Passed(#[from] PassedError),
 }
 
-/// What was passed, and what that means for the configuration.
+/// The sockets that were passed, and the settings that follow from them.
 #[derive(Debug)]
 pub(super) struct Sockets {
     pub(super) passed: Vec<Passed>,
-    /// They replace what is configured, and are judged like it.
+    /// They replace the configured addresses, and are checked like them.
     pub(super) flags: Vec<Flag>,
 }
 
-/// Takes the sockets, and LISTEN_FDS and LISTEN_PID out of the environment, so that no child process
-/// takes them, too. Only while there is no other thread.
+/// Takes the sockets, and removes LISTEN_FDS and LISTEN_PID from the environment, so that no child
+/// process takes the sockets, too. Must be called while the process has one thread.
 ///
 /// # Errors
-/// When one of them is of no use.
+/// When one of the sockets cannot be used.
 pub(super) fn sockets() -> Result<Sockets, SocketError> {
     let names = names();
     let mut fds = ListenFd::from_env();
@@ -86,7 +86,7 @@ fn names() -> Vec<String> {
 }
 
 impl Sockets {
-    /// Whether `listen` of the configuration says nothing.
+    /// Whether they take the place of `listen`.
     pub(super) fn replace_listen(&self) -> bool {
         self.flags.iter().any(|flag| flag.key == "listen")
     }
@@ -101,59 +101,62 @@ fn take(passed: &mut ListenFd, number: usize) -> Result<Option<Passed>, SocketEr
     Ok(socket.map(Passed::unix).transpose()?)
 }
 
-/// What is told in the background.
+/// Notifies systemd in the background.
 #[derive(Debug)]
-pub(super) struct Telling {
-    /// Until this is dropped.
+pub(super) struct Notifier {
+    /// The notifications that end when this is dropped.
     _alive: JoinSet<()>,
-    end: JoinSet<()>,
+    stopping: JoinSet<()>,
 }
 
-impl Telling {
-    /// Tells that all listeners are bound; then that there are `credentials`, that we are alive, and
-    /// that we are `stopping`.
+impl Notifier {
+    /// Sends that all listeners are bound. Later sends that there are `credentials`, that the process
+    /// is alive (the watchdog), and that it is `stopping`.
     pub(super) fn ready(
         credentials: impl Future<Output = ()> + Send + 'static,
         stopping: CancellationToken,
     ) -> Self {
         let waits = NotifyState::Status("listening; there are no AWS credentials yet");
-        tell(&[NotifyState::Ready, waits]);
-        let (mut alive, mut end) = (JoinSet::new(), JoinSet::new());
-        let told = stopping.clone();
-        let telling = caught(Task::Systemd, async move {
-            if told.run_until_cancelled(credentials).await.is_some() {
-                tell(&[NotifyState::Status("listening, with AWS credentials")]);
+        notify(&[NotifyState::Ready, waits]);
+        let (mut alive, mut stopped) = (JoinSet::new(), JoinSet::new());
+        let stops = stopping.clone();
+        let notification = caught(Task::Systemd, async move {
+            if stops.run_until_cancelled(credentials).await.is_some() {
+                notify(&[NotifyState::Status("listening, with AWS credentials")]);
             }
         });
-        alive.spawn(async { telling.await.unwrap_or_default() });
+        alive.spawn(async { notification.await.unwrap_or_default() });
         if let Some(limit) = sd_notify::watchdog_enabled() {
             alive.spawn(supervised(Task::Systemd, move || watch(limit / 2)));
         }
-        let telling = caught(Task::Systemd, async move {
+        let notification = caught(Task::Systemd, async move {
             stopping.cancelled().await;
-            tell(&[NotifyState::Stopping, NotifyState::Status("draining")]);
+            notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
         });
-        end.spawn(async { telling.await.unwrap_or_default() });
-        Self { _alive: alive, end }
+        stopped.spawn(async { notification.await.unwrap_or_default() });
+        Self {
+            _alive: alive,
+            stopping: stopped,
+        }
     }
 
-    /// Resolves when the end has been told, too.
-    pub(super) async fn end(mut self) {
-        self.end.join_next().await;
+    /// Resolves when systemd has been notified that the process is stopping.
+    pub(super) async fn stopping_sent(mut self) {
+        self.stopping.join_next().await;
     }
 }
 
-/// On a thread of the runtime, so that its silence means that the runtime stands still.
+/// Runs on a thread of the runtime, so that missing notifications mean that the runtime hangs.
 async fn watch(period: Duration) {
     let mut ticks = tokio::time::interval(period.max(Duration::from_millis(1)));
     loop {
         ticks.tick().await;
-        tell(&[NotifyState::Watchdog]);
+        notify(&[NotifyState::Watchdog]);
     }
 }
 
-fn tell(states: &[NotifyState<'_>]) {
+fn notify(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "systemd could not be told (NOTIFY_SOCKET)");
+        warn!(%error, "systemd could not be notified (NOTIFY_SOCKET)");
     }
 }

@@ -1,4 +1,4 @@
-//! `countersign wait`: until a running countersign is ready.
+//! `countersign wait`: waits until a running countersign is ready.
 
 use std::time::Duration;
 
@@ -24,11 +24,11 @@ pub(super) struct Options {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum State {
-    /// It answers
+    /// It responds
     Live,
     /// It has been ready once
     Started,
-    /// Its listeners are bound, it holds credentials, and it was not told to stop
+    /// Its listeners are bound, it holds credentials, and it is not stopping
     Ready,
 }
 

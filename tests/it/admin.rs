@@ -370,14 +370,14 @@ async fn wait_and_shutdown_report_the_outcome() {
     let (code, text) = run(&["shutdown"], &environment).await;
     assert_eq!(code, 1, "{text}");
     assert!(
-        text.contains(&format!("{address} did not answer")),
+        text.contains(&format!("{address} did not respond")),
         "{text}"
     );
     let (code, text) = run(&["wait", "--timeout", "0s"], &environment).await;
     assert_eq!(code, 1, "{text}");
     let (code, text) = run(&["wait"], &[("COUNTERSIGN_ADMIN", "off")]).await;
     assert_eq!(code, 2, "{text}");
-    assert!(text.contains("nothing to talk to"), "{text}");
+    assert!(text.contains("no admin listener to connect to"), "{text}");
 }
 
 #[tokio::test]

@@ -119,15 +119,15 @@ async fn unknown_ids_become_wildcards_with_a_warning() {
         ended_without_url.output
     );
     for (notes, told) in [
-        (&ended.notes, "any account: --account ID narrows it"),
+        (&ended.notes, "for any account: narrow it with --account ID"),
         (
             &ended.notes,
-            "route graphql: any API: --api-id ID narrows it",
+            "route graphql: the policy is for any API: narrow it with --api-id ID",
         ),
         (&ended.notes, "does not document what introspection"),
         (
             &ended_without_url.notes,
-            "the documents: any region: --region",
+            "the documents: the policy is for any region: narrow it with --region",
         ),
     ] {
         assert!(notes.contains(told), "{told}: {notes}");
@@ -143,7 +143,7 @@ async fn a_policy_too_large_for_iam_is_reported() {
         // No value contains white space.
         let size = ended.output.split_whitespace().collect::<String>().len();
         assert_eq!(size > 6_144, is_large, "{size}");
-        let told = format!("the policy has {size} characters, and IAM takes 6144");
+        let told = format!("the policy has {size} characters, and IAM accepts 6144");
         assert_eq!(ended.notes.contains(&told), is_large, "{}", ended.notes);
     }
 }
@@ -169,18 +169,18 @@ async fn every_mistake_is_reported_and_no_policy_is_printed() {
         (&[&first, &second], &documents),
         (
             &[],
-            "countersign: `FILE`: is missing: name GraphQL documents, or a recording by --recorded\n",
+            "countersign: `FILE`: is missing: give GraphQL documents, or a recording with --recorded\n",
         ),
         (&["/nowhere.graphql"], "/nowhere.graphql: cannot be read: "),
         (
             &["--config", &config, "-"],
-            "`--route`: is needed: documents can go to one, two",
+            "`--route`: is needed: documents can be for one, two",
         ),
         (
             &["--config", &config, "--route", "rest", "-"],
-            "`--route`: names no route that takes documents: one, two",
+            "`--route`: must be a route of AppSync GraphQL: one, two",
         ),
-        (&[gateway, "-"], "no route leads to AppSync's GraphQL"),
+        (&[gateway, "-"], "no route leads to AppSync GraphQL"),
         (&["--account", "1", "-"], "an account has 12 digits"),
         (
             &["--api-id", "two=x", "-"],
@@ -607,7 +607,7 @@ async fn a_recorded_policy_allows_exactly_what_was_used() {
     assert!(
         ended
             .notes
-            .contains("route http: the URL does not tell the stage"),
+            .contains("route http: the URL does not show whether its path begins with the stage"),
         "{}",
         ended.notes
     );
@@ -752,7 +752,9 @@ async fn a_recording_is_written_soon_and_grows_across_restarts() {
     let other = policy(&["--recorded", &recorded.record, "--route", "rest"], "").await;
     assert_eq!(other.code, 2);
     assert!(
-        other.notes.contains("rest was not recorded: graphql"),
+        other
+            .notes
+            .contains("rest is not in the recording, which has graphql"),
         "{}",
         other.notes
     );

@@ -367,7 +367,7 @@ async fn check_refused(arguments: &[&str], code: i32, wanted: &[&str]) {
 #[tokio::test]
 async fn urls_that_cannot_be_presigned_are_refused() {
     let scheme = "`URL`: must begin with https:// or wss://";
-    let no_url = "`URL`: is no URL";
+    let no_url = "`URL`: is not a URL";
     check_refused(&["https://x.example.com/a b"], 2, &[no_url]).await;
     check_refused(&[""], 2, &[no_url]).await;
     check_refused(&["x.example.com/a"], 2, &[no_url]).await;
@@ -416,12 +416,18 @@ async fn urls_that_cannot_be_presigned_are_refused() {
     }
     for (header, text) in [
         ("x-team", "it must be NAME: VALUE"),
-        ("a b: c", "no header name"),
+        ("a b: c", "not a header name"),
         ("x-team: a  b", "two spaces"),
         ("x-team: é", "ASCII"),
-        ("Host: other", "belongs to the URL"),
-        ("authorization: x", "belongs to the URL"),
-        ("X-Amz-Security-Token: x", "belongs to the URL"),
+        ("Host: other", "the URL or the signature sets this header"),
+        (
+            "authorization: x",
+            "the URL or the signature sets this header",
+        ),
+        (
+            "X-Amz-Security-Token: x",
+            "the URL or the signature sets this header",
+        ),
     ] {
         check_refused(&["--header", header, api], 2, &[text]).await;
     }
