@@ -8,8 +8,9 @@ use super::types::Type;
 pub(super) trait Settings: Sized {
     const SETTINGS: &'static [Setting];
 
-    /// Reads all of them. A wrong value is a problem, and replaced by its default, so that what
-    /// depends on the others can be checked in the same run. `None` only if a default is wrong.
+    /// Reads all settings of the table. Reports an invalid value and replaces it by its default, so
+    /// that what depends on the others can be checked in the same run. Returns `None` only if a default
+    /// is invalid.
     fn read(table: &Table<'_>) -> Option<Self>;
 }
 

@@ -1,4 +1,4 @@
-//! What `[guard]` means: who may talk to us, and from where.
+//! Resolves `[guard]`: who may send requests, and from where.
 
 use std::path::PathBuf;
 
@@ -12,16 +12,16 @@ use crate::guard::{GuardConfig, TokenConfig, Tokens};
 use crate::server::{Listen, TlsConfig};
 use crate::telemetry::error_chain;
 
-/// What the guard's table says to others than the guard.
-pub(super) struct Said {
+/// The resolved table.
+pub(super) struct GuardSettings {
     pub(super) guard: GuardConfig,
     pub(super) forwarded: Forwarded,
     pub(super) peer_uids: Vec<u32>,
     non_loopback: NonLoopback,
 }
 
-/// `None` only if a problem was reported.
-pub(super) fn guard(table: &Table<'_>) -> Option<Said> {
+/// Returns `None` only if a problem was reported.
+pub(super) fn guard(table: &Table<'_>) -> Option<GuardSettings> {
     let guard = Guard::read(table)?;
     let unnamed = guard
         .token_file
@@ -29,7 +29,7 @@ pub(super) fn guard(table: &Table<'_>) -> Option<Said> {
     let named = named_tokens(table);
     let mut tokens: Vec<TokenConfig> = unnamed.flatten().into_iter().collect();
     tokens.extend(named?);
-    Some(Said {
+    Some(GuardSettings {
         guard: GuardConfig {
             allow_hosts: guard.allow_hosts,
             allow_origins: guard.allow_origins,
@@ -50,8 +50,8 @@ fn named_tokens(guard: &Table<'_>) -> Option<Vec<TokenConfig>> {
             continue;
         };
         let settings = Token::read(&table)?;
-        if !table.is_said("file") {
-            table.report("file", "is missing: where the tokens are");
+        if !table.is_set("file") {
+            table.report("file", "is missing: set it to the file with the tokens");
         }
         let policy = policy(
             format!("guard.tokens.{name}"),
@@ -70,7 +70,7 @@ fn named_tokens(guard: &Table<'_>) -> Option<Vec<TokenConfig>> {
     Some(tokens)
 }
 
-/// The tokens of one file, which is read; what is wrong with it is reported at `key`.
+/// Reads the tokens of one file, and reports mistakes in it at `key`.
 fn token(table: &Table<'_>, key: &str, name: Option<String>, file: PathBuf) -> Option<TokenConfig> {
     let config = TokenConfig {
         name,
@@ -87,10 +87,10 @@ fn token(table: &Table<'_>, key: &str, name: Option<String>, file: PathBuf) -> O
     }
 }
 
-/// Reports the routes of tokens that are none.
-pub(super) fn check_routes(root: &Table<'_>, said: &Said, routes: &[RouteConfig]) {
+/// Reports the names of routes, at tokens, that do not exist.
+pub(super) fn check_routes(root: &Table<'_>, guard: &GuardSettings, routes: &[RouteConfig]) {
     let tables = root.table("guard").tables("tokens").unwrap_or_default();
-    for token in &said.guard.tokens {
+    for token in &guard.guard.tokens {
         let names = token.routes.iter().flatten();
         let unknown = names.filter(|name| routes.iter().all(|route| route.name != **name));
         for name in unknown {
@@ -104,26 +104,27 @@ pub(super) fn check_routes(root: &Table<'_>, said: &Said, routes: &[RouteConfig]
     }
 }
 
-/// Reports the addresses that may not be listened on as things are.
+/// Reports the addresses that may not be listened on with these settings.
 pub(super) fn check_listen(
     root: &Table<'_>,
     listen: &[Listen],
-    said: &Said,
+    guard: &GuardSettings,
     tls: Option<&TlsConfig>,
 ) {
-    let has_proof = !said.guard.tokens.is_empty() || tls.is_some_and(|tls| tls.client_ca.is_some());
+    let has_proof =
+        !guard.guard.tokens.is_empty() || tls.is_some_and(|tls| tls.client_ca.is_some());
     for listen in listen.iter().filter(|listen| !listen.is_local()) {
-        match said.non_loopback {
+        match guard.non_loopback {
             NonLoopback::Refuse => root.report(
                 "listen",
                 format!(
-                    "{listen} is not a loopback address: whoever reached it could act with the IAM identity. Allow it with guard.non_loopback = \"token\" and a guard.token_file"
+                    "{listen} is not a loopback address: anybody who reaches it could act with the IAM identity. Allow it with guard.non_loopback = \"token\" and a guard.token_file"
                 ),
             ),
             NonLoopback::Token if !has_proof => root.report(
                 "listen",
                 format!(
-                    "{listen} is not a loopback address, and guard.non_loopback = \"token\" wants proof of its clients: set guard.token_file (--token-file), or tls.client_ca"
+                    "{listen} is not a loopback address, and with guard.non_loopback = \"token\" clients must authenticate: set guard.token_file (--token-file) or tls.client_ca"
                 ),
             ),
             NonLoopback::Token | NonLoopback::Open => {}

@@ -1,9 +1,9 @@
-//! Configuration in two stages: what was said, then what it means.
+//! Configuration in two stages: [`raw`] merges the sources (defaults, file, environment, flags) and
+//! remembers the source of each value, and [`resolved`] turns the result into the settings struct of
+//! each part of the program.
 //!
-//! [`raw`] merges the sources (built-in defaults, file, environment, flags) and remembers where
-//! each value came from. [`resolved`] turns the result into the settings struct of each part.
-//! Mistakes are gathered, not thrown: one run reports them all, each with its key, its source and
-//! the nearest valid name.
+//! [`settings`] declares every setting once. One run reports all mistakes, each with its key, its
+//! source and the nearest valid name.
 
 mod declare;
 mod guard;
@@ -49,11 +49,11 @@ pub fn load(sources: &Sources) -> Result<(Raw, Config), Problems> {
     Ok((raw, config))
 }
 
-/// The address of the admin listener alone, which commands that talk to it want; of other mistakes
-/// they need not know.
+/// Returns the address of the admin listener, for commands that connect to it. Mistakes in other
+/// settings do not matter to them.
 ///
 /// # Errors
-/// What is wrong with it, or with a source as a whole.
+/// A mistake in this setting, or a source that cannot be read.
 pub fn admin(sources: &Sources) -> Result<Option<SocketAddr>, Problems> {
     let raw = Raw::read(sources, SECTIONS)?;
     let problems = RefCell::default();
@@ -61,7 +61,8 @@ pub fn admin(sources: &Sources) -> Result<Option<SocketAddr>, Problems> {
     admin.ok_or_else(|| Problems(problems.into_inner()))
 }
 
-/// `limits.memory` alone, for what is to be done before anything else; `None` where it is wrong.
+/// Returns `limits.memory`, which must be known before anything else starts, or `None` if it is
+/// invalid.
 pub fn memory(sources: &Sources) -> Option<MemoryLimit> {
     let raw = Raw::read(sources, SECTIONS).ok()?;
     let problems = RefCell::default();

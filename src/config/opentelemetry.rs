@@ -1,7 +1,7 @@
-//! What OpenTelemetry's own variables say of `[traces]`.
+//! Settings of `[traces]` from OpenTelemetry's own environment variables.
 
-/// Variables that are read here ("OpenTelemetry Environment Variable Specification"). Its library
-/// reads others by itself: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_HEADERS.
+/// The variables that are read here ("OpenTelemetry Environment Variable Specification"). The
+/// OpenTelemetry library itself reads others: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_HEADERS.
 pub const OPENTELEMETRY: [&str; 6] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
@@ -11,19 +11,19 @@ pub const OPENTELEMETRY: [&str; 6] = [
     "OTEL_TRACES_SAMPLER_ARG",
 ];
 
-/// The path of traces below a collector's address (OTLP/HTTP).
+/// The path for traces at a collector (OTLP/HTTP).
 pub(super) const PATH: &str = "/v1/traces";
 
-/// What the variables set: variable, key below `traces`, value.
+/// Returns what the variables set: variable, key below `traces`, value.
 pub(super) fn of_opentelemetry(
     environment: &[(String, String)],
 ) -> Vec<(&'static str, &'static str, String)> {
-    let said = |variable: &str| {
+    let get = |variable: &str| {
         let (_, value) = environment.iter().find(|(name, _)| name == variable)?;
         Some(value.trim()).filter(|value| !value.is_empty())
     };
     let mut endpoint = OPENTELEMETRY.iter().filter_map(|variable| {
-        let value = said(variable)?;
+        let value = get(variable)?;
         let value = match *variable {
             "OTEL_EXPORTER_OTLP_ENDPOINT" => format!("{}{PATH}", value.trim_end_matches('/')),
             "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" => value.to_owned(),
@@ -35,8 +35,8 @@ pub(super) fn of_opentelemetry(
     });
     // The later ones are stronger.
     let endpoint = endpoint.next_back();
-    let argument = || said("OTEL_TRACES_SAMPLER_ARG").unwrap_or("1").to_owned();
-    let ratio = match said("OTEL_TRACES_SAMPLER").unwrap_or_default() {
+    let argument = || get("OTEL_TRACES_SAMPLER_ARG").unwrap_or("1").to_owned();
+    let ratio = match get("OTEL_TRACES_SAMPLER").unwrap_or_default() {
         "always_off" | "parentbased_always_off" => {
             Some(("OTEL_TRACES_SAMPLER", "ratio", "0".to_owned()))
         }

@@ -20,32 +20,49 @@ pub(super) fn text(value: &str) -> Result<String, String> {
     }
 }
 
+pub(super) fn target(value: &str) -> Result<String, String> {
+    let value = text(value)?;
+    if value.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(format!(
+            "{value:?} is not a URL. To find your API's URL: aws appsync get-graphql-api --api-id {value} --query graphqlApi.uris.GRAPHQL"
+        ));
+    }
+    Ok(value)
+}
+
 pub(super) fn switch(value: &str) -> Result<bool, String> {
     let switch = value.parse();
-    switch.map_err(|_| format!("{value:?} is neither true nor false"))
+    switch.map_err(|_| format!("invalid value {value:?}: expected true or false"))
 }
 
 pub(super) fn count(value: &str) -> Result<usize, String> {
     let count = value.parse().ok().filter(|count| *count > 0);
-    count.ok_or_else(|| format!("{value:?} is no whole number above zero"))
+    count.ok_or_else(|| format!("invalid number {value:?}: expected a whole number above zero"))
 }
 
 pub(super) fn number(value: &str) -> Result<usize, String> {
     let number = value.parse();
-    number.map_err(|_| format!("{value:?} is no whole number"))
+    number.map_err(|_| format!("invalid number {value:?}: expected a whole number"))
 }
 
 pub(super) fn ratio(value: &str) -> Result<f64, String> {
     let ratio: Option<f64> = value.parse().ok();
     ratio
         .filter(|ratio| (0.0..=1.0).contains(ratio))
-        .ok_or_else(|| format!("{value:?} is no number from 0 to 1"))
+        .ok_or_else(|| format!("invalid number {value:?}: expected a number from 0 to 1"))
 }
 
 /// `"250ms"`, `"5s"`, `"2m"`
 pub(super) fn duration(value: &str) -> Result<Duration, String> {
-    humantime::parse_duration(value)
-        .map_err(|_| format!("{value:?} is no duration, such as \"250ms\", \"5s\" or \"2m\""))
+    humantime::parse_duration(value).map_err(|_| {
+        let is_number = value.parse::<f64>().is_ok();
+        let advice = if is_number {
+            "add a unit, such as 5s"
+        } else {
+            "expected a number with a unit, such as 250ms, 5s or 2m"
+        };
+        format!("invalid duration {value:?}: {advice}")
+    })
 }
 
 /// `"512"`, `"64KiB"`, `"1MiB"`, `"1MB"`
@@ -65,7 +82,9 @@ pub(super) fn size(value: &str) -> Result<usize, String> {
         .zip(unit)
         .and_then(|(number, unit)| number.checked_mul(unit))
         .filter(|size| *size > 0)
-        .ok_or_else(|| format!("{value:?} is no size, such as \"64KiB\" or \"1MiB\""))
+        .ok_or_else(|| {
+            format!("invalid size {value:?}: expected a number above zero, or one with a unit, such as 64KiB or 1MiB")
+        })
 }
 
 /// `"auto"`, `"off"`, or a size.
@@ -75,12 +94,12 @@ pub(super) fn memory(value: &str) -> Result<MemoryLimit, String> {
         ("off", _) => Ok(MemoryLimit::Off),
         (_, Ok(limit)) => Ok(MemoryLimit::Bytes(limit as u64)),
         (_, Err(_)) => Err(format!(
-            "{value:?} is neither \"auto\", \"off\" nor a size, such as \"256MiB\""
+            "invalid value {value:?}: expected \"auto\", \"off\" or a size, such as \"256MiB\""
         )),
     }
 }
 
-/// A file that is there.
+/// Returns the path of a file that exists.
 pub(super) fn file(path: &str) -> Result<PathBuf, String> {
     match std::fs::metadata(path) {
         Ok(_) => Ok(PathBuf::from(path)),
@@ -95,14 +114,18 @@ pub(super) fn path_of_file(value: &str) -> Result<PathBuf, String> {
 /// `"127.0.0.1:4100"`, `"[::1]:4100"`, `"localhost:4100"`, `"unix:/run/countersign.sock"`
 pub(super) fn listen(value: &str) -> Result<Listen, String> {
     match value.strip_prefix("unix:") {
-        Some("") => return Err(format!("{value:?} names no file, as unix:/run/x.sock does")),
+        Some("") => {
+            return Err(format!(
+                "invalid address {value:?}: add the path of the socket, such as unix:/run/x.sock"
+            ));
+        }
         Some(path) => return Ok(Listen::Unix(PathBuf::from(path))),
         None => {}
     }
     let local = value.replacen("localhost:", "127.0.0.1:", 1);
     let address: SocketAddr = local
         .parse()
-        .map_err(|_| format!("{value:?} is no IP address with a port, such as 127.0.0.1:4100"))?;
+        .map_err(|_| format!("invalid address {value:?}: expected an IP address with a port, such as 127.0.0.1:4100, or unix:PATH"))?;
     Ok(Listen::Tcp(address))
 }
 
@@ -114,34 +137,39 @@ pub(super) fn admin(value: &str) -> Result<Option<SocketAddr>, String> {
     let local = value.replacen("localhost:", "127.0.0.1:", 1);
     local.parse().map(Some).map_err(|_| {
         format!(
-            "{value:?} is neither an IP address with a port, such as 127.0.0.1:4101, nor \"off\""
+            "invalid address {value:?}: expected an IP address with a port, such as 127.0.0.1:4101, or \"off\""
         )
     })
 }
 
-/// A user's number.
 pub(super) fn uid(value: &str) -> Result<u32, String> {
     let uid = value.parse();
-    uid.map_err(|_| format!("{value:?} is no user's number, as `id -u` prints it"))
+    uid.map_err(|_| format!("invalid user ID {value:?}: expected a number, as `id -u` prints it"))
 }
 
 /// `"10.0.0.7:443"`, `"vpce-1.example.com:443"`; the port may be left out
 pub(super) fn address(value: &str) -> Result<Address, String> {
-    Address::parse(value).ok_or_else(|| format!("{value:?} is no address, such as 10.0.0.7:443"))
+    Address::parse(value).ok_or_else(|| {
+        format!(
+            "invalid address {value:?}: expected a host with an optional port, such as 10.0.0.7:443"
+        )
+    })
 }
 
 pub(super) fn host_name(value: &str) -> Result<HostName, String> {
-    HostName::parse(value).ok_or_else(|| format!("{value:?} is no host name without a port"))
+    HostName::parse(value).ok_or_else(|| {
+        format!("invalid host name {value:?}: expected a name without scheme, port or path")
+    })
 }
 
 pub(super) fn origin(value: &str) -> Result<Origin, String> {
     Origin::parse(value)
-        .ok_or_else(|| format!("{value:?} is no origin, such as https://app.example.com"))
+        .ok_or_else(|| format!("invalid origin {value:?}: expected a scheme and a host, such as https://app.example.com"))
 }
 
 pub(super) fn header_name(value: &str) -> Result<HeaderName, String> {
     let name = value.to_ascii_lowercase().parse();
-    name.map_err(|_| format!("{value:?} is no header name"))
+    name.map_err(|_| format!("invalid header name {value:?}"))
 }
 
 pub(super) fn collector(value: &str) -> Result<Option<Uri>, String> {
@@ -149,12 +177,12 @@ pub(super) fn collector(value: &str) -> Result<Option<Uri>, String> {
         return Ok(None);
     }
     if value.contains(['@', '?']) {
-        let message = "must hold neither a password nor a query: put keys into `headers_file`";
+        let message = "must not contain a password or a query: put keys into `headers_file`";
         return Err(message.to_owned());
     }
     let bad = || {
         format!(
-            "{value:?} is neither a collector's URL, such as http://127.0.0.1:4318, nor \"off\""
+            "invalid URL {value:?}: expected a collector's URL, such as http://127.0.0.1:4318, or \"off\""
         )
     };
     let uri: Uri = value.parse().map_err(|_| bad())?;
@@ -173,14 +201,16 @@ pub(super) fn path(value: &str) -> Result<String, String> {
     let is_plain =
         |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'/');
     if !value.starts_with('/') || !value.bytes().all(is_plain) || value.contains("//") {
-        return Err(format!("{value:?} is no plain path, such as /graphql"));
+        return Err(format!(
+            "invalid path {value:?}: expected a path such as /graphql"
+        ));
     }
     if value
         .split('/')
         .any(|segment| matches!(segment, "." | ".."))
     {
         return Err(format!(
-            "{value:?} has a '.' or '..' segment: clients resolve them before they send a path"
+            "invalid path {value:?}: clients resolve `.` and `..` before they send a request"
         ));
     }
     Ok(value.trim_end_matches('/').to_owned())
@@ -191,7 +221,7 @@ pub(super) fn role(value: &str) -> Result<String, String> {
         return Ok(value.to_owned());
     }
     Err(format!(
-        "{value:?} is no role ARN, such as arn:aws:iam::123456789012:role/NAME"
+        "invalid role ARN {value:?}: expected arn:aws:iam::123456789012:role/NAME or the like"
     ))
 }
 
@@ -202,27 +232,29 @@ pub(super) fn region_set(value: &str) -> Result<String, String> {
             |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'*');
         !text.is_empty() && text.bytes().all(is_plain)
     };
-    match value.split(',').all(is_region) {
-        true => Ok(value.to_owned()),
-        false => Err(format!(
-            "{value:?} is neither \"*\" nor regions with commas between, such as \"eu-west-1,us-east-1\""
-        )),
+    if !value.split(',').all(is_region) {
+        return Err(format!(
+            "invalid region set {value:?}: expected \"*\", or regions separated by commas, such as \"eu-west-1,us-east-1\""
+        ));
     }
+    Ok(value.to_owned())
 }
 
 /// The name of an operation.
 pub(super) fn graphql_name(value: &str) -> Result<String, String> {
-    match guard::is_name(value) {
-        true => Ok(value.to_owned()),
-        false => Err(format!("{value:?} is no name of GraphQL, such as GetPost")),
+    if !guard::is_name(value) {
+        return Err(format!(
+            "invalid GraphQL name {value:?}: expected a name such as GetPost"
+        ));
     }
+    Ok(value.to_owned())
 }
 
 /// `"Query.getPost"`, `"Mutation.*"`
 pub(super) fn field_pattern(value: &str) -> Result<FieldPattern, String> {
     FieldPattern::parse(value).ok_or_else(|| {
         format!(
-            "{value:?} is no root field, such as Query.getPost, Mutation.* or Subscription.onPost"
+            "invalid root field {value:?}: expected a type and a field, such as Query.getPost, Mutation.* or Subscription.onPost"
         )
     })
 }
@@ -237,12 +269,12 @@ pub(super) fn sha256(value: &str) -> Result<[u8; 32], String> {
     bytes
         .filter(|_| value.len() == 64)
         .and_then(|bytes| bytes.try_into().ok())
-        .ok_or_else(|| format!("{value:?} is no SHA-256, which has 64 hexadecimal digits"))
+        .ok_or_else(|| format!("invalid SHA-256 {value:?}: expected 64 hexadecimal digits"))
 }
 
 pub(super) fn log_filter(value: &str) -> Result<String, String> {
     match parse_filter(value) {
         Ok(_) => Ok(value.to_owned()),
-        Err(error) => Err(format!("{value:?} is no log filter: {error}")),
+        Err(error) => Err(format!("invalid log filter {value:?}: {error}")),
     }
 }

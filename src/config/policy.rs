@@ -1,4 +1,4 @@
-//! What a route's or a token's table says of what may be asked.
+//! Resolves the operation policy of a route or a token.
 
 use super::declare::Settings as _;
 use super::settings::Operations;
@@ -6,8 +6,8 @@ use super::table::Table;
 use crate::guard::{AllowedOperations, OperationPolicy};
 use crate::upstream::UpstreamKind;
 
-/// What the table of this name, a route's or a token's, allows, if it says so; `kind` is its
-/// upstream's, where that is known.
+/// Returns the policy of the table with this name, a route's or a token's, if it restricts anything.
+/// `kind` is the kind of the upstream, if that is known.
 pub(super) fn policy(
     name: String,
     table: &Table<'_>,
@@ -15,11 +15,11 @@ pub(super) fn policy(
     kind: Option<UpstreamKind>,
 ) -> Option<OperationPolicy> {
     let allowed = allowed(&table.table("operations"));
-    let has_operations = table.is_said("operations");
+    let has_operations = table.is_set("operations");
     match kind {
         Some(UpstreamKind::Events | UpstreamKind::Http) if has_operations => table.report(
             "operations",
-            "is for AppSync GraphQL, which alone has operations; elsewhere there is read_only",
+            "is for AppSync GraphQL only: use read_only for other upstreams",
         ),
         Some(UpstreamKind::Events | UpstreamKind::Http | UpstreamKind::Graphql) | None => {}
     }
@@ -30,7 +30,7 @@ pub(super) fn policy(
     })
 }
 
-/// `None` only if a problem was reported.
+/// Returns `None` only if a problem was reported.
 fn allowed(table: &Table<'_>) -> Option<AllowedOperations> {
     let operations = Operations::read(table)?;
     let Operations {
@@ -45,10 +45,7 @@ fn allowed(table: &Table<'_>) -> Option<AllowedOperations> {
         ("fields", fields.as_ref().is_some_and(Vec::is_empty)),
     ] {
         if is_empty {
-            table.report(
-                key,
-                "is empty, so that nothing would be allowed: leave it out",
-            );
+            table.report(key, "is empty and would allow no operations: remove it");
         }
     }
     Some(AllowedOperations {

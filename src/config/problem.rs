@@ -1,4 +1,4 @@
-//! What is wrong with a configuration.
+//! The mistakes in a configuration.
 
 use std::fmt;
 
@@ -12,19 +12,22 @@ pub struct Problem {
     pub message: String,
 }
 
-/// Everything that is wrong with a configuration; never empty.
+/// All mistakes in a configuration; never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(source) = &self.source {
+        let source = self.source.as_deref().unwrap_or_default();
+        if !source.is_empty() {
             write!(f, "{source}: ")?;
         }
-        match self.key.as_str() {
-            "" => f.write_str(&self.message),
-            key => write!(f, "`{key}`: {}", self.message),
+        // Who writes a flag need not know its key.
+        let is_flag = source.starts_with("--") || source == "URL";
+        if !is_flag && !self.key.is_empty() {
+            write!(f, "`{}`: ", self.key)?;
         }
+        f.write_str(&self.message)
     }
 }
 

@@ -1,8 +1,8 @@
-//! What was said, and where: figment merges the sources and tags every value with its own.
+//! The merged sources: figment merges them and tags every value with its source.
 //!
-//! figment alone stops at the first mistake, knows no lines and types environment variables before
-//! anybody asks. So values stay as they were said here, and [`Table`](super::table::Table) is the
-//! one reader of them.
+//! figment alone stops at the first mistake, has no line numbers and guesses the types of environment
+//! variables. So the values stay as they were written here, and [`Table`](super::table::Table) alone
+//! reads them.
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ use super::setting::{PREFIX, Section};
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     pub file: Option<PathBuf>,
-    /// `COUNTERSIGN_*`, what tells where state is kept (HOME, XDG_STATE_HOME), and
+    /// `COUNTERSIGN_*`, the variables that locate state (HOME, XDG_STATE_HOME), and
     /// [`super::OPENTELEMETRY`].
     pub environment: Vec<(String, String)>,
     /// Dotted key, flag as the user knows it, values.
@@ -48,7 +48,7 @@ pub struct Raw {
 
 impl Raw {
     /// # Errors
-    /// When the file cannot be read, or is no TOML.
+    /// When the file cannot be read, or is not TOML.
     pub(super) fn read(sources: &Sources, sections: &'static [Section]) -> Result<Self, Problems> {
         let mut figment = Figment::new().merge(Named {
             name: DEFAULT.into(),
@@ -104,14 +104,14 @@ impl Raw {
         })
     }
 
-    /// Every value that was said, in the order of its key: dotted key, value as TOML, source.
+    /// Returns every value in the order of its key: dotted key, value as TOML, source.
     pub fn values(&self) -> Vec<(String, String, String)> {
         let mut values = Vec::new();
         self.collect(&self.root, &mut Vec::new(), &mut values);
         values
     }
 
-    /// A mistake at a dotted key, of which the message need not name the key.
+    /// Returns a mistake at a dotted key, with its source. The message must name the key.
     pub fn problem(&self, key: &str, message: String) -> Problem {
         let path: Vec<String> = key.split('.').map(str::to_owned).collect();
         let mut value = None;
@@ -127,7 +127,7 @@ impl Raw {
         }
     }
 
-    /// Where state of ours may be kept.
+    /// Returns the directory for state, such as the local certificate authority.
     pub(super) fn state(&self) -> Option<&Path> {
         self.state.as_deref()
     }
@@ -136,7 +136,7 @@ impl Raw {
         &self.root
     }
 
-    /// What has no value although it has a default.
+    /// Returns the settings that have a default but no value.
     pub(super) fn lost(&self) -> Vec<Problem> {
         let defaults = defaults(self.sections);
         defaults.map_or_else(
@@ -145,7 +145,7 @@ impl Raw {
         )
     }
 
-    /// Every setting that there is.
+    /// Returns all settings.
     pub(super) fn sections(&self) -> &'static [Section] {
         self.sections
     }
@@ -168,7 +168,7 @@ impl Raw {
         }
     }
 
-    /// A file with its line, a variable, a flag, or `default`.
+    /// Returns a file with its line, a variable, a flag, or `default`.
     pub(super) fn source(&self, tag: Tag, path: &[String]) -> String {
         let metadata = self.figment.get_metadata(tag);
         let name = metadata.map_or(DEFAULT, |metadata| metadata.name.as_ref());
@@ -182,7 +182,7 @@ impl Raw {
     }
 }
 
-/// The source of what nobody has said.
+/// The source of values that nobody has set.
 pub(super) const DEFAULT: &str = "default";
 
 /// The defaults of the settings whose tables have no names of the user's choice.
@@ -228,7 +228,7 @@ fn toml(name: &str, text: &str) -> Result<Dict, Problems> {
         let at = error.span().map(|span| line_of(text, span.start));
         let source = at.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"));
         let message = match error.message() {
-            "" => "is no TOML",
+            "" => "invalid TOML",
             message => message,
         };
         return Err(Problems(vec![whole_file(&source, message)]));
@@ -261,8 +261,8 @@ fn settings(environment: &[(String, String)]) -> Vec<(String, String, String)> {
     settings
 }
 
-/// What Kubernetes puts into every pod beside a Service named `countersign` or `countersign-…`
-/// ("Discovering services: environment variables"); nobody meant it as a setting.
+/// Whether Kubernetes sets the variable in every pod, for a Service named `countersign` or
+/// `countersign-…` ("Discovering services: environment variables"). Such a variable is not a setting.
 fn is_service_link(key: &str) -> bool {
     let key = format!("_{key}");
     let is_nested = key.contains("__");
@@ -272,8 +272,8 @@ fn is_service_link(key: &str) -> bool {
     !is_nested && (has_end || key.contains("_SERVICE_PORT_") || key.contains("_PORT_"))
 }
 
-/// Below XDG_STATE_HOME, or where that is by default (XDG Base Directory Specification; a path
-/// that is not absolute is to be ignored).
+/// Returns the directory below XDG_STATE_HOME or its default. A path that is not absolute is ignored,
+/// as the XDG Base Directory Specification requires.
 fn state_dir(environment: &[(String, String)]) -> Option<PathBuf> {
     let directory = |variable: &str| {
         let (_, value) = environment.iter().find(|(name, _)| name == variable)?;

@@ -1,4 +1,4 @@
-//! What the configuration means: one settings struct for each part.
+//! Resolves the configuration into one settings struct for each part of the program.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -29,36 +29,36 @@ use crate::upstream::UpstreamConfig;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: Vec<Listen>,
-    /// Of the admin listener, if there is to be one.
+    /// The address of the admin listener, if there is one.
     pub admin: Option<SocketAddr>,
-    /// Whether files can be changed once the configuration has been read.
+    /// Whether the process loses the right to change files once the configuration has been read.
     pub sandbox: bool,
     pub routes: Vec<RouteConfig>,
     pub guard: GuardConfig,
-    /// Users who may connect to unix sockets beside our own; if there are none, the file's mode
-    /// decides alone.
+    /// Additional users who may connect to unix sockets. If there are none, the mode of the socket
+    /// decides.
     pub peer_uids: Vec<u32>,
     pub server: ServerConfig,
     pub memory: MemoryLimit,
-    /// On the addresses of plain HTTP.
+    /// TLS, on the addresses of plain HTTP.
     pub tls: Option<TlsConfig>,
     pub session: SessionConfig,
     /// Bytes of events that may wait for all client sockets together.
     pub outbox_total: usize,
     pub drain: DrainConfig,
     pub log: LogConfig,
-    /// Where spans go, if they are to be exported.
+    /// Where spans are exported to, if they are.
     pub traces: Option<TraceConfig>,
-    /// Where it is recorded what IAM must allow.
+    /// The file in which operations are recorded, for least-privilege policies.
     pub record: Option<PathBuf>,
 }
 
 /// `[drain]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainConfig {
-    /// For which new work is still taken.
+    /// How long new requests are still accepted.
     pub delay: Duration,
-    /// For what is running then.
+    /// How long running requests may take after that.
     pub timeout: Duration,
 }
 
@@ -78,7 +78,7 @@ impl Config {
         }
     }
 
-    /// Where unix sockets are made and removed.
+    /// Returns the directories in which unix sockets are created and removed.
     pub fn socket_directories(&self) -> Vec<PathBuf> {
         let directory = |place: &Listen| match place {
             Listen::Tcp(_) => None,
@@ -91,11 +91,11 @@ impl Config {
     }
 }
 
-/// `None` only if a problem was reported. Mistakes in one table hide none in the others.
+/// Returns `None` only if a problem was reported. Mistakes in one table do not hide those in others.
 fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     let general = General::read(root)?;
     if general.listen.is_empty() {
-        root.report("listen", "at least one address is needed");
+        root.report("listen", "must have at least one address");
     }
     let guard_table = root.table("guard");
     let guard = guard(&guard_table);
@@ -107,7 +107,10 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
         .as_ref()
         .is_some_and(|tls| matches!(tls.certificate, Certificate::Dev { .. }));
     if general.sandbox && makes_ca {
-        root.report("sandbox", "`tls.dev` writes its CA: use `tls.cert` with it");
+        root.report(
+            "sandbox",
+            "cannot be combined with `tls.dev`, which writes its CA: use `tls.cert`",
+        );
     }
     let limits = Limits::read(&root.table("limits"))?;
     let timeouts = Timeouts::read(&root.table("timeouts"))?;
@@ -119,7 +122,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     if general.sandbox && record.is_some() {
         root.report(
             "sandbox",
-            "`iam.record` writes its file: leave one of them out",
+            "cannot be combined with `iam.record`, which writes its file: remove one of them",
         );
     }
     let forwarded = guard.as_ref().map(|guard| guard.forwarded);
@@ -179,7 +182,7 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     })
 }
 
-/// What routes have of the settings of all routes.
+/// Returns the settings that apply to all routes.
 fn shared(
     forwarded: Option<Forwarded>,
     limits: &Limits,
@@ -201,7 +204,7 @@ fn shared(
             pool_idle: pool.idle,
             pool_max_idle: pool.max_idle,
             pool_max_age: pool.max_age,
-            // What fits into the memory is the app's to say.
+            // The app replaces it, depending on the memory.
             window: 256 * 1024,
         },
         realtime: RealtimeConfig {

@@ -1,4 +1,4 @@
-//! What a route's table means.
+//! Resolves `[route.NAME]`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,12 +19,12 @@ use crate::upstream::{Endpoint, HeaderPolicy, Overrides, UpstreamConfig, Upstrea
 #[derive(Clone, Debug)]
 pub struct RouteConfig {
     pub name: String,
-    /// Without a trailing slash; empty for the root.
+    /// The path without a trailing slash; empty for the root.
     pub path: String,
     pub endpoint: Endpoint,
     pub credentials: Credentials,
     pub trust: Trust,
-    /// `connect` was set: no proxy comes between.
+    /// Whether `connect` is set, and no proxy is used.
     pub is_dialled_directly: bool,
     pub headers: HeaderPolicy,
     pub requests: RequestLimits,
@@ -39,7 +39,7 @@ pub struct RouteConfig {
 #[derive(Clone, PartialEq)]
 pub enum Credentials {
     Provider(CredentialSourceConfig),
-    /// The demo's, for its own emulator.
+    /// The fixed credentials of `demo`, for its emulator.
     Fixed(aws_credential_types::Credentials),
 }
 
@@ -52,7 +52,7 @@ pub enum Trust {
     Pem(String),
 }
 
-/// Settings that a route may have of its own.
+/// The settings of all routes, some of which a route can override.
 #[derive(Clone, Copy)]
 pub(super) struct Shared {
     pub(super) request_body: usize,
@@ -72,7 +72,7 @@ pub(super) fn routes(root: &Table<'_>, shared: Shared) -> Option<Vec<RouteConfig
     if tables.is_empty() {
         root.report(
             "route",
-            "no route: give an upstream URL, as in `countersign https://ID.appsync-api.REGION.amazonaws.com/graphql`, or a [route.NAME] table with a target",
+            "no route is configured: pass the URL of an upstream, as in `countersign https://ID.appsync-api.REGION.amazonaws.com/graphql`, or add a [route.NAME] table with a target",
         );
         return None;
     }
@@ -88,9 +88,9 @@ pub(super) fn routes(root: &Table<'_>, shared: Shared) -> Option<Vec<RouteConfig
             continue;
         };
         if let Some(other) = routes.iter().find(|other| other.path == route.path) {
-            let is_said = table.is_said("path");
+            let is_set = table.is_set("path");
             table.report(
-                if is_said { "path" } else { "target" },
+                if is_set { "path" } else { "target" },
                 format!(
                     "route {} has the same path {:?}: set `path` for one of them",
                     other.name, route.path
@@ -106,8 +106,8 @@ fn route(name: String, table: &Table<'_>, shared: Shared) -> Option<RouteConfig>
     let settings = Route::read(table)?;
     let limits = RouteLimits::read(&table.table("limits"))?;
     let timeouts = RouteTimeouts::read(&table.table("timeouts"))?;
-    if settings.target.is_none() && !table.is_said("target") {
-        table.report("target", "is missing: the URL of the upstream");
+    if settings.target.is_none() && !table.is_set("target") {
+        table.report("target", "is missing: set it to the URL of the upstream");
     }
     let endpoint = endpoint(table, &settings);
     let kind = endpoint.as_ref().map(|endpoint| endpoint.kind);
@@ -175,7 +175,7 @@ fn route(name: String, table: &Table<'_>, shared: Shared) -> Option<RouteConfig>
     })
 }
 
-/// Where the route leads, and how its requests are signed; `None` if a problem was reported.
+/// Returns where the route leads and how its requests are signed, or `None` if a problem was reported.
 fn endpoint(table: &Table<'_>, settings: &Route) -> Option<Endpoint> {
     let overrides = Overrides {
         region: settings.region.clone(),
@@ -197,17 +197,17 @@ fn endpoint(table: &Table<'_>, settings: &Route) -> Option<Endpoint> {
     } else {
         let only_http = Route::SETTINGS.iter();
         let only_http = only_http.filter(|setting| setting.only == Some(UpstreamKind::Http));
-        for setting in only_http.filter(|setting| table.is_said(setting.key)) {
+        for setting in only_http.filter(|setting| table.is_set(setting.key)) {
             table.report(
                 setting.key,
-                "is not for AppSync, which takes signatures in one way only",
+                "is not for AppSync, which accepts one form of signature only",
             );
         }
     }
     Some(endpoint)
 }
 
-/// Changes how the service is known to be signed for into how the route is set.
+/// Overrides the signing profile of the service with the settings of the route.
 fn sign_as_set(table: &Table<'_>, settings: &Route, endpoint: &mut Endpoint) {
     let style = &mut endpoint.style;
     style.placement = match (settings.auth, style.placement) {
@@ -219,7 +219,7 @@ fn sign_as_set(table: &Table<'_>, settings: &Route, endpoint: &mut Endpoint) {
         (Placement::Query { expires }, Some(set)) => *expires = set,
         (Placement::Headers, Some(_)) => table.report(
             "presign_expires",
-            "is for presigned requests: set auth = \"presign\", too",
+            "is for presigned requests: also set auth = \"presign\"",
         ),
         (_, None) => {}
     }
@@ -233,7 +233,7 @@ fn sign_as_set(table: &Table<'_>, settings: &Route, endpoint: &mut Endpoint) {
 }
 
 impl RouteConfig {
-    /// What was decided for the route, in one readable line.
+    /// Describes where the route leads and how it is signed, in one line.
     pub fn decision(&self) -> String {
         let Endpoint {
             kind,
@@ -249,9 +249,10 @@ impl RouteConfig {
             UpstreamKind::Events => "AppSync Events",
             UpstreamKind::Http => "HTTP",
         };
-        let local = match self.path.as_str() {
-            "" => "/",
-            path => path,
+        let local = if self.path.is_empty() {
+            "/"
+        } else {
+            &self.path
         };
         let mut line = format!(
             "route {}: {local} -> {kind} https://{wire_host}{path} (region {}, service {}, {})",
@@ -284,7 +285,7 @@ impl RouteConfig {
 }
 
 impl Credentials {
-    /// As the log and the metrics name them.
+    /// Returns the name in the log and the metrics.
     pub fn name(&self) -> String {
         match self {
             Self::Provider(identity) => identity.to_string(),

@@ -1,5 +1,5 @@
-//! What is known of a setting beside its value: the one declaration from which the parser, the
-//! command line, the errors and the reference take it.
+//! The description of a setting: what the parser, the command line, the errors and the reference
+//! know about it.
 
 use super::types::Describe;
 use crate::upstream::UpstreamKind;
@@ -15,11 +15,11 @@ pub struct Setting {
     pub is_list: bool,
     /// As TOML.
     pub default: Option<&'static str>,
-    /// What holds while a setting without a default is not set.
+    /// What applies if a setting without a default is not set.
     pub unset: Option<&'static str>,
     /// `--listen ADDR`, `--tls-dev`, or the positional `URL`.
     pub(super) flag: Option<&'static str>,
-    /// The kind of upstream that it is for, if not for all.
+    /// The kind of upstream that it is for, if it is not for all.
     pub only: Option<UpstreamKind>,
 }
 
@@ -38,31 +38,31 @@ pub(super) const NAME: &str = "NAME";
 pub(super) const PREFIX: &str = "COUNTERSIGN_";
 
 impl Setting {
-    /// What it does. The first sentence suffices for a line of help.
+    /// Returns what it does. The first sentence is enough for a line of help.
     pub fn about(&self) -> &'static str {
         self.doc.trim()
     }
 
-    /// The first sentence, without its full stop.
+    /// Returns the first sentence, without its full stop.
     pub fn summary(&self) -> &'static str {
         let about = self.about();
         let sentence = about.split(". ").next().unwrap_or(about);
         sentence.trim_end_matches('.')
     }
 
-    /// `--listen`, or `URL`.
+    /// Returns `--listen`, or `URL`.
     pub fn flag_name(&self) -> Option<&'static str> {
         self.flag.and_then(|flag| flag.split(' ').next())
     }
 
-    /// `ADDR` of `--listen ADDR`; a flag without a value means `true`.
+    /// Returns `ADDR` for `--listen ADDR`. A flag without a value sets `true`.
     pub fn value_name(&self) -> Option<&'static str> {
         self.flag.and_then(|flag| flag.split(' ').nth(1))
     }
 }
 
 impl Section {
-    /// `limits.message`
+    /// Returns a key such as `limits.message`.
     pub fn key(&self, setting: &Setting) -> String {
         match self.path {
             "" => setting.key.to_owned(),
@@ -70,7 +70,7 @@ impl Section {
         }
     }
 
-    /// `COUNTERSIGN_LIMITS__MESSAGE`
+    /// Returns a variable such as `COUNTERSIGN_LIMITS__MESSAGE`.
     pub fn variable(&self, setting: &Setting) -> String {
         let key = self.key(setting).replace('.', "__");
         format!("{PREFIX}{}", key.to_ascii_uppercase())
@@ -85,7 +85,7 @@ impl Section {
         self.path.split('.').filter(|segment| !segment.is_empty())
     }
 
-    /// What follows `path` in this section's: `None` if that leads elsewhere.
+    /// Returns what this section has at `path`, or `None` if the section is not there or below.
     pub(super) fn below(&self, path: &[String]) -> Option<Below> {
         let mut segments = self.segments();
         for name in path {
@@ -102,7 +102,7 @@ impl Section {
     }
 }
 
-/// What stands at a path, as one section knows it.
+/// What a section has at a path.
 pub(super) enum Below {
     Settings(&'static [Setting]),
     Table(&'static str),

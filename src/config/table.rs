@@ -22,8 +22,8 @@ pub(super) struct Table<'a> {
 pub(super) trait Shape<T>: Sized {
     const IS_LIST: bool;
 
-    /// The value that was said, if it is right, or else the default. A wrong value is a problem.
-    /// `None` if there is no default although there must be one.
+    /// Returns the value that is set, if it is valid, or else the default. Reports an invalid value.
+    /// Returns `None` if there is no default although there must be one.
     fn read(table: &Table<'_>, key: &str, of: &Type<T>, default: Option<&str>) -> Option<Self>;
 }
 
@@ -31,8 +31,8 @@ impl<T: Clone> Shape<T> for T {
     const IS_LIST: bool = false;
 
     fn read(table: &Table<'_>, key: &str, of: &Type<T>, default: Option<&str>) -> Option<Self> {
-        let said = table.said(key).and_then(|said| table.one(key, of, said));
-        said.or_else(|| table.one(key, of, &literal(default?)?))
+        let set = table.get(key).and_then(|value| table.one(key, of, value));
+        set.or_else(|| table.one(key, of, &literal(default?)?))
     }
 }
 
@@ -40,7 +40,7 @@ impl<T: Clone> Shape<T> for Option<T> {
     const IS_LIST: bool = false;
 
     fn read(table: &Table<'_>, key: &str, of: &Type<T>, _: Option<&str>) -> Option<Self> {
-        Some(table.said(key).and_then(|said| table.one(key, of, said)))
+        Some(table.get(key).and_then(|value| table.one(key, of, value)))
     }
 }
 
@@ -48,8 +48,8 @@ impl<T: Clone> Shape<T> for Vec<T> {
     const IS_LIST: bool = true;
 
     fn read(table: &Table<'_>, key: &str, of: &Type<T>, default: Option<&str>) -> Option<Self> {
-        let said = table.said(key).and_then(|said| table.list(key, of, said));
-        said.or_else(|| table.list(key, of, &literal(default?)?))
+        let set = table.get(key).and_then(|value| table.list(key, of, value));
+        set.or_else(|| table.list(key, of, &literal(default?)?))
     }
 }
 
@@ -57,14 +57,14 @@ impl<T: Clone> Shape<T> for Option<Vec<T>> {
     const IS_LIST: bool = true;
 
     fn read(table: &Table<'_>, key: &str, of: &Type<T>, _: Option<&str>) -> Option<Self> {
-        Some(table.said(key).and_then(|said| table.list(key, of, said)))
+        Some(table.get(key).and_then(|value| table.list(key, of, value)))
     }
 }
 
 // === impl Table ===
 
 impl<'a> Table<'a> {
-    /// The whole configuration.
+    /// Returns the top of the configuration.
     pub(super) fn root(raw: &'a Raw, problems: &'a RefCell<Vec<Problem>>) -> Self {
         Self {
             raw,
@@ -74,18 +74,18 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A table below this one; empty if it was not said.
+    /// Returns a table below this one; it is empty if it is not set.
     pub(super) fn table(&self, key: &str) -> Self {
         let found = self.dict.and_then(|dict| dict.get(key));
         self.below(key, found)
     }
 
-    /// The tables below `key`, by name. What should be a table and is none is a problem, and
-    /// `None`.
+    /// Returns the tables below `key`, by name. Reports a value that should be a table, and returns
+    /// `None` for it.
     pub(super) fn tables(&self, key: &str) -> Option<Vec<(String, Option<Self>)>> {
         let table = self.table(key);
         let Some(dict) = table.dict else {
-            return (!self.is_said(key)).then(Vec::new);
+            return (!self.is_set(key)).then(Vec::new);
         };
         let tables = dict.iter().map(|(name, value)| {
             let below = table.below(name, Some(value));
@@ -94,7 +94,7 @@ impl<'a> Table<'a> {
         Some(tables.collect())
     }
 
-    /// The value of a setting, in the shape that its field has; see [`Shape::read`].
+    /// Returns the value of a setting, in the shape that its field has; see [`Shape::read`].
     pub(super) fn read<T: Clone, S: Shape<T>>(
         &self,
         key: &str,
@@ -111,7 +111,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A list; from the environment also as one text with commas.
+    /// Parses a list, which can also be one text with commas, as in an environment variable.
     fn list<T: Clone>(&self, key: &str, of: &Type<T>, value: &Value) -> Option<Vec<T>> {
         let items: Option<Vec<String>> = if let Value::Array(_, items) = value {
             items.iter().map(scalar).collect()
@@ -128,11 +128,11 @@ impl<'a> Table<'a> {
         parsed.into_iter().collect()
     }
 
-    fn said(&self, key: &str) -> Option<&'a Value> {
+    fn get(&self, key: &str) -> Option<&'a Value> {
         self.dict?.get(key)
     }
 
-    /// Whether no mistake was reported in this table so far.
+    /// Whether no mistake has been reported in this table so far.
     pub(super) fn is_sound(&self) -> bool {
         let prefix = format!("{}.", self.path.join("."));
         let problems = self.problems.borrow();
@@ -141,7 +141,7 @@ impl<'a> Table<'a> {
             .any(|problem| problem.key.starts_with(&prefix))
     }
 
-    /// Whether a mistake was reported at one of this table's keys.
+    /// Whether a mistake has been reported at one of this table's keys.
     pub(super) fn has_problem(&self, key: &str) -> bool {
         let key = self.path_to(key).join(".");
         self.problems
@@ -150,7 +150,7 @@ impl<'a> Table<'a> {
             .any(|problem| problem.key == key)
     }
 
-    pub(super) fn is_said(&self, key: &str) -> bool {
+    pub(super) fn is_set(&self, key: &str) -> bool {
         self.dict.is_some_and(|dict| dict.contains_key(key))
     }
 
@@ -166,7 +166,7 @@ impl<'a> Table<'a> {
         });
     }
 
-    /// Reports the keys, here and below, that are no settings.
+    /// Reports the keys, here and below, that are not settings.
     pub(super) fn report_unknown_keys(&self) {
         let mut known = BTreeSet::new();
         let mut has_any_name = false;

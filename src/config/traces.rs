@@ -1,11 +1,11 @@
-//! What `[traces]` means.
+//! Resolves `[traces]`.
 
 use super::declare::Settings as _;
 use super::settings::Traces;
 use super::table::Table;
 use crate::telemetry::TraceConfig;
 
-/// `None` if nothing is to be exported.
+/// Returns `None` if no spans are exported.
 pub(super) fn traces(table: &Table<'_>) -> Option<TraceConfig> {
     let traces = Traces::read(table)?;
     Some(TraceConfig {

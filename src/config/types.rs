@@ -26,7 +26,7 @@ pub(super) struct Bound<T> {
     pub(super) text: &'static str,
 }
 
-/// What a type says of itself, whatever its values are.
+/// The description of a type, whatever its values are.
 pub trait Describe: fmt::Debug {
     fn name(&self) -> &'static str;
     /// A valid value, as TOML.
@@ -96,8 +96,13 @@ impl<T: Clone> Type<T> {
             .map(|name| format!("{name:?}"))
             .collect();
         match quoted.as_slice() {
-            [first @ .., last] => format!("{text:?} is neither {} nor {last}", first.join(", ")),
-            [] => format!("{text:?} is not allowed"),
+            [first @ .., last] => {
+                format!(
+                    "invalid value {text:?}: expected {} or {last}",
+                    first.join(", ")
+                )
+            }
+            [] => format!("invalid value {text:?}"),
         }
     }
 }

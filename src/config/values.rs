@@ -169,7 +169,7 @@ pub(super) const COLLECTOR: Type<Option<Uri>> = Type::parsed(
 pub(super) const TARGET: Type<String> = Type::parsed(
     "https URL",
     "\"https://ID.appsync-api.eu-central-1.amazonaws.com/graphql\"",
-    parse::text,
+    parse::target,
 );
 pub(super) const PATH_OF_URL: Type<String> = Type {
     about: "Begins with `/`; letters, digits, `-`, `.`, `_`, `~` and `/`.",

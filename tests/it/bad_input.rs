@@ -51,9 +51,9 @@ async fn every_mistake_is_reported_at_once() {
                 "{}`route.a.target`: the URL must begin with https://",
                 at(5)
             ),
-            &format!("{}`limits.request_body`: \"lots\" is no size", at(8)),
+            &format!("{}`limits.request_body`: invalid size \"lots\"", at(8)),
             "COUNTERSIGN_TIMEOUTS__CONECT: `timeouts.conect`: unknown key; did you mean `connect`?",
-            "--allow-origin: `guard.allow_origins`: \"example.com\" is no origin",
+            "--allow-origin: invalid origin \"example.com\"",
         ],
     )
     .await;
@@ -61,7 +61,7 @@ async fn every_mistake_is_reported_at_once() {
 
 #[tokio::test]
 async fn usage_mistakes_exit_with_2() {
-    check_refused(&[], &[], 2, &["no route: give an upstream URL"]).await;
+    check_refused(&[], &[], 2, &["no route is configured: pass the URL"]).await;
     check_refused(&["--lisen", "x", TARGET], &[], 2, &["--listen"]).await;
     check_refused(
         &["https://api.example.com/graphql"],

@@ -381,7 +381,7 @@ async fn urls_that_cannot_be_presigned_are_refused() {
     .await;
     let api = "https://x.execute-api.us-east-1.amazonaws.com";
     let user = api.replace("//", "//user:pass@");
-    check_refused(&[&user], 2, &["`URL`: must have no user"]).await;
+    check_refused(&[&user], 2, &["`URL`: must not have a user"]).await;
     check_refused(&[&format!("{api}:99999/a")], 2, &["port"]).await;
     check_refused(&[&format!("{api}/a//b")], 2, &["empty segment"]).await;
     check_refused(&[&format!("{api}/a/../b")], 2, &["'..' segment"]).await;

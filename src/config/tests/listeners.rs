@@ -19,7 +19,7 @@ fn bad_origins_and_hosts_are_refused() {
         refuses(
             &flag("--allow-origin", "guard.allow_origins", &[text]),
             &[&format!(
-                "--allow-origin: `guard.allow_origins`: {text:?} is no origin, such as https://app.example.com"
+                "--allow-origin: invalid origin {text:?}: expected a scheme and a host, such as https://app.example.com"
             )],
         );
     }
@@ -27,7 +27,7 @@ fn bad_origins_and_hosts_are_refused() {
         refuses(
             &flag("--allow-host", "guard.allow_hosts", &[text]),
             &[&format!(
-                "--allow-host: `guard.allow_hosts`: {text:?} is no host name without a port"
+                "--allow-host: invalid host name {text:?}: expected a name without scheme, port or path"
             )],
         );
     }
@@ -46,13 +46,15 @@ fn bad_listen_addresses_are_refused() {
         refuses(
             &flag("--listen", "listen", &[text]),
             &[&format!(
-                "--listen: `listen`: {text:?} is no IP address with a port, such as 127.0.0.1:4100"
+                "--listen: invalid address {text:?}: expected an IP address with a port, such as 127.0.0.1:4100, or unix:PATH"
             )],
         );
     }
     refuses(
         &flag("--listen", "listen", &["unix:"]),
-        &["--listen: `listen`: \"unix:\" names no file, as unix:/run/x.sock does"],
+        &[
+            "--listen: invalid address \"unix:\": add the path of the socket, such as unix:/run/x.sock",
+        ],
     );
     for said in [
         file("listen = []"),
@@ -61,7 +63,7 @@ fn bad_listen_addresses_are_refused() {
     ] {
         let problems = said.load().unwrap_err();
         assert_eq!(problems.len(), 1);
-        assert!(problems[0].ends_with("`listen`: at least one address is needed"));
+        assert!(problems[0].ends_with("`listen`: must have at least one address"));
     }
     means(
         &env("COUNTERSIGN_LISTEN", "127.8.8.8:0"),
@@ -73,7 +75,7 @@ fn bad_listen_addresses_are_refused() {
 #[test]
 fn tls_takes_files_or_the_local_ca() {
     const BOTH: &str =
-        "`tls.dev`: makes a certificate of its own, but `cert` or `key` is set: choose one";
+        "`tls.dev`: creates a certificate, but `cert` or `key` is set, too: choose one";
     means(&said(), "tls", "None");
     // Any file that is there.
     let files = said().flag("--tls-cert", "tls.cert", &["Cargo.toml"]).flag(
@@ -96,18 +98,18 @@ fn tls_takes_files_or_the_local_ca() {
     );
     refuses(
         &file("[tls]\ncert = \"Cargo.toml\""),
-        &["`tls.key`: is missing: the private key of `cert` (--tls-key)"],
+        &["`tls.key`: is missing: set it to the private key of `cert` (--tls-key)"],
     );
     refuses(
         &env("COUNTERSIGN_TLS__KEY", "Cargo.toml"),
-        &["`tls.cert`: is missing: the certificate of `key` (--tls-cert)"],
+        &["`tls.cert`: is missing: set it to the certificate of `key` (--tls-cert)"],
     );
     refuses(
         &file("[tls]\ncert = \"/no/cert.pem\"\nkey = \"/no/key.pem\"\ndev = \"yes\""),
         &[
             "FILE:2: `tls.cert`: /no/cert.pem cannot be read: No such file or directory (os error 2)",
             "FILE:3: `tls.key`: /no/key.pem cannot be read: No such file or directory (os error 2)",
-            "FILE:4: `tls.dev`: \"yes\" is neither true nor false",
+            "FILE:4: `tls.dev`: invalid value \"yes\": expected true or false",
         ],
     );
     refuses(
@@ -132,7 +134,9 @@ fn the_local_ca_is_kept_where_state_is_kept() {
     }
     refuses(
         &dev,
-        &["COUNTERSIGN_TLS__DEV: `tls.dev`: has no place for its CA: set XDG_STATE_HOME or HOME"],
+        &[
+            "COUNTERSIGN_TLS__DEV: `tls.dev`: has no directory for its CA: set XDG_STATE_HOME or HOME",
+        ],
     );
     let off = file("tls.dev = true").env("COUNTERSIGN_TLS__DEV", "false");
     means(&off, "tls", "None");
@@ -144,13 +148,17 @@ fn a_sandbox_has_no_ca_of_its_own() {
     check(&sandbox, Ok(&[]));
     refuses(
         &sandbox.clone().env("COUNTERSIGN_IAM__RECORD", "/tmp/seen"),
-        &["COUNTERSIGN_SANDBOX: `sandbox`: `iam.record` writes its file: leave one of them out"],
+        &[
+            "COUNTERSIGN_SANDBOX: `sandbox`: cannot be combined with `iam.record`, which writes its file: remove one of them",
+        ],
     );
     refuses(
         &sandbox
             .env("COUNTERSIGN_TLS__DEV", "true")
             .env("HOME", "/home/x"),
-        &["COUNTERSIGN_SANDBOX: `sandbox`: `tls.dev` writes its CA: use `tls.cert` with it"],
+        &[
+            "COUNTERSIGN_SANDBOX: `sandbox`: cannot be combined with `tls.dev`, which writes its CA: use `tls.cert`",
+        ],
     );
 }
 
@@ -163,13 +171,13 @@ fn addresses_beyond_this_machine() {
         refuses(
             &said,
             &[&format!(
-                "--listen: `listen`: {text} is not a loopback address: whoever reached it could act with the IAM identity. Allow it with guard.non_loopback = \"token\" and a guard.token_file"
+                "--listen: {text} is not a loopback address: anybody who reaches it could act with the IAM identity. Allow it with guard.non_loopback = \"token\" and a guard.token_file"
             )],
         );
         refuses(
             &beyond("token"),
             &[&format!(
-                "--listen: `listen`: {text} is not a loopback address, and guard.non_loopback = \"token\" wants proof of its clients: set guard.token_file (--token-file), or tls.client_ca"
+                "--listen: {text} is not a loopback address, and with guard.non_loopback = \"token\" clients must authenticate: set guard.token_file (--token-file) or tls.client_ca"
             )],
         );
         let shown = format!("[{text}]");
@@ -179,7 +187,7 @@ fn addresses_beyond_this_machine() {
         refuses(
             &beyond("maybe"),
             &[
-                "COUNTERSIGN_GUARD__NON_LOOPBACK: `guard.non_loopback`: \"maybe\" is neither \"refuse\", \"token\" nor \"open\"",
+                "COUNTERSIGN_GUARD__NON_LOOPBACK: `guard.non_loopback`: invalid value \"maybe\": expected \"refuse\", \"token\" or \"open\"",
             ],
         );
     }
@@ -231,7 +239,7 @@ fn token_files() {
         ),
         (
             file("[guard.tokens.ci]"),
-            "`guard.tokens.ci.file`: is missing: where the tokens are".to_owned(),
+            "`guard.tokens.ci.file`: is missing: set it to the file with the tokens".to_owned(),
         ),
         (
             file(&named.replace("file", "path")),

@@ -16,7 +16,7 @@ fn bad_roles_are_refused() {
         refuses(
             &route(&format!("assume_role = \"{text}\"")),
             &[&format!(
-                "FILE:3: `route.a.assume_role`: {text:?} is no role ARN, such as arn:aws:iam::123456789012:role/NAME"
+                "FILE:3: `route.a.assume_role`: invalid role ARN {text:?}: expected arn:aws:iam::123456789012:role/NAME or the like"
             )],
         );
     }
@@ -44,7 +44,7 @@ fn bad_paths_are_refused() {
         refuses(
             &route(&format!("path = \"{text}\"")),
             &[&format!(
-                "FILE:3: `route.a.path`: {text:?} is no plain path, such as /graphql"
+                "FILE:3: `route.a.path`: invalid path {text:?}: expected a path such as /graphql"
             )],
         );
     }
@@ -57,20 +57,30 @@ fn a_route_needs_a_target() {
     refuses(
         &said().without_route(),
         &[
-            "`route`: no route: give an upstream URL, as in `countersign https://ID.appsync-api.REGION.amazonaws.com/graphql`, or a [route.NAME] table with a target",
+            "`route`: no route is configured: pass the URL of an upstream, as in `countersign https://ID.appsync-api.REGION.amazonaws.com/graphql`, or add a [route.NAME] table with a target",
         ],
     );
     refuses(
         &file("[route]").without_route(),
         &[
-            "FILE:1: `route`: no route: give an upstream URL, as in `countersign https://ID.appsync-api.REGION.amazonaws.com/graphql`, or a [route.NAME] table with a target",
+            "FILE:1: `route`: no route is configured: pass the URL of an upstream, as in `countersign https://ID.appsync-api.REGION.amazonaws.com/graphql`, or add a [route.NAME] table with a target",
         ],
     );
     refuses(
         &file("[route.a]\npath = \"/x\"\n[route.b]\ntarget = \"\"").without_route(),
         &[
-            "`route.a.target`: is missing: the URL of the upstream",
+            "`route.a.target`: is missing: set it to the URL of the upstream",
             "FILE:4: `route.b.target`: must not be empty",
+        ],
+    );
+}
+
+#[test]
+fn an_api_id_as_target_is_refused_with_the_command_that_prints_its_url() {
+    refuses(
+        &target("abc123", ""),
+        &[
+            "FILE:2: `route.a.target`: \"abc123\" is not a URL. To find your API's URL: aws appsync get-graphql-api --api-id abc123 --query graphqlApi.uris.GRAPHQL",
         ],
     );
 }
@@ -136,7 +146,7 @@ fn a_port_that_is_none_is_refused() {
         refuses(
             &route(&format!("connect = \"{text}\"")),
             &[&format!(
-                "FILE:3: `route.a.connect`: {text:?} is no address, such as 10.0.0.7:443"
+                "FILE:3: `route.a.connect`: invalid address {text:?}: expected a host with an optional port, such as 10.0.0.7:443"
             )],
         );
     }
@@ -213,15 +223,17 @@ fn region_service_and_host_are_checked() {
 fn other_values_of_a_route_are_checked() {
     refuses(
         &route("on_upstream_loss = \"ignore\""),
-        &["FILE:3: `route.a.on_upstream_loss`: \"ignore\" is neither \"close\" nor \"resume\""],
+        &[
+            "FILE:3: `route.a.on_upstream_loss`: invalid value \"ignore\": expected \"close\" or \"resume\"",
+        ],
     );
     means(&route("on_upstream_loss = \"resume\""), "on_loss", "Resume");
     means(&route(""), "on_loss", "Close");
     refuses(
         &route("forward_headers = [\"cookie\", \"a b\"]\ndrop_headers = [\"\u{e9}\"]"),
         &[
-            "FILE:3: `route.a.forward_headers`: \"a b\" is no header name",
-            "FILE:4: `route.a.drop_headers`: \"é\" is no header name",
+            "FILE:3: `route.a.forward_headers`: invalid header name \"a b\"",
+            "FILE:4: `route.a.drop_headers`: invalid header name \"é\"",
         ],
     );
     refuses(
@@ -280,19 +292,19 @@ fn bad_policies_are_refused() {
              aliases = -1\nsize = \"big\"\nname = []",
         ),
         &[
-            "FILE:3: `route.a.read_only`: \"maybe\" is neither true nor false",
-            "FILE:5: `route.a.operations.names`: \"a b\" is no name of GraphQL, such as GetPost",
-            "FILE:6: `route.a.operations.sha256`: \"00\" is no SHA-256, which has 64 hexadecimal digits",
-            "FILE:6: `route.a.operations.sha256`: \"é\" is no SHA-256, which has 64 hexadecimal digits",
-            "FILE:7: `route.a.operations.fields`: \"getPost\" is no root field, such as Query.getPost, Mutation.* or Subscription.onPost",
-            "FILE:7: `route.a.operations.fields`: \"Query.a*\" is no root field, such as Query.getPost, Mutation.* or Subscription.onPost",
-            "FILE:8: `route.a.operations.depth`: \"0\" is no whole number above zero",
-            "FILE:9: `route.a.operations.aliases`: \"-1\" is no whole number",
-            "FILE:10: `route.a.operations.size`: \"big\" is no size, such as \"64KiB\" or \"1MiB\"",
+            "FILE:3: `route.a.read_only`: invalid value \"maybe\": expected true or false",
+            "FILE:5: `route.a.operations.names`: invalid GraphQL name \"a b\": expected a name such as GetPost",
+            "FILE:6: `route.a.operations.sha256`: invalid SHA-256 \"00\": expected 64 hexadecimal digits",
+            "FILE:6: `route.a.operations.sha256`: invalid SHA-256 \"é\": expected 64 hexadecimal digits",
+            "FILE:7: `route.a.operations.fields`: invalid root field \"getPost\": expected a type and a field, such as Query.getPost, Mutation.* or Subscription.onPost",
+            "FILE:7: `route.a.operations.fields`: invalid root field \"Query.a*\": expected a type and a field, such as Query.getPost, Mutation.* or Subscription.onPost",
+            "FILE:8: `route.a.operations.depth`: invalid number \"0\": expected a whole number above zero",
+            "FILE:9: `route.a.operations.aliases`: invalid number \"-1\": expected a whole number",
+            "FILE:10: `route.a.operations.size`: invalid size \"big\": expected a number above zero, or one with a unit, such as 64KiB or 1MiB",
             "FILE:11: `route.a.operations.name`: unknown key; did you mean `names`?",
         ],
     );
-    let empty = "is empty, so that nothing would be allowed: leave it out";
+    let empty = "is empty and would allow no operations: remove it";
     refuses(
         &route("[route.a.operations]\nnames = []\nsha256 = []\nfields = []"),
         &[
@@ -301,8 +313,8 @@ fn bad_policies_are_refused() {
             &format!("FILE:6: `route.a.operations.fields`: {empty}"),
         ],
     );
-    let elsewhere = "`route.a.operations`: is for AppSync GraphQL, which alone has operations; \
-                     elsewhere there is read_only";
+    let elsewhere =
+        "`route.a.operations`: is for AppSync GraphQL only: use read_only for other upstreams";
     let events = "https://abc.appsync-api.eu-central-1.amazonaws.com/event";
     for url in [GATEWAY, events] {
         let lines = "read_only = true\n[route.a.operations]\ndepth = 1";
@@ -379,8 +391,8 @@ fn a_route_may_have_limits_and_timeouts_of_its_own() {
     refuses(
         &route("limits.request_body = \"x\"\ntimeouts.idle = \"y\""),
         &[
-            "FILE:3: `route.a.limits.request_body`: \"x\" is no size, such as \"64KiB\" or \"1MiB\"",
-            "FILE:4: `route.a.timeouts.idle`: \"y\" is no duration, such as \"250ms\", \"5s\" or \"2m\"",
+            "FILE:3: `route.a.limits.request_body`: invalid size \"x\": expected a number above zero, or one with a unit, such as 64KiB or 1MiB",
+            "FILE:4: `route.a.timeouts.idle`: invalid duration \"y\": expected a number with a unit, such as 250ms, 5s or 2m",
         ],
     );
 }
@@ -442,16 +454,16 @@ fn mistakes_about_signing_are_told() {
     refuses(
         &target(GATEWAY, "presign_expires = \"1h\""),
         &[
-            "FILE:3: `route.a.presign_expires`: is for presigned requests: set auth = \"presign\", too",
+            "FILE:3: `route.a.presign_expires`: is for presigned requests: also set auth = \"presign\"",
         ],
     );
     refuses(
         &target(URL, "auth = \"presign\""),
-        &["FILE:3: `route.a.auth`: is not for AppSync, which takes signatures in one way only"],
+        &["FILE:3: `route.a.auth`: is not for AppSync, which accepts one form of signature only"],
     );
     refuses(
         &target(GATEWAY, "odd_headers = \"pass\""),
-        &["FILE:3: `route.a.odd_headers`: \"pass\" is neither \"drop\" nor \"keep\""],
+        &["FILE:3: `route.a.odd_headers`: invalid value \"pass\": expected \"drop\" or \"keep\""],
     );
     refuses(
         &target(
@@ -459,11 +471,11 @@ fn mistakes_about_signing_are_told() {
             "auth = \"none\"\npresign_expires = \"8d\"\nsession_token = \"x\"\npayload = \"x\"\nodd_paths = \"x\"",
         ),
         &[
-            "FILE:3: `route.a.auth`: \"none\" is neither \"headers\" nor \"presign\"",
+            "FILE:3: `route.a.auth`: invalid value \"none\": expected \"headers\" or \"presign\"",
             "FILE:4: `route.a.presign_expires`: must be at most 7 days",
-            "FILE:5: `route.a.session_token`: \"x\" is neither \"signed\" nor \"appended\"",
-            "FILE:6: `route.a.payload`: \"x\" is neither \"hashed\", \"hashed-in-header\" nor \"unsigned\"",
-            "FILE:7: `route.a.odd_paths`: \"x\" is neither \"refuse\", \"collapse\" nor \"keep\"",
+            "FILE:5: `route.a.session_token`: invalid value \"x\": expected \"signed\" or \"appended\"",
+            "FILE:6: `route.a.payload`: invalid value \"x\": expected \"hashed\", \"hashed-in-header\" or \"unsigned\"",
+            "FILE:7: `route.a.odd_paths`: invalid value \"x\": expected \"refuse\", \"collapse\" or \"keep\"",
         ],
     );
 }
@@ -479,8 +491,8 @@ fn browsers_are_restricted_unless_a_route_says_otherwise() {
         refuses(
             &target(upstream, "navigations = \"yes\"\nresponse_headers = true"),
             &[
-                "FILE:3: `route.a.navigations`: \"yes\" is neither \"refuse\" nor \"allow\"",
-                "FILE:4: `route.a.response_headers`: \"true\" is neither \"restrict\" nor \"pass\"",
+                "FILE:3: `route.a.navigations`: invalid value \"yes\": expected \"refuse\" or \"allow\"",
+                "FILE:4: `route.a.response_headers`: invalid value \"true\": expected \"restrict\" or \"pass\"",
             ],
         );
     }

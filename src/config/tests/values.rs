@@ -54,15 +54,15 @@ fn traces_go_where_we_or_opentelemetry_are_told() {
     refuses(
         &file("[traces]\nendpoint = \"localhost:4318\"\nratio = 2"),
         &[
-            "FILE:2: `traces.endpoint`: \"localhost:4318\" is neither a collector's URL, such as http://127.0.0.1:4318, nor \"off\"",
-            "FILE:3: `traces.ratio`: \"2\" is no number from 0 to 1",
+            "FILE:2: `traces.endpoint`: invalid URL \"localhost:4318\": expected a collector's URL, such as http://127.0.0.1:4318, or \"off\"",
+            "FILE:3: `traces.ratio`: invalid number \"2\": expected a number from 0 to 1",
         ],
     );
     for url in ["http://key@a", "http://a/?key=1"] {
         refuses(
             &env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url),
             &[
-                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `traces.endpoint`: must hold neither a password nor a query: put keys into `headers_file`",
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `traces.endpoint`: must not contain a password or a query: put keys into `headers_file`",
             ],
         );
     }
@@ -80,8 +80,9 @@ fn memory_has_a_limit_that_suffices_the_cgroups_or_none() {
         refuses(&memory(text), &[&expected]);
     }
     for text in ["on", "0", "-1"] {
-        let expected =
-            format!("{said}{text:?} is neither \"auto\", \"off\" nor a size, such as \"256MiB\"");
+        let expected = format!(
+            "{said}invalid value {text:?}: expected \"auto\", \"off\" or a size, such as \"256MiB\""
+        );
         refuses(&memory(text), &[&expected]);
     }
 }
@@ -91,25 +92,30 @@ fn the_admin_listener_has_an_address_or_is_off() {
     refuses(
         &env("COUNTERSIGN_ADMIN", "no"),
         &[
-            "COUNTERSIGN_ADMIN: `admin`: \"no\" is neither an IP address with a port, such as \
-             127.0.0.1:4101, nor \"off\"",
+            "COUNTERSIGN_ADMIN: `admin`: invalid address \"no\": expected an IP address with a port, such as 127.0.0.1:4101, or \"off\"",
         ],
     );
 }
 
 #[test]
 fn bad_durations_are_refused() {
-    for text in ["", "5", "s", "-1s", "1 parsec", "99999999999999999999s"] {
+    refuses(
+        &env("COUNTERSIGN_DRAIN__TIMEOUT", "5"),
+        &[
+            "COUNTERSIGN_DRAIN__TIMEOUT: `drain.timeout`: invalid duration \"5\": add a unit, such as 5s",
+        ],
+    );
+    for text in ["", "s", "-1s", "1 parsec", "99999999999999999999s"] {
         refuses(
             &env("COUNTERSIGN_DRAIN__TIMEOUT", text),
             &[&format!(
-                "COUNTERSIGN_DRAIN__TIMEOUT: `drain.timeout`: {text:?} is no duration, such as \"250ms\", \"5s\" or \"2m\""
+                "COUNTERSIGN_DRAIN__TIMEOUT: `drain.timeout`: invalid duration {text:?}: expected a number with a unit, such as 250ms, 5s or 2m"
             )],
         );
     }
     refuses(
         &file("[drain]\ntimeout = 5"),
-        &["FILE:2: `drain.timeout`: \"5\" is no duration, such as \"250ms\", \"5s\" or \"2m\""],
+        &["FILE:2: `drain.timeout`: invalid duration \"5\": add a unit, such as 5s"],
     );
     refuses(
         &file("[drain]\ntimeout = \"0s\""),
@@ -149,7 +155,7 @@ fn bad_sizes_are_refused() {
         refuses(
             &env("COUNTERSIGN_LIMITS__MESSAGE", text),
             &[&format!(
-                "COUNTERSIGN_LIMITS__MESSAGE: `limits.message`: {text:?} is no size, such as \"64KiB\" or \"1MiB\""
+                "COUNTERSIGN_LIMITS__MESSAGE: `limits.message`: invalid size {text:?}: expected a number above zero, or one with a unit, such as 64KiB or 1MiB"
             )],
         );
     }
@@ -174,7 +180,7 @@ fn bad_counts_are_refused() {
         refuses(
             &env("COUNTERSIGN_LIMITS__CONNECTIONS", text),
             &[&format!(
-                "COUNTERSIGN_LIMITS__CONNECTIONS: `limits.connections`: {text:?} is no whole number above zero"
+                "COUNTERSIGN_LIMITS__CONNECTIONS: `limits.connections`: invalid number {text:?}: expected a whole number above zero"
             )],
         );
     }
@@ -187,7 +193,7 @@ fn a_log_filter_has_levels_and_targets() {
         means(&flag(text), "log.filter", text);
     }
     let refused = |text: &str, why: &str| {
-        let said = format!("--log: `log.filter`: {text:?} is no log filter: {why}");
+        let said = format!("--log: invalid log filter {text:?}: {why}");
         refuses(&flag(text), &[&said]);
     };
     refused(
