@@ -1,4 +1,4 @@
-//! What is said, and what it means, or everything that is wrong with it.
+//! Sources of configuration, and what they resolve to, or all mistakes in them.
 
 mod listeners;
 mod reference;
@@ -14,40 +14,40 @@ const URL: &str = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";
 
 /// Sources; a good route comes with them, unless they have some of their own.
 #[derive(Clone, Default)]
-struct Said {
+struct Input {
     file: Option<String>,
     environment: Vec<(String, String)>,
     flags: Vec<Flag>,
     is_without_route: bool,
 }
 
-fn said() -> Said {
-    Said::default()
+fn input() -> Input {
+    Input::default()
 }
 
-fn file(text: &str) -> Said {
-    said().file(text)
+fn file(text: &str) -> Input {
+    input().file(text)
 }
 
-fn env(name: &str, value: &str) -> Said {
-    said().env(name, value)
+fn env(name: &str, value: &str) -> Input {
+    input().env(name, value)
 }
 
-fn flag(name: &'static str, key: &str, values: &[&str]) -> Said {
-    said().flag(name, key, values)
+fn flag(name: &'static str, key: &str, values: &[&str]) -> Input {
+    input().flag(name, key, values)
 }
 
 /// A file of one route, of which the target stands in line 2.
-fn route(lines: &str) -> Said {
+fn route(lines: &str) -> Input {
     file(&format!("[route.a]\ntarget = \"{URL}\"\n{lines}")).without_route()
 }
 
 /// A file of one route to this target.
-fn target(url: &str, lines: &str) -> Said {
+fn target(url: &str, lines: &str) -> Input {
     file(&format!("[route.a]\ntarget = \"{url}\"\n{lines}")).without_route()
 }
 
-impl Said {
+impl Input {
     fn file(mut self, text: &str) -> Self {
         self.file = Some(text.to_owned());
         self
@@ -89,7 +89,7 @@ impl Said {
             sources.file = Some(path.clone());
         }
         if !self.is_without_route {
-            let url = said().flag("URL", "route.graphql.target", &[URL]);
+            let url = input().flag("URL", "route.graphql.target", &[URL]);
             sources.flags.extend(url.flags);
         }
         let loaded = load(&sources);
@@ -182,8 +182,8 @@ fn probe(config: &Config, place: &str) -> String {
 }
 
 #[track_caller]
-fn check(said: &Said, expected: Result<&[(&str, &str)], &[&str]>) {
-    match (said.load(), expected) {
+fn check(input: &Input, expected: Result<&[(&str, &str)], &[&str]>) {
+    match (input.load(), expected) {
         (Ok((_, config)), Ok(probes)) => {
             for (place, value) in probes {
                 assert_eq!(probe(&config, place), *value, "{place}");
@@ -196,11 +196,11 @@ fn check(said: &Said, expected: Result<&[(&str, &str)], &[&str]>) {
 }
 
 #[track_caller]
-fn means(said: &Said, place: &str, value: &str) {
-    check(said, Ok(&[(place, value)]));
+fn resolves(input: &Input, place: &str, value: &str) {
+    check(input, Ok(&[(place, value)]));
 }
 
 #[track_caller]
-fn refuses(said: &Said, problems: &[&str]) {
-    check(said, Err(problems));
+fn rejects(input: &Input, problems: &[&str]) {
+    check(input, Err(problems));
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::*;
 
 #[test]
-fn bad_origins_and_hosts_are_refused() {
+fn invalid_origins_and_hosts_are_rejected() {
     for text in [
         "*",
         "null",
@@ -16,7 +16,7 @@ fn bad_origins_and_hosts_are_refused() {
         "https://",
         "https://a:99999",
     ] {
-        refuses(
+        rejects(
             &flag("--allow-origin", "guard.allow_origins", &[text]),
             &[&format!(
                 "--allow-origin: invalid origin {text:?}: expected a scheme and a host, such as https://app.example.com"
@@ -24,7 +24,7 @@ fn bad_origins_and_hosts_are_refused() {
         );
     }
     for text in ["*", "a:80", "https://a", "a/b", "user@a", "[::1]:1", "a b"] {
-        refuses(
+        rejects(
             &flag("--allow-host", "guard.allow_hosts", &[text]),
             &[&format!(
                 "--allow-host: invalid host name {text:?}: expected a name without scheme, port or path"
@@ -34,7 +34,7 @@ fn bad_origins_and_hosts_are_refused() {
 }
 
 #[test]
-fn bad_listen_addresses_are_refused() {
+fn invalid_listen_addresses_are_rejected() {
     for text in [
         "4100",
         ":4100",
@@ -43,29 +43,29 @@ fn bad_listen_addresses_are_refused() {
         "example.com:1",
         "::1:1x",
     ] {
-        refuses(
+        rejects(
             &flag("--listen", "listen", &[text]),
             &[&format!(
                 "--listen: invalid address {text:?}: expected an IP address with a port, such as 127.0.0.1:4100, or unix:PATH"
             )],
         );
     }
-    refuses(
+    rejects(
         &flag("--listen", "listen", &["unix:"]),
         &[
             "--listen: invalid address \"unix:\": add the path of the socket, such as unix:/run/x.sock",
         ],
     );
-    for said in [
+    for input in [
         file("listen = []"),
         env("COUNTERSIGN_LISTEN", ""),
         env("COUNTERSIGN_LISTEN", " , "),
     ] {
-        let problems = said.load().unwrap_err();
+        let problems = input.load().unwrap_err();
         assert_eq!(problems.len(), 1);
         assert!(problems[0].ends_with("`listen`: must have at least one address"));
     }
-    means(
+    resolves(
         &env("COUNTERSIGN_LISTEN", "127.8.8.8:0"),
         "listen",
         "[127.8.8.8:0]",
@@ -73,38 +73,35 @@ fn bad_listen_addresses_are_refused() {
 }
 
 #[test]
-fn tls_takes_files_or_the_local_ca() {
-    const BOTH: &str =
-        "`tls.dev`: creates a certificate, but `cert` or `key` is set, too: choose one";
-    means(&said(), "tls", "None");
+fn tls_uses_either_files_or_the_dev_ca() {
+    const BOTH: &str = "creates a certificate, but `cert` or `key` is set, too: choose one";
+    resolves(&input(), "tls", "None");
     // Any file that is there.
-    let files = said().flag("--tls-cert", "tls.cert", &["Cargo.toml"]).flag(
-        "--tls-key",
-        "tls.key",
-        &["Cargo.lock"],
-    );
-    means(
+    let files = input()
+        .flag("--tls-cert", "tls.cert", &["Cargo.toml"])
+        .flag("--tls-key", "tls.key", &["Cargo.lock"]);
+    resolves(
         &files,
         "tls",
         "Some(TlsConfig { certificate: Files { cert: \"Cargo.toml\", key: \"Cargo.lock\" }, client_ca: None })",
     );
-    refuses(
+    rejects(
         &files.flag("--tls-dev", "tls.dev", &["true"]),
         &[&format!("--tls-dev: {BOTH}")],
     );
-    refuses(
+    rejects(
         &file("[tls]\ncert = \"Cargo.toml\"\ndev = true"),
-        &[&format!("FILE:3: {BOTH}")],
+        &[&format!("FILE:3: `tls.dev`: {BOTH}")],
     );
-    refuses(
+    rejects(
         &file("[tls]\ncert = \"Cargo.toml\""),
         &["`tls.key`: is missing: set it to the private key of `cert` (--tls-key)"],
     );
-    refuses(
+    rejects(
         &env("COUNTERSIGN_TLS__KEY", "Cargo.toml"),
         &["`tls.cert`: is missing: set it to the certificate of `key` (--tls-cert)"],
     );
-    refuses(
+    rejects(
         &file("[tls]\ncert = \"/no/cert.pem\"\nkey = \"/no/key.pem\"\ndev = \"yes\""),
         &[
             "FILE:2: `tls.cert`: /no/cert.pem cannot be read: No such file or directory (os error 2)",
@@ -112,47 +109,47 @@ fn tls_takes_files_or_the_local_ca() {
             "FILE:4: `tls.dev`: invalid value \"yes\": expected true or false",
         ],
     );
-    refuses(
+    rejects(
         &file("[tls]\nca = \"ca.pem\""),
         &["FILE:2: `tls.ca`: unknown key; known here: cert, client_ca, dev, key"],
     );
 }
 
 #[test]
-fn the_local_ca_is_kept_where_state_is_kept() {
+fn the_dev_ca_is_kept_in_the_state_directory() {
     let dev = env("COUNTERSIGN_TLS__DEV", "true");
     let kept = |place: &str| {
         format!("Some(TlsConfig {{ certificate: Dev {{ state: {place:?} }}, client_ca: None }})")
     };
     let home = dev.clone().env("HOME", "/home/u");
-    means(&home, "tls", &kept("/home/u/.local/state/countersign"));
+    resolves(&home, "tls", &kept("/home/u/.local/state/countersign"));
     let state = home.clone().env("XDG_STATE_HOME", "/state");
-    means(&state, "tls", &kept("/state/countersign"));
+    resolves(&state, "tls", &kept("/state/countersign"));
     for ignored in ["", "state"] {
         let state = home.clone().env("XDG_STATE_HOME", ignored);
-        means(&state, "tls", &kept("/home/u/.local/state/countersign"));
+        resolves(&state, "tls", &kept("/home/u/.local/state/countersign"));
     }
-    refuses(
+    rejects(
         &dev,
         &[
             "COUNTERSIGN_TLS__DEV: `tls.dev`: has no directory for its CA: set XDG_STATE_HOME or HOME",
         ],
     );
     let off = file("tls.dev = true").env("COUNTERSIGN_TLS__DEV", "false");
-    means(&off, "tls", "None");
+    resolves(&off, "tls", "None");
 }
 
 #[test]
-fn a_sandbox_has_no_ca_of_its_own() {
-    let sandbox = said().env("COUNTERSIGN_SANDBOX", "true");
+fn sandbox_rejects_settings_that_write_files() {
+    let sandbox = input().env("COUNTERSIGN_SANDBOX", "true");
     check(&sandbox, Ok(&[]));
-    refuses(
+    rejects(
         &sandbox.clone().env("COUNTERSIGN_IAM__RECORD", "/tmp/seen"),
         &[
             "COUNTERSIGN_SANDBOX: `sandbox`: cannot be combined with `iam.record`, which writes its file: remove one of them",
         ],
     );
-    refuses(
+    rejects(
         &sandbox
             .env("COUNTERSIGN_TLS__DEV", "true")
             .env("HOME", "/home/x"),
@@ -163,28 +160,29 @@ fn a_sandbox_has_no_ca_of_its_own() {
 }
 
 #[test]
-fn addresses_beyond_this_machine() {
+fn addresses_beyond_loopback_need_authenticated_clients() {
     let token = TokenFile::new("0123456789abcdef0123456789abcdef\n", 0o600);
     for text in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:127.0.0.1]:1"] {
-        let said = flag("--listen", "listen", &[text]);
-        let beyond = |mode: &'static str| said.clone().env("COUNTERSIGN_GUARD__NON_LOOPBACK", mode);
-        refuses(
-            &said,
+        let input = flag("--listen", "listen", &[text]);
+        let beyond =
+            |mode: &'static str| input.clone().env("COUNTERSIGN_GUARD__NON_LOOPBACK", mode);
+        rejects(
+            &input,
             &[&format!(
                 "--listen: {text} is not a loopback address: anybody who reaches it could act with the IAM identity. Allow it with guard.non_loopback = \"token\" and a guard.token_file"
             )],
         );
-        refuses(
+        rejects(
             &beyond("token"),
             &[&format!(
                 "--listen: {text} is not a loopback address, and with guard.non_loopback = \"token\" clients must authenticate: set guard.token_file (--token-file) or tls.client_ca"
             )],
         );
         let shown = format!("[{text}]");
-        means(&beyond("open"), "listen", &shown);
+        resolves(&beyond("open"), "listen", &shown);
         let with_token = beyond("token").env("COUNTERSIGN_GUARD__TOKEN_FILE", token.path());
-        means(&with_token, "listen", &shown);
-        refuses(
+        resolves(&with_token, "listen", &shown);
+        rejects(
             &beyond("maybe"),
             &[
                 "COUNTERSIGN_GUARD__NON_LOOPBACK: `guard.non_loopback`: invalid value \"maybe\": expected \"refuse\", \"token\" or \"open\"",
@@ -192,7 +190,7 @@ fn addresses_beyond_this_machine() {
         );
     }
     let unix = flag("--listen", "listen", &["unix:/run/x.sock", "127.0.0.1:1"]);
-    means(&unix, "listen", "[unix:/run/x.sock, 127.0.0.1:1]");
+    resolves(&unix, "listen", "[unix:/run/x.sock, 127.0.0.1:1]");
 }
 
 #[test]
@@ -202,27 +200,27 @@ fn token_files() {
     let short = TokenFile::new("\nhunter2", 0o600);
     let file_of = |token: &TokenFile| format!("[guard]\ntoken_file = \"{}\"", token.path());
     let named = format!("[guard.tokens.ci]\nfile = \"{}\"", good.path());
-    refuses(
+    rejects(
         &file(&format!("{named}\nroutes = [\"graphql\", \"grapql\"]")),
         &["FILE:3: `guard.tokens.ci.routes`: there is no route \"grapql\""],
     );
     let limited = format!("{named}\nroutes = [\"graphql\"]\nread_only = true");
-    means(
+    resolves(
         &file(&limited),
         "guard.tokens",
         &format!("Some(\"ci\") {}", good.path()),
     );
-    means(
+    resolves(
         &file(&file_of(&good)),
         "guard.tokens",
         &format!("None {}", good.path()),
     );
-    means(
+    resolves(
         &file(&named),
         "guard.tokens",
         &format!("Some(\"ci\") {}", good.path()),
     );
-    for (said, problem) in [
+    for (input, problem) in [
         (
             file(&file_of(&open)),
             format!(
@@ -246,7 +244,7 @@ fn token_files() {
             "FILE:2: `guard.tokens.ci.path`: unknown key; known here: file, operations, read_only, routes".to_owned(),
         ),
     ] {
-        let problems = said.load().unwrap_err();
+        let problems = input.load().unwrap_err();
         assert!(problems.contains(&problem), "{problem}: {problems:#?}");
     }
 }

@@ -6,21 +6,21 @@ use crate::guard::AllowedOperations;
 const GATEWAY: &str = "https://a1.execute-api.us-east-1.amazonaws.com/prod";
 
 #[test]
-fn bad_roles_are_refused() {
+fn invalid_roles_are_rejected() {
     for text in [
         "admin",
         "arn:aws:iam::1:user/x",
         "arn:aws:iam::123456789012:role",
         "",
     ] {
-        refuses(
+        rejects(
             &route(&format!("assume_role = \"{text}\"")),
             &[&format!(
                 "FILE:3: `route.a.assume_role`: invalid role ARN {text:?}: expected arn:aws:iam::123456789012:role/NAME or the like"
             )],
         );
     }
-    means(
+    resolves(
         &route("assume_role = \"arn:aws-cn:iam::123456789012:role/x/y\""),
         "identity",
         "None Some(\"arn:aws-cn:iam::123456789012:role/x/y\")",
@@ -28,7 +28,7 @@ fn bad_roles_are_refused() {
 }
 
 #[test]
-fn bad_paths_are_refused() {
+fn invalid_paths_are_rejected() {
     for text in [
         "",
         "graphql",
@@ -41,32 +41,32 @@ fn bad_paths_are_refused() {
         "/%2e",
         "https://a/b",
     ] {
-        refuses(
+        rejects(
             &route(&format!("path = \"{text}\"")),
             &[&format!(
                 "FILE:3: `route.a.path`: invalid path {text:?}: expected a path such as /graphql"
             )],
         );
     }
-    means(&route("path = \"/\""), "path", "");
-    means(&route("path = \"/a/b/\""), "path", "/a/b");
+    resolves(&route("path = \"/\""), "path", "");
+    resolves(&route("path = \"/a/b/\""), "path", "/a/b");
 }
 
 #[test]
 fn a_route_needs_a_target() {
-    refuses(
-        &said().without_route(),
+    rejects(
+        &input().without_route(),
         &[
             "`route`: no route is configured: pass the URL of an upstream, as in `countersign https://ID.appsync-api.REGION.amazonaws.com/graphql`, or add a [route.NAME] table with a target",
         ],
     );
-    refuses(
+    rejects(
         &file("[route]").without_route(),
         &[
             "FILE:1: `route`: no route is configured: pass the URL of an upstream, as in `countersign https://ID.appsync-api.REGION.amazonaws.com/graphql`, or add a [route.NAME] table with a target",
         ],
     );
-    refuses(
+    rejects(
         &file("[route.a]\npath = \"/x\"\n[route.b]\ntarget = \"\"").without_route(),
         &[
             "`route.a.target`: is missing: set it to the URL of the upstream",
@@ -76,8 +76,8 @@ fn a_route_needs_a_target() {
 }
 
 #[test]
-fn an_api_id_as_target_is_refused_with_the_command_that_prints_its_url() {
-    refuses(
+fn an_api_id_as_target_is_rejected_with_the_command_that_prints_its_url() {
+    rejects(
         &target("abc123", ""),
         &[
             "FILE:2: `route.a.target`: \"abc123\" is not a URL. To find your API's URL: aws appsync get-graphql-api --api-id abc123 --query graphqlApi.uris.GRAPHQL",
@@ -86,7 +86,7 @@ fn an_api_id_as_target_is_refused_with_the_command_that_prints_its_url() {
 }
 
 #[test]
-fn bad_targets_are_refused() {
+fn invalid_targets_are_rejected() {
     let cases = [
         (
             "http://abc.appsync-api.eu-central-1.amazonaws.com/graphql",
@@ -115,12 +115,12 @@ fn bad_targets_are_refused() {
         ),
     ];
     for (url, problem) in cases {
-        refuses(
+        rejects(
             &target(url, ""),
             &[&format!("FILE:2: `route.a.target`: {problem}")],
         );
     }
-    refuses(
+    rejects(
         &target("https://api.example.com/x", ""),
         &[
             "FILE:2: `route.a.target`: cannot infer the region from the host api.example.com: set `region` (--region) to the region of the API",
@@ -131,7 +131,7 @@ fn bad_targets_are_refused() {
 
 /// 443 was taken in place of a port that is none.
 #[test]
-fn a_port_that_is_none_is_refused() {
+fn invalid_ports_are_rejected() {
     for text in [
         "10.0.0.7:99999",
         "10.0.0.7:",
@@ -143,19 +143,19 @@ fn a_port_that_is_none_is_refused() {
         "a/b",
         "",
     ] {
-        refuses(
+        rejects(
             &route(&format!("connect = \"{text}\"")),
             &[&format!(
                 "FILE:3: `route.a.connect`: invalid address {text:?}: expected a host with an optional port, such as 10.0.0.7:443"
             )],
         );
     }
-    means(
+    resolves(
         &route("connect = \"10.0.0.7:8443\""),
         "address",
         "10.0.0.7:8443",
     );
-    means(
+    resolves(
         &route("connect = \"vpce.example.com\""),
         "address",
         "vpce.example.com:443",
@@ -170,7 +170,7 @@ fn a_port_that_is_none_is_refused() {
             "the URL has an invalid port: expected a number from 1 to 65535",
         ),
     ] {
-        refuses(
+        rejects(
             &target(url, ""),
             &[&format!("FILE:2: `route.a.target`: {problem}")],
         );
@@ -180,29 +180,29 @@ fn a_port_that_is_none_is_refused() {
 #[test]
 fn region_service_and_host_are_checked() {
     let other = "abc.appsync-api.eu-central-1.amazonaws.com is in eu-central-1, but `region` is us-east-1: remove `region`, or correct the URL";
-    refuses(
+    rejects(
         &route("region = \"us-east-1\""),
         &[&format!("FILE:2: `route.a.target`: {other}")],
     );
-    refuses(
+    rejects(
         &route("region = \"Frankfurt\""),
         &[
             "FILE:2: `route.a.target`: invalid AWS region \"Frankfurt\": expected a region such as eu-central-1",
         ],
     );
-    refuses(
+    rejects(
         &route("service = \"App Sync\""),
         &[
             "FILE:2: `route.a.target`: invalid SigV4 service \"App Sync\": expected a name such as appsync or execute-api",
         ],
     );
-    refuses(
+    rejects(
         &route("host = \"a/b\""),
         &[
             "FILE:2: `route.a.target`: invalid host \"a/b\": expected a host name with an optional port",
         ],
     );
-    refuses(
+    rejects(
         &route("region = \" \""),
         &["FILE:3: `route.a.region`: must not be empty"],
     );
@@ -221,28 +221,28 @@ fn region_service_and_host_are_checked() {
 
 #[test]
 fn other_values_of_a_route_are_checked() {
-    refuses(
+    rejects(
         &route("on_upstream_loss = \"ignore\""),
         &[
             "FILE:3: `route.a.on_upstream_loss`: invalid value \"ignore\": expected \"close\" or \"resume\"",
         ],
     );
-    means(&route("on_upstream_loss = \"resume\""), "on_loss", "Resume");
-    means(&route(""), "on_loss", "Close");
-    refuses(
+    resolves(&route("on_upstream_loss = \"resume\""), "on_loss", "Resume");
+    resolves(&route(""), "on_loss", "Close");
+    rejects(
         &route("forward_headers = [\"cookie\", \"a b\"]\ndrop_headers = [\"\u{e9}\"]"),
         &[
             "FILE:3: `route.a.forward_headers`: invalid header name \"a b\"",
             "FILE:4: `route.a.drop_headers`: invalid header name \"é\"",
         ],
     );
-    refuses(
+    rejects(
         &route("ca_file = \"/no/such/ca.pem\""),
         &[
             "FILE:3: `route.a.ca_file`: /no/such/ca.pem cannot be read: No such file or directory (os error 2)",
         ],
     );
-    means(
+    resolves(
         &route("ca_file = \"Cargo.toml\""),
         "trust",
         "File(\"Cargo.toml\")",
@@ -250,20 +250,20 @@ fn other_values_of_a_route_are_checked() {
 }
 
 #[test]
-fn a_route_may_say_what_may_be_asked() {
-    means(&route(""), "policy", "None");
-    means(&route("read_only = false"), "policy", "None");
+fn a_route_can_restrict_operations() {
+    resolves(&route(""), "policy", "None");
+    resolves(&route("read_only = false"), "policy", "None");
     let by_variable = route("").env("COUNTERSIGN_ROUTE__A__READ_ONLY", "true");
     let (_, config) = by_variable.load().unwrap();
     assert!(config.routes[0].policy.as_ref().unwrap().is_read_only);
     assert!(config.routes[0].decision().ends_with(", read-only"));
     let hash = "0fF".repeat(21) + "0";
-    let said = route(&format!(
+    let input = route(&format!(
         "read_only = true\n[route.a.operations]\nnames = [\"GetPost\"]\n\
          sha256 = [\"{hash}\"]\nfields = [\"Query.*\", \"Mutation.a\"]\n\
          introspection = false\ndepth = 9\naliases = 0\nsize = \"16KiB\""
     ));
-    let (_, config) = said.load().unwrap();
+    let (_, config) = input.load().unwrap();
     let policy = config.routes[0].policy.clone().unwrap();
     assert_eq!(policy.table, "route.a");
     assert!(policy.is_read_only);
@@ -277,15 +277,15 @@ fn a_route_may_say_what_may_be_asked() {
     assert_eq!(allowed.introspection, Some(false));
     assert_eq!((allowed.depth, allowed.aliases), (Some(9), Some(0)));
     assert_eq!(allowed.size, Some(16 * 1024));
-    // Said and empty: what cannot be judged is refused.
+    // Input and empty: what cannot be judged is refused.
     let (_, config) = route("[route.a.operations]").load().unwrap();
     let policy = config.routes[0].policy.clone().unwrap();
     assert_eq!(policy.operations, Some(AllowedOperations::default()));
 }
 
 #[test]
-fn bad_policies_are_refused() {
-    refuses(
+fn invalid_operation_policies_are_rejected() {
+    rejects(
         &route(
             "read_only = \"maybe\"\n[route.a.operations]\nnames = [\"a b\", \"\"]\n\
              sha256 = [\"00\", \"é\"]\nfields = [\"getPost\", \"Query.a*\"]\ndepth = 0\n\
@@ -305,7 +305,7 @@ fn bad_policies_are_refused() {
         ],
     );
     let empty = "is empty and would allow no operations: remove it";
-    refuses(
+    rejects(
         &route("[route.a.operations]\nnames = []\nsha256 = []\nfields = []"),
         &[
             &format!("FILE:4: `route.a.operations.names`: {empty}"),
@@ -318,9 +318,9 @@ fn bad_policies_are_refused() {
     let events = "https://abc.appsync-api.eu-central-1.amazonaws.com/event";
     for url in [GATEWAY, events] {
         let lines = "read_only = true\n[route.a.operations]\ndepth = 1";
-        refuses(&target(url, lines), &[&format!("FILE:4: {elsewhere}")]);
+        rejects(&target(url, lines), &[&format!("FILE:4: {elsewhere}")]);
     }
-    refuses(
+    rejects(
         &route("operations = true"),
         &["FILE:3: `route.a.operations`: expected a table"],
     );
@@ -329,17 +329,17 @@ fn bad_policies_are_refused() {
 #[test]
 fn two_routes_cannot_have_one_path() {
     let second = format!("[route.b]\ntarget = \"{URL}\"\n");
-    refuses(
+    rejects(
         &route(&second),
         &[
             "FILE:4: `route.b.target`: route a has the same path \"/graphql\": set `path` for one of them",
         ],
     );
-    refuses(
+    rejects(
         &route(&format!("path = \"/x\"\n{second}path = \"/x/\"")),
         &["FILE:6: `route.b.path`: route a has the same path \"/x\": set `path` for one of them"],
     );
-    means(
+    resolves(
         &route(&format!("{second}path = \"/b\"")),
         "routes",
         "a=/graphql b=/b ",
@@ -348,8 +348,8 @@ fn two_routes_cannot_have_one_path() {
 
 #[test]
 fn a_path_is_inferred() {
-    means(&said(), "path", "/graphql");
-    means(
+    resolves(&input(), "path", "/graphql");
+    resolves(
         &target("https://abc.execute-api.us-east-1.amazonaws.com/prod", ""),
         "path",
         "/a",
@@ -357,8 +357,8 @@ fn a_path_is_inferred() {
 }
 
 #[test]
-fn routes_can_be_said_by_the_environment_alone() {
-    let all = said()
+fn a_route_can_be_set_by_environment_variables_alone() {
+    let all = input()
         .without_route()
         .env(
             "COUNTERSIGN_ROUTE__ORDERS__TARGET",
@@ -388,7 +388,7 @@ fn a_route_may_have_limits_and_timeouts_of_its_own() {
             ("idle", "330s"),
         ]),
     );
-    refuses(
+    rejects(
         &route("limits.request_body = \"x\"\ntimeouts.idle = \"y\""),
         &[
             "FILE:3: `route.a.limits.request_body`: invalid size \"x\": expected a number above zero, or one with a unit, such as 64KiB or 1MiB",
@@ -399,41 +399,41 @@ fn a_route_may_have_limits_and_timeouts_of_its_own() {
 
 /// The table that is none was also told to have no target, or to be no route.
 #[test]
-fn a_route_that_is_no_table_is_one_mistake() {
-    refuses(
+fn a_route_that_is_not_a_table_is_one_mistake() {
+    rejects(
         &file(&format!("[route]\na = \"{URL}\"")).without_route(),
         &["FILE:2: `route.a`: expected a table"],
     );
-    refuses(
+    rejects(
         &file(&format!("route = \"{URL}\"")).without_route(),
         &["FILE:1: `route`: expected a table"],
     );
-    refuses(
+    rejects(
         &file("[[route]]\npath = \"/a\"").without_route(),
         &["FILE:1: `route`: expected a table"],
     );
 }
 
 #[test]
-fn a_service_is_signed_for_as_it_is_known_to_want_it_or_as_is_said() {
+fn signing_follows_the_service_unless_the_route_overrides_it() {
     let style = |placement: &str, token: &str, payload: &str| {
         format!(
             "SigningStyle {{ algorithm: V4, placement: {placement}, token: {token}, payload: {payload} }}"
         )
     };
     let headers = style("Headers", "Signed", "Hashed");
-    means(&target(GATEWAY, ""), "style", &headers);
-    means(&target(GATEWAY, ""), "request_body", "10485760");
-    means(&target(URL, ""), "request_body", "1048576");
+    resolves(&target(GATEWAY, ""), "style", &headers);
+    resolves(&target(GATEWAY, ""), "request_body", "10485760");
+    resolves(&target(URL, ""), "request_body", "1048576");
     let presigned = style("Query { expires: 300s }", "Signed", "Hashed");
     let analyzer = "https://api.iotwireless.us-east-1.amazonaws.com";
-    means(&target(analyzer, ""), "style", &presigned);
-    means(&target(analyzer, "auth = \"headers\""), "style", &headers);
-    means(&target(GATEWAY, "auth = \"presign\""), "style", &presigned);
+    resolves(&target(analyzer, ""), "style", &presigned);
+    resolves(&target(analyzer, "auth = \"headers\""), "style", &headers);
+    resolves(&target(GATEWAY, "auth = \"presign\""), "style", &presigned);
     let all = "auth = \"presign\"\npresign_expires = \"1h\"\nsession_token = \"appended\"\npayload = \"unsigned\"";
     let expected = style("Query { expires: 3600s }", "Appended", "Unsigned");
-    means(&target(GATEWAY, all), "style", &expected);
-    means(
+    resolves(&target(GATEWAY, all), "style", &expected);
+    resolves(
         &target(GATEWAY, "region_set = \"*\""),
         "style",
         &headers.replace("algorithm: V4,", "algorithm: V4a,"),
@@ -450,22 +450,22 @@ fn a_service_is_signed_for_as_it_is_known_to_want_it_or_as_is_said() {
 }
 
 #[test]
-fn mistakes_about_signing_are_told() {
-    refuses(
+fn invalid_signing_settings_are_rejected() {
+    rejects(
         &target(GATEWAY, "presign_expires = \"1h\""),
         &[
             "FILE:3: `route.a.presign_expires`: is for presigned requests: also set auth = \"presign\"",
         ],
     );
-    refuses(
+    rejects(
         &target(URL, "auth = \"presign\""),
         &["FILE:3: `route.a.auth`: is not for AppSync, which accepts one form of signature only"],
     );
-    refuses(
+    rejects(
         &target(GATEWAY, "odd_headers = \"pass\""),
         &["FILE:3: `route.a.odd_headers`: invalid value \"pass\": expected \"drop\" or \"keep\""],
     );
-    refuses(
+    rejects(
         &target(
             GATEWAY,
             "auth = \"none\"\npresign_expires = \"8d\"\nsession_token = \"x\"\npayload = \"x\"\nodd_paths = \"x\"",
@@ -481,14 +481,14 @@ fn mistakes_about_signing_are_told() {
 }
 
 #[test]
-fn browsers_are_restricted_unless_a_route_says_otherwise() {
+fn browsers_are_restricted_unless_a_route_allows_more() {
     for upstream in [URL, GATEWAY] {
-        means(&target(upstream, ""), "browser", "Refuse Restrict");
+        resolves(&target(upstream, ""), "browser", "Refuse Restrict");
         let both = "navigations = \"allow\"\nresponse_headers = \"pass\"";
-        means(&target(upstream, both), "browser", "Allow Pass");
+        resolves(&target(upstream, both), "browser", "Allow Pass");
         let defaults = "navigations = \"refuse\"\nresponse_headers = \"restrict\"";
-        means(&target(upstream, defaults), "browser", "Refuse Restrict");
-        refuses(
+        resolves(&target(upstream, defaults), "browser", "Refuse Restrict");
+        rejects(
             &target(upstream, "navigations = \"yes\"\nresponse_headers = true"),
             &[
                 "FILE:3: `route.a.navigations`: invalid value \"yes\": expected \"refuse\" or \"allow\"",

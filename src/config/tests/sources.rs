@@ -16,10 +16,10 @@ fn the_stronger_source_wins() {
     let of_flag = of_environment
         .clone()
         .flag("--log", "log.filter", &["debug"]);
-    means(&said(), "log.filter", "info");
-    means(&of_file, "log.filter", "warn");
-    means(&of_environment, "log.filter", "error");
-    means(&of_flag, "log.filter", "debug");
+    resolves(&input(), "log.filter", "info");
+    resolves(&of_file, "log.filter", "warn");
+    resolves(&of_environment, "log.filter", "error");
+    resolves(&of_flag, "log.filter", "debug");
 }
 
 #[test]
@@ -42,43 +42,43 @@ fn sources_are_merged_key_by_key_and_lists_as_a_whole() {
 #[test]
 fn commas_make_lists() {
     let one = env("COUNTERSIGN_LISTEN", "127.0.0.1:1");
-    means(&one, "listen", "[127.0.0.1:1]");
+    resolves(&one, "listen", "[127.0.0.1:1]");
     let two = env("COUNTERSIGN_LISTEN", "127.0.0.1:1, [::1]:2,");
-    means(&two, "listen", "[127.0.0.1:1, [::1]:2]");
+    resolves(&two, "listen", "[127.0.0.1:1, [::1]:2]");
     let local = env("COUNTERSIGN_LISTEN", "localhost:3");
-    means(&local, "listen", "[127.0.0.1:3]");
+    resolves(&local, "listen", "[127.0.0.1:3]");
     let hosts = env("COUNTERSIGN_GUARD__ALLOW_HOSTS", "api.local,Dev.Local");
-    means(&hosts, "guard.allow_hosts", "api.local dev.local");
+    resolves(&hosts, "guard.allow_hosts", "api.local dev.local");
     let none = env("COUNTERSIGN_GUARD__ALLOW_HOSTS", "");
-    means(&none, "guard.allow_hosts", "");
+    resolves(&none, "guard.allow_hosts", "");
     let origins = flag(
         "--allow-origin",
         "guard.allow_origins",
         &["https://a.example:443", "http://b.example:8080"],
     );
-    means(
+    resolves(
         &origins,
         "guard.allow_origins",
         "https://a.example http://b.example:8080",
     );
     let text = file("listen = \"127.0.0.1:1\"");
-    means(&text, "listen", "[127.0.0.1:1]");
+    resolves(&text, "listen", "[127.0.0.1:1]");
 }
 
 #[test]
-fn digits_are_text_where_text_is_wanted() {
+fn digits_are_accepted_as_text() {
     let profile = env("COUNTERSIGN_ROUTE__GRAPHQL__PROFILE", "123456789012");
-    means(&profile, "identity", "Some(\"123456789012\") None");
-    means(
+    resolves(&profile, "identity", "Some(\"123456789012\") None");
+    resolves(
         &route("profile = 123456789012"),
         "identity",
         "Some(\"123456789012\") None",
     );
     let octal = env("COUNTERSIGN_ROUTE__GRAPHQL__PROFILE", "007");
-    means(&octal, "identity", "Some(\"007\") None");
+    resolves(&octal, "identity", "Some(\"007\") None");
     let bool = env("COUNTERSIGN_ROUTE__GRAPHQL__PROFILE", "true");
-    means(&bool, "identity", "Some(\"true\") None");
-    means(
+    resolves(&bool, "identity", "Some(\"true\") None");
+    resolves(
         &env("COUNTERSIGN_LOG__FILTER", "info"),
         "log.filter",
         "info",
@@ -87,51 +87,51 @@ fn digits_are_text_where_text_is_wanted() {
 
 #[test]
 fn numbers_may_be_text_and_text_numbers() {
-    means(
+    resolves(
         &file("[limits]\nconnections = 7"),
         "limits.connections",
         "7",
     );
-    means(
+    resolves(
         &file("[limits]\nconnections = \"7\""),
         "limits.connections",
         "7",
     );
-    means(&file("[limits]\nmessage = 512"), "limits.message", "512");
-    means(
+    resolves(&file("[limits]\nmessage = 512"), "limits.message", "512");
+    resolves(
         &file("[limits]\nmessage = \"512b\""),
         "limits.message",
         "512",
     );
-    means(
+    resolves(
         &file("[limits]\nmessage = \"2kB\""),
         "limits.message",
         "2000",
     );
-    means(
+    resolves(
         &file("[limits]\nmessage = \"2 KiB\""),
         "limits.message",
         "2048",
     );
-    means(
+    resolves(
         &file("[limits]\nmessage = \"2MB\""),
         "limits.message",
         "2000000",
     );
-    means(
+    resolves(
         &file("[limits]\nmessage = \"1GiB\""),
         "limits.message",
         "1073741824",
     );
-    means(&file("[pool]\nlinger = \"1m 30s\""), "pool.linger", "90s");
-    means(
+    resolves(&file("[pool]\nlinger = \"1m 30s\""), "pool.linger", "90s");
+    resolves(
         &env("COUNTERSIGN_DRAIN__TIMEOUT", "250ms"),
         "drain",
         "0ns 250ms",
     );
-    means(&env("COUNTERSIGN_DRAIN__DELAY", "5s"), "drain", "5s 25s");
-    means(&env("COUNTERSIGN_ADMIN", "off"), "admin", "None");
-    means(
+    resolves(&env("COUNTERSIGN_DRAIN__DELAY", "5s"), "drain", "5s 25s");
+    resolves(&env("COUNTERSIGN_ADMIN", "off"), "admin", "None");
+    resolves(
         &env("COUNTERSIGN_ADMIN", "0.0.0.0:4101"),
         "admin",
         "Some(0.0.0.0:4101)",
@@ -140,68 +140,68 @@ fn numbers_may_be_text_and_text_numbers() {
 
 /// Nothing had been told of it.
 #[test]
-fn a_table_that_is_said_as_a_value_too_loses_its_defaults() {
+fn a_table_that_another_source_sets_to_a_value_loses_its_defaults() {
     let lost = "has no value: another source sets its table to a plain value";
     let problems = ["allow_origins", "forwarded", "non_loopback", "peer_uids"];
     let problems = problems.map(|key| format!("`guard.{key}`: {lost}"));
     let problems: Vec<&str> = problems.iter().map(String::as_str).collect();
-    refuses(
+    rejects(
         &flag("--guard", "guard", &["a"]).flag("--allow-host", "guard.allow_hosts", &["b"]),
         &problems,
     );
 }
 
 #[test]
-fn unknown_keys_are_refused_at_every_level() {
-    refuses(
+fn unknown_keys_are_rejected_at_every_level() {
+    rejects(
         &file("\nlisen = []"),
         &["FILE:2: `lisen`: unknown key; did you mean `listen`?"],
     );
-    refuses(
+    rejects(
         &file("[limit]\nmessage = 1"),
         &["FILE:1: `limit`: unknown key; did you mean `limits`?"],
     );
-    refuses(
+    rejects(
         &file("[limits]\n\nmesage = 1"),
         &["FILE:3: `limits.mesage`: unknown key; did you mean `message`?"],
     );
-    refuses(
+    rejects(
         &file("log = { formt = \"text\" }"),
         &["FILE:1: `log.formt`: unknown key; did you mean `format`?"],
     );
-    refuses(
+    rejects(
         &file("guard.allow_origin = []"),
         &["FILE:1: `guard.allow_origin`: unknown key; did you mean `allow_origins`?"],
     );
-    refuses(
+    rejects(
         &route("regoin = \"eu-central-1\""),
         &["FILE:3: `route.a.regoin`: unknown key; did you mean `region`?"],
     );
-    refuses(
+    rejects(
         &route("[route.a.limits]\nrequest_bdy = 1"),
         &["FILE:4: `route.a.limits.request_bdy`: unknown key; did you mean `request_body`?"],
     );
-    refuses(
+    rejects(
         &route("timeouts.init = \"1s\""),
         &[
             "FILE:3: `route.a.timeouts.init`: unknown key; known here: connect, first_byte, idle, keepalive",
         ],
     );
-    refuses(
+    rejects(
         &env("COUNTERSIGN_DRAIN__TIMEOUTS", "1s"),
         &["COUNTERSIGN_DRAIN__TIMEOUTS: `drain.timeouts`: unknown key; did you mean `timeout`?"],
     );
-    refuses(
+    rejects(
         &env("COUNTERSIGN_LISTNE", "127.0.0.1:1"),
         &["COUNTERSIGN_LISTNE: `listne`: unknown key; did you mean `listen`?"],
     );
-    refuses(
+    rejects(
         &env("COUNTERSIGN_ROUTE__GRAPHQL__PATHS", "/x"),
         &[
             "COUNTERSIGN_ROUTE__GRAPHQL__PATHS: `route.graphql.paths`: unknown key; did you mean `path`?",
         ],
     );
-    refuses(
+    rejects(
         &flag("--log-fmt", "log.fmt", &["text"]),
         &["--log-fmt: unknown key; known here: filter, format"],
     );
@@ -209,7 +209,7 @@ fn unknown_keys_are_refused_at_every_level() {
 
 #[test]
 fn all_mistakes_of_all_sources_are_in_one_report() {
-    refuses(
+    rejects(
         &file("listen = [\"0.0.0.0:1\", \"x\"]\n[limits]\nmessage = \"much\"\n[timeouts]\ninit = \"soon\"")
             .env("COUNTERSIGN_POOL__MAX_IDLE", "-1")
             .env("COUNTERSIGN_GUARD__ALLOW_HOSTS", "a b,http://c")
@@ -229,7 +229,7 @@ fn all_mistakes_of_all_sources_are_in_one_report() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named() {
+fn a_file_that_cannot_be_read_is_reported() {
     let sources = Sources {
         file: Some(PathBuf::from("/no/such/file.toml")),
         ..Sources::default()
@@ -242,7 +242,7 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn a_syntax_error_is_told_with_its_line() {
+fn a_syntax_error_is_reported_with_its_line() {
     for (text, line) in [
         ("listen = [", 1),
         ("\n\n[log\n", 3),
@@ -259,13 +259,13 @@ fn a_syntax_error_is_told_with_its_line() {
 
 /// The parser has no words for some mistakes: the line stood there with nothing behind it.
 #[test]
-fn a_syntax_error_without_words_was_told_by_its_line_alone() {
-    refuses(&file("\ra = 1\n"), &["FILE:1: invalid TOML"]);
+fn a_syntax_error_without_a_message_is_reported_as_invalid_toml() {
+    rejects(&file("\ra = 1\n"), &["FILE:1: invalid TOML"]);
 }
 
 #[test]
-fn service_links_of_kubernetes_are_no_settings() {
-    let links = said()
+fn kubernetes_service_links_are_ignored() {
+    let links = input()
         .env("COUNTERSIGN_PORT", "tcp://10.0.0.1:4100")
         .env("COUNTERSIGN_PORT_4100_TCP", "tcp://10.0.0.1:4100")
         .env("COUNTERSIGN_PORT_4100_TCP_ADDR", "10.0.0.1")
@@ -276,47 +276,47 @@ fn service_links_of_kubernetes_are_no_settings() {
         .env("COUNTERSIGN_SERVICE_PORT_HTTP", "4100")
         .env("COUNTERSIGN_WEB_SERVICE_HOST", "10.0.0.1")
         .env("COUNTERSIGN_WEB_PORT_80_TCP", "tcp://10.0.0.1:80");
-    means(&links, "listen", "[127.0.0.1:4100, [::1]:4100]");
+    resolves(&links, "listen", "[127.0.0.1:4100, [::1]:4100]");
 }
 
 #[test]
-fn variables_of_others_are_no_settings() {
-    let others = said()
+fn other_environment_variables_are_ignored() {
+    let others = input()
         .env("COUNTERSIGN_CONFIG", "read by the command line")
         .env("COUNTERSIGN", "x")
         .env("COUNTERSIGNATURE_LISTEN", "x")
         .env("countersign_listen", "x")
         .env("LISTEN", "x");
-    means(&others, "listen", "[127.0.0.1:4100, [::1]:4100]");
+    resolves(&others, "listen", "[127.0.0.1:4100, [::1]:4100]");
 }
 
 #[test]
-fn a_value_of_the_wrong_type_is_refused() {
-    refuses(
+fn values_of_the_wrong_type_are_rejected() {
+    rejects(
         &file("[limits.message]\nmax = 1"),
         &["FILE:1: `limits.message`: expected one value"],
     );
-    refuses(
+    rejects(
         &file("[log]\nfilter = [\"info\"]"),
         &["FILE:2: `log.filter`: expected one value"],
     );
-    refuses(
+    rejects(
         &file("listen = [[\"127.0.0.1:1\"]]"),
         &["FILE:1: `listen`: expected a list of plain values"],
     );
-    refuses(
+    rejects(
         &file("[listen]\na = 1"),
         &["FILE:1: `listen`: expected a list of plain values"],
     );
-    refuses(
+    rejects(
         &file("log = \"info\""),
         &["FILE:1: `log`: expected a table"],
     );
-    refuses(
+    rejects(
         &env("COUNTERSIGN_LIMITS", "1"),
         &["COUNTERSIGN_LIMITS: `limits`: expected a table"],
     );
-    refuses(
+    rejects(
         &env("COUNTERSIGN_DRAIN__TIMEOUT__MAX", "1s"),
         &["COUNTERSIGN_DRAIN__TIMEOUT__MAX: `drain.timeout`: expected one value"],
     );
@@ -324,10 +324,10 @@ fn a_value_of_the_wrong_type_is_refused() {
 
 #[test]
 fn every_value_is_shown_with_its_source() {
-    let said = file("[log]\nfilter = \"warn\"")
+    let input = file("[log]\nfilter = \"warn\"")
         .env("COUNTERSIGN_LIMITS__MESSAGE", "1KiB")
         .flag("--listen", "listen", &["127.0.0.1:1"]);
-    let (raw, _) = said.load().unwrap();
+    let (raw, _) = input.load().unwrap();
     let values = raw.values();
     let find = |wanted: &str| {
         let found = values.iter().find(|(key, ..)| key == wanted).unwrap();
@@ -347,8 +347,8 @@ fn every_value_is_shown_with_its_source() {
 }
 
 #[test]
-fn every_default_can_be_said_by_the_environment() {
-    let (raw, _) = said().load().unwrap();
+fn every_default_can_be_set_by_an_environment_variable() {
+    let (raw, _) = input().load().unwrap();
     for (key, value, source) in raw.values() {
         if source == "URL" {
             continue;
@@ -398,7 +398,7 @@ fn default_toml_has_every_key_that_has_a_default() {
 }
 
 #[test]
-fn default_toml_tells_every_key_of_a_route() {
+fn default_toml_mentions_every_key_of_a_route() {
     let comments: String = DEFAULTS
         .lines()
         .filter(|line| line.starts_with('#'))

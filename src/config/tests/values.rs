@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn traces_go_where_we_or_opentelemetry_are_told() {
+fn settings_of_traces_override_opentelemetry_variables() {
     let none = "None";
     let some = |endpoint: &str, ratio: &str| {
         format!("Some(TraceConfig {{ endpoint: {endpoint}, ratio: {ratio}, headers_file: None }})")
@@ -48,10 +48,10 @@ fn traces_go_where_we_or_opentelemetry_are_told() {
         ),
     ] {
         let all = environment.iter();
-        let said = all.fold(said(), |said, (name, value)| said.env(name, value));
-        means(&said, "traces", expected);
+        let input = all.fold(input(), |input, (name, value)| input.env(name, value));
+        resolves(&input, "traces", expected);
     }
-    refuses(
+    rejects(
         &file("[traces]\nendpoint = \"localhost:4318\"\nratio = 2"),
         &[
             "FILE:2: `traces.endpoint`: invalid URL \"localhost:4318\": expected a collector's URL, such as http://127.0.0.1:4318, or \"off\"",
@@ -59,7 +59,7 @@ fn traces_go_where_we_or_opentelemetry_are_told() {
         ],
     );
     for url in ["http://key@a", "http://a/?key=1"] {
-        refuses(
+        rejects(
             &env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", url),
             &[
                 "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `traces.endpoint`: must not contain a password or a query: put keys into `headers_file`",
@@ -69,27 +69,27 @@ fn traces_go_where_we_or_opentelemetry_are_told() {
 }
 
 #[test]
-fn memory_has_a_limit_that_suffices_the_cgroups_or_none() {
+fn memory_is_auto_off_or_at_least_32_mib() {
     let memory = |text| env("COUNTERSIGN_LIMITS__MEMORY", text);
-    means(&said(), "limits.memory", "Auto");
-    means(&memory("off"), "limits.memory", "Off");
-    means(&memory("32MiB"), "limits.memory", "Bytes(33554432)");
-    let said = "COUNTERSIGN_LIMITS__MEMORY: `limits.memory`: ";
+    resolves(&input(), "limits.memory", "Auto");
+    resolves(&memory("off"), "limits.memory", "Off");
+    resolves(&memory("32MiB"), "limits.memory", "Bytes(33554432)");
+    let input = "COUNTERSIGN_LIMITS__MEMORY: `limits.memory`: ";
     for text in ["31MiB", "1"] {
-        let expected = format!("{said}must be at least 32MiB");
-        refuses(&memory(text), &[&expected]);
+        let expected = format!("{input}must be at least 32MiB");
+        rejects(&memory(text), &[&expected]);
     }
     for text in ["on", "0", "-1"] {
         let expected = format!(
-            "{said}invalid value {text:?}: expected \"auto\", \"off\" or a size, such as \"256MiB\""
+            "{input}invalid value {text:?}: expected \"auto\", \"off\" or a size, such as \"256MiB\""
         );
-        refuses(&memory(text), &[&expected]);
+        rejects(&memory(text), &[&expected]);
     }
 }
 
 #[test]
 fn the_admin_listener_has_an_address_or_is_off() {
-    refuses(
+    rejects(
         &env("COUNTERSIGN_ADMIN", "no"),
         &[
             "COUNTERSIGN_ADMIN: `admin`: invalid address \"no\": expected an IP address with a port, such as 127.0.0.1:4101, or \"off\"",
@@ -98,26 +98,26 @@ fn the_admin_listener_has_an_address_or_is_off() {
 }
 
 #[test]
-fn bad_durations_are_refused() {
-    refuses(
+fn invalid_durations_are_rejected() {
+    rejects(
         &env("COUNTERSIGN_DRAIN__TIMEOUT", "5"),
         &[
             "COUNTERSIGN_DRAIN__TIMEOUT: `drain.timeout`: invalid duration \"5\": add a unit, such as 5s",
         ],
     );
     for text in ["", "s", "-1s", "1 parsec", "99999999999999999999s"] {
-        refuses(
+        rejects(
             &env("COUNTERSIGN_DRAIN__TIMEOUT", text),
             &[&format!(
                 "COUNTERSIGN_DRAIN__TIMEOUT: `drain.timeout`: invalid duration {text:?}: expected a number with a unit, such as 250ms, 5s or 2m"
             )],
         );
     }
-    refuses(
+    rejects(
         &file("[drain]\ntimeout = 5"),
         &["FILE:2: `drain.timeout`: invalid duration \"5\": add a unit, such as 5s"],
     );
-    refuses(
+    rejects(
         &file("[drain]\ntimeout = \"0s\""),
         &["FILE:2: `drain.timeout`: must be more than zero"],
     );
@@ -125,14 +125,14 @@ fn bad_durations_are_refused() {
 
 /// A clock cannot be asked for a time that far away: the program panicked at the first client.
 #[test]
-fn a_duration_beyond_the_clock_is_refused() {
+fn durations_beyond_365_days_are_rejected() {
     for text in ["18446744073709551615s", "366days"] {
-        refuses(
+        rejects(
             &env("COUNTERSIGN_TIMEOUTS__INIT", text),
             &["COUNTERSIGN_TIMEOUTS__INIT: `timeouts.init`: must be at most 365 days"],
         );
     }
-    means(
+    resolves(
         &env("COUNTERSIGN_TIMEOUTS__INIT", "365days"),
         "timeouts.init",
         "31536000s",
@@ -140,7 +140,7 @@ fn a_duration_beyond_the_clock_is_refused() {
 }
 
 #[test]
-fn bad_sizes_are_refused() {
+fn invalid_sizes_are_rejected() {
     for text in [
         "",
         "0",
@@ -152,21 +152,21 @@ fn bad_sizes_are_refused() {
         "1 M iB",
         "99999999999GiB",
     ] {
-        refuses(
+        rejects(
             &env("COUNTERSIGN_LIMITS__MESSAGE", text),
             &[&format!(
                 "COUNTERSIGN_LIMITS__MESSAGE: `limits.message`: invalid size {text:?}: expected a number above zero, or one with a unit, such as 64KiB or 1MiB"
             )],
         );
     }
-    refuses(
+    rejects(
         &file("[limits]\nrequest_head = \"4KiB\""),
         &["FILE:2: `limits.request_head`: must be at least 8KiB"],
     );
 }
 
 #[test]
-fn bad_counts_are_refused() {
+fn invalid_counts_are_rejected() {
     for text in [
         "",
         "0",
@@ -177,7 +177,7 @@ fn bad_counts_are_refused() {
         "0x10",
         "99999999999999999999",
     ] {
-        refuses(
+        rejects(
             &env("COUNTERSIGN_LIMITS__CONNECTIONS", text),
             &[&format!(
                 "COUNTERSIGN_LIMITS__CONNECTIONS: `limits.connections`: invalid number {text:?}: expected a whole number above zero"
@@ -188,13 +188,13 @@ fn bad_counts_are_refused() {
 
 #[test]
 fn a_log_filter_has_levels_and_targets() {
-    let flag = |text: &str| said().flag("--log", "log.filter", &[text]);
+    let flag = |text: &str| input().flag("--log", "log.filter", &[text]);
     for text in ["off", "warn,countersign::realtime=debug", "[{rule}]=trace"] {
-        means(&flag(text), "log.filter", text);
+        resolves(&flag(text), "log.filter", text);
     }
     let refused = |text: &str, why: &str| {
-        let said = format!("--log: invalid log filter {text:?}: {why}");
-        refuses(&flag(text), &[&said]);
+        let input = format!("--log: invalid log filter {text:?}: {why}");
+        rejects(&flag(text), &[&input]);
     };
     refused(
         "a=loud",
