@@ -51,16 +51,14 @@ pub struct App {
 /// Why the program could not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    #[error(
-        "cannot listen on {address}: {source}. Choose another place for health and metrics with \
-         `admin` (--admin), or \"off\""
-    )]
+    // The text contains the cause, so the cause is not a source, too.
+    #[error("{}", listen::admin_not_bound(*address, error))]
     Admin {
         address: SocketAddr,
-        source: io::Error,
+        error: io::Error,
     },
-    #[error("cannot listen on {listen}: {source}. Choose another place with `listen` (--listen)")]
-    Bind { listen: Listen, source: BindError },
+    #[error("{}", listen::not_bound(listen, error))]
+    Bind { listen: Listen, error: BindError },
     #[error("route {route}: the certificate authorities of {path:?} cannot be used: {source}")]
     CaFile {
         route: String,

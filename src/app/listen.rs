@@ -1,12 +1,15 @@
 //! Binds what the configuration says, or takes it from who has bound it, and tells of it.
 
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use super::StartError;
 use crate::admin;
 use crate::config::Config;
-use crate::server::{Listen, Listener, Passed, Tls, TlsError};
+use crate::server::{BindError, Listen, Listener, Passed, Tls, TlsError};
 use crate::sign::clock;
 
 /// What clients connect to.
@@ -17,9 +20,9 @@ pub(super) fn bind(config: &Config, passed: &mut Vec<Passed>) -> Result<Vec<List
             Some(passed) => Listener::adopt(passed, &config.peer_uids).map(Some),
             None => Listener::bind(listen, &config.peer_uids),
         };
-        listeners.extend(bound.map_err(|source| StartError::Bind {
+        listeners.extend(bound.map_err(|error| StartError::Bind {
             listen: listen.clone(),
-            source,
+            error,
         })?);
     }
     Ok(listeners)
@@ -36,7 +39,7 @@ pub(super) async fn bind_admin(
         Some(passed) => passed.into_tcp(),
         None => admin::bind(address).await,
     };
-    let bound = bound.map_err(|source| StartError::Admin { address, source })?;
+    let bound = bound.map_err(|error| StartError::Admin { address, error })?;
     Ok(Some(bound))
 }
 
@@ -82,5 +85,42 @@ pub(super) fn tell(config: &Config, tls_too: bool, bound: &[Listen]) {
                  (guard.non_loopback = \"open\")"
             );
         }
+    }
+}
+
+/// Explains why the admin listener cannot be bound.
+pub(super) fn admin_not_bound(address: SocketAddr, error: &io::Error) -> String {
+    let remedy = format!(
+        "Choose another with --admin {}, or turn it off with --admin off",
+        any_port_of(address)
+    );
+    if error.kind() == io::ErrorKind::AddrInUse {
+        let port = address.port();
+        format!("port {port} is in use (the admin listener). {remedy}")
+    } else {
+        format!("cannot listen on {address} (the admin listener): {error}. {remedy}")
+    }
+}
+
+/// Explains why an address of `listen` cannot be bound.
+pub(super) fn not_bound(listen: &Listen, error: &BindError) -> String {
+    match (listen, error) {
+        (Listen::Tcp(address), BindError::Tcp(error))
+            if error.kind() == io::ErrorKind::AddrInUse =>
+        {
+            let (port, any) = (address.port(), any_port_of(*address));
+            format!("port {port} is in use. Choose another with --listen {any}")
+        }
+        (Listen::Tcp(_) | Listen::Unix(_), error) => {
+            format!("cannot listen on {listen}: {error}. Choose another with --listen ADDR")
+        }
+    }
+}
+
+/// `127.0.0.1:PORT`
+fn any_port_of(address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) => format!("{ip}:PORT"),
+        IpAddr::V6(ip) => format!("[{ip}]:PORT"),
     }
 }

@@ -94,12 +94,21 @@ async fn usage_mistakes_exit_with_2() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_exits_with_3_and_names_the_address() {
+async fn a_port_in_use_exits_with_3_and_names_the_port_and_the_flag() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let expected = [format!("cannot listen on {address}"), "--listen".to_owned()];
-    let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
-    check_refused(&["--listen", &address, TARGET], &demo_key(), 3, &expected).await;
+    let address = taken.local_addr().unwrap();
+    let (port, address) = (address.port(), address.to_string());
+    let listen = ["--listen", &address, TARGET];
+    let expected = format!(
+        "countersign: port {port} is in use. Choose another with --listen 127.0.0.1:PORT\n"
+    );
+    check_refused(&listen, &demo_key(), 3, &[&expected]).await;
+    let admin = ["--listen", "127.0.0.1:0", "--admin", &address, TARGET];
+    let expected = format!(
+        "countersign: port {port} is in use (the admin listener). Choose another with \
+         --admin 127.0.0.1:PORT, or turn it off with --admin off\n"
+    );
+    check_refused(&admin, &demo_key(), 3, &[&expected]).await;
 }
 
 #[tokio::test]
