@@ -1,8 +1,8 @@
 //! One GraphQL or Events operation, whatever protocol it came by: inspect, admit, execute.
 //!
 //! *Inspect*: a body or an operation is read once, into an
-//! [`Inspected`](countersign_protocol::graphql::Inspected). *Admit*: [`admit`] refuses the operation
-//! while memory is short, or if an operation policy does not allow it. *Execute*: [`exchange`] sends one
+//! [`Inspected`](countersign_protocol::graphql::Inspected). *Admit*: [`admit()`] refuses the operation
+//! while memory is short, or if an operation policy does not allow it. *Execute*: [`exchange()`] sends one
 //! signed HTTP request, and [`Api`] runs a query, mutation or publish to its end, or starts a
 //! subscription in the realtime pool. Nothing here knows a client protocol.
 
