@@ -44,7 +44,7 @@ mod fuzz;
 mod gateway;
 mod guard;
 mod interop;
-mod last_words;
+mod interrupted;
 mod listeners;
 #[cfg(target_os = "linux")]
 mod memory;

@@ -1,7 +1,7 @@
-//! What a route does not let be asked never leaves, whichever way it comes in.
+//! An operation that a route does not allow is never sent upstream, in whichever protocol it arrives.
 //!
-//! A row is an operation and what becomes of it under a policy; it goes through every way that can
-//! carry it, beside a sibling that is allowed where the way carries several. The emulator counts.
+//! A row is an operation and its result under a policy. It is sent in every protocol that can
+//! carry it, beside an allowed sibling where the protocol carries several. The emulator counts.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// How an operation comes in.
+/// The protocol in which an operation arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Post,
@@ -39,13 +39,13 @@ const WAYS: [Way; 9] = [
     Way::Multipart,
 ];
 
-/// What becomes of an operation.
+/// The result of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Data,
-    /// By the policy, with this in the message.
+    /// Refused by the policy, with this text in the message.
     Denied(&'static str),
-    /// By whatever finds the mistake first.
+    /// Refused by whichever check finds the mistake first.
     Refused,
 }
 
@@ -77,20 +77,20 @@ const fn named(query: &'static str, name: &'static str, end: End) -> Row {
     }
 }
 
-/// Allowed everywhere.
+/// An operation that every policy allows.
 const SIBLING: &str = "query Sibling { rooms { id } }";
 const CREATE: &str = "mutation Make { createRoom(name: \"canary\") { id } }";
 const LISTEN: &str = "subscription Listen { onMessage { id } }";
 const BOTH: &str = "query A { rooms { id } } mutation B { createRoom(name: \"canary\") { id } }";
 const CODE: &str = "OPERATION_NOT_ALLOWED";
 
-/// As which it is sent, if at all.
+/// The kind of operation that is sent upstream, if any.
 fn kind(row: &Row) -> Kind {
     select(row.query, row.name).map_or(Kind::Query, |selected| selected.kind)
 }
 
 impl Way {
-    /// Whether a sibling goes along.
+    /// Returns whether a sibling is sent along.
     fn carries_several(self) -> bool {
         match self {
             Self::Batch | Self::TransportWs | Self::Legacy | Self::Native | Self::SseSingle => true,
@@ -98,7 +98,7 @@ impl Way {
         }
     }
 
-    /// What comes of it: `{"data"}` or `{"errors"}`, for GraphQL clients.
+    /// Sends an operation and returns its result, `{"data"}` or `{"errors"}`.
     async fn ask(self, world: &Running, request: &Value) -> Value {
         let (addr, body) = (world.addr, request.to_string());
         match self {
@@ -141,7 +141,7 @@ impl Way {
         }
     }
 
-    /// The operation as 1, its sibling as 2.
+    /// Sends the operation as 1 and its sibling as 2.
     async fn frames(self, world: &Running, request: &Value) -> Value {
         let mut socket = self.socket(world).await;
         for (id, request) in [("1", request), ("2", &json!({ "query": SIBLING }))] {
@@ -181,7 +181,7 @@ impl Way {
         socket
     }
 
-    /// The frame that starts an operation; `request` is text, so that it may say anything.
+    /// Returns the frame that starts an operation. `request` is text, so that it may be invalid.
     fn start(self, id: &str, request: &str) -> Value {
         if self == Self::Native {
             let payload = json!({ "data": request, "extensions": { "authorization": {} } });
@@ -201,7 +201,7 @@ fn encode(text: Option<&str>) -> String {
     bytes.map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// The status fits the code.
+/// Checks that the status fits the code.
 fn check_status(answer: &Answer) -> Value {
     let json = answer.json();
     if json["errors"][0]["extensions"]["code"] == CODE {
@@ -211,7 +211,7 @@ fn check_status(answer: &Answer) -> Value {
     json
 }
 
-/// On a stream of graphql-sse's single connection, with a sibling.
+/// Sends an operation and a sibling on a stream of graphql-sse's single connection mode.
 async fn single(world: &Running, request: &Value) -> Value {
     let addr = world.addr;
     let put = format!("PUT /graphql HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\r\n");
@@ -245,7 +245,7 @@ async fn single(world: &Running, request: &Value) -> Value {
     result("1")
 }
 
-/// Every row through every way; the emulator sees what is allowed, and nothing else.
+/// Sends every row in every protocol. The emulator must see the allowed operations and nothing else.
 async fn check(settings: &[(&str, &str)], rows: &[Row]) {
     let world = World::builder().settings(settings).in_process().await;
     let (mut queries, mut mutations) = (0, 0);
@@ -253,7 +253,7 @@ async fn check(settings: &[(&str, &str)], rows: &[Row]) {
         for way in WAYS {
             let kind = kind(row);
             let is_subscription = kind == Kind::Subscription;
-            // These run on, and are tried below.
+            // Subscriptions keep running, and are tested below.
             if (way == Way::Multipart && !is_subscription) || (is_subscription && row.end == Data) {
                 continue;
             }
@@ -506,7 +506,7 @@ async fn a_document_that_parsers_read_differently_is_refused_in_every_protocol()
             for way in WAYS {
                 let request = json!({ "query": query, "operationName": "A" });
                 if way == Way::Post && !is_read_only {
-                    // Whatever it is, a `POST` may carry it; AppSync answers.
+                    // A `POST` may carry any document. AppSync answers it.
                     let answer = post(world.addr, "/graphql", &[JSON], &request.to_string()).await;
                     assert!(!answer.body.contains("BAD_DOCUMENT"), "{answer:?}");
                     passed += 1;
@@ -555,7 +555,7 @@ async fn a_document_that_parsers_read_differently_is_refused_in_every_protocol()
     }
 }
 
-/// Only the document's text is read: values of variables may hold anything.
+/// Only the text of the document is checked, and values of variables may contain any text.
 #[tokio::test]
 async fn odd_characters_in_variables_pass_in_every_protocol() {
     let world = World::builder()
@@ -572,8 +572,8 @@ async fn odd_characters_in_variables_pass_in_every_protocol() {
     world.drained().await;
 }
 
-/// Requests that two parsers could read differently: as they are, by the ways that send what they
-/// get, and by those that read it first.
+/// Requests that two parsers could read differently, in the protocols that forward them unchanged
+/// and in those that parse them first.
 #[tokio::test]
 async fn an_ambiguous_request_is_refused_in_every_protocol() {
     let world = World::builder()
@@ -637,7 +637,7 @@ async fn an_ambiguous_request_is_refused_in_every_protocol() {
             "{body}"
         );
     }
-    // The `data` string of AppSync's clients is sent as it is.
+    // The `data` string of AppSync's clients is sent unchanged.
     let mut socket = Way::Native.socket(&world).await;
     for (at, body) in denied.iter().enumerate() {
         let id = format!("n{at}");
@@ -651,7 +651,7 @@ async fn an_ambiguous_request_is_refused_in_every_protocol() {
         assert_eq!(error["type"], "error", "{body}: {error}");
         assert!(!error.to_string().contains("canary"), "{error}");
     }
-    // A subscription that is allowed, in a string that also says something else.
+    // An allowed subscription, in a string that also contains another one.
     let listen = "\"query\":\"subscription { onMessage { id } }\"";
     for (id, data) in [
         ("s1", format!(r#"{{{listen},"Query":"{make}"}}"#)),
@@ -664,7 +664,7 @@ async fn an_ambiguous_request_is_refused_in_every_protocol() {
     }
     let seen = world.emulator.stats();
     assert_eq!(seen.requests.http, denied.len() as u64, "the siblings");
-    // Of a stream's request only what is known goes on, which is judged.
+    // Only known members of a stream's request are forwarded, and those are checked.
     for body in &denied {
         let accept = ("accept", "text/event-stream");
         let answer = post(world.addr, "/graphql", &[JSON, accept], body).await;
@@ -691,7 +691,7 @@ async fn a_persisted_query_with_its_text_is_checked_by_the_text() {
     world.drained().await;
 }
 
-/// Upstream was told to unpack bytes that had been judged as they are.
+/// Upstream would have decompressed bytes that were checked uncompressed.
 #[tokio::test]
 async fn a_content_encoding_is_not_forwarded_with_a_plain_body() {
     let world = World::builder().in_process().await;
@@ -751,7 +751,7 @@ async fn a_read_only_route_publishes_no_event() {
     assert_eq!(error["type"], "publish_error", "{error}");
     assert_eq!(error["errors"][0]["errorType"], CODE, "{error}");
     assert!(!error.to_string().contains("canary"), "{error}");
-    // Listening goes on.
+    // Subscriptions still work.
     socket
         .send(json!({ "type": "subscribe", "id": "s", "channel": "/default/a" }))
         .await;
@@ -825,7 +825,7 @@ async fn a_read_only_route_forwards_only_safe_methods() {
         );
     }
     assert_eq!(world.emulator.stats().gateway.requests, 3);
-    // A route beside them may do as before.
+    // A route without the restriction is not affected.
     let request = format!(
         "POST /rest/a HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
     );
@@ -834,7 +834,7 @@ async fn a_read_only_route_forwards_only_safe_methods() {
     world.drained().await;
 }
 
-/// Headers that no operation may bring upstream, however it came, and one that it may.
+/// Headers that no operation may bring upstream in any protocol, and one that it may.
 const NAMED: [(&str, &str); 9] = [
     ("x-team", "kept"),
     ("x_team", "canary"),
@@ -870,7 +870,7 @@ async fn ambiguous_headers_are_not_forwarded_with_operations() {
     check(&answer.body, "server-sent events");
     let listen = json!({ "query": "subscription { onHeaders }" });
     for document in [&body, &listen] {
-        // Those of the upgrade go with every operation.
+        // Headers of the upgrade are sent with every operation.
         let mut socket = Socket::open(world.addr, &NAMED).await;
         socket.init().await;
         let payload = document.clone();
@@ -878,7 +878,7 @@ async fn ambiguous_headers_are_not_forwarded_with_operations() {
             .send(json!({ "id": "1", "type": "subscribe", "payload": payload }))
             .await;
         check(&socket.next_of("1").await.to_string(), "upgrade");
-        // Those among the entries of AppSync's own protocol go with the one that they came with.
+        // In AppSync's own protocol, entries are sent with the operation that they came with.
         let mut socket = Way::Native.socket(&world).await;
         assert_eq!(socket.next().await["type"], "connection_ack");
         let entries: serde_json::Map<String, Value> = NAMED

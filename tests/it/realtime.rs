@@ -46,7 +46,7 @@ async fn a_thousand_subscriptions_share_a_dozen_connections() {
         stats.realtime.connections
     );
 
-    // Each gets the event, five times a socket.
+    // Each subscription gets the event, five times per socket.
     assert_eq!(world.query(&message("lobby", "to all")).await.status, 200);
     for socket in &mut sockets {
         for _ in 0..5 {
@@ -54,7 +54,7 @@ async fn a_thousand_subscriptions_share_a_dozen_connections() {
         }
     }
 
-    // One socket's end stops exactly its own.
+    // Closing a socket stops exactly its own subscriptions.
     drop(sockets.pop());
     let stats = world.subscriptions(995).await;
     assert_eq!(stats.realtime.stops_total, 5);
@@ -183,7 +183,7 @@ async fn a_client_that_stops_reading_loses_only_its_own_subscription() {
     println!("{sent} events of 100 kB; resident memory grew by {grown} KiB");
     assert!(grown < 64 * 1024, "grew by {grown} KiB");
 
-    // What was queued still comes, in order, then the reason.
+    // Queued events are still delivered in order, and then the reason.
     let mut got = 0;
     loop {
         let frame = slow.next().await;
@@ -195,7 +195,7 @@ async fn a_client_that_stops_reading_loses_only_its_own_subscription() {
         got += 1;
     }
     assert!(got < sent);
-    // The socket lives.
+    // The socket stays open.
     slow.subscribe("q", "{ rooms { id } }").await;
     assert_eq!(slow.next_of("q").await["type"], "next");
     world.drained().await;
@@ -212,7 +212,7 @@ async fn a_client_that_never_reads_again_is_closed() {
     slow.subscribe("b", &on_room("garden")).await;
     world.subscriptions(2).await;
     let large = "x".repeat(100_000);
-    // `b` never overflows: only the end of the socket stops it.
+    // `b` never overflows, so only the end of the socket stops it.
     while world.emulator.stats().realtime.subscriptions > 0 {
         world.query(&message("lobby", &large)).await;
     }
@@ -244,7 +244,7 @@ async fn pongs_for_a_client_that_only_pings_do_not_pile_up() {
     let pings = ping.repeat(500);
     let flood = async {
         let mut sent = 0;
-        // Until it is closed, or far beyond what the buffers of both sockets hold.
+        // Until it is closed, or far beyond the buffers of both sockets.
         while sent < (64 << 20) && socket.write_all(&pings).await.is_ok() {
             sent += pings.len();
         }
@@ -283,14 +283,14 @@ async fn a_lost_connection_closes_only_the_sockets_on_it() {
 
     idle.subscribe("q", "{ rooms { id } }").await;
     assert_eq!(idle.next().await["type"], "next");
-    // One redial ran at once.
+    // One reconnect ran at a time.
     world
         .saw("a redial", |stats| stats.realtime.connections_total == 2)
         .await;
     world.drained().await;
 }
 
-/// A close code of upstream is never passed on: 1000 would make graphql-ws reconnect in a loop.
+/// Upstream's close code is never forwarded: 1000 would make graphql-ws reconnect in a loop.
 #[tokio::test]
 async fn upstreams_close_code_is_not_forwarded() {
     let world = World::builder()
@@ -305,7 +305,7 @@ async fn upstreams_close_code_is_not_forwarded() {
     world.drained().await;
 }
 
-/// graphql-ws sends again what is in flight at a 1012, mutations too.
+/// After a 1012, graphql-ws repeats everything in flight, including mutations.
 #[tokio::test]
 async fn a_mutation_in_flight_at_a_loss_is_answered_before_the_close() {
     let world = World::builder()
@@ -328,7 +328,7 @@ async fn a_mutation_in_flight_at_a_loss_is_answered_before_the_close() {
     world
         .saw("the redial", |stats| stats.realtime.connections_total == 2)
         .await;
-    // Nothing new is taken while the close is due.
+    // No new operation is accepted while the close is pending.
     socket
         .subscribe(
             "late",
@@ -388,7 +388,7 @@ async fn a_subscription_cancelled_during_the_gap_is_not_resumed() {
     socket
         .send(json!({ "id": "dropped", "type": "complete" }))
         .await;
-    // A ping's answer proves that the completion was read.
+    // The pong proves that the completion was read.
     socket.send(json!({ "type": "ping" })).await;
     assert_eq!(socket.next().await["type"], "pong");
     world.switch(json!({ "refuse_connections": false }));
@@ -396,7 +396,7 @@ async fn a_subscription_cancelled_during_the_gap_is_not_resumed() {
     world.drained().await;
 }
 
-/// Closed before the acknowledgement, or clients would never stop trying.
+/// The socket is closed before the acknowledgement, or clients would retry for ever.
 #[tokio::test]
 async fn new_subscriptions_are_refused_while_upstream_is_down() {
     let world = World::builder()
@@ -417,7 +417,7 @@ async fn new_subscriptions_are_refused_while_upstream_is_down() {
                 Some(Ok(Message::Close(Some(frame)))) => {
                     return u16::from(frame.code);
                 }
-                // Acknowledged: the first redial had not failed yet.
+                // Acknowledged, because the first reconnect had not failed yet.
                 _ => tokio::task::yield_now().await,
             }
         }
@@ -431,7 +431,7 @@ async fn new_subscriptions_are_refused_while_upstream_is_down() {
     world.drained().await;
 }
 
-/// Comes back until it is acknowledged.
+/// Reconnects until the socket is acknowledged.
 async fn welcomed(world: &Running) -> Socket {
     loop {
         let mut newcomer = world.socket().await;
@@ -442,8 +442,8 @@ async fn welcomed(world: &Running) -> Socket {
     }
 }
 
-/// The redial for a subscription that nobody wanted any more dialled nothing, and counted as
-/// under way ever after.
+/// The reconnect for a cancelled subscription dialled nothing, and counted as
+/// in progress for ever.
 #[tokio::test]
 async fn new_subscriptions_are_accepted_after_a_pending_one_is_cancelled() {
     let world = World::builder().in_process().await;
@@ -468,8 +468,8 @@ async fn new_subscriptions_are_accepted_after_a_pending_one_is_cancelled() {
     world.drained().await;
 }
 
-/// countersign before an upstream that accepts connections and sends nothing. Nobody asks the listener:
-/// the kernel accepts for it.
+/// Starts countersign with an upstream that accepts connections and sends nothing. Nobody reads from the
+/// listener; the kernel accepts for it.
 async fn before_silence(settings: &[(&str, &str)]) -> (Running, TcpListener) {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let connect = silent.local_addr().unwrap().to_string();
@@ -484,7 +484,7 @@ async fn before_silence(settings: &[(&str, &str)]) -> (Running, TcpListener) {
     (world, silent)
 }
 
-/// Their places were freed when the dial had ended, and whoever came next dialled again: a client in
+/// The slots were freed only after the dial, and every new subscription dialled again: a client in
 /// a loop used up all files.
 #[tokio::test]
 async fn a_subscription_cancelled_during_the_dial_frees_its_slot() {
@@ -494,7 +494,7 @@ async fn a_subscription_cancelled_during_the_dial_frees_its_slot() {
         socket.subscribe(&id.to_string(), ON_MESSAGE).await;
         let complete = json!({ "id": id.to_string(), "type": "complete" });
         socket.send(complete).await;
-        // A ping's answer proves that both were read.
+        // The pong proves that both were read.
         socket.send(json!({ "type": "ping" })).await;
         assert_eq!(socket.next().await["type"], "pong");
     }
@@ -507,7 +507,7 @@ async fn a_subscription_cancelled_during_the_dial_frees_its_slot() {
     world.drained().await;
 }
 
-/// Each subscription that found no room dialled, however many dials were under way.
+/// Each subscription without a slot dialled, however many dials were in progress.
 #[tokio::test]
 async fn realtime_connections_are_limited() {
     let settings = [("pool.subscriptions", "1"), ("limits.subscriptions", "300")];
@@ -606,7 +606,7 @@ async fn errors_and_completions_end_one_subscription_each() {
         world.subscriptions(1).await;
         world.switch(json!({ switch: true }));
         assert_eq!(socket.next().await["type"], kind);
-        // The id is free, and nothing came after the end.
+        // The id is free, and no frame followed the end.
         socket.subscribe("s", "{ rooms { id } }").await;
         assert_eq!(socket.next().await["type"], "next");
         assert_eq!(socket.next().await["type"], "complete");
@@ -666,7 +666,7 @@ async fn a_drain_lets_operations_finish_and_then_closes_with_1012() {
     world.drained().await;
 }
 
-/// At the deadline a mutation may have been executed; a client that is told so does not send it
+/// At the deadline a mutation may have been executed. A client that knows this does not send it
 /// again.
 #[tokio::test]
 async fn the_drain_deadline_ends_operations_with_an_error_before_the_close() {
@@ -724,7 +724,7 @@ async fn a_socket_that_answers_no_ping_is_closed() {
     let mut socket = world.acked().await;
     socket.subscribe("s", ON_MESSAGE).await;
     world.subscriptions(1).await;
-    // Not reading means not answering either.
+    // A client that does not read does not answer either.
     world.subscriptions(0).await;
     let ended = async { while let Some(Ok(_)) = socket.0.next().await {} };
     within("the end", ended).await;

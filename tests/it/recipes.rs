@@ -1,4 +1,4 @@
-//! The README's recipes, run as they stand there: only the address is another.
+//! Runs the README's recipes. Only the address is replaced.
 
 mod rust;
 
@@ -14,10 +14,10 @@ use crate::support::{JSON, Scratch, World, demo_key, post, within};
 
 const README: &str = include_str!("../../README.md");
 const RUST: &str = include_str!("recipes/rust.rs");
-/// Where the README's countersign listens.
+/// The address of countersign in the README.
 const ADDRESS: &str = "127.0.0.1:4100";
 
-/// Every recipe that must be there, and whether it has a subscription.
+/// The recipes that the README must have, and whether each has a subscription.
 const RECIPES: [(&str, bool); 13] = [
     ("amplify", true),
     ("apollo", true),
@@ -34,7 +34,7 @@ const RECIPES: [(&str, bool); 13] = [
     ("websocat", true),
 ];
 
-/// A marked block of the README: its language and its text.
+/// Returns the marked blocks of the README with their languages.
 type Blocks = BTreeMap<String, (String, String)>;
 
 fn blocks() -> Blocks {
@@ -145,13 +145,13 @@ async fn every_recipe_prints_the_documented_output() {
     assert_eq!(emulator.stats().requests.refused, 0);
 }
 
-/// What tests/run has installed comes first.
+/// Returns a PATH that starts with the programs of `tests/run`.
 fn tools() -> String {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin");
     format!("{}:{}", own.display(), std::env::var("PATH").unwrap())
 }
 
-/// Reads up to a line with `wanted`; what is printed beside is shown.
+/// Reads up to a line with `wanted`, and shows the other lines.
 async fn printed_line(name: &str, printed: &mut UnboundedReceiver<String>, wanted: &str) {
     loop {
         match printed.recv().await {
@@ -166,7 +166,7 @@ fn command(scratch: &Scratch, name: &str, language: &str, text: &str, ca: &Path)
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (interpreter, file) = match language {
         "js" => {
-            // Where its imports are found.
+            // The directory in which its imports are found.
             let modules = root.join("tests/clients/node_modules/.recipes");
             std::fs::create_dir_all(&modules).unwrap();
             ("node".into(), modules.join(format!("{name}.mjs")))

@@ -1,5 +1,5 @@
-//! The session token that signs a request comes back in no answer: not at any status, in any
-//! encoding, in a header or a body, in one piece or in many. Upstream is played by the test.
+//! No response contains the session token that signed the request: not at any status, in any
+//! encoding, in a header or a body, in one piece or in many. The upstream is fake.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ const API: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.co
 const GATEWAY: &str = "a1b2c3.execute-api.us-east-1.amazonaws.com";
 const TOKEN: &str = "IQoJb3JpZ2luCANARY/ab+cd/EF0123456789zyxwvutsrqponm/q+==";
 
-/// The built binary before an upstream that gives the answer that is set.
+/// A daemon with a fake upstream that sends a configured response.
 struct Scene {
     world: Running<Daemon>,
     answer: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -31,7 +31,7 @@ impl Scene {
             async move {
                 let mut stream = BufReader::new(stream);
                 while let Some(request) = Heard::read(&mut stream).await {
-                    // It did sign with it.
+                    // The request was signed with the token.
                     assert_eq!(request.headers["x-amz-security-token"], TOKEN);
                     let pieces = pieces.lock().clone();
                     for piece in pieces {
@@ -114,7 +114,7 @@ const STATUSES: [u16; 14] = [
     200, 201, 203, 206, 300, 302, 400, 401, 403, 404, 429, 500, 502, 503,
 ];
 
-/// Where a token is echoed: the headers, the text around it, and whether AWS names its error.
+/// Places for an echoed token: the headers, the text around it, and whether AWS names its error.
 const PLACES: [(&str, &str, &str); 8] = [
     (
         "content-type: application/json\r\n",
@@ -232,7 +232,7 @@ async fn a_session_token_split_over_chunks_is_masked() {
     }
 }
 
-/// What is compressed cannot be read, so an error that AWS names is not passed on so.
+/// A compressed error cannot be searched, so an error that AWS names is not forwarded compressed.
 #[tokio::test]
 async fn a_compressed_error_of_aws_is_not_forwarded() {
     let scene = Scene::new().await;

@@ -1,4 +1,4 @@
-//! What signals do to the built binary.
+//! How the built program handles signals.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::support::{Daemon, JSON, Socket, World, demo_key, get, post, within};
 
-/// Signals that kill by default, and that the log explains.
+/// Signals that would kill by default, and that are only logged.
 const IGNORED: [&str; 3] = ["HUP", "USR1", "USR2"];
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn stop_signals_let_running_requests_finish() {
             }
             daemon.signal(&format!("-{name}"));
             daemon.line(&format!("received SIG{name}: stopping")).await;
-            // During the drain they are ignored, too.
+            // They are ignored during the drain too.
             daemon.signal("-HUP");
             daemon.line("ignored SIGHUP: ").await;
             hold(false);
@@ -77,7 +77,7 @@ async fn stop_signals_let_running_requests_finish() {
     }
 }
 
-/// Which signals a process catches, as the kernel shows it.
+/// Returns whether a process catches a signal, from /proc.
 fn catches(pid: &str, signal: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
@@ -93,7 +93,7 @@ async fn a_signal_while_the_configuration_is_read_is_not_lost() {
     assert!(made.success());
     let write = |text: &'static str| {
         let pipe = pipe.clone();
-        // The open waits until the daemon opens the other end.
+        // `open` blocks until the daemon opens the other end.
         let written = tokio::task::spawn_blocking(move || {
             let mut file = OpenOptions::new().write(true).open(pipe).unwrap();
             file.write_all(text.as_bytes()).unwrap();
@@ -102,7 +102,7 @@ async fn a_signal_while_the_configuration_is_read_is_not_lost() {
     };
     let text = "listen = [\"127.0.0.1:0\"]\n[route.a]\npath = \"/graphql\"\ntarget = \
                 \"https://a.appsync-api.eu-west-1.amazonaws.com/graphql\"\n";
-    // The file is read for the limit of memory first; with the variable the program is not executed
+    // The program first reads the file for the memory limit. With the variable it is not executed
     // a second time after that.
     let environment = [&demo_key()[..], &[("MALLOC_TRIM_THRESHOLD_", "131072")]].concat();
     let pipe = pipe.display().to_string();
@@ -121,9 +121,9 @@ async fn a_signal_while_the_configuration_is_read_is_not_lost() {
     assert!(daemon.log.contains("received SIGTERM"), "{}", daemon.log);
 }
 
-/// countersign at a pseudo-terminal that this controls by lines on standard input: `hup` sends
-/// SIGHUP, `close` closes the terminal. The log goes on to our standard output, the last line is how
-/// countersign ended.
+/// A script that runs countersign in a pseudo-terminal and reads commands from standard input: `hup` sends
+/// SIGHUP, and `close` closes the terminal. It copies the log to standard output, and the last line is how
+/// countersign exited.
 const AT_A_TERMINAL: &str = r#"
 import os, pty, signal, sys, threading
 log_read, log_write = os.pipe()
@@ -163,7 +163,7 @@ async fn sighup_drains_only_when_the_terminal_is_closed() {
                 ("close", "the terminal was closed: stopping"),
             ],
         ),
-        // What nohup does.
+        // As nohup does.
         ("nohup", &[("close", "ignored SIGHUP: ")]),
     ];
     for (case, steps) in cases {

@@ -1,5 +1,5 @@
-//! Clients that send slowly, read slowly or not at all: they are left in time, and nobody else
-//! notices. By hand, and by slowhttptest with hundreds of sockets.
+//! Clients that send slowly, read slowly or not at all are disconnected after a timeout, and no other
+//! client is affected. The clients are sockets of the tests, and slowhttptest with hundreds of sockets.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ use tokio::process::Command;
 use crate::load::{self, allow_files, closed};
 use crate::support::{Daemon, GATEWAY, Running, Scratch, World, within};
 
-/// Writes `begin`, and then one byte of `byte` every 50 ms until the connection is closed; what was
-/// answered, and how long it took.
+/// Writes `begin`, and then `byte` every 50 ms until the connection is closed. Returns the
+/// response, and how long it took.
 async fn drip(world: &Running, begin: &str, byte: &[u8]) -> (String, Duration) {
     let begun = Instant::now();
     let (mut read, mut write) = TcpStream::connect(world.addr).await.unwrap().into_split();
@@ -48,7 +48,7 @@ async fn a_slow_request_head_is_cut_off() {
     let (answer, took) = drip(&world, "GET /graphql HTTP/1.1\r\na: ", b"a").await;
     assert_eq!(answer, "");
     assert!(took >= Duration::from_millis(500), "{took:?}");
-    // The next one of a connection, too.
+    // The next head of a connection is cut off too.
     let first = "GET /nowhere HTTP/1.1\r\nhost: localhost\r\n\r\n";
     let (answer, _) = drip(&world, first, b"G").await;
     assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
@@ -70,7 +70,7 @@ async fn an_idle_connection_is_closed() {
         closed(&mut stream).await;
         assert!(begun.elapsed() >= Duration::from_millis(300));
     }
-    // A request that takes longer is not idle.
+    // A connection with a long request is not idle.
     world.switch(json!({ "delay_ms": 900 }));
     assert_eq!(world.query("{ rooms { id } }").await.status, 200);
     world.drained().await;
@@ -98,7 +98,7 @@ async fn a_slow_request_body_is_refused() {
     world.drained().await;
 }
 
-/// A connection that can take little at once.
+/// Opens a connection with a small receive buffer.
 async fn narrow(world: &Running) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(2_048).unwrap();
@@ -120,7 +120,7 @@ async fn an_unread_response_is_cancelled_and_an_idle_stream_is_not() {
     let mut stream = narrow(&world).await;
     let request = "GET /http/stream?chunks=1000&size=65536 HTTP/1.1\r\nhost: localhost\r\n\r\n";
     stream.write_all(request.as_bytes()).await.unwrap();
-    // The emulator counts an answer whose reader has gone.
+    // The emulator counts responses whose reader has disconnected.
     world
         .saw("the end of the answer", |stats| stats.gateway.cut == 1)
         .await;
@@ -137,7 +137,7 @@ async fn an_unread_response_is_cancelled_and_an_idle_stream_is_not() {
     world.drained().await;
 }
 
-/// Runs slowhttptest with 500 sockets: all of them must be closed before its own end.
+/// Runs slowhttptest with 500 sockets. All of them must be closed before it ends.
 async fn slowhttptest(load: &Running<Daemon>, what: &str, path: &str, arguments: &[&str]) {
     const SOCKETS: usize = 500;
     const SECONDS: usize = 18;
@@ -206,7 +206,7 @@ async fn hundreds_of_slow_bodies_disturb_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hundreds_of_slow_readers_disturb_nobody() {
     let load = load::start(SHORT).await;
-    // It sees the end only when it has read what its own system holds, some 2 KiB.
+    // It notices the close only after it has read its receive buffer, some 2 KiB.
     let arguments = ["-X", "-w", "10", "-y", "20", "-n", "1", "-z", "1900"];
     let path = "/http/stream?chunks=8&size=65536";
     slowhttptest(&load, "slow reading", path, &arguments).await;

@@ -1,5 +1,5 @@
-//! What passes through a route that is not AppSync's by HTTP: answers piece by piece, large bodies
-//! up to the limit, every method and status, and encodings untouched.
+//! HTTP routes that are not AppSync's: streamed responses, large bodies
+//! up to the limit, every method and status, and unchanged encodings.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ use crate::support::{GATEWAY, World, command, demo_key, within};
 
 const LIMIT: usize = 10 * 1024 * 1024;
 
-/// An answer as it came: the status line and headers, and the body still in its chunks.
+/// A raw response: the status line and headers, and the body with its chunked framing.
 struct Raw {
     head: String,
     body: Vec<u8>,
@@ -54,16 +54,16 @@ impl Raw {
     }
 }
 
-/// The beginning of a request for the last answer on its connection.
+/// Returns the head of the last request of a connection, without the final empty line.
 fn head(addr: SocketAddr, method: &str, target: &str, more: &str) -> String {
     format!("{method} {target} HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n{more}\r\n")
 }
 
-/// Sends and reads at the same time, as clients do.
+/// Sends a request and reads the response at the same time, as clients do.
 async fn exchange(addr: SocketAddr, request: Vec<u8>) -> Raw {
     let (mut read, mut write) = TcpStream::connect(addr).await.unwrap().into_split();
     let sending = async {
-        // Whoever is refused may not get rid of everything.
+        // The server may close before it has read everything.
         let _ = write.write_all(&request).await;
     };
     let mut bytes = Vec::new();
@@ -101,7 +101,7 @@ fn chunked(body: &[u8]) -> Vec<u8> {
     chunks.chain(*b"0\r\n\r\n").collect()
 }
 
-/// Upstream sends no piece before the client has seen the one before it.
+/// Checks that the client sees each piece before upstream sends the next.
 async fn check_lockstep(alpn: &str) {
     let (pieces, outbox) = mpsc::channel::<Bytes>(1);
     let outbox = Arc::new(Mutex::new(Some(outbox)));
@@ -158,7 +158,7 @@ async fn each_piece_arrives_before_upstream_sends_the_next() {
     check_lockstep("h2").await;
 }
 
-/// When the first chunk of a stream came, and the gaps after it.
+/// The time of the first chunk of a stream, and the gaps between the others.
 struct Pace {
     first: Duration,
     gaps: Vec<Duration>,
@@ -216,7 +216,7 @@ fn curl(emulator: &Emulator, ca_file: &str, url: &str) -> Command {
     curl
 }
 
-/// The URL for which the emulator needs no proxy.
+/// Returns a presigned URL, for which the emulator needs no proxy.
 async fn presigned(emulator: &Emulator, target: &str) -> String {
     let url = format!("https://{}/prod{target}", emulator.rest_host());
     let output = command(&["presign", &url], &demo_key()).output();
@@ -225,7 +225,7 @@ async fn presigned(emulator: &Emulator, target: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// The times are for people to read: a busy machine breaks any bound on them.
+/// The test prints times and checks hardly any, because a busy machine breaks any bound.
 #[tokio::test]
 async fn a_stream_of_the_gateway_keeps_its_pace() {
     let world = World::builder().routes(&GATEWAY).in_process().await;
@@ -253,7 +253,7 @@ async fn a_stream_that_upstream_aborts_is_aborted_for_the_client() {
     let cut = ask(world.addr, "GET", "/rest/cut?chunks=3&every=20").await;
     assert_eq!(cut.status(), 200);
     let body = String::from_utf8(cut.body).unwrap();
-    // A reset may overtake what was sent just before it.
+    // A reset may overtake data that was sent just before it.
     assert!(body.contains("chunk 1\n"), "{body:?}");
     assert!(!body.ends_with("0\r\n\r\n"), "{body:?}");
     let whole = ask(world.addr, "GET", "/rest/stream?chunks=3").await;
@@ -277,7 +277,7 @@ async fn ten_mebibytes_pass_in_both_directions() {
     let target = "/rest/stream?chunks=160&size=65536";
     let answer = ask(world.addr, "GET", target).await;
     let (mut rest, mut chunk) = (answer.body.as_slice(), 0);
-    // hyper may join or cut what it passes on: what counts is the text.
+    // hyper may join or split chunks, so only the text is compared.
     let mut text = Vec::new();
     while let Some(end) = rest.windows(2).position(|window| window == b"\r\n") {
         let size = std::str::from_utf8(&rest[..end]).unwrap();
@@ -304,7 +304,7 @@ async fn one_byte_over_the_limit_is_refused_before_anything_is_sent() {
     for (framing, sent) in [
         (length.as_str(), body.clone()),
         (chunks, chunked(&body)),
-        // The client waits to be asked for it, and is not.
+        // The client waits for `100 Continue`, and does not get it.
         (&waits, Vec::new()),
     ] {
         let head = head(world.addr, "POST", "/rest/sink", framing);

@@ -1,5 +1,5 @@
-//! Under a service manager: sockets that it passes, what it is told, and what child processes get of
-//! that.
+//! countersign under a service manager: passed sockets, notifications, and what child processes
+//! inherit of them.
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,20 +17,20 @@ use crate::support::{Answer, JSON, World, demo_key, post, raw_on, within};
 
 const QUERY: &str = r#"{"query":"{ rooms { id } }"}"#;
 
-/// A daemon that another program has become.
+/// A daemon that another program has executed.
 struct Activated {
     child: Child,
     out: Lines<BufReader<ChildStdout>>,
     log: Lines<BufReader<ChildStderr>>,
 }
 
-/// The program, and the arguments that lead to the emulator.
+/// Returns the program and the arguments that lead to the emulator.
 fn program(world: &World) -> Vec<String> {
     let program = env!("CARGO_BIN_EXE_countersign").to_owned();
     [vec![program], world.arguments(&[])].concat()
 }
 
-/// Passes `sockets` as tests/systemd/pass.py has them.
+/// Starts a daemon and passes it `sockets`, in the syntax of `tests/systemd/pass.py`.
 fn pass(world: &World, sockets: &[&str], environment: &[(&str, &str)]) -> Activated {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systemd/pass.py");
     let mut command = Command::new("python3");
@@ -60,13 +60,13 @@ impl Activated {
         Self { child, out, log }
     }
 
-    /// The port of the next socket.
+    /// Returns the port of the next socket.
     async fn port(&mut self) -> u16 {
         let line = within("a port", self.out.next_line()).await.unwrap();
         line.unwrap().parse().unwrap()
     }
 
-    /// Reads the log up to a line with this text; all lines that were read.
+    /// Reads the log up to a line with this text, and returns all lines read.
     async fn line(&mut self, text: &str) -> String {
         let mut read = String::new();
         loop {
@@ -86,7 +86,7 @@ impl Activated {
         assert!(sent.unwrap().success());
     }
 
-    /// The exit code and the rest of the log.
+    /// Returns the exit code and the rest of the log.
     async fn exited(mut self) -> (i32, String) {
         let mut log = String::new();
         let read = async {
@@ -120,7 +120,7 @@ async fn passed_sockets_replace_configured_ones() {
     let mut environment = demo_key();
     environment.push(("COUNTERSIGN_LISTEN", &listen));
     environment.push(("COUNTERSIGN_SANDBOX", "true"));
-    // With a limit the program begins twice, and must not lose them.
+    // With a memory limit the program executes itself again, and must keep the sockets.
     environment.push(("COUNTERSIGN_LIMITS__MEMORY", "64MiB"));
     let mut daemon = pass(&world, &["tcp:127.0.0.1:0", &unix], &environment);
     let port = daemon.port().await;
@@ -155,7 +155,7 @@ async fn socket_activation_starts_countersign_for_the_first_client() {
         command
     });
     daemon.line("Listening on").await;
-    // Before there is a daemon.
+    // Before the daemon is started.
     assert_eq!(ask(&path).await.status, 200);
     daemon
         .line(&format!("listening on unix:{}", path.display()))
@@ -220,7 +220,7 @@ async fn without_a_watchdog_only_start_and_stop_are_notified() {
     ] {
         assert!(log.contains(&line), "{log}");
     }
-    // By the admin listener, and not by a signal.
+    // The stop comes from the admin listener, not from a signal.
     let addr = SocketAddr::from(([127, 0, 0, 1], admin));
     assert_eq!(post(addr, "/quitquitquit", &[], "").await.status, 200);
     assert_eq!(daemon.exited().await.0, 0);
@@ -329,7 +329,7 @@ async fn a_passed_unix_socket_follows_the_rules_of_a_configured_one() {
     let mut daemon = pass(&world, &[&unix], &environment);
     let log = daemon.line("listening on").await;
     assert!(!log.contains("is open to every user"), "{log}");
-    // We are its owner; nobody else is asked here.
+    // The test's user owns the socket. Other users are not tested here.
     assert_eq!(ask(&path).await.status, 200);
     if own == 0 {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();

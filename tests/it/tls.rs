@@ -25,10 +25,10 @@ use crate::support::{
 };
 
 const QUERY: &str = r#"{"query":"{ rooms { id } }"}"#;
-/// A ClientHello's record header, which promises more than comes.
+/// The record header of a ClientHello that is never completed.
 const HALF_HELLO: &[u8] = &[0x16, 3, 1, 2, 0, 1, 0, 1];
 
-/// countersign with a local CA in a directory of its own.
+/// Starts countersign with a local CA in its own directory.
 async fn dev_world(name: &str, settings: &[(&str, &str)]) -> (Running, Scratch) {
     let scratch = Scratch::new(name);
     let state = scratch.0.display().to_string();
@@ -56,7 +56,7 @@ fn client(ca: &Path, alpn: &[&str]) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-/// Connects, trusting the CA file alone.
+/// Connects, and trusts only the CA file.
 async fn connect(addr: SocketAddr, name: &str, ca: &Path) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(addr).await.unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();
@@ -64,7 +64,7 @@ async fn connect(addr: SocketAddr, name: &str, ca: &Path) -> TlsStream<TcpStream
     within("a TLS handshake", shaken).await.unwrap()
 }
 
-/// `POST /graphql` by TLS.
+/// Sends `POST /graphql` over TLS.
 async fn query(addr: SocketAddr, ca: &Path, origin: Option<&str>) -> Answer {
     let stream = connect(addr, "127.0.0.1", ca).await;
     let origin = origin.map_or(String::new(), |origin| format!("origin: {origin}\r\n"));
@@ -75,7 +75,7 @@ async fn query(addr: SocketAddr, ca: &Path, origin: Option<&str>) -> Answer {
     raw_on(stream, request.as_bytes()).await
 }
 
-/// Reads until the other side closes, by whatever means, and returns what came.
+/// Reads until the peer closes in any way, and returns the bytes.
 async fn until_closed(mut stream: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = within("a close", stream.read_to_end(&mut bytes)).await;
@@ -155,7 +155,7 @@ async fn a_client_that_does_not_trust_the_ca_does_not_disturb_others() {
     let name = ServerName::try_from("localhost").unwrap();
     let shaken = client(Path::new(&other), &[]).connect(name, stream);
     assert!(within("a refusal", shaken).await.is_err());
-    // One that speaks HTTP/2 alone is refused, too.
+    // A client that speaks only HTTP/2 is refused too.
     let stream = TcpStream::connect(world.addr).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let shaken = client(&ca_file(&scratch), &["h2"]).connect(name, stream);
@@ -167,7 +167,7 @@ async fn a_client_that_does_not_trust_the_ca_does_not_disturb_others() {
     world.drained().await;
 }
 
-/// Connections that don't get as far as a request: silent, one byte, half a ClientHello.
+/// Opens connections that never send a request: silent, one byte, half a ClientHello.
 async fn unfinished(addr: SocketAddr) -> Vec<TcpStream> {
     let mut streams = Vec::new();
     for bytes in [b"", &HALF_HELLO[..1], HALF_HELLO, b""] {
@@ -197,13 +197,13 @@ async fn connections_without_a_request_are_closed_after_the_timeout() {
     world.drained().await;
 }
 
-/// Their limit is a minute, and the drain's deadline lies beyond the patience of this test.
+/// Their timeout is a minute, and the drain deadline is longer than the timeout of this test.
 #[tokio::test]
 async fn a_drain_does_not_wait_for_connections_without_a_request() {
     let (world, scratch) = dev_world("tls-drain", &[]).await;
     let streams = unfinished(world.addr).await;
     let silent = connect(world.addr, "localhost", &ca_file(&scratch)).await;
-    // Those before it have been accepted, too.
+    // The earlier connections have been accepted too.
     assert_eq!(
         query(world.addr, &ca_file(&scratch), None).await.status,
         200
@@ -215,7 +215,7 @@ async fn a_drain_does_not_wait_for_connections_without_a_request() {
     until_closed(silent.into_inner().0).await;
 }
 
-/// A certificate for localhost and its key, in PEM.
+/// Returns a certificate for localhost and its key as PEM.
 fn self_signed() -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
@@ -228,7 +228,7 @@ async fn certificates_are_read_from_files() {
     let scratch = Scratch::new("tls-files");
     let (cert_pem, key_pem) = self_signed();
     let cert = scratch.file("cert.pem", &cert_pem);
-    // The SEC1 key lies at the end of the PKCS#8 one of P-256.
+    // A PKCS#8 key of P-256 ends with the SEC1 key.
     let pkcs8 = KeyPair::from_pem(&key_pem).unwrap().serialize_der();
     let sec1 = STANDARD.encode(&pkcs8[29..]);
     let sec1 = format!("-----BEGIN EC PRIVATE KEY-----\n{sec1}\n-----END EC PRIVATE KEY-----\n");
@@ -243,7 +243,7 @@ async fn certificates_are_read_from_files() {
     }
 }
 
-/// cert-manager had renewed it, and clients were shown the old one until a restart.
+/// cert-manager renewed the certificate, and clients got the old one until a restart.
 #[tokio::test]
 async fn a_renewed_certificate_needs_no_restart() {
     let scratch = Scratch::new("tls-renewed");
@@ -272,7 +272,7 @@ async fn a_renewed_certificate_needs_no_restart() {
             .await
             .is_ok()
     };
-    // New connections have the files looked at.
+    // New connections cause a check of the files.
     let told = async |daemon: &mut Daemon, text: &str| {
         let coming = async {
             loop {
@@ -286,7 +286,7 @@ async fn a_renewed_certificate_needs_no_restart() {
         }
     };
     assert!(is_shown(&first).await);
-    // One file after the other: between them they do not belong together.
+    // The files are replaced one after the other, and do not match in between.
     fs::write(&cert, second_pem).unwrap();
     told(&mut daemon, "the certificate that was read before goes on").await;
     assert!(is_shown(&first).await && !is_shown(&second).await);
@@ -296,7 +296,7 @@ async fn a_renewed_certificate_needs_no_restart() {
     fs::write(&cert, "").unwrap();
     told(&mut daemon, "holds no certificate").await;
     assert!(is_shown(&second).await);
-    // What could not be read, such as for want of open files, is tried again without a change.
+    // A file that could not be read, such as without free file descriptors, is read again.
     fs::remove_file(&cert).unwrap();
     fs::create_dir(&cert).unwrap();
     for _ in 0..2 {
@@ -381,14 +381,14 @@ async fn unusable_files_are_named() {
 
 const URL: &str = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";
 
-/// The exit code and the log of a daemon that does not start.
+/// Returns the exit code and the log of a daemon that does not start.
 async fn ended(flags: &[&str]) -> (i32, String) {
     let arguments = [flags, &["--listen", "127.0.0.1:0", URL]].concat();
     let mut daemon = Daemon::start(&arguments, &[]);
     (daemon.exited().await, daemon.log)
 }
 
-/// The built binary with a local CA; it logs all it can.
+/// Starts a daemon with a local CA and a TRACE log.
 fn dev_daemon(scratch: &Scratch) -> Daemon {
     let state = scratch.0.display().to_string();
     Daemon::start(

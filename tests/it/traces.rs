@@ -1,4 +1,4 @@
-//! Traces: W3C Trace Context on every way in, and spans as a collector gets them.
+//! Traces: W3C Trace Context in every protocol, and the spans that a collector receives.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -30,7 +30,7 @@ const SUBSCRIPTION: &str =
     r#"subscription Watched { onHeaders(names: ["traceparent", "tracestate"]) }"#;
 const MUTATION: &str = r#"mutation Said { postMessage(room: "lobby", body: "hello") { id } }"#;
 
-/// A world with an upstream that tells the heads of what it gets.
+/// A world with a fake upstream that records the heads of its requests.
 struct TracesWorld {
     world: World,
     peer: TlsPeer,
@@ -63,7 +63,7 @@ impl TracesWorld {
         }
     }
 
-    /// A daemon with these settings, and with variables.
+    /// Starts a daemon with these settings and variables.
     async fn run(&self, settings: &str, variables: &[(&str, &str)]) -> Run {
         let mut daemon = self.start(settings, variables);
         let addr = daemon.address().await;
@@ -91,7 +91,7 @@ impl TracesWorld {
         self.run(&settings, &[]).await
     }
 
-    /// What upstream sees of `headers` on every way in.
+    /// Returns the trace headers that upstream receives in every protocol.
     async fn ways(
         &mut self,
         run: &Run,
@@ -160,7 +160,7 @@ impl Run {
         post(self.addr, "/graphql", &headers, &body).await
     }
 
-    /// The `traceparent` that upstream gets.
+    /// Returns the trace headers that upstream receives.
     async fn passed(&self, headers: &[(&str, &str)]) -> BTreeMap<String, String> {
         let answer = self.post(headers, QUERY).await.json();
         serde_json::from_str(answer["data"]["headers"].as_str().unwrap()).unwrap()
@@ -173,7 +173,7 @@ impl Run {
     }
 }
 
-/// What a subscription of an AppSync-aware client tells of its headers.
+/// Returns the headers of a subscription of AppSync's own client.
 async fn native(addr: SocketAddr, headers: &[(&str, &str)], entries: Value) -> Value {
     let mut socket = Socket::dial(addr, "/graphql/realtime", "graphql-ws", headers).await;
     socket.send(json!({ "type": "connection_init" })).await;
@@ -201,7 +201,7 @@ fn traceparent(flags: &str) -> String {
     format!("00-{TRACE}-{PARENT}-{flags}")
 }
 
-/// Trace, span and flags of a `traceparent`.
+/// Returns trace, span and flags of a `traceparent`.
 fn parts(traceparent: &str) -> [&str; 3] {
     let parts: Vec<&str> = traceparent.split('-').collect();
     assert_eq!(parts[0], "00", "{traceparent}");
@@ -217,7 +217,7 @@ fn by_name<'s>(spans: &'s [Span], name: &str) -> &'s Span {
     found.unwrap_or_else(|| panic!("no {name:?} in {spans:#?}"))
 }
 
-/// The parent of a span without one is in no batch.
+/// Returns a span and its ancestors in the batches.
 fn ancestors<'s>(spans: &'s [Span], span: &'s Span) -> Vec<&'s Span> {
     std::iter::successors(Some(span), |span| by_id(spans, &hex(&span.parent_span_id))).collect()
 }
@@ -231,7 +231,7 @@ fn has_failed(span: &Span) -> bool {
 #[track_caller]
 fn check_attributes(span: &Span, expected: &[(&str, &str)]) {
     let mut found = attributes(&span.attributes);
-    // An id of the emulator's making.
+    // The emulator generates the id.
     if let Some(id) = found.remove("countersign.aws_request_id") {
         assert!(id.len() >= 8, "{id:?}");
     }
@@ -246,7 +246,7 @@ fn check_attributes(span: &Span, expected: &[(&str, &str)]) {
 async fn without_export_trace_headers_are_forwarded_unchanged() {
     let mut traced = TracesWorld::new().await;
     let run = traced.run("", &[]).await;
-    // One of the version to come, one that is none.
+    // A `traceparent` of a future version, and an invalid one.
     let later = format!("cc-{TRACE}-{PARENT}-01-what-the-future-will-be-like");
     for sent in [
         traceparent("01"),
@@ -294,7 +294,7 @@ async fn with_export_every_protocol_continues_the_clients_trace() {
         let first = ancestors.last().unwrap();
         assert_eq!(hex(&first.parent_span_id), PARENT, "{way}");
     }
-    // Whose upgrade brought no headers is a trace of its own; its operation had them.
+    // A socket without trace headers is a trace of its own. Its operation had them.
     let strangers = spans.iter().filter(|span| hex(&span.trace_id) != TRACE);
     let strangers: Vec<&str> = strangers.map(|span| span.name.as_str()).collect();
     assert_eq!(strangers, ["GET graphql"]);
@@ -422,7 +422,7 @@ async fn spans_have_the_attributes_of_the_log_and_no_more() {
         "101"
     );
 
-    // Its start has been answered; itself, it goes on.
+    // The start has been acknowledged, and the subscription continues.
     socket.subscribe("2", SUBSCRIPTION).await;
     assert_eq!(socket.next_of("2").await["type"], "next");
     let spans = collector
@@ -567,7 +567,7 @@ async fn a_route_that_drops_traceparent_sends_none() {
     assert_eq!(collector.spans().len(), 2);
 }
 
-/// Spans that were told to be dropped, and by how many lines.
+/// Returns how many spans the log reports as dropped, and in how many lines.
 fn dropped(log: &str) -> (usize, usize) {
     let lines = log
         .lines()
@@ -611,7 +611,7 @@ async fn a_collector_that_never_answers_delays_nothing() {
     );
     let run = traced.run(&settings, &[]).await;
     assert_eq!(run.post(&[], QUERY).await.status, 200);
-    // It has a batch, and keeps it.
+    // The collector has a batch and does not answer it.
     let (_kept, _) = within("a batch", listener.accept()).await.unwrap();
     let begun = Instant::now();
     for _ in 0..50 {
@@ -700,7 +700,7 @@ async fn otel_variables_apply_where_ours_are_unset() {
             "deployment.environment.name=test,service.name=x",
         ),
         ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=blue"),
-        // Not what we do: collectors take what is not compressed, and protobuf by HTTP.
+        // Unsupported options: we send protobuf over HTTP without compression.
         ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
     ];
@@ -755,7 +755,7 @@ async fn spans_are_exported_over_tls() {
     let log = run.end().await;
     assert_eq!(collector.spans().len(), 2, "{log}");
 
-    // Another authority's.
+    // The certificate of another authority.
     let roots = traced
         .world
         .home
@@ -768,8 +768,8 @@ async fn spans_are_exported_over_tls() {
     assert_eq!(collector.spans().len(), 2);
 }
 
-/// The messages that OpenTelemetry generates for Python, read by Google's library, say the same as
-/// those for Rust.
+/// OpenTelemetry's generated Python messages, parsed by Google's library, contain the same spans as
+/// the Rust messages.
 #[tokio::test]
 async fn another_decoder_reads_the_same_spans() {
     let traced = TracesWorld::new().await;

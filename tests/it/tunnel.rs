@@ -1,4 +1,4 @@
-//! WebSockets on routes that are not AppSync's, by other people's clients, with the emulator's API
+//! WebSockets on routes that are not AppSync's, with other people's clients, and with the emulator's API
 //! Gateway or an upstream of npm ws behind them.
 
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::support::{Daemon, GATEWAY, Socket, World, node, passes, python, withi
 
 const HOST: &str = "upstream.example.com";
 
-/// A CA's certificate, and key and certificate of `HOST` by it, in files.
+/// Writes the certificate of a CA, and a key and certificate for `HOST` from it, to files.
 fn certificates(world: &World) -> [String; 3] {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
@@ -34,8 +34,8 @@ fn certificates(world: &World) -> [String; 3] {
     ]
 }
 
-/// A daemon with routes to the WebSocket API, `/api` with the emulator's key and `/wrong` with
-/// another, and those of `more`.
+/// Starts a daemon with routes to the WebSocket API, `/api` with the emulator's key and `/wrong` with
+/// another, and with `more` lines of configuration.
 fn start(world: &World, more: &str) -> Daemon {
     let keys = "[wrong]\naws_access_key_id = AKIDUNKNOWN\naws_secret_access_key = secret\n";
     let keys = world.home.file("credentials", keys);
@@ -45,7 +45,7 @@ fn start(world: &World, more: &str) -> Daemon {
     world.serve(&format!("{api}{wrong}{more}"), &files)
 }
 
-/// A script that serves an upstream itself, and is told when to go on.
+/// A script that is an upstream itself, and waits for commands.
 struct Script {
     lines: Lines<BufReader<ChildStdout>>,
     stdin: ChildStdin,
@@ -69,9 +69,9 @@ impl Script {
         }
     }
 
-    /// Reads up to the line that begins so, and returns its rest.
+    /// Reads up to the line with this prefix, and returns the rest of the line.
     async fn line(&mut self, wanted: &str) -> String {
-        // Its own deadline is what ends a script that hangs.
+        // A script that hangs ends by its own deadline.
         while let Some(line) = self.lines.next_line().await.unwrap() {
             self.shown.push_str(&line);
             self.shown.push('\n');
@@ -87,7 +87,7 @@ impl Script {
         self.stdin.write_all(b"\n").await.unwrap();
     }
 
-    /// Reads to the end: all of at least `least` checks must have passed.
+    /// Reads to the end. At least `least` checks must have run, and all must have passed.
     async fn passed(&mut self, least: usize) {
         while let Some(line) = self.lines.next_line().await.unwrap() {
             self.shown.push_str(&line);
@@ -100,7 +100,7 @@ impl Script {
     }
 }
 
-/// A route to an upstream of ours on `port`.
+/// Returns a route to the script's upstream on `port`.
 fn route(name: &str, port: &str, ca_file: &str, more: &str) -> String {
     format!(
         "[route.{name}]\ntarget = \"https://{HOST}/base\"\nconnect = \"127.0.0.1:{port}\"\n\
@@ -153,7 +153,7 @@ async fn a_tunnel_works_with_python_websockets() {
     world.emulator.shutdown().await;
 }
 
-/// A message that never ends keeps a tunnel until the drain's deadline, and not longer.
+/// An endless message keeps a tunnel open until the drain deadline, and not longer.
 #[tokio::test]
 async fn an_endless_message_does_not_delay_the_drain() {
     let world = World::new().await;

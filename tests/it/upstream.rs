@@ -1,5 +1,5 @@
-//! What happens between a signed request and its answer: each stage's failure, the pool, what
-//! passes in both directions, and the way through a proxy. Upstream is played by the test.
+//! The exchange between a signed request and its response: the failure of each stage, the pool, what
+//! is forwarded in both directions, and proxies. The upstream is fake.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ use crate::support::{
 const API: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com";
 const GATEWAY: &str = "a1b2c3.execute-api.us-east-1.amazonaws.com";
 
-/// countersign in this process, with `/graphql` to `API` and `/gateway` to `GATEWAY`, both found
+/// Starts countersign in this process, with `/graphql` to `API` and `/gateway` to `GATEWAY`, both
 /// at `upstream`.
 async fn app(upstream: SocketAddr, ca_pem: &str, settings: &[(&str, &str)]) -> SocketAddr {
     let connect = upstream.to_string();
@@ -94,7 +94,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-l
 
 type Connection = BufReader<TlsStream<TcpStream>>;
 
-/// A peer with both names that speaks HTTP/1.1 as `serve` says.
+/// Starts a peer with both names whose HTTP/1.1 connections `serve` handles.
 async fn http1_peer<F, Serving>(serve: F) -> TlsPeer
 where
     F: Fn(usize, Connection) -> Serving + Send + Sync + 'static,
@@ -104,8 +104,8 @@ where
     TlsPeer::start(&[API, GATEWAY], &["http/1.1"], serve).await
 }
 
-/// A peer that gives every request the same answer and keeps its connections; what it hears
-/// comes out of the channel.
+/// Starts a peer that sends the same response to every request and keeps its connections. The requests
+/// come out of the channel.
 async fn answering(answer: impl Into<Vec<u8>>) -> (TlsPeer, mpsc::Receiver<Heard>) {
     let (tell, heard) = mpsc::channel(100);
     let answer: Arc<[u8]> = answer.into().into();
@@ -137,7 +137,7 @@ async fn a_refused_connection_is_unreachable() {
 
 #[tokio::test]
 async fn a_tls_handshake_without_an_answer_times_out() {
-    // The kernel accepts for a listener that nobody asks.
+    // The kernel accepts connections for a listener that does not.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (peer, _heard) = answering(OK).await;
     let settings = [("timeouts.connect", "300ms")];
@@ -190,8 +190,8 @@ async fn a_request_without_an_answer_times_out_and_its_connection_is_dropped() {
     assert_eq!(query(addr).await.status, 200);
 }
 
-/// By a reset or by a close; on a fresh connection or on a pooled one: what may have been
-/// executed is not sent again.
+/// The connection ends by a reset or a close, and is new or pooled. A request that may have been
+/// executed is not retried.
 #[tokio::test]
 async fn a_request_whose_connection_breaks_is_not_retried() {
     for (resets, warm) in [(false, 0), (true, 0), (false, 1), (true, 1)] {
@@ -283,7 +283,7 @@ async fn a_truncated_body_never_looks_complete() {
         let text = String::from_utf8(bytes).unwrap();
         assert!(text.starts_with("HTTP/1.1 200 OK"), "{text}");
         assert!(text.contains("0123456789"), "{text}");
-        // Neither the promised length nor the last chunk came.
+        // The body has neither its announced length nor the last chunk.
         assert!(text.len() < 1_000 && !text.ends_with("0\r\n\r\n"), "{text}");
     }
 }
@@ -346,7 +346,7 @@ async fn a_response_is_streamed() {
     }
 }
 
-/// A request as hyper saw it.
+/// A request as hyper parsed it.
 #[derive(Debug)]
 struct Seen {
     authority: Option<String>,
@@ -408,7 +408,7 @@ async fn twenty_requests_share_a_connection_over_http1_and_http2() {
         let seen = seen.lock();
         assert_eq!(seen.len(), 20);
         for request in &*seen {
-            // One host, and it is the wire host: with HTTP/2 the authority alone.
+            // There is one host, the one on the wire: with HTTP/2 only the authority.
             let hosts = request.headers.get("host").map(Vec::as_slice);
             match alpn {
                 "h2" => {
@@ -426,7 +426,7 @@ async fn twenty_requests_share_a_connection_over_http1_and_http2() {
     }
 }
 
-/// Thousands of requests while connections are replaced all the time.
+/// Sends thousands of requests while connections are constantly replaced.
 #[tokio::test]
 async fn connections_at_their_maximum_age_take_no_request_and_fail_none() {
     for alpn in ["h2", "http/1.1"] {
@@ -484,7 +484,7 @@ async fn a_response_outlives_the_maximum_age_of_its_connection() {
     client.write_all(request.as_bytes()).await.unwrap();
     let mut text = Vec::new();
     for pieces in 1..=3 {
-        // Until others are served by a connection that came after.
+        // Until a newer connection serves other requests.
         let connections = peer.connections();
         while peer.connections() == connections {
             assert_eq!(get(addr, "/gateway/small", &[]).await.status, 200);
@@ -558,7 +558,7 @@ async fn hop_by_hop_headers_are_removed_in_both_directions() {
     }
 }
 
-/// What an upstream may send to act in a browser.
+/// Headers of upstream that would take effect in a browser.
 const ACTING: &str = "access-control-allow-origin: *\r\naccess-control-allow-private-network: true\r\n\
                       x-countersign-error: FORGED\r\nstrict-transport-security: max-age=9\r\n\
                       alt-svc: h3=\":443\"\r\nnel: {}\r\nreport-to: {}\r\n\
@@ -573,7 +573,7 @@ const ACTING: &str = "access-control-allow-origin: *\r\naccess-control-allow-pri
                       content-security-policy: default-src 'self'\r\n\
                       cross-origin-resource-policy: cross-origin\r\nx-kept: 1\r\n";
 
-/// Those that are left of [`ACTING`] or were added, as `name: value`.
+/// Returns the headers of [`ACTING`] that remain, and those that were added, as `name: value`.
 fn acting(answer: &Answer) -> Vec<String> {
     let names = ACTING.lines().filter_map(|line| line.split(": ").next());
     let names = names.chain(["x-content-type-options"]);
@@ -638,7 +638,7 @@ async fn responses_cannot_act_in_a_browser_unless_the_route_passes_their_headers
                         expected,
                         "{status} {setting} {path} {browser:?}"
                     );
-                    // Nor does a browser give it out of its cache to a page that the guard refuses.
+                    // A browser's cache does not serve it to a page that the guard refuses.
                     if path == "/gateway/x" && !browser.contains(&app_origin) {
                         let varies = (!browser.is_empty()).then_some("sec-fetch-site");
                         assert_eq!(
@@ -659,7 +659,7 @@ async fn handshakes_of_tunnels_cannot_act_in_a_browser() {
         "HTTP/1.1 101 Switching Protocols\r\n{ACTING}connection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
     );
-    // It closes what it has switched.
+    // The peer closes the connection that it has upgraded.
     let peer = http1_peer(move |_, mut stream| {
         let response = response.clone();
         async move {
@@ -749,7 +749,7 @@ async fn an_echoed_session_token_is_redacted_and_nothing_else_is_touched() {
     assert!(message.contains("x-amz-security-token:[redacted]\n"));
     assert!(message.contains("The Canonical String for this request should have been"));
 
-    // Byte for byte but for the token, whether its length was announced or not.
+    // The body is unchanged but for the token, with a content length and without.
     let echo =
         "{\n  \"message\" : \"POST\\n/prod\\nx-amz-security-token:TOKEN\\n\\nhost \u{e9}\"\n}";
     let body = echo.replace("TOKEN", "the-session-token");
@@ -780,7 +780,7 @@ async fn a_compressed_rejection_is_replaced() {
     check_error(&query(addr).await, 403, "UPSTREAM_ERROR_UNREADABLE", "yes");
 }
 
-/// It was taken for AWS's, which is read whole, and given up when it was longer: 502.
+/// It was taken for an error of AWS, which is read to its end, and replaced by a 502 when it was longer.
 #[tokio::test]
 async fn a_long_error_of_an_application_without_a_length_is_forwarded() {
     let piece = "x".repeat(200_000);
@@ -798,7 +798,7 @@ async fn a_long_error_of_an_application_without_a_length_is_forwarded() {
         let is_whole = answer.body == piece.repeat(3);
         assert!(is_whole, "{status}: {} bytes", answer.body.len());
     }
-    // In what AWS says a token may stand anywhere.
+    // An error of AWS may contain the token anywhere.
     let (peer, _heard) = answering(long(403, "x-amzn-errortype: X\r\n")).await;
     let addr = app_before(&peer, &[]).await;
     let answer = get(addr, "/gateway/x", &[]).await;
@@ -808,19 +808,19 @@ async fn a_long_error_of_an_application_without_a_length_is_forwarded() {
 
 // Where the body of an answer ends.
 
-/// How a peer ends the connection after its answer.
+/// How a peer ends the connection after its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// It waits for another request.
+    /// Waits for another request.
     Keep,
     /// TLS's close_notify, then FIN.
     Close,
-    /// FIN alone, as somebody on the way could send it.
+    /// Only a FIN, as an attacker on the network could send.
     Fin,
     Reset,
 }
 
-/// An answer as a client reads it from its socket.
+/// A response as a client reads it from its socket.
 #[derive(Debug)]
 struct Read {
     head: String,
@@ -882,7 +882,7 @@ fn dechunked(mut chunks: &str) -> String {
     body
 }
 
-/// countersign before a peer that gives each request this answer and then ends as it is told.
+/// Starts countersign with a peer that sends this response to each request and then ends as given.
 async fn framed(answer: &str, end: End) -> (TlsPeer, SocketAddr) {
     let answer = answer.to_owned();
     let peer = http1_peer(move |_, mut stream| {
@@ -901,7 +901,7 @@ async fn framed(answer: &str, end: End) -> (TlsPeer, SocketAddr) {
                         let _ = tcp.shutdown().await;
                     }
                     End::Reset => {
-                        // What was sent must have been read, or the reset discards it.
+                        // The sent bytes must have been read, or the reset discards them.
                         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
                         let (tcp, _) = stream.into_inner().into_inner();
                         tcp.set_zero_linger().unwrap();
@@ -959,7 +959,7 @@ async fn the_body_of_a_response_ends_where_its_framing_says() {
             End::Keep,
             "hello",
         ),
-        // Equal lengths are one.
+        // Equal lengths count as one.
         (ok("content-length: 5, 5\r\n\r\nhello"), End::Keep, "hello"),
         (
             ok("content-length: 5,5 ,\t005\r\n\r\nhello"),
@@ -1008,7 +1008,7 @@ async fn the_body_of_a_response_ends_where_its_framing_says() {
 
 #[tokio::test]
 async fn a_response_whose_status_or_method_excludes_a_body_has_none() {
-    // Method, status, headers, what upstream sends as the body, and the length that is left.
+    // Method, status, headers, the body that upstream sends, and the length that remains.
     for (method, status, headers, body, length) in [
         ("HEAD", "200", "content-length: 5\r\n", "", Some("5")),
         ("HEAD", "200", "content-length: 5, 5\r\n", "", Some("5")),
@@ -1053,7 +1053,7 @@ async fn a_response_whose_status_or_method_excludes_a_body_has_none() {
     ] {
         let answer = format!("HTTP/1.1 {status} X\r\n{headers}\r\n{body}");
         let (_peer, addr) = framed(&answer, End::Keep).await;
-        // The second one shows that nothing of the first was left on a connection.
+        // The second request shows that no bytes of the first remained on a connection.
         for _ in 0..2 {
             let read = Read::of(addr, method, "/gateway/x").await;
             assert_eq!(read.status(), status, "{method} {answer:?}: {read:?}");
@@ -1093,11 +1093,11 @@ async fn a_response_that_cannot_be_framed_is_a_bad_gateway() {
         head(&format!("transfer-encoding: chunked;a=b\r\n{HELLO}")),
         format!("HTTP/1.0 200 OK\r\n{CHUNKS}{HELLO}"),
         "HTTP/1.1 304 X\r\ncontent-length: 5, 6\r\n\r\n".to_owned(),
-        // Nobody asked for another protocol.
+        // The client did not request an upgrade.
         "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
             .to_owned(),
         "HTTP/1.1 101 X\r\ncontent-length: 5\r\n\r\nhello".to_owned(),
-        // No HTTP/1.1.
+        // Not HTTP/1.1.
         head("a: b\r\n c\r\n"),
         head("a : b\r\n"),
         head("a\r\n"),
@@ -1118,7 +1118,7 @@ async fn a_response_that_cannot_be_framed_is_a_bad_gateway() {
         assert_eq!(error["sent"], "maybe", "{answer:?}: {read:?}");
         check_error(&mutate(addr).await, 502, "UPSTREAM_BROKEN", "maybe");
     }
-    // It is told why.
+    // The client receives the reason.
     let (_peer, addr) = framed(&head("transfer-encoding: gzip\r\n"), End::Keep).await;
     let answer = query(addr).await;
     assert!(answer.body.contains("Transfer-Encoding"), "{answer:?}");
@@ -1151,7 +1151,7 @@ async fn a_response_that_ends_early_is_aborted() {
     }
 }
 
-/// They are skipped, but not for ever.
+/// Early hints are skipped, but not for ever.
 #[tokio::test]
 async fn endless_early_hints_time_out() {
     let peer = http1_peer(|_, mut stream| async move {
@@ -1164,7 +1164,7 @@ async fn endless_early_hints_time_out() {
     check_error(&mutate(addr).await, 504, "UPSTREAM_TIMEOUT", "maybe");
 }
 
-/// HTTP/2 has a length of its own for each stream, and `Content-Length` must agree with it.
+/// HTTP/2 has its own length for each stream, and `Content-Length` must match it.
 #[tokio::test]
 async fn mismatched_lengths_over_http2_never_look_complete() {
     for (lengths, status) in [
@@ -1211,7 +1211,7 @@ async fn mismatched_lengths_over_http2_never_look_complete() {
     }
 }
 
-// Through a proxy: the environment names it, so these run the binary.
+// Through a proxy. The environment configures it, so these tests run the built program.
 
 struct Proxied {
     daemon: Daemon,
@@ -1333,7 +1333,7 @@ async fn a_proxy_that_rejects_connect_is_named() {
     assert_eq!(emulator.stats().requests.http, 0);
 }
 
-/// It was dialled without TLS, and its password went there in clear.
+/// The proxy was dialled without TLS, and its password was sent in clear.
 #[tokio::test]
 async fn a_password_is_never_sent_to_a_tls_proxy_in_clear() {
     let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -1351,8 +1351,8 @@ async fn a_password_is_never_sent_to_a_tls_proxy_in_clear() {
     }
 }
 
-/// A peer with 128 streams on a connection, as AWS's load balancers have them. What is called
-/// `endless` is answered with pieces for which it asks `piece`; all else with `{}`.
+/// Starts a peer with 128 streams per connection, like AWS's load balancers. A path named
+/// `endless` is answered with the pieces of `piece`, and all others with `{}`.
 async fn http2_peer<F, Piece>(piece: F) -> TlsPeer
 where
     F: Fn() -> Piece + Clone + Send + Sync + 'static,
@@ -1386,7 +1386,7 @@ where
     .await
 }
 
-/// A client that has asked for it, and reads no more than the first bytes of the answer.
+/// Requests the endless response, and reads only its first bytes.
 async fn stalled(addr: SocketAddr) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
@@ -1400,7 +1400,7 @@ async fn stalled(addr: SocketAddr) -> TcpStream {
     stream
 }
 
-/// It had taken all of the connection's window, and everybody else's answers waited for it.
+/// Its response took the whole window of the connection, and all other responses waited for it.
 #[tokio::test]
 async fn a_slow_reader_does_not_hold_up_other_responses() {
     const PIECE: usize = 64 * 1024;
@@ -1411,10 +1411,10 @@ async fn a_slow_reader_does_not_hold_up_other_responses() {
         std::future::ready(Bytes::from_static(&[b'x'; PIECE]))
     })
     .await;
-    // Or the slow reader's end would end it.
+    // Otherwise the slow reader's disconnect would end it.
     let addr = app_before(&peer, &[("timeouts.write", "5m")]).await;
     let slow = stalled(addr).await;
-    // Until nothing more is taken between two requests.
+    // Until no more bytes are read between two requests.
     let mut before = usize::MAX;
     while before != sent.load(Ordering::Relaxed) {
         before = sent.load(Ordering::Relaxed);
@@ -1428,7 +1428,7 @@ async fn a_slow_reader_does_not_hold_up_other_responses() {
     drop(slow);
 }
 
-/// Requests had waited unsent until another's answer ended, and were told that they had been sent.
+/// Requests waited unsent until another response ended, and were reported as sent.
 #[tokio::test]
 async fn responses_beyond_the_stream_limit_are_served() {
     let peer = http2_peer(std::future::pending).await;
