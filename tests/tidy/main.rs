@@ -5,20 +5,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod source;
 
-/// One file, cut up.
-struct Source {
-    /// Below `src`, with slashes.
-    path: String,
-    text: String,
-    /// Without comments, the insides of strings, and tests; lines keep their numbers.
-    code: String,
-    /// The comments alone; lines keep their numbers.
-    comments: String,
-    is_test: bool,
-}
+use std::fs;
+
+use source::{
+    MEMBERS, Source, dependencies, identifiers, imported, is_identifier, read, root, split,
+};
 
 /// What is wrong with a file: line, and what to do.
 type Rule = fn(&Source) -> Vec<(usize, String)>;
@@ -128,9 +121,6 @@ const IMPORTS: [(&str, &[&str]); 20] = [
     ("memory", &[]),
     ("telemetry", &["stamp"]),
 ];
-
-/// The workspace's other crates. The compiler sees to it that they import nothing of ours.
-const MEMBERS: [&str; 2] = ["emulator", "protocol"];
 
 /// What `src/protocol` may depend on: nothing of it does I/O, reads a clock or draws numbers.
 const PURE_CRATES: [&str; 9] = [
@@ -299,37 +289,18 @@ fn impure_dependencies(manifest: &str) -> Vec<&str> {
 }
 
 #[test]
-fn nothing_unfinished_is_left() {
-    check_all(unfinished);
-    check_files("tests", unfinished);
+fn no_test_is_ignored() {
+    check_all(ignored_tests);
+    check_files("tests", ignored_tests);
     for text in [
-        "fn f() { todo!() }",
-        "fn f() { unimplemented!() }",
-        "dbg!(x);",
         "#[ignore]\nfn f() {}",
         "#[ignore = \"flaky\"]\nfn f() {}",
         "#[test]\n#[cfg_attr(windows, ignore)]\nfn f() {}",
     ] {
-        assert_eq!(found(unfinished, "x.rs", text).len(), 1, "{text}");
+        assert_eq!(found(ignored_tests, "x.rs", text).len(), 1, "{text}");
     }
-    assert_eq!(
-        found(
-            unfinished,
-            "x.rs",
-            "writeln!(f)?; // todo!\nlet ignore = \"dbg!\";"
-        ),
-        []
-    );
-}
-
-#[test]
-fn nothing_is_printed_by_macros() {
-    check_all(prints);
-    for text in ["println!(\"x\");", "eprintln!(\"x\");", "print!(\"x\");"] {
-        assert_eq!(found(prints, "x.rs", text).len(), 1, "{text}");
-    }
-    let fine = "write!(f)?; blueprint!(); // println!\nlet x = \"print!\";";
-    assert_eq!(found(prints, "x.rs", fine), []);
+    let fine = "// #[ignore]\nlet ignore = \"#[ignore]\";";
+    assert_eq!(found(ignored_tests, "x.rs", fine), []);
 }
 
 #[test]
@@ -352,26 +323,31 @@ fn no_file_is_too_long() {
     assert_eq!(found(length, "x.rs", &"x\n".repeat(MAX_LINES)), []);
 }
 
+/// The lints `unwrap_used` and `expect_used` find the calls.
 #[test]
-fn nothing_panics_on_purpose() {
-    check_all(panics);
-    for text in ["x.unwrap();", "x\n    .expect(\"y\");", "x.unwrap_err();"] {
-        assert_eq!(found(panics, "x.rs", text).len(), 1, "{text}");
-        assert_eq!(found(panics, "x/tests.rs", text), []);
-        let in_test = format!("#[cfg(test)]\n#[allow(x)]\nmod tests {{ fn f() {{ {text} }} }}");
-        assert_eq!(found(panics, "x.rs", &in_test), [], "{text}");
+fn a_panic_is_allowed_to_one_function_at_a_time() {
+    check_all(suppressions);
+    let wrong = [
+        "#![allow(clippy::unwrap_used)]",
+        "#![expect(clippy::expect_used, reason = \"x\")]",
+        "#[expect(clippy::expect_used, reason = \"x\")]\nmod x { fn f() {} }",
+        "#[expect(\n    clippy::unwrap_used,\n    reason = \"x\"\n)]\nimpl X {}",
+        "#[allow(clippy::expect_used)]\nfn f() {}",
+        "#[expect(clippy::dbg_macro, clippy::unwrap_used)]\n#[must_use]\nstruct X;",
+    ];
+    for text in wrong {
+        assert_eq!(found(suppressions, "x.rs", text).len(), 1, "{text}");
+        assert_eq!(found(suppressions, "x/tests.rs", text), []);
+        let in_test = format!("#[cfg(test)]\nmod tests {{\n{text}\n}}");
+        assert_eq!(found(suppressions, "x.rs", &in_test), [], "{text}");
     }
-    let after = "#[cfg(test)]\nmod tests { fn f() { '}'; } }\nfn g() { x.unwrap(); }";
-    assert_eq!(found(panics, "x.rs", after).len(), 1);
-    let annotated =
-        "#[expect(clippy::expect_used, reason = \"x\")]\nfn f() {\n    x.expect(\"y\");\n}";
-    assert_eq!(found(panics, "x.rs", annotated), []);
-    let next = format!("{annotated}\nfn g() {{\n    x.expect(\"y\");\n}}");
-    assert_eq!(found(panics, "x.rs", &next).len(), 1);
-    assert_eq!(
-        found(panics, "x.rs", "x.unwrap_or_default(); // .unwrap()"),
-        []
-    );
+    for text in [
+        "#[expect(clippy::expect_used, reason = \"x\")]\nfn f() {}",
+        "#[must_use]\n#[expect(\n    clippy::unwrap_used,\n)]\n#[inline]\npub(crate) fn f() {}",
+        "// #[allow(clippy::unwrap_used)]",
+    ] {
+        assert_eq!(found(suppressions, "x.rs", text), [], "{text}");
+    }
 }
 
 #[test]
@@ -430,7 +406,7 @@ fn unsafe_code_is_forbidden() {
 fn imports(source: &Source) -> Vec<(usize, String)> {
     let module = source.module();
     let Some((_, allowed)) = IMPORTS.iter().find(|(name, _)| *name == module) else {
-        let advice = format!("say in IMPORTS of tests/tidy.rs whom `{module}` may import");
+        let advice = format!("say in IMPORTS of tests/tidy whom `{module}` may import");
         return if module == "lib" || MEMBERS.contains(&module) {
             Vec::new()
         } else {
@@ -448,7 +424,7 @@ fn imports(source: &Source) -> Vec<(usize, String)> {
                 }
                 name => format!(
                     "`{module}` must not import `{name}`: move what both need to a module that \
-                     both may import (IMPORTS in tests/tidy.rs), or pass it in"
+                     both may import (IMPORTS in tests/tidy), or pass it in"
                 ),
             };
             (line, advice)
@@ -479,35 +455,14 @@ fn machine_purity(source: &Source) -> Vec<(usize, String)> {
     lines(&source.code, is_impure, advice)
 }
 
-fn unfinished(source: &Source) -> Vec<(usize, String)> {
+fn ignored_tests(source: &Source) -> Vec<(usize, String)> {
     // Tests are not left out here.
     let (code, _) = split(&source.text);
-    let macros = ["todo", "unimplemented", "dbg"];
     let has_ignore = |line: &str| {
         let is_attribute = line.trim_start().starts_with("#[");
         is_attribute && identifiers(line).any(|name| name == "ignore")
     };
-    let advice = "finish it, or take it out";
-    lines(
-        &code,
-        |line| calls_macro(line, &macros) || has_ignore(line),
-        advice,
-    )
-}
-
-fn prints(source: &Source) -> Vec<(usize, String)> {
-    let macros = ["print", "println", "eprint", "eprintln"];
-    let advice = "log it with `tracing`, or write it with `cli::print`: a macro panics when its \
-                  stream is closed";
-    lines(&source.code, |line| calls_macro(line, &macros), advice)
-}
-
-fn calls_macro(line: &str, names: &[&str]) -> bool {
-    let mut calls = line.split('!').rev().skip(1);
-    calls.any(|before| {
-        let name = before.rsplit(|c: char| !is_identifier(c)).next();
-        name.is_some_and(|name| names.contains(&name))
-    })
+    lines(&code, has_ignore, "make it pass, or take it out")
 }
 
 fn module_doc(source: &Source) -> Vec<(usize, String)> {
@@ -529,20 +484,33 @@ fn length(source: &Source) -> Vec<(usize, String)> {
     )]
 }
 
-fn panics(source: &Source) -> Vec<(usize, String)> {
-    if source.is_test {
-        return Vec::new();
+fn suppressions(source: &Source) -> Vec<(usize, String)> {
+    let code = &source.code;
+    let lints = ["clippy::unwrap_used", "clippy::expect_used"];
+    let named = lints.iter().flat_map(|lint| code.match_indices(lint));
+    let wrong = named.filter(|(at, _)| {
+        let attribute = &code[code[..*at].rfind('#').unwrap_or(*at)..];
+        let head = after_attributes(attribute).split(['{', ';']).next();
+        let is_function = head.is_some_and(|head| identifiers(head).any(|word| word == "fn"));
+        !(attribute.starts_with("#[expect(") && is_function)
+    });
+    let advice = "handle the case, or annotate the one function with #[expect(…, reason = …)]";
+    wrong
+        .map(|(at, _)| (code[..at].matches('\n').count() + 1, advice.to_owned()))
+        .collect()
+}
+
+/// The item that attributes belong to.
+fn after_attributes(mut code: &str) -> &str {
+    while code.starts_with('#') {
+        let mut depth = 0;
+        let end = code.find(|c| {
+            depth += i32::from(c == '[') - i32::from(c == ']');
+            c == ']' && depth == 0
+        });
+        code = end.map_or("", |end| code[end + 1..].trim_start());
     }
-    let is_panic = |line: &str| {
-        [".unwrap()", ".expect(", ".unwrap_err()", ".expect_err("]
-            .iter()
-            .any(|call| line.contains(call))
-    };
-    let advice = "handle the case, or annotate the function with #[expect(clippy::expect_used, \
-                  reason = …)]";
-    let mut found = lines(&source.code, is_panic, advice);
-    found.retain(|(line, _)| !is_annotated(&source.code, *line));
-    found
+    code
 }
 
 fn words(source: &Source) -> Vec<(usize, String)> {
@@ -554,6 +522,7 @@ fn words(source: &Source) -> Vec<(usize, String)> {
         .filter_map(|name| banned(name).map(|word| (1, advice(&word))))
         .collect();
     let (code, _) = split(&source.text);
+    let crates = dependencies();
     for (at, line) in code.lines().enumerate() {
         // What others have named is theirs.
         let path = line
@@ -565,7 +534,6 @@ fn words(source: &Source) -> Vec<(usize, String)> {
                 .iter()
                 .any(|own| path.starts_with(own))
         });
-        let crates = dependencies();
         let own = identifiers(line).filter(|name| !crates.iter().any(|known| known == name));
         let names = own.filter(|_| !is_foreign);
         found.extend(names.filter_map(banned).map(|word| (at + 1, advice(&word))));
@@ -577,104 +545,24 @@ fn words(source: &Source) -> Vec<(usize, String)> {
     found
 }
 
-// === reading the source ===
-
-impl Source {
-    fn new(path: &str, text: &str, is_test: bool) -> Self {
-        let (code, comments) = split(text);
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-            code: if is_test {
-                String::new()
-            } else {
-                without_tests(&code)
-            },
-            comments,
-            is_test,
+/// A banned word in `ConnectionManager`, `url_helper` or `OUTBOUND`.
+fn banned(name: &str) -> Option<String> {
+    let mut words = String::new();
+    let mut was_lower = false;
+    for c in name.chars() {
+        if c.is_uppercase() && was_lower {
+            words.push('_');
         }
+        was_lower = c.is_lowercase();
+        words.extend(c.to_lowercase());
     }
-
-    /// The module of the crate's root that the file belongs to.
-    fn module(&self) -> &str {
-        let first = self.path.split('/').next().unwrap_or_default();
-        first.trim_end_matches(".rs")
-    }
-
-    /// How many `super` lead to the crate's root.
-    fn depth(&self) -> usize {
-        let path = self.path.trim_end_matches(".rs").trim_end_matches("/mod");
-        match path {
-            "lib" | "main" => 0,
-            path => path.split('/').count(),
-        }
-    }
+    let mut words = words.split('_');
+    words
+        .find(|word| BANNED_WORDS.contains(word))
+        .map(str::to_owned)
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Names of crates as code spells them.
-fn dependencies() -> Vec<String> {
-    let manifest = include_str!("../Cargo.toml");
-    let names = manifest.lines().filter_map(|line| line.split_once(" = "));
-    names.map(|(name, _)| name.replace('-', "_")).collect()
-}
-
-fn files(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("node_modules") {
-            files(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-}
-
-fn read(directory: &str) -> Vec<Source> {
-    let directory = root().join(directory);
-    let mut found = Vec::new();
-    files(&directory, &mut found);
-    assert!(!found.is_empty(), "nothing is read");
-    let texts: Vec<(String, String)> = found
-        .iter()
-        .map(|path| {
-            let below = path.strip_prefix(&directory).unwrap();
-            let text = fs::read_to_string(path).unwrap();
-            (below.to_str().unwrap().to_owned(), text)
-        })
-        .collect();
-    let test_files: Vec<String> = texts
-        .iter()
-        .flat_map(|(path, text)| test_files(path, text))
-        .collect();
-    texts
-        .iter()
-        .map(|(path, text)| {
-            let is_test =
-                path.ends_with("tests.rs") || path.contains("/tests/") || test_files.contains(path);
-            Source::new(path, text, is_test)
-        })
-        .collect()
-}
-
-/// Files that `path` declares for tests only: `#[cfg(test)] mod vectors;`.
-fn test_files(path: &str, text: &str) -> Vec<String> {
-    let (code, _) = split(text);
-    let directory = path.trim_end_matches(".rs").trim_end_matches("/mod");
-    let items = code.split("#[cfg(test)]").skip(1);
-    let declared = items.filter_map(|item| {
-        let item = item.trim_start();
-        let name = item.strip_prefix("mod ")?.split_once(';')?.0;
-        name.chars()
-            .all(is_identifier)
-            .then(|| format!("{directory}/{name}.rs"))
-    });
-    declared.collect()
-}
+// === running them ===
 
 #[track_caller]
 fn check_all(rule: Rule) {
@@ -700,254 +588,4 @@ fn lines(code: &str, is_wrong: impl Fn(&str) -> bool, advice: &str) -> Vec<(usiz
     let lines = code.lines().enumerate();
     let wrong = lines.filter(|(_, line)| is_wrong(line));
     wrong.map(|(at, _)| (at + 1, advice.to_owned())).collect()
-}
-
-fn is_identifier(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-fn identifiers(line: &str) -> impl Iterator<Item = &str> {
-    let words = line.split(|c: char| !is_identifier(c));
-    words.filter(|word| !word.is_empty())
-}
-
-/// A banned word in `ConnectionManager`, `url_helper` or `OUTBOUND`.
-fn banned(name: &str) -> Option<String> {
-    let mut words = String::new();
-    let mut was_lower = false;
-    for c in name.chars() {
-        if c.is_uppercase() && was_lower {
-            words.push('_');
-        }
-        was_lower = c.is_lowercase();
-        words.extend(c.to_lowercase());
-    }
-    let mut words = words.split('_');
-    words
-        .find(|word| BANNED_WORDS.contains(word))
-        .map(str::to_owned)
-}
-
-/// The modules of the crate's root that a file names, with the line of each.
-fn imported(source: &Source) -> Vec<(usize, String)> {
-    let code = &source.code;
-    let mut found = Vec::new();
-    let from_root = format!("{}::", vec!["super"; source.depth()].join("::"));
-    let mut roots = vec!["crate::", "countersign::", "crate as"];
-    if source.depth() > 0 {
-        roots.push(&from_root);
-    }
-    for root in roots {
-        for (at, _) in code.match_indices(root) {
-            let before = code[..at].chars().next_back();
-            let is_whole = !before.is_some_and(|c| is_identifier(c) || c == ':');
-            if is_whole {
-                let line = code[..at].matches('\n').count() + 1;
-                let rest = if root == "crate as" {
-                    "as"
-                } else {
-                    &code[at + root.len()..]
-                };
-                found.extend(first_names(rest).into_iter().map(|name| (line, name)));
-            }
-        }
-    }
-    found.extend(members_imported(code));
-    found.retain(|(_, name)| name != "super" && !name.is_empty());
-    found
-}
-
-/// What a file names of the workspace's other crates: `emulator`, `protocol/dialect`.
-fn members_imported(code: &str) -> Vec<(usize, String)> {
-    let mut found = Vec::new();
-    for member in MEMBERS {
-        let name = format!("countersign_{member}");
-        for (at, _) in code.match_indices(&name) {
-            let line = code[..at].matches('\n').count() + 1;
-            let rest = &code[at + name.len()..];
-            let names = match rest.strip_prefix("::") {
-                _ if member == "emulator" => vec![member.to_owned()],
-                Some(path) => first_names(path)
-                    .iter()
-                    .map(|name| format!("{member}/{name}"))
-                    .collect(),
-                None => vec![format!("{member}/as")],
-            };
-            found.extend(names.into_iter().map(|name| (line, name)));
-        }
-    }
-    found
-}
-
-/// `a` of `a::b`, `a` and `b` of `{a::{x, y}, b}`, `*`.
-fn first_names(path: &str) -> Vec<String> {
-    let name = |item: &str| {
-        let item = item.trim_start();
-        match item.strip_prefix('*') {
-            Some(_) => "*".to_owned(),
-            None => item.chars().take_while(|c| is_identifier(*c)).collect(),
-        }
-    };
-    let Some(group) = path.strip_prefix('{') else {
-        return vec![name(path)];
-    };
-    let mut depth = 0;
-    let mut items = vec![String::new()];
-    for c in group.chars() {
-        match c {
-            '{' => depth += 1,
-            '}' if depth == 0 => break,
-            '}' => depth -= 1,
-            ',' if depth == 0 => {
-                items.push(String::new());
-                continue;
-            }
-            _ => {}
-        }
-        items.last_mut().unwrap().push(c);
-    }
-    items.iter().map(|item| name(item)).collect()
-}
-
-/// Whether the function around a line carries an `#[expect(clippy::…)]` of its own.
-fn is_annotated(code: &str, line: usize) -> bool {
-    let lines: Vec<&str> = code.lines().take(line).collect();
-    let is_function = |line: &&str| identifiers(line).any(|word| word == "fn");
-    let Some(function) = lines.iter().rposition(is_function) else {
-        return false;
-    };
-    let attributes = lines[..function].iter().rev();
-    attributes
-        .take_while(|line| line.trim_start().starts_with("#["))
-        .any(|line| {
-            line.contains("#[expect(clippy::expect_used")
-                || line.contains("#[expect(clippy::unwrap_used")
-        })
-}
-
-/// Blanks items behind `#[cfg(test)]`.
-fn without_tests(code: &str) -> String {
-    let mut rest = code;
-    let mut kept = String::with_capacity(code.len());
-    while let Some(at) = rest.find("#[cfg(test)]") {
-        kept.push_str(&rest[..at]);
-        let length = item_length(&rest[at..]);
-        let blank = rest[at..at + length].chars().filter(|c| *c == '\n');
-        kept.extend(blank);
-        rest = &rest[at + length..];
-    }
-    kept + rest
-}
-
-/// Up to the `;` or the closing brace that ends an item with its attributes.
-fn item_length(code: &str) -> usize {
-    let (mut braces, mut others) = (0, 0);
-    for (at, c) in code.char_indices() {
-        match c {
-            '{' => braces += 1,
-            '}' => braces -= 1,
-            '(' | '[' => others += 1,
-            ')' | ']' => others -= 1,
-            _ => {}
-        }
-        let is_end = c == '}' || c == ';';
-        if is_end && braces <= 0 && others == 0 {
-            return at + 1;
-        }
-    }
-    code.len()
-}
-
-/// Code with blank strings and without comments, and the comments alone.
-fn split(text: &str) -> (String, String) {
-    let (mut code, mut comments) = (String::new(), String::new());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let (length, is_comment, is_blank) = token(rest, code.chars().next_back());
-        let length = length.max(first.len_utf8());
-        for c in rest[..length].chars() {
-            let blank = if c == '\n' { '\n' } else { ' ' };
-            code.push(if is_comment || is_blank { blank } else { c });
-            comments.push(if is_comment { c } else { blank });
-        }
-        rest = &rest[length..];
-    }
-    (code, comments)
-}
-
-/// Length of what stands at the start, and whether it is a comment or a literal.
-fn token(text: &str, before: Option<char>) -> (usize, bool, bool) {
-    if text.starts_with("//") {
-        return (text.find('\n').unwrap_or(text.len()), true, false);
-    }
-    if text.starts_with("/*") {
-        return (
-            text.find("*/").map_or(text.len(), |end| end + 2),
-            true,
-            false,
-        );
-    }
-    let is_inside_word = before.is_some_and(is_identifier);
-    if !is_inside_word && let Some(length) = raw_string(text) {
-        return (length, false, true);
-    }
-    if text.starts_with('"') {
-        return (quoted(text), false, true);
-    }
-    if let Some(rest) = text.strip_prefix('\'') {
-        let is_escape = rest.starts_with('\\');
-        let closes = rest.chars().nth(1) == Some('\'');
-        if is_escape || closes {
-            return (character(text), false, true);
-        }
-    }
-    (0, false, false)
-}
-
-/// `r"…"`, `r#"…"#`, `br"…"`
-fn raw_string(text: &str) -> Option<usize> {
-    let prefix = if text.starts_with("br") { 2 } else { 1 };
-    let after = text.strip_prefix("br").or_else(|| text.strip_prefix('r'))?;
-    let hashes = after.bytes().take_while(|byte| *byte == b'#').count();
-    let body = after[hashes..].strip_prefix('"')?;
-    let end = format!("\"{}", "#".repeat(hashes));
-    let length = body.find(&end)?;
-    Some(prefix + hashes + 1 + length + end.len())
-}
-
-fn quoted(text: &str) -> usize {
-    let mut is_escaped = false;
-    for (at, c) in text.char_indices().skip(1) {
-        match c {
-            _ if is_escaped => is_escaped = false,
-            '\\' => is_escaped = true,
-            '"' => return at + 1,
-            _ => {}
-        }
-    }
-    text.len()
-}
-
-fn character(text: &str) -> usize {
-    let skipped = if text[1..].starts_with('\\') { 3 } else { 2 };
-    let mut rest = text.char_indices().skip(skipped);
-    rest.find(|(_, c)| *c == '\'')
-        .map_or(text.len(), |(at, _)| at + 1)
-}
-
-#[test]
-fn code_and_comments_are_told_apart() {
-    let text = "a(\"// b \\\" \", r#\"\"c\"#, 'd', '\\'', '\"', b\"e\"); // f \"g\n/* h\n */ fn i<'j>(k: &'j str) {}";
-    let (code, comments) = split(text);
-    let words: Vec<&str> = identifiers(&code).collect();
-    assert_eq!(words, ["a", "b", "fn", "i", "j", "k", "j", "str"]);
-    assert_eq!(identifiers(&comments).collect::<Vec<_>>(), ["f", "g", "h"]);
-    assert_eq!(code.lines().count(), text.lines().count());
-}
-
-#[test]
-fn files_for_tests_only_are_known_by_their_declaration() {
-    let text = "#[cfg(test)]\nmod vectors;\nmod real;\n#[cfg(test)]\nmod tests {}";
-    assert_eq!(test_files("a/b/mod.rs", text), ["a/b/vectors.rs"]);
-    assert_eq!(test_files("a/c.rs", text), ["a/c/vectors.rs"]);
 }
