@@ -16,7 +16,9 @@ use tokio_rustls::server::TlsStream;
 
 use crate::fakes::TlsPeer;
 use crate::load;
-use crate::support::{Answer, Daemon, JSON, QUIET, Running, Socket, World, demo_key, post, within};
+use crate::support::{
+    Answer, Daemon, JSON, QUIET, Running, Socket, World, demo_key, get, post, within,
+};
 
 const MIB: u64 = 1024;
 const SETTINGS: &str = "limits.memory = \"64MiB\"";
@@ -257,6 +259,90 @@ async fn operations_of_sockets_are_refused_while_memory_is_short() {
     socket.subscribe("again", text).await;
     assert_eq!(socket.next().await["type"], "next");
     drop(socket);
+    load.stop().await;
+}
+
+/// Every protocol, by HTTP and on sockets that are open already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_protocol_is_refused_alike_while_memory_is_short() {
+    let upstream = Holding::start().await;
+    let load = upstream.load().await;
+    let query = "{ rooms { id } }";
+    let single = json!({ "query": query });
+    let data = json!({ "data": single.to_string(), "extensions": { "authorization": {} } });
+    // The path, the wire token, the type of a start, its payload, and the place of the error's code.
+    let protocols = [
+        (
+            "/graphql",
+            "graphql-transport-ws",
+            "subscribe",
+            &single,
+            "/payload/0/extensions",
+        ),
+        (
+            "/graphql",
+            "graphql-ws",
+            "start",
+            &single,
+            "/payload/extensions",
+        ),
+        (
+            "/graphql/realtime",
+            "graphql-ws",
+            "start",
+            &data,
+            "/payload/errors/0/errorInfo",
+        ),
+    ];
+    let mut sockets = Vec::new();
+    for protocol in protocols {
+        let (path, token, ..) = protocol;
+        let mut socket = Socket::dial(load.addr, path, token, &[]).await;
+        socket.send(json!({ "type": "connection_init" })).await;
+        assert_eq!(socket.next().await["type"], "connection_ack");
+        sockets.push((protocol, socket));
+    }
+    let (held, _) = upstream.fill(&load).await;
+    let body = single.to_string();
+    let batch = json!([single, single]).to_string();
+    for (accept, body) in [
+        ("application/json", &body),
+        ("application/json", &batch),
+        ("text/event-stream", &body),
+        ("multipart/mixed;subscriptionSpec=1.0", &body),
+    ] {
+        let answer = post(load.addr, "/graphql", &[JSON, ("accept", accept)], body).await;
+        assert_eq!(answer.status, 503, "{accept}: {answer:?}");
+        assert_eq!(answer.code(), "MEMORY_SHORT", "{accept}");
+    }
+    let path = "/graphql?query=%7Brooms%7Bid%7D%7D";
+    let answer = get(load.addr, path, &[]).await;
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (503, "MEMORY_SHORT")
+    );
+    for ((_, token, kind, payload, place), socket) in &mut sockets {
+        let start = json!({ "id": "1", "type": kind, "payload": payload });
+        socket.send(start).await;
+        let frame = loop {
+            let frame = socket.next().await;
+            if frame["type"] != "ka" && frame["type"] != "start_ack" {
+                break frame;
+            }
+        };
+        assert_eq!(frame["type"], "error", "{token}: {frame}");
+        let error = frame.pointer(place).unwrap_or(&frame);
+        assert_eq!(
+            (&error["code"], &error["sent"]),
+            (&json!("MEMORY_SHORT"), &json!("no")),
+            "{token}: {frame}"
+        );
+    }
+    let stats = load.emulator.stats();
+    assert_eq!(stats.realtime.starts_total, 0);
+    upstream.release(held).await;
+    served_again(&load).await;
+    drop(sockets);
     load.stop().await;
 }
 
