@@ -175,8 +175,8 @@ fn show(output: &Output) -> String {
         Event::Missed(errors) => format!("missed {key} {}", errors[0].message),
     };
     match output {
-        Output::Sign(Key(key), wanted) => {
-            assert_eq!(*wanted, start(*key));
+        Output::Sign(Key(key), signed) => {
+            assert_eq!(*signed, start(*key));
             format!("! sign {key}")
         }
         Output::Started(Key(key), _) => format!("! event started {key}"),
@@ -989,28 +989,28 @@ impl Rules {
     fn see_of_key(&mut self, line: &str) {
         let is_retry = line.ends_with('\'');
         let seen = self.keys.get_mut(&key_of(line)).unwrap();
-        let is_wanted = !seen.is_over && !seen.is_stopped;
+        let is_running = !seen.is_over && !seen.is_stopped;
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
             ["!", "sign", _] => {
-                assert!(self.is_ready && is_wanted && !seen.is_signing, "{line}");
+                assert!(self.is_ready && is_running && !seen.is_signing, "{line}");
                 assert!(!seen.is_started, "{line}, though it was started");
                 seen.is_signing = true;
             }
             [">", "start", _] => {
-                assert!(is_wanted && seen.is_signing, "{line}");
+                assert!(is_running && seen.is_signing, "{line}");
                 seen.is_signing = false;
                 seen.was_sent = true;
             }
             [">", "stop", _] => assert!(seen.was_sent || is_retry, "{line}, never started"),
             ["!", "event", "started", _] => {
-                assert!(is_wanted && !seen.is_started, "{line}");
+                assert!(is_running && !seen.is_started, "{line}");
                 seen.is_started = true;
                 seen.is_signing = false;
             }
-            ["!", "event", "next", ..] => assert!(is_wanted && seen.is_started, "{line}"),
+            ["!", "event", "next", ..] => assert!(is_running && seen.is_started, "{line}"),
             ["!", "ended", ..] | ["!", "full", _] => {
-                assert!(is_wanted, "{line}");
+                assert!(is_running, "{line}");
                 seen.is_over = true;
             }
             ["!", "released", _] => {
@@ -1021,7 +1021,7 @@ impl Rules {
         }
     }
 
-    fn wanted(&self) -> impl Iterator<Item = (u64, &Seen)> {
+    fn running(&self) -> impl Iterator<Item = (u64, &Seen)> {
         let all = self.keys.iter().map(|(key, seen)| (*key, seen));
         all.filter(|(_, seen)| !seen.is_over && !seen.is_stopped)
     }
@@ -1133,7 +1133,7 @@ impl Checked {
     }
 
     fn keys(&self, is_meant: impl Fn(&Seen) -> bool) -> Vec<u64> {
-        let found = self.rules.wanted().filter(|(_, seen)| is_meant(seen));
+        let found = self.rules.running().filter(|(_, seen)| is_meant(seen));
         found.map(|(key, _)| key).collect()
     }
 

@@ -460,8 +460,8 @@ fn resumed_subscriptions_wait_for_the_reconnect() {
     );
 }
 
-/// A retry for a subscription that nobody wanted any more connected nowhere, and counted as under
-/// way ever after.
+/// A retry whose subscriptions had all been released did not connect, and counted as under way
+/// forever.
 #[test]
 fn a_retry_connects_although_its_subscriptions_were_released() {
     check(
@@ -799,7 +799,7 @@ fn step() -> impl Strategy<Value = Step> {
 const SUBSCRIPTIONS: usize = 3;
 const CONNECTIONS: usize = 4;
 
-/// Where a subscription is, by what the machine has asked for and reported.
+/// Where a subscription is, as the outputs have shown.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Whereabouts {
     On(u64),
@@ -1025,7 +1025,7 @@ impl World {
             assert_eq!(self.machine.poll_timeout(), retry_before);
             assert!(
                 shared.iter().all(|key| self.is_over(*key)),
-                "nobody retries"
+                "subscriptions were forgotten"
             );
             if self.machine.failures == 0 {
                 self.failures = 0;
