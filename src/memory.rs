@@ -171,11 +171,6 @@ impl Memory {
     }
 }
 
-impl Shortage {
-    /// The code of the error that a client reads.
-    pub const CODE: &str = "MEMORY_SHORT";
-}
-
 impl Watch {
     fn is_short_after(&self, bytes: u64) -> bool {
         let before = self.unseen.fetch_add(bytes, Ordering::Relaxed);

@@ -24,7 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, fmt};
 
 pub use otlp::{Export, TraceConfig, TraceError};
-pub use record::Record;
+pub use record::{Record, RecordCode};
 pub use trace::{Exchange, TRACEPARENT, TRACESTATE, Trace};
 
 /// Lines that may wait to be written, for which room is taken at once.

@@ -32,7 +32,7 @@ use http::header::{
 pub use policy::{
     AllowedOperations, FieldPattern, OperationDenied, OperationPolicies, OperationPolicy, is_name,
 };
-pub use refusal::{Refusal, RefusalKind};
+pub use refusal::Refusal;
 pub use spelling::{
     forwarded_header, has_header_prefix, is_method_override, is_odd_header, is_same_header,
 };

@@ -356,13 +356,6 @@ impl FromIterator<OperationPolicy> for OperationPolicies {
     }
 }
 
-// === impl OperationDenied ===
-
-impl OperationDenied {
-    /// The stable code, for errors and logs.
-    pub const CODE: &'static str = "OPERATION_NOT_ALLOWED";
-}
-
 impl Rule {
     fn remedy(&self, table: &str) -> String {
         let setting = match self {

@@ -1,5 +1,7 @@
 //! The reasons for which the guard refuses a request.
 
+use countersign_protocol::error_code::Code;
+
 /// Why a request is refused. The message names the rule and the setting that would allow the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -45,53 +47,22 @@ pub enum Refusal {
     TokenWrong,
 }
 
-/// The kind of response to a refused request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusalKind {
-    /// 400
-    Malformed,
-    /// 401
-    Unauthorized,
-    /// 403
-    Forbidden,
-    /// 415
-    MediaType,
-    /// 431
-    HeadTooLarge,
-}
-
 impl Refusal {
-    /// Returns the stable code, for errors, logs and metrics.
-    pub fn code(&self) -> &'static str {
+    /// Returns the code for clients, logs and metrics.
+    pub fn code(&self) -> Code {
         match self {
-            Self::HostMalformed => "HOST_MALFORMED",
-            Self::HostNotAllowed(_) => "HOST_NOT_ALLOWED",
-            Self::OriginNotAllowed(_) => "ORIGIN_NOT_ALLOWED",
-            Self::CrossSite(_) => "CROSS_SITE",
-            Self::Navigation(_) => "NAVIGATION",
-            Self::HeadTooLarge(_) => "HEAD_TOO_LARGE",
-            Self::TargetForm => "TARGET_FORM",
-            Self::Forwarded(_) => "FORWARDED",
-            Self::SimpleType => "SIMPLE_CONTENT_TYPE",
-            Self::CertificateMissing => "CERTIFICATE_MISSING",
-            Self::TokenMissing => "TOKEN_MISSING",
-            Self::TokenWrong => "TOKEN_WRONG",
-        }
-    }
-
-    /// Returns the kind of response.
-    pub fn kind(&self) -> RefusalKind {
-        match self {
-            Self::HostMalformed | Self::TargetForm => RefusalKind::Malformed,
-            Self::TokenMissing | Self::TokenWrong => RefusalKind::Unauthorized,
-            Self::HostNotAllowed(_)
-            | Self::OriginNotAllowed(_)
-            | Self::CrossSite(_)
-            | Self::Navigation(_)
-            | Self::Forwarded(_)
-            | Self::CertificateMissing => RefusalKind::Forbidden,
-            Self::SimpleType => RefusalKind::MediaType,
-            Self::HeadTooLarge(_) => RefusalKind::HeadTooLarge,
+            Self::HostMalformed => Code::HostMalformed,
+            Self::HostNotAllowed(_) => Code::HostNotAllowed,
+            Self::OriginNotAllowed(_) => Code::OriginNotAllowed,
+            Self::CrossSite(_) => Code::CrossSite,
+            Self::Navigation(_) => Code::Navigation,
+            Self::HeadTooLarge(_) => Code::HeadTooLarge,
+            Self::TargetForm => Code::TargetForm,
+            Self::Forwarded(_) => Code::Forwarded,
+            Self::SimpleType => Code::SimpleContentType,
+            Self::CertificateMissing => Code::CertificateMissing,
+            Self::TokenMissing => Code::TokenMissing,
+            Self::TokenWrong => Code::TokenWrong,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Decides whether an operation may run now. All protocols ask here, before anything is sent.
 
+use countersign_protocol::error_code::Code;
 use countersign_protocol::graphql::Inspected;
 
 use crate::guard::{OperationDenied, OperationPolicies};
@@ -48,10 +49,10 @@ pub fn admit(
 
 impl Rejection {
     /// Returns the stable name of the error, for clients and logs.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Memory(_) => Shortage::CODE,
-            Self::Policy(_) => OperationDenied::CODE,
+            Self::Memory(_) => Code::MemoryShort,
+            Self::Policy(_) => Code::OperationNotAllowed,
         }
     }
 }
@@ -99,7 +100,7 @@ mod tests {
         ] {
             let found = requests.map(|request| admit(&memory, &policies, request));
             for rejection in found.iter().filter_map(|found| found.as_ref().err()) {
-                assert_eq!(rejection.code(), "OPERATION_NOT_ALLOWED");
+                assert_eq!(rejection.code().as_str(), "OPERATION_NOT_ALLOWED");
             }
             assert_eq!(found.map(|found| found.is_ok()), allowed);
         }
@@ -119,7 +120,7 @@ mod tests {
             ] {
                 let rejection = admit(&memory, &policies, request).unwrap_err();
                 assert_eq!(rejection, Rejection::Memory(Shortage));
-                assert_eq!(rejection.code(), "MEMORY_SHORT");
+                assert_eq!(rejection.code().as_str(), "MEMORY_SHORT");
             }
         }
     }

@@ -1,11 +1,12 @@
 //! One signed HTTP exchange with upstream: sent once, recorded and traced. Routes of every kind use it.
 
 use bytes::Bytes;
+use countersign_protocol::error_code::{Code, Sent};
 use http::{HeaderMap, HeaderValue, Method, Response};
 
 use crate::sign::{RequestTarget, redact};
-use crate::telemetry::Record;
-use crate::upstream::{self, HeaderPolicy, ResponseBody, Sent, Timing, Upstream};
+use crate::telemetry::{Record, RecordCode};
+use crate::upstream::{self, HeaderPolicy, ResponseBody, Timing, Upstream};
 
 /// A request whose headers may go upstream.
 #[derive(Debug)]
@@ -55,7 +56,8 @@ pub async fn exchange(
     };
     record_timing(&timing, record);
     let outcome = answered.as_ref().map(|response| response.status().as_u16());
-    span.end(record.steps(), outcome.map_err(ExchangeError::code));
+    let outcome = outcome.map_err(|error| error.code().as_str());
+    span.end(record.steps(), outcome);
     let mut response = answered?;
     redact::mask_headers(response.headers_mut());
     record_answer(response.headers(), record);
@@ -78,16 +80,16 @@ pub fn record_answer(headers: &HeaderMap, record: &mut Record) {
             .map(str::to_owned)
     };
     record.request_id = text("x-amzn-requestid");
-    record.code = text("x-amzn-errortype").map(Into::into);
+    record.code = text("x-amzn-errortype").map(RecordCode::Upstream);
 }
 
 // === impl ExchangeError ===
 
 impl ExchangeError {
     /// Returns the stable name of the error, for clients and logs.
-    pub fn code(&self) -> &'static str {
+    pub fn code(&self) -> Code {
         match self {
-            Self::Expired => "SHUTTING_DOWN",
+            Self::Expired => Code::ShuttingDown,
             Self::Upstream(error) => error.code(),
         }
     }

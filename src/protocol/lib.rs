@@ -3,12 +3,14 @@
 //!
 //! | module | what |
 //! |---|---|
+//! | [`error_code`] | every error code: its name, HTTP status, meaning and remedy |
 //! | [`graphql`] | operation, event, error, raw JSON, the document parser |
 //! | [`events`] | channels of AppSync Events, publishes and subscriptions |
 //! | [`dialect`] | one client-facing protocol per file |
 //! | [`realtime`] | AppSync's realtime protocols: messages, errors, the machine of one connection |
 
 pub mod dialect;
+pub mod error_code;
 pub mod events;
 pub mod graphql;
 pub mod realtime;

@@ -7,7 +7,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+<<<<<<< HEAD
+use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::{Documents, Event, GraphqlError, Inspected, Kind};
+=======
+use countersign_protocol::graphql::{Event, GraphqlError, Kind};
+>>>>>>> 338150c (error_code: declare every code once)
 use futures_util::{StreamExt as _, stream};
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -21,8 +26,13 @@ use super::body::Body;
 use super::error::{Error, graphql_error, refused};
 use crate::guard::{Admission, OperationPolicies};
 use crate::memory::{Buffer, Memory, Share};
+<<<<<<< HEAD
 use crate::operation::{Api, Request, admit};
-use crate::telemetry::tasks::{Panicked, Task, caught};
+use crate::telemetry::tasks::{Task, caught};
+=======
+use crate::session::Api;
+use crate::telemetry::tasks::{Task, caught};
+>>>>>>> 338150c (error_code: declare every code once)
 use crate::telemetry::{Record, Trace};
 use crate::upstream::Upstream;
 
@@ -84,7 +94,7 @@ pub(super) async fn run(
         });
         sessions.spawn(async move {
             executed.await.unwrap_or_else(|panicked| {
-                let error = GraphqlError::coded(panicked.to_string(), Panicked::CODE, "maybe");
+                let error = GraphqlError::coded(panicked.to_string(), Code::Internal, Sent::Maybe);
                 errors(&[error])
             })
         })

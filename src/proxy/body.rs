@@ -1,10 +1,10 @@
 //! The body of a response: ours, upstream's or a session's, counted, and logged when it is over.
 
-use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use countersign_protocol::error_code::Code;
 use futures_util::Stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::mpsc;
@@ -103,9 +103,6 @@ impl Body {
     }
 }
 
-/// The code of an answer that upstream, or a drain, breaks off.
-const BROKEN: Cow<'static, str> = Cow::Borrowed("UPSTREAM_BROKEN");
-
 impl Body {
     /// Its client left, and upstream had more to say. hyper asks for no more than was promised.
     fn is_cut_short(&self, record: &Record) -> bool {
@@ -172,7 +169,7 @@ impl HttpBody for Body {
                     Some(Err(error)) => {
                         if let Some(record) = &mut this.record {
                             record.cause = Some(error.to_string());
-                            record.code.get_or_insert(BROKEN);
+                            record.code.get_or_insert(Code::UpstreamBroken.into());
                         }
                         // See below: the head may not have left yet.
                         this.inner = Inner::Broken(Some(error));
@@ -209,7 +206,7 @@ impl HttpBody for Body {
                 Some(Ok(frame)) => record.bytes_out += frame.data_ref().map_or(0, Bytes::len),
                 Some(Err(error)) => {
                     record.cause = Some(error.to_string());
-                    record.code.get_or_insert(BROKEN);
+                    record.code.get_or_insert(Code::UpstreamBroken.into());
                 }
                 None => {}
             }

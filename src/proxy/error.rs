@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
+<<<<<<< HEAD
+use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::{BodyError, DocumentError, GraphqlError};
+=======
+use countersign_protocol::error_code::{Code, Sent};
+use countersign_protocol::graphql::{DocumentError, GraphqlError};
+>>>>>>> 338150c (error_code: declare every code once)
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
@@ -14,14 +20,18 @@ use serde_json::json;
 use super::accept::Media;
 use super::body::Body;
 use super::readings::Ambiguous;
-use crate::guard::{self, RefusalKind};
+use crate::guard;
 use crate::memory;
+<<<<<<< HEAD
 use crate::operation::{ExchangeError, Rejection};
-use crate::sign::{self, SignError};
+use crate::sign;
+=======
+use crate::sign;
+>>>>>>> 338150c (error_code: declare every code once)
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::Panicked;
 use crate::telemetry::{Record, error_chain};
-use crate::upstream::{self, DialError, Sent};
+use crate::upstream;
 
 /// Why a request is answered by us and not by upstream.
 #[derive(Debug, thiserror::Error)]
@@ -149,15 +159,13 @@ pub(super) enum Shape {
     Plain,
 }
 
-/// Clients of automatic persisted queries know this code, and send the whole query then.
-const PERSISTED_QUERY: &str = "PERSISTED_QUERY_NOT_SUPPORTED";
 /// Tells our errors from upstream's.
 const ERROR_HEADER: HeaderName = HeaderName::from_static("x-countersign-error");
 
 /// What an error means to a client.
 struct Verdict {
+    code: Code,
     status: StatusCode,
-    code: &'static str,
     sent: Sent,
 }
 
@@ -190,82 +198,70 @@ impl From<BodyError> for Error {
 }
 
 impl Error {
-    fn verdict(&self) -> Verdict {
-        let refused = |status, code| Verdict {
-            status,
-            code,
-            sent: Sent::No,
-        };
+    /// Returns the code that it is shown, logged and counted with.
+    pub(super) fn code(&self) -> Code {
         match self {
-            Self::Ambiguous(_) => refused(StatusCode::BAD_REQUEST, "PATH_AMBIGUOUS"),
-            Self::Batch(_) => refused(StatusCode::BAD_REQUEST, "BAD_BATCH"),
-            Self::BodyBroken(_) => refused(StatusCode::BAD_REQUEST, "BODY_BROKEN"),
-            Self::BodyTimeout(_) => refused(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
-            Self::BodySlow(_) => refused(StatusCode::REQUEST_TIMEOUT, "BODY_TIMEOUT"),
-            Self::BodyTooLarge(_) => refused(StatusCode::PAYLOAD_TOO_LARGE, "BODY_TOO_LARGE"),
-            Self::Document(_) | Self::DocumentDoubt(_) => {
-                refused(StatusCode::BAD_REQUEST, "BAD_DOCUMENT")
-            }
-            Self::Denied(_) => refused(StatusCode::FORBIDDEN, guard::OperationDenied::CODE),
-            Self::DocumentId => refused(StatusCode::BAD_REQUEST, "DOCUMENT_ID_NOT_SUPPORTED"),
-            Self::Expired => Verdict {
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                code: "SHUTTING_DOWN",
-                sent: Sent::Maybe,
-            },
-            Self::Draining => refused(StatusCode::SERVICE_UNAVAILABLE, "SHUTTING_DOWN"),
-            Self::Events(_) => refused(StatusCode::BAD_REQUEST, "BAD_EVENTS"),
-            Self::EventsForm => refused(StatusCode::NOT_ACCEPTABLE, "EVENTS_NOT_ACCEPTABLE"),
-            Self::EventsRefused(errors) => refused(events_status(errors), "EVENTS_REFUSED"),
-            Self::Guard(refusal) => refused(guard_status(refusal), refusal.code()),
-            Self::Expectation => refused(StatusCode::EXPECTATION_FAILED, "BAD_EXPECTATION"),
-            Self::Framing(_) => refused(StatusCode::BAD_REQUEST, "BAD_FRAMING"),
-            Self::HttpVersion => refused(StatusCode::HTTP_VERSION_NOT_SUPPORTED, "HTTP_VERSION"),
-            Self::Internal(_) => Verdict {
-                status: StatusCode::INTERNAL_SERVER_ERROR,
-                code: Panicked::CODE,
-                sent: Sent::Maybe,
-            },
-            Self::MalformedJson(_) => refused(StatusCode::BAD_REQUEST, "BAD_JSON"),
-            Self::MediaType | Self::Coding => {
-                refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE")
-            }
-            Self::MemoryShort => refused(StatusCode::SERVICE_UNAVAILABLE, memory::Shortage::CODE),
-            Self::Method { .. } => refused(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
-            Self::MutationByGet => refused(StatusCode::METHOD_NOT_ALLOWED, "MUTATION_BY_GET"),
-            Self::NoQuery => refused(StatusCode::BAD_REQUEST, "NO_QUERY"),
-            Self::NotAcceptable => refused(StatusCode::NOT_ACCEPTABLE, "NOT_ACCEPTABLE"),
-            Self::PersistedQuery => refused(StatusCode::BAD_REQUEST, PERSISTED_QUERY),
-            Self::NoRoute(_) => refused(StatusCode::NOT_FOUND, "NO_ROUTE"),
-            Self::Parameter { .. } => refused(StatusCode::BAD_REQUEST, "BAD_PARAMETER"),
-            Self::SubscriptionOverHttp => {
-                refused(StatusCode::NOT_ACCEPTABLE, "SUBSCRIPTION_OVER_HTTP")
-            }
-            Self::StreamNotFound => refused(StatusCode::NOT_FOUND, "STREAM_NOT_FOUND"),
-            Self::StreamRegistered => refused(StatusCode::CONFLICT, "STREAM_ALREADY_REGISTERED"),
-            Self::StreamOpen => refused(StatusCode::CONFLICT, "STREAM_ALREADY_OPEN"),
-            Self::StreamsExhausted => refused(StatusCode::SERVICE_UNAVAILABLE, "STREAMS_EXHAUSTED"),
-            Self::StreamOperationId => refused(StatusCode::BAD_REQUEST, "OPERATION_ID_MISSING"),
-            Self::StreamOperationExists => refused(StatusCode::CONFLICT, "OPERATION_ID_EXISTS"),
-            Self::StreamWaits => refused(StatusCode::TOO_MANY_REQUESTS, "STREAM_NOT_OPENED"),
-            Self::TooManyInFlight(_) | Self::TooManyUnread(_) => {
-                refused(StatusCode::SERVICE_UNAVAILABLE, "TOO_MANY_IN_FLIGHT")
-            }
-            Self::TransferCoding => refused(StatusCode::NOT_IMPLEMENTED, "TRANSFER_CODING"),
-            Self::Upload => refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, "UPLOAD_NOT_SUPPORTED"),
-            Self::Target(_) => refused(StatusCode::BAD_REQUEST, "TARGET_NOT_SIGNABLE"),
-            Self::Unreadable(status) => Verdict {
-                status: *status,
-                code: "UPSTREAM_ERROR_UNREADABLE",
-                sent: Sent::Yes,
-            },
-            Self::Upgrade(_) => refused(StatusCode::BAD_REQUEST, "BAD_UPGRADE"),
-            Self::Upstream(error) => Verdict {
-                status: upstream_status(error),
-                code: error.code(),
-                sent: error.sent(),
-            },
+            Self::Ambiguous(_) => Code::PathAmbiguous,
+            Self::Batch(_) => Code::BadBatch,
+            Self::BodyBroken(_) => Code::BodyBroken,
+            Self::BodyTimeout(_) | Self::BodySlow(_) => Code::BodyTimeout,
+            Self::BodyTooLarge(_) => Code::BodyTooLarge,
+            Self::Document(_) | Self::DocumentDoubt(_) => Code::BadDocument,
+            Self::Denied(_) => Code::OperationNotAllowed,
+            Self::DocumentId => Code::DocumentIdNotSupported,
+            Self::Draining | Self::Expired => Code::ShuttingDown,
+            Self::Events(_) => Code::BadEvents,
+            Self::EventsForm => Code::EventsNotAcceptable,
+            Self::EventsRefused(_) => Code::EventsRefused,
+            Self::Guard(refusal) => refusal.code(),
+            Self::Expectation => Code::BadExpectation,
+            Self::Framing(_) => Code::BadFraming,
+            Self::HttpVersion => Code::HttpVersion,
+            Self::Internal(_) => Code::Internal,
+            Self::MalformedJson(_) => Code::BadJson,
+            Self::MediaType | Self::Coding => Code::UnsupportedMediaType,
+            Self::MemoryShort => Code::MemoryShort,
+            Self::Method { .. } => Code::MethodNotAllowed,
+            Self::MutationByGet => Code::MutationByGet,
+            Self::NoQuery => Code::NoQuery,
+            Self::NotAcceptable => Code::NotAcceptable,
+            Self::PersistedQuery => Code::PersistedQueryNotSupported,
+            Self::NoRoute(_) => Code::NoRoute,
+            Self::Parameter { .. } => Code::BadParameter,
+            Self::SubscriptionOverHttp => Code::SubscriptionOverHttp,
+            Self::StreamNotFound => Code::StreamNotFound,
+            Self::StreamRegistered => Code::StreamAlreadyRegistered,
+            Self::StreamOpen => Code::StreamAlreadyOpen,
+            Self::StreamsExhausted => Code::StreamsExhausted,
+            Self::StreamOperationId => Code::OperationIdMissing,
+            Self::StreamOperationExists => Code::OperationIdExists,
+            Self::StreamWaits => Code::StreamNotOpened,
+            Self::TooManyInFlight(_) | Self::TooManyUnread(_) => Code::TooManyInFlight,
+            Self::TransferCoding => Code::TransferCoding,
+            Self::Upload => Code::UploadNotSupported,
+            Self::Target(_) => Code::TargetNotSignable,
+            Self::Unreadable(_) => Code::UpstreamErrorUnreadable,
+            Self::Upgrade(_) => Code::BadUpgrade,
+            Self::Upstream(error) => error.code(),
         }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let code = self.code();
+        let (mut status, mut sent) = code.defaults();
+        if let Self::EventsRefused(errors) = self {
+            status = events_status(errors);
+        }
+        if let Self::Unreadable(upstreams) = self {
+            status = *upstreams;
+        }
+        if let Self::Expired = self {
+            sent = Sent::Maybe;
+        }
+        if let Self::Upstream(error) = self {
+            sent = error.sent();
+        }
+        Verdict { code, status, sent }
     }
 
     /// What the client reads: one sentence, and the remedy if there is one.
@@ -307,16 +303,6 @@ fn remedy(refusal: &sign::TargetError) -> &'static str {
     }
 }
 
-fn guard_status(refusal: &guard::Refusal) -> StatusCode {
-    match refusal.kind() {
-        RefusalKind::Malformed => StatusCode::BAD_REQUEST,
-        RefusalKind::Unauthorized => StatusCode::UNAUTHORIZED,
-        RefusalKind::Forbidden => StatusCode::FORBIDDEN,
-        RefusalKind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        RefusalKind::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-    }
-}
-
 fn first_message(errors: &[GraphqlError]) -> &str {
     errors
         .first()
@@ -338,32 +324,6 @@ fn events_status(errors: &[GraphqlError]) -> StatusCode {
     }
 }
 
-fn upstream_status(error: &upstream::Error) -> StatusCode {
-    match error {
-        upstream::Error::Sign(SignError::Credentials(_)) => StatusCode::SERVICE_UNAVAILABLE,
-        upstream::Error::Sign(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        upstream::Error::Header(_) | upstream::Error::Target(_) => StatusCode::BAD_REQUEST,
-        upstream::Error::FirstByteTimeout { .. } | upstream::Error::HandshakeTimeout { .. } => {
-            StatusCode::GATEWAY_TIMEOUT
-        }
-        upstream::Error::Dial(dial) => match dial.as_ref() {
-            DialError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            DialError::Connect { .. } | DialError::Tls { .. } | DialError::Tunnel { .. } => {
-                StatusCode::BAD_GATEWAY
-            }
-        },
-        upstream::Error::Broken(_)
-        | upstream::Error::Framing(_)
-        | upstream::Error::Handshake(_)
-        | upstream::Error::Interrupted(_)
-        | upstream::Error::ResponseTooLarge { .. }
-        // 503 would invite a client to send it again.
-        | upstream::Error::Unbuffered
-        | upstream::Error::Syntax(_)
-        | upstream::Error::Tunnel(_) => StatusCode::BAD_GATEWAY,
-    }
-}
-
 /// What is refused here, as opposed to what upstream or the end of the process keeps from its answer.
 fn count(error: &Error, verdict: &Verdict) {
     let is_refusal = !matches!(error, Error::Upstream(_) | Error::Draining);
@@ -372,22 +332,16 @@ fn count(error: &Error, verdict: &Verdict) {
     }
 }
 
-/// The code that it is told and logged by.
-pub(super) fn code(error: &Error) -> &'static str {
-    error.verdict().code
-}
-
 /// An error as a member of a GraphQL response.
 pub(super) fn graphql_error(error: &Error) -> GraphqlError {
     let verdict = error.verdict();
     count(error, &verdict);
-    let Verdict { code, sent, .. } = verdict;
-    GraphqlError::coded(error.message(), code, sent.as_str())
+    GraphqlError::coded(error.message(), verdict.code, verdict.sent)
 }
 
 /// The same, noted in the operation's record, which ends with it.
 pub(super) fn refused(error: &Error, record: &mut Record) -> GraphqlError {
-    record.code = Some(error.verdict().code.into());
+    record.code = Some(error.code().into());
     record.cause = Some(error_chain(error));
     record.write();
     graphql_error(error)
@@ -397,14 +351,13 @@ pub(super) fn refused(error: &Error, record: &mut Record) -> GraphqlError {
 pub(super) fn rescue(error: &Error, shape: Shape, record: &mut Record) -> Response<Body> {
     let verdict = error.verdict();
     count(error, &verdict);
-    let Verdict { status, code, sent } = verdict;
-    let sent = sent.as_str();
+    let Verdict { code, status, sent } = verdict;
     let message = error.message();
     record.code = Some(code.into());
     record.cause = Some(error_chain(error));
     let text = match shape {
         Shape::GraphQl(_) => json!({ "errors": [GraphqlError::coded(message, code, sent)] }),
-        Shape::Plain => json!({ "message": message, "code": code, "sent": sent }),
+        Shape::Plain => json!({ "message": message, "code": code.as_str(), "sent": sent.as_str() }),
     };
     let mut response = Response::new(Body::full(text.to_string()));
     *response.status_mut() = status;
@@ -414,7 +367,7 @@ pub(super) fn rescue(error: &Error, shape: Shape, record: &mut Record) -> Respon
         Shape::Plain => Media::Json,
     };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.as_str()));
-    headers.insert(ERROR_HEADER, HeaderValue::from_static(code));
+    headers.insert(ERROR_HEADER, HeaderValue::from_static(code.as_str()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if status == StatusCode::UNAUTHORIZED {

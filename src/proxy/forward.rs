@@ -19,8 +19,15 @@ use super::{Client, Route, Slot, method_name};
 use crate::memory::{Buffer, Memory, Share, Shortage};
 use crate::operation::{Outgoing, exchange};
 use crate::sign::{RequestTarget, TargetError, redact};
-use crate::telemetry::Record;
+<<<<<<< HEAD
+use crate::telemetry::{Record, RecordCode};
 use crate::upstream::{self, ResponseBody, filter_response_headers, read_to_end, rejection};
+=======
+use crate::telemetry::{Record, RecordCode};
+use crate::upstream::{
+    self, ResponseBody, Timing, filter_response_headers, read_to_end, rejection,
+};
+>>>>>>> 338150c (error_code: declare every code once)
 
 /// A refusal of AWS is no longer than this; what is longer is an application's own answer.
 pub(super) const MAX_REFUSAL: usize = 256 * 1024;
@@ -157,15 +164,47 @@ pub(super) async fn send(
         headers,
         body,
     };
+<<<<<<< HEAD
     let expired = route.expired.cancelled();
     let sent = exchange(&route.upstream, &route.headers, request, expired, record).await;
     let (mut head, body) = sent?.into_parts();
+=======
+    note_timing(&timing, record);
+    let outcome = answered.as_ref().map(|answer| answer.status().as_u16());
+    exchange.end(
+        record.steps(),
+        outcome.map_err(|error| error.code().as_str()),
+    );
+    let (mut head, body) = answered?.into_parts();
+    redact::mask_headers(&mut head.headers);
+    note_answer(&head.headers, record);
+>>>>>>> 338150c (error_code: declare every code once)
     filter_response_headers(&mut head.headers);
     head.extensions
         .insert(Relayed(route.browser.response_headers));
     Ok((head, body))
 }
 
+<<<<<<< HEAD
+=======
+pub(super) fn note_timing(timing: &Timing, record: &mut Record) {
+    record.signing = timing.signing;
+    record.connect = timing.connect;
+    record.first_byte = timing.first_byte;
+}
+
+pub(super) fn note_answer(headers: &HeaderMap, record: &mut Record) {
+    let text = |name: &str| {
+        let value: Option<&HeaderValue> = headers.get(name);
+        value
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    record.request_id = text("x-amzn-requestid");
+    record.code = text("x-amzn-errortype").map(RecordCode::Upstream);
+}
+
+>>>>>>> 338150c (error_code: declare every code once)
 /// Passes an answer on as it comes.
 pub(super) async fn pass_on(
     mut head: Parts,
@@ -196,9 +235,10 @@ pub(super) async fn pass_on(
 
 /// Puts a refusal of AWS's, if it is understood, into the log.
 pub(super) fn note_rejection(status: StatusCode, body: &str, record: &mut Record) {
-    if let Some(rejection) = rejection(status, record.code.as_deref(), body) {
-        record.code = Some(rejection.code.into());
-        record.cause = Some(rejection.hint.to_owned());
+    let kind = record.code.as_ref().map(RecordCode::as_str);
+    if let Some(code) = rejection(status, kind, body) {
+        record.code = Some(code.into());
+        record.cause = Some(code.remedy().to_owned());
     }
 }
 

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use tower_http::timeout::TimeoutBody;
 
 use super::body::Body;
-use super::error::{Error, code};
+use super::error::Error;
 use super::exposure::Relayed;
 use super::{Client, Proxy, Route, forward, upgrade};
 use crate::guard;
@@ -49,7 +49,10 @@ pub(super) async fn open(
     record_timing(&timing, record);
     let [signed, connected] = record.steps();
     let outcome = opened.as_ref().map(|answer| answer.status().as_u16());
-    exchange.end([connected, signed], outcome.map_err(code));
+    exchange.end(
+        [connected, signed],
+        outcome.map_err(|error| error.code().as_str()),
+    );
     let mut answer = opened?;
     redact::mask_headers(answer.headers_mut());
     record_answer(answer.headers(), record);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::GraphqlError;
 use countersign_protocol::realtime::Start;
 use countersign_protocol::realtime::placement::Ending;
@@ -43,7 +44,7 @@ impl Connector {
         let authorization = self.authorize_connect(endpoint).await;
         let authorization = authorization.map_err(|error| {
             let code = error.code();
-            Ending::Refused(vec![GraphqlError::coded(error.to_string(), code, "no")])
+            Ending::Refused(vec![GraphqlError::coded(error.to_string(), code, Sent::No)])
         })?;
         let opened = self.open_socket(realtime, &authorization).await;
         opened.map_err(|error| {
@@ -56,7 +57,7 @@ impl Connector {
                 Some(remedy) => format!("{error}. {remedy}"),
                 None => error.to_string(),
             };
-            Ending::Unreachable(GraphqlError::coded(message, code, "no"))
+            Ending::Unreachable(GraphqlError::coded(message, code, Sent::No))
         })
     }
 
@@ -74,10 +75,14 @@ impl Connector {
                 &signed,
                 &start.headers,
             )),
-            Ok(Err(error)) => Err(GraphqlError::coded(error.to_string(), error.code(), "no")),
+            Ok(Err(error)) => Err(GraphqlError::coded(
+                error.to_string(),
+                error.code(),
+                Sent::No,
+            )),
             Err(panicked) => {
                 let message = panicked.to_string();
-                Err(GraphqlError::coded(message, Panicked::CODE, "no"))
+                Err(GraphqlError::coded(message, Code::Internal, Sent::No))
             }
         }
     }

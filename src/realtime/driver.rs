@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::{Event, GraphqlError};
 use countersign_protocol::realtime::connection::{Connection, Ignored, Key, Output};
 use countersign_protocol::realtime::placement::Ending;
@@ -252,14 +253,16 @@ impl<R: Reports> Driver<R> {
                 let error = Failure::summary(&failures);
                 warn!(error, "realtime connection refused");
                 let errors = failures.iter().map(|failure| {
-                    let code = "UPSTREAM_REFUSED";
-                    failure.to_graphql().with("code", code).with("sent", "no")
+                    let error = failure
+                        .to_graphql()
+                        .with("code", Code::UpstreamRefused.as_str());
+                    error.with("sent", Sent::No.as_str())
                 });
                 return Some(Ending::Refused(errors.collect()));
             }
             Output::Lost(reason) if self.open.is_some() => return Some(Ending::Lost(reason)),
             Output::Lost(reason) => {
-                let error = GraphqlError::coded(reason, "UPSTREAM_UNREACHABLE", "no");
+                let error = GraphqlError::coded(reason, Code::UpstreamUnreachable, Sent::No);
                 return Some(Ending::Unreachable(error));
             }
         }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::{GraphqlError, OperationKey};
 use countersign_protocol::realtime::Start;
 use countersign_protocol::realtime::connection::{Key, Protocol};
@@ -244,7 +245,7 @@ impl PoolInner {
             Err(_) if is_ready => Ending::Panicked,
             Err(panicked) => {
                 let message = panicked.to_string();
-                Ending::Unreachable(GraphqlError::coded(message, Panicked::CODE, "no"))
+                Ending::Unreachable(GraphqlError::coded(message, Code::Internal, Sent::No))
             }
         };
         match &ending {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::{Event, GraphqlError, OperationKey};
 use countersign_protocol::realtime::Start;
 use countersign_protocol::realtime::placement::End;
@@ -38,28 +39,27 @@ impl Subscriber {
             End::Unreachable(error) => Event::Error(vec![error]),
             End::Overflow => failed(
                 "the subscription was ended because its events were not read in time (limits.outbox)",
-                "SLOW_CONSUMER",
-                "yes",
+                Code::SlowConsumer,
+                Sent::Yes,
             ),
             End::Full => failed(
                 "AppSync takes no more subscriptions (pool.subscriptions)",
-                "UPSTREAM_FULL",
-                "no",
+                Code::UpstreamFull,
+                Sent::No,
             ),
             End::TooManyConnections => {
-                const CODE: &str = "TOO_MANY_CONNECTIONS";
-                metrics().refused(CODE);
+                metrics().refused(Code::TooManyConnections);
                 let message = format!(
                     "{MAX_CONNECTIONS} realtime connections are open or being opened, and none \
                      has room for another subscription (pool.subscriptions)"
                 );
-                failed(message, CODE, "no")
+                failed(message, Code::TooManyConnections, Sent::No)
             }
         };
         self.outbox.end(self.operation, event);
     }
 }
 
-fn failed(message: impl Into<String>, code: &'static str, sent: &'static str) -> Event {
+fn failed(message: impl Into<String>, code: Code, sent: Sent) -> Event {
     Event::Error(vec![GraphqlError::coded(message, code, sent)])
 }

@@ -7,8 +7,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+<<<<<<< HEAD
 use bytes::Bytes;
-use countersign_protocol::dialect::TOO_MANY_OPERATIONS;
+=======
+>>>>>>> 338150c (error_code: declare every code once)
+use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::events::{Publish, Subscribe};
 use countersign_protocol::graphql::{Event, GraphqlError, Inspected, Kind, OperationKey, Selected};
 use futures_util::future::join_all;
@@ -23,8 +26,8 @@ use crate::operation::{Rejection, Request, admit};
 use crate::outbox::Outbox;
 use crate::realtime::Subscription;
 use crate::telemetry::metrics::{Held, metrics};
-use crate::telemetry::tasks::{Panicked, Task, caught};
-use crate::telemetry::{Exchange, Record, TRACEPARENT, TRACESTATE, Trace};
+use crate::telemetry::tasks::{Task, caught};
+use crate::telemetry::{Exchange, Record, RecordCode, TRACEPARENT, TRACESTATE, Trace};
 
 /// The running operations of one session. Dropping them stops them.
 pub(super) struct Operations {
@@ -64,15 +67,14 @@ const START_WAIT: Duration = Duration::from_secs(1);
 
 /// A response is in memory beside the message that carries it.
 const COPIES: usize = 2;
-/// The code of a subscription whose upstream connection was lost.
-const LOST: &str = "SUBSCRIPTION_LOST";
-/// The code of an operation that is ended by a shutdown.
-const SHUTTING_DOWN: &str = "SHUTTING_DOWN";
+<<<<<<< HEAD
+=======
+>>>>>>> 338150c (error_code: declare every code once)
 
 /// Counts the operations that a protocol machine has refused.
 pub(super) fn count_refusals(refusals: u64) {
     for _ in 0..refusals {
-        metrics().refused(TOO_MANY_OPERATIONS);
+        metrics().refused(Code::TooManyOperations);
     }
 }
 
@@ -177,9 +179,9 @@ impl Operations {
                 Event::Error(errors) => {
                     let code = errors.iter().find_map(|error| error.extensions.get("code"));
                     let code = code.and_then(|code| code.as_str());
-                    record.code = code.map(|code| code.to_owned().into());
+                    record.code = code.map(RecordCode::named);
                 }
-                Event::Lost => record.code = Some(LOST.into()),
+                Event::Lost => record.code = Some(Code::SubscriptionLost.into()),
                 Event::Missed(_) | Event::Complete => {}
             }
         }
@@ -199,8 +201,8 @@ impl Operations {
         }) = self.running.remove(&key)
         {
             started.cancel();
-            if let (Some(exchange), Some(code)) = (exchange, record.code.as_deref()) {
-                exchange.end(record.steps(), Err(code));
+            if let (Some(exchange), Some(code)) = (exchange, &record.code) {
+                exchange.end(record.steps(), Err(code.as_str()));
             }
             record.write();
         }
@@ -219,11 +221,21 @@ impl Operations {
             match running {
                 Running::Request { noun, .. } => {
                     let message = format!("countersign shut down before the {noun} ended");
-                    let error = GraphqlError::coded(message, SHUTTING_DOWN, "maybe");
+<<<<<<< HEAD
+                    let error = GraphqlError::coded(message, Code::ShuttingDown, Sent::Maybe);
                     failed_requests.push((*key, Event::Error(vec![error])));
                 }
-                Running::Subscription { record, .. } => record.code = Some(SHUTTING_DOWN.into()),
+                Running::Subscription { record, .. } => record.code = Some(Code::ShuttingDown.into()),
                 Running::Rejected => {}
+=======
+                    let error = GraphqlError::coded(message, Code::ShuttingDown, Sent::Maybe);
+                    told.push((*key, Event::Error(vec![error])));
+                }
+                Running::Subscription { record, .. } => {
+                    record.code = Some(Code::ShuttingDown.into())
+                }
+                Running::Refused => {}
+>>>>>>> 338150c (error_code: declare every code once)
             }
         }
         self.clear();
@@ -237,6 +249,7 @@ impl Operations {
         }
     }
 
+<<<<<<< HEAD
     fn admit(&self, request: Request<'_>) -> Result<(), Rejection> {
         admit(&self.context.memory, &self.policies, request)
     }
@@ -244,7 +257,21 @@ impl Operations {
     /// Ends an operation that is not admitted, and so not sent.
     fn reject(&mut self, key: OperationKey, rejection: &Rejection, mut record: Record) {
         let (code, message) = (rejection.code(), rejection.to_string());
-        let error = GraphqlError::coded(message.as_str(), code, "no");
+        let error = GraphqlError::coded(message.as_str(), code, Sent::No);
+=======
+    fn deny(&mut self, key: OperationKey, denied: &OperationDenied, record: Record) {
+        self.refuse(key, Code::OperationNotAllowed, denied.to_string(), record);
+    }
+
+    /// Its client may ask for it again.
+    fn put_off(&mut self, key: OperationKey, record: Record) {
+        self.refuse(key, Code::MemoryShort, Shortage.to_string(), record);
+    }
+
+    /// Ends an operation that is not sent.
+    fn refuse(&mut self, key: OperationKey, code: Code, message: String, mut record: Record) {
+        let error = GraphqlError::coded(message.as_str(), code, Sent::No);
+>>>>>>> 338150c (error_code: declare every code once)
         metrics().refused(code);
         record.code = Some(code.into());
         record.cause = Some(message);
@@ -305,7 +332,7 @@ impl Operations {
         });
         let task = self.context.tasks.spawn(async move {
             if let Err(panicked) = executed.await {
-                let error = GraphqlError::coded(panicked.to_string(), Panicked::CODE, "maybe");
+                let error = GraphqlError::coded(panicked.to_string(), Code::Internal, Sent::Maybe);
                 failed.end(key, Event::Error(vec![error]));
             }
         });
@@ -353,7 +380,7 @@ impl Drop for Operations {
             if let Running::Subscription { record, .. } = running
                 && std::thread::panicking()
             {
-                record.code.get_or_insert(Panicked::CODE.into());
+                record.code.get_or_insert(Code::Internal.into());
             }
         }
         self.clear();

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use countersign_protocol::dialect::{Close, Dialect, Output, Times, websocket};
+use countersign_protocol::error_code::Code;
 use countersign_protocol::graphql::{Event, OperationKey};
 use countersign_protocol::realtime::placement::Availability;
 use hyper::upgrade::OnUpgrade;
@@ -215,7 +216,7 @@ impl Session {
     }
 
     fn refuse_pending(&mut self) {
-        metrics().refused("TOKEN_MISSING");
+        metrics().refused(Code::TokenMissing);
         let reason = "Unauthorized: a token is needed, in the connection_init";
         self.dialect.close(Close::new(Close::UNAUTHORIZED, reason));
     }
@@ -245,7 +246,7 @@ impl Session {
             let Some(grant) =
                 payload.and_then(|payload| tokens.authenticate_init(payload, &self.context.route))
             else {
-                metrics().refused("TOKEN_WRONG");
+                metrics().refused(Code::TokenWrong);
                 let reason = "Forbidden: connection_init needs a token (guard.token_file)";
                 return self.dialect.close(Close::new(Close::FORBIDDEN, reason));
             };

@@ -7,7 +7,6 @@ mod bound;
 mod process;
 mod route;
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use std::sync::atomic::AtomicU64;
@@ -29,7 +28,9 @@ use process::Process;
 pub use route::{LastHeard, RouteMetrics};
 
 use super::build;
+use super::record::RecordCode;
 use super::tasks::{Task, TaskLabel};
+use countersign_protocol::error_code::Code;
 
 /// A gauge that is not a whole number.
 pub type Exact = Gauge<f64, AtomicU64>;
@@ -243,21 +244,19 @@ pub fn encode(format: Format) -> Result<String, fmt::Error> {
 }
 
 impl Metrics {
-    /// Takes the code of an error as a label: ours, borrowed, in any case; of the others no more
-    /// than [`MAX_CODES`].
-    pub fn code(&self, code: Cow<'static, str>) -> Arc<str> {
-        if let Some(known) = self.codes.read().get(&*code) {
+    /// Returns the code of an error as a label, empty for no error: each of ours, and at most
+    /// [`MAX_CODES`] of upstream's.
+    pub(super) fn code(&self, code: Option<&RecordCode>) -> Arc<str> {
+        let is_ours = !matches!(code, Some(RecordCode::Upstream(_)));
+        let code = code.map_or("", RecordCode::as_str);
+        if let Some(known) = self.codes.read().get(code) {
             return Arc::clone(known);
         }
-        let is_ours = matches!(code, Cow::Borrowed(_));
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-');
         let is_fit = code.len() <= MAX_CODE && code.chars().all(is_plain);
         let mut codes = self.codes.write();
-        let code: &str = match is_ours || (is_fit && codes.len() < MAX_CODES) {
-            true => &code,
-            false => OTHER,
-        };
-        let code: Arc<str> = code.into();
+        let is_label = is_ours || (is_fit && codes.len() < MAX_CODES);
+        let code: Arc<str> = if is_label { code } else { OTHER }.into();
         codes.insert(Arc::clone(&code));
         code
     }
@@ -273,7 +272,8 @@ impl Metrics {
     }
 
     /// Counts something that was refused here and never sent.
-    pub fn refused(&self, rule: &'static str) {
+    pub fn refused(&self, code: Code) {
+        let rule = code.as_str();
         self.refusals.get_or_create(&RuleLabel { rule }).inc();
     }
 
@@ -405,9 +405,10 @@ mod tests {
     #[test]
     fn codes_that_others_choose_are_bounded() {
         let metrics = Metrics::new();
-        let theirs = |code: &str| metrics.code(Cow::Owned(code.to_owned()));
-        let ours = |code| metrics.code(Cow::Borrowed(code));
-        assert_eq!(&*ours("HOST_NOT_ALLOWED"), "HOST_NOT_ALLOWED");
+        let theirs = |code: &str| metrics.code(Some(&RecordCode::Upstream(code.to_owned())));
+        let ours = |code: Code| metrics.code(Some(&code.into()));
+        assert_eq!(&*metrics.code(None), "");
+        assert_eq!(&*ours(Code::HostNotAllowed), "HOST_NOT_ALLOWED");
         assert_eq!(&*theirs("Lambda:Unhandled"), "Lambda:Unhandled");
         for odd in ["a b", "a\n", "\"", &"x".repeat(MAX_CODE + 1)] {
             assert_eq!(&*theirs(odd), OTHER, "{odd:?}");
@@ -417,8 +418,11 @@ mod tests {
         }
         assert!(metrics.codes.read().len() <= MAX_CODES + 1);
         assert_eq!(&*theirs("OneMore"), OTHER);
-        assert_eq!(&*ours("HOST_NOT_ALLOWED"), "HOST_NOT_ALLOWED");
-        assert_eq!(&*ours("CREDENTIALS_UNAVAILABLE"), "CREDENTIALS_UNAVAILABLE");
+        assert_eq!(&*ours(Code::HostNotAllowed), "HOST_NOT_ALLOWED");
+        assert_eq!(
+            &*ours(Code::CredentialsUnavailable),
+            "CREDENTIALS_UNAVAILABLE"
+        );
     }
 
     #[test]

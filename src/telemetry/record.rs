@@ -1,6 +1,5 @@
 //! One log line for every request and for every operation of a socket, and their metrics.
 
-use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use tracing::{info, warn};
 
 use super::Trace;
 use super::metrics::{Held, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
-use super::tasks::Panicked;
+use countersign_protocol::error_code::Code;
 
 /// What is known about a request so far; written out once, when it is over. It holds no header,
 /// no query, no variable and no body.
@@ -24,8 +23,7 @@ pub struct Record {
     /// The client chose it: it is cut and escaped.
     pub name: Option<String>,
     pub status: u16,
-    /// Our error code, or, owned, the type that AWS gave its own.
-    pub code: Option<Cow<'static, str>>,
+    pub code: Option<RecordCode>,
     /// AWS's id of the exchange.
     pub request_id: Option<String>,
     /// The causes of an error of ours, for the log alone.
@@ -40,6 +38,14 @@ pub struct Record {
     is_written: bool,
 }
 
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordCode {
+    Ours(Code),
+    /// The type that AWS gave its error.
+    Upstream(String),
+}
+
 const MAX_NAME: usize = 64;
 const HTTP: &str = "http";
 /// The status of a WebSocket's handshake.
@@ -47,15 +53,13 @@ const SWITCHED: u16 = 101;
 static NO_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| "none".into());
 
 impl Record {
-    /// The code of what ended before its answer, because nobody waited for that any more.
-    pub const CANCELLED: Cow<'static, str> = Cow::Borrowed("CANCELLED");
-
-    /// The code of what ends without an answer: nobody waited for it any more, or it is a panic
-    /// that drops it.
-    pub fn unanswered() -> Cow<'static, str> {
-        match std::thread::panicking() {
-            true => Cow::Borrowed(Panicked::CODE),
-            false => Self::CANCELLED,
+    /// Returns the code of a request that ends without a response: its client abandoned it, or a
+    /// panic drops it.
+    pub fn unanswered() -> RecordCode {
+        if std::thread::panicking() {
+            Code::Internal.into()
+        } else {
+            Code::Cancelled.into()
         }
     }
 
@@ -129,7 +133,7 @@ impl Record {
                     name = self.name,
                     token = self.token.as_deref(),
                     status = self.status,
-                    code = self.code.as_deref(),
+                    code = self.code.as_ref().map(RecordCode::as_str),
                     request_id = self.request_id,
                     bytes_in = self.bytes_in,
                     bytes_out = self.bytes_out,
@@ -168,9 +172,9 @@ impl Record {
             client: self.client(),
             operation,
             status: Status::of(self.status),
-            code: all.code(self.code.clone().unwrap_or_default()),
+            code: all.code(self.code.as_ref()),
         };
-        let is_theirs = matches!(self.code, Some(Cow::Owned(_)));
+        let is_theirs = matches!(self.code, Some(RecordCode::Upstream(_)));
         all.count_request(labels, is_theirs);
         if let Some(route) = &self.route {
             let times = [
@@ -191,6 +195,27 @@ impl Record {
             let histogram = durations.get_or_create(&labels);
             histogram.observe(self.begun.elapsed().as_secs_f64());
         }
+    }
+}
+
+impl RecordCode {
+    /// Returns the code of an error that upstream or we have caused.
+    pub fn named(name: &str) -> Self {
+        Code::from_name(name).map_or_else(|| Self::Upstream(name.to_owned()), Self::Ours)
+    }
+
+    /// Returns the code as the log, the metrics and traces have it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Ours(code) => code.as_str(),
+            Self::Upstream(code) => code,
+        }
+    }
+}
+
+impl From<Code> for RecordCode {
+    fn from(code: Code) -> Self {
+        Self::Ours(code)
     }
 }
 

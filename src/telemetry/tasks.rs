@@ -115,11 +115,6 @@ impl From<Task> for TaskLabel {
     }
 }
 
-impl Panicked {
-    /// The code that clients, the log and the metrics have for it.
-    pub const CODE: &str = "INTERNAL";
-}
-
 /// Runs a future; a panic in it is counted and becomes an error. What the future borrows mutably
 /// is as the panic left it.
 ///

@@ -122,7 +122,11 @@ impl Trace {
         let name = [Some(record.method), route];
         span.update_name(name.into_iter().flatten().collect::<Vec<_>>().join(" "));
         set(&span, "countersign.route", route);
-        set(&span, "error.type", record.code.as_deref().map(shown));
+        set(
+            &span,
+            "error.type",
+            record.code.as_ref().map(|code| shown(code.as_str())),
+        );
         let request_id = record.request_id.as_deref().map(shown);
         set(&span, "countersign.aws_request_id", request_id);
         let operation = record.operation;

@@ -7,14 +7,7 @@ use http::HeaderName;
 
 use super::FramingError;
 use crate::sign::{SignError, TargetError};
-
-/// Whether upstream may have acted on a request that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sent {
-    No,
-    Maybe,
-    Yes,
-}
+use countersign_protocol::error_code::{Code, Sent};
 
 /// Why a connection could not be opened, with one variant per step.
 #[derive(Debug, thiserror::Error)]
@@ -81,27 +74,27 @@ pub enum Error {
 }
 
 impl Error {
-    /// Returns the stable code, for `extensions.code`, logs and metrics.
-    pub fn code(&self) -> &'static str {
+    /// Returns the code for clients, logs and metrics.
+    pub fn code(&self) -> Code {
         match self {
             Self::Broken(_)
             | Self::Framing(_)
             | Self::Interrupted(_)
             | Self::Syntax(_)
-            | Self::Tunnel(_) => "UPSTREAM_BROKEN",
+            | Self::Tunnel(_) => Code::UpstreamBroken,
             Self::Dial(error) => match error.as_ref() {
-                DialError::Connect { .. } | DialError::Tunnel { .. } => "UPSTREAM_UNREACHABLE",
-                DialError::Timeout { .. } => "UPSTREAM_CONNECT_TIMEOUT",
-                DialError::Tls { .. } => "UPSTREAM_TLS",
+                DialError::Connect { .. } | DialError::Tunnel { .. } => Code::UpstreamUnreachable,
+                DialError::Timeout { .. } => Code::UpstreamConnectTimeout,
+                DialError::Tls { .. } => Code::UpstreamTls,
             },
-            Self::FirstByteTimeout { .. } | Self::HandshakeTimeout { .. } => "UPSTREAM_TIMEOUT",
-            Self::Handshake(_) => "UPSTREAM_REFUSED",
-            Self::Header(_) => "HEADER_NOT_SIGNABLE",
-            Self::ResponseTooLarge { .. } => "UPSTREAM_RESPONSE_TOO_LARGE",
-            Self::Unbuffered => "BUFFERS_FULL",
-            Self::Sign(SignError::Credentials(_)) => "CREDENTIALS_UNAVAILABLE",
-            Self::Sign(_) => "SIGNING_FAILED",
-            Self::Target(_) => "TARGET_NOT_SIGNABLE",
+            Self::FirstByteTimeout { .. } | Self::HandshakeTimeout { .. } => Code::UpstreamTimeout,
+            Self::Handshake(_) => Code::UpstreamRefused,
+            Self::Header(_) => Code::HeaderNotSignable,
+            Self::ResponseTooLarge { .. } => Code::UpstreamResponseTooLarge,
+            Self::Unbuffered => Code::BuffersFull,
+            Self::Sign(SignError::Credentials(_)) => Code::CredentialsUnavailable,
+            Self::Sign(_) => Code::SigningFailed,
+            Self::Target(_) => Code::TargetNotSignable,
         }
     }
 
@@ -141,15 +134,5 @@ impl Error {
 impl From<DialError> for Error {
     fn from(error: DialError) -> Self {
         Self::Dial(Arc::new(error))
-    }
-}
-
-impl Sent {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::No => "no",
-            Self::Maybe => "maybe",
-            Self::Yes => "yes",
-        }
     }
 }

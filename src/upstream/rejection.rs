@@ -5,90 +5,37 @@
 
 use http::StatusCode;
 
-/// Why AWS rejected a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rejection {
-    /// A stable code, for logs and metrics.
-    pub code: &'static str,
-    /// What to check.
-    pub hint: &'static str,
-}
+use countersign_protocol::error_code::Code;
 
 /// An error type, a part of the message, and what both mean. The first match applies.
-const REJECTIONS: [(&str, &str, Rejection); 14] = [
-    ("invalidsignature", "signature expired", EXPIRED),
-    ("invalidsignature", "not yet current", NOT_YET_CURRENT),
-    ("invalidsignature", "correct service", SCOPE),
-    ("invalidsignature", "valid region", SCOPE),
-    ("invalidsignature", "", MISMATCH),
-    ("expiredtoken", "", TOKEN_EXPIRED),
+const REJECTIONS: [(&str, &str, Code); 14] = [
+    ("invalidsignature", "signature expired", Code::SignatureExpired),
+    ("invalidsignature", "not yet current", Code::SignatureNotYetCurrent),
+    ("invalidsignature", "correct service", Code::ScopeWrong),
+    ("invalidsignature", "valid region", Code::ScopeWrong),
+    ("invalidsignature", "", Code::SignatureMismatch),
+    ("expiredtoken", "", Code::TokenExpired),
     (
         "",
         "security token included in the request is expired",
-        TOKEN_EXPIRED,
+        Code::TokenExpired,
     ),
-    ("unrecognizedclient", "", TOKEN_INVALID),
+    ("unrecognizedclient", "", Code::TokenInvalid),
     (
         "",
         "security token included in the request is invalid",
-        TOKEN_INVALID,
+        Code::TokenInvalid,
     ),
-    ("missingauthenticationtoken", "", NO_ROUTE),
-    ("incompletesignature", "", INCOMPLETE),
-    ("accessdenied", "", ACCESS_DENIED),
-    ("", "is not authorized to perform", ACCESS_DENIED),
-    ("forbidden", "", FORBIDDEN),
+    ("missingauthenticationtoken", "", Code::NoSuchRoute),
+    ("incompletesignature", "", Code::SignatureIncomplete),
+    ("accessdenied", "", Code::AccessDenied),
+    ("", "is not authorized to perform", Code::AccessDenied),
+    ("forbidden", "", Code::Forbidden),
 ];
-
-const MISMATCH: Rejection = Rejection {
-    code: "SIGNATURE_MISMATCH",
-    hint: "AWS computed a different signature: check the secret key, and whether a proxy on the way \
-           changes the request",
-};
-const EXPIRED: Rejection = Rejection {
-    code: "SIGNATURE_EXPIRED",
-    hint: "this machine's clock is slow, or the request took more than 5 minutes to reach AWS",
-};
-const NOT_YET_CURRENT: Rejection = Rejection {
-    code: "SIGNATURE_NOT_YET_CURRENT",
-    hint: "this machine's clock is fast",
-};
-const SCOPE: Rejection = Rejection {
-    code: "SCOPE_WRONG",
-    hint: "the route's region or service is not the API's: the message names the right one",
-};
-const TOKEN_EXPIRED: Rejection = Rejection {
-    code: "TOKEN_EXPIRED",
-    hint: "AWS rejected the credentials: they have expired. Renew them, for example with: aws sso login",
-};
-const TOKEN_INVALID: Rejection = Rejection {
-    code: "TOKEN_INVALID",
-    hint: "AWS does not recognize the access key or session token in this region",
-};
-const NO_ROUTE: Rejection = Rejection {
-    code: "NO_SUCH_ROUTE",
-    hint: "a REST API sends this for a signed request to a path or method that does not exist: check \
-           that the route's target includes the stage",
-};
-const INCOMPLETE: Rejection = Rejection {
-    code: "SIGNATURE_INCOMPLETE",
-    hint: "AWS could not parse the signature: check whether a proxy on the way changes the \
-           Authorization header",
-};
-const ACCESS_DENIED: Rejection = Rejection {
-    code: "ACCESS_DENIED",
-    hint: "the IAM identity lacks the permission: allow execute-api:Invoke, or the service's action, \
-           on this resource",
-};
-const FORBIDDEN: Rejection = Rejection {
-    code: "FORBIDDEN",
-    hint: "an HTTP API gives no reason; for a REST API, check the Host, the API key, the resource \
-           policy and WAF",
-};
 
 /// Returns why AWS rejected a request, given the response's status, `x-amzn-errortype` and body;
 /// `None` if the response is not a known rejection by an AWS gateway.
-pub fn rejection(status: StatusCode, kind: Option<&str>, body: &str) -> Option<Rejection> {
+pub fn rejection(status: StatusCode, kind: Option<&str>, body: &str) -> Option<Code> {
     let is_rejection_status = matches!(
         status,
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
@@ -102,9 +49,9 @@ pub fn rejection(status: StatusCode, kind: Option<&str>, body: &str) -> Option<R
     let found = REJECTIONS
         .iter()
         .find(|(prefix, text, _)| kind.starts_with(prefix) && body.contains(text));
-    found.map(|(_, _, rejection)| *rejection).or_else(|| {
+    found.map(|(_, _, code)| *code).or_else(|| {
         let is_bare = status == StatusCode::FORBIDDEN && body == r#"{"message":"forbidden"}"#;
-        is_bare.then_some(FORBIDDEN)
+        is_bare.then_some(Code::Forbidden)
     })
 }
 
@@ -117,7 +64,7 @@ mod tests {
         let status = StatusCode::from_u16(status).unwrap();
         let body = serde_json::json!({ "message": message }).to_string();
         let kind = (!kind.is_empty()).then_some(kind);
-        let found = rejection(status, kind, &body).map(|rejection| rejection.code);
+        let found = rejection(status, kind, &body).map(Code::as_str);
         assert_eq!(found, expected, "{kind:?} {message}");
     }
 

@@ -12,7 +12,12 @@ use super::greeting::{Greeting, Message, message};
 use super::live::{Live, MAX_ID};
 use super::payload::{operation, result};
 use super::{Close, Dialect, Limits, Output};
+<<<<<<< HEAD
+use crate::error_code::{Code, Sent};
 use crate::graphql::{Documents, Event, GraphqlError, OperationKey, read_object};
+=======
+use crate::graphql::{Event, GraphqlError, OperationKey, read_object, select};
+>>>>>>> 338150c (error_code: declare every code once)
 
 /// The server side of one socket.
 #[derive(Debug)]
@@ -36,13 +41,13 @@ impl Legacy {
         let id = id.as_str();
         if frame.has_long_id() {
             let message = format!("the id is longer than {MAX_ID} bytes");
-            let error = GraphqlError::coded(message, "BAD_MESSAGE", "no");
+            let error = GraphqlError::coded(message, Code::BadMessage, Sent::No);
             return self.refuse(Some(id), &error);
         }
         let operation = match operation(frame.payload) {
             Ok(operation) => operation,
             Err(reason) => {
-                let error = GraphqlError::coded(reason, "BAD_MESSAGE", "no");
+                let error = GraphqlError::coded(reason, Code::BadMessage, Sent::No);
                 return self.refuse(Some(id), &error);
             }
         };

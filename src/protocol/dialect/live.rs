@@ -3,8 +3,13 @@
 use std::collections::HashMap;
 
 use super::Limits;
+<<<<<<< HEAD
 use super::payload::bad_document;
+use crate::error_code::{Code, Sent};
 use crate::graphql::{Documents, GraphqlError, Inspected, Kind, Operation, OperationKey, Selected};
+=======
+use crate::graphql::{GraphqlError, Kind, OperationKey};
+>>>>>>> 338150c (error_code: declare every code once)
 
 /// What runs for one client.
 #[derive(Debug)]
@@ -15,9 +20,6 @@ pub(super) struct Live {
     last_key: u64,
     refusals: u64,
 }
-
-/// The code of an operation that is refused because its client has too many.
-pub const TOO_MANY_OPERATIONS: &str = "TOO_MANY_OPERATIONS";
 
 /// Bytes of an id: it is kept for as long as its operation lives.
 pub(super) const MAX_ID: usize = 1_024;
@@ -89,7 +91,11 @@ impl Live {
         if alike.count() >= limit {
             let message = format!("this client already has {limit} of them running ({name})");
             self.refusals += 1;
-            return Err(GraphqlError::coded(message, TOO_MANY_OPERATIONS, "no"));
+            return Err(GraphqlError::coded(
+                message,
+                Code::TooManyOperations,
+                Sent::No,
+            ));
         }
         self.last_key += 1;
         let key = OperationKey(self.last_key);
@@ -131,7 +137,7 @@ mod tests {
         assert_eq!(live.take_refusals(), 0);
         for kind in [Kind::Query, Kind::Mutation, Kind::Subscription] {
             let refused = live.begin("c".to_owned(), kind).unwrap_err();
-            assert_eq!(refused.extensions["code"], TOO_MANY_OPERATIONS);
+            assert_eq!(refused.extensions["code"], Code::TooManyOperations.as_str());
         }
         assert_eq!(live.take_refusals(), 3);
         assert_eq!(live.take_refusals(), 0);

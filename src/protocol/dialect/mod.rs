@@ -25,7 +25,6 @@ pub use close::Close;
 pub use events_sse::EventsSse;
 pub use events_ws::EventsWs;
 pub use graphql_ws::GraphqlWs;
-pub use live::TOO_MANY_OPERATIONS;
 pub use multipart::Multipart;
 pub use payload::bad_document;
 pub use sse::{SSE_CONTENT_TYPE, Sse};
@@ -77,7 +76,7 @@ pub trait Dialect: std::fmt::Debug + Send {
     /// Handles a text message of the client.
     fn handle_text(&mut self, now: Instant, text: &str);
 
-    /// Returns how many operations were rejected with [`TOO_MANY_OPERATIONS`] since the last call.
+    /// Returns how many operations were rejected with `TOO_MANY_OPERATIONS` since the last call.
     fn take_refusals(&mut self) -> u64;
 
     /// Handles a binary message.

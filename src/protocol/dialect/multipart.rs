@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use super::payload::{errors, result};
 use super::{Close, Output, Streamed};
+use crate::error_code::{Code, Sent};
 use crate::graphql::{Event, GraphqlError, OperationKey};
 
 /// The framing of one subscription's events.
@@ -49,7 +50,7 @@ impl Streamed for Multipart {
     }
 
     fn lose(&mut self, reason: &'static str) {
-        let error = GraphqlError::coded(reason, "SUBSCRIPTION_LOST", "yes");
+        let error = GraphqlError::coded(reason, Code::SubscriptionLost, Sent::Yes);
         let body = format!(r#"{{"payload":null,"errors":{}}}"#, errors(&[error]));
         self.end(&body);
     }

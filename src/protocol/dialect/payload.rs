@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::error_code::{Code, Sent};
 use crate::graphql::{DocumentError, GraphqlError, Operation, push_json_string};
 
 /// A client's message: `{"type", "id"?, "payload"?}`; other members are ignored.
@@ -37,7 +38,7 @@ pub(super) fn operation(payload: Option<&RawValue>) -> Result<Operation, String>
 
 /// Returns why a document selects no operation, as an error for the client.
 pub fn bad_document(error: &DocumentError) -> GraphqlError {
-    let graphql = GraphqlError::coded(error.to_string(), "BAD_DOCUMENT", "no");
+    let graphql = GraphqlError::coded(error.to_string(), Code::BadDocument, Sent::No);
     let locations = error
         .place()
         .map(|(line, column)| serde_json::json!([{ "line": line, "column": column }]));

@@ -83,7 +83,7 @@ impl SseSingle {
     }
 
     /// Returns how many operations were rejected with
-    /// [`TOO_MANY_OPERATIONS`](super::TOO_MANY_OPERATIONS) since the last call.
+    /// `TOO_MANY_OPERATIONS` since the last call.
     pub fn take_refusals(&mut self) -> u64 {
         self.live.take_refusals()
     }

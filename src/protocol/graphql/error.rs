@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::error_code::{Code, Sent};
+
 /// Returns the start of a text that a client chose, for errors and log lines.
 pub fn shown(text: &str) -> String {
     text.chars().take(64).collect()
@@ -32,8 +34,9 @@ impl GraphqlError {
 
     /// Creates an error of countersign: `extensions.code` is stable, `extensions.sent` states
     /// whether upstream may have acted (`no`, `maybe` or `yes`).
-    pub fn coded(message: impl Into<String>, code: &str, sent: &str) -> Self {
-        Self::new(message).with("code", code).with("sent", sent)
+    pub fn coded(message: impl Into<String>, code: Code, sent: Sent) -> Self {
+        let error = Self::new(message).with("code", code.as_str());
+        error.with("sent", sent.as_str())
     }
 
     /// Returns the size of its texts in bytes.

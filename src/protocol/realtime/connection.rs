@@ -23,6 +23,7 @@ use super::failure::{Failure, Redaction};
 use super::throttle::Throttle;
 pub use super::wire::Protocol;
 use super::wire::{self, Incoming};
+use crate::error_code::{Code, Sent};
 use crate::graphql::{Event, GraphqlError, Json};
 
 /// The machine of one connection. `S` is what a driver attaches to each subscription.
@@ -403,8 +404,8 @@ impl<S> Connection<S> {
                 self.abandon(key);
                 let error = GraphqlError::coded(
                     "upstream did not acknowledge the subscription (pool.start_ack)",
-                    "UPSTREAM_TIMEOUT",
-                    "maybe",
+                    Code::UpstreamTimeout,
+                    Sent::Maybe,
                 );
                 self.end(key, Event::Error(vec![error]));
             }
