@@ -3,15 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-<<<<<<< HEAD:src/operation/api.rs
 use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::{Event, GraphqlError, Json, OperationKey};
 use countersign_protocol::realtime::placement::{Availability, Owner};
 use countersign_protocol::realtime::{Failure, Start};
-=======
-use countersign_protocol::graphql::{Event, GraphqlError, Json};
-use countersign_protocol::realtime::Failure;
->>>>>>> 338150c (error_code: declare every code once):src/session/api.rs
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
@@ -21,13 +16,8 @@ use crate::outbox::Outbox;
 use crate::realtime::{Pool, REDACTION, Subscription};
 use crate::sign::{RequestTarget, TargetError, redact};
 use crate::telemetry::metrics::RouteMetrics;
-<<<<<<< HEAD:src/operation/api.rs
 use crate::telemetry::{Exchange, Record, error_chain};
 use crate::upstream::{Error, HeaderPolicy, Upstream};
-=======
-use crate::telemetry::{Record, RecordCode, error_chain};
-use crate::upstream::{Error, HeaderPolicy, Timing, Upstream};
->>>>>>> 338150c (error_code: declare every code once):src/session/api.rs
 
 /// The API behind an AppSync route.
 #[derive(Debug)]
@@ -111,15 +101,7 @@ impl Api {
             Err(error) => {
                 record.code = Some(error.code().into());
                 record.cause = Some(error_chain(&error));
-<<<<<<< HEAD:src/operation/api.rs
                 let error = GraphqlError::coded(error.message(), error.code(), error.sent());
-=======
-                let message = match error.remedy() {
-                    Some(remedy) => format!("{error}. {remedy}"),
-                    None => error.to_string(),
-                };
-                let error = GraphqlError::coded(message, error.code(), error.sent());
->>>>>>> 338150c (error_code: declare every code once):src/session/api.rs
                 (None, Event::Error(vec![error]))
             }
         }
@@ -136,7 +118,6 @@ impl Api {
         headers.insert(CONTENT_TYPE, json.clone());
         headers.insert(ACCEPT, json);
         record.bytes_in = body.len();
-<<<<<<< HEAD:src/operation/api.rs
         let request = Outgoing {
             method: Method::POST,
             name: "POST",
@@ -147,31 +128,6 @@ impl Api {
         // The owner of the operation ends it when the process does.
         let expired = std::future::pending();
         let response = exchange(&self.upstream, &self.policy, request, expired, record).await?;
-=======
-        let exchange = record.trace.exchange("POST");
-        self.policy.continue_trace(&mut headers, &exchange);
-        let mut timing = Timing::default();
-        let sent = self
-            .upstream
-            .send(Method::POST, &self.target, headers, body, &mut timing)
-            .await;
-        record.signing = timing.signing;
-        record.connect = timing.connect;
-        record.first_byte = timing.first_byte;
-        let outcome = sent.as_ref().map(|answer| answer.status().as_u16());
-        exchange.end(
-            record.steps(),
-            outcome.map_err(|error| error.code().as_str()),
-        );
-        let mut response = sent?;
-        redact::mask_headers(response.headers_mut());
-        let text = |name: &str| {
-            let value = response.headers().get(name)?;
-            value.to_str().ok().map(str::to_owned)
-        };
-        record.request_id = text("x-amzn-requestid");
-        record.code = text("x-amzn-errortype").map(RecordCode::Upstream);
->>>>>>> 338150c (error_code: declare every code once):src/session/api.rs
         let status = response.status();
         record.status = status.as_u16();
         let limit = if status.is_success() {
@@ -228,14 +184,9 @@ pub fn failures(status: StatusCode, body: &str) -> Vec<GraphqlError> {
     errors.collect()
 }
 
-<<<<<<< HEAD:src/operation/api.rs
 /// Returns whether upstream may have acted: AWS rejects a request before it executes it, and may fail
 /// while it does.
 fn sent_at(status: StatusCode) -> Sent {
-=======
-/// AWS refuses a request before it executes it, and fails within it.
-fn sent_at(status: StatusCode) -> Sent {
->>>>>>> 338150c (error_code: declare every code once):src/session/api.rs
     match status {
         _ if status.is_client_error() => Sent::No,
         _ if status.is_server_error() => Sent::Maybe,

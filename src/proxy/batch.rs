@@ -7,12 +7,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-<<<<<<< HEAD
 use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::{Documents, Event, GraphqlError, Inspected, Kind};
-=======
-use countersign_protocol::graphql::{Event, GraphqlError, Kind};
->>>>>>> 338150c (error_code: declare every code once)
 use futures_util::{StreamExt as _, stream};
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -26,13 +22,8 @@ use super::body::Body;
 use super::error::{Error, graphql_error, refused};
 use crate::guard::{Admission, OperationPolicies};
 use crate::memory::{Buffer, Memory, Share};
-<<<<<<< HEAD
 use crate::operation::{Api, Request, admit};
 use crate::telemetry::tasks::{Task, caught};
-=======
-use crate::session::Api;
-use crate::telemetry::tasks::{Task, caught};
->>>>>>> 338150c (error_code: declare every code once)
 use crate::telemetry::{Record, Trace};
 use crate::upstream::Upstream;
 

@@ -2,13 +2,8 @@
 
 use std::time::Duration;
 
-<<<<<<< HEAD
 use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::{BodyError, DocumentError, GraphqlError};
-=======
-use countersign_protocol::error_code::{Code, Sent};
-use countersign_protocol::graphql::{DocumentError, GraphqlError};
->>>>>>> 338150c (error_code: declare every code once)
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
@@ -22,12 +17,8 @@ use super::body::Body;
 use super::readings::Ambiguous;
 use crate::guard;
 use crate::memory;
-<<<<<<< HEAD
 use crate::operation::{ExchangeError, Rejection};
 use crate::sign;
-=======
-use crate::sign;
->>>>>>> 338150c (error_code: declare every code once)
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::Panicked;
 use crate::telemetry::{Record, error_chain};

@@ -19,15 +19,8 @@ use super::{Client, Route, Slot, method_name};
 use crate::memory::{Buffer, Memory, Share, Shortage};
 use crate::operation::{Outgoing, exchange};
 use crate::sign::{RequestTarget, TargetError, redact};
-<<<<<<< HEAD
 use crate::telemetry::{Record, RecordCode};
 use crate::upstream::{self, ResponseBody, filter_response_headers, read_to_end, rejection};
-=======
-use crate::telemetry::{Record, RecordCode};
-use crate::upstream::{
-    self, ResponseBody, Timing, filter_response_headers, read_to_end, rejection,
-};
->>>>>>> 338150c (error_code: declare every code once)
 
 /// A refusal of AWS is no longer than this; what is longer is an application's own answer.
 pub(super) const MAX_REFUSAL: usize = 256 * 1024;
@@ -164,47 +157,15 @@ pub(super) async fn send(
         headers,
         body,
     };
-<<<<<<< HEAD
     let expired = route.expired.cancelled();
     let sent = exchange(&route.upstream, &route.headers, request, expired, record).await;
     let (mut head, body) = sent?.into_parts();
-=======
-    note_timing(&timing, record);
-    let outcome = answered.as_ref().map(|answer| answer.status().as_u16());
-    exchange.end(
-        record.steps(),
-        outcome.map_err(|error| error.code().as_str()),
-    );
-    let (mut head, body) = answered?.into_parts();
-    redact::mask_headers(&mut head.headers);
-    note_answer(&head.headers, record);
->>>>>>> 338150c (error_code: declare every code once)
     filter_response_headers(&mut head.headers);
     head.extensions
         .insert(Relayed(route.browser.response_headers));
     Ok((head, body))
 }
 
-<<<<<<< HEAD
-=======
-pub(super) fn note_timing(timing: &Timing, record: &mut Record) {
-    record.signing = timing.signing;
-    record.connect = timing.connect;
-    record.first_byte = timing.first_byte;
-}
-
-pub(super) fn note_answer(headers: &HeaderMap, record: &mut Record) {
-    let text = |name: &str| {
-        let value: Option<&HeaderValue> = headers.get(name);
-        value
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned)
-    };
-    record.request_id = text("x-amzn-requestid");
-    record.code = text("x-amzn-errortype").map(RecordCode::Upstream);
-}
-
->>>>>>> 338150c (error_code: declare every code once)
 /// Passes an answer on as it comes.
 pub(super) async fn pass_on(
     mut head: Parts,

@@ -26,7 +26,7 @@ use super::connector::Connector;
 use super::subscriber::Subscriber;
 use super::{REDACTION, RealtimeConfig};
 use crate::outbox::Overflow;
-use crate::telemetry::metrics::{Held, LastHeard, RouteMetrics};
+use crate::telemetry::metrics::{GaugeGuard, LastHeard, RouteMetrics};
 use crate::upstream::Socket;
 
 /// A command of the pool to a connection.
@@ -64,7 +64,7 @@ pub(super) trait Reports: Send {
 /// The metrics of a connection that is open.
 struct Open {
     heard: Arc<LastHeard>,
-    _count: Held,
+    _count: GaugeGuard,
 }
 
 pub(super) struct Driver<R> {
@@ -243,7 +243,7 @@ impl<R: Reports> Driver<R> {
                 self.metrics().realtime_connect("ok");
                 self.open = Some(Open {
                     heard: self.metrics().listen(),
-                    _count: Held::new(&self.metrics().realtime_connections),
+                    _count: GaugeGuard::new(&self.metrics().realtime_connections),
                 });
                 self.reports.report(Report::Ready);
                 let subscriptions = self.machine.count();

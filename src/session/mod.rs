@@ -31,7 +31,7 @@ use crate::guard::{Admission, OperationPolicies};
 use crate::memory::{Memory, Share};
 use crate::operation::Api;
 use crate::outbox::OutboxBudget;
-use crate::telemetry::metrics::{DialectLabel, Held, RouteMetrics, metrics};
+use crate::telemetry::metrics::{DialectLabel, GaugeGuard, RouteMetrics, metrics};
 use crate::telemetry::tasks::{Task, caught};
 
 /// Limits and timeouts of a client socket.
@@ -103,7 +103,7 @@ struct Context {
     share: Share,
     /// Counts the connection; a stream that is reserved and not open has none.
     _permit: Option<Arc<OwnedSemaphorePermit>>,
-    _counted: Held,
+    _counted: GaugeGuard,
 }
 
 impl Context {
@@ -227,7 +227,7 @@ impl Sessions {
     ) -> Context {
         let sessions = &metrics().sessions;
         Context {
-            _counted: Held::new(&sessions.get_or_create(&DialectLabel { dialect })),
+            _counted: GaugeGuard::new(&sessions.get_or_create(&DialectLabel { dialect })),
             config: self.config,
             budget: Arc::clone(&self.budget),
             documents: self.documents.clone(),

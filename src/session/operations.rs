@@ -7,10 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-<<<<<<< HEAD
 use bytes::Bytes;
-=======
->>>>>>> 338150c (error_code: declare every code once)
 use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::events::{Publish, Subscribe};
 use countersign_protocol::graphql::{Event, GraphqlError, Inspected, Kind, OperationKey, Selected};
@@ -25,7 +22,7 @@ use crate::memory::Buffer;
 use crate::operation::{Rejection, Request, admit};
 use crate::outbox::Outbox;
 use crate::realtime::Subscription;
-use crate::telemetry::metrics::{Held, metrics};
+use crate::telemetry::metrics::{GaugeGuard, metrics};
 use crate::telemetry::tasks::{Task, caught};
 use crate::telemetry::{Exchange, Record, RecordCode, TRACEPARENT, TRACESTATE, Trace};
 
@@ -52,7 +49,7 @@ enum Running {
         exchange: Option<Exchange>,
         record: Box<Record>,
         /// Counts the subscription.
-        _live: Held,
+        _live: GaugeGuard,
         /// Cancelled when upstream has confirmed it.
         started: CancellationToken,
         _subscription: Subscription,
@@ -67,9 +64,6 @@ const START_WAIT: Duration = Duration::from_secs(1);
 
 /// A response is in memory beside the message that carries it.
 const COPIES: usize = 2;
-<<<<<<< HEAD
-=======
->>>>>>> 338150c (error_code: declare every code once)
 
 /// Counts the operations that a protocol machine has refused.
 pub(super) fn count_refusals(refusals: u64) {
@@ -221,21 +215,11 @@ impl Operations {
             match running {
                 Running::Request { noun, .. } => {
                     let message = format!("countersign shut down before the {noun} ended");
-<<<<<<< HEAD
                     let error = GraphqlError::coded(message, Code::ShuttingDown, Sent::Maybe);
                     failed_requests.push((*key, Event::Error(vec![error])));
                 }
                 Running::Subscription { record, .. } => record.code = Some(Code::ShuttingDown.into()),
                 Running::Rejected => {}
-=======
-                    let error = GraphqlError::coded(message, Code::ShuttingDown, Sent::Maybe);
-                    told.push((*key, Event::Error(vec![error])));
-                }
-                Running::Subscription { record, .. } => {
-                    record.code = Some(Code::ShuttingDown.into())
-                }
-                Running::Refused => {}
->>>>>>> 338150c (error_code: declare every code once)
             }
         }
         self.clear();
@@ -249,7 +233,6 @@ impl Operations {
         }
     }
 
-<<<<<<< HEAD
     fn admit(&self, request: Request<'_>) -> Result<(), Rejection> {
         admit(&self.context.memory, &self.policies, request)
     }
@@ -258,20 +241,6 @@ impl Operations {
     fn reject(&mut self, key: OperationKey, rejection: &Rejection, mut record: Record) {
         let (code, message) = (rejection.code(), rejection.to_string());
         let error = GraphqlError::coded(message.as_str(), code, Sent::No);
-=======
-    fn deny(&mut self, key: OperationKey, denied: &OperationDenied, record: Record) {
-        self.refuse(key, Code::OperationNotAllowed, denied.to_string(), record);
-    }
-
-    /// Its client may ask for it again.
-    fn put_off(&mut self, key: OperationKey, record: Record) {
-        self.refuse(key, Code::MemoryShort, Shortage.to_string(), record);
-    }
-
-    /// Ends an operation that is not sent.
-    fn refuse(&mut self, key: OperationKey, code: Code, message: String, mut record: Record) {
-        let error = GraphqlError::coded(message.as_str(), code, Sent::No);
->>>>>>> 338150c (error_code: declare every code once)
         metrics().refused(code);
         record.code = Some(code.into());
         record.cause = Some(message);
@@ -294,7 +263,7 @@ impl Operations {
         let running = Running::Subscription {
             exchange: Some(exchange),
             record: Box::new(record),
-            _live: Held::new(&self.context.metrics().subscriptions),
+            _live: GaugeGuard::new(&self.context.metrics().subscriptions),
             started: CancellationToken::new(),
             _subscription: subscription,
         };

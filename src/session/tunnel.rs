@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::telemetry::Record;
-use crate::telemetry::metrics::{Held, RouteMetrics};
+use crate::telemetry::metrics::{GaugeGuard, RouteMetrics};
 use frames::Frames;
 
 /// A message that is sent upstream when the client has been silent for some time.
@@ -73,7 +73,7 @@ const SHUTDOWN_FLUSH: Duration = Duration::from_secs(1);
 pub(super) async fn serve(tunnel: Tunnel, draining: CancellationToken, expired: CancellationToken) {
     let mut record = Record::new("TUNNEL");
     record.set_route(&tunnel.metrics);
-    let _open = Held::new(&tunnel.metrics.tunnels);
+    let _open = GaugeGuard::new(&tunnel.metrics.tunnels);
     record.status = 101;
     let late = expired.clone();
     let late = async {

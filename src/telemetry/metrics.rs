@@ -207,7 +207,7 @@ pub struct BuildLabels {
 
 /// Counts something for as long as it is.
 #[derive(Debug)]
-pub struct Held(Gauge);
+pub struct GaugeGuard(Gauge);
 
 /// How metrics are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -321,14 +321,14 @@ fn quick() -> Histogram {
     ])
 }
 
-impl Held {
+impl GaugeGuard {
     pub fn new(gauge: &Gauge) -> Self {
         gauge.inc();
         Self(gauge.clone())
     }
 }
 
-impl Drop for Held {
+impl Drop for GaugeGuard {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -428,7 +428,7 @@ mod tests {
     #[test]
     fn what_is_held_is_counted_until_it_is_dropped() {
         let gauge = Gauge::default();
-        let (one, two) = (Held::new(&gauge), Held::new(&gauge));
+        let (one, two) = (GaugeGuard::new(&gauge), GaugeGuard::new(&gauge));
         assert_eq!(gauge.get(), 2);
         drop(one);
         drop(two);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use super::Trace;
-use super::metrics::{Held, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
+use super::metrics::{GaugeGuard, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
 use countersign_protocol::error_code::Code;
 
 /// What is known about a request so far; written out once, when it is over. It holds no header,
@@ -16,7 +16,7 @@ pub struct Record {
     begun: Instant,
     pub method: &'static str,
     route: Option<Arc<RouteMetrics>>,
-    _in_flight: Option<Held>,
+    _in_flight: Option<GaugeGuard>,
     pub operation: Option<&'static str>,
     /// The name of the token that let the client in.
     pub token: Option<Arc<str>>,
@@ -88,7 +88,7 @@ impl Record {
 
     /// Of HTTP requests it is also counted how many are under way.
     pub fn set_route(&mut self, route: &Arc<RouteMetrics>) {
-        self._in_flight = (self.client() == HTTP).then(|| Held::new(&route.in_flight));
+        self._in_flight = (self.client() == HTTP).then(|| GaugeGuard::new(&route.in_flight));
         self.route = Some(Arc::clone(route));
     }
 

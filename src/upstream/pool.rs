@@ -29,7 +29,7 @@ use super::Dialer;
 use super::config::UpstreamConfig;
 use super::dial::Dialled;
 use super::error::DialError;
-use crate::telemetry::metrics::Held;
+use crate::telemetry::metrics::GaugeGuard;
 use crate::telemetry::tasks::{Task, caught};
 
 /// The client that sends requests over the connections of one pool.
@@ -233,7 +233,7 @@ pub(super) struct DialInfo {
 pub(super) struct PooledStream {
     stream: TokioIo<TlsStream<TcpStream>>,
     dialled: DialInfo,
-    _gauge: Held,
+    _gauge: GaugeGuard,
 }
 
 // === impl Connector ===
@@ -256,7 +256,7 @@ impl Service<Uri> for Connector {
             Ok(PooledStream {
                 stream: TokioIo::new(stream),
                 dialled: DialInfo { started, took },
-                _gauge: Held::new(&dialer.metrics().upstream_connections),
+                _gauge: GaugeGuard::new(&dialer.metrics().upstream_connections),
             })
         })
     }

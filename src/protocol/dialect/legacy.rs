@@ -12,12 +12,8 @@ use super::greeting::{Greeting, Message, message};
 use super::live::{Live, MAX_ID};
 use super::payload::{operation, result};
 use super::{Close, Dialect, Limits, Output};
-<<<<<<< HEAD
 use crate::error_code::{Code, Sent};
 use crate::graphql::{Documents, Event, GraphqlError, OperationKey, read_object};
-=======
-use crate::graphql::{Event, GraphqlError, OperationKey, read_object, select};
->>>>>>> 338150c (error_code: declare every code once)
 
 /// The server side of one socket.
 #[derive(Debug)]

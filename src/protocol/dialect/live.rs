@@ -3,13 +3,9 @@
 use std::collections::HashMap;
 
 use super::Limits;
-<<<<<<< HEAD
 use super::payload::bad_document;
 use crate::error_code::{Code, Sent};
 use crate::graphql::{Documents, GraphqlError, Inspected, Kind, Operation, OperationKey, Selected};
-=======
-use crate::graphql::{GraphqlError, Kind, OperationKey};
->>>>>>> 338150c (error_code: declare every code once)
 
 /// What runs for one client.
 #[derive(Debug)]
