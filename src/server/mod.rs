@@ -9,8 +9,8 @@ mod dev_ca;
 mod framing;
 mod listener;
 mod passed;
-mod slow;
 mod tls;
+mod write_timeout;
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -36,9 +36,9 @@ pub use dev_ca::DevCaError;
 use listener::Accepted;
 pub use listener::{BindError, Listen, Listener};
 pub use passed::{Passed, PassedError};
-use slow::Paced;
 use tls::Opened;
 pub use tls::{Certificate, Tls, TlsConfig, TlsError};
+use write_timeout::WriteTimeout;
 
 use crate::proxy::{Budget, Client, LocalAddress, Memory, Origin, Proxy, Scheme, Slots};
 use crate::telemetry::metrics::metrics;
@@ -204,7 +204,7 @@ impl Server {
         let stream = match accepted {
             Accepted::Tcp(stream) => stream,
             Accepted::Unix(stream) => {
-                let stream = Paced::new(stream, self.config.write, |_| {});
+                let stream = WriteTimeout::new(stream, self.config.write, |_| {});
                 return self
                     .serve_http(stream, &client(LocalAddress::Unix, Scheme::Http))
                     .await;

@@ -23,7 +23,7 @@ use tokio_rustls::server::TlsStream;
 use tracing::{info, warn};
 
 use super::dev_ca::{self, DevCaError};
-use super::slow::Paced;
+use super::write_timeout::WriteTimeout;
 use crate::stamp::{self, FileError, Rules, Stamp};
 use crate::telemetry::error_chain;
 use crate::telemetry::metrics::{OutcomeLabel, metrics};
@@ -110,9 +110,9 @@ pub enum TlsError {
 
 /// A client connection on which HTTP can begin.
 pub(super) enum Opened {
-    Plain(Paced<TcpStream>),
+    Plain(WriteTimeout<TcpStream>),
     /// Boxed, so that plain connections don't pay for its size.
-    Tls(Box<TlsStream<Paced<TcpStream>>>),
+    Tls(Box<TlsStream<WriteTimeout<TcpStream>>>),
 }
 
 /// Why a connection ended before HTTP began on it.
@@ -285,14 +285,16 @@ pub(super) async fn open(
     match stream.peek(&mut first).await {
         Ok(0) => return Err(OpenError::Empty),
         Ok(_) if first == [HANDSHAKE] => {}
-        Ok(_) => return Ok(Opened::Plain(Paced::new(stream, write, reset))),
+        Ok(_) => return Ok(Opened::Plain(WriteTimeout::new(stream, write, reset))),
         Err(error) => return Err(OpenError::Socket(error)),
     }
     let Some(tls) = tls else {
         return Err(OpenError::NotConfigured);
     };
     let acceptor = TlsAcceptor::from(tls.current());
-    let stream = acceptor.accept(Paced::new(stream, write, reset)).await;
+    let stream = acceptor
+        .accept(WriteTimeout::new(stream, write, reset))
+        .await;
     let outcome = if stream.is_ok() { "ok" } else { "failed" };
     let handshakes = &metrics().client_tls_handshakes;
     handshakes.get_or_create(&OutcomeLabel { outcome }).inc();

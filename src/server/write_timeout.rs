@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 /// A stream whose writes fail when its peer takes fewer than [`LEAST`] bytes within a time.
 #[derive(Debug)]
-pub(super) struct Paced<S> {
+pub(super) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
     /// Has the stream drop what is not sent.
@@ -33,7 +33,7 @@ struct Stall {
 /// A peer that takes a byte a second takes nothing.
 const LEAST: usize = 4 * 1024;
 
-impl<S> Paced<S> {
+impl<S> WriteTimeout<S> {
     pub(super) fn new(stream: S, limit: Duration, abandon: fn(&S)) -> Self {
         Self {
             stream,
@@ -79,7 +79,7 @@ impl<S> Paced<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -89,7 +89,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Paced<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -142,7 +142,7 @@ mod tests {
     /// Writes 64 KiB through a pipe of 8 KiB, of which the peer takes `bytes` every `pause`.
     async fn written(bytes: usize, pause: Duration) -> io::Result<()> {
         let (ours, mut theirs) = duplex(8 * 1024);
-        let mut paced = Paced::new(ours, LIMIT, |_| {});
+        let mut stream = WriteTimeout::new(ours, LIMIT, |_| {});
         let reading = async {
             let mut buffer = vec![0; bytes];
             loop {
@@ -151,8 +151,8 @@ mod tests {
             }
         };
         let writing = async {
-            paced.write_all(&[0; 64 * 1024]).await?;
-            paced.flush().await
+            stream.write_all(&[0; 64 * 1024]).await?;
+            stream.flush().await
         };
         tokio::select! {
             written = writing => written,
@@ -184,13 +184,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_rest_counts_for_nothing() {
         let (ours, mut theirs) = duplex(8 * 1024);
-        let mut paced = Paced::new(ours, LIMIT, |_| {});
+        let mut stream = WriteTimeout::new(ours, LIMIT, |_| {});
         for _ in 0..3 {
-            let (written, _) = tokio::join!(paced.write_all(&[0; 16 * 1024]), async {
+            let (written, _) = tokio::join!(stream.write_all(&[0; 16 * 1024]), async {
                 theirs.read_exact(&mut [0; 16 * 1024]).await.unwrap();
             });
             written.unwrap();
-            paced.flush().await.unwrap();
+            stream.flush().await.unwrap();
             tokio::time::sleep(LIMIT * 10).await;
         }
     }
