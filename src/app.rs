@@ -23,7 +23,7 @@ pub use presign::{Presign, PresignError, Presigned, presign};
 pub use crate::proxy::Memory;
 pub use crate::server::{Passed, PassedError};
 
-use crate::admin::{Admin, Health, Watched};
+use crate::admin::{Admin, Health, HealthSources};
 use crate::config::{Config, Credentials, DrainConfig, RouteConfig, Trust};
 use crate::guard::{Guard, TokenError};
 use crate::iam::{RecordError, Recording};
@@ -96,8 +96,9 @@ struct Lifecycle {
     stop: CancellationToken,
 }
 
-/// For last words after the drain's deadline, and for the background's end.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the final responses after the drain's deadline may take, and how long the background
+/// tasks may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl App {
     /// Binds all addresses, then serves.
@@ -161,7 +162,7 @@ impl App {
             server.listen(listener);
         }
         if let Some(listener) = admin {
-            let health = Health::new(Watched {
+            let health = Health::new(HealthSources {
                 listeners: bound.iter().map(Listen::to_string).collect(),
                 identities: identities.clone(),
                 upstreams,
@@ -260,10 +261,10 @@ impl App {
         draining.cancel();
         clients.close();
         expired.cancel();
-        let _ = tokio::time::timeout(LAST_WORDS, clients.wait()).await;
+        let _ = tokio::time::timeout(STOP_TIMEOUT, clients.wait()).await;
         stop.cancel();
         background.close();
-        let _ = tokio::time::timeout(LAST_WORDS, background.wait()).await;
+        let _ = tokio::time::timeout(STOP_TIMEOUT, background.wait()).await;
         info!("stopped");
     }
 }

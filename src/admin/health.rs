@@ -19,7 +19,7 @@ use crate::upstream::Upstream;
 /// Looks at what readiness depends on.
 #[derive(Debug)]
 pub struct Health {
-    watched: Watched,
+    sources: HealthSources,
     has_started: AtomicBool,
     last_dial: Mutex<Option<(Instant, Dial)>>,
 }
@@ -29,7 +29,7 @@ type Dial = Shared<BoxFuture<'static, Vec<(String, bool)>>>;
 
 /// What readiness depends on.
 #[derive(Debug)]
-pub struct Watched {
+pub struct HealthSources {
     /// The addresses bound.
     pub listeners: Vec<String>,
     pub identities: Vec<Arc<CredentialSource>>,
@@ -62,9 +62,9 @@ const DIAL_PAUSE: Duration = Duration::from_secs(10);
 // === impl Health ===
 
 impl Health {
-    pub fn new(watched: Watched) -> Self {
+    pub fn new(sources: HealthSources) -> Self {
         Self {
-            watched,
+            sources,
             has_started: AtomicBool::new(false),
             last_dial: Mutex::new(None),
         }
@@ -95,7 +95,7 @@ impl Health {
         let limit = count(readiness.connections_limit);
         metrics.client_connections_limit.set(limit);
         let now = clock::now();
-        for identity in &self.watched.identities {
+        for identity in &self.sources.identities {
             let remaining = match identity.remaining(now) {
                 None => 0.0,
                 Some(None) => f64::INFINITY,
@@ -109,13 +109,13 @@ impl Health {
     }
 
     fn look(&self) -> Readiness {
-        let Watched {
+        let HealthSources {
             listeners,
             identities,
             connections,
             stopping,
             upstreams: _,
-        } = &self.watched;
+        } = &self.sources;
         let now = clock::now();
         let credentials = identities.iter().map(|identity| {
             let failure = identity.failure(now);
@@ -144,7 +144,7 @@ impl Health {
         {
             return dial.clone();
         }
-        let upstreams = self.watched.upstreams.clone();
+        let upstreams = self.sources.upstreams.clone();
         let dials = upstreams.into_iter().map(|(route, upstream)| async move {
             let reached = upstream.check_reachable().await;
             (route, reached.is_ok())

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-pub use health::{Health, Readiness, Watched};
+pub use health::{Health, HealthSources, Readiness};
 
 use crate::guard::{Guard, LocalAddress, Navigations, Scheme};
 use crate::telemetry::metrics::{self, Format};

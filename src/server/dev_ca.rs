@@ -32,7 +32,7 @@ use crate::stamp::FileError;
 use state::{LOCK_PATIENCE, State};
 
 /// A certificate of this start.
-pub(super) struct Made {
+pub(super) struct DevCertificate {
     pub(super) certificate: CertificateDer<'static>,
     pub(super) key: PrivateKeyDer<'static>,
     /// The authority, in PEM.
@@ -126,13 +126,13 @@ pub(super) async fn certificate(
     directory: &Path,
     names: &[String],
     now: SystemTime,
-) -> Result<Made, DevCaError> {
+) -> Result<DevCertificate, DevCaError> {
     let state = State::open(directory)?;
     // Another process may be making the authority just now.
     let _lock = state.lock().await?;
     let now = OffsetDateTime::from(now);
     let ca_file = state.file(CA_FILE);
-    let made = |(certificate, key)| Made {
+    let made = |(certificate, key)| DevCertificate {
         certificate,
         key,
         ca_file: ca_file.clone(),

@@ -90,8 +90,8 @@ pub struct Connections {
     memory: Memory,
 }
 
-/// For what clients are told at the drain's deadline to reach them.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long final responses may take to reach their clients after the drain's deadline.
+const FINAL_RESPONSES: Duration = Duration::from_secs(1);
 /// What a connection may take at the drain for the request that it was opened for.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
 /// Between two calls for room.
@@ -257,7 +257,7 @@ impl Server {
                 connection.as_mut().graceful_shutdown();
                 match self.expired.run_until_cancelled(connection.as_mut()).await {
                     Some(ended) => ended,
-                    None => match tokio::time::timeout(LAST_WORDS, connection).await {
+                    None => match tokio::time::timeout(FINAL_RESPONSES, connection).await {
                         Ok(ended) => ended,
                         Err(_) => return,
                     },

@@ -2,7 +2,8 @@
 //!
 //! Spans wait in a bounded queue for a thread of its own, which sends them in batches. Nothing waits
 //! for it: what a collector does not take in time is dropped, counted, and told in the log at most
-//! once a minute. At the end it gets [`LAST_WORDS`] for the rest.
+//! once a minute. When the process ends, it has [`FLUSH_TIMEOUT`]
+//! to send the rest.
 
 mod queue;
 
@@ -91,8 +92,8 @@ const BATCH: usize = 512;
 const PAUSE: Duration = Duration::from_secs(1);
 /// For one batch, with all tries.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// For the rest, when the process ends.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the remaining spans may take to be sent when the process ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 const LONGEST_ANSWER: usize = 64 * 1024;
 
 impl Export {
@@ -173,7 +174,7 @@ impl Export {
 
     /// Sends what waits, within two seconds, and ends. It blocks; the runtime must still run.
     pub fn flush(&self) {
-        let _ = self.provider.shutdown_with_timeout(LAST_WORDS);
+        let _ = self.provider.shutdown_with_timeout(FLUSH_TIMEOUT);
         self.queue.abandon();
     }
 }

@@ -203,12 +203,13 @@ impl Dialer {
         });
         if let Ok(dialled) = &dialled {
             let (_, tls) = dialled.stream.get_ref();
-            self.metrics.shook_hands(match tls.handshake_kind() {
-                Some(HandshakeKind::Resumed) => "resumed",
-                Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest) | None => {
-                    "full"
-                }
-            });
+            self.metrics
+                .count_tls_handshake(match tls.handshake_kind() {
+                    Some(HandshakeKind::Resumed) => "resumed",
+                    Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest) | None => {
+                        "full"
+                    }
+                });
         }
         dialled
     }

@@ -16,7 +16,7 @@ impl Scratch {
         Self(std::env::temp_dir().join(name))
     }
 
-    async fn made(&self, now: SystemTime) -> Result<Made, DevCaError> {
+    async fn made(&self, now: SystemTime) -> Result<DevCertificate, DevCaError> {
         certificate(&self.0, &[], now).await
     }
 
@@ -33,7 +33,7 @@ impl Scratch {
 
     /// A client that trusts the kept file accepts the certificate.
     #[track_caller]
-    fn check_trusted(&self, made: &Made, now: SystemTime) {
+    fn check_trusted(&self, made: &DevCertificate, now: SystemTime) {
         assert_eq!(made.ca_file, self.0.join(CA_FILE));
         let kept = self.kept();
         let now = OffsetDateTime::from(now);

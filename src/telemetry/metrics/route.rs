@@ -97,7 +97,7 @@ impl RouteMetrics {
     }
 
     /// Counts a TLS handshake: `full` or `resumed`.
-    pub fn shook_hands(&self, kind: &'static str) {
+    pub fn count_tls_handshake(&self, kind: &'static str) {
         let route = Arc::clone(&self.name);
         let labels = HandshakeLabels { route, kind };
         let handshakes = &metrics().upstream_tls_handshakes;
