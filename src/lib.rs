@@ -25,7 +25,7 @@
 //! | [`telemetry`] | log set-up, the request line, metrics, traces and their export, error chains |
 //! | [`memory`] | how much there is for us, and whether it is short |
 //! | [`net`] | resolves names and opens TCP connections (RFC 8305) |
-//! | [`stamp`] | what tells that a file has changed |
+//! | [`trusted_file`] | reads files that decide whom to trust, and detects their changes |
 //! | [`iam`] | recorded operations, GraphQL documents, least-privilege IAM policies |
 //!
 //! A request flows one way: `server`, `guard`, `proxy`, then `upstream`, which signs last. An
@@ -64,6 +64,7 @@ pub mod realtime;
 pub mod server;
 pub mod session;
 pub mod sign;
-pub mod stamp;
+
 pub mod telemetry;
+pub mod trusted_file;
 pub mod upstream;

@@ -18,8 +18,8 @@ use subtle::{Choice, ConstantTimeEq as _};
 use tracing::{info, warn};
 
 use super::policy::{OperationPolicies, OperationPolicy};
-use crate::stamp::{self, FileError, Rules, Stamp};
 use crate::telemetry::error_chain;
+use crate::trusted_file::{self, FileError, Fingerprint, Rules};
 
 /// A token file, and what its tokens allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ struct TokenFile {
 #[derive(Debug)]
 struct FileState {
     checked_at: Instant,
-    stamp: Option<Stamp>,
+    fingerprint: Option<Fingerprint>,
     digests: Vec<[u8; 32]>,
 }
 
@@ -96,7 +96,7 @@ impl Tokens {
     /// When a file cannot be used.
     pub fn load(configs: &[TokenConfig]) -> Result<Self, TokenError> {
         let files = configs.iter().map(|config| {
-            let (stamp, digests) = read(&config.file)?;
+            let (fingerprint, digests) = read(&config.file)?;
             Ok(TokenFile {
                 path: config.file.clone(),
                 routes: config.routes.clone(),
@@ -106,7 +106,7 @@ impl Tokens {
                 },
                 state: Mutex::new(FileState {
                     checked_at: Instant::now(),
-                    stamp: Some(stamp),
+                    fingerprint: Some(fingerprint),
                     digests,
                 }),
             })
@@ -171,14 +171,14 @@ impl TokenFile {
     /// Reads the file again if it has changed. A file that cannot be used contains no valid tokens.
     fn refresh(&self, state: &mut FileState) {
         state.checked_at = Instant::now();
-        let now = fs::metadata(&self.path).ok().map(|found| Stamp::of(&found));
-        if now == state.stamp {
+        let now = fs::metadata(&self.path).ok().map(|found| Fingerprint::of(&found));
+        if now == state.fingerprint {
             return;
         }
-        state.stamp = now;
+        state.fingerprint = now;
         match read(&self.path) {
-            Ok((stamp, digests)) => {
-                state.stamp = Some(stamp);
+            Ok((fingerprint, digests)) => {
+                state.fingerprint = Some(fingerprint);
                 state.digests = digests;
                 info!(path = %self.path.display(), "token file reloaded");
             }
@@ -186,7 +186,7 @@ impl TokenFile {
                 if matches!(error, TokenError::Read(..)) {
                     // The next read may succeed without a change of the file, such as after too many
                     // open files.
-                    state.stamp = None;
+                    state.fingerprint = None;
                 }
                 state.digests.clear();
                 warn!("{}: its tokens are no longer valid", error_chain(&error));
@@ -206,9 +206,9 @@ fn digest(token: &str) -> [u8; 32] {
     Sha256::digest(token.as_bytes()).into()
 }
 
-fn read(path: &Path) -> Result<(Stamp, Vec<[u8; 32]>), TokenError> {
+fn read(path: &Path) -> Result<(Fingerprint, Vec<[u8; 32]>), TokenError> {
     let unreadable = |error| TokenError::Read(path.to_owned(), error);
-    let (stamp, bytes) = stamp::read(path, RULES).map_err(|error| match error {
+    let (fingerprint, bytes) = trusted_file::read(path, RULES).map_err(|error| match error {
         FileError::Mode(mode) => TokenError::Mode(path.to_owned(), mode),
         FileError::Io(_) | FileError::Irregular | FileError::Long(_) | FileError::Owner { .. } => {
             unreadable(error)
@@ -232,7 +232,7 @@ fn read(path: &Path) -> Result<(Stamp, Vec<[u8; 32]>), TokenError> {
     }
     match digests.len() {
         0 => Err(TokenError::Empty(path.to_owned())),
-        1..=MAX_TOKENS => Ok((stamp, digests)),
+        1..=MAX_TOKENS => Ok((fingerprint, digests)),
         _ => Err(TokenError::TooMany(path.to_owned())),
     }
 }

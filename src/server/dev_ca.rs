@@ -28,7 +28,7 @@ use time::macros::format_description;
 use time::{Date, Duration, OffsetDateTime, PrimitiveDateTime};
 use tracing::{info, warn};
 
-use crate::stamp::FileError;
+use crate::trusted_file::FileError;
 use state::{LOCK_PATIENCE, State};
 
 /// A certificate of this start.

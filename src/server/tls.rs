@@ -24,9 +24,9 @@ use tracing::{info, warn};
 
 use super::dev_ca::{self, DevCaError};
 use super::write_timeout::WriteTimeout;
-use crate::stamp::{self, FileError, Rules, Stamp};
 use crate::telemetry::error_chain;
 use crate::telemetry::metrics::{OutcomeLabel, metrics};
+use crate::trusted_file::{self, FileError, Fingerprint, Rules};
 
 /// `[tls]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ struct Current {
     settings: Arc<ServerConfig>,
     looked: Instant,
     /// Of the files, when they were last read.
-    stamps: Vec<Option<Stamp>>,
+    fingerprints: Vec<Option<Fingerprint>>,
 }
 
 /// Who can write to such a file chooses whom we pose as, or whom we trust. Others may read it:
@@ -150,7 +150,7 @@ impl Tls {
         names: &[String],
         now: SystemTime,
     ) -> Result<Self, TlsError> {
-        let stamps = stamps(config);
+        let fingerprints = fingerprints(config);
         let settings = match &config.certificate {
             Certificate::Files { cert, key } => of_files(cert, key, config.client_ca.as_deref())?,
             Certificate::Dev { state } => {
@@ -174,7 +174,7 @@ impl Tls {
             current: Mutex::new(Current {
                 settings: Arc::new(settings),
                 looked: Instant::now(),
-                stamps,
+                fingerprints,
             }),
         })))
     }
@@ -213,9 +213,9 @@ impl Tls {
             && current.looked.elapsed() >= FRESH
         {
             current.looked = Instant::now();
-            let found = stamps(config);
-            if found != current.stamps {
-                current.stamps = found;
+            let found = fingerprints(config);
+            if found != current.fingerprints {
+                current.fingerprints = found;
                 match of_files(cert, key, config.client_ca.as_deref()) {
                     Ok(settings) => {
                         info!(cert = %cert.display(), "the certificate was read again");
@@ -224,7 +224,7 @@ impl Tls {
                     Err(error) => {
                         if matches!(error, TlsError::Read { .. }) {
                             // Such as too many open files: it may be read without a change.
-                            current.stamps.clear();
+                            current.fingerprints.clear();
                         }
                         warn!(
                             "{}: the certificate that was read before goes on",
@@ -262,13 +262,15 @@ fn of_pair(
 }
 
 /// Of the files that are read again.
-fn stamps(config: &TlsConfig) -> Vec<Option<Stamp>> {
+fn fingerprints(config: &TlsConfig) -> Vec<Option<Fingerprint>> {
     let Certificate::Files { cert, key } = &config.certificate else {
         return Vec::new();
     };
     let paths = [cert, key].into_iter().chain(&config.client_ca);
     let found = paths.map(|path| fs::metadata(path).ok());
-    found.map(|found| found.as_ref().map(Stamp::of)).collect()
+    found
+        .map(|found| found.as_ref().map(Fingerprint::of))
+        .collect()
 }
 
 /// Tells TLS from plain HTTP by the first byte, and shakes hands. `write` is for a client that
@@ -370,7 +372,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    let read = stamp::read(path, RULES).map_err(|source| TlsError::Read {
+    let read = trusted_file::read(path, RULES).map_err(|source| TlsError::Read {
         key,
         path: path.to_owned(),
         source,

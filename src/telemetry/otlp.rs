@@ -40,7 +40,7 @@ use tokio::runtime::Handle;
 
 use super::error_chain;
 use super::tasks::{Task, caught};
-use crate::stamp::{self, FileError, Rules};
+use crate::trusted_file::{self, FileError, Rules};
 use queue::{Bounded, Counted, Queue};
 
 /// `[traces]` of the configuration.
@@ -276,7 +276,7 @@ fn client(
 
 fn headers(path: &Path) -> Result<HeaderMap, TraceError> {
     let unreadable = |error| TraceError::HeadersFile(path.to_owned(), error);
-    let (_, bytes) = stamp::read(path, RULES).map_err(|error| match error {
+    let (_, bytes) = trusted_file::read(path, RULES).map_err(|error| match error {
         FileError::Mode(mode) => TraceError::Mode(path.to_owned(), mode),
         FileError::Io(_) | FileError::Irregular | FileError::Long(_) | FileError::Owner { .. } => {
             unreadable(error)

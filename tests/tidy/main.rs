@@ -55,7 +55,7 @@ const IMPORTS: [(&str, &[&str]); 20] = [
     ),
     // Of the server, how many connections there are.
     ("admin", &["guard", "server", "sign", "upstream"]),
-    ("server", &["proxy", "stamp"]),
+    ("server", &["proxy", "trusted_file"]),
     (
         "proxy",
         // Of a dialect, its wire token or the framing of its answers.
@@ -100,7 +100,7 @@ const IMPORTS: [(&str, &[&str]); 20] = [
             "upstream",
         ],
     ),
-    ("guard", &["protocol/graphql", "stamp"]),
+    ("guard", &["protocol/graphql", "trusted_file"]),
     (
         "realtime",
         &[
@@ -116,10 +116,10 @@ const IMPORTS: [(&str, &[&str]); 20] = [
     ("iam", &["protocol/events", "protocol/graphql"]),
     ("sign", &["net"]),
     ("net", &[]),
-    ("stamp", &[]),
+    ("trusted_file", &[]),
     ("outbox", &["protocol/graphql"]),
     ("memory", &[]),
-    ("telemetry", &["stamp"]),
+    ("telemetry", &["trusted_file"]),
 ];
 
 /// What `src/protocol` may depend on: nothing of it does I/O, reads a clock or draws numbers.

@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{DevCaError, Unusable};
-use crate::stamp::{FileError, Rules, read_open};
+use crate::trusted_file::{FileError, Rules, read_open};
 
 /// A directory of ours, with mode 0700.
 pub(super) struct State {

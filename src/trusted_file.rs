@@ -1,4 +1,4 @@
-//! What tells that a file has changed, and how a file is read that decides whom to trust.
+//! Reads files that decide whom to trust, and detects their changes.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -7,17 +7,17 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// Changes when a file's content or mode does, and when another takes its place, as Kubernetes has
-/// it.
+/// Differs when a file's content or mode has changed, or when another file has replaced it, as
+/// Kubernetes does with mounted secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub struct Fingerprint {
     file: (u64, u64),
     /// Seconds and nanoseconds of its last change.
     changed: (i64, i64),
     length: u64,
 }
 
-impl Stamp {
+impl Fingerprint {
     pub fn of(found: &Metadata) -> Self {
         Self {
             file: (found.dev(), found.ino()),
@@ -60,7 +60,7 @@ pub enum FileError {
 ///
 /// # Errors
 /// When it cannot be read, or breaks `rules`.
-pub fn read(path: &Path, rules: Rules) -> Result<(Stamp, Vec<u8>), FileError> {
+pub fn read(path: &Path, rules: Rules) -> Result<(Fingerprint, Vec<u8>), FileError> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new()
         .read(true)
@@ -73,7 +73,7 @@ pub fn read(path: &Path, rules: Rules) -> Result<(Stamp, Vec<u8>), FileError> {
 ///
 /// # Errors
 /// When it cannot be read, or breaks `rules`.
-pub fn read_open(file: &File, rules: Rules) -> Result<(Stamp, Vec<u8>), FileError> {
+pub fn read_open(file: &File, rules: Rules) -> Result<(Fingerprint, Vec<u8>), FileError> {
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(FileError::Irregular);
@@ -94,7 +94,7 @@ pub fn read_open(file: &File, rules: Rules) -> Result<(Stamp, Vec<u8>), FileErro
     if bytes.len() as u64 > rules.limit {
         return Err(FileError::Long(rules.limit));
     }
-    Ok((Stamp::of(&found), bytes))
+    Ok((Fingerprint::of(&found), bytes))
 }
 
 #[cfg(test)]
