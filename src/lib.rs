@@ -64,7 +64,6 @@ pub mod realtime;
 pub mod server;
 pub mod session;
 pub mod sign;
-
 pub mod telemetry;
 pub mod trusted_file;
 pub mod upstream;

@@ -1,10 +1,12 @@
 //! Reads files that decide whom to trust, and detects their changes.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
 /// Differs when a file's content or mode has changed, or when another file has replaced it, as
@@ -26,6 +28,32 @@ impl Fingerprint {
         }
     }
 }
+
+/// A value from files, which is loaded again when one of them has changed.
+#[derive(Debug)]
+pub struct Reloaded<T> {
+    paths: Vec<PathBuf>,
+    state: Mutex<State<T>>,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    value: T,
+    checked: Instant,
+    /// Of the files when the value was loaded; `None` for a file that could not be inspected.
+    fingerprints: Vec<Option<Fingerprint>>,
+}
+
+/// Whether a changed file is loaded again only after its next change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    Done,
+    /// It could not be read, for example because too many files are open.
+    Retry,
+}
+
+/// How often files are checked at most.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a file must be before what it holds is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +79,69 @@ pub enum FileError {
         "it belongs to the user {found}, and must belong to the user {ours} who runs countersign, or to root"
     )]
     Owner { found: u32, ours: u32 },
+}
+
+impl<T> Reloaded<T> {
+    /// Loads the value for the first time.
+    ///
+    /// # Errors
+    /// Those of `load`.
+    pub fn load<E>(paths: Vec<PathBuf>, load: impl FnOnce() -> Result<T, E>) -> Result<Self, E> {
+        // Before the files are read, so that a change meanwhile is noticed at the next check.
+        let fingerprints = fingerprints(&paths);
+        let state = State {
+            value: load()?,
+            checked: Instant::now(),
+            fingerprints,
+        };
+        Ok(Self {
+            paths,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Returns a value that depends on no file.
+    pub fn fixed(value: T) -> Self {
+        Self {
+            paths: Vec::new(),
+            state: Mutex::new(State {
+                value,
+                checked: Instant::now(),
+                fingerprints: Vec::new(),
+            }),
+        }
+    }
+
+    /// Reads the value, after `reload` if a file has changed. Files are checked at most once a
+    /// second.
+    pub fn with<R>(&self, reload: impl FnOnce(&mut T) -> Reload, read: impl FnOnce(&T) -> R) -> R {
+        let mut state = self.state.lock();
+        if state.checked.elapsed() >= CHECK_INTERVAL {
+            state.checked = Instant::now();
+            let found = fingerprints(&self.paths);
+            if found != state.fingerprints {
+                state.fingerprints = found;
+                if reload(&mut state.value) == Reload::Retry {
+                    state.fingerprints.clear();
+                }
+            }
+        }
+        read(&state.value)
+    }
+
+    /// Checks the files at the next read.
+    #[cfg(test)]
+    pub fn expire(&self) {
+        let long_ago = Instant::now().checked_sub(CHECK_INTERVAL);
+        self.state.lock().checked = long_ago.unwrap();
+    }
+}
+
+fn fingerprints(paths: &[PathBuf]) -> Vec<Option<Fingerprint>> {
+    let found = paths.iter().map(|path| fs::metadata(path).ok());
+    found
+        .map(|found| found.as_ref().map(Fingerprint::of))
+        .collect()
 }
 
 /// Reads a file that must be a regular one of ours or of root's. It is opened once, and checked and

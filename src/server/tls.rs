@@ -4,13 +4,11 @@
 //! that the local authority of [`super::dev_ca`] makes at the start. Connections flow in as TCP and
 //! out as [`Opened`]. No key is ever logged.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
 use rustls::crypto::ring;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
@@ -26,7 +24,7 @@ use super::dev_ca::{self, DevCaError};
 use super::write_timeout::WriteTimeout;
 use crate::telemetry::error_chain;
 use crate::telemetry::metrics::{OutcomeLabel, metrics};
-use crate::trusted_file::{self, FileError, Fingerprint, Rules};
+use crate::trusted_file::{self, FileError, Reload, Reloaded, Rules};
 
 /// `[tls]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,15 +50,7 @@ pub struct Tls(Arc<Offer>);
 #[derive(Debug)]
 struct Offer {
     config: TlsConfig,
-    current: Mutex<Current>,
-}
-
-#[derive(Debug)]
-struct Current {
-    settings: Arc<ServerConfig>,
-    looked: Instant,
-    /// Of the files, when they were last read.
-    fingerprints: Vec<Option<Fingerprint>>,
+    settings: Reloaded<Arc<ServerConfig>>,
 }
 
 /// Who can write to such a file chooses whom we pose as, or whom we trust. Others may read it:
@@ -69,9 +59,6 @@ const RULES: Rules = Rules {
     forbidden: 0o022,
     limit: 1024 * 1024,
 };
-/// Between two looks at the files.
-const FRESH: Duration = Duration::from_secs(1);
-
 /// Why TLS cannot be offered.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -150,9 +137,14 @@ impl Tls {
         names: &[String],
         now: SystemTime,
     ) -> Result<Self, TlsError> {
-        let fingerprints = fingerprints(config);
         let settings = match &config.certificate {
-            Certificate::Files { cert, key } => of_files(cert, key, config.client_ca.as_deref())?,
+            Certificate::Files { cert, key } => {
+                let client_ca = config.client_ca.as_deref();
+                let paths = [cert, key].into_iter().chain(&config.client_ca);
+                Reloaded::load(paths.cloned().collect(), || {
+                    Ok::<_, TlsError>(Arc::new(of_files(cert, key, client_ca)?))
+                })?
+            }
             Certificate::Dev { state } => {
                 let clients = verifier(config.client_ca.as_deref())?;
                 let made = dev_ca::certificate(state, names, now).await?;
@@ -165,17 +157,13 @@ impl Tls {
                      sudo update-ca-certificates` (Debian, Ubuntu) or \
                      `security add-trusted-cert -p ssl {ca}` (macOS)"
                 );
-                settings(clients, vec![made.certificate], made.key)
-                    .map_err(TlsError::DevUnusable)?
+                let settings = settings(clients, vec![made.certificate], made.key);
+                Reloaded::fixed(Arc::new(settings.map_err(TlsError::DevUnusable)?))
             }
         };
         Ok(Self(Arc::new(Offer {
             config: config.clone(),
-            current: Mutex::new(Current {
-                settings: Arc::new(settings),
-                looked: Instant::now(),
-                fingerprints,
-            }),
+            settings,
         })))
     }
 
@@ -204,37 +192,36 @@ impl Tls {
         found
     }
 
-    /// For a connection that begins now: files that have changed are read again. While they cannot
-    /// be used, such as between two writes, what was read before goes on.
+    /// Returns the settings for a new connection; files that have changed are read again.
     fn current(&self) -> Arc<ServerConfig> {
-        let Offer { config, current } = &*self.0;
-        let mut current = current.lock();
-        if let Certificate::Files { cert, key } = &config.certificate
-            && current.looked.elapsed() >= FRESH
-        {
-            current.looked = Instant::now();
-            let found = fingerprints(config);
-            if found != current.fingerprints {
-                current.fingerprints = found;
-                match of_files(cert, key, config.client_ca.as_deref()) {
-                    Ok(settings) => {
-                        info!(cert = %cert.display(), "the certificate was read again");
-                        current.settings = Arc::new(settings);
-                    }
-                    Err(error) => {
-                        if matches!(error, TlsError::Read { .. }) {
-                            // Such as too many open files: it may be read without a change.
-                            current.fingerprints.clear();
-                        }
-                        warn!(
-                            "{}: the certificate that was read before goes on",
-                            error_chain(&error)
-                        );
-                    }
-                }
+        let Offer { config, settings } = &*self.0;
+        settings.with(|settings| reload(config, settings), Arc::clone)
+    }
+}
+
+/// Reads changed files. While they cannot be used, such as between two writes, the settings from
+/// before stay.
+fn reload(config: &TlsConfig, settings: &mut Arc<ServerConfig>) -> Reload {
+    let Certificate::Files { cert, key } = &config.certificate else {
+        return Reload::Done;
+    };
+    match of_files(cert, key, config.client_ca.as_deref()) {
+        Ok(found) => {
+            info!(cert = %cert.display(), "certificate reloaded");
+            *settings = Arc::new(found);
+            Reload::Done
+        }
+        Err(error) => {
+            warn!(
+                error = error_chain(&error),
+                "certificate not reloaded; the previous one stays in use"
+            );
+            if matches!(error, TlsError::Read { .. }) {
+                Reload::Retry
+            } else {
+                Reload::Done
             }
         }
-        Arc::clone(&current.settings)
     }
 }
 
@@ -259,18 +246,6 @@ fn of_pair(
         }
         TlsError::Unusable { cert, key, source }
     })
-}
-
-/// Of the files that are read again.
-fn fingerprints(config: &TlsConfig) -> Vec<Option<Fingerprint>> {
-    let Certificate::Files { cert, key } = &config.certificate else {
-        return Vec::new();
-    };
-    let paths = [cert, key].into_iter().chain(&config.client_ca);
-    let found = paths.map(|path| fs::metadata(path).ok());
-    found
-        .map(|found| found.as_ref().map(Fingerprint::of))
-        .collect()
 }
 
 /// Tells TLS from plain HTTP by the first byte, and shakes hands. `write` is for a client that

@@ -111,3 +111,44 @@ fn a_file_of_another_user_is_not_read() {
     chown(&path, Some(0), Some(12_345)).unwrap();
     check(&path, Ok("text"));
 }
+
+#[test]
+fn a_value_is_loaded_again_when_a_file_changes_and_after_a_failed_read() {
+    let scratch = Scratch::new("reloaded");
+    let path = scratch.file("value", "one", 0o600);
+    let text = |path: &Path| fs::read_to_string(path);
+    let value = Reloaded::load(vec![path.clone()], || text(&path)).unwrap();
+    let read = |outcome: Reload| {
+        let mut loads = 0;
+        let found = value.with(
+            |value| {
+                loads += 1;
+                if let (Reload::Done, Ok(text)) = (outcome, text(&path)) {
+                    *value = text;
+                }
+                outcome
+            },
+            String::clone,
+        );
+        (found, loads)
+    };
+    value.expire();
+    assert_eq!(read(Reload::Done), ("one".to_owned(), 0), "nothing changed");
+    fs::write(&path, "three").unwrap();
+    assert_eq!(
+        read(Reload::Done),
+        ("one".to_owned(), 0),
+        "checked too often"
+    );
+    value.expire();
+    assert_eq!(read(Reload::Retry), ("one".to_owned(), 1));
+    value.expire();
+    assert_eq!(read(Reload::Done), ("three".to_owned(), 1), "not retried");
+    value.expire();
+    assert_eq!(read(Reload::Done), ("three".to_owned(), 0));
+    fs::remove_file(&path).unwrap();
+    value.expire();
+    assert_eq!(read(Reload::Done), ("three".to_owned(), 1), "not noticed");
+    value.expire();
+    assert_eq!(read(Reload::Done), ("three".to_owned(), 0));
+}
