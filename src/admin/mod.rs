@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, ORIGIN};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::Full;
@@ -25,7 +24,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,6 +33,7 @@ use tracing::{debug, info, warn};
 pub use health::{Health, HealthSources, Readiness};
 
 use crate::guard::{Guard, LocalAddress, Navigations, Scheme};
+use crate::server::accept::{ConnectionSlots, accept};
 use crate::telemetry::metrics::{self, Format};
 use crate::telemetry::tasks::{Task, caught, supervised};
 
@@ -43,9 +43,7 @@ pub struct Admin {
     guard: Guard,
     health: Health,
     quit: CancellationToken,
-    connections: Arc<Semaphore>,
-    /// Told once for each connection that should make room.
-    room: Notify,
+    connections: ConnectionSlots,
 }
 
 /// Probes and scrapes are few.
@@ -55,8 +53,6 @@ const HEAD: Duration = Duration::from_secs(1);
 /// Of a connection, whatever it does; it is for one question.
 const LIFE: Duration = Duration::from_secs(10);
 const HEAD_SIZE: usize = 8_192;
-/// After an accept error, such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 impl Admin {
     /// `quit` is cancelled when the process is told to stop.
@@ -65,8 +61,7 @@ impl Admin {
             guard,
             health,
             quit,
-            connections: Arc::new(Semaphore::new(CONNECTIONS)),
-            room: Notify::new(),
+            connections: ConnectionSlots::new(CONNECTIONS),
         }
     }
 
@@ -87,42 +82,16 @@ impl Admin {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) {
-        loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    let Some(permit) = self.permit().await else {
-                        return;
-                    };
-                    let (admin, stop) = (Arc::clone(self), stop.clone());
-                    tasks.spawn(caught(Task::Admin, async move {
-                        let conversation = timeout(LIFE, admin.converse(stream, peer));
-                        stop.run_until_cancelled(conversation).await;
-                        drop(permit);
-                    }));
-                }
-                Err(error) => {
-                    warn!(%error, "an admin connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    /// Waits for a connection's end, if there are too many: of the oldest that has not asked yet,
-    /// or of one that is being answered.
-    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        let free = Arc::clone(&self.connections).try_acquire_owned();
-        let permit = match free {
-            Ok(permit) => Some(permit),
-            Err(_) => {
-                self.room.notify_one();
-                let freed = Arc::clone(&self.connections).acquire_owned();
-                freed.await.ok()
-            }
+        let next = || async { listener.accept().await.map(Some) };
+        let serve = |(stream, peer), permit| {
+            let (admin, stop) = (Arc::clone(self), stop.clone());
+            tasks.spawn(caught(Task::Admin, async move {
+                let conversation = timeout(LIFE, admin.converse(stream, peer));
+                stop.run_until_cancelled(conversation).await;
+                drop(permit);
+            }));
         };
-        // If another end was quicker, the next connection that waits need not make room.
-        let _ = self.room.notified().now_or_never();
-        permit
+        accept("admin", &self.connections, next, serve).await;
     }
 
     async fn converse(&self, stream: TcpStream, peer: SocketAddr) {
@@ -152,7 +121,9 @@ impl Admin {
             biased;
             served = connection.as_mut() => served,
             () = asked.notified() => connection.await,
-            () = self.room.notified() => return debug!("an admin connection made room"),
+            () = self.connections.evictions().chosen() => {
+                return debug!("admin connection evicted");
+            }
         };
         if let Err(error) = served {
             debug!(%error, "an admin connection ended badly");

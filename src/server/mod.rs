@@ -3,12 +3,17 @@
 //! The accept loop never waits for a peer, and neither an accept error nor a panic ends it. When all connections are
 //! taken, the one that has waited longest for a request makes room.
 
+pub(crate) mod accept;
 mod capacity;
 mod connection;
+mod connection_state;
 mod dev_ca;
+mod eviction;
 mod framing;
+mod linger;
 mod listener;
 mod passed;
+mod request_wait;
 mod tls;
 mod write_timeout;
 
@@ -20,18 +25,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::debug;
 
-use connection::{Exchange, Watched};
+use accept::{ConnectionSlots, accept};
+use connection::ClientStream;
+use connection_state::ConnectionState;
 pub use dev_ca::DevCaError;
 use listener::Accepted;
 pub use listener::{BindError, Listen, Listener};
@@ -70,13 +76,11 @@ pub struct Server {
     config: ServerConfig,
     tls: Option<Tls>,
     memory: Memory,
-    connections: Connections,
+    connections: ConnectionSlots,
     slots: Slots,
     budget: Arc<Budget>,
     /// Of the latest connection.
     last_origin: Arc<AtomicU64>,
-    /// Told once for each connection that should make room.
-    room: Arc<Notify>,
     tasks: TaskTracker,
     draining: CancellationToken,
     expired: CancellationToken,
@@ -85,8 +89,7 @@ pub struct Server {
 /// How many client connections there are, and whether there is memory for their requests.
 #[derive(Clone, Debug)]
 pub struct Connections {
-    permits: Arc<Semaphore>,
-    limit: usize,
+    slots: ConnectionSlots,
     memory: Memory,
 }
 
@@ -94,12 +97,8 @@ pub struct Connections {
 const FINAL_RESPONSES: Duration = Duration::from_secs(1);
 /// What a connection may take at the drain for the request that it was opened for.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
-/// Between two calls for room.
-const ROOM_PAUSE: Duration = Duration::from_millis(100);
 /// For which a new connection waits while memory is short; its requests are refused then.
 const MEMORY_PATIENCE: Duration = Duration::from_secs(1);
-/// After an accept error, such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 impl Server {
     /// Connections finish their request once `draining` is cancelled, and end with `expired`.
@@ -117,16 +116,11 @@ impl Server {
             proxy: Arc::new(proxy),
             config,
             tls,
-            connections: Connections {
-                permits: Arc::new(Semaphore::new(limit)),
-                limit,
-                memory: memory.clone(),
-            },
+            connections: ConnectionSlots::new(limit),
             slots: Slots::new(config.in_flight),
             budget: Budget::new(config.buffered, config.buffered_connection, memory.clone()),
             memory,
             last_origin: Arc::default(),
-            room: Arc::default(),
             tasks,
             draining,
             expired,
@@ -134,7 +128,10 @@ impl Server {
     }
 
     pub fn connections(&self) -> Connections {
-        self.connections.clone()
+        Connections {
+            slots: self.connections.clone(),
+            memory: self.memory.clone(),
+        }
     }
 
     /// Starts to accept on a bound listener.
@@ -148,43 +145,20 @@ impl Server {
     }
 
     async fn accept(&self, listener: &Listener) {
-        loop {
-            match listener.accept().await {
-                Ok(None) => {}
-                Ok(Some(accepted)) => {
-                    self.memory.relief(MEMORY_PATIENCE).await;
-                    let Some(permit) = self.permit().await else {
-                        return;
-                    };
-                    metrics().client_connections_accepted.inc();
-                    let server = self.clone();
-                    let served = async move { server.serve(accepted, permit).await };
-                    self.tasks.spawn(caught(Task::Connection, served));
-                }
-                Err(error) => {
-                    warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
+        let next = || async {
+            let accepted = listener.accept().await?;
+            if accepted.is_some() {
+                self.memory.relief(MEMORY_PATIENCE).await;
             }
-        }
-    }
-
-    /// Waits for a connection's end, if there are too many.
-    async fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        if let Ok(permit) = Arc::clone(&self.connections.permits).try_acquire_owned() {
-            return Some(permit);
-        }
-        let permit = loop {
-            // Again and again: another listener that waits, too, may take what was meant for us.
-            self.room.notify_one();
-            let freed = Arc::clone(&self.connections.permits).acquire_owned();
-            if let Ok(permit) = tokio::time::timeout(ROOM_PAUSE, freed).await {
-                break permit.ok();
-            }
+            Ok(accepted)
         };
-        // If another end was quicker, the next connection that rests need not make room.
-        let _ = self.room.notified().now_or_never();
-        permit
+        let serve = |accepted, permit| {
+            metrics().client_connections_accepted.inc();
+            let server = self.clone();
+            let served = async move { server.serve(accepted, permit).await };
+            self.tasks.spawn(caught(Task::Connection, served));
+        };
+        accept("client", &self.connections, next, serve).await;
     }
 
     async fn serve(&self, accepted: Accepted, permit: OwnedSemaphorePermit) {
@@ -235,12 +209,12 @@ impl Server {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let exchange = Arc::new(Exchange::default());
-        let room = Arc::clone(&self.room);
-        let stream = Watched::new(stream, Arc::clone(&exchange), &self.config, room);
+        let state = Arc::new(ConnectionState::default());
+        let evictions = self.connections.evictions().clone();
+        let stream = ClientStream::new(stream, Arc::clone(&state), &self.config, evictions);
         let service = service_fn(|request| {
-            let under_way = exchange.begin();
-            async move { Ok::<_, Infallible>(self.answer(request, client, under_way).await) }
+            let in_progress = state.begin();
+            async move { Ok::<_, Infallible>(self.answer(request, client, in_progress).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -253,7 +227,7 @@ impl Server {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = self.last_call(exchange.has_begun()) => {
+            () = self.last_call(state.has_begun()) => {
                 connection.as_mut().graceful_shutdown();
                 match self.expired.run_until_cancelled(connection.as_mut()).await {
                     Some(ended) => ended,
@@ -286,12 +260,12 @@ impl Server {
 impl Connections {
     /// How many are open; a WebSocket counts until it ends.
     pub fn open(&self) -> usize {
-        self.limit.saturating_sub(self.permits.available_permits())
+        self.slots.taken()
     }
 
     /// How many there may be.
     pub fn limit(&self) -> usize {
-        self.limit
+        self.slots.limit()
     }
 
     /// Whether their requests are refused for want of memory.

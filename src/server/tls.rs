@@ -111,8 +111,8 @@ pub(super) enum OpenError {
     Idle,
     #[error("it took too long to open (timeouts.request_head)")]
     Slow,
-    #[error("its place was needed (limits.connections)")]
-    Room,
+    #[error("evicted because the connection limit was reached (limits.connections)")]
+    Evicted,
     #[error(
         "it speaks TLS, which is not configured: allow it with --tls-dev, or tls.cert and tls.key"
     )]

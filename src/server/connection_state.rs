@@ -1,0 +1,81 @@
+//! What a connection's stream and its requests know of each other.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// The requests of a connection.
+#[derive(Debug, Default)]
+pub(super) struct ConnectionState {
+    /// How many have begun.
+    begun: AtomicUsize,
+    /// Notified of the first one.
+    first: Notify,
+    in_progress: AtomicUsize,
+    /// The connection has left HTTP.
+    is_upgraded: AtomicBool,
+    /// A request's length was given more than once.
+    is_ambiguous: AtomicBool,
+}
+
+/// A request that is in progress until this is dropped.
+#[derive(Debug)]
+pub(super) struct InProgress(Arc<ConnectionState>);
+
+impl ConnectionState {
+    /// Begins a request.
+    pub(super) fn begin(self: &Arc<Self>) -> InProgress {
+        if self.begun.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.first.notify_one();
+        }
+        self.in_progress.fetch_add(1, Ordering::Relaxed);
+        InProgress(Arc::clone(self))
+    }
+
+    /// Waits for the first request. For one caller at a time.
+    pub(super) async fn has_begun(&self) {
+        if self.begun() == 0 {
+            self.first.notified().await;
+        }
+    }
+
+    /// Returns how many requests have begun.
+    pub(super) fn begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Whether no request is in progress, and another one may come.
+    pub(super) fn is_idle(&self) -> bool {
+        self.in_progress.load(Ordering::Relaxed) == 0 && !self.is_upgraded()
+    }
+
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.is_upgraded.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.is_ambiguous.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_ambiguous(&self, is_ambiguous: bool) {
+        self.is_ambiguous.store(is_ambiguous, Ordering::Relaxed);
+    }
+}
+
+impl InProgress {
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.0.is_ambiguous()
+    }
+
+    /// Says that the connection leaves HTTP with this request.
+    pub(super) fn upgrade(&self) {
+        self.0.is_upgraded.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.in_progress.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,75 @@
+//! Closes a connection that waits for a request when a new connection needs its slot.
+//!
+//! The connection that has waited longest is chosen. One that is chosen and then receives a request
+//! passes the eviction on to another.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::FutureExt as _;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
+
+/// The evictions that are asked for, and the connections that wait to be chosen.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Evictions(Arc<Notify>);
+
+/// A connection that may be evicted.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    evictions: Evictions,
+    notified: Pin<Box<OwnedNotified>>,
+    /// It must close, and has not closed yet.
+    is_chosen: bool,
+}
+
+impl Evictions {
+    /// Evicts the connection that has waited longest, or the next one that begins to wait.
+    pub(super) fn evict_one(&self) {
+        self.0.notify_one();
+    }
+
+    /// Takes back an eviction for which no connection has been chosen yet.
+    pub(super) fn cancel(&self) {
+        let _ = self.0.notified().now_or_never();
+    }
+
+    /// Resolves when the caller's connection must close.
+    pub(crate) async fn chosen(&self) {
+        self.0.notified().await;
+    }
+
+    pub(super) fn candidate(&self) -> Candidate {
+        Candidate {
+            evictions: self.clone(),
+            notified: Box::pin(Arc::clone(&self.0).notified_owned()),
+            is_chosen: false,
+        }
+    }
+}
+
+impl Candidate {
+    /// Resolves when the connection must close.
+    pub(super) fn poll_chosen(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.is_chosen = self.is_chosen || self.notified.as_mut().poll(cx).is_ready();
+        if self.is_chosen {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Says that the connection closes, so that no other one is evicted in its place.
+    pub(super) fn close(mut self) {
+        self.is_chosen = false;
+    }
+}
+
+impl Drop for Candidate {
+    fn drop(&mut self) {
+        if self.is_chosen {
+            self.evictions.evict_one();
+        }
+    }
+}

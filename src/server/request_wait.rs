@@ -1,0 +1,106 @@
+//! The time in which a connection waits for its next request.
+//!
+//! It may be idle for one time; a request's head that has begun must be complete within another;
+//! and it may be evicted.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep};
+
+use super::ServerConfig;
+use super::eviction::{Candidate, Evictions};
+
+/// The timers of a connection between two requests.
+#[derive(Debug)]
+pub(super) struct RequestWait {
+    idle: Duration,
+    head: Duration,
+    evictions: Evictions,
+    current: Option<Wait>,
+    /// Fires at the current deadline or before it.
+    timer: Pin<Box<Sleep>>,
+}
+
+/// The wait for one request.
+#[derive(Debug)]
+struct Wait {
+    /// How many requests came before it.
+    requests: usize,
+    since: Instant,
+    head_since: Option<Instant>,
+    candidate: Candidate,
+}
+
+impl RequestWait {
+    pub(super) fn new(config: &ServerConfig, evictions: Evictions) -> Self {
+        Self {
+            idle: config.idle_client,
+            head: config.request_head_timeout,
+            evictions,
+            current: None,
+            timer: Box::pin(tokio::time::sleep(config.idle_client)),
+        }
+    }
+
+    /// Resolves with the reason to close the connection. `requests` is how many have begun on it;
+    /// `has_head` whether bytes of the next one have come.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        requests: usize,
+        has_head: bool,
+    ) -> Poll<io::Error> {
+        let now = Instant::now();
+        let known = self.current.take();
+        let known = known.filter(|known| known.requests == requests);
+        let wait = self.current.insert(known.unwrap_or_else(|| Wait {
+            requests,
+            since: now,
+            head_since: None,
+            candidate: self.evictions.candidate(),
+        }));
+        if wait.head_since.is_none() && has_head {
+            wait.head_since = Some(now);
+        }
+        let (deadline, reason) = match wait.head_since {
+            Some(since) => (
+                since + self.head,
+                "the request's head took too long (timeouts.request_head)",
+            ),
+            None => (
+                wait.since + self.idle,
+                "the connection was idle (timeouts.idle_client)",
+            ),
+        };
+        if wait.candidate.poll_chosen(cx).is_ready() {
+            let reason = "evicted because the connection limit was reached (limits.connections)";
+            return Poll::Ready(io::Error::other(reason));
+        }
+        // Resetting a timer is expensive: it is not done for every request.
+        if self.timer.deadline() > deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if deadline <= now {
+                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, reason));
+            }
+            self.timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    }
+
+    /// Ends the wait: a request has come.
+    pub(super) fn end(&mut self) {
+        self.current = None;
+    }
+
+    /// Ends the wait: the connection closes.
+    pub(super) fn close(&mut self) {
+        if let Some(wait) = self.current.take() {
+            wait.candidate.close();
+        }
+    }
+}
