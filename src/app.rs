@@ -20,19 +20,17 @@ pub use check::{UnusableFile, unusable_files};
 pub use policy::graphql_apis;
 pub use presign::{Presign, PresignError, Presigned, presign};
 
-pub use crate::proxy::Memory;
-pub use crate::server::{Passed, PassedError};
-
 use crate::admin::{Admin, Health, HealthSources};
 use crate::config::{Config, Credentials, DrainConfig, RouteConfig, Trust};
 use crate::guard::{Guard, TokenError};
 use crate::iam::{RecordError, Recording};
+use crate::memory::Memory;
 use crate::net::Resolver;
 use crate::operation::Api;
 use crate::outbox::OutboxBudget;
 use crate::proxy::{Proxy, Route};
 use crate::realtime::Pool;
-use crate::server::{BindError, Listen, Server, ServerConfig, TlsError};
+use crate::server::{BindError, Listen, Passed, Server, ServerConfig, TlsError};
 use crate::session::Sessions;
 use crate::sign::Signer;
 use crate::sign::credentials::CredentialSource;

@@ -6,8 +6,10 @@ use super::orphans::Reaper;
 use super::settings::Settings;
 use super::signals::Signals;
 use super::{Failure, process, sandbox, systemd};
-use crate::app::{App, Memory, Passed};
+use crate::app::App;
 use crate::config::{self, Config, Problem, Problems};
+use crate::memory::Memory;
+use crate::server::Passed;
 use crate::telemetry::{self, Export, LogConfig};
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {

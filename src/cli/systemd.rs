@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::app::{Passed, PassedError};
 use crate::config::Flag;
+use crate::server::{Passed, PassedError};
 use crate::telemetry::tasks::{Task, caught, supervised};
 
 /// Why a socket that was passed cannot be used.

@@ -37,7 +37,7 @@ pub use types::Describe;
 
 use table::Table;
 
-use crate::proxy::MemoryLimit;
+use crate::memory::MemoryLimit;
 
 /// Reads the sources and resolves them.
 ///

@@ -8,7 +8,7 @@ use http::{HeaderName, Uri};
 
 use super::opentelemetry::PATH;
 use crate::guard::{self, FieldPattern, HostName, Origin};
-use crate::proxy::MemoryLimit;
+use crate::memory::MemoryLimit;
 use crate::server::Listen;
 use crate::telemetry::parse_filter;
 use crate::upstream::Address;

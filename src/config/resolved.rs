@@ -18,7 +18,7 @@ use super::tls::tls;
 use super::traces::traces;
 use super::values::Forwarded;
 use crate::guard::GuardConfig;
-use crate::proxy::MemoryLimit;
+use crate::memory::MemoryLimit;
 use crate::realtime::RealtimeConfig;
 use crate::server::{Certificate, Listen, ServerConfig, TlsConfig};
 use crate::session::SessionConfig;

@@ -10,7 +10,7 @@ use http::{HeaderName, Uri};
 use super::parse;
 use super::types::{Bound, Type};
 use crate::guard::{FieldPattern, HostName, Navigations, Origin, ResponseHeaders};
-use crate::proxy::{LEAST_MEMORY, MemoryLimit};
+use crate::memory::{LEAST_MEMORY, MemoryLimit};
 use crate::server::Listen;
 use crate::sign::{PathHandling, Payload, TokenMode};
 use crate::telemetry::LogFormat;

@@ -45,13 +45,12 @@ pub use readings::{Ambiguous, Matching, Nested, Top, check as check_readings};
 pub use relay::{begins_with_data, refusal, request_errors};
 pub use slot::{Slot, Slots};
 
-pub use crate::guard::{LocalAddress, Scheme, is_same_header};
-pub use crate::memory::{Budget, LEAST_MEMORY, Memory, MemoryLimit, Share};
-pub use crate::session::Origin;
-
-use crate::guard::{self, Admission, BrowserRules, Cors, Guard, OperationPolicies};
+use crate::guard::{
+    self, Admission, BrowserRules, Cors, Guard, LocalAddress, OperationPolicies, Scheme,
+};
+use crate::memory::{Memory, Share};
 use crate::operation::{self, Api, Rejection, admit};
-use crate::session::{Keepalive, SessionClient, Sessions};
+use crate::session::{Keepalive, Origin, SessionClient, Sessions};
 use crate::sign::PathHandling;
 use crate::telemetry::tasks::{Task, caught};
 use crate::telemetry::{Record, Trace};

@@ -10,7 +10,8 @@ use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING, UPGRADE
 use http::{Method, Request, Version};
 use hyper::body::{Body as _, Incoming};
 
-use crate::proxy::{Error, is_same_header};
+use crate::guard::is_same_header;
+use crate::proxy::Error;
 
 /// Follows the requests of a connection through its bytes.
 #[derive(Debug, Default)]

@@ -46,7 +46,10 @@ use tls::Opened;
 pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 use write_timeout::WriteTimeout;
 
-use crate::proxy::{Budget, Client, LocalAddress, Memory, Origin, Proxy, Scheme, Slots};
+use crate::guard::{LocalAddress, Scheme};
+use crate::memory::{Budget, Memory};
+use crate::proxy::{Client, Proxy, Slots};
+use crate::session::Origin;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::{Task, caught, supervised};
 

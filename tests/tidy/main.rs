@@ -21,7 +21,10 @@ type Rule = fn(&Source) -> Vec<(usize, String)>;
 const IMPORTS: [(&str, &[&str]); 20] = [
     ("build", &[]),
     ("main", &["cli"]),
-    ("cli", &["app", "config", "emulator", "iam"]),
+    (
+        "cli",
+        &["app", "config", "emulator", "iam", "memory", "server"],
+    ),
     (
         "app",
         &[
@@ -29,6 +32,7 @@ const IMPORTS: [(&str, &[&str]); 20] = [
             "config",
             "guard",
             "iam",
+            "memory",
             "net",
             "operation",
             "outbox",
@@ -44,6 +48,7 @@ const IMPORTS: [(&str, &[&str]); 20] = [
         "config",
         &[
             "guard",
+            "memory",
             "protocol/realtime",
             "proxy",
             "realtime",
@@ -55,7 +60,10 @@ const IMPORTS: [(&str, &[&str]); 20] = [
     ),
     // Of the server, how many connections there are.
     ("admin", &["guard", "server", "sign", "upstream"]),
-    ("server", &["proxy", "trusted_file"]),
+    (
+        "server",
+        &["guard", "memory", "proxy", "session", "trusted_file"],
+    ),
     (
         "proxy",
         // Of a dialect, its wire token or the framing of its answers.
@@ -214,6 +222,33 @@ fn modules_import_only_whom_they_may() {
     ];
     for (path, text) in fine {
         assert_eq!(from(path, text), [], "{path}: {text}");
+    }
+}
+
+#[test]
+fn no_module_re_exports_items_of_another() {
+    check_all(re_exports);
+    for text in [
+        "pub use crate::guard::Local;",
+        "pub(crate) use crate::memory::{Budget, Share};",
+        "use crate::guard;\npub use super::super::guard::Local;",
+        "pub use countersign_protocol::graphql::Kind;",
+        "pub(super) use http::StatusCode;",
+        "pub use std::sync::Arc;",
+        "pub use crate::*;",
+    ] {
+        assert_eq!(found(re_exports, "proxy/x.rs", text).len(), 1, "{text}");
+    }
+    for text in [
+        "pub use accept::{Accept, Form};",
+        "pub use self::batch::items;",
+        "pub(super) use super::relay::relay;",
+        "mod http;\npub use http::Answer;",
+        "pub use crate::proxy::slot::Slot;",
+        "use crate::guard::Local;",
+        "#[cfg(test)]\nmod tests { pub use crate::guard::Local; }",
+    ] {
+        assert_eq!(found(re_exports, "proxy/x.rs", text), [], "{text}");
     }
 }
 
@@ -429,6 +464,32 @@ fn imports(source: &Source) -> Vec<(usize, String)> {
             };
             (line, advice)
         })
+        .collect()
+}
+
+/// A re-export would let a module import what it may not, under another module's name.
+fn re_exports(source: &Source) -> Vec<(usize, String)> {
+    let advice = "import it where it is used, from the module that defines it";
+    let code = &source.code;
+    let crates = dependencies();
+    let uses = code.match_indices("use ").filter_map(|(at, word)| {
+        let before = code[..at].rsplit(['\n', ';', '{', '}']).next()?.trim();
+        let is_public = before == "pub" || (before.starts_with("pub(") && before.ends_with(')'));
+        let path = code[at + word.len()..].split(';').next()?;
+        is_public.then_some((at, path))
+    });
+    let from_others = uses.filter(|(_, path)| {
+        let first = path.split("::").next().unwrap_or_default().trim();
+        let is_child = code.contains(&format!("mod {first};"));
+        let is_crate = ["std", "core", "alloc"].contains(&first)
+            || first.starts_with("countersign")
+            || crates.iter().any(|known| known == first);
+        let statement = Source::new(&source.path, &format!("use {path};"), false);
+        let others = imported(&statement);
+        (is_crate && !is_child) || others.iter().any(|(_, name)| name != source.module())
+    });
+    from_others
+        .map(|(at, _)| (code[..at].matches('\n').count() + 1, advice.to_owned()))
         .collect()
 }
 

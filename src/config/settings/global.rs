@@ -14,7 +14,7 @@ use http::Uri;
 use crate::config::declare::settings;
 use crate::config::values::{self, Forwarded, NonLoopback};
 use crate::guard::{HostName, Origin};
-use crate::proxy::MemoryLimit;
+use crate::memory::MemoryLimit;
 use crate::server::Listen;
 use crate::telemetry::LogFormat;
 
