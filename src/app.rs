@@ -4,6 +4,7 @@ mod check;
 mod listen;
 mod policy;
 mod presign;
+mod routes;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,29 +14,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 pub use check::{UnusableFile, unusable_files};
 pub use policy::graphql_apis;
 pub use presign::{Presign, PresignError, Presigned, presign};
+use routes::{RouteBuilder, upstreams};
 
 use crate::admin::{Admin, Health, HealthSources};
-use crate::config::{Config, Credentials, DrainConfig, RouteConfig, Trust};
+use crate::config::{Config, DrainConfig};
 use crate::guard::{Guard, TokenError};
 use crate::iam::{RecordError, Recording};
+use crate::lifecycle::{BackgroundTasks, ClientTasks};
 use crate::memory::Memory;
-use crate::net::Resolver;
-use crate::operation::Api;
 use crate::outbox::OutboxBudget;
-use crate::proxy::{Proxy, Route};
-use crate::realtime::Pool;
+use crate::proxy::Proxy;
 use crate::server::{BindError, Listen, Passed, Server, ServerConfig, TlsError};
 use crate::session::Sessions;
-use crate::sign::Signer;
 use crate::sign::credentials::CredentialSource;
-use crate::telemetry::metrics::RouteMetrics;
-use crate::upstream::{ConnectorOptions, Dialer, ProxyRules, TlsRoots, Upstream, UpstreamConfig};
 
 /// A running countersign.
 #[derive(Debug)]
@@ -75,23 +71,15 @@ pub enum StartError {
     Token(#[from] TokenError),
 }
 
-/// The tasks of the process, and the steps of their end.
+/// The tasks of the process, and the steps of its end.
 #[derive(Clone, Debug, Default)]
 struct Lifecycle {
-    /// Client connections, sessions and their operations.
-    clients: TaskTracker,
-    /// Upstream connections and credential refreshers.
-    background: TaskTracker,
-    /// Somebody asks for the end by the admin listener.
+    clients: ClientTasks,
+    background: BackgroundTasks,
+    /// Cancelled when the admin listener is asked to stop the process.
     quit: CancellationToken,
-    /// The end was asked for.
+    /// Cancelled when the process begins to stop, by a signal or the admin listener.
     stopping: CancellationToken,
-    /// No new work.
-    draining: CancellationToken,
-    /// Clients end at once.
-    expired: CancellationToken,
-    /// The background ends.
-    stop: CancellationToken,
 }
 
 /// How long the final responses after the drain's deadline may take, and how long the background
@@ -126,34 +114,23 @@ impl App {
         };
         let lifecycle = Lifecycle::default();
         let mut recording = config.record.as_deref().map(Recording::open).transpose()?;
-        let mut builder = Builder::new(&lifecycle, &memory, recording.as_mut());
+        let mut builder = RouteBuilder::new(&lifecycle, &memory, recording.as_mut());
         let routes = builder.routes(&config)?;
-        let identities = builder.identities.into_iter();
-        let identities: Vec<_> = identities.map(|(_, identity)| identity).collect();
+        let identities = builder.identities();
         if let Some(recording) = recording {
-            let kept = recording.keep(lifecycle.stop.clone());
-            lifecycle.background.spawn(kept);
+            let BackgroundTasks { tracker, stop } = &lifecycle.background;
+            tracker.spawn(recording.keep(stop.clone()));
         }
         let sessions = Sessions::new(
             config.session,
             OutboxBudget::new(outbox_total),
             memory.clone(),
             lifecycle.clients.clone(),
-            lifecycle.draining.clone(),
-            lifecycle.expired.clone(),
         );
         let guard = Guard::new(config.guard.clone())?;
         let upstreams = upstreams(&routes);
         let proxy = Proxy::new(guard.clone(), routes, sessions);
-        let server = Server::new(
-            proxy,
-            server_config,
-            tls,
-            memory,
-            lifecycle.clients.clone(),
-            lifecycle.draining.clone(),
-            lifecycle.expired.clone(),
-        );
+        let server = Server::new(proxy, server_config, tls, memory, lifecycle.clients.clone());
         let mut bound = Vec::new();
         for listener in listeners {
             bound.extend(listener.address());
@@ -171,7 +148,7 @@ impl App {
                 info!("health and metrics on http://{address}");
             }
             let admin = Admin::new(guard.without_browsers(), health, lifecycle.quit.clone());
-            admin.serve(listener, &lifecycle.background, lifecycle.stop.clone());
+            admin.serve(listener, lifecycle.background.clone());
         }
         for route in &config.routes {
             info!("{}", route.decision());
@@ -219,9 +196,6 @@ impl App {
             background,
             quit,
             stopping,
-            draining,
-            expired,
-            stop,
         } = self.lifecycle;
         let DrainConfig { delay, timeout } = self.drain;
         let mut again = pin!(again);
@@ -243,9 +217,12 @@ impl App {
                 quit.run_until_cancelled(tokio::time::sleep(delay)).await;
             }
             info!(?timeout, "draining");
-            draining.cancel();
-            clients.close();
-            if tokio::time::timeout(timeout, clients.wait()).await.is_err() {
+            clients.draining.cancel();
+            clients.tracker.close();
+            if tokio::time::timeout(timeout, clients.tracker.wait())
+                .await
+                .is_err()
+            {
                 warn!("the drain's deadline has passed (drain.timeout)");
             }
         };
@@ -256,193 +233,13 @@ impl App {
             }
             () = drained => {}
         }
-        draining.cancel();
-        clients.close();
-        expired.cancel();
-        let _ = tokio::time::timeout(STOP_TIMEOUT, clients.wait()).await;
-        stop.cancel();
-        background.close();
-        let _ = tokio::time::timeout(STOP_TIMEOUT, background.wait()).await;
+        clients.draining.cancel();
+        clients.tracker.close();
+        clients.expired.cancel();
+        let _ = tokio::time::timeout(STOP_TIMEOUT, clients.tracker.wait()).await;
+        background.stop.cancel();
+        background.tracker.close();
+        let _ = tokio::time::timeout(STOP_TIMEOUT, background.tracker.wait()).await;
         info!("stopped");
     }
-}
-
-/// Makes routes that share what can be shared: identities, system roots, proxy rules.
-struct Builder<'a> {
-    lifecycle: &'a Lifecycle,
-    memory: &'a Memory,
-    identities: Vec<(Credentials, Arc<CredentialSource>)>,
-    system_roots: Option<TlsRoots>,
-    proxy_rules: ProxyRules,
-    recording: Option<&'a mut Recording>,
-}
-
-impl<'a> Builder<'a> {
-    fn new(
-        lifecycle: &'a Lifecycle,
-        memory: &'a Memory,
-        recording: Option<&'a mut Recording>,
-    ) -> Self {
-        Self {
-            lifecycle,
-            memory,
-            identities: Vec::new(),
-            system_roots: None,
-            proxy_rules: ProxyRules::from_env(),
-            recording,
-        }
-    }
-
-    fn routes(&mut self, config: &Config) -> Result<Vec<Route>, StartError> {
-        config
-            .routes
-            .iter()
-            .map(|route| self.route(route))
-            .collect()
-    }
-
-    fn route(&mut self, config: &RouteConfig) -> Result<Route, StartError> {
-        let in_route = |source| StartError::Route {
-            route: config.name.clone(),
-            source,
-        };
-        let connector = ConnectorOptions {
-            roots: self.roots(config)?,
-            proxy: match config.is_dialled_directly {
-                true => ProxyRules::none(),
-                false => self.proxy_rules.clone(),
-            },
-            resolver: Resolver::system(),
-            metrics: RouteMetrics::new(&config.name),
-        };
-        let identity = self.identity(config);
-        let endpoint = config.endpoint.clone();
-        let signer = Signer::new(
-            endpoint.signing_scope(),
-            endpoint.style,
-            endpoint.wire_host.clone(),
-            identity,
-        );
-        let upstream = Upstream::new(
-            endpoint.clone(),
-            signer,
-            UpstreamConfig {
-                window: self.memory.window(),
-                ..config.upstream
-            },
-            &connector,
-            self.lifecycle.background.clone(),
-            self.lifecycle.stop.clone(),
-        );
-        let mut upstream = upstream.map_err(in_route)?;
-        if let Some(recording) = &mut self.recording {
-            let recorder = recording.recorder(&config.name, policy::api(&endpoint));
-            upstream = upstream.recorded(recorder);
-        }
-        let upstream = Arc::new(upstream);
-        let api = match &endpoint.realtime {
-            None => None,
-            Some(realtime) => {
-                let dialer = Dialer::new(
-                    realtime.address.clone(),
-                    &realtime.tls_name,
-                    &[b"http/1.1"],
-                    &connector,
-                    config.upstream.connect,
-                );
-                let pool = Pool::new(
-                    Arc::clone(&upstream),
-                    dialer.map_err(in_route)?,
-                    config.realtime,
-                    self.lifecycle.background.clone(),
-                    self.lifecycle.stop.clone(),
-                );
-                let limit = config.requests.response_body;
-                let policy = config.headers.clone();
-                let api = Api::new(Arc::clone(&upstream), pool, policy, limit);
-                Some(Arc::new(
-                    api.map_err(|error| in_route(io::Error::other(error)))?,
-                ))
-            }
-        };
-        Ok(Route {
-            name: config.name.clone(),
-            path: config.path.clone(),
-            upstream,
-            headers: config.headers.clone(),
-            requests: config.requests,
-            policies: config.policy.clone().into_iter().collect(),
-            api,
-            expired: self.lifecycle.expired.clone(),
-            memory: self.memory.clone(),
-            browser: config.browser,
-            keepalive: config.keepalive.clone(),
-        })
-    }
-
-    fn identity(&mut self, config: &RouteConfig) -> Arc<CredentialSource> {
-        let credentials = &config.credentials;
-        let mut known = self.identities.iter();
-        if let Some((_, identity)) = known.find(|(of, _)| of == credentials) {
-            return Arc::clone(identity);
-        }
-        let mut name = credentials.name();
-        // Another may differ by the region of its STS alone.
-        if self
-            .identities
-            .iter()
-            .any(|(_, taken)| taken.name() == name)
-        {
-            name = format!("{name}, {}", config.endpoint.scope.region);
-        }
-        let Lifecycle {
-            background, stop, ..
-        } = self.lifecycle;
-        let identity = Arc::new(identity_of(credentials, name, background, stop));
-        self.identities
-            .push((credentials.clone(), Arc::clone(&identity)));
-        identity
-    }
-
-    fn roots(&mut self, config: &RouteConfig) -> Result<TlsRoots, StartError> {
-        match &config.trust {
-            Trust::File(path) => TlsRoots::file(path).map_err(|source| StartError::CaFile {
-                route: config.name.clone(),
-                path: path.clone(),
-                source,
-            }),
-            Trust::Pem(pem) => TlsRoots::pem(pem.as_bytes()).map_err(|source| StartError::Route {
-                route: config.name.clone(),
-                source,
-            }),
-            Trust::System => match &self.system_roots {
-                Some(roots) => Ok(roots.clone()),
-                None => {
-                    let roots = TlsRoots::system().map_err(StartError::SystemRoots)?;
-                    Ok(self.system_roots.insert(roots).clone())
-                }
-            },
-        }
-    }
-}
-
-fn identity_of(
-    credentials: &Credentials,
-    name: String,
-    tasks: &TaskTracker,
-    stop: &CancellationToken,
-) -> CredentialSource {
-    match credentials {
-        Credentials::Provider(config) => {
-            CredentialSource::spawn(name, config.clone(), tasks, stop.clone())
-        }
-        Credentials::Fixed(credentials) => CredentialSource::from_credentials(credentials.clone()),
-    }
-}
-
-fn upstreams(routes: &[Route]) -> Vec<(String, Arc<Upstream>)> {
-    let upstreams = routes.iter();
-    upstreams
-        .map(|route| (route.name.clone(), Arc::clone(&route.upstream)))
-        .collect()
 }

@@ -23,6 +23,7 @@
 //! | [`sign`] | the SigV4 signer and its variants, credentials, request targets, redaction |
 //! | [`upstream`] | endpoint inference, service profiles, HTTPS client, WebSockets, rejections by AWS |
 //! | [`telemetry`] | log set-up, the request line, metrics, traces and their export, error chains |
+//! | [`lifecycle`] | the tasks of the process, and the signals that end them |
 //! | [`memory`] | how much there is for us, and whether it is short |
 //! | [`net`] | resolves names and opens TCP connections (RFC 8305) |
 //! | [`trusted_file`] | reads files that decide whom to trust, and detects their changes |
@@ -55,6 +56,7 @@ pub mod cli;
 pub mod config;
 pub mod guard;
 pub mod iam;
+pub mod lifecycle;
 pub mod memory;
 pub mod net;
 pub mod operation;

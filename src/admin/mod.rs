@@ -27,12 +27,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 pub use health::{Health, HealthSources, Readiness};
 
 use crate::guard::{Guard, LocalAddress, Navigations, Scheme};
+use crate::lifecycle::BackgroundTasks;
 use crate::server::accept::{ConnectionSlots, accept};
 use crate::telemetry::metrics::{self, Format};
 use crate::telemetry::tasks::{Task, caught, supervised};
@@ -65,27 +65,21 @@ impl Admin {
         }
     }
 
-    /// Answers on `listener` until `stop`.
-    pub fn serve(self, listener: TcpListener, tasks: &TaskTracker, stop: CancellationToken) {
+    /// Serves `listener` until the background tasks are stopped.
+    pub fn serve(self, listener: TcpListener, tasks: BackgroundTasks) {
         let admin = Arc::new(self);
-        let connections = tasks.clone();
-        tasks.spawn(async move {
-            let accept = || admin.accept(&listener, &connections, &stop);
-            let accepting = supervised(Task::Admin, accept);
-            stop.run_until_cancelled(accepting).await;
+        let tracker = tasks.tracker.clone();
+        tracker.spawn(async move {
+            let accepting = supervised(Task::Admin, || admin.accept(&listener, &tasks));
+            tasks.stop.run_until_cancelled(accepting).await;
         });
     }
 
-    async fn accept(
-        self: &Arc<Self>,
-        listener: &TcpListener,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-    ) {
+    async fn accept(self: &Arc<Self>, listener: &TcpListener, tasks: &BackgroundTasks) {
         let next = || async { listener.accept().await.map(Some) };
         let serve = |(stream, peer), permit| {
-            let (admin, stop) = (Arc::clone(self), stop.clone());
-            tasks.spawn(caught(Task::Admin, async move {
+            let (admin, stop) = (Arc::clone(self), tasks.stop.clone());
+            tasks.tracker.spawn(caught(Task::Admin, async move {
                 let conversation = timeout(LIFE, admin.converse(stream, peer));
                 stop.run_until_cancelled(conversation).await;
                 drop(permit);

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
-use super::identity_of;
+use super::routes::identity_of;
 use crate::config::RouteConfig;
+use crate::lifecycle::BackgroundTasks;
 use crate::sign::credentials::CredentialsError;
 use crate::sign::{RequestTarget, SignError, Signable, Signer, TargetError, clock};
 
@@ -58,9 +57,9 @@ impl std::fmt::Debug for Presigned {
 /// See [`PresignError`].
 pub async fn presign(route: &RouteConfig, request: &Presign) -> Result<Presigned, PresignError> {
     let target = RequestTarget::new(&request.path, request.query.as_deref())?;
-    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let background = BackgroundTasks::default();
     let credentials = &route.credentials;
-    let identity = identity_of(credentials, credentials.name(), &tasks, &stop);
+    let identity = identity_of(credentials, credentials.name(), &background);
     let endpoint = &route.endpoint;
     let signer = Signer::new(
         endpoint.signing_scope(),
@@ -70,7 +69,7 @@ pub async fn presign(route: &RouteConfig, request: &Presign) -> Result<Presigned
     );
     let now = clock::now();
     let credentials = signer.credentials(now).await?;
-    stop.cancel();
+    background.stop.cancel();
     let headers = request.headers.iter();
     let headers: Vec<(&str, &str)> = headers
         .map(|(name, value)| (name.as_str(), value.as_str()))

@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::sign::{SignError, Signable, SignedHeaders, clock};
 use crate::telemetry::error_chain;
-use crate::telemetry::tasks::{Panicked, Task, caught};
+use crate::telemetry::tasks::{Task, caught};
 use crate::upstream::{Dialer, Endpoint, Error, Handshake, RealtimeEndpoint, Socket, Upstream};
 
 /// The realtime endpoint of one route, and the signer for it.

@@ -25,6 +25,7 @@ use super::RealtimeConfig;
 use super::connector::Connector;
 use super::driver::{Command, Driver, Report, Reports};
 use super::subscriber::{MAX_CONNECTIONS, Subscriber};
+use crate::lifecycle::BackgroundTasks;
 use crate::outbox::Outbox;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::tasks::{Panicked, Task, caught};
@@ -74,8 +75,7 @@ impl Pool {
         upstream: Arc<Upstream>,
         dialer: Dialer,
         config: RealtimeConfig,
-        tasks: TaskTracker,
-        stop: CancellationToken,
+        background: BackgroundTasks,
     ) -> Self {
         let protocol = match upstream.endpoint().kind {
             UpstreamKind::Events => Protocol::Events,
@@ -100,8 +100,8 @@ impl Pool {
         Self(Arc::new(PoolInner {
             connector,
             config,
-            stop,
-            tasks,
+            stop: background.stop,
+            tasks: background.tracker,
             state,
         }))
     }

@@ -32,7 +32,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use accept::{ConnectionSlots, accept};
@@ -47,6 +46,7 @@ pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 use write_timeout::WriteTimeout;
 
 use crate::guard::{LocalAddress, Scheme};
+use crate::lifecycle::ClientTasks;
 use crate::memory::{Budget, Memory};
 use crate::proxy::{Client, Proxy, Slots};
 use crate::session::Origin;
@@ -84,9 +84,7 @@ pub struct Server {
     budget: Arc<Budget>,
     /// Of the latest connection.
     last_origin: Arc<AtomicU64>,
-    tasks: TaskTracker,
-    draining: CancellationToken,
-    expired: CancellationToken,
+    tasks: ClientTasks,
 }
 
 /// How many client connections there are, and whether there is memory for their requests.
@@ -104,15 +102,13 @@ const FIRST_REQUEST: Duration = Duration::from_secs(2);
 const MEMORY_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// Connections finish their request once `draining` is cancelled, and end with `expired`.
+    /// Connections finish their request once the drain begins, and end when it expires.
     pub fn new(
         proxy: Proxy,
         config: ServerConfig,
         tls: Option<Tls>,
         memory: Memory,
-        tasks: TaskTracker,
-        draining: CancellationToken,
-        expired: CancellationToken,
+        tasks: ClientTasks,
     ) -> Self {
         let limit = capacity::connections(config.connections);
         Self {
@@ -125,8 +121,6 @@ impl Server {
             memory,
             last_origin: Arc::default(),
             tasks,
-            draining,
-            expired,
         }
     }
 
@@ -140,8 +134,8 @@ impl Server {
     /// Starts to accept on a bound listener.
     pub fn listen(&self, listener: Listener) {
         let server = self.clone();
-        self.tasks.spawn(async move {
-            let draining = server.draining.clone();
+        self.tasks.tracker.spawn(async move {
+            let draining = server.tasks.draining.clone();
             let accepting = supervised(Task::Accept, || server.accept(&listener));
             draining.run_until_cancelled(accepting).await;
         });
@@ -159,7 +153,7 @@ impl Server {
             metrics().client_connections_accepted.inc();
             let server = self.clone();
             let served = async move { server.serve(accepted, permit).await };
-            self.tasks.spawn(caught(Task::Connection, served));
+            self.tasks.tracker.spawn(caught(Task::Connection, served));
         };
         accept("client", &self.connections, next, serve).await;
     }
@@ -232,7 +226,7 @@ impl Server {
             ended = connection.as_mut() => ended,
             () = self.last_call(state.has_begun()) => {
                 connection.as_mut().graceful_shutdown();
-                match self.expired.run_until_cancelled(connection.as_mut()).await {
+                match self.tasks.expired.run_until_cancelled(connection.as_mut()).await {
                     Some(ended) => ended,
                     None => match tokio::time::timeout(FINAL_RESPONSES, connection).await {
                         Ok(ended) => ended,
@@ -249,11 +243,11 @@ impl Server {
     /// Resolves when a connection may begin no more requests: at the drain, or, if it has had none,
     /// shortly after. Its client has connected in good faith, and does not try again.
     async fn last_call(&self, first_request: impl Future<Output = ()>) {
-        self.draining.cancelled().await;
+        self.tasks.draining.cancelled().await;
         tokio::select! {
             () = first_request => {}
             () = tokio::time::sleep(FIRST_REQUEST) => {}
-            () = self.expired.cancelled() => {}
+            () = self.tasks.expired.cancelled() => {}
         }
     }
 }

@@ -28,6 +28,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 pub use tunnel::{Keepalive, Tunnel};
 
 use crate::guard::{Admission, OperationPolicies};
+use crate::lifecycle::ClientTasks;
 use crate::memory::{Memory, Share};
 use crate::operation::Api;
 use crate::outbox::OutboxBudget;
@@ -128,15 +129,18 @@ impl Sessions {
         config: SessionConfig,
         budget: Arc<OutboxBudget>,
         memory: Memory,
-        tasks: TaskTracker,
-        draining: CancellationToken,
-        expired: CancellationToken,
+        tasks: ClientTasks,
     ) -> Self {
+        let ClientTasks {
+            tracker,
+            draining,
+            expired,
+        } = tasks;
         Self {
             config,
             budget,
             memory,
-            tasks,
+            tasks: tracker,
             draining,
             expired,
             last_owner: AtomicU64::new(0),

@@ -23,8 +23,6 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::clock::{self, ClockJumps};
@@ -35,6 +33,7 @@ use file_watcher::ProfileFileWatcher;
 pub use snapshot::Snapshot;
 use snapshot::format_time;
 
+use crate::lifecycle::BackgroundTasks;
 use crate::telemetry::metrics::{IdentityOutcomeLabels, metrics};
 use crate::telemetry::tasks::{Task, supervised};
 
@@ -73,13 +72,12 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 // === impl CredentialSource ===
 
 impl CredentialSource {
-    /// Starts the background task, which ends with `stop`. `name` identifies the source in the log and
-    /// in metrics.
+    /// Starts the background task, which ends with the background tasks of the process. `name`
+    /// identifies the source in the log and in metrics.
     pub fn spawn(
         name: String,
         config: CredentialSourceConfig,
-        tasks: &TaskTracker,
-        stop: CancellationToken,
+        background: &BackgroundTasks,
     ) -> Self {
         let (publish, state) = watch::channel(LoadState {
             loading: true,
@@ -92,7 +90,8 @@ impl CredentialSource {
             publish,
             wake: Arc::clone(&wake),
         };
-        tasks.spawn(async move {
+        let stop = background.stop.clone();
+        background.tracker.spawn(async move {
             let refreshing = supervised(Task::Credentials, || refresher.run());
             stop.run_until_cancelled(refreshing).await;
         });

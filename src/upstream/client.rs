@@ -12,8 +12,6 @@ use http_body_util::Full;
 use hyper::body::Body as _;
 use hyper_util::client::legacy::Error as ClientError;
 use hyper_util::client::legacy::connect::capture_connection;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower_http::timeout::TimeoutBody;
 
 use super::clock_skew::ClockSkew;
@@ -24,6 +22,7 @@ use super::headers::{signed_values, single_content_type};
 use super::pool::{ConnectionPools, DialInfo, TaskExecutor, UpstreamBody};
 use super::{Dialer, Endpoint, Error, UpstreamKind, framing};
 use crate::iam::Recorder;
+use crate::lifecycle::BackgroundTasks;
 use crate::sign::{Placement, RequestTarget, Signable, Signer, TargetError, clock};
 use crate::telemetry::metrics::RouteMetrics;
 
@@ -58,7 +57,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Creates an upstream without connecting to it. Its connections end with `stop`.
+    /// Creates an upstream without connecting to it. Its connections end with the background tasks.
     ///
     /// # Errors
     /// When a name of the endpoint is not valid for TLS or as a `Host`.
@@ -67,8 +66,7 @@ impl Upstream {
         signer: Signer,
         config: UpstreamConfig,
         options: &ConnectorOptions,
-        tasks: TaskTracker,
-        stop: CancellationToken,
+        background: BackgroundTasks,
     ) -> io::Result<Self> {
         let dialer = |alpn: &[&[u8]]| {
             Dialer::new(
@@ -80,7 +78,7 @@ impl Upstream {
             )
         };
         let (pooled, tunnels) = (dialer(&[b"h2", b"http/1.1"])?, dialer(&[b"http/1.1"])?);
-        let tasks = TaskExecutor { tasks, stop };
+        let tasks = TaskExecutor(background);
         let authority = endpoint.wire_host.parse().map_err(|_| {
             io::Error::other(format!("{:?} is not a valid Host", endpoint.wire_host))
         })?;

@@ -21,14 +21,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use super::Dialer;
 use super::config::UpstreamConfig;
 use super::dial::Dialled;
 use super::error::DialError;
+use crate::lifecycle::BackgroundTasks;
 use crate::telemetry::metrics::GaugeGuard;
 use crate::telemetry::tasks::{Task, caught};
 
@@ -200,18 +199,15 @@ impl Body for UpstreamBody {
 
 /// Spawns the connection tasks of a pool where they are tracked and can be stopped.
 #[derive(Clone, Debug)]
-pub(super) struct TaskExecutor {
-    pub(super) tasks: TaskTracker,
-    pub(super) stop: CancellationToken,
-}
+pub(super) struct TaskExecutor(pub(super) BackgroundTasks);
 
 impl<F> hyper::rt::Executor<F> for TaskExecutor
 where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
     fn execute(&self, task: F) {
-        let stop = self.stop.clone();
-        self.tasks.spawn(async move {
+        let stop = self.0.stop.clone();
+        self.0.tracker.spawn(async move {
             let task = caught(Task::Upstream, task);
             stop.run_until_cancelled(task).await;
         });
@@ -323,18 +319,15 @@ mod tests {
 
     #[tokio::test]
     async fn panic_in_a_pooled_connection_ends_only_its_task() {
-        let tasks = TaskExecutor {
-            tasks: TaskTracker::new(),
-            stop: CancellationToken::new(),
-        };
+        let tasks = TaskExecutor(BackgroundTasks::default());
         let open = Arc::new(AtomicUsize::new(1));
         let in_flight = InFlight(Arc::clone(&open));
         tasks.execute(async move {
             let _in_flight = in_flight;
             panic!("on purpose");
         });
-        tasks.tasks.close();
-        tasks.tasks.wait().await;
+        tasks.0.tracker.close();
+        tasks.0.tracker.wait().await;
         assert_eq!(open.load(Ordering::Relaxed), 0);
         let label = Task::Upstream.into();
         let panics = &crate::telemetry::metrics::metrics().task_panics;

@@ -1,0 +1,197 @@
+//! Builds the routes of a configuration.
+
+use std::io;
+use std::sync::Arc;
+
+use super::{Lifecycle, StartError, policy};
+use crate::config::{Config, Credentials, RouteConfig, Trust};
+use crate::iam::Recording;
+use crate::lifecycle::BackgroundTasks;
+use crate::memory::Memory;
+use crate::net::Resolver;
+use crate::operation::Api;
+use crate::proxy::Route;
+use crate::realtime::Pool;
+use crate::sign::Signer;
+use crate::sign::credentials::CredentialSource;
+use crate::telemetry::metrics::RouteMetrics;
+use crate::upstream::{ConnectorOptions, Dialer, ProxyRules, TlsRoots, Upstream, UpstreamConfig};
+
+/// Builds routes that share identities, system roots and proxy rules.
+pub(super) struct RouteBuilder<'a> {
+    lifecycle: &'a Lifecycle,
+    memory: &'a Memory,
+    identities: Vec<(Credentials, Arc<CredentialSource>)>,
+    system_roots: Option<TlsRoots>,
+    proxy_rules: ProxyRules,
+    recording: Option<&'a mut Recording>,
+}
+
+impl<'a> RouteBuilder<'a> {
+    pub(super) fn new(
+        lifecycle: &'a Lifecycle,
+        memory: &'a Memory,
+        recording: Option<&'a mut Recording>,
+    ) -> Self {
+        Self {
+            lifecycle,
+            memory,
+            identities: Vec::new(),
+            system_roots: None,
+            proxy_rules: ProxyRules::from_env(),
+            recording,
+        }
+    }
+
+    pub(super) fn routes(&mut self, config: &Config) -> Result<Vec<Route>, StartError> {
+        config
+            .routes
+            .iter()
+            .map(|route| self.route(route))
+            .collect()
+    }
+
+    /// Returns the identities of the routes built.
+    pub(super) fn identities(self) -> Vec<Arc<CredentialSource>> {
+        let identities = self.identities.into_iter();
+        identities.map(|(_, identity)| identity).collect()
+    }
+
+    fn route(&mut self, config: &RouteConfig) -> Result<Route, StartError> {
+        let in_route = |source| StartError::Route {
+            route: config.name.clone(),
+            source,
+        };
+        let connector = ConnectorOptions {
+            roots: self.roots(config)?,
+            proxy: match config.is_dialled_directly {
+                true => ProxyRules::none(),
+                false => self.proxy_rules.clone(),
+            },
+            resolver: Resolver::system(),
+            metrics: RouteMetrics::new(&config.name),
+        };
+        let identity = self.identity(config);
+        let endpoint = config.endpoint.clone();
+        let signer = Signer::new(
+            endpoint.signing_scope(),
+            endpoint.style,
+            endpoint.wire_host.clone(),
+            identity,
+        );
+        let upstream = Upstream::new(
+            endpoint.clone(),
+            signer,
+            UpstreamConfig {
+                window: self.memory.window(),
+                ..config.upstream
+            },
+            &connector,
+            self.lifecycle.background.clone(),
+        );
+        let mut upstream = upstream.map_err(in_route)?;
+        if let Some(recording) = &mut self.recording {
+            let recorder = recording.recorder(&config.name, policy::api(&endpoint));
+            upstream = upstream.recorded(recorder);
+        }
+        let upstream = Arc::new(upstream);
+        let api = match &endpoint.realtime {
+            None => None,
+            Some(realtime) => {
+                let dialer = Dialer::new(
+                    realtime.address.clone(),
+                    &realtime.tls_name,
+                    &[b"http/1.1"],
+                    &connector,
+                    config.upstream.connect,
+                );
+                let pool = Pool::new(
+                    Arc::clone(&upstream),
+                    dialer.map_err(in_route)?,
+                    config.realtime,
+                    self.lifecycle.background.clone(),
+                );
+                let limit = config.requests.response_body;
+                let policy = config.headers.clone();
+                let api = Api::new(Arc::clone(&upstream), pool, policy, limit);
+                Some(Arc::new(
+                    api.map_err(|error| in_route(io::Error::other(error)))?,
+                ))
+            }
+        };
+        Ok(Route {
+            name: config.name.clone(),
+            path: config.path.clone(),
+            upstream,
+            headers: config.headers.clone(),
+            requests: config.requests,
+            policies: config.policy.clone().into_iter().collect(),
+            api,
+            expired: self.lifecycle.clients.expired.clone(),
+            memory: self.memory.clone(),
+            browser: config.browser,
+            keepalive: config.keepalive.clone(),
+        })
+    }
+
+    fn identity(&mut self, config: &RouteConfig) -> Arc<CredentialSource> {
+        let credentials = &config.credentials;
+        let mut known = self.identities.iter();
+        if let Some((_, identity)) = known.find(|(of, _)| of == credentials) {
+            return Arc::clone(identity);
+        }
+        let mut name = credentials.name();
+        // Another may differ by the region of its STS alone.
+        if self
+            .identities
+            .iter()
+            .any(|(_, taken)| taken.name() == name)
+        {
+            name = format!("{name}, {}", config.endpoint.scope.region);
+        }
+        let background = &self.lifecycle.background;
+        let identity = Arc::new(identity_of(credentials, name, background));
+        self.identities
+            .push((credentials.clone(), Arc::clone(&identity)));
+        identity
+    }
+
+    fn roots(&mut self, config: &RouteConfig) -> Result<TlsRoots, StartError> {
+        match &config.trust {
+            Trust::File(path) => TlsRoots::file(path).map_err(|source| StartError::CaFile {
+                route: config.name.clone(),
+                path: path.clone(),
+                source,
+            }),
+            Trust::Pem(pem) => TlsRoots::pem(pem.as_bytes()).map_err(|source| StartError::Route {
+                route: config.name.clone(),
+                source,
+            }),
+            Trust::System => match &self.system_roots {
+                Some(roots) => Ok(roots.clone()),
+                None => {
+                    let roots = TlsRoots::system().map_err(StartError::SystemRoots)?;
+                    Ok(self.system_roots.insert(roots).clone())
+                }
+            },
+        }
+    }
+}
+
+pub(super) fn identity_of(
+    credentials: &Credentials,
+    name: String,
+    background: &BackgroundTasks,
+) -> CredentialSource {
+    match credentials {
+        Credentials::Provider(config) => CredentialSource::spawn(name, config.clone(), background),
+        Credentials::Fixed(credentials) => CredentialSource::from_credentials(credentials.clone()),
+    }
+}
+
+pub(super) fn upstreams(routes: &[Route]) -> Vec<(String, Arc<Upstream>)> {
+    let upstreams = routes.iter();
+    upstreams
+        .map(|route| (route.name.clone(), Arc::clone(&route.upstream)))
+        .collect()
+}
