@@ -96,7 +96,7 @@ impl Admin {
         let service = service_fn(|request| {
             asked.notify_one();
             async move {
-                let answered = caught(Task::Admin, self.answer(&request, local, peer)).await;
+                let answered = caught(Task::Admin, self.respond(&request, local, peer)).await;
                 let answer = answered.unwrap_or_else(|panicked| {
                     told(StatusCode::INTERNAL_SERVER_ERROR, &panicked.to_string())
                 });
@@ -124,7 +124,7 @@ impl Admin {
         }
     }
 
-    async fn answer(
+    async fn respond(
         &self,
         request: &Request<Incoming>,
         local: SocketAddr,

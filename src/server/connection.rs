@@ -65,7 +65,7 @@ impl Server {
     }
 
     /// Answers one request of `client`.
-    pub(super) async fn answer(
+    pub(super) async fn respond(
         &self,
         request: Request<Incoming>,
         client: &Client,

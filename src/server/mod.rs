@@ -211,7 +211,7 @@ impl Server {
         let stream = ClientStream::new(stream, Arc::clone(&state), &self.config, evictions);
         let service = service_fn(|request| {
             let in_progress = state.begin();
-            async move { Ok::<_, Infallible>(self.answer(request, client, in_progress).await) }
+            async move { Ok::<_, Infallible>(self.respond(request, client, in_progress).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
