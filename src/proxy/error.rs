@@ -143,7 +143,7 @@ pub enum Error {
 
 /// How the client of a route reads errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub enum Shape {
     /// `{"errors":[{"message","extensions":{"code","sent"}}]}`
     GraphQl(Media),
     /// `{"message","code","sent"}`

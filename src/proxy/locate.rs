@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use http::Uri;
 
@@ -17,12 +18,13 @@ use crate::upstream::UpstreamKind;
 
 /// All routes, and for each the ones below it.
 #[derive(Debug)]
-pub(super) struct Routes(Vec<(Route, Vec<Nested>)>);
+pub(super) struct Routes(Vec<(Arc<Route>, Vec<Nested>)>);
 
 /// The route of a request.
-pub(super) struct Located<'a> {
-    pub(super) route: &'a Route,
-    /// What the request's target becomes, if it changes.
+#[derive(Debug)]
+pub(super) struct Located {
+    pub(super) route: Arc<Route>,
+    /// The request's new target, if it changes.
     pub(super) target: Result<Option<Uri>, Error>,
 }
 
@@ -38,16 +40,17 @@ impl Routes {
                     .collect()
             })
             .collect();
-        Self(routes.into_iter().zip(nested).collect())
+        let routes = routes.into_iter().map(Arc::new);
+        Self(routes.zip(nested).collect())
     }
 
     fn iter(&self) -> impl Iterator<Item = &Route> {
-        self.0.iter().map(|(route, _)| route)
+        self.0.iter().map(|(route, _)| &**route)
     }
 
-    /// The longest path that has `path` below it. GraphQL routes match exactly, and by their
-    /// realtime paths; others match what is below them, which for Events is a channel.
-    fn find(&self, path: &str) -> Option<&(Route, Vec<Nested>)> {
+    /// Returns the route with the longest matching path. GraphQL routes match exactly and by their
+    /// realtime paths; others match all paths below them, which for Events are channels.
+    fn find(&self, path: &str) -> Option<&(Arc<Route>, Vec<Nested>)> {
         let is_graphql = |route: &Route| kind(route) == UpstreamKind::Graphql;
         let own = self.0.iter().find(|(route, _)| {
             let rest = path.strip_prefix(route.path.as_str());
@@ -70,8 +73,8 @@ impl Routes {
 }
 
 impl Proxy {
-    /// The route of a request whose target is `uri`.
-    pub(super) fn locate(&self, uri: &Uri) -> Option<Located<'_>> {
+    /// Returns the route of a request for `uri`.
+    pub(super) fn locate(&self, uri: &Uri) -> Option<Located> {
         let collapsed = PathHandling::Collapse.apply(uri.path());
         if let Ok(Cow::Owned(path)) = &collapsed
             && let Some((route, nested)) = self.routes.find(path)
@@ -79,10 +82,12 @@ impl Proxy {
         {
             let checked = check(route, nested, path);
             let target = checked.and_then(|()| with_path(uri, path).map(Some));
+            let route = Arc::clone(route);
             return Some(Located { route, target });
         }
         let (route, nested) = self.routes.find(uri.path())?;
         let target = check(route, nested, uri.path()).map(|()| None);
+        let route = Arc::clone(route);
         Some(Located { route, target })
     }
 

@@ -29,15 +29,14 @@ use std::time::Duration;
 use http::header::{CONNECTION, CONTENT_LENGTH, VARY};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
-use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 pub use accept::{Accept, Form, Media};
 pub use batch::items;
 pub use body::Body;
-pub use error::Error;
-use error::{Shape, rescue};
+use error::rescue;
+pub use error::{Error, Shape};
 pub use events::envelope;
 use locate::{Located, Routes};
 pub use parameters::operation_of;
@@ -52,7 +51,7 @@ use crate::memory::{Memory, Share};
 use crate::operation::{self, Api, Rejection, admit};
 use crate::session::{Keepalive, Origin, SessionClient, Sessions};
 use crate::sign::PathHandling;
-use crate::telemetry::tasks::{Task, caught};
+use crate::telemetry::tasks::Panicked;
 use crate::telemetry::{Record, Trace};
 use crate::upstream::{HeaderPolicy, Upstream, UpstreamKind};
 
@@ -119,6 +118,25 @@ pub struct Client {
     pub share: Share,
 }
 
+/// A request with what is known of it before it is handled.
+#[derive(Debug)]
+pub struct Exchange {
+    request: Request<Incoming>,
+    record: Record,
+    located: Option<Located>,
+    accept: Accept,
+    shape: Shape,
+}
+
+/// A request that was not handled, and why.
+#[derive(Debug)]
+pub struct Refused {
+    error: Error,
+    record: Record,
+    route: Option<Arc<Route>>,
+    shape: Shape,
+}
+
 /// Where a request comes from, and what its head asks for. The head is read for it once.
 #[derive(Clone, Copy)]
 struct RequestContext<'a> {
@@ -162,6 +180,40 @@ impl Call<'_> {
     }
 }
 
+impl Exchange {
+    pub fn request(&self) -> &Request<Incoming> {
+        &self.request
+    }
+
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Refuses the request.
+    pub fn refuse(self, error: Error) -> Box<Refused> {
+        Box::new(Refused {
+            error,
+            record: self.record,
+            route: self.located.map(|located| located.route),
+            shape: self.shape,
+        })
+    }
+}
+
+impl Refused {
+    /// The refusal of a request whose record was written when a panic dropped it.
+    pub fn by_panic(panicked: Panicked, shape: Shape) -> Box<Self> {
+        let mut record = Record::new("OTHER");
+        record.discard();
+        Box::new(Self {
+            error: panicked.into(),
+            record,
+            route: None,
+            shape,
+        })
+    }
+}
+
 impl Proxy {
     pub fn new(guard: Guard, routes: Vec<Route>, sessions: Sessions) -> Self {
         Self {
@@ -171,42 +223,36 @@ impl Proxy {
         }
     }
 
-    /// Answers a request of `client`.
-    pub async fn handle(&self, request: Request<Incoming>, client: &Client) -> Response<Body> {
-        let shape = Mutex::new(Shape::GraphQl(Media::Json));
-        let handled = caught(Task::Request, self.handle_as(request, client, &shape));
-        handled.await.unwrap_or_else(|panicked| {
-            let shape = *shape.lock();
-            let mut record = Record::new("OTHER");
-            // The request's own was written when the panic dropped it.
-            record.discard();
-            let response = rescue(&Error::from(panicked), shape, &mut record);
-            let mut response = finish(response, &Cors::NoOrigin, record);
-            // How much of the request's body has been read is unknown.
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
-            response
-        })
-    }
-
-    /// Answers a request; `form` is for an answer in its place, should it panic.
-    async fn handle_as(
-        &self,
-        request: Request<Incoming>,
-        client: &Client,
-        form: &Mutex<Shape>,
-    ) -> Response<Body> {
+    /// Begins a request: its record, its route, and the form of its errors.
+    pub fn begin(&self, request: Request<Incoming>) -> Exchange {
         let mut record = Record::new(method_name(request.method()));
         record.trace = Trace::begin(request.headers());
         let located = self.locate(request.uri());
-        let route = located.as_ref().map(|located| located.route);
         let accept = Accept::of(request.headers());
-        let shape = match route {
-            Some(route) if route.upstream.endpoint().kind == UpstreamKind::Http => Shape::Plain,
+        let shape = match &located {
+            Some(located) if located.route.upstream.endpoint().kind == UpstreamKind::Http => Shape::Plain,
             Some(_) | None => Shape::GraphQl(accept.media()),
         };
-        *form.lock() = shape;
-        // First of all, because whatever comes after acts with the IAM identity.
+        Exchange {
+            request,
+            record,
+            located,
+            accept,
+            shape,
+        }
+    }
+
+    /// Answers a request of `client`.
+    pub async fn handle(&self, exchange: Exchange, client: &Client) -> Response<Body> {
+        let Exchange {
+            request,
+            mut record,
+            located,
+            accept,
+            shape,
+        } = exchange;
+        let route = located.as_ref().map(|located| &located.route);
+        // First of all, because everything after it acts with the IAM identity.
         let navigations = route.map(|route| route.browser.navigations);
         let verdict = self.guard.check(
             &request,
@@ -264,7 +310,7 @@ impl Proxy {
     /// unasked.
     async fn admitted(
         &self,
-        Located { route, target }: Located<'_>,
+        Located { route, target }: Located,
         mut request: Request<Incoming>,
         context: RequestContext<'_>,
         cors: &Cors,
@@ -287,24 +333,30 @@ impl Proxy {
         if route.api.is_none() {
             guard::check_content_type(&request, cors)?;
         }
-        self.dispatch(route, request, context, &admission, record)
+        self.dispatch(&route, request, context, &admission, record)
             .await
     }
 
-    /// Answers a request that the server refuses before anything else.
-    pub fn refuse(&self, request: &Request<Incoming>, error: &Error) -> Response<Body> {
-        let mut record = Record::new(method_name(request.method()));
-        record.trace = Trace::begin(request.headers());
-        let route = self.locate(request.uri()).map(|located| located.route);
+    /// Answers a request that was not handled.
+    pub fn refuse(&self, refused: Refused) -> Response<Body> {
+        let Refused {
+            error,
+            mut record,
+            route,
+            shape,
+        } = refused;
         if let Some(route) = route {
             record.set_route(route.upstream.metrics());
         }
-        let shape = match route {
-            Some(route) if route.upstream.endpoint().kind == UpstreamKind::Http => Shape::Plain,
-            Some(_) | None => Shape::GraphQl(Accept::of(request.headers()).media()),
-        };
-        let response = rescue(error, shape, &mut record);
-        finish(response, &Cors::NoOrigin, record)
+        let response = rescue(&error, shape, &mut record);
+        let mut response = finish(response, &Cors::NoOrigin, record);
+        let is_shed = matches!(error, Error::MemoryShort | Error::TooManyInFlight(_));
+        // Of any other request it is unclear how much has been read, or where it ends.
+        if !is_shed {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(CONNECTION, close);
+        }
+        response
     }
 
     /// Serves a request by the kind of its route.

@@ -1,5 +1,4 @@
-//! A client connection: the stream below HTTP, and what is done about each request before the proxy
-//! handles it.
+//! A client connection below HTTP: how it opens, its stream, and the bodies of its responses.
 
 use std::io;
 use std::pin::Pin;
@@ -7,22 +6,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::connection_state::{ConnectionState, InProgress};
 use super::eviction::Evictions;
-use super::framing::{Framing, asks_for_websocket, check, has_odd_body};
+use super::framing::Framing;
 use super::linger::Linger;
 use super::request_wait::RequestWait;
 use super::tls::{OpenError, Opened, open};
 use super::{Server, ServerConfig};
-use crate::proxy::{Body, Client, Error};
+use crate::proxy::Body;
 
 /// A client's stream below hyper, which knows when no request is in progress.
 #[derive(Debug)]
@@ -63,48 +59,14 @@ impl Server {
             () = self.connections.evictions().chosen() => Err(OpenError::Evicted),
         }
     }
+}
 
-    /// Answers one request of `client`.
-    pub(super) async fn respond(
-        &self,
-        request: Request<Incoming>,
-        client: &Client,
-        in_progress: InProgress,
-    ) -> Response<TrackedBody> {
-        let is_ambiguous = in_progress.is_ambiguous();
-        let checked = check(&request, is_ambiguous);
-        let is_upgrade = asks_for_websocket(request.headers());
-        let mut closes = checked.is_err() || has_odd_body(&request);
-        let response = match (checked, self.slots.check()) {
-            (Err(error), _) => self.proxy.refuse(&request, &error),
-            (Ok(()), _) if self.memory.is_short() => {
-                self.proxy.refuse(&request, &Error::MemoryShort)
-            }
-            (Ok(()), Err(error)) => self.proxy.refuse(&request, &error),
-            (Ok(()), Ok(())) => {
-                let client = Client {
-                    slot: self.slots.slot(),
-                    ..client.clone()
-                };
-                self.proxy.handle(request, &client).await
-            }
-        };
-        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            in_progress.upgrade();
-            closes = false;
-        } else {
-            // What follows a refused upgrade may not have been meant as a request.
-            closes |= is_upgrade;
-        }
-        let mut response = response.map(|body| TrackedBody {
+impl TrackedBody {
+    pub(super) fn new(body: Body, in_progress: InProgress) -> Self {
+        Self {
             body,
             _in_progress: in_progress,
-        });
-        if closes {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(CONNECTION, close);
         }
-        response
     }
 }
 

@@ -54,23 +54,17 @@ impl ConnectionState {
         self.is_upgraded.load(Ordering::Relaxed)
     }
 
+    /// Says that the connection leaves HTTP.
+    pub(super) fn upgrade(&self) {
+        self.is_upgraded.store(true, Ordering::Relaxed);
+    }
+
     pub(super) fn is_ambiguous(&self) -> bool {
         self.is_ambiguous.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_ambiguous(&self, is_ambiguous: bool) {
         self.is_ambiguous.store(is_ambiguous, Ordering::Relaxed);
-    }
-}
-
-impl InProgress {
-    pub(super) fn is_ambiguous(&self) -> bool {
-        self.0.is_ambiguous()
-    }
-
-    /// Says that the connection leaves HTTP with this request.
-    pub(super) fn upgrade(&self) {
-        self.0.is_upgraded.store(true, Ordering::Relaxed);
     }
 }
 

@@ -14,10 +14,10 @@ mod linger;
 mod listener;
 mod passed;
 mod request_wait;
+mod stack;
 mod tls;
 mod write_timeout;
 
-use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::pin::pin;
@@ -26,8 +26,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -41,6 +41,7 @@ pub use dev_ca::DevCaError;
 use listener::Accepted;
 pub use listener::{BindError, Listen, Listener};
 pub use passed::{Passed, PassedError};
+use stack::request_stack;
 use tls::Opened;
 pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 use write_timeout::WriteTimeout;
@@ -209,10 +210,7 @@ impl Server {
         let state = Arc::new(ConnectionState::default());
         let evictions = self.connections.evictions().clone();
         let stream = ClientStream::new(stream, Arc::clone(&state), &self.config, evictions);
-        let service = service_fn(|request| {
-            let in_progress = state.begin();
-            async move { Ok::<_, Infallible>(self.respond(request, client, in_progress).await) }
-        });
+        let service = TowerToHyperService::new(request_stack(self, client, &state));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // The stream has its own, for heads and for the time between them.

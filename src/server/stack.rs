@@ -1,0 +1,191 @@
+//! What surrounds every request on the proxied port.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::Either;
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tower::{Service, ServiceBuilder, service_fn};
+
+use super::Server;
+use super::connection::TrackedBody;
+use super::connection_state::ConnectionState;
+use super::framing::{self, asks_for_websocket, has_odd_body};
+use crate::proxy::{Body, Client, Error, Exchange, Proxy, Refused};
+use crate::telemetry::tasks::{Task, caught};
+
+/// Returns the service that answers the requests of one connection.
+///
+/// Its layers are listed from the outside in: a request passes them from top to bottom, and its
+/// response from bottom to top.
+pub(super) fn request_stack<'a>(
+    server: &'a Server,
+    client: &'a Client,
+    state: &'a Arc<ConnectionState>,
+) -> impl Service<Request<Incoming>, Response = Response<TrackedBody>, Error = Infallible, Future: Send>
++ Clone {
+    let (proxy, memory, slots) = (&*server.proxy, &server.memory, &server.slots);
+    ServiceBuilder::new()
+        // Outermost: the connection's timers rest until the body of the response has been sent.
+        .layer_fn(move |inner| around(inner, move |request, inner| track(state, request, inner)))
+        // What follows a request may be no request: then the connection is closed.
+        .layer_fn(|inner| around(inner, close_after_odd_request))
+        // From here on a request has a record, which becomes its log line, its span and its
+        // metrics, even if a layer below refuses it.
+        .map_request(move |request| proxy.begin(request))
+        // Errors become responses, in the form that the clients of the route read. Below the
+        // record, because it notes the error.
+        .layer_fn(move |inner| around(inner, move |exchange, inner| rescue(proxy, exchange, inner)))
+        // A panic is an error of its own request alone.
+        .layer_fn(|inner| around(inner, catch_panics))
+        // Before anything acts on a request, it must be clear where it ends.
+        .layer_fn(move |inner| {
+            check(inner, move |exchange: &Exchange| {
+                framing::check(exchange.request(), state.is_ambiguous())
+            })
+        })
+        // While memory is short, requests are refused before their bodies are read.
+        .layer_fn(move |inner| {
+            check(inner, move |_: &Exchange| {
+                if memory.is_short() {
+                    return Err(Error::MemoryShort);
+                }
+                Ok(())
+            })
+        })
+        // At the limit of requests in flight, a request is refused at once. It takes its slot only
+        // when its body has come (see `proxy::slot`), so that slow bodies hold none.
+        .layer_fn(move |inner| check(inner, move |_: &Exchange| slots.check()))
+        .service(service_fn(move |exchange| async move {
+            let client = Client {
+                slot: slots.slot(),
+                ..client.clone()
+            };
+            Ok::<_, Box<Refused>>(proxy.handle(exchange, &client).await)
+        }))
+}
+
+/// Counts the request as in progress until the body of its response is dropped.
+async fn track<S>(
+    state: &Arc<ConnectionState>,
+    request: Request<Incoming>,
+    mut inner: S,
+) -> Result<Response<TrackedBody>, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+{
+    let in_progress = state.begin();
+    let response = inner.call(request).await?;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        state.upgrade();
+    }
+    Ok(response.map(|body| TrackedBody::new(body, in_progress)))
+}
+
+/// Closes the connection after a body where other servers expect none, and after a refused upgrade.
+async fn close_after_odd_request<S>(
+    request: Request<Incoming>,
+    mut inner: S,
+) -> Result<Response<Body>, Infallible>
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+{
+    let is_odd = has_odd_body(&request) || asks_for_websocket(request.headers());
+    let mut response = inner.call(request).await?;
+    if is_odd && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    Ok(response)
+}
+
+async fn rescue<S>(
+    proxy: &Proxy,
+    exchange: Exchange,
+    mut inner: S,
+) -> Result<Response<Body>, Infallible>
+where
+    S: Service<Exchange, Response = Response<Body>, Error = Box<Refused>>,
+{
+    let result = inner.call(exchange).await;
+    Ok(result.unwrap_or_else(|refused| proxy.refuse(*refused)))
+}
+
+async fn catch_panics<S>(exchange: Exchange, mut inner: S) -> Result<Response<Body>, Box<Refused>>
+where
+    S: Service<Exchange, Response = Response<Body>, Error = Box<Refused>>,
+{
+    let shape = exchange.shape();
+    match caught(Task::Request, inner.call(exchange)).await {
+        Ok(result) => result,
+        Err(panicked) => Err(Refused::by_panic(panicked, shape)),
+    }
+}
+
+/// A layer that is a function of the request and of the service below it.
+#[derive(Clone, Copy)]
+struct Around<S, F> {
+    inner: S,
+    call: F,
+}
+
+fn around<S, F>(inner: S, call: F) -> Around<S, F> {
+    Around { inner, call }
+}
+
+impl<S, F, R, T, E, Fut> Service<R> for Around<S, F>
+where
+    S: Clone,
+    F: FnMut(R, S) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    type Response = T;
+    type Error = E;
+    type Future = Fut;
+
+    /// Every service of the stack is always ready: requests that exceed a limit are refused, and
+    /// none waits.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), E>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: R) -> Fut {
+        (self.call)(request, self.inner.clone())
+    }
+}
+
+/// A layer that refuses some requests.
+#[derive(Clone, Copy)]
+struct Check<S, F> {
+    inner: S,
+    is_fine: F,
+}
+
+fn check<S, F>(inner: S, is_fine: F) -> Check<S, F> {
+    Check { inner, is_fine }
+}
+
+impl<S, F> Service<Exchange> for Check<S, F>
+where
+    S: Service<Exchange, Error = Box<Refused>>,
+    F: FnMut(&Exchange) -> Result<(), Error>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Either<S::Future, Ready<Result<S::Response, S::Error>>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, exchange: Exchange) -> Self::Future {
+        match (self.is_fine)(&exchange) {
+            Ok(()) => Either::Left(self.inner.call(exchange)),
+            Err(error) => Either::Right(ready(Err(exchange.refuse(error)))),
+        }
+    }
+}
