@@ -143,10 +143,13 @@ impl Admin {
         match request.uri().path() {
             "/livez" | "/readyz" | "/startupz" | "/metrics" if !is_get => not_allowed("GET"),
             "/livez" => told(StatusCode::OK, "alive"),
-            "/startupz" => match self.health.has_started() {
-                true => told(StatusCode::OK, "started"),
-                false => told(StatusCode::SERVICE_UNAVAILABLE, "not started: see /readyz"),
-            },
+            "/startupz" => {
+                if self.health.has_started() {
+                    told(StatusCode::OK, "started")
+                } else {
+                    told(StatusCode::SERVICE_UNAVAILABLE, "not started: see /readyz")
+                }
+            }
             "/readyz" => {
                 let is_deep = request.uri().query() == Some("deep");
                 readiness(&self.health.readiness(is_deep).await)
@@ -192,9 +195,10 @@ fn may_quit(guard: &Guard, headers: &HeaderMap, local: IpAddr, peer: IpAddr) -> 
 
 /// `{"status":"ready",…}` with 200, or `{"status":"not ready",…,"reasons":["…"]}` with 503.
 fn readiness(readiness: &Readiness) -> Response<Full<Bytes>> {
-    let (status, text) = match readiness.is_ready() {
-        true => (StatusCode::OK, "ready"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    let (status, text) = if readiness.is_ready() {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready")
     };
     let credentials = readiness.credentials.iter().map(|(identity, failure)| {
         let text = if failure.is_none() { "held" } else { "none" };

@@ -62,9 +62,10 @@ pub(super) async fn tls(config: &Config) -> Result<Option<Tls>, TlsError> {
 }
 
 pub(super) fn tell(config: &Config, tls_too: bool, bound: &[Listen]) {
-    let schemes: &[&str] = match tls_too {
-        false => &["http"],
-        true => &["http", "https"],
+    let schemes: &[&str] = if tls_too {
+        &["http", "https"]
+    } else {
+        &["http"]
     };
     for listen in bound {
         let address = match listen {

@@ -64,9 +64,10 @@ impl<'a> RouteBuilder<'a> {
         };
         let connector = ConnectorOptions {
             roots: self.roots(config)?,
-            proxy: match config.is_dialled_directly {
-                true => ProxyRules::none(),
-                false => self.proxy_rules.clone(),
+            proxy: if config.is_dialled_directly {
+                ProxyRules::none()
+            } else {
+                self.proxy_rules.clone()
             },
             resolver: Resolver::system(),
             metrics: RouteMetrics::new(&config.name),

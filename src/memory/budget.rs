@@ -131,9 +131,10 @@ impl Budget {
 impl Share {
     async fn take(&self, bytes: usize) -> Result<Hold, Exhausted> {
         let OfConnection { own, budget } = self.0.as_ref();
-        let (own, whole) = match bytes <= SHORT {
-            true => (&own.short, &budget.whole.short),
-            false => (&own.long, &budget.whole.long),
+        let (own, whole) = if bytes <= SHORT {
+            (&own.short, &budget.whole.short)
+        } else {
+            (&own.long, &budget.whole.long)
         };
         let wanted = kib(bytes);
         let taken = async {
@@ -227,9 +228,10 @@ impl Buffer {
 
     async fn make_room(&mut self, length: usize) -> Result<(), Exhausted> {
         let short = SHORT / self.weight;
-        let wanted = match length <= short && !self.is_announced {
-            true => short.min(self.bound.max(length)),
-            false => self.bound.max(length),
+        let wanted = if length <= short && !self.is_announced {
+            short.min(self.bound.max(length))
+        } else {
+            self.bound.max(length)
         };
         let bytes = wanted.saturating_mul(self.weight);
         if bytes > SHORT
@@ -300,9 +302,10 @@ impl Buffer {
             hold.shrink(bytes.as_ref().len().saturating_mul(weight));
         }
         let counted = Counted { bytes, _hold: hold };
-        match counted.as_ref().is_empty() {
-            true => Bytes::new(),
-            false => Bytes::from_owner(counted),
+        if counted.as_ref().is_empty() {
+            Bytes::new()
+        } else {
+            Bytes::from_owner(counted)
         }
     }
 }

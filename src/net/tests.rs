@@ -215,9 +215,10 @@ async fn hanging_look_ups_are_two_at_most_and_the_first_result_serves_all() {
     let freed = Mutex::new(freed);
     let resolver = Resolver::new(move |_| {
         begin.lock().send(()).unwrap();
-        match freed.lock().recv().unwrap() {
-            true => Ok(vec![at("127.0.0.1")]),
-            false => Err(io::Error::other("the resolver is down")),
+        if freed.lock().recv().unwrap() {
+            Ok(vec![at("127.0.0.1")])
+        } else {
+            Err(io::Error::other("the resolver is down"))
         }
     });
     let connect = || resolver.connect("name.example", port);

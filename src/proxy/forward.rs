@@ -52,9 +52,10 @@ impl HttpBody for Looking {
         let data = frame
             .as_ref()
             .and_then(|frame| frame.as_ref().ok()?.data_ref());
-        match data.is_some_and(|data| self.memory.is_short_after(data.len())) {
-            true => Poll::Ready(Some(Err(Shortage.into()))),
-            false => Poll::Ready(frame),
+        if data.is_some_and(|data| self.memory.is_short_after(data.len())) {
+            Poll::Ready(Some(Err(Shortage.into())))
+        } else {
+            Poll::Ready(frame)
         }
     }
 

@@ -243,9 +243,10 @@ impl Walk<'_> {
             place.matched == nested.segments.len()
                 && (nested.matching == Matching::Below || place.beyond == 0)
         };
-        match places.0.iter().any(is_inside) {
-            true => Err(Fault::Selects),
-            false => Ok(()),
+        if places.0.iter().any(is_inside) {
+            Err(Fault::Selects)
+        } else {
+            Ok(())
         }
     }
 

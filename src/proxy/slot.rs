@@ -83,9 +83,10 @@ impl Slot {
 
     /// The error of a body that came too late.
     pub(super) fn late(&self, is_counted: bool, total: Duration) -> Error {
-        match is_counted {
-            true => Error::BodySlow(total),
-            false => Error::TooManyUnread(self.slots.limit),
+        if is_counted {
+            Error::BodySlow(total)
+        } else {
+            Error::TooManyUnread(self.slots.limit)
         }
     }
 }

@@ -264,9 +264,10 @@ impl Metrics {
     /// Counts a request that is over. Of label sets with a code that upstream chose there are only
     /// so many.
     pub(super) fn count_request(&self, labels: RequestLabels, is_theirs: bool) {
-        let labels = match is_theirs {
-            true => self.theirs.bound(labels),
-            false => labels,
+        let labels = if is_theirs {
+            self.theirs.bound(labels)
+        } else {
+            labels
         };
         self.requests.get_or_create(&labels).inc();
     }
@@ -337,9 +338,10 @@ impl Drop for GaugeGuard {
 impl Format {
     /// What an `Accept` header asks for; OpenMetrics only by its name, as Prometheus does.
     pub fn accepted(accept: &str) -> Self {
-        match accept.contains("application/openmetrics-text") {
-            true => Self::OpenMetrics,
-            false => Self::Prometheus,
+        if accept.contains("application/openmetrics-text") {
+            Self::OpenMetrics
+        } else {
+            Self::Prometheus
         }
     }
 

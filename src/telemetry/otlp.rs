@@ -195,9 +195,10 @@ fn resource() -> Resource {
         .build()
         .get(&Key::from_static_str("service.name"));
     let is_named = name.is_some_and(|name| !name.as_str().starts_with("unknown_service"));
-    match is_named {
-        true => detected().build(),
-        false => detected().with_service_name("countersign").build(),
+    if is_named {
+        detected().build()
+    } else {
+        detected().with_service_name("countersign").build()
     }
 }
 

@@ -85,16 +85,17 @@ impl Trace {
     /// The span of an exchange with upstream, a request of this `method`.
     pub fn exchange(&self, method: &'static str) -> Exchange {
         let parent = self.span.id();
-        let span = match self.span.is_disabled() {
-            true => Span::none(),
-            false => info_span!(
+        let span = if self.span.is_disabled() {
+            Span::none()
+        } else {
+            info_span!(
                 target: TARGET,
                 parent: parent,
                 "exchange",
                 otel.name = method,
                 otel.kind = "client",
                 http.request.method = http_method(method),
-            ),
+            )
         };
         Exchange {
             span,
@@ -243,9 +244,10 @@ fn set_status(span: &SpanRef<'_>, status: u16) {
 /// A code of ours or of AWS's, or the semantic conventions' word for what is not to be shown.
 fn shown(text: &str) -> &str {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
-    match (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_plain) {
-        true => text,
-        false => "_OTHER",
+    if (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_plain) {
+        text
+    } else {
+        "_OTHER"
     }
 }
 

@@ -63,9 +63,10 @@ impl State {
         let directory = opened.map_err(|error| {
             let raw = error.raw_os_error();
             let is_link = [Errno::LOOP, Errno::NOTDIR].map(|errno| Some(errno.raw_os_error()));
-            match is_link.contains(&raw) {
-                true => DevCaError::Link(path.to_owned()),
-                false => failed("opened", path)(error),
+            if is_link.contains(&raw) {
+                DevCaError::Link(path.to_owned())
+            } else {
+                failed("opened", path)(error)
             }
         })?;
         let found = directory.metadata().map_err(failed("opened", path))?.uid();
