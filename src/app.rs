@@ -1,4 +1,4 @@
-//! Builds every part from the configuration, binds, runs, and drains.
+//! Builds the program from its configuration, binds, serves, and drains.
 
 mod check;
 mod listen;
@@ -95,7 +95,7 @@ impl App {
         Self::start_on(config, Vec::new()).await
     }
 
-    /// The same; what of its addresses others have bound, they have `passed`.
+    /// Does the same with inherited sockets, which are used for the addresses that they are bound to.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running.
@@ -166,12 +166,12 @@ impl App {
         })
     }
 
-    /// The TCP addresses bound.
+    /// Returns the TCP addresses that are bound.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Cancelled when the end was asked for.
+    /// Returns a token that is cancelled when the process begins to stop.
     pub fn stopping(&self) -> CancellationToken {
         self.lifecycle.stopping.clone()
     }
@@ -186,10 +186,10 @@ impl App {
         }
     }
 
-    /// Runs until `signal` resolves or the admin listener is asked for the end. After a signal all
-    /// is served as before for the drain's delay; who asks the admin listener says that nobody needs
-    /// it any more. Then it drains: no new work, what runs finishes, sockets are closed. `again`
-    /// ends both at once, as the drain's deadline does.
+    /// Runs until `signal` resolves or the admin listener is asked to stop the process. After a signal,
+    /// requests are served as before for the drain's delay; a request to the admin listener skips the
+    /// delay. Then the process drains: no new work is accepted, work in progress finishes, sockets are
+    /// closed. `again` ends both phases at once, as the drain's deadline does.
     pub async fn run(self, signal: impl Future<Output = ()>, again: impl Future<Output = ()>) {
         let Lifecycle {
             clients,
@@ -202,7 +202,7 @@ impl App {
         let mut is_hurried = false;
         tokio::select! {
             biased;
-            // Watched from the start: signals that come at once are seen as one by who looks later.
+            // Polled from the start: two signals that come before the first poll are seen as one.
             () = again.as_mut() => is_hurried = true,
             () = signal => {}
             () = quit.cancelled() => {}
@@ -210,10 +210,7 @@ impl App {
         stopping.cancel();
         let drained = async {
             if !delay.is_zero() && !quit.is_cancelled() {
-                info!(
-                    ?delay,
-                    "stopping: all is served as before for now (drain.delay)"
-                );
+                info!(?delay, "stopping: requests are still served (drain.delay)");
                 quit.run_until_cancelled(tokio::time::sleep(delay)).await;
             }
             info!(?timeout, "draining");
@@ -223,13 +220,13 @@ impl App {
                 .await
                 .is_err()
             {
-                warn!("the drain's deadline has passed (drain.timeout)");
+                warn!("drain deadline exceeded (drain.timeout)");
             }
         };
         tokio::select! {
             biased;
             () = async { if !is_hurried { again.await } } => {
-                warn!("stopping at once: a second signal came");
+                warn!("stopping at once: second signal received");
             }
             () = drained => {}
         }

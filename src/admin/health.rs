@@ -1,4 +1,4 @@
-//! What must be true for the process to be ready, each a latch that can be told by its name.
+//! The conditions under which the process is ready, each reported by its name.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::sign::credentials::CredentialSource;
 use crate::telemetry::metrics::{IdentityLabel, metrics};
 use crate::upstream::Upstream;
 
-/// Looks at what readiness depends on.
+/// Evaluates the readiness of the process.
 #[derive(Debug)]
 pub struct Health {
     sources: HealthSources,
@@ -24,39 +24,39 @@ pub struct Health {
     last_dial: Mutex<Option<(Instant, Dial)>>,
 }
 
-/// By route, whether its upstream was reached. It goes on while any of those waits who asked.
+/// By route, whether its upstream was reached. All who ask meanwhile share one dial.
 type Dial = Shared<BoxFuture<'static, Vec<(String, bool)>>>;
 
 /// What readiness depends on.
 #[derive(Debug)]
 pub struct HealthSources {
-    /// The addresses bound.
+    /// The addresses that are bound.
     pub listeners: Vec<String>,
     pub identities: Vec<Arc<CredentialSource>>,
-    /// By the names of their routes.
+    /// By route.
     pub upstreams: Vec<(String, Arc<Upstream>)>,
     pub connections: Connections,
-    /// Cancelled when the process is told to stop.
+    /// Cancelled when the process begins to stop.
     pub stopping: CancellationToken,
 }
 
-/// What was found.
+/// The state of the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
     pub listeners: Vec<String>,
     pub is_draining: bool,
-    /// By identity, why no valid ones are held; nothing if they are.
+    /// By identity, why there are no valid credentials; `None` if there are.
     pub credentials: Vec<(String, Option<String>)>,
     /// Open client connections.
     pub connections: usize,
     pub connections_limit: usize,
-    /// Requests are refused for want of it.
+    /// Requests are refused because memory is short.
     pub is_memory_short: bool,
-    /// By route, whether its upstream was reached; empty if it was not asked for.
+    /// By route, whether its upstream was reached; empty if none was dialled.
     pub upstreams: Vec<(String, bool)>,
 }
 
-/// Upstreams are dialled at most so often, whoever asks.
+/// How often upstreams are dialled at most.
 const DIAL_PAUSE: Duration = Duration::from_secs(10);
 
 // === impl Health ===
@@ -75,7 +75,8 @@ impl Health {
         self.look().is_ready() || self.has_started.load(Ordering::Relaxed)
     }
 
-    /// `is_deep`: upstreams are dialled, too: TCP and TLS, without a request.
+    /// Returns the state of the process. With `is_deep`, upstreams are dialled, too: TCP and TLS,
+    /// without a request.
     pub async fn readiness(&self, is_deep: bool) -> Readiness {
         let mut readiness = self.look();
         if is_deep {
@@ -84,7 +85,7 @@ impl Health {
         readiness
     }
 
-    /// Sets the metrics of what is looked at only when somebody asks.
+    /// Updates the gauges that are computed at a scrape.
     pub fn observe(&self) {
         let readiness = self.look();
         let metrics = metrics();
@@ -162,7 +163,7 @@ impl Readiness {
         self.reasons().is_empty()
     }
 
-    /// Why it is not ready; where to look for more is the log.
+    /// Returns why the process is not ready; the log has the details.
     pub fn reasons(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if self.is_draining {

@@ -1,9 +1,8 @@
-//! The admin listener: is the process alive, ready, and how is it doing?
+//! The admin listener: serves health checks and metrics, and stops the process on request.
 //!
-//! It is a listener of its own, so that nobody who may use the proxied port can use it, too, and so
-//! that a full proxied port leaves it free. On a pod's address it tells everybody who asks, but
-//! changes nothing for them. When all places are taken, the connection that has waited longest
-//! without a question makes room.
+//! It is separate from the proxied port, so that clients of that port cannot use it and cannot fill
+//! it up. On a pod's address every peer may read, and none may stop the process. At its connection
+//! limit, the connection that has waited longest without a request is closed for a new one.
 
 mod health;
 
@@ -37,7 +36,7 @@ use crate::server::accept::{ConnectionSlots, accept};
 use crate::telemetry::metrics::{self, Format};
 use crate::telemetry::tasks::{Task, caught, supervised};
 
-/// Answers on the admin listener.
+/// Serves the admin listener.
 #[derive(Debug)]
 pub struct Admin {
     guard: Guard,
@@ -46,16 +45,16 @@ pub struct Admin {
     connections: ConnectionSlots,
 }
 
-/// Probes and scrapes are few.
+/// The connection limit; probes and scrapes are few.
 const CONNECTIONS: usize = 64;
-/// Of a request, from the connection's beginning to the end of its head.
+/// How long a request's head may take from the beginning of its connection.
 const HEAD: Duration = Duration::from_secs(1);
-/// Of a connection, whatever it does; it is for one question.
+/// How long a connection may last; it serves one request.
 const LIFE: Duration = Duration::from_secs(10);
 const HEAD_SIZE: usize = 8_192;
 
 impl Admin {
-    /// `quit` is cancelled when the process is told to stop.
+    /// `quit` is cancelled when a client asks the process to stop.
     pub fn new(guard: Guard, health: Health, quit: CancellationToken) -> Self {
         Self {
             guard,
@@ -110,7 +109,7 @@ impl Admin {
             .max_buf_size(HEAD_SIZE)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
-        // What has come is read before the connection is asked to make room.
+        // Bytes that have come are read before the connection may be evicted.
         let served = tokio::select! {
             biased;
             served = connection.as_mut() => served,
@@ -120,7 +119,7 @@ impl Admin {
             }
         };
         if let Err(error) = served {
-            debug!(%error, "an admin connection ended badly");
+            debug!(%error, "admin connection failed");
         }
     }
 
@@ -130,7 +129,7 @@ impl Admin {
         local: SocketAddr,
         peer: SocketAddr,
     ) -> Response<Full<Bytes>> {
-        // Nothing is signed here, and a user may type the URL of these pages.
+        // Nothing is signed here, and a user may open these pages in a browser.
         let navigations = Navigations::Allow;
         let local_ip = LocalAddress::Tcp(local.ip());
         if let Err(refusal) = self
@@ -162,7 +161,7 @@ impl Admin {
             "/quitquitquit" => not_allowed("POST"),
             _ => told(
                 StatusCode::NOT_FOUND,
-                "here are /livez, /readyz, /startupz, /metrics and, by POST, /quitquitquit",
+                "no such page. Pages: /livez, /readyz, /startupz, /metrics and, by POST, /quitquitquit",
             ),
         }
     }
@@ -176,8 +175,8 @@ impl Admin {
         if !may_quit(&self.guard, request.headers(), local.ip(), peer.ip()) {
             return told(
                 StatusCode::FORBIDDEN,
-                "this is for processes of this machine, at a loopback address, and for who shows a \
-                 token of guard.token_file",
+                "only processes of this machine, through a loopback address, or clients with a token of \
+                 guard.token_file may stop countersign",
             );
         }
         info!("told to stop by /quitquitquit");
@@ -186,7 +185,8 @@ impl Admin {
     }
 }
 
-/// A process of this machine may, and whoever shows a token; a web page never.
+/// Whether the client may stop the process: if it is on this machine or has a token, and is not a web
+/// page.
 fn may_quit(guard: &Guard, headers: &HeaderMap, local: IpAddr, peer: IpAddr) -> bool {
     let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
     let is_local = is_loopback(local) && is_loopback(peer);
@@ -236,7 +236,7 @@ fn scrape(accept: Option<&HeaderValue>) -> Response<Full<Bytes>> {
     match metrics::encode(format) {
         Ok(text) => typed(StatusCode::OK, format.media_type(), text),
         Err(error) => {
-            warn!(%error, "the metrics cannot be written");
+            warn!(%error, "metrics not encoded");
             told(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the metrics cannot be written",

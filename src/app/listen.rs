@@ -1,4 +1,4 @@
-//! Binds what the configuration says, or takes it from who has bound it, and tells of it.
+//! Binds the configured addresses or adopts inherited sockets, and logs the addresses.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::server::{BindError, Listen, Listener, Passed, Tls, TlsError};
 use crate::sign::clock;
 
-/// What clients connect to.
+/// Binds the addresses of the proxied port.
 pub(super) fn bind(config: &Config, passed: &mut Vec<Passed>) -> Result<Vec<Listener>, StartError> {
     let mut listeners = Vec::new();
     for listen in &config.listen {
@@ -82,7 +82,7 @@ pub(super) fn tell(config: &Config, tls_too: bool, bound: &[Listen]) {
             && !config.guard.requires_certificate
         {
             warn!(
-                "{address} is open: whoever reaches it acts with the IAM identity \
+                "{address} is open: every client that can reach it acts with the IAM identity \
                  (guard.non_loopback = \"open\")"
             );
         }

@@ -1,10 +1,10 @@
-//! Routes as IAM names their upstreams.
+//! The IAM resources of the routes.
 
 use crate::config::Config;
 use crate::iam::ApiResource;
 use crate::upstream::{Endpoint, UpstreamKind};
 
-/// The APIs that take GraphQL documents, with the names of their routes.
+/// Returns the APIs that accept GraphQL documents, with the names of their routes.
 pub fn graphql_apis(config: &Config) -> Vec<(String, ApiResource)> {
     let routes = config.routes.iter();
     let graphql = routes.filter(|route| route.endpoint.kind == UpstreamKind::Graphql);

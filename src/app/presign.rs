@@ -1,4 +1,4 @@
-//! Makes one presigned URL, without serving anything.
+//! Creates one presigned URL without starting the proxy.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,28 +11,28 @@ use crate::lifecycle::BackgroundTasks;
 use crate::sign::credentials::CredentialsError;
 use crate::sign::{RequestTarget, SignError, Signable, Signer, TargetError, clock};
 
-/// What is to be presigned.
+/// A request to presign.
 #[derive(Clone, Debug)]
 pub struct Presign {
-    /// `https` or `wss`; no part of the signature.
+    /// `https` or `wss`; not part of the signature.
     pub scheme: String,
     pub method: Method,
     pub path: String,
     pub query: Option<String>,
-    /// The client must send them as they stand here.
+    /// The client must send exactly these headers.
     pub headers: Vec<(HeaderName, String)>,
 }
 
-/// A URL that is valid by itself, and a secret for as long.
+/// A URL that is valid without further credentials, and therefore secret.
 pub struct Presigned {
     pub url: String,
-    /// What must go with it, if anything.
+    /// Headers that the client must send with it.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// How long the credentials last, and the URL with them, if they end at all.
+    /// How long the credentials, and with them the URL, remain valid; `None` if they do not expire.
     pub credentials_left: Option<Duration>,
 }
 
-/// Why there is no URL.
+/// Why the URL could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum PresignError {
     #[error(transparent)]
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Presigned {
     }
 }
 
-/// Presigns for the route's host, with its credentials and in its style.
+/// Presigns a request for the route's host, with the route's credentials and signing style.
 ///
 /// # Errors
 /// See [`PresignError`].

@@ -142,7 +142,7 @@ impl<'a> RouteBuilder<'a> {
             return Arc::clone(identity);
         }
         let mut name = credentials.name();
-        // Another may differ by the region of its STS alone.
+        // Two identities may differ only in the region of their STS endpoints.
         if self
             .identities
             .iter()

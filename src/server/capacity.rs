@@ -1,4 +1,4 @@
-//! How many connections the process can hold, and listeners that hold many who wait.
+//! The number of connections that the process can hold, and TCP listeners with a long backlog.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,13 +8,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::{debug, warn};
 
-/// Connections that wait to be accepted; the system may allow fewer.
+/// How many connections may wait to be accepted; the system may allow fewer.
 const BACKLOG: u32 = 4_096;
-/// What the system may hold for a client that does not read. Its own choice is megabytes, beyond
-/// the reach of any limit of ours. Linux doubles it, and tells of room when a third is free: a client
-/// that takes less than that within timeouts.write seems to take nothing.
+/// How many bytes the system buffers for a client that does not read. Its default is megabytes,
+/// which no limit of ours would count. Linux doubles the value, and reports the socket as writable
+/// when a third is free: a client that reads less than that within timeouts.write seems to read
+/// nothing.
 const SEND_BUFFER: u32 = 64 * 1024;
-/// Files that are not connections of clients or for them.
+/// Open files that are no client connections, nor upstream connections for them.
 const OTHER_FILES: u64 = 1_024;
 
 /// Binds an address.
@@ -26,7 +27,7 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // A restart need not wait for the connections of the last run.
+    // So that a restart does not wait until the connections of the last run are forgotten.
     socket.set_reuseaddr(true)?;
     // Accepted connections inherit it.
     socket.set_send_buffer_size(SEND_BUFFER)?;
@@ -34,7 +35,7 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// A listener that was bound by others, as [`listen`] would have made it.
+/// Prepares an inherited listener, so that it is like one of [`listen`].
 ///
 /// # Errors
 /// When it cannot be prepared.
@@ -44,8 +45,8 @@ pub(super) fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
     TcpListener::from_std(socket)
 }
 
-/// Raises the limit of open files, if `wanted` connections need it, and tells how many of them it
-/// has room for: each may need another file for its upstream.
+/// Raises the limit of open files if `wanted` connections need it, and returns how many of them fit:
+/// each may need a second file for its upstream connection.
 pub(super) fn connections(wanted: usize) -> usize {
     let needed = (wanted as u64)
         .saturating_mul(2)
@@ -60,7 +61,7 @@ pub(super) fn connections(wanted: usize) -> usize {
         };
         match setrlimit(Resource::Nofile, limit) {
             Ok(()) => files = raised,
-            Err(error) => debug!(%error, "the limit of open files was not raised"),
+            Err(error) => debug!(%error, "limit of open files not raised"),
         }
     }
     let room = usize::try_from(files / 2).unwrap_or(usize::MAX).max(1);

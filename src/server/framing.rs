@@ -1,10 +1,10 @@
-//! What may be said of a request's framing, beyond what hyper refuses by itself.
+//! Rejects requests whose length is ambiguous, beyond those that hyper rejects.
 //!
-//! A proxy that understands the length of a request in another way than its neighbour lets one
-//! request be smuggled in another's body. We read every body whole and frame it anew, so nothing
-//! reaches upstream that way; what could be meant for it is refused all the same, and its
-//! connection closed. hyper hides some of it: of two lengths that agree it keeps one, and beside
-//! `Transfer-Encoding` none. So [`Framing`] reads along, and [`check`] judges the head.
+//! When two servers disagree about the length of a request, another request can be smuggled in its
+//! body. countersign reads every body to its end and frames it itself, so nothing reaches upstream
+//! that way. Ambiguous requests are rejected all the same, and their connections are closed. hyper
+//! hides some of them: of two equal lengths it keeps one, and beside `Transfer-Encoding` none. So
+//! [`Framing`] reads the bytes, too, and [`check`] evaluates the head.
 
 use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING, UPGRADE};
 use http::{Method, Request, Version};
@@ -19,7 +19,7 @@ pub(super) struct Framing {
     at: At,
     /// The beginning of the current line.
     line: Vec<u8>,
-    /// Headers of the current head that give a length, and the last one's value.
+    /// How many headers of the current head give a length, and the value of the last one.
     lengths: usize,
     length: u64,
     is_chunked: bool,
@@ -42,7 +42,7 @@ enum At {
     Lost,
 }
 
-/// Longer than the line of any length that counts.
+/// How much of a line is kept; longer than any valid line with a length.
 const LINE: usize = 128;
 
 impl Framing {
@@ -82,17 +82,17 @@ impl Framing {
         }
     }
 
-    /// Whether nothing of a next request has come.
+    /// Whether no byte of the next request has come.
     pub(super) fn is_between_requests(&self) -> bool {
         self.at == At::Start && self.line.is_empty()
     }
 
-    /// Whether a request of this connection had several lengths.
+    /// Whether a request of this connection gave its length more than once.
     pub(super) fn is_ambiguous(&self) -> bool {
         self.is_ambiguous
     }
 
-    /// Where a line leads that is complete.
+    /// Returns the state after a complete line.
     fn line(&mut self) -> At {
         let line = self.line.trim_ascii_end();
         match self.at {
@@ -130,10 +130,10 @@ impl Framing {
         };
         if name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()) {
             let value = str::from_utf8(value.trim_ascii()).ok();
-            // What is no number is refused by hyper.
+            // hyper rejects what is not a number.
             self.length = value.and_then(|text| text.parse().ok()).unwrap_or(0);
             self.lengths += 1;
-            // hyper may have read more of it than we.
+            // hyper may have read more of the line.
             self.is_ambiguous |= self.line.len() == LINE;
         } else if name.eq_ignore_ascii_case(TRANSFER_ENCODING.as_str().as_bytes()) {
             self.is_chunked = true;
@@ -152,16 +152,16 @@ impl Framing {
     }
 }
 
-/// As many bytes as are there of those `left`, and what follows.
+/// Splits off up to `left` bytes; returns their number and the rest.
 fn skip(bytes: &[u8], left: u64) -> (u64, &[u8]) {
     let taken = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
     (taken as u64, bytes.split_at(taken).1)
 }
 
-/// Judges the framing of a request.
+/// Checks the framing of a request.
 ///
 /// # Errors
-/// When it is refused; its connection must be closed then.
+/// When it is ambiguous. Its connection must then be closed.
 pub(super) fn check(request: &Request<Incoming>, is_ambiguous: bool) -> Result<(), Error> {
     if request.version() != Version::HTTP_11 {
         return Err(Error::HttpVersion);
@@ -206,20 +206,20 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
-/// `transfer_encoding`, `content--length` and their like.
+/// Whether a name such as `transfer_encoding` or `content--length` could be read as a framing header.
 fn is_twin(name: &str) -> bool {
     let is_same = |real: &str| name != real && is_same_header(name, real);
     is_same(TRANSFER_ENCODING.as_str()) || is_same(CONTENT_LENGTH.as_str())
 }
 
-/// Whether the connection must not be used again after this request, whatever the answer: it has a
-/// body where others expect none (RFC 9110, section 9.3.1).
+/// Whether the request has a body where other servers expect none (RFC 9110, section 9.3.1). Its
+/// connection must then be closed.
 pub(super) fn has_odd_body(request: &Request<Incoming>) -> bool {
     let is_bodiless = matches!(*request.method(), Method::GET | Method::HEAD);
     is_bodiless && !request.body().is_end_stream()
 }
 
-/// Whether what follows the request may be of another protocol.
+/// Whether the bytes after the request may belong to another protocol.
 pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {
     headers.get_all(UPGRADE).iter().any(|value| {
         let mut names = value.as_bytes().split(|byte| *byte == b',');

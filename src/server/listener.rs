@@ -22,7 +22,7 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
-/// A bound listener; a unix socket's file goes with it, if it is ours.
+/// A bound listener. It removes the file of a unix socket that it has bound.
 #[derive(Debug)]
 pub struct Listener(Kind);
 
@@ -36,10 +36,10 @@ enum Kind {
 struct UnixSocket {
     listener: UnixListener,
     path: PathBuf,
-    /// The file's own, so that a successor's is not taken for it; `None` for the file of whoever
-    /// passed the socket.
+    /// The inode of the file, so that the file of a successor is not removed; `None` for an inherited
+    /// socket, whose file belongs to the process that bound it.
     inode: Option<u64>,
-    /// Who may connect beside us; empty if the file's mode alone decides.
+    /// UIDs that may connect beside our own; empty if the file's mode alone decides.
     peers: Vec<u32>,
     owner: u32,
 }
@@ -50,16 +50,16 @@ pub(super) enum Accepted {
     Unix(UnixStream),
 }
 
-/// Why a place cannot be listened on.
+/// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     #[error("{0}")]
     Tcp(#[source] io::Error),
-    #[error("something listens on it already")]
+    #[error("another process listens on it")]
     InUse,
-    #[error("there is something that is no socket")]
+    #[error("the path exists and is not a socket")]
     NoSocket,
-    #[error("as it was passed, it cannot be used: {0}")]
+    #[error("the inherited socket cannot be used: {0}")]
     Passed(#[source] io::Error),
     #[error("{step}: {source}")]
     Unix {
@@ -69,9 +69,9 @@ pub enum BindError {
 }
 
 impl Listener {
-    /// Binds; `None` for an IPv6 address on a machine without IPv6. A unix socket of which the
-    /// process has gone is replaced; it is for its owner alone (mode 0600), unless `peers` says
-    /// which other users may connect.
+    /// Binds an address. Returns `None` for an IPv6 address on a machine without IPv6. A unix socket
+    /// on which no process listens any more is replaced. Its mode is 0600, unless `peers` has the
+    /// UIDs that may connect, too.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -92,7 +92,7 @@ impl Listener {
         }
     }
 
-    /// What it is bound to, if that is known.
+    /// Returns the address that it is bound to, if that is known.
     pub fn address(&self) -> Option<Listen> {
         match &self.0 {
             Kind::Tcp(listener) => listener.local_addr().ok().map(Listen::Tcp),
@@ -100,7 +100,7 @@ impl Listener {
         }
     }
 
-    /// Takes a socket that others have bound. `peers` are as in [`Self::bind`].
+    /// Adopts an inherited socket. `peers` are as in [`Self::bind`].
     ///
     /// # Errors
     /// When it cannot be used.
@@ -123,8 +123,8 @@ impl Listener {
                 let (stream, peer) = listener.accept().await?;
                 let is_astray = |local: SocketAddr| local.ip().is_loopback() && !is_loopback(peer);
                 if stream.local_addr().is_ok_and(is_astray) {
-                    // Routes can be bent so that packets from elsewhere reach a loopback address.
-                    warn!("a connection from another machine to a loopback address is closed");
+                    // With unusual routes, packets from other machines reach loopback addresses.
+                    warn!("connection closed: it came from another machine to a loopback address");
                     return Ok(None);
                 }
                 Ok(Some(Accepted::Tcp(stream)))
@@ -141,7 +141,7 @@ impl UnixSocket {
     fn bind(path: &Path, peers: &[u32]) -> Result<Self, BindError> {
         check_place(path)?;
         let failed = |step| move |source| BindError::Unix { step, source };
-        // Born where nobody else can reach it, so that it has its mode before it has its name.
+        // In a private directory, so that it has its mode before others can reach it.
         let place =
             private_directory(path).map_err(failed("a directory beside it cannot be made"))?;
         let born = place.join("s");
@@ -168,7 +168,7 @@ impl UnixSocket {
         })
     }
 
-    /// The unit that passed the socket has chosen its mode.
+    /// Adopts an inherited socket. Its mode is that of the socket unit.
     fn adopt(
         socket: BlockingUnixListener,
         path: PathBuf,
@@ -192,7 +192,7 @@ impl UnixSocket {
         })
     }
 
-    /// Whether the user at the other end may connect, by the kernel's word.
+    /// Whether the peer's UID, checked with `SO_PEERCRED`, may connect.
     fn admits(&self, stream: &UnixStream) -> io::Result<bool> {
         if self.peers.is_empty() {
             return Ok(true);
@@ -202,7 +202,7 @@ impl UnixSocket {
         if !is_admitted {
             warn!(
                 uid = peer,
-                "a connection to the unix socket is closed: allow the user with guard.peer_uids"
+                "connection to the unix socket closed: allow the user with guard.peer_uids"
             );
         }
         Ok(is_admitted)
@@ -218,7 +218,7 @@ impl Drop for UnixSocket {
     }
 }
 
-/// Nothing may be there but a socket on which nobody listens.
+/// Checks that the path is free, or is a socket on which no process listens.
 fn check_place(path: &Path) -> Result<(), BindError> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -237,7 +237,8 @@ fn check_place(path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// A new directory beside `path`, for us alone. Short, because a socket's path has 107 bytes.
+/// Creates a private directory beside `path`. Its name is short, because a socket's path has at most
+/// 107 bytes.
 fn private_directory(path: &Path) -> io::Result<PathBuf> {
     let parent = path
         .parent()
@@ -254,7 +255,7 @@ fn is_loopback(peer: SocketAddr) -> bool {
     peer.ip().to_canonical().is_loopback()
 }
 
-/// The machine has no such address, or no such family.
+/// Whether the machine has no such address or address family.
 fn is_missing(error: &io::Error) -> bool {
     const EAFNOSUPPORT: i32 = 97;
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)

@@ -1,7 +1,7 @@
 //! Accepts client connections and speaks HTTP/1.1 with them, plain or by TLS, until the drain.
 //!
-//! The accept loop never waits for a peer, and neither an accept error nor a panic ends it. When all connections are
-//! taken, the one that has waited longest for a request makes room.
+//! The accept loop never waits for a peer, and neither an accept error nor a panic ends it. At the
+//! connection limit, the connection that has waited longest for a request is closed for a new one.
 
 pub(crate) mod accept;
 mod capacity;
@@ -58,18 +58,18 @@ use crate::telemetry::tasks::{Task, caught, supervised};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
     pub connections: usize,
-    /// Requests whose answer has not begun.
+    /// Requests whose response has not begun.
     pub in_flight: usize,
-    /// Bytes of answers that wait for their clients, of all and of one connection.
+    /// Bytes of responses that are buffered for clients, in total and for one connection.
     pub buffered: usize,
     pub buffered_connection: usize,
     /// Bytes of a request's head.
     pub request_head: usize,
-    /// From a head's first byte to its end; also for a TLS handshake.
+    /// How long a request's head may take from its first byte, and how long a TLS handshake.
     pub request_head_timeout: Duration,
-    /// Before a connection's first request, and between two.
+    /// How long a connection may wait for its first request, and between two requests.
     pub idle_client: Duration,
-    /// Within which a client takes some of what waits for it.
+    /// How long a client may read too little of a response (see [`WriteTimeout`]).
     pub write: Duration,
 }
 
@@ -83,7 +83,7 @@ pub struct Server {
     connections: ConnectionSlots,
     slots: Slots,
     budget: Arc<Budget>,
-    /// Of the latest connection.
+    /// The number of the latest connection.
     last_origin: Arc<AtomicU64>,
     tasks: ClientTasks,
 }
@@ -97,9 +97,9 @@ pub struct Connections {
 
 /// How long final responses may take to reach their clients after the drain's deadline.
 const FINAL_RESPONSES: Duration = Duration::from_secs(1);
-/// What a connection may take at the drain for the request that it was opened for.
+/// How long a connection that has had no request may still send one after the drain has begun.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
-/// For which a new connection waits while memory is short; its requests are refused then.
+/// How long a new connection waits while memory is short, before its requests are refused.
 const MEMORY_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Server {
@@ -191,7 +191,7 @@ impl Server {
         };
         let opened = match opened {
             Ok(opened) => opened,
-            Err(error) => return debug!(%error, "a client connection was not opened"),
+            Err(error) => return debug!(%error, "client connection not opened"),
         };
         match opened {
             Opened::Plain(stream) => {
@@ -213,7 +213,7 @@ impl Server {
         let service = TowerToHyperService::new(request_stack(self, client, &state));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            // The stream has its own, for heads and for the time between them.
+            // `ClientStream` has timers of its own, for heads and for the time between requests.
             .header_read_timeout(None)
             .preserve_header_case(true)
             .max_buf_size(self.config.request_head)
@@ -234,12 +234,13 @@ impl Server {
             }
         };
         if let Err(error) = ended {
-            debug!(%error, "a client connection ended badly");
+            debug!(%error, "client connection failed");
         }
     }
 
-    /// Resolves when a connection may begin no more requests: at the drain, or, if it has had none,
-    /// shortly after. Its client has connected in good faith, and does not try again.
+    /// Resolves when a connection accepts no more requests: when the drain begins, or, for a
+    /// connection without a request so far, after a grace period. Its client opened it to send a
+    /// request, and may not retry.
     async fn last_call(&self, first_request: impl Future<Output = ()>) {
         self.tasks.draining.cancelled().await;
         tokio::select! {
@@ -253,17 +254,17 @@ impl Server {
 // === impl Connections ===
 
 impl Connections {
-    /// How many are open; a WebSocket counts until it ends.
+    /// Returns how many are open. A WebSocket counts until it ends.
     pub fn open(&self) -> usize {
         self.slots.taken()
     }
 
-    /// How many there may be.
+    /// Returns how many there may be.
     pub fn limit(&self) -> usize {
         self.slots.limit()
     }
 
-    /// Whether their requests are refused for want of memory.
+    /// Whether requests are refused because memory is short.
     pub fn is_memory_short(&self) -> bool {
         self.memory.is_short()
     }

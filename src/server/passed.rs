@@ -1,4 +1,4 @@
-//! Sockets that were bound before we were started and passed to us, as systemd does.
+//! Inherited sockets, which a service manager such as systemd has bound and passed to the process.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::Listen;
 
-/// A socket that listens, and where.
+/// An inherited socket that listens, and its address.
 #[derive(Debug)]
 pub enum Passed {
     Tcp {
@@ -21,12 +21,12 @@ pub enum Passed {
     },
 }
 
-/// Why a socket that was passed cannot be served on.
+/// Why an inherited socket cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum PassedError {
-    #[error("it cannot be asked what it is: {0}")]
+    #[error("it cannot be inspected: {0}")]
     Unknown(#[source] io::Error),
-    #[error("it does not listen: a socket unit wants Accept=no")]
+    #[error("it does not listen: set Accept=no in its socket unit")]
     NotListening,
     #[error(
         "it is a unix socket without a path (an abstract one), which has no mode that says who may \
@@ -54,7 +54,7 @@ impl Passed {
         Ok(Self::Unix { socket, path })
     }
 
-    /// For who listens on TCP alone.
+    /// Returns the socket, if it is a TCP socket.
     ///
     /// # Errors
     /// When it is a unix socket, or cannot be used.
@@ -85,7 +85,7 @@ fn check(socket: impl AsFd) -> Result<(), PassedError> {
     }
 }
 
-/// Its systems cannot tell.
+/// These systems cannot report whether a socket listens.
 #[cfg(target_vendor = "apple")]
 fn check(_: impl AsFd) -> Result<(), PassedError> {
     Ok(())

@@ -1,7 +1,7 @@
-//! TLS on the port of plain HTTP: the first byte of a connection tells which of them it speaks.
+//! TLS on the port of plain HTTP: the first byte of a connection determines which of them it uses.
 //!
-//! The certificate is the user's, from files that are looked at again for new connections, or one
-//! that the local authority of [`super::dev_ca`] makes at the start. Connections flow in as TCP and
+//! The certificate comes from the user's files, which are reloaded when they change, or from the
+//! local authority of [`super::dev_ca`], which issues one at each start. Connections flow in as TCP and
 //! out as [`Opened`]. No key is ever logged.
 
 use std::io;
@@ -34,7 +34,7 @@ pub struct TlsConfig {
     pub client_ca: Option<PathBuf>,
 }
 
-/// Where our certificate comes from.
+/// The source of the server certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Certificate {
     /// PEM files: the chain, its own certificate first, and the key.
@@ -43,7 +43,7 @@ pub enum Certificate {
     Dev { state: PathBuf },
 }
 
-/// What is needed to accept TLS.
+/// The TLS settings of the proxied port.
 #[derive(Clone, Debug)]
 pub struct Tls(Arc<Offer>);
 
@@ -53,13 +53,13 @@ struct Offer {
     settings: Reloaded<Arc<ServerConfig>>,
 }
 
-/// Who can write to such a file chooses whom we pose as, or whom we trust. Others may read it:
-/// Kubernetes mounts secrets so by default.
+/// Only the owner may write the files, because they decide whom clients see and whom we trust. Others
+/// may read them: Kubernetes mounts secrets with such a mode by default.
 const RULES: Rules = Rules {
     forbidden: 0o022,
     limit: 1024 * 1024,
 };
-/// Why TLS cannot be offered.
+/// Why TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("tls.{key}: {path:?} cannot be read: {source}")]
@@ -95,7 +95,7 @@ pub enum TlsError {
     DevUnusable(#[source] rustls::Error),
 }
 
-/// A client connection on which HTTP can begin.
+/// A client connection that is ready for HTTP.
 pub(super) enum Opened {
     Plain(WriteTimeout<TcpStream>),
     /// Boxed, so that plain connections don't pay for its size.
@@ -105,11 +105,11 @@ pub(super) enum Opened {
 /// Why a connection ended before HTTP began on it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OpenError {
-    #[error("it ended before its first byte")]
+    #[error("the client closed it before its first byte")]
     Empty,
-    #[error("nothing came (timeouts.idle_client)")]
+    #[error("the client sent nothing (timeouts.idle_client)")]
     Idle,
-    #[error("it took too long to open (timeouts.request_head)")]
+    #[error("the TLS handshake took too long (timeouts.request_head)")]
     Slow,
     #[error("evicted because the connection limit was reached (limits.connections)")]
     Evicted,
@@ -128,7 +128,8 @@ pub(super) enum OpenError {
 const HANDSHAKE: u8 = 0x16;
 
 impl Tls {
-    /// `names` are what clients may call us; a local authority certifies those that are loopback.
+    /// Loads the certificate, or has the local authority issue one for those of `names` that are
+    /// loopback names.
     ///
     /// # Errors
     /// When the files, or those of the local authority, cannot be used.
@@ -248,8 +249,8 @@ fn of_pair(
     })
 }
 
-/// Tells TLS from plain HTTP by the first byte, and shakes hands. `write` is for a client that
-/// takes nothing.
+/// Detects TLS by the first byte, and completes its handshake. `write` is the timeout of a client
+/// that does not read.
 ///
 /// # Errors
 /// When HTTP cannot begin; the connection is then closed.
@@ -279,7 +280,7 @@ pub(super) async fn open(
     Ok(Opened::Tls(Box::new(stream)))
 }
 
-/// Judges clients' certificates, if they need one.
+/// Returns the verifier of client certificates, if clients need one.
 fn verifier(path: Option<&Path>) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
     let Some(path) = path else {
         return Ok(None);
@@ -297,7 +298,7 @@ fn verifier(path: Option<&Path>) -> Result<Option<Arc<dyn ClientCertVerifier>>, 
     Ok(Some(verifier))
 }
 
-/// Has the socket's end drop what it still holds.
+/// Makes the socket discard unsent data when it is closed.
 fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
@@ -341,7 +342,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         if matches!(error, PemError::NoItemsFound) {
             return TlsError::NoKey(path);
         }
-        // What the error says is left out: it quotes lines of the key.
+        // The error's text is left out, because it quotes lines of the key.
         TlsError::BrokenPem { key: "key", path }
     })
 }

@@ -1,7 +1,7 @@
-//! A client that takes too little of what is written to it. It is abandoned: what the system still
-//! holds for it would otherwise stay there for as long as it takes a byte now and then.
+//! Closes the connection of a client that reads too little of what is written to it. Otherwise the
+//! system would buffer the data for as long as the client reads a byte now and then.
 //!
-//! Nothing is asked of a connection on which nothing waits to be written, so streams may rest.
+//! The timeout runs only while data waits to be written, so idle streams stay open.
 
 use std::io;
 use std::pin::Pin;
@@ -11,26 +11,26 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// A stream whose writes fail when its peer takes fewer than [`LEAST`] bytes within a time.
+/// A stream whose writes fail when the peer reads fewer than [`LEAST`] bytes within the limit.
 #[derive(Debug)]
 pub(super) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
-    /// Has the stream drop what is not sent.
+    /// Makes the stream discard unsent data.
     abandon: fn(&S),
-    /// While something waits to be written.
+    /// Set while data waits to be written.
     stall: Option<Stall>,
 }
 
 #[derive(Debug)]
 struct Stall {
-    /// The end of this spell.
+    /// Fires at the end of the current period.
     timer: Pin<Box<Sleep>>,
-    /// Bytes taken in it.
+    /// How many bytes the peer has read in the current period.
     taken: usize,
 }
 
-/// A peer that takes a byte a second takes nothing.
+/// A peer that reads less counts as one that does not read.
 const LEAST: usize = 4 * 1024;
 
 impl<S> WriteTimeout<S> {
@@ -69,7 +69,7 @@ impl<S> WriteTimeout<S> {
         while stall.timer.as_mut().poll(cx).is_ready() {
             if stall.taken < LEAST {
                 (self.abandon)(&self.stream);
-                let error = "the client takes nothing (timeouts.write)";
+                let error = "the client does not read (timeouts.write)";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, error)));
             }
             stall.taken = 0;
@@ -112,7 +112,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         self.written(cx, result)
     }
 
-    /// Asked for once everything has been written.
+    /// Called when everything has been written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_flush(cx) {
             Poll::Ready(flushed) => {

@@ -85,7 +85,7 @@ async fn only_a_stale_socket_is_replaced() {
 
     let (code, text) = refused(&world, &["--listen", &listen]).await;
     assert_eq!(code, 3, "{text}");
-    assert!(text.contains("something listens on it already"), "{text}");
+    assert!(text.contains("another process listens on it"), "{text}");
     assert_eq!(ask(&path, "localhost").await, 200, "it was taken over");
 
     // A killed daemon leaves its file, and the next one replaces it.
@@ -102,7 +102,7 @@ async fn only_a_stale_socket_is_replaced() {
     let (code, text) = refused(&world, &["--listen", &listen]).await;
     assert_eq!(code, 3, "{text}");
     assert!(
-        text.contains("there is something that is no socket"),
+        text.contains("the path exists and is not a socket"),
         "{text}"
     );
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
