@@ -1,7 +1,7 @@
-//! How much memory there is for us, and whether it is short.
+//! The memory limit of the process, and whether memory is short.
 //!
-//! The limit is the configuration's or the cgroup's. What is resident is looked at only when a
-//! connection, a request or an operation comes, so that nobody wakes up for it while nothing does.
+//! The limit comes from the configuration or the cgroup. Resident memory is checked only when a
+//! connection, a request or an operation arrives, so that an idle process does not wake up for it.
 
 mod budget;
 
@@ -26,7 +26,7 @@ pub enum MemoryLimit {
     Bytes(u64),
 }
 
-/// The limit, if there is one, and what is known of its use.
+/// The limit, if there is one, and how much of it is in use.
 #[derive(Clone, Debug)]
 pub struct Memory(Option<Arc<Watch>>);
 
@@ -39,33 +39,34 @@ pub struct Shortage;
 struct Watch {
     limit: u64,
     begun: Instant,
-    /// Milliseconds from the beginning to the next look.
+    /// When the next check is due, in milliseconds since `begun`.
     next: AtomicU64,
-    /// Bytes that have come since bytes alone caused a look.
+    /// Bytes received since the last check that received bytes have caused.
     unseen: AtomicU64,
     is_short: AtomicBool,
 }
 
-/// Between two looks.
+/// The interval between two checks.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Per cent of the limit above which memory is short, and below which it no longer is.
 const SHORT: u64 = 90;
 const ENOUGH: u64 = 85;
-/// With less, nothing could be served.
+/// The lowest limit with which requests can be served.
 pub const LEAST_MEMORY: u64 = 32 << 20;
-/// A connection with its buffers, half of which are the system's.
+/// What a connection needs with its buffers, half of which are the system's.
 const OF_A_CONNECTION: u64 = 128 << 10;
-/// The part of it that events may wait in.
+/// The fraction of the limit for queued events.
 const OF_EVENTS: u64 = 8;
-/// The part of the limit for answers that wait for their clients.
+/// The fraction of the limit for buffered responses.
 const OF_ANSWERS: u64 = 4;
-/// The part of the limit after whose arrival there is a look, however short the pause was.
+/// The fraction of the limit after which received bytes cause a check at once.
 const OF_A_LOOK: u64 = 64;
-/// The part of the limit that upstream may send of one answer that nobody takes, and its bounds.
+/// The fraction of the limit that upstream may send of one response before its client reads, and the
+/// bounds of that.
 const OF_A_WINDOW: u64 = 4096;
 const LEAST_WINDOW: u32 = 32 << 10;
 const WINDOW: u32 = 256 << 10;
-/// What cgroup v1 says where there is no limit is nearly 2^63.
+/// Without a limit, cgroup v1 reports nearly 2^63.
 const UNLIMITED: u64 = 1 << 60;
 const MIB: u64 = 1 << 20;
 
@@ -77,7 +78,7 @@ impl Memory {
             MemoryLimit::Auto => of_the_cgroup().filter(|limit| {
                 let is_enough = *limit >= LEAST_MEMORY;
                 if !is_enough {
-                    warn!("the cgroup's memory limit of {limit} bytes is too low to keep to it");
+                    warn!("memory limit of the cgroup ignored: {limit} bytes are too few");
                 }
                 is_enough
             }),
@@ -100,8 +101,8 @@ impl Memory {
         self.0.as_ref().map(|watch| watch.limit)
     }
 
-    /// So many connections of clients fit, and so many bytes of waiting events; at most what is
-    /// `wanted`.
+    /// Returns how many client connections and how many bytes of queued events fit, each at most what
+    /// is `wanted`.
     pub fn cap(&self, wanted: (usize, usize)) -> (usize, usize) {
         let Some(limit) = self.limit() else {
             return wanted;
@@ -121,14 +122,14 @@ impl Memory {
         (connections, events)
     }
 
-    /// So many bytes of answers may wait for their clients; at most what is `wanted`.
+    /// Returns how many bytes of responses may be buffered, at most what is `wanted`.
     pub fn answers(&self, wanted: usize) -> usize {
         self.limit().map_or(wanted, |limit| {
             wanted.min(usize::try_from(limit / OF_ANSWERS).unwrap_or(wanted))
         })
     }
 
-    /// Bytes that upstream may send of one answer before its client takes some.
+    /// Returns how many bytes upstream may send of one response before its client reads some.
     pub fn window(&self) -> u32 {
         self.limit().map_or(WINDOW, |limit| {
             let window = u32::try_from(limit / OF_A_WINDOW).unwrap_or(WINDOW);
@@ -136,8 +137,8 @@ impl Memory {
         })
     }
 
-    /// Whether memory is short now that `bytes` more are to be kept. Many of them cause a look at
-    /// once: what arrives between two looks is bounded.
+    /// Whether memory is short when `bytes` more are kept. Many bytes cause a check at once, so that
+    /// what arrives between two checks is bounded.
     pub fn is_short_after(&self, bytes: usize) -> bool {
         let watch = self.0.as_ref();
         watch.is_some_and(|watch| watch.is_short_after(bytes as u64))
@@ -158,7 +159,7 @@ impl Memory {
         }
     }
 
-    /// Resolves when it is not, or after `patience`.
+    /// Resolves when memory is not short, or after `patience`.
     pub async fn relief(&self, patience: Duration) {
         if self.is_short() {
             let relieved = async {
@@ -204,7 +205,7 @@ impl Watch {
         let (resident, limit) = (resident / MIB, self.limit / MIB);
         match (was_short, is_short) {
             (false, true) => warn!(
-                "memory is short: {resident} of {limit} MiB (limits.memory); requests are refused"
+                "memory is short: {resident} of {limit} MiB (limits.memory); rejecting requests"
             ),
             (true, false) => info!("memory is no longer short: {resident} of {limit} MiB"),
             (true, true) | (false, false) => {}
@@ -216,7 +217,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What the process holds of the machine's memory, in bytes; `None` where that cannot be known.
+/// Returns the resident memory of the process in bytes; `None` where it is unknown.
 #[cfg(target_os = "linux")]
 fn resident() -> Option<u64> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
@@ -234,8 +235,8 @@ fn of_the_cgroup() -> Option<u64> {
     lowest(&groups, Path::new("/sys/fs/cgroup"))
 }
 
-/// The lowest limit of the cgroups (cgroups(7)) and of those above them. In a container their paths
-/// may be those of the host: then the container's own is the root.
+/// Returns the lowest limit of the cgroups (cgroups(7)) and of their ancestors. In a container the
+/// paths may be those of the host; then the container's own cgroup is the root.
 fn lowest(groups: &str, root: &Path) -> Option<u64> {
     let limits = groups.lines().flat_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);

@@ -1,9 +1,9 @@
-//! Logs: their format, their filter, and how an error is printed. Beside them, metrics and traces.
+//! The log (format, filter, error chains), metrics and traces.
 //!
-//! Dependencies never log below INFO, whatever the filter says: several of them print headers,
+//! Dependencies never log below INFO, whatever the filter is: several of them print headers,
 //! frames or whole requests at TRACE. The AWS SDK does not log at all: at INFO it prints access key
-//! ids, at WARN what a credential process wrote to its standard error. What it fails at is logged
-//! by `sign::credentials`.
+//! ids, and at WARN the standard error of credential processes. `sign::credentials` logs its
+//! failures.
 
 pub mod build;
 pub mod metrics;
@@ -27,10 +27,10 @@ pub use otlp::{Export, TraceConfig, TraceError};
 pub use record::{Record, RecordCode};
 pub use trace::{Exchange, TRACEPARENT, TRACESTATE, Trace};
 
-/// Lines that may wait to be written, for which room is taken at once.
+/// How many lines may wait to be written; their memory is allocated at the start.
 const WAITING_LINES: usize = 8_192;
 
-/// How a log line is written.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     Json,
@@ -41,8 +41,8 @@ pub enum LogFormat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
     pub format: LogFormat,
-    /// In the syntax of `tracing_subscriber::filter::Targets`: levels by target, with commas
-    /// between: `info`, `info,countersign::realtime=debug`.
+    /// Levels by target, separated by commas, in the syntax of `tracing_subscriber::filter::Targets`:
+    /// `info`, `info,countersign::realtime=debug`.
     pub filter: String,
 }
 
@@ -56,8 +56,8 @@ pub fn parse_filter(filter: &str) -> Result<Targets, ParseError> {
 }
 
 /// Sends log lines to standard error for the rest of the process, and spans to `export`. Lines are
-/// written by a thread of their own and dropped, not waited for, when nobody takes them; the guard
-/// flushes the rest.
+/// written by a separate thread. Requests never wait for it: lines are dropped when standard error is
+/// not read. The guard flushes the remaining lines.
 ///
 /// # Errors
 /// The filter's syntax.
@@ -67,7 +67,7 @@ pub fn init(config: &LogConfig, export: Option<&Export>) -> Result<WorkerGuard, 
         .buffered_lines_limit(WAITING_LINES)
         .finish(std::io::stderr());
     metrics::metrics().watch_log(writer.error_counter());
-    // Without a hint every line of every dependency would be looked at.
+    // Without a level hint, every line of every dependency would be filtered by its target.
     let capped = filter_fn(is_allowed).with_max_level_hint(LevelFilter::TRACE);
     let filter = filter.and(capped);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
@@ -102,7 +102,7 @@ pub fn init(config: &LogConfig, export: Option<&Export>) -> Result<WorkerGuard, 
     Ok(guard)
 }
 
-/// Spans of requests are no part of the log.
+/// Whether a line or span belongs in the log; spans of requests do not.
 fn is_span(metadata: &Metadata<'_>) -> bool {
     metadata.target() == trace::TARGET
 }

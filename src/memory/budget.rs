@@ -1,10 +1,10 @@
-//! Bytes of answers that are held until their clients have taken them: bounded in all, and for each
-//! connection.
+//! Bounds the bytes of buffered responses, in total and for each connection.
 //!
-//! Room is taken before bytes are kept, and is free again when the last copy of them is dropped. What
-//! finds none waits, unread, and fails after [`PATIENCE`]. Short and long answers have separate parts
-//! of the budget, so that long ones which are not read keep no short one waiting; and a long answer
-//! takes all that it may need at once, so that no two wait for each other.
+//! Capacity is reserved before bytes are buffered, and released when their last copy is dropped. A
+//! response without capacity is not read further, and fails after [`PATIENCE`]. Short and long
+//! responses have separate parts of the budget, so that long ones whose clients do not read never
+//! delay a short one. A long response reserves all that it may need at once, so that no two wait for
+//! each other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::Memory;
 
-/// The room for all answers of the process.
+/// The capacity for all responses of the process.
 #[derive(Debug)]
 pub struct Budget {
     whole: Room,
-    /// KiB for one connection's long answers.
+    /// KiB for the long responses of one connection.
     of_a_connection: u32,
     memory: Memory,
 }
@@ -37,7 +37,7 @@ struct OfConnection {
     budget: Arc<Budget>,
 }
 
-/// KiB that are free.
+/// Free capacity in KiB.
 #[derive(Debug)]
 struct Room {
     short: Part,
@@ -50,14 +50,14 @@ struct Part {
     size: u32,
 }
 
-/// Room that is taken until this is dropped.
+/// Capacity that is reserved until this is dropped.
 #[derive(Debug)]
 struct Hold {
     own: OwnedSemaphorePermit,
     whole: OwnedSemaphorePermit,
 }
 
-/// There was no room in time.
+/// No capacity was free in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many answers wait for their clients (limits.buffered)")]
 pub struct Exhausted;
@@ -71,42 +71,42 @@ pub enum ReadError<E> {
     Body(E),
 }
 
-/// An answer that is read into memory.
+/// A response that is read into memory.
 #[derive(Debug)]
 pub struct Buffer {
     share: Share,
-    /// For each byte of the answer, as many are held: copies in another form.
+    /// How many bytes are held for each byte of the response: copies in other forms.
     weight: usize,
     /// The most that is read.
     bound: usize,
-    /// The bound is the answer's length.
+    /// The bound is the response's length.
     is_announced: bool,
-    /// A long answer waits for it before it takes room.
+    /// A long response waits for it before it reserves capacity.
     turn: Option<CancellationToken>,
     hold: Option<Hold>,
-    /// Bytes that there is room for.
+    /// How many bytes are reserved.
     room: usize,
     read: BytesMut,
 }
 
-/// Bytes, and the room that they take.
+/// Bytes with their reserved capacity.
 struct Counted<T> {
     bytes: T,
     _hold: Option<Hold>,
 }
 
-/// For which an answer waits for room. A client that takes nothing is left before, by default
-/// (`timeouts.write`), and its room is free then.
+/// How long a response waits for capacity. With the default of `timeouts.write`, a client that does
+/// not read is closed earlier, which releases its capacity.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// An answer up to this size, with its copies, is short.
+/// The largest short response, with its copies.
 const SHORT: usize = 64 * 1024;
-/// The part of the whole, and of a connection's share, that is for short answers.
+/// The fraction of the total, and of a connection's share, for short responses.
 const OF_SHORT: u32 = 4;
 const OF_SHORT_OF_A_CONNECTION: u32 = 32;
 
 impl Budget {
-    /// `total` bytes in all, and at most `of_a_connection` for one connection's long answers. An
-    /// answer that needs more than there is takes all of it, so that alone it always fits.
+    /// Allows `total` bytes, and at most `of_a_connection` for the long responses of one connection. A
+    /// response that needs more reserves all of it, so that it always fits when it is the only one.
     pub fn new(total: usize, of_a_connection: usize, memory: Memory) -> Arc<Self> {
         let total = kib(total).max(2 * kib(SHORT));
         let short = (total / OF_SHORT).max(kib(SHORT));
@@ -117,7 +117,7 @@ impl Budget {
         })
     }
 
-    /// A new connection's.
+    /// Returns the share of a new connection.
     pub fn share(self: &Arc<Self>) -> Share {
         let long = self.of_a_connection.min(self.whole.long.size);
         let short = (self.of_a_connection / OF_SHORT_OF_A_CONNECTION).max(kib(SHORT));
@@ -181,7 +181,7 @@ impl Hold {
 }
 
 impl Buffer {
-    /// For an answer to a client of `share`.
+    /// Returns a buffer for a response to a client of `share`.
     pub fn new(share: &Share, weight: usize) -> Self {
         Self {
             share: share.clone(),
@@ -195,13 +195,13 @@ impl Buffer {
         }
     }
 
-    /// A long answer takes room when `turn` is cancelled: those before it must have theirs first.
+    /// Makes a long response reserve capacity only when `turn` is cancelled, after those before it.
     pub fn after(mut self, turn: CancellationToken) -> Self {
         self.turn = Some(turn);
         self
     }
 
-    /// At most `bound` bytes will be read, and exactly `length` where that is known.
+    /// Sets that at most `bound` bytes will be read, and exactly `length` where that is known.
     pub fn permit(&mut self, bound: usize, length: Option<u64>) {
         let length = length.and_then(|length| usize::try_from(length).ok());
         let length = length.filter(|length| *length <= bound);
@@ -209,10 +209,10 @@ impl Buffer {
         self.bound = length.unwrap_or(bound);
     }
 
-    /// Keeps `piece`, if there is room for it or will be in time.
+    /// Buffers `piece` as soon as there is capacity for it.
     ///
     /// # Errors
-    /// When there is not, or memory is short.
+    /// When there is none in time, or memory is short.
     pub async fn push(&mut self, piece: &[u8]) -> Result<(), Exhausted> {
         let length = self.read.len() + piece.len();
         let is_short_of_memory = self.share.0.budget.memory.is_short_after(piece.len());
@@ -271,24 +271,24 @@ impl Buffer {
         Ok(())
     }
 
-    /// Adds the last piece of what is read, which needs no room of its own: it goes on at once.
+    /// Adds the last piece without reserving capacity, because it is sent on at once.
     pub fn append(&mut self, piece: &[u8]) {
         self.read.extend_from_slice(piece);
     }
 
-    /// What has been read.
+    /// Returns what has been read.
     pub fn bytes(&self) -> &[u8] {
         &self.read
     }
 
-    /// What has been read, with the room that it takes.
+    /// Returns what has been read, with its reserved capacity.
     pub fn finish(mut self) -> Bytes {
         let read = std::mem::take(&mut self.read);
         let weight = self.weight;
         self.finish_with(read, weight)
     }
 
-    /// Other bytes in place of what has been read, with the room that they take.
+    /// Replaces what has been read by other bytes, with capacity for them.
     pub fn replace(self, bytes: Bytes) -> Bytes {
         self.finish_with(bytes, 1)
     }

@@ -1,7 +1,8 @@
 //! Metrics of the process, in one registry, as there is one log.
 //!
-//! Labels are bounded: routes, dialects and identities come from configuration; of what others
-//! choose, codes are at most [`MAX_CODES`], and [`bound`] limits statuses and combinations. What is told of one route is looked up once, in [`RouteMetrics`].
+//! Labels are bounded: routes, dialects and identities come from the configuration. Of the values
+//! that upstream chooses, there are at most [`MAX_CODES`] codes, and [`bound`] limits statuses and
+//! combinations. The metrics of a route are looked up once, in [`RouteMetrics`].
 
 mod bound;
 mod process;
@@ -37,7 +38,7 @@ pub type Exact = Gauge<f64, AtomicU64>;
 type Times<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Declares every metric once: its field, which is its name without the prefix, its type, its help
-/// text, and how it is made if that is not its default.
+/// text, and its constructor if that is not `default`.
 macro_rules! metrics {
     ($($field:ident: $kind:ty = $help:literal $(, $new:expr)?;)*) => {
         /// Every metric, by its name without the prefix and without a counter's `_total`.
@@ -205,7 +206,7 @@ pub struct BuildLabels {
     pub target: &'static str,
 }
 
-/// Counts something for as long as it is.
+/// Increments a gauge, and decrements it when it is dropped.
 #[derive(Debug)]
 pub struct GaugeGuard(Gauge);
 
@@ -219,7 +220,7 @@ pub enum Format {
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
-/// For the types that AWS and resolvers give to errors; ours, fewer than a hundred, count among them.
+/// How many codes there may be: ours, which are fewer than a hundred, and those of AWS and of resolvers.
 const MAX_CODES: usize = 200;
 const MAX_CODE: usize = 64;
 const OTHER: &str = "OTHER";
@@ -229,7 +230,7 @@ pub fn metrics() -> &'static Metrics {
     &METRICS
 }
 
-/// Every metric as it is now.
+/// Returns every metric with its current value.
 ///
 /// # Errors
 /// When a metric cannot be written as text.
@@ -261,8 +262,8 @@ impl Metrics {
         code
     }
 
-    /// Counts a request that is over. Of label sets with a code that upstream chose there are only
-    /// so many.
+    /// Counts a request that has ended. The number of label sets with a code that upstream chose is
+    /// bounded.
     pub(super) fn count_request(&self, labels: RequestLabels, is_theirs: bool) {
         let labels = if is_theirs {
             self.theirs.bound(labels)
@@ -272,18 +273,18 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
-    /// Counts something that was refused here and never sent.
+    /// Counts a request or operation that was refused here and never sent.
     pub fn refused(&self, code: Code) {
         let rule = code.as_str();
         self.refusals.get_or_create(&RuleLabel { rule }).inc();
     }
 
-    /// What counts the log lines that are dropped.
+    /// Sets the counter of dropped log lines.
     pub(super) fn watch_log(&self, lines: ErrorCounter) {
         *self.log_lines.lock() = Some(lines);
     }
 
-    /// Looks at what is looked at only when somebody asks.
+    /// Updates the metrics that are computed at a scrape.
     fn observe(&self) {
         self.process.observe();
         for route in self.routes.lock().iter() {
@@ -301,21 +302,21 @@ impl Metrics {
             target: build::TARGET,
         };
         self.build_info.get_or_create(&labels).set(1);
-        // An increase is only seen of a series that was there before.
+        // Prometheus sees an increase only of a series that existed before.
         for task in Task::ALL {
             let _ = self.task_panics.get_or_create(&task.into());
         }
     }
 }
 
-/// For what takes milliseconds to seconds.
+/// Returns a histogram for durations of milliseconds to seconds.
 fn slow() -> Histogram {
     Histogram::new([
         0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
     ])
 }
 
-/// For what takes microseconds, unless something is wrong.
+/// Returns a histogram for durations that are normally microseconds.
 fn quick() -> Histogram {
     Histogram::new([
         0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.01, 0.1, 1.0, 5.0,
@@ -336,7 +337,7 @@ impl Drop for GaugeGuard {
 }
 
 impl Format {
-    /// What an `Accept` header asks for; OpenMetrics only by its name, as Prometheus does.
+    /// Returns the format for an `Accept` header: OpenMetrics only if it is named, as Prometheus does.
     pub fn accepted(accept: &str) -> Self {
         if accept.contains("application/openmetrics-text") {
             Self::OpenMetrics

@@ -1,9 +1,9 @@
 //! Sends ended spans to an OpenTelemetry collector, by OTLP over HTTP (protobuf).
 //!
-//! Spans wait in a bounded queue for a thread of its own, which sends them in batches. Nothing waits
-//! for it: what a collector does not take in time is dropped, counted, and told in the log at most
-//! once a minute. When the process ends, it has [`FLUSH_TIMEOUT`]
-//! to send the rest.
+//! Spans wait in a bounded queue, from which a separate thread sends them in batches. Requests never
+//! wait for it: spans that the collector does not accept in time are dropped and counted, which is
+//! logged at most once a minute. When the process ends, [`FLUSH_TIMEOUT`] bounds how long the
+//! remaining spans may take.
 
 mod queue;
 
@@ -48,9 +48,9 @@ use queue::{Bounded, Counted, Queue};
 pub struct TraceConfig {
     /// The collector's URL for traces.
     pub endpoint: Uri,
-    /// Which part of the traces that begin here is exported; the others' first span decides.
+    /// The fraction of the traces started here that is exported; other traces follow their parent.
     pub ratio: f64,
-    /// Headers that the collector wants, `name: value` a line.
+    /// A file with headers for the collector, one `name: value` a line.
     pub headers_file: Option<PathBuf>,
 }
 
@@ -82,15 +82,15 @@ pub struct Export {
     queue: Arc<Queue>,
 }
 
-/// A group may read: that is how Kubernetes shows a secret to a process that is not root.
+/// A group may read: Kubernetes mounts secrets so for processes that are not root.
 const RULES: Rules = Rules {
     forbidden: 0o037,
     limit: 64 * 1024,
 };
 const BATCH: usize = 512;
-/// Between two batches that are not full.
+/// The interval between batches that are not full.
 const PAUSE: Duration = Duration::from_secs(1);
-/// For one batch, with all tries.
+/// How long one batch may take, with all retries.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the remaining spans may take to be sent when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -109,7 +109,7 @@ impl Export {
         client(&config.endpoint).map(|_| ())
     }
 
-    /// Requests to the collector run on `runtime`.
+    /// Starts the export. Requests to the collector run on `runtime`.
     ///
     /// # Errors
     /// See [`TraceError`].
@@ -172,14 +172,16 @@ impl Export {
         self.provider.tracer("countersign")
     }
 
-    /// Sends what waits, within two seconds, and ends. It blocks; the runtime must still run.
+    /// Sends the remaining spans within [`FLUSH_TIMEOUT`], and ends. It blocks, and the runtime must
+    /// still be running.
     pub fn flush(&self) {
         let _ = self.provider.shutdown_with_timeout(FLUSH_TIMEOUT);
         self.queue.abandon();
     }
 }
 
-/// Names us, unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES do.
+/// Returns the resource; its service name is `countersign` unless OTEL_SERVICE_NAME or
+/// OTEL_RESOURCE_ATTRIBUTES set another.
 fn resource() -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let detected = || {
@@ -204,13 +206,13 @@ fn resource() -> Resource {
 
 // === impl Collector ===
 
-/// Where batches are sent to.
+/// The collector that batches are sent to.
 #[derive(Debug)]
 struct Collector {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     /// Sensitive.
     headers: HeaderMap,
-    /// The batches' thread is none of its threads.
+    /// The thread that sends batches is not part of it.
     runtime: Handle,
     queue: Arc<Queue>,
 }
@@ -227,7 +229,7 @@ impl HttpClient for Collector {
             Ok::<_, HttpError>(Response::from_parts(head, body.to_bytes()))
         };
         let exchange = async move { tokio::time::timeout(PATIENCE, exchange).await };
-        // Its end is awaited, so it is no loose task.
+        // The task is awaited below, so it needs no tracker.
         let answered = match self.runtime.spawn(caught(Task::Traces, exchange)).await {
             Ok(Ok(Ok(answered))) => answered,
             Ok(Ok(Err(elapsed))) => Err(elapsed.into()),
@@ -245,7 +247,7 @@ impl HttpClient for Collector {
     }
 }
 
-/// Redirects are not followed: headers may hold a key.
+/// Redirects are not followed, because the headers may contain a key.
 fn client(
     endpoint: &Uri,
 ) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, TraceError> {
@@ -268,7 +270,7 @@ fn client(
         .https_or_http()
         .enable_http1()
         .build();
-    // One connection, which ends with the runtime: the last spans go out after everything else.
+    // One connection, which ends with the runtime, because the last spans are sent after all else.
     Ok(Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_max_idle_per_host(1)

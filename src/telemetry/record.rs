@@ -1,4 +1,4 @@
-//! One log line for every request and for every operation of a socket, and their metrics.
+//! The record of a request or of an operation on a socket: its log line and its metrics.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -9,8 +9,8 @@ use super::Trace;
 use super::metrics::{GaugeGuard, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
 use countersign_protocol::error_code::Code;
 
-/// What is known about a request so far; written out once, when it is over. It holds no header,
-/// no query, no variable and no body.
+/// What is known about a request so far. It is written once, when the request ends. It contains no
+/// header, query, variable or body.
 #[derive(Debug)]
 pub struct Record {
     begun: Instant,
@@ -18,15 +18,15 @@ pub struct Record {
     route: Option<Arc<RouteMetrics>>,
     _in_flight: Option<GaugeGuard>,
     pub operation: Option<&'static str>,
-    /// The name of the token that let the client in.
+    /// The name of the client's token.
     pub token: Option<Arc<str>>,
-    /// The client chose it: it is cut and escaped.
+    /// The operation's name. The client chose it, so it is truncated and escaped.
     pub name: Option<String>,
     pub status: u16,
     pub code: Option<RecordCode>,
-    /// AWS's id of the exchange.
+    /// AWS's request id.
     pub request_id: Option<String>,
-    /// The causes of an error of ours, for the log alone.
+    /// The chain of causes of one of our errors; only for the log.
     pub cause: Option<String>,
     pub bytes_in: usize,
     pub bytes_out: usize,
@@ -48,7 +48,7 @@ pub enum RecordCode {
 
 const MAX_NAME: usize = 64;
 const HTTP: &str = "http";
-/// The status of a WebSocket's handshake.
+/// The status of a completed WebSocket handshake.
 const SWITCHED: u16 = 101;
 static NO_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| "none".into());
 
@@ -86,13 +86,13 @@ impl Record {
         }
     }
 
-    /// Of HTTP requests it is also counted how many are under way.
+    /// Sets the route. HTTP requests count as in flight on it from now on.
     pub fn set_route(&mut self, route: &Arc<RouteMetrics>) {
         self._in_flight = (self.client() == HTTP).then(|| GaugeGuard::new(&route.in_flight));
         self.route = Some(Arc::clone(route));
     }
 
-    /// What carries it.
+    /// Returns the value of the label `client`.
     fn client(&self) -> &'static str {
         match self.method {
             "WS" | "TUNNEL" => "websocket",
@@ -109,13 +109,13 @@ impl Record {
         self.route.as_ref().map(|route| &*route.name)
     }
 
-    /// Where the time went before upstream was asked, in the order of a request.
+    /// Returns how long each step before the upstream request took.
     pub fn steps(&self) -> [(&'static str, Duration); 2] {
         [("signed", self.signing), ("connected", self.connect)]
     }
 
-    /// Writes the line; without it, the record's end does, and tells that nobody waited for the
-    /// answer.
+    /// Writes the log line and counts the request. A record that is dropped unwritten is written as
+    /// abandoned.
     pub fn write(&mut self) {
         if std::mem::replace(&mut self.is_written, true) {
             return;
@@ -152,7 +152,7 @@ impl Record {
         }
     }
 
-    /// Writes no line: another record of the request has been written.
+    /// Discards the record, because another record of the request has been written.
     pub fn discard(&mut self) {
         self.is_written = true;
     }

@@ -1,8 +1,8 @@
 //! Panics: caught in the task where they happen, logged once, counted by the task.
 //!
-//! A panic is a bug of ours or of a library. It ends the task that it happens in and what depends on
+//! A panic is a bug of ours or of a library. It ends the task in which it happens and what depends on
 //! that task, and nothing else: [`caught`] returns it as an error to the owner of the task, and
-//! [`supervised`] runs the task again.
+//! [`supervised`] restarts the task.
 
 use std::any::Any;
 use std::io::Write as _;
@@ -20,7 +20,7 @@ tokio::task_local! {
     static TASK: Task;
 }
 
-/// What a panic ends.
+/// The kinds of tasks that a panic can end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     Accept,
@@ -118,7 +118,7 @@ impl From<Task> for TaskLabel {
 /// Runs a future; a panic in it is counted and becomes an error. What the future borrows mutably
 /// is as the panic left it.
 ///
-/// It is no `async fn`, which would keep the future twice.
+/// Not an `async fn`, whose future would contain the given one twice.
 pub fn caught<F: Future>(
     task: Task,
     future: F,

@@ -1,9 +1,9 @@
-//! Spans of requests, where they are exported (`[traces]`); elsewhere none is made.
+//! Spans of requests, which exist only if they are exported (`[traces]`).
 //!
-//! A request, and an operation of a socket, is a span of kind server, which continues the trace of
-//! its `traceparent` (W3C Trace Context); its exchange with upstream is one of kind client, which
-//! the `traceparent` names that is sent. Spans hold less than the log line: names and codes that
-//! are ours or bounded, and no header, query, variable, path or body.
+//! A request, or an operation on a socket, has a span of kind server, which continues the trace of its
+//! `traceparent` (W3C Trace Context). Its exchange with upstream has a span of kind client, whose id
+//! is sent as `traceparent`. Spans contain less than the log line: names and codes that are ours or
+//! bounded, and no header, query, variable, path or body.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,15 +18,15 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
 use super::Record;
 
-/// The header that names a span.
+/// The header with the id of a span.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// What tracing systems add to it.
+/// The header with vendors' additions to it.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// Of all spans here, and of nothing else.
+/// The target of all spans, and of nothing else.
 pub(super) const TARGET: &str = "countersign::trace";
 
-/// The longest code or id of AWS's that a span holds.
+/// The longest code or id from AWS that a span contains.
 const LONGEST: usize = 64;
 
 /// The span of a request; it ends when this is dropped.
@@ -46,7 +46,7 @@ pub struct Exchange {
 }
 
 impl Trace {
-    /// No span.
+    /// Returns a trace without a span.
     pub fn none() -> Self {
         Self {
             span: Span::none(),
@@ -54,7 +54,7 @@ impl Trace {
         }
     }
 
-    /// A span that continues the trace of `headers`, or begins one.
+    /// Begins a span that continues the trace of `headers`, or starts a trace.
     pub fn begin(headers: &HeaderMap) -> Self {
         let span = info_span!(target: TARGET, parent: None, "request", otel.kind = "server");
         if span.is_disabled() {
@@ -63,7 +63,7 @@ impl Trace {
         let remote = remote(headers);
         let is_continued = remote.is_valid();
         if is_continued {
-            // It has just been made, so it can still be given a parent.
+            // A parent can be set only before the span is used.
             let _ = span.set_parent(Context::new().with_remote_span_context(remote));
         }
         Self { span, is_continued }
@@ -74,7 +74,7 @@ impl Trace {
         self.span.is_disabled()
     }
 
-    /// The path that the request's route is configured with.
+    /// Sets the path with which the request's route is configured.
     pub fn set_route(&self, path: &str) {
         if !self.span.is_disabled() {
             let path = if path.is_empty() { "/" } else { path };
@@ -82,7 +82,7 @@ impl Trace {
         }
     }
 
-    /// The span of an exchange with upstream, a request of this `method`.
+    /// Begins the span of an exchange with upstream, a request of this `method`.
     pub fn exchange(&self, method: &'static str) -> Exchange {
         let parent = self.span.id();
         let span = if self.span.is_disabled() {
@@ -104,12 +104,12 @@ impl Trace {
         }
     }
 
-    /// Makes this span the one that `headers` name: what is begun with them is its child.
+    /// Puts this span's id into `headers`, so that spans begun with them are its children.
     pub fn pass_on(&self, headers: &mut HeaderMap) {
         pass_on(&self.span, self.is_continued, headers);
     }
 
-    /// Fills the span with what is known of the request.
+    /// Sets the span's attributes from the record.
     pub(super) fn note(&self, record: &Record) {
         if self.span.is_disabled() {
             return;
@@ -143,7 +143,7 @@ impl Trace {
                 set_status(&span, record.status);
                 record.status >= 500
             }
-            // An operation of a socket.
+            // An operation on a socket.
             None => record.code.is_some(),
         };
         if has_failed {
@@ -153,13 +153,13 @@ impl Trace {
 }
 
 impl Exchange {
-    /// Makes this span the one that upstream continues.
+    /// Puts this span's id into the headers for upstream, so that upstream continues it.
     pub fn pass_on(&self, headers: &mut HeaderMap) {
         pass_on(&self.span, self.is_continued, headers);
     }
 
-    /// Ends it with what it came to: the status of an answer, or the code of an error. `steps` are
-    /// those before its answer, one after another.
+    /// Ends the span with the status of the response or the code of an error. `steps` are how long the
+    /// steps before the response took, in their order.
     pub fn end(self, steps: [(&'static str, Duration); 2], outcome: Result<u16, &str>) {
         if self.span.is_disabled() {
             return;
@@ -189,7 +189,7 @@ impl Exchange {
     }
 }
 
-/// The client's span, without what else its systems say of the trace: spans hold no headers.
+/// Returns the client's span without `tracestate`, because spans contain no headers.
 fn remote(headers: &HeaderMap) -> SpanContext {
     let found = TraceContextPropagator::new()
         .extract_with_context(&Context::new(), &HeaderExtractor(headers));
@@ -212,13 +212,13 @@ fn pass_on(span: &Span, is_continued: bool, headers: &mut HeaderMap) {
     if let Some(value) = traceparent(span.span_context()) {
         headers.insert(TRACEPARENT, value);
     }
-    // It belongs to a traceparent, and the client sent none that is valid.
+    // A `tracestate` is only valid beside a valid `traceparent`.
     if !is_continued {
         headers.remove(TRACESTATE);
     }
 }
 
-/// W3C Trace Context, section 3.2.2; `None` without a valid id.
+/// Parses a `traceparent` (W3C Trace Context, section 3.2.2); `None` without a valid id.
 fn traceparent(context: &SpanContext) -> Option<HeaderValue> {
     let (trace, span) = (context.trace_id(), context.span_id());
     let flags = u8::from(context.is_sampled());
@@ -241,7 +241,7 @@ fn set_status(span: &SpanRef<'_>, status: u16) {
     }
 }
 
-/// A code of ours or of AWS's, or the semantic conventions' word for what is not to be shown.
+/// Returns a code of ours or of AWS, or `_OTHER`, the semantic conventions' value for anything else.
 fn shown(text: &str) -> &str {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
     if (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_plain) {
@@ -251,7 +251,7 @@ fn shown(text: &str) -> &str {
     }
 }
 
-/// How the semantic conventions name a request's method; `None` if it is none.
+/// Returns the semantic conventions' name of a method; `None` if the record's is not an HTTP method.
 fn http_method(name: &'static str) -> Option<&'static str> {
     match name {
         "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS" => Some(name),

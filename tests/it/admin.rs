@@ -222,7 +222,7 @@ async fn a_second_signal_ends_the_delay() {
     running.daemon.signal("-TERM");
     running.daemon.line("drain.delay").await;
     running.daemon.signal("-TERM");
-    running.daemon.line("a second signal").await;
+    running.daemon.line("second signal received").await;
     assert_eq!(running.daemon.exited().await, 0);
 }
 

@@ -254,8 +254,9 @@ async fn a_panic_in_an_accept_loop_does_not_stop_accepting() {
         .in_process()
         .await;
     let admin = ADMIN.lock().unwrap();
-    let text = "a connection could not be accepted";
-    let stream = with_a_failed_accept(world.addr, "accept", "countersign::server", text).await;
+    let target = "countersign::server::accept";
+    let text = "connection not accepted";
+    let stream = with_a_failed_accept(world.addr, "accept", target, text).await;
     let request = format!(
         "GET /graphql?query=%7Brooms%7Bid%7D%7D HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n",
         world.addr
@@ -264,8 +265,7 @@ async fn a_panic_in_an_accept_loop_does_not_stop_accepting() {
     assert_eq!(raw_on(stream, request.as_bytes()).await.status, 200);
     works(&world).await;
 
-    let text = "an admin connection could not be accepted";
-    let stream = with_a_failed_accept(admin, "admin", "countersign::admin", text).await;
+    let stream = with_a_failed_accept(admin, "admin", target, text).await;
     let request = format!("GET /metrics HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n");
     let page = raw_on(stream, request.as_bytes()).await;
     assert_eq!(page.status, 200);

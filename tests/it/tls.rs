@@ -288,10 +288,10 @@ async fn a_renewed_certificate_needs_no_restart() {
     assert!(is_shown(&first).await);
     // The files are replaced one after the other, and do not match in between.
     fs::write(&cert, second_pem).unwrap();
-    told(&mut daemon, "the certificate that was read before goes on").await;
+    told(&mut daemon, "certificate not reloaded").await;
     assert!(is_shown(&first).await && !is_shown(&second).await);
     fs::write(&key, second_key).unwrap();
-    told(&mut daemon, "the certificate was read again").await;
+    told(&mut daemon, "certificate reloaded").await;
     assert!(is_shown(&second).await && !is_shown(&first).await);
     fs::write(&cert, "").unwrap();
     told(&mut daemon, "holds no certificate").await;

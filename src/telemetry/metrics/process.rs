@@ -1,4 +1,4 @@
-//! The process as the system sees it, under the names that Prometheus's clients share.
+//! Metrics of the process itself, under the names that all Prometheus clients use.
 
 use std::sync::atomic::AtomicU64;
 
@@ -9,7 +9,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::Exact;
 
-/// Filled from `/proc`; zeros where there is none.
+/// Read from `/proc`; zero on systems without it.
 #[derive(Debug, Default)]
 pub(super) struct Process {
     cpu_seconds: Counter<f64, AtomicU64>,
@@ -20,7 +20,7 @@ pub(super) struct Process {
     start_time_seconds: Exact,
 }
 
-/// What `/proc/self/stat` tells: proc_pid_stat(5).
+/// Fields of `/proc/self/stat`: proc_pid_stat(5).
 struct Stat {
     cpu_ticks: u64,
     threads: i64,
@@ -65,7 +65,7 @@ impl Process {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         self.max_fds.set(i64::try_from(files).unwrap_or(i64::MAX));
         if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
-            // One of them reads the directory.
+            // One of them is the directory that is being read.
             self.open_fds.set(open.count() as i64 - 1);
         }
         let Some(stat) = Stat::read() else {
@@ -88,7 +88,7 @@ impl Stat {
         Self::parse(&std::fs::read_to_string("/proc/self/stat").ok()?)
     }
 
-    /// The second field, the program's name, may hold anything.
+    /// Parses the text. The second field, the program's name, may contain any character.
     fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
@@ -104,7 +104,7 @@ impl Stat {
     }
 }
 
-/// Of the machine, since the Unix epoch. `/proc/stat` tells it, too, but may be hidden.
+/// Returns the machine's boot time since the Unix epoch. `/proc/stat` has it, too, but may be hidden.
 #[cfg(target_os = "linux")]
 fn boot_time() -> f64 {
     use rustix::time::{ClockId, clock_gettime};

@@ -10,7 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 
 use super::{Exact, HandshakeLabels, ReuseLabels, RouteLabel, RouteOutcomeLabels, metrics};
 
-/// What is counted of one route.
+/// The metrics of one route.
 #[derive(Debug)]
 pub struct RouteMetrics {
     /// Of the route.
@@ -38,12 +38,12 @@ pub struct RouteMetrics {
     heard: Mutex<Vec<Weak<LastHeard>>>,
 }
 
-/// When a realtime connection was last heard of.
+/// When a realtime connection last received something.
 #[derive(Debug)]
 pub struct LastHeard(Mutex<Instant>);
 
 impl RouteMetrics {
-    /// The metrics of the route called `name`; they begin at zero, and are told from then on.
+    /// Returns the metrics of the route `name`. They start at zero and are exposed from then on.
     pub fn new(name: &str) -> Arc<Self> {
         let all = metrics();
         let name: Arc<str> = name.into();
@@ -110,7 +110,7 @@ impl RouteMetrics {
         metrics().realtime_connects.get_or_create(&labels).inc();
     }
 
-    /// Tells of a realtime connection's silence for as long as the answer is kept.
+    /// Includes a realtime connection in the keepalive age until the returned value is dropped.
     pub fn listen(&self) -> Arc<LastHeard> {
         let heard = Arc::new(LastHeard(Mutex::new(Instant::now())));
         self.heard.lock().push(Arc::downgrade(&heard));
