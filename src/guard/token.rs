@@ -171,7 +171,9 @@ impl TokenFile {
     /// Reads the file again if it has changed. A file that cannot be used contains no valid tokens.
     fn refresh(&self, state: &mut FileState) {
         state.checked_at = Instant::now();
-        let now = fs::metadata(&self.path).ok().map(|found| Fingerprint::of(&found));
+        let now = fs::metadata(&self.path)
+            .ok()
+            .map(|found| Fingerprint::of(&found));
         if now == state.fingerprint {
             return;
         }

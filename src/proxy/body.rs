@@ -1,4 +1,4 @@
-//! The body of a response: ours, upstream's or a session's, counted, and logged when it is over.
+//! The body of a response. Its bytes are counted, and its request is logged when it ends.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -21,30 +21,30 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub struct Body {
     inner: Inner,
     record: Option<Record>,
-    /// Nothing more comes.
+    /// The body has ended.
     is_over: bool,
-    /// Bytes that are to come in all, if it was told.
+    /// The announced length, if there is one.
     length: Option<usize>,
 }
 
-/// Pieces of a body that come one after another.
+/// Pieces of a body, in their order.
 pub(super) type Answers = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
 enum Inner {
     Full(Option<Bytes>),
-    /// What has been read already, the rest, and what masks session tokens in both.
+    /// What has been read already, the rest, and the masking of session tokens in both.
     Stream(Option<Bytes>, Pin<Box<ResponseBody>>, redact::MaskingStream),
     Pieces(mpsc::Receiver<Piece>),
     Answers(Answers),
     Ended,
     Cut,
-    /// Upstream broke off; the error goes to hyper once what came before has left.
+    /// Upstream's response broke off; hyper gets the error once the earlier bytes have been sent.
     Broken(Option<BoxError>),
 }
 
-/// The response ends before its proper end, so that the client knows.
+/// Ends a response early, so that the client notices.
 #[derive(Debug, thiserror::Error)]
-#[error("the stream was cut: what it carried is gone")]
+#[error("the stream was cut")]
 struct Cut;
 
 impl Body {
@@ -62,7 +62,7 @@ impl Body {
         Self::stream_after(Bytes::new(), Box::pin(body))
     }
 
-    /// What has been read of a body, and the rest of it.
+    /// Returns a body of what has been read of it, and the rest.
     pub(super) fn stream_after(read: Bytes, rest: Pin<Box<ResponseBody>>) -> Self {
         Self {
             inner: Inner::Stream(
@@ -76,7 +76,7 @@ impl Body {
         }
     }
 
-    /// What a session writes, until it is over.
+    /// Returns the body that a session writes.
     pub(super) fn pieces(pieces: mpsc::Receiver<Piece>) -> Self {
         Self {
             inner: Inner::Pieces(pieces),
@@ -86,7 +86,7 @@ impl Body {
         }
     }
 
-    /// What a batch's operations are answered.
+    /// Returns a body of the results of a batch's operations.
     pub(super) fn answers(answers: Answers) -> Self {
         Self {
             inner: Inner::Answers(answers),
@@ -96,7 +96,7 @@ impl Body {
         }
     }
 
-    /// `length` is what the response's head promises.
+    /// Sets the record to write at the end. `length` is what the response's head announces.
     pub(super) fn set_record(&mut self, record: Record, length: Option<usize>) {
         self.record = Some(record);
         self.length = length;
@@ -104,7 +104,8 @@ impl Body {
 }
 
 impl Body {
-    /// Its client left, and upstream had more to say. hyper asks for no more than was promised.
+    /// Whether the client closed the connection before the end. hyper reads no more than the announced
+    /// length.
     fn is_cut_short(&self, record: &Record) -> bool {
         let is_whole = self.length.is_some_and(|length| record.bytes_out >= length);
         let has_body = record.method != "HEAD" && !matches!(record.status, 204 | 304);
@@ -113,8 +114,8 @@ impl Body {
     }
 }
 
-/// The next frame of upstream's. A piece that may be the beginning of a session token waits for
-/// the next.
+/// Returns the next frame of upstream's body. A piece that may be the start of a session token is held
+/// back until the next one.
 fn poll_stream(
     read: &mut Option<Bytes>,
     rest: &mut Pin<Box<ResponseBody>>,
@@ -139,7 +140,7 @@ fn poll_stream(
                     return Poll::Ready(Some(Ok(Frame::data(masked))));
                 }
             }
-            // Trailers come last, and would overtake what is held back.
+            // Trailers must not overtake bytes that are held back.
             Err(_) if !tokens.is_empty() => {
                 return Poll::Ready(Some(Ok(Frame::data(tokens.finish()))));
             }
@@ -171,7 +172,7 @@ impl HttpBody for Body {
                             record.cause = Some(error.to_string());
                             record.code.get_or_insert(Code::UpstreamBroken.into());
                         }
-                        // See below: the head may not have left yet.
+                        // See below: the head may not have been sent yet.
                         this.inner = Inner::Broken(Some(error));
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
@@ -186,8 +187,7 @@ impl HttpBody for Body {
                     None
                 }
                 None => {
-                    // hyper flushes what it has when there is nothing more to write, and drops it
-                    // at an error.
+                    // hyper flushes its buffer when the body is pending, and drops it at an error.
                     this.inner = Inner::Cut;
                     cx.waker().wake_by_ref();
                     return Poll::Pending;

@@ -1,4 +1,4 @@
-//! Everything that can keep a request from its answer, and the one function that answers then.
+//! The errors of requests, and the one function that turns them into responses.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::telemetry::tasks::Panicked;
 use crate::telemetry::{Record, error_chain};
 use crate::upstream;
 
-/// Why a request is answered by us and not by upstream.
+/// Why a request is not forwarded, or has no response from upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -41,7 +41,7 @@ pub enum Error {
     BodyTooLarge(usize),
     #[error("the document cannot be sent by GET: {0}")]
     Document(#[from] DocumentError),
-    #[error("the answer's form depends on the kind of operation, which is in doubt: {0}")]
+    #[error("the kind of operation, which determines the form of the response, is unclear: {0}")]
     DocumentDoubt(DocumentError),
     #[error(transparent)]
     Denied(#[from] guard::OperationDenied),
@@ -57,11 +57,11 @@ pub enum Error {
     EventsForm,
     #[error("the channel cannot be read: {}", first_message(.0))]
     EventsRefused(Vec<GraphqlError>),
-    #[error("the only expectation that can be met is 100-continue")]
+    #[error("the only supported expectation is 100-continue")]
     Expectation,
     #[error("it is unclear where the request ends: {0}")]
     Framing(&'static str),
-    #[error("HTTP/1.1 is spoken here")]
+    #[error("use HTTP/1.1")]
     HttpVersion,
     #[error(transparent)]
     Internal(#[from] Panicked),
@@ -80,13 +80,13 @@ pub enum Error {
     #[error("the request has no `query`")]
     NoQuery,
     #[error(
-        "none of the accepted media types can be given: accept application/json or \
+        "none of the accepted media types can be sent: accept application/json or \
          application/graphql-response+json, or text/event-stream"
     )]
     NotAcceptable,
     #[error("PersistedQueryNotSupported")]
     PersistedQuery,
-    #[error("no route for this path; the routes are: {0}")]
+    #[error("no route matches this path. Routes: {0}")]
     NoRoute(String),
     #[error(transparent)]
     Guard(#[from] guard::Refusal),
@@ -113,7 +113,7 @@ pub enum Error {
     StreamOperationId,
     #[error("Operation with ID already exists")]
     StreamOperationExists,
-    #[error("too much waits for the stream to be opened")]
+    #[error("too many results wait for the stream to be opened")]
     StreamWaits,
     #[error("the content type must be application/json")]
     MediaType,
@@ -122,18 +122,18 @@ pub enum Error {
          send the object's key in a mutation"
     )]
     Upload,
-    #[error("{0} requests are under way: try again (limits.in_flight)")]
+    #[error("{0} requests are in progress: try again (limits.in_flight)")]
     TooManyInFlight(usize),
     #[error(
         "{0} requests wait for their bodies already: send the body at once, or try again \
          (limits.in_flight)"
     )]
     TooManyUnread(usize),
-    #[error("the only transfer coding known here is chunked")]
+    #[error("the only supported transfer coding is chunked")]
     TransferCoding,
     #[error("the request target cannot be signed: {}{}", .0, remedy(.0))]
     Target(#[from] sign::TargetError),
-    #[error("upstream refused the request with an answer that cannot be shown safely")]
+    #[error("AWS rejected the request with a response that cannot be shown safely")]
     Unreadable(StatusCode),
     #[error("the WebSocket handshake is incomplete: {0}")]
     Upgrade(&'static str),
@@ -141,7 +141,7 @@ pub enum Error {
     Upstream(#[from] upstream::Error),
 }
 
-/// How the client of a route reads errors.
+/// The form in which the clients of a route read errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// `{"errors":[{"message","extensions":{"code","sent"}}]}`
@@ -150,10 +150,10 @@ pub enum Shape {
     Plain,
 }
 
-/// Tells our errors from upstream's.
+/// Distinguishes our errors from upstream's.
 const ERROR_HEADER: HeaderName = HeaderName::from_static("x-countersign-error");
 
-/// What an error means to a client.
+/// What a client receives of an error.
 struct Verdict {
     code: Code,
     status: StatusCode,
@@ -255,7 +255,7 @@ impl Error {
         Verdict { code, status, sent }
     }
 
-    /// What the client reads: one sentence, and the remedy if there is one.
+    /// Returns the message for the client: one sentence, and the remedy if there is one.
     fn message(&self) -> String {
         if let Self::Upstream(error) = self
             && let Some(remedy) = error.remedy()
@@ -266,7 +266,8 @@ impl Error {
     }
 }
 
-/// Of JSON that is of another form, serde quotes what it met: variables, passwords.
+/// Returns the message for malformed JSON. serde's own is not used for unexpected values, because it
+/// quotes them: variables, passwords.
 fn malformed(error: &serde_json::Error) -> String {
     match error.classify() {
         Category::Data => format!(
@@ -280,7 +281,7 @@ fn malformed(error: &serde_json::Error) -> String {
     }
 }
 
-/// The setting that allows a target.
+/// Names the setting that allows a target.
 fn remedy(refusal: &sign::TargetError) -> &'static str {
     match refusal {
         sign::TargetError::DotSegment | sign::TargetError::EmptySegment => {
@@ -300,7 +301,7 @@ fn first_message(errors: &[GraphqlError]) -> &str {
         .map_or("unknown error", |error| &error.message)
 }
 
-/// What an `EventSource` makes of it: only 200 lets it try again.
+/// Returns the status for a refused channel.
 fn events_status(errors: &[GraphqlError]) -> StatusCode {
     let says = |key: &str| {
         let value = errors.first().and_then(|error| error.extensions.get(key));
@@ -315,7 +316,7 @@ fn events_status(errors: &[GraphqlError]) -> StatusCode {
     }
 }
 
-/// What is refused here, as opposed to what upstream or the end of the process keeps from its answer.
+/// Counts an error as a refusal, unless upstream or the drain has caused it.
 fn count(error: &Error, verdict: &Verdict) {
     let is_refusal = !matches!(error, Error::Upstream(_) | Error::Draining);
     if is_refusal && verdict.sent == Sent::No {
@@ -323,14 +324,14 @@ fn count(error: &Error, verdict: &Verdict) {
     }
 }
 
-/// An error as a member of a GraphQL response.
+/// Returns an error as a member of a GraphQL response.
 pub(super) fn graphql_error(error: &Error) -> GraphqlError {
     let verdict = error.verdict();
     count(error, &verdict);
     GraphqlError::coded(error.message(), verdict.code, verdict.sent)
 }
 
-/// The same, noted in the operation's record, which ends with it.
+/// Does the same, and writes the operation's record with it.
 pub(super) fn refused(error: &Error, record: &mut Record) -> GraphqlError {
     record.code = Some(error.code().into());
     record.cause = Some(error_chain(error));
@@ -338,7 +339,7 @@ pub(super) fn refused(error: &Error, record: &mut Record) -> GraphqlError {
     graphql_error(error)
 }
 
-/// Turns an error into the response that tells of it, and notes it in the record.
+/// Turns an error into a response, and notes it in the record.
 pub(super) fn rescue(error: &Error, shape: Shape, record: &mut Record) -> Response<Body> {
     let verdict = error.verdict();
     count(error, &verdict);

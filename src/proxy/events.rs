@@ -117,7 +117,7 @@ fn asked(query: &str) -> Result<Option<String>, Error> {
 /// Puts bare JSON into AppSync's envelope.
 ///
 /// # Errors
-/// When `channel` is none, or the body is no event.
+/// When `channel` is not a channel, or the body is not an event.
 pub fn envelope(channel: &str, body: &[u8]) -> Result<Bytes, Error> {
     let channel = Channel::exact(channel).map_err(|error| Error::Events(error.to_string()))?;
     let events: Vec<&RawValue> = match body.trim_ascii_start().first() {

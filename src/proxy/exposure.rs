@@ -1,8 +1,8 @@
-//! Restricts what an answer can do in a browser.
+//! Restricts what a response can do in a browser.
 //!
 //! All routes share one host with every other server of this machine, and one origin with each
-//! other. So a relayed answer must not set state for the host, and must not run as a page of ours,
-//! from where its scripts could send requests that are signed.
+//! other. So a relayed response must not set state for the host, and must not run as a page of ours,
+//! whose scripts could send requests that are signed.
 
 use http::header::{
     CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
@@ -12,14 +12,14 @@ use http::{Response, StatusCode};
 use super::body::Body;
 use crate::guard::{Cors, ResponseHeaders};
 
-/// Marks an answer whose head came from upstream, with the setting of its route.
+/// Marks a response whose head came from upstream, with the setting of its route.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relayed(pub(super) ResponseHeaders);
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// Removes what would change the state that a browser keeps for this host. Programs get it, because
+/// Removes headers that would change a browser's state for this host. Programs receive them, because
 /// they keep cookies for one client at a time.
 pub(super) fn keep_state<B>(response: &mut Response<B>) {
     if setting(response) != Some(ResponseHeaders::Pass) {
@@ -28,7 +28,7 @@ pub(super) fn keep_state<B>(response: &mut Response<B>) {
     }
 }
 
-/// Keeps a browser from giving an answer out of its cache to a page that the guard would refuse.
+/// Prevents a browser from serving a cached response to a page that the guard would reject.
 pub(super) fn vary_by_site<B>(response: &mut Response<B>) {
     if setting(response).is_some() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let site = HeaderValue::from_static("sec-fetch-site");
@@ -36,8 +36,8 @@ pub(super) fn vary_by_site<B>(response: &mut Response<B>) {
     }
 }
 
-/// Keeps browsers from taking an answer for another type, from running it as a page of ours, and
-/// from giving it to pages of other origins. A handshake is no such answer.
+/// Prevents browsers from guessing another content type, from running the response as a page of ours,
+/// and from giving it to pages of other origins. Handshakes are left alone.
 pub(super) fn restrict(response: &mut Response<Body>, cors: &Cors) {
     let setting = setting(response);
     response.extensions_mut().remove::<Relayed>();
@@ -48,10 +48,10 @@ pub(super) fn restrict(response: &mut Response<Body>, cors: &Cors) {
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if setting.is_some() {
-        // Beside a policy of upstream's: browsers apply all. Our own answers are never HTML.
+        // Beside upstream's policy: browsers apply all policies. Our own responses are never HTML.
         headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     }
-    // Our own answers may be used by pages of an allowed origin in any way.
+    // Pages of an allowed origin may use our own responses in any way.
     if setting.is_some() || !matches!(cors, Cors::Allowed(_)) {
         headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     }

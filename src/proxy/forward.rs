@@ -1,4 +1,4 @@
-//! Passes a request on to a route that is not GraphQL, and an answer back.
+//! Forwards requests on routes that are not AppSync's, and relays the responses.
 
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -22,25 +22,25 @@ use crate::sign::{RequestTarget, TargetError, redact};
 use crate::telemetry::{Record, RecordCode};
 use crate::upstream::{self, ResponseBody, filter_response_headers, read_to_end, rejection};
 
-/// A refusal of AWS is no longer than this; what is longer is an application's own answer.
+/// The longest rejection by AWS; longer responses are an application's own.
 pub(super) const MAX_REFUSAL: usize = 256 * 1024;
-/// A refusal is held beside what is made of it.
+/// A rejection is held beside its redacted form.
 pub(super) const COPIES: usize = 2;
 
-/// A request's body, which ends while memory is short.
-struct Looking {
+/// A request's body that fails when memory becomes short.
+struct MemoryChecked {
     body: Pin<Box<TimeoutBody<Incoming>>>,
     memory: Memory,
 }
 
-/// What has been read of an answer, to see whether it is a refusal of AWS.
-enum Read {
-    Whole(Buffer),
-    /// It is longer than [`MAX_REFUSAL`]; the rest is to come.
-    Begun(Bytes, Pin<Box<ResponseBody>>),
+/// The start of a response, read to see whether it is a rejection by AWS.
+enum Start {
+    Complete(Buffer),
+    /// It is longer than [`MAX_REFUSAL`]; the second part has not been read.
+    Partial(Bytes, Pin<Box<ResponseBody>>),
 }
 
-impl HttpBody for Looking {
+impl HttpBody for MemoryChecked {
     type Data = Bytes;
     type Error = <TimeoutBody<Incoming> as HttpBody>::Error;
 
@@ -68,7 +68,7 @@ impl HttpBody for Looking {
     }
 }
 
-/// Everything below the route's path goes to the same place below the target's path.
+/// Forwards a request: a path below the route's path goes to the same path below the target's.
 pub(super) async fn forward(
     route: &Route,
     request: Request<Incoming>,
@@ -83,7 +83,7 @@ pub(super) async fn forward(
     pass_on(head, body, &client.share, record).await
 }
 
-/// What the local `uri` means upstream.
+/// Returns the upstream target for the local `uri`.
 pub(super) fn target(route: &Route, uri: &Uri) -> Result<RequestTarget, TargetError> {
     let base = &route.upstream.endpoint().path;
     let below = uri.path().strip_prefix(route.path.as_str());
@@ -95,7 +95,7 @@ pub(super) fn target(route: &Route, uri: &Uri) -> Result<RequestTarget, TargetEr
     )
 }
 
-/// Reads a request's whole body, within the route's limits, and takes its slot then.
+/// Reads a request's body to its end, within the route's limits, and then takes the request's slot.
 pub(super) async fn read(
     route: &Route,
     body: Incoming,
@@ -108,7 +108,7 @@ pub(super) async fn read(
     }
     let is_to_come = !body.is_end_stream();
     let timeout = route.requests.body_timeout;
-    let body = Looking {
+    let body = MemoryChecked {
         body: Box::pin(TimeoutBody::new(timeout, body)),
         memory: route.memory.clone(),
     };
@@ -142,7 +142,7 @@ pub(super) async fn read(
     Ok(bytes)
 }
 
-/// Sends a request whose headers may go upstream.
+/// Signs and sends a request whose headers are final.
 pub(super) async fn send(
     route: &Route,
     method: Method,
@@ -167,7 +167,7 @@ pub(super) async fn send(
     Ok((head, body))
 }
 
-/// Passes an answer on as it comes.
+/// Relays a response as it arrives, with session tokens masked.
 pub(super) async fn pass_on(
     mut head: Parts,
     body: ResponseBody,
@@ -177,25 +177,25 @@ pub(super) async fn pass_on(
     if !may_echo_a_token(head.status, &head.headers) {
         return Ok(Response::from_parts(head, Body::stream(body)));
     }
-    let body = match begin(body, share).await? {
-        Read::Whole(buffer) => redacted(head.status, &head.headers, buffer)?,
-        Read::Begun(..) if is_of_aws(&head.headers) => {
+    let body = match read_start(body, share).await? {
+        Start::Complete(buffer) => redacted(head.status, &head.headers, buffer)?,
+        Start::Partial(..) if is_of_aws(&head.headers) => {
             let limit = MAX_REFUSAL;
             return Err(upstream::Error::ResponseTooLarge { limit }.into());
         }
-        Read::Begun(read, rest) => {
+        Start::Partial(read, rest) => {
             return Ok(Response::from_parts(head, Body::stream_after(read, rest)));
         }
     };
     note_rejection(head.status, &String::from_utf8_lossy(&body), record);
-    // A HEAD has the length of what it would have had.
+    // The response to a HEAD keeps the length that it announces.
     if !body.is_empty() {
         head.headers.insert(CONTENT_LENGTH, body.len().into());
     }
     Ok(Response::from_parts(head, Body::full(body)))
 }
 
-/// Puts a refusal of AWS's, if it is understood, into the log.
+/// Notes the code of a rejection by AWS in the record, if its reason is known.
 pub(super) fn note_rejection(status: StatusCode, body: &str, record: &mut Record) {
     let kind = record.code.as_ref().map(RecordCode::as_str);
     if let Some(code) = rejection(status, kind, body) {
@@ -204,8 +204,8 @@ pub(super) fn note_rejection(status: StatusCode, body: &str, record: &mut Record
     }
 }
 
-/// Refusals of a signature are 400, 401 or 403, and echo the canonical request; what AWS marks as
-/// its error is read at any status.
+/// Whether a response may echo a session token. Rejected signatures have status 400, 401 or 403 and
+/// echo the canonical request; responses that AWS marks as its errors are read at any status.
 fn may_echo_a_token(status: StatusCode, headers: &HeaderMap) -> bool {
     let refused = matches!(
         status,
@@ -218,13 +218,13 @@ fn may_echo_a_token(status: StatusCode, headers: &HeaderMap) -> bool {
     is_of_aws(headers) || (refused && length <= MAX_REFUSAL)
 }
 
-/// Whether AWS names the kind of its error.
+/// Whether AWS marks the response as its own error.
 pub(super) fn is_of_aws(headers: &HeaderMap) -> bool {
     headers.contains_key("x-amzn-errortype")
 }
 
-/// Reads an answer to its end, or to where it is longer than a refusal.
-async fn begin(body: ResponseBody, share: &Share) -> Result<Read, Error> {
+/// Reads a response to its end, or until it is longer than a rejection.
+async fn read_start(body: ResponseBody, share: &Share) -> Result<Start, Error> {
     let mut buffer = Buffer::new(share, COPIES);
     buffer.permit(MAX_REFUSAL, body.size_hint().exact());
     let mut body = Box::pin(body);
@@ -235,12 +235,12 @@ async fn begin(body: ResponseBody, share: &Share) -> Result<Read, Error> {
         };
         if buffer.bytes().len() + piece.len() > MAX_REFUSAL {
             buffer.append(piece);
-            return Ok(Read::Begun(buffer.finish(), body));
+            return Ok(Start::Partial(buffer.finish(), body));
         }
         let pushed = buffer.push(piece).await;
         pushed.map_err(|_| upstream::Error::Unbuffered)?;
     }
-    Ok(Read::Whole(buffer))
+    Ok(Start::Complete(buffer))
 }
 
 fn redacted(status: StatusCode, headers: &HeaderMap, buffer: Buffer) -> Result<Bytes, Error> {

@@ -16,7 +16,7 @@ use super::{Proxy, Route};
 use crate::sign::{PathHandling, TargetError};
 use crate::upstream::UpstreamKind;
 
-/// All routes, and for each the ones below it.
+/// All routes, each with the routes below it.
 #[derive(Debug)]
 pub(super) struct Routes(Vec<(Arc<Route>, Vec<Nested>)>);
 
@@ -91,7 +91,7 @@ impl Proxy {
         Some(Located { route, target })
     }
 
-    /// Their paths, for an error.
+    /// Returns the paths of all routes, for an error.
     pub(super) fn paths(&self) -> String {
         let paths = self.routes.iter().map(|route| match route.path.as_str() {
             "" => "/",
@@ -105,7 +105,7 @@ fn kind(route: &Route) -> UpstreamKind {
     route.upstream.endpoint().kind
 }
 
-/// The paths of `route` that lie below `parent`.
+/// Returns the paths of `route` that lie below `parent`.
 fn below(parent: &Route, route: &Route) -> Vec<Nested> {
     let nested = |path: &str, matching| Nested::below(&parent.path, &route.name, path, matching);
     let nested: Vec<Option<Nested>> = match kind(route) {

@@ -1,7 +1,7 @@
-//! The proxied port: from a request's head to its answer.
+//! The proxied port: from a request's head to its response.
 //!
-//! [`Proxy::handle`] is the stack, read top to bottom: guard, route, then by the kind of the
-//! route WebSocket, GraphQL, Events or plain forwarding. Whatever fails leaves through
+//! [`Proxy::handle`] is read from top to bottom: guard, route, then by the kind of the route
+//! WebSocket, GraphQL, Events or plain forwarding. Every error becomes a response in
 //! [`error::rescue`]. Nothing here opens a connection or signs: that is [`crate::upstream`].
 
 mod accept;
@@ -63,7 +63,7 @@ pub struct Proxy {
     sessions: Arc<Sessions>,
 }
 
-/// A local path and the upstream it leads to.
+/// A local path and its upstream.
 #[derive(Debug)]
 pub struct Route {
     pub name: String,
@@ -72,39 +72,39 @@ pub struct Route {
     pub upstream: Arc<Upstream>,
     pub headers: HeaderPolicy,
     pub requests: RequestLimits,
-    /// What may be asked.
+    /// Which operations are allowed.
     pub policies: OperationPolicies,
     /// AppSync only.
     pub api: Option<Arc<Api>>,
-    /// The drain's deadline, when nothing waits for upstream any more.
+    /// Cancelled at the drain's deadline, when waiting for upstream ends.
     pub expired: CancellationToken,
-    /// While it is short, no body is read, and no operation of a batch is sent.
+    /// While memory is short, no body is read, and no operation of a batch is sent.
     pub memory: Memory,
-    /// What browsers may do beyond the requests of scripts.
+    /// Which requests of browsers are allowed beside those of scripts.
     pub browser: BrowserRules,
-    /// For tunnels, where the upstream is not AppSync.
+    /// For tunnels on routes that are not AppSync's.
     pub keepalive: Option<Keepalive>,
 }
 
-/// Bounds of what a client may send on a route.
+/// The limits of requests on a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
     pub body: usize,
-    /// Of silence.
+    /// How long a client may be silent while it sends its body.
     pub body_timeout: Duration,
-    /// From its beginning to its end.
+    /// How long a body may take.
     pub body_total: Duration,
-    /// Of a query's or mutation's answer, where it must be buffered.
+    /// The largest response to a query or mutation that must be buffered.
     pub response_body: usize,
-    /// Operations in one request.
+    /// How many operations one request may have.
     pub batch: usize,
-    /// AppSync's request errors get the status that the specification context.
+    /// AppSync's request errors get the status of the GraphQL over HTTP specification.
     pub is_strict: bool,
-    /// Of routes that are not AppSync's.
+    /// How paths are normalized on routes that are not AppSync's.
     pub paths: PathHandling,
 }
 
-/// A request's connection, and its slot.
+/// The client of a request: its connection, and the request's slot.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub local: LocalAddress,
@@ -112,9 +112,9 @@ pub struct Client {
     /// Counts the connection; a WebSocket takes it over.
     pub permit: Arc<OwnedSemaphorePermit>,
     pub origin: Origin,
-    /// Of one request; HTTP/1.1 has one at a time on a connection.
+    /// The slot of the request; HTTP/1.1 has one request at a time on a connection.
     pub slot: Slot,
-    /// The room that the connection's answers take.
+    /// The connection's share of the budget for buffered responses.
     pub share: Share,
 }
 
@@ -164,7 +164,7 @@ impl Call<'_> {
         admit(&self.route.memory, self.policies, request)
     }
 
-    /// The client as a session knows it; `headers` are those of its request.
+    /// Returns the client for a session; `headers` are those of its request.
     fn session_client(&self, mut headers: HeaderMap) -> SessionClient {
         self.route.headers.filter_session(&mut headers);
         SessionClient {
@@ -183,6 +183,11 @@ impl Call<'_> {
 impl Exchange {
     pub fn request(&self) -> &Request<Incoming> {
         &self.request
+    }
+
+    /// Begins the span of the request.
+    pub fn trace(&mut self) {
+        self.record.trace = Trace::begin(self.request.headers());
     }
 
     pub fn shape(&self) -> Shape {
@@ -225,12 +230,13 @@ impl Proxy {
 
     /// Begins a request: its record, its route, and the form of its errors.
     pub fn begin(&self, request: Request<Incoming>) -> Exchange {
-        let mut record = Record::new(method_name(request.method()));
-        record.trace = Trace::begin(request.headers());
+        let record = Record::new(method_name(request.method()));
         let located = self.locate(request.uri());
         let accept = Accept::of(request.headers());
         let shape = match &located {
-            Some(located) if located.route.upstream.endpoint().kind == UpstreamKind::Http => Shape::Plain,
+            Some(located) if located.route.upstream.endpoint().kind == UpstreamKind::Http => {
+                Shape::Plain
+            }
             Some(_) | None => Shape::GraphQl(accept.media()),
         };
         Exchange {
@@ -306,8 +312,8 @@ impl Proxy {
         finish(response, &cors, record)
     }
 
-    /// Asks for the token, which a preflight cannot have, and for what a browser may have sent
-    /// unasked.
+    /// Checks the token, which a preflight cannot have, and content types that browsers send without a
+    /// preflight.
     async fn admitted(
         &self,
         Located { route, target }: Located,
@@ -410,7 +416,7 @@ impl Proxy {
     }
 }
 
-/// Whether a request's answer begins with its body, which has still to arrive.
+/// Whether the request's body must arrive before the request can be handled.
 fn reads_body(route: &Route, request: &Request<Incoming>) -> bool {
     let is_read = route.api.is_none() || request.method() == Method::POST;
     is_read && !request.body().is_end_stream()

@@ -1,7 +1,7 @@
-//! AppSync's answer to an operation, as a GraphQL client wants it.
+//! Relays AppSync's response to an operation in the form that GraphQL clients read.
 //!
-//! A success streams through and only its type may be renamed. A refusal is short: it is read,
-//! tokens in it are redacted, and if it is no GraphQL response it is wrapped into one.
+//! A success streams through; only its media type may change. A rejection is short: it is read to its
+//! end, its session tokens are masked, and if it is not a GraphQL response it is wrapped in one.
 
 use bytes::Bytes;
 use countersign_protocol::graphql::read_object;
@@ -40,7 +40,7 @@ struct ErrorShape {
     path: Option<IgnoredAny>,
 }
 
-/// Enough to see whether an answer begins with data that is not null.
+/// How many bytes show whether a response begins with data that is not null.
 const PEEK: usize = 64;
 
 pub(super) async fn relay(
@@ -92,7 +92,7 @@ pub(super) async fn relay(
     Ok(Response::from_parts(head, Body::full(body)))
 }
 
-/// The body of a refusal: a GraphQL response in which no token is left.
+/// Returns the body for a rejection: a GraphQL response without session tokens.
 pub fn refusal(status: StatusCode, body: &[u8]) -> Bytes {
     let text = String::from_utf8_lossy(body);
     let text = redact::mask_tokens(&text);
@@ -103,8 +103,8 @@ pub fn refusal(status: StatusCode, body: &[u8]) -> Bytes {
     Bytes::from(serde_json::json!({ "errors": errors }).to_string())
 }
 
-/// Gives a request error that AppSync answers by 200 and `data: null` the status that the
-/// specification wants (GraphQL over HTTP, "Status Codes").
+/// Gives a request error, to which AppSync responds with 200 and `data: null`, the status of the
+/// specification (GraphQL over HTTP, "Status Codes").
 async fn strict(
     mut head: Parts,
     body: ResponseBody,

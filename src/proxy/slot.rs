@@ -1,8 +1,8 @@
-//! The slot that a request takes among those in flight.
+//! The slots of requests in flight.
 //!
-//! A request whose body has still to arrive holds none: its client would keep upstream's capacity
-//! from others with a single byte. Such requests are counted apart. Where they are too many, a body
-//! must arrive within [`CROWDED`], so that those who send it at once are always served.
+//! A request takes its slot when its body has arrived; otherwise a client could hold slots with a
+//! single byte each. Requests whose bodies are awaited are counted separately. When there are too
+//! many, a body must arrive within [`CROWDED`], so that clients that send it at once are served.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::Error;
 
-/// How many requests there may be, of all connections together.
+/// The slots for the requests of all connections.
 #[derive(Clone, Debug)]
 pub struct Slots {
     in_flight: Arc<Semaphore>,
@@ -20,18 +20,18 @@ pub struct Slots {
     limit: usize,
 }
 
-/// The slot of one request; free when all clones are dropped.
+/// The slot of one request; it is released when all clones are dropped.
 #[derive(Clone, Debug)]
 pub struct Slot {
     slots: Slots,
     taken: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
 }
 
-/// How long a body may take while too many others are awaited.
+/// How long a body may take while too many bodies are awaited.
 const CROWDED: Duration = Duration::from_secs(1);
 
 impl Slots {
-    /// `limit` requests in flight, and as many whose bodies are awaited.
+    /// Allows `limit` requests in flight, and as many whose bodies are awaited.
     pub fn new(limit: usize) -> Self {
         Self {
             in_flight: Arc::new(Semaphore::new(limit)),
@@ -40,7 +40,7 @@ impl Slots {
         }
     }
 
-    /// A slot that is not taken yet.
+    /// Returns a slot that is not taken yet.
     pub fn slot(&self) -> Slot {
         Slot {
             slots: self.clone(),
@@ -59,7 +59,7 @@ impl Slots {
 }
 
 impl Slot {
-    /// Takes the slot, until the request's answer begins.
+    /// Takes the slot until the request's response begins.
     ///
     /// # Errors
     /// When no slot is free.
@@ -70,8 +70,8 @@ impl Slot {
         Ok(())
     }
 
-    /// Counts a request whose body is awaited, until the permit is dropped: the permit, if there are
-    /// not too many, and how long the body may take where it might take `total`.
+    /// Counts a request whose body is awaited until the permit is dropped. Returns the permit, unless
+    /// there are too many, and how long the body may take, normally `total`.
     pub(super) fn wait(&self, total: Duration) -> (Option<OwnedSemaphorePermit>, Duration) {
         let permit = Arc::clone(&self.slots.unread).try_acquire_owned().ok();
         let patience = match permit {
@@ -81,7 +81,7 @@ impl Slot {
         (permit, patience)
     }
 
-    /// The error of a body that came too late.
+    /// Returns the error for a body that did not arrive in time.
     pub(super) fn late(&self, is_counted: bool, total: Duration) -> Error {
         if is_counted {
             Error::BodySlow(total)

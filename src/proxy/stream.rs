@@ -1,4 +1,4 @@
-//! Operations whose answer is a stream: GraphQL over SSE, Apollo's multipart subscriptions.
+//! Operations whose response is a stream: GraphQL over SSE, Apollo's multipart subscriptions.
 
 use countersign_protocol::dialect::{Multipart, Output, Sse, Streamed, bad_document};
 use countersign_protocol::graphql::{DocumentError, Event, Inspected, OperationKey, Selected};

@@ -1,5 +1,5 @@
-//! Tunnels a client's WebSocket on a route that is not AppSync's. The upstream's handshake comes
-//! first, so that its refusal is the client's answer.
+//! Tunnels a client's WebSocket on a route that is not AppSync's. The handshake with upstream comes
+//! first, so that the client gets upstream's response if it is rejected.
 
 use std::sync::Arc;
 
@@ -76,13 +76,13 @@ pub(super) async fn open(
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = std::mem::take(answer.headers_mut());
     switch(response.headers_mut());
-    // They hold the client's own spelling of header names, and hyper answers in it.
+    // They contain the client's spelling of header names, which hyper uses for the response.
     *response.extensions_mut() = head.extensions;
     response.extensions_mut().insert(relayed);
     Ok(response)
 }
 
-/// What is between two hops is said anew for each.
+/// Sets the hop-by-hop headers of an upgrade.
 fn switch(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

@@ -1,5 +1,5 @@
-//! Accepts a client's WebSocket. Never refused for an upstream reason: clients take a failed
-//! upgrade as final, so such reasons are told by a close code later.
+//! Accepts a client's WebSocket. An upstream failure never rejects the upgrade, because clients do not
+//! retry after that: it is reported later by a close code.
 
 use countersign_protocol::dialect::{EVENTS_PROTOCOLS, GRAPHQL_PROTOCOLS};
 use http::header::{
@@ -63,8 +63,8 @@ pub(super) fn accept(
     }
 
     let upgrade = hyper::upgrade::on(&mut request);
-    // They hold the client's own spelling of header names, and hyper answers in it: Python's gql
-    // looks for `Sec-WebSocket-Protocol` in exactly these letters.
+    // They contain the client's spelling of header names, which hyper uses for the response: Python's
+    // gql looks for `Sec-WebSocket-Protocol` in exactly these letters.
     *response.extensions_mut() = std::mem::take(request.extensions_mut());
     let headers = std::mem::take(request.headers_mut());
     let client = call.session_client(headers);

@@ -1,4 +1,4 @@
-//! Inherited sockets, which a service manager such as systemd has bound and passed to the process.
+//! Inherited sockets, which systemd or a similar program has bound and passed to the process.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -115,12 +115,20 @@ where
     Ok(result.unwrap_or_else(|refused| proxy.refuse(*refused)))
 }
 
-async fn catch_panics<S>(exchange: Exchange, mut inner: S) -> Result<Response<Body>, Box<Refused>>
+/// Begins the span, too, which runs code of the exporter.
+async fn catch_panics<S>(
+    mut exchange: Exchange,
+    mut inner: S,
+) -> Result<Response<Body>, Box<Refused>>
 where
     S: Service<Exchange, Response = Response<Body>, Error = Box<Refused>>,
 {
     let shape = exchange.shape();
-    match caught(Task::Request, inner.call(exchange)).await {
+    let handled = caught(Task::Request, async move {
+        exchange.trace();
+        inner.call(exchange).await
+    });
+    match handled.await {
         Ok(result) => result,
         Err(panicked) => Err(Refused::by_panic(panicked, shape)),
     }

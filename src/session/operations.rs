@@ -218,7 +218,9 @@ impl Operations {
                     let error = GraphqlError::coded(message, Code::ShuttingDown, Sent::Maybe);
                     failed_requests.push((*key, Event::Error(vec![error])));
                 }
-                Running::Subscription { record, .. } => record.code = Some(Code::ShuttingDown.into()),
+                Running::Subscription { record, .. } => {
+                    record.code = Some(Code::ShuttingDown.into())
+                }
                 Running::Rejected => {}
             }
         }

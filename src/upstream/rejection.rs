@@ -9,8 +9,16 @@ use countersign_protocol::error_code::Code;
 
 /// An error type, a part of the message, and what both mean. The first match applies.
 const REJECTIONS: [(&str, &str, Code); 14] = [
-    ("invalidsignature", "signature expired", Code::SignatureExpired),
-    ("invalidsignature", "not yet current", Code::SignatureNotYetCurrent),
+    (
+        "invalidsignature",
+        "signature expired",
+        Code::SignatureExpired,
+    ),
+    (
+        "invalidsignature",
+        "not yet current",
+        Code::SignatureNotYetCurrent,
+    ),
     ("invalidsignature", "correct service", Code::ScopeWrong),
     ("invalidsignature", "valid region", Code::ScopeWrong),
     ("invalidsignature", "", Code::SignatureMismatch),

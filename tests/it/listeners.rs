@@ -250,7 +250,7 @@ async fn other_machines_are_served_only_when_configured() {
     let open = [("COUNTERSIGN_GUARD__NON_LOOPBACK", "open")];
     let mut daemon = start(&world, &listen, &open);
     daemon
-        .line("is open: whoever reaches it acts with the IAM identity")
+        .line("is open: every client that can reach it acts with the IAM identity")
         .await;
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0);

@@ -286,7 +286,9 @@ async fn a_passed_socket_follows_the_rules_of_a_configured_one() {
     let mut environment = demo_key();
     environment.push(("COUNTERSIGN_GUARD__NON_LOOPBACK", "open"));
     let mut daemon = pass(&world, &["tcp:0.0.0.0:0"], &environment);
-    daemon.line("is open: whoever reaches it acts").await;
+    daemon
+        .line("is open: every client that can reach it acts")
+        .await;
 
     for (socket, message) in [
         (
