@@ -16,9 +16,9 @@ use source::{
 /// What is wrong with a file: line, and what to do.
 type Rule = fn(&Source) -> Vec<(usize, String)>;
 
-/// Who may import whom. Everybody may import `telemetry`, too. Of the workspace's other crates,
+/// Who may import whom. Everybody may import [`SHARED`], too. Of the workspace's other crates,
 /// which import nothing of ours, `emulator` is one, and `protocol/dialect` a module of another.
-const IMPORTS: [(&str, &[&str]); 20] = [
+const IMPORTS: [(&str, &[&str]); 21] = [
     ("build", &[]),
     ("main", &["cli"]),
     (
@@ -125,10 +125,14 @@ const IMPORTS: [(&str, &[&str]); 20] = [
     ("sign", &["net"]),
     ("net", &[]),
     ("trusted_file", &[]),
+    ("lifecycle", &[]),
     ("outbox", &["protocol/graphql"]),
     ("memory", &[]),
     ("telemetry", &["trusted_file"]),
 ];
+
+/// Modules that all others of `countersign` may import.
+const SHARED: [&str; 3] = ["lifecycle", "protocol/error_code", "telemetry"];
 
 /// What `src/protocol` may depend on: nothing of it does I/O, reads a clock or draws numbers.
 const PURE_CRATES: [&str; 9] = [
@@ -186,7 +190,10 @@ fn modules_import_only_whom_they_may() {
         ("telemetry.rs", "use super::sign;"),
         ("session/mod.rs", "use crate::{\n    config,\n};"),
         ("main.rs", "use countersign::app::App;"),
-        ("guard/mod.rs", "use crate::{stamp::{Stamp, of}, sign};"),
+        (
+            "guard/mod.rs",
+            "use crate::{trusted_file::{Fingerprint, read}, sign};",
+        ),
         ("guard/mod.rs", "use crate::*;"),
         ("guard/mod.rs", "use crate::{self as root};"),
         ("guard/mod.rs", "use crate as root;"),
@@ -448,7 +455,10 @@ fn imports(source: &Source) -> Vec<(usize, String)> {
             vec![(1, advice)]
         };
     };
-    let may = |name: &str| name == module || name == "telemetry" || allowed.contains(&name);
+    let may = |name: &str| {
+        let is_shared = SHARED.contains(&name);
+        name == module || is_shared || allowed.contains(&name)
+    };
     let strangers = imported(source).into_iter().filter(|(_, name)| !may(name));
     strangers
         .map(|(line, name)| {

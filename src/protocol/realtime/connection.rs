@@ -402,11 +402,8 @@ impl<S> Connection<S> {
             }
             SubscriptionState::Starting { .. } => {
                 self.abandon(key);
-                let error = GraphqlError::coded(
-                    "upstream did not acknowledge the subscription (pool.start_ack)",
-                    Code::UpstreamTimeout,
-                    Sent::Maybe,
-                );
+                let message = "upstream did not acknowledge the subscription (pool.start_ack)";
+                let error = GraphqlError::coded(message, Code::UpstreamTimeout, Sent::Maybe);
                 self.end(key, Event::Error(vec![error]));
             }
             SubscriptionState::Waiting | SubscriptionState::Signing | SubscriptionState::Live => {}
