@@ -10,11 +10,12 @@ use hyper::body::Incoming;
 use serde::Serialize;
 use serde_json::json;
 
-use super::api::{Api, is_loopback_name, without_port};
-use super::http::Body;
+use super::host::{is_loopback_name, without_port};
+use super::responses::Body;
+use super::services::Services;
 use super::switches::Change;
 
-pub(super) async fn answer(api: &Api, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer(services: &Services, request: Request<Incoming>) -> Response<Body> {
     if !is_local(&request) {
         return error(
             StatusCode::FORBIDDEN,
@@ -22,8 +23,8 @@ pub(super) async fn answer(api: &Api, request: Request<Incoming>) -> Response<Bo
         );
     }
     match (request.method(), request.uri().path()) {
-        (&Method::GET, "/state") => json_response(StatusCode::OK, &api.stats()),
-        (&Method::POST, "/switch") => switch(api, request.into_body()).await,
+        (&Method::GET, "/state") => json_response(StatusCode::OK, &services.stats()),
+        (&Method::POST, "/switch") => switch(services, request.into_body()).await,
         (_, "/state" | "/switch") => error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
         _ => error(
             StatusCode::NOT_FOUND,
@@ -32,7 +33,7 @@ pub(super) async fn answer(api: &Api, request: Request<Incoming>) -> Response<Bo
     }
 }
 
-async fn switch(api: &Api, body: Incoming) -> Response<Body> {
+async fn switch(services: &Services, body: Incoming) -> Response<Body> {
     let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
         return error(StatusCode::BAD_REQUEST, "body could not be read");
     };
@@ -41,7 +42,7 @@ async fn switch(api: &Api, body: Incoming) -> Response<Body> {
         Ok(change) => change,
         Err(invalid) => return error(StatusCode::BAD_REQUEST, &invalid.to_string()),
     };
-    match api.switches.apply(&change) {
+    match services.switch(&change) {
         Ok(settings) => json_response(StatusCode::OK, &settings),
         Err(invalid) => error(StatusCode::BAD_REQUEST, &invalid.to_string()),
     }

@@ -14,29 +14,13 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::api::{Api, OwnName, Protocol};
-use super::events::messages as event_messages;
-use super::http::{Body, refused};
-use super::messages;
+use super::appsync::AppSync;
+use super::connect_refusal::ConnectRefusal;
+use super::protocol::{OwnName, Protocol};
 use super::refusal::Refusal;
+use super::responses::{Body, refused};
 use super::sigv4::{Headers, Plus, percent_decode};
 use super::socket;
-
-/// Why a connection is told `connection_error`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ConnectRefusal {
-    /// `graphql-ws`, or `aws-appsync-event-ws`, was not offered.
-    NoProtocol,
-    /// No authorization at all.
-    HeadersMissing,
-    /// A query string without authorization.
-    ParametersMissing,
-    /// Authorization that cannot be read.
-    Malformed,
-    Refused(Refusal),
-    /// With this JSON in the answer, since a switch wants it.
-    OnRequest(String),
-}
 
 /// Where authorization was found, and what it stands for.
 struct Presented {
@@ -53,12 +37,12 @@ pub(super) fn is_upgrade(request: &Request<Incoming>) -> bool {
 
 /// Answers an upgrade and, if it is granted, starts the connection's task.
 pub(super) async fn answer(
-    api: &Arc<Api>,
+    api: &Arc<AppSync>,
     sni: Option<&str>,
     host: &str,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
-    let settings = api.switches.settings();
+    let settings = api.context.switches.settings();
     tokio::time::sleep(settings.connect_delay()).await;
     if settings.refuse_realtime {
         return refused(api, &Refusal::Unavailable);
@@ -83,8 +67,8 @@ pub(super) async fn answer(
     };
 
     let upgrade = hyper::upgrade::on(&mut request);
-    let (connection, shutdown) = (Arc::clone(api), api.shutdown.clone());
-    api.tasks.spawn(async move {
+    let (connection, shutdown) = (Arc::clone(api), api.context.shutdown.clone());
+    api.context.tasks.spawn(async move {
         let drive = async {
             match upgrade.await {
                 Ok(upgraded) => {
@@ -114,7 +98,12 @@ pub(super) async fn answer(
 
 /// The API host takes upgrades only from clients that reached the realtime host by TLS and named the
 /// API host because they sign with real headers.
-fn endpoint(api: &Api, sni: Option<&str>, host: &str, path: &str) -> Option<(OwnName, Protocol)> {
+fn endpoint(
+    api: &AppSync,
+    sni: Option<&str>,
+    host: &str,
+    path: &str,
+) -> Option<(OwnName, Protocol)> {
     let name = api.own_name(host)?;
     let is_reached = match name {
         OwnName::Realtime | OwnName::Custom => true,
@@ -131,7 +120,7 @@ fn endpoint(api: &Api, sni: Option<&str>, host: &str, path: &str) -> Option<(Own
 }
 
 fn authorize(
-    api: &Api,
+    api: &AppSync,
     name: OwnName,
     protocol: Protocol,
     host: &str,
@@ -248,50 +237,6 @@ fn tokens<'a>(
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .map(str::trim)
-}
-
-// === impl ConnectRefusal ===
-
-impl ConnectRefusal {
-    /// The frame that tells the client. `prefix` goes before the error type.
-    pub(super) fn frame(&self, protocol: Protocol, prefix: &str) -> String {
-        let tell = match protocol {
-            Protocol::GraphQl => messages::connection_error,
-            Protocol::Events => event_messages::connection_error,
-        };
-        match self {
-            Self::NoProtocol => tell(None, Some("NoProtocolError")),
-            Self::HeadersMissing => tell(None, Some("Required headers are missing.")),
-            Self::ParametersMissing => tell(
-                None,
-                Some(
-                    "Both, the \"header\", and the \"payload\" query string parameters are missing",
-                ),
-            ),
-            Self::Malformed => tell(Some("BadRequest"), None),
-            Self::Refused(Refusal::NotFound) => tell(Some(Refusal::NotFound.realtime_type()), None),
-            Self::Refused(refusal) => tell(
-                Some(&format!("{prefix}{}", refusal.realtime_type())),
-                Some(&refusal.to_string()),
-            ),
-            Self::OnRequest(payload) => match protocol {
-                Protocol::GraphQl => messages::connection_error_with(payload),
-                Protocol::Events => event_messages::with_members("connection_error", None, payload),
-            },
-        }
-    }
-
-    /// Fit for logs and for `/state`.
-    pub(super) fn summary(&self) -> String {
-        match self {
-            Self::NoProtocol => "NoProtocolError".to_owned(),
-            Self::HeadersMissing => "Required headers are missing.".to_owned(),
-            Self::ParametersMissing => "Query string parameters are missing.".to_owned(),
-            Self::Malformed => "BadRequest".to_owned(),
-            Self::Refused(refusal) => refusal.summary(),
-            Self::OnRequest(_) => "connection_error on request".to_owned(),
-        }
-    }
 }
 
 const NO_BODY: &[u8] = b"{}";

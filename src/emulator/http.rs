@@ -9,67 +9,30 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::api::{Api, OwnName, Protocol};
+use super::answer::Answer;
+use super::appsync::AppSync;
 use super::events;
-use super::gateway::Reply;
 use super::graphql::Operation;
 use super::handshake;
+use super::protocol::{OwnName, Protocol};
 use super::refusal::Refusal;
+use super::responses::{self, Body, common_headers};
 use super::sigv4::{Headers, Plus, Received, percent_decode};
-use super::switches::InvalidChange;
-
-pub(super) type Body = Full<Bytes>;
-
-/// An answer that a switch gives to all. The other headers are as ever.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Answer {
-    /// From 200 to 599.
-    pub status: u16,
-    /// Empty for an answer without one.
-    pub content_type: String,
-    pub body: Text,
-    /// The `x-amzn-errortype`, if there is to be one.
-    #[serde(default)]
-    pub error_type: Option<String>,
-    /// AppSync answers so those requests alone whose body has this text.
-    #[serde(default)]
-    pub only: String,
-}
-
-/// A text that all answers share, because it may be long.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "String")]
-pub struct Text(Bytes);
-
-impl From<String> for Text {
-    fn from(text: String) -> Self {
-        Self(Bytes::from(text))
-    }
-}
-
-impl Serialize for Text {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&String::from_utf8_lossy(&self.0))
-    }
-}
 
 /// Answers one request on the TLS listener. An error makes hyper drop the connection.
 pub(super) async fn answer(
-    api: Arc<Api>,
+    api: Arc<AppSync>,
     sni: Option<Arc<str>>,
     request: Request<Incoming>,
 ) -> io::Result<Response<Body>> {
-    if api.switches.settings().refuse_connections {
+    if api.context.switches.settings().refuse_connections {
         return Err(io::ErrorKind::ConnectionAborted.into());
     }
-    api.ledger.count(|counts| counts.requests.http += 1);
+    api.context.ledger.count(|counts| counts.requests.http += 1);
     let host = host(&request);
     if handshake::is_upgrade(&request) {
         return Ok(handshake::answer(&api, sni.as_deref(), &host, request).await);
@@ -77,35 +40,24 @@ pub(super) async fn answer(
 
     let protocol = Protocol::of_path(request.uri().path());
     if protocol == Some(Protocol::Events) {
-        api.ledger.count(|counts| counts.events.requests += 1);
+        api.context
+            .ledger
+            .count(|counts| counts.events.requests += 1);
     }
     let answered = serve(&api, &host, protocol, request).await;
-    tokio::time::sleep(api.switches.settings().delay()).await;
+    tokio::time::sleep(api.context.switches.settings().delay()).await;
     Ok(answered.unwrap_or_else(|refusal| {
         if protocol == Some(Protocol::Events) {
-            api.ledger.count(|counts| counts.events.refused += 1);
+            api.context
+                .ledger
+                .count(|counts| counts.events.refused += 1);
         }
-        refused(&api, &refusal)
+        responses::refused(&api, &refusal)
     }))
 }
 
-/// The answer to a request that was refused, which is counted.
-pub(super) fn refused(api: &Api, refusal: &Refusal) -> Response<Body> {
-    api.ledger.refused(refusal);
-    let signature = api.switches.settings().signature_status();
-    let mut response = Response::new(Body::from(refusal.body(signature)));
-    *response.status_mut() = refusal.status(signature);
-    let headers = response.headers_mut();
-    common_headers(api, headers);
-    headers.insert(
-        ERROR_TYPE,
-        HeaderValue::from_static(refusal.error_type(signature)),
-    );
-    response
-}
-
 async fn serve(
-    api: &Arc<Api>,
+    api: &Arc<AppSync>,
     host: &str,
     protocol: Option<Protocol>,
     request: Request<Incoming>,
@@ -116,7 +68,7 @@ async fn serve(
     if parts.method == Method::OPTIONS {
         return Ok(preflight(api));
     }
-    if api.switches.settings().throttle {
+    if api.context.switches.settings().throttle {
         return Err(Refusal::Throttled);
     }
     let body = read(body, protocol).await?;
@@ -130,10 +82,10 @@ async fn serve(
         body: &body,
     })?;
 
-    let answer = api.switches.settings().answer_http;
+    let answer = api.context.switches.settings().answer_http;
     let has_text = |answer: &Answer| String::from_utf8_lossy(&body).contains(&answer.only);
     if let Some(answer) = answer.filter(has_text) {
-        return Ok(answer.response(api));
+        return Ok(responses::fixed(api, &answer));
     }
     match protocol {
         Protocol::GraphQl => {
@@ -156,13 +108,13 @@ async fn serve(
 }
 
 async fn graphql(
-    api: &Arc<Api>,
+    api: &Arc<AppSync>,
     operation: Operation,
     headers: Headers,
 ) -> Result<Response<Body>, Refusal> {
     // Like AppSync, an operation that has begun is finished, whether or not its client waits.
-    let (executing, shutdown) = (Arc::clone(api), api.shutdown.clone());
-    let execution = api.tasks.spawn(async move {
+    let (executing, shutdown) = (Arc::clone(api), api.context.shutdown.clone());
+    let execution = api.context.tasks.spawn(async move {
         let execution = executing.graphql.execute(operation, headers);
         shutdown.run_until_cancelled(execution).await
     });
@@ -234,7 +186,7 @@ pub(super) fn host(request: &Request<Incoming>) -> String {
 }
 
 /// AppSync answers preflights itself, and asks for no signature.
-fn preflight(api: &Api) -> Response<Body> {
+fn preflight(api: &AppSync) -> Response<Body> {
     let mut response = Response::new(Body::default());
     *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
@@ -249,78 +201,6 @@ fn preflight(api: &Api) -> Response<Body> {
     response
 }
 
-fn common_headers(api: &Api, headers: &mut HeaderMap) {
-    for (name, value) in [
-        (header::CONTENT_TYPE, "application/json;charset=UTF-8"),
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            "x-amzn-RequestId,x-amzn-ErrorType,x-amz-user-agent,x-amzn-ErrorMessage,Date,\
-             x-amz-schema-version",
-        ),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    // Not the machine's own time, which hyper would give.
-    for (name, value) in [
-        (header::DATE, api.clock.http_date()),
-        (REQUEST_ID, Uuid::new_v4().to_string()),
-    ] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
-    }
-}
-
-// === impl Answer ===
-
-impl Answer {
-    pub(super) fn check(&self) -> Result<(), InvalidChange> {
-        if !(200..600).contains(&self.status) {
-            return Err(InvalidChange::Status(self.status));
-        }
-        let values = [Some(&self.content_type), self.error_type.as_ref()];
-        for value in values.into_iter().flatten() {
-            HeaderValue::from_str(value).map_err(|_| InvalidChange::HeaderValue(value.clone()))?;
-        }
-        Ok(())
-    }
-
-    fn response(&self, api: &Api) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.body.0.clone()));
-        common_headers(api, response.headers_mut());
-        self.fill(&mut response);
-        response
-    }
-
-    /// For API Gateway, which has other headers.
-    pub(super) fn of_gateway(&self) -> Reply {
-        let body = String::from_utf8_lossy(&self.body.0).into_owned();
-        let mut reply = Response::new(body.into());
-        self.fill(&mut reply);
-        reply
-    }
-
-    /// What does not pass the check is left out.
-    fn fill<B>(&self, response: &mut Response<B>) {
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or_default();
-        let headers = response.headers_mut();
-        headers.remove(header::CONTENT_TYPE);
-        let content_type = Some(&self.content_type).filter(|value| !value.is_empty());
-        let values = [
-            (header::CONTENT_TYPE, content_type),
-            (ERROR_TYPE, self.error_type.as_ref()),
-        ];
-        for (name, value) in values {
-            if let Some(Ok(value)) = value.map(|value| HeaderValue::from_str(value)) {
-                headers.insert(name, value);
-            }
-        }
-    }
-}
-
-const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const TOKENS_CONSUMED: HeaderName = HeaderName::from_static("x-amzn-appsync-tokensconsumed");
 const LARGEST_BODY: usize = 1 << 20;
 /// Five events of 240 KB, in JSON.

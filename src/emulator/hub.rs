@@ -16,9 +16,9 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::api::Protocol;
 use super::events::{Pattern, messages as event_messages};
 use super::messages;
+use super::protocol::Protocol;
 use super::selection::{self, Selected, Types};
 use super::stats::{Ledger, LiveSubscription};
 

@@ -7,8 +7,9 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `server` | listeners, TLS, HTTP |
-//! | `http`, `handshake` | a request, a realtime upgrade |
+//! | `options`, `context` | what it is started with, what all parts share |
+//! | `server`, `services` | listeners, TLS, HTTP; the two services behind them |
+//! | `appsync`, `http`, `handshake` | AppSync: its names and rules, a request, a realtime upgrade |
 //! | `socket`, `hub` | a realtime connection, who is told of what |
 //! | `realtime`, `messages` | what is said on one of GraphQL, frame by frame |
 //! | `events` | the same for Events, its channels, and publishing by HTTP |
@@ -16,25 +17,34 @@
 //! | `sigv4`, `iam`, `refusal` | the verdicts, and how no is said |
 //! | `graphql`, `selection` | the chat's schema, what a subscriber is sent |
 //! | `switches`, `stats`, `control` | faults on request, what was seen, both over HTTP |
-//! | `api`, `tls`, `clock` | what the others share |
+//! | `protocol`, `host`, `tls`, `clock` | words, names, certificates and time |
 //!
 //! <https://docs.aws.amazon.com/appsync/latest/devguide/real-time-websocket-client.html>
 
-mod api;
+mod answer;
+mod appsync;
 mod clock;
+mod connect_refusal;
+mod context;
 mod control;
+mod dialogue;
 mod events;
 mod gateway;
 mod graphql;
 mod handshake;
+mod host;
 mod http;
 mod hub;
 mod iam;
 mod messages;
+mod options;
+mod protocol;
 mod realtime;
 mod refusal;
+mod responses;
 mod selection;
 mod server;
+mod services;
 mod sigv4;
 mod socket;
 mod stats;
@@ -43,73 +53,23 @@ mod tls;
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use api::Api;
+use services::Services;
 
-pub use http::Answer;
+pub use answer::Answer;
+pub use options::{
+    ACCOUNT, CustomHost, DEMO_ACCESS_KEY_ID, DEMO_SECRET_ACCESS_KEY, DEMO_SESSION_TOKEN, Key,
+    Options,
+};
 pub use stats::{Events, GatewayStats, LiveChannel, LiveSubscription, Realtime, Requests, Stats};
-pub use switches::{Change, InvalidChange, Settings, Switches};
+pub use switches::{Change, InvalidChange, Settings};
 pub use tls::TlsError;
-
-/// The access key id of [`Key::demo`]. Like its companions it is made up, opens nothing anywhere,
-/// and is no secret: it stands in AWS's own documentation.
-pub const DEMO_ACCESS_KEY_ID: &str = "AKIDEXAMPLE";
-/// The secret of [`Key::demo`], from AWS's documentation.
-pub const DEMO_SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
-/// The session token of [`Key::demo`].
-pub const DEMO_SESSION_TOKEN: &str = "AQoDYXdzEXAMPLETOKEN==";
-
-/// The account of the emulated APIs, as ARNs have it; from AWS's documentation.
-pub const ACCOUNT: &str = "123456789012";
-
-/// What an emulator is started with.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Where the API listens, by TLS. A loopback address; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Where the control listener is, by plain HTTP. A loopback address; port 0 takes a free one.
-    pub control: SocketAddr,
-    pub region: String,
-    /// The keys whose signatures are accepted.
-    pub keys: Vec<Key>,
-    /// Subscriptions that one realtime connection may hold.
-    pub max_subscriptions: usize,
-    /// The time between two `ka` frames.
-    pub ka_interval: Duration,
-    /// The `connectionTimeoutMs` of the acknowledgement.
-    pub connection_timeout: Duration,
-    /// After this a realtime connection is closed, with code 1000. AppSync's is 24 hours.
-    pub connection_lifetime: Duration,
-    /// Names beside those of AWS that are judged as a service's.
-    pub custom_hosts: Vec<CustomHost>,
-    /// Whether HTTP/2 is offered. What comes by HTTP/1.1 is judged, and echoed, byte for byte.
-    pub http2: bool,
-}
-
-/// A custom domain of a REST API, or of another service. It has no stage in its paths.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CustomHost {
-    /// In lower case, without a port.
-    pub host: String,
-    pub service: String,
-    pub region: String,
-}
-
-/// An access key that the emulator knows. `Debug` shows its id only.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key {
-    pub access_key_id: String,
-    pub secret_access_key: String,
-    /// With one, every request must carry and sign it; without one, none may.
-    pub session_token: Option<String>,
-}
 
 /// Why an emulator did not start.
 #[derive(Debug, Error)]
@@ -128,7 +88,7 @@ pub enum Error {
 
 /// A running emulator. Dropped, it stops without waiting for its tasks.
 pub struct Emulator {
-    api: Arc<Api>,
+    services: Arc<Services>,
     addr: SocketAddr,
     control_addr: SocketAddr,
     ca_pem: String,
@@ -145,23 +105,25 @@ impl Emulator {
             true => &[b"h2", b"http/1.1"],
             false => &[b"http/1.1"],
         };
-        let api = Arc::new(Api::new(options));
-        let names = [&api.api_host, &api.realtime_host]
+        let services = Arc::new(Services::new(options));
+        let (context, appsync) = (&services.context, &services.appsync);
+        let names = [&appsync.api_host, &appsync.realtime_host]
             .into_iter()
             .cloned()
             .chain(["localhost", "127.0.0.1", "::1"].map(str::to_owned))
-            .chain(api.gateway.names.certified())
+            .chain(services.gateway.names.certified())
             .collect();
-        let tls = tls::make(names, offered, api.clock.now())?;
+        let tls = tls::make(names, offered, context.clock.now())?;
 
         let acceptor = TlsAcceptor::from(tls.config);
-        api.tasks
-            .spawn(server::serve_api(Arc::clone(&api), listener, acceptor));
-        api.tasks
-            .spawn(server::serve_control(Arc::clone(&api), control));
-        tracing::info!(%addr, control = %control_addr, host = %api.api_host, "emulator started");
+        let api = server::serve_api(Arc::clone(&services), listener, acceptor);
+        context.tasks.spawn(api);
+        let control = server::serve_control(Arc::clone(&services), control);
+        context.tasks.spawn(control);
+        let host = &appsync.api_host;
+        tracing::info!(%addr, control = %control_addr, %host, "emulator started");
         Ok(Self {
-            api,
+            services,
             addr,
             control_addr,
             ca_pem: tls.ca_pem,
@@ -186,55 +148,62 @@ impl Emulator {
     /// `….appsync-api.{region}.amazonaws.com`, made up at this start. Nothing resolves it: connect to
     /// [`addr`](Self::addr) and name it in SNI and `Host`.
     pub fn api_host(&self) -> &str {
-        &self.api.api_host
+        &self.services.appsync.api_host
     }
 
     /// `….appsync-realtime-api.{region}.amazonaws.com`.
     pub fn realtime_host(&self) -> &str {
-        &self.api.realtime_host
+        &self.services.appsync.realtime_host
     }
 
     /// AppSync's id of the API, as ARNs have it. No host name tells it.
     pub fn api_id(&self) -> &str {
-        &self.api.id
+        &self.services.appsync.id
     }
 
     /// `….execute-api.{region}.amazonaws.com`, a REST API: the first segment of a path is the stage,
     /// of any name.
     pub fn rest_host(&self) -> &str {
-        &self.api.gateway.names.rest
+        &self.services.gateway.names.rest
     }
 
     /// An HTTP API with the stage `$default`, which is not in the path.
     pub fn http_host(&self) -> &str {
-        &self.api.gateway.names.http
+        &self.services.gateway.names.http
     }
 
     /// A WebSocket API, with the stage for a path.
     pub fn websocket_host(&self) -> &str {
-        &self.api.gateway.names.websocket
+        &self.services.gateway.names.websocket
     }
 
     /// `api.iotwireless.{region}.amazonaws.com`, with `/start-network-analyzer-stream`.
     pub fn analyzer_host(&self) -> &str {
-        &self.api.gateway.names.analyzer
+        &self.services.gateway.names.analyzer
     }
 
-    pub fn switches(&self) -> &Switches {
-        &self.api.switches
+    /// Returns the state of all lasting switches.
+    pub fn settings(&self) -> Settings {
+        self.services.context.switches.settings()
+    }
+
+    /// Applies a change, first the settings and then the actions, and returns the settings that
+    /// hold now.
+    pub fn switch(&self, change: &Change) -> Result<Settings, InvalidChange> {
+        self.services.switch(change)
     }
 
     pub fn stats(&self) -> Stats {
-        self.api.stats()
+        self.services.stats()
     }
 
     /// Waits until the stats are as wanted, and returns them. There is no time limit.
     pub async fn wait_for(&self, mut wanted: impl FnMut(&Stats) -> bool) -> Stats {
-        let mut version = self.api.ledger.watch();
+        let mut version = self.services.context.ledger.watch();
         loop {
             version.borrow_and_update();
             let stats = self.stats();
-            // The sender lives in `self.api`, so a change is always still to be hoped for.
+            // The sender lives in `self.services`, so a change is always still to be hoped for.
             if wanted(&stats) || version.changed().await.is_err() {
                 return stats;
             }
@@ -243,9 +212,10 @@ impl Emulator {
 
     /// Drops every connection and waits for every task.
     pub async fn shutdown(self) {
-        self.api.shutdown.cancel();
-        self.api.tasks.close();
-        self.api.tasks.wait().await;
+        let context = &self.services.context;
+        context.shutdown.cancel();
+        context.tasks.close();
+        context.tasks.wait().await;
         tracing::info!("emulator stopped");
     }
 }
@@ -262,7 +232,7 @@ async fn listen(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        self.api.shutdown.cancel();
+        self.services.context.shutdown.cancel();
     }
 }
 
@@ -271,49 +241,7 @@ impl fmt::Debug for Emulator {
         f.debug_struct("Emulator")
             .field("addr", &self.addr)
             .field("control_addr", &self.control_addr)
-            .field("api_host", &self.api.api_host)
-            .finish_non_exhaustive()
-    }
-}
-
-// === impl Options ===
-
-/// Free ports of 127.0.0.1, `us-east-1`, the demo key, and AppSync's own numbers.
-impl Default for Options {
-    fn default() -> Self {
-        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        Self {
-            listen: any_port,
-            control: any_port,
-            region: "us-east-1".to_owned(),
-            keys: vec![Key::demo()],
-            max_subscriptions: 100,
-            ka_interval: Duration::from_secs(60),
-            connection_timeout: Duration::from_secs(300),
-            connection_lifetime: Duration::from_secs(24 * 60 * 60),
-            custom_hosts: Vec::new(),
-            http2: true,
-        }
-    }
-}
-
-// === impl Key ===
-
-impl Key {
-    /// The demo key, with its session token.
-    pub fn demo() -> Self {
-        Self {
-            access_key_id: DEMO_ACCESS_KEY_ID.to_owned(),
-            secret_access_key: DEMO_SECRET_ACCESS_KEY.to_owned(),
-            session_token: Some(DEMO_SESSION_TOKEN.to_owned()),
-        }
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key")
-            .field("access_key_id", &self.access_key_id)
+            .field("api_host", &self.services.appsync.api_host)
             .finish_non_exhaustive()
     }
 }
@@ -354,24 +282,17 @@ mod tests {
             gate: Some(true),
             ..Change::default()
         };
-        assert!(emulator.switches().apply(&change).unwrap().gate);
+        assert!(emulator.switch(&change).unwrap().gate);
         let change = Change {
             close_clean: Some(1006),
             ..Change::default()
         };
         assert_eq!(
-            emulator.switches().apply(&change),
+            emulator.switch(&change),
             Err(InvalidChange::CloseCode(1006))
         );
-        assert!(emulator.switches().settings().gate);
+        assert!(emulator.settings().gate);
         let stats = emulator.wait_for(|stats| stats.requests.http == 0).await;
         assert_eq!(stats, Stats::default());
-    }
-
-    #[test]
-    fn debug_shows_no_secret() {
-        let text = format!("{:?}", Options::default());
-        assert!(text.contains(DEMO_ACCESS_KEY_ID));
-        assert!(!text.contains(DEMO_SECRET_ACCESS_KEY) && !text.contains(DEMO_SESSION_TOKEN));
     }
 }

@@ -3,13 +3,13 @@
 //! In flow the client's messages, and out flow AppSync's answers, by way of the hub's outbox. The
 //! socket itself is elsewhere.
 
-use super::api::Api;
+use super::appsync::AppSync;
+use super::dialogue::{Dialogue, Keepalive};
 use super::graphql::{Operation, SubscribeError};
 use super::hub::{Admission, Opening, Terms};
 use super::messages::{self, Incoming, Start};
 use super::refusal::Refusal;
 use super::sigv4::Headers;
-use super::socket::{Dialogue, Keepalive};
 
 /// What AppSync has been told on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ enum Phase {
 }
 
 pub(super) struct Session<'a> {
-    api: &'a Api,
+    api: &'a AppSync,
     connection: u64,
     phase: Phase,
 }
@@ -34,7 +34,7 @@ struct Refused {
 // === impl Session ===
 
 impl<'a> Session<'a> {
-    pub(super) fn new(api: &'a Api, connection: u64) -> Self {
+    pub(super) fn new(api: &'a AppSync, connection: u64) -> Self {
         Self {
             api,
             connection,
@@ -44,23 +44,26 @@ impl<'a> Session<'a> {
 
     fn acknowledge(&mut self) {
         self.phase = Phase::Acknowledged;
-        self.send(messages::connection_ack(self.api.timeout_ms()));
-        if !self.api.switches.settings().stop_ka {
+        self.send(messages::connection_ack(self.api.context.timeout_ms()));
+        if !self.api.context.switches.settings().stop_ka {
             self.send(messages::ka());
         }
     }
 
     async fn start(&self, start: Start) {
-        self.api.ledger.count(|counts| counts.starts_total += 1);
+        self.api
+            .context
+            .ledger
+            .count(|counts| counts.starts_total += 1);
         let Err(refused) = self.admit(&start).await else {
             return;
         };
-        self.api.ledger.refused_with(refused.summary);
+        self.api.context.ledger.refused_with(refused.summary);
         self.send(refused.frame);
     }
 
     async fn admit(&self, start: &Start) -> Result<(), Refused> {
-        let settings = self.api.switches.settings();
+        let settings = self.api.context.switches.settings();
         if settings.throttle {
             return Err(Refused::new(
                 "LimitExceededError",

@@ -22,10 +22,12 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::api::Api;
+use super::context::Context;
 use super::control;
 use super::gateway::{self, Content};
-use super::http::{self as graphql_http, Body};
+use super::http as appsync_http;
+use super::responses::Body;
+use super::services::Services;
 
 /// Lets hyper spawn its HTTP/2 streams where we can wait for them.
 #[derive(Debug, Clone)]
@@ -35,23 +37,30 @@ struct Tracked {
 }
 
 /// Serves the API until shutdown.
-pub(super) async fn serve_api(api: Arc<Api>, listener: TcpListener, acceptor: TlsAcceptor) {
-    accept(&Arc::clone(&api), listener, |stream| {
-        let refuse = api.switches.settings().refuse_connections;
-        let (api, acceptor) = (Arc::clone(&api), acceptor.clone());
-        (!refuse).then(|| serve_tls(api, stream, acceptor))
+pub(super) async fn serve_api(
+    services: Arc<Services>,
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+) {
+    accept(&services.context, listener, |stream| {
+        let refuse = services.context.switches.settings().refuse_connections;
+        let (services, acceptor) = (Arc::clone(&services), acceptor.clone());
+        (!refuse).then(|| serve_tls(services, stream, acceptor))
     })
     .await;
 }
 
 /// Serves the control listener until shutdown.
-pub(super) async fn serve_control(api: Arc<Api>, listener: TcpListener) {
-    accept(&Arc::clone(&api), listener, |stream| {
-        let api = Arc::clone(&api);
+pub(super) async fn serve_control(services: Arc<Services>, listener: TcpListener) {
+    accept(&services.context, listener, |stream| {
+        let services = Arc::clone(&services);
         Some(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let api = Arc::clone(&api);
-                async move { Ok::<Response<Body>, Infallible>(control::answer(&api, request).await) }
+                let services = Arc::clone(&services);
+                async move {
+                    let response = control::answer(&services, request).await;
+                    Ok::<Response<Body>, Infallible>(response)
+                }
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -65,7 +74,7 @@ pub(super) async fn serve_control(api: Arc<Api>, listener: TcpListener) {
     .await;
 }
 
-async fn accept<F, C>(api: &Api, listener: TcpListener, connection: F)
+async fn accept<F, C>(context: &Context, listener: TcpListener, connection: F)
 where
     F: Fn(TcpStream) -> Option<C>,
     C: Future<Output = ()> + Send + 'static,
@@ -89,17 +98,17 @@ where
             let Some(connection) = connection(stream) else {
                 continue;
             };
-            let shutdown = api.shutdown.clone();
-            api.tasks.spawn(async move {
+            let shutdown = context.shutdown.clone();
+            context.tasks.spawn(async move {
                 let _place = place;
                 shutdown.run_until_cancelled(connection).await;
             });
         }
     };
-    let _: Option<Infallible> = api.shutdown.run_until_cancelled(accepting).await;
+    let _: Option<Infallible> = context.shutdown.run_until_cancelled(accepting).await;
 }
 
-async fn serve_tls(api: Arc<Api>, stream: TcpStream, acceptor: TlsAcceptor) {
+async fn serve_tls(services: Arc<Services>, stream: TcpStream, acceptor: TlsAcceptor) {
     let mut stream = match tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
@@ -111,16 +120,16 @@ async fn serve_tls(api: Arc<Api>, stream: TcpStream, acceptor: TlsAcceptor) {
         Ok(read) => read,
         Err(error) => return tracing::debug!(%error, "no request"),
     };
-    if api.gateway.is_meant(&read) {
-        return gateway::serve(&api, stream, read).await;
+    if services.gateway.is_meant(&read) {
+        return gateway::serve(&services.gateway, stream, read).await;
     }
     let (reader, writer) = tokio::io::split(stream);
     let stream = tokio::io::join(Cursor::new(read).chain(reader), writer);
 
-    let service = service_fn(|request| answer(Arc::clone(&api), sni.clone(), request));
+    let service = service_fn(|request| answer(Arc::clone(&services), sni.clone(), request));
     let mut builder = auto::Builder::new(Tracked {
-        tasks: api.tasks.clone(),
-        shutdown: api.shutdown.clone(),
+        tasks: services.context.tasks.clone(),
+        shutdown: services.context.shutdown.clone(),
     });
     builder
         .http1()
@@ -136,19 +145,20 @@ async fn serve_tls(api: Arc<Api>, stream: TcpStream, acceptor: TlsAcceptor) {
 
 /// Answers a request that hyper has read: AppSync's, or by HTTP/2 the gateway's, too.
 async fn answer(
-    api: Arc<Api>,
+    services: Arc<Services>,
     sni: Option<Arc<str>>,
     request: Request<Incoming>,
 ) -> io::Result<Response<UnsyncBoxBody<Bytes, io::Error>>> {
     let is_h2 = request.version() == Version::HTTP_2;
-    if is_h2 && api.gateway.has(&graphql_http::host(&request)) {
-        if api.switches.settings().refuse_connections {
+    if is_h2 && services.gateway.has(&appsync_http::host(&request)) {
+        if services.context.switches.settings().refuse_connections {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
-        let reply = gateway::answer_h2(&api, request).await;
+        let reply = gateway::answer_h2(&services.gateway, request).await;
         return Ok(reply.map(Content::into_body));
     }
-    let response = graphql_http::answer(api, sni, request).await?;
+    let api = Arc::clone(&services.appsync);
+    let response = appsync_http::answer(api, sni, request).await?;
     Ok(response.map(|body| body.map_err(|never| match never {}).boxed_unsync()))
 }
 

@@ -16,35 +16,18 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 
-use super::api::{Api, Protocol};
+use super::appsync::AppSync;
+use super::connect_refusal::ConnectRefusal;
+use super::dialogue::{Dialogue, Keepalive};
 use super::events;
-use super::handshake::ConnectRefusal;
 use super::hub::Frame;
 use super::messages;
+use super::protocol::Protocol;
 use super::realtime;
-
-/// What is said on a connection.
-pub(super) trait Dialogue {
-    fn handle(&mut self, text: &str) -> impl Future<Output = Keepalive> + Send;
-
-    /// A frame that is no text came.
-    fn unsupported(&self);
-
-    /// Whether keepalive frames are due.
-    fn is_kept_alive(&self) -> bool;
-}
-
-/// What a message does to the keepalive timer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keepalive {
-    /// The timer begins anew.
-    Begins,
-    Unchanged,
-}
 
 /// Serves a connection until either side ends it.
 pub(super) async fn drive<S>(
-    api: &Arc<Api>,
+    api: &Arc<AppSync>,
     socket: S,
     protocol: Protocol,
     verdict: Result<(), ConnectRefusal>,
@@ -67,7 +50,7 @@ pub(super) async fn drive<S>(
                 run(api, &mut session, &mut socket, outbox).await
             }
             Protocol::Events => {
-                let mut session = events::session::Session::new(api, id);
+                let mut session = events::Session::new(api, id);
                 run(api, &mut session, &mut socket, outbox).await
             }
         }
@@ -81,7 +64,7 @@ pub(super) async fn drive<S>(
 
 /// One frame says why, and the close follows.
 async fn refuse<S>(
-    api: &Api,
+    api: &AppSync,
     socket: &mut WebSocketStream<S>,
     protocol: Protocol,
     refusal: &ConnectRefusal,
@@ -90,7 +73,7 @@ async fn refuse<S>(
 {
     let summary = refusal.summary();
     tracing::info!(reason = %summary, "realtime connect refused");
-    let prefix = if api.switches.settings().error_type_prefix {
+    let prefix = if api.context.switches.settings().error_type_prefix {
         PREFIX
     } else {
         ""
@@ -98,16 +81,18 @@ async fn refuse<S>(
     let frame = refusal.frame(protocol, prefix);
     let told = socket.send(Message::text(frame)).await;
     if protocol == Protocol::Events {
-        api.ledger.count(|counts| counts.events.refused += 1);
+        api.context
+            .ledger
+            .count(|counts| counts.events.refused += 1);
     }
-    api.ledger.refused_with(summary);
+    api.context.ledger.refused_with(summary);
     if told.is_ok() {
         close(socket, 1000).await;
     }
 }
 
 async fn run<D, S>(
-    api: &Api,
+    api: &AppSync,
     dialogue: &mut D,
     socket: &mut WebSocketStream<S>,
     outbox: &mut mpsc::Receiver<Frame>,
@@ -117,9 +102,13 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let started = Instant::now();
-    let lifetime = tokio::time::sleep(api.options.connection_lifetime);
+    let lifetime = tokio::time::sleep(api.context.options.connection_lifetime);
     tokio::pin!(lifetime);
-    let period = api.options.ka_interval.clamp(SHORTEST_KA, LONGEST_KA);
+    let period = api
+        .context
+        .options
+        .ka_interval
+        .clamp(SHORTEST_KA, LONGEST_KA);
     let mut keepalive = tokio::time::interval_at(started + period, period);
     keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
@@ -140,7 +129,7 @@ where
                 return Ok(());
             }
             _ = keepalive.tick(), if dialogue.is_kept_alive() => {
-                if !api.switches.settings().stop_ka {
+                if !api.context.switches.settings().stop_ka {
                     socket.send(Message::text(messages::ka())).await?;
                 }
             }

@@ -7,15 +7,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderValue;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 use tokio::sync::watch;
 
+use super::answer::Answer;
 use super::clock::Clock;
-use super::gateway::Sockets;
-use super::http::Answer;
-use super::hub::Hub;
 use super::iam::Policy;
 use super::refusal::SignatureStatus;
 
@@ -137,23 +136,28 @@ pub enum InvalidChange {
     HeaderValue(String),
 }
 
-/// Reads and turns the switches of a running emulator.
-pub struct Switches {
+/// What a [`Change`] has done once, to all connections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    Error,
+    Complete,
+    Send(String),
+    /// With this code.
+    Close(u16),
+    /// Without a close frame.
+    Drop,
+}
+
+/// The switches of a running emulator.
+pub(super) struct Switches {
     settings: watch::Sender<Settings>,
     clock: Arc<Clock>,
-    hub: Arc<Hub>,
-    sockets: Arc<Sockets>,
 }
 
 // === impl Switches ===
 
 impl Switches {
-    pub(super) fn new(
-        max_subscriptions: usize,
-        clock: Arc<Clock>,
-        hub: Arc<Hub>,
-        sockets: Arc<Sockets>,
-    ) -> Self {
+    pub(super) fn new(max_subscriptions: usize, clock: Arc<Clock>) -> Self {
         Self {
             settings: watch::Sender::new(Settings {
                 max_subscriptions,
@@ -161,42 +165,22 @@ impl Switches {
                 ..Settings::default()
             }),
             clock,
-            hub,
-            sockets,
         }
     }
 
-    pub fn settings(&self) -> Settings {
+    pub(super) fn settings(&self) -> Settings {
         self.settings.borrow().clone()
     }
 
-    /// Applies a change, first the settings and then the actions, and returns the settings that
-    /// hold now.
-    pub fn apply(&self, change: &Change) -> Result<Settings, InvalidChange> {
+    /// Changes the settings. Returns those that hold now, and the actions that are still to be done.
+    pub(super) fn apply(&self, change: &Change) -> Result<(Settings, Vec<Action>), InvalidChange> {
         change.check()?;
         self.settings.send_modify(|settings| settings.take(change));
         let settings = self.settings();
         self.clock.set_skew(settings.clock_skew_s);
         tracing::info!(?change, "switched");
 
-        if change.error_all {
-            self.hub.error_all();
-        }
-        if change.complete_all {
-            self.hub.complete_all();
-        }
-        if let Some(text) = &change.send_all {
-            self.hub.send_all(text);
-        }
-        if let Some(code) = change.close_clean {
-            self.hub.close_all(code);
-            self.sockets.close_all(code);
-        }
-        if change.close_all {
-            self.hub.drop_all();
-            self.sockets.drop_all();
-        }
-        Ok(settings)
+        Ok((settings, change.actions()))
     }
 
     /// Waits while the gate is shut, at most thirty seconds.
@@ -293,10 +277,36 @@ impl Change {
             return Err(InvalidChange::Policy(reason.to_string()));
         }
         match &self.answer_http {
-            Some(Some(answer)) => answer.check(),
+            Some(Some(answer)) => check_answer(answer),
             Some(None) | None => Ok(()),
         }
     }
+
+    /// In the order in which they are done.
+    fn actions(&self) -> Vec<Action> {
+        let send = self.send_all.clone();
+        [
+            self.error_all.then_some(Action::Error),
+            self.complete_all.then_some(Action::Complete),
+            send.map(Action::Send),
+            self.close_clean.map(Action::Close),
+            self.close_all.then_some(Action::Drop),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+fn check_answer(answer: &Answer) -> Result<(), InvalidChange> {
+    if !(200..600).contains(&answer.status) {
+        return Err(InvalidChange::Status(answer.status));
+    }
+    let values = [Some(&answer.content_type), answer.error_type.as_ref()];
+    for value in values.into_iter().flatten() {
+        HeaderValue::from_str(value).map_err(|_| InvalidChange::HeaderValue(value.clone()))?;
+    }
+    Ok(())
 }
 
 /// Tells `null` from nothing.
@@ -346,6 +356,25 @@ mod tests {
         assert!(settings.answer_http.is_some());
         settings.take(&change(r#"{"answer_http":null}"#));
         assert_eq!(settings, Settings::default());
+    }
+
+    #[test]
+    fn actions_are_returned_in_their_order_and_not_kept() {
+        let switches = Switches::new(7, Arc::default());
+        let on = r#"{"throttle":true,"close_all":true,"close_clean":1001,"send_all":"x",
+            "complete_all":true,"error_all":true}"#;
+        let (settings, actions) = switches.apply(&change(on)).unwrap();
+        assert!(settings.throttle);
+        let expected = [
+            Action::Error,
+            Action::Complete,
+            Action::Send("x".to_owned()),
+            Action::Close(1001),
+            Action::Drop,
+        ];
+        assert_eq!(actions, expected);
+        let (settings, actions) = switches.apply(&Change::default()).unwrap();
+        assert!(settings.throttle && actions.is_empty());
     }
 
     #[test]

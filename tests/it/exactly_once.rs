@@ -67,7 +67,7 @@ impl Scene {
     }
 
     fn switch(&self, change: &Change) {
-        self.world.emulator.switches().apply(change).unwrap();
+        self.world.emulator.switch(change).unwrap();
     }
 
     fn executions(&self) -> Option<u64> {

@@ -267,7 +267,7 @@ async fn presigned_urls_expire_by_the_service_clock() {
             clock_skew_s: Some(seconds),
             ..Change::default()
         };
-        world.emulator.switches().apply(&change).unwrap();
+        world.emulator.switch(&change).unwrap();
     };
     let message = |refused: &Value| {
         assert_eq!(refused["status"], 403, "{refused}");

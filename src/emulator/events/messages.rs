@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::Outcome;
+use super::outcome::Outcome;
 
 /// What a client may send. An id is any string here; the rule for ids is held later.
 #[derive(Debug, PartialEq)]

@@ -5,18 +5,19 @@
 
 use serde_json::{Map, Value};
 
-use super::super::api::{Api, Protocol};
-use super::super::hub::{Admission, Terms};
-use super::super::messages::ka;
-use super::super::refusal::Refusal;
-use super::super::sigv4::Headers;
-use super::super::socket::{Dialogue, Keepalive};
 use super::channels::Pattern;
 use super::messages::{self, Escape, Incoming, Publish, Subscribe};
-use super::{Fault, publish};
+use super::publish::{Fault, publish};
+use crate::appsync::AppSync;
+use crate::dialogue::{Dialogue, Keepalive};
+use crate::hub::{Admission, Terms};
+use crate::messages::ka;
+use crate::protocol::Protocol;
+use crate::refusal::Refusal;
+use crate::sigv4::Headers;
 
 pub(crate) struct Session<'a> {
-    api: &'a Api,
+    api: &'a AppSync,
     connection: u64,
     is_acknowledged: bool,
 }
@@ -31,7 +32,7 @@ struct Refused {
 // === impl Session ===
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(api: &'a Api, connection: u64) -> Self {
+    pub(crate) fn new(api: &'a AppSync, connection: u64) -> Self {
         Self {
             api,
             connection,
@@ -45,8 +46,8 @@ impl<'a> Session<'a> {
             return Keepalive::Unchanged;
         }
         self.is_acknowledged = true;
-        self.send(messages::connection_ack(self.api.timeout_ms()));
-        if !self.api.switches.settings().stop_ka {
+        self.send(messages::connection_ack(self.api.context.timeout_ms()));
+        if !self.api.context.switches.settings().stop_ka {
             self.send(ka());
         }
         Keepalive::Begins
@@ -54,12 +55,13 @@ impl<'a> Session<'a> {
 
     fn subscribe(&self, subscribe: &Subscribe) {
         self.api
+            .context
             .ledger
             .count(|counts| counts.events.subscribes_total += 1);
         match self.admit(subscribe) {
             Ok(()) => {}
             Err(None) => {
-                let settings = self.api.switches.settings();
+                let settings = self.api.context.switches.settings();
                 let id = (!settings.refuse_start_without_id).then_some(subscribe.id.as_str());
                 self.refused("subscribe_error on request");
                 let payload = &settings.refuse_start;
@@ -81,7 +83,7 @@ impl<'a> Session<'a> {
         self.api
             .permit("appsync:EventSubscribe", &pattern.resource())
             .map_err(|_| Refused::fault(Fault::NotPermitted))?;
-        let settings = self.api.switches.settings();
+        let settings = self.api.context.switches.settings();
         let terms = Terms {
             limit: settings.max_subscriptions,
             acknowledge: !settings.no_start_ack,
@@ -103,7 +105,10 @@ impl<'a> Session<'a> {
     }
 
     fn publish(&self, publish: &Publish) {
-        self.api.ledger.count(|counts| counts.events.publishes += 1);
+        self.api
+            .context
+            .ledger
+            .count(|counts| counts.events.publishes += 1);
         match self.accept(publish) {
             Ok(answer) => self.send(answer),
             Err(refused) => self.refuse("publish_error", &publish.id, &refused),
@@ -111,7 +116,7 @@ impl<'a> Session<'a> {
     }
 
     fn accept(&self, message: &Publish) -> Result<String, Refused> {
-        let escape = if self.api.switches.settings().escape_events {
+        let escape = if self.api.context.switches.settings().escape_events {
             Escape::Html
         } else {
             Escape::Nothing
@@ -133,6 +138,7 @@ impl<'a> Session<'a> {
 
     fn unsubscribe(&self, id: &str) {
         self.api
+            .context
             .ledger
             .count(|counts| counts.events.unsubscribes_total += 1);
         if self.api.hub.unsubscribe(self.connection, id) {
@@ -151,7 +157,7 @@ impl<'a> Session<'a> {
         authorization: Option<&Map<String, Value>>,
         body: &str,
     ) -> Result<(), Refused> {
-        if self.api.switches.settings().throttle {
+        if self.api.context.switches.settings().throttle {
             let message = Some("Rate limit exceeded".to_owned());
             return Err(Refused::new("LimitExceededError", message));
         }
@@ -177,8 +183,11 @@ impl<'a> Session<'a> {
     }
 
     fn refused(&self, summary: &str) {
-        self.api.ledger.count(|counts| counts.events.refused += 1);
-        self.api.ledger.refused_with(summary.to_owned());
+        self.api
+            .context
+            .ledger
+            .count(|counts| counts.events.refused += 1);
+        self.api.context.ledger.refused_with(summary.to_owned());
     }
 
     fn send(&self, text: String) {

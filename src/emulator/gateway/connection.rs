@@ -4,7 +4,6 @@
 //! follows an unclear one is not read.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -12,11 +11,13 @@ use futures_util::StreamExt;
 use http::{Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::super::api::Api;
 use super::content::{Content, Parts, Reply};
 use super::denial::Denial;
 use super::head::{self, BadHead, Framing, Head};
-use super::{Answer, answer, sockets};
+use super::request::{LARGEST_BODY, answer};
+use super::sockets;
+use super::state::Gateway;
+use super::websocket::Answer;
 
 struct Connection<S> {
     stream: S,
@@ -32,7 +33,7 @@ enum NoBody {
 }
 
 /// Serves requests until either side ends the connection. `read` is what was read of the first.
-pub(crate) async fn serve<S>(api: &Arc<Api>, stream: S, read: BytesMut)
+pub(crate) async fn serve<S>(gateway: &Gateway, stream: S, read: BytesMut)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -40,7 +41,7 @@ where
         stream,
         buffer: read,
     };
-    if let Err(error) = run(api, connection).await {
+    if let Err(error) = run(gateway, connection).await {
         tracing::debug!(%error, "gateway connection ended");
     }
 }
@@ -60,7 +61,7 @@ where
     Ok(buffer)
 }
 
-async fn run<S>(api: &Arc<Api>, mut connection: Connection<S>) -> io::Result<()>
+async fn run<S>(gateway: &Gateway, mut connection: Connection<S>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -70,7 +71,7 @@ where
             Some(Err(bad)) => return connection.refuse(&bad).await,
             None => return Ok(()),
         };
-        if api.switches.settings().refuse_connections {
+        if gateway.context.switches.settings().refuse_connections {
             return Ok(());
         }
         let body = match connection.body(&head).await {
@@ -80,7 +81,7 @@ where
             Err(NoBody::Failed(error)) => return Err(error),
         };
         let is_whole = body.is_ok();
-        match answer(api, &head, body).await {
+        match answer(gateway, &head, body).await {
             Answer::Reply(reply) => {
                 let closes = !is_whole || head.has_item("connection", "close");
                 connection.write(&head.method, reply, closes).await?;
@@ -91,7 +92,8 @@ where
             Answer::Upgrade(upgrade) => {
                 connection.switch(&upgrade.headers).await?;
                 let read = connection.buffer.split().freeze();
-                sockets::drive(api, connection.stream, read, upgrade.session).await;
+                let (context, open) = (&gateway.context, &gateway.sockets);
+                sockets::drive(context, open, connection.stream, read, upgrade.session).await;
                 return Ok(());
             }
         }
@@ -302,7 +304,6 @@ fn status_line(status: StatusCode) -> Vec<u8> {
 
 /// API Gateway takes 10,240 bytes; more are taken here to show what was sent.
 const LARGEST_HEAD: usize = 64 << 10;
-pub(super) const LARGEST_BODY: usize = 10 << 20;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

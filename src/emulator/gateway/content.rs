@@ -13,7 +13,7 @@ use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 
-use super::super::stats::Ledger;
+use crate::stats::Ledger;
 
 pub(crate) type Reply = Response<Content>;
 

@@ -6,7 +6,7 @@
 use http::StatusCode;
 use thiserror::Error;
 
-use super::super::refusal::Refusal;
+use crate::refusal::Refusal;
 
 /// Why a request was not served. `Display` is the `message` that the client reads.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -21,12 +21,13 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::super::sigv4::{Plus, percent_decode, sha256_hex};
-use super::super::stats::Ledger;
 use super::content::{Content, Reply};
+use super::denial::Denial;
 use super::head::Head;
 use super::sigv4::Verified;
 use super::sites::Site;
+use crate::sigv4::{Plus, percent_decode, sha256_hex};
+use crate::stats::Ledger;
 
 /// `route` is the path behind the stage, still encoded.
 pub(super) fn answer(
@@ -81,6 +82,20 @@ pub(super) fn answer(
         }
         ("sink", None) => as_json(&json!({ "length": body.len(), "sha256": sha256_hex(body) })),
         _ => as_json(&echo(site, stage, head, body, verified)),
+    }
+}
+
+/// The first segment of the path, and what follows it with its slash.
+pub(super) fn stage_and_route(head: &Head) -> Result<(String, String), Denial> {
+    let (path, _) = head.path_and_query();
+    let path = String::from_utf8_lossy(path);
+    let behind = path.strip_prefix('/').unwrap_or_default();
+    let end = behind.find('/').unwrap_or(behind.len());
+    let (stage, route) = behind.split_at(end);
+    let is_stage = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    match (1..=128).contains(&stage.len()) && stage.bytes().all(is_stage) {
+        true => Ok((stage.to_owned(), route.to_owned())),
+        false => Err(Denial::Forbidden),
     }
 }
 

@@ -3,8 +3,8 @@
 //! Service and region come from the name alone, as AWS's do. The ids of the APIs are made up at each
 //! start; of other services any name of their form is served.
 
-use super::super::CustomHost;
-use super::super::api::without_port;
+use crate::host::without_port;
+use crate::options::CustomHost;
 
 /// The names of the emulated APIs.
 #[derive(Debug)]

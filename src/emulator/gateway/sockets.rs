@@ -9,7 +9,6 @@
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html>
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -27,7 +26,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{self, Message};
 use uuid::Uuid;
 
-use super::super::api::Api;
+use crate::context::Context;
 
 /// A granted upgrade: the headers of the 101, and who is to be served after it.
 pub(super) struct Upgrade {
@@ -79,7 +78,8 @@ enum End {
 
 /// A connection's place among the open ones, until it is dropped.
 struct Place<'a> {
-    api: &'a Api,
+    context: &'a Context,
+    sockets: &'a Sockets,
     id: String,
     outbox: mpsc::Receiver<Order>,
 }
@@ -137,40 +137,51 @@ impl Sockets {
 // === impl Place ===
 
 impl<'a> Place<'a> {
-    fn take(api: &'a Api, id: String, user_agent: String) -> Self {
+    fn take(context: &'a Context, sockets: &'a Sockets, id: String, user_agent: String) -> Self {
         let (sender, outbox) = mpsc::channel(OUTBOX);
-        let now = api.clock.now();
+        let now = context.clock.now();
         let socket = Socket {
             outbox: sender,
             user_agent,
             connected_at: now,
             last_active_at: now,
         };
-        api.gateway.sockets.open.lock().insert(id.clone(), socket);
-        api.ledger
+        sockets.open.lock().insert(id.clone(), socket);
+        context
+            .ledger
             .count(|counts| counts.gateway.connections_total += 1);
-        Self { api, id, outbox }
+        Self {
+            context,
+            sockets,
+            id,
+            outbox,
+        }
     }
 
     fn is_active(&self) {
-        if let Some(socket) = self.api.gateway.sockets.open.lock().get_mut(&self.id) {
-            socket.last_active_at = self.api.clock.now();
+        if let Some(socket) = self.sockets.open.lock().get_mut(&self.id) {
+            socket.last_active_at = self.context.clock.now();
         }
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.api.gateway.sockets.open.lock().remove(&self.id);
-        self.api.ledger.touch();
+        self.sockets.open.lock().remove(&self.id);
+        self.context.ledger.touch();
     }
 }
 
 // === a connection ===
 
 /// Serves a connection until either side ends it. `read` is what came behind the upgrade.
-pub(super) async fn drive<S>(api: &Arc<Api>, stream: S, read: Bytes, session: Session)
-where
+pub(super) async fn drive<S>(
+    context: &Context,
+    sockets: &Sockets,
+    stream: S,
+    read: Bytes,
+    session: Session,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let config = WebSocketConfig::default()
@@ -185,11 +196,12 @@ where
             handshake,
             user_agent,
         } => {
-            let mut place = Place::take(api, id, user_agent);
+            let mut place = Place::take(context, sockets, id, user_agent);
             serve(&mut place, &mut socket, &handshake).await
         }
         Session::Analyzer { configuration } => {
-            api.ledger
+            context
+                .ledger
                 .count(|counts| counts.gateway.analyzer_streams += 1);
             analyze(&mut socket, &configuration).await
         }
@@ -223,7 +235,7 @@ where
             message = socket.next() => match message {
                 Some(Ok(Message::Text(text))) => {
                     place.is_active();
-                    place.api.ledger.count(|counts| counts.gateway.messages += 1);
+                    place.context.ledger.count(|counts| counts.gateway.messages += 1);
                     let answer = answer(&place.id, &text, handshake);
                     send(socket, answer.as_deref().unwrap_or(&text)).await?;
                 }

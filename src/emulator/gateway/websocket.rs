@@ -5,15 +5,11 @@
 //! integration of `$connect` is told by the query what to do: `status=N` makes it refuse, and of the
 //! subprotocols that were offered it takes the first, or none with `subprotocol=none`, or the named.
 
-use std::sync::Arc;
-
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::super::api::Api;
-use super::super::sigv4::{Plus, percent_decode};
 use super::content::{Content, Reply};
 use super::denial::Denial;
 use super::head::Head;
@@ -21,19 +17,26 @@ use super::routes::{self, parameter};
 use super::sigv4::Verified;
 use super::sites::Site;
 use super::sockets::{LARGEST_MESSAGE, Session, Upgrade};
-use super::{Answer, stage_and_route};
+use super::state::Gateway;
+use crate::sigv4::{Plus, percent_decode};
+
+/// The answer to a request.
+pub(super) enum Answer {
+    Reply(Reply),
+    Upgrade(Upgrade),
+}
 
 /// Answers what came to the host of the WebSocket API.
 pub(super) fn answer(
-    api: &Arc<Api>,
+    gateway: &Gateway,
     site: &Site,
     head: &Head,
     body: &[u8],
     verified: &Verified,
 ) -> Result<Answer, Denial> {
-    let (stage, route) = stage_and_route(head)?;
+    let (stage, route) = routes::stage_and_route(head)?;
     if let Some(id) = connection_id(&route) {
-        return manage(api, head, &id, body).map(Answer::Reply);
+        return manage(gateway, head, &id, body).map(Answer::Reply);
     }
     if !head.is_upgrade() {
         return Err(Denial::UpgradeRequired);
@@ -91,8 +94,8 @@ pub(super) fn analyzer(head: &Head, verified: &Verified) -> Result<Answer, Denia
 }
 
 /// `POST`, `GET` and `DELETE` of `@connections/{id}`.
-fn manage(api: &Api, head: &Head, id: &str, body: &[u8]) -> Result<Reply, Denial> {
-    let sockets = &api.gateway.sockets;
+fn manage(gateway: &Gateway, head: &Head, id: &str, body: &[u8]) -> Result<Reply, Denial> {
+    let sockets = &gateway.sockets;
     let taken = match head.method {
         Method::GET => {
             let description = sockets.describe(id).ok_or(Denial::Gone)?;

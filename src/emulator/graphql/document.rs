@@ -8,7 +8,7 @@ use async_graphql::parser::types::{
 };
 use async_graphql::{Name, Positioned, Value};
 
-use super::super::selection::Selected;
+use crate::selection::Selected;
 
 /// A document that parsed, one of whose operations was chosen.
 #[derive(Debug, Clone)]

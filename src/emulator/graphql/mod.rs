@@ -16,13 +16,11 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Response, Value, Variables};
 use serde_json::Map;
 
-use super::clock::Clock;
+use super::context::Context;
 use super::hub::{Hub, Live};
 use super::refusal::Refusal;
 use super::selection::{self, NullError, Types, unalias};
 use super::sigv4::Headers;
-use super::stats::Ledger;
-use super::switches::Switches;
 use chat::Chat;
 use document::Chosen;
 use schema::{Call, Mutation, Query, Schema, Subscription, World};
@@ -54,7 +52,7 @@ pub(super) enum SubscribeError {
 pub(super) struct GraphQl {
     schema: Schema,
     types: Arc<Types>,
-    ledger: Arc<Ledger>,
+    context: Arc<Context>,
     hub: Arc<Hub>,
 }
 
@@ -67,18 +65,10 @@ pub(super) fn types() -> Types {
 // === impl GraphQl ===
 
 impl GraphQl {
-    pub(super) fn new(
-        types: Arc<Types>,
-        clock: Arc<Clock>,
-        ledger: Arc<Ledger>,
-        switches: Arc<Switches>,
-        hub: Arc<Hub>,
-    ) -> Self {
+    pub(super) fn new(types: Arc<Types>, context: Arc<Context>, hub: Arc<Hub>) -> Self {
         let world = World {
-            chat: Chat::seeded(clock.now()),
-            clock,
-            ledger: Arc::clone(&ledger),
-            switches,
+            chat: Chat::seeded(context.clock.now()),
+            context: Arc::clone(&context),
         };
         let schema = Schema::build(Query, Mutation, Subscription)
             .limit_depth(DEPTH)
@@ -88,7 +78,7 @@ impl GraphQl {
         Self {
             schema,
             types,
-            ledger,
+            context,
             hub,
         }
     }
@@ -101,9 +91,14 @@ impl GraphQl {
     ) -> Result<String, Refusal> {
         let (request, chosen) = operation.into_request();
         match chosen.as_ref().map(Chosen::kind) {
-            Some(OperationType::Query) => self.ledger.count(|counts| counts.requests.queries += 1),
+            Some(OperationType::Query) => self
+                .context
+                .ledger
+                .count(|counts| counts.requests.queries += 1),
             Some(OperationType::Mutation) => {
-                self.ledger.count(|counts| counts.requests.mutations += 1);
+                self.context
+                    .ledger
+                    .count(|counts| counts.requests.mutations += 1);
             }
             // AppSync's answer here was MQTT connection data, long obsolete.
             Some(OperationType::Subscription) => {

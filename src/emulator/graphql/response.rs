@@ -3,7 +3,7 @@
 use async_graphql::{PathSegment, Response, ServerError, Value};
 use serde::Serialize;
 
-use super::super::selection::{NullError, Step};
+use crate::selection::{NullError, Step};
 
 #[derive(Debug, Serialize)]
 struct Body<'a> {

@@ -10,21 +10,17 @@ use async_graphql::{
 };
 use parking_lot::Mutex;
 
-use super::super::clock::Clock;
-use super::super::selection::Selected;
-use super::super::sigv4::Headers;
-use super::super::stats::Ledger;
-use super::super::switches::Switches;
 use super::chat::{Chat, Message, Room};
+use crate::context::Context as Shared;
+use crate::selection::Selected;
+use crate::sigv4::Headers;
 
 pub(super) type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
 /// What every resolver may use.
 pub(super) struct World {
     pub(super) chat: Chat,
-    pub(super) clock: Arc<Clock>,
-    pub(super) ledger: Arc<Ledger>,
-    pub(super) switches: Arc<Switches>,
+    pub(super) context: Arc<Shared>,
 }
 
 /// One request as its resolvers see it, and what they note for the time after.
@@ -95,7 +91,7 @@ impl Query {
 
     /// Answers after this time, at most thirty seconds.
     async fn slow(&self, ctx: &Context<'_>, ms: i32) -> Result<String> {
-        world(ctx)?.switches.gate().await;
+        world(ctx)?.context.switches.gate().await;
         let ms = sleep(ms).await;
         Ok(format!("{ms} ms"))
     }
@@ -124,7 +120,7 @@ impl Query {
 impl Mutation {
     async fn create_room(&self, ctx: &Context<'_>, name: String) -> Result<Room> {
         let world = world(ctx)?;
-        world.ledger.mutation(format!("createRoom/{name}"));
+        world.context.ledger.mutation(format!("createRoom/{name}"));
         let room = world.chat.create_room(&name);
         trigger(ctx, "onCreateRoom")?;
         Ok(room)
@@ -137,7 +133,10 @@ impl Mutation {
         body: String,
         author: Option<String>,
     ) -> Result<Message> {
-        world(ctx)?.ledger.mutation(format!("{}/{body}", *room));
+        world(ctx)?
+            .context
+            .ledger
+            .mutation(format!("{}/{body}", *room));
         post(ctx, &room, &body, author)
     }
 
@@ -150,8 +149,8 @@ impl Mutation {
         ms: i32,
     ) -> Result<Message> {
         let world = world(ctx)?;
-        world.ledger.mutation(format!("{}/{body}", *room));
-        world.switches.gate().await;
+        world.context.ledger.mutation(format!("{}/{body}", *room));
+        world.context.switches.gate().await;
         sleep(ms).await;
         post(ctx, &room, &body, None)
     }
@@ -224,7 +223,7 @@ async fn sleep(ms: i32) -> u64 {
 
 fn post(ctx: &Context<'_>, room: &str, body: &str, author: Option<String>) -> Result<Message> {
     let world = world(ctx)?;
-    let now = world.clock.now();
+    let now = world.context.clock.now();
     let Some(message) = world.chat.post(room, body, author, now) else {
         let text = format!("There is no room '{room}'.");
         return Err(failure("NotFound", &text));

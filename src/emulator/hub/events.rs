@@ -1,9 +1,9 @@
 //! The hub's part for Events: subscriptions to channels, and what is published to them.
 
-use super::super::api::Protocol;
-use super::super::events::{Channel, Pattern, messages};
-use super::super::stats::LiveChannel;
 use super::{Admission, Hub, Terms};
+use crate::events::{Channel, Pattern, messages};
+use crate::protocol::Protocol;
+use crate::stats::LiveChannel;
 
 impl Hub {
     /// Takes a subscription in. The answer is on its way before any event can be.

@@ -2,7 +2,7 @@
 //!
 //! Says what is missing in AWS's words. It does not judge the parts.
 
-use super::super::refusal::Refusal;
+use crate::refusal::Refusal;
 
 pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 

@@ -7,7 +7,17 @@ use std::fmt::Write as _;
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
-use super::Received;
+/// A request as it was received, or as a realtime message stands for one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Received<'a> {
+    pub(crate) method: &'a str,
+    /// Still encoded, without the query.
+    pub(crate) path: &'a str,
+    /// Still encoded, without the question mark.
+    pub(crate) query: &'a str,
+    pub(crate) headers: &'a Headers,
+    pub(crate) body: &'a [u8],
+}
 
 /// Names in lower case with their values, in the order of arrival.
 #[derive(Clone, Default, PartialEq, Eq)]

@@ -20,23 +20,11 @@ use sha2::Sha256;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
-use super::Key;
+use super::options::Key;
 use super::refusal::Refusal;
 
 pub(super) use authorization::{ALGORITHM, Authorization};
-pub(super) use canonical::{Headers, Plus, percent_decode, sha256_hex};
-
-/// A request as it was received, or as a realtime message stands for one.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Received<'a> {
-    pub(super) method: &'a str,
-    /// Still encoded, without the query.
-    pub(super) path: &'a str,
-    /// Still encoded, without the question mark.
-    pub(super) query: &'a str,
-    pub(super) headers: &'a Headers,
-    pub(super) body: &'a [u8],
-}
+pub(super) use canonical::{Headers, Plus, Received, percent_decode, sha256_hex};
 
 /// What a signature is judged by.
 #[derive(Debug, Clone, Copy)]

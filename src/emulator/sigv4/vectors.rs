@@ -3,9 +3,9 @@
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use super::super::Key;
-use super::super::refusal::Refusal;
 use super::{Headers, Received, Rules, Verified, verify};
+use crate::options::Key;
+use crate::refusal::Refusal;
 
 pub(super) const HOST: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com";
 const CUSTOM: &str = "api.example.com";

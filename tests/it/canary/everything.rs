@@ -148,7 +148,7 @@ async fn check(condition: &Condition, format: &'static str) {
         *body = body.as_str().unwrap().replace("$TOKEN", TOKEN).into();
     }
     let change: Change = serde_json::from_value(change).unwrap();
-    canary.world.emulator.switches().apply(&change).unwrap();
+    canary.world.emulator.switch(&change).unwrap();
 
     let is_good = condition.status == 200;
     for (name, request) in requests(&run) {

@@ -156,7 +156,7 @@ async fn the_first_request_after_a_suspend_is_served() {
 
         let skew = json!({ "clock_skew_s": seconds });
         let skew = serde_json::from_value(skew).unwrap();
-        world.emulator.switches().apply(&skew).unwrap();
+        world.emulator.switch(&skew).unwrap();
         world.write("time", &format!("{offset}\n"));
         let begun = Instant::now();
         check_ok(&running.query().await);

@@ -178,7 +178,7 @@ impl Row<'_> {
         let mut stream = self.listen(&client, "lobby").await;
         self.live(1).await;
         let change = serde_json::from_value(json!({"close_all": true})).unwrap();
-        self.emulator.switches().apply(&change).unwrap();
+        self.emulator.switch(&change).unwrap();
         while let Some(Ok(_)) = within("the end", stream.next()).await {}
         let client = self.client().await;
         let mut stream = self.listen(&client, "lobby").await;

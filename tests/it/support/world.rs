@@ -387,7 +387,7 @@ impl World {
     /// Turns the emulator's switches, as its control listener would.
     pub fn switch(&self, change: Value) {
         let change = serde_json::from_value(change).unwrap();
-        self.emulator.switches().apply(&change).unwrap();
+        self.emulator.switch(&change).unwrap();
     }
 
     /// Waits until the emulator has seen what is expected.

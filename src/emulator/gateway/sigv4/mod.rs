@@ -15,13 +15,14 @@ mod vectors;
 
 use time::{Duration, OffsetDateTime};
 
-use super::super::Key;
-use super::super::sigv4::{self as shared, ALGORITHM, Authorization, sha256_hex};
 use super::denial::Denial;
 use super::head::Head;
 use super::sites::{Payload, Site};
 use canonical::Pair;
 use presented::Presigned;
+
+use crate::options::Key;
+use crate::sigv4::{self as shared, ALGORITHM, Authorization, sha256_hex};
 
 /// What a signature is judged by.
 #[derive(Debug, Clone, Copy)]

@@ -4,10 +4,10 @@
 
 use time::Duration;
 
-use super::super::super::refusal::Refusal;
-use super::super::super::sigv4::{self as shared, ALGORITHM, Authorization};
 use super::super::denial::Denial;
 use super::canonical::Pair;
+use crate::refusal::Refusal;
+use crate::sigv4::{self as shared, ALGORITHM, Authorization};
 
 /// What a presigned URL has in its query, decoded. Empty is missing.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 
 use time::macros::datetime;
 
-use super::super::super::Key;
 use super::super::head::Head;
 use super::super::sites::{Kind, Site};
 use super::vectors::VECTORS;
 use super::*;
+use crate::options::Key;
 
 /// A request, and what it is judged by.
 #[derive(Clone)]

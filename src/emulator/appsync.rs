@@ -1,0 +1,129 @@
+//! The emulated AppSync API: its names, its rules, and the parts that its connections share.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::graphql::{self, GraphQl, Operation};
+use super::host::{is_loopback_name, without_port};
+use super::hub::Hub;
+use super::protocol::OwnName;
+use super::refusal::Refusal;
+use super::sigv4::{self, Headers, Received, Rules, Verified};
+
+pub(super) struct AppSync {
+    pub(super) context: Arc<Context>,
+    pub(super) id: String,
+    pub(super) api_host: String,
+    pub(super) realtime_host: String,
+    pub(super) hub: Arc<Hub>,
+    pub(super) graphql: GraphQl,
+}
+
+// === impl AppSync ===
+
+impl AppSync {
+    pub(super) fn new(context: Arc<Context>) -> Self {
+        // AppSync's label is not the API's id, just 26 letters and digits.
+        let made_up = || -> String {
+            std::iter::repeat_with(|| fastrand::char('a'..='z'))
+                .take(26)
+                .collect()
+        };
+        let (label, id) = (made_up(), made_up());
+        let region = &context.options.region;
+        let api_host = format!("{label}.appsync-api.{region}.amazonaws.com");
+        let realtime_host = format!("{label}.appsync-realtime-api.{region}.amazonaws.com");
+        let types = Arc::new(graphql::types());
+        let hub = Arc::new(Hub::new(
+            Arc::clone(&types),
+            Arc::clone(&context.ledger),
+            context.shutdown.clone(),
+        ));
+        let graphql = GraphQl::new(types, Arc::clone(&context), Arc::clone(&hub));
+        Self {
+            context,
+            id,
+            api_host,
+            realtime_host,
+            hub,
+            graphql,
+        }
+    }
+
+    /// Whether a `Host` is one of ours, with or without a port.
+    pub(super) fn own_name(&self, host: &str) -> Option<OwnName> {
+        let name = without_port(host)?;
+        if name.eq_ignore_ascii_case(&self.api_host) {
+            Some(OwnName::Api)
+        } else if name.eq_ignore_ascii_case(&self.realtime_host) {
+            Some(OwnName::Realtime)
+        } else if is_loopback_name(name) {
+            Some(OwnName::Custom)
+        } else {
+            None
+        }
+    }
+
+    /// Judges a request that came over HTTP.
+    pub(super) fn verify(&self, received: &Received<'_>) -> Result<Verified, Refusal> {
+        sigv4::verify(
+            received,
+            &Rules {
+                region: &self.context.options.region,
+                keys: &self.context.options.keys,
+                keys_expired: self.context.switches.settings().expire_keys,
+                now: self.context.clock.now(),
+            },
+        )
+    }
+
+    /// Judges what a realtime connect or message stands for: a `POST` that was never sent.
+    ///
+    /// A client that signed for the realtime host is shown the canonical string with the host it
+    /// should have signed for.
+    pub(super) fn verify_unsent(
+        &self,
+        path: &str,
+        headers: &Headers,
+        body: &[u8],
+    ) -> Result<Verified, Refusal> {
+        let mut headers = headers.clone();
+        let name = headers.joined("host").map(|host| self.own_name(&host));
+        if name == Some(Some(OwnName::Realtime)) {
+            headers.set("host", &self.api_host);
+        }
+        let verified = self.verify(&Received {
+            method: "POST",
+            path,
+            query: "",
+            headers: &headers,
+            body,
+        });
+        match name {
+            Some(None) => Err(Refusal::NotFound),
+            Some(Some(OwnName::Realtime)) => verified.and(Err(Refusal::NotFound)),
+            Some(Some(OwnName::Api | OwnName::Custom)) | None => verified,
+        }
+    }
+
+    /// Whether the policy that a switch has, if it has one, allows an action on one of AppSync's
+    /// resources; `resource` follows the API's ARN.
+    pub(super) fn permit(&self, action: &str, resource: &str) -> Result<(), Refusal> {
+        let resource = format!("apis/{}{resource}", self.id);
+        match self.context.allows("appsync", action, &resource) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(Refusal::PermissionDenied),
+        }
+    }
+
+    /// All root fields of an operation. A text that cannot be read asks for none.
+    pub(super) fn permit_fields(&self, operation: &Operation) -> Result<(), Refusal> {
+        if self.context.switches.settings().policy.is_empty() {
+            return Ok(());
+        }
+        for (root, field) in operation.root_fields() {
+            self.permit("appsync:GraphQL", &format!("/types/{root}/fields/{field}"))?;
+        }
+        Ok(())
+    }
+}

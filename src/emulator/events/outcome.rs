@@ -1,0 +1,24 @@
+//! What became of a publish, event by event.
+
+use serde::Serialize;
+
+/// What became of the events of one publish.
+#[derive(Debug, Serialize)]
+pub(crate) struct Outcome {
+    pub(super) failed: Vec<Failed>,
+    pub(super) successful: Vec<Successful>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Successful {
+    pub(super) identifier: String,
+    pub(super) index: usize,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Failed {
+    pub(super) identifier: String,
+    pub(super) index: usize,
+    pub(super) code: u16,
+    pub(super) message: String,
+}

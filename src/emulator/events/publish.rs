@@ -1,0 +1,129 @@
+//! Publishing to a channel: what is taken, and who is told.
+
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::channels::{Channel, ChannelError};
+use super::messages;
+use super::outcome::{Failed, Outcome, Successful};
+use crate::appsync::AppSync;
+use crate::refusal::Refusal;
+
+/// Why nothing of a publish, or a subscription, was taken. `Display` is the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(super) enum Fault {
+    #[error("input exceeded {MOST_EVENTS} event limit")]
+    TooManyEvents,
+    /// A guess, as the next two are.
+    #[error("input has no events")]
+    NoEvents,
+    #[error("event exceeded 240 KB limit")]
+    EventTooLarge,
+    #[error("invalid channel format")]
+    Channel,
+    /// Seen without any message.
+    #[error("")]
+    UnknownNamespace,
+    /// The IAM policy does not allow it.
+    #[error("Permission denied")]
+    NotPermitted,
+}
+
+/// Answers the body of a `POST /event`.
+pub(crate) fn answer(api: &AppSync, body: &[u8]) -> Result<String, Refusal> {
+    api.context
+        .ledger
+        .count(|counts| counts.events.publishes += 1);
+    // A guess. GraphQL's `MalformedHttpRequestException` speaks of queries.
+    let malformed = || Refusal::BadRequest("Unable to parse the request body.".to_owned());
+    let object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| malformed())?;
+    let channel = object.get("channel").and_then(Value::as_str);
+    let events = object.get("events").and_then(messages::strings);
+    let (channel, events) = channel.zip(events).ok_or_else(malformed)?;
+    let outcome = publish(api, channel, &events).map_err(Fault::refusal)?;
+    serde_json::to_string(&outcome).map_err(|_| Refusal::Internal)
+}
+
+/// Tells every subscriber of the channel.
+pub(super) fn publish(api: &AppSync, channel: &str, events: &[String]) -> Result<Outcome, Fault> {
+    let channel = Channel::parse(channel)?;
+    api.permit("appsync:EventPublish", &channel.resource())
+        .map_err(|_| Fault::NotPermitted)?;
+    if events.len() > MOST_EVENTS {
+        return Err(Fault::TooManyEvents);
+    }
+    if events.is_empty() {
+        return Err(Fault::NoEvents);
+    }
+    if events.iter().any(|event| event.len() > LARGEST_EVENT) {
+        return Err(Fault::EventTooLarge);
+    }
+
+    let mut outcome = Outcome {
+        failed: Vec::new(),
+        successful: Vec::new(),
+    };
+    let mut accepted = Vec::new();
+    for (index, event) in events.iter().enumerate() {
+        let identifier = Uuid::new_v4().to_string();
+        if serde_json::from_str::<IgnoredAny>(event).is_ok() {
+            outcome.successful.push(Successful { identifier, index });
+            accepted.push(event.as_str());
+        } else {
+            // A guess: only the names of the members are known.
+            outcome.failed.push(Failed {
+                identifier,
+                index,
+                code: 400,
+                message: "Event is not valid JSON.".to_owned(),
+            });
+        }
+    }
+    api.hub.broadcast(&channel, &accepted);
+    api.context.ledger.count(|counts| {
+        counts.events.accepted += outcome.successful.len() as u64;
+        counts.events.failed += outcome.failed.len() as u64;
+    });
+    Ok(outcome)
+}
+
+// === impl Fault ===
+
+impl Fault {
+    /// Over HTTP, where sentences begin with a capital.
+    fn refusal(self) -> Refusal {
+        let message = self.to_string();
+        match self {
+            Self::TooManyEvents | Self::NoEvents | Self::EventTooLarge | Self::Channel => {
+                let (first, rest) = message.split_at(1);
+                Refusal::BadRequest(format!("{}{rest}", first.to_ascii_uppercase()))
+            }
+            Self::UnknownNamespace => Refusal::UnknownNamespace,
+            Self::NotPermitted => Refusal::PermissionDenied,
+        }
+    }
+
+    /// In realtime frames. The type for a channel is a guess.
+    pub(super) fn realtime_type(self) -> &'static str {
+        match self {
+            Self::TooManyEvents | Self::NoEvents | Self::EventTooLarge => "InvalidInputError",
+            Self::Channel => "BadRequestException",
+            Self::UnknownNamespace | Self::NotPermitted => "UnauthorizedException",
+        }
+    }
+}
+
+impl From<ChannelError> for Fault {
+    fn from(error: ChannelError) -> Self {
+        match error {
+            ChannelError::Malformed => Self::Channel,
+            ChannelError::UnknownNamespace => Self::UnknownNamespace,
+        }
+    }
+}
+
+const MOST_EVENTS: usize = 5;
+/// 240 KB by AppSync's quotas, read strictly.
+const LARGEST_EVENT: usize = 240_000;

@@ -1,0 +1,229 @@
+//! One request to the gateway: evaluated from its raw bytes, then answered, or refused in API
+//! Gateway's words.
+
+use bytes::Bytes;
+use http::Request;
+use http::header::{self, HeaderName, HeaderValue};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::content::{Content, Reply};
+use super::denial::Denial;
+use super::head::Head;
+use super::sigv4::Rules;
+use super::sites::{Kind, Site};
+use super::state::Gateway;
+use super::websocket::Answer;
+use super::{routes, sigv4, websocket};
+use crate::options::ACCOUNT;
+
+/// Answers a request by HTTP/2.
+pub(crate) async fn answer_h2(gateway: &Gateway, request: Request<Incoming>) -> Reply {
+    let (parts, body) = request.into_parts();
+    let head = Head::of_parts(&parts);
+    let body = Limited::new(body, LARGEST_BODY).collect().await;
+    let body = match body {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Denial::TooLarge),
+        // Nobody is left to read the answer.
+        Err(_) => Err(Denial::BadRequest("Bad Request".to_owned())),
+    };
+    match answer(gateway, &head, body).await {
+        Answer::Reply(reply) => reply,
+        // There are none by HTTP/2.
+        Answer::Upgrade(_) => denied(gateway, None, &Denial::UpgradeRequired),
+    }
+}
+
+/// Answers a request, and counts it.
+pub(super) async fn answer(gateway: &Gateway, head: &Head, body: Result<Bytes, Denial>) -> Answer {
+    gateway.context.ledger.count(|counts| {
+        counts.requests.http += 1;
+        counts.gateway.requests += 1;
+    });
+    let site = gateway.names.site(&head.host());
+    let answered = match &site {
+        Some(site) => body.and_then(|body| judge(gateway, site, head, &body)),
+        None => Err(Denial::Forbidden),
+    };
+    let settings = gateway.context.switches.settings();
+    let delay = match head.is_upgrade() {
+        true => settings.connect_delay(),
+        false => settings.delay(),
+    };
+    tokio::time::sleep(delay).await;
+    match answered {
+        Ok(Answer::Reply(mut reply)) => {
+            common_headers(gateway, site.as_ref(), &mut reply);
+            Answer::Reply(reply)
+        }
+        Ok(Answer::Upgrade(upgrade)) => Answer::Upgrade(upgrade),
+        Err(denial) => {
+            let summary = denial.summary();
+            tracing::info!(reason = %summary, "refused");
+            gateway.context.ledger.refused_with(summary);
+            gateway.context.ledger.count(|counts| {
+                let reason = denial.reason().to_owned();
+                *counts.gateway.refused.entry(reason).or_default() += 1;
+            });
+            Answer::Reply(denied(gateway, site.as_ref(), &denial))
+        }
+    }
+}
+
+fn judge(gateway: &Gateway, site: &Site, head: &Head, body: &Bytes) -> Result<Answer, Denial> {
+    let settings = gateway.context.switches.settings();
+    if site.kind == Kind::Nobody {
+        return Err(Denial::Forbidden);
+    }
+    if settings.throttle {
+        return Err(Denial::Throttled);
+    }
+    if settings.refuse_realtime && head.is_upgrade() {
+        return Err(Denial::Unavailable);
+    }
+    let (path, query) = head.path_and_query();
+    if !path.is_empty() && !path.starts_with(b"/") {
+        return Err(Denial::BadRequest("Bad Request".to_owned()));
+    }
+    let odd = |byte: &u8| matches!(byte, b'|' | b'{' | b'}');
+    if site.has_rest_queries() && query.iter().any(odd) {
+        return Err(Denial::BadRequest("Bad Request".to_owned()));
+    }
+    let rules = Rules {
+        site,
+        normalizes_paths: settings.normalize_paths,
+        keys: &gateway.context.options.keys,
+        keys_expired: settings.expire_keys,
+        now: gateway.context.clock.now(),
+    };
+    let verified = sigv4::verify(head, body, &rules)?;
+    gateway
+        .context
+        .ledger
+        .count(|counts| counts.gateway.verified += 1);
+    permit(gateway, site, head)?;
+
+    if let Some(answer) = settings.answer_http.filter(|_| !head.is_upgrade()) {
+        let mut reply = Reply::new(Content::Whole(answer.bytes()));
+        answer.fill(&mut reply);
+        return Ok(Answer::Reply(reply));
+    }
+    let reply = match site.kind {
+        Kind::WebSocket => return websocket::answer(gateway, site, head, body, &verified),
+        Kind::Analyzer => return websocket::analyzer(head, &verified),
+        Kind::Rest => {
+            let (stage, route) = routes::stage_and_route(head)?;
+            routes::answer(
+                &gateway.context.ledger,
+                site,
+                &stage,
+                &route,
+                head,
+                body,
+                &verified,
+            )
+        }
+        Kind::Http | Kind::Service | Kind::Nobody => {
+            let route = String::from_utf8_lossy(path);
+            routes::answer(
+                &gateway.context.ledger,
+                site,
+                "",
+                &route,
+                head,
+                body,
+                &verified,
+            )
+        }
+    };
+    Ok(Answer::Reply(reply))
+}
+
+/// Judges by the policy that a switch has, if it has one. Of the names that other services have for
+/// their actions nothing is known here.
+fn permit(gateway: &Gateway, site: &Site, head: &Head) -> Result<(), Denial> {
+    let invoke = "execute-api:Invoke";
+    let (action, resource) = match site.kind {
+        Kind::Rest => {
+            let (stage, route) = routes::stage_and_route(head)?;
+            let route = route.strip_prefix('/').unwrap_or_default();
+            (invoke, format!("{stage}/{}/{route}", head.method))
+        }
+        Kind::Http => {
+            let path = String::from_utf8_lossy(head.path_and_query().0);
+            (invoke, format!("$default/{}{path}", head.method))
+        }
+        Kind::WebSocket => {
+            let (stage, route) = routes::stage_and_route(head)?;
+            match websocket::connection_id(&route) {
+                Some(id) => (
+                    "execute-api:ManageConnections",
+                    format!("{stage}/{}/@connections/{id}", head.method),
+                ),
+                None => (invoke, format!("{stage}/$connect")),
+            }
+        }
+        Kind::Analyzer | Kind::Service | Kind::Nobody => return Ok(()),
+    };
+    let host = head.host();
+    let id = host.split('.').next().unwrap_or_default();
+    let refused = gateway
+        .context
+        .allows("execute-api", action, &format!("{id}/{resource}"));
+    refused.map_err(|arn| {
+        Denial::AccessDenied(format!(
+            "User: arn:aws:iam::{ACCOUNT}:user/demo is not authorized to perform: {action} on \
+             resource: {arn} because no identity-based policy allows the {action} action"
+        ))
+    })
+}
+
+/// `{"message": …}`; WebSocket APIs add two ids.
+fn denied(gateway: &Gateway, site: Option<&Site>, denial: &Denial) -> Reply {
+    let kind = site.map(|site| site.kind);
+    let told = match kind {
+        Some(Kind::Http) => denial.clone().withheld(),
+        _ => denial.clone(),
+    };
+    let mut body = json!({ "message": told.to_string() });
+    if kind == Some(Kind::WebSocket) {
+        body["connectionId"] = websocket::new_id().into();
+        body["requestId"] = Uuid::new_v4().to_string().into();
+    }
+    let mut reply = routes::as_json(&body);
+    *reply.status_mut() = told.status();
+    let error_type = HeaderValue::from_static(told.error_type());
+    reply.headers_mut().insert(ERROR_TYPE, error_type);
+    common_headers(gateway, site, &mut reply);
+    reply
+}
+
+fn common_headers(gateway: &Gateway, site: Option<&Site>, reply: &mut Reply) {
+    let request_id = match site.map(|site| site.kind) {
+        Some(Kind::Http) => APIGW_REQUEST_ID,
+        _ => REQUEST_ID,
+    };
+    let mut headers = vec![
+        // Not the machine's own time.
+        (header::DATE, gateway.context.clock.http_date()),
+        (request_id, Uuid::new_v4().to_string()),
+    ];
+    if site.is_some_and(|site| site.kind == Kind::Rest) {
+        headers.push((APIGW_ID, websocket::new_id()));
+    }
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            reply.headers_mut().insert(name, value);
+        }
+    }
+}
+
+/// Bytes of a body.
+pub(super) const LARGEST_BODY: usize = 10 << 20;
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+const APIGW_REQUEST_ID: HeaderName = HeaderName::from_static("apigw-requestid");
+const APIGW_ID: HeaderName = HeaderName::from_static("x-amz-apigw-id");

@@ -1,0 +1,49 @@
+//! What the gateway keeps: its names, and the open connections of its WebSocket API.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use super::sites::Names;
+use super::sockets::Sockets;
+use crate::context::Context;
+
+/// API Gateway and the other services.
+pub(crate) struct Gateway {
+    pub(crate) context: Arc<Context>,
+    pub(crate) names: Names,
+    pub(crate) sockets: Sockets,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    pub(crate) fn new(context: Arc<Context>, names: Names) -> Self {
+        Self {
+            context,
+            names,
+            sockets: Sockets::default(),
+        }
+    }
+
+    /// Whether a host is one of the gateway's, and not AppSync's.
+    pub(crate) fn has(&self, host: &str) -> bool {
+        self.names.site(host).is_some()
+    }
+
+    /// Whether what was read of a connection begins with a request for the gateway.
+    pub(crate) fn is_meant(&self, read: &BytesMut) -> bool {
+        let host = host_line(read);
+        host.is_some_and(|host| self.has(host.trim()))
+    }
+}
+
+/// The value of the first `host` line of a head.
+fn host_line(read: &[u8]) -> Option<&str> {
+    let mut lines = read.split(|byte| *byte == b'\n').skip(1);
+    let line = lines.find(|line| {
+        let name = line.get(..5).unwrap_or_default();
+        name.eq_ignore_ascii_case(b"host:")
+    })?;
+    std::str::from_utf8(&line[5..]).ok()
+}

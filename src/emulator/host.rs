@@ -1,0 +1,39 @@
+//! Host names as requests carry them, with or without a port.
+
+pub(super) fn is_loopback_name(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]"
+}
+
+/// `None` if what follows the name is no port.
+pub(super) fn without_port(host: &str) -> Option<&str> {
+    let end = match host.strip_prefix('[') {
+        Some(rest) => rest.find(']')? + 2,
+        None => host.find(':').unwrap_or(host.len()),
+    };
+    let (name, rest) = host.split_at_checked(end)?;
+    match rest.strip_prefix(':') {
+        None if rest.is_empty() => Some(name),
+        Some(port) if port.parse::<u16>().is_ok() => Some(name),
+        Some(_) | None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_cut_off() {
+        for (host, name) in [
+            ("localhost", Some("localhost")),
+            ("localhost:1", Some("localhost")),
+            ("[::1]", Some("[::1]")),
+            ("[::1]:8080", Some("[::1]")),
+            ("[::1]x", None),
+            ("localhost:x", None),
+            ("[::1", None),
+        ] {
+            assert_eq!(without_port(host), name, "{host}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What AppSync's answers by HTTP have in common, and how a refusal is one.
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Response};
+use http_body_util::Full;
+use uuid::Uuid;
+
+use super::answer::Answer;
+use super::appsync::AppSync;
+use super::refusal::Refusal;
+
+pub(super) type Body = Full<Bytes>;
+
+/// The answer to a request that was refused, which is counted.
+pub(super) fn refused(api: &AppSync, refusal: &Refusal) -> Response<Body> {
+    api.context.ledger.refused(refusal);
+    let signature = api.context.switches.settings().signature_status();
+    let mut response = Response::new(Body::from(refusal.body(signature)));
+    *response.status_mut() = refusal.status(signature);
+    let headers = response.headers_mut();
+    common_headers(api, headers);
+    headers.insert(
+        ERROR_TYPE,
+        HeaderValue::from_static(refusal.error_type(signature)),
+    );
+    response
+}
+
+/// The answer that a switch has all requests answered with.
+pub(super) fn fixed(api: &AppSync, answer: &Answer) -> Response<Body> {
+    let mut response = Response::new(Body::from(answer.bytes()));
+    common_headers(api, response.headers_mut());
+    answer.fill(&mut response);
+    response
+}
+
+pub(super) fn common_headers(api: &AppSync, headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::CONTENT_TYPE, "application/json;charset=UTF-8"),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            "x-amzn-RequestId,x-amzn-ErrorType,x-amz-user-agent,x-amzn-ErrorMessage,Date,\
+             x-amz-schema-version",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // Not the machine's own time, which hyper would give.
+    for (name, value) in [
+        (header::DATE, api.context.clock.http_date()),
+        (REQUEST_ID, Uuid::new_v4().to_string()),
+    ] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+}
+
+const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
