@@ -1,28 +1,28 @@
-//! An answer that a switch has all requests answered with.
+//! A fixed answer that a switch gives to every request.
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
-/// An answer that a switch gives to all. The other headers are as ever.
+/// A fixed answer to every request. Headers that it does not name keep their usual values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Answer {
-    /// From 200 to 599.
+    /// A status from 200 to 599.
     pub status: u16,
-    /// Empty for an answer without one.
+    /// The `content-type`; empty sends none.
     pub content_type: String,
     pub body: Text,
-    /// The `x-amzn-errortype`, if there is to be one.
+    /// The `x-amzn-errortype`; `None` sends none.
     #[serde(default)]
     pub error_type: Option<String>,
-    /// AppSync answers so those requests alone whose body has this text.
+    /// AppSync gives this answer only to requests whose body contains this text.
     #[serde(default)]
     pub only: String,
 }
 
-/// A text that all answers share, because it may be long.
+/// A text that all answers share rather than copy, because it may be long.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub struct Text(Bytes);
@@ -46,7 +46,7 @@ impl Answer {
         self.body.0.clone()
     }
 
-    /// Sets status and headers. What does not pass the check is left out.
+    /// Sets the status and headers. Leaves out values that are not valid.
     pub(super) fn fill<B>(&self, response: &mut Response<B>) {
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or_default();
         let headers = response.headers_mut();

@@ -23,7 +23,7 @@ pub(super) struct AppSync {
 
 impl AppSync {
     pub(super) fn new(context: Arc<Context>) -> Self {
-        // AppSync's label is not the API's id, just 26 letters and digits.
+        // The label in AppSync's host names is 26 letters and digits, and not the API's id.
         let made_up = || -> String {
             std::iter::repeat_with(|| fastrand::char('a'..='z'))
                 .take(26)
@@ -50,7 +50,7 @@ impl AppSync {
         }
     }
 
-    /// Whether a `Host` is one of ours, with or without a port.
+    /// Returns which of the API's names a `Host` is, with or without a port.
     pub(super) fn own_name(&self, host: &str) -> Option<OwnName> {
         let name = without_port(host)?;
         if name.eq_ignore_ascii_case(&self.api_host) {
@@ -64,7 +64,7 @@ impl AppSync {
         }
     }
 
-    /// Judges a request that came over HTTP.
+    /// Verifies a request that came over HTTP.
     pub(super) fn verify(&self, received: &Received<'_>) -> Result<Verified, Refusal> {
         sigv4::verify(
             received,
@@ -77,10 +77,10 @@ impl AppSync {
         )
     }
 
-    /// Judges what a realtime connect or message stands for: a `POST` that was never sent.
+    /// Verifies the `POST` that a realtime connect or message was signed as. It is never sent.
     ///
-    /// A client that signed for the realtime host is shown the canonical string with the host it
-    /// should have signed for.
+    /// For a client that signed for the realtime host, the refusal shows the canonical string with
+    /// the host that it should have signed for.
     pub(super) fn verify_unsent(
         &self,
         path: &str,
@@ -106,8 +106,8 @@ impl AppSync {
         }
     }
 
-    /// Whether the policy that a switch has, if it has one, allows an action on one of AppSync's
-    /// resources; `resource` follows the API's ARN.
+    /// Checks an action on one of AppSync's resources against the policy of the `policy` switch.
+    /// `resource` follows the API's ARN.
     pub(super) fn permit(&self, action: &str, resource: &str) -> Result<(), Refusal> {
         let resource = format!("apis/{}{resource}", self.id);
         match self.context.allows("appsync", action, &resource) {
@@ -116,7 +116,7 @@ impl AppSync {
         }
     }
 
-    /// All root fields of an operation. A text that cannot be read asks for none.
+    /// Checks all root fields of an operation. A document that does not parse has none.
     pub(super) fn permit_fields(&self, operation: &Operation) -> Result<(), Refusal> {
         if self.context.switches.settings().policy.is_empty() {
             return Ok(());

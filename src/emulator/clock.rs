@@ -1,7 +1,7 @@
 //! The emulator's clock: the machine's, shifted by a skew that tests set.
 //!
-//! The only place of the emulator that reads the time of day. Everything that judges a date gets it
-//! passed in.
+//! Nothing else in the emulator reads the time of day. Code that checks a date takes the time as an
+//! argument.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
@@ -28,8 +28,9 @@ impl Clock {
         now.checked_add(skew).unwrap_or(now)
     }
 
-    /// For the `Date` header ([RFC 9110, 5.6.7](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7)),
-    /// by which clients learn how wrong their own clock is.
+    /// Returns the value of the `Date` header
+    /// ([RFC 9110, 5.6.7](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.7)), from which clients
+    /// compute their own clock skew.
     pub(super) fn http_date(&self) -> String {
         self.now().format(IMF_FIXDATE).unwrap_or_default()
     }

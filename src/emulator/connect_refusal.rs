@@ -1,30 +1,30 @@
-//! Why a realtime connect is refused, and the one frame that says so.
+//! The reasons for refusing a realtime connect, and the `connection_error` frame for each.
 
 use super::events::messages as event_messages;
 use super::messages;
 use super::protocol::Protocol;
 use super::refusal::Refusal;
 
-/// Why a connection is told `connection_error`.
+/// Why a connection receives `connection_error`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ConnectRefusal {
-    /// `graphql-ws`, or `aws-appsync-event-ws`, was not offered.
+    /// The client did not offer `graphql-ws` or `aws-appsync-event-ws`.
     NoProtocol,
-    /// No authorization at all.
+    /// The request has no authorization.
     HeadersMissing,
-    /// A query string without authorization.
+    /// The request has a query string without authorization.
     ParametersMissing,
-    /// Authorization that cannot be read.
+    /// The authorization does not parse.
     Malformed,
     Refused(Refusal),
-    /// With this JSON in the answer, since a switch wants it.
+    /// A switch refuses connects, with this JSON in the frame.
     OnRequest(String),
 }
 
 // === impl ConnectRefusal ===
 
 impl ConnectRefusal {
-    /// The frame that tells the client. `prefix` goes before the error type.
+    /// Returns the frame for the client, with `prefix` before the error type.
     pub(super) fn frame(&self, protocol: Protocol, prefix: &str) -> String {
         let tell = match protocol {
             Protocol::GraphQl => messages::connection_error,
@@ -52,7 +52,7 @@ impl ConnectRefusal {
         }
     }
 
-    /// Fit for logs and for `/state`.
+    /// Returns one line for logs and for `/state`.
     pub(super) fn summary(&self) -> String {
         match self {
             Self::NoProtocol => "NoProtocolError".to_owned(),

@@ -1,4 +1,4 @@
-//! What every part of the emulator shares, and what is below them all.
+//! The state that every part of the emulator shares. It depends on none of them.
 
 use std::sync::Arc;
 
@@ -35,8 +35,10 @@ impl Context {
         }
     }
 
-    /// Whether the policy that a switch has, if it has one, allows an action on a resource. The error
-    /// is the resource's ARN.
+    /// Checks an action on a resource against the policy of the `policy` switch, if it is set.
+    ///
+    /// # Errors
+    /// The resource's ARN, if the policy does not allow the action.
     pub(super) fn allows(&self, service: &str, action: &str, resource: &str) -> Result<(), String> {
         let policy = self.switches.settings().policy;
         if policy.is_empty() {
@@ -44,12 +46,12 @@ impl Context {
         }
         let region = &self.options.region;
         let arn = format!("arn:aws:{service}:{region}:{ACCOUNT}:{resource}");
-        // It was parsed when it was switched on.
+        // Only a policy that parses can be switched on.
         let is_allowed = Policy::parse(&policy).is_ok_and(|policy| policy.allows(action, &arn));
         is_allowed.then_some(()).ok_or(arn)
     }
 
-    /// The `connectionTimeoutMs` of an acknowledgement.
+    /// Returns the `connectionTimeoutMs` of an acknowledgement.
     pub(super) fn timeout_ms(&self) -> u64 {
         u64::try_from(self.options.connection_timeout.as_millis()).unwrap_or(u64::MAX)
     }

@@ -1,6 +1,6 @@
 //! The control listener: `GET /state` and `POST /switch`, plain HTTP for tests and for people.
 //!
-//! It takes no signature, so it answers only who names it by a loopback name, and no web page.
+//! Requests carry no signature, so it accepts only those with a loopback `Host` and no `Origin`.
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -37,7 +37,7 @@ async fn switch(services: &Services, body: Incoming) -> Response<Body> {
     let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
         return error(StatusCode::BAD_REQUEST, "body could not be read");
     };
-    // For an unknown key the text lists the known ones.
+    // For an unknown key, the error lists the known ones.
     let change: Change = match serde_json::from_slice(&body.to_bytes()) {
         Ok(change) => change,
         Err(invalid) => return error(StatusCode::BAD_REQUEST, &invalid.to_string()),
@@ -48,7 +48,8 @@ async fn switch(services: &Services, body: Incoming) -> Response<Body> {
     }
 }
 
-/// A page in a browser cannot leave `Origin` out of a `POST`, nor choose its `Host`.
+/// Checks that no web page sent the request: a browser sets `Origin` on each `POST`, and `Host`
+/// from the URL.
 fn is_local(request: &Request<Incoming>) -> bool {
     let host = request.headers().get(header::HOST);
     host.and_then(|host| without_port(host.to_str().ok()?))

@@ -1,20 +1,20 @@
-//! What is said on a realtime connection, whatever its protocol.
+//! The messages of a realtime connection, whatever its protocol.
 
-/// What is said on a connection.
+/// Handles the messages of one connection.
 pub(super) trait Dialogue {
     fn handle(&mut self, text: &str) -> impl Future<Output = Keepalive> + Send;
 
-    /// A frame that is no text came.
+    /// Handles a frame that is not text.
     fn unsupported(&self);
 
-    /// Whether keepalive frames are due.
+    /// Returns whether the connection is sent keepalive frames.
     fn is_kept_alive(&self) -> bool;
 }
 
-/// What a message does to the keepalive timer.
+/// What the keepalive timer does after a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keepalive {
-    /// The timer begins anew.
+    /// It restarts.
     Begins,
     Unchanged,
 }

@@ -1,7 +1,7 @@
 //! The realtime handshake: an upgrade, and the authorization that comes with it in one of three ways.
 //!
-//! An upgrade to a known host is always answered by 101. What is wrong with its authorization is
-//! told by the one frame that follows.
+//! An upgrade to a known host is always answered with 101. If its authorization is wrong, a
+//! `connection_error` frame follows.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use super::responses::{Body, refused};
 use super::sigv4::{Headers, Plus, percent_decode};
 use super::socket;
 
-/// Where authorization was found, and what it stands for.
+/// The headers and the body that the authorization of a connect signs.
 struct Presented {
     headers: Headers,
     body: Vec<u8>,
@@ -35,7 +35,7 @@ pub(super) fn is_upgrade(request: &Request<Incoming>) -> bool {
             .any(|token| token.eq_ignore_ascii_case("websocket"))
 }
 
-/// Answers an upgrade and, if it is granted, starts the connection's task.
+/// Answers an upgrade and, if it is granted, spawns the connection's task.
 pub(super) async fn answer(
     api: &Arc<AppSync>,
     sni: Option<&str>,
@@ -96,8 +96,8 @@ pub(super) async fn answer(
     response
 }
 
-/// The API host takes upgrades only from clients that reached the realtime host by TLS and named the
-/// API host because they sign with real headers.
+/// Returns the name and the protocol of an upgrade. The API's host is accepted only if the TLS
+/// handshake named the realtime host: clients that sign real headers send the API's `Host`.
 fn endpoint(
     api: &AppSync,
     sni: Option<&str>,
@@ -110,7 +110,7 @@ fn endpoint(
         OwnName::Api => sni.is_some_and(|sni| sni.eq_ignore_ascii_case(&api.realtime_host)),
     };
     let protocol = match path {
-        // On custom domains, too, since Python's gql keeps it.
+        // Custom domains accept it too, because Python's gql does not change the path.
         "/graphql" => Protocol::GraphQl,
         "/graphql/realtime" if name == OwnName::Custom => Protocol::GraphQl,
         "/event/realtime" => Protocol::Events,
@@ -131,7 +131,7 @@ fn authorize(
     api.verify_unsent(path, &presented.headers, &presented.body)
         .map_err(ConnectRefusal::Refused)?;
     match protocol {
-        // Only fields are named in what AWS says of GraphQL.
+        // AWS documents IAM permissions only for GraphQL's fields.
         Protocol::GraphQl => Ok(()),
         Protocol::Events => api
             .permit("appsync:EventConnect", "")
@@ -171,7 +171,7 @@ fn presented(
 
     let query = match protocol {
         Protocol::GraphQl => request.uri().query().unwrap_or_default(),
-        // No such way is documented for Events.
+        // Events does not document authorization in the query.
         Protocol::Events => "",
     };
     match (parameter(query, "header"), parameter(query, "payload")) {
@@ -192,7 +192,7 @@ fn read_entries(json: &[u8]) -> Result<Headers, ConnectRefusal> {
         .map_err(|_| ConnectRefusal::Malformed)
 }
 
-/// Base64 in either alphabet, padded or not: clients differ.
+/// Decodes base64 in either alphabet, padded or not, because clients differ.
 fn decode(encoded: &[u8]) -> Result<Vec<u8>, ConnectRefusal> {
     let standard: Vec<u8> = encoded
         .iter()
@@ -215,7 +215,7 @@ fn parameter(query: &str, name: &str) -> Option<Vec<u8>> {
         .map(|(_, value)| percent_decode(value, Plus::IsPlus))
 }
 
-/// The parts of RFC 6455 section 4.2.1 that hyper leaves to us.
+/// Checks the parts of RFC 6455, section 4.2.1, that hyper does not, and returns the accept key.
 fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
     let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
     let connection =

@@ -4,7 +4,7 @@ pub(super) fn is_loopback_name(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]"
 }
 
-/// `None` if what follows the name is no port.
+/// Returns the name without the port; `None` if the port is malformed.
 pub(super) fn without_port(host: &str) -> Option<&str> {
     let end = match host.strip_prefix('[') {
         Some(rest) => rest.find(']')? + 2,

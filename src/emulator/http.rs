@@ -1,7 +1,7 @@
 //! Requests over HTTP: `POST /graphql`, `GET /graphql?query=…`, and `POST /event`.
 //!
-//! In flows a request as it was received; it is verified, executed and answered, or refused in
-//! AppSync's shape. Realtime upgrades go on to the handshake.
+//! Verifies a request as it was received, executes it and answers it, or refuses it in AppSync's
+//! form. Realtime upgrades go to `handshake`.
 
 use std::io;
 use std::sync::Arc;
@@ -112,7 +112,7 @@ async fn graphql(
     operation: Operation,
     headers: Headers,
 ) -> Result<Response<Body>, Refusal> {
-    // Like AppSync, an operation that has begun is finished, whether or not its client waits.
+    // Like AppSync, finishes an operation that has started even if its client leaves.
     let (executing, shutdown) = (Arc::clone(api), api.context.shutdown.clone());
     let execution = api.context.tasks.spawn(async move {
         let execution = executing.graphql.execute(operation, headers);
@@ -139,12 +139,12 @@ async fn read(body: Incoming, protocol: Protocol) -> Result<Bytes, Refusal> {
     match tokio::time::timeout(BODY_TIMEOUT, limited).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
-        // Nobody is left to read the answer.
+        // The client has left, so nobody reads this answer.
         Ok(Err(_)) | Err(_) => Err(Refusal::Unparsable),
     }
 }
 
-/// Mutations too: AppSync executes them for a `GET`.
+/// Reads an operation from a query string. AppSync executes mutations for a `GET`, too.
 fn from_query(query: &str) -> Result<Operation, Refusal> {
     let text = |text: &str| {
         String::from_utf8(percent_decode(text, Plus::IsSpace)).map_err(|_| Refusal::Unparsable)
@@ -172,7 +172,7 @@ fn from_query(query: &str) -> Result<Operation, Refusal> {
     Ok(operation)
 }
 
-/// The `:authority` of HTTP/2, or the `Host` header.
+/// Returns the `:authority` of HTTP/2, or the `Host` header.
 pub(super) fn host(request: &Request<Incoming>) -> String {
     match request.uri().authority() {
         Some(authority) => authority.as_str().to_owned(),
@@ -185,7 +185,7 @@ pub(super) fn host(request: &Request<Incoming>) -> String {
     }
 }
 
-/// AppSync answers preflights itself, and asks for no signature.
+/// Answers a preflight. AppSync requires no signature for it.
 fn preflight(api: &AppSync) -> Response<Body> {
     let mut response = Response::new(Body::default());
     *response.status_mut() = StatusCode::OK;
@@ -203,6 +203,6 @@ fn preflight(api: &AppSync) -> Response<Body> {
 
 const TOKENS_CONSUMED: HeaderName = HeaderName::from_static("x-amzn-appsync-tokensconsumed");
 const LARGEST_BODY: usize = 1 << 20;
-/// Five events of 240 KB, in JSON.
+/// The size of five events of 240 KB, in JSON.
 const LARGEST_PUBLISH: usize = 3 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);

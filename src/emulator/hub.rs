@@ -1,8 +1,8 @@
-//! The open realtime connections and their live subscriptions: who is told of what.
+//! The open realtime connections and their live subscriptions.
 //!
-//! In flow mutations' results, published events and the switches' actions; out flow frames, into the
-//! bounded outbox of each connection. A connection whose outbox is full is cut: it never makes another
-//! wait.
+//! The hub distributes mutations' results, published events and the switches' actions as frames to the
+//! bounded outbox of each connection. It cuts a connection whose outbox is full, so that no connection
+//! delays another.
 
 mod events;
 
@@ -28,12 +28,12 @@ pub(super) enum Frame {
     Close(u16),
 }
 
-/// A subscription as AppSync remembers it.
+/// A live GraphQL subscription.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     /// The field of `Subscription`.
     pub(super) selected: Selected,
-    /// Fields of the event and the values they must have.
+    /// Fields of the event, and their required values.
     pub(super) filter: Vec<(String, Value)>,
     pub(super) unsigned_headers: BTreeMap<String, String>,
 }
@@ -43,14 +43,14 @@ pub(super) enum Admission {
     Started,
     Duplicate,
     Full,
-    /// A switch refuses what is otherwise good.
+    /// Only a switch refuses it.
     OnRequest,
 }
 
-/// What is to hold for a subscription that is taken in, and how it is answered.
+/// The conditions for admitting a subscription, and how it is answered.
 #[derive(Debug)]
 pub(super) struct Terms {
-    /// The most subscriptions that the connection may hold.
+    /// The connection's limit of subscriptions.
     pub(super) limit: usize,
     pub(super) acknowledge: bool,
     pub(super) refuse: bool,
@@ -60,7 +60,7 @@ pub(super) struct Terms {
 #[derive(Debug)]
 pub(super) struct Opening {
     pub(super) terms: Terms,
-    /// An event that follows at once.
+    /// An event to send directly after the acknowledgement.
     pub(super) first: Option<Value>,
 }
 
@@ -71,11 +71,11 @@ pub(super) struct Hub {
     connections: Mutex<Connections>,
 }
 
-/// A connection's place in the hub, until it is dropped.
+/// A connection's membership of the hub, which ends on drop.
 pub(super) struct Member {
     pub(super) id: u64,
     pub(super) outbox: mpsc::Receiver<Frame>,
-    /// Cancelled when the connection is to be cut.
+    /// Cancelled to cut the connection.
     pub(super) cut: CancellationToken,
     _leave: Leave,
 }
@@ -95,9 +95,9 @@ struct Connection {
     outbox: mpsc::Sender<Frame>,
     cut: CancellationToken,
     protocol: Protocol,
-    /// GraphQL's subscriptions, by id.
+    /// GraphQL subscriptions by id.
     live: BTreeMap<String, Live>,
-    /// Those of Events.
+    /// Events subscriptions by id.
     channels: BTreeMap<String, Pattern>,
 }
 
@@ -145,7 +145,7 @@ impl Hub {
         }
     }
 
-    /// Takes a subscription in. The acknowledgement is on its way before any event can be.
+    /// Admits a subscription. The acknowledgement is queued before any event.
     pub(super) fn start(
         &self,
         connection: u64,
@@ -180,7 +180,7 @@ impl Hub {
         Admission::Started
     }
 
-    /// Ends a subscription. An id that is not known is answered in the same way.
+    /// Ends a subscription. An unknown id gets the same answer.
     pub(super) fn stop(&self, connection: u64, id: &str) {
         if let Some(connection) = self.connections.lock().open.get_mut(&connection) {
             connection.live.remove(id);
@@ -196,7 +196,7 @@ impl Hub {
         }
     }
 
-    /// Sends a mutation's result to whoever asked for it.
+    /// Sends a mutation's result to the subscriptions that match it.
     pub(super) fn publish(&self, field: &str, event: &Value) {
         let connections = self.connections.lock();
         for connection in connections.open.values() {
@@ -212,7 +212,8 @@ impl Hub {
         self.end_all(messages::complete);
     }
 
-    /// Events has no such error for a subscription, but one for what it cannot be sent.
+    /// Sends every subscription an error. On Events, which has no error that ends a subscription, it is
+    /// the error for an event that cannot be sent.
     pub(super) fn error_all(&self) {
         self.end_all(|id| messages::error(id, "InternalFailure", "Internal failure"));
         for connection in self.connections.lock().open.values() {
@@ -225,8 +226,8 @@ impl Hub {
         }
     }
 
-    /// A frame of any text. `$ID` in it stands for the id of a subscription: one frame goes out for
-    /// each live one. Inside of a JSON string the id is written as JSON wants it.
+    /// Sends a frame with any text. With `$ID` in it, sends one frame for each live subscription, with
+    /// its id in that place, escaped for a JSON string.
     pub(super) fn send_all(&self, text: &str) {
         for connection in self.connections.lock().open.values() {
             if !text.contains(ID) {
@@ -253,7 +254,7 @@ impl Hub {
         }
     }
 
-    /// The live subscriptions of each open GraphQL connection.
+    /// Returns the live subscriptions of each open GraphQL connection.
     pub(super) fn live(&self) -> Vec<Vec<LiveSubscription>> {
         let connections = self.connections.lock();
         connections
@@ -339,8 +340,8 @@ impl Terms {
 // === impl Live ===
 
 impl Live {
-    /// AppSync compares a subscription's arguments with the fields of the mutation's *result*: one
-    /// that the mutation did not select is null.
+    /// Returns whether the event matches the filter. AppSync compares a subscription's arguments with
+    /// the fields of the mutation's *result*: a field that the mutation did not select is null.
     fn wants(&self, event: &Value) -> bool {
         let Value::Object(event) = event else {
             return false;
@@ -361,7 +362,7 @@ impl Drop for Leave {
 }
 
 const ID: &str = "$ID";
-/// Frames that may wait for one peer.
+/// The largest number of frames queued for one connection.
 const OUTBOX: usize = 1024;
-/// 240 KB by AppSync's quotas, read strictly.
+/// AppSync's quota is 240 KB. This is the strict reading.
 const LARGEST_EVENT: usize = 240_000;

@@ -1,8 +1,8 @@
-//! Judges by an IAM policy what a request with a good signature asks for.
+//! Evaluates IAM policies.
 //!
-//! In flow a policy's JSON, an action and an ARN; out flows whether it is allowed. As IAM does, what
-//! is denied stays denied, and what nothing allows is not allowed. Policies with more than effect,
-//! actions and resources are refused, so that nothing in them is passed over.
+//! A policy allows or denies an action on an ARN. As in IAM, an explicit denial overrides, and what no
+//! statement allows is denied. Policies with other members than effect, actions and resources are
+//! rejected, so that none is ignored.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>
 
@@ -16,7 +16,7 @@ pub(super) struct Policy {
     statement: Vec<Statement>,
 }
 
-/// Others have no `${*}`.
+/// Other versions have no `${*}`.
 #[derive(Debug, Deserialize)]
 enum Version {
     #[serde(rename = "2012-10-17")]
@@ -46,7 +46,7 @@ enum Several {
     Many(Vec<String>),
 }
 
-/// A character of a pattern.
+/// One element of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Token {
     Any,
@@ -104,7 +104,8 @@ fn tokens(pattern: &str) -> Vec<Token> {
     tokens
 }
 
-/// Whether all of `text` fits, by a row for each token: where in the text what is before it may end.
+/// Returns whether the pattern matches all of `text`. `ends[at]` is whether the tokens so far match
+/// its first `at` characters.
 fn is_match(pattern: &[Token], text: &[char]) -> bool {
     let mut ends = vec![false; text.len() + 1];
     ends[0] = true;

@@ -1,23 +1,23 @@
-//! An AppSync that fits in a process: GraphQL and Events, over HTTP and realtime, behind TLS, with IAM
-//! only; and an API Gateway beside it.
+//! An emulator of AppSync (GraphQL and Events, over HTTP and realtime, behind TLS, with IAM only) and
+//! of API Gateway.
 //!
-//! It is the opposing witness to countersign's signer. It verifies Signature Version 4 with code of
-//! its own, from the bytes it received, and refuses in AWS's words. Where AWS's behaviour is
-//! unknown it takes the stricter reading. It forwards nothing and reads no configuration.
+//! It checks countersign's signer independently: it verifies Signature Version 4 with code of its own,
+//! from the bytes it received, and refuses requests with AWS's wording. Where AWS's behaviour is
+//! unknown, it takes the stricter reading. It forwards nothing and reads no configuration.
 //!
 //! | file | what |
 //! |---|---|
-//! | `options`, `context` | what it is started with, what all parts share |
-//! | `server`, `services` | listeners, TLS, HTTP; the two services behind them |
-//! | `appsync`, `http`, `handshake` | AppSync: its names and rules, a request, a realtime upgrade |
-//! | `socket`, `hub` | a realtime connection, who is told of what |
-//! | `realtime`, `messages` | what is said on one of GraphQL, frame by frame |
-//! | `events` | the same for Events, its channels, and publishing by HTTP |
+//! | `options`, `context` | the settings of a start, the state that all parts share |
+//! | `server`, `services` | listeners, TLS and HTTP; the two services behind them |
+//! | `appsync`, `http`, `handshake` | AppSync: names and rules, HTTP requests, realtime upgrades |
+//! | `socket`, `hub` | realtime connections, distribution of events |
+//! | `realtime`, `messages` | GraphQL on a realtime connection, its frames |
+//! | `events` | Events on a realtime connection, channels, publishing over HTTP |
 //! | `gateway` | API Gateway, IoT Wireless's stream, and other services |
-//! | `sigv4`, `iam`, `refusal` | the verdicts, and how no is said |
-//! | `graphql`, `selection` | the chat's schema, what a subscriber is sent |
-//! | `switches`, `stats`, `control` | faults on request, what was seen, both over HTTP |
-//! | `protocol`, `host`, `tls`, `clock` | words, names, certificates and time |
+//! | `sigv4`, `iam`, `refusal` | verification of signatures and policies, error answers |
+//! | `graphql`, `selection` | the chat's schema, the events of a subscription |
+//! | `switches`, `stats`, `control` | faults on request, statistics, both over HTTP |
+//! | `protocol`, `host`, `tls`, `clock` | protocol and host names, certificates, time |
 //!
 //! <https://docs.aws.amazon.com/appsync/latest/devguide/real-time-websocket-client.html>
 
@@ -86,7 +86,7 @@ pub enum Error {
     Tls(#[from] TlsError),
 }
 
-/// A running emulator. Dropped, it stops without waiting for its tasks.
+/// A running emulator. On drop it stops without waiting for its tasks.
 pub struct Emulator {
     services: Arc<Services>,
     addr: SocketAddr,
@@ -130,54 +130,54 @@ impl Emulator {
         })
     }
 
-    /// Where the API listens, by TLS.
+    /// Returns the address of the API's listener, which serves TLS.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Where the control listener is, by plain HTTP.
+    /// Returns the address of the control listener, which serves plain HTTP.
     pub fn control_addr(&self) -> SocketAddr {
         self.control_addr
     }
 
-    /// The authority that signed the API's certificate, made at this start.
+    /// Returns the certificate authority of the API, created at this start.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// `….appsync-api.{region}.amazonaws.com`, made up at this start. Nothing resolves it: connect to
-    /// [`addr`](Self::addr) and name it in SNI and `Host`.
+    /// Returns `….appsync-api.{region}.amazonaws.com`, random at each start. It does not resolve: connect
+    /// to [`addr`](Self::addr), with this name in SNI and `Host`.
     pub fn api_host(&self) -> &str {
         &self.services.appsync.api_host
     }
 
-    /// `….appsync-realtime-api.{region}.amazonaws.com`.
+    /// Returns `….appsync-realtime-api.{region}.amazonaws.com`.
     pub fn realtime_host(&self) -> &str {
         &self.services.appsync.realtime_host
     }
 
-    /// AppSync's id of the API, as ARNs have it. No host name tells it.
+    /// Returns AppSync's id of the API, which ARNs contain and host names do not.
     pub fn api_id(&self) -> &str {
         &self.services.appsync.id
     }
 
-    /// `….execute-api.{region}.amazonaws.com`, a REST API: the first segment of a path is the stage,
-    /// of any name.
+    /// Returns the `….execute-api.{region}.amazonaws.com` of a REST API. The first segment of a path is
+    /// the stage, which may have any name.
     pub fn rest_host(&self) -> &str {
         &self.services.gateway.names.rest
     }
 
-    /// An HTTP API with the stage `$default`, which is not in the path.
+    /// Returns the host of an HTTP API with the stage `$default`, which is not in the path.
     pub fn http_host(&self) -> &str {
         &self.services.gateway.names.http
     }
 
-    /// A WebSocket API, with the stage for a path.
+    /// Returns the host of a WebSocket API. The path is the stage.
     pub fn websocket_host(&self) -> &str {
         &self.services.gateway.names.websocket
     }
 
-    /// `api.iotwireless.{region}.amazonaws.com`, with `/start-network-analyzer-stream`.
+    /// Returns `api.iotwireless.{region}.amazonaws.com`, which serves `/start-network-analyzer-stream`.
     pub fn analyzer_host(&self) -> &str {
         &self.services.gateway.names.analyzer
     }
@@ -197,13 +197,13 @@ impl Emulator {
         self.services.stats()
     }
 
-    /// Waits until the stats are as wanted, and returns them. There is no time limit.
+    /// Waits until the statistics satisfy `wanted`, and returns them. There is no time limit.
     pub async fn wait_for(&self, mut wanted: impl FnMut(&Stats) -> bool) -> Stats {
         let mut version = self.services.context.ledger.watch();
         loop {
             version.borrow_and_update();
             let stats = self.stats();
-            // The sender lives in `self.services`, so a change is always still to be hoped for.
+            // The sender lives in `self.services`, so the receiver does not fail before it is dropped.
             if wanted(&stats) || version.changed().await.is_err() {
                 return stats;
             }

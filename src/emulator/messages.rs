@@ -1,4 +1,4 @@
-//! The frames of AppSync's realtime protocol (`graphql-ws`), read and written.
+//! The frames of AppSync's realtime protocol (`graphql-ws`).
 //!
 //! <https://docs.aws.amazon.com/appsync/latest/devguide/real-time-websocket-client.html>
 
@@ -9,7 +9,7 @@ use serde_json::{Map, json};
 use super::refusal::Refusal;
 use super::selection::NullError;
 
-/// What a client may send.
+/// A message of a client.
 #[derive(Debug, PartialEq)]
 pub(super) enum Incoming {
     ConnectionInit,
@@ -17,14 +17,14 @@ pub(super) enum Incoming {
     Stop {
         id: String,
     },
-    /// Another type, a `start` of another shape, or no message at all.
+    /// Another type, a malformed `start`, or text that is not a message.
     Unsupported,
 }
 
 #[derive(Debug, PartialEq)]
 pub(super) struct Start {
     pub(super) id: String,
-    /// The decoded string, byte for byte: its hash is what was signed.
+    /// The decoded string, byte for byte, because its hash is signed.
     pub(super) data: String,
     pub(super) authorization: Option<Map<String, serde_json::Value>>,
 }
@@ -67,7 +67,7 @@ pub(super) fn ka() -> String {
     json!({"type": "ka"}).to_string()
 }
 
-/// The one frame after a connect that was refused. Both texts are optional in what AppSync sends.
+/// Returns the frame after a refused connect. AppSync omits either text in some cases.
 pub(super) fn connection_error(error_type: Option<&str>, message: Option<&str>) -> String {
     let mut error = Map::new();
     if let Some(error_type) = error_type {
@@ -80,7 +80,7 @@ pub(super) fn connection_error(error_type: Option<&str>, message: Option<&str>) 
     json!({"payload": {"errors": [error]}, "type": "connection_error"}).to_string()
 }
 
-/// The same, with this JSON as its payload.
+/// Returns a `connection_error` with this JSON as its payload.
 pub(super) fn connection_error_with(payload: &str) -> String {
     format!(r#"{{"payload":{payload},"type":"connection_error"}}"#)
 }
@@ -93,7 +93,7 @@ pub(super) fn complete(id: &str) -> String {
     json!({"id": id, "type": "complete"}).to_string()
 }
 
-/// The payload is written apart from the frame, because AppSync limits its size.
+/// Returns the payload without the frame, because AppSync limits the payload's size.
 pub(super) fn data_payload(
     data: &Value,
     errors: &[NullError],
@@ -112,13 +112,13 @@ pub(super) fn data(id: &str, payload: &str) -> String {
     format!(r#"{{"id":{id},"type":"data","payload":{payload}}}"#)
 }
 
-/// An `error` for one operation. The socket stays open after it.
+/// Returns an `error` for one operation. The socket stays open.
 pub(super) fn error(id: &str, error_type: &str, message: &str) -> String {
     let errors = json!([{"errorType": error_type, "message": message}]);
     json!({"id": id, "type": "error", "payload": {"errors": errors}}).to_string()
 }
 
-/// An `error` with this JSON as its payload.
+/// Returns an `error` with this JSON as its payload.
 pub(super) fn error_with(id: Option<&str>, payload: &str) -> String {
     match id {
         Some(id) => format!(
@@ -141,7 +141,7 @@ pub(super) fn validation_errors(id: &str, messages: &[String]) -> String {
     json!({"id": id, "type": "error", "payload": {"errors": errors}}).to_string()
 }
 
-/// `errors` is an object here and not a list.
+/// Returns the error for a full connection. `errors` is an object here, not a list.
 pub(super) fn too_many_subscriptions(id: &str, limit: usize) -> String {
     let errors = json!({
         "errorType": "MaxSubscriptionsReachedError",
@@ -150,7 +150,7 @@ pub(super) fn too_many_subscriptions(id: &str, limit: usize) -> String {
     json!({"id": id, "type": "error", "payload": {"errors": errors}}).to_string()
 }
 
-/// `errors` is an object here too, and no id tells what was refused.
+/// Returns the error for throttling. `errors` is an object, and no id names the operation.
 pub(super) fn limit_exceeded() -> String {
     let errors = json!({"errorType": "LimitExceededError", "message": "Rate limit exceeded"});
     json!({"type": "error", "payload": {"errors": errors}}).to_string()
@@ -164,7 +164,7 @@ pub(super) fn unsupported() -> String {
     json!({"type": "error", "payload": {"errors": errors}}).to_string()
 }
 
-/// AppSync names no limit. This keeps what is remembered of a connection small.
+/// AppSync documents no limit. This one bounds the memory of a connection.
 const LONGEST_ID: usize = 1024;
 
 #[cfg(test)]

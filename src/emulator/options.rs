@@ -1,65 +1,65 @@
-//! What an emulator is started with: addresses, keys, limits, names.
+//! The settings of an emulator: addresses, keys, limits, names.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// The access key id of [`Key::demo`]. Like its companions it is made up, opens nothing anywhere,
-/// and is no secret: it stands in AWS's own documentation.
+/// The access key id of [`Key::demo`]. This key is an example from AWS's documentation: it is not a
+/// secret, and grants access to nothing.
 pub const DEMO_ACCESS_KEY_ID: &str = "AKIDEXAMPLE";
 /// The secret of [`Key::demo`], from AWS's documentation.
 pub const DEMO_SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 /// The session token of [`Key::demo`].
 pub const DEMO_SESSION_TOKEN: &str = "AQoDYXdzEXAMPLETOKEN==";
 
-/// The account of the emulated APIs, as ARNs have it; from AWS's documentation.
+/// The account in the ARNs of the emulated APIs, from AWS's documentation.
 pub const ACCOUNT: &str = "123456789012";
 
-/// What an emulator is started with.
+/// The settings of an emulator.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the API listens, by TLS. A loopback address; port 0 takes a free one.
+    /// The loopback address of the API's listener, which serves TLS. Port 0 selects a free port.
     pub listen: SocketAddr,
-    /// Where the control listener is, by plain HTTP. A loopback address; port 0 takes a free one.
+    /// The loopback address of the control listener, which serves plain HTTP. Port 0 selects a free port.
     pub control: SocketAddr,
     pub region: String,
     /// The keys whose signatures are accepted.
     pub keys: Vec<Key>,
-    /// Subscriptions that one realtime connection may hold.
+    /// The limit of subscriptions on one realtime connection.
     pub max_subscriptions: usize,
     /// The time between two `ka` frames.
     pub ka_interval: Duration,
     /// The `connectionTimeoutMs` of the acknowledgement.
     pub connection_timeout: Duration,
-    /// After this a realtime connection is closed, with code 1000. AppSync's is 24 hours.
+    /// The time after which a realtime connection is closed with code 1000. AppSync's is 24 hours.
     pub connection_lifetime: Duration,
-    /// Names beside those of AWS that are judged as a service's.
+    /// Host names to serve besides AWS's.
     pub custom_hosts: Vec<CustomHost>,
-    /// Whether HTTP/2 is offered. What comes by HTTP/1.1 is judged, and echoed, byte for byte.
+    /// Whether HTTP/2 is offered. Only HTTP/1.1 requests are verified and echoed byte for byte.
     pub http2: bool,
 }
 
-/// A custom domain of a REST API, or of another service. It has no stage in its paths.
+/// A custom domain of a REST API or of another service. Its paths have no stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CustomHost {
-    /// In lower case, without a port.
+    /// The name in lower case, without a port.
     pub host: String,
     pub service: String,
     pub region: String,
 }
 
-/// An access key that the emulator knows. `Debug` shows its id only.
+/// An access key that the emulator accepts. `Debug` shows only its id.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key {
     pub access_key_id: String,
     pub secret_access_key: String,
-    /// With one, every request must carry and sign it; without one, none may.
+    /// If set, every request must carry and sign it; if not, none may carry one.
     pub session_token: Option<String>,
 }
 
 // === impl Options ===
 
-/// Free ports of 127.0.0.1, `us-east-1`, the demo key, and AppSync's own numbers.
+/// Uses free ports of 127.0.0.1, `us-east-1`, the demo key, and AppSync's limits.
 impl Default for Options {
     fn default() -> Self {
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -81,7 +81,7 @@ impl Default for Options {
 // === impl Key ===
 
 impl Key {
-    /// The demo key, with its session token.
+    /// Returns the demo key, with its session token.
     pub fn demo() -> Self {
         Self {
             access_key_id: DEMO_ACCESS_KEY_ID.to_owned(),

@@ -1,17 +1,17 @@
-//! What AppSync is asked for: which of its protocols, and by which of its names.
+//! AppSync's protocols, and the names that it is reached by.
 
-/// By which of its names a client addresses the API.
+/// The name by which a client addresses the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum OwnName {
     /// `….appsync-api.…`
     Api,
     /// `….appsync-realtime-api.…`
     Realtime,
-    /// A loopback name. It plays the part of a custom domain, where HTTP and realtime are one host.
+    /// A loopback name. It acts as a custom domain, where HTTP and realtime share one host.
     Custom,
 }
 
-/// What the API can be asked for.
+/// One of AppSync's two APIs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
     GraphQl,
@@ -21,14 +21,14 @@ pub(super) enum Protocol {
 // === impl Protocol ===
 
 impl Protocol {
-    /// What is served on a path by HTTP.
+    /// Returns the protocol that a path serves over HTTP.
     pub(super) fn of_path(path: &str) -> Option<Self> {
         [Self::GraphQl, Self::Events]
             .into_iter()
             .find(|protocol| protocol.http_path() == path)
     }
 
-    /// Where requests go, and what is signed for subscriptions, too.
+    /// Returns the path of requests. Subscriptions sign it, too.
     pub(super) fn http_path(self) -> &'static str {
         match self {
             Self::GraphQl => "/graphql",
@@ -36,7 +36,7 @@ impl Protocol {
         }
     }
 
-    /// What is signed for a realtime connect. No upgrade goes there.
+    /// Returns the path that a realtime connect signs. Upgrades use another path.
     pub(super) fn connect_path(self) -> &'static str {
         match self {
             Self::GraphQl => "/graphql/connect",

@@ -1,7 +1,6 @@
-//! What is said on one GraphQL realtime connection.
+//! The messages of one GraphQL realtime connection.
 //!
-//! In flow the client's messages, and out flow AppSync's answers, by way of the hub's outbox. The
-//! socket itself is elsewhere.
+//! Answers go through the hub's outbox; `socket` owns the socket.
 
 use super::appsync::AppSync;
 use super::dialogue::{Dialogue, Keepalive};
@@ -11,10 +10,10 @@ use super::messages::{self, Incoming, Start};
 use super::refusal::Refusal;
 use super::sigv4::Headers;
 
-/// What AppSync has been told on this connection.
+/// The phase of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Everything but `connection_init` is ignored.
+    /// Every message except `connection_init` is ignored.
     Connected,
     Acknowledged,
 }
@@ -25,7 +24,7 @@ pub(super) struct Session<'a> {
     phase: Phase,
 }
 
-/// A `start` that was not admitted: what the client reads, and what the ledger keeps.
+/// A refused `start`: the frame for the client, and the summary for the ledger.
 struct Refused {
     summary: String,
     frame: String,

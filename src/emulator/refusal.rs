@@ -1,19 +1,19 @@
-//! What AppSync says no with: status, error type and text, over HTTP and in realtime frames.
+//! AppSync's error answers: status, error type and text, over HTTP and in realtime frames.
 //!
-//! The texts are those seen from AWS. Where AWS's status is not known for sure, a switch chooses.
+//! The texts are those seen from AWS. Where AWS's status is uncertain, a switch chooses it.
 
 use http::StatusCode;
 use thiserror::Error;
 
-/// Why a request was not served. `Display` is the `message` that the client reads.
+/// Why a request was refused. `Display` is the `message` in the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum Refusal {
     #[error("Missing authorization header")]
     MissingAuthorization,
-    /// An `authorization` that is not SigV4; the API knows IAM only.
+    /// The `authorization` is not SigV4. The API supports only IAM.
     #[error("Valid authorization header not provided.")]
     OtherAuthorization,
-    /// An API key; the API has none.
+    /// The request carries an API key. The API has none.
     #[error("You are not authorized to make this call.")]
     NotAuthorized,
     /// The IAM policy does not allow it.
@@ -21,17 +21,17 @@ pub(super) enum Refusal {
     PermissionDenied,
     #[error("{0}")]
     Incomplete(String),
-    /// Wrong signature, scope or date.
+    /// The signature, scope or date is wrong.
     #[error("{0}")]
     BadSignature(String),
     #[error("The security token included in the request is invalid.")]
     UnrecognizedClient,
     #[error("The security token included in the request is expired")]
     ExpiredToken,
-    /// What Events refuses.
+    /// Events refuses the request, with this message.
     #[error("{0}")]
     BadRequest(String),
-    /// Events says no more of it.
+    /// Events sends no message for it.
     #[error("")]
     UnknownNamespace,
     #[error("Request body is empty.")]
@@ -50,8 +50,8 @@ pub(super) enum Refusal {
     Internal,
 }
 
-/// How a signature that does not hold is answered over HTTP. AWS did one until 2019, and has been
-/// seen to do the other since.
+/// The HTTP answer to a wrong signature. AWS sent one until 2019, and has been seen to send the other
+/// since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SignatureStatus {
     /// 403 `InvalidSignatureException`.
@@ -111,7 +111,8 @@ impl Refusal {
         }
     }
 
-    /// In realtime frames a bad signature has always been a `BadRequestException`.
+    /// Returns the error type in realtime frames, where a bad signature has always been a
+    /// `BadRequestException`.
     pub(super) fn realtime_type(&self) -> &'static str {
         match self {
             Self::NotFound => "com.amazon.coral.service.http#HttpNotFoundException",
@@ -134,7 +135,7 @@ impl Refusal {
         }
     }
 
-    /// The body as AppSync prints it: Jackson's default pretty printer.
+    /// Returns the body in AppSync's format, which is that of Jackson's default pretty printer.
     pub(super) fn body(&self, signature: SignatureStatus) -> String {
         let error_type = self.error_type(signature);
         let message = match self.to_string() {
@@ -149,7 +150,7 @@ impl Refusal {
         )
     }
 
-    /// Type and first line, without what the client sent. Fit for logs and for `/state`.
+    /// Returns the type and the first line, without text from the client, for logs and for `/state`.
     pub(super) fn summary(&self) -> String {
         let message = self.to_string();
         let line = message.lines().next().unwrap_or_default();

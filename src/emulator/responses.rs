@@ -1,4 +1,4 @@
-//! What AppSync's answers by HTTP have in common, and how a refusal is one.
+//! AppSync's HTTP answers: common headers, refusals, and the fixed answer of a switch.
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 
 pub(super) type Body = Full<Bytes>;
 
-/// The answer to a request that was refused, which is counted.
+/// Counts a refused request and returns its answer.
 pub(super) fn refused(api: &AppSync, refusal: &Refusal) -> Response<Body> {
     api.context.ledger.refused(refusal);
     let signature = api.context.switches.settings().signature_status();
@@ -27,7 +27,7 @@ pub(super) fn refused(api: &AppSync, refusal: &Refusal) -> Response<Body> {
     response
 }
 
-/// The answer that a switch has all requests answered with.
+/// Returns the fixed answer that a switch gives to every request.
 pub(super) fn fixed(api: &AppSync, answer: &Answer) -> Response<Body> {
     let mut response = Response::new(Body::from(answer.bytes()));
     common_headers(api, response.headers_mut());
@@ -47,7 +47,7 @@ pub(super) fn common_headers(api: &AppSync, headers: &mut HeaderMap) {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    // Not the machine's own time, which hyper would give.
+    // The emulator's clock may be skewed; hyper would send the machine's time.
     for (name, value) in [
         (header::DATE, api.context.clock.http_date()),
         (REQUEST_ID, Uuid::new_v4().to_string()),

@@ -1,8 +1,8 @@
-//! What a subscriber is sent: the mutation's result, seen through the subscription's selection.
+//! The events of a subscription: a mutation's result, projected on the subscription's selection.
 //!
-//! AppSync does not ask the data source again for a subscriber. A field that the mutation did not
-//! select is null for the subscriber, and where the schema forbids that, an error takes the place of
-//! the event. This module has no I/O.
+//! AppSync does not query the data source again for a subscriber. A field that the mutation did not
+//! select is null for the subscriber; where the schema forbids null, an error replaces the event. This
+//! module has no I/O.
 
 use std::collections::HashMap;
 
@@ -20,7 +20,7 @@ pub(super) struct Selected {
     pub(super) children: Vec<Self>,
 }
 
-/// AppSync's error for a null where the schema has none. `locations` is null in what AppSync sends.
+/// AppSync's error for a null that the schema forbids. AppSync sends null `locations`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct NullError {
     pub(super) path: Vec<Step>,
@@ -39,7 +39,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Types(HashMap<(String, String), Type>);
 
-/// A mutation's result under the names of the schema instead of the client's aliases.
+/// Returns a mutation's result with the schema's names in place of the client's aliases.
 pub(super) fn unalias(value: &Value, selection: &[Selected]) -> Value {
     match value {
         Value::Object(object) => {
@@ -65,7 +65,7 @@ pub(super) fn unalias(value: &Value, selection: &[Selected]) -> Value {
     }
 }
 
-/// The value of one field of `Subscription`, which is `Null` if there are errors that reach it.
+/// Returns the value of one field of `Subscription`. It is `Null` if errors propagate to it.
 pub(super) fn project(
     types: &Types,
     selected: &Selected,
@@ -76,8 +76,8 @@ pub(super) fn project(
     (value.unwrap_or(Value::Null), projection.errors)
 }
 
-/// An answer's `data` with what its executor left out, and without what the schema forbids. Absent
-/// fields become null.
+/// Returns an answer's `data` with fields that the executor omitted as null, and without nulls that
+/// the schema forbids.
 pub(super) fn complete(
     types: &Types,
     root: &str,
@@ -95,7 +95,7 @@ pub(super) fn complete(
     (value.unwrap_or(Value::Null), projection.errors)
 }
 
-/// The error for a null at `path`, of a field that may not be null.
+/// Returns the error for a forbidden null at `path`.
 pub(super) fn null_error(path: Vec<Step>, of_type: &str, parent: &str) -> NullError {
     let place: String = path
         .iter()
@@ -113,7 +113,7 @@ pub(super) fn null_error(path: Vec<Step>, of_type: &str, parent: &str) -> NullEr
     }
 }
 
-/// The same field may be selected twice, with different subfields.
+/// Merges selections: the same field may be selected twice with different subfields.
 fn put(fields: &mut IndexMap<Name, Value>, name: Name, value: Value) {
     match fields.get_mut(&name) {
         Some(earlier) => *earlier = merge(std::mem::take(earlier), value),
@@ -142,7 +142,7 @@ fn merge(earlier: Value, later: Value) -> Value {
     }
 }
 
-/// How the fields of the objects that are projected are called.
+/// Whether the fields of the projected objects have the schema's names or the client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Names,
@@ -168,13 +168,13 @@ impl<'a> Projection<'a> {
         }
     }
 
-    /// `None` is a null that the schema forbids here, and that therefore takes the parent with it.
+    /// Returns `None` for a null that the schema forbids here, so that the parent becomes null.
     fn field(&mut self, parent: &str, selected: &Selected, value: Option<&Value>) -> Option<Value> {
         if selected.name == "__typename" {
             return Some(Value::String(parent.to_owned()));
         }
         let Some(of_type) = self.types.of(parent, &selected.name) else {
-            // Introspection: the schema's own text does not define it.
+            // Introspection, whose types the schema's own text does not define.
             return Some(value.cloned().unwrap_or_default());
         };
         self.path.push(Step::Key(selected.response_key.clone()));
@@ -269,7 +269,7 @@ impl Selected {
 // === impl Types ===
 
 impl Types {
-    /// Reads a schema definition. One that does not parse has no types.
+    /// Parses a schema definition. One that does not parse has no types.
     pub(super) fn of_schema(sdl: &str) -> Self {
         let definitions = parse_schema(sdl).map(|document| document.definitions);
         let mut types = HashMap::new();

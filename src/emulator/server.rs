@@ -1,6 +1,6 @@
-//! The listeners: TCP, TLS and HTTP/1.1 or HTTP/2, up to one request at a time.
+//! The listeners: TCP, TLS, and HTTP/1.1 or HTTP/2.
 //!
-//! An accept loop cannot die and never waits for a peer. Every task is tracked and ends at shutdown.
+//! An accept loop never fails and never waits for a peer. Every task is tracked and ends at shutdown.
 
 use std::convert::Infallible;
 use std::io::{self, Cursor};
@@ -29,7 +29,7 @@ use super::http as appsync_http;
 use super::responses::Body;
 use super::services::Services;
 
-/// Lets hyper spawn its HTTP/2 streams where we can wait for them.
+/// Spawns hyper's HTTP/2 streams in the task tracker, so that shutdown waits for them.
 #[derive(Debug, Clone)]
 struct Tracked {
     tasks: TaskTracker,
@@ -115,7 +115,7 @@ async fn serve_tls(services: Arc<Services>, stream: TcpStream, acceptor: TlsAcce
         Err(_) => return tracing::debug!("TLS handshake took too long"),
     };
     let sni: Option<Arc<str>> = stream.get_ref().1.server_name().map(Arc::from);
-    // What is for the gateway is read without hyper, by HTTP/1.1.
+    // HTTP/1.1 requests to the gateway are read without hyper.
     let read = match gateway::first_head(&mut stream).await {
         Ok(read) => read,
         Err(error) => return tracing::debug!(%error, "no request"),
@@ -143,7 +143,7 @@ async fn serve_tls(services: Arc<Services>, stream: TcpStream, acceptor: TlsAcce
     }
 }
 
-/// Answers a request that hyper has read: AppSync's, or by HTTP/2 the gateway's, too.
+/// Answers a request that hyper has read: to AppSync, or over HTTP/2 to the gateway.
 async fn answer(
     services: Arc<Services>,
     sni: Option<Arc<str>>,
@@ -177,7 +177,7 @@ where
     }
 }
 
-/// Of each listener, at a time.
+/// The largest number of concurrent connections of each listener.
 const CONNECTIONS: usize = 4096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TLS_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! The services of one emulator: AppSync and the gateway, and what is done to both.
+//! The services of one emulator: AppSync and the gateway.
 
 use std::sync::Arc;
 

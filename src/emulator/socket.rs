@@ -1,8 +1,8 @@
-//! The socket of one realtime connection, after its upgrade, whatever is spoken on it.
+//! The socket of one realtime connection after its upgrade, for both protocols.
 //!
-//! In flow client frames and what the hub puts in the outbox; out flow the hub's frames, `ka` and the
-//! close. A peer that stops reading is cut by the hub, one that breaks the WebSocket protocol by its
-//! own error. What the frames mean is for the [`Dialogue`].
+//! It passes client frames to the [`Dialogue`], and sends the frames from the hub's outbox, `ka` and the
+//! close. The hub cuts a client that stops reading; an error of the WebSocket protocol ends the
+//! connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,7 +62,7 @@ pub(super) async fn drive<S>(
     }
 }
 
-/// One frame says why, and the close follows.
+/// Sends the frame for a refused connect, then closes.
 async fn refuse<S>(
     api: &AppSync,
     socket: &mut WebSocketStream<S>,
@@ -114,7 +114,7 @@ where
 
     loop {
         tokio::select! {
-            // What the client is owed goes out before it may ask for more.
+            // Queued frames are sent before the client's next message is read.
             biased;
             frame = outbox.recv() => match frame {
                 Some(Frame::Text(text)) => socket.send(Message::text(text)).await?,
@@ -178,9 +178,9 @@ fn config(protocol: Protocol) -> WebSocketConfig {
 
 const PREFIX: &str = "com.amazonaws.deepdish.graphql.auth#";
 const LARGEST_MESSAGE: usize = 1 << 20;
-/// Five events of 240 KB, in JSON and with an authorization.
+/// The size of five events of 240 KB, in JSON, with an authorization.
 const LARGEST_PUBLISH: usize = 3 << 20;
-/// A timer takes no zero, and no sum that overflows.
+/// A timer panics for zero, and for a sum that overflows.
 const SHORTEST_KA: Duration = Duration::from_millis(1);
 const LONGEST_KA: Duration = Duration::from_secs(24 * 60 * 60);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

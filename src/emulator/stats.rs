@@ -1,7 +1,7 @@
-//! What the emulator has seen: counters and gauges, for tests to assert on.
+//! The emulator's counters and gauges, for the assertions of tests.
 //!
-//! [`Ledger`] is written by every part and read as a [`Stats`] snapshot. Each change bumps a version
-//! that waiters watch, so that nobody has to poll.
+//! Every part writes to the [`Ledger`], which is read as a [`Stats`] snapshot. Each change increments a
+//! version that can be watched, so that tests need not poll.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,35 +11,35 @@ use tokio::sync::watch;
 
 use super::refusal::Refusal;
 
-/// A snapshot. Serialised, it is the answer of `GET /state` on the control listener.
+/// A snapshot. `GET /state` on the control listener returns it as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     pub requests: Requests,
-    /// Of GraphQL. Events has its own.
+    /// GraphQL's realtime connections. Those of Events are in [`Events`].
     pub realtime: Realtime,
     pub events: Events,
     pub gateway: GatewayStats,
-    /// How often each mutation was executed, by `<room>/<body>`, or `createRoom/<name>`. Counted when
-    /// its resolver begins, before any gate or delay. The last 10,000 distinct names are kept, each up
-    /// to 1,000 bytes.
+    /// The number of executions of each mutation, by `<room>/<body>` or `createRoom/<name>`, counted
+    /// when its resolver starts, before any gate or delay. The last 10,000 distinct names are kept,
+    /// each up to 1,000 bytes.
     pub mutations: BTreeMap<String, u64>,
-    /// Error type and first line of the last refusal, for example
-    /// `InvalidSignatureException: The request signature we calculated does not match …`. Bad
-    /// signatures have this type here whatever was answered.
+    /// The error type and first line of the last refusal, for example
+    /// `InvalidSignatureException: The request signature we calculated does not match …`. A bad
+    /// signature has this type here even if a switch changes the answer.
     pub last_refusal: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Requests {
-    /// All requests on the TLS listener, refused ones and realtime upgrades too.
+    /// All requests on the TLS listener, including refused ones and realtime upgrades.
     pub http: u64,
-    /// Query operations executed.
+    /// Executed queries.
     pub queries: u64,
-    /// Mutation operations executed.
+    /// Executed mutations.
     pub mutations: u64,
-    /// `start`s that were accepted.
+    /// Accepted `start`s.
     pub subscriptions_started: u64,
-    /// Requests, realtime connects, `start`s and messages of Events that were refused.
+    /// Refused requests, realtime connects, `start`s and messages of Events.
     pub refused: u64,
 }
 
@@ -52,13 +52,13 @@ pub struct Realtime {
     pub subscriptions: usize,
     /// Live subscriptions of each open connection, the oldest connection first.
     pub subscriptions_by_connection: Vec<usize>,
-    /// `start` messages received after the acknowledgement, refused ones too.
+    /// `start` messages received after the acknowledgement, including refused ones.
     pub starts_total: u64,
     /// `stop` messages received after the acknowledgement.
     pub stops_total: u64,
-    /// The most subscriptions that were ever live on one connection.
+    /// The largest number of live subscriptions on one connection so far.
     pub max_seen: usize,
-    /// Connections cut because their peer did not read, those of Events too.
+    /// Connections that were cut because the client did not read, including those of Events.
     pub overflowed: u64,
     pub live: Vec<LiveSubscription>,
 }
@@ -69,34 +69,34 @@ pub struct LiveSubscription {
     pub id: String,
     /// `onMessage`, `onCreateRoom` or `onHeaders`.
     pub field: String,
-    /// What the `start`'s authorization carried beside the signed headers; AppSync shows these to
-    /// resolvers as request headers. Names in lower case.
+    /// The unsigned headers in the `start`'s authorization, with names in lower case. AppSync passes
+    /// them to resolvers as request headers.
     pub unsigned_headers: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Events {
-    /// Requests to `/event`, refused ones too.
+    /// Requests to `/event`, including refused ones.
     pub requests: u64,
-    /// Publishes with a good signature by HTTP, and all of them by realtime, refused ones too.
+    /// Publishes: over HTTP those with a valid signature, over realtime all. Includes refused ones.
     pub publishes: u64,
-    /// Single events that were accepted.
+    /// Accepted events.
     pub accepted: u64,
-    /// Single events that failed, in publishes that did not.
+    /// Events that failed in publishes that were accepted.
     pub failed: u64,
-    /// Requests, connects, `publish`es, `subscribe`s and `unsubscribe`s that were refused. They are
-    /// also in [`Requests::refused`].
+    /// Refused requests, connects, `publish`es, `subscribe`s and `unsubscribe`s. They are also counted
+    /// in [`Requests::refused`].
     pub refused: u64,
     /// Realtime connections that are open and were authorised.
     pub connections: usize,
     pub connections_total: u64,
     /// Live subscriptions on all connections.
     pub subscriptions: usize,
-    /// `subscribe`s that were accepted.
+    /// Accepted `subscribe`s.
     pub subscribed: u64,
-    /// `subscribe` messages received, refused ones too.
+    /// `subscribe` messages received, including refused ones.
     pub subscribes_total: u64,
-    /// `unsubscribe` messages received, refused ones too.
+    /// `unsubscribe` messages received, including refused ones.
     pub unsubscribes_total: u64,
     pub live: Vec<LiveChannel>,
 }
@@ -105,29 +105,29 @@ pub struct Events {
 pub struct LiveChannel {
     pub connection: u64,
     pub id: String,
-    /// With a slash before it, for example `/default/room-1` or `/default/*`.
+    /// The channel with a leading slash, for example `/default/room-1` or `/default/*`.
     pub channel: String,
 }
 
-/// Of API Gateway and the other services that the emulator plays.
+/// Statistics of API Gateway and the other emulated services.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct GatewayStats {
-    /// All requests, refused ones and upgrades too.
+    /// All requests, including refused ones and upgrades.
     pub requests: u64,
-    /// Those whose signature was good.
+    /// Requests with a valid signature.
     pub verified: u64,
-    /// Those that were refused, by reason: `missing_token`, `incomplete`, `mismatch`, `expired`,
+    /// Refused requests by reason: `missing_token`, `incomplete`, `mismatch`, `expired`,
     /// `not_yet_current`, `scope`, `signed_headers`, `unrecognized_client`, `expired_token`,
-    /// `forbidden`, `bad_request` and others. They are also in [`Requests::refused`].
+    /// `forbidden`, `bad_request` and others. They are also counted in [`Requests::refused`].
     pub refused: BTreeMap<String, u64>,
     /// Ids of the open connections of the WebSocket API.
     pub connections: Vec<String>,
     pub connections_total: u64,
-    /// Text messages received on them.
+    /// Text messages received on connections of the WebSocket API.
     pub messages: u64,
-    /// Streams of IoT Wireless that were begun.
+    /// Started streams of IoT Wireless.
     pub analyzer_streams: u64,
-    /// Streamed answers whose client went away.
+    /// Streamed answers whose client left before the end.
     pub cut: u64,
 }
 
@@ -140,9 +140,9 @@ pub(super) struct Ledger {
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     pub(super) requests: Requests,
-    /// Without the gauges: connections, subscriptions and live ones.
+    /// The counters of Events. Its gauges come from the hub.
     pub(super) events: Events,
-    /// Without the open connections.
+    /// The counters of the gateway, without the open connections.
     pub(super) gateway: GatewayStats,
     pub(super) connections_total: u64,
     pub(super) starts_total: u64,
@@ -171,7 +171,7 @@ impl Ledger {
         self.touch();
     }
 
-    /// Tells waiters that a gauge kept elsewhere has changed.
+    /// Notifies waiters that a gauge outside the ledger has changed.
     pub(super) fn touch(&self) {
         self.version
             .send_modify(|version| *version = version.wrapping_add(1));
@@ -207,8 +207,8 @@ impl Ledger {
         });
     }
 
-    /// A snapshot, given the live subscriptions of each open connection, GraphQL's and Events', and
-    /// the gateway's open connections.
+    /// Returns a snapshot. The arguments are the live subscriptions of each open connection of GraphQL
+    /// and of Events, and the gateway's open connections.
     pub(super) fn snapshot(
         &self,
         connections: &[Vec<LiveSubscription>],

@@ -1,7 +1,7 @@
-//! Faults that tests turn on: what AppSync does on a bad day.
+//! Switches for faults, which tests turn on.
 //!
-//! [`Settings`] is a state that lasts until it is changed; the actions of a [`Change`] happen once.
-//! The control listener takes the same [`Change`] as JSON.
+//! [`Settings`] last until they are changed; the actions of a [`Change`] happen once. The control
+//! listener accepts a [`Change`] as JSON.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,64 +18,65 @@ use super::clock::Clock;
 use super::iam::Policy;
 use super::refusal::SignatureStatus;
 
-/// The state of all lasting switches. Everything is off at the start, but for `escape_events`.
+/// The state of all lasting switches. At the start all are off except `escape_events`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Settings {
-    /// No keepalive frames.
+    /// No keepalive frames are sent.
     pub stop_ka: bool,
-    /// Every HTTP answer comes this much later. At most two minutes.
+    /// The delay of every HTTP answer, at most two minutes.
     pub delay_ms: u64,
-    /// Every answer to a realtime upgrade comes this much later. At most two minutes.
+    /// The delay of every answer to a realtime upgrade, at most two minutes.
     pub connect_delay_ms: u64,
-    /// Every `start` is answered by an id-less `LimitExceededError`, every signed message of Events
-    /// by one with its id, every HTTP request by 429 `ThrottlingException`.
+    /// Throttling: every `start` gets a `LimitExceededError` without an id, every signed message of
+    /// Events one with its id, and every HTTP request 429 `ThrottlingException`.
     pub throttle: bool,
     /// Every key has expired.
     pub expire_keys: bool,
-    /// The emulator's clock runs ahead by this.
+    /// The number of seconds by which the emulator's clock is ahead.
     pub clock_skew_s: i64,
-    /// TCP connections are accepted and dropped at once.
+    /// TCP connections are accepted and dropped immediately.
     pub refuse_connections: bool,
-    /// Realtime upgrades are answered by 503.
+    /// Realtime upgrades are answered with 503.
     pub refuse_realtime: bool,
-    /// An accepted `start` or `subscribe` is not acknowledged; its data comes nevertheless.
+    /// An accepted `start` or `subscribe` is not acknowledged, but its data is sent.
     pub no_start_ack: bool,
-    /// Over HTTP, 400 and `BadRequestException` instead of 403 and `InvalidSignatureException`.
+    /// A wrong signature over HTTP is answered with 400 and `BadRequestException` instead of 403 and
+    /// `InvalidSignatureException`.
     pub bad_signature_as_400: bool,
-    /// Subscriptions that one connection may hold.
+    /// The limit of subscriptions on one connection.
     pub max_subscriptions: usize,
-    /// `slowPost` and `slow` wait until this is off, at most thirty seconds.
+    /// `slowPost` and `slow` wait until this is off, for at most thirty seconds.
     pub gate: bool,
-    /// Error types of `connection_error` have the older prefix
+    /// Error types of `connection_error` have AppSync's older prefix,
     /// `com.amazonaws.deepdish.graphql.auth#`.
     pub error_type_prefix: bool,
-    /// On at the start, since it is the strict reading. A realtime `publish` is judged by its channel
-    /// and events written anew, with `<`, `>`, `&`, U+2028 and U+2029 as `\u003c` and so on: one that
-    /// holds such a character and was signed as it is does not match.
+    /// A realtime `publish` is verified over a rebuilt body in which `<`, `>`, `&`, U+2028 and U+2029
+    /// are escaped as `\u003c` and so on, so a signature over the unescaped characters does not match.
+    /// On at the start, because it is the strict reading.
     pub escape_events: bool,
-    /// JSON. Every realtime connect is answered by 101, a `connection_error` with exactly this
-    /// payload, and the close, 1000. On Events the members of the object take the payload's place.
-    /// Empty turns it off.
+    /// JSON, or empty to turn it off. Every realtime connect is answered with 101, a
+    /// `connection_error` with exactly this payload, and a close with 1000. On Events, the members of
+    /// the object replace the payload.
     pub refuse_connect: String,
-    /// JSON. Every `start` that would be accepted is answered by an `error` with its id and exactly
-    /// this payload; every such `subscribe` by a `subscribe_error`, with the members of the object in
-    /// the payload's place. Empty turns it off.
+    /// JSON, or empty to turn it off. Every `start` that would be accepted is answered with an `error`
+    /// that has its id and exactly this payload; every such `subscribe` with a `subscribe_error`, in
+    /// which the members of the object replace the payload.
     pub refuse_start: String,
-    /// [`refuse_start`](Self::refuse_start) leaves the id out.
+    /// [`refuse_start`](Self::refuse_start) omits the id.
     pub refuse_start_without_id: bool,
-    /// JSON. The IAM policy of every key; nothing that it does not allow is done, and AppSync's
-    /// GraphQL is judged by root fields. Empty turns it off, and all is allowed.
+    /// JSON, or empty to turn it off and allow everything. The IAM policy of every key. GraphQL
+    /// operations are checked by their root fields.
     pub policy: String,
-    /// API Gateway and the other services judge paths without empty and dot segments. AWS says so of
-    /// all services but S3, and nobody has seen whether `execute-api` does.
+    /// API Gateway and the other services verify signatures over paths without empty and dot segments.
+    /// AWS documents this for all services but S3; it is not known whether `execute-api` does it.
     pub normalize_paths: bool,
-    /// Every HTTP request whose signature is good is answered so, and nothing is done for it.
+    /// Every HTTP request with a valid signature gets this answer, and is not executed.
     pub answer_http: Option<Answer>,
 }
 
-/// What to change in the [`Settings`], and what to do once. Absent means unchanged.
+/// A change of the [`Settings`], and actions to perform once. An absent setting is unchanged.
 ///
-/// As JSON, unknown keys are refused.
+/// As JSON, unknown keys are rejected.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Change {
@@ -101,24 +102,24 @@ pub struct Change {
     /// JSON, or empty to turn it off.
     pub policy: Option<String>,
     pub normalize_paths: Option<bool>,
-    /// As JSON, `null` turns it off, as `Some(None)` does here.
+    /// `Some(None)`, or `null` in JSON, turns it off.
     #[serde(deserialize_with = "present")]
     pub answer_http: Option<Option<Answer>>,
-    /// An `error` for every live subscription, which ends it. On Events, where there is none, a
-    /// `broadcast_error`, which does not.
+    /// Ends every live subscription with an `error`. On Events, which has no such message, sends a
+    /// `broadcast_error`, which does not end it.
     pub error_all: bool,
-    /// A `complete` for every live subscription, which ends it. Nothing on Events.
+    /// Ends every live subscription with a `complete`. Does nothing on Events.
     pub complete_all: bool,
-    /// A text frame of exactly this on every realtime connection. With `$ID` in it, one frame for
-    /// each live subscription, with its id in that place.
+    /// Sends exactly this text frame on every realtime connection. With `$ID` in it, sends one frame
+    /// for each live subscription, with its id in that place.
     pub send_all: Option<String>,
-    /// A close frame with this code on every realtime connection, those of the WebSocket API, too.
+    /// Closes every realtime connection, including those of the WebSocket API, with this code.
     pub close_clean: Option<u16>,
-    /// Every realtime connection is dropped without a close frame, those of the WebSocket API, too.
+    /// Drops every realtime connection, including those of the WebSocket API, without a close frame.
     pub close_all: bool,
 }
 
-/// A change that makes no sense; nothing was changed.
+/// Why a change is invalid. It has changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidChange {
     #[error("{0} is not a close code that may be sent")]
@@ -136,15 +137,15 @@ pub enum InvalidChange {
     HeaderValue(String),
 }
 
-/// What a [`Change`] has done once, to all connections.
+/// An action of a [`Change`] on all connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Action {
     Error,
     Complete,
     Send(String),
-    /// With this code.
+    /// Closes them with this code.
     Close(u16),
-    /// Without a close frame.
+    /// Drops them without a close frame.
     Drop,
 }
 
@@ -183,7 +184,7 @@ impl Switches {
         Ok((settings, change.actions()))
     }
 
-    /// Waits while the gate is shut, at most thirty seconds.
+    /// Waits while the gate is closed, for at most thirty seconds.
     pub(super) async fn gate(&self) {
         let mut settings = self.settings.subscribe();
         let open = settings.wait_for(|settings| !settings.gate);
@@ -282,7 +283,7 @@ impl Change {
         }
     }
 
-    /// In the order in which they are done.
+    /// Returns the actions in the order in which they are performed.
     fn actions(&self) -> Vec<Action> {
         let send = self.send_all.clone();
         [
@@ -309,7 +310,7 @@ fn check_answer(answer: &Answer) -> Result<(), InvalidChange> {
     Ok(())
 }
 
-/// Tells `null` from nothing.
+/// Distinguishes `null` from an absent member.
 fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,

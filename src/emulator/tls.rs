@@ -1,4 +1,4 @@
-//! The emulator's certificate authority and its TLS settings, both made at each start.
+//! The emulator's certificate authority and TLS settings, both created at each start.
 
 use std::sync::Arc;
 
@@ -25,8 +25,7 @@ pub(super) struct Tls {
     pub(super) config: Arc<ServerConfig>,
 }
 
-/// Makes an authority, and a certificate by it for these names. `offered` are protocols, as ALPN
-/// names them.
+/// Creates an authority and a certificate for these names. `offered` are the protocols for ALPN.
 pub(super) fn make(
     names: Vec<String>,
     offered: &[&[u8]],
@@ -75,7 +74,7 @@ fn params(
         .distinguished_name
         .push(DnType::CommonName, common_name);
     params.not_before = now.saturating_sub(Duration::DAY);
-    // Some clients refuse certificates that last longer than 398 days.
+    // Some clients reject certificates with a lifetime of more than 398 days.
     params.not_after = now.saturating_add(Duration::days(390));
     Ok(params)
 }

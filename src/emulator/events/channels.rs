@@ -1,16 +1,16 @@
-//! Channels: what events are published to, and what a subscription listens to.
+//! Channels, which events are published to, and patterns, which subscriptions listen to.
 //!
-//! In flow the texts of requests; out flow checked paths, or why they are none.
+//! Both parse from the text of a request.
 //!
 //! <https://docs.aws.amazon.com/appsync/latest/eventapi/event-api-concepts.html>
 
 use std::fmt;
 
-/// One channel, by its segments.
+/// The segments of a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Channel(Vec<String>);
 
-/// A channel, or with `/*` at the end all channels below it.
+/// A channel, or all channels below it if it ends in `/*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pattern {
     path: Channel,
@@ -19,16 +19,16 @@ pub(crate) struct Pattern {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChannelError {
-    /// Not one to five segments of letters, digits and dashes.
+    /// The text is not one to five segments of letters, digits and dashes.
     Malformed,
-    /// The first segment is no namespace of the API.
+    /// The first segment is not a namespace of the API.
     UnknownNamespace,
 }
 
 // === impl Channel ===
 
 impl Channel {
-    /// As IAM names it, behind the API.
+    /// Returns the name in IAM resources, which follows the API's ARN.
     pub(super) fn resource(&self) -> String {
         format!("/channelNamespace/{}", self.0[0])
     }
@@ -59,7 +59,7 @@ impl Channel {
 impl Pattern {
     pub(super) fn parse(text: &str) -> Result<Self, ChannelError> {
         let mut segments = segments(text);
-        // The wildcard is read as one of the five segments.
+        // The wildcard counts as one of the five segments.
         if segments.len() > MOST_SEGMENTS {
             return Err(ChannelError::Malformed);
         }
@@ -74,7 +74,8 @@ impl Pattern {
         self.path.resource()
     }
 
-    /// A wildcard is for all that is below, however deep, and not for the channel itself.
+    /// Returns whether `channel` matches. A wildcard matches all channels below it at any depth, but
+    /// not the channel itself.
     pub(crate) fn matches(&self, channel: &Channel) -> bool {
         let Some(below) = channel.0.strip_prefix(self.path.0.as_slice()) else {
             return false;
@@ -83,7 +84,7 @@ impl Pattern {
     }
 }
 
-/// As `GET /state` shows it.
+/// Writes the form that `GET /state` shows.
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "/{}", self.path.0.join("/"))?;
@@ -91,7 +92,7 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// A slash before the first segment is optional.
+/// Splits a channel into its segments. A slash before the first is optional.
 fn segments(text: &str) -> Vec<&str> {
     text.strip_prefix('/').unwrap_or(text).split('/').collect()
 }

@@ -1,4 +1,4 @@
-//! The frames of AppSync's Events protocol (`aws-appsync-event-ws`), read and written.
+//! The frames of AppSync's Events protocol (`aws-appsync-event-ws`).
 //!
 //! Unlike GraphQL's, they have their contents at the top level, and no payload.
 //!
@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::outcome::Outcome;
 
-/// What a client may send. An id is any string here; the rule for ids is held later.
+/// A message of a client. An id may be any string here; ids are validated later.
 #[derive(Debug, PartialEq)]
 pub(super) enum Incoming {
     ConnectionInit,
@@ -20,8 +20,8 @@ pub(super) enum Incoming {
     Unsubscribe {
         id: String,
     },
-    /// Another type, or no message at all. That a message which lacks an id, a channel or events in
-    /// strings is answered in the same way is a guess.
+    /// Another type, or text that is not a message. It is a guess that AppSync answers a message
+    /// without an id, a channel or events in strings in the same way.
     Unsupported,
 }
 
@@ -40,13 +40,12 @@ pub(super) struct Publish {
     pub(super) authorization: Option<Map<String, Value>>,
 }
 
-/// What AppSync writes in place of `<`, `>`, `&` and the two line separators when it builds a
-/// message anew.
+/// How AppSync writes `<`, `>`, `&` and the two line separators when it rebuilds a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Escape {
-    /// `\u003c` and so on, as Go's `encoding/json` does.
+    /// As `\u003c` and so on, like Go's `encoding/json`.
     Html,
-    /// Nothing: they stay as they are.
+    /// Unchanged.
     Nothing,
 }
 
@@ -103,8 +102,8 @@ impl Subscribe {
 impl Publish {
     /// The body that a client signs for this message.
     ///
-    /// It is nowhere in the frame, so AppSync must build it anew from what the frame holds. Events
-    /// with `<` or `>` have been seen to fail here and nowhere else:
+    /// The frame does not contain it, so AppSync must rebuild it from the frame's members. Events
+    /// with `<` or `>` fail here and nowhere else:
     /// [aws-appsync-community#400](https://github.com/aws/aws-appsync-community/issues/400).
     pub(super) fn signed_body(&self, escape: Escape) -> String {
         #[derive(Serialize)]
@@ -132,7 +131,7 @@ pub(super) fn connection_ack(timeout_ms: u64) -> String {
     json!({"type": "connection_ack", "connectionTimeoutMs": timeout_ms}).to_string()
 }
 
-/// The one frame after a connect that was refused: no payload, and no `errorCode`.
+/// Returns the frame after a refused connect. It has no payload and no `errorCode`.
 pub(crate) fn connection_error(error_type: Option<&str>, message: Option<&str>) -> String {
     let errors = errors(error_type, message);
     json!({"type": "connection_error", "errors": errors}).to_string()
@@ -156,7 +155,7 @@ pub(crate) fn data(id: &str, event: &str) -> String {
     json!({"type": "data", "id": id, "event": event}).to_string()
 }
 
-/// `subscribe_error`, `publish_error`, `unsubscribe_error` or `broadcast_error`.
+/// Returns a `subscribe_error`, `publish_error`, `unsubscribe_error` or `broadcast_error`.
 pub(crate) fn error(kind: &str, id: &str, error_type: &str, message: Option<&str>) -> String {
     let errors = errors(Some(error_type), message);
     json!({"type": kind, "id": id, "errors": errors}).to_string()
@@ -168,7 +167,8 @@ pub(super) fn unsupported() -> String {
     json!({"type": "error", "errors": errors}).to_string()
 }
 
-/// A frame with the members of a JSON object just as they were written. Another value has none.
+/// Returns a frame with the members of a JSON object exactly as they are written. A value that is
+/// not an object has none.
 pub(crate) fn with_members(kind: &str, id: Option<&str>, object: &str) -> String {
     let object = object.trim();
     let members = object
@@ -279,7 +279,7 @@ mod tests {
         );
     }
 
-    /// By the hashes of what clients are known to sign.
+    /// Compares with the hashes of what real clients sign.
     #[track_caller]
     fn check_hash(event: &str, escape: Escape, expected: &str) {
         let body = publish(&[event]).signed_body(escape);

@@ -1,8 +1,6 @@
-//! The emulated API's Events: channels that are published to, by HTTP and by realtime.
+//! The emulated AppSync Events: channels, publishing over HTTP, and realtime connections.
 //!
-//! In flow requests and messages whose signature was found good; out flow outcomes and refusals, and
-//! events to whom they concern. Who may ask was settled before. AppSync's words are not known for
-//! every refusal; what is a guess says so.
+//! AppSync's wording is not known for every refusal; comments mark the guesses.
 //!
 //! <https://docs.aws.amazon.com/appsync/latest/eventapi/publish-http.html>
 

@@ -1,8 +1,8 @@
-//! What became of a publish, event by event.
+//! The outcome of a publish for each of its events.
 
 use serde::Serialize;
 
-/// What became of the events of one publish.
+/// The events of one publish that failed, and those that succeeded.
 #[derive(Debug, Serialize)]
 pub(crate) struct Outcome {
     pub(super) failed: Vec<Failed>,

@@ -1,4 +1,4 @@
-//! Publishing to a channel: what is taken, and who is told.
+//! Publishing to a channel.
 
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -11,19 +11,19 @@ use super::outcome::{Failed, Outcome, Successful};
 use crate::appsync::AppSync;
 use crate::refusal::Refusal;
 
-/// Why nothing of a publish, or a subscription, was taken. `Display` is the message.
+/// Why a publish or a subscription was refused as a whole. `Display` is the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum Fault {
     #[error("input exceeded {MOST_EVENTS} event limit")]
     TooManyEvents,
-    /// A guess, as the next two are.
+    /// The text is a guess, as are the next two.
     #[error("input has no events")]
     NoEvents,
     #[error("event exceeded 240 KB limit")]
     EventTooLarge,
     #[error("invalid channel format")]
     Channel,
-    /// Seen without any message.
+    /// AppSync has been seen to send no message.
     #[error("")]
     UnknownNamespace,
     /// The IAM policy does not allow it.
@@ -31,12 +31,12 @@ pub(super) enum Fault {
     NotPermitted,
 }
 
-/// Answers the body of a `POST /event`.
+/// Publishes the body of a `POST /event` and returns the answer's body.
 pub(crate) fn answer(api: &AppSync, body: &[u8]) -> Result<String, Refusal> {
     api.context
         .ledger
         .count(|counts| counts.events.publishes += 1);
-    // A guess. GraphQL's `MalformedHttpRequestException` speaks of queries.
+    // A guess: the text of GraphQL's `MalformedHttpRequestException` mentions queries.
     let malformed = || Refusal::BadRequest("Unable to parse the request body.".to_owned());
     let object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| malformed())?;
     let channel = object.get("channel").and_then(Value::as_str);
@@ -46,7 +46,7 @@ pub(crate) fn answer(api: &AppSync, body: &[u8]) -> Result<String, Refusal> {
     serde_json::to_string(&outcome).map_err(|_| Refusal::Internal)
 }
 
-/// Tells every subscriber of the channel.
+/// Publishes events to every subscriber of the channel.
 pub(super) fn publish(api: &AppSync, channel: &str, events: &[String]) -> Result<Outcome, Fault> {
     let channel = Channel::parse(channel)?;
     api.permit("appsync:EventPublish", &channel.resource())
@@ -72,7 +72,7 @@ pub(super) fn publish(api: &AppSync, channel: &str, events: &[String]) -> Result
             outcome.successful.push(Successful { identifier, index });
             accepted.push(event.as_str());
         } else {
-            // A guess: only the names of the members are known.
+            // The values are a guess: only the names of the members are known.
             outcome.failed.push(Failed {
                 identifier,
                 index,
@@ -92,7 +92,7 @@ pub(super) fn publish(api: &AppSync, channel: &str, events: &[String]) -> Result
 // === impl Fault ===
 
 impl Fault {
-    /// Over HTTP, where sentences begin with a capital.
+    /// Returns the refusal over HTTP, where messages begin with a capital letter.
     fn refusal(self) -> Refusal {
         let message = self.to_string();
         match self {
@@ -105,7 +105,7 @@ impl Fault {
         }
     }
 
-    /// In realtime frames. The type for a channel is a guess.
+    /// Returns the error type in realtime frames. The one for a channel is a guess.
     pub(super) fn realtime_type(self) -> &'static str {
         match self {
             Self::TooManyEvents | Self::NoEvents | Self::EventTooLarge => "InvalidInputError",
@@ -125,5 +125,5 @@ impl From<ChannelError> for Fault {
 }
 
 const MOST_EVENTS: usize = 5;
-/// 240 KB by AppSync's quotas, read strictly.
+/// AppSync's quota is 240 KB. This is the strict reading.
 const LARGEST_EVENT: usize = 240_000;

@@ -1,7 +1,7 @@
-//! What is said on one Events realtime connection.
+//! The messages of one Events realtime connection.
 //!
-//! In flow the client's messages, and out flow AppSync's answers, by way of the hub's outbox.
-//! Every `subscribe` and every `publish` is signed, and verified as a `POST /event` of its own.
+//! Answers go through the hub's outbox. Each `subscribe` and each `publish` is signed, and verified as
+//! a `POST /event`.
 
 use serde_json::{Map, Value};
 
@@ -22,7 +22,7 @@ pub(crate) struct Session<'a> {
     is_acknowledged: bool,
 }
 
-/// Why a message was refused: type and message of the one error in the answer.
+/// Why a message was refused: the type and message of the only error in the answer.
 struct Refused {
     error_type: &'static str,
     message: Option<String>,
@@ -40,7 +40,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Clients may leave `connection_init` out, and then are told of no timeout.
+    /// Acknowledges the connection. Clients may skip `connection_init`, and then receive no timeout.
     fn acknowledge(&mut self) -> Keepalive {
         if self.is_acknowledged {
             return Keepalive::Unchanged;
@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// `Err(None)` if a switch refuses what is otherwise good.
+    /// Returns `Err(None)` if only a switch refuses the subscription.
     fn admit(&self, subscribe: &Subscribe) -> Result<(), Option<Refused>> {
         self.authorize(
             &subscribe.id,
@@ -126,8 +126,8 @@ impl<'a> Session<'a> {
             message.authorization.as_ref(),
             &message.signed_body(escape),
         )?;
-        // Ids are unique on a connection. That a publish cannot share one with a subscription is
-        // the strict reading.
+        // Ids are unique on a connection. It is the strict reading that a publish cannot share one
+        // with a subscription.
         if self.api.hub.holds(self.connection, &message.id) {
             return Err(Refused::duplicate(&message.id));
         }
@@ -150,7 +150,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What holds for every signed message. The types for an id and for throttling are guesses.
+    /// Checks what every signed message must have. The error types for a bad id and for throttling
+    /// are guesses.
     fn authorize(
         &self,
         id: &str,
@@ -211,13 +212,13 @@ impl Dialogue for Session<'_> {
         self.send(messages::unsupported());
     }
 
-    /// Without a `connection_init`, too, as has been seen.
+    /// AppSync sends keepalives even without a `connection_init`.
     fn is_kept_alive(&self) -> bool {
         true
     }
 }
 
-/// `^[a-zA-Z0-9-_+]{1,128}$`
+/// Returns whether an id matches `^[a-zA-Z0-9-_+]{1,128}$`.
 fn is_id(id: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+".contains(&byte);
     (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(is_allowed)

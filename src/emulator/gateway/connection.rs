@@ -1,7 +1,7 @@
-//! A connection by HTTP/1.1, from its raw bytes: heads, bodies, answers, and upgrades.
+//! An HTTP/1.1 connection, read from its raw bytes: heads, bodies, answers, and upgrades.
 //!
-//! No HTTP library reads here, so that the judge sees what was sent. One request at a time; what
-//! follows an unclear one is not read.
+//! It uses no HTTP library, so that signatures are verified over the bytes that were sent. It reads
+//! one request at a time, and nothing after a malformed one.
 
 use std::io;
 use std::time::Duration;
@@ -21,18 +21,19 @@ use super::websocket::Answer;
 
 struct Connection<S> {
     stream: S,
-    /// What was read and not yet used.
+    /// Bytes that were read but not yet consumed.
     buffer: BytesMut,
 }
 
-/// What was read instead of a body.
+/// Why a body could not be read.
 enum NoBody {
     TooLarge,
     Bad(BadHead),
     Failed(io::Error),
 }
 
-/// Serves requests until either side ends the connection. `read` is what was read of the first.
+/// Serves requests until either side ends the connection. `read` holds the bytes of the first
+/// request that were already read.
 pub(crate) async fn serve<S>(gateway: &Gateway, stream: S, read: BytesMut)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -46,7 +47,7 @@ where
     }
 }
 
-/// Reads up to the end of the first head, or as much as there is of it.
+/// Reads up to the end of the first head, or as much of it as the client sends.
 pub(crate) async fn first_head<S>(stream: &mut S) -> io::Result<BytesMut>
 where
     S: AsyncRead + Unpin,
@@ -103,7 +104,7 @@ where
 // === impl Connection ===
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
-    /// `None` if there is no further request.
+    /// Reads a head. Returns `None` if there is no further request.
     async fn head(&mut self) -> io::Result<Option<Result<Head, BadHead>>> {
         loop {
             if let Some(end) = head::end(&self.buffer) {
@@ -163,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 return Err(NoBody::Bad(BadHead("bad chunk")));
             }
         }
-        // Trailers are read and left out.
+        // Trailers are read and ignored.
         while !self.line().await.map_err(NoBody::Failed)?.is_empty() {}
         Ok(body.freeze())
     }
@@ -244,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.stream.flush().await
     }
 
-    /// Looks for the client's end between the parts.
+    /// Writes the parts, and stops when the client closes the connection.
     async fn write_parts(&mut self, mut parts: Parts) -> io::Result<()> {
         self.stream.flush().await?;
         loop {
@@ -283,7 +284,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.stream.flush().await
     }
 
-    /// Reads what is still coming, so that what was written last is not lost to a reset.
+    /// Closes the connection, but first reads what the client still sends: unread bytes would cause
+    /// a reset, which could discard the last answer.
     async fn close(&mut self) -> io::Result<()> {
         self.stream.shutdown().await?;
         let drain = async {
@@ -302,7 +304,7 @@ fn status_line(status: StatusCode) -> Vec<u8> {
     format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes()
 }
 
-/// API Gateway takes 10,240 bytes; more are taken here to show what was sent.
+/// API Gateway accepts 10,240 bytes. More are accepted here so that the echo shows what was sent.
 const LARGEST_HEAD: usize = 64 << 10;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);

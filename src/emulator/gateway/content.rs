@@ -1,4 +1,4 @@
-//! The body of an answer: whole, or in parts that come over time.
+//! The body of an answer: whole, or in parts that are sent over time.
 
 use std::fmt;
 use std::io;
@@ -17,7 +17,7 @@ use crate::stats::Ledger;
 
 pub(crate) type Reply = Response<Content>;
 
-/// An error ends the answer early: the connection is dropped, or the stream reset.
+/// An error ends the answer early: the connection is dropped, or the HTTP/2 stream is reset.
 pub(super) type Parts = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
 
 pub(crate) enum Content {
@@ -25,7 +25,8 @@ pub(crate) enum Content {
     Parts(Parts),
 }
 
-/// How far an answer in parts has come. Counts, when it is dropped, whether its client went away.
+/// The progress of an answer in parts. When dropped, counts the answer as cut if its client left
+/// before the last part.
 struct Progress {
     ledger: Arc<Ledger>,
     sent: u64,
@@ -36,7 +37,7 @@ struct Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        // None is sent to a `HEAD`.
+        // The answer to a `HEAD` sends no part.
         if self.sent > 0 && self.sent < self.count {
             self.ledger.count(|counts| counts.gateway.cut += 1);
         }
@@ -46,7 +47,7 @@ impl Drop for Progress {
 // === impl Content ===
 
 impl Content {
-    /// `count` parts with a pause before each but the first. With `breaks`, an error follows.
+    /// Returns `count` parts with a pause before each but the first. With `breaks`, an error follows.
     pub(super) fn parts(
         ledger: &Arc<Ledger>,
         count: u64,
@@ -73,7 +74,7 @@ impl Content {
         Self::Parts(Box::pin(parts.chain(stream::iter(end))))
     }
 
-    /// For hyper.
+    /// Returns the body for hyper.
     pub(crate) fn into_body(self) -> UnsyncBoxBody<Bytes, io::Error> {
         match self {
             Self::Whole(bytes) => Full::new(bytes)

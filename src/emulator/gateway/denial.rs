@@ -1,28 +1,28 @@
-//! What API Gateway says no with: status, error type and text.
+//! API Gateway's error answers: status, error type and text.
 //!
-//! REST and WebSocket APIs tell why; HTTP APIs say `Forbidden` and no more. The texts are those seen
-//! from AWS. Where AWS's answer is not known, the one for a like cause is given.
+//! REST and WebSocket APIs give the reason; HTTP APIs send only `Forbidden`. The texts are those seen
+//! from AWS. Where AWS's answer is not known, this uses the one for a similar cause.
 
 use http::StatusCode;
 use thiserror::Error;
 
 use crate::refusal::Refusal;
 
-/// Why a request was not served. `Display` is the `message` that the client reads.
+/// Why a request was refused. `Display` is the `message` in the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum Denial {
     #[error("Missing Authentication Token")]
     MissingToken,
     #[error("{0}")]
     Incomplete(String),
-    /// Wrong signature, scope or date.
+    /// The signature, scope or date is wrong.
     #[error("{0}")]
     BadSignature(String),
     #[error("The security token included in the request is invalid.")]
     UnrecognizedClient,
     #[error("The security token included in the request is expired")]
     ExpiredToken,
-    /// A host or stage that is none, or a payload that a service does not take.
+    /// The host or stage does not exist, or the service does not accept the payload.
     #[error("Forbidden")]
     Forbidden,
     /// The IAM policy does not allow it.
@@ -30,10 +30,10 @@ pub(super) enum Denial {
     AccessDenied(String),
     #[error("{0}")]
     BadRequest(String),
-    /// No such management call.
+    /// The management call does not exist.
     #[error("Not Found")]
     NotFound,
-    /// A connection that is no longer there.
+    /// The connection is closed.
     #[error("Gone")]
     Gone,
     #[error("Upgrade Required")]
@@ -68,7 +68,7 @@ impl Denial {
         }
     }
 
-    /// The `x-amzn-errortype`.
+    /// Returns the `x-amzn-errortype`.
     pub(super) fn error_type(&self) -> &'static str {
         match self {
             Self::MissingToken => "MissingAuthenticationTokenException",
@@ -88,7 +88,7 @@ impl Denial {
         }
     }
 
-    /// HTTP APIs tell nothing of what is wrong with a signature.
+    /// Returns the answer of an HTTP API, which hides what is wrong with a signature.
     pub(super) fn withheld(self) -> Self {
         match self.status() {
             StatusCode::FORBIDDEN => Self::Forbidden,
@@ -96,7 +96,7 @@ impl Denial {
         }
     }
 
-    /// A word for the statistics.
+    /// Returns the reason's name in the statistics.
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::MissingToken => "missing_token",
@@ -116,7 +116,7 @@ impl Denial {
         }
     }
 
-    /// Type and first line, without what the client sent. Fit for logs and for `/state`.
+    /// Returns the type and the first line, without text from the client, for logs and for `/state`.
     pub(super) fn summary(&self) -> String {
         let message = self.to_string();
         let line = message.lines().next().unwrap_or_default();
@@ -141,7 +141,7 @@ fn signature_reason(text: &str) -> &'static str {
     found.map_or("signed_headers", |(_, reason)| reason)
 }
 
-/// What the part of the judge that is shared with AppSync's says.
+/// Converts a refusal of the checks that are shared with AppSync.
 impl From<Refusal> for Denial {
     fn from(refusal: Refusal) -> Self {
         match refusal {

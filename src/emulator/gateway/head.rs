@@ -1,9 +1,9 @@
 //! The head of a request, byte for byte as it was received.
 //!
-//! Over HTTP/1.1 it is read from the socket without an HTTP library, since what a library refuses or
-//! tidies up would not be judged: in a target `<`, `>`, a backtick, bytes that are no UTF-8, and what
-//! is behind a `#`; order and case of header names. What comes by HTTP/2 has been through `http::Uri`,
-//! which refuses such targets or cuts them, and keeps all others as they are.
+//! Over HTTP/1.1 it is read from the socket without an HTTP library, because libraries reject or
+//! normalize what a signature covers: `<`, `>`, a backtick, bytes that are not UTF-8 and fragments in a
+//! target, and the order and case of header names. An HTTP/2 request has passed through `http::Uri`,
+//! which rejects or truncates such targets and leaves all others unchanged.
 
 use std::str;
 
@@ -13,21 +13,21 @@ use http::{Method, Version, request};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) method: Method,
-    /// The second word of the request line, or the `:path`.
+    /// The second word of the request line, or the `:path` of HTTP/2.
     pub(crate) target: Vec<u8>,
-    /// In the order of arrival. Names by HTTP/1.1 are as they were written; a value that went over
-    /// several lines is one, with a space for each break.
+    /// Headers in the order of arrival. HTTP/1.1 names keep their case; a value that was folded over
+    /// several lines is joined, with a space for each line break.
     pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) version: Version,
-    /// All that was received, up to the empty line. Nothing by HTTP/2.
+    /// The received bytes up to the empty line. Empty for HTTP/2.
     pub(crate) raw: Vec<u8>,
 }
 
-/// A head that no server would take. The text says why.
+/// Why a head is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BadHead(pub(crate) &'static str);
 
-/// How the end of the body is told.
+/// How the end of the body is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
     Length(usize),
@@ -37,7 +37,7 @@ pub(super) enum Framing {
 // === impl Head ===
 
 impl Head {
-    /// `raw` ends with the empty line.
+    /// Parses a head. `raw` ends with the empty line.
     pub(crate) fn parse(raw: &[u8]) -> Result<Self, BadHead> {
         let text = raw
             .strip_suffix(b"\r\n\r\n")
@@ -76,7 +76,7 @@ impl Head {
         }
     }
 
-    /// Of a request by HTTP/2. Its `:authority` becomes the `host`.
+    /// Returns the head of an HTTP/2 request. Its `:authority` becomes the `host`.
     pub(crate) fn of_parts(parts: &request::Parts) -> Self {
         let host = parts.uri.authority().map(|authority| {
             let value = authority.as_str().as_bytes().to_vec();
@@ -105,7 +105,8 @@ impl Head {
         self.text("host").unwrap_or_default()
     }
 
-    /// Path and query, still encoded. Of a target in absolute form, what is behind the authority.
+    /// Returns path and query, still encoded. For a target in absolute form, these follow the
+    /// authority.
     pub(super) fn path_and_query(&self) -> (&[u8], &[u8]) {
         let target = origin_form(&self.target);
         match target.iter().position(|byte| *byte == b'?') {
@@ -121,7 +122,7 @@ impl Head {
             .map(|(_, value)| value.as_slice())
     }
 
-    /// All values of a name: trimmed, runs of spaces made one, joined by commas.
+    /// Returns all values of a name, trimmed, with runs of spaces collapsed, joined by commas.
     pub(super) fn joined(&self, name: &str) -> Option<Vec<u8>> {
         let values: Vec<Vec<u8>> = self
             .values(name)
@@ -139,7 +140,7 @@ impl Head {
         Some(String::from_utf8_lossy(&value).into_owned())
     }
 
-    /// The items of a header that is a list.
+    /// Returns the items of a header that is a list.
     pub(super) fn items(&self, name: &str) -> Vec<String> {
         let text = self.text(name).unwrap_or_default();
         let items = text.split(',').map(str::trim);
@@ -177,7 +178,7 @@ impl Head {
     }
 }
 
-/// `GET`, `/path?query`, HTTP/1.1.
+/// Parses a request line into its three words.
 fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), BadHead> {
     let (method, rest) = split_at_byte(line, b' ').ok_or(BadHead("no target"))?;
     let (target, version) = split_at_byte(rest, b' ').ok_or(BadHead("no version"))?;
@@ -191,7 +192,7 @@ fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), BadHead> {
     }
 }
 
-/// Where in `buffer` a head ends, if it does.
+/// Returns the length of the head in `buffer`, if it is complete.
 pub(super) fn end(buffer: &[u8]) -> Option<usize> {
     let end = buffer.windows(4).position(|window| window == b"\r\n\r\n")?;
     Some(end + 4)
@@ -252,7 +253,7 @@ mod tests {
         assert_eq!(query, b"x=%zz&&y=^`");
     }
 
-    /// Why hyper does not read here.
+    /// Shows why hyper does not read here.
     #[test]
     fn the_library_would_refuse_or_change_targets() {
         let parsed = |target: &'static [u8]| http::Uri::from_maybe_shared(target);

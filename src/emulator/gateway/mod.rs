@@ -1,20 +1,20 @@
 //! API Gateway, and other services that are signed for: REST, HTTP and WebSocket APIs with IAM, the
 //! packet stream of IoT Wireless, and an echo behind any other service's name.
 //!
-//! A host name tells which API is meant. Every request is judged from its raw bytes by
-//! `sigv4`, then told back to the client as it arrived, or refused in API Gateway's words.
+//! The host name selects the API. `sigv4` verifies every request from its raw bytes; the answer then
+//! echoes the request as it arrived, or refuses it with API Gateway's wording.
 //!
 //! | file | what |
 //! |---|---|
 //! | `connection`, `head` | HTTP/1.1 from the socket, without an HTTP library |
 //! | `request` | one request, from its head to the answer |
-//! | `state`, `sites` | what the gateway keeps; which API a host name stands for |
-//! | `sigv4`, `denial` | the verdict, and how no is said |
-//! | `routes`, `content` | what integrations answer |
+//! | `state`, `sites` | the gateway's state; the API of each host name |
+//! | `sigv4`, `denial` | verification of signatures, error answers |
+//! | `routes`, `content` | the answers of integrations |
 //! | `websocket`, `sockets` | upgrades and `@connections`, the sockets behind them |
 //!
-//! Not known of AWS, and read strictly or told by a switch: whether `execute-api` tidies paths up
-//! before it verifies them; what it makes of `%zz` in a query, which is refused here.
+//! Two behaviours of AWS are unknown: whether `execute-api` normalizes paths before it verifies them,
+//! which a switch chooses here; and how it reads `%zz` in a query, which is refused here.
 
 mod connection;
 mod content;

@@ -1,5 +1,4 @@
-//! One request to the gateway: evaluated from its raw bytes, then answered, or refused in API
-//! Gateway's words.
+//! One request to the gateway: verified from its raw bytes, then answered or refused.
 
 use bytes::Bytes;
 use http::Request;
@@ -19,7 +18,7 @@ use super::websocket::Answer;
 use super::{routes, sigv4, websocket};
 use crate::options::ACCOUNT;
 
-/// Answers a request by HTTP/2.
+/// Answers an HTTP/2 request.
 pub(crate) async fn answer_h2(gateway: &Gateway, request: Request<Incoming>) -> Reply {
     let (parts, body) = request.into_parts();
     let head = Head::of_parts(&parts);
@@ -27,12 +26,12 @@ pub(crate) async fn answer_h2(gateway: &Gateway, request: Request<Incoming>) -> 
     let body = match body {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(Denial::TooLarge),
-        // Nobody is left to read the answer.
+        // The client has left, so nobody reads this answer.
         Err(_) => Err(Denial::BadRequest("Bad Request".to_owned())),
     };
     match answer(gateway, &head, body).await {
         Answer::Reply(reply) => reply,
-        // There are none by HTTP/2.
+        // HTTP/2 has no such upgrades.
         Answer::Upgrade(_) => denied(gateway, None, &Denial::UpgradeRequired),
     }
 }
@@ -142,8 +141,8 @@ fn judge(gateway: &Gateway, site: &Site, head: &Head, body: &Bytes) -> Result<An
     Ok(Answer::Reply(reply))
 }
 
-/// Judges by the policy that a switch has, if it has one. Of the names that other services have for
-/// their actions nothing is known here.
+/// Checks a request against the policy of the `policy` switch. The actions of services other than
+/// API Gateway are not known here, so these are always permitted.
 fn permit(gateway: &Gateway, site: &Site, head: &Head) -> Result<(), Denial> {
     let invoke = "execute-api:Invoke";
     let (action, resource) = match site.kind {
@@ -181,7 +180,7 @@ fn permit(gateway: &Gateway, site: &Site, head: &Head) -> Result<(), Denial> {
     })
 }
 
-/// `{"message": …}`; WebSocket APIs add two ids.
+/// Returns `{"message": …}`. WebSocket APIs add two ids.
 fn denied(gateway: &Gateway, site: Option<&Site>, denial: &Denial) -> Reply {
     let kind = site.map(|site| site.kind);
     let told = match kind {
@@ -207,7 +206,7 @@ fn common_headers(gateway: &Gateway, site: Option<&Site>, reply: &mut Reply) {
         _ => REQUEST_ID,
     };
     let mut headers = vec![
-        // Not the machine's own time.
+        // The emulator's clock, which may be skewed.
         (header::DATE, gateway.context.clock.http_date()),
         (request_id, Uuid::new_v4().to_string()),
     ];
@@ -221,7 +220,7 @@ fn common_headers(gateway: &Gateway, site: Option<&Site>, reply: &mut Reply) {
     }
 }
 
-/// Bytes of a body.
+/// The largest body, in bytes.
 pub(super) const LARGEST_BODY: usize = 10 << 20;
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");

@@ -1,12 +1,12 @@
-//! What the emulated integrations answer by HTTP: an echo of what arrived, and a few odd answers by
-//! the beginning of the path behind the stage.
+//! The answers of the emulated integrations: an echo of the request, and special answers for some
+//! paths after the stage.
 //!
 //! | path | answer |
 //! |---|---|
-//! | `/status/N` | status N, with the echo; of 3xx a `location` elsewhere |
+//! | `/status/N` | status N, with the echo; for 3xx also a `location` on another host |
 //! | `/stream?chunks=N&every=MS&size=BYTES` | N chunks of text |
 //! | `/sse?events=N&every=MS` | N server-sent events |
-//! | `/cut?chunks=N&every=MS` | N chunks, and then the connection is dropped |
+//! | `/cut?chunks=N&every=MS` | N chunks, then the connection is dropped |
 //! | `/gzip` | JSON, compressed |
 //! | `/sink` | length and hash of the body |
 //! | anything else | the echo |
@@ -29,7 +29,7 @@ use super::sites::Site;
 use crate::sigv4::{Plus, percent_decode, sha256_hex};
 use crate::stats::Ledger;
 
-/// `route` is the path behind the stage, still encoded.
+/// Returns the answer for `route`, the path after the stage, still encoded.
 pub(super) fn answer(
     ledger: &Arc<Ledger>,
     site: &Site,
@@ -85,7 +85,7 @@ pub(super) fn answer(
     }
 }
 
-/// The first segment of the path, and what follows it with its slash.
+/// Returns the first segment of the path, and the rest with its slash.
 pub(super) fn stage_and_route(head: &Head) -> Result<(String, String), Denial> {
     let (path, _) = head.path_and_query();
     let path = String::from_utf8_lossy(path);
@@ -99,14 +99,14 @@ pub(super) fn stage_and_route(head: &Head) -> Result<(String, String), Denial> {
     }
 }
 
-/// A parameter of a query, decoded.
+/// Returns a parameter of a query, decoded.
 pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(candidate, _)| *candidate == name)?;
     String::from_utf8(percent_decode(value, Plus::IsSpace)).ok()
 }
 
-/// All that arrived, and how it was read.
+/// Returns the request as it arrived, and how it was verified.
 pub(super) fn echo(
     site: &Site,
     stage: &str,
@@ -152,9 +152,9 @@ fn typed(content_type: &'static str, content: Content) -> Reply {
     reply
 }
 
-/// Of chunks, bytes and milliseconds.
+/// The largest number of chunks, bytes or milliseconds.
 const MOST: u64 = 1 << 20;
-/// Of larger bodies the echo has the hash only.
+/// For larger bodies, the echo contains only the hash.
 const ECHOED: usize = 64 << 10;
 /// `{"compressed":true}`
 const GZIP: &[u8] =

@@ -1,7 +1,7 @@
-//! Which API a host name stands for, and by what its signatures are judged.
+//! The API of each host name, and the rules for its signatures.
 //!
-//! Service and region come from the name alone, as AWS's do. The ids of the APIs are made up at each
-//! start; of other services any name of their form is served.
+//! Service and region come from the name alone, as with AWS. The APIs' ids are random at each start;
+//! for other services, any name of the right form is served.
 
 use crate::host::without_port;
 use crate::options::CustomHost;
@@ -17,38 +17,38 @@ pub(crate) struct Names {
     custom: Vec<CustomHost>,
 }
 
-/// What a host name stands for.
+/// The API or service of a host name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Site {
     pub(super) kind: Kind,
-    /// Of the credential scope, as the region.
+    /// The service in the credential scope.
     pub(super) service: String,
     pub(super) region: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// The first segment of the path is the stage.
+    /// A REST API: the first segment of the path is the stage.
     Rest,
-    /// With the stage `$default`, which is not in the path.
+    /// An HTTP API with the stage `$default`, which is not in the path.
     Http,
     WebSocket,
-    /// IoT Wireless, with its stream of a network analyzer.
+    /// IoT Wireless, with the stream of its network analyzer.
     Analyzer,
-    /// Any other service, and REST APIs with a custom domain: the path is the route.
+    /// Any other service, or a REST API with a custom domain: the path is the route.
     Service,
-    /// An `execute-api` name that is no API's.
+    /// An `execute-api` name without an API.
     Nobody,
 }
 
-/// What stands in the last line of the canonical request.
+/// The last line of the canonical request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Payload {
     /// The hash of the body.
     Hashed,
-    /// The same, and `x-amz-content-sha256` must say it.
+    /// The hash of the body, which `x-amz-content-sha256` must repeat.
     Stated,
-    /// What `x-amz-content-sha256` must say: `UNSIGNED-PAYLOAD`, or the hash.
+    /// The value of `x-amz-content-sha256`: `UNSIGNED-PAYLOAD`, or the hash.
     MayBeUnsigned,
 }
 
@@ -72,7 +72,7 @@ impl Names {
         }
     }
 
-    /// What the certificate is for.
+    /// Returns the names for the certificate.
     pub(crate) fn certified(&self) -> Vec<String> {
         let region = &self.region;
         let own = [&self.rest, &self.http, &self.websocket, &self.analyzer];
@@ -92,7 +92,7 @@ impl Names {
             .collect()
     }
 
-    /// `None` if the name is AppSync's, or unknown.
+    /// Returns the site of a host; `None` if it is AppSync's, or unknown.
     pub(super) fn site(&self, host: &str) -> Option<Site> {
         let name = without_port(host)?.to_ascii_lowercase();
         let site = |kind, service: &str, region: &str| {
@@ -143,19 +143,19 @@ impl Site {
         }
     }
 
-    /// Whether a presigned URL may have its session token appended after signing.
+    /// Returns whether a presigned URL may have its session token appended after signing.
     pub(super) fn takes_appended_token(&self) -> bool {
         self.kind == Kind::Analyzer
     }
 
-    /// [API Gateway known issues](https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html):
-    /// REST APIs split queries at `;`, and take no `|`, `{` or `}` in them.
+    /// Returns whether queries are those of REST APIs, which split at `;` and reject `|`, `{` and `}`
+    /// ([known issues](https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html)).
     pub(super) fn has_rest_queries(&self) -> bool {
         self.kind == Kind::Rest || (self.kind == Kind::Service && self.service == "execute-api")
     }
 }
 
-/// Some services sign by another name than their hosts have.
+/// Returns the service name in the scope, which differs from the host's for some services.
 fn scope_name(label: &str) -> &str {
     match label {
         "aps-workspaces" => "aps",

@@ -1,10 +1,10 @@
 //! WebSocket connections after their upgrade: those of the WebSocket API, and the packet stream of
 //! IoT Wireless.
 //!
-//! The API's routes are chosen by `action`: `echo` and frames without an action come back as they
-//! are, `info` tells the connection's id and what its handshake said, every other is forbidden. A
-//! frame may have 32 KB and a message 128 KB, or the connection is closed by 1009; a binary one closes
-//! it by 1003. Like the client's, our messages go in frames of at most 32 KB.
+//! `action` selects the API's route: `echo`, and a message without an action, is echoed; `info` returns
+//! the connection's id and its handshake; all others are forbidden. A frame of more than 32 KB or a
+//! message of more than 128 KB closes the connection with 1009, a binary message with 1003. Messages to
+//! the client are also sent in frames of at most 32 KB.
 //!
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html>
 
@@ -28,17 +28,17 @@ use uuid::Uuid;
 
 use crate::context::Context;
 
-/// A granted upgrade: the headers of the 101, and who is to be served after it.
+/// A granted upgrade: the headers of the 101, and the session after it.
 pub(super) struct Upgrade {
     pub(super) headers: HeaderMap,
     pub(super) session: Session,
 }
 
 pub(super) enum Session {
-    /// Of the WebSocket API.
+    /// A connection of the WebSocket API.
     Api {
         id: String,
-        /// What `info` answers beside the id.
+        /// What `info` returns besides the id.
         handshake: Value,
         user_agent: String,
     },
@@ -59,7 +59,7 @@ struct Socket {
     last_active_at: OffsetDateTime,
 }
 
-/// What `@connections` asks of a connection.
+/// A command from `@connections` or a switch to a connection.
 enum Order {
     Send(String),
     Close(CloseCode),
@@ -68,15 +68,15 @@ enum Order {
 
 /// How a connection ends.
 enum End {
-    /// We say so.
+    /// The server closes it.
     Close(CloseCode),
-    /// The client has said so, or has gone.
+    /// The client closed it, or left.
     Answer,
-    /// Without a word.
+    /// The server drops it without a close frame.
     Drop,
 }
 
-/// A connection's place among the open ones, until it is dropped.
+/// The entry of an open connection, removed on drop.
 struct Place<'a> {
     context: &'a Context,
     sockets: &'a Sockets,
@@ -91,7 +91,7 @@ impl Sockets {
         self.open.lock().keys().cloned().collect()
     }
 
-    /// Whether the message was taken: the connection is there, and reads.
+    /// Queues a message. Returns `false` if the connection is closed, or does not read.
     pub(super) fn send(&self, id: &str, text: String) -> bool {
         self.order(id, Order::Send(text))
     }
@@ -114,7 +114,7 @@ impl Sockets {
         }
     }
 
-    /// What `GET @connections` tells.
+    /// Returns the answer of `GET @connections`.
     pub(super) fn describe(&self, id: &str) -> Option<Value> {
         let open = self.open.lock();
         let socket = open.get(id)?;
@@ -174,7 +174,8 @@ impl Drop for Place<'_> {
 
 // === a connection ===
 
-/// Serves a connection until either side ends it. `read` is what came behind the upgrade.
+/// Serves a connection until either side ends it. `read` holds bytes received after the upgrade
+/// request.
 pub(super) async fn drive<S>(
     context: &Context,
     sockets: &Sockets,
@@ -215,7 +216,7 @@ pub(super) async fn drive<S>(
     }
 }
 
-/// Until either side ends it.
+/// Runs a connection of the WebSocket API until either side ends it.
 async fn serve<S>(
     place: &mut Place<'_>,
     socket: &mut WebSocketStream<S>,
@@ -248,7 +249,7 @@ where
     }
 }
 
-/// `None` is the message itself.
+/// Returns the answer to a message; `None` means an echo.
 fn answer(id: &str, text: &str, handshake: &Value) -> Option<String> {
     let message: Value = serde_json::from_str(text).unwrap_or_default();
     let request = Uuid::new_v4().to_string();
@@ -269,7 +270,7 @@ fn answer(id: &str, text: &str, handshake: &Value) -> Option<String> {
     }
 }
 
-/// A few messages of a network analyzer, and then silence.
+/// Sends a few messages of a network analyzer, then waits for the close.
 async fn analyze<S>(
     socket: &mut WebSocketStream<S>,
     configuration: &str,
@@ -299,7 +300,7 @@ where
     }
 }
 
-/// In frames of at most 32 KB.
+/// Sends a text in frames of at most 32 KB.
 async fn send<S>(socket: &mut WebSocketStream<S>, text: &str) -> Result<(), tungstenite::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -318,7 +319,7 @@ where
     }
 }
 
-/// The answer to a client's close is queued by the library, and sent by reading on.
+/// Sends the answer to a client's close. The library has queued it, and sends it on the next read.
 async fn answer_close<S>(socket: &mut WebSocketStream<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -330,7 +331,7 @@ where
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
 }
 
-/// Says so, and waits for the client's close.
+/// Sends a close frame and waits for the client's.
 async fn close<S>(socket: &mut WebSocketStream<S>, code: CloseCode)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -344,8 +345,8 @@ where
             return;
         }
         if code == CloseCode::Size {
-            // What is still coming makes no frames any more. It is read, so that the close is not lost
-            // to a reset.
+            // The rest of the client's bytes cannot be parsed as frames, but must be read: unread
+            // bytes would cause a reset, which could discard the close frame.
             let stream = socket.get_mut();
             let _ = stream.shutdown().await;
             let mut rest = BytesMut::new();

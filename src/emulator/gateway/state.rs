@@ -1,4 +1,4 @@
-//! What the gateway keeps: its names, and the open connections of its WebSocket API.
+//! The gateway's state: its names, and the open connections of its WebSocket API.
 
 use std::sync::Arc;
 
@@ -26,19 +26,19 @@ impl Gateway {
         }
     }
 
-    /// Whether a host is one of the gateway's, and not AppSync's.
+    /// Returns whether a host is one of the gateway's rather than AppSync's.
     pub(crate) fn has(&self, host: &str) -> bool {
         self.names.site(host).is_some()
     }
 
-    /// Whether what was read of a connection begins with a request for the gateway.
+    /// Returns whether the first bytes of a connection are a request for the gateway.
     pub(crate) fn is_meant(&self, read: &BytesMut) -> bool {
         let host = host_line(read);
         host.is_some_and(|host| self.has(host.trim()))
     }
 }
 
-/// The value of the first `host` line of a head.
+/// Returns the value of the first `host` line of a head.
 fn host_line(read: &[u8]) -> Option<&str> {
     let mut lines = read.split(|byte| *byte == b'\n').skip(1);
     let line = lines.find(|line| {

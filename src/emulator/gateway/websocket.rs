@@ -1,9 +1,9 @@
-//! What WebSocket APIs are asked by HTTP: upgrades, and `@connections`; and the upgrade to IoT
-//! Wireless's packet stream.
+//! HTTP requests to WebSocket APIs: upgrades and `@connections`; and the upgrade to IoT Wireless's
+//! packet stream.
 //!
-//! Authorization is by headers or by presigned query, and looked at by nobody after the upgrade. The
-//! integration of `$connect` is told by the query what to do: `status=N` makes it refuse, and of the
-//! subprotocols that were offered it takes the first, or none with `subprotocol=none`, or the named.
+//! Requests are authorized by headers or by a presigned query; nothing is checked after the upgrade.
+//! The query controls the integration of `$connect`: `status=N` makes it refuse; `subprotocol=NAME`
+//! makes it select that one of the offered subprotocols, or none, instead of the first.
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -26,7 +26,7 @@ pub(super) enum Answer {
     Upgrade(Upgrade),
 }
 
-/// Answers what came to the host of the WebSocket API.
+/// Answers a request to the WebSocket API.
 pub(super) fn answer(
     gateway: &Gateway,
     site: &Site,
@@ -67,8 +67,8 @@ pub(super) fn answer(
     Ok(Answer::Upgrade(Upgrade { headers, session }))
 }
 
-/// Answers what came to IoT Wireless: the packet stream of a network analyzer, by presigned URL only,
-/// which must sign `host` alone and may hold five minutes.
+/// Answers a request to IoT Wireless. It serves only the packet stream of a network analyzer, by a
+/// presigned URL that signs `host` alone and expires within five minutes.
 pub(super) fn analyzer(head: &Head, verified: &Verified) -> Result<Answer, Denial> {
     let (path, _) = head.path_and_query();
     if path != b"/start-network-analyzer-stream" {
@@ -93,7 +93,7 @@ pub(super) fn analyzer(head: &Head, verified: &Verified) -> Result<Answer, Denia
     Ok(Answer::Upgrade(Upgrade { headers, session }))
 }
 
-/// `POST`, `GET` and `DELETE` of `@connections/{id}`.
+/// Answers `POST`, `GET` and `DELETE` of `@connections/{id}`.
 fn manage(gateway: &Gateway, head: &Head, id: &str, body: &[u8]) -> Result<Reply, Denial> {
     let sockets = &gateway.sockets;
     let taken = match head.method {
@@ -116,7 +116,7 @@ fn manage(gateway: &Gateway, head: &Head, id: &str, body: &[u8]) -> Result<Reply
     Ok(reply)
 }
 
-/// Both `/@connections/abc=` and `/%40connections/abc%3D`.
+/// Returns the id of `/@connections/abc=`, or of `/%40connections/abc%3D`.
 pub(super) fn connection_id(route: &str) -> Option<String> {
     let decoded = String::from_utf8(percent_decode(route, Plus::IsPlus)).ok()?;
     let id = decoded.strip_prefix("/@connections/")?;
@@ -131,7 +131,7 @@ fn refused_by_integration(status: Option<u16>) -> Reply {
     reply
 }
 
-/// The headers of the 101.
+/// Returns the headers of the 101.
 fn accepted(head: &Head) -> Result<HeaderMap, Denial> {
     let key = head.text("sec-websocket-key").filter(|key| key.len() == 24);
     let accept = key.and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok());
@@ -151,7 +151,7 @@ fn query(head: &Head) -> String {
     String::from_utf8_lossy(query).into_owned()
 }
 
-/// As AWS's: fifteen letters and digits, and an equals sign.
+/// Returns an id of AWS's form: fifteen letters and digits, and an equals sign.
 pub(super) fn new_id() -> String {
     let id: String = std::iter::repeat_with(fastrand::alphanumeric)
         .take(15)

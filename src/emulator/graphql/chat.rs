@@ -7,14 +7,14 @@ use parking_lot::Mutex;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// A place to talk.
+/// A room of the chat.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
 pub(super) struct Room {
     pub(super) id: ID,
     pub(super) name: String,
 }
 
-/// Something said in a room.
+/// A message in a room.
 #[derive(Debug, Clone, PartialEq, Eq, SimpleObject)]
 pub(super) struct Message {
     pub(super) id: ID,
@@ -33,7 +33,7 @@ pub(super) struct Chat(Mutex<Contents>);
 struct Contents {
     rooms: VecDeque<Room>,
     messages: VecDeque<Message>,
-    /// Of all message bodies and authors.
+    /// The total size of all messages.
     bytes: usize,
     rooms_made: u64,
     messages_made: u64,
@@ -42,7 +42,7 @@ struct Contents {
 // === impl Chat ===
 
 impl Chat {
-    /// With two rooms and a few messages.
+    /// Returns a chat with two rooms and a few messages.
     pub(super) fn seeded(now: OffsetDateTime) -> Self {
         let mut contents = Contents::default();
         for (id, name) in [("lobby", "Lobby"), ("garden", "Garden")] {
@@ -70,7 +70,7 @@ impl Chat {
         self.0.lock().room(id)
     }
 
-    /// The latest messages of a room, the oldest first.
+    /// Returns the latest messages of a room, the oldest first.
     pub(super) fn messages(&self, room: &str, limit: usize) -> Vec<Message> {
         let contents = self.0.lock();
         let mut messages: Vec<Message> = contents
@@ -96,7 +96,7 @@ impl Chat {
         room
     }
 
-    /// `None` when there is no such room.
+    /// Adds a message. Returns `None` if the room does not exist.
     pub(super) fn post(
         &self,
         room: &str,
@@ -177,7 +177,7 @@ mod tests {
         for _ in 0..40 {
             chat.post("lobby", &"x".repeat(1 << 20), None, now);
         }
-        // Not sixteen: the room's name counts too.
+        // One less than sixteen, because the room's name counts too.
         assert_eq!(chat.messages("lobby", usize::MAX).len(), 15);
         for _ in 0..ROOMS {
             chat.create_room("n");

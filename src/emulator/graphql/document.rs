@@ -1,5 +1,4 @@
-//! The chosen operation of a document, and its selection with everything resolved that variables and
-//! fragments leave open.
+//! The selected operation of a document, and its selection with variables and fragments resolved.
 
 use std::collections::HashSet;
 
@@ -10,7 +9,7 @@ use async_graphql::{Name, Positioned, Value};
 
 use crate::selection::Selected;
 
-/// A document that parsed, one of whose operations was chosen.
+/// A parsed document, and the operation of it that is executed.
 #[derive(Debug, Clone)]
 pub(super) struct Chosen {
     document: ExecutableDocument,
@@ -43,7 +42,7 @@ impl Chosen {
         self.operation.ty
     }
 
-    /// The type of the root.
+    /// Returns the name of the root type.
     pub(super) fn root(&self) -> &'static str {
         match self.kind() {
             OperationType::Query => "Query",
@@ -52,7 +51,7 @@ impl Chosen {
         }
     }
 
-    /// For any document, since each fragment is followed once.
+    /// Returns the root fields. It terminates for any document, because it follows each fragment once.
     pub(super) fn root_fields(&self) -> Vec<String> {
         let mut fields = Vec::new();
         let mut seen: HashSet<&Name> = HashSet::new();
@@ -77,7 +76,7 @@ impl Chosen {
         fields
     }
 
-    /// The complaint about the first variable that must have a value and has none.
+    /// Returns the error for the first required variable without a value.
     pub(super) fn missing_variable(&self) -> Option<String> {
         self.operation
             .variable_definitions
@@ -99,14 +98,14 @@ impl Chosen {
             })
     }
 
-    /// Only for a document that was validated: one that was not may have fragments without end.
+    /// Returns the selection. The document must be validated: otherwise its fragments may be recursive.
     pub(super) fn selection(&self) -> Vec<Selected> {
         let mut fields = Vec::new();
         self.collect(&self.operation.selection_set.node, &mut fields);
         fields
     }
 
-    /// All type conditions hold, because the schema has no abstract types.
+    /// Collects fields. All type conditions hold, because the schema has no abstract types.
     fn collect(&self, set: &SelectionSet, fields: &mut Vec<Selected>) {
         for selection in &set.items {
             if self.is_skipped(selection.node.directives()) {

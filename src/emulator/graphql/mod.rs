@@ -1,7 +1,7 @@
-//! The emulated API's GraphQL: executes operations, and takes subscriptions apart.
+//! The emulated AppSync's GraphQL: executes queries and mutations, and analyses subscriptions.
 //!
-//! In flow the text of a request and the headers it came with; out flow the answer's body and the
-//! events that mutations trigger, or what a subscription wants. Who may ask was settled before.
+//! It takes the text of a request and its headers. A query or mutation returns the answer's body and
+//! publishes events; a subscription returns what it selects. Authorization happens before.
 
 mod chat;
 mod document;
@@ -25,7 +25,7 @@ use chat::Chat;
 use document::Chosen;
 use schema::{Call, Mutation, Query, Schema, Subscription, World};
 
-/// A request's text: `query`, `variables` and `operationName`.
+/// A request: `query`, `variables` and `operationName`.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Operation {
     pub(super) query: String,
@@ -33,19 +33,19 @@ pub(super) struct Operation {
     pub(super) operation_name: Option<String>,
 }
 
-/// What a `start` asks for.
+/// The subscription of a `start`.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) live: Live,
-    /// An event that follows the acknowledgement at once.
+    /// An event to send directly after the acknowledgement.
     pub(super) first: Option<Value>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum SubscribeError {
-    /// Queries and mutations are not for the realtime channel.
+    /// The realtime channel does not execute queries and mutations.
     NotASubscription,
-    /// The messages.
+    /// The document is invalid, for these reasons.
     Invalid(Vec<String>),
 }
 
@@ -56,7 +56,7 @@ pub(super) struct GraphQl {
     hub: Arc<Hub>,
 }
 
-/// The types of the schema, which the hub needs before anything can be executed.
+/// Returns the types of the schema. The hub needs them before the schema can be built.
 pub(super) fn types() -> Types {
     let schema = Schema::new(Query, Mutation, Subscription);
     Types::of_schema(&schema.sdl())
@@ -83,7 +83,7 @@ impl GraphQl {
         }
     }
 
-    /// Executes a query or a mutation, and tells subscribers of what a mutation did.
+    /// Executes a query or a mutation, and publishes a mutation's result to subscribers.
     pub(super) async fn execute(
         &self,
         operation: Operation,
@@ -100,7 +100,7 @@ impl GraphQl {
                     .ledger
                     .count(|counts| counts.requests.mutations += 1);
             }
-            // AppSync's answer here was MQTT connection data, long obsolete.
+            // AppSync once answered with MQTT connection data, which is obsolete.
             Some(OperationType::Subscription) => {
                 return response::request_error("Subscriptions are not supported over HTTP.")
                     .map_err(|_| Refusal::Internal);
@@ -122,8 +122,8 @@ impl GraphQl {
         response::body(&response, nulls).map_err(|_| Refusal::Internal)
     }
 
-    /// Validates a subscription and finds what it wants. `headers` are the entries of the `start`'s
-    /// authorization.
+    /// Validates a subscription and returns its selection and filter. `headers` are the entries of the
+    /// `start`'s authorization.
     pub(super) async fn subscribe(
         &self,
         operation: Operation,
@@ -172,8 +172,8 @@ impl GraphQl {
         })
     }
 
-    /// Does what async-graphql leaves out: every selected field is there, in the order of the
-    /// selection, and a null that the schema forbids takes its parent with it.
+    /// Completes a response where async-graphql differs from AppSync: it adds missing selected fields,
+    /// in the order of the selection, and replaces the parent of a forbidden null with null.
     fn complete(&self, chosen: &Chosen, response: &mut Response) -> Vec<NullError> {
         let (data, nulls) = selection::complete(
             &self.types,
@@ -203,7 +203,7 @@ impl GraphQl {
 // === impl Operation ===
 
 impl Operation {
-    /// From the body of a request, or the `data` of a `start`.
+    /// Parses the body of a request, or the `data` of a `start`.
     pub(super) fn parse(json: &[u8]) -> Result<Self, Refusal> {
         let mut object: Map<String, serde_json::Value> =
             serde_json::from_slice(json).map_err(|_| Refusal::Unparsable)?;
@@ -222,7 +222,7 @@ impl Operation {
         })
     }
 
-    /// Root type and name of every field that is selected at the root, `@skip` or not.
+    /// Returns the root type and the name of every root field, including skipped ones.
     pub(super) fn root_fields(&self) -> Vec<(&'static str, String)> {
         let chosen = parse_query(&self.query).ok().and_then(|document| {
             Chosen::new(&document, self.operation_name.as_deref(), &self.variables)
@@ -235,7 +235,7 @@ impl Operation {
         fields.map(|field| (root, field)).collect()
     }
 
-    /// With the chosen operation, if the document parses and has it.
+    /// Returns the request, and the selected operation if the document parses and contains it.
     fn into_request(self) -> (Request, Option<Chosen>) {
         let name = self.operation_name;
         let mut request = Request::new(self.query);
@@ -252,7 +252,7 @@ impl Operation {
     }
 }
 
-/// Enough for the usual introspection query.
+/// Allows the usual introspection query.
 const DEPTH: usize = 15;
 const COMPLEXITY: usize = 1000;
 const SIGNATURE_HEADERS: [&str; 2] = ["authorization", "x-amz-security-token"];

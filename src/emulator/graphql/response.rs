@@ -40,7 +40,8 @@ struct Location {
     source_name: Option<()>,
 }
 
-/// `nulls` are those that the schema forbids, and that are told apart from what caused them.
+/// Returns the body of an answer. `nulls` are the errors for nulls that the schema forbids, apart
+/// from the errors that caused them.
 pub(super) fn body(
     response: &Response,
     nulls: Vec<NullError>,
@@ -52,7 +53,7 @@ pub(super) fn body(
     })
 }
 
-/// A request that could not be executed at all: 200, `data` null.
+/// Returns the body for a request that could not be executed: status 200, `data` null.
 pub(super) fn request_error(message: &str) -> Result<String, serde_json::Error> {
     serde_json::to_string(&Body {
         data: &Value::Null,
@@ -64,7 +65,7 @@ pub(super) fn request_error(message: &str) -> Result<String, serde_json::Error> 
     })
 }
 
-/// The text for a request that does not fit the schema, for example
+/// Returns the message for a request that does not match the schema, for example
 /// `Validation error of type FieldUndefined: …`.
 pub(super) fn validation_message(error: &ServerError) -> String {
     let message = error.message.trim();
@@ -112,7 +113,7 @@ fn entry(error: &ServerError) -> Entry {
     }
 }
 
-/// How async-graphql's messages begin, and what graphql-java, which AppSync runs, calls that.
+/// Beginnings of async-graphql's messages, with the error type of graphql-java, which AppSync runs.
 const VALIDATION_TYPES: &[(&str, &str)] = &[
     ("Unknown field", "FieldUndefined"),
     ("Unknown argument", "UnknownArgument"),

@@ -1,4 +1,4 @@
-//! The schema of the emulated API: a small chat, and fields that misbehave on request.
+//! The schema of the emulated API: a small chat, and fields that fail or stall on request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,22 +17,22 @@ use crate::sigv4::Headers;
 
 pub(super) type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
-/// What every resolver may use.
+/// The state that resolvers share.
 pub(super) struct World {
     pub(super) chat: Chat,
     pub(super) context: Arc<Shared>,
 }
 
-/// One request as its resolvers see it, and what they note for the time after.
+/// One request, and the subscriptions and triggers that its resolvers record.
 #[derive(Debug)]
 pub(super) struct Call {
     headers: Headers,
-    /// Bytes that the answer may still grow by.
+    /// How many more bytes the answer may have.
     budget: AtomicUsize,
     noted: Mutex<Vec<Noted>>,
 }
 
-/// A mutation that triggers a subscription, or a subscription.
+/// A recorded subscription, or a mutation that triggers one.
 #[derive(Debug)]
 pub(super) struct Noted {
     /// The field of `Subscription`.
@@ -40,7 +40,7 @@ pub(super) struct Noted {
     /// The field of the request.
     pub(super) selected: Selected,
     pub(super) filter: Vec<(String, Value)>,
-    /// An event that a subscription begins with.
+    /// The first event of a subscription.
     pub(super) first: Option<Value>,
 }
 
@@ -156,7 +156,7 @@ impl Mutation {
     }
 }
 
-/// The resolvers only note what was subscribed to. Events come from mutations, not from here.
+/// The resolvers only record subscriptions. Mutations produce the events.
 #[Subscription]
 #[allow(
     clippy::unused_async,
@@ -204,7 +204,7 @@ fn call<'a>(ctx: &Context<'a>) -> Result<&'a Arc<Call>> {
     ctx.data::<Arc<Call>>()
 }
 
-/// Keeps a small request with many aliases from making a huge answer.
+/// Limits the answer's size, so that many aliases in a small request cannot make it huge.
 fn spend(ctx: &Context<'_>, bytes: usize) -> Result<()> {
     call(ctx)?
         .budget
@@ -258,7 +258,7 @@ fn note<T>(
     Ok(stream::empty())
 }
 
-/// An argument that is absent filters nothing; one that is null asks for null.
+/// Returns the filter of an argument: none if it is absent; null matches null.
 fn argument(name: &str, value: MaybeUndefined<String>) -> Option<(String, Value)> {
     match value {
         MaybeUndefined::Undefined => None,
@@ -279,7 +279,7 @@ fn headers_json(headers: &Headers, names: Option<Vec<String>>, except: &[&str]) 
     Ok(serde_json::to_string(&headers)?)
 }
 
-/// An error with the type that AppSync's envelope has.
+/// Returns an error with an `errorType`, as in AppSync's answers.
 fn failure(error_type: &str, message: &str) -> Error {
     Error::new(message).extend_with(|_, extensions| extensions.set("errorType", error_type))
 }

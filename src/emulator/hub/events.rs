@@ -1,4 +1,4 @@
-//! The hub's part for Events: subscriptions to channels, and what is published to them.
+//! The hub's part for Events: subscriptions to channels, and publishing to them.
 
 use super::{Admission, Hub, Terms};
 use crate::events::{Channel, Pattern, messages};
@@ -6,7 +6,7 @@ use crate::protocol::Protocol;
 use crate::stats::LiveChannel;
 
 impl Hub {
-    /// Takes a subscription in. The answer is on its way before any event can be.
+    /// Admits a subscription. The answer is queued before any event.
     pub(crate) fn subscribe(
         &self,
         connection: u64,
@@ -33,7 +33,7 @@ impl Hub {
         Admission::Started
     }
 
-    /// Whether there was such a subscription.
+    /// Ends a subscription. Returns whether it was live.
     pub(crate) fn unsubscribe(&self, connection: u64, id: &str) -> bool {
         let was_live = {
             let mut connections = self.connections.lock();
@@ -44,14 +44,14 @@ impl Hub {
         was_live
     }
 
-    /// Whether a connection has a live subscription of this id.
+    /// Returns whether a connection has a live subscription with this id.
     pub(crate) fn holds(&self, connection: u64, id: &str) -> bool {
         let connections = self.connections.lock();
         let connection = connections.open.get(&connection);
         connection.is_some_and(|open| open.channels.contains_key(id))
     }
 
-    /// Sends events to whoever listens to their channel, one frame for each.
+    /// Sends events to every subscription to their channel, one frame for each event.
     pub(crate) fn broadcast(&self, channel: &Channel, events: &[&str]) {
         let connections = self.connections.lock();
         for connection in connections.open.values() {
@@ -64,7 +64,7 @@ impl Hub {
         }
     }
 
-    /// The live subscriptions of each open Events connection.
+    /// Returns the live subscriptions of each open Events connection.
     pub(crate) fn channels(&self) -> Vec<Vec<LiveChannel>> {
         let connections = self.connections.lock();
         let open = connections.open.iter();

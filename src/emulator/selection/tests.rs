@@ -1,4 +1,4 @@
-//! What a subscriber is sent of what a mutation selected.
+//! Events of subscriptions with selections that differ from the mutation's.
 
 use async_graphql::value;
 
@@ -11,7 +11,7 @@ type Room { id: ID!, name: String }
 type Tag { name: String! }
 ";
 
-/// `alias:name{children}`, separated by spaces.
+/// Parses a selection: `alias:name{children}`, separated by spaces.
 fn selection(text: &str) -> Vec<Selected> {
     fn read<'a>(tokens: &mut impl Iterator<Item = &'a str>) -> Vec<Selected> {
         let mut fields: Vec<Selected> = Vec::new();

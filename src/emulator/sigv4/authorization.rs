@@ -1,6 +1,6 @@
-//! The `authorization` header of Signature Version 4, taken apart.
+//! Parses the `authorization` header of Signature Version 4.
 //!
-//! Says what is missing in AWS's words. It does not judge the parts.
+//! Reports missing parts with AWS's wording. It does not verify the parts.
 
 use crate::refusal::Refusal;
 
@@ -20,8 +20,8 @@ pub(crate) struct Authorization<'a> {
 // === impl Authorization ===
 
 impl<'a> Authorization<'a> {
-    /// `dated` tells whether the request has a date: a missing one is reported among the missing
-    /// parts of this header.
+    /// Parses the header. `dated` is whether the request has a date, because AWS reports a missing
+    /// date with the missing parts of this header.
     pub(crate) fn parse(header: &'a str, dated: bool) -> Result<Self, Refusal> {
         let parameters = match header.strip_prefix(ALGORITHM) {
             Some(rest) if rest.is_empty() || rest.starts_with(' ') => rest.trim(),
@@ -78,7 +78,7 @@ impl<'a> Authorization<'a> {
         Self::of(credential, signed_headers, signature)
     }
 
-    /// Of the three parts, wherever they stood.
+    /// Builds the authorization from its three parts.
     pub(crate) fn of(
         credential: &'a str,
         signed_headers: &str,
@@ -113,7 +113,7 @@ impl<'a> Authorization<'a> {
         format!("{date}/{region}/{service}/{terminator}")
     }
 
-    /// Lower case, sorted, each name once.
+    /// Returns whether the signed headers are in lower case, sorted and unique.
     pub(crate) fn headers_in_order(&self) -> bool {
         self.signed_headers
             .iter()

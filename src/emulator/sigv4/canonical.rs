@@ -7,19 +7,19 @@ use std::fmt::Write as _;
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
-/// A request as it was received, or as a realtime message stands for one.
+/// A request as it was received, or the request that a realtime message was signed as.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Received<'a> {
     pub(crate) method: &'a str,
-    /// Still encoded, without the query.
+    /// The path, still encoded, without the query.
     pub(crate) path: &'a str,
-    /// Still encoded, without the question mark.
+    /// The query, still encoded, without the question mark.
     pub(crate) query: &'a str,
     pub(crate) headers: &'a Headers,
     pub(crate) body: &'a [u8],
 }
 
-/// Names in lower case with their values, in the order of arrival.
+/// Header names in lower case with their values, in the order of arrival.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Headers(Vec<(String, String)>);
 
@@ -60,7 +60,7 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
         })
 }
 
-/// `%XX` becomes its byte; a `%` that starts none stays as it is.
+/// Decodes `%XX`. Leaves other `%` characters unchanged.
 pub(crate) fn percent_decode(text: &str, plus: Plus) -> Vec<u8> {
     let hex = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let bytes = text.as_bytes();
@@ -72,7 +72,7 @@ pub(crate) fn percent_decode(text: &str, plus: Plus) -> Vec<u8> {
         decoded.push(match (byte, escaped) {
             (b'%', Some((high, low))) => {
                 at += 2;
-                // Two digits below sixteen make one byte.
+                // Two hexadecimal digits fit in one byte.
                 (high << 4 | low).to_le_bytes()[0]
             }
             (b'+', _) if plus == Plus::IsSpace => b' ',
@@ -90,7 +90,7 @@ pub(crate) enum Plus {
     IsPlus,
 }
 
-/// The path as it came is encoded once more, as for every service but S3.
+/// Encodes the received path again, as for every service but S3.
 fn path(raw: &str) -> String {
     if raw.is_empty() {
         return "/".to_owned();
@@ -134,7 +134,8 @@ fn encode(bytes: &[u8]) -> String {
 // === impl Headers ===
 
 impl Headers {
-    /// `host` is the `:authority` of HTTP/2, or the `Host` header: HTTP/2 has no other.
+    /// Returns the headers of a request. `host` is the `:authority` of HTTP/2, which has no `Host`
+    /// header, or the `Host` header.
     pub(crate) fn of_request(map: &HeaderMap, host: &str) -> Self {
         let received = map
             .iter()
@@ -150,8 +151,8 @@ impl Headers {
         )
     }
 
-    /// The set that stands for headers in a realtime message. Entries that are no strings are no
-    /// headers.
+    /// Returns the headers in the authorization object of a realtime message. Entries that are not
+    /// strings are ignored.
     pub(crate) fn of_json(object: &serde_json::Map<String, serde_json::Value>) -> Self {
         Self(
             object
@@ -164,7 +165,7 @@ impl Headers {
         )
     }
 
-    /// All values of a name, trimmed, inner white space collapsed, joined with a comma.
+    /// Returns all values of a name, trimmed, with white space collapsed, joined with commas.
     pub(crate) fn joined(&self, name: &str) -> Option<String> {
         let values: Vec<String> = self
             .0
@@ -178,7 +179,7 @@ impl Headers {
         (!values.is_empty()).then(|| values.join(","))
     }
 
-    /// Each name once, with its values joined.
+    /// Returns each name once, with its values joined.
     pub(crate) fn all(&self) -> std::collections::BTreeMap<String, String> {
         self.0
             .iter()
@@ -195,7 +196,7 @@ impl Headers {
     }
 }
 
-/// Names only: values hold signatures and tokens.
+/// Shows only names, because values contain signatures and tokens.
 impl std::fmt::Debug for Headers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list()

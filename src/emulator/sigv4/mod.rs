@@ -1,9 +1,8 @@
-//! The judge of signatures: was this request signed by a known key, for this API, now?
+//! Verifies AppSync's signatures: was the request signed by a known key, for this API, now?
 //!
-//! In flow the bytes that were received and the rules (region, keys, time); out flows a verdict, and
-//! with a refusal the text that AWS gives for it. Written from AWS's description of Signature
-//! Version 4 and not from any signer, so that it can contradict the one that countersign uses. It
-//! never reads a clock.
+//! [`verify`] takes the bytes as received and the rules (region, keys, time). A refusal carries AWS's
+//! text. The code follows AWS's description of Signature Version 4 and not any signer, so that it
+//! detects mistakes in the one that countersign uses. It never reads a clock.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
@@ -26,7 +25,7 @@ use super::refusal::Refusal;
 pub(super) use authorization::{ALGORITHM, Authorization};
 pub(super) use canonical::{Headers, Plus, Received, percent_decode, sha256_hex};
 
-/// What a signature is judged by.
+/// What a signature is verified against.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules<'a> {
     pub(super) region: &'a str,
@@ -41,10 +40,10 @@ pub(super) struct Verified {
     pub(super) signed_headers: Vec<String>,
 }
 
-/// Judges a request by its `authorization` header.
+/// Verifies a request by its `authorization` header.
 ///
-/// AWS does not document the order in which it looks at things. This one names what a signer most
-/// likely did wrong first, so that "the signature does not match" is the last resort.
+/// AWS does not document the order of its checks. This order reports the most specific mistake first,
+/// and "the signature does not match" last.
 pub(super) fn verify(received: &Received<'_>, rules: &Rules<'_>) -> Result<Verified, Refusal> {
     let header = match received.headers.joined("authorization") {
         Some(header) if !header.is_empty() => header,
@@ -102,8 +101,8 @@ fn check_signed_headers(
             "'{name}' is named as a SignedHeader, but it does not exist in the HTTP request."
         )));
     }
-    // Every known client signs the token. Whether AppSync would take one that is not signed is
-    // unknown, so this does not.
+    // Every known client signs the token. It is unknown whether AppSync accepts an unsigned one, so
+    // this rejects it.
     let token = "x-amz-security-token";
     if received.headers.joined(token).is_some() && !signed.iter().any(|name| name == token) {
         return Err(Refusal::Incomplete(format!(
@@ -113,7 +112,7 @@ fn check_signed_headers(
     Ok(())
 }
 
-/// The key of this id, if `token` is its own.
+/// Returns the key with this id, if `token` is that key's session token.
 pub(super) fn known_key<'a>(
     keys: &'a [Key],
     access_key_id: &str,
@@ -166,9 +165,10 @@ pub(super) fn check_scope(
     Err(Refusal::BadSignature(problem))
 }
 
-/// Five minutes either way: [Authenticating Requests](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html).
+/// Checks the date, with five minutes of tolerance in both directions
+/// ([Authenticating Requests](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html)).
 ///
-/// `lifetime` is five minutes, too, unless the request says how long it may be used.
+/// `lifetime` is also five minutes, unless the request declares one.
 pub(super) fn check_time(
     signed_at: OffsetDateTime,
     now: OffsetDateTime,
@@ -210,7 +210,7 @@ pub(super) fn matches(key: &Key, authorization: &Authorization<'_>, string_to_si
     .fold(secret.into_bytes(), |key, part| {
         hmac(&key, part.as_bytes()).finalize().into_bytes().to_vec()
     });
-    // `verify_slice` takes the same time wherever the first difference is.
+    // `verify_slice` takes constant time.
     unhex(authorization.signature).is_some_and(|given| {
         hmac(&signing_key, string_to_sign)
             .verify_slice(&given)
@@ -225,7 +225,7 @@ fn hmac(key: &[u8], message: &[u8]) -> Hmac<Sha256> {
     mac
 }
 
-/// Lower case only: the signature is compared as text by AWS.
+/// Decodes hexadecimal digits. Accepts only lower case, because AWS compares signatures as text.
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let nibble = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),

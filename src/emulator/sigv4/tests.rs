@@ -1,4 +1,4 @@
-//! Each vector is accepted as it is, and refused after any change.
+//! Each vector is accepted unchanged, and refused after any change.
 
 use time::macros::datetime;
 

@@ -1,4 +1,4 @@
-//! Vectors A to O: computed once and, but for the last two, found equal with botocore's.
+//! Vectors A to O, computed once. All but the last two were compared with botocore's results.
 
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -25,7 +25,7 @@ pub(super) struct Vector {
     pub(super) query: &'static str,
     pub(super) host: &'static str,
     pub(super) token: bool,
-    /// Without the token's.
+    /// The signed headers, without the token's.
     pub(super) signed: &'static str,
     pub(super) body: &'static str,
     pub(super) canonical: Option<&'static str>,

@@ -1,7 +1,7 @@
-//! The canonical request of everything but AppSync, from raw bytes.
+//! The canonical request of all services but AppSync, from raw bytes.
 //!
-//! The path is encoded once more as it came: what was encoded before is encoded twice. The query is
-//! decoded and strictly encoded again, then sorted.
+//! The path is encoded again as received, so existing escapes are encoded twice. The query is decoded,
+//! strictly encoded, then sorted.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html#create-canonical-request>
 
@@ -11,7 +11,8 @@ use super::super::head::Head;
 /// A decoded name and its decoded value.
 pub(super) type Pair = (Vec<u8>, Vec<u8>);
 
-/// `path` has not been touched, `pairs` are decoded, `payload` is the last line.
+/// Returns the canonical request. `path` is as received, `pairs` are decoded, `payload` is the
+/// last line.
 pub(super) fn request(
     head: &Head,
     path: &[u8],
@@ -34,7 +35,7 @@ pub(super) fn request(
     canonical
 }
 
-/// Takes a query apart. An escape that is none is refused: what AWS makes of it is not known.
+/// Splits a query. Rejects invalid escapes, because it is not known how AWS reads them.
 pub(super) fn pairs(raw: &[u8], splits_at_semicolons: bool) -> Result<Vec<Pair>, Denial> {
     raw.split(|byte| *byte == b'&' || (splits_at_semicolons && *byte == b';'))
         .filter(|pair| !pair.is_empty())
@@ -49,7 +50,7 @@ pub(super) fn pairs(raw: &[u8], splits_at_semicolons: bool) -> Result<Vec<Pair>,
         .collect()
 }
 
-/// What services that tidy paths up take instead of the path: without empty and dot segments.
+/// Normalizes a path: removes empty and dot segments.
 pub(super) fn normalized(path: &[u8]) -> Vec<u8> {
     let mut kept: Vec<&[u8]> = Vec::new();
     let segments: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
@@ -93,7 +94,7 @@ fn query(pairs: &[&Pair]) -> String {
     encoded.join("&")
 }
 
-/// A plus is a space.
+/// Decodes a query component, in which a plus is a space.
 fn decode(text: &[u8]) -> Result<Vec<u8>, Denial> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -114,7 +115,7 @@ fn decode(text: &[u8]) -> Result<Vec<u8>, Denial> {
                     )));
                 };
                 rest = behind;
-                // Two digits below sixteen make one byte.
+                // Two hexadecimal digits fit in one byte.
                 (high << 4 | low).to_le_bytes()[0]
             }
             b'+' => b' ',
@@ -155,7 +156,7 @@ mod tests {
         for (raw, expected) in [
             ("", "/"),
             ("/", "/"),
-            // Seen in the canonical strings that execute-api returned.
+            // Taken from the canonical strings that execute-api returns.
             ("/test/@connections/abc=", "/test/%40connections/abc%3D"),
             (
                 "/dev/%40connections/abc%3D",

@@ -1,9 +1,9 @@
-//! The judge of what is signed for API Gateway and other services, by headers or in the query.
+//! Verifies signatures for API Gateway and other services, in headers or in the query.
 //!
-//! In flow a head as it was received, its body, and the rules of the host it names; out flows a
-//! verdict, and with a denial AWS's text for it. It never reads a clock.
+//! [`verify`] takes a head as received, its body, and the rules of its host. A denial carries AWS's
+//! text. It never reads a clock.
 //!
-//! What AppSync's judge has, too (keys, scope, dates, the signature itself), it shares with it.
+//! It shares the checks of keys, scope, dates and the signature itself with AppSync's verification.
 
 mod canonical;
 mod presented;
@@ -24,19 +24,19 @@ use presented::Presigned;
 use crate::options::Key;
 use crate::sigv4::{self as shared, ALGORITHM, Authorization, sha256_hex};
 
-/// What a signature is judged by.
+/// What a signature is verified against.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules<'a> {
     pub(super) site: &'a Site,
-    /// The canonical path is without empty and dot segments. Whether `execute-api` does that is not
-    /// known.
+    /// Whether the canonical path omits empty and dot segments. It is not known whether
+    /// `execute-api` does that.
     pub(super) normalizes_paths: bool,
     pub(super) keys: &'a [Key],
     pub(super) keys_expired: bool,
     pub(super) now: OffsetDateTime,
 }
 
-/// Proof that [`verify`] accepted a request, and how it read it.
+/// Proof that [`verify`] accepted a request, and the canonical request that it computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verified {
     pub(super) canonical: String,
@@ -44,7 +44,7 @@ pub(super) struct Verified {
     pub(super) is_presigned: bool,
 }
 
-/// What a request says of its own signature.
+/// The signature that a request presents.
 struct Claim<'a> {
     authorization: Authorization<'a>,
     date: &'a str,
@@ -154,8 +154,8 @@ fn judge(
     Err(Denial::BadSignature(denied))
 }
 
-/// `host` and every `x-amz-` header must be signed, and what is named as signed must be there. The
-/// date is in the string to sign, anyway.
+/// Checks that `host` and every `x-amz-` header is signed, and that every signed header is present.
+/// The date needs no check, because the string to sign contains it.
 fn check_signed_headers(head: &Head, signed: &[String]) -> Result<(), Denial> {
     let is_signed = |name: &str| {
         signed
@@ -187,8 +187,8 @@ fn check_signed_headers(head: &Head, signed: &[String]) -> Result<(), Denial> {
     }
 }
 
-/// The last line of the canonical request. Only where a service is known to take an unsigned
-/// payload, the request may say so; a hash that it states must be the body's, else nothing matches.
+/// Returns the last line of the canonical request. A request may declare an unsigned payload only
+/// for services that are known to accept one; a hash that it declares must be that of the body.
 fn payload(head: &Head, body: &[u8], rule: Payload) -> Result<String, Denial> {
     let stated = head.text("x-amz-content-sha256");
     let is_unsigned = stated.as_deref() == Some(UNSIGNED_PAYLOAD);
@@ -199,7 +199,7 @@ fn payload(head: &Head, body: &[u8], rule: Payload) -> Result<String, Denial> {
     }
 }
 
-/// Whether the session token of a presigned URL was there when it was signed.
+/// Whether the session token of a presigned URL is covered by its signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Token {
     Signed,

@@ -1,6 +1,7 @@
-//! Where a request says that it is signed: the `authorization` header, or seven names of the query.
+//! Reads the signature that a request presents: the `authorization` header, or seven parameters of
+//! the query.
 //!
-//! Says what is missing in AWS's words. It does not judge the parts.
+//! Reports missing parts with AWS's wording. It does not verify the parts.
 
 use time::Duration;
 
@@ -9,7 +10,7 @@ use super::canonical::Pair;
 use crate::refusal::Refusal;
 use crate::sigv4::{self as shared, ALGORITHM, Authorization};
 
-/// What a presigned URL has in its query, decoded. Empty is missing.
+/// The signature parameters of a presigned URL, decoded. An empty one counts as missing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Presigned {
     algorithm: String,
@@ -21,7 +22,7 @@ pub(super) struct Presigned {
     expires: Option<String>,
 }
 
-/// The header, taken apart. `dated` tells whether the request has a date.
+/// Parses the header. `dated` is whether the request has a date.
 pub(super) fn authorization(header: &str, dated: bool) -> Result<Authorization<'_>, Denial> {
     Authorization::parse(header, dated).map_err(|refusal| {
         if refusal == Refusal::OtherAuthorization {
@@ -32,7 +33,8 @@ pub(super) fn authorization(header: &str, dated: bool) -> Result<Authorization<'
     })
 }
 
-/// `Bearer …`, `Basic …`: API Gateway reads them as the parameters of a signature.
+/// Returns the error for `Bearer …` and `Basic …`, which API Gateway parses as the parameters of a
+/// signature.
 fn foreign(header: &str, dated: bool) -> String {
     let mut parameters = header.split([',', ' ']).map(str::trim).skip(1);
     let odd = parameters.find(|parameter| !parameter.is_empty() && !parameter.contains('='));
@@ -58,7 +60,7 @@ fn foreign(header: &str, dated: bool) -> String {
 // === impl Presigned ===
 
 impl Presigned {
-    /// `None` if nothing in the query says that it is signed.
+    /// Returns `None` if the query has no signature parameter.
     pub(super) fn find(pairs: &[Pair]) -> Option<Self> {
         let value = |wanted: &[u8]| {
             let mut found = pairs.iter().filter(|(name, _)| name == wanted);
@@ -104,7 +106,7 @@ impl Presigned {
         Ok(self)
     }
 
-    /// As long as it says, at most a week; five minutes if it says nothing.
+    /// Returns the declared lifetime, at most a week, or five minutes if none is declared.
     pub(super) fn lifetime(&self) -> Result<Duration, Denial> {
         let Some(expires) = &self.expires else {
             return Ok(shared::TOLERANCE);

@@ -1,4 +1,4 @@
-//! AWS's vectors are accepted as they are and refused after any change, and refusals speak as AWS.
+//! AWS's vectors are accepted unchanged and refused after any change. Refusals use AWS's wording.
 
 use time::macros::datetime;
 
@@ -8,7 +8,7 @@ use super::vectors::VECTORS;
 use super::*;
 use crate::options::Key;
 
-/// A request, and what it is judged by.
+/// A request, and the rules to verify it against.
 #[derive(Clone)]
 struct Case {
     request: String,
@@ -37,7 +37,7 @@ impl Case {
         }
     }
 
-    /// The same request with something else in a place.
+    /// Returns the request with one text replaced.
     #[track_caller]
     fn with(mut self, from: &str, to: &str) -> Self {
         assert!(self.request.contains(from), "{from}");
@@ -119,7 +119,7 @@ fn one_byte_more_or_other_does_not_match() {
 
 #[test]
 fn the_path_is_encoded_twice_and_the_answer_says_so() {
-    // Of smithy-rs's copy of the suite, `double-encode-path`.
+    // From smithy-rs's copy of the suite: `double-encode-path`.
     let request = "POST /test/@connections/JBDvjfGEIAMCERw%3D HTTP/1.1\n\
                    Host:tj9n5r0m12.execute-api.us-east-1.amazonaws.com\n\
                    X-Amz-Date:20150830T123600Z\n\
@@ -301,7 +301,7 @@ fn only_some_services_take_an_unsigned_payload() {
         .refused(MISMATCH);
     form.clone().with("Param1", "Param2").refused(MISMATCH);
 
-    // Signed for another service, so that only the canonical request tells.
+    // Signed for another service, so that only the canonical request is compared.
     let lattice = Case {
         service: "vpc-lattice-svcs",
         ..form.with("/service/", "/vpc-lattice-svcs/")
