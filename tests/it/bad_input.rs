@@ -192,7 +192,7 @@ async fn config_check_reads_every_file_that_a_start_reads() {
         (5, "tls.cert:"),
         (6, "tls.key:"),
         (7, "tls.client_ca:"),
-        (9, "is no recording of countersign"),
+        (9, "is not a recording of countersign"),
         (12, "traces.headers_file:"),
     ] {
         let begin = format!("countersign: {file}:{line}: ");
