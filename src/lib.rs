@@ -10,7 +10,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`cli`] | arguments to command, exit codes; one file per command |
-//! | [`config`] | what was said, then what it means |
+//! | [`config`] | one table of settings; merged sources, resolved values |
 //! | [`app`] | builds every part, binds, runs until drained |
 //! | [`admin`] | the admin listener: health, metrics, and the way to stop |
 //! | [`server`] | accept loops, TLS beside plain HTTP, drain of connections |

@@ -18,7 +18,7 @@ use crate::config::{self, Problem, Problems};
 
 /// The address of the admin listener.
 #[derive(Args, Debug)]
-pub(super) struct Place {
+pub(super) struct AdminAddress {
     /// Address of its admin listener [default: COUNTERSIGN_ADMIN, the configuration file, or
     /// 127.0.0.1:4101, as for the daemon]
     #[arg(long, value_name = "ADDR")]
@@ -36,14 +36,17 @@ pub(super) enum Error {
         address: SocketAddr,
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    #[error("not {wanted} after {after:?}: {said}")]
+    #[error("not {state} after {after:?}: {response}")]
     NotYet {
-        wanted: &'static str,
+        state: &'static str,
         after: Duration,
-        said: String,
+        response: String,
     },
-    #[error("countersign at {address} refused to stop: {said}")]
-    Refused { address: SocketAddr, said: String },
+    #[error("countersign at {address} refused to stop: {response}")]
+    Refused {
+        address: SocketAddr,
+        response: String,
+    },
     #[error("countersign at {address} has not stopped after {after:?}; it is still draining")]
     StillThere {
         address: SocketAddr,
@@ -55,7 +58,7 @@ pub(super) enum Error {
 const TIMEOUT: Duration = Duration::from_secs(2);
 const ANSWER_SIZE: usize = 64 * 1024;
 
-impl Place {
+impl AdminAddress {
     /// The address to dial.
     pub(super) fn address(&self) -> Result<SocketAddr, Problems> {
         let settings = Settings::of_file(self.config.clone()).set("admin", self.admin.clone());
@@ -84,13 +87,13 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 ///
 /// # Errors
 /// [`Error::Unreachable`]
-pub(super) async fn ask(
+pub(super) async fn send(
     address: SocketAddr,
     method: Method,
     path: &'static str,
 ) -> Result<(StatusCode, String), Error> {
-    let asked = tokio::time::timeout(TIMEOUT, exchange(address, method, path)).await;
-    asked
+    let result = tokio::time::timeout(TIMEOUT, exchange(address, method, path)).await;
+    result
         .unwrap_or_else(|late| Err(late.into()))
         .map_err(|source| Error::Unreachable { address, source })
 }

@@ -76,13 +76,14 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         let has_tls = config.tls.is_some();
         let app = App::start(config).await?;
         if let Some(address) = app.addresses().first() {
-            let by_tls = match has_tls {
-                true => format!(
+            let tls_line = if has_tls {
+                format!(
                     "\n  by TLS    https://{address}/graphql   (subscriptions: wss://{address}/graphql)"
-                ),
-                false => String::new(),
+                )
+            } else {
+                String::new()
             };
-            print(&banner(*address, &by_tls, &emulator))?;
+            print(&banner(*address, &tls_line, &emulator))?;
         }
         let (first, second) = signals.stops();
         app.run(first, second).await;
@@ -125,11 +126,11 @@ fn configure(options: &Options, emulator: &Emulator) -> Result<Config, Failure> 
     Ok(config)
 }
 
-fn banner(address: SocketAddr, by_tls: &str, emulator: &Emulator) -> String {
+fn banner(address: SocketAddr, tls_line: &str, emulator: &Emulator) -> String {
     let control = emulator.control_addr();
     format!(
         r#"countersign demo: an embedded AppSync that verifies every signature, and countersign in front of it
-  GraphQL   http://{address}/graphql   (subscriptions: ws://{address}/graphql, or SSE){by_tls}
+  GraphQL   http://{address}/graphql   (subscriptions: ws://{address}/graphql, or SSE){tls_line}
   Events    http://{address}/event     (channels: /default/..., /inbox/...)
   emulator  https://{emulator}/graphql   (state and faults: http://{control}/state, /switch)
 

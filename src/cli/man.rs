@@ -14,7 +14,7 @@ pub(super) struct Options {
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let mut cli = Cli::command();
-    // Gives commands their full names.
+    // This gives the commands their full names.
     cli.build();
     let command = match &options.command {
         None => &cli,

@@ -26,7 +26,7 @@ pub(super) struct Options {
     /// Configuration file with a GraphQL route or `iam.record`; also COUNTERSIGN_CONFIG
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Only this route; repeatable
+    /// Route to print the policy of; repeatable [default: all routes]
     #[arg(long, value_name = "NAME")]
     route: Vec<String>,
     /// Region, if neither URL nor configuration contains it
@@ -55,8 +55,8 @@ Examples:
   countersign policy --region eu-central-1 --account 123456789012 --api-id ID src/queries
   countersign policy https://ID.appsync-api.eu-central-1.amazonaws.com/graphql query.graphql
 
-  countersign --record asked.json https://ID.appsync-api.eu-central-1.amazonaws.com/graphql
-  countersign policy --recorded asked.json --account 123456789012 --api-id ID
+  countersign --record operations.json https://ID.appsync-api.eu-central-1.amazonaws.com/graphql
+  countersign policy --recorded operations.json --account 123456789012 --api-id ID
 
 The policy is written to standard output, notes on it to standard error.
 
@@ -99,11 +99,11 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         let entry = options.documents(config.as_ref(), &files);
         entries.push(entry.map_err(failed)?);
     }
-    let kept = config.and_then(|config| config.record);
+    let configured = config.and_then(|config| config.record);
     let recorded = options
         .recorded
         .as_ref()
-        .or(kept.as_ref().filter(|_| files.is_empty()));
+        .or(configured.as_ref().filter(|_| files.is_empty()));
     if let Some(path) = recorded {
         entries.extend(options.recorded(path).map_err(failed)?);
     } else if files.is_empty() {
@@ -153,7 +153,7 @@ impl Options {
         for file in files {
             read(file, &mut texts, &mut mistakes);
         }
-        let asked = iam::operations_in(&texts).map_err(|found| {
+        let operations = iam::operations_in(&texts).map_err(|found| {
             let problems = found.into_iter().map(|mistake| Problem {
                 key: String::new(),
                 source: Some(mistake.place).filter(|place| !place.is_empty()),
@@ -161,7 +161,7 @@ impl Options {
             });
             mistakes.extend(problems);
         });
-        match (api, asked) {
+        match (api, operations) {
             (Ok((route, api)), Ok(operations)) if mistakes.is_empty() => Ok(RecordingEntry {
                 route,
                 api,
@@ -182,7 +182,7 @@ impl Options {
         };
         let mut apis = graphql_apis(config);
         let names: Vec<String> = apis.iter().map(|(name, _)| name.clone()).collect();
-        apis.retain(|(name, _)| self.is_wanted(name));
+        apis.retain(|(name, _)| self.is_selected(name));
         match (apis.pop(), apis.as_slice()) {
             (Some(api), []) => Ok(api),
             (Some(_), _) => Err(problem(
@@ -224,11 +224,11 @@ impl Options {
         }
         let wanted = entries
             .into_iter()
-            .filter(|entry| self.is_wanted(&entry.route));
+            .filter(|entry| self.is_selected(&entry.route));
         Ok(wanted.collect())
     }
 
-    fn is_wanted(&self, route: &str) -> bool {
+    fn is_selected(&self, route: &str) -> bool {
         self.route.is_empty() || self.route.iter().any(|wanted| wanted == route)
     }
 
@@ -316,13 +316,13 @@ impl Options {
                     "{route}: the URL does not show whether its path begins with the stage, so the policy covers both: narrow it with --stage NAME"
                 ));
             }
-            let things = operations.entries();
-            if things.iter().any(|(_, name)| name.starts_with("__")) {
+            let recorded = operations.entries();
+            if recorded.iter().any(|(_, name)| name.starts_with("__")) {
                 note(&format!(
                     "{route}: AWS does not document what introspection and __typename need; the policy allows them as fields of the root type"
                 ));
             }
-            if things
+            if recorded
                 .iter()
                 .any(|(_, name)| name.split('/').any(|part| part == ANY))
             {
@@ -379,7 +379,7 @@ fn walk(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let path = entry.path();
-        // Of links to directories there may be circles.
+        // Symbolic links are not followed: they may form circles.
         if entry.file_type()?.is_dir() {
             walk(&path, files)?;
         } else if path
@@ -402,9 +402,10 @@ fn problem(key: &str, message: &str) -> Problem {
 
 fn account(text: &str) -> Result<String, String> {
     let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    match is_account {
-        true => Ok(text.to_owned()),
-        false => Err("an account has 12 digits".to_owned()),
+    if is_account {
+        Ok(text.to_owned())
+    } else {
+        Err("an account has 12 digits".to_owned())
     }
 }
 

@@ -8,13 +8,13 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::Failure;
-use super::admin::{Error, Place, ask};
+use super::admin::{AdminAddress, Error, send};
 use super::serve::runtime;
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
     #[command(flatten)]
-    place: Place,
+    admin: AdminAddress,
     /// How long to wait until it has drained before giving up with exit code 1
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     timeout: Duration,
@@ -23,15 +23,15 @@ pub(super) struct Options {
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
-    let address = options.place.address()?;
+    let address = options.admin.address()?;
     runtime()?.block_on(async {
-        let begun = Instant::now();
-        let (status, said) = ask(address, Method::POST, "/quitquitquit").await?;
+        let started = Instant::now();
+        let (status, response) = send(address, Method::POST, "/quitquitquit").await?;
         if status != StatusCode::OK {
-            return Err(Error::Refused { address, said }.into());
+            return Err(Error::Refused { address, response }.into());
         }
         while TcpStream::connect(address).await.is_ok() {
-            if begun.elapsed() + PAUSE > options.timeout {
+            if started.elapsed() + PAUSE > options.timeout {
                 let after = options.timeout;
                 return Err(Error::StillThere { address, after }.into());
             }

@@ -32,10 +32,10 @@ struct Stops {
     quit: Signal,
 }
 
-/// How long after SIGHUP the terminal may take to close: a shell with `huponexit` sends the signal
+/// Time that the terminal may take to close after SIGHUP: a shell with `huponexit` sends the signal
 /// first.
 const CLOSING: Duration = Duration::from_secs(1);
-/// Between two looks at the terminal.
+/// Time between two checks of the terminal.
 const GLANCE: Duration = Duration::from_millis(50);
 
 impl Signals {
@@ -44,7 +44,8 @@ impl Signals {
     /// # Errors
     /// When the system refuses.
     pub(super) fn new() -> Result<Self, Failure> {
-        // A parent that ignores SIGHUP for us, as nohup does, wants us to outlive the terminal.
+        // If the parent process ignores SIGHUP for this one, as nohup does, this one must outlive the
+        // terminal.
         let has_terminal = (stdin().is_terminal() || stderr().is_terminal()) && !is_ignored(1);
         let taken = |kind| signal(kind).map_err(Failure::Runtime);
         Ok(Self {
@@ -60,7 +61,7 @@ impl Signals {
         })
     }
 
-    /// Does the same before there is a runtime, and without starting a thread. Signals that come
+    /// Does the same before the runtime is built, and without starting a thread. Signals that arrive
     /// before the runtime starts are kept for it.
     ///
     /// # Errors
@@ -136,7 +137,7 @@ impl Stops {
     }
 }
 
-/// Whether the parent process ignores a signal for us. Always false outside Linux.
+/// Whether the parent process ignores a signal for this one. Always false outside Linux.
 fn is_ignored(number: u32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

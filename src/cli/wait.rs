@@ -7,13 +7,13 @@ use http::{Method, StatusCode};
 use tokio::time::{Instant, sleep};
 
 use super::Failure;
-use super::admin::{Error, Place, ask};
+use super::admin::{AdminAddress, Error, send};
 use super::serve::runtime;
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
     #[command(flatten)]
-    place: Place,
+    admin: AdminAddress,
     /// What to wait for
     #[arg(long = "for", value_name = "STATE", default_value = "ready")]
     state: State,
@@ -35,25 +35,25 @@ enum State {
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
-    let address = options.place.address()?;
-    let (wanted, path) = match options.state {
+    let address = options.admin.address()?;
+    let (state, path) = match options.state {
         State::Live => ("live", "/livez"),
         State::Started => ("started", "/startupz"),
         State::Ready => ("ready", "/readyz"),
     };
     runtime()?.block_on(async {
-        let begun = Instant::now();
+        let started = Instant::now();
         loop {
-            let error = match ask(address, Method::GET, path).await {
+            let error = match send(address, Method::GET, path).await {
                 Ok((StatusCode::OK, _)) => return Ok(()),
-                Ok((_, said)) => Error::NotYet {
-                    wanted,
+                Ok((_, response)) => Error::NotYet {
+                    state,
                     after: options.timeout,
-                    said,
+                    response,
                 },
                 Err(error) => error,
             };
-            if begun.elapsed() + PAUSE > options.timeout {
+            if started.elapsed() + PAUSE > options.timeout {
                 return Err(error.into());
             }
             sleep(PAUSE).await;
