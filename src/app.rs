@@ -210,7 +210,7 @@ impl App {
         stopping.cancel();
         let drained = async {
             if !delay.is_zero() && !quit.is_cancelled() {
-                info!(?delay, "stopping: requests are still served (drain.delay)");
+                info!(?delay, "stopping; serving requests for drain.delay");
                 quit.run_until_cancelled(tokio::time::sleep(delay)).await;
             }
             info!(?timeout, "draining");

@@ -1,9 +1,9 @@
-//! countersign: any GraphQL client, or any HTTP client, talks plainly to a port on localhost;
-//! countersign signs with AWS SigV4 and forwards to AppSync or API Gateway.
+//! countersign: GraphQL and HTTP clients send plain requests to a port on localhost; countersign
+//! signs them with AWS SigV4 and forwards them to AppSync or API Gateway.
 //!
 //! # Map
 //!
-//! Two crates beside this one know nothing of it: `countersign_protocol` (`src/protocol`) has the
+//! Two crates do not depend on this one: `countersign_protocol` (`src/protocol`) has the
 //! types and machines of all protocols, without I/O; `countersign_emulator` (`src/emulator`) is an
 //! AppSync and an API Gateway that verify SigV4 by code of their own.
 //!
@@ -12,7 +12,7 @@
 //! | [`cli`] | arguments to command, exit codes; one file per command |
 //! | [`config`] | one table of settings; merged sources, resolved values |
 //! | [`app`] | builds every part, binds, runs until drained |
-//! | [`admin`] | the admin listener: health, metrics, and the way to stop |
+//! | [`admin`] | the admin listener: health, metrics, shutdown |
 //! | [`server`] | accept loops, TLS beside plain HTTP, drain of connections |
 //! | [`guard`] | access control: Host, Origin, fetch metadata, tokens, CORS; operation policies |
 //! | [`proxy`] | a request from head to answer; headers; errors to responses |
@@ -24,7 +24,7 @@
 //! | [`upstream`] | endpoint inference, service profiles, HTTPS client, WebSockets, rejections by AWS |
 //! | [`telemetry`] | log set-up, the request line, metrics, traces and their export, error chains |
 //! | [`lifecycle`] | the tasks of the process, and the signals that end them |
-//! | [`memory`] | how much there is for us, and whether it is short |
+//! | [`memory`] | the memory limit, and whether memory is short |
 //! | [`net`] | resolves names and opens TCP connections (RFC 8305) |
 //! | [`trusted_file`] | reads files that decide whom to trust, and detects their changes |
 //! | [`iam`] | recorded operations, GraphQL documents, least-privilege IAM policies |

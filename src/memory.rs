@@ -20,7 +20,7 @@ pub use budget::{Budget, Buffer, Exhausted, ReadError, Share};
 /// `limits.memory`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryLimit {
-    /// That of the cgroup, if it has one.
+    /// The limit of the cgroup, if it has one.
     Auto,
     Off,
     Bytes(u64),
@@ -53,7 +53,7 @@ const SHORT: u64 = 90;
 const ENOUGH: u64 = 85;
 /// The lowest limit with which requests can be served.
 pub const LEAST_MEMORY: u64 = 32 << 20;
-/// What a connection needs with its buffers, half of which are the system's.
+/// The memory of a connection with its buffers, half of which belong to the kernel.
 const OF_A_CONNECTION: u64 = 128 << 10;
 /// The fraction of the limit for queued events.
 const OF_EVENTS: u64 = 8;
@@ -207,7 +207,7 @@ impl Watch {
             (false, true) => warn!(
                 "memory is short: {resident} of {limit} MiB (limits.memory); rejecting requests"
             ),
-            (true, false) => info!("memory is no longer short: {resident} of {limit} MiB"),
+            (true, false) => info!("memory has recovered: {resident} of {limit} MiB"),
             (true, true) | (false, false) => {}
         }
     }
@@ -297,7 +297,7 @@ mod tests {
     fn in_a_container_its_own_group_is_the_root() {
         let files = [("memory.max", "67108864\n")];
         assert_eq!(lowest_of("v2-own", "0::/\n", &files), Some(67_108_864));
-        // As the host says it, and not below.
+        // The path as the host shows it, without a prefix.
         let groups = "5:devices:/docker/a\n4:cpu,memory:/docker/a\n0::/docker/a\n";
         let files = [("memory/memory.limit_in_bytes", "134217728\n")];
         assert_eq!(lowest_of("v1", groups, &files), Some(134_217_728));

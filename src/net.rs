@@ -159,7 +159,7 @@ impl Resolver {
         match found {
             Some(Ok(addresses)) => Ok(self.ordered(host, &addresses)),
             Some(Err(error)) => Err(io::Error::new(error.kind(), error)),
-            None => Err(io::Error::other("the look-up has no result")),
+            None => Err(io::Error::other("the lookup has no result")),
         }
     }
 

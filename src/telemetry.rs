@@ -50,7 +50,7 @@ pub struct LogConfig {
 /// some of them and builds patterns for a minute of others.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The error.
 pub fn parse_filter(filter: &str) -> Result<Targets, ParseError> {
     filter.parse()
 }

@@ -40,7 +40,8 @@ pub struct Reloaded<T> {
 struct State<T> {
     value: T,
     checked: Instant,
-    /// Of the files when the value was loaded; `None` for a file that could not be inspected.
+    /// The fingerprints of the files when the value was loaded; `None` for a file that could not be
+    /// inspected.
     fingerprints: Vec<Option<Fingerprint>>,
 }
 
@@ -55,7 +56,7 @@ pub enum Reload {
 /// How often files are checked at most.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a file must be before what it holds is used.
+/// The requirements for a file before its content is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// Bits of the mode that may not be set.
@@ -85,7 +86,7 @@ impl<T> Reloaded<T> {
     /// Loads the value for the first time.
     ///
     /// # Errors
-    /// Those of `load`.
+    /// Returns the errors of `load`.
     pub fn load<E>(paths: Vec<PathBuf>, load: impl FnOnce() -> Result<T, E>) -> Result<Self, E> {
         // Before the files are read, so that a change meanwhile is noticed at the next check.
         let fingerprints = fingerprints(&paths);

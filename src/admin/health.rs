@@ -24,10 +24,10 @@ pub struct Health {
     last_dial: Mutex<Option<(Instant, Dial)>>,
 }
 
-/// By route, whether its upstream was reached. All who ask meanwhile share one dial.
+/// Whether each route's upstream was reached. Concurrent requests share one dial.
 type Dial = Shared<BoxFuture<'static, Vec<(String, bool)>>>;
 
-/// What readiness depends on.
+/// The conditions of readiness.
 #[derive(Debug)]
 pub struct HealthSources {
     /// The addresses that are bound.
@@ -167,7 +167,7 @@ impl Readiness {
     pub fn reasons(&self) -> Vec<String> {
         let mut reasons = Vec::new();
         if self.is_draining {
-            reasons.push("it was told to stop".to_owned());
+            reasons.push("a stop was requested".to_owned());
         }
         let credentials = self.credentials.iter();
         let missing =

@@ -146,7 +146,10 @@ impl Admin {
                 if self.health.has_started() {
                     told(StatusCode::OK, "started")
                 } else {
-                    told(StatusCode::SERVICE_UNAVAILABLE, "not started: see /readyz")
+                    told(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        "not started yet: see /readyz",
+                    )
                 }
             }
             "/readyz" => {
@@ -179,7 +182,7 @@ impl Admin {
                  guard.token_file may stop countersign",
             );
         }
-        info!("told to stop by /quitquitquit");
+        info!("stop requested by /quitquitquit");
         self.quit.cancel();
         told(StatusCode::OK, "stopping")
     }

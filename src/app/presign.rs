@@ -37,7 +37,7 @@ pub struct Presigned {
 pub enum PresignError {
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
-    #[error("the URL cannot be signed faithfully: {0}")]
+    #[error("the URL cannot be signed as it is: {0}")]
     Target(#[from] TargetError),
     #[error(transparent)]
     Sign(#[from] SignError),

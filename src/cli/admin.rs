@@ -67,7 +67,8 @@ impl AdminAddress {
             None => Err(Problems(vec![Problem {
                 key: "admin".to_owned(),
                 source: None,
-                message: "is \"off\": there is no admin listener to connect to".to_owned(),
+                message: "is \"off\", so countersign has no admin listener to connect to"
+                    .to_owned(),
             }])),
         }
     }

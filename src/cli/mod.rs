@@ -99,7 +99,7 @@ enum Failure {
     Emulator(#[from] countersign_emulator::Error),
     #[error("core dumps cannot be disabled, and they would contain credentials")]
     Memory(#[source] std::io::Error),
-    #[error("there is no command {0:?}. `countersign --help` lists the commands")]
+    #[error("unknown command {0:?}. `countersign --help` lists the commands")]
     NoCommand(String),
     #[error(transparent)]
     Presign(#[from] PresignError),

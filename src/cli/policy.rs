@@ -191,7 +191,7 @@ impl Options {
             )),
             (None, _) if names.is_empty() => Err(problem(
                 "",
-                "no route leads to AppSync GraphQL, which documents are for",
+                "GraphQL documents need a route to AppSync GraphQL, and none is configured",
             )),
             (None, _) => Err(problem(
                 "--route",
@@ -248,7 +248,7 @@ impl Options {
         }
         for route in self.api_id.iter().filter_map(|id| id.route.as_deref()) {
             if !entries.iter().any(|entry| entry.route == route) {
-                let message = format!("there is no route {route}");
+                let message = format!("no route is named {route}");
                 mistakes.push(problem("--api-id", &message));
             }
         }

@@ -68,7 +68,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let route = config
         .routes
         .first()
-        .ok_or_else(|| options.refused("is no route"))?;
+        .ok_or_else(|| options.refused("is not a route"))?;
     let presigned = serve::runtime()?.block_on(app::presign(route, &request))?;
     print_notes(&presigned);
     print(&format!("{}\n", presigned.url))

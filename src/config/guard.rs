@@ -98,7 +98,7 @@ pub(super) fn check_routes(root: &Table<'_>, guard: &GuardSettings, routes: &[Ro
                 .iter()
                 .find(|(table, _)| token.name.as_ref() == Some(table));
             if let Some((_, Some(table))) = table {
-                table.report("routes", format!("there is no route {name:?}"));
+                table.report("routes", format!("no route is named {name:?}"));
             }
         }
     }

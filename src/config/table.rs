@@ -23,7 +23,7 @@ pub(super) trait Shape<T>: Sized {
     const IS_LIST: bool;
 
     /// Returns the value that is set, if it is valid, or else the default. Reports an invalid value.
-    /// Returns `None` if there is no default although there must be one.
+    /// Returns `None` if the default is missing although the setting needs one.
     fn read(table: &Table<'_>, key: &str, of: &Type<T>, default: Option<&str>) -> Option<Self>;
 }
 

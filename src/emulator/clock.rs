@@ -20,7 +20,7 @@ pub(super) struct Clock {
 impl Clock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the emulator shares no code with the signer, nor its clock"
+        reason = "the emulator shares neither code nor clock with the signer"
     )]
     pub(super) fn now(&self) -> OffsetDateTime {
         let now = OffsetDateTime::from(SystemTime::now());

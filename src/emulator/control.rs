@@ -19,7 +19,7 @@ pub(super) async fn answer(services: &Services, request: Request<Incoming>) -> R
     if !is_local(&request) {
         return error(
             StatusCode::FORBIDDEN,
-            "only for loopback names, and not for web pages",
+            "the control listener accepts only loopback names, and no web pages",
         );
     }
     match (request.method(), request.uri().path()) {
@@ -28,7 +28,7 @@ pub(super) async fn answer(services: &Services, request: Request<Incoming>) -> R
         (_, "/state" | "/switch") => error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
         _ => error(
             StatusCode::NOT_FOUND,
-            "there is GET /state and POST /switch",
+            "unknown path: use GET /state or POST /switch",
         ),
     }
 }

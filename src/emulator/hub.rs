@@ -308,7 +308,7 @@ impl Hub {
 
     fn offer_frame(&self, connection: &Connection, frame: Frame) {
         if connection.outbox.try_send(frame).is_err() && !connection.cut.is_cancelled() {
-            tracing::info!("connection cut: its peer does not read");
+            tracing::info!("closing connection: its peer does not read");
             connection.cut.cancel();
             self.ledger.count(|counts| counts.overflowed += 1);
         }

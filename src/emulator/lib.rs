@@ -197,7 +197,7 @@ impl Emulator {
         self.services.stats()
     }
 
-    /// Waits until the statistics satisfy `wanted`, and returns them. There is no time limit.
+    /// Waits until the statistics satisfy `wanted`, without a time limit, and returns them.
     pub async fn wait_for(&self, mut wanted: impl FnMut(&Stats) -> bool) -> Stats {
         let mut version = self.services.context.ledger.watch();
         loop {

@@ -124,12 +124,12 @@ pub struct Change {
 pub enum InvalidChange {
     #[error("{0} is not a close code that may be sent")]
     CloseCode(u16),
-    #[error("{switch} is no JSON: {reason}")]
+    #[error("{switch} is not JSON: {reason}")]
     NotJson {
         switch: &'static str,
         reason: String,
     },
-    #[error("policy is no IAM policy that is understood: {0}")]
+    #[error("policy is not a supported IAM policy: {0}")]
     Policy(String),
     #[error("{0} is not the status of a final answer")]
     Status(u16),
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn null_is_told_from_nothing() {
+    fn null_differs_from_an_absent_member() {
         assert_eq!(change("{}").answer_http, None);
         assert_eq!(change(r#"{"answer_http":null}"#).answer_http, Some(None));
         let answer = Answer {
@@ -382,11 +382,11 @@ mod tests {
     fn changes_that_make_no_sense() {
         check_invalid(
             r#"{"refuse_connect":"{"}"#,
-            "refuse_connect is no JSON: EOF while parsing an object at line 1 column 1",
+            "refuse_connect is not JSON: EOF while parsing an object at line 1 column 1",
         );
         check_invalid(
             r#"{"policy":"{}"}"#,
-            "policy is no IAM policy that is understood: missing field `Version` at line 1 column 2",
+            "policy is not a supported IAM policy: missing field `Version` at line 1 column 2",
         );
         let answer = |status: u16, content_type: &str| {
             let answer = serde_json::json!({

@@ -14,9 +14,9 @@ use time::{Duration, OffsetDateTime};
 
 #[derive(Debug, Error)]
 pub enum TlsError {
-    #[error("certificate could not be made")]
+    #[error("cannot create a certificate")]
     Certificate(#[from] rcgen::Error),
-    #[error("TLS settings were refused")]
+    #[error("rustls rejected the TLS settings")]
     Settings(#[from] rustls::Error),
 }
 

@@ -59,7 +59,7 @@ struct Hold {
 
 /// No capacity was free in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many answers wait for their clients (limits.buffered)")]
+#[error("too many responses are buffered for slow clients (limits.buffered)")]
 pub struct Exhausted;
 
 /// Why a body was not read to its end.

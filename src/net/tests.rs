@@ -120,7 +120,7 @@ async fn healthy_addresses_keep_the_order_of_the_look_up() {
             .unwrap()
             .known = None;
     }
-    // What fails after TCP is tried last, too.
+    // An address that fails after TCP is tried last, too.
     resolver.avoid("name.example", at("127.0.0.2").ip());
     assert_eq!(connect(&resolver, port).await.0.to_string(), "127.0.0.1");
 }

@@ -6,7 +6,7 @@ use countersign_protocol::graphql::Inspected;
 use crate::guard::{OperationDenied, OperationPolicies};
 use crate::memory::{Memory, Shortage};
 
-/// What a client asks for.
+/// The request of a client.
 #[derive(Clone, Copy, Debug)]
 pub enum Request<'a> {
     Graphql(&'a Inspected),

@@ -31,7 +31,7 @@ pub enum ExchangeError {
 /// Sends a request, and waits for the head of the response until `expired` resolves.
 ///
 /// # Errors
-/// When upstream cannot be reached, breaks off or does not answer in time.
+/// If upstream cannot be reached, closes the connection early or does not answer in time.
 pub async fn exchange(
     upstream: &Upstream,
     policy: &HeaderPolicy,

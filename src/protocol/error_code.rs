@@ -240,7 +240,7 @@ codes! {
         "Set the route's `region` or `service` to the one in AWS's message.";
     ShuttingDown = "SHUTTING_DOWN", UNAVAILABLE, NO_OR_MAYBE,
         "countersign is draining, or its drain deadline has passed.",
-        "If `sent` is `no`, try again at another instance or after the restart.";
+        "With `sent: no`, try again at another instance or after the restart.";
     SignatureExpired = "SIGNATURE_EXPIRED", NONE, LOGGED,
         "AWS rejected the signature: it is more than 5 minutes old.",
         "Correct this machine's clock, which is behind, or find what delays requests.";

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use http::header::ACCEPT;
 use mediatype::{MediaTypeList, Name, ReadParams as _};
 
-/// What a client's `Accept` allows.
+/// The types that a client's `Accept` allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accept {
     json: Option<Media>,
@@ -62,7 +62,7 @@ impl Accept {
             };
             let is_json = is("application", "json") || is("application", "*") || is("*", "*");
             match media.suffix.map(|suffix| suffix.as_str()) {
-                // Of equals, the newer type says more.
+                // Of equal types, the newer one is more specific.
                 Some("json") if is("application", "graphql-response") && quality >= best => {
                     (accept.json, best) = (Some(Media::GraphqlResponse), quality);
                 }

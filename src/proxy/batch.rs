@@ -91,7 +91,7 @@ pub(super) async fn run(
         })
     });
     let answers = answers.buffered(AT_ONCE).map(|answer| {
-        answer.unwrap_or_else(|_| errors(&[GraphqlError::new("the operation broke off")]))
+        answer.unwrap_or_else(|_| errors(&[GraphqlError::new("the operation was interrupted")]))
     });
     let mut answers = Box::pin(answers);
     // The request counts as in flight until the first response.

@@ -32,19 +32,19 @@ pub(super) type Answers = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
 enum Inner {
     Full(Option<Bytes>),
-    /// What has been read already, the rest, and the masking of session tokens in both.
+    /// The part that was already read, the rest, and the masking of session tokens in both.
     Stream(Option<Bytes>, Pin<Box<ResponseBody>>, redact::MaskingStream),
     Pieces(mpsc::Receiver<Piece>),
     Answers(Answers),
     Ended,
     Cut,
-    /// Upstream's response broke off; hyper gets the error once the earlier bytes have been sent.
+    /// Upstream's response was interrupted; hyper gets the error once the earlier bytes have been sent.
     Broken(Option<BoxError>),
 }
 
 /// Ends a response early, so that the client notices.
 #[derive(Debug, thiserror::Error)]
-#[error("the stream was cut")]
+#[error("the stream was interrupted")]
 struct Cut;
 
 impl Body {

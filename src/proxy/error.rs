@@ -29,9 +29,9 @@ use crate::upstream;
 pub enum Error {
     #[error(transparent)]
     Ambiguous(#[from] Ambiguous),
-    #[error("the batch holds more than {0} operations (limits.batch)")]
+    #[error("the batch has more than {0} operations (limits.batch)")]
     Batch(usize),
-    #[error("the request body broke off")]
+    #[error("the request body was interrupted")]
     BodyBroken(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("the request body was silent for {0:?} (timeouts.request_body)")]
     BodyTimeout(Duration),
@@ -45,7 +45,7 @@ pub enum Error {
     DocumentDoubt(DocumentError),
     #[error(transparent)]
     Denied(#[from] guard::OperationDenied),
-    #[error("persisted documents are not known here: send the document's text as `query`")]
+    #[error("persisted documents are not supported: send the document's text as `query`")]
     DocumentId,
     #[error("countersign is shutting down")]
     Draining,
@@ -153,7 +153,7 @@ pub enum Shape {
 /// Distinguishes our errors from upstream's.
 const ERROR_HEADER: HeaderName = HeaderName::from_static("x-countersign-error");
 
-/// What a client receives of an error.
+/// The part of an error that a client receives.
 struct Verdict {
     code: Code,
     status: StatusCode,

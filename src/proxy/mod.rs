@@ -357,7 +357,7 @@ impl Proxy {
         let response = rescue(&error, shape, &mut record);
         let mut response = finish(response, &Cors::NoOrigin, record);
         let is_shed = matches!(error, Error::MemoryShort | Error::TooManyInFlight(_));
-        // Of any other request it is unclear how much has been read, or where it ends.
+        // For any other request it is unclear how much has been read, or where it ends.
         if !is_shed {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);

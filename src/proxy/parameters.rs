@@ -9,7 +9,7 @@ use crate::sign::decode;
 /// Reads `?query=…&variables=…&operationName=…&extensions=…` (GraphQL over HTTP, "GET").
 ///
 /// # Errors
-/// When a parameter is malformed, or there is no document.
+/// If a parameter is malformed, or the document is missing.
 pub fn operation_of(query: &str) -> Result<Operation, Error> {
     let mut operation = Operation::default();
     let mut has_document_id = false;

@@ -32,7 +32,7 @@ pub enum Matching {
     Below,
 }
 
-/// What a `..` at the top means.
+/// How a `..` at the top is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Top {
     /// It leads out of the route.
@@ -80,14 +80,14 @@ struct Place {
 #[derive(Clone, Debug, Default)]
 struct Places(BTreeSet<Place>);
 
-/// What a segment does to a place.
+/// The effect of a segment on a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     Up,
     Stay,
     /// Into a name, folded.
     Into(String),
-    /// Into a name that is no route's.
+    /// Into a name that does not belong to a route.
     Beyond,
 }
 
@@ -120,7 +120,7 @@ pub fn check(below: &str, nested: &[Nested], top: Top) -> Result<(), Ambiguous> 
     if nested.is_empty() && below.split('/').skip(1).all(is_plain) {
         return Ok(());
     }
-    // Without nested routes, whether the path leaves its own is still to be seen.
+    // Without nested routes, the walk still checks whether the path leaves its own route.
     let walks: Vec<Option<&Nested>> = match nested {
         [] => vec![None],
         nested => nested.iter().map(Some).collect(),
@@ -278,8 +278,8 @@ impl Places {
         }]))
     }
 
-    /// Of the places that match nothing, the highest is kept: wherever a lower one can lead, the
-    /// highest leads, too, or out of the route.
+    /// Of the places that match nothing, only the highest is kept: wherever a lower one can lead,
+    /// the highest leads, too, or out of the route.
     fn add(&mut self, place: Place) -> Result<(), Fault> {
         let highest = self.0.first().copied();
         match highest.filter(|highest| highest.matched == 0 && place.matched == 0) {
@@ -313,7 +313,7 @@ impl Piece {
         let printable: String = name.chars().filter(|c| !c.is_control()).collect();
         let mut steps: Vec<Step> = [text, cut, &printable].map(Step::of).into();
         steps.push(Step::Beyond);
-        // `...` and `.. ` are nothing to those who ignore dots and spaces at the end.
+        // Servers that ignore dots and spaces at the end of a segment ignore `...` and `.. `.
         if printable != ".." && fold(&printable).is_empty() {
             steps.push(Step::Stay);
         }
@@ -336,7 +336,7 @@ impl Step {
     }
 }
 
-/// Whether every server reads a segment in the same way, but for its case and what it ends in.
+/// Returns whether every server reads a segment in the same way, apart from its case and its end.
 fn is_plain(segment: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~@:!$&'()*+,=".contains(&b);
     let is_name = segment.bytes().any(|b| !b".+".contains(&b));
@@ -376,7 +376,7 @@ fn decode_fully(segment: &str) -> String {
         .collect()
 }
 
-/// One round, with the overlong forms of ASCII that old decoders of UTF-8 accept.
+/// Decodes once, including the overlong forms of ASCII that old UTF-8 decoders accept.
 fn decode(bytes: &[u8]) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     let number = |digits: &[u8]| {

@@ -43,7 +43,7 @@ impl Subscriber {
                 Sent::Yes,
             ),
             End::Full => failed(
-                "AppSync takes no more subscriptions (pool.subscriptions)",
+                "AppSync accepts no more subscriptions (pool.subscriptions)",
                 Code::UpstreamFull,
                 Sent::No,
             ),

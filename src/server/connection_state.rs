@@ -1,4 +1,4 @@
-//! What a connection's stream and its requests know of each other.
+//! The state that a connection's stream and its requests share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

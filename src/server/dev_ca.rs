@@ -39,7 +39,7 @@ pub(super) struct DevCertificate {
     pub(super) ca_file: PathBuf,
 }
 
-/// Why there is no certificate by the local authority.
+/// Why the local CA could not issue a certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum DevCaError {
     #[error("{path:?} cannot be {step}: {source}")]
@@ -48,9 +48,7 @@ pub enum DevCaError {
         path: PathBuf,
         source: io::Error,
     },
-    #[error(
-        "{0:?} is not a directory of its own but a symbolic link: remove it, or set XDG_STATE_HOME"
-    )]
+    #[error("{0:?} is a symbolic link, not a directory: remove it, or set XDG_STATE_HOME")]
     Link(PathBuf),
     #[error(
         "{path:?} belongs to the user {found}, and must belong to the user {ours} who runs \
@@ -63,14 +61,14 @@ pub enum DevCaError {
     },
     #[error("another process has held {0:?} for {LOCK_PATIENCE:?}")]
     Held(PathBuf),
-    #[error("the certificate could not be made: {0}")]
+    #[error("the certificate could not be created: {0}")]
     Make(#[from] rcgen::Error),
 }
 
 /// Why a kept authority is replaced.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
-    #[error("a file of it is missing")]
+    #[error("one of its files is missing")]
     Incomplete,
     #[error("{0:?} cannot be trusted: {1}")]
     File(PathBuf, FileError),
@@ -81,15 +79,15 @@ enum Unusable {
     Foreign,
     #[error("its key is unreadable")]
     Key,
-    #[error("it lasts longer than countersign lets one last")]
+    #[error("its certificate lasts longer than countersign allows")]
     Lasting,
     #[error("its certificate is unreadable")]
     Certificate,
-    #[error("it begins only on {0}; was a clock wrong?")]
+    #[error("its certificate is valid only from {0}; the clock may have been wrong")]
     NotYetValid(Date),
     #[error("it ends on {0}")]
     Ends(Date),
-    #[error("what it signs is refused: {0}")]
+    #[error("certificates that it signs are rejected: {0}")]
     Refused(#[source] rustls::Error),
     #[error("it cannot sign: {0}")]
     Sign(#[from] rcgen::Error),
@@ -144,7 +142,7 @@ pub(super) async fn certificate(
         kept => match Authority::kept(kept, now).and_then(|kept| kept.checked_leaf(names, now)) {
             Ok(leaf) => return Ok(made(leaf)),
             Err(reason) => {
-                warn!("the local CA in {shown} is replaced and must be trusted anew: {reason}");
+                warn!("the local CA in {shown} is replaced; trust the new one: {reason}");
             }
         },
     }
@@ -157,8 +155,8 @@ pub(super) async fn certificate(
     Ok(made(authority.leaf(names, now)?))
 }
 
-/// Whether [`certificate`] could read what is kept in the directory; nothing is changed. What it
-/// would replace is no error.
+/// Checks that [`certificate`] could read the files of the directory, without changing them. Files
+/// that it would replace are not errors.
 pub(super) fn check(directory: &Path) -> Result<(), DevCaError> {
     let Some(state) = State::found(directory)? else {
         return Ok(());
@@ -282,7 +280,7 @@ fn authority_params(
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    // Whoever stole the key could pose as nobody but a loopback name (RFC 5280, 4.2.1.10).
+    // Limits the impact of a stolen key: it can vouch only for loopback names (RFC 5280, 4.2.1.10).
     params.name_constraints = Some(NameConstraints {
         permitted_subtrees: vec![
             GeneralSubtree::DnsName("localhost".to_owned()),

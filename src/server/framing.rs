@@ -312,7 +312,7 @@ mod tests {
             framing.read(text.as_bytes());
             assert!(framing.is_ambiguous(), "{text}");
         }
-        // What follows the size is not looked at.
+        // Chunk extensions after the size are ignored.
         let extension = "x".repeat(500);
         let text = format!(
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;{extension}\r\nabc\r\n0\r\n\r\n"

@@ -80,7 +80,7 @@ impl Listener {
             Listen::Tcp(address) => match listen(*address) {
                 Ok(listener) => Ok(Some(Self(Kind::Tcp(listener)))),
                 Err(error) if address.is_ipv6() && is_missing(&error) => {
-                    info!("no IPv6 loopback here: {address} is left out");
+                    info!("skipping {address}: this machine has no IPv6 loopback");
                     Ok(None)
                 }
                 Err(source) => Err(BindError::Tcp(source)),
@@ -143,14 +143,14 @@ impl UnixSocket {
         let failed = |step| move |source| BindError::Unix { step, source };
         // In a private directory, so that it has its mode before others can reach it.
         let place =
-            private_directory(path).map_err(failed("a directory beside it cannot be made"))?;
+            private_directory(path).map_err(failed("cannot create a directory next to it"))?;
         let born = place.join("s");
         let bound = UnixListener::bind(&born).map_err(failed("it cannot be bound"));
         let mode = if peers.is_empty() { 0o600 } else { 0o666 };
         let moved = bound.and_then(|listener| {
             fs::set_permissions(&born, Permissions::from_mode(mode))
                 .map_err(failed("its mode cannot be set"))?;
-            fs::rename(&born, path).map_err(failed("it cannot be put in its place"))?;
+            fs::rename(&born, path).map_err(failed("it cannot be moved to its path"))?;
             Ok(listener)
         });
         if moved.is_err() {
@@ -158,7 +158,7 @@ impl UnixSocket {
         }
         let _ = fs::remove_dir(&place);
         let listener = moved?;
-        let metadata = fs::symlink_metadata(path).map_err(failed("it cannot be looked at"))?;
+        let metadata = fs::symlink_metadata(path).map_err(failed("it cannot be inspected"))?;
         Ok(Self {
             listener,
             path: path.to_owned(),
@@ -224,7 +224,7 @@ fn check_place(path: &Path) -> Result<(), BindError> {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(source) => {
-            let step = "it cannot be looked at";
+            let step = "it cannot be inspected";
             return Err(BindError::Unix { step, source });
         }
     };

@@ -1,4 +1,4 @@
-//! What surrounds every request on the proxied port.
+//! The layers around every request on the proxied port.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -32,7 +32,7 @@ pub(super) fn request_stack<'a>(
     ServiceBuilder::new()
         // Outermost: the connection's timers rest until the body of the response has been sent.
         .layer_fn(move |inner| around(inner, move |request, inner| track(state, request, inner)))
-        // What follows a request may be no request: then the connection is closed.
+        // The bytes after a request may not be a request: then the connection is closed.
         .layer_fn(|inner| around(inner, close_after_odd_request))
         // From here on a request has a record, which becomes its log line, its span and its
         // metrics, even if a layer below refuses it.

@@ -72,7 +72,7 @@ pub enum TlsError {
     NoCertificate { key: &'static str, path: PathBuf },
     #[error("tls.key: {0:?} holds no private key in PEM (PKCS#8, PKCS#1 or SEC1, not encrypted)")]
     NoKey(PathBuf),
-    #[error("tls.{key}: {path:?} is broken PEM")]
+    #[error("tls.{key}: {path:?} is not valid PEM")]
     BrokenPem { key: &'static str, path: PathBuf },
     #[error("tls.key: {key:?} is not the key of the first certificate in {cert:?}")]
     Mismatch { cert: PathBuf, key: PathBuf },

@@ -83,7 +83,7 @@ pub struct SessionClient {
     pub admission: Admission,
 }
 
-/// What a session needs to know of the process and of its client.
+/// The parts of the process and of the client that a session needs.
 struct Context {
     config: SessionConfig,
     budget: Arc<OutboxBudget>,

@@ -145,7 +145,7 @@ impl Reserved {
         }
     }
 
-    /// Starts an operation on a stream. Returns `None` if there is no such stream.
+    /// Starts an operation on a stream. Returns `None` if the stream does not exist.
     pub async fn start(
         &self,
         holder: &Holder,
@@ -160,7 +160,7 @@ impl Reserved {
         self.call(holder, token, start).await
     }
 
-    /// Stops an operation of a stream. Returns `None` if there is no such stream.
+    /// Stops an operation of a stream. Returns `None` if the stream does not exist.
     pub async fn stop(&self, holder: &Holder, token: &str, id: String) -> Option<Answer> {
         self.call(holder, token, move |form| form.stop(&id)).await
     }

@@ -2,7 +2,7 @@
 //!
 //! One task per [`CredentialSource`] loads credentials through the providers of `aws-config`,
 //! publishes them as an immutable [`Snapshot`], and refreshes them before they expire. Requests read
-//! the snapshot, and wait for the task only while there is no valid one. Each load builds new
+//! the snapshot, and wait for the task only without a valid one. Each load builds new
 //! providers, because a provider of `aws-config` parses the profile files only once.
 
 mod chain;

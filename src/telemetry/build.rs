@@ -1,4 +1,4 @@
-//! What this program was built from, as `src/build.rs` found it.
+//! The build of this program, as `src/build.rs` determined it.
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The commit, or `unknown`.

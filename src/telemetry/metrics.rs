@@ -1,4 +1,4 @@
-//! Metrics of the process, in one registry, as there is one log.
+//! Metrics of the process, in one registry.
 //!
 //! Labels are bounded: routes, dialects and identities come from the configuration. Of the values
 //! that upstream chooses, there are at most [`MAX_CODES`] codes, and [`bound`] limits statuses and
@@ -80,56 +80,56 @@ macro_rules! metrics {
 
 metrics! {
     requests: Family<RequestLabels, Counter> =
-        "Requests, and operations of sockets and streams, that are over";
+        "Completed requests, and operations of sockets and streams";
     request_duration_seconds: Times<OperationLabels> =
-        "From the head of a request to the end of its single answer", Times::new_with_constructor(slow);
+        "Time from the head of a request to the end of its response", Times::new_with_constructor(slow);
     signing_duration_seconds: Times<RouteLabel> =
         "Credentials and signature", Times::new_with_constructor(quick);
     upstream_connect_duration_seconds: Times<RouteLabel> =
-        "DNS, TCP, proxy and TLS, where a request needed a new connection",
+        "Time for DNS, TCP, proxy and TLS, for requests that needed a new connection",
         Times::new_with_constructor(slow);
     upstream_first_byte_duration_seconds: Times<RouteLabel> =
-        "From a signed request to the head of its answer", Times::new_with_constructor(slow);
+        "Time from a signed request to the head of its response", Times::new_with_constructor(slow);
     requests_in_flight: Family<RouteLabel, Gauge> =
-        "Requests whose answer has not ended";
+        "Requests whose response has not ended";
     refusals: Family<RuleLabel, Counter> =
-        "What was refused here and never sent, by the code of the rule";
-    client_connections: Gauge = "Open connections of clients";
-    client_connections_limit: Gauge = "How many connections of clients there may be";
-    client_connections_accepted: Counter = "Connections of clients that were accepted";
+        "Requests that were rejected and never sent, by the code of the rule";
+    client_connections: Gauge = "Open client connections";
+    client_connections_limit: Gauge = "Maximum number of client connections";
+    client_connections_accepted: Counter = "Accepted client connections";
     client_tls_handshakes: Family<OutcomeLabel, Counter> = "TLS handshakes with clients";
-    sessions: Family<DialectLabel, Gauge> = "Sockets and streams of clients that are served";
-    tunnels: Family<RouteLabel, Gauge> = "WebSockets that pass untouched";
+    sessions: Family<DialectLabel, Gauge> = "Open client sockets and streams";
+    tunnels: Family<RouteLabel, Gauge> = "Open tunnelled WebSockets";
     upstream_connections: Family<RouteLabel, Gauge> =
-        "Open connections for requests; realtime connections and tunnels not among them";
-    upstream_dials: Family<RouteOutcomeLabels, Counter> = "Connections that were dialled";
+        "Open upstream connections for requests, without realtime connections and tunnels";
+    upstream_dials: Family<RouteOutcomeLabels, Counter> = "Dialled upstream connections";
     upstream_requests: Family<ReuseLabels, Counter> = "Requests, by whether their connection was new";
     upstream_tls_handshakes: Family<HandshakeLabels, Counter> = "TLS handshakes with upstream";
-    subscriptions: Family<RouteLabel, Gauge> = "Subscriptions that were asked for and are not over";
+    subscriptions: Family<RouteLabel, Gauge> = "Active subscriptions, including those that are starting";
     subscription_start_duration_seconds: Times<RouteLabel> =
-        "From a start to its start_ack", Times::new_with_constructor(slow);
-    events_received: Family<RouteLabel, Counter> = "Events of subscriptions that upstream sent";
-    events_delivered: Family<RouteLabel, Counter> = "Events of subscriptions that were given to clients";
+        "Time from a start to its start_ack", Times::new_with_constructor(slow);
+    events_received: Family<RouteLabel, Counter> = "Events received from upstream";
+    events_delivered: Family<RouteLabel, Counter> = "Events delivered to clients";
     slow_consumers: Family<RouteLabel, Counter> =
         "Subscriptions that were ended because their client read too slowly";
     realtime_connections: Family<RouteLabel, Gauge> = "Open realtime connections";
     realtime_connects: Family<RouteOutcomeLabels, Counter> = "Attempts to open a realtime connection";
-    realtime_losses: Family<RouteLabel, Counter> = "Realtime connections that were lost";
+    realtime_losses: Family<RouteLabel, Counter> = "Lost realtime connections";
     realtime_reconnects: Family<RouteLabel, Counter> = "Attempts to reconnect realtime after a loss";
     realtime_gaps: Family<RouteLabel, Counter> =
-        "Subscriptions that were resumed after a gap, of which events may be missing";
+        "Subscriptions that were resumed after a gap, in which events may have been lost";
     realtime_keepalive_age_seconds: Family<RouteLabel, Exact> =
-        "How long the most silent realtime connection has been silent";
+        "Longest time that an open realtime connection has been silent";
     credentials_remaining_seconds: Family<IdentityLabel, Exact> =
-        "How long the credentials held are valid: 0 if none are held, +Inf if they do not expire";
+        "Remaining validity of the credentials: 0 if none are held, +Inf if they do not expire";
     credentials_refreshes: Family<IdentityOutcomeLabels, Counter> = "Loads of credentials";
-    clock_offset_seconds: Family<RouteLabel, Exact> = "Upstream's clock minus ours, by its answers";
+    clock_offset_seconds: Family<RouteLabel, Exact> = "Upstream's clock minus the local clock, from upstream's responses";
     task_panics: Family<TaskLabel, Counter> =
         "Panics, which are bugs of countersign, by the task that they ended";
-    draining: Gauge = "Whether the process was told to stop";
-    ready: Gauge = "Whether /readyz says so";
-    memory_limit_bytes: Gauge = "The limit of memory that is kept; 0 if there is none";
-    log_lines_dropped: Counter = "Log lines that nobody took in time";
+    draining: Gauge = "Whether the process is draining";
+    ready: Gauge = "Whether /readyz answers 200";
+    memory_limit_bytes: Gauge = "Memory limit; 0 without a limit";
+    log_lines_dropped: Counter = "Log lines that were dropped because their reader did not keep up";
     build_info: Family<BuildLabels, Gauge> = "Always 1";
 }
 
@@ -354,8 +354,8 @@ impl Format {
     }
 }
 
-/// OpenMetrics text in the older format: there, a counter's own name has its `_total`, there is no
-/// unit line, and no end mark.
+/// Converts OpenMetrics text to the older format, in which the name of a counter includes `_total`, and
+/// which has neither unit lines nor an end marker.
 fn prometheus(open: &str) -> Result<String, fmt::Error> {
     let mut text = String::with_capacity(open.len());
     let mut help = None;

@@ -65,11 +65,11 @@ pub enum TraceError {
         "traces.headers_file: {0:?} may be read or written by others (mode {1:03o}): chmod 600 it"
     )]
     Mode(PathBuf, u32),
-    #[error("traces: the exporter cannot be made")]
+    #[error("traces: the exporter cannot be created")]
     Exporter(#[source] ExporterBuildError),
     #[error("traces: the system's certificate authorities cannot be read")]
     Roots(#[source] rustls_native_certs::Error),
-    #[error("traces: TLS cannot be set up")]
+    #[error("traces: TLS cannot be configured")]
     Tls(#[source] rustls::Error),
 }
 

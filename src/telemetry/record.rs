@@ -9,8 +9,8 @@ use super::Trace;
 use super::metrics::{GaugeGuard, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
 use countersign_protocol::error_code::Code;
 
-/// What is known about a request so far. It is written once, when the request ends. It contains no
-/// header, query, variable or body.
+/// The facts about a request so far, written once, when the request ends. It contains no header,
+/// query, variable or body.
 #[derive(Debug)]
 pub struct Record {
     begun: Instant,

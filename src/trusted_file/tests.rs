@@ -36,7 +36,7 @@ impl Drop for Scratch {
     }
 }
 
-/// What is read, or a part of the error.
+/// The text that is read, or a part of the error.
 #[track_caller]
 fn check(path: &Path, expected: Result<&str, &str>) {
     match (read(path, RULES), expected) {

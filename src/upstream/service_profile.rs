@@ -14,7 +14,7 @@ pub(super) struct ServiceProfile {
     pub(super) style: SigningStyle,
 }
 
-/// What an AWS host name reveals.
+/// The parts of an AWS host name.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AwsHost<'a> {
     pub(super) profile: &'static ServiceProfile,

@@ -322,7 +322,7 @@ fn starts() -> Vec<Row> {
 
 fn full() -> Value {
     json!({
-        "message": "AppSync takes no more subscriptions (pool.subscriptions)",
+        "message": "AppSync accepts no more subscriptions (pool.subscriptions)",
         "extensions": {"code": "UPSTREAM_FULL", "sent": "no"},
     })
 }
@@ -330,7 +330,7 @@ fn full() -> Value {
 fn full_native() -> Value {
     json!({
         "errorType": "UPSTREAM_FULL",
-        "message": "AppSync takes no more subscriptions (pool.subscriptions)",
+        "message": "AppSync accepts no more subscriptions (pool.subscriptions)",
         "errorInfo": {"code": "UPSTREAM_FULL", "sent": "no"},
     })
 }

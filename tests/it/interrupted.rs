@@ -98,7 +98,7 @@ async fn a_connection_opened_just_before_the_drain_is_answered() {
         assert_eq!(answer.status, 503, "{answer:?}");
         let error = &answer.json()["errors"][0]["extensions"];
         assert_eq!(error["code"], "SHUTTING_DOWN");
-        assert_eq!(error["sent"], "no", "so that it may be asked again");
+        assert_eq!(error["sent"], "no", "so that the client may send it again");
     }
     world.drained().await;
 }

@@ -52,7 +52,7 @@ struct Holding {
     is_open: watch::Sender<bool>,
 }
 
-/// What fills the memory of a daemon.
+/// Fills the memory of a daemon.
 struct Held {
     /// Requests whose bodies wait for the upstream.
     whole: JoinSet<Answer>,

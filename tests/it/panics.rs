@@ -1,4 +1,4 @@
-//! What a panic in each kind of task ends, and what keeps running.
+//! Tests which parts a panic in each kind of task ends, and which keep running.
 //!
 //! A log subscriber of these tests panics at a chosen line, which acts like a bug in
 //! the code around that line.
@@ -274,7 +274,7 @@ async fn a_panic_in_an_accept_loop_does_not_stop_accepting() {
 
     // In a request of the admin listener.
     let known = panics("admin");
-    set("countersign::admin", &["told to stop by /quitquitquit"]);
+    set("countersign::admin", &["stop requested by /quitquitquit"]);
     let answer = post(admin, "/quitquitquit", &[], "").await;
     assert_eq!(answer.status, 500, "{answer:?}");
     one_more("admin", known).await;

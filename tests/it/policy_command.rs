@@ -63,7 +63,7 @@ async fn a_policy_is_derived_from_documents() {
         "fragment One on Query { ... { room(id: \"lobby\") { id } } }\n\
          subscription { onMessage { id } }\n",
     );
-    scratch.file("src/schema.json", "this is no document");
+    scratch.file("src/schema.json", "this is not a document");
     let directory = scratch.0.join("src").display().to_string();
     let named = [
         "--account",
@@ -184,7 +184,7 @@ async fn every_mistake_is_reported_and_no_policy_is_printed() {
         (&["--account", "1", "-"], "an account has 12 digits"),
         (
             &["--api-id", "two=x", "-"],
-            "`--api-id`: there is no route two",
+            "`--api-id`: no route is named two",
         ),
     ];
     for (arguments, told) in cases {

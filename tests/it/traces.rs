@@ -295,9 +295,9 @@ async fn with_export_every_protocol_continues_the_clients_trace() {
         assert_eq!(hex(&first.parent_span_id), PARENT, "{way}");
     }
     // A socket without trace headers is a trace of its own. Its operation had them.
-    let strangers = spans.iter().filter(|span| hex(&span.trace_id) != TRACE);
-    let strangers: Vec<&str> = strangers.map(|span| span.name.as_str()).collect();
-    assert_eq!(strangers, ["GET graphql"]);
+    let others = spans.iter().filter(|span| hex(&span.trace_id) != TRACE);
+    let others: Vec<&str> = others.map(|span| span.name.as_str()).collect();
+    assert_eq!(others, ["GET graphql"]);
     for span in &spans {
         assert_eq!(span.trace_state, "", "spans hold no headers");
         assert!(span.end_time_unix_nano >= span.start_time_unix_nano);

@@ -202,7 +202,7 @@ fn token_files() {
     let named = format!("[guard.tokens.ci]\nfile = \"{}\"", good.path());
     rejects(
         &file(&format!("{named}\nroutes = [\"graphql\", \"grapql\"]")),
-        &["FILE:3: `guard.tokens.ci.routes`: there is no route \"grapql\""],
+        &["FILE:3: `guard.tokens.ci.routes`: no route is named \"grapql\""],
     );
     let limited = format!("{named}\nroutes = [\"graphql\"]\nread_only = true");
     resolves(

@@ -138,7 +138,7 @@ fn numbers_may_be_text_and_text_numbers() {
     );
 }
 
-/// Nothing had been told of it.
+/// This was not reported.
 #[test]
 fn a_table_that_another_source_sets_to_a_value_loses_its_defaults() {
     let lost = "has no value: another source sets its table to a plain value";

@@ -104,7 +104,7 @@ where
 // === impl Connection ===
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
-    /// Reads a head. Returns `None` if there is no further request.
+    /// Reads a head. Returns `None` if the client sends no further request.
     async fn head(&mut self) -> io::Result<Option<Result<Head, BadHead>>> {
         loop {
             if let Some(end) = head::end(&self.buffer) {

@@ -11,7 +11,7 @@
 //! | `state`, `sites` | the gateway's state; the API of each host name |
 //! | `sigv4`, `denial` | verification of signatures, error answers |
 //! | `routes`, `content` | the answers of integrations |
-//! | `websocket`, `sockets` | upgrades and `@connections`, the sockets behind them |
+//! | `websocket`, `sockets` | upgrades and `@connections`, and open sockets |
 //!
 //! Two behaviours of AWS are unknown: whether `execute-api` normalizes paths before it verifies them,
 //! which a switch chooses here; and how it reads `%zz` in a query, which is refused here.

@@ -225,7 +225,7 @@ fn post(ctx: &Context<'_>, room: &str, body: &str, author: Option<String>) -> Re
     let world = world(ctx)?;
     let now = world.context.clock.now();
     let Some(message) = world.chat.post(room, body, author, now) else {
-        let text = format!("There is no room '{room}'.");
+        let text = format!("Room '{room}' does not exist.");
         return Err(failure("NotFound", &text));
     };
     spend(ctx, message.size())?;

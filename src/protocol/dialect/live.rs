@@ -7,7 +7,7 @@ use super::payload::bad_document;
 use crate::error_code::{Code, Sent};
 use crate::graphql::{Documents, GraphqlError, Inspected, Kind, Operation, OperationKey, Selected};
 
-/// What runs for one client.
+/// The active operations of one client.
 #[derive(Debug)]
 pub(super) struct Live {
     limits: Limits,
@@ -17,7 +17,7 @@ pub(super) struct Live {
     refusals: u64,
 }
 
-/// Bytes of an id: it is kept for as long as its operation lives.
+/// The maximum length of an id in bytes: it is kept as long as its operation is active.
 pub(super) const MAX_ID: usize = 1_024;
 
 #[derive(Debug)]
@@ -73,7 +73,7 @@ impl Live {
     /// Adds an operation under an id that is free.
     ///
     /// # Errors
-    /// When the client has too many of its kind already.
+    /// If the client already has the maximum number of operations of this kind.
     pub(super) fn begin(&mut self, id: String, kind: Kind) -> Result<OperationKey, GraphqlError> {
         let is_subscription = kind == Kind::Subscription;
         let alike = self
@@ -85,7 +85,8 @@ impl Live {
             Kind::Query | Kind::Mutation => (self.limits.operations, "limits.operations"),
         };
         if alike.count() >= limit {
-            let message = format!("this client already has {limit} of them running ({name})");
+            let message =
+                format!("too many operations: the maximum for one client is {limit} ({name})");
             self.refusals += 1;
             return Err(GraphqlError::coded(
                 message,
@@ -99,7 +100,8 @@ impl Live {
         Ok(key)
     }
 
-    /// Returns how many operations were refused since the last call because there were too many.
+    /// Returns how many operations were rejected since the last call because the client had too
+    /// many.
     pub(super) fn take_refusals(&mut self) -> u64 {
         std::mem::take(&mut self.refusals)
     }
@@ -111,7 +113,7 @@ impl Live {
         pairs.collect()
     }
 
-    /// Forgets an operation; the client's id is free again.
+    /// Removes an operation; the client may reuse its id.
     pub(super) fn end(&mut self, key: OperationKey) -> Option<String> {
         self.entries.remove(&key).map(|entry| entry.id)
     }

@@ -1,7 +1,7 @@
-//! Which operation of a document is selected, and of what kind it is.
+//! Selects the operation of a document, and determines its kind.
 //!
-//! Fragments, comments, block strings and several operations in one document are the parser's
-//! matter; text is never searched.
+//! The parser handles fragments, comments, block strings and several operations in one document;
+//! the text is never searched.
 
 use apollo_parser::{Parser, SyntaxTree, cst};
 
@@ -27,10 +27,10 @@ pub struct Selected {
 pub enum DocumentError {
     #[error("the document has several operations: set operationName to one of them")]
     Ambiguous,
-    #[error("the document holds an operation without a name beside another")]
+    #[error("the document has an operation without a name, and others")]
     Anonymous,
     #[error(
-        "the document holds U+{code:04X} at line {line}, column {column}, which parsers read \
+        "the document contains U+{code:04X} at line {line}, column {column}, which parsers read \
          differently: send it in a variable"
     )]
     Character {
@@ -40,10 +40,10 @@ pub enum DocumentError {
     },
     #[error("the document defines the operation {0} twice")]
     DuplicateOperation(String),
-    #[error("the document holds no operation")]
+    #[error("the document has no operation")]
     Empty,
     #[error(
-        "the document holds a block string with \\\" (line {line}, column {column}), which parsers \
+        "the document contains a block string with \\\" (line {line}, column {column}), which parsers \
          read differently: send it in a variable"
     )]
     EscapedQuote { line: usize, column: usize },
@@ -59,12 +59,12 @@ pub enum DocumentError {
     Unknown(String),
 }
 
-/// Nested selections deeper than this are refused: the parser recurses.
+/// The parser recurses, so documents with deeper selections are rejected.
 const RECURSION_LIMIT: usize = 200;
-/// A bound on the parser's work for one document.
+/// The limit of the parser's work for one document.
 pub(super) const TOKEN_LIMIT: usize = 100_000;
 
-/// Parses `query` and picks the operation named `operation_name`, or the only one.
+/// Parses `query` and selects the operation named `operation_name`, or the only one.
 ///
 /// # Errors
 /// See [`DocumentError`]; an empty `operation_name` counts as none.
@@ -84,7 +84,7 @@ pub(super) fn read(
     Ok((selected.clone(), tree))
 }
 
-/// The document's tree; within the limits, and without an error.
+/// Returns the document's tree, if it is within the limits and has no errors.
 pub(super) fn parse(query: &str) -> Result<SyntaxTree, DocumentError> {
     let tree = tree(query);
     let error = tree.errors().next().map(|error| syntax_error(query, error));
@@ -94,7 +94,7 @@ pub(super) fn parse(query: &str) -> Result<SyntaxTree, DocumentError> {
     }
 }
 
-/// The document's tree, with its errors.
+/// Returns the document's tree, with its errors.
 pub(super) fn tree(query: &str) -> SyntaxTree {
     Parser::new(query)
         .recursion_limit(RECURSION_LIMIT)
@@ -104,7 +104,7 @@ pub(super) fn tree(query: &str) -> SyntaxTree {
 
 pub(super) fn syntax_error(query: &str, error: &apollo_parser::Error) -> DocumentError {
     let (line, column) = position(query, error.index());
-    // What the parser found may be a literal, and this text goes to the log.
+    // The parser's finding may be a literal, and this text is logged.
     let expected = error.message().split(", got ").next();
     DocumentError::Syntax {
         message: expected.unwrap_or_default().to_owned(),
@@ -113,7 +113,7 @@ pub(super) fn syntax_error(query: &str, error: &apollo_parser::Error) -> Documen
     }
 }
 
-/// An operation's kind and name.
+/// Returns an operation's kind and name.
 pub(super) fn heading(operation: &cst::OperationDefinition) -> Selected {
     let kind = match operation.operation_type() {
         None => Kind::Query,
@@ -136,7 +136,7 @@ pub(super) fn position(text: &str, index: usize) -> (usize, usize) {
 // === impl DocumentError ===
 
 impl DocumentError {
-    /// Returns the line and column of what is wrong, if it has a place.
+    /// Returns the line and column of the error, if it has a position.
     pub fn place(&self) -> Option<(usize, usize)> {
         match *self {
             Self::Character { line, column, .. }
@@ -151,7 +151,7 @@ impl DocumentError {
         }
     }
 
-    /// Whether another parser might take the document, and find another operation in it.
+    /// Returns whether another parser might accept the document, and find another operation in it.
     pub fn is_doubt(&self) -> bool {
         matches!(self, Self::Character { .. } | Self::EscapedQuote { .. })
     }
@@ -168,7 +168,7 @@ impl Kind {
         }
     }
 
-    /// The type of its root, as schemas usually name it.
+    /// Returns the type of its root, as schemas usually name it.
     pub fn root(self) -> &'static str {
         match self {
             Self::Query => "Query",

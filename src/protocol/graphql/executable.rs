@@ -1,9 +1,10 @@
-//! Reads a document so that every GraphQL parser finds the same operations in it.
+//! Reads a document in such a way that every GraphQL parser finds the same operations in it.
 //!
-//! The text of a document goes in; out come its operations and fragments. AppSync's parser is not
-//! ours: where two parsers may disagree about where a comment, a string or a definition ends, a
-//! mutation could be hidden in what looks like a query, so such a document is an error. All that
-//! depends on the kind of an operation reads documents here: `GET`, sockets, streams and policies.
+//! The text of a document comes in; its operations and fragments go out. AppSync uses another
+//! parser: if two parsers may disagree about where a comment, a string or a definition ends, a
+//! mutation could be hidden in a text that looks like a query, so such a document is an error. All
+//! code that depends on the kind of an operation uses this module: `GET`, sockets, streams and
+//! policies.
 
 use std::collections::HashSet;
 
@@ -13,7 +14,7 @@ use apollo_parser::{Lexer, SyntaxKind, SyntaxTree, TokenKind};
 use super::document::{DocumentError, Selected, heading, parse, position};
 use super::error::shown;
 
-/// The definitions of a document that can be executed.
+/// The executable definitions of a document.
 pub(super) struct Executable {
     pub(super) operations: Vec<(Selected, cst::OperationDefinition)>,
     pub(super) fragments: Vec<cst::FragmentDefinition>,
@@ -27,7 +28,7 @@ impl Executable {
     /// Parses a document.
     ///
     /// # Errors
-    /// When the document is invalid, or parsers may disagree about it.
+    /// If the document is invalid, or parsers may disagree about it.
     pub(super) fn parse(query: &str) -> Result<SyntaxTree, DocumentError> {
         check_characters(query)?;
         check_strings(query)?;
@@ -50,7 +51,7 @@ impl Executable {
                 let heading = heading(&operation);
                 executable.operations.push((heading, operation));
             } else if let cst::Definition::FragmentDefinition(fragment) = definition {
-                // The parser takes a string for the keyword.
+                // The parser accepts a string in place of the keyword.
                 let keyword = fragment.syntax().first_token();
                 if keyword.is_none_or(|token| token.text() != "fragment") {
                     return Err(DocumentError::NotExecutable);
@@ -67,7 +68,7 @@ impl Executable {
     /// none, as in AppSync.
     ///
     /// # Errors
-    /// When there is no such operation, or the names of the operations are not unique.
+    /// If the document lacks that operation, or the names of its operations are not unique.
     pub(super) fn selected(
         &self,
         operation_name: Option<&str>,
@@ -100,10 +101,10 @@ impl Executable {
     }
 }
 
-/// Refuses characters that end a comment, are white space or end the text for some parsers:
+/// Rejects characters that end a comment, are white space or end the text for some parsers:
 /// graphql-java up to 14 ends comments at U+2028 and U+2029, others at any control character or at
-/// what Unicode counts as a line end. A byte order mark is allowed where it is one, at the start
-/// (GraphQL specification, section 2.1.1).
+/// a Unicode line end. A byte order mark is allowed at the start (GraphQL specification, section
+/// 2.1.1).
 fn check_characters(query: &str) -> Result<(), DocumentError> {
     let is_odd = |(at, c): &(usize, char)| match *c {
         '\t' | '\n' | '\r' => false,
@@ -117,21 +118,21 @@ fn check_characters(query: &str) -> Result<(), DocumentError> {
     }
 }
 
-/// Returns the error for `c`, which is at `at`.
+/// Returns the error for `c`, at position `at`.
 pub(super) fn odd(query: &str, at: usize, c: char) -> DocumentError {
     let (line, column) = position(query, at);
     let code = c.into();
     DocumentError::Character { code, line, column }
 }
 
-/// Refuses strings whose end depends on the parser: a block string with `\"` in it, and a string
-/// that holds a line end, which the parser below lets pass as its first character.
+/// Rejects strings whose end depends on the parser: a block string that contains `\"`, and a string
+/// that contains a line end, which the parser below accepts as the first character.
 fn check_strings(query: &str) -> Result<(), DocumentError> {
     let is_block_escaped = query.contains(BLOCK) && query.contains(ESCAPED_QUOTE);
     if !is_block_escaped && !query.contains("\"\n") && !query.contains("\"\r") {
         return Ok(());
     }
-    // Errors of the lexer are the parser's to report.
+    // The parser reports errors of the lexer.
     let tokens = Lexer::new(query).with_limit(super::document::TOKEN_LIMIT);
     let strings = tokens
         .filter_map(Result::ok)
@@ -155,8 +156,8 @@ fn check_strings(query: &str) -> Result<(), DocumentError> {
     Ok(())
 }
 
-/// Refuses an argument, or a field of an input object, that has no value: the parser below lets its
-/// name pass alone, so that `{ a(b: 1 mutation) }` would count as a query.
+/// Rejects an argument, or a field of an input object, without a value: the parser below accepts
+/// the name alone, so that `{ a(b: 1 mutation) }` would count as a query.
 fn check_values(query: &str, tree: &SyntaxTree) -> Result<(), DocumentError> {
     let document = tree.document();
     let mut nodes = document.syntax().descendants();
@@ -184,11 +185,11 @@ fn escaped_quote(query: &str, at: usize) -> DocumentError {
     DocumentError::EscapedQuote { line, column }
 }
 
-/// Refuses what a policy does not take even where [`select`](super::select) does: a byte order
-/// mark, and `\"` anywhere beside a block string.
+/// Rejects what a policy does not accept although [`select`](super::select) does: a byte order
+/// mark, and `\"` anywhere in a document with a block string.
 ///
 /// # Errors
-/// With the place of either.
+/// Returns the position of either.
 pub(super) fn check_for_policy(query: &str) -> Result<(), DocumentError> {
     if query.starts_with(BOM) {
         return Err(odd(query, 0, BOM));

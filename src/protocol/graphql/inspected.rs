@@ -5,7 +5,7 @@
 //! [`Inspected`] for the strict reading of that text and for the document's [`Survey`]; each is made at
 //! most once, however many policies there are, and the document is not parsed again for it.
 //!
-//! There is no other way to an [`Inspected`], so nothing can be sent that a policy has not seen.
+//! This is the only way to create an [`Inspected`], so a policy sees every request that is sent.
 
 use std::borrow::Cow;
 use std::sync::OnceLock;

@@ -1,8 +1,8 @@
-//! The neutral words of GraphQL that every dialect and every upstream channel share.
+//! The neutral types of GraphQL that every dialect and every upstream channel share.
 //!
-//! A dialect turns its frames into an [`Operation`]; a session runs it; what comes back is a
-//! stream of [`Event`]s. Payloads travel as raw JSON ([`Json`]) and are never parsed into GraphQL
-//! types. Nothing here knows a socket, a dialect or AppSync.
+//! A dialect converts its frames to an [`Operation`]; a session runs it; the result is a stream of
+//! [`Event`]s. Payloads are carried as raw JSON ([`Json`]) and are never parsed into GraphQL types.
+//! This module is independent of sockets, dialects and AppSync.
 
 mod definitions;
 mod document;
@@ -47,36 +47,38 @@ pub struct Operation {
     pub headers: Vec<(String, String)>,
 }
 
-/// Names one operation of one session; never reused within it.
+/// Identifies one operation of one session; never reused within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OperationKey(pub u64);
 
-/// What happens to a running operation, in the order it happens.
+/// The events of a running operation, in order.
 ///
-/// `Next` and `Missed` come any number of times, then exactly one of `Error`, `Complete` or `Lost`.
+/// `Next` and `Missed` occur any number of times, then exactly one of `Error`, `Complete` or
+/// `Lost`.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Upstream has confirmed the subscription.
     Started,
     /// One execution result, `{"data":…,"errors":…}`.
     Next(Json),
-    /// An event could not be delivered; the operation goes on. Never empty.
+    /// An event could not be delivered; the operation continues. Never empty.
     Missed(Vec<GraphqlError>),
     /// The operation failed; never empty.
     Error(Vec<GraphqlError>),
     /// The operation ended by itself.
     Complete,
-    /// The upstream connection that carried the subscription is gone: events may be missing.
+    /// The upstream connection of the subscription was lost: events may be missing.
     Lost,
 }
 
 // === impl Operation ===
 
 impl Operation {
-    /// A request that is sent as it was written: `{"query", "variables"?, "operationName"?}`.
+    /// Creates an operation that is sent as it was written: `{"query", "variables"?,
+    /// "operationName"?}`.
     ///
     /// # Errors
-    /// When it is no such JSON.
+    /// If `data` is not such JSON.
     pub fn from_data(data: String) -> Result<Self, serde_json::Error> {
         let operation: Self = serde_json::from_str(&data)?;
         Ok(Self {
@@ -85,7 +87,7 @@ impl Operation {
         })
     }
 
-    /// The JSON body of a `POST` to a GraphQL endpoint.
+    /// Returns the JSON body of a `POST` to a GraphQL endpoint.
     pub fn to_body(&self) -> String {
         let mut body = self.to_data();
         if self.raw.is_some() {
@@ -100,9 +102,9 @@ impl Operation {
         body
     }
 
-    /// The JSON that AppSync's realtime `start` carries as a string: query, variables and
-    /// operationName only, because AppSync hashes exactly these bytes
-    /// ("Building a real-time WebSocket client", subscription registration message).
+    /// Returns the JSON that AppSync's realtime `start` contains as a string: only query, variables
+    /// and operationName, because AppSync hashes exactly these bytes ("Building a real-time
+    /// WebSocket client", subscription registration message).
     pub fn to_data(&self) -> String {
         if let Some(raw) = &self.raw {
             return raw.clone();
@@ -125,7 +127,7 @@ impl Operation {
 // === impl Event ===
 
 impl Event {
-    /// Bytes of payload this event keeps in memory while it waits.
+    /// Returns the number of payload bytes that this event keeps in memory while it is queued.
     pub fn size(&self) -> usize {
         match self {
             Self::Next(json) => json.len(),
@@ -134,7 +136,7 @@ impl Event {
         }
     }
 
-    /// Whether nothing comes after it.
+    /// Returns whether it is the last event.
     pub fn is_ending(&self) -> bool {
         match self {
             Self::Error(_) | Self::Complete | Self::Lost => true,

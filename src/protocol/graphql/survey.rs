@@ -1,9 +1,10 @@
-//! What the selected operation of a document asks for, for whoever has to judge it.
+//! Surveys the selected operation of a document, so that a policy can evaluate it.
 //!
-//! A document goes in with its `operationName`; out come the operation's kind, its root fields and
-//! its measures, with every fragment followed. Any doubt is an error: what two parsers could read
-//! differently is refused, although [`select`](super::select) would take it. The work is linear in
-//! the document's length: each fragment is looked at once, however often it is spread.
+//! A document and its `operationName` come in; the operation's kind, its root fields and its
+//! measures go out, with every fragment followed. Any doubt is an error: a document that two
+//! parsers could read differently is rejected, although [`select`](super::select) would accept it.
+//! The work is linear in the document's length, because each fragment is measured once, however
+//! often it is used.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,21 +19,21 @@ use super::executable::{Executable, check_for_policy};
 pub struct Survey {
     pub kind: Kind,
     pub name: Option<String>,
-    /// The names of its root fields, without aliases; each once, in the order of the document.
+    /// The names of its root fields, without aliases and duplicates, in the order of the document.
     pub fields: Vec<String>,
-    /// Whether `__schema` or `__type` is selected, at whatever depth.
+    /// Whether `__schema` or `__type` is selected, at any depth.
     pub introspects: bool,
-    /// Of nested fields; a field without a selection has the depth 1.
+    /// The depth of nested fields; a field without a selection has the depth 1.
     pub depth: usize,
-    /// Aliases in what is executed: those of a fragment count wherever it is spread.
+    /// The number of executed aliases: those of a fragment count wherever it is used.
     pub aliases: usize,
     /// The operations of the document.
     pub operations: usize,
-    /// Whether these are of several kinds.
+    /// Whether these have different kinds.
     pub is_mixed: bool,
 }
 
-/// Why a document cannot be judged.
+/// Why a document cannot be evaluated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SurveyError {
     #[error("the fragment {0} spreads itself")]
@@ -47,11 +48,11 @@ pub enum SurveyError {
     UnknownFragment(String),
 }
 
-/// What one operation or fragment holds by itself; fragments that it spreads are named.
+/// The measures of one operation or fragment without its fragments, which are listed.
 #[derive(Default)]
 struct Body {
     fields: Vec<String>,
-    /// Types that selections at the root are made on.
+    /// The types of selections at the root.
     conditions: Vec<String>,
     introspects: bool,
     depth: usize,
@@ -61,11 +62,11 @@ struct Body {
 
 struct Spread {
     fragment: String,
-    /// The fields around it.
+    /// The enclosing fields.
     depth: usize,
 }
 
-/// What a body holds with all that it spreads.
+/// The measures of a body including its fragments.
 #[derive(Clone, Copy)]
 struct Measures {
     introspects: bool,
@@ -73,14 +74,14 @@ struct Measures {
     aliases: usize,
 }
 
-/// How far a fragment is measured.
+/// The progress of measuring a fragment.
 enum Progress {
-    /// It is being measured, so that meeting it again is a circle.
+    /// It is being measured, so meeting it again is a cycle.
     Open,
     Done(Measures),
 }
 
-/// Parses `query` and tells of the operation named `operation_name`, or of the only one.
+/// Parses `query` and surveys the operation named `operation_name`, or the only one.
 ///
 /// # Errors
 /// See [`SurveyError`]; an empty `operation_name` counts as none.
@@ -159,8 +160,8 @@ fn text(name: &cst::Name) -> String {
     name.text().to_string()
 }
 
-/// Adds up what `body` holds and spreads, without recursion: a document may hold thousands of
-/// fragments, each of which spreads the next.
+/// Adds up the measures of `body` and its fragments, without recursion: a document may have
+/// thousands of fragments, each of which uses the next.
 fn measure(body: &Body, fragments: &HashMap<String, Body>) -> Result<Measures, SurveyError> {
     let mut progress: HashMap<&str, Progress> = HashMap::new();
     let mut open: Vec<(&str, &Body, usize)> = vec![("", body, 0)];
@@ -188,7 +189,7 @@ fn measure(body: &Body, fragments: &HashMap<String, Body>) -> Result<Measures, S
     Ok(body.total(&progress))
 }
 
-/// The root fields of an operation, through the fragments that it spreads at its root.
+/// Returns the root fields of an operation, including those of fragments that it uses at its root.
 fn root_fields(
     kind: Kind,
     body: &Body,
@@ -216,7 +217,7 @@ fn root_fields(
     Ok(fields)
 }
 
-/// Such a selection is invalid, or says that the schema names its roots to mislead.
+/// Such a selection is invalid, or the schema gives its root types misleading names.
 fn is_other_root(kind: Kind, on: &str) -> bool {
     let named = match on {
         "Query" => Kind::Query,
@@ -230,7 +231,7 @@ fn is_other_root(kind: Kind, on: &str) -> bool {
 // === impl Body ===
 
 impl Body {
-    /// Recurses as deep as selections are nested, which the parser has bounded.
+    /// Recurses as deep as selections are nested, which the parser has limited.
     fn collect(&mut self, selections: &cst::SelectionSet, depth: usize) -> Result<(), SurveyError> {
         for selection in selections.selections() {
             match selection {
@@ -263,7 +264,7 @@ impl Body {
         Ok(())
     }
 
-    /// What it holds with all that it spreads, which is measured.
+    /// Returns the measures including its fragments, which have been measured.
     fn total(&self, progress: &HashMap<&str, Progress>) -> Measures {
         let mut total = Measures {
             introspects: self.introspects,

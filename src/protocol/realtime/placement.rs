@@ -211,7 +211,7 @@ impl<T: Clone> Placement<T> {
             placed.phase = SubscriptionPhase::Waiting;
         }
         match ending {
-            // There is no retry, because it might panic again. The next subscription opens another
+            // Not retried, because it might panic again. The next subscription opens another
             // connection.
             Ending::Idle | Ending::Panicked => self.end_all(subscriptions, &End::Lost),
             Ending::Lost(_) => {

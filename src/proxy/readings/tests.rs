@@ -14,7 +14,7 @@ fn nested() -> Vec<Nested> {
     ]
 }
 
-/// What another server makes of a path: its segments.
+/// The segments that another server reads in a path.
 type Normaliser = fn(&str) -> Vec<String>;
 
 /// Independent of the code they are compared with, and of each other where servers are.
@@ -379,7 +379,7 @@ fn no_normaliser_reads_an_accepted_path_as_another_routes() {
         }
         let by = misread(&below);
         misreadable += usize::from(by.is_some());
-        // What the plain reading selects goes to the nested route itself.
+        // Paths that the plain reading selects go to the nested route itself.
         match check(&below, &nested, Top::Open) {
             Ok(()) => {
                 accepted += 1;

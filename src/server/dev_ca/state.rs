@@ -137,7 +137,7 @@ impl State {
         }
     }
 
-    /// Whoever reads the file meanwhile sees the old text or the new one, whole.
+    /// Replaces the file atomically: a concurrent reader sees either the old text or the new one.
     pub(super) fn write(&self, name: &str, text: &str) -> Result<(), DevCaError> {
         let path = self.file(name);
         let new = path.with_extension("new");

@@ -205,7 +205,7 @@ fn the_authority_cannot_vouch_for_others() {
 }
 
 #[test]
-fn der_that_is_cut_short_is_no_certificate() {
+fn truncated_der_is_rejected() {
     let now = OffsetDateTime::from(clock::now());
     let key = KeyPair::generate().unwrap();
     let (authority, _) = Authority::make(key, now).unwrap();
@@ -391,7 +391,7 @@ async fn files_that_others_could_have_changed_are_replaced() {
             assert_eq!(found.mode() & 0o777, 0o600, "row {at}: {name}");
         }
     }
-    // A certificate is no secret.
+    // A certificate is public.
     let before = scratch.files();
     chmod(&scratch.0.join(CA_FILE), 0o644);
     scratch.made(now).await.unwrap();

@@ -41,7 +41,7 @@ pub(super) enum End {
     Gone,
 }
 
-/// What happened on the socket.
+/// An event on the socket.
 pub(super) enum Io {
     Flushed(Result<(), tungstenite::Error>),
     Read(Option<Result<Message, tungstenite::Error>>),

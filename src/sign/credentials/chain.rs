@@ -38,7 +38,7 @@ use crate::telemetry::tasks::{Task, caught};
 pub(super) struct Chain {
     config: CredentialSourceConfig,
     http: SharedHttpClient,
-    /// The provider that was asked last.
+    /// The provider that was tried last.
     current: Mutex<String>,
 }
 

@@ -94,7 +94,7 @@ pub(super) fn keys() -> Result<Option<Credentials>, CredentialsError> {
 /// Checks that a web identity token has a role.
 ///
 /// # Errors
-/// When there is no role: falling back to other credentials is not what the user intended.
+/// If the role is missing: falling back to other credentials is not what the user intended.
 pub(super) fn check_web_identity() -> Result<(), CredentialsError> {
     match (variable(TOKEN_FILE)?, variable(ROLE)?) {
         (Some(_), None) => Err(without(TOKEN_FILE, ROLE)),

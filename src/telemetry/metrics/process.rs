@@ -49,7 +49,7 @@ impl Process {
         );
         registry.register(
             "process_max_fds",
-            "How many file descriptors there may be",
+            "Maximum number of open file descriptors",
             process.max_fds.clone(),
         );
         registry.register("process_threads", "Threads", process.threads.clone());

@@ -50,7 +50,7 @@ impl Queue {
         self.waiting.fetch_sub(count, Ordering::AcqRel);
     }
 
-    /// What waits is never sent.
+    /// Spans in the queue are never sent.
     pub(super) fn abandon(&self) {
         let left = self.waiting.swap(0, Ordering::AcqRel);
         self.lose(left);
@@ -79,7 +79,9 @@ impl Queue {
         drop(losses);
         warn!(
             spans,
-            total, cause, "spans were dropped: the collector does not take them (traces.endpoint)"
+            total,
+            cause,
+            "spans were dropped: the collector does not accept them (traces.endpoint)"
         );
     }
 }
@@ -166,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn losses_are_told_once_in_a_while() {
+    fn losses_are_reported_at_most_once_a_minute() {
         let queue = Queue::default();
         queue.tell(QUIET);
         assert!(queue.losses.lock().told_at.is_none());

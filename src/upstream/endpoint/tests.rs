@@ -1,4 +1,4 @@
-//! What is inferred from URLs and overrides.
+//! Tests of the inference from URLs and overrides.
 
 use super::*;
 

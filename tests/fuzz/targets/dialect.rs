@@ -60,7 +60,7 @@ fn play(protocol: &'static str, data: &[u8]) {
     for line in text.lines().take(64) {
         bench.say(line);
     }
-    // Whatever has happened, a close is the end.
+    // In every case, a close is the end.
     let close = Close::new(Close::RESTART, "the script is over");
     bench.machine.close(close);
     bench.see(&Input::Other, 0);
@@ -87,9 +87,9 @@ struct Bench {
     machine: Box<dyn Dialect>,
     protocol: &'static str,
     now: Instant,
-    /// What runs, by its key: its kind, and the client's id as JSON text.
+    /// The running operations by key: kind, and the client's id as JSON text.
     live: BTreeMap<u64, (Kind, String)>,
-    /// What the session has told the end of: there is only one.
+    /// The operations whose end the session has reported; each ends only once.
     ended: BTreeSet<u64>,
     last_key: u64,
     inits: usize,
@@ -149,7 +149,7 @@ impl Bench {
                 if event.is_ending() && self.live.contains_key(&key) {
                     self.ended.insert(key);
                 }
-                // What is lost is live until the session closes the socket for it.
+                // A lost operation is active until the session closes the socket for it.
                 if event.is_ending() && !matches!(event, Event::Lost) {
                     self.live.remove(&key);
                 }
@@ -231,7 +231,7 @@ impl Bench {
         assert!(alike.count() <= LIMITS.subscriptions);
     }
 
-    /// What is sent is a message, and belongs to what was said.
+    /// Checks that the output is a message, and belongs to the inputs.
     fn frame(&self, input: &Input<'_>, text: &str) {
         let frame: Frame<'_> = serde_json::from_str(text).unwrap();
         let id = frame.id.map(RawValue::get);

@@ -63,7 +63,7 @@ fn check_selected(query: &str, name: Option<&str>, found: &Result<Selected, Docu
     }
 }
 
-/// What some parser could take for the end of a comment, a string or the text.
+/// Characters that some parser could take for the end of a comment, a string or the text.
 fn check_agreed(query: &str) {
     let is_odd = |c: char| match c {
         '\t' | '\n' | '\r' => false,
@@ -152,7 +152,7 @@ fn one_body(body: &Bytes) {
     }
 }
 
-/// What is sent for an operation says the same as the operation.
+/// Checks that the text sent for an operation means the same as the operation.
 fn check_operation(operation: &Operation) {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -203,7 +203,7 @@ pub fn policy(data: &[u8]) {
     if any.is_err() {
         return;
     }
-    // Of two members of one name, Value keeps the last; there must not be two.
+    // If two members have the same name, Value keeps the last; duplicates must not occur.
     let request: Value = serde_json::from_slice(data).unwrap();
     let query = request["query"].as_str().unwrap();
     let selected = select(query, request["operationName"].as_str()).unwrap();

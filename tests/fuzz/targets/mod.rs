@@ -1,4 +1,4 @@
-//! What is fuzzed: every decoder that a peer can feed, and both machines.
+//! The fuzz targets: every decoder that a peer can feed, and both machines.
 //!
 //! A target takes any bytes and panics where a rule is broken. The fuzzer feeds it for as long as
 //! one likes (`tests/fuzz/run`), and the tests of the main crate with what has been committed

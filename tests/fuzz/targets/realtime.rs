@@ -81,7 +81,7 @@ struct Bench {
     machine: Connection<()>,
     protocol: Protocol,
     now: Instant,
-    /// What the driver must know of each subscription that the machine still has.
+    /// The driver's state of each subscription that the machine still has.
     known: BTreeMap<u64, Phase>,
     last_key: u64,
     /// The ids on the wire, the newest last.
@@ -205,7 +205,7 @@ impl Bench {
         self.now = until;
     }
 
-    /// Whatever has happened, a closed socket is the end.
+    /// In every case, a closed socket is the end.
     fn over(&mut self) {
         self.machine.handle_closed();
         self.see();
@@ -233,7 +233,7 @@ impl Bench {
             count += 1;
             self.sent(&frame);
         }
-        // Of each subscription: an ending and a stop, or an event and its acknowledgement.
+        // For each subscription: an ending and a stop, or an event and its acknowledgement.
         let bound = 2 * usize::try_from(self.last_key).unwrap() + 2;
         assert!(count <= bound, "{count} outputs");
         assert_eq!(self.machine.count(), self.known.len());
@@ -278,7 +278,7 @@ impl Bench {
         }
     }
 
-    /// What is sent is a message about a subscription that was asked for.
+    /// Checks that the output is a message about a requested subscription.
     fn sent(&mut self, text: &str) {
         let frame: Value = serde_json::from_str(text).unwrap();
         let kind = frame["type"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! What stands in a request's head, what is published, and what upstream refuses with.
+//! Fuzzes the head of a request, publishes, and upstream's errors.
 
 use std::net::IpAddr;
 
@@ -210,7 +210,7 @@ fn is_ours(authority: &str) -> bool {
     name == "localhost" || ip.is_some_and(|ip| ip.to_canonical().is_loopback())
 }
 
-/// The body of an answer that is no success.
+/// The body of a response that is not a success.
 pub fn refusal(data: &[u8]) {
     for status in [StatusCode::FORBIDDEN, StatusCode::BAD_GATEWAY] {
         let body = proxy::refusal(status, data);

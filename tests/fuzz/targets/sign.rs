@@ -1,4 +1,4 @@
-//! What is signed, and what must not be told.
+//! Fuzzes signing and redaction.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, UNIX_EPOCH};
@@ -48,7 +48,7 @@ pub fn sign_target(data: &[u8]) {
     assert!(text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()));
     // Normalised once is normalised.
     assert_eq!(split(text).as_ref(), Ok(&target));
-    // What is signed is what goes on the wire.
+    // The signed bytes are the bytes on the wire.
     let uri: http::Uri = format!("https://{HOST}{text}").parse().unwrap();
     assert_eq!(uri.path_and_query().unwrap().as_str(), text);
     assert!(!text.contains("/../") && !text.contains("/./") && !text.contains("//"));

@@ -36,7 +36,7 @@ pub fn streams(data: &[u8]) {
     parts(&framed(Multipart::default(), text));
 }
 
-/// What is written for a script, up to the stream's end.
+/// Returns the output for a script, up to the stream's end.
 fn framed(mut form: impl Streamed, text: &str) -> String {
     let mut written = String::new();
     let mut is_over = false;
@@ -59,7 +59,7 @@ fn framed(mut form: impl Streamed, text: &str) -> String {
         match event(verb, rest) {
             Some(event) => {
                 form.handle_event(KEY, &event);
-                // An ending ends the stream; of a loss the session tells.
+                // An ending ends the stream; the session reports a loss.
                 if event.is_ending() {
                     let is_over = step(&mut form);
                     assert!(is_over || matches!(event, Event::Lost));
@@ -136,7 +136,7 @@ pub fn sse_single(data: &[u8]) {
 
 struct Bench {
     machine: SseSingle,
-    /// What runs: the client's id, once the start was seen.
+    /// The running operation: the client's id, once the start was seen.
     live: BTreeMap<u64, String>,
     last_key: u64,
     is_open: bool,
@@ -219,7 +219,7 @@ impl Bench {
         }
     }
 
-    /// What has waited.
+    /// The queued events.
     fn see(&mut self) {
         let mut count = 0;
         while let Some(output) = self.machine.poll_output() {

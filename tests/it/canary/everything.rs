@@ -26,7 +26,7 @@ use super::{
 };
 use crate::support::{Answer, command, raw, within};
 
-/// What happens to every request that is sent upstream.
+/// The upstream's behaviour for every request.
 struct Condition {
     name: &'static str,
     key: Key,
@@ -100,7 +100,7 @@ const CONDITIONS: [Condition; 8] = [
         status: 403,
         ..GOOD
     },
-    // As AWS reports a mismatch, with everything it received. `$TOKEN` is replaced below.
+    // As AWS reports a mismatch, with everything that it received. `$TOKEN` is replaced below.
     Condition {
         name: "echoed",
         change: concat!(

@@ -349,7 +349,7 @@ async fn check_soak(fault: &str, script: Option<&str>, seconds: u64) {
     assert!(recovered < Duration::from_secs(5), "{fault}: {recovered:?}");
 }
 
-/// What a credential process does while it fails.
+/// The behaviour of a credential process while it fails.
 const FAULTS: [(&str, Option<&str>); 5] = [
     ("panics", None),
     ("fails", Some("echo $$ >> $HOME/hung; exit 1")),

@@ -193,7 +193,7 @@ fn broken() -> Vec<Row> {
         row("credentials file is not UTF-8", &[], "", b"[default]\naws_access_key_id = AKIDDEFAULT\naws_secret_access_key = s\n# caf\xe9\n", Refused("byte 73 is not UTF-8")),
         row("config file is not UTF-8", &[], "[default]\nregion = \u{fffd}\n", b"", Refused("is not UTF-8")),
         row("credentials file with a byte order mark", &[], "", b"\xef\xbb\xbf[default]\naws_access_key_id = AKIDDEFAULT\naws_secret_access_key = s\n", Refused("line 1")),
-        row("credentials file is no such file", &[], "", b"AKIDDEFAULT\ns\n", Refused(".aws/credentials\" cannot be used: line 1")),
+        row("credentials file is not valid", &[], "", b"AKIDDEFAULT\ns\n", Refused(".aws/credentials\" cannot be used: line 1")),
         row("config file does not parse", &[], "[default\nregion = us-east-1\n", b"", Refused(".aws/config\" cannot be used: line 1")),
         row("profile twice", &[], "", b"[default]\naws_access_key_id = AKIDDEFAULT\naws_secret_access_key = s\n[default]\naws_access_key_id = AKIDSECOND\naws_secret_access_key = s\n", Refused("line 4 has another section")),
         row("key twice", &[], "", b"[default]\naws_access_key_id = AKIDDEFAULT\naws_access_key_id = AKIDSECOND\naws_secret_access_key = s\n", Refused("line 3 has another aws_access_key_id")),
@@ -206,7 +206,7 @@ fn broken() -> Vec<Row> {
         row("environment: the old name of the secret", &[ID, ("SECRET_ACCESS_KEY", "s")], "", KEYS, Refused("without AWS_SECRET_ACCESS_KEY")),
         row("environment: blank", &[("AWS_ACCESS_KEY_ID", " "), ("AWS_SECRET_ACCESS_KEY", " ")], "", KEYS, Refused("the access key id from environment contains a space")),
         row("environment: line end", &[ID, ("AWS_SECRET_ACCESS_KEY", "s\n")], "", KEYS, Refused("the secret access key from environment contains a line end")),
-        row("environment: expiry that is no time", &[ID, SECRET, ("AWS_CREDENTIAL_EXPIRATION", "soonish")], "", KEYS, Refused("AWS_CREDENTIAL_EXPIRATION is \"soonish\"")),
+        row("environment: expiry that is not a time", &[ID, SECRET, ("AWS_CREDENTIAL_EXPIRATION", "soonish")], "", KEYS, Refused("AWS_CREDENTIAL_EXPIRATION is \"soonish\"")),
         row("environment: expired", &[ID, SECRET, ("AWS_CREDENTIAL_EXPIRATION", "2020-01-01T00:00:00Z")], "", KEYS, Refused("expired at 2020-01-01T00:00:00Z")),
         row("profile: key id alone", &[], "", b"[default]\naws_access_key_id = AKIDDEFAULT\n", Refused("aws_access_key_id without aws_secret_access_key")),
         row("profile: secret alone", &[], "", b"[default]\naws_secret_access_key = s\n", Refused("aws_secret_access_key without aws_access_key_id")),
@@ -241,7 +241,7 @@ fn broken() -> Vec<Row> {
         row("container: token with a line end", &[(FULL_URI, "$AGENT/good"), ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t\nx: y")], "", b"", Refused("container endpoint")),
         row("container: refusal", &[(FULL_URI, "$AGENT/forbidden")], "", b"", Refused("container endpoint")),
         row("container: garbage", &[(FULL_URI, "$AGENT/garbage")], "", b"", Refused("container endpoint")),
-        row("container: expiry that is no time", &[(FULL_URI, "$AGENT/expiry")], "", b"", Refused("container endpoint")),
+        row("container: expiry that is not a time", &[(FULL_URI, "$AGENT/expiry")], "", b"", Refused("container endpoint")),
         row("container: no secret", &[(FULL_URI, "$AGENT/half")], "", b"", Refused("container endpoint")),
         row("process: does not exist", &[], "[default]\ncredential_process = $HOME/nothing\n", b"", Refused("exited with status 127")),
         row("process: fails", &[], "[default]\ncredential_process = sh -c 'exit 3'\n", b"", Refused("exited with status 3")),
@@ -250,7 +250,7 @@ fn broken() -> Vec<Row> {
         row("process: nothing", &[], "[default]\ncredential_process = true\n", b"", Refused("did not write JSON")),
         row("process: Version 2", &[], "[default]\ncredential_process = cat $HOME/version.json\n", b"", Refused("\"Version\": 2")),
         row("process: no secret", &[], "[default]\ncredential_process = cat $HOME/half.json\n", b"", Refused("no \"SecretAccessKey\"")),
-        row("process: expiry that is no time", &[], "[default]\ncredential_process = cat $HOME/expiry.json\n", b"", Refused("\"Expiration\" that is not a time")),
+        row("process: expiry that is not a time", &[], "[default]\ncredential_process = cat $HOME/expiry.json\n", b"", Refused("\"Expiration\" that is not a time")),
     ]
 }
 

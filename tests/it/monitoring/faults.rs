@@ -99,7 +99,7 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
             prometheus,
             "CountersignNotReady",
             "keyless",
-            "no credentials are to be had",
+            "no credentials are available",
             pending(),
         )
         .boxed_local(),

@@ -130,7 +130,10 @@ pub(crate) fn families(page: &str) -> BTreeMap<String, Family> {
             let family = families.get_mut(&announced).unwrap();
             let is_histogram = family.kind == "histogram";
             let is_part = is_histogram && ["_bucket", "_sum", "_count"].contains(&suffix);
-            assert!(suffix.is_empty() || is_part, "{line} is no {announced}");
+            assert!(
+                suffix.is_empty() || is_part,
+                "{line} does not belong to {announced}"
+            );
             family.labels.extend(labels(line));
             let (_, value) = line.rsplit_once(' ').expect(line);
             family.values.push(value.parse().expect(line));

@@ -1,5 +1,5 @@
-//! What the behaviour tests share: countersign with an emulator behind it, plain HTTP and
-//! WebSocket clients, files, and the scripts around other people's clients.
+//! Shared by the behaviour tests: countersign with an emulator, plain HTTP and WebSocket clients,
+//! files, and the scripts around other people's clients.
 
 mod daemon;
 mod request;

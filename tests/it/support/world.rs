@@ -1,4 +1,4 @@
-//! What surrounds a test: an emulator, countersign with routes to it, and a home directory.
+//! The surroundings of a test: an emulator, countersign with routes to it, and a home directory.
 //!
 //! ```ignore
 //! let world = World::builder().settings(&[("pool.spread", "1ms")]).in_process().await;
@@ -68,7 +68,7 @@ const ROUTES: [(&str, &str); 5] = [
     ("http", "https://$HTTP/"),
     ("ws", "https://$WS/prod"),
 ];
-/// Those of the emulator's API Gateway. Paths below them are what follows the stage.
+/// The routes of the emulator's API Gateway. Paths below them are the path after the stage.
 pub const GATEWAY: [&str; 3] = ["rest", "http", "ws"];
 /// A setting for daemons whose log nobody reads: a full pipe would stop them.
 pub const QUIET: &str = "log.filter = \"info,countersign::request=off\"\n";

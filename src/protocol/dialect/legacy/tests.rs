@@ -159,7 +159,7 @@ fn too_many_operations_are_refused() {
         > {"id":"2","type":"start","payload":{"query":"{ a }"}}
         ! start 2 query {"query":"{ a }","variables":{}}
         > {"id":"3","type":"start","payload":{"query":"{ a }"}}
-        < {"id":"3","type":"error","payload":{"extensions":{"code":"TOO_MANY_OPERATIONS","sent":"no"},"message":"this client already has 2 of them running (limits.operations)"}}
+        < {"id":"3","type":"error","payload":{"extensions":{"code":"TOO_MANY_OPERATIONS","sent":"no"},"message":"too many operations: the maximum for one client is 2 (limits.operations)"}}
         "#,
     );
 }

@@ -373,7 +373,7 @@ fn a_bad_document_is_an_error_of_the_operation() {
         > {"type":"subscribe","id":"1","payload":{"query":"{"}}
         < {"id":"1","type":"error","payload":[{"message":"syntax error at line 1, column 2: expected at least one Selection in Selection Set","locations":[{"column":2,"line":1}],"extensions":{"code":"BAD_DOCUMENT","sent":"no"}}]}
         > {"type":"subscribe","id":"1","payload":{"query":"fragment F on T { a }"}}
-        < {"id":"1","type":"error","payload":[{"message":"the document holds no operation","extensions":{"code":"BAD_DOCUMENT","sent":"no"}}]}
+        < {"id":"1","type":"error","payload":[{"message":"the document has no operation","extensions":{"code":"BAD_DOCUMENT","sent":"no"}}]}
         > {"type":"subscribe","id":"1","payload":{"query":"query A { a } query B { b }"}}
         < {"id":"1","type":"error","payload":[{"message":"the document has several operations: set operationName to one of them","extensions":{"code":"BAD_DOCUMENT","sent":"no"}}]}
         > {"type":"subscribe","id":"1","payload":{"query":"query A { a }","operationName":"\"C\""}}
@@ -393,13 +393,13 @@ fn too_many_operations_are_refused_each_kind_by_itself() {
         > {"type":"subscribe","id":"2","payload":{"query":"subscription { a }"}}
         ! start 2 subscription {"query":"subscription { a }","variables":{}}
         > {"type":"subscribe","id":"3","payload":{"query":"subscription { a }"}}
-        < {"id":"3","type":"error","payload":[{"message":"this client already has 2 of them running (limits.subscriptions)","extensions":{"code":"TOO_MANY_OPERATIONS","sent":"no"}}]}
+        < {"id":"3","type":"error","payload":[{"message":"too many operations: the maximum for one client is 2 (limits.subscriptions)","extensions":{"code":"TOO_MANY_OPERATIONS","sent":"no"}}]}
         > {"type":"subscribe","id":"4","payload":{"query":"{ a }"}}
         ! start 3 query {"query":"{ a }","variables":{}}
         > {"type":"subscribe","id":"5","payload":{"query":"mutation { a }"}}
         ! start 4 mutation {"query":"mutation { a }","variables":{}}
         > {"type":"subscribe","id":"6","payload":{"query":"{ a }"}}
-        < {"id":"6","type":"error","payload":[{"message":"this client already has 2 of them running (limits.operations)","extensions":{"code":"TOO_MANY_OPERATIONS","sent":"no"}}]}
+        < {"id":"6","type":"error","payload":[{"message":"too many operations: the maximum for one client is 2 (limits.operations)","extensions":{"code":"TOO_MANY_OPERATIONS","sent":"no"}}]}
         > {"type":"complete","id":"1"}
         ! stop 1
         > {"type":"subscribe","id":"3","payload":{"query":"subscription { a }"}}

@@ -2,7 +2,7 @@
 
 use crate::graphql::{Kind, select, survey};
 
-/// What [`select`] finds: the kind, or a part of the error.
+/// The result of [`select`]: the kind, or a part of the error.
 #[track_caller]
 fn check(query: &str, name: Option<&str>, expected: Result<Kind, &str>) {
     let shown: String = query.escape_debug().take(200).collect();
@@ -80,7 +80,7 @@ fn other_white_space_of_unicode_is_text_and_nothing_else() {
         '\u{a0}', '\u{1680}', '\u{180e}', '\u{2000}', '\u{200b}', '\u{200d}', '\u{200e}',
         '\u{202e}', '\u{202f}', '\u{205f}', '\u{2060}', '\u{3000}', '\u{efbb}', '\u{fffe}',
     ] {
-        // No known parser ends a comment or a string there, and people write them.
+        // No known parser ends a comment or a string there, and people use these characters.
         check(
             &format!("# {c} mutation {{ b }}\n{{ a }}"),
             None,
@@ -160,7 +160,7 @@ fn strings_end_where_every_parser_ends_them() {
         (r#"{ a(x: "\x41") }"#, Err("syntax error")),
     ] {
         match expected {
-            // A policy refuses `\"` beside any block string.
+            // A policy rejects `\"` in a document with any block string.
             Ok(kind) => assert_eq!(
                 select(query, None).map(|found| found.kind),
                 Ok(kind),

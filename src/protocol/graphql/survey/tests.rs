@@ -1,8 +1,9 @@
-//! Surveys as data; hostile documents among them.
+//! Surveys as data, including hostile documents.
 
 use super::*;
 
-/// `kind name fields depth aliases`, with `introspects` and `mixed` if so; or a part of the error.
+/// `kind name fields depth aliases`, with `introspects` and `mixed` if they hold; or a part of the
+/// error.
 #[track_caller]
 fn check(query: &str, name: Option<&str>, expected: Result<&str, &str>) {
     let shown: String = query.chars().take(200).collect();
@@ -33,7 +34,7 @@ fn check(query: &str, name: Option<&str>, expected: Result<&str, &str>) {
 }
 
 #[test]
-fn operations_are_told() {
+fn operations_are_surveyed() {
     check("{ a }", None, Ok("query - [a] depth 1 aliases 0"));
     check(
         "query Q($x: Int = 1) @d(a: \"}\") { b: a(x: $x) { c { d } } a e }",
@@ -100,7 +101,7 @@ fn fragments_are_followed() {
         None,
         Ok("query - [__schema __typename] depth 3 aliases 2 introspects"),
     );
-    // What is not reached is not executed.
+    // Unused fragments are not executed.
     check(
         "{ a } fragment F on T { b: __schema { c } ...F ...Nowhere }",
         None,
@@ -185,7 +186,7 @@ fn what_is_in_doubt_is_an_error() {
     }
 }
 
-/// In the grammar that AppSync's parser comes from, U+2028 ends a comment.
+/// In the grammar of AppSync's parser, U+2028 ends a comment.
 #[test]
 fn a_comment_hid_what_follows_a_line_separator() {
     let hidden = "query A { a } #\u{2028} mutation B { b }\n";
