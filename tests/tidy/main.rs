@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
+mod phrases;
 mod source;
 
 use std::fs;
@@ -301,7 +302,7 @@ fn the_protocol_crate_depends_on_pure_crates_only() {
     assert_eq!(impure_dependencies(broken), ["tokio"]);
     let fine = "[dependencies]\nbytes = \"1\"\n\n[dev-dependencies]\nproptest = \"1\"\n";
     assert_eq!(impure_dependencies(fine), [""; 0]);
-    // Random ids are drawn by whoever passes them in.
+    // The caller draws random ids and passes them in.
     assert_eq!(
         impure_dependencies("[dependencies]\nuuid = { features = [\"v4\"] }"),
         ["uuid"]
@@ -459,8 +460,8 @@ fn imports(source: &Source) -> Vec<(usize, String)> {
         let is_shared = SHARED.contains(&name);
         name == module || is_shared || allowed.contains(&name)
     };
-    let strangers = imported(source).into_iter().filter(|(_, name)| !may(name));
-    strangers
+    let forbidden = imported(source).into_iter().filter(|(_, name)| !may(name));
+    forbidden
         .map(|(line, name)| {
             let advice = match name.as_str() {
                 "*" | "self" | "as" => "import what is needed from `crate` by name".to_owned(),
