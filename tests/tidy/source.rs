@@ -187,6 +187,11 @@ fn first_names(path: &str) -> Vec<String> {
     let Some(group) = path.strip_prefix('{') else {
         return vec![name(path)];
     };
+    split_items(group).iter().map(|item| name(item)).collect()
+}
+
+/// Returns `a::{x, y}` and `b` for `a::{x, y}, b}`.
+pub(crate) fn split_items(group: &str) -> Vec<String> {
     let mut depth = 0;
     let mut items = vec![String::new()];
     for c in group.chars() {
@@ -202,7 +207,7 @@ fn first_names(path: &str) -> Vec<String> {
         }
         items.last_mut().unwrap().push(c);
     }
-    items.iter().map(|item| name(item)).collect()
+    items
 }
 
 /// Blanks items behind `#[cfg(test)]`.

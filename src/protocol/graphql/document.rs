@@ -5,8 +5,6 @@
 
 use apollo_parser::{Parser, SyntaxTree, cst};
 
-use super::executable::Executable;
-
 /// The kind of an operation (GraphQL specification, section 2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -63,26 +61,6 @@ pub enum DocumentError {
 const RECURSION_LIMIT: usize = 200;
 /// The limit of the parser's work for one document.
 pub(super) const TOKEN_LIMIT: usize = 100_000;
-
-/// Parses `query` and selects the operation named `operation_name`, or the only one.
-///
-/// # Errors
-/// See [`DocumentError`]; an empty `operation_name` counts as none.
-pub fn select(query: &str, operation_name: Option<&str>) -> Result<Selected, DocumentError> {
-    let (selected, _) = read(query, operation_name)?;
-    Ok(selected)
-}
-
-/// The same, with the document's tree.
-pub(super) fn read(
-    query: &str,
-    operation_name: Option<&str>,
-) -> Result<(Selected, SyntaxTree), DocumentError> {
-    let tree = Executable::parse(query)?;
-    let executable = Executable::of(&tree)?;
-    let (selected, _) = executable.selected(operation_name)?;
-    Ok((selected.clone(), tree))
-}
 
 /// Returns the document's tree, if it is within the limits and has no errors.
 pub(super) fn parse(query: &str) -> Result<SyntaxTree, DocumentError> {
@@ -180,6 +158,7 @@ impl Kind {
 
 #[cfg(test)]
 mod tests {
+    use super::super::executable::select;
     use super::*;
 
     fn check(query: &str, name: Option<&str>, expected: Result<(Kind, Option<&str>), &str>) {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use apollo_parser::SyntaxTree;
 use parking_lot::Mutex;
 
-use super::document::{DocumentError, Selected, read};
+use super::document::{DocumentError, Selected};
+use super::executable::read;
 
 /// A bounded cache of selections, without those that have not been used lately. Clones share it.
 #[derive(Clone, Debug, Default)]

@@ -24,6 +24,26 @@ const BOM: char = '\u{feff}';
 const BLOCK: &str = "\"\"\"";
 const ESCAPED_QUOTE: &str = "\\\"";
 
+/// Parses `query` and selects the operation named `operation_name`, or the only one.
+///
+/// # Errors
+/// See [`DocumentError`]; an empty `operation_name` counts as none.
+pub fn select(query: &str, operation_name: Option<&str>) -> Result<Selected, DocumentError> {
+    let (selected, _) = read(query, operation_name)?;
+    Ok(selected)
+}
+
+/// The same, with the document's tree.
+pub(super) fn read(
+    query: &str,
+    operation_name: Option<&str>,
+) -> Result<(Selected, SyntaxTree), DocumentError> {
+    let tree = Executable::parse(query)?;
+    let executable = Executable::of(&tree)?;
+    let (selected, _) = executable.selected(operation_name)?;
+    Ok((selected.clone(), tree))
+}
+
 impl Executable {
     /// Parses a document.
     ///

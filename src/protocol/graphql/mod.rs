@@ -15,9 +15,10 @@ mod request;
 mod survey;
 
 pub use definitions::{Definition, What, definitions};
-pub use document::{DocumentError, Kind, Selected, select};
+pub use document::{DocumentError, Kind, Selected};
 pub use documents::Documents;
 pub use error::{GraphqlError, shown};
+pub use executable::select;
 pub use inspected::{BodyError, Inspected, Selection, is_object};
 pub use json::{Json, read_object};
 pub use request::{Irregular, StrictRequest};
