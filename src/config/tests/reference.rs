@@ -40,9 +40,10 @@ fn every_default_and_example_is_valid() {
             let example = example.filter(|_| setting.value.name() != "file");
             for text in setting.default.into_iter().chain(example) {
                 let value = literal(text).unwrap_or_else(|| panic!("{key}: {text}"));
-                let items = match value {
-                    Value::Array(_, items) => items,
-                    value => vec![value],
+                let items = if let Value::Array(_, items) = &value {
+                    items.clone()
+                } else {
+                    vec![value]
                 };
                 for item in items {
                     let text = scalar(&item).unwrap();
