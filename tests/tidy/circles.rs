@@ -148,7 +148,7 @@ fn uses(source: &Source) -> Vec<Use> {
         let is_export = source.code[line..start].trim_start().starts_with("pub");
         let text = &source.code[start + "use ".len()..end];
         for (segments, name) in expanded(&[], text) {
-            if let Some(path) = source.from_root(&segments) {
+            if let Some(path) = source.resolve_from_root(&segments) {
                 found.push(Use {
                     path,
                     name,
@@ -220,7 +220,7 @@ fn paths_used(source: &Source) -> Vec<Vec<String>> {
             .unwrap_or(rest.len() - at);
         let path = segments(&rest[at..at + length]);
         if is_whole && path.len() > 1 {
-            found.extend(source.from_root(&path));
+            found.extend(source.resolve_from_root(&path));
         }
         rest = &rest[at + length..];
     }
@@ -236,7 +236,7 @@ impl Source {
     }
 
     /// A path in the file, from the crate's root; `None` if it leads to another crate.
-    fn from_root(&self, path: &[String]) -> Option<Vec<String>> {
+    fn resolve_from_root(&self, path: &[String]) -> Option<Vec<String>> {
         let mut module = self.place();
         let mut rest = path;
         if let Some((first, behind)) = path.split_first()

@@ -128,10 +128,10 @@ pub(crate) fn identifiers(line: &str) -> impl Iterator<Item = &str> {
 pub(crate) fn imported(source: &Source) -> Vec<(usize, String)> {
     let code = &source.code;
     let mut found = Vec::new();
-    let from_root = format!("{}::", vec!["super"; source.depth()].join("::"));
+    let resolve_from_root = format!("{}::", vec!["super"; source.depth()].join("::"));
     let mut roots = vec!["crate::", "countersign::", "crate as"];
     if source.depth() > 0 {
-        roots.push(&from_root);
+        roots.push(&resolve_from_root);
     }
     for root in roots {
         for (at, _) in code.match_indices(root) {
