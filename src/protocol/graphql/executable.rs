@@ -205,7 +205,7 @@ fn escaped_quote(query: &str, at: usize) -> DocumentError {
     DocumentError::EscapedQuote { line, column }
 }
 
-/// Rejects what a policy does not accept although [`select`](super::select) does: a byte order
+/// Rejects what a policy does not accept although [`select`] does: a byte order
 /// mark, and `\"` anywhere in a document with a block string.
 ///
 /// # Errors
