@@ -217,7 +217,10 @@ mod tests {
     #[test]
     fn every_latch_can_keep_it_from_being_ready() {
         check(|_| {}, None);
-        check(|found| found.is_draining = true, Some("a stop was requested"));
+        check(
+            |found| found.is_draining = true,
+            Some("a stop was requested"),
+        );
         check(
             |found| found.credentials[0].1 = Some("the profile is gone".to_owned()),
             Some("(default chain): the profile is gone"),

@@ -180,7 +180,10 @@ async fn every_mistake_is_reported_and_no_policy_is_printed() {
             &["--config", &config, "--route", "rest", "-"],
             "`--route`: must be a route of AppSync GraphQL: one, two",
         ),
-        (&[gateway, "-"], "GraphQL documents need a route to AppSync GraphQL"),
+        (
+            &[gateway, "-"],
+            "GraphQL documents need a route to AppSync GraphQL",
+        ),
         (&["--account", "1", "-"], "an account has 12 digits"),
         (
             &["--api-id", "two=x", "-"],
