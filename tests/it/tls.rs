@@ -335,12 +335,12 @@ async fn unusable_files_are_named() {
         (
             cert_pem[..cert_pem.len() / 2].to_owned(),
             key_pem.clone(),
-            "tls.cert: \"CERT\" is broken PEM",
+            "tls.cert: \"CERT\" is not valid PEM",
         ),
         (
             cert_pem.clone(),
             key_pem[..key_pem.len() / 2].to_owned(),
-            "tls.key: \"KEY\" is broken PEM",
+            "tls.key: \"KEY\" is not valid PEM",
         ),
         (
             cert_pem,
