@@ -17,10 +17,12 @@ use tokio_rustls::server::TlsStream;
 use crate::fakes::TlsPeer;
 use crate::load;
 use crate::support::{
-    Answer, Daemon, JSON, QUIET, Running, Socket, World, demo_key, get, post, within,
+    Answer, Daemon, JSON, QUIET, Running, Socket, World, demo_key, get, post, raw, within,
 };
 
 const MIB: u64 = 1024;
+/// Longer than an answer waits for room.
+const SLOW: Duration = Duration::from_secs(60);
 const SETTINGS: &str = "limits.memory = \"64MiB\"";
 
 async fn query(load: &Running<Daemon>) -> Answer {
@@ -482,7 +484,8 @@ async fn drain(mut stream: TcpStream, mark: &str) -> (usize, usize) {
     let (mut length, mut count) = (0, 0);
     let mut tail = Vec::new();
     loop {
-        let read = within("more", stream.read(&mut bytes)).await.unwrap();
+        let read = tokio::time::timeout(SLOW, stream.read(&mut bytes)).await;
+        let read = read.expect("more of the answer").unwrap();
         if read == 0 {
             return (length, count);
         }
@@ -561,5 +564,104 @@ async fn sockets_with_long_answers_stay_within_the_limit() {
     };
     load.during("sockets with long answers", work).await;
     stays_within(&load, "5 silent sockets with 64 answers of 16 MiB each");
+    load.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_that_are_not_read_stay_within_the_limit() {
+    load::allow_files(4_000);
+    let load = load::start(HARD).await;
+    big(&load, 403, 250 << 10);
+    let body = json!({ "query": "{ big }" }).to_string();
+    let mut held = Vec::new();
+    for _ in 0..900 {
+        held.push(ask(&load, "application/json", &body).await);
+    }
+    // It has waited for room behind the others, and is answered with or without it.
+    let (read, count) = drain(held.pop().unwrap(), "\"errors\"").await;
+    assert_eq!(count, 1, "{read}");
+    // Room for short answers is kept apart.
+    assert_eq!(query(&load).await.status, 200);
+    drop(held);
+    stays_within(&load, "900 refusals of 250 KiB");
+    load.stop().await;
+}
+
+/// Sends a request about reserved streams, and returns the status and the body.
+async fn of_stream(
+    load: &Running<Daemon>,
+    method: &str,
+    headers: &str,
+    body: &str,
+) -> (u16, String) {
+    let length = body.len();
+    let request = format!(
+        "{method} /graphql HTTP/1.1\r\nhost: localhost\r\n{headers}connection: close\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    );
+    let answer = raw(load.addr, request.as_bytes()).await;
+    (answer.status, answer.body)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reserved_streams_with_long_answers_stay_within_the_limit() {
+    let load = load::start(HARD).await;
+    let length = big(&load, 200, (16 << 20) - 100);
+    let open = async || {
+        let (status, token) = of_stream(&load, "PUT", "", "").await;
+        assert_eq!(status, 201, "{token}");
+        let mut stream = TcpStream::connect(load.addr).await.unwrap();
+        let head = format!(
+            "GET /graphql HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\
+             x-graphql-event-stream-token: {token}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let mut line = [0; 12];
+        within("a stream", stream.read_exact(&mut line))
+            .await
+            .unwrap();
+        assert_eq!(&line, b"HTTP/1.1 200");
+        (token, stream)
+    };
+    let start = async |token: &str, id: usize| {
+        let headers =
+            format!("content-type: application/json\r\nx-graphql-event-stream-token: {token}\r\n");
+        let body = json!({
+            "query": "{ big }", "extensions": { "operationId": id.to_string() },
+        });
+        of_stream(&load, "POST", &headers, &body.to_string()).await
+    };
+    let work = async {
+        let mut silent = Vec::new();
+        for _ in 0..5 {
+            let (token, stream) = open().await;
+            for id in 0..8 {
+                let (status, text) = start(&token, id).await;
+                assert_eq!(status, 202, "{text}");
+            }
+            silent.push(stream);
+        }
+        let (token, mut reader) = open().await;
+        let (status, text) = start(&token, 0).await;
+        assert_eq!(status, 202, "{text}");
+        // Room for short answers is kept apart.
+        assert_eq!(query(&load).await.status, 200);
+        // The long one waits for room behind the others, and comes with or without it.
+        let mut bytes = vec![0; 64 << 10];
+        let mut read = Vec::new();
+        let is_refused = |read: &[u8]| {
+            read.len() < 4_096 && String::from_utf8_lossy(read).contains("BUFFERS_FULL")
+        };
+        while read.len() < length && !is_refused(&read) {
+            let more = tokio::time::timeout(SLOW, reader.read(&mut bytes)).await;
+            let more = more.expect("more of the stream").unwrap();
+            assert!(more > 0, "closed after {} bytes", read.len());
+            read.extend_from_slice(&bytes[..more]);
+        }
+        drop(silent);
+    };
+    load.during("reserved streams with long answers", work)
+        .await;
+    stays_within(&load, "5 silent streams with 8 answers of 16 MiB each");
     load.stop().await;
 }
