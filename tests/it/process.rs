@@ -225,10 +225,14 @@ async fn orphans_are_reaped_as_pid_1_and_as_a_subreaper() {
         // It has its own session, so that it outlives the process group, and its own name.
         let orphan = world.path(&format!("orphan-{}", &launcher[..2]));
         fs::copy("/bin/cat", &orphan).unwrap();
+        // The process ends when the orphan has left its group, which is killed then.
+        let ready = world.path("ready");
         let script = format!(
-            "setsid {} {} < /dev/null > /dev/null 2>&1 &\necho '{keys}'\n",
+            "setsid /bin/sh -c '> {ready}; exec {} {}' < /dev/null > /dev/null 2>&1 &\n\
+             until [ -e {ready} ]; do sleep 0.01; done\necho '{keys}'\n",
             orphan.display(),
-            held.display()
+            held.display(),
+            ready = ready.display()
         );
         let script = world.home.file("process.sh", &script);
         fs::create_dir(world.path(".aws")).unwrap();
