@@ -60,12 +60,13 @@ pub(super) fn request_stack<'a>(
         // At the limit of requests in flight, a request is refused at once. It takes its slot only
         // when its body has come (see `proxy::slot`), so that slow bodies hold none.
         .layer_fn(move |inner| check(inner, move |_: &Exchange| slots.check()))
-        .service(service_fn(move |exchange| async move {
+        // On the heap, because each layer above would move the large future of the handler.
+        .service(service_fn(move |exchange| {
             let client = Client {
                 slot: slots.slot(),
                 ..client.clone()
             };
-            Ok::<_, Box<Refused>>(proxy.handle(exchange, &client).await)
+            Box::pin(async move { Ok::<_, Box<Refused>>(proxy.handle(exchange, &client).await) })
         }))
 }
 
