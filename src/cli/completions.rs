@@ -1,9 +1,10 @@
 //! `countersign completions`: prints completions of the command line for a shell.
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
-use super::{Cli, Failure, print};
+use super::failure::Failure;
+use super::output::print;
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
@@ -11,13 +12,9 @@ pub(super) struct Options {
     shell: Shell,
 }
 
-pub(super) fn run(options: &Options) -> Result<(), Failure> {
+/// Prints the completions of `cli`.
+pub(super) fn run(options: &Options, mut cli: Command) -> Result<(), Failure> {
     let mut script = Vec::new();
-    generate(
-        options.shell,
-        &mut Cli::command(),
-        "countersign",
-        &mut script,
-    );
+    generate(options.shell, &mut cli, "countersign", &mut script);
     print(&String::from_utf8_lossy(&script))
 }

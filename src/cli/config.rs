@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use clap::Args;
 
+use super::failure::Failure;
+use super::output::print;
 use super::settings::Settings;
-use super::{Failure, print};
 use crate::app;
 use crate::config::{self, Config, Problem, Problems, Raw};
 

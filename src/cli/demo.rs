@@ -7,10 +7,11 @@ use countersign_emulator::{self as emulator, Emulator};
 use tokio::runtime::Handle;
 use tracing::warn;
 
+use super::failure::Failure;
+use super::output::print;
 use super::serve::{export, runtime, start_log};
 use super::settings::{Settings, arguments, given};
 use super::signals::Signals;
-use super::{Failure, print};
 use crate::app::App;
 use crate::config::{self, Config, Credentials, Flag, Trust};
 

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use countersign_emulator::{self as emulator, Emulator};
 
+use super::failure::Failure;
+use super::output::print;
 use super::serve::{runtime, start_log};
 use super::signals::Signals;
-use super::{Failure, print};
 use crate::telemetry::{LogConfig, LogFormat};
 
 #[derive(Args, Debug)]

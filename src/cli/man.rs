@@ -1,9 +1,10 @@
 //! `countersign man`: prints manual pages, made from the same texts as `--help`.
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command};
 use clap_mangen::Man;
 
-use super::{Cli, Failure, print};
+use super::failure::Failure;
+use super::output::print;
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
@@ -12,8 +13,8 @@ pub(super) struct Options {
     command: Option<String>,
 }
 
-pub(super) fn run(options: &Options) -> Result<(), Failure> {
-    let mut cli = Cli::command();
+/// Prints a page of `cli`.
+pub(super) fn run(options: &Options, mut cli: Command) -> Result<(), Failure> {
     // This gives the commands their full names.
     cli.build();
     let command = match &options.command {

@@ -1,15 +1,14 @@
 //! The command line: parses the arguments, runs a command and returns the exit code.
-//!
-//! Exit codes: 0 success; 1 the running countersign was not reached or not ready in time; 2 invalid
-//! usage or configuration, with every mistake listed; 3 the program could not start.
 
 mod admin;
 mod completions;
 mod config;
 mod demo;
 mod emulate;
+mod failure;
 mod man;
 mod orphans;
+mod output;
 mod policy;
 mod presign;
 mod process;
@@ -21,14 +20,12 @@ mod signals;
 mod systemd;
 mod wait;
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::app::PresignError;
-use crate::config::Problems;
 use crate::telemetry::{build, tasks};
+use failure::Failure;
 use settings::Settings;
 
 #[derive(Debug, Parser)]
@@ -84,39 +81,6 @@ ws://127.0.0.1:4100/graphql. Anybody who reaches the port acts with the IAM iden
 Every key of the configuration file can also be set by an environment variable:
 COUNTERSIGN_LIMITS__REQUEST_BODY=2MiB.";
 
-const NOT_REACHED: u8 = 1;
-const BAD_USAGE: u8 = 2;
-const NOT_STARTED: u8 = 3;
-
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Admin(#[from] admin::Error),
-    #[error(transparent)]
-    Config(#[from] Problems),
-    #[error(transparent)]
-    Emulator(#[from] countersign_emulator::Error),
-    #[error("core dumps cannot be disabled, and they would contain credentials")]
-    Memory(#[source] std::io::Error),
-    #[error("unknown command {0:?}. `countersign --help` lists the commands")]
-    NoCommand(String),
-    #[error(transparent)]
-    Presign(#[from] PresignError),
-    #[error("the runtime could not be started")]
-    Runtime(#[source] std::io::Error),
-    #[error("the sandbox cannot be enabled (sandbox)")]
-    Sandbox(#[source] std::io::Error),
-    #[error(transparent)]
-    Start(#[from] crate::app::StartError),
-    #[error(transparent)]
-    Socket(#[from] systemd::SocketError),
-    #[error(transparent)]
-    Traces(#[from] crate::telemetry::TraceError),
-    #[error("standard output is closed")]
-    Output(#[source] std::io::Error),
-}
-
 /// Runs the command that the arguments name, and returns its exit code.
 pub fn main() -> ExitCode {
     tasks::log_panics();
@@ -132,39 +96,14 @@ pub fn main() -> ExitCode {
         Some(Command::Config(options)) => config::run(&options),
         Some(Command::Wait(options)) => wait::run(&options),
         Some(Command::Shutdown(options)) => shutdown::run(&options),
-        Some(Command::Completions(options)) => completions::run(&options),
-        Some(Command::Man(options)) => man::run(&options),
+        Some(Command::Completions(options)) => completions::run(&options, Cli::command()),
+        Some(Command::Man(options)) => man::run(&options, Cli::command()),
     });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let text = crate::telemetry::error_chain(&failure);
-            for line in text.lines() {
-                // If standard error is closed, too, nobody can be notified.
-                let _ = writeln!(std::io::stderr(), "countersign: {line}");
-            }
-            ExitCode::from(match failure {
-                Failure::Admin(_) => NOT_REACHED,
-                Failure::Config(_)
-                | Failure::NoCommand(_)
-                | Failure::Presign(PresignError::Target(_)) => BAD_USAGE,
-                Failure::Emulator(_)
-                | Failure::Memory(_)
-                | Failure::Presign(_)
-                | Failure::Runtime(_)
-                | Failure::Sandbox(_)
-                | Failure::Socket(_)
-                | Failure::Start(_)
-                | Failure::Traces(_)
-                | Failure::Output(_) => NOT_STARTED,
-            })
+            output::report(&failure);
+            failure.exit_code()
         }
     }
-}
-
-/// Writes to standard output.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    written.map_err(Failure::Output)
 }

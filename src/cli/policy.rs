@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::failure::Failure;
+use super::output::print;
 use super::settings::Settings;
-use super::{Failure, print};
 use crate::app::graphql_apis;
 use crate::config::{self, Config, Problem, Problems};
 use crate::iam::{self, ANY, ApiResource, ArnParts, IamPolicy, RecordingEntry};

@@ -6,7 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use http::{HeaderName, Method, Uri};
 
-use super::{Failure, print, serve};
+use super::failure::Failure;
+use super::output::print;
+use super::serve::runtime;
 use crate::app::{self, Presign, Presigned};
 use crate::config::{self, Config, Flag, Problem, Problems, Sources};
 
@@ -69,7 +71,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         .routes
         .first()
         .ok_or_else(|| options.refused("is not a route"))?;
-    let presigned = serve::runtime()?.block_on(app::presign(route, &request))?;
+    let presigned = runtime()?.block_on(app::presign(route, &request))?;
     print_notes(&presigned);
     print(&format!("{}\n", presigned.url))
 }

@@ -2,10 +2,11 @@
 
 use tokio::runtime::{Handle, Runtime};
 
+use super::failure::Failure;
 use super::orphans::Reaper;
 use super::settings::Settings;
 use super::signals::Signals;
-use super::{Failure, process, sandbox, systemd};
+use super::{process, sandbox, systemd};
 use crate::app::App;
 use crate::config::{self, Config, Problem, Problems};
 use crate::memory::Memory;

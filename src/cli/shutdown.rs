@@ -7,8 +7,8 @@ use http::{Method, StatusCode};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use super::Failure;
 use super::admin::{AdminAddress, Error, send};
+use super::failure::Failure;
 use super::serve::runtime;
 
 #[derive(Args, Debug)]

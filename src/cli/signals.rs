@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Failure;
+use super::failure::Failure;
 
 /// The signals received since this was made.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use clap::{Args, ValueEnum};
 use http::{Method, StatusCode};
 use tokio::time::{Instant, sleep};
 
-use super::Failure;
 use super::admin::{AdminAddress, Error, send};
+use super::failure::Failure;
 use super::serve::runtime;
 
 #[derive(Args, Debug)]

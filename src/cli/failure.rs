@@ -1,0 +1,64 @@
+//! Why a command failed, and its exit code.
+//!
+//! Exit codes: 0 success; 1 the running countersign was not reached or not ready in time; 2 invalid
+//! usage or configuration, with every mistake listed; 3 the program could not start.
+
+use std::process::ExitCode;
+
+use super::{admin, systemd};
+use crate::app::{PresignError, StartError};
+use crate::config::Problems;
+use crate::telemetry::TraceError;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Admin(#[from] admin::Error),
+    #[error(transparent)]
+    Config(#[from] Problems),
+    #[error(transparent)]
+    Emulator(#[from] countersign_emulator::Error),
+    #[error("core dumps cannot be disabled, and they would contain credentials")]
+    Memory(#[source] std::io::Error),
+    #[error("unknown command {0:?}. `countersign --help` lists the commands")]
+    NoCommand(String),
+    #[error(transparent)]
+    Presign(#[from] PresignError),
+    #[error("the runtime could not be started")]
+    Runtime(#[source] std::io::Error),
+    #[error("the sandbox cannot be enabled (sandbox)")]
+    Sandbox(#[source] std::io::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Socket(#[from] systemd::SocketError),
+    #[error(transparent)]
+    Traces(#[from] TraceError),
+    #[error("standard output is closed")]
+    Output(#[source] std::io::Error),
+}
+
+const NOT_REACHED: u8 = 1;
+const BAD_USAGE: u8 = 2;
+const NOT_STARTED: u8 = 3;
+
+impl Failure {
+    pub(super) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Admin(_) => NOT_REACHED,
+            Self::Config(_) | Self::NoCommand(_) | Self::Presign(PresignError::Target(_)) => {
+                BAD_USAGE
+            }
+            Self::Emulator(_)
+            | Self::Memory(_)
+            | Self::Presign(_)
+            | Self::Runtime(_)
+            | Self::Sandbox(_)
+            | Self::Socket(_)
+            | Self::Start(_)
+            | Self::Traces(_)
+            | Self::Output(_) => NOT_STARTED,
+        })
+    }
+}
