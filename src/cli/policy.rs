@@ -1,14 +1,13 @@
 //! `countersign policy`: prints an IAM policy that allows what is needed, and no more.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::failure::Failure;
-use super::output::print;
+use super::output::{note, print};
 use super::settings::Settings;
 use crate::app::graphql_apis;
 use crate::config::{self, Config, Problem, Problems};
@@ -274,11 +273,6 @@ impl Options {
 
     /// Writes what the user must know about the policy to standard error.
     fn print_notes(&self, entries: &[RecordingEntry], policy: &IamPolicy) {
-        let mut notes = String::new();
-        let mut note = |text: &str| {
-            // Writing to a String cannot fail.
-            let _ = writeln!(notes, "countersign: {text}");
-        };
         if self.account.is_none() && !policy.is_empty() {
             note("the policy is for any account: narrow it with --account ID");
         }
@@ -338,8 +332,6 @@ impl Options {
                 "the policy has {size} characters, and IAM accepts {largest} in a managed policy: split it, by --route or by action, or widen it"
             ));
         }
-        // If standard error is closed, nobody can be notified.
-        let _ = io::stderr().write_all(notes.as_bytes());
     }
 }
 

@@ -1,13 +1,12 @@
 //! `countersign presign`: one URL that is valid by itself.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use clap::Args;
 use http::{HeaderName, Method, Uri};
 
 use super::failure::Failure;
-use super::output::print;
+use super::output::{note, print};
 use super::serve::runtime;
 use crate::app::{self, Presign, Presigned};
 use crate::config::{self, Config, Flag, Problem, Problems, Sources};
@@ -78,20 +77,15 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 
 /// Writes what else the user must know to standard error, so that standard output has the URL alone.
 fn print_notes(presigned: &Presigned) {
-    // If standard error is closed, nobody can be notified.
     for (name, value) in &presigned.headers {
         let value = value.to_str().unwrap_or_default();
-        let _ = writeln!(
-            std::io::stderr(),
-            "countersign: send it with the header {name}: {value}"
-        );
+        note(&format!("send it with the header {name}: {value}"));
     }
     if let Some(left) = presigned.credentials_left {
         let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
-        let _ = writeln!(
-            std::io::stderr(),
-            "countersign: the credentials, and with them the URL, expire in {left}"
-        );
+        note(&format!(
+            "the credentials, and with them the URL, expire in {left}"
+        ));
     }
 }
 
