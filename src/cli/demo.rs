@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::failure::Failure;
 use super::output::print;
-use super::serve::{export, runtime, start_log};
+use super::runtime::{export, runtime, start_log};
 use super::settings::{Settings, arguments, given};
 use super::signals::Signals;
 use crate::app::App;

@@ -8,7 +8,7 @@ use countersign_emulator::{self as emulator, Emulator};
 
 use super::failure::Failure;
 use super::output::print;
-use super::serve::{runtime, start_log};
+use super::runtime::{runtime, start_log};
 use super::signals::Signals;
 use crate::telemetry::{LogConfig, LogFormat};
 

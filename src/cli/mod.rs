@@ -12,6 +12,7 @@ mod output;
 mod policy;
 mod presign;
 mod process;
+mod runtime;
 mod sandbox;
 mod serve;
 mod settings;

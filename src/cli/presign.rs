@@ -7,7 +7,7 @@ use http::{HeaderName, Method, Uri};
 
 use super::failure::Failure;
 use super::output::{note, print};
-use super::serve::runtime;
+use super::runtime::runtime;
 use crate::app::{self, Presign, Presigned};
 use crate::config::{self, Config, Flag, Problem, Problems, Sources};
 

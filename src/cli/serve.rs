@@ -1,17 +1,15 @@
 //! `countersign [serve]`: runs until a signal stops it.
 
-use tokio::runtime::{Handle, Runtime};
-
 use super::failure::Failure;
 use super::orphans::Reaper;
+use super::runtime::{export, runtime, start_log};
 use super::settings::Settings;
 use super::signals::Signals;
 use super::{process, sandbox, systemd};
 use crate::app::App;
-use crate::config::{self, Config, Problem, Problems};
+use crate::config::{self, Config};
 use crate::memory::Memory;
 use crate::server::Passed;
-use crate::telemetry::{self, Export, LogConfig};
 
 pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let mut sources = settings.sources();
@@ -59,32 +57,4 @@ async fn serve(config: Config, passed: Vec<Passed>, signals: Signals) -> Result<
     app.run(first, second).await;
     notifier.stopping_sent().await;
     Ok(())
-}
-
-/// Returns the exporter of spans, which uses `runtime`, if one is configured.
-pub(super) fn export(config: &Config, runtime: &Handle) -> Result<Option<Export>, Failure> {
-    let export = config.traces.as_ref();
-    let export = export.map(|traces| Export::new(traces, runtime.clone()));
-    Ok(export.transpose()?)
-}
-
-pub(super) fn start_log(
-    config: &LogConfig,
-    export: Option<&Export>,
-) -> Result<tracing_appender::non_blocking::WorkerGuard, Failure> {
-    telemetry::init(config, export).map_err(|error| {
-        let problem = Problem {
-            key: "log.filter".to_owned(),
-            source: None,
-            message: error.to_string(),
-        };
-        Failure::Config(Problems(vec![problem]))
-    })
-}
-
-pub(super) fn runtime() -> Result<Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::Runtime)
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::admin::{AdminAddress, Error, send};
 use super::failure::Failure;
-use super::serve::runtime;
+use super::runtime::runtime;
 
 #[derive(Args, Debug)]
 pub(super) struct Options {

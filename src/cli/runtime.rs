@@ -1,0 +1,36 @@
+//! Starts what commands run on: the runtime, the log and the export of spans.
+
+use tokio::runtime::{Handle, Runtime};
+use tracing_appender::non_blocking::WorkerGuard;
+
+use super::failure::Failure;
+use crate::config::{Config, Problem, Problems};
+use crate::telemetry::{self, Export, LogConfig};
+
+/// Returns the exporter of spans, which uses `runtime`, if one is configured.
+pub(super) fn export(config: &Config, runtime: &Handle) -> Result<Option<Export>, Failure> {
+    let export = config.traces.as_ref();
+    let export = export.map(|traces| Export::new(traces, runtime.clone()));
+    Ok(export.transpose()?)
+}
+
+pub(super) fn start_log(
+    config: &LogConfig,
+    export: Option<&Export>,
+) -> Result<WorkerGuard, Failure> {
+    telemetry::init(config, export).map_err(|error| {
+        let problem = Problem {
+            key: "log.filter".to_owned(),
+            source: None,
+            message: error.to_string(),
+        };
+        Failure::Config(Problems(vec![problem]))
+    })
+}
+
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)
+}
