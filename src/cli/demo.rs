@@ -9,9 +9,9 @@ use tracing::warn;
 
 use super::failure::Failure;
 use super::output::print;
+use super::process::signals::Signals;
 use super::runtime::{export, runtime, start_log};
 use super::settings::{Settings, arguments, given};
-use super::signals::Signals;
 use crate::app::App;
 use crate::config::{self, Config, Credentials, Flag, Trust};
 
@@ -62,7 +62,7 @@ impl FromArgMatches for DemoSettings {
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     runtime()?.block_on(async {
-        let signals = Signals::new()?;
+        let signals = Signals::new().map_err(Failure::Runtime)?;
         let emulator = Emulator::start(emulator::Options {
             control: options.control,
             ..emulator::Options::default()

@@ -8,8 +8,8 @@ use countersign_emulator::{self as emulator, Emulator};
 
 use super::failure::Failure;
 use super::output::print;
+use super::process::signals::Signals;
 use super::runtime::{runtime, start_log};
-use super::signals::Signals;
 use crate::telemetry::{LogConfig, LogFormat};
 
 #[derive(Args, Debug)]
@@ -45,7 +45,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     };
     let _flush = start_log(&config, None)?;
     runtime()?.block_on(async {
-        let mut signals = Signals::new()?;
+        let mut signals = Signals::new().map_err(Failure::Runtime)?;
         let emulator = Emulator::start(emulator::Options {
             listen: options.listen,
             control: options.control,

@@ -5,7 +5,8 @@
 
 use std::process::ExitCode;
 
-use super::{admin, systemd};
+use super::admin;
+use super::process::systemd::SocketError;
 use crate::app::{PresignError, StartError};
 use crate::config::Problems;
 use crate::telemetry::TraceError;
@@ -32,7 +33,7 @@ pub(super) enum Failure {
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
-    Socket(#[from] systemd::SocketError),
+    Socket(#[from] SocketError),
     #[error(transparent)]
     Traces(#[from] TraceError),
     #[error("standard output is closed")]

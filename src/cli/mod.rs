@@ -7,18 +7,14 @@ mod demo;
 mod emulate;
 mod failure;
 mod man;
-mod orphans;
 mod output;
 mod policy;
 mod presign;
 mod process;
 mod runtime;
-mod sandbox;
 mod serve;
 mod settings;
 mod shutdown;
-mod signals;
-mod systemd;
 mod wait;
 
 use std::process::ExitCode;
@@ -86,7 +82,7 @@ COUNTERSIGN_LIMITS__REQUEST_BODY=2MiB.";
 pub fn main() -> ExitCode {
     tasks::log_panics();
     let cli = Cli::parse();
-    let done = process::keep_memory_private().map_err(Failure::Memory);
+    let done = process::memory::keep_private().map_err(Failure::Memory);
     let done = done.and_then(|()| match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(settings)) => serve::run(&settings),

@@ -1,11 +1,11 @@
 //! `countersign [serve]`: runs until a signal stops it.
 
 use super::failure::Failure;
-use super::orphans::Reaper;
+use super::process::orphans::Reaper;
+use super::process::signals::Signals;
+use super::process::{self, sandbox, systemd};
 use super::runtime::{export, runtime, start_log};
 use super::settings::Settings;
-use super::signals::Signals;
-use super::{process, sandbox, systemd};
 use crate::app::App;
 use crate::config::{self, Config};
 use crate::memory::Memory;
@@ -16,10 +16,10 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     // This may re-execute the program, so it comes before sockets are taken from the environment.
     let memory = config::memory(&sources).map(Memory::new);
     if memory.is_some_and(|memory| memory.limit().is_some()) {
-        process::return_free_memory();
+        process::memory::return_free();
     }
     // Signals that arrive during the start must not be lost.
-    let signals = Signals::early()?;
+    let signals = Signals::early().map_err(Failure::Runtime)?;
     // This and the sandbox must come before any other thread starts.
     let sockets = systemd::sockets()?;
     sources.flags.extend_from_slice(&sockets.flags);

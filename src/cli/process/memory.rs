@@ -1,6 +1,5 @@
-//! Settings of the whole process. Its memory contains credentials, so core dumps are disabled and
-//! other processes of the same user may not read it. If its memory is limited, free memory is
-//! returned to the system.
+//! The memory of the process. It contains credentials, so core dumps are disabled and other processes
+//! of the same user may not read it. If it is limited, free memory is returned to the system.
 
 use std::io;
 
@@ -11,7 +10,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 ///
 /// # Errors
 /// When the system refuses; the memory is not private then.
-pub(super) fn keep_memory_private() -> io::Result<()> {
+pub(in crate::cli) fn keep_private() -> io::Result<()> {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
@@ -37,7 +36,7 @@ pub(super) fn keep_memory_private() -> io::Result<()> {
     clippy::disallowed_methods,
     reason = "the command line is where the environment is read"
 )]
-pub(super) fn return_free_memory() {
+pub(in crate::cli) fn return_free() {
     use std::os::unix::process::CommandExt as _;
 
     const SETTINGS: [&str; 2] = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"];
@@ -59,4 +58,4 @@ pub(super) fn return_free_memory() {
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub(super) fn return_free_memory() {}
+pub(in crate::cli) fn return_free() {}

@@ -4,19 +4,17 @@
 //! started in is closed. Any other SIGHUP, SIGUSR1 and SIGUSR2 are logged and ignored: their default
 //! action would kill without a drain.
 
-use std::io::{IsTerminal as _, stderr, stdin};
+use std::io::{self, IsTerminal as _, stderr, stdin};
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::failure::Failure;
-
 /// The signals received since this was made.
 #[derive(Debug)]
-pub(super) struct Signals {
+pub(in crate::cli) struct Signals {
     stops: Stops,
     hang_up: Signal,
     user1: Signal,
@@ -43,20 +41,19 @@ impl Signals {
     ///
     /// # Errors
     /// When the system refuses.
-    pub(super) fn new() -> Result<Self, Failure> {
+    pub(in crate::cli) fn new() -> io::Result<Self> {
         // If the parent process ignores SIGHUP for this one, as nohup does, this one must outlive the
         // terminal.
         let has_terminal = (stdin().is_terminal() || stderr().is_terminal()) && !is_ignored(1);
-        let taken = |kind| signal(kind).map_err(Failure::Runtime);
         Ok(Self {
             stops: Stops {
-                terminate: taken(SignalKind::terminate())?,
-                interrupt: taken(SignalKind::interrupt())?,
-                quit: taken(SignalKind::quit())?,
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                quit: signal(SignalKind::quit())?,
             },
-            hang_up: taken(SignalKind::hangup())?,
-            user1: taken(SignalKind::user_defined1())?,
-            user2: taken(SignalKind::user_defined2())?,
+            hang_up: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
             has_terminal,
         })
     }
@@ -66,16 +63,15 @@ impl Signals {
     ///
     /// # Errors
     /// When the system refuses.
-    pub(super) fn early() -> Result<Self, Failure> {
-        let runtime: Result<Runtime, _> = Builder::new_current_thread().enable_io().build();
-        let runtime = runtime.map_err(Failure::Runtime)?;
+    pub(in crate::cli) fn early() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_io().build()?;
         let _entered = runtime.enter();
         Self::new()
     }
 
     /// Resolves at the first signal that stops the program, and at the second. The first resolves
     /// only while the second is polled.
-    pub(super) fn stops(mut self) -> (impl Future<Output = ()>, impl Future<Output = ()>) {
+    pub(in crate::cli) fn stops(mut self) -> (impl Future<Output = ()>, impl Future<Output = ()>) {
         let first = CancellationToken::new();
         let stopped = first.clone();
         let second = async move {
@@ -87,7 +83,7 @@ impl Signals {
     }
 
     /// Resolves at the next signal that stops the program; logs it and those that do not.
-    pub(super) async fn next(&mut self) {
+    pub(in crate::cli) async fn next(&mut self) {
         loop {
             tokio::select! {
                 name = self.stops.next() => return info!("received {name}: stopping"),

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 /// How much of the sandbox the kernel enforces.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Sandbox {
+pub(in crate::cli) enum Sandbox {
     Full,
     /// An old kernel, which does not support all restrictions.
     Partial,
@@ -24,7 +24,7 @@ pub(super) enum Sandbox {
 /// # Errors
 /// When the system has no Landlock, or rejects the rules.
 #[cfg(target_os = "linux")]
-pub(super) fn enter(socket_directories: &[PathBuf]) -> io::Result<Sandbox> {
+pub(in crate::cli) fn enter(socket_directories: &[PathBuf]) -> io::Result<Sandbox> {
     use landlock::{
         ABI, AccessFs, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
         path_beneath_rules,
@@ -55,13 +55,13 @@ pub(super) fn enter(socket_directories: &[PathBuf]) -> io::Result<Sandbox> {
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn enter(_: &[PathBuf]) -> io::Result<Sandbox> {
+pub(in crate::cli) fn enter(_: &[PathBuf]) -> io::Result<Sandbox> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "it needs Linux"))
 }
 
 impl Sandbox {
     /// Logs what is restricted.
-    pub(super) fn log(self) {
+    pub(in crate::cli) fn log(self) {
         match self {
             Self::Full => info!("sandboxed: files cannot be created, written or removed"),
             Self::Partial => warn!(

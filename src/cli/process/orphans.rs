@@ -18,7 +18,7 @@ use crate::telemetry::tasks::{Task, supervised};
 
 /// Reaps orphans until it is dropped.
 #[derive(Debug)]
-pub(super) struct Reaper {
+pub(in crate::cli) struct Reaper {
     _task: JoinSet<()>,
 }
 
@@ -30,7 +30,7 @@ const LOOKS: u32 = 3;
 
 impl Reaper {
     /// Starts to reap, if orphans become children of this process. Must be called within a runtime.
-    pub(super) fn start() -> Self {
+    pub(in crate::cli) fn start() -> Self {
         let mut task = JoinSet::new();
         if adopts() {
             task.spawn(supervised(Task::Orphans, reap));

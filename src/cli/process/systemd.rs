@@ -18,7 +18,7 @@ use crate::telemetry::tasks::{Task, caught, supervised};
 /// Why a socket that was passed cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("socket {number} of those passed by LISTEN_FDS cannot be listened on")]
-pub(super) struct SocketError {
+pub(in crate::cli) struct SocketError {
     number: usize,
     source: SocketErrorKind,
 }
@@ -33,10 +33,10 @@ enum SocketErrorKind {
 
 /// The sockets that were passed, and the settings that follow from them.
 #[derive(Debug)]
-pub(super) struct Sockets {
-    pub(super) passed: Vec<Passed>,
+pub(in crate::cli) struct Sockets {
+    pub(in crate::cli) passed: Vec<Passed>,
     /// They replace the configured addresses, and are checked like them.
-    pub(super) flags: Vec<Flag>,
+    pub(in crate::cli) flags: Vec<Flag>,
 }
 
 /// Takes the sockets, and removes LISTEN_FDS and LISTEN_PID from the environment, so that no child
@@ -44,7 +44,7 @@ pub(super) struct Sockets {
 ///
 /// # Errors
 /// When one of the sockets cannot be used.
-pub(super) fn sockets() -> Result<Sockets, SocketError> {
+pub(in crate::cli) fn sockets() -> Result<Sockets, SocketError> {
     let names = names();
     let mut fds = ListenFd::from_env();
     let mut passed = Vec::new();
@@ -87,7 +87,7 @@ fn names() -> Vec<String> {
 
 impl Sockets {
     /// Whether they take the place of `listen`.
-    pub(super) fn replace_listen(&self) -> bool {
+    pub(in crate::cli) fn replace_listen(&self) -> bool {
         self.flags.iter().any(|flag| flag.key == "listen")
     }
 }
@@ -103,7 +103,7 @@ fn take(passed: &mut ListenFd, number: usize) -> Result<Option<Passed>, SocketEr
 
 /// Notifies systemd in the background.
 #[derive(Debug)]
-pub(super) struct Notifier {
+pub(in crate::cli) struct Notifier {
     /// The notifications that end when this is dropped.
     _alive: JoinSet<()>,
     stopping: JoinSet<()>,
@@ -112,7 +112,7 @@ pub(super) struct Notifier {
 impl Notifier {
     /// Sends that all listeners are bound. Later sends that there are `credentials`, that the process
     /// is alive (the watchdog), and that it is `stopping`.
-    pub(super) fn ready(
+    pub(in crate::cli) fn ready(
         credentials: impl Future<Output = ()> + Send + 'static,
         stopping: CancellationToken,
     ) -> Self {
@@ -141,7 +141,7 @@ impl Notifier {
     }
 
     /// Resolves when systemd has been notified that the process is stopping.
-    pub(super) async fn stopping_sent(mut self) {
+    pub(in crate::cli) async fn stopping_sent(mut self) {
         self.stopping.join_next().await;
     }
 }
