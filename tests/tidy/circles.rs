@@ -50,6 +50,8 @@ fn files_do_not_import_each_other_in_circles() {
         ),
         ("a/c.rs", "use super::B; // use crate::d;"),
         ("d.rs", "use crate::a::C;\nuse std::a;"),
+        ("e/mod.rs", "mod f;\nfn g() { f::h() }"),
+        ("e/f.rs", "pub(in crate::e) fn h() {}"),
     ];
     check(&fine, &[]);
 }
@@ -214,7 +216,9 @@ fn paths_used(source: &Source) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut rest = code.as_str();
     while let Some(at) = rest.find(is_identifier) {
-        let is_whole = !rest[..at].ends_with(['.', ':', '\'']);
+        // `pub(in crate::a)` names who may use an item, and uses nothing.
+        let before = &code[..code.len() - rest.len() + at];
+        let is_whole = !before.ends_with(['.', ':', '\'']) && !before.ends_with("(in ");
         let length = rest[at..]
             .find(|c: char| !is_identifier(c) && c != ':')
             .unwrap_or(rest.len() - at);
