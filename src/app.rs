@@ -5,10 +5,9 @@ mod listen;
 mod policy;
 mod presign;
 mod routes;
+mod start_error;
 
-use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +18,19 @@ use tracing::{info, warn};
 pub use check::{UnusableFile, unusable_files};
 pub use policy::graphql_apis;
 pub use presign::{Presign, PresignError, Presigned, presign};
+pub use start_error::StartError;
+
 use routes::{RouteBuilder, upstreams};
 
 use crate::admin::{Admin, Health, HealthSources};
 use crate::config::{Config, DrainConfig};
-use crate::guard::{Guard, TokenError};
-use crate::iam::{RecordError, Recording};
+use crate::guard::Guard;
+use crate::iam::Recording;
 use crate::lifecycle::{BackgroundTasks, ClientTasks};
 use crate::memory::Memory;
 use crate::outbox::OutboxBudget;
 use crate::proxy::Proxy;
-use crate::server::{BindError, Listen, Passed, Server, ServerConfig, TlsError};
+use crate::server::{Listen, Passed, Server, ServerConfig};
 use crate::session::Sessions;
 use crate::sign::credentials::CredentialSource;
 
@@ -40,35 +41,6 @@ pub struct App {
     identities: Vec<Arc<CredentialSource>>,
     drain: DrainConfig,
     lifecycle: Lifecycle,
-}
-
-/// Why the program could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    // The text contains the cause, so the cause is not a source, too.
-    #[error("{}", listen::admin_not_bound(*address, error))]
-    Admin {
-        address: SocketAddr,
-        error: io::Error,
-    },
-    #[error("{}", listen::not_bound(listen, error))]
-    Bind { listen: Listen, error: BindError },
-    #[error("route {route}: the certificate authorities of {path:?} cannot be used: {source}")]
-    CaFile {
-        route: String,
-        path: PathBuf,
-        source: io::Error,
-    },
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    #[error("route {route}: {source}")]
-    Route { route: String, source: io::Error },
-    #[error("{0}")]
-    SystemRoots(#[source] io::Error),
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    #[error("guard: {0}")]
-    Token(#[from] TokenError),
 }
 
 /// The tasks of the process, and the steps of its end.
@@ -114,7 +86,12 @@ impl App {
         };
         let lifecycle = Lifecycle::default();
         let mut recording = config.record.as_deref().map(Recording::open).transpose()?;
-        let mut builder = RouteBuilder::new(&lifecycle, &memory, recording.as_mut());
+        let mut builder = RouteBuilder::new(
+            &lifecycle.clients,
+            &lifecycle.background,
+            &memory,
+            recording.as_mut(),
+        );
         let routes = builder.routes(&config)?;
         let identities = builder.identities();
         if let Some(recording) = recording {

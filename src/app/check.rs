@@ -1,12 +1,11 @@
 //! Reads every file that a start reads, and starts nothing.
 
+use super::start_error::StartError;
 use crate::config::{Config, Trust};
 use crate::iam::{self, RecordError};
 use crate::server::Tls;
 use crate::telemetry::{Export, error_chain};
 use crate::upstream::TlsRoots;
-
-use super::StartError;
 
 /// A file that would keep the program from starting.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,15 +1,12 @@
 //! Binds the configured addresses or adopts inherited sockets, and logs the addresses.
 
-use std::io;
-use std::net::{IpAddr, SocketAddr};
-
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
-use super::StartError;
+use super::start_error::StartError;
 use crate::admin;
 use crate::config::Config;
-use crate::server::{BindError, Listen, Listener, Passed, Tls, TlsError};
+use crate::server::{Listen, Listener, Passed, Tls, TlsError};
 use crate::sign::clock;
 
 /// Binds the addresses of the proxied port.
@@ -86,42 +83,5 @@ pub(super) fn tell(config: &Config, tls_too: bool, bound: &[Listen]) {
                  (guard.non_loopback = \"open\")"
             );
         }
-    }
-}
-
-/// Explains why the admin listener cannot be bound.
-pub(super) fn admin_not_bound(address: SocketAddr, error: &io::Error) -> String {
-    let remedy = format!(
-        "Choose another with --admin {}, or turn it off with --admin off",
-        any_port_of(address)
-    );
-    if error.kind() == io::ErrorKind::AddrInUse {
-        let port = address.port();
-        format!("port {port} is in use (the admin listener). {remedy}")
-    } else {
-        format!("cannot listen on {address} (the admin listener): {error}. {remedy}")
-    }
-}
-
-/// Explains why an address of `listen` cannot be bound.
-pub(super) fn not_bound(listen: &Listen, error: &BindError) -> String {
-    match (listen, error) {
-        (Listen::Tcp(address), BindError::Tcp(error))
-            if error.kind() == io::ErrorKind::AddrInUse =>
-        {
-            let (port, any) = (address.port(), any_port_of(*address));
-            format!("port {port} is in use. Choose another with --listen {any}")
-        }
-        (Listen::Tcp(_) | Listen::Unix(_), error) => {
-            format!("cannot listen on {listen}: {error}. Choose another with --listen ADDR")
-        }
-    }
-}
-
-/// `127.0.0.1:PORT`
-fn any_port_of(address: SocketAddr) -> String {
-    match address.ip() {
-        IpAddr::V4(ip) => format!("{ip}:PORT"),
-        IpAddr::V6(ip) => format!("[{ip}]:PORT"),
     }
 }

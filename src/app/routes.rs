@@ -3,10 +3,11 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Lifecycle, StartError, policy};
+use super::policy;
+use super::start_error::StartError;
 use crate::config::{Config, Credentials, RouteConfig, Trust};
 use crate::iam::Recording;
-use crate::lifecycle::BackgroundTasks;
+use crate::lifecycle::{BackgroundTasks, ClientTasks};
 use crate::memory::Memory;
 use crate::net::Resolver;
 use crate::operation::Api;
@@ -19,7 +20,8 @@ use crate::upstream::{ConnectorOptions, Dialer, ProxyRules, TlsRoots, Upstream, 
 
 /// Builds routes that share identities, system roots and proxy rules.
 pub(super) struct RouteBuilder<'a> {
-    lifecycle: &'a Lifecycle,
+    clients: &'a ClientTasks,
+    background: &'a BackgroundTasks,
     memory: &'a Memory,
     identities: Vec<(Credentials, Arc<CredentialSource>)>,
     system_roots: Option<TlsRoots>,
@@ -29,12 +31,14 @@ pub(super) struct RouteBuilder<'a> {
 
 impl<'a> RouteBuilder<'a> {
     pub(super) fn new(
-        lifecycle: &'a Lifecycle,
+        clients: &'a ClientTasks,
+        background: &'a BackgroundTasks,
         memory: &'a Memory,
         recording: Option<&'a mut Recording>,
     ) -> Self {
         Self {
-            lifecycle,
+            clients,
+            background,
             memory,
             identities: Vec::new(),
             system_roots: None,
@@ -88,7 +92,7 @@ impl<'a> RouteBuilder<'a> {
                 ..config.upstream
             },
             &connector,
-            self.lifecycle.background.clone(),
+            self.background.clone(),
         );
         let mut upstream = upstream.map_err(in_route)?;
         if let Some(recording) = &mut self.recording {
@@ -110,7 +114,7 @@ impl<'a> RouteBuilder<'a> {
                     Arc::clone(&upstream),
                     dialer.map_err(in_route)?,
                     config.realtime,
-                    self.lifecycle.background.clone(),
+                    self.background.clone(),
                 );
                 let limit = config.requests.response_body;
                 let policy = config.headers.clone();
@@ -128,7 +132,7 @@ impl<'a> RouteBuilder<'a> {
             requests: config.requests,
             policies: config.policy.clone().into_iter().collect(),
             api,
-            expired: self.lifecycle.clients.expired.clone(),
+            expired: self.clients.expired.clone(),
             memory: self.memory.clone(),
             browser: config.browser,
             keepalive: config.keepalive.clone(),
@@ -150,8 +154,7 @@ impl<'a> RouteBuilder<'a> {
         {
             name = format!("{name}, {}", config.endpoint.scope.region);
         }
-        let background = &self.lifecycle.background;
-        let identity = Arc::new(identity_of(credentials, name, background));
+        let identity = Arc::new(identity_of(credentials, name, self.background));
         self.identities
             .push((credentials.clone(), Arc::clone(&identity)));
         identity
