@@ -38,7 +38,7 @@ use crate::sign::credentials::CredentialSource;
 #[derive(Debug)]
 pub struct App {
     addresses: Vec<SocketAddr>,
-    identities: Vec<Arc<CredentialSource>>,
+    credential_sources: Vec<Arc<CredentialSource>>,
     drain: DrainConfig,
     lifecycle: Lifecycle,
 }
@@ -48,14 +48,14 @@ pub struct App {
 struct Lifecycle {
     clients: ClientTasks,
     background: BackgroundTasks,
-    /// Cancelled when the admin listener is asked to stop the process.
+    /// Cancelled when a request to the admin listener stops the process.
     quit: CancellationToken,
     /// Cancelled when the process begins to stop, by a signal or the admin listener.
     stopping: CancellationToken,
 }
 
-/// How long the final responses after the drain's deadline may take, and how long the background
-/// tasks may take to end.
+/// Maximum time for the final responses after the drain's deadline, and again for the background tasks
+/// to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl App {
@@ -75,10 +75,10 @@ impl App {
         let listeners = listen::bind(&config, &mut passed)?;
         let admin = listen::bind_admin(&config, &mut passed).await?;
         let tls = listen::tls(&config).await?;
-        let tls_too = tls.is_some();
+        let has_tls = tls.is_some();
         let memory = Memory::new(config.memory);
-        let wanted = (config.server.connections, config.outbox_total);
-        let (connections, outbox_total) = memory.cap(wanted);
+        let configured = (config.server.connections, config.outbox_total);
+        let (connections, outbox_total) = memory.cap(configured);
         let server_config = ServerConfig {
             connections,
             buffered: memory.answers(config.server.buffered),
@@ -93,7 +93,7 @@ impl App {
             recording.as_mut(),
         );
         let routes = builder.routes(&config)?;
-        let identities = builder.identities();
+        let sources = builder.credential_sources();
         if let Some(recording) = recording {
             let BackgroundTasks { tracker, stop } = &lifecycle.background;
             tracker.spawn(recording.keep(stop.clone()));
@@ -116,7 +116,7 @@ impl App {
         if let Some(listener) = admin {
             let health = Health::new(HealthSources {
                 listeners: bound.iter().map(Listen::to_string).collect(),
-                identities: identities.clone(),
+                identities: sources.clone(),
                 upstreams,
                 connections: server.connections(),
                 stopping: lifecycle.stopping.clone(),
@@ -130,14 +130,14 @@ impl App {
         for route in &config.routes {
             info!("{}", route.decision());
         }
-        listen::tell(&config, tls_too, &bound);
+        listen::log_addresses(&config, has_tls, &bound);
         let addresses = bound.iter().filter_map(|listen| match listen {
             Listen::Tcp(address) => Some(*address),
             Listen::Unix(_) => None,
         });
         Ok(Self {
             addresses: addresses.collect(),
-            identities,
+            credential_sources: sources,
             drain: config.drain,
             lifecycle,
         })
@@ -153,21 +153,25 @@ impl App {
         self.lifecycle.stopping.clone()
     }
 
-    /// Resolves when all identities have credentials.
+    /// Resolves when all credential sources have credentials.
     pub fn credentials(&self) -> impl Future<Output = ()> + use<> {
-        let identities = self.identities.clone();
+        let sources = self.credential_sources.clone();
         async move {
-            for identity in identities {
-                identity.loaded().await;
+            for source in sources {
+                source.loaded().await;
             }
         }
     }
 
-    /// Runs until `signal` resolves or the admin listener is asked to stop the process. After a signal,
-    /// requests are served as before for the drain's delay; a request to the admin listener skips the
-    /// delay. Then the process drains: no new work is accepted, work in progress finishes, sockets are
-    /// closed. `again` ends both phases at once, as the drain's deadline does.
-    pub async fn run(self, signal: impl Future<Output = ()>, again: impl Future<Output = ()>) {
+    /// Runs until `signal` resolves or a request to the admin listener stops the process. After a
+    /// signal, requests are served as before for the drain's delay; a request to the admin listener
+    /// skips the delay. Then the process drains: no new work is accepted, work in progress finishes,
+    /// sockets are closed. `second_signal` ends both phases at once, as the drain's deadline does.
+    pub async fn run(
+        self,
+        signal: impl Future<Output = ()>,
+        second_signal: impl Future<Output = ()>,
+    ) {
         let Lifecycle {
             clients,
             background,
@@ -175,12 +179,12 @@ impl App {
             stopping,
         } = self.lifecycle;
         let DrainConfig { delay, timeout } = self.drain;
-        let mut again = pin!(again);
-        let mut is_hurried = false;
+        let mut second_signal = pin!(second_signal);
+        let mut stops_at_once = false;
         tokio::select! {
             biased;
-            // Polled from the start: two signals that come before the first poll are seen as one.
-            () = again.as_mut() => is_hurried = true,
+            // Polled from the start: two signals that arrive before the first poll count as one.
+            () = second_signal.as_mut() => stops_at_once = true,
             () = signal => {}
             () = quit.cancelled() => {}
         }
@@ -202,7 +206,7 @@ impl App {
         };
         tokio::select! {
             biased;
-            () = async { if !is_hurried { again.await } } => {
+            () = async { if !stops_at_once { second_signal.await } } => {
                 warn!("stopping at once: second signal received");
             }
             () = drained => {}

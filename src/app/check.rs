@@ -1,4 +1,4 @@
-//! Reads every file that a start reads, and starts nothing.
+//! Reads every file that a start reads, without starting anything.
 
 use super::start_error::StartError;
 use crate::config::{Config, Trust};
@@ -15,8 +15,8 @@ pub struct UnusableFile {
     pub message: String,
 }
 
-/// Returns all of them. Token files are not among them: [`crate::config::load`] reads those.
-/// Nothing is written, so files that cannot be written are not found.
+/// Returns all unusable files. Token files are not checked, because [`crate::config::load`] has read
+/// them. Whether a file can be written is not checked either.
 pub fn unusable_files(config: &Config) -> Vec<UnusableFile> {
     let mut found = Vec::new();
     if let Some(tls) = &config.tls {
@@ -47,7 +47,7 @@ pub fn unusable_files(config: &Config) -> Vec<UnusableFile> {
     if let Some(path) = &config.record {
         match iam::read(path) {
             Ok(_) => {}
-            // It is created.
+            // A start creates it.
             Err(RecordError::Read { source, .. })
                 if source.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => found.push(unusable("iam.record".to_owned(), &error)),

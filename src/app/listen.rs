@@ -58,8 +58,9 @@ pub(super) async fn tls(config: &Config) -> Result<Option<Tls>, TlsError> {
     Tls::load(tls, &names, clock::now()).await.map(Some)
 }
 
-pub(super) fn tell(config: &Config, tls_too: bool, bound: &[Listen]) {
-    let schemes: &[&str] = if tls_too {
+/// Logs the addresses, and warns of open ones.
+pub(super) fn log_addresses(config: &Config, has_tls: bool, bound: &[Listen]) {
+    let schemes: &[&str] = if has_tls {
         &["http", "https"]
     } else {
         &["http"]

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::iam::ApiResource;
 use crate::upstream::{Endpoint, UpstreamKind};
 
-/// Returns the APIs that accept GraphQL documents, with the names of their routes.
+/// Returns the AppSync GraphQL APIs, with the names of their routes.
 pub fn graphql_apis(config: &Config) -> Vec<(String, ApiResource)> {
     let routes = config.routes.iter();
     let graphql = routes.filter(|route| route.endpoint.kind == UpstreamKind::Graphql);

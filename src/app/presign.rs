@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::routes::identity_of;
+use super::routes::credential_source;
 use crate::config::RouteConfig;
 use crate::lifecycle::BackgroundTasks;
 use crate::sign::credentials::CredentialsError;
@@ -28,7 +28,7 @@ pub struct Presigned {
     pub url: String,
     /// Headers that the client must send with it.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// How long the credentials, and with them the URL, remain valid; `None` if they do not expire.
+    /// How long the credentials remain valid, and the URL with them; `None` if they do not expire.
     pub credentials_left: Option<Duration>,
 }
 
@@ -59,13 +59,13 @@ pub async fn presign(route: &RouteConfig, request: &Presign) -> Result<Presigned
     let target = RequestTarget::new(&request.path, request.query.as_deref())?;
     let background = BackgroundTasks::default();
     let credentials = &route.credentials;
-    let identity = identity_of(credentials, credentials.name(), &background);
+    let source = credential_source(credentials, credentials.name(), &background);
     let endpoint = &route.endpoint;
     let signer = Signer::new(
         endpoint.signing_scope(),
         endpoint.style,
         endpoint.wire_host.clone(),
-        Arc::new(identity),
+        Arc::new(source),
     );
     let now = clock::now();
     let credentials = signer.credentials(now).await?;

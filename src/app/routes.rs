@@ -18,12 +18,12 @@ use crate::sign::credentials::CredentialSource;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::upstream::{ConnectorOptions, Dialer, ProxyRules, TlsRoots, Upstream, UpstreamConfig};
 
-/// Builds routes that share identities, system roots and proxy rules.
+/// Builds routes that share credential sources, system roots and proxy rules.
 pub(super) struct RouteBuilder<'a> {
     clients: &'a ClientTasks,
     background: &'a BackgroundTasks,
     memory: &'a Memory,
-    identities: Vec<(Credentials, Arc<CredentialSource>)>,
+    sources: Vec<(Credentials, Arc<CredentialSource>)>,
     system_roots: Option<TlsRoots>,
     proxy_rules: ProxyRules,
     recording: Option<&'a mut Recording>,
@@ -40,7 +40,7 @@ impl<'a> RouteBuilder<'a> {
             clients,
             background,
             memory,
-            identities: Vec::new(),
+            sources: Vec::new(),
             system_roots: None,
             proxy_rules: ProxyRules::from_env(),
             recording,
@@ -55,10 +55,10 @@ impl<'a> RouteBuilder<'a> {
             .collect()
     }
 
-    /// Returns the identities of the routes built.
-    pub(super) fn identities(self) -> Vec<Arc<CredentialSource>> {
-        let identities = self.identities.into_iter();
-        identities.map(|(_, identity)| identity).collect()
+    /// Returns the credential sources of the routes built.
+    pub(super) fn credential_sources(self) -> Vec<Arc<CredentialSource>> {
+        let sources = self.sources.into_iter();
+        sources.map(|(_, source)| source).collect()
     }
 
     fn route(&mut self, config: &RouteConfig) -> Result<Route, StartError> {
@@ -76,13 +76,13 @@ impl<'a> RouteBuilder<'a> {
             resolver: Resolver::system(),
             metrics: RouteMetrics::new(&config.name),
         };
-        let identity = self.identity(config);
+        let source = self.shared_credential_source(config);
         let endpoint = config.endpoint.clone();
         let signer = Signer::new(
             endpoint.signing_scope(),
             endpoint.style,
             endpoint.wire_host.clone(),
-            identity,
+            source,
         );
         let upstream = Upstream::new(
             endpoint.clone(),
@@ -139,25 +139,21 @@ impl<'a> RouteBuilder<'a> {
         })
     }
 
-    fn identity(&mut self, config: &RouteConfig) -> Arc<CredentialSource> {
+    fn shared_credential_source(&mut self, config: &RouteConfig) -> Arc<CredentialSource> {
         let credentials = &config.credentials;
-        let mut known = self.identities.iter();
-        if let Some((_, identity)) = known.find(|(of, _)| of == credentials) {
-            return Arc::clone(identity);
+        let mut known = self.sources.iter();
+        if let Some((_, source)) = known.find(|(of, _)| of == credentials) {
+            return Arc::clone(source);
         }
         let mut name = credentials.name();
-        // Two identities may differ only in the region of their STS endpoints.
-        if self
-            .identities
-            .iter()
-            .any(|(_, taken)| taken.name() == name)
-        {
+        // Two sources may differ only in the region of their STS endpoints.
+        if self.sources.iter().any(|(_, taken)| taken.name() == name) {
             name = format!("{name}, {}", config.endpoint.scope.region);
         }
-        let identity = Arc::new(identity_of(credentials, name, self.background));
-        self.identities
-            .push((credentials.clone(), Arc::clone(&identity)));
-        identity
+        let source = Arc::new(credential_source(credentials, name, self.background));
+        self.sources
+            .push((credentials.clone(), Arc::clone(&source)));
+        source
     }
 
     fn roots(&mut self, config: &RouteConfig) -> Result<TlsRoots, StartError> {
@@ -182,7 +178,8 @@ impl<'a> RouteBuilder<'a> {
     }
 }
 
-pub(super) fn identity_of(
+/// Returns a new source of these credentials.
+pub(super) fn credential_source(
     credentials: &Credentials,
     name: String,
     background: &BackgroundTasks,
@@ -193,6 +190,7 @@ pub(super) fn identity_of(
     }
 }
 
+/// Returns the upstreams of the routes, by the name of the route.
 pub(super) fn upstreams(routes: &[Route]) -> Vec<(String, Arc<Upstream>)> {
     let upstreams = routes.iter();
     upstreams
