@@ -1,4 +1,4 @@
-//! Arguments to command, and the exit code.
+//! Runs the command that the arguments name.
 
 use std::process::ExitCode;
 

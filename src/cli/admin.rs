@@ -19,8 +19,8 @@ use crate::config::{self, Problem, Problems};
 /// The address of the admin listener.
 #[derive(Args, Debug)]
 pub(super) struct AdminAddress {
-    /// Address of its admin listener [default: COUNTERSIGN_ADMIN, the configuration file, or
-    /// 127.0.0.1:4101, as for the daemon]
+    /// Address of the daemon's admin listener [default: COUNTERSIGN_ADMIN, the configuration file, or
+    /// 127.0.0.1:4101]
     #[arg(long, value_name = "ADDR")]
     admin: Option<String>,
     /// Configuration file of the daemon; also COUNTERSIGN_CONFIG
@@ -28,10 +28,10 @@ pub(super) struct AdminAddress {
     config: Option<PathBuf>,
 }
 
-/// Why the running countersign did not do what the command asked it to.
+/// Why a command to a running countersign failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("{address} did not respond. Is countersign running, with this `admin`?")]
+    #[error("{address} did not respond. Is countersign running with this `admin` address?")]
     Unreachable {
         address: SocketAddr,
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -54,12 +54,12 @@ pub(super) enum Error {
     },
 }
 
-/// For one request and its response.
+/// The time limit of one request with its response.
 const TIMEOUT: Duration = Duration::from_secs(2);
-const ANSWER_SIZE: usize = 64 * 1024;
+const RESPONSE_SIZE: usize = 64 * 1024;
 
 impl AdminAddress {
-    /// The address to dial.
+    /// Returns the address to connect to.
     pub(super) fn address(&self) -> Result<SocketAddr, Problems> {
         let settings = Settings::of_file(self.config.clone()).set("admin", self.admin.clone());
         match config::admin(&settings.sources())? {
@@ -115,10 +115,10 @@ async fn exchange(
     let exchange = async move {
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), ANSWER_SIZE);
+        let body = Limited::new(response.into_body(), RESPONSE_SIZE);
         let text = body.collect().await?.to_bytes();
         Ok((status, String::from_utf8_lossy(&text).trim().to_owned()))
     };
-    let (answer, _) = tokio::join!(exchange, connection);
-    answer
+    let (response, _) = tokio::join!(exchange, connection);
+    response
 }

@@ -1,4 +1,4 @@
-//! `countersign config`: prints the configuration, and where each value comes from.
+//! `countersign config`: prints the configuration, with the source of each value.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,8 @@ use crate::config::{self, Config, Problem, Problems, Raw};
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
-    /// Only validate, and read every file that a start would read: print nothing, exit with 0 or 2
+    /// Validate the configuration, read every file that a start would read, and print only mistakes;
+    /// exit with 0 or 2
     #[arg(long)]
     check: bool,
     #[command(flatten)]
@@ -46,7 +47,7 @@ fn check(raw: &Raw, config: &Config) -> Result<(), Failure> {
     }
 }
 
-/// One line for each value, with its source at the end.
+/// Returns one line for each value, with its source at the end.
 fn table(raw: &Raw) -> String {
     let lines: Vec<(String, String)> = raw
         .values()

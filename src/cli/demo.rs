@@ -24,7 +24,7 @@ pub(super) struct Options {
     control: SocketAddr,
 }
 
-/// The settings that can be changed; the emulator decides the rest.
+/// The settings that a user can change; the others are those of the emulator.
 #[derive(Debug)]
 struct DemoSettings(Vec<Flag>);
 
@@ -79,7 +79,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         if let Some(address) = app.addresses().first() {
             let tls_line = if has_tls {
                 format!(
-                    "\n  by TLS    https://{address}/graphql   (subscriptions: wss://{address}/graphql)"
+                    "\n  TLS       https://{address}/graphql   (subscriptions: wss://{address}/graphql)"
                 )
             } else {
                 String::new()

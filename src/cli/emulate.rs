@@ -23,10 +23,10 @@ pub(super) struct Options {
     /// Region in the host names of the APIs
     #[arg(long, default_value = "us-east-1")]
     region: String,
-    /// Greatest number of subscriptions on one realtime connection
+    /// Maximum number of subscriptions on one realtime connection
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_subscriptions: usize,
-    /// File to write the certificate authority to; it is created for each run
+    /// File to write the certificate authority to, which is a new one in each run
     #[arg(
         long,
         value_name = "FILE",
@@ -81,7 +81,7 @@ Put countersign in front of it:
   AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={} AWS_SESSION_TOKEN={} \\
     countersign --connect {addr} --ca-file {ca_file} https://{host}/graphql
 
-Rehearse a failure:
+Simulate a failure:
   curl -s -d '{{\"close_all\":true}}' http://{control}/switch
 ",
         emulator::DEMO_ACCESS_KEY_ID,

@@ -1,4 +1,4 @@
-//! `countersign man`: prints manual pages, made from the same texts as `--help`.
+//! `countersign man`: prints manual pages, which are made from the texts of `--help`.
 
 use clap::{Args, Command};
 use clap_mangen::Man;
@@ -15,7 +15,7 @@ pub(super) struct Options {
 
 /// Prints a page of `cli`.
 pub(super) fn run(options: &Options, mut cli: Command) -> Result<(), Failure> {
-    // This gives the commands their full names.
+    // `build` gives the commands their full names.
     cli.build();
     let command = match &options.command {
         None => &cli,

@@ -43,11 +43,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run in front of one upstream URL, or of the routes of a configuration file (the default)
+    /// Run in front of one upstream URL or the routes of a configuration file (the default)
     Serve(Settings),
     /// Run against an embedded AppSync emulator: no AWS account, real signature checks
     Demo(demo::Options),
-    /// Run the emulator alone, to point other tools at
+    /// Run the emulator alone, for use with other tools
     Emulate(emulate::Options),
     /// Print the least-privilege IAM policy for GraphQL documents or recorded operations
     Policy(policy::Options),
@@ -55,13 +55,13 @@ enum Command {
     Presign(presign::Options),
     /// Print the resolved configuration and where each value came from
     Config(config::Options),
-    /// Wait until a running countersign is ready: for health checks and scripts without curl
+    /// Wait until a running countersign is ready, for health checks and scripts without curl
     Wait(wait::Options),
-    /// Stop a running countersign, and wait until it has stopped
+    /// Stop a running countersign and wait until it has stopped
     Shutdown(shutdown::Options),
     /// Print completions for a shell
     Completions(completions::Options),
-    /// Print a manual page, in roff
+    /// Print a manual page in roff
     Man(man::Options),
 }
 
@@ -73,7 +73,8 @@ Examples:
   countersign --config countersign.toml
 
 Then point any GraphQL client at http://127.0.0.1:4100/graphql, or for subscriptions at
-ws://127.0.0.1:4100/graphql. Anybody who reaches the port acts with the IAM identity.
+ws://127.0.0.1:4100/graphql. Every client that can reach the port
+acts with the IAM identity.
 
 Every key of the configuration file can also be set by an environment variable:
 COUNTERSIGN_LIMITS__REQUEST_BODY=2MiB.";

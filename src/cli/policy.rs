@@ -1,4 +1,4 @@
-//! `countersign policy`: prints an IAM policy that allows what is needed, and no more.
+//! `countersign policy`: prints a least-privilege IAM policy.
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -67,8 +67,8 @@ types/T/* or types/T/fields/F. AWS does not document what introspection and __ty
 policy has types/Query/fields/__schema and __type, and __typename as a field like others.
 
 Events: appsync:EventPublish and EventSubscribe on channel namespaces, and EventConnect on the API if
-channels are subscribed to. AWS does not document whether publishing by HTTP needs EventConnect; the
-policy does not have it for that.
+channels are subscribed to. AWS does not document whether publishing over HTTP needs EventConnect; the
+policy does not allow it for publishing alone.
 
 API Gateway: execute-api:Invoke on methods and paths and, for WebSockets, on $connect;
 execute-api:ManageConnections on @connections. The routes that WebSocket messages select are not
@@ -80,7 +80,7 @@ Other services are left out: the names of their actions do not follow from reque
 A recording contains names only: root fields, namespaces, methods and paths, but no query of a URL,
 header, variable or body. It grows from run to run. Only one countersign at a time may write to it.";
 
-/// What is wrong in documents or on the command line.
+/// The mistakes in documents and on the command line.
 type Mistakes = Vec<Problem>;
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
@@ -124,14 +124,14 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 impl Options {
-    /// Returns the configuration, if there is one. Documents alone need none.
+    /// Returns the configuration, or `None` if there is none: documents do not need one.
     fn config(&self, url: Option<&str>) -> Result<Option<Config>, Failure> {
         let region = self.region.clone().filter(|_| url.is_some());
         let settings = Settings::of_file(self.config.clone())
             .set("route.NAME.target", url.map(str::to_owned))
             .set("route.NAME.region", region);
         let mut sources = settings.sources();
-        // A URL or a recording suffices, whatever the environment configures.
+        // With a URL or a recording, the file that the environment names is not needed.
         if self.config.is_none() && (url.is_some() || self.recorded.is_some()) {
             sources.file = None;
         }
@@ -175,7 +175,7 @@ impl Options {
         }
     }
 
-    /// Returns the route and the API that the documents are for.
+    /// Returns the route and the API of the documents.
     fn graphql_api(&self, config: Option<&Config>) -> Result<(String, ApiResource), Problem> {
         let Some(config) = config else {
             return Ok((String::new(), ApiResource::appsync(self.region.as_deref())));
@@ -222,17 +222,17 @@ impl Options {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let wanted = entries
+        let selected = entries
             .into_iter()
             .filter(|entry| self.is_selected(&entry.route));
-        Ok(wanted.collect())
+        Ok(selected.collect())
     }
 
     fn is_selected(&self, route: &str) -> bool {
-        self.route.is_empty() || self.route.iter().any(|wanted| wanted == route)
+        self.route.is_empty() || self.route.iter().any(|name| name == route)
     }
 
-    /// Reports an ID without a route if several APIs need one.
+    /// Reports an ID without a route if several APIs have no ID, and IDs of unknown routes.
     fn check_ids(&self, entries: &[RecordingEntry]) -> Result<(), Mistakes> {
         let mut unnamed: Vec<&str> = entries
             .iter()
@@ -271,7 +271,7 @@ impl Options {
         }
     }
 
-    /// Writes what the user must know about the policy to standard error.
+    /// Writes notes on the policy to standard error.
     fn print_notes(&self, entries: &[RecordingEntry], policy: &IamPolicy) {
         if self.account.is_none() && !policy.is_empty() {
             note("the policy is for any account: narrow it with --account ID");
@@ -335,12 +335,12 @@ impl Options {
     }
 }
 
-/// Whether the names of the API's actions and ARNs are known.
+/// Whether countersign knows the names of the API's actions and ARNs.
 fn can_be_named(api: &ApiResource) -> bool {
     api.is_appsync() || api.is_api_gateway()
 }
 
-/// Adds the documents at `input`, with their names.
+/// Adds the documents in `input` to `texts`, with their names.
 fn read(input: &str, texts: &mut Vec<(String, String)>, mistakes: &mut Mistakes) {
     let found = match input {
         "-" => {
@@ -372,7 +372,7 @@ fn walk(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let path = entry.path();
-        // Symbolic links are not followed: they may form circles.
+        // Symbolic links are not followed, because they may form a loop.
         if entry.file_type()?.is_dir() {
             walk(&path, files)?;
         } else if path

@@ -1,4 +1,4 @@
-//! `countersign presign`: one URL that is valid by itself.
+//! `countersign presign`: prints a presigned URL.
 
 use std::time::Duration;
 
@@ -26,11 +26,12 @@ pub(super) struct Options {
     /// Header to sign, which must be sent exactly like this; repeatable
     #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
     header: Vec<(HeaderName, String)>,
-    /// How a session token is sent: signed, or appended after signing, as AWS IoT Core requires
+    /// How the session token is sent: signed, or appended after signing, as AWS IoT Core requires
     /// [default: as the service requires]
     #[arg(long, value_name = "MODE")]
     session_token: Option<String>,
-    /// Signature of the body: hashed, or unsigned for any body [default: as the service requires]
+    /// How the body is signed: hashed, or unsigned to allow any body [default: as the service
+    /// requires]
     #[arg(long, value_name = "MODE")]
     payload: Option<String>,
     /// Region, if the host does not contain it
@@ -53,9 +54,9 @@ Examples:
   countersign presign wss://api.iotwireless.us-east-1.amazonaws.com/start-network-analyzer-stream
   countersign presign --expires 1h --service lambda --region eu-west-1 https://fn.example.com/
 
-The URL is a secret: anybody who has it can use it until it, or the credentials, expire.";
+The URL is a secret: anybody who has it can use it until it or the credentials expire.";
 
-/// Headers that the signature sets itself.
+/// Headers that signing sets.
 const OWN: [&str; 5] = [
     "authorization",
     "host",
@@ -69,13 +70,13 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let route = config
         .routes
         .first()
-        .ok_or_else(|| options.refused("is not a route"))?;
+        .ok_or_else(|| options.invalid_url("is not a route"))?;
     let presigned = runtime()?.block_on(app::presign(route, &request))?;
     print_notes(&presigned);
     print(&format!("{}\n", presigned.url))
 }
 
-/// Writes what else the user must know to standard error, so that standard output has the URL alone.
+/// Writes notes on the URL to standard error, so that standard output has only the URL.
 fn print_notes(presigned: &Presigned) {
     for (name, value) in &presigned.headers {
         let value = value.to_str().unwrap_or_default();
@@ -84,24 +85,23 @@ fn print_notes(presigned: &Presigned) {
     if let Some(left) = presigned.credentials_left {
         let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
         note(&format!(
-            "the credentials, and with them the URL, expire in {left}"
+            "the credentials expire in {left}, and the URL with them"
         ));
     }
 }
 
 impl Options {
     fn resolve(&self) -> Result<(Presign, Config), Failure> {
-        let uri: Uri = self
-            .url
-            .parse()
-            .map_err(|_| self.refused("is not a URL: characters like spaces must be escaped"))?;
+        let uri: Uri = self.url.parse().map_err(|_| {
+            self.invalid_url("is not a URL: characters like spaces must be escaped")
+        })?;
         let (Some(scheme @ ("https" | "wss")), Some(authority)) =
             (uri.scheme_str(), uri.authority())
         else {
-            return Err(self.refused("must begin with https:// or wss://"));
+            return Err(self.invalid_url("must begin with https:// or wss://"));
         };
         if authority.as_str().contains('@') {
-            return Err(self.refused("must not have a user: only the host is signed"));
+            return Err(self.invalid_url("must not have a user: only the host is signed"));
         }
         let one = |key: &str, name, value: Option<String>| Flag {
             key: format!("route.url.{key}"),
@@ -142,7 +142,7 @@ impl Options {
         Ok((request, config))
     }
 
-    fn refused(&self, message: &str) -> Failure {
+    fn invalid_url(&self, message: &str) -> Failure {
         Failure::Config(Problems(vec![Problem {
             key: "URL".to_owned(),
             source: None,

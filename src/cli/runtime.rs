@@ -7,13 +7,14 @@ use super::failure::Failure;
 use crate::config::{Config, Problem, Problems};
 use crate::telemetry::{self, Export, LogConfig};
 
-/// Returns the exporter of spans, which uses `runtime`, if one is configured.
+/// Returns the exporter of spans, which runs on `runtime`, or `None` if none is configured.
 pub(super) fn export(config: &Config, runtime: &Handle) -> Result<Option<Export>, Failure> {
     let export = config.traces.as_ref();
     let export = export.map(|traces| Export::new(traces, runtime.clone()));
     Ok(export.transpose()?)
 }
 
+/// Starts the log. The returned guard writes the remaining lines when it is dropped.
 pub(super) fn start_log(
     config: &LogConfig,
     export: Option<&Export>,
@@ -28,6 +29,7 @@ pub(super) fn start_log(
     })
 }
 
+/// Builds the runtime, with one thread for each core.
 pub(super) fn runtime() -> Result<Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()

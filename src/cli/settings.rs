@@ -1,4 +1,4 @@
-//! The flags of settings, made from the table of settings.
+//! The flags that set settings, which are made from the table of settings.
 
 use std::path::PathBuf;
 
@@ -6,22 +6,22 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, val
 
 use crate::config::{Flag, OPENTELEMETRY, SECTIONS, Section, Setting, Sources};
 
-/// Everything that can be set by flags.
+/// The settings that are given as flags.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Settings {
     /// The configuration file, if it is not COUNTERSIGN_CONFIG.
     config: Option<PathBuf>,
-    /// The keys of the URL's route have the placeholder NAME in place of its name.
+    /// The keys of the URL's route contain the placeholder NAME instead of its name.
     flags: Vec<Flag>,
 }
 
-/// The section of the settings that are for the URL.
+/// The section of the settings that apply to the URL.
 const ROUTE: &str = "route.NAME";
 /// The flag that is the URL of an upstream.
 const URL: &str = "URL";
 
 impl Settings {
-    /// Those of the daemon's configuration file.
+    /// Returns the settings of a configuration file.
     pub(super) fn of_file(config: Option<PathBuf>) -> Self {
         Self {
             config,
@@ -29,13 +29,14 @@ impl Settings {
         }
     }
 
-    /// With more flags, as [`flags`] returns them.
+    /// Adds flags, as [`given`] returns them.
     pub(super) fn with(mut self, flags: Vec<Flag>) -> Self {
         self.flags.extend(flags);
         self
     }
 
-    /// With a setting that has a flag; `key` as in the table of settings: `route.NAME.target`.
+    /// Adds the value of a setting that has a flag. `key` is written as in the table of settings:
+    /// `route.NAME.target`.
     pub(super) fn set(mut self, key: &str, value: Option<String>) -> Self {
         let found = flagged().find(|(section, setting)| section.key(setting) == key);
         if let (Some((section, setting)), Some(value)) = (found, value) {
@@ -44,8 +45,8 @@ impl Settings {
         self
     }
 
-    /// The flags as configuration, after what the environment says of it. The rest of the
-    /// environment may hold secrets, of which no copy is to be kept.
+    /// Returns the sources of the configuration: the file, the environment and these flags. Leaves out
+    /// other environment variables, which may contain secrets.
     #[expect(
         clippy::disallowed_methods,
         reason = "the command line is where the environment is read"
@@ -66,12 +67,12 @@ impl Settings {
         }
     }
 
-    /// The flags, with the name of the URL's route.
+    /// Returns the flags with the name of the URL's route.
     fn flags_of_route(&self) -> Vec<Flag> {
         let url = self.flags.iter().find(|flag| flag.name == URL);
         let url = url.and_then(|flag| flag.values.first());
         let url = url.map_or("", String::as_str);
-        // The URL's route serves everything, unless it is AppSync's, which has its usual path.
+        // The route of a URL serves all paths, but that of an AppSync URL serves its usual path only.
         let (route, path) = match url.rsplit('/').next() {
             Some("graphql") => ("route.graphql", "/graphql"),
             Some("event") => ("route.event", "/event"),
@@ -125,7 +126,7 @@ impl FromArgMatches for Settings {
     }
 }
 
-/// The arguments of the settings with these keys.
+/// Returns the arguments of the settings with these keys.
 pub(super) fn arguments(keys: &[&str]) -> Vec<Arg> {
     let chosen = flagged().filter(|(section, setting)| is_one_of(keys, section, setting));
     chosen
@@ -133,7 +134,7 @@ pub(super) fn arguments(keys: &[&str]) -> Vec<Arg> {
         .collect()
 }
 
-/// What was given for the arguments of the settings with these keys.
+/// Returns the flags that were given for the settings with these keys.
 pub(super) fn given(matches: &ArgMatches, keys: &[&str]) -> Vec<Flag> {
     flags(matches, |(section, setting)| {
         is_one_of(keys, section, setting)
@@ -146,9 +147,9 @@ fn is_one_of(keys: &[&str], section: &Section, setting: &Setting) -> bool {
 
 fn flags(
     matches: &ArgMatches,
-    is_wanted: impl Fn((&'static Section, &'static Setting)) -> bool,
+    is_selected: impl Fn((&'static Section, &'static Setting)) -> bool,
 ) -> Vec<Flag> {
-    let chosen = flagged().filter(|found| is_wanted(*found));
+    let chosen = flagged().filter(|found| is_selected(*found));
     let given = chosen.filter_map(|(section, setting)| {
         let id = setting.flag_name()?.trim_start_matches("--");
         let values = match setting.value_name() {
@@ -166,7 +167,7 @@ fn flags(
     given.collect()
 }
 
-/// `None` if no value was given.
+/// Returns `None` if no value was given.
 fn flag(section: &Section, setting: &Setting, values: Vec<String>) -> Option<Flag> {
     let name = setting.flag_name().filter(|_| !values.is_empty())?;
     Some(Flag {
@@ -177,7 +178,7 @@ fn flag(section: &Section, setting: &Setting, values: Vec<String>) -> Option<Fla
     })
 }
 
-/// The settings that have a flag.
+/// Returns the settings that have a flag.
 fn flagged() -> impl Iterator<Item = (&'static Section, &'static Setting)> {
     let settings = SECTIONS.iter().flat_map(|section| {
         section
@@ -207,7 +208,7 @@ fn argument(section: &Section, setting: &Setting) -> Option<Arg> {
     })
 }
 
-/// What the setting does, in one line.
+/// Returns the help of a setting, in one line.
 fn help(setting: &Setting) -> String {
     let mut help = setting.summary().replace('`', "");
     if setting.is_list {

@@ -1,4 +1,4 @@
-//! `countersign shutdown`: stops a running countersign, and waits until it has stopped.
+//! `countersign shutdown`: stops a running countersign and waits until it has stopped.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::runtime::runtime;
 pub(super) struct Options {
     #[command(flatten)]
     admin: AdminAddress,
-    /// How long to wait until it has drained before giving up with exit code 1
+    /// Maximum time to wait until it has stopped; after it, exit with 1
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = humantime::parse_duration)]
     timeout: Duration,
 }

@@ -14,10 +14,10 @@ use super::runtime::runtime;
 pub(super) struct Options {
     #[command(flatten)]
     admin: AdminAddress,
-    /// What to wait for
+    /// State to wait for
     #[arg(long = "for", value_name = "STATE", default_value = "ready")]
     state: State,
-    /// How long to wait before giving up with exit code 1
+    /// Maximum time to wait; after it, exit with 1
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     timeout: Duration,
 }

@@ -145,7 +145,7 @@ async fn a_sandboxed_daemon_serves_and_cannot_write_files() {
         let addr = daemon.address().await;
         let is_told = daemon
             .log
-            .contains("sandboxed: files cannot be created, written or removed");
+            .contains("sandbox enabled: files cannot be created, written or removed");
         assert_eq!(is_told, !is_written, "{}", daemon.log);
 
         let query = json!({ "query": "{ rooms { id } }" }).to_string();

@@ -181,7 +181,7 @@ async fn systemd_is_notified_of_start_stop_and_watchdog() {
         let length = within("a message", manager.recv(&mut message)).await;
         String::from_utf8(message[..length.unwrap()].to_vec()).unwrap()
     };
-    let ready = "READY=1\nSTATUS=listening; there are no AWS credentials yet\n";
+    let ready = "READY=1\nSTATUS=listening; waiting for AWS credentials\n";
     assert_eq!(next().await, ready);
     let addr = SocketAddr::from(([127, 0, 0, 1], port));
     assert_eq!(post(addr, "/graphql", &[JSON], QUERY).await.status, 200);
@@ -237,7 +237,7 @@ async fn without_a_watchdog_only_start_and_stop_are_notified() {
     assert_eq!(statuses.next_back(), Some(&"STATUS=draining"));
     let rest: Vec<_> = statuses.collect();
     let (without, with) = (
-        &"STATUS=listening; there are no AWS credentials yet",
+        &"STATUS=listening; waiting for AWS credentials",
         &"STATUS=listening, with AWS credentials",
     );
     assert!(
@@ -315,7 +315,7 @@ async fn a_passed_socket_follows_the_rules_of_a_configured_one() {
         let daemon = pass(&world, &[&socket], &demo_key());
         let (code, log) = daemon.exited().await;
         assert_eq!(code, 3, "{socket}: {log}");
-        let begin = "socket 0 of those passed by LISTEN_FDS cannot be listened on: ";
+        let begin = "cannot listen on socket 0 of those passed in LISTEN_FDS: ";
         assert!(log.contains(&format!("{begin}{message}")), "{log}");
     }
 }

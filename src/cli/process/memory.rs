@@ -6,10 +6,10 @@ use std::io;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Disables core dumps of this process and its children. On Linux, also keeps debuggers and readers
-/// of `/proc/PID/mem` and `/proc/PID/environ` away, unless they are root's.
+/// of `/proc/PID/mem` and `/proc/PID/environ` away, unless they run as root.
 ///
 /// # Errors
-/// When the system refuses; the memory is not private then.
+/// When the system does not allow it; the memory is not private then.
 pub(in crate::cli) fn keep_private() -> io::Result<()> {
     let none = Rlimit {
         current: Some(0),
@@ -29,8 +29,7 @@ pub(in crate::cli) fn keep_private() -> io::Result<()> {
 ///
 /// glibc's allocator raises its thresholds when it frees large blocks, such as bodies, and then keeps
 /// up to 64 MiB for each thread. With a memory limit, the process would be short of memory from then
-/// on. The thresholds can be fixed by environment variables only, which glibc reads when a program
-/// starts.
+/// on. Only environment variables can fix the thresholds, and glibc reads them when a program starts.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(
     clippy::disallowed_methods,
@@ -49,7 +48,7 @@ pub(in crate::cli) fn return_free() {
         return;
     };
     let settings = SETTINGS.map(|name| (name, "131072"));
-    // `exec` returns only if it fails; the program then goes on without the setting.
+    // `exec` returns only if it fails; the program then continues without the variables.
     let _ = std::process::Command::new(program)
         .arg0(name)
         .args(arguments)

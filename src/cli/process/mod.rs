@@ -1,5 +1,5 @@
-//! The process as the system sees it: its signals, its memory, its children, its rights, and the
-//! service manager that started it.
+//! The process as the operating system sees it: signals, memory, child processes, the sandbox and
+//! systemd.
 
 pub(super) mod memory;
 pub(super) mod orphans;

@@ -1,9 +1,9 @@
-//! Reaps orphans where they become children of this process: as PID 1 of a container, or as a child
-//! subreaper. A child of a `credential_process` that outlives its parent is such an orphan.
+//! Reaps orphans if they become children of this process, which is so for PID 1 of a container and
+//! for a child subreaper. A child of a `credential_process` that outlives its parent is such an orphan.
 //!
 //! The system does not distinguish an orphan from a child that this process started, whose exit status
-//! is for the code that waits for it. But that code reaps a child as soon as it ends, so a process that
-//! stays a zombie is an orphan.
+//! belongs to the code that waits for it. But that code reaps a child as soon as it ends, so a process
+//! that stays a zombie is an orphan.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -22,11 +22,11 @@ pub(in crate::cli) struct Reaper {
     _task: JoinSet<()>,
 }
 
-/// Time between two looks at the zombies. In this time the runtime reaps its own children.
+/// Time between two scans for zombies. During this time the runtime reaps its own children.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A zombie that is seen this many times is an orphan. The second pause begins after a look, so the
-/// runtime has run for all of it, even if the process was stopped during the first.
-const LOOKS: u32 = 3;
+/// A zombie that is found in this many scans is an orphan. Even if the process was stopped during the
+/// first pause, the runtime has run for the whole of the second, which begins after a scan.
+const SCANS: u32 = 3;
 
 impl Reaper {
     /// Starts to reap, if orphans become children of this process. Must be called within a runtime.
@@ -53,24 +53,24 @@ async fn reap() {
         Ok(ended) => ended,
         Err(error) => return warn!(%error, "orphans cannot be reaped"),
     };
-    // The first look also finds the processes that ended before.
-    let mut looks: HashMap<Pid, u32> = HashMap::new();
+    // The first scan also finds the processes that ended before.
+    let mut scans: HashMap<Pid, u32> = HashMap::new();
     loop {
         let found = zombies();
-        looks.retain(|pid, _| found.contains(pid));
+        scans.retain(|pid, _| found.contains(pid));
         for pid in found {
-            let count = looks.entry(pid).or_default();
+            let count = scans.entry(pid).or_default();
             *count += 1;
-            if *count >= LOOKS {
+            if *count >= SCANS {
                 let exited = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
                 match waitid(WaitId::Pid(pid), exited) {
-                    Ok(_) => debug!(pid = pid.as_raw_nonzero(), "reaped an orphan"),
-                    Err(error) => debug!(%error, "an orphan is gone"),
+                    Ok(_) => debug!(pid = pid.as_raw_nonzero(), "orphan reaped"),
+                    Err(error) => debug!(%error, "orphan not reaped"),
                 }
-                looks.remove(&pid);
+                scans.remove(&pid);
             }
         }
-        if looks.is_empty() {
+        if scans.is_empty() {
             ended.recv().await;
         } else {
             sleep(PAUSE).await;
@@ -78,9 +78,9 @@ async fn reap() {
     }
 }
 
-/// Returns the children of this process that have ended and were not waited for.
+/// Returns the children of this process that have ended and have not been reaped.
 fn zombies() -> Vec<Pid> {
-    // Without a child that has ended, /proc, which may be long, need not be read.
+    // Reading /proc may take long, and is not needed if no child has ended.
     let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     if !matches!(waitid(WaitId::All, peek), Ok(Some(_))) {
         return Vec::new();
@@ -98,8 +98,8 @@ fn zombies() -> Vec<Pid> {
     zombies.collect()
 }
 
-/// Reads `/proc/PID/stat`: `7 (name) Z 1 …`. The process chooses its name, so it may
-/// contain anything.
+/// Parses `/proc/PID/stat`: `7 (name) Z 1 …`. The name is chosen by the process and may contain any
+/// character.
 fn is_zombie_of(stat: &str, parent: Pid) -> bool {
     let Some((_, rest)) = stat.rsplit_once(')') else {
         return false;

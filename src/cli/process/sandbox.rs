@@ -1,9 +1,9 @@
 //! `sandbox = true`: the process and its children can no longer create, write or remove files.
 //!
 //! Landlock restricts the calling thread and all threads and processes that it starts later. So the
-//! sandbox is entered before the threads of the log and the runtime start, and what the process does
-//! later must stay allowed: writing to `/dev/null`, and creating and removing unix sockets in their
-//! directories. Listening on TCP is not restricted, because it happens later, too.
+//! process enters the sandbox before it starts the threads of the log and the runtime. Three things
+//! that it does later stay allowed: writing to `/dev/null`, creating and removing unix sockets in their
+//! directories, and listening on TCP.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,12 +14,12 @@ use tracing::{info, warn};
 #[derive(Clone, Copy, Debug)]
 pub(in crate::cli) enum Sandbox {
     Full,
-    /// An old kernel, which does not support all restrictions.
+    /// The kernel is too old to support all restrictions.
     Partial,
 }
 
-/// Enters the sandbox, for good. Must be called while the process has one thread. Unix sockets can
-/// still be created and removed in `socket_directories`.
+/// Enters the sandbox, which cannot be left. Must be called while the process has one thread. Unix
+/// sockets can still be created and removed in `socket_directories`.
 ///
 /// # Errors
 /// When the system has no Landlock, or rejects the rules.
@@ -30,7 +30,7 @@ pub(in crate::cli) fn enter(socket_directories: &[PathBuf]) -> io::Result<Sandbo
         path_beneath_rules,
     };
 
-    // A socket is created in a directory of its own, and moved.
+    // A socket is created in a temporary directory and then moved.
     let socket_access = AccessFs::MakeDir
         | AccessFs::MakeSock
         | AccessFs::RemoveDir
@@ -48,7 +48,7 @@ pub(in crate::cli) fn enter(socket_directories: &[PathBuf]) -> io::Result<Sandbo
         RulesetStatus::FullyEnforced => Sandbox::Full,
         RulesetStatus::PartiallyEnforced => Sandbox::Partial,
         RulesetStatus::NotEnforced => {
-            let reason = "this kernel has no Landlock, or it is switched off";
+            let reason = "this kernel has no Landlock, or Landlock is disabled";
             return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
         }
     })
@@ -60,12 +60,12 @@ pub(in crate::cli) fn enter(_: &[PathBuf]) -> io::Result<Sandbox> {
 }
 
 impl Sandbox {
-    /// Logs what is restricted.
+    /// Logs how much is restricted.
     pub(in crate::cli) fn log(self) {
         match self {
-            Self::Full => info!("sandboxed: files cannot be created, written or removed"),
+            Self::Full => info!("sandbox enabled: files cannot be created, written or removed"),
             Self::Partial => warn!(
-                "sandboxed in part: this kernel does not support all restrictions; Linux 6.10 does"
+                "sandbox enabled in part: this kernel does not support all restrictions; Linux 6.10 does"
             ),
         }
     }

@@ -12,7 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// The signals received since this was made.
+/// Receives the signals that arrive after its creation.
 #[derive(Debug)]
 pub(in crate::cli) struct Signals {
     stops: Stops,
@@ -30,11 +30,11 @@ struct Stops {
     quit: Signal,
 }
 
-/// Time that the terminal may take to close after SIGHUP: a shell with `huponexit` sends the signal
-/// first.
-const CLOSING: Duration = Duration::from_secs(1);
+/// Time within which the terminal closes after SIGHUP, if it does: a shell with `huponexit` sends the
+/// signal first.
+const TERMINAL_CLOSE: Duration = Duration::from_secs(1);
 /// Time between two checks of the terminal.
-const GLANCE: Duration = Duration::from_millis(50);
+const TERMINAL_POLL: Duration = Duration::from_millis(50);
 
 impl Signals {
     /// Replaces the default actions of the signals. Must be called within a runtime.
@@ -58,8 +58,8 @@ impl Signals {
         })
     }
 
-    /// Does the same before the runtime is built, and without starting a thread. Signals that arrive
-    /// before the runtime starts are kept for it.
+    /// Does the same before the runtime is built, without starting a thread. The runtime receives the
+    /// signals that arrived before it started.
     ///
     /// # Errors
     /// When the system refuses.
@@ -69,8 +69,8 @@ impl Signals {
         Self::new()
     }
 
-    /// Resolves at the first signal that stops the program, and at the second. The first resolves
-    /// only while the second is polled.
+    /// Returns two futures, which resolve at the first and at the second signal that stops the program.
+    /// The first resolves only while the second is polled.
     pub(in crate::cli) fn stops(mut self) -> (impl Future<Output = ()>, impl Future<Output = ()>) {
         let first = CancellationToken::new();
         let stopped = first.clone();
@@ -82,7 +82,7 @@ impl Signals {
         (first.cancelled_owned(), second)
     }
 
-    /// Resolves at the next signal that stops the program; logs it and those that do not.
+    /// Resolves at the next signal that stops the program. Logs all signals.
     pub(in crate::cli) async fn next(&mut self) {
         loop {
             tokio::select! {
@@ -100,25 +100,26 @@ impl Signals {
         }
     }
 
-    /// Returns why the program stops after a SIGHUP, if it does: because the terminal is closed, or
-    /// because another signal comes meanwhile.
+    /// Returns the reason to stop after a SIGHUP: the terminal is closed, or another signal arrives
+    /// meanwhile. Returns `None` if the program continues.
     async fn reason_to_stop(&mut self) -> Option<String> {
         if !self.has_terminal {
             return None;
         }
         let closed = async {
             while stdin().is_terminal() || stderr().is_terminal() {
-                tokio::time::sleep(GLANCE).await;
+                tokio::time::sleep(TERMINAL_POLL).await;
             }
         };
         tokio::select! {
             () = closed => {
-                // Both the shell and the system send it; one of them is not the second signal.
+                // Both the shell and the kernel send SIGHUP when a terminal closes. The other one
+                // must not count as the second signal.
                 self.has_terminal = false;
                 Some("the terminal was closed".to_owned())
             }
             name = self.stops.next() => Some(format!("received {name}")),
-            () = tokio::time::sleep(CLOSING) => None,
+            () = tokio::time::sleep(TERMINAL_CLOSE) => None,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::telemetry::tasks::{Task, caught, supervised};
 
 /// Why a socket that was passed cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("socket {number} of those passed by LISTEN_FDS cannot be listened on")]
+#[error("cannot listen on socket {number} of those passed in LISTEN_FDS")]
 pub(in crate::cli) struct SocketError {
     number: usize,
     source: SocketErrorKind,
@@ -35,7 +35,7 @@ enum SocketErrorKind {
 #[derive(Debug)]
 pub(in crate::cli) struct Sockets {
     pub(in crate::cli) passed: Vec<Passed>,
-    /// They replace the configured addresses, and are checked like them.
+    /// The addresses of the sockets, which replace the configured ones and are checked like them.
     pub(in crate::cli) flags: Vec<Flag>,
 }
 
@@ -54,10 +54,10 @@ pub(in crate::cli) fn sockets() -> Result<Sockets, SocketError> {
         let Some(socket) = taken else {
             continue;
         };
-        let place = socket.place().to_string();
+        let address = socket.place().to_string();
         match names.get(number).map(String::as_str) {
-            Some("admin") => admin.push(place),
-            Some(_) | None => listen.push(place),
+            Some("admin") => admin.push(address),
+            Some(_) | None => listen.push(address),
         }
         passed.push(socket);
     }
@@ -75,7 +75,7 @@ pub(in crate::cli) fn sockets() -> Result<Sockets, SocketError> {
     })
 }
 
-/// `FileDescriptorName=` of each socket.
+/// Returns the `FileDescriptorName=` of each socket.
 #[expect(
     clippy::disallowed_methods,
     reason = "the command line is where the environment is read"
@@ -86,7 +86,7 @@ fn names() -> Vec<String> {
 }
 
 impl Sockets {
-    /// Whether they take the place of `listen`.
+    /// Whether they replace `listen`.
     pub(in crate::cli) fn replace_listen(&self) -> bool {
         self.flags.iter().any(|flag| flag.key == "listen")
     }
@@ -104,19 +104,19 @@ fn take(passed: &mut ListenFd, number: usize) -> Result<Option<Passed>, SocketEr
 /// Notifies systemd in the background.
 #[derive(Debug)]
 pub(in crate::cli) struct Notifier {
-    /// The notifications that end when this is dropped.
+    /// The task that notifies of credentials, and the watchdog. They end when this is dropped.
     _alive: JoinSet<()>,
     stopping: JoinSet<()>,
 }
 
 impl Notifier {
-    /// Sends that all listeners are bound. Later sends that there are `credentials`, that the process
-    /// is alive (the watchdog), and that it is `stopping`.
+    /// Notifies systemd that all listeners are bound. Later notifies it that `credentials` has resolved,
+    /// that the process is alive (the watchdog), and that `stopping` is cancelled.
     pub(in crate::cli) fn ready(
         credentials: impl Future<Output = ()> + Send + 'static,
         stopping: CancellationToken,
     ) -> Self {
-        let waits = NotifyState::Status("listening; there are no AWS credentials yet");
+        let waits = NotifyState::Status("listening; waiting for AWS credentials");
         notify(&[NotifyState::Ready, waits]);
         let (mut alive, mut stopped) = (JoinSet::new(), JoinSet::new());
         let stops = stopping.clone();
