@@ -1,4 +1,4 @@
-//! All settings.
+//! All tables of settings.
 
 mod global;
 mod route;
@@ -33,8 +33,8 @@ pub const SECTIONS: &[Section] = &[
     },
     Section {
         path: "route.NAME.operations",
-        about: "The operations that a route of AppSync GraphQL allows. An operation must be allowed \
-                by each setting that is set.",
+        about: "The operations that a route of AppSync GraphQL allows. An operation must \
+                satisfy every setting that is present.",
         settings: Operations::SETTINGS,
     },
     Section {
@@ -44,7 +44,7 @@ pub const SECTIONS: &[Section] = &[
     },
     Section {
         path: "guard.tokens.NAME",
-        about: "More tokens, with a name that appears in the log.",
+        about: "Additional tokens. NAME appears in the log.",
         settings: Token::SETTINGS,
     },
     Section {
@@ -75,12 +75,12 @@ pub const SECTIONS: &[Section] = &[
     },
     Section {
         path: "drain",
-        about: "The end of the process.",
+        about: "How the process stops.",
         settings: Drain::SETTINGS,
     },
     Section {
         path: "iam",
-        about: "Recording, for least-privilege policies.",
+        about: "Recording of operations, for least-privilege policies.",
         settings: Iam::SETTINGS,
     },
     Section {

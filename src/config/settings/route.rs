@@ -15,8 +15,8 @@ use crate::upstream::Address;
 settings! {
     /// `[route.NAME]`
     Route {
-        /// URL of the upstream (https); region, service and realtime host are inferred from it. Its
-        /// host is also the name in the TLS certificate.
+        /// URL of the upstream (https); region, service and realtime host are inferred from it. The
+        /// TLS certificate must be for its host.
         target: Option<String> = values::TARGET, unset "required", flag "URL";
         /// Path at which clients reach the route.
         path: Option<String> = values::PATH_OF_URL,
@@ -34,56 +34,58 @@ settings! {
         assume_role: Option<String> = values::ROLE, unset "no role", flag "--assume-role ARN";
         /// Host header to send and sign, for private endpoints and custom domains.
         host: Option<String> = values::HOST, unset "the host of `target`", flag "--host HOST";
-        /// Address to connect to instead of the URL's, also for realtime. No proxy is used then.
+        /// Address to connect to instead of the URL's host, for realtime, too. Connections to it
+        /// use no proxy.
         connect: Option<Address> = values::ADDRESS, unset "the host of `target`",
             flag "--connect ADDR";
         /// PEM file of the certificate authorities to trust, instead of the system's.
         ca_file: Option<PathBuf> = values::FILE, unset "the system's authorities",
             flag "--ca-file FILE";
         /// Headers to forward although they are dropped by default: `cookie`, `x-api-key`,
-        /// `x-original-url`. Names are compared by letters and digits.
+        /// `x-original-url`. Only letters and digits count when names are compared.
         forward_headers: Vec<HeaderName> = values::HEADER_NAME, default [];
         /// Headers to drop although they are forwarded by default.
         drop_headers: Vec<HeaderName> = values::HEADER_NAME, default [];
-        /// What to do with headers whose names have other characters than letters, digits and `-`,
-        /// such as `_` or `.`.
+        /// Handling of headers whose names have characters other than letters, digits and `-`, such
+        /// as `_` or `.`. `drop` removes them, `keep` forwards them.
         odd_headers: bool = values::KEEPS_ODD_HEADERS, default "drop";
-        /// What happens to subscriptions when their realtime connection is lost: clients are
-        /// disconnected, or subscriptions resume and events may be lost.
+        /// Handling of subscriptions whose realtime connection is lost. `close` disconnects their
+        /// clients; `resume` subscribes again, and events may be lost in between.
         on_upstream_loss: OnLoss = values::ON_LOSS, default "close";
-        /// Give AppSync's request errors the status of the GraphQL over HTTP specification, for
-        /// clients that accept `application/graphql-response+json`.
+        /// Give AppSync's request errors the status that the GraphQL over HTTP specification
+        /// requires, for clients that accept `application/graphql-response+json`.
         strict: bool = values::SWITCH, default false;
-        /// What to do with requests by which a browser loads a page, a part of a page or a
-        /// prefetch: `refuse` rejects them with 403. `allow` lets through GET requests for URLs that
-        /// a user types, follows or is redirected to, also from other programs; pages still cannot
-        /// embed or prefetch anything.
+        /// Handling of requests with which a browser loads a page, a part of a page or a prefetch.
+        /// `refuse` rejects them with 403. `allow` accepts GET requests for URLs that a user types,
+        /// follows or is redirected to, also from other programs; pages still cannot embed or
+        /// prefetch anything.
         navigations: Navigations = values::NAVIGATIONS, default "refuse";
-        /// `restrict` removes Set-Cookie, Clear-Site-Data and the like from responses and adds
-        /// headers that restrict browsers. `pass` gives browsers Set-Cookie, Clear-Site-Data and the
-        /// upstream's own Content-Security-Policy and Cross-Origin-Resource-Policy, and adds nothing.
+        /// Handling of response headers that act on browsers. `restrict` removes Set-Cookie,
+        /// Clear-Site-Data and the like, and adds headers that restrict browsers. `pass` forwards
+        /// Set-Cookie, Clear-Site-Data and the upstream's own Content-Security-Policy and
+        /// Cross-Origin-Resource-Policy, and adds nothing.
         response_headers: ResponseHeaders = values::RESPONSE_HEADERS, default "restrict";
-        /// Reject whatever may change something: mutations, publishes, and for upstreams other than
-        /// AppSync all methods but GET, HEAD and OPTIONS, and WebSockets.
+        /// Reject requests that may change something: mutations, publishes, and for upstreams other
+        /// than AppSync WebSockets and all methods but GET, HEAD and OPTIONS.
         read_only: bool = values::SWITCH, default false, flag "--read-only";
-        /// Where the signature goes: into headers, or into the query (a presigned request).
+        /// Place of the signature. `headers` puts it into headers, `presign` into the query.
         auth: Option<bool> = values::IS_PRESIGNED, unset "as the service requires", only Http;
         /// Validity of a presigned request, in whole seconds.
         presign_expires: Option<Duration> = values::PRESIGN_EXPIRES, unset "`5m`", only Http;
-        /// How a session token is sent: `signed`, or `appended` after signing, as AWS IoT Core
-        /// requires.
+        /// How a session token is sent. `signed` makes it part of the signature; `appended` adds it
+        /// after signing, as AWS IoT Core requires.
         session_token: Option<TokenMode> = values::SESSION_TOKEN, unset "as the service requires",
             only Http;
-        /// Whether the body is part of the signature: its hash is signed, signed and sent in
-        /// `x-amz-content-sha256`, or left out.
+        /// How the body is signed. `hashed` signs its hash, `hashed-in-header` also sends the hash
+        /// in `x-amz-content-sha256`, `unsigned` leaves the body out of the signature.
         payload: Option<Payload> = values::PAYLOAD, unset "as the service requires", only Http;
-        /// Sign with SigV4A, for all these regions.
+        /// Regions for which to sign with SigV4A.
         region_set: Option<String> = values::REGION_SET, unset "SigV4, for `region`", only Http;
-        /// Headers to sign, beside `host` and every `x-amz-*` header.
+        /// Headers to sign in addition to `host` and every `x-amz-*` header.
         sign_headers: Vec<HeaderName> = values::HEADER_NAME, default [], only Http;
-        /// What to do with `//`, `.` and `..` in a path: reject the request, normalise the path
-        /// before the route is chosen, or sign and send it unchanged. No path may lead out of its
-        /// route, or be read as another route's.
+        /// Handling of paths with `//`, `.` or `..`. `refuse` rejects the request, `collapse`
+        /// normalises the path before the route is chosen, `keep` signs and sends it unchanged. No
+        /// path may lead out of its route, or be read as another route's.
         odd_paths: PathHandling = values::ODD_PATHS, default "refuse", only Http;
         /// Message to send over a tunnelled WebSocket when its client has sent nothing for
         /// `timeouts.keepalive`.
@@ -94,10 +96,10 @@ settings! {
 settings! {
     /// `[route.NAME.limits]`
     RouteLimits {
-        /// Size of the body of a request; 413 beyond that.
+        /// Maximum size of the body of a request. A larger one is answered with 413.
         request_body: Option<usize> = values::SIZE,
             unset "`limits.request_body` for AppSync, else `limits.http_request_body`";
-        /// Size of the response to a query or mutation over a WebSocket.
+        /// Maximum size of the response to a query or mutation over a WebSocket.
         response_body: Option<usize> = values::SIZE, unset "`limits.response_body`";
     }
 }
@@ -105,13 +107,13 @@ settings! {
 settings! {
     /// `[route.NAME.timeouts]`
     RouteTimeouts {
-        /// Time to connect to the upstream: DNS, TCP, proxy and TLS.
+        /// Maximum time to connect to the upstream, including DNS, TCP, proxy and TLS.
         connect: Option<Duration> = values::DURATION, unset "`timeouts.connect`";
-        /// Time until the upstream's response begins.
+        /// Maximum time until the upstream's response begins.
         first_byte: Option<Duration> = values::DURATION, unset "`timeouts.first_byte`";
-        /// Time between two pieces of the upstream's response.
+        /// Maximum time between two pieces of the upstream's response.
         idle: Option<Duration> = values::DURATION, unset "`timeouts.idle`";
-        /// Time without a message of the client after which `keepalive_message` is sent.
+        /// Time without a message from the client after which `keepalive_message` is sent.
         keepalive: Option<Duration> = values::DURATION, unset "`timeouts.keepalive`";
     }
 }
@@ -125,13 +127,13 @@ settings! {
         sha256: Option<Vec<[u8; 32]>> = values::SHA256, unset "any";
         /// Allowed root fields. `__typename` is always allowed.
         fields: Option<Vec<FieldPattern>> = values::FIELD_PATTERN, unset "any";
-        /// Whether `__schema` and `__type` are allowed, whatever `fields` contains.
+        /// Whether `__schema` and `__type` are allowed, regardless of `fields`.
         introspection: Option<bool> = values::SWITCH, unset "as `fields` allows";
-        /// Greatest depth of nested fields.
+        /// Maximum depth of nested fields.
         depth: Option<usize> = values::COUNT, unset "any";
-        /// Greatest number of aliases; those of a fragment count wherever it is spread.
+        /// Maximum number of aliases. Those of a fragment count wherever it is spread.
         aliases: Option<usize> = values::NUMBER, unset "any";
-        /// Greatest size of a document.
+        /// Maximum size of a document.
         size: Option<usize> = values::SIZE, unset "any";
     }
 }
@@ -143,7 +145,7 @@ settings! {
         file: Option<PathBuf> = values::TOKEN_FILE, unset "required";
         /// Routes for which the tokens are valid.
         routes: Option<Vec<String>> = values::TEXT, unset "all routes";
-        /// Reject whatever may change something, as on a route.
+        /// Reject requests that may change something, as `read_only` of a route does.
         read_only: bool = values::SWITCH, default false;
     }
 }

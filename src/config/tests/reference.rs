@@ -80,10 +80,10 @@ Every setting of countersign. Settings come from, strongest first:
 3. a TOML file, named by `--config FILE` or `COUNTERSIGN_CONFIG`,
 4. the defaults, which [`config/default.toml`](../../config/default.toml) lists.
 
-`countersign config` prints the values that hold and where each of them comes from. `countersign config
---check` validates them, reads every file that a start would read, and exits with 2 if anything is wrong.
+`countersign config` prints the value of each setting and where it comes from. `countersign config --check`
+validates the settings, reads every file that a start would read, and exits with 2 if it finds a mistake.
 
-A shortest file:
+The shortest file:
 
 ```toml
 [route.graphql]
