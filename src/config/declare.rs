@@ -14,7 +14,7 @@ pub(super) trait Settings: Sized {
     fn read(table: &Table<'_>) -> Option<Self>;
 }
 
-/// Whether a field of the shape `S` takes several values.
+/// Whether a field of the shape `S` is a list.
 pub(super) const fn is_list<T: Clone, S: Shape<T>>(_: &Type<T>) -> bool {
     S::IS_LIST
 }
@@ -67,7 +67,7 @@ macro_rules! settings {
             ];
 
             fn read(table: &$crate::config::table::Table<'_>) -> Option<Self> {
-                // All of them before the first `?`: every mistake is to be reported.
+                // All fields are read before the first `?`, so that every mistake is reported.
                 $(
                     let $key = table.read(
                         stringify!($key),

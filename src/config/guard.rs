@@ -87,7 +87,7 @@ fn token(table: &Table<'_>, key: &str, name: Option<String>, file: PathBuf) -> O
     }
 }
 
-/// Reports the names of routes, at tokens, that do not exist.
+/// Reports the routes that tokens name and that do not exist.
 pub(super) fn check_routes(root: &Table<'_>, guard: &GuardSettings, routes: &[RouteConfig]) {
     let tables = root.table("guard").tables("tokens").unwrap_or_default();
     for token in &guard.guard.tokens {
@@ -104,24 +104,24 @@ pub(super) fn check_routes(root: &Table<'_>, guard: &GuardSettings, routes: &[Ro
     }
 }
 
-/// Reports the addresses that may not be listened on with these settings.
+/// Reports the addresses on which these settings do not allow to listen.
 pub(super) fn check_listen(
     root: &Table<'_>,
     listen: &[Listen],
     guard: &GuardSettings,
     tls: Option<&TlsConfig>,
 ) {
-    let has_proof =
+    let authenticates =
         !guard.guard.tokens.is_empty() || tls.is_some_and(|tls| tls.client_ca.is_some());
     for listen in listen.iter().filter(|listen| !listen.is_local()) {
         match guard.non_loopback {
             NonLoopback::Refuse => root.report(
                 "listen",
                 format!(
-                    "{listen} is not a loopback address: anybody who reaches it could act with the IAM identity. Allow it with guard.non_loopback = \"token\" and a guard.token_file"
+                    "{listen} is not a loopback address: every client that can reach it could act with the IAM identity. Allow it with guard.non_loopback = \"token\" and a guard.token_file"
                 ),
             ),
-            NonLoopback::Token if !has_proof => root.report(
+            NonLoopback::Token if !authenticates => root.report(
                 "listen",
                 format!(
                     "{listen} is not a loopback address, and with guard.non_loopback = \"token\" clients must authenticate: set guard.token_file (--token-file) or tls.client_ca"

@@ -1,5 +1,5 @@
-//! Finds lost defaults. If a weaker source sets a table to a plain value, and a stronger source sets
-//! values in that table, then the table has only those values.
+//! Finds lost defaults: if one source sets a table to a plain value, and a stronger source sets
+//! values in that table, then only those values remain.
 
 use figment::value::{Dict, Value};
 

@@ -49,8 +49,8 @@ pub fn load(sources: &Sources) -> Result<(Raw, Config), Problems> {
     Ok((raw, config))
 }
 
-/// Returns the address of the admin listener, for commands that connect to it. Mistakes in other
-/// settings do not matter to them.
+/// Returns the address of the admin listener, for commands that connect to it. Ignores mistakes in
+/// other settings.
 ///
 /// # Errors
 /// A mistake in this setting, or a source that cannot be read.

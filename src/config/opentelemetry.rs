@@ -1,7 +1,8 @@
 //! Settings of `[traces]` from OpenTelemetry's own environment variables.
 
 /// The variables that are read here ("OpenTelemetry Environment Variable Specification"). The
-/// OpenTelemetry library itself reads others: OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, OTEL_EXPORTER_OTLP_HEADERS.
+/// OpenTelemetry library itself reads OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES and
+/// OTEL_EXPORTER_OTLP_HEADERS.
 pub const OPENTELEMETRY: [&str; 6] = [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
@@ -11,7 +12,7 @@ pub const OPENTELEMETRY: [&str; 6] = [
     "OTEL_TRACES_SAMPLER_ARG",
 ];
 
-/// The path for traces at a collector (OTLP/HTTP).
+/// The path to which a collector takes traces (OTLP/HTTP).
 pub(super) const PATH: &str = "/v1/traces";
 
 /// Returns what the variables set: variable, key below `traces`, value.
@@ -33,7 +34,7 @@ pub(super) fn of_opentelemetry(
         };
         Some((*variable, "endpoint", value))
     });
-    // The later ones are stronger.
+    // The later variables override the earlier ones.
     let endpoint = endpoint.next_back();
     let argument = || get("OTEL_TRACES_SAMPLER_ARG").unwrap_or("1").to_owned();
     let ratio = match get("OTEL_TRACES_SAMPLER").unwrap_or_default() {

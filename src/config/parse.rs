@@ -147,7 +147,7 @@ pub(super) fn uid(value: &str) -> Result<u32, String> {
     uid.map_err(|_| format!("invalid user ID {value:?}: expected a number, as `id -u` prints it"))
 }
 
-/// `"10.0.0.7:443"`, `"vpce-1.example.com:443"`; the port may be left out
+/// `"10.0.0.7:443"`, `"vpce-1.example.com:443"`; the port is optional
 pub(super) fn address(value: &str) -> Result<Address, String> {
     Address::parse(value).ok_or_else(|| {
         format!(
@@ -188,8 +188,8 @@ pub(super) fn collector(value: &str) -> Result<Option<Uri>, String> {
     let uri: Uri = value.parse().map_err(|_| bad())?;
     match (uri.scheme_str(), uri.path()) {
         (Some("http" | "https"), "/") => {
-            let whole = format!("{}{PATH}", value.trim_end_matches('/'));
-            whole.parse().map(Some).map_err(|_| bad())
+            let with_path = format!("{}{PATH}", value.trim_end_matches('/'));
+            with_path.parse().map(Some).map_err(|_| bad())
         }
         (Some("http" | "https"), _) => Ok(Some(uri)),
         _ => Err(bad()),
@@ -221,7 +221,7 @@ pub(super) fn role(value: &str) -> Result<String, String> {
         return Ok(value.to_owned());
     }
     Err(format!(
-        "invalid role ARN {value:?}: expected arn:aws:iam::123456789012:role/NAME or the like"
+        "invalid role ARN {value:?}: expected an ARN such as arn:aws:iam::123456789012:role/NAME"
     ))
 }
 

@@ -6,8 +6,8 @@ use super::table::Table;
 use crate::guard::{AllowedOperations, OperationPolicy};
 use crate::upstream::UpstreamKind;
 
-/// Returns the policy of the table with this name, a route's or a token's, if it restricts anything.
-/// `kind` is the kind of the upstream, if that is known.
+/// Returns the policy of the table with this name, a route's or a token's, or `None` if the table
+/// restricts nothing. `kind` is the kind of the upstream; `None` for a token or an invalid target.
 pub(super) fn policy(
     name: String,
     table: &Table<'_>,
@@ -19,7 +19,7 @@ pub(super) fn policy(
     match kind {
         Some(UpstreamKind::Events | UpstreamKind::Http) if has_operations => table.report(
             "operations",
-            "is for AppSync GraphQL only: use read_only for other upstreams",
+            "applies only to AppSync GraphQL: use read_only for other upstreams",
         ),
         Some(UpstreamKind::Events | UpstreamKind::Http | UpstreamKind::Graphql) | None => {}
     }

@@ -22,7 +22,7 @@ impl fmt::Display for Problem {
         if !source.is_empty() {
             write!(f, "{source}: ")?;
         }
-        // Who writes a flag need not know its key.
+        // A user who passes a flag need not know its key.
         let is_flag = source.starts_with("--") || source == "URL";
         if !is_flag && !self.key.is_empty() {
             write!(f, "`{}`: ", self.key)?;

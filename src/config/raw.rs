@@ -1,8 +1,8 @@
 //! The merged sources: figment merges them and tags every value with its source.
 //!
-//! figment alone stops at the first mistake, has no line numbers and guesses the types of environment
-//! variables. So the values stay as they were written here, and [`Table`](super::table::Table) alone
-//! reads them.
+//! figment's own extraction stops at the first mistake, has no line numbers and guesses the types of
+//! environment variables. So this module keeps the values as they were written, and only
+//! [`Table`](super::table::Table) reads them.
 
 use std::path::{Path, PathBuf};
 
@@ -23,14 +23,15 @@ pub struct Sources {
     /// `COUNTERSIGN_*`, the variables that locate state (HOME, XDG_STATE_HOME), and
     /// [`super::OPENTELEMETRY`].
     pub environment: Vec<(String, String)>,
-    /// Dotted key, flag as the user knows it, values.
     pub flags: Vec<Flag>,
 }
 
 /// A command-line flag that sets a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flag {
+    /// The dotted key of the setting.
     pub key: String,
+    /// The flag as the user writes it, such as `--listen`.
     pub name: &'static str,
     pub values: Vec<String>,
     pub is_list: bool,
@@ -47,6 +48,8 @@ pub struct Raw {
 }
 
 impl Raw {
+    /// Reads the sources and merges them.
+    ///
     /// # Errors
     /// When the file cannot be read, or is not TOML.
     pub(super) fn read(sources: &Sources, sections: &'static [Section]) -> Result<Self, Problems> {
@@ -182,10 +185,10 @@ impl Raw {
     }
 }
 
-/// The source of values that nobody has set.
+/// The source of values that no other source sets.
 pub(super) const DEFAULT: &str = "default";
 
-/// The defaults of the settings whose tables have no names of the user's choice.
+/// Returns the defaults of all settings but those of named tables, such as routes.
 fn defaults(sections: &[Section]) -> Result<Dict, Problems> {
     let mut text = String::new();
     for section in sections.iter().filter(|section| !section.is_named()) {
@@ -201,7 +204,7 @@ fn defaults(sections: &[Section]) -> Result<Dict, Problems> {
     toml(DEFAULT, &text)
 }
 
-/// A value of TOML.
+/// Parses a TOML value.
 pub(super) fn literal(text: &str) -> Option<Value> {
     let mut dict = toml(DEFAULT, &format!("value = {text}")).ok()?;
     dict.remove("value")
@@ -247,7 +250,7 @@ fn whole_file(source: &str, message: &str) -> Problem {
     }
 }
 
-/// Variables that set keys: name, key with `__`, value.
+/// Returns the variables that set keys: name, key with `__`, value.
 fn settings(environment: &[(String, String)]) -> Vec<(String, String, String)> {
     let mut settings: Vec<(String, String, String)> = environment
         .iter()
@@ -261,8 +264,8 @@ fn settings(environment: &[(String, String)]) -> Vec<(String, String, String)> {
     settings
 }
 
-/// Whether Kubernetes sets the variable in every pod, for a Service named `countersign` or
-/// `countersign-…` ("Discovering services: environment variables"). Such a variable is not a setting.
+/// Whether Kubernetes has set the variable: it sets such variables in every pod for a Service named
+/// `countersign` or `countersign-…` ("Discovering services: environment variables").
 fn is_service_link(key: &str) -> bool {
     let key = format!("_{key}");
     let is_nested = key.contains("__");
@@ -306,7 +309,7 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// A value as TOML would write it.
+/// Formats a value as TOML.
 fn show(value: &Value) -> String {
     if let Value::Array(_, items) = value {
         let items: Vec<String> = items.iter().map(show).collect();
@@ -318,7 +321,7 @@ fn show(value: &Value) -> String {
     }
 }
 
-/// The line of a key in a TOML text, counted from 1.
+/// Returns the line of a key in a TOML text, counted from 1.
 fn line(text: &str, path: &[String]) -> Option<usize> {
     let document = ImDocument::parse(text).ok()?;
     let mut table: &dyn TableLike = document.as_table();

@@ -29,9 +29,9 @@ use crate::upstream::UpstreamConfig;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: Vec<Listen>,
-    /// The address of the admin listener, if there is one.
+    /// The address of the admin listener; `None` if it is off.
     pub admin: Option<SocketAddr>,
-    /// Whether the process loses the right to change files once the configuration has been read.
+    /// Whether the process gives up the right to change files after it has read the configuration.
     pub sandbox: bool,
     pub routes: Vec<RouteConfig>,
     pub guard: GuardConfig,
@@ -43,11 +43,11 @@ pub struct Config {
     /// TLS, on the addresses of plain HTTP.
     pub tls: Option<TlsConfig>,
     pub session: SessionConfig,
-    /// Bytes of events that may wait for all client sockets together.
+    /// The maximum size, in bytes, of the events that wait for all client sockets together.
     pub outbox_total: usize,
     pub drain: DrainConfig,
     pub log: LogConfig,
-    /// Where spans are exported to, if they are.
+    /// The export of spans; `None` if it is off.
     pub traces: Option<TraceConfig>,
     /// The file in which operations are recorded, for least-privilege policies.
     pub record: Option<PathBuf>,
@@ -56,15 +56,17 @@ pub struct Config {
 /// `[drain]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainConfig {
-    /// How long new requests are still accepted.
+    /// How long requests are served as before.
     pub delay: Duration,
     /// How long running requests may take after that.
     pub timeout: Duration,
 }
 
 impl Config {
+    /// Resolves the merged sources.
+    ///
     /// # Errors
-    /// All mistakes that [`Raw`] holds.
+    /// All mistakes in them.
     pub fn resolve(raw: &Raw) -> Result<Self, Problems> {
         let problems = RefCell::default();
         let config = resolve(&Table::root(raw, &problems), raw.state());
@@ -204,7 +206,7 @@ fn shared(
             pool_idle: pool.idle,
             pool_max_idle: pool.max_idle,
             pool_max_age: pool.max_age,
-            // The app replaces it, depending on the memory.
+            // The app sets it, depending on the memory.
             window: 256 * 1024,
         },
         realtime: RealtimeConfig {

@@ -24,7 +24,7 @@ pub struct RouteConfig {
     pub endpoint: Endpoint,
     pub credentials: Credentials,
     pub trust: Trust,
-    /// Whether `connect` is set, and no proxy is used.
+    /// Whether `connect` is set: its connections use no proxy.
     pub is_dialled_directly: bool,
     pub headers: HeaderPolicy,
     pub requests: RequestLimits,
@@ -35,7 +35,7 @@ pub struct RouteConfig {
     pub keepalive: Option<Keepalive>,
 }
 
-/// Where a route's credentials come from.
+/// The source of a route's credentials.
 #[derive(Clone, PartialEq)]
 pub enum Credentials {
     Provider(CredentialSourceConfig),
@@ -200,7 +200,7 @@ fn endpoint(table: &Table<'_>, settings: &Route) -> Option<Endpoint> {
         for setting in only_http.filter(|setting| table.is_set(setting.key)) {
             table.report(
                 setting.key,
-                "is not for AppSync, which accepts one form of signature only",
+                "does not apply to AppSync, which accepts only one form of signature",
             );
         }
     }
@@ -219,7 +219,7 @@ fn sign_as_set(table: &Table<'_>, settings: &Route, endpoint: &mut Endpoint) {
         (Placement::Query { expires }, Some(set)) => *expires = set,
         (Placement::Headers, Some(_)) => table.report(
             "presign_expires",
-            "is for presigned requests: also set auth = \"presign\"",
+            "applies only to presigned requests: also set auth = \"presign\"",
         ),
         (_, None) => {}
     }
@@ -285,10 +285,10 @@ impl RouteConfig {
 }
 
 impl Credentials {
-    /// Returns the name in the log and the metrics.
+    /// Returns their name in the log and in metrics.
     pub fn name(&self) -> String {
         match self {
-            Self::Provider(identity) => identity.to_string(),
+            Self::Provider(config) => config.to_string(),
             Self::Fixed(_) => "fixed".to_owned(),
         }
     }
@@ -297,7 +297,7 @@ impl Credentials {
 impl std::fmt::Display for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Provider(identity) => write!(f, "credentials of the {identity}"),
+            Self::Provider(config) => write!(f, "credentials of the {config}"),
             Self::Fixed(_) => f.write_str("the demo's credentials"),
         }
     }

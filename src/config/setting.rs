@@ -1,5 +1,5 @@
-//! The description of a setting: what the parser, the command line, the errors and the reference
-//! know about it.
+//! The description of a setting, from which the parser, the command line, the errors and the
+//! reference are made.
 
 use super::types::Describe;
 use crate::upstream::UpstreamKind;
@@ -15,11 +15,11 @@ pub struct Setting {
     pub is_list: bool,
     /// As TOML.
     pub default: Option<&'static str>,
-    /// What applies if a setting without a default is not set.
+    /// What applies without a value, for a setting without a default.
     pub unset: Option<&'static str>,
     /// `--listen ADDR`, `--tls-dev`, or the positional `URL`.
     pub(super) flag: Option<&'static str>,
-    /// The kind of upstream that it is for, if it is not for all.
+    /// The only kind of upstream that it applies to; `None` for all kinds.
     pub only: Option<UpstreamKind>,
 }
 
@@ -34,11 +34,11 @@ pub struct Section {
 
 /// The segment of a path that stands for any name.
 pub(super) const NAME: &str = "NAME";
-/// Before the variables that set settings.
+/// The prefix of the environment variables that set settings.
 pub(super) const PREFIX: &str = "COUNTERSIGN_";
 
 impl Setting {
-    /// Returns what it does. The first sentence is enough for a line of help.
+    /// Returns its description. The first sentence is enough for a line of help.
     pub fn about(&self) -> &'static str {
         self.doc.trim()
     }
@@ -76,7 +76,7 @@ impl Section {
         format!("{PREFIX}{}", key.to_ascii_uppercase())
     }
 
-    /// Whether there may be several of it, each with a name.
+    /// Whether there may be several such tables, each with a name of the user's choice.
     pub fn is_named(&self) -> bool {
         self.segments().any(|segment| segment == NAME)
     }
@@ -85,7 +85,7 @@ impl Section {
         self.path.split('.').filter(|segment| !segment.is_empty())
     }
 
-    /// Returns what this section has at `path`, or `None` if the section is not there or below.
+    /// Returns what this section contains at `path`, or `None` if it is neither there nor below.
     pub(super) fn below(&self, path: &[String]) -> Option<Below> {
         let mut segments = self.segments();
         for name in path {
@@ -102,7 +102,7 @@ impl Section {
     }
 }
 
-/// What a section has at a path.
+/// What a section contains at a path.
 pub(super) enum Below {
     Settings(&'static [Setting]),
     Table(&'static str),

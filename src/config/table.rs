@@ -111,7 +111,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Parses a list, which can also be one text with commas, as in an environment variable.
+    /// Parses a list: an array, or one text with commas, as in an environment variable.
     fn list<T: Clone>(&self, key: &str, of: &Type<T>, value: &Value) -> Option<Vec<T>> {
         let items: Option<Vec<String>> = if let Value::Array(_, items) = value {
             items.iter().map(scalar).collect()
@@ -132,7 +132,7 @@ impl<'a> Table<'a> {
         self.dict?.get(key)
     }
 
-    /// Whether no mistake has been reported in this table so far.
+    /// Whether no mistake in this table has been reported so far.
     pub(super) fn is_sound(&self) -> bool {
         let prefix = format!("{}.", self.path.join("."));
         let problems = self.problems.borrow();
@@ -166,7 +166,7 @@ impl<'a> Table<'a> {
         });
     }
 
-    /// Reports the keys, here and below, that are not settings.
+    /// Reports the keys in this table and below that are not settings.
     pub(super) fn report_unknown_keys(&self) {
         let mut known = BTreeSet::new();
         let mut has_any_name = false;

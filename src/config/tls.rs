@@ -28,14 +28,15 @@ pub(super) fn tls(table: &Table<'_>, state: Option<&Path>) -> Option<TlsConfig> 
         }
         (false, false, true) => {
             if state.is_none() {
-                let message = "has no directory for its CA: set XDG_STATE_HOME or HOME";
+                let message = "needs a directory for its CA: set XDG_STATE_HOME or HOME";
                 table.report("dev", message);
             }
             let state = state?.to_owned();
             Some(Certificate::Dev { state })
         }
         (true, _, true) | (_, true, true) => {
-            let message = "creates a certificate, but `cert` or `key` is set, too: choose one";
+            let message =
+                "creates a certificate, but `cert` or `key` is set, too: remove one of them";
             table.report("dev", message);
             None
         }

@@ -7,10 +7,10 @@ pub(super) struct Type<T: 'static> {
     pub(super) name: &'static str,
     /// A valid value, as TOML.
     pub(super) example: &'static str,
-    /// What the reference explains once for all settings of the type; may be empty.
+    /// The explanation in the reference, for all settings of the type; may be empty.
     pub(super) about: &'static str,
     pub(super) syntax: Syntax<T>,
-    /// What a well-formed value must meet, too.
+    /// The conditions that a well-formed value must meet.
     pub(super) bounds: &'static [Bound<T>],
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Bound<T> {
     pub(super) text: &'static str,
 }
 
-/// The description of a type, whatever its values are.
+/// The description of a type, independent of the Rust type of its values.
 pub trait Describe: fmt::Debug {
     fn name(&self) -> &'static str;
     /// A valid value, as TOML.
@@ -71,6 +71,8 @@ impl<T> Type<T> {
 }
 
 impl<T: Clone> Type<T> {
+    /// Parses a value and checks its bounds.
+    ///
     /// # Errors
     /// What is wrong with the value.
     pub(super) fn parse(&self, text: &str) -> Result<T, String> {
@@ -79,7 +81,7 @@ impl<T: Clone> Type<T> {
             Syntax::Choice(choices) => {
                 let found = choices.iter().find(|(name, _)| *name == text);
                 let found = found.map(|(_, value)| value.clone());
-                found.ok_or_else(|| self.refusal(text))?
+                found.ok_or_else(|| self.not_a_choice(text))?
             }
         };
         let broken = self.bounds.iter().find(|bound| !(bound.holds)(&value));
@@ -89,7 +91,7 @@ impl<T: Clone> Type<T> {
         }
     }
 
-    fn refusal(&self, text: &str) -> String {
+    fn not_a_choice(&self, text: &str) -> String {
         let quoted: Vec<String> = self
             .choices()
             .iter()

@@ -1,4 +1,4 @@
-//! The types of settings: how their values are written.
+//! The types of all settings.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,16 +16,16 @@ use crate::sign::{PathHandling, Payload, TokenMode};
 use crate::telemetry::LogFormat;
 use crate::upstream::Address;
 
-/// `guard.non_loopback`: addresses that others than this machine can reach.
+/// `guard.non_loopback`: whether to listen on addresses that other machines can reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NonLoopback {
     Refuse,
-    /// Allowed where clients show a token or a certificate.
+    /// Only if clients must send a token or a certificate.
     Token,
     Open,
 }
 
-/// `guard.forwarded`: what becomes of the headers of other proxies, or of requests with them.
+/// `guard.forwarded`: the handling of headers that other proxies add.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Forwarded {
     Strip,
@@ -33,11 +33,11 @@ pub(super) enum Forwarded {
     Pass,
 }
 
-/// The longest duration that can be set: clocks panic for times that are too far away.
+/// The longest duration that can be set: clocks panic at times that are too far in the future.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-/// The longest that SigV4 allows.
+/// The longest validity that SigV4 allows.
 const LONGEST_PRESIGNED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// hyper cannot work with less.
+/// hyper does not accept less.
 const LEAST_HEAD: usize = 8 * 1024;
 
 pub(super) const TEXT: Type<String> = Type::parsed("text", "\"dev\"", parse::text);
@@ -159,7 +159,7 @@ pub(super) const ORIGIN: Type<Origin> =
     Type::parsed("origin", "\"https://app.example.com\"", parse::origin);
 pub(super) const HEADER_NAME: Type<HeaderName> =
     Type::parsed("header name", "\"x-team\"", parse::header_name);
-/// A collector's address; `None` is `off`.
+/// A collector's URL; `None` is `off`.
 pub(super) const COLLECTOR: Type<Option<Uri>> = Type::parsed(
     "URL, or `\"off\"`",
     "\"http://127.0.0.1:4318\"",
@@ -218,7 +218,7 @@ pub(super) const FORWARDED: Type<Forwarded> = Type::choice(&[
 ]);
 pub(super) const ON_LOSS: Type<OnLoss> =
     Type::choice(&[("close", OnLoss::Close), ("resume", OnLoss::Resume)]);
-/// Whether the signature goes into the query.
+/// Whether the signature is in the query.
 pub(super) const IS_PRESIGNED: Type<bool> = Type::choice(&[("headers", false), ("presign", true)]);
 pub(super) const SESSION_TOKEN: Type<TokenMode> = Type::choice(&[
     ("signed", TokenMode::Signed),
@@ -229,7 +229,7 @@ pub(super) const PAYLOAD: Type<Payload> = Type::choice(&[
     ("hashed-in-header", Payload::HashedInHeader),
     ("unsigned", Payload::Unsigned),
 ]);
-/// Whether headers with other characters than letters, digits and `-` in their names are forwarded.
+/// Whether headers are forwarded whose names have characters other than letters, digits and `-`.
 pub(super) const KEEPS_ODD_HEADERS: Type<bool> = Type::choice(&[("drop", false), ("keep", true)]);
 pub(super) const ODD_PATHS: Type<PathHandling> = Type::choice(&[
     ("refuse", PathHandling::Refuse),

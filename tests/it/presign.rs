@@ -387,9 +387,9 @@ async fn urls_that_cannot_be_presigned_are_refused() {
     check_refused(&[&format!("{api}/a/../b")], 2, &["'..' segment"]).await;
 
     let appsync = "https://x.appsync-api.us-east-1.amazonaws.com/graphql";
-    check_refused(&[appsync], 2, &["is not for AppSync"]).await;
+    check_refused(&[appsync], 2, &["does not apply to AppSync"]).await;
     let event = appsync.replace("graphql", "event");
-    check_refused(&[&event], 2, &["is not for AppSync"]).await;
+    check_refused(&[&event], 2, &["does not apply to AppSync"]).await;
     check_refused(
         &["https://b.s3.us-east-1.amazonaws.com/k"],
         2,

@@ -74,7 +74,7 @@ fn invalid_listen_addresses_are_rejected() {
 
 #[test]
 fn tls_uses_either_files_or_the_dev_ca() {
-    const BOTH: &str = "creates a certificate, but `cert` or `key` is set, too: choose one";
+    const BOTH: &str = "creates a certificate, but `cert` or `key` is set, too: remove one of them";
     resolves(&input(), "tls", "None");
     // Any file that is there.
     let files = input()
@@ -132,7 +132,7 @@ fn the_dev_ca_is_kept_in_the_state_directory() {
     rejects(
         &dev,
         &[
-            "COUNTERSIGN_TLS__DEV: `tls.dev`: has no directory for its CA: set XDG_STATE_HOME or HOME",
+            "COUNTERSIGN_TLS__DEV: `tls.dev`: needs a directory for its CA: set XDG_STATE_HOME or HOME",
         ],
     );
     let off = file("tls.dev = true").env("COUNTERSIGN_TLS__DEV", "false");
@@ -169,7 +169,7 @@ fn addresses_beyond_loopback_need_authenticated_clients() {
         rejects(
             &input,
             &[&format!(
-                "--listen: {text} is not a loopback address: anybody who reaches it could act with the IAM identity. Allow it with guard.non_loopback = \"token\" and a guard.token_file"
+                "--listen: {text} is not a loopback address: every client that can reach it could act with the IAM identity. Allow it with guard.non_loopback = \"token\" and a guard.token_file"
             )],
         );
         rejects(

@@ -16,7 +16,7 @@ fn invalid_roles_are_rejected() {
         rejects(
             &route(&format!("assume_role = \"{text}\"")),
             &[&format!(
-                "FILE:3: `route.a.assume_role`: invalid role ARN {text:?}: expected arn:aws:iam::123456789012:role/NAME or the like"
+                "FILE:3: `route.a.assume_role`: invalid role ARN {text:?}: expected an ARN such as arn:aws:iam::123456789012:role/NAME"
             )],
         );
     }
@@ -314,7 +314,7 @@ fn invalid_operation_policies_are_rejected() {
         ],
     );
     let elsewhere =
-        "`route.a.operations`: is for AppSync GraphQL only: use read_only for other upstreams";
+        "`route.a.operations`: applies only to AppSync GraphQL: use read_only for other upstreams";
     let events = "https://abc.appsync-api.eu-central-1.amazonaws.com/event";
     for url in [GATEWAY, events] {
         let lines = "read_only = true\n[route.a.operations]\ndepth = 1";
@@ -454,12 +454,14 @@ fn invalid_signing_settings_are_rejected() {
     rejects(
         &target(GATEWAY, "presign_expires = \"1h\""),
         &[
-            "FILE:3: `route.a.presign_expires`: is for presigned requests: also set auth = \"presign\"",
+            "FILE:3: `route.a.presign_expires`: applies only to presigned requests: also set auth = \"presign\"",
         ],
     );
     rejects(
         &target(URL, "auth = \"presign\""),
-        &["FILE:3: `route.a.auth`: is not for AppSync, which accepts one form of signature only"],
+        &[
+            "FILE:3: `route.a.auth`: does not apply to AppSync, which accepts only one form of signature",
+        ],
     );
     rejects(
         &target(GATEWAY, "odd_headers = \"pass\""),
