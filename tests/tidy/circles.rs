@@ -4,12 +4,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::{MEMBERS, Source, is_identifier, read, split_items};
 
+/// Folders and files of `countersign` whose circles are still to be removed.
+const OPEN: [&str; 4] = ["proxy/", "server/", "session/", "telemetry/"];
+
 #[test]
 fn files_do_not_import_each_other_in_circles() {
     let sources = read("src");
     for member in MEMBERS {
-        assert_eq!(circles(&of_crate(&sources, member)), [""; 0], "{member}");
+        assert_eq!(circles(&of_member(&sources, member)), [""; 0], "{member}");
     }
+    let own: Vec<Source> = sources
+        .into_iter()
+        .filter(|source| !MEMBERS.contains(&source.module()))
+        .collect();
+    let found = circles(&own);
+    let found: Vec<&String> = found.iter().filter(|circle| !is_known(circle)).collect();
+    assert_eq!(found, [""; 0], "countersign");
     let check = |files: &[(&str, &str)], expected: &[&str]| {
         let sources: Vec<Source> = files
             .iter()
@@ -56,8 +66,13 @@ fn files_do_not_import_each_other_in_circles() {
     check(&fine, &[]);
 }
 
+fn is_known(circle: &str) -> bool {
+    let mut files = circle.split(' ');
+    files.all(|file| OPEN.iter().any(|open| file.starts_with(open)))
+}
+
 /// The sources of a member of the workspace, as its own compiler sees them.
-fn of_crate(sources: &[Source], member: &str) -> Vec<Source> {
+fn of_member(sources: &[Source], member: &str) -> Vec<Source> {
     let prefix = format!("{member}/");
     let own = sources.iter().filter_map(|source| {
         let path = source.path.strip_prefix(&prefix)?;
