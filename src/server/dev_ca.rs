@@ -4,9 +4,9 @@
 //! only once. Its key never leaves that directory, and name constraints make it worthless for any
 //! name but a loopback one. The certificate and its own key stay in memory.
 
+mod error;
 mod state;
 
-use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,11 +25,12 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
-use time::{Date, Duration, OffsetDateTime, PrimitiveDateTime};
+use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 use tracing::{info, warn};
 
-use crate::trusted_file::FileError;
-use state::{LOCK_PATIENCE, State};
+pub use error::DevCaError;
+use error::Unusable;
+use state::State;
 
 /// A certificate of this start.
 pub(super) struct DevCertificate {
@@ -37,60 +38,6 @@ pub(super) struct DevCertificate {
     pub(super) key: PrivateKeyDer<'static>,
     /// The authority, in PEM.
     pub(super) ca_file: PathBuf,
-}
-
-/// Why the local CA could not issue a certificate.
-#[derive(Debug, thiserror::Error)]
-pub enum DevCaError {
-    #[error("{path:?} cannot be {step}: {source}")]
-    File {
-        step: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
-    #[error("{0:?} is a symbolic link, not a directory: remove it, or set XDG_STATE_HOME")]
-    Link(PathBuf),
-    #[error(
-        "{path:?} belongs to the user {found}, and must belong to the user {ours} who runs \
-         countersign: set XDG_STATE_HOME to a directory of that user"
-    )]
-    Owner {
-        path: PathBuf,
-        found: u32,
-        ours: u32,
-    },
-    #[error("another process has held {0:?} for {LOCK_PATIENCE:?}")]
-    Held(PathBuf),
-    #[error("the certificate could not be created: {0}")]
-    Make(#[from] rcgen::Error),
-}
-
-/// Why a kept authority is replaced.
-#[derive(Debug, thiserror::Error)]
-enum Unusable {
-    #[error("one of its files is missing")]
-    Incomplete,
-    #[error("{0:?} cannot be trusted: {1}")]
-    File(PathBuf, FileError),
-    #[error(
-        "its certificate has other name constraints, another path length or other usages than \
-         countersign gives"
-    )]
-    Foreign,
-    #[error("its key is unreadable")]
-    Key,
-    #[error("its certificate lasts longer than countersign allows")]
-    Lasting,
-    #[error("its certificate is unreadable")]
-    Certificate,
-    #[error("its certificate is valid only from {0}; the clock may have been wrong")]
-    NotYetValid(Date),
-    #[error("it ends on {0}")]
-    Ends(Date),
-    #[error("certificates that it signs are rejected: {0}")]
-    Refused(#[source] rustls::Error),
-    #[error("it cannot sign: {0}")]
-    Sign(#[from] rcgen::Error),
 }
 
 /// A file as it was found: not there, or not to be trusted, or its bytes.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{DevCaError, Unusable};
+use super::error::{DevCaError, Unusable};
 use crate::trusted_file::{FileError, Rules, read_open};
 
 /// A directory of ours, with mode 0700.
@@ -25,7 +25,7 @@ pub(super) struct State {
 }
 
 const LOCK_FILE: &str = "ca.lock";
-pub(super) const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// More than any certificate or key of ours.
 const LONGEST: u64 = 64 * 1024;
@@ -102,7 +102,7 @@ impl State {
         match locked.await {
             Ok(Ok(())) => Ok(file),
             Ok(Err(error)) => Err(failed("locked", &path)(error)),
-            Err(_) => Err(DevCaError::Held(path)),
+            Err(_) => Err(DevCaError::Held(path, LOCK_PATIENCE)),
         }
     }
 
