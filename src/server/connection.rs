@@ -1,4 +1,4 @@
-//! A client connection below HTTP: how it opens, its stream, and the bodies of its responses.
+//! A client connection below HTTP: its stream, and the bodies of its responses.
 
 use std::io;
 use std::pin::Pin;
@@ -8,16 +8,13 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
+use super::config::ServerConfig;
 use super::connection_state::{ConnectionState, InProgress};
 use super::eviction::Evictions;
 use super::framing::Framing;
 use super::linger::Linger;
 use super::request_wait::RequestWait;
-use super::tls::{OpenError, Opened, open};
-use super::{Server, ServerConfig};
 use crate::proxy::Body;
 
 /// A client's stream below hyper, which knows when no request is in progress.
@@ -39,26 +36,6 @@ pub(super) struct ClientStream<S> {
 pub(super) struct TrackedBody {
     body: Body,
     _in_progress: InProgress,
-}
-
-impl Server {
-    /// Waits for the first byte, and opens what it begins.
-    pub(super) async fn open(&self, stream: TcpStream) -> Result<Opened, OpenError> {
-        let opening = async {
-            match timeout(self.config.idle_client, stream.peek(&mut [0])).await {
-                Ok(peeked) => peeked.map_err(OpenError::Socket)?,
-                Err(_) => return Err(OpenError::Idle),
-            };
-            let opening = open(stream, self.tls.as_ref(), self.config.write);
-            let opened = timeout(self.config.request_head_timeout, opening).await;
-            opened.unwrap_or(Err(OpenError::Slow))
-        };
-        tokio::select! {
-            biased;
-            opened = opening => opened,
-            () = self.connections.evictions().chosen() => Err(OpenError::Evicted),
-        }
-    }
 }
 
 impl TrackedBody {

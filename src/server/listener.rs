@@ -1,6 +1,5 @@
-//! Where clients connect: TCP addresses and unix sockets.
+//! Bound listeners: TCP and unix sockets.
 
-use std::fmt;
 use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
@@ -11,16 +10,9 @@ use std::path::{Path, PathBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tracing::{info, warn};
 
+use super::address::Listen;
 use super::capacity::{adopt, listen};
 use super::passed::Passed;
-
-/// Where to listen.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Listen {
-    Tcp(SocketAddr),
-    /// The path of a unix socket.
-    Unix(PathBuf),
-}
 
 /// A bound listener. It removes the file of a unix socket that it has bound.
 #[derive(Debug)]
@@ -259,23 +251,4 @@ fn is_loopback(peer: SocketAddr) -> bool {
 fn is_missing(error: &io::Error) -> bool {
     const EAFNOSUPPORT: i32 = 97;
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
-}
-
-impl Listen {
-    /// Whether only this machine can reach it.
-    pub fn is_local(&self) -> bool {
-        match self {
-            Self::Tcp(address) => address.ip().is_loopback(),
-            Self::Unix(_) => true,
-        }
-    }
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
 }

@@ -4,7 +4,9 @@
 //! connection limit, the connection that has waited longest for a request is closed for a new one.
 
 pub(crate) mod accept;
+mod address;
 mod capacity;
+mod config;
 mod connection;
 mod connection_state;
 mod dev_ca;
@@ -31,19 +33,22 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use accept::{ConnectionSlots, accept};
+pub use address::Listen;
+pub use config::ServerConfig;
 use connection::ClientStream;
 use connection_state::ConnectionState;
 pub use dev_ca::DevCaError;
 use listener::Accepted;
-pub use listener::{BindError, Listen, Listener};
+pub use listener::{BindError, Listener};
 pub use passed::{Passed, PassedError};
 use stack::request_stack;
-use tls::Opened;
 pub use tls::{Certificate, Tls, TlsConfig, TlsError};
+use tls::{OpenError, Opened, open};
 use write_timeout::WriteTimeout;
 
 use crate::guard::{LocalAddress, Scheme};
@@ -53,25 +58,6 @@ use crate::proxy::{Client, Proxy, Slots};
 use crate::session::Origin;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::{Task, caught, supervised};
-
-/// Bounds of client connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ServerConfig {
-    pub connections: usize,
-    /// Requests whose response has not begun.
-    pub in_flight: usize,
-    /// Bytes of responses that are buffered for clients, in total and for one connection.
-    pub buffered: usize,
-    pub buffered_connection: usize,
-    /// Bytes of a request's head.
-    pub request_head: usize,
-    /// How long a request's head may take from its first byte, and how long a TLS handshake.
-    pub request_head_timeout: Duration,
-    /// How long a connection may wait for its first request, and between two requests.
-    pub idle_client: Duration,
-    /// How long a client may read too little of a response (see [`WriteTimeout`]).
-    pub write: Duration,
-}
 
 /// Serves a proxy on any number of listeners.
 #[derive(Clone, Debug)]
@@ -203,6 +189,24 @@ impl Server {
         }
     }
 
+    /// Waits for the first byte, and opens the connection as plain HTTP or TLS.
+    async fn open(&self, stream: TcpStream) -> Result<Opened, OpenError> {
+        let opening = async {
+            match timeout(self.config.idle_client, stream.peek(&mut [0])).await {
+                Ok(peeked) => peeked.map_err(OpenError::Socket)?,
+                Err(_) => return Err(OpenError::Idle),
+            };
+            let opening = open(stream, self.tls.as_ref(), self.config.write);
+            let opened = timeout(self.config.request_head_timeout, opening).await;
+            opened.unwrap_or(Err(OpenError::Slow))
+        };
+        tokio::select! {
+            biased;
+            opened = opening => opened,
+            () = self.connections.evictions().chosen() => Err(OpenError::Evicted),
+        }
+    }
+
     async fn serve_http<S>(&self, stream: S, client: &Client)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -210,7 +214,8 @@ impl Server {
         let state = Arc::new(ConnectionState::default());
         let evictions = self.connections.evictions().clone();
         let stream = ClientStream::new(stream, Arc::clone(&state), &self.config, evictions);
-        let service = TowerToHyperService::new(request_stack(self, client, &state));
+        let stack = request_stack(&self.proxy, &self.memory, &self.slots, client, &state);
+        let service = TowerToHyperService::new(stack);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // `ClientStream` has timers of its own, for heads and for the time between requests.
@@ -226,7 +231,7 @@ impl Server {
                 connection.as_mut().graceful_shutdown();
                 match self.tasks.expired.run_until_cancelled(connection.as_mut()).await {
                     Some(ended) => ended,
-                    None => match tokio::time::timeout(FINAL_RESPONSES, connection).await {
+                    None => match timeout(FINAL_RESPONSES, connection).await {
                         Ok(ended) => ended,
                         Err(_) => return,
                     },

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use super::Listen;
+use super::address::Listen;
 
 /// An inherited socket that listens, and its address.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use super::ServerConfig;
+use super::config::ServerConfig;
 use super::eviction::{Candidate, Evictions};
 
 /// The timers of a connection between two requests.

@@ -11,11 +11,11 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder, service_fn};
 
-use super::Server;
 use super::connection::TrackedBody;
 use super::connection_state::ConnectionState;
 use super::framing::{self, asks_for_websocket, has_odd_body};
-use crate::proxy::{Body, Client, Error, Exchange, Proxy, Refused};
+use crate::memory::Memory;
+use crate::proxy::{Body, Client, Error, Exchange, Proxy, Refused, Slots};
 use crate::telemetry::tasks::{Task, caught};
 
 /// Returns the service that answers the requests of one connection.
@@ -23,12 +23,13 @@ use crate::telemetry::tasks::{Task, caught};
 /// Its layers are listed from the outside in: a request passes them from top to bottom, and its
 /// response from bottom to top.
 pub(super) fn request_stack<'a>(
-    server: &'a Server,
+    proxy: &'a Proxy,
+    memory: &'a Memory,
+    slots: &'a Slots,
     client: &'a Client,
     state: &'a Arc<ConnectionState>,
 ) -> impl Service<Request<Incoming>, Response = Response<TrackedBody>, Error = Infallible, Future: Send>
 + Clone {
-    let (proxy, memory, slots) = (&*server.proxy, &server.memory, &server.slots);
     ServiceBuilder::new()
         // Outermost: the connection's timers rest until the body of the response has been sent.
         .layer_fn(move |inner| around(inner, move |request, inner| track(state, request, inner)))
