@@ -1,20 +1,22 @@
 //! Metrics of the process, in one registry.
 //!
 //! Labels are bounded: routes, dialects and identities come from the configuration. Of the values
-//! that upstream chooses, there are at most [`MAX_CODES`] codes, and [`bound`] limits statuses and
-//! combinations. The metrics of a route are looked up once, in [`RouteMetrics`].
+//! that upstream chooses, there are at most [`bound::MAX_CODES`] codes, and [`bound`] limits
+//! statuses and combinations. The metrics of a route are looked up once, in [`RouteMetrics`].
 
 mod bound;
+mod exposition;
+mod keepalive;
+mod kinds;
+mod labels;
 mod process;
 mod route;
 
-use std::collections::HashSet;
-use std::fmt::{self, Write as _};
-use std::sync::atomic::AtomicU64;
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use parking_lot::{Mutex, RwLock};
-use prometheus_client::encoding::EncodeLabelSet;
+use countersign_protocol::error_code::Code;
+use parking_lot::Mutex;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -23,18 +25,26 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tracing_appender::non_blocking::ErrorCounter;
 
-pub use bound::Status;
-use bound::Theirs;
+use bound::{Codes, Combinations};
+pub use exposition::Format;
+use exposition::prometheus;
+use keepalive::Keepalives;
+pub use keepalive::LastHeard;
+pub use kinds::GaugeGuard;
+use kinds::{Exact, quick, slow};
+use labels::{BuildLabels, HandshakeLabels, ReuseLabels, RouteLabel, RouteOutcomeLabels};
+pub use labels::{
+    DialectLabel, IdentityLabel, IdentityOutcomeLabels, OperationLabels, OutcomeLabel,
+    RequestLabels, Status,
+};
+use labels::{RuleLabel, TaskLabel};
 use process::Process;
-pub use route::{LastHeard, RouteMetrics};
+pub use route::RouteMetrics;
 
 use super::build;
-use super::record::RecordCode;
-use super::tasks::{Task, TaskLabel};
-use countersign_protocol::error_code::Code;
+use super::record_code::RecordCode;
+use super::tasks::Task;
 
-/// A gauge that is not a whole number.
-pub type Exact = Gauge<f64, AtomicU64>;
 type Times<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Declares every metric once: its field, which is its name without the prefix, its type, its help
@@ -46,9 +56,9 @@ macro_rules! metrics {
         pub struct Metrics {
             registry: Registry,
             process: Process,
-            codes: RwLock<HashSet<Arc<str>>>,
-            theirs: Theirs,
-            routes: Mutex<Vec<Arc<RouteMetrics>>>,
+            codes: Codes,
+            combinations: Combinations,
+            keepalives: Mutex<Vec<Arc<Keepalives>>>,
             log_lines: Mutex<Option<ErrorCounter>>,
             $(pub $field: $kind,)*
         }
@@ -65,9 +75,9 @@ macro_rules! metrics {
                 Self {
                     registry,
                     process,
-                    codes: RwLock::default(),
-                    theirs: Theirs::default(),
-                    routes: Mutex::default(),
+                    codes: Codes::default(),
+                    combinations: Combinations::default(),
+                    keepalives: Mutex::default(),
                     log_lines: Mutex::default(),
                     $($field,)*
                 }
@@ -133,99 +143,9 @@ metrics! {
     build_info: Family<BuildLabels, Gauge> = "Always 1";
 }
 
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct RouteLabel {
-    pub route: Arc<str>,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct RequestLabels {
-    pub route: Arc<str>,
-    pub client: &'static str,
-    pub operation: &'static str,
-    pub status: Status,
-    /// Empty when all went well.
-    pub code: Arc<str>,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct OperationLabels {
-    pub route: Arc<str>,
-    pub operation: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct RuleLabel {
-    pub rule: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct OutcomeLabel {
-    pub outcome: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct DialectLabel {
-    pub dialect: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct RouteOutcomeLabels {
-    pub route: Arc<str>,
-    pub outcome: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct ReuseLabels {
-    pub route: Arc<str>,
-    pub connection: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct HandshakeLabels {
-    pub route: Arc<str>,
-    pub kind: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct IdentityLabel {
-    pub identity: String,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct IdentityOutcomeLabels {
-    pub identity: String,
-    pub outcome: &'static str,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct BuildLabels {
-    pub version: &'static str,
-    pub revision: &'static str,
-    pub rustc: &'static str,
-    pub target: &'static str,
-}
-
-/// Increments a gauge, and decrements it when it is dropped.
-#[derive(Debug)]
-pub struct GaugeGuard(Gauge);
-
-/// How metrics are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// The Prometheus text format 0.0.4.
-    Prometheus,
-    /// OpenMetrics 1.0.0.
-    OpenMetrics,
-}
-
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
-/// How many codes there may be: ours, which are fewer than a hundred, and those of AWS and of resolvers.
-const MAX_CODES: usize = 200;
-const MAX_CODE: usize = 64;
-const OTHER: &str = "OTHER";
 
-/// The metrics of the process.
+/// Returns the metrics of the process.
 pub fn metrics() -> &'static Metrics {
     &METRICS
 }
@@ -245,28 +165,16 @@ pub fn encode(format: Format) -> Result<String, fmt::Error> {
 }
 
 impl Metrics {
-    /// Returns the code of an error as a label, empty for no error: each of ours, and at most
-    /// [`MAX_CODES`] of upstream's.
+    /// Returns the code of an error as a label, empty for no error.
     pub(super) fn code(&self, code: Option<&RecordCode>) -> Arc<str> {
-        let is_ours = !matches!(code, Some(RecordCode::Upstream(_)));
-        let code = code.map_or("", RecordCode::as_str);
-        if let Some(known) = self.codes.read().get(code) {
-            return Arc::clone(known);
-        }
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-');
-        let is_fit = code.len() <= MAX_CODE && code.chars().all(is_plain);
-        let mut codes = self.codes.write();
-        let is_label = is_ours || (is_fit && codes.len() < MAX_CODES);
-        let code: Arc<str> = if is_label { code } else { OTHER }.into();
-        codes.insert(Arc::clone(&code));
-        code
+        self.codes.label(code)
     }
 
     /// Counts a request that has ended. The number of label sets with a code that upstream chose is
     /// bounded.
     pub(super) fn count_request(&self, labels: RequestLabels, is_theirs: bool) {
         let labels = if is_theirs {
-            self.theirs.bound(labels)
+            self.combinations.bound(labels)
         } else {
             labels
         };
@@ -279,6 +187,14 @@ impl Metrics {
         self.refusals.get_or_create(&RuleLabel { rule }).inc();
     }
 
+    /// Returns the keepalives of a route, which are observed at every scrape.
+    fn keepalives(&self, route: &RouteLabel) -> Arc<Keepalives> {
+        let age = &self.realtime_keepalive_age_seconds;
+        let keepalives = Arc::new(Keepalives::new(age.get_or_create_owned(route)));
+        self.keepalives.lock().push(Arc::clone(&keepalives));
+        keepalives
+    }
+
     /// Sets the counter of dropped log lines.
     pub(super) fn watch_log(&self, lines: ErrorCounter) {
         *self.log_lines.lock() = Some(lines);
@@ -287,8 +203,8 @@ impl Metrics {
     /// Updates the metrics that are computed at a scrape.
     fn observe(&self) {
         self.process.observe();
-        for route in self.routes.lock().iter() {
-            route.observe();
+        for keepalives in self.keepalives.lock().iter() {
+            keepalives.observe();
         }
         if let Some(lines) = &*self.log_lines.lock() {
             let dropped = lines.dropped_lines() as u64;
@@ -306,135 +222,5 @@ impl Metrics {
         for task in Task::ALL {
             let _ = self.task_panics.get_or_create(&task.into());
         }
-    }
-}
-
-/// Returns a histogram for durations of milliseconds to seconds.
-fn slow() -> Histogram {
-    Histogram::new([
-        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-    ])
-}
-
-/// Returns a histogram for durations that are normally microseconds.
-fn quick() -> Histogram {
-    Histogram::new([
-        0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.01, 0.1, 1.0, 5.0,
-    ])
-}
-
-impl GaugeGuard {
-    pub fn new(gauge: &Gauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for GaugeGuard {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
-}
-
-impl Format {
-    /// Returns the format for an `Accept` header: OpenMetrics only if it is named, as Prometheus does.
-    pub fn accepted(accept: &str) -> Self {
-        if accept.contains("application/openmetrics-text") {
-            Self::OpenMetrics
-        } else {
-            Self::Prometheus
-        }
-    }
-
-    pub fn media_type(self) -> &'static str {
-        match self {
-            Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-        }
-    }
-}
-
-/// Converts OpenMetrics text to the older format, in which the name of a counter includes `_total`, and
-/// which has neither unit lines nor an end marker.
-fn prometheus(open: &str) -> Result<String, fmt::Error> {
-    let mut text = String::with_capacity(open.len());
-    let mut help = None;
-    for line in open.lines() {
-        let mut words = line.splitn(4, ' ');
-        match (words.next(), words.next(), words.next(), words.next()) {
-            (Some("#"), Some("EOF" | "UNIT"), ..) => {}
-            (Some("#"), Some("HELP"), Some(name), text) => {
-                help = Some((name, text.unwrap_or_default()));
-            }
-            (Some("#"), Some("TYPE"), Some(name), kind) => {
-                let kind = kind.unwrap_or_default();
-                let end = if kind == "counter" { "_total" } else { "" };
-                if let Some((_, help)) = help.take().filter(|(of, _)| *of == name) {
-                    writeln!(text, "# HELP {name}{end} {help}")?;
-                }
-                writeln!(text, "# TYPE {name}{end} {kind}")?;
-            }
-            _ => writeln!(text, "{line}")?,
-        }
-    }
-    Ok(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_older_format_is_made_of_the_newer() {
-        let open = "# HELP a_requests How many.\n# TYPE a_requests counter\n\
-                    a_requests_total{b=\"c d\"} 1\n# HELP d_seconds Of time.\n# TYPE d_seconds gauge\n\
-                    # UNIT d_seconds seconds\nd_seconds 2\n# EOF\n";
-        let old = "# HELP a_requests_total How many.\n# TYPE a_requests_total counter\n\
-                   a_requests_total{b=\"c d\"} 1\n# HELP d_seconds Of time.\n# TYPE d_seconds gauge\n\
-                   d_seconds 2\n";
-        assert_eq!(prometheus(open).unwrap(), old);
-    }
-
-    #[test]
-    fn open_metrics_is_given_to_who_asks_for_it() {
-        let prometheus =
-            "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
-        assert_eq!(Format::accepted(prometheus), Format::OpenMetrics);
-        for accept in ["", "*/*", "text/plain"] {
-            assert_eq!(Format::accepted(accept), Format::Prometheus);
-        }
-    }
-
-    #[test]
-    fn codes_that_others_choose_are_bounded() {
-        let metrics = Metrics::new();
-        let theirs = |code: &str| metrics.code(Some(&RecordCode::Upstream(code.to_owned())));
-        let ours = |code: Code| metrics.code(Some(&code.into()));
-        assert_eq!(&*metrics.code(None), "");
-        assert_eq!(&*ours(Code::HostNotAllowed), "HOST_NOT_ALLOWED");
-        assert_eq!(&*theirs("Lambda:Unhandled"), "Lambda:Unhandled");
-        for odd in ["a b", "a\n", "\"", &"x".repeat(MAX_CODE + 1)] {
-            assert_eq!(&*theirs(odd), OTHER, "{odd:?}");
-        }
-        for at in 0..2 * MAX_CODES {
-            theirs(&format!("Chosen{at}"));
-        }
-        assert!(metrics.codes.read().len() <= MAX_CODES + 1);
-        assert_eq!(&*theirs("OneMore"), OTHER);
-        assert_eq!(&*ours(Code::HostNotAllowed), "HOST_NOT_ALLOWED");
-        assert_eq!(
-            &*ours(Code::CredentialsUnavailable),
-            "CREDENTIALS_UNAVAILABLE"
-        );
-    }
-
-    #[test]
-    fn what_is_held_is_counted_until_it_is_dropped() {
-        let gauge = Gauge::default();
-        let (one, two) = (GaugeGuard::new(&gauge), GaugeGuard::new(&gauge));
-        assert_eq!(gauge.get(), 2);
-        drop(one);
-        drop(two);
-        assert_eq!(gauge.get(), 0);
     }
 }

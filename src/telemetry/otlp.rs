@@ -38,7 +38,7 @@ use opentelemetry_sdk::trace::{
 use rustls::{ClientConfig, RootCertStore};
 use tokio::runtime::Handle;
 
-use super::error_chain;
+use super::error_chain::error_chain;
 use super::tasks::{Task, caught};
 use crate::trusted_file::{self, FileError, Rules};
 use queue::{Bounded, Counted, Queue};

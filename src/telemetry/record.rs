@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::Trace;
 use super::metrics::{GaugeGuard, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
+use super::record_code::RecordCode;
+use super::trace::{RequestAttributes, Trace};
 use countersign_protocol::error_code::Code;
 
 /// The facts about a request so far, written once, when the request ends. It contains no header,
@@ -36,14 +37,6 @@ pub struct Record {
     /// Its span.
     pub trace: Trace,
     is_written: bool,
-}
-
-/// Why a request failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RecordCode {
-    Ours(Code),
-    /// The type that AWS gave its error.
-    Upstream(String),
 }
 
 const MAX_NAME: usize = 64;
@@ -105,7 +98,7 @@ impl Record {
         self.name = name.map(|name| name.chars().take(MAX_NAME).collect());
     }
 
-    pub(super) fn route(&self) -> Option<&str> {
+    fn route(&self) -> Option<&str> {
         self.route.as_ref().map(|route| &*route.name)
     }
 
@@ -121,7 +114,15 @@ impl Record {
             return;
         }
         self.count();
-        self.trace.note(self);
+        self.trace.note(&RequestAttributes {
+            method: self.method,
+            route: self.route(),
+            operation: self.operation,
+            name: self.name.as_deref(),
+            status: self.status,
+            code: self.code.as_ref().map(RecordCode::as_str),
+            request_id: self.request_id.as_deref(),
+        });
         let millis = |duration: Duration| duration.as_secs_f64() * 1_000.0;
         macro_rules! line {
             ($level:ident) => {
@@ -195,27 +196,6 @@ impl Record {
             let histogram = durations.get_or_create(&labels);
             histogram.observe(self.begun.elapsed().as_secs_f64());
         }
-    }
-}
-
-impl RecordCode {
-    /// Returns the code of an error that upstream or we have caused.
-    pub fn named(name: &str) -> Self {
-        Code::from_name(name).map_or_else(|| Self::Upstream(name.to_owned()), Self::Ours)
-    }
-
-    /// Returns the code as the log, the metrics and traces have it.
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Ours(code) => code.as_str(),
-            Self::Upstream(code) => code,
-        }
-    }
-}
-
-impl From<Code> for RecordCode {
-    fn from(code: Code) -> Self {
-        Self::Ours(code)
     }
 }
 

@@ -4,48 +4,22 @@
 //! that task, and nothing else: [`caught`] returns it as an error to the owner of the task, and
 //! [`supervised`] restarts the task.
 
+mod kind;
+
 use std::any::Any;
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use prometheus_client::encoding::EncodeLabelSet;
 use tokio::time::{Instant, sleep};
 use tracing::{dispatcher, error, warn};
 
 use super::metrics::metrics;
+pub use kind::Task;
 
 tokio::task_local! {
     static TASK: Task;
-}
-
-/// The kinds of tasks that a panic can end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
-    Accept,
-    Admin,
-    Connection,
-    Credentials,
-    Operation,
-    Orphans,
-    /// A thread or a library's task that is none of these.
-    Other,
-    Realtime,
-    Recorder,
-    Request,
-    Signing,
-    Socket,
-    Stream,
-    Systemd,
-    Traces,
-    Tunnel,
-    Upstream,
-}
-
-#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-pub struct TaskLabel {
-    pub task: &'static str,
 }
 
 /// A task ended by a panic.
@@ -61,59 +35,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A task that has run for so long counts as recovered.
 const STEADY: Duration = Duration::from_secs(60);
-
-impl Task {
-    pub const ALL: [Self; 17] = [
-        Self::Accept,
-        Self::Admin,
-        Self::Connection,
-        Self::Credentials,
-        Self::Operation,
-        Self::Orphans,
-        Self::Other,
-        Self::Realtime,
-        Self::Recorder,
-        Self::Request,
-        Self::Signing,
-        Self::Socket,
-        Self::Stream,
-        Self::Systemd,
-        Self::Traces,
-        Self::Tunnel,
-        Self::Upstream,
-    ];
-
-    /// Returns the value of the label `task`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accept => "accept",
-            Self::Admin => "admin",
-            Self::Connection => "connection",
-            Self::Credentials => "credentials",
-            Self::Operation => "operation",
-            Self::Orphans => "orphans",
-            Self::Other => "other",
-            Self::Realtime => "realtime",
-            Self::Recorder => "recorder",
-            Self::Request => "request",
-            Self::Signing => "signing",
-            Self::Socket => "socket",
-            Self::Stream => "stream",
-            Self::Systemd => "systemd",
-            Self::Traces => "traces",
-            Self::Tunnel => "tunnel",
-            Self::Upstream => "upstream",
-        }
-    }
-}
-
-impl From<Task> for TaskLabel {
-    fn from(task: Task) -> Self {
-        Self {
-            task: task.as_str(),
-        }
-    }
-}
 
 /// Runs a future; a panic in it is counted and becomes an error. What the future borrows mutably
 /// is as the panic left it.

@@ -16,8 +16,6 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::{Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-use super::Record;
-
 /// The header with the id of a span.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The header with vendors' additions to it.
@@ -35,6 +33,19 @@ pub struct Trace {
     span: Span,
     /// Whether the client sent its `traceparent`.
     is_continued: bool,
+}
+
+/// The attributes of a request's span that are known when the request ends.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RequestAttributes<'a> {
+    /// An HTTP method, or the kind of a socket's operation.
+    pub(super) method: &'static str,
+    pub(super) route: Option<&'a str>,
+    pub(super) operation: Option<&'static str>,
+    pub(super) name: Option<&'a str>,
+    pub(super) status: u16,
+    pub(super) code: Option<&'a str>,
+    pub(super) request_id: Option<&'a str>,
 }
 
 /// The span of an exchange with upstream; it ends when this is dropped.
@@ -109,8 +120,8 @@ impl Trace {
         pass_on(&self.span, self.is_continued, headers);
     }
 
-    /// Sets the span's attributes from the record.
-    pub(super) fn note(&self, record: &Record) {
+    /// Sets the span's attributes.
+    pub(super) fn note(&self, request: &RequestAttributes<'_>) {
         if self.span.is_disabled() {
             return;
         }
@@ -119,32 +130,28 @@ impl Trace {
         if !span.is_recording() {
             return;
         }
-        let route = record.route();
-        let name = [Some(record.method), route];
+        let RequestAttributes { method, route, .. } = *request;
+        let name = [Some(method), route];
         span.update_name(name.into_iter().flatten().collect::<Vec<_>>().join(" "));
         set(&span, "countersign.route", route);
-        set(
-            &span,
-            "error.type",
-            record.code.as_ref().map(|code| shown(code.as_str())),
-        );
-        let request_id = record.request_id.as_deref().map(shown);
+        set(&span, "error.type", request.code.map(shown));
+        let request_id = request.request_id.map(shown);
         set(&span, "countersign.aws_request_id", request_id);
-        let operation = record.operation;
+        let operation = request.operation;
         if let Some("query" | "mutation" | "subscription") = operation {
             set(&span, "graphql.operation.type", operation);
-            set(&span, "graphql.operation.name", record.name.as_deref());
+            set(&span, "graphql.operation.name", request.name);
         } else {
             set(&span, "countersign.operation", operation);
         }
-        let has_failed = match http_method(record.method) {
+        let has_failed = match http_method(method) {
             Some(method) => {
                 set(&span, "http.request.method", Some(method));
-                set_status(&span, record.status);
-                record.status >= 500
+                set_status(&span, request.status);
+                request.status >= 500
             }
             // An operation on a socket.
-            None => record.code.is_some(),
+            None => request.code.is_some(),
         };
         if has_failed {
             span.set_status(Status::error(""));

@@ -4,54 +4,58 @@
 //! a series for each pair otherwise.
 
 use std::collections::HashSet;
-use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use http::StatusCode;
 use parking_lot::RwLock;
-use prometheus_client::encoding::{EncodeLabelValue, LabelValueEncoder};
 
-use super::{OTHER, RequestLabels};
+use super::super::record_code::RecordCode;
+use super::labels::RequestLabels;
 
-/// An HTTP status; 0, which an operation of a socket has, is written as an empty label. A status
-/// without a name in the IANA registry is written as its class, such as `4xx`.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Status(u16);
+/// The codes that are labels.
+#[derive(Debug, Default)]
+pub(super) struct Codes(RwLock<HashSet<Arc<str>>>);
 
 /// The label sets with a code that upstream chose.
 #[derive(Debug, Default)]
-pub(super) struct Theirs(RwLock<HashSet<RequestLabels>>);
+pub(super) struct Combinations(RwLock<HashSet<RequestLabels>>);
 
-/// More label sets than this with codes of upstream's are counted under the code `OTHER`.
-const MAX_THEIRS: usize = 300;
+/// The maximum number of codes: ours, which are fewer than a hundred, and those of AWS and of
+/// resolvers.
+pub(super) const MAX_CODES: usize = 200;
+/// The maximum length of a code that upstream chose, in bytes.
+const MAX_CODE: usize = 64;
+/// The maximum number of label sets with a code that upstream chose.
+const MAX_COMBINATIONS: usize = 300;
+/// The code under which all others are counted.
+const OTHER: &str = "OTHER";
 
-impl Status {
-    /// Returns the label of `status`.
-    pub fn of(status: u16) -> Self {
-        let known =
-            StatusCode::from_u16(status).is_ok_and(|status| status.canonical_reason().is_some());
-        Self(if known { status } else { status / 100 })
-    }
-}
-
-impl EncodeLabelValue for Status {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        match self.0 {
-            0 => Ok(()),
-            class @ 1..=9 => write!(encoder, "{class}xx"),
-            status => write!(encoder, "{status}"),
+impl Codes {
+    /// Returns the code of an error as a label, empty for no error: each of ours, and at most
+    /// [`MAX_CODES`] of upstream's.
+    pub(super) fn label(&self, code: Option<&RecordCode>) -> Arc<str> {
+        let is_ours = !matches!(code, Some(RecordCode::Upstream(_)));
+        let code = code.map_or("", RecordCode::as_str);
+        if let Some(known) = self.0.read().get(code) {
+            return Arc::clone(known);
         }
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ':' | '-');
+        let is_fit = code.len() <= MAX_CODE && code.chars().all(is_plain);
+        let mut codes = self.0.write();
+        let is_label = is_ours || (is_fit && codes.len() < MAX_CODES);
+        let code: Arc<str> = if is_label { code } else { OTHER }.into();
+        codes.insert(Arc::clone(&code));
+        code
     }
 }
 
-impl Theirs {
+impl Combinations {
     /// Returns `labels`, or the same with the code `OTHER` when there are too many already.
     pub(super) fn bound(&self, labels: RequestLabels) -> RequestLabels {
         if self.0.read().contains(&labels) {
             return labels;
         }
         let mut known = self.0.write();
-        if known.len() < MAX_THEIRS || known.contains(&labels) {
+        if known.len() < MAX_COMBINATIONS || known.contains(&labels) {
             known.insert(labels.clone());
             return labels;
         }
@@ -64,37 +68,37 @@ impl Theirs {
 
 #[cfg(test)]
 mod tests {
+    use countersign_protocol::error_code::Code;
+
+    use super::super::labels::Status;
     use super::*;
 
     #[test]
-    fn statuses_without_a_name_are_their_class() {
-        for (status, expected) in [
-            (0, ""),
-            (100, "100"),
-            (101, "101"),
-            (200, "200"),
-            (418, "418"),
-            (499, "4xx"),
-            (511, "511"),
-            (520, "5xx"),
-            (599, "5xx"),
-            (600, "6xx"),
-            (999, "9xx"),
-        ] {
-            let shown = match Status::of(status).0 {
-                0 => String::new(),
-                class @ 1..=9 => format!("{class}xx"),
-                status => status.to_string(),
-            };
-            assert_eq!(shown, expected, "{status}");
+    fn codes_that_others_choose_are_bounded() {
+        let codes = Codes::default();
+        let theirs = |code: &str| codes.label(Some(&RecordCode::Upstream(code.to_owned())));
+        let ours = |code: Code| codes.label(Some(&code.into()));
+        assert_eq!(&*codes.label(None), "");
+        assert_eq!(&*ours(Code::HostNotAllowed), "HOST_NOT_ALLOWED");
+        assert_eq!(&*theirs("Lambda:Unhandled"), "Lambda:Unhandled");
+        for odd in ["a b", "a\n", "\"", &"x".repeat(MAX_CODE + 1)] {
+            assert_eq!(&*theirs(odd), OTHER, "{odd:?}");
         }
-        let all: HashSet<Status> = (0..=999).map(Status::of).collect();
-        assert!(all.len() < 80, "{}", all.len());
+        for at in 0..2 * MAX_CODES {
+            theirs(&format!("Chosen{at}"));
+        }
+        assert!(codes.0.read().len() <= MAX_CODES + 1);
+        assert_eq!(&*theirs("OneMore"), OTHER);
+        assert_eq!(&*ours(Code::HostNotAllowed), "HOST_NOT_ALLOWED");
+        assert_eq!(
+            &*ours(Code::CredentialsUnavailable),
+            "CREDENTIALS_UNAVAILABLE"
+        );
     }
 
     #[test]
     fn combinations_of_what_upstream_chooses_are_bounded() {
-        let theirs = Theirs::default();
+        let theirs = Combinations::default();
         let labels = |status: u16, code: &str, operation| RequestLabels {
             route: Arc::from("a"),
             client: "http",
@@ -110,7 +114,7 @@ mod tests {
                 series.insert(theirs.bound(labels(status, &format!("Code{code}"), "query")));
             }
         }
-        assert!(series.len() < MAX_THEIRS + 80, "{}", series.len());
+        assert!(series.len() < MAX_COMBINATIONS + 80, "{}", series.len());
         assert_eq!(theirs.bound(first.clone()), first, "what is known stays");
         let late = theirs.bound(labels(400, "Late", "mutation"));
         assert_eq!(late, labels(400, OTHER, "mutation"));

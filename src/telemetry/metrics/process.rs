@@ -7,7 +7,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit};
 
-use super::Exact;
+use super::kinds::Exact;
 
 /// Read from `/proc`; zero on systems without it.
 #[derive(Debug, Default)]

@@ -1,14 +1,15 @@
 //! The metrics of one route, looked up once.
 
-use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::sync::Arc;
 
-use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-use super::{Exact, HandshakeLabels, ReuseLabels, RouteLabel, RouteOutcomeLabels, metrics};
+use super::keepalive::{Keepalives, LastHeard};
+use super::kinds::Exact;
+use super::labels::{HandshakeLabels, ReuseLabels, RouteLabel, RouteOutcomeLabels};
+use super::metrics;
 
 /// The metrics of one route.
 #[derive(Debug)]
@@ -33,14 +34,8 @@ pub struct RouteMetrics {
     pub realtime_reconnects: Counter,
     pub realtime_gaps: Counter,
     pub clock_offset: Exact,
-    keepalive_age: Exact,
-    /// The realtime connections that are open.
-    heard: Mutex<Vec<Weak<LastHeard>>>,
+    keepalives: Arc<Keepalives>,
 }
-
-/// When a realtime connection last received something.
-#[derive(Debug)]
-pub struct LastHeard(Mutex<Instant>);
 
 impl RouteMetrics {
     /// Returns the metrics of the route `name`. They start at zero and are exposed from then on.
@@ -55,7 +50,7 @@ impl RouteMetrics {
             let labels = ReuseLabels { route, connection };
             all.upstream_requests.get_or_create_owned(&labels)
         };
-        let of_route = Arc::new(Self {
+        Arc::new(Self {
             signing: all.signing_duration_seconds.get_or_create_owned(&label),
             connect: all
                 .upstream_connect_duration_seconds
@@ -80,14 +75,9 @@ impl RouteMetrics {
             realtime_reconnects: all.realtime_reconnects.get_or_create_owned(&label),
             realtime_gaps: all.realtime_gaps.get_or_create_owned(&label),
             clock_offset: all.clock_offset_seconds.get_or_create_owned(&label),
-            keepalive_age: all
-                .realtime_keepalive_age_seconds
-                .get_or_create_owned(&label),
-            heard: Mutex::default(),
+            keepalives: all.keepalives(&label),
             name,
-        });
-        all.routes.lock().push(Arc::clone(&of_route));
-        of_route
+        })
     }
 
     /// Counts a connection that was dialled: `ok`, or the step that failed.
@@ -112,9 +102,7 @@ impl RouteMetrics {
 
     /// Includes a realtime connection in the keepalive age until the returned value is dropped.
     pub fn listen(&self) -> Arc<LastHeard> {
-        let heard = Arc::new(LastHeard(Mutex::new(Instant::now())));
-        self.heard.lock().push(Arc::downgrade(&heard));
-        heard
+        self.keepalives.listen()
     }
 
     fn outcome(&self, outcome: &'static str) -> RouteOutcomeLabels {
@@ -122,19 +110,5 @@ impl RouteMetrics {
             route: Arc::clone(&self.name),
             outcome,
         }
-    }
-
-    pub(super) fn observe(&self) {
-        let mut heard = self.heard.lock();
-        heard.retain(|heard| heard.strong_count() > 0);
-        let ages = heard.iter().filter_map(Weak::upgrade);
-        let ages = ages.map(|heard| heard.0.lock().elapsed().as_secs_f64());
-        self.keepalive_age.set(ages.fold(0.0, f64::max));
-    }
-}
-
-impl LastHeard {
-    pub fn now(&self, now: Instant) {
-        *self.0.lock() = now;
     }
 }
