@@ -49,7 +49,8 @@ struct State<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
     Done,
-    /// It could not be read, for example because too many files are open.
+    /// It could not be read, for example because too many files are open. It is loaded again at the
+    /// next check, unless it does not exist.
     Retry,
 }
 
@@ -123,7 +124,7 @@ impl<T> Reloaded<T> {
             if found != state.fingerprints {
                 state.fingerprints = found;
                 if reload(&mut state.value) == Reload::Retry {
-                    state.fingerprints.clear();
+                    state.fingerprints.fill(None);
                 }
             }
         }

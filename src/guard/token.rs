@@ -1,25 +1,16 @@
-//! Authenticates clients by tokens in files, which may change at run time.
-//!
-//! A file contains one token per line, so that the old and the new token are both valid during a
-//! rotation. Empty lines and lines that begin with `#` are ignored. Only digests are kept in memory,
-//! and they are compared in constant time.
+//! Authenticates clients by their tokens, and returns what the tokens grant.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+mod file;
+
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use countersign_protocol::graphql::read_object;
-use parking_lot::Mutex;
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
-use subtle::{Choice, ConstantTimeEq as _};
-use tracing::{info, warn};
 
 use super::policy::{OperationPolicies, OperationPolicy};
-use crate::telemetry::error_chain;
-use crate::trusted_file::{self, FileError, Fingerprint, Rules};
+pub use file::TokenError;
+use file::{TokenFile, digest};
 
 /// A token file, and what its tokens allow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,26 +24,17 @@ pub struct TokenConfig {
     pub policy: Option<OperationPolicy>,
 }
 
-/// Why a token file cannot be used. The message never quotes its contents.
-#[derive(Debug, thiserror::Error)]
-pub enum TokenError {
-    #[error("{0} cannot be read")]
-    Read(PathBuf, #[source] FileError),
-    #[error("{0} is accessible to other users (mode {1:03o}). Run: chmod 600 {0}")]
-    Mode(PathBuf, u32),
-    #[error("{0} contains no token. To create one, run: openssl rand -hex 32")]
-    Empty(PathBuf),
-    #[error(
-        "line {line} of {path} is not a valid token: a token consists of at least {MIN_LENGTH} letters, digits, `-`, `.`, `_` and `~`"
-    )]
-    Malformed { path: PathBuf, line: usize },
-    #[error("{0} contains more than {MAX_TOKENS} tokens")]
-    TooMany(PathBuf),
-}
-
 /// The valid tokens.
 #[derive(Debug)]
-pub struct Tokens(Vec<TokenFile>);
+pub struct Tokens(Vec<TokenTable>);
+
+/// A table of the configuration: its file, and what the tokens in it grant.
+#[derive(Debug)]
+struct TokenTable {
+    file: TokenFile,
+    routes: Option<Vec<String>>,
+    grant: Grant,
+}
 
 /// The identity and permissions of a client, by its token.
 #[derive(Clone, Debug, Default)]
@@ -63,64 +45,32 @@ pub struct Grant {
     pub policies: OperationPolicies,
 }
 
-#[derive(Debug)]
-struct TokenFile {
-    path: PathBuf,
-    routes: Option<Vec<String>>,
-    grant: Grant,
-    state: Mutex<FileState>,
-}
-
-#[derive(Debug)]
-struct FileState {
-    checked_at: Instant,
-    fingerprint: Option<Fingerprint>,
-    digests: Vec<[u8; 32]>,
-}
-
-const MIN_LENGTH: usize = 32;
-const MAX_TOKENS: usize = 8;
-/// The time between two checks of a file for changes.
-const RECHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// The group may read the file, because Kubernetes gives processes that are not root access to secrets
-/// in this way.
-const RULES: Rules = Rules {
-    forbidden: 0o037,
-    limit: 64 * 1024,
-};
-
 impl Tokens {
     /// Reads the token files.
     ///
     /// # Errors
     /// When a file cannot be used.
     pub fn load(configs: &[TokenConfig]) -> Result<Self, TokenError> {
-        let files = configs.iter().map(|config| {
-            let (fingerprint, digests) = read(&config.file)?;
-            Ok(TokenFile {
-                path: config.file.clone(),
+        let tables = configs.iter().map(|config| {
+            Ok(TokenTable {
+                file: TokenFile::load(config.file.clone())?,
                 routes: config.routes.clone(),
                 grant: Grant {
                     name: config.name.as_deref().map(Arc::from),
                     policies: config.policy.clone().into_iter().collect(),
                 },
-                state: Mutex::new(FileState {
-                    checked_at: Instant::now(),
-                    fingerprint: Some(fingerprint),
-                    digests,
-                }),
             })
         });
-        Ok(Self(files.collect::<Result<_, _>>()?))
+        Ok(Self(tables.collect::<Result<_, _>>()?))
     }
 
     /// Returns the grant of `token`, if it is valid for `route`. Takes the same time for a wrong token.
     pub fn authenticate(&self, token: &str, route: &str) -> Option<Grant> {
         let digest = digest(token);
         let mut found = None;
-        for file in &self.0 {
-            if file.contains(&digest) && file.applies_to(route) {
-                found.get_or_insert_with(|| file.grant.clone());
+        for table in &self.0 {
+            if table.file.contains(&digest) && table.applies_to(route) {
+                found.get_or_insert_with(|| table.grant.clone());
             }
         }
         found
@@ -149,51 +99,10 @@ impl Tokens {
     }
 }
 
-impl TokenFile {
-    fn contains(&self, expected: &[u8; 32]) -> bool {
-        let mut state = self.state.lock();
-        if state.checked_at.elapsed() >= RECHECK_INTERVAL {
-            self.refresh(&mut state);
-        }
-        let none = Choice::from(0);
-        let found = state
-            .digests
-            .iter()
-            .fold(none, |found, digest| found | digest.ct_eq(expected));
-        found.into()
-    }
-
+impl TokenTable {
     fn applies_to(&self, route: &str) -> bool {
         let routes = self.routes.as_ref();
         routes.is_none_or(|routes| routes.iter().any(|name| name == route))
-    }
-
-    /// Reads the file again if it has changed. A file that cannot be used contains no valid tokens.
-    fn refresh(&self, state: &mut FileState) {
-        state.checked_at = Instant::now();
-        let now = fs::metadata(&self.path)
-            .ok()
-            .map(|found| Fingerprint::of(&found));
-        if now == state.fingerprint {
-            return;
-        }
-        state.fingerprint = now;
-        match read(&self.path) {
-            Ok((fingerprint, digests)) => {
-                state.fingerprint = Some(fingerprint);
-                state.digests = digests;
-                info!(path = %self.path.display(), "token file reloaded");
-            }
-            Err(error) => {
-                if matches!(error, TokenError::Read(..)) {
-                    // The next read may succeed without a change of the file, such as after too many
-                    // open files.
-                    state.fingerprint = None;
-                }
-                state.digests.clear();
-                warn!("{}: its tokens are no longer valid", error_chain(&error));
-            }
-        }
     }
 }
 
@@ -204,52 +113,12 @@ pub(super) fn bearer_token(value: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-fn digest(token: &str) -> [u8; 32] {
-    Sha256::digest(token.as_bytes()).into()
-}
-
-fn read(path: &Path) -> Result<(Fingerprint, Vec<[u8; 32]>), TokenError> {
-    let unreadable = |error| TokenError::Read(path.to_owned(), error);
-    let (fingerprint, bytes) = trusted_file::read(path, RULES).map_err(|error| match error {
-        FileError::Mode(mode) => TokenError::Mode(path.to_owned(), mode),
-        FileError::Io(_) | FileError::Irregular | FileError::Long(_) | FileError::Owner { .. } => {
-            unreadable(error)
-        }
-    })?;
-    let text = String::from_utf8(bytes).map_err(|_| {
-        // Do not quote the contents.
-        unreadable(io::Error::other("it is not valid UTF-8").into())
-    })?;
-    let lines = text.lines().map(str::trim).enumerate();
-    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    let mut digests = Vec::new();
-    for (at, line) in lines {
-        if !is_token(line) {
-            return Err(TokenError::Malformed {
-                path: path.to_owned(),
-                line: at + 1,
-            });
-        }
-        digests.push(digest(line));
-    }
-    match digests.len() {
-        0 => Err(TokenError::Empty(path.to_owned())),
-        1..=MAX_TOKENS => Ok((fingerprint, digests)),
-        _ => Err(TokenError::TooMany(path.to_owned())),
-    }
-}
-
-/// Returns whether `text` consists of characters that are valid in a header and in the name of a
-/// subprotocol.
-fn is_token(text: &str) -> bool {
-    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
-    text.len() >= MIN_LENGTH && text.bytes().all(is_plain)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
+    use super::file::MAX_TOKENS;
     use super::*;
 
     const OLD: &str = "0123456789abcdef0123456789abcdef";
@@ -366,10 +235,7 @@ mod tests {
     fn changed_files_are_reloaded_and_unusable_ones_have_no_tokens() {
         let scratch = Scratch::new("again", OLD, 0o600);
         let tokens = scratch.tokens().unwrap();
-        let long_ago = |tokens: &Tokens| {
-            let mut state = tokens.0[0].state.lock();
-            state.checked_at = Instant::now().checked_sub(RECHECK_INTERVAL).unwrap();
-        };
+        let long_ago = |tokens: &Tokens| tokens.0[0].file.expire();
         fs::write(&scratch.0, format!("{OLD}\n{NEW}\n")).unwrap();
         let holds = |token| tokens.authenticate(token, "a").is_some();
         assert!(!holds(NEW), "the file is not checked each time");
@@ -397,9 +263,7 @@ mod tests {
         let tokens = scratch.tokens().unwrap();
         for (mode, is_good) in [(0o644, false), (0o600, true), (0o604, false)] {
             fs::set_permissions(&scratch.0, fs::Permissions::from_mode(mode)).unwrap();
-            let mut state = tokens.0[0].state.lock();
-            state.checked_at = Instant::now().checked_sub(RECHECK_INTERVAL).unwrap();
-            drop(state);
+            tokens.0[0].file.expire();
             assert_eq!(tokens.authenticate(OLD, "a").is_some(), is_good, "{mode:o}");
         }
     }

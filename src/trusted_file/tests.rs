@@ -151,4 +151,29 @@ fn a_value_is_loaded_again_when_a_file_changes_and_after_a_failed_read() {
     assert_eq!(read(Reload::Done), ("three".to_owned(), 1), "not noticed");
     value.expire();
     assert_eq!(read(Reload::Done), ("three".to_owned(), 0));
+    fs::write(&path, "four").unwrap();
+    value.expire();
+    assert_eq!(read(Reload::Done), ("four".to_owned(), 1), "not noticed");
+}
+
+#[test]
+fn a_missing_file_is_loaded_again_only_when_it_exists() {
+    let scratch = Scratch::new("missing");
+    let path = scratch.file("value", "one", 0o600);
+    let value = Reloaded::load(vec![path.clone()], || Ok::<_, io::Error>(0)).unwrap();
+    let loads = || {
+        let load = |loads: &mut u32| {
+            *loads += 1;
+            match fs::read(&path) {
+                Ok(_) => Reload::Done,
+                Err(_) => Reload::Retry,
+            }
+        };
+        value.expire();
+        value.with(load, |loads| *loads)
+    };
+    fs::remove_file(&path).unwrap();
+    assert_eq!([loads(), loads(), loads()], [1, 1, 1]);
+    scratch.file("value", "two", 0o600);
+    assert_eq!([loads(), loads()], [2, 2]);
 }
