@@ -43,11 +43,12 @@ pub enum RecordError {
     #[error("the recording {path:?} cannot be read")]
     Read { path: PathBuf, source: io::Error },
     #[error(
-        "{path:?} is not a recording of countersign: {source}. Move it away, or choose another file"
+        "{path:?} is not a recording of countersign: {reason}. Move it away, or choose another file"
     )]
     Parse {
         path: PathBuf,
-        source: serde_json::Error,
+        // Not its source: the message contains it.
+        reason: serde_json::Error,
     },
     #[error("the recording {path:?} cannot be written")]
     Write { path: PathBuf, source: io::Error },
@@ -73,9 +74,9 @@ pub fn read(path: &Path) -> Result<Vec<RecordingEntry>, RecordError> {
         path: path.to_owned(),
         source,
     })?;
-    let failed = |source| RecordError::Parse {
+    let failed = |reason| RecordError::Parse {
         path: path.to_owned(),
-        source,
+        reason,
     };
     let file: RecordingFile = serde_json::from_slice(&text).map_err(failed)?;
     if file.version != VERSION {
