@@ -226,7 +226,9 @@ impl<R: Reports> Driver<R> {
             Output::Sign(..) => {}
             Output::Started(key, took) => {
                 let took = took.as_secs_f64();
-                self.metrics().subscription_start.observe(took);
+                self.metrics()
+                    .subscription_start_duration_seconds
+                    .observe(took);
                 self.reports.report(Report::Acknowledged(key));
                 self.deliver(key, Event::Started);
             }

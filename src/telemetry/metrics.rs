@@ -39,18 +39,21 @@ pub use labels::{
 };
 use labels::{RuleLabel, TaskLabel};
 use process::Process;
-pub use route::RouteMetrics;
 
 use super::build;
 use super::record_code::RecordCode;
 use super::tasks::Task;
 
-type Times<L> = Family<L, Histogram, fn() -> Histogram>;
-
 /// Declares every metric once: its field, which is its name without the prefix, its type, its help
-/// text, and its constructor if that is not `default`.
+/// text, and the constructor of its histograms.
+///
+/// A metric below `each route` has the label `route` alone; [`RouteMetrics`] has it under the same
+/// name.
 macro_rules! metrics {
-    ($($field:ident: $kind:ty = $help:literal $(, $new:expr)?;)*) => {
+    (
+        process { $($field:ident: $kind:ty = $help:literal $(, $new:expr)?;)* }
+        each route { $($of_route:ident: $route_kind:ty = $route_help:literal $(, $route_new:expr)?;)* }
+    ) => {
         /// Every metric, by its name without the prefix and without a counter's `_total`.
         #[derive(Debug)]
         pub struct Metrics {
@@ -61,6 +64,18 @@ macro_rules! metrics {
             keepalives: Mutex<Vec<Arc<Keepalives>>>,
             log_lines: Mutex<Option<ErrorCounter>>,
             $(pub $field: $kind,)*
+            $($of_route: Family<RouteLabel, $route_kind>,)*
+        }
+
+        /// The metrics of one route, looked up once.
+        #[derive(Debug)]
+        pub struct RouteMetrics {
+            /// Of the route.
+            pub name: Arc<str>,
+            pub requests_on_new: Counter,
+            pub requests_on_reused: Counter,
+            keepalives: Arc<Keepalives>,
+            $(pub $of_route: $route_kind,)*
         }
 
         impl Metrics {
@@ -72,6 +87,10 @@ macro_rules! metrics {
                     let $field: $kind = metrics!(@new $($new)?);
                     own.register(stringify!($field), $help, $field.clone());
                 )*
+                $(
+                    let $of_route: Family<RouteLabel, $route_kind> = metrics!(@new $($route_new)?);
+                    own.register(stringify!($of_route), $route_help, $of_route.clone());
+                )*
                 Self {
                     registry,
                     process,
@@ -80,67 +99,93 @@ macro_rules! metrics {
                     keepalives: Mutex::default(),
                     log_lines: Mutex::default(),
                     $($field,)*
+                    $($of_route,)*
                 }
+            }
+        }
+
+        impl RouteMetrics {
+            /// Returns the metrics of the route `name`. They start at zero and are exposed from then on.
+            pub fn new(name: &str) -> Arc<Self> {
+                let all = metrics();
+                let route: Arc<str> = name.into();
+                let label = RouteLabel { route: Arc::clone(&route) };
+                let requests = |connection| {
+                    let route = Arc::clone(&route);
+                    let labels = ReuseLabels { route, connection };
+                    all.upstream_requests.get_or_create_owned(&labels)
+                };
+                Arc::new(Self {
+                    requests_on_new: requests("new"),
+                    requests_on_reused: requests("reused"),
+                    keepalives: all.keepalives(&label),
+                    $($of_route: all.$of_route.get_or_create_owned(&label),)*
+                    name: route,
+                })
             }
         }
     };
     (@new) => { Default::default() };
-    (@new $new:expr) => { $new };
+    (@new $new:expr) => { Family::new_with_constructor($new) };
 }
 
 metrics! {
-    requests: Family<RequestLabels, Counter> =
-        "Completed requests, and operations of sockets and streams";
-    request_duration_seconds: Times<OperationLabels> =
-        "Time from the head of a request to the end of its response", Times::new_with_constructor(slow);
-    signing_duration_seconds: Times<RouteLabel> =
-        "Credentials and signature", Times::new_with_constructor(quick);
-    upstream_connect_duration_seconds: Times<RouteLabel> =
-        "Time for DNS, TCP, proxy and TLS, for requests that needed a new connection",
-        Times::new_with_constructor(slow);
-    upstream_first_byte_duration_seconds: Times<RouteLabel> =
-        "Time from a signed request to the head of its response", Times::new_with_constructor(slow);
-    requests_in_flight: Family<RouteLabel, Gauge> =
-        "Requests whose response has not ended";
-    refusals: Family<RuleLabel, Counter> =
-        "Requests that were rejected and never sent, by the code of the rule";
-    client_connections: Gauge = "Open client connections";
-    client_connections_limit: Gauge = "Maximum number of client connections";
-    client_connections_accepted: Counter = "Accepted client connections";
-    client_tls_handshakes: Family<OutcomeLabel, Counter> = "TLS handshakes with clients";
-    sessions: Family<DialectLabel, Gauge> = "Open client sockets and streams";
-    tunnels: Family<RouteLabel, Gauge> = "Open tunnelled WebSockets";
-    upstream_connections: Family<RouteLabel, Gauge> =
-        "Open upstream connections for requests, without realtime connections and tunnels";
-    upstream_dials: Family<RouteOutcomeLabels, Counter> = "Dialled upstream connections";
-    upstream_requests: Family<ReuseLabels, Counter> = "Requests, by whether their connection was new";
-    upstream_tls_handshakes: Family<HandshakeLabels, Counter> = "TLS handshakes with upstream";
-    subscriptions: Family<RouteLabel, Gauge> = "Active subscriptions, including those that are starting";
-    subscription_start_duration_seconds: Times<RouteLabel> =
-        "Time from a start to its start_ack", Times::new_with_constructor(slow);
-    events_received: Family<RouteLabel, Counter> = "Events received from upstream";
-    events_delivered: Family<RouteLabel, Counter> = "Events delivered to clients";
-    slow_consumers: Family<RouteLabel, Counter> =
-        "Subscriptions that were ended because their client read too slowly";
-    realtime_connections: Family<RouteLabel, Gauge> = "Open realtime connections";
-    realtime_connects: Family<RouteOutcomeLabels, Counter> = "Attempts to open a realtime connection";
-    realtime_losses: Family<RouteLabel, Counter> = "Lost realtime connections";
-    realtime_reconnects: Family<RouteLabel, Counter> = "Attempts to reconnect realtime after a loss";
-    realtime_gaps: Family<RouteLabel, Counter> =
-        "Subscriptions that were resumed after a gap, in which events may have been lost";
-    realtime_keepalive_age_seconds: Family<RouteLabel, Exact> =
-        "Longest time that an open realtime connection has been silent";
-    credentials_remaining_seconds: Family<IdentityLabel, Exact> =
-        "Remaining validity of the credentials: 0 if none are held, +Inf if they do not expire";
-    credentials_refreshes: Family<IdentityOutcomeLabels, Counter> = "Loads of credentials";
-    clock_offset_seconds: Family<RouteLabel, Exact> = "Upstream's clock minus the local clock, from upstream's responses";
-    task_panics: Family<TaskLabel, Counter> =
-        "Panics, which are bugs of countersign, by the task that they ended";
-    draining: Gauge = "Whether the process is draining";
-    ready: Gauge = "Whether /readyz answers 200";
-    memory_limit_bytes: Gauge = "Memory limit; 0 without a limit";
-    log_lines_dropped: Counter = "Log lines that were dropped because their reader did not keep up";
-    build_info: Family<BuildLabels, Gauge> = "Always 1";
+    process {
+        requests: Family<RequestLabels, Counter> =
+            "Completed requests, and operations of sockets and streams";
+        request_duration_seconds: Family<OperationLabels, Histogram> =
+            "Time from the head of a request to the end of its response", slow;
+        refusals: Family<RuleLabel, Counter> =
+            "Requests that were rejected and never sent, by the code of the rule";
+        client_connections: Gauge = "Open client connections";
+        client_connections_limit: Gauge = "Maximum number of client connections";
+        client_connections_accepted: Counter = "Accepted client connections";
+        client_tls_handshakes: Family<OutcomeLabel, Counter> = "TLS handshakes with clients";
+        sessions: Family<DialectLabel, Gauge> = "Open client sockets and streams";
+        upstream_dials: Family<RouteOutcomeLabels, Counter> = "Dialled upstream connections";
+        upstream_requests: Family<ReuseLabels, Counter> =
+            "Requests, by whether their connection was new";
+        upstream_tls_handshakes: Family<HandshakeLabels, Counter> = "TLS handshakes with upstream";
+        realtime_connects: Family<RouteOutcomeLabels, Counter> =
+            "Attempts to open a realtime connection";
+        realtime_keepalive_age_seconds: Family<RouteLabel, Exact> =
+            "Longest time that an open realtime connection has been silent";
+        credentials_remaining_seconds: Family<IdentityLabel, Exact> =
+            "Remaining validity of the credentials: 0 if none are held, +Inf if they do not expire";
+        credentials_refreshes: Family<IdentityOutcomeLabels, Counter> = "Loads of credentials";
+        task_panics: Family<TaskLabel, Counter> =
+            "Panics, which are bugs of countersign, by the task that they ended";
+        draining: Gauge = "Whether the process is draining";
+        ready: Gauge = "Whether /readyz answers 200";
+        memory_limit_bytes: Gauge = "Memory limit; 0 without a limit";
+        log_lines_dropped: Counter =
+            "Log lines that were dropped because their reader did not keep up";
+        build_info: Family<BuildLabels, Gauge> = "Always 1";
+    }
+    each route {
+        signing_duration_seconds: Histogram = "Credentials and signature", quick;
+        upstream_connect_duration_seconds: Histogram =
+            "Time for DNS, TCP, proxy and TLS, for requests that needed a new connection", slow;
+        upstream_first_byte_duration_seconds: Histogram =
+            "Time from a signed request to the head of its response", slow;
+        requests_in_flight: Gauge = "Requests whose response has not ended";
+        tunnels: Gauge = "Open tunnelled WebSockets";
+        upstream_connections: Gauge =
+            "Open upstream connections for requests, without realtime connections and tunnels";
+        subscriptions: Gauge = "Active subscriptions, including those that are starting";
+        subscription_start_duration_seconds: Histogram = "Time from a start to its start_ack", slow;
+        events_received: Counter = "Events received from upstream";
+        events_delivered: Counter = "Events delivered to clients";
+        slow_consumers: Counter =
+            "Subscriptions that were ended because their client read too slowly";
+        realtime_connections: Gauge = "Open realtime connections";
+        realtime_losses: Counter = "Lost realtime connections";
+        realtime_reconnects: Counter = "Attempts to reconnect realtime after a loss";
+        realtime_gaps: Counter =
+            "Subscriptions that were resumed after a gap, in which events may have been lost";
+        clock_offset_seconds: Exact =
+            "Upstream's clock minus the local clock, from upstream's responses";
+    }
 }
 
 static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);

@@ -81,7 +81,8 @@ impl Record {
 
     /// Sets the route. HTTP requests count as in flight on it from now on.
     pub fn set_route(&mut self, route: &Arc<RouteMetrics>) {
-        self._in_flight = (self.client() == HTTP).then(|| GaugeGuard::new(&route.in_flight));
+        self._in_flight =
+            (self.client() == HTTP).then(|| GaugeGuard::new(&route.requests_in_flight));
         self.route = Some(Arc::clone(route));
     }
 
@@ -179,9 +180,9 @@ impl Record {
         all.count_request(labels, is_theirs);
         if let Some(route) = &self.route {
             let times = [
-                (&route.signing, self.signing),
-                (&route.connect, self.connect),
-                (&route.first_byte, self.first_byte),
+                (&route.signing_duration_seconds, self.signing),
+                (&route.upstream_connect_duration_seconds, self.connect),
+                (&route.upstream_first_byte_duration_seconds, self.first_byte),
             ];
             for (histogram, time) in times {
                 if !time.is_zero() {

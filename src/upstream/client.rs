@@ -252,7 +252,7 @@ impl Upstream {
             self.metrics.requests_on_new.inc();
         }
         if let Some(offset) = self.clock_skew.measure(response.headers()) {
-            self.metrics.clock_offset.set(offset);
+            self.metrics.clock_offset_seconds.set(offset);
         }
         let spent = timing.signing + timing.connect;
         timing.first_byte = started.elapsed().saturating_sub(spent);
