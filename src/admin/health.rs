@@ -56,8 +56,8 @@ pub struct Readiness {
     pub upstreams: Vec<(String, bool)>,
 }
 
-/// How often upstreams are dialled at most.
-const DIAL_PAUSE: Duration = Duration::from_secs(10);
+/// The minimum time between two dials of the upstreams.
+const DIAL_INTERVAL: Duration = Duration::from_secs(10);
 
 // === impl Health ===
 
@@ -70,15 +70,15 @@ impl Health {
         }
     }
 
-    /// Whether it has been ready once.
+    /// Returns whether the process has been ready at least once.
     pub fn has_started(&self) -> bool {
-        self.look().is_ready() || self.has_started.load(Ordering::Relaxed)
+        self.current().is_ready() || self.has_started.load(Ordering::Relaxed)
     }
 
     /// Returns the state of the process. With `is_deep`, upstreams are dialled, too: TCP and TLS,
     /// without a request.
     pub async fn readiness(&self, is_deep: bool) -> Readiness {
-        let mut readiness = self.look();
+        let mut readiness = self.current();
         if is_deep {
             readiness.upstreams = self.dial().await;
         }
@@ -87,7 +87,7 @@ impl Health {
 
     /// Updates the gauges that are computed at a scrape.
     pub fn observe(&self) {
-        let readiness = self.look();
+        let readiness = self.current();
         let metrics = metrics();
         metrics.ready.set(i64::from(readiness.is_ready()));
         metrics.draining.set(i64::from(readiness.is_draining));
@@ -109,7 +109,7 @@ impl Health {
         }
     }
 
-    fn look(&self) -> Readiness {
+    fn current(&self) -> Readiness {
         let HealthSources {
             listeners,
             identities,
@@ -141,7 +141,7 @@ impl Health {
     fn dial(&self) -> Dial {
         let mut last = self.last_dial.lock();
         if let Some((begun, dial)) = &*last
-            && begun.elapsed() < DIAL_PAUSE
+            && begun.elapsed() < DIAL_INTERVAL
         {
             return dial.clone();
         }
@@ -176,14 +176,16 @@ impl Readiness {
             format!("no valid credentials are held ({identity}): {failure}")
         }));
         if self.connections >= self.connections_limit {
-            reasons.push("all client connections are taken (limits.connections)".to_owned());
+            reasons
+                .push("the limit of client connections is reached (limits.connections)".to_owned());
         }
         if self.is_memory_short {
             reasons.push("memory is short (limits.memory)".to_owned());
         }
         let unreached = self.upstreams.iter().filter(|(_, is_reached)| !is_reached);
-        reasons
-            .extend(unreached.map(|(route, _)| format!("the upstream of {route} is not reached")));
+        reasons.extend(
+            unreached.map(|(route, _)| format!("the upstream of {route} cannot be reached")),
+        );
         reasons
     }
 }
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn every_latch_can_keep_it_from_being_ready() {
+    fn each_condition_can_make_the_process_not_ready() {
         check(|_| {}, None);
         check(
             |found| found.is_draining = true,

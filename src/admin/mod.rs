@@ -1,8 +1,8 @@
 //! The admin listener: serves health checks and metrics, and stops the process on request.
 //!
 //! It is separate from the proxied port, so that clients of that port cannot use it and cannot fill
-//! it up. On a pod's address every peer may read, and none may stop the process. At its connection
-//! limit, the connection that has waited longest without a request is closed for a new one.
+//! it up. On a pod's address every peer may read health and metrics, but none may stop the process. At
+//! the connection limit, a new connection replaces the one that has waited longest without a request.
 
 mod health;
 
@@ -45,13 +45,14 @@ pub struct Admin {
     connections: ConnectionSlots,
 }
 
-/// The connection limit; probes and scrapes are few.
-const CONNECTIONS: usize = 64;
-/// How long a request's head may take from the beginning of its connection.
-const HEAD: Duration = Duration::from_secs(1);
-/// How long a connection may last; it serves one request.
-const LIFE: Duration = Duration::from_secs(10);
-const HEAD_SIZE: usize = 8_192;
+/// The connection limit. Probes and scrapes need only a few connections.
+const MAX_CONNECTIONS: usize = 64;
+/// How long a client may take to send the head of its request, from the start of the connection.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection may last. It serves one request.
+const MAX_LIFETIME: Duration = Duration::from_secs(10);
+/// The maximum size of a request's head in bytes.
+const MAX_HEAD_SIZE: usize = 8_192;
 
 impl Admin {
     /// `quit` is cancelled when a client asks the process to stop.
@@ -60,7 +61,7 @@ impl Admin {
             guard,
             health,
             quit,
-            connections: ConnectionSlots::new(CONNECTIONS),
+            connections: ConnectionSlots::new(MAX_CONNECTIONS),
         }
     }
 
@@ -79,41 +80,41 @@ impl Admin {
         let serve = |(stream, peer), permit| {
             let (admin, stop) = (Arc::clone(self), tasks.stop.clone());
             tasks.tracker.spawn(caught(Task::Admin, async move {
-                let conversation = timeout(LIFE, admin.converse(stream, peer));
-                stop.run_until_cancelled(conversation).await;
+                let served = timeout(MAX_LIFETIME, admin.serve_connection(stream, peer));
+                stop.run_until_cancelled(served).await;
                 drop(permit);
             }));
         };
         accept("admin", &self.connections, next, serve).await;
     }
 
-    async fn converse(&self, stream: TcpStream, peer: SocketAddr) {
+    async fn serve_connection(&self, stream: TcpStream, peer: SocketAddr) {
         let Ok(local) = stream.local_addr() else {
             return;
         };
-        let asked = Notify::new();
+        let has_request = Notify::new();
         let service = service_fn(|request| {
-            asked.notify_one();
+            has_request.notify_one();
             async move {
                 let answered = caught(Task::Admin, self.respond(&request, local, peer)).await;
                 let answer = answered.unwrap_or_else(|panicked| {
-                    told(StatusCode::INTERNAL_SERVER_ERROR, &panicked.to_string())
+                    plain_text(StatusCode::INTERNAL_SERVER_ERROR, &panicked.to_string())
                 });
                 Ok::<_, Infallible>(answer)
             }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD)
+            .header_read_timeout(HEAD_TIMEOUT)
             .keep_alive(false)
-            .max_buf_size(HEAD_SIZE)
+            .max_buf_size(MAX_HEAD_SIZE)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
-        // Bytes that have come are read before the connection may be evicted.
+        // `biased` reads the bytes that have arrived before the connection can be evicted.
         let served = tokio::select! {
             biased;
             served = connection.as_mut() => served,
-            () = asked.notified() => connection.await,
+            () = has_request.notified() => connection.await,
             () = self.connections.evictions().chosen() => {
                 return debug!("admin connection evicted");
             }
@@ -136,17 +137,17 @@ impl Admin {
             .guard
             .check(request, local_ip, Scheme::Http, navigations)
         {
-            return told(StatusCode::FORBIDDEN, &refusal.to_string());
+            return plain_text(StatusCode::FORBIDDEN, &refusal.to_string());
         }
         let is_get = matches!(*request.method(), Method::GET | Method::HEAD);
         match request.uri().path() {
             "/livez" | "/readyz" | "/startupz" | "/metrics" if !is_get => not_allowed("GET"),
-            "/livez" => told(StatusCode::OK, "alive"),
+            "/livez" => plain_text(StatusCode::OK, "alive"),
             "/startupz" => {
                 if self.health.has_started() {
-                    told(StatusCode::OK, "started")
+                    plain_text(StatusCode::OK, "started")
                 } else {
-                    told(
+                    plain_text(
                         StatusCode::SERVICE_UNAVAILABLE,
                         "not started yet: see /readyz",
                     )
@@ -162,7 +163,7 @@ impl Admin {
             }
             "/quitquitquit" if *request.method() == Method::POST => self.quit(request, local, peer),
             "/quitquitquit" => not_allowed("POST"),
-            _ => told(
+            _ => plain_text(
                 StatusCode::NOT_FOUND,
                 "no such page. Pages: /livez, /readyz, /startupz, /metrics and, by POST, /quitquitquit",
             ),
@@ -176,7 +177,7 @@ impl Admin {
         peer: SocketAddr,
     ) -> Response<Full<Bytes>> {
         if !may_quit(&self.guard, request.headers(), local.ip(), peer.ip()) {
-            return told(
+            return plain_text(
                 StatusCode::FORBIDDEN,
                 "only processes of this machine, through a loopback address, or clients with a token of \
                  guard.token_file may stop countersign",
@@ -184,19 +185,19 @@ impl Admin {
         }
         info!("stop requested by /quitquitquit");
         self.quit.cancel();
-        told(StatusCode::OK, "stopping")
+        plain_text(StatusCode::OK, "stopping")
     }
 }
 
-/// Whether the client may stop the process: if it is on this machine or has a token, and is not a web
-/// page.
+/// Returns whether the client may stop the process: it must be on this machine or have a token, and
+/// must not be a web page.
 fn may_quit(guard: &Guard, headers: &HeaderMap, local: IpAddr, peer: IpAddr) -> bool {
     let is_loopback = |ip: IpAddr| ip.to_canonical().is_loopback();
     let is_local = is_loopback(local) && is_loopback(peer);
     !headers.contains_key(ORIGIN) && (is_local || guard.has_unrestricted_token(headers))
 }
 
-/// `{"status":"ready",…}` with 200, or `{"status":"not ready",…,"reasons":["…"]}` with 503.
+/// Returns `{"status":"ready",…}` with 200, or `{"status":"not ready",…,"reasons":["…"]}` with 503.
 fn readiness(readiness: &Readiness) -> Response<Full<Bytes>> {
     let (status, text) = if readiness.is_ready() {
         (StatusCode::OK, "ready")
@@ -227,7 +228,7 @@ fn readiness(readiness: &Readiness) -> Response<Full<Bytes>> {
         });
         json["upstreams"] = serde_json::Map::from_iter(upstreams).into();
     }
-    typed(status, "application/json", format!("{json}\n"))
+    respond_with(status, "application/json", format!("{json}\n"))
 }
 
 fn scrape(accept: Option<&HeaderValue>) -> Response<Full<Bytes>> {
@@ -237,10 +238,10 @@ fn scrape(accept: Option<&HeaderValue>) -> Response<Full<Bytes>> {
             .unwrap_or_default(),
     );
     match metrics::encode(format) {
-        Ok(text) => typed(StatusCode::OK, format.media_type(), text),
+        Ok(text) => respond_with(StatusCode::OK, format.media_type(), text),
         Err(error) => {
             warn!(%error, "metrics not encoded");
-            told(
+            plain_text(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the metrics cannot be written",
             )
@@ -249,17 +250,21 @@ fn scrape(accept: Option<&HeaderValue>) -> Response<Full<Bytes>> {
 }
 
 fn not_allowed(allow: &'static str) -> Response<Full<Bytes>> {
-    let mut response = told(StatusCode::METHOD_NOT_ALLOWED, &format!("use {allow}"));
+    let mut response = plain_text(StatusCode::METHOD_NOT_ALLOWED, &format!("use {allow}"));
     let allow = HeaderValue::from_static(allow);
     response.headers_mut().insert(ALLOW, allow);
     response
 }
 
-fn told(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
-    typed(status, "text/plain; charset=utf-8", format!("{text}\n"))
+fn plain_text(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    respond_with(status, "text/plain; charset=utf-8", format!("{text}\n"))
 }
 
-fn typed(status: StatusCode, media_type: &'static str, text: String) -> Response<Full<Bytes>> {
+fn respond_with(
+    status: StatusCode,
+    media_type: &'static str,
+    text: String,
+) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(text)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -292,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_may_stop_it() {
+    fn only_clients_on_this_machine_may_stop_the_process() {
         check("127.0.0.1", "127.0.0.1", &[], true);
         check("::1", "::1", &[], true);
         check("::ffff:127.0.0.1", "::ffff:127.0.0.1", &[], true);
@@ -300,7 +305,7 @@ mod tests {
         check("10.0.0.7", "10.0.0.8", &[], false);
         check("127.0.0.1", "10.0.0.8", &[], false);
         check("127.0.0.1", "127.0.0.1", &[("origin", "null")], false);
-        // Nothing is a token where none is configured.
+        // Without configured tokens, no value is a valid token.
         check(
             "10.0.0.7",
             "10.0.0.8",

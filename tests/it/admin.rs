@@ -457,7 +457,7 @@ async fn a_cancelled_deep_check_does_not_affect_others() {
     drop(first);
     let second = running.get("/readyz?deep").await;
     assert_eq!(second.status, 503, "{second:?}");
-    let reason = "the upstream of graphql is not reached";
+    let reason = "the upstream of graphql cannot be reached";
     assert_eq!(second.json()["reasons"], json!([reason]));
     drop(dialled);
 }
