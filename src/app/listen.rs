@@ -41,7 +41,9 @@ pub(super) async fn bind_admin(
 }
 
 fn take(passed: &mut Vec<Passed>, place: &Listen) -> Option<Passed> {
-    let at = passed.iter().position(|passed| passed.place() == *place)?;
+    let at = passed
+        .iter()
+        .position(|passed| passed.address() == *place)?;
     Some(passed.remove(at))
 }
 

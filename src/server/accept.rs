@@ -1,4 +1,4 @@
-//! The accept loop of every listener, and the slots of the connections that it accepts.
+//! The accept loop of every listener, and the slots of accepted connections.
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::eviction::Evictions;
 
-/// Bounds how many connections are open.
+/// Limits the number of open connections.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionSlots {
     permits: Arc<Semaphore>,
@@ -39,32 +39,32 @@ impl ConnectionSlots {
         self.limit
     }
 
-    /// Returns how many are taken.
+    /// Returns the number of slots in use.
     pub(super) fn taken(&self) -> usize {
         self.limit.saturating_sub(self.permits.available_permits())
     }
 
-    /// Takes a slot; while there is none, connections that wait for a request are evicted.
+    /// Takes a slot. While none is free, evicts connections that wait for a request.
     async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Some(permit);
         }
         let permit = loop {
-            // Repeatedly: another listener may take the slot that an eviction has freed.
+            // In a loop, because another listener may take the slot that an eviction has freed.
             self.evictions.evict_one();
             let freed = Arc::clone(&self.permits).acquire_owned();
             if let Ok(permit) = tokio::time::timeout(EVICTION_INTERVAL, freed).await {
                 break permit.ok();
             }
         };
-        // If a connection ended by itself, none needs to be evicted any more.
+        // If a connection ended by itself, the last eviction is not needed.
         self.evictions.cancel();
         permit
     }
 }
 
-/// Accepts connections until it is dropped. `next` waits for one, and returns `None` for one that is
-/// not served; `serve` must not wait. `kind` names the connections in the log.
+/// Accepts connections until the future is dropped. `next` waits for a connection, and returns `None`
+/// for one that must not be served; `serve` must not wait. `kind` names the listener in the log.
 pub(crate) async fn accept<C, F>(
     kind: &'static str,
     slots: &ConnectionSlots,

@@ -1,4 +1,4 @@
-//! The number of connections that the process can hold, and TCP listeners with a long backlog.
+//! The number of connections that the process can hold open, and TCP listeners with a long backlog.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,45 +8,45 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 use tracing::{debug, warn};
 
-/// How many connections may wait to be accepted; the system may allow fewer.
+/// The number of connections that may wait to be accepted. The system may allow fewer.
 const BACKLOG: u32 = 4_096;
-/// How many bytes the system buffers for a client that does not read. Its default is megabytes,
-/// which no limit of ours would count. Linux doubles the value, and reports the socket as writable
-/// when a third is free: a client that reads less than that within timeouts.write seems to read
-/// nothing.
+/// The number of bytes that the system buffers for a client that does not read. The default is
+/// megabytes, which none of our limits would count. Linux doubles the value, and reports the socket as
+/// writable when a third of it is free, so a client that reads less than that within `timeouts.write`
+/// seems to read nothing.
 const SEND_BUFFER: u32 = 64 * 1024;
-/// Open files that are no client connections, nor upstream connections for them.
+/// Open files other than client connections and their upstream connections.
 const OTHER_FILES: u64 = 1_024;
 
 /// Binds an address.
 ///
 /// # Errors
-/// When it cannot be listened on.
+/// When the address cannot be listened on.
 pub(super) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // So that a restart does not wait until the connections of the last run are forgotten.
+    // A restart must not wait until the system has forgotten the connections of the last run.
     socket.set_reuseaddr(true)?;
-    // Accepted connections inherit it.
+    // Accepted connections inherit the size.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Prepares an inherited listener, so that it is like one of [`listen`].
+/// Gives an inherited listener the options of those that [`listen`] returns.
 ///
 /// # Errors
-/// When it cannot be prepared.
+/// When the options cannot be set.
 pub(super) fn adopt(socket: std::net::TcpListener) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     set_socket_send_buffer_size(&socket, SEND_BUFFER as usize)?;
     TcpListener::from_std(socket)
 }
 
-/// Raises the limit of open files if `wanted` connections need it, and returns how many of them fit:
-/// each may need a second file for its upstream connection.
+/// Raises the limit of open files if `wanted` connections need it, and returns how many of them fit.
+/// Each may need a second file for its upstream connection.
 pub(super) fn connections(wanted: usize) -> usize {
     let needed = (wanted as u64)
         .saturating_mul(2)
@@ -64,14 +64,14 @@ pub(super) fn connections(wanted: usize) -> usize {
             Err(error) => debug!(%error, "limit of open files not raised"),
         }
     }
-    let room = usize::try_from(files / 2).unwrap_or(usize::MAX).max(1);
-    if room < wanted {
+    let capacity = usize::try_from(files / 2).unwrap_or(usize::MAX).max(1);
+    if capacity < wanted {
         warn!(
-            "limits.connections is {wanted}, but {files} open files are allowed: {room} connections \
-             are taken at a time. Raise the hard limit (ulimit -Hn, LimitNOFILE=)"
+            "limits.connections is {wanted}, but {files} open files are allowed, so at most \
+             {capacity} connections are accepted. Raise the hard limit (ulimit -Hn, LimitNOFILE=)"
         );
     }
-    wanted.min(room)
+    wanted.min(capacity)
 }
 
 #[cfg(test)]
@@ -79,12 +79,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn half_of_the_files_are_for_clients() {
+    fn half_of_the_open_files_are_reserved_for_clients() {
         assert_eq!(connections(1), 1);
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-        let room = connections(usize::MAX);
+        let capacity = connections(usize::MAX);
         let files = getrlimit(Resource::Nofile).current;
         assert!(files >= current && (maximum.is_none() || files == maximum));
-        assert_eq!(room, files.map_or(usize::MAX, |files| files as usize / 2));
+        assert_eq!(
+            capacity,
+            files.map_or(usize::MAX, |files| files as usize / 2)
+        );
     }
 }

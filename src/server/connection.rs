@@ -17,21 +17,21 @@ use super::linger::Linger;
 use super::request_wait::RequestWait;
 use crate::proxy::Body;
 
-/// A client's stream below hyper, which knows when no request is in progress.
+/// A client's stream below hyper. It detects when the connection waits for a request.
 #[derive(Debug)]
 pub(super) struct ClientStream<S> {
     stream: S,
     state: Arc<ConnectionState>,
     framing: Framing,
     wait: RequestWait,
-    /// Nothing waits to be written.
+    /// Whether everything has been written.
     is_flushed: bool,
-    /// The connection closes because no request came.
+    /// Whether the connection closes because no request arrived.
     is_over: bool,
     linger: Option<Linger>,
 }
 
-/// The body of a response; its request is in progress until it is dropped.
+/// The body of a response. Its request counts as in progress until the body is dropped.
 #[derive(Debug)]
 pub(super) struct TrackedBody {
     body: Body,
@@ -65,7 +65,7 @@ impl<S> ClientStream<S> {
         }
     }
 
-    /// Whether the next thing to happen is a request.
+    /// Returns whether the connection waits for a request.
     fn is_waiting(&self) -> bool {
         self.is_flushed && !self.is_over && self.state.is_idle()
     }
@@ -131,8 +131,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
-    /// The wait for the next request begins here: hyper has seen that there is nothing to read,
-    /// and does not ask again.
+    /// Begins the wait for the next request, because hyper flushes after it has found nothing to read,
+    /// and does not read again.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
@@ -147,8 +147,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         let this = self.get_mut();
         if this.linger.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            let rests = this.is_over || this.framing.is_between_requests();
-            if rests || this.state.is_upgraded() {
+            let is_at_rest = this.is_over || this.framing.is_between_requests();
+            if is_at_rest || this.state.is_upgraded() {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -1,21 +1,21 @@
-//! The state that a connection's stream and its requests share.
+//! The state that the stream of a connection and its requests share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// The requests of a connection.
+/// Counts the requests of a connection.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionState {
-    /// How many have begun.
+    /// The number of requests that have begun.
     begun: AtomicUsize,
-    /// Notified of the first one.
+    /// Notified when the first request begins.
     first: Notify,
     in_progress: AtomicUsize,
-    /// The connection has left HTTP.
+    /// Whether the connection was upgraded to another protocol.
     is_upgraded: AtomicBool,
-    /// A request's length was given more than once.
+    /// Whether a request gave its length more than once.
     is_ambiguous: AtomicBool,
 }
 
@@ -33,19 +33,19 @@ impl ConnectionState {
         InProgress(Arc::clone(self))
     }
 
-    /// Waits for the first request. For one caller at a time.
+    /// Waits for the first request. Supports one caller at a time.
     pub(super) async fn has_begun(&self) {
         if self.begun() == 0 {
             self.first.notified().await;
         }
     }
 
-    /// Returns how many requests have begun.
+    /// Returns the number of requests that have begun.
     pub(super) fn begun(&self) -> usize {
         self.begun.load(Ordering::Relaxed)
     }
 
-    /// Whether no request is in progress, and another one may come.
+    /// Returns whether no request is in progress and another one may follow.
     pub(super) fn is_idle(&self) -> bool {
         self.in_progress.load(Ordering::Relaxed) == 0 && !self.is_upgraded()
     }
@@ -54,7 +54,7 @@ impl ConnectionState {
         self.is_upgraded.load(Ordering::Relaxed)
     }
 
-    /// Says that the connection leaves HTTP.
+    /// Marks the connection as upgraded to another protocol.
     pub(super) fn upgrade(&self) {
         self.is_upgraded.store(true, Ordering::Relaxed);
     }

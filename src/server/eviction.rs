@@ -1,7 +1,7 @@
 //! Closes a connection that waits for a request when a new connection needs its slot.
 //!
-//! The connection that has waited longest is chosen. One that is chosen and then receives a request
-//! passes the eviction on to another.
+//! The connection that has waited longest is chosen. If it receives a request before it closes, another
+//! connection is chosen instead.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-/// The evictions that are asked for, and the connections that wait to be chosen.
+/// The requested evictions, and the connections that can be evicted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Evictions(Arc<Notify>);
 
@@ -20,7 +20,7 @@ pub(crate) struct Evictions(Arc<Notify>);
 pub(super) struct Candidate {
     evictions: Evictions,
     notified: Pin<Box<OwnedNotified>>,
-    /// It must close, and has not closed yet.
+    /// Whether the connection must close and has not closed yet.
     is_chosen: bool,
 }
 
@@ -30,7 +30,7 @@ impl Evictions {
         self.0.notify_one();
     }
 
-    /// Takes back an eviction for which no connection has been chosen yet.
+    /// Cancels an eviction for which no connection has been chosen yet.
     pub(super) fn cancel(&self) {
         let _ = self.0.notified().now_or_never();
     }
@@ -60,7 +60,7 @@ impl Candidate {
         }
     }
 
-    /// Says that the connection closes, so that no other one is evicted in its place.
+    /// Marks the connection as closed, so that no other connection is chosen instead.
     pub(super) fn close(mut self) {
         self.is_chosen = false;
     }

@@ -1,6 +1,6 @@
-//! Reads and drops what a client still sends after its last response.
+//! Reads and discards what a client still sends after its last response.
 //!
-//! If the socket were closed at once, the system would reset the connection, and the client might
+//! If the socket were closed immediately, the system would reset the connection, and the client could
 //! lose the response.
 
 use std::pin::Pin;
@@ -10,13 +10,13 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::time::Sleep;
 
-/// The end of a connection on which the client may still be sending.
+/// The closing of a connection on which the client may still be sending.
 #[derive(Debug)]
 pub(super) struct Linger {
     timer: Pin<Box<Sleep>>,
 }
 
-/// How long it lasts.
+/// How long to read before the socket is closed.
 const DURATION: Duration = Duration::from_secs(1);
 
 impl Linger {
@@ -26,7 +26,7 @@ impl Linger {
         }
     }
 
-    /// Resolves when the client has closed its side, or time is up.
+    /// Resolves when the client has closed its side or the time has expired.
     pub(super) fn poll<S: AsyncRead + Unpin>(
         &mut self,
         cx: &mut Context<'_>,

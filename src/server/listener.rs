@@ -14,7 +14,7 @@ use super::address::Listen;
 use super::capacity::{adopt, listen};
 use super::passed::Passed;
 
-/// A bound listener. It removes the file of a unix socket that it has bound.
+/// A bound listener. When it is dropped, it removes the file of a unix socket that it has bound.
 #[derive(Debug)]
 pub struct Listener(Kind);
 
@@ -28,15 +28,15 @@ enum Kind {
 struct UnixSocket {
     listener: UnixListener,
     path: PathBuf,
-    /// The inode of the file, so that the file of a successor is not removed; `None` for an inherited
-    /// socket, whose file belongs to the process that bound it.
+    /// The inode of the file, so that a file that has replaced it is not removed. `None` for an
+    /// inherited socket, whose file belongs to the process that bound it.
     inode: Option<u64>,
-    /// UIDs that may connect beside our own; empty if the file's mode alone decides.
+    /// The UIDs that may connect in addition to our own. Empty if only the mode of the file decides.
     peers: Vec<u32>,
     owner: u32,
 }
 
-/// A connection.
+/// An accepted connection.
 pub(super) enum Accepted {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -61,9 +61,9 @@ pub enum BindError {
 }
 
 impl Listener {
-    /// Binds an address. Returns `None` for an IPv6 address on a machine without IPv6. A unix socket
-    /// on which no process listens any more is replaced. Its mode is 0600, unless `peers` has the
-    /// UIDs that may connect, too.
+    /// Binds an address. Returns `None` for an IPv6 address on a machine without IPv6. Replaces a unix
+    /// socket on which no process listens any more. The mode of the socket is 0600, unless `peers` lists
+    /// other UIDs that may connect.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -84,7 +84,7 @@ impl Listener {
         }
     }
 
-    /// Returns the address that it is bound to, if that is known.
+    /// Returns the bound address, if it is known.
     pub fn address(&self) -> Option<Listen> {
         match &self.0 {
             Kind::Tcp(listener) => listener.local_addr().ok().map(Listen::Tcp),
@@ -92,10 +92,10 @@ impl Listener {
         }
     }
 
-    /// Adopts an inherited socket. `peers` are as in [`Self::bind`].
+    /// Adopts an inherited socket. `peers` has the same meaning as in [`Self::bind`].
     ///
     /// # Errors
-    /// When it cannot be used.
+    /// When the socket cannot be used.
     pub fn adopt(passed: Passed, peers: &[u32]) -> Result<Self, BindError> {
         match passed {
             Passed::Tcp { socket, .. } => {
@@ -113,8 +113,9 @@ impl Listener {
         match &self.0 {
             Kind::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                let is_astray = |local: SocketAddr| local.ip().is_loopback() && !is_loopback(peer);
-                if stream.local_addr().is_ok_and(is_astray) {
+                let is_misrouted =
+                    |local: SocketAddr| local.ip().is_loopback() && !is_loopback(peer);
+                if stream.local_addr().is_ok_and(is_misrouted) {
                     // With unusual routes, packets from other machines reach loopback addresses.
                     warn!("connection closed: it came from another machine to a loopback address");
                     return Ok(None);
@@ -133,20 +134,21 @@ impl UnixSocket {
     fn bind(path: &Path, peers: &[u32]) -> Result<Self, BindError> {
         check_place(path)?;
         let failed = |step| move |source| BindError::Unix { step, source };
-        // In a private directory, so that it has its mode before others can reach it.
+        // The socket is bound in a private directory, so that others cannot reach it before its mode is
+        // set.
         let place =
             private_directory(path).map_err(failed("cannot create a directory next to it"))?;
-        let born = place.join("s");
-        let bound = UnixListener::bind(&born).map_err(failed("it cannot be bound"));
+        let temporary = place.join("s");
+        let bound = UnixListener::bind(&temporary).map_err(failed("it cannot be bound"));
         let mode = if peers.is_empty() { 0o600 } else { 0o666 };
         let moved = bound.and_then(|listener| {
-            fs::set_permissions(&born, Permissions::from_mode(mode))
+            fs::set_permissions(&temporary, Permissions::from_mode(mode))
                 .map_err(failed("its mode cannot be set"))?;
-            fs::rename(&born, path).map_err(failed("it cannot be moved to its path"))?;
+            fs::rename(&temporary, path).map_err(failed("it cannot be moved to its path"))?;
             Ok(listener)
         });
         if moved.is_err() {
-            let _ = fs::remove_file(&born);
+            let _ = fs::remove_file(&temporary);
         }
         let _ = fs::remove_dir(&place);
         let listener = moved?;
@@ -160,7 +162,7 @@ impl UnixSocket {
         })
     }
 
-    /// Adopts an inherited socket. Its mode is that of the socket unit.
+    /// Adopts an inherited socket. The socket unit has set its mode.
     fn adopt(
         socket: BlockingUnixListener,
         path: PathBuf,
@@ -184,7 +186,7 @@ impl UnixSocket {
         })
     }
 
-    /// Whether the peer's UID, checked with `SO_PEERCRED`, may connect.
+    /// Returns whether the peer's UID, checked with `SO_PEERCRED`, may connect.
     fn admits(&self, stream: &UnixStream) -> io::Result<bool> {
         if self.peers.is_empty() {
             return Ok(true);
@@ -210,7 +212,7 @@ impl Drop for UnixSocket {
     }
 }
 
-/// Checks that the path is free, or is a socket on which no process listens.
+/// Checks that the path does not exist or is a socket on which no process listens.
 fn check_place(path: &Path) -> Result<(), BindError> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -247,7 +249,7 @@ fn is_loopback(peer: SocketAddr) -> bool {
     peer.ip().to_canonical().is_loopback()
 }
 
-/// Whether the machine has no such address or address family.
+/// Returns whether the machine lacks the address or its address family.
 fn is_missing(error: &io::Error) -> bool {
     const EAFNOSUPPORT: i32 = 97;
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)

@@ -1,7 +1,8 @@
-//! Accepts client connections and speaks HTTP/1.1 with them, plain or by TLS, until the drain.
+//! Accepts client connections and serves HTTP/1.1 on them, plain or over TLS, until the process
+//! drains.
 //!
 //! The accept loop never waits for a peer, and neither an accept error nor a panic ends it. At the
-//! connection limit, the connection that has waited longest for a request is closed for a new one.
+//! connection limit, a new connection replaces the one that has waited longest for a request.
 
 pub(crate) mod accept;
 mod address;
@@ -74,22 +75,23 @@ pub struct Server {
     tasks: ClientTasks,
 }
 
-/// How many client connections there are, and whether there is memory for their requests.
+/// The number of client connections, and whether memory is short.
 #[derive(Clone, Debug)]
 pub struct Connections {
     slots: ConnectionSlots,
     memory: Memory,
 }
 
-/// How long final responses may take to reach their clients after the drain's deadline.
+/// How long final responses may take to reach their clients after the deadline of the drain.
 const FINAL_RESPONSES: Duration = Duration::from_secs(1);
-/// How long a connection that has had no request may still send one after the drain has begun.
+/// How long a connection without a request so far may still send one after the drain has begun.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
-/// How long a new connection waits while memory is short, before its requests are refused.
-const MEMORY_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a new connection waits while memory is short before its requests are refused.
+const MEMORY_WAIT: Duration = Duration::from_secs(1);
 
 impl Server {
-    /// Connections finish their request once the drain begins, and end when it expires.
+    /// When the drain begins, each connection finishes its request and closes; when its deadline
+    /// expires, the remaining connections are closed.
     pub fn new(
         proxy: Proxy,
         config: ServerConfig,
@@ -132,7 +134,7 @@ impl Server {
         let next = || async {
             let accepted = listener.accept().await?;
             if accepted.is_some() {
-                self.memory.relief(MEMORY_PATIENCE).await;
+                self.memory.relief(MEMORY_WAIT).await;
             }
             Ok(accepted)
         };
@@ -173,7 +175,7 @@ impl Server {
         };
         let opened = tokio::select! {
             opened = self.open(stream) => opened,
-            () = self.last_call(pending()) => return,
+            () = self.drain_begins(pending()) => return,
         };
         let opened = match opened {
             Ok(opened) => opened,
@@ -227,7 +229,7 @@ impl Server {
         let mut connection = pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = self.last_call(state.has_begun()) => {
+            () = self.drain_begins(state.has_begun()) => {
                 connection.as_mut().graceful_shutdown();
                 match self.tasks.expired.run_until_cancelled(connection.as_mut()).await {
                     Some(ended) => ended,
@@ -243,10 +245,10 @@ impl Server {
         }
     }
 
-    /// Resolves when a connection accepts no more requests: when the drain begins, or, for a
-    /// connection without a request so far, after a grace period. Its client opened it to send a
-    /// request, and may not retry.
-    async fn last_call(&self, first_request: impl Future<Output = ()>) {
+    /// Resolves when a connection must accept no more requests: when the drain begins, or, for a
+    /// connection without a request so far, after a grace period, because its client opened it to send a
+    /// request and may not retry.
+    async fn drain_begins(&self, first_request: impl Future<Output = ()>) {
         self.tasks.draining.cancelled().await;
         tokio::select! {
             () = first_request => {}
@@ -259,17 +261,17 @@ impl Server {
 // === impl Connections ===
 
 impl Connections {
-    /// Returns how many are open. A WebSocket counts until it ends.
+    /// Returns the number of open connections. A WebSocket counts until it ends.
     pub fn open(&self) -> usize {
         self.slots.taken()
     }
 
-    /// Returns how many there may be.
+    /// Returns the connection limit.
     pub fn limit(&self) -> usize {
         self.slots.limit()
     }
 
-    /// Whether requests are refused because memory is short.
+    /// Returns whether requests are refused because memory is short.
     pub fn is_memory_short(&self) -> bool {
         self.memory.is_short()
     }

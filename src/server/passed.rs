@@ -1,4 +1,4 @@
-//! Inherited sockets, which systemd or a similar program has bound and passed to the process.
+//! Inherited sockets, which systemd or a similar program has bound and passed to this process.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::address::Listen;
 
-/// An inherited socket that listens, and its address.
+/// An inherited listening socket with its address.
 #[derive(Debug)]
 pub enum Passed {
     Tcp {
@@ -29,23 +29,26 @@ pub enum PassedError {
     #[error("it does not listen: set Accept=no in its socket unit")]
     NotListening,
     #[error(
-        "it is a unix socket without a path (an abstract one), which has no mode that says who may \
-         connect: give it a path"
+        "it is an abstract unix socket, which has no mode that restricts who may connect: give it a path"
     )]
     NoPath,
 }
 
 impl Passed {
+    /// Checks an inherited TCP socket.
+    ///
     /// # Errors
-    /// When it does not listen.
+    /// When the socket does not listen.
     pub fn tcp(socket: TcpListener) -> Result<Self, PassedError> {
         check(&socket)?;
         let address = socket.local_addr().map_err(PassedError::Unknown)?;
         Ok(Self::Tcp { socket, address })
     }
 
+    /// Checks an inherited unix socket.
+    ///
     /// # Errors
-    /// When it does not listen, or has no path.
+    /// When the socket does not listen or has no path.
     pub fn unix(socket: UnixListener) -> Result<Self, PassedError> {
         check(&socket)?;
         let address = socket.local_addr().map_err(PassedError::Unknown)?;
@@ -54,10 +57,10 @@ impl Passed {
         Ok(Self::Unix { socket, path })
     }
 
-    /// Returns the socket, if it is a TCP socket.
+    /// Returns the TCP socket.
     ///
     /// # Errors
-    /// When it is a unix socket, or cannot be used.
+    /// When it is a unix socket or cannot be used.
     pub fn into_tcp(self) -> io::Result<tokio::net::TcpListener> {
         match self {
             Self::Tcp { socket, .. } => {
@@ -68,7 +71,8 @@ impl Passed {
         }
     }
 
-    pub fn place(&self) -> Listen {
+    /// Returns the address that the socket listens on.
+    pub fn address(&self) -> Listen {
         match self {
             Self::Tcp { address, .. } => Listen::Tcp(*address),
             Self::Unix { path, .. } => Listen::Unix(path.clone()),

@@ -1,7 +1,7 @@
-//! The time in which a connection waits for its next request.
+//! Limits how long a connection waits for its next request.
 //!
-//! It may be idle for one time; a request's head that has begun must be complete within another;
-//! and it may be evicted.
+//! A connection may be idle for `timeouts.idle_client`. Once the head of a request has begun, it must be
+//! complete within `timeouts.request_head`. While the connection waits, it can be evicted.
 
 use std::io;
 use std::pin::Pin;
@@ -27,7 +27,7 @@ pub(super) struct RequestWait {
 /// The wait for one request.
 #[derive(Debug)]
 struct Wait {
-    /// How many requests came before it.
+    /// The number of requests before it.
     requests: usize,
     since: Instant,
     head_since: Option<Instant>,
@@ -45,8 +45,8 @@ impl RequestWait {
         }
     }
 
-    /// Resolves with the reason to close the connection. `requests` is how many have begun on it;
-    /// `has_head` whether bytes of the next one have come.
+    /// Resolves with the reason to close the connection. `requests` is the number of requests that have
+    /// begun on it, and `has_head` whether bytes of the next one have arrived.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -79,7 +79,7 @@ impl RequestWait {
             let reason = "evicted because the connection limit was reached (limits.connections)";
             return Poll::Ready(io::Error::other(reason));
         }
-        // Resetting a timer is expensive: it is not done for every request.
+        // Resetting a timer is expensive, so it is not done for every request.
         if self.timer.deadline() > deadline {
             self.timer.as_mut().reset(deadline);
         }
@@ -92,12 +92,12 @@ impl RequestWait {
         Poll::Pending
     }
 
-    /// Ends the wait: a request has come.
+    /// Ends the wait because a request has arrived.
     pub(super) fn end(&mut self) {
         self.current = None;
     }
 
-    /// Ends the wait: the connection closes.
+    /// Ends the wait because the connection closes.
     pub(super) fn close(&mut self) {
         if let Some(wait) = self.current.take() {
             wait.candidate.close();

@@ -1,5 +1,5 @@
-//! Closes the connection of a client that reads too little of what is written to it. Otherwise the
-//! system would buffer the data for as long as the client reads a byte now and then.
+//! Closes the connection of a client that reads too little of what is written to it. Otherwise a client
+//! that reads a byte now and then could keep its data buffered forever.
 //!
 //! The timeout runs only while data waits to be written, so idle streams stay open.
 
@@ -11,12 +11,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// A stream whose writes fail when the peer reads fewer than [`LEAST`] bytes within the limit.
+/// A stream whose writes fail when the peer reads fewer than [`MIN_PROGRESS`] bytes within the limit.
 #[derive(Debug)]
 pub(super) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
-    /// Makes the stream discard unsent data.
+    /// Makes the stream discard unsent data when it is closed.
     abandon: fn(&S),
     /// Set while data waits to be written.
     stall: Option<Stall>,
@@ -26,12 +26,12 @@ pub(super) struct WriteTimeout<S> {
 struct Stall {
     /// Fires at the end of the current period.
     timer: Pin<Box<Sleep>>,
-    /// How many bytes the peer has read in the current period.
-    taken: usize,
+    /// The number of bytes that the peer has read in the current period.
+    read: usize,
 }
 
-/// A peer that reads less counts as one that does not read.
-const LEAST: usize = 4 * 1024;
+/// The number of bytes that a peer must read in each period.
+const MIN_PROGRESS: usize = 4 * 1024;
 
 impl<S> WriteTimeout<S> {
     pub(super) fn new(stream: S, limit: Duration, abandon: fn(&S)) -> Self {
@@ -43,17 +43,17 @@ impl<S> WriteTimeout<S> {
         }
     }
 
-    fn written(
+    fn count_written(
         &mut self,
         cx: &mut Context<'_>,
         result: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         match result {
-            Poll::Ready(Ok(taken)) => {
+            Poll::Ready(Ok(written)) => {
                 if let Some(stall) = &mut self.stall {
-                    stall.taken += taken;
+                    stall.read += written;
                 }
-                Poll::Ready(Ok(taken))
+                Poll::Ready(Ok(written))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => self.stalled(cx),
@@ -64,15 +64,15 @@ impl<S> WriteTimeout<S> {
         let limit = self.limit;
         let stall = self.stall.get_or_insert_with(|| Stall {
             timer: Box::pin(tokio::time::sleep(limit)),
-            taken: 0,
+            read: 0,
         });
         while stall.timer.as_mut().poll(cx).is_ready() {
-            if stall.taken < LEAST {
+            if stall.read < MIN_PROGRESS {
                 (self.abandon)(&self.stream);
                 let error = "the client does not read (timeouts.write)";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, error)));
             }
-            stall.taken = 0;
+            stall.read = 0;
             stall.timer.as_mut().reset(Instant::now() + limit);
         }
         Poll::Pending
@@ -96,7 +96,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.written(cx, result)
+        self.count_written(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -109,10 +109,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.written(cx, result)
+        self.count_written(cx, result)
     }
 
-    /// Called when everything has been written.
+    /// hyper calls this when it has written everything.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_flush(cx) {
             Poll::Ready(flushed) => {
@@ -139,7 +139,7 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(10);
 
-    /// Writes 64 KiB through a pipe of 8 KiB, of which the peer takes `bytes` every `pause`.
+    /// Writes 64 KiB through a pipe of 8 KiB, of which the peer reads `bytes` every `pause`.
     async fn written(bytes: usize, pause: Duration) -> io::Result<()> {
         let (ours, mut theirs) = duplex(8 * 1024);
         let mut stream = WriteTimeout::new(ours, LIMIT, |_| {});
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_takes_nothing_is_left_in_time() {
+    async fn client_that_reads_nothing_is_closed_after_the_timeout() {
         let begun = Instant::now();
         let error = written(1, Duration::from_secs(3_600)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
@@ -170,19 +170,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_byte_a_second_is_nothing() {
+    async fn client_that_reads_a_byte_a_second_is_closed() {
         assert!(written(1, Duration::from_secs(1)).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_is_slow_may_take_longer_than_the_limit() {
+    async fn slow_client_may_take_longer_than_the_timeout() {
         let begun = Instant::now();
         written(1_024, Duration::from_secs(2)).await.unwrap();
         assert!(begun.elapsed() > LIMIT * 5, "{:?}", begun.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rest_counts_for_nothing() {
+    async fn timeout_does_not_run_while_nothing_waits_to_be_written() {
         let (ours, mut theirs) = duplex(8 * 1024);
         let mut stream = WriteTimeout::new(ours, LIMIT, |_| {});
         for _ in 0..3 {

@@ -54,7 +54,7 @@ pub(in crate::cli) fn sockets() -> Result<Sockets, SocketError> {
         let Some(socket) = taken else {
             continue;
         };
-        let address = socket.place().to_string();
+        let address = socket.address().to_string();
         match names.get(number).map(String::as_str) {
             Some("admin") => admin.push(address),
             Some(_) | None => listen.push(address),
