@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::appsync_error::AppSyncError;
 use super::context::Context;
 use super::graphql::{self, GraphQl, Operation};
 use super::host::{is_loopback_name, without_port};
 use super::hub::Hub;
 use super::protocol::OwnName;
-use super::refusal::Refusal;
 use super::sigv4::{self, Headers, Received, Rules, Verified};
 
 pub(super) struct AppSync {
@@ -65,7 +65,7 @@ impl AppSync {
     }
 
     /// Verifies a request that came over HTTP.
-    pub(super) fn verify(&self, received: &Received<'_>) -> Result<Verified, Refusal> {
+    pub(super) fn verify(&self, received: &Received<'_>) -> Result<Verified, AppSyncError> {
         sigv4::verify(
             received,
             &Rules {
@@ -79,14 +79,14 @@ impl AppSync {
 
     /// Verifies the `POST` that a realtime connect or message was signed as. It is never sent.
     ///
-    /// For a client that signed for the realtime host, the refusal shows the canonical string with
+    /// For a client that signed for the realtime host, the error shows the canonical string with
     /// the host that it should have signed for.
     pub(super) fn verify_unsent(
         &self,
         path: &str,
         headers: &Headers,
         body: &[u8],
-    ) -> Result<Verified, Refusal> {
+    ) -> Result<Verified, AppSyncError> {
         let mut headers = headers.clone();
         let name = headers.joined("host").map(|host| self.own_name(&host));
         if name == Some(Some(OwnName::Realtime)) {
@@ -100,24 +100,24 @@ impl AppSync {
             body,
         });
         match name {
-            Some(None) => Err(Refusal::NotFound),
-            Some(Some(OwnName::Realtime)) => verified.and(Err(Refusal::NotFound)),
+            Some(None) => Err(AppSyncError::NotFound),
+            Some(Some(OwnName::Realtime)) => verified.and(Err(AppSyncError::NotFound)),
             Some(Some(OwnName::Api | OwnName::Custom)) | None => verified,
         }
     }
 
     /// Checks an action on one of AppSync's resources against the policy of the `policy` switch.
     /// `resource` follows the API's ARN.
-    pub(super) fn permit(&self, action: &str, resource: &str) -> Result<(), Refusal> {
+    pub(super) fn permit(&self, action: &str, resource: &str) -> Result<(), AppSyncError> {
         let resource = format!("apis/{}{resource}", self.id);
         match self.context.allows("appsync", action, &resource) {
             Ok(()) => Ok(()),
-            Err(_) => Err(Refusal::PermissionDenied),
+            Err(_) => Err(AppSyncError::PermissionDenied),
         }
     }
 
     /// Checks all root fields of an operation. A document that does not parse has none.
-    pub(super) fn permit_fields(&self, operation: &Operation) -> Result<(), Refusal> {
+    pub(super) fn permit_fields(&self, operation: &Operation) -> Result<(), AppSyncError> {
         if self.context.switches.settings().policy.is_empty() {
             return Ok(());
         }

@@ -15,10 +15,10 @@ use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::appsync::AppSync;
-use super::connect_refusal::ConnectRefusal;
+use super::appsync_error::AppSyncError;
+use super::connect_error::ConnectError;
 use super::protocol::{OwnName, Protocol};
-use super::refusal::Refusal;
-use super::responses::{Body, refused};
+use super::responses::{Body, error_response};
 use super::sigv4::{Headers, Plus, percent_decode};
 use super::socket;
 
@@ -45,10 +45,10 @@ pub(super) async fn answer(
     let settings = api.context.switches.settings();
     tokio::time::sleep(settings.connect_delay()).await;
     if settings.refuse_realtime {
-        return refused(api, &Refusal::Unavailable);
+        return error_response(api, &AppSyncError::Unavailable);
     }
     let Some((name, protocol)) = endpoint(api, sni, host, request.uri().path()) else {
-        return refused(api, &Refusal::NotFound);
+        return error_response(api, &AppSyncError::NotFound);
     };
     let Some(accept) = accept_key(request.headers()) else {
         let mut response = Response::new(Body::default());
@@ -59,11 +59,11 @@ pub(super) async fn answer(
     let offered = tokens(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL)
         .any(|token| token == protocol.subprotocol());
     let verdict = if !settings.refuse_connect.is_empty() {
-        Err(ConnectRefusal::OnRequest(settings.refuse_connect))
+        Err(ConnectError::RefusedBySwitch(settings.refuse_connect))
     } else if offered {
         authorize(api, name, protocol, host, &request)
     } else {
-        Err(ConnectRefusal::NoProtocol)
+        Err(ConnectError::NoProtocol)
     };
 
     let upgrade = hyper::upgrade::on(&mut request);
@@ -125,17 +125,17 @@ fn authorize(
     protocol: Protocol,
     host: &str,
     request: &Request<Incoming>,
-) -> Result<(), ConnectRefusal> {
+) -> Result<(), ConnectError> {
     let presented = presented(name, protocol, host, request)?;
     let path = protocol.connect_path();
     api.verify_unsent(path, &presented.headers, &presented.body)
-        .map_err(ConnectRefusal::Refused)?;
+        .map_err(ConnectError::AppSync)?;
     match protocol {
         // AWS documents IAM permissions only for GraphQL's fields.
         Protocol::GraphQl => Ok(()),
         Protocol::Events => api
             .permit("appsync:EventConnect", "")
-            .map_err(ConnectRefusal::Refused),
+            .map_err(ConnectError::AppSync),
     }
 }
 
@@ -144,7 +144,7 @@ fn presented(
     protocol: Protocol,
     host: &str,
     request: &Request<Incoming>,
-) -> Result<Presented, ConnectRefusal> {
+) -> Result<Presented, ConnectError> {
     let in_headers = || Presented {
         headers: Headers::of_request(request.headers(), host),
         body: NO_BODY.to_vec(),
@@ -154,7 +154,7 @@ fn presented(
         return if authorized {
             Ok(in_headers())
         } else {
-            Err(ConnectRefusal::HeadersMissing)
+            Err(ConnectError::HeadersMissing)
         };
     }
 
@@ -162,7 +162,7 @@ fn presented(
     if let Some(encoded) = protocols.find_map(|token| token.strip_prefix("header-")) {
         let json = general_purpose::URL_SAFE_NO_PAD
             .decode(encoded)
-            .map_err(|_| ConnectRefusal::Malformed)?;
+            .map_err(|_| ConnectError::Malformed)?;
         return Ok(Presented {
             headers: read_entries(&json)?,
             body: NO_BODY.to_vec(),
@@ -179,21 +179,21 @@ fn presented(
             headers: read_entries(&decode(&header)?)?,
             body: decode(&payload)?,
         }),
-        (Some(_), None) | (None, Some(_)) => Err(ConnectRefusal::Malformed),
+        (Some(_), None) | (None, Some(_)) => Err(ConnectError::Malformed),
         (None, None) if authorized && name == OwnName::Custom => Ok(in_headers()),
-        (None, None) if query.is_empty() => Err(ConnectRefusal::HeadersMissing),
-        (None, None) => Err(ConnectRefusal::ParametersMissing),
+        (None, None) if query.is_empty() => Err(ConnectError::HeadersMissing),
+        (None, None) => Err(ConnectError::ParametersMissing),
     }
 }
 
-fn read_entries(json: &[u8]) -> Result<Headers, ConnectRefusal> {
+fn read_entries(json: &[u8]) -> Result<Headers, ConnectError> {
     serde_json::from_slice(json)
         .map(|object| Headers::of_json(&object))
-        .map_err(|_| ConnectRefusal::Malformed)
+        .map_err(|_| ConnectError::Malformed)
 }
 
 /// Decodes base64 in either alphabet, padded or not, because clients differ.
-fn decode(encoded: &[u8]) -> Result<Vec<u8>, ConnectRefusal> {
+fn decode(encoded: &[u8]) -> Result<Vec<u8>, ConnectError> {
     let standard: Vec<u8> = encoded
         .iter()
         .map(|byte| match byte {
@@ -204,7 +204,7 @@ fn decode(encoded: &[u8]) -> Result<Vec<u8>, ConnectRefusal> {
         .collect();
     LENIENT
         .decode(standard)
-        .map_err(|_| ConnectRefusal::Malformed)
+        .map_err(|_| ConnectError::Malformed)
 }
 
 fn parameter(query: &str, name: &str) -> Option<Vec<u8>> {
@@ -258,6 +258,6 @@ mod tests {
         }
         assert_eq!(parameter("header=a+b", "header").unwrap(), b"a+b");
         assert_eq!(parameter("x=1", "header"), None);
-        assert_eq!(decode(b"e3*"), Err(ConnectRefusal::Malformed));
+        assert_eq!(decode(b"e3*"), Err(ConnectError::Malformed));
     }
 }

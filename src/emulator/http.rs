@@ -15,11 +15,11 @@ use hyper::body::Incoming;
 
 use super::answer::Answer;
 use super::appsync::AppSync;
+use super::appsync_error::AppSyncError;
 use super::events;
 use super::graphql::Operation;
 use super::handshake;
 use super::protocol::{OwnName, Protocol};
-use super::refusal::Refusal;
 use super::responses::{self, Body, common_headers};
 use super::sigv4::{Headers, Plus, Received, percent_decode};
 
@@ -46,13 +46,13 @@ pub(super) async fn answer(
     }
     let answered = serve(&api, &host, protocol, request).await;
     tokio::time::sleep(api.context.switches.settings().delay()).await;
-    Ok(answered.unwrap_or_else(|refusal| {
+    Ok(answered.unwrap_or_else(|error| {
         if protocol == Some(Protocol::Events) {
             api.context
                 .ledger
                 .count(|counts| counts.events.refused += 1);
         }
-        responses::refused(&api, &refusal)
+        responses::error_response(&api, &error)
     }))
 }
 
@@ -61,15 +61,15 @@ async fn serve(
     host: &str,
     protocol: Option<Protocol>,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<Body>, AppSyncError> {
     let (parts, body) = request.into_parts();
     let known = matches!(api.own_name(host), Some(OwnName::Api | OwnName::Custom));
-    let protocol = protocol.filter(|_| known).ok_or(Refusal::NotFound)?;
+    let protocol = protocol.filter(|_| known).ok_or(AppSyncError::NotFound)?;
     if parts.method == Method::OPTIONS {
         return Ok(preflight(api));
     }
     if api.context.switches.settings().throttle {
-        return Err(Refusal::Throttled);
+        return Err(AppSyncError::Throttled);
     }
     let body = read(body, protocol).await?;
     let headers = Headers::of_request(&parts.headers, host);
@@ -90,10 +90,10 @@ async fn serve(
     match protocol {
         Protocol::GraphQl => {
             let operation = match parts.method {
-                Method::POST if body.is_empty() => return Err(Refusal::EmptyBody),
+                Method::POST if body.is_empty() => return Err(AppSyncError::EmptyBody),
                 Method::POST => Operation::parse(&body)?,
                 Method::GET => from_query(query)?,
-                _ => return Err(Refusal::NotFound),
+                _ => return Err(AppSyncError::NotFound),
             };
             api.permit_fields(&operation)?;
             graphql(api, operation, headers).await
@@ -103,7 +103,7 @@ async fn serve(
             common_headers(api, response.headers_mut());
             Ok(response)
         }
-        Protocol::Events => Err(Refusal::NotFound),
+        Protocol::Events => Err(AppSyncError::NotFound),
     }
 }
 
@@ -111,7 +111,7 @@ async fn graphql(
     api: &Arc<AppSync>,
     operation: Operation,
     headers: Headers,
-) -> Result<Response<Body>, Refusal> {
+) -> Result<Response<Body>, AppSyncError> {
     // Like AppSync, finishes an operation that has started even if its client leaves.
     let (executing, shutdown) = (Arc::clone(api), api.context.shutdown.clone());
     let execution = api.context.tasks.spawn(async move {
@@ -120,7 +120,7 @@ async fn graphql(
     });
     let json = match execution.await {
         Ok(Some(executed)) => executed?,
-        Ok(None) | Err(_) => return Err(Refusal::Internal),
+        Ok(None) | Err(_) => return Err(AppSyncError::Internal),
     };
 
     let mut response = Response::new(Body::from(json));
@@ -130,7 +130,7 @@ async fn graphql(
     Ok(response)
 }
 
-async fn read(body: Incoming, protocol: Protocol) -> Result<Bytes, Refusal> {
+async fn read(body: Incoming, protocol: Protocol) -> Result<Bytes, AppSyncError> {
     let largest = match protocol {
         Protocol::GraphQl => LARGEST_BODY,
         Protocol::Events => LARGEST_PUBLISH,
@@ -138,16 +138,16 @@ async fn read(body: Incoming, protocol: Protocol) -> Result<Bytes, Refusal> {
     let limited = Limited::new(body, largest).collect();
     match tokio::time::timeout(BODY_TIMEOUT, limited).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::TooLarge),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(AppSyncError::TooLarge),
         // The client has left, so nobody reads this answer.
-        Ok(Err(_)) | Err(_) => Err(Refusal::Unparsable),
+        Ok(Err(_)) | Err(_) => Err(AppSyncError::Unparsable),
     }
 }
 
 /// Reads an operation from a query string. AppSync executes mutations for a `GET`, too.
-fn from_query(query: &str) -> Result<Operation, Refusal> {
+fn from_query(query: &str) -> Result<Operation, AppSyncError> {
     let text = |text: &str| {
-        String::from_utf8(percent_decode(text, Plus::IsSpace)).map_err(|_| Refusal::Unparsable)
+        String::from_utf8(percent_decode(text, Plus::IsSpace)).map_err(|_| AppSyncError::Unparsable)
     };
     let mut operation = Operation {
         query: String::new(),
@@ -161,13 +161,13 @@ fn from_query(query: &str) -> Result<Operation, Refusal> {
             "operationName" => operation.operation_name = Some(text(value)?),
             "variables" => {
                 operation.variables =
-                    serde_json::from_str(&text(value)?).map_err(|_| Refusal::Unparsable)?;
+                    serde_json::from_str(&text(value)?).map_err(|_| AppSyncError::Unparsable)?;
             }
             _ => {}
         }
     }
     if operation.query.trim().is_empty() {
-        return Err(Refusal::Unparsable);
+        return Err(AppSyncError::Unparsable);
     }
     Ok(operation)
 }

@@ -44,7 +44,7 @@ pub(super) enum Admission {
     Duplicate,
     Full,
     /// Only a switch refuses it.
-    OnRequest,
+    RefusedBySwitch,
 }
 
 /// The conditions for admitting a subscription, and how it is answered.
@@ -330,7 +330,7 @@ impl Terms {
         } else if held >= self.limit {
             Admission::Full
         } else if self.refuse {
-            Admission::OnRequest
+            Admission::RefusedBySwitch
         } else {
             Admission::Started
         }

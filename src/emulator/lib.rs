@@ -14,7 +14,7 @@
 //! | `realtime`, `messages` | GraphQL on a realtime connection, its frames |
 //! | `events` | Events on a realtime connection, channels, publishing over HTTP |
 //! | `gateway` | API Gateway, IoT Wireless's stream, and other services |
-//! | `sigv4`, `iam`, `refusal` | verification of signatures and policies, error answers |
+//! | `sigv4`, `iam`, `appsync_error` | verification of signatures and policies, error answers |
 //! | `graphql`, `selection` | the chat's schema, the events of a subscription |
 //! | `switches`, `stats`, `control` | faults on request, statistics, both over HTTP |
 //! | `protocol`, `host`, `tls`, `clock` | protocol and host names, certificates, time |
@@ -23,8 +23,9 @@
 
 mod answer;
 mod appsync;
+mod appsync_error;
 mod clock;
-mod connect_refusal;
+mod connect_error;
 mod context;
 mod control;
 mod dialogue;
@@ -40,7 +41,6 @@ mod messages;
 mod options;
 mod protocol;
 mod realtime;
-mod refusal;
 mod responses;
 mod selection;
 mod server;

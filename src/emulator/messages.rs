@@ -6,7 +6,7 @@ use async_graphql::Value;
 use serde::Serialize;
 use serde_json::{Map, json};
 
-use super::refusal::Refusal;
+use super::appsync_error::AppSyncError;
 use super::selection::NullError;
 
 /// A message of a client.
@@ -129,8 +129,8 @@ pub(super) fn error_with(id: Option<&str>, payload: &str) -> String {
     }
 }
 
-pub(super) fn refused(id: &str, refusal: &Refusal) -> String {
-    error(id, refusal.realtime_type(), &refusal.to_string())
+pub(super) fn appsync_error(id: &str, appsync: &AppSyncError) -> String {
+    error(id, appsync.realtime_type(), &appsync.to_string())
 }
 
 pub(super) fn validation_errors(id: &str, messages: &[String]) -> String {

@@ -3,11 +3,11 @@
 //! Answers go through the hub's outbox; `socket` owns the socket.
 
 use super::appsync::AppSync;
+use super::appsync_error::AppSyncError;
 use super::dialogue::{Dialogue, Keepalive};
 use super::graphql::{Operation, SubscribeError};
 use super::hub::{Admission, Opening, Terms};
 use super::messages::{self, Incoming, Start};
-use super::refusal::Refusal;
 use super::sigv4::Headers;
 
 /// The phase of a connection.
@@ -25,7 +25,7 @@ pub(super) struct Session<'a> {
 }
 
 /// A refused `start`: the frame for the client, and the summary for the ledger.
-struct Refused {
+struct StartError {
     summary: String,
     frame: String,
 }
@@ -54,34 +54,40 @@ impl<'a> Session<'a> {
             .context
             .ledger
             .count(|counts| counts.starts_total += 1);
-        let Err(refused) = self.admit(&start).await else {
+        let Err(error) = self.admit(&start).await else {
             return;
         };
-        self.api.context.ledger.refused_with(refused.summary);
-        self.send(refused.frame);
+        self.api
+            .context
+            .ledger
+            .record_refusal_summary(error.summary);
+        self.send(error.frame);
     }
 
-    async fn admit(&self, start: &Start) -> Result<(), Refused> {
+    async fn admit(&self, start: &Start) -> Result<(), StartError> {
         let settings = self.api.context.switches.settings();
         if settings.throttle {
-            return Err(Refused::new(
+            return Err(StartError::new(
                 "LimitExceededError",
                 messages::limit_exceeded(),
             ));
         }
         let Some(authorization) = &start.authorization else {
-            return Err(Refused::by(&start.id, &Refusal::OtherAuthorization));
+            return Err(StartError::appsync(
+                &start.id,
+                &AppSyncError::OtherAuthorization,
+            ));
         };
         let headers = Headers::of_json(authorization);
         let verified = self
             .api
             .verify_unsent("/graphql", &headers, start.data.as_bytes())
-            .map_err(|refusal| Refused::by(&start.id, &refusal))?;
+            .map_err(|error| StartError::appsync(&start.id, &error))?;
         let operation = Operation::parse(start.data.as_bytes())
-            .map_err(|refusal| Refused::by(&start.id, &refusal))?;
+            .map_err(|error| StartError::appsync(&start.id, &error))?;
         self.api
             .permit_fields(&operation)
-            .map_err(|refusal| Refused::by(&start.id, &refusal))?;
+            .map_err(|error| StartError::appsync(&start.id, &error))?;
         let wanted = self
             .api
             .graphql
@@ -89,9 +95,9 @@ impl<'a> Session<'a> {
             .await
             .map_err(|error| match error {
                 SubscribeError::NotASubscription => {
-                    Refused::new("UnsupportedOperation", messages::unsupported())
+                    StartError::new("UnsupportedOperation", messages::unsupported())
                 }
-                SubscribeError::Invalid(errors) => Refused::new(
+                SubscribeError::Invalid(errors) => StartError::new(
                     "Validation error",
                     messages::validation_errors(&start.id, &errors),
                 ),
@@ -111,18 +117,18 @@ impl<'a> Session<'a> {
             Admission::Duplicate => {
                 let message = format!("Duplicated operation with id {}", start.id);
                 let kind = "DuplicatedOperationError";
-                Err(Refused::new(
+                Err(StartError::new(
                     kind,
                     messages::error(&start.id, kind, &message),
                 ))
             }
-            Admission::Full => Err(Refused::new(
+            Admission::Full => Err(StartError::new(
                 "MaxSubscriptionsReachedError",
                 messages::too_many_subscriptions(&start.id, settings.max_subscriptions),
             )),
-            Admission::OnRequest => {
+            Admission::RefusedBySwitch => {
                 let id = (!settings.refuse_start_without_id).then_some(start.id.as_str());
-                Err(Refused::new(
+                Err(StartError::new(
                     "error on request",
                     messages::error_with(id, &settings.refuse_start),
                 ))
@@ -165,9 +171,9 @@ impl Dialogue for Session<'_> {
     }
 }
 
-// === impl Refused ===
+// === impl StartError ===
 
-impl Refused {
+impl StartError {
     fn new(summary: &str, frame: String) -> Self {
         Self {
             summary: summary.to_owned(),
@@ -175,10 +181,10 @@ impl Refused {
         }
     }
 
-    fn by(id: &str, refusal: &Refusal) -> Self {
+    fn appsync(id: &str, error: &AppSyncError) -> Self {
         Self {
-            summary: refusal.summary(),
-            frame: messages::refused(id, refusal),
+            summary: error.summary(),
+            frame: messages::appsync_error(id, error),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! AppSync's HTTP answers: common headers, refusals, and the fixed answer of a switch.
+//! AppSync's HTTP responses: common headers, errors, and the fixed response of a switch.
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
@@ -8,21 +8,21 @@ use uuid::Uuid;
 
 use super::answer::Answer;
 use super::appsync::AppSync;
-use super::refusal::Refusal;
+use super::appsync_error::AppSyncError;
 
 pub(super) type Body = Full<Bytes>;
 
 /// Counts a refused request and returns its answer.
-pub(super) fn refused(api: &AppSync, refusal: &Refusal) -> Response<Body> {
-    api.context.ledger.refused(refusal);
+pub(super) fn error_response(api: &AppSync, error: &AppSyncError) -> Response<Body> {
+    api.context.ledger.record_refusal(error);
     let signature = api.context.switches.settings().signature_status();
-    let mut response = Response::new(Body::from(refusal.body(signature)));
-    *response.status_mut() = refusal.status(signature);
+    let mut response = Response::new(Body::from(error.body(signature)));
+    *response.status_mut() = error.status(signature);
     let headers = response.headers_mut();
     common_headers(api, headers);
     headers.insert(
         ERROR_TYPE,
-        HeaderValue::from_static(refusal.error_type(signature)),
+        HeaderValue::from_static(error.error_type(signature)),
     );
     response
 }

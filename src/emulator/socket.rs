@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig
 use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::appsync::AppSync;
-use super::connect_refusal::ConnectRefusal;
+use super::connect_error::ConnectError;
 use super::dialogue::{Dialogue, Keepalive};
 use super::events;
 use super::hub::Frame;
@@ -30,14 +30,14 @@ pub(super) async fn drive<S>(
     api: &Arc<AppSync>,
     socket: S,
     protocol: Protocol,
-    verdict: Result<(), ConnectRefusal>,
+    verdict: Result<(), ConnectError>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let config = Some(config(protocol));
     let mut socket = WebSocketStream::from_raw_socket(socket, Role::Server, config).await;
-    if let Err(refusal) = verdict {
-        refuse(api, &mut socket, protocol, &refusal).await;
+    if let Err(error) = verdict {
+        reject(api, &mut socket, protocol, &error).await;
         return;
     }
 
@@ -63,30 +63,30 @@ pub(super) async fn drive<S>(
 }
 
 /// Sends the frame for a refused connect, then closes.
-async fn refuse<S>(
+async fn reject<S>(
     api: &AppSync,
     socket: &mut WebSocketStream<S>,
     protocol: Protocol,
-    refusal: &ConnectRefusal,
+    error: &ConnectError,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let summary = refusal.summary();
+    let summary = error.summary();
     tracing::info!(reason = %summary, "realtime connect refused");
     let prefix = if api.context.switches.settings().error_type_prefix {
         PREFIX
     } else {
         ""
     };
-    let frame = refusal.frame(protocol, prefix);
-    let told = socket.send(Message::text(frame)).await;
+    let frame = error.frame(protocol, prefix);
+    let sent = socket.send(Message::text(frame)).await;
     if protocol == Protocol::Events {
         api.context
             .ledger
             .count(|counts| counts.events.refused += 1);
     }
-    api.context.ledger.refused_with(summary);
-    if told.is_ok() {
+    api.context.ledger.record_refusal_summary(summary);
+    if sent.is_ok() {
         close(socket, 1000).await;
     }
 }

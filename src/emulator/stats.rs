@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::refusal::Refusal;
+use super::appsync_error::AppSyncError;
 
 /// A snapshot. `GET /state` on the control listener returns it as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -177,13 +177,13 @@ impl Ledger {
             .send_modify(|version| *version = version.wrapping_add(1));
     }
 
-    pub(super) fn refused(&self, refusal: &Refusal) {
-        let summary = refusal.summary();
+    pub(super) fn record_refusal(&self, error: &AppSyncError) {
+        let summary = error.summary();
         tracing::info!(reason = %summary, "refused");
-        self.refused_with(summary);
+        self.record_refusal_summary(summary);
     }
 
-    pub(super) fn refused_with(&self, summary: String) {
+    pub(super) fn record_refusal_summary(&self, summary: String) {
         self.count(|counts| {
             counts.requests.refused += 1;
             counts.last_refusal = Some(summary);

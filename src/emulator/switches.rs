@@ -14,9 +14,9 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use super::answer::Answer;
+use super::appsync_error::SignatureStatus;
 use super::clock::Clock;
 use super::iam::Policy;
-use super::refusal::SignatureStatus;
 
 /// The state of all lasting switches. At the start all are off except `escape_events`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

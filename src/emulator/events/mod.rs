@@ -1,6 +1,6 @@
 //! The emulated AppSync Events: channels, publishing over HTTP, and realtime connections.
 //!
-//! AppSync's wording is not known for every refusal; comments mark the guesses.
+//! AppSync's wording is not known for every error; comments mark the guesses.
 //!
 //! <https://docs.aws.amazon.com/appsync/latest/eventapi/publish-http.html>
 

@@ -9,11 +9,11 @@ use super::channels::{Channel, ChannelError};
 use super::messages;
 use super::outcome::{Failed, Outcome, Successful};
 use crate::appsync::AppSync;
-use crate::refusal::Refusal;
+use crate::appsync_error::AppSyncError;
 
 /// Why a publish or a subscription was refused as a whole. `Display` is the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub(super) enum Fault {
+pub(super) enum EventsError {
     #[error("input exceeded {MOST_EVENTS} event limit")]
     TooManyEvents,
     /// The text is a guess, as are the next two.
@@ -32,33 +32,37 @@ pub(super) enum Fault {
 }
 
 /// Publishes the body of a `POST /event` and returns the answer's body.
-pub(crate) fn answer(api: &AppSync, body: &[u8]) -> Result<String, Refusal> {
+pub(crate) fn answer(api: &AppSync, body: &[u8]) -> Result<String, AppSyncError> {
     api.context
         .ledger
         .count(|counts| counts.events.publishes += 1);
     // A guess: the text of GraphQL's `MalformedHttpRequestException` mentions queries.
-    let malformed = || Refusal::BadRequest("Unable to parse the request body.".to_owned());
+    let malformed = || AppSyncError::BadRequest("Unable to parse the request body.".to_owned());
     let object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| malformed())?;
     let channel = object.get("channel").and_then(Value::as_str);
     let events = object.get("events").and_then(messages::strings);
     let (channel, events) = channel.zip(events).ok_or_else(malformed)?;
-    let outcome = publish(api, channel, &events).map_err(Fault::refusal)?;
-    serde_json::to_string(&outcome).map_err(|_| Refusal::Internal)
+    let outcome = publish(api, channel, &events).map_err(EventsError::into_appsync)?;
+    serde_json::to_string(&outcome).map_err(|_| AppSyncError::Internal)
 }
 
 /// Publishes events to every subscriber of the channel.
-pub(super) fn publish(api: &AppSync, channel: &str, events: &[String]) -> Result<Outcome, Fault> {
+pub(super) fn publish(
+    api: &AppSync,
+    channel: &str,
+    events: &[String],
+) -> Result<Outcome, EventsError> {
     let channel = Channel::parse(channel)?;
     api.permit("appsync:EventPublish", &channel.resource())
-        .map_err(|_| Fault::NotPermitted)?;
+        .map_err(|_| EventsError::NotPermitted)?;
     if events.len() > MOST_EVENTS {
-        return Err(Fault::TooManyEvents);
+        return Err(EventsError::TooManyEvents);
     }
     if events.is_empty() {
-        return Err(Fault::NoEvents);
+        return Err(EventsError::NoEvents);
     }
     if events.iter().any(|event| event.len() > LARGEST_EVENT) {
-        return Err(Fault::EventTooLarge);
+        return Err(EventsError::EventTooLarge);
     }
 
     let mut outcome = Outcome {
@@ -89,19 +93,19 @@ pub(super) fn publish(api: &AppSync, channel: &str, events: &[String]) -> Result
     Ok(outcome)
 }
 
-// === impl Fault ===
+// === impl EventsError ===
 
-impl Fault {
-    /// Returns the refusal over HTTP, where messages begin with a capital letter.
-    fn refusal(self) -> Refusal {
+impl EventsError {
+    /// Returns the error for HTTP, where messages begin with a capital letter.
+    fn into_appsync(self) -> AppSyncError {
         let message = self.to_string();
         match self {
             Self::TooManyEvents | Self::NoEvents | Self::EventTooLarge | Self::Channel => {
                 let (first, rest) = message.split_at(1);
-                Refusal::BadRequest(format!("{}{rest}", first.to_ascii_uppercase()))
+                AppSyncError::BadRequest(format!("{}{rest}", first.to_ascii_uppercase()))
             }
-            Self::UnknownNamespace => Refusal::UnknownNamespace,
-            Self::NotPermitted => Refusal::PermissionDenied,
+            Self::UnknownNamespace => AppSyncError::UnknownNamespace,
+            Self::NotPermitted => AppSyncError::PermissionDenied,
         }
     }
 
@@ -115,7 +119,7 @@ impl Fault {
     }
 }
 
-impl From<ChannelError> for Fault {
+impl From<ChannelError> for EventsError {
     fn from(error: ChannelError) -> Self {
         match error {
             ChannelError::Malformed => Self::Channel,

@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 
 use super::channels::Pattern;
 use super::messages::{self, Escape, Incoming, Publish, Subscribe};
-use super::publish::{Fault, publish};
+use super::publish::{EventsError, publish};
 use crate::appsync::AppSync;
+use crate::appsync_error::AppSyncError;
 use crate::dialogue::{Dialogue, Keepalive};
 use crate::hub::{Admission, Terms};
 use crate::messages::ka;
 use crate::protocol::Protocol;
-use crate::refusal::Refusal;
 use crate::sigv4::Headers;
 
 pub(crate) struct Session<'a> {
@@ -23,7 +23,7 @@ pub(crate) struct Session<'a> {
 }
 
 /// Why a message was refused: the type and message of the only error in the answer.
-struct Refused {
+struct MessageError {
     error_type: &'static str,
     message: Option<String>,
     summary: String,
@@ -63,26 +63,26 @@ impl<'a> Session<'a> {
             Err(None) => {
                 let settings = self.api.context.switches.settings();
                 let id = (!settings.refuse_start_without_id).then_some(subscribe.id.as_str());
-                self.refused("subscribe_error on request");
+                self.count_refusal("subscribe_error on request");
                 let payload = &settings.refuse_start;
                 self.send(messages::with_members("subscribe_error", id, payload));
             }
-            Err(Some(refused)) => self.refuse("subscribe_error", &subscribe.id, &refused),
+            Err(Some(error)) => self.reject("subscribe_error", &subscribe.id, &error),
         }
     }
 
     /// Returns `Err(None)` if only a switch refuses the subscription.
-    fn admit(&self, subscribe: &Subscribe) -> Result<(), Option<Refused>> {
+    fn admit(&self, subscribe: &Subscribe) -> Result<(), Option<MessageError>> {
         self.authorize(
             &subscribe.id,
             subscribe.authorization.as_ref(),
             &subscribe.signed_body(),
         )?;
         let pattern = Pattern::parse(&subscribe.channel)
-            .map_err(|error| Refused::fault(Fault::from(error)))?;
+            .map_err(|error| MessageError::events(error.into()))?;
         self.api
             .permit("appsync:EventSubscribe", &pattern.resource())
-            .map_err(|_| Refused::fault(Fault::NotPermitted))?;
+            .map_err(|_| MessageError::events(EventsError::NotPermitted))?;
         let settings = self.api.context.switches.settings();
         let terms = Terms {
             limit: settings.max_subscriptions,
@@ -92,15 +92,15 @@ impl<'a> Session<'a> {
         let hub = &self.api.hub;
         match hub.subscribe(self.connection, &subscribe.id, pattern, &terms) {
             Admission::Started => Ok(()),
-            Admission::Duplicate => Err(Some(Refused::duplicate(&subscribe.id))),
-            Admission::Full => Err(Some(Refused::new(
+            Admission::Duplicate => Err(Some(MessageError::duplicate(&subscribe.id))),
+            Admission::Full => Err(Some(MessageError::new(
                 "MaxSubscriptionsReachedError",
                 Some(format!(
                     "Max number of {} subscriptions reached",
                     terms.limit
                 )),
             ))),
-            Admission::OnRequest => Err(None),
+            Admission::RefusedBySwitch => Err(None),
         }
     }
 
@@ -111,11 +111,11 @@ impl<'a> Session<'a> {
             .count(|counts| counts.events.publishes += 1);
         match self.accept(publish) {
             Ok(answer) => self.send(answer),
-            Err(refused) => self.refuse("publish_error", &publish.id, &refused),
+            Err(error) => self.reject("publish_error", &publish.id, &error),
         }
     }
 
-    fn accept(&self, message: &Publish) -> Result<String, Refused> {
+    fn accept(&self, message: &Publish) -> Result<String, MessageError> {
         let escape = if self.api.context.switches.settings().escape_events {
             Escape::Html
         } else {
@@ -129,10 +129,10 @@ impl<'a> Session<'a> {
         // Ids are unique on a connection. It is the strict reading that a publish cannot share one
         // with a subscription.
         if self.api.hub.holds(self.connection, &message.id) {
-            return Err(Refused::duplicate(&message.id));
+            return Err(MessageError::duplicate(&message.id));
         }
         let outcome =
-            publish(self.api, &message.channel, &message.events).map_err(Refused::fault)?;
+            publish(self.api, &message.channel, &message.events).map_err(MessageError::events)?;
         Ok(messages::publish_success(&message.id, &outcome))
     }
 
@@ -145,8 +145,8 @@ impl<'a> Session<'a> {
             self.send(messages::unsubscribe_success(id));
         } else {
             let message = Some(format!("Unknown operation id {id}"));
-            let refused = Refused::new("UnknownOperationError", message);
-            self.refuse("unsubscribe_error", id, &refused);
+            let error = MessageError::new("UnknownOperationError", message);
+            self.reject("unsubscribe_error", id, &error);
         }
     }
 
@@ -157,38 +157,41 @@ impl<'a> Session<'a> {
         id: &str,
         authorization: Option<&Map<String, Value>>,
         body: &str,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), MessageError> {
         if self.api.context.switches.settings().throttle {
             let message = Some("Rate limit exceeded".to_owned());
-            return Err(Refused::new("LimitExceededError", message));
+            return Err(MessageError::new("LimitExceededError", message));
         }
         if !is_id(id) {
             let message = Some("Invalid operation id".to_owned());
-            return Err(Refused::new("InvalidInputError", message));
+            return Err(MessageError::new("InvalidInputError", message));
         }
         let Some(authorization) = authorization else {
-            return Err(Refused::by(&Refusal::OtherAuthorization));
+            return Err(MessageError::appsync(&AppSyncError::OtherAuthorization));
         };
         let headers = Headers::of_json(authorization);
         let path = Protocol::Events.http_path();
         self.api
             .verify_unsent(path, &headers, body.as_bytes())
             .map(|_| ())
-            .map_err(|refusal| Refused::by(&refusal))
+            .map_err(|error| MessageError::appsync(&error))
     }
 
-    fn refuse(&self, kind: &str, id: &str, refused: &Refused) {
-        self.refused(&refused.summary);
-        let message = refused.message.as_deref();
-        self.send(messages::error(kind, id, refused.error_type, message));
+    fn reject(&self, kind: &str, id: &str, error: &MessageError) {
+        self.count_refusal(&error.summary);
+        let message = error.message.as_deref();
+        self.send(messages::error(kind, id, error.error_type, message));
     }
 
-    fn refused(&self, summary: &str) {
+    fn count_refusal(&self, summary: &str) {
         self.api
             .context
             .ledger
             .count(|counts| counts.events.refused += 1);
-        self.api.context.ledger.refused_with(summary.to_owned());
+        self.api
+            .context
+            .ledger
+            .record_refusal_summary(summary.to_owned());
     }
 
     fn send(&self, text: String) {
@@ -224,9 +227,9 @@ fn is_id(id: &str) -> bool {
     (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(is_allowed)
 }
 
-// === impl Refused ===
+// === impl MessageError ===
 
-impl Refused {
+impl MessageError {
     fn new(error_type: &'static str, message: Option<String>) -> Self {
         Self {
             error_type,
@@ -235,17 +238,17 @@ impl Refused {
         }
     }
 
-    fn by(refusal: &Refusal) -> Self {
+    fn appsync(error: &AppSyncError) -> Self {
         Self {
-            error_type: refusal.realtime_type(),
-            message: Some(refusal.to_string()),
-            summary: refusal.summary(),
+            error_type: error.realtime_type(),
+            message: Some(error.to_string()),
+            summary: error.summary(),
         }
     }
 
-    fn fault(fault: Fault) -> Self {
-        let message = Some(fault.to_string()).filter(|message| !message.is_empty());
-        Self::new(fault.realtime_type(), message)
+    fn events(error: EventsError) -> Self {
+        let message = Some(error.to_string()).filter(|message| !message.is_empty());
+        Self::new(error.realtime_type(), message)
     }
 
     fn duplicate(id: &str) -> Self {

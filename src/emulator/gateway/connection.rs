@@ -12,7 +12,7 @@ use http::{Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::content::{Content, Parts, Reply};
-use super::denial::Denial;
+use super::error::GatewayError;
 use super::head::{self, BadHead, Framing, Head};
 use super::request::{LARGEST_BODY, answer};
 use super::sockets;
@@ -77,7 +77,7 @@ where
         }
         let body = match connection.body(&head).await {
             Ok(body) => Ok(body),
-            Err(NoBody::TooLarge) => Err(Denial::TooLarge),
+            Err(NoBody::TooLarge) => Err(GatewayError::TooLarge),
             Err(NoBody::Bad(bad)) => return connection.refuse(&bad).await,
             Err(NoBody::Failed(error)) => return Err(error),
         };
@@ -132,11 +132,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             return Err(NoBody::TooLarge);
         }
         if head.has_item("expect", "100-continue") {
-            let told = self
+            let sent = self
                 .stream
                 .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
                 .await;
-            told.map_err(NoBody::Failed)?;
+            sent.map_err(NoBody::Failed)?;
             self.stream.flush().await.map_err(NoBody::Failed)?;
         }
         match framing {

@@ -9,7 +9,7 @@
 //! | `connection`, `head` | HTTP/1.1 from the socket, without an HTTP library |
 //! | `request` | one request, from its head to the answer |
 //! | `state`, `sites` | the gateway's state; the API of each host name |
-//! | `sigv4`, `denial` | verification of signatures, error answers |
+//! | `sigv4`, `error` | verification of signatures, error answers |
 //! | `routes`, `content` | the answers of integrations |
 //! | `websocket`, `sockets` | upgrades and `@connections`, and open sockets |
 //!
@@ -18,7 +18,7 @@
 
 mod connection;
 mod content;
-mod denial;
+mod error;
 mod head;
 mod request;
 mod routes;

@@ -9,7 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::content::{Content, Reply};
-use super::denial::Denial;
+use super::error::GatewayError;
 use super::head::Head;
 use super::sigv4::Rules;
 use super::sites::{Kind, Site};
@@ -25,19 +25,23 @@ pub(crate) async fn answer_h2(gateway: &Gateway, request: Request<Incoming>) -> 
     let body = Limited::new(body, LARGEST_BODY).collect().await;
     let body = match body {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Denial::TooLarge),
+        Err(error) if error.is::<LengthLimitError>() => Err(GatewayError::TooLarge),
         // The client has left, so nobody reads this answer.
-        Err(_) => Err(Denial::BadRequest("Bad Request".to_owned())),
+        Err(_) => Err(GatewayError::BadRequest("Bad Request".to_owned())),
     };
     match answer(gateway, &head, body).await {
         Answer::Reply(reply) => reply,
         // HTTP/2 has no such upgrades.
-        Answer::Upgrade(_) => denied(gateway, None, &Denial::UpgradeRequired),
+        Answer::Upgrade(_) => error_response(gateway, None, &GatewayError::UpgradeRequired),
     }
 }
 
 /// Answers a request, and counts it.
-pub(super) async fn answer(gateway: &Gateway, head: &Head, body: Result<Bytes, Denial>) -> Answer {
+pub(super) async fn answer(
+    gateway: &Gateway,
+    head: &Head,
+    body: Result<Bytes, GatewayError>,
+) -> Answer {
     gateway.context.ledger.count(|counts| {
         counts.requests.http += 1;
         counts.gateway.requests += 1;
@@ -45,7 +49,7 @@ pub(super) async fn answer(gateway: &Gateway, head: &Head, body: Result<Bytes, D
     let site = gateway.names.site(&head.host());
     let answered = match &site {
         Some(site) => body.and_then(|body| judge(gateway, site, head, &body)),
-        None => Err(Denial::Forbidden),
+        None => Err(GatewayError::Forbidden),
     };
     let settings = gateway.context.switches.settings();
     let delay = match head.is_upgrade() {
@@ -59,37 +63,42 @@ pub(super) async fn answer(gateway: &Gateway, head: &Head, body: Result<Bytes, D
             Answer::Reply(reply)
         }
         Ok(Answer::Upgrade(upgrade)) => Answer::Upgrade(upgrade),
-        Err(denial) => {
-            let summary = denial.summary();
+        Err(error) => {
+            let summary = error.summary();
             tracing::info!(reason = %summary, "refused");
-            gateway.context.ledger.refused_with(summary);
+            gateway.context.ledger.record_refusal_summary(summary);
             gateway.context.ledger.count(|counts| {
-                let reason = denial.reason().to_owned();
+                let reason = error.reason().to_owned();
                 *counts.gateway.refused.entry(reason).or_default() += 1;
             });
-            Answer::Reply(denied(gateway, site.as_ref(), &denial))
+            Answer::Reply(error_response(gateway, site.as_ref(), &error))
         }
     }
 }
 
-fn judge(gateway: &Gateway, site: &Site, head: &Head, body: &Bytes) -> Result<Answer, Denial> {
+fn judge(
+    gateway: &Gateway,
+    site: &Site,
+    head: &Head,
+    body: &Bytes,
+) -> Result<Answer, GatewayError> {
     let settings = gateway.context.switches.settings();
     if site.kind == Kind::Nobody {
-        return Err(Denial::Forbidden);
+        return Err(GatewayError::Forbidden);
     }
     if settings.throttle {
-        return Err(Denial::Throttled);
+        return Err(GatewayError::Throttled);
     }
     if settings.refuse_realtime && head.is_upgrade() {
-        return Err(Denial::Unavailable);
+        return Err(GatewayError::Unavailable);
     }
     let (path, query) = head.path_and_query();
     if !path.is_empty() && !path.starts_with(b"/") {
-        return Err(Denial::BadRequest("Bad Request".to_owned()));
+        return Err(GatewayError::BadRequest("Bad Request".to_owned()));
     }
     let odd = |byte: &u8| matches!(byte, b'|' | b'{' | b'}');
     if site.has_rest_queries() && query.iter().any(odd) {
-        return Err(Denial::BadRequest("Bad Request".to_owned()));
+        return Err(GatewayError::BadRequest("Bad Request".to_owned()));
     }
     let rules = Rules {
         site,
@@ -143,7 +152,7 @@ fn judge(gateway: &Gateway, site: &Site, head: &Head, body: &Bytes) -> Result<An
 
 /// Checks a request against the policy of the `policy` switch. The actions of services other than
 /// API Gateway are not known here, so these are always permitted.
-fn permit(gateway: &Gateway, site: &Site, head: &Head) -> Result<(), Denial> {
+fn permit(gateway: &Gateway, site: &Site, head: &Head) -> Result<(), GatewayError> {
     let invoke = "execute-api:Invoke";
     let (action, resource) = match site.kind {
         Kind::Rest => {
@@ -173,7 +182,7 @@ fn permit(gateway: &Gateway, site: &Site, head: &Head) -> Result<(), Denial> {
         .context
         .allows("execute-api", action, &format!("{id}/{resource}"));
     refused.map_err(|arn| {
-        Denial::AccessDenied(format!(
+        GatewayError::AccessDenied(format!(
             "User: arn:aws:iam::{ACCOUNT}:user/demo is not authorized to perform: {action} on \
              resource: {arn} because no identity-based policy allows the {action} action"
         ))
@@ -181,20 +190,20 @@ fn permit(gateway: &Gateway, site: &Site, head: &Head) -> Result<(), Denial> {
 }
 
 /// Returns `{"message": …}`. WebSocket APIs add two ids.
-fn denied(gateway: &Gateway, site: Option<&Site>, denial: &Denial) -> Reply {
+fn error_response(gateway: &Gateway, site: Option<&Site>, error: &GatewayError) -> Reply {
     let kind = site.map(|site| site.kind);
-    let told = match kind {
-        Some(Kind::Http) => denial.clone().withheld(),
-        _ => denial.clone(),
+    let shown = match kind {
+        Some(Kind::Http) => error.clone().hide_reason(),
+        _ => error.clone(),
     };
-    let mut body = json!({ "message": told.to_string() });
+    let mut body = json!({ "message": shown.to_string() });
     if kind == Some(Kind::WebSocket) {
         body["connectionId"] = websocket::new_id().into();
         body["requestId"] = Uuid::new_v4().to_string().into();
     }
     let mut reply = routes::as_json(&body);
-    *reply.status_mut() = told.status();
-    let error_type = HeaderValue::from_static(told.error_type());
+    *reply.status_mut() = shown.status();
+    let error_type = HeaderValue::from_static(shown.error_type());
     reply.headers_mut().insert(ERROR_TYPE, error_type);
     common_headers(gateway, site, &mut reply);
     reply

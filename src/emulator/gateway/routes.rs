@@ -22,7 +22,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::content::{Content, Reply};
-use super::denial::Denial;
+use super::error::GatewayError;
 use super::head::Head;
 use super::sigv4::Verified;
 use super::sites::Site;
@@ -86,7 +86,7 @@ pub(super) fn answer(
 }
 
 /// Returns the first segment of the path, and the rest with its slash.
-pub(super) fn stage_and_route(head: &Head) -> Result<(String, String), Denial> {
+pub(super) fn stage_and_route(head: &Head) -> Result<(String, String), GatewayError> {
     let (path, _) = head.path_and_query();
     let path = String::from_utf8_lossy(path);
     let behind = path.strip_prefix('/').unwrap_or_default();
@@ -95,7 +95,7 @@ pub(super) fn stage_and_route(head: &Head) -> Result<(String, String), Denial> {
     let is_stage = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     match (1..=128).contains(&stage.len()) && stage.bytes().all(is_stage) {
         true => Ok((stage.to_owned(), route.to_owned())),
-        false => Err(Denial::Forbidden),
+        false => Err(GatewayError::Forbidden),
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::content::{Content, Reply};
-use super::denial::Denial;
+use super::error::GatewayError;
 use super::head::Head;
 use super::routes::{self, parameter};
 use super::sigv4::Verified;
@@ -33,16 +33,16 @@ pub(super) fn answer(
     head: &Head,
     body: &[u8],
     verified: &Verified,
-) -> Result<Answer, Denial> {
+) -> Result<Answer, GatewayError> {
     let (stage, route) = routes::stage_and_route(head)?;
     if let Some(id) = connection_id(&route) {
         return manage(gateway, head, &id, body).map(Answer::Reply);
     }
     if !head.is_upgrade() {
-        return Err(Denial::UpgradeRequired);
+        return Err(GatewayError::UpgradeRequired);
     }
     if !matches!(route.as_str(), "" | "/") {
-        return Err(Denial::Forbidden);
+        return Err(GatewayError::Forbidden);
     }
     let query = query(head);
     if let Some(status) = parameter(&query, "status") {
@@ -69,21 +69,21 @@ pub(super) fn answer(
 
 /// Answers a request to IoT Wireless. It serves only the packet stream of a network analyzer, by a
 /// presigned URL that signs `host` alone and expires within five minutes.
-pub(super) fn analyzer(head: &Head, verified: &Verified) -> Result<Answer, Denial> {
+pub(super) fn analyzer(head: &Head, verified: &Verified) -> Result<Answer, GatewayError> {
     let (path, _) = head.path_and_query();
     if path != b"/start-network-analyzer-stream" {
-        return Err(Denial::NotFound);
+        return Err(GatewayError::NotFound);
     }
     if !head.is_upgrade() {
-        return Err(Denial::UpgradeRequired);
+        return Err(GatewayError::UpgradeRequired);
     }
     if !verified.is_presigned || verified.signed_headers != ["host"] {
-        return Err(Denial::Forbidden);
+        return Err(GatewayError::Forbidden);
     }
     let query = query(head);
     let expires = parameter(&query, "X-Amz-Expires").and_then(|seconds| seconds.parse().ok());
     if expires.is_none_or(|seconds: u32| seconds > LONGEST_STREAM_EXPIRY) {
-        return Err(Denial::Forbidden);
+        return Err(GatewayError::Forbidden);
     }
     let configuration = parameter(&query, "configuration-name");
     let session = Session::Analyzer {
@@ -94,20 +94,20 @@ pub(super) fn analyzer(head: &Head, verified: &Verified) -> Result<Answer, Denia
 }
 
 /// Answers `POST`, `GET` and `DELETE` of `@connections/{id}`.
-fn manage(gateway: &Gateway, head: &Head, id: &str, body: &[u8]) -> Result<Reply, Denial> {
+fn manage(gateway: &Gateway, head: &Head, id: &str, body: &[u8]) -> Result<Reply, GatewayError> {
     let sockets = &gateway.sockets;
     let taken = match head.method {
         Method::GET => {
-            let description = sockets.describe(id).ok_or(Denial::Gone)?;
+            let description = sockets.describe(id).ok_or(GatewayError::Gone)?;
             return Ok(routes::as_json(&description));
         }
-        Method::POST if body.len() > LARGEST_MESSAGE => return Err(Denial::TooLarge),
+        Method::POST if body.len() > LARGEST_MESSAGE => return Err(GatewayError::TooLarge),
         Method::POST => sockets.send(id, String::from_utf8_lossy(body).into_owned()),
         Method::DELETE => sockets.close(id),
-        _ => return Err(Denial::NotFound),
+        _ => return Err(GatewayError::NotFound),
     };
     if !taken {
-        return Err(Denial::Gone);
+        return Err(GatewayError::Gone);
     }
     let mut reply = Response::new(Content::from(String::new()));
     if head.method == Method::DELETE {
@@ -132,12 +132,12 @@ fn refused_by_integration(status: Option<u16>) -> Reply {
 }
 
 /// Returns the headers of the 101.
-fn accepted(head: &Head) -> Result<HeaderMap, Denial> {
+fn accepted(head: &Head) -> Result<HeaderMap, GatewayError> {
     let key = head.text("sec-websocket-key").filter(|key| key.len() == 24);
     let accept = key.and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok());
     let is_13 = head.text("sec-websocket-version").as_deref() == Some("13");
     let (Some(accept), true) = (accept, is_13) else {
-        return Err(Denial::BadRequest("Bad Request".to_owned()));
+        return Err(GatewayError::BadRequest("Bad Request".to_owned()));
     };
     let mut headers = HeaderMap::new();
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));

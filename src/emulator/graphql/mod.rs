@@ -16,9 +16,9 @@ use async_graphql::parser::types::OperationType;
 use async_graphql::{Request, Response, Value, Variables};
 use serde_json::Map;
 
+use super::appsync_error::AppSyncError;
 use super::context::Context;
 use super::hub::{Hub, Live};
-use super::refusal::Refusal;
 use super::selection::{self, NullError, Types, unalias};
 use super::sigv4::Headers;
 use chat::Chat;
@@ -88,7 +88,7 @@ impl GraphQl {
         &self,
         operation: Operation,
         headers: Headers,
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, AppSyncError> {
         let (request, chosen) = operation.into_request();
         match chosen.as_ref().map(Chosen::kind) {
             Some(OperationType::Query) => self
@@ -103,12 +103,12 @@ impl GraphQl {
             // AppSync once answered with MQTT connection data, which is obsolete.
             Some(OperationType::Subscription) => {
                 return response::request_error("Subscriptions are not supported over HTTP.")
-                    .map_err(|_| Refusal::Internal);
+                    .map_err(|_| AppSyncError::Internal);
             }
             None => {}
         }
         if let Some(message) = chosen.as_ref().and_then(Chosen::missing_variable) {
-            return response::request_error(&message).map_err(|_| Refusal::Internal);
+            return response::request_error(&message).map_err(|_| AppSyncError::Internal);
         }
 
         let call = Arc::new(Call::new(headers));
@@ -119,7 +119,7 @@ impl GraphQl {
             Some(chosen) if executed => self.complete(&chosen, &mut response),
             Some(_) | None => Vec::new(),
         };
-        response::body(&response, nulls).map_err(|_| Refusal::Internal)
+        response::body(&response, nulls).map_err(|_| AppSyncError::Internal)
     }
 
     /// Validates a subscription and returns its selection and filter. `headers` are the entries of the
@@ -204,12 +204,12 @@ impl GraphQl {
 
 impl Operation {
     /// Parses the body of a request, or the `data` of a `start`.
-    pub(super) fn parse(json: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn parse(json: &[u8]) -> Result<Self, AppSyncError> {
         let mut object: Map<String, serde_json::Value> =
-            serde_json::from_slice(json).map_err(|_| Refusal::Unparsable)?;
+            serde_json::from_slice(json).map_err(|_| AppSyncError::Unparsable)?;
         let query = match object.remove("query") {
             Some(serde_json::Value::String(query)) if !query.trim().is_empty() => query,
-            Some(_) | None => return Err(Refusal::Unparsable),
+            Some(_) | None => return Err(AppSyncError::Unparsable),
         };
         Ok(Self {
             query,

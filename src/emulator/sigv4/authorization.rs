@@ -2,7 +2,7 @@
 //!
 //! Reports missing parts with AWS's wording. It does not verify the parts.
 
-use crate::refusal::Refusal;
+use crate::appsync_error::AppSyncError;
 
 pub(crate) const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
@@ -22,10 +22,10 @@ pub(crate) struct Authorization<'a> {
 impl<'a> Authorization<'a> {
     /// Parses the header. `dated` is whether the request has a date, because AWS reports a missing
     /// date with the missing parts of this header.
-    pub(crate) fn parse(header: &'a str, dated: bool) -> Result<Self, Refusal> {
+    pub(crate) fn parse(header: &'a str, dated: bool) -> Result<Self, AppSyncError> {
         let parameters = match header.strip_prefix(ALGORITHM) {
             Some(rest) if rest.is_empty() || rest.starts_with(' ') => rest.trim(),
-            Some(_) | None => return Err(Refusal::OtherAuthorization),
+            Some(_) | None => return Err(AppSyncError::OtherAuthorization),
         };
 
         let (mut credential, mut signature, mut signed_headers) = (None, None, None);
@@ -34,7 +34,7 @@ impl<'a> Authorization<'a> {
                 continue;
             }
             let invalid = || {
-                Refusal::Incomplete(format!(
+                AppSyncError::Incomplete(format!(
                     "'{parameter}' not a valid key=value pair (missing equal-sign) in \
                      Authorization header: '{header}'."
                 ))
@@ -58,7 +58,7 @@ impl<'a> Authorization<'a> {
             present(signed_headers),
             dated,
         ) else {
-            return Err(Refusal::Incomplete(missing(
+            return Err(AppSyncError::Incomplete(missing(
                 header,
                 &[
                     ("'Credential' parameter", present(credential).is_some()),
@@ -83,10 +83,10 @@ impl<'a> Authorization<'a> {
         credential: &'a str,
         signed_headers: &str,
         signature: &'a str,
-    ) -> Result<Self, Refusal> {
+    ) -> Result<Self, AppSyncError> {
         let parts: Vec<&str> = credential.split('/').collect();
         let [access_key_id, date, region, service, terminator] = parts[..] else {
-            return Err(Refusal::Incomplete(format!(
+            return Err(AppSyncError::Incomplete(format!(
                 "Credential must have exactly 5 slash-delimited elements, e.g. \
                  keyid/date/region/service/term, got '{credential}'"
             )));

@@ -1,6 +1,6 @@
 //! Verifies AppSync's signatures: was the request signed by a known key, for this API, now?
 //!
-//! [`verify`] takes the bytes as received and the rules (region, keys, time). A refusal carries AWS's
+//! [`verify`] takes the bytes as received and the rules (region, keys, time). An error carries AWS's
 //! text. The code follows AWS's description of Signature Version 4 and not any signer, so that it
 //! detects mistakes in the one that countersign uses. It never reads a clock.
 //!
@@ -19,8 +19,8 @@ use sha2::Sha256;
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
+use super::appsync_error::AppSyncError;
 use super::options::Key;
-use super::refusal::Refusal;
 
 pub(super) use authorization::{ALGORITHM, Authorization};
 pub(super) use canonical::{Headers, Plus, Received, percent_decode, sha256_hex};
@@ -44,13 +44,13 @@ pub(super) struct Verified {
 ///
 /// AWS does not document the order of its checks. This order reports the most specific mistake first,
 /// and "the signature does not match" last.
-pub(super) fn verify(received: &Received<'_>, rules: &Rules<'_>) -> Result<Verified, Refusal> {
+pub(super) fn verify(received: &Received<'_>, rules: &Rules<'_>) -> Result<Verified, AppSyncError> {
     let header = match received.headers.joined("authorization") {
         Some(header) if !header.is_empty() => header,
         Some(_) | None if received.headers.joined("x-api-key").is_some() => {
-            return Err(Refusal::NotAuthorized);
+            return Err(AppSyncError::NotAuthorized);
         }
-        Some(_) | None => return Err(Refusal::MissingAuthorization),
+        Some(_) | None => return Err(AppSyncError::MissingAuthorization),
     };
     let date = received.headers.joined("x-amz-date");
     let authorization = Authorization::parse(&header, date.is_some())?;
@@ -76,7 +76,10 @@ pub(super) fn verify(received: &Received<'_>, rules: &Rules<'_>) -> Result<Verif
     );
     if !authorization.headers_in_order() || !matches(key, &authorization, string_to_sign.as_bytes())
     {
-        return Err(Refusal::BadSignature(mismatch(&canonical, &string_to_sign)));
+        return Err(AppSyncError::BadSignature(mismatch(
+            &canonical,
+            &string_to_sign,
+        )));
     }
     Ok(Verified {
         signed_headers: authorization.signed_headers,
@@ -86,10 +89,10 @@ pub(super) fn verify(received: &Received<'_>, rules: &Rules<'_>) -> Result<Verif
 fn check_signed_headers(
     received: &Received<'_>,
     authorization: &Authorization<'_>,
-) -> Result<(), Refusal> {
+) -> Result<(), AppSyncError> {
     let signed = &authorization.signed_headers;
     if !signed.iter().any(|name| name == "host") {
-        return Err(Refusal::BadSignature(
+        return Err(AppSyncError::BadSignature(
             "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".into(),
         ));
     }
@@ -97,7 +100,7 @@ fn check_signed_headers(
         .iter()
         .find(|name| received.headers.joined(name).is_none())
     {
-        return Err(Refusal::Incomplete(format!(
+        return Err(AppSyncError::Incomplete(format!(
             "'{name}' is named as a SignedHeader, but it does not exist in the HTTP request."
         )));
     }
@@ -105,7 +108,7 @@ fn check_signed_headers(
     // this rejects it.
     let token = "x-amz-security-token";
     if received.headers.joined(token).is_some() && !signed.iter().any(|name| name == token) {
-        return Err(Refusal::Incomplete(format!(
+        return Err(AppSyncError::Incomplete(format!(
             "'{token}' must be a 'SignedHeader' in the AWS Authorization."
         )));
     }
@@ -118,21 +121,21 @@ pub(super) fn known_key<'a>(
     access_key_id: &str,
     token: Option<&str>,
     are_expired: bool,
-) -> Result<&'a Key, Refusal> {
+) -> Result<&'a Key, AppSyncError> {
     let key = keys
         .iter()
         .find(|key| key.access_key_id == access_key_id)
-        .ok_or(Refusal::UnrecognizedClient)?;
+        .ok_or(AppSyncError::UnrecognizedClient)?;
     let same = match (&key.session_token, token) {
         (Some(expected), Some(given)) => same(expected.as_bytes(), given.as_bytes()),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     };
     if !same {
-        return Err(Refusal::UnrecognizedClient);
+        return Err(AppSyncError::UnrecognizedClient);
     }
     if are_expired {
-        return Err(Refusal::ExpiredToken);
+        return Err(AppSyncError::ExpiredToken);
     }
     Ok(key)
 }
@@ -142,7 +145,7 @@ pub(super) fn check_scope(
     date: &str,
     region: &str,
     service: &str,
-) -> Result<(), Refusal> {
+) -> Result<(), AppSyncError> {
     let day = date.get(..8).unwrap_or_default();
     let problem = if authorization.region != region {
         "Credential should be scoped to a valid region.".to_owned()
@@ -162,7 +165,7 @@ pub(super) fn check_scope(
     } else {
         return Ok(());
     };
-    Err(Refusal::BadSignature(problem))
+    Err(AppSyncError::BadSignature(problem))
 }
 
 /// Checks the date, with five minutes of tolerance in both directions
@@ -173,14 +176,14 @@ pub(super) fn check_time(
     signed_at: OffsetDateTime,
     now: OffsetDateTime,
     lifetime: Duration,
-) -> Result<(), Refusal> {
+) -> Result<(), AppSyncError> {
     let (earliest, latest) = (now.saturating_sub(lifetime), now.saturating_add(TOLERANCE));
     if signed_at < earliest {
         let lifetime = match (lifetime.whole_minutes(), lifetime.whole_seconds()) {
             (minutes, seconds) if minutes * 60 == seconds => format!("{minutes} min."),
             (_, seconds) => format!("{seconds} sec."),
         };
-        return Err(Refusal::BadSignature(format!(
+        return Err(AppSyncError::BadSignature(format!(
             "Signature expired: {} is now earlier than {} ({} - {lifetime})",
             stamp(signed_at),
             stamp(earliest),
@@ -188,7 +191,7 @@ pub(super) fn check_time(
         )));
     }
     if signed_at > latest {
-        return Err(Refusal::BadSignature(format!(
+        return Err(AppSyncError::BadSignature(format!(
             "Signature not yet current: {} is still later than {} ({} + 5 min.)",
             stamp(signed_at),
             stamp(latest),
@@ -251,11 +254,11 @@ fn same(left: &[u8], right: &[u8]) -> bool {
             == 0
 }
 
-pub(super) fn parse_date(date: &str) -> Result<OffsetDateTime, Refusal> {
+pub(super) fn parse_date(date: &str) -> Result<OffsetDateTime, AppSyncError> {
     PrimitiveDateTime::parse(date, BASIC_FORMAT)
         .map(PrimitiveDateTime::assume_utc)
         .map_err(|_| {
-            Refusal::Incomplete(format!(
+            AppSyncError::Incomplete(format!(
                 "Date must be in ISO-8601 'basic format'. Got '{date}'. \
                  See http://en.wikipedia.org/wiki/ISO_8601"
             ))

@@ -50,7 +50,7 @@ fn altered_vectors_do_not_match() {
         let refused = |change: &dyn Fn(&mut Judging)| {
             matches!(
                 vector.judge(&headers, change),
-                Err(Refusal::BadSignature(text)) if text.starts_with("The request signature we calculated")
+                Err(AppSyncError::BadSignature(text)) if text.starts_with("The request signature we calculated")
             )
         };
         assert!(refused(&|judging| judging.body.push(' ')), "{name}: body");
@@ -72,7 +72,7 @@ fn altered_vectors_do_not_match() {
             altered.set(signed, "altered");
             let verdict = vector.judge(&altered, |_| ());
             assert!(
-                matches!(verdict, Err(Refusal::BadSignature(_))),
+                matches!(verdict, Err(AppSyncError::BadSignature(_))),
                 "{name}: {signed}"
             );
         }
@@ -224,7 +224,8 @@ fn dates_may_differ_by_five_minutes() {
 #[test]
 fn mismatch_echoes_only_signed_headers() {
     let f = vector("F");
-    let Err(Refusal::BadSignature(text)) = f.judge(&f.headers(), |judging| judging.body.clear())
+    let Err(AppSyncError::BadSignature(text)) =
+        f.judge(&f.headers(), |judging| judging.body.clear())
     else {
         panic!("accepted");
     };

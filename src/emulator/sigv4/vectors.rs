@@ -4,8 +4,8 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::{Headers, Received, Rules, Verified, verify};
+use crate::appsync_error::AppSyncError;
 use crate::options::Key;
-use crate::refusal::Refusal;
 
 pub(super) const HOST: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com";
 const CUSTOM: &str = "api.example.com";
@@ -125,7 +125,7 @@ impl Vector {
         &self,
         headers: &Headers,
         judging: &Judging,
-    ) -> Result<Verified, Refusal> {
+    ) -> Result<Verified, AppSyncError> {
         verify(
             &Received {
                 method: self.method,
@@ -147,7 +147,7 @@ impl Vector {
         &self,
         headers: &Headers,
         change: impl FnOnce(&mut Judging),
-    ) -> Result<Verified, Refusal> {
+    ) -> Result<Verified, AppSyncError> {
         let mut judging = self.judging();
         change(&mut judging);
         self.verdict(headers, &judging)

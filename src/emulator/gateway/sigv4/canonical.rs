@@ -5,7 +5,7 @@
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html#create-canonical-request>
 
-use super::super::denial::Denial;
+use super::super::error::GatewayError;
 use super::super::head::Head;
 
 /// A decoded name and its decoded value.
@@ -36,7 +36,7 @@ pub(super) fn request(
 }
 
 /// Splits a query. Rejects invalid escapes, because it is not known how AWS reads them.
-pub(super) fn pairs(raw: &[u8], splits_at_semicolons: bool) -> Result<Vec<Pair>, Denial> {
+pub(super) fn pairs(raw: &[u8], splits_at_semicolons: bool) -> Result<Vec<Pair>, GatewayError> {
     raw.split(|byte| *byte == b'&' || (splits_at_semicolons && *byte == b';'))
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
@@ -95,7 +95,7 @@ fn query(pairs: &[&Pair]) -> String {
 }
 
 /// Decodes a query component, in which a plus is a space.
-fn decode(text: &[u8]) -> Result<Vec<u8>, Denial> {
+fn decode(text: &[u8]) -> Result<Vec<u8>, GatewayError> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text;
     while let [first, behind @ ..] = rest {
@@ -125,8 +125,8 @@ fn decode(text: &[u8]) -> Result<Vec<u8>, Denial> {
     Ok(decoded)
 }
 
-fn malformed(text: String) -> Denial {
-    Denial::BadRequest(text)
+fn malformed(text: String) -> GatewayError {
+    GatewayError::BadRequest(text)
 }
 
 fn encode(bytes: &[u8], keeps_slashes: bool) -> String {
@@ -205,8 +205,8 @@ mod tests {
             ("x=%2", "Incomplete trailing escape % sequence"),
             ("%", "Incomplete trailing escape % sequence"),
         ] {
-            let denial = pairs(raw.as_bytes(), false).unwrap_err();
-            assert_eq!(denial.to_string(), expected, "{raw}");
+            let error = pairs(raw.as_bytes(), false).unwrap_err();
+            assert_eq!(error.to_string(), expected, "{raw}");
         }
     }
 

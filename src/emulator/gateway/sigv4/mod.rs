@@ -1,6 +1,6 @@
 //! Verifies signatures for API Gateway and other services, in headers or in the query.
 //!
-//! [`verify`] takes a head as received, its body, and the rules of its host. A denial carries AWS's
+//! [`verify`] takes a head as received, its body, and the rules of its host. An error carries AWS's
 //! text. It never reads a clock.
 //!
 //! It shares the checks of keys, scope, dates and the signature itself with AppSync's verification.
@@ -15,7 +15,7 @@ mod vectors;
 
 use time::{Duration, OffsetDateTime};
 
-use super::denial::Denial;
+use super::error::GatewayError;
 use super::head::Head;
 use super::sites::{Payload, Site};
 use canonical::Pair;
@@ -53,14 +53,18 @@ struct Claim<'a> {
     is_presigned: bool,
 }
 
-pub(super) fn verify(head: &Head, body: &[u8], rules: &Rules<'_>) -> Result<Verified, Denial> {
+pub(super) fn verify(
+    head: &Head,
+    body: &[u8],
+    rules: &Rules<'_>,
+) -> Result<Verified, GatewayError> {
     let (_, query) = head.path_and_query();
     let pairs = canonical::pairs(query, rules.site.has_rest_queries())?;
     let header = head
         .text("authorization")
         .filter(|header| !header.is_empty());
     match (header, Presigned::find(&pairs)) {
-        (Some(_), Some(_)) => Err(Denial::BadSignature(
+        (Some(_), Some(_)) => Err(GatewayError::BadSignature(
             "Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP \
              header."
                 .to_owned(),
@@ -91,7 +95,7 @@ pub(super) fn verify(head: &Head, body: &[u8], rules: &Rules<'_>) -> Result<Veri
             };
             judge(head, body, &pairs, &claim, rules)
         }
-        (None, None) => Err(Denial::MissingToken),
+        (None, None) => Err(GatewayError::MissingToken),
     }
 }
 
@@ -101,7 +105,7 @@ fn judge(
     pairs: &[Pair],
     claim: &Claim<'_>,
     rules: &Rules<'_>,
-) -> Result<Verified, Denial> {
+) -> Result<Verified, GatewayError> {
     let authorization = &claim.authorization;
     let signed_headers = &authorization.signed_headers;
     check_signed_headers(head, signed_headers)?;
@@ -151,24 +155,24 @@ fn judge(
         }
         denied = shared::mismatch(&canonical, &string_to_sign);
     }
-    Err(Denial::BadSignature(denied))
+    Err(GatewayError::BadSignature(denied))
 }
 
 /// Checks that `host` and every `x-amz-` header is signed, and that every signed header is present.
 /// The date needs no check, because the string to sign contains it.
-fn check_signed_headers(head: &Head, signed: &[String]) -> Result<(), Denial> {
+fn check_signed_headers(head: &Head, signed: &[String]) -> Result<(), GatewayError> {
     let is_signed = |name: &str| {
         signed
             .iter()
             .any(|signed| signed.eq_ignore_ascii_case(name))
     };
     if !is_signed("host") {
-        return Err(Denial::BadSignature(
+        return Err(GatewayError::BadSignature(
             "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization.".to_owned(),
         ));
     }
     if let Some(name) = signed.iter().find(|name| head.joined(name).is_none()) {
-        return Err(Denial::Incomplete(format!(
+        return Err(GatewayError::Incomplete(format!(
             "'{name}' is named as a SignedHeader, but it does not exist in the HTTP request."
         )));
     }
@@ -180,7 +184,7 @@ fn check_signed_headers(head: &Head, signed: &[String]) -> Result<(), Denial> {
         .filter(|name| name.starts_with("x-amz-") && name != "x-amz-date")
         .find(|name| !is_signed(name));
     match unsigned {
-        Some(name) => Err(Denial::BadSignature(format!(
+        Some(name) => Err(GatewayError::BadSignature(format!(
             "'{name}' must be a 'SignedHeader' in the AWS Authorization."
         ))),
         None => Ok(()),
@@ -189,11 +193,11 @@ fn check_signed_headers(head: &Head, signed: &[String]) -> Result<(), Denial> {
 
 /// Returns the last line of the canonical request. A request may declare an unsigned payload only
 /// for services that are known to accept one; a hash that it declares must be that of the body.
-fn payload(head: &Head, body: &[u8], rule: Payload) -> Result<String, Denial> {
+fn payload(head: &Head, body: &[u8], rule: Payload) -> Result<String, GatewayError> {
     let stated = head.text("x-amz-content-sha256");
     let is_unsigned = stated.as_deref() == Some(UNSIGNED_PAYLOAD);
     match (rule, stated) {
-        (Payload::Stated | Payload::MayBeUnsigned, None) => Err(Denial::Forbidden),
+        (Payload::Stated | Payload::MayBeUnsigned, None) => Err(GatewayError::Forbidden),
         (Payload::MayBeUnsigned, Some(stated)) if is_unsigned => Ok(stated),
         _ => Ok(sha256_hex(body)),
     }

@@ -5,9 +5,9 @@
 
 use time::Duration;
 
-use super::super::denial::Denial;
+use super::super::error::GatewayError;
 use super::canonical::Pair;
-use crate::refusal::Refusal;
+use crate::appsync_error::AppSyncError;
 use crate::sigv4::{self as shared, ALGORITHM, Authorization};
 
 /// The signature parameters of a presigned URL, decoded. An empty one counts as missing.
@@ -23,12 +23,12 @@ pub(super) struct Presigned {
 }
 
 /// Parses the header. `dated` is whether the request has a date.
-pub(super) fn authorization(header: &str, dated: bool) -> Result<Authorization<'_>, Denial> {
-    Authorization::parse(header, dated).map_err(|refusal| {
-        if refusal == Refusal::OtherAuthorization {
-            Denial::Incomplete(foreign(header, dated))
+pub(super) fn authorization(header: &str, dated: bool) -> Result<Authorization<'_>, GatewayError> {
+    Authorization::parse(header, dated).map_err(|error| {
+        if error == AppSyncError::OtherAuthorization {
+            GatewayError::Incomplete(foreign(header, dated))
         } else {
-            refusal.into()
+            error.into()
         }
     })
 }
@@ -80,7 +80,7 @@ impl Presigned {
         is_signed.then_some(presigned)
     }
 
-    pub(super) fn complete(self) -> Result<Self, Denial> {
+    pub(super) fn complete(self) -> Result<Self, GatewayError> {
         let missing: String = [
             ("X-Amz-Algorithm", &self.algorithm),
             ("X-Amz-Credential", &self.credential),
@@ -93,12 +93,12 @@ impl Presigned {
         .map(|(name, _)| format!("AWS query-string parameters must include '{name}'. "))
         .collect();
         if !missing.is_empty() {
-            return Err(Denial::Incomplete(format!(
+            return Err(GatewayError::Incomplete(format!(
                 "{missing}Re-examine the query-string parameters."
             )));
         }
         if self.algorithm != ALGORITHM {
-            return Err(Denial::Incomplete(format!(
+            return Err(GatewayError::Incomplete(format!(
                 "Unsupported AWS 'algorithm': '{}'.",
                 self.algorithm
             )));
@@ -107,13 +107,13 @@ impl Presigned {
     }
 
     /// Returns the declared lifetime, at most a week, or five minutes if none is declared.
-    pub(super) fn lifetime(&self) -> Result<Duration, Denial> {
+    pub(super) fn lifetime(&self) -> Result<Duration, GatewayError> {
         let Some(expires) = &self.expires else {
             return Ok(shared::TOLERANCE);
         };
         match expires.parse::<u32>() {
             Ok(seconds @ 1..=LONGEST) => Ok(Duration::seconds(seconds.into())),
-            Ok(_) | Err(_) => Err(Denial::Incomplete(format!(
+            Ok(_) | Err(_) => Err(GatewayError::Incomplete(format!(
                 "X-Amz-Expires must be a number of seconds between 1 and {LONGEST}. Got \
                  '{expires}'."
             ))),

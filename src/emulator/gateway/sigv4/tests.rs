@@ -45,7 +45,7 @@ impl Case {
         self
     }
 
-    fn judge(&self) -> Result<Verified, Denial> {
+    fn judge(&self) -> Result<Verified, GatewayError> {
         let (head, body) = self.request.split_once("\n\n").unwrap();
         let raw = head.replace('\n', "\r\n") + "\r\n\r\n";
         let site = Site {
@@ -69,8 +69,8 @@ impl Case {
 
     #[track_caller]
     fn refused(&self, text: &str) {
-        let denial = self.judge().unwrap_err();
-        assert!(denial.to_string().starts_with(text), "{denial}");
+        let error = self.judge().unwrap_err();
+        assert!(error.to_string().starts_with(text), "{error}");
     }
 }
 
@@ -83,7 +83,7 @@ fn vectors_are_accepted() {
                 let is_presigned = vector.name.starts_with("query");
                 assert_eq!(verified.is_presigned, is_presigned, "{}", vector.name);
             }
-            Err(denial) => refused.push(format!("{}: {denial}", vector.name)),
+            Err(error) => refused.push(format!("{}: {error}", vector.name)),
         }
     }
     assert_eq!(refused, [""; 0]);
@@ -110,7 +110,9 @@ fn one_byte_more_or_other_does_not_match() {
                 continue;
             }
             match case.judge() {
-                Err(Denial::BadSignature(text)) => assert!(text.starts_with(MISMATCH), "{text}"),
+                Err(GatewayError::BadSignature(text)) => {
+                    assert!(text.starts_with(MISMATCH), "{text}")
+                }
                 other => panic!("{} {at}: {other:?}", vector.name),
             }
         }
@@ -127,7 +129,7 @@ fn the_path_is_encoded_twice_and_the_answer_says_so() {
     let mut case = Case::of("get-utf8");
     case.request = request.to_owned();
     case.service = "execute-api";
-    let Err(Denial::BadSignature(text)) = case.judge() else {
+    let Err(GatewayError::BadSignature(text)) = case.judge() else {
         panic!("accepted");
     };
     let expected = "The Canonical String for this request should have been\n\

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// Why a request was refused. `Display` is the `message` in the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum Refusal {
+pub(super) enum AppSyncError {
     #[error("Missing authorization header")]
     MissingAuthorization,
     /// The `authorization` is not SigV4. The API supports only IAM.
@@ -60,9 +60,9 @@ pub(super) enum SignatureStatus {
     BadRequest,
 }
 
-// === impl Refusal ===
+// === impl AppSyncError ===
 
-impl Refusal {
+impl AppSyncError {
     pub(super) fn status(&self, signature: SignatureStatus) -> StatusCode {
         match self {
             Self::MissingAuthorization
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn body_is_printed_as_jackson_does() {
         assert_eq!(
-            Refusal::MissingAuthorization.body(SignatureStatus::Forbidden),
+            AppSyncError::MissingAuthorization.body(SignatureStatus::Forbidden),
             "{\n  \"errors\" : [ {\n    \"errorType\" : \"UnauthorizedException\",\n    \
              \"message\" : \"Missing authorization header\"\n  } ]\n}"
         );
@@ -182,31 +182,31 @@ mod tests {
 
     #[test]
     fn a_message_that_is_unknown_is_left_out() {
-        let refusal = Refusal::UnknownNamespace;
+        let error = AppSyncError::UnknownNamespace;
         assert_eq!(
-            refusal.body(SignatureStatus::Forbidden),
+            error.body(SignatureStatus::Forbidden),
             "{\n  \"errors\" : [ {\n    \"errorType\" : \"UnauthorizedException\"\n  } ]\n}"
         );
-        assert_eq!(refusal.summary(), "UnauthorizedException");
+        assert_eq!(error.summary(), "UnauthorizedException");
     }
 
     #[test]
     fn summary_leaves_out_what_the_client_sent() {
-        let refusal = Refusal::Incomplete(
+        let error = AppSyncError::Incomplete(
             "Authorization header requires 'Signature' parameter. Authorization=AWS4 secret".into(),
         );
         assert_eq!(
-            refusal.summary(),
+            error.summary(),
             "IncompleteSignatureException: Authorization header requires 'Signature' parameter."
         );
     }
 
     #[track_caller]
     fn check_signature(signature: SignatureStatus, status: u16, error_type: &str) {
-        let refusal = Refusal::BadSignature(String::new());
-        assert_eq!(refusal.status(signature).as_u16(), status);
-        assert_eq!(refusal.error_type(signature), error_type);
-        assert_eq!(refusal.realtime_type(), "BadRequestException");
+        let error = AppSyncError::BadSignature(String::new());
+        assert_eq!(error.status(signature).as_u16(), status);
+        assert_eq!(error.error_type(signature), error_type);
+        assert_eq!(error.realtime_type(), "BadRequestException");
     }
 
     #[test]

@@ -6,11 +6,11 @@
 use http::StatusCode;
 use thiserror::Error;
 
-use crate::refusal::Refusal;
+use crate::appsync_error::AppSyncError;
 
 /// Why a request was refused. `Display` is the `message` in the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub(super) enum Denial {
+pub(super) enum GatewayError {
     #[error("Missing Authentication Token")]
     MissingToken,
     #[error("{0}")]
@@ -46,9 +46,9 @@ pub(super) enum Denial {
     Unavailable,
 }
 
-// === impl Denial ===
+// === impl GatewayError ===
 
-impl Denial {
+impl GatewayError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::MissingToken
@@ -89,7 +89,7 @@ impl Denial {
     }
 
     /// Returns the answer of an HTTP API, which hides what is wrong with a signature.
-    pub(super) fn withheld(self) -> Self {
+    pub(super) fn hide_reason(self) -> Self {
         match self.status() {
             StatusCode::FORBIDDEN => Self::Forbidden,
             _ => self,
@@ -141,24 +141,28 @@ fn signature_reason(text: &str) -> &'static str {
     found.map_or("signed_headers", |(_, reason)| reason)
 }
 
-/// Converts a refusal of the checks that are shared with AppSync.
-impl From<Refusal> for Denial {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Incomplete(text) => Self::Incomplete(text),
-            Refusal::BadSignature(text) => Self::BadSignature(text),
-            Refusal::UnrecognizedClient => Self::UnrecognizedClient,
-            Refusal::ExpiredToken => Self::ExpiredToken,
-            Refusal::MissingAuthorization | Refusal::OtherAuthorization => Self::MissingToken,
-            Refusal::NotAuthorized | Refusal::PermissionDenied | Refusal::UnknownNamespace => {
-                Self::Forbidden
+/// Converts an error of the checks that are shared with AppSync.
+impl From<AppSyncError> for GatewayError {
+    fn from(error: AppSyncError) -> Self {
+        match error {
+            AppSyncError::Incomplete(text) => Self::Incomplete(text),
+            AppSyncError::BadSignature(text) => Self::BadSignature(text),
+            AppSyncError::UnrecognizedClient => Self::UnrecognizedClient,
+            AppSyncError::ExpiredToken => Self::ExpiredToken,
+            AppSyncError::MissingAuthorization | AppSyncError::OtherAuthorization => {
+                Self::MissingToken
             }
-            Refusal::BadRequest(text) => Self::BadRequest(text),
-            Refusal::EmptyBody | Refusal::Unparsable => Self::BadRequest("Bad Request".to_owned()),
-            Refusal::TooLarge => Self::TooLarge,
-            Refusal::Throttled => Self::Throttled,
-            Refusal::NotFound => Self::NotFound,
-            Refusal::Unavailable | Refusal::Internal => Self::Unavailable,
+            AppSyncError::NotAuthorized
+            | AppSyncError::PermissionDenied
+            | AppSyncError::UnknownNamespace => Self::Forbidden,
+            AppSyncError::BadRequest(text) => Self::BadRequest(text),
+            AppSyncError::EmptyBody | AppSyncError::Unparsable => {
+                Self::BadRequest("Bad Request".to_owned())
+            }
+            AppSyncError::TooLarge => Self::TooLarge,
+            AppSyncError::Throttled => Self::Throttled,
+            AppSyncError::NotFound => Self::NotFound,
+            AppSyncError::Unavailable | AppSyncError::Internal => Self::Unavailable,
         }
     }
 }
@@ -180,7 +184,7 @@ mod tests {
             ("'Host' or ':authority' must be", "signed_headers"),
         ] {
             assert_eq!(
-                Denial::BadSignature(text.to_owned()).reason(),
+                GatewayError::BadSignature(text.to_owned()).reason(),
                 reason,
                 "{text}"
             );
@@ -191,15 +195,15 @@ mod tests {
     fn a_summary_leaves_out_what_the_client_sent() {
         let text = "Authorization header requires 'Signature' parameter. Authorization=AWS4 secret";
         assert_eq!(
-            Denial::Incomplete(text.to_owned()).summary(),
+            GatewayError::Incomplete(text.to_owned()).summary(),
             "IncompleteSignatureException: Authorization header requires 'Signature' parameter."
         );
     }
 
     #[test]
     fn http_apis_withhold_what_is_wrong_with_a_signature() {
-        let bad = Denial::BadSignature("secret".to_owned());
-        assert_eq!(bad.withheld(), Denial::Forbidden);
-        assert_eq!(Denial::TooLarge.withheld(), Denial::TooLarge);
+        let bad = GatewayError::BadSignature("secret".to_owned());
+        assert_eq!(bad.hide_reason(), GatewayError::Forbidden);
+        assert_eq!(GatewayError::TooLarge.hide_reason(), GatewayError::TooLarge);
     }
 }

@@ -1,13 +1,13 @@
 //! The reasons for refusing a realtime connect, and the `connection_error` frame for each.
 
+use super::appsync_error::AppSyncError;
 use super::events::messages as event_messages;
 use super::messages;
 use super::protocol::Protocol;
-use super::refusal::Refusal;
 
 /// Why a connection receives `connection_error`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ConnectRefusal {
+pub(super) enum ConnectError {
     /// The client did not offer `graphql-ws` or `aws-appsync-event-ws`.
     NoProtocol,
     /// The request has no authorization.
@@ -16,36 +16,38 @@ pub(super) enum ConnectRefusal {
     ParametersMissing,
     /// The authorization does not parse.
     Malformed,
-    Refused(Refusal),
+    AppSync(AppSyncError),
     /// A switch refuses connects, with this JSON in the frame.
-    OnRequest(String),
+    RefusedBySwitch(String),
 }
 
-// === impl ConnectRefusal ===
+// === impl ConnectError ===
 
-impl ConnectRefusal {
+impl ConnectError {
     /// Returns the frame for the client, with `prefix` before the error type.
     pub(super) fn frame(&self, protocol: Protocol, prefix: &str) -> String {
-        let tell = match protocol {
+        let connection_error = match protocol {
             Protocol::GraphQl => messages::connection_error,
             Protocol::Events => event_messages::connection_error,
         };
         match self {
-            Self::NoProtocol => tell(None, Some("NoProtocolError")),
-            Self::HeadersMissing => tell(None, Some("Required headers are missing.")),
-            Self::ParametersMissing => tell(
+            Self::NoProtocol => connection_error(None, Some("NoProtocolError")),
+            Self::HeadersMissing => connection_error(None, Some("Required headers are missing.")),
+            Self::ParametersMissing => connection_error(
                 None,
                 Some(
                     "Both, the \"header\", and the \"payload\" query string parameters are missing",
                 ),
             ),
-            Self::Malformed => tell(Some("BadRequest"), None),
-            Self::Refused(Refusal::NotFound) => tell(Some(Refusal::NotFound.realtime_type()), None),
-            Self::Refused(refusal) => tell(
-                Some(&format!("{prefix}{}", refusal.realtime_type())),
-                Some(&refusal.to_string()),
+            Self::Malformed => connection_error(Some("BadRequest"), None),
+            Self::AppSync(AppSyncError::NotFound) => {
+                connection_error(Some(AppSyncError::NotFound.realtime_type()), None)
+            }
+            Self::AppSync(error) => connection_error(
+                Some(&format!("{prefix}{}", error.realtime_type())),
+                Some(&error.to_string()),
             ),
-            Self::OnRequest(payload) => match protocol {
+            Self::RefusedBySwitch(payload) => match protocol {
                 Protocol::GraphQl => messages::connection_error_with(payload),
                 Protocol::Events => event_messages::with_members("connection_error", None, payload),
             },
@@ -59,8 +61,8 @@ impl ConnectRefusal {
             Self::HeadersMissing => "Required headers are missing.".to_owned(),
             Self::ParametersMissing => "Query string parameters are missing.".to_owned(),
             Self::Malformed => "BadRequest".to_owned(),
-            Self::Refused(refusal) => refusal.summary(),
-            Self::OnRequest(_) => "connection_error on request".to_owned(),
+            Self::AppSync(error) => error.summary(),
+            Self::RefusedBySwitch(_) => "connection_error on request".to_owned(),
         }
     }
 }
