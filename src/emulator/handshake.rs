@@ -19,7 +19,7 @@ use super::appsync_error::AppSyncError;
 use super::connect_error::ConnectError;
 use super::protocol::{OwnName, Protocol};
 use super::responses::{Body, error_response};
-use super::sigv4::{Headers, Plus, percent_decode};
+use super::sigv4::{Headers, PlusSign, percent_decode};
 use super::socket;
 
 /// The headers and the body that the authorization of a connect signs.
@@ -146,7 +146,7 @@ fn presented(
     request: &Request<Incoming>,
 ) -> Result<Presented, ConnectError> {
     let in_headers = || Presented {
-        headers: Headers::of_request(request.headers(), host),
+        headers: Headers::from_request(request.headers(), host),
         body: NO_BODY.to_vec(),
     };
     let authorized = request.headers().contains_key(header::AUTHORIZATION);
@@ -188,7 +188,7 @@ fn presented(
 
 fn read_entries(json: &[u8]) -> Result<Headers, ConnectError> {
     serde_json::from_slice(json)
-        .map(|object| Headers::of_json(&object))
+        .map(|object| Headers::from_json(&object))
         .map_err(|_| ConnectError::Malformed)
 }
 
@@ -212,7 +212,7 @@ fn parameter(query: &str, name: &str) -> Option<Vec<u8>> {
         .split('&')
         .filter_map(|pair| pair.split_once('='))
         .find(|(candidate, _)| *candidate == name)
-        .map(|(_, value)| percent_decode(value, Plus::IsPlus))
+        .map(|(_, value)| percent_decode(value, PlusSign::Literal))
 }
 
 /// Checks the parts of RFC 6455, section 4.2.1, that hyper does not, and returns the accept key.

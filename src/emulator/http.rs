@@ -21,7 +21,7 @@ use super::graphql::Operation;
 use super::handshake;
 use super::protocol::{OwnName, Protocol};
 use super::responses::{self, Body, common_headers};
-use super::sigv4::{Headers, Plus, Received, percent_decode};
+use super::sigv4::{Headers, PlusSign, Received, percent_decode};
 
 /// Answers one request on the TLS listener. An error makes hyper drop the connection.
 pub(super) async fn answer(
@@ -38,7 +38,7 @@ pub(super) async fn answer(
         return Ok(handshake::answer(&api, sni.as_deref(), &host, request).await);
     }
 
-    let protocol = Protocol::of_path(request.uri().path());
+    let protocol = Protocol::from_path(request.uri().path());
     if protocol == Some(Protocol::Events) {
         api.context
             .ledger
@@ -72,7 +72,7 @@ async fn serve(
         return Err(AppSyncError::Throttled);
     }
     let body = read(body, protocol).await?;
-    let headers = Headers::of_request(&parts.headers, host);
+    let headers = Headers::from_request(&parts.headers, host);
     let query = parts.uri.query().unwrap_or_default();
     api.verify(&Received {
         method: parts.method.as_str(),
@@ -147,7 +147,8 @@ async fn read(body: Incoming, protocol: Protocol) -> Result<Bytes, AppSyncError>
 /// Reads an operation from a query string. AppSync executes mutations for a `GET`, too.
 fn from_query(query: &str) -> Result<Operation, AppSyncError> {
     let text = |text: &str| {
-        String::from_utf8(percent_decode(text, Plus::IsSpace)).map_err(|_| AppSyncError::Unparsable)
+        String::from_utf8(percent_decode(text, PlusSign::Space))
+            .map_err(|_| AppSyncError::Unparsable)
     };
     let mut operation = Operation {
         query: String::new(),

@@ -22,7 +22,7 @@ pub(super) enum Protocol {
 
 impl Protocol {
     /// Returns the protocol that a path serves over HTTP.
-    pub(super) fn of_path(path: &str) -> Option<Self> {
+    pub(super) fn from_path(path: &str) -> Option<Self> {
         [Self::GraphQl, Self::Events]
             .into_iter()
             .find(|protocol| protocol.http_path() == path)

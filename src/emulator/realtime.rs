@@ -78,7 +78,7 @@ impl<'a> Session<'a> {
                 &AppSyncError::OtherAuthorization,
             ));
         };
-        let headers = Headers::of_json(authorization);
+        let headers = Headers::from_json(authorization);
         let verified = self
             .api
             .verify_unsent("/graphql", &headers, start.data.as_bytes())

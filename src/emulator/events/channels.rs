@@ -34,10 +34,10 @@ impl Channel {
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, ChannelError> {
-        Self::of_segments(segments(text))
+        Self::from_segments(segments(text))
     }
 
-    fn of_segments(segments: Vec<&str>) -> Result<Self, ChannelError> {
+    fn from_segments(segments: Vec<&str>) -> Result<Self, ChannelError> {
         let is_segment = |segment: &&str| {
             (1..=LONGEST_SEGMENT).contains(&segment.len())
                 && segment
@@ -65,7 +65,7 @@ impl Pattern {
         }
         let is_wildcard = segments.pop_if(|last| *last == "*").is_some();
         Ok(Self {
-            path: Channel::of_segments(segments)?,
+            path: Channel::from_segments(segments)?,
             is_wildcard,
         })
     }

@@ -169,7 +169,7 @@ impl<'a> Session<'a> {
         let Some(authorization) = authorization else {
             return Err(MessageError::appsync(&AppSyncError::OtherAuthorization));
         };
-        let headers = Headers::of_json(authorization);
+        let headers = Headers::from_json(authorization);
         let path = Protocol::Events.http_path();
         self.api
             .verify_unsent(path, &headers, body.as_bytes())

@@ -77,7 +77,7 @@ impl Head {
     }
 
     /// Returns the head of an HTTP/2 request. Its `:authority` becomes the `host`.
-    pub(crate) fn of_parts(parts: &request::Parts) -> Self {
+    pub(crate) fn from_parts(parts: &request::Parts) -> Self {
         let host = parts.uri.authority().map(|authority| {
             let value = authority.as_str().as_bytes().to_vec();
             ("host".to_owned(), value)

@@ -21,7 +21,7 @@ use crate::options::ACCOUNT;
 /// Answers an HTTP/2 request.
 pub(crate) async fn answer_h2(gateway: &Gateway, request: Request<Incoming>) -> Reply {
     let (parts, body) = request.into_parts();
-    let head = Head::of_parts(&parts);
+    let head = Head::from_parts(&parts);
     let body = Limited::new(body, LARGEST_BODY).collect().await;
     let body = match body {
         Ok(body) => Ok(body.to_bytes()),
@@ -48,7 +48,7 @@ pub(super) async fn answer(
     });
     let site = gateway.names.site(&head.host());
     let answered = match &site {
-        Some(site) => body.and_then(|body| judge(gateway, site, head, &body)),
+        Some(site) => body.and_then(|body| respond(gateway, site, head, &body)),
         None => Err(GatewayError::Forbidden),
     };
     let settings = gateway.context.switches.settings();
@@ -76,7 +76,7 @@ pub(super) async fn answer(
     }
 }
 
-fn judge(
+fn respond(
     gateway: &Gateway,
     site: &Site,
     head: &Head,

@@ -26,7 +26,7 @@ use super::error::GatewayError;
 use super::head::Head;
 use super::sigv4::Verified;
 use super::sites::Site;
-use crate::sigv4::{Plus, percent_decode, sha256_hex};
+use crate::sigv4::{PlusSign, percent_decode, sha256_hex};
 use crate::stats::Ledger;
 
 /// Returns the answer for `route`, the path after the stage, still encoded.
@@ -103,7 +103,7 @@ pub(super) fn stage_and_route(head: &Head) -> Result<(String, String), GatewayEr
 pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let (_, value) = pairs.find(|(candidate, _)| *candidate == name)?;
-    String::from_utf8(percent_decode(value, Plus::IsSpace)).ok()
+    String::from_utf8(percent_decode(value, PlusSign::Space)).ok()
 }
 
 /// Returns the request as it arrived, and how it was verified.

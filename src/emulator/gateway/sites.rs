@@ -43,11 +43,11 @@ pub(super) enum Kind {
 
 /// The last line of the canonical request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Payload {
+pub(super) enum PayloadRule {
     /// The hash of the body.
-    Hashed,
+    BodyHash,
     /// The hash of the body, which `x-amz-content-sha256` must repeat.
-    Stated,
+    DeclaredBodyHash,
     /// The value of `x-amz-content-sha256`: `UNSIGNED-PAYLOAD`, or the hash.
     MayBeUnsigned,
 }
@@ -135,16 +135,16 @@ impl Names {
 // === impl Site ===
 
 impl Site {
-    pub(super) fn payload(&self) -> Payload {
+    pub(super) fn payload_rule(&self) -> PayloadRule {
         match self.service.as_str() {
-            "aoss" => Payload::Stated,
-            "vpc-lattice-svcs" => Payload::MayBeUnsigned,
-            _ => Payload::Hashed,
+            "aoss" => PayloadRule::DeclaredBodyHash,
+            "vpc-lattice-svcs" => PayloadRule::MayBeUnsigned,
+            _ => PayloadRule::BodyHash,
         }
     }
 
     /// Returns whether a presigned URL may have its session token appended after signing.
-    pub(super) fn takes_appended_token(&self) -> bool {
+    pub(super) fn accepts_appended_token(&self) -> bool {
         self.kind == Kind::Analyzer
     }
 

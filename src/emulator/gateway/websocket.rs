@@ -18,7 +18,7 @@ use super::sigv4::Verified;
 use super::sites::Site;
 use super::sockets::{LARGEST_MESSAGE, Session, Upgrade};
 use super::state::Gateway;
-use crate::sigv4::{Plus, percent_decode};
+use crate::sigv4::{PlusSign, percent_decode};
 
 /// The answer to a request.
 pub(super) enum Answer {
@@ -118,7 +118,7 @@ fn manage(gateway: &Gateway, head: &Head, id: &str, body: &[u8]) -> Result<Reply
 
 /// Returns the id of `/@connections/abc=`, or of `/%40connections/abc%3D`.
 pub(super) fn connection_id(route: &str) -> Option<String> {
-    let decoded = String::from_utf8(percent_decode(route, Plus::IsPlus)).ok()?;
+    let decoded = String::from_utf8(percent_decode(route, PlusSign::Literal)).ok()?;
     let id = decoded.strip_prefix("/@connections/")?;
     Some(id.to_owned())
 }

@@ -20,9 +20,9 @@ pub(crate) struct Authorization<'a> {
 // === impl Authorization ===
 
 impl<'a> Authorization<'a> {
-    /// Parses the header. `dated` is whether the request has a date, because AWS reports a missing
+    /// Parses the header. `has_date` is whether the request has a date, because AWS reports a missing
     /// date with the missing parts of this header.
-    pub(crate) fn parse(header: &'a str, dated: bool) -> Result<Self, AppSyncError> {
+    pub(crate) fn parse(header: &'a str, has_date: bool) -> Result<Self, AppSyncError> {
         let parameters = match header.strip_prefix(ALGORITHM) {
             Some(rest) if rest.is_empty() || rest.starts_with(' ') => rest.trim(),
             Some(_) | None => return Err(AppSyncError::OtherAuthorization),
@@ -56,7 +56,7 @@ impl<'a> Authorization<'a> {
             present(credential),
             present(signature),
             present(signed_headers),
-            dated,
+            has_date,
         ) else {
             return Err(AppSyncError::Incomplete(missing(
                 header,
@@ -69,17 +69,17 @@ impl<'a> Authorization<'a> {
                     ),
                     (
                         "existence of either a 'X-Amz-Date' or a 'Date' header",
-                        dated,
+                        has_date,
                     ),
                 ],
             )));
         };
 
-        Self::of(credential, signed_headers, signature)
+        Self::from_parts(credential, signed_headers, signature)
     }
 
     /// Builds the authorization from its three parts.
-    pub(crate) fn of(
+    pub(crate) fn from_parts(
         credential: &'a str,
         signed_headers: &str,
         signature: &'a str,
@@ -114,7 +114,7 @@ impl<'a> Authorization<'a> {
     }
 
     /// Returns whether the signed headers are in lower case, sorted and unique.
-    pub(crate) fn headers_in_order(&self) -> bool {
+    pub(crate) fn headers_are_sorted(&self) -> bool {
         self.signed_headers
             .iter()
             .all(|name| !name.bytes().any(|byte| byte.is_ascii_uppercase()))

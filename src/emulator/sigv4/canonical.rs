@@ -61,7 +61,7 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 }
 
 /// Decodes `%XX`. Leaves other `%` characters unchanged.
-pub(crate) fn percent_decode(text: &str, plus: Plus) -> Vec<u8> {
+pub(crate) fn percent_decode(text: &str, plus: PlusSign) -> Vec<u8> {
     let hex = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -75,7 +75,7 @@ pub(crate) fn percent_decode(text: &str, plus: Plus) -> Vec<u8> {
                 // Two hexadecimal digits fit in one byte.
                 (high << 4 | low).to_le_bytes()[0]
             }
-            (b'+', _) if plus == Plus::IsSpace => b' ',
+            (b'+', _) if plus == PlusSign::Space => b' ',
             (byte, _) => byte,
         });
     }
@@ -83,11 +83,11 @@ pub(crate) fn percent_decode(text: &str, plus: Plus) -> Vec<u8> {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Plus {
+pub(crate) enum PlusSign {
     /// As in a form, and in the query that AWS rebuilds.
-    IsSpace,
+    Space,
     /// As in base64.
-    IsPlus,
+    Literal,
 }
 
 /// Encodes the received path again, as for every service but S3.
@@ -103,7 +103,7 @@ fn path(raw: &str) -> String {
 }
 
 fn query(raw: &str) -> String {
-    let strict = |text: &str| encode(&percent_decode(text, Plus::IsSpace));
+    let strict = |text: &str| encode(&percent_decode(text, PlusSign::Space));
     let mut pairs: Vec<(String, String)> = raw
         .split('&')
         .filter(|pair| !pair.is_empty())
@@ -136,7 +136,7 @@ fn encode(bytes: &[u8]) -> String {
 impl Headers {
     /// Returns the headers of a request. `host` is the `:authority` of HTTP/2, which has no `Host`
     /// header, or the `Host` header.
-    pub(crate) fn of_request(map: &HeaderMap, host: &str) -> Self {
+    pub(crate) fn from_request(map: &HeaderMap, host: &str) -> Self {
         let received = map
             .iter()
             .filter(|(name, _)| *name != http::header::HOST)
@@ -153,7 +153,7 @@ impl Headers {
 
     /// Returns the headers in the authorization object of a realtime message. Entries that are not
     /// strings are ignored.
-    pub(crate) fn of_json(object: &serde_json::Map<String, serde_json::Value>) -> Self {
+    pub(crate) fn from_json(object: &serde_json::Map<String, serde_json::Value>) -> Self {
         Self(
             object
                 .iter()

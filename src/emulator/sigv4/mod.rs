@@ -23,7 +23,7 @@ use super::appsync_error::AppSyncError;
 use super::options::Key;
 
 pub(super) use authorization::{ALGORITHM, Authorization};
-pub(super) use canonical::{Headers, Plus, Received, percent_decode, sha256_hex};
+pub(super) use canonical::{Headers, PlusSign, Received, percent_decode, sha256_hex};
 
 /// What a signature is verified against.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +59,7 @@ pub(super) fn verify(received: &Received<'_>, rules: &Rules<'_>) -> Result<Verif
     check_signed_headers(received, &authorization)?;
     let signed_at = parse_date(&date)?;
     let token = received.headers.joined("x-amz-security-token");
-    let key = known_key(
+    let key = find_key(
         rules.keys,
         authorization.access_key_id,
         token.as_deref(),
@@ -74,9 +74,10 @@ pub(super) fn verify(received: &Received<'_>, rules: &Rules<'_>) -> Result<Verif
         authorization.scope(),
         sha256_hex(canonical.as_bytes()),
     );
-    if !authorization.headers_in_order() || !matches(key, &authorization, string_to_sign.as_bytes())
+    if !authorization.headers_are_sorted()
+        || !signature_matches(key, &authorization, string_to_sign.as_bytes())
     {
-        return Err(AppSyncError::BadSignature(mismatch(
+        return Err(AppSyncError::BadSignature(mismatch_message(
             &canonical,
             &string_to_sign,
         )));
@@ -116,7 +117,7 @@ fn check_signed_headers(
 }
 
 /// Returns the key with this id, if `token` is that key's session token.
-pub(super) fn known_key<'a>(
+pub(super) fn find_key<'a>(
     keys: &'a [Key],
     access_key_id: &str,
     token: Option<&str>,
@@ -126,12 +127,12 @@ pub(super) fn known_key<'a>(
         .iter()
         .find(|key| key.access_key_id == access_key_id)
         .ok_or(AppSyncError::UnrecognizedClient)?;
-    let same = match (&key.session_token, token) {
-        (Some(expected), Some(given)) => same(expected.as_bytes(), given.as_bytes()),
+    let is_own_token = match (&key.session_token, token) {
+        (Some(expected), Some(given)) => constant_time_eq(expected.as_bytes(), given.as_bytes()),
         (None, None) => true,
         (Some(_), None) | (None, Some(_)) => false,
     };
-    if !same {
+    if !is_own_token {
         return Err(AppSyncError::UnrecognizedClient);
     }
     if are_expired {
@@ -185,23 +186,27 @@ pub(super) fn check_time(
         };
         return Err(AppSyncError::BadSignature(format!(
             "Signature expired: {} is now earlier than {} ({} - {lifetime})",
-            stamp(signed_at),
-            stamp(earliest),
-            stamp(now),
+            format_date(signed_at),
+            format_date(earliest),
+            format_date(now),
         )));
     }
     if signed_at > latest {
         return Err(AppSyncError::BadSignature(format!(
             "Signature not yet current: {} is still later than {} ({} + 5 min.)",
-            stamp(signed_at),
-            stamp(latest),
-            stamp(now),
+            format_date(signed_at),
+            format_date(latest),
+            format_date(now),
         )));
     }
     Ok(())
 }
 
-pub(super) fn matches(key: &Key, authorization: &Authorization<'_>, string_to_sign: &[u8]) -> bool {
+pub(super) fn signature_matches(
+    key: &Key,
+    authorization: &Authorization<'_>,
+    string_to_sign: &[u8],
+) -> bool {
     let secret = format!("AWS4{}", key.secret_access_key);
     let signing_key = [
         authorization.date,
@@ -214,7 +219,7 @@ pub(super) fn matches(key: &Key, authorization: &Authorization<'_>, string_to_si
         hmac(&key, part.as_bytes()).finalize().into_bytes().to_vec()
     });
     // `verify_slice` takes constant time.
-    unhex(authorization.signature).is_some_and(|given| {
+    decode_hex(authorization.signature).is_some_and(|given| {
         hmac(&signing_key, string_to_sign)
             .verify_slice(&given)
             .is_ok()
@@ -229,7 +234,7 @@ fn hmac(key: &[u8], message: &[u8]) -> Hmac<Sha256> {
 }
 
 /// Decodes hexadecimal digits. Accepts only lower case, because AWS compares signatures as text.
-fn unhex(text: &str) -> Option<Vec<u8>> {
+fn decode_hex(text: &str) -> Option<Vec<u8>> {
     let nibble = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
@@ -245,7 +250,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-fn same(left: &[u8], right: &[u8]) -> bool {
+fn constant_time_eq(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len()
         && left
             .iter()
@@ -265,11 +270,11 @@ pub(super) fn parse_date(date: &str) -> Result<OffsetDateTime, AppSyncError> {
         })
 }
 
-fn stamp(at: OffsetDateTime) -> String {
+fn format_date(at: OffsetDateTime) -> String {
     at.format(BASIC_FORMAT).unwrap_or_default()
 }
 
-pub(super) fn mismatch(canonical: &str, string_to_sign: &str) -> String {
+pub(super) fn mismatch_message(canonical: &str, string_to_sign: &str) -> String {
     format!(
         "The request signature we calculated does not match the signature you provided. Check your \
          AWS Secret Access Key and signing method. Consult the service documentation for details.\n\

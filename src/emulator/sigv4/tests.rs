@@ -1,8 +1,8 @@
-//! Each vector is accepted unchanged, and refused after any change.
+//! Each vector is accepted unchanged, and rejected after any change.
 
 use time::macros::datetime;
 
-use super::vectors::{HOST, Judging, TOKEN, Vector, vectors};
+use super::vectors::{HOST, Inputs, TOKEN, Vector, vectors};
 use super::*;
 
 fn vector(name: &str) -> Vector {
@@ -19,7 +19,7 @@ fn vectors_are_accepted() {
         let headers = vector.headers();
         assert_eq!(
             vector
-                .judge(&headers, |_| ())
+                .verify_changed(&headers, |_| ())
                 .map(|ok| ok.signed_headers.join(";")),
             Ok(vector.signed_headers()),
             "{name}"
@@ -47,20 +47,20 @@ fn vectors_are_accepted() {
 fn altered_vectors_do_not_match() {
     for (name, vector) in vectors() {
         let headers = vector.headers();
-        let refused = |change: &dyn Fn(&mut Judging)| {
+        let is_mismatch = |change: &dyn Fn(&mut Inputs)| {
             matches!(
-                vector.judge(&headers, change),
+                vector.verify_changed(&headers, change),
                 Err(AppSyncError::BadSignature(text)) if text.starts_with("The request signature we calculated")
             )
         };
-        assert!(refused(&|judging| judging.body.push(' ')), "{name}: body");
-        assert!(refused(&|judging| judging.path.push('x')), "{name}: path");
+        assert!(is_mismatch(&|inputs| inputs.body.push(' ')), "{name}: body");
+        assert!(is_mismatch(&|inputs| inputs.path.push('x')), "{name}: path");
         assert!(
-            refused(&|judging| judging.query.push_str("&a=1")),
+            is_mismatch(&|inputs| inputs.query.push_str("&a=1")),
             "{name}: query"
         );
         assert!(
-            refused(&|judging| judging.keys[0].secret_access_key.push('x')),
+            is_mismatch(&|inputs| inputs.keys[0].secret_access_key.push('x')),
             "{name}: secret"
         );
         for signed in vector
@@ -70,9 +70,9 @@ fn altered_vectors_do_not_match() {
         {
             let mut altered = headers.clone();
             altered.set(signed, "altered");
-            let verdict = vector.judge(&altered, |_| ());
+            let result = vector.verify_changed(&altered, |_| ());
             assert!(
-                matches!(verdict, Err(AppSyncError::BadSignature(_))),
+                matches!(result, Err(AppSyncError::BadSignature(_))),
                 "{name}: {signed}"
             );
         }
@@ -80,12 +80,15 @@ fn altered_vectors_do_not_match() {
 }
 
 #[track_caller]
-fn check_refusal(name: &str, change: impl FnOnce(&mut Headers, &mut Judging), message: &str) {
+fn check_error(name: &str, change: impl FnOnce(&mut Headers, &mut Inputs), message: &str) {
     let vector = vector(name);
     let mut headers = vector.headers();
-    let mut judging = vector.judging();
-    change(&mut headers, &mut judging);
-    let text = vector.verdict(&headers, &judging).unwrap_err().to_string();
+    let mut inputs = vector.inputs();
+    change(&mut headers, &mut inputs);
+    let text = vector
+        .verify_inputs(&headers, &inputs)
+        .unwrap_err()
+        .to_string();
     assert!(text.starts_with(message), "{text}");
 }
 
@@ -96,18 +99,18 @@ fn authorization(headers: &mut Headers, from: &str, to: &str) {
 }
 
 #[test]
-fn refusals_speak_as_aws() {
-    check_refusal(
+fn errors_use_aws_wording() {
+    check_error(
         "A",
         |headers, _| headers.set("authorization", ""),
         "Missing authorization header",
     );
-    check_refusal(
+    check_error(
         "A",
         |headers, _| headers.set("authorization", "Bearer x"),
         "Valid authorization header",
     );
-    check_refusal(
+    check_error(
         "A",
         |headers, _| {
             headers.set(
@@ -118,52 +121,52 @@ fn refusals_speak_as_aws() {
         "Authorization header requires 'Signature' parameter. \
          Authorization header requires 'SignedHeaders' parameter. Authorization=AWS4",
     );
-    check_refusal(
+    check_error(
         "A",
         |headers, _| authorization(headers, "/aws4_request", ""),
         "Credential must have exactly 5",
     );
-    check_refusal(
+    check_error(
         "A",
         |headers, _| authorization(headers, "=content-type", "=accept-x;content-type"),
         "'accept-x' is named as a SignedHeader, but it does not exist in the HTTP request.",
     );
-    check_refusal(
+    check_error(
         "A",
         |headers, _| authorization(headers, ";host", ""),
         "'Host' or ':authority' must be",
     );
-    check_refusal(
+    check_error(
         "A",
         |headers, _| authorization(headers, "content-type;host", "host;content-type"),
         "The request signature we calculated",
     );
-    check_refusal(
+    check_error(
         "A",
         |headers, _| authorization(headers, "AKID", "AKIX"),
         "The security token included in the request is invalid.",
     );
-    check_refusal(
+    check_error(
         "A",
-        |_, judging| judging.expired = true,
+        |_, inputs| inputs.expired = true,
         "The security token included in the request is expired",
     );
-    check_refusal(
+    check_error(
         "A",
-        |_, judging| judging.region = "eu-west-1",
+        |_, inputs| inputs.region = "eu-west-1",
         "Credential should be scoped to a valid region.",
     );
-    check_refusal(
+    check_error(
         "A",
         |headers, _| authorization(headers, "/appsync/", "/execute-api/"),
         "Credential should be scoped to correct service: 'appsync'.",
     );
-    check_refusal(
+    check_error(
         "A",
         |headers, _| authorization(headers, "/20260115", "/20260114"),
         "Date in Credential scope",
     );
-    check_refusal(
+    check_error(
         "A",
         |headers, _| headers.set("x-amz-date", "Thu, 15 Jan 2026"),
         "Date must be in ISO-8601",
@@ -171,29 +174,29 @@ fn refusals_speak_as_aws() {
 }
 
 #[test]
-fn tokens_must_be_the_keys_own() {
+fn token_must_belong_to_the_key() {
     let invalid = "The security token included in the request is invalid.";
-    check_refusal(
+    check_error(
         "B",
         |headers, _| headers.set("x-amz-security-token", "other"),
         invalid,
     );
-    check_refusal(
+    check_error(
         "B",
         |headers, _| headers.set("x-amz-security-token", ""),
         invalid,
     );
-    check_refusal(
+    check_error(
         "B",
-        |_, judging| judging.keys[0].session_token = None,
+        |_, inputs| inputs.keys[0].session_token = None,
         invalid,
     );
-    check_refusal(
+    check_error(
         "A",
-        |_, judging| judging.keys[0].session_token = Some("t".into()),
+        |_, inputs| inputs.keys[0].session_token = Some("t".into()),
         invalid,
     );
-    check_refusal(
+    check_error(
         "A",
         |headers, _| headers.set("x-amz-security-token", TOKEN),
         "'x-amz-security-token' must be a 'SignedHeader'",
@@ -201,15 +204,15 @@ fn tokens_must_be_the_keys_own() {
 }
 
 #[test]
-fn dates_may_differ_by_five_minutes() {
-    check_refusal(
+fn date_may_differ_by_five_minutes() {
+    check_error(
         "A",
-        |_, judging| judging.now = datetime!(2026-01-15 12:05:01 UTC),
+        |_, inputs| inputs.now = datetime!(2026-01-15 12:05:01 UTC),
         "Signature expired: 20260115T120000Z is now earlier than 20260115T120001Z (20260115T120501Z - 5 min.)",
     );
-    check_refusal(
+    check_error(
         "A",
-        |_, judging| judging.now = datetime!(2026-01-15 11:54:59 UTC),
+        |_, inputs| inputs.now = datetime!(2026-01-15 11:54:59 UTC),
         "Signature not yet current: 20260115T120000Z is still later than 20260115T115959Z (20260115T115459Z + 5 min.)",
     );
     let a = vector("A");
@@ -217,7 +220,10 @@ fn dates_may_differ_by_five_minutes() {
         datetime!(2026-01-15 12:05:00 UTC),
         datetime!(2026-01-15 11:55:00 UTC),
     ] {
-        assert!(a.judge(&a.headers(), |judging| judging.now = now).is_ok());
+        assert!(
+            a.verify_changed(&a.headers(), |inputs| inputs.now = now)
+                .is_ok()
+        );
     }
 }
 
@@ -225,7 +231,7 @@ fn dates_may_differ_by_five_minutes() {
 fn mismatch_echoes_only_signed_headers() {
     let f = vector("F");
     let Err(AppSyncError::BadSignature(text)) =
-        f.judge(&f.headers(), |judging| judging.body.clear())
+        f.verify_changed(&f.headers(), |inputs| inputs.body.clear())
     else {
         panic!("accepted");
     };
@@ -238,15 +244,15 @@ fn mismatch_echoes_only_signed_headers() {
 }
 
 #[test]
-fn separators_may_lack_the_space() {
+fn separator_needs_no_space() {
     let a = vector("A");
     let mut headers = a.headers();
     authorization(&mut headers, ", ", ",");
-    assert!(a.judge(&headers, |_| ()).is_ok());
+    assert!(a.verify_changed(&headers, |_| ()).is_ok());
 }
 
 #[test]
-fn canonical_form_is_strict() {
+fn canonical_request_is_strictly_encoded() {
     let headers = Headers::default();
     let canonical = canonical::request(
         &Received {

@@ -98,7 +98,7 @@ impl Vector {
         if self.token {
             entries.push(("x-amz-security-token", TOKEN.to_owned()));
         }
-        Headers::of_json(
+        Headers::from_json(
             &entries
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value.into()))
@@ -106,8 +106,8 @@ impl Vector {
         )
     }
 
-    pub(super) fn judging(&self) -> Judging {
-        Judging {
+    pub(super) fn inputs(&self) -> Inputs {
+        Inputs {
             path: self.path.to_owned(),
             query: self.query.to_owned(),
             body: self.body.to_owned(),
@@ -121,40 +121,40 @@ impl Vector {
         }
     }
 
-    pub(super) fn verdict(
+    pub(super) fn verify_inputs(
         &self,
         headers: &Headers,
-        judging: &Judging,
+        inputs: &Inputs,
     ) -> Result<Verified, AppSyncError> {
         verify(
             &Received {
                 method: self.method,
-                path: &judging.path,
-                query: &judging.query,
+                path: &inputs.path,
+                query: &inputs.query,
                 headers,
-                body: judging.body.as_bytes(),
+                body: inputs.body.as_bytes(),
             },
             &Rules {
-                region: judging.region,
-                keys: &judging.keys,
-                keys_expired: judging.expired,
-                now: judging.now,
+                region: inputs.region,
+                keys: &inputs.keys,
+                keys_expired: inputs.expired,
+                now: inputs.now,
             },
         )
     }
 
-    pub(super) fn judge(
+    pub(super) fn verify_changed(
         &self,
         headers: &Headers,
-        change: impl FnOnce(&mut Judging),
+        change: impl FnOnce(&mut Inputs),
     ) -> Result<Verified, AppSyncError> {
-        let mut judging = self.judging();
-        change(&mut judging);
-        self.verdict(headers, &judging)
+        let mut inputs = self.inputs();
+        change(&mut inputs);
+        self.verify_inputs(headers, &inputs)
     }
 }
 
-pub(super) struct Judging {
+pub(super) struct Inputs {
     pub(super) path: String,
     pub(super) query: String,
     pub(super) body: String,

@@ -6,7 +6,7 @@
 //! It shares the checks of keys, scope, dates and the signature itself with AppSync's verification.
 
 mod canonical;
-mod presented;
+mod parameters;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests;
@@ -17,9 +17,9 @@ use time::{Duration, OffsetDateTime};
 
 use super::error::GatewayError;
 use super::head::Head;
-use super::sites::{Payload, Site};
+use super::sites::{PayloadRule, Site};
 use canonical::Pair;
-use presented::Presigned;
+use parameters::Presigned;
 
 use crate::options::Key;
 use crate::sigv4::{self as shared, ALGORITHM, Authorization, sha256_hex};
@@ -45,7 +45,7 @@ pub(super) struct Verified {
 }
 
 /// The signature that a request presents.
-struct Claim<'a> {
+struct SignatureParameters<'a> {
     authorization: Authorization<'a>,
     date: &'a str,
     token: Option<&'a str>,
@@ -63,7 +63,7 @@ pub(super) fn verify(
     let header = head
         .text("authorization")
         .filter(|header| !header.is_empty());
-    match (header, Presigned::find(&pairs)) {
+    match (header, Presigned::from_query(&pairs)) {
         (Some(_), Some(_)) => Err(GatewayError::BadSignature(
             "Found both 'X-Amz-Algorithm' as a query-string param and 'Authorization' as HTTP \
              header."
@@ -71,19 +71,19 @@ pub(super) fn verify(
         )),
         (Some(header), None) => {
             let (date, token) = (head.text("x-amz-date"), head.text("x-amz-security-token"));
-            let claim = Claim {
-                authorization: presented::authorization(&header, date.is_some())?,
+            let parameters = SignatureParameters {
+                authorization: parameters::authorization(&header, date.is_some())?,
                 date: date.as_deref().unwrap_or_default(),
                 token: token.as_deref(),
                 lifetime: shared::TOLERANCE,
                 is_presigned: false,
             };
-            judge(head, body, &pairs, &claim, rules)
+            verify_signature(head, body, &pairs, &parameters, rules)
         }
         (None, Some(presigned)) => {
-            let presigned = presigned.complete()?;
-            let claim = Claim {
-                authorization: Authorization::of(
+            let presigned = presigned.validate()?;
+            let parameters = SignatureParameters {
+                authorization: Authorization::from_parts(
                     &presigned.credential,
                     &presigned.signed_headers,
                     &presigned.signature,
@@ -93,69 +93,69 @@ pub(super) fn verify(
                 lifetime: presigned.lifetime()?,
                 is_presigned: true,
             };
-            judge(head, body, &pairs, &claim, rules)
+            verify_signature(head, body, &pairs, &parameters, rules)
         }
         (None, None) => Err(GatewayError::MissingToken),
     }
 }
 
-fn judge(
+fn verify_signature(
     head: &Head,
     body: &[u8],
     pairs: &[Pair],
-    claim: &Claim<'_>,
+    parameters: &SignatureParameters<'_>,
     rules: &Rules<'_>,
 ) -> Result<Verified, GatewayError> {
-    let authorization = &claim.authorization;
+    let authorization = &parameters.authorization;
     let signed_headers = &authorization.signed_headers;
     check_signed_headers(head, signed_headers)?;
-    let signed_at = shared::parse_date(claim.date)?;
-    let key = shared::known_key(
+    let signed_at = shared::parse_date(parameters.date)?;
+    let key = shared::find_key(
         rules.keys,
         authorization.access_key_id,
-        claim.token,
+        parameters.token,
         rules.keys_expired,
     )?;
     let site = rules.site;
-    shared::check_scope(authorization, claim.date, &site.region, &site.service)?;
-    shared::check_time(signed_at, rules.now, claim.lifetime)?;
+    shared::check_scope(authorization, parameters.date, &site.region, &site.service)?;
+    shared::check_time(signed_at, rules.now, parameters.lifetime)?;
 
-    let payload = payload(head, body, site.payload())?;
+    let payload = payload(head, body, site.payload_rule())?;
     let (path, _) = head.path_and_query();
     let path = match rules.normalizes_paths {
         true => canonical::normalized(path),
         false => path.to_vec(),
     };
-    let readings = match claim.is_presigned && site.takes_appended_token() {
-        true => &[Token::Signed, Token::Appended][..],
-        false => &[Token::Signed],
+    let placements = match parameters.is_presigned && site.accepts_appended_token() {
+        true => &[TokenPlacement::Signed, TokenPlacement::Appended][..],
+        false => &[TokenPlacement::Signed],
     };
-    let mut denied = String::new();
-    for token in readings.iter().rev() {
+    let mut mismatch = String::new();
+    for placement in placements.iter().rev() {
         let signed: Vec<&Pair> = pairs
             .iter()
-            .filter(|(name, _)| !claim.is_presigned || !token.leaves_out(name))
+            .filter(|(name, _)| !parameters.is_presigned || !placement.excludes(name))
             .collect();
         let canonical = canonical::request(head, &path, &signed, signed_headers, &payload);
         let string_to_sign = format!(
             "{ALGORITHM}\n{}\n{}\n{}",
-            claim.date,
+            parameters.date,
             authorization.scope(),
             sha256_hex(&canonical),
         );
         let canonical = String::from_utf8_lossy(&canonical).into_owned();
-        if authorization.headers_in_order()
-            && shared::matches(key, authorization, string_to_sign.as_bytes())
+        if authorization.headers_are_sorted()
+            && shared::signature_matches(key, authorization, string_to_sign.as_bytes())
         {
             return Ok(Verified {
                 canonical,
                 signed_headers: signed_headers.clone(),
-                is_presigned: claim.is_presigned,
+                is_presigned: parameters.is_presigned,
             });
         }
-        denied = shared::mismatch(&canonical, &string_to_sign);
+        mismatch = shared::mismatch_message(&canonical, &string_to_sign);
     }
-    Err(GatewayError::BadSignature(denied))
+    Err(GatewayError::BadSignature(mismatch))
 }
 
 /// Checks that `host` and every `x-amz-` header is signed, and that every signed header is present.
@@ -193,28 +193,30 @@ fn check_signed_headers(head: &Head, signed: &[String]) -> Result<(), GatewayErr
 
 /// Returns the last line of the canonical request. A request may declare an unsigned payload only
 /// for services that are known to accept one; a hash that it declares must be that of the body.
-fn payload(head: &Head, body: &[u8], rule: Payload) -> Result<String, GatewayError> {
-    let stated = head.text("x-amz-content-sha256");
-    let is_unsigned = stated.as_deref() == Some(UNSIGNED_PAYLOAD);
-    match (rule, stated) {
-        (Payload::Stated | Payload::MayBeUnsigned, None) => Err(GatewayError::Forbidden),
-        (Payload::MayBeUnsigned, Some(stated)) if is_unsigned => Ok(stated),
+fn payload(head: &Head, body: &[u8], rule: PayloadRule) -> Result<String, GatewayError> {
+    let declared = head.text("x-amz-content-sha256");
+    let is_unsigned = declared.as_deref() == Some(UNSIGNED_PAYLOAD);
+    match (rule, declared) {
+        (PayloadRule::DeclaredBodyHash | PayloadRule::MayBeUnsigned, None) => {
+            Err(GatewayError::Forbidden)
+        }
+        (PayloadRule::MayBeUnsigned, Some(declared)) if is_unsigned => Ok(declared),
         _ => Ok(sha256_hex(body)),
     }
 }
 
 /// Whether the session token of a presigned URL is covered by its signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token {
+enum TokenPlacement {
     Signed,
     Appended,
 }
 
-// === impl Token ===
+// === impl TokenPlacement ===
 
-impl Token {
-    fn leaves_out(self, name: &[u8]) -> bool {
-        name == presented::SIGNATURE || (self == Self::Appended && name == presented::TOKEN)
+impl TokenPlacement {
+    fn excludes(self, name: &[u8]) -> bool {
+        name == parameters::SIGNATURE || (self == Self::Appended && name == parameters::TOKEN)
     }
 }
 

@@ -21,7 +21,7 @@ struct Case {
 }
 
 impl Case {
-    fn of(name: &str) -> Self {
+    fn from_vector(name: &str) -> Self {
         let vector = VECTORS.iter().find(|vector| vector.name == name).unwrap();
         Self {
             request: vector.request.to_owned(),
@@ -45,7 +45,7 @@ impl Case {
         self
     }
 
-    fn judge(&self) -> Result<Verified, GatewayError> {
+    fn verify(&self) -> Result<Verified, GatewayError> {
         let (head, body) = self.request.split_once("\n\n").unwrap();
         let raw = head.replace('\n', "\r\n") + "\r\n\r\n";
         let site = Site {
@@ -68,31 +68,31 @@ impl Case {
     }
 
     #[track_caller]
-    fn refused(&self, text: &str) {
-        let error = self.judge().unwrap_err();
+    fn check_rejected(&self, text: &str) {
+        let error = self.verify().unwrap_err();
         assert!(error.to_string().starts_with(text), "{error}");
     }
 }
 
 #[test]
 fn vectors_are_accepted() {
-    let mut refused = Vec::new();
+    let mut rejected = Vec::new();
     for vector in VECTORS {
-        match Case::of(vector.name).judge() {
+        match Case::from_vector(vector.name).verify() {
             Ok(verified) => {
                 let is_presigned = vector.name.starts_with("query");
                 assert_eq!(verified.is_presigned, is_presigned, "{}", vector.name);
             }
-            Err(error) => refused.push(format!("{}: {error}", vector.name)),
+            Err(error) => rejected.push(format!("{}: {error}", vector.name)),
         }
     }
-    assert_eq!(refused, [""; 0]);
+    assert_eq!(rejected, [""; 0]);
 }
 
 #[test]
-fn one_byte_more_or_other_does_not_match() {
+fn altered_requests_do_not_match() {
     for vector in VECTORS {
-        let case = Case::of(vector.name);
+        let case = Case::from_vector(vector.name);
         let (method, _) = case.request.split_once(' ').unwrap();
         let other = format!("PUT{}", &case.request[method.len()..]);
         let altered = [
@@ -109,7 +109,7 @@ fn one_byte_more_or_other_does_not_match() {
             if at == 4 && !vector.request.contains("my-header1") {
                 continue;
             }
-            match case.judge() {
+            match case.verify() {
                 Err(GatewayError::BadSignature(text)) => {
                     assert!(text.starts_with(MISMATCH), "{text}")
                 }
@@ -120,16 +120,16 @@ fn one_byte_more_or_other_does_not_match() {
 }
 
 #[test]
-fn the_path_is_encoded_twice_and_the_answer_says_so() {
+fn path_is_encoded_twice_and_the_error_shows_it() {
     // From smithy-rs's copy of the suite: `double-encode-path`.
     let request = "POST /test/@connections/JBDvjfGEIAMCERw%3D HTTP/1.1\n\
                    Host:tj9n5r0m12.execute-api.us-east-1.amazonaws.com\n\
                    X-Amz-Date:20150830T123600Z\n\
                    Authorization:AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/execute-api/aws4_request, SignedHeaders=host;x-amz-date, Signature=00\n\n";
-    let mut case = Case::of("get-utf8");
+    let mut case = Case::from_vector("get-utf8");
     case.request = request.to_owned();
     case.service = "execute-api";
-    let Err(GatewayError::BadSignature(text)) = case.judge() else {
+    let Err(GatewayError::BadSignature(text)) = case.verify() else {
         panic!("accepted");
     };
     let expected = "The Canonical String for this request should have been\n\
@@ -145,9 +145,9 @@ fn the_path_is_encoded_twice_and_the_answer_says_so() {
 }
 
 #[test]
-fn refusals_of_headers_speak_as_aws() {
-    let case = Case::of("get-vanilla-with-session-token");
-    let check = |from: &str, to: &str, text: &str| case.clone().with(from, to).refused(text);
+fn header_errors_use_aws_wording() {
+    let case = Case::from_vector("get-vanilla-with-session-token");
+    let check = |from: &str, to: &str, text: &str| case.clone().with(from, to).check_rejected(text);
     check(
         "Authorization:",
         "Authorization:Bearer abc\nX-Was:",
@@ -234,13 +234,13 @@ fn refusals_of_headers_speak_as_aws() {
         keys_expired: true,
         ..case
     };
-    expired.refused("The security token included in the request is expired");
+    expired.check_rejected("The security token included in the request is expired");
 }
 
 #[test]
-fn refusals_of_presigned_urls_speak_as_aws() {
-    let case = Case::of("query: get-utf8");
-    let check = |from: &str, to: &str, text: &str| case.clone().with(from, to).refused(text);
+fn presigned_url_errors_use_aws_wording() {
+    let case = Case::from_vector("query: get-utf8");
+    let check = |from: &str, to: &str, text: &str| case.clone().with(from, to).check_rejected(text);
     check(
         "X-Amz-Credential=",
         "X-Amz-Credential=&was=",
@@ -271,37 +271,40 @@ fn refusals_of_presigned_urls_speak_as_aws() {
         now,
         ..case.clone()
     };
-    assert!(at(datetime!(2015-08-30 13:36:00 UTC)).judge().is_ok());
-    at(datetime!(2015-08-30 13:36:01 UTC)).refused(
+    assert!(at(datetime!(2015-08-30 13:36:00 UTC)).verify().is_ok());
+    at(datetime!(2015-08-30 13:36:01 UTC)).check_rejected(
         "Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z \
          (20150830T133601Z - 60 min.)",
     );
-    at(datetime!(2015-08-30 12:30:59 UTC)).refused("Signature not yet current: 20150830T123600Z");
+    at(datetime!(2015-08-30 12:30:59 UTC))
+        .check_rejected("Signature not yet current: 20150830T123600Z");
 }
 
 #[test]
-fn dates_may_differ_by_five_minutes() {
+fn date_may_differ_by_five_minutes() {
     let at = |now| Case {
         now,
-        ..Case::of("get-utf8")
+        ..Case::from_vector("get-utf8")
     };
-    assert!(at(datetime!(2015-08-30 12:41:00 UTC)).judge().is_ok());
-    assert!(at(datetime!(2015-08-30 12:31:00 UTC)).judge().is_ok());
-    at(datetime!(2015-08-30 12:41:01 UTC)).refused(
+    assert!(at(datetime!(2015-08-30 12:41:00 UTC)).verify().is_ok());
+    assert!(at(datetime!(2015-08-30 12:31:00 UTC)).verify().is_ok());
+    at(datetime!(2015-08-30 12:41:01 UTC)).check_rejected(
         "Signature expired: 20150830T123600Z is now earlier than 20150830T123601Z \
          (20150830T124101Z - 5 min.)",
     );
-    at(datetime!(2015-08-30 12:30:59 UTC)).refused("Signature not yet current:");
+    at(datetime!(2015-08-30 12:30:59 UTC)).check_rejected("Signature not yet current:");
 }
 
 #[test]
-fn only_some_services_take_an_unsigned_payload() {
-    let form = Case::of("post-x-www-form-urlencoded-parameters");
+fn only_some_services_accept_an_unsigned_payload() {
+    let form = Case::from_vector("post-x-www-form-urlencoded-parameters");
     let hash = "9095672bbd1f56dfc5b65f3e153adc8731a4a654192329106275f4c7b24d0b6e";
     form.clone()
         .with(hash, "UNSIGNED-PAYLOAD")
-        .refused(MISMATCH);
-    form.clone().with("Param1", "Param2").refused(MISMATCH);
+        .check_rejected(MISMATCH);
+    form.clone()
+        .with("Param1", "Param2")
+        .check_rejected(MISMATCH);
 
     // Signed for another service, so that only the canonical request is compared.
     let lattice = Case {
@@ -309,19 +312,19 @@ fn only_some_services_take_an_unsigned_payload() {
         ..form.with("/service/", "/vpc-lattice-svcs/")
     };
     let last_line = |case: Case| {
-        let text = case.judge().unwrap_err().to_string();
+        let text = case.verify().unwrap_err().to_string();
         let (canonical, _) = text.split_once("'\n\nThe String-to-Sign").unwrap();
         canonical.rsplit('\n').next().unwrap().to_owned()
     };
     assert_eq!(last_line(lattice.clone()), hash);
     let unsigned = lattice.with(hash, "UNSIGNED-PAYLOAD");
     assert_eq!(last_line(unsigned), "UNSIGNED-PAYLOAD");
-    let stated = Case::of("get-utf8").with("/service/", "/aoss/");
+    let declared = Case::from_vector("get-utf8").with("/service/", "/aoss/");
     Case {
         service: "aoss",
-        ..stated
+        ..declared
     }
-    .refused("Forbidden");
+    .check_rejected("Forbidden");
 }
 
 const MISMATCH: &str = "The request signature we calculated does not match";

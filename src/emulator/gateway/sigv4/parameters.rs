@@ -22,11 +22,14 @@ pub(super) struct Presigned {
     expires: Option<String>,
 }
 
-/// Parses the header. `dated` is whether the request has a date.
-pub(super) fn authorization(header: &str, dated: bool) -> Result<Authorization<'_>, GatewayError> {
-    Authorization::parse(header, dated).map_err(|error| {
+/// Parses the header. `has_date` is whether the request has a date.
+pub(super) fn authorization(
+    header: &str,
+    has_date: bool,
+) -> Result<Authorization<'_>, GatewayError> {
+    Authorization::parse(header, has_date).map_err(|error| {
         if error == AppSyncError::OtherAuthorization {
-            GatewayError::Incomplete(foreign(header, dated))
+            GatewayError::Incomplete(other_scheme_error(header, has_date))
         } else {
             error.into()
         }
@@ -35,16 +38,16 @@ pub(super) fn authorization(header: &str, dated: bool) -> Result<Authorization<'
 
 /// Returns the error for `Bearer …` and `Basic …`, which API Gateway parses as the parameters of a
 /// signature.
-fn foreign(header: &str, dated: bool) -> String {
+fn other_scheme_error(header: &str, has_date: bool) -> String {
     let mut parameters = header.split([',', ' ']).map(str::trim).skip(1);
-    let odd = parameters.find(|parameter| !parameter.is_empty() && !parameter.contains('='));
-    if let Some(odd) = odd {
+    let malformed = parameters.find(|parameter| !parameter.is_empty() && !parameter.contains('='));
+    if let Some(malformed) = malformed {
         return format!(
-            "'{odd}' not a valid key=value pair (missing equal-sign) in Authorization header: \
+            "'{malformed}' not a valid key=value pair (missing equal-sign) in Authorization header: \
              '{header}'."
         );
     }
-    let date = match dated {
+    let date = match has_date {
         true => "",
         false => {
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. "
@@ -61,7 +64,7 @@ fn foreign(header: &str, dated: bool) -> String {
 
 impl Presigned {
     /// Returns `None` if the query has no signature parameter.
-    pub(super) fn find(pairs: &[Pair]) -> Option<Self> {
+    pub(super) fn from_query(pairs: &[Pair]) -> Option<Self> {
         let value = |wanted: &[u8]| {
             let mut found = pairs.iter().filter(|(name, _)| name == wanted);
             let (_, value) = found.next()?;
@@ -80,7 +83,7 @@ impl Presigned {
         is_signed.then_some(presigned)
     }
 
-    pub(super) fn complete(self) -> Result<Self, GatewayError> {
+    pub(super) fn validate(self) -> Result<Self, GatewayError> {
         let missing: String = [
             ("X-Amz-Algorithm", &self.algorithm),
             ("X-Amz-Credential", &self.credential),
