@@ -15,7 +15,10 @@ use super::responses::Body;
 use super::services::Services;
 use super::switches::Change;
 
-pub(super) async fn answer(services: &Services, request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn handle_request(
+    services: &Services,
+    request: Request<Incoming>,
+) -> Response<Body> {
     if !is_local(&request) {
         return error(
             StatusCode::FORBIDDEN,

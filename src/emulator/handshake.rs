@@ -36,7 +36,7 @@ pub(super) fn is_upgrade(request: &Request<Incoming>) -> bool {
 }
 
 /// Answers an upgrade and, if it is granted, spawns the connection's task.
-pub(super) async fn answer(
+pub(super) async fn accept_upgrade(
     api: &Arc<AppSync>,
     sni: Option<&str>,
     host: &str,

@@ -13,10 +13,10 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
-use super::answer::Answer;
 use super::appsync::AppSync;
 use super::appsync_error::AppSyncError;
 use super::events;
+use super::fixed_response::FixedResponse;
 use super::graphql::Operation;
 use super::handshake;
 use super::protocol::{OwnName, Protocol};
@@ -24,7 +24,7 @@ use super::responses::{self, Body, common_headers};
 use super::sigv4::{Headers, PlusSign, Received, percent_decode};
 
 /// Answers one request on the TLS listener. An error makes hyper drop the connection.
-pub(super) async fn answer(
+pub(super) async fn handle_request(
     api: Arc<AppSync>,
     sni: Option<Arc<str>>,
     request: Request<Incoming>,
@@ -35,7 +35,7 @@ pub(super) async fn answer(
     api.context.ledger.count(|counts| counts.requests.http += 1);
     let host = host(&request);
     if handshake::is_upgrade(&request) {
-        return Ok(handshake::answer(&api, sni.as_deref(), &host, request).await);
+        return Ok(handshake::accept_upgrade(&api, sni.as_deref(), &host, request).await);
     }
 
     let protocol = Protocol::from_path(request.uri().path());
@@ -44,9 +44,9 @@ pub(super) async fn answer(
             .ledger
             .count(|counts| counts.events.requests += 1);
     }
-    let answered = serve(&api, &host, protocol, request).await;
+    let result = serve(&api, &host, protocol, request).await;
     tokio::time::sleep(api.context.switches.settings().delay()).await;
-    Ok(answered.unwrap_or_else(|error| {
+    Ok(result.unwrap_or_else(|error| {
         if protocol == Some(Protocol::Events) {
             api.context
                 .ledger
@@ -82,10 +82,10 @@ async fn serve(
         body: &body,
     })?;
 
-    let answer = api.context.switches.settings().answer_http;
-    let has_text = |answer: &Answer| String::from_utf8_lossy(&body).contains(&answer.only);
-    if let Some(answer) = answer.filter(has_text) {
-        return Ok(responses::fixed(api, &answer));
+    let fixed = api.context.switches.settings().answer_http;
+    let has_text = |fixed: &FixedResponse| String::from_utf8_lossy(&body).contains(&fixed.only);
+    if let Some(fixed) = fixed.filter(has_text) {
+        return Ok(responses::fixed_response(api, &fixed));
     }
     match protocol {
         Protocol::GraphQl => {
@@ -99,7 +99,7 @@ async fn serve(
             graphql(api, operation, headers).await
         }
         Protocol::Events if parts.method == Method::POST => {
-            let mut response = Response::new(Body::from(events::answer(api, &body)?));
+            let mut response = Response::new(Body::from(events::handle_publish(api, &body)?));
             common_headers(api, response.headers_mut());
             Ok(response)
         }

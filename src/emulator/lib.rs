@@ -21,7 +21,6 @@
 //!
 //! <https://docs.aws.amazon.com/appsync/latest/devguide/real-time-websocket-client.html>
 
-mod answer;
 mod appsync;
 mod appsync_error;
 mod clock;
@@ -30,6 +29,7 @@ mod context;
 mod control;
 mod dialogue;
 mod events;
+mod fixed_response;
 mod gateway;
 mod graphql;
 mod handshake;
@@ -62,7 +62,7 @@ use tokio_rustls::TlsAcceptor;
 
 use services::Services;
 
-pub use answer::Answer;
+pub use fixed_response::FixedResponse;
 pub use options::{
     ACCOUNT, CustomHost, DEMO_ACCESS_KEY_ID, DEMO_SECRET_ACCESS_KEY, DEMO_SESSION_TOKEN, Key,
     Options,

@@ -6,13 +6,13 @@ use http::{HeaderMap, Response};
 use http_body_util::Full;
 use uuid::Uuid;
 
-use super::answer::Answer;
 use super::appsync::AppSync;
 use super::appsync_error::AppSyncError;
+use super::fixed_response::FixedResponse;
 
 pub(super) type Body = Full<Bytes>;
 
-/// Counts a refused request and returns its answer.
+/// Counts a refused request and returns the error response.
 pub(super) fn error_response(api: &AppSync, error: &AppSyncError) -> Response<Body> {
     api.context.ledger.record_refusal(error);
     let signature = api.context.switches.settings().signature_status();
@@ -27,11 +27,11 @@ pub(super) fn error_response(api: &AppSync, error: &AppSyncError) -> Response<Bo
     response
 }
 
-/// Returns the fixed answer that a switch gives to every request.
-pub(super) fn fixed(api: &AppSync, answer: &Answer) -> Response<Body> {
-    let mut response = Response::new(Body::from(answer.bytes()));
+/// Returns the fixed response that a switch sets for every request.
+pub(super) fn fixed_response(api: &AppSync, fixed: &FixedResponse) -> Response<Body> {
+    let mut response = Response::new(Body::from(fixed.bytes()));
     common_headers(api, response.headers_mut());
-    answer.fill(&mut response);
+    fixed.apply_to(&mut response);
     response
 }
 

@@ -24,7 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use super::context::Context;
 use super::control;
-use super::gateway::{self, Content};
+use super::gateway::{self, GatewayBody};
 use super::http as appsync_http;
 use super::responses::Body;
 use super::services::Services;
@@ -58,7 +58,7 @@ pub(super) async fn serve_control(services: Arc<Services>, listener: TcpListener
             let service = service_fn(|request: Request<Incoming>| {
                 let services = Arc::clone(&services);
                 async move {
-                    let response = control::answer(&services, request).await;
+                    let response = control::handle_request(&services, request).await;
                     Ok::<Response<Body>, Infallible>(response)
                 }
             });
@@ -126,7 +126,7 @@ async fn serve_tls(services: Arc<Services>, stream: TcpStream, acceptor: TlsAcce
     let (reader, writer) = tokio::io::split(stream);
     let stream = tokio::io::join(Cursor::new(read).chain(reader), writer);
 
-    let service = service_fn(|request| answer(Arc::clone(&services), sni.clone(), request));
+    let service = service_fn(|request| route_request(Arc::clone(&services), sni.clone(), request));
     let mut builder = auto::Builder::new(Tracked {
         tasks: services.context.tasks.clone(),
         shutdown: services.context.shutdown.clone(),
@@ -144,7 +144,7 @@ async fn serve_tls(services: Arc<Services>, stream: TcpStream, acceptor: TlsAcce
 }
 
 /// Answers a request that hyper has read: to AppSync, or over HTTP/2 to the gateway.
-async fn answer(
+async fn route_request(
     services: Arc<Services>,
     sni: Option<Arc<str>>,
     request: Request<Incoming>,
@@ -154,11 +154,11 @@ async fn answer(
         if services.context.switches.settings().refuse_connections {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }
-        let reply = gateway::answer_h2(&services.gateway, request).await;
-        return Ok(reply.map(Content::into_body));
+        let response = gateway::handle_http2_request(&services.gateway, request).await;
+        return Ok(response.map(GatewayBody::into_body));
     }
     let api = Arc::clone(&services.appsync);
-    let response = appsync_http::answer(api, sni, request).await?;
+    let response = appsync_http::handle_request(api, sni, request).await?;
     Ok(response.map(|body| body.map_err(|never| match never {}).boxed_unsync()))
 }
 

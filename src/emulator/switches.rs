@@ -13,9 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 use tokio::sync::watch;
 
-use super::answer::Answer;
 use super::appsync_error::SignatureStatus;
 use super::clock::Clock;
+use super::fixed_response::FixedResponse;
 use super::iam::Policy;
 
 /// The state of all lasting switches. At the start all are off except `escape_events`.
@@ -71,7 +71,7 @@ pub struct Settings {
     /// AWS documents this for all services but S3; it is not known whether `execute-api` does it.
     pub normalize_paths: bool,
     /// Every HTTP request with a valid signature gets this answer, and is not executed.
-    pub answer_http: Option<Answer>,
+    pub answer_http: Option<FixedResponse>,
 }
 
 /// A change of the [`Settings`], and actions to perform once. An absent setting is unchanged.
@@ -104,7 +104,7 @@ pub struct Change {
     pub normalize_paths: Option<bool>,
     /// `Some(None)`, or `null` in JSON, turns it off.
     #[serde(deserialize_with = "present")]
-    pub answer_http: Option<Option<Answer>>,
+    pub answer_http: Option<Option<FixedResponse>>,
     /// Ends every live subscription with an `error`. On Events, which has no such message, sends a
     /// `broadcast_error`, which does not end it.
     pub error_all: bool,
@@ -278,7 +278,7 @@ impl Change {
             return Err(InvalidChange::Policy(reason.to_string()));
         }
         match &self.answer_http {
-            Some(Some(answer)) => check_answer(answer),
+            Some(Some(response)) => check_fixed_response(response),
             Some(None) | None => Ok(()),
         }
     }
@@ -299,11 +299,11 @@ impl Change {
     }
 }
 
-fn check_answer(answer: &Answer) -> Result<(), InvalidChange> {
-    if !(200..600).contains(&answer.status) {
-        return Err(InvalidChange::Status(answer.status));
+fn check_fixed_response(response: &FixedResponse) -> Result<(), InvalidChange> {
+    if !(200..600).contains(&response.status) {
+        return Err(InvalidChange::Status(response.status));
     }
-    let values = [Some(&answer.content_type), answer.error_type.as_ref()];
+    let values = [Some(&response.content_type), response.error_type.as_ref()];
     for value in values.into_iter().flatten() {
         HeaderValue::from_str(value).map_err(|_| InvalidChange::HeaderValue(value.clone()))?;
     }
@@ -340,7 +340,7 @@ mod tests {
     fn null_differs_from_an_absent_member() {
         assert_eq!(change("{}").answer_http, None);
         assert_eq!(change(r#"{"answer_http":null}"#).answer_http, Some(None));
-        let answer = Answer {
+        let response = FixedResponse {
             status: 502,
             content_type: "text/html".to_owned(),
             body: "<p>".to_owned().into(),
@@ -349,7 +349,7 @@ mod tests {
         };
         let json = r#"{"answer_http":{"status":502,"content_type":"text/html","body":"<p>"}}"#;
         let on = change(json);
-        assert_eq!(on.answer_http, Some(Some(answer)));
+        assert_eq!(on.answer_http, Some(Some(response)));
 
         let mut settings = Settings::default();
         settings.take(&on);
@@ -388,15 +388,15 @@ mod tests {
             r#"{"policy":"{}"}"#,
             "policy is not a supported IAM policy: missing field `Version` at line 1 column 2",
         );
-        let answer = |status: u16, content_type: &str| {
-            let answer = serde_json::json!({
+        let fixed = |status: u16, content_type: &str| {
+            let response = serde_json::json!({
                 "status": status, "content_type": content_type, "body": "",
             });
-            serde_json::json!({ "answer_http": answer }).to_string()
+            serde_json::json!({ "answer_http": response }).to_string()
         };
         let status = "101 is not the status of a final answer";
-        check_invalid(&answer(101, ""), status);
-        check_invalid(&answer(200, "a\n"), "\"a\\n\" is not the value of a header");
+        check_invalid(&fixed(101, ""), status);
+        check_invalid(&fixed(200, "a\n"), "\"a\\n\" is not the value of a header");
         let off = change(r#"{"refuse_connect":"","refuse_start":"","answer_http":null}"#);
         assert_eq!(off.check(), Ok(()));
     }

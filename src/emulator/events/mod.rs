@@ -11,5 +11,5 @@ mod publish;
 mod session;
 
 pub(crate) use channels::{Channel, Pattern};
-pub(crate) use publish::answer;
+pub(crate) use publish::handle_publish;
 pub(crate) use session::Session;

@@ -32,7 +32,7 @@ pub(super) enum EventsError {
 }
 
 /// Publishes the body of a `POST /event` and returns the answer's body.
-pub(crate) fn answer(api: &AppSync, body: &[u8]) -> Result<String, AppSyncError> {
+pub(crate) fn handle_publish(api: &AppSync, body: &[u8]) -> Result<String, AppSyncError> {
     api.context
         .ledger
         .count(|counts| counts.events.publishes += 1);

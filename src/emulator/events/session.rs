@@ -110,7 +110,7 @@ impl<'a> Session<'a> {
             .ledger
             .count(|counts| counts.events.publishes += 1);
         match self.accept(publish) {
-            Ok(answer) => self.send(answer),
+            Ok(response) => self.send(response),
             Err(error) => self.reject("publish_error", &publish.id, &error),
         }
     }

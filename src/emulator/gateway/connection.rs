@@ -11,13 +11,13 @@ use futures_util::StreamExt;
 use http::{Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::content::{Content, Parts, Reply};
+use super::body::{Chunks, GatewayBody, GatewayResponse};
 use super::error::GatewayError;
 use super::head::{self, BadHead, Framing, Head};
-use super::request::{LARGEST_BODY, answer};
+use super::request::{LARGEST_BODY, handle_request};
 use super::sockets;
 use super::state::Gateway;
-use super::websocket::Answer;
+use super::websocket::RequestOutcome;
 
 struct Connection<S> {
     stream: S,
@@ -82,15 +82,15 @@ where
             Err(NoBody::Failed(error)) => return Err(error),
         };
         let is_whole = body.is_ok();
-        match answer(gateway, &head, body).await {
-            Answer::Reply(reply) => {
+        match handle_request(gateway, &head, body).await {
+            RequestOutcome::Response(response) => {
                 let closes = !is_whole || head.has_item("connection", "close");
-                connection.write(&head.method, reply, closes).await?;
+                connection.write(&head.method, response, closes).await?;
                 if closes {
                     return connection.close().await;
                 }
             }
-            Answer::Upgrade(upgrade) => {
+            RequestOutcome::Upgrade(upgrade) => {
                 connection.switch(&upgrade.headers).await?;
                 let read = connection.buffer.split().freeze();
                 let (context, open) = (&gateway.context, &gateway.sockets);
@@ -212,8 +212,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.close().await
     }
 
-    async fn write(&mut self, method: &Method, reply: Reply, closes: bool) -> io::Result<()> {
-        let (parts, content) = reply.into_parts();
+    async fn write(
+        &mut self,
+        method: &Method,
+        response: GatewayResponse,
+        closes: bool,
+    ) -> io::Result<()> {
+        let (parts, body) = response.into_parts();
         let is_bare = matches!(
             parts.status,
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
@@ -225,38 +230,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             head.extend(value.as_bytes());
             head.extend(b"\r\n");
         }
-        match &content {
+        match &body {
             _ if is_bare => {}
-            Content::Whole(bytes) => {
+            GatewayBody::Full(bytes) => {
                 head.extend(format!("content-length: {}\r\n", bytes.len()).as_bytes());
             }
-            Content::Parts(_) => head.extend(b"transfer-encoding: chunked\r\n"),
+            GatewayBody::Chunked(_) => head.extend(b"transfer-encoding: chunked\r\n"),
         }
         if closes {
             head.extend(b"connection: close\r\n");
         }
         head.extend(b"\r\n");
         self.stream.write_all(&head).await?;
-        match content {
+        match body {
             _ if is_bare || *method == Method::HEAD => {}
-            Content::Whole(bytes) => self.stream.write_all(&bytes).await?,
-            Content::Parts(parts) => self.write_parts(parts).await?,
+            GatewayBody::Full(bytes) => self.stream.write_all(&bytes).await?,
+            GatewayBody::Chunked(chunks) => self.write_chunks(chunks).await?,
         }
         self.stream.flush().await
     }
 
     /// Writes the parts, and stops when the client closes the connection.
-    async fn write_parts(&mut self, mut parts: Parts) -> io::Result<()> {
+    async fn write_chunks(&mut self, mut chunks: Chunks) -> io::Result<()> {
         self.stream.flush().await?;
         loop {
             let can_read = self.buffer.len() < LARGEST_HEAD;
             tokio::select! {
-                part = parts.next() => match part {
-                    Some(part) => {
-                        let part = part?;
-                        let size = format!("{:x}\r\n", part.len());
-                        let chunk = [size.as_bytes(), &part, b"\r\n"].concat();
-                        self.stream.write_all(&chunk).await?;
+                chunk = chunks.next() => match chunk {
+                    Some(chunk) => {
+                        let chunk = chunk?;
+                        let size = format!("{:x}\r\n", chunk.len());
+                        let framed = [size.as_bytes(), &chunk, b"\r\n"].concat();
+                        self.stream.write_all(&framed).await?;
                         self.stream.flush().await?;
                     }
                     None => break,

@@ -10,14 +10,14 @@
 //! | `request` | one request, from its head to the answer |
 //! | `state`, `sites` | the gateway's state; the API of each host name |
 //! | `sigv4`, `error` | verification of signatures, error answers |
-//! | `routes`, `content` | the answers of integrations |
+//! | `routes`, `body` | the answers of integrations |
 //! | `websocket`, `sockets` | upgrades and `@connections`, and open sockets |
 //!
 //! Two behaviours of AWS are unknown: whether `execute-api` normalizes paths before it verifies them,
 //! which a switch chooses here; and how it reads `%zz` in a query, which is refused here.
 
+mod body;
 mod connection;
-mod content;
 mod error;
 mod head;
 mod request;
@@ -28,8 +28,8 @@ mod sockets;
 mod state;
 mod websocket;
 
+pub(crate) use body::GatewayBody;
 pub(crate) use connection::{first_head, serve};
-pub(crate) use content::Content;
-pub(crate) use request::answer_h2;
+pub(crate) use request::handle_http2_request;
 pub(crate) use sites::Names;
 pub(crate) use state::Gateway;

@@ -8,18 +8,21 @@ use hyper::body::Incoming;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::content::{Content, Reply};
+use super::body::{GatewayBody, GatewayResponse};
 use super::error::GatewayError;
 use super::head::Head;
 use super::sigv4::Rules;
 use super::sites::{Kind, Site};
 use super::state::Gateway;
-use super::websocket::Answer;
+use super::websocket::RequestOutcome;
 use super::{routes, sigv4, websocket};
 use crate::options::ACCOUNT;
 
 /// Answers an HTTP/2 request.
-pub(crate) async fn answer_h2(gateway: &Gateway, request: Request<Incoming>) -> Reply {
+pub(crate) async fn handle_http2_request(
+    gateway: &Gateway,
+    request: Request<Incoming>,
+) -> GatewayResponse {
     let (parts, body) = request.into_parts();
     let head = Head::from_parts(&parts);
     let body = Limited::new(body, LARGEST_BODY).collect().await;
@@ -29,25 +32,25 @@ pub(crate) async fn answer_h2(gateway: &Gateway, request: Request<Incoming>) -> 
         // The client has left, so nobody reads this answer.
         Err(_) => Err(GatewayError::BadRequest("Bad Request".to_owned())),
     };
-    match answer(gateway, &head, body).await {
-        Answer::Reply(reply) => reply,
+    match handle_request(gateway, &head, body).await {
+        RequestOutcome::Response(response) => response,
         // HTTP/2 has no such upgrades.
-        Answer::Upgrade(_) => error_response(gateway, None, &GatewayError::UpgradeRequired),
+        RequestOutcome::Upgrade(_) => error_response(gateway, None, &GatewayError::UpgradeRequired),
     }
 }
 
 /// Answers a request, and counts it.
-pub(super) async fn answer(
+pub(super) async fn handle_request(
     gateway: &Gateway,
     head: &Head,
     body: Result<Bytes, GatewayError>,
-) -> Answer {
+) -> RequestOutcome {
     gateway.context.ledger.count(|counts| {
         counts.requests.http += 1;
         counts.gateway.requests += 1;
     });
     let site = gateway.names.site(&head.host());
-    let answered = match &site {
+    let outcome = match &site {
         Some(site) => body.and_then(|body| respond(gateway, site, head, &body)),
         None => Err(GatewayError::Forbidden),
     };
@@ -57,12 +60,12 @@ pub(super) async fn answer(
         false => settings.delay(),
     };
     tokio::time::sleep(delay).await;
-    match answered {
-        Ok(Answer::Reply(mut reply)) => {
-            common_headers(gateway, site.as_ref(), &mut reply);
-            Answer::Reply(reply)
+    match outcome {
+        Ok(RequestOutcome::Response(mut response)) => {
+            common_headers(gateway, site.as_ref(), &mut response);
+            RequestOutcome::Response(response)
         }
-        Ok(Answer::Upgrade(upgrade)) => Answer::Upgrade(upgrade),
+        Ok(RequestOutcome::Upgrade(upgrade)) => RequestOutcome::Upgrade(upgrade),
         Err(error) => {
             let summary = error.summary();
             tracing::info!(reason = %summary, "refused");
@@ -71,7 +74,7 @@ pub(super) async fn answer(
                 let reason = error.reason().to_owned();
                 *counts.gateway.refused.entry(reason).or_default() += 1;
             });
-            Answer::Reply(error_response(gateway, site.as_ref(), &error))
+            RequestOutcome::Response(error_response(gateway, site.as_ref(), &error))
         }
     }
 }
@@ -81,7 +84,7 @@ fn respond(
     site: &Site,
     head: &Head,
     body: &Bytes,
-) -> Result<Answer, GatewayError> {
+) -> Result<RequestOutcome, GatewayError> {
     let settings = gateway.context.switches.settings();
     if site.kind == Kind::Nobody {
         return Err(GatewayError::Forbidden);
@@ -114,17 +117,19 @@ fn respond(
         .count(|counts| counts.gateway.verified += 1);
     permit(gateway, site, head)?;
 
-    if let Some(answer) = settings.answer_http.filter(|_| !head.is_upgrade()) {
-        let mut reply = Reply::new(Content::Whole(answer.bytes()));
-        answer.fill(&mut reply);
-        return Ok(Answer::Reply(reply));
+    if let Some(fixed) = settings.answer_http.filter(|_| !head.is_upgrade()) {
+        let mut response = GatewayResponse::new(GatewayBody::Full(fixed.bytes()));
+        fixed.apply_to(&mut response);
+        return Ok(RequestOutcome::Response(response));
     }
-    let reply = match site.kind {
-        Kind::WebSocket => return websocket::answer(gateway, site, head, body, &verified),
-        Kind::Analyzer => return websocket::analyzer(head, &verified),
+    let response = match site.kind {
+        Kind::WebSocket => {
+            return websocket::websocket_response(gateway, site, head, body, &verified);
+        }
+        Kind::Analyzer => return websocket::analyzer_response(head, &verified),
         Kind::Rest => {
             let (stage, route) = routes::stage_and_route(head)?;
-            routes::answer(
+            routes::integration_response(
                 &gateway.context.ledger,
                 site,
                 &stage,
@@ -136,7 +141,7 @@ fn respond(
         }
         Kind::Http | Kind::Service | Kind::Nobody => {
             let route = String::from_utf8_lossy(path);
-            routes::answer(
+            routes::integration_response(
                 &gateway.context.ledger,
                 site,
                 "",
@@ -147,7 +152,7 @@ fn respond(
             )
         }
     };
-    Ok(Answer::Reply(reply))
+    Ok(RequestOutcome::Response(response))
 }
 
 /// Checks a request against the policy of the `policy` switch. The actions of services other than
@@ -190,7 +195,7 @@ fn permit(gateway: &Gateway, site: &Site, head: &Head) -> Result<(), GatewayErro
 }
 
 /// Returns `{"message": …}`. WebSocket APIs add two ids.
-fn error_response(gateway: &Gateway, site: Option<&Site>, error: &GatewayError) -> Reply {
+fn error_response(gateway: &Gateway, site: Option<&Site>, error: &GatewayError) -> GatewayResponse {
     let kind = site.map(|site| site.kind);
     let shown = match kind {
         Some(Kind::Http) => error.clone().hide_reason(),
@@ -201,15 +206,15 @@ fn error_response(gateway: &Gateway, site: Option<&Site>, error: &GatewayError) 
         body["connectionId"] = websocket::new_id().into();
         body["requestId"] = Uuid::new_v4().to_string().into();
     }
-    let mut reply = routes::as_json(&body);
-    *reply.status_mut() = shown.status();
+    let mut response = routes::json_response(&body);
+    *response.status_mut() = shown.status();
     let error_type = HeaderValue::from_static(shown.error_type());
-    reply.headers_mut().insert(ERROR_TYPE, error_type);
-    common_headers(gateway, site, &mut reply);
-    reply
+    response.headers_mut().insert(ERROR_TYPE, error_type);
+    common_headers(gateway, site, &mut response);
+    response
 }
 
-fn common_headers(gateway: &Gateway, site: Option<&Site>, reply: &mut Reply) {
+fn common_headers(gateway: &Gateway, site: Option<&Site>, response: &mut GatewayResponse) {
     let request_id = match site.map(|site| site.kind) {
         Some(Kind::Http) => APIGW_REQUEST_ID,
         _ => REQUEST_ID,
@@ -224,7 +229,7 @@ fn common_headers(gateway: &Gateway, site: Option<&Site>, reply: &mut Reply) {
     }
     for (name, value) in headers {
         if let Ok(value) = HeaderValue::try_from(value) {
-            reply.headers_mut().insert(name, value);
+            response.headers_mut().insert(name, value);
         }
     }
 }

@@ -21,7 +21,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::content::{Content, Reply};
+use super::body::{GatewayBody, GatewayResponse};
 use super::error::GatewayError;
 use super::head::Head;
 use super::sigv4::Verified;
@@ -30,7 +30,7 @@ use crate::sigv4::{PlusSign, percent_decode, sha256_hex};
 use crate::stats::Ledger;
 
 /// Returns the answer for `route`, the path after the stage, still encoded.
-pub(super) fn answer(
+pub(super) fn integration_response(
     ledger: &Arc<Ledger>,
     site: &Site,
     stage: &str,
@@ -38,7 +38,7 @@ pub(super) fn answer(
     head: &Head,
     body: &[u8],
     verified: &Verified,
-) -> Reply {
+) -> GatewayResponse {
     let (_, query) = head.path_and_query();
     let query = String::from_utf8_lossy(query);
     let number = |name: &str, or: u64| {
@@ -51,13 +51,13 @@ pub(super) fn answer(
         ("status", Some(status)) => {
             let status = status.parse().ok().filter(|status| *status >= 200);
             let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-            let mut reply = as_json(&echo(site, stage, head, body, verified));
-            *reply.status_mut() = status.unwrap_or(StatusCode::BAD_REQUEST);
-            if reply.status().is_redirection() {
+            let mut response = json_response(&echo(site, stage, head, body, verified));
+            *response.status_mut() = status.unwrap_or(StatusCode::BAD_REQUEST);
+            if response.status().is_redirection() {
                 let elsewhere = HeaderValue::from_static("https://elsewhere.example.com/");
-                reply.headers_mut().insert(header::LOCATION, elsewhere);
+                response.headers_mut().insert(header::LOCATION, elsewhere);
             }
-            reply
+            response
         }
         (route @ ("stream" | "cut"), None) => {
             let size = usize::try_from(number("size", 0)).unwrap_or_default();
@@ -66,22 +66,27 @@ pub(super) fn answer(
                 chunk.resize(size.max(chunk.len()), b'.');
                 Bytes::from(chunk)
             };
-            let content = Content::parts(ledger, number("chunks", 3), pause, route == "cut", chunk);
-            typed("text/plain", content)
+            let body =
+                GatewayBody::chunked(ledger, number("chunks", 3), pause, route == "cut", chunk);
+            response_of_type("text/plain", body)
         }
         ("sse", None) => {
             let event = |n| Bytes::from(format!("id: {n}\ndata: {{\"n\":{n}}}\n\n"));
-            let content = Content::parts(ledger, number("events", 3), pause, false, event);
-            typed("text/event-stream", content)
+            let body = GatewayBody::chunked(ledger, number("events", 3), pause, false, event);
+            response_of_type("text/event-stream", body)
         }
         ("gzip", None) => {
-            let mut reply = typed("application/json", Content::Whole(GZIP.into()));
+            let mut response = response_of_type("application/json", GatewayBody::Full(GZIP.into()));
             let gzip = HeaderValue::from_static("gzip");
-            reply.headers_mut().insert(header::CONTENT_ENCODING, gzip);
-            reply
+            response
+                .headers_mut()
+                .insert(header::CONTENT_ENCODING, gzip);
+            response
         }
-        ("sink", None) => as_json(&json!({ "length": body.len(), "sha256": sha256_hex(body) })),
-        _ => as_json(&echo(site, stage, head, body, verified)),
+        ("sink", None) => {
+            json_response(&json!({ "length": body.len(), "sha256": sha256_hex(body) }))
+        }
+        _ => json_response(&echo(site, stage, head, body, verified)),
     }
 }
 
@@ -140,16 +145,16 @@ pub(super) fn echo(
     })
 }
 
-pub(super) fn as_json(value: &Value) -> Reply {
-    typed("application/json", value.to_string().into())
+pub(super) fn json_response(value: &Value) -> GatewayResponse {
+    response_of_type("application/json", value.to_string().into())
 }
 
-fn typed(content_type: &'static str, content: Content) -> Reply {
-    let mut reply = Response::new(content);
+fn response_of_type(content_type: &'static str, body: GatewayBody) -> GatewayResponse {
+    let mut response = Response::new(body);
     let content_type = HeaderValue::from_static(content_type);
-    let headers: &mut HeaderMap = reply.headers_mut();
+    let headers: &mut HeaderMap = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, content_type);
-    reply
+    response
 }
 
 /// The largest number of chunks, bytes or milliseconds.

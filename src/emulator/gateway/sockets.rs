@@ -237,8 +237,8 @@ where
                 Some(Ok(Message::Text(text))) => {
                     place.is_active();
                     place.context.ledger.count(|counts| counts.gateway.messages += 1);
-                    let answer = answer(&place.id, &text, handshake);
-                    send(socket, answer.as_deref().unwrap_or(&text)).await?;
+                    let response = message_response(&place.id, &text, handshake);
+                    send(socket, response.as_deref().unwrap_or(&text)).await?;
                 }
                 Some(Ok(Message::Binary(_))) => return Ok(End::Close(CloseCode::Unsupported)),
                 Some(Ok(Message::Close(_))) | None => return Ok(End::Answer),
@@ -250,7 +250,7 @@ where
 }
 
 /// Returns the answer to a message; `None` means an echo.
-fn answer(id: &str, text: &str, handshake: &Value) -> Option<String> {
+fn message_response(id: &str, text: &str, handshake: &Value) -> Option<String> {
     let message: Value = serde_json::from_str(text).unwrap_or_default();
     let request = Uuid::new_v4().to_string();
     match message.get("action").and_then(Value::as_str) {

@@ -10,7 +10,7 @@ use http::{Method, Response, StatusCode};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::content::{Content, Reply};
+use super::body::{GatewayBody, GatewayResponse};
 use super::error::GatewayError;
 use super::head::Head;
 use super::routes::{self, parameter};
@@ -21,22 +21,22 @@ use super::state::Gateway;
 use crate::sigv4::{PlusSign, percent_decode};
 
 /// The answer to a request.
-pub(super) enum Answer {
-    Reply(Reply),
+pub(super) enum RequestOutcome {
+    Response(GatewayResponse),
     Upgrade(Upgrade),
 }
 
 /// Answers a request to the WebSocket API.
-pub(super) fn answer(
+pub(super) fn websocket_response(
     gateway: &Gateway,
     site: &Site,
     head: &Head,
     body: &[u8],
     verified: &Verified,
-) -> Result<Answer, GatewayError> {
+) -> Result<RequestOutcome, GatewayError> {
     let (stage, route) = routes::stage_and_route(head)?;
     if let Some(id) = connection_id(&route) {
-        return manage(gateway, head, &id, body).map(Answer::Reply);
+        return manage(gateway, head, &id, body).map(RequestOutcome::Response);
     }
     if !head.is_upgrade() {
         return Err(GatewayError::UpgradeRequired);
@@ -47,10 +47,10 @@ pub(super) fn answer(
     let query = query(head);
     if let Some(status) = parameter(&query, "status") {
         let status = status.parse().ok();
-        return Ok(Answer::Reply(refused_by_integration(status)));
+        return Ok(RequestOutcome::Response(rejected_by_integration(status)));
     }
 
-    let mut headers = accepted(head)?;
+    let mut headers = upgrade_headers(head)?;
     let offered = head.items("sec-websocket-protocol");
     let chosen = match parameter(&query, "subprotocol") {
         Some(named) => offered.into_iter().find(|offered| *offered == named),
@@ -64,12 +64,15 @@ pub(super) fn answer(
         handshake: routes::echo(site, &stage, head, body, verified),
         user_agent: head.text("user-agent").unwrap_or_default(),
     };
-    Ok(Answer::Upgrade(Upgrade { headers, session }))
+    Ok(RequestOutcome::Upgrade(Upgrade { headers, session }))
 }
 
 /// Answers a request to IoT Wireless. It serves only the packet stream of a network analyzer, by a
 /// presigned URL that signs `host` alone and expires within five minutes.
-pub(super) fn analyzer(head: &Head, verified: &Verified) -> Result<Answer, GatewayError> {
+pub(super) fn analyzer_response(
+    head: &Head,
+    verified: &Verified,
+) -> Result<RequestOutcome, GatewayError> {
     let (path, _) = head.path_and_query();
     if path != b"/start-network-analyzer-stream" {
         return Err(GatewayError::NotFound);
@@ -89,31 +92,36 @@ pub(super) fn analyzer(head: &Head, verified: &Verified) -> Result<Answer, Gatew
     let session = Session::Analyzer {
         configuration: configuration.unwrap_or_else(|| DEFAULT_CONFIGURATION.to_owned()),
     };
-    let headers = accepted(head)?;
-    Ok(Answer::Upgrade(Upgrade { headers, session }))
+    let headers = upgrade_headers(head)?;
+    Ok(RequestOutcome::Upgrade(Upgrade { headers, session }))
 }
 
 /// Answers `POST`, `GET` and `DELETE` of `@connections/{id}`.
-fn manage(gateway: &Gateway, head: &Head, id: &str, body: &[u8]) -> Result<Reply, GatewayError> {
+fn manage(
+    gateway: &Gateway,
+    head: &Head,
+    id: &str,
+    body: &[u8],
+) -> Result<GatewayResponse, GatewayError> {
     let sockets = &gateway.sockets;
-    let taken = match head.method {
+    let is_queued = match head.method {
         Method::GET => {
             let description = sockets.describe(id).ok_or(GatewayError::Gone)?;
-            return Ok(routes::as_json(&description));
+            return Ok(routes::json_response(&description));
         }
         Method::POST if body.len() > LARGEST_MESSAGE => return Err(GatewayError::TooLarge),
         Method::POST => sockets.send(id, String::from_utf8_lossy(body).into_owned()),
         Method::DELETE => sockets.close(id),
         _ => return Err(GatewayError::NotFound),
     };
-    if !taken {
+    if !is_queued {
         return Err(GatewayError::Gone);
     }
-    let mut reply = Response::new(Content::from(String::new()));
+    let mut response = Response::new(GatewayBody::from(String::new()));
     if head.method == Method::DELETE {
-        *reply.status_mut() = StatusCode::NO_CONTENT;
+        *response.status_mut() = StatusCode::NO_CONTENT;
     }
-    Ok(reply)
+    Ok(response)
 }
 
 /// Returns the id of `/@connections/abc=`, or of `/%40connections/abc%3D`.
@@ -123,16 +131,16 @@ pub(super) fn connection_id(route: &str) -> Option<String> {
     Some(id.to_owned())
 }
 
-fn refused_by_integration(status: Option<u16>) -> Reply {
+fn rejected_by_integration(status: Option<u16>) -> GatewayResponse {
     let status = status.filter(|status| (400..600).contains(status));
     let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-    let mut reply = routes::as_json(&json!({ "message": "refused by the integration" }));
-    *reply.status_mut() = status.unwrap_or(StatusCode::BAD_REQUEST);
-    reply
+    let mut response = routes::json_response(&json!({ "message": "refused by the integration" }));
+    *response.status_mut() = status.unwrap_or(StatusCode::BAD_REQUEST);
+    response
 }
 
 /// Returns the headers of the 101.
-fn accepted(head: &Head) -> Result<HeaderMap, GatewayError> {
+fn upgrade_headers(head: &Head) -> Result<HeaderMap, GatewayError> {
     let key = head.text("sec-websocket-key").filter(|key| key.len() == 24);
     let accept = key.and_then(|key| HeaderValue::from_str(&derive_accept_key(key.as_bytes())).ok());
     let is_13 = head.text("sec-websocket-version").as_deref() == Some("13");

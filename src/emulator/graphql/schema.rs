@@ -98,7 +98,7 @@ impl Query {
 
     /// A text of this length, at most five megabytes.
     async fn large(&self, ctx: &Context<'_>, bytes: i32) -> Result<String> {
-        let bytes = usize::try_from(bytes).unwrap_or(0).min(LARGEST_ANSWER);
+        let bytes = usize::try_from(bytes).unwrap_or(0).min(LARGEST_RESPONSE);
         spend(ctx, bytes)?;
         Ok("x".repeat(bytes))
     }
@@ -212,7 +212,7 @@ fn spend(ctx: &Context<'_>, bytes: usize) -> Result<()> {
             left.checked_sub(bytes)
         })
         .map(|_| ())
-        .map_err(|_| Error::new("The answer is too large."))
+        .map_err(|_| Error::new("The response is too large."))
 }
 
 async fn sleep(ms: i32) -> u64 {
@@ -290,7 +290,7 @@ impl Call {
     pub(super) fn new(headers: Headers) -> Self {
         Self {
             headers,
-            budget: AtomicUsize::new(LARGEST_ANSWER),
+            budget: AtomicUsize::new(LARGEST_RESPONSE),
             noted: Mutex::default(),
         }
     }
@@ -300,6 +300,6 @@ impl Call {
     }
 }
 
-const LARGEST_ANSWER: usize = 5_000_000;
+const LARGEST_RESPONSE: usize = 5_000_000;
 const LONGEST_SLEEP_MS: u64 = 30_000;
 const SECRET_HEADERS: [&str; 2] = ["authorization", "x-amz-security-token"];

@@ -119,7 +119,7 @@ fn check_completion(selected: &str, data: Value, expected: Value, errors: usize)
 }
 
 #[test]
-fn answers_are_completed() {
+fn responses_are_completed() {
     let expected = value!({"a": null, "key": "1", "__schema": {"x": 1}});
     check_completion(
         "a:author key:id __schema { x }",

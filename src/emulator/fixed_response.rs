@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 /// A fixed answer to every request. Headers that it does not name keep their usual values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Answer {
+pub struct FixedResponse {
     /// A status from 200 to 599.
     pub status: u16,
     /// The `content-type`; empty sends none.
     pub content_type: String,
-    pub body: Text,
+    pub body: SharedText,
     /// The `x-amzn-errortype`; `None` sends none.
     #[serde(default)]
     pub error_type: Option<String>,
@@ -25,29 +25,29 @@ pub struct Answer {
 /// A text that all answers share rather than copy, because it may be long.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
-pub struct Text(Bytes);
+pub struct SharedText(Bytes);
 
-impl From<String> for Text {
+impl From<String> for SharedText {
     fn from(text: String) -> Self {
         Self(Bytes::from(text))
     }
 }
 
-impl Serialize for Text {
+impl Serialize for SharedText {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&String::from_utf8_lossy(&self.0))
     }
 }
 
-// === impl Answer ===
+// === impl FixedResponse ===
 
-impl Answer {
+impl FixedResponse {
     pub(super) fn bytes(&self) -> Bytes {
         self.body.0.clone()
     }
 
     /// Sets the status and headers. Leaves out values that are not valid.
-    pub(super) fn fill<B>(&self, response: &mut Response<B>) {
+    pub(super) fn apply_to<B>(&self, response: &mut Response<B>) {
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or_default();
         let headers = response.headers_mut();
         headers.remove(header::CONTENT_TYPE);
