@@ -7,7 +7,7 @@ use super::context::Context;
 use super::graphql::{self, GraphQl, Operation};
 use super::host::{is_loopback_name, without_port};
 use super::hub::Hub;
-use super::protocol::OwnName;
+use super::protocol::HostKind;
 use super::sigv4::{self, Headers, Received, Rules, Verified};
 
 pub(super) struct AppSync {
@@ -24,12 +24,12 @@ pub(super) struct AppSync {
 impl AppSync {
     pub(super) fn new(context: Arc<Context>) -> Self {
         // The label in AppSync's host names is 26 letters and digits, and not the API's id.
-        let made_up = || -> String {
+        let random_label = || -> String {
             std::iter::repeat_with(|| fastrand::char('a'..='z'))
                 .take(26)
                 .collect()
         };
-        let (label, id) = (made_up(), made_up());
+        let (label, id) = (random_label(), random_label());
         let region = &context.options.region;
         let api_host = format!("{label}.appsync-api.{region}.amazonaws.com");
         let realtime_host = format!("{label}.appsync-realtime-api.{region}.amazonaws.com");
@@ -51,14 +51,14 @@ impl AppSync {
     }
 
     /// Returns which of the API's names a `Host` is, with or without a port.
-    pub(super) fn own_name(&self, host: &str) -> Option<OwnName> {
+    pub(super) fn host_kind(&self, host: &str) -> Option<HostKind> {
         let name = without_port(host)?;
         if name.eq_ignore_ascii_case(&self.api_host) {
-            Some(OwnName::Api)
+            Some(HostKind::Api)
         } else if name.eq_ignore_ascii_case(&self.realtime_host) {
-            Some(OwnName::Realtime)
+            Some(HostKind::Realtime)
         } else if is_loopback_name(name) {
-            Some(OwnName::Custom)
+            Some(HostKind::Custom)
         } else {
             None
         }
@@ -81,15 +81,15 @@ impl AppSync {
     ///
     /// For a client that signed for the realtime host, the error shows the canonical string with
     /// the host that it should have signed for.
-    pub(super) fn verify_unsent(
+    pub(super) fn verify_realtime(
         &self,
         path: &str,
         headers: &Headers,
         body: &[u8],
     ) -> Result<Verified, AppSyncError> {
         let mut headers = headers.clone();
-        let name = headers.joined("host").map(|host| self.own_name(&host));
-        if name == Some(Some(OwnName::Realtime)) {
+        let host_kind = headers.joined("host").map(|host| self.host_kind(&host));
+        if host_kind == Some(Some(HostKind::Realtime)) {
             headers.set("host", &self.api_host);
         }
         let verified = self.verify(&Received {
@@ -99,16 +99,16 @@ impl AppSync {
             headers: &headers,
             body,
         });
-        match name {
+        match host_kind {
             Some(None) => Err(AppSyncError::NotFound),
-            Some(Some(OwnName::Realtime)) => verified.and(Err(AppSyncError::NotFound)),
-            Some(Some(OwnName::Api | OwnName::Custom)) | None => verified,
+            Some(Some(HostKind::Realtime)) => verified.and(Err(AppSyncError::NotFound)),
+            Some(Some(HostKind::Api | HostKind::Custom)) | None => verified,
         }
     }
 
     /// Checks an action on one of AppSync's resources against the policy of the `policy` switch.
     /// `resource` follows the API's ARN.
-    pub(super) fn permit(&self, action: &str, resource: &str) -> Result<(), AppSyncError> {
+    pub(super) fn check_policy(&self, action: &str, resource: &str) -> Result<(), AppSyncError> {
         let resource = format!("apis/{}{resource}", self.id);
         match self.context.allows("appsync", action, &resource) {
             Ok(()) => Ok(()),
@@ -117,12 +117,12 @@ impl AppSync {
     }
 
     /// Checks all root fields of an operation. A document that does not parse has none.
-    pub(super) fn permit_fields(&self, operation: &Operation) -> Result<(), AppSyncError> {
+    pub(super) fn check_field_policies(&self, operation: &Operation) -> Result<(), AppSyncError> {
         if self.context.switches.settings().policy.is_empty() {
             return Ok(());
         }
         for (root, field) in operation.root_fields() {
-            self.permit("appsync:GraphQL", &format!("/types/{root}/fields/{field}"))?;
+            self.check_policy("appsync:GraphQL", &format!("/types/{root}/fields/{field}"))?;
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use super::appsync::AppSync;
 use super::appsync_error::AppSyncError;
 use super::connect_error::ConnectError;
-use super::protocol::{OwnName, Protocol};
+use super::protocol::{HostKind, Protocol};
 use super::responses::{Body, error_response};
 use super::sigv4::{Headers, PlusSign, percent_decode};
 use super::socket;
@@ -47,7 +47,7 @@ pub(super) async fn accept_upgrade(
     if settings.refuse_realtime {
         return error_response(api, &AppSyncError::Unavailable);
     }
-    let Some((name, protocol)) = endpoint(api, sni, host, request.uri().path()) else {
+    let Some((host_kind, protocol)) = endpoint(api, sni, host, request.uri().path()) else {
         return error_response(api, &AppSyncError::NotFound);
     };
     let Some(accept) = accept_key(request.headers()) else {
@@ -61,7 +61,7 @@ pub(super) async fn accept_upgrade(
     let verdict = if !settings.refuse_connect.is_empty() {
         Err(ConnectError::RefusedBySwitch(settings.refuse_connect))
     } else if offered {
-        authorize(api, name, protocol, host, &request)
+        authorize(api, host_kind, protocol, host, &request)
     } else {
         Err(ConnectError::NoProtocol)
     };
@@ -103,44 +103,44 @@ fn endpoint(
     sni: Option<&str>,
     host: &str,
     path: &str,
-) -> Option<(OwnName, Protocol)> {
-    let name = api.own_name(host)?;
-    let is_reached = match name {
-        OwnName::Realtime | OwnName::Custom => true,
-        OwnName::Api => sni.is_some_and(|sni| sni.eq_ignore_ascii_case(&api.realtime_host)),
+) -> Option<(HostKind, Protocol)> {
+    let host_kind = api.host_kind(host)?;
+    let is_served = match host_kind {
+        HostKind::Realtime | HostKind::Custom => true,
+        HostKind::Api => sni.is_some_and(|sni| sni.eq_ignore_ascii_case(&api.realtime_host)),
     };
     let protocol = match path {
         // Custom domains accept it too, because Python's gql does not change the path.
         "/graphql" => Protocol::GraphQl,
-        "/graphql/realtime" if name == OwnName::Custom => Protocol::GraphQl,
+        "/graphql/realtime" if host_kind == HostKind::Custom => Protocol::GraphQl,
         "/event/realtime" => Protocol::Events,
         _ => return None,
     };
-    is_reached.then_some((name, protocol))
+    is_served.then_some((host_kind, protocol))
 }
 
 fn authorize(
     api: &AppSync,
-    name: OwnName,
+    host_kind: HostKind,
     protocol: Protocol,
     host: &str,
     request: &Request<Incoming>,
 ) -> Result<(), ConnectError> {
-    let presented = presented(name, protocol, host, request)?;
+    let presented = presented(host_kind, protocol, host, request)?;
     let path = protocol.connect_path();
-    api.verify_unsent(path, &presented.headers, &presented.body)
+    api.verify_realtime(path, &presented.headers, &presented.body)
         .map_err(ConnectError::AppSync)?;
     match protocol {
         // AWS documents IAM permissions only for GraphQL's fields.
         Protocol::GraphQl => Ok(()),
         Protocol::Events => api
-            .permit("appsync:EventConnect", "")
+            .check_policy("appsync:EventConnect", "")
             .map_err(ConnectError::AppSync),
     }
 }
 
 fn presented(
-    name: OwnName,
+    host_kind: HostKind,
     protocol: Protocol,
     host: &str,
     request: &Request<Incoming>,
@@ -150,7 +150,7 @@ fn presented(
         body: NO_BODY.to_vec(),
     };
     let authorized = request.headers().contains_key(header::AUTHORIZATION);
-    if name == OwnName::Api {
+    if host_kind == HostKind::Api {
         return if authorized {
             Ok(in_headers())
         } else {
@@ -180,7 +180,7 @@ fn presented(
             body: decode(&payload)?,
         }),
         (Some(_), None) | (None, Some(_)) => Err(ConnectError::Malformed),
-        (None, None) if authorized && name == OwnName::Custom => Ok(in_headers()),
+        (None, None) if authorized && host_kind == HostKind::Custom => Ok(in_headers()),
         (None, None) if query.is_empty() => Err(ConnectError::HeadersMissing),
         (None, None) => Err(ConnectError::ParametersMissing),
     }

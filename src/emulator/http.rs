@@ -19,7 +19,7 @@ use super::events;
 use super::fixed_response::FixedResponse;
 use super::graphql::Operation;
 use super::handshake;
-use super::protocol::{OwnName, Protocol};
+use super::protocol::{HostKind, Protocol};
 use super::responses::{self, Body, common_headers};
 use super::sigv4::{Headers, PlusSign, Received, percent_decode};
 
@@ -63,7 +63,7 @@ async fn serve(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, AppSyncError> {
     let (parts, body) = request.into_parts();
-    let known = matches!(api.own_name(host), Some(OwnName::Api | OwnName::Custom));
+    let known = matches!(api.host_kind(host), Some(HostKind::Api | HostKind::Custom));
     let protocol = protocol.filter(|_| known).ok_or(AppSyncError::NotFound)?;
     if parts.method == Method::OPTIONS {
         return Ok(preflight(api));
@@ -95,7 +95,7 @@ async fn serve(
                 Method::GET => from_query(query)?,
                 _ => return Err(AppSyncError::NotFound),
             };
-            api.permit_fields(&operation)?;
+            api.check_field_policies(&operation)?;
             graphql(api, operation, headers).await
         }
         Protocol::Events if parts.method == Method::POST => {

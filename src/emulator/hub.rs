@@ -218,9 +218,9 @@ impl Hub {
         self.end_all(|id| messages::error(id, "InternalFailure", "Internal failure"));
         for connection in self.connections.lock().open.values() {
             for id in connection.channels.keys() {
-                let (kind, error_type) = ("broadcast_error", "MessageProcessingError");
+                let (message_type, error_type) = ("broadcast_error", "MessageProcessingError");
                 let message = Some("Internal failure");
-                let text = event_messages::error(kind, id, error_type, message);
+                let text = event_messages::error(message_type, id, error_type, message);
                 self.offer(connection, text);
             }
         }

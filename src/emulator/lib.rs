@@ -111,7 +111,7 @@ impl Emulator {
             .into_iter()
             .cloned()
             .chain(["localhost", "127.0.0.1", "::1"].map(str::to_owned))
-            .chain(services.gateway.names.certified())
+            .chain(services.gateway.names.certificate_names())
             .collect();
         let tls = tls::make(names, offered, context.clock.now())?;
 

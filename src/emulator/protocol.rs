@@ -2,7 +2,7 @@
 
 /// The name by which a client addresses the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum OwnName {
+pub(super) enum HostKind {
     /// `….appsync-api.…`
     Api,
     /// `….appsync-realtime-api.…`

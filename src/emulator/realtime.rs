@@ -81,12 +81,12 @@ impl<'a> Session<'a> {
         let headers = Headers::from_json(authorization);
         let verified = self
             .api
-            .verify_unsent("/graphql", &headers, start.data.as_bytes())
+            .verify_realtime("/graphql", &headers, start.data.as_bytes())
             .map_err(|error| StartError::appsync(&start.id, &error))?;
         let operation = Operation::parse(start.data.as_bytes())
             .map_err(|error| StartError::appsync(&start.id, &error))?;
         self.api
-            .permit_fields(&operation)
+            .check_field_policies(&operation)
             .map_err(|error| StartError::appsync(&start.id, &error))?;
         let wanted = self
             .api
@@ -116,10 +116,10 @@ impl<'a> Session<'a> {
             Admission::Started => Ok(()),
             Admission::Duplicate => {
                 let message = format!("Duplicated operation with id {}", start.id);
-                let kind = "DuplicatedOperationError";
+                let error_type = "DuplicatedOperationError";
                 Err(StartError::new(
-                    kind,
-                    messages::error(&start.id, kind, &message),
+                    error_type,
+                    messages::error(&start.id, error_type, &message),
                 ))
             }
             Admission::Full => Err(StartError::new(

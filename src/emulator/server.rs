@@ -120,7 +120,7 @@ async fn serve_tls(services: Arc<Services>, stream: TcpStream, acceptor: TlsAcce
         Ok(read) => read,
         Err(error) => return tracing::debug!(%error, "no request"),
     };
-    if services.gateway.is_meant(&read) {
+    if services.gateway.is_for_gateway(&read) {
         return gateway::serve(&services.gateway, stream, read).await;
     }
     let (reader, writer) = tokio::io::split(stream);
@@ -150,7 +150,7 @@ async fn route_request(
     request: Request<Incoming>,
 ) -> io::Result<Response<UnsyncBoxBody<Bytes, io::Error>>> {
     let is_h2 = request.version() == Version::HTTP_2;
-    if is_h2 && services.gateway.has(&appsync_http::host(&request)) {
+    if is_h2 && services.gateway.serves_host(&appsync_http::host(&request)) {
         if services.context.switches.settings().refuse_connections {
             return Err(io::ErrorKind::ConnectionAborted.into());
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::appsync::AppSync;
 use super::context::Context;
-use super::gateway::{Gateway, Names};
+use super::gateway::{Gateway, HostNames};
 use super::options::Options;
 use super::stats::Stats;
 use super::switches::{Action, Change, InvalidChange, Settings};
@@ -19,7 +19,7 @@ pub(super) struct Services {
 
 impl Services {
     pub(super) fn new(options: Options) -> Self {
-        let names = Names::new(&options.region, options.custom_hosts.clone());
+        let names = HostNames::new(&options.region, options.custom_hosts.clone());
         let context = Arc::new(Context::new(options));
         Self {
             appsync: Arc::new(AppSync::new(Arc::clone(&context))),

@@ -156,9 +156,14 @@ pub(crate) fn data(id: &str, event: &str) -> String {
 }
 
 /// Returns a `subscribe_error`, `publish_error`, `unsubscribe_error` or `broadcast_error`.
-pub(crate) fn error(kind: &str, id: &str, error_type: &str, message: Option<&str>) -> String {
+pub(crate) fn error(
+    message_type: &str,
+    id: &str,
+    error_type: &str,
+    message: Option<&str>,
+) -> String {
     let errors = errors(Some(error_type), message);
-    json!({"type": kind, "id": id, "errors": errors}).to_string()
+    json!({"type": message_type, "id": id, "errors": errors}).to_string()
 }
 
 pub(super) fn unsupported() -> String {
@@ -169,7 +174,7 @@ pub(super) fn unsupported() -> String {
 
 /// Returns a frame with the members of a JSON object exactly as they are written. A value that is
 /// not an object has none.
-pub(crate) fn with_members(kind: &str, id: Option<&str>, object: &str) -> String {
+pub(crate) fn with_members(message_type: &str, id: Option<&str>, object: &str) -> String {
     let object = object.trim();
     let members = object
         .strip_prefix('{')
@@ -181,7 +186,7 @@ pub(crate) fn with_members(kind: &str, id: Option<&str>, object: &str) -> String
     let members = members.map_or(Cow::Borrowed(""), |members| {
         Cow::Owned(format!(",{members}"))
     });
-    format!(r#"{{"type":"{kind}"{id}{members}}}"#)
+    format!(r#"{{"type":"{message_type}"{id}{members}}}"#)
 }
 
 fn errors(error_type: Option<&str>, message: Option<&str>) -> [Map<String, Value>; 1] {

@@ -53,7 +53,7 @@ pub(super) fn publish(
     events: &[String],
 ) -> Result<Outcome, EventsError> {
     let channel = Channel::parse(channel)?;
-    api.permit("appsync:EventPublish", &channel.resource())
+    api.check_policy("appsync:EventPublish", &channel.resource())
         .map_err(|_| EventsError::NotPermitted)?;
     if events.len() > MOST_EVENTS {
         return Err(EventsError::TooManyEvents);

@@ -81,7 +81,7 @@ impl<'a> Session<'a> {
         let pattern = Pattern::parse(&subscribe.channel)
             .map_err(|error| MessageError::events(error.into()))?;
         self.api
-            .permit("appsync:EventSubscribe", &pattern.resource())
+            .check_policy("appsync:EventSubscribe", &pattern.resource())
             .map_err(|_| MessageError::events(EventsError::NotPermitted))?;
         let settings = self.api.context.switches.settings();
         let terms = Terms {
@@ -172,15 +172,15 @@ impl<'a> Session<'a> {
         let headers = Headers::from_json(authorization);
         let path = Protocol::Events.http_path();
         self.api
-            .verify_unsent(path, &headers, body.as_bytes())
+            .verify_realtime(path, &headers, body.as_bytes())
             .map(|_| ())
             .map_err(|error| MessageError::appsync(&error))
     }
 
-    fn reject(&self, kind: &str, id: &str, error: &MessageError) {
+    fn reject(&self, message_type: &str, id: &str, error: &MessageError) {
         self.count_refusal(&error.summary);
         let message = error.message.as_deref();
-        self.send(messages::error(kind, id, error.error_type, message));
+        self.send(messages::error(message_type, id, error.error_type, message));
     }
 
     fn count_refusal(&self, summary: &str) {

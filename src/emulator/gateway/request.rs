@@ -12,7 +12,7 @@ use super::body::{GatewayBody, GatewayResponse};
 use super::error::GatewayError;
 use super::head::Head;
 use super::sigv4::Rules;
-use super::sites::{Kind, Site};
+use super::sites::{Site, SiteKind};
 use super::state::Gateway;
 use super::websocket::RequestOutcome;
 use super::{routes, sigv4, websocket};
@@ -86,7 +86,7 @@ fn respond(
     body: &Bytes,
 ) -> Result<RequestOutcome, GatewayError> {
     let settings = gateway.context.switches.settings();
-    if site.kind == Kind::Nobody {
+    if site.kind == SiteKind::UnknownApi {
         return Err(GatewayError::Forbidden);
     }
     if settings.throttle {
@@ -99,8 +99,8 @@ fn respond(
     if !path.is_empty() && !path.starts_with(b"/") {
         return Err(GatewayError::BadRequest("Bad Request".to_owned()));
     }
-    let odd = |byte: &u8| matches!(byte, b'|' | b'{' | b'}');
-    if site.has_rest_queries() && query.iter().any(odd) {
+    let is_unsafe = |byte: &u8| matches!(byte, b'|' | b'{' | b'}');
+    if site.has_rest_queries() && query.iter().any(is_unsafe) {
         return Err(GatewayError::BadRequest("Bad Request".to_owned()));
     }
     let rules = Rules {
@@ -115,7 +115,7 @@ fn respond(
         .context
         .ledger
         .count(|counts| counts.gateway.verified += 1);
-    permit(gateway, site, head)?;
+    check_policy(gateway, site, head)?;
 
     if let Some(fixed) = settings.answer_http.filter(|_| !head.is_upgrade()) {
         let mut response = GatewayResponse::new(GatewayBody::Full(fixed.bytes()));
@@ -123,11 +123,11 @@ fn respond(
         return Ok(RequestOutcome::Response(response));
     }
     let response = match site.kind {
-        Kind::WebSocket => {
+        SiteKind::WebSocket => {
             return websocket::websocket_response(gateway, site, head, body, &verified);
         }
-        Kind::Analyzer => return websocket::analyzer_response(head, &verified),
-        Kind::Rest => {
+        SiteKind::Analyzer => return websocket::analyzer_response(head, &verified),
+        SiteKind::Rest => {
             let (stage, route) = routes::stage_and_route(head)?;
             routes::integration_response(
                 &gateway.context.ledger,
@@ -139,7 +139,7 @@ fn respond(
                 &verified,
             )
         }
-        Kind::Http | Kind::Service | Kind::Nobody => {
+        SiteKind::Http | SiteKind::Service | SiteKind::UnknownApi => {
             let route = String::from_utf8_lossy(path);
             routes::integration_response(
                 &gateway.context.ledger,
@@ -157,19 +157,19 @@ fn respond(
 
 /// Checks a request against the policy of the `policy` switch. The actions of services other than
 /// API Gateway are not known here, so these are always permitted.
-fn permit(gateway: &Gateway, site: &Site, head: &Head) -> Result<(), GatewayError> {
+fn check_policy(gateway: &Gateway, site: &Site, head: &Head) -> Result<(), GatewayError> {
     let invoke = "execute-api:Invoke";
     let (action, resource) = match site.kind {
-        Kind::Rest => {
+        SiteKind::Rest => {
             let (stage, route) = routes::stage_and_route(head)?;
             let route = route.strip_prefix('/').unwrap_or_default();
             (invoke, format!("{stage}/{}/{route}", head.method))
         }
-        Kind::Http => {
+        SiteKind::Http => {
             let path = String::from_utf8_lossy(head.path_and_query().0);
             (invoke, format!("$default/{}{path}", head.method))
         }
-        Kind::WebSocket => {
+        SiteKind::WebSocket => {
             let (stage, route) = routes::stage_and_route(head)?;
             match websocket::connection_id(&route) {
                 Some(id) => (
@@ -179,14 +179,14 @@ fn permit(gateway: &Gateway, site: &Site, head: &Head) -> Result<(), GatewayErro
                 None => (invoke, format!("{stage}/$connect")),
             }
         }
-        Kind::Analyzer | Kind::Service | Kind::Nobody => return Ok(()),
+        SiteKind::Analyzer | SiteKind::Service | SiteKind::UnknownApi => return Ok(()),
     };
     let host = head.host();
     let id = host.split('.').next().unwrap_or_default();
-    let refused = gateway
+    let permission = gateway
         .context
         .allows("execute-api", action, &format!("{id}/{resource}"));
-    refused.map_err(|arn| {
+    permission.map_err(|arn| {
         GatewayError::AccessDenied(format!(
             "User: arn:aws:iam::{ACCOUNT}:user/demo is not authorized to perform: {action} on \
              resource: {arn} because no identity-based policy allows the {action} action"
@@ -198,11 +198,11 @@ fn permit(gateway: &Gateway, site: &Site, head: &Head) -> Result<(), GatewayErro
 fn error_response(gateway: &Gateway, site: Option<&Site>, error: &GatewayError) -> GatewayResponse {
     let kind = site.map(|site| site.kind);
     let shown = match kind {
-        Some(Kind::Http) => error.clone().hide_reason(),
+        Some(SiteKind::Http) => error.clone().hide_reason(),
         _ => error.clone(),
     };
     let mut body = json!({ "message": shown.to_string() });
-    if kind == Some(Kind::WebSocket) {
+    if kind == Some(SiteKind::WebSocket) {
         body["connectionId"] = websocket::new_id().into();
         body["requestId"] = Uuid::new_v4().to_string().into();
     }
@@ -216,7 +216,7 @@ fn error_response(gateway: &Gateway, site: Option<&Site>, error: &GatewayError) 
 
 fn common_headers(gateway: &Gateway, site: Option<&Site>, response: &mut GatewayResponse) {
     let request_id = match site.map(|site| site.kind) {
-        Some(Kind::Http) => APIGW_REQUEST_ID,
+        Some(SiteKind::Http) => APIGW_REQUEST_ID,
         _ => REQUEST_ID,
     };
     let mut headers = vec![
@@ -224,7 +224,7 @@ fn common_headers(gateway: &Gateway, site: Option<&Site>, response: &mut Gateway
         (header::DATE, gateway.context.clock.http_date()),
         (request_id, Uuid::new_v4().to_string()),
     ];
-    if site.is_some_and(|site| site.kind == Kind::Rest) {
+    if site.is_some_and(|site| site.kind == SiteKind::Rest) {
         headers.push((APIGW_ID, websocket::new_id()));
     }
     for (name, value) in headers {

@@ -8,7 +8,7 @@ use crate::options::CustomHost;
 
 /// The names of the emulated APIs.
 #[derive(Debug)]
-pub(crate) struct Names {
+pub(crate) struct HostNames {
     region: String,
     pub(crate) rest: String,
     pub(crate) http: String,
@@ -20,14 +20,14 @@ pub(crate) struct Names {
 /// The API or service of a host name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Site {
-    pub(super) kind: Kind,
+    pub(super) kind: SiteKind,
     /// The service in the credential scope.
     pub(super) service: String,
     pub(super) region: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum SiteKind {
     /// A REST API: the first segment of the path is the stage.
     Rest,
     /// An HTTP API with the stage `$default`, which is not in the path.
@@ -38,7 +38,7 @@ pub(super) enum Kind {
     /// Any other service, or a REST API with a custom domain: the path is the route.
     Service,
     /// An `execute-api` name without an API.
-    Nobody,
+    UnknownApi,
 }
 
 /// The last line of the canonical request.
@@ -52,9 +52,9 @@ pub(super) enum PayloadRule {
     MayBeUnsigned,
 }
 
-// === impl Names ===
+// === impl HostNames ===
 
-impl Names {
+impl HostNames {
     pub(crate) fn new(region: &str, custom: Vec<CustomHost>) -> Self {
         let name = || {
             let id: String = std::iter::repeat_with(|| fastrand::char('a'..='z'))
@@ -73,7 +73,7 @@ impl Names {
     }
 
     /// Returns the names for the certificate.
-    pub(crate) fn certified(&self) -> Vec<String> {
+    pub(crate) fn certificate_names(&self) -> Vec<String> {
         let region = &self.region;
         let own = [&self.rest, &self.http, &self.websocket, &self.analyzer];
         let services = [
@@ -103,30 +103,32 @@ impl Names {
             })
         };
         if let Some(custom) = self.custom.iter().find(|custom| custom.host == name) {
-            return site(Kind::Service, &custom.service, &custom.region);
+            return site(SiteKind::Service, &custom.service, &custom.region);
         }
         let labels: Vec<&str> = name.trim_end_matches(".cn").split('.').collect();
         match labels[..] {
             [_, "execute-api", region, "amazonaws", "com"] => {
                 let kind = match &name {
-                    name if *name == self.rest => Kind::Rest,
-                    name if *name == self.http => Kind::Http,
-                    name if *name == self.websocket => Kind::WebSocket,
-                    _ => Kind::Nobody,
+                    name if *name == self.rest => SiteKind::Rest,
+                    name if *name == self.http => SiteKind::Http,
+                    name if *name == self.websocket => SiteKind::WebSocket,
+                    _ => SiteKind::UnknownApi,
                 };
                 site(kind, "execute-api", region)
             }
             ["api", "iotwireless", region, "amazonaws", "com"] => {
-                site(Kind::Analyzer, "iotwireless", region)
+                site(SiteKind::Analyzer, "iotwireless", region)
             }
             [_, region, service @ ("es" | "aoss"), "amazonaws", "com"] => {
-                site(Kind::Service, service, region)
+                site(SiteKind::Service, service, region)
             }
-            [_, "lambda-url", region, "on", "aws"] => site(Kind::Service, "lambda", region),
+            [_, "lambda-url", region, "on", "aws"] => site(SiteKind::Service, "lambda", region),
             [_, service @ "vpc-lattice-svcs", region, "on", "aws"] => {
-                site(Kind::Service, service, region)
+                site(SiteKind::Service, service, region)
             }
-            [label, region, "amazonaws", "com"] => site(Kind::Service, scope_name(label), region),
+            [label, region, "amazonaws", "com"] => {
+                site(SiteKind::Service, scope_name(label), region)
+            }
             _ => None,
         }
     }
@@ -145,13 +147,14 @@ impl Site {
 
     /// Returns whether a presigned URL may have its session token appended after signing.
     pub(super) fn accepts_appended_token(&self) -> bool {
-        self.kind == Kind::Analyzer
+        self.kind == SiteKind::Analyzer
     }
 
     /// Returns whether queries are those of REST APIs, which split at `;` and reject `|`, `{` and `}`
     /// ([known issues](https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html)).
     pub(super) fn has_rest_queries(&self) -> bool {
-        self.kind == Kind::Rest || (self.kind == Kind::Service && self.service == "execute-api")
+        self.kind == SiteKind::Rest
+            || (self.kind == SiteKind::Service && self.service == "execute-api")
     }
 }
 
@@ -177,55 +180,55 @@ mod tests {
             service: "execute-api".to_owned(),
             region: "eu-west-1".to_owned(),
         };
-        let names = Names::new("us-east-1", vec![custom]);
+        let names = HostNames::new("us-east-1", vec![custom]);
         for (host, expected) in [
             (
                 names.rest.as_str(),
-                Some((Kind::Rest, "execute-api", "us-east-1")),
+                Some((SiteKind::Rest, "execute-api", "us-east-1")),
             ),
             (
                 names.http.as_str(),
-                Some((Kind::Http, "execute-api", "us-east-1")),
+                Some((SiteKind::Http, "execute-api", "us-east-1")),
             ),
             (
                 &format!("{}:443", names.websocket.to_uppercase()),
-                Some((Kind::WebSocket, "execute-api", "us-east-1")),
+                Some((SiteKind::WebSocket, "execute-api", "us-east-1")),
             ),
             (
                 "x.execute-api.eu-west-1.amazonaws.com",
-                Some((Kind::Nobody, "execute-api", "eu-west-1")),
+                Some((SiteKind::UnknownApi, "execute-api", "eu-west-1")),
             ),
             (
                 "x.execute-api.cn-north-1.amazonaws.com.cn",
-                Some((Kind::Nobody, "execute-api", "cn-north-1")),
+                Some((SiteKind::UnknownApi, "execute-api", "cn-north-1")),
             ),
             (
                 "api.iotwireless.eu-west-1.amazonaws.com",
-                Some((Kind::Analyzer, "iotwireless", "eu-west-1")),
+                Some((SiteKind::Analyzer, "iotwireless", "eu-west-1")),
             ),
             (
                 "search-x.eu-west-1.es.amazonaws.com",
-                Some((Kind::Service, "es", "eu-west-1")),
+                Some((SiteKind::Service, "es", "eu-west-1")),
             ),
             (
                 "x.eu-west-1.aoss.amazonaws.com",
-                Some((Kind::Service, "aoss", "eu-west-1")),
+                Some((SiteKind::Service, "aoss", "eu-west-1")),
             ),
             (
                 "x.lambda-url.eu-west-1.on.aws",
-                Some((Kind::Service, "lambda", "eu-west-1")),
+                Some((SiteKind::Service, "lambda", "eu-west-1")),
             ),
             (
                 "x.vpc-lattice-svcs.eu-west-1.on.aws",
-                Some((Kind::Service, "vpc-lattice-svcs", "eu-west-1")),
+                Some((SiteKind::Service, "vpc-lattice-svcs", "eu-west-1")),
             ),
             (
                 "aps-workspaces.eu-west-1.amazonaws.com",
-                Some((Kind::Service, "aps", "eu-west-1")),
+                Some((SiteKind::Service, "aps", "eu-west-1")),
             ),
             (
                 "API.example.com",
-                Some((Kind::Service, "execute-api", "eu-west-1")),
+                Some((SiteKind::Service, "execute-api", "eu-west-1")),
             ),
             ("x.appsync-api.us-east-1.amazonaws.com", None),
             ("x.appsync-realtime-api.us-east-1.amazonaws.com", None),

@@ -306,16 +306,16 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut rest = Bytes::copy_from_slice(text.as_bytes());
-    let mut kind = Data::Text;
+    let mut opcode = Data::Text;
     loop {
         let payload = rest.split_to(rest.len().min(LARGEST_FRAME));
         let is_final = rest.is_empty();
-        let frame = Frame::message(payload, OpCode::Data(kind), is_final);
+        let frame = Frame::message(payload, OpCode::Data(opcode), is_final);
         socket.feed(Message::Frame(frame)).await?;
         if is_final {
             return socket.flush().await;
         }
-        kind = Data::Continue;
+        opcode = Data::Continue;
     }
 }
 

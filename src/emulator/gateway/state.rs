@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::sites::Names;
+use super::sites::HostNames;
 use super::sockets::Sockets;
 use crate::context::Context;
 
 /// API Gateway and the other services.
 pub(crate) struct Gateway {
     pub(crate) context: Arc<Context>,
-    pub(crate) names: Names,
+    pub(crate) names: HostNames,
     pub(crate) sockets: Sockets,
 }
 
 // === impl Gateway ===
 
 impl Gateway {
-    pub(crate) fn new(context: Arc<Context>, names: Names) -> Self {
+    pub(crate) fn new(context: Arc<Context>, names: HostNames) -> Self {
         Self {
             context,
             names,
@@ -27,14 +27,14 @@ impl Gateway {
     }
 
     /// Returns whether a host is one of the gateway's rather than AppSync's.
-    pub(crate) fn has(&self, host: &str) -> bool {
+    pub(crate) fn serves_host(&self, host: &str) -> bool {
         self.names.site(host).is_some()
     }
 
     /// Returns whether the first bytes of a connection are a request for the gateway.
-    pub(crate) fn is_meant(&self, read: &BytesMut) -> bool {
+    pub(crate) fn is_for_gateway(&self, read: &BytesMut) -> bool {
         let host = host_line(read);
-        host.is_some_and(|host| self.has(host.trim()))
+        host.is_some_and(|host| self.serves_host(host.trim()))
     }
 }
 

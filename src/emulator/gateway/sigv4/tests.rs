@@ -3,7 +3,7 @@
 use time::macros::datetime;
 
 use super::super::head::Head;
-use super::super::sites::{Kind, Site};
+use super::super::sites::{Site, SiteKind};
 use super::vectors::VECTORS;
 use super::*;
 use crate::options::Key;
@@ -13,7 +13,7 @@ use crate::options::Key;
 struct Case {
     request: String,
     service: &'static str,
-    kind: Kind,
+    kind: SiteKind,
     normalizes_paths: bool,
     key: Key,
     keys_expired: bool,
@@ -26,7 +26,7 @@ impl Case {
         Self {
             request: vector.request.to_owned(),
             service: "service",
-            kind: Kind::Service,
+            kind: SiteKind::Service,
             normalizes_paths: vector.normalizes,
             key: Key {
                 session_token: vector.token.map(str::to_owned),
