@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::events::{Pattern, messages as event_messages};
 use super::messages;
 use super::protocol::Protocol;
-use super::selection::{self, Selected, Types};
+use super::selection::{self, SelectedField, Types};
 use super::stats::{Ledger, LiveSubscription};
 
 #[derive(Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) enum Frame {
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     /// The field of `Subscription`.
-    pub(super) selected: Selected,
+    pub(super) selected: SelectedField,
     /// Fields of the event, and their required values.
     pub(super) filter: Vec<(String, Value)>,
     pub(super) unsigned_headers: BTreeMap<String, String>,

@@ -88,7 +88,7 @@ impl<'a> Session<'a> {
         self.api
             .check_field_policies(&operation)
             .map_err(|error| StartError::appsync(&start.id, &error))?;
-        let wanted = self
+        let pending = self
             .api
             .graphql
             .subscribe(operation, headers, &verified.signed_headers)
@@ -109,10 +109,10 @@ impl<'a> Session<'a> {
                 acknowledge: !settings.no_start_ack,
                 refuse: !settings.refuse_start.is_empty(),
             },
-            first: wanted.first,
+            first: pending.first,
         };
         let hub = &self.api.hub;
-        match hub.start(self.connection, &start.id, wanted.live, opening) {
+        match hub.start(self.connection, &start.id, pending.live, opening) {
             Admission::Started => Ok(()),
             Admission::Duplicate => {
                 let message = format!("Duplicated operation with id {}", start.id);

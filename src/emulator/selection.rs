@@ -14,7 +14,7 @@ use serde::Serialize;
 
 /// One selected field, fragments resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Selected {
+pub(super) struct SelectedField {
     pub(super) response_key: String,
     pub(super) name: String,
     pub(super) children: Vec<Self>,
@@ -40,7 +40,7 @@ pub(super) enum Step {
 pub(super) struct Types(HashMap<(String, String), Type>);
 
 /// Returns a mutation's result with the schema's names in place of the client's aliases.
-pub(super) fn unalias(value: &Value, selection: &[Selected]) -> Value {
+pub(super) fn unalias(value: &Value, selection: &[SelectedField]) -> Value {
     match value {
         Value::Object(object) => {
             let mut fields = IndexMap::new();
@@ -49,7 +49,7 @@ pub(super) fn unalias(value: &Value, selection: &[Selected]) -> Value {
                     continue;
                 };
                 let value = unalias(value, &selected.children);
-                put(&mut fields, Name::new(&selected.name), value);
+                insert_merged(&mut fields, Name::new(&selected.name), value);
             }
             Value::Object(fields)
         }
@@ -68,7 +68,7 @@ pub(super) fn unalias(value: &Value, selection: &[Selected]) -> Value {
 /// Returns the value of one field of `Subscription`. It is `Null` if errors propagate to it.
 pub(super) fn project(
     types: &Types,
-    selected: &Selected,
+    selected: &SelectedField,
     event: &Value,
 ) -> (Value, Vec<NullError>) {
     let mut projection = Projection::new(types, Source::Names);
@@ -81,22 +81,22 @@ pub(super) fn project(
 pub(super) fn complete(
     types: &Types,
     root: &str,
-    selection: &[Selected],
+    selection: &[SelectedField],
     data: &Value,
 ) -> (Value, Vec<NullError>) {
     let mut projection = Projection::new(types, Source::ResponseKeys);
-    let nothing = IndexMap::new();
+    let empty = IndexMap::new();
     let object = if let Value::Object(object) = data {
         object
     } else {
-        &nothing
+        &empty
     };
     let value = projection.object(root, selection, object);
     (value.unwrap_or(Value::Null), projection.errors)
 }
 
 /// Returns the error for a forbidden null at `path`.
-pub(super) fn null_error(path: Vec<Step>, of_type: &str, parent: &str) -> NullError {
+pub(super) fn null_error(path: Vec<Step>, field_type: &str, parent: &str) -> NullError {
     let place: String = path
         .iter()
         .map(|step| match step {
@@ -108,37 +108,39 @@ pub(super) fn null_error(path: Vec<Step>, of_type: &str, parent: &str) -> NullEr
         path,
         locations: None,
         message: format!(
-            "Cannot return null for non-nullable type: '{of_type}' within parent '{parent}' ({place})"
+            "Cannot return null for non-nullable type: '{field_type}' within parent '{parent}' ({place})"
         ),
     }
 }
 
 /// Merges selections: the same field may be selected twice with different subfields.
-fn put(fields: &mut IndexMap<Name, Value>, name: Name, value: Value) {
+fn insert_merged(fields: &mut IndexMap<Name, Value>, name: Name, value: Value) {
     match fields.get_mut(&name) {
-        Some(earlier) => *earlier = merge(std::mem::take(earlier), value),
+        Some(existing) => *existing = merge(std::mem::take(existing), value),
         None => {
             fields.insert(name, value);
         }
     }
 }
 
-fn merge(earlier: Value, later: Value) -> Value {
-    match (earlier, later) {
-        (Value::Object(mut earlier), Value::Object(later)) => {
-            for (name, value) in later {
-                put(&mut earlier, name, value);
+fn merge(existing: Value, added: Value) -> Value {
+    match (existing, added) {
+        (Value::Object(mut existing), Value::Object(added)) => {
+            for (name, value) in added {
+                insert_merged(&mut existing, name, value);
             }
-            Value::Object(earlier)
+            Value::Object(existing)
         }
-        (Value::List(earlier), Value::List(later)) if earlier.len() == later.len() => Value::List(
-            earlier
-                .into_iter()
-                .zip(later)
-                .map(|(earlier, later)| merge(earlier, later))
-                .collect(),
-        ),
-        (_, later) => later,
+        (Value::List(existing), Value::List(added)) if existing.len() == added.len() => {
+            Value::List(
+                existing
+                    .into_iter()
+                    .zip(added)
+                    .map(|(existing, added)| merge(existing, added))
+                    .collect(),
+            )
+        }
+        (_, added) => added,
     }
 }
 
@@ -169,31 +171,36 @@ impl<'a> Projection<'a> {
     }
 
     /// Returns `None` for a null that the schema forbids here, so that the parent becomes null.
-    fn field(&mut self, parent: &str, selected: &Selected, value: Option<&Value>) -> Option<Value> {
+    fn field(
+        &mut self,
+        parent: &str,
+        selected: &SelectedField,
+        value: Option<&Value>,
+    ) -> Option<Value> {
         if selected.name == "__typename" {
             return Some(Value::String(parent.to_owned()));
         }
-        let Some(of_type) = self.types.of(parent, &selected.name) else {
+        let Some(field_type) = self.types.field_type(parent, &selected.name) else {
             // Introspection, whose types the schema's own text does not define.
             return Some(value.cloned().unwrap_or_default());
         };
         self.path.push(Step::Key(selected.response_key.clone()));
-        let value = self.complete(of_type, parent, &selected.children, value);
+        let value = self.complete(field_type, parent, &selected.children, value);
         self.path.pop();
         value
     }
 
     fn complete(
         &mut self,
-        of_type: &Type,
+        field_type: &Type,
         parent: &str,
-        children: &[Selected],
+        children: &[SelectedField],
         value: Option<&Value>,
     ) -> Option<Value> {
         let value = match value {
             None | Some(Value::Null) => {
-                if !of_type.nullable {
-                    let name = of_type.base.to_string();
+                if !field_type.nullable {
+                    let name = field_type.base.to_string();
                     self.errors
                         .push(null_error(self.path.clone(), &name, parent));
                     return None;
@@ -202,30 +209,30 @@ impl<'a> Projection<'a> {
             }
             Some(value) => value,
         };
-        let completed = match (&of_type.base, value) {
-            (BaseType::List(of_type), Value::List(items)) => {
-                self.items(of_type, parent, children, items)
+        let completed = match (&field_type.base, value) {
+            (BaseType::List(field_type), Value::List(items)) => {
+                self.items(field_type, parent, children, items)
             }
             (BaseType::Named(name), Value::Object(object)) => self.object(name, children, object),
             (BaseType::Named(_) | BaseType::List(_), value) => Some(value.clone()),
         };
         match completed {
-            None if of_type.nullable => Some(Value::Null),
+            None if field_type.nullable => Some(Value::Null),
             completed => completed,
         }
     }
 
     fn items(
         &mut self,
-        of_type: &Type,
+        field_type: &Type,
         parent: &str,
-        children: &[Selected],
+        children: &[SelectedField],
         items: &[Value],
     ) -> Option<Value> {
         let mut list = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             self.path.push(Step::Index(index));
-            let item = self.complete(of_type, parent, children, Some(item));
+            let item = self.complete(field_type, parent, children, Some(item));
             self.path.pop();
             list.push(item?);
         }
@@ -235,7 +242,7 @@ impl<'a> Projection<'a> {
     fn object(
         &mut self,
         name: &str,
-        children: &[Selected],
+        children: &[SelectedField],
         object: &IndexMap<Name, Value>,
     ) -> Option<Value> {
         let mut fields = IndexMap::new();
@@ -245,22 +252,22 @@ impl<'a> Projection<'a> {
                 Source::ResponseKeys => &child.response_key,
             };
             let value = self.field(name, child, object.get(key.as_str()))?;
-            put(&mut fields, Name::new(&child.response_key), value);
+            insert_merged(&mut fields, Name::new(&child.response_key), value);
         }
         Some(Value::Object(fields))
     }
 }
 
-// === impl Selected ===
+// === impl SelectedField ===
 
-impl Selected {
-    pub(super) fn of(field: &SelectionField<'_>) -> Self {
+impl SelectedField {
+    pub(super) fn from_field(field: &SelectionField<'_>) -> Self {
         Self {
             response_key: field.alias().unwrap_or(field.name()).to_owned(),
             name: field.name().to_owned(),
             children: field
                 .selection_set()
-                .map(|field| Self::of(&field))
+                .map(|field| Self::from_field(&field))
                 .collect(),
         }
     }
@@ -270,7 +277,7 @@ impl Selected {
 
 impl Types {
     /// Parses a schema definition. One that does not parse has no types.
-    pub(super) fn of_schema(sdl: &str) -> Self {
+    pub(super) fn from_sdl(sdl: &str) -> Self {
         let definitions = parse_schema(sdl).map(|document| document.definitions);
         let mut types = HashMap::new();
         for definition in definitions.unwrap_or_default() {
@@ -291,7 +298,7 @@ impl Types {
         Self(types)
     }
 
-    pub(super) fn of(&self, parent: &str, field: &str) -> Option<&Type> {
+    pub(super) fn field_type(&self, parent: &str, field: &str) -> Option<&Type> {
         self.0.get(&(parent.to_owned(), field.to_owned()))
     }
 }

@@ -35,8 +35,8 @@ struct Contents {
     messages: VecDeque<Message>,
     /// The total size of all messages.
     bytes: usize,
-    rooms_made: u64,
-    messages_made: u64,
+    rooms_created: u64,
+    messages_created: u64,
 }
 
 // === impl Chat ===
@@ -87,9 +87,9 @@ impl Chat {
 
     pub(super) fn create_room(&self, name: &str) -> Room {
         let mut contents = self.0.lock();
-        contents.rooms_made += 1;
+        contents.rooms_created += 1;
         let room = Room {
-            id: format!("room-{}", contents.rooms_made).into(),
+            id: format!("room-{}", contents.rooms_created).into(),
             name: name.to_owned(),
         };
         contents.add_room(room.clone());
@@ -106,9 +106,9 @@ impl Chat {
     ) -> Option<Message> {
         let mut contents = self.0.lock();
         let room_details = contents.room(room)?;
-        contents.messages_made += 1;
+        contents.messages_created += 1;
         let message = Message {
-            id: format!("message-{}", contents.messages_made).into(),
+            id: format!("message-{}", contents.messages_created).into(),
             room: room_details.id.clone(),
             body: body.to_owned(),
             author,

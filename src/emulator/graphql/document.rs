@@ -7,19 +7,19 @@ use async_graphql::parser::types::{
 };
 use async_graphql::{Name, Positioned, Value};
 
-use crate::selection::Selected;
+use crate::selection::SelectedField;
 
 /// A parsed document, and the operation of it that is executed.
 #[derive(Debug, Clone)]
-pub(super) struct Chosen {
+pub(super) struct SelectedOperation {
     document: ExecutableDocument,
     operation: OperationDefinition,
     variables: serde_json::Value,
 }
 
-// === impl Chosen ===
+// === impl SelectedOperation ===
 
-impl Chosen {
+impl SelectedOperation {
     pub(super) fn new(
         document: &ExecutableDocument,
         name: Option<&str>,
@@ -38,13 +38,13 @@ impl Chosen {
         })
     }
 
-    pub(super) fn kind(&self) -> OperationType {
+    pub(super) fn operation_type(&self) -> OperationType {
         self.operation.ty
     }
 
     /// Returns the name of the root type.
     pub(super) fn root(&self) -> &'static str {
-        match self.kind() {
+        match self.operation_type() {
             OperationType::Query => "Query",
             OperationType::Mutation => "Mutation",
             OperationType::Subscription => "Subscription",
@@ -54,7 +54,7 @@ impl Chosen {
     /// Returns the root fields. It terminates for any document, because it follows each fragment once.
     pub(super) fn root_fields(&self) -> Vec<String> {
         let mut fields = Vec::new();
-        let mut seen: HashSet<&Name> = HashSet::new();
+        let mut visited: HashSet<&Name> = HashSet::new();
         let mut sets = vec![&self.operation.selection_set.node];
         while let Some(set) = sets.pop() {
             for selection in &set.items {
@@ -66,7 +66,7 @@ impl Chosen {
                     Selection::FragmentSpread(spread) => {
                         let name = &spread.node.fragment_name.node;
                         let fragment = self.document.fragments.get(name);
-                        if let Some(fragment) = fragment.filter(|_| seen.insert(name)) {
+                        if let Some(fragment) = fragment.filter(|_| visited.insert(name)) {
                             sets.push(&fragment.node.selection_set.node);
                         }
                     }
@@ -99,14 +99,14 @@ impl Chosen {
     }
 
     /// Returns the selection. The document must be validated: otherwise its fragments may be recursive.
-    pub(super) fn selection(&self) -> Vec<Selected> {
+    pub(super) fn selection(&self) -> Vec<SelectedField> {
         let mut fields = Vec::new();
         self.collect(&self.operation.selection_set.node, &mut fields);
         fields
     }
 
     /// Collects fields. All type conditions hold, because the schema has no abstract types.
-    fn collect(&self, set: &SelectionSet, fields: &mut Vec<Selected>) {
+    fn collect(&self, set: &SelectionSet, fields: &mut Vec<SelectedField>) {
         for selection in &set.items {
             if self.is_skipped(selection.node.directives()) {
                 continue;
@@ -115,7 +115,7 @@ impl Chosen {
                 Selection::Field(field) => {
                     let mut children = Vec::new();
                     self.collect(&field.node.selection_set.node, &mut children);
-                    fields.push(Selected {
+                    fields.push(SelectedField {
                         response_key: field.node.response_key().node.to_string(),
                         name: field.node.name.node.to_string(),
                         children,
@@ -136,7 +136,7 @@ impl Chosen {
 
     fn is_skipped(&self, directives: &[Positioned<Directive>]) -> bool {
         directives.iter().any(|directive| {
-            let skipped_if = match directive.node.name.node.as_str() {
+            let skip_value = match directive.node.name.node.as_str() {
                 "skip" => true,
                 "include" => false,
                 _ => return false,
@@ -147,7 +147,7 @@ impl Chosen {
                     .into_const_with(|name| self.variable(&name).ok_or(()))
                     .ok()
             });
-            condition == Some(Value::Boolean(skipped_if))
+            condition == Some(Value::Boolean(skip_value))
         })
     }
 

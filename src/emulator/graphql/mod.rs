@@ -22,8 +22,8 @@ use super::hub::{Hub, Live};
 use super::selection::{self, NullError, Types, unalias};
 use super::sigv4::Headers;
 use chat::Chat;
-use document::Chosen;
-use schema::{Call, Mutation, Query, Schema, Subscription, World};
+use document::SelectedOperation;
+use schema::{Mutation, Query, RequestState, ResolverState, Schema, Subscription};
 
 /// A request: `query`, `variables` and `operationName`.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +35,7 @@ pub(super) struct Operation {
 
 /// The subscription of a `start`.
 #[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct PendingSubscription {
     pub(super) live: Live,
     /// An event to send directly after the acknowledgement.
     pub(super) first: Option<Value>,
@@ -59,21 +59,21 @@ pub(super) struct GraphQl {
 /// Returns the types of the schema. The hub needs them before the schema can be built.
 pub(super) fn types() -> Types {
     let schema = Schema::new(Query, Mutation, Subscription);
-    Types::of_schema(&schema.sdl())
+    Types::from_sdl(&schema.sdl())
 }
 
 // === impl GraphQl ===
 
 impl GraphQl {
     pub(super) fn new(types: Arc<Types>, context: Arc<Context>, hub: Arc<Hub>) -> Self {
-        let world = World {
+        let state = ResolverState {
             chat: Chat::seeded(context.clock.now()),
             context: Arc::clone(&context),
         };
         let schema = Schema::build(Query, Mutation, Subscription)
             .limit_depth(DEPTH)
             .limit_complexity(COMPLEXITY)
-            .data(world)
+            .data(state)
             .finish();
         Self {
             schema,
@@ -89,8 +89,8 @@ impl GraphQl {
         operation: Operation,
         headers: Headers,
     ) -> Result<String, AppSyncError> {
-        let (request, chosen) = operation.into_request();
-        match chosen.as_ref().map(Chosen::kind) {
+        let (request, operation) = operation.into_request();
+        match operation.as_ref().map(SelectedOperation::operation_type) {
             Some(OperationType::Query) => self
                 .context
                 .ledger
@@ -107,16 +107,22 @@ impl GraphQl {
             }
             None => {}
         }
-        if let Some(message) = chosen.as_ref().and_then(Chosen::missing_variable) {
+        if let Some(message) = operation
+            .as_ref()
+            .and_then(SelectedOperation::missing_variable)
+        {
             return response::request_error(&message).map_err(|_| AppSyncError::Internal);
         }
 
-        let call = Arc::new(Call::new(headers));
-        let mut response = self.schema.execute(request.data(Arc::clone(&call))).await;
-        self.publish(&call, &response);
+        let request_state = Arc::new(RequestState::new(headers));
+        let mut response = self
+            .schema
+            .execute(request.data(Arc::clone(&request_state)))
+            .await;
+        self.publish(&request_state, &response);
         let executed = response.errors.iter().all(|error| !error.path.is_empty());
-        let nulls = match chosen {
-            Some(chosen) if executed => self.complete(&chosen, &mut response),
+        let nulls = match operation {
+            Some(operation) if executed => self.complete(&operation, &mut response),
             Some(_) | None => Vec::new(),
         };
         response::body(&response, nulls).map_err(|_| AppSyncError::Internal)
@@ -129,24 +135,27 @@ impl GraphQl {
         operation: Operation,
         headers: Headers,
         signed: &[String],
-    ) -> Result<Wanted, SubscribeError> {
+    ) -> Result<PendingSubscription, SubscribeError> {
         let mut unsigned_headers = headers.all();
         unsigned_headers.retain(|name, _| {
             !SIGNATURE_HEADERS.contains(&name.as_str()) && !signed.contains(name)
         });
-        let (request, chosen) = operation.into_request();
-        match chosen.as_ref().map(Chosen::kind) {
+        let (request, operation) = operation.into_request();
+        match operation.as_ref().map(SelectedOperation::operation_type) {
             Some(OperationType::Query | OperationType::Mutation) => {
                 return Err(SubscribeError::NotASubscription);
             }
             Some(OperationType::Subscription) | None => {}
         }
-        if let Some(message) = chosen.as_ref().and_then(Chosen::missing_variable) {
+        if let Some(message) = operation
+            .as_ref()
+            .and_then(SelectedOperation::missing_variable)
+        {
             return Err(SubscribeError::Invalid(vec![message]));
         }
 
-        let call = Arc::new(Call::new(headers));
-        let request = request.data(Arc::clone(&call));
+        let request_state = Arc::new(RequestState::new(headers));
+        let request = request.data(Arc::clone(&request_state));
         let responses: Vec<Response> = self.schema.execute_stream(request).collect().await;
         let errors: Vec<String> = responses
             .iter()
@@ -156,45 +165,47 @@ impl GraphQl {
         if !errors.is_empty() {
             return Err(SubscribeError::Invalid(errors));
         }
-        let mut noted = call.take_noted();
-        let (Some(noted), true) = (noted.pop(), noted.is_empty()) else {
+        let mut recorded = request_state.take_recorded();
+        let (Some(recorded), true) = (recorded.pop(), recorded.is_empty()) else {
             let message = "Validation error of type SubscriptionMultipleRootFields: \
                            a subscription has exactly one root field";
             return Err(SubscribeError::Invalid(vec![message.to_owned()]));
         };
-        Ok(Wanted {
+        Ok(PendingSubscription {
             live: Live {
-                selected: noted.selected,
-                filter: noted.filter,
+                selected: recorded.selected,
+                filter: recorded.filter,
                 unsigned_headers,
             },
-            first: noted.first,
+            first: recorded.first,
         })
     }
 
     /// Completes a response where async-graphql differs from AppSync: it adds missing selected fields,
     /// in the order of the selection, and replaces the parent of a forbidden null with null.
-    fn complete(&self, chosen: &Chosen, response: &mut Response) -> Vec<NullError> {
+    fn complete(&self, operation: &SelectedOperation, response: &mut Response) -> Vec<NullError> {
         let (data, nulls) = selection::complete(
             &self.types,
-            chosen.root(),
-            &chosen.selection(),
+            operation.root(),
+            &operation.selection(),
             &response.data,
         );
         response.data = data;
         nulls
     }
 
-    fn publish(&self, call: &Call, response: &Response) {
+    fn publish(&self, request_state: &RequestState, response: &Response) {
         let Value::Object(data) = &response.data else {
             return;
         };
-        for noted in call.take_noted() {
-            if let Some(result) = data.get(noted.selected.response_key.as_str())
+        for recorded in request_state.take_recorded() {
+            if let Some(result) = data.get(recorded.selected.response_key.as_str())
                 && *result != Value::Null
             {
-                self.hub
-                    .publish(noted.field, &unalias(result, &noted.selected.children));
+                self.hub.publish(
+                    recorded.field,
+                    &unalias(result, &recorded.selected.children),
+                );
             }
         }
     }
@@ -224,31 +235,30 @@ impl Operation {
 
     /// Returns the root type and the name of every root field, including skipped ones.
     pub(super) fn root_fields(&self) -> Vec<(&'static str, String)> {
-        let chosen = parse_query(&self.query).ok().and_then(|document| {
-            Chosen::new(&document, self.operation_name.as_deref(), &self.variables)
+        let operation = parse_query(&self.query).ok().and_then(|document| {
+            SelectedOperation::new(&document, self.operation_name.as_deref(), &self.variables)
         });
-        let Some(chosen) = chosen else {
+        let Some(operation) = operation else {
             return Vec::new();
         };
-        let root = chosen.root();
-        let fields = chosen.root_fields().into_iter();
+        let root = operation.root();
+        let fields = operation.root_fields().into_iter();
         fields.map(|field| (root, field)).collect()
     }
 
     /// Returns the request, and the selected operation if the document parses and contains it.
-    fn into_request(self) -> (Request, Option<Chosen>) {
+    fn into_request(self) -> (Request, Option<SelectedOperation>) {
         let name = self.operation_name;
         let mut request = Request::new(self.query);
-        let chosen = request
-            .parsed_query()
-            .ok()
-            .and_then(|document| Chosen::new(document, name.as_deref(), &self.variables));
+        let operation = request.parsed_query().ok().and_then(|document| {
+            SelectedOperation::new(document, name.as_deref(), &self.variables)
+        });
         let request = request.variables(Variables::from_json(self.variables));
         let request = match name {
             Some(name) => request.operation_name(name),
             None => request,
         };
-        (request, chosen)
+        (request, operation)
     }
 }
 

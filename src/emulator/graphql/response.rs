@@ -69,11 +69,11 @@ pub(super) fn request_error(message: &str) -> Result<String, serde_json::Error> 
 /// `Validation error of type FieldUndefined: …`.
 pub(super) fn validation_message(error: &ServerError) -> String {
     let message = error.message.trim();
-    let of_type = VALIDATION_TYPES
+    let validation_type = VALIDATION_TYPES
         .iter()
         .find(|(start, _)| message.starts_with(start))
-        .map_or("InvalidSyntax", |(_, of_type)| of_type);
-    format!("Validation error of type {of_type}: {message}")
+        .map_or("InvalidSyntax", |(_, validation_type)| validation_type);
+    format!("Validation error of type {validation_type}: {message}")
 }
 
 fn entry(error: &ServerError) -> Entry {

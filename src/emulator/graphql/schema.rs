@@ -11,34 +11,34 @@ use async_graphql::{
 use parking_lot::Mutex;
 
 use super::chat::{Chat, Message, Room};
-use crate::context::Context as Shared;
-use crate::selection::Selected;
+use crate::context::Context as EmulatorContext;
+use crate::selection::SelectedField;
 use crate::sigv4::Headers;
 
 pub(super) type Schema = async_graphql::Schema<Query, Mutation, Subscription>;
 
 /// The state that resolvers share.
-pub(super) struct World {
+pub(super) struct ResolverState {
     pub(super) chat: Chat,
-    pub(super) context: Arc<Shared>,
+    pub(super) context: Arc<EmulatorContext>,
 }
 
 /// One request, and the subscriptions and triggers that its resolvers record.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct RequestState {
     headers: Headers,
     /// How many more bytes the answer may have.
     budget: AtomicUsize,
-    noted: Mutex<Vec<Noted>>,
+    recorded: Mutex<Vec<RecordedField>>,
 }
 
 /// A recorded subscription, or a mutation that triggers one.
 #[derive(Debug)]
-pub(super) struct Noted {
+pub(super) struct RecordedField {
     /// The field of `Subscription`.
     pub(super) field: &'static str,
     /// The field of the request.
-    pub(super) selected: Selected,
+    pub(super) selected: SelectedField,
     pub(super) filter: Vec<(String, Value)>,
     /// The first event of a subscription.
     pub(super) first: Option<Value>,
@@ -55,13 +55,13 @@ pub(super) struct Subscription;
 )]
 impl Query {
     async fn rooms(&self, ctx: &Context<'_>) -> Result<Vec<Room>> {
-        let rooms = world(ctx)?.chat.rooms();
-        spend(ctx, rooms.iter().map(|room| room.name.len()).sum())?;
+        let rooms = state(ctx)?.chat.rooms();
+        reserve_bytes(ctx, rooms.iter().map(|room| room.name.len()).sum())?;
         Ok(rooms)
     }
 
     async fn room(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Room>> {
-        Ok(world(ctx)?.chat.room(&id))
+        Ok(state(ctx)?.chat.room(&id))
     }
 
     /// The latest messages of a room, the oldest first.
@@ -72,26 +72,26 @@ impl Query {
         limit: Option<i32>,
     ) -> Result<Vec<Message>> {
         let limit = limit.map_or(50, |limit| usize::try_from(limit).unwrap_or(0));
-        let messages = world(ctx)?.chat.messages(&room, limit);
-        spend(ctx, messages.iter().map(Message::size).sum())?;
+        let messages = state(ctx)?.chat.messages(&room, limit);
+        reserve_bytes(ctx, messages.iter().map(Message::size).sum())?;
         Ok(messages)
     }
 
     async fn echo(&self, ctx: &Context<'_>, text: String) -> Result<String> {
-        spend(ctx, text.len())?;
+        reserve_bytes(ctx, text.len())?;
         Ok(text)
     }
 
     /// The headers of this request, as a JSON object with names in lower case.
     async fn headers(&self, ctx: &Context<'_>, names: Option<Vec<String>>) -> Result<String> {
-        let json = headers_json(&call(ctx)?.headers, names, &[])?;
-        spend(ctx, json.len())?;
+        let json = headers_json(&request_state(ctx)?.headers, names, &[])?;
+        reserve_bytes(ctx, json.len())?;
         Ok(json)
     }
 
     /// Answers after this time, at most thirty seconds.
     async fn slow(&self, ctx: &Context<'_>, ms: i32) -> Result<String> {
-        world(ctx)?.context.switches.gate().await;
+        state(ctx)?.context.switches.gate().await;
         let ms = sleep(ms).await;
         Ok(format!("{ms} ms"))
     }
@@ -99,16 +99,22 @@ impl Query {
     /// A text of this length, at most five megabytes.
     async fn large(&self, ctx: &Context<'_>, bytes: i32) -> Result<String> {
         let bytes = usize::try_from(bytes).unwrap_or(0).min(LARGEST_RESPONSE);
-        spend(ctx, bytes)?;
+        reserve_bytes(ctx, bytes)?;
         Ok("x".repeat(bytes))
     }
 
     async fn failing(&self) -> Result<Option<String>> {
-        Err(failure("Emulator:Failing", "This field always fails."))
+        Err(resolver_error(
+            "Emulator:Failing",
+            "This field always fails.",
+        ))
     }
 
     async fn failing_hard(&self) -> Result<String> {
-        Err(failure("Emulator:Failing", "This field always fails."))
+        Err(resolver_error(
+            "Emulator:Failing",
+            "This field always fails.",
+        ))
     }
 }
 
@@ -119,10 +125,10 @@ impl Query {
 )]
 impl Mutation {
     async fn create_room(&self, ctx: &Context<'_>, name: String) -> Result<Room> {
-        let world = world(ctx)?;
-        world.context.ledger.mutation(format!("createRoom/{name}"));
-        let room = world.chat.create_room(&name);
-        trigger(ctx, "onCreateRoom")?;
+        let state = state(ctx)?;
+        state.context.ledger.mutation(format!("createRoom/{name}"));
+        let room = state.chat.create_room(&name);
+        record_trigger(ctx, "onCreateRoom")?;
         Ok(room)
     }
 
@@ -133,7 +139,7 @@ impl Mutation {
         body: String,
         author: Option<String>,
     ) -> Result<Message> {
-        world(ctx)?
+        state(ctx)?
             .context
             .ledger
             .mutation(format!("{}/{body}", *room));
@@ -148,9 +154,9 @@ impl Mutation {
         body: String,
         ms: i32,
     ) -> Result<Message> {
-        let world = world(ctx)?;
-        world.context.ledger.mutation(format!("{}/{body}", *room));
-        world.context.switches.gate().await;
+        let state = state(ctx)?;
+        state.context.ledger.mutation(format!("{}/{body}", *room));
+        state.context.switches.gate().await;
         sleep(ms).await;
         post(ctx, &room, &body, None)
     }
@@ -172,7 +178,7 @@ impl Subscription {
     ) -> Result<Empty<Option<Message>>> {
         let room = argument("room", room.map_value(|room| room.to_string()));
         let author = argument("author", author);
-        note(
+        record_subscription(
             ctx,
             "onMessage",
             room.into_iter().chain(author).collect(),
@@ -181,7 +187,7 @@ impl Subscription {
     }
 
     async fn on_create_room(&self, ctx: &Context<'_>) -> Result<Empty<Option<Room>>> {
-        note(ctx, "onCreateRoom", Vec::new(), None)
+        record_subscription(ctx, "onCreateRoom", Vec::new(), None)
     }
 
     /// One event at once: what the authorization of this `start` carried, as a JSON object with
@@ -191,22 +197,22 @@ impl Subscription {
         ctx: &Context<'_>,
         names: Option<Vec<String>>,
     ) -> Result<Empty<Option<String>>> {
-        let json = headers_json(&call(ctx)?.headers, names, &SECRET_HEADERS)?;
-        note(ctx, "onHeaders", Vec::new(), Some(Value::String(json)))
+        let json = headers_json(&request_state(ctx)?.headers, names, &SECRET_HEADERS)?;
+        record_subscription(ctx, "onHeaders", Vec::new(), Some(Value::String(json)))
     }
 }
 
-fn world<'a>(ctx: &Context<'a>) -> Result<&'a World> {
-    ctx.data::<World>()
+fn state<'a>(ctx: &Context<'a>) -> Result<&'a ResolverState> {
+    ctx.data::<ResolverState>()
 }
 
-fn call<'a>(ctx: &Context<'a>) -> Result<&'a Arc<Call>> {
-    ctx.data::<Arc<Call>>()
+fn request_state<'a>(ctx: &Context<'a>) -> Result<&'a Arc<RequestState>> {
+    ctx.data::<Arc<RequestState>>()
 }
 
 /// Limits the answer's size, so that many aliases in a small request cannot make it huge.
-fn spend(ctx: &Context<'_>, bytes: usize) -> Result<()> {
-    call(ctx)?
+fn reserve_bytes(ctx: &Context<'_>, bytes: usize) -> Result<()> {
+    request_state(ctx)?
         .budget
         .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
             left.checked_sub(bytes)
@@ -222,36 +228,36 @@ async fn sleep(ms: i32) -> u64 {
 }
 
 fn post(ctx: &Context<'_>, room: &str, body: &str, author: Option<String>) -> Result<Message> {
-    let world = world(ctx)?;
-    let now = world.context.clock.now();
-    let Some(message) = world.chat.post(room, body, author, now) else {
+    let state = state(ctx)?;
+    let now = state.context.clock.now();
+    let Some(message) = state.chat.post(room, body, author, now) else {
         let text = format!("Room '{room}' does not exist.");
-        return Err(failure("NotFound", &text));
+        return Err(resolver_error("NotFound", &text));
     };
-    spend(ctx, message.size())?;
-    trigger(ctx, "onMessage")?;
+    reserve_bytes(ctx, message.size())?;
+    record_trigger(ctx, "onMessage")?;
     Ok(message)
 }
 
-fn trigger(ctx: &Context<'_>, field: &'static str) -> Result<()> {
-    call(ctx)?.noted.lock().push(Noted {
+fn record_trigger(ctx: &Context<'_>, field: &'static str) -> Result<()> {
+    request_state(ctx)?.recorded.lock().push(RecordedField {
         field,
-        selected: Selected::of(&ctx.field()),
+        selected: SelectedField::from_field(&ctx.field()),
         filter: Vec::new(),
         first: None,
     });
     Ok(())
 }
 
-fn note<T>(
+fn record_subscription<T>(
     ctx: &Context<'_>,
     field: &'static str,
     filter: Vec<(String, Value)>,
     first: Option<Value>,
 ) -> Result<Empty<T>> {
-    call(ctx)?.noted.lock().push(Noted {
+    request_state(ctx)?.recorded.lock().push(RecordedField {
         field,
-        selected: Selected::of(&ctx.field()),
+        selected: SelectedField::from_field(&ctx.field()),
         filter,
         first,
     });
@@ -280,23 +286,23 @@ fn headers_json(headers: &Headers, names: Option<Vec<String>>, except: &[&str]) 
 }
 
 /// Returns an error with an `errorType`, as in AppSync's answers.
-fn failure(error_type: &str, message: &str) -> Error {
+fn resolver_error(error_type: &str, message: &str) -> Error {
     Error::new(message).extend_with(|_, extensions| extensions.set("errorType", error_type))
 }
 
-// === impl Call ===
+// === impl RequestState ===
 
-impl Call {
+impl RequestState {
     pub(super) fn new(headers: Headers) -> Self {
         Self {
             headers,
             budget: AtomicUsize::new(LARGEST_RESPONSE),
-            noted: Mutex::default(),
+            recorded: Mutex::default(),
         }
     }
 
-    pub(super) fn take_noted(&self) -> Vec<Noted> {
-        std::mem::take(&mut self.noted.lock())
+    pub(super) fn take_recorded(&self) -> Vec<RecordedField> {
+        std::mem::take(&mut self.recorded.lock())
     }
 }
 

@@ -12,16 +12,16 @@ type Tag { name: String! }
 ";
 
 /// Parses a selection: `alias:name{children}`, separated by spaces.
-fn selection(text: &str) -> Vec<Selected> {
-    fn read<'a>(tokens: &mut impl Iterator<Item = &'a str>) -> Vec<Selected> {
-        let mut fields: Vec<Selected> = Vec::new();
+fn selection(text: &str) -> Vec<SelectedField> {
+    fn read<'a>(tokens: &mut impl Iterator<Item = &'a str>) -> Vec<SelectedField> {
+        let mut fields: Vec<SelectedField> = Vec::new();
         while let Some(token) = tokens.next() {
             match token {
                 "{" => fields.last_mut().unwrap().children = read(tokens),
                 "}" => break,
                 field => {
                     let (response_key, name) = field.split_once(':').unwrap_or((field, field));
-                    fields.push(Selected {
+                    fields.push(SelectedField {
                         response_key: response_key.to_owned(),
                         name: name.to_owned(),
                         children: Vec::new(),
@@ -37,7 +37,7 @@ fn selection(text: &str) -> Vec<Selected> {
 #[track_caller]
 fn check_projection(selected: &str, event: Value, expected: Value, errors: &[&str]) {
     let selected = selection(selected).remove(0);
-    let (value, found) = project(&Types::of_schema(SDL), &selected, &event);
+    let (value, found) = project(&Types::from_sdl(SDL), &selected, &event);
     assert_eq!(value, expected);
     let found: Vec<String> = found.into_iter().map(|error| error.message).collect();
     assert_eq!(found, errors);
@@ -112,7 +112,7 @@ fn aliases_of_the_mutation_are_undone() {
 
 #[track_caller]
 fn check_completion(selected: &str, data: Value, expected: Value, errors: usize) {
-    let types = Types::of_schema(SDL);
+    let types = Types::from_sdl(SDL);
     let (value, found) = complete(&types, "Message", &selection(selected), &data);
     assert_eq!(value, expected);
     assert_eq!(found.len(), errors);
