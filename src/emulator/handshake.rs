@@ -58,7 +58,7 @@ pub(super) async fn accept_upgrade(
 
     let offered = tokens(request.headers(), &header::SEC_WEBSOCKET_PROTOCOL)
         .any(|token| token == protocol.subprotocol());
-    let verdict = if !settings.refuse_connect.is_empty() {
+    let result = if !settings.refuse_connect.is_empty() {
         Err(ConnectError::RefusedBySwitch(settings.refuse_connect))
     } else if offered {
         authorize(api, host_kind, protocol, host, &request)
@@ -73,7 +73,7 @@ pub(super) async fn accept_upgrade(
             match upgrade.await {
                 Ok(upgraded) => {
                     let upgraded = TokioIo::new(upgraded);
-                    socket::drive(&connection, upgraded, protocol, verdict).await;
+                    socket::drive(&connection, upgraded, protocol, result).await;
                 }
                 Err(error) => tracing::debug!(%error, "upgrade failed"),
             }

@@ -30,7 +30,7 @@ pub(super) enum Frame {
 
 /// A live GraphQL subscription.
 #[derive(Debug, Clone)]
-pub(super) struct Live {
+pub(super) struct ActiveSubscription {
     /// The field of `Subscription`.
     pub(super) selected: SelectedField,
     /// Fields of the event, and their required values.
@@ -49,7 +49,7 @@ pub(super) enum Admission {
 
 /// The conditions for admitting a subscription, and how it is answered.
 #[derive(Debug)]
-pub(super) struct Terms {
+pub(super) struct AdmissionRules {
     /// The connection's limit of subscriptions.
     pub(super) limit: usize,
     pub(super) acknowledge: bool,
@@ -58,10 +58,10 @@ pub(super) struct Terms {
 
 /// How an accepted `start` is answered.
 #[derive(Debug)]
-pub(super) struct Opening {
-    pub(super) terms: Terms,
+pub(super) struct StartOptions {
+    pub(super) rules: AdmissionRules,
     /// An event to send directly after the acknowledgement.
-    pub(super) first: Option<Value>,
+    pub(super) first_event: Option<Value>,
 }
 
 pub(super) struct Hub {
@@ -72,15 +72,15 @@ pub(super) struct Hub {
 }
 
 /// A connection's membership of the hub, which ends on drop.
-pub(super) struct Member {
+pub(super) struct Registration {
     pub(super) id: u64,
     pub(super) outbox: mpsc::Receiver<Frame>,
-    /// Cancelled to cut the connection.
-    pub(super) cut: CancellationToken,
-    _leave: Leave,
+    /// Cancelled to disconnect the connection.
+    pub(super) disconnect: CancellationToken,
+    _guard: LeaveOnDrop,
 }
 
-struct Leave {
+struct LeaveOnDrop {
     id: u64,
     hub: Arc<Hub>,
 }
@@ -93,10 +93,10 @@ struct Connections {
 
 struct Connection {
     outbox: mpsc::Sender<Frame>,
-    cut: CancellationToken,
+    disconnect: CancellationToken,
     protocol: Protocol,
     /// GraphQL subscriptions by id.
-    live: BTreeMap<String, Live>,
+    live: BTreeMap<String, ActiveSubscription>,
     /// Events subscriptions by id.
     channels: BTreeMap<String, Pattern>,
 }
@@ -113,16 +113,16 @@ impl Hub {
         }
     }
 
-    pub(super) fn join(self: &Arc<Self>, protocol: Protocol) -> Member {
+    pub(super) fn register(self: &Arc<Self>, protocol: Protocol) -> Registration {
         let (sender, outbox) = mpsc::channel(OUTBOX);
-        let cut = self.shutdown.child_token();
+        let disconnect = self.shutdown.child_token();
         let id = {
             let mut connections = self.connections.lock();
             connections.next += 1;
             let id = connections.next;
             let connection = Connection {
                 outbox: sender,
-                cut: cut.clone(),
+                disconnect: disconnect.clone(),
                 protocol,
                 live: BTreeMap::new(),
                 channels: BTreeMap::new(),
@@ -134,11 +134,11 @@ impl Hub {
             Protocol::GraphQl => counts.connections_total += 1,
             Protocol::Events => counts.events.connections_total += 1,
         });
-        Member {
+        Registration {
             id,
             outbox,
-            cut,
-            _leave: Leave {
+            disconnect,
+            _guard: LeaveOnDrop {
                 id,
                 hub: Arc::clone(self),
             },
@@ -150,24 +150,24 @@ impl Hub {
         &self,
         connection: u64,
         id: &str,
-        live: Live,
-        opening: Opening,
+        live: ActiveSubscription,
+        options: StartOptions,
     ) -> Admission {
-        let held = {
+        let count = {
             let mut connections = self.connections.lock();
             let Some(connection) = connections.open.get_mut(&connection) else {
                 return Admission::Started;
             };
-            let Opening { terms, first } = opening;
-            let held = &connection.live;
-            let admission = terms.admit(held.contains_key(id), held.len());
+            let StartOptions { rules, first_event } = options;
+            let subscriptions = &connection.live;
+            let admission = rules.admit(subscriptions.contains_key(id), subscriptions.len());
             if admission != Admission::Started {
                 return admission;
             }
-            if terms.acknowledge {
-                self.offer(connection, messages::start_ack(id));
+            if rules.acknowledge {
+                self.enqueue(connection, messages::start_ack(id));
             }
-            if let Some(event) = first {
+            if let Some(event) = first_event {
                 self.deliver(connection, id, &live, &event);
             }
             connection.live.insert(id.to_owned(), live);
@@ -175,7 +175,7 @@ impl Hub {
         };
         self.ledger.count(|counts| {
             counts.requests.subscriptions_started += 1;
-            counts.max_seen = counts.max_seen.max(held);
+            counts.max_seen = counts.max_seen.max(count);
         });
         Admission::Started
     }
@@ -184,7 +184,7 @@ impl Hub {
     pub(super) fn stop(&self, connection: u64, id: &str) {
         if let Some(connection) = self.connections.lock().open.get_mut(&connection) {
             connection.live.remove(id);
-            self.offer(connection, messages::complete(id));
+            self.enqueue(connection, messages::complete(id));
         }
         self.ledger.count(|counts| counts.stops_total += 1);
     }
@@ -192,7 +192,7 @@ impl Hub {
     /// Puts a frame in a connection's outbox.
     pub(super) fn send(&self, connection: u64, text: String) {
         if let Some(connection) = self.connections.lock().open.get(&connection) {
-            self.offer(connection, text);
+            self.enqueue(connection, text);
         }
     }
 
@@ -201,7 +201,7 @@ impl Hub {
         let connections = self.connections.lock();
         for connection in connections.open.values() {
             for (id, live) in &connection.live {
-                if live.selected.name == field && live.wants(event) {
+                if live.selected.name == field && live.matches_filter(event) {
                     self.deliver(connection, id, live, event);
                 }
             }
@@ -221,7 +221,7 @@ impl Hub {
                 let (message_type, error_type) = ("broadcast_error", "MessageProcessingError");
                 let message = Some("Internal failure");
                 let text = event_messages::error(message_type, id, error_type, message);
-                self.offer(connection, text);
+                self.enqueue(connection, text);
             }
         }
     }
@@ -231,26 +231,26 @@ impl Hub {
     pub(super) fn send_all(&self, text: &str) {
         for connection in self.connections.lock().open.values() {
             if !text.contains(ID) {
-                self.offer(connection, text.to_owned());
+                self.enqueue(connection, text.to_owned());
                 continue;
             }
             for id in connection.live.keys().chain(connection.channels.keys()) {
                 let json = serde_json::Value::from(id.as_str()).to_string();
                 let inside = json.get(1..json.len() - 1).unwrap_or_default();
-                self.offer(connection, text.replace(ID, inside));
+                self.enqueue(connection, text.replace(ID, inside));
             }
         }
     }
 
     pub(super) fn close_all(&self, code: u16) {
         for connection in self.connections.lock().open.values() {
-            self.offer_frame(connection, Frame::Close(code));
+            self.enqueue_frame(connection, Frame::Close(code));
         }
     }
 
     pub(super) fn drop_all(&self) {
         for connection in self.connections.lock().open.values() {
-            connection.cut.cancel();
+            connection.disconnect.cancel();
         }
     }
 
@@ -279,18 +279,18 @@ impl Hub {
     fn end_all(&self, frame: impl Fn(&str) -> String) {
         for connection in self.connections.lock().open.values_mut() {
             for id in std::mem::take(&mut connection.live).into_keys() {
-                self.offer(connection, frame(&id));
+                self.enqueue(connection, frame(&id));
             }
         }
-        self.ledger.touch();
+        self.ledger.notify_watchers();
     }
 
-    fn deliver(&self, connection: &Connection, id: &str, live: &Live, event: &Value) {
+    fn deliver(&self, connection: &Connection, id: &str, live: &ActiveSubscription, event: &Value) {
         let (value, errors) = selection::project(&self.types, &live.selected, event);
         let data = IndexMap::from([(Name::new(&live.selected.response_key), value)]);
         match messages::data_payload(&Value::Object(data), &errors) {
             Ok(payload) if payload.len() <= LARGEST_EVENT => {
-                self.offer(connection, messages::data(id, &payload));
+                self.enqueue(connection, messages::data(id, &payload));
             }
             Ok(payload) => {
                 tracing::debug!(
@@ -302,14 +302,14 @@ impl Hub {
         }
     }
 
-    fn offer(&self, connection: &Connection, text: String) {
-        self.offer_frame(connection, Frame::Text(text));
+    fn enqueue(&self, connection: &Connection, text: String) {
+        self.enqueue_frame(connection, Frame::Text(text));
     }
 
-    fn offer_frame(&self, connection: &Connection, frame: Frame) {
-        if connection.outbox.try_send(frame).is_err() && !connection.cut.is_cancelled() {
+    fn enqueue_frame(&self, connection: &Connection, frame: Frame) {
+        if connection.outbox.try_send(frame).is_err() && !connection.disconnect.is_cancelled() {
             tracing::info!("closing connection: its peer does not read");
-            connection.cut.cancel();
+            connection.disconnect.cancel();
             self.ledger.count(|counts| counts.overflowed += 1);
         }
     }
@@ -321,13 +321,13 @@ impl fmt::Debug for Hub {
     }
 }
 
-// === impl Terms ===
+// === impl AdmissionRules ===
 
-impl Terms {
-    fn admit(&self, is_held: bool, held: usize) -> Admission {
-        if is_held {
+impl AdmissionRules {
+    fn admit(&self, exists: bool, count: usize) -> Admission {
+        if exists {
             Admission::Duplicate
-        } else if held >= self.limit {
+        } else if count >= self.limit {
             Admission::Full
         } else if self.refuse {
             Admission::RefusedBySwitch
@@ -337,12 +337,12 @@ impl Terms {
     }
 }
 
-// === impl Live ===
+// === impl ActiveSubscription ===
 
-impl Live {
+impl ActiveSubscription {
     /// Returns whether the event matches the filter. AppSync compares a subscription's arguments with
     /// the fields of the mutation's *result*: a field that the mutation did not select is null.
-    fn wants(&self, event: &Value) -> bool {
+    fn matches_filter(&self, event: &Value) -> bool {
         let Value::Object(event) = event else {
             return false;
         };
@@ -352,12 +352,12 @@ impl Live {
     }
 }
 
-// === impl Leave ===
+// === impl LeaveOnDrop ===
 
-impl Drop for Leave {
+impl Drop for LeaveOnDrop {
     fn drop(&mut self) {
         self.hub.connections.lock().open.remove(&self.id);
-        self.hub.ledger.touch();
+        self.hub.ledger.notify_watchers();
     }
 }
 

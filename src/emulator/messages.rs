@@ -11,7 +11,7 @@ use super::selection::NullError;
 
 /// A message of a client.
 #[derive(Debug, PartialEq)]
-pub(super) enum Incoming {
+pub(super) enum ClientMessage {
     ConnectionInit,
     Start(Start),
     Stop {
@@ -29,21 +29,23 @@ pub(super) struct Start {
     pub(super) authorization: Option<Map<String, serde_json::Value>>,
 }
 
-pub(super) fn parse(text: &str) -> Incoming {
+pub(super) fn parse(text: &str) -> ClientMessage {
     let Ok(serde_json::Value::Object(message)) = serde_json::from_str(text) else {
-        return Incoming::Unsupported;
+        return ClientMessage::Unsupported;
     };
     let id = || {
         let id = message.get("id")?.as_str()?;
         (id.len() <= LONGEST_ID).then(|| id.to_owned())
     };
     let parsed = match message.get("type").and_then(serde_json::Value::as_str) {
-        Some("connection_init") => Some(Incoming::ConnectionInit),
-        Some("start") => id().and_then(|id| start(id, &message)).map(Incoming::Start),
-        Some("stop") => id().map(|id| Incoming::Stop { id }),
+        Some("connection_init") => Some(ClientMessage::ConnectionInit),
+        Some("start") => id()
+            .and_then(|id| start(id, &message))
+            .map(ClientMessage::Start),
+        Some("stop") => id().map(|id| ClientMessage::Stop { id }),
         Some(_) | None => None,
     };
-    parsed.unwrap_or(Incoming::Unsupported)
+    parsed.unwrap_or(ClientMessage::Unsupported)
 }
 
 fn start(id: String, message: &Map<String, serde_json::Value>) -> Option<Start> {
@@ -173,20 +175,23 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(text: &str, expected: Incoming) {
+    fn check(text: &str, expected: ClientMessage) {
         assert_eq!(parse(text), expected, "{text}");
     }
 
     #[test]
     fn client_messages() {
-        check(r#"{"type":"connection_init"}"#, Incoming::ConnectionInit);
+        check(
+            r#"{"type":"connection_init"}"#,
+            ClientMessage::ConnectionInit,
+        );
         check(
             r#"{"type":"stop","id":"1"}"#,
-            Incoming::Stop { id: "1".into() },
+            ClientMessage::Stop { id: "1".into() },
         );
         check(
             r#"{"id":"1","type":"start","payload":{"data":"a\/\u003c","extensions":{"authorization":{}}}}"#,
-            Incoming::Start(Start {
+            ClientMessage::Start(Start {
                 id: "1".into(),
                 data: "a/<".into(),
                 authorization: Some(Map::new()),
@@ -200,7 +205,7 @@ mod tests {
             r#"{"id":"1","type":"start","payload":{"query":"subscription { x }"}}"#,
             r#"{"type":"start","payload":{"data":"{}"}}"#,
         ] {
-            check(text, Incoming::Unsupported);
+            check(text, ClientMessage::Unsupported);
         }
     }
 

@@ -4,10 +4,10 @@
 
 use super::appsync::AppSync;
 use super::appsync_error::AppSyncError;
-use super::dialogue::{Dialogue, Keepalive};
 use super::graphql::{Operation, SubscribeError};
-use super::hub::{Admission, Opening, Terms};
-use super::messages::{self, Incoming, Start};
+use super::hub::{Admission, AdmissionRules, StartOptions};
+use super::message_handler::{Keepalive, MessageHandler};
+use super::messages::{self, ClientMessage, Start};
 use super::sigv4::Headers;
 
 /// The phase of a connection.
@@ -18,7 +18,7 @@ enum Phase {
     Acknowledged,
 }
 
-pub(super) struct Session<'a> {
+pub(super) struct GraphqlSession<'a> {
     api: &'a AppSync,
     connection: u64,
     phase: Phase,
@@ -30,9 +30,9 @@ struct StartError {
     frame: String,
 }
 
-// === impl Session ===
+// === impl GraphqlSession ===
 
-impl<'a> Session<'a> {
+impl<'a> GraphqlSession<'a> {
     pub(super) fn new(api: &'a AppSync, connection: u64) -> Self {
         Self {
             api,
@@ -103,16 +103,16 @@ impl<'a> Session<'a> {
                 ),
             })?;
 
-        let opening = Opening {
-            terms: Terms {
+        let options = StartOptions {
+            rules: AdmissionRules {
                 limit: settings.max_subscriptions,
                 acknowledge: !settings.no_start_ack,
                 refuse: !settings.refuse_start.is_empty(),
             },
-            first: pending.first,
+            first_event: pending.first_event,
         };
         let hub = &self.api.hub;
-        match hub.start(self.connection, &start.id, pending.live, opening) {
+        match hub.start(self.connection, &start.id, pending.live, options) {
             Admission::Started => Ok(()),
             Admission::Duplicate => {
                 let message = format!("Duplicated operation with id {}", start.id);
@@ -141,23 +141,23 @@ impl<'a> Session<'a> {
     }
 }
 
-impl Dialogue for Session<'_> {
+impl MessageHandler for GraphqlSession<'_> {
     async fn handle(&mut self, text: &str) -> Keepalive {
         match (self.phase, messages::parse(text)) {
-            (Phase::Connected, Incoming::ConnectionInit) => {
+            (Phase::Connected, ClientMessage::ConnectionInit) => {
                 self.acknowledge();
-                return Keepalive::Begins;
+                return Keepalive::Restart;
             }
             (
                 Phase::Connected,
-                Incoming::Start(_) | Incoming::Stop { .. } | Incoming::Unsupported,
+                ClientMessage::Start(_) | ClientMessage::Stop { .. } | ClientMessage::Unsupported,
             )
-            | (Phase::Acknowledged, Incoming::ConnectionInit) => {}
-            (Phase::Acknowledged, Incoming::Start(start)) => self.start(start).await,
-            (Phase::Acknowledged, Incoming::Stop { id }) => {
+            | (Phase::Acknowledged, ClientMessage::ConnectionInit) => {}
+            (Phase::Acknowledged, ClientMessage::Start(start)) => self.start(start).await,
+            (Phase::Acknowledged, ClientMessage::Stop { id }) => {
                 self.api.hub.stop(self.connection, &id);
             }
-            (Phase::Acknowledged, Incoming::Unsupported) => self.unsupported(),
+            (Phase::Acknowledged, ClientMessage::Unsupported) => self.unsupported(),
         }
         Keepalive::Unchanged
     }
@@ -166,7 +166,7 @@ impl Dialogue for Session<'_> {
         self.send(messages::unsupported());
     }
 
-    fn is_kept_alive(&self) -> bool {
+    fn sends_keepalives(&self) -> bool {
         self.phase == Phase::Acknowledged
     }
 }

@@ -31,7 +31,7 @@ use super::services::Services;
 
 /// Spawns hyper's HTTP/2 streams in the task tracker, so that shutdown waits for them.
 #[derive(Debug, Clone)]
-struct Tracked {
+struct TrackedExecutor {
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -79,7 +79,7 @@ where
     F: Fn(TcpStream) -> Option<C>,
     C: Future<Output = ()> + Send + 'static,
 {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let accepting = async {
         loop {
             let stream = match listener.accept().await {
@@ -90,7 +90,7 @@ where
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let Ok(permit) = Arc::clone(&slots).try_acquire_owned() else {
                 tracing::warn!("connection dropped: too many");
                 continue;
             };
@@ -100,7 +100,7 @@ where
             };
             let shutdown = context.shutdown.clone();
             context.tasks.spawn(async move {
-                let _place = place;
+                let _permit = permit;
                 shutdown.run_until_cancelled(connection).await;
             });
         }
@@ -127,7 +127,7 @@ async fn serve_tls(services: Arc<Services>, stream: TcpStream, acceptor: TlsAcce
     let stream = tokio::io::join(Cursor::new(read).chain(reader), writer);
 
     let service = service_fn(|request| route_request(Arc::clone(&services), sni.clone(), request));
-    let mut builder = auto::Builder::new(Tracked {
+    let mut builder = auto::Builder::new(TrackedExecutor {
         tasks: services.context.tasks.clone(),
         shutdown: services.context.shutdown.clone(),
     });
@@ -162,9 +162,9 @@ async fn route_request(
     Ok(response.map(|body| body.map_err(|never| match never {}).boxed_unsync()))
 }
 
-// === impl Tracked ===
+// === impl TrackedExecutor ===
 
-impl<F> hyper::rt::Executor<F> for Tracked
+impl<F> hyper::rt::Executor<F> for TrackedExecutor
 where
     F: Future + Send + 'static,
     F::Output: Send,

@@ -1,6 +1,6 @@
 //! The socket of one realtime connection after its upgrade, for both protocols.
 //!
-//! It passes client frames to the [`Dialogue`], and sends the frames from the hub's outbox, `ka` and the
+//! It passes client frames to the [`MessageHandler`], and sends the frames from the hub's outbox, `ka` and the
 //! close. The hub cuts a client that stops reading; an error of the WebSocket protocol ends the
 //! connection.
 
@@ -18,9 +18,9 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::appsync::AppSync;
 use super::connect_error::ConnectError;
-use super::dialogue::{Dialogue, Keepalive};
 use super::events;
 use super::hub::Frame;
+use super::message_handler::{Keepalive, MessageHandler};
 use super::messages;
 use super::protocol::Protocol;
 use super::realtime;
@@ -30,33 +30,38 @@ pub(super) async fn drive<S>(
     api: &Arc<AppSync>,
     socket: S,
     protocol: Protocol,
-    verdict: Result<(), ConnectError>,
+    result: Result<(), ConnectError>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let config = Some(config(protocol));
     let mut socket = WebSocketStream::from_raw_socket(socket, Role::Server, config).await;
-    if let Err(error) = verdict {
+    if let Err(error) = result {
         reject(api, &mut socket, protocol, &error).await;
         return;
     }
 
-    let mut member = api.hub.join(protocol);
-    let (id, outbox) = (member.id, &mut member.outbox);
+    let mut registration = api.hub.register(protocol);
+    let (id, outbox) = (registration.id, &mut registration.outbox);
     let running = async {
         match protocol {
             Protocol::GraphQl => {
-                let mut session = realtime::Session::new(api, id);
+                let mut session = realtime::GraphqlSession::new(api, id);
                 run(api, &mut session, &mut socket, outbox).await
             }
             Protocol::Events => {
-                let mut session = events::Session::new(api, id);
+                let mut session = events::EventsSession::new(api, id);
                 run(api, &mut session, &mut socket, outbox).await
             }
         }
     };
-    match member.cut.clone().run_until_cancelled(running).await {
-        None => tracing::debug!("realtime connection cut"),
+    match registration
+        .disconnect
+        .clone()
+        .run_until_cancelled(running)
+        .await
+    {
+        None => tracing::debug!("realtime connection dropped"),
         Some(Ok(())) => tracing::debug!("realtime connection closed"),
         Some(Err(error)) => tracing::debug!(%error, "realtime connection failed"),
     }
@@ -74,7 +79,7 @@ async fn reject<S>(
     let summary = error.summary();
     tracing::info!(reason = %summary, "realtime connect refused");
     let prefix = if api.context.switches.settings().error_type_prefix {
-        PREFIX
+        ERROR_TYPE_PREFIX
     } else {
         ""
     };
@@ -93,12 +98,12 @@ async fn reject<S>(
 
 async fn run<D, S>(
     api: &AppSync,
-    dialogue: &mut D,
+    handler: &mut D,
     socket: &mut WebSocketStream<S>,
     outbox: &mut mpsc::Receiver<Frame>,
 ) -> Result<(), tungstenite::Error>
 where
-    D: Dialogue,
+    D: MessageHandler,
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let started = Instant::now();
@@ -128,17 +133,17 @@ where
                 close(socket, 1000).await;
                 return Ok(());
             }
-            _ = keepalive.tick(), if dialogue.is_kept_alive() => {
+            _ = keepalive.tick(), if handler.sends_keepalives() => {
                 if !api.context.switches.settings().stop_ka {
                     socket.send(Message::text(messages::ka())).await?;
                 }
             }
             message = socket.next() => match message {
-                Some(Ok(Message::Text(text))) => match dialogue.handle(&text).await {
-                    Keepalive::Begins => keepalive.reset(),
+                Some(Ok(Message::Text(text))) => match handler.handle(&text).await {
+                    Keepalive::Restart => keepalive.reset(),
                     Keepalive::Unchanged => {}
                 },
-                Some(Ok(Message::Binary(_))) => dialogue.unsupported(),
+                Some(Ok(Message::Binary(_))) => handler.unsupported(),
                 Some(Ok(Message::Close(_))) | None => return Ok(()),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(error)) => return Err(error),
@@ -164,19 +169,19 @@ where
 }
 
 fn config(protocol: Protocol) -> WebSocketConfig {
-    let largest = match protocol {
+    let max_size = match protocol {
         Protocol::GraphQl => LARGEST_MESSAGE,
         Protocol::Events => LARGEST_PUBLISH,
     };
     WebSocketConfig::default()
         .read_buffer_size(4 << 10)
         .write_buffer_size(4 << 10)
-        .max_write_buffer_size(largest)
-        .max_message_size(Some(largest))
-        .max_frame_size(Some(largest))
+        .max_write_buffer_size(max_size)
+        .max_message_size(Some(max_size))
+        .max_frame_size(Some(max_size))
 }
 
-const PREFIX: &str = "com.amazonaws.deepdish.graphql.auth#";
+const ERROR_TYPE_PREFIX: &str = "com.amazonaws.deepdish.graphql.auth#";
 const LARGEST_MESSAGE: usize = 1 << 20;
 /// The size of five events of 240 KB, in JSON, with an authorization.
 const LARGEST_PUBLISH: usize = 3 << 20;

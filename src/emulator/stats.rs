@@ -168,11 +168,11 @@ impl Default for Ledger {
 impl Ledger {
     pub(super) fn count(&self, change: impl FnOnce(&mut Counts)) {
         change(&mut self.counts.lock());
-        self.touch();
+        self.notify_watchers();
     }
 
     /// Notifies waiters that a gauge outside the ledger has changed.
-    pub(super) fn touch(&self) {
+    pub(super) fn notify_watchers(&self) {
         self.version
             .send_modify(|version| *version = version.wrapping_add(1));
     }

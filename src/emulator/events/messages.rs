@@ -13,7 +13,7 @@ use super::outcome::Outcome;
 
 /// A message of a client. An id may be any string here; ids are validated later.
 #[derive(Debug, PartialEq)]
-pub(super) enum Incoming {
+pub(super) enum ClientMessage {
     ConnectionInit,
     Subscribe(Subscribe),
     Publish(Publish),
@@ -49,16 +49,16 @@ pub(super) enum Escape {
     Nothing,
 }
 
-pub(super) fn parse(text: &str) -> Incoming {
+pub(super) fn parse(text: &str) -> ClientMessage {
     let Ok(Value::Object(message)) = serde_json::from_str(text) else {
-        return Incoming::Unsupported;
+        return ClientMessage::Unsupported;
     };
     let text = |name: &str| Some(message.get(name)?.as_str()?.to_owned());
     let authorization = || message.get("authorization")?.as_object().cloned();
     let parsed = match message.get("type").and_then(Value::as_str) {
-        Some("connection_init") => Some(Incoming::ConnectionInit),
+        Some("connection_init") => Some(ClientMessage::ConnectionInit),
         Some("subscribe") => text("id").zip(text("channel")).map(|(id, channel)| {
-            Incoming::Subscribe(Subscribe {
+            ClientMessage::Subscribe(Subscribe {
                 id,
                 channel,
                 authorization: authorization(),
@@ -68,17 +68,17 @@ pub(super) fn parse(text: &str) -> Incoming {
             .zip(text("channel"))
             .zip(message.get("events").and_then(strings))
             .map(|((id, channel), events)| {
-                Incoming::Publish(Publish {
+                ClientMessage::Publish(Publish {
                     id,
                     channel,
                     events,
                     authorization: authorization(),
                 })
             }),
-        Some("unsubscribe") => text("id").map(|id| Incoming::Unsubscribe { id }),
+        Some("unsubscribe") => text("id").map(|id| ClientMessage::Unsubscribe { id }),
         Some(_) | None => None,
     };
-    parsed.unwrap_or(Incoming::Unsupported)
+    parsed.unwrap_or(ClientMessage::Unsupported)
 }
 
 pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
@@ -226,18 +226,18 @@ mod tests {
     fn client_messages() {
         assert_eq!(
             parse(r#"{"type":"connection_init"}"#),
-            Incoming::ConnectionInit
+            ClientMessage::ConnectionInit
         );
         let text =
             r#"{"type":"publish","id":"1","channel":"\/default/room-1","events":["\u003c\/"]}"#;
-        assert_eq!(parse(text), Incoming::Publish(publish(&["</"])));
+        assert_eq!(parse(text), ClientMessage::Publish(publish(&["</"])));
         let subscribe = Subscribe {
             id: "a b".into(),
             channel: "x".into(),
             authorization: Some(Map::new()),
         };
         let text = r#"{"type":"subscribe","id":"a b","channel":"x","authorization":{}}"#;
-        assert_eq!(parse(text), Incoming::Subscribe(subscribe));
+        assert_eq!(parse(text), ClientMessage::Subscribe(subscribe));
         for text in [
             "",
             "[]",
@@ -249,7 +249,7 @@ mod tests {
             r#"{"type":"publish","id":"1","channel":"default"}"#,
             r#"{"type":"publish","id":"1","channel":"default","events":[{"msg":"hi"}]}"#,
         ] {
-            assert_eq!(parse(text), Incoming::Unsupported, "{text}");
+            assert_eq!(parse(text), ClientMessage::Unsupported, "{text}");
         }
     }
 

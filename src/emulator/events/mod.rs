@@ -12,4 +12,4 @@ mod session;
 
 pub(crate) use channels::{Channel, Pattern};
 pub(crate) use publish::handle_publish;
-pub(crate) use session::Session;
+pub(crate) use session::EventsSession;

@@ -6,17 +6,17 @@
 use serde_json::{Map, Value};
 
 use super::channels::Pattern;
-use super::messages::{self, Escape, Incoming, Publish, Subscribe};
+use super::messages::{self, ClientMessage, Escape, Publish, Subscribe};
 use super::publish::{EventsError, publish};
 use crate::appsync::AppSync;
 use crate::appsync_error::AppSyncError;
-use crate::dialogue::{Dialogue, Keepalive};
-use crate::hub::{Admission, Terms};
+use crate::hub::{Admission, AdmissionRules};
+use crate::message_handler::{Keepalive, MessageHandler};
 use crate::messages::ka;
 use crate::protocol::Protocol;
 use crate::sigv4::Headers;
 
-pub(crate) struct Session<'a> {
+pub(crate) struct EventsSession<'a> {
     api: &'a AppSync,
     connection: u64,
     is_acknowledged: bool,
@@ -29,9 +29,9 @@ struct MessageError {
     summary: String,
 }
 
-// === impl Session ===
+// === impl EventsSession ===
 
-impl<'a> Session<'a> {
+impl<'a> EventsSession<'a> {
     pub(crate) fn new(api: &'a AppSync, connection: u64) -> Self {
         Self {
             api,
@@ -50,7 +50,7 @@ impl<'a> Session<'a> {
         if !self.api.context.switches.settings().stop_ka {
             self.send(ka());
         }
-        Keepalive::Begins
+        Keepalive::Restart
     }
 
     fn subscribe(&self, subscribe: &Subscribe) {
@@ -84,20 +84,20 @@ impl<'a> Session<'a> {
             .check_policy("appsync:EventSubscribe", &pattern.resource())
             .map_err(|_| MessageError::events(EventsError::NotPermitted))?;
         let settings = self.api.context.switches.settings();
-        let terms = Terms {
+        let rules = AdmissionRules {
             limit: settings.max_subscriptions,
             acknowledge: !settings.no_start_ack,
             refuse: !settings.refuse_start.is_empty(),
         };
         let hub = &self.api.hub;
-        match hub.subscribe(self.connection, &subscribe.id, pattern, &terms) {
+        match hub.subscribe(self.connection, &subscribe.id, pattern, &rules) {
             Admission::Started => Ok(()),
             Admission::Duplicate => Err(Some(MessageError::duplicate(&subscribe.id))),
             Admission::Full => Err(Some(MessageError::new(
                 "MaxSubscriptionsReachedError",
                 Some(format!(
                     "Max number of {} subscriptions reached",
-                    terms.limit
+                    rules.limit
                 )),
             ))),
             Admission::RefusedBySwitch => Err(None),
@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
         )?;
         // Ids are unique on a connection. It is the strict reading that a publish cannot share one
         // with a subscription.
-        if self.api.hub.holds(self.connection, &message.id) {
+        if self.api.hub.has_subscription(self.connection, &message.id) {
             return Err(MessageError::duplicate(&message.id));
         }
         let outcome =
@@ -199,14 +199,14 @@ impl<'a> Session<'a> {
     }
 }
 
-impl Dialogue for Session<'_> {
+impl MessageHandler for EventsSession<'_> {
     async fn handle(&mut self, text: &str) -> Keepalive {
         match messages::parse(text) {
-            Incoming::ConnectionInit => return self.acknowledge(),
-            Incoming::Subscribe(message) => self.subscribe(&message),
-            Incoming::Publish(message) => self.publish(&message),
-            Incoming::Unsubscribe { id } => self.unsubscribe(&id),
-            Incoming::Unsupported => self.unsupported(),
+            ClientMessage::ConnectionInit => return self.acknowledge(),
+            ClientMessage::Subscribe(message) => self.subscribe(&message),
+            ClientMessage::Publish(message) => self.publish(&message),
+            ClientMessage::Unsubscribe { id } => self.unsubscribe(&id),
+            ClientMessage::Unsupported => self.unsupported(),
         }
         Keepalive::Unchanged
     }
@@ -216,7 +216,7 @@ impl Dialogue for Session<'_> {
     }
 
     /// AppSync sends keepalives even without a `connection_init`.
-    fn is_kept_alive(&self) -> bool {
+    fn sends_keepalives(&self) -> bool {
         true
     }
 }

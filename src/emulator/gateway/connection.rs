@@ -94,7 +94,7 @@ where
                 connection.switch(&upgrade.headers).await?;
                 let read = connection.buffer.split().freeze();
                 let (context, open) = (&gateway.context, &gateway.sockets);
-                sockets::drive(context, open, connection.stream, read, upgrade.session).await;
+                sockets::drive(context, open, connection.stream, read, upgrade.service).await;
                 return Ok(());
             }
         }

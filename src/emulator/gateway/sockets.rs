@@ -28,13 +28,13 @@ use uuid::Uuid;
 
 use crate::context::Context;
 
-/// A granted upgrade: the headers of the 101, and the session after it.
+/// A granted upgrade: the headers of the 101, and the service that takes over the socket.
 pub(super) struct Upgrade {
     pub(super) headers: HeaderMap,
-    pub(super) session: Session,
+    pub(super) service: SocketService,
 }
 
-pub(super) enum Session {
+pub(super) enum SocketService {
     /// A connection of the WebSocket API.
     Api {
         id: String,
@@ -53,35 +53,35 @@ pub(crate) struct Sockets {
 }
 
 struct Socket {
-    outbox: mpsc::Sender<Order>,
+    outbox: mpsc::Sender<Command>,
     user_agent: String,
     connected_at: OffsetDateTime,
     last_active_at: OffsetDateTime,
 }
 
 /// A command from `@connections` or a switch to a connection.
-enum Order {
+enum Command {
     Send(String),
     Close(CloseCode),
     Drop,
 }
 
 /// How a connection ends.
-enum End {
+enum Ending {
     /// The server closes it.
-    Close(CloseCode),
+    ServerClose(CloseCode),
     /// The client closed it, or left.
-    Answer,
+    ClientClose,
     /// The server drops it without a close frame.
     Drop,
 }
 
 /// The entry of an open connection, removed on drop.
-struct Place<'a> {
+struct SocketGuard<'a> {
     context: &'a Context,
     sockets: &'a Sockets,
     id: String,
-    outbox: mpsc::Receiver<Order>,
+    outbox: mpsc::Receiver<Command>,
 }
 
 // === impl Sockets ===
@@ -93,24 +93,24 @@ impl Sockets {
 
     /// Queues a message. Returns `false` if the connection is closed, or does not read.
     pub(super) fn send(&self, id: &str, text: String) -> bool {
-        self.order(id, Order::Send(text))
+        self.send_command(id, Command::Send(text))
     }
 
     pub(super) fn close(&self, id: &str) -> bool {
-        self.order(id, Order::Close(CloseCode::Normal))
+        self.send_command(id, Command::Close(CloseCode::Normal))
     }
 
     /// Closes every connection with this code.
     pub(crate) fn close_all(&self, code: u16) {
         for socket in self.open.lock().values() {
-            let _ = socket.outbox.try_send(Order::Close(code.into()));
+            let _ = socket.outbox.try_send(Command::Close(code.into()));
         }
     }
 
     /// Drops every connection without a close frame.
     pub(crate) fn drop_all(&self) {
         for socket in self.open.lock().values() {
-            let _ = socket.outbox.try_send(Order::Drop);
+            let _ = socket.outbox.try_send(Command::Drop);
         }
     }
 
@@ -127,17 +127,22 @@ impl Sockets {
         }))
     }
 
-    fn order(&self, id: &str, order: Order) -> bool {
+    fn send_command(&self, id: &str, command: Command) -> bool {
         let open = self.open.lock();
         open.get(id)
-            .is_some_and(|socket| socket.outbox.try_send(order).is_ok())
+            .is_some_and(|socket| socket.outbox.try_send(command).is_ok())
     }
 }
 
-// === impl Place ===
+// === impl SocketGuard ===
 
-impl<'a> Place<'a> {
-    fn take(context: &'a Context, sockets: &'a Sockets, id: String, user_agent: String) -> Self {
+impl<'a> SocketGuard<'a> {
+    fn register(
+        context: &'a Context,
+        sockets: &'a Sockets,
+        id: String,
+        user_agent: String,
+    ) -> Self {
         let (sender, outbox) = mpsc::channel(OUTBOX);
         let now = context.clock.now();
         let socket = Socket {
@@ -158,17 +163,17 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn is_active(&self) {
+    fn record_activity(&self) {
         if let Some(socket) = self.sockets.open.lock().get_mut(&self.id) {
             socket.last_active_at = self.context.clock.now();
         }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for SocketGuard<'_> {
     fn drop(&mut self) {
         self.sockets.open.lock().remove(&self.id);
-        self.context.ledger.touch();
+        self.context.ledger.notify_watchers();
     }
 }
 
@@ -181,7 +186,7 @@ pub(super) async fn drive<S>(
     sockets: &Sockets,
     stream: S,
     read: Bytes,
-    session: Session,
+    service: SocketService,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -191,26 +196,26 @@ pub(super) async fn drive<S>(
     let socket =
         WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config));
     let mut socket = socket.await;
-    let ended = match session {
-        Session::Api {
+    let ending = match service {
+        SocketService::Api {
             id,
             handshake,
             user_agent,
         } => {
-            let mut place = Place::take(context, sockets, id, user_agent);
-            serve(&mut place, &mut socket, &handshake).await
+            let mut guard = SocketGuard::register(context, sockets, id, user_agent);
+            serve(&mut guard, &mut socket, &handshake).await
         }
-        Session::Analyzer { configuration } => {
+        SocketService::Analyzer { configuration } => {
             context
                 .ledger
                 .count(|counts| counts.gateway.analyzer_streams += 1);
-            analyze(&mut socket, &configuration).await
+            send_packets(&mut socket, &configuration).await
         }
     };
-    match ended {
-        Ok(End::Close(code)) => close(&mut socket, code).await,
-        Ok(End::Answer) => answer_close(&mut socket).await,
-        Ok(End::Drop) => {}
+    match ending {
+        Ok(Ending::ServerClose(code)) => close(&mut socket, code).await,
+        Ok(Ending::ClientClose) => finish_client_close(&mut socket).await,
+        Ok(Ending::Drop) => {}
         Err(tungstenite::Error::Capacity(_)) => close(&mut socket, CloseCode::Size).await,
         Err(error) => tracing::debug!(%error, "gateway socket failed"),
     }
@@ -218,30 +223,30 @@ pub(super) async fn drive<S>(
 
 /// Runs a connection of the WebSocket API until either side ends it.
 async fn serve<S>(
-    place: &mut Place<'_>,
+    guard: &mut SocketGuard<'_>,
     socket: &mut WebSocketStream<S>,
     handshake: &Value,
-) -> Result<End, tungstenite::Error>
+) -> Result<Ending, tungstenite::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
         tokio::select! {
             biased;
-            order = place.outbox.recv() => match order {
-                Some(Order::Send(text)) => send(socket, &text).await?,
-                Some(Order::Close(code)) => return Ok(End::Close(code)),
-                Some(Order::Drop) | None => return Ok(End::Drop),
+            command = guard.outbox.recv() => match command {
+                Some(Command::Send(text)) => send(socket, &text).await?,
+                Some(Command::Close(code)) => return Ok(Ending::ServerClose(code)),
+                Some(Command::Drop) | None => return Ok(Ending::Drop),
             },
             message = socket.next() => match message {
                 Some(Ok(Message::Text(text))) => {
-                    place.is_active();
-                    place.context.ledger.count(|counts| counts.gateway.messages += 1);
-                    let response = message_response(&place.id, &text, handshake);
+                    guard.record_activity();
+                    guard.context.ledger.count(|counts| counts.gateway.messages += 1);
+                    let response = message_response(&guard.id, &text, handshake);
                     send(socket, response.as_deref().unwrap_or(&text)).await?;
                 }
-                Some(Ok(Message::Binary(_))) => return Ok(End::Close(CloseCode::Unsupported)),
-                Some(Ok(Message::Close(_))) | None => return Ok(End::Answer),
+                Some(Ok(Message::Binary(_))) => return Ok(Ending::ServerClose(CloseCode::Unsupported)),
+                Some(Ok(Message::Close(_))) | None => return Ok(Ending::ClientClose),
                 Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
                 Some(Err(error)) => return Err(error),
             },
@@ -271,10 +276,10 @@ fn message_response(id: &str, text: &str, handshake: &Value) -> Option<String> {
 }
 
 /// Sends a few messages of a network analyzer, then waits for the close.
-async fn analyze<S>(
+async fn send_packets<S>(
     socket: &mut WebSocketStream<S>,
     configuration: &str,
-) -> Result<End, tungstenite::Error>
+) -> Result<Ending, tungstenite::Error>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -293,7 +298,7 @@ where
     }
     loop {
         match socket.next().await {
-            Some(Ok(Message::Close(_))) | None => return Ok(End::Answer),
+            Some(Ok(Message::Close(_))) | None => return Ok(Ending::ClientClose),
             Some(Ok(_)) => {}
             Some(Err(error)) => return Err(error),
         }
@@ -320,7 +325,7 @@ where
 }
 
 /// Sends the answer to a client's close. The library has queued it, and sends it on the next read.
-async fn answer_close<S>(socket: &mut WebSocketStream<S>)
+async fn finish_client_close<S>(socket: &mut WebSocketStream<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -16,7 +16,7 @@ use super::head::Head;
 use super::routes::{self, parameter};
 use super::sigv4::Verified;
 use super::sites::Site;
-use super::sockets::{LARGEST_MESSAGE, Session, Upgrade};
+use super::sockets::{LARGEST_MESSAGE, SocketService, Upgrade};
 use super::state::Gateway;
 use crate::sigv4::{PlusSign, percent_decode};
 
@@ -59,12 +59,12 @@ pub(super) fn websocket_response(
     if let Some(value) = chosen.and_then(|chosen| HeaderValue::try_from(chosen).ok()) {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value);
     }
-    let session = Session::Api {
+    let service = SocketService::Api {
         id: new_id(),
         handshake: routes::echo(site, &stage, head, body, verified),
         user_agent: head.text("user-agent").unwrap_or_default(),
     };
-    Ok(RequestOutcome::Upgrade(Upgrade { headers, session }))
+    Ok(RequestOutcome::Upgrade(Upgrade { headers, service }))
 }
 
 /// Answers a request to IoT Wireless. It serves only the packet stream of a network analyzer, by a
@@ -89,11 +89,11 @@ pub(super) fn analyzer_response(
         return Err(GatewayError::Forbidden);
     }
     let configuration = parameter(&query, "configuration-name");
-    let session = Session::Analyzer {
+    let service = SocketService::Analyzer {
         configuration: configuration.unwrap_or_else(|| DEFAULT_CONFIGURATION.to_owned()),
     };
     let headers = upgrade_headers(head)?;
-    Ok(RequestOutcome::Upgrade(Upgrade { headers, session }))
+    Ok(RequestOutcome::Upgrade(Upgrade { headers, service }))
 }
 
 /// Answers `POST`, `GET` and `DELETE` of `@connections/{id}`.

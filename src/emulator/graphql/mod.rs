@@ -18,7 +18,7 @@ use serde_json::Map;
 
 use super::appsync_error::AppSyncError;
 use super::context::Context;
-use super::hub::{Hub, Live};
+use super::hub::{ActiveSubscription, Hub};
 use super::selection::{self, NullError, Types, unalias};
 use super::sigv4::Headers;
 use chat::Chat;
@@ -36,9 +36,9 @@ pub(super) struct Operation {
 /// The subscription of a `start`.
 #[derive(Debug)]
 pub(super) struct PendingSubscription {
-    pub(super) live: Live,
+    pub(super) live: ActiveSubscription,
     /// An event to send directly after the acknowledgement.
-    pub(super) first: Option<Value>,
+    pub(super) first_event: Option<Value>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -172,12 +172,12 @@ impl GraphQl {
             return Err(SubscribeError::Invalid(vec![message.to_owned()]));
         };
         Ok(PendingSubscription {
-            live: Live {
+            live: ActiveSubscription {
                 selected: recorded.selected,
                 filter: recorded.filter,
                 unsigned_headers,
             },
-            first: recorded.first,
+            first_event: recorded.first_event,
         })
     }
 

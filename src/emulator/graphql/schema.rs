@@ -41,7 +41,7 @@ pub(super) struct RecordedField {
     pub(super) selected: SelectedField,
     pub(super) filter: Vec<(String, Value)>,
     /// The first event of a subscription.
-    pub(super) first: Option<Value>,
+    pub(super) first_event: Option<Value>,
 }
 
 pub(super) struct Query;
@@ -244,7 +244,7 @@ fn record_trigger(ctx: &Context<'_>, field: &'static str) -> Result<()> {
         field,
         selected: SelectedField::from_field(&ctx.field()),
         filter: Vec::new(),
-        first: None,
+        first_event: None,
     });
     Ok(())
 }
@@ -253,13 +253,13 @@ fn record_subscription<T>(
     ctx: &Context<'_>,
     field: &'static str,
     filter: Vec<(String, Value)>,
-    first: Option<Value>,
+    first_event: Option<Value>,
 ) -> Result<Empty<T>> {
     request_state(ctx)?.recorded.lock().push(RecordedField {
         field,
         selected: SelectedField::from_field(&ctx.field()),
         filter,
-        first,
+        first_event,
     });
     Ok(stream::empty())
 }

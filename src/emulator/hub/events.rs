@@ -1,6 +1,6 @@
 //! The hub's part for Events: subscriptions to channels, and publishing to them.
 
-use super::{Admission, Hub, Terms};
+use super::{Admission, AdmissionRules, Hub};
 use crate::events::{Channel, Pattern, messages};
 use crate::protocol::Protocol;
 use crate::stats::LiveChannel;
@@ -12,20 +12,20 @@ impl Hub {
         connection: u64,
         id: &str,
         pattern: Pattern,
-        terms: &Terms,
+        rules: &AdmissionRules,
     ) -> Admission {
         {
             let mut connections = self.connections.lock();
             let Some(connection) = connections.open.get_mut(&connection) else {
                 return Admission::Started;
             };
-            let held = &connection.channels;
-            let admission = terms.admit(held.contains_key(id), held.len());
+            let subscriptions = &connection.channels;
+            let admission = rules.admit(subscriptions.contains_key(id), subscriptions.len());
             if admission != Admission::Started {
                 return admission;
             }
-            if terms.acknowledge {
-                self.offer(connection, messages::subscribe_success(id));
+            if rules.acknowledge {
+                self.enqueue(connection, messages::subscribe_success(id));
             }
             connection.channels.insert(id.to_owned(), pattern);
         }
@@ -40,12 +40,12 @@ impl Hub {
             let connection = connections.open.get_mut(&connection);
             connection.is_some_and(|open| open.channels.remove(id).is_some())
         };
-        self.ledger.touch();
+        self.ledger.notify_watchers();
         was_live
     }
 
     /// Returns whether a connection has a live subscription with this id.
-    pub(crate) fn holds(&self, connection: u64, id: &str) -> bool {
+    pub(crate) fn has_subscription(&self, connection: u64, id: &str) -> bool {
         let connections = self.connections.lock();
         let connection = connections.open.get(&connection);
         connection.is_some_and(|open| open.channels.contains_key(id))
@@ -55,10 +55,10 @@ impl Hub {
     pub(crate) fn broadcast(&self, channel: &Channel, events: &[&str]) {
         let connections = self.connections.lock();
         for connection in connections.open.values() {
-            let listening = connection.channels.iter();
-            for (id, _) in listening.filter(|(_, pattern)| pattern.matches(channel)) {
+            let candidates = connection.channels.iter();
+            for (id, _) in candidates.filter(|(_, pattern)| pattern.matches(channel)) {
                 for event in events {
-                    self.offer(connection, messages::data(id, event));
+                    self.enqueue(connection, messages::data(id, event));
                 }
             }
         }
