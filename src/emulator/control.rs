@@ -37,7 +37,7 @@ pub(super) async fn handle_request(
 }
 
 async fn switch(services: &Services, body: Incoming) -> Response<Body> {
-    let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
+    let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
         return error(StatusCode::BAD_REQUEST, "body could not be read");
     };
     // For an unknown key, the error lists the known ones.
@@ -75,4 +75,4 @@ fn json_response(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     response
 }
 
-const LARGEST_BODY: usize = 64 << 10;
+const MAX_BODY: usize = 64 << 10;

@@ -132,8 +132,8 @@ async fn graphql(
 
 async fn read(body: Incoming, protocol: Protocol) -> Result<Bytes, AppSyncError> {
     let largest = match protocol {
-        Protocol::GraphQl => LARGEST_BODY,
-        Protocol::Events => LARGEST_PUBLISH,
+        Protocol::GraphQl => MAX_BODY,
+        Protocol::Events => MAX_PUBLISH,
     };
     let limited = Limited::new(body, largest).collect();
     match tokio::time::timeout(BODY_TIMEOUT, limited).await {
@@ -203,7 +203,7 @@ fn preflight(api: &AppSync) -> Response<Body> {
 }
 
 const TOKENS_CONSUMED: HeaderName = HeaderName::from_static("x-amzn-appsync-tokensconsumed");
-const LARGEST_BODY: usize = 1 << 20;
+const MAX_BODY: usize = 1 << 20;
 /// The size of five events of 240 KB, in JSON.
-const LARGEST_PUBLISH: usize = 3 << 20;
+const MAX_PUBLISH: usize = 3 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -289,7 +289,7 @@ impl Hub {
         let (value, errors) = selection::project(&self.types, &live.selected, event);
         let data = IndexMap::from([(Name::new(&live.selected.response_key), value)]);
         match messages::data_payload(&Value::Object(data), &errors) {
-            Ok(payload) if payload.len() <= LARGEST_EVENT => {
+            Ok(payload) if payload.len() <= MAX_EVENT => {
                 self.enqueue(connection, messages::data(id, &payload));
             }
             Ok(payload) => {
@@ -365,4 +365,4 @@ const ID: &str = "$ID";
 /// The largest number of frames queued for one connection.
 const OUTBOX: usize = 1024;
 /// AppSync's quota is 240 KB. This is the strict reading.
-const LARGEST_EVENT: usize = 240_000;
+const MAX_EVENT: usize = 240_000;

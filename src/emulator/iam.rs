@@ -29,8 +29,8 @@ struct Statement {
     #[serde(rename = "Sid")]
     _sid: Option<String>,
     effect: Effect,
-    action: Several,
-    resource: Several,
+    action: OneOrMany,
+    resource: OneOrMany,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -41,17 +41,17 @@ enum Effect {
 
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Several {
+enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }
 
 /// One element of a pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token {
-    Any,
-    One,
-    Is(char),
+enum PatternToken {
+    AnyText,
+    AnyChar,
+    Char(char),
 }
 
 impl Policy {
@@ -60,20 +60,20 @@ impl Policy {
     }
 
     pub(super) fn allows(&self, action: &str, resource: &str) -> bool {
-        let is_about = |statement: &&Statement| {
+        let applies = |statement: &&Statement| {
             statement.action.matches(action) && statement.resource.matches(resource)
         };
         let effects: Vec<Effect> = self
             .statement
             .iter()
-            .filter(is_about)
+            .filter(applies)
             .map(|statement| statement.effect)
             .collect();
         effects.contains(&Effect::Allow) && !effects.contains(&Effect::Deny)
     }
 }
 
-impl Several {
+impl OneOrMany {
     fn matches(&self, text: &str) -> bool {
         let text: Vec<char> = text.chars().collect();
         let patterns = match self {
@@ -86,17 +86,17 @@ impl Several {
     }
 }
 
-fn tokens(pattern: &str) -> Vec<Token> {
+fn tokens(pattern: &str) -> Vec<PatternToken> {
     let escapes = [("${*}", '*'), ("${?}", '?'), ("${$}", '$')];
     let mut tokens = Vec::new();
     let mut rest = pattern;
     while let Some(first) = rest.chars().next() {
         let escaped = escapes.iter().find(|(escape, _)| rest.starts_with(escape));
         let (token, length) = match (escaped, first) {
-            (Some((escape, char)), _) => (Token::Is(*char), escape.len()),
-            (None, '*') => (Token::Any, 1),
-            (None, '?') => (Token::One, 1),
-            (None, char) => (Token::Is(char), char.len_utf8()),
+            (Some((escape, char)), _) => (PatternToken::Char(*char), escape.len()),
+            (None, '*') => (PatternToken::AnyText, 1),
+            (None, '?') => (PatternToken::AnyChar, 1),
+            (None, char) => (PatternToken::Char(char), char.len_utf8()),
         };
         tokens.push(token);
         rest = &rest[length..];
@@ -106,16 +106,16 @@ fn tokens(pattern: &str) -> Vec<Token> {
 
 /// Returns whether the pattern matches all of `text`. `ends[at]` is whether the tokens so far match
 /// its first `at` characters.
-fn is_match(pattern: &[Token], text: &[char]) -> bool {
+fn is_match(pattern: &[PatternToken], text: &[char]) -> bool {
     let mut ends = vec![false; text.len() + 1];
     ends[0] = true;
     for token in pattern {
         let mut next = vec![false; text.len() + 1];
         for at in 0..=text.len() {
             next[at] = match token {
-                Token::Any => ends[at] || (at > 0 && next[at - 1]),
-                Token::One => at > 0 && ends[at - 1],
-                Token::Is(char) => at > 0 && ends[at - 1] && text[at - 1] == *char,
+                PatternToken::AnyText => ends[at] || (at > 0 && next[at - 1]),
+                PatternToken::AnyChar => at > 0 && ends[at - 1],
+                PatternToken::Char(char) => at > 0 && ends[at - 1] && text[at - 1] == *char,
             };
         }
         ends = next;
@@ -165,13 +165,13 @@ mod tests {
         ] {
             assert_eq!(policy.allows(action, resource), expected, "{resource}");
         }
-        for unread in [
+        for unsupported in [
             "{}",
             r#"{"Version":"2008-10-17","Statement":[]}"#,
             r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"a","NotResource":"b"}]}"#,
             r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"a","Resource":"b","Condition":{}}]}"#,
         ] {
-            assert!(Policy::parse(unread).is_err(), "{unread}");
+            assert!(Policy::parse(unsupported).is_err(), "{unsupported}");
         }
     }
 }

@@ -101,7 +101,7 @@ impl Emulator {
     pub async fn start(options: Options) -> Result<Self, Error> {
         let (listener, addr) = listen(options.listen).await?;
         let (control, control_addr) = listen(options.control).await?;
-        let offered: &[&[u8]] = match options.http2 {
+        let alpn_protocols: &[&[u8]] = match options.http2 {
             true => &[b"h2", b"http/1.1"],
             false => &[b"http/1.1"],
         };
@@ -113,7 +113,7 @@ impl Emulator {
             .chain(["localhost", "127.0.0.1", "::1"].map(str::to_owned))
             .chain(services.gateway.names.certificate_names())
             .collect();
-        let tls = tls::make(names, offered, context.clock.now())?;
+        let tls = tls::generate(names, alpn_protocols, context.clock.now())?;
 
         let acceptor = TlsAcceptor::from(tls.config);
         let api = server::serve_api(Arc::clone(&services), listener, acceptor);
@@ -197,14 +197,14 @@ impl Emulator {
         self.services.stats()
     }
 
-    /// Waits until the statistics satisfy `wanted`, without a time limit, and returns them.
-    pub async fn wait_for(&self, mut wanted: impl FnMut(&Stats) -> bool) -> Stats {
+    /// Waits until the statistics satisfy `is_reached`, without a time limit, and returns them.
+    pub async fn wait_for(&self, mut is_reached: impl FnMut(&Stats) -> bool) -> Stats {
         let mut version = self.services.context.ledger.watch();
         loop {
             version.borrow_and_update();
             let stats = self.stats();
             // The sender lives in `self.services`, so the receiver does not fail before it is dropped.
-            if wanted(&stats) || version.changed().await.is_err() {
+            if is_reached(&stats) || version.changed().await.is_err() {
                 return stats;
             }
         }

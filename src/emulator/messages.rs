@@ -35,7 +35,7 @@ pub(super) fn parse(text: &str) -> ClientMessage {
     };
     let id = || {
         let id = message.get("id")?.as_str()?;
-        (id.len() <= LONGEST_ID).then(|| id.to_owned())
+        (id.len() <= MAX_ID_LENGTH).then(|| id.to_owned())
     };
     let parsed = match message.get("type").and_then(serde_json::Value::as_str) {
         Some("connection_init") => Some(ClientMessage::ConnectionInit),
@@ -167,7 +167,7 @@ pub(super) fn unsupported() -> String {
 }
 
 /// AppSync documents no limit. This one bounds the memory of a connection.
-const LONGEST_ID: usize = 1024;
+const MAX_ID_LENGTH: usize = 1024;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]

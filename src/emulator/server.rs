@@ -116,7 +116,7 @@ async fn serve_tls(services: Arc<Services>, stream: TcpStream, acceptor: TlsAcce
     };
     let sni: Option<Arc<str>> = stream.get_ref().1.server_name().map(Arc::from);
     // HTTP/1.1 requests to the gateway are read without hyper.
-    let read = match gateway::first_head(&mut stream).await {
+    let read = match gateway::read_first_head(&mut stream).await {
         Ok(read) => read,
         Err(error) => return tracing::debug!(%error, "no request"),
     };

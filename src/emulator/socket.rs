@@ -113,7 +113,7 @@ where
         .context
         .options
         .ka_interval
-        .clamp(SHORTEST_KA, LONGEST_KA);
+        .clamp(MIN_KA_INTERVAL, MAX_KA_INTERVAL);
     let mut keepalive = tokio::time::interval_at(started + period, period);
     keepalive.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
@@ -170,8 +170,8 @@ where
 
 fn config(protocol: Protocol) -> WebSocketConfig {
     let max_size = match protocol {
-        Protocol::GraphQl => LARGEST_MESSAGE,
-        Protocol::Events => LARGEST_PUBLISH,
+        Protocol::GraphQl => MAX_MESSAGE,
+        Protocol::Events => MAX_PUBLISH,
     };
     WebSocketConfig::default()
         .read_buffer_size(4 << 10)
@@ -182,10 +182,10 @@ fn config(protocol: Protocol) -> WebSocketConfig {
 }
 
 const ERROR_TYPE_PREFIX: &str = "com.amazonaws.deepdish.graphql.auth#";
-const LARGEST_MESSAGE: usize = 1 << 20;
+const MAX_MESSAGE: usize = 1 << 20;
 /// The size of five events of 240 KB, in JSON, with an authorization.
-const LARGEST_PUBLISH: usize = 3 << 20;
+const MAX_PUBLISH: usize = 3 << 20;
 /// A timer panics for zero, and for a sum that overflows.
-const SHORTEST_KA: Duration = Duration::from_millis(1);
-const LONGEST_KA: Duration = Duration::from_secs(24 * 60 * 60);
+const MIN_KA_INTERVAL: Duration = Duration::from_millis(1);
+const MAX_KA_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -103,7 +103,7 @@ pub struct Change {
     pub policy: Option<String>,
     pub normalize_paths: Option<bool>,
     /// `Some(None)`, or `null` in JSON, turns it off.
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "deserialize_present")]
     pub answer_http: Option<Option<FixedResponse>>,
     /// Ends every live subscription with an `error`. On Events, which has no such message, sends a
     /// `broadcast_error`, which does not end it.
@@ -176,7 +176,7 @@ impl Switches {
     /// Changes the settings. Returns those that hold now, and the actions that are still to be done.
     pub(super) fn apply(&self, change: &Change) -> Result<(Settings, Vec<Action>), InvalidChange> {
         change.check()?;
-        self.settings.send_modify(|settings| settings.take(change));
+        self.settings.send_modify(|settings| settings.apply(change));
         let settings = self.settings();
         self.clock.set_skew(settings.clock_skew_s);
         tracing::info!(?change, "switched");
@@ -188,7 +188,7 @@ impl Switches {
     pub(super) async fn gate(&self) {
         let mut settings = self.settings.subscribe();
         let open = settings.wait_for(|settings| !settings.gate);
-        let _ = tokio::time::timeout(GATE, open).await;
+        let _ = tokio::time::timeout(GATE_TIMEOUT, open).await;
     }
 }
 
@@ -210,17 +210,17 @@ impl Settings {
     }
 
     pub(super) fn delay(&self) -> Duration {
-        Duration::from_millis(self.delay_ms).min(LONGEST_DELAY)
+        Duration::from_millis(self.delay_ms).min(MAX_DELAY)
     }
 
     pub(super) fn connect_delay(&self) -> Duration {
-        Duration::from_millis(self.connect_delay_ms).min(LONGEST_DELAY)
+        Duration::from_millis(self.connect_delay_ms).min(MAX_DELAY)
     }
 
-    fn take(&mut self, change: &Change) {
-        fn set<T>(place: &mut T, value: Option<T>) {
+    fn apply(&mut self, change: &Change) {
+        fn set<T>(setting: &mut T, value: Option<T>) {
             if let Some(value) = value {
-                *place = value;
+                *setting = value;
             }
         }
         set(&mut self.stop_ka, change.stop_ka);
@@ -311,7 +311,7 @@ fn check_fixed_response(response: &FixedResponse) -> Result<(), InvalidChange> {
 }
 
 /// Distinguishes `null` from an absent member.
-fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+fn deserialize_present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
@@ -319,8 +319,8 @@ where
     T::deserialize(deserializer).map(Some)
 }
 
-const GATE: Duration = Duration::from_secs(30);
-const LONGEST_DELAY: Duration = Duration::from_secs(120);
+const GATE_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_DELAY: Duration = Duration::from_secs(120);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
@@ -352,10 +352,10 @@ mod tests {
         assert_eq!(on.answer_http, Some(Some(response)));
 
         let mut settings = Settings::default();
-        settings.take(&on);
-        settings.take(&change("{}"));
+        settings.apply(&on);
+        settings.apply(&change("{}"));
         assert!(settings.answer_http.is_some());
-        settings.take(&change(r#"{"answer_http":null}"#));
+        settings.apply(&change(r#"{"answer_http":null}"#));
         assert_eq!(settings, Settings::default());
     }
 

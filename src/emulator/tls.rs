@@ -25,10 +25,10 @@ pub(super) struct Tls {
     pub(super) config: Arc<ServerConfig>,
 }
 
-/// Creates an authority and a certificate for these names. `offered` are the protocols for ALPN.
-pub(super) fn make(
+/// Creates an authority and a certificate for these names. `alpn_protocols` are the protocols for ALPN.
+pub(super) fn generate(
     names: Vec<String>,
-    offered: &[&[u8]],
+    alpn_protocols: &[&[u8]],
     now: OffsetDateTime,
 ) -> Result<Tls, TlsError> {
     let ca_key = KeyPair::generate()?;
@@ -56,7 +56,7 @@ pub(super) fn make(
             vec![certificate.der().clone()],
             PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
         )?;
-    config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
+    config.alpn_protocols = alpn_protocols.iter().map(|name| name.to_vec()).collect();
     Ok(Tls {
         ca_pem: ca_certificate.pem(),
         config: Arc::new(config),

@@ -39,12 +39,12 @@ impl Channel {
 
     fn from_segments(segments: Vec<&str>) -> Result<Self, ChannelError> {
         let is_segment = |segment: &&str| {
-            (1..=LONGEST_SEGMENT).contains(&segment.len())
+            (1..=MAX_SEGMENT_LENGTH).contains(&segment.len())
                 && segment
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
         };
-        if !(1..=MOST_SEGMENTS).contains(&segments.len()) || !segments.iter().all(is_segment) {
+        if !(1..=MAX_SEGMENTS).contains(&segments.len()) || !segments.iter().all(is_segment) {
             return Err(ChannelError::Malformed);
         }
         if !NAMESPACES.contains(&segments[0]) {
@@ -60,7 +60,7 @@ impl Pattern {
     pub(super) fn parse(text: &str) -> Result<Self, ChannelError> {
         let mut segments = segments(text);
         // The wildcard counts as one of the five segments.
-        if segments.len() > MOST_SEGMENTS {
+        if segments.len() > MAX_SEGMENTS {
             return Err(ChannelError::Malformed);
         }
         let is_wildcard = segments.pop_if(|last| *last == "*").is_some();
@@ -98,8 +98,8 @@ fn segments(text: &str) -> Vec<&str> {
 }
 
 const NAMESPACES: [&str; 2] = ["default", "inbox"];
-const MOST_SEGMENTS: usize = 5;
-const LONGEST_SEGMENT: usize = 50;
+const MAX_SEGMENTS: usize = 5;
+const MAX_SEGMENT_LENGTH: usize = 50;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::outcome::Outcome;
+use super::outcome::PublishOutcome;
 
 /// A message of a client. An id may be any string here; ids are validated later.
 #[derive(Debug, PartialEq)]
@@ -46,7 +46,7 @@ pub(super) enum Escape {
     /// As `\u003c` and so on, like Go's `encoding/json`.
     Html,
     /// Unchanged.
-    Nothing,
+    None,
 }
 
 pub(super) fn parse(text: &str) -> ClientMessage {
@@ -120,7 +120,7 @@ impl Publish {
             Escape::Html => ESCAPES
                 .iter()
                 .fold(body, |body, (from, to)| body.replace(*from, to)),
-            Escape::Nothing => body,
+            Escape::None => body,
         }
     }
 }
@@ -141,8 +141,8 @@ pub(crate) fn subscribe_success(id: &str) -> String {
     json!({"type": "subscribe_success", "id": id}).to_string()
 }
 
-pub(super) fn publish_success(id: &str, outcome: &Outcome) -> String {
-    let Outcome { successful, failed } = outcome;
+pub(super) fn publish_success(id: &str, outcome: &PublishOutcome) -> String {
+    let PublishOutcome { successful, failed } = outcome;
     json!({"type": "publish_success", "id": id, "successful": successful, "failed": failed})
         .to_string()
 }
@@ -279,7 +279,7 @@ mod tests {
         );
         check_body(
             &special,
-            Escape::Nothing,
+            Escape::None,
             "{\"channel\":\"/default/room-1\",\"events\":[\"<>&\u{2028}\u{2029}='\"]}",
         );
     }
@@ -299,8 +299,8 @@ mod tests {
         let raw = "ba56e248881189b11b882ea0b64506b76383d7580aece418696d33558d587e85";
         let escaped = "639ef0e7f069eebab3b100ff126b5a64f340031d955bafbbb2f61cc6aca0c77c";
         check_hash(r#"{"msg":"hi"}"#, Escape::Html, plain);
-        check_hash(r#"{"msg":"hi"}"#, Escape::Nothing, plain);
-        check_hash(r#"{"msg":"a<b"}"#, Escape::Nothing, raw);
+        check_hash(r#"{"msg":"hi"}"#, Escape::None, plain);
+        check_hash(r#"{"msg":"a<b"}"#, Escape::None, raw);
         check_hash(r#"{"msg":"a<b"}"#, Escape::Html, escaped);
     }
 

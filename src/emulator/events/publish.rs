@@ -7,14 +7,14 @@ use uuid::Uuid;
 
 use super::channels::{Channel, ChannelError};
 use super::messages;
-use super::outcome::{Failed, Outcome, Successful};
+use super::outcome::{FailedEvent, PublishOutcome, SuccessfulEvent};
 use crate::appsync::AppSync;
 use crate::appsync_error::AppSyncError;
 
 /// Why a publish or a subscription was refused as a whole. `Display` is the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum EventsError {
-    #[error("input exceeded {MOST_EVENTS} event limit")]
+    #[error("input exceeded {MAX_EVENTS} event limit")]
     TooManyEvents,
     /// The text is a guess, as are the next two.
     #[error("input has no events")]
@@ -51,21 +51,21 @@ pub(super) fn publish(
     api: &AppSync,
     channel: &str,
     events: &[String],
-) -> Result<Outcome, EventsError> {
+) -> Result<PublishOutcome, EventsError> {
     let channel = Channel::parse(channel)?;
     api.check_policy("appsync:EventPublish", &channel.resource())
         .map_err(|_| EventsError::NotPermitted)?;
-    if events.len() > MOST_EVENTS {
+    if events.len() > MAX_EVENTS {
         return Err(EventsError::TooManyEvents);
     }
     if events.is_empty() {
         return Err(EventsError::NoEvents);
     }
-    if events.iter().any(|event| event.len() > LARGEST_EVENT) {
+    if events.iter().any(|event| event.len() > MAX_EVENT) {
         return Err(EventsError::EventTooLarge);
     }
 
-    let mut outcome = Outcome {
+    let mut outcome = PublishOutcome {
         failed: Vec::new(),
         successful: Vec::new(),
     };
@@ -73,11 +73,13 @@ pub(super) fn publish(
     for (index, event) in events.iter().enumerate() {
         let identifier = Uuid::new_v4().to_string();
         if serde_json::from_str::<IgnoredAny>(event).is_ok() {
-            outcome.successful.push(Successful { identifier, index });
+            outcome
+                .successful
+                .push(SuccessfulEvent { identifier, index });
             accepted.push(event.as_str());
         } else {
             // The values are a guess: only the names of the members are known.
-            outcome.failed.push(Failed {
+            outcome.failed.push(FailedEvent {
                 identifier,
                 index,
                 code: 400,
@@ -128,6 +130,6 @@ impl From<ChannelError> for EventsError {
     }
 }
 
-const MOST_EVENTS: usize = 5;
+const MAX_EVENTS: usize = 5;
 /// AppSync's quota is 240 KB. This is the strict reading.
-const LARGEST_EVENT: usize = 240_000;
+const MAX_EVENT: usize = 240_000;

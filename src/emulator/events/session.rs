@@ -119,7 +119,7 @@ impl<'a> EventsSession<'a> {
         let escape = if self.api.context.switches.settings().escape_events {
             Escape::Html
         } else {
-            Escape::Nothing
+            Escape::None
         };
         self.authorize(
             &message.id,
@@ -224,7 +224,7 @@ impl MessageHandler for EventsSession<'_> {
 /// Returns whether an id matches `^[a-zA-Z0-9-_+]{1,128}$`.
 fn is_id(id: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_+".contains(&byte);
-    (1..=LONGEST_ID).contains(&id.len()) && id.bytes().all(is_allowed)
+    (1..=MAX_ID_LENGTH).contains(&id.len()) && id.bytes().all(is_allowed)
 }
 
 // === impl MessageError ===
@@ -257,7 +257,7 @@ impl MessageError {
     }
 }
 
-const LONGEST_ID: usize = 128;
+const MAX_ID_LENGTH: usize = 128;
 
 #[cfg(test)]
 mod tests {

@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::body::{Chunks, GatewayBody, GatewayResponse};
 use super::error::GatewayError;
-use super::head::{self, BadHead, Framing, Head};
-use super::request::{LARGEST_BODY, handle_request};
+use super::head::{self, Framing, Head, MalformedRequest};
+use super::request::{MAX_BODY, handle_request};
 use super::sockets;
 use super::state::Gateway;
 use super::websocket::RequestOutcome;
@@ -26,10 +26,10 @@ struct Connection<S> {
 }
 
 /// Why a body could not be read.
-enum NoBody {
+enum BodyError {
     TooLarge,
-    Bad(BadHead),
-    Failed(io::Error),
+    Malformed(MalformedRequest),
+    Io(io::Error),
 }
 
 /// Serves requests until either side ends the connection. `read` holds the bytes of the first
@@ -48,12 +48,12 @@ where
 }
 
 /// Reads up to the end of the first head, or as much of it as the client sends.
-pub(crate) async fn first_head<S>(stream: &mut S) -> io::Result<BytesMut>
+pub(crate) async fn read_first_head<S>(stream: &mut S) -> io::Result<BytesMut>
 where
     S: AsyncRead + Unpin,
 {
     let mut buffer = BytesMut::new();
-    while head::end(&buffer).is_none() && buffer.len() < LARGEST_HEAD {
+    while head::end(&buffer).is_none() && buffer.len() < MAX_HEAD {
         let read = tokio::time::timeout(HEAD_TIMEOUT, stream.read_buf(&mut buffer)).await??;
         if read == 0 {
             break;
@@ -67,31 +67,33 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     loop {
-        let head = match connection.head().await? {
+        let head = match connection.read_head().await? {
             Some(Ok(head)) => head,
-            Some(Err(bad)) => return connection.refuse(&bad).await,
+            Some(Err(error)) => return connection.reject(&error).await,
             None => return Ok(()),
         };
         if gateway.context.switches.settings().refuse_connections {
             return Ok(());
         }
-        let body = match connection.body(&head).await {
+        let body = match connection.read_body(&head).await {
             Ok(body) => Ok(body),
-            Err(NoBody::TooLarge) => Err(GatewayError::TooLarge),
-            Err(NoBody::Bad(bad)) => return connection.refuse(&bad).await,
-            Err(NoBody::Failed(error)) => return Err(error),
+            Err(BodyError::TooLarge) => Err(GatewayError::TooLarge),
+            Err(BodyError::Malformed(error)) => return connection.reject(&error).await,
+            Err(BodyError::Io(error)) => return Err(error),
         };
-        let is_whole = body.is_ok();
+        let has_body = body.is_ok();
         match handle_request(gateway, &head, body).await {
             RequestOutcome::Response(response) => {
-                let closes = !is_whole || head.has_item("connection", "close");
-                connection.write(&head.method, response, closes).await?;
-                if closes {
+                let close_after = !has_body || head.has_item("connection", "close");
+                connection
+                    .write(&head.method, response, close_after)
+                    .await?;
+                if close_after {
                     return connection.close().await;
                 }
             }
             RequestOutcome::Upgrade(upgrade) => {
-                connection.switch(&upgrade.headers).await?;
+                connection.write_upgrade(&upgrade.headers).await?;
                 let read = connection.buffer.split().freeze();
                 let (context, open) = (&gateway.context, &gateway.sockets);
                 sockets::drive(context, open, connection.stream, read, upgrade.service).await;
@@ -105,14 +107,14 @@ where
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Reads a head. Returns `None` if the client sends no further request.
-    async fn head(&mut self) -> io::Result<Option<Result<Head, BadHead>>> {
+    async fn read_head(&mut self) -> io::Result<Option<Result<Head, MalformedRequest>>> {
         loop {
             if let Some(end) = head::end(&self.buffer) {
                 let raw = self.buffer.split_to(end);
                 return Ok(Some(Head::parse(&raw)));
             }
-            if self.buffer.len() > LARGEST_HEAD {
-                return Ok(Some(Err(BadHead("head too large"))));
+            if self.buffer.len() > MAX_HEAD {
+                return Ok(Some(Err(MalformedRequest("head too large"))));
             }
             let read = self.fill(HEAD_TIMEOUT).await?;
             match (read, self.buffer.is_empty()) {
@@ -123,53 +125,53 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    async fn body(&mut self, head: &Head) -> Result<Bytes, NoBody> {
-        let framing = head.framing().map_err(NoBody::Bad)?;
+    async fn read_body(&mut self, head: &Head) -> Result<Bytes, BodyError> {
+        let framing = head.framing().map_err(BodyError::Malformed)?;
         if framing == Framing::Length(0) {
             return Ok(Bytes::new());
         }
-        if matches!(framing, Framing::Length(length) if length > LARGEST_BODY) {
-            return Err(NoBody::TooLarge);
+        if matches!(framing, Framing::Length(length) if length > MAX_BODY) {
+            return Err(BodyError::TooLarge);
         }
         if head.has_item("expect", "100-continue") {
             let sent = self
                 .stream
                 .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
                 .await;
-            sent.map_err(NoBody::Failed)?;
-            self.stream.flush().await.map_err(NoBody::Failed)?;
+            sent.map_err(BodyError::Io)?;
+            self.stream.flush().await.map_err(BodyError::Io)?;
         }
         match framing {
-            Framing::Length(length) => self.exactly(length).await.map_err(NoBody::Failed),
-            Framing::Chunked => self.chunks().await,
+            Framing::Length(length) => self.read_exact(length).await.map_err(BodyError::Io),
+            Framing::Chunked => self.read_chunked_body().await,
         }
     }
 
-    async fn chunks(&mut self) -> Result<Bytes, NoBody> {
+    async fn read_chunked_body(&mut self) -> Result<Bytes, BodyError> {
         let mut body = BytesMut::new();
         loop {
-            let line = self.line().await.map_err(NoBody::Failed)?;
+            let line = self.read_line().await.map_err(BodyError::Io)?;
             let size = String::from_utf8_lossy(&line);
             let size = size.split(';').next().unwrap_or_default().trim();
             let size = usize::from_str_radix(size, 16)
-                .map_err(|_| NoBody::Bad(BadHead("bad chunk size")))?;
+                .map_err(|_| BodyError::Malformed(MalformedRequest("bad chunk size")))?;
             if size == 0 {
                 break;
             }
-            if body.len().saturating_add(size) > LARGEST_BODY {
-                return Err(NoBody::TooLarge);
+            if body.len().saturating_add(size) > MAX_BODY {
+                return Err(BodyError::TooLarge);
             }
-            body.extend(self.exactly(size).await.map_err(NoBody::Failed)?);
-            if !self.line().await.map_err(NoBody::Failed)?.is_empty() {
-                return Err(NoBody::Bad(BadHead("bad chunk")));
+            body.extend(self.read_exact(size).await.map_err(BodyError::Io)?);
+            if !self.read_line().await.map_err(BodyError::Io)?.is_empty() {
+                return Err(BodyError::Malformed(MalformedRequest("bad chunk")));
             }
         }
         // Trailers are read and ignored.
-        while !self.line().await.map_err(NoBody::Failed)?.is_empty() {}
+        while !self.read_line().await.map_err(BodyError::Io)?.is_empty() {}
         Ok(body.freeze())
     }
 
-    async fn exactly(&mut self, length: usize) -> io::Result<Bytes> {
+    async fn read_exact(&mut self, length: usize) -> io::Result<Bytes> {
         while self.buffer.len() < length {
             if self.fill(BODY_TIMEOUT).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -178,7 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         Ok(self.buffer.split_to(length).freeze())
     }
 
-    async fn line(&mut self) -> io::Result<Bytes> {
+    async fn read_line(&mut self) -> io::Result<Bytes> {
         loop {
             let end = self.buffer.windows(2).position(|window| window == b"\r\n");
             if let Some(end) = end {
@@ -186,7 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 self.buffer.advance(2);
                 return Ok(line);
             }
-            if self.buffer.len() > LARGEST_HEAD {
+            if self.buffer.len() > MAX_HEAD {
                 return Err(io::ErrorKind::InvalidData.into());
             }
             if self.fill(BODY_TIMEOUT).await? == 0 {
@@ -200,9 +202,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         tokio::time::timeout(limit, reading).await?
     }
 
-    async fn refuse(&mut self, bad: &BadHead) -> io::Result<()> {
-        tracing::info!(reason = bad.0, "bad request");
-        let body = format!(r#"{{"message":"Bad Request: {}"}}"#, bad.0);
+    async fn reject(&mut self, error: &MalformedRequest) -> io::Result<()> {
+        tracing::info!(reason = error.0, "bad request");
+        let body = format!(r#"{{"message":"Bad Request: {}"}}"#, error.0);
         let head = format!(
             "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
              connection: close\r\n\r\n{body}",
@@ -216,10 +218,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         &mut self,
         method: &Method,
         response: GatewayResponse,
-        closes: bool,
+        close_after: bool,
     ) -> io::Result<()> {
         let (parts, body) = response.into_parts();
-        let is_bare = matches!(
+        let is_bodiless = matches!(
             parts.status,
             StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
         );
@@ -231,19 +233,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             head.extend(b"\r\n");
         }
         match &body {
-            _ if is_bare => {}
+            _ if is_bodiless => {}
             GatewayBody::Full(bytes) => {
                 head.extend(format!("content-length: {}\r\n", bytes.len()).as_bytes());
             }
             GatewayBody::Chunked(_) => head.extend(b"transfer-encoding: chunked\r\n"),
         }
-        if closes {
+        if close_after {
             head.extend(b"connection: close\r\n");
         }
         head.extend(b"\r\n");
         self.stream.write_all(&head).await?;
         match body {
-            _ if is_bare || *method == Method::HEAD => {}
+            _ if is_bodiless || *method == Method::HEAD => {}
             GatewayBody::Full(bytes) => self.stream.write_all(&bytes).await?,
             GatewayBody::Chunked(chunks) => self.write_chunks(chunks).await?,
         }
@@ -254,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     async fn write_chunks(&mut self, mut chunks: Chunks) -> io::Result<()> {
         self.stream.flush().await?;
         loop {
-            let can_read = self.buffer.len() < LARGEST_HEAD;
+            let can_read = self.buffer.len() < MAX_HEAD;
             tokio::select! {
                 chunk = chunks.next() => match chunk {
                     Some(chunk) => {
@@ -276,7 +278,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.stream.write_all(b"0\r\n\r\n").await
     }
 
-    async fn switch(&mut self, headers: &http::HeaderMap) -> io::Result<()> {
+    async fn write_upgrade(&mut self, headers: &http::HeaderMap) -> io::Result<()> {
         let mut head = status_line(StatusCode::SWITCHING_PROTOCOLS);
         for (name, value) in headers {
             head.extend(name.as_str().as_bytes());
@@ -310,7 +312,7 @@ fn status_line(status: StatusCode) -> Vec<u8> {
 }
 
 /// API Gateway accepts 10,240 bytes. More are accepted here so that the echo shows what was sent.
-const LARGEST_HEAD: usize = 64 << 10;
+const MAX_HEAD: usize = 64 << 10;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -25,7 +25,7 @@ pub(crate) struct Head {
 
 /// Why a head is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BadHead(pub(crate) &'static str);
+pub(crate) struct MalformedRequest(pub(crate) &'static str);
 
 /// How the end of the body is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,27 +38,30 @@ pub(super) enum Framing {
 
 impl Head {
     /// Parses a head. `raw` ends with the empty line.
-    pub(crate) fn parse(raw: &[u8]) -> Result<Self, BadHead> {
+    pub(crate) fn parse(raw: &[u8]) -> Result<Self, MalformedRequest> {
         let text = raw
             .strip_suffix(b"\r\n\r\n")
-            .ok_or(BadHead("head without end"))?;
+            .ok_or(MalformedRequest("head without end"))?;
         let mut lines = lines(text).into_iter();
         let line = lines.next().unwrap_or_default();
         let (method, target, version) = request_line(line)?;
         let mut headers: Vec<(String, Vec<u8>)> = Vec::new();
         for line in lines {
             if line.iter().any(|byte| is_control(*byte)) {
-                return Err(BadHead("control character in a header"));
+                return Err(MalformedRequest("control character in a header"));
             }
             if let [b' ' | b'\t', ..] = line {
-                let (_, value) = headers.last_mut().ok_or(BadHead("space before headers"))?;
+                let (_, value) = headers
+                    .last_mut()
+                    .ok_or(MalformedRequest("space before headers"))?;
                 value.push(b' ');
                 value.extend(line.trim_ascii());
                 continue;
             }
             let colon = line.iter().position(|byte| *byte == b':');
-            let (name, value) = line.split_at(colon.ok_or(BadHead("header without colon"))?);
-            HeaderName::from_bytes(name).map_err(|_| BadHead("bad header name"))?;
+            let (name, value) =
+                line.split_at(colon.ok_or(MalformedRequest("header without colon"))?);
+            HeaderName::from_bytes(name).map_err(|_| MalformedRequest("bad header name"))?;
             let name = String::from_utf8_lossy(name).into_owned();
             headers.push((name, value[1..].trim_ascii().to_vec()));
         }
@@ -71,8 +74,8 @@ impl Head {
         };
         match head.values("host").count() {
             1 => Ok(head),
-            0 => Err(BadHead("no host")),
-            _ => Err(BadHead("more than one host")),
+            0 => Err(MalformedRequest("no host")),
+            _ => Err(MalformedRequest("more than one host")),
         }
     }
 
@@ -162,7 +165,7 @@ impl Head {
             && self.has_item("connection", "upgrade")
     }
 
-    pub(super) fn framing(&self) -> Result<Framing, BadHead> {
+    pub(super) fn framing(&self) -> Result<Framing, MalformedRequest> {
         let lengths: Vec<&[u8]> = self.values("content-length").collect();
         match (self.text("transfer-encoding"), &lengths[..]) {
             (Some(coding), []) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
@@ -171,24 +174,26 @@ impl Head {
                 let length = str::from_utf8(length)
                     .ok()
                     .and_then(|text| text.parse().ok());
-                length.map(Framing::Length).ok_or(BadHead("bad length"))
+                length
+                    .map(Framing::Length)
+                    .ok_or(MalformedRequest("bad length"))
             }
-            _ => Err(BadHead("framing is not clear")),
+            _ => Err(MalformedRequest("framing is not clear")),
         }
     }
 }
 
 /// Parses a request line into its three words.
-fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), BadHead> {
-    let (method, rest) = split_at_byte(line, b' ').ok_or(BadHead("no target"))?;
-    let (target, version) = split_at_byte(rest, b' ').ok_or(BadHead("no version"))?;
-    let method = Method::from_bytes(method).map_err(|_| BadHead("bad method"))?;
+fn request_line(line: &[u8]) -> Result<(Method, &[u8], Version), MalformedRequest> {
+    let (method, rest) = split_at_byte(line, b' ').ok_or(MalformedRequest("no target"))?;
+    let (target, version) = split_at_byte(rest, b' ').ok_or(MalformedRequest("no version"))?;
+    let method = Method::from_bytes(method).map_err(|_| MalformedRequest("bad method"))?;
     if target.is_empty() || target.iter().any(|byte| is_control(*byte)) {
-        return Err(BadHead("bad target"));
+        return Err(MalformedRequest("bad target"));
     }
     match version {
         b"HTTP/1.1" => Ok((method, target, Version::HTTP_11)),
-        _ => Err(BadHead("not HTTP/1.1")),
+        _ => Err(MalformedRequest("not HTTP/1.1")),
     }
 }
 
@@ -297,7 +302,7 @@ mod tests {
     fn check_bad(head: &str, reason: &'static str) {
         assert_eq!(
             Head::parse(head.as_bytes()),
-            Err(BadHead(reason)),
+            Err(MalformedRequest(reason)),
             "{head:?}"
         );
     }
@@ -350,7 +355,7 @@ mod tests {
         ] {
             assert_eq!(
                 framing(unclear),
-                Err(BadHead("framing is not clear")),
+                Err(MalformedRequest("framing is not clear")),
                 "{unclear}"
             );
         }

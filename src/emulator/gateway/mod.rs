@@ -29,7 +29,7 @@ mod state;
 mod websocket;
 
 pub(crate) use body::GatewayBody;
-pub(crate) use connection::{first_head, serve};
+pub(crate) use connection::{read_first_head, serve};
 pub(crate) use request::handle_http2_request;
 pub(crate) use sites::HostNames;
 pub(crate) use state::Gateway;

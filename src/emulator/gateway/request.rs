@@ -25,7 +25,7 @@ pub(crate) async fn handle_http2_request(
 ) -> GatewayResponse {
     let (parts, body) = request.into_parts();
     let head = Head::from_parts(&parts);
-    let body = Limited::new(body, LARGEST_BODY).collect().await;
+    let body = Limited::new(body, MAX_BODY).collect().await;
     let body = match body {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(GatewayError::TooLarge),
@@ -235,7 +235,7 @@ fn common_headers(gateway: &Gateway, site: Option<&Site>, response: &mut Gateway
 }
 
 /// The largest body, in bytes.
-pub(super) const LARGEST_BODY: usize = 10 << 20;
+pub(super) const MAX_BODY: usize = 10 << 20;
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 const APIGW_REQUEST_ID: HeaderName = HeaderName::from_static("apigw-requestid");

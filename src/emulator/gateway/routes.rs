@@ -43,7 +43,7 @@ pub(super) fn integration_response(
     let query = String::from_utf8_lossy(query);
     let number = |name: &str, or: u64| {
         let value = parameter(&query, name).and_then(|value| value.parse().ok());
-        value.unwrap_or(or).min(MOST)
+        value.unwrap_or(or).min(MAX_NUMBER)
     };
     let pause = Duration::from_millis(number("every", 0));
     let mut segments = route.split('/').skip(1);
@@ -94,9 +94,9 @@ pub(super) fn integration_response(
 pub(super) fn stage_and_route(head: &Head) -> Result<(String, String), GatewayError> {
     let (path, _) = head.path_and_query();
     let path = String::from_utf8_lossy(path);
-    let behind = path.strip_prefix('/').unwrap_or_default();
-    let end = behind.find('/').unwrap_or(behind.len());
-    let (stage, route) = behind.split_at(end);
+    let rest = path.strip_prefix('/').unwrap_or_default();
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (stage, route) = rest.split_at(end);
     let is_stage = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     match (1..=128).contains(&stage.len()) && stage.bytes().all(is_stage) {
         true => Ok((stage.to_owned(), route.to_owned())),
@@ -124,7 +124,7 @@ pub(super) fn echo(
         .iter()
         .map(|(name, value)| [name.clone(), String::from_utf8_lossy(value).into_owned()])
         .collect();
-    let encoded = (body.len() <= ECHOED).then(|| STANDARD.encode(body));
+    let encoded = (body.len() <= MAX_ECHOED_BODY).then(|| STANDARD.encode(body));
     json!({
         "host": head.host(),
         "service": site.service,
@@ -158,9 +158,9 @@ fn response_of_type(content_type: &'static str, body: GatewayBody) -> GatewayRes
 }
 
 /// The largest number of chunks, bytes or milliseconds.
-const MOST: u64 = 1 << 20;
+const MAX_NUMBER: u64 = 1 << 20;
 /// For larger bodies, the echo contains only the hash.
-const ECHOED: usize = 64 << 10;
+const MAX_ECHOED_BODY: usize = 64 << 10;
 /// `{"compressed":true}`
 const GZIP: &[u8] =
     b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\x4a\xce\xcf\x2d\x28\x4a\x2d\x2e\x4e\

@@ -191,8 +191,8 @@ pub(super) async fn drive<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let config = WebSocketConfig::default()
-        .max_message_size(Some(LARGEST_MESSAGE))
-        .max_frame_size(Some(LARGEST_FRAME));
+        .max_message_size(Some(MAX_MESSAGE))
+        .max_frame_size(Some(MAX_FRAME));
     let socket =
         WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config));
     let mut socket = socket.await;
@@ -313,7 +313,7 @@ where
     let mut rest = Bytes::copy_from_slice(text.as_bytes());
     let mut opcode = Data::Text;
     loop {
-        let payload = rest.split_to(rest.len().min(LARGEST_FRAME));
+        let payload = rest.split_to(rest.len().min(MAX_FRAME));
         let is_final = rest.is_empty();
         let frame = Frame::message(payload, OpCode::Data(opcode), is_final);
         socket.feed(Message::Frame(frame)).await?;
@@ -365,8 +365,8 @@ where
     let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
 }
 
-const LARGEST_FRAME: usize = 32 << 10;
-pub(super) const LARGEST_MESSAGE: usize = 128 << 10;
+const MAX_FRAME: usize = 32 << 10;
+pub(super) const MAX_MESSAGE: usize = 128 << 10;
 const OUTBOX: usize = 64;
 const PACKETS: u8 = 3;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -16,7 +16,7 @@ use super::head::Head;
 use super::routes::{self, parameter};
 use super::sigv4::Verified;
 use super::sites::Site;
-use super::sockets::{LARGEST_MESSAGE, SocketService, Upgrade};
+use super::sockets::{MAX_MESSAGE, SocketService, Upgrade};
 use super::state::Gateway;
 use crate::sigv4::{PlusSign, percent_decode};
 
@@ -85,7 +85,7 @@ pub(super) fn analyzer_response(
     }
     let query = query(head);
     let expires = parameter(&query, "X-Amz-Expires").and_then(|seconds| seconds.parse().ok());
-    if expires.is_none_or(|seconds: u32| seconds > LONGEST_STREAM_EXPIRY) {
+    if expires.is_none_or(|seconds: u32| seconds > MAX_STREAM_EXPIRY_S) {
         return Err(GatewayError::Forbidden);
     }
     let configuration = parameter(&query, "configuration-name");
@@ -109,7 +109,7 @@ fn manage(
             let description = sockets.describe(id).ok_or(GatewayError::Gone)?;
             return Ok(routes::json_response(&description));
         }
-        Method::POST if body.len() > LARGEST_MESSAGE => return Err(GatewayError::TooLarge),
+        Method::POST if body.len() > MAX_MESSAGE => return Err(GatewayError::TooLarge),
         Method::POST => sockets.send(id, String::from_utf8_lossy(body).into_owned()),
         Method::DELETE => sockets.close(id),
         _ => return Err(GatewayError::NotFound),
@@ -168,4 +168,4 @@ pub(super) fn new_id() -> String {
 }
 
 const DEFAULT_CONFIGURATION: &str = "NetworkAnalyzerConfig_Default";
-const LONGEST_STREAM_EXPIRY: u32 = 300;
+const MAX_STREAM_EXPIRY_S: u32 = 300;

@@ -98,7 +98,7 @@ impl Query {
 
     /// A text of this length, at most five megabytes.
     async fn large(&self, ctx: &Context<'_>, bytes: i32) -> Result<String> {
-        let bytes = usize::try_from(bytes).unwrap_or(0).min(LARGEST_RESPONSE);
+        let bytes = usize::try_from(bytes).unwrap_or(0).min(MAX_RESPONSE);
         reserve_bytes(ctx, bytes)?;
         Ok("x".repeat(bytes))
     }
@@ -222,7 +222,7 @@ fn reserve_bytes(ctx: &Context<'_>, bytes: usize) -> Result<()> {
 }
 
 async fn sleep(ms: i32) -> u64 {
-    let ms = u64::try_from(ms).unwrap_or(0).min(LONGEST_SLEEP_MS);
+    let ms = u64::try_from(ms).unwrap_or(0).min(MAX_SLEEP_MS);
     tokio::time::sleep(Duration::from_millis(ms)).await;
     ms
 }
@@ -296,7 +296,7 @@ impl RequestState {
     pub(super) fn new(headers: Headers) -> Self {
         Self {
             headers,
-            budget: AtomicUsize::new(LARGEST_RESPONSE),
+            budget: AtomicUsize::new(MAX_RESPONSE),
             recorded: Mutex::default(),
         }
     }
@@ -306,6 +306,6 @@ impl RequestState {
     }
 }
 
-const LARGEST_RESPONSE: usize = 5_000_000;
-const LONGEST_SLEEP_MS: u64 = 30_000;
+const MAX_RESPONSE: usize = 5_000_000;
+const MAX_SLEEP_MS: u64 = 30_000;
 const SECRET_HEADERS: [&str; 2] = ["authorization", "x-amz-security-token"];

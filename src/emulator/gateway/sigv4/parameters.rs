@@ -115,9 +115,9 @@ impl Presigned {
             return Ok(shared::TOLERANCE);
         };
         match expires.parse::<u32>() {
-            Ok(seconds @ 1..=LONGEST) => Ok(Duration::seconds(seconds.into())),
+            Ok(seconds @ 1..=MAX_LIFETIME_S) => Ok(Duration::seconds(seconds.into())),
             Ok(_) | Err(_) => Err(GatewayError::Incomplete(format!(
-                "X-Amz-Expires must be a number of seconds between 1 and {LONGEST}. Got \
+                "X-Amz-Expires must be a number of seconds between 1 and {MAX_LIFETIME_S}. Got \
                  '{expires}'."
             ))),
         }
@@ -126,4 +126,4 @@ impl Presigned {
 
 pub(super) const SIGNATURE: &[u8] = b"X-Amz-Signature";
 pub(super) const TOKEN: &[u8] = b"X-Amz-Security-Token";
-const LONGEST: u32 = 7 * 24 * 60 * 60;
+const MAX_LIFETIME_S: u32 = 7 * 24 * 60 * 60;
