@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn body_is_printed_as_jackson_does() {
+    fn body_has_the_format_of_jackson() {
         assert_eq!(
             AppSyncError::MissingAuthorization.body(SignatureStatus::Forbidden),
             "{\n  \"errors\" : [ {\n    \"errorType\" : \"UnauthorizedException\",\n    \
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_unknown_is_left_out() {
+    fn absent_message_is_omitted() {
         let error = AppSyncError::UnknownNamespace;
         assert_eq!(
             error.body(SignatureStatus::Forbidden),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn summary_leaves_out_what_the_client_sent() {
+    fn summary_omits_client_input() {
         let error = AppSyncError::Incomplete(
             "Authorization header requires 'Signature' parameter. Authorization=AWS4 secret".into(),
         );
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_signature_is_switchable_over_http_only() {
+    fn switch_changes_bad_signatures_over_http_only() {
         check_signature(SignatureStatus::Forbidden, 403, "InvalidSignatureException");
         check_signature(SignatureStatus::BadRequest, 400, "BadRequestException");
     }

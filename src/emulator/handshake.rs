@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn query_parameters_are_decoded_as_clients_send_them() {
+    fn query_parameters_are_decoded() {
         for query in ["payload=e30=", "header=x&payload=e30%3D", "payload=e30"] {
             let payload = parameter(query, "payload").unwrap();
             assert_eq!(decode(&payload).unwrap(), b"{}", "{query}");

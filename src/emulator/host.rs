@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ports_are_cut_off() {
+    fn port_is_removed() {
         for (host, name) in [
             ("localhost", Some("localhost")),
             ("localhost:1", Some("localhost")),

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns() {
+    fn wildcards_match() {
         check("a", "a", true);
         check("a", "ab", false);
         check("*", "", true);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn policies() {
+    fn policies_are_evaluated() {
         let policy = r#"{"Version":"2012-10-17","Statement":[
             {"Effect":"Allow","Action":"a:B","Resource":["x/*","y"]},
             {"Sid":"s","Effect":"Deny","Action":["a:*"],"Resource":"x/no"}]}"#;

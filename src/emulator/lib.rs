@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn switches_are_typed() {
+    async fn switch_accepts_typed_changes() {
         let emulator = Emulator::start(Options::default()).await.unwrap();
         let change = Change {
             gate: Some(true),

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn client_messages() {
+    fn client_messages_are_parsed() {
         check(
             r#"{"type":"connection_init"}"#,
             ClientMessage::ConnectionInit,
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_error_omits_what_is_unknown() {
+    fn connection_error_omits_absent_members() {
         let frame: serde_json::Value =
             serde_json::from_str(&connection_error(None, Some("NoProtocolError"))).unwrap();
         let error = json!({"message": "NoProtocolError", "errorCode": 400});

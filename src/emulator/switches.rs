@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn actions_are_returned_in_their_order_and_not_kept() {
+    fn actions_are_returned_in_order_once() {
         let switches = Switches::new(7, Arc::default());
         let on = r#"{"throttle":true,"close_all":true,"close_clean":1001,"send_all":"x",
             "complete_all":true,"error_all":true}"#;
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_that_make_no_sense() {
+    fn invalid_changes_are_rejected() {
         check_invalid(
             r#"{"refuse_connect":"{"}"#,
             "refuse_connect is not JSON: EOF while parsing an object at line 1 column 1",

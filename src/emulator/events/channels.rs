@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_channels_are_refused() {
+    fn malformed_channels_are_rejected() {
         let long = format!("default/{}", "x".repeat(51));
         for text in [
             "",

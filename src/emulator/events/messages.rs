@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn client_messages() {
+    fn client_messages_are_parsed() {
         assert_eq!(
             parse(r#"{"type":"connection_init"}"#),
             ClientMessage::ConnectionInit
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn signed_bodies_are_compact_and_escaped_on_demand() {
+    fn signed_bodies_are_compact_and_escaped_as_requested() {
         let subscribe = Subscribe {
             id: "1".into(),
             channel: "/default/room-1".into(),
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn signed_bodies_hash_to_the_vectors() {
+    fn signed_bodies_have_the_hashes_of_real_clients() {
         let plain = "c6d96cfc08abab78ce298c1461669ddd5ce3cd3edf7446f4d9a9dc2a196545d4";
         let raw = "ba56e248881189b11b882ea0b64506b76383d7580aece418696d33558d587e85";
         let escaped = "639ef0e7f069eebab3b100ff126b5a64f340031d955bafbbb2f61cc6aca0c77c";
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_taken_as_they_were_written() {
+    fn members_are_copied_verbatim() {
         let errors = r#" {"errors" : [1.0], "x":"\u003c"} "#;
         assert_eq!(
             with_members("subscribe_error", Some("a\"b"), errors),
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_omit_what_is_unknown() {
+    fn errors_omit_absent_members() {
         let frame = error("subscribe_error", "1", "UnauthorizedException", None);
         let frame: Value = serde_json::from_str(&frame).unwrap();
         let errors = json!([{"errorType": "UnauthorizedException"}]);

@@ -264,7 +264,7 @@ mod tests {
     use super::is_id;
 
     #[test]
-    fn ids() {
+    fn ids_are_validated() {
         let long = "x".repeat(129);
         for id in ["a", "a-B_9+", &long[..128]] {
             assert!(is_id(id), "{id}");

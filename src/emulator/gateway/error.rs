@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_are_few_words() {
+    fn reason_is_a_short_name() {
         for (text, reason) in [
             (
                 "The request signature we calculated does not match",
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_leaves_out_what_the_client_sent() {
+    fn summary_omits_client_input() {
         let text = "Authorization header requires 'Signature' parameter. Authorization=AWS4 secret";
         assert_eq!(
             GatewayError::Incomplete(text.to_owned()).summary(),
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn http_apis_withhold_what_is_wrong_with_a_signature() {
+    fn http_apis_hide_signature_errors() {
         let bad = GatewayError::BadSignature("secret".to_owned());
         assert_eq!(bad.hide_reason(), GatewayError::Forbidden);
         assert_eq!(GatewayError::TooLarge.hide_reason(), GatewayError::TooLarge);

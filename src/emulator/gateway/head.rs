@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_tidied_up() {
+    fn head_keeps_its_bytes() {
         let raw = b"GET //a/../b;c|{d}\"<\xc3\xa9\xff?x=%zz&&y=^` HTTP/1.1\r\nHOST: h\r\nx-B:  1  2 \r\nX-a:\r\nx-b: 3\r\n\r\n";
         let head = Head::parse(raw).unwrap();
         let target: &[u8] = b"//a/../b;c|{d}\"<\xc3\xa9\xff?x=%zz&&y=^`";
@@ -260,7 +260,7 @@ mod tests {
 
     /// Shows why hyper does not read here.
     #[test]
-    fn the_library_would_refuse_or_change_targets() {
+    fn http_library_rejects_or_changes_some_targets() {
         let parsed = |target: &'static [u8]| http::Uri::from_maybe_shared(target);
         let refused: [&[u8]; 6] = [b"/<t>", b"/`", b"/a?x=\"", b"/a?x=<>", b"/\xff", b"/a?\xff"];
         for target in refused {
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn targets_in_absolute_form() {
+    fn targets_in_absolute_form_are_split() {
         for (target, expected) in [
             ("https://h/a?b", ("/a", "b")),
             ("https://h", ("", "")),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn heads_that_are_none() {
+    fn malformed_heads_are_rejected() {
         check_bad("GET / HTTP/1.1\r\nhost: h\r\n", "head without end");
         check_bad("GET /\r\nhost: h\r\n\r\n", "no version");
         check_bad("GET / HTTP/1.0\r\nhost: h\r\n\r\n", "not HTTP/1.1");
@@ -329,14 +329,14 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_go_on() {
+    fn folded_header_lines_are_joined() {
         let raw = b"GET / HTTP/1.1\r\nhost: h\r\na: 1\r\n  2\r\n\t3\r\n\r\n";
         let head = Head::parse(raw).unwrap();
         assert_eq!(head.joined("a").unwrap(), b"1 2 3");
     }
 
     #[test]
-    fn framing_must_be_clear() {
+    fn ambiguous_framing_is_rejected() {
         let framing = |headers: &str| {
             let raw = format!("POST / HTTP/1.1\r\nhost: h\r\n{headers}\r\n");
             Head::parse(raw.as_bytes()).unwrap().framing()

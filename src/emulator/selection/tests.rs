@@ -49,7 +49,7 @@ fn check_unalias(selected: &str, value: Value, expected: Value) {
 }
 
 #[test]
-fn subscriber_sees_what_both_selected() {
+fn subscriber_receives_fields_that_both_selected() {
     check_projection(
         "onMessage { __typename key:id author }",
         value!({"id": "1", "body": "b", "author": "ann"}),
@@ -59,7 +59,7 @@ fn subscriber_sees_what_both_selected() {
 }
 
 #[test]
-fn nullable_field_that_the_mutation_left_out_is_null() {
+fn nullable_field_absent_from_the_mutation_is_null() {
     check_projection(
         "onMessage { id author tag { name } }",
         value!({"id": "1"}),
@@ -69,7 +69,7 @@ fn nullable_field_that_the_mutation_left_out_is_null() {
 }
 
 #[test]
-fn required_field_that_the_mutation_left_out_is_an_error() {
+fn required_field_absent_from_the_mutation_is_an_error() {
     check_projection(
         "onMessage { id text:body }",
         value!({"id": "1"}),
@@ -81,7 +81,7 @@ fn required_field_that_the_mutation_left_out_is_an_error() {
 }
 
 #[test]
-fn null_stops_at_the_nearest_nullable_field() {
+fn null_propagates_to_the_nearest_nullable_field() {
     check_projection(
         "onMessage { id tags { name } tag { name } }",
         value!({"id": "1", "tags": [{"name": "x"}, {}], "tag": {}}),
@@ -102,7 +102,7 @@ fn null_stops_at_the_nearest_nullable_field() {
 }
 
 #[test]
-fn aliases_of_the_mutation_are_undone() {
+fn mutation_aliases_become_field_names() {
     check_unalias(
         "key:id a:room { id } b:room { n:name } tags { t:name }",
         value!({"key": "1", "a": {"id": "r"}, "b": {"n": "N"}, "tags": [{"t": "x"}]}),

@@ -152,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_encoded_once_more() {
+    fn paths_are_encoded_again() {
         for (raw, expected) in [
             ("", "/"),
             ("/", "/"),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_that_are_none() {
+    fn invalid_escapes_are_rejected() {
         for (raw, expected) in [
             ("x=%zz", "Illegal hex character in escape % pattern: %zz"),
             ("x=%2", "Incomplete trailing escape % sequence"),
