@@ -101,9 +101,10 @@ impl Emulator {
     pub async fn start(options: Options) -> Result<Self, Error> {
         let (listener, addr) = listen(options.listen).await?;
         let (control, control_addr) = listen(options.control).await?;
-        let alpn_protocols: &[&[u8]] = match options.http2 {
-            true => &[b"h2", b"http/1.1"],
-            false => &[b"http/1.1"],
+        let alpn_protocols: &[&[u8]] = if options.http2 {
+            &[b"h2", b"http/1.1"]
+        } else {
+            &[b"http/1.1"]
         };
         let services = Arc::new(Services::new(options));
         let (context, appsync) = (&services.context, &services.appsync);

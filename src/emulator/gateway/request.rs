@@ -55,9 +55,10 @@ pub(super) async fn handle_request(
         None => Err(GatewayError::Forbidden),
     };
     let settings = gateway.context.switches.settings();
-    let delay = match head.is_upgrade() {
-        true => settings.connect_delay(),
-        false => settings.delay(),
+    let delay = if head.is_upgrade() {
+        settings.connect_delay()
+    } else {
+        settings.delay()
     };
     tokio::time::sleep(delay).await;
     match outcome {

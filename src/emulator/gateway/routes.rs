@@ -98,9 +98,10 @@ pub(super) fn stage_and_route(head: &Head) -> Result<(String, String), GatewayEr
     let end = rest.find('/').unwrap_or(rest.len());
     let (stage, route) = rest.split_at(end);
     let is_stage = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    match (1..=128).contains(&stage.len()) && stage.bytes().all(is_stage) {
-        true => Ok((stage.to_owned(), route.to_owned())),
-        false => Err(GatewayError::Forbidden),
+    if (1..=128).contains(&stage.len()) && stage.bytes().all(is_stage) {
+        Ok((stage.to_owned(), route.to_owned()))
+    } else {
+        Err(GatewayError::Forbidden)
     }
 }
 

@@ -122,13 +122,15 @@ fn verify_signature(
 
     let payload = payload(head, body, site.payload_rule())?;
     let (path, _) = head.path_and_query();
-    let path = match rules.normalizes_paths {
-        true => canonical::normalized(path),
-        false => path.to_vec(),
+    let path = if rules.normalizes_paths {
+        canonical::normalized(path)
+    } else {
+        path.to_vec()
     };
-    let placements = match parameters.is_presigned && site.accepts_appended_token() {
-        true => &[TokenPlacement::Signed, TokenPlacement::Appended][..],
-        false => &[TokenPlacement::Signed],
+    let placements = if parameters.is_presigned && site.accepts_appended_token() {
+        &[TokenPlacement::Signed, TokenPlacement::Appended][..]
+    } else {
+        &[TokenPlacement::Signed]
     };
     let mut mismatch = String::new();
     for placement in placements.iter().rev() {

@@ -47,11 +47,10 @@ fn other_scheme_error(header: &str, has_date: bool) -> String {
              '{header}'."
         );
     }
-    let date = match has_date {
-        true => "",
-        false => {
-            "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. "
-        }
+    let date = if has_date {
+        ""
+    } else {
+        "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. "
     };
     format!(
         "Authorization header requires 'Credential' parameter. Authorization header requires \
