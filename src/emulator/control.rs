@@ -22,7 +22,7 @@ pub(super) async fn handle_request(
     if !is_local(&request) {
         return error(
             StatusCode::FORBIDDEN,
-            "the control listener accepts only loopback names, and no web pages",
+            "the control listener accepts only requests to a loopback name, and none from web pages",
         );
     }
     match (request.method(), request.uri().path()) {
@@ -38,7 +38,10 @@ pub(super) async fn handle_request(
 
 async fn switch(services: &Services, body: Incoming) -> Response<Body> {
     let Ok(body) = Limited::new(body, MAX_BODY).collect().await else {
-        return error(StatusCode::BAD_REQUEST, "body could not be read");
+        return error(
+            StatusCode::BAD_REQUEST,
+            "the body could not be read, or is larger than 64 KiB",
+        );
     };
     // For an unknown key, the error lists the known ones.
     let change: Change = match serde_json::from_slice(&body.to_bytes()) {

@@ -91,7 +91,7 @@ where
                 }
             };
             let Ok(permit) = Arc::clone(&slots).try_acquire_owned() else {
-                tracing::warn!("connection dropped: too many");
+                tracing::warn!("connection dropped: too many connections");
                 continue;
             };
             let _ = stream.set_nodelay(true);
@@ -112,13 +112,13 @@ async fn serve_tls(services: Arc<Services>, stream: TcpStream, acceptor: TlsAcce
     let mut stream = match tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-        Err(_) => return tracing::debug!("TLS handshake took too long"),
+        Err(_) => return tracing::debug!("TLS handshake timed out"),
     };
     let sni: Option<Arc<str>> = stream.get_ref().1.server_name().map(Arc::from);
     // HTTP/1.1 requests to the gateway are read without hyper.
     let read = match gateway::read_first_head(&mut stream).await {
         Ok(read) => read,
-        Err(error) => return tracing::debug!(%error, "no request"),
+        Err(error) => return tracing::debug!(%error, "connection ended without a request"),
     };
     if services.gateway.is_for_gateway(&read) {
         return gateway::serve(&services.gateway, stream, read).await;

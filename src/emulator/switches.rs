@@ -122,18 +122,18 @@ pub struct Change {
 /// Why a change is invalid. It has changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidChange {
-    #[error("{0} is not a close code that may be sent")]
+    #[error("invalid close code {0}: use 1000 to 4999, except 1004, 1005, 1006 and 1015")]
     CloseCode(u16),
-    #[error("{switch} is not JSON: {reason}")]
+    #[error("invalid JSON in {switch}: {reason}")]
     NotJson {
         switch: &'static str,
         reason: String,
     },
-    #[error("policy is not a supported IAM policy: {0}")]
+    #[error("unsupported IAM policy: {0}")]
     Policy(String),
-    #[error("{0} is not the status of a final answer")]
+    #[error("invalid status {0}: use 200 to 599")]
     Status(u16),
-    #[error("{0:?} is not the value of a header")]
+    #[error("invalid header value {0:?}: remove control characters")]
     HeaderValue(String),
 }
 
@@ -382,11 +382,11 @@ mod tests {
     fn invalid_changes_are_rejected() {
         check_invalid(
             r#"{"refuse_connect":"{"}"#,
-            "refuse_connect is not JSON: EOF while parsing an object at line 1 column 1",
+            "invalid JSON in refuse_connect: EOF while parsing an object at line 1 column 1",
         );
         check_invalid(
             r#"{"policy":"{}"}"#,
-            "policy is not a supported IAM policy: missing field `Version` at line 1 column 2",
+            "unsupported IAM policy: missing field `Version` at line 1 column 2",
         );
         let fixed = |status: u16, content_type: &str| {
             let response = serde_json::json!({
@@ -394,9 +394,12 @@ mod tests {
             });
             serde_json::json!({ "answer_http": response }).to_string()
         };
-        let status = "101 is not the status of a final answer";
+        let status = "invalid status 101: use 200 to 599";
         check_invalid(&fixed(101, ""), status);
-        check_invalid(&fixed(200, "a\n"), "\"a\\n\" is not the value of a header");
+        check_invalid(
+            &fixed(200, "a\n"),
+            "invalid header value \"a\\n\": remove control characters",
+        );
         let off = change(r#"{"refuse_connect":"","refuse_start":"","answer_http":null}"#);
         assert_eq!(off.check(), Ok(()));
     }
