@@ -1,4 +1,4 @@
-//! The emulated AppSync API: its names, its rules, and the parts that its connections share.
+//! The emulated AppSync API: its host names, its checks, and the state that its connections share.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(super) struct AppSync {
 
 impl AppSync {
     pub(super) fn new(context: Arc<Context>) -> Self {
-        // The label in AppSync's host names is 26 letters and digits, and not the API's id.
+        // The first label of AppSync's host names has 26 letters and digits. It is not the API's id.
         let random_label = || -> String {
             std::iter::repeat_with(|| fastrand::char('a'..='z'))
                 .take(26)
@@ -50,7 +50,7 @@ impl AppSync {
         }
     }
 
-    /// Returns which of the API's names a `Host` is, with or without a port.
+    /// Returns the kind of host name in a `Host` header, or `None` for a host that is not the API's.
     pub(super) fn host_kind(&self, host: &str) -> Option<HostKind> {
         let name = without_port(host)?;
         if name.eq_ignore_ascii_case(&self.api_host) {
@@ -64,7 +64,7 @@ impl AppSync {
         }
     }
 
-    /// Verifies a request that came over HTTP.
+    /// Verifies an HTTP request.
     pub(super) fn verify(&self, received: &Received<'_>) -> Result<Verified, AppSyncError> {
         sigv4::verify(
             received,
@@ -77,10 +77,10 @@ impl AppSync {
         )
     }
 
-    /// Verifies the `POST` that a realtime connect or message was signed as. It is never sent.
+    /// Verifies a realtime connect or message. Its signature covers a `POST` that is never sent.
     ///
-    /// For a client that signed for the realtime host, the error shows the canonical string with
-    /// the host that it should have signed for.
+    /// If the client signed the realtime host, the error shows the canonical string with the API's
+    /// host, which the client should have signed.
     pub(super) fn verify_realtime(
         &self,
         path: &str,
@@ -107,7 +107,7 @@ impl AppSync {
     }
 
     /// Checks an action on one of AppSync's resources against the policy of the `policy` switch.
-    /// `resource` follows the API's ARN.
+    /// `resource` is the part of the ARN after that of the API.
     pub(super) fn check_policy(&self, action: &str, resource: &str) -> Result<(), AppSyncError> {
         let resource = format!("apis/{}{resource}", self.id);
         match self.context.allows("appsync", action, &resource) {
@@ -116,7 +116,7 @@ impl AppSync {
         }
     }
 
-    /// Checks all root fields of an operation. A document that does not parse has none.
+    /// Checks all root fields of an operation. A document that does not parse has no root fields.
     pub(super) fn check_field_policies(&self, operation: &Operation) -> Result<(), AppSyncError> {
         if self.context.switches.settings().policy.is_empty() {
             return Ok(());

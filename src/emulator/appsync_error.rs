@@ -1,11 +1,11 @@
-//! AppSync's error answers: status, error type and text, over HTTP and in realtime frames.
+//! AppSync's errors: status, error type and text, over HTTP and in realtime frames.
 //!
-//! The texts are those seen from AWS. Where AWS's status is uncertain, a switch chooses it.
+//! The texts were observed in AWS's responses. Where AWS's status is uncertain, a switch selects it.
 
 use http::StatusCode;
 use thiserror::Error;
 
-/// Why a request was refused. `Display` is the `message` in the answer.
+/// The reason why a request is rejected. `Display` writes the `message` of the response.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum AppSyncError {
     #[error("Missing authorization header")]
@@ -13,7 +13,7 @@ pub(super) enum AppSyncError {
     /// The `authorization` is not SigV4. The API supports only IAM.
     #[error("Valid authorization header not provided.")]
     OtherAuthorization,
-    /// The request carries an API key. The API has none.
+    /// The request carries an API key. The API supports only IAM.
     #[error("You are not authorized to make this call.")]
     NotAuthorized,
     /// The IAM policy does not allow it.
@@ -28,10 +28,10 @@ pub(super) enum AppSyncError {
     UnrecognizedClient,
     #[error("The security token included in the request is expired")]
     ExpiredToken,
-    /// Events refuses the request, with this message.
+    /// Events rejects the request with this message.
     #[error("{0}")]
     BadRequest(String),
-    /// Events sends no message for it.
+    /// Events sends no message for this error.
     #[error("")]
     UnknownNamespace,
     #[error("Request body is empty.")]
@@ -50,8 +50,7 @@ pub(super) enum AppSyncError {
     Internal,
 }
 
-/// The HTTP answer to a wrong signature. AWS sent one until 2019, and has been seen to send the other
-/// since.
+/// The HTTP response to a wrong signature. Both were observed from AWS, one of them only until 2019.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SignatureStatus {
     /// 403 `InvalidSignatureException`.
@@ -111,7 +110,7 @@ impl AppSyncError {
         }
     }
 
-    /// Returns the error type in realtime frames, where a bad signature has always been a
+    /// Returns the error type in realtime frames. There, a bad signature is always a
     /// `BadRequestException`.
     pub(super) fn realtime_type(&self) -> &'static str {
         match self {

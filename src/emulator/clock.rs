@@ -1,6 +1,6 @@
-//! The emulator's clock: the machine's, shifted by a skew that tests set.
+//! The emulator's clock: the system clock plus a skew that tests set.
 //!
-//! Nothing else in the emulator reads the time of day. Code that checks a date takes the time as an
+//! No other code in the emulator reads the time of day. Code that checks a date takes the time as an
 //! argument.
 
 use std::sync::atomic::{AtomicI64, Ordering};

@@ -1,11 +1,11 @@
-//! The reasons for refusing a realtime connect, and the `connection_error` frame for each.
+//! The errors of a realtime connect, and the `connection_error` frame of each.
 
 use super::appsync_error::AppSyncError;
 use super::events::messages as event_messages;
 use super::messages;
 use super::protocol::Protocol;
 
-/// Why a connection receives `connection_error`.
+/// The reason why a connection receives `connection_error`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ConnectError {
     /// The client did not offer `graphql-ws` or `aws-appsync-event-ws`.
@@ -17,7 +17,7 @@ pub(super) enum ConnectError {
     /// The authorization does not parse.
     Malformed,
     AppSync(AppSyncError),
-    /// A switch refuses connects, with this JSON in the frame.
+    /// A switch rejects connects, with this JSON in the frame.
     RefusedBySwitch(String),
 }
 

@@ -1,4 +1,4 @@
-//! The state that every part of the emulator shares. It depends on none of them.
+//! The state that all parts of the emulator share. It does not depend on any of the parts.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ impl Context {
     /// Checks an action on a resource against the policy of the `policy` switch, if it is set.
     ///
     /// # Errors
-    /// The resource's ARN, if the policy does not allow the action.
+    /// Returns the resource's ARN if the policy does not allow the action.
     pub(super) fn allows(&self, service: &str, action: &str, resource: &str) -> Result<(), String> {
         let policy = self.switches.settings().policy;
         if policy.is_empty() {
@@ -46,7 +46,7 @@ impl Context {
         }
         let region = &self.options.region;
         let arn = format!("arn:aws:{service}:{region}:{ACCOUNT}:{resource}");
-        // Only a policy that parses can be switched on.
+        // The switch accepts only policies that parse.
         let is_allowed = Policy::parse(&policy).is_ok_and(|policy| policy.allows(action, &arn));
         is_allowed.then_some(()).ok_or(arn)
     }

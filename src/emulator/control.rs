@@ -1,6 +1,7 @@
-//! The control listener: `GET /state` and `POST /switch`, plain HTTP for tests and for people.
+//! The control listener: `GET /state` and `POST /switch` over plain HTTP, for tests and manual use.
 //!
-//! Requests carry no signature, so it accepts only those with a loopback `Host` and no `Origin`.
+//! Requests are not signed, so only those with a loopback name in `Host` and without `Origin` are
+//! accepted.
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};

@@ -1,11 +1,11 @@
-//! A fixed answer that a switch gives to every request.
+//! The fixed response to every request, which a switch sets.
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use serde::{Deserialize, Serialize};
 
-/// A fixed answer to every request. Headers that it does not name keep their usual values.
+/// A fixed response to every request. Headers that it does not set keep their usual values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FixedResponse {
@@ -17,12 +17,12 @@ pub struct FixedResponse {
     /// The `x-amzn-errortype`; `None` sends none.
     #[serde(default)]
     pub error_type: Option<String>,
-    /// AppSync gives this answer only to requests whose body contains this text.
+    /// AppSync sends this response only if the request's body contains this text.
     #[serde(default)]
     pub only: String,
 }
 
-/// A text that all answers share rather than copy, because it may be long.
+/// A text that responses share instead of copying, because it may be long.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub struct SharedText(Bytes);
@@ -46,7 +46,7 @@ impl FixedResponse {
         self.body.0.clone()
     }
 
-    /// Sets the status and headers. Leaves out values that are not valid.
+    /// Sets the status and headers. Skips invalid values.
     pub(super) fn apply_to<B>(&self, response: &mut Response<B>) {
         *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or_default();
         let headers = response.headers_mut();

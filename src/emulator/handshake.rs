@@ -1,4 +1,5 @@
-//! The realtime handshake: an upgrade, and the authorization that comes with it in one of three ways.
+//! The realtime handshake: an upgrade request, with its authorization in the headers, in a subprotocol
+//! or in the query.
 //!
 //! An upgrade to a known host is always answered with 101. If its authorization is wrong, a
 //! `connection_error` frame follows.
@@ -22,8 +23,8 @@ use super::responses::{Body, error_response};
 use super::sigv4::{Headers, PlusSign, percent_decode};
 use super::socket;
 
-/// The headers and the body that the authorization of a connect signs.
-struct Presented {
+/// The headers and the body that the client signed for a connect.
+struct SignedConnect {
     headers: Headers,
     body: Vec<u8>,
 }
@@ -35,7 +36,7 @@ pub(super) fn is_upgrade(request: &Request<Incoming>) -> bool {
             .any(|token| token.eq_ignore_ascii_case("websocket"))
 }
 
-/// Answers an upgrade and, if it is granted, spawns the connection's task.
+/// Responds to an upgrade request and, if it is accepted, spawns the connection's task.
 pub(super) async fn accept_upgrade(
     api: &Arc<AppSync>,
     sni: Option<&str>,
@@ -96,8 +97,9 @@ pub(super) async fn accept_upgrade(
     response
 }
 
-/// Returns the name and the protocol of an upgrade. The API's host is accepted only if the TLS
-/// handshake named the realtime host: clients that sign real headers send the API's `Host`.
+/// Returns the kind of host name and the protocol of an upgrade request. The API's host name is
+/// accepted in `Host` only if the SNI is the realtime host: clients that sign their real headers send
+/// the API's name in `Host`.
 fn endpoint(
     api: &AppSync,
     sni: Option<&str>,
@@ -126,9 +128,9 @@ fn authorize(
     host: &str,
     request: &Request<Incoming>,
 ) -> Result<(), ConnectError> {
-    let presented = presented(host_kind, protocol, host, request)?;
+    let connect = signed_connect(host_kind, protocol, host, request)?;
     let path = protocol.connect_path();
-    api.verify_realtime(path, &presented.headers, &presented.body)
+    api.verify_realtime(path, &connect.headers, &connect.body)
         .map_err(ConnectError::AppSync)?;
     match protocol {
         // AWS documents IAM permissions only for GraphQL's fields.
@@ -139,13 +141,13 @@ fn authorize(
     }
 }
 
-fn presented(
+fn signed_connect(
     host_kind: HostKind,
     protocol: Protocol,
     host: &str,
     request: &Request<Incoming>,
-) -> Result<Presented, ConnectError> {
-    let in_headers = || Presented {
+) -> Result<SignedConnect, ConnectError> {
+    let in_headers = || SignedConnect {
         headers: Headers::from_request(request.headers(), host),
         body: NO_BODY.to_vec(),
     };
@@ -163,7 +165,7 @@ fn presented(
         let json = general_purpose::URL_SAFE_NO_PAD
             .decode(encoded)
             .map_err(|_| ConnectError::Malformed)?;
-        return Ok(Presented {
+        return Ok(SignedConnect {
             headers: read_entries(&json)?,
             body: NO_BODY.to_vec(),
         });
@@ -171,11 +173,11 @@ fn presented(
 
     let query = match protocol {
         Protocol::GraphQl => request.uri().query().unwrap_or_default(),
-        // Events does not document authorization in the query.
+        // AWS does not document authorization in the query for Events.
         Protocol::Events => "",
     };
     match (parameter(query, "header"), parameter(query, "payload")) {
-        (Some(header), Some(payload)) => Ok(Presented {
+        (Some(header), Some(payload)) => Ok(SignedConnect {
             headers: read_entries(&decode(&header)?)?,
             body: decode(&payload)?,
         }),
@@ -215,7 +217,8 @@ fn parameter(query: &str, name: &str) -> Option<Vec<u8>> {
         .map(|(_, value)| percent_decode(value, PlusSign::Literal))
 }
 
-/// Checks the parts of RFC 6455, section 4.2.1, that hyper does not, and returns the accept key.
+/// Checks the requirements of RFC 6455, section 4.2.1, that hyper does not check, and returns the
+/// accept key.
 fn accept_key(headers: &HeaderMap) -> Option<HeaderValue> {
     let version = headers.get(header::SEC_WEBSOCKET_VERSION)?;
     let connection =

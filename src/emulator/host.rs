@@ -1,4 +1,4 @@
-//! Host names as requests carry them, with or without a port.
+//! The host names in requests, with or without a port.
 
 pub(super) fn is_loopback_name(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]"

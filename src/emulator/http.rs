@@ -1,7 +1,7 @@
 //! Requests over HTTP: `POST /graphql`, `GET /graphql?query=…`, and `POST /event`.
 //!
-//! Verifies a request as it was received, executes it and answers it, or refuses it in AppSync's
-//! form. Realtime upgrades go to `handshake`.
+//! A request is verified as it was received. The response is the result of its execution, or an error
+//! in AppSync's format. Realtime upgrades go to `handshake`.
 
 use std::io;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::protocol::{HostKind, Protocol};
 use super::responses::{self, Body, common_headers};
 use super::sigv4::{Headers, PlusSign, Received, percent_decode};
 
-/// Answers one request on the TLS listener. An error makes hyper drop the connection.
+/// Handles one request on the TLS listener. An error makes hyper drop the connection.
 pub(super) async fn handle_request(
     api: Arc<AppSync>,
     sni: Option<Arc<str>>,
@@ -112,7 +112,7 @@ async fn graphql(
     operation: Operation,
     headers: Headers,
 ) -> Result<Response<Body>, AppSyncError> {
-    // Like AppSync, finishes an operation that has started even if its client leaves.
+    // Like AppSync, the emulator finishes an operation even if its client disconnects.
     let (executing, shutdown) = (Arc::clone(api), api.context.shutdown.clone());
     let execution = api.context.tasks.spawn(async move {
         let execution = executing.graphql.execute(operation, headers);
@@ -139,12 +139,12 @@ async fn read(body: Incoming, protocol: Protocol) -> Result<Bytes, AppSyncError>
     match tokio::time::timeout(BODY_TIMEOUT, limited).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(AppSyncError::TooLarge),
-        // The client has left, so nobody reads this answer.
+        // The client has disconnected, or its body did not arrive in time.
         Ok(Err(_)) | Err(_) => Err(AppSyncError::Unparsable),
     }
 }
 
-/// Reads an operation from a query string. AppSync executes mutations for a `GET`, too.
+/// Parses an operation from a query string. Like AppSync, the emulator executes mutations by `GET`.
 fn from_query(query: &str) -> Result<Operation, AppSyncError> {
     let text = |text: &str| {
         String::from_utf8(percent_decode(text, PlusSign::Space))
@@ -186,7 +186,7 @@ pub(super) fn host(request: &Request<Incoming>) -> String {
     }
 }
 
-/// Answers a preflight. AppSync requires no signature for it.
+/// Returns the response to a preflight. AppSync does not require a signature for it.
 fn preflight(api: &AppSync) -> Response<Body> {
     let mut response = Response::new(Body::default());
     *response.status_mut() = StatusCode::OK;
@@ -204,6 +204,6 @@ fn preflight(api: &AppSync) -> Response<Body> {
 
 const TOKENS_CONSUMED: HeaderName = HeaderName::from_static("x-amzn-appsync-tokensconsumed");
 const MAX_BODY: usize = 1 << 20;
-/// The size of five events of 240 KB, in JSON.
+/// Large enough for five events of 240 KB each in JSON.
 const MAX_PUBLISH: usize = 3 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,8 +1,8 @@
 //! The open realtime connections and their live subscriptions.
 //!
-//! The hub distributes mutations' results, published events and the switches' actions as frames to the
-//! bounded outbox of each connection. It cuts a connection whose outbox is full, so that no connection
-//! delays another.
+//! The hub puts frames into the bounded outbox of each connection: for results of mutations, for
+//! published events, and for actions of switches. It drops a connection whose outbox is full, so that a
+//! slow client does not delay others.
 
 mod events;
 
@@ -43,11 +43,11 @@ pub(super) enum Admission {
     Started,
     Duplicate,
     Full,
-    /// Only a switch refuses it.
+    /// The subscription could be admitted, but a switch rejects it.
     RefusedBySwitch,
 }
 
-/// The conditions for admitting a subscription, and how it is answered.
+/// The rules for admitting and acknowledging a subscription.
 #[derive(Debug)]
 pub(super) struct AdmissionRules {
     /// The connection's limit of subscriptions.
@@ -56,7 +56,7 @@ pub(super) struct AdmissionRules {
     pub(super) refuse: bool,
 }
 
-/// How an accepted `start` is answered.
+/// How a `start` is admitted, and the event that it sends.
 #[derive(Debug)]
 pub(super) struct StartOptions {
     pub(super) rules: AdmissionRules,
@@ -71,11 +71,11 @@ pub(super) struct Hub {
     connections: Mutex<Connections>,
 }
 
-/// A connection's membership of the hub, which ends on drop.
+/// The registration of a connection with the hub. Dropping it removes the connection.
 pub(super) struct Registration {
     pub(super) id: u64,
     pub(super) outbox: mpsc::Receiver<Frame>,
-    /// Cancelled to disconnect the connection.
+    /// Cancelled to drop the connection.
     pub(super) disconnect: CancellationToken,
     _guard: LeaveOnDrop,
 }
@@ -145,7 +145,7 @@ impl Hub {
         }
     }
 
-    /// Admits a subscription. The acknowledgement is queued before any event.
+    /// Admits a subscription. Queues its acknowledgement before any event.
     pub(super) fn start(
         &self,
         connection: u64,
@@ -180,7 +180,7 @@ impl Hub {
         Admission::Started
     }
 
-    /// Ends a subscription. An unknown id gets the same answer.
+    /// Ends a subscription, and queues a `complete`. An unknown id gets a `complete` too.
     pub(super) fn stop(&self, connection: u64, id: &str) {
         if let Some(connection) = self.connections.lock().open.get_mut(&connection) {
             connection.live.remove(id);
@@ -212,8 +212,8 @@ impl Hub {
         self.end_all(messages::complete);
     }
 
-    /// Sends every subscription an error. On Events, which has no error that ends a subscription, it is
-    /// the error for an event that cannot be sent.
+    /// Sends an error to every subscription. A GraphQL subscription ends with it. Events does not have
+    /// an error that ends a subscription: there it is the error for an event that cannot be sent.
     pub(super) fn error_all(&self) {
         self.end_all(|id| messages::error(id, "InternalFailure", "Internal failure"));
         for connection in self.connections.lock().open.values() {
@@ -226,8 +226,8 @@ impl Hub {
         }
     }
 
-    /// Sends a frame with any text. With `$ID` in it, sends one frame for each live subscription, with
-    /// its id in that place, escaped for a JSON string.
+    /// Sends this text as a frame on every connection. If it contains `$ID`, sends one frame for each
+    /// live subscription instead, in which the id, escaped for a JSON string, replaces `$ID`.
     pub(super) fn send_all(&self, text: &str) {
         for connection in self.connections.lock().open.values() {
             if !text.contains(ID) {
@@ -295,7 +295,7 @@ impl Hub {
             Ok(payload) => {
                 tracing::debug!(
                     bytes = payload.len(),
-                    "event too large, dropped as AppSync does"
+                    "event dropped: larger than AppSync's limit"
                 );
             }
             Err(error) => tracing::warn!(%error, "event not delivered"),
@@ -308,7 +308,7 @@ impl Hub {
 
     fn enqueue_frame(&self, connection: &Connection, frame: Frame) {
         if connection.outbox.try_send(frame).is_err() && !connection.disconnect.is_cancelled() {
-            tracing::info!("closing connection: its peer does not read");
+            tracing::info!("dropping connection: the client does not read");
             connection.disconnect.cancel();
             self.ledger.count(|counts| counts.overflowed += 1);
         }
@@ -364,5 +364,5 @@ impl Drop for LeaveOnDrop {
 const ID: &str = "$ID";
 /// The largest number of frames queued for one connection.
 const OUTBOX: usize = 1024;
-/// AppSync's quota is 240 KB. This is the strict reading.
+/// AppSync's quota is 240 KB. A kilobyte of 1,000 bytes is the stricter assumption.
 const MAX_EVENT: usize = 240_000;

@@ -1,8 +1,8 @@
 //! Evaluates IAM policies.
 //!
-//! A policy allows or denies an action on an ARN. As in IAM, an explicit denial overrides, and what no
-//! statement allows is denied. Policies with other members than effect, actions and resources are
-//! rejected, so that none is ignored.
+//! A policy allows or denies an action on an ARN. As in IAM, a `Deny` overrides every `Allow`, and an
+//! action that no statement allows is denied. Policies with members other than effect, actions and
+//! resources are rejected: to ignore a member could allow too much.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>
 
@@ -16,7 +16,7 @@ pub(super) struct Policy {
     statement: Vec<Statement>,
 }
 
-/// Other versions have no `${*}`.
+/// The only version that has escapes such as `${*}`.
 #[derive(Debug, Deserialize)]
 enum Version {
     #[serde(rename = "2012-10-17")]
@@ -104,7 +104,7 @@ fn tokens(pattern: &str) -> Vec<PatternToken> {
     tokens
 }
 
-/// Returns whether the pattern matches all of `text`. `ends[at]` is whether the tokens so far match
+/// Returns whether the pattern matches all of `text`. `ends[at]` states whether the tokens so far match
 /// its first `at` characters.
 fn is_match(pattern: &[PatternToken], text: &[char]) -> bool {
     let mut ends = vec![false; text.len() + 1];

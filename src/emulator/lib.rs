@@ -1,22 +1,23 @@
 //! An emulator of AppSync (GraphQL and Events, over HTTP and realtime, behind TLS, with IAM only) and
 //! of API Gateway.
 //!
-//! It checks countersign's signer independently: it verifies Signature Version 4 with code of its own,
-//! from the bytes it received, and refuses requests with AWS's wording. Where AWS's behaviour is
-//! unknown, it takes the stricter reading. It forwards nothing and reads no configuration.
+//! The emulator checks countersign's signer independently: it verifies Signature Version 4 with its
+//! own code, from the bytes that it received, and rejects requests with AWS's error texts. Where AWS's
+//! behaviour is unknown, the emulator assumes the stricter behaviour. It does not forward requests or
+//! read configuration.
 //!
 //! | file | what |
 //! |---|---|
-//! | `options`, `context` | the settings of a start, the state that all parts share |
+//! | `options`, `context` | the settings of an emulator; the state that all parts share |
 //! | `server`, `services` | listeners, TLS and HTTP; the two services behind them |
-//! | `appsync`, `http`, `handshake` | AppSync: names and rules, HTTP requests, realtime upgrades |
+//! | `appsync`, `http`, `handshake` | AppSync: host names and policy checks, HTTP requests, realtime upgrades |
 //! | `socket`, `hub` | realtime connections, distribution of events |
 //! | `realtime`, `messages` | GraphQL on a realtime connection, its frames |
 //! | `events` | Events on a realtime connection, channels, publishing over HTTP |
 //! | `gateway` | API Gateway, IoT Wireless's stream, and other services |
-//! | `sigv4`, `iam`, `appsync_error` | verification of signatures and policies, error answers |
+//! | `sigv4`, `iam`, `appsync_error` | verification of signatures and policies; AppSync's errors |
 //! | `graphql`, `selection` | the chat's schema, the events of a subscription |
-//! | `switches`, `stats`, `control` | faults on request, statistics, both over HTTP |
+//! | `switches`, `stats`, `control` | faults that tests switch on, statistics, and the HTTP API of both |
 //! | `protocol`, `host`, `tls`, `clock` | protocol and host names, certificates, time |
 //!
 //! <https://docs.aws.amazon.com/appsync/latest/devguide/real-time-websocket-client.html>
@@ -71,7 +72,7 @@ pub use stats::{Events, GatewayStats, LiveChannel, LiveSubscription, Realtime, R
 pub use switches::{Change, InvalidChange, Settings};
 pub use tls::TlsError;
 
-/// Why an emulator did not start.
+/// The reason why an emulator could not start.
 #[derive(Debug, Error)]
 pub enum Error {
     #[error("{0} is not a loopback address")]
@@ -86,7 +87,7 @@ pub enum Error {
     Tls(#[from] TlsError),
 }
 
-/// A running emulator. On drop it stops without waiting for its tasks.
+/// A running emulator. Dropping it stops it without waiting for its tasks.
 pub struct Emulator {
     services: Arc<Services>,
     addr: SocketAddr,
@@ -141,39 +142,41 @@ impl Emulator {
         self.control_addr
     }
 
-    /// Returns the certificate authority of the API, created at this start.
+    /// Returns the certificate of the authority that issued the API's certificate, in PEM. It is
+    /// created at each start.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
     }
 
-    /// Returns `….appsync-api.{region}.amazonaws.com`, random at each start. It does not resolve: connect
-    /// to [`addr`](Self::addr), with this name in SNI and `Host`.
+    /// Returns the API's host name, `….appsync-api.{region}.amazonaws.com`. Its first label is random at
+    /// each start. The name does not resolve: connect to [`addr`](Self::addr), and send the name in SNI
+    /// and `Host`.
     pub fn api_host(&self) -> &str {
         &self.services.appsync.api_host
     }
 
-    /// Returns `….appsync-realtime-api.{region}.amazonaws.com`.
+    /// Returns the host name for realtime, `….appsync-realtime-api.{region}.amazonaws.com`.
     pub fn realtime_host(&self) -> &str {
         &self.services.appsync.realtime_host
     }
 
-    /// Returns AppSync's id of the API, which ARNs contain and host names do not.
+    /// Returns the API's id, which is part of ARNs but not of host names.
     pub fn api_id(&self) -> &str {
         &self.services.appsync.id
     }
 
-    /// Returns the `….execute-api.{region}.amazonaws.com` of a REST API. The first segment of a path is
-    /// the stage, which may have any name.
+    /// Returns the host name of the REST API, `….execute-api.{region}.amazonaws.com`. The first segment
+    /// of a path is the stage; any stage name is accepted.
     pub fn rest_host(&self) -> &str {
         &self.services.gateway.names.rest
     }
 
-    /// Returns the host of an HTTP API with the stage `$default`, which is not in the path.
+    /// Returns the host name of the HTTP API. Its stage is `$default`, which is not part of the path.
     pub fn http_host(&self) -> &str {
         &self.services.gateway.names.http
     }
 
-    /// Returns the host of a WebSocket API. The path is the stage.
+    /// Returns the host name of the WebSocket API. The path consists of the stage alone.
     pub fn websocket_host(&self) -> &str {
         &self.services.gateway.names.websocket
     }
@@ -183,17 +186,17 @@ impl Emulator {
         &self.services.gateway.names.analyzer
     }
 
-    /// Returns the state of all lasting switches.
+    /// Returns the current settings of all switches.
     pub fn settings(&self) -> Settings {
         self.services.context.switches.settings()
     }
 
-    /// Applies a change, first the settings and then the actions, and returns the settings that
-    /// hold now.
+    /// Applies a change: first its settings, then its actions. Returns the new settings.
     pub fn switch(&self, change: &Change) -> Result<Settings, InvalidChange> {
         self.services.switch(change)
     }
 
+    /// Returns the current statistics.
     pub fn stats(&self) -> Stats {
         self.services.stats()
     }
@@ -204,7 +207,7 @@ impl Emulator {
         loop {
             version.borrow_and_update();
             let stats = self.stats();
-            // The sender lives in `self.services`, so the receiver does not fail before it is dropped.
+            // `self.services` owns the sender, so `changed` cannot fail while `self` exists.
             if is_reached(&stats) || version.changed().await.is_err() {
                 return stats;
             }
@@ -259,7 +262,7 @@ mod tests {
         assert_eq!(label.len(), 26);
         assert_eq!(rest, "appsync-api.us-east-1.amazonaws.com");
         assert!(emulator.ca_pem().starts_with("-----BEGIN CERTIFICATE-----"));
-        // An idle connection must not hold the shutdown up.
+        // An idle connection must not delay the shutdown.
         let _idle = tokio::net::TcpStream::connect(emulator.addr())
             .await
             .unwrap();

@@ -1,4 +1,4 @@
-//! The messages of a realtime connection, whatever its protocol.
+//! The interface between a realtime connection's socket and its protocol.
 
 /// Handles the messages of one connection.
 pub(super) trait MessageHandler {
@@ -7,14 +7,14 @@ pub(super) trait MessageHandler {
     /// Handles a frame that is not text.
     fn unsupported(&self);
 
-    /// Returns whether the connection is sent keepalive frames.
+    /// Returns whether keepalive frames are sent on the connection.
     fn sends_keepalives(&self) -> bool;
 }
 
-/// What the keepalive timer does after a message.
+/// The effect of a message on the keepalive timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keepalive {
-    /// It restarts.
+    /// The timer restarts.
     Restart,
     Unchanged,
 }

@@ -24,7 +24,7 @@ pub(super) enum ClientMessage {
 #[derive(Debug, PartialEq)]
 pub(super) struct Start {
     pub(super) id: String,
-    /// The decoded string, byte for byte, because its hash is signed.
+    /// The decoded string with its exact bytes, because the signature covers their hash.
     pub(super) data: String,
     pub(super) authorization: Option<Map<String, serde_json::Value>>,
 }
@@ -69,7 +69,7 @@ pub(super) fn ka() -> String {
     json!({"type": "ka"}).to_string()
 }
 
-/// Returns the frame after a refused connect. AppSync omits either text in some cases.
+/// Returns the frame for a rejected connect. AppSync omits one of the texts in some cases.
 pub(super) fn connection_error(error_type: Option<&str>, message: Option<&str>) -> String {
     let mut error = Map::new();
     if let Some(error_type) = error_type {
@@ -95,7 +95,7 @@ pub(super) fn complete(id: &str) -> String {
     json!({"id": id, "type": "complete"}).to_string()
 }
 
-/// Returns the payload without the frame, because AppSync limits the payload's size.
+/// Returns the payload alone, because AppSync limits its size.
 pub(super) fn data_payload(
     data: &Value,
     errors: &[NullError],
@@ -152,7 +152,7 @@ pub(super) fn too_many_subscriptions(id: &str, limit: usize) -> String {
     json!({"id": id, "type": "error", "payload": {"errors": errors}}).to_string()
 }
 
-/// Returns the error for throttling. `errors` is an object, and no id names the operation.
+/// Returns the error for throttling. `errors` is an object, and the frame does not have an id.
 pub(super) fn limit_exceeded() -> String {
     let errors = json!({"errorType": "LimitExceededError", "message": "Rate limit exceeded"});
     json!({"type": "error", "payload": {"errors": errors}}).to_string()

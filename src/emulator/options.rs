@@ -53,7 +53,8 @@ pub struct CustomHost {
 pub struct Key {
     pub access_key_id: String,
     pub secret_access_key: String,
-    /// If set, every request must carry and sign it; if not, none may carry one.
+    /// If set, every request must carry this token and sign it. If not set, requests must not carry
+    /// a token.
     pub session_token: Option<String>,
 }
 

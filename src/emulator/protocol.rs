@@ -1,13 +1,13 @@
-//! AppSync's protocols, and the names that it is reached by.
+//! AppSync's protocols, and the kinds of host names of the API.
 
-/// The name by which a client addresses the API.
+/// The kind of host name that a client uses for the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HostKind {
     /// `….appsync-api.…`
     Api,
     /// `….appsync-realtime-api.…`
     Realtime,
-    /// A loopback name. It acts as a custom domain, where HTTP and realtime share one host.
+    /// A loopback name. It is treated as a custom domain, where HTTP and realtime share one host.
     Custom,
 }
 
@@ -28,7 +28,7 @@ impl Protocol {
             .find(|protocol| protocol.http_path() == path)
     }
 
-    /// Returns the path of requests. Subscriptions sign it, too.
+    /// Returns the path of HTTP requests. Messages on a realtime connection sign it, too.
     pub(super) fn http_path(self) -> &'static str {
         match self {
             Self::GraphQl => "/graphql",
@@ -36,7 +36,7 @@ impl Protocol {
         }
     }
 
-    /// Returns the path that a realtime connect signs. Upgrades use another path.
+    /// Returns the path that is signed for a realtime connect. The upgrade request has another path.
     pub(super) fn connect_path(self) -> &'static str {
         match self {
             Self::GraphQl => "/graphql/connect",

@@ -1,6 +1,6 @@
 //! The messages of one GraphQL realtime connection.
 //!
-//! Answers go through the hub's outbox; `socket` owns the socket.
+//! Responses go through the hub's outbox; `socket` owns the socket.
 
 use super::appsync::AppSync;
 use super::appsync_error::AppSyncError;
@@ -24,7 +24,7 @@ pub(super) struct GraphqlSession<'a> {
     phase: Phase,
 }
 
-/// A refused `start`: the frame for the client, and the summary for the ledger.
+/// The error of a `start`: the frame for the client, and the summary for the ledger.
 struct StartError {
     summary: String,
     frame: String,

@@ -12,7 +12,7 @@ use super::fixed_response::FixedResponse;
 
 pub(super) type Body = Full<Bytes>;
 
-/// Counts a refused request and returns the error response.
+/// Counts a rejected request and returns the error response.
 pub(super) fn error_response(api: &AppSync, error: &AppSyncError) -> Response<Body> {
     api.context.ledger.record_refusal(error);
     let signature = api.context.switches.settings().signature_status();
@@ -47,7 +47,7 @@ pub(super) fn common_headers(api: &AppSync, headers: &mut HeaderMap) {
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    // The emulator's clock may be skewed; hyper would send the machine's time.
+    // hyper would send the system time; the emulator's clock may be skewed.
     for (name, value) in [
         (header::DATE, api.context.clock.http_date()),
         (REQUEST_ID, Uuid::new_v4().to_string()),

@@ -1,4 +1,4 @@
-//! The events of a subscription: a mutation's result, projected on the subscription's selection.
+//! The events of a subscription: a mutation's result, projected onto the subscription's selection.
 //!
 //! AppSync does not query the data source again for a subscriber. A field that the mutation did not
 //! select is null for the subscriber; where the schema forbids null, an error replaces the event. This
@@ -12,7 +12,7 @@ use async_graphql::parser::types::{BaseType, Type, TypeKind, TypeSystemDefinitio
 use async_graphql::{Name, SelectionField, Value};
 use serde::Serialize;
 
-/// One selected field, fragments resolved.
+/// One selected field, with fragments resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SelectedField {
     pub(super) response_key: String,
@@ -76,8 +76,8 @@ pub(super) fn project(
     (value.unwrap_or(Value::Null), projection.errors)
 }
 
-/// Returns an answer's `data` with fields that the executor omitted as null, and without nulls that
-/// the schema forbids.
+/// Returns a response's `data` as AppSync sends it: fields that the executor omitted are null, and a
+/// null that the schema forbids has made its parent null.
 pub(super) fn complete(
     types: &Types,
     root: &str,
@@ -113,7 +113,8 @@ pub(super) fn null_error(path: Vec<Step>, field_type: &str, parent: &str) -> Nul
     }
 }
 
-/// Merges selections: the same field may be selected twice with different subfields.
+/// Inserts a value, or merges it into an earlier one: a field may be selected twice with different
+/// subfields.
 fn insert_merged(fields: &mut IndexMap<Name, Value>, name: Name, value: Value) {
     match fields.get_mut(&name) {
         Some(existing) => *existing = merge(std::mem::take(existing), value),
@@ -144,7 +145,7 @@ fn merge(existing: Value, added: Value) -> Value {
     }
 }
 
-/// Whether the fields of the projected objects have the schema's names or the client's.
+/// The names that fields have in the projected objects: the schema's, or the client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Names,
@@ -181,7 +182,7 @@ impl<'a> Projection<'a> {
             return Some(Value::String(parent.to_owned()));
         }
         let Some(field_type) = self.types.field_type(parent, &selected.name) else {
-            // Introspection, whose types the schema's own text does not define.
+            // A field of introspection, whose type the schema's SDL does not define.
             return Some(value.cloned().unwrap_or_default());
         };
         self.path.push(Step::Key(selected.response_key.clone()));
@@ -276,7 +277,7 @@ impl SelectedField {
 // === impl Types ===
 
 impl Types {
-    /// Parses a schema definition. One that does not parse has no types.
+    /// Parses a schema in SDL. A schema that does not parse has no types.
     pub(super) fn from_sdl(sdl: &str) -> Self {
         let definitions = parse_schema(sdl).map(|document| document.definitions);
         let mut types = HashMap::new();

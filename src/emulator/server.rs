@@ -143,7 +143,7 @@ async fn serve_tls(services: Arc<Services>, stream: TcpStream, acceptor: TlsAcce
     }
 }
 
-/// Answers a request that hyper has read: to AppSync, or over HTTP/2 to the gateway.
+/// Routes a request that hyper has read: to AppSync or, over HTTP/2, to the gateway.
 async fn route_request(
     services: Arc<Services>,
     sni: Option<Arc<str>>,

@@ -28,8 +28,7 @@ impl Services {
         }
     }
 
-    /// Applies a change, first the settings and then the actions, and returns the settings that
-    /// hold now.
+    /// Applies a change: first its settings, then its actions. Returns the new settings.
     pub(super) fn switch(&self, change: &Change) -> Result<Settings, InvalidChange> {
         let (settings, actions) = self.context.switches.apply(change)?;
         for action in actions {

@@ -1,8 +1,8 @@
 //! The socket of one realtime connection after its upgrade, for both protocols.
 //!
-//! It passes client frames to the [`MessageHandler`], and sends the frames from the hub's outbox, `ka` and the
-//! close. The hub cuts a client that stops reading; an error of the WebSocket protocol ends the
-//! connection.
+//! It passes the client's frames to the [`MessageHandler`], and sends the frames of the hub's outbox,
+//! keepalives and the close frame. The hub drops a connection whose client does not read. An error of
+//! the WebSocket protocol ends the connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -67,7 +67,7 @@ pub(super) async fn drive<S>(
     }
 }
 
-/// Sends the frame for a refused connect, then closes.
+/// Sends the frame for a rejected connect, then closes.
 async fn reject<S>(
     api: &AppSync,
     socket: &mut WebSocketStream<S>,
@@ -77,7 +77,7 @@ async fn reject<S>(
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let summary = error.summary();
-    tracing::info!(reason = %summary, "realtime connect refused");
+    tracing::info!(reason = %summary, "realtime connect rejected");
     let prefix = if api.context.switches.settings().error_type_prefix {
         ERROR_TYPE_PREFIX
     } else {
@@ -183,9 +183,9 @@ fn config(protocol: Protocol) -> WebSocketConfig {
 
 const ERROR_TYPE_PREFIX: &str = "com.amazonaws.deepdish.graphql.auth#";
 const MAX_MESSAGE: usize = 1 << 20;
-/// The size of five events of 240 KB, in JSON, with an authorization.
+/// Large enough for five events of 240 KB each in JSON, with an authorization.
 const MAX_PUBLISH: usize = 3 << 20;
-/// A timer panics for zero, and for a sum that overflows.
+/// Tokio's interval panics for a period of zero, and for one that overflows an instant.
 const MIN_KA_INTERVAL: Duration = Duration::from_millis(1);
 const MAX_KA_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

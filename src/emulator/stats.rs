@@ -1,7 +1,7 @@
 //! The emulator's counters and gauges, for the assertions of tests.
 //!
-//! Every part writes to the [`Ledger`], which is read as a [`Stats`] snapshot. Each change increments a
-//! version that can be watched, so that tests need not poll.
+//! All parts of the emulator write to the [`Ledger`]. A [`Stats`] is a snapshot of it. Each change
+//! increments a version, which tests watch instead of polling.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,7 +15,7 @@ use super::appsync_error::AppSyncError;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Stats {
     pub requests: Requests,
-    /// GraphQL's realtime connections. Those of Events are in [`Events`].
+    /// The realtime connections of GraphQL. Those of Events are in [`Events`].
     pub realtime: Realtime,
     pub events: Events,
     pub gateway: GatewayStats,
@@ -23,15 +23,15 @@ pub struct Stats {
     /// when its resolver starts, before any gate or delay. The last 10,000 distinct names are kept,
     /// each up to 1,000 bytes.
     pub mutations: BTreeMap<String, u64>,
-    /// The error type and first line of the last refusal, for example
+    /// The error type and the first line of the last error, for example
     /// `InvalidSignatureException: The request signature we calculated does not match …`. A bad
-    /// signature has this type here even if a switch changes the answer.
+    /// signature has this type here even if a switch changes the response.
     pub last_refusal: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Requests {
-    /// All requests on the TLS listener, including refused ones and realtime upgrades.
+    /// All requests on the TLS listener, including rejected ones and realtime upgrades.
     pub http: u64,
     /// Executed queries.
     pub queries: u64,
@@ -39,7 +39,7 @@ pub struct Requests {
     pub mutations: u64,
     /// Accepted `start`s.
     pub subscriptions_started: u64,
-    /// Refused requests, realtime connects, `start`s and messages of Events.
+    /// Rejected requests, realtime connects, `start`s and messages of Events.
     pub refused: u64,
 }
 
@@ -52,13 +52,13 @@ pub struct Realtime {
     pub subscriptions: usize,
     /// Live subscriptions of each open connection, the oldest connection first.
     pub subscriptions_by_connection: Vec<usize>,
-    /// `start` messages received after the acknowledgement, including refused ones.
+    /// `start` messages received after the acknowledgement, including rejected ones.
     pub starts_total: u64,
     /// `stop` messages received after the acknowledgement.
     pub stops_total: u64,
     /// The largest number of live subscriptions on one connection so far.
     pub max_seen: usize,
-    /// Connections that were cut because the client did not read, including those of Events.
+    /// Connections that were dropped because the client did not read, including those of Events.
     pub overflowed: u64,
     pub live: Vec<LiveSubscription>,
 }
@@ -76,15 +76,15 @@ pub struct LiveSubscription {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Events {
-    /// Requests to `/event`, including refused ones.
+    /// Requests to `/event`, including rejected ones.
     pub requests: u64,
-    /// Publishes: over HTTP those with a valid signature, over realtime all. Includes refused ones.
+    /// Publishes, including rejected ones. Over HTTP, only those with a valid signature are counted.
     pub publishes: u64,
     /// Accepted events.
     pub accepted: u64,
     /// Events that failed in publishes that were accepted.
     pub failed: u64,
-    /// Refused requests, connects, `publish`es, `subscribe`s and `unsubscribe`s. They are also counted
+    /// Rejected requests, connects, `publish`es, `subscribe`s and `unsubscribe`s. They are also counted
     /// in [`Requests::refused`].
     pub refused: u64,
     /// Realtime connections that are open and were authorised.
@@ -94,9 +94,9 @@ pub struct Events {
     pub subscriptions: usize,
     /// Accepted `subscribe`s.
     pub subscribed: u64,
-    /// `subscribe` messages received, including refused ones.
+    /// `subscribe` messages received, including rejected ones.
     pub subscribes_total: u64,
-    /// `unsubscribe` messages received, including refused ones.
+    /// `unsubscribe` messages received, including rejected ones.
     pub unsubscribes_total: u64,
     pub live: Vec<LiveChannel>,
 }
@@ -112,11 +112,11 @@ pub struct LiveChannel {
 /// Statistics of API Gateway and the other emulated services.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct GatewayStats {
-    /// All requests, including refused ones and upgrades.
+    /// All requests, including rejected ones and upgrades.
     pub requests: u64,
     /// Requests with a valid signature.
     pub verified: u64,
-    /// Refused requests by reason: `missing_token`, `incomplete`, `mismatch`, `expired`,
+    /// Rejected requests by reason: `missing_token`, `incomplete`, `mismatch`, `expired`,
     /// `not_yet_current`, `scope`, `signed_headers`, `unrecognized_client`, `expired_token`,
     /// `forbidden`, `bad_request` and others. They are also counted in [`Requests::refused`].
     pub refused: BTreeMap<String, u64>,
@@ -127,7 +127,7 @@ pub struct GatewayStats {
     pub messages: u64,
     /// Started streams of IoT Wireless.
     pub analyzer_streams: u64,
-    /// Streamed answers whose client left before the end.
+    /// Streamed responses whose client disconnected before the end.
     pub cut: u64,
 }
 
@@ -171,7 +171,7 @@ impl Ledger {
         self.notify_watchers();
     }
 
-    /// Notifies waiters that a gauge outside the ledger has changed.
+    /// Notifies watchers of a change of a gauge that the ledger does not hold.
     pub(super) fn notify_watchers(&self) {
         self.version
             .send_modify(|version| *version = version.wrapping_add(1));

@@ -1,6 +1,6 @@
 //! Switches for faults, which tests turn on.
 //!
-//! [`Settings`] last until they are changed; the actions of a [`Change`] happen once. The control
+//! [`Settings`] hold until they are changed; the actions of a [`Change`] are performed once. The control
 //! listener accepts a [`Change`] as JSON.
 
 use std::fmt;
@@ -18,14 +18,14 @@ use super::clock::Clock;
 use super::fixed_response::FixedResponse;
 use super::iam::Policy;
 
-/// The state of all lasting switches. At the start all are off except `escape_events`.
+/// The settings of all switches. Initially, all switches are off except `escape_events`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Settings {
     /// No keepalive frames are sent.
     pub stop_ka: bool,
-    /// The delay of every HTTP answer, at most two minutes.
+    /// The delay of every HTTP response, at most two minutes.
     pub delay_ms: u64,
-    /// The delay of every answer to a realtime upgrade, at most two minutes.
+    /// The delay of every response to a realtime upgrade, at most two minutes.
     pub connect_delay_ms: u64,
     /// Throttling: every `start` gets a `LimitExceededError` without an id, every signed message of
     /// Events one with its id, and every HTTP request 429 `ThrottlingException`.
@@ -52,7 +52,7 @@ pub struct Settings {
     pub error_type_prefix: bool,
     /// A realtime `publish` is verified over a rebuilt body in which `<`, `>`, `&`, U+2028 and U+2029
     /// are escaped as `\u003c` and so on, so a signature over the unescaped characters does not match.
-    /// On at the start, because it is the strict reading.
+    /// Initially on, because this is the stricter assumption.
     pub escape_events: bool,
     /// JSON, or empty to turn it off. Every realtime connect is answered with 101, a
     /// `connection_error` with exactly this payload, and a close with 1000. On Events, the members of
@@ -68,9 +68,9 @@ pub struct Settings {
     /// operations are checked by their root fields.
     pub policy: String,
     /// API Gateway and the other services verify signatures over paths without empty and dot segments.
-    /// AWS documents this for all services but S3; it is not known whether `execute-api` does it.
+    /// AWS documents this for all services but S3; it is not known whether `execute-api` does so.
     pub normalize_paths: bool,
-    /// Every HTTP request with a valid signature gets this answer, and is not executed.
+    /// Every HTTP request with a valid signature receives this response, and is not executed.
     pub answer_http: Option<FixedResponse>,
 }
 
@@ -110,8 +110,8 @@ pub struct Change {
     pub error_all: bool,
     /// Ends every live subscription with a `complete`. Does nothing on Events.
     pub complete_all: bool,
-    /// Sends exactly this text frame on every realtime connection. With `$ID` in it, sends one frame
-    /// for each live subscription, with its id in that place.
+    /// Sends exactly this text as a frame on every realtime connection. If it contains `$ID`, sends one
+    /// frame for each live subscription instead, in which the subscription's id replaces `$ID`.
     pub send_all: Option<String>,
     /// Closes every realtime connection, including those of the WebSocket API, with this code.
     pub close_clean: Option<u16>,
@@ -119,7 +119,7 @@ pub struct Change {
     pub close_all: bool,
 }
 
-/// Why a change is invalid. It has changed nothing.
+/// The reason why a change is invalid. An invalid change has no effect.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidChange {
     #[error("invalid close code {0}: use 1000 to 4999, except 1004, 1005, 1006 and 1015")]
@@ -173,13 +173,13 @@ impl Switches {
         self.settings.borrow().clone()
     }
 
-    /// Changes the settings. Returns those that hold now, and the actions that are still to be done.
+    /// Changes the settings. Returns the new settings, and the actions that the caller must perform.
     pub(super) fn apply(&self, change: &Change) -> Result<(Settings, Vec<Action>), InvalidChange> {
         change.check()?;
         self.settings.send_modify(|settings| settings.apply(change));
         let settings = self.settings();
         self.clock.set_skew(settings.clock_skew_s);
-        tracing::info!(?change, "switched");
+        tracing::info!(?change, "switches changed");
 
         Ok((settings, change.actions()))
     }

@@ -25,7 +25,7 @@ pub(super) struct Tls {
     pub(super) config: Arc<ServerConfig>,
 }
 
-/// Creates an authority and a certificate for these names. `alpn_protocols` are the protocols for ALPN.
+/// Creates a certificate authority, a certificate for these names, and the TLS settings that use them.
 pub(super) fn generate(
     names: Vec<String>,
     alpn_protocols: &[&[u8]],

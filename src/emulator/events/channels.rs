@@ -1,6 +1,4 @@
-//! Channels, which events are published to, and patterns, which subscriptions listen to.
-//!
-//! Both parse from the text of a request.
+//! Channels to publish to, and patterns of channels to subscribe to.
 //!
 //! <https://docs.aws.amazon.com/appsync/latest/eventapi/event-api-concepts.html>
 
@@ -28,7 +26,7 @@ pub(super) enum ChannelError {
 // === impl Channel ===
 
 impl Channel {
-    /// Returns the name in IAM resources, which follows the API's ARN.
+    /// Returns the part of the channel's ARN after that of the API.
     pub(super) fn resource(&self) -> String {
         format!("/channelNamespace/{}", self.0[0])
     }

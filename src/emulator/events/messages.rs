@@ -1,6 +1,6 @@
 //! The frames of AppSync's Events protocol (`aws-appsync-event-ws`).
 //!
-//! Unlike GraphQL's, they have their contents at the top level, and no payload.
+//! Unlike GraphQL's frames, they have their members at the top level instead of in a payload.
 //!
 //! <https://docs.aws.amazon.com/appsync/latest/eventapi/event-api-websocket-protocol.html>
 
@@ -20,8 +20,8 @@ pub(super) enum ClientMessage {
     Unsubscribe {
         id: String,
     },
-    /// Another type, or text that is not a message. It is a guess that AppSync answers a message
-    /// without an id, a channel or events in strings in the same way.
+    /// A message of another type, or text that is not a message. AppSync is assumed to treat a message
+    /// without an id, a channel or a list of strings as events in the same way.
     Unsupported,
 }
 
@@ -91,7 +91,7 @@ pub(super) fn strings(value: &Value) -> Option<Vec<String>> {
 // === impl Subscribe ===
 
 impl Subscribe {
-    /// The body that a client signs for this message.
+    /// Returns the body that a client signs for this message.
     pub(super) fn signed_body(&self) -> String {
         json!({"channel": self.channel}).to_string()
     }
@@ -100,10 +100,10 @@ impl Subscribe {
 // === impl Publish ===
 
 impl Publish {
-    /// The body that a client signs for this message.
+    /// Returns the body that a client signs for this message.
     ///
-    /// The frame does not contain it, so AppSync must rebuild it from the frame's members. Events
-    /// with `<` or `>` fail here and nowhere else:
+    /// The frame does not contain this body, so AppSync must rebuild it from the frame's members. With
+    /// `<` or `>` in an event, the result differs from what clients sign:
     /// [aws-appsync-community#400](https://github.com/aws/aws-appsync-community/issues/400).
     pub(super) fn signed_body(&self, escape: Escape) -> String {
         #[derive(Serialize)]
@@ -125,13 +125,13 @@ impl Publish {
     }
 }
 
-// === what the server sends ===
+// === messages of the server ===
 
 pub(super) fn connection_ack(timeout_ms: u64) -> String {
     json!({"type": "connection_ack", "connectionTimeoutMs": timeout_ms}).to_string()
 }
 
-/// Returns the frame after a refused connect. It has no payload and no `errorCode`.
+/// Returns the frame for a rejected connect. It has no payload and no `errorCode`.
 pub(crate) fn connection_error(error_type: Option<&str>, message: Option<&str>) -> String {
     let errors = errors(error_type, message);
     json!({"type": "connection_error", "errors": errors}).to_string()
@@ -172,8 +172,8 @@ pub(super) fn unsupported() -> String {
     json!({"type": "error", "errors": errors}).to_string()
 }
 
-/// Returns a frame with the members of a JSON object exactly as they are written. A value that is
-/// not an object has none.
+/// Returns a frame with the members of a JSON object, copied verbatim. A value that is not an object
+/// adds no members.
 pub(crate) fn with_members(message_type: &str, id: Option<&str>, object: &str) -> String {
     let object = object.trim();
     let members = object
@@ -284,7 +284,7 @@ mod tests {
         );
     }
 
-    /// Compares with the hashes of what real clients sign.
+    /// Compares with the hashes of bodies that real clients signed.
     #[track_caller]
     fn check_hash(event: &str, escape: Escape, expected: &str) {
         let body = publish(&[event]).signed_body(escape);

@@ -1,6 +1,6 @@
 //! The emulated AppSync Events: channels, publishing over HTTP, and realtime connections.
 //!
-//! AppSync's wording is not known for every error; comments mark the guesses.
+//! AppSync's texts are not known for every error. Comments mark those that are assumed.
 //!
 //! <https://docs.aws.amazon.com/appsync/latest/eventapi/publish-http.html>
 

@@ -11,19 +11,19 @@ use super::outcome::{FailedEvent, PublishOutcome, SuccessfulEvent};
 use crate::appsync::AppSync;
 use crate::appsync_error::AppSyncError;
 
-/// Why a publish or a subscription was refused as a whole. `Display` is the message.
+/// The reason why a publish or a subscription is rejected as a whole. `Display` writes the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(super) enum EventsError {
     #[error("input exceeded {MAX_EVENTS} event limit")]
     TooManyEvents,
-    /// The text is a guess, as are the next two.
+    /// This text and the next two are assumed.
     #[error("input has no events")]
     NoEvents,
     #[error("event exceeded 240 KB limit")]
     EventTooLarge,
     #[error("invalid channel format")]
     Channel,
-    /// AppSync has been seen to send no message.
+    /// AppSync was observed to send no message for this error.
     #[error("")]
     UnknownNamespace,
     /// The IAM policy does not allow it.
@@ -31,12 +31,12 @@ pub(super) enum EventsError {
     NotPermitted,
 }
 
-/// Publishes the body of a `POST /event` and returns the answer's body.
+/// Publishes the events of a `POST /event`, and returns the body of the response.
 pub(crate) fn handle_publish(api: &AppSync, body: &[u8]) -> Result<String, AppSyncError> {
     api.context
         .ledger
         .count(|counts| counts.events.publishes += 1);
-    // A guess: the text of GraphQL's `MalformedHttpRequestException` mentions queries.
+    // The text is assumed, because that of GraphQL's `MalformedHttpRequestException` mentions queries.
     let malformed = || AppSyncError::BadRequest("Unable to parse the request body.".to_owned());
     let object: Map<String, Value> = serde_json::from_slice(body).map_err(|_| malformed())?;
     let channel = object.get("channel").and_then(Value::as_str);
@@ -78,7 +78,7 @@ pub(super) fn publish(
                 .push(SuccessfulEvent { identifier, index });
             accepted.push(event.as_str());
         } else {
-            // The values are a guess: only the names of the members are known.
+            // The values are assumed: only the names of the members are known.
             outcome.failed.push(FailedEvent {
                 identifier,
                 index,
@@ -111,7 +111,7 @@ impl EventsError {
         }
     }
 
-    /// Returns the error type in realtime frames. The one for a channel is a guess.
+    /// Returns the error type in realtime frames. The type for a malformed channel is assumed.
     pub(super) fn realtime_type(self) -> &'static str {
         match self {
             Self::TooManyEvents | Self::NoEvents | Self::EventTooLarge => "InvalidInputError",
@@ -131,5 +131,5 @@ impl From<ChannelError> for EventsError {
 }
 
 const MAX_EVENTS: usize = 5;
-/// AppSync's quota is 240 KB. This is the strict reading.
+/// AppSync's quota is 240 KB. A kilobyte of 1,000 bytes is the stricter assumption.
 const MAX_EVENT: usize = 240_000;

@@ -1,6 +1,6 @@
 //! The messages of one Events realtime connection.
 //!
-//! Answers go through the hub's outbox. Each `subscribe` and each `publish` is signed, and verified as
+//! Responses go through the hub's outbox. Each `subscribe` and each `publish` is signed, and verified as
 //! a `POST /event`.
 
 use serde_json::{Map, Value};
@@ -22,7 +22,7 @@ pub(crate) struct EventsSession<'a> {
     is_acknowledged: bool,
 }
 
-/// Why a message was refused: the type and message of the only error in the answer.
+/// The reason why a message is rejected: type and message of the only error in the response.
 struct MessageError {
     error_type: &'static str,
     message: Option<String>,
@@ -40,7 +40,7 @@ impl<'a> EventsSession<'a> {
         }
     }
 
-    /// Acknowledges the connection. Clients may skip `connection_init`, and then receive no timeout.
+    /// Acknowledges the connection. A client may skip `connection_init`; it is not acknowledged then.
     fn acknowledge(&mut self) -> Keepalive {
         if self.is_acknowledged {
             return Keepalive::Unchanged;
@@ -71,7 +71,7 @@ impl<'a> EventsSession<'a> {
         }
     }
 
-    /// Returns `Err(None)` if only a switch refuses the subscription.
+    /// Returns `Err(None)` if the subscription could be admitted, but a switch rejects it.
     fn admit(&self, subscribe: &Subscribe) -> Result<(), Option<MessageError>> {
         self.authorize(
             &subscribe.id,
@@ -126,8 +126,8 @@ impl<'a> EventsSession<'a> {
             message.authorization.as_ref(),
             &message.signed_body(escape),
         )?;
-        // Ids are unique on a connection. It is the strict reading that a publish cannot share one
-        // with a subscription.
+        // Ids are unique on a connection. The stricter assumption is that a publish cannot have the id
+        // of a subscription either.
         if self.api.hub.has_subscription(self.connection, &message.id) {
             return Err(MessageError::duplicate(&message.id));
         }
@@ -150,8 +150,8 @@ impl<'a> EventsSession<'a> {
         }
     }
 
-    /// Checks what every signed message must have. The error types for a bad id and for throttling
-    /// are guesses.
+    /// Checks the throttling, the id and the signature of a message. The error types for an invalid id
+    /// and for throttling are assumed.
     fn authorize(
         &self,
         id: &str,

@@ -25,8 +25,8 @@ pub(crate) enum GatewayBody {
     Chunked(Chunks),
 }
 
-/// The progress of a response in chunks. When dropped, counts the response as cut if its client left
-/// before the last chunk.
+/// The progress of a response in chunks. When dropped, counts the response as cut if its client
+/// disconnected before the last chunk.
 struct Progress {
     ledger: Arc<Ledger>,
     sent: u64,
@@ -47,7 +47,7 @@ impl Drop for Progress {
 // === impl GatewayBody ===
 
 impl GatewayBody {
-    /// Returns `count` chunks with a pause before each but the first. With `aborts`, an error follows.
+    /// Returns `count` chunks with a pause between them. If `aborts` is set, an error follows.
     pub(super) fn chunked(
         ledger: &Arc<Ledger>,
         count: u64,

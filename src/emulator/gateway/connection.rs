@@ -1,7 +1,7 @@
-//! An HTTP/1.1 connection, read from its raw bytes: heads, bodies, answers, and upgrades.
+//! An HTTP/1.1 connection, read from its raw bytes: heads, bodies, responses, and upgrades.
 //!
-//! It uses no HTTP library, so that signatures are verified over the bytes that were sent. It reads
-//! one request at a time, and nothing after a malformed one.
+//! No HTTP library is used, so that signatures are verified over the bytes that were sent. Requests are
+//! read one at a time. Nothing is read after a malformed request.
 
 use std::io;
 use std::time::Duration;
@@ -25,7 +25,7 @@ struct Connection<S> {
     buffer: BytesMut,
 }
 
-/// Why a body could not be read.
+/// The reason why a body could not be read.
 enum BodyError {
     TooLarge,
     Malformed(MalformedRequest),
@@ -81,10 +81,10 @@ where
             Err(BodyError::Malformed(error)) => return connection.reject(&error).await,
             Err(BodyError::Io(error)) => return Err(error),
         };
-        let has_body = body.is_ok();
+        let is_body_read = body.is_ok();
         match handle_request(gateway, &head, body).await {
             RequestOutcome::Response(response) => {
-                let close_after = !has_body || head.has_item("connection", "close");
+                let close_after = !is_body_read || head.has_item("connection", "close");
                 connection
                     .write(&head.method, response, close_after)
                     .await?;
@@ -252,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.stream.flush().await
     }
 
-    /// Writes the parts, and stops when the client closes the connection.
+    /// Writes the chunks, and stops when the client closes the connection.
     async fn write_chunks(&mut self, mut chunks: Chunks) -> io::Result<()> {
         self.stream.flush().await?;
         loop {
@@ -291,8 +291,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         self.stream.flush().await
     }
 
-    /// Closes the connection, but first reads what the client still sends: unread bytes would cause
-    /// a reset, which could discard the last answer.
+    /// Closes the connection, after reading what the client still sends: unread bytes would cause a
+    /// reset, which could discard the last response.
     async fn close(&mut self) -> io::Result<()> {
         self.stream.shutdown().await?;
         let drain = async {

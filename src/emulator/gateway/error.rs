@@ -1,14 +1,14 @@
-//! API Gateway's error answers: status, error type and text.
+//! API Gateway's errors: status, error type and text.
 //!
-//! REST and WebSocket APIs give the reason; HTTP APIs send only `Forbidden`. The texts are those seen
-//! from AWS. Where AWS's answer is not known, this uses the one for a similar cause.
+//! REST and WebSocket APIs give the reason; HTTP APIs send only `Forbidden`. The texts were observed in
+//! AWS's responses. Where AWS's response is not known, the emulator sends the one for a similar cause.
 
 use http::StatusCode;
 use thiserror::Error;
 
 use crate::appsync_error::AppSyncError;
 
-/// Why a request was refused. `Display` is the `message` in the answer.
+/// The reason why a request is rejected. `Display` writes the `message` of the response.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum GatewayError {
     #[error("Missing Authentication Token")]
@@ -88,7 +88,7 @@ impl GatewayError {
         }
     }
 
-    /// Returns the answer of an HTTP API, which hides what is wrong with a signature.
+    /// Returns the error that an HTTP API sends, which does not show what is wrong with a signature.
     pub(super) fn hide_reason(self) -> Self {
         match self.status() {
             StatusCode::FORBIDDEN => Self::Forbidden,
@@ -96,7 +96,7 @@ impl GatewayError {
         }
     }
 
-    /// Returns the reason's name in the statistics.
+    /// Returns the name of the reason in the statistics.
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::MissingToken => "missing_token",

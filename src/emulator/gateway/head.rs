@@ -1,7 +1,7 @@
 //! The head of a request, byte for byte as it was received.
 //!
 //! Over HTTP/1.1 it is read from the socket without an HTTP library, because libraries reject or
-//! normalize what a signature covers: `<`, `>`, a backtick, bytes that are not UTF-8 and fragments in a
+//! normalize bytes that a signature covers: `<`, `>`, a backtick, bytes that are not UTF-8 and fragments in a
 //! target, and the order and case of header names. An HTTP/2 request has passed through `http::Uri`,
 //! which rejects or truncates such targets and leaves all others unchanged.
 
@@ -23,7 +23,7 @@ pub(crate) struct Head {
     pub(crate) raw: Vec<u8>,
 }
 
-/// Why a head is malformed.
+/// The reason why a request is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MalformedRequest(pub(crate) &'static str);
 
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(query, b"x=%zz&&y=^`");
     }
 
-    /// Shows why hyper does not read here.
+    /// Shows why the gateway does not read requests with hyper.
     #[test]
     fn http_library_rejects_or_changes_some_targets() {
         let parsed = |target: &'static [u8]| http::Uri::from_maybe_shared(target);

@@ -1,20 +1,21 @@
-//! API Gateway, and other services that are signed for: REST, HTTP and WebSocket APIs with IAM, the
-//! packet stream of IoT Wireless, and an echo behind any other service's name.
+//! API Gateway and other AWS services: REST, HTTP and WebSocket APIs with IAM, the packet stream of IoT
+//! Wireless, and an echo for the host name of any other service.
 //!
-//! The host name selects the API. `sigv4` verifies every request from its raw bytes; the answer then
-//! echoes the request as it arrived, or refuses it with API Gateway's wording.
+//! The host name selects the API. `sigv4` verifies every request from its raw bytes. The response echoes
+//! the request as it was received, or is an error with API Gateway's text.
 //!
 //! | file | what |
 //! |---|---|
 //! | `connection`, `head` | HTTP/1.1 from the socket, without an HTTP library |
-//! | `request` | one request, from its head to the answer |
+//! | `request` | one request, from its head to the response |
 //! | `state`, `sites` | the gateway's state; the API of each host name |
-//! | `sigv4`, `error` | verification of signatures, error answers |
-//! | `routes`, `body` | the answers of integrations |
+//! | `sigv4`, `error` | verification of signatures, errors |
+//! | `routes`, `body` | the responses of integrations |
 //! | `websocket`, `sockets` | upgrades and `@connections`, and open sockets |
 //!
-//! Two behaviours of AWS are unknown: whether `execute-api` normalizes paths before it verifies them,
-//! which a switch chooses here; and how it reads `%zz` in a query, which is refused here.
+//! Two behaviours of AWS are unknown. A switch selects whether `execute-api` normalizes paths before it
+//! verifies signatures. Escapes such as `%zz` in a query are rejected, because it is not known how
+//! `execute-api` decodes them.
 
 mod body;
 mod connection;

@@ -1,4 +1,4 @@
-//! One request to the gateway: verified from its raw bytes, then answered or refused.
+//! One request to the gateway: its verification from raw bytes, then the response or an error.
 
 use bytes::Bytes;
 use http::Request;
@@ -18,7 +18,7 @@ use super::websocket::RequestOutcome;
 use super::{routes, sigv4, websocket};
 use crate::options::ACCOUNT;
 
-/// Answers an HTTP/2 request.
+/// Handles an HTTP/2 request.
 pub(crate) async fn handle_http2_request(
     gateway: &Gateway,
     request: Request<Incoming>,
@@ -29,17 +29,17 @@ pub(crate) async fn handle_http2_request(
     let body = match body {
         Ok(body) => Ok(body.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Err(GatewayError::TooLarge),
-        // The client has left, so nobody reads this answer.
+        // The client has disconnected, so this response is not read.
         Err(_) => Err(GatewayError::BadRequest("Bad Request".to_owned())),
     };
     match handle_request(gateway, &head, body).await {
         RequestOutcome::Response(response) => response,
-        // HTTP/2 has no such upgrades.
+        // HTTP/2 does not have this kind of upgrade.
         RequestOutcome::Upgrade(_) => error_response(gateway, None, &GatewayError::UpgradeRequired),
     }
 }
 
-/// Answers a request, and counts it.
+/// Handles a request and counts it.
 pub(super) async fn handle_request(
     gateway: &Gateway,
     head: &Head,
@@ -80,6 +80,7 @@ pub(super) async fn handle_request(
     }
 }
 
+/// Verifies a request, checks the switches and the policy, and returns the response of the API.
 fn respond(
     gateway: &Gateway,
     site: &Site,
@@ -156,8 +157,8 @@ fn respond(
     Ok(RequestOutcome::Response(response))
 }
 
-/// Checks a request against the policy of the `policy` switch. The actions of services other than
-/// API Gateway are not known here, so these are always permitted.
+/// Checks a request against the policy of the `policy` switch. For services other than API Gateway,
+/// the emulator does not know the action, and always allows the request.
 fn check_policy(gateway: &Gateway, site: &Site, head: &Head) -> Result<(), GatewayError> {
     let invoke = "execute-api:Invoke";
     let (action, resource) = match site.kind {
@@ -221,7 +222,7 @@ fn common_headers(gateway: &Gateway, site: Option<&Site>, response: &mut Gateway
         _ => REQUEST_ID,
     };
     let mut headers = vec![
-        // The emulator's clock, which may be skewed.
+        // The time of the emulator's clock, which may be skewed.
         (header::DATE, gateway.context.clock.http_date()),
         (request_id, Uuid::new_v4().to_string()),
     ];

@@ -1,7 +1,7 @@
-//! The answers of the emulated integrations: an echo of the request, and special answers for some
+//! The responses of the emulated integrations: an echo of the request, and special responses for some
 //! paths after the stage.
 //!
-//! | path | answer |
+//! | path | response |
 //! |---|---|
 //! | `/status/N` | status N, with the echo; for 3xx also a `location` on another host |
 //! | `/stream?chunks=N&every=MS&size=BYTES` | N chunks of text |
@@ -29,7 +29,7 @@ use super::sites::Site;
 use crate::sigv4::{PlusSign, percent_decode, sha256_hex};
 use crate::stats::Ledger;
 
-/// Returns the answer for `route`, the path after the stage, still encoded.
+/// Returns the response for `route`, the path after the stage, still encoded.
 pub(super) fn integration_response(
     ledger: &Arc<Ledger>,
     site: &Site,
@@ -90,7 +90,7 @@ pub(super) fn integration_response(
     }
 }
 
-/// Returns the first segment of the path, and the rest with its slash.
+/// Returns the first segment of the path, and the rest with its leading slash.
 pub(super) fn stage_and_route(head: &Head) -> Result<(String, String), GatewayError> {
     let (path, _) = head.path_and_query();
     let path = String::from_utf8_lossy(path);
@@ -112,7 +112,7 @@ pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
     String::from_utf8(percent_decode(value, PlusSign::Space)).ok()
 }
 
-/// Returns the request as it arrived, and how it was verified.
+/// Returns a description of the request as it was received, and of its verification.
 pub(super) fn echo(
     site: &Site,
     stage: &str,

@@ -1,7 +1,7 @@
 //! The API of each host name, and the rules for its signatures.
 //!
-//! Service and region come from the name alone, as with AWS. The APIs' ids are random at each start;
-//! for other services, any name of the right form is served.
+//! As with AWS, the host name alone determines service and region. The ids of the APIs are random at
+//! each start. For other services, any host name of the right form is served.
 
 use crate::host::without_port;
 use crate::options::CustomHost;
@@ -41,14 +41,14 @@ pub(super) enum SiteKind {
     UnknownApi,
 }
 
-/// The last line of the canonical request.
+/// How the last line of the canonical request is determined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PayloadRule {
     /// The hash of the body.
     BodyHash,
-    /// The hash of the body, which `x-amz-content-sha256` must repeat.
+    /// The hash of the body. The request must declare a hash in `x-amz-content-sha256`.
     DeclaredBodyHash,
-    /// The value of `x-amz-content-sha256`: `UNSIGNED-PAYLOAD`, or the hash.
+    /// `UNSIGNED-PAYLOAD` if `x-amz-content-sha256` has this value, or the hash of the body.
     MayBeUnsigned,
 }
 
@@ -150,7 +150,8 @@ impl Site {
         self.kind == SiteKind::Analyzer
     }
 
-    /// Returns whether queries are those of REST APIs, which split at `;` and reject `|`, `{` and `}`
+    /// Returns whether the rules of REST APIs for queries hold: `;` separates, and `|`, `{` and `}` are
+    /// rejected
     /// ([known issues](https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-known-issues.html)).
     pub(super) fn has_rest_queries(&self) -> bool {
         self.kind == SiteKind::Rest
@@ -158,7 +159,8 @@ impl Site {
     }
 }
 
-/// Returns the service name in the scope, which differs from the host's for some services.
+/// Returns the service name in the credential scope. For some services it differs from the label in
+/// the host name.
 fn scope_name(label: &str) -> &str {
     match label {
         "aps-workspaces" => "aps",

@@ -1,10 +1,10 @@
 //! WebSocket connections after their upgrade: those of the WebSocket API, and the packet stream of
 //! IoT Wireless.
 //!
-//! `action` selects the API's route: `echo`, and a message without an action, is echoed; `info` returns
-//! the connection's id and its handshake; all others are forbidden. A frame of more than 32 KB or a
-//! message of more than 128 KB closes the connection with 1009, a binary message with 1003. Messages to
-//! the client are also sent in frames of at most 32 KB.
+//! The `action` of a message selects the API's route. `echo` echoes the message, and so does a message
+//! without `action`. `info` returns the connection's id and its handshake. Other actions are forbidden.
+//! A frame of more than 32 KB or a message of more than 128 KB closes the connection with 1009, a
+//! binary message with 1003. Messages to the client are sent in frames of at most 32 KB, too.
 //!
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-execution-service-websocket-limits-table.html>
 
@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 use crate::context::Context;
 
-/// A granted upgrade: the headers of the 101, and the service that takes over the socket.
+/// An accepted upgrade: the headers of the 101, and the service that takes over the socket.
 pub(super) struct Upgrade {
     pub(super) headers: HeaderMap,
     pub(super) service: SocketService,
@@ -38,7 +38,7 @@ pub(super) enum SocketService {
     /// A connection of the WebSocket API.
     Api {
         id: String,
-        /// What `info` returns besides the id.
+        /// The request of the handshake, which `info` returns.
         handshake: Value,
         user_agent: String,
     },
@@ -70,7 +70,7 @@ enum Command {
 enum Ending {
     /// The server closes it.
     ServerClose(CloseCode),
-    /// The client closed it, or left.
+    /// The client closed it, or disconnected.
     ClientClose,
     /// The server drops it without a close frame.
     Drop,
@@ -91,7 +91,7 @@ impl Sockets {
         self.open.lock().keys().cloned().collect()
     }
 
-    /// Queues a message. Returns `false` if the connection is closed, or does not read.
+    /// Queues a message. Returns `false` if the connection is closed, or its queue is full.
     pub(super) fn send(&self, id: &str, text: String) -> bool {
         self.send_command(id, Command::Send(text))
     }
@@ -114,7 +114,7 @@ impl Sockets {
         }
     }
 
-    /// Returns the answer of `GET @connections`.
+    /// Returns the response to `GET @connections`.
     pub(super) fn describe(&self, id: &str) -> Option<Value> {
         let open = self.open.lock();
         let socket = open.get(id)?;
@@ -254,7 +254,7 @@ where
     }
 }
 
-/// Returns the answer to a message; `None` means an echo.
+/// Returns the response to a message, or `None` to echo it.
 fn message_response(id: &str, text: &str, handshake: &Value) -> Option<String> {
     let message: Value = serde_json::from_str(text).unwrap_or_default();
     let request = Uuid::new_v4().to_string();
@@ -324,7 +324,8 @@ where
     }
 }
 
-/// Sends the answer to a client's close. The library has queued it, and sends it on the next read.
+/// Completes a close that the client began. The library has queued the close frame, and sends it at
+/// the next read.
 async fn finish_client_close<S>(socket: &mut WebSocketStream<S>)
 where
     S: AsyncRead + AsyncWrite + Unpin,

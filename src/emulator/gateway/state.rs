@@ -26,7 +26,7 @@ impl Gateway {
         }
     }
 
-    /// Returns whether a host is one of the gateway's rather than AppSync's.
+    /// Returns whether a host name belongs to the gateway, and not to AppSync.
     pub(crate) fn serves_host(&self, host: &str) -> bool {
         self.names.site(host).is_some()
     }

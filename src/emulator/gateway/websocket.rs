@@ -2,8 +2,9 @@
 //! packet stream.
 //!
 //! Requests are authorized by headers or by a presigned query; nothing is checked after the upgrade.
-//! The query controls the integration of `$connect`: `status=N` makes it refuse; `subprotocol=NAME`
-//! makes it select that one of the offered subprotocols, or none, instead of the first.
+//! The query controls the integration of `$connect`. With `status=N`, it rejects the connection with
+//! this status. With `subprotocol=NAME`, it selects this subprotocol if the client offers it, and
+//! otherwise none. Without it, it selects the first one that the client offers.
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Response, StatusCode};
@@ -20,13 +21,13 @@ use super::sockets::{MAX_MESSAGE, SocketService, Upgrade};
 use super::state::Gateway;
 use crate::sigv4::{PlusSign, percent_decode};
 
-/// The answer to a request.
+/// The outcome of a request.
 pub(super) enum RequestOutcome {
     Response(GatewayResponse),
     Upgrade(Upgrade),
 }
 
-/// Answers a request to the WebSocket API.
+/// Handles a request to the WebSocket API.
 pub(super) fn websocket_response(
     gateway: &Gateway,
     site: &Site,
@@ -67,8 +68,8 @@ pub(super) fn websocket_response(
     Ok(RequestOutcome::Upgrade(Upgrade { headers, service }))
 }
 
-/// Answers a request to IoT Wireless. It serves only the packet stream of a network analyzer, by a
-/// presigned URL that signs `host` alone and expires within five minutes.
+/// Handles a request to IoT Wireless. Only the packet stream of a network analyzer is served. It
+/// requires a presigned URL that signs `host` alone and expires within five minutes.
 pub(super) fn analyzer_response(
     head: &Head,
     verified: &Verified,
@@ -96,7 +97,7 @@ pub(super) fn analyzer_response(
     Ok(RequestOutcome::Upgrade(Upgrade { headers, service }))
 }
 
-/// Answers `POST`, `GET` and `DELETE` of `@connections/{id}`.
+/// Handles `POST`, `GET` and `DELETE` of `@connections/{id}`.
 fn manage(
     gateway: &Gateway,
     head: &Head,

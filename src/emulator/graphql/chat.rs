@@ -132,7 +132,7 @@ impl Contents {
 
     fn add_room(&mut self, room: Room) {
         if self.rooms.len() >= ROOMS {
-            // The two seeded rooms stay.
+            // The first two rooms are the seeded ones, which stay.
             self.rooms.remove(2);
         }
         self.rooms.push_back(room);

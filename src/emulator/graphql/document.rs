@@ -9,7 +9,7 @@ use async_graphql::{Name, Positioned, Value};
 
 use crate::selection::SelectedField;
 
-/// A parsed document, and the operation of it that is executed.
+/// A parsed document, and the operation in it that is executed.
 #[derive(Debug, Clone)]
 pub(super) struct SelectedOperation {
     document: ExecutableDocument,
@@ -51,7 +51,7 @@ impl SelectedOperation {
         }
     }
 
-    /// Returns the root fields. It terminates for any document, because it follows each fragment once.
+    /// Returns the names of the root fields. Visits each fragment once, so it terminates for any document.
     pub(super) fn root_fields(&self) -> Vec<String> {
         let mut fields = Vec::new();
         let mut visited: HashSet<&Name> = HashSet::new();

@@ -1,7 +1,7 @@
 //! The emulated AppSync's GraphQL: executes queries and mutations, and analyses subscriptions.
 //!
-//! It takes the text of a request and its headers. A query or mutation returns the answer's body and
-//! publishes events; a subscription returns what it selects. Authorization happens before.
+//! Executing a query or a mutation returns the body of the response; a mutation also publishes events.
+//! Analysing a subscription returns its selection and filter. Callers have authorized the request.
 
 mod chat;
 mod document;
@@ -100,7 +100,7 @@ impl GraphQl {
                     .ledger
                     .count(|counts| counts.requests.mutations += 1);
             }
-            // AppSync once answered with MQTT connection data, which is obsolete.
+            // AppSync formerly returned MQTT connection data, which is obsolete.
             Some(OperationType::Subscription) => {
                 return response::request_error("Subscriptions are not supported over HTTP.")
                     .map_err(|_| AppSyncError::Internal);

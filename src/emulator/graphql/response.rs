@@ -1,4 +1,4 @@
-//! The body of a GraphQL answer, with errors in AppSync's shape.
+//! The body of a GraphQL response, with errors in AppSync's format.
 
 use async_graphql::{PathSegment, Response, ServerError, Value};
 use serde::Serialize;
@@ -40,8 +40,8 @@ struct Location {
     source_name: Option<()>,
 }
 
-/// Returns the body of an answer. `nulls` are the errors for nulls that the schema forbids, apart
-/// from the errors that caused them.
+/// Returns the body of a response. `nulls` are the errors for nulls that the schema forbids; they do
+/// not include the errors that caused the nulls.
 pub(super) fn body(
     response: &Response,
     nulls: Vec<NullError>,
@@ -113,7 +113,7 @@ fn entry(error: &ServerError) -> Entry {
     }
 }
 
-/// Beginnings of async-graphql's messages, with the error type of graphql-java, which AppSync runs.
+/// How async-graphql's messages begin, and the error types of graphql-java, which AppSync runs.
 const VALIDATION_TYPES: &[(&str, &str)] = &[
     ("Unknown field", "FieldUndefined"),
     ("Unknown argument", "UnknownArgument"),

@@ -1,4 +1,4 @@
-//! The schema of the emulated API: a small chat, and fields that fail or stall on request.
+//! The schema of the emulated API: a small chat, and fields that fail or wait on request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,12 +27,12 @@ pub(super) struct ResolverState {
 #[derive(Debug)]
 pub(super) struct RequestState {
     headers: Headers,
-    /// How many more bytes the answer may have.
+    /// The number of bytes that may still be added to the response.
     budget: AtomicUsize,
     recorded: Mutex<Vec<RecordedField>>,
 }
 
-/// A recorded subscription, or a mutation that triggers one.
+/// A root field that a resolver recorded: a subscription, or a mutation that triggers subscriptions.
 #[derive(Debug)]
 pub(super) struct RecordedField {
     /// The field of `Subscription`.
@@ -89,7 +89,7 @@ impl Query {
         Ok(json)
     }
 
-    /// Answers after this time, at most thirty seconds.
+    /// Responds after this time, at most thirty seconds.
     async fn slow(&self, ctx: &Context<'_>, ms: i32) -> Result<String> {
         state(ctx)?.context.switches.gate().await;
         let ms = sleep(ms).await;
@@ -169,7 +169,7 @@ impl Mutation {
     reason = "async-graphql takes async resolvers only"
 )]
 impl Subscription {
-    /// Messages posted, all of them or those with these values.
+    /// Posted messages: all, or those with these values.
     async fn on_message(
         &self,
         ctx: &Context<'_>,
@@ -190,8 +190,8 @@ impl Subscription {
         record_subscription(ctx, "onCreateRoom", Vec::new(), None)
     }
 
-    /// One event at once: what the authorization of this `start` carried, as a JSON object with
-    /// names in lower case, without the signature and the token.
+    /// Sends one event immediately: the headers in the authorization of this `start`, as a JSON object
+    /// with names in lower case, without the signature and the token.
     async fn on_headers(
         &self,
         ctx: &Context<'_>,
@@ -210,7 +210,7 @@ fn request_state<'a>(ctx: &Context<'a>) -> Result<&'a Arc<RequestState>> {
     ctx.data::<Arc<RequestState>>()
 }
 
-/// Limits the answer's size, so that many aliases in a small request cannot make it huge.
+/// Limits the response's size, so that many aliases in a small request cannot make it huge.
 fn reserve_bytes(ctx: &Context<'_>, bytes: usize) -> Result<()> {
     request_state(ctx)?
         .budget
@@ -264,7 +264,7 @@ fn record_subscription<T>(
     Ok(stream::empty())
 }
 
-/// Returns the filter of an argument: none if it is absent; null matches null.
+/// Returns the filter for an argument, or `None` if the argument is absent. Null matches null.
 fn argument(name: &str, value: MaybeUndefined<String>) -> Option<(String, Value)> {
     match value {
         MaybeUndefined::Undefined => None,
@@ -285,7 +285,7 @@ fn headers_json(headers: &Headers, names: Option<Vec<String>>, except: &[&str]) 
     Ok(serde_json::to_string(&headers)?)
 }
 
-/// Returns an error with an `errorType`, as in AppSync's answers.
+/// Returns an error with an `errorType`, as in AppSync's responses.
 fn resolver_error(error_type: &str, message: &str) -> Error {
     Error::new(message).extend_with(|_, extensions| extensions.set("errorType", error_type))
 }

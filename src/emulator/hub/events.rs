@@ -1,4 +1,4 @@
-//! The hub's part for Events: subscriptions to channels, and publishing to them.
+//! Events in the hub: subscriptions to channels, and publishing to them.
 
 use super::{Admission, AdmissionRules, Hub};
 use crate::events::{Channel, Pattern, messages};
@@ -6,7 +6,7 @@ use crate::protocol::Protocol;
 use crate::stats::LiveChannel;
 
 impl Hub {
-    /// Admits a subscription. The answer is queued before any event.
+    /// Admits a subscription. Queues its acknowledgement before any event.
     pub(crate) fn subscribe(
         &self,
         connection: u64,
@@ -51,7 +51,7 @@ impl Hub {
         connection.is_some_and(|open| open.channels.contains_key(id))
     }
 
-    /// Sends events to every subscription to their channel, one frame for each event.
+    /// Sends each event to every subscription that matches the channel, in a frame of its own.
     pub(crate) fn broadcast(&self, channel: &Channel, events: &[&str]) {
         let connections = self.connections.lock();
         for connection in connections.open.values() {

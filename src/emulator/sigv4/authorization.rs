@@ -1,6 +1,6 @@
 //! Parses the `authorization` header of Signature Version 4.
 //!
-//! Reports missing parts with AWS's wording. It does not verify the parts.
+//! The parts are parsed but not verified here. Missing parts are reported with AWS's texts.
 
 use crate::appsync_error::AppSyncError;
 
@@ -20,7 +20,7 @@ pub(crate) struct Authorization<'a> {
 // === impl Authorization ===
 
 impl<'a> Authorization<'a> {
-    /// Parses the header. `has_date` is whether the request has a date, because AWS reports a missing
+    /// Parses the header. `has_date` states whether the request has a date, because AWS reports a missing
     /// date with the missing parts of this header.
     pub(crate) fn parse(header: &'a str, has_date: bool) -> Result<Self, AppSyncError> {
         let parameters = match header.strip_prefix(ALGORITHM) {

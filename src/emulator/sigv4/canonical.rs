@@ -82,6 +82,7 @@ pub(crate) fn percent_decode(text: &str, plus: PlusSign) -> Vec<u8> {
     decoded
 }
 
+/// The meaning of `+` in encoded text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlusSign {
     /// As in a form, and in the query that AWS rebuilds.

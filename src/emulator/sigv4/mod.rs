@@ -1,8 +1,8 @@
-//! Verifies AppSync's signatures: was the request signed by a known key, for this API, now?
+//! Verifies the signatures of requests to AppSync: key, scope, date, and the signature itself.
 //!
 //! [`verify`] takes the bytes as received and the rules (region, keys, time). An error carries AWS's
-//! text. The code follows AWS's description of Signature Version 4 and not any signer, so that it
-//! detects mistakes in the one that countersign uses. It never reads a clock.
+//! text. The code follows AWS's description of Signature Version 4, and not the code of a signer, so that
+//! it detects mistakes in the signer that countersign uses. It never reads a clock.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
@@ -25,7 +25,7 @@ use super::options::Key;
 pub(super) use authorization::{ALGORITHM, Authorization};
 pub(super) use canonical::{Headers, PlusSign, Received, percent_decode, sha256_hex};
 
-/// What a signature is verified against.
+/// The rules by which a signature is verified.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules<'a> {
     pub(super) region: &'a str,

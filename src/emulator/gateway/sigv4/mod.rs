@@ -24,7 +24,7 @@ use parameters::Presigned;
 use crate::options::Key;
 use crate::sigv4::{self as shared, ALGORITHM, Authorization, sha256_hex};
 
-/// What a signature is verified against.
+/// The rules by which a signature is verified.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules<'a> {
     pub(super) site: &'a Site,
@@ -44,7 +44,7 @@ pub(super) struct Verified {
     pub(super) is_presigned: bool,
 }
 
-/// The signature that a request presents.
+/// The signature parameters of a request, from its headers or its query.
 struct SignatureParameters<'a> {
     authorization: Authorization<'a>,
     date: &'a str,
@@ -160,7 +160,7 @@ fn verify_signature(
     Err(GatewayError::BadSignature(mismatch))
 }
 
-/// Checks that `host` and every `x-amz-` header is signed, and that every signed header is present.
+/// Checks that `host` and every `x-amz-` header are signed, and that every signed header is present.
 /// The date needs no check, because the string to sign contains it.
 fn check_signed_headers(head: &Head, signed: &[String]) -> Result<(), GatewayError> {
     let is_signed = |name: &str| {

@@ -1,7 +1,6 @@
-//! Reads the signature that a request presents: the `authorization` header, or seven parameters of
-//! the query.
+//! The signature parameters of a request, from the `authorization` header or from the query.
 //!
-//! Reports missing parts with AWS's wording. It does not verify the parts.
+//! They are parsed but not verified here. Missing parameters are reported with AWS's texts.
 
 use time::Duration;
 
@@ -22,7 +21,7 @@ pub(super) struct Presigned {
     expires: Option<String>,
 }
 
-/// Parses the header. `has_date` is whether the request has a date.
+/// Parses the header. `has_date` states whether the request has a date.
 pub(super) fn authorization(
     header: &str,
     has_date: bool,

@@ -1,4 +1,4 @@
-//! AWS's vectors are accepted unchanged and refused after any change. Refusals use AWS's wording.
+//! AWS's vectors are accepted unchanged and rejected after any change. Errors have AWS's texts.
 
 use time::macros::datetime;
 
