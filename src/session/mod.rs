@@ -5,6 +5,7 @@
 //! [`Api`] by signed HTTP, subscriptions to its realtime pool; all results come back through the
 //! session's one outbox. A [`tunnel`] does not know a protocol: it passes bytes.
 
+mod context;
 mod operations;
 mod reserved;
 mod stream;
@@ -13,9 +14,10 @@ mod websocket;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use countersign_protocol::dialect::{Limits, Streamed};
+use context::Context;
+pub use context::SessionConfig;
+use countersign_protocol::dialect::Streamed;
 use countersign_protocol::graphql::Documents;
 use countersign_protocol::realtime::placement::Owner;
 use http::HeaderMap;
@@ -32,24 +34,8 @@ use crate::lifecycle::ClientTasks;
 use crate::memory::{Memory, Share};
 use crate::operation::Api;
 use crate::outbox::OutboxBudget;
-use crate::telemetry::metrics::{DialectLabel, GaugeGuard, RouteMetrics, metrics};
+use crate::telemetry::metrics::{DialectLabel, GaugeGuard, metrics};
 use crate::telemetry::tasks::{Task, caught};
-
-/// Limits and timeouts of a client socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionConfig {
-    /// The largest message of a client, in bytes.
-    pub message: usize,
-    pub subscriptions: usize,
-    pub operations: usize,
-    /// Bytes of events that may wait for the client.
-    pub outbox: usize,
-    pub init: Duration,
-    pub ping: Duration,
-    pub write: Duration,
-    /// The period over which closes after a lost upstream connection are spread.
-    pub spread: Duration,
-}
 
 /// All client sockets and streams of the process.
 #[derive(Debug)]
@@ -81,46 +67,6 @@ pub struct SessionClient {
     /// The connection's part of the memory for buffered responses.
     pub share: Share,
     pub admission: Admission,
-}
-
-/// The parts of the process and of the client that a session needs.
-struct Context {
-    config: SessionConfig,
-    budget: Arc<OutboxBudget>,
-    documents: Documents,
-    /// While it is short, no operation is started.
-    memory: Memory,
-    tasks: TaskTracker,
-    draining: CancellationToken,
-    expired: CancellationToken,
-    owner: Owner,
-    /// The `method` of its operations in the log.
-    method: &'static str,
-    headers: HeaderMap,
-    route: String,
-    api: Arc<Api>,
-    admission: Admission,
-    policies: OperationPolicies,
-    share: Share,
-    /// Counts the connection; a stream that is reserved and not open has none.
-    _permit: Option<Arc<OwnedSemaphorePermit>>,
-    _counted: GaugeGuard,
-}
-
-impl Context {
-    /// Returns the metrics of the session's route.
-    fn metrics(&self) -> &Arc<RouteMetrics> {
-        self.api.metrics()
-    }
-}
-
-impl SessionConfig {
-    fn limits(&self) -> Limits {
-        Limits {
-            subscriptions: self.subscriptions,
-            operations: self.operations,
-        }
-    }
 }
 
 impl Sessions {

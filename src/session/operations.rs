@@ -16,7 +16,7 @@ use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Context;
+use super::context::Context;
 use crate::guard::{Admission, Grant, OperationPolicies};
 use crate::memory::Buffer;
 use crate::operation::{Rejection, Request, admit};

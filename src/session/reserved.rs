@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Context;
+use super::context::Context;
 use super::operations::count_refusals;
 use super::stream::{Body, Command, Piece, Stream};
 use crate::guard::Admission;

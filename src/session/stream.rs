@@ -15,7 +15,7 @@ use countersign_protocol::graphql::{Event, GraphqlError, Inspected, Json, Operat
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
-use super::Context;
+use super::context::Context;
 use super::operations::Operations;
 use crate::outbox::{Inbox, outbox};
 

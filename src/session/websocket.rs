@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::debug;
 
-use super::Context;
+use super::context::Context;
 use super::operations::{Operations, count_refusals};
 use crate::guard::Admission;
 use crate::outbox::{Inbox, outbox};

@@ -1,0 +1,74 @@
+//! The settings of a session, and the parts of the process and of its client that it uses.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use countersign_protocol::dialect::Limits;
+use countersign_protocol::graphql::Documents;
+use countersign_protocol::realtime::placement::Owner;
+use http::HeaderMap;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::guard::{Admission, OperationPolicies};
+use crate::memory::{Memory, Share};
+use crate::operation::Api;
+use crate::outbox::OutboxBudget;
+use crate::telemetry::metrics::{GaugeGuard, RouteMetrics};
+
+/// Limits and timeouts of a client socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// The largest message of a client, in bytes.
+    pub message: usize,
+    pub subscriptions: usize,
+    pub operations: usize,
+    /// Bytes of events that may wait for the client.
+    pub outbox: usize,
+    pub init: Duration,
+    pub ping: Duration,
+    pub write: Duration,
+    /// The period over which closes after a lost upstream connection are spread.
+    pub spread: Duration,
+}
+
+/// The parts of the process and of the client that a session needs.
+pub(super) struct Context {
+    pub(super) config: SessionConfig,
+    pub(super) budget: Arc<OutboxBudget>,
+    pub(super) documents: Documents,
+    /// While it is short, no operation is started.
+    pub(super) memory: Memory,
+    pub(super) tasks: TaskTracker,
+    pub(super) draining: CancellationToken,
+    pub(super) expired: CancellationToken,
+    pub(super) owner: Owner,
+    /// The `method` of its operations in the log.
+    pub(super) method: &'static str,
+    pub(super) headers: HeaderMap,
+    pub(super) route: String,
+    pub(super) api: Arc<Api>,
+    pub(super) admission: Admission,
+    pub(super) policies: OperationPolicies,
+    pub(super) share: Share,
+    /// Counts the connection; a stream that is reserved and not open has none.
+    pub(super) _permit: Option<Arc<OwnedSemaphorePermit>>,
+    pub(super) _counted: GaugeGuard,
+}
+
+impl SessionConfig {
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            subscriptions: self.subscriptions,
+            operations: self.operations,
+        }
+    }
+}
+
+impl Context {
+    /// Returns the metrics of the session's route.
+    pub(super) fn metrics(&self) -> &Arc<RouteMetrics> {
+        self.api.metrics()
+    }
+}
