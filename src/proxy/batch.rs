@@ -16,9 +16,9 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
-use super::Call;
 use super::accept::{Form, Media};
 use super::body::Body;
+use super::call::Call;
 use super::error::{Error, graphql_error, refused};
 use crate::guard::{Admission, OperationPolicies};
 use crate::memory::{Buffer, Memory, Share};

@@ -12,9 +12,9 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use serde_json::value::RawValue;
 
-use super::Call;
 use super::accept::Media;
 use super::body::Body;
+use super::call::Call;
 use super::content_type::check_type;
 use super::error::Error;
 use super::forward::{read, send};

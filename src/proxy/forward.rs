@@ -13,9 +13,12 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use super::body::Body;
+use super::client::Client;
 use super::error::Error;
 use super::exposure::Relayed;
-use super::{Client, Route, Slot, method_name};
+use super::request::method_name;
+use super::route::Route;
+use super::slot::Slot;
 use crate::memory::{Buffer, Memory, Share, Shortage};
 use crate::operation::{Outgoing, exchange};
 use crate::sign::{RequestTarget, TargetError, redact};

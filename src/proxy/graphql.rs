@@ -16,12 +16,13 @@ use hyper::body::Incoming;
 
 use super::accept::{Form, Media};
 use super::body::Body;
+use super::call::Call;
 use super::content_type::check_type;
 use super::error::Error;
 use super::forward::{read, send};
 use super::parameters::operation_of;
 use super::relay::relay;
-use super::{Call, batch, single, stream};
+use super::{batch, single, stream};
 use crate::operation;
 use crate::sign::RequestTarget;
 use crate::telemetry::Record;

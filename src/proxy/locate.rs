@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use http::Uri;
 
+use super::Proxy;
 use super::error::Error;
 use super::readings::{self, Matching, Nested, Top};
-use super::{Proxy, Route};
+use super::route::Route;
 use crate::sign::{PathHandling, TargetError};
 use crate::upstream::UpstreamKind;
 

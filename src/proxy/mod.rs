@@ -7,6 +7,8 @@
 mod accept;
 mod batch;
 mod body;
+mod call;
+mod client;
 mod content_type;
 mod error;
 mod events;
@@ -17,6 +19,8 @@ mod locate;
 mod parameters;
 mod readings;
 mod relay;
+mod request;
+mod route;
 mod single;
 mod slot;
 mod stream;
@@ -24,36 +28,31 @@ mod tunnel;
 mod upgrade;
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use http::header::{CONNECTION, CONTENT_LENGTH, VARY};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::{Body as _, Incoming};
-use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::sync::CancellationToken;
 
 pub use accept::{Accept, Form, Media};
 pub use batch::items;
 pub use body::Body;
+use call::Call;
+pub use client::Client;
 use error::rescue;
 pub use error::{Error, Shape};
 pub use events::envelope;
+use http::header::{CONNECTION, CONTENT_LENGTH, VARY};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use hyper::body::{Body as _, Incoming};
 use locate::{Located, Routes};
 pub use parameters::operation_of;
 pub use readings::{Ambiguous, Matching, Nested, Top, check as check_readings};
 pub use relay::{begins_with_data, refusal, request_errors};
+use request::method_name;
+pub use request::{Exchange, Refused};
+pub use route::{RequestLimits, Route};
 pub use slot::{Slot, Slots};
 
-use crate::guard::{
-    self, Admission, BrowserRules, Cors, Guard, LocalAddress, OperationPolicies, Scheme,
-};
-use crate::memory::{Memory, Share};
-use crate::operation::{self, Api, Rejection, admit};
-use crate::session::{Keepalive, Origin, SessionClient, Sessions};
-use crate::sign::PathHandling;
-use crate::telemetry::tasks::Panicked;
-use crate::telemetry::{Record, Trace};
-use crate::upstream::{HeaderPolicy, Upstream, UpstreamKind};
+use crate::guard::{self, Admission, Cors, Guard};
+use crate::session::Sessions;
+use crate::telemetry::Record;
+use crate::upstream::UpstreamKind;
 
 /// Everything behind the proxied port.
 #[derive(Debug)]
@@ -63,80 +62,6 @@ pub struct Proxy {
     sessions: Arc<Sessions>,
 }
 
-/// A local path and its upstream.
-#[derive(Debug)]
-pub struct Route {
-    pub name: String,
-    /// Without a trailing slash; empty for the root.
-    pub path: String,
-    pub upstream: Arc<Upstream>,
-    pub headers: HeaderPolicy,
-    pub requests: RequestLimits,
-    /// Which operations are allowed.
-    pub policies: OperationPolicies,
-    /// AppSync only.
-    pub api: Option<Arc<Api>>,
-    /// Cancelled at the drain's deadline, when waiting for upstream ends.
-    pub expired: CancellationToken,
-    /// While memory is short, no body is read, and no operation of a batch is sent.
-    pub memory: Memory,
-    /// Which requests of browsers are allowed beside those of scripts.
-    pub browser: BrowserRules,
-    /// For tunnels on routes that are not AppSync's.
-    pub keepalive: Option<Keepalive>,
-}
-
-/// The limits of requests on a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestLimits {
-    pub body: usize,
-    /// How long a client may be silent while it sends its body.
-    pub body_timeout: Duration,
-    /// How long a body may take.
-    pub body_total: Duration,
-    /// The largest response to a query or mutation that must be buffered.
-    pub response_body: usize,
-    /// How many operations one request may have.
-    pub batch: usize,
-    /// AppSync's request errors get the status of the GraphQL over HTTP specification.
-    pub is_strict: bool,
-    /// How paths are normalized on routes that are not AppSync's.
-    pub paths: PathHandling,
-}
-
-/// The client of a request: its connection, and the request's slot.
-#[derive(Clone, Debug)]
-pub struct Client {
-    pub local: LocalAddress,
-    pub scheme: Scheme,
-    /// Counts the connection; a WebSocket takes it over.
-    pub permit: Arc<OwnedSemaphorePermit>,
-    pub origin: Origin,
-    /// The slot of the request; HTTP/1.1 has one request at a time on a connection.
-    pub slot: Slot,
-    /// The connection's share of the budget for buffered responses.
-    pub share: Share,
-}
-
-/// A request with what is known of it before it is handled.
-#[derive(Debug)]
-pub struct Exchange {
-    request: Request<Incoming>,
-    record: Record,
-    located: Option<Located>,
-    accept: Accept,
-    shape: Shape,
-}
-
-/// A request that was not handled, and why.
-#[derive(Debug)]
-pub struct Refused {
-    error: Error,
-    record: Record,
-    route: Option<Arc<Route>>,
-    shape: Shape,
-}
-
 /// Where a request comes from, and what its head asks for. The head is read for it once.
 #[derive(Clone, Copy)]
 struct RequestContext<'a> {
@@ -144,79 +69,6 @@ struct RequestContext<'a> {
     accept: Accept,
     /// It asks for a WebSocket.
     is_websocket: bool,
-}
-
-/// A request of a client on an AppSync route.
-#[derive(Clone, Copy)]
-struct Call<'a> {
-    proxy: &'a Proxy,
-    route: &'a Route,
-    api: &'a Arc<Api>,
-    policies: &'a OperationPolicies,
-    client: &'a Client,
-    accept: Accept,
-    admission: &'a Admission,
-}
-
-impl Call<'_> {
-    /// Admits an operation of the client.
-    fn admit(&self, request: operation::Request<'_>) -> Result<(), Rejection> {
-        admit(&self.route.memory, self.policies, request)
-    }
-
-    /// Returns the client for a session; `headers` are those of its request.
-    fn session_client(&self, mut headers: HeaderMap) -> SessionClient {
-        self.route.headers.filter_session(&mut headers);
-        SessionClient {
-            api: Arc::clone(self.api),
-            route: self.route.name.clone(),
-            headers,
-            policies: self.policies.clone(),
-            permit: Arc::clone(&self.client.permit),
-            origin: self.client.origin.clone(),
-            share: self.client.share.clone(),
-            admission: self.admission.clone(),
-        }
-    }
-}
-
-impl Exchange {
-    pub fn request(&self) -> &Request<Incoming> {
-        &self.request
-    }
-
-    /// Begins the span of the request.
-    pub fn trace(&mut self) {
-        self.record.trace = Trace::begin(self.request.headers());
-    }
-
-    pub fn shape(&self) -> Shape {
-        self.shape
-    }
-
-    /// Refuses the request.
-    pub fn refuse(self, error: Error) -> Box<Refused> {
-        Box::new(Refused {
-            error,
-            record: self.record,
-            route: self.located.map(|located| located.route),
-            shape: self.shape,
-        })
-    }
-}
-
-impl Refused {
-    /// The refusal of a request whose record was written when a panic dropped it.
-    pub fn by_panic(panicked: Panicked, shape: Shape) -> Box<Self> {
-        let mut record = Record::new("OTHER");
-        record.discard();
-        Box::new(Self {
-            error: panicked.into(),
-            record,
-            route: None,
-            shape,
-        })
-    }
 }
 
 impl Proxy {
@@ -430,17 +282,4 @@ fn finish(mut response: Response<Body>, cors: &Cors, mut record: Record) -> Resp
     let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
     response.body_mut().set_record(record, length);
     response
-}
-
-fn method_name(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::HEAD => "HEAD",
-        Method::OPTIONS => "OPTIONS",
-        _ => "OTHER",
-    }
 }

@@ -8,8 +8,8 @@ use http::request::Parts;
 use http::{HeaderName, Method, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::Call;
 use super::body::Body;
+use super::call::Call;
 use super::content_type::check_type;
 use super::error::Error;
 use super::forward::read;

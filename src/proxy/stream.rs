@@ -5,9 +5,9 @@ use countersign_protocol::graphql::{DocumentError, Event, Inspected, OperationKe
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{HeaderName, Response};
 
-use super::Call;
 use super::accept::Form;
 use super::body::Body;
+use super::call::Call;
 use super::error::Error;
 use crate::session::{Opened, Sessions, Work};
 use crate::telemetry::tasks::Panicked;

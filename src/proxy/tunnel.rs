@@ -9,9 +9,11 @@ use hyper::body::Incoming;
 use tower_http::timeout::TimeoutBody;
 
 use super::body::Body;
+use super::client::Client;
 use super::error::Error;
 use super::exposure::Relayed;
-use super::{Client, Proxy, Route, forward, upgrade};
+use super::route::Route;
+use super::{Proxy, forward, upgrade};
 use crate::guard;
 use crate::operation::{record_answer, record_timing};
 use crate::session::Tunnel;

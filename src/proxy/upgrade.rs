@@ -10,8 +10,8 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::Call;
 use super::body::Body;
+use super::call::Call;
 use super::error::Error;
 use crate::upstream::UpstreamKind;
 

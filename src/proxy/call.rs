@@ -1,0 +1,47 @@
+//! A request on an AppSync route, once the guard has admitted it.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+
+use super::Proxy;
+use super::accept::Accept;
+use super::client::Client;
+use super::route::Route;
+use crate::guard::{Admission, OperationPolicies};
+use crate::operation::{self, Api, Rejection, admit};
+use crate::session::SessionClient;
+
+/// A request of a client on an AppSync route.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) proxy: &'a Proxy,
+    pub(super) route: &'a Route,
+    pub(super) api: &'a Arc<Api>,
+    pub(super) policies: &'a OperationPolicies,
+    pub(super) client: &'a Client,
+    pub(super) accept: Accept,
+    pub(super) admission: &'a Admission,
+}
+
+impl Call<'_> {
+    /// Admits an operation of the client.
+    pub(super) fn admit(&self, request: operation::Request<'_>) -> Result<(), Rejection> {
+        admit(&self.route.memory, self.policies, request)
+    }
+
+    /// Returns the client for a session; `headers` are those of its request.
+    pub(super) fn session_client(&self, mut headers: HeaderMap) -> SessionClient {
+        self.route.headers.filter_session(&mut headers);
+        SessionClient {
+            api: Arc::clone(self.api),
+            route: self.route.name.clone(),
+            headers,
+            policies: self.policies.clone(),
+            permit: Arc::clone(&self.client.permit),
+            origin: self.client.origin.clone(),
+            share: self.client.share.clone(),
+            admission: self.admission.clone(),
+        }
+    }
+}

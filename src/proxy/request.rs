@@ -1,0 +1,85 @@
+//! A request between its arrival and its response: handled with its record and its route, or refused.
+
+use std::sync::Arc;
+
+use http::{Method, Request};
+use hyper::body::Incoming;
+
+use super::accept::Accept;
+use super::error::{Error, Shape};
+use super::locate::Located;
+use super::route::Route;
+use crate::telemetry::tasks::Panicked;
+use crate::telemetry::{Record, Trace};
+
+/// A request with what is known of it before it is handled.
+#[derive(Debug)]
+pub struct Exchange {
+    pub(super) request: Request<Incoming>,
+    pub(super) record: Record,
+    pub(super) located: Option<Located>,
+    pub(super) accept: Accept,
+    pub(super) shape: Shape,
+}
+
+/// A request that was not handled, and why.
+#[derive(Debug)]
+pub struct Refused {
+    pub(super) error: Error,
+    pub(super) record: Record,
+    pub(super) route: Option<Arc<Route>>,
+    pub(super) shape: Shape,
+}
+
+impl Exchange {
+    pub fn request(&self) -> &Request<Incoming> {
+        &self.request
+    }
+
+    /// Begins the span of the request.
+    pub fn trace(&mut self) {
+        self.record.trace = Trace::begin(self.request.headers());
+    }
+
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Refuses the request.
+    pub fn refuse(self, error: Error) -> Box<Refused> {
+        Box::new(Refused {
+            error,
+            record: self.record,
+            route: self.located.map(|located| located.route),
+            shape: self.shape,
+        })
+    }
+}
+
+impl Refused {
+    /// The refusal of a request whose record was written when a panic dropped it.
+    pub fn by_panic(panicked: Panicked, shape: Shape) -> Box<Self> {
+        let mut record = Record::new("OTHER");
+        record.discard();
+        Box::new(Self {
+            error: panicked.into(),
+            record,
+            route: None,
+            shape,
+        })
+    }
+}
+
+/// Returns the method as the log and traces name it.
+pub(super) fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "OTHER",
+    }
+}

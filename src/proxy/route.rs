@@ -1,0 +1,54 @@
+//! A route: a local path prefix, its upstream and its settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::guard::{BrowserRules, OperationPolicies};
+use crate::memory::Memory;
+use crate::operation::Api;
+use crate::session::Keepalive;
+use crate::sign::PathHandling;
+use crate::upstream::{HeaderPolicy, Upstream};
+
+/// A local path and its upstream.
+#[derive(Debug)]
+pub struct Route {
+    pub name: String,
+    /// Without a trailing slash; empty for the root.
+    pub path: String,
+    pub upstream: Arc<Upstream>,
+    pub headers: HeaderPolicy,
+    pub requests: RequestLimits,
+    /// Which operations are allowed.
+    pub policies: OperationPolicies,
+    /// AppSync only.
+    pub api: Option<Arc<Api>>,
+    /// Cancelled at the drain's deadline, when waiting for upstream ends.
+    pub expired: CancellationToken,
+    /// While memory is short, no body is read, and no operation of a batch is sent.
+    pub memory: Memory,
+    /// Which requests of browsers are allowed beside those of scripts.
+    pub browser: BrowserRules,
+    /// For tunnels on routes that are not AppSync's.
+    pub keepalive: Option<Keepalive>,
+}
+
+/// The limits of requests on a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestLimits {
+    pub body: usize,
+    /// How long a client may be silent while it sends its body.
+    pub body_timeout: Duration,
+    /// How long a body may take.
+    pub body_total: Duration,
+    /// The largest response to a query or mutation that must be buffered.
+    pub response_body: usize,
+    /// How many operations one request may have.
+    pub batch: usize,
+    /// AppSync's request errors get the status of the GraphQL over HTTP specification.
+    pub is_strict: bool,
+    /// How paths are normalized on routes that are not AppSync's.
+    pub paths: PathHandling,
+}
