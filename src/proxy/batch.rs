@@ -71,7 +71,7 @@ pub(super) async fn run(
     record.trace.pass_on(&mut headers);
     call.route.headers.filter_session(&mut headers);
     let batch = Arc::new(Batch::new(call, headers));
-    let sessions = Arc::clone(&call.proxy.sessions);
+    let sessions = Arc::clone(call.sessions);
     let mut turn = CancellationToken::new();
     turn.cancel();
     let answers = stream::iter(items).map(move |item| {
@@ -116,7 +116,7 @@ impl Batch {
         };
         Self {
             api: Arc::clone(call.api),
-            documents: call.proxy.sessions.documents().clone(),
+            documents: call.sessions.documents().clone(),
             upstream: Arc::clone(&call.route.upstream),
             policies: call.policies.clone(),
             memory: call.route.memory.clone(),

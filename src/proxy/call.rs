@@ -4,18 +4,17 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use super::Proxy;
 use super::accept::Accept;
 use super::client::Client;
 use super::route::Route;
 use crate::guard::{Admission, OperationPolicies};
 use crate::operation::{self, Api, Rejection, admit};
-use crate::session::SessionClient;
+use crate::session::{SessionClient, Sessions};
 
 /// A request of a client on an AppSync route.
 #[derive(Clone, Copy)]
 pub(super) struct Call<'a> {
-    pub(super) proxy: &'a Proxy,
+    pub(super) sessions: &'a Arc<Sessions>,
     pub(super) route: &'a Route,
     pub(super) api: &'a Arc<Api>,
     pub(super) policies: &'a OperationPolicies,

@@ -95,12 +95,9 @@ async fn subscribe(
     };
     let client = call.session_client(headers);
     let work = Work::Subscribe(subscribe);
-    let opened = call
-        .proxy
-        .sessions
-        .stream(EventsSse::default(), work, client);
-    let opened = opened.await;
-    let opened = opened.ok_or_else(|| not_opened(&call.proxy.sessions))?;
+    let sessions = call.sessions;
+    let opened = sessions.stream(EventsSse::default(), work, client).await;
+    let opened = opened.ok_or_else(|| not_opened(sessions))?;
     match opened.failed {
         Some(errors) => Err(Error::EventsRefused(errors)),
         None => Ok(begin(opened)),

@@ -64,7 +64,7 @@ async fn post(
             .map(|item| body.slice_ref(item.get().as_bytes()));
         return batch::run(call, headers, items.collect(), record).await;
     }
-    let documents = call.proxy.sessions.documents();
+    let documents = call.sessions.documents();
     let is_policed = !call.policies.is_empty();
     let (selection, inspected) = Inspected::body(&body, documents, is_policed)?;
     run(call, headers, selection, inspected, record).await
@@ -73,7 +73,7 @@ async fn post(
 async fn get(call: Call<'_>, head: Parts, record: &mut Record) -> Result<Response<Body>, Error> {
     let mut operation = operation_of(head.uri.query().unwrap_or_default())?;
     operation.strip_persisted();
-    let documents = call.proxy.sessions.documents();
+    let documents = call.sessions.documents();
     let (selected, inspected) = Inspected::any_operation(operation, documents);
     if let Ok(selected) = &selected
         && selected.kind == Kind::Mutation

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use http::Uri;
 
-use super::Proxy;
 use super::error::Error;
 use super::readings::{self, Matching, Nested, Top};
 use super::route::Route;
@@ -45,6 +44,33 @@ impl Routes {
         Self(routes.zip(nested).collect())
     }
 
+    /// Returns the route of a request for `uri`.
+    pub(super) fn locate(&self, uri: &Uri) -> Option<Located> {
+        let collapsed = PathHandling::Collapse.apply(uri.path());
+        if let Ok(Cow::Owned(path)) = &collapsed
+            && let Some((route, nested)) = self.find(path)
+            && route.requests.paths == PathHandling::Collapse
+        {
+            let checked = check(route, nested, path);
+            let target = checked.and_then(|()| with_path(uri, path).map(Some));
+            let route = Arc::clone(route);
+            return Some(Located { route, target });
+        }
+        let (route, nested) = self.find(uri.path())?;
+        let target = check(route, nested, uri.path()).map(|()| None);
+        let route = Arc::clone(route);
+        Some(Located { route, target })
+    }
+
+    /// Returns the paths of all routes, for an error.
+    pub(super) fn paths(&self) -> String {
+        let paths = self.iter().map(|route| match route.path.as_str() {
+            "" => "/",
+            path => path,
+        });
+        paths.collect::<Vec<_>>().join(", ")
+    }
+
     fn iter(&self) -> impl Iterator<Item = &Route> {
         self.0.iter().map(|(route, _)| &**route)
     }
@@ -70,35 +96,6 @@ impl Routes {
             all.find(|(route, _)| is_bare && is_graphql(route))
         };
         own.or_else(bare)
-    }
-}
-
-impl Proxy {
-    /// Returns the route of a request for `uri`.
-    pub(super) fn locate(&self, uri: &Uri) -> Option<Located> {
-        let collapsed = PathHandling::Collapse.apply(uri.path());
-        if let Ok(Cow::Owned(path)) = &collapsed
-            && let Some((route, nested)) = self.routes.find(path)
-            && route.requests.paths == PathHandling::Collapse
-        {
-            let checked = check(route, nested, path);
-            let target = checked.and_then(|()| with_path(uri, path).map(Some));
-            let route = Arc::clone(route);
-            return Some(Located { route, target });
-        }
-        let (route, nested) = self.routes.find(uri.path())?;
-        let target = check(route, nested, uri.path()).map(|()| None);
-        let route = Arc::clone(route);
-        Some(Located { route, target })
-    }
-
-    /// Returns the paths of all routes, for an error.
-    pub(super) fn paths(&self) -> String {
-        let paths = self.routes.iter().map(|route| match route.path.as_str() {
-            "" => "/",
-            path => path,
-        });
-        paths.collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -83,7 +83,7 @@ impl Proxy {
     /// Begins a request: its record, its route, and the form of its errors.
     pub fn begin(&self, request: Request<Incoming>) -> Exchange {
         let record = Record::new(method_name(request.method()));
-        let located = self.locate(request.uri());
+        let located = self.routes.locate(request.uri());
         let accept = Accept::of(request.headers());
         let shape = match &located {
             Some(located) if located.route.upstream.endpoint().kind == UpstreamKind::Http => {
@@ -139,7 +139,7 @@ impl Proxy {
                 .guard
                 .admit(request.headers(), "", false, false)
                 .map_err(Error::from)
-                .and_then(|_| Err(Error::NoRoute(self.paths()))),
+                .and_then(|_| Err(Error::NoRoute(self.routes.paths()))),
             Some(located) => {
                 record.set_route(located.route.upstream.metrics());
                 record.trace.set_route(&located.route.path);
@@ -239,7 +239,7 @@ impl Proxy {
             Admission::Pending(_) => &route.policies,
         };
         let call = route.api.as_ref().map(|api| Call {
-            proxy: self,
+            sessions: &self.sessions,
             route,
             api,
             policies,
@@ -252,7 +252,7 @@ impl Proxy {
             Some(_) | None if self.sessions.is_draining() => Err(Error::Draining),
             None if is_websocket => {
                 policies.evaluate_websocket()?;
-                tunnel::open(self, route, request, client, record).await
+                tunnel::open(&self.sessions, route, request, client, record).await
             }
             Some(call) => match route.upstream.endpoint().kind {
                 UpstreamKind::Events => events::serve(call, request, record).await,

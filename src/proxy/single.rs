@@ -31,7 +31,7 @@ pub(super) fn token(request: &Parts) -> Option<String> {
 
 pub(super) fn reserve(call: Call<'_>, headers: HeaderMap) -> Result<Response<Body>, Error> {
     let client = call.session_client(headers);
-    let token = call.proxy.sessions.reserve(client);
+    let token = call.sessions.reserve(client);
     let token = token.ok_or(Error::StreamsExhausted)?;
     let mut response = Response::new(Body::full(token.as_str().to_owned()));
     *response.status_mut() = StatusCode::CREATED;
@@ -48,7 +48,7 @@ pub(super) async fn serve(
     body: Incoming,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    let streams = call.proxy.sessions.reserved();
+    let streams = call.sessions.reserved();
     let holder = &Holder::new(&call.route.name, call.admission);
     let answer = match request.method {
         Method::GET if call.accept.form(None).is_none() => return Err(Error::NotAcceptable),

@@ -25,7 +25,7 @@ pub(super) async fn open(
 ) -> Result<Response<Body>, Error> {
     let work = Work::Graphql(selected, Box::new(inspected));
     let client = call.session_client(headers);
-    let sessions = &call.proxy.sessions;
+    let sessions = call.sessions;
     let opened = match form {
         Form::Multipart => sessions.stream(Multipart::default(), work, client).await,
         Form::Sse | Form::Json(_) => sessions.stream(Sse::default(), work, client).await,

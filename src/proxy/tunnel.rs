@@ -13,16 +13,16 @@ use super::client::Client;
 use super::error::Error;
 use super::exposure::Relayed;
 use super::route::Route;
-use super::{Proxy, forward, upgrade};
+use super::{forward, upgrade};
 use crate::guard;
 use crate::operation::{record_answer, record_timing};
-use crate::session::Tunnel;
+use crate::session::{Sessions, Tunnel};
 use crate::sign::redact;
 use crate::telemetry::Record;
 use crate::upstream::{Timing, filter_response_headers};
 
 pub(super) async fn open(
-    proxy: &Proxy,
+    sessions: &Sessions,
     route: &Route,
     mut request: Request<Incoming>,
     client: &Client,
@@ -73,7 +73,7 @@ pub(super) async fn open(
         keepalive: route.keepalive.clone(),
         permit: Arc::clone(&client.permit),
     };
-    proxy.sessions.tunnel(tunnel);
+    sessions.tunnel(tunnel);
     let mut response = Response::new(Body::full(""));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = std::mem::take(answer.headers_mut());

@@ -68,7 +68,7 @@ pub(super) fn accept(
     *response.extensions_mut() = std::mem::take(request.extensions_mut());
     let headers = std::mem::take(request.headers_mut());
     let client = call.session_client(headers);
-    call.proxy.sessions.serve(upgrade, protocol, client);
+    call.sessions.serve(upgrade, protocol, client);
     Ok(response)
 }
 
