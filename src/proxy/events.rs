@@ -17,8 +17,9 @@ use super::body::Body;
 use super::call::Call;
 use super::content_type::check_type;
 use super::error::Error;
-use super::forward::{read, send};
-use super::relay::relay;
+use super::forward::send;
+use super::relay_graphql::relay_graphql;
+use super::request_body;
 use super::stream::{begin, not_opened};
 use crate::operation;
 use crate::session::Work;
@@ -39,7 +40,7 @@ pub(super) async fn serve(
             record.operation = Some("publish");
             call.admit(operation::Request::Publish)?;
             check_type(&head.headers)?;
-            let body = read(call.route, body, &call.client.slot, record).await?;
+            let body = request_body::read(call.route, body, &call.client.slot, record).await?;
             let body = match below {
                 "" | "/" => body,
                 channel => envelope(channel, &body)?,
@@ -77,7 +78,7 @@ async fn publish(
     let target = RequestTarget::new(&call.route.upstream.endpoint().path, None)?;
     let sent = send(call.route, Method::POST, &target, headers, body, record).await;
     let (head, body) = sent?;
-    relay(head, body, Media::Json, false, &call.client.share, record).await
+    relay_graphql(head, body, Media::Json, false, &call.client.share, record).await
 }
 
 async fn subscribe(

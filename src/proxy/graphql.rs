@@ -19,10 +19,10 @@ use super::body::Body;
 use super::call::Call;
 use super::content_type::check_type;
 use super::error::Error;
-use super::forward::{read, send};
+use super::forward::send;
 use super::parameters::operation_of;
-use super::relay::relay;
-use super::{batch, single, stream};
+use super::relay_graphql::relay_graphql;
+use super::{batch, request_body, single, stream};
 use crate::operation;
 use crate::sign::RequestTarget;
 use crate::telemetry::Record;
@@ -57,7 +57,7 @@ async fn post(
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     check_type(&headers)?;
-    let body = read(call.route, body, &call.client.slot, record).await?;
+    let body = request_body::read(call.route, body, &call.client.slot, record).await?;
     if let Some(items) = batch::items(&body)? {
         let items = items
             .iter()
@@ -148,7 +148,7 @@ async fn run_once(
     let body = inspected.into_body();
     let sent = send(call.route, Method::POST, &target, headers, body, record).await;
     let (head, body) = sent?;
-    relay(head, body, media, is_strict, &call.client.share, record).await
+    relay_graphql(head, body, media, is_strict, &call.client.share, record).await
 }
 
 fn record_operation(selected: &Selected, record: &mut Record) {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
 use tokio_util::sync::CancellationToken;
 
 use crate::guard::{BrowserRules, OperationPolicies};
 use crate::memory::Memory;
 use crate::operation::Api;
 use crate::session::Keepalive;
-use crate::sign::PathHandling;
+use crate::sign::{PathHandling, RequestTarget, TargetError};
 use crate::upstream::{HeaderPolicy, Upstream};
 
 /// A local path and its upstream.
@@ -51,4 +52,18 @@ pub struct RequestLimits {
     pub is_strict: bool,
     /// How paths are normalized on routes that are not AppSync's.
     pub paths: PathHandling,
+}
+
+impl Route {
+    /// Returns the upstream target for the local `uri`.
+    pub(super) fn target(&self, uri: &Uri) -> Result<RequestTarget, TargetError> {
+        let base = &self.upstream.endpoint().path;
+        let below = uri.path().strip_prefix(self.path.as_str());
+        RequestTarget::below(
+            base,
+            below.unwrap_or_default(),
+            uri.query(),
+            self.requests.paths,
+        )
+    }
 }

@@ -12,7 +12,7 @@ use super::body::Body;
 use super::call::Call;
 use super::content_type::check_type;
 use super::error::Error;
-use super::forward::read;
+use super::request_body;
 use super::stream::head;
 use crate::session::{Holder, Opening};
 use crate::sign::decode;
@@ -61,7 +61,7 @@ pub(super) async fn serve(
         }
         Method::POST => {
             check_type(&request.headers)?;
-            let body = read(call.route, body, &call.client.slot, record).await?;
+            let body = request_body::read(call.route, body, &call.client.slot, record).await?;
             if !is_object(&body) {
                 return Err(Error::NoQuery);
             }

@@ -12,8 +12,9 @@ use super::body::Body;
 use super::client::Client;
 use super::error::Error;
 use super::exposure::Relayed;
+use super::relay::relay;
 use super::route::Route;
-use super::{forward, upgrade};
+use super::upgrade;
 use crate::guard;
 use crate::operation::{record_answer, record_timing};
 use crate::session::{Sessions, Tunnel};
@@ -36,7 +37,7 @@ pub(super) async fn open(
     if !upgrade::is_named_by_connection(&head.headers) {
         return Err(Error::Upgrade("Connection must name Upgrade"));
     }
-    let target = forward::target(route, &head.uri)?;
+    let target = route.target(&head.uri)?;
     route.headers.filter_handshake(&mut head.headers);
     guard::strip_token_protocol(&mut head.headers);
     switch(&mut head.headers);
@@ -64,7 +65,7 @@ pub(super) async fn open(
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         let (head, body) = answer.into_parts();
         let idle = route.upstream.config().idle;
-        return forward::pass_on(head, TimeoutBody::new(idle, body), &client.share, record).await;
+        return relay(head, TimeoutBody::new(idle, body), &client.share, record).await;
     }
     let tunnel = Tunnel {
         client: upgraded,

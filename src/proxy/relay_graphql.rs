@@ -1,0 +1,273 @@
+//! Relays AppSync's response to an operation in the form that GraphQL clients read.
+//!
+//! A success streams through; only its media type may change. A rejection is short: it is read to its
+//! end, its session tokens are masked, and if it is not a GraphQL response it is wrapped in one.
+
+use bytes::Bytes;
+use countersign_protocol::graphql::read_object;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
+use http::response::Parts;
+use http::{Response, StatusCode};
+use http_body_util::BodyExt as _;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::accept::Media;
+use super::body::Body;
+use super::error::Error;
+use super::relay::{COPIES, MAX_REFUSAL, is_of_aws, note_rejection, relay};
+use crate::memory::{Buffer, Share};
+use crate::operation::{failures, unread};
+use crate::sign::redact;
+use crate::telemetry::Record;
+use crate::upstream::{self, ResponseBody};
+
+/// `{"data"?, "errors"?: [{"message", "path"?}]}`
+#[derive(Deserialize)]
+struct Shape<'a> {
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    errors: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct ErrorShape {
+    #[serde(rename = "message")]
+    _message: String,
+    #[serde(default)]
+    path: Option<IgnoredAny>,
+}
+
+/// How many bytes show whether a response begins with data that is not null.
+const PEEK: usize = 64;
+
+pub(super) async fn relay_graphql(
+    mut head: Parts,
+    body: ResponseBody,
+    media: Media,
+    is_strict: bool,
+    share: &Share,
+    record: &mut Record,
+) -> Result<Response<Body>, Error> {
+    let has_length = |limit: usize| {
+        let length = head.headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+        length.is_none_or(|length| length <= limit)
+    };
+    let is_plain = head
+        .headers
+        .get(CONTENT_ENCODING)
+        .is_none_or(|value| value == "identity");
+    if head.status.is_success() && is_of_aws(&head.headers) {
+        return relay(head, body, share, record).await;
+    }
+    if head.status.is_success() {
+        if !is_json(&head.headers) {
+            return Ok(Response::from_parts(head, Body::stream(body)));
+        }
+        label(&mut head.headers, media);
+        return match media {
+            Media::GraphqlResponse if is_strict && is_plain => strict(head, body, share).await,
+            Media::GraphqlResponse | Media::Json => {
+                Ok(Response::from_parts(head, Body::stream(body)))
+            }
+        };
+    }
+    if !is_plain || !has_length(MAX_REFUSAL) {
+        return relay(head, body, share, record).await;
+    }
+    let mut buffer = Buffer::new(share, COPIES);
+    let read = buffer.read(Box::pin(body), MAX_REFUSAL).await;
+    read.map_err(unread)?;
+    let text = String::from_utf8_lossy(buffer.bytes());
+    note_rejection(head.status, &text, record);
+    let body = refusal(head.status, buffer.bytes());
+    let body = buffer.replace(body);
+    let json = HeaderValue::from_static(Media::Json.as_str());
+    head.headers.insert(CONTENT_TYPE, json);
+    label(&mut head.headers, media);
+    head.headers.insert(CONTENT_LENGTH, body.len().into());
+    Ok(Response::from_parts(head, Body::full(body)))
+}
+
+/// Returns the body for a rejection: a GraphQL response without session tokens.
+pub fn refusal(status: StatusCode, body: &[u8]) -> Bytes {
+    let text = String::from_utf8_lossy(body);
+    let text = redact::mask_tokens(&text);
+    if is_graphql(&text) {
+        return Bytes::from(text.into_owned());
+    }
+    let errors = failures(status, &text);
+    Bytes::from(serde_json::json!({ "errors": errors }).to_string())
+}
+
+/// Gives a request error, to which AppSync responds with 200 and `data: null`, the status of the
+/// specification (GraphQL over HTTP, "Status Codes").
+async fn strict(
+    mut head: Parts,
+    body: ResponseBody,
+    share: &Share,
+) -> Result<Response<Body>, Error> {
+    let mut buffer = Buffer::new(share, COPIES);
+    buffer.permit(MAX_REFUSAL, None);
+    let mut body = Box::pin(body);
+    loop {
+        let Some(frame) = body.frame().await else {
+            break;
+        };
+        let frame = frame.map_err(upstream::Error::Interrupted)?;
+        let Some(piece) = frame.data_ref() else {
+            continue;
+        };
+        let length = buffer.bytes().len() + piece.len();
+        let begins = match buffer.bytes() {
+            [] => begins_with_data(piece),
+            read => begins_with_data(&[read, &piece[..piece.len().min(PEEK)]].concat()),
+        };
+        if (length >= PEEK && begins) || length > MAX_REFUSAL {
+            buffer.append(piece);
+            let body = Body::stream_after(buffer.finish(), body);
+            return Ok(Response::from_parts(head, body));
+        }
+        let pushed = buffer.push(piece).await;
+        pushed.map_err(|_| upstream::Error::Unbuffered)?;
+    }
+    let Some(rest) = request_errors(&redact::mask_known(buffer.bytes())) else {
+        let read = redact::mask_known_body(buffer.finish());
+        return Ok(Response::from_parts(head, Body::full(read)));
+    };
+    head.status = StatusCode::BAD_REQUEST;
+    head.headers.insert(CONTENT_LENGTH, rest.len().into());
+    Ok(Response::from_parts(head, Body::full(buffer.replace(rest))))
+}
+
+/// Whether an answer begins with data that is not null.
+pub fn begins_with_data(read: &[u8]) -> bool {
+    let start: Vec<u8> = read
+        .iter()
+        .copied()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .take(9)
+        .collect();
+    start.len() == 9 && start.starts_with(br#"{"data":"#) && start.last() != Some(&b'n')
+}
+
+/// `{"errors":[…]}`, if that is all an answer says: no data, and no error that happened while a
+/// field was executed.
+pub fn request_errors(body: &[u8]) -> Option<Bytes> {
+    let shape: Shape<'_> = read_object(std::str::from_utf8(body).ok()?)?;
+    if shape.data.is_some_and(|data| data.get() != "null") {
+        return None;
+    }
+    let raw = shape.errors?;
+    let errors = errors(raw)?;
+    let is_request = errors.iter().all(|error| error.path.is_none());
+    is_request.then(|| Bytes::from(format!(r#"{{"errors":{}}}"#, raw.get())))
+}
+
+/// Whether a body is a GraphQL response.
+fn is_graphql(body: &str) -> bool {
+    let Some(shape) = read_object::<Shape<'_>>(body) else {
+        return false;
+    };
+    match shape.errors {
+        Some(raw) => errors(raw).is_some(),
+        None => shape.data.is_some(),
+    }
+}
+
+/// The members of an array of errors, if it is one; never empty.
+fn errors(raw: &RawValue) -> Option<Vec<ErrorShape>> {
+    let items: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
+    let errors: Option<Vec<ErrorShape>> =
+        items.iter().map(|item| read_object(item.get())).collect();
+    errors.filter(|errors| !errors.is_empty())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+fn label(headers: &mut HeaderMap, media: Media) {
+    if media == Media::GraphqlResponse {
+        let value = HeaderValue::from_static(Media::GraphqlResponse.as_str());
+        headers.insert(CONTENT_TYPE, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn graphql_responses() {
+        for body in [
+            r#"{"data":null,"errors":[{"message":"m"}]}"#,
+            r#"{"data":{"a":1}}"#,
+            r#"{"errors":[{"message":"m","errorType":"T"}]}"#,
+        ] {
+            assert!(is_graphql(body), "{body}");
+        }
+        for body in [
+            r#"{"message":"Forbidden"}"#,
+            r#"{"errors":[]}"#,
+            r#"{"errors":[{"errorType":"T"}]}"#,
+            r#"{"errors":{"message":"m"}}"#,
+            "<html>",
+            "[]",
+            "",
+        ] {
+            assert!(!is_graphql(body), "{body}");
+        }
+    }
+
+    /// An array was read as the values of an object's members.
+    #[test]
+    fn an_array_was_taken_for_a_response() {
+        for body in ["[[]]", r#"[{"a":1}]"#, r#"{"errors":[["m"]]}"#] {
+            assert!(!is_graphql(body), "{body}");
+        }
+        check_strict(r#"[null,[{"message":"m"}]]"#, None);
+        check_strict(r#"{"errors":[["m"]]}"#, None);
+    }
+
+    #[track_caller]
+    fn check_strict(body: &str, expected: Option<&str>) {
+        let found = request_errors(body.as_bytes());
+        assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{body}");
+    }
+
+    #[test]
+    fn request_errors_have_no_data_and_no_path() {
+        check_strict(
+            r#"{"data":null,"errors":[{"message":"m","path":null,"locations":[]}]}"#,
+            Some(r#"{"errors":[{"message":"m","path":null,"locations":[]}]}"#),
+        );
+        check_strict(
+            r#"{"errors":[{"message":"m"}]}"#,
+            Some(r#"{"errors":[{"message":"m"}]}"#),
+        );
+        check_strict(
+            r#"{"data":null,"errors":[{"message":"m","path":["a"]}]}"#,
+            None,
+        );
+        check_strict(r#"{"data":{"a":null},"errors":[{"message":"m"}]}"#, None);
+        check_strict(r#"{"data":null}"#, None);
+        check_strict("nonsense", None);
+    }
+
+    #[test]
+    fn data_is_seen_at_the_beginning() {
+        assert!(begins_with_data(br#"{"data":{"a":1}}"#));
+        assert!(begins_with_data(b" {\n \"data\" : {"));
+        assert!(!begins_with_data(br#"{"data":null,"errors":[]}"#));
+        assert!(!begins_with_data(br#"{"errors":[],"data":{}}"#));
+        assert!(!begins_with_data(br#"{"data":"#));
+    }
+}
