@@ -10,7 +10,7 @@ use crate::iam::Recording;
 use crate::lifecycle::{BackgroundTasks, ClientTasks};
 use crate::memory::Memory;
 use crate::net::Resolver;
-use crate::operation::Api;
+use crate::operation::AppSyncApi;
 use crate::proxy::Route;
 use crate::realtime::Pool;
 use crate::sign::Signer;
@@ -118,7 +118,7 @@ impl<'a> RouteBuilder<'a> {
                 );
                 let limit = config.requests.response_body;
                 let policy = config.headers.clone();
-                let api = Api::new(Arc::clone(&upstream), pool, policy, limit);
+                let api = AppSyncApi::new(Arc::clone(&upstream), pool, policy, limit);
                 Some(Arc::new(
                     api.map_err(|error| in_route(io::Error::other(error)))?,
                 ))

@@ -6,9 +6,9 @@ use countersign_protocol::graphql::Inspected;
 use crate::guard::{OperationDenied, OperationPolicies};
 use crate::memory::{Memory, Shortage};
 
-/// The request of a client.
+/// What a client asks to run, as far as the operation policies need it.
 #[derive(Clone, Copy, Debug)]
-pub enum Request<'a> {
+pub enum RequestedOperation<'a> {
     Graphql(&'a Inspected),
     /// A subscription to a channel of AppSync Events.
     Subscribe,
@@ -18,7 +18,7 @@ pub enum Request<'a> {
 
 /// Why an operation does not run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
+pub enum NotAdmitted {
     #[error(transparent)]
     Memory(#[from] Shortage),
     #[error(transparent)]
@@ -32,22 +32,22 @@ pub enum Rejection {
 pub fn admit(
     memory: &Memory,
     policies: &OperationPolicies,
-    request: Request<'_>,
-) -> Result<(), Rejection> {
+    request: RequestedOperation<'_>,
+) -> Result<(), NotAdmitted> {
     if memory.is_short() {
         return Err(Shortage.into());
     }
     match request {
-        Request::Graphql(inspected) => policies.evaluate(inspected)?,
-        Request::Subscribe => policies.evaluate_subscribe()?,
-        Request::Publish => policies.evaluate_publish()?,
+        RequestedOperation::Graphql(inspected) => policies.evaluate(inspected)?,
+        RequestedOperation::Subscribe => policies.evaluate_subscribe()?,
+        RequestedOperation::Publish => policies.evaluate_publish()?,
     }
     Ok(())
 }
 
-// === impl Rejection ===
+// === impl NotAdmitted ===
 
-impl Rejection {
+impl NotAdmitted {
     /// Returns the stable name of the error, for clients and logs.
     pub fn code(&self) -> Code {
         match self {
@@ -86,9 +86,9 @@ mod tests {
         let memory = Memory::new(MemoryLimit::Off);
         let mutation = mutation();
         let requests = [
-            Request::Graphql(&mutation),
-            Request::Subscribe,
-            Request::Publish,
+            RequestedOperation::Graphql(&mutation),
+            RequestedOperation::Subscribe,
+            RequestedOperation::Publish,
         ];
         let read_only = policies(true, None);
         let operations = policies(false, Some(AllowedOperations::default()));
@@ -99,8 +99,8 @@ mod tests {
             (operations.and(&read_only), [false, false, false]),
         ] {
             let found = requests.map(|request| admit(&memory, &policies, request));
-            for rejection in found.iter().filter_map(|found| found.as_ref().err()) {
-                assert_eq!(rejection.code().as_str(), "OPERATION_NOT_ALLOWED");
+            for reason in found.iter().filter_map(|found| found.as_ref().err()) {
+                assert_eq!(reason.code().as_str(), "OPERATION_NOT_ALLOWED");
             }
             assert_eq!(found.map(|found| found.is_ok()), allowed);
         }
@@ -114,13 +114,13 @@ mod tests {
         let mutation = mutation();
         for policies in [OperationPolicies::default(), policies(true, None)] {
             for request in [
-                Request::Graphql(&mutation),
-                Request::Subscribe,
-                Request::Publish,
+                RequestedOperation::Graphql(&mutation),
+                RequestedOperation::Subscribe,
+                RequestedOperation::Publish,
             ] {
-                let rejection = admit(&memory, &policies, request).unwrap_err();
-                assert_eq!(rejection, Rejection::Memory(Shortage));
-                assert_eq!(rejection.code().as_str(), "MEMORY_SHORT");
+                let reason = admit(&memory, &policies, request).unwrap_err();
+                assert_eq!(reason, NotAdmitted::Memory(Shortage));
+                assert_eq!(reason.code().as_str(), "MEMORY_SHORT");
             }
         }
     }

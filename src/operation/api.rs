@@ -10,7 +10,7 @@ use countersign_protocol::realtime::{Failure, Start};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
-use super::exchange::{ExchangeError, Outgoing, exchange};
+use super::exchange::{ExchangeError, UpstreamRequest, exchange};
 use crate::memory::{Buffer, ReadError};
 use crate::outbox::Outbox;
 use crate::realtime::{Pool, REDACTION, Subscription};
@@ -21,7 +21,7 @@ use crate::upstream::{Error, HeaderPolicy, Upstream};
 
 /// The API behind an AppSync route.
 #[derive(Debug)]
-pub struct Api {
+pub struct AppSyncApi {
     upstream: Arc<Upstream>,
     pool: Pool,
     target: RequestTarget,
@@ -29,7 +29,7 @@ pub struct Api {
     response_limit: usize,
 }
 
-impl Api {
+impl AppSyncApi {
     /// `response_limit` bounds the response to a query or mutation, which is read to its end.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ impl Api {
         headers.insert(CONTENT_TYPE, json.clone());
         headers.insert(ACCEPT, json);
         record.bytes_in = body.len();
-        let request = Outgoing {
+        let request = UpstreamRequest {
             method: Method::POST,
             name: "POST",
             target: &self.target,
@@ -136,7 +136,7 @@ impl Api {
             self.response_limit.min(MAX_REFUSAL)
         };
         let body = Box::pin(response.into_body());
-        buffer.read(body, limit).await.map_err(unread)?;
+        buffer.read(body, limit).await.map_err(read_error)?;
         let body = redact::mask_known_body(buffer.finish());
         record.bytes_out = body.len();
         Ok((status, body))
@@ -144,7 +144,7 @@ impl Api {
 }
 
 /// Returns the error of a response that could not be read to its end.
-pub fn unread(error: ReadError<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+pub fn read_error(error: ReadError<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     match error {
         ReadError::TooLarge(limit) => Error::ResponseTooLarge { limit },
         ReadError::Exhausted(_) => Error::Unbuffered,
@@ -169,11 +169,11 @@ fn outcome(status: StatusCode, body: Bytes) -> (Option<Json>, Event) {
     if status.is_success() {
         return (Some(json), Event::Complete);
     }
-    (None, Event::Error(failures(status, json.as_str())))
+    (None, Event::Error(response_errors(status, json.as_str())))
 }
 
 /// Returns the errors in a response whose status is not 2xx; never empty.
-pub fn failures(status: StatusCode, body: &str) -> Vec<GraphqlError> {
+pub fn response_errors(status: StatusCode, body: &str) -> Vec<GraphqlError> {
     let raw = serde_json::from_str(body).ok();
     let errors = Failure::parse(raw, REDACTION).into_iter().map(|failure| {
         let error = failure.to_graphql().with("status", status.as_u16());

@@ -10,7 +10,7 @@ use crate::upstream::{self, HeaderPolicy, ResponseBody, Timing, Upstream};
 
 /// A request whose headers may go upstream.
 #[derive(Debug)]
-pub struct Outgoing<'a> {
+pub struct UpstreamRequest<'a> {
     pub method: Method,
     /// The method's name in traces.
     pub name: &'static str,
@@ -35,11 +35,11 @@ pub enum ExchangeError {
 pub async fn exchange(
     upstream: &Upstream,
     policy: &HeaderPolicy,
-    request: Outgoing<'_>,
+    request: UpstreamRequest<'_>,
     expired: impl Future<Output = ()>,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, ExchangeError> {
-    let Outgoing {
+    let UpstreamRequest {
         method,
         name,
         target,
@@ -60,7 +60,7 @@ pub async fn exchange(
     span.end(record.steps(), outcome);
     let mut response = answered?;
     redact::mask_headers(response.headers_mut());
-    record_answer(response.headers(), record);
+    record_response(response.headers(), record);
     Ok(response)
 }
 
@@ -72,7 +72,7 @@ pub fn record_timing(timing: &Timing, record: &mut Record) {
 }
 
 /// Records how AWS names a request and its error.
-pub fn record_answer(headers: &HeaderMap, record: &mut Record) {
+pub fn record_response(headers: &HeaderMap, record: &mut Record) {
     let text = |name: &str| {
         let value: Option<&HeaderValue> = headers.get(name);
         value

@@ -22,14 +22,14 @@ use super::call::Call;
 use super::error::{Error, graphql_error, refused};
 use crate::guard::{Admission, OperationPolicies};
 use crate::memory::{Buffer, Memory, Share};
-use crate::operation::{Api, Request, admit};
+use crate::operation::{AppSyncApi, RequestedOperation, admit};
 use crate::telemetry::tasks::{Task, caught};
 use crate::telemetry::{Record, Trace};
 use crate::upstream::Upstream;
 
 /// What the operations of a batch have in common.
 struct Batch {
-    api: Arc<Api>,
+    api: Arc<AppSyncApi>,
     documents: Documents,
     upstream: Arc<Upstream>,
     policies: OperationPolicies,
@@ -145,8 +145,12 @@ impl Batch {
             record.operation = Some(selected.kind.as_str());
             record.set_name(selected.name.as_deref());
         }
-        if let Err(rejection) = admit(&self.memory, &self.policies, Request::Graphql(&inspected)) {
-            return errors(&[refused(&Error::from(rejection), &mut record)]);
+        if let Err(reason) = admit(
+            &self.memory,
+            &self.policies,
+            RequestedOperation::Graphql(&inspected),
+        ) {
+            return errors(&[refused(&Error::from(reason), &mut record)]);
         }
         let buffer = Buffer::new(&self.share, 1).after(turn);
         let (body, headers) = (inspected.into_body(), self.headers.clone());

@@ -8,7 +8,7 @@ use super::accept::Accept;
 use super::client::Client;
 use super::route::Route;
 use crate::guard::{Admission, OperationPolicies};
-use crate::operation::{self, Api, Rejection, admit};
+use crate::operation::{self, AppSyncApi, NotAdmitted, admit};
 use crate::session::{SessionClient, Sessions};
 
 /// A request of a client on an AppSync route.
@@ -16,7 +16,7 @@ use crate::session::{SessionClient, Sessions};
 pub(super) struct Call<'a> {
     pub(super) sessions: &'a Arc<Sessions>,
     pub(super) route: &'a Route,
-    pub(super) api: &'a Arc<Api>,
+    pub(super) api: &'a Arc<AppSyncApi>,
     pub(super) policies: &'a OperationPolicies,
     pub(super) client: &'a Client,
     pub(super) accept: Accept,
@@ -25,7 +25,10 @@ pub(super) struct Call<'a> {
 
 impl Call<'_> {
     /// Admits an operation of the client.
-    pub(super) fn admit(&self, request: operation::Request<'_>) -> Result<(), Rejection> {
+    pub(super) fn admit(
+        &self,
+        request: operation::RequestedOperation<'_>,
+    ) -> Result<(), NotAdmitted> {
         admit(&self.route.memory, self.policies, request)
     }
 

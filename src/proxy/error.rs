@@ -17,7 +17,7 @@ use super::body::Body;
 use super::readings::Ambiguous;
 use crate::guard;
 use crate::memory;
-use crate::operation::{ExchangeError, Rejection};
+use crate::operation::{ExchangeError, NotAdmitted};
 use crate::sign;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::Panicked;
@@ -160,11 +160,11 @@ struct Verdict {
     sent: Sent,
 }
 
-impl From<Rejection> for Error {
-    fn from(rejection: Rejection) -> Self {
-        match rejection {
-            Rejection::Memory(_) => Self::MemoryShort,
-            Rejection::Policy(denied) => Self::Denied(denied),
+impl From<NotAdmitted> for Error {
+    fn from(reason: NotAdmitted) -> Self {
+        match reason {
+            NotAdmitted::Memory(_) => Self::MemoryShort,
+            NotAdmitted::Policy(denied) => Self::Denied(denied),
         }
     }
 }

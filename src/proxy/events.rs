@@ -38,7 +38,7 @@ pub(super) async fn serve(
     match head.method {
         Method::POST => {
             record.operation = Some("publish");
-            call.admit(operation::Request::Publish)?;
+            call.admit(operation::RequestedOperation::Publish)?;
             check_type(&head.headers)?;
             let body = request_body::read(call.route, body, &call.client.slot, record).await?;
             let body = match below {
@@ -52,7 +52,7 @@ pub(super) async fn serve(
             if !call.accept.takes_events() {
                 return Err(Error::EventsForm);
             }
-            call.admit(operation::Request::Subscribe)?;
+            call.admit(operation::RequestedOperation::Subscribe)?;
             let asked = asked(head.uri.query().unwrap_or_default())?;
             let channel = asked.unwrap_or_else(|| below.to_owned());
             record.trace.pass_on(&mut head.headers);

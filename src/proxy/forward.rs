@@ -14,7 +14,7 @@ use super::relay::relay;
 use super::request::method_name;
 use super::request_body;
 use super::route::Route;
-use crate::operation::{Outgoing, exchange};
+use crate::operation::{UpstreamRequest, exchange};
 use crate::sign::RequestTarget;
 use crate::telemetry::Record;
 use crate::upstream::{ResponseBody, filter_response_headers};
@@ -43,7 +43,7 @@ pub(super) async fn send(
     body: Bytes,
     record: &mut Record,
 ) -> Result<(Parts, ResponseBody), Error> {
-    let request = Outgoing {
+    let request = UpstreamRequest {
         name: method_name(&method),
         method,
         target,

@@ -134,7 +134,7 @@ async fn run_once(
     inspected: Inspected,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    call.admit(operation::Request::Graphql(&inspected))?;
+    call.admit(operation::RequestedOperation::Graphql(&inspected))?;
     call.route.headers.filter_request(&mut headers);
     let json = HeaderValue::from_static(Media::Json.as_str());
     headers.insert(CONTENT_TYPE, json.clone());

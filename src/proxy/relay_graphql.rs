@@ -18,7 +18,7 @@ use super::body::Body;
 use super::error::Error;
 use super::relay::{COPIES, MAX_REFUSAL, is_of_aws, note_rejection, relay};
 use crate::memory::{Buffer, Share};
-use crate::operation::{failures, unread};
+use crate::operation::{read_error, response_errors};
 use crate::sign::redact;
 use crate::telemetry::Record;
 use crate::upstream::{self, ResponseBody};
@@ -80,7 +80,7 @@ pub(super) async fn relay_graphql(
     }
     let mut buffer = Buffer::new(share, COPIES);
     let read = buffer.read(Box::pin(body), MAX_REFUSAL).await;
-    read.map_err(unread)?;
+    read.map_err(read_error)?;
     let text = String::from_utf8_lossy(buffer.bytes());
     note_rejection(head.status, &text, record);
     let body = refusal(head.status, buffer.bytes());
@@ -99,7 +99,7 @@ pub fn refusal(status: StatusCode, body: &[u8]) -> Bytes {
     if is_graphql(&text) {
         return Bytes::from(text.into_owned());
     }
-    let errors = failures(status, &text);
+    let errors = response_errors(status, &text);
     Bytes::from(serde_json::json!({ "errors": errors }).to_string())
 }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::guard::{BrowserRules, OperationPolicies};
 use crate::memory::Memory;
-use crate::operation::Api;
+use crate::operation::AppSyncApi;
 use crate::session::Keepalive;
 use crate::sign::{PathHandling, RequestTarget, TargetError};
 use crate::upstream::{HeaderPolicy, Upstream};
@@ -25,7 +25,7 @@ pub struct Route {
     /// Which operations are allowed.
     pub policies: OperationPolicies,
     /// AppSync only.
-    pub api: Option<Arc<Api>>,
+    pub api: Option<Arc<AppSyncApi>>,
     /// Cancelled at the drain's deadline, when waiting for upstream ends.
     pub expired: CancellationToken,
     /// While memory is short, no body is read, and no operation of a batch is sent.

@@ -16,7 +16,7 @@ use super::relay::relay;
 use super::route::Route;
 use super::upgrade;
 use crate::guard;
-use crate::operation::{record_answer, record_timing};
+use crate::operation::{record_response, record_timing};
 use crate::session::{Sessions, Tunnel};
 use crate::sign::redact;
 use crate::telemetry::Record;
@@ -58,7 +58,7 @@ pub(super) async fn open(
     );
     let mut answer = opened?;
     redact::mask_headers(answer.headers_mut());
-    record_answer(answer.headers(), record);
+    record_response(answer.headers(), record);
     filter_response_headers(answer.headers_mut());
     let relayed = Relayed(route.browser.response_headers);
     answer.extensions_mut().insert(relayed);

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::guard::{Admission, OperationPolicies};
 use crate::memory::{Memory, Share};
-use crate::operation::Api;
+use crate::operation::AppSyncApi;
 use crate::outbox::OutboxBudget;
 use crate::telemetry::metrics::{GaugeGuard, RouteMetrics};
 
@@ -48,7 +48,7 @@ pub(super) struct Context {
     pub(super) method: &'static str,
     pub(super) headers: HeaderMap,
     pub(super) route: String,
-    pub(super) api: Arc<Api>,
+    pub(super) api: Arc<AppSyncApi>,
     pub(super) admission: Admission,
     pub(super) policies: OperationPolicies,
     pub(super) share: Share,

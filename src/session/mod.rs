@@ -2,7 +2,7 @@
 //!
 //! A session is one client socket ([`websocket`]) or one streamed HTTP response ([`stream`]): a
 //! protocol machine, and the driver that owns the I/O. Queries, mutations and publishes go to the
-//! [`Api`] by signed HTTP, subscriptions to its realtime pool; all results come back through the
+//! [`AppSyncApi`] by signed HTTP, subscriptions to its realtime pool; all results come back through the
 //! session's one outbox. A [`tunnel`] does not know a protocol: it passes bytes.
 
 mod context;
@@ -32,7 +32,7 @@ pub use tunnel::{Keepalive, Tunnel};
 use crate::guard::{Admission, OperationPolicies};
 use crate::lifecycle::ClientTasks;
 use crate::memory::{Memory, Share};
-use crate::operation::Api;
+use crate::operation::AppSyncApi;
 use crate::outbox::OutboxBudget;
 use crate::telemetry::metrics::{DialectLabel, GaugeGuard, metrics};
 use crate::telemetry::tasks::{Task, caught};
@@ -54,7 +54,7 @@ pub struct Sessions {
 /// The client that a session serves.
 #[derive(Debug)]
 pub struct SessionClient {
-    pub api: Arc<Api>,
+    pub api: Arc<AppSyncApi>,
     /// The name of the route.
     pub route: String,
     /// The client's headers, which go with each of its operations.

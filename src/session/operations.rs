@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::context::Context;
 use crate::guard::{Admission, Grant, OperationPolicies};
 use crate::memory::Buffer;
-use crate::operation::{Rejection, Request, admit};
+use crate::operation::{NotAdmitted, RequestedOperation, admit};
 use crate::outbox::Outbox;
 use crate::realtime::Subscription;
 use crate::telemetry::metrics::{GaugeGuard, metrics};
@@ -55,7 +55,7 @@ enum Running {
         _subscription: Subscription,
     },
     /// Its error waits in the outbox.
-    Rejected,
+    NotAdmitted,
 }
 
 /// How long a query or mutation waits until the subscriptions that its client started before are
@@ -99,15 +99,15 @@ impl Operations {
         let headers = self.headers(inspected.headers());
         let mut record = self.record(selected.kind.as_str(), &headers);
         record.set_name(selected.name.as_deref());
-        if let Err(rejection) = self.admit(Request::Graphql(&inspected)) {
-            return self.reject(key, &rejection, record);
+        if let Err(reason) = self.admit(RequestedOperation::Graphql(&inspected)) {
+            return self.refuse(key, &reason, record);
         }
         match selected.kind {
             Kind::Subscription => self.subscribe_to(key, inspected.into_data(), headers, record),
             Kind::Query | Kind::Mutation => {
                 let starting = self.running.values().filter_map(|running| match running {
                     Running::Subscription { started, .. } => Some(started.clone()),
-                    Running::Request { .. } | Running::Rejected => None,
+                    Running::Request { .. } | Running::NotAdmitted => None,
                 });
                 let starting: Vec<CancellationToken> = starting.collect();
                 let ready = async move {
@@ -122,8 +122,8 @@ impl Operations {
     pub(super) fn subscribe(&mut self, key: OperationKey, subscribe: &Subscribe) {
         let headers = self.headers(&subscribe.headers);
         let record = self.record("subscribe", &headers);
-        if let Err(rejection) = self.admit(Request::Subscribe) {
-            return self.reject(key, &rejection, record);
+        if let Err(reason) = self.admit(RequestedOperation::Subscribe) {
+            return self.refuse(key, &reason, record);
         }
         self.subscribe_to(key, subscribe.to_data(), headers, record);
     }
@@ -132,8 +132,8 @@ impl Operations {
     pub(super) fn publish(&mut self, key: OperationKey, publish: &Publish) {
         let headers = self.headers(&publish.headers);
         let record = self.record("publish", &headers);
-        if let Err(rejection) = self.admit(Request::Publish) {
-            return self.reject(key, &rejection, record);
+        if let Err(reason) = self.admit(RequestedOperation::Publish) {
+            return self.refuse(key, &reason, record);
         }
         let done = CancellationToken::new();
         let before = self.published.replace(done.clone());
@@ -221,7 +221,7 @@ impl Operations {
                 Running::Subscription { record, .. } => {
                     record.code = Some(Code::ShuttingDown.into())
                 }
-                Running::Rejected => {}
+                Running::NotAdmitted => {}
             }
         }
         self.clear();
@@ -235,19 +235,19 @@ impl Operations {
         }
     }
 
-    fn admit(&self, request: Request<'_>) -> Result<(), Rejection> {
+    fn admit(&self, request: RequestedOperation<'_>) -> Result<(), NotAdmitted> {
         admit(&self.context.memory, &self.policies, request)
     }
 
     /// Ends an operation that is not admitted, and so not sent.
-    fn reject(&mut self, key: OperationKey, rejection: &Rejection, mut record: Record) {
-        let (code, message) = (rejection.code(), rejection.to_string());
+    fn refuse(&mut self, key: OperationKey, reason: &NotAdmitted, mut record: Record) {
+        let (code, message) = (reason.code(), reason.to_string());
         let error = GraphqlError::coded(message.as_str(), code, Sent::No);
         metrics().refused(code);
         record.code = Some(code.into());
         record.cause = Some(message);
         record.write();
-        self.running.insert(key, Running::Rejected);
+        self.running.insert(key, Running::NotAdmitted);
         self.outbox.end(key, Event::Error(vec![error]));
     }
 
