@@ -41,7 +41,7 @@ impl Call<'_> {
             headers,
             policies: self.policies.clone(),
             permit: Arc::clone(&self.client.permit),
-            origin: self.client.origin.clone(),
+            connection: self.client.connection.clone(),
             share: self.client.share.clone(),
             admission: self.admission.clone(),
         }

@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::slot::Slot;
 use crate::guard::{LocalAddress, Scheme};
 use crate::memory::Share;
-use crate::session::Origin;
+use crate::session::ClientConnection;
 
 /// The client of a request: its connection, and the request's slot.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct Client {
     pub scheme: Scheme,
     /// Counts the connection; a WebSocket takes it over.
     pub permit: Arc<OwnedSemaphorePermit>,
-    pub origin: Origin,
+    pub connection: ClientConnection,
     /// The slot of the request; HTTP/1.1 has one request at a time on a connection.
     pub slot: Slot,
     /// The connection's share of the budget for buffered responses.

@@ -22,7 +22,7 @@ use super::relay_graphql::relay_graphql;
 use super::request_body;
 use super::stream::{begin, not_opened};
 use crate::operation;
-use crate::session::Work;
+use crate::session::StreamOperation;
 use crate::sign::{RequestTarget, decode};
 use crate::telemetry::Record;
 
@@ -95,7 +95,7 @@ async fn subscribe(
         headers: Vec::new(),
     };
     let client = call.session_client(headers);
-    let work = Work::Subscribe(subscribe);
+    let work = StreamOperation::Subscribe(subscribe);
     let sessions = call.sessions;
     let opened = sessions.stream(EventsSse::default(), work, client).await;
     let opened = opened.ok_or_else(|| not_opened(sessions))?;

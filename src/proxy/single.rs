@@ -14,7 +14,7 @@ use super::content_type::check_type;
 use super::error::Error;
 use super::request_body;
 use super::stream::head;
-use crate::session::{Holder, Opening};
+use crate::session::{OpenOutcome, StreamOwner};
 use crate::sign::decode;
 use crate::telemetry::Record;
 
@@ -49,14 +49,14 @@ pub(super) async fn serve(
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     let streams = call.sessions.reserved();
-    let holder = &Holder::new(&call.route.name, call.admission);
+    let owner = &StreamOwner::new(&call.route.name, call.admission);
     let answer = match request.method {
         Method::GET if call.accept.form(None).is_none() => return Err(Error::NotAcceptable),
         Method::GET => {
-            return match streams.open(holder, token) {
-                Opening::Opened(pieces) => Ok(head(SSE_CONTENT_TYPE, Body::pieces(pieces))),
-                Opening::AlreadyOpen => Err(Error::StreamOpen),
-                Opening::NotFound => Err(Error::StreamNotFound),
+            return match streams.open(owner, token) {
+                OpenOutcome::Opened(pieces) => Ok(head(SSE_CONTENT_TYPE, Body::pieces(pieces))),
+                OpenOutcome::AlreadyOpen => Err(Error::StreamOpen),
+                OpenOutcome::NotFound => Err(Error::StreamNotFound),
             };
         }
         Method::POST => {
@@ -67,13 +67,13 @@ pub(super) async fn serve(
             }
             let operation: Operation =
                 serde_json::from_slice(&body).map_err(Error::MalformedJson)?;
-            streams.start(holder, token, operation).await
+            streams.start(owner, token, operation).await
         }
         Method::DELETE => {
             let id = parameter(&request, "operationId").ok_or(Error::StreamOperationId)?;
-            streams.stop(holder, token, id).await
+            streams.stop(owner, token, id).await
         }
-        Method::PUT if streams.contains(holder, token) => return Err(Error::StreamRegistered),
+        Method::PUT if streams.contains(owner, token) => return Err(Error::StreamRegistered),
         Method::PUT => return reserve(call, request.headers),
         method => {
             return Err(Error::Method {

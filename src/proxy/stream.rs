@@ -9,7 +9,7 @@ use super::accept::Form;
 use super::body::Body;
 use super::call::Call;
 use super::error::Error;
-use crate::session::{Opened, Sessions, Work};
+use crate::session::{OpenedStream, Sessions, StreamOperation};
 use crate::telemetry::tasks::Panicked;
 
 /// Asks nginx and other proxies not to buffer a stream.
@@ -23,7 +23,7 @@ pub(super) async fn open(
     selected: Selected,
     inspected: Inspected,
 ) -> Result<Response<Body>, Error> {
-    let work = Work::Graphql(selected, Box::new(inspected));
+    let work = StreamOperation::Graphql(selected, Box::new(inspected));
     let client = call.session_client(headers);
     let sessions = call.sessions;
     let opened = match form {
@@ -55,7 +55,7 @@ pub(super) fn not_opened(sessions: &Sessions) -> Error {
     }
 }
 
-pub(super) fn begin(opened: Opened) -> Response<Body> {
+pub(super) fn begin(opened: OpenedStream) -> Response<Body> {
     head(opened.content_type, Body::pieces(opened.body))
 }
 

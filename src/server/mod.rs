@@ -56,7 +56,7 @@ use crate::guard::{LocalAddress, Scheme};
 use crate::lifecycle::ClientTasks;
 use crate::memory::{Budget, Memory};
 use crate::proxy::{Client, Proxy, Slots};
-use crate::session::Origin;
+use crate::session::ClientConnection;
 use crate::telemetry::metrics::metrics;
 use crate::telemetry::tasks::{Task, caught, supervised};
 
@@ -71,7 +71,7 @@ pub struct Server {
     slots: Slots,
     budget: Arc<Budget>,
     /// The number of the latest connection.
-    last_origin: Arc<AtomicU64>,
+    last_connection: Arc<AtomicU64>,
     tasks: ClientTasks,
 }
 
@@ -108,7 +108,7 @@ impl Server {
             slots: Slots::new(config.in_flight),
             budget: Budget::new(config.buffered, config.buffered_connection, memory.clone()),
             memory,
-            last_origin: Arc::default(),
+            last_connection: Arc::default(),
             tasks,
         }
     }
@@ -151,13 +151,13 @@ impl Server {
         let permit = Arc::new(permit);
         let ended = CancellationToken::new();
         let _ends = ended.clone().drop_guard();
-        let number = self.last_origin.fetch_add(1, Ordering::Relaxed);
-        let origin = Origin::new(number, ended);
+        let number = self.last_connection.fetch_add(1, Ordering::Relaxed);
+        let connection = ClientConnection::new(number, ended);
         let client = |local, scheme| Client {
             local,
             scheme,
             permit,
-            origin,
+            connection,
             slot: self.slots.slot(),
             share: self.budget.share(),
         };

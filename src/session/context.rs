@@ -34,7 +34,7 @@ pub struct SessionConfig {
 }
 
 /// The parts of the process and of the client that a session needs.
-pub(super) struct Context {
+pub(super) struct SessionContext {
     pub(super) config: SessionConfig,
     pub(super) budget: Arc<OutboxBudget>,
     pub(super) documents: Documents,
@@ -66,7 +66,7 @@ impl SessionConfig {
     }
 }
 
-impl Context {
+impl SessionContext {
     /// Returns the metrics of the session's route.
     pub(super) fn metrics(&self) -> &Arc<RouteMetrics> {
         self.api.metrics()

@@ -15,15 +15,15 @@ mod websocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use context::Context;
 pub use context::SessionConfig;
+use context::SessionContext;
 use countersign_protocol::dialect::Streamed;
 use countersign_protocol::graphql::Documents;
 use countersign_protocol::realtime::placement::Owner;
 use http::HeaderMap;
 use hyper::upgrade::OnUpgrade;
-pub use reserved::{Holder, Opening, Origin, Reserved, Token};
-pub use stream::{Opened, Piece, Work};
+pub use reserved::{ClientConnection, OpenOutcome, ReservedStreams, StreamOwner, StreamToken};
+pub use stream::{OpenedStream, Piece, StreamOperation};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
@@ -47,7 +47,7 @@ pub struct Sessions {
     draining: CancellationToken,
     expired: CancellationToken,
     last_owner: AtomicU64,
-    reserved: Reserved,
+    reserved: ReservedStreams,
     documents: Documents,
 }
 
@@ -63,7 +63,7 @@ pub struct SessionClient {
     pub policies: OperationPolicies,
     /// Counts the client's connection.
     pub permit: Arc<OwnedSemaphorePermit>,
-    pub origin: Origin,
+    pub connection: ClientConnection,
     /// The connection's part of the memory for buffered responses.
     pub share: Share,
     pub admission: Admission,
@@ -90,7 +90,7 @@ impl Sessions {
             draining,
             expired,
             last_owner: AtomicU64::new(0),
-            reserved: Reserved::default(),
+            reserved: ReservedStreams::default(),
             documents: Documents::default(),
         }
     }
@@ -131,16 +131,16 @@ impl Sessions {
     ///
     /// Resolves with the operation's first event, so that the response's head shows that a
     /// subscription is live. Returns `None` if a shutdown or a panic ended the operation before.
-    pub async fn stream<F: Streamed + 'static>(
+    pub async fn stream<M: Streamed + 'static>(
         &self,
-        form: F,
-        work: Work,
+        machine: M,
+        work: StreamOperation,
         client: SessionClient,
-    ) -> Option<Opened> {
-        let is_multipart = form.content_type().starts_with("multipart");
+    ) -> Option<OpenedStream> {
+        let is_multipart = machine.content_type().starts_with("multipart");
         let dialect = if is_multipart { "multipart" } else { "sse" };
         let context = self.context("STREAM", dialect, client);
-        let (stream, opened) = stream::distinct(context, form, work);
+        let (stream, opened) = stream::distinct(context, machine, work);
         self.tasks.spawn(caught(Task::Stream, stream));
         opened.await.ok()
     }
@@ -148,9 +148,9 @@ impl Sessions {
     /// Reserves a stream, on which other requests start operations. The client must open it within
     /// the time that a socket has for its `connection_init`, and shortly after the connection that
     /// reserved it has ended. Returns `None` if too many streams are reserved and not open.
-    pub fn reserve(&self, client: SessionClient) -> Option<Token> {
-        let holder = Holder::new(&client.route, &client.admission);
-        let (token, reservation) = self.reserved.add(holder, client.origin.clone())?;
+    pub fn reserve(&self, client: SessionClient) -> Option<StreamToken> {
+        let owner = StreamOwner::new(&client.route, &client.admission);
+        let (token, reservation) = self.reserved.add(owner, client.connection.clone())?;
         let mut context = self.context("STREAM", "sse-single", client);
         // The connection may end before the stream is opened; the one that opens it counts itself.
         context._permit = None;
@@ -165,7 +165,7 @@ impl Sessions {
     }
 
     /// Returns the reserved streams.
-    pub fn reserved(&self) -> &Reserved {
+    pub fn reserved(&self) -> &ReservedStreams {
         &self.reserved
     }
 
@@ -174,9 +174,9 @@ impl Sessions {
         method: &'static str,
         dialect: &'static str,
         client: SessionClient,
-    ) -> Context {
+    ) -> SessionContext {
         let sessions = &metrics().sessions;
-        Context {
+        SessionContext {
             _counted: GaugeGuard::new(&sessions.get_or_create(&DialectLabel { dialect })),
             config: self.config,
             budget: Arc::clone(&self.budget),

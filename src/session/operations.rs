@@ -16,7 +16,7 @@ use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::context::Context;
+use super::context::SessionContext;
 use crate::guard::{Admission, Grant, OperationPolicies};
 use crate::memory::Buffer;
 use crate::operation::{NotAdmitted, RequestedOperation, admit};
@@ -28,7 +28,7 @@ use crate::telemetry::{Exchange, Record, RecordCode, TRACEPARENT, TRACESTATE, Tr
 
 /// The running operations of one session. Dropping them stops them.
 pub(super) struct Operations {
-    context: Arc<Context>,
+    context: Arc<SessionContext>,
     outbox: Outbox,
     /// The name of the client's token, for the log.
     token: Option<Arc<str>>,
@@ -73,7 +73,7 @@ pub(super) fn count_refusals(refusals: u64) {
 }
 
 impl Operations {
-    pub(super) fn new(context: Arc<Context>, outbox: Outbox) -> Self {
+    pub(super) fn new(context: Arc<SessionContext>, outbox: Outbox) -> Self {
         let token = match &context.admission {
             Admission::Granted(grant) => grant.name.clone(),
             Admission::Pending(_) => None,

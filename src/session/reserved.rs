@@ -19,23 +19,23 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::context::Context;
+use super::context::SessionContext;
 use super::operations::count_refusals;
-use super::stream::{Body, Command, Piece, Stream};
+use super::stream::{Command, Piece, PieceSender, Stream};
 use crate::guard::Admission;
 
 /// The reserved streams of the process, by their tokens.
 #[derive(Clone, Debug, Default)]
-pub struct Reserved(Arc<Mutex<HashMap<Token, Entry>>>);
+pub struct ReservedStreams(Arc<Mutex<HashMap<StreamToken, Entry>>>);
 
-/// The name of a reserved stream; a client of the same holder that knows it may use the stream.
+/// The name of a reserved stream; a client of the same owner that knows it may use the stream.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Token(String);
+pub struct StreamToken(String);
 
 /// The owner of a stream. Others may not use it, because its operations are checked against the
 /// owner's policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct StreamOwner {
     route: String,
     /// The name of the client's token.
     grant: Option<Arc<str>>,
@@ -43,14 +43,14 @@ pub struct Holder {
 
 /// The connection that a stream was reserved on.
 #[derive(Clone, Debug)]
-pub struct Origin {
+pub struct ClientConnection {
     number: u64,
     ended: CancellationToken,
 }
 
 /// The outcome of a request to open a stream.
 #[derive(Debug)]
-pub enum Opening {
+pub enum OpenOutcome {
     /// The pieces of the response's body.
     Opened(mpsc::Receiver<Piece>),
     AlreadyOpen,
@@ -58,21 +58,21 @@ pub enum Opening {
 }
 
 struct Entry {
-    holder: Holder,
-    origin: Origin,
+    owner: StreamOwner,
+    connection: ClientConnection,
     since: Instant,
     /// `None` once the stream is open.
-    open: Option<oneshot::Sender<Body>>,
+    open: Option<oneshot::Sender<PieceSender>>,
     commands: mpsc::Sender<Command<SseSingle>>,
 }
 
 /// The stream's side of its entry. Removes the entry when it is dropped.
 pub(super) struct Reservation {
-    registry: Reserved,
-    token: Token,
-    opened: oneshot::Receiver<Body>,
+    registry: ReservedStreams,
+    token: StreamToken,
+    opened: oneshot::Receiver<PieceSender>,
     commands: mpsc::Receiver<Command<SseSingle>>,
-    origin: Origin,
+    connection: ClientConnection,
 }
 
 /// Streams that are reserved and not open. An open stream counts as a client connection instead.
@@ -83,7 +83,7 @@ const OF_A_TOKEN: usize = 256;
 /// How long a stream is kept after the connection that reserved it has ended.
 const ORPHANED: Duration = Duration::from_secs(2);
 
-impl Holder {
+impl StreamOwner {
     pub fn new(route: &str, admission: &Admission) -> Self {
         let grant = match admission {
             Admission::Granted(grant) => grant.name.clone(),
@@ -96,18 +96,22 @@ impl Holder {
     }
 }
 
-impl Reserved {
+impl ReservedStreams {
     /// Adds a stream. Returns `None` if the connection, the token or all clients together have
     /// reserved too many.
-    pub(super) fn add(&self, holder: Holder, origin: Origin) -> Option<(Token, Reservation)> {
+    pub(super) fn add(
+        &self,
+        owner: StreamOwner,
+        connection: ClientConnection,
+    ) -> Option<(StreamToken, Reservation)> {
         let (open, opened) = oneshot::channel();
         let (commands, received) = mpsc::channel(1);
-        let token = Token(Uuid::new_v4().simple().to_string());
+        let token = StreamToken(Uuid::new_v4().simple().to_string());
         let mut entries = self.0.lock();
-        make_room(&mut entries, &holder, &origin)?;
+        make_room(&mut entries, &owner, &connection)?;
         let entry = Entry {
-            holder,
-            origin: origin.clone(),
+            owner,
+            connection: connection.clone(),
             since: Instant::now(),
             open: Some(open),
             commands,
@@ -118,77 +122,78 @@ impl Reserved {
             token: token.clone(),
             opened,
             commands: received,
-            origin,
+            connection,
         };
         Some((token, reservation))
     }
 
-    /// Whether `holder` has a stream of this token.
-    pub fn contains(&self, holder: &Holder, token: &str) -> bool {
+    /// Whether `owner` has a stream of this token.
+    pub fn contains(&self, owner: &StreamOwner, token: &str) -> bool {
         let entries = self.0.lock();
-        let entry = entries.get(&Token(token.to_owned()));
-        entry.is_some_and(|entry| entry.holder == *holder)
+        let entry = entries.get(&StreamToken(token.to_owned()));
+        entry.is_some_and(|entry| entry.owner == *owner)
     }
 
     /// Opens the stream that `token` names.
-    pub fn open(&self, holder: &Holder, token: &str) -> Opening {
+    pub fn open(&self, owner: &StreamOwner, token: &str) -> OpenOutcome {
         let mut entries = self.0.lock();
-        let entry = entries.get_mut(&Token(token.to_owned()));
-        let Some(entry) = entry.filter(|entry| entry.holder == *holder) else {
-            return Opening::NotFound;
+        let entry = entries.get_mut(&StreamToken(token.to_owned()));
+        let Some(entry) = entry.filter(|entry| entry.owner == *owner) else {
+            return OpenOutcome::NotFound;
         };
         let (body, pieces) = mpsc::channel(1);
         match entry.open.take().map(|open| open.send(body)) {
-            Some(Ok(())) => Opening::Opened(pieces),
-            Some(Err(_)) => Opening::NotFound,
-            None => Opening::AlreadyOpen,
+            Some(Ok(())) => OpenOutcome::Opened(pieces),
+            Some(Err(_)) => OpenOutcome::NotFound,
+            None => OpenOutcome::AlreadyOpen,
         }
     }
 
     /// Starts an operation on a stream. Returns `None` if the stream does not exist.
     pub async fn start(
         &self,
-        holder: &Holder,
+        owner: &StreamOwner,
         token: &str,
         operation: Operation,
     ) -> Option<Answer> {
-        let start = move |form: &mut SseSingle| {
-            let answer = form.start(operation);
-            count_refusals(form.take_refusals());
+        let start = move |machine: &mut SseSingle| {
+            let answer = machine.start(operation);
+            count_refusals(machine.take_refusals());
             answer
         };
-        self.call(holder, token, start).await
+        self.call(owner, token, start).await
     }
 
     /// Stops an operation of a stream. Returns `None` if the stream does not exist.
-    pub async fn stop(&self, holder: &Holder, token: &str, id: String) -> Option<Answer> {
-        self.call(holder, token, move |form| form.stop(&id)).await
+    pub async fn stop(&self, owner: &StreamOwner, token: &str, id: String) -> Option<Answer> {
+        self.call(owner, token, move |machine| machine.stop(&id))
+            .await
     }
 
     async fn call(
         &self,
-        holder: &Holder,
+        owner: &StreamOwner,
         token: &str,
         call: impl FnOnce(&mut SseSingle) -> Answer + Send + 'static,
     ) -> Option<Answer> {
         let commands = {
             let entries = self.0.lock();
-            let entry = entries.get(&Token(token.to_owned()));
+            let entry = entries.get(&StreamToken(token.to_owned()));
             entry
-                .filter(|entry| entry.holder == *holder)?
+                .filter(|entry| entry.owner == *owner)?
                 .commands
                 .clone()
         };
         let (reply, answer) = oneshot::channel();
-        let command: Command<SseSingle> = Box::new(move |form| {
-            let _ = reply.send(call(form));
+        let command: Command<SseSingle> = Box::new(move |machine| {
+            let _ = reply.send(call(machine));
         });
         commands.send(command).await.ok()?;
         answer.await.ok()
     }
 }
 
-impl Origin {
+impl ClientConnection {
     /// `number` must be unique among connections; `ended` is cancelled when the connection ends.
     pub fn new(number: u64, ended: CancellationToken) -> Self {
         Self { number, ended }
@@ -197,18 +202,24 @@ impl Origin {
 
 /// Makes sure that one more stream may be reserved. If there are too many already, removes one whose
 /// connection has ended, or else one of the connection that has the most.
-fn make_room(entries: &mut HashMap<Token, Entry>, holder: &Holder, origin: &Origin) -> Option<()> {
+fn make_room(
+    entries: &mut HashMap<StreamToken, Entry>,
+    owner: &StreamOwner,
+    connection: &ClientConnection,
+) -> Option<()> {
     let mut of_token = 0;
     let mut waiting = 0;
-    let mut of_origins: HashMap<u64, usize> = HashMap::new();
+    let mut of_connections: HashMap<u64, usize> = HashMap::new();
     for entry in entries.values().filter(|entry| entry.open.is_some()) {
         waiting += 1;
-        *of_origins.entry(entry.origin.number).or_default() += 1;
-        of_token += usize::from(entry.holder.grant == holder.grant);
+        *of_connections.entry(entry.connection.number).or_default() += 1;
+        of_token += usize::from(entry.owner.grant == owner.grant);
     }
-    let count = |origin: &Origin| of_origins.get(&origin.number).copied().unwrap_or(0);
-    let own = count(origin);
-    let is_token_full = holder.grant.is_some() && of_token >= OF_A_TOKEN;
+    let count = |connection: &ClientConnection| {
+        of_connections.get(&connection.number).copied().unwrap_or(0)
+    };
+    let own = count(connection);
+    let is_token_full = owner.grant.is_some() && of_token >= OF_A_TOKEN;
     if own >= OF_A_CONNECTION || is_token_full {
         return None;
     }
@@ -217,14 +228,14 @@ fn make_room(entries: &mut HashMap<Token, Entry>, holder: &Holder, origin: &Orig
     }
     let rest = entries.iter().filter(|(_, entry)| entry.open.is_some());
     let (token, entry) = rest.max_by_key(|(_, entry)| {
-        let is_orphan = entry.origin.ended.is_cancelled();
+        let is_orphan = entry.connection.ended.is_cancelled();
         (
             is_orphan,
-            count(&entry.origin),
+            count(&entry.connection),
             std::cmp::Reverse(entry.since),
         )
     })?;
-    if !entry.origin.ended.is_cancelled() && count(&entry.origin) <= own + 1 {
+    if !entry.connection.ended.is_cancelled() && count(&entry.connection) <= own + 1 {
         return None;
     }
     let token = token.clone();
@@ -233,10 +244,10 @@ fn make_room(entries: &mut HashMap<Token, Entry>, holder: &Holder, origin: &Orig
 }
 
 /// Runs a reserved stream. Until it is open, performs only what does not need a response.
-pub(super) async fn serve(context: Context, mut reservation: Reservation) {
+pub(super) async fn serve(context: SessionContext, mut reservation: Reservation) {
     let context = Arc::new(context);
-    let form = SseSingle::new(context.config.limits(), context.documents.clone());
-    let mut stream = Stream::new(Arc::clone(&context), form);
+    let machine = SseSingle::new(context.config.limits(), context.documents.clone());
+    let mut stream = Stream::new(Arc::clone(&context), machine);
     let mut deadline = pin!(tokio::time::sleep(context.config.init));
     let mut is_orphan = false;
     let body = loop {
@@ -246,10 +257,10 @@ pub(super) async fn serve(context: Context, mut reservation: Reservation) {
                 Err(_) => return,
             },
             command = reservation.commands.recv() => if let Some(command) = command {
-                command(&mut stream.form);
+                command(&mut stream.machine);
                 stream.prepare();
             },
-            () = reservation.origin.ended.cancelled(), if !is_orphan => {
+            () = reservation.connection.ended.cancelled(), if !is_orphan => {
                 is_orphan = true;
                 let at = (Instant::now() + ORPHANED).min(deadline.deadline());
                 deadline.as_mut().reset(at);
@@ -258,7 +269,7 @@ pub(super) async fn serve(context: Context, mut reservation: Reservation) {
             () = context.draining.cancelled() => return,
         }
     };
-    stream.form.open();
+    stream.machine.open();
     stream.run(body, Some(&mut reservation.commands)).await;
 }
 
@@ -268,15 +279,15 @@ impl Drop for Reservation {
     }
 }
 
-impl Token {
+impl StreamToken {
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl std::fmt::Debug for Token {
+impl std::fmt::Debug for StreamToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Token")
+        f.write_str("StreamToken")
     }
 }
 
@@ -293,35 +304,35 @@ mod tests {
     /// Connections, and the streams that they have reserved.
     #[derive(Default)]
     struct Bench {
-        reserved: Reserved,
-        kept: Vec<(Token, Reservation)>,
+        reserved: ReservedStreams,
+        kept: Vec<(StreamToken, Reservation)>,
         last: u64,
     }
 
     impl Bench {
-        fn origin(&mut self) -> Origin {
+        fn connection(&mut self) -> ClientConnection {
             self.last += 1;
-            Origin::new(self.last, CancellationToken::new())
+            ClientConnection::new(self.last, CancellationToken::new())
         }
 
-        fn reserve(&mut self, origin: &Origin, token: Option<&str>) -> bool {
-            let holder = holder(token);
-            let reserved = self.reserved.add(holder, origin.clone());
+        fn reserve(&mut self, connection: &ClientConnection, token: Option<&str>) -> bool {
+            let owner = owner(token);
+            let reserved = self.reserved.add(owner, connection.clone());
             let is_reserved = reserved.is_some();
             self.kept.extend(reserved);
             is_reserved
         }
 
-        /// The streams of `origin` that are still reserved.
-        fn left(&self, origin: &Origin) -> usize {
+        /// The streams of `connection` that are still reserved.
+        fn left(&self, connection: &ClientConnection) -> usize {
             let entries = self.reserved.0.lock();
-            let of_it = |entry: &&Entry| entry.origin.number == origin.number;
+            let of_it = |entry: &&Entry| entry.connection.number == connection.number;
             entries.values().filter(of_it).count()
         }
     }
 
-    fn holder(token: Option<&str>) -> Holder {
-        Holder {
+    fn owner(token: Option<&str>) -> StreamOwner {
+        StreamOwner {
             route: "graphql".to_owned(),
             grant: token.map(Into::into),
         }
@@ -330,7 +341,7 @@ mod tests {
     #[test]
     fn a_connection_and_a_token_reserve_a_few_streams_each() {
         let mut bench = Bench::default();
-        let (one, other) = (bench.origin(), bench.origin());
+        let (one, other) = (bench.connection(), bench.connection());
         for _ in 0..OF_A_CONNECTION {
             assert!(bench.reserve(&one, None));
         }
@@ -338,40 +349,40 @@ mod tests {
         assert!(bench.reserve(&other, None));
         // An open stream is not counted.
         let (token, _) = &bench.kept[0];
-        let opened = bench.reserved.open(&holder(None), token.as_str());
-        assert!(matches!(opened, Opening::Opened(_)));
+        let opened = bench.reserved.open(&owner(None), token.as_str());
+        assert!(matches!(opened, OpenOutcome::Opened(_)));
         assert!(bench.reserve(&one, None));
         assert!(!bench.reserve(&one, None));
         for _ in 0..OF_A_TOKEN / OF_A_CONNECTION {
-            let origin = bench.origin();
+            let connection = bench.connection();
             for _ in 0..OF_A_CONNECTION {
-                assert!(bench.reserve(&origin, Some("ci")));
+                assert!(bench.reserve(&connection, Some("ci")));
             }
         }
-        let origin = bench.origin();
-        assert!(!bench.reserve(&origin, Some("ci")));
-        assert!(bench.reserve(&origin, Some("dev")));
+        let connection = bench.connection();
+        assert!(!bench.reserve(&connection, Some("ci")));
+        assert!(bench.reserve(&connection, Some("dev")));
     }
 
     #[test]
     fn a_new_stream_replaces_one_of_an_ended_connection_or_of_the_one_with_the_most() {
         let mut bench = Bench::default();
-        let many: Vec<Origin> = (0..MAX_RESERVED / OF_A_CONNECTION)
-            .map(|_| bench.origin())
+        let many: Vec<ClientConnection> = (0..MAX_RESERVED / OF_A_CONNECTION)
+            .map(|_| bench.connection())
             .collect();
-        for origin in &many {
+        for connection in &many {
             for _ in 0..OF_A_CONNECTION {
-                assert!(bench.reserve(origin, None));
+                assert!(bench.reserve(connection, None));
             }
         }
-        let newcomer = bench.origin();
+        let newcomer = bench.connection();
         many[7].ended.cancel();
         for count in 1..=OF_A_CONNECTION {
             assert!(bench.reserve(&newcomer, None));
             assert_eq!(bench.left(&many[7]), OF_A_CONNECTION - count);
         }
         assert!(!bench.reserve(&newcomer, None));
-        let latest = bench.origin();
+        let latest = bench.connection();
         assert!(bench.reserve(&latest, None));
         assert_eq!(bench.left(&latest), 1);
         assert_eq!(bench.reserved.0.lock().len(), MAX_RESERVED);

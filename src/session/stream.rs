@@ -15,20 +15,20 @@ use countersign_protocol::graphql::{Event, GraphqlError, Inspected, Json, Operat
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
-use super::context::Context;
+use super::context::SessionContext;
 use super::operations::Operations;
 use crate::outbox::{Inbox, outbox};
 
 /// The operation that a response is for.
 #[derive(Debug)]
-pub enum Work {
+pub enum StreamOperation {
     Graphql(Selected, Box<Inspected>),
     Subscribe(Subscribe),
 }
 
 /// A response that has started.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedStream {
     pub content_type: &'static str,
     pub body: mpsc::Receiver<Piece>,
     /// The errors of an operation that failed before its first result. The body has them too.
@@ -44,13 +44,13 @@ pub enum Piece {
 }
 
 /// A call of the protocol machine by another request.
-pub(super) type Command<F> = Box<dyn FnOnce(&mut F) + Send>;
+pub(super) type Command<M> = Box<dyn FnOnce(&mut M) + Send>;
 
-pub(super) type Body = mpsc::Sender<Piece>;
+pub(super) type PieceSender = mpsc::Sender<Piece>;
 
-pub(super) struct Stream<F> {
-    context: Arc<Context>,
-    pub(super) form: F,
+pub(super) struct Stream<M> {
+    context: Arc<SessionContext>,
+    pub(super) machine: M,
     operations: Operations,
     inbox: Inbox,
     /// Text that waits until the response starts.
@@ -62,7 +62,7 @@ pub(super) struct Stream<F> {
 }
 
 /// A text, and the payload that it was made from.
-struct Carrying {
+struct EventText {
     text: String,
     _json: Json,
 }
@@ -79,36 +79,36 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const KEY: OperationKey = OperationKey(1);
 
 /// Runs one operation on a response of its own. The receiver resolves with its first event.
-pub(super) fn distinct<F: Streamed>(
-    context: Context,
-    form: F,
-    work: Work,
-) -> (impl Future<Output = ()>, oneshot::Receiver<Opened>) {
+pub(super) fn distinct<M: Streamed>(
+    context: SessionContext,
+    machine: M,
+    work: StreamOperation,
+) -> (impl Future<Output = ()>, oneshot::Receiver<OpenedStream>) {
     let (sender, opened) = oneshot::channel();
-    let mut stream = Stream::new(Arc::new(context), form);
+    let mut stream = Stream::new(Arc::new(context), machine);
     let driver = async move {
         match work {
-            Work::Graphql(selected, inspected) => {
+            StreamOperation::Graphql(selected, inspected) => {
                 stream.operations.start(KEY, &selected, *inspected);
             }
-            Work::Subscribe(subscribe) => stream.operations.subscribe(KEY, &subscribe),
+            StreamOperation::Subscribe(subscribe) => stream.operations.subscribe(KEY, &subscribe),
         }
         stream.open(sender).await;
     };
     (driver, opened)
 }
 
-impl AsRef<[u8]> for Carrying {
+impl AsRef<[u8]> for EventText {
     fn as_ref(&self) -> &[u8] {
         self.text.as_bytes()
     }
 }
 
-impl<F: Streamed> Stream<F> {
-    pub(super) fn new(context: Arc<Context>, form: F) -> Self {
+impl<M: Streamed> Stream<M> {
+    pub(super) fn new(context: Arc<SessionContext>, machine: M) -> Self {
         let (outbox, inbox) = outbox(context.config.outbox, Arc::clone(&context.budget));
         Self {
-            form,
+            machine,
             operations: Operations::new(Arc::clone(&context), outbox),
             context,
             inbox,
@@ -119,7 +119,7 @@ impl<F: Streamed> Stream<F> {
     }
 
     /// Waits for the first event, and then starts the response.
-    async fn open(mut self, mut opened: oneshot::Sender<Opened>) {
+    async fn open(mut self, mut opened: oneshot::Sender<OpenedStream>) {
         let context = Arc::clone(&self.context);
         let ((key, event), has_expired) = tokio::select! {
             first = self.inbox.next() => (first, false),
@@ -137,16 +137,16 @@ impl<F: Streamed> Stream<F> {
                 None
             }
         };
-        let response = Opened {
-            content_type: self.form.content_type(),
+        let response = OpenedStream {
+            content_type: self.machine.content_type(),
             body: pieces,
             failed,
         };
         if opened.send(response).is_ok() {
-            self.form.open();
+            self.machine.open();
             if has_expired {
                 // The operation has ended, so its event is written and not recorded.
-                self.form.handle_event(key, &event);
+                self.machine.handle_event(key, &event);
                 self.flush(&body).await;
                 return;
             }
@@ -160,8 +160,8 @@ impl<F: Streamed> Stream<F> {
     /// Writes until the operation ends, the client leaves or the process shuts down.
     pub(super) async fn run(
         mut self,
-        body: Body,
-        mut commands: Option<&mut mpsc::Receiver<Command<F>>>,
+        body: PieceSender,
+        mut commands: Option<&mut mpsc::Receiver<Command<M>>>,
     ) {
         if let Some(text) = self.held.take()
             && body.send(Piece::Text(Bytes::from(text))).await.is_err()
@@ -186,9 +186,9 @@ impl<F: Streamed> Stream<F> {
                 () = body.closed() => return,
                 () = context.expired.cancelled() => {
                     for (key, event) in self.operations.expire() {
-                        self.form.handle_event(key, &event);
+                        self.machine.handle_event(key, &event);
                     }
-                    self.form.lose("countersign is shutting down");
+                    self.machine.lose("countersign is shutting down");
                     self.flush(&body).await;
                     return;
                 }
@@ -203,16 +203,16 @@ impl<F: Streamed> Stream<F> {
                 }
                 // A dropped command is answered as if the stream had ended, which it is about to.
                 command = receive(&mut commands) => if self.losing.is_none() {
-                    command(&mut self.form);
+                    command(&mut self.machine);
                 },
                 () = tokio::time::sleep_until(wake_at.into()) => {
                     let now = Instant::now();
                     if let Some((_, reason)) = lose_at.filter(|(at, _)| *at <= now) {
-                        self.form.lose(reason);
+                        self.machine.lose(reason);
                     }
                     if heartbeat_at <= now {
                         heartbeat_at = now + HEARTBEAT;
-                        self.form.heartbeat();
+                        self.machine.heartbeat();
                     }
                 }
             }
@@ -223,7 +223,7 @@ impl<F: Streamed> Stream<F> {
     /// held back, and nothing more is performed until then.
     pub(super) fn prepare(&mut self) {
         while self.held.is_none()
-            && let Some(output) = self.form.poll_output()
+            && let Some(output) = self.machine.poll_output()
         {
             if let Step::Send(text) = self.perform(output) {
                 self.held = Some(text);
@@ -232,11 +232,11 @@ impl<F: Streamed> Stream<F> {
     }
 
     /// Writes all outputs of the protocol machine. Returns whether the stream goes on.
-    async fn flush(&mut self, body: &Body) -> bool {
+    async fn flush(&mut self, body: &PieceSender) -> bool {
         let context = Arc::clone(&self.context);
         let mut expired = pin!(tokio::time::sleep(context.config.write));
         loop {
-            let Some(output) = self.form.poll_output() else {
+            let Some(output) = self.machine.poll_output() else {
                 return true;
             };
             let (piece, is_last) = match self.perform(output) {
@@ -260,7 +260,7 @@ impl<F: Streamed> Stream<F> {
     /// Returns the text with the memory that its event is counted for, until the client has read it.
     fn counted(&self, text: String) -> Bytes {
         match &self.carried {
-            Some(Event::Next(json)) => Bytes::from_owner(Carrying {
+            Some(Event::Next(json)) => Bytes::from_owner(EventText {
                 text,
                 _json: json.clone(),
             }),
@@ -297,7 +297,7 @@ impl<F: Streamed> Stream<F> {
             | Event::Next(_)
             | Event::Missed(_)
             | Event::Error(_)
-            | Event::Complete => self.form.handle_event(key, event),
+            | Event::Complete => self.machine.handle_event(key, event),
         }
     }
 
@@ -307,7 +307,7 @@ impl<F: Streamed> Stream<F> {
     }
 }
 
-async fn receive<F>(commands: &mut Option<&mut mpsc::Receiver<Command<F>>>) -> Command<F> {
+async fn receive<M>(commands: &mut Option<&mut mpsc::Receiver<Command<M>>>) -> Command<M> {
     if let Some(receiver) = commands
         && let Some(command) = receiver.recv().await
     {

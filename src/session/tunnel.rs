@@ -55,7 +55,7 @@ struct Pump<'a> {
 }
 
 /// Signals of a shutdown, which ends all tunnels.
-struct End {
+struct Shutdown {
     draining: CancellationToken,
     expired: CancellationToken,
 }
@@ -80,9 +80,9 @@ pub(super) async fn serve(tunnel: Tunnel, draining: CancellationToken, expired: 
         late.cancelled().await;
         sleep(SHUTDOWN_FLUSH).await;
     };
-    let end = End { draining, expired };
+    let shutdown = Shutdown { draining, expired };
     let ended = tokio::select! {
-        ended = pass(tunnel, end, &mut record) => ended,
+        ended = pass(tunnel, shutdown, &mut record) => ended,
         // One end does not read.
         () = late => Ok(()),
     };
@@ -92,9 +92,9 @@ pub(super) async fn serve(tunnel: Tunnel, draining: CancellationToken, expired: 
     record.write();
 }
 
-async fn pass(tunnel: Tunnel, end: End, record: &mut Record) -> io::Result<()> {
+async fn pass(tunnel: Tunnel, shutdown: Shutdown, record: &mut Record) -> io::Result<()> {
     let opened = async { tokio::try_join!(tunnel.client, tunnel.upstream) };
-    let Some(opened) = end.expired.run_until_cancelled(opened).await else {
+    let Some(opened) = shutdown.expired.run_until_cancelled(opened).await else {
         return Ok(());
     };
     let (client, upstream) = opened.map_err(|error| {
@@ -123,7 +123,10 @@ async fn pass(tunnel: Tunnel, end: End, record: &mut Record) -> io::Result<()> {
         other_idle: up_idle,
     };
     let ended = {
-        let (mut up, mut down) = (std::pin::pin!(up.run(&end)), std::pin::pin!(down.run(&end)));
+        let (mut up, mut down) = (
+            std::pin::pin!(up.run(&shutdown)),
+            std::pin::pin!(down.run(&shutdown)),
+        );
         // When one end has closed, the other has some time to send its final messages.
         tokio::select! {
             ended = up.as_mut() => match timeout(PATIENCE, down).await {
@@ -138,7 +141,7 @@ async fn pass(tunnel: Tunnel, end: End, record: &mut Record) -> io::Result<()> {
     };
     record.bytes_in = up.passed;
     record.bytes_out = down.passed;
-    if end.draining.is_cancelled() {
+    if shutdown.draining.is_cancelled() {
         // Unread bytes would turn the close into a reset, which may overtake the close frame.
         let ends = async { tokio::join!(up.discard(), down.discard()) };
         let _ = timeout(PATIENCE, ends).await;
@@ -149,14 +152,14 @@ async fn pass(tunnel: Tunnel, end: End, record: &mut Record) -> io::Result<()> {
 impl Pump<'_> {
     /// Passes bytes until the source ends or the close frame is written, and then shuts the other end
     /// down.
-    async fn run(&mut self, end: &End) -> io::Result<()> {
-        let ended = self.pass(end).await;
+    async fn run(&mut self, shutdown: &Shutdown) -> io::Result<()> {
+        let ended = self.pass(shutdown).await;
         self.idle.cancel();
         let shut_down = self.to.shutdown().await;
         ended.and(shut_down)
     }
 
-    async fn pass(&mut self, end: &End) -> io::Result<()> {
+    async fn pass(&mut self, shutdown: &Shutdown) -> io::Result<()> {
         let mut frames = Frames::default();
         let mut buffer = vec![0; BUFFER];
         let mut silent_since = Instant::now();
@@ -166,15 +169,15 @@ impl Pump<'_> {
             let due = keepalive.map(|keepalive| silent_since + keepalive.after);
             tokio::select! {
                 biased;
-                () = end.draining.cancelled(), if may_insert => {
+                () = shutdown.draining.cancelled(), if may_insert => {
                     // An end that receives a close frame sends nothing more, so a message in the other
                     // direction is finished first.
                     self.idle.cancel();
                     let other = self.other_idle.cancelled();
-                    let _ = end.expired.run_until_cancelled(other).await;
+                    let _ = shutdown.expired.run_until_cancelled(other).await;
                     return self.to.write_all(&self.close_frame).await;
                 }
-                () = end.expired.cancelled() => return Ok(()),
+                () = shutdown.expired.cancelled() => return Ok(()),
                 read = self.from.read(&mut buffer) => {
                     let read = match read {
                         // TLS without a close_notify: many servers close that way.

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::debug;
 
-use super::context::Context;
+use super::context::SessionContext;
 use super::operations::{Operations, count_refusals};
 use crate::guard::Admission;
 use crate::outbox::{Inbox, outbox};
@@ -29,7 +29,7 @@ use crate::telemetry::tasks::{Task, caught};
 use link::{End, Io, Link};
 
 struct Session {
-    context: Arc<Context>,
+    context: Arc<SessionContext>,
     dialect: Box<dyn Dialect>,
     operations: Operations,
     admission: Admission,
@@ -61,7 +61,11 @@ enum Step {
 const PENDING_MESSAGE: usize = 32 * 1024;
 
 /// Serves a socket once it is upgraded, in the client protocol that `protocol` names.
-pub(super) async fn serve(context: Context, upgrade: OnUpgrade, protocol: Option<&'static str>) {
+pub(super) async fn serve(
+    context: SessionContext,
+    upgrade: OnUpgrade,
+    protocol: Option<&'static str>,
+) {
     let Ok(upgraded) = upgrade.await else {
         debug!("client closed the connection during the WebSocket upgrade");
         return;
