@@ -15,4 +15,4 @@ pub use log::{LogConfig, LogFormat, init, parse_filter};
 pub use otlp::{Export, TraceConfig, TraceError};
 pub use record::Record;
 pub use record_code::RecordCode;
-pub use trace::{Exchange, TRACEPARENT, TRACESTATE, Trace};
+pub use trace::{TRACEPARENT, TRACESTATE, Trace, UpstreamSpan};

@@ -16,7 +16,7 @@ use crate::outbox::Outbox;
 use crate::realtime::{Pool, REDACTION, Subscription};
 use crate::sign::{RequestTarget, TargetError, redact};
 use crate::telemetry::metrics::RouteMetrics;
-use crate::telemetry::{Exchange, Record, error_chain};
+use crate::telemetry::{Record, UpstreamSpan, error_chain};
 use crate::upstream::{Error, HeaderPolicy, Upstream};
 
 /// The API behind an AppSync route.
@@ -65,8 +65,8 @@ impl AppSyncApi {
         self.pool.availability()
     }
 
-    /// Starts a subscription. Its events go to `outbox` under `key`. The trace's exchange ends when
-    /// upstream has confirmed the subscription.
+    /// Starts a subscription. Its events go to `outbox` under `key`. The caller ends the
+    /// returned span when upstream has confirmed the subscription.
     pub fn subscribe(
         &self,
         owner: Owner,
@@ -75,15 +75,15 @@ impl AppSyncApi {
         mut headers: HeaderMap,
         outbox: Outbox,
         record: &mut Record,
-    ) -> (Subscription, Exchange) {
+    ) -> (Subscription, UpstreamSpan) {
         record.bytes_in = data.len();
-        let exchange = record.trace.exchange("start");
-        self.policy.continue_trace(&mut headers, &exchange);
+        let span = record.trace.upstream_span("start");
+        self.policy.continue_trace(&mut headers, &span);
         let start = Start {
             data,
             headers: entries(&headers),
         };
-        (self.pool.subscribe(owner, start, outbox, key), exchange)
+        (self.pool.subscribe(owner, start, outbox, key), span)
     }
 
     /// Sends `body` by a signed `POST`, and returns its result, if there is one, and its ending. The

@@ -46,7 +46,7 @@ pub async fn exchange(
         mut headers,
         body,
     } = request;
-    let span = record.trace.exchange(name);
+    let span = record.trace.upstream_span(name);
     policy.continue_trace(&mut headers, &span);
     let mut timing = Timing::default();
     let sent = upstream.send(method, target, headers, body, &mut timing);

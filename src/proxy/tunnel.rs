@@ -41,8 +41,8 @@ pub(super) async fn open(
     route.headers.filter_handshake(&mut head.headers);
     guard::strip_token_protocol(&mut head.headers);
     switch(&mut head.headers);
-    let exchange = record.trace.exchange("GET");
-    route.headers.continue_trace(&mut head.headers, &exchange);
+    let span = record.trace.upstream_span("GET");
+    route.headers.continue_trace(&mut head.headers, &span);
     let mut timing = Timing::default();
     let opened = route
         .upstream
@@ -52,7 +52,7 @@ pub(super) async fn open(
     record_timing(&timing, record);
     let [signed, connected] = record.steps();
     let outcome = opened.as_ref().map(|answer| answer.status().as_u16());
-    exchange.end(
+    span.end(
         [connected, signed],
         outcome.map_err(|error| error.code().as_str()),
     );

@@ -24,7 +24,7 @@ use crate::outbox::Outbox;
 use crate::realtime::Subscription;
 use crate::telemetry::metrics::{GaugeGuard, metrics};
 use crate::telemetry::tasks::{Task, caught};
-use crate::telemetry::{Exchange, Record, RecordCode, TRACEPARENT, TRACESTATE, Trace};
+use crate::telemetry::{Record, RecordCode, TRACEPARENT, TRACESTATE, Trace, UpstreamSpan};
 
 /// The running operations of one session. Dropping them stops them.
 pub(super) struct Operations {
@@ -46,7 +46,7 @@ enum Running {
     },
     Subscription {
         /// Until upstream has confirmed it.
-        exchange: Option<Exchange>,
+        span: Option<UpstreamSpan>,
         record: Box<Record>,
         /// Counts the subscription.
         _live: GaugeGuard,
@@ -153,7 +153,7 @@ impl Operations {
             return false;
         };
         if let Running::Subscription {
-            exchange,
+            span,
             record,
             started,
             ..
@@ -164,7 +164,7 @@ impl Operations {
                 Event::Started if started.is_cancelled() => return false,
                 Event::Started => {
                     started.cancel();
-                    *exchange = None;
+                    *span = None;
                 }
                 Event::Next(json) => {
                     self.context.metrics().events_delivered.inc();
@@ -188,15 +188,15 @@ impl Operations {
     /// Stops an operation, or removes one that has ended, and writes its record.
     pub(super) fn finish(&mut self, key: OperationKey) {
         if let Some(Running::Subscription {
-            exchange,
+            span,
             mut record,
             started,
             ..
         }) = self.running.remove(&key)
         {
             started.cancel();
-            if let (Some(exchange), Some(code)) = (exchange, &record.code) {
-                exchange.end(record.steps(), Err(code.as_str()));
+            if let (Some(span), Some(code)) = (span, &record.code) {
+                span.end(record.steps(), Err(code.as_str()));
             }
             record.write();
         }
@@ -261,9 +261,9 @@ impl Operations {
         let (owner, outbox) = (self.context.owner, self.outbox.clone());
         let api = &self.context.api;
         let started = api.subscribe(owner, key, data, headers, outbox, &mut record);
-        let (subscription, exchange) = started;
+        let (subscription, span) = started;
         let running = Running::Subscription {
-            exchange: Some(exchange),
+            span: Some(span),
             record: Box::new(record),
             _live: GaugeGuard::new(&self.context.metrics().subscriptions),
             started: CancellationToken::new(),

@@ -48,9 +48,9 @@ pub(super) struct RequestAttributes<'a> {
     pub(super) request_id: Option<&'a str>,
 }
 
-/// The span of an exchange with upstream; it ends when this is dropped.
+/// The span of one exchange with upstream; it ends when this is dropped.
 #[derive(Debug)]
-pub struct Exchange {
+pub struct UpstreamSpan {
     span: Span,
     is_continued: bool,
     begun: SystemTime,
@@ -94,7 +94,7 @@ impl Trace {
     }
 
     /// Begins the span of an exchange with upstream, a request of this `method`.
-    pub fn exchange(&self, method: &'static str) -> Exchange {
+    pub fn upstream_span(&self, method: &'static str) -> UpstreamSpan {
         let parent = self.span.id();
         let span = if self.span.is_disabled() {
             Span::none()
@@ -108,7 +108,7 @@ impl Trace {
                 http.request.method = http_method(method),
             )
         };
-        Exchange {
+        UpstreamSpan {
             span,
             is_continued: self.is_continued,
             begun: opentelemetry::time::now(),
@@ -159,7 +159,7 @@ impl Trace {
     }
 }
 
-impl Exchange {
+impl UpstreamSpan {
     /// Puts this span's id into the headers for upstream, so that upstream continues it.
     pub fn pass_on(&self, headers: &mut HeaderMap) {
         pass_on(&self.span, self.is_continued, headers);
@@ -279,10 +279,10 @@ mod tests {
         let before = headers.clone();
         let trace = Trace::begin(&headers);
         assert!(trace.is_none());
-        let exchange = trace.exchange("POST");
-        assert!(exchange.span.is_disabled());
+        let span = trace.upstream_span("POST");
+        assert!(span.span.is_disabled());
         trace.pass_on(&mut headers);
-        exchange.pass_on(&mut headers);
+        span.pass_on(&mut headers);
         assert_eq!(headers, before);
     }
 

@@ -15,7 +15,7 @@ use super::{Error, UpstreamKind};
 use crate::guard::{
     forwarded_header, has_header_prefix, is_method_override, is_odd_header, is_same_header,
 };
-use crate::telemetry::{Exchange, TRACEPARENT};
+use crate::telemetry::{TRACEPARENT, UpstreamSpan};
 
 /// Decides which headers of a request a route forwards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,10 +179,10 @@ impl HeaderPolicy {
         is_odd_header(text) && (!is_kept || is_method_override(text))
     }
 
-    /// Adds the trace context of `exchange`, unless the route drops `traceparent`.
-    pub fn continue_trace(&self, headers: &mut HeaderMap, exchange: &Exchange) {
+    /// Adds the trace context of `span`, unless the route drops `traceparent`.
+    pub fn continue_trace(&self, headers: &mut HeaderMap, span: &UpstreamSpan) {
         if !self.drop.iter().any(|name| is_same(name, &TRACEPARENT)) {
-            exchange.pass_on(headers);
+            span.pass_on(headers);
         }
     }
 
