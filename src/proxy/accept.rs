@@ -24,7 +24,7 @@ pub enum Media {
 
 /// How an operation is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum ResponseFormat {
     Json(Media),
     Sse,
     Multipart,
@@ -81,13 +81,13 @@ impl Accept {
 
     /// The form for an operation of `kind`, if the client takes any; the kind of a document that
     /// cannot be parsed is not known.
-    pub fn form(self, kind: Option<Kind>) -> Option<Form> {
+    pub fn response_format(self, kind: Option<Kind>) -> Option<ResponseFormat> {
         match kind {
-            Some(Kind::Subscription) if self.multipart => Some(Form::Multipart),
-            Some(Kind::Subscription) => self.sse.then_some(Form::Sse),
+            Some(Kind::Subscription) if self.multipart => Some(ResponseFormat::Multipart),
+            Some(Kind::Subscription) => self.sse.then_some(ResponseFormat::Sse),
             Some(Kind::Query | Kind::Mutation) | None => match self.json {
-                Some(media) => Some(Form::Json(media)),
-                None => self.sse.then_some(Form::Sse),
+                Some(media) => Some(ResponseFormat::Json(media)),
+                None => self.sse.then_some(ResponseFormat::Sse),
             },
         }
     }
@@ -116,23 +116,23 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(accept: &str, query: Option<Form>, subscription: Option<Form>) {
+    fn check(accept: &str, query: Option<ResponseFormat>, subscription: Option<ResponseFormat>) {
         let mut headers = HeaderMap::new();
         if !accept.is_empty() {
             headers.insert(ACCEPT, accept.parse().unwrap());
         }
         let found = Accept::of(&headers);
-        assert_eq!(found.form(Some(Kind::Query)), query, "{accept}");
-        assert_eq!(found.form(None), query, "{accept}");
-        let form = found.form(Some(Kind::Subscription));
-        assert_eq!(form, subscription, "{accept}");
+        assert_eq!(found.response_format(Some(Kind::Query)), query, "{accept}");
+        assert_eq!(found.response_format(None), query, "{accept}");
+        let format = found.response_format(Some(Kind::Subscription));
+        assert_eq!(format, subscription, "{accept}");
     }
 
     #[test]
     fn what_real_clients_send() {
-        let json = Some(Form::Json(Media::Json));
-        let newer = Some(Form::Json(Media::GraphqlResponse));
-        let (sse, multipart) = (Some(Form::Sse), Some(Form::Multipart));
+        let json = Some(ResponseFormat::Json(Media::Json));
+        let newer = Some(ResponseFormat::Json(Media::GraphqlResponse));
+        let (sse, multipart) = (Some(ResponseFormat::Sse), Some(ResponseFormat::Multipart));
         check("", json, None);
         check("*/*", json, None);
         check("application/json", json, None);
@@ -173,8 +173,8 @@ mod tests {
 
     #[test]
     fn qualities_and_nonsense() {
-        let json = Some(Form::Json(Media::Json));
-        let newer = Some(Form::Json(Media::GraphqlResponse));
+        let json = Some(ResponseFormat::Json(Media::Json));
+        let newer = Some(ResponseFormat::Json(Media::GraphqlResponse));
         check("text/html", None, None);
         check("application/json;q=0", None, None);
         check("application/json;q=0, */*", json, None);

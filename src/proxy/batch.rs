@@ -16,7 +16,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
-use super::accept::{Form, Media};
+use super::accept::{Media, ResponseFormat};
 use super::body::Body;
 use super::call::Call;
 use super::error::{Error, graphql_error, refused};
@@ -60,7 +60,7 @@ pub(super) async fn run(
     items: Vec<Bytes>,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    let Some(Form::Json(_)) = call.accept.form(None) else {
+    let Some(ResponseFormat::Json(_)) = call.accept.response_format(None) else {
         return Err(Error::NotAcceptable);
     };
     let limit = call.route.requests.batch;
@@ -102,7 +102,7 @@ pub(super) async fn run(
         stream::iter([Bytes::from_static(before.as_bytes()), answer])
     });
     let pieces = pieces.chain(stream::iter([Bytes::from_static(b"]")]));
-    let mut response = Response::new(Body::answers(Box::pin(pieces)));
+    let mut response = Response::new(Body::batch(Box::pin(pieces)));
     let json = HeaderValue::from_static(Media::Json.as_str());
     response.headers_mut().insert(CONTENT_TYPE, json);
     Ok(response)

@@ -28,14 +28,14 @@ pub struct Body {
 }
 
 /// Pieces of a body, in their order.
-pub(super) type Answers = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
+pub(super) type BatchPieces = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
 enum Inner {
     Full(Option<Bytes>),
     /// The part that was already read, the rest, and the masking of session tokens in both.
     Stream(Option<Bytes>, Pin<Box<ResponseBody>>, redact::MaskingStream),
     Pieces(mpsc::Receiver<Piece>),
-    Answers(Answers),
+    Batch(BatchPieces),
     Ended,
     Cut,
     /// Upstream's response was interrupted; hyper gets the error once the earlier bytes have been sent.
@@ -87,9 +87,9 @@ impl Body {
     }
 
     /// Returns a body of the results of a batch's operations.
-    pub(super) fn answers(answers: Answers) -> Self {
+    pub(super) fn batch(pieces: BatchPieces) -> Self {
         Self {
-            inner: Inner::Answers(answers),
+            inner: Inner::Batch(pieces),
             record: None,
             is_over: false,
             length: None,
@@ -109,7 +109,7 @@ impl Body {
     fn is_cut_short(&self, record: &Record) -> bool {
         let is_whole = self.length.is_some_and(|length| record.bytes_out >= length);
         let has_body = record.method != "HEAD" && !matches!(record.status, 204 | 304);
-        let is_streamed = matches!(self.inner, Inner::Stream(..) | Inner::Answers(_));
+        let is_streamed = matches!(self.inner, Inner::Stream(..) | Inner::Batch(_));
         is_streamed && has_body && !self.is_over && !is_whole
     }
 }
@@ -193,8 +193,8 @@ impl HttpBody for Body {
                     return Poll::Pending;
                 }
             },
-            Inner::Answers(answers) => {
-                let piece = ready!(answers.as_mut().poll_next(cx));
+            Inner::Batch(pieces) => {
+                let piece = ready!(pieces.as_mut().poll_next(cx));
                 piece.map(|bytes| Ok(Frame::data(bytes)))
             }
             Inner::Ended => None,
@@ -221,7 +221,7 @@ impl HttpBody for Body {
             Inner::Stream(read, rest, tokens) => {
                 read.is_none() && tokens.is_empty() && rest.is_end_stream()
             }
-            Inner::Pieces(_) | Inner::Answers(_) | Inner::Cut | Inner::Broken(_) => false,
+            Inner::Pieces(_) | Inner::Batch(_) | Inner::Cut | Inner::Broken(_) => false,
             Inner::Ended => true,
         }
     }
@@ -232,7 +232,7 @@ impl HttpBody for Body {
             Inner::Stream(None, rest, tokens) if tokens.is_empty() => rest.size_hint(),
             Inner::Stream(..)
             | Inner::Pieces(_)
-            | Inner::Answers(_)
+            | Inner::Batch(_)
             | Inner::Ended
             | Inner::Cut
             | Inner::Broken(_) => SizeHint::default(),
@@ -257,7 +257,7 @@ impl std::fmt::Debug for Inner {
             Self::Full(_) => "Full",
             Self::Stream(..) => "Stream",
             Self::Pieces(_) => "Pieces",
-            Self::Answers(_) => "Answers",
+            Self::Batch(_) => "Batch",
             Self::Ended => "Ended",
             Self::Cut => "Cut",
             Self::Broken(_) => "Broken",

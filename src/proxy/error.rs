@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::accept::Media;
 use super::body::Body;
-use super::readings::Ambiguous;
+use super::readings::AmbiguousPath;
 use crate::guard;
 use crate::memory;
 use crate::operation::{ExchangeError, NotAdmitted};
@@ -28,7 +28,7 @@ use crate::upstream;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Ambiguous(#[from] Ambiguous),
+    Ambiguous(#[from] AmbiguousPath),
     #[error("the batch has more than {0} operations (limits.batch)")]
     Batch(usize),
     #[error("the request body was interrupted")]
@@ -54,7 +54,7 @@ pub enum Error {
     #[error(
         "an Events channel is read over a WebSocket, or by GET with `accept: text/event-stream`"
     )]
-    EventsForm,
+    EventsNotAcceptable,
     #[error("the channel cannot be read: {}", first_message(.0))]
     EventsRefused(Vec<GraphqlError>),
     #[error("the only supported expectation is 100-continue")]
@@ -114,7 +114,7 @@ pub enum Error {
     #[error("Operation with ID already exists")]
     StreamOperationExists,
     #[error("too many results wait for the stream to be opened")]
-    StreamWaits,
+    StreamNotOpened,
     #[error("the content type must be application/json")]
     MediaType,
     #[error(
@@ -154,7 +154,7 @@ pub enum Shape {
 const ERROR_HEADER: HeaderName = HeaderName::from_static("x-countersign-error");
 
 /// The part of an error that a client receives.
-struct Verdict {
+struct ErrorSummary {
     code: Code,
     status: StatusCode,
     sent: Sent,
@@ -202,7 +202,7 @@ impl Error {
             Self::DocumentId => Code::DocumentIdNotSupported,
             Self::Draining | Self::Expired => Code::ShuttingDown,
             Self::Events(_) => Code::BadEvents,
-            Self::EventsForm => Code::EventsNotAcceptable,
+            Self::EventsNotAcceptable => Code::EventsNotAcceptable,
             Self::EventsRefused(_) => Code::EventsRefused,
             Self::Guard(refusal) => refusal.code(),
             Self::Expectation => Code::BadExpectation,
@@ -226,7 +226,7 @@ impl Error {
             Self::StreamsExhausted => Code::StreamsExhausted,
             Self::StreamOperationId => Code::OperationIdMissing,
             Self::StreamOperationExists => Code::OperationIdExists,
-            Self::StreamWaits => Code::StreamNotOpened,
+            Self::StreamNotOpened => Code::StreamNotOpened,
             Self::TooManyInFlight(_) | Self::TooManyUnread(_) => Code::TooManyInFlight,
             Self::TransferCoding => Code::TransferCoding,
             Self::Upload => Code::UploadNotSupported,
@@ -237,7 +237,7 @@ impl Error {
         }
     }
 
-    fn verdict(&self) -> Verdict {
+    fn summary(&self) -> ErrorSummary {
         let code = self.code();
         let (mut status, mut sent) = code.defaults();
         if let Self::EventsRefused(errors) = self {
@@ -252,7 +252,7 @@ impl Error {
         if let Self::Upstream(error) = self {
             sent = error.sent();
         }
-        Verdict { code, status, sent }
+        ErrorSummary { code, status, sent }
     }
 
     /// Returns the message for the client: one sentence, and the remedy if there is one.
@@ -317,18 +317,18 @@ fn events_status(errors: &[GraphqlError]) -> StatusCode {
 }
 
 /// Counts an error as a refusal, unless upstream or the drain has caused it.
-fn count(error: &Error, verdict: &Verdict) {
+fn count(error: &Error, summary: &ErrorSummary) {
     let is_refusal = !matches!(error, Error::Upstream(_) | Error::Draining);
-    if is_refusal && verdict.sent == Sent::No {
-        metrics().refused(verdict.code);
+    if is_refusal && summary.sent == Sent::No {
+        metrics().refused(summary.code);
     }
 }
 
 /// Returns an error as a member of a GraphQL response.
 pub(super) fn graphql_error(error: &Error) -> GraphqlError {
-    let verdict = error.verdict();
-    count(error, &verdict);
-    GraphqlError::coded(error.message(), verdict.code, verdict.sent)
+    let summary = error.summary();
+    count(error, &summary);
+    GraphqlError::coded(error.message(), summary.code, summary.sent)
 }
 
 /// Does the same, and writes the operation's record with it.
@@ -341,9 +341,9 @@ pub(super) fn refused(error: &Error, record: &mut Record) -> GraphqlError {
 
 /// Turns an error into a response, and notes it in the record.
 pub(super) fn rescue(error: &Error, shape: Shape, record: &mut Record) -> Response<Body> {
-    let verdict = error.verdict();
-    count(error, &verdict);
-    let Verdict { code, status, sent } = verdict;
+    let summary = error.summary();
+    count(error, &summary);
+    let ErrorSummary { code, status, sent } = summary;
     let message = error.message();
     record.code = Some(code.into());
     record.cause = Some(error_chain(error));

@@ -50,7 +50,7 @@ pub(super) async fn serve(
         Method::GET => {
             record.operation = Some("subscribe");
             if !call.accept.takes_events() {
-                return Err(Error::EventsForm);
+                return Err(Error::EventsNotAcceptable);
             }
             call.admit(operation::RequestedOperation::Subscribe)?;
             let asked = asked(head.uri.query().unwrap_or_default())?;

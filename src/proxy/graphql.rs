@@ -14,15 +14,15 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 
-use super::accept::{Form, Media};
+use super::accept::{Media, ResponseFormat};
 use super::body::Body;
 use super::call::Call;
 use super::content_type::check_type;
 use super::error::Error;
 use super::forward::send;
-use super::parameters::operation_of;
+use super::parameters::operation_from_query;
 use super::relay_graphql::relay_graphql;
-use super::{batch, request_body, single, stream};
+use super::{batch, request_body, sse_single, stream};
 use crate::operation;
 use crate::sign::RequestTarget;
 use crate::telemetry::Record;
@@ -34,15 +34,15 @@ pub(super) async fn serve(
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     let (head, body) = request.into_parts();
-    if let Some(token) = single::token(&head)
+    if let Some(token) = sse_single::token(&head)
         && (head.method != Method::GET || !has_parameter(&head, "query"))
     {
-        return single::serve(call, &token, head, body, record).await;
+        return sse_single::serve(call, &token, head, body, record).await;
     }
     match head.method {
         Method::POST => post(call, head.headers, body, record).await,
         Method::GET => get(call, head, record).await,
-        Method::PUT => single::reserve(call, head.headers),
+        Method::PUT => sse_single::reserve(call, head.headers),
         method => Err(Error::Method {
             method: shown(method.as_str()),
             allow: "GET, POST, PUT, DELETE",
@@ -71,7 +71,7 @@ async fn post(
 }
 
 async fn get(call: Call<'_>, head: Parts, record: &mut Record) -> Result<Response<Body>, Error> {
-    let mut operation = operation_of(head.uri.query().unwrap_or_default())?;
+    let mut operation = operation_from_query(head.uri.query().unwrap_or_default())?;
     operation.strip_persisted();
     let documents = call.sessions.documents();
     let (selected, inspected) = Inspected::any_operation(operation, documents);
@@ -81,7 +81,7 @@ async fn get(call: Call<'_>, head: Parts, record: &mut Record) -> Result<Respons
         return Err(Error::MutationByGet);
     }
     // A client that accepts only events gets the error in the stream.
-    if call.accept.form(None) != Some(Form::Sse) {
+    if call.accept.response_format(None) != Some(ResponseFormat::Sse) {
         selected.as_ref().map_err(Clone::clone)?;
     }
     run(call, head.headers, Some(selected), inspected, record).await
@@ -103,22 +103,30 @@ async fn run(
     // Another parser might find a subscription in it, which must not be sent as a query.
     if let Some(Err(error)) = &selection
         && error.is_doubt()
-        && matches!(call.accept.form(kind), Some(Form::Json(_)))
-        && call.accept.form(Some(Kind::Subscription)).is_some()
+        && matches!(
+            call.accept.response_format(kind),
+            Some(ResponseFormat::Json(_))
+        )
+        && call
+            .accept
+            .response_format(Some(Kind::Subscription))
+            .is_some()
     {
         return Err(Error::DocumentDoubt(error.clone()));
     }
-    match call.accept.form(kind) {
+    match call.accept.response_format(kind) {
         None if kind == Some(Kind::Subscription) => Err(Error::SubscriptionOverHttp),
         None => Err(Error::NotAcceptable),
-        Some(Form::Json(media)) => run_once(call, headers, media, inspected, record).await,
+        Some(ResponseFormat::Json(media)) => {
+            run_once(call, headers, media, inspected, record).await
+        }
         // The session admits what it sends.
-        Some(form @ (Form::Sse | Form::Multipart)) => match selection {
+        Some(format @ (ResponseFormat::Sse | ResponseFormat::Multipart)) => match selection {
             Some(Ok(selected)) => {
                 record.trace.pass_on(&mut headers);
                 let inspected = inspected.into_operation(selected.kind);
                 let inspected = inspected.map_err(Error::MalformedJson)?;
-                stream::open(call, headers, form, selected, inspected).await
+                stream::open(call, headers, format, selected, inspected).await
             }
             Some(Err(error)) => Ok(stream::refused(&error)),
             None => Err(Error::NoQuery),

@@ -10,7 +10,7 @@ use crate::sign::decode;
 ///
 /// # Errors
 /// If a parameter is malformed, or the document is missing.
-pub fn operation_of(query: &str) -> Result<Operation, Error> {
+pub fn operation_from_query(query: &str) -> Result<Operation, Error> {
     let mut operation = Operation::default();
     let mut has_document_id = false;
     for pair in query.split('&') {
@@ -62,7 +62,7 @@ mod tests {
     #[test]
     fn queries_by_get() {
         let operation =
-            operation_of("query=%7B+a+%7D&variables=%7B%22a%22%3A1%7D&operationName=Q&x=1");
+            operation_from_query("query=%7B+a+%7D&variables=%7B%22a%22%3A1%7D&operationName=Q&x=1");
         let operation = operation.unwrap();
         assert_eq!(
             operation.to_body(),
@@ -75,7 +75,7 @@ mod tests {
             "query=a&variables=%5B%5D",
             "query=a&variables=x",
         ] {
-            assert!(operation_of(bad).is_err(), "{bad}");
+            assert!(operation_from_query(bad).is_err(), "{bad}");
         }
     }
 }

@@ -43,7 +43,7 @@ pub enum Top {
 
 /// Why a path is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Ambiguous {
+pub enum AmbiguousPath {
     #[error(
         "servers differ in how they read {part:?} in a path: it may lead out of the route. {ADVICE}"
     )]
@@ -66,11 +66,11 @@ const ADVICE: &str = "Send the path in its plain form; odd_paths = \"collapse\" 
 /// Nobody decodes a path as often as this.
 const MAX_ROUNDS: usize = 8;
 /// Positions that are followed at a time. Without nested routes of several segments it is one.
-const MAX_PLACES: usize = 256;
+const MAX_POSITIONS: usize = 256;
 
 /// Where a reading has come to below a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct Position {
     /// Segments that are the first ones of the nested route.
     matched: usize,
     /// Segments beyond these.
@@ -78,9 +78,9 @@ struct Place {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Places(BTreeSet<Place>);
+struct Positions(BTreeSet<Position>);
 
-/// The effect of a segment on a place.
+/// The effect of a segment on a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     Up,
@@ -115,8 +115,8 @@ struct Walk<'a> {
 /// of it belongs to none of the nested routes.
 ///
 /// # Errors
-/// [`Ambiguous`], when a reading leaves the route or belongs to a nested one.
-pub fn check(below: &str, nested: &[Nested], top: Top) -> Result<(), Ambiguous> {
+/// [`AmbiguousPath`], when a reading leaves the route or belongs to a nested one.
+pub fn check(below: &str, nested: &[Nested], top: Top) -> Result<(), AmbiguousPath> {
     if nested.is_empty() && below.split('/').skip(1).all(is_plain) {
         return Ok(());
     }
@@ -145,30 +145,30 @@ impl Nested {
 }
 
 impl Walk<'_> {
-    fn run(&self, below: &str) -> Result<(), Ambiguous> {
+    fn run(&self, below: &str) -> Result<(), AmbiguousPath> {
         let segments: Vec<&str> = below.split('/').skip(1).collect();
-        let mut places = Places::start();
-        // The segment that led to where the places are now.
+        let mut positions = Positions::start();
+        // The segment that led to where the positions are now.
         let mut entered = None;
         for (at, segment) in segments.iter().enumerate() {
-            let next = self.segment(&places, segment);
-            places = next.map_err(|fault| self.error(fault, &segments, at))?;
-            let is_inside = self.check_end(&places).is_err();
+            let next = self.segment(&positions, segment);
+            positions = next.map_err(|fault| self.error(fault, &segments, at))?;
+            let is_inside = self.check_end(&positions).is_err();
             entered = is_inside.then(|| entered.unwrap_or(at));
         }
         let at = entered.unwrap_or_default();
-        let end = self.check_end(&places);
+        let end = self.check_end(&positions);
         end.map_err(|fault| self.error(fault, &segments, at))
     }
 
-    fn segment(&self, from: &Places, segment: &str) -> Result<Places, Fault> {
+    fn segment(&self, from: &Positions, segment: &str) -> Result<Positions, Fault> {
         if is_plain(segment) {
             return self.step(from, &[Step::Into(fold(segment))]);
         }
         let text = decode_fully(segment);
         let mut pieces = text.split(['/', '\\']).peekable();
-        // Places at a separator, and within a segment whose step was taken.
-        let (mut at, mut within) = (from.clone(), Places::default());
+        // Positions at a separator, and within a segment whose step was taken.
+        let (mut at, mut within) = (from.clone(), Positions::default());
         while let Some(piece) = pieces.next() {
             let piece = Piece::of(piece);
             let stepped = self.step(&at, &piece.steps)?;
@@ -189,30 +189,30 @@ impl Walk<'_> {
         Ok(at)
     }
 
-    fn step(&self, from: &Places, steps: &[Step]) -> Result<Places, Fault> {
-        let mut places = Places::default();
-        for place in &from.0 {
+    fn step(&self, from: &Positions, steps: &[Step]) -> Result<Positions, Fault> {
+        let mut positions = Positions::default();
+        for position in &from.0 {
             for step in steps {
-                places.add(self.one_step(*place, step)?)?;
+                positions.add(self.one_step(*position, step)?)?;
             }
         }
-        Ok(places)
+        Ok(positions)
     }
 
-    fn one_step(&self, place: Place, step: &Step) -> Result<Place, Fault> {
-        let Place { matched, beyond } = place;
-        let further = Place {
+    fn one_step(&self, position: Position, step: &Step) -> Result<Position, Fault> {
+        let Position { matched, beyond } = position;
+        let further = Position {
             matched,
             beyond: beyond + 1,
         };
         match step {
-            Step::Stay => Ok(place),
+            Step::Stay => Ok(position),
             Step::Beyond => Ok(further),
             Step::Into(name) => {
                 let segments = self.nested.map(|nested| nested.segments.as_slice());
                 let next = segments.unwrap_or_default().get(matched);
                 match next {
-                    Some(next) if beyond == 0 && next == name => Ok(Place {
+                    Some(next) if beyond == 0 && next == name => Ok(Position {
                         matched: matched + 1,
                         beyond,
                     }),
@@ -221,12 +221,12 @@ impl Walk<'_> {
             }
             Step::Up => match (matched, beyond, self.top) {
                 (0, 0, Top::Open) => Err(Fault::Leaves),
-                (0, 0, Top::Closed) => Ok(place),
-                (_, 0, _) => Ok(Place {
+                (0, 0, Top::Closed) => Ok(position),
+                (_, 0, _) => Ok(Position {
                     matched: matched - 1,
                     beyond,
                 }),
-                (_, _, _) => Ok(Place {
+                (_, _, _) => Ok(Position {
                     matched,
                     beyond: beyond - 1,
                 }),
@@ -234,16 +234,16 @@ impl Walk<'_> {
         }
     }
 
-    /// Judges a path that ends at `places`.
-    fn check_end(&self, places: &Places) -> Result<(), Fault> {
+    /// Judges a path that ends at `positions`.
+    fn check_end(&self, positions: &Positions) -> Result<(), Fault> {
         let Some(nested) = self.nested else {
             return Ok(());
         };
-        let is_inside = |place: &Place| {
-            place.matched == nested.segments.len()
-                && (nested.matching == Matching::Below || place.beyond == 0)
+        let is_inside = |position: &Position| {
+            position.matched == nested.segments.len()
+                && (nested.matching == Matching::Below || position.beyond == 0)
         };
-        if places.0.iter().any(is_inside) {
+        if positions.0.iter().any(is_inside) {
             Err(Fault::Selects)
         } else {
             Ok(())
@@ -251,7 +251,7 @@ impl Walk<'_> {
     }
 
     /// Names the last odd segment up to `at`, where the fault was found.
-    fn error(&self, fault: Fault, segments: &[&str], at: usize) -> Ambiguous {
+    fn error(&self, fault: Fault, segments: &[&str], at: usize) -> AmbiguousPath {
         let seen = segments.get(..=at).unwrap_or(segments);
         let odd = seen.iter().rev().find(|segment| !is_plain(segment));
         let part = match odd.or(seen.last()).copied().unwrap_or_default() {
@@ -259,46 +259,46 @@ impl Walk<'_> {
             part => shown(part),
         };
         match (fault, self.nested) {
-            (Fault::Leaves, _) => Ambiguous::Leaves { part },
-            (Fault::Selects, Some(nested)) => Ambiguous::Selects {
+            (Fault::Leaves, _) => AmbiguousPath::Leaves { part },
+            (Fault::Selects, Some(nested)) => AmbiguousPath::Selects {
                 part,
                 route: nested.route.clone(),
                 path: nested.path.clone(),
             },
-            (Fault::Selects | Fault::Unclear, _) => Ambiguous::Unclear { part },
+            (Fault::Selects | Fault::Unclear, _) => AmbiguousPath::Unclear { part },
         }
     }
 }
 
-impl Places {
+impl Positions {
     fn start() -> Self {
-        Self(BTreeSet::from([Place {
+        Self(BTreeSet::from([Position {
             matched: 0,
             beyond: 0,
         }]))
     }
 
-    /// Of the places that match nothing, only the highest is kept: wherever a lower one can lead,
+    /// Of the positions that match nothing, only the highest is kept: wherever a lower one can lead,
     /// the highest leads, too, or out of the route.
-    fn add(&mut self, place: Place) -> Result<(), Fault> {
+    fn add(&mut self, position: Position) -> Result<(), Fault> {
         let highest = self.0.first().copied();
-        match highest.filter(|highest| highest.matched == 0 && place.matched == 0) {
-            Some(highest) if highest.beyond <= place.beyond => return Ok(()),
+        match highest.filter(|highest| highest.matched == 0 && position.matched == 0) {
+            Some(highest) if highest.beyond <= position.beyond => return Ok(()),
             Some(lower) => {
                 self.0.remove(&lower);
             }
             None => {}
         }
-        self.0.insert(place);
+        self.0.insert(position);
         match self.0.len() {
-            0..=MAX_PLACES => Ok(()),
+            0..=MAX_POSITIONS => Ok(()),
             _ => Err(Fault::Unclear),
         }
     }
 
     fn and(mut self, others: &Self) -> Result<Self, Fault> {
-        for place in &others.0 {
-            self.add(*place)?;
+        for position in &others.0 {
+            self.add(*position)?;
         }
         Ok(self)
     }

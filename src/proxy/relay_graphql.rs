@@ -25,7 +25,7 @@ use crate::upstream::{self, ResponseBody};
 
 /// `{"data"?, "errors"?: [{"message", "path"?}]}`
 #[derive(Deserialize)]
-struct Shape<'a> {
+struct ResponseMembers<'a> {
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -33,7 +33,7 @@ struct Shape<'a> {
 }
 
 #[derive(Deserialize)]
-struct ErrorShape {
+struct ErrorMembers {
     #[serde(rename = "message")]
     _message: String,
     #[serde(default)]
@@ -83,7 +83,7 @@ pub(super) async fn relay_graphql(
     read.map_err(read_error)?;
     let text = String::from_utf8_lossy(buffer.bytes());
     note_rejection(head.status, &text, record);
-    let body = refusal(head.status, buffer.bytes());
+    let body = rejection_body(head.status, buffer.bytes());
     let body = buffer.replace(body);
     let json = HeaderValue::from_static(Media::Json.as_str());
     head.headers.insert(CONTENT_TYPE, json);
@@ -93,7 +93,7 @@ pub(super) async fn relay_graphql(
 }
 
 /// Returns the body for a rejection: a GraphQL response without session tokens.
-pub fn refusal(status: StatusCode, body: &[u8]) -> Bytes {
+pub fn rejection_body(status: StatusCode, body: &[u8]) -> Bytes {
     let text = String::from_utf8_lossy(body);
     let text = redact::mask_tokens(&text);
     if is_graphql(&text) {
@@ -157,11 +157,11 @@ pub fn begins_with_data(read: &[u8]) -> bool {
 /// `{"errors":[…]}`, if that is all an answer says: no data, and no error that happened while a
 /// field was executed.
 pub fn request_errors(body: &[u8]) -> Option<Bytes> {
-    let shape: Shape<'_> = read_object(std::str::from_utf8(body).ok()?)?;
-    if shape.data.is_some_and(|data| data.get() != "null") {
+    let members: ResponseMembers<'_> = read_object(std::str::from_utf8(body).ok()?)?;
+    if members.data.is_some_and(|data| data.get() != "null") {
         return None;
     }
-    let raw = shape.errors?;
+    let raw = members.errors?;
     let errors = errors(raw)?;
     let is_request = errors.iter().all(|error| error.path.is_none());
     is_request.then(|| Bytes::from(format!(r#"{{"errors":{}}}"#, raw.get())))
@@ -169,19 +169,19 @@ pub fn request_errors(body: &[u8]) -> Option<Bytes> {
 
 /// Whether a body is a GraphQL response.
 fn is_graphql(body: &str) -> bool {
-    let Some(shape) = read_object::<Shape<'_>>(body) else {
+    let Some(members) = read_object::<ResponseMembers<'_>>(body) else {
         return false;
     };
-    match shape.errors {
+    match members.errors {
         Some(raw) => errors(raw).is_some(),
-        None => shape.data.is_some(),
+        None => members.data.is_some(),
     }
 }
 
 /// The members of an array of errors, if it is one; never empty.
-fn errors(raw: &RawValue) -> Option<Vec<ErrorShape>> {
+fn errors(raw: &RawValue) -> Option<Vec<ErrorMembers>> {
     let items: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
-    let errors: Option<Vec<ErrorShape>> =
+    let errors: Option<Vec<ErrorMembers>> =
         items.iter().map(|item| read_object(item.get())).collect();
     errors.filter(|errors| !errors.is_empty())
 }

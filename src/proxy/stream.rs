@@ -5,7 +5,7 @@ use countersign_protocol::graphql::{DocumentError, Event, Inspected, OperationKe
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{HeaderName, Response};
 
-use super::accept::Form;
+use super::accept::ResponseFormat;
 use super::body::Body;
 use super::call::Call;
 use super::error::Error;
@@ -19,16 +19,18 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 pub(super) async fn open(
     call: Call<'_>,
     headers: HeaderMap,
-    form: Form,
+    format: ResponseFormat,
     selected: Selected,
     inspected: Inspected,
 ) -> Result<Response<Body>, Error> {
     let work = StreamOperation::Graphql(selected, Box::new(inspected));
     let client = call.session_client(headers);
     let sessions = call.sessions;
-    let opened = match form {
-        Form::Multipart => sessions.stream(Multipart::default(), work, client).await,
-        Form::Sse | Form::Json(_) => sessions.stream(Sse::default(), work, client).await,
+    let opened = match format {
+        ResponseFormat::Multipart => sessions.stream(Multipart::default(), work, client).await,
+        ResponseFormat::Sse | ResponseFormat::Json(_) => {
+            sessions.stream(Sse::default(), work, client).await
+        }
     };
     Ok(begin(opened.ok_or_else(|| not_opened(sessions))?))
 }

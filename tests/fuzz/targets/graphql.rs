@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use countersign::guard::{AllowedOperations, FieldPattern, OperationPolicies, OperationPolicy};
-use countersign::proxy::{items, operation_of};
+use countersign::proxy::{batch_items, operation_from_query};
 use countersign_protocol::graphql::{
     DocumentError, Documents, Inspected, Kind, Operation, Selected, select, survey,
 };
@@ -107,7 +107,7 @@ fn string_end(text: &str) -> usize {
 
 /// The body of a `POST`: one operation, or several in an array.
 pub fn request_body(data: &[u8]) {
-    if let Ok(Some(items)) = items(data) {
+    if let Ok(Some(items)) = batch_items(data) {
         for item in items {
             one_body(&Bytes::copy_from_slice(item.get().as_bytes()));
         }
@@ -226,7 +226,7 @@ pub fn request_query(data: &[u8]) {
     let Some(text) = text(data) else {
         return;
     };
-    let Ok(operation) = operation_of(text) else {
+    let Ok(operation) = operation_from_query(text) else {
         return;
     };
     assert!(!operation.query.is_empty());

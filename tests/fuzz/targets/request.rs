@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use countersign::guard::{Cors, Guard, GuardConfig, LocalAddress, Navigations, Scheme};
-use countersign::proxy::{self, Accept, Form, Media, begins_with_data, envelope};
+use countersign::proxy::{self, Accept, Media, ResponseFormat, begins_with_data, envelope};
 use countersign::upstream::{self, HeaderPolicy, filter_response_headers};
 use countersign_protocol::events::{Channel, Publish, Subscribe};
 use countersign_protocol::graphql::Kind;
@@ -22,23 +22,26 @@ pub fn accept(data: &[u8]) {
         headers.append(ACCEPT, value);
     }
     let accept = Accept::of(&headers);
-    let subscription = accept.form(Some(Kind::Subscription));
+    let subscription = accept.response_format(Some(Kind::Subscription));
     assert!(matches!(
         subscription,
-        None | Some(Form::Sse | Form::Multipart)
+        None | Some(ResponseFormat::Sse | ResponseFormat::Multipart)
     ));
-    let query = accept.form(Some(Kind::Query));
-    assert!(matches!(query, None | Some(Form::Sse | Form::Json(_))));
-    assert_eq!(query, accept.form(Some(Kind::Mutation)));
-    assert_eq!(query, accept.form(None));
-    if let Some(Form::Json(media)) = query {
+    let query = accept.response_format(Some(Kind::Query));
+    assert!(matches!(
+        query,
+        None | Some(ResponseFormat::Sse | ResponseFormat::Json(_))
+    ));
+    assert_eq!(query, accept.response_format(Some(Kind::Mutation)));
+    assert_eq!(query, accept.response_format(None));
+    if let Some(ResponseFormat::Json(media)) = query {
         assert_eq!(media, accept.media());
     }
     if accept.takes_events() {
         assert!(query.is_some() && subscription.is_some());
     }
     if headers.is_empty() {
-        assert_eq!(query, Some(Form::Json(Media::Json)));
+        assert_eq!(query, Some(ResponseFormat::Json(Media::Json)));
     }
 }
 
@@ -213,7 +216,7 @@ fn is_ours(authority: &str) -> bool {
 /// The body of a response that is not a success.
 pub fn refusal(data: &[u8]) {
     for status in [StatusCode::FORBIDDEN, StatusCode::BAD_GATEWAY] {
-        let body = proxy::refusal(status, data);
+        let body = proxy::rejection_body(status, data);
         let body: Value = match serde_json::from_slice(&body) {
             Ok(body) => body,
             // Deeper than a value may be: passed on as it was.

@@ -51,7 +51,9 @@ pub(super) async fn serve(
     let streams = call.sessions.reserved();
     let owner = &StreamOwner::new(&call.route.name, call.admission);
     let answer = match request.method {
-        Method::GET if call.accept.form(None).is_none() => return Err(Error::NotAcceptable),
+        Method::GET if call.accept.response_format(None).is_none() => {
+            return Err(Error::NotAcceptable);
+        }
         Method::GET => {
             return match streams.open(owner, token) {
                 OpenOutcome::Opened(pieces) => Ok(head(SSE_CONTENT_TYPE, Body::pieces(pieces))),
@@ -87,7 +89,7 @@ pub(super) async fn serve(
         Answer::Stopped => StatusCode::OK,
         Answer::NoOperationId => return Err(Error::StreamOperationId),
         Answer::DuplicateId => return Err(Error::StreamOperationExists),
-        Answer::TooMuchWaits => return Err(Error::StreamWaits),
+        Answer::TooMuchWaits => return Err(Error::StreamNotOpened),
     };
     let mut response = Response::new(Body::full(""));
     *response.status_mut() = status;
