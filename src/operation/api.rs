@@ -133,7 +133,7 @@ impl AppSyncApi {
         let limit = if status.is_success() {
             self.response_limit
         } else {
-            self.response_limit.min(MAX_REFUSAL)
+            self.response_limit.min(MAX_ERROR_RESPONSE)
         };
         let body = Box::pin(response.into_body());
         buffer.read(body, limit).await.map_err(read_error)?;
@@ -153,7 +153,7 @@ pub fn read_error(error: ReadError<Box<dyn std::error::Error + Send + Sync>>) ->
 }
 
 /// The most bytes of an error response that are read, because its texts are copied.
-const MAX_REFUSAL: usize = 256 * 1024;
+const MAX_ERROR_RESPONSE: usize = 256 * 1024;
 
 /// Turns an HTTP response into the result and the ending of an operation.
 fn outcome(status: StatusCode, body: Bytes) -> (Option<Json>, Event) {

@@ -1,11 +1,11 @@
-//! Which form of answer a client takes (RFC 9110, section 12.5.1).
+//! Determines from `Accept` the format of a response (RFC 9110, section 12.5.1).
 
 use countersign_protocol::graphql::Kind;
 use http::HeaderMap;
 use http::header::ACCEPT;
 use mediatype::{MediaTypeList, Name, ReadParams as _};
 
-/// The types that a client's `Accept` allows.
+/// The media types that a client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Accept {
     json: Option<Media>,
@@ -13,7 +13,7 @@ pub struct Accept {
     multipart: bool,
 }
 
-/// The media type of one JSON answer.
+/// The media type of a single JSON response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Media {
     /// `application/json`
@@ -22,7 +22,7 @@ pub enum Media {
     GraphqlResponse,
 }
 
-/// How an operation is answered.
+/// The format of the response to an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseFormat {
     Json(Media),
@@ -34,7 +34,8 @@ const SUBSCRIPTION_SPEC: Name<'_> = Name::new_unchecked("subscriptionSpec");
 const Q: Name<'_> = Name::new_unchecked("q");
 
 impl Accept {
-    /// Without an `Accept` JSON is taken; what cannot be parsed in it is passed over.
+    /// Reads `Accept`. A client that does not send it accepts JSON. Media types that cannot be parsed
+    /// are ignored.
     pub fn of(headers: &HeaderMap) -> Self {
         let mut accept = Self {
             json: None,
@@ -62,7 +63,7 @@ impl Accept {
             };
             let is_json = is("application", "json") || is("application", "*") || is("*", "*");
             match media.suffix.map(|suffix| suffix.as_str()) {
-                // Of equal types, the newer one is more specific.
+                // At equal quality the newer type is preferred, because it is more specific.
                 Some("json") if is("application", "graphql-response") && quality >= best => {
                     (accept.json, best) = (Some(Media::GraphqlResponse), quality);
                 }
@@ -79,8 +80,8 @@ impl Accept {
         accept
     }
 
-    /// The form for an operation of `kind`, if the client takes any; the kind of a document that
-    /// cannot be parsed is not known.
+    /// Returns the format for an operation of `kind`, or `None` if the client accepts none. The kind of
+    /// a document that cannot be parsed is unknown.
     pub fn response_format(self, kind: Option<Kind>) -> Option<ResponseFormat> {
         match kind {
             Some(Kind::Subscription) if self.multipart => Some(ResponseFormat::Multipart),
@@ -92,17 +93,19 @@ impl Accept {
         }
     }
 
-    /// The type of a JSON answer, whether or not one is taken: an error needs some.
+    /// Returns the media type of a JSON response. Errors are JSON even if the client does not accept it.
     pub fn media(self) -> Media {
         self.json.unwrap_or(Media::Json)
     }
 
-    pub fn takes_events(self) -> bool {
+    /// Returns whether the client accepts server-sent events.
+    pub fn accepts_events(self) -> bool {
         self.sse
     }
 }
 
 impl Media {
+    /// Returns the media type as a `Content-Type`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -129,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_real_clients_send() {
+    fn headers_of_real_clients_select_a_format() {
         let json = Some(ResponseFormat::Json(Media::Json));
         let newer = Some(ResponseFormat::Json(Media::GraphqlResponse));
         let (sse, multipart) = (Some(ResponseFormat::Sse), Some(ResponseFormat::Multipart));
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn qualities_and_nonsense() {
+    fn qualities_are_compared_and_malformed_types_are_ignored() {
         let json = Some(ResponseFormat::Json(Media::Json));
         let newer = Some(ResponseFormat::Json(Media::GraphqlResponse));
         check("text/html", None, None);

@@ -1,8 +1,9 @@
 //! Several operations in one `POST`, as Apollo's BatchHttpLink sends them. AppSync does not support
 //! batches, so each operation is signed and sent on its own, and the responses keep the order.
 //!
-//! Responses are written as they come. A few operations run at once, and one long response is read at a
-//! time, so that a batch holds no more than its connection's share of the budget.
+//! Each response is written as soon as those before it are. A few operations run at once, and only one
+//! long response is read at a time, so that a batch holds no more than its connection's share of the
+//! budget.
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use crate::telemetry::tasks::{Task, caught};
 use crate::telemetry::{Record, Trace};
 use crate::upstream::Upstream;
 
-/// What the operations of a batch have in common.
+/// The parts that all operations of a batch share.
 struct Batch {
     api: Arc<AppSyncApi>,
     documents: Documents,
@@ -41,8 +42,8 @@ struct Batch {
     headers: HeaderMap,
 }
 
-/// Operations of one batch that run at a time.
-const AT_ONCE: usize = 8;
+/// How many operations of a batch run at once.
+const CONCURRENCY: usize = 8;
 
 /// Returns the operations of a batch; `None` if the body is not an array, or an empty one.
 pub fn items(body: &[u8]) -> Result<Option<Vec<&RawValue>>, Error> {
@@ -53,7 +54,7 @@ pub fn items(body: &[u8]) -> Result<Option<Vec<&RawValue>>, Error> {
     Ok((!items.is_empty()).then_some(items))
 }
 
-/// Runs the operations of a batch. Their responses are written as they come, in order.
+/// Runs the operations of a batch. Their responses are streamed in the order of the operations.
 pub(super) async fn run(
     call: Call<'_>,
     mut headers: HeaderMap,
@@ -74,14 +75,14 @@ pub(super) async fn run(
     let sessions = Arc::clone(call.sessions);
     let mut turn = CancellationToken::new();
     turn.cancel();
-    let answers = stream::iter(items).map(move |item| {
+    let responses = stream::iter(items).map(move |item| {
         let done = CancellationToken::new();
         let turn = std::mem::replace(&mut turn, done.clone());
         let batch = Arc::clone(&batch);
-        // As a task, it goes on while the client reads the responses before it.
+        // A task of its own goes on while the client reads the responses before it.
         let executed = caught(Task::Operation, async move {
             let _done = done.drop_guard();
-            batch.one(item, turn).await
+            batch.run_operation(item, turn).await
         });
         sessions.spawn(async move {
             executed.await.unwrap_or_else(|panicked| {
@@ -90,16 +91,16 @@ pub(super) async fn run(
             })
         })
     });
-    let answers = answers.buffered(AT_ONCE).map(|answer| {
-        answer.unwrap_or_else(|_| errors(&[GraphqlError::new("the operation was interrupted")]))
+    let responses = responses.buffered(CONCURRENCY).map(|response| {
+        response.unwrap_or_else(|_| errors(&[GraphqlError::new("the operation was interrupted")]))
     });
-    let mut answers = Box::pin(answers);
+    let mut responses = Box::pin(responses);
     // The request counts as in flight until the first response.
-    let first = answers.next().await;
-    let answers = stream::iter(first).chain(answers).enumerate();
-    let pieces = answers.flat_map(|(at, answer)| {
+    let first = responses.next().await;
+    let responses = stream::iter(first).chain(responses).enumerate();
+    let pieces = responses.flat_map(|(at, response)| {
         let before = if at == 0 { "[" } else { "," };
-        stream::iter([Bytes::from_static(before.as_bytes()), answer])
+        stream::iter([Bytes::from_static(before.as_bytes()), response])
     });
     let pieces = pieces.chain(stream::iter([Bytes::from_static(b"]")]));
     let mut response = Response::new(Body::batch(Box::pin(pieces)));
@@ -127,8 +128,9 @@ impl Batch {
         }
     }
 
-    /// Runs one operation and returns its response as JSON text. A long response is read after `turn`.
-    async fn one(&self, item: Bytes, turn: CancellationToken) -> Bytes {
+    /// Runs one operation and returns its response as JSON text. A long response is read only when
+    /// `turn` is cancelled.
+    async fn run_operation(&self, item: Bytes, turn: CancellationToken) -> Bytes {
         let inspected = Inspected::body(&item, &self.documents, !self.policies.is_empty());
         let (selected, inspected) = match inspected {
             Ok(inspected) => inspected,
@@ -155,11 +157,11 @@ impl Batch {
         let buffer = Buffer::new(&self.share, 1).after(turn);
         let (body, headers) = (inspected.into_body(), self.headers.clone());
         let executed = self.api.execute(body, headers, buffer, &mut record);
-        let answered = tokio::select! {
-            answered = executed => Some(answered),
+        let outcome = tokio::select! {
+            outcome = executed => Some(outcome),
             () = self.expired.cancelled() => None,
         };
-        let Some((result, ending)) = answered else {
+        let Some((result, ending)) = outcome else {
             return errors(&[refused(&Error::Expired, &mut record)]);
         };
         record.write();

@@ -1,4 +1,4 @@
-//! The body of a response. Its bytes are counted, and its request is logged when it ends.
+//! The body of a response. It counts its bytes, and writes the log line of its request when it ends.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -23,11 +23,11 @@ pub struct Body {
     record: Option<Record>,
     /// The body has ended.
     is_over: bool,
-    /// The announced length, if there is one.
+    /// The length that the response's head announces, if it does.
     length: Option<usize>,
 }
 
-/// Pieces of a body, in their order.
+/// The pieces of a batch's response, in their order.
 pub(super) type BatchPieces = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 
 enum Inner {
@@ -42,7 +42,7 @@ enum Inner {
     Broken(Option<BoxError>),
 }
 
-/// Ends a response early, so that the client notices.
+/// The error that ends a response early, so that the client notices the interruption.
 #[derive(Debug, thiserror::Error)]
 #[error("the stream was interrupted")]
 struct Cut;
@@ -62,7 +62,7 @@ impl Body {
         Self::stream_after(Bytes::new(), Box::pin(body))
     }
 
-    /// Returns a body of what has been read of it, and the rest.
+    /// Returns a body that begins with `read`, the part that has been read already.
     pub(super) fn stream_after(read: Bytes, rest: Pin<Box<ResponseBody>>) -> Self {
         Self {
             inner: Inner::Stream(
@@ -104,8 +104,8 @@ impl Body {
 }
 
 impl Body {
-    /// Whether the client closed the connection before the end. hyper reads no more than the announced
-    /// length.
+    /// Returns whether the client closed the connection before the end of the body. hyper reads no more
+    /// than the announced length, and so may not notice the end itself.
     fn is_cut_short(&self, record: &Record) -> bool {
         let is_whole = self.length.is_some_and(|length| record.bytes_out >= length);
         let has_body = record.method != "HEAD" && !matches!(record.status, 204 | 304);
@@ -172,7 +172,7 @@ impl HttpBody for Body {
                             record.cause = Some(error.to_string());
                             record.code.get_or_insert(Code::UpstreamBroken.into());
                         }
-                        // See below: the head may not have been sent yet.
+                        // The head may not have been sent yet, as with `Inner::Pieces`.
                         this.inner = Inner::Broken(Some(error));
                         cx.waker().wake_by_ref();
                         return Poll::Pending;
@@ -187,7 +187,7 @@ impl HttpBody for Body {
                     None
                 }
                 None => {
-                    // hyper flushes its buffer when the body is pending, and drops it at an error.
+                    // While a body is pending, hyper flushes its buffer; at an error it discards it.
                     this.inner = Inner::Cut;
                     cx.waker().wake_by_ref();
                     return Poll::Pending;

@@ -24,7 +24,7 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Admits an operation of the client.
+    /// Checks whether an operation of the client may run now.
     pub(super) fn admit(
         &self,
         request: operation::RequestedOperation<'_>,
@@ -32,7 +32,7 @@ impl Call<'_> {
         admit(&self.route.memory, self.policies, request)
     }
 
-    /// Returns the client for a session; `headers` are those of its request.
+    /// Returns the client of a session that this request starts. `headers` are those of the request.
     pub(super) fn session_client(&self, mut headers: HeaderMap) -> SessionClient {
         self.route.headers.filter_session(&mut headers);
         SessionClient {

@@ -1,4 +1,4 @@
-//! The client of a request.
+//! The client of a request, as the server knows it.
 
 use std::sync::Arc;
 
@@ -9,15 +9,15 @@ use crate::guard::{LocalAddress, Scheme};
 use crate::memory::Share;
 use crate::session::ClientConnection;
 
-/// The client of a request: its connection, and the request's slot.
+/// The client's connection, and the slot of its request.
 #[derive(Clone, Debug)]
 pub struct Client {
     pub local: LocalAddress,
     pub scheme: Scheme,
-    /// Counts the connection; a WebSocket takes it over.
+    /// Counts the connection against the limit. A WebSocket keeps it.
     pub permit: Arc<OwnedSemaphorePermit>,
     pub connection: ClientConnection,
-    /// The slot of the request; HTTP/1.1 has one request at a time on a connection.
+    /// The slot of the request. On a connection of HTTP/1.1 there is one request at a time.
     pub slot: Slot,
     /// The connection's share of the budget for buffered responses.
     pub share: Share,

@@ -1,16 +1,16 @@
-//! Which request bodies an AppSync route takes, by their headers.
+//! Checks the headers that describe the body of a request on an AppSync route.
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use super::error::Error;
 
-/// Checks that a body is JSON by its headers.
+/// Checks that the body is declared as JSON.
 ///
 /// # Errors
-/// When the content type is not JSON, because a foreign page can send such bodies without asking. Or
-/// when the body has a content coding, so that upstream would read something else in its bytes.
+/// When the content type is not JSON, because any web page can send such a body without a preflight. Or
+/// when the body has a content coding: countersign inspects the bytes as they are.
 pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Error> {
-    // amz-1.0 is AppSync's own, and changes nothing.
+    // AppSync's clients send amz-1.0, which stands for no coding.
     let is_plain = |coding: &HeaderValue| coding == "identity" || coding == "amz-1.0";
     if !headers.get_all(CONTENT_ENCODING).iter().all(is_plain) {
         return Err(Error::Coding);
@@ -32,7 +32,7 @@ pub(super) fn check_type(headers: &HeaderMap) -> Result<(), Error> {
     })
 }
 
-/// `application/json`, with any parameters but a charset other than UTF-8.
+/// Returns whether the type is `application/json`, in UTF-8 if it names a charset.
 fn is_json(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn content_types() {
+    fn only_json_in_utf_8_is_accepted() {
         for json in [
             "application/json",
             "Application/JSON; charset=UTF-8",

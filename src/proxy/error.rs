@@ -24,7 +24,7 @@ use crate::telemetry::tasks::Panicked;
 use crate::telemetry::{Record, error_chain};
 use crate::upstream;
 
-/// Why a request is not forwarded, or has no response from upstream.
+/// Why a request is not forwarded, or why upstream's response is not relayed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -91,7 +91,7 @@ pub enum Error {
     #[error(transparent)]
     Guard(#[from] guard::Refusal),
     #[error(
-        "a subscription has no single answer: accept text/event-stream (curl -N -H 'accept: \
+        "a subscription has more than one response: accept text/event-stream (curl -N -H 'accept: \
          text/event-stream') or multipart/mixed;subscriptionSpec=1.0, or subscribe over a \
          WebSocket to this URL, with the subprotocol graphql-transport-ws or graphql-ws"
     )]
@@ -118,8 +118,8 @@ pub enum Error {
     #[error("the content type must be application/json")]
     MediaType,
     #[error(
-        "AppSync takes no uploads: have a resolver give out a presigned S3 URL, upload to it, and \
-         send the object's key in a mutation"
+        "AppSync does not support uploads: let a resolver return a presigned S3 URL, upload to it, \
+         and send the object's key in a mutation"
     )]
     Upload,
     #[error("{0} requests are in progress: try again (limits.in_flight)")]
@@ -141,7 +141,7 @@ pub enum Error {
     Upstream(#[from] upstream::Error),
 }
 
-/// The form in which the clients of a route read errors.
+/// The format in which the clients of a route expect errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// `{"errors":[{"message","extensions":{"code","sent"}}]}`
@@ -150,7 +150,7 @@ pub enum Shape {
     Plain,
 }
 
-/// Distinguishes our errors from upstream's.
+/// The header that distinguishes countersign's errors from upstream's.
 const ERROR_HEADER: HeaderName = HeaderName::from_static("x-countersign-error");
 
 /// The part of an error that a client receives.
@@ -189,7 +189,7 @@ impl From<BodyError> for Error {
 }
 
 impl Error {
-    /// Returns the code that it is shown, logged and counted with.
+    /// Returns the error's code in responses, log lines and metrics.
     pub(super) fn code(&self) -> Code {
         match self {
             Self::Ambiguous(_) => Code::PathAmbiguous,
@@ -271,7 +271,7 @@ impl Error {
 fn malformed(error: &serde_json::Error) -> String {
     match error.classify() {
         Category::Data => format!(
-            "the body is JSON, but not of the form that is wanted (line {}, column {})",
+            "the body is valid JSON, but not a GraphQL request or Events message (line {}, column {})",
             error.line(),
             error.column()
         ),
@@ -281,7 +281,7 @@ fn malformed(error: &serde_json::Error) -> String {
     }
 }
 
-/// Names the setting that allows a target.
+/// Returns how to make a target signable, if a setting does.
 fn remedy(refusal: &sign::TargetError) -> &'static str {
     match refusal {
         sign::TargetError::DotSegment | sign::TargetError::EmptySegment => {
@@ -316,7 +316,7 @@ fn events_status(errors: &[GraphqlError]) -> StatusCode {
     }
 }
 
-/// Counts an error as a refusal, unless upstream or the drain has caused it.
+/// Counts an error as a refusal, unless upstream or the drain caused it.
 fn count(error: &Error, summary: &ErrorSummary) {
     let is_refusal = !matches!(error, Error::Upstream(_) | Error::Draining);
     if is_refusal && summary.sent == Sent::No {
@@ -324,14 +324,14 @@ fn count(error: &Error, summary: &ErrorSummary) {
     }
 }
 
-/// Returns an error as a member of a GraphQL response.
+/// Returns an error as an entry of `errors` in a GraphQL response.
 pub(super) fn graphql_error(error: &Error) -> GraphqlError {
     let summary = error.summary();
     count(error, &summary);
     GraphqlError::coded(error.message(), summary.code, summary.sent)
 }
 
-/// Does the same, and writes the operation's record with it.
+/// Does the same, and writes the record of the operation that failed with it.
 pub(super) fn refused(error: &Error, record: &mut Record) -> GraphqlError {
     record.code = Some(error.code().into());
     record.cause = Some(error_chain(error));
@@ -339,7 +339,7 @@ pub(super) fn refused(error: &Error, record: &mut Record) -> GraphqlError {
     graphql_error(error)
 }
 
-/// Turns an error into a response, and notes it in the record.
+/// Turns an error into a response, and adds it to the record.
 pub(super) fn rescue(error: &Error, shape: Shape, record: &mut Record) -> Response<Body> {
     let summary = error.summary();
     count(error, &summary);

@@ -49,12 +49,12 @@ pub(super) async fn serve(
         }
         Method::GET => {
             record.operation = Some("subscribe");
-            if !call.accept.takes_events() {
+            if !call.accept.accepts_events() {
                 return Err(Error::EventsNotAcceptable);
             }
             call.admit(operation::RequestedOperation::Subscribe)?;
-            let asked = asked(head.uri.query().unwrap_or_default())?;
-            let channel = asked.unwrap_or_else(|| below.to_owned());
+            let channel = channel_parameter(head.uri.query().unwrap_or_default())?;
+            let channel = channel.unwrap_or_else(|| below.to_owned());
             record.trace.pass_on(&mut head.headers);
             subscribe(call, head.headers, &channel).await
         }
@@ -105,8 +105,8 @@ async fn subscribe(
     }
 }
 
-/// The value of `?channel=`.
-fn asked(query: &str) -> Result<Option<String>, Error> {
+/// Returns the value of `?channel=`.
+fn channel_parameter(query: &str) -> Result<Option<String>, Error> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     let found = pairs.find(|(name, _)| *name == "channel");
     Ok(found.map(|(_, value)| decode(value)).transpose()?)

@@ -1,8 +1,8 @@
 //! Restricts what a response can do in a browser.
 //!
-//! All routes share one host with every other server of this machine, and one origin with each
-//! other. So a relayed response must not set state for the host, and must not run as a page of ours,
-//! whose scripts could send requests that are signed.
+//! To a browser, all routes share one host with every other server of this machine, and one origin with
+//! each other. So a relayed response must not set state for the host, and must not run as a page of
+//! countersign's origin, whose scripts could send requests that are signed.
 
 use http::header::{
     CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
@@ -12,15 +12,15 @@ use http::{Response, StatusCode};
 use super::body::Body;
 use crate::guard::{Cors, ResponseHeaders};
 
-/// Marks a response whose head came from upstream, with the setting of its route.
+/// Marks a response whose head came from upstream. The value is the setting of its route.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Relayed(pub(super) ResponseHeaders);
 
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// Removes headers that would change a browser's state for this host. Programs receive them, because
-/// they keep cookies for one client at a time.
+/// Removes headers that would change a browser's state for this host. Other programs receive them,
+/// because they keep cookies for themselves only.
 pub(super) fn keep_state<B>(response: &mut Response<B>) {
     if setting(response) != Some(ResponseHeaders::Pass) {
         response.headers_mut().remove(SET_COOKIE);
@@ -36,8 +36,8 @@ pub(super) fn vary_by_site<B>(response: &mut Response<B>) {
     }
 }
 
-/// Prevents browsers from guessing another content type, from running the response as a page of ours,
-/// and from giving it to pages of other origins. Handshakes are left alone.
+/// Prevents browsers from guessing another content type, from running the response as a page of
+/// countersign's origin, and from exposing it to pages of other origins. Handshakes are not changed.
 pub(super) fn restrict(response: &mut Response<Body>, cors: &Cors) {
     let setting = setting(response);
     response.extensions_mut().remove::<Relayed>();
@@ -48,10 +48,11 @@ pub(super) fn restrict(response: &mut Response<Body>, cors: &Cors) {
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if setting.is_some() {
-        // Beside upstream's policy: browsers apply all policies. Our own responses are never HTML.
+        // Added to upstream's policy, because browsers apply all policies. Responses of countersign's
+        // own are never HTML.
         headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     }
-    // Pages of an allowed origin may use our own responses in any way.
+    // Pages of an allowed origin may use responses of countersign's own in any way.
     if setting.is_some() || !matches!(cors, Cors::Allowed(_)) {
         headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     }
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn relayed_answers_cannot_act_as_pages_of_ours() {
+    fn relayed_responses_cannot_run_as_pages_of_countersign() {
         use ResponseHeaders::{Pass, Restrict};
         let allowed = Cors::Allowed(HeaderValue::from_static("https://app.example.com"));
         for cors in [&Cors::NoOrigin, &Cors::SameOrigin, &allowed] {
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn own_answers_cannot_either() {
+    fn own_responses_are_restricted_to_allowed_origins() {
         let ours = "x-content-type-options: nosniff";
         let same_origin = "cross-origin-resource-policy: same-origin";
         for cors in [Cors::NoOrigin, Cors::SameOrigin] {

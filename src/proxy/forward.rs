@@ -1,4 +1,4 @@
-//! Forwards requests on routes that are not AppSync's, and sends requests of all routes upstream.
+//! Sends requests upstream, and forwards those on routes that are not AppSync's.
 
 use bytes::Bytes;
 use http::header::HeaderMap;
@@ -34,7 +34,7 @@ pub(super) async fn forward(
     relay(head, body, &client.share, record).await
 }
 
-/// Signs and sends a request whose headers are final.
+/// Signs and sends a request, and returns upstream's response. The headers are those that go upstream.
 pub(super) async fn send(
     route: &Route,
     method: Method,

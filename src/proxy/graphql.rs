@@ -2,9 +2,9 @@
 //! in an array, and the requests of GraphQL over SSE's single connection.
 //!
 //! The body of a `POST` is forwarded byte for byte. A `POST` whose document cannot be parsed is
-//! forwarded, too, so that AppSync's answer says what is wrong; a `GET` is refused, because it might be
-//! a mutation. So is a document that parsers may read differently, if the form of the response depends
-//! on the kind of the operation.
+//! forwarded, too, so that AppSync reports the error. A `GET` with such a document is rejected, because
+//! it might be a mutation. A document that parsers may read differently is rejected if the format of the
+//! response depends on the kind of the operation.
 
 use countersign_protocol::graphql::{Inspected, Kind, Selected, Selection, shown};
 use http::header::{
@@ -87,7 +87,7 @@ async fn get(call: Call<'_>, head: Parts, record: &mut Record) -> Result<Respons
     run(call, head.headers, Some(selected), inspected, record).await
 }
 
-/// Runs an operation in the form of response that the client accepts.
+/// Runs an operation, and responds in the format that the client accepts.
 async fn run(
     call: Call<'_>,
     mut headers: HeaderMap,
@@ -120,7 +120,7 @@ async fn run(
         Some(ResponseFormat::Json(media)) => {
             run_once(call, headers, media, inspected, record).await
         }
-        // The session admits what it sends.
+        // The session checks whether the operation may run.
         Some(format @ (ResponseFormat::Sse | ResponseFormat::Multipart)) => match selection {
             Some(Ok(selected)) => {
                 record.trace.pass_on(&mut headers);
@@ -134,7 +134,7 @@ async fn run(
     }
 }
 
-/// Runs an operation that has one response, which streams through.
+/// Runs an operation that has a single response, and relays it as it arrives.
 async fn run_once(
     call: Call<'_>,
     mut headers: HeaderMap,
@@ -164,8 +164,8 @@ fn record_operation(selected: &Selected, record: &mut Record) {
     record.set_name(selected.name.as_deref());
 }
 
-fn has_parameter(head: &Parts, wanted: &str) -> bool {
+fn has_parameter(head: &Parts, parameter: &str) -> bool {
     let query = head.uri.query().unwrap_or_default();
     let mut names = query.split('&').map(|pair| pair.split('=').next());
-    names.any(|name| name == Some(wanted))
+    names.any(|name| name == Some(parameter))
 }

@@ -1,8 +1,8 @@
-//! Reads a request's path once: the route that it is for, and the path that is signed and sent.
+//! Finds the route of a request, and the path that is signed and sent.
 //!
-//! A route whose `odd_paths` is `collapse` is chosen by the normalised path, and that path goes
-//! upstream; every other one by the path as it came. A path that an upstream may read as another
-//! route's is rejected (see [`readings`]).
+//! The normalised path selects a route whose `odd_paths` is `collapse`, and is sent upstream. The path
+//! as it was received selects all other routes. A path that an upstream may read as a path of another
+//! route is rejected (see [`readings`]).
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -16,7 +16,7 @@ use super::route::Route;
 use crate::sign::{PathHandling, TargetError};
 use crate::upstream::UpstreamKind;
 
-/// All routes, each with the routes below it.
+/// All routes, each with the other routes below its path.
 #[derive(Debug)]
 pub(super) struct Routes(Vec<(Arc<Route>, Vec<Nested>)>);
 
@@ -24,7 +24,7 @@ pub(super) struct Routes(Vec<(Arc<Route>, Vec<Nested>)>);
 #[derive(Debug)]
 pub(super) struct Located {
     pub(super) route: Arc<Route>,
-    /// The request's new target, if it changes.
+    /// The normalised target of the request, if it differs, or why the path is rejected.
     pub(super) target: Result<Option<Uri>, Error>,
 }
 
@@ -123,7 +123,7 @@ fn check(route: &Route, nested: &[Nested], path: &str) -> Result<(), Error> {
     let below = path.strip_prefix(route.path.as_str()).unwrap_or_default();
     let endpoint = route.upstream.endpoint();
     let top = match (endpoint.kind, route.path.as_str(), endpoint.path.as_str()) {
-        // It matches exactly.
+        // It matches exactly, so nothing is below it.
         (UpstreamKind::Graphql, _, _) => return Ok(()),
         (UpstreamKind::Events | UpstreamKind::Http, "", "") => Top::Closed,
         (UpstreamKind::Events | UpstreamKind::Http, _, _) => Top::Open,

@@ -35,7 +35,7 @@ pub fn operation_from_query(query: &str) -> Result<Operation, Error> {
     }
     Err(Error::Parameter {
         name: "query",
-        problem: "is missing: send a document by it, or an operation by POST".to_owned(),
+        problem: "is missing: set it to a document, or send the operation by POST".to_owned(),
     })
 }
 
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queries_by_get() {
+    fn query_parameters_become_an_operation() {
         let operation =
             operation_from_query("query=%7B+a+%7D&variables=%7B%22a%22%3A1%7D&operationName=Q&x=1");
         let operation = operation.unwrap();

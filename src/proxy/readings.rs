@@ -1,24 +1,31 @@
-//! The readings of a path: how servers that decode, split or resolve it differently may read it.
+//! Rejects paths that servers read differently.
 //!
-//! A route is chosen by the plain text of a path, and the path below it is sent as it came. The
-//! upstream may decode escapes, once or several times; split at `\` or at an escaped slash; remove
-//! path parameters (`;x`), empty segments or control characters; resolve dot segments; end the
-//! path at an escaped NUL, `?` or `#`; take `+` for a space; and ignore case, or dots and spaces at
-//! the end of a name, and so a name of three or more dots.
-//! [`check`] follows all of these readings at once, chosen for every segment independently, and
-//! rejects a path that one of them resolves to another route or above the route's own path.
-//! Nothing here rewrites a path.
+//! The plain text of a path selects the route, and the path below the route is sent unchanged. The
+//! upstream, however, may:
+//!
+//! - decode escapes, once or several times;
+//! - split at `\` or at an escaped slash;
+//! - remove path parameters (`;x`), empty segments or control characters;
+//! - resolve dot segments;
+//! - end the path at an escaped NUL, `?` or `#`;
+//! - take `+` for a space;
+//! - ignore case;
+//! - ignore dots and spaces at the end of a name, and so an entire name of three or more dots.
+//!
+//! Every combination of these is a *reading* of the path. [`check`] follows all readings at once, and
+//! rejects a path if one of them leads to another route or out of the route's own path. A server may
+//! treat each segment in a different way. Nothing here rewrites a path.
 
 use std::collections::BTreeSet;
 
 use countersign_protocol::graphql::shown;
 
-/// A route whose path lies below another route's.
+/// A route whose path is below the path of another route.
 #[derive(Clone, Debug)]
 pub struct Nested {
     route: String,
     path: String,
-    /// Of its path below the other route's, as [`fold`] compares them.
+    /// The segments of its path below the other route, as [`fold`] returns them.
     segments: Vec<String>,
     matching: Matching,
 }
@@ -26,54 +33,54 @@ pub struct Nested {
 /// Which paths belong to a nested route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Matching {
-    /// Its own path only.
+    /// Only its own path.
     Exact,
     /// Its own path and everything below it.
     Below,
 }
 
-/// How a `..` at the top is read.
+/// The effect of a `..` directly below the route's path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Top {
     /// It leads out of the route.
     Open,
-    /// It leads nowhere (RFC 3986, section 5.2.4): the route's path and its target's are both `/`.
+    /// It has no effect (RFC 3986, section 5.2.4), because the paths of the route and of its target
+    /// are both `/`.
     Closed,
 }
 
 /// Why a path is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AmbiguousPath {
-    #[error(
-        "servers differ in how they read {part:?} in a path: it may lead out of the route. {ADVICE}"
-    )]
+    #[error("servers read {part:?} in a path differently: it may lead out of the route. {ADVICE}")]
     Leaves { part: String },
     #[error(
-        "servers differ in how they read {part:?} in a path: it may mean the route {route} ({path}). {ADVICE}"
+        "servers read {part:?} in a path differently: it may lead to the route {route} ({path}). {ADVICE}"
     )]
     Selects {
         part: String,
         route: String,
         path: String,
     },
-    #[error("servers differ too much in how they read {part:?} in a path. {ADVICE}")]
+    #[error("servers read {part:?} in a path in too many different ways. {ADVICE}")]
     Unclear { part: String },
 }
 
-const ADVICE: &str = "Send the path in its plain form; odd_paths = \"collapse\" on the route that \
-                      is meant makes it plain where it has \"//\", \".\" or \"..\"";
+const ADVICE: &str = "Send the path without escapes, or set odd_paths = \"collapse\" on the \
+                      intended route, which resolves \"//\", \".\" and \"..\"";
 
-/// Nobody decodes a path as often as this.
+/// How often a path is decoded. No known server decodes one as often.
 const MAX_ROUNDS: usize = 8;
-/// Positions that are followed at a time. Without nested routes of several segments it is one.
+/// The maximum number of positions that are followed at once. Without nested routes of several
+/// segments there is only one.
 const MAX_POSITIONS: usize = 256;
 
-/// Where a reading has come to below a route.
+/// The position of a reading below a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Position {
-    /// Segments that are the first ones of the nested route.
+    /// How many first segments of the nested route have matched.
     matched: usize,
-    /// Segments beyond these.
+    /// How many segments follow these.
     beyond: usize,
 }
 
@@ -85,18 +92,18 @@ struct Positions(BTreeSet<Position>);
 enum Step {
     Up,
     Stay,
-    /// Into a name, folded.
+    /// Into a name, as [`fold`] returns it.
     Into(String),
-    /// Into a name that does not belong to a route.
+    /// Into a name that no route has.
     Beyond,
 }
 
-/// A segment, or what is one if `\` or an escaped slash separates.
+/// A part of a segment between `\` or escaped slashes. Some servers read it as a segment.
 struct Piece {
     steps: Vec<Step>,
-    /// Some readers remove the rest of the segment.
+    /// Some servers remove the rest of the segment.
     ends_segment: bool,
-    /// Some readers remove the rest of the path.
+    /// Some servers remove the rest of the path.
     ends_path: bool,
 }
 
@@ -111,11 +118,11 @@ struct Walk<'a> {
     top: Top,
 }
 
-/// Checks `below`, the path below a route: empty, or with a `/` at its beginning. The plain reading
-/// of it belongs to none of the nested routes.
+/// Checks `below`, the path below a route, which is empty or begins with `/`. The caller has checked
+/// that its plain text belongs to none of the nested routes.
 ///
 /// # Errors
-/// [`AmbiguousPath`], when a reading leaves the route or belongs to a nested one.
+/// When a reading leaves the route or leads to a nested one.
 pub fn check(below: &str, nested: &[Nested], top: Top) -> Result<(), AmbiguousPath> {
     if nested.is_empty() && below.split('/').skip(1).all(is_plain) {
         return Ok(());
@@ -132,7 +139,8 @@ pub fn check(below: &str, nested: &[Nested], top: Top) -> Result<(), AmbiguousPa
 }
 
 impl Nested {
-    /// The route `route` at `path`, which lies below `parent`, another route's path.
+    /// Returns the route named `route`, whose path is `path`, if it is below `parent`, the path of
+    /// another route.
     pub fn below(parent: &str, route: &str, path: &str, matching: Matching) -> Option<Self> {
         let rest = path.strip_prefix(parent)?.strip_prefix('/')?;
         Some(Self {
@@ -148,7 +156,7 @@ impl Walk<'_> {
     fn run(&self, below: &str) -> Result<(), AmbiguousPath> {
         let segments: Vec<&str> = below.split('/').skip(1).collect();
         let mut positions = Positions::start();
-        // The segment that led to where the positions are now.
+        // The segment that led into the nested route, if a reading is there.
         let mut entered = None;
         for (at, segment) in segments.iter().enumerate() {
             let next = self.segment(&positions, segment);
@@ -167,7 +175,8 @@ impl Walk<'_> {
         }
         let text = decode_fully(segment);
         let mut pieces = text.split(['/', '\\']).peekable();
-        // Positions at a separator, and within a segment whose step was taken.
+        // Readings in which a segment begins here, and readings in which an earlier one continues,
+        // whose step has been taken.
         let (mut at, mut within) = (from.clone(), Positions::default());
         while let Some(piece) = pieces.next() {
             let piece = Piece::of(piece);
@@ -234,7 +243,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Judges a path that ends at `positions`.
+    /// Checks a path that ends at `positions`.
     fn check_end(&self, positions: &Positions) -> Result<(), Fault> {
         let Some(nested) = self.nested else {
             return Ok(());
@@ -250,7 +259,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Names the last odd segment up to `at`, where the fault was found.
+    /// Returns the error for a fault at the segment `at`. It quotes the last segment up to there that
+    /// is not plain.
     fn error(&self, fault: Fault, segments: &[&str], at: usize) -> AmbiguousPath {
         let seen = segments.get(..=at).unwrap_or(segments);
         let odd = seen.iter().rev().find(|segment| !is_plain(segment));
@@ -278,8 +288,8 @@ impl Positions {
         }]))
     }
 
-    /// Of the positions that match nothing, only the highest is kept: wherever a lower one can lead,
-    /// the highest leads, too, or out of the route.
+    /// Adds a position. Of those without a match only the highest is kept: it reaches everything that
+    /// a lower one reaches, or leaves the route.
     fn add(&mut self, position: Position) -> Result<(), Fault> {
         let highest = self.0.first().copied();
         match highest.filter(|highest| highest.matched == 0 && position.matched == 0) {
@@ -336,19 +346,21 @@ impl Step {
     }
 }
 
-/// Returns whether every server reads a segment in the same way, apart from its case and its end.
+/// Returns whether all servers read a segment in the same way, apart from its case and from the dots
+/// and spaces (`+`) at its end.
 fn is_plain(segment: &str) -> bool {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~@:!$&'()*+,=".contains(&b);
     let is_name = segment.bytes().any(|b| !b".+".contains(&b));
     is_name && !segment.starts_with('+') && segment.bytes().all(is_plain)
 }
 
-/// Whether a decoder of paths makes a space of `c`, or leaves one: decoders of forms read `+` so.
+/// Returns whether a server may read `c` as a space. Decoders of forms read `+` as one.
 fn is_space(c: char) -> bool {
     c == '+' || c.is_whitespace()
 }
 
-/// A name as the most lenient servers compare it: without case, trailing dots and spaces.
+/// Returns a name as the most lenient servers compare it: without case, and without dots and spaces
+/// at its end.
 fn fold(name: &str) -> String {
     let name = name.trim_end_matches(|c| c == '.' || is_space(c));
     let spaced = name.chars().map(|c| if c == '+' { ' ' } else { c });
@@ -356,7 +368,8 @@ fn fold(name: &str) -> String {
     upper.flat_map(char::to_lowercase).collect()
 }
 
-/// Decodes until nothing is left to decode, the Windows forms `%uXXXX` and full-width letters too.
+/// Decodes a segment until nothing changes, including the Windows forms `%uXXXX` and full-width
+/// characters.
 fn decode_fully(segment: &str) -> String {
     let mut bytes = segment.as_bytes().to_vec();
     for _ in 0..MAX_ROUNDS {
@@ -390,7 +403,7 @@ fn decode(bytes: &[u8]) -> Vec<u8> {
             [] => return out,
             [b'%', b'u' | b'U', a, b, c, d, tail @ ..] => (number(&[*a, *b, *c, *d]), tail),
             [b'%', a, b, tail @ ..] => {
-                // A byte, which may be a part of a character.
+                // One byte, which may be a part of a character.
                 if let Some(byte) = number(&[*a, *b]).and_then(|code| u8::try_from(code).ok()) {
                     out.push(byte);
                     rest = tail;

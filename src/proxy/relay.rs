@@ -1,4 +1,4 @@
-//! Relays a response of upstream, with session tokens masked.
+//! Relays upstream's responses, with session tokens masked.
 
 use std::borrow::Cow;
 use std::pin::Pin;
@@ -18,14 +18,14 @@ use crate::telemetry::{Record, RecordCode};
 use crate::upstream::{self, ResponseBody, rejection};
 
 /// The longest rejection by AWS; longer responses are an application's own.
-pub(super) const MAX_REFUSAL: usize = 256 * 1024;
-/// A rejection is held beside its redacted form.
+pub(super) const MAX_REJECTION: usize = 256 * 1024;
+/// A rejection is in memory twice: as it was received, and with its tokens masked.
 pub(super) const COPIES: usize = 2;
 
 /// The start of a response, read to see whether it is a rejection by AWS.
 enum Start {
     Complete(Buffer),
-    /// It is longer than [`MAX_REFUSAL`]; the second part has not been read.
+    /// It is longer than [`MAX_REJECTION`]; the second part has not been read.
     Partial(Bytes, Pin<Box<ResponseBody>>),
 }
 
@@ -42,14 +42,14 @@ pub(super) async fn relay(
     let body = match read_start(body, share).await? {
         Start::Complete(buffer) => redacted(head.status, &head.headers, buffer)?,
         Start::Partial(..) if is_of_aws(&head.headers) => {
-            let limit = MAX_REFUSAL;
+            let limit = MAX_REJECTION;
             return Err(upstream::Error::ResponseTooLarge { limit }.into());
         }
         Start::Partial(read, rest) => {
             return Ok(Response::from_parts(head, Body::stream_after(read, rest)));
         }
     };
-    note_rejection(head.status, &String::from_utf8_lossy(&body), record);
+    record_rejection(head.status, &String::from_utf8_lossy(&body), record);
     // The response to a HEAD keeps the length that it announces.
     if !body.is_empty() {
         head.headers.insert(CONTENT_LENGTH, body.len().into());
@@ -57,8 +57,8 @@ pub(super) async fn relay(
     Ok(Response::from_parts(head, Body::full(body)))
 }
 
-/// Notes the code of a rejection by AWS in the record, if its reason is known.
-pub(super) fn note_rejection(status: StatusCode, body: &str, record: &mut Record) {
+/// Records the code of a rejection by AWS, if its reason is known.
+pub(super) fn record_rejection(status: StatusCode, body: &str, record: &mut Record) {
     let kind = record.code.as_ref().map(RecordCode::as_str);
     if let Some(code) = rejection(status, kind, body) {
         record.code = Some(code.into());
@@ -66,10 +66,11 @@ pub(super) fn note_rejection(status: StatusCode, body: &str, record: &mut Record
     }
 }
 
-/// Whether a response may echo a session token. Rejected signatures have status 400, 401 or 403 and
-/// echo the canonical request; responses that AWS marks as its errors are read at any status.
+/// Returns whether a response may echo a session token. The response to a rejected signature has status
+/// 400, 401 or 403 and echoes the canonical request. A response that AWS marks as its own error is
+/// checked at any status.
 fn may_echo_a_token(status: StatusCode, headers: &HeaderMap) -> bool {
-    let refused = matches!(
+    let is_rejection = matches!(
         status,
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
     );
@@ -77,10 +78,10 @@ fn may_echo_a_token(status: StatusCode, headers: &HeaderMap) -> bool {
         .get(CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok());
     let length: usize = length.and_then(|text| text.parse().ok()).unwrap_or(0);
-    is_of_aws(headers) || (refused && length <= MAX_REFUSAL)
+    is_of_aws(headers) || (is_rejection && length <= MAX_REJECTION)
 }
 
-/// Whether AWS marks the response as its own error.
+/// Returns whether AWS marks the response as its own error.
 pub(super) fn is_of_aws(headers: &HeaderMap) -> bool {
     headers.contains_key("x-amzn-errortype")
 }
@@ -88,14 +89,14 @@ pub(super) fn is_of_aws(headers: &HeaderMap) -> bool {
 /// Reads a response to its end, or until it is longer than a rejection.
 async fn read_start(body: ResponseBody, share: &Share) -> Result<Start, Error> {
     let mut buffer = Buffer::new(share, COPIES);
-    buffer.permit(MAX_REFUSAL, body.size_hint().exact());
+    buffer.permit(MAX_REJECTION, body.size_hint().exact());
     let mut body = Box::pin(body);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(upstream::Error::Interrupted)?;
         let Some(piece) = frame.data_ref() else {
             continue;
         };
-        if buffer.bytes().len() + piece.len() > MAX_REFUSAL {
+        if buffer.bytes().len() + piece.len() > MAX_REJECTION {
             buffer.append(piece);
             return Ok(Start::Partial(buffer.finish(), body));
         }
@@ -105,6 +106,7 @@ async fn read_start(body: ResponseBody, share: &Share) -> Result<Start, Error> {
     Ok(Start::Complete(buffer))
 }
 
+/// Returns a rejection with its session tokens masked.
 fn redacted(status: StatusCode, headers: &HeaderMap, buffer: Buffer) -> Result<Bytes, Error> {
     let is_encoded = headers
         .get(CONTENT_ENCODING)

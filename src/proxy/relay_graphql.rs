@@ -1,7 +1,7 @@
-//! Relays AppSync's response to an operation in the form that GraphQL clients read.
+//! Relays AppSync's response to an operation as a GraphQL response.
 //!
-//! A success streams through; only its media type may change. A rejection is short: it is read to its
-//! end, its session tokens are masked, and if it is not a GraphQL response it is wrapped in one.
+//! A success is relayed as it arrives; only its media type may change. A rejection is short: it is read
+//! to its end, its session tokens are masked, and if it is not a GraphQL response it is wrapped in one.
 
 use bytes::Bytes;
 use countersign_protocol::graphql::read_object;
@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use super::accept::Media;
 use super::body::Body;
 use super::error::Error;
-use super::relay::{COPIES, MAX_REFUSAL, is_of_aws, note_rejection, relay};
+use super::relay::{COPIES, MAX_REJECTION, is_of_aws, record_rejection, relay};
 use crate::memory::{Buffer, Share};
 use crate::operation::{read_error, response_errors};
 use crate::sign::redact;
@@ -40,7 +40,7 @@ struct ErrorMembers {
     path: Option<IgnoredAny>,
 }
 
-/// How many bytes show whether a response begins with data that is not null.
+/// How many bytes suffice to see whether a response begins with data that is not null.
 const PEEK: usize = 64;
 
 pub(super) async fn relay_graphql(
@@ -75,14 +75,14 @@ pub(super) async fn relay_graphql(
             }
         };
     }
-    if !is_plain || !has_length(MAX_REFUSAL) {
+    if !is_plain || !has_length(MAX_REJECTION) {
         return relay(head, body, share, record).await;
     }
     let mut buffer = Buffer::new(share, COPIES);
-    let read = buffer.read(Box::pin(body), MAX_REFUSAL).await;
+    let read = buffer.read(Box::pin(body), MAX_REJECTION).await;
     read.map_err(read_error)?;
     let text = String::from_utf8_lossy(buffer.bytes());
-    note_rejection(head.status, &text, record);
+    record_rejection(head.status, &text, record);
     let body = rejection_body(head.status, buffer.bytes());
     let body = buffer.replace(body);
     let json = HeaderValue::from_static(Media::Json.as_str());
@@ -92,7 +92,7 @@ pub(super) async fn relay_graphql(
     Ok(Response::from_parts(head, Body::full(body)))
 }
 
-/// Returns the body for a rejection: a GraphQL response without session tokens.
+/// Returns the body for a rejection: a GraphQL response in which session tokens are masked.
 pub fn rejection_body(status: StatusCode, body: &[u8]) -> Bytes {
     let text = String::from_utf8_lossy(body);
     let text = redact::mask_tokens(&text);
@@ -103,15 +103,15 @@ pub fn rejection_body(status: StatusCode, body: &[u8]) -> Bytes {
     Bytes::from(serde_json::json!({ "errors": errors }).to_string())
 }
 
-/// Gives a request error, to which AppSync responds with 200 and `data: null`, the status of the
-/// specification (GraphQL over HTTP, "Status Codes").
+/// Relays a response with the status of the specification (GraphQL over HTTP, "Status Codes"): AppSync
+/// reports a request error with status 200 and `data: null`.
 async fn strict(
     mut head: Parts,
     body: ResponseBody,
     share: &Share,
 ) -> Result<Response<Body>, Error> {
     let mut buffer = Buffer::new(share, COPIES);
-    buffer.permit(MAX_REFUSAL, None);
+    buffer.permit(MAX_REJECTION, None);
     let mut body = Box::pin(body);
     loop {
         let Some(frame) = body.frame().await else {
@@ -126,7 +126,7 @@ async fn strict(
             [] => begins_with_data(piece),
             read => begins_with_data(&[read, &piece[..piece.len().min(PEEK)]].concat()),
         };
-        if (length >= PEEK && begins) || length > MAX_REFUSAL {
+        if (length >= PEEK && begins) || length > MAX_REJECTION {
             buffer.append(piece);
             let body = Body::stream_after(buffer.finish(), body);
             return Ok(Response::from_parts(head, body));
@@ -143,7 +143,7 @@ async fn strict(
     Ok(Response::from_parts(head, Body::full(buffer.replace(rest))))
 }
 
-/// Whether an answer begins with data that is not null.
+/// Returns whether a response begins with data that is not null.
 pub fn begins_with_data(read: &[u8]) -> bool {
     let start: Vec<u8> = read
         .iter()
@@ -154,8 +154,8 @@ pub fn begins_with_data(read: &[u8]) -> bool {
     start.len() == 9 && start.starts_with(br#"{"data":"#) && start.last() != Some(&b'n')
 }
 
-/// `{"errors":[…]}`, if that is all an answer says: no data, and no error that happened while a
-/// field was executed.
+/// Returns `{"errors":[…]}` if a response consists of request errors: it has no data, and no error
+/// that occurred while a field was executed.
 pub fn request_errors(body: &[u8]) -> Option<Bytes> {
     let members: ResponseMembers<'_> = read_object(std::str::from_utf8(body).ok()?)?;
     if members.data.is_some_and(|data| data.get() != "null") {
@@ -167,7 +167,7 @@ pub fn request_errors(body: &[u8]) -> Option<Bytes> {
     is_request.then(|| Bytes::from(format!(r#"{{"errors":{}}}"#, raw.get())))
 }
 
-/// Whether a body is a GraphQL response.
+/// Returns whether a body is a GraphQL response.
 fn is_graphql(body: &str) -> bool {
     let Some(members) = read_object::<ResponseMembers<'_>>(body) else {
         return false;
@@ -178,7 +178,7 @@ fn is_graphql(body: &str) -> bool {
     }
 }
 
-/// The members of an array of errors, if it is one; never empty.
+/// Returns the entries of `errors`, if it is an array of errors; never empty.
 fn errors(raw: &RawValue) -> Option<Vec<ErrorMembers>> {
     let items: Vec<&RawValue> = serde_json::from_str(raw.get()).ok()?;
     let errors: Option<Vec<ErrorMembers>> =
@@ -227,9 +227,9 @@ mod tests {
         }
     }
 
-    /// An array was read as the values of an object's members.
+    /// serde reads an array as the values of an object's members.
     #[test]
-    fn an_array_was_taken_for_a_response() {
+    fn arrays_are_not_responses() {
         for body in ["[[]]", r#"[{"a":1}]"#, r#"{"errors":[["m"]]}"#] {
             assert!(!is_graphql(body), "{body}");
         }
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn data_is_seen_at_the_beginning() {
+    fn data_is_found_at_the_beginning_only() {
         assert!(begins_with_data(br#"{"data":{"a":1}}"#));
         assert!(begins_with_data(b" {\n \"data\" : {"));
         assert!(!begins_with_data(br#"{"data":null,"errors":[]}"#));

@@ -1,4 +1,4 @@
-//! A request between its arrival and its response: handled with its record and its route, or refused.
+//! A request that is about to be handled, or that is refused.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::route::Route;
 use crate::telemetry::tasks::Panicked;
 use crate::telemetry::{Record, Trace};
 
-/// A request with what is known of it before it is handled.
+/// A request with its record, its route and what its head determines.
 #[derive(Debug)]
 pub struct Exchange {
     pub(super) request: Request<Incoming>,
@@ -22,7 +22,7 @@ pub struct Exchange {
     pub(super) shape: Shape,
 }
 
-/// A request that was not handled, and why.
+/// A request that is not handled, and why.
 #[derive(Debug)]
 pub struct Refused {
     pub(super) error: Error,
@@ -32,15 +32,17 @@ pub struct Refused {
 }
 
 impl Exchange {
+    /// Returns the request as it was received.
     pub fn request(&self) -> &Request<Incoming> {
         &self.request
     }
 
-    /// Begins the span of the request.
+    /// Starts the span of the request.
     pub fn trace(&mut self) {
         self.record.trace = Trace::begin(self.request.headers());
     }
 
+    /// Returns the format of errors for this request.
     pub fn shape(&self) -> Shape {
         self.shape
     }
@@ -57,7 +59,7 @@ impl Exchange {
 }
 
 impl Refused {
-    /// The refusal of a request whose record was written when a panic dropped it.
+    /// Returns the refusal of a request whose record was written when a panic dropped it.
     pub fn by_panic(panicked: Panicked, shape: Shape) -> Box<Self> {
         let mut record = Record::new("OTHER");
         record.discard();

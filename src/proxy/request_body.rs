@@ -50,6 +50,9 @@ impl HttpBody for MemoryChecked {
 }
 
 /// Reads a request's body to its end, within the route's limits, and then takes the request's slot.
+///
+/// # Errors
+/// When a limit is exceeded, the client is too slow, memory is short or no slot is free.
 pub(super) async fn read(
     route: &Route,
     body: Incoming,

@@ -13,7 +13,7 @@ use crate::session::Keepalive;
 use crate::sign::{PathHandling, RequestTarget, TargetError};
 use crate::upstream::{HeaderPolicy, Upstream};
 
-/// A local path and its upstream.
+/// A local path prefix and its upstream.
 #[derive(Debug)]
 pub struct Route {
     pub name: String,
@@ -26,13 +26,13 @@ pub struct Route {
     pub policies: OperationPolicies,
     /// AppSync only.
     pub api: Option<Arc<AppSyncApi>>,
-    /// Cancelled at the drain's deadline, when waiting for upstream ends.
+    /// Cancelled at the drain's deadline. Requests then stop waiting for upstream.
     pub expired: CancellationToken,
     /// While memory is short, no body is read, and no operation of a batch is sent.
     pub memory: Memory,
     /// Which requests of browsers are allowed beside those of scripts.
     pub browser: BrowserRules,
-    /// For tunnels on routes that are not AppSync's.
+    /// The keepalive of tunnels, on routes that are not AppSync's.
     pub keepalive: Option<Keepalive>,
 }
 
@@ -46,11 +46,11 @@ pub struct RequestLimits {
     pub body_total: Duration,
     /// The largest response to a query or mutation that must be buffered.
     pub response_body: usize,
-    /// How many operations one request may have.
+    /// The maximum number of operations in one request.
     pub batch: usize,
     /// AppSync's request errors get the status of the GraphQL over HTTP specification.
     pub is_strict: bool,
-    /// How paths are normalized on routes that are not AppSync's.
+    /// How paths are normalised on routes that are not AppSync's.
     pub paths: PathHandling,
 }
 

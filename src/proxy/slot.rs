@@ -1,8 +1,8 @@
 //! The slots of requests in flight.
 //!
-//! A request takes its slot when its body has arrived; otherwise a client could hold slots with a
-//! single byte each. Requests whose bodies are awaited are counted separately. When there are too
-//! many, a body must arrive within [`CROWDED`], so that clients that send it at once are served.
+//! A request takes its slot when its body has arrived; otherwise a client could hold slots by sending
+//! a single byte of each body. Requests whose bodies are awaited are counted separately. If there are
+//! too many, a body must arrive within [`CROWDED`], so that clients that send theirs at once are served.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +48,8 @@ impl Slots {
         }
     }
 
+    /// Checks that a slot is free, without taking it.
+    ///
     /// # Errors
     /// When no slot is free.
     pub fn check(&self) -> Result<(), Error> {
@@ -70,15 +72,15 @@ impl Slot {
         Ok(())
     }
 
-    /// Counts a request whose body is awaited until the permit is dropped. Returns the permit, unless
-    /// there are too many, and how long the body may take, normally `total`.
+    /// Counts a request whose body is awaited, until the permit is dropped. Returns the permit and the
+    /// time that the body may take. If too many bodies are awaited, returns `None` and a shorter time.
     pub(super) fn wait(&self, total: Duration) -> (Option<OwnedSemaphorePermit>, Duration) {
         let permit = Arc::clone(&self.slots.unread).try_acquire_owned().ok();
-        let patience = match permit {
+        let time_limit = match permit {
             Some(_) => total,
             None => total.min(CROWDED),
         };
-        (permit, patience)
+        (permit, time_limit)
     }
 
     /// Returns the error for a body that did not arrive in time.

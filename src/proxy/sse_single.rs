@@ -20,7 +20,7 @@ use crate::telemetry::Record;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-graphql-event-stream-token");
 
-/// Returns the token of the stream that a request is about, if there is one.
+/// Returns the token of a stream, if the request has one.
 pub(super) fn token(request: &Parts) -> Option<String> {
     let by_header = request.headers.get(TOKEN);
     let by_header = by_header.and_then(|value| value.to_str().ok());
@@ -29,6 +29,7 @@ pub(super) fn token(request: &Parts) -> Option<String> {
         .or_else(|| parameter(request, "token"))
 }
 
+/// Reserves a stream, and responds with its token.
 pub(super) fn reserve(call: Call<'_>, headers: HeaderMap) -> Result<Response<Body>, Error> {
     let client = call.session_client(headers);
     let token = call.sessions.reserve(client);
@@ -40,7 +41,7 @@ pub(super) fn reserve(call: Call<'_>, headers: HeaderMap) -> Result<Response<Bod
     Ok(response)
 }
 
-/// Serves a request about a stream, by its method.
+/// Serves a request that names a stream, by its method.
 pub(super) async fn serve(
     call: Call<'_>,
     token: &str,
@@ -50,7 +51,7 @@ pub(super) async fn serve(
 ) -> Result<Response<Body>, Error> {
     let streams = call.sessions.reserved();
     let owner = &StreamOwner::new(&call.route.name, call.admission);
-    let answer = match request.method {
+    let outcome = match request.method {
         Method::GET if call.accept.response_format(None).is_none() => {
             return Err(Error::NotAcceptable);
         }
@@ -84,7 +85,7 @@ pub(super) async fn serve(
             });
         }
     };
-    let status = match answer.ok_or(Error::StreamNotFound)? {
+    let status = match outcome.ok_or(Error::StreamNotFound)? {
         Answer::Started => StatusCode::ACCEPTED,
         Answer::Stopped => StatusCode::OK,
         Answer::NoOperationId => return Err(Error::StreamOperationId),
@@ -96,9 +97,9 @@ pub(super) async fn serve(
     Ok(response)
 }
 
-fn parameter(request: &Parts, wanted: &str) -> Option<String> {
+fn parameter(request: &Parts, parameter: &str) -> Option<String> {
     let pairs = request.uri.query()?.split('&');
     let mut found = pairs.filter_map(|pair| pair.split_once('='));
-    let (_, value) = found.find(|(name, _)| *name == wanted)?;
+    let (_, value) = found.find(|(name, _)| *name == parameter)?;
     decode(value).ok()
 }

@@ -1,4 +1,4 @@
-//! Operations whose response is a stream: GraphQL over SSE, Apollo's multipart subscriptions.
+//! Operations whose response is a stream: GraphQL over SSE, and Apollo's multipart subscriptions.
 
 use countersign_protocol::dialect::{Multipart, Output, Sse, Streamed, bad_document};
 use countersign_protocol::graphql::{DocumentError, Event, Inspected, OperationKey, Selected};
@@ -35,8 +35,8 @@ pub(super) async fn open(
     Ok(begin(opened.ok_or_else(|| not_opened(sessions))?))
 }
 
-/// Returns a stream with the error of a document that cannot run. Clients would retry after any other
-/// status.
+/// Returns a stream with the error of a document that cannot be executed. Its status is 200, because
+/// clients would retry after any other.
 pub(super) fn refused(error: &DocumentError) -> Response<Body> {
     let mut sse = Sse::default();
     sse.open();
@@ -48,7 +48,7 @@ pub(super) fn refused(error: &DocumentError) -> Response<Body> {
     head(sse.content_type(), Body::full(text))
 }
 
-/// Returns why a session ended before its first event.
+/// Returns the error for a session that ended before its first event.
 pub(super) fn not_opened(sessions: &Sessions) -> Error {
     if sessions.is_expired() {
         Error::Draining
@@ -57,10 +57,12 @@ pub(super) fn not_opened(sessions: &Sessions) -> Error {
     }
 }
 
+/// Returns the response of a stream that has its first event.
 pub(super) fn begin(opened: OpenedStream) -> Response<Body> {
     head(opened.content_type, Body::pieces(opened.body))
 }
 
+/// Returns a response whose body is a stream.
 pub(super) fn head(content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     for (name, value) in [

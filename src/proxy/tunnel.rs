@@ -1,5 +1,5 @@
-//! Tunnels a client's WebSocket on a route that is not AppSync's. The handshake with upstream comes
-//! first, so that the client gets upstream's response if it is rejected.
+//! Opens the tunnel for a client's WebSocket on a route that is not AppSync's. The handshake with
+//! upstream comes first, so that the client receives upstream's response if upstream rejects it.
 
 use std::sync::Arc;
 
@@ -22,6 +22,7 @@ use crate::sign::redact;
 use crate::telemetry::Record;
 use crate::upstream::{Timing, filter_response_headers};
 
+/// Performs the handshake with upstream and, if upstream accepts it, with the client.
 pub(super) async fn open(
     sessions: &Sessions,
     route: &Route,
@@ -40,7 +41,7 @@ pub(super) async fn open(
     let target = route.target(&head.uri)?;
     route.headers.filter_handshake(&mut head.headers);
     guard::strip_token_protocol(&mut head.headers);
-    switch(&mut head.headers);
+    set_upgrade(&mut head.headers);
     let span = record.trace.upstream_span("GET");
     route.headers.continue_trace(&mut head.headers, &span);
     let mut timing = Timing::default();
@@ -51,25 +52,25 @@ pub(super) async fn open(
         .map_err(Error::from);
     record_timing(&timing, record);
     let [signed, connected] = record.steps();
-    let outcome = opened.as_ref().map(|answer| answer.status().as_u16());
+    let outcome = opened.as_ref().map(|response| response.status().as_u16());
     span.end(
         [connected, signed],
         outcome.map_err(|error| error.code().as_str()),
     );
-    let mut answer = opened?;
-    redact::mask_headers(answer.headers_mut());
-    record_response(answer.headers(), record);
-    filter_response_headers(answer.headers_mut());
+    let mut upstream_response = opened?;
+    redact::mask_headers(upstream_response.headers_mut());
+    record_response(upstream_response.headers(), record);
+    filter_response_headers(upstream_response.headers_mut());
     let relayed = Relayed(route.browser.response_headers);
-    answer.extensions_mut().insert(relayed);
-    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let (head, body) = answer.into_parts();
+    upstream_response.extensions_mut().insert(relayed);
+    if upstream_response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let (head, body) = upstream_response.into_parts();
         let idle = route.upstream.config().idle;
         return relay(head, TimeoutBody::new(idle, body), &client.share, record).await;
     }
     let tunnel = Tunnel {
         client: upgraded,
-        upstream: hyper::upgrade::on(&mut answer),
+        upstream: hyper::upgrade::on(&mut upstream_response),
         metrics: Arc::clone(route.upstream.metrics()),
         keepalive: route.keepalive.clone(),
         permit: Arc::clone(&client.permit),
@@ -77,16 +78,16 @@ pub(super) async fn open(
     sessions.tunnel(tunnel);
     let mut response = Response::new(Body::full(""));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    *response.headers_mut() = std::mem::take(answer.headers_mut());
-    switch(response.headers_mut());
-    // They contain the client's spelling of header names, which hyper uses for the response.
+    *response.headers_mut() = std::mem::take(upstream_response.headers_mut());
+    set_upgrade(response.headers_mut());
+    // The request's extensions hold its spelling of header names, which hyper uses for the response.
     *response.extensions_mut() = head.extensions;
     response.extensions_mut().insert(relayed);
     Ok(response)
 }
 
 /// Sets the hop-by-hop headers of an upgrade.
-fn switch(headers: &mut HeaderMap) {
+fn set_upgrade(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }

@@ -1,5 +1,5 @@
-//! Accepts a client's WebSocket. An upstream failure never rejects the upgrade, because clients do not
-//! retry after that: it is reported later by a close code.
+//! Accepts a client's WebSocket on an AppSync route. If upstream fails, the upgrade is accepted all the
+//! same, and a close code reports the failure: clients do not retry after a rejected upgrade.
 
 use countersign_protocol::dialect::{EVENTS_PROTOCOLS, GRAPHQL_PROTOCOLS};
 use http::header::{
@@ -15,15 +15,17 @@ use super::call::Call;
 use super::error::Error;
 use crate::upstream::UpstreamKind;
 
-/// Whether the client asks for a WebSocket (RFC 6455, section 4.1).
+/// Returns whether the client asks for a WebSocket (RFC 6455, section 4.1).
 pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
     has_token(headers, &UPGRADE, "websocket")
 }
 
+/// Returns whether `Connection` names `Upgrade`, as an upgrade must.
 pub(super) fn is_named_by_connection(headers: &HeaderMap) -> bool {
     has_token(headers, &CONNECTION, "upgrade")
 }
 
+/// Accepts the WebSocket, in the first of the route's protocols that the client offers.
 pub(super) fn accept(
     call: Call<'_>,
     mut request: Request<Incoming>,
@@ -48,23 +50,23 @@ pub(super) fn accept(
 
     let mut response = Response::new(Body::full(""));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let answer = response.headers_mut();
-    answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
-    answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    answer.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    let spoken: &[&'static str] = match call.route.upstream.endpoint().kind {
+    let response_headers = response.headers_mut();
+    response_headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    response_headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    response_headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    let supported: &[&'static str] = match call.route.upstream.endpoint().kind {
         UpstreamKind::Events => &EVENTS_PROTOCOLS,
         UpstreamKind::Graphql | UpstreamKind::Http => &GRAPHQL_PROTOCOLS,
     };
     let is_offered = |name: &&&str| has_token(headers, &SEC_WEBSOCKET_PROTOCOL, name);
-    let protocol = spoken.iter().find(is_offered).copied();
+    let protocol = supported.iter().find(is_offered).copied();
     if let Some(name) = protocol {
-        answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
+        response_headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
     }
 
     let upgrade = hyper::upgrade::on(&mut request);
-    // They contain the client's spelling of header names, which hyper uses for the response: Python's
-    // gql looks for `Sec-WebSocket-Protocol` in exactly these letters.
+    // The request's extensions hold its spelling of header names, which hyper uses for the response.
+    // Python's gql looks for `Sec-WebSocket-Protocol` in exactly this spelling.
     *response.extensions_mut() = std::mem::take(request.extensions_mut());
     let headers = std::mem::take(request.headers_mut());
     let client = call.session_client(headers);
@@ -72,11 +74,11 @@ pub(super) fn accept(
     Ok(response)
 }
 
-fn has_token(headers: &HeaderMap, name: &http::HeaderName, wanted: &str) -> bool {
+fn has_token(headers: &HeaderMap, name: &http::HeaderName, token: &str) -> bool {
     headers.get_all(name).iter().any(|value| {
         let tokens = value.to_str().unwrap_or_default().split(',');
         tokens
             .map(str::trim)
-            .any(|token| token.eq_ignore_ascii_case(wanted))
+            .any(|found| found.eq_ignore_ascii_case(token))
     })
 }

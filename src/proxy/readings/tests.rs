@@ -197,7 +197,7 @@ fn paths_with_one_reading_pass() {
 
 #[test]
 fn other_readings_of_a_nested_route_are_rejected() {
-    let selects = "\" in a path: it may mean the route";
+    let selects = "\" in a path differently: it may lead to the route";
     for (spelling, part) in [
         ("%61dmin", "%61dmin"),
         ("adm%69n", "adm%69n"),

@@ -37,7 +37,7 @@ pub fn accept(data: &[u8]) {
     if let Some(ResponseFormat::Json(media)) = query {
         assert_eq!(media, accept.media());
     }
-    if accept.takes_events() {
+    if accept.accepts_events() {
         assert!(query.is_some() && subscription.is_some());
     }
     if headers.is_empty() {
