@@ -1,4 +1,4 @@
-//! Decides whether an operation may run now. All protocols ask here, before anything is sent.
+//! Decides whether an operation may run now. All protocols call [`admit`] before they send anything.
 
 use countersign_protocol::error_code::Code;
 use countersign_protocol::graphql::Inspected;
@@ -16,7 +16,7 @@ pub enum RequestedOperation<'a> {
     Publish,
 }
 
-/// Why an operation does not run.
+/// Why an operation may not run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAdmitted {
     #[error(transparent)]

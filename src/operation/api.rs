@@ -1,4 +1,4 @@
-//! One AppSync API: queries, mutations and publishes by signed HTTP, subscriptions by realtime.
+//! One AppSync API: runs queries, mutations and publishes by signed HTTP, and subscriptions by realtime.
 
 use std::sync::Arc;
 
@@ -30,7 +30,8 @@ pub struct AppSyncApi {
 }
 
 impl AppSyncApi {
-    /// `response_limit` bounds the response to a query or mutation, which is read to its end.
+    /// Returns the API behind `upstream` and `pool`. `response_limit` bounds the response to a query or
+    /// mutation, which is read to its end.
     ///
     /// # Errors
     /// When the endpoint's path cannot be signed.
@@ -86,9 +87,9 @@ impl AppSyncApi {
         (self.pool.subscribe(owner, start, outbox, key), span)
     }
 
-    /// Sends `body` by a signed `POST`, and returns its result, if there is one, and its ending. The
-    /// headers must be those that may go upstream. The response is read into `buffer`, and keeps its
-    /// part of the memory budget.
+    /// Sends `body` by a signed `POST`. Returns the operation's result, if there is one, and the event
+    /// that ends it. The headers must be those that may go upstream. The response is read into
+    /// `buffer`, and occupies its part of the memory budget until it is dropped.
     pub async fn execute(
         &self,
         body: Bytes,
@@ -125,7 +126,7 @@ impl AppSyncApi {
             headers,
             body,
         };
-        // The owner of the operation ends it when the process does.
+        // The session or batch that owns the operation cancels it at the drain's deadline.
         let expired = std::future::pending();
         let response = exchange(&self.upstream, &self.policy, request, expired, record).await?;
         let status = response.status();
@@ -152,13 +153,13 @@ pub fn read_error(error: ReadError<Box<dyn std::error::Error + Send + Sync>>) ->
     }
 }
 
-/// The most bytes of an error response that are read, because its texts are copied.
+/// The longest error response that is read. It is bounded because its texts are copied.
 const MAX_ERROR_RESPONSE: usize = 256 * 1024;
 
 /// Turns an HTTP response into the result and the ending of an operation.
 fn outcome(status: StatusCode, body: Bytes) -> (Option<Json>, Event) {
     let Ok(json) = Json::parse(body) else {
-        let message = format!("upstream answered {status} with something that is not JSON");
+        let message = format!("upstream responded {status} with a body that is not JSON");
         let sent = sent_at(status);
         let error = GraphqlError::coded(message, Code::UpstreamNotJson, sent);
         return (
@@ -172,7 +173,7 @@ fn outcome(status: StatusCode, body: Bytes) -> (Option<Json>, Event) {
     (None, Event::Error(response_errors(status, json.as_str())))
 }
 
-/// Returns the errors in a response whose status is not 2xx; never empty.
+/// Returns the errors in a response whose status is not 2xx. There is at least one.
 pub fn response_errors(status: StatusCode, body: &str) -> Vec<GraphqlError> {
     let raw = serde_json::from_str(body).ok();
     let errors = Failure::parse(raw, REDACTION).into_iter().map(|failure| {
@@ -184,8 +185,8 @@ pub fn response_errors(status: StatusCode, body: &str) -> Vec<GraphqlError> {
     errors.collect()
 }
 
-/// Returns whether upstream may have acted: AWS rejects a request before it executes it, and may fail
-/// while it does.
+/// Returns whether upstream may have acted. AWS rejects a request before it executes it, but may fail
+/// during the execution.
 fn sent_at(status: StatusCode) -> Sent {
     match status {
         _ if status.is_client_error() => Sent::No,

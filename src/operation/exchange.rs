@@ -1,4 +1,5 @@
-//! One signed HTTP exchange with upstream: sent once, recorded and traced. Routes of every kind use it.
+//! One signed HTTP exchange with upstream: sends a request once, and records and traces it. Routes of
+//! every kind use it.
 
 use bytes::Bytes;
 use countersign_protocol::error_code::{Code, Sent};
@@ -22,16 +23,17 @@ pub struct UpstreamRequest<'a> {
 /// Why an exchange has no response.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
-    #[error("countersign shut down before upstream answered")]
+    #[error("countersign shut down before upstream responded")]
     Expired,
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
 }
 
-/// Sends a request, and waits for the head of the response until `expired` resolves.
+/// Sends a request, and returns the response when its head has arrived. Stops waiting when `expired`
+/// resolves.
 ///
 /// # Errors
-/// If upstream cannot be reached, closes the connection early or does not answer in time.
+/// If upstream cannot be reached, closes the connection early or does not respond in time.
 pub async fn exchange(
     upstream: &Upstream,
     policy: &HeaderPolicy,
@@ -50,15 +52,15 @@ pub async fn exchange(
     policy.continue_trace(&mut headers, &span);
     let mut timing = Timing::default();
     let sent = upstream.send(method, target, headers, body, &mut timing);
-    let answered = tokio::select! {
-        answered = sent => answered.map_err(ExchangeError::from),
+    let result = tokio::select! {
+        result = sent => result.map_err(ExchangeError::from),
         () = expired => Err(ExchangeError::Expired),
     };
     record_timing(&timing, record);
-    let outcome = answered.as_ref().map(|response| response.status().as_u16());
+    let outcome = result.as_ref().map(|response| response.status().as_u16());
     let outcome = outcome.map_err(|error| error.code().as_str());
     span.end(record.steps(), outcome);
-    let mut response = answered?;
+    let mut response = result?;
     redact::mask_headers(response.headers_mut());
     record_response(response.headers(), record);
     Ok(response)
@@ -71,7 +73,7 @@ pub fn record_timing(timing: &Timing, record: &mut Record) {
     record.first_byte = timing.first_byte;
 }
 
-/// Records how AWS names a request and its error.
+/// Records the id and the error type that AWS gave the request.
 pub fn record_response(headers: &HeaderMap, record: &mut Record) {
     let text = |name: &str| {
         let value: Option<&HeaderValue> = headers.get(name);
@@ -102,7 +104,7 @@ impl ExchangeError {
         }
     }
 
-    /// Returns the text for a client: the error, and its remedy if there is one.
+    /// Returns the message for a client: the error, and its remedy if there is one.
     pub fn message(&self) -> String {
         match self {
             Self::Upstream(error) => match error.remedy() {

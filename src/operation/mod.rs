@@ -1,10 +1,15 @@
-//! One GraphQL or Events operation, whatever protocol it came by: inspect, admit, execute.
+//! Runs one GraphQL or Events operation of any client protocol: inspect, admit, execute.
 //!
-//! *Inspect*: a body or an operation is read once, into an
+//! *Inspect*: a body or an operation is parsed once, into an
 //! [`Inspected`](countersign_protocol::graphql::Inspected). *Admit*: [`admit()`] refuses the operation
 //! while memory is short, or if an operation policy does not allow it. *Execute*: [`exchange()`] sends one
 //! signed HTTP request, and [`AppSyncApi`] runs a query, mutation or publish to its end, or starts a
-//! subscription in the realtime pool. Nothing here knows a client protocol.
+//! subscription in the realtime pool. Nothing here depends on a
+//! client protocol.
+//!
+//! The limits of one client are not checked here: its protocol machine bounds its own operations
+//! (`limits.operations`, `limits.subscriptions`), because it would otherwise have to remember each one
+//! that is refused until the client has read the refusal.
 
 mod admit;
 mod api;

@@ -102,7 +102,7 @@ pub enum Error {
     StreamRegistered,
     #[error("Stream already open")]
     StreamOpen,
-    #[error("countersign shut down before upstream answered")]
+    #[error("countersign shut down before upstream responded")]
     Expired,
     #[error("too many streams are reserved and not opened: open them by GET, or try again")]
     StreamsExhausted,

@@ -1,4 +1,4 @@
-//! The settings of a session, and the parts of the process and of its client that it uses.
+//! The context of a session: its settings, and the parts of the process and of its client that it uses.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +20,19 @@ use crate::telemetry::metrics::{GaugeGuard, RouteMetrics};
 /// Limits and timeouts of a client socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionConfig {
-    /// The largest message of a client, in bytes.
+    /// The maximum size of a client's message, in bytes.
     pub message: usize,
+    /// The maximum number of subscriptions of one client.
     pub subscriptions: usize,
+    /// The maximum number of queries, mutations and publishes of one client that run at once.
     pub operations: usize,
-    /// Bytes of events that may wait for the client.
+    /// The maximum size of the events that wait for the client, in bytes.
     pub outbox: usize,
+    /// How long a client may take to send its `connection_init`.
     pub init: Duration,
+    /// The time between two pings.
     pub ping: Duration,
+    /// How long a client may take to read a message.
     pub write: Duration,
     /// The period over which closes after a lost upstream connection are spread.
     pub spread: Duration,
@@ -38,13 +43,13 @@ pub(super) struct SessionContext {
     pub(super) config: SessionConfig,
     pub(super) budget: Arc<OutboxBudget>,
     pub(super) documents: Documents,
-    /// While it is short, no operation is started.
+    /// While memory is short, no operation is started.
     pub(super) memory: Memory,
     pub(super) tasks: TaskTracker,
     pub(super) draining: CancellationToken,
     pub(super) expired: CancellationToken,
     pub(super) owner: Owner,
-    /// The `method` of its operations in the log.
+    /// The value of `method` in the log lines of its operations.
     pub(super) method: &'static str,
     pub(super) headers: HeaderMap,
     pub(super) route: String,
@@ -52,12 +57,13 @@ pub(super) struct SessionContext {
     pub(super) admission: Admission,
     pub(super) policies: OperationPolicies,
     pub(super) share: Share,
-    /// Counts the connection; a stream that is reserved and not open has none.
+    /// Counts the client's connection. A stream that is reserved and not open has none.
     pub(super) _permit: Option<Arc<OwnedSemaphorePermit>>,
     pub(super) _counted: GaugeGuard,
 }
 
 impl SessionConfig {
+    /// Returns the limits that the protocol machines enforce.
     pub(super) fn limits(&self) -> Limits {
         Limits {
             subscriptions: self.subscriptions,

@@ -1,9 +1,9 @@
-//! Joins a client, its protocol and its operations.
+//! Connects a client to its operations, through the protocol that the client uses.
 //!
 //! A session is one client socket ([`websocket`]) or one streamed HTTP response ([`stream`]): a
 //! protocol machine, and the driver that owns the I/O. Queries, mutations and publishes go to the
 //! [`AppSyncApi`] by signed HTTP, subscriptions to its realtime pool; all results come back through the
-//! session's one outbox. A [`tunnel`] does not know a protocol: it passes bytes.
+//! session's one outbox. A [`tunnel`] has no protocol machine: it relays bytes.
 
 mod context;
 mod operations;
@@ -57,11 +57,11 @@ pub struct SessionClient {
     pub api: Arc<AppSyncApi>,
     /// The name of the route.
     pub route: String,
-    /// The client's headers, which go with each of its operations.
+    /// The client's headers, which are sent with each of its operations.
     pub headers: HeaderMap,
-    /// Each operation must be allowed by all of them.
+    /// The policies that must all allow an operation.
     pub policies: OperationPolicies,
-    /// Counts the client's connection.
+    /// Counts the client's connection against the limit.
     pub permit: Arc<OwnedSemaphorePermit>,
     pub connection: ClientConnection,
     /// The connection's part of the memory for buffered responses.
@@ -70,7 +70,8 @@ pub struct SessionClient {
 }
 
 impl Sessions {
-    /// Sessions start no operations once `draining` is cancelled, and end when `expired` is.
+    /// Returns the sessions of a process. They start no operations after the drain has begun, and end at
+    /// its deadline.
     pub fn new(
         config: SessionConfig,
         budget: Arc<OutboxBudget>,
@@ -95,12 +96,12 @@ impl Sessions {
         }
     }
 
-    /// Whether the process is shutting down.
+    /// Returns whether the process is shutting down.
     pub fn is_draining(&self) -> bool {
         self.draining.is_cancelled()
     }
 
-    /// Whether the drain's deadline has passed.
+    /// Returns whether the drain's deadline has passed.
     pub fn is_expired(&self) -> bool {
         self.expired.is_cancelled()
     }
@@ -112,7 +113,7 @@ impl Sessions {
         self.tasks.spawn(caught(Task::Socket, served));
     }
 
-    /// Runs a task that is aborted when the returned handle is dropped.
+    /// Spawns a task that is aborted when the returned handle is dropped.
     pub fn spawn<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
@@ -120,17 +121,17 @@ impl Sessions {
         AbortOnDropHandle::new(self.tasks.spawn(task))
     }
 
-    /// Passes the bytes of a tunnel until it ends.
+    /// Relays the bytes of a tunnel until it ends.
     pub fn tunnel(&self, tunnel: Tunnel) {
         let (draining, expired) = (self.draining.clone(), self.expired.clone());
         let served = tunnel::serve(tunnel, draining, expired);
         self.tasks.spawn(caught(Task::Tunnel, served));
     }
 
-    /// Runs `work` until its response ends.
+    /// Runs an operation until its response ends.
     ///
-    /// Resolves with the operation's first event, so that the response's head shows that a
-    /// subscription is live. Returns `None` if a shutdown or a panic ended the operation before.
+    /// Resolves with the operation's first event, so that a subscription is live when the client
+    /// receives the response's head. Returns `None` if a shutdown or a panic ended the operation before.
     pub async fn stream<M: Streamed + 'static>(
         &self,
         machine: M,
@@ -146,13 +147,13 @@ impl Sessions {
     }
 
     /// Reserves a stream, on which other requests start operations. The client must open it within
-    /// the time that a socket has for its `connection_init`, and shortly after the connection that
-    /// reserved it has ended. Returns `None` if too many streams are reserved and not open.
+    /// the timeout of a socket's `connection_init`, or shortly after the connection that reserved it
+    /// has ended, if that is earlier. Returns `None` if too many streams are reserved and not open.
     pub fn reserve(&self, client: SessionClient) -> Option<StreamToken> {
         let owner = StreamOwner::new(&client.route, &client.admission);
         let (token, reservation) = self.reserved.add(owner, client.connection.clone())?;
         let mut context = self.context("STREAM", "sse-single", client);
-        // The connection may end before the stream is opened; the one that opens it counts itself.
+        // The connection may end before the stream is opened. The one that opens it is counted itself.
         context._permit = None;
         let served = reserved::serve(context, reservation);
         self.tasks.spawn(caught(Task::Stream, served));

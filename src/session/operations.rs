@@ -1,7 +1,7 @@
 //! The running operations of one session.
 //!
-//! Queries, mutations and publishes run as tasks of their own, subscriptions in the pool. All their
-//! events arrive in the session's outbox under the operation's key.
+//! Each query, mutation and publish runs as a task, each subscription in the pool. Their events arrive
+//! in the session's outbox under the key of the operation.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,16 +45,16 @@ enum Running {
         _task: AbortOnDropHandle<()>,
     },
     Subscription {
-        /// Until upstream has confirmed it.
+        /// The span of the start, until upstream has confirmed the subscription.
         span: Option<UpstreamSpan>,
         record: Box<Record>,
         /// Counts the subscription.
         _live: GaugeGuard,
-        /// Cancelled when upstream has confirmed it.
+        /// Cancelled when upstream has confirmed the subscription.
         started: CancellationToken,
         _subscription: Subscription,
     },
-    /// Its error waits in the outbox.
+    /// The operation was not sent, and its error waits in the outbox.
     NotAdmitted,
 }
 
@@ -62,7 +62,7 @@ enum Running {
 /// confirmed, so that they receive the events that it causes.
 const START_WAIT: Duration = Duration::from_secs(1);
 
-/// A response is in memory beside the message that carries it.
+/// A response is in memory twice: as it was received, and in the message that carries it.
 const COPIES: usize = 2;
 
 /// Counts the operations that a protocol machine has refused.
@@ -89,12 +89,13 @@ impl Operations {
         }
     }
 
-    /// Adds the policies of a token that the client has shown.
+    /// Adds the policies of a token that the client has sent.
     pub(super) fn grant(&mut self, grant: &Grant) {
         self.token.clone_from(&grant.name);
         self.policies = self.policies.and(&grant.policies);
     }
 
+    /// Starts a GraphQL operation.
     pub(super) fn start(&mut self, key: OperationKey, selected: &Selected, inspected: Inspected) {
         let headers = self.headers(inspected.headers());
         let mut record = self.record(selected.kind.as_str(), &headers);
@@ -119,6 +120,7 @@ impl Operations {
         }
     }
 
+    /// Subscribes to a channel of AppSync Events.
     pub(super) fn subscribe(&mut self, key: OperationKey, subscribe: &Subscribe) {
         let headers = self.headers(&subscribe.headers);
         let record = self.record("subscribe", &headers);
@@ -128,7 +130,8 @@ impl Operations {
         self.subscribe_to(key, subscribe.to_data(), headers, record);
     }
 
-    /// Publishes an event. The publishes of a session are sent one after another, in their order.
+    /// Publishes to a channel of AppSync Events. The publishes of a session are sent one after another, in
+    /// the order of the client's messages.
     pub(super) fn publish(&mut self, key: OperationKey, publish: &Publish) {
         let headers = self.headers(&publish.headers);
         let record = self.record("publish", &headers);
@@ -147,7 +150,8 @@ impl Operations {
         self.request(key, publish.to_body().into(), headers, record, ready);
     }
 
-    /// Records what an event says of its operation. Returns whether the operation was known.
+    /// Updates the operation of an event: its record, its span, and whether it has ended. Returns whether
+    /// the event is to be passed on to the client.
     pub(super) fn record_event(&mut self, key: OperationKey, event: &Event) -> bool {
         let Some(running) = self.running.get_mut(&key) else {
             return false;
@@ -202,13 +206,14 @@ impl Operations {
         }
     }
 
-    /// Whether an operation runs that a client would send again after a retryable close.
+    /// Returns whether an operation is running that a client would send again after a retryable close.
     pub(super) fn has_requests(&self) -> bool {
         let is_request = |running: &Running| matches!(running, Running::Request { .. });
         self.running.values().any(is_request)
     }
 
-    /// Ends all operations. Returns an error for each that upstream may have acted upon.
+    /// Ends all operations at the drain's deadline. Returns an error for each query, mutation and publish,
+    /// because upstream may have acted on it.
     pub(super) fn expire(&mut self) -> Vec<(OperationKey, Event)> {
         let mut failed_requests = Vec::new();
         for (key, running) in &mut self.running {
@@ -228,6 +233,7 @@ impl Operations {
         failed_requests
     }
 
+    /// Ends all operations.
     pub(super) fn clear(&mut self) {
         let keys: Vec<OperationKey> = self.running.keys().copied().collect();
         for key in keys {
@@ -239,7 +245,7 @@ impl Operations {
         admit(&self.context.memory, &self.policies, request)
     }
 
-    /// Ends an operation that is not admitted, and so not sent.
+    /// Ends an operation that is not admitted, and therefore not sent.
     fn refuse(&mut self, key: OperationKey, reason: &NotAdmitted, mut record: Record) {
         let (code, message) = (reason.code(), reason.to_string());
         let error = GraphqlError::coded(message.as_str(), code, Sent::No);
@@ -272,7 +278,7 @@ impl Operations {
         self.running.insert(key, running);
     }
 
-    /// Sends a signed request when `ready` resolves. The value of `ready` is kept until the request has
+    /// Sends a signed request when `ready` resolves. The value of `ready` is dropped when the request has
     /// ended.
     fn request<T: Send>(
         &mut self,
@@ -288,16 +294,16 @@ impl Operations {
         let failed = outbox.clone();
         let buffer = Buffer::new(&self.context.share, COPIES);
         let executed = caught(Task::Operation, async move {
-            let held = ready.await;
+            let held_until_end = ready.await;
             let (result, ending) = api.execute(body, headers, buffer, &mut record).await;
-            drop(held);
+            drop(held_until_end);
             record.write();
             if let Some(result) = result {
                 outbox.send(key, Event::Next(result)).await;
             }
             match ending.size() {
                 0 => outbox.end(key, ending),
-                // Long error texts wait until they fit, as results do.
+                // Long error texts wait until they fit into the outbox, as results do.
                 _ => outbox.send(key, ending).await,
             }
         });
@@ -323,7 +329,7 @@ impl Operations {
         record
     }
 
-    /// Returns the session's headers with the operation's own.
+    /// Returns the session's headers with those of the operation.
     fn headers(&self, own: &[(String, String)]) -> HeaderMap {
         let mut headers = self.context.headers.clone();
         if !own.is_empty() {

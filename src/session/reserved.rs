@@ -1,10 +1,10 @@
 //! Streams that one request reserves, another opens, and others start operations on ("single
 //! connection" of GraphQL over SSE).
 //!
-//! Clients send these requests on several connections, so an open stream belongs to the connection
-//! that opened it. Until then it belongs to the connection that reserved it. Each connection and each
-//! token may reserve a few. When the connection ends, the client has [`ORPHANED`] to open the stream,
-//! because some clients use each connection once.
+//! A client sends these requests on several connections. A stream counts as one of the connection that
+//! reserved it until it is open, and then as the connection that opened it. Each connection and each
+//! token may reserve a limited number. When the connection that reserved a stream ends, the client has
+//! [`ORPHANED`] to open it, because some clients use each connection for one request only.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -28,20 +28,21 @@ use crate::guard::Admission;
 #[derive(Clone, Debug, Default)]
 pub struct ReservedStreams(Arc<Mutex<HashMap<StreamToken, Entry>>>);
 
-/// The name of a reserved stream; a client of the same owner that knows it may use the stream.
+/// The secret name of a reserved stream. A client needs it, and must have the same owner, to use the
+/// stream.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct StreamToken(String);
 
-/// The owner of a stream. Others may not use it, because its operations are checked against the
-/// owner's policies.
+/// The owner of a stream: the clients of a route that send the same token. Others may not use the
+/// stream, because its operations are checked against the owner's policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamOwner {
     route: String,
-    /// The name of the client's token.
+    /// The name of the clients' token.
     grant: Option<Arc<str>>,
 }
 
-/// The connection that a stream was reserved on.
+/// The client connection on which a stream is reserved.
 #[derive(Clone, Debug)]
 pub struct ClientConnection {
     number: u64,
@@ -61,12 +62,12 @@ struct Entry {
     owner: StreamOwner,
     connection: ClientConnection,
     since: Instant,
-    /// `None` once the stream is open.
+    /// Opens the stream. `None` if it is open.
     open: Option<oneshot::Sender<PieceSender>>,
     commands: mpsc::Sender<Command<SseSingle>>,
 }
 
-/// The stream's side of its entry. Removes the entry when it is dropped.
+/// The driver's end of a reserved stream. Removes the entry when it is dropped.
 pub(super) struct Reservation {
     registry: ReservedStreams,
     token: StreamToken,
@@ -75,15 +76,17 @@ pub(super) struct Reservation {
     connection: ClientConnection,
 }
 
-/// Streams that are reserved and not open. An open stream counts as a client connection instead.
+/// The maximum number of streams that are reserved and not open. An open stream counts as a client
+/// connection instead.
 const MAX_RESERVED: usize = 1024;
-/// How many of those one connection, and one token, may have reserved.
+/// The maximum number of those that one connection, and one token, may reserve.
 const OF_A_CONNECTION: usize = 16;
 const OF_A_TOKEN: usize = 256;
 /// How long a stream is kept after the connection that reserved it has ended.
 const ORPHANED: Duration = Duration::from_secs(2);
 
 impl StreamOwner {
+    /// Returns the owner of the streams that a client of `route` reserves.
     pub fn new(route: &str, admission: &Admission) -> Self {
         let grant = match admission {
             Admission::Granted(grant) => grant.name.clone(),
@@ -97,8 +100,8 @@ impl StreamOwner {
 }
 
 impl ReservedStreams {
-    /// Adds a stream. Returns `None` if the connection, the token or all clients together have
-    /// reserved too many.
+    /// Adds a stream. Returns `None` if the connection, the token or all clients together have reserved
+    /// the maximum number.
     pub(super) fn add(
         &self,
         owner: StreamOwner,
@@ -127,7 +130,7 @@ impl ReservedStreams {
         Some((token, reservation))
     }
 
-    /// Whether `owner` has a stream of this token.
+    /// Returns whether `owner` has a stream with this token.
     pub fn contains(&self, owner: &StreamOwner, token: &str) -> bool {
         let entries = self.0.lock();
         let entry = entries.get(&StreamToken(token.to_owned()));
@@ -157,9 +160,9 @@ impl ReservedStreams {
         operation: Operation,
     ) -> Option<Answer> {
         let start = move |machine: &mut SseSingle| {
-            let answer = machine.start(operation);
+            let outcome = machine.start(operation);
             count_refusals(machine.take_refusals());
-            answer
+            outcome
         };
         self.call(owner, token, start).await
     }
@@ -170,6 +173,7 @@ impl ReservedStreams {
             .await
     }
 
+    /// Calls the protocol machine of a stream. Returns `None` if the stream does not exist.
     async fn call(
         &self,
         owner: &StreamOwner,
@@ -184,24 +188,26 @@ impl ReservedStreams {
                 .commands
                 .clone()
         };
-        let (reply, answer) = oneshot::channel();
+        let (reply, outcome) = oneshot::channel();
         let command: Command<SseSingle> = Box::new(move |machine| {
             let _ = reply.send(call(machine));
         });
         commands.send(command).await.ok()?;
-        answer.await.ok()
+        outcome.await.ok()
     }
 }
 
 impl ClientConnection {
-    /// `number` must be unique among connections; `ended` is cancelled when the connection ends.
+    /// Returns a connection. `number` must be unique among all connections; `ended` is cancelled when the
+    /// connection ends.
     pub fn new(number: u64, ended: CancellationToken) -> Self {
         Self { number, ended }
     }
 }
 
-/// Makes sure that one more stream may be reserved. If there are too many already, removes one whose
-/// connection has ended, or else one of the connection that has the most.
+/// Checks that one more stream may be reserved. At the maximum number of streams, removes one whose
+/// connection has ended or, if there is none, one of the connection that has reserved most. Returns `None`
+/// if no stream may be reserved.
 fn make_room(
     entries: &mut HashMap<StreamToken, Entry>,
     owner: &StreamOwner,
@@ -243,7 +249,7 @@ fn make_room(
     entries.remove(&token).map(drop)
 }
 
-/// Runs a reserved stream. Until it is open, performs only what does not need a response.
+/// Runs a reserved stream. Until it is open, operations start and end, but nothing is written.
 pub(super) async fn serve(context: SessionContext, mut reservation: Reservation) {
     let context = Arc::new(context);
     let machine = SseSingle::new(context.config.limits(), context.documents.clone());
@@ -280,6 +286,7 @@ impl Drop for Reservation {
 }
 
 impl StreamToken {
+    /// Returns the token as clients send it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -301,7 +308,7 @@ impl std::fmt::Debug for Entry {
 mod tests {
     use super::*;
 
-    /// Connections, and the streams that they have reserved.
+    /// Connections, and the streams that they reserved.
     #[derive(Default)]
     struct Bench {
         reserved: ReservedStreams,

@@ -1,8 +1,9 @@
-//! Owns one streamed HTTP response: runs the operations that the client starts, writes the results.
+//! Drives one streamed HTTP response: runs the operations that the client starts, and writes their
+//! results.
 //!
-//! The response's body is a channel of one piece. An event leaves the outbox only when the piece
-//! before it has been taken, so events that a slow client does not read stay counted there. A stream
-//! whose client reads nothing for the write timeout is closed.
+//! The response's body is a channel that holds one piece. An event leaves the outbox only when the piece
+//! before it has left the channel, so the events that a slow client does not read stay counted there. A
+//! stream whose client reads nothing for the write timeout is closed.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::context::SessionContext;
 use super::operations::Operations;
 use crate::outbox::{Inbox, outbox};
 
-/// The operation that a response is for.
+/// The operation whose results a response streams.
 #[derive(Debug)]
 pub enum StreamOperation {
     Graphql(Selected, Box<Inspected>),
@@ -31,21 +32,22 @@ pub enum StreamOperation {
 pub struct OpenedStream {
     pub content_type: &'static str,
     pub body: mpsc::Receiver<Piece>,
-    /// The errors of an operation that failed before its first result. The body has them too.
+    /// The errors of an operation that failed before its first result. The body contains them, too.
     pub failed: Option<Vec<GraphqlError>>,
 }
 
-/// A piece of a response's body. A body that ends without a [`Piece::End`] is cut off, so that the
-/// client sees an error.
+/// A piece of a response's body. A body that ends without [`Piece::End`] is interrupted, so that the
+/// client notices an error.
 #[derive(Debug)]
 pub enum Piece {
     Text(Bytes),
     End,
 }
 
-/// A call of the protocol machine by another request.
+/// A call of the protocol machine on behalf of another request.
 pub(super) type Command<M> = Box<dyn FnOnce(&mut M) + Send>;
 
+/// The sending end of a response's body.
 pub(super) type PieceSender = mpsc::Sender<Piece>;
 
 pub(super) struct Stream<M> {
@@ -53,15 +55,15 @@ pub(super) struct Stream<M> {
     pub(super) machine: M,
     operations: Operations,
     inbox: Inbox,
-    /// Text that waits until the response starts.
+    /// The text that is written first when the response starts.
     held: Option<String>,
     /// The event whose text is being written.
     carried: Option<Event>,
-    /// When the stream will be cut off, and why.
+    /// When the stream will be interrupted, and why.
     losing: Option<(Instant, &'static str)>,
 }
 
-/// A text, and the payload that it was made from.
+/// The text of an event. It holds the payload, whose bytes are counted until it is dropped.
 struct EventText {
     text: String,
     _json: Json,
@@ -78,7 +80,8 @@ enum Step {
 const HEARTBEAT: Duration = Duration::from_secs(10);
 const KEY: OperationKey = OperationKey(1);
 
-/// Runs one operation on a response of its own. The receiver resolves with its first event.
+/// Runs one operation on a response of its own ("distinct connections" of GraphQL over SSE). The
+/// receiver resolves with the operation's first event.
 pub(super) fn distinct<M: Streamed>(
     context: SessionContext,
     machine: M,
@@ -118,7 +121,7 @@ impl<M: Streamed> Stream<M> {
         }
     }
 
-    /// Waits for the first event, and then starts the response.
+    /// Waits for the first event, starts the response, and runs the stream.
     async fn open(mut self, mut opened: oneshot::Sender<OpenedStream>) {
         let context = Arc::clone(&self.context);
         let ((key, event), has_expired) = tokio::select! {
@@ -132,7 +135,7 @@ impl<M: Streamed> Stream<M> {
         let (body, pieces) = mpsc::channel(1);
         let failed = match &event {
             Event::Error(errors) => Some(errors.clone()),
-            // For a lost subscription the stream starts and is cut off: clients reconnect then.
+            // For a lost subscription the stream starts and is interrupted, so that clients reconnect.
             Event::Started | Event::Next(_) | Event::Missed(_) | Event::Complete | Event::Lost => {
                 None
             }
@@ -145,7 +148,7 @@ impl<M: Streamed> Stream<M> {
         if opened.send(response).is_ok() {
             self.machine.open();
             if has_expired {
-                // The operation has ended, so its event is written and not recorded.
+                // The operation has been recorded already, so its event is only written.
                 self.machine.handle_event(key, &event);
                 self.flush(&body).await;
                 return;
@@ -157,7 +160,7 @@ impl<M: Streamed> Stream<M> {
         }
     }
 
-    /// Writes until the operation ends, the client leaves or the process shuts down.
+    /// Writes until the operation ends, the client closes the connection or the process shuts down.
     pub(super) async fn run(
         mut self,
         body: PieceSender,
@@ -201,7 +204,8 @@ impl<M: Streamed> Stream<M> {
                     self.handle_event(key, &event);
                     self.carried = Some(event);
                 }
-                // A dropped command is answered as if the stream had ended, which it is about to.
+                // To its caller, a dropped command looks as if the stream had ended, which is about to
+                // happen.
                 command = receive(&mut commands) => if self.losing.is_none() {
                     command(&mut self.machine);
                 },
@@ -219,8 +223,8 @@ impl<M: Streamed> Stream<M> {
         }
     }
 
-    /// Performs outputs of the protocol machine before the response has started. The first text is
-    /// held back, and nothing more is performed until then.
+    /// Performs outputs of the protocol machine before the response has started, up to the first text,
+    /// which is kept for the response.
     pub(super) fn prepare(&mut self) {
         while self.held.is_none()
             && let Some(output) = self.machine.poll_output()
@@ -231,7 +235,7 @@ impl<M: Streamed> Stream<M> {
         }
     }
 
-    /// Writes all outputs of the protocol machine. Returns whether the stream goes on.
+    /// Performs all outputs of the protocol machine. Returns whether the stream continues.
     async fn flush(&mut self, body: &PieceSender) -> bool {
         let context = Arc::clone(&self.context);
         let mut expired = pin!(tokio::time::sleep(context.config.write));
@@ -257,7 +261,8 @@ impl<M: Streamed> Stream<M> {
         }
     }
 
-    /// Returns the text with the memory that its event is counted for, until the client has read it.
+    /// Returns the text as bytes. They hold the event's payload, so that it stays counted until the client
+    /// has read them.
     fn counted(&self, text: String) -> Bytes {
         match &self.carried {
             Some(Event::Next(json)) => Bytes::from_owner(EventText {
@@ -301,12 +306,14 @@ impl<M: Streamed> Stream<M> {
         }
     }
 
-    /// Cuts the stream off `after` this time, once the operations that run by HTTP have ended.
+    /// Schedules the interruption of the stream `after` this time. It waits for operations that run by
+    /// HTTP.
     fn lose_soon(&mut self, after: Duration, reason: &'static str) {
         self.losing.get_or_insert((Instant::now() + after, reason));
     }
 }
 
+/// Returns the next command; never resolves if there can be none.
 async fn receive<M>(commands: &mut Option<&mut mpsc::Receiver<Command<M>>>) -> Command<M> {
     if let Some(receiver) = commands
         && let Some(command) = receiver.recv().await

@@ -1,8 +1,8 @@
-//! Passes the bytes of a WebSocket unchanged: frames, masks, pings, compression and close codes stay
-//! as both ends made them.
+//! Relays the bytes of a WebSocket unchanged: frames, masks, pings, compression and close codes are
+//! those of its two ends.
 //!
-//! countersign adds frames only between two messages: a close frame when the process drains, and, if
-//! the route is configured so, a message that keeps an idle connection open.
+//! countersign adds frames of its own only between two messages: a close frame when the process drains
+//! and, if the route configures it, a message that keeps an idle connection open.
 
 mod frames;
 
@@ -22,7 +22,7 @@ use crate::telemetry::Record;
 use crate::telemetry::metrics::{GaugeGuard, RouteMetrics};
 use frames::Frames;
 
-/// A message that is sent upstream when the client has been silent for some time.
+/// A message that is sent upstream when the client has been silent for the time `after`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keepalive {
     pub text: String,
@@ -40,36 +40,36 @@ pub struct Tunnel {
     pub permit: Arc<OwnedSemaphorePermit>,
 }
 
-/// One direction.
+/// One direction of a tunnel.
 struct Pump<'a> {
     from: ReadHalf<TokioIo<Upgraded>>,
     to: WriteHalf<TokioIo<Upgraded>>,
     /// The frame that is written when the process drains.
     close_frame: Vec<u8>,
     keepalive: Option<&'a Keepalive>,
-    passed: usize,
-    /// Cancelled when no message is in transit in this direction any more.
+    relayed: usize,
+    /// Cancelled when the last message of this direction has been relayed.
     idle: CancellationToken,
     /// The same for the other direction.
     other_idle: CancellationToken,
 }
 
-/// Signals of a shutdown, which ends all tunnels.
+/// The signals of a shutdown.
 struct Shutdown {
     draining: CancellationToken,
     expired: CancellationToken,
 }
 
-/// "Service Restart" and "Going Away" (RFC 6455, section 7.4, and its IANA registry).
+/// The close codes "Service Restart" and "Going Away" (RFC 6455, section 7.4, and its IANA registry).
 const TO_CLIENT: u16 = 1012;
 const TO_UPSTREAM: u16 = 1001;
 const BUFFER: usize = 8 * 1024;
-/// How long one end may take to close once the other has.
+/// How long one end may take to close after the other.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long the close frames may take to leave after the drain's deadline.
+/// How long the close frames may be written after the drain's deadline.
 const SHUTDOWN_FLUSH: Duration = Duration::from_secs(1);
 
-/// Passes bytes until both ends are closed, or the process drains.
+/// Relays bytes until both ends are closed, or the process drains.
 pub(super) async fn serve(tunnel: Tunnel, draining: CancellationToken, expired: CancellationToken) {
     let mut record = Record::new("TUNNEL");
     record.set_route(&tunnel.metrics);
@@ -82,8 +82,8 @@ pub(super) async fn serve(tunnel: Tunnel, draining: CancellationToken, expired: 
     };
     let shutdown = Shutdown { draining, expired };
     let ended = tokio::select! {
-        ended = pass(tunnel, shutdown, &mut record) => ended,
-        // One end does not read.
+        ended = relay(tunnel, shutdown, &mut record) => ended,
+        // An end that does not read cannot delay the shutdown.
         () = late => Ok(()),
     };
     if let Err(error) = ended {
@@ -92,7 +92,8 @@ pub(super) async fn serve(tunnel: Tunnel, draining: CancellationToken, expired: 
     record.write();
 }
 
-async fn pass(tunnel: Tunnel, shutdown: Shutdown, record: &mut Record) -> io::Result<()> {
+/// Relays bytes in both directions.
+async fn relay(tunnel: Tunnel, shutdown: Shutdown, record: &mut Record) -> io::Result<()> {
     let opened = async { tokio::try_join!(tunnel.client, tunnel.upstream) };
     let Some(opened) = shutdown.expired.run_until_cancelled(opened).await else {
         return Ok(());
@@ -109,7 +110,7 @@ async fn pass(tunnel: Tunnel, shutdown: Shutdown, record: &mut Record) -> io::Re
         to: upstream_write,
         close_frame: frames::close(TO_UPSTREAM, Some(mask())),
         keepalive: tunnel.keepalive.as_ref(),
-        passed: 0,
+        relayed: 0,
         idle: up_idle.clone(),
         other_idle: down_idle.clone(),
     };
@@ -118,7 +119,7 @@ async fn pass(tunnel: Tunnel, shutdown: Shutdown, record: &mut Record) -> io::Re
         to: client_write,
         close_frame: frames::close(TO_CLIENT, None),
         keepalive: None,
-        passed: 0,
+        relayed: 0,
         idle: down_idle,
         other_idle: up_idle,
     };
@@ -139,8 +140,8 @@ async fn pass(tunnel: Tunnel, shutdown: Shutdown, record: &mut Record) -> io::Re
             },
         }
     };
-    record.bytes_in = up.passed;
-    record.bytes_out = down.passed;
+    record.bytes_in = up.relayed;
+    record.bytes_out = down.relayed;
     if shutdown.draining.is_cancelled() {
         // Unread bytes would turn the close into a reset, which may overtake the close frame.
         let ends = async { tokio::join!(up.discard(), down.discard()) };
@@ -150,16 +151,17 @@ async fn pass(tunnel: Tunnel, shutdown: Shutdown, record: &mut Record) -> io::Re
 }
 
 impl Pump<'_> {
-    /// Passes bytes until the source ends or the close frame is written, and then shuts the other end
+    /// Relays bytes until the source ends or the close frame is written, and then shuts the other end
     /// down.
     async fn run(&mut self, shutdown: &Shutdown) -> io::Result<()> {
-        let ended = self.pass(shutdown).await;
+        let ended = self.relay(shutdown).await;
         self.idle.cancel();
         let shut_down = self.to.shutdown().await;
         ended.and(shut_down)
     }
 
-    async fn pass(&mut self, shutdown: &Shutdown) -> io::Result<()> {
+    /// Relays bytes until the source ends or the close frame is written.
+    async fn relay(&mut self, shutdown: &Shutdown) -> io::Result<()> {
         let mut frames = Frames::default();
         let mut buffer = vec![0; BUFFER];
         let mut silent_since = Instant::now();
@@ -170,8 +172,8 @@ impl Pump<'_> {
             tokio::select! {
                 biased;
                 () = shutdown.draining.cancelled(), if may_insert => {
-                    // An end that receives a close frame sends nothing more, so a message in the other
-                    // direction is finished first.
+                    // An end that receives a close frame sends nothing more, so the message in the
+                    // other direction must be complete first.
                     self.idle.cancel();
                     let other = self.other_idle.cancelled();
                     let _ = shutdown.expired.run_until_cancelled(other).await;
@@ -190,7 +192,7 @@ impl Pump<'_> {
                     silent_since = Instant::now();
                     let bytes = &buffer[..read];
                     frames.advance(bytes);
-                    self.passed += read;
+                    self.relayed += read;
                     self.to.write_all(bytes).await?;
                     self.to.flush().await?;
                 }
@@ -204,13 +206,14 @@ impl Pump<'_> {
         }
     }
 
+    /// Reads to the end of the source, and discards the bytes.
     async fn discard(&mut self) {
         let mut buffer = [0; 512];
         while matches!(self.from.read(&mut buffer).await, Ok(read) if read > 0) {}
     }
 }
 
-/// RFC 6455, section 5.3.
+/// Returns a random masking key (RFC 6455, section 5.3).
 fn mask() -> [u8; 4] {
     fastrand::u32(..).to_ne_bytes()
 }

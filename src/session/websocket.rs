@@ -1,9 +1,9 @@
-//! Owns one client WebSocket: reads messages, runs the operations that the client starts, writes the
-//! results.
+//! Drives one client WebSocket: reads messages, runs the operations that the client starts, and writes
+//! their results.
 //!
-//! One task, one loop. An event leaves the outbox only when the message before it has been written,
-//! so events that a slow client does not read stay counted there; and a client is read only while
-//! nothing is being written to it. Upstream and client are served in no fixed order, so that neither
+//! One task runs one loop. An event leaves the outbox only when the message before it has been written,
+//! so the events that a slow client does not read stay counted there. The client is read only while
+//! nothing is being written to it. Events and messages are handled in random order, so that neither side
 //! starves.
 
 mod link;
@@ -36,16 +36,16 @@ struct Session {
     inbox: Inbox,
     /// The event whose message is being written. It stays counted in the outbox until then.
     carried: Option<Event>,
-    /// When a close is due, and with which code and reason.
+    /// When a close is due, with its code and reason.
     closing: Option<(Instant, Close)>,
     is_draining: bool,
     has_expired: bool,
 }
 
-/// When a session has something to do although nothing arrives.
+/// When a session must act although nothing arrives.
 struct Deadlines {
     protocol: Option<Instant>,
-    /// When a client that does not take a message is given up.
+    /// When the socket of a client that does not read is closed.
     write: Option<Instant>,
     close: Option<Instant>,
     ping: Instant,
@@ -57,7 +57,7 @@ enum Step {
     Close(Close),
 }
 
-/// Bytes of a message of a client that has shown no token yet.
+/// The maximum size of a message of a client that has not sent its token yet, in bytes.
 const PENDING_MESSAGE: usize = 32 * 1024;
 
 /// Serves a socket once it is upgraded, in the client protocol that `protocol` names.
@@ -79,7 +79,7 @@ pub(super) async fn serve(
     let (outbox, inbox) = outbox(config.outbox, Arc::clone(&context.budget));
     let documents = context.documents.clone();
     let context = Arc::new(context);
-    // Counts the connection until the socket is closed.
+    // The context counts the connection until the socket is closed.
     let _counted = Arc::clone(&context);
     let session = Session {
         dialect: websocket(protocol, Instant::now(), times, config.limits(), documents),
@@ -106,15 +106,15 @@ impl Session {
     async fn run(mut self, link: &mut Link) -> End {
         loop {
             if let Err(end) = self.step(link).await {
-                // Ends the operations before the close frame is written, for which the client may
-                // take its time.
+                // The operations end before the close frame is written, because the client may delay
+                // that.
                 self.operations.clear();
                 return end;
             }
         }
     }
 
-    /// Writes what is ready, and handles the next thing that happens.
+    /// Writes pending messages, and handles the next event.
     async fn step(&mut self, link: &mut Link) -> Result<(), End> {
         self.perform_outputs(link).await?;
         let is_writing = link.is_writing();
@@ -145,7 +145,7 @@ impl Session {
         Ok(())
     }
 
-    /// Performs what the protocol machine asks for, until a message is being written.
+    /// Performs outputs of the protocol machine until a message is being written.
     async fn perform_outputs(&mut self, link: &mut Link) -> Result<(), End> {
         while !link.is_writing()
             && let Some(output) = self.dialect.poll_output()
@@ -178,7 +178,7 @@ impl Session {
             Message::Frame(_) => {}
             Message::Close(_) => {
                 self.operations.clear();
-                link.answer_close().await;
+                link.flush_close().await;
                 return Err(End::Gone);
             }
         }
@@ -209,8 +209,8 @@ impl Session {
         link.ping(now).await
     }
 
-    /// Refuses messages of a client that has shown no token yet if they are longer than one that
-    /// carries a token.
+    /// Handles a message. Before the client has sent its token, refuses messages that are longer than any
+    /// message with a token.
     fn handle_text(&mut self, text: &str) {
         if matches!(self.admission, Admission::Pending(_)) && text.len() > PENDING_MESSAGE {
             return self.refuse_pending();
@@ -259,7 +259,7 @@ impl Session {
         }
         match self.context.api.availability() {
             Availability::Up => self.dialect.accept(Instant::now()),
-            // Before the acknowledgement, or clients would never stop trying.
+            // A close after the acknowledgement would make clients reconnect without end.
             Availability::Down => {
                 let reason = "upstream is unavailable";
                 self.dialect
@@ -285,8 +285,8 @@ impl Session {
         }
     }
 
-    /// Closes with a retryable code, once the operations that run by HTTP have ended: clients send
-    /// again all operations in flight at such a close, including mutations.
+    /// Schedules a close with a retryable code. It waits for the operations that run by HTTP, because
+    /// after such a close clients send again all operations in flight, including mutations.
     fn close_soon(&mut self, after: Duration, reason: &'static str) {
         self.dialect.begin_closing();
         if self.closing.is_none() {
@@ -307,8 +307,8 @@ impl Session {
         }
     }
 
-    /// Ends the operations that still run at the drain's deadline, with an error for each, before
-    /// the close.
+    /// Ends the operations that are running at the drain's deadline, reports an error for each, and
+    /// schedules the close.
     fn expire(&mut self) {
         self.has_expired = true;
         for (key, event) in self.operations.expire() {

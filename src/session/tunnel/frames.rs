@@ -1,11 +1,11 @@
-//! Finds where WebSocket frames and messages begin and end in a stream of bytes (RFC 6455, section
-//! 5.2). Nothing is changed or checked; in bytes that are not WebSocket frames no end is found.
+//! Finds the boundaries of WebSocket frames and messages in a stream of bytes (RFC 6455, section 5.2).
+//! It neither changes nor validates them: in bytes that are not WebSocket frames it may find none.
 
 /// Follows one direction of a WebSocket.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     header: Vec<u8>,
-    /// Bytes of the current payload that are still to come.
+    /// How many bytes of the current payload have not arrived.
     left: u64,
     is_in_message: bool,
 }
@@ -14,13 +14,13 @@ const FIN: u8 = 0x80;
 const OPCODE: u8 = 0x0f;
 const MASKED: u8 = 0x80;
 const LENGTH: u8 = 0x7f;
-/// Opcodes from here on are control frames, which may come within a message.
+/// This opcode and higher ones are control frames, which may occur within a message.
 const CONTROL: u8 = 0x8;
 const TEXT: u8 = 0x1;
 const CLOSE: u8 = 0x8;
 
 impl Frames {
-    /// Reads the bytes that come next.
+    /// Reads the next bytes.
     pub(super) fn advance(&mut self, mut bytes: &[u8]) {
         loop {
             let skipped = usize::try_from(self.left)
@@ -49,7 +49,7 @@ impl Frames {
         self.header.clear();
     }
 
-    /// Whether another frame, a message or a control frame, may be inserted here.
+    /// Returns whether a message or a control frame may be inserted at this point.
     pub(super) fn is_between_messages(&self) -> bool {
         self.left == 0 && self.header.is_empty() && !self.is_in_message
     }
@@ -112,7 +112,7 @@ fn frame(opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// Checks after which bytes another message may begin, however the bytes are split.
+    /// Checks after which bytes another message may begin, whether they are read one by one or at once.
     #[track_caller]
     fn check(bytes: &[u8], expected: &[usize]) {
         let mut frames = Frames::default();

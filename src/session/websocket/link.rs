@@ -1,7 +1,7 @@
-//! One client WebSocket, and the message that is being written to it.
+//! A client's WebSocket, and the message that is being written to it.
 //!
 //! Long messages are written in several frames, one at a time. While a message is being written, the
-//! client is not read, so that a client that does not take our messages cannot make us queue more.
+//! client is not read, so that a client that does not read cannot cause more messages to be queued.
 
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ pub(super) struct Link {
     socket: Socket,
     /// When the message that is being written was handed to the socket.
     writing_since: Option<Instant>,
-    /// The part of a long message that the socket does not have yet.
+    /// The part of a long message that has not been handed to the socket.
     rest: Bytes,
     ping_at: Instant,
     ping_period: Duration,
@@ -35,9 +35,9 @@ pub(super) struct Link {
 
 /// How a session ends.
 pub(super) enum End {
-    /// With this close frame.
+    /// The session sends this close frame.
     Close(Close),
-    /// Without one: the client has closed the socket, or does not read or answer any more.
+    /// The client has closed the socket, or no longer reads or responds. No close frame is sent.
     Gone,
 }
 
@@ -47,13 +47,14 @@ pub(super) enum Io {
     Read(Option<Result<Message, tungstenite::Error>>),
 }
 
-/// Bytes of a frame. The socket's write buffer grows to the size of one, and never shrinks.
+/// The maximum size of a frame. The socket's write buffer grows to that of the largest frame, and never
+/// shrinks.
 const PART: usize = 128 * 1024;
-/// How long the client may take to answer our close.
+/// How long the client may take to respond to a close frame.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Link {
-    /// `message` bounds the bytes of a client's message.
+    /// Returns the link of an upgraded connection. `message` is the maximum size of a client's message.
     pub(super) async fn new(upgraded: Upgraded, message: usize, ping_period: Duration) -> Self {
         // Frames are short and written one at a time, so the write buffer needs no bound of its own.
         let config = WebSocketConfig::default()
@@ -72,20 +73,23 @@ impl Link {
         }
     }
 
+    /// Returns whether a message is being written.
     pub(super) fn is_writing(&self) -> bool {
         self.writing_since.is_some()
     }
 
+    /// Returns when the message that is being written was handed to the socket.
     pub(super) fn writing_since(&self) -> Option<Instant> {
         self.writing_since
     }
 
-    /// When the next ping is due.
+    /// Returns when the next ping is due.
     pub(super) fn ping_at(&self) -> Instant {
         self.ping_at
     }
 
-    /// Flushes the frame that is being written, or reads a message if there is none. Cancel safe.
+    /// Flushes the frame that is being written or, if there is none, reads a message. This is cancel
+    /// safe.
     pub(super) async fn next(&mut self) -> Io {
         if self.is_writing() {
             return Io::Flushed(self.socket.flush().await);
@@ -93,13 +97,13 @@ impl Link {
         Io::Read(self.socket.next().await)
     }
 
-    /// Starts to write a message.
+    /// Starts writing a message.
     pub(super) async fn send(&mut self, text: String) -> Result<(), End> {
         let message = first_part(text, &mut self.rest);
         self.feed(message).await
     }
 
-    /// Continues after a frame has left: with the next frame of the message, if there is one.
+    /// Continues after a frame has been flushed, with the next frame of the message if there is one.
     pub(super) async fn flushed(&mut self) -> Result<(), End> {
         if self.rest.is_empty() {
             self.writing_since = None;
@@ -109,17 +113,18 @@ impl Link {
         self.socket.feed(part).await.map_err(|_| End::Gone)
     }
 
-    /// The client has sent a ping. Its pong is queued; pongs that the client does not read must not
-    /// pile up.
+    /// Handles a ping of the client. The socket has queued the pong, which counts as a message, so that
+    /// pongs that the client does not read do not accumulate.
     pub(super) fn pinged(&mut self) {
         self.writing_since = Some(Instant::now());
     }
 
+    /// Handles a pong of the client.
     pub(super) fn ponged(&mut self) {
         self.is_ponged = true;
     }
 
-    /// Sends a ping if one is due, and ends the socket if the client has not answered the last one.
+    /// Sends a ping if one is due. Fails if the client has not answered the last one.
     pub(super) async fn ping(&mut self, now: Instant) -> Result<(), End> {
         if now < self.ping_at {
             return Ok(());
@@ -141,12 +146,12 @@ impl Link {
         self.socket.feed(message).await.map_err(|_| End::Gone)
     }
 
-    /// Writes the answer to the client's close frame, which the socket has queued.
-    pub(super) async fn answer_close(&mut self) {
+    /// Flushes the response to the client's close frame, which the socket has queued.
+    pub(super) async fn flush_close(&mut self) {
         let _ = timeout(CLOSE_PATIENCE, self.socket.flush()).await;
     }
 
-    /// Writes the close frame and waits a little for the client's.
+    /// Writes a close frame, and waits up to [`CLOSE_PATIENCE`] for the client's.
     pub(super) async fn close(&mut self, close: Close) {
         let frame = CloseFrame {
             code: close.code.into(),
@@ -162,7 +167,8 @@ impl Link {
                     return;
                 }
             }
-            // Bytes left unread would turn the end into a reset that overtakes the close frame.
+            // Unread bytes would turn the end of the connection into a reset, which may overtake the close
+            // frame.
             let _ = tokio::io::copy(socket.get_mut(), &mut tokio::io::sink()).await;
         };
         let _ = timeout(CLOSE_PATIENCE, closing).await;
