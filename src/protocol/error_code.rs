@@ -334,7 +334,7 @@ codes! {
     UpstreamNotJson = "UPSTREAM_NOT_JSON", NONE, ANY,
         "AppSync's response to an operation on a socket or stream is not JSON.",
         "Check the route's `target`.";
-    UpstreamRefused = "UPSTREAM_REFUSED", BAD_GATEWAY, NO,
+    UpstreamRefused = "UPSTREAM_REFUSED", NONE, NO,
         "AWS rejected the WebSocket. AppSync's `errorType` is beside the code.",
         "See the message.";
     UpstreamResponseTooLarge = "UPSTREAM_RESPONSE_TOO_LARGE", BAD_GATEWAY, YES,
