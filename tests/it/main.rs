@@ -36,6 +36,7 @@ mod desync;
 #[cfg(target_os = "linux")]
 mod dialling;
 mod documents;
+mod error_codes;
 mod errors;
 mod exactly_once;
 mod exactness;

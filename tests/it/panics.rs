@@ -9,15 +9,17 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use countersign::telemetry::metrics::{self, Format};
+use countersign_protocol::error_code::{Code, Sent};
 use parking_lot::Mutex;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::MutexGuard;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
+use crate::error_codes::{check_response, check_text};
 use crate::support::{
     GATEWAY, JSON, PATIENCE, Running, Scratch, Socket, World, get, post, raw_on, within,
 };
@@ -160,14 +162,9 @@ async fn a_panic_in_a_request_becomes_a_500_and_the_next_request_is_served() {
         set(SPAN, &[]);
         TRAP.lock().as_mut().unwrap().before = before;
         let answer = world.query(QUERY).await;
-        assert_eq!(answer.status, 500, "{answer:?}");
-        assert_eq!(answer.headers["x-countersign-error"], "INTERNAL");
+        check_response(&answer, Code::Internal, Sent::Maybe);
         assert_eq!(answer.headers["connection"], "close");
-        let body: Value = serde_json::from_str(&answer.body).unwrap();
-        let extensions = &body["errors"][0]["extensions"];
-        assert_eq!(extensions["code"], "INTERNAL", "{body}");
-        assert_eq!(extensions["sent"], "maybe", "{body}");
-        assert!(!answer.body.contains("on purpose"), "{body}");
+        assert!(!answer.body.contains("on purpose"), "{answer:?}");
         one_more("request", known).await;
         if before == 0 {
             assert_eq!(count(sample), counted + 1.0);
@@ -179,10 +176,7 @@ async fn a_panic_in_a_request_becomes_a_500_and_the_next_request_is_served() {
     set(SPAN, &[]);
     TRAP.lock().as_mut().unwrap().before = 1;
     let answer = get(world.addr, "/http/echo", &[]).await;
-    assert_eq!(answer.status, 500, "{answer:?}");
-    let body: Value = serde_json::from_str(&answer.body).unwrap();
-    assert_eq!(body["code"], "INTERNAL", "{body}");
-    assert_eq!(body["sent"], "maybe", "{body}");
+    check_response(&answer, Code::Internal, Sent::Maybe);
     one_more("request", known).await;
     works(&world).await;
     assert_eq!(count("requests_in_flight{route=\"graphql\"}"), 0.0);
@@ -321,9 +315,7 @@ async fn a_panic_in_an_operation_becomes_its_error_and_the_socket_stays_open() {
     socket.subscribe("q", QUERY).await;
     let frame = socket.next_of("q").await;
     assert_eq!(frame["type"], "error", "{frame}");
-    let extensions = &frame["payload"][0]["extensions"];
-    assert_eq!(extensions["code"], "INTERNAL", "{frame}");
-    assert_eq!(extensions["sent"], "maybe", "{frame}");
+    check_text(&frame.to_string(), Code::Internal, Sent::Maybe);
     one_more("operation", known).await;
     socket.subscribe("again", QUERY).await;
     assert_eq!(socket.next_of("again").await["type"], "next");
@@ -437,6 +429,27 @@ async fn a_panic_in_a_realtime_connection_ends_only_its_subscriptions() {
         drop(last);
         world.drained().await;
     }
+}
+
+/// The connection is signed first, and then each subscription.
+#[tokio::test]
+async fn a_panic_in_a_signature_ends_only_its_subscription() {
+    let _turn = turn().await;
+    let world = World::builder().in_process().await;
+    let mut socket = world.acked().await;
+    let known = panics("signing");
+    set("countersign::sign", &["signing"]);
+    TRAP.lock().as_mut().unwrap().before = 1;
+    socket.subscribe("s", SUBSCRIPTION).await;
+    let frame = socket.next_of("s").await;
+    assert_eq!(frame["type"], "error", "{frame}");
+    check_text(&frame.to_string(), Code::Internal, Sent::No);
+    one_more("signing", known).await;
+    socket.subscribe("again", SUBSCRIPTION).await;
+    world.subscriptions(1).await;
+    works(&world).await;
+    drop(socket);
+    world.drained().await;
 }
 
 #[tokio::test]

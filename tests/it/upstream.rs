@@ -10,6 +10,7 @@ use bytes::Bytes;
 use countersign::app::App;
 use countersign::config::{self, Credentials, Sources, Trust};
 use countersign_emulator::{DEMO_SESSION_TOKEN, Emulator, Key, Options};
+use countersign_protocol::error_code::{Code, Sent};
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -22,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio_rustls::server::TlsStream;
 
+use crate::error_codes::check_response;
 use crate::fakes::{Heard, Proxy, TlsPeer};
 use crate::support::{
     Answer, Daemon, JSON, Scratch, Socket, World, command, demo_key, flag, get, post, raw, within,
@@ -32,7 +34,17 @@ const GATEWAY: &str = "a1b2c3.execute-api.us-east-1.amazonaws.com";
 
 /// Starts countersign in this process, with `/graphql` to `API` and `/gateway` to `GATEWAY`, both
 /// at `upstream`.
-async fn app(upstream: SocketAddr, ca_pem: &str, settings: &[(&str, &str)]) -> SocketAddr {
+pub async fn app(upstream: SocketAddr, ca_pem: &str, settings: &[(&str, &str)]) -> SocketAddr {
+    app_with_token(upstream, ca_pem, "the-session-token", settings).await
+}
+
+/// Does the same with another session token.
+pub async fn app_with_token(
+    upstream: SocketAddr,
+    ca_pem: &str,
+    session_token: &str,
+    settings: &[(&str, &str)],
+) -> SocketAddr {
     let connect = upstream.to_string();
     let graphql = format!("https://{API}/graphql");
     let gateway = format!("https://{GATEWAY}/prod");
@@ -55,7 +67,7 @@ async fn app(upstream: SocketAddr, ca_pem: &str, settings: &[(&str, &str)]) -> S
         route.credentials = Credentials::Fixed(aws_credential_types::Credentials::new(
             "AKIDTEST",
             "secret",
-            Some("the-session-token".to_owned()),
+            Some(session_token.to_owned()),
             None,
             "fixed",
         ));
@@ -81,21 +93,17 @@ async fn mutate(addr: SocketAddr) -> Answer {
 }
 
 #[track_caller]
-fn check_error(answer: &Answer, status: u16, code: &str, sent: &str) {
+fn check_error(answer: &Answer, status: u16, code: Code, sent: Sent) {
     assert_eq!(answer.status, status, "{answer:?}");
-    assert_eq!(answer.code(), code);
-    assert_eq!(answer.headers["x-countersign-error"], code);
-    let error = &answer.json()["errors"][0];
-    assert_eq!(error["extensions"]["sent"], sent, "{answer:?}");
-    assert!(!error["message"].as_str().unwrap().is_empty());
+    check_response(answer, code, sent);
 }
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
 
-type Connection = BufReader<TlsStream<TcpStream>>;
+pub type Connection = BufReader<TlsStream<TcpStream>>;
 
 /// Starts a peer with both names whose HTTP/1.1 connections `serve` handles.
-async fn http1_peer<F, Serving>(serve: F) -> TlsPeer
+pub async fn http1_peer<F, Serving>(serve: F) -> TlsPeer
 where
     F: Fn(usize, Connection) -> Serving + Send + Sync + 'static,
     Serving: Future<Output = ()> + Send + 'static,
@@ -131,7 +139,7 @@ async fn a_refused_connection_is_unreachable() {
     drop(listener);
     let addr = app(gone, &peer.ca_pem, &[]).await;
     let answer = query(addr).await;
-    check_error(&answer, 502, "UPSTREAM_UNREACHABLE", "no");
+    check_error(&answer, 502, Code::UpstreamUnreachable, Sent::No);
     assert!(answer.body.contains(&gone.to_string()), "{answer:?}");
 }
 
@@ -143,7 +151,7 @@ async fn a_tls_handshake_without_an_answer_times_out() {
     let settings = [("timeouts.connect", "300ms")];
     let addr = app(silent.local_addr().unwrap(), &peer.ca_pem, &settings).await;
     let answer = query(addr).await;
-    check_error(&answer, 504, "UPSTREAM_CONNECT_TIMEOUT", "no");
+    check_error(&answer, 504, Code::UpstreamConnectTimeout, Sent::No);
     assert!(answer.body.contains("timeouts.connect"), "{answer:?}");
 }
 
@@ -153,11 +161,11 @@ async fn a_certificate_must_have_the_right_name_and_authority() {
     let other = TlsPeer::start(&["other.example.com"], &["http/1.1"], |_, _| async {}).await;
     // The right authority, the wrong name.
     let addr = app_before(&other, &[]).await;
-    check_error(&query(addr).await, 502, "UPSTREAM_TLS", "no");
+    check_error(&query(addr).await, 502, Code::UpstreamTls, Sent::No);
     // The right name, another authority.
     let addr = app(peer.addr, &other.ca_pem, &[]).await;
     let answer = query(addr).await;
-    check_error(&answer, 502, "UPSTREAM_TLS", "no");
+    check_error(&answer, 502, Code::UpstreamTls, Sent::No);
     assert!(answer.body.contains("ca_file"), "{answer:?}");
     assert_eq!(other.connections() + peer.connections(), 0);
 }
@@ -184,7 +192,7 @@ async fn a_request_without_an_answer_times_out_and_its_connection_is_dropped() {
     .await;
     let addr = app_before(&peer, &[("timeouts.first_byte", "300ms")]).await;
     let answer = mutate(addr).await;
-    check_error(&answer, 504, "UPSTREAM_TIMEOUT", "maybe");
+    check_error(&answer, 504, Code::UpstreamTimeout, Sent::Maybe);
     assert!(answer.body.contains("timeouts.first_byte"), "{answer:?}");
     within("the end of the connection", gone.notified()).await;
     assert_eq!(query(addr).await.status, 200);
@@ -220,7 +228,7 @@ async fn a_request_whose_connection_breaks_is_not_retried() {
             assert_eq!(query(addr).await.status, 200);
         }
         let answer = mutate(addr).await;
-        check_error(&answer, 502, "UPSTREAM_BROKEN", "maybe");
+        check_error(&answer, 502, Code::UpstreamBroken, Sent::Maybe);
         assert_eq!(seen.load(Ordering::SeqCst), warm + 1);
         assert_eq!(peer.connections(), 1);
     }
@@ -777,7 +785,12 @@ async fn a_compressed_rejection_is_replaced() {
     assert_eq!(answer.status, 403, "{answer:?}");
     assert_eq!(answer.json()["code"], "UPSTREAM_ERROR_UNREADABLE");
     assert!(!answer.headers.contains_key("content-encoding"));
-    check_error(&query(addr).await, 403, "UPSTREAM_ERROR_UNREADABLE", "yes");
+    check_error(
+        &query(addr).await,
+        403,
+        Code::UpstreamErrorUnreadable,
+        Sent::Yes,
+    );
 }
 
 /// It was taken for an error of AWS, which is read to its end, and replaced by a 502 when it was longer.
@@ -1116,7 +1129,7 @@ async fn a_response_that_cannot_be_framed_is_a_bad_gateway() {
         let error: Value = serde_json::from_str(&read.body).unwrap();
         assert_eq!(error["code"], "UPSTREAM_BROKEN", "{answer:?}: {read:?}");
         assert_eq!(error["sent"], "maybe", "{answer:?}: {read:?}");
-        check_error(&mutate(addr).await, 502, "UPSTREAM_BROKEN", "maybe");
+        check_error(&mutate(addr).await, 502, Code::UpstreamBroken, Sent::Maybe);
     }
     // The client receives the reason.
     let (_peer, addr) = framed(&head("transfer-encoding: gzip\r\n"), End::Keep).await;
@@ -1161,7 +1174,7 @@ async fn endless_early_hints_time_out() {
     })
     .await;
     let addr = app_before(&peer, &[("timeouts.first_byte", "500ms")]).await;
-    check_error(&mutate(addr).await, 504, "UPSTREAM_TIMEOUT", "maybe");
+    check_error(&mutate(addr).await, 504, Code::UpstreamTimeout, Sent::Maybe);
 }
 
 /// HTTP/2 has its own length for each stream, and `Content-Length` must match it.
@@ -1319,7 +1332,7 @@ async fn a_proxy_that_rejects_connect_is_named() {
     let target = format!("https://{}/graphql", emulator.api_host());
     let run = proxied("refusing", &emulator, &target, &[("HTTPS_PROXY", &url)]).await;
     let answer = rooms(run.addr).await;
-    check_error(&answer, 502, "UPSTREAM_UNREACHABLE", "no");
+    check_error(&answer, 502, Code::UpstreamUnreachable, Sent::No);
     let message: Value = answer.json()["errors"][0]["message"].clone();
     let message = message.as_str().unwrap();
     for part in [

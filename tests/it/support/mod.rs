@@ -11,7 +11,7 @@ mod world;
 use std::time::Duration;
 
 pub use daemon::{Daemon, command, demo_key};
-pub use request::{Answer, JSON, get, post, raw, raw_on};
+pub use request::{Answer, JSON, exchange, get, post, raw, raw_on};
 pub use scratch::Scratch;
 pub use scripts::{Checks, node, passes, python};
 pub use socket::Socket;

@@ -62,11 +62,16 @@ pub async fn raw(addr: SocketAddr, request: &[u8]) -> Answer {
 }
 
 /// Does the same on an open connection.
-pub async fn raw_on(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> Answer {
+pub async fn raw_on(stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> Answer {
+    within("a response", exchange(stream, request)).await
+}
+
+/// Does the same without a timeout.
+pub async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> Answer {
     // The server may reject the request before it has read all of it.
     let _ = stream.write_all(request).await;
     let mut bytes = Vec::new();
-    let _ = within("an answer", stream.read_to_end(&mut bytes)).await;
+    let _ = stream.read_to_end(&mut bytes).await;
     parse(&bytes)
 }
 
