@@ -54,7 +54,11 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
             ..emulator::Options::default()
         })
         .await?;
-        std::fs::write(&options.ca_file, emulator.ca_pem()).map_err(Failure::Output)?;
+        let path = &options.ca_file;
+        std::fs::write(path, emulator.ca_pem()).map_err(|error| Failure::CaFile {
+            path: path.clone(),
+            error,
+        })?;
         print(&banner(&emulator, options))?;
         signals.next().await;
         emulator.shutdown().await;

@@ -3,6 +3,7 @@
 //! Exit codes: 0 success; 1 the running countersign was not reached or not ready in time; 2 invalid
 //! usage or configuration, with every mistake listed; 3 the program could not start.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::admin;
@@ -16,6 +17,14 @@ use crate::telemetry::TraceError;
 pub(super) enum Failure {
     #[error(transparent)]
     Admin(#[from] admin::Error),
+    // The text contains the cause, so the cause is not a source, too.
+    #[error(
+        "cannot write the certificate authority to {path:?}: {error}. Choose another file with --ca-file"
+    )]
+    CaFile {
+        path: PathBuf,
+        error: std::io::Error,
+    },
     #[error(transparent)]
     Config(#[from] Problems),
     #[error(transparent)]
@@ -36,7 +45,7 @@ pub(super) enum Failure {
     Socket(#[from] SocketError),
     #[error(transparent)]
     Traces(#[from] TraceError),
-    #[error("standard output is closed")]
+    #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),
 }
 
@@ -51,7 +60,8 @@ impl Failure {
             Self::Config(_) | Self::NoCommand(_) | Self::Presign(PresignError::Target(_)) => {
                 BAD_USAGE
             }
-            Self::Emulator(_)
+            Self::CaFile { .. }
+            | Self::Emulator(_)
             | Self::Memory(_)
             | Self::Presign(_)
             | Self::Runtime(_)

@@ -1,4 +1,4 @@
-//! The program's version, shell completions and manual pages.
+//! The program's version, shell completions, manual pages, and the errors of `emulate`.
 
 use std::process::Stdio;
 
@@ -155,4 +155,25 @@ async fn cargo_run_ignores_variables_of_the_build() {
         .output();
     let output = within("the program", output).await.unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test]
+async fn emulate_names_the_file_that_it_cannot_write() {
+    let (any, file) = ("127.0.0.1:0", "/dev/null/ca.pem");
+    let arguments = [
+        "emulate",
+        "--listen",
+        any,
+        "--control",
+        any,
+        "--ca-file",
+        file,
+    ];
+    let output = within("the program", command(&arguments, &[]).output());
+    let output = output.await.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{errors}");
+    let expected = format!("cannot write the certificate authority to {file:?}: Not a directory");
+    assert!(errors.contains(&expected), "{errors}");
+    assert!(errors.contains("--ca-file"), "{errors}");
 }
