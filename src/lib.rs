@@ -3,26 +3,26 @@
 //!
 //! # Map
 //!
-//! Two crates do not depend on this one: `countersign_protocol` (`src/protocol`) has the
-//! types and machines of all protocols, without I/O; `countersign_emulator` (`src/emulator`) is an
-//! AppSync and an API Gateway that verify SigV4 by code of their own.
+//! Two crates of the workspace do not depend on this one: `countersign_protocol` (`src/protocol`)
+//! contains the types and machines of all protocols, without I/O; `countersign_emulator`
+//! (`src/emulator`) emulates AppSync and API Gateway and verifies SigV4 with its own code.
 //!
-//! | module | what |
+//! | module | contents |
 //! |---|---|
-//! | [`cli`] | arguments to command, exit codes; one file per command |
-//! | [`config`] | one table of settings; merged sources, resolved values |
-//! | [`app`] | builds every part, binds, runs until drained |
+//! | [`cli`] | the command line and its exit codes, one file for each command; signals, sandbox, systemd |
+//! | [`config`] | the table of settings; merges their sources and resolves their values |
+//! | [`app`] | builds every part, binds, and runs until drained |
 //! | [`admin`] | the admin listener: health, metrics, shutdown |
-//! | [`server`] | accept loops, TLS beside plain HTTP, drain of connections |
+//! | [`server`] | accept loops, TLS and plain HTTP on one port, draining of connections |
 //! | [`guard`] | access control: Host, Origin, fetch metadata, tokens, CORS; operation policies |
-//! | [`proxy`] | a request from head to answer; headers; errors to responses |
-//! | [`operation`] | one operation of any client protocol: admitted and executed |
-//! | [`outbox`] | the queue of a session's events, bounded in bytes |
-//! | [`session`] | a client socket or stream, its dialect, its operations; tunnels |
-//! | [`realtime`] | AppSync's realtime connections: driver, pool |
+//! | [`proxy`] | a request from its head to its response; headers; errors as responses |
+//! | [`operation`] | one operation of any client protocol: inspected, admitted and executed |
+//! | [`outbox`] | the send queue of a session, with a limit in bytes |
+//! | [`session`] | a client socket or stream with its protocol and its operations; tunnels |
+//! | [`realtime`] | AppSync's realtime connections: the driver of each, and their pool |
 //! | [`sign`] | the SigV4 signer and its variants, credentials, request targets, redaction |
 //! | [`upstream`] | endpoint inference, service profiles, HTTPS client, WebSockets, rejections by AWS |
-//! | [`telemetry`] | log set-up, the request line, metrics, traces and their export, error chains |
+//! | [`telemetry`] | the log, the record of a request, metrics, traces and their export, error chains |
 //! | [`lifecycle`] | the tasks of the process, and the signals that end them |
 //! | [`memory`] | the memory limit, and whether memory is short |
 //! | [`net`] | resolves names and opens TCP connections (RFC 8305) |
@@ -30,8 +30,8 @@
 //! | [`iam`] | recorded operations, GraphQL documents, least-privilege IAM policies |
 //!
 //! A request flows one way: `server`, `guard`, `proxy`, then `upstream`, which signs last. An
-//! operation of a socket flows through a dialect and `session`, then `upstream` (queries,
-//! mutations) or `realtime` (subscriptions), and its events come back through the session's outbox.
+//! operation of a socket flows through a dialect, `session` and `operation`, then `upstream` (queries,
+//! mutations) or `realtime` (subscriptions). Its events come back through the session's outbox.
 //!
 //! # Invariants
 //!
@@ -47,8 +47,8 @@
 //! 8. Responses stream; nothing is buffered that need not be.
 //! 9. A client sees only its own protocol.
 //!
-//! Deliberately absent: retries of anything that may have been sent, a way for a request to
-//! choose its upstream, and any code shared between the signer and the emulator that checks it.
+//! Deliberately absent: retries of requests that may have been sent, ways for a request to choose its
+//! upstream, and code that the signer shares with the emulator that verifies its signatures.
 
 pub mod admin;
 pub mod app;
