@@ -25,7 +25,7 @@ use crate::session::SessionConfig;
 use crate::telemetry::{LogConfig, TraceConfig};
 use crate::upstream::UpstreamConfig;
 
-/// A whole, valid configuration.
+/// A complete, valid configuration.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub listen: Vec<Listen>,

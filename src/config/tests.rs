@@ -1,4 +1,4 @@
-//! Sources of configuration, and what they resolve to, or all mistakes in them.
+//! Tests of the configuration: each has sources, and what they resolve to or all mistakes in them.
 
 mod listeners;
 mod reference;
@@ -12,7 +12,7 @@ use super::*;
 
 const URL: &str = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";
 
-/// Sources; a good route comes with them, unless they have some of their own.
+/// Sources. A valid route is added, unless they contain a route.
 #[derive(Clone, Default)]
 struct Input {
     file: Option<String>,
@@ -37,12 +37,12 @@ fn flag(name: &'static str, key: &str, values: &[&str]) -> Input {
     input().flag(name, key, values)
 }
 
-/// A file of one route, of which the target stands in line 2.
+/// Returns a file of one route, with the target in line 2.
 fn route(lines: &str) -> Input {
     file(&format!("[route.a]\ntarget = \"{URL}\"\n{lines}")).without_route()
 }
 
-/// A file of one route to this target.
+/// Returns a file of one route to this target.
 fn target(url: &str, lines: &str) -> Input {
     file(&format!("[route.a]\ntarget = \"{url}\"\n{lines}")).without_route()
 }
@@ -73,7 +73,7 @@ impl Input {
         self
     }
 
-    /// The file's path is shown as `FILE`.
+    /// Loads the sources. Mistakes show the path of the file as `FILE`.
     fn load(&self) -> Result<(Raw, Config), Vec<String>> {
         static FILES: AtomicUsize = AtomicUsize::new(0);
         let number = FILES.fetch_add(1, Ordering::Relaxed);
@@ -104,7 +104,7 @@ impl Input {
     }
 }
 
-/// What a configuration means at one place.
+/// Returns what a configuration resolves to at one place.
 fn probe(config: &Config, place: &str) -> String {
     let route = &config.routes[0];
     let credentials = &route.credentials;

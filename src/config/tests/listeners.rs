@@ -1,4 +1,4 @@
-//! Where it listens, and for whom: addresses, TLS, hosts, origins and tokens.
+//! Listeners: their addresses, TLS, hosts, origins and tokens.
 
 use std::path::PathBuf;
 
@@ -76,7 +76,7 @@ fn invalid_listen_addresses_are_rejected() {
 fn tls_uses_either_files_or_the_dev_ca() {
     const BOTH: &str = "creates a certificate, but `cert` or `key` is set, too: remove one of them";
     resolves(&input(), "tls", "None");
-    // Any file that is there.
+    // Any file that exists.
     let files = input()
         .flag("--tls-cert", "tls.cert", &["Cargo.toml"])
         .flag("--tls-key", "tls.key", &["Cargo.lock"]);
@@ -194,7 +194,7 @@ fn addresses_beyond_loopback_need_authenticated_clients() {
 }
 
 #[test]
-fn token_files() {
+fn tokens_come_from_private_files_with_long_tokens() {
     let good = TokenFile::new("0123456789abcdef0123456789abcdef\n", 0o600);
     let open = TokenFile::new("0123456789abcdef0123456789abcdef\n", 0o644);
     let short = TokenFile::new("\nhunter2", 0o600);

@@ -36,7 +36,7 @@ fn every_default_and_example_is_valid() {
         for setting in section.settings {
             let key = section.key(setting);
             let example = Some(setting.value.example()).filter(|example| !example.is_empty());
-            // The example of a file is not there.
+            // The file of the example does not exist.
             let example = example.filter(|_| setting.value.name() != "file");
             for text in setting.default.into_iter().chain(example) {
                 let value = literal(text).unwrap_or_else(|| panic!("{key}: {text}"));
@@ -55,7 +55,7 @@ fn every_default_and_example_is_valid() {
 }
 
 #[test]
-fn every_setting_has_a_default_or_says_what_holds_without_it() {
+fn every_setting_has_a_default_or_describes_its_absence() {
     for section in SECTIONS {
         for setting in section.settings {
             let key = section.key(setting);
@@ -178,7 +178,7 @@ fn default_toml() -> String {
         "",
     );
     for section in SECTIONS {
-        // Tables that the user names have no place here but in comments.
+        // Tables with a name of the user's choice appear only in comments.
         let hidden = if section.is_named() { "# " } else { "" };
         toml.push('\n');
         if !section.about.is_empty() {
@@ -231,7 +231,7 @@ fn example(setting: &Setting) -> String {
     }
 }
 
-/// A comment, in lines of at most [`WIDTH`].
+/// Appends a comment in lines of at most [`WIDTH`].
 fn comment(toml: &mut String, text: &str, hidden: &str) {
     let mut line = format!("{hidden}#");
     for word in text.split_whitespace() {

@@ -129,7 +129,7 @@ fn invalid_targets_are_rejected() {
     );
 }
 
-/// 443 was taken in place of a port that is none.
+/// An invalid port was read as 443.
 #[test]
 fn invalid_ports_are_rejected() {
     for text in [
@@ -277,7 +277,7 @@ fn a_route_can_restrict_operations() {
     assert_eq!(allowed.introspection, Some(false));
     assert_eq!((allowed.depth, allowed.aliases), (Some(9), Some(0)));
     assert_eq!(allowed.size, Some(16 * 1024));
-    // Input and empty: what cannot be judged is refused.
+    // An empty table is a policy, too: it rejects what cannot be parsed.
     let (_, config) = route("[route.a.operations]").load().unwrap();
     let policy = config.routes[0].policy.clone().unwrap();
     assert_eq!(policy.operations, Some(AllowedOperations::default()));
@@ -397,7 +397,7 @@ fn a_route_may_have_limits_and_timeouts_of_its_own() {
     );
 }
 
-/// The table that is none was also told to have no target, or to be no route.
+/// The value was also reported as a route without a target, or as a missing route.
 #[test]
 fn a_route_that_is_not_a_table_is_one_mistake() {
     rejects(

@@ -1,4 +1,4 @@
-//! Where settings come from: files, variables and flags, and what is shown of them.
+//! The sources of settings: files, variables and flags, and how values are shown.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -86,7 +86,7 @@ fn digits_are_accepted_as_text() {
 }
 
 #[test]
-fn numbers_may_be_text_and_text_numbers() {
+fn numbers_may_be_written_as_text_and_text_as_numbers() {
     resolves(
         &file("[limits]\nconnections = 7"),
         "limits.connections",
@@ -138,7 +138,7 @@ fn numbers_may_be_text_and_text_numbers() {
     );
 }
 
-/// This was not reported.
+/// The lost defaults were not reported.
 #[test]
 fn a_table_that_another_source_sets_to_a_value_loses_its_defaults() {
     let lost = "has no value: another source sets its table to a plain value";
@@ -257,7 +257,7 @@ fn a_syntax_error_is_reported_with_its_line() {
     }
 }
 
-/// The parser has no words for some mistakes: the line stood there with nothing behind it.
+/// The TOML parser has no message for some mistakes: the error ended after its line number.
 #[test]
 fn a_syntax_error_without_a_message_is_reported_as_invalid_toml() {
     rejects(&file("\ra = 1\n"), &["FILE:1: invalid TOML"]);
@@ -364,7 +364,7 @@ fn every_default_can_be_set_by_an_environment_variable() {
     }
 }
 
-/// The keys that the resolver asks for in a table.
+/// Returns the keys that the parser knows in a table.
 fn known(table: &str) -> BTreeSet<String> {
     let problems = flag("--zzzzzzzz", &format!("{table}zzzzzzzz"), &["1"])
         .load()
@@ -386,7 +386,7 @@ fn default_toml_has_every_key_that_has_a_default() {
     for (name, item) in defaults.as_table() {
         if let Some(table) = item.as_table_like() {
             let mut known = known(&format!("{name}."));
-            // What has no default is told in a comment.
+            // A setting without a default appears in a comment.
             known.retain(|key| {
                 let is_told = DEFAULTS.contains(&format!("\n# {key} = "))
                     || DEFAULTS.contains(&format!("\n# [{name}.{key}.NAME]"));

@@ -1,4 +1,4 @@
-//! Values: durations, sizes, counts, filters, and what has a default of its own.
+//! Values: durations, sizes, counts, filters, and the variables of OpenTelemetry.
 
 use super::*;
 
@@ -123,7 +123,7 @@ fn invalid_durations_are_rejected() {
     );
 }
 
-/// A clock cannot be asked for a time that far away: the program panicked at the first client.
+/// A duration that is too long for a clock made the program panic at its first client.
 #[test]
 fn durations_beyond_365_days_are_rejected() {
     for text in ["18446744073709551615s", "366days"] {
