@@ -1,4 +1,4 @@
-//! No circles: the files of a crate do not import each other.
+//! The files of a crate do not import each other in circles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,7 +50,7 @@ fn files_do_not_import_each_other_in_circles() {
         ("a/c.rs", "use crate::a::B;"),
     ];
     check(&by_export, &["a/b.rs a/c.rs"]);
-    // What a file passes on it does not use, and tests may look at all.
+    // A re-export is not a use, and tests may import any file.
     let fine = [
         ("lib.rs", "mod a;\npub use a::b::B;"),
         ("a/mod.rs", "mod b;\nmod c;\npub use b::B;\npub use c::C;"),
@@ -71,7 +71,7 @@ fn is_known(circle: &str) -> bool {
     files.all(|file| OPEN.iter().any(|open| file.starts_with(open)))
 }
 
-/// The sources of a member of the workspace, as its own compiler sees them.
+/// Returns the sources of a member of the workspace, with paths relative to its root.
 fn of_member(sources: &[Source], member: &str) -> Vec<Source> {
     let prefix = format!("{member}/");
     let own = sources.iter().filter_map(|source| {
@@ -81,11 +81,11 @@ fn of_member(sources: &[Source], member: &str) -> Vec<Source> {
     own.collect()
 }
 
-/// The files of a crate that import each other in a circle, the paths of each circle in one text.
-/// What is imported by a re-export is imported from the file that defines it.
+/// Returns the circles among the files of a crate, each as the paths of its files in one text. An
+/// import by way of a re-export counts as one of the file that defines the item.
 fn circles(sources: &[Source]) -> Vec<String> {
     let code = sources.iter().filter(|source| !source.is_test);
-    let crates: Modules<'_> = code.map(|source| (source.place(), source)).collect();
+    let crates: Modules<'_> = code.map(|source| (source.module_path(), source)).collect();
     let exports: Exports = crates
         .iter()
         .flat_map(|(module, source)| {
@@ -126,31 +126,31 @@ fn circles(sources: &[Source]) -> Vec<String> {
     found.into_iter().collect()
 }
 
-/// Files by the path of their module.
+/// Files by module path.
 type Modules<'a> = BTreeMap<Vec<String>, &'a Source>;
-/// What a module passes on, by its name there.
+/// The targets of re-exports, by module and name.
 type Exports = BTreeMap<(Vec<String>, String), Vec<String>>;
 
-/// A path of a `use`, from the crate's root, and the name that it brings.
+/// A path in a `use`, from the crate root, and the name that it introduces.
 struct Use {
     path: Vec<String>,
     name: String,
     is_export: bool,
 }
 
-/// The file that defines what a path leads to.
+/// Returns the file that defines the item at a path.
 fn definition<'a>(path: &[String], modules: &Modules<'a>, exports: &Exports) -> Option<&'a str> {
     let mut path = path.to_vec();
-    // As many hops as a re-export may have.
+    // A limit, in case re-exports refer to each other.
     for _ in 0..8 {
         let length = (0..=path.len())
             .rev()
             .find(|end| modules.contains_key(&path[..*end]))?;
         let (module, rest) = path.split_at(length);
-        let passed_on = rest
+        let re_exported = rest
             .first()
             .and_then(|name| exports.get(&(module.to_vec(), name.clone())));
-        match passed_on {
+        match re_exported {
             Some(target) => path = [target.as_slice(), &rest[1..]].concat(),
             None => return Some(modules[module].path.as_str()),
         }
@@ -177,7 +177,7 @@ fn uses(source: &Source) -> Vec<Use> {
     found
 }
 
-/// Where each `use …` begins and ends.
+/// Returns the start and the end of each `use`.
 fn use_statements(code: &str) -> Vec<(usize, usize)> {
     let starts = code.match_indices("use ").map(|(at, _)| at);
     let starts = starts.filter(|at| !code[..*at].ends_with(is_identifier));
@@ -189,7 +189,7 @@ fn use_statements(code: &str) -> Vec<(usize, usize)> {
         .collect()
 }
 
-/// The paths of a `use`, without groups, and the name that each brings.
+/// Returns the paths of a `use`, without groups, and the name that each introduces.
 fn expanded(prefix: &[String], text: &str) -> Vec<(Vec<String>, String)> {
     let text = text.trim();
     if let Some((path, group)) = text.split_once('{') {
@@ -222,7 +222,7 @@ fn segments(path: &str) -> Vec<String> {
         .collect()
 }
 
-/// The paths that code has beside its `use`s, from the crate's root.
+/// Returns the paths in code outside of `use`, from the crate root.
 fn paths_used(source: &Source) -> Vec<Vec<String>> {
     let mut code = source.code.clone();
     for (start, end) in use_statements(&source.code) {
@@ -247,16 +247,16 @@ fn paths_used(source: &Source) -> Vec<Vec<String>> {
 }
 
 impl Source {
-    /// The path of the module that the file is.
-    fn place(&self) -> Vec<String> {
+    /// Returns the path of the file's module.
+    fn module_path(&self) -> Vec<String> {
         let path = self.path.trim_end_matches(".rs").trim_end_matches("/mod");
         let names = path.split('/').filter(|_| !matches!(path, "lib" | "main"));
         names.map(str::to_owned).collect()
     }
 
-    /// A path in the file, from the crate's root; `None` if it leads to another crate.
+    /// Resolves a path in the file from the crate root. Returns `None` if it leads to another crate.
     fn resolve_from_root(&self, path: &[String]) -> Option<Vec<String>> {
-        let mut module = self.place();
+        let mut module = self.module_path();
         let mut rest = path;
         if let Some((first, behind)) = path.split_first()
             && first == "crate"

@@ -1,7 +1,7 @@
-//! House rules that the compiler does not know, held against the text of `src`.
+//! Rules of the project that neither the compiler nor clippy checks. They read the text of `src`.
 //!
-//! Every rule is a function from one file to what is wrong with it, and is shown to fail on a
-//! snippet that breaks it.
+//! A rule is a function that returns the violations in a file. Each test also shows that its rule
+//! fails on snippets that break it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -15,11 +15,11 @@ use source::{
     MEMBERS, Source, dependencies, identifiers, imported, is_identifier, read, root, split,
 };
 
-/// What is wrong with a file: line, and what to do.
+/// Returns the violations in a file: line and advice.
 type Rule = fn(&Source) -> Vec<(usize, String)>;
 
-/// Who may import whom. Everybody may import [`SHARED`], too. Of the workspace's other crates,
-/// which import nothing of ours, `emulator` is one, and `protocol/dialect` a module of another.
+/// The modules that each module may import, besides those in [`SHARED`]. `emulator` is another crate of
+/// the workspace, and `protocol/dialect` is a module of a third one.
 const IMPORTS: [(&str, &[&str]); 21] = [
     ("build", &[]),
     ("main", &["cli"]),
@@ -60,7 +60,7 @@ const IMPORTS: [(&str, &[&str]); 21] = [
             "upstream",
         ],
     ),
-    // Of the server, how many connections there are.
+    // From the server: the number of connections.
     ("admin", &["guard", "server", "sign", "upstream"]),
     (
         "server",
@@ -68,7 +68,7 @@ const IMPORTS: [(&str, &[&str]); 21] = [
     ),
     (
         "proxy",
-        // Of a dialect, its wire token or the framing of its answers.
+        // From a dialect: its wire token, or the framing of its responses.
         &[
             "guard",
             "memory",
@@ -83,7 +83,7 @@ const IMPORTS: [(&str, &[&str]); 21] = [
     ),
     (
         "session",
-        // Of the guard, the policies that its operations must be allowed by.
+        // From the guard: the policies that must allow its operations.
         &[
             "guard",
             "memory",
@@ -98,7 +98,7 @@ const IMPORTS: [(&str, &[&str]); 21] = [
     ),
     (
         "operation",
-        // Of the guard, the operation policies.
+        // From the guard: the operation policies.
         &[
             "guard",
             "memory",
@@ -121,7 +121,7 @@ const IMPORTS: [(&str, &[&str]); 21] = [
             "upstream",
         ],
     ),
-    // Of the guard, how header names are compared.
+    // From the guard: the comparison of header names.
     ("upstream", &["guard", "iam", "net", "sign"]),
     ("iam", &["protocol/events", "protocol/graphql"]),
     ("sign", &["net"]),
@@ -133,16 +133,17 @@ const IMPORTS: [(&str, &[&str]); 21] = [
     ("telemetry", &["trusted_file"]),
 ];
 
-/// Modules that all others of `countersign` may import.
+/// Modules that every module of `countersign` may import.
 const SHARED: [&str; 3] = ["lifecycle", "protocol/error_code", "telemetry"];
 
-/// What `src/protocol` may depend on: nothing of it does I/O, reads a clock or draws numbers.
+/// The crates that `src/protocol` may depend on. None of them does I/O, reads a clock or generates
+/// random numbers.
 const PURE_CRATES: [&str; 9] = [
     "apollo-parser",
     "base64",
     "bytes",
     "http",
-    // A lock, for the cache of documents.
+    // For the lock of the cache of documents.
     "parking_lot",
     "serde",
     "serde_json",
@@ -170,7 +171,7 @@ const MAX_LINES: usize = 450;
 // === the rules ===
 
 #[test]
-fn modules_import_only_whom_they_may() {
+fn modules_import_only_what_they_may() {
     check_all(imports);
     let from = |path: &str, text: &str| found(imports, path, text);
     let broken = [
@@ -303,14 +304,14 @@ fn the_protocol_crate_depends_on_pure_crates_only() {
     assert_eq!(impure_dependencies(broken), ["tokio"]);
     let fine = "[dependencies]\nbytes = \"1\"\n\n[dev-dependencies]\nproptest = \"1\"\n";
     assert_eq!(impure_dependencies(fine), [""; 0]);
-    // The caller draws random ids and passes them in.
+    // The caller generates random ids and passes them in.
     assert_eq!(
         impure_dependencies("[dependencies]\nuuid = { features = [\"v4\"] }"),
         ["uuid"]
     );
 }
 
-/// The crates in a manifest that code without I/O may not depend on.
+/// Returns the crates in a manifest that code without I/O must not depend on.
 fn impure_dependencies(manifest: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut is_open = false;
@@ -348,7 +349,7 @@ fn no_test_is_ignored() {
 }
 
 #[test]
-fn every_file_begins_with_what_it_is() {
+fn every_file_begins_with_a_module_comment() {
     check_all(module_doc);
     assert_eq!(
         found(module_doc, "x.rs", "use std::fs;\n//! Late.").len(),
@@ -367,7 +368,7 @@ fn no_file_is_too_long() {
     assert_eq!(found(length, "x.rs", &"x\n".repeat(MAX_LINES)), []);
 }
 
-/// The lints `unwrap_used` and `expect_used` find the calls.
+/// The lints `unwrap_used` and `expect_used` find the calls themselves.
 #[test]
 fn a_panic_is_allowed_to_one_function_at_a_time() {
     check_all(suppressions);
@@ -395,7 +396,7 @@ fn a_panic_is_allowed_to_one_function_at_a_time() {
 }
 
 #[test]
-fn words_are_those_of_the_design() {
+fn names_use_no_vague_words() {
     check_all(words);
     for text in [
         "struct ConnectionManager;",
@@ -424,7 +425,7 @@ fn words_are_those_of_the_design() {
 
 #[test]
 fn unsafe_code_is_forbidden() {
-    // In the tests of a crate, too.
+    // This includes the tests of a crate.
     for (path, table) in [
         ("Cargo.toml", "[workspace.lints.rust]\n"),
         ("tests/fuzz/Cargo.toml", "[lints.rust]\n"),
@@ -450,7 +451,7 @@ fn unsafe_code_is_forbidden() {
 fn imports(source: &Source) -> Vec<(usize, String)> {
     let module = source.module();
     let Some((_, allowed)) = IMPORTS.iter().find(|(name, _)| *name == module) else {
-        let advice = format!("say in IMPORTS of tests/tidy whom `{module}` may import");
+        let advice = format!("add the modules that `{module}` may import to IMPORTS in tests/tidy");
         return if module == "lib" || MEMBERS.contains(&module) {
             Vec::new()
         } else {
@@ -479,7 +480,7 @@ fn imports(source: &Source) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// A re-export would let a module import what it may not, under another module's name.
+/// Returns re-exports, by which a module could import what it must not under the name of another.
 fn re_exports(source: &Source) -> Vec<(usize, String)> {
     let advice = "import it where it is used, from the module that defines it";
     let code = &source.code;
@@ -510,7 +511,7 @@ fn machine_purity(source: &Source) -> Vec<(usize, String)> {
         return Vec::new();
     }
     let advice = "a protocol machine does no I/O, reads no clock and has no global state: pass \
-                  `now` in, and answer what is to be done as an output";
+                  `now` in, and return actions as outputs";
     let is_impure = |line: &str| {
         let identifiers: Vec<&str> = identifiers(line).collect();
         let has = |name: &str| identifiers.contains(&name);
@@ -529,13 +530,13 @@ fn machine_purity(source: &Source) -> Vec<(usize, String)> {
 }
 
 fn ignored_tests(source: &Source) -> Vec<(usize, String)> {
-    // Tests are not left out here.
+    // This rule includes the code of tests.
     let (code, _) = split(&source.text);
     let has_ignore = |line: &str| {
         let is_attribute = line.trim_start().starts_with("#[");
         is_attribute && identifiers(line).any(|name| name == "ignore")
     };
-    lines(&code, has_ignore, "make it pass, or take it out")
+    lines(&code, has_ignore, "make it pass, or remove it")
 }
 
 fn module_doc(source: &Source) -> Vec<(usize, String)> {
@@ -573,7 +574,7 @@ fn suppressions(source: &Source) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// The item that attributes belong to.
+/// Returns the item that attributes belong to.
 fn after_attributes(mut code: &str) -> &str {
     while code.starts_with('#') {
         let mut depth = 0;
@@ -588,7 +589,7 @@ fn after_attributes(mut code: &str) -> &str {
 
 fn words(source: &Source) -> Vec<(usize, String)> {
     let advice = |word: &str| {
-        format!("`{word}` says nothing here: use the words of the design (client, upstream, …)")
+        format!("`{word}` is too vague: use the terms of the glossary (client, upstream, …)")
     };
     let in_path = source.path.trim_end_matches(".rs").split('/');
     let mut found: Vec<(usize, String)> = in_path
@@ -597,7 +598,7 @@ fn words(source: &Source) -> Vec<(usize, String)> {
     let (code, _) = split(&source.text);
     let crates = dependencies();
     for (at, line) in code.lines().enumerate() {
-        // What others have named is theirs.
+        // Names of other crates are not ours to choose.
         let path = line
             .trim_start()
             .trim_start_matches("pub ")
@@ -618,7 +619,7 @@ fn words(source: &Source) -> Vec<(usize, String)> {
     found
 }
 
-/// A banned word in `ConnectionManager`, `url_helper` or `OUTBOUND`.
+/// Returns a banned word in names such as `ConnectionManager`, `url_helper` or `OUTBOUND`.
 fn banned(name: &str) -> Option<String> {
     let mut words = String::new();
     let mut was_lower = false;
@@ -635,7 +636,7 @@ fn banned(name: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-// === running them ===
+// === running the rules ===
 
 #[track_caller]
 fn check_all(rule: Rule) {

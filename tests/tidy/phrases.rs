@@ -1,14 +1,14 @@
 //! Phrases that readers stumble over, in every text of the project.
 //!
-//! The list holds phrases that have a plain equivalent and that good English does not need. It is
-//! short on purpose: it stops old habits from coming back, and does not replace reading.
+//! Each phrase in the list has a plain equivalent. The list is short on purpose: it does not replace
+//! reading.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::root;
 
-/// A phrase in lower case, and what to do instead.
+/// A phrase in lower case, and advice for replacing it.
 const PHRASES: [(&str, &str); 22] = [
     (
         "is no",
@@ -103,7 +103,7 @@ fn phrases_are_found_in_comments_strings_names_and_across_lines() {
     assert_eq!(lines, [2, 4]);
 }
 
-/// The phrases of a text, by line.
+/// Returns the listed phrases in a text, with their lines.
 fn phrases(text: &str) -> Vec<(usize, String)> {
     let words = words(text);
     let starts_with = |at: usize, phrase: &str| {
@@ -122,8 +122,8 @@ fn phrases(text: &str) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// The words of a text in lower case, each with its line. Names are split at `_`; punctuation that
-/// ends a clause counts as a word, so that no phrase reaches across it.
+/// Returns the words of a text in lower case, each with its line. Names are split at `_`. Punctuation
+/// that ends a clause counts as a word, so that phrases do not extend across it.
 fn words(text: &str) -> Vec<(usize, String)> {
     let mut words = Vec::new();
     for (at, line) in text.lines().enumerate() {
@@ -147,7 +147,7 @@ fn words(text: &str) -> Vec<(usize, String)> {
 }
 
 fn below(directory: &Path, found: &mut Vec<PathBuf>) {
-    // Made by tools, or data that others wrote.
+    // Output of tools, and data from other projects.
     const FOREIGN: [&str; 6] = [
         "corpus",
         "desync",

@@ -1,21 +1,21 @@
-//! The text of source files, cut up into code, comments and tests.
+//! The text of source files, split into code, comments and tests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One file, cut up.
+/// One source file, split.
 pub(crate) struct Source {
-    /// Below `src`, with slashes.
+    /// Relative to `src`, with slashes.
     pub(crate) path: String,
     pub(crate) text: String,
-    /// Without comments, the insides of strings, and tests; lines keep their numbers.
+    /// The code, with comments, tests and the contents of strings blanked. Lines keep their numbers.
     pub(crate) code: String,
-    /// The comments alone; lines keep their numbers.
+    /// The comments, with everything else blanked. Lines keep their numbers.
     pub(crate) comments: String,
     pub(crate) is_test: bool,
 }
 
-/// The workspace's other crates. The compiler sees to it that they import nothing of ours.
+/// The other crates of the workspace. Their manifests keep them from importing `countersign`.
 pub(crate) const MEMBERS: [&str; 2] = ["emulator", "protocol"];
 
 impl Source {
@@ -34,13 +34,13 @@ impl Source {
         }
     }
 
-    /// The module of the crate's root that the file belongs to.
+    /// Returns the top-level module that the file belongs to.
     pub(crate) fn module(&self) -> &str {
         let first = self.path.split('/').next().unwrap_or_default();
         first.trim_end_matches(".rs")
     }
 
-    /// How many `super` lead to the crate's root.
+    /// Returns how many `super` lead to the crate root.
     fn depth(&self) -> usize {
         let path = self.path.trim_end_matches(".rs").trim_end_matches("/mod");
         match path {
@@ -54,7 +54,7 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Names of crates as code spells them.
+/// Returns the names of the dependencies as code spells them.
 pub(crate) fn dependencies() -> Vec<String> {
     let manifest = include_str!("../../Cargo.toml");
     let names = manifest.lines().filter_map(|line| line.split_once(" = "));
@@ -77,7 +77,7 @@ pub(crate) fn read(directory: &str) -> Vec<Source> {
     let directory = root().join(directory);
     let mut found = Vec::new();
     files(&directory, &mut found);
-    assert!(!found.is_empty(), "nothing is read");
+    assert!(!found.is_empty(), "no source file was found");
     let texts: Vec<(String, String)> = found
         .iter()
         .map(|path| {
@@ -100,7 +100,7 @@ pub(crate) fn read(directory: &str) -> Vec<Source> {
         .collect()
 }
 
-/// Files that `path` declares for tests only: `#[cfg(test)] mod vectors;`.
+/// Returns the files that `path` declares for tests only: `#[cfg(test)] mod vectors;`.
 fn test_files(path: &str, text: &str) -> Vec<String> {
     let (code, _) = split(text);
     let directory = path.trim_end_matches(".rs").trim_end_matches("/mod");
@@ -124,7 +124,7 @@ pub(crate) fn identifiers(line: &str) -> impl Iterator<Item = &str> {
     words.filter(|word| !word.is_empty())
 }
 
-/// The modules of the crate's root that a file names, with the line of each.
+/// Returns the top-level modules that a file names, with the line of each.
 pub(crate) fn imported(source: &Source) -> Vec<(usize, String)> {
     let code = &source.code;
     let mut found = Vec::new();
@@ -153,7 +153,7 @@ pub(crate) fn imported(source: &Source) -> Vec<(usize, String)> {
     found
 }
 
-/// What a file names of the workspace's other crates: `emulator`, `protocol/dialect`.
+/// Returns what a file names of the other crates of the workspace: `emulator`, `protocol/dialect`.
 fn members_imported(code: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for member in MEMBERS {
@@ -175,7 +175,7 @@ fn members_imported(code: &str) -> Vec<(usize, String)> {
     found
 }
 
-/// `a` of `a::b`, `a` and `b` of `{a::{x, y}, b}`, `*`.
+/// Returns `a` for `a::b`, `a` and `b` for `{a::{x, y}, b}`, and `*` for `*`.
 fn first_names(path: &str) -> Vec<String> {
     let name = |item: &str| {
         let item = item.trim_start();
@@ -210,7 +210,7 @@ pub(crate) fn split_items(group: &str) -> Vec<String> {
     items
 }
 
-/// Blanks items behind `#[cfg(test)]`.
+/// Blanks items after `#[cfg(test)]`.
 fn without_tests(code: &str) -> String {
     let mut rest = code;
     let mut kept = String::with_capacity(code.len());
@@ -224,7 +224,7 @@ fn without_tests(code: &str) -> String {
     kept + rest
 }
 
-/// Up to the `;` or the closing brace that ends an item with its attributes.
+/// Returns the length up to the `;` or closing brace that ends an item with its attributes.
 fn item_length(code: &str) -> usize {
     let (mut braces, mut others) = (0, 0);
     for (at, c) in code.char_indices() {
@@ -243,7 +243,7 @@ fn item_length(code: &str) -> usize {
     code.len()
 }
 
-/// Code with blank strings and without comments, and the comments alone.
+/// Returns the code with comments and the contents of strings blanked, and the comments alone.
 pub(crate) fn split(text: &str) -> (String, String) {
     let (mut code, mut comments) = (String::new(), String::new());
     let mut rest = text;
@@ -260,7 +260,7 @@ pub(crate) fn split(text: &str) -> (String, String) {
     (code, comments)
 }
 
-/// Length of what stands at the start, and whether it is a comment or a literal.
+/// Returns the length of the token at the start, and whether it is a comment or a literal.
 fn token(text: &str, before: Option<char>) -> (usize, bool, bool) {
     if text.starts_with("//") {
         return (text.find('\n').unwrap_or(text.len()), true, false);
@@ -321,7 +321,7 @@ fn character(text: &str) -> usize {
 }
 
 #[test]
-fn code_and_comments_are_told_apart() {
+fn code_and_comments_are_distinguished() {
     let text = "a(\"// b \\\" \", r#\"\"c\"#, 'd', '\\'', '\"', b\"e\"); // f \"g\n/* h\n */ fn i<'j>(k: &'j str) {}";
     let (code, comments) = split(text);
     let words: Vec<&str> = identifiers(&code).collect();
@@ -331,7 +331,7 @@ fn code_and_comments_are_told_apart() {
 }
 
 #[test]
-fn files_for_tests_only_are_known_by_their_declaration() {
+fn files_declared_for_tests_only_are_found() {
     let text = "#[cfg(test)]\nmod vectors;\nmod real;\n#[cfg(test)]\nmod tests {}";
     assert_eq!(test_files("a/b/mod.rs", text), ["a/b/vectors.rs"]);
     assert_eq!(test_files("a/c.rs", text), ["a/c/vectors.rs"]);
