@@ -81,7 +81,7 @@ impl App {
         let (connections, outbox_total) = memory.cap(configured);
         let server_config = ServerConfig {
             connections,
-            buffered: memory.answers(config.server.buffered),
+            buffered: memory.buffered_responses(config.server.buffered),
             ..config.server
         };
         let lifecycle = Lifecycle::default();

@@ -1,7 +1,7 @@
 //! The memory limit of the process, and whether memory is short.
 //!
 //! The limit comes from the configuration or the cgroup. Resident memory is checked only when a
-//! connection, a request or an operation arrives, so that an idle process does not wake up for it.
+//! connection, a request or an operation arrives, so an idle process does not wake up to check it.
 
 mod budget;
 
@@ -23,49 +23,52 @@ pub enum MemoryLimit {
     /// The limit of the cgroup, if it has one.
     Auto,
     Off,
+    /// A limit in bytes.
     Bytes(u64),
 }
 
-/// The limit, if there is one, and how much of it is in use.
+/// The memory limit, if there is one, and whether memory is short. Clones share the state.
 #[derive(Clone, Debug)]
-pub struct Memory(Option<Arc<Watch>>);
+pub struct Memory(Option<Arc<Monitor>>);
 
-/// Why new work is refused.
+/// Memory is short, so new work is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("memory is short: try again (limits.memory)")]
 pub struct Shortage;
 
+/// Compares resident memory with the limit.
 #[derive(Debug)]
-struct Watch {
+struct Monitor {
     limit: u64,
-    begun: Instant,
-    /// When the next check is due, in milliseconds since `begun`.
-    next: AtomicU64,
-    /// Bytes received since the last check that received bytes have caused.
-    unseen: AtomicU64,
+    started: Instant,
+    /// When the next check is due, in milliseconds since `started`.
+    next_check: AtomicU64,
+    /// Bytes received since the last check that was caused by received bytes.
+    unchecked: AtomicU64,
     is_short: AtomicBool,
 }
 
-/// The interval between two checks.
-const PAUSE: Duration = Duration::from_millis(100);
-/// Per cent of the limit above which memory is short, and below which it no longer is.
-const SHORT: u64 = 90;
-const ENOUGH: u64 = 85;
-/// The lowest limit with which requests can be served.
-pub const LEAST_MEMORY: u64 = 32 << 20;
-/// The memory of a connection with its buffers, half of which belong to the kernel.
-const OF_A_CONNECTION: u64 = 128 << 10;
-/// The fraction of the limit for queued events.
-const OF_EVENTS: u64 = 8;
-/// The fraction of the limit for buffered responses.
-const OF_ANSWERS: u64 = 4;
-/// The fraction of the limit after which received bytes cause a check at once.
-const OF_A_LOOK: u64 = 64;
-/// The fraction of the limit that upstream may send of one response before its client reads, and the
-/// bounds of that.
-const OF_A_WINDOW: u64 = 4096;
-const LEAST_WINDOW: u32 = 32 << 10;
-const WINDOW: u32 = 256 << 10;
+/// The minimum interval between two checks, unless many bytes are received.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// Memory becomes short above this percentage of the limit.
+const SHORT_PERCENT: u64 = 90;
+/// Memory is no longer short at or below this percentage of the limit.
+const RECOVERED_PERCENT: u64 = 85;
+/// The lowest limit with which requests can be served, in bytes.
+pub const MIN_MEMORY: u64 = 32 << 20;
+/// The memory of a connection with its buffers, half of which are the kernel's.
+const CONNECTION_BYTES: u64 = 128 << 10;
+/// Queued events may use an eighth of the limit.
+const EVENTS_DIVISOR: u64 = 8;
+/// Buffered responses may use a quarter of the limit.
+const RESPONSES_DIVISOR: u64 = 4;
+/// A check is due at once when this fraction of the limit has been received.
+const CHECK_DIVISOR: u64 = 64;
+/// The window of a response is this fraction of the limit, but at least [`MIN_WINDOW`] and at most
+/// [`MAX_WINDOW`].
+const WINDOW_DIVISOR: u64 = 4096;
+const MIN_WINDOW: u32 = 32 << 10;
+const MAX_WINDOW: u32 = 256 << 10;
 /// Without a limit, cgroup v1 reports nearly 2^63.
 const UNLIMITED: u64 = 1 << 60;
 const MIB: u64 = 1 << 20;
@@ -73,12 +76,13 @@ const MIB: u64 = 1 << 20;
 // === impl Memory ===
 
 impl Memory {
+    /// Applies `limit`. The limit of a cgroup is ignored if it is below [`MIN_MEMORY`].
     pub fn new(limit: MemoryLimit) -> Self {
         let limit = match limit {
-            MemoryLimit::Auto => of_the_cgroup().filter(|limit| {
-                let is_enough = *limit >= LEAST_MEMORY;
+            MemoryLimit::Auto => cgroup_limit().filter(|limit| {
+                let is_enough = *limit >= MIN_MEMORY;
                 if !is_enough {
-                    warn!("memory limit of the cgroup ignored: {limit} bytes are too few");
+                    warn!("ignored the memory limit of the cgroup: {limit} bytes are too few");
                 }
                 is_enough
             }),
@@ -86,121 +90,131 @@ impl Memory {
             MemoryLimit::Bytes(limit) => Some(limit),
         };
         Self(limit.map(|limit| {
-            Arc::new(Watch {
+            Arc::new(Monitor {
                 limit,
-                begun: Instant::now(),
-                next: AtomicU64::new(0),
-                unseen: AtomicU64::new(0),
+                started: Instant::now(),
+                next_check: AtomicU64::new(0),
+                unchecked: AtomicU64::new(0),
                 is_short: AtomicBool::new(false),
             })
         }))
     }
 
-    /// In bytes.
+    /// Returns the limit in bytes.
     pub fn limit(&self) -> Option<u64> {
-        self.0.as_ref().map(|watch| watch.limit)
+        self.0.as_ref().map(|monitor| monitor.limit)
     }
 
-    /// Returns how many client connections and how many bytes of queued events fit, each at most what
-    /// is `wanted`.
-    pub fn cap(&self, wanted: (usize, usize)) -> (usize, usize) {
+    /// Returns how many client connections and how many bytes of queued events fit into the limit,
+    /// each at most what is `configured`.
+    pub fn cap(&self, configured: (usize, usize)) -> (usize, usize) {
         let Some(limit) = self.limit() else {
-            return wanted;
+            return configured;
         };
-        let told = i64::try_from(limit).unwrap_or(i64::MAX);
-        metrics().memory_limit_bytes.set(told);
-        let least = |wanted: usize, room: u64| wanted.min(usize::try_from(room).unwrap_or(wanted));
-        let connections = least(wanted.0, limit / OF_A_CONNECTION);
-        let events = least(wanted.1, limit / OF_EVENTS);
+        let gauge = i64::try_from(limit).unwrap_or(i64::MAX);
+        metrics().memory_limit_bytes.set(gauge);
+        let connections = at_most(configured.0, limit / CONNECTION_BYTES);
+        let events = at_most(configured.1, limit / EVENTS_DIVISOR);
         info!(
-            "{} MiB of memory (limits.memory): {connections} connections, {} MiB of waiting events; \
-             requests are refused above {} MiB",
+            "{} MiB of memory (limits.memory): {connections} connections, {} MiB of queued events; \
+             requests are rejected above {} MiB",
             limit / MIB,
             events as u64 / MIB,
-            limit / 100 * SHORT / MIB,
+            limit / 100 * SHORT_PERCENT / MIB,
         );
         (connections, events)
     }
 
-    /// Returns how many bytes of responses may be buffered, at most what is `wanted`.
-    pub fn answers(&self, wanted: usize) -> usize {
-        self.limit().map_or(wanted, |limit| {
-            wanted.min(usize::try_from(limit / OF_ANSWERS).unwrap_or(wanted))
+    /// Returns how many bytes of responses may be buffered, at most what is `configured`.
+    pub fn buffered_responses(&self, configured: usize) -> usize {
+        self.limit().map_or(configured, |limit| {
+            at_most(configured, limit / RESPONSES_DIVISOR)
         })
     }
 
-    /// Returns how many bytes upstream may send of one response before its client reads some.
+    /// Returns how many bytes of one response upstream may send before the client reads any of it.
     pub fn window(&self) -> u32 {
-        self.limit().map_or(WINDOW, |limit| {
-            let window = u32::try_from(limit / OF_A_WINDOW).unwrap_or(WINDOW);
-            window.clamp(LEAST_WINDOW, WINDOW)
+        self.limit().map_or(MAX_WINDOW, |limit| {
+            let window = u32::try_from(limit / WINDOW_DIVISOR).unwrap_or(MAX_WINDOW);
+            window.clamp(MIN_WINDOW, MAX_WINDOW)
         })
     }
 
-    /// Whether memory is short when `bytes` more are kept. Many bytes cause a check at once, so that
-    /// what arrives between two checks is bounded.
+    /// Returns whether memory is short, after `bytes` were received. Many received bytes cause a check
+    /// at once, which bounds what is received between two checks.
     pub fn is_short_after(&self, bytes: usize) -> bool {
-        let watch = self.0.as_ref();
-        watch.is_some_and(|watch| watch.is_short_after(bytes as u64))
+        let monitor = self.0.as_ref();
+        monitor.is_some_and(|monitor| monitor.is_short_after(bytes as u64))
     }
 
-    /// Whether new work must be refused.
+    /// Returns whether new work must be rejected.
     pub fn is_short(&self) -> bool {
-        self.0.as_ref().is_some_and(|watch| watch.is_short())
+        self.0.as_ref().is_some_and(|monitor| monitor.is_short())
     }
 
-    /// Resolves when memory is short.
+    /// Waits until memory is short. Without a limit, waits forever.
     pub async fn shortage(&self) {
         if self.0.is_none() {
             std::future::pending::<()>().await;
         }
         while !self.is_short() {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
         }
     }
 
-    /// Resolves when memory is not short, or after `patience`.
-    pub async fn relief(&self, patience: Duration) {
+    /// Waits until memory is not short, for at most `timeout`.
+    pub async fn recovery(&self, timeout: Duration) {
         if self.is_short() {
-            let relieved = async {
+            let recovered = async {
                 while self.is_short() {
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(CHECK_INTERVAL).await;
                 }
             };
-            let _ = tokio::time::timeout(patience, relieved).await;
+            let _ = tokio::time::timeout(timeout, recovered).await;
         }
     }
 }
 
-impl Watch {
+fn at_most(configured: usize, limit: u64) -> usize {
+    configured.min(usize::try_from(limit).unwrap_or(configured))
+}
+
+// === impl Monitor ===
+
+impl Monitor {
     fn is_short_after(&self, bytes: u64) -> bool {
-        let before = self.unseen.fetch_add(bytes, Ordering::Relaxed);
-        if before + bytes >= self.limit / OF_A_LOOK {
-            self.unseen.store(0, Ordering::Relaxed);
-            self.next.store(0, Ordering::Relaxed);
+        let before = self.unchecked.fetch_add(bytes, Ordering::Relaxed);
+        if before + bytes >= self.limit / CHECK_DIVISOR {
+            self.unchecked.store(0, Ordering::Relaxed);
+            self.next_check.store(0, Ordering::Relaxed);
         }
         self.is_short()
     }
 
     fn is_short(&self) -> bool {
-        let now = millis(self.begun.elapsed());
-        let next = self.next.load(Ordering::Relaxed);
-        let then = now.saturating_add(millis(PAUSE));
-        let is_our_turn = now >= next
+        let now = millis(self.started.elapsed());
+        let due = self.next_check.load(Ordering::Relaxed);
+        let next = now.saturating_add(millis(CHECK_INTERVAL));
+        // Of several threads, the one that sets the time of the next check performs this one.
+        let is_ours = now >= due
             && self
-                .next
-                .compare_exchange(next, then, Ordering::Relaxed, Ordering::Relaxed)
+                .next_check
+                .compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok();
-        if is_our_turn && let Some(resident) = resident() {
-            self.judge(resident);
+        if is_ours && let Some(resident) = resident() {
+            self.evaluate(resident);
         }
         self.is_short.load(Ordering::Relaxed)
     }
 
-    fn judge(&self, resident: u64) {
+    fn evaluate(&self, resident: u64) {
         let was_short = self.is_short.load(Ordering::Relaxed);
-        let bound = if was_short { ENOUGH } else { SHORT };
-        let is_short = resident > self.limit / 100 * bound;
+        let percent = if was_short {
+            RECOVERED_PERCENT
+        } else {
+            SHORT_PERCENT
+        };
+        let is_short = resident > self.limit / 100 * percent;
         self.is_short.store(is_short, Ordering::Relaxed);
         let (resident, limit) = (resident / MIB, self.limit / MIB);
         match (was_short, is_short) {
@@ -217,7 +231,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Returns the resident memory of the process in bytes; `None` where it is unknown.
+/// Returns the resident memory of the process in bytes; `None` where it cannot be determined.
 #[cfg(target_os = "linux")]
 fn resident() -> Option<u64> {
     let statm = fs::read_to_string("/proc/self/statm").ok()?;
@@ -230,35 +244,39 @@ fn resident() -> Option<u64> {
     None
 }
 
-fn of_the_cgroup() -> Option<u64> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    lowest(&groups, Path::new("/sys/fs/cgroup"))
+/// Returns the memory limit of the cgroup that the process is in, in bytes.
+fn cgroup_limit() -> Option<u64> {
+    let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    lowest_limit(&cgroups, Path::new("/sys/fs/cgroup"))
 }
 
-/// Returns the lowest limit of the cgroups (cgroups(7)) and of their ancestors. In a container the
-/// paths may be those of the host; then the container's own cgroup is the root.
-fn lowest(groups: &str, root: &Path) -> Option<u64> {
-    let limits = groups.lines().flat_map(|line| {
+/// Returns the lowest limit of the `cgroups` in `/proc/self/cgroup` and of their ancestors
+/// (cgroups(7)). In a container, their paths may be those of the host; `root` is then the container's
+/// own cgroup.
+fn lowest_limit(cgroups: &str, root: &Path) -> Option<u64> {
+    let limits = cgroups.lines().flat_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);
         let (controllers, path) = (fields.next().unwrap_or(""), fields.next().unwrap_or(""));
-        let is_v1 = controllers
+        let has_memory = controllers
             .split(',')
             .any(|controller| controller == "memory");
-        let (root, file) = match (controllers, is_v1) {
+        let (root, file) = match (controllers, has_memory) {
             ("", _) => (root.to_owned(), "memory.max"),
             (_, true) => (root.join("memory"), "memory.limit_in_bytes"),
             (_, false) => return Vec::new(),
         };
-        let group = root.join(path.trim_start_matches('/'));
-        let up = group
+        let cgroup = root.join(path.trim_start_matches('/'));
+        let ancestors = cgroup
             .ancestors()
-            .take_while(|group| group.starts_with(&root));
-        up.filter_map(|group| limit(&group.join(file))).collect()
+            .take_while(|cgroup| cgroup.starts_with(&root));
+        ancestors
+            .filter_map(|cgroup| read_limit(&cgroup.join(file)))
+            .collect()
     });
     limits.min()
 }
 
-fn limit(file: &Path) -> Option<u64> {
+fn read_limit(file: &Path) -> Option<u64> {
     let text = fs::read_to_string(file).ok()?;
     text.trim().parse().ok().filter(|limit| *limit < UNLIMITED)
 }
@@ -267,21 +285,21 @@ fn limit(file: &Path) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A directory of cgroups with these files.
-    fn lowest_of(name: &str, groups: &str, files: &[(&str, &str)]) -> Option<u64> {
+    /// Returns the lowest limit in a directory of cgroups that contains `files`.
+    fn lowest_of(name: &str, cgroups: &str, files: &[(&str, &str)]) -> Option<u64> {
         let root = std::env::temp_dir().join(format!("countersign-{name}-{}", std::process::id()));
         for (file, text) in files {
             let file = root.join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, text).unwrap();
         }
-        let found = lowest(groups, &root);
+        let found = lowest_limit(cgroups, &root);
         let _ = fs::remove_dir_all(&root);
         found
     }
 
     #[test]
-    fn the_lowest_limit_of_all_groups_above_counts() {
+    fn lowest_limit_of_a_cgroup_and_its_ancestors_applies() {
         let files = [
             ("pods/memory.max", "300000000\n"),
             ("pods/one/memory.max", "max\n"),
@@ -294,30 +312,30 @@ mod tests {
     }
 
     #[test]
-    fn in_a_container_its_own_group_is_the_root() {
+    fn cgroup_of_a_container_is_the_root() {
         let files = [("memory.max", "67108864\n")];
         assert_eq!(lowest_of("v2-own", "0::/\n", &files), Some(67_108_864));
-        // The path as the host shows it, without a prefix.
-        let groups = "5:devices:/docker/a\n4:cpu,memory:/docker/a\n0::/docker/a\n";
+        // In a container, the path on the host does not exist.
+        let cgroups = "5:devices:/docker/a\n4:cpu,memory:/docker/a\n0::/docker/a\n";
         let files = [("memory/memory.limit_in_bytes", "134217728\n")];
-        assert_eq!(lowest_of("v1", groups, &files), Some(134_217_728));
+        assert_eq!(lowest_of("v1", cgroups, &files), Some(134_217_728));
         let unlimited = [("memory/memory.limit_in_bytes", "9223372036854771712\n")];
-        assert_eq!(lowest_of("v1-none", groups, &unlimited), None);
-        // Other controllers are none of ours.
+        assert_eq!(lowest_of("v1-none", cgroups, &unlimited), None);
+        // Other controllers have no memory limit.
         assert_eq!(lowest_of("v1-other", "5:devices:/\n", &files), None);
     }
 
     #[test]
-    fn a_group_cannot_lead_out_of_the_tree() {
+    fn limits_outside_the_cgroup_are_not_read() {
         let files = [("memory.max", "1000\n"), ("a/memory.max", "2000\n")];
         assert_eq!(lowest_of("v2-up", "0::/a\n", &files), Some(1_000));
         assert_eq!(lowest_of("v2-bad", "0\n:\nnonsense\n", &[]), None);
     }
 
     #[test]
-    fn memory_is_short_above_90_and_until_below_85_per_cent() {
+    fn memory_is_short_above_90_percent_until_85_percent() {
         let memory = Memory::new(MemoryLimit::Bytes(1_000 * MIB));
-        let watch = memory.0.as_ref().unwrap();
+        let monitor = memory.0.as_ref().unwrap();
         for (resident, is_short) in [
             (0, false),
             (900, false),
@@ -329,14 +347,14 @@ mod tests {
             (2_000, true),
             (0, false),
         ] {
-            watch.judge(resident * MIB);
-            let found = watch.is_short.load(Ordering::Relaxed);
+            monitor.evaluate(resident * MIB);
+            let found = monitor.is_short.load(Ordering::Relaxed);
             assert_eq!(found, is_short, "{resident}");
         }
     }
 
     #[test]
-    fn caps_follow_the_limit() {
+    fn connections_and_queued_events_fit_into_the_limit() {
         let cap = |limit| Memory::new(limit).cap((4_096, 64 << 20));
         assert_eq!(cap(MemoryLimit::Off), (4_096, 64 << 20));
         assert_eq!(cap(MemoryLimit::Bytes(64 * MIB)), (512, 8 << 20));
@@ -346,38 +364,41 @@ mod tests {
     }
 
     #[test]
-    fn answers_and_windows_follow_the_limit() {
+    fn buffered_responses_and_windows_fit_into_the_limit() {
         let off = Memory::new(MemoryLimit::Off);
-        assert_eq!((off.answers(1 << 28), off.window()), (1 << 28, 256 << 10));
-        for (limit, answers, window) in [
+        assert_eq!(
+            (off.buffered_responses(1 << 28), off.window()),
+            (1 << 28, 256 << 10)
+        );
+        for (limit, buffered, window) in [
             (64 * MIB, 16 << 20, 32 << 10),
             (256 * MIB, 64 << 20, 64 << 10),
             (1 << 40, 1 << 28, 256 << 10),
         ] {
             let memory = Memory::new(MemoryLimit::Bytes(limit));
-            let found = (memory.answers(1 << 28), memory.window());
-            assert_eq!(found, (answers, window), "{limit}");
+            let found = (memory.buffered_responses(1 << 28), memory.window());
+            assert_eq!(found, (buffered, window), "{limit}");
         }
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn bytes_that_come_cause_a_look_at_once() {
+    fn many_received_bytes_cause_a_check_at_once() {
         let memory = Memory::new(MemoryLimit::Bytes(1 << 40));
         assert!(!memory.is_short_after(1));
-        let watch = memory.0.as_ref().unwrap();
-        // As if it were short; the next look is to come.
-        watch.is_short.store(true, Ordering::Relaxed);
-        watch.next.store(u64::MAX, Ordering::Relaxed);
+        let monitor = memory.0.as_ref().unwrap();
+        // Pretend that memory is short and that no check is due.
+        monitor.is_short.store(true, Ordering::Relaxed);
+        monitor.next_check.store(u64::MAX, Ordering::Relaxed);
         assert!(memory.is_short_after(1));
         assert!(!memory.is_short_after(1 << 34));
     }
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn what_is_resident_is_known_and_is_looked_at() {
-        let known = resident().unwrap();
-        assert!(known > MIB && known < 1 << 40, "{known}");
+    fn resident_memory_is_compared_with_the_limit() {
+        let resident = resident().unwrap();
+        assert!(resident > MIB && resident < 1 << 40, "{resident}");
         assert!(Memory::new(MemoryLimit::Bytes(MIB)).is_short());
         assert!(!Memory::new(MemoryLimit::Bytes(1 << 40)).is_short());
     }

@@ -10,7 +10,7 @@ use http::{HeaderName, Uri};
 use super::parse;
 use super::types::{Bound, Type};
 use crate::guard::{FieldPattern, HostName, Navigations, Origin, ResponseHeaders};
-use crate::memory::{LEAST_MEMORY, MemoryLimit};
+use crate::memory::{MIN_MEMORY, MemoryLimit};
 use crate::server::Listen;
 use crate::sign::{PathHandling, Payload, TokenMode};
 use crate::telemetry::LogFormat;
@@ -119,7 +119,7 @@ pub(super) const SIZE_OF_HEAD: Type<usize> = Type {
 };
 pub(super) const MEMORY: Type<MemoryLimit> = Type {
     bounds: &[Bound {
-        holds: |limit| !matches!(limit, MemoryLimit::Bytes(bytes) if *bytes < LEAST_MEMORY),
+        holds: |limit| !matches!(limit, MemoryLimit::Bytes(bytes) if *bytes < MIN_MEMORY),
         text: "at least 32MiB",
     }],
     ..Type::parsed("`\"auto\"`, `\"off\"` or a size", "\"auto\"", parse::memory)

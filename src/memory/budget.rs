@@ -1,10 +1,10 @@
 //! Bounds the bytes of buffered responses, in total and for each connection.
 //!
-//! Capacity is reserved before bytes are buffered, and released when their last copy is dropped. A
-//! response without capacity is not read further, and fails after [`PATIENCE`]. Short and long
-//! responses have separate parts of the budget, so that long ones whose clients do not read never
-//! delay a short one. A long response reserves all that it may need at once, so that no two wait for
-//! each other.
+//! Capacity is reserved before bytes are buffered, and released when their last copy is dropped. If no
+//! capacity is free, a response is not read further, and fails after [`RESERVE_TIMEOUT`]. Short and long
+//! responses have separate partitions of the budget, so that long responses whose clients do not read
+//! never delay a short one. A long response reserves all the capacity that it may need at once, so that
+//! no two responses wait for each other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,46 +18,47 @@ use tokio_util::sync::CancellationToken;
 
 use super::Memory;
 
-/// The capacity for all responses of the process.
+/// The capacity for all buffered responses of the process.
 #[derive(Debug)]
 pub struct Budget {
-    whole: Room,
-    /// KiB for the long responses of one connection.
-    of_a_connection: u32,
+    total: Capacity,
+    /// The KiB that the long responses of one connection may use.
+    per_connection: u32,
     memory: Memory,
 }
 
-/// One connection's part of the budget.
+/// The part of the budget that one connection may use.
 #[derive(Clone, Debug)]
-pub struct Share(Arc<OfConnection>);
+pub struct Share(Arc<ShareInner>);
 
 #[derive(Debug)]
-struct OfConnection {
-    own: Room,
+struct ShareInner {
+    own: Capacity,
     budget: Arc<Budget>,
 }
 
-/// Free capacity in KiB.
+/// Capacity for short and for long responses.
 #[derive(Debug)]
-struct Room {
-    short: Part,
-    long: Part,
+struct Capacity {
+    short: Partition,
+    long: Partition,
 }
 
+/// A number of KiB that responses reserve.
 #[derive(Clone, Debug)]
-struct Part {
+struct Partition {
     free: Arc<Semaphore>,
     size: u32,
 }
 
 /// Capacity that is reserved until this is dropped.
 #[derive(Debug)]
-struct Hold {
+struct Reservation {
     own: OwnedSemaphorePermit,
-    whole: OwnedSemaphorePermit,
+    total: OwnedSemaphorePermit,
 }
 
-/// No capacity was free in time.
+/// No capacity was free within [`RESERVE_TIMEOUT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too many responses are buffered for slow clients (limits.buffered)")]
 pub struct Exhausted;
@@ -65,7 +66,7 @@ pub struct Exhausted;
 /// Why a body was not read to its end.
 #[derive(Debug)]
 pub enum ReadError<E> {
-    /// It is longer than this.
+    /// It is longer than this limit in bytes.
     TooLarge(usize),
     Exhausted(Exhausted),
     Body(E),
@@ -75,88 +76,96 @@ pub enum ReadError<E> {
 #[derive(Debug)]
 pub struct Buffer {
     share: Share,
-    /// How many bytes are held for each byte of the response: copies in other forms.
-    weight: usize,
-    /// The most that is read.
-    bound: usize,
-    /// The bound is the response's length.
-    is_announced: bool,
-    /// A long response waits for it before it reserves capacity.
+    /// How many times the response is in memory, because it is converted to other forms.
+    copies: usize,
+    /// The maximum number of bytes to read.
+    limit: usize,
+    /// Whether `limit` is the length of the response.
+    is_length_known: bool,
+    /// When this is cancelled, a long response may reserve capacity.
     turn: Option<CancellationToken>,
-    hold: Option<Hold>,
-    /// How many bytes are reserved.
-    room: usize,
-    read: BytesMut,
+    reservation: Option<Reservation>,
+    /// The number of bytes for which capacity is reserved.
+    reserved: usize,
+    buffered: BytesMut,
 }
 
-/// Bytes with their reserved capacity.
-struct Counted<T> {
+/// Bytes with their reservation.
+struct ReservedBytes<T> {
     bytes: T,
-    _hold: Option<Hold>,
+    _reservation: Option<Reservation>,
 }
 
 /// How long a response waits for capacity. With the default of `timeouts.write`, a client that does
-/// not read is closed earlier, which releases its capacity.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// The largest short response, with its copies.
-const SHORT: usize = 64 * 1024;
-/// The fraction of the total, and of a connection's share, for short responses.
-const OF_SHORT: u32 = 4;
-const OF_SHORT_OF_A_CONNECTION: u32 = 32;
+/// not read is disconnected earlier, which releases its capacity.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The maximum size of a short response with its copies, in bytes.
+const MAX_SHORT: usize = 64 * 1024;
+/// Short responses may use a quarter of the total budget.
+const SHORT_DIVISOR: u32 = 4;
+/// The short responses of one connection may use this fraction of what its long responses may use.
+const CONNECTION_SHORT_DIVISOR: u32 = 32;
+
+// === impl Budget ===
 
 impl Budget {
-    /// Allows `total` bytes, and at most `of_a_connection` for the long responses of one connection. A
-    /// response that needs more reserves all of it, so that it always fits when it is the only one.
-    pub fn new(total: usize, of_a_connection: usize, memory: Memory) -> Arc<Self> {
-        let total = kib(total).max(2 * kib(SHORT));
-        let short = (total / OF_SHORT).max(kib(SHORT));
+    /// Allows `total` bytes, and at most `per_connection` bytes for the long responses of one
+    /// connection. A response that needs more than that reserves all of it, so that it fits when no
+    /// other response is buffered.
+    pub fn new(total: usize, per_connection: usize, memory: Memory) -> Arc<Self> {
+        let total = kib(total).max(2 * kib(MAX_SHORT));
+        let short = (total / SHORT_DIVISOR).max(kib(MAX_SHORT));
         Arc::new(Self {
-            whole: Room::new(short, total - short),
-            of_a_connection: kib(of_a_connection),
+            total: Capacity::new(short, total - short),
+            per_connection: kib(per_connection),
             memory,
         })
     }
 
     /// Returns the share of a new connection.
     pub fn share(self: &Arc<Self>) -> Share {
-        let long = self.of_a_connection.min(self.whole.long.size);
-        let short = (self.of_a_connection / OF_SHORT_OF_A_CONNECTION).max(kib(SHORT));
-        Share(Arc::new(OfConnection {
-            own: Room::new(short.min(self.whole.short.size), long),
+        let long = self.per_connection.min(self.total.long.size);
+        let short = (self.per_connection / CONNECTION_SHORT_DIVISOR).max(kib(MAX_SHORT));
+        Share(Arc::new(ShareInner {
+            own: Capacity::new(short.min(self.total.short.size), long),
             budget: Arc::clone(self),
         }))
     }
 }
 
+// === impl Share ===
+
 impl Share {
-    async fn take(&self, bytes: usize) -> Result<Hold, Exhausted> {
-        let OfConnection { own, budget } = self.0.as_ref();
-        let (own, whole) = if bytes <= SHORT {
-            (&own.short, &budget.whole.short)
+    async fn reserve(&self, bytes: usize) -> Result<Reservation, Exhausted> {
+        let ShareInner { own, budget } = self.0.as_ref();
+        let (own, total) = if bytes <= MAX_SHORT {
+            (&own.short, &budget.total.short)
         } else {
-            (&own.long, &budget.whole.long)
+            (&own.long, &budget.total.long)
         };
-        let wanted = kib(bytes);
-        let taken = async {
-            Ok(Hold {
-                own: own.take(wanted).await?,
-                whole: whole.take(wanted.min(own.size)).await?,
+        let size = kib(bytes);
+        let reserved = async {
+            Ok(Reservation {
+                own: own.reserve(size).await?,
+                total: total.reserve(size.min(own.size)).await?,
             })
         };
-        timeout(PATIENCE, taken).await.unwrap_or(Err(Exhausted))
+        timeout(RESERVE_TIMEOUT, reserved)
+            .await
+            .unwrap_or(Err(Exhausted))
     }
 }
 
-impl Room {
+impl Capacity {
     fn new(short: u32, long: u32) -> Self {
         Self {
-            short: Part::new(short),
-            long: Part::new(long),
+            short: Partition::new(short),
+            long: Partition::new(long),
         }
     }
 }
 
-impl Part {
+impl Partition {
     fn new(size: u32) -> Self {
         Self {
             free: Arc::new(Semaphore::new(size as usize)),
@@ -164,88 +173,94 @@ impl Part {
         }
     }
 
-    async fn take(&self, wanted: u32) -> Result<OwnedSemaphorePermit, Exhausted> {
+    /// Reserves `size` KiB, or all of the partition if it is smaller.
+    async fn reserve(&self, size: u32) -> Result<OwnedSemaphorePermit, Exhausted> {
         let free = Arc::clone(&self.free);
-        let taken = free.acquire_many_owned(wanted.clamp(1, self.size)).await;
-        taken.map_err(|_| Exhausted)
+        let reserved = free.acquire_many_owned(size.clamp(1, self.size)).await;
+        reserved.map_err(|_| Exhausted)
     }
 }
 
-impl Hold {
-    fn shrink(&mut self, bytes: usize) {
-        for permit in [&mut self.own, &mut self.whole] {
-            let rest = permit.num_permits().saturating_sub(kib(bytes) as usize);
-            drop(permit.split(rest));
+impl Reservation {
+    /// Releases what exceeds `bytes`.
+    fn shrink_to(&mut self, bytes: usize) {
+        for permit in [&mut self.own, &mut self.total] {
+            let excess = permit.num_permits().saturating_sub(kib(bytes) as usize);
+            drop(permit.split(excess));
         }
     }
 }
+
+// === impl Buffer ===
 
 impl Buffer {
-    /// Returns a buffer for a response to a client of `share`.
-    pub fn new(share: &Share, weight: usize) -> Self {
+    /// Returns a buffer that reserves capacity in `share` for `copies` of the response.
+    pub fn new(share: &Share, copies: usize) -> Self {
         Self {
             share: share.clone(),
-            weight,
-            bound: SHORT,
-            is_announced: false,
+            copies,
+            limit: MAX_SHORT,
+            is_length_known: false,
             turn: None,
-            hold: None,
-            room: 0,
-            read: BytesMut::new(),
+            reservation: None,
+            reserved: 0,
+            buffered: BytesMut::new(),
         }
     }
 
-    /// Makes a long response reserve capacity only when `turn` is cancelled, after those before it.
+    /// Delays the reservation of a long response until `turn` is cancelled, so that responses reserve
+    /// capacity in the order in which they are sent on.
     pub fn after(mut self, turn: CancellationToken) -> Self {
         self.turn = Some(turn);
         self
     }
 
-    /// Sets that at most `bound` bytes will be read, and exactly `length` where that is known.
-    pub fn permit(&mut self, bound: usize, length: Option<u64>) {
+    /// Declares that at most `limit` bytes will be read, and exactly `length` if it is known.
+    pub fn set_limit(&mut self, limit: usize, length: Option<u64>) {
         let length = length.and_then(|length| usize::try_from(length).ok());
-        let length = length.filter(|length| *length <= bound);
-        self.is_announced = length.is_some();
-        self.bound = length.unwrap_or(bound);
+        let length = length.filter(|length| *length <= limit);
+        self.is_length_known = length.is_some();
+        self.limit = length.unwrap_or(limit);
     }
 
     /// Buffers `piece` as soon as there is capacity for it.
     ///
     /// # Errors
-    /// When there is none in time, or memory is short.
+    /// When no capacity becomes free in time, or memory is short.
     pub async fn push(&mut self, piece: &[u8]) -> Result<(), Exhausted> {
-        let length = self.read.len() + piece.len();
-        let is_short_of_memory = self.share.0.budget.memory.is_short_after(piece.len());
-        if is_short_of_memory && length.saturating_mul(self.weight) > SHORT {
+        let length = self.buffered.len() + piece.len();
+        let is_memory_short = self.share.0.budget.memory.is_short_after(piece.len());
+        if is_memory_short && length.saturating_mul(self.copies) > MAX_SHORT {
             return Err(Exhausted);
         }
-        if length > self.room {
-            self.make_room(length).await?;
+        if length > self.reserved {
+            self.reserve(length).await?;
         }
-        self.read.extend_from_slice(piece);
+        self.buffered.extend_from_slice(piece);
         Ok(())
     }
 
-    async fn make_room(&mut self, length: usize) -> Result<(), Exhausted> {
-        let short = SHORT / self.weight;
-        let wanted = if length <= short && !self.is_announced {
-            short.min(self.bound.max(length))
+    /// Reserves capacity for a short response, or, if `length` exceeds that, for the whole limit.
+    async fn reserve(&mut self, length: usize) -> Result<(), Exhausted> {
+        let short = MAX_SHORT / self.copies;
+        let size = if length <= short && !self.is_length_known {
+            short.min(self.limit.max(length))
         } else {
-            self.bound.max(length)
+            self.limit.max(length)
         };
-        let bytes = wanted.saturating_mul(self.weight);
-        if bytes > SHORT
+        let bytes = size.saturating_mul(self.copies);
+        if bytes > MAX_SHORT
             && let Some(turn) = self.turn.take()
         {
             turn.cancelled().await;
         }
-        let taken = self.share.take(bytes).await?;
-        self.hold = Some(taken);
-        self.room = wanted;
+        let reservation = self.share.reserve(bytes).await?;
+        self.reservation = Some(reservation);
+        self.reserved = size;
         Ok(())
     }
 
-    /// Reads `body` to its end.
+    /// Reads `body` to its end, at most `limit` bytes.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -257,13 +272,13 @@ impl Buffer {
         if hint.lower() > limit as u64 {
             return Err(ReadError::TooLarge(limit));
         }
-        self.permit(limit, hint.exact());
+        self.set_limit(limit, hint.exact());
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(ReadError::Body)?;
             let Some(piece) = frame.data_ref() else {
                 continue;
             };
-            if self.read.len() + piece.len() > limit {
+            if self.buffered.len() + piece.len() > limit {
                 return Err(ReadError::TooLarge(limit));
             }
             self.push(piece).await.map_err(ReadError::Exhausted)?;
@@ -273,44 +288,47 @@ impl Buffer {
 
     /// Adds the last piece without reserving capacity, because it is sent on at once.
     pub fn append(&mut self, piece: &[u8]) {
-        self.read.extend_from_slice(piece);
+        self.buffered.extend_from_slice(piece);
     }
 
-    /// Returns what has been read.
+    /// Returns the buffered bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.read
+        &self.buffered
     }
 
-    /// Returns what has been read, with its reserved capacity.
+    /// Returns the buffered bytes with their reservation.
     pub fn finish(mut self) -> Bytes {
-        let read = std::mem::take(&mut self.read);
-        let weight = self.weight;
-        self.finish_with(read, weight)
+        let buffered = std::mem::take(&mut self.buffered);
+        let copies = self.copies;
+        self.finish_with(buffered, copies)
     }
 
-    /// Replaces what has been read by other bytes, with capacity for them.
+    /// Replaces the buffered bytes by `bytes`, and returns them with a reservation for one copy.
     pub fn replace(self, bytes: Bytes) -> Bytes {
         self.finish_with(bytes, 1)
     }
 
-    fn finish_with<T>(self, bytes: T, weight: usize) -> Bytes
+    fn finish_with<T>(self, bytes: T, copies: usize) -> Bytes
     where
         T: AsRef<[u8]> + Send + 'static,
     {
-        let mut hold = self.hold;
-        if let Some(hold) = &mut hold {
-            hold.shrink(bytes.as_ref().len().saturating_mul(weight));
+        let mut reservation = self.reservation;
+        if let Some(reservation) = &mut reservation {
+            reservation.shrink_to(bytes.as_ref().len().saturating_mul(copies));
         }
-        let counted = Counted { bytes, _hold: hold };
-        if counted.as_ref().is_empty() {
+        let reserved = ReservedBytes {
+            bytes,
+            _reservation: reservation,
+        };
+        if reserved.as_ref().is_empty() {
             Bytes::new()
         } else {
-            Bytes::from_owner(counted)
+            Bytes::from_owner(reserved)
         }
     }
 }
 
-impl<T: AsRef<[u8]>> AsRef<[u8]> for Counted<T> {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for ReservedBytes<T> {
     fn as_ref(&self) -> &[u8] {
         self.bytes.as_ref()
     }
@@ -327,22 +345,23 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    fn budget(total: usize, of_a_connection: usize) -> Arc<Budget> {
-        Budget::new(total, of_a_connection, Memory::new(MemoryLimit::Off))
+    fn budget(total: usize, per_connection: usize) -> Arc<Budget> {
+        Budget::new(total, per_connection, Memory::new(MemoryLimit::Off))
     }
 
+    /// Returns the free KiB for short and for long responses.
     fn free(budget: &Budget) -> (usize, usize) {
-        let Room { short, long } = &budget.whole;
+        let Capacity { short, long } = &budget.total;
         (
             short.free.available_permits(),
             long.free.available_permits(),
         )
     }
 
-    /// An answer of `size` bytes, in pieces.
+    /// Buffers a response of `size` bytes, in pieces.
     async fn read(share: &Share, size: usize) -> Result<Bytes, Exhausted> {
         let mut buffer = Buffer::new(share, 1);
-        buffer.permit(16 * MIB, None);
+        buffer.set_limit(16 * MIB, None);
         let piece = vec![b'x'; size.min(16 * 1024)];
         for _ in 0..size / piece.len() {
             buffer.push(&piece).await?;
@@ -351,7 +370,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn bytes_give_their_room_back_with_their_last_copy() {
+    async fn capacity_is_released_with_the_last_copy_of_the_bytes() {
         let budget = budget(8 * MIB, 4 * MIB);
         let all = free(&budget);
         assert_eq!(all, (2048, 6144));
@@ -368,12 +387,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_has_no_more_than_its_share_and_others_have_theirs() {
+    async fn connection_cannot_exceed_its_share() {
         let budget = budget(40 * MIB, 16 * MIB);
         let (greedy, other) = (budget.share(), budget.share());
         let held = read(&greedy, 12 * MIB).await.unwrap();
         assert_eq!(read(&greedy, 12 * MIB).await, Err(Exhausted));
-        // Its short ones have room of their own.
+        // Its short responses have capacity of their own.
         let short = read(&greedy, 4096).await.unwrap();
         let others = read(&other, 12 * MIB).await.unwrap();
         drop(held);
@@ -383,14 +402,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_finds_no_room_waits_until_there_is_some() {
+    async fn response_waits_until_capacity_is_free() {
         let budget = budget(16 * MIB, 16 * MIB);
         let first = read(&budget.share(), 10 * MIB).await.unwrap();
         let share = budget.share();
         let waiting = async {
-            let begun = tokio::time::Instant::now();
+            let started = tokio::time::Instant::now();
             read(&share, 10 * MIB).await.unwrap();
-            assert_eq!(begun.elapsed(), Duration::from_secs(5));
+            assert_eq!(started.elapsed(), Duration::from_secs(5));
         };
         let freeing = async {
             tokio::time::sleep(Duration::from_secs(5)).await;
@@ -400,7 +419,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_larger_than_the_budget_takes_all_of_it() {
+    async fn response_larger_than_the_budget_reserves_all_of_it() {
         let budget = budget(4 * MIB, MIB);
         let share = budget.share();
         let bytes = read(&share, 16 * MIB).await.unwrap();

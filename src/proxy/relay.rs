@@ -89,7 +89,7 @@ pub(super) fn is_of_aws(headers: &HeaderMap) -> bool {
 /// Reads a response to its end, or until it is longer than a rejection.
 async fn read_start(body: ResponseBody, share: &Share) -> Result<Start, Error> {
     let mut buffer = Buffer::new(share, COPIES);
-    buffer.permit(MAX_REJECTION, body.size_hint().exact());
+    buffer.set_limit(MAX_REJECTION, body.size_hint().exact());
     let mut body = Box::pin(body);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(upstream::Error::Interrupted)?;

@@ -111,7 +111,7 @@ async fn strict(
     share: &Share,
 ) -> Result<Response<Body>, Error> {
     let mut buffer = Buffer::new(share, COPIES);
-    buffer.permit(MAX_REJECTION, None);
+    buffer.set_limit(MAX_REJECTION, None);
     let mut body = Box::pin(body);
     loop {
         let Some(frame) = body.frame().await else {

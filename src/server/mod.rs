@@ -134,7 +134,7 @@ impl Server {
         let next = || async {
             let accepted = listener.accept().await?;
             if accepted.is_some() {
-                self.memory.relief(MEMORY_WAIT).await;
+                self.memory.recovery(MEMORY_WAIT).await;
             }
             Ok(accepted)
         };

@@ -179,8 +179,8 @@ async fn requests_are_refused_while_memory_is_short_and_served_afterwards() {
     let load = upstream.load().await;
     assert!(
         load.countersign.log.contains(
-            "64 MiB of memory (limits.memory): 512 connections, 8 MiB of waiting events; requests \
-             are refused above 57 MiB"
+            "64 MiB of memory (limits.memory): 512 connections, 8 MiB of queued events; requests \
+             are rejected above 57 MiB"
         ),
         "{}",
         load.countersign.log
