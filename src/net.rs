@@ -1,12 +1,12 @@
-//! Names to addresses, and addresses to TCP connections, as RFC 8305 ("Happy Eyeballs") describes.
+//! Resolves names and opens TCP connections, as RFC 8305 ("Happy Eyeballs") describes.
 //!
-//! Look-ups are the operating system's, with nsswitch and /etc/hosts. They block, so each has a
-//! thread of its own: one for a name at a time, whose result all that wait for the name get, and a
-//! second one when the first hangs. The runtime's blocking threads serve other purposes, and its
-//! queue would delay the first look-up that can succeed again.
+//! The operating system looks names up, with nsswitch and /etc/hosts. A lookup blocks, so it has a
+//! thread of its own. All callers that need the same name wait for one lookup, and for a second one if
+//! the first stalls. The runtime's blocking threads are not used: their queue would delay the first
+//! lookup after an outage, and stalled lookups would delay the other work of these threads.
 //!
-//! The race covers TCP alone, as in the RFC: a TLS handshake follows on the connection that won. An
-//! address whose handshake failed is tried last from then on.
+//! Connection attempts race until TCP is connected, as in the RFC; the TLS handshake follows on the
+//! connection that won. An address whose handshake failed is tried last from then on.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -22,72 +22,84 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-/// Resolves names and connects to them; clones share what they know.
+/// Resolves names and connects to them. Clones share the cache.
 #[derive(Clone)]
-pub struct Resolver(Arc<Shared>);
+pub struct Resolver(Arc<ResolverInner>);
 
-struct Shared {
+struct ResolverInner {
     lookup: Box<Lookup>,
-    /// Names come from the configuration alone, so there are few.
-    names: Mutex<HashMap<Arc<str>, Name>>,
+    /// All names come from the configuration, so there are few.
+    names: Mutex<HashMap<Arc<str>, NameState>>,
 }
 
 #[derive(Default)]
-struct Name {
-    known: Option<(Arc<[SocketAddr]>, Instant)>,
-    /// Look-ups that are under way, and when the last of them began.
+struct NameState {
+    /// The result of the last successful lookup, and its time.
+    cached: Option<(Arc<[SocketAddr]>, Instant)>,
+    /// The number of running lookups.
     lookups: usize,
-    begun: Option<Instant>,
+    last_lookup: Option<Instant>,
     outcome: watch::Sender<Option<Outcome>>,
-    /// Addresses that did not connect, or later than another one.
+    /// Addresses that failed, or were slower to connect than another one, and when.
     failed: HashMap<IpAddr, Instant>,
 }
 
 type Lookup = dyn Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync;
 type Outcome = Result<Arc<[SocketAddr]>, Arc<io::Error>>;
 
+/// The addresses of a name, or the lookup to wait for.
+enum Resolution {
+    Cached(Vec<SocketAddr>),
+    Pending(watch::Receiver<Option<Outcome>>),
+}
+
 /// RFC 8305, section 8, "Connection Attempt Delay".
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
-/// How long the result of a look-up is used again, so that a burst of connections costs one.
-const FRESH: Duration = Duration::from_secs(5);
-/// From here on a look-up hangs. The C library sends its question again after 5 s, so with two look-ups a
-/// question is sent every two or three seconds, and a resolver that recovers is found soon.
-const HANGS: Duration = Duration::from_secs(2);
-const LOOKUPS: usize = 2;
-/// How long an address that failed comes after the others (RFC 8305, section 4: about ten minutes).
-const REMEMBERED: Duration = Duration::from_secs(600);
-/// For a connection that only shows that an address can be reached.
-const PROBE: Duration = Duration::from_secs(1);
+/// How long the result of a lookup is used, so that a burst of connections needs one lookup.
+const CACHE_TIME: Duration = Duration::from_secs(5);
+/// The time after which a second lookup is started. The C library repeats its query after 5 s. With two
+/// lookups, a query is sent every two or three seconds, so that a DNS server that recovers is noticed
+/// soon.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
+/// The maximum number of running lookups for one name.
+const MAX_LOOKUPS: usize = 2;
+/// How long a failed address is tried last (RFC 8305, section 4, suggests about ten minutes).
+const FAILURE_TIME: Duration = Duration::from_secs(600);
+/// The time limit for a connection that only shows whether an address can be reached.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 static SYSTEM: LazyLock<Resolver> =
     LazyLock::new(|| Resolver::new(|host| (host, 0).to_socket_addrs().map(Iterator::collect)));
 
+// === impl Resolver ===
+
 impl Resolver {
-    /// Returns the process's resolver, which asks the operating system.
+    /// Returns the resolver of the process, which uses the operating system.
     pub fn system() -> Self {
         SYSTEM.clone()
     }
 
-    /// Returns a resolver that asks `lookup`, which may block.
+    /// Returns a resolver that calls `lookup`, which may block.
     pub fn new(
         lookup: impl Fn(&str) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
     ) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(ResolverInner {
             lookup: Box::new(lookup),
             names: Mutex::default(),
         }))
     }
 
     /// Connects to the first address of `host` that accepts a connection. The next address is tried
-    /// after 250 ms, or at once when the one before fails; the attempts that lose are cancelled.
+    /// after 250 ms, or at once when the previous one fails. When one connects, the other attempts are
+    /// cancelled.
     ///
-    /// It has no time limit: the caller cancels it.
+    /// There is no time limit: the caller has to set one.
     ///
     /// # Errors
-    /// When the name has no address, or none accepts a connection.
+    /// When the name has no address, or no address accepts a connection.
     pub async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
-        let addresses = at_port(self.resolve(host).await?, port);
+        let addresses = with_port(self.resolve(host).await?, port);
         let stream = self.race(host, &addresses).await?;
         stream.set_nodelay(true)?;
         rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
@@ -95,8 +107,8 @@ impl Resolver {
         Ok(stream)
     }
 
-    /// Returns the addresses of `host`, first one that accepts connections at `port` if that is
-    /// found within a second. For clients that connect by themselves, to one address after another.
+    /// Returns the addresses of `host`, beginning with one that accepts connections at `port`, if one is
+    /// found within a second. For clients that try one address after the other themselves.
     ///
     /// # Errors
     /// When the name has no address.
@@ -104,8 +116,8 @@ impl Resolver {
         let mut addresses = self.resolve(host).await?;
         let is_local = addresses.iter().all(|address| address.ip().is_loopback());
         if addresses.len() > 1 && !is_local {
-            let candidates = at_port(addresses.clone(), port);
-            if let Ok(Ok(stream)) = timeout(PROBE, self.race(host, &candidates)).await
+            let candidates = with_port(addresses.clone(), port);
+            if let Ok(Ok(stream)) = timeout(PROBE_TIMEOUT, self.race(host, &candidates)).await
                 && let Ok(peer) = stream.peer_addr()
             {
                 addresses.sort_by_key(|address| address.ip() != peer.ip());
@@ -114,7 +126,7 @@ impl Resolver {
         Ok(addresses.iter().map(SocketAddr::ip).collect())
     }
 
-    /// Puts an address of `host` after the others, because what follows TCP failed there.
+    /// Makes `address` the last of `host` to be tried, because it failed after TCP was connected.
     pub fn avoid(&self, host: &str, address: IpAddr) {
         if let Some(name) = self.0.names.lock().get_mut(host) {
             name.failed.insert(address, Instant::now());
@@ -122,80 +134,77 @@ impl Resolver {
     }
 
     async fn race(&self, host: &str, addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-        let won = race(addresses).await;
+        let winner = race(addresses).await;
         let mut names = self.0.names.lock();
-        // An address that was given as such has no name.
+        // An IP literal has no entry.
         if let Some(name) = names.get_mut(host) {
-            match &won {
-                Ok((_, at)) => name.note(addresses, *at),
-                // There may be others by now.
-                Err(_) => name.known = None,
+            match &winner {
+                Ok((_, index)) => name.record_race(addresses, *index),
+                // The addresses may have changed since the lookup.
+                Err(_) => name.cached = None,
             }
         }
-        won.map(|(stream, _)| stream)
+        winner.map(|(stream, _)| stream)
     }
 
-    /// Returns the addresses of `host` in the order in which to try them; their port is 0.
+    /// Returns the addresses of `host` in the order in which to try them, with port 0.
     async fn resolve(&self, host: &str) -> io::Result<Vec<SocketAddr>> {
         let literal = host.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = literal.parse() {
             return Ok(vec![SocketAddr::new(address, 0)]);
         }
-        let mut outcome = match self.known_or_begun(host)? {
-            Ok(addresses) => return Ok(addresses),
-            Err(outcome) => outcome,
+        let mut outcome = match self.cached_or_pending(host)? {
+            Resolution::Cached(addresses) => return Ok(addresses),
+            Resolution::Pending(outcome) => outcome,
         };
         loop {
-            match timeout(HANGS, outcome.changed()).await {
+            match timeout(STALLED_AFTER, outcome.changed()).await {
                 Ok(Ok(())) => break,
                 Ok(Err(error)) => return Err(io::Error::other(error)),
-                Err(_) => match self.known_or_begun(host)? {
-                    Ok(addresses) => return Ok(addresses),
-                    Err(_) => continue,
+                Err(_) => match self.cached_or_pending(host)? {
+                    Resolution::Cached(addresses) => return Ok(addresses),
+                    Resolution::Pending(_) => continue,
                 },
             }
         }
-        let found = outcome.borrow().clone();
-        match found {
+        let outcome = outcome.borrow().clone();
+        match outcome {
             Some(Ok(addresses)) => Ok(self.ordered(host, &addresses)),
             Some(Err(error)) => Err(io::Error::new(error.kind(), error)),
             None => Err(io::Error::other("the lookup has no result")),
         }
     }
 
-    /// Returns what is known, or what is to be waited for: a look-up is under way then.
-    fn known_or_begun(
-        &self,
-        host: &str,
-    ) -> io::Result<Result<Vec<SocketAddr>, watch::Receiver<Option<Outcome>>>> {
+    /// Returns the cached addresses of `host`; if there are none, ensures that a lookup is running.
+    fn cached_or_pending(&self, host: &str) -> io::Result<Resolution> {
         let now = Instant::now();
         let mut names = self.0.names.lock();
         let name = names.entry(host.into()).or_default();
-        if let Some((addresses, at)) = &name.known
-            && now < *at + FRESH
+        if let Some((addresses, at)) = &name.cached
+            && now < *at + CACHE_TIME
         {
             let addresses = Arc::clone(addresses);
-            return Ok(Ok(name.ordered(&addresses, now)));
+            return Ok(Resolution::Cached(name.ordered(&addresses, now)));
         }
         let outcome = name.outcome.subscribe();
-        let hangs = name.begun.is_none_or(|begun| now >= begun + HANGS);
-        if name.lookups == 0 || (name.lookups < LOOKUPS && hangs) {
-            self.begin(host)?;
+        let is_stalled = name.last_lookup.is_none_or(|at| now >= at + STALLED_AFTER);
+        if name.lookups == 0 || (name.lookups < MAX_LOOKUPS && is_stalled) {
+            self.spawn_lookup(host)?;
             name.lookups += 1;
-            name.begun = Some(now);
+            name.last_lookup = Some(now);
         }
-        Ok(Err(outcome))
+        Ok(Resolution::Pending(outcome))
     }
 
-    fn begin(&self, host: &str) -> io::Result<()> {
-        let shared = Arc::clone(&self.0);
+    fn spawn_lookup(&self, host: &str) -> io::Result<()> {
+        let resolver = Arc::clone(&self.0);
         let host: Arc<str> = host.into();
         let look_up = move || {
-            let found = (shared.lookup)(&host);
-            shared.finish(&host, found);
+            let found = (resolver.lookup)(&host);
+            resolver.finish_lookup(&host, found);
         };
         let thread = thread::Builder::new().name("resolver".to_owned());
-        // It ends with the look-up, and the process does not wait for it.
+        // The thread ends with the lookup, and the process does not wait for it.
         thread.spawn(look_up).map(drop)
     }
 
@@ -207,8 +216,8 @@ impl Resolver {
     }
 }
 
-impl Shared {
-    fn finish(&self, host: &str, found: io::Result<Vec<SocketAddr>>) {
+impl ResolverInner {
+    fn finish_lookup(&self, host: &str, found: io::Result<Vec<SocketAddr>>) {
         let found = found.and_then(|addresses| {
             if addresses.is_empty() {
                 let text = "the name has no address";
@@ -224,12 +233,12 @@ impl Shared {
         let outcome = match found {
             Ok(addresses) => {
                 let addresses: Arc<[SocketAddr]> = addresses.into();
-                name.known = Some((Arc::clone(&addresses), Instant::now()));
+                name.cached = Some((Arc::clone(&addresses), Instant::now()));
                 let is_current = |ip: &IpAddr| addresses.iter().any(|known| known.ip() == *ip);
                 name.failed.retain(|ip, _| is_current(ip));
                 Ok(addresses)
             }
-            // The other one may still succeed.
+            // The other lookup may still succeed.
             Err(_) if name.lookups > 0 => return,
             Err(error) => Err(Arc::new(error)),
         };
@@ -237,23 +246,27 @@ impl Shared {
     }
 }
 
-impl Name {
-    /// Notes that the attempt at the address with the index `at` won.
-    fn note(&mut self, addresses: &[SocketAddr], at: usize) {
+// === impl NameState ===
+
+impl NameState {
+    /// Records that `addresses[winner]` connected first, and that the addresses before it failed or
+    /// were slower.
+    fn record_race(&mut self, addresses: &[SocketAddr], winner: usize) {
         let now = Instant::now();
         for (index, address) in addresses.iter().enumerate() {
-            if index < at {
+            if index < winner {
                 self.failed.insert(address.ip(), now);
-            } else if index == at {
+            } else if index == winner {
                 self.failed.remove(&address.ip());
             }
         }
     }
 
+    /// Returns the addresses in the order in which to try them: those that failed recently come last.
     fn ordered(&self, addresses: &[SocketAddr], now: Instant) -> Vec<SocketAddr> {
         let has_failed = |address: &SocketAddr| {
             let at = self.failed.get(&address.ip());
-            at.is_some_and(|at| now < *at + REMEMBERED)
+            at.is_some_and(|at| now < *at + FAILURE_TIME)
         };
         let (failed, good): (Vec<SocketAddr>, Vec<SocketAddr>) =
             addresses.iter().partition(|address| has_failed(address));
@@ -263,8 +276,8 @@ impl Name {
     }
 }
 
-/// Alternates the address families, beginning with that of the first address, and keeps the order
-/// of each: the operating system sorts by RFC 6724.
+/// Alternates between the address families, beginning with that of the first address. Within a family,
+/// the order is kept, which is that of RFC 6724.
 fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     let mut unique: Vec<SocketAddr> = Vec::new();
     for address in addresses {
@@ -272,10 +285,10 @@ fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
             unique.push(*address);
         }
     }
-    let is_first = unique.first().map(SocketAddr::is_ipv6);
+    let first_is_ipv6 = unique.first().map(SocketAddr::is_ipv6);
     let (first, second): (Vec<SocketAddr>, Vec<SocketAddr>) = unique
         .iter()
-        .partition(|address| Some(address.is_ipv6()) == is_first);
+        .partition(|address| Some(address.is_ipv6()) == first_is_ipv6);
     let (mut first, mut second) = (first.into_iter(), second.into_iter());
     let mut all = Vec::new();
     while all.len() < unique.len() {
@@ -285,7 +298,7 @@ fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     all
 }
 
-fn at_port(mut addresses: Vec<SocketAddr>, port: u16) -> Vec<SocketAddr> {
+fn with_port(mut addresses: Vec<SocketAddr>, port: u16) -> Vec<SocketAddr> {
     for address in &mut addresses {
         address.set_port(port);
     }
@@ -299,23 +312,23 @@ async fn race(addresses: &[SocketAddr]) -> io::Result<(TcpStream, usize)> {
     let mut errors = Vec::new();
     loop {
         let next = waiting.next();
-        if let Some((at, address)) = next {
-            attempts.push(async move { (at, address, TcpStream::connect(address).await) });
+        if let Some((index, address)) = next {
+            attempts.push(async move { (index, address, TcpStream::connect(address).await) });
         }
         let has_more = waiting.len() > 0;
         tokio::select! {
-            Some((at, address, connected)) = attempts.next() => match connected {
-                Ok(stream) => return Ok((stream, at)),
+            Some((index, address, connected)) = attempts.next() => match connected {
+                Ok(stream) => return Ok((stream, index)),
                 Err(error) => errors.push((*address, error)),
             },
             () = sleep(ATTEMPT_DELAY), if has_more => {}
-            else => return Err(all(&errors)),
+            else => return Err(combined(&errors)),
         }
     }
 }
 
-/// One error of several.
-fn all(errors: &[(SocketAddr, io::Error)]) -> io::Error {
+/// Combines the errors of all attempts. The kind is that of the last one.
+fn combined(errors: &[(SocketAddr, io::Error)]) -> io::Error {
     let kind = errors
         .last()
         .map_or(io::ErrorKind::NotFound, |(_, error)| error.kind());

@@ -1,4 +1,4 @@
-//! Races over real sockets of loopback, and look-ups that the test answers.
+//! Races between loopback sockets, and lookups that the test controls.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ fn resolver(addresses: &[&str]) -> Resolver {
     Resolver::new(move |_| Ok(addresses.clone()))
 }
 
-/// An address that takes no connection and refuses none: its backlog is full.
+/// An address that neither accepts nor refuses connections, because its backlog is full.
 struct BlackHole {
     _listener: TcpListener,
     _queued: Vec<TcpStream>,
@@ -46,24 +46,24 @@ impl BlackHole {
     }
 }
 
-/// A listener at 127.0.0.1, and its port.
-async fn good() -> (TcpListener, u16) {
+/// Returns a listener at 127.0.0.1, and its port.
+async fn listening() -> (TcpListener, u16) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
 }
 
-/// Connects, and returns the address that won and how long it took.
+/// Connects, and returns the address that won and the time that it took.
 async fn connect(resolver: &Resolver, port: u16) -> (IpAddr, Duration) {
-    let begun = Instant::now();
+    let started = Instant::now();
     let connecting = resolver.connect("name.example", port);
     let stream = timeout(Duration::from_secs(5), connecting).await.unwrap();
-    (stream.unwrap().peer_addr().unwrap().ip(), begun.elapsed())
+    (stream.unwrap().peer_addr().unwrap().ip(), started.elapsed())
 }
 
 #[tokio::test]
-async fn dead_first_address_costs_one_attempt_delay_once() {
-    let (_listener, port) = good().await;
+async fn unreachable_address_delays_only_the_first_connection() {
+    let (_listener, port) = listening().await;
     for (dead, host) in [("127.0.0.2", "name.example"), ("::1", "name.example")] {
         let mut hole = at(dead);
         hole.set_port(port);
@@ -78,11 +78,11 @@ async fn dead_first_address_costs_one_attempt_delay_once() {
             assert_eq!(winner, Ipv4Addr::LOCALHOST);
             assert!(took < ATTEMPT_DELAY, "{dead}: {took:?}");
         }
-        // It is tried again when it has been left out for long enough.
+        // It is tried first again after FAILURE_TIME.
         let mut names = resolver.0.names.lock();
         let failed = names.get_mut(host).unwrap().failed.values_mut();
         for failed in failed {
-            *failed = Instant::now().checked_sub(REMEMBERED).unwrap();
+            *failed = Instant::now().checked_sub(FAILURE_TIME).unwrap();
         }
         let name = names.get(host).unwrap();
         let ordered = name.ordered(&[at(dead), at("127.0.0.1")], Instant::now());
@@ -91,8 +91,8 @@ async fn dead_first_address_costs_one_attempt_delay_once() {
 }
 
 #[tokio::test]
-async fn refused_addresses_are_passed_at_once() {
-    let (_listener, port) = good().await;
+async fn next_address_is_tried_at_once_after_a_refusal() {
+    let (_listener, port) = listening().await;
     let resolver = resolver(&["127.0.0.2", "127.0.0.3", "::1", "127.0.0.1"]);
     let (winner, took) = connect(&resolver, port).await;
     assert_eq!(winner, Ipv4Addr::LOCALHOST);
@@ -100,8 +100,8 @@ async fn refused_addresses_are_passed_at_once() {
 }
 
 #[tokio::test]
-async fn healthy_addresses_keep_the_order_of_the_look_up() {
-    let (_listener, port) = good().await;
+async fn reachable_addresses_keep_the_order_of_the_lookup() {
+    let (_listener, port) = listening().await;
     let _other = TcpListener::bind(("127.0.0.2", port)).await.unwrap();
     let turn = AtomicUsize::new(0);
     let both = ["127.0.0.1", "127.0.0.2"];
@@ -118,16 +118,16 @@ async fn healthy_addresses_keep_the_order_of_the_look_up() {
             .lock()
             .get_mut("name.example")
             .unwrap()
-            .known = None;
+            .cached = None;
     }
-    // An address that fails after TCP is tried last, too.
+    // An address that failed after TCP was connected is tried last.
     resolver.avoid("name.example", at("127.0.0.2").ip());
     assert_eq!(connect(&resolver, port).await.0.to_string(), "127.0.0.1");
 }
 
 #[tokio::test]
-async fn every_failure_is_named_and_the_next_connection_looks_up_again() {
-    let (listener, port) = good().await;
+async fn error_names_every_address_and_the_next_connection_starts_a_lookup() {
+    let (listener, port) = listening().await;
     drop(listener);
     let lookups = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&lookups);
@@ -147,15 +147,15 @@ async fn every_failure_is_named_and_the_next_connection_looks_up_again() {
     let nothing = Resolver::new(|_| Ok(Vec::new()));
     let error = nothing.connect("name.example", port).await.unwrap_err();
     assert!(error.to_string().contains("no address"), "{error}");
-    // Addresses need no look-up.
-    let never = Resolver::new(|_| panic!("looked up"));
+    // IP literals need no lookup.
+    let never = Resolver::new(|_| panic!("an IP literal was looked up"));
     for host in ["127.0.0.1", "[::1]", "::1"] {
         assert!(never.connect(host, port).await.is_err());
     }
 }
 
 #[test]
-fn families_alternate_from_the_first_one() {
+fn address_families_alternate() {
     for (given, expected) in [
         (
             &["::1", "::2", "::3", "127.0.0.1", "127.0.0.2"][..],
@@ -179,7 +179,7 @@ fn families_alternate_from_the_first_one() {
 }
 
 #[tokio::test]
-async fn many_waiters_share_one_look_up() {
+async fn callers_of_the_same_name_share_one_lookup() {
     let lookups = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&lookups);
     let gate = Arc::new(Barrier::new(2));
@@ -191,7 +191,7 @@ async fn many_waiters_share_one_look_up() {
     });
     let waiters = (0..500).map(|_| resolver.resolve("name.example"));
     let mut waiters: FuturesUnordered<_> = waiters.collect();
-    // One poll of each begins what they begin.
+    // Polls every waiter once, so that any lookup that it starts has started.
     assert!(
         timeout(Duration::from_millis(50), waiters.next())
             .await
@@ -207,60 +207,60 @@ async fn many_waiters_share_one_look_up() {
 }
 
 #[tokio::test]
-async fn hanging_look_ups_are_two_at_most_and_the_first_result_serves_all() {
-    let (_listener, port) = good().await;
-    let (begin, begun) = mpsc::sync_channel(100);
-    let begin = Mutex::new(begin);
-    let (free, freed) = mpsc::sync_channel::<bool>(100);
-    let freed = Mutex::new(freed);
+async fn at_most_two_lookups_run_and_the_first_result_is_used() {
+    let (_listener, port) = listening().await;
+    let (start, started) = mpsc::sync_channel(100);
+    let start = Mutex::new(start);
+    let (finish, finished) = mpsc::sync_channel::<bool>(100);
+    let finished = Mutex::new(finished);
     let resolver = Resolver::new(move |_| {
-        begin.lock().send(()).unwrap();
-        if freed.lock().recv().unwrap() {
+        start.lock().send(()).unwrap();
+        if finished.lock().recv().unwrap() {
             Ok(vec![at("127.0.0.1")])
         } else {
             Err(io::Error::other("the resolver is down"))
         }
     });
     let connect = || resolver.connect("name.example", port);
-    // They give up; their look-ups go on, and there are no more of them.
+    // The callers give up, but their lookups go on, and no further lookup is started.
     for _ in 0..4 {
         let mut waiters: FuturesUnordered<_> = (0..100).map(|_| connect()).collect();
         let given_up = timeout(Duration::from_millis(700), waiters.next()).await;
         assert!(given_up.is_err());
     }
-    assert_eq!(begun.try_iter().count(), LOOKUPS);
-    // The first failure leaves the result to the other look-up.
+    assert_eq!(started.try_iter().count(), MAX_LOOKUPS);
+    // After one lookup fails, the other determines the result.
     let waiter = connect();
     tokio::pin!(waiter);
-    free.send(false).unwrap();
+    finish.send(false).unwrap();
     assert!(
         timeout(Duration::from_millis(300), &mut waiter)
             .await
             .is_err()
     );
-    free.send(true).unwrap();
+    finish.send(true).unwrap();
     let served = timeout(Duration::from_millis(500), waiter).await;
     served.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn an_address_that_accepts_connections_is_given_first() {
-    let (_listener, port) = good().await;
+async fn address_that_accepts_connections_is_returned_first() {
+    let (_listener, port) = listening().await;
     let mut hole = at("127.0.0.2");
     hole.set_port(port);
     let _hole = BlackHole::at(hole).await;
-    // The last is of a network for documentation (RFC 5737).
+    // The last address is reserved for documentation (RFC 5737).
     let resolver = resolver(&["127.0.0.2", "127.0.0.1", "192.0.2.1"]);
-    let given = resolver
+    let addresses = resolver
         .reachable_first("name.example", port)
         .await
         .unwrap();
-    assert_eq!(given[0], Ipv4Addr::LOCALHOST);
-    assert_eq!(given.len(), 3);
-    // Without one, all are given all the same.
+    assert_eq!(addresses[0], Ipv4Addr::LOCALHOST);
+    assert_eq!(addresses.len(), 3);
+    // If no address accepts a connection, all are returned.
     let nothing = Resolver::new(|_| Ok(vec![at("127.0.0.2"), at("192.0.2.1")]));
-    let begun = Instant::now();
-    let given = nothing.reachable_first("name.example", port).await.unwrap();
-    assert_eq!(given.len(), 2);
-    assert!(begun.elapsed() < PROBE * 2);
+    let started = Instant::now();
+    let addresses = nothing.reachable_first("name.example", port).await.unwrap();
+    assert_eq!(addresses.len(), 2);
+    assert!(started.elapsed() < PROBE_TIMEOUT * 2);
 }
