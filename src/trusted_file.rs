@@ -1,4 +1,4 @@
-//! Reads files that decide whom to trust, and detects their changes.
+//! Reads files that determine whom to trust, and detects their changes.
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _};
@@ -9,22 +9,24 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 
-/// Differs when a file's content or mode has changed, or when another file has replaced it, as
-/// Kubernetes does with mounted secrets.
+/// Metadata that differs when the content or mode of a file has changed, or when another file has
+/// replaced it, as in a secret that Kubernetes mounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
+    /// Device and inode.
     file: (u64, u64),
-    /// Seconds and nanoseconds of its last change.
+    /// The time of the last change (`ctime`), in seconds and nanoseconds.
     changed: (i64, i64),
     length: u64,
 }
 
 impl Fingerprint {
-    pub fn of(found: &Metadata) -> Self {
+    /// Returns the fingerprint of a file with this metadata.
+    pub fn of(metadata: &Metadata) -> Self {
         Self {
-            file: (found.dev(), found.ino()),
-            changed: (found.ctime(), found.ctime_nsec()),
-            length: found.len(),
+            file: (metadata.dev(), metadata.ino()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            length: metadata.len(),
         }
     }
 }
@@ -33,65 +35,68 @@ impl Fingerprint {
 #[derive(Debug)]
 pub struct Reloaded<T> {
     paths: Vec<PathBuf>,
-    state: Mutex<State<T>>,
+    state: Mutex<LoadedValue<T>>,
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct LoadedValue<T> {
     value: T,
     checked: Instant,
-    /// The fingerprints of the files when the value was loaded; `None` for a file that could not be
-    /// inspected.
+    /// The fingerprints of the files when the value was loaded; `None` for a file without metadata,
+    /// such as one that does not exist.
     fingerprints: Vec<Option<Fingerprint>>,
 }
 
-/// Whether a changed file is loaded again only after its next change.
+/// When to load a changed file again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
+    /// After its next change.
     Done,
-    /// It could not be read, for example because too many files are open. It is loaded again at the
-    /// next check, unless it does not exist.
+    /// At the next check, because it could not be read, for example because too many files are open. A file
+    /// that does not exist is loaded again after its next change.
     Retry,
 }
 
-/// How often files are checked at most.
+/// The minimum interval between two checks for changes.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The requirements for a file before its content is used.
+/// The requirements for a file, besides those of [`read`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Bits of the mode that may not be set.
+    /// Bits of the mode that must not be set.
     pub forbidden: u32,
-    /// Bytes that it may have.
+    /// The maximum size in bytes.
     pub limit: u64,
 }
 
-/// Why a file is not used.
+/// Why a file must not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("it is not a regular file")]
-    Irregular,
+    NotRegular,
     #[error("it is longer than {0} bytes")]
-    Long(u64),
-    #[error("it may be read or written by others (mode {0:03o})")]
+    TooLong(u64),
+    #[error("other users may read or write it (mode {0:03o})")]
     Mode(u32),
     #[error(
-        "it belongs to the user {found}, and must belong to the user {ours} who runs countersign, or to root"
+        "it belongs to the user {found}, but must belong to root or to the user {ours}, who runs countersign"
     )]
     Owner { found: u32, ours: u32 },
 }
+
+// === impl Reloaded ===
 
 impl<T> Reloaded<T> {
     /// Loads the value for the first time.
     ///
     /// # Errors
-    /// Returns the errors of `load`.
+    /// The error of `load`.
     pub fn load<E>(paths: Vec<PathBuf>, load: impl FnOnce() -> Result<T, E>) -> Result<Self, E> {
-        // Before the files are read, so that a change meanwhile is noticed at the next check.
+        // Taken before the files are read, so that the next check detects a change in between.
         let fingerprints = fingerprints(&paths);
-        let state = State {
+        let state = LoadedValue {
             value: load()?,
             checked: Instant::now(),
             fingerprints,
@@ -102,11 +107,11 @@ impl<T> Reloaded<T> {
         })
     }
 
-    /// Returns a value that depends on no file.
+    /// Returns a value that does not depend on files.
     pub fn fixed(value: T) -> Self {
         Self {
             paths: Vec::new(),
-            state: Mutex::new(State {
+            state: Mutex::new(LoadedValue {
                 value,
                 checked: Instant::now(),
                 fingerprints: Vec::new(),
@@ -114,8 +119,8 @@ impl<T> Reloaded<T> {
         }
     }
 
-    /// Reads the value, after `reload` if a file has changed. Files are checked at most once a
-    /// second.
+    /// Calls `read` with the value. If a file has changed, calls `reload` first. Files are checked at
+    /// most once per second.
     pub fn with<R>(&self, reload: impl FnOnce(&mut T) -> Reload, read: impl FnOnce(&T) -> R) -> R {
         let mut state = self.state.lock();
         if state.checked.elapsed() >= CHECK_INTERVAL {
@@ -131,7 +136,7 @@ impl<T> Reloaded<T> {
         read(&state.value)
     }
 
-    /// Checks the files at the next read.
+    /// Makes the next read check the files.
     #[cfg(test)]
     pub fn expire(&self) {
         let long_ago = Instant::now().checked_sub(CHECK_INTERVAL);
@@ -146,13 +151,14 @@ fn fingerprints(paths: &[PathBuf]) -> Vec<Option<Fingerprint>> {
         .collect()
 }
 
-/// Reads a file that must be a regular one of ours or of root's. It is opened once, and checked and
-/// read by that descriptor, so that no other file can take its place in between. Links are
-/// followed, because Kubernetes mounts secrets behind them; what they lead to is checked. A FIFO or
-/// a device is never waited for.
+/// Reads a regular file that belongs to the user of the process or to root.
+///
+/// The file is opened once, and checked and read through that descriptor, so that it cannot be replaced
+/// in between. Symbolic links are followed, because Kubernetes mounts secrets as links; the checks apply
+/// to the file that they lead to. Opening a FIFO or a device does not block.
 ///
 /// # Errors
-/// When it cannot be read, or breaks `rules`.
+/// When the file cannot be read, or does not meet these requirements and `rules`.
 pub fn read(path: &Path, rules: Rules) -> Result<(Fingerprint, Vec<u8>), FileError> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new()
@@ -162,32 +168,32 @@ pub fn read(path: &Path, rules: Rules) -> Result<(Fingerprint, Vec<u8>), FileErr
     read_open(&file, rules)
 }
 
-/// The same of a file that is open.
+/// Reads an open file, with the checks of [`read`].
 ///
 /// # Errors
-/// When it cannot be read, or breaks `rules`.
+/// When the file cannot be read, or does not meet the requirements.
 pub fn read_open(file: &File, rules: Rules) -> Result<(Fingerprint, Vec<u8>), FileError> {
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(FileError::Irregular);
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(FileError::NotRegular);
     }
     let ours = rustix::process::geteuid().as_raw();
-    if found.uid() != ours && found.uid() != 0 {
-        let found = found.uid();
+    let found = metadata.uid();
+    if found != ours && found != 0 {
         return Err(FileError::Owner { found, ours });
     }
-    let mode = found.mode() & 0o777;
+    let mode = metadata.mode() & 0o777;
     if mode & rules.forbidden != 0 {
         return Err(FileError::Mode(mode));
     }
-    // It may grow while it is read.
+    // The size is checked after reading, because the file may grow in the meantime.
     let mut bytes = Vec::new();
     file.take(rules.limit.saturating_add(1))
         .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > rules.limit {
-        return Err(FileError::Long(rules.limit));
+        return Err(FileError::TooLong(rules.limit));
     }
-    Ok((Fingerprint::of(&found), bytes))
+    Ok((Fingerprint::of(&metadata), bytes))
 }
 
 #[cfg(test)]

@@ -281,9 +281,10 @@ fn headers(path: &Path) -> Result<HeaderMap, TraceError> {
     let unreadable = |error| TraceError::HeadersFile(path.to_owned(), error);
     let (_, bytes) = trusted_file::read(path, RULES).map_err(|error| match error {
         FileError::Mode(mode) => TraceError::Mode(path.to_owned(), mode),
-        FileError::Io(_) | FileError::Irregular | FileError::Long(_) | FileError::Owner { .. } => {
-            unreadable(error)
-        }
+        FileError::Io(_)
+        | FileError::NotRegular
+        | FileError::TooLong(_)
+        | FileError::Owner { .. } => unreadable(error),
     })?;
     let text = String::from_utf8(bytes)
         .map_err(|_| unreadable(io::Error::other("it is not in UTF-8").into()))?;

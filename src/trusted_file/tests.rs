@@ -1,4 +1,4 @@
-//! Files that are read, and files that are not.
+//! Files that are accepted, and files that are rejected.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -36,7 +36,7 @@ impl Drop for Scratch {
     }
 }
 
-/// The text that is read, or a part of the error.
+/// Reads a file, and expects its text or an error that contains this part.
 #[track_caller]
 fn check(path: &Path, expected: Result<&str, &str>) {
     match (read(path, RULES), expected) {
@@ -50,7 +50,7 @@ fn check(path: &Path, expected: Result<&str, &str>) {
 }
 
 #[test]
-fn only_a_regular_file_of_ours_or_roots_is_read() {
+fn only_small_private_regular_files_are_read() {
     let scratch = Scratch::new("kinds");
     for mode in [0o600, 0o400, 0o640, 0o440] {
         let path = scratch.file(&format!("good{mode:o}"), "text", mode);
@@ -71,7 +71,7 @@ fn only_a_regular_file_of_ours_or_roots_is_read() {
     check(&scratch.0, Err("not a regular file"));
     check(&scratch.0.join("nowhere"), Err("No such file"));
     check(Path::new("/dev/zero"), Err("not a regular file"));
-    // Nobody writes to it: a plain open would wait for ever.
+    // A blocking open would wait for a writer forever.
     let fifo = scratch.0.join("fifo");
     let made = std::process::Command::new("mkfifo").arg(&fifo).status();
     assert!(made.unwrap().success());
@@ -79,9 +79,9 @@ fn only_a_regular_file_of_ours_or_roots_is_read() {
 }
 
 #[test]
-fn links_are_followed_and_what_they_lead_to_is_checked() {
+fn target_of_a_symbolic_link_is_checked() {
     let scratch = Scratch::new("links");
-    // As Kubernetes mounts a secret.
+    // The links with which Kubernetes mounts a secret.
     let data = scratch.0.join("..2026_11_29");
     fs::create_dir(&data).unwrap();
     let token = data.join("token");
@@ -98,9 +98,9 @@ fn links_are_followed_and_what_they_lead_to_is_checked() {
     check(&scratch.0.join("token"), Err("symbolic links"));
 }
 
-/// Only root can give a file away.
+/// Runs only as root, because only root can change the owner of a file.
 #[test]
-fn a_file_of_another_user_is_not_read() {
+fn file_of_another_user_is_rejected() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -113,7 +113,7 @@ fn a_file_of_another_user_is_not_read() {
 }
 
 #[test]
-fn a_value_is_loaded_again_when_a_file_changes_and_after_a_failed_read() {
+fn value_is_reloaded_after_a_change_and_after_a_failed_read() {
     let scratch = Scratch::new("reloaded");
     let path = scratch.file("value", "one", 0o600);
     let text = |path: &Path| fs::read_to_string(path);
@@ -148,7 +148,7 @@ fn a_value_is_loaded_again_when_a_file_changes_and_after_a_failed_read() {
     assert_eq!(read(Reload::Done), ("three".to_owned(), 0));
     fs::remove_file(&path).unwrap();
     value.expire();
-    assert_eq!(read(Reload::Done), ("three".to_owned(), 1), "not noticed");
+    assert_eq!(read(Reload::Done), ("three".to_owned(), 1), "not detected");
     value.expire();
     assert_eq!(read(Reload::Done), ("three".to_owned(), 0));
     fs::write(&path, "four").unwrap();

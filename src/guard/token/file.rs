@@ -108,9 +108,10 @@ fn read(path: &Path) -> Result<Vec<Digest>, TokenError> {
     let unreadable = |error| TokenError::Read(path.to_owned(), error);
     let (_, bytes) = trusted_file::read(path, RULES).map_err(|error| match error {
         FileError::Mode(mode) => TokenError::Mode(path.to_owned(), mode),
-        FileError::Io(_) | FileError::Irregular | FileError::Long(_) | FileError::Owner { .. } => {
-            unreadable(error)
-        }
+        FileError::Io(_)
+        | FileError::NotRegular
+        | FileError::TooLong(_)
+        | FileError::Owner { .. } => unreadable(error),
     })?;
     let text = String::from_utf8(bytes).map_err(|_| {
         // Do not quote the contents.

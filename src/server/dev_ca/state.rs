@@ -120,7 +120,7 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             // A link.
             Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
-                return Ok(Some(Err(unusable(FileError::Irregular))));
+                return Ok(Some(Err(unusable(FileError::NotRegular))));
             }
             Err(error) => return Err(failed("read", &path)(error)),
         };
