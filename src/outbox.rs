@@ -1,9 +1,9 @@
-//! The queue between upstream and one session: bounded in bytes, never waited for.
+//! The queue of events for one session, bounded in bytes.
 //!
-//! Upstream readers [`offer`](Outbox::offer) events and go on; what does not fit is refused, and
-//! the refusal ends that one subscription. An ending ([`Outbox::end`]) always fits, because every
-//! operation has exactly one. The session takes events from the [`Inbox`] and reports when their
-//! bytes have been written.
+//! Upstream readers [`offer`](Outbox::offer) events without waiting. If an event does not fit, its
+//! subscription ends, and the others continue. The event that ends an operation ([`Outbox::end`]) is
+//! always accepted, because each operation has exactly one. The session takes events from the [`Inbox`],
+//! and reports when their bytes have been written.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,31 +13,33 @@ use countersign_protocol::graphql::{Event, OperationKey};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// The event did not fit; nothing was queued.
+/// The event did not fit, and was not queued.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the client reads too slowly: its queue is full")]
 pub struct Overflow;
 
-/// Bytes held by all outboxes of the process together.
+/// The bytes in all outboxes of the process (`limits.outbox_total`).
 #[derive(Debug)]
 pub struct OutboxBudget {
     used: AtomicUsize,
     limit: usize,
 }
 
-/// The sending end, which upstream readers hold.
+/// The sending end of the queue.
 #[derive(Clone, Debug)]
-pub struct Outbox(Arc<Shared>);
+pub struct Outbox(Arc<Channel>);
 
-/// The receiving end, which the session holds.
+/// The receiving end of the queue, which the session owns.
 #[derive(Debug)]
-pub struct Inbox(Arc<Shared>);
+pub struct Inbox(Arc<Channel>);
 
 #[derive(Debug)]
-struct Shared {
+struct Channel {
     queue: Mutex<Queue>,
-    arrived: Notify,
-    freed: Notify,
+    /// Notified when an event is queued.
+    queued: Notify,
+    /// Notified when bytes are released.
+    released: Notify,
     budget: Arc<OutboxBudget>,
     limit: usize,
 }
@@ -45,105 +47,107 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     events: VecDeque<(OperationKey, Event)>,
+    /// The bytes of queued events, and of events that are being written.
     bytes: usize,
-    closed: bool,
+    is_closed: bool,
 }
 
-/// Bytes that an event counts beside its payload, so that many small events are bounded, too.
+/// Bytes that are counted for an event in addition to its payload, to bound the number of small events.
 const OVERHEAD: usize = 64;
 
 /// Returns the two ends of a queue that holds at most `limit` bytes of events.
 pub fn outbox(limit: usize, budget: Arc<OutboxBudget>) -> (Outbox, Inbox) {
-    let shared = Arc::new(Shared {
+    let channel = Arc::new(Channel {
         queue: Mutex::default(),
-        arrived: Notify::new(),
-        freed: Notify::new(),
+        queued: Notify::new(),
+        released: Notify::new(),
         budget,
         limit,
     });
-    (Outbox(Arc::clone(&shared)), Inbox(shared))
+    (Outbox(Arc::clone(&channel)), Inbox(channel))
 }
 
 // === impl Outbox ===
 
 impl Outbox {
-    /// Queues `event`, if it fits. An empty queue takes one event of any size, so that a client
-    /// that keeps up is not ended because others are slow.
+    /// Queues `event` if it fits. An empty queue accepts one event of any size, so that slow clients,
+    /// which use up the budget, do not end the subscriptions of a client that reads in time. After the
+    /// [`Inbox`] is dropped, events are discarded.
     ///
     /// # Errors
-    /// [`Overflow`] when the session's or the process's bound is reached.
+    /// [`Overflow`] when the limit of the session or the budget of the process is reached.
     pub fn offer(&self, key: OperationKey, event: Event) -> Result<(), Overflow> {
         let size = event.size() + OVERHEAD;
         let mut queue = self.0.queue.lock();
-        if queue.closed {
+        if queue.is_closed {
             return Ok(());
         }
-        let fits = queue.bytes + size <= self.0.limit && self.0.budget.has_room(size);
+        let fits = queue.bytes + size <= self.0.limit && self.0.budget.fits(size);
         if queue.bytes > 0 && !fits {
             return Err(Overflow);
         }
         queue.push(key, event, size, &self.0.budget);
         drop(queue);
-        self.0.arrived.notify_one();
+        self.0.queued.notify_one();
         Ok(())
     }
 
-    /// Queues `event` as soon as it fits, for callers that may wait.
+    /// Waits until `event` fits, and queues it.
     pub async fn send(&self, key: OperationKey, event: Event) {
         loop {
-            let freed = self.0.freed.notified();
+            let released = self.0.released.notified();
             if self.offer(key, event.clone()).is_ok() {
                 return;
             }
-            freed.await;
+            released.await;
         }
     }
 
-    /// Queues the one event that ends an operation; it always fits.
+    /// Queues the event that ends an operation, regardless of the limits.
     pub fn end(&self, key: OperationKey, ending: Event) {
         let mut queue = self.0.queue.lock();
-        if queue.closed {
+        if queue.is_closed {
             return;
         }
         let size = ending.size() + OVERHEAD;
         queue.push(key, ending, size, &self.0.budget);
         drop(queue);
-        self.0.arrived.notify_one();
+        self.0.queued.notify_one();
     }
 }
 
 // === impl Inbox ===
 
 impl Inbox {
-    /// Returns the next event. Its bytes stay counted until [`Inbox::written`]. Cancel safe.
+    /// Waits for the next event. Its bytes count until [`Inbox::written`] is called. Cancel safe.
     pub async fn next(&mut self) -> (OperationKey, Event) {
         loop {
-            let arrived = self.0.arrived.notified();
-            if let Some(found) = self.0.queue.lock().events.pop_front() {
-                return found;
+            let queued = self.0.queued.notified();
+            if let Some(event) = self.0.queue.lock().events.pop_front() {
+                return event;
             }
-            arrived.await;
+            queued.await;
         }
     }
 
-    /// Stops counting the bytes of an event that was returned by [`Inbox::next`].
+    /// Releases the bytes of an event that [`Inbox::next`] returned. `size` is that of the event.
     pub fn written(&mut self, size: usize) {
         let mut queue = self.0.queue.lock();
         queue.release(size + OVERHEAD, &self.0.budget);
         drop(queue);
-        self.0.freed.notify_waiters();
+        self.0.released.notify_waiters();
     }
 }
 
 impl Drop for Inbox {
     fn drop(&mut self) {
         let mut queue = self.0.queue.lock();
-        queue.closed = true;
+        queue.is_closed = true;
         queue.events.clear();
         let rest = queue.bytes;
         queue.release(rest, &self.0.budget);
         drop(queue);
-        self.0.freed.notify_waiters();
+        self.0.released.notify_waiters();
     }
 }
 
@@ -166,6 +170,7 @@ impl Queue {
 // === impl OutboxBudget ===
 
 impl OutboxBudget {
+    /// Allows `limit` bytes.
     pub fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self {
             used: AtomicUsize::new(0),
@@ -173,11 +178,12 @@ impl OutboxBudget {
         })
     }
 
+    /// Returns the bytes in all outboxes.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    fn has_room(&self, size: usize) -> bool {
+    fn fits(&self, size: usize) -> bool {
         self.used() + size <= self.limit
     }
 }
@@ -197,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_overflow_queues_nothing_and_an_ending_always_fits() {
+    async fn overflowing_event_is_not_queued_but_an_ending_is() {
         let budget = OutboxBudget::new(usize::MAX);
         let (outbox, mut inbox) = outbox(1_000, Arc::clone(&budget));
         outbox.offer(KEY, next(500)).unwrap();
@@ -214,14 +220,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_queue_takes_one_event_of_any_size() {
+    async fn empty_queue_accepts_one_event_of_any_size() {
         let (outbox, _inbox) = outbox(10, OutboxBudget::new(0));
         outbox.offer(KEY, next(5_000)).unwrap();
         assert_eq!(outbox.offer(KEY, next(10)), Err(Overflow));
     }
 
     #[tokio::test]
-    async fn a_dropped_inbox_releases_its_bytes() {
+    async fn dropped_inbox_releases_its_bytes() {
         let budget = OutboxBudget::new(usize::MAX);
         let (outbox, inbox) = outbox(1_000, Arc::clone(&budget));
         outbox.offer(KEY, next(100)).unwrap();
