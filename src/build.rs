@@ -1,5 +1,5 @@
-//! Passes build information to the crate, for `--version` and the metrics. It contains no time and no
-//! path, so that builds are reproducible.
+//! Passes build information to the crate, for `--version` and the metrics. To keep builds reproducible, it
+//! contains no time and no path.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn main() -> std::io::Result<()> {
     let rustc = output(&variable("RUSTC"), &["--version"]).unwrap_or_default();
     let rustc = rustc.strip_prefix("rustc ").unwrap_or(&rustc);
     let mut out = std::io::stdout().lock();
-    // Only for a release, because otherwise each commit would rebuild all tests.
+    // Read for release builds only: in other builds, each commit would rebuild all tests.
     let git_revision = match profile.as_str() {
         "release" => git_revision(&variable("CARGO_MANIFEST_DIR")),
         _ => None,
@@ -31,8 +31,8 @@ fn main() -> std::io::Result<()> {
         ("", None) => "unknown",
         (configured, _) => configured,
     };
-    // Not named COUNTERSIGN_*: cargo also sets these for the programs that it runs, and countersign
-    // would take them for settings.
+    // The names must not begin with COUNTERSIGN_: cargo also sets these variables for the programs that
+    // it runs, and countersign would parse them as settings.
     for (name, value) in [
         ("REVISION", revision),
         ("RUSTC", rustc),
@@ -45,8 +45,9 @@ fn main() -> std::io::Result<()> {
     writeln!(out, "cargo::rerun-if-changed=src/build.rs")
 }
 
-/// Returns the commit, marked if files differ from it, and the path of the git directory; `None` if
-/// `root` is not the top level of a repository, which may then belong to another project.
+/// Returns the commit, with the suffix `-dirty` if files differ from it, and the path of the git
+/// directory. Returns `None` if `root` is not the top level of a repository, because an enclosing
+/// repository may belong to another project.
 fn git_revision(root: &str) -> Option<(String, String)> {
     let git = |arguments: &[&str]| output("git", &[&["-C", root], arguments].concat());
     let top = git(&["rev-parse", "--show-toplevel"])?;
@@ -64,7 +65,7 @@ fn git_revision(root: &str) -> Option<(String, String)> {
     Some((revision, directory))
 }
 
-/// Returns the trimmed standard output of a program; `None` if it fails or prints nothing.
+/// Returns the trimmed standard output of a program; `None` if the program fails or prints nothing.
 fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
