@@ -1,4 +1,4 @@
-//! Opens WebSockets to the realtime endpoint, and signs connects and starts.
+//! Opens WebSockets to the realtime endpoint, and signs `connect` requests and `start` messages.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,18 +21,18 @@ pub(super) struct Connector {
     pub(super) protocol: Protocol,
     pub(super) upstream: Arc<Upstream>,
     pub(super) dialer: Dialer,
-    /// Bounds the WebSocket handshake.
+    /// The time limit for the WebSocket handshake.
     pub(super) handshake: Duration,
 }
 
-/// The largest message taken from AppSync; its payloads are at most 240 KB.
+/// The maximum size of a message from AppSync, in bytes. AppSync's payloads are at most 240 KB.
 const MAX_MESSAGE: usize = 1 << 20;
 
 impl Connector {
-    /// Opens a WebSocket to the realtime endpoint. The caller sends the messages that follow.
+    /// Opens a WebSocket to the realtime endpoint. The caller sends `connection_init`.
     ///
     /// # Errors
-    /// [`Ending::Refused`] if the connect cannot be signed, [`Ending::Unreachable`] if the
+    /// [`Ending::Refused`] if the `connect` request cannot be signed, [`Ending::Unreachable`] if the
     /// WebSocket cannot be opened.
     pub(super) async fn open(&self) -> Result<Socket, Ending> {
         let endpoint = self.upstream.endpoint();
@@ -50,7 +50,7 @@ impl Connector {
         opened.map_err(|error| {
             warn!(
                 error = error_chain(&error),
-                "realtime connection not opened"
+                "cannot open a realtime connection"
             );
             let code = error.code();
             let message = match error.remedy() {
@@ -61,11 +61,11 @@ impl Connector {
         })
     }
 
-    /// Returns the authorization object of a start.
+    /// Returns the authorization object of a `start` message.
     ///
     /// # Errors
-    /// When the start cannot be signed. A panic of the signer counts as that, so that it fails one
-    /// subscription instead of the connection.
+    /// When the message cannot be signed. A panic of the signer is returned as an error, so that it ends
+    /// one subscription and not the connection.
     pub(super) async fn authorize_start(&self, start: &Start) -> Result<String, GraphqlError> {
         let endpoint = self.upstream.endpoint();
         let signed = self.sign(&endpoint.path, &start.data);
@@ -106,7 +106,8 @@ impl Connector {
         handshake.open(realtime, &self.dialer).await
     }
 
-    /// Signs a `POST`. AppSync checks the signature of a connect or start as if that had been sent.
+    /// Signs a `POST` of `body` to `target`. AppSync verifies the signature of a `connect` or `start` as
+    /// that of such a request.
     async fn sign(&self, target: &str, body: &str) -> Result<SignedHeaders, Error> {
         let signer = self.upstream.signer();
         let now = clock::now();

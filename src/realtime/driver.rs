@@ -1,7 +1,7 @@
-//! Owns the socket of one realtime connection, feeds its machine, and reports to the pool.
+//! Owns the socket of one realtime connection, runs its machine, and reports to the pool.
 //!
-//! The order of the `select!` is policy: reading comes first, because the reader must never wait
-//! for a client, and writing comes before new commands.
+//! The `select!` in `drive` is biased. Reading comes first, because the reader must never wait for a
+//! client. Writing comes before new commands.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,27 +29,28 @@ use crate::outbox::Overflow;
 use crate::telemetry::metrics::{GaugeGuard, LastHeard, RouteMetrics};
 use crate::upstream::Socket;
 
-/// A command of the pool to a connection.
+/// A command from the pool to a connection.
 #[derive(Debug)]
 pub(super) enum Command {
     Subscribe(Key, Arc<Subscriber>),
     Stop(Key),
 }
 
-/// A report of a connection to the pool. Its end is not among them: [`Driver::run`] returns it.
+/// A report from a connection to the pool. The end of the connection is not a report: [`Driver::run`]
+/// returns it.
 #[derive(Debug)]
 pub(super) enum Report {
     /// AppSync has acknowledged the connection.
     Ready,
     /// AppSync has acknowledged the subscription.
     Acknowledged(Key),
-    /// The upstream has ended the subscription.
+    /// Upstream has ended the subscription.
     Ended(Key, Event),
-    /// The client reads too slowly; the subscription is being stopped.
+    /// The client reads too slowly, so the subscription is being stopped.
     Overflow(Key),
-    /// A stopped subscription is gone upstream, too.
+    /// The subscription was stopped, and upstream no longer counts it.
     Released(Key),
-    /// The connection takes no more subscriptions, this one included.
+    /// Upstream rejected the subscription, because the connection has too many.
     Full(Key),
 }
 
@@ -57,16 +58,17 @@ pub(super) enum Report {
 pub(super) trait Reports: Send {
     fn report(&self, report: Report);
 
-    /// Returns whether the idle connection may close. If it may, it gets no more commands.
+    /// Returns whether the idle connection may close. If so, the pool sends it no more commands.
     fn retire(&self) -> bool;
 }
 
-/// The metrics of a connection that is open.
+/// The metrics of an acknowledged connection.
 struct Open {
     heard: Arc<LastHeard>,
     _count: GaugeGuard,
 }
 
+/// Runs one realtime connection.
 pub(super) struct Driver<R> {
     connector: Arc<Connector>,
     config: RealtimeConfig,
@@ -105,7 +107,7 @@ impl<R: Reports> Driver<R> {
         }
     }
 
-    /// Opens the connection and serves its subscriptions, until it ends.
+    /// Opens the connection, serves its subscriptions, and returns how it ended.
     pub(super) async fn run(mut self) -> Ending {
         match self.connect().await {
             Ok(socket) => self.drive(socket).await,
@@ -117,15 +119,15 @@ impl<R: Reports> Driver<R> {
         self.connector.upstream.metrics()
     }
 
-    /// Handles commands while it dials, so that a subscription that is released meanwhile frees its
-    /// slot.
+    /// Opens the socket. Handles commands meanwhile, so that a subscription that is cancelled before the
+    /// socket is open releases its slot.
     async fn connect(&mut self) -> Result<Socket, Ending> {
         let connector = Arc::clone(&self.connector);
-        let mut dialling = pin!(connector.open());
+        let mut opening = pin!(connector.open());
         loop {
             tokio::select! {
                 biased;
-                dialled = dialling.as_mut() => return dialled,
+                opened = opening.as_mut() => return opened,
                 Some(command) = self.commands.recv() => {
                     self.handle_command(command);
                     while let Some(output) = self.machine.poll_output() {
@@ -139,8 +141,8 @@ impl<R: Reports> Driver<R> {
     async fn drive(&mut self, socket: Socket) -> Ending {
         let (mut sink, mut stream) = socket.split();
         let mut signing = FuturesUnordered::new();
-        // A frame is handed over when the previous one has left. So reading goes on while the
-        // upstream does not read, and the frames wait in the machine.
+        // The sink gets a frame only when the previous one is flushed, and the loop does not wait for
+        // that. So it keeps reading while upstream does not, and frames wait in the machine.
         let mut writing_since = None;
         loop {
             while let Some(output) = self.machine.poll_output() {
@@ -220,9 +222,10 @@ impl<R: Reports> Driver<R> {
         }
     }
 
-    /// Performs an output that needs no waiting. Returns the connection's end if this is it.
+    /// Performs an output that does not wait. Returns how the connection ended, if the output ends it.
     fn perform(&mut self, output: Output) -> Option<Ending> {
         match output {
+            // `drive` signs. Before the connection is open, there is nothing to sign.
             Output::Sign(..) => {}
             Output::Started(key, took) => {
                 let took = took.as_secs_f64();
@@ -271,19 +274,20 @@ impl<R: Reports> Driver<R> {
         None
     }
 
-    /// Never waits: an event that does not fit ends its subscription.
+    /// Queues an event for the client, without waiting. If the queue is full, the subscription ends.
     fn deliver(&mut self, key: Key, event: Event) {
         let Some(subscriber) = self.machine.subscriber(key) else {
             return;
         };
         if let Err(Overflow) = subscriber.offer(event) {
             self.metrics().slow_consumers.inc();
-            warn!("subscription ended: its client reads too slowly (limits.outbox)");
+            warn!("subscription ended: the client reads too slowly (limits.outbox)");
             self.reports.report(Report::Overflow(key));
             self.machine.stop(Instant::now(), key);
         }
     }
 
+    /// Returns when the connection may close because it has no subscriptions; `None` while it has any.
     fn idle_deadline(&mut self) -> Option<Instant> {
         if self.open.is_none() || self.machine.count() > 0 {
             self.idle_since = None;
@@ -294,7 +298,8 @@ impl<R: Reports> Driver<R> {
     }
 }
 
-/// Signs beside the driver's loop, because the credentials may have to be waited for.
+/// Signs a `start` message. The driver's loop continues meanwhile, because credentials may have to be
+/// loaded first.
 async fn sign(
     connector: Arc<Connector>,
     key: Key,
@@ -306,7 +311,9 @@ async fn sign(
 fn log_ignored(ignored: &Ignored) {
     match ignored {
         Ignored::Malformed(class) => debug!(?class, "ignored a malformed realtime message"),
-        Ignored::UnknownType(kind) => debug!(?kind, "ignored a realtime message of unknown type"),
+        Ignored::UnknownType(kind) => {
+            debug!(?kind, "ignored a realtime message of an unknown type")
+        }
     }
 }
 

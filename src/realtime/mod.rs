@@ -1,9 +1,9 @@
-//! Realtime: subscriptions of many sessions on few connections to AppSync.
+//! Realtime: carries the subscriptions of many sessions on few connections to AppSync.
 //!
-//! A session passes a `Start` and its outbox to the [`Pool`], and receives neutral events there. The
-//! protocol and the placement of subscriptions are machines of `countersign_protocol::realtime`.
-//! A `driver` owns the socket of one connection and reports to the pool, which performs what the
-//! placement machine decides. Nothing here knows a client protocol.
+//! A session passes a `Start` and its outbox to the [`Pool`], which queues events there. The events are
+//! the same for all client protocols. AppSync's protocol and the placement of subscriptions are machines
+//! of `countersign_protocol::realtime`. A `driver` owns the socket of one connection and reports to the
+//! pool, which performs what the placement machine decides.
 //!
 //! Source: AppSync dev guide, "Building a real-time WebSocket client".
 
@@ -25,15 +25,15 @@ pub use pool::{Pool, Subscription};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RealtimeConfig {
     pub on_loss: OnLoss,
-    /// Subscriptions on one connection.
+    /// The maximum number of subscriptions on one connection.
     pub subscriptions: usize,
-    /// How long a connection without subscriptions is kept.
+    /// How long a connection without subscriptions is kept open.
     pub linger: Duration,
-    /// From the dial to `connection_ack`.
+    /// The time limit for the WebSocket handshake, for `connection_ack`, and for writing a frame.
     pub handshake: Duration,
-    /// From `start` to `start_ack`.
+    /// The time limit from `start` to `start_ack`.
     pub start_ack: Duration,
-    /// Silence after which a connection counts as lost.
+    /// The time without a message after which a connection counts as lost.
     pub keepalive: Duration,
 }
 
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_echoed_token_is_redacted() {
+    fn echoed_token_is_redacted() {
         let payload = r#"{"errors":[{"message":"should have been\n'POST\nx-amz-security-token:AQoD==\n\n'"}]}"#;
         let failures = Failure::parse(serde_json::from_str(payload).ok(), REDACTION);
         let messages: Vec<String> = failures

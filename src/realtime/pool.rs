@@ -1,8 +1,8 @@
 //! The realtime connections of one route.
 //!
-//! The placement machine decides, and is behind one lock. A caller that has an input for it (a
-//! session that subscribes, a driver that reports, a retry that is due) performs its outputs before
-//! it releases the lock. So outputs are performed in order. None of them waits.
+//! The placement machine makes all decisions, and one lock protects it. A caller with an input for it
+//! (a session that subscribes, a driver that reports, a retry that is due) performs the machine's outputs
+//! before it releases the lock, so that outputs are performed in order. No output waits.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ struct PoolState {
     placement: Placement<Arc<Subscriber>>,
     /// The drivers of the connections in `placement`.
     drivers: HashMap<ConnectionId, mpsc::Sender<Command>>,
-    /// When the next task is due that starts retries.
+    /// When the next task that starts retries is due.
     wakes_at: Option<Instant>,
 }
 
@@ -69,8 +69,8 @@ struct Reporter {
 // === impl Pool ===
 
 impl Pool {
-    /// Returns a pool without connections. They are opened when they are needed, and end when `stop`
-    /// is cancelled.
+    /// Returns a pool without connections. It opens connections when subscriptions need them, and closes
+    /// them when the background tasks are stopped.
     pub fn new(
         upstream: Arc<Upstream>,
         dialer: Dialer,
@@ -106,7 +106,8 @@ impl Pool {
         }))
     }
 
-    /// Starts a subscription. Its events go to `outbox` under `operation`; the last one is an end.
+    /// Starts a subscription. Its events are queued in `outbox` with the key `operation`; the last event
+    /// ends the operation.
     pub fn subscribe(
         &self,
         owner: Owner,
@@ -133,7 +134,8 @@ impl Pool {
         }
     }
 
-    /// Returns whether the upstream is known to be down. Each call keeps the retries going.
+    /// Returns whether upstream is known to be unreachable. While this is called, the pool keeps trying
+    /// to reconnect.
     pub fn availability(&self) -> Availability {
         self.0
             .update(|placement| placement.availability(Instant::now()))
@@ -174,7 +176,7 @@ impl Reports for Reporter {
 // === impl PoolInner ===
 
 impl PoolInner {
-    /// Passes an input to the placement machine, and performs the outputs.
+    /// Passes an input to the placement machine, and performs its outputs.
     fn update<T>(self: &Arc<Self>, input: impl FnOnce(&mut Placement<Arc<Subscriber>>) -> T) -> T {
         let mut state = self.state.lock();
         let result = input(&mut state.placement);
@@ -198,7 +200,7 @@ impl PoolInner {
                 }
                 Output::Stop(id, key) => {
                     if let Some(driver) = state.drivers.get(&id) {
-                        // A driver that has ended has closed its connection.
+                        // If the driver has ended, its connection is closed, and so is the subscription.
                         let _ = driver.try_send(Command::Stop(key));
                     }
                 }
@@ -209,32 +211,33 @@ impl PoolInner {
                 Output::End(subscriber, why) => subscriber.end(why),
             }
         }
-        self.arm(state);
+        self.schedule_retry(state);
     }
 
     /// Spawns the driver of a new connection, and returns the sender of its commands.
     fn connect(self: &Arc<Self>, id: ConnectionId) -> mpsc::Sender<Command> {
-        // A subscription makes two commands.
+        // Each subscription sends at most two commands, `Subscribe` and `Stop`.
         let (driver, commands) = mpsc::channel(self.config.subscriptions * 2 + 1);
         let reporter = Reporter {
             pool: Arc::clone(self),
             id,
         };
         let connector = Arc::clone(&self.connector);
-        let driven = Driver::new(connector, self.config, reporter, commands).run();
+        let running = Driver::new(connector, self.config, reporter, commands).run();
         let pool = Arc::clone(self);
-        let lived = caught(Task::Realtime, async move {
-            let ended = caught(Task::Realtime, driven).await;
-            pool.closed(id, ended);
+        let task = caught(Task::Realtime, async move {
+            let ended = caught(Task::Realtime, running).await;
+            pool.handle_closed(id, ended);
         });
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            stop.run_until_cancelled(lived).await;
+            stop.run_until_cancelled(task).await;
         });
         driver
     }
 
-    fn closed(self: &Arc<Self>, id: ConnectionId, ended: Result<Ending, Panicked>) {
+    /// Reports the end of a connection to the log, the metrics and the placement machine.
+    fn handle_closed(self: &Arc<Self>, id: ConnectionId, ended: Result<Ending, Panicked>) {
         let (is_ready, subscriptions) = {
             let mut state = self.state.lock();
             state.drivers.remove(&id);
@@ -266,8 +269,8 @@ impl PoolInner {
         });
     }
 
-    /// Spawns a task that starts the next retry when it is due.
-    fn arm(self: &Arc<Self>, state: &mut PoolState) {
+    /// Spawns a task for the next retry, unless one is waiting that is due before it.
+    fn schedule_retry(self: &Arc<Self>, state: &mut PoolState) {
         let Some(at) = state.placement.poll_timeout() else {
             return;
         };

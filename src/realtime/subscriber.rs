@@ -18,7 +18,7 @@ pub(super) struct Subscriber {
     pub(super) operation: OperationKey,
 }
 
-/// The connections of a pool at a time that are open or being opened.
+/// The maximum number of connections of a pool that are open or being opened.
 pub(super) const MAX_CONNECTIONS: usize = 256;
 
 impl Subscriber {
@@ -30,7 +30,7 @@ impl Subscriber {
         self.outbox.offer(self.operation, event)
     }
 
-    /// Reports the end to the session. It is called once.
+    /// Reports the end of the subscription to the session. Must be called once.
     pub(super) fn end(&self, why: End) {
         let event = match why {
             End::Upstream(event) => event,
@@ -50,8 +50,8 @@ impl Subscriber {
             End::TooManyConnections => {
                 metrics().refused(Code::TooManyConnections);
                 let message = format!(
-                    "{MAX_CONNECTIONS} realtime connections are open or being opened, and none \
-                     has room for another subscription (pool.subscriptions)"
+                    "{MAX_CONNECTIONS} realtime connections are open or being opened, and none can \
+                     carry another subscription (pool.subscriptions)"
                 );
                 failed(message, Code::TooManyConnections, Sent::No)
             }
