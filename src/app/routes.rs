@@ -97,7 +97,7 @@ impl<'a> RouteBuilder<'a> {
         let mut upstream = upstream.map_err(in_route)?;
         if let Some(recording) = &mut self.recording {
             let recorder = recording.recorder(&config.name, policy::api(&endpoint));
-            upstream = upstream.recorded(recorder);
+            upstream = upstream.with_recorder(recorder);
         }
         let upstream = Arc::new(upstream);
         let api = match &endpoint.realtime {

@@ -1,4 +1,4 @@
-//! The upstream of one route: its signer, its connections, and the exchange of a request.
+//! The upstream of one route: its signer, its connections, and the exchange of requests.
 
 use std::io;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ pub struct Timing {
     pub signing: Duration,
     /// Opening a connection; zero if a pooled one was used.
     pub connect: Duration,
-    /// The time from the start of the exchange to the head of the response, without the other two.
+    /// The rest of the time from the start of the exchange to the head of the response.
     pub first_byte: Duration,
 }
 
@@ -48,7 +48,7 @@ pub struct Upstream {
     signer: Signer,
     pools: ConnectionPools,
     /// Offers HTTP/1.1 only, for WebSockets.
-    tunnels: Dialer,
+    http1_dialer: Dialer,
     tasks: TaskExecutor,
     config: UpstreamConfig,
     recorder: Recorder,
@@ -57,7 +57,8 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Creates an upstream without connecting to it. Its connections end with the background tasks.
+    /// Creates an upstream without connecting to it. Its connections are closed when the background tasks
+    /// are stopped.
     ///
     /// # Errors
     /// When a name of the endpoint is not valid for TLS or as a `Host`.
@@ -77,7 +78,8 @@ impl Upstream {
                 config.connect,
             )
         };
-        let (pooled, tunnels) = (dialer(&[b"h2", b"http/1.1"])?, dialer(&[b"http/1.1"])?);
+        let pooled = dialer(&[b"h2", b"http/1.1"])?;
+        let http1_dialer = dialer(&[b"http/1.1"])?;
         let tasks = TaskExecutor(background);
         let authority = endpoint.wire_host.parse().map_err(|_| {
             io::Error::other(format!("{:?} is not a valid Host", endpoint.wire_host))
@@ -88,7 +90,7 @@ impl Upstream {
             authority,
             signer,
             pools,
-            tunnels,
+            http1_dialer,
             tasks,
             config,
             recorder: Recorder::default(),
@@ -97,20 +99,23 @@ impl Upstream {
         })
     }
 
-    /// Reports every request to `recorder`.
-    pub fn recorded(mut self, recorder: Recorder) -> Self {
+    /// Records every request with `recorder`.
+    pub fn with_recorder(mut self, recorder: Recorder) -> Self {
         self.recorder = recorder;
         self
     }
 
+    /// Returns the endpoint that requests are sent to.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
+    /// Returns the signer of the route.
     pub fn signer(&self) -> &Signer {
         &self.signer
     }
 
+    /// Returns the recorder of the operations that clients use.
     pub fn recorder(&self) -> &Recorder {
         &self.recorder
     }
@@ -120,6 +125,7 @@ impl Upstream {
         &self.metrics
     }
 
+    /// Returns the settings of connections and timeouts.
     pub fn config(&self) -> &UpstreamConfig {
         &self.config
     }
@@ -128,13 +134,14 @@ impl Upstream {
     /// is valid.
     ///
     /// # Errors
-    /// [`DialError`] with the step that failed.
+    /// [`DialError`], whose variant is the step that failed.
     pub async fn check_reachable(&self) -> Result<(), DialError> {
-        self.tunnels.dial().await.map(drop)
+        self.http1_dialer.dial().await.map(drop)
     }
 
-    pub(super) fn tunnels(&self) -> &Dialer {
-        &self.tunnels
+    /// Returns the dialer for WebSockets, which offers HTTP/1.1 only.
+    pub(super) fn http1_dialer(&self) -> &Dialer {
+        &self.http1_dialer
     }
 
     pub(super) fn tasks(&self) -> &TaskExecutor {
@@ -143,11 +150,11 @@ impl Upstream {
 
     /// Signs a request and sends it.
     ///
-    /// `headers` must not contain authentication or hop-by-hop headers. Those that AWS requires to be
-    /// signed are signed, and so is the content type if there is a body.
+    /// `headers` must not contain authentication or hop-by-hop headers. The signature covers the headers
+    /// for which AWS requires it, and the content type if there is a body.
     ///
     /// # Errors
-    /// See [`Error`]; [`Error::sent`] returns whether upstream may have acted.
+    /// See [`Error`]; [`Error::sent`] returns whether upstream may have acted on the request.
     pub async fn send(
         &self,
         method: Method,
@@ -206,8 +213,8 @@ impl Upstream {
         Ok(uri)
     }
 
-    /// Returns whether a header must be signed. IAM user guide, "Create a signed AWS API request":
-    /// every `x-amz-*` header. `x-apigw-api-id` selects the API and must not be changed on the way.
+    /// Returns a predicate for the headers that must be signed: every `x-amz-*` header (IAM user guide,
+    /// "Create a signed AWS API request"), and `x-apigw-api-id`, because it selects the API.
     fn must_be_signed(&self, has_content_type: bool) -> impl Fn(&HeaderName) -> bool {
         let signs_headers = self.signer.style().placement == Placement::Headers;
         let configured = &self.endpoint.signed_headers;
@@ -285,7 +292,7 @@ impl Upstream {
     }
 }
 
-/// Classifies the failure of a request. One that failed in the connector was never written.
+/// Returns the error for a failed request. A request that failed in the connector was never sent.
 fn classify(error: ClientError) -> Error {
     let mut is_parse = false;
     let mut source = std::error::Error::source(&error);

@@ -1,4 +1,4 @@
-//! Measures the clock skew to upstream by the `Date` of its responses (RFC 9110, section 6.6.1).
+//! Measures the clock skew to upstream from the `Date` header of responses (RFC 9110, section 6.6.1).
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,8 @@ pub(super) struct ClockSkew {
 const INTERVAL: Duration = Duration::from_secs(10);
 
 impl ClockSkew {
-    /// Returns upstream's clock minus ours in seconds, if a measurement is due. The result is up to a
-    /// second and the network latency too low, because a `Date` has whole seconds.
+    /// Returns upstream's clock minus the local clock in seconds, if a measurement is due. The result is
+    /// too low by up to a second, because a `Date` has whole seconds, and by the network latency.
     pub(super) fn measure(&self, headers: &HeaderMap) -> Option<f64> {
         let now = Instant::now();
         let mut measured = self.measured.lock();

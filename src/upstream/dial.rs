@@ -29,7 +29,7 @@ use crate::telemetry::metrics::RouteMetrics;
 #[derive(Clone, Debug)]
 pub struct TlsRoots(Arc<RootCertStore>);
 
-/// The rules in `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, read once.
+/// The rules in the environment variables `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
 #[derive(Clone, Debug)]
 pub struct ProxyRules(Arc<Matcher>);
 
@@ -42,7 +42,7 @@ pub struct ConnectorOptions {
     pub metrics: Arc<RouteMetrics>,
 }
 
-/// Opens connections to one address, and verifies one TLS name.
+/// Opens connections to one address, and verifies that the certificate is valid for one name.
 #[derive(Clone)]
 pub struct Dialer {
     address: Address,
@@ -63,7 +63,7 @@ pub(super) struct Dialled {
 // === impl TlsRoots ===
 
 impl TlsRoots {
-    /// Returns the roots of the system, or those in `SSL_CERT_FILE` and `SSL_CERT_DIR`.
+    /// Returns the roots of the system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
     ///
     /// # Errors
     /// When no certificate is found.
@@ -79,7 +79,7 @@ impl TlsRoots {
         Ok(Self(Arc::new(roots)))
     }
 
-    /// Returns only the certificates of a PEM file.
+    /// Returns the certificates in a PEM file.
     ///
     /// # Errors
     /// When the file cannot be read or contains no certificate.
@@ -87,7 +87,7 @@ impl TlsRoots {
         Self::pem(&std::fs::read(path)?)
     }
 
-    /// Returns only the certificates of a PEM text.
+    /// Returns the certificates in a PEM text.
     ///
     /// # Errors
     /// When it contains no certificate.
@@ -122,7 +122,7 @@ impl ProxyRules {
         Self(Arc::new(Matcher::builder().build()))
     }
 
-    /// Returns the proxy for `address`, if the rules name one.
+    /// Returns the proxy for `address`; `None` for a direct connection.
     fn intercept(&self, address: &Address) -> Option<Intercept> {
         let uri = uri("https", address)?;
         self.0.intercept(&uri)
@@ -144,7 +144,7 @@ impl Dialer {
     /// Creates a dialer that offers the protocols in `alpn`, in order of preference.
     ///
     /// # Errors
-    /// When `tls_name` cannot be the name in a certificate, or the proxy is not an `http://` proxy.
+    /// When `tls_name` is not a valid name for a certificate, or the proxy is not an `http://` proxy.
     pub fn new(
         address: Address,
         tls_name: &str,
@@ -160,8 +160,11 @@ impl Dialer {
             .with_no_client_auth();
         tls.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let name = tls_name.trim_start_matches('[').trim_end_matches(']');
-        let tls_name = ServerName::try_from(name.to_owned())
-            .map_err(|_| invalid(&format!("{tls_name:?} cannot be the name in a certificate")))?;
+        let tls_name = ServerName::try_from(name.to_owned()).map_err(|_| {
+            invalid(&format!(
+                "{tls_name:?} is not a valid name for a certificate"
+            ))
+        })?;
         let proxy = options.proxy.intercept(&address);
         if let Some(proxy) = &proxy
             && proxy.uri().scheme_str() != Some("http")
@@ -191,7 +194,7 @@ impl Dialer {
     /// Opens a connection and counts the outcome.
     ///
     /// # Errors
-    /// [`DialError`] with the step that failed. Nothing was sent.
+    /// [`DialError`], whose variant is the step that failed. No request was sent.
     pub(super) async fn dial(&self) -> Result<Dialled, DialError> {
         let dialled = self.connect().await;
         self.metrics.dialled(match &dialled {
@@ -229,7 +232,7 @@ impl Dialer {
         let opened = opened.await;
         let handshake_failed = match &opened {
             Err(_) => true,
-            // An untrusted certificate or an alert shows that the address works.
+            // An untrusted certificate or a TLS alert shows that the address is reachable.
             Ok(Err(DialError::Tls { source, .. })) => source.kind() != io::ErrorKind::InvalidData,
             Ok(_) => false,
         };
@@ -302,7 +305,7 @@ impl Service<Uri> for ProxyConnector {
     }
 }
 
-/// Returns the host and port of a proxy, without the user and password that may precede them.
+/// Returns the host and port of a proxy, without the user and password that its URL may contain.
 fn host_and_port(proxy: &Uri) -> String {
     let host = proxy.host().unwrap_or_default();
     match proxy.port_u16() {

@@ -11,11 +11,11 @@ use crate::sign::{Scope, SigningStyle};
 /// The kind of API behind a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamKind {
-    /// AppSync GraphQL: requests are operations, and subscriptions use its realtime endpoint.
+    /// AppSync GraphQL. Requests are operations, and subscriptions use the realtime endpoint.
     Graphql,
-    /// AppSync Events: requests publish to channels, and subscriptions use its realtime endpoint.
+    /// AppSync Events. Requests publish to channels, and subscriptions use the realtime endpoint.
     Events,
-    /// API Gateway, or any other service that accepts SigV4: requests are forwarded.
+    /// API Gateway, or any other service that accepts SigV4. Requests are forwarded.
     Http,
 }
 
@@ -26,7 +26,7 @@ pub struct Address {
     pub port: u16,
 }
 
-/// Everything about an upstream that comes from configuration.
+/// The properties of an upstream that the configuration determines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     pub kind: UpstreamKind,
@@ -38,17 +38,17 @@ pub struct Endpoint {
     pub signed_headers: Vec<HeaderName>,
     /// The address to dial.
     pub address: Address,
-    /// The name that the certificate must be valid for.
+    /// The name for which the certificate must be valid.
     pub tls_name: String,
-    /// The `Host` (`:authority` in HTTP/2) that is sent and signed; without `:443`.
+    /// The `Host` (in HTTP/2, `:authority`) that is sent and signed. It has no port if that is 443.
     pub wire_host: String,
     /// The path of the target URL, without a trailing slash; empty for the root.
     pub path: String,
-    /// AppSync only.
+    /// Only AppSync has one.
     pub realtime: Option<RealtimeEndpoint>,
 }
 
-/// The realtime endpoint of an AppSync API. Its signatures cover the wire host of the API itself.
+/// The realtime endpoint of an AppSync API. Signatures for it cover the wire host of the API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RealtimeEndpoint {
     pub address: Address,
@@ -117,7 +117,7 @@ impl Endpoint {
     /// Infers the endpoint from `url` and `overrides`.
     ///
     /// # Errors
-    /// Every problem with the URL and the overrides, not only the first.
+    /// All problems with the URL and the overrides; never empty.
     pub fn infer(url: &str, overrides: &Overrides) -> Result<Self, Vec<EndpointError>> {
         let url = ParsedUrl::parse(url).map_err(|error| vec![error])?;
         let mut problems = Vec::new();
@@ -172,9 +172,7 @@ impl Endpoint {
             realtime,
         })
     }
-}
 
-impl Endpoint {
     /// Returns the credential scope of signatures.
     pub fn signing_scope(&self) -> Scope {
         let region = self.region_set.as_ref().unwrap_or(&self.scope.region);
@@ -186,23 +184,24 @@ impl Endpoint {
 }
 
 impl RealtimeEndpoint {
-    /// AppSync developer guide, "Building a real-time WebSocket client": next to the standard host
-    /// there is an `appsync-realtime-api` host with the same path; on a custom domain, and for Events
-    /// on both, `/realtime` is appended to the path.
+    /// Derives the realtime endpoint of an API. Beside its `appsync-api` host, AppSync serves an
+    /// `appsync-realtime-api` host. On a custom domain, realtime has the same host and `/realtime` after
+    /// the path, and so has the path of Events on both hosts (AppSync developer guide, "Building a real-time
+    /// WebSocket client").
     fn of(kind: UpstreamKind, url: &ParsedUrl, wire_host: &str, overrides: &Overrides) -> Self {
-        let sibling = |host: &str| host.replacen(".appsync-api.", ".appsync-realtime-api.", 1);
+        let realtime = |host: &str| host.replacen(".appsync-api.", ".appsync-realtime-api.", 1);
         let named = AwsHost::parse(host_of(wire_host));
-        let standard =
+        let is_standard =
             named.is_some_and(|named| named.profile.service == "appsync" && !named.is_vpc_endpoint);
         let dialled = AwsHost::parse(&url.host);
-        let vpc = dialled.is_some_and(|dialled| dialled.is_vpc_endpoint);
-        let (wire_host, tls_name) = match (standard, vpc) {
-            (true, true) => (sibling(wire_host), url.host.clone()),
-            (true, false) => (sibling(wire_host), sibling(&url.host)),
+        let is_vpc_endpoint = dialled.is_some_and(|dialled| dialled.is_vpc_endpoint);
+        let (wire_host, tls_name) = match (is_standard, is_vpc_endpoint) {
+            (true, true) => (realtime(wire_host), url.host.clone()),
+            (true, false) => (realtime(wire_host), realtime(&url.host)),
             (false, _) => (wire_host.to_owned(), url.host.clone()),
         };
         let path = match kind {
-            UpstreamKind::Graphql if standard => url.path.clone(),
+            UpstreamKind::Graphql if is_standard => url.path.clone(),
             UpstreamKind::Graphql | UpstreamKind::Events | UpstreamKind::Http => {
                 format!("{}/realtime", url.path)
             }
@@ -331,7 +330,7 @@ fn wire_host(text: &str) -> Result<String, EndpointError> {
     })
 }
 
-/// Returns the port, which is 443 if it is left out; `None` if it is invalid.
+/// Returns the port, which is 443 by default; `None` if it is invalid.
 fn port(authority: &Authority) -> Option<u16> {
     match authority.as_str().strip_prefix(authority.host()) {
         Some("") => Some(443),
@@ -361,7 +360,7 @@ fn host_of(wire_host: &str) -> &str {
 }
 
 impl Address {
-    /// Parses `host` or `host:port`. The port is 443 if it is left out.
+    /// Parses `host` or `host:port`. The default port is 443.
     pub fn parse(text: &str) -> Option<Self> {
         let authority: Authority = text.parse().ok()?;
         let is_plain = !text.contains('@') && is_host(authority.host());

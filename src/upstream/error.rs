@@ -52,7 +52,7 @@ pub enum Error {
     Header(HeaderName),
     #[error("upstream rejected the WebSocket handshake")]
     Handshake(#[source] Box<tokio_tungstenite::tungstenite::Error>),
-    #[error("upstream did not answer the WebSocket handshake within {after:?}")]
+    #[error("upstream did not complete the WebSocket handshake within {after:?} (pool.handshake)")]
     HandshakeTimeout { after: Duration },
     #[error("the connection to upstream was lost during the response")]
     Interrupted(#[source] Box<dyn std::error::Error + Send + Sync>),

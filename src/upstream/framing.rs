@@ -1,7 +1,8 @@
 //! Normalizes the headers that determine where the body of a response ends (RFC 9112, section 6.3).
 //!
-//! hyper applies these rules to a body but leaves the headers unchanged: a `Content-Length` beside
-//! the chunked coding, or one with several values, would give the relayed response another length.
+//! hyper applies these rules when it reads a body, but leaves the headers unchanged. If a `Content-Length`
+//! beside the chunked coding, or one with several values, were relayed, the client could read another
+//! length.
 
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{Response, StatusCode};
@@ -13,38 +14,38 @@ pub enum FramingError {
     Length,
     #[error("its Transfer-Encoding is not chunked")]
     Coding,
-    #[error("it switches to a protocol that the request did not ask for")]
+    #[error("it switches to a protocol that was not requested")]
     Switch,
 }
 
-/// The framing of a response, once its headers are normalized.
+/// What the headers of a response mean for its body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct NormalizedFraming {
-    /// Whether the status excludes a body, whatever the headers announce.
+    /// Whether the status excludes a body, regardless of the headers.
     pub(super) is_bodiless: bool,
-    /// Whether other HTTP implementations may disagree about the end of the response, so that its
-    /// connection must not be reused.
+    /// Whether HTTP implementations may disagree about the end of the response. Its connection must then
+    /// not be reused.
     pub(super) is_ambiguous: bool,
 }
 
-/// Reduces the `Content-Length` headers of a response to at most one, which agrees with the body.
+/// Reduces the `Content-Length` headers of a response to at most one, which is the length of the body.
 ///
 /// # Errors
-/// When the end of the body is ambiguous.
+/// When the end of the body cannot be determined.
 pub(super) fn normalize<B>(response: &mut Response<B>) -> Result<NormalizedFraming, FramingError> {
     let status = response.status();
     let headers = response.headers_mut();
     if status.is_informational() {
         return Err(FramingError::Switch);
     }
-    // RFC 9110, sections 8.6 and 15.3.6. Browsers do not read a body after 205, not even the last
-    // chunk.
+    // RFC 9110, sections 8.6 and 15.3.6. After 205, browsers read no body, not even the last chunk of an
+    // empty one.
     if matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT) {
-        let announces = headers
+        let has_length = headers
             .get_all(CONTENT_LENGTH)
             .iter()
             .any(|value| value != "0");
-        let is_ambiguous = announces || headers.contains_key(TRANSFER_ENCODING);
+        let is_ambiguous = has_length || headers.contains_key(TRANSFER_ENCODING);
         headers.remove(CONTENT_LENGTH);
         if status == StatusCode::RESET_CONTENT {
             headers.insert(CONTENT_LENGTH, 0.into());
@@ -55,7 +56,7 @@ pub(super) fn normalize<B>(response: &mut Response<B>) -> Result<NormalizedFrami
         });
     }
     if headers.contains_key(TRANSFER_ENCODING) {
-        // Requests never have a TE header, so no other coding is acceptable (RFC 9112, section 7.4).
+        // Requests are sent without TE, so upstream must not use another coding (RFC 9112, section 7.4).
         if !is_chunked_once(headers) {
             return Err(FramingError::Coding);
         }
@@ -100,7 +101,7 @@ fn length(headers: &HeaderMap) -> Result<Option<u64>, FramingError> {
     Ok(found)
 }
 
-/// Parses a number that consists of digits only: `str::parse` also accepts a sign.
+/// Parses a number that consists of digits only, because `str::parse` also accepts a sign.
 fn number(text: &[u8]) -> Option<u64> {
     let is_number = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
     is_number.then(|| str::from_utf8(text).ok()?.parse().ok())?
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn responses_without_a_certain_end_are_rejected() {
+    fn responses_with_ambiguous_framing_are_rejected() {
         for value in [
             "",
             " ",

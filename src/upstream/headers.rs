@@ -1,9 +1,8 @@
 //! Filters the headers of requests and responses.
 //!
-//! Requests are filtered before they are signed: hop-by-hop headers and the headers that
-//! `Connection` lists are removed first, so that a client cannot list a header that countersign adds
-//! and have it removed afterwards. Names are compared by their letters and digits alone, as the most
-//! lenient servers do.
+//! Requests are filtered before they are signed. The headers that `Connection` lists are removed first, so
+//! that a client cannot use it to remove a header that countersign adds. Names are compared by their letters
+//! and digits alone, as the most lenient servers do.
 
 use http::header::{
     ALT_SVC, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
@@ -21,13 +20,15 @@ use crate::telemetry::{TRACEPARENT, UpstreamSpan};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderPolicy {
     drop: Vec<HeaderName>,
-    /// Listed in the configuration, so they pass even with an odd name.
+    /// Headers that the configuration lists. They are forwarded even if their name is odd.
     forward: Vec<HeaderName>,
+    /// Whether to forward `X-Forwarded-*`, `Forwarded` and `Via`.
     keeps_forwarded: bool,
+    /// Whether to forward headers with an odd name (`odd_headers`).
     keeps_odd: bool,
 }
 
-/// Headers that describe the request that opened a session, and not its operations.
+/// Headers that describe the request that opened a session, and not the session's operations.
 const REQUEST_SPECIFIC: [&str; 6] = [
     "accept",
     "accept-encoding",
@@ -54,8 +55,8 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     UPGRADE,
 ];
 
-/// Never forwarded, whatever the configuration says: countersign sets them itself, or they carry
-/// credentials.
+/// Never forwarded, regardless of the configuration: countersign sets these headers itself, or they
+/// contain credentials.
 const NEVER_FORWARDED: [HeaderName; 13] = [
     AUTHORIZATION,
     CONTENT_LENGTH,
@@ -72,7 +73,8 @@ const NEVER_FORWARDED: [HeaderName; 13] = [
     HeaderName::from_static("x-graphql-event-stream-token"),
 ];
 
-/// Never relayed in a response, whatever the configuration says.
+/// Never relayed to a client: countersign sets these headers itself, or they change how a browser treats
+/// the whole origin, or make it send reports.
 const NEVER_RELAYED: [HeaderName; 19] = [
     HeaderName::from_static("x-countersign-error"),
     ALT_SVC,
@@ -84,7 +86,7 @@ const NEVER_RELAYED: [HeaderName; 19] = [
     HeaderName::from_static("timing-allow-origin"),
     HeaderName::from_static("public-key-pins"),
     HeaderName::from_static("expect-ct"),
-    // State that a browser keeps for the origin, which all routes share.
+    // These set state that a browser keeps for the origin, which all routes share.
     HeaderName::from_static("accept-ch"),
     HeaderName::from_static("critical-ch"),
     HeaderName::from_static("use-as-dictionary"),
@@ -96,9 +98,9 @@ const NEVER_RELAYED: [HeaderName; 19] = [
     HeaderName::from_static("secure-session-challenge"),
 ];
 
-/// Headers in which some upstreams look for the URL to serve, instead of the request's own URL, which
-/// is the one that was checked and signed.
-const URL_OVERRIDES: [HeaderName; 11] = [
+/// Headers from which some upstreams take the URL to serve, instead of from the request line. Only the
+/// request line was checked.
+static URL_OVERRIDES: [HeaderName; 11] = [
     HeaderName::from_static("x-envoy-original-path"),
     HeaderName::from_static("x-http-destinationurl"),
     HeaderName::from_static("x-http-host-override"),
@@ -113,19 +115,18 @@ const URL_OVERRIDES: [HeaderName; 11] = [
 ];
 
 impl HeaderPolicy {
-    /// Returns the default policy for `kind`, without the drops that `forward` lifts, and with the
-    /// headers in `drop` added.
+    /// Returns the policy for `kind`: drops the headers that are dropped by default, except those in
+    /// `forward`, and the headers in `drop`.
     pub fn new(kind: UpstreamKind, forward: &[HeaderName], drop: Vec<HeaderName>) -> Self {
         let default: &[HeaderName] = match kind {
             // AppSync may prefer an API key to the signature.
             UpstreamKind::Graphql | UpstreamKind::Events => &[COOKIE, X_API_KEY],
-            // Selects one of the private APIs behind a VPC endpoint.
+            // `x-apigw-api-id` selects one of the private APIs behind a VPC endpoint.
             UpstreamKind::Http => &[COOKIE, X_APIGW_API_ID],
         };
-        let overrides = URL_OVERRIDES;
-        let default = default.iter().chain(&overrides);
-        let kept = default.filter(|name| !forward.iter().any(|lifted| is_same(lifted, name)));
-        let drop = kept.cloned().chain(drop).collect();
+        let default = default.iter().chain(&URL_OVERRIDES);
+        let dropped = default.filter(|name| !forward.iter().any(|other| is_same(other, name)));
+        let drop = dropped.cloned().chain(drop).collect();
         Self {
             drop,
             forward: forward.to_vec(),
@@ -134,33 +135,32 @@ impl HeaderPolicy {
         }
     }
 
-    /// Keeps headers whose names contain characters other than letters, digits and `-`, unless they
-    /// spell a header that is dropped, or a method override.
+    /// Forwards headers whose names contain characters other than letters, digits and `-`, except for
+    /// spellings of a dropped header or of a method override.
     #[must_use]
     pub fn keep_odd_headers(mut self) -> Self {
         self.keeps_odd = true;
         self
     }
 
-    /// Keeps the headers by which other proxies identify themselves: `X-Forwarded-*`, `Forwarded`
-    /// and `Via`.
+    /// Forwards the headers that other proxies add: `X-Forwarded-*`, `Forwarded` and `Via`.
     #[must_use]
     pub fn keep_forwarded_headers(mut self) -> Self {
         self.keeps_forwarded = true;
         self
     }
 
-    /// Removes everything that must not be forwarded. What remains is sent unsigned unless
-    /// [`Upstream::send`](super::Upstream::send) selects it.
+    /// Removes the headers that must not be forwarded. [`Upstream::send`](super::Upstream::send) selects
+    /// the remaining headers to sign, and sends the others unsigned.
     pub fn filter_request(&self, headers: &mut HeaderMap) {
         self.filter_handshake(headers);
-        // The request is not a WebSocket handshake, and its subprotocols may contain a token.
+        // This is not a WebSocket handshake, and `Sec-WebSocket-Protocol` may contain a token.
         remove_if(headers, |name| {
             has_header_prefix(name.as_str(), "sec-websocket")
         });
     }
 
-    /// Filters the headers of a WebSocket handshake, which keeps `Sec-WebSocket-*`.
+    /// Filters the headers of a WebSocket handshake: does the same, but keeps `Sec-WebSocket-*`.
     pub fn filter_handshake(&self, headers: &mut HeaderMap) {
         remove_hop_by_hop(headers);
         remove_if(headers, |name| self.drops(name));
@@ -186,8 +186,8 @@ impl HeaderPolicy {
         }
     }
 
-    /// Filters the headers of the request that opened a session, for use with the session's
-    /// operations: also removes the headers that describe that request itself.
+    /// Filters the headers of the request that opened a session, to send them with each of its operations.
+    /// Also removes the headers that describe only that request.
     pub fn filter_session(&self, headers: &mut HeaderMap) {
         self.filter_request(headers);
         remove_if(headers, |name| {
@@ -201,8 +201,7 @@ impl HeaderPolicy {
     }
 }
 
-/// Removes the response headers that must not reach the client: those that countersign sets itself,
-/// and those that change how a browser treats the whole host, or that make it measure and report.
+/// Removes the response headers that must not be relayed to the client.
 pub fn filter_response_headers(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
     for name in &NEVER_RELAYED {
@@ -238,9 +237,9 @@ fn is_same(name: &HeaderName, other: &HeaderName) -> bool {
     is_same_header(name.as_str(), other.as_str())
 }
 
-/// Removes all but the first `Content-Type`, and returns whether it has to be signed: only with a
-/// body, because API Gateway adds a type to an empty body, and only without a tab, because
-/// implementations of SigV4 trim tabs differently.
+/// Removes all but the first `Content-Type`, and returns whether to sign it. It is signed only if there is
+/// a body, because API Gateway adds a content type to a request without one, and only if all implementations
+/// of SigV4 canonicalize the value alike.
 pub(super) fn single_content_type(headers: &mut HeaderMap, has_body: bool) -> bool {
     let Some(first) = headers.get(CONTENT_TYPE).cloned() else {
         return false;
@@ -250,10 +249,10 @@ pub(super) fn single_content_type(headers: &mut HeaderMap, has_body: bool) -> bo
     has_body && is_plain
 }
 
-/// Returns the headers to sign, in their order.
+/// Returns the names and values of the headers to sign, in the order of `headers`.
 ///
 /// # Errors
-/// [`Error::Header`] for a value that not every implementation canonicalizes alike.
+/// [`Error::Header`] for a value that implementations of SigV4 canonicalize differently.
 pub(super) fn signed_values(
     headers: &HeaderMap,
     is_signed: impl Fn(&HeaderName) -> bool,
@@ -267,7 +266,8 @@ pub(super) fn signed_values(
         .collect()
 }
 
-/// Returns whether every SigV4 implementation computes the same canonical value.
+/// Returns whether all implementations of SigV4 canonicalize a value alike: it is printable ASCII without
+/// two consecutive spaces.
 fn is_signable(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');

@@ -1,6 +1,6 @@
 //! The upstream of a route: its address, its connections, and the exchange of signed requests.
 //!
-//! The address comes from configuration alone ([`Endpoint`]); nothing in a request can change it.
+//! The address comes only from the configuration ([`Endpoint`]); nothing in a request can change it.
 //! The TLS name, the `Host` header and the dialled address are configured separately. A request is
 //! signed last, when its bytes are final, and is sent exactly as it was signed. Redirects are not
 //! followed, and no request is sent twice.

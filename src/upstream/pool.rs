@@ -1,7 +1,7 @@
-//! Pools the connections to an upstream, and limits the requests in flight on each.
+//! Pools the connections to an upstream, and limits the requests in flight on each connection.
 //!
-//! A response that its client does not read fills only its own HTTP/2 stream window. The connection
-//! window is large enough for all streams, so that one response never blocks another.
+//! If a client does not read its response, the response fills only the window of its own HTTP/2 stream.
+//! The connection window is large enough for all streams, so that one response never blocks another.
 
 use std::io;
 use std::pin::Pin;
@@ -41,18 +41,18 @@ pub(super) struct ConnectionPools {
     factory: PoolFactory,
 }
 
-/// Connections of about the same age. The pool is replaced as a whole when it expires, because
-/// hyper's pool has no maximum age. The connections of a replaced pool complete the requests in
-/// flight, then close.
+/// Connections of about the same age. When it expires, the whole pool is replaced, because hyper's pool
+/// has no maximum age for connections. The connections of a replaced pool complete the requests in flight
+/// and then close.
 #[derive(Debug)]
 struct ConnectionPool {
     client: PooledClient,
     in_flight: Arc<AtomicUsize>,
-    /// Set by the first request.
+    /// Set by the first request; `None` before.
     expires: Option<Instant>,
 }
 
-/// Creates pools, which open connections only when a request needs one.
+/// Creates pools. A pool opens a connection only when a request needs one.
 #[derive(Debug)]
 struct PoolFactory {
     builder: Builder,
@@ -60,7 +60,7 @@ struct PoolFactory {
     max_age: Duration,
 }
 
-/// Counts a request in flight until its response has ended.
+/// Counts a request as in flight until it is dropped.
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<AtomicUsize>);
 
@@ -72,11 +72,12 @@ pub struct UpstreamBody {
     _in_flight: Option<InFlight>,
 }
 
-/// Requests in flight on one pool. Application Load Balancers allow 128 streams on a connection; a
-/// request beyond that limit would wait, unsent, until another response ends.
+/// The number of requests in flight from which a pool is avoided. Application Load Balancers allow 128
+/// streams on a connection; a request beyond that limit would wait, unsent, until a response ends.
 const MAX_STREAMS: usize = 100;
 const MAX_POOLS: usize = 16;
-/// The connection window as a multiple of the stream window: more than there can be streams.
+/// The connection window as a multiple of the stream window. It exceeds [`MAX_STREAMS`], so that all
+/// stream windows fit into it.
 const CONNECTION_WINDOW_FACTOR: u32 = 128;
 
 // === impl ConnectionPools ===
@@ -107,8 +108,8 @@ impl ConnectionPools {
         }
     }
 
-    /// Returns the first pool below its limit, so that low traffic shares one connection, else the
-    /// pool with the fewest requests in flight.
+    /// Returns the client of the first pool below [`MAX_STREAMS`], so that few requests share one
+    /// connection. If there is none, returns that of the pool with the fewest requests in flight.
     pub(super) fn pick(&self) -> (PooledClient, InFlight) {
         let now = Instant::now();
         let in_flight = |pool: &&Mutex<ConnectionPool>| {
@@ -138,7 +139,8 @@ impl PoolFactory {
         }
     }
 
-    /// Returns a random lifetime, so that processes and pools do not all reconnect at once.
+    /// Returns a random lifetime of 90 to 100 % of the maximum age, so that processes and pools do not all
+    /// reconnect at once.
     fn lifetime(&self) -> Duration {
         self.max_age.mul_f64(1.0 - 0.1 * fastrand::f64())
     }
@@ -218,7 +220,7 @@ where
 #[derive(Clone, Debug)]
 pub(super) struct Connector(Dialer);
 
-/// When a pooled connection was dialled and how long it took; an extension of each response.
+/// When a pooled connection was dialled, and how long that took. It is an extension of each response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DialInfo {
     pub(super) started: Instant,
@@ -243,7 +245,7 @@ impl Service<Uri> for Connector {
         Poll::Ready(Ok(()))
     }
 
-    /// Ignores the URI: the address comes from configuration.
+    /// Opens a connection. Ignores the URI, because the address comes from the configuration.
     fn call(&mut self, _: Uri) -> Self::Future {
         let dialer = self.0.clone();
         let started = Instant::now();
@@ -318,7 +320,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn panic_in_a_pooled_connection_ends_only_its_task() {
+    async fn panic_in_a_connection_task_ends_only_that_task() {
         let tasks = TaskExecutor(BackgroundTasks::default());
         let open = Arc::new(AtomicUsize::new(1));
         let in_flight = InFlight(Arc::clone(&open));

@@ -4,13 +4,14 @@ use bytes::{Bytes, BytesMut};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 
-/// The largest initial buffer. A length that a peer merely announces must not allocate more.
-const INITIAL_CAPACITY: usize = 256 * 1024;
+/// The maximum initial capacity, in bytes. The length that a peer announces must not cause a larger
+/// allocation.
+const MAX_INITIAL_CAPACITY: usize = 256 * 1024;
 
 /// Reads a body to its end.
 ///
-/// Copies each piece as it arrives: keeping many small pieces until the end would fragment the heap,
-/// which then does not shrink. A body that consists of a single piece is not copied.
+/// Copies each piece when it arrives. Many small pieces, kept until the end, would fragment the heap, which
+/// would then not shrink. A body that consists of a single piece is not copied.
 ///
 /// # Errors
 /// The error of the body.
@@ -29,11 +30,12 @@ where
             continue;
         }
         if all.is_empty() {
-            let remaining = usize::try_from(body.size_hint().lower()).unwrap_or(INITIAL_CAPACITY);
+            let remaining =
+                usize::try_from(body.size_hint().lower()).unwrap_or(MAX_INITIAL_CAPACITY);
             all.reserve(
                 (first.len() + piece.len())
                     .saturating_add(remaining)
-                    .min(INITIAL_CAPACITY),
+                    .min(MAX_INITIAL_CAPACITY),
             );
             all.extend_from_slice(&first);
             first = Bytes::new();
@@ -66,7 +68,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pieces_are_joined_in_their_order() {
+    async fn pieces_are_joined_in_order() {
         assert_eq!(joined(&[]).await, "");
         assert_eq!(joined(&["ab"]).await, "ab");
         assert_eq!(joined(&["ab", "", "c", "def"]).await, "abcdef");

@@ -1,13 +1,14 @@
-//! Explains why AWS rejected a signed request, from the response alone.
+//! Determines from a response why AWS rejected a signed request.
 //!
-//! Owners of an API in API Gateway can change the texts of its error responses, so the type in
+//! The owner of an API can change the texts of API Gateway's error responses, so the type in
 //! `x-amzn-errortype` takes precedence (API Gateway developer guide, "Gateway response types").
 
 use http::StatusCode;
 
 use countersign_protocol::error_code::Code;
 
-/// An error type, a part of the message, and what both mean. The first match applies.
+/// A prefix of the error type, a part of the body, and the code for both. All text is in lower case. The
+/// first match applies.
 const REJECTIONS: [(&str, &str, Code); 14] = [
     (
         "invalidsignature",

@@ -1,15 +1,14 @@
-//! Profiles of the AWS services that accept SigV4: their host names, and how to sign for them.
-//! Inference starts from a profile, and configuration overrides it.
+//! Profiles of AWS services: their host names, and how they require requests to be signed.
 
 use crate::sign::{Algorithm, Payload, Placement, SigningStyle, TokenMode};
 
 /// One AWS service.
 #[derive(Debug)]
 pub(super) struct ServiceProfile {
-    /// The name of the service in a credential scope.
+    /// The name of the service in the credential scope.
     pub(super) service: &'static str,
-    /// Patterns of host names: `*` matches one or more labels, and `amazonaws.com` also matches
-    /// `amazonaws.com.cn`.
+    /// Patterns of host names. `*` matches one or more labels, `{region}` matches a region, and
+    /// `amazonaws.com` also matches `amazonaws.com.cn`.
     hosts: &'static [&'static str],
     pub(super) style: SigningStyle,
 }
@@ -19,7 +18,7 @@ pub(super) struct ServiceProfile {
 pub(super) struct AwsHost<'a> {
     pub(super) profile: &'static ServiceProfile,
     pub(super) region: &'a str,
-    /// Whether the host is a VPC endpoint, which serves several APIs.
+    /// Whether the host is a VPC endpoint, which can serve several APIs.
     pub(super) is_vpc_endpoint: bool,
 }
 
@@ -55,7 +54,8 @@ const SERVICE_PROFILES: [ServiceProfile; 14] = [
     ServiceProfile {
         service: "aoss",
         hosts: &["*.{region}.aoss.amazonaws.com"],
-        // OpenSearch developer guide, "Signing HTTP requests": required, even for an empty body.
+        // OpenSearch developer guide, "Signing HTTP requests": the hash is required, even for an empty
+        // body.
         style: SigningStyle {
             payload: Payload::HashedInHeader,
             ..HEADERS
@@ -129,7 +129,7 @@ const SERVICE_PROFILES: [ServiceProfile; 14] = [
     },
 ];
 
-/// Returns how to sign for a service. Services without a profile get the most common style.
+/// Returns how to sign for a service. For a service without a profile, that is the most common style.
 pub(super) fn style(service: &str) -> SigningStyle {
     let profile = SERVICE_PROFILES
         .iter()
@@ -144,7 +144,7 @@ pub(super) fn is_s3(service: Option<&str>, host: &str) -> bool {
 }
 
 impl<'a> AwsHost<'a> {
-    /// Parses a host name of AWS; `None` for all others.
+    /// Parses the host name of a service that has a profile; `None` for all others.
     pub(super) fn parse(host: &'a str) -> Option<Self> {
         let mut patterns = SERVICE_PROFILES
             .iter()
@@ -159,7 +159,7 @@ impl<'a> AwsHost<'a> {
     }
 }
 
-/// Returns the region in `host`, if it matches `pattern`.
+/// Returns the region in `host`; `None` if it does not match `pattern`.
 fn region_of<'a>(host: &'a str, pattern: &str) -> Option<&'a str> {
     let host = host
         .strip_suffix(".cn")
@@ -183,8 +183,8 @@ fn is_amazon(host: &str) -> bool {
     host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
 }
 
-/// Returns whether `text` is a region, such as `eu-central-1` or `us-gov-west-1`. Strict, because the
-/// region becomes part of host names and credential scopes.
+/// Returns whether `text` has the form of a region, such as `eu-central-1` or `us-gov-west-1`. The check is
+/// strict, because regions become part of host names and credential scopes.
 pub(super) fn is_region(text: &str) -> bool {
     let mut parts = text.split('-');
     let (Some(partition), Some(number)) = (parts.next(), parts.next_back()) else {

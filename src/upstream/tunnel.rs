@@ -1,5 +1,4 @@
-//! Opens a WebSocket to upstream for a client: signs the handshake as any other request, and returns
-//! upstream's response.
+//! Opens a WebSocket to upstream for a client, with a signed handshake.
 
 use std::time::Instant;
 
@@ -15,11 +14,11 @@ use super::{Error, FramingError, Timing, Upstream, UpstreamBody, framing};
 use crate::sign::{RequestTarget, TargetError};
 
 impl Upstream {
-    /// Signs the `GET` request of a WebSocket handshake and sends it over a dedicated connection. If
-    /// the response has status 101, [`hyper::upgrade::on`] returns the connection.
+    /// Signs the `GET` request of a WebSocket handshake, sends it over a dedicated connection, and returns
+    /// upstream's response. If its status is 101, [`hyper::upgrade::on`] returns the connection.
     ///
-    /// `headers` must be filtered as for [`Upstream::send`], and must contain `connection`, `upgrade`
-    /// and `sec-websocket-*`.
+    /// `headers` must meet the requirements of [`Upstream::send`], except that they must contain
+    /// `connection`, `upgrade` and `sec-websocket-*`.
     ///
     /// # Errors
     /// See [`Error`].
@@ -31,20 +30,20 @@ impl Upstream {
     ) -> Result<Response<UpstreamBody>, Error> {
         let started = Instant::now();
         self.recorder().websocket(target.as_str());
-        let dialled = self.tunnels().dial().await?;
+        let dialled = self.http1_dialer().dial().await?;
         timing.connect = dialled.took;
-        let handshaken = http1::Builder::new()
-            // As RFC 6455 spells them: some servers compare names with regard to case.
+        let opened = http1::Builder::new()
+            // Some servers compare names case-sensitively with the spelling of RFC 6455.
             .title_case_headers(true)
             .handshake(TokioIo::new(dialled.stream))
             .await;
-        let (mut sender, connection) = handshaken.map_err(Error::Tunnel)?;
+        let (mut sender, connection) = opened.map_err(Error::Tunnel)?;
         self.tasks().execute(async move {
-            // The sender or the tunnel reports how the connection ended.
+            // The sender or the upgraded connection reports the error.
             let _ = connection.with_upgrades().await;
         });
 
-        // Sign only after the connection is open, because a signature expires.
+        // Signed after the connection is open, because signatures expire.
         let uri = self
             .sign(&Method::GET, target, &mut headers, &[], timing)
             .await?;

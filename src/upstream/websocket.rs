@@ -1,4 +1,4 @@
-//! Connects to a realtime endpoint: TLS that offers HTTP/1.1 only, then the WebSocket handshake.
+//! Opens a WebSocket to a realtime endpoint, over TLS that offers HTTP/1.1 only.
 
 use std::time::Duration;
 
@@ -19,7 +19,9 @@ pub type Socket = WebSocketStream<TlsStream<TcpStream>>;
 pub struct Handshake<'a> {
     /// The complete value of `Sec-WebSocket-Protocol`, which may contain a signature.
     pub protocols: &'a str,
+    /// The maximum size of a message from upstream, in bytes.
     pub max_message: usize,
+    /// The time limit for the handshake, without the dial.
     pub timeout: Duration,
 }
 
@@ -27,7 +29,7 @@ impl Handshake<'_> {
     /// Opens a WebSocket to `endpoint`, over a connection that `dialer` opens.
     ///
     /// # Errors
-    /// When the connection cannot be opened, or upstream does not complete the handshake.
+    /// When the connection cannot be opened, or upstream does not complete the handshake in time.
     pub async fn open(self, endpoint: &RealtimeEndpoint, dialer: &Dialer) -> Result<Socket, Error> {
         let stream = dialer.dial().await?.stream;
         let failed = |error| Error::Handshake(Box::new(error));

@@ -1,4 +1,4 @@
-//! Tests of the inference from URLs and overrides.
+//! Tests the inference of endpoints from URLs and overrides.
 
 use super::*;
 

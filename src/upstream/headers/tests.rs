@@ -1,4 +1,4 @@
-//! Which headers of requests and responses remain after filtering.
+//! Tests which headers of requests and responses remain after filtering.
 
 use super::*;
 
@@ -87,7 +87,7 @@ fn request_headers_are_filtered_by_kind_and_configuration() {
     );
 }
 
-/// Three policies: the default, `odd_headers = "keep"`, and that with `guard.forwarded = "pass"`.
+/// Tests three policies: the default, `odd_headers = "keep"`, and that with `guard.forwarded = "pass"`.
 #[test]
 fn every_spelling_of_a_dropped_header_is_dropped() {
     let default = HeaderPolicy::new(UpstreamKind::Http, &[], vec!["x-secret".parse().unwrap()]);
@@ -208,7 +208,7 @@ fn configured_header_names_match_in_any_spelling() {
 }
 
 #[test]
-fn responses_lose_headers_that_are_ours_or_affect_the_whole_host() {
+fn response_headers_that_must_not_be_relayed_are_removed() {
     let kept = [("set-cookie", "a=b"), ("x-kept", "1"), ("etag", "e")];
     let removed = [
         "Access-Control-Allow-Origin",
