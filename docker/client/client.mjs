@@ -2,7 +2,7 @@
 //
 // usage: node client.mjs URL
 //   URL   ws://HOST:PORT/graphql, or ws+unix:/PATH:/graphql
-//   TOKEN_FILE (a variable) names a file with a token, if countersign requires one
+//   The environment variable TOKEN_FILE names a file with a token, if countersign requires one.
 
 import { readFileSync } from 'node:fs';
 import { createClient } from 'graphql-ws';
@@ -14,7 +14,7 @@ const client = createClient({
   url,
   webSocketImpl: WebSocket,
   connectionParams: tokenFile && { authorization: `Bearer ${readFileSync(tokenFile, 'utf8').trim()}` },
-  // The first attempt may happen before countersign listens.
+  // countersign may not be listening yet at the first attempt.
   shouldRetry: () => true,
   retryAttempts: 20,
   retryWait: () => new Promise((resolve) => setTimeout(resolve, 500)),
