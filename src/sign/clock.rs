@@ -1,4 +1,4 @@
-//! Reads the wall clock. Everything else receives the time as an argument.
+//! Reads the wall clock. All other code calls [`now()`], or receives the time as an argument.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,15 +13,15 @@ pub fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// Detects jumps of the wall clock: when it is set, and after a suspend, during which the monotonic
-/// clock stops.
+/// Detects jumps of the wall clock relative to the monotonic clock. They happen when the wall clock is
+/// set, and after a suspend, during which the monotonic clock stops.
 #[derive(Debug)]
 pub(super) struct ClockJumps<Wall = fn() -> SystemTime> {
     wall: Wall,
     seen: (SystemTime, Instant),
 }
 
-/// Smaller differences are ordinary clock corrections.
+/// Smaller differences are ordinary corrections of the clock.
 const MIN_JUMP: Duration = Duration::from_secs(5);
 
 impl ClockJumps {
@@ -36,7 +36,7 @@ impl<Wall: Fn() -> SystemTime> ClockJumps<Wall> {
         Self { wall, seen }
     }
 
-    /// Waits for a jump, forward or back, and returns its size within `interval` after it.
+    /// Waits for a jump, forward or back, and returns its size. A jump is detected within `interval`.
     pub(super) async fn next(&mut self, interval: Duration) -> Duration {
         loop {
             sleep(interval).await;
@@ -61,7 +61,8 @@ mod tests {
 
     use super::*;
 
-    /// Lets both clocks run alike for an hour, then sets the wall clock `ahead` by some seconds.
+    /// Lets both clocks run for an hour at the same rate, then sets the wall clock `ahead` by that many
+    /// seconds.
     async fn check(ahead: i64, expected: bool) {
         let second = Duration::from_secs(1);
         let started = Instant::now();
@@ -73,7 +74,7 @@ mod tests {
         };
         let mut jumps = ClockJumps::with_clock(wall);
         let none = tokio::time::timeout(3_600 * second, jumps.next(2 * second)).await;
-        assert!(none.is_err(), "{ahead}: a jump of {none:?} before it");
+        assert!(none.is_err(), "{ahead}: {none:?} without a jump");
         set.set(ahead);
         let found = tokio::time::timeout(2 * second, jumps.next(2 * second)).await;
         let found = found

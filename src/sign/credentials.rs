@@ -2,8 +2,8 @@
 //!
 //! One task per [`CredentialSource`] loads credentials through the providers of `aws-config`,
 //! publishes them as an immutable [`Snapshot`], and refreshes them before they expire. Requests read
-//! the snapshot, and wait for the task only without a valid one. Each load builds new
-//! providers, because a provider of `aws-config` parses the profile files only once.
+//! the snapshot, and wait for the task only if there is no valid one. Each load creates new providers,
+//! because a provider of `aws-config` parses the profile files only once.
 
 mod chain;
 mod config;
@@ -37,7 +37,7 @@ use crate::lifecycle::BackgroundTasks;
 use crate::telemetry::metrics::{IdentityOutcomeLabels, metrics};
 use crate::telemetry::tasks::{Task, supervised};
 
-/// A source of credentials, which a background task refreshes.
+/// A source of credentials that a background task refreshes.
 #[derive(Debug)]
 pub struct CredentialSource {
     name: String,
@@ -59,12 +59,12 @@ struct LoadState {
 const LOAD_WAIT: Duration = Duration::from_secs(5);
 /// How long a load may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long before their expiry credentials are refreshed: a quarter of the remaining lifetime, if
-/// that is less.
+/// How long before they expire credentials are refreshed, or a quarter of the remaining lifetime if that
+/// is less.
 const REFRESH_LEAD: Duration = Duration::from_secs(300);
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
-/// While there are no valid credentials, how long after a failed load a request starts another.
+/// The time after a failed load before a request without valid credentials starts another one.
 const RETRY_PAUSE: Duration = Duration::from_secs(3);
 /// How often the profile files are checked for changes.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
@@ -72,8 +72,8 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 // === impl CredentialSource ===
 
 impl CredentialSource {
-    /// Starts the background task, which ends with the background tasks of the process. `name`
-    /// identifies the source in the log and in metrics.
+    /// Creates a source, and spawns its task in `background`. `name` identifies the source in the log and
+    /// in metrics.
     pub fn spawn(
         name: String,
         config: CredentialSourceConfig,
@@ -119,13 +119,13 @@ impl CredentialSource {
         Self { name, state, wake }
     }
 
-    /// Returns the name in the log and in metrics.
+    /// Returns the name that identifies the source in the log and in metrics.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns credentials that are valid at `now`. Without a valid snapshot, waits a few seconds for
-    /// a load, which all waiting requests share.
+    /// Returns credentials that are valid at `now`. If there are none, waits for a load, at most
+    /// [`LOAD_WAIT`]. All waiting requests share one load.
     ///
     /// # Errors
     /// [`CredentialsError`] when there are no valid credentials.
@@ -160,8 +160,8 @@ impl CredentialSource {
         let _ = state.wait_for(|state| state.snapshot.is_some()).await;
     }
 
-    /// Returns the remaining lifetime of the credentials at `now`: `Some(None)` if they do not expire,
-    /// and `None` if there are no valid credentials.
+    /// Returns the remaining lifetime of the credentials at `now`: `Some(None)` if they do not expire;
+    /// `None` if there are no valid credentials.
     pub fn remaining(&self, now: SystemTime) -> Option<Option<Duration>> {
         let state = self.state.borrow();
         let snapshot = state.snapshot.as_ref()?;
@@ -193,8 +193,8 @@ impl LoadState {
         }
     }
 
-    /// Returns whether a load should be started for lack of valid credentials: none has failed yet, or
-    /// the last failure was at least [`RETRY_PAUSE`] ago.
+    /// Returns whether a request without valid credentials starts a load: if no load has failed yet, or
+    /// if the last one failed at least [`RETRY_PAUSE`] ago.
     fn is_load_due(&self, now: SystemTime) -> bool {
         self.failure.as_ref().is_none_or(|(_, failed)| {
             let since = now.duration_since(*failed);
@@ -245,8 +245,8 @@ impl Refresher {
                     Some(backoff(failures))
                 }
             };
-            // A change of the files ends the pause, so that rotated keys and `aws sso login` take effect
-            // at once. So does a clock jump: after a suspend, the keys may have expired in the meantime.
+            // A change of the profile files ends the pause, so that rotated keys and `aws sso login` take
+            // effect at once. A clock jump ends it because the keys may have expired during a suspend.
             let until = pause.map(|pause| Instant::now() + pause);
             tokio::select! {
                 () = files.wait_for_change(WATCH_INTERVAL, until) => {}
@@ -263,14 +263,15 @@ impl Refresher {
     async fn load_needed(&self) {
         loop {
             self.wake.notified().await;
-            // Another load may have succeeded since the request asked.
+            // Another load may have succeeded since the notification.
             if self.publish.borrow().lookup(clock::now(), true).is_none() {
                 return;
             }
         }
     }
 
-    /// Publishes the snapshot, and returns the pause before its refresh; `None` if it does not expire.
+    /// Publishes the snapshot, and returns the pause before the refresh; `None` if the credentials do not
+    /// expire.
     fn loaded(&self, snapshot: Snapshot, now: SystemTime) -> Option<Duration> {
         let pause = snapshot.expires().map(|expires| {
             let left = expires.duration_since(now).unwrap_or_default();
@@ -291,6 +292,7 @@ impl Refresher {
         pause
     }
 
+    /// Publishes the failure. The previous snapshot stays in use.
     fn failed(&self, error: CredentialsError) {
         self.count("failed");
         warn!(identity = self.name, tried = %error.tried, remedy = %error.remedy, "credentials not loaded");
@@ -308,7 +310,8 @@ impl Refresher {
     }
 }
 
-/// Returns the pause before a refresh. `jitter` in 0..1 spreads tasks that started together.
+/// Returns the pause before a refresh of credentials with the remaining lifetime `left`. `jitter`, from 0
+/// to 1, spreads the refreshes of sources that were loaded together.
 fn refresh_pause(left: Duration, jitter: f64) -> Duration {
     let lead = REFRESH_LEAD.min(left / 4);
     (left - lead.mul_f64(1.0 - jitter / 5.0)).max(MIN_PAUSE)

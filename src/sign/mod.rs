@@ -1,9 +1,9 @@
 //! Signs requests with AWS Signature Version 4.
 //!
 //! A [`Signer`] belongs to one route. It has a [`Scope`], the wire host, and a [`CredentialSource`]
-//! whose credentials a background task refreshes. It signs the final bytes of a request over a
-//! minimal set of headers: `host`, `x-amz-date`, `x-amz-security-token` for temporary credentials, and
-//! the headers that the caller lists. It opens no socket and reads no clock: the time is passed in.
+//! whose credentials a background task refreshes. It signs the final bytes of a request, with a minimal
+//! set of headers: `host`, `x-amz-date`, `x-amz-security-token` for temporary credentials, and the
+//! headers that the caller lists. It opens no socket and reads no clock: the caller passes the time.
 
 pub mod clock;
 pub mod credentials;
@@ -46,7 +46,7 @@ pub struct Signer {
     credentials: Arc<CredentialSource>,
 }
 
-/// A request to sign: its final bytes, as they are sent.
+/// The final bytes of a request to sign.
 #[derive(Clone, Copy, Debug)]
 pub struct Signable<'a> {
     pub method: &'a str,
@@ -57,10 +57,11 @@ pub struct Signable<'a> {
     pub body: &'a [u8],
 }
 
-/// VPC Lattice user guide, "SIGv4 authenticated requests".
+/// The header that excludes the body from the signature (VPC Lattice user guide, "SIGv4 authenticated
+/// requests").
 const UNSIGNED_PAYLOAD: (&str, &str) = ("x-amz-content-sha256", "UNSIGNED-PAYLOAD");
 
-/// Headers with lower-case names, whose secret values are marked as sensitive.
+/// The headers of a signature, with lower-case names. Secret values are marked as sensitive.
 pub type SignedHeaders = Vec<(HeaderName, HeaderValue)>;
 
 /// The parts of a signature to add to a request.
@@ -163,7 +164,7 @@ impl Signer {
                 .into(),
         };
         let uri = format!("https://{}{}", self.host, request.target);
-        let (body, marker) = match (self.style.payload, self.style.placement) {
+        let (body, extra_header) = match (self.style.payload, self.style.placement) {
             (Payload::Hashed | Payload::HashedInHeader, _) => {
                 (SignableBody::Bytes(request.body), None)
             }
@@ -174,7 +175,7 @@ impl Signer {
             }
         };
         let headers = std::iter::once(("host", self.host.as_str()))
-            .chain(marker)
+            .chain(extra_header)
             .chain(request.headers.iter().copied());
         let signable = SignableRequest::new(request.method, uri, headers, body)?;
         let (instructions, _) = sign(signable, &params)?.into_parts();
@@ -186,11 +187,12 @@ impl Signer {
         for header in headers {
             let name = HeaderName::from_static(header.name());
             let mut value = HeaderValue::from_str(header.value())?;
-            // aws-sigv4 does not mark `authorization`, so its Debug output would contain the signature.
+            // aws-sigv4 does not mark `authorization` as sensitive, so Debug output would contain the
+            // signature.
             value.set_sensitive(header.sensitive() || name == AUTHORIZATION);
             signed.headers.push((name, value));
         }
-        if let Some((name, value)) = marker {
+        if let Some((name, value)) = extra_header {
             let name = HeaderName::from_static(name);
             signed.headers.push((name, HeaderValue::from_static(value)));
         }
@@ -212,9 +214,9 @@ impl Signer {
 impl SigningStyle {
     fn settings(self) -> SigningSettings {
         let mut settings = SigningSettings::default();
-        // The target is normalized before it is signed and sent, so it must be signed unchanged.
+        // The target has already been normalized, and is sent as it is.
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        // Only the headers that the caller lists are passed to aws-sigv4.
+        // By default aws-sigv4 excludes some headers, which a caller may have listed.
         settings.excluded_headers = None;
         if let Placement::Query { expires } = self.placement {
             settings.signature_location = SignatureLocation::QueryParams;

@@ -1,8 +1,8 @@
-//! Masks session tokens in texts that AWS echoes.
+//! Masks session tokens in responses of AWS.
 //!
 //! On a signature mismatch, AWS responds with the canonical request that it computed, which contains
 //! the line `x-amz-security-token:<token>`. A client that can make a request fail must not obtain the
-//! token that way. The tokens that countersign itself holds are masked wherever they occur, in every
+//! token in this way. The tokens that countersign holds are masked wherever they occur, in every
 //! encoding ([`mask_known()`]); other tokens are recognized by the name before them.
 
 mod held_tokens;
@@ -82,8 +82,8 @@ fn value_start(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Returns the position after the quote that opens a value, escaped or not. A closing quote is
-/// recognized by the character that follows it.
+/// Returns the position after the quote that opens a value, escaped or not; `None` if there is no quote,
+/// or if the character after it cannot be part of a value, because the quote then closes a string.
 fn opening_quote(bytes: &[u8], at: usize) -> Option<usize> {
     let quote = skip(bytes, at, |byte| byte == b'\\');
     let is_quote = matches!(bytes.get(quote), Some(b'"' | b'\''));
@@ -163,7 +163,7 @@ mod tests {
         );
     }
 
-    /// The escape that begins a token was once split, and empty values were masked.
+    /// An escape at the beginning of a token was split, and empty values were masked.
     #[test]
     fn masked_json_stays_valid() {
         check(
@@ -184,7 +184,7 @@ mod tests {
         );
     }
 
-    /// Once, only the bracket was masked.
+    /// Only the bracket was masked.
     #[test]
     fn tokens_in_arrays_are_masked() {
         check(

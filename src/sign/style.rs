@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// How a service requires requests to be signed. The default is what most services accept: a
-/// signature in headers, which covers the hash of the body and the session token.
+/// How a service requires requests to be signed. The default is the style that most services accept: the
+/// signature is in headers, and covers the hash of the body and the session token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SigningStyle {
     pub algorithm: Algorithm,
@@ -29,33 +29,35 @@ pub enum Placement {
     /// `authorization`, `x-amz-date`, `x-amz-security-token`.
     #[default]
     Headers,
-    /// A presigned URL: `X-Amz-Algorithm=…&X-Amz-Signature=…`. Anybody who has the URL can use it
-    /// until it expires, which is 1 second to 7 days after signing.
+    /// In the query: a presigned URL with `X-Amz-Algorithm=…&X-Amz-Signature=…`. Anyone who has the URL
+    /// can use it until it expires. `expires` is a duration of 1 second to 7 days.
     Query { expires: Duration },
 }
 
 /// How a session token is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TokenMode {
+    /// The signature covers it.
     #[default]
     Signed,
-    /// Added after signing, as AWS IoT Core requires.
+    /// It is added after signing, as AWS IoT Core requires.
     Appended,
 }
 
 /// How the signature covers the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Payload {
+    /// It covers the SHA-256 hash of the body.
     #[default]
     Hashed,
-    /// Like `Hashed`, with the hash also in `x-amz-content-sha256`.
+    /// Like `Hashed`; the header `x-amz-content-sha256` also contains the hash.
     HashedInHeader,
-    /// `x-amz-content-sha256: UNSIGNED-PAYLOAD`.
+    /// It does not cover the body (`x-amz-content-sha256: UNSIGNED-PAYLOAD`).
     Unsigned,
 }
 
 impl Placement {
-    /// A presigned URL with the longest lifetime that every service accepts.
+    /// A presigned URL with a lifetime of five minutes, the longest that all services accept.
     pub const PRESIGNED: Self = Self::Query {
         expires: Duration::from_secs(300),
     };

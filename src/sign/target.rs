@@ -7,12 +7,12 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The path and query in the form in which they are signed and sent: `/path[?name=value&…]`.
+/// A normalized path and query, as they are signed and sent: `/path[?name=value&…]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestTarget(String);
 
-/// How to handle a path with empty segments (`//`) or dot segments. AWS services normalize such paths
-/// differently, and therefore expect different signatures.
+/// How to handle a path with empty segments (`//`) or dot segments (`odd_paths`). AWS services normalize
+/// such paths differently, and therefore expect different signatures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PathHandling {
     /// Rejects the request.
@@ -25,7 +25,7 @@ pub enum PathHandling {
     Keep,
 }
 
-/// Why a target cannot be signed such that AWS computes the same signature.
+/// Why AWS could compute another signature for a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     #[error("the path contains a '.' or '..' segment")]
@@ -44,10 +44,11 @@ pub enum TargetError {
     TooLong,
 }
 
-/// The longest URL that API Gateway accepts for any type of endpoint ("Amazon API Gateway quotas").
+/// The maximum length of a target, in bytes: the longest URL that API Gateway accepts for any type of
+/// endpoint ("Amazon API Gateway quotas").
 const MAX_TARGET: usize = 10_240;
 
-/// Query parameters that authenticate a request. Those of a client are removed.
+/// Query parameters that authenticate a request. They are removed from requests of clients.
 const AUTH_PARAMETERS: [&str; 8] = [
     "x-amz-algorithm",
     "x-amz-credential",
@@ -60,7 +61,7 @@ const AUTH_PARAMETERS: [&str; 8] = [
 ];
 
 impl RequestTarget {
-    /// Normalizes `path` and `query`.
+    /// Normalizes `path` and `query`. Rejects empty and dot segments.
     ///
     /// # Errors
     /// See [`TargetError`].
@@ -68,7 +69,7 @@ impl RequestTarget {
         Self::below("", path, query, PathHandling::Refuse)
     }
 
-    /// Normalizes the target for `path` below `base`. Either may be empty.
+    /// Appends `path` to `base`, either of which may be empty, and normalizes the result with `query`.
     ///
     /// # Errors
     /// See [`TargetError`].
@@ -108,7 +109,7 @@ impl PathHandling {
     /// Returns the path to sign and send for `path`.
     ///
     /// # Errors
-    /// [`TargetError::DotSegment`] or [`TargetError::EmptySegment`]
+    /// [`TargetError::DotSegment`] or [`TargetError::EmptySegment`].
     pub fn apply(self, path: &str) -> Result<Cow<'_, str>, TargetError> {
         let path = match self {
             Self::Keep => return Ok(Cow::Borrowed(path)),
@@ -116,7 +117,7 @@ impl PathHandling {
             Self::Refuse if path.contains("//") => return Err(TargetError::EmptySegment),
             Self::Refuse => Cow::Borrowed(path),
         };
-        // Dot segments behind an escaped slash or a backslash were not collapsed.
+        // `collapse` does not remove dot segments next to an escaped slash or a backslash.
         if has_dot_segment(&path) {
             Err(TargetError::DotSegment)
         } else {
@@ -130,7 +131,7 @@ fn has_dot_segment(path: &str) -> bool {
     may_have && path.split('/').any(is_dot_segment)
 }
 
-/// Returns whether a segment is `.` or `..`, also in escaped spellings that the next hop may resolve.
+/// Returns whether a segment is, or contains after decoding, `.` or `..`, which the next hop may resolve.
 fn is_dot_segment(segment: &str) -> bool {
     let slashes = ["%2f", "%2F", "%5c", "%5C", "\\"];
     let segment = slashes.iter().fold(segment.to_owned(), |segment, slash| {
@@ -140,6 +141,7 @@ fn is_dot_segment(segment: &str) -> bool {
     parts.any(|part| matches!(plain_dots(part).as_str(), "." | ".."))
 }
 
+/// Decodes escaped dots.
 fn plain_dots(segment: &str) -> String {
     segment.replace("%2e", ".").replace("%2E", ".")
 }
@@ -208,14 +210,15 @@ fn push_query(out: &mut String, query: &str) -> Result<(), TargetError> {
     Ok(())
 }
 
-/// Escapes everything but the unreserved characters of RFC 3986, as in a canonical query string.
+/// Appends `text`, and escapes all characters except the unreserved ones of RFC 3986, as in a canonical
+/// query string.
 pub(super) fn push_strictly(out: &mut String, text: &str) {
     for byte in text.bytes() {
         push_byte(out, byte, is_unreserved(byte));
     }
 }
 
-/// Decodes a name or value of a query, in which AWS decodes `+` as a space.
+/// Decodes a name or value of a query. As in AWS, `+` is a space.
 pub(crate) fn decode(text: &str) -> Result<String, TargetError> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

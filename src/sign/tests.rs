@@ -1,4 +1,4 @@
-//! Checks signatures against vectors of AppSync's documented requests, and pitfalls of aws-sigv4.
+//! Checks signatures against vectors for the requests that AppSync documents, and aws-sigv4's pitfalls.
 
 use std::time::{Duration, UNIX_EPOCH};
 

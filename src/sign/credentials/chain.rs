@@ -1,9 +1,10 @@
-//! The provider chain, which asks the first provider that is configured.
+//! The provider chain: loads credentials from the first provider that is configured.
 //!
 //! The order is that of the AWS SDKs: environment, profile, web identity, container endpoint, instance
-//! metadata. Whether a provider is configured is determined here, from the environment and the profile
-//! files, because the providers of aws-config also report mistakes as "not configured". If a configured
-//! provider fails, the search ends: falling back would use other credentials than the user intended.
+//! metadata. This module determines from the environment and the profile files which providers are
+//! configured, because the providers of aws-config report some configuration errors as "not configured".
+//! If a configured provider fails, the load fails: another provider could return credentials that the
+//! user did not intend.
 
 use std::time::Duration;
 
@@ -56,12 +57,12 @@ impl Chain {
     }
 
     /// Loads credentials, and returns them with the name of their provider. A panic in a provider is
-    /// an ordinary failure.
+    /// returned as an error.
     pub(super) async fn load(&self) -> Result<(Credentials, String), CredentialsError> {
-        // Each load creates its own providers, so no provider is used after it panicked.
+        // Each load creates its own providers, so no provider is used after it has panicked.
         match caught(Task::Credentials, self.load_once()).await {
             Ok(loaded) => loaded,
-            // The text of the panic may contain a key.
+            // The message of the panic is omitted, because it may contain a key.
             Err(_) => Err(CredentialsError {
                 tried: format!("{} panicked", self.current.lock()),
                 remedy: "This is a bug in countersign or in the AWS SDK. Check the output of the \
@@ -105,6 +106,7 @@ impl Chain {
         }
     }
 
+    /// Returns the error for a load that took longer than `after`.
     pub(super) fn timed_out(&self, after: Duration) -> CredentialsError {
         let (current, after) = (self.current.lock(), after.as_secs());
         CredentialsError {
@@ -114,8 +116,10 @@ impl Chain {
         }
     }
 
-    /// Asks the first provider that is configured. Its failure ends the search, so that no other
-    /// credentials are used than those that the user intended.
+    /// Loads credentials from the first provider that is configured.
+    ///
+    /// # Errors
+    /// When this provider fails; no other provider is tried then.
     async fn find(
         &self,
         selected: &SelectedProfile,
@@ -123,7 +127,7 @@ impl Chain {
         let is_default_chain = self.config.profile.is_none();
         if is_default_chain {
             if let Some(credentials) = environment::keys()? {
-                // As in botocore, a profile that is named explicitly must exist.
+                // As in botocore, a profile that is named must exist even if it is not used.
                 if selected.named_by.is_some() {
                     Profiles::read(selected.clone()).await?.check_name()?;
                 }
@@ -246,7 +250,7 @@ impl Chain {
     }
 }
 
-/// Resolves names for the HTTP client of the SDK, which tries the addresses of one family in turn.
+/// Resolves names for the SDK's HTTP client, which tries the addresses of one family after another.
 #[derive(Clone, Debug)]
 struct SdkResolver(Resolver);
 
@@ -279,15 +283,15 @@ fn name(kind: ProviderKind, selected: &SelectedProfile) -> String {
     }
 }
 
-/// Returns whether `aws sso login` helps: the SSO token is missing, expired, or was rejected.
+/// Returns whether `aws sso login` fixes an error: the SSO token is missing, expired, or was rejected.
 fn needs_sso_login(reason: &str) -> bool {
     let reason = reason.to_ascii_lowercase();
     reason.contains("sso") || reason.contains("session token not found or invalid")
 }
 
-/// Returns the chain of causes, without the type names that the SDK prepends, without the standard
-/// error of a credential process (which may contain secrets), and with the tokens that STS echoes
-/// masked.
+/// Returns the causes of an error in at most 300 characters. Omits the type names that the SDK prepends
+/// and the standard error of a credential process, which may contain secrets. Masks tokens that STS
+/// echoes.
 fn reason(error: &SdkError) -> String {
     let chain = match std::error::Error::source(error) {
         Some(source) => error_chain(source),

@@ -1,7 +1,7 @@
 //! Reads the environment variables that configure credentials.
 //!
-//! An empty variable counts as unset, as in botocore. A variable that is set without the others that
-//! it requires is an error, which ends the search for credentials.
+//! An empty variable counts as unset, as in botocore. If a variable is set without the others that it
+//! requires, the load fails.
 
 use std::time::SystemTime;
 
@@ -26,10 +26,10 @@ const CONTAINER_TOKENS: [&str; 2] = [
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
 ];
-/// The variables that name the profile. The first is used by botocore and early versions of the CLI.
+/// The variables that name the profile. botocore and early versions of the AWS CLI read the first.
 const PROFILES: [&str; 2] = ["AWS_DEFAULT_PROFILE", "AWS_PROFILE"];
 
-/// Returns the profile that the environment names, or the default one.
+/// Returns the profile that the environment selects, or the default profile.
 ///
 /// # Errors
 /// When a variable is empty, or two name different profiles.
@@ -79,7 +79,7 @@ pub(super) fn keys() -> Result<Option<Credentials>, CredentialsError> {
     let expiry = variable(EXPIRATION)?
         .map(|text| expiry(&text))
         .transpose()?;
-    // The SDKs ignore a blank token, and white space around a token.
+    // Like the SDKs, ignore a blank token, and white space around a token.
     let token = variable(TOKEN)?.map(|token| token.trim().to_owned());
     let token = token.filter(|token| !token.is_empty());
     Ok(Some(Credentials::new(
@@ -91,10 +91,10 @@ pub(super) fn keys() -> Result<Option<Credentials>, CredentialsError> {
     )))
 }
 
-/// Checks that a web identity token has a role.
+/// Checks that the role is set if a web identity token is.
 ///
 /// # Errors
-/// If the role is missing: falling back to other credentials is not what the user intended.
+/// When the role is missing, because the user did not intend to use other credentials.
 pub(super) fn check_web_identity() -> Result<(), CredentialsError> {
     match (variable(TOKEN_FILE)?, variable(ROLE)?) {
         (Some(_), None) => Err(without(TOKEN_FILE, ROLE)),
@@ -115,7 +115,8 @@ pub(super) fn has_web_identity() -> Result<bool, CredentialsError> {
     }
 }
 
-/// Returns whether a container endpoint is configured. An empty URI counts, and fails later.
+/// Returns whether a container endpoint is configured. An empty URI counts as configured, and the provider
+/// then fails.
 ///
 /// # Errors
 /// When only a token for the endpoint is set.

@@ -27,7 +27,7 @@ impl ProfileFileWatcher {
         files
     }
 
-    /// Waits until `until`, or until a file has changed, which is checked every `interval`.
+    /// Waits until a file has changed, or until `until`. Files are checked every `interval`.
     pub(super) async fn wait_for_change(&mut self, interval: Duration, until: Option<Instant>) {
         loop {
             tokio::select! {
@@ -47,8 +47,8 @@ impl ProfileFileWatcher {
         }
     }
 
-    /// Returns the modification time and size of each file. `aws sso login` rewrites its token in
-    /// place, so the directory alone does not reveal a change.
+    /// Returns the modification time and size of each file. The metadata of the directory is not enough,
+    /// because `aws sso login` rewrites its token in place.
     fn fingerprints(&self) -> BTreeMap<PathBuf, (SystemTime, u64)> {
         let cache = self.sso_cache.iter().flat_map(std::fs::read_dir).flatten();
         let tokens = cache.flatten().map(|entry| entry.path());
@@ -71,7 +71,7 @@ fn paths() -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    /// `aws sso login` overwrites the old token, which leaves the directory unchanged.
+    /// `aws sso login` overwrites the old token in place, which leaves the directory unchanged.
     #[tokio::test(start_paused = true)]
     async fn renewed_sso_login_is_detected() {
         let cache = std::env::temp_dir().join(format!("countersign-sso-{}", std::process::id()));

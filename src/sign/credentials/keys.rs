@@ -1,13 +1,13 @@
 //! Rejects keys that cannot be part of a signed request.
 //!
-//! AWS keys consist of printable ASCII without spaces. Other characters were added by mistake, such as
-//! a line end after a secret; they would make the SDK panic, or cause a signature mismatch.
+//! AWS keys consist of printable ASCII characters without spaces. Other characters, such as a line end
+//! after a secret, were added by mistake. They would make the SDK panic, or cause a signature mismatch.
 
 use aws_credential_types::Credentials;
 
 use super::error::CredentialsError;
 
-/// Returns what is wrong with a key, without quoting it.
+/// Returns what is wrong with a key, without quoting it; `None` if it can be used.
 pub(super) fn flaw(value: &str) -> Option<&'static str> {
     if value.is_empty() {
         return Some("is empty");
@@ -18,7 +18,7 @@ pub(super) fn flaw(value: &str) -> Option<&'static str> {
     } else if found(char::is_control) {
         Some("contains a control character")
     } else if !value.is_ascii() {
-        Some("contains a character outside ASCII")
+        Some("contains a non-ASCII character")
     } else if found(|character| character == ' ') {
         Some("contains a space")
     } else {
@@ -26,10 +26,10 @@ pub(super) fn flaw(value: &str) -> Option<&'static str> {
     }
 }
 
-/// Checks the keys that `provider` gave.
+/// Checks the keys that `provider` returned. An empty session token is accepted.
 ///
 /// # Errors
-/// Names the first key that cannot be used. An empty session token is accepted.
+/// When a key cannot be used; the error names the first such key.
 pub(super) fn check(credentials: &Credentials, provider: &str) -> Result<(), CredentialsError> {
     let token = credentials.session_token();
     let keys = [
@@ -77,7 +77,7 @@ mod tests {
             "AKID\u{2028}",
             "ＡＫＩＤ",
         ] {
-            check_flaw(value, Some("contains a character outside ASCII"));
+            check_flaw(value, Some("contains a non-ASCII character"));
         }
         for value in [" AKID", "AKID ", "AK ID", " "] {
             check_flaw(value, Some("contains a space"));

@@ -34,7 +34,8 @@ pub(super) const CREDENTIALS: FileLocation = FileLocation {
 // === impl FileLocation ===
 
 impl FileLocation {
-    /// Returns the path, and whether the variable sets it; `None` without a home directory.
+    /// Returns the path, and whether it comes from the variable; `None` if neither the variable nor a home
+    /// directory is set.
     pub(super) fn path(&self) -> Option<(PathBuf, bool)> {
         match variable(self.variable) {
             Some(path) => {
@@ -48,11 +49,11 @@ impl FileLocation {
     }
 }
 
-/// Reads a profile file. The result is empty if the file is not configured: there is none at the
-/// default path, or the variable is empty or `/dev/null`.
+/// Reads a profile file. Returns an empty file if none exists at the default path, or if the variable is
+/// empty or `/dev/null`.
 ///
 /// # Errors
-/// When the file exists or is configured, and cannot be read.
+/// When the file exists, or the variable names it, and it cannot be read.
 pub(super) fn read(location: &FileLocation) -> Result<ProfileFile, CredentialsError> {
     let (path, is_set) = location.path().unwrap_or_default();
     let mut file = ProfileFile {
@@ -86,8 +87,8 @@ fn contents(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-/// Returns whether the file is absent. A file in a directory without read permission counts as absent,
-/// because the home directory then belongs to another user.
+/// Returns whether the file does not exist. A file in a directory that cannot be read counts as absent,
+/// because the home directory is then another user's.
 fn is_absent(path: &Path, error: &io::Error) -> bool {
     let is_missing = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
     let is_inaccessible = || {

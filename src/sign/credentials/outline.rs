@@ -1,4 +1,4 @@
-//! Parses the sections of a profile file and the names of their keys, to detect ambiguous files.
+//! Parses the names of the sections and keys of a profile file, to detect ambiguous files.
 //!
 //! SDKs treat repeated sections and keys differently: some merge them, some use the last one, and
 //! botocore rejects the file.
@@ -24,7 +24,7 @@ impl Outline {
                 section = name(line, is_config);
                 let Some(name) = &section else { continue };
                 if name.as_str() == "profile DEFAULT" {
-                    // In configuration files of Python, this section has another meaning.
+                    // For Python's configparser, this section has another meaning.
                     outline.report(number, "the section [DEFAULT]: write [default]".to_owned());
                 }
                 if outline.sections.contains_key(name) {
@@ -45,7 +45,7 @@ impl Outline {
         outline
     }
 
-    /// Returns what makes the file ambiguous, if anything does.
+    /// Returns why the file is ambiguous; `None` if it is not.
     pub(super) fn flaw(&self) -> Option<String> {
         self.flaw.clone()
     }
@@ -62,7 +62,7 @@ impl Outline {
     }
 }
 
-/// Returns the normalized section that a line begins; `None` if the section is not used.
+/// Returns the normalized name of the section that `line` begins; `None` if SDKs ignore the section.
 fn name(line: &str, is_config: bool) -> Option<String> {
     let line = line.split(['#', ';']).next()?.trim();
     let name = line.strip_prefix('[')?.strip_suffix(']')?.trim();

@@ -1,9 +1,9 @@
 //! Runs a `credential_process`.
 //!
-//! When a load is cancelled, the provider of aws-config leaves the process and its children running.
-//! Here the shell leads a process group, which is killed when the process has exited, when its output
-//! is too long, and when the load is dropped, at its timeout or at shutdown. A load runs at most one
-//! process.
+//! When a load is cancelled, aws-config's provider leaves the process and its children running. Here, the
+//! process leads a process group. The group is killed when the process has exited, when its output is too
+//! long, and when the load is dropped, which happens at its timeout and at shutdown. A load runs at most
+//! one process.
 
 use std::fmt;
 use std::io;
@@ -29,7 +29,7 @@ pub(super) struct CredentialProcess {
     command: String,
 }
 
-/// Why a process provided no credentials. The message never quotes its output.
+/// Why a process provided no credentials. Messages never quote its output, which may contain secrets.
 #[derive(Debug, thiserror::Error)]
 enum ProcessError {
     #[error("the credential_process could not be run: {0}")]
@@ -60,11 +60,11 @@ enum ProcessError {
     Expiration,
 }
 
-/// Credentials are at most a few KiB.
+/// The maximum size of the output, in bytes. Credentials have a few KiB.
 const MAX_OUTPUT: u64 = 64 * 1024;
 
-/// The variables that systemd sets for countersign, which must not be passed to the process.
-const OWN_VARIABLES: [&str; 6] = [
+/// The variables that systemd sets for countersign. They must not be passed to the process.
+const SYSTEMD_VARIABLES: [&str; 6] = [
     "LISTEN_FDNAMES",
     "LISTEN_FDS",
     "LISTEN_PID",
@@ -103,15 +103,15 @@ impl ProvideCredentials for CredentialProcess {
     }
 }
 
-/// The arguments of a command may be secrets.
+/// Omits the command, because its arguments may be secrets.
 impl fmt::Debug for CredentialProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CredentialProcess").finish_non_exhaustive()
     }
 }
 
-/// Kills a process group when dropped. Must be dropped before the leader is reaped, because its process
-/// ID may be reused afterwards.
+/// Kills a process group when it is dropped. It must be dropped before the leader is reaped, because the
+/// leader's process ID may be reused afterwards.
 struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {
@@ -131,7 +131,7 @@ impl Drop for ProcessGroup {
 
 /// Runs `command` and returns what it wrote to its standard output.
 async fn run(command: &str) -> Result<Vec<u8>, ProcessError> {
-    // Register before the process can exit.
+    // Registered before the process can exit, so that its SIGCHLD is received.
     let mut ended = signal(SignalKind::child())?;
     let mut shell = Command::new("sh");
     shell
@@ -146,7 +146,7 @@ async fn run(command: &str) -> Result<Vec<u8>, ProcessError> {
     let mut child = shell.spawn()?;
     let id = child.id().and_then(|id| i32::try_from(id).ok());
     let leader = id.and_then(Pid::from_raw).ok_or(ProcessError::Ended)?;
-    // Dropped before the child, which is reaped when it is dropped.
+    // Variables are dropped in reverse order, so the group is killed before `child` is reaped.
     let mut group = ProcessGroup(Some(leader));
     let output = child.stdout.take().ok_or(ProcessError::Ended)?;
     let read = async {
@@ -163,7 +163,7 @@ async fn run(command: &str) -> Result<Vec<u8>, ProcessError> {
             // Do not reap the leader yet, so that its process ID still identifies the group.
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
             if let Some(status) = waitid(WaitId::Pid(leader), options).map_err(io::Error::from)? {
-                // Its children may keep the output open.
+                // Children of the process may keep the output open.
                 group.kill();
                 return Ok::<_, ProcessError>(status);
             }
@@ -194,7 +194,7 @@ fn own_variables() -> impl Iterator<Item = std::ffi::OsString> {
     let names = std::env::vars_os().map(|(name, _)| name);
     names.filter(|name| {
         let name = name.to_string_lossy();
-        name.starts_with("COUNTERSIGN_") || OWN_VARIABLES.contains(&name.as_ref())
+        name.starts_with("COUNTERSIGN_") || SYSTEMD_VARIABLES.contains(&name.as_ref())
     })
 }
 
@@ -323,7 +323,7 @@ mod tests {
         std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
     }
 
-    /// Waits for an event outside the program.
+    /// Waits until a condition outside this process holds, for at most 20 s.
     async fn until(what: &str, mut happened: impl FnMut() -> bool) {
         let started = tokio::time::Instant::now();
         while !happened() {

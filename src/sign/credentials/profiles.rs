@@ -1,8 +1,8 @@
 //! Reads and checks the profile files and the selected profile.
 //!
-//! aws-config treats an unreadable file as empty and a profile that does not exist as not selected, and
-//! then continues with other credentials. Files are therefore read and checked here, and aws-config
-//! receives their contents. A file for which SDKs would select different credentials is rejected.
+//! aws-config treats an unreadable file as empty, and a profile that does not exist as not selected. It
+//! then continues with other providers. This module therefore reads and checks the files, and passes
+//! their contents to aws-config. It rejects a file from which SDKs would select different credentials.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ pub(super) struct SelectedProfile {
     pub(super) named_by: Option<&'static str>,
 }
 
-/// The profile files, parsed for the selected profile.
+/// The contents of the profile files, and their parsed profiles.
 #[derive(Debug)]
 pub(super) struct Profiles {
     selected: SelectedProfile,
@@ -79,7 +79,8 @@ impl Profiles {
         let set = parse(&config.text, &credentials.text, &selected).await;
         let set = match set {
             Ok(set) => set,
-            // The files are parsed together. Parse one alone to find the file with the error.
+            // The files are parsed together. The config file is parsed alone to find out which file has
+            // the error.
             Err(flaw) => match parse(&config.text, "", &selected).await {
                 Ok(_) => return Err(credentials.error(&flaw)),
                 Err(_) => return Err(config.error(&flaw)),
@@ -110,7 +111,8 @@ impl Profiles {
             let name = profile.name();
             credentials.push_str(&match profile.get("role_arn") {
                 None => format!("\n[{name}]\ncredential_source = {source}\n"),
-                // The profile is its own source, and cannot have two.
+                // The profile is the source of its own role. It cannot have both `source_profile` and
+                // `credential_source`, so a second profile gets the process.
                 Some(_) => format!(
                     "\n[{name}]\nsource_profile = {source}\n[{source}]\ncredential_source = {source}\n"
                 ),
@@ -135,8 +137,8 @@ impl Profiles {
     /// Returns whether the selected profile configures credentials.
     ///
     /// # Errors
-    /// When the profile was named explicitly and does not, or when its credentials are ambiguous or
-    /// cannot be used.
+    /// When the profile was named explicitly and has no credentials, or when its credentials are ambiguous
+    /// or cannot be used.
     pub(super) fn provides_credentials(&self) -> Result<bool, CredentialsError> {
         self.check_name()?;
         let SelectedProfile { name, named_by } = &self.selected;
@@ -166,7 +168,7 @@ impl Profiles {
         }
     }
 
-    /// Checks the selected profile and the profiles that provide credentials for its role.
+    /// Checks the selected profile, and the source profiles from which it assumes its role.
     fn check_chain(&self) -> Result<(), CredentialsError> {
         let mut visited = BTreeSet::new();
         let mut next = Some(self.selected.name.as_str());
@@ -272,7 +274,7 @@ async fn parse(
     let set = profile::load(&Fs::real(), &Env::real(), &files, Some(name)).await;
     set.map_err(|error| {
         let text = crate::telemetry::error_chain(&error);
-        // aws-config does not know the name of the file.
+        // aws-config does not know the name of the file, so only the line number is kept.
         let from_line = text.split_once(" on line ");
         let text = from_line.map_or(text.clone(), |(_, rest)| format!("line {rest}"));
         text.split_whitespace().collect::<Vec<_>>().join(" ")

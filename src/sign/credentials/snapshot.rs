@@ -59,8 +59,8 @@ impl Snapshot {
         self.expires.is_none_or(|expires| now < expires)
     }
 
-    /// Rejects credentials that were already expired when they were loaded: they must not replace
-    /// credentials that are still valid.
+    /// Returns the snapshot, unless it has already expired at `now`: it must then not replace credentials
+    /// that are still valid.
     pub(super) fn checked(self, now: SystemTime) -> Result<Self, CredentialsError> {
         if self.is_valid(now) {
             Ok(self)
@@ -69,11 +69,12 @@ impl Snapshot {
         }
     }
 
+    /// Returns the error for expired credentials.
     pub(super) fn expired(&self) -> CredentialsError {
         let at = self.expires.map(format_time).unwrap_or_default();
         CredentialsError {
             tried: format!("those from {} expired at {at}", self.provider),
-            remedy: "Renew them, and check the clock; countersign loads them again by itself."
+            remedy: "Renew them, and check the clock. countersign then loads them automatically."
                 .to_owned(),
         }
     }

@@ -20,23 +20,24 @@ use parking_lot::RwLock;
 
 use escape::decode_unit;
 
-/// The tokens and the patterns to search for.
+/// The tokens to mask, and the patterns to search for.
 #[derive(Default)]
 struct HeldTokens {
     tokens: VecDeque<Box<str>>,
     patterns: Vec<Vec<u8>>,
-    /// Whether a pattern begins with the byte, by byte.
+    /// For each byte, whether a pattern begins with it.
     first_bytes: Vec<bool>,
 }
 
-/// Masks tokens in the beginning of a body while it is streamed, also those that are split between
-/// pieces.
+/// Masks tokens in the first [`MAX_SCANNED`] bytes of a body while it is streamed, even if a token is
+/// split between pieces.
 #[derive(Default)]
 pub struct MaskingStream {
     /// Bytes that may be the beginning of a token.
     held: BytesMut,
     /// The number of held bytes that were already passed on.
     sent: usize,
+    /// The number of bytes that were searched for tokens.
     scanned: usize,
 }
 
@@ -50,16 +51,17 @@ enum Match {
 
 static HELD_TOKENS: LazyLock<RwLock<Arc<HeldTokens>>> = LazyLock::new(RwLock::default);
 
-/// Tokens of AWS are longer. Shorter ones would match unrelated text.
+/// The minimum length of a token. AWS's tokens are longer, and shorter ones would match unrelated text.
 const MIN_LENGTH: usize = 16;
-/// A token that is truncated after this many characters is masked, too.
+/// A truncated token is masked if at least this many of its characters are present.
 const MIN_PREFIX: usize = 32;
-/// This many bytes that may be the beginning of a token are passed on, so that the end of a response
-/// is not delayed.
+/// Up to this many bytes that may be the beginning of a token are passed on, so that the end of a
+/// response is not delayed.
 const MAX_PARTIAL: usize = 12;
-/// Each credential source has one token, and its previous token may still be echoed.
+/// The number of tokens to keep. Each credential source has one token, and AWS may still echo its
+/// previous one.
 const MAX_TOKENS: usize = 16;
-/// No AWS error is longer. What follows comes from an application.
+/// The number of bytes to search. AWS's errors are shorter; the rest of a body is an application's.
 const MAX_SCANNED: usize = 256 * 1024;
 const MASK: &[u8] = b"[redacted]";
 
@@ -159,7 +161,7 @@ impl HeldTokens {
         }
     }
 
-    /// Returns the range of the next token in `text`, from `at`.
+    /// Returns the range of the first token in `text` that begins at or after `at`.
     fn next(&self, text: &[u8], mut at: usize) -> Option<(usize, usize)> {
         while let Some(start) = self.candidate(text, at) {
             if let Match::Until(end) = self.at(text, start, true) {
@@ -170,7 +172,7 @@ impl HeldTokens {
         None
     }
 
-    /// Returns where a token may begin, from `at`.
+    /// Returns the first position from `at` where a token may begin.
     fn candidate(&self, text: &[u8], at: usize) -> Option<usize> {
         if self.patterns.is_empty() {
             return None;
@@ -183,6 +185,7 @@ impl HeldTokens {
         Some(at + found)
     }
 
+    /// Matches all tokens at `start`. Unless `is_complete`, more text may follow.
     fn at(&self, text: &[u8], start: usize, is_complete: bool) -> Match {
         let mut is_partial = false;
         let mut longest = 0;
@@ -201,8 +204,8 @@ impl HeldTokens {
     }
 }
 
-/// Returns the token and its base64 at each offset within a longer text, without the characters that
-/// depend on adjacent text.
+/// Returns the token, and its base64 encodings at each of the three offsets within a longer text,
+/// without the characters that depend on adjacent text.
 fn patterns(token: &str) -> impl Iterator<Item = Vec<u8>> {
     let encoded = (0..3).map(|offset: usize| {
         let padded = ["x".repeat(offset).as_str(), token].concat();
@@ -241,7 +244,7 @@ fn prefix_match(count: usize, at: usize) -> Match {
     }
 }
 
-/// Maps the URL-safe alphabet of base64 to the standard one.
+/// Maps the URL-safe alphabet of base64 to the standard alphabet.
 fn normalize_base64(byte: u8) -> u8 {
     match byte {
         b'-' => b'+',
@@ -253,7 +256,7 @@ fn normalize_base64(byte: u8) -> u8 {
 // === impl MaskingStream ===
 
 impl MaskingStream {
-    /// Accepts the next piece, and returns the bytes that can be passed on.
+    /// Takes the next piece of the body, and returns the bytes that can be passed on.
     pub fn push(&mut self, piece: Bytes) -> Bytes {
         if self.scanned >= MAX_SCANNED && self.held.is_empty() {
             return piece;
@@ -278,7 +281,7 @@ impl MaskingStream {
         out
     }
 
-    /// Returns the bytes that were held back, at the end of the body.
+    /// Returns the bytes that are still held back. Must be called at the end of the body.
     pub fn finish(&mut self) -> Bytes {
         let mut rest = self.held.split();
         current().mask(&mut rest, true);

@@ -105,7 +105,7 @@ async fn a_key_with_a_line_end_is_rejected_until_the_file_is_fixed() {
             "access key id",
             "control character",
         ),
-        ("aws_access_key_id = AKÏD", "access key id", "outside ASCII"),
+        ("aws_access_key_id = AKÏD", "access key id", "non-ASCII"),
     ];
     world.credentials(&good);
     let running = world.start(&["--assume-role", ROLE], &variables).await;

@@ -3,20 +3,20 @@
 /// The result of decoding an escape: the byte, and the length of the escape.
 enum Escape {
     Complete(u8, usize),
-    /// The text ends within what may be an escape; what it decodes to if nothing follows.
+    /// The text ends within a possible escape. Contains the result if the text is complete.
     Partial(Option<(u8, usize)>),
     None,
 }
 
-/// Longer escapes are not decoded.
+/// The maximum length of an escape.
 const MAX_ESCAPE: usize = 16;
 
-/// Decodes the character at `at`, and returns it with the position of the next. Returns `None` at the
-/// end of the text, and within an escape if more text may follow.
+/// Decodes the character at `at`, and returns it with the position of the next one. Returns `None` at
+/// the end of the text and, unless the text `is_complete`, within an escape.
 pub(super) fn decode_unit(text: &[u8], at: usize, is_complete: bool) -> Option<(u8, usize)> {
     let rest = text.get(at..)?;
-    let own = (*rest.first()?, at + 1);
-    let escape = match own.0 {
+    let literal = (*rest.first()?, at + 1);
+    let escape = match literal.0 {
         b'%' => percent(rest),
         b'\\' => backslash(rest),
         b'&' => entity(rest),
@@ -26,7 +26,7 @@ pub(super) fn decode_unit(text: &[u8], at: usize, is_complete: bool) -> Option<(
         Escape::Complete(byte, length) => Some((byte, at + length)),
         Escape::Partial(_) if !is_complete => None,
         Escape::Partial(Some((byte, length))) => Some((byte, at + length)),
-        Escape::Partial(None) | Escape::None => Some(own),
+        Escape::Partial(None) | Escape::None => Some(literal),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Masking of tokens in every encoding, in one piece and in several.
+//! Tests that tokens are masked in every encoding, in one piece and in several.
 
 use super::*;
 
@@ -50,7 +50,7 @@ fn forms() -> Vec<String> {
     forms
 }
 
-/// Checks that nothing of the token remains that could be decoded.
+/// Checks that no decodable part of the token remains.
 #[track_caller]
 fn check_clean(what: &str, text: &[u8]) {
     let text = String::from_utf8_lossy(text);
