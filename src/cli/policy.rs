@@ -154,10 +154,10 @@ impl Options {
             read(file, &mut texts, &mut mistakes);
         }
         let operations = iam::operations_in(&texts).map_err(|found| {
-            let problems = found.into_iter().map(|mistake| Problem {
+            let problems = found.into_iter().map(|problem| Problem {
                 key: String::new(),
-                source: Some(mistake.place).filter(|place| !place.is_empty()),
-                message: mistake.message,
+                source: Some(problem.location).filter(|location| !location.is_empty()),
+                message: problem.message,
             });
             mistakes.extend(problems);
         });

@@ -1,4 +1,4 @@
-//! Derives operations from GraphQL documents.
+//! Derives the operations to allow from files of GraphQL documents.
 //!
 //! Each operation is evaluated separately, with the fragments that it spreads. Fragments in the same
 //! file take precedence over those in other files.
@@ -11,9 +11,9 @@ use super::RecordedOperations;
 
 /// A problem in a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mistake {
+pub struct DocumentProblem {
     /// `file:line:column`, or empty if the problem has no location.
-    pub place: String,
+    pub location: String,
     pub message: String,
 }
 
@@ -23,23 +23,27 @@ struct Source<'a> {
     definitions: Vec<Definition>,
 }
 
-/// The fragments by name, with the index of their file.
+/// The fragments by name, each with the index of its file.
 type Fragments<'a> = HashMap<&'a str, Vec<(usize, &'a Definition)>>;
 
 /// Returns the root fields of all operations in `files`, which are pairs of name and text.
 ///
 /// # Errors
 /// All problems in all files; never empty.
-pub fn operations_in(files: &[(String, String)]) -> Result<RecordedOperations, Vec<Mistake>> {
-    let mut mistakes = Vec::new();
+pub fn operations_in(
+    files: &[(String, String)],
+) -> Result<RecordedOperations, Vec<DocumentProblem>> {
+    let mut problems = Vec::new();
     let mut sources = Vec::new();
     for (name, text) in files {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         match definitions(text) {
             Ok(definitions) => sources.push(Source { name, definitions }),
-            Err(errors) => {
-                mistakes.extend(errors.into_iter().map(|error| Mistake::of(name, error)))
-            }
+            Err(errors) => problems.extend(
+                errors
+                    .into_iter()
+                    .map(|error| DocumentProblem::of(name, error)),
+            ),
         }
     }
     let fragments = fragments(&sources);
@@ -53,23 +57,23 @@ pub fn operations_in(files: &[(String, String)]) -> Result<RecordedOperations, V
                         operations.record(kind.root(), field);
                     }
                 }
-                Err(message) => mistakes.push(Mistake {
-                    place: format!("{}:{}:{}", source.name, operation.line, operation.column),
+                Err(message) => problems.push(DocumentProblem {
+                    location: format!("{}:{}:{}", source.name, operation.line, operation.column),
                     message,
                 }),
             }
         }
     }
-    if mistakes.is_empty() && operations.is_empty() {
-        mistakes.push(Mistake {
-            place: String::new(),
+    if problems.is_empty() && operations.is_empty() {
+        problems.push(DocumentProblem {
+            location: String::new(),
             message: "the documents contain no operation".to_owned(),
         });
     }
-    if mistakes.is_empty() {
+    if problems.is_empty() {
         Ok(operations)
     } else {
-        Err(mistakes)
+        Err(problems)
     }
 }
 
@@ -85,7 +89,7 @@ fn fragments<'a>(sources: &'a [Source<'_>]) -> Fragments<'a> {
     fragments
 }
 
-/// Returns the kind and the root fields of an operation.
+/// Returns the kind and the root fields of an operation in the file with the index `at`.
 fn root_fields(
     at: usize,
     operation: &Definition,
@@ -124,9 +128,9 @@ fn root_fields(
     Ok((survey.kind, survey.fields))
 }
 
-impl Mistake {
+impl DocumentProblem {
     fn of(name: &str, error: DocumentError) -> Self {
-        let place = match error.place() {
+        let location = match error.place() {
             Some((line, column)) => format!("{name}:{line}:{column}"),
             None => name.to_owned(),
         };
@@ -141,7 +145,7 @@ impl Mistake {
             | DocumentError::NotExecutable
             | DocumentError::Unknown(_) => error.to_string(),
         };
-        Self { place, message }
+        Self { location, message }
     }
 }
 
@@ -165,10 +169,10 @@ mod tests {
                     .collect();
                 assert_eq!(found, expected, "{files:?}");
             }
-            (Err(mistakes), Err(expected)) => {
-                let found: Vec<String> = mistakes
+            (Err(problems), Err(expected)) => {
+                let found: Vec<String> = problems
                     .iter()
-                    .map(|mistake| format!("{} {}", mistake.place, mistake.message))
+                    .map(|problem| format!("{} {}", problem.location, problem.message))
                     .collect();
                 assert_eq!(found, expected, "{files:?}");
             }
@@ -221,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_reported_with_its_location() {
+    fn every_problem_is_reported_with_its_location() {
         check(
             &[
                 "query A {\n  a(\n}",

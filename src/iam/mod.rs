@@ -1,9 +1,9 @@
 //! The permissions that IAM must grant: recorded from requests to upstreams, or derived from GraphQL
 //! documents, and printed as an IAM policy.
 //!
-//! An [`ApiResource`] is an upstream as ARNs identify it, [`RecordedOperations`] are the operations
-//! that were requested from it, and an [`IamPolicy`] grants them. A [`Recording`] records the requests
-//! of a running countersign in a file. Only names are recorded: root fields, channel namespaces,
+//! An [`ApiResource`] identifies an upstream in ARNs, [`RecordedOperations`] are the operations that
+//! were requested from it, and an [`IamPolicy`] allows them. A [`Recording`] writes the operations that a
+//! running countersign sends to a file. Only names are recorded: root fields, channel namespaces,
 //! methods and paths; never a header, a query string, a variable or a body.
 
 mod documents;
@@ -14,7 +14,7 @@ mod recording;
 
 use serde::{Deserialize, Serialize};
 
-pub use documents::{Mistake, operations_in};
+pub use documents::{DocumentProblem, operations_in};
 pub use operations::{RecordOutcome, RecordedOperations};
 pub use policy::{ArnParts, IamPolicy};
 pub use recorder::Recorder;
@@ -45,7 +45,7 @@ pub const WEBSOCKET: &str = "$connect";
 pub const ANY: &str = "*";
 
 impl ApiResource {
-    /// Returns an AppSync API of which only the region is known, or not even that.
+    /// Returns an AppSync API in `region`, or in any region, with an unknown host and path.
     pub fn appsync(region: Option<&str>) -> Self {
         Self {
             service: "appsync".to_owned(),
@@ -79,8 +79,8 @@ impl ApiResource {
         found.map_or("aws", |(_, partition)| partition)
     }
 
-    /// Returns the ID of the API, if the host contains it, as those of API Gateway do
-    /// (`ID.execute-api.…` and `ID-VPCE.execute-api.…`). The first label of an AppSync host is not the ID.
+    /// Returns the ID of the API, if the host contains it. Hosts of API Gateway do (`ID.execute-api.…` and
+    /// `ID-VPCE.execute-api.…`). In hosts of AppSync, the first label is not the ID.
     pub fn id(&self) -> Option<&str> {
         let (label, rest) = self.host.split_once('.')?;
         let is_named = self.is_api_gateway() && rest.starts_with("execute-api.");
@@ -88,7 +88,7 @@ impl ApiResource {
         (is_named && !id.starts_with("vpce-")).then_some(id)
     }
 
-    /// Returns whether paths are ambiguous because the stage or the API ID is unknown.
+    /// Returns whether the stage or the API ID is unknown, which makes the meaning of paths ambiguous.
     pub fn has_unknown_stage(&self) -> bool {
         self.id().is_none() || self.stage().is_none()
     }

@@ -1,8 +1,8 @@
 //! The operations that were requested from one API, in bounded memory.
 //!
 //! An operation is a verb and a name: `Query` and `rooms`, `EventPublish` and `default`, `GET` and
-//! `/prod/items/7`. If a path segment takes too many different values, which are then values rather
-//! than names, it is replaced by `*`; if there are too many operations, all names of a verb are.
+//! `/prod/items/7`. If a path segment has too many different values, it is replaced by `*`, because it is
+//! probably an ID and not a name. If there are too many operations, all names of one verb are replaced.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ impl RecordedOperations {
         {
             return RecordOutcome::Known;
         }
-        let most = if name.starts_with('/') {
+        let max_segments = if name.starts_with('/') {
             MAX_SEGMENTS
         } else {
             usize::MAX
@@ -81,7 +81,7 @@ impl RecordedOperations {
         self.0
             .entry(verb.to_owned())
             .or_default()
-            .insert(&segments, most);
+            .insert(&segments, max_segments);
         let count: usize = self.0.values().map(Tree::count).sum();
         if count <= MAX_OPERATIONS {
             return RecordOutcome::New;
@@ -153,7 +153,7 @@ impl Tree {
         }
     }
 
-    fn insert(&mut self, segments: &[&str], most: usize) {
+    fn insert(&mut self, segments: &[&str], max_segments: usize) {
         match segments {
             [] => self.is_end = true,
             [first, rest @ ..] => {
@@ -165,31 +165,34 @@ impl Tree {
                 self.below
                     .entry(key.to_owned())
                     .or_default()
-                    .insert(rest, most);
-                self.generalize(most);
+                    .insert(rest, max_segments);
+                self.generalize(max_segments);
             }
         }
     }
 
-    /// Merges the children into `*` if there are too many, or if one of them is `*`.
-    fn generalize(&mut self, most: usize) {
+    /// Merges the children into `*` if there are more than `max_segments`, or if one of them is `*`.
+    fn generalize(&mut self, max_segments: usize) {
         let has_any = self.below.contains_key(ANY);
-        if self.below.len() <= most && (!has_any || self.below.len() == 1) {
+        if self.below.len() <= max_segments && (!has_any || self.below.len() == 1) {
             return;
         }
         let mut any = Self::default();
         for (_, tree) in std::mem::take(&mut self.below) {
-            any.merge(tree, most);
+            any.merge(tree, max_segments);
         }
         self.below.insert(ANY.to_owned(), any);
     }
 
-    fn merge(&mut self, other: Self, most: usize) {
+    fn merge(&mut self, other: Self, max_segments: usize) {
         self.is_end |= other.is_end;
         for (name, tree) in other.below {
-            self.below.entry(name).or_default().merge(tree, most);
+            self.below
+                .entry(name)
+                .or_default()
+                .merge(tree, max_segments);
         }
-        self.generalize(most);
+        self.generalize(max_segments);
     }
 
     fn count(&self) -> usize {

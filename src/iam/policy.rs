@@ -17,12 +17,11 @@ pub struct IamPolicy(BTreeMap<&'static str, BTreeSet<String>>);
 /// The parts of an ARN that neither a URL nor a request contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArnParts {
-    /// The account; `*` if it is `None`.
+    /// The account; by default, `*`.
     pub account: Option<String>,
-    /// The API ID; if it is `None`, the ID in the host, or `*`.
+    /// The API ID; by default, the ID in the host, or `*`.
     pub api_id: Option<String>,
-    /// The stage of an API in API Gateway; if it is `None`, the stage in the target, or every possible
-    /// stage.
+    /// The stage of an API in API Gateway; by default, the stage in the target, or every possible stage.
     pub stage: Option<String>,
 }
 
@@ -52,7 +51,7 @@ const DEFAULT_STAGE: &str = "$default";
 pub(super) const CONNECTIONS: &str = "@connections";
 
 impl IamPolicy {
-    /// The maximum size of a managed policy (IAM guide, "IAM and AWS STS quotas").
+    /// The maximum size of a managed policy, in characters (IAM guide, "IAM and AWS STS quotas").
     pub const MAX_SIZE: usize = 6_144;
 
     /// Allows the operations of `api`. Adds nothing for services other than AppSync and API Gateway,
@@ -108,7 +107,7 @@ impl IamPolicy {
     }
 }
 
-/// Returns the action and the suffix to the ARN of the API.
+/// Returns the action, and the suffix to the ARN of the API.
 fn appsync(verb: &str, name: &str) -> Option<(&'static str, String)> {
     Some(match verb {
         CONNECT => (EVENT_CONNECT, String::new()),
@@ -119,6 +118,8 @@ fn appsync(verb: &str, name: &str) -> Option<(&'static str, String)> {
     })
 }
 
+/// Returns the actions and the suffixes to the ARN of the API, one for each possible interpretation of
+/// the path.
 fn api_gateway(
     api: &ApiResource,
     verb: &str,
@@ -144,10 +145,10 @@ fn api_gateway(
         .collect()
 }
 
-/// Returns the possible interpretations of a path: a stage, and the path below it without the leading
-/// slash.
+/// Returns the possible interpretations of a path as pairs: the stage, and the path below it without the
+/// leading slash.
 ///
-/// A custom domain may hide the stage, and its base path may be the beginning of the path.
+/// On a custom domain, the stage is not part of the path, and the path may begin with a base path.
 fn interpretations(api: &ApiResource, path: &str, stage: Option<&str>) -> Vec<(String, String)> {
     let path = path.strip_prefix('/').unwrap_or(path);
     let (first, rest) = path.split_once('/').unwrap_or((path, ""));
@@ -164,8 +165,8 @@ fn interpretations(api: &ApiResource, path: &str, stage: Option<&str>) -> Vec<(S
     }
 }
 
-/// Replaces segments with escapes by `*`, because it is unknown whether IAM decodes them before it
-/// compares.
+/// Replaces a segment that contains escapes by `*`, because AWS does not document whether IAM compares
+/// decoded paths.
 fn segment(text: &str) -> String {
     match text {
         "%40connections" => CONNECTIONS.to_owned(),

@@ -1,5 +1,5 @@
-//! Records the requests to the upstream of one route. Without a [`Recording`](super::Recording) it does
-//! nothing.
+//! Records the operations that are sent to the upstream of one route. Without a
+//! [`Recording`](super::Recording), it does nothing.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ use super::{
     ANY, ApiResource, CONNECT, PUBLISH, RecordOutcome, RecordedOperations, SUBSCRIBE, WEBSOCKET,
 };
 
-/// Records the requests that an upstream sends.
+/// Records the operations of one route.
 #[derive(Clone, Debug, Default)]
 pub struct Recorder(Option<Arc<RecordedRoute>>);
 
@@ -40,7 +40,7 @@ struct RouteState {
     has_warned: bool,
 }
 
-/// The members of a request that determine its document, or the channel of a publish.
+/// The members of a request that determine its operation or channel.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Members<'a> {
@@ -52,9 +52,10 @@ struct Members<'a> {
     channel: Option<Cow<'a, str>>,
 }
 
-/// The methods that API Gateway supports. Others could be `*` or one of our verbs, and cannot be
-/// allowed.
+/// The methods that API Gateway supports. Other methods are not recorded: a policy cannot allow them, and
+/// they could be `*` or one of the verbs.
 const METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
+/// The number of documents to remember, so that a document is parsed once.
 const MAX_DOCUMENTS: usize = 1_024;
 
 impl Recorder {
@@ -92,7 +93,7 @@ impl Recorder {
         }
     }
 
-    /// Records a tunnelled WebSocket.
+    /// Records the opening of a WebSocket of API Gateway.
     pub fn websocket(&self, target: &str) {
         if let Some(route) = &self.0 {
             route.request(WEBSOCKET, target);
@@ -177,7 +178,7 @@ impl RecordedRoute {
         }
         let path = target.split('?').next().unwrap_or_default();
         if verb == WEBSOCKET {
-            // Only the stage is relevant.
+            // The permission to connect depends on the stage, not on the rest of the path.
             let stage = path.split('/').nth(1).unwrap_or_default();
             return self.record(verb, &format!("/{stage}"));
         }
@@ -204,8 +205,8 @@ fn members(json: &[u8]) -> Option<Members<'_>> {
     read_object(std::str::from_utf8(json).ok()?)
 }
 
-/// Returns the path to record: without the IDs of connections, and with `*` escaped as in IAM (IAM
-/// guide, "Policy variables": special characters).
+/// Returns the path to record. The ID of a WebSocket connection is replaced by `*`, and a literal `*` is
+/// escaped as IAM requires (IAM guide, "Policy variables": special characters).
 fn recorded_path(path: &str) -> String {
     let mut segments = Vec::new();
     for segment in path.split('/') {
@@ -317,10 +318,10 @@ mod tests {
     #[test]
     fn writer_is_woken_only_by_new_operations() {
         let (recorder, route) = route("execute-api");
-        for (path, is_news) in [("/a", true), ("/a?b", false), ("/b", true), ("/a", false)] {
+        for (path, is_new) in [("/a", true), ("/a?b", false), ("/b", true), ("/a", false)] {
             recorder.request("GET", path);
             let woken = route.changed.notified().now_or_never().is_some();
-            assert_eq!(woken, is_news, "{path}");
+            assert_eq!(woken, is_new, "{path}");
         }
     }
 

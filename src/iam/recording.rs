@@ -1,5 +1,5 @@
-//! The file of recorded operations: read at the start, and written soon after each new operation and
-//! at shutdown.
+//! The file of recorded operations. It is read at startup, and written soon after a new operation and at
+//! shutdown.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -17,17 +17,17 @@ use super::recorder::RecordedRoute;
 use super::{ApiResource, RecordedOperations, Recorder};
 use crate::telemetry::tasks::{Task, caught_blocking, supervised};
 
-/// The operations of all routes, and the entries that the file already contained.
+/// The recorded operations of all routes.
 #[derive(Debug)]
 pub struct Recording {
     path: PathBuf,
-    /// The entries of routes that no longer exist, or have another target.
+    /// The entries in the file for routes that do not exist, or have another target. They are kept.
     others: Vec<RecordingEntry>,
     routes: Vec<Arc<RecordedRoute>>,
     changed: Arc<Notify>,
 }
 
-/// The operations that one route requested from one API.
+/// The operations that one route sent to one API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingEntry {
     pub route: String,
@@ -43,7 +43,7 @@ pub enum RecordError {
     #[error("the recording {path:?} cannot be read")]
     Read { path: PathBuf, source: io::Error },
     #[error(
-        "{path:?} is not a recording of countersign: {reason}. Move it away, or choose another file"
+        "{path:?} is not a recording of countersign: {reason}. Move the file, or choose another path"
     )]
     Parse {
         path: PathBuf,
@@ -62,7 +62,7 @@ struct RecordingFile {
 }
 
 const VERSION: u32 = 1;
-/// The delay before writing, so that operations in quick succession are written together.
+/// The delay before writing, so that new operations in quick succession are written together.
 const WRITE_DELAY: Duration = Duration::from_millis(250);
 
 /// Reads a recording.
@@ -127,14 +127,14 @@ impl Recording {
         Recorder::new(route)
     }
 
-    /// Writes new operations until `stop`, and then once more.
+    /// Writes new operations until `stop` is cancelled, and then once more.
     pub async fn keep(self, stop: CancellationToken) {
         let recording = Arc::new(self);
         supervised(Task::Recorder, || recording.watch(&stop)).await;
         recording.store().await;
     }
 
-    /// Writes new operations until `stop`.
+    /// Writes new operations until `stop` is cancelled.
     async fn watch(self: &Arc<Self>, stop: &CancellationToken) {
         loop {
             tokio::select! {
