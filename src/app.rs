@@ -27,7 +27,7 @@ use crate::config::{Config, DrainConfig};
 use crate::guard::Guard;
 use crate::iam::Recording;
 use crate::lifecycle::{BackgroundTasks, ClientTasks};
-use crate::memory::Memory;
+use crate::memory::{Memory, ResourceLimits};
 use crate::outbox::OutboxBudget;
 use crate::proxy::Proxy;
 use crate::server::{Listen, Passed, Server, ServerConfig};
@@ -77,11 +77,14 @@ impl App {
         let tls = listen::tls(&config).await?;
         let has_tls = tls.is_some();
         let memory = Memory::new(config.memory);
-        let configured = (config.server.connections, config.outbox_total);
-        let (connections, outbox_total) = memory.cap(configured);
+        let limits = memory.fit(ResourceLimits {
+            connections: config.server.connections,
+            queued_events: config.outbox_total,
+            buffered_responses: config.server.buffered,
+        });
         let server_config = ServerConfig {
-            connections,
-            buffered: memory.buffered_responses(config.server.buffered),
+            connections: limits.connections,
+            buffered: limits.buffered_responses,
             ..config.server
         };
         let lifecycle = Lifecycle::default();
@@ -100,7 +103,7 @@ impl App {
         }
         let sessions = Sessions::new(
             config.session,
-            OutboxBudget::new(outbox_total),
+            OutboxBudget::new(limits.queued_events),
             memory.clone(),
             lifecycle.clients.clone(),
         );

@@ -31,6 +31,17 @@ pub enum MemoryLimit {
 #[derive(Clone, Debug)]
 pub struct Memory(Option<Arc<Monitor>>);
 
+/// The configured limits that are reduced to fit into the memory limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResourceLimits {
+    /// Client connections.
+    pub connections: usize,
+    /// Bytes of queued events.
+    pub queued_events: usize,
+    /// Bytes of buffered responses.
+    pub buffered_responses: usize,
+}
+
 /// Memory is short, so new work is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("memory is short: try again (limits.memory)")]
@@ -105,31 +116,27 @@ impl Memory {
         self.0.as_ref().map(|monitor| monitor.limit)
     }
 
-    /// Returns how many client connections and how many bytes of queued events fit into the limit,
-    /// each at most what is `configured`.
-    pub fn cap(&self, configured: (usize, usize)) -> (usize, usize) {
+    /// Reduces the configured limits to what fits into the memory limit. Logs and exposes the limit.
+    pub fn fit(&self, configured: ResourceLimits) -> ResourceLimits {
         let Some(limit) = self.limit() else {
             return configured;
         };
         let gauge = i64::try_from(limit).unwrap_or(i64::MAX);
         metrics().memory_limit_bytes.set(gauge);
-        let connections = at_most(configured.0, limit / CONNECTION_BYTES);
-        let events = at_most(configured.1, limit / EVENTS_DIVISOR);
+        let fitted = ResourceLimits {
+            connections: at_most(configured.connections, limit / CONNECTION_BYTES),
+            queued_events: at_most(configured.queued_events, limit / EVENTS_DIVISOR),
+            buffered_responses: at_most(configured.buffered_responses, limit / RESPONSES_DIVISOR),
+        };
         info!(
-            "{} MiB of memory (limits.memory): {connections} connections, {} MiB of queued events; \
-             requests are rejected above {} MiB",
+            "{} MiB of memory (limits.memory): {} connections, {} MiB of queued events; requests are \
+             rejected above {} MiB",
             limit / MIB,
-            events as u64 / MIB,
+            fitted.connections,
+            fitted.queued_events as u64 / MIB,
             limit / 100 * SHORT_PERCENT / MIB,
         );
-        (connections, events)
-    }
-
-    /// Returns how many bytes of responses may be buffered, at most what is `configured`.
-    pub fn buffered_responses(&self, configured: usize) -> usize {
-        self.limit().map_or(configured, |limit| {
-            at_most(configured, limit / RESPONSES_DIVISOR)
-        })
+        fitted
     }
 
     /// Returns how many bytes of one response upstream may send before the client reads any of it.
@@ -354,31 +361,30 @@ mod tests {
     }
 
     #[test]
-    fn connections_and_queued_events_fit_into_the_limit() {
-        let cap = |limit| Memory::new(limit).cap((4_096, 64 << 20));
-        assert_eq!(cap(MemoryLimit::Off), (4_096, 64 << 20));
-        assert_eq!(cap(MemoryLimit::Bytes(64 * MIB)), (512, 8 << 20));
-        assert_eq!(cap(MemoryLimit::Bytes(1 << 40)), (4_096, 64 << 20));
-        assert_eq!(metrics().memory_limit_bytes.get(), 1 << 40);
-        assert!(!Memory::new(MemoryLimit::Off).is_short());
-    }
-
-    #[test]
-    fn buffered_responses_and_windows_fit_into_the_limit() {
+    fn limits_are_reduced_to_fit_into_memory() {
+        let configured = ResourceLimits {
+            connections: 4_096,
+            queued_events: 64 << 20,
+            buffered_responses: 256 << 20,
+        };
         let off = Memory::new(MemoryLimit::Off);
-        assert_eq!(
-            (off.buffered_responses(1 << 28), off.window()),
-            (1 << 28, 256 << 10)
-        );
-        for (limit, buffered, window) in [
-            (64 * MIB, 16 << 20, 32 << 10),
-            (256 * MIB, 64 << 20, 64 << 10),
-            (1 << 40, 1 << 28, 256 << 10),
+        assert_eq!((off.fit(configured), off.window()), (configured, 256 << 10));
+        assert!(!off.is_short());
+        for (limit, connections, queued_events, buffered_responses, window) in [
+            (64 * MIB, 512, 8 << 20, 16 << 20, 32 << 10),
+            (256 * MIB, 2_048, 32 << 20, 64 << 20, 64 << 10),
+            (1 << 40, 4_096, 64 << 20, 256 << 20, 256 << 10),
         ] {
             let memory = Memory::new(MemoryLimit::Bytes(limit));
-            let found = (memory.buffered_responses(1 << 28), memory.window());
-            assert_eq!(found, (buffered, window), "{limit}");
+            let expected = ResourceLimits {
+                connections,
+                queued_events,
+                buffered_responses,
+            };
+            let found = (memory.fit(configured), memory.window());
+            assert_eq!(found, (expected, window), "{limit}");
         }
+        assert_eq!(metrics().memory_limit_bytes.get(), 1 << 40);
     }
 
     #[cfg(target_os = "linux")]
