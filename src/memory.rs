@@ -63,7 +63,7 @@ struct Monitor {
 const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Memory becomes short above this percentage of the limit.
 const SHORT_PERCENT: u64 = 90;
-/// Memory is no longer short at or below this percentage of the limit.
+/// Memory has recovered at or below this percentage of the limit.
 const RECOVERED_PERCENT: u64 = 85;
 /// The lowest limit with which requests can be served, in bytes.
 pub const MIN_MEMORY: u64 = 32 << 20;

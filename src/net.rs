@@ -94,7 +94,7 @@ impl Resolver {
     /// after 250 ms, or at once when the previous one fails. When one connects, the other attempts are
     /// cancelled.
     ///
-    /// There is no time limit: the caller has to set one.
+    /// The caller has to set a time limit.
     ///
     /// # Errors
     /// When the name has no address, or no address accepts a connection.

@@ -2,8 +2,8 @@
 //!
 //! One task per [`CredentialSource`] loads credentials through the providers of `aws-config`,
 //! publishes them as an immutable [`Snapshot`], and refreshes them before they expire. Requests read
-//! the snapshot, and wait for the task only if there is no valid one. Each load creates new providers,
-//! because a provider of `aws-config` parses the profile files only once.
+//! the snapshot, and wait for the task only if the snapshot is missing or has expired. Each load creates
+//! new providers, because a provider of `aws-config` parses the profile files only once.
 
 mod chain;
 mod config;

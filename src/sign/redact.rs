@@ -82,8 +82,8 @@ fn value_start(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// Returns the position after the quote that opens a value, escaped or not; `None` if there is no quote,
-/// or if the character after it cannot be part of a value, because the quote then closes a string.
+/// Returns the position after the quote that opens a value, escaped or not. Returns `None` without a
+/// quote, or if the character after it cannot be part of a value, because the quote then closes a string.
 fn opening_quote(bytes: &[u8], at: usize) -> Option<usize> {
     let quote = skip(bytes, at, |byte| byte == b'\\');
     let is_quote = matches!(bytes.get(quote), Some(b'"' | b'\''));
