@@ -102,7 +102,7 @@ async fn run(
     let kind = selected.map(|selected| selected.kind);
     // Another parser might find a subscription in it, which must not be sent as a query.
     if let Some(Err(error)) = &selection
-        && error.is_doubt()
+        && error.is_ambiguous()
         && matches!(
             call.accept.response_format(kind),
             Some(ResponseFormat::Json(_))

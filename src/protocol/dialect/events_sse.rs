@@ -30,16 +30,16 @@ impl Streamed for EventsSse {
     fn handle_event(&mut self, _key: OperationKey, event: &Event) {
         match event {
             Event::Next(json) => {
-                for event in texts(json.as_str()) {
+                for event in event_texts(json.as_str()) {
                     let mut text = String::from("data: ");
                     push_line(&mut text, &event);
                     text.push_str("\n\n");
                     self.out.push_back(Output::Send(text));
                 }
             }
-            Event::Missed(list) => self.tell("broadcast_error", list),
+            Event::Missed(list) => self.send_errors("broadcast_error", list),
             Event::Error(list) => {
-                self.tell("subscribe_error", list);
+                self.send_errors("subscribe_error", list);
                 self.end();
             }
             Event::Complete => self.end(),
@@ -63,7 +63,7 @@ impl Streamed for EventsSse {
 
 impl EventsSse {
     /// A custom event name, which only clients that know it listen to.
-    fn tell(&mut self, name: &str, list: &[GraphqlError]) {
+    fn send_errors(&mut self, name: &str, list: &[GraphqlError]) {
         let text = event(name, &json!({ "errors": errors(list) }).to_string());
         self.out.push_back(Output::Send(text));
     }
@@ -75,7 +75,7 @@ impl EventsSse {
 }
 
 /// AppSync sends an event as a JSON string, or several in an array.
-fn texts(json: &str) -> Vec<String> {
+fn event_texts(json: &str) -> Vec<String> {
     let one = |raw: &RawValue| {
         let text: Result<String, _> = serde_json::from_str(raw.get());
         text.unwrap_or_else(|_| raw.get().to_owned())

@@ -12,9 +12,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::greeting::{Greeting, Shape};
-use super::live::Live;
-use super::native::{errors, failure, headers};
+use super::active_operations::ActiveOperations;
+use super::connection_state::{ConnectionState, MessageFormat};
+use super::native::{appsync_error, errors, headers};
 use super::{Close, Dialect, Limits, Output, Times};
 use crate::events::{Channel, Publish, Subscribe};
 use crate::graphql::{
@@ -24,16 +24,16 @@ use crate::graphql::{
 /// The server side of one socket.
 #[derive(Debug)]
 pub struct EventsWs {
-    greeting: Greeting,
+    connection: ConnectionState,
     /// Subscriptions, and publishes (which count as mutations).
-    live: Live,
+    active: ActiveOperations,
 }
 
 /// `{"type", "id"?, "channel"?, "events"?, "authorization"?}`; other members are ignored.
 #[derive(Deserialize)]
 struct Message {
     #[serde(rename = "type")]
-    kind: String,
+    message_type: String,
     #[serde(default)]
     id: Option<String>,
     #[serde(default)]
@@ -52,8 +52,9 @@ impl EventsWs {
 
     pub fn new(now: Instant, times: Times, limits: Limits) -> Self {
         Self {
-            greeting: Greeting::new(times.keepalive, Shape::Members).until(now + times.init),
-            live: Live::new(limits, Documents::default()),
+            connection: ConnectionState::new(times.keepalive, MessageFormat::Members)
+                .with_init_deadline(now + times.init),
+            active: ActiveOperations::new(limits, Documents::default()),
         }
     }
 
@@ -64,7 +65,7 @@ impl EventsWs {
             Err(error) => return self.refuse(id, Kind::Subscription, bad_request(&error)),
         };
         match self.begin(id, Kind::Subscription) {
-            Ok(key) => self.greeting.push(Output::Subscribe(
+            Ok(key) => self.connection.push(Output::Subscribe(
                 key,
                 Subscribe {
                     channel,
@@ -82,7 +83,7 @@ impl EventsWs {
             Err(error) => return self.refuse(id, Kind::Mutation, bad_request(&error)),
         };
         match self.begin(id, Kind::Mutation) {
-            Ok(key) => self.greeting.push(Output::Publish(
+            Ok(key) => self.connection.push(Output::Publish(
                 key,
                 Publish {
                     channel,
@@ -95,23 +96,23 @@ impl EventsWs {
     }
 
     fn begin(&mut self, id: &str, kind: Kind) -> Result<OperationKey, GraphqlError> {
-        if self.live.key(id).is_some() {
+        if self.active.key(id).is_some() {
             let message = format!("Duplicated operation with id {id}");
-            return Err(failure("DuplicatedOperationError", &message));
+            return Err(appsync_error("DuplicatedOperationError", &message));
         }
-        self.live.begin(id.to_owned(), kind)
+        self.active.insert(id.to_owned(), kind)
     }
 
     fn unsubscribe(&mut self, id: &str) {
-        match self.live.key(id) {
-            Some(key) if self.live.kind(key) == Some(Kind::Subscription) => {
-                self.live.end(key);
-                self.greeting.push(Output::Stop(key));
+        match self.active.key(id) {
+            Some(key) if self.active.kind(key) == Some(Kind::Subscription) => {
+                self.active.remove(key);
+                self.connection.push(Output::Stop(key));
                 self.send(id, "unsubscribe_success", None);
             }
             Some(_) | None => {
                 let message = format!("Unknown operation id {id}");
-                let error = failure("UnknownOperationError", &message);
+                let error = appsync_error("UnknownOperationError", &message);
                 self.send_errors(Some(id), "unsubscribe_error", &[error]);
             }
         }
@@ -123,37 +124,39 @@ impl EventsWs {
 
     fn unsupported(&mut self, id: Option<&str>) {
         let message = "Operation not supported through the realtime channel";
-        let error = failure("UnsupportedOperation", message);
+        let error = appsync_error("UnsupportedOperation", message);
         self.send_errors(id, "error", &[error]);
     }
 
-    fn send_errors(&mut self, id: Option<&str>, kind: &str, list: &[GraphqlError]) {
+    fn send_errors(&mut self, id: Option<&str>, message_type: &str, list: &[GraphqlError]) {
         let members = format!(r#""errors":{}"#, errors(list));
-        self.greeting.send(message(id, kind, Some(&members)));
+        self.connection
+            .send(message(id, message_type, Some(&members)));
     }
 
-    fn send(&mut self, id: &str, kind: &str, members: Option<&str>) {
-        self.greeting.send(message(Some(id), kind, members));
+    fn send(&mut self, id: &str, message_type: &str, members: Option<&str>) {
+        self.connection
+            .send(message(Some(id), message_type, members));
     }
 }
 
 impl Dialect for EventsWs {
     fn handle_text(&mut self, _now: Instant, text: &str) {
-        if self.greeting.is_closed() {
+        if self.connection.is_closed() {
             return;
         }
         let Some(message) = read_object::<Message>(text) else {
             return self.unsupported(None);
         };
         let id = message.id.clone();
-        match (message.kind.as_str(), id.as_deref()) {
-            ("connection_init", _) => self.greeting.init(None),
+        match (message.message_type.as_str(), id.as_deref()) {
+            ("connection_init", _) => self.connection.init(None),
             ("ping" | "pong" | "ka", _) => {}
             ("subscribe" | "publish" | "unsubscribe", Some(id)) if !is_id(id) => {
-                let error = failure("BadRequestException", "the id is malformed");
+                let error = appsync_error("BadRequestException", "the id is malformed");
                 self.send_errors(Some(id), "error", &[error]);
             }
-            ("subscribe" | "publish", Some(_)) if !self.greeting.is_open() => {}
+            ("subscribe" | "publish", Some(_)) if !self.connection.is_open() => {}
             ("subscribe", Some(id)) => self.subscribe(id, message),
             ("publish", Some(id)) => self.publish(id, message),
             ("unsubscribe", Some(id)) => self.unsubscribe(id),
@@ -162,7 +165,7 @@ impl Dialect for EventsWs {
     }
 
     fn take_refusals(&mut self) -> u64 {
-        self.live.take_refusals()
+        self.active.take_refusals()
     }
 
     fn handle_binary(&mut self) {
@@ -170,19 +173,21 @@ impl Dialect for EventsWs {
     }
 
     fn accept(&mut self, now: Instant) {
-        self.greeting.accept(now);
+        self.connection.accept(now);
     }
 
     fn handle_event(&mut self, key: OperationKey, event: &Event) {
-        let (Some(id), Some(kind)) = (self.live.id(key).map(str::to_owned), self.live.kind(key))
-        else {
+        let (Some(id), Some(kind)) = (
+            self.active.id(key).map(str::to_owned),
+            self.active.kind(key),
+        ) else {
             return;
         };
         let is_publish = kind != Kind::Subscription;
         match event {
             Event::Started => self.send(&id, "subscribe_success", None),
             Event::Next(json) if is_publish => {
-                let members = answer(json.as_str());
+                let members = response_members(json.as_str());
                 self.send(&id, "publish_success", Some(&members));
             }
             Event::Next(json) => {
@@ -196,28 +201,28 @@ impl Dialect for EventsWs {
             Event::Lost => {}
         }
         if event.is_ending() {
-            self.live.end(key);
+            self.active.remove(key);
         }
     }
 
     fn begin_closing(&mut self) {
-        self.greeting.begin_closing();
+        self.connection.begin_closing();
     }
 
     fn close(&mut self, close: Close) {
-        self.greeting.close(close);
+        self.connection.close(close);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.greeting.poll_timeout()
+        self.connection.poll_timeout()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.greeting.handle_timeout(now);
+        self.connection.handle_timeout(now);
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.greeting.poll_output()
+        self.connection.poll_output()
     }
 }
 
@@ -229,7 +234,7 @@ fn error_type(kind: Kind) -> &'static str {
 }
 
 fn bad_request(error: &dyn std::error::Error) -> GraphqlError {
-    failure("BadRequestException", &error.to_string())
+    appsync_error("BadRequestException", &error.to_string())
 }
 
 fn is_id(id: &str) -> bool {
@@ -238,7 +243,7 @@ fn is_id(id: &str) -> bool {
 }
 
 /// The members of an API's response, except those that describe the response itself.
-fn answer(json: &str) -> String {
+fn response_members(json: &str) -> String {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
     let mut text = String::with_capacity(json.len());
     for (name, value) in members {
@@ -256,7 +261,7 @@ fn answer(json: &str) -> String {
 }
 
 /// Returns `{"id":…,"type":…,` and further members, as JSON text.
-fn message(id: Option<&str>, kind: &str, members: Option<&str>) -> String {
+fn message(id: Option<&str>, message_type: &str, members: Option<&str>) -> String {
     let mut frame = String::from("{");
     if let Some(id) = id {
         frame.push_str("\"id\":");
@@ -264,7 +269,7 @@ fn message(id: Option<&str>, kind: &str, members: Option<&str>) -> String {
         frame.push(',');
     }
     frame.push_str("\"type\":\"");
-    frame.push_str(kind);
+    frame.push_str(message_type);
     frame.push('"');
     if let Some(members) = members.map(str::trim).filter(|members| !members.is_empty()) {
         frame.push(',');

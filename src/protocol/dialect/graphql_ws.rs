@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::greeting::{Greeting, Message, Shape};
-use super::legacy::{Legacy, not_understood};
+use super::connection_state::{ConnectionState, Message, MessageFormat};
+use super::legacy::{Legacy, reject_message};
 use super::native::Native;
 use super::{Close, Dialect, Limits, Output, Times};
 use crate::graphql::{Documents, Event, OperationKey, read_object};
@@ -26,7 +26,7 @@ pub struct GraphqlWs {
 
 #[derive(Debug)]
 enum Stage {
-    Undecided(Greeting),
+    Undecided(ConnectionState),
     Decided(Box<dyn Dialect>),
 }
 
@@ -35,9 +35,10 @@ impl GraphqlWs {
     pub const NAME: &str = "graphql-ws";
 
     pub fn new(now: Instant, times: Times, limits: Limits, documents: Documents) -> Self {
-        let greeting = Greeting::new(times.keepalive, Shape::Payload).until(now + times.init);
+        let connection = ConnectionState::new(times.keepalive, MessageFormat::Payload)
+            .with_init_deadline(now + times.init);
         Self {
-            stage: Stage::Undecided(greeting),
+            stage: Stage::Undecided(connection),
             limits,
             documents,
         }
@@ -46,31 +47,34 @@ impl GraphqlWs {
 
 impl Dialect for GraphqlWs {
     fn handle_text(&mut self, now: Instant, text: &str) {
-        if let Stage::Undecided(greeting) = &mut self.stage {
+        if let Stage::Undecided(connection) = &mut self.stage {
             let message: Option<Message<'_>> = read_object(text);
-            if greeting.is_closed() {
+            if connection.is_closed() {
                 return;
             }
-            match message.as_ref().map(|message| message.kind.as_str()) {
+            match message
+                .as_ref()
+                .map(|message| message.message_type.as_str())
+            {
                 Some("start") => {}
                 Some("connection_init") => {
-                    return greeting.init(message.and_then(|message| message.payload));
+                    return connection.init(message.and_then(|message| message.payload));
                 }
                 Some("connection_terminate") => {
-                    return greeting.close(Close::new(Close::NORMAL, ""));
+                    return connection.close(Close::new(Close::NORMAL, ""));
                 }
                 Some("ping" | "pong" | "stop") => return,
-                Some(_) | None => return not_understood(greeting, message.as_ref()),
+                Some(_) | None => return reject_message(connection, message.as_ref()),
             }
-            let empty = Greeting::new(Duration::MAX, Shape::Payload);
-            let greeting = std::mem::replace(greeting, empty);
+            let empty = ConnectionState::new(Duration::MAX, MessageFormat::Payload);
+            let connection = std::mem::replace(connection, empty);
             let payload = message.and_then(|message| message.payload);
             let is_native = payload.is_some_and(has_data);
             let documents = self.documents.clone();
             self.stage = Stage::Decided(if is_native {
-                Box::new(Native::new(greeting, self.limits, documents))
+                Box::new(Native::new(connection, self.limits, documents))
             } else {
-                Box::new(Legacy::new(greeting, self.limits, documents))
+                Box::new(Legacy::new(connection, self.limits, documents))
             });
         }
         if let Stage::Decided(dialect) = &mut self.stage {
@@ -92,7 +96,7 @@ impl Dialect for GraphqlWs {
 
     fn accept(&mut self, now: Instant) {
         match &mut self.stage {
-            Stage::Undecided(greeting) => greeting.accept(now),
+            Stage::Undecided(connection) => connection.accept(now),
             Stage::Decided(dialect) => dialect.accept(now),
         }
     }
@@ -106,35 +110,35 @@ impl Dialect for GraphqlWs {
 
     fn begin_closing(&mut self) {
         match &mut self.stage {
-            Stage::Undecided(greeting) => greeting.begin_closing(),
+            Stage::Undecided(connection) => connection.begin_closing(),
             Stage::Decided(dialect) => dialect.begin_closing(),
         }
     }
 
     fn close(&mut self, close: Close) {
         match &mut self.stage {
-            Stage::Undecided(greeting) => greeting.close(close),
+            Stage::Undecided(connection) => connection.close(close),
             Stage::Decided(dialect) => dialect.close(close),
         }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
         match &self.stage {
-            Stage::Undecided(greeting) => greeting.poll_timeout(),
+            Stage::Undecided(connection) => connection.poll_timeout(),
             Stage::Decided(dialect) => dialect.poll_timeout(),
         }
     }
 
     fn handle_timeout(&mut self, now: Instant) {
         match &mut self.stage {
-            Stage::Undecided(greeting) => greeting.handle_timeout(now),
+            Stage::Undecided(connection) => connection.handle_timeout(now),
             Stage::Decided(dialect) => dialect.handle_timeout(now),
         }
     }
 
     fn poll_output(&mut self) -> Option<Output> {
         match &mut self.stage {
-            Stage::Undecided(greeting) => greeting.poll_output(),
+            Stage::Undecided(connection) => connection.poll_output(),
             Stage::Decided(dialect) => dialect.poll_output(),
         }
     }
@@ -143,12 +147,12 @@ impl Dialect for GraphqlWs {
 /// Returns whether a start's payload is AppSync's.
 fn has_data(payload: &RawValue) -> bool {
     #[derive(Deserialize)]
-    struct Shape {
+    struct StartPayload {
         #[serde(default)]
         data: Option<serde::de::IgnoredAny>,
     }
-    let shape: Result<Shape, _> = serde_json::from_str(payload.get());
-    shape.is_ok_and(|shape| shape.data.is_some())
+    let payload: Result<StartPayload, _> = serde_json::from_str(payload.get());
+    payload.is_ok_and(|payload| payload.data.is_some())
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::greeting::{Greeting, Message, message};
-use super::live::{Live, MAX_ID};
+use super::active_operations::{ActiveOperations, MAX_ID};
+use super::connection_state::{ConnectionState, Message, message};
 use super::payload::{operation, result};
 use super::{Close, Dialect, Limits, Output};
 use crate::error_code::{Code, Sent};
@@ -18,15 +18,15 @@ use crate::graphql::{Documents, Event, GraphqlError, OperationKey, read_object};
 /// The server side of one socket.
 #[derive(Debug)]
 pub(super) struct Legacy {
-    greeting: Greeting,
-    live: Live,
+    connection: ConnectionState,
+    active: ActiveOperations,
 }
 
 impl Legacy {
-    pub(super) fn new(greeting: Greeting, limits: Limits, documents: Documents) -> Self {
+    pub(super) fn new(connection: ConnectionState, limits: Limits, documents: Documents) -> Self {
         Self {
-            greeting,
-            live: Live::new(limits, documents),
+            connection,
+            active: ActiveOperations::new(limits, documents),
         }
     }
 
@@ -47,15 +47,16 @@ impl Legacy {
                 return self.refuse(Some(id), &error);
             }
         };
-        if !self.greeting.is_open() {
+        if !self.connection.is_open() {
             return;
         }
-        if let Some(key) = self.live.key(id) {
+        if let Some(key) = self.active.key(id) {
             self.stop(key, id);
         }
-        match self.live.start(id, operation) {
+        match self.active.start(id, operation) {
             Ok((key, selected, inspected)) => {
-                self.greeting.push(Output::Start(key, selected, inspected));
+                self.connection
+                    .push(Output::Start(key, selected, inspected));
             }
             Err(error) => self.refuse(Some(id), &error),
         }
@@ -63,22 +64,22 @@ impl Legacy {
 
     /// Clients wait for the `complete`.
     fn stop(&mut self, key: OperationKey, id: &str) {
-        self.live.end(key);
-        self.greeting.push(Output::Stop(key));
-        self.greeting.send(message(Some(id), "complete", None));
+        self.active.remove(key);
+        self.connection.push(Output::Stop(key));
+        self.connection.send(message(Some(id), "complete", None));
     }
 
     fn refuse(&mut self, id: Option<&str>, error: &GraphqlError) {
-        let payload = one(std::slice::from_ref(error));
-        self.greeting.send(message(id, "error", Some(&payload)));
+        let payload = error_payload(std::slice::from_ref(error));
+        self.connection.send(message(id, "error", Some(&payload)));
     }
 }
 
 /// Answers a message of an unknown type, or a malformed one.
-pub(super) fn not_understood(greeting: &mut Greeting, frame: Option<&Message<'_>>) {
-    greeting.send(match frame {
+pub(super) fn reject_message(connection: &mut ConnectionState, frame: Option<&Message<'_>>) {
+    connection.send(match frame {
         Some(frame) => {
-            let payload = one(&[GraphqlError::new("Invalid message type!")]);
+            let payload = error_payload(&[GraphqlError::new("Invalid message type!")]);
             message(frame.id(), "error", Some(&payload))
         }
         None => {
@@ -90,28 +91,28 @@ pub(super) fn not_understood(greeting: &mut Greeting, frame: Option<&Message<'_>
 
 impl Dialect for Legacy {
     fn handle_text(&mut self, _now: Instant, text: &str) {
-        if self.greeting.is_closed() {
+        if self.connection.is_closed() {
             return;
         }
         let Some(frame) = read_object::<Message<'_>>(text) else {
-            return not_understood(&mut self.greeting, None);
+            return reject_message(&mut self.connection, None);
         };
-        match frame.kind.as_str() {
-            "connection_init" => self.greeting.init(frame.payload),
+        match frame.message_type.as_str() {
+            "connection_init" => self.connection.init(frame.payload),
             "start" => self.start(&frame),
             "stop" => {
                 let id = frame.id().unwrap_or_default();
-                if let Some(key) = self.live.key(id) {
+                if let Some(key) = self.active.key(id) {
                     self.stop(key, id);
                 }
             }
-            "connection_terminate" => self.greeting.close(Close::new(Close::NORMAL, "")),
-            _ => not_understood(&mut self.greeting, Some(&frame)),
+            "connection_terminate" => self.connection.close(Close::new(Close::NORMAL, "")),
+            _ => reject_message(&mut self.connection, Some(&frame)),
         }
     }
 
     fn take_refusals(&mut self) -> u64 {
-        self.live.take_refusals()
+        self.active.take_refusals()
     }
 
     fn handle_binary(&mut self) {
@@ -120,49 +121,49 @@ impl Dialect for Legacy {
     }
 
     fn accept(&mut self, now: Instant) {
-        self.greeting.accept(now);
+        self.connection.accept(now);
     }
 
     fn handle_event(&mut self, key: OperationKey, event: &Event) {
-        let Some(id) = self.live.id(key) else {
+        let Some(id) = self.active.id(key) else {
             return;
         };
         let frame = match event {
             Event::Next(json) => message(Some(id), "data", Some(result(json.as_str()))),
-            Event::Error(errors) => message(Some(id), "error", Some(&one(errors))),
+            Event::Error(errors) => message(Some(id), "error", Some(&error_payload(errors))),
             Event::Complete => message(Some(id), "complete", None),
             Event::Started | Event::Missed(_) | Event::Lost => return,
         };
         if event.is_ending() {
-            self.live.end(key);
+            self.active.remove(key);
         }
-        self.greeting.send(frame);
+        self.connection.send(frame);
     }
 
     fn begin_closing(&mut self) {
-        self.greeting.begin_closing();
+        self.connection.begin_closing();
     }
 
     fn close(&mut self, close: Close) {
-        self.greeting.close(close);
+        self.connection.close(close);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.greeting.poll_timeout()
+        self.connection.poll_timeout()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.greeting.handle_timeout(now);
+        self.connection.handle_timeout(now);
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.greeting.poll_output()
+        self.connection.poll_output()
     }
 }
 
 /// Returns one object, because clients fail on a list: the first error, and all errors if there are
 /// several.
-fn one(errors: &[GraphqlError]) -> String {
+fn error_payload(errors: &[GraphqlError]) -> String {
     let first = errors.first();
     let mut object = first.and_then(|error| serde_json::to_value(error).ok());
     if let Some(Value::Object(members)) = object.as_mut().filter(|_| errors.len() > 1) {

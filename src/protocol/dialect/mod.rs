@@ -5,13 +5,13 @@
 //! [`Dialect`]: to add one, write its machine in a separate file and select it by its wire token in
 //! [`websocket`]. Those of an HTTP response only frame the events of an operation.
 
+mod active_operations;
 mod close;
+mod connection_state;
 mod events_sse;
 mod events_ws;
 mod graphql_ws;
-mod greeting;
 mod legacy;
-mod live;
 mod multipart;
 mod native;
 mod payload;

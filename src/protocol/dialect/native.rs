@@ -11,16 +11,16 @@ use std::time::Instant;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::greeting::{Greeting, Message, message};
-use super::live::{Live, MAX_ID};
+use super::active_operations::{ActiveOperations, MAX_ID};
+use super::connection_state::{ConnectionState, Message, message};
 use super::{Close, Dialect, Limits, Output};
 use crate::graphql::{Documents, Event, GraphqlError, Kind, Operation, OperationKey, read_object};
 
 /// The server side of one socket.
 #[derive(Debug)]
 pub(super) struct Native {
-    greeting: Greeting,
-    live: Live,
+    connection: ConnectionState,
+    active: ActiveOperations,
 }
 
 /// `{"data": "<JSON>", "extensions": {"authorization": {…}}}`
@@ -41,10 +41,10 @@ struct Extensions {
 const FIXED: [&str; 4] = ["accept", "content-encoding", "content-type", "host"];
 
 impl Native {
-    pub(super) fn new(greeting: Greeting, limits: Limits, documents: Documents) -> Self {
+    pub(super) fn new(connection: ConnectionState, limits: Limits, documents: Documents) -> Self {
         Self {
-            greeting,
-            live: Live::new(limits, documents),
+            connection,
+            active: ActiveOperations::new(limits, documents),
         }
     }
 
@@ -55,7 +55,7 @@ impl Native {
         let id = id.as_str();
         if frame.has_long_id() {
             let message = format!("the id is longer than {MAX_ID} bytes");
-            return self.refuse(Some(id), failure("BadRequestException", &message));
+            return self.refuse(Some(id), appsync_error("BadRequestException", &message));
         }
         let payload = frame.payload.map(|raw| serde_json::from_str(raw.get()));
         let Some(Ok(Start { data, extensions })) = payload else {
@@ -63,22 +63,26 @@ impl Native {
         };
         let Ok(mut operation) = Operation::from_data(data) else {
             let message = "the data string is not a GraphQL request";
-            return self.refuse(Some(id), failure("BadRequestException", message));
+            return self.refuse(Some(id), appsync_error("BadRequestException", message));
         };
         operation.headers = headers(extensions.authorization);
-        if !self.greeting.is_open() {
+        if !self.connection.is_open() {
             return;
         }
-        if self.live.key(id).is_some() {
+        if self.active.key(id).is_some() {
             let message = format!("Duplicated operation with id {}", id.trim_matches('"'));
-            return self.refuse(Some(id), failure("DuplicatedOperationError", &message));
+            return self.refuse(
+                Some(id),
+                appsync_error("DuplicatedOperationError", &message),
+            );
         }
-        match self.live.start(id, operation) {
+        match self.active.start(id, operation) {
             Ok((key, selected, inspected)) => {
                 let kind = selected.kind;
-                self.greeting.push(Output::Start(key, selected, inspected));
+                self.connection
+                    .push(Output::Start(key, selected, inspected));
                 if kind != Kind::Subscription {
-                    self.greeting.send(message(Some(id), "start_ack", None));
+                    self.connection.send(message(Some(id), "start_ack", None));
                 }
             }
             Err(error) => self.refuse(Some(id), error),
@@ -90,29 +94,29 @@ impl Native {
         let Some(id) = frame.id() else {
             return self.refuse(None, unsupported());
         };
-        if let Some(key) = self.live.key(id) {
-            self.live.end(key);
-            self.greeting.push(Output::Stop(key));
+        if let Some(key) = self.active.key(id) {
+            self.active.remove(key);
+            self.connection.push(Output::Stop(key));
         }
-        self.greeting.send(message(Some(id), "complete", None));
+        self.connection.send(message(Some(id), "complete", None));
     }
 
     fn refuse(&mut self, id: Option<&str>, error: GraphqlError) {
         let payload = json!({ "errors": errors(&[error]) }).to_string();
-        self.greeting.send(message(id, "error", Some(&payload)));
+        self.connection.send(message(id, "error", Some(&payload)));
     }
 }
 
 impl Dialect for Native {
     fn handle_text(&mut self, _now: Instant, text: &str) {
-        if self.greeting.is_closed() {
+        if self.connection.is_closed() {
             return;
         }
         let Some(frame) = read_object::<Message<'_>>(text) else {
             return self.refuse(None, unsupported());
         };
-        match frame.kind.as_str() {
-            "connection_init" => self.greeting.init(frame.payload),
+        match frame.message_type.as_str() {
+            "connection_init" => self.connection.init(frame.payload),
             "start" => self.start(&frame),
             "stop" => self.stop(&frame),
             // Some clients answer `ka` with a message of another protocol.
@@ -122,7 +126,7 @@ impl Dialect for Native {
     }
 
     fn take_refusals(&mut self) -> u64 {
-        self.live.take_refusals()
+        self.active.take_refusals()
     }
 
     fn handle_binary(&mut self) {
@@ -130,11 +134,11 @@ impl Dialect for Native {
     }
 
     fn accept(&mut self, now: Instant) {
-        self.greeting.accept(now);
+        self.connection.accept(now);
     }
 
     fn handle_event(&mut self, key: OperationKey, event: &Event) {
-        let Some(id) = self.live.id(key) else {
+        let Some(id) = self.active.id(key) else {
             return;
         };
         let frame = match event {
@@ -148,29 +152,29 @@ impl Dialect for Native {
             Event::Missed(_) | Event::Lost => return,
         };
         if event.is_ending() {
-            self.live.end(key);
+            self.active.remove(key);
         }
-        self.greeting.send(frame);
+        self.connection.send(frame);
     }
 
     fn begin_closing(&mut self) {
-        self.greeting.begin_closing();
+        self.connection.begin_closing();
     }
 
     fn close(&mut self, close: Close) {
-        self.greeting.close(close);
+        self.connection.close(close);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.greeting.poll_timeout()
+        self.connection.poll_timeout()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        self.greeting.handle_timeout(now);
+        self.connection.handle_timeout(now);
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        self.greeting.poll_output()
+        self.connection.poll_output()
     }
 }
 
@@ -207,8 +211,8 @@ pub(super) fn errors(errors: &[GraphqlError]) -> Value {
 }
 
 /// Returns an error with AppSync's own name.
-pub(super) fn failure(kind: &str, message: &str) -> GraphqlError {
-    GraphqlError::new(message).with("errorType", kind)
+pub(super) fn appsync_error(error_type: &str, message: &str) -> GraphqlError {
+    GraphqlError::new(message).with("errorType", error_type)
 }
 
 /// Returns the entries of an authorization object that are the client's own headers.
@@ -225,7 +229,7 @@ pub(super) fn headers(authorization: Map<String, Value>) -> Vec<(String, String)
 
 fn unsupported() -> GraphqlError {
     let message = "unknown not supported through the realtime channel";
-    failure("UnsupportedOperation", message)
+    appsync_error("UnsupportedOperation", message)
 }
 
 #[cfg(test)]

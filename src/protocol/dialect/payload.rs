@@ -10,7 +10,7 @@ use crate::graphql::{DocumentError, GraphqlError, Operation, push_json_string};
 #[derive(Debug, Deserialize)]
 pub(super) struct Frame<'a> {
     #[serde(rename = "type")]
-    pub(super) kind: String,
+    pub(super) message_type: String,
     #[serde(default)]
     pub(super) id: Option<String>,
     #[serde(borrow, default)]
@@ -67,12 +67,12 @@ pub(super) fn errors(errors: &[GraphqlError]) -> String {
 }
 
 /// Returns `{"id":…,"type":…,"payload":…}`
-pub(super) fn frame(id: &str, kind: &str, payload: Option<&str>) -> String {
+pub(super) fn frame(id: &str, message_type: &str, payload: Option<&str>) -> String {
     let mut frame = String::with_capacity(id.len() + payload.map_or(0, str::len) + 48);
     frame.push_str("{\"id\":");
     push_json_string(&mut frame, id);
     frame.push_str(",\"type\":\"");
-    frame.push_str(kind);
+    frame.push_str(message_type);
     frame.push('"');
     if let Some(payload) = payload {
         frame.push_str(",\"payload\":");

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use serde::Deserialize;
 
-use super::live::{Live, MAX_ID};
+use super::active_operations::{ActiveOperations, MAX_ID};
 use super::payload::{errors, result};
 use super::sse::{HEARTBEAT, SSE_CONTENT_TYPE, push_line};
 use super::{Close, Limits, Output, Streamed};
@@ -17,7 +17,7 @@ use crate::graphql::{Documents, Event, GraphqlError, Operation, OperationKey, pu
 /// The operations of one stream.
 #[derive(Debug)]
 pub struct SseSingle {
-    live: Live,
+    active: ActiveOperations,
     limits: Limits,
     out: VecDeque<Output>,
 }
@@ -46,7 +46,7 @@ struct Extensions {
 impl SseSingle {
     pub fn new(limits: Limits, documents: Documents) -> Self {
         Self {
-            live: Live::new(limits, documents),
+            active: ActiveOperations::new(limits, documents),
             limits,
             out: VecDeque::new(),
         }
@@ -63,13 +63,13 @@ impl SseSingle {
         else {
             return Answer::NoOperationId;
         };
-        if self.live.key(&id).is_some() {
+        if self.active.key(&id).is_some() {
             return Answer::DuplicateId;
         }
         if self.out.len() > self.limits.operations.saturating_mul(2) {
             return Answer::TooMuchWaits;
         }
-        match self.live.start(&id, operation) {
+        match self.active.start(&id, operation) {
             Ok((key, selected, mut inspected)) => {
                 // Many operations may wait until the stream is opened.
                 if !self.out.is_empty() {
@@ -85,13 +85,13 @@ impl SseSingle {
     /// Returns how many operations were rejected with
     /// `TOO_MANY_OPERATIONS` since the last call.
     pub fn take_refusals(&mut self) -> u64 {
-        self.live.take_refusals()
+        self.active.take_refusals()
     }
 
     /// Handles a `DELETE`; an operation with an unknown id has already ended.
     pub fn stop(&mut self, id: &str) -> Answer {
-        if let Some(key) = self.live.key(id) {
-            self.live.end(key);
+        if let Some(key) = self.active.key(id) {
+            self.active.remove(key);
             self.out.push_back(Output::Stop(key));
         }
         Answer::Stopped
@@ -131,7 +131,7 @@ impl Streamed for SseSingle {
     }
 
     fn handle_event(&mut self, key: OperationKey, event: &Event) {
-        let Some(id) = self.live.id(key).map(str::to_owned) else {
+        let Some(id) = self.active.id(key).map(str::to_owned) else {
             return;
         };
         match event {
@@ -141,7 +141,7 @@ impl Streamed for SseSingle {
             Event::Started | Event::Missed(_) | Event::Lost => {}
         }
         if event.is_ending() {
-            self.live.end(key);
+            self.active.remove(key);
         }
     }
 

@@ -21,12 +21,12 @@ pub(super) const LIMITS: Limits = Limits {
 };
 
 /// A machine and its clock.
-pub(super) struct Bench<D> {
+pub(super) struct Harness<D> {
     pub(super) machine: D,
     pub(super) now: Instant,
 }
 
-impl<D: Dialect> Bench<D> {
+impl<D: Dialect> Harness<D> {
     pub(super) fn new(make: impl FnOnce(Instant) -> D) -> Self {
         let now = Instant::now();
         Self {
@@ -55,7 +55,7 @@ impl<D: Dialect> Bench<D> {
             .collect()
     }
 
-    pub(super) fn say(&mut self, line: &str) {
+    pub(super) fn input(&mut self, line: &str) {
         let now = self.now;
         if let Some(frame) = line.strip_prefix("> ") {
             return self.machine.handle_text(now, frame);
@@ -91,7 +91,7 @@ impl<D: Dialect> Bench<D> {
         let mut played = Vec::new();
         for line in lines().filter(|line| line.starts_with(['>', '.'])) {
             played.push(line.to_owned());
-            self.say(line);
+            self.input(line);
             played.extend(self.outputs());
         }
         let expected: Vec<&str> = lines().collect();

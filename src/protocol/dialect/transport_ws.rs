@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde_json::value::RawValue;
 
-use super::live::{Live, MAX_ID};
+use super::active_operations::{ActiveOperations, MAX_ID};
 use super::payload::{Frame, errors, frame, is_object_or_none, operation, result};
 use super::{Close, Dialect, Limits, Output, Times};
 use crate::graphql::{Documents, Event, GraphqlError, OperationKey, read_object};
@@ -18,7 +18,7 @@ use crate::graphql::{Documents, Event, GraphqlError, OperationKey, read_object};
 #[derive(Debug)]
 pub struct TransportWs {
     phase: Phase,
-    live: Live,
+    active: ActiveOperations,
     out: VecDeque<Output>,
 }
 
@@ -45,7 +45,7 @@ impl TransportWs {
             phase: Phase::Opened {
                 deadline: now + times.init,
             },
-            live: Live::new(limits, documents),
+            active: ActiveOperations::new(limits, documents),
             out: VecDeque::new(),
         }
     }
@@ -91,11 +91,11 @@ impl TransportWs {
                 return self.close(Close::new(Close::UNAUTHORIZED, "Unauthorized"));
             }
         }
-        if self.live.key(&id).is_some() {
+        if self.active.key(&id).is_some() {
             let reason = format!("Subscriber for {id} already exists");
             return self.close(Close::new(Close::DUPLICATE_ID, reason));
         }
-        match self.live.start(&id, operation) {
+        match self.active.start(&id, operation) {
             Ok((key, selected, inspected)) => {
                 self.out.push_back(Output::Start(key, selected, inspected));
             }
@@ -107,8 +107,8 @@ impl TransportWs {
         let Some(id) = id.filter(|id| !id.is_empty()) else {
             return self.invalid("complete needs an id, a non-empty string");
         };
-        if let Some(key) = self.live.key(id) {
-            self.live.end(key);
+        if let Some(key) = self.active.key(id) {
+            self.active.remove(key);
             self.out.push_back(Output::Stop(key));
         }
     }
@@ -135,7 +135,7 @@ impl Dialect for TransportWs {
         let Some(frame) = read_object::<Frame<'_>>(text) else {
             return self.invalid("not a JSON object with a type");
         };
-        match frame.kind.as_str() {
+        match frame.message_type.as_str() {
             "connection_init" if is_object_or_none(frame.payload) => self.init(frame.payload),
             "ping" if is_object_or_none(frame.payload) => self.pong(frame.payload),
             "pong" if is_object_or_none(frame.payload) => {}
@@ -147,7 +147,7 @@ impl Dialect for TransportWs {
     }
 
     fn take_refusals(&mut self) -> u64 {
-        self.live.take_refusals()
+        self.active.take_refusals()
     }
 
     fn handle_binary(&mut self) {
@@ -162,7 +162,7 @@ impl Dialect for TransportWs {
     }
 
     fn handle_event(&mut self, key: OperationKey, event: &Event) {
-        let Some(id) = self.live.id(key).filter(|_| self.phase != Phase::Closed) else {
+        let Some(id) = self.active.id(key).filter(|_| self.phase != Phase::Closed) else {
             return;
         };
         match event {
@@ -172,12 +172,12 @@ impl Dialect for TransportWs {
             }
             Event::Error(list) => {
                 let frame = frame(id, "error", Some(&errors(list)));
-                self.live.end(key);
+                self.active.remove(key);
                 self.send(frame);
             }
             Event::Complete => {
                 let frame = frame(id, "complete", None);
-                self.live.end(key);
+                self.active.remove(key);
                 self.send(frame);
             }
             // The protocol has no messages for these events; a loss is reported by the session's

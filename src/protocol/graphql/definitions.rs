@@ -106,10 +106,13 @@ mod tests {
     #[test]
     fn every_syntax_error_is_reported() {
         let errors = definitions("query A { a( }\nquery B { b(: 1) }\n{ c }").unwrap_err();
-        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
         for line in [1, 2] {
             let place = format!("at line {line},");
-            assert!(told.iter().any(|error| error.contains(&place)), "{told:?}");
+            assert!(
+                messages.iter().any(|error| error.contains(&place)),
+                "{messages:?}"
+            );
         }
     }
 }

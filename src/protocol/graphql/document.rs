@@ -92,7 +92,7 @@ pub(super) fn syntax_error(query: &str, error: &apollo_parser::Error) -> Documen
 }
 
 /// Returns an operation's kind and name.
-pub(super) fn heading(operation: &cst::OperationDefinition) -> Selected {
+pub(super) fn kind_and_name(operation: &cst::OperationDefinition) -> Selected {
     let kind = match operation.operation_type() {
         None => Kind::Query,
         Some(kind) if kind.mutation_token().is_some() => Kind::Mutation,
@@ -130,7 +130,7 @@ impl DocumentError {
     }
 
     /// Returns whether another parser might accept the document, and find another operation in it.
-    pub fn is_doubt(&self) -> bool {
+    pub fn is_ambiguous(&self) -> bool {
         matches!(self, Self::Character { .. } | Self::EscapedQuote { .. })
     }
 }

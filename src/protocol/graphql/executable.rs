@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use apollo_parser::cst::{self, CstNode as _};
 use apollo_parser::{Lexer, SyntaxKind, SyntaxTree, TokenKind};
 
-use super::document::{DocumentError, Selected, heading, parse, position};
+use super::document::{DocumentError, Selected, kind_and_name, parse, position};
 use super::error::shown;
 
 /// The executable definitions of a document.
@@ -39,8 +39,8 @@ pub(super) fn read(
     operation_name: Option<&str>,
 ) -> Result<(Selected, SyntaxTree), DocumentError> {
     let tree = Executable::parse(query)?;
-    let executable = Executable::of(&tree)?;
-    let (selected, _) = executable.selected(operation_name)?;
+    let executable = Executable::from_tree(&tree)?;
+    let (selected, _) = executable.select(operation_name)?;
     Ok((selected.clone(), tree))
 }
 
@@ -61,15 +61,15 @@ impl Executable {
     ///
     /// # Errors
     /// When the document defines something else than operations and fragments.
-    pub(super) fn of(tree: &SyntaxTree) -> Result<Self, DocumentError> {
+    pub(super) fn from_tree(tree: &SyntaxTree) -> Result<Self, DocumentError> {
         let mut executable = Self {
             operations: Vec::new(),
             fragments: Vec::new(),
         };
         for definition in tree.document().definitions() {
             if let cst::Definition::OperationDefinition(operation) = definition {
-                let heading = heading(&operation);
-                executable.operations.push((heading, operation));
+                let selected = kind_and_name(&operation);
+                executable.operations.push((selected, operation));
             } else if let cst::Definition::FragmentDefinition(fragment) = definition {
                 // The parser accepts a string in place of the keyword.
                 let keyword = fragment.syntax().first_token();
@@ -89,27 +89,27 @@ impl Executable {
     ///
     /// # Errors
     /// If the document lacks that operation, or the names of its operations are not unique.
-    pub(super) fn selected(
+    pub(super) fn select(
         &self,
         operation_name: Option<&str>,
     ) -> Result<&(Selected, cst::OperationDefinition), DocumentError> {
         self.check_names()?;
-        let wanted = operation_name.filter(|name| !name.is_empty());
-        match (wanted, self.operations.as_slice()) {
+        let name = operation_name.filter(|name| !name.is_empty());
+        match (name, self.operations.as_slice()) {
             (_, []) => Err(DocumentError::Empty),
             (None, [only]) => Ok(only),
             (None, _) => Err(DocumentError::Ambiguous),
-            (Some(wanted), operations) => operations
+            (Some(name), operations) => operations
                 .iter()
-                .find(|(heading, _)| heading.name.as_deref() == Some(wanted))
-                .ok_or_else(|| DocumentError::Unknown(shown(wanted))),
+                .find(|(selected, _)| selected.name.as_deref() == Some(name))
+                .ok_or_else(|| DocumentError::Unknown(shown(name))),
         }
     }
 
     fn check_names(&self) -> Result<(), DocumentError> {
         let mut names = HashSet::new();
-        for (heading, _) in &self.operations {
-            match &heading.name {
+        for (selected, _) in &self.operations {
+            match &selected.name {
                 None if self.operations.len() > 1 => return Err(DocumentError::Anonymous),
                 Some(name) if !names.insert(name) => {
                     return Err(DocumentError::DuplicateOperation(shown(name)));
@@ -126,20 +126,20 @@ impl Executable {
 /// a Unicode line end. A byte order mark is allowed at the start (GraphQL specification, section
 /// 2.1.1).
 fn check_characters(query: &str) -> Result<(), DocumentError> {
-    let is_odd = |(at, c): &(usize, char)| match *c {
+    let is_unsafe = |(at, c): &(usize, char)| match *c {
         '\t' | '\n' | '\r' => false,
         '\u{2028}' | '\u{2029}' => true,
         BOM => *at > 0,
         c => c.is_control(),
     };
-    match query.char_indices().find(is_odd) {
-        Some((at, c)) => Err(odd(query, at, c)),
+    match query.char_indices().find(is_unsafe) {
+        Some((at, c)) => Err(unsafe_character(query, at, c)),
         None => Ok(()),
     }
 }
 
 /// Returns the error for `c`, at position `at`.
-pub(super) fn odd(query: &str, at: usize, c: char) -> DocumentError {
+pub(super) fn unsafe_character(query: &str, at: usize, c: char) -> DocumentError {
     let (line, column) = position(query, at);
     let code = c.into();
     DocumentError::Character { code, line, column }
@@ -212,7 +212,7 @@ fn escaped_quote(query: &str, at: usize) -> DocumentError {
 /// Returns the position of either.
 pub(super) fn check_for_policy(query: &str) -> Result<(), DocumentError> {
     if query.starts_with(BOM) {
-        return Err(odd(query, 0, BOM));
+        return Err(unsafe_character(query, 0, BOM));
     }
     match query.find(ESCAPED_QUOTE) {
         Some(at) if query.contains(BLOCK) => Err(escaped_quote(query, at)),

@@ -25,7 +25,7 @@ use super::{DocumentError, Documents, Kind, Operation, Selected, Survey, SurveyE
 /// A GraphQL request that has been read.
 #[derive(Debug)]
 pub struct Inspected {
-    sent: Sent,
+    text: RequestText,
     /// Unless the document was in the cache.
     tree: Option<SyntaxTree>,
     /// The strict reading of what is sent.
@@ -50,7 +50,7 @@ pub enum BodyError {
 
 /// The text that is sent.
 #[derive(Debug)]
-enum Sent {
+enum RequestText {
     /// A body as its client wrote it.
     Body(Bytes),
     Operation {
@@ -98,12 +98,12 @@ impl Inspected {
         let name = operation.operation_name.as_deref();
         match documents.read(&operation.query, name) {
             Ok((selected, tree)) => {
-                let sent = Sent::operation(operation, Some(selected.kind));
-                (Ok(selected), Self::new(sent, tree))
+                let text = RequestText::operation(operation, Some(selected.kind));
+                (Ok(selected), Self::new(text, tree))
             }
             Err(error) => (
                 Err(error),
-                Self::new(Sent::operation(operation, None), None),
+                Self::new(RequestText::operation(operation, None), None),
             ),
         }
     }
@@ -125,7 +125,7 @@ impl Inspected {
         {
             let name = request.operation_name.as_deref();
             let (selected, tree) = split(documents.read(&request.query, name));
-            let mut inspected = Self::new(Sent::Body(body.clone()), tree);
+            let mut inspected = Self::new(RequestText::Body(body.clone()), tree);
             inspected.request = OnceLock::from(Ok(request));
             return Ok((Some(selected), inspected));
         }
@@ -133,14 +133,14 @@ impl Inspected {
     }
 
     fn lenient_body(body: &Bytes, documents: &Documents) -> Result<(Selection, Self), BodyError> {
-        let as_it_is = || Self::uninspected(body.clone());
+        let verbatim = || Self::uninspected(body.clone());
         let envelope: Envelope<'_> = match serde_json::from_slice(body) {
-            Ok(_) if !is_object(body) => return Ok((None, as_it_is())),
+            Ok(_) if !is_object(body) => return Ok((None, verbatim())),
             Ok(envelope) => envelope,
             Err(error) => {
                 return match error.classify() {
-                    Category::Data => Ok((None, as_it_is())),
-                    Category::Eof if body.is_empty() => Ok((None, as_it_is())),
+                    Category::Data => Ok((None, verbatim())),
+                    Category::Eof if body.is_empty() => Ok((None, verbatim())),
                     Category::Eof | Category::Io | Category::Syntax => Err(BodyError::Json(error)),
                 };
             }
@@ -152,19 +152,19 @@ impl Inspected {
             return match envelope.document_id {
                 _ if is_persisted => Err(BodyError::PersistedQuery),
                 Some(_) => Err(BodyError::DocumentId),
-                None => Ok((None, as_it_is())),
+                None => Ok((None, verbatim())),
             };
         };
         let (selected, tree) = split(documents.read(&query, envelope.operation_name.as_deref()));
-        let sent = if is_persisted {
+        let text = if is_persisted {
             let operation: Result<Operation, _> = serde_json::from_slice(body);
             let mut operation = operation.map_err(BodyError::Json)?;
             operation.strip_persisted();
-            Sent::Body(Bytes::from(operation.to_body()))
+            RequestText::Body(Bytes::from(operation.to_body()))
         } else {
-            Sent::Body(body.clone())
+            RequestText::Body(body.clone())
         };
-        Ok((Some(selected), Self::new(sent, tree)))
+        Ok((Some(selected), Self::new(text, tree)))
     }
 
     /// Makes an operation of a body, for which countersign writes the text that is sent.
@@ -172,21 +172,24 @@ impl Inspected {
     /// # Errors
     /// When the body has a member twice, or one of another type than a GraphQL request has.
     pub fn into_operation(self, kind: Kind) -> Result<Self, serde_json::Error> {
-        let Sent::Body(body) = &self.sent else {
+        let RequestText::Body(body) = &self.text else {
             return Ok(self);
         };
         let operation = serde_json::from_slice(body)?;
-        Ok(Self::new(Sent::operation(operation, Some(kind)), self.tree))
+        Ok(Self::new(
+            RequestText::operation(operation, Some(kind)),
+            self.tree,
+        ))
     }
 
     /// Takes a body that is sent as it is, without looking for an operation in it.
     pub fn uninspected(body: Bytes) -> Self {
-        Self::new(Sent::Body(body), None)
+        Self::new(RequestText::Body(body), None)
     }
 
-    fn new(sent: Sent, tree: Option<SyntaxTree>) -> Self {
+    fn new(text: RequestText, tree: Option<SyntaxTree>) -> Self {
         Self {
-            sent,
+            text,
             tree,
             request: OnceLock::new(),
             survey: OnceLock::new(),
@@ -201,17 +204,17 @@ impl Inspected {
 
     /// Returns the operation, unless this is a body as the client wrote it.
     pub fn as_operation(&self) -> Option<&Operation> {
-        match &self.sent {
-            Sent::Body(_) => None,
-            Sent::Operation { operation, .. } => Some(operation),
+        match &self.text {
+            RequestText::Body(_) => None,
+            RequestText::Operation { operation, .. } => Some(operation),
         }
     }
 
     /// Returns the client's own headers for this operation.
     pub fn headers(&self) -> &[(String, String)] {
-        match &self.sent {
-            Sent::Body(_) => &[],
-            Sent::Operation { operation, .. } => &operation.headers,
+        match &self.text {
+            RequestText::Body(_) => &[],
+            RequestText::Operation { operation, .. } => &operation.headers,
         }
     }
 
@@ -220,7 +223,7 @@ impl Inspected {
     /// # Errors
     /// When parsers may read that text differently.
     pub fn request(&self) -> Result<&StrictRequest, &Irregular> {
-        let read = || StrictRequest::read(self.sent.bytes());
+        let read = || StrictRequest::read(self.text.bytes());
         self.request.get_or_init(read).as_ref()
     }
 
@@ -230,24 +233,24 @@ impl Inspected {
     /// When the document cannot be evaluated beyond doubt.
     pub fn survey(&self, request: &StrictRequest) -> Result<&Survey, &SurveyError> {
         let (query, name) = (&request.query, request.operation_name.as_deref());
-        let make = || match &self.tree {
+        let compute = || match &self.tree {
             Some(tree) => survey_tree(query, tree, name),
             None => survey(query, name),
         };
-        self.survey.get_or_init(make).as_ref()
+        self.survey.get_or_init(compute).as_ref()
     }
 
     /// Returns the text that is sent, as the body of a `POST`.
     pub fn into_body(self) -> Bytes {
-        match self.sent {
-            Sent::Body(body) => body,
-            sent @ Sent::Operation { .. } => Bytes::from(sent.into_text()),
+        match self.text {
+            RequestText::Body(body) => body,
+            text @ RequestText::Operation { .. } => Bytes::from(text.into_text()),
         }
     }
 
     /// Returns the text that is sent, as the `data` of a realtime start.
     pub fn into_data(self) -> String {
-        self.sent.into_text()
+        self.text.into_text()
     }
 }
 
@@ -275,9 +278,9 @@ impl Operation {
     }
 }
 
-// === impl Sent ===
+// === impl RequestText ===
 
-impl Sent {
+impl RequestText {
     fn operation(operation: Operation, kind: Option<Kind>) -> Self {
         Self::Operation {
             operation,

@@ -39,7 +39,7 @@ pub enum Irregular {
 }
 
 /// The whole request, in one pass.
-struct Once {
+struct SinglePass {
     query: Option<String>,
     operation_name: Option<String>,
     has_document_id: bool,
@@ -81,16 +81,16 @@ impl StrictRequest {
         }
         let text = std::str::from_utf8(bytes).map_err(|_| Irregular::Encoding)?;
         let is_object = text.trim_ascii_start().starts_with('{');
-        let once = if is_object {
-            serde_json::from_str::<Once>(text).ok()
+        let pass = if is_object {
+            serde_json::from_str::<SinglePass>(text).ok()
         } else {
             None
         };
-        let Once {
+        let SinglePass {
             query,
             operation_name,
             has_document_id,
-        } = once.ok_or_else(|| why(text, is_object))?;
+        } = pass.ok_or_else(|| diagnose(text, is_object))?;
         match query.filter(|query| !query.is_empty() && !has_document_id) {
             Some(query) => Ok(Self {
                 query,
@@ -103,7 +103,7 @@ impl StrictRequest {
 
 /// Finds out why a request is irregular, and where. Duplicate members are reported first, wherever they
 /// are.
-fn why(text: &str, is_object: bool) -> Irregular {
+fn diagnose(text: &str, is_object: bool) -> Irregular {
     // The messages of serde may quote values, so only the position is kept.
     let place = |error: serde_json::Error| (error.line(), error.column());
     let strict = if is_object {
@@ -119,21 +119,21 @@ fn why(text: &str, is_object: bool) -> Irregular {
     Irregular::Members { line, column }
 }
 
-// === impl Once ===
+// === impl SinglePass ===
 
-impl<'de> Deserialize<'de> for Once {
+impl<'de> Deserialize<'de> for SinglePass {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Reader;
 
         impl<'de> Visitor<'de> for Reader {
-            type Value = Once;
+            type Value = SinglePass;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a GraphQL request")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Once, A::Error> {
-                let mut once = Once {
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<SinglePass, A::Error> {
+                let mut pass = SinglePass {
                     query: None,
                     operation_name: None,
                     has_document_id: false,
@@ -141,14 +141,14 @@ impl<'de> Deserialize<'de> for Once {
                 let mut names = HashSet::new();
                 while let Some(name) = members.next_key::<String>()? {
                     match name.as_str() {
-                        "query" => once.query = members.next_value()?,
-                        "operationName" => once.operation_name = members.next_value()?,
+                        "query" => pass.query = members.next_value()?,
+                        "operationName" => pass.operation_name = members.next_value()?,
                         "variables" | "extensions" => {
                             members.next_value::<Option<StrictObject>>()?;
                         }
                         "documentId" => {
                             let id = members.next_value::<Option<Strict>>()?;
-                            once.has_document_id = id.is_some();
+                            pass.has_document_id = id.is_some();
                         }
                         _ => return Err(A::Error::custom("unknown member")),
                     }
@@ -156,7 +156,7 @@ impl<'de> Deserialize<'de> for Once {
                         return Err(A::Error::custom("duplicate member"));
                     }
                 }
-                Ok(once)
+                Ok(pass)
             }
         }
 

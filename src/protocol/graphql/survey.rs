@@ -88,7 +88,7 @@ enum Progress {
 pub fn survey(query: &str, operation_name: Option<&str>) -> Result<Survey, SurveyError> {
     check_for_policy(query)?;
     let tree = Executable::parse(query)?;
-    survey_executable(&Executable::of(&tree)?, operation_name)
+    survey_executable(&Executable::from_tree(&tree)?, operation_name)
 }
 
 /// The same, of a document whose tree is known.
@@ -98,7 +98,7 @@ pub(super) fn survey_tree(
     operation_name: Option<&str>,
 ) -> Result<Survey, SurveyError> {
     check_for_policy(query)?;
-    survey_executable(&Executable::of(tree)?, operation_name)
+    survey_executable(&Executable::from_tree(tree)?, operation_name)
 }
 
 fn survey_executable(
@@ -114,11 +114,11 @@ fn survey_executable(
         }
     }
     let operations = &executable.operations;
-    let first = operations.first().map(|(heading, _)| heading.kind);
+    let first = operations.first().map(|(selected, _)| selected.kind);
     let is_mixed = operations
         .iter()
-        .any(|(heading, _)| Some(heading.kind) != first);
-    let (Selected { kind, name }, operation) = executable.selected(operation_name)?;
+        .any(|(selected, _)| Some(selected.kind) != first);
+    let (Selected { kind, name }, operation) = executable.select(operation_name)?;
     let body = &body(None, operation.selection_set())?;
     let measures = measure(body, &fragments)?;
     Ok(Survey {
@@ -197,8 +197,8 @@ fn root_fields(
 ) -> Result<Vec<String>, SurveyError> {
     let mut fields = Vec::new();
     let (mut known, mut spread) = (HashSet::new(), HashSet::new());
-    let mut left = vec![body];
-    while let Some(body) = left.pop() {
+    let mut pending = vec![body];
+    while let Some(body) = pending.pop() {
         if let Some(on) = body.conditions.iter().find(|on| is_other_root(kind, on)) {
             let on = on.clone();
             return Err(SurveyError::OtherRoot { kind, on });
@@ -210,7 +210,7 @@ fn root_fields(
             let unknown = || SurveyError::UnknownFragment(shown(&at.fragment));
             let fragment = fragment.ok_or_else(unknown)?;
             if spread.insert(at.fragment.as_str()) {
-                left.push(fragment);
+                pending.push(fragment);
             }
         }
     }

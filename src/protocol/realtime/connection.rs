@@ -22,7 +22,7 @@ use super::Start;
 use super::failure::{Failure, Redaction};
 use super::throttle::Throttle;
 pub use super::wire::Protocol;
-use super::wire::{self, Incoming};
+use super::wire::{self, UpstreamMessage};
 use crate::error_code::{Code, Sent};
 use crate::graphql::{Event, GraphqlError, Json};
 
@@ -162,28 +162,30 @@ impl<S> Connection<S> {
             return None;
         }
         self.heard = now;
-        let incoming = match self.protocol.parse(bytes, self.redaction) {
-            Ok(incoming) => incoming,
+        let message = match self.protocol.parse(bytes, self.redaction) {
+            Ok(message) => message,
             Err(error) => return Some(Ignored::Malformed(error.classify())),
         };
         // An unknown id belongs to a subscription that was stopped.
-        match incoming {
-            Incoming::Acknowledged(timeout_ms) => self.acknowledged(timeout_ms),
-            Incoming::Refused(failures) => self.refused(failures),
-            Incoming::KeepAlive => {}
-            Incoming::Started(id) => self.with(&id, |this, key| this.started(now, key)),
-            Incoming::Data(id, payload) => self.with(&id, |this, key| {
+        match message {
+            UpstreamMessage::Acknowledged(timeout_ms) => self.acknowledged(timeout_ms),
+            UpstreamMessage::Refused(failures) => self.refused(failures),
+            UpstreamMessage::KeepAlive => {}
+            UpstreamMessage::Started(id) => self.with(&id, |this, key| this.started(now, key)),
+            UpstreamMessage::Data(id, payload) => self.with(&id, |this, key| {
                 this.data(now, key, Json::slice(bytes, payload));
             }),
-            Incoming::Completed(id) => self.with(&id, Self::completed),
-            Incoming::Failed(Some(id), failures) => self.with(&id, |this, key| {
+            UpstreamMessage::Completed(id) => self.with(&id, Self::completed),
+            UpstreamMessage::Failed(Some(id), failures) => self.with(&id, |this, key| {
                 this.failed(key, &failures);
             }),
-            Incoming::Failed(None, failures) => self.failed_without_id(now, &failures),
-            Incoming::Missed(id, failures) => self.with(&id, |this, key| {
+            UpstreamMessage::Failed(None, failures) => self.failed_without_id(now, &failures),
+            UpstreamMessage::Missed(id, failures) => self.with(&id, |this, key| {
                 this.missed(key, &failures);
             }),
-            Incoming::Unknown(kind) => return Some(Ignored::UnknownType(kind.into_owned())),
+            UpstreamMessage::Unknown(message_type) => {
+                return Some(Ignored::UnknownType(message_type.into_owned()));
+            }
         }
         None
     }

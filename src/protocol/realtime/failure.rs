@@ -69,24 +69,24 @@ impl Failure {
 
     /// Returns the type without its namespace: `BadRequestException` for
     /// `com.amazonaws…#BadRequestException`.
-    pub(super) fn kind(&self) -> &str {
+    pub(super) fn type_name(&self) -> &str {
         let text = self.error_type.as_deref().unwrap_or_default();
         text.rsplit('#').next().unwrap_or_default()
     }
 
     /// Returns whether the connection is full. The subscription may start on another.
     pub(super) fn is_connection_full(&self) -> bool {
-        self.kind().starts_with("MaxSubscriptionsReached")
+        self.type_name().starts_with("MaxSubscriptionsReached")
     }
 
     /// Returns whether AppSync throttles. The start may be sent again later.
     pub(super) fn is_throttled(&self) -> bool {
-        self.kind() == "LimitExceededError"
+        self.type_name() == "LimitExceededError"
     }
 
     /// Returns the error as clients get it.
     pub fn to_graphql(&self) -> GraphqlError {
-        let kind = self.kind();
+        let kind = self.type_name();
         let message = match (&self.message, kind) {
             (Some(message), _) if !message.is_empty() => message.clone(),
             (_, "") => "AppSync error".to_owned(),
@@ -115,7 +115,7 @@ impl Failure {
         let lines = failures.iter().map(|failure| {
             let error = failure.to_graphql();
             let first_line = error.message.lines().next().unwrap_or_default();
-            format!("{}: {first_line}", failure.kind())
+            format!("{}: {first_line}", failure.type_name())
         });
         lines.collect::<Vec<_>>().join("; ")
     }

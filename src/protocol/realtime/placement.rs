@@ -10,17 +10,17 @@
 //! and [`Placement::poll_output`] returns what is to be done. The machine opens nothing, reads no
 //! clock and draws no random numbers: time and jitter are arguments.
 
+mod interface;
 mod slots;
-mod vocabulary;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-pub use self::vocabulary::{
+pub use self::interface::{
     Availability, ConnectionId, End, Ending, OnLoss, Output, Owner, SubscriptionPhase,
 };
 
-use self::slots::{Placed, Pooled, Retry};
+use self::slots::{PlacedSubscription, PooledConnection, Retry, Subscriptions};
 use super::connection::Key;
 use crate::graphql::{Event, GraphqlError};
 
@@ -38,7 +38,7 @@ pub struct PlacementConfig {
 #[derive(Debug)]
 pub struct Placement<T> {
     config: PlacementConfig,
-    connections: Vec<Pooled<T>>,
+    connections: Vec<PooledConnection<T>>,
     retries: Vec<Retry<T>>,
     /// Failed attempts to connect, in a row.
     failures: u32,
@@ -81,7 +81,7 @@ impl<T: Clone> Placement<T> {
         self.interest_at = Some(now);
         self.last_key += 1;
         let key = Key(self.last_key);
-        let placed = Placed {
+        let placed = PlacedSubscription {
             owner,
             phase: SubscriptionPhase::Waiting,
             moves: 0,
@@ -288,7 +288,7 @@ impl<T: Clone> Placement<T> {
         self.connections.is_empty() && self.retries.is_empty()
     }
 
-    fn lost(&mut self, now: Instant, subscriptions: BTreeMap<Key, Placed<T>>, jitter: f64) {
+    fn lost(&mut self, now: Instant, subscriptions: Subscriptions<T>, jitter: f64) {
         match self.config.on_loss {
             OnLoss::Close => {
                 self.end_all(subscriptions, &End::Lost);
@@ -307,7 +307,7 @@ impl<T: Clone> Placement<T> {
         &mut self,
         now: Instant,
         error: GraphqlError,
-        mut subscriptions: BTreeMap<Key, Placed<T>>,
+        mut subscriptions: Subscriptions<T>,
         jitter: f64,
     ) {
         self.failures = self.failures.saturating_add(1);
@@ -328,7 +328,7 @@ impl<T: Clone> Placement<T> {
     /// Schedules an attempt to connect: at once after a loss, with a backoff after failures. If no
     /// subscription waits for it, the attempt is skipped while another one is under way, while
     /// another connection exists, or if no client has shown interest lately.
-    fn retry(&mut self, now: Instant, subscriptions: BTreeMap<Key, Placed<T>>, jitter: f64) {
+    fn retry(&mut self, now: Instant, subscriptions: Subscriptions<T>, jitter: f64) {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < INTEREST;
         let has_interest = self.interest_at.is_some_and(is_recent);
         let is_needless = self.is_retrying || !self.connections.is_empty();
@@ -345,7 +345,7 @@ impl<T: Clone> Placement<T> {
 
     /// Connects, even if all subscriptions have been released meanwhile: the outcome determines
     /// whether the upstream counts as down.
-    fn reconnect(&mut self, mut subscriptions: BTreeMap<Key, Placed<T>>) {
+    fn reconnect(&mut self, mut subscriptions: Subscriptions<T>) {
         // If no connection can be opened, none will report the outcome.
         self.is_retrying &= self.connections.len() < self.config.connections;
         loop {
@@ -364,13 +364,13 @@ impl<T: Clone> Placement<T> {
         due.collect()
     }
 
-    fn place(&mut self, key: Key, placed: Placed<T>) {
-        let roomy = self
+    fn place(&mut self, key: Key, placed: PlacedSubscription<T>) {
+        let candidates = self
             .connections
             .iter_mut()
-            .filter(|pooled| pooled.has_room());
-        let best =
-            roomy.max_by_key(|pooled| (pooled.carries(placed.owner), pooled.subscriptions.len()));
+            .filter(|pooled| pooled.has_capacity());
+        let best = candidates
+            .max_by_key(|pooled| (pooled.has_owner(placed.owner), pooled.subscriptions.len()));
         match best {
             Some(pooled) => self.out.push_back(pooled.add(key, placed)),
             None => self.connect(BTreeMap::from([(key, placed)])),
@@ -378,12 +378,12 @@ impl<T: Clone> Placement<T> {
     }
 
     /// Opens a connection for these subscriptions, which are at most its capacity.
-    fn connect(&mut self, subscriptions: BTreeMap<Key, Placed<T>>) {
+    fn connect(&mut self, subscriptions: Subscriptions<T>) {
         if self.connections.len() >= self.config.connections {
             return self.end_all(subscriptions, &End::TooManyConnections);
         }
         self.last_connection += 1;
-        let mut pooled = Pooled {
+        let mut pooled = PooledConnection {
             id: ConnectionId(self.last_connection),
             capacity: self.config.subscriptions,
             is_ready: false,
@@ -396,14 +396,14 @@ impl<T: Clone> Placement<T> {
         self.connections.push(pooled);
     }
 
-    fn end_all(&mut self, subscriptions: BTreeMap<Key, Placed<T>>, why: &End) {
+    fn end_all(&mut self, subscriptions: Subscriptions<T>, why: &End) {
         for placed in subscriptions.into_values() {
             self.end(placed, why.clone());
         }
     }
 
     /// Reports an end, unless the session has released the subscription or its end was reported.
-    fn end(&mut self, placed: Placed<T>, why: End) {
+    fn end(&mut self, placed: PlacedSubscription<T>, why: End) {
         if placed.phase != SubscriptionPhase::Stopping {
             self.out.push_back(Output::End(placed.subscriber, why));
         }
@@ -414,15 +414,15 @@ impl<T: Clone> Placement<T> {
         self.is_retrying = false;
     }
 
-    fn connection(&mut self, id: ConnectionId) -> Option<&mut Pooled<T>> {
+    fn connection(&mut self, id: ConnectionId) -> Option<&mut PooledConnection<T>> {
         self.connections.iter_mut().find(|pooled| pooled.id == id)
     }
 
-    fn placed(&mut self, id: ConnectionId, key: Key) -> Option<&mut Placed<T>> {
+    fn placed(&mut self, id: ConnectionId, key: Key) -> Option<&mut PlacedSubscription<T>> {
         self.connection(id)?.subscriptions.get_mut(&key)
     }
 
-    fn remove(&mut self, id: ConnectionId, key: Key) -> Option<Placed<T>> {
+    fn remove(&mut self, id: ConnectionId, key: Key) -> Option<PlacedSubscription<T>> {
         self.connection(id)?.subscriptions.remove(&key)
     }
 }

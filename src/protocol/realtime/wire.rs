@@ -1,7 +1,7 @@
 //! The messages of AppSync's two realtime protocols, and the authorization object they carry.
 //!
 //! The protocols of GraphQL and Events differ in names and in the position of members. Their
-//! messages mean the same, which is an [`Incoming`].
+//! messages mean the same, which is an [`UpstreamMessage`].
 
 use std::borrow::Cow;
 
@@ -38,7 +38,7 @@ pub enum Protocol {
 
 /// A message of AppSync, independent of the protocol.
 #[derive(Debug)]
-pub(super) enum Incoming<'a> {
+pub(super) enum UpstreamMessage<'a> {
     /// The connection is acknowledged, with its timeout in milliseconds.
     Acknowledged(Option<u64>),
     Refused(Vec<Failure>),
@@ -59,7 +59,7 @@ pub(super) type Id<'a> = Cow<'a, str>;
 #[serde(rename_all = "camelCase")]
 struct Frame<'a> {
     #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
+    message_type: Cow<'a, str>,
     #[serde(borrow, default)]
     id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
@@ -80,7 +80,7 @@ impl Protocol {
         self,
         bytes: &[u8],
         redaction: Redaction,
-    ) -> Result<Incoming<'_>, serde_json::Error> {
+    ) -> Result<UpstreamMessage<'_>, serde_json::Error> {
         let frame: Frame<'_> = serde_json::from_slice(bytes)?;
         // The members that GraphQL has in `payload` stand beside `type` in Events.
         let members = match self {
@@ -92,29 +92,31 @@ impl Protocol {
             let ack: Option<Ack> = members.and_then(|raw| serde_json::from_str(raw.get()).ok());
             ack.unwrap_or_default().connection_timeout_ms
         };
-        Ok(match (self, frame.kind.as_ref(), id) {
-            (_, "connection_ack", _) => Incoming::Acknowledged(timeout_ms()),
-            (_, "connection_error", _) => Incoming::Refused(Failure::parse(members, redaction)),
-            (_, "ka", _) => Incoming::KeepAlive,
-            (Self::Graphql, "start_ack", Some(id)) => Incoming::Started(id),
-            (Self::Events, "subscribe_success", Some(id)) => Incoming::Started(id),
-            (Self::Graphql, "complete", Some(id)) => Incoming::Completed(id),
+        Ok(match (self, frame.message_type.as_ref(), id) {
+            (_, "connection_ack", _) => UpstreamMessage::Acknowledged(timeout_ms()),
+            (_, "connection_error", _) => {
+                UpstreamMessage::Refused(Failure::parse(members, redaction))
+            }
+            (_, "ka", _) => UpstreamMessage::KeepAlive,
+            (Self::Graphql, "start_ack", Some(id)) => UpstreamMessage::Started(id),
+            (Self::Events, "subscribe_success", Some(id)) => UpstreamMessage::Started(id),
+            (Self::Graphql, "complete", Some(id)) => UpstreamMessage::Completed(id),
             (Self::Events, "unsubscribe_success" | "unsubscribe_error", Some(id)) => {
-                Incoming::Completed(id)
+                UpstreamMessage::Completed(id)
             }
             (_, "data", Some(id)) => match self {
-                Self::Graphql => frame.payload.map(|json| Incoming::Data(id, json)),
-                Self::Events => frame.event.map(|json| Incoming::Data(id, json)),
+                Self::Graphql => frame.payload.map(|json| UpstreamMessage::Data(id, json)),
+                Self::Events => frame.event.map(|json| UpstreamMessage::Data(id, json)),
             }
-            .unwrap_or(Incoming::Unknown(frame.kind)),
+            .unwrap_or(UpstreamMessage::Unknown(frame.message_type)),
             (Self::Events, "broadcast_error", Some(id)) => {
-                Incoming::Missed(id, Failure::parse(members, redaction))
+                UpstreamMessage::Missed(id, Failure::parse(members, redaction))
             }
             (Self::Events, "subscribe_error", id) => {
-                Incoming::Failed(id, Failure::parse(members, redaction))
+                UpstreamMessage::Failed(id, Failure::parse(members, redaction))
             }
-            (_, "error", id) => Incoming::Failed(id, Failure::parse(members, redaction)),
-            _ => Incoming::Unknown(frame.kind),
+            (_, "error", id) => UpstreamMessage::Failed(id, Failure::parse(members, redaction)),
+            _ => UpstreamMessage::Unknown(frame.message_type),
         })
     }
 

@@ -1,10 +1,10 @@
 //! Transcripts of channels and publishes.
 
-use super::super::transcripts::{Bench, LIMITS, TIMES};
+use super::super::transcripts::{Harness, LIMITS, TIMES};
 use super::*;
 
-fn bench() -> Bench<EventsWs> {
-    Bench::new(|now| EventsWs::new(now, TIMES, LIMITS))
+fn bench() -> Harness<EventsWs> {
+    Harness::new(|now| EventsWs::new(now, TIMES, LIMITS))
 }
 
 #[track_caller]

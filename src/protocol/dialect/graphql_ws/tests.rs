@@ -1,10 +1,10 @@
 //! Transcripts up to the first start.
 
-use super::super::transcripts::{Bench, LIMITS, TIMES};
+use super::super::transcripts::{Harness, LIMITS, TIMES};
 use super::*;
 
-fn bench() -> Bench<GraphqlWs> {
-    Bench::new(|now| GraphqlWs::new(now, TIMES, LIMITS, Documents::default()))
+fn bench() -> Harness<GraphqlWs> {
+    Harness::new(|now| GraphqlWs::new(now, TIMES, LIMITS, Documents::default()))
 }
 
 #[test]

@@ -1,13 +1,13 @@
 //! Transcripts of the legacy protocol.
 
-use super::super::greeting::Shape;
-use super::super::transcripts::{Bench, LIMITS, TIMES};
+use super::super::connection_state::MessageFormat;
+use super::super::transcripts::{Harness, LIMITS, TIMES};
 use super::*;
 
-fn bench() -> Bench<Legacy> {
-    Bench::new(|_| {
-        let greeting = Greeting::new(TIMES.keepalive, Shape::Payload);
-        Legacy::new(greeting, LIMITS, Documents::default())
+fn bench() -> Harness<Legacy> {
+    Harness::new(|_| {
+        let connection = ConnectionState::new(TIMES.keepalive, MessageFormat::Payload);
+        Legacy::new(connection, LIMITS, Documents::default())
     })
 }
 
@@ -53,10 +53,10 @@ fn an_error_is_one_object() {
 fn several_errors_are_all_reported() {
     let two = [GraphqlError::new("a"), GraphqlError::new("b")];
     assert_eq!(
-        one(&two),
+        error_payload(&two),
         r#"{"errors":[{"message":"a"},{"message":"b"}],"message":"a"}"#
     );
-    assert_eq!(one(&[]), r#"{"message":"unknown error"}"#);
+    assert_eq!(error_payload(&[]), r#"{"message":"unknown error"}"#);
 }
 
 #[test]

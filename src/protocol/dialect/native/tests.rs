@@ -1,13 +1,13 @@
 //! Transcripts of AppSync's own protocol.
 
-use super::super::greeting::Shape;
-use super::super::transcripts::{Bench, LIMITS, TIMES};
+use super::super::connection_state::MessageFormat;
+use super::super::transcripts::{Harness, LIMITS, TIMES};
 use super::*;
 
-fn bench() -> Bench<Native> {
-    Bench::new(|_| {
-        let greeting = Greeting::new(TIMES.keepalive, Shape::Payload);
-        Native::new(greeting, LIMITS, Documents::default())
+fn bench() -> Harness<Native> {
+    Harness::new(|_| {
+        let connection = ConnectionState::new(TIMES.keepalive, MessageFormat::Payload);
+        Native::new(connection, LIMITS, Documents::default())
     })
 }
 

@@ -3,9 +3,9 @@
 use super::super::transcripts::{LIMITS, error, next, show};
 use super::*;
 
-struct Bench(SseSingle);
+struct Harness(SseSingle);
 
-impl Bench {
+impl Harness {
     fn new() -> Self {
         Self(SseSingle::new(LIMITS, Documents::default()))
     }
@@ -32,7 +32,7 @@ const QUERY: &str = r#"{"query":"{ a }","extensions":{"operationId":"b"}}"#;
 
 #[test]
 fn operations_run_concurrently() {
-    let mut bench = Bench::new();
+    let mut bench = Harness::new();
     assert_eq!(bench.start(SUBSCRIPTION), Answer::Started);
     assert_eq!(bench.start(QUERY), Answer::Started);
     bench.gives(&[
@@ -56,7 +56,7 @@ fn operations_run_concurrently() {
 
 #[test]
 fn a_live_id_conflicts_and_a_stopped_one_is_free() {
-    let mut bench = Bench::new();
+    let mut bench = Harness::new();
     bench.start(SUBSCRIPTION);
     assert_eq!(bench.start(SUBSCRIPTION), Answer::DuplicateId);
     assert_eq!(bench.0.stop("a"), Answer::Stopped);
@@ -72,7 +72,7 @@ fn a_live_id_conflicts_and_a_stopped_one_is_free() {
 
 #[test]
 fn an_operation_needs_an_id() {
-    let mut bench = Bench::new();
+    let mut bench = Harness::new();
     for json in [
         r#"{"query":"{ a }"}"#,
         r#"{"query":"{ a }","extensions":{}}"#,
@@ -85,7 +85,7 @@ fn an_operation_needs_an_id() {
 
 #[test]
 fn overlong_operation_id_is_rejected() {
-    let mut bench = Bench::new();
+    let mut bench = Harness::new();
     let operation = |length: usize| {
         let extensions = format!(r#"{{"operationId":"{}"}}"#, "x".repeat(length));
         format!(r#"{{"query":"{{ a }}","extensions":{extensions}}}"#)
@@ -96,7 +96,7 @@ fn overlong_operation_id_is_rejected() {
 
 #[test]
 fn bad_document_is_reported_in_the_stream_and_the_queue_is_bounded() {
-    let mut bench = Bench::new();
+    let mut bench = Harness::new();
     let bad = r#"{"query":"query A { a } query B { b }","extensions":{"operationId":"x"}}"#;
     let answers: Vec<Answer> = (0..5).map(|_| bench.start(bad)).collect();
     assert_eq!(answers[0], Answer::Started);
@@ -109,7 +109,7 @@ fn bad_document_is_reported_in_the_stream_and_the_queue_is_bounded() {
 
 #[test]
 fn comment_comes_first_and_a_loss_interrupts() {
-    let mut bench = Bench::new();
+    let mut bench = Harness::new();
     bench.start(QUERY);
     bench.0.open();
     bench.0.heartbeat();

@@ -6,12 +6,12 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::super::transcripts::{Bench, LIMITS, TIMES, error, next};
+use super::super::transcripts::{Harness, LIMITS, TIMES, error, next};
 use super::*;
 use crate::graphql::Kind;
 
-fn bench() -> Bench<TransportWs> {
-    Bench::new(|now| TransportWs::new(now, TIMES, LIMITS, Documents::default()))
+fn bench() -> Harness<TransportWs> {
+    Harness::new(|now| TransportWs::new(now, TIMES, LIMITS, Documents::default()))
 }
 
 /// Starts at the opening of the socket.
@@ -274,11 +274,11 @@ fn operations_of_all_kinds_run_at_once_and_end_once() {
 fn nothing_follows_an_end() {
     for end in ["complete 1", "error 1 x"] {
         let mut bench = bench().ready();
-        bench.say(r#"> {"type":"subscribe","id":"1","payload":{"query":"{ a }"}}"#);
-        bench.say(&format!(". {end}"));
+        bench.input(r#"> {"type":"subscribe","id":"1","payload":{"query":"{ a }"}}"#);
+        bench.input(&format!(". {end}"));
         assert_eq!(bench.outputs().len(), 2, "{end}");
         for late in ["next 1 {\"data\":1}", "error 1 y", "complete 1", "lost 1"] {
-            bench.say(&format!(". {late}"));
+            bench.input(&format!(". {late}"));
             assert_eq!(bench.outputs(), [""; 0], "{late} after {end}");
         }
     }
@@ -503,7 +503,7 @@ fn a_result_without_members_becomes_null_data() {
 #[test]
 fn white_space_around_a_result_keeps_its_data() {
     let mut bench = bench().ready();
-    bench.say(r#"> {"type":"subscribe","id":"1","payload":{"query":"{ a }"}}"#);
+    bench.input(r#"> {"type":"subscribe","id":"1","payload":{"query":"{ a }"}}"#);
     bench.outputs();
     let event = next("\r\n {\"data\":{\"a\":1}}\n");
     bench.machine.handle_event(OperationKey(1), &event);
@@ -649,7 +649,7 @@ fn steps(step: impl Strategy<Value = Step>) -> impl Strategy<Value = Vec<Step>> 
     })
 }
 
-impl Bench<TransportWs> {
+impl Harness<TransportWs> {
     fn play(&mut self, step: &Step) {
         let now = self.now;
         let machine = &mut self.machine;
@@ -848,7 +848,7 @@ proptest! {
             let played: Vec<String> = bench.outputs().iter().map(|line| brief(line)).collect();
             prop_assert_eq!(played, expected, "{:?}", step);
             if !model.is_closed {
-                let mut live = bench.machine.live.pairs();
+                let mut live = bench.machine.active.pairs();
                 let mut wanted: Vec<(&str, u64)> = model.live.iter()
                     .map(|(id, (key, _))| (IDS[*id], *key)).collect();
                 live.sort_unstable();

@@ -104,9 +104,9 @@ impl<S> Subscriptions<S> {
     }
 
     /// Returns the subscriptions in such a state, in the order in which they were started.
-    pub(super) fn in_state(&self, is_meant: impl Fn(SubscriptionState) -> bool) -> Vec<Key> {
+    pub(super) fn in_state(&self, is_match: impl Fn(SubscriptionState) -> bool) -> Vec<Key> {
         let entries = self.0.iter();
-        let found = entries.filter(|(_, subscription)| is_meant(subscription.state));
+        let found = entries.filter(|(_, subscription)| is_match(subscription.state));
         found.map(|(key, _)| *key).collect()
     }
 

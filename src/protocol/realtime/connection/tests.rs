@@ -1132,8 +1132,8 @@ impl Checked {
         assert_eq!(self.bench.machine.count(), 0);
     }
 
-    fn keys(&self, is_meant: impl Fn(&Seen) -> bool) -> Vec<u64> {
-        let found = self.rules.running().filter(|(_, seen)| is_meant(seen));
+    fn keys(&self, is_match: impl Fn(&Seen) -> bool) -> Vec<u64> {
+        let found = self.rules.running().filter(|(_, seen)| is_match(seen));
         found.map(|(key, _)| key).collect()
     }
 

@@ -3,28 +3,31 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::vocabulary::{ConnectionId, Output, Owner, SubscriptionPhase};
+use super::interface::{ConnectionId, Output, Owner, SubscriptionPhase};
 use crate::realtime::connection::Key;
+
+/// Subscriptions by their keys.
+pub(super) type Subscriptions<T> = BTreeMap<Key, PlacedSubscription<T>>;
 
 /// A connection that is open or being opened, and the subscriptions on it.
 #[derive(Debug)]
-pub(super) struct Pooled<T> {
+pub(super) struct PooledConnection<T> {
     pub(super) id: ConnectionId,
     pub(super) capacity: usize,
     pub(super) is_ready: bool,
-    pub(super) subscriptions: BTreeMap<Key, Placed<T>>,
+    pub(super) subscriptions: Subscriptions<T>,
 }
 
 /// An attempt to connect that is due at `at`, and the subscriptions that wait for it.
 #[derive(Debug)]
 pub(super) struct Retry<T> {
     pub(super) at: Instant,
-    pub(super) subscriptions: BTreeMap<Key, Placed<T>>,
+    pub(super) subscriptions: Subscriptions<T>,
 }
 
 /// A subscription. It is kept by the one connection, or the one retry, that it belongs to.
 #[derive(Debug)]
-pub(super) struct Placed<T> {
+pub(super) struct PlacedSubscription<T> {
     pub(super) owner: Owner,
     pub(super) phase: SubscriptionPhase,
     /// How often it was moved to another connection, or tried on a new one.
@@ -32,17 +35,17 @@ pub(super) struct Placed<T> {
     pub(super) subscriber: T,
 }
 
-impl<T: Clone> Pooled<T> {
-    pub(super) fn has_room(&self) -> bool {
+impl<T: Clone> PooledConnection<T> {
+    pub(super) fn has_capacity(&self) -> bool {
         self.subscriptions.len() < self.capacity
     }
 
-    pub(super) fn carries(&self, owner: Owner) -> bool {
+    pub(super) fn has_owner(&self, owner: Owner) -> bool {
         let mut subscriptions = self.subscriptions.values();
         subscriptions.any(|placed| placed.owner == owner)
     }
 
-    pub(super) fn add(&mut self, key: Key, mut placed: Placed<T>) -> Output<T> {
+    pub(super) fn add(&mut self, key: Key, mut placed: PlacedSubscription<T>) -> Output<T> {
         placed.phase = SubscriptionPhase::Starting;
         let output = Output::Subscribe(self.id, key, placed.subscriber.clone());
         self.subscriptions.insert(key, placed);

@@ -1116,7 +1116,10 @@ impl World {
 
     fn start(&mut self, id: u64, key: u64) {
         let owner = self.subscriptions[&key].owner;
-        let with_room = self.drivers.iter().filter(|(_, driver)| driver.has_room());
+        let with_room = self
+            .drivers
+            .iter()
+            .filter(|(_, driver)| driver.has_capacity());
         let mut together = with_room.filter(|(_, driver)| {
             let mut keys = driver.subscriptions.keys();
             keys.any(|key| self.subscriptions[key].owner == owner)
@@ -1126,7 +1129,7 @@ impl World {
             assert!(together.any(|(other, _)| *other == id), "{key} is apart");
         }
         let driver = self.drivers.get_mut(&id).unwrap();
-        assert!(driver.has_room(), "{id} has no room for {key}");
+        assert!(driver.has_capacity(), "{id} has no room for {key}");
         let subscribed = self.subscriptions.get_mut(&key).unwrap();
         assert!(subscribed.is_held && !subscribed.has_ended);
         assert!(
@@ -1224,7 +1227,7 @@ impl World {
 }
 
 impl Driven {
-    fn has_room(&self) -> bool {
+    fn has_capacity(&self) -> bool {
         self.subscriptions.len() < self.capacity
     }
 }

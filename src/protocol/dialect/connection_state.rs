@@ -7,14 +7,14 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::live::MAX_ID;
+use super::active_operations::MAX_ID;
 use super::{Close, Output};
 
 /// A message: `{"type", "id"?, "payload"?}`. Ids are echoed as they were written.
 #[derive(Debug, Deserialize)]
 pub(super) struct Message<'a> {
     #[serde(rename = "type")]
-    pub(super) kind: String,
+    pub(super) message_type: String,
     #[serde(borrow, default)]
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -23,9 +23,9 @@ pub(super) struct Message<'a> {
 
 /// The phase of a socket.
 #[derive(Debug)]
-pub(super) struct Greeting {
+pub(super) struct ConnectionState {
     phase: Phase,
-    shape: Shape,
+    format: MessageFormat,
     /// When the client must have started.
     init_at: Option<Instant>,
     keepalive: Duration,
@@ -36,7 +36,7 @@ pub(super) struct Greeting {
 
 /// Where messages about the connection have their contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum MessageFormat {
     Payload,
     /// At the top level, next to `type`.
     Members,
@@ -73,11 +73,11 @@ impl Message<'_> {
     }
 }
 
-impl Greeting {
-    pub(super) fn new(keepalive: Duration, shape: Shape) -> Self {
+impl ConnectionState {
+    pub(super) fn new(keepalive: Duration, format: MessageFormat) -> Self {
         Self {
             phase: Phase::Opened,
-            shape,
+            format,
             init_at: None,
             keepalive,
             ka_at: None,
@@ -87,7 +87,7 @@ impl Greeting {
 
     /// Closes at `deadline`, unless the client has started by then: with a `connection_init`, or
     /// with an operation that is accepted.
-    pub(super) fn until(mut self, deadline: Instant) -> Self {
+    pub(super) fn with_init_deadline(mut self, deadline: Instant) -> Self {
         self.init_at = Some(deadline);
         self
     }
@@ -148,9 +148,9 @@ impl Greeting {
             };
             let error = json!({"errorType": kind, "message": message, "errorCode": code});
             let payload = json!({"message": message, "errors": [error]});
-            let frame = match self.shape {
-                Shape::Payload => json!({"type": "connection_error", "payload": payload}),
-                Shape::Members => json!({"type": "connection_error", "errors": [error]}),
+            let frame = match self.format {
+                MessageFormat::Payload => json!({"type": "connection_error", "payload": payload}),
+                MessageFormat::Members => json!({"type": "connection_error", "errors": [error]}),
             };
             self.send(frame.to_string());
         }
@@ -176,9 +176,9 @@ impl Greeting {
     }
 
     fn acknowledge(&mut self) {
-        let ack = match self.shape {
-            Shape::Payload => PAYLOAD_ACK,
-            Shape::Members => MEMBERS_ACK,
+        let ack = match self.format {
+            MessageFormat::Payload => PAYLOAD_ACK,
+            MessageFormat::Members => MEMBERS_ACK,
         };
         self.send(ack.to_owned());
     }
@@ -202,7 +202,7 @@ impl Greeting {
 }
 
 /// Returns `{"id":…,"type":…,"payload":…}`, with the id as JSON text.
-pub(super) fn message(id: Option<&str>, kind: &str, payload: Option<&str>) -> String {
+pub(super) fn message(id: Option<&str>, message_type: &str, payload: Option<&str>) -> String {
     let mut frame = String::from("{");
     if let Some(id) = id {
         frame.push_str("\"id\":");
@@ -210,7 +210,7 @@ pub(super) fn message(id: Option<&str>, kind: &str, payload: Option<&str>) -> St
         frame.push(',');
     }
     frame.push_str("\"type\":\"");
-    frame.push_str(kind);
+    frame.push_str(message_type);
     frame.push('"');
     if let Some(payload) = payload {
         frame.push_str(",\"payload\":");

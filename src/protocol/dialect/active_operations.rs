@@ -9,7 +9,7 @@ use crate::graphql::{Documents, GraphqlError, Inspected, Kind, Operation, Operat
 
 /// The active operations of one client.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct ActiveOperations {
     limits: Limits,
     documents: Documents,
     entries: HashMap<OperationKey, Entry>,
@@ -26,7 +26,7 @@ struct Entry {
     kind: Kind,
 }
 
-impl Live {
+impl ActiveOperations {
     pub(super) fn new(limits: Limits, documents: Documents) -> Self {
         Self {
             limits,
@@ -66,7 +66,7 @@ impl Live {
     ) -> Result<(OperationKey, Selected, Box<Inspected>), GraphqlError> {
         let inspected = Inspected::operation(operation, &self.documents);
         let (selected, inspected) = inspected.map_err(|error| bad_document(&error))?;
-        let key = self.begin(id.to_owned(), selected.kind)?;
+        let key = self.insert(id.to_owned(), selected.kind)?;
         Ok((key, selected, Box::new(inspected)))
     }
 
@@ -74,7 +74,7 @@ impl Live {
     ///
     /// # Errors
     /// If the client already has the maximum number of operations of this kind.
-    pub(super) fn begin(&mut self, id: String, kind: Kind) -> Result<OperationKey, GraphqlError> {
+    pub(super) fn insert(&mut self, id: String, kind: Kind) -> Result<OperationKey, GraphqlError> {
         let is_subscription = kind == Kind::Subscription;
         let alike = self
             .entries
@@ -114,7 +114,7 @@ impl Live {
     }
 
     /// Removes an operation; the client may reuse its id.
-    pub(super) fn end(&mut self, key: OperationKey) -> Option<String> {
+    pub(super) fn remove(&mut self, key: OperationKey) -> Option<String> {
         self.entries.remove(&key).map(|entry| entry.id)
     }
 }
@@ -129,15 +129,15 @@ mod tests {
             subscriptions: 1,
             operations: 1,
         };
-        let mut live = Live::new(limits, Documents::default());
-        live.begin("a".to_owned(), Kind::Query).unwrap();
-        live.begin("b".to_owned(), Kind::Subscription).unwrap();
-        assert_eq!(live.take_refusals(), 0);
+        let mut active = ActiveOperations::new(limits, Documents::default());
+        active.insert("a".to_owned(), Kind::Query).unwrap();
+        active.insert("b".to_owned(), Kind::Subscription).unwrap();
+        assert_eq!(active.take_refusals(), 0);
         for kind in [Kind::Query, Kind::Mutation, Kind::Subscription] {
-            let refused = live.begin("c".to_owned(), kind).unwrap_err();
+            let refused = active.insert("c".to_owned(), kind).unwrap_err();
             assert_eq!(refused.extensions["code"], Code::TooManyOperations.as_str());
         }
-        assert_eq!(live.take_refusals(), 3);
-        assert_eq!(live.take_refusals(), 0);
+        assert_eq!(active.take_refusals(), 3);
+        assert_eq!(active.take_refusals(), 0);
     }
 }
