@@ -19,19 +19,19 @@ pub enum Sent {
 /// The HTTP status of the errors with a code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// One of these; the first one unless the error says otherwise.
+    /// One of these. The first one is the default.
     OneOf(&'static [StatusCode]),
-    /// That of the response from AWS.
+    /// The status of the response from AWS.
     Upstream,
     /// None: the code appears on sockets and streams, or in the log and the metrics alone.
     None,
 }
 
-/// What is declared of a code.
+/// The declaration of a code.
 struct Entry {
     name: &'static str,
     status: Status,
-    /// The first one unless the error says otherwise; empty for codes that clients never receive.
+    /// The first one is the default. Empty for codes that clients never receive.
     sent: &'static [Sent],
     meaning: &'static str,
     remedy: &'static str,
@@ -116,7 +116,7 @@ codes! {
         "The GraphQL document is invalid, or GraphQL parsers could read it differently.",
         "Correct the document at the line and column in the message.";
     BadEvents = "BAD_EVENTS", BAD_REQUEST, NO,
-        "The published message names no channel or has no event.",
+        "The publish has no channel or no events.",
         "Send `channel` and a non-empty list `events` of strings.";
     BadExpectation = "BAD_EXPECTATION", EXPECTATION, NO,
         "The header `Expect` has a value other than `100-continue`. The connection is closed.",
@@ -140,7 +140,7 @@ codes! {
         "The request's body ended early or is not valid chunked coding.",
         "Send the whole body.";
     BodyTimeout = "BODY_TIMEOUT", TIMEOUT, NO,
-        "The request's body was silent for `timeouts.request_body`, or took longer than `timeouts.request_body_total`.",
+        "The body stalled for `timeouts.request_body`, or took longer than `timeouts.request_body_total`.",
         "Send the body faster, or raise the setting that the message names.";
     BodyTooLarge = "BODY_TOO_LARGE", TOO_LARGE, NO,
         "The request's body is larger than the route allows.",
@@ -168,12 +168,12 @@ codes! {
         "Accept `text/event-stream`, or subscribe over a WebSocket.";
     EventsRefused = "EVENTS_REFUSED", CHANNEL, NO,
         "AppSync rejected the subscription to the channel, or its realtime endpoint could not be reached.",
-        "See the message. 503 can be tried again.";
+        "See the message. After a 503, try again.";
     Forbidden = "FORBIDDEN", NONE, LOGGED,
         "AWS rejected the request with `Forbidden`, without a reason.",
         "Check the Host header, the API key, and the API's resource policy and WAF rules.";
     Forwarded = "FORWARDED", FORBIDDEN, NO,
-        "Another proxy forwarded the request, which may be reachable from other machines.",
+        "Another proxy forwarded the request. That proxy may be reachable from other machines.",
         "Set `guard.forwarded` to `\"strip\"` or `\"pass\"`.";
     HeaderNotSignable = "HEADER_NOT_SIGNABLE", BAD_REQUEST, NO,
         "A header's value has a tab, two spaces in a row, or a byte that is not ASCII.",
@@ -203,7 +203,7 @@ codes! {
         "The GET request contains a mutation. Any web page could cause a GET.",
         "Send mutations by POST.";
     Navigation = "NAVIGATION", FORBIDDEN, NO,
-        "A browser loads the URL as a page or as part of one, in advance, or for itself.",
+        "A browser requests the URL as a page, as a part of a page, or in advance.",
         "Use `fetch` from an allowed origin, or set the route's `navigations = \"allow\"`.";
     NotAcceptable = "NOT_ACCEPTABLE", NOT_ACCEPTABLE, NO,
         "The header `Accept` lists no media type that countersign can send.",
@@ -215,7 +215,7 @@ codes! {
         "No route matches the path.",
         "Use one of the paths in the message, or add a route.";
     NoSuchRoute = "NO_SUCH_ROUTE", NONE, LOGGED,
-        "API Gateway has no such path or method in a REST API.",
+        "The REST API does not have this path or method.",
         "Check the path, the method, and that the stage is in the route's target.";
     OperationIdExists = "OPERATION_ID_EXISTS", CONFLICT, NO,
         "The stream already has an operation with this id.",
@@ -230,11 +230,11 @@ codes! {
         "The Origin header names an origin that is not allowed.",
         "Allow the origin with `guard.allow_origins` (`--allow-origin`).";
     PathAmbiguous = "PATH_AMBIGUOUS", BAD_REQUEST, NO,
-        "Servers could read the path as another route's, or as outside the route.",
+        "Servers could interpret the path as one of another route, or as one outside the route.",
         "Send the path without the part that the message names.";
     PersistedQueryNotSupported = "PERSISTED_QUERY_NOT_SUPPORTED", BAD_REQUEST, NO,
         "The request has the hash of a persisted query, which AppSync does not support.",
-        "Send the document's text as `query`. Clients of automatic persisted queries do so by themselves.";
+        "Send the document's text as `query`. Clients of automatic persisted queries do so automatically.";
     ScopeWrong = "SCOPE_WRONG", NONE, LOGGED,
         "AWS rejected the signature: it is for another region or service.",
         "Set the route's `region` or `service` to the one in AWS's message.";
@@ -281,19 +281,19 @@ codes! {
         "The connection of a subscription was lost, and events may have been missed.",
         "Subscribe again.";
     SubscriptionOverHttp = "SUBSCRIPTION_OVER_HTTP", NOT_ACCEPTABLE, NO,
-        "A subscription has no single response.",
+        "The operation is a subscription, which does not have a single response.",
         "Accept `text/event-stream` or `multipart/mixed;subscriptionSpec=1.0`, or use a WebSocket.";
     TargetForm = "TARGET_FORM", BAD_REQUEST, NO,
         "The request target is not a path.",
         "Do not use countersign as a forward proxy: send requests to its own URL.";
     TargetNotSignable = "TARGET_NOT_SIGNABLE", BAD_REQUEST, NO,
-        "The path or query cannot be signed faithfully.",
+        "The path or query cannot be signed exactly as it was sent.",
         "Correct the target, or set the route's `odd_paths`.";
     TokenExpired = "TOKEN_EXPIRED", NONE, LOGGED,
         "AWS rejected the credentials: they have expired.",
         "Renew the credentials, for example with `aws sso login`.";
     TokenInvalid = "TOKEN_INVALID", NONE, LOGGED,
-        "AWS does not know the access key or session token, or not in this region.",
+        "AWS does not recognize the access key or session token, or they are not valid in this region.",
         "Check the credentials and the region.";
     TokenMissing = "TOKEN_MISSING", UNAUTHORIZED, NO,
         "The request has no token. Sockets are closed with code 4401.",
@@ -302,7 +302,7 @@ codes! {
         "The token is not valid for this route. Sockets are closed with code 4403.",
         "Send a token of `guard.token_file` or `guard.tokens` that this route accepts.";
     TooManyConnections = "TOO_MANY_CONNECTIONS", NONE, NO,
-        "The route has 256 realtime connections, and none has room for another subscription.",
+        "The route has 256 realtime connections, and all of them are full.",
         "Close subscriptions, or raise `pool.subscriptions`.";
     TooManyInFlight = "TOO_MANY_IN_FLIGHT", UNAVAILABLE, NO,
         "Too many requests, or too many unread request bodies, are in progress.",
@@ -320,7 +320,7 @@ codes! {
         "The request is a multipart upload, which AppSync does not support.",
         "Upload to a presigned S3 URL, and send the object's key in a mutation.";
     UpstreamBroken = "UPSTREAM_BROKEN", BAD_GATEWAY, MAYBE_OR_YES,
-        "The connection to AWS broke, or the response is not valid HTTP.",
+        "The connection to AWS was interrupted, or the response is not valid HTTP.",
         "Try again if the operation can be repeated.";
     UpstreamConnectTimeout = "UPSTREAM_CONNECT_TIMEOUT", GATEWAY_TIMEOUT, NO,
         "AWS did not accept a connection within `timeouts.connect`.",
@@ -355,7 +355,7 @@ codes! {
 }
 
 impl Code {
-    /// Returns the code as clients, logs and metrics have it.
+    /// Returns the name of the code in responses, logs and metrics.
     pub fn as_str(self) -> &'static str {
         self.entry().name
     }
@@ -377,8 +377,8 @@ impl Code {
         self.entry().sent
     }
 
-    /// Returns what an error with this code has unless it says otherwise. A code without a status
-    /// of its own heads no HTTP response.
+    /// Returns the default status and `sent` of an error with this code. The status is 500 for codes
+    /// that have none, which are not sent in HTTP responses.
     pub fn defaults(self) -> (StatusCode, Sent) {
         let Entry { status, sent, .. } = self.entry();
         let status = match status {
@@ -390,12 +390,12 @@ impl Code {
         (status, sent.first().copied().unwrap_or(Sent::Maybe))
     }
 
-    /// Returns what has happened, as a sentence.
+    /// Returns a sentence that describes what has happened.
     pub fn meaning(self) -> &'static str {
         self.entry().meaning
     }
 
-    /// Returns what to do about it, as a sentence.
+    /// Returns a sentence that describes what to do about it.
     pub fn remedy(self) -> &'static str {
         self.entry().remedy
     }

@@ -7,7 +7,7 @@
 //! | [`graphql`] | operation, event, error, raw JSON, the document parser |
 //! | [`events`] | channels of AppSync Events, publishes and subscriptions |
 //! | [`dialect`] | one client-facing protocol per file |
-//! | [`realtime`] | AppSync's realtime protocols: messages, errors, the machine of one connection |
+//! | [`realtime`] | AppSync's realtime protocols: messages, errors, the connection and placement machines |
 
 pub mod dialect;
 pub mod error_code;

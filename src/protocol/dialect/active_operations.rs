@@ -1,4 +1,4 @@
-//! The operations of one client, which names them by its ids and we by our keys.
+//! The active operations of one client, which has its own ids for them. countersign has keys.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use super::payload::bad_document;
 use crate::error_code::{Code, Sent};
 use crate::graphql::{Documents, GraphqlError, Inspected, Kind, Operation, OperationKey, Selected};
 
-/// The active operations of one client.
+/// The active operations of one socket or stream.
 #[derive(Debug)]
 pub(super) struct ActiveOperations {
     limits: Limits,
@@ -55,10 +55,11 @@ impl ActiveOperations {
         self.entries.get(&key).map(|entry| entry.kind)
     }
 
-    /// Inspects a GraphQL operation, and adds it under an id that is free.
+    /// Inspects a GraphQL operation, and adds it under an id that is not in use.
     ///
     /// # Errors
-    /// When its document selects no operation, or the client has too many of its kind already.
+    /// If its document selects no operation, or the client already has the maximum number of
+    /// operations of this kind.
     pub(super) fn start(
         &mut self,
         id: &str,
@@ -70,7 +71,7 @@ impl ActiveOperations {
         Ok((key, selected, Box::new(inspected)))
     }
 
-    /// Adds an operation under an id that is free.
+    /// Adds an operation under an id that is not in use.
     ///
     /// # Errors
     /// If the client already has the maximum number of operations of this kind.

@@ -14,9 +14,10 @@ const MAX_REASON: usize = 123;
 impl Close {
     /// The session has ended. Never sent while an operation is active.
     pub const NORMAL: u16 = 1000;
-    /// Reconnect: clients retry after this code, and resend what was in flight.
+    /// Asks clients to reconnect. They resend the operations that were in flight.
     pub const RESTART: u16 = 1012;
-    /// Reconnect later. Sent only before the acknowledgement; otherwise clients retry forever.
+    /// Asks clients to reconnect later. Sent only before the acknowledgement; otherwise clients retry
+    /// forever.
     pub const TRY_AGAIN_LATER: u16 = 1013;
     pub const TOO_BIG: u16 = 1009;
     /// "Internal Error" (RFC 6455, section 7.4.1).

@@ -1,4 +1,5 @@
-//! Handshake, keep-alive and end of a `graphql-ws` socket, which both protocols of that name share.
+//! Handshake, keepalive and close of a socket. The two protocols named `graphql-ws` and AppSync Events
+//! share them.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,12 +22,12 @@ pub(super) struct Message<'a> {
     pub(super) payload: Option<&'a RawValue>,
 }
 
-/// The phase of a socket.
+/// The state of a socket, apart from its operations.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
     phase: Phase,
     format: MessageFormat,
-    /// When the client must have started.
+    /// The time by which the client must have started.
     init_at: Option<Instant>,
     keepalive: Duration,
     /// When the next `ka` is due.
@@ -34,7 +35,7 @@ pub(super) struct ConnectionState {
     out: VecDeque<Output>,
 }
 
-/// Where messages about the connection have their contents.
+/// The position of the contents in messages about the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum MessageFormat {
     Payload,
@@ -59,7 +60,7 @@ const MEMBERS_ACK: &str = r#"{"type":"connection_ack","connectionTimeoutMs":3000
 const KA: &str = r#"{"type":"ka"}"#;
 
 impl Message<'_> {
-    /// The id as JSON text: a non-empty string, or a number.
+    /// Returns the id as JSON text: a non-empty string, or a number.
     pub(super) fn id(&self) -> Option<&str> {
         let text = self.id?.get();
         let is_id = text.starts_with(|first: char| first == '"' || first.is_ascii_digit());

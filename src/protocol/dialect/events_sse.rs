@@ -1,4 +1,4 @@
-//! Events of a channel over plain SSE: each event is one `message`, its data the event's JSON.
+//! Events of a channel over plain SSE: each event is one `message` whose data is the event's JSON.
 //!
 //! For `EventSource` and `curl -N` (WHATWG HTML, "Server-sent events").
 
@@ -62,7 +62,7 @@ impl Streamed for EventsSse {
 }
 
 impl EventsSse {
-    /// A custom event name, which only clients that know it listen to.
+    /// Sends errors under a custom event name. Clients without a listener for it ignore them.
     fn send_errors(&mut self, name: &str, list: &[GraphqlError]) {
         let text = event(name, &json!({ "errors": errors(list) }).to_string());
         self.out.push_back(Output::Send(text));
@@ -74,7 +74,7 @@ impl EventsSse {
     }
 }
 
-/// AppSync sends an event as a JSON string, or several in an array.
+/// Returns the texts of events. AppSync sends an event as a JSON string, or several in an array.
 fn event_texts(json: &str) -> Vec<String> {
     let one = |raw: &RawValue| {
         let text: Result<String, _> = serde_json::from_str(raw.get());

@@ -1,7 +1,7 @@
 //! `aws-appsync-event-ws`, the protocol of AppSync Events, for AppSync clients.
 //!
 //! The client's credentials are removed, at the handshake and from each message. A publish is sent
-//! over signed HTTP, in order, and answered in the socket's form.
+//! over signed HTTP, in order, and its response is converted to a message of the socket.
 //!
 //! Source: AppSync Events guide, "Understanding the Event API WebSocket protocol".
 
@@ -242,7 +242,7 @@ fn is_id(id: &str) -> bool {
     (1..=MAX_ID).contains(&id.len()) && id.bytes().all(is_plain)
 }
 
-/// The members of an API's response, except those that describe the response itself.
+/// Returns the members of an API's response, except `id` and `type`, which the message has itself.
 fn response_members(json: &str) -> String {
     let members: BTreeMap<String, &RawValue> = serde_json::from_str(json).unwrap_or_default();
     let mut text = String::with_capacity(json.len());

@@ -144,7 +144,7 @@ impl Dialect for GraphqlWs {
     }
 }
 
-/// Returns whether a start's payload is AppSync's.
+/// Returns whether the payload of a `start` has AppSync's form.
 fn has_data(payload: &RawValue) -> bool {
     #[derive(Deserialize)]
     struct StartPayload {

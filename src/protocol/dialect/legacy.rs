@@ -1,7 +1,7 @@
 //! The protocol of subscriptions-transport-ws, whose wire token is `graphql-ws`.
 //!
 //! Source: apollographql/subscriptions-transport-ws, PROTOCOL.md, and the behaviour of its server
-//! if the text is silent: operations may start before the acknowledgement, reusing an active id
+//! where the text leaves it open: operations may start before the acknowledgement, reusing an active id
 //! restarts the operation, and mistakes are reported in messages while the socket stays open.
 
 use std::time::Instant;
@@ -62,7 +62,7 @@ impl Legacy {
         }
     }
 
-    /// Clients wait for the `complete`.
+    /// Stops an operation. Sends a `complete`, because clients wait for it.
     fn stop(&mut self, key: OperationKey, id: &str) {
         self.active.remove(key);
         self.connection.push(Output::Stop(key));
@@ -75,7 +75,7 @@ impl Legacy {
     }
 }
 
-/// Answers a message of an unknown type, or a malformed one.
+/// Responds to a malformed message, or to one of an unknown type.
 pub(super) fn reject_message(connection: &mut ConnectionState, frame: Option<&Message<'_>>) {
     connection.send(match frame {
         Some(frame) => {

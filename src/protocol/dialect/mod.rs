@@ -89,7 +89,7 @@ pub trait Dialect: std::fmt::Debug + Send {
     /// the end of an operation that its client has stopped.
     fn handle_event(&mut self, key: OperationKey, event: &Event);
 
-    /// From now on new operations are ignored; the client sends them again after the close.
+    /// Ignores new operations from now on. The client sends them again after the close.
     fn begin_closing(&mut self);
 
     /// Ends the socket. The code determines whether the client reconnects.

@@ -89,7 +89,7 @@ impl Native {
         }
     }
 
-    /// Sent for an unknown id, too, because clients wait for it.
+    /// Stops an operation. Sends a `complete` for an unknown id, too, because clients wait for it.
     fn stop(&mut self, frame: &Message<'_>) {
         let Some(id) = frame.id() else {
             return self.refuse(None, unsupported());
@@ -119,7 +119,7 @@ impl Dialect for Native {
             "connection_init" => self.connection.init(frame.payload),
             "start" => self.start(&frame),
             "stop" => self.stop(&frame),
-            // Some clients answer `ka` with a message of another protocol.
+            // Some clients respond to `ka` with a message of another protocol.
             "ping" | "pong" => {}
             _ => self.refuse(frame.id(), unsupported()),
         }
@@ -210,7 +210,7 @@ pub(super) fn errors(errors: &[GraphqlError]) -> Value {
     Value::Array(shapes.collect())
 }
 
-/// Returns an error with AppSync's own name.
+/// Returns an error with an error type of AppSync.
 pub(super) fn appsync_error(error_type: &str, message: &str) -> GraphqlError {
     GraphqlError::new(message).with("errorType", error_type)
 }

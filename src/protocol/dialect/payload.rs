@@ -36,7 +36,7 @@ pub(super) fn operation(payload: Option<&RawValue>) -> Result<Operation, String>
     Ok(operation)
 }
 
-/// Returns why a document selects no operation, as an error for the client.
+/// Returns the error for the client whose document selects no operation.
 pub fn bad_document(error: &DocumentError) -> GraphqlError {
     let graphql = GraphqlError::coded(error.to_string(), Code::BadDocument, Sent::No);
     let locations = error
@@ -48,7 +48,7 @@ pub fn bad_document(error: &DocumentError) -> GraphqlError {
     }
 }
 
-/// Returns an execution result as clients require it: some need one of `data` and `errors`.
+/// Returns an execution result that is not empty, because some clients require `data` or `errors`.
 pub(super) fn result(text: &str) -> &str {
     let rest = text.strip_prefix('{').map(str::trim_start);
     match rest {

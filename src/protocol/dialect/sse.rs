@@ -45,7 +45,7 @@ impl Streamed for Sse {
         self.out.push_back(Output::Send(HEARTBEAT.to_owned()));
     }
 
-    /// An interrupted stream makes clients reconnect.
+    /// Interrupts the stream, which makes clients reconnect.
     fn lose(&mut self, reason: &'static str) {
         let close = Close::new(Close::RESTART, reason);
         self.out.push_back(Output::Close(close));
@@ -69,8 +69,8 @@ impl Sse {
     }
 }
 
-/// Returns one event. JSON may contain line breaks only between its tokens; they would end the
-/// line.
+/// Returns one event. Line breaks, which JSON may contain between its tokens, become spaces: they
+/// would end the line.
 pub(super) fn event(name: &str, json: &str) -> String {
     let mut text = String::with_capacity(json.len() + 32);
     text.push_str("event: ");

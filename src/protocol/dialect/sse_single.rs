@@ -1,4 +1,4 @@
-//! GraphQL over SSE, "single connection": one stream, operations by other requests.
+//! GraphQL over SSE, "single connection": one stream, whose operations are started by other requests.
 //!
 //! `PUT` reserves a stream, `GET` opens it, `POST` starts an operation on it, `DELETE` stops one.
 //! Events that arrive before the stream is open are queued. Source: enisdenjo/graphql-sse,
@@ -71,7 +71,7 @@ impl SseSingle {
         }
         match self.active.start(&id, operation) {
             Ok((key, selected, mut inspected)) => {
-                // Many operations may wait until the stream is opened.
+                // Many operations may wait for the stream, and syntax trees take much memory.
                 if !self.out.is_empty() {
                     inspected.drop_tree();
                 }
@@ -125,7 +125,7 @@ impl Streamed for SseSingle {
         SSE_CONTENT_TYPE
     }
 
-    /// Written before the queued events.
+    /// Writes a comment before the queued events.
     fn open(&mut self) {
         self.out.push_front(Output::Send(HEARTBEAT.to_owned()));
     }

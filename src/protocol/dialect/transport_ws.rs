@@ -1,7 +1,7 @@
-//! `graphql-transport-ws`, the protocol of npm graphql-ws and nearly everything modern.
+//! `graphql-transport-ws`, the protocol of npm's graphql-ws and of most current clients.
 //!
-//! Source: enisdenjo/graphql-ws, PROTOCOL.md. If it is not specific, the strictest of the known
-//! clients decides: exactly one acknowledgement, no message after an operation's end, no `complete`
+//! Source: enisdenjo/graphql-ws, PROTOCOL.md. Where it is not specific, the machine meets the
+//! requirements of the strictest known client: exactly one acknowledgement, no message after an operation's end, no `complete`
 //! after `error`, no message for an unknown id.
 
 use std::collections::VecDeque;

@@ -1,19 +1,19 @@
 //! Splits a document into its operations and fragments.
 //!
-//! For documents in files, in which operations may use fragments of another file: definitions can
-//! be combined into a document with one operation.
+//! Operations in files may use fragments of other files. The definitions of several files can be
+//! combined into a document with one operation.
 
 use apollo_parser::SyntaxKind;
 use apollo_parser::cst::{self, CstNode as _};
 
 use super::document::{DocumentError, position, syntax_error, tree};
 
-/// The text of a definition.
+/// One definition of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
     pub what: What,
     pub text: String,
-    /// The fragments that it uses, at any depth.
+    /// The names of the fragments that it uses, at any depth.
     pub spreads: Vec<String>,
     /// The line where it starts, counted from 1.
     pub line: usize,
@@ -32,7 +32,7 @@ pub enum What {
 /// Splits `text` into definitions.
 ///
 /// # Errors
-/// All syntax errors of the text; never empty.
+/// Returns all syntax errors of the text; the list is never empty.
 pub fn definitions(text: &str) -> Result<Vec<Definition>, Vec<DocumentError>> {
     let tree = tree(text);
     let errors: Vec<DocumentError> = tree

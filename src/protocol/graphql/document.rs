@@ -82,7 +82,7 @@ pub(super) fn tree(query: &str) -> SyntaxTree {
 
 pub(super) fn syntax_error(query: &str, error: &apollo_parser::Error) -> DocumentError {
     let (line, column) = position(query, error.index());
-    // The parser's finding may be a literal, and this text is logged.
+    // The token that the parser found may be a literal, and this text is logged.
     let expected = error.message().split(", got ").next();
     DocumentError::Syntax {
         message: expected.unwrap_or_default().to_owned(),

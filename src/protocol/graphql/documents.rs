@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use super::document::{DocumentError, Selected};
 use super::executable::read;
 
-/// A bounded cache of selections, without those that have not been used lately. Clones share it.
+/// A bounded cache of selections, which drops those that were not used recently. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Documents(Arc<Mutex<Generations>>);
 
@@ -32,7 +32,7 @@ impl Documents {
     /// document's tree, too, if it had to be parsed.
     ///
     /// # Errors
-    /// Those of [`select`](super::select); they are not remembered.
+    /// Returns those of [`select`](super::select). Errors are not cached.
     pub(super) fn read(
         &self,
         query: &str,

@@ -33,7 +33,7 @@ pub fn select(query: &str, operation_name: Option<&str>) -> Result<Selected, Doc
     Ok(selected)
 }
 
-/// The same, with the document's tree.
+/// Parses and selects like [`select`], and returns the document's tree, too.
 pub(super) fn read(
     query: &str,
     operation_name: Option<&str>,
@@ -60,7 +60,7 @@ impl Executable {
     /// Finds the definitions in a tree of [`Executable::parse`].
     ///
     /// # Errors
-    /// When the document defines something else than operations and fragments.
+    /// If the document defines anything other than operations and fragments.
     pub(super) fn from_tree(tree: &SyntaxTree) -> Result<Self, DocumentError> {
         let mut executable = Self {
             operations: Vec::new(),
@@ -205,11 +205,11 @@ fn escaped_quote(query: &str, at: usize) -> DocumentError {
     DocumentError::EscapedQuote { line, column }
 }
 
-/// Rejects what a policy does not accept although [`select`] does: a byte order
-/// mark, and `\"` anywhere in a document with a block string.
+/// Rejects documents that [`select`] accepts but a policy does not: those with a byte order mark, or
+/// with both a block string and `\"`.
 ///
 /// # Errors
-/// Returns the position of either.
+/// Returns the position of the byte order mark or of `\"`.
 pub(super) fn check_for_policy(query: &str) -> Result<(), DocumentError> {
     if query.starts_with(BOM) {
         return Err(unsafe_character(query, 0, BOM));

@@ -1,9 +1,9 @@
-//! A GraphQL request that has been read once, for everything that has to know what it does.
+//! A GraphQL request that has been parsed once, for all code that depends on its contents.
 //!
-//! A body or an operation goes in; out come what it selects ([`Selected`]) and an [`Inspected`], which
-//! keeps the text that will be sent and the document's syntax tree. An operation policy asks the
-//! [`Inspected`] for the strict reading of that text and for the document's [`Survey`]; each is made at
-//! most once, however many policies there are, and the document is not parsed again for it.
+//! The input is a body or an operation. The output is the operation that it selects ([`Selected`]) and
+//! an [`Inspected`], which keeps the text that will be sent and the document's syntax tree. Operation
+//! policies evaluate the [`StrictRequest`] of that text and the [`Survey`] of the document. Each is
+//! computed at most once for all policies, and the document is not parsed again for it.
 //!
 //! This is the only way to create an [`Inspected`], so a policy sees every request that is sent.
 
@@ -22,22 +22,22 @@ use super::request::{Irregular, StrictRequest};
 use super::survey::{survey, survey_tree};
 use super::{DocumentError, Documents, Kind, Operation, Selected, Survey, SurveyError};
 
-/// A GraphQL request that has been read.
+/// A GraphQL request that has been parsed.
 #[derive(Debug)]
 pub struct Inspected {
     text: RequestText,
-    /// Unless the document was in the cache.
+    /// The document's syntax tree, unless the document was in the cache.
     tree: Option<SyntaxTree>,
-    /// The strict reading of what is sent.
+    /// The text that is sent, parsed strictly.
     request: OnceLock<Result<StrictRequest, Irregular>>,
     survey: OnceLock<Result<Survey, SurveyError>>,
 }
 
-/// What an HTTP body selects: `None` if it has no document that could be found, so that AppSync
-/// shall say what is wrong with it.
+/// The operation that an HTTP body selects, or `None` if no document was found in the body. AppSync
+/// then reports what is wrong with it.
 pub type Selection = Option<Result<Selected, DocumentError>>;
 
-/// Why a body is not worth sending: AppSync could not answer it as its client expects.
+/// The reason why a body is not sent: AppSync could not respond as the client expects.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     #[error("the request names a document by an id")]
@@ -60,7 +60,7 @@ enum RequestText {
     },
 }
 
-/// The members of a body that decide what it does; others are ignored.
+/// The members of a body that determine its operation; others are ignored.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Envelope<'a> {
@@ -78,10 +78,10 @@ struct Envelope<'a> {
 const PERSISTED: &str = "\"persistedQuery\"";
 
 impl Inspected {
-    /// Reads an operation whose document must select one.
+    /// Inspects an operation whose document must be valid.
     ///
     /// # Errors
-    /// When its document selects no operation.
+    /// If the document does not select an operation.
     pub fn operation(
         operation: Operation,
         documents: &Documents,
@@ -90,7 +90,7 @@ impl Inspected {
         Ok((selected?, inspected))
     }
 
-    /// Reads an operation whose document may be wrong.
+    /// Inspects an operation whose document may be invalid.
     pub fn any_operation(
         operation: Operation,
         documents: &Documents,
@@ -108,17 +108,17 @@ impl Inspected {
         }
     }
 
-    /// Reads an HTTP body. `is_policed` says that a policy will be evaluated: then one strict pass over
-    /// the body serves both.
+    /// Inspects an HTTP body. `is_policed` states whether a policy will be evaluated. If so, one strict
+    /// pass over the body suffices for the selection and the policy.
     ///
     /// # Errors
-    /// When the body is not JSON, or a persisted query without its text.
+    /// If the body is not JSON, or is a persisted query without its text.
     pub fn body(
         body: &Bytes,
         documents: &Documents,
         is_policed: bool,
     ) -> Result<(Selection, Self), BodyError> {
-        // A persisted query is rewritten, and what is sent is read strictly.
+        // A persisted query is rewritten, and the strict pass must be over the text that is sent.
         if is_policed
             && !mentions_persisted(body)
             && let Ok(request) = StrictRequest::read(body)
@@ -167,10 +167,10 @@ impl Inspected {
         Ok((Some(selected), Self::new(text, tree)))
     }
 
-    /// Makes an operation of a body, for which countersign writes the text that is sent.
+    /// Converts a body to an operation, whose text countersign writes itself.
     ///
     /// # Errors
-    /// When the body has a member twice, or one of another type than a GraphQL request has.
+    /// If the body has a duplicate member, or a member of the wrong type.
     pub fn into_operation(self, kind: Kind) -> Result<Self, serde_json::Error> {
         let RequestText::Body(body) = &self.text else {
             return Ok(self);
@@ -182,7 +182,7 @@ impl Inspected {
         ))
     }
 
-    /// Takes a body that is sent as it is, without looking for an operation in it.
+    /// Creates a request from a body that is sent unchanged, without searching it for an operation.
     pub fn uninspected(body: Bytes) -> Self {
         Self::new(RequestText::Body(body), None)
     }
@@ -218,19 +218,19 @@ impl Inspected {
         }
     }
 
-    /// Returns the strict reading of the text that is sent.
+    /// Returns the text that is sent, parsed strictly.
     ///
     /// # Errors
-    /// When parsers may read that text differently.
+    /// If parsers may interpret that text differently.
     pub fn request(&self) -> Result<&StrictRequest, &Irregular> {
         let read = || StrictRequest::read(self.text.bytes());
         self.request.get_or_init(read).as_ref()
     }
 
-    /// Returns what the selected operation of `request`, which is [`Inspected::request`], asks for.
+    /// Returns the survey of the operation that `request`, the result of [`Inspected::request`], selects.
     ///
     /// # Errors
-    /// When the document cannot be evaluated beyond doubt.
+    /// If the document cannot be evaluated unambiguously.
     pub fn survey(&self, request: &StrictRequest) -> Result<&Survey, &SurveyError> {
         let (query, name) = (&request.query, request.operation_name.as_deref());
         let compute = || match &self.tree {
@@ -271,7 +271,7 @@ impl Operation {
         }
     }
 
-    /// Whether the request is a persisted query, with or without its text.
+    /// Returns whether the request is a persisted query, with or without its text.
     pub fn is_persisted(&self) -> bool {
         let extensions = self.extensions.as_ref();
         extensions.is_some_and(|raw| raw.get().contains(PERSISTED))
@@ -334,7 +334,8 @@ fn split(read: Read) -> (Result<Selected, DocumentError>, Option<SyntaxTree>) {
     }
 }
 
-/// Whether JSON is an object. Of an array, serde would take the items for a struct's members.
+/// Returns whether JSON is an object. serde would accept an array, too, and take its items as the
+/// members of a struct.
 pub fn is_object(json: &[u8]) -> bool {
     json.trim_ascii_start().starts_with(b"{")
 }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 pub struct Json(Bytes);
 
 impl Json {
-    /// Takes `raw` out of `frame`, without copying if it is a part of it.
+    /// Returns the JSON of `raw`, without copying it if it is a part of `frame`.
     pub fn slice(frame: &Bytes, raw: &RawValue) -> Self {
         let text = raw.get().as_bytes();
         let (start, end) = (
@@ -23,7 +23,7 @@ impl Json {
         Self(Bytes::copy_from_slice(text))
     }
 
-    /// Accepts a whole body, if it is JSON.
+    /// Parses a complete body.
     ///
     /// # Errors
     /// If the body is not exactly one JSON value in UTF-8.
@@ -41,7 +41,7 @@ impl Json {
         &self.0
     }
 
-    /// Returns the same memory.
+    /// Returns the text without copying it.
     pub fn to_bytes(&self) -> Bytes {
         self.0.clone()
     }
@@ -55,7 +55,7 @@ impl Json {
     }
 }
 
-/// Reads a JSON object. serde alone would accept an array, and take its values for the members'.
+/// Parses a JSON object. serde alone would accept an array, too, and take its items as the members.
 pub fn read_object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     let is_object = text.trim_ascii_start().starts_with('{');
     is_object.then(|| serde_json::from_str(text).ok()).flatten()

@@ -17,7 +17,7 @@ pub struct StrictRequest {
     pub operation_name: Option<String>,
 }
 
-/// Why parsers may read a request differently. No text quotes the request.
+/// The reason why parsers may interpret a request differently. The texts do not quote the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Irregular {
     #[error("the request is not valid UTF-8")]
@@ -38,14 +38,14 @@ pub enum Irregular {
     NoText,
 }
 
-/// The whole request, in one pass.
+/// A request that was read in a single pass.
 struct SinglePass {
     query: Option<String>,
     operation_name: Option<String>,
     has_document_id: bool,
 }
 
-/// The members by their types. serde finds the first that is not as it should be.
+/// The members with their types, so that serde reports the position of the first wrong one.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Members {
@@ -64,17 +64,17 @@ struct Members {
 /// Any JSON value without duplicate members, nested no deeper than serde_json allows.
 struct Strict;
 
-/// The same, but an object.
+/// A JSON object without duplicate members, nested no deeper than serde_json allows.
 struct StrictObject;
 
-/// More than AppSync accepts, in bytes.
+/// The maximum length in bytes, which is more than AppSync accepts.
 const MAX_LENGTH: usize = 16 * 1024 * 1024;
 
 impl StrictRequest {
     /// Reads a request in one pass.
     ///
     /// # Errors
-    /// When parsers may read the request differently, or it has no document.
+    /// If parsers may interpret the request differently, or it has no document.
     pub fn read(bytes: &[u8]) -> Result<Self, Irregular> {
         if bytes.len() > MAX_LENGTH {
             return Err(Irregular::Long(MAX_LENGTH));

@@ -1,8 +1,8 @@
 //! Surveys the selected operation of a document, so that a policy can evaluate it.
 //!
-//! A document and its `operationName` come in; the operation's kind, its root fields and its
-//! measures go out, with every fragment followed. Any doubt is an error: a document that two
-//! parsers could read differently is rejected, although [`select`](super::select) would accept it.
+//! The input is a document and its `operationName`. The output is the operation's kind, its root
+//! fields and its measures, including those of fragments. A document that two parsers could interpret
+//! differently is rejected, even if [`select`](super::select) accepts it.
 //! The work is linear in the document's length, because each fragment is measured once, however
 //! often it is used.
 
@@ -29,7 +29,7 @@ pub struct Survey {
     pub aliases: usize,
     /// The operations of the document.
     pub operations: usize,
-    /// Whether these have different kinds.
+    /// Whether the operations of the document have different kinds.
     pub is_mixed: bool,
 }
 
@@ -48,7 +48,7 @@ pub enum SurveyError {
     UnknownFragment(String),
 }
 
-/// The measures of one operation or fragment without its fragments, which are listed.
+/// The measures of one operation or fragment, without those of the fragments that it spreads.
 #[derive(Default)]
 struct Body {
     fields: Vec<String>,
@@ -91,7 +91,7 @@ pub fn survey(query: &str, operation_name: Option<&str>) -> Result<Survey, Surve
     survey_executable(&Executable::from_tree(&tree)?, operation_name)
 }
 
-/// The same, of a document whose tree is known.
+/// Surveys a document whose tree is already known.
 pub(super) fn survey_tree(
     query: &str,
     tree: &SyntaxTree,
@@ -217,7 +217,8 @@ fn root_fields(
     Ok(fields)
 }
 
-/// Such a selection is invalid, or the schema gives its root types misleading names.
+/// Returns whether `on` is the root type of another kind of operation. Such a selection is invalid, or
+/// the schema gives its root types misleading names.
 fn is_other_root(kind: Kind, on: &str) -> bool {
     let named = match on {
         "Query" => Kind::Query,
@@ -231,7 +232,7 @@ fn is_other_root(kind: Kind, on: &str) -> bool {
 // === impl Body ===
 
 impl Body {
-    /// Recurses as deep as selections are nested, which the parser has limited.
+    /// Adds selections. Recurses as deep as they are nested, which the parser has limited.
     fn collect(&mut self, selections: &cst::SelectionSet, depth: usize) -> Result<(), SurveyError> {
         for selection in selections.selections() {
             match selection {

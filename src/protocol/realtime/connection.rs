@@ -44,7 +44,7 @@ pub struct Connection<S> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// `connection_ack` is due.
+    /// AppSync has not sent its `connection_ack` yet.
     Acking {
         deadline: Instant,
     },
@@ -97,13 +97,13 @@ impl<S> Connection<S> {
         self.subscriptions.insert(key, id, start, subscriber, state);
     }
 
-    /// Returns what the driver attached to the subscription, unless that is over.
+    /// Returns what the driver attached to the subscription, unless it has ended.
     pub fn subscriber(&self, key: Key) -> Option<&S> {
         let subscription = self.subscriptions.get(key)?;
         Some(&subscription.subscriber)
     }
 
-    /// Takes the result of [`Output::Sign`]: the authorization object, or an error.
+    /// Handles the result of [`Output::Sign`]: the authorization object, or an error.
     pub fn handle_signed(&mut self, now: Instant, key: Key, signed: Result<String, GraphqlError>) {
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
@@ -156,7 +156,7 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Takes a text frame of AppSync. Returns the reason if the frame was ignored.
+    /// Handles a text frame of AppSync. Returns the reason if the frame was ignored.
     pub fn handle_frame(&mut self, now: Instant, bytes: &Bytes) -> Option<Ignored> {
         if self.phase == Phase::Ended {
             return None;
@@ -196,7 +196,7 @@ impl<S> Connection<S> {
         }
     }
 
-    /// The socket has closed or failed.
+    /// Handles the close or the failure of the socket.
     pub fn handle_closed(&mut self) {
         self.lose("upstream closed the connection");
     }
@@ -363,7 +363,7 @@ impl<S> Connection<S> {
             .subscriptions
             .in_state(|state| matches!(state, SubscriptionState::Starting { .. }));
         if starting.is_empty() {
-            // It is a later one of a burst of errors: the first has made all starts wait.
+            // A later error of a burst: the first one has made all starts wait.
             return;
         }
         if failures.iter().any(Failure::is_throttled) && self.throttle.begin(now) {
@@ -394,7 +394,7 @@ impl<S> Connection<S> {
                 self.out.push_back(Output::Released(key));
             }
             SubscriptionState::Starting { .. } if !subscription.has_retried => {
-                // The second try has a new id, because AppSync may still answer to the first.
+                // The second attempt has a new id, because AppSync may still respond to the first.
                 subscription.has_retried = true;
                 subscription.state = SubscriptionState::Signing;
                 subscription.change_id();

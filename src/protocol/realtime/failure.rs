@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 use crate::graphql::GraphqlError;
 
-/// Masks the secrets that AWS echoes in its errors. The signer's side knows them and passes these
-/// functions.
+/// Masks the secrets that AWS echoes in its errors. The caller provides these functions, because the
+/// signer knows the secrets.
 #[derive(Clone, Copy, Debug)]
 pub struct Redaction {
     /// Masks a payload, which stays JSON.
@@ -84,7 +84,7 @@ impl Failure {
         self.type_name() == "LimitExceededError"
     }
 
-    /// Returns the error as clients get it.
+    /// Returns the error that clients receive.
     pub fn to_graphql(&self) -> GraphqlError {
         let kind = self.type_name();
         let message = match (&self.message, kind) {

@@ -1,13 +1,13 @@
 //! Decides which connection carries which subscription, when to reconnect, and what the end of a
 //! connection means for its subscriptions.
 //!
-//! Subscriptions of one owner (a client socket) stay together while their connection has room.
-//! Otherwise the fullest connection with room takes a subscription, which keeps connections few.
-//! When a connection is lost, one reconnect follows at once; its retries back off, and while they
-//! fail, the upstream counts as down.
+//! Subscriptions of one owner (a client socket) stay together while their connection has a free slot.
+//! Otherwise, a subscription is placed on the fullest connection that has a free slot, which keeps
+//! the number of connections small. After a loss, the pool reconnects once immediately. Retries back
+//! off, and while they fail, the upstream is considered down.
 //!
-//! Drivers report by `handle_*`, sessions by [`Placement::subscribe`] and [`Placement::release`],
-//! and [`Placement::poll_output`] returns what is to be done. The machine opens nothing, reads no
+//! Drivers report by `handle_*`, sessions by [`Placement::subscribe`] and [`Placement::release`].
+//! [`Placement::poll_output`] returns the actions to perform. The machine opens nothing, reads no
 //! clock and draws no random numbers: time and jitter are arguments.
 
 mod interface;
@@ -76,7 +76,7 @@ impl<T: Clone> Placement<T> {
         }
     }
 
-    /// Places a new subscription on a connection with room, or on a new one.
+    /// Places a new subscription on a connection with a free slot, or on a new connection.
     pub fn subscribe(&mut self, now: Instant, owner: Owner, subscriber: T) -> Key {
         self.interest_at = Some(now);
         self.last_key += 1;
@@ -119,7 +119,7 @@ impl<T: Clone> Placement<T> {
         }
     }
 
-    /// AppSync has acknowledged the connection.
+    /// Handles AppSync's acknowledgement of the connection.
     pub fn handle_ready(&mut self, id: ConnectionId) {
         self.stop_retrying();
         if let Some(connection) = self.connection(id) {
@@ -127,7 +127,7 @@ impl<T: Clone> Placement<T> {
         }
     }
 
-    /// The upstream has acknowledged the subscription.
+    /// Handles the upstream's acknowledgement of the subscription.
     pub fn handle_acknowledged(&mut self, id: ConnectionId, key: Key) {
         if let Some(placed) = self.placed(id, key)
             && placed.phase == SubscriptionPhase::Starting
@@ -136,15 +136,15 @@ impl<T: Clone> Placement<T> {
         }
     }
 
-    /// The upstream has ended the subscription.
+    /// Handles the end of the subscription by the upstream.
     pub fn handle_ended(&mut self, id: ConnectionId, key: Key, event: Event) {
         if let Some(placed) = self.remove(id, key) {
             self.end(placed, End::Upstream(event));
         }
     }
 
-    /// The client's queue is full. The driver stops the subscription, which keeps its slot until
-    /// [`Placement::handle_released`].
+    /// Handles an overflow of the client's queue. The driver stops the subscription, which keeps its
+    /// slot until [`Placement::handle_released`].
     pub fn handle_overflow(&mut self, id: ConnectionId, key: Key) {
         if let Some(placed) = self.placed(id, key)
             && placed.phase != SubscriptionPhase::Stopping
@@ -155,13 +155,14 @@ impl<T: Clone> Placement<T> {
         }
     }
 
-    /// A stopped subscription is gone upstream, too: its slot is free.
+    /// Frees the slot of a stopped subscription, which has ended upstream, too.
     pub fn handle_released(&mut self, id: ConnectionId, key: Key) {
         self.remove(id, key);
     }
 
-    /// AppSync rejected the subscription because its connection has reached a limit of AppSync. The
-    /// connection keeps what it has and takes no more; the subscription moves to another one.
+    /// Handles AppSync's rejection of the subscription because its connection has reached a limit of
+    /// AppSync. The connection keeps its other subscriptions and takes no more; this one moves to
+    /// another connection.
     pub fn handle_full(&mut self, id: ConnectionId, key: Key) {
         let Some(mut placed) = self.remove(id, key) else {
             return;
@@ -177,7 +178,7 @@ impl<T: Clone> Placement<T> {
         }
     }
 
-    /// The driver accepted no command, because it has ended and its report is about to come. The
+    /// Handles a driver that accepted no command, because it has ended and its report will follow. The
     /// subscription moves to another connection, and nothing more is placed on this one.
     pub fn handle_rejected(&mut self, id: ConnectionId, key: Key) {
         if let Some(connection) = self.connection(id) {
@@ -199,7 +200,7 @@ impl<T: Clone> Placement<T> {
         self.connections.len() < before
     }
 
-    /// The connection has ended. `jitter`, in `0.0..1.0`, spreads the retry.
+    /// Handles the end of the connection. `jitter`, in `0.0..1.0`, spreads the retry.
     pub fn handle_closed(&mut self, now: Instant, id: ConnectionId, ending: Ending, jitter: f64) {
         let Some(index) = self.connections.iter().position(|pooled| pooled.id == id) else {
             return;
@@ -275,7 +276,7 @@ impl<T: Clone> Placement<T> {
             .count()
     }
 
-    /// Returns what the subscription is doing, unless it is over.
+    /// Returns the phase of the subscription, unless it has ended.
     pub fn phase(&self, key: Key) -> Option<SubscriptionPhase> {
         let connected = self.connections.iter().map(|pooled| &pooled.subscriptions);
         let waiting = self.retries.iter().map(|retry| &retry.subscriptions);

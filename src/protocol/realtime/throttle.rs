@@ -12,7 +12,7 @@ const FIRST_PAUSE_MS: u64 = 500;
 const MAX_PAUSES: u32 = 6;
 
 impl Throttle {
-    /// Starts a pause because starts were throttled. Returns `false` if that was too often.
+    /// Starts a pause because starts were throttled. Returns `false` after too many pauses in a row.
     pub(super) fn begin(&mut self, now: Instant) -> bool {
         if self.pauses == MAX_PAUSES {
             return false;
@@ -22,7 +22,7 @@ impl Throttle {
         true
     }
 
-    /// Makes the next pause a short one, because AppSync has accepted a start.
+    /// Makes the next pause short again, because AppSync has accepted a start.
     pub(super) fn reset(&mut self) {
         self.pauses = 0;
     }

@@ -1,7 +1,7 @@
 //! The messages of AppSync's two realtime protocols, and the authorization object they carry.
 //!
-//! The protocols of GraphQL and Events differ in names and in the position of members. Their
-//! messages mean the same, which is an [`UpstreamMessage`].
+//! The protocols of GraphQL and Events differ in the names and positions of members. An
+//! [`UpstreamMessage`] is a message of either protocol.
 
 use std::borrow::Cow;
 
@@ -27,7 +27,7 @@ pub const FIXED_HEADERS: [(&str, &str); 3] = [
     ("content-type", "application/json; charset=UTF-8"),
 ];
 
-/// Which of the two protocols a connection speaks.
+/// The protocol of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// AppSync dev guide, "Building a real-time WebSocket client".
@@ -82,7 +82,7 @@ impl Protocol {
         redaction: Redaction,
     ) -> Result<UpstreamMessage<'_>, serde_json::Error> {
         let frame: Frame<'_> = serde_json::from_slice(bytes)?;
-        // The members that GraphQL has in `payload` stand beside `type` in Events.
+        // In Events, the members that GraphQL has in `payload` are beside `type`.
         let members = match self {
             Self::Graphql => frame.payload,
             Self::Events => Some(serde_json::from_slice(bytes)?),

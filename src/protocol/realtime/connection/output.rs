@@ -13,7 +13,7 @@ use crate::realtime::failure::Failure;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(pub u64);
 
-/// What the driver has to do, in order. Frames to write are not among them.
+/// The actions that the driver must perform, in order. Frames to write are returned separately.
 #[derive(Debug)]
 pub enum Output {
     /// Sign this start, and pass the result to `handle_signed`.
@@ -22,9 +22,10 @@ pub enum Output {
     Started(Key, Duration),
     /// Deliver an event, which does not end the subscription.
     Event(Key, Event),
-    /// The upstream has ended the subscription, which the machine has forgotten.
+    /// The upstream has ended the subscription, which the machine has removed.
     Ended(Key, Event),
-    /// AppSync has confirmed a stop, or did not in time. The machine has forgotten the subscription.
+    /// AppSync has confirmed a stop, or has failed to do so in time. The machine has removed the
+    /// subscription.
     Released(Key),
     /// AppSync takes no more subscriptions on this connection. This one may start on another.
     Full(Key),

@@ -103,7 +103,7 @@ impl<S> Subscriptions<S> {
         (subscription.wire == id).then_some(key)
     }
 
-    /// Returns the subscriptions in such a state, in the order in which they were started.
+    /// Returns the subscriptions in a matching state, in the order in which they were started.
     pub(super) fn in_state(&self, is_match: impl Fn(SubscriptionState) -> bool) -> Vec<Key> {
         let entries = self.0.iter();
         let found = entries.filter(|(_, subscription)| is_match(subscription.state));

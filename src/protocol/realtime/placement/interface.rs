@@ -58,11 +58,11 @@ pub enum End {
     Unreachable(GraphqlError),
     /// AppSync rejected it on each connection that it was moved to.
     Full,
-    /// No connection has room, and no more connections may be opened.
+    /// All connections are full, and no more connections may be opened.
     TooManyConnections,
 }
 
-/// What the pool has to do, in order.
+/// The actions that the pool must perform, in order.
 #[derive(Clone, Debug)]
 pub enum Output<T> {
     /// Open a connection.

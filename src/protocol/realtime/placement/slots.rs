@@ -1,4 +1,4 @@
-//! Where subscriptions are kept: each by one connection, or by one retry.
+//! The storage of subscriptions. Each belongs to one connection, or to one retry.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
