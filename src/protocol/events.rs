@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn channels() {
+    fn channels_are_validated() {
         for text in ["default", "/default/room-1", "a/b/c/d/e", "/A/0-9"] {
             assert!(Channel::exact(text).is_ok(), "{text}");
             assert!(Channel::pattern(text).is_ok(), "{text}");

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_is_bounded_and_keeps_what_is_used() {
+    fn cache_is_bounded_and_keeps_used_entries() {
         let documents = Documents::default();
         let used = "query Used { a }";
         for at in 0..5 * GENERATION {

@@ -74,7 +74,7 @@ fn response_members_do_not_replace_id_and_type() {
 }
 
 #[test]
-fn a_publish_is_answered_in_the_sockets_form() {
+fn publish_response_has_the_form_of_the_socket() {
     check(
         r#"
         > {"type":"publish","id":"p","channel":"default/a","events":["{\"m\":\"<&>\"}"],"payload":{"channel":"x"}}
@@ -127,7 +127,7 @@ fn rejections_have_appsyncs_messages() {
 }
 
 #[test]
-fn while_closing_nothing_starts() {
+fn no_operation_starts_while_closing() {
     check(
         r#"
         . closing

@@ -8,7 +8,7 @@ fn bench() -> Harness<GraphqlWs> {
 }
 
 #[test]
-fn the_first_start_decides() {
+fn first_start_selects_the_protocol() {
     let legacy = r#"
         > {"id":"1","type":"start","payload":{"query":"subscription { a }"}}
         ! start 1 subscription {"query":"subscription { a }","variables":{}}
@@ -85,7 +85,7 @@ fn upstream_that_is_down_is_reported_in_both_protocols() {
 }
 
 #[test]
-fn binary_messages_and_ends() {
+fn binary_message_closes_and_no_start_is_accepted_while_closing() {
     bench().ready().check(
         r"
         . binary

@@ -77,7 +77,7 @@ fn stop_is_answered_with_complete() {
 }
 
 #[test]
-fn a_live_id_used_again_restarts() {
+fn start_with_an_active_id_restarts_the_operation() {
     check(
         r#"
         > {"id":"1","type":"start","payload":{"query":"subscription { a }"}}
@@ -151,7 +151,7 @@ fn overlong_id_is_rejected() {
 }
 
 #[test]
-fn too_many_operations_are_refused() {
+fn too_many_operations_are_rejected() {
     check(
         r#"
         > {"id":"1","type":"start","payload":{"query":"{ a }"}}
@@ -192,7 +192,7 @@ fn the_client_ends_the_connection() {
 }
 
 #[test]
-fn while_closing_nothing_starts_and_what_runs_may_end() {
+fn no_operation_starts_while_closing_and_running_ones_may_end() {
     check(
         r#"
         > {"id":"1","type":"start","payload":{"query":"{ a }"}}

@@ -113,7 +113,7 @@ fn overlong_id_is_rejected() {
 }
 
 #[test]
-fn an_unknown_stop_is_answered_and_pings_are_swallowed() {
+fn stop_of_an_unknown_id_is_completed_and_pings_are_ignored() {
     check(
         r#"
         > {"id":"x","type":"stop"}
@@ -127,7 +127,7 @@ fn an_unknown_stop_is_answered_and_pings_are_swallowed() {
 }
 
 #[test]
-fn while_closing_nothing_starts() {
+fn no_operation_starts_while_closing() {
     check(
         r#"
         . closing

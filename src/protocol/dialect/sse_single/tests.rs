@@ -55,7 +55,7 @@ fn operations_run_concurrently() {
 }
 
 #[test]
-fn a_live_id_conflicts_and_a_stopped_one_is_free() {
+fn active_id_conflicts_and_stopped_id_is_free() {
     let mut bench = Harness::new();
     bench.start(SUBSCRIPTION);
     assert_eq!(bench.start(SUBSCRIPTION), Answer::DuplicateId);

@@ -385,7 +385,7 @@ fn a_bad_document_is_an_error_of_the_operation() {
 }
 
 #[test]
-fn too_many_operations_are_refused_each_kind_by_itself() {
+fn operation_limits_apply_to_each_kind() {
     check_ready(
         r#"
         > {"type":"subscribe","id":"1","payload":{"query":"subscription { a }"}}
@@ -409,7 +409,7 @@ fn too_many_operations_are_refused_each_kind_by_itself() {
 }
 
 #[test]
-fn while_closing_nothing_starts_and_what_runs_may_end() {
+fn no_operation_starts_while_closing_and_running_ones_may_end() {
     check_ready(
         r#"
         > {"type":"subscribe","id":"1","payload":{"query":"mutation { a }"}}
@@ -671,7 +671,7 @@ impl Harness<TransportWs> {
     }
 }
 
-/// The protocol once more, as simply as possible; it returns the first words of the outputs.
+/// A second, minimal implementation of the protocol. It returns the first words of the outputs.
 #[derive(Default)]
 struct Model {
     is_initialised: bool,
@@ -805,7 +805,7 @@ impl Rules {
         }
     }
 
-    /// `subscribed` is the id of the `subscribe` that is being answered, if any.
+    /// `subscribed` is the id of the `subscribe` that is being handled, if any.
     fn see_frame(&mut self, text: &str, subscribed: Option<&str>) {
         let frame: Value = serde_json::from_str(text).unwrap();
         let kind = frame["type"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! Documents in which parsers find different operations, and documents that only look so.
+//! Documents in which parsers find different operations, and harmless documents that look similar.
 
 use crate::graphql::{Kind, select, survey};
 
@@ -24,7 +24,7 @@ const ODD: [char; 14] = [
 ];
 
 #[test]
-fn odd_characters_are_refused_wherever_they_are() {
+fn unsafe_characters_are_rejected_everywhere() {
     for c in ODD.into_iter().chain(['\u{feff}']) {
         let code = format!("U+{:04X}", u32::from(c));
         for (query, place) in [
@@ -63,7 +63,7 @@ fn odd_characters_are_refused_wherever_they_are() {
 }
 
 #[test]
-fn a_byte_order_mark_is_allowed_at_the_start_alone() {
+fn byte_order_mark_is_allowed_only_at_the_start() {
     check("\u{feff}{ a }", None, Ok(Kind::Query));
     check("\u{feff}mutation { a }", None, Ok(Kind::Mutation));
     check(
@@ -75,12 +75,12 @@ fn a_byte_order_mark_is_allowed_at_the_start_alone() {
 }
 
 #[test]
-fn other_white_space_of_unicode_is_text_and_nothing_else() {
+fn other_unicode_white_space_is_plain_text() {
     for c in [
         '\u{a0}', '\u{1680}', '\u{180e}', '\u{2000}', '\u{200b}', '\u{200d}', '\u{200e}',
         '\u{202e}', '\u{202f}', '\u{205f}', '\u{2060}', '\u{3000}', '\u{efbb}', '\u{fffe}',
     ] {
-        // No known parser ends a comment or a string there, and people use these characters.
+        // No known parser ends a comment or a string there, and real documents have these characters.
         check(
             &format!("# {c} mutation {{ b }}\n{{ a }}"),
             None,

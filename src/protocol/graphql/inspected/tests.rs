@@ -7,9 +7,9 @@ fn body(text: &str, is_policed: bool) -> Result<(Selection, Inspected), BodyErro
     Inspected::body(&body, &Documents::default(), is_policed)
 }
 
-/// Whether a policy is there changes how often a body is read, and not what is found in it.
+/// A policy changes how a body is parsed, but not which operation is found in it.
 #[test]
-fn a_policy_does_not_change_what_is_found() {
+fn policy_does_not_change_the_selection() {
     for text in [
         r#"{"query":"{ a }"}"#,
         r#"{"query":"query A { a } mutation B { b }","operationName":"B","variables":{"x":[1]}}"#,
@@ -44,7 +44,7 @@ fn a_policy_does_not_change_what_is_found() {
     }
 }
 
-/// serde takes the items of an array for a struct's members.
+/// serde accepts an array as a struct, and takes its items as the members.
 #[test]
 fn an_array_is_not_read_as_an_operation() {
     for text in [
@@ -96,7 +96,7 @@ fn a_document_is_parsed_once_for_its_kind_and_its_policies() {
         let request = inspected.request().unwrap();
         let survey = inspected.survey(request).unwrap();
         assert_eq!(survey.fields, ["a"]);
-        // The same value, not another reading.
+        // The same value, and not the result of another pass.
         let other = inspected.survey(inspected.request().unwrap()).unwrap();
         assert!(std::ptr::eq(survey, other));
     }

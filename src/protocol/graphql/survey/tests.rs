@@ -110,7 +110,7 @@ fn fragments_are_followed() {
 }
 
 #[test]
-fn what_is_in_doubt_is_an_error() {
+fn ambiguous_documents_are_errors() {
     for (query, name, part) in [
         ("", None, "syntax error"),
         ("{ a", None, "syntax error"),
@@ -188,14 +188,14 @@ fn what_is_in_doubt_is_an_error() {
 
 /// In the grammar of AppSync's parser, U+2028 ends a comment.
 #[test]
-fn a_comment_hid_what_follows_a_line_separator() {
+fn line_separator_in_a_comment_is_an_error() {
     let hidden = "query A { a } #\u{2028} mutation B { b }\n";
     check(hidden, Some("A"), Err("U+2028"));
     check("#\u{2028} mutation \n { b }", None, Err("U+2028"));
 }
 
 #[test]
-fn fragment_bombs_are_measured_in_no_time() {
+fn fragment_bombs_are_measured_in_linear_time() {
     let mut bomb = String::from("{ ...F0 }");
     for at in 0..2_000 {
         let next = at + 1;

@@ -1,8 +1,8 @@
 //! Transcripts, and random ones whose outcome is checked against rules.
 //!
 //! A transcript's lines: `.` is an input of the driver (or time that passes), `<` a frame of AppSync,
-//! `>` a frame of ours, `!` an output for the driver. Outputs follow the input that caused them. Wire
-//! ids are `$KEY`; the id of a second try is `$KEY'`.
+//! `>` a frame of the machine, `!` an output for the driver. Outputs follow the input that caused them. Wire
+//! ids are `$KEY`; the id of a second attempt is `$KEY'`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -307,7 +307,7 @@ fn a_start_that_cannot_be_signed_fails_alone() {
 }
 
 #[test]
-fn a_start_without_answer_is_tried_once_more_under_a_new_id() {
+fn unacknowledged_start_is_retried_once_under_a_new_id() {
     check_ready(
         r#"
         . subscribe 1
@@ -356,7 +356,7 @@ fn a_start_without_answer_is_tried_once_more_under_a_new_id() {
 }
 
 #[test]
-fn a_full_connection_gives_the_subscription_back() {
+fn full_connection_returns_the_subscription() {
     for payload in [
         r#"{"errors":{"errorType":"MaxSubscriptionsReachedError","message":"Max number of 100 subscriptions reached"}}"#,
         r#"{"errors":[{"errorType":"MaxSubscriptionsReachedError"}]}"#,
@@ -612,7 +612,7 @@ fn an_error_with_an_id_ends_that_subscription() {
 }
 
 #[test]
-fn a_stopped_subscription_is_released_by_its_answer() {
+fn response_to_a_stop_releases_the_subscription() {
     for answer in [
         "complete $1",
         "complete $1 {}",
@@ -636,7 +636,7 @@ fn a_stopped_subscription_is_released_by_its_answer() {
 }
 
 #[test]
-fn a_stop_without_answer_is_released_in_the_end() {
+fn unconfirmed_stop_is_released_after_the_timeout() {
     check_live(
         "
         . stop 1
@@ -650,7 +650,7 @@ fn a_stop_without_answer_is_released_in_the_end() {
 }
 
 #[test]
-fn a_start_that_is_stopped_before_its_answer_is_not_tried_again() {
+fn start_stopped_before_its_acknowledgement_is_not_retried() {
     check_ready(
         "
         . subscribe 1
@@ -725,7 +725,7 @@ fn the_time_to_the_acknowledgement_counts_from_the_latest_signature() {
 }
 
 #[test]
-fn a_refused_connection_says_why_and_nothing_more() {
+fn refused_connection_reports_only_its_errors() {
     let cases = [
         (
             r#"{"errors":[{"errorType":"com.amazonaws.deepdish.graphql.auth#UnauthorizedException","message":"You are not authorized to make this call.","errorCode":400}]}"#,

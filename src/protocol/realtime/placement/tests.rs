@@ -161,7 +161,7 @@ fn check(on_loss: OnLoss, transcript: &str) {
 const BOTH: [OnLoss; 2] = [OnLoss::Close, OnLoss::Resume];
 
 #[test]
-fn subscriptions_of_one_owner_stay_together_while_there_is_room() {
+fn subscriptions_of_one_owner_stay_together_while_there_is_a_free_slot() {
     check(
         OnLoss::Close,
         "
@@ -183,7 +183,7 @@ fn subscriptions_of_one_owner_stay_together_while_there_is_room() {
 }
 
 #[test]
-fn the_fullest_connection_with_room_is_taken() {
+fn fullest_connection_with_a_free_slot_is_used() {
     check(
         OnLoss::Close,
         "
@@ -339,7 +339,7 @@ fn a_full_connection_moves_the_subscription_at_most_three_times() {
 }
 
 #[test]
-fn a_full_connection_carries_what_it_has_and_no_more() {
+fn full_connection_keeps_its_subscriptions_and_takes_no_more() {
     check(
         OnLoss::Close,
         "
@@ -364,7 +364,7 @@ fn a_full_connection_carries_what_it_has_and_no_more() {
 }
 
 #[test]
-fn a_driver_that_has_ended_passes_its_subscription_on() {
+fn subscription_moves_from_a_driver_that_has_ended() {
     check(
         OnLoss::Close,
         "
@@ -489,7 +489,7 @@ fn a_retry_connects_although_its_subscriptions_were_released() {
 
 /// No connection reports how such a retry ended.
 #[test]
-fn a_retry_without_room_for_a_connection_is_over() {
+fn retry_ends_if_no_connection_may_be_opened() {
     check(
         OnLoss::Close,
         "
@@ -586,7 +586,7 @@ fn an_unreachable_upstream_ends_subscriptions_after_their_retries() {
 }
 
 #[test]
-fn retries_stop_when_no_client_asks_for_a_minute() {
+fn retries_stop_after_a_minute_without_clients() {
     check(
         OnLoss::Close,
         "
@@ -731,7 +731,7 @@ fn reports_of_unknown_connections_and_subscriptions_are_ignored() {
 
 // === random schedules ===
 
-/// An input; numbers choose among what there is.
+/// An input. Its numbers select among the existing items.
 #[derive(Clone, Debug)]
 enum Step {
     Subscribe(u64),
@@ -742,7 +742,7 @@ enum Step {
     Ready(usize),
     Retire(usize),
     Closed(usize, EndingKind, f64),
-    /// From now on a driver takes no commands, as one that has ended and not reported it.
+    /// From now on, a driver accepts no commands, like one that has ended without a report so far.
     Deaf(usize),
     Wait(u64),
     Abandon,
@@ -799,7 +799,7 @@ fn step() -> impl Strategy<Value = Step> {
 const SUBSCRIPTIONS: usize = 3;
 const CONNECTIONS: usize = 4;
 
-/// Where a subscription is, as the outputs have shown.
+/// The position of a subscription according to the outputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Whereabouts {
     On(u64),
@@ -826,7 +826,7 @@ struct Driven {
     subscriptions: BTreeMap<u64, bool>,
 }
 
-/// A pool with its drivers and sessions, and what the rules need to know of them.
+/// A pool with its drivers and sessions, and the state that the rules need.
 struct World {
     machine: Placement<u64>,
     on_loss: OnLoss,
@@ -1072,7 +1072,7 @@ impl World {
         self.now = until;
     }
 
-    /// Does what the machine asks for. Only the subscriptions in `concerned` may end or move.
+    /// Performs the outputs of the machine. Only the subscriptions in `concerned` may end or move.
     fn perform(&mut self, concerned: &BTreeSet<u64>) {
         while let Some(output) = self.machine.poll_output() {
             match output {
@@ -1146,7 +1146,7 @@ impl World {
         driver.subscriptions.insert(key, false);
     }
 
-    /// Each subscription is in one place, or over; and the machine knows the same.
+    /// Each subscription is at exactly one position, or has ended, and the machine agrees.
     fn check(&self) {
         for (key, subscribed) in &self.subscriptions {
             let on = self.drivers.iter();
@@ -1200,7 +1200,7 @@ impl World {
         waiting.map(|(key, _)| *key).collect()
     }
 
-    /// Every session releases what it has, every driver confirms and goes idle: nothing is left.
+    /// Every session releases its subscriptions, every driver confirms and becomes idle: nothing remains.
     fn settle(&mut self) {
         let held = self.subscriptions.iter().filter(|(_, s)| s.is_held);
         let held: Vec<u64> = held.map(|(key, _)| *key).collect();
