@@ -1,6 +1,7 @@
-//! The active operations of one client, which has its own ids for them. countersign has keys.
+//! The active operations of one client. The client identifies them by its ids, countersign by keys.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::Limits;
 use super::payload::bad_document;
@@ -13,6 +14,8 @@ pub(super) struct ActiveOperations {
     limits: Limits,
     documents: Documents,
     entries: HashMap<OperationKey, Entry>,
+    /// The keys by the client's ids, which both maps share.
+    keys: HashMap<Arc<str>, OperationKey>,
     last_key: u64,
     refusals: u64,
 }
@@ -22,7 +25,7 @@ pub(super) const MAX_ID: usize = 1_024;
 
 #[derive(Debug)]
 struct Entry {
-    id: String,
+    id: Arc<str>,
     kind: Kind,
 }
 
@@ -32,22 +35,20 @@ impl ActiveOperations {
             limits,
             documents,
             entries: HashMap::new(),
+            keys: HashMap::new(),
             last_key: 0,
             refusals: 0,
         }
     }
 
-    /// Returns the key of the operation that has this client's id. It compares the ids of all: they
-    /// are few, and only a client's own messages need it.
+    /// Returns the key of the operation that has this client's id.
     pub(super) fn key(&self, id: &str) -> Option<OperationKey> {
-        let mut entries = self.entries.iter();
-        let found = entries.find(|(_, entry)| entry.id == id);
-        found.map(|(key, _)| *key)
+        self.keys.get(id).copied()
     }
 
     /// Returns the client's id of an operation.
     pub(super) fn id(&self, key: OperationKey) -> Option<&str> {
-        self.entries.get(&key).map(|entry| entry.id.as_str())
+        self.entries.get(&key).map(|entry| &*entry.id)
     }
 
     /// Returns the kind of an operation.
@@ -67,7 +68,7 @@ impl ActiveOperations {
     ) -> Result<(OperationKey, Selected, Box<Inspected>), GraphqlError> {
         let inspected = Inspected::operation(operation, &self.documents);
         let (selected, inspected) = inspected.map_err(|error| bad_document(&error))?;
-        let key = self.insert(id.to_owned(), selected.kind)?;
+        let key = self.insert(id, selected.kind)?;
         Ok((key, selected, Box::new(inspected)))
     }
 
@@ -75,7 +76,7 @@ impl ActiveOperations {
     ///
     /// # Errors
     /// If the client already has the maximum number of operations of this kind.
-    pub(super) fn insert(&mut self, id: String, kind: Kind) -> Result<OperationKey, GraphqlError> {
+    pub(super) fn insert(&mut self, id: &str, kind: Kind) -> Result<OperationKey, GraphqlError> {
         let is_subscription = kind == Kind::Subscription;
         let alike = self
             .entries
@@ -97,6 +98,8 @@ impl ActiveOperations {
         }
         self.last_key += 1;
         let key = OperationKey(self.last_key);
+        let id = Arc::<str>::from(id);
+        self.keys.insert(Arc::clone(&id), key);
         self.entries.insert(key, Entry { id, kind });
         Ok(key)
     }
@@ -110,13 +113,15 @@ impl ActiveOperations {
     #[cfg(test)]
     pub(super) fn pairs(&self) -> Vec<(&str, u64)> {
         let entries = self.entries.iter();
-        let pairs = entries.map(|(key, entry)| (entry.id.as_str(), key.0));
+        let pairs = entries.map(|(key, entry)| (&*entry.id, key.0));
         pairs.collect()
     }
 
     /// Removes an operation; the client may reuse its id.
-    pub(super) fn remove(&mut self, key: OperationKey) -> Option<String> {
-        self.entries.remove(&key).map(|entry| entry.id)
+    pub(super) fn remove(&mut self, key: OperationKey) {
+        if let Some(entry) = self.entries.remove(&key) {
+            self.keys.remove(&entry.id);
+        }
     }
 }
 
@@ -125,17 +130,40 @@ mod tests {
     use super::*;
 
     #[test]
+    fn id_has_a_key_until_its_operation_is_removed() {
+        let limits = Limits {
+            subscriptions: 2,
+            operations: 2,
+        };
+        let mut active = ActiveOperations::new(limits, Documents::default());
+        let first = active.insert("a", Kind::Query).unwrap();
+        let other = active.insert("b", Kind::Query).unwrap();
+        assert_eq!(active.key("a"), Some(first));
+        assert_eq!(active.id(first), Some("a"));
+
+        active.remove(first);
+        assert_eq!(active.key("a"), None);
+        assert_eq!(active.id(first), None);
+        assert_eq!(active.key("b"), Some(other));
+
+        let second = active.insert("a", Kind::Query).unwrap();
+        assert_ne!(second, first);
+        active.remove(first);
+        assert_eq!(active.key("a"), Some(second));
+    }
+
+    #[test]
     fn refusals_are_counted_since_the_last_call() {
         let limits = Limits {
             subscriptions: 1,
             operations: 1,
         };
         let mut active = ActiveOperations::new(limits, Documents::default());
-        active.insert("a".to_owned(), Kind::Query).unwrap();
-        active.insert("b".to_owned(), Kind::Subscription).unwrap();
+        active.insert("a", Kind::Query).unwrap();
+        active.insert("b", Kind::Subscription).unwrap();
         assert_eq!(active.take_refusals(), 0);
         for kind in [Kind::Query, Kind::Mutation, Kind::Subscription] {
-            let refused = active.insert("c".to_owned(), kind).unwrap_err();
+            let refused = active.insert("c", kind).unwrap_err();
             assert_eq!(refused.extensions["code"], Code::TooManyOperations.as_str());
         }
         assert_eq!(active.take_refusals(), 3);

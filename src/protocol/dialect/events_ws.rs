@@ -100,7 +100,7 @@ impl EventsWs {
             let message = format!("Duplicated operation with id {id}");
             return Err(appsync_error("DuplicatedOperationError", &message));
         }
-        self.active.insert(id.to_owned(), kind)
+        self.active.insert(id, kind)
     }
 
     fn unsubscribe(&mut self, id: &str) {
