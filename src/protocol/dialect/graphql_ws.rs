@@ -5,11 +5,12 @@
 //! `start` does: AppSync's contains a `data` string. Until then the machine does only what both
 //! protocols share.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::active_operations::ActiveOperations;
 use super::connection_state::{ConnectionState, Message, MessageFormat};
 use super::legacy::{Legacy, reject_message};
 use super::native::Native;
@@ -19,15 +20,16 @@ use crate::graphql::{Documents, Event, OperationKey, read_object};
 /// The server side of one socket.
 #[derive(Debug)]
 pub struct GraphqlWs {
-    stage: Stage,
-    limits: Limits,
-    documents: Documents,
+    connection: ConnectionState,
+    active: ActiveOperations,
+    /// `None` until the first `start`.
+    protocol: Option<Protocol>,
 }
 
-#[derive(Debug)]
-enum Stage {
-    Undecided(ConnectionState),
-    Decided(Box<dyn Dialect>),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Legacy,
+    Native,
 }
 
 impl GraphqlWs {
@@ -38,55 +40,77 @@ impl GraphqlWs {
         let connection = ConnectionState::new(times.keepalive, MessageFormat::Payload)
             .with_init_deadline(now + times.init);
         Self {
-            stage: Stage::Undecided(connection),
-            limits,
-            documents,
+            connection,
+            active: ActiveOperations::new(limits, documents),
+            protocol: None,
         }
+    }
+
+    /// Creates a machine that has selected its protocol, without a deadline for the init message.
+    #[cfg(test)]
+    pub(super) fn with_protocol(protocol: Protocol, times: Times, limits: Limits) -> Self {
+        Self {
+            connection: ConnectionState::new(times.keepalive, MessageFormat::Payload),
+            active: ActiveOperations::new(limits, Documents::default()),
+            protocol: Some(protocol),
+        }
+    }
+
+    fn legacy(&mut self) -> Legacy<'_> {
+        Legacy {
+            connection: &mut self.connection,
+            active: &mut self.active,
+        }
+    }
+
+    fn native(&mut self) -> Native<'_> {
+        Native {
+            connection: &mut self.connection,
+            active: &mut self.active,
+        }
+    }
+
+    /// Handles a message before the first `start`. Returns the protocol that a `start` selects.
+    fn select(&mut self, message: Option<&Message<'_>>) -> Option<Protocol> {
+        match message.map(|message| message.message_type.as_str()) {
+            Some("start") => {
+                let payload = message.and_then(|message| message.payload);
+                return Some(if payload.is_some_and(has_data) {
+                    Protocol::Native
+                } else {
+                    Protocol::Legacy
+                });
+            }
+            Some("connection_init") => {
+                self.connection
+                    .init(message.and_then(|message| message.payload));
+            }
+            Some("connection_terminate") => self.connection.close(Close::new(Close::NORMAL, "")),
+            Some("ping" | "pong" | "stop") => {}
+            Some(_) | None => reject_message(&mut self.connection, message),
+        }
+        None
     }
 }
 
 impl Dialect for GraphqlWs {
-    fn handle_text(&mut self, now: Instant, text: &str) {
-        if let Stage::Undecided(connection) = &mut self.stage {
-            let message: Option<Message<'_>> = read_object(text);
-            if connection.is_closed() {
-                return;
-            }
-            match message
-                .as_ref()
-                .map(|message| message.message_type.as_str())
-            {
-                Some("start") => {}
-                Some("connection_init") => {
-                    return connection.init(message.and_then(|message| message.payload));
-                }
-                Some("connection_terminate") => {
-                    return connection.close(Close::new(Close::NORMAL, ""));
-                }
-                Some("ping" | "pong" | "stop") => return,
-                Some(_) | None => return reject_message(connection, message.as_ref()),
-            }
-            let empty = ConnectionState::new(Duration::MAX, MessageFormat::Payload);
-            let connection = std::mem::replace(connection, empty);
-            let payload = message.and_then(|message| message.payload);
-            let is_native = payload.is_some_and(has_data);
-            let documents = self.documents.clone();
-            self.stage = Stage::Decided(if is_native {
-                Box::new(Native::new(connection, self.limits, documents))
-            } else {
-                Box::new(Legacy::new(connection, self.limits, documents))
-            });
+    fn handle_text(&mut self, _now: Instant, text: &str) {
+        if self.connection.is_closed() {
+            return;
         }
-        if let Stage::Decided(dialect) = &mut self.stage {
-            dialect.handle_text(now, text);
+        let message: Option<Message<'_>> = read_object(text);
+        if self.protocol.is_none() {
+            self.protocol = self.select(message.as_ref());
+        }
+        match self.protocol {
+            Some(Protocol::Legacy) => self.legacy().handle(message.as_ref()),
+            Some(Protocol::Native) => self.native().handle(message.as_ref()),
+            None => {}
         }
     }
 
     fn take_refusals(&mut self) -> u64 {
-        match &mut self.stage {
-            Stage::Undecided(_) => 0,
-            Stage::Decided(dialect) => dialect.take_refusals(),
-        }
+        self.active.take_refusals()
     }
 
     fn handle_binary(&mut self) {
@@ -95,52 +119,35 @@ impl Dialect for GraphqlWs {
     }
 
     fn accept(&mut self, now: Instant) {
-        match &mut self.stage {
-            Stage::Undecided(connection) => connection.accept(now),
-            Stage::Decided(dialect) => dialect.accept(now),
-        }
+        self.connection.accept(now);
     }
 
     fn handle_event(&mut self, key: OperationKey, event: &Event) {
-        match &mut self.stage {
-            Stage::Undecided(_) => {}
-            Stage::Decided(dialect) => dialect.handle_event(key, event),
+        match self.protocol {
+            Some(Protocol::Legacy) => self.legacy().handle_event(key, event),
+            Some(Protocol::Native) => self.native().handle_event(key, event),
+            None => {}
         }
     }
 
     fn begin_closing(&mut self) {
-        match &mut self.stage {
-            Stage::Undecided(connection) => connection.begin_closing(),
-            Stage::Decided(dialect) => dialect.begin_closing(),
-        }
+        self.connection.begin_closing();
     }
 
     fn close(&mut self, close: Close) {
-        match &mut self.stage {
-            Stage::Undecided(connection) => connection.close(close),
-            Stage::Decided(dialect) => dialect.close(close),
-        }
+        self.connection.close(close);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        match &self.stage {
-            Stage::Undecided(connection) => connection.poll_timeout(),
-            Stage::Decided(dialect) => dialect.poll_timeout(),
-        }
+        self.connection.poll_timeout()
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        match &mut self.stage {
-            Stage::Undecided(connection) => connection.handle_timeout(now),
-            Stage::Decided(dialect) => dialect.handle_timeout(now),
-        }
+        self.connection.handle_timeout(now);
     }
 
     fn poll_output(&mut self) -> Option<Output> {
-        match &mut self.stage {
-            Stage::Undecided(connection) => connection.poll_output(),
-            Stage::Decided(dialect) => dialect.poll_output(),
-        }
+        self.connection.poll_output()
     }
 }
 

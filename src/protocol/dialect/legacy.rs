@@ -4,30 +4,56 @@
 //! where the text leaves it open: operations may start before the acknowledgement, reusing an active id
 //! restarts the operation, and mistakes are reported in messages while the socket stays open.
 
-use std::time::Instant;
-
 use serde_json::{Value, json};
 
 use super::active_operations::{ActiveOperations, MAX_ID};
 use super::connection_state::{ConnectionState, Message, message};
 use super::payload::{operation, result};
-use super::{Close, Dialect, Limits, Output};
+use super::{Close, Output};
 use crate::error_code::{Code, Sent};
-use crate::graphql::{Documents, Event, GraphqlError, OperationKey, read_object};
+use crate::graphql::{Event, GraphqlError, OperationKey};
 
-/// The server side of one socket.
-#[derive(Debug)]
-pub(super) struct Legacy {
-    connection: ConnectionState,
-    active: ActiveOperations,
+/// The operations of one socket in this protocol.
+pub(super) struct Legacy<'a> {
+    pub(super) connection: &'a mut ConnectionState,
+    pub(super) active: &'a mut ActiveOperations,
 }
 
-impl Legacy {
-    pub(super) fn new(connection: ConnectionState, limits: Limits, documents: Documents) -> Self {
-        Self {
-            connection,
-            active: ActiveOperations::new(limits, documents),
+impl Legacy<'_> {
+    /// Handles a message, or `None` for a malformed one.
+    pub(super) fn handle(&mut self, frame: Option<&Message<'_>>) {
+        let Some(frame) = frame else {
+            return reject_message(self.connection, None);
+        };
+        match frame.message_type.as_str() {
+            "connection_init" => self.connection.init(frame.payload),
+            "start" => self.start(frame),
+            "stop" => {
+                let id = frame.id().unwrap_or_default();
+                if let Some(key) = self.active.key(id) {
+                    self.stop(key, id);
+                }
+            }
+            "connection_terminate" => self.connection.close(Close::new(Close::NORMAL, "")),
+            _ => reject_message(self.connection, Some(frame)),
         }
+    }
+
+    /// Handles an event of an operation.
+    pub(super) fn handle_event(&mut self, key: OperationKey, event: &Event) {
+        let Some(id) = self.active.id(key) else {
+            return;
+        };
+        let frame = match event {
+            Event::Next(json) => message(Some(id), "data", Some(result(json.as_str()))),
+            Event::Error(errors) => message(Some(id), "error", Some(&error_payload(errors))),
+            Event::Complete => message(Some(id), "complete", None),
+            Event::Started | Event::Missed(_) | Event::Lost => return,
+        };
+        if event.is_ending() {
+            self.active.remove(key);
+        }
+        self.connection.send(frame);
     }
 
     fn start(&mut self, frame: &Message<'_>) {
@@ -87,78 +113,6 @@ pub(super) fn reject_message(connection: &mut ConnectionState, frame: Option<&Me
             message(None, "connection_error", Some(&payload.to_string()))
         }
     });
-}
-
-impl Dialect for Legacy {
-    fn handle_text(&mut self, _now: Instant, text: &str) {
-        if self.connection.is_closed() {
-            return;
-        }
-        let Some(frame) = read_object::<Message<'_>>(text) else {
-            return reject_message(&mut self.connection, None);
-        };
-        match frame.message_type.as_str() {
-            "connection_init" => self.connection.init(frame.payload),
-            "start" => self.start(&frame),
-            "stop" => {
-                let id = frame.id().unwrap_or_default();
-                if let Some(key) = self.active.key(id) {
-                    self.stop(key, id);
-                }
-            }
-            "connection_terminate" => self.connection.close(Close::new(Close::NORMAL, "")),
-            _ => reject_message(&mut self.connection, Some(&frame)),
-        }
-    }
-
-    fn take_refusals(&mut self) -> u64 {
-        self.active.take_refusals()
-    }
-
-    fn handle_binary(&mut self) {
-        let reason = "Invalid message received: binary message";
-        self.close(Close::new(Close::INVALID_MESSAGE, reason));
-    }
-
-    fn accept(&mut self, now: Instant) {
-        self.connection.accept(now);
-    }
-
-    fn handle_event(&mut self, key: OperationKey, event: &Event) {
-        let Some(id) = self.active.id(key) else {
-            return;
-        };
-        let frame = match event {
-            Event::Next(json) => message(Some(id), "data", Some(result(json.as_str()))),
-            Event::Error(errors) => message(Some(id), "error", Some(&error_payload(errors))),
-            Event::Complete => message(Some(id), "complete", None),
-            Event::Started | Event::Missed(_) | Event::Lost => return,
-        };
-        if event.is_ending() {
-            self.active.remove(key);
-        }
-        self.connection.send(frame);
-    }
-
-    fn begin_closing(&mut self) {
-        self.connection.begin_closing();
-    }
-
-    fn close(&mut self, close: Close) {
-        self.connection.close(close);
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.connection.poll_timeout()
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        self.connection.handle_timeout(now);
-    }
-
-    fn poll_output(&mut self) -> Option<Output> {
-        self.connection.poll_output()
-    }
 }
 
 /// Returns one object, because clients fail on a list: the first error, and all errors if there are

@@ -6,21 +6,18 @@
 //!
 //! Source: AppSync dev guide, "Building a real-time WebSocket client".
 
-use std::time::Instant;
-
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::Output;
 use super::active_operations::{ActiveOperations, MAX_ID};
 use super::connection_state::{ConnectionState, Message, message};
-use super::{Close, Dialect, Limits, Output};
-use crate::graphql::{Documents, Event, GraphqlError, Kind, Operation, OperationKey, read_object};
+use crate::graphql::{Event, GraphqlError, Kind, Operation, OperationKey};
 
-/// The server side of one socket.
-#[derive(Debug)]
-pub(super) struct Native {
-    connection: ConnectionState,
-    active: ActiveOperations,
+/// The operations of one socket in this protocol.
+pub(super) struct Native<'a> {
+    pub(super) connection: &'a mut ConnectionState,
+    pub(super) active: &'a mut ActiveOperations,
 }
 
 /// `{"data": "<JSON>", "extensions": {"authorization": {…}}}`
@@ -40,12 +37,41 @@ struct Extensions {
 /// Headers that describe the signed request, and are not the client's own.
 const FIXED: [&str; 4] = ["accept", "content-encoding", "content-type", "host"];
 
-impl Native {
-    pub(super) fn new(connection: ConnectionState, limits: Limits, documents: Documents) -> Self {
-        Self {
-            connection,
-            active: ActiveOperations::new(limits, documents),
+impl Native<'_> {
+    /// Handles a message, or `None` for a malformed one.
+    pub(super) fn handle(&mut self, frame: Option<&Message<'_>>) {
+        let Some(frame) = frame else {
+            return self.refuse(None, unsupported());
+        };
+        match frame.message_type.as_str() {
+            "connection_init" => self.connection.init(frame.payload),
+            "start" => self.start(frame),
+            "stop" => self.stop(frame),
+            // Some clients respond to `ka` with a message of another protocol.
+            "ping" | "pong" => {}
+            _ => self.refuse(frame.id(), unsupported()),
         }
+    }
+
+    /// Handles an event of an operation.
+    pub(super) fn handle_event(&mut self, key: OperationKey, event: &Event) {
+        let Some(id) = self.active.id(key) else {
+            return;
+        };
+        let frame = match event {
+            Event::Started => message(Some(id), "start_ack", None),
+            Event::Next(json) => message(Some(id), "data", Some(json.as_str())),
+            Event::Error(list) => {
+                let payload = json!({ "errors": errors(list) }).to_string();
+                message(Some(id), "error", Some(&payload))
+            }
+            Event::Complete => message(Some(id), "complete", None),
+            Event::Missed(_) | Event::Lost => return,
+        };
+        if event.is_ending() {
+            self.active.remove(key);
+        }
+        self.connection.send(frame);
     }
 
     fn start(&mut self, frame: &Message<'_>) {
@@ -104,77 +130,6 @@ impl Native {
     fn refuse(&mut self, id: Option<&str>, error: GraphqlError) {
         let payload = json!({ "errors": errors(&[error]) }).to_string();
         self.connection.send(message(id, "error", Some(&payload)));
-    }
-}
-
-impl Dialect for Native {
-    fn handle_text(&mut self, _now: Instant, text: &str) {
-        if self.connection.is_closed() {
-            return;
-        }
-        let Some(frame) = read_object::<Message<'_>>(text) else {
-            return self.refuse(None, unsupported());
-        };
-        match frame.message_type.as_str() {
-            "connection_init" => self.connection.init(frame.payload),
-            "start" => self.start(&frame),
-            "stop" => self.stop(&frame),
-            // Some clients respond to `ka` with a message of another protocol.
-            "ping" | "pong" => {}
-            _ => self.refuse(frame.id(), unsupported()),
-        }
-    }
-
-    fn take_refusals(&mut self) -> u64 {
-        self.active.take_refusals()
-    }
-
-    fn handle_binary(&mut self) {
-        self.refuse(None, unsupported());
-    }
-
-    fn accept(&mut self, now: Instant) {
-        self.connection.accept(now);
-    }
-
-    fn handle_event(&mut self, key: OperationKey, event: &Event) {
-        let Some(id) = self.active.id(key) else {
-            return;
-        };
-        let frame = match event {
-            Event::Started => message(Some(id), "start_ack", None),
-            Event::Next(json) => message(Some(id), "data", Some(json.as_str())),
-            Event::Error(list) => {
-                let payload = json!({ "errors": errors(list) }).to_string();
-                message(Some(id), "error", Some(&payload))
-            }
-            Event::Complete => message(Some(id), "complete", None),
-            Event::Missed(_) | Event::Lost => return,
-        };
-        if event.is_ending() {
-            self.active.remove(key);
-        }
-        self.connection.send(frame);
-    }
-
-    fn begin_closing(&mut self) {
-        self.connection.begin_closing();
-    }
-
-    fn close(&mut self, close: Close) {
-        self.connection.close(close);
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.connection.poll_timeout()
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        self.connection.handle_timeout(now);
-    }
-
-    fn poll_output(&mut self) -> Option<Output> {
-        self.connection.poll_output()
     }
 }
 

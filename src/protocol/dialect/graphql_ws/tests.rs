@@ -93,6 +93,15 @@ fn binary_message_closes_and_no_start_is_accepted_while_closing() {
         . close 1012 late
         ",
     );
+    for start in [
+        r#"{"id":"1","type":"start","payload":{"query":"{"}}"#,
+        r#"{"id":"1","type":"start","payload":{"data":"{"}}"#,
+    ] {
+        let mut bench = bench().ready();
+        bench.input(&format!("> {start}"));
+        bench.outputs();
+        bench.check(". binary\n! close 4400 Invalid message received: binary message");
+    }
     bench().ready().check(
         r#"
         . closing

@@ -1,14 +1,11 @@
 //! Transcripts of the legacy protocol.
 
-use super::super::connection_state::MessageFormat;
+use super::super::graphql_ws::{GraphqlWs, Protocol};
 use super::super::transcripts::{Harness, LIMITS, TIMES};
 use super::*;
 
-fn bench() -> Harness<Legacy> {
-    Harness::new(|_| {
-        let connection = ConnectionState::new(TIMES.keepalive, MessageFormat::Payload);
-        Legacy::new(connection, LIMITS, Documents::default())
-    })
+fn bench() -> Harness<GraphqlWs> {
+    Harness::new(|_| GraphqlWs::with_protocol(Protocol::Legacy, TIMES, LIMITS))
 }
 
 #[track_caller]

@@ -1,14 +1,10 @@
 //! Transcripts of AppSync's own protocol.
 
-use super::super::connection_state::MessageFormat;
+use super::super::graphql_ws::{GraphqlWs, Protocol};
 use super::super::transcripts::{Harness, LIMITS, TIMES};
-use super::*;
 
-fn bench() -> Harness<Native> {
-    Harness::new(|_| {
-        let connection = ConnectionState::new(TIMES.keepalive, MessageFormat::Payload);
-        Native::new(connection, LIMITS, Documents::default())
-    })
+fn bench() -> Harness<GraphqlWs> {
+    Harness::new(|_| GraphqlWs::with_protocol(Protocol::Native, TIMES, LIMITS))
 }
 
 #[track_caller]
@@ -89,8 +85,6 @@ fn rejections_have_appsyncs_messages() {
         > {"type":"subscribe","id":"c"}
         < {"id":"c","type":"error","payload":{"errors":[{"errorType":"UnsupportedOperation","message":"unknown not supported through the realtime channel"}]}}
         > {"type":"stop"}
-        < {"type":"error","payload":{"errors":[{"errorType":"UnsupportedOperation","message":"unknown not supported through the realtime channel"}]}}
-        . binary
         < {"type":"error","payload":{"errors":[{"errorType":"UnsupportedOperation","message":"unknown not supported through the realtime channel"}]}}
         > {"id":"d","type":"start","payload":{"data":"{\"query\":\"{\"}"}}
         < {"id":"d","type":"error","payload":{"errors":[{"errorInfo":{"code":"BAD_DOCUMENT","sent":"no"},"errorType":"BAD_DOCUMENT","locations":[{"column":2,"line":1}],"message":"syntax error at line 1, column 2: expected at least one Selection in Selection Set"}]}}
