@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
+use der::{Decode as _, Reader, Tag, Tagged as _};
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -23,9 +25,7 @@ use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::ring;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
-use time::{Duration, OffsetDateTime, PrimitiveDateTime};
+use time::{Duration, OffsetDateTime};
 use tracing::{info, warn};
 
 pub use error::DevCaError;
@@ -48,6 +48,15 @@ struct Authority {
     certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
     ends: OffsetDateTime,
+}
+
+/// The parts of a certificate that decide whether it can be used.
+#[derive(Debug)]
+struct CertificateParts<'a> {
+    begins: OffsetDateTime,
+    ends: OffsetDateTime,
+    /// Among them are the name constraints, the path length, the usages and the hash of the key.
+    extensions: AnyRef<'a>,
 }
 
 const CA_FILE: &str = "ca.pem";
@@ -139,7 +148,8 @@ impl Authority {
         let key = KeyPair::from_pem(&key_pem).map_err(|_| Unusable::Key)?;
         let certificate =
             CertificateDer::from_pem_slice(&ca_pem).map_err(|_| Unusable::Certificate)?;
-        let (begins, ends) = validity(&certificate).ok_or(Unusable::Certificate)?;
+        let parts = CertificateParts::parse(&certificate).map_err(|_| Unusable::Certificate)?;
+        let CertificateParts { begins, ends, .. } = parts;
         if now < begins {
             return Err(Unusable::NotYetValid(begins.date()));
         }
@@ -152,11 +162,8 @@ impl Authority {
         // The same key makes the same extensions; nothing else may be trusted instead.
         let params = authority_params(begins, ends)?;
         let ours = params.self_signed(&key)?;
-        let is_ours = match (extensions(&certificate), extensions(ours.der())) {
-            (Some(found), Some(ours)) => found == ours,
-            _ => false,
-        };
-        if !is_ours {
+        let ours = CertificateParts::parse(ours.der()).map_err(|_| Unusable::Certificate)?;
+        if parts.extensions != ours.extensions {
             return Err(Unusable::Foreign);
         }
         Ok(Self {
@@ -264,68 +271,46 @@ fn local_names(names: &[String]) -> Vec<String> {
     local
 }
 
-/// When a certificate begins and ends ([RFC 5280,
-/// 4.1](https://www.rfc-editor.org/rfc/rfc5280#section-4.1)).
-fn validity(certificate: &[u8]) -> Option<(OffsetDateTime, OffsetDateTime)> {
-    let (_, certificate, _) = element(certificate)?;
-    let (_, mut rest, _) = element(certificate)?;
-    // Version, serial number, signature algorithm, issuer.
-    for _ in 0..4 {
-        (_, _, rest) = element(rest)?;
-    }
-    let (_, validity, _) = element(rest)?;
-    let (begins, rest) = date(validity)?;
-    let (ends, _) = date(rest)?;
-    Some((begins, ends))
-}
+// === impl CertificateParts ===
 
-/// The extensions of a certificate: name constraints, path length and usages are among them, and
-/// the hash of its key ([RFC 5280, 4.2](https://www.rfc-editor.org/rfc/rfc5280#section-4.2)).
-fn extensions(certificate: &[u8]) -> Option<&[u8]> {
-    let (_, certificate, _) = element(certificate)?;
-    let (_, mut rest, _) = element(certificate)?;
-    loop {
-        let (tag, contents, after) = element(rest)?;
-        if tag == 0xa3 {
-            return after.is_empty().then_some(contents);
-        }
-        rest = after;
+impl<'a> CertificateParts<'a> {
+    /// Parses a certificate ([RFC 5280, 4.1](https://www.rfc-editor.org/rfc/rfc5280#section-4.1)).
+    fn parse(certificate: &'a [u8]) -> der::Result<Self> {
+        AnyRef::from_der(certificate)?.sequence(|certificate| -> der::Result<Self> {
+            let parts = certificate.sequence(|fields| -> der::Result<Self> {
+                // Version, serial number, signature algorithm, issuer.
+                skip(fields, 4)?;
+                let (begins, ends) = fields
+                    .sequence(|times| -> der::Result<_> { Ok((time(times)?, time(times)?)) })?;
+                // Subject, key.
+                skip(fields, 2)?;
+                let extensions = AnyRef::decode(fields)?;
+                Ok(Self {
+                    begins,
+                    ends,
+                    extensions,
+                })
+            })?;
+            // Signature algorithm, signature.
+            skip(certificate, 2)?;
+            Ok(parts)
+        })
     }
 }
 
-fn date(der: &[u8]) -> Option<(OffsetDateTime, &[u8])> {
-    let (tag, text, rest) = element(der)?;
-    let text = str::from_utf8(text).ok()?;
-    let date = match tag {
-        // UTCTime; nothing of ours is older than 2000.
-        0x17 => PrimitiveDateTime::parse(&format!("20{text}"), DATE),
-        0x18 => PrimitiveDateTime::parse(text, DATE),
-        _ => return None,
-    };
-    Some((date.ok()?.assume_utc(), rest))
+fn skip<'a>(reader: &mut impl Reader<'a>, elements: usize) -> der::Result<()> {
+    (0..elements).try_for_each(|_| AnyRef::decode(reader).map(|_| ()))
 }
 
-/// The first DER element: its tag, its contents, and what follows it.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (tag, rest) = der.split_first()?;
-    let (first, rest) = rest.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(*first), rest),
-        0x81 | 0x82 => {
-            let (digits, rest) = rest.split_at_checked(usize::from(*first & 0x7f))?;
-            let length = digits
-                .iter()
-                .fold(0, |sum, digit| sum << 8 | usize::from(*digit));
-            (length, rest)
-        }
-        _ => return None,
+fn time<'a>(reader: &mut impl Reader<'a>) -> der::Result<OffsetDateTime> {
+    let time = AnyRef::decode(reader)?;
+    let time = if time.tag() == Tag::UtcTime {
+        time.decode_as::<UtcTime>()?.to_system_time()
+    } else {
+        time.decode_as::<GeneralizedTime>()?.to_system_time()
     };
-    let (contents, rest) = rest.split_at_checked(length)?;
-    Some((*tag, contents, rest))
+    Ok(time.into())
 }
-
-const DATE: &[BorrowedFormatItem<'static>] =
-    format_description!("[year][month][day][hour][minute][second]Z");
 
 #[cfg(test)]
 mod tests;
