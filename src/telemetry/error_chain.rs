@@ -3,8 +3,8 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
-/// An error and all its causes, `outer: inner: innermost`; a cause that the text before already
-/// ends with is not repeated.
+/// Returns an error with all its causes, `outer: inner: innermost`. Omits a cause that the text before it
+/// already ends with.
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -17,7 +17,7 @@ use super::metrics::metrics;
 use super::otlp::Export;
 use super::trace;
 
-/// How many lines may wait to be written; their memory is allocated at the start.
+/// The number of lines that may wait to be written. Their memory is allocated at startup.
 const WAITING_LINES: usize = 8_192;
 
 /// The format of log lines.
@@ -36,28 +36,28 @@ pub struct LogConfig {
     pub filter: String,
 }
 
-/// Checks a filter's syntax. `EnvFilter`, which also takes the values of spans' fields, panics at
-/// some of them and builds patterns for a minute of others.
+/// Parses a filter. `EnvFilter` is not used, because it also accepts values of span fields, with some of
+/// which it panics or takes a minute to build its patterns.
 ///
 /// # Errors
-/// The error.
+/// When the syntax is invalid.
 pub fn parse_filter(filter: &str) -> Result<Targets, ParseError> {
     filter.parse()
 }
 
 /// Sends log lines to standard error for the rest of the process, and spans to `export`. Lines are
-/// written by a separate thread. Requests never wait for it: lines are dropped when standard error is
-/// not read. The guard flushes the remaining lines.
+/// written by a separate thread, for which requests never wait: lines are dropped while standard error is
+/// not read. The returned guard flushes the remaining lines when it is dropped.
 ///
 /// # Errors
-/// The filter's syntax.
+/// When the syntax of the filter is invalid.
 pub fn init(config: &LogConfig, export: Option<&Export>) -> Result<WorkerGuard, ParseError> {
     let filter = parse_filter(&config.filter)?;
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING_LINES)
         .finish(std::io::stderr());
     metrics().watch_log(writer.error_counter());
-    // Without a level hint, every line of every dependency would be filtered by its target.
+    // Without a level hint, the target of every line of every dependency would be checked.
     let capped = filter_fn(is_allowed).with_max_level_hint(LevelFilter::TRACE);
     let filter = filter.and(capped);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
@@ -86,13 +86,13 @@ pub fn init(config: &LogConfig, export: Option<&Export>) -> Result<WorkerGuard, 
                 .with_tracked_inactivity(false)
                 .with_filter(filter_fn(is_span).with_max_level_hint(LevelFilter::INFO));
             registry.with(spans).init();
-            info!("traces are exported to {}", export.place());
+            info!("traces are exported to {}", export.origin());
         }
     }
     Ok(guard)
 }
 
-/// Whether a line or span belongs in the log; spans of requests do not.
+/// Returns whether this is the span of a request, which the log does not contain.
 fn is_span(metadata: &Metadata<'_>) -> bool {
     metadata.target() == trace::TARGET
 }
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_log_alone_makes_no_spans() {
+    fn without_export_no_spans_are_created() {
         let config = LogConfig {
             format: LogFormat::Text,
             filter: "trace".to_owned(),

@@ -1,8 +1,8 @@
 //! Metrics of the process, in one registry.
 //!
-//! Labels are bounded: routes, dialects and identities come from the configuration. Of the values
-//! that upstream chooses, there are at most [`bound::MAX_CODES`] codes, and [`bound`] limits
-//! statuses and combinations. The metrics of a route are looked up once, in [`RouteMetrics`].
+//! Labels are bounded: routes, dialects and identities come from the configuration, and [`bound`]
+//! limits the statuses and codes that upstream chooses and their combinations. The metrics of a route
+//! are looked up once, in [`RouteMetrics`].
 
 mod bound;
 mod exposition;
@@ -31,7 +31,7 @@ use exposition::prometheus;
 use keepalive::Keepalives;
 pub use keepalive::LastHeard;
 pub use kinds::GaugeGuard;
-use kinds::{Exact, quick, slow};
+use kinds::{FloatGauge, quick, slow};
 use labels::{BuildLabels, HandshakeLabels, ReuseLabels, RouteLabel, RouteOutcomeLabels};
 pub use labels::{
     DialectLabel, IdentityLabel, IdentityOutcomeLabels, OperationLabels, OutcomeLabel,
@@ -70,7 +70,7 @@ macro_rules! metrics {
         /// The metrics of one route, looked up once.
         #[derive(Debug)]
         pub struct RouteMetrics {
-            /// Of the route.
+            /// The name of the route.
             pub name: Arc<str>,
             pub requests_on_new: Counter,
             pub requests_on_reused: Counter,
@@ -148,9 +148,9 @@ metrics! {
         upstream_tls_handshakes: Family<HandshakeLabels, Counter> = "TLS handshakes with upstream";
         realtime_connects: Family<RouteOutcomeLabels, Counter> =
             "Attempts to open a realtime connection";
-        realtime_keepalive_age_seconds: Family<RouteLabel, Exact> =
+        realtime_keepalive_age_seconds: Family<RouteLabel, FloatGauge> =
             "Longest time that an open realtime connection has been silent";
-        credentials_remaining_seconds: Family<IdentityLabel, Exact> =
+        credentials_remaining_seconds: Family<IdentityLabel, FloatGauge> =
             "Remaining validity of the credentials: 0 if none are held, +Inf if they do not expire";
         credentials_refreshes: Family<IdentityOutcomeLabels, Counter> = "Loads of credentials";
         task_panics: Family<TaskLabel, Counter> =
@@ -183,7 +183,7 @@ metrics! {
         realtime_reconnects: Counter = "Attempts to reconnect realtime after a loss";
         realtime_gaps: Counter =
             "Subscriptions that were resumed after a gap, in which events may have been lost";
-        clock_offset_seconds: Exact =
+        clock_offset_seconds: FloatGauge =
             "Upstream's clock minus the local clock, from upstream's responses";
     }
 }
@@ -226,7 +226,7 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
-    /// Counts a request or operation that was refused here and never sent.
+    /// Counts a request or operation that was rejected and never sent.
     pub fn refused(&self, code: Code) {
         let rule = code.as_str();
         self.refusals.get_or_create(&RuleLabel { rule }).inc();
@@ -263,7 +263,7 @@ impl Metrics {
             target: build::TARGET,
         };
         self.build_info.get_or_create(&labels).set(1);
-        // Prometheus sees an increase only of a series that existed before.
+        // Prometheus detects an increase only if the series existed before it.
         for task in Task::ALL {
             let _ = self.task_panics.get_or_create(&task.into());
         }

@@ -2,7 +2,7 @@
 //!
 //! Spans wait in a bounded queue, from which a separate thread sends them in batches. Requests never
 //! wait for it: spans that the collector does not accept in time are dropped and counted, which is
-//! logged at most once a minute. When the process ends, [`FLUSH_TIMEOUT`] bounds how long the
+//! logged at most once a minute. When the process ends, [`FLUSH_TIMEOUT`] limits how long sending the
 //! remaining spans may take.
 
 mod queue;
@@ -48,9 +48,9 @@ use queue::{Bounded, Counted, Queue};
 pub struct TraceConfig {
     /// The collector's URL for traces.
     pub endpoint: Uri,
-    /// The fraction of the traces started here that is exported; other traces follow their parent.
+    /// The fraction of the traces that start here to export. For other traces, the parent decides.
     pub ratio: f64,
-    /// A file with headers for the collector, one `name: value` a line.
+    /// A file with headers for the collector, one `name: value` per line.
     pub headers_file: Option<PathBuf>,
 }
 
@@ -78,26 +78,29 @@ pub enum TraceError {
 pub struct Export {
     provider: SdkTracerProvider,
     /// The collector's scheme, host and port.
-    place: String,
+    origin: String,
     queue: Arc<Queue>,
 }
 
-/// A group may read: Kubernetes mounts secrets so for processes that are not root.
+/// The group may read the file, because Kubernetes gives processes that are not root access to secrets
+/// in this way.
 const RULES: Rules = Rules {
     forbidden: 0o037,
     limit: 64 * 1024,
 };
+/// The maximum number of spans in a batch.
 const BATCH: usize = 512;
 /// The interval between batches that are not full.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How long one batch may take, with all retries.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the remaining spans may take to be sent when the process ends.
+const BATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How long sending a batch may take, including all retries.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long sending the remaining spans may take when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
-const LONGEST_ANSWER: usize = 64 * 1024;
+/// The maximum size of a response of the collector in bytes.
+const MAX_RESPONSE: usize = 64 * 1024;
 
 impl Export {
-    /// Reads what [`Export::new`] reads: the file of headers and, for `https`, the system's
+    /// Reads the files that [`Export::new`] reads: the file of headers and, for `https`, the system's
     /// certificate authorities.
     ///
     /// # Errors
@@ -130,7 +133,7 @@ impl Export {
             .with_http_client(collector)
             .with_endpoint(config.endpoint.to_string())
             .with_protocol(Protocol::HttpBinary)
-            .with_timeout(PATIENCE)
+            .with_timeout(BATCH_TIMEOUT)
             .build()
             .map_err(TraceError::Exporter)?;
         let exporter = Counted {
@@ -138,9 +141,9 @@ impl Export {
             queue: Arc::clone(&queue),
         };
         let batches = BatchConfigBuilder::default()
-            .with_max_queue_size(queue::MOST)
+            .with_max_queue_size(queue::MAX_WAITING)
             .with_max_export_batch_size(BATCH)
-            .with_scheduled_delay(PAUSE)
+            .with_scheduled_delay(BATCH_INTERVAL)
             .build();
         let processor = Bounded {
             batches: BatchSpanProcessor::builder(exporter)
@@ -159,20 +162,20 @@ impl Export {
         let authority = endpoint.authority().map_or("", Authority::as_str);
         Ok(Self {
             provider,
-            place: format!("{scheme}://{authority}"),
+            origin: format!("{scheme}://{authority}"),
             queue,
         })
     }
 
-    pub(super) fn place(&self) -> &str {
-        &self.place
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
     }
 
     pub(super) fn tracer(&self) -> SdkTracer {
         self.provider.tracer("countersign")
     }
 
-    /// Sends the remaining spans within [`FLUSH_TIMEOUT`], and ends. It blocks, and the runtime must
+    /// Sends the remaining spans within [`FLUSH_TIMEOUT`] and ends the export. Blocks; the runtime must
     /// still be running.
     pub fn flush(&self) {
         let _ = self.provider.shutdown_with_timeout(FLUSH_TIMEOUT);
@@ -180,8 +183,8 @@ impl Export {
     }
 }
 
-/// Returns the resource; its service name is `countersign` unless OTEL_SERVICE_NAME or
-/// OTEL_RESOURCE_ATTRIBUTES set another.
+/// Returns the OpenTelemetry resource. Its service name is `countersign`, unless OTEL_SERVICE_NAME or
+/// OTEL_RESOURCE_ATTRIBUTES set another name.
 fn resource() -> Resource {
     let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
     let detected = || {
@@ -206,13 +209,13 @@ fn resource() -> Resource {
 
 // === impl Collector ===
 
-/// The collector that batches are sent to.
+/// Sends batches to the collector.
 #[derive(Debug)]
 struct Collector {
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    /// Sensitive.
+    /// The values are sensitive.
     headers: HeaderMap,
-    /// The thread that sends batches is not part of it.
+    /// Runs the requests, because the thread that sends batches belongs to no runtime.
     runtime: Handle,
     queue: Arc<Queue>,
 }
@@ -225,10 +228,10 @@ impl HttpClient for Collector {
         let client = self.client.clone();
         let exchange = async move {
             let (head, body) = client.request(request).await?.into_parts();
-            let body = Limited::new(body, LONGEST_ANSWER).collect().await?;
+            let body = Limited::new(body, MAX_RESPONSE).collect().await?;
             Ok::<_, HttpError>(Response::from_parts(head, body.to_bytes()))
         };
-        let exchange = async move { tokio::time::timeout(PATIENCE, exchange).await };
+        let exchange = async move { tokio::time::timeout(BATCH_TIMEOUT, exchange).await };
         // The task is awaited below, so it needs no tracker.
         let answered = match self.runtime.spawn(caught(Task::Traces, exchange)).await {
             Ok(Ok(Ok(answered))) => answered,
@@ -240,14 +243,14 @@ impl HttpClient for Collector {
             Ok(answer) if answer.status().is_success() => {}
             Ok(answer) => self
                 .queue
-                .note_cause(format!("it answers {}", answer.status())),
-            Err(error) => self.queue.note_cause(error_chain(error.as_ref())),
+                .set_cause(format!("the collector answered {}", answer.status())),
+            Err(error) => self.queue.set_cause(error_chain(error.as_ref())),
         }
         answered
     }
 }
 
-/// Redirects are not followed, because the headers may contain a key.
+/// Returns a client that does not follow redirects, because the headers may contain a key.
 fn client(
     endpoint: &Uri,
 ) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>, TraceError> {
@@ -270,7 +273,8 @@ fn client(
         .https_or_http()
         .enable_http1()
         .build();
-    // One connection, which ends with the runtime, because the last spans are sent after all else.
+    // One connection, which stays open until the runtime ends, because the last spans are sent after
+    // everything else has ended.
     Ok(Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_max_idle_per_host(1)

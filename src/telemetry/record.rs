@@ -1,4 +1,4 @@
-//! The record of a request or of an operation on a socket: its log line and its metrics.
+//! Records a request, or an operation on a socket, for its log line, metrics and span.
 
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
@@ -10,8 +10,8 @@ use super::record_code::RecordCode;
 use super::trace::{RequestAttributes, Trace};
 use countersign_protocol::error_code::Code;
 
-/// The facts about a request so far, written once, when the request ends. It contains no header,
-/// query, variable or body.
+/// What is known about a request so far. It is written once, when the request ends, and contains no
+/// header, query, variable or body.
 #[derive(Debug)]
 pub struct Record {
     begun: Instant,
@@ -21,24 +21,25 @@ pub struct Record {
     pub operation: Option<&'static str>,
     /// The name of the client's token.
     pub token: Option<Arc<str>>,
-    /// The operation's name. The client chose it, so it is truncated and escaped.
+    /// The name of the operation. It is truncated, because the client chose it.
     pub name: Option<String>,
     pub status: u16,
     pub code: Option<RecordCode>,
     /// AWS's request id.
     pub request_id: Option<String>,
-    /// The chain of causes of one of our errors; only for the log.
+    /// The causes of an error of countersign, for the log only.
     pub cause: Option<String>,
     pub bytes_in: usize,
     pub bytes_out: usize,
     pub signing: Duration,
     pub connect: Duration,
     pub first_byte: Duration,
-    /// Its span.
+    /// The span of the request.
     pub trace: Trace,
     is_written: bool,
 }
 
+/// The maximum length of an operation's name, in characters.
 const MAX_NAME: usize = 64;
 const HTTP: &str = "http";
 /// The status of a completed WebSocket handshake.
@@ -46,8 +47,8 @@ const SWITCHED: u16 = 101;
 static NO_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| "none".into());
 
 impl Record {
-    /// Returns the code of a request that ends without a response: its client abandoned it, or a
-    /// panic drops it.
+    /// Returns the code of a request that ends without a response, because its client abandoned it or a
+    /// panic dropped it.
     pub fn unanswered() -> RecordCode {
         if std::thread::panicking() {
             Code::Internal.into()
@@ -79,7 +80,7 @@ impl Record {
         }
     }
 
-    /// Sets the route. HTTP requests count as in flight on it from now on.
+    /// Sets the route, on which an HTTP request counts as in flight from now on.
     pub fn set_route(&mut self, route: &Arc<RouteMetrics>) {
         self._in_flight =
             (self.client() == HTTP).then(|| GaugeGuard::new(&route.requests_in_flight));
@@ -103,19 +104,19 @@ impl Record {
         self.route.as_ref().map(|route| &*route.name)
     }
 
-    /// Returns how long each step before the upstream request took.
+    /// Returns the duration of each step before the upstream request.
     pub fn steps(&self) -> [(&'static str, Duration); 2] {
         [("signed", self.signing), ("connected", self.connect)]
     }
 
-    /// Writes the log line and counts the request. A record that is dropped unwritten is written as
+    /// Writes the log line and counts the request. A record that is dropped before is written as
     /// abandoned.
     pub fn write(&mut self) {
         if std::mem::replace(&mut self.is_written, true) {
             return;
         }
         self.count();
-        self.trace.note(&RequestAttributes {
+        self.trace.set_attributes(&RequestAttributes {
             method: self.method,
             route: self.route(),
             operation: self.operation,
@@ -190,8 +191,8 @@ impl Record {
                 }
             }
         }
-        let lasts = matches!(operation, "subscription" | "subscribe" | "tunnel");
-        if !lasts && self.status != SWITCHED {
+        let is_long_lived = matches!(operation, "subscription" | "subscribe" | "tunnel");
+        if !is_long_lived && self.status != SWITCHED {
             let labels = OperationLabels { route, operation };
             let durations = &all.request_duration_seconds;
             let histogram = durations.get_or_create(&labels);

@@ -1,4 +1,4 @@
-//! The code of a failed request, as the log, the metrics and traces have it.
+//! The code of a failed request in the log, metrics and traces.
 
 use countersign_protocol::error_code::Code;
 
@@ -6,17 +6,17 @@ use countersign_protocol::error_code::Code;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordCode {
     Ours(Code),
-    /// The type that AWS gave its error.
+    /// The error type that AWS sent.
     Upstream(String),
 }
 
 impl RecordCode {
-    /// Returns the code of an error that upstream or we have caused.
+    /// Returns the code with this name: one of ours, or else one of upstream's.
     pub fn named(name: &str) -> Self {
         Code::from_name(name).map_or_else(|| Self::Upstream(name.to_owned()), Self::Ours)
     }
 
-    /// Returns the code as the log, the metrics and traces have it.
+    /// Returns the code as it appears in the log, metrics and traces.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Ours(code) => code.as_str(),

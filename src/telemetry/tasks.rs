@@ -1,4 +1,4 @@
-//! Panics: caught in the task where they happen, logged once, counted by the task.
+//! Catches panics in the task where they happen, logs each once, and counts them by task.
 //!
 //! A panic is a bug of ours or of a library. It ends the task in which it happens and what depends on
 //! that task, and nothing else: [`caught`] returns it as an error to the owner of the task, and
@@ -30,31 +30,31 @@ tokio::task_local! {
 )]
 pub struct Panicked;
 
-/// Before a task runs again for the first time; the pause doubles with each panic.
+/// The pause before a task is restarted for the first time. It doubles with each panic.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A task that has run for so long counts as recovered.
-const STEADY: Duration = Duration::from_secs(60);
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// A task that has run for this long counts as recovered.
+const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 
-/// Runs a future; a panic in it is counted and becomes an error. What the future borrows mutably
-/// is as the panic left it.
+/// Runs a future, and counts a panic in it and returns it as an error. Values that the future borrows
+/// mutably stay as the panic left them.
 ///
-/// Not an `async fn`, whose future would contain the given one twice.
+/// This is not an `async fn`, because its future would contain the given one twice.
 pub fn caught<F: Future>(
     task: Task,
     future: F,
 ) -> impl Future<Output = Result<F::Output, Panicked>> {
-    let watched = TASK.scope(task, AssertUnwindSafe(future).catch_unwind());
-    watched.map(move |ended| ended.map_err(|payload| count(task, payload)))
+    let catching = TASK.scope(task, AssertUnwindSafe(future).catch_unwind());
+    catching.map(move |ended| ended.map_err(|payload| count(task, payload)))
 }
 
-/// Does the same for a function that blocks.
+/// Runs a blocking function as [`caught`] runs a future.
 pub fn caught_blocking<T>(task: Task, run: impl FnOnce() -> T) -> Result<T, Panicked> {
     let ended = TASK.sync_scope(task, || catch_unwind(AssertUnwindSafe(run)));
     ended.map_err(|payload| count(task, payload))
 }
 
-/// Runs a task until it ends by itself, and again after each panic, with a pause that grows.
+/// Runs a task until it ends by itself. Restarts it after each panic, with a growing pause.
 pub async fn supervised<F>(task: Task, mut run: impl FnMut() -> F)
 where
     F: Future<Output = ()>,
@@ -65,7 +65,7 @@ where
         if caught(task, run()).await.is_ok() {
             return;
         }
-        if begun.elapsed() >= STEADY {
+        if begun.elapsed() >= RECOVERED_AFTER {
             pause = FIRST_PAUSE;
         }
         warn!(
@@ -74,14 +74,14 @@ where
             "restarting a task after a panic"
         );
         sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 
-/// Logs every panic of the process in one line, in place of the standard library's text.
+/// Logs every panic of the process in one line instead of the standard library's text.
 ///
-/// The line has the location, and the message only if it is a literal of the source: a message that
-/// was formatted may quote what a peer sent, or a secret.
+/// The line contains the location, and the message only if it is a literal in the source, because a
+/// formatted message may quote a peer or a secret.
 pub fn log_panics() {
     set_hook(Box::new(log));
 }
@@ -89,7 +89,7 @@ pub fn log_panics() {
 fn log(panic: &PanicHookInfo<'_>) {
     let task = TASK.try_with(|task| *task).unwrap_or(Task::Other);
     if task == Task::Other {
-        note(task);
+        increment(task);
     }
     let location = panic.location().map(ToString::to_string);
     let location = location.unwrap_or_default();
@@ -104,17 +104,17 @@ fn log(panic: &PanicHookInfo<'_>) {
     }
 }
 
-/// The message of a panic, if it is part of the program.
+/// Returns the message of a panic, if it is a literal in the source.
 fn literal(payload: &dyn Any) -> Option<&'static str> {
     payload.downcast_ref::<&'static str>().copied()
 }
 
 fn count(task: Task, _payload: Box<dyn Any + Send>) -> Panicked {
-    note(task);
+    increment(task);
     Panicked
 }
 
-fn note(task: Task) {
+fn increment(task: Task) {
     metrics().task_panics.get_or_create(&task.into()).inc();
 }
 
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_an_error_of_the_task_and_counted() {
+    async fn panic_is_returned_as_an_error_and_counted() {
         assert_eq!(counted(Task::Tunnel), "0");
         let held = Arc::new(());
         let inside = Arc::clone(&held);
@@ -155,7 +155,11 @@ mod tests {
         .await;
         assert_eq!(ended, Err(Panicked));
         assert_eq!(counted(Task::Tunnel), "1");
-        assert_eq!(Arc::strong_count(&held), 1, "what the task held is kept");
+        assert_eq!(
+            Arc::strong_count(&held),
+            1,
+            "a value of the task was not dropped"
+        );
         assert_eq!(caught(Task::Tunnel, async { 7 }).await, Ok(7));
         assert_eq!(counted(Task::Tunnel), "1");
         let ended = caught_blocking(Task::Recorder, || -> u8 { panic!("on purpose") });
@@ -164,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_supervised_task_runs_again_after_pauses_that_grow() {
+    async fn supervised_task_is_restarted_after_growing_pauses() {
         let runs = AtomicU32::new(0);
         let begun = Instant::now();
         let times = Mutex::new(Vec::new());
@@ -173,14 +177,14 @@ mod tests {
             match runs.fetch_add(1, Ordering::Relaxed) {
                 0..=2 => panic!("on purpose"),
                 3 => {
-                    sleep(STEADY).await;
+                    sleep(RECOVERED_AFTER).await;
                     panic!("on purpose");
                 }
                 _ => {}
             }
         })
         .await;
-        // After a minute without a panic it begins with the shortest pause.
+        // After a minute without a panic, the pause is the shortest again.
         assert_eq!(*times.lock(), [0, 100, 300, 700, 60_800]);
         assert_eq!(counted(Task::Accept), "4");
     }
@@ -200,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_is_one_line_of_the_log_without_what_it_quotes() {
+    async fn panic_is_logged_in_one_line_without_formatted_text() {
         let lines = Lines::default();
         let written = lines.clone();
         let log = tracing_subscriber::fmt::layer()

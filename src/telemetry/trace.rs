@@ -1,8 +1,8 @@
-//! Spans of requests, which exist only if they are exported (`[traces]`).
+//! Spans of requests. They are created only if they are exported (`[traces]`).
 //!
 //! A request, or an operation on a socket, has a span of kind server, which continues the trace of its
 //! `traceparent` (W3C Trace Context). Its exchange with upstream has a span of kind client, whose id
-//! is sent as `traceparent`. Spans contain less than the log line: names and codes that are ours or
+//! is sent as `traceparent`. Spans contain less than the log line: only names and codes that are ours or
 //! bounded, and no header, query, variable, path or body.
 
 use std::time::{Duration, SystemTime};
@@ -16,29 +16,29 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::{Span, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// The header with the id of a span.
+/// The header that contains the id of a span.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// The header with vendors' additions to it.
+/// The header that contains vendor-specific trace data.
 pub const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 
-/// The target of all spans, and of nothing else.
+/// The target of all spans. No log line has it.
 pub(super) const TARGET: &str = "countersign::trace";
 
-/// The longest code or id from AWS that a span contains.
-const LONGEST: usize = 64;
+/// The maximum length of a code or id from AWS in a span, in bytes.
+const MAX_LENGTH: usize = 64;
 
-/// The span of a request; it ends when this is dropped.
+/// The span of a request. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Trace {
     span: Span,
-    /// Whether the client sent its `traceparent`.
+    /// Whether the client sent a valid `traceparent`.
     is_continued: bool,
 }
 
 /// The attributes of a request's span that are known when the request ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RequestAttributes<'a> {
-    /// An HTTP method, or the kind of a socket's operation.
+    /// An HTTP method, or the method of a record that is not an HTTP request, such as `WS`.
     pub(super) method: &'static str,
     pub(super) route: Option<&'a str>,
     pub(super) operation: Option<&'static str>,
@@ -48,7 +48,7 @@ pub(super) struct RequestAttributes<'a> {
     pub(super) request_id: Option<&'a str>,
 }
 
-/// The span of one exchange with upstream; it ends when this is dropped.
+/// The span of one exchange with upstream. It ends when this is dropped.
 #[derive(Debug)]
 pub struct UpstreamSpan {
     span: Span,
@@ -85,7 +85,7 @@ impl Trace {
         self.span.is_disabled()
     }
 
-    /// Sets the path with which the request's route is configured.
+    /// Sets the configured path of the request's route.
     pub fn set_route(&self, path: &str) {
         if !self.span.is_disabled() {
             let path = if path.is_empty() { "/" } else { path };
@@ -93,7 +93,7 @@ impl Trace {
         }
     }
 
-    /// Begins the span of an exchange with upstream, a request of this `method`.
+    /// Begins the span of an exchange with upstream by a request with this `method`.
     pub fn upstream_span(&self, method: &'static str) -> UpstreamSpan {
         let parent = self.span.id();
         let span = if self.span.is_disabled() {
@@ -115,13 +115,13 @@ impl Trace {
         }
     }
 
-    /// Puts this span's id into `headers`, so that spans begun with them are its children.
+    /// Puts the id of this span into `headers`, so that spans that continue from them are its children.
     pub fn pass_on(&self, headers: &mut HeaderMap) {
         pass_on(&self.span, self.is_continued, headers);
     }
 
-    /// Sets the span's attributes.
-    pub(super) fn note(&self, request: &RequestAttributes<'_>) {
+    /// Sets the attributes of the span.
+    pub(super) fn set_attributes(&self, request: &RequestAttributes<'_>) {
         if self.span.is_disabled() {
             return;
         }
@@ -160,13 +160,13 @@ impl Trace {
 }
 
 impl UpstreamSpan {
-    /// Puts this span's id into the headers for upstream, so that upstream continues it.
+    /// Puts the id of this span into the headers for upstream, so that upstream continues the trace.
     pub fn pass_on(&self, headers: &mut HeaderMap) {
         pass_on(&self.span, self.is_continued, headers);
     }
 
-    /// Ends the span with the status of the response or the code of an error. `steps` are how long the
-    /// steps before the response took, in their order.
+    /// Ends the span with the status of the response or the code of an error. `steps` has the duration of
+    /// each step before the response, in order.
     pub fn end(self, steps: [(&'static str, Duration); 2], outcome: Result<u16, &str>) {
         if self.span.is_disabled() {
             return;
@@ -196,7 +196,7 @@ impl UpstreamSpan {
     }
 }
 
-/// Returns the client's span without `tracestate`, because spans contain no headers.
+/// Returns the client's span. Its `tracestate` is removed, because spans contain no headers.
 fn remote(headers: &HeaderMap) -> SpanContext {
     let found = TraceContextPropagator::new()
         .extract_with_context(&Context::new(), &HeaderExtractor(headers));
@@ -225,7 +225,7 @@ fn pass_on(span: &Span, is_continued: bool, headers: &mut HeaderMap) {
     }
 }
 
-/// Parses a `traceparent` (W3C Trace Context, section 3.2.2); `None` without a valid id.
+/// Returns the value of `traceparent` (W3C Trace Context, section 3.2.2), or `None` if the id is invalid.
 fn traceparent(context: &SpanContext) -> Option<HeaderValue> {
     let (trace, span) = (context.trace_id(), context.span_id());
     let flags = u8::from(context.is_sampled());
@@ -248,17 +248,18 @@ fn set_status(span: &SpanRef<'_>, status: u16) {
     }
 }
 
-/// Returns a code of ours or of AWS, or `_OTHER`, the semantic conventions' value for anything else.
+/// Returns the code if it is short and plain, or else `_OTHER`, the semantic conventions' value for
+/// everything else.
 fn shown(text: &str) -> &str {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b':' | b'-');
-    if (1..=LONGEST).contains(&text.len()) && text.bytes().all(is_plain) {
+    if (1..=MAX_LENGTH).contains(&text.len()) && text.bytes().all(is_plain) {
         text
     } else {
         "_OTHER"
     }
 }
 
-/// Returns the semantic conventions' name of a method; `None` if the record's is not an HTTP method.
+/// Returns the semantic conventions' name of a method, or `None` if it is not an HTTP method.
 fn http_method(name: &'static str) -> Option<&'static str> {
     match name {
         "GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS" => Some(name),
@@ -272,7 +273,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_an_exporter_nothing_is_made() {
+    fn without_export_headers_stay_unchanged() {
         let mut headers = HeaderMap::new();
         headers.insert(TRACEPARENT, HeaderValue::from_static("anything"));
         headers.insert(TRACESTATE, HeaderValue::from_static("a=b"));
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_are_bounded() {
+    fn long_or_odd_codes_are_replaced() {
         assert_eq!(shown("AccessDeniedException"), "AccessDeniedException");
         assert_eq!(shown("x".repeat(64).as_str()), "x".repeat(64));
         for text in ["", "a b", "a\u{e9}", "a/b", &"x".repeat(65)] {

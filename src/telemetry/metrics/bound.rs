@@ -1,7 +1,7 @@
-//! Bounds labels whose values upstream chooses: statuses and the codes of errors.
+//! Limits the labels whose values upstream chooses: statuses and the codes of errors.
 //!
-//! Each value is bounded, and so are their combinations: an upstream that varies both could make
-//! a series for each pair otherwise.
+//! Their combinations are limited, too, because an upstream that varies both could otherwise create a
+//! series for each pair.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) struct Combinations(RwLock<HashSet<RequestLabels>>);
 
 /// The maximum number of codes: ours, which are fewer than a hundred, and those of AWS and of
 /// resolvers.
-pub(super) const MAX_CODES: usize = 200;
+const MAX_CODES: usize = 200;
 /// The maximum length of a code that upstream chose, in bytes.
 const MAX_CODE: usize = 64;
 /// The maximum number of label sets with a code that upstream chose.
@@ -30,8 +30,8 @@ const MAX_COMBINATIONS: usize = 300;
 const OTHER: &str = "OTHER";
 
 impl Codes {
-    /// Returns the code of an error as a label, empty for no error: each of ours, and at most
-    /// [`MAX_CODES`] of upstream's.
+    /// Returns the code of an error as a label, which is empty without an error. Each code of ours has a
+    /// label of its own, and at most [`MAX_CODES`] of upstream's have one.
     pub(super) fn label(&self, code: Option<&RecordCode>) -> Arc<str> {
         let is_ours = !matches!(code, Some(RecordCode::Upstream(_)));
         let code = code.map_or("", RecordCode::as_str);
@@ -49,7 +49,7 @@ impl Codes {
 }
 
 impl Combinations {
-    /// Returns `labels`, or the same with the code `OTHER` when there are too many already.
+    /// Returns `labels`, with the code `OTHER` if they are new and the limit is reached.
     pub(super) fn bound(&self, labels: RequestLabels) -> RequestLabels {
         if self.0.read().contains(&labels) {
             return labels;
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_that_others_choose_are_bounded() {
+    fn codes_that_upstream_chooses_are_limited() {
         let codes = Codes::default();
         let theirs = |code: &str| codes.label(Some(&RecordCode::Upstream(code.to_owned())));
         let ours = |code: Code| codes.label(Some(&code.into()));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn combinations_of_what_upstream_chooses_are_bounded() {
+    fn combinations_that_upstream_chooses_are_limited() {
         let theirs = Combinations::default();
         let labels = |status: u16, code: &str, operation| RequestLabels {
             route: Arc::from("a"),
@@ -115,7 +115,11 @@ mod tests {
             }
         }
         assert!(series.len() < MAX_COMBINATIONS + 80, "{}", series.len());
-        assert_eq!(theirs.bound(first.clone()), first, "what is known stays");
+        assert_eq!(
+            theirs.bound(first.clone()),
+            first,
+            "a known combination is replaced"
+        );
         let late = theirs.bound(labels(400, "Late", "mutation"));
         assert_eq!(late, labels(400, OTHER, "mutation"));
     }

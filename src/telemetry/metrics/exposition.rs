@@ -1,8 +1,8 @@
-//! The formats in which metrics are read.
+//! The formats in which metrics are exposed.
 
 use std::fmt::{self, Write as _};
 
-/// How metrics are written.
+/// The format of the exposed metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// The Prometheus text format 0.0.4.
@@ -12,7 +12,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// Returns the format for an `Accept` header: OpenMetrics only if it is named, as Prometheus does.
+    /// Returns the format for an `Accept` header: OpenMetrics only if the header names it, as Prometheus's
+    /// does.
     pub fn accepted(accept: &str) -> Self {
         if accept.contains("application/openmetrics-text") {
             Self::OpenMetrics
@@ -29,8 +30,8 @@ impl Format {
     }
 }
 
-/// Converts OpenMetrics text to the older format, in which the name of a counter includes `_total`, and
-/// which has neither unit lines nor an end marker.
+/// Converts OpenMetrics text to the Prometheus format, in which the name of a counter includes `_total`,
+/// and which has neither unit lines nor an end marker.
 pub(super) fn prometheus(open: &str) -> Result<String, fmt::Error> {
     let mut text = String::with_capacity(open.len());
     let mut help = None;
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_older_format_is_made_of_the_newer() {
+    fn open_metrics_is_converted_to_the_prometheus_format() {
         let open = "# HELP a_requests How many.\n# TYPE a_requests counter\n\
                     a_requests_total{b=\"c d\"} 1\n# HELP d_seconds Of time.\n# TYPE d_seconds gauge\n\
                     # UNIT d_seconds seconds\nd_seconds 2\n# EOF\n";
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn open_metrics_is_given_to_who_asks_for_it() {
+    fn open_metrics_is_chosen_only_if_accept_names_it() {
         let prometheus =
             "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
         assert_eq!(Format::accepted(prometheus), Format::OpenMetrics);

@@ -1,26 +1,26 @@
-//! How long the open realtime connections of a route have been silent.
+//! Measures how long the open realtime connections of a route have been silent.
 
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::kinds::Exact;
+use super::kinds::FloatGauge;
 
 /// The open realtime connections of a route.
 #[derive(Debug)]
 pub(super) struct Keepalives {
-    age: Exact,
+    age: FloatGauge,
     heard: Mutex<Vec<Weak<LastHeard>>>,
 }
 
-/// When a realtime connection last received something.
+/// The time at which a realtime connection last received something.
 #[derive(Debug)]
 pub struct LastHeard(Mutex<Instant>);
 
 impl Keepalives {
     /// `age` is the gauge of the longest silence.
-    pub(super) fn new(age: Exact) -> Self {
+    pub(super) fn new(age: FloatGauge) -> Self {
         Self {
             age,
             heard: Mutex::default(),
@@ -45,6 +45,7 @@ impl Keepalives {
 }
 
 impl LastHeard {
+    /// Sets the time to `now`.
     pub fn now(&self, now: Instant) {
         *self.0.lock() = now;
     }

@@ -5,10 +5,10 @@ use std::sync::atomic::AtomicU64;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-/// A gauge that is not a whole number.
-pub(super) type Exact = Gauge<f64, AtomicU64>;
+/// A gauge whose value is not an integer.
+pub(super) type FloatGauge = Gauge<f64, AtomicU64>;
 
-/// Increments a gauge, and decrements it when it is dropped.
+/// Increments a gauge, and decrements it when the guard is dropped.
 #[derive(Debug)]
 pub struct GaugeGuard(Gauge);
 
@@ -25,14 +25,14 @@ impl Drop for GaugeGuard {
     }
 }
 
-/// Returns a histogram for durations of milliseconds to seconds.
+/// Returns a histogram for durations between milliseconds and seconds.
 pub(super) fn slow() -> Histogram {
     Histogram::new([
         0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
     ])
 }
 
-/// Returns a histogram for durations that are normally microseconds.
+/// Returns a histogram for durations that are normally a few microseconds.
 pub(super) fn quick() -> Histogram {
     Histogram::new([
         0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.001, 0.01, 0.1, 1.0, 5.0,
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_is_counted_until_it_is_dropped() {
+    fn guard_is_counted_until_it_is_dropped() {
         let gauge = Gauge::default();
         let (one, two) = (GaugeGuard::new(&gauge), GaugeGuard::new(&gauge));
         assert_eq!(gauge.get(), 2);

@@ -19,7 +19,7 @@ pub struct RequestLabels {
     pub client: &'static str,
     pub operation: &'static str,
     pub status: Status,
-    /// Empty when all went well.
+    /// Empty if the request succeeded.
     pub code: Arc<str>,
 }
 
@@ -86,8 +86,8 @@ pub struct TaskLabel {
     pub task: &'static str,
 }
 
-/// An HTTP status; 0, which an operation of a socket has, is written as an empty label. A status
-/// without a name in the IANA registry is written as its class, such as `4xx`.
+/// An HTTP status. The status of an operation on a socket is 0, and its label is empty. The label of a
+/// status without a name in the IANA registry is its class, such as `4xx`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Status(u16);
 
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statuses_without_a_name_are_their_class() {
+    fn unregistered_statuses_are_labelled_by_their_class() {
         for (status, expected) in [
             (0, ""),
             (100, "100"),

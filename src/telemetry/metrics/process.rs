@@ -1,4 +1,4 @@
-//! Metrics of the process itself, under the names that all Prometheus clients use.
+//! Metrics of the process, under the names that all Prometheus clients use.
 
 use std::sync::atomic::AtomicU64;
 
@@ -7,9 +7,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit};
 
-use super::kinds::Exact;
+use super::kinds::FloatGauge;
 
-/// Read from `/proc`; zero on systems without it.
+/// The metrics, which are read from `/proc`. They are zero on systems without it.
 #[derive(Debug, Default)]
 pub(super) struct Process {
     cpu_seconds: Counter<f64, AtomicU64>,
@@ -17,14 +17,14 @@ pub(super) struct Process {
     open_fds: Gauge,
     max_fds: Gauge,
     threads: Gauge,
-    start_time_seconds: Exact,
+    start_time_seconds: FloatGauge,
 }
 
-/// Fields of `/proc/self/stat`: proc_pid_stat(5).
+/// Fields of `/proc/self/stat` (proc_pid_stat(5)).
 struct Stat {
     cpu_ticks: u64,
     threads: i64,
-    /// Since the machine's boot.
+    /// Counted from the boot of the machine.
     start_ticks: u64,
     resident_pages: i64,
 }
@@ -65,7 +65,7 @@ impl Process {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         self.max_fds.set(i64::try_from(files).unwrap_or(i64::MAX));
         if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
-            // One of them is the directory that is being read.
+            // One of them is that of the directory itself.
             self.open_fds.set(open.count() as i64 - 1);
         }
         let Some(stat) = Stat::read() else {
@@ -92,7 +92,7 @@ impl Stat {
     fn parse(text: &str) -> Option<Self> {
         let (_, rest) = text.rsplit_once(')')?;
         let fields: Vec<&str> = rest.split_whitespace().collect();
-        // The first of them is the third of the page.
+        // The first of them has number 3 in the manual page.
         let field = |number: usize| fields.get(number - 3);
         let count = |number: usize| field(number)?.parse::<u64>().ok();
         Some(Self {
@@ -104,7 +104,8 @@ impl Stat {
     }
 }
 
-/// Returns the machine's boot time since the Unix epoch. `/proc/stat` has it, too, but may be hidden.
+/// Returns the boot time of the machine in seconds since the Unix epoch. `/proc/stat` is not used,
+/// because it may be hidden.
 #[cfg(target_os = "linux")]
 fn boot_time() -> f64 {
     use rustix::time::{ClockId, clock_gettime};
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fields_are_those_of_the_manual() {
+    fn fields_are_numbered_as_in_the_manual_page() {
         let text = "17 (a) b) S 1 17 17 0 -1 4194304 100 0 0 0 250 50 0 0 20 0 7 0 1234 56789 4321 \
                     18446744073709551615 1 1 0 0 0";
         let stat = Stat::parse(text).unwrap();

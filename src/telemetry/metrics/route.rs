@@ -1,4 +1,4 @@
-//! What is counted for one route beside the metrics with its label alone.
+//! Metrics of one route that have other labels, too.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use super::labels::{HandshakeLabels, RouteOutcomeLabels};
 use super::{RouteMetrics, metrics};
 
 impl RouteMetrics {
-    /// Counts a connection that was dialled: `ok`, or the step that failed.
+    /// Counts a dial. `outcome` is `ok` or the step that failed.
     pub fn dialled(&self, outcome: &'static str) {
         let labels = self.outcome(outcome);
         metrics().upstream_dials.get_or_create(&labels).inc();
     }
 
-    /// Counts a TLS handshake: `full` or `resumed`.
+    /// Counts a TLS handshake. `kind` is `full` or `resumed`.
     pub fn count_tls_handshake(&self, kind: &'static str) {
         let route = Arc::clone(&self.name);
         let labels = HandshakeLabels { route, kind };
@@ -21,7 +21,7 @@ impl RouteMetrics {
         handshakes.get_or_create(&labels).inc();
     }
 
-    /// Counts an attempt to open a realtime connection: `ok`, `refused` or `unreachable`.
+    /// Counts an attempt to open a realtime connection. `outcome` is `ok`, `refused` or `unreachable`.
     pub fn realtime_connect(&self, outcome: &'static str) {
         let labels = self.outcome(outcome);
         metrics().realtime_connects.get_or_create(&labels).inc();

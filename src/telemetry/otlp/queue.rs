@@ -1,4 +1,4 @@
-//! The bound of what waits, and the count of what was dropped.
+//! Limits the spans that wait to be sent, and counts those that were dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,34 +14,35 @@ use tracing::warn;
 
 use super::super::tasks::{Task, caught};
 
-/// Of spans that have ended and are not sent.
-pub(super) const MOST: usize = 2048;
-/// Between two lines on spans that were dropped.
-const QUIET: Duration = Duration::from_secs(60);
+/// The maximum number of spans that wait to be sent.
+pub(super) const MAX_WAITING: usize = 2048;
+/// The minimum time between two log lines about dropped spans.
+const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How many spans wait, and how many were dropped.
+/// Counts the spans that wait and those that were dropped.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: AtomicUsize,
-    losses: Mutex<Losses>,
+    dropped: Mutex<Dropped>,
 }
 
 #[derive(Debug, Default)]
-struct Losses {
-    all: usize,
-    told: usize,
-    told_at: Option<Instant>,
-    /// Why a batch was last not sent.
+struct Dropped {
+    total: usize,
+    /// How many of them are logged.
+    reported: usize,
+    reported_at: Option<Instant>,
+    /// Why the last batch that failed was not sent.
     cause: Option<String>,
 }
 
 impl Queue {
-    /// Whether there was room.
+    /// Returns whether a span may wait; it is counted as dropped otherwise.
     fn enter(&self) -> bool {
-        let has_room = self.waiting.fetch_add(1, Ordering::AcqRel) < MOST;
+        let has_room = self.waiting.fetch_add(1, Ordering::AcqRel) < MAX_WAITING;
         if !has_room {
             self.leave(1);
-            self.lose(1);
+            self.drop_spans(1);
         }
         has_room
     }
@@ -50,33 +51,35 @@ impl Queue {
         self.waiting.fetch_sub(count, Ordering::AcqRel);
     }
 
-    /// Spans in the queue are never sent.
+    /// Counts the spans that still wait as dropped, because they will not be sent.
     pub(super) fn abandon(&self) {
-        let left = self.waiting.swap(0, Ordering::AcqRel);
-        self.lose(left);
-        self.tell(Duration::ZERO);
+        let waiting = self.waiting.swap(0, Ordering::AcqRel);
+        self.drop_spans(waiting);
+        self.report(Duration::ZERO);
     }
 
-    fn lose(&self, count: usize) {
-        self.losses.lock().all += count;
+    fn drop_spans(&self, count: usize) {
+        self.dropped.lock().total += count;
     }
 
-    pub(super) fn note_cause(&self, cause: String) {
-        self.losses.lock().cause = Some(cause);
+    pub(super) fn set_cause(&self, cause: String) {
+        self.dropped.lock().cause = Some(cause);
     }
 
-    /// Logs what was dropped since the last time, if that was so long ago.
-    fn tell(&self, quiet: Duration) {
-        let mut losses = self.losses.lock();
-        let is_due = losses.told_at.is_none_or(|at| at.elapsed() >= quiet);
-        if losses.all == losses.told || !is_due {
+    /// Logs the spans that were dropped since the last log line, unless it was within `interval`.
+    fn report(&self, interval: Duration) {
+        let mut dropped = self.dropped.lock();
+        let is_due = dropped
+            .reported_at
+            .is_none_or(|at| at.elapsed() >= interval);
+        if dropped.total == dropped.reported || !is_due {
             return;
         }
-        let spans = losses.all - losses.told;
-        let (total, cause) = (losses.all, losses.cause.take());
-        losses.told = losses.all;
-        losses.told_at = Some(Instant::now());
-        drop(losses);
+        let spans = dropped.total - dropped.reported;
+        let (total, cause) = (dropped.total, dropped.cause.take());
+        dropped.reported = dropped.total;
+        dropped.reported_at = Some(Instant::now());
+        drop(dropped);
         warn!(
             spans,
             total,
@@ -86,7 +89,7 @@ impl Queue {
     }
 }
 
-/// Lets no more spans in than may wait.
+/// Drops spans beyond the limit.
 #[derive(Debug)]
 pub(super) struct Bounded {
     pub(super) batches: BatchSpanProcessor,
@@ -117,7 +120,7 @@ impl SpanProcessor for Bounded {
     }
 }
 
-/// Counts what leaves the queue, and what of it was not taken.
+/// Counts the spans that leave the queue, and those of them that the collector did not accept.
 #[derive(Debug)]
 pub(super) struct Counted {
     pub(super) exporter: OtlpExporter,
@@ -132,9 +135,9 @@ impl SpanExporter for Counted {
             .unwrap_or_else(|panicked| Err(OTelSdkError::InternalFailure(panicked.to_string())));
         self.queue.leave(count);
         if exported.is_err() {
-            self.queue.lose(count);
+            self.queue.drop_spans(count);
         }
-        self.queue.tell(QUIET);
+        self.queue.report(REPORT_INTERVAL);
         exported
     }
 
@@ -152,14 +155,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_spans_wait_than_may() {
+    fn spans_beyond_the_limit_are_dropped() {
         let queue = Queue::default();
-        for _ in 0..MOST {
+        for _ in 0..MAX_WAITING {
             assert!(queue.enter());
         }
         assert!(!queue.enter());
         assert!(!queue.enter());
-        assert_eq!(queue.losses.lock().all, 2);
+        assert_eq!(queue.dropped.lock().total, 2);
         queue.leave(512);
         for _ in 0..512 {
             assert!(queue.enter());
@@ -168,16 +171,16 @@ mod tests {
     }
 
     #[test]
-    fn losses_are_reported_at_most_once_a_minute() {
+    fn dropped_spans_are_reported_at_most_once_a_minute() {
         let queue = Queue::default();
-        queue.tell(QUIET);
-        assert!(queue.losses.lock().told_at.is_none());
-        queue.lose(1);
-        queue.tell(QUIET);
-        queue.lose(2);
-        queue.tell(QUIET);
-        assert_eq!(queue.losses.lock().told, 1);
-        queue.tell(Duration::ZERO);
-        assert_eq!(queue.losses.lock().told, 3);
+        queue.report(REPORT_INTERVAL);
+        assert!(queue.dropped.lock().reported_at.is_none());
+        queue.drop_spans(1);
+        queue.report(REPORT_INTERVAL);
+        queue.drop_spans(2);
+        queue.report(REPORT_INTERVAL);
+        assert_eq!(queue.dropped.lock().reported, 1);
+        queue.report(Duration::ZERO);
+        assert_eq!(queue.dropped.lock().reported, 3);
     }
 }

@@ -1,4 +1,4 @@
-//! The kinds of tasks.
+//! The kinds of tasks, by which panics are counted.
 
 /// The kinds of tasks that a panic can end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub enum Task {
     Credentials,
     Operation,
     Orphans,
-    /// A thread or a library's task that is none of these.
+    /// A thread, or a task of a library.
     Other,
     Realtime,
     Recorder,
