@@ -1,8 +1,8 @@
-//! The local certificate authority of `tls.dev`, and the certificate that it signs at each start.
+//! The local certificate authority of `tls.dev`, which issues a server certificate at each start.
 //!
-//! The authority is made once and kept in a directory of the user's, so that it needs to be trusted
-//! only once. Its key never leaves that directory, and name constraints make it worthless for any
-//! name but a loopback one. The certificate and its own key stay in memory.
+//! The authority is created once and kept in a directory of the user, so that the user needs to trust it
+//! only once. Its key never leaves that directory, and name constraints restrict it to loopback names.
+//! The server certificate and its key stay in memory.
 
 mod error;
 mod state;
@@ -30,20 +30,20 @@ use tracing::{info, warn};
 
 pub use error::DevCaError;
 use error::Unusable;
-use state::State;
+use state::StateDirectory;
 
-/// A certificate of this start.
+/// The server certificate of this start.
 pub(super) struct DevCertificate {
     pub(super) certificate: CertificateDer<'static>,
     pub(super) key: PrivateKeyDer<'static>,
-    /// The authority, in PEM.
+    /// The file with the authority's certificate in PEM.
     pub(super) ca_file: PathBuf,
 }
 
-/// A file as it was found: not there, or not to be trusted, or its bytes.
-type Kept = Option<Result<Vec<u8>, Unusable>>;
+/// The content of a file: `None` if it does not exist, or why it cannot be trusted.
+type FileContent = Option<Result<Vec<u8>, Unusable>>;
 
-/// An authority that can sign.
+/// An authority that can issue certificates.
 struct Authority {
     certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
@@ -55,38 +55,40 @@ struct Authority {
 struct CertificateParts<'a> {
     begins: OffsetDateTime,
     ends: OffsetDateTime,
-    /// Among them are the name constraints, the path length, the usages and the hash of the key.
+    /// They contain the name constraints, the path length, the usages and the hash of the key.
     extensions: AnyRef<'a>,
 }
 
 const CA_FILE: &str = "ca.pem";
 const KEY_FILE: &str = "ca-key.pem";
-/// Bits of the modes that the files may not have: others may read the certificate alone.
+/// The mode bits that each file must not have. Others may read only the certificate.
 const CA_FORBIDDEN: u32 = 0o022;
 const KEY_FORBIDDEN: u32 = 0o077;
 
-const CA_LIFE: Duration = Duration::days(5 * 365);
-const LONGEST_LIFE: Duration = Duration::days(5 * 365 + 2);
-/// An authority with less left than this is replaced at a start.
+/// The lifetime of a new authority.
+const CA_LIFETIME: Duration = Duration::days(5 * 365);
+/// The maximum lifetime of an authority that is kept, from its backdated start.
+const MAX_CA_LIFETIME: Duration = Duration::days(5 * 365 + 2);
+/// At a start, an authority that is valid for less time than this is replaced.
 const CA_RENEWAL: Duration = Duration::days(30);
-/// Some clients refuse certificates that last longer than 398 days.
-const LEAF_LIFE: Duration = Duration::days(390);
-/// Clocks may differ.
+/// The lifetime of server certificates. Some clients reject those that last longer than 398 days.
+const LEAF_LIFETIME: Duration = Duration::days(390);
+/// How far the start of validity is backdated, because clocks may differ.
 const BACKDATED: Duration = Duration::DAY;
 
-/// Makes a certificate for the loopback names, and for those of `names` that are loopback, too.
-/// The authority is made on first use, and again when it cannot be used any more.
+/// Issues a certificate for the loopback names, including those of `names` that are loopback names. The
+/// authority is created on first use, and replaced when it can no longer be used.
 pub(super) async fn certificate(
     directory: &Path,
     names: &[String],
     now: SystemTime,
 ) -> Result<DevCertificate, DevCaError> {
-    let state = State::open(directory)?;
-    // Another process may be making the authority just now.
+    let state = StateDirectory::open_or_create(directory)?;
+    // Another process may be creating the authority at the same time.
     let _lock = state.lock().await?;
     let now = OffsetDateTime::from(now);
-    let ca_file = state.file(CA_FILE);
-    let made = |(certificate, key)| DevCertificate {
+    let ca_file = state.path_of(CA_FILE);
+    let issued = |(certificate, key)| DevCertificate {
         certificate,
         key,
         ca_file: ca_file.clone(),
@@ -94,27 +96,29 @@ pub(super) async fn certificate(
     let shown = directory.display();
     let ca = state.read(CA_FILE, CA_FORBIDDEN)?;
     match (ca, state.read(KEY_FILE, KEY_FORBIDDEN)?) {
-        (None, None) => info!("making a local CA in {shown}"),
-        kept => match Authority::kept(kept, now).and_then(|kept| kept.checked_leaf(names, now)) {
-            Ok(leaf) => return Ok(made(leaf)),
+        (None, None) => info!("creating a local CA in {shown}"),
+        files => match Authority::load(files, now).and_then(|ca| ca.checked_leaf(names, now)) {
+            Ok(leaf) => return Ok(issued(leaf)),
             Err(reason) => {
-                warn!("the local CA in {shown} is replaced; trust the new one: {reason}");
+                warn!(
+                    "replacing the local CA in {shown}, so clients must trust the new one: {reason}"
+                );
             }
         },
     }
     let key = KeyPair::generate()?;
     let key_pem = key.serialize_pem();
-    let (authority, ca_pem) = Authority::make(key, now)?;
-    // The key goes first: a certificate without its key would be trusted for nothing.
+    let (authority, ca_pem) = Authority::create(key, now)?;
+    // The key is written first, so that nobody is asked to trust a certificate without a key.
     state.write(KEY_FILE, &key_pem)?;
     state.write(CA_FILE, &ca_pem)?;
-    Ok(made(authority.leaf(names, now)?))
+    Ok(issued(authority.leaf(names, now)?))
 }
 
-/// Checks that [`certificate`] could read the files of the directory, without changing them. Files
-/// that it would replace are not errors.
+/// Checks that [`certificate`] could read the files of the directory, and changes nothing. Files that it
+/// would replace are not errors.
 pub(super) fn check(directory: &Path) -> Result<(), DevCaError> {
-    let Some(state) = State::found(directory)? else {
+    let Some(state) = StateDirectory::open_existing(directory)? else {
         return Ok(());
     };
     for (name, forbidden) in [(CA_FILE, CA_FORBIDDEN), (KEY_FILE, KEY_FORBIDDEN)] {
@@ -126,8 +130,8 @@ pub(super) fn check(directory: &Path) -> Result<(), DevCaError> {
 // === impl Authority ===
 
 impl Authority {
-    fn make(key: KeyPair, now: OffsetDateTime) -> Result<(Self, String), rcgen::Error> {
-        let ends = now.saturating_add(CA_LIFE);
+    fn create(key: KeyPair, now: OffsetDateTime) -> Result<(Self, String), rcgen::Error> {
+        let ends = now.saturating_add(CA_LIFETIME);
         let params = authority_params(now, ends)?;
         let certificate = params.self_signed(&key)?;
         let pem = certificate.pem();
@@ -139,7 +143,7 @@ impl Authority {
         Ok((authority, pem))
     }
 
-    fn kept(files: (Kept, Kept), now: OffsetDateTime) -> Result<Self, Unusable> {
+    fn load(files: (FileContent, FileContent), now: OffsetDateTime) -> Result<Self, Unusable> {
         let (Some(ca_pem), Some(key_pem)) = files else {
             return Err(Unusable::Incomplete);
         };
@@ -154,12 +158,12 @@ impl Authority {
             return Err(Unusable::NotYetValid(begins.date()));
         }
         if ends.saturating_sub(CA_RENEWAL) < now {
-            return Err(Unusable::Ends(ends.date()));
+            return Err(Unusable::Expires(ends.date()));
         }
-        if ends - begins > LONGEST_LIFE {
-            return Err(Unusable::Lasting);
+        if ends - begins > MAX_CA_LIFETIME {
+            return Err(Unusable::ValidTooLong);
         }
-        // The same key makes the same extensions; nothing else may be trusted instead.
+        // With the same key, the extensions must be those that countersign would give.
         let params = authority_params(begins, ends)?;
         let ours = params.self_signed(&key)?;
         let ours = CertificateParts::parse(ours.der()).map_err(|_| Unusable::Certificate)?;
@@ -180,9 +184,9 @@ impl Authority {
     ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), rcgen::Error> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(local_names(names))?;
-        params.distinguished_name = named("countersign");
+        params.distinguished_name = distinguished_name("countersign");
         params.not_before = now.saturating_sub(BACKDATED);
-        params.not_after = now.saturating_add(LEAF_LIFE).min(self.ends);
+        params.not_after = now.saturating_add(LEAF_LIFETIME).min(self.ends);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
@@ -191,15 +195,16 @@ impl Authority {
         Ok((certificate.into(), key.into()))
     }
 
-    /// A certificate that somebody who trusts the authority's file does accept: key and file may
-    /// not belong together.
+    /// Issues a certificate and checks that a client that trusts the authority's file accepts it, because
+    /// the key may not belong to the file.
     fn checked_leaf(
         &self,
         names: &[String],
         now: OffsetDateTime,
     ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), Unusable> {
         let (certificate, key) = self.leaf(names, now)?;
-        self.accepts(&certificate, now).map_err(Unusable::Refused)?;
+        self.accepts(&certificate, now)
+            .map_err(Unusable::Rejected)?;
         Ok((certificate, key))
     }
 
@@ -228,13 +233,13 @@ fn authority_params(
     ends: OffsetDateTime,
 ) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::new())?;
-    params.distinguished_name = named("countersign local CA");
+    params.distinguished_name = distinguished_name("countersign local CA");
     params.not_before = now.saturating_sub(BACKDATED);
     params.not_after = ends;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    // Limits the impact of a stolen key: it can vouch only for loopback names (RFC 5280, 4.2.1.10).
+    // Limits the impact of a leaked key to loopback names (RFC 5280, 4.2.1.10).
     params.name_constraints = Some(NameConstraints {
         permitted_subtrees: vec![
             GeneralSubtree::DnsName("localhost".to_owned()),
@@ -249,13 +254,13 @@ fn authority_params(
     Ok(params)
 }
 
-fn named(common_name: &str) -> DistinguishedName {
+fn distinguished_name(common_name: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, common_name);
     name
 }
 
-/// The loopback names, and what of `names` the name constraints permit.
+/// Returns the loopback names, including those of `names` that the name constraints permit.
 fn local_names(names: &[String]) -> Vec<String> {
     let mut local: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).into();
     for name in names {

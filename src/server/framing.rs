@@ -2,8 +2,8 @@
 //!
 //! When two servers disagree about the length of a request, another request can be smuggled in its
 //! body. countersign reads every body to its end and frames it itself, so nothing reaches upstream
-//! that way. Ambiguous requests are rejected all the same, and their connections are closed. hyper
-//! hides some of them: of two equal lengths it keeps one, and beside `Transfer-Encoding` none. So
+//! that way. Ambiguous requests are rejected nevertheless, and their connections are closed. hyper
+//! hides some of them: it keeps one of two equal lengths, and none beside `Transfer-Encoding`. Therefore
 //! [`Framing`] reads the bytes, too, and [`check`] evaluates the head.
 
 use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING, UPGRADE};
@@ -17,9 +17,9 @@ use crate::proxy::Error;
 #[derive(Debug, Default)]
 pub(super) struct Framing {
     at: At,
-    /// The beginning of the current line.
+    /// The start of the current line.
     line: Vec<u8>,
-    /// How many headers of the current head give a length, and the value of the last one.
+    /// The number of headers in the current head that give a length, and the value of the last one.
     lengths: usize,
     length: u64,
     is_chunked: bool,
@@ -38,18 +38,18 @@ enum At {
     /// Before the line end that follows a chunk.
     ChunkEnd,
     Trailers,
-    /// hyper refuses what was read.
-    Lost,
+    /// hyper rejects what was read.
+    Invalid,
 }
 
-/// How much of a line is kept; longer than any valid line with a length.
-const LINE: usize = 128;
+/// The number of bytes of a line that are kept. Every valid line with a length is shorter.
+const MAX_LINE: usize = 128;
 
 impl Framing {
     pub(super) fn read(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             bytes = match self.at {
-                At::Lost => return,
+                At::Invalid => return,
                 At::Body(left) => {
                     let (taken, rest) = skip(bytes, left);
                     self.at = match left - taken {
@@ -69,7 +69,7 @@ impl Framing {
                 At::Start | At::Head | At::ChunkSize | At::ChunkEnd | At::Trailers => {
                     let end = bytes.iter().position(|byte| *byte == b'\n');
                     let (line, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
-                    let room = LINE - self.line.len();
+                    let room = MAX_LINE - self.line.len();
                     let line = line.get(..room).unwrap_or(line);
                     self.line.extend_from_slice(line);
                     if end.is_some() {
@@ -82,12 +82,12 @@ impl Framing {
         }
     }
 
-    /// Whether no byte of the next request has come.
+    /// Returns whether no byte of the next request has arrived.
     pub(super) fn is_between_requests(&self) -> bool {
         self.at == At::Start && self.line.is_empty()
     }
 
-    /// Whether a request of this connection gave its length more than once.
+    /// Returns whether a request of this connection gave its length more than once.
     pub(super) fn is_ambiguous(&self) -> bool {
         self.is_ambiguous
     }
@@ -105,21 +105,21 @@ impl Framing {
             }
             At::ChunkSize => {
                 let digits = line.split(|byte| !byte.is_ascii_hexdigit()).next();
-                if digits.is_some_and(|digits| digits.len() == LINE) {
+                if digits.is_some_and(|digits| digits.len() == MAX_LINE) {
                     self.is_ambiguous = true;
-                    return At::Lost;
+                    return At::Invalid;
                 }
                 let digits = digits.and_then(|digits| str::from_utf8(digits).ok());
                 match digits.map(|digits| u64::from_str_radix(digits, 16)) {
                     Some(Ok(0)) => At::Trailers,
                     Some(Ok(size)) => At::Chunk(size),
-                    Some(Err(_)) | None => At::Lost,
+                    Some(Err(_)) | None => At::Invalid,
                 }
             }
             At::ChunkEnd if line.is_empty() => At::ChunkSize,
             At::Trailers if line.is_empty() => At::Start,
             At::Trailers => At::Trailers,
-            At::ChunkEnd | At::Body(_) | At::Chunk(_) | At::Lost => At::Lost,
+            At::ChunkEnd | At::Body(_) | At::Chunk(_) | At::Invalid => At::Invalid,
         }
     }
 
@@ -130,11 +130,11 @@ impl Framing {
         };
         if name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()) {
             let value = str::from_utf8(value.trim_ascii()).ok();
-            // hyper rejects what is not a number.
+            // hyper rejects a value that is not a number.
             self.length = value.and_then(|text| text.parse().ok()).unwrap_or(0);
             self.lengths += 1;
             // hyper may have read more of the line.
-            self.is_ambiguous |= self.line.len() == LINE;
+            self.is_ambiguous |= self.line.len() == MAX_LINE;
         } else if name.eq_ignore_ascii_case(TRANSFER_ENCODING.as_str().as_bytes()) {
             self.is_chunked = true;
         }
@@ -161,7 +161,7 @@ fn skip(bytes: &[u8], left: u64) -> (u64, &[u8]) {
 /// Checks the framing of a request.
 ///
 /// # Errors
-/// When it is ambiguous. Its connection must then be closed.
+/// When the framing is ambiguous. The connection must then be closed.
 pub(super) fn check(request: &Request<Incoming>, is_ambiguous: bool) -> Result<(), Error> {
     if request.version() != Version::HTTP_11 {
         return Err(Error::HttpVersion);
@@ -194,7 +194,10 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
     if codings > 1 {
         return Err(Error::Framing("it is chunked more than once"));
     }
-    if headers.keys().any(|name| is_twin(name.as_str())) {
+    if headers
+        .keys()
+        .any(|name| is_framing_lookalike(name.as_str()))
+    {
         return Err(Error::Framing(
             "some servers would read one of its headers as Content-Length or Transfer-Encoding",
         ));
@@ -206,20 +209,21 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a name such as `transfer_encoding` or `content--length` could be read as a framing header.
-fn is_twin(name: &str) -> bool {
+/// Returns whether a server could read a name such as `transfer_encoding` or `content--length` as a
+/// framing header.
+fn is_framing_lookalike(name: &str) -> bool {
     let is_same = |real: &str| name != real && is_same_header(name, real);
     is_same(TRANSFER_ENCODING.as_str()) || is_same(CONTENT_LENGTH.as_str())
 }
 
-/// Whether the request has a body where other servers expect none (RFC 9110, section 9.3.1). Its
+/// Returns whether the request has a body where other servers expect none (RFC 9110, section 9.3.1). The
 /// connection must then be closed.
 pub(super) fn has_odd_body(request: &Request<Incoming>) -> bool {
     let is_bodiless = matches!(*request.method(), Method::GET | Method::HEAD);
     is_bodiless && !request.body().is_end_stream()
 }
 
-/// Whether the bytes after the request may belong to another protocol.
+/// Returns whether the bytes after the request may belong to another protocol.
 pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {
     headers.get_all(UPGRADE).iter().any(|value| {
         let mut names = value.as_bytes().split(|byte| *byte == b',');
@@ -231,7 +235,7 @@ pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    /// The text is also read byte by byte.
+    /// Checks a text that is read at once and byte by byte.
     #[track_caller]
     fn check(text: &str, is_between: bool, is_ambiguous: bool) {
         let mut whole = Framing::default();
@@ -247,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_followed_to_their_end() {
+    fn end_of_requests_is_found() {
         for text in [
             "",
             "GET / HTTP/1.1\r\na: b\r\n\r\n",
@@ -275,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn several_lengths_are_remembered() {
+    fn several_lengths_are_ambiguous() {
         for head in [
             "Content-Length: 1\r\nContent-Length: 1",
             "Content-Length: 1\r\nA: b\r\ncontent-length: 1",
@@ -298,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_with_many_zeros_was_read_as_none() {
+    fn length_with_many_zeros_is_ambiguous() {
         let zeros = "0".repeat(130);
         for text in [
             format!("POST / HTTP/1.1\r\nContent-Length: {zeros}51\r\n\r\n"),
@@ -321,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn twins() {
+    fn lookalikes_of_framing_headers_are_recognized() {
         for name in [
             "transfer_encoding",
             "transfer---encoding",
@@ -330,7 +334,7 @@ mod tests {
             "contentlength",
             "-content-length",
         ] {
-            assert!(is_twin(name), "{name}");
+            assert!(is_framing_lookalike(name), "{name}");
         }
         for name in [
             "transfer-encoding",
@@ -339,7 +343,7 @@ mod tests {
             "content-lengths",
             "content-type",
         ] {
-            assert!(!is_twin(name), "{name}");
+            assert!(!is_framing_lookalike(name), "{name}");
         }
     }
 }

@@ -1,8 +1,7 @@
-//! TLS on the port of plain HTTP: the first byte of a connection determines which of them it uses.
+//! TLS on the port of plain HTTP. The first byte of a connection determines which of the two it uses.
 //!
 //! The certificate comes from the user's files, which are reloaded when they change, or from the
-//! local authority of [`super::dev_ca`], which issues one at each start. Connections flow in as TCP and
-//! out as [`Opened`]. No key is ever logged.
+//! local authority of [`super::dev_ca`], which issues one at each start. Keys are never logged.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,14 +29,14 @@ use crate::trusted_file::{self, FileError, Reload, Reloaded, Rules};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsConfig {
     pub certificate: Certificate,
-    /// A PEM file of authorities: clients need a certificate of one of them.
+    /// A PEM file of authorities. Clients need a certificate that one of them has issued.
     pub client_ca: Option<PathBuf>,
 }
 
 /// The source of the server certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Certificate {
-    /// PEM files: the chain, its own certificate first, and the key.
+    /// PEM files: the chain, which begins with the server certificate, and the key.
     Files { cert: PathBuf, key: PathBuf },
     /// A local authority, kept in this directory.
     Dev { state: PathBuf },
@@ -53,12 +52,13 @@ struct Offer {
     settings: Reloaded<Arc<ServerConfig>>,
 }
 
-/// Only the owner may write the files, because they decide whom clients see and whom we trust. Others
-/// may read them: Kubernetes mounts secrets with such a mode by default.
+/// Only the owner may write the files, because they decide which server clients see and which clients are
+/// trusted. Others may read them, because Kubernetes mounts secrets with such a mode by default.
 const RULES: Rules = Rules {
     forbidden: 0o022,
     limit: 1024 * 1024,
 };
+
 /// Why TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -68,9 +68,11 @@ pub enum TlsError {
         path: PathBuf,
         source: FileError,
     },
-    #[error("tls.{key}: {path:?} holds no certificate in PEM")]
+    #[error("tls.{key}: {path:?} contains no certificate in PEM")]
     NoCertificate { key: &'static str, path: PathBuf },
-    #[error("tls.key: {0:?} holds no private key in PEM (PKCS#8, PKCS#1 or SEC1, not encrypted)")]
+    #[error(
+        "tls.key: {0:?} contains no private key in PEM (PKCS#8, PKCS#1 or SEC1, not encrypted)"
+    )]
     NoKey(PathBuf),
     #[error("tls.{key}: {path:?} is not valid PEM")]
     BrokenPem { key: &'static str, path: PathBuf },
@@ -123,12 +125,12 @@ pub(super) enum OpenError {
     Handshake(#[source] io::Error),
 }
 
-/// The content type of a handshake record, and so the first byte of a ClientHello ([RFC 8446,
-/// 5.1](https://www.rfc-editor.org/rfc/rfc8446#section-5.1)); no HTTP method begins with it.
+/// The content type of a handshake record, which is the first byte of a ClientHello ([RFC 8446,
+/// 5.1](https://www.rfc-editor.org/rfc/rfc8446#section-5.1)). No HTTP method begins with it.
 const HANDSHAKE: u8 = 0x16;
 
 impl Tls {
-    /// Loads the certificate, or has the local authority issue one for those of `names` that are
+    /// Loads the certificate, or lets the local authority issue one for those of `names` that are
     /// loopback names.
     ///
     /// # Errors
@@ -148,17 +150,17 @@ impl Tls {
             }
             Certificate::Dev { state } => {
                 let clients = verifier(config.client_ca.as_deref())?;
-                let made = dev_ca::certificate(state, names, now).await?;
-                let ca = made.ca_file.display();
+                let issued = dev_ca::certificate(state, names, now).await?;
+                let ca = issued.ca_file.display();
                 info!(
-                    "TLS by a certificate of the local CA {ca}. To trust it: \
+                    "TLS uses a certificate of the local CA {ca}. To trust it: \
                      NODE_EXTRA_CA_CERTS={ca} (Node.js); curl --cacert {ca}; SSL_CERT_FILE={ca} \
                      (Python); for browsers `sudo trust anchor {ca}` (Fedora, Arch), \
                      `sudo cp {ca} /usr/local/share/ca-certificates/countersign.crt && \
                      sudo update-ca-certificates` (Debian, Ubuntu) or \
                      `security add-trusted-cert -p ssl {ca}` (macOS)"
                 );
-                let settings = settings(clients, vec![made.certificate], made.key);
+                let settings = settings(clients, vec![issued.certificate], issued.key);
                 Reloaded::fixed(Arc::new(settings.map_err(TlsError::DevUnusable)?))
             }
         };
@@ -200,8 +202,8 @@ impl Tls {
     }
 }
 
-/// Reads changed files. While they cannot be used, such as between two writes, the settings from
-/// before stay.
+/// Reads changed files. While they cannot be used, for example between two writes, the previous settings
+/// stay in use.
 fn reload(config: &TlsConfig, settings: &mut Arc<ServerConfig>) -> Reload {
     let Certificate::Files { cert, key } = &config.certificate else {
         return Reload::Done;
@@ -232,7 +234,7 @@ fn of_files(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<ServerC
     of_pair(cert, key, clients, chain, private_key)
 }
 
-/// What `cert` and `key` hold, as settings.
+/// Returns the settings with the content of `cert` and `key`.
 fn of_pair(
     cert: &Path,
     key: &Path,
@@ -249,11 +251,11 @@ fn of_pair(
     })
 }
 
-/// Detects TLS by the first byte, and completes its handshake. `write` is the timeout of a client
-/// that does not read.
+/// Detects TLS by the first byte and completes its handshake. `write` is the timeout for a client that
+/// does not read.
 ///
 /// # Errors
-/// When HTTP cannot begin; the connection is then closed.
+/// When HTTP cannot begin, so that the connection must be closed.
 pub(super) async fn open(
     stream: TcpStream,
     tls: Option<&Tls>,
@@ -280,7 +282,7 @@ pub(super) async fn open(
     Ok(Opened::Tls(Box::new(stream)))
 }
 
-/// Returns the verifier of client certificates, if clients need one.
+/// Returns the verifier of client certificates, if clients need a certificate.
 fn verifier(path: Option<&Path>) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
     let Some(path) = path else {
         return Ok(None);
@@ -342,7 +344,7 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         if matches!(error, PemError::NoItemsFound) {
             return TlsError::NoKey(path);
         }
-        // The error's text is left out, because it quotes lines of the key.
+        // The text of the error is omitted, because it quotes lines of the key.
         TlsError::BrokenPem { key: "key", path }
     })
 }

@@ -294,7 +294,7 @@ async fn a_renewed_certificate_needs_no_restart() {
     told(&mut daemon, "certificate reloaded").await;
     assert!(is_shown(&second).await && !is_shown(&first).await);
     fs::write(&cert, "").unwrap();
-    told(&mut daemon, "holds no certificate").await;
+    told(&mut daemon, "contains no certificate").await;
     assert!(is_shown(&second).await);
     // A file that could not be read, such as without free file descriptors, is read again.
     fs::remove_file(&cert).unwrap();
@@ -320,17 +320,17 @@ async fn unusable_files_are_named() {
         (
             key_pem.clone(),
             key_pem.clone(),
-            "tls.cert: \"CERT\" holds no certificate in PEM",
+            "tls.cert: \"CERT\" contains no certificate in PEM",
         ),
         (
             cert_pem.clone(),
             cert_pem.clone(),
-            "tls.key: \"KEY\" holds no private key in PEM (PKCS#8, PKCS#1 or SEC1, not encrypted)",
+            "tls.key: \"KEY\" contains no private key in PEM (PKCS#8, PKCS#1 or SEC1, not encrypted)",
         ),
         (
             cert_pem.clone(),
             pem("ENCRYPTED PRIVATE KEY"),
-            "tls.key: \"KEY\" holds no private key in PEM (PKCS#8, PKCS#1 or SEC1, not encrypted)",
+            "tls.key: \"KEY\" contains no private key in PEM (PKCS#8, PKCS#1 or SEC1, not encrypted)",
         ),
         (
             cert_pem[..cert_pem.len() / 2].to_owned(),
@@ -413,7 +413,7 @@ async fn simultaneous_starts_share_one_ca() {
         connect(addr, "127.0.0.1", &ca_file(&scratch)).await;
     }
     let ca = fs::read_to_string(ca_file(&scratch)).unwrap();
-    let made = |daemon: &Daemon| daemon.log.contains("making a local CA");
+    let made = |daemon: &Daemon| daemon.log.contains("creating a local CA");
     assert_eq!(daemons.iter().filter(|daemon| made(daemon)).count(), 1);
 
     let mut again = dev_daemon(&scratch);

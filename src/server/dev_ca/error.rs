@@ -8,7 +8,7 @@ use time::Date;
 
 use crate::trusted_file::FileError;
 
-/// Why the local CA could not issue a certificate.
+/// Why the local CA cannot issue a certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum DevCaError {
     #[error("{path:?} cannot be {step}: {source}")]
@@ -28,13 +28,13 @@ pub enum DevCaError {
         found: u32,
         ours: u32,
     },
-    #[error("another process has held {0:?} for {1:?}")]
-    Held(PathBuf, Duration),
-    #[error("the certificate could not be created: {0}")]
-    Make(#[from] rcgen::Error),
+    #[error("another process has locked {0:?} for {1:?}")]
+    Locked(PathBuf, Duration),
+    #[error("the certificate cannot be created: {0}")]
+    Create(#[from] rcgen::Error),
 }
 
-/// Why a kept authority is replaced.
+/// Why an existing authority is replaced.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unusable {
     #[error("one of its files is missing")]
@@ -42,22 +42,22 @@ pub(super) enum Unusable {
     #[error("{0:?} cannot be trusted: {1}")]
     File(PathBuf, FileError),
     #[error(
-        "its certificate has other name constraints, another path length or other usages than \
-         countersign gives"
+        "the name constraints, path length or usages of its certificate are not those that \
+         countersign sets"
     )]
     Foreign,
-    #[error("its key is unreadable")]
+    #[error("its key cannot be parsed")]
     Key,
-    #[error("its certificate lasts longer than countersign allows")]
-    Lasting,
-    #[error("its certificate is unreadable")]
+    #[error("its certificate is valid for longer than countersign allows")]
+    ValidTooLong,
+    #[error("its certificate cannot be parsed")]
     Certificate,
     #[error("its certificate is valid only from {0}; the clock may have been wrong")]
     NotYetValid(Date),
-    #[error("it ends on {0}")]
-    Ends(Date),
-    #[error("certificates that it signs are rejected: {0}")]
-    Refused(#[source] rustls::Error),
+    #[error("its certificate expires on {0}")]
+    Expires(Date),
+    #[error("clients would reject the certificates that it issues: {0}")]
+    Rejected(#[source] rustls::Error),
     #[error("it cannot sign: {0}")]
     Sign(#[from] rcgen::Error),
 }

@@ -1,4 +1,4 @@
-//! The local authority: what it is kept for, when it is replaced, and whom it can vouch for.
+//! How long the local authority is kept, when it is replaced, and for which names it can issue.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::sign::clock;
 
-/// A directory of this test's own, gone at its end.
+/// The directory of a test, which is removed at its end.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -16,7 +16,7 @@ impl Scratch {
         Self(std::env::temp_dir().join(name))
     }
 
-    async fn made(&self, now: SystemTime) -> Result<DevCertificate, DevCaError> {
+    async fn issued(&self, now: SystemTime) -> Result<DevCertificate, DevCaError> {
         certificate(&self.0, &[], now).await
     }
 
@@ -25,20 +25,20 @@ impl Scratch {
         (text(CA_FILE), text(KEY_FILE))
     }
 
-    fn kept(&self) -> (Kept, Kept) {
-        let state = State::open(&self.0).unwrap();
+    fn contents(&self) -> (FileContent, FileContent) {
+        let state = StateDirectory::open_or_create(&self.0).unwrap();
         let read = |name, forbidden| state.read(name, forbidden).unwrap();
         (read(CA_FILE, CA_FORBIDDEN), read(KEY_FILE, KEY_FORBIDDEN))
     }
 
     /// A client that trusts the kept file accepts the certificate.
     #[track_caller]
-    fn check_trusted(&self, made: &DevCertificate, now: SystemTime) {
-        assert_eq!(made.ca_file, self.0.join(CA_FILE));
-        let kept = self.kept();
+    fn check_trusted(&self, issued: &DevCertificate, now: SystemTime) {
+        assert_eq!(issued.ca_file, self.0.join(CA_FILE));
+        let kept = self.contents();
         let now = OffsetDateTime::from(now);
-        let authority = Authority::kept(kept, now).unwrap();
-        authority.accepts(&made.certificate, now).unwrap();
+        let authority = Authority::load(kept, now).unwrap();
+        authority.accepts(&issued.certificate, now).unwrap();
     }
 }
 
@@ -53,19 +53,19 @@ fn days(count: u64) -> std::time::Duration {
 }
 
 #[tokio::test]
-async fn an_authority_is_kept_until_it_nears_its_end() {
+async fn authority_is_kept_until_it_nears_its_end() {
     let scratch = Scratch::new("age");
     let begun = clock::now();
-    let first = scratch.made(begun).await.unwrap();
+    let first = scratch.issued(begun).await.unwrap();
     scratch.check_trusted(&first, begun);
     let kept = scratch.files();
     for age in [0, 1, 400, 5 * 365 - 31] {
         let now = begun + days(age);
-        let made = scratch.made(now).await.unwrap();
+        let issued = scratch.issued(now).await.unwrap();
         assert_eq!(scratch.files(), kept, "after {age} days");
-        assert_ne!(made.certificate, first.certificate);
-        scratch.check_trusted(&made, now);
-        let (begins, ends) = validity(&made.certificate);
+        assert_ne!(issued.certificate, first.certificate);
+        scratch.check_trusted(&issued, now);
+        let (begins, ends) = validity(&issued.certificate);
         assert!(begins < now && ends > now);
         assert!(ends - begins <= Duration::days(397), "{begins} to {ends}");
         let (_, ca_ends) = validity(&pem(&kept.0));
@@ -77,9 +77,9 @@ async fn an_authority_is_kept_until_it_nears_its_end() {
         begun - days(3),
     ] {
         let before = scratch.files();
-        let made = scratch.made(now).await.unwrap();
+        let issued = scratch.issued(now).await.unwrap();
         assert_ne!(scratch.files(), before);
-        scratch.check_trusted(&made, now);
+        scratch.check_trusted(&issued, now);
     }
 }
 
@@ -93,10 +93,10 @@ fn pem(text: &str) -> CertificateDer<'static> {
 }
 
 #[tokio::test]
-async fn an_authority_that_cannot_sign_is_replaced() {
+async fn authority_that_cannot_sign_is_replaced() {
     let scratch = Scratch::new("broken");
     let now = clock::now();
-    scratch.made(now).await.unwrap();
+    scratch.issued(now).await.unwrap();
     let (ca_pem, key_pem) = scratch.files();
     let other_key = KeyPair::generate().unwrap().serialize_pem();
     let half = |text: &str| text[..text.len() / 2].to_owned();
@@ -117,18 +117,18 @@ async fn an_authority_that_cannot_sign_is_replaced() {
                 None => fs::remove_file(path).unwrap(),
             }
         }
-        let made = scratch.made(now).await.unwrap();
-        scratch.check_trusted(&made, now);
+        let issued = scratch.issued(now).await.unwrap();
+        scratch.check_trusted(&issued, now);
         assert!(ca.is_none_or(|ca| ca != scratch.files().0));
     }
 }
 
 #[tokio::test]
-async fn files_that_cannot_be_used_are_named() {
+async fn unusable_files_are_named_in_the_error() {
     let scratch = Scratch::new("unusable");
     let now = clock::now();
     fs::create_dir_all(scratch.0.join(KEY_FILE)).unwrap();
-    let error = scratch.made(now).await.err().unwrap().to_string();
+    let error = scratch.issued(now).await.err().unwrap().to_string();
     let key_file = scratch.0.join(KEY_FILE);
     let expected = format!("{key_file:?} cannot be read: Is a directory (os error 21)");
     assert_eq!(error, expected);
@@ -142,16 +142,16 @@ async fn files_that_cannot_be_used_are_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_authority_that_another_process_holds_is_not_waited_for_without_end() {
+async fn lock_of_another_process_is_waited_for_only_until_the_timeout() {
     let scratch = Scratch::new("held");
-    let state = State::open(&scratch.0).unwrap();
-    let path = state.file("ca.lock");
+    let state = StateDirectory::open_or_create(&scratch.0).unwrap();
+    let path = state.path_of("ca.lock");
     let held = state.lock().await.unwrap();
-    let error = scratch.made(clock::now()).await.err().unwrap();
-    let expected = format!("another process has held {path:?} for 10s");
+    let error = scratch.issued(clock::now()).await.err().unwrap();
+    let expected = format!("another process has locked {path:?} for 10s");
     assert_eq!(error.to_string(), expected);
     drop(held);
-    scratch.made(clock::now()).await.unwrap();
+    scratch.issued(clock::now()).await.unwrap();
 }
 
 #[test]
@@ -181,14 +181,14 @@ fn only_loopback_names_are_certified() {
     );
 }
 
-/// A stolen key is of no use for anybody else's name.
+/// This limits the impact of a leaked key.
 #[test]
-fn the_authority_cannot_vouch_for_others() {
+fn authority_cannot_issue_for_names_that_are_not_loopback() {
     let now = OffsetDateTime::from(clock::now());
     let key = KeyPair::generate().unwrap();
-    let (authority, _) = Authority::make(key, now).unwrap();
+    let (authority, _) = Authority::create(key, now).unwrap();
     let signed = |name: &str| {
-        // Beside localhost, for which it is judged.
+        // The verifier checks the certificate for localhost.
         let names = vec!["localhost".to_owned(), name.to_owned()];
         let mut params = CertificateParams::new(names).unwrap();
         params.not_before = now;
@@ -213,7 +213,7 @@ fn the_authority_cannot_vouch_for_others() {
 fn truncated_der_is_rejected() {
     let now = OffsetDateTime::from(clock::now());
     let key = KeyPair::generate().unwrap();
-    let (authority, _) = Authority::make(key, now).unwrap();
+    let (authority, _) = Authority::create(key, now).unwrap();
     let der: &[u8] = &authority.certificate;
     let (_, ends) = validity(der);
     assert_eq!(ends, authority.ends.replace_nanosecond(0).unwrap());
@@ -222,13 +222,13 @@ fn truncated_der_is_rejected() {
     }
     let late = OffsetDateTime::from_unix_timestamp(2_600_000_000).unwrap();
     let key = KeyPair::generate().unwrap();
-    let (authority, _) = Authority::make(key, late).unwrap();
+    let (authority, _) = Authority::create(key, late).unwrap();
     assert_eq!(validity(&authority.certificate).1.year(), 2057);
 }
 
-/// An authority that somebody else made could vouch for any name.
+/// An authority that another program created could issue certificates for any name.
 #[tokio::test]
-async fn an_authority_that_countersign_would_not_have_made_is_replaced() {
+async fn authority_that_countersign_would_not_create_is_replaced() {
     let scratch = Scratch::new("foreign");
     let now = clock::now();
     let at = OffsetDateTime::from(now);
@@ -285,22 +285,22 @@ async fn an_authority_that_countersign_would_not_have_made_is_replaced() {
             "usages",
         ),
         (
-            "for ever",
+            "forever",
             |params| params.not_after = params.not_before + Duration::days(9999),
-            "lasts longer",
+            "valid for longer",
         ),
     ];
     for (what, change, part) in changes {
-        scratch.made(now).await.unwrap();
+        scratch.issued(now).await.unwrap();
         let key = KeyPair::generate().unwrap();
-        let mut params = authority_params(at, at + CA_LIFE).unwrap();
+        let mut params = authority_params(at, at + CA_LIFETIME).unwrap();
         change(&mut params);
         let certificate = params.self_signed(&key).unwrap();
         fs::write(scratch.0.join(CA_FILE), certificate.pem()).unwrap();
         fs::write(scratch.0.join(KEY_FILE), key.serialize_pem()).unwrap();
         let before = scratch.files();
-        let reason = Authority::kept(scratch.kept(), at).err();
-        let made = scratch.made(now).await.unwrap();
+        let reason = Authority::load(scratch.contents(), at).err();
+        let issued = scratch.issued(now).await.unwrap();
         match reason.map(|reason| reason.to_string()) {
             None => assert_eq!((part, scratch.files()), ("", before), "{what}"),
             Some(reason) => {
@@ -311,7 +311,7 @@ async fn an_authority_that_countersign_would_not_have_made_is_replaced() {
                 assert_ne!(scratch.files().0, before.0, "{what}");
             }
         }
-        scratch.check_trusted(&made, now);
+        scratch.check_trusted(&issued, now);
     }
 }
 
@@ -319,7 +319,7 @@ async fn an_authority_that_countersign_would_not_have_made_is_replaced() {
 async fn files_that_others_could_have_changed_are_replaced() {
     let scratch = Scratch::new("modes");
     let now = clock::now();
-    scratch.made(now).await.unwrap();
+    scratch.issued(now).await.unwrap();
     let is_root = fs::metadata(&scratch.0).unwrap().uid() == 0;
     type Break = fn(&Path);
     let chmod: fn(&Path, u32) = |path, mode| {
@@ -386,10 +386,10 @@ async fn files_that_others_could_have_changed_are_replaced() {
         }
         let before = scratch.files();
         spoil(&scratch.0.join(name));
-        let made = scratch.made(now).await.unwrap();
+        let issued = scratch.issued(now).await.unwrap();
         let after = scratch.files();
         assert!(after.0 != before.0 && after.1 != before.1, "row {at}");
-        scratch.check_trusted(&made, now);
+        scratch.check_trusted(&issued, now);
         for name in [KEY_FILE, CA_FILE] {
             let found = fs::symlink_metadata(scratch.0.join(name)).unwrap();
             assert!(found.is_file(), "row {at}: {name}");
@@ -399,7 +399,7 @@ async fn files_that_others_could_have_changed_are_replaced() {
     // A certificate is public.
     let before = scratch.files();
     chmod(&scratch.0.join(CA_FILE), 0o644);
-    scratch.made(now).await.unwrap();
+    scratch.issued(now).await.unwrap();
     assert_eq!(scratch.files(), before);
 }
 
