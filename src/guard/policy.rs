@@ -9,7 +9,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use countersign_protocol::graphql::{Inspected, Irregular, Kind, Survey, SurveyError, shown};
+use countersign_protocol::graphql::{
+    Inspected, IrregularRequest, OperationKind, Survey, SurveyError, shown,
+};
 use http::{HeaderMap, HeaderName, Method};
 use sha2::{Digest as _, Sha256};
 
@@ -45,7 +47,7 @@ pub struct AllowedOperations {
 /// A pattern of root fields: `Query.getPost`, or `Mutation.*` for all fields of the type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldPattern {
-    kind: Kind,
+    kind: OperationKind,
     /// `None` for all fields.
     name: Option<String>,
 }
@@ -76,7 +78,7 @@ pub(super) enum Rule {
     #[error("introspection is not allowed")]
     Introspection,
     #[error("{0}")]
-    Irregular(#[from] Irregular),
+    IrregularRequest(#[from] IrregularRequest),
     #[error("only read operations are allowed here, by GET, HEAD or OPTIONS, and not by {0}")]
     Method(String),
     #[error("only read operations are allowed here, and this is a mutation")]
@@ -178,7 +180,7 @@ impl OperationPolicy {
             allowed.check_text(&request.query)?;
         }
         let survey = inspected.survey(request).map_err(Clone::clone)?;
-        if self.is_read_only && survey.kind == Kind::Mutation {
+        if self.is_read_only && survey.kind == OperationKind::Mutation {
             return Err(Rule::Mutation);
         }
         match &self.operations {
@@ -233,7 +235,7 @@ impl AllowedOperations {
         }
     }
 
-    fn allows_field(&self, kind: Kind, field: &str) -> bool {
+    fn allows_field(&self, kind: OperationKind, field: &str) -> bool {
         let Some(patterns) = &self.fields else {
             return true;
         };
@@ -254,9 +256,9 @@ impl FieldPattern {
     pub fn parse(text: &str) -> Option<Self> {
         let (root, name) = text.split_once('.')?;
         let kind = match root {
-            "Query" => Kind::Query,
-            "Mutation" => Kind::Mutation,
-            "Subscription" => Kind::Subscription,
+            "Query" => OperationKind::Query,
+            "Mutation" => OperationKind::Mutation,
+            "Subscription" => OperationKind::Subscription,
             _ => return None,
         };
         let name = match name {
@@ -276,11 +278,11 @@ pub fn is_name(text: &str) -> bool {
         && text.bytes().all(is_part)
 }
 
-fn root(kind: Kind) -> &'static str {
+fn root(kind: OperationKind) -> &'static str {
     match kind {
-        Kind::Query => "Query",
-        Kind::Mutation => "Mutation",
-        Kind::Subscription => "Subscription",
+        OperationKind::Query => "Query",
+        OperationKind::Mutation => "Mutation",
+        OperationKind::Subscription => "Subscription",
     }
 }
 
@@ -368,7 +370,7 @@ impl Rule {
             Self::Name(_) | Self::NoName => "operations.names",
             Self::Sha256 => "operations.sha256",
             Self::Size { .. } => "operations.size",
-            Self::Document(_) | Self::Irregular(_) => {
+            Self::Document(_) | Self::IrregularRequest(_) => {
                 return format!(
                     "{table} sets read_only or operations, so requests that cannot be checked are denied"
                 );

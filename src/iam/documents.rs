@@ -5,7 +5,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use countersign_protocol::graphql::{Definition, DocumentError, Kind, What, definitions, survey};
+use countersign_protocol::graphql::{
+    Definition, DefinitionKind, DocumentError, OperationKind, definitions, survey,
+};
 
 use super::RecordedOperations;
 
@@ -50,7 +52,7 @@ pub fn operations_in(
     let mut operations = RecordedOperations::default();
     for (at, source) in sources.iter().enumerate() {
         let definitions = source.definitions.iter();
-        for operation in definitions.filter(|found| found.what == What::Operation) {
+        for operation in definitions.filter(|found| found.kind == DefinitionKind::Operation) {
             match root_fields(at, operation, &fragments) {
                 Ok((kind, fields)) => {
                     for field in &fields {
@@ -81,7 +83,7 @@ fn fragments<'a>(sources: &'a [Source<'_>]) -> Fragments<'a> {
     let mut fragments = Fragments::new();
     for (at, source) in sources.iter().enumerate() {
         for definition in &source.definitions {
-            if let What::Fragment(name) = &definition.what {
+            if let DefinitionKind::Fragment(name) = &definition.kind {
                 fragments.entry(name).or_default().push((at, definition));
             }
         }
@@ -94,7 +96,7 @@ fn root_fields(
     at: usize,
     operation: &Definition,
     fragments: &Fragments<'_>,
-) -> Result<(Kind, Vec<String>), String> {
+) -> Result<(OperationKind, Vec<String>), String> {
     let mut document = operation.text.clone();
     let mut visited: HashSet<&str> = HashSet::new();
     let mut pending: Vec<(usize, &str)> = Vec::new();

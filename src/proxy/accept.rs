@@ -1,6 +1,6 @@
 //! Determines from `Accept` the format of a response (RFC 9110, section 12.5.1).
 
-use countersign_protocol::graphql::Kind;
+use countersign_protocol::graphql::OperationKind;
 use http::HeaderMap;
 use http::header::ACCEPT;
 use mediatype::{MediaTypeList, Name, ReadParams as _};
@@ -82,11 +82,11 @@ impl Accept {
 
     /// Returns the format for an operation of `kind`, or `None` if the client accepts none. The kind of
     /// a document that cannot be parsed is unknown.
-    pub fn response_format(self, kind: Option<Kind>) -> Option<ResponseFormat> {
+    pub fn response_format(self, kind: Option<OperationKind>) -> Option<ResponseFormat> {
         match kind {
-            Some(Kind::Subscription) if self.multipart => Some(ResponseFormat::Multipart),
-            Some(Kind::Subscription) => self.sse.then_some(ResponseFormat::Sse),
-            Some(Kind::Query | Kind::Mutation) | None => match self.json {
+            Some(OperationKind::Subscription) if self.multipart => Some(ResponseFormat::Multipart),
+            Some(OperationKind::Subscription) => self.sse.then_some(ResponseFormat::Sse),
+            Some(OperationKind::Query | OperationKind::Mutation) | None => match self.json {
                 Some(media) => Some(ResponseFormat::Json(media)),
                 None => self.sse.then_some(ResponseFormat::Sse),
             },
@@ -125,9 +125,13 @@ mod tests {
             headers.insert(ACCEPT, accept.parse().unwrap());
         }
         let found = Accept::of(&headers);
-        assert_eq!(found.response_format(Some(Kind::Query)), query, "{accept}");
+        assert_eq!(
+            found.response_format(Some(OperationKind::Query)),
+            query,
+            "{accept}"
+        );
         assert_eq!(found.response_format(None), query, "{accept}");
-        let format = found.response_format(Some(Kind::Subscription));
+        let format = found.response_format(Some(OperationKind::Subscription));
         assert_eq!(format, subscription, "{accept}");
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_protocol::error_code::{Code, Sent};
-use countersign_protocol::graphql::{Documents, Event, GraphqlError, Inspected, Kind};
+use countersign_protocol::graphql::{Documents, Event, GraphqlError, Inspected, OperationKind};
 use futures_util::{StreamExt as _, stream};
 use http::Response;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -141,7 +141,7 @@ impl Batch {
         record.set_route(self.upstream.metrics());
         record.token.clone_from(&self.token);
         if let Some(Ok(selected)) = &selected {
-            if selected.kind == Kind::Subscription {
+            if selected.kind == OperationKind::Subscription {
                 return errors(&[refused(&Error::SubscriptionOverHttp, &mut record)]);
             }
             record.operation = Some(selected.kind.as_str());

@@ -6,7 +6,9 @@
 //! it might be a mutation. A document that parsers may read differently is rejected if the format of the
 //! response depends on the kind of the operation.
 
-use countersign_protocol::graphql::{Inspected, Kind, Selected, Selection, shown};
+use countersign_protocol::graphql::{
+    Inspected, OperationKind, SelectedOperation, Selection, shown,
+};
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue,
 };
@@ -76,7 +78,7 @@ async fn get(call: Call<'_>, head: Parts, record: &mut Record) -> Result<Respons
     let documents = call.sessions.documents();
     let (selected, inspected) = Inspected::any_operation(operation, documents);
     if let Ok(selected) = &selected
-        && selected.kind == Kind::Mutation
+        && selected.kind == OperationKind::Mutation
     {
         return Err(Error::MutationByGet);
     }
@@ -109,13 +111,13 @@ async fn run(
         )
         && call
             .accept
-            .response_format(Some(Kind::Subscription))
+            .response_format(Some(OperationKind::Subscription))
             .is_some()
     {
         return Err(Error::DocumentDoubt(error.clone()));
     }
     match call.accept.response_format(kind) {
-        None if kind == Some(Kind::Subscription) => Err(Error::SubscriptionOverHttp),
+        None if kind == Some(OperationKind::Subscription) => Err(Error::SubscriptionOverHttp),
         None => Err(Error::NotAcceptable),
         Some(ResponseFormat::Json(media)) => {
             run_once(call, headers, media, inspected, record).await
@@ -159,7 +161,7 @@ async fn run_once(
     relay_graphql(head, body, media, is_strict, &call.client.share, record).await
 }
 
-fn record_operation(selected: &Selected, record: &mut Record) {
+fn record_operation(selected: &SelectedOperation, record: &mut Record) {
     record.operation = Some(selected.kind.as_str());
     record.set_name(selected.name.as_deref());
 }

@@ -1,7 +1,9 @@
 //! Operations whose response is a stream: GraphQL over SSE, and Apollo's multipart subscriptions.
 
 use countersign_protocol::dialect::{Multipart, Output, Sse, Streamed, bad_document};
-use countersign_protocol::graphql::{DocumentError, Event, Inspected, OperationKey, Selected};
+use countersign_protocol::graphql::{
+    DocumentError, Event, Inspected, OperationKey, SelectedOperation,
+};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{HeaderName, Response};
 
@@ -20,7 +22,7 @@ pub(super) async fn open(
     call: Call<'_>,
     headers: HeaderMap,
     format: ResponseFormat,
-    selected: Selected,
+    selected: SelectedOperation,
     inspected: Inspected,
 ) -> Result<Response<Body>, Error> {
     let work = StreamOperation::Graphql(selected, Box::new(inspected));

@@ -10,7 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::events::{Publish, Subscribe};
-use countersign_protocol::graphql::{Event, GraphqlError, Inspected, Kind, OperationKey, Selected};
+use countersign_protocol::graphql::{
+    Event, GraphqlError, Inspected, OperationKey, OperationKind, SelectedOperation,
+};
 use futures_util::future::join_all;
 use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
@@ -96,7 +98,12 @@ impl Operations {
     }
 
     /// Starts a GraphQL operation.
-    pub(super) fn start(&mut self, key: OperationKey, selected: &Selected, inspected: Inspected) {
+    pub(super) fn start(
+        &mut self,
+        key: OperationKey,
+        selected: &SelectedOperation,
+        inspected: Inspected,
+    ) {
         let headers = self.headers(inspected.headers());
         let mut record = self.record(selected.kind.as_str(), &headers);
         record.set_name(selected.name.as_deref());
@@ -104,8 +111,10 @@ impl Operations {
             return self.refuse(key, &reason, record);
         }
         match selected.kind {
-            Kind::Subscription => self.subscribe_to(key, inspected.into_data(), headers, record),
-            Kind::Query | Kind::Mutation => {
+            OperationKind::Subscription => {
+                self.subscribe_to(key, inspected.into_data(), headers, record)
+            }
+            OperationKind::Query | OperationKind::Mutation => {
                 let starting = self.running.values().filter_map(|running| match running {
                     Running::Subscription { started, .. } => Some(started.clone()),
                     Running::Request { .. } | Running::NotAdmitted => None,

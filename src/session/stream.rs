@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use countersign_protocol::dialect::{Close, Output, Streamed};
 use countersign_protocol::events::Subscribe;
-use countersign_protocol::graphql::{Event, GraphqlError, Inspected, Json, OperationKey, Selected};
+use countersign_protocol::graphql::{
+    Event, GraphqlError, Inspected, Json, OperationKey, SelectedOperation,
+};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
@@ -23,7 +25,7 @@ use crate::outbox::{Inbox, outbox};
 /// The operation whose results a response streams.
 #[derive(Debug)]
 pub enum StreamOperation {
-    Graphql(Selected, Box<Inspected>),
+    Graphql(SelectedOperation, Box<Inspected>),
     Subscribe(Subscribe),
 }
 

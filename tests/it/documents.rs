@@ -3,7 +3,7 @@
 //! The test generates valid documents, mutations hidden in them, and random edits of both.
 //! graphql-js and graphql-core parse each. If either finds a mutation, a `GET` must be refused.
 
-use countersign_protocol::graphql::{Kind, select};
+use countersign_protocol::graphql::{OperationKind, select};
 use tokio::process::Command;
 
 use crate::support::{Scratch, node, python};
@@ -156,7 +156,7 @@ async fn no_mutation_that_another_parser_finds_is_sent_by_get() {
         for (text, found) in texts.iter().zip(&found) {
             for name in NAMES {
                 let ours = select(text, name).map(|selected| selected.kind);
-                let passes = matches!(ours, Ok(Kind::Query | Kind::Subscription));
+                let passes = matches!(ours, Ok(OperationKind::Query | OperationKind::Subscription));
                 let Some(operations) = found else {
                     continue;
                 };

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use countersign_protocol::graphql::{Kind, select};
+use countersign_protocol::graphql::{OperationKind, select};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -85,8 +85,8 @@ const BOTH: &str = "query A { rooms { id } } mutation B { createRoom(name: \"can
 const CODE: &str = "OPERATION_NOT_ALLOWED";
 
 /// The kind of operation that is sent upstream, if any.
-fn kind(row: &Row) -> Kind {
-    select(row.query, row.name).map_or(Kind::Query, |selected| selected.kind)
+fn kind(row: &Row) -> OperationKind {
+    select(row.query, row.name).map_or(OperationKind::Query, |selected| selected.kind)
 }
 
 impl Way {
@@ -252,7 +252,7 @@ async fn check(settings: &[(&str, &str)], rows: &[Row]) {
     for row in rows {
         for way in WAYS {
             let kind = kind(row);
-            let is_subscription = kind == Kind::Subscription;
+            let is_subscription = kind == OperationKind::Subscription;
             // Subscriptions keep running, and are tested below.
             if (way == Way::Multipart && !is_subscription) || (is_subscription && row.end == Data) {
                 continue;
@@ -267,9 +267,11 @@ async fn check(settings: &[(&str, &str)], rows: &[Row]) {
             let code = error["extensions"]["code"].as_str();
             let has_one_answer = matches!(way, Way::Post | Way::Get | Way::Batch);
             let other = match kind {
-                Kind::Mutation if way == Way::Get => Some("MUTATION_BY_GET"),
-                Kind::Subscription if has_one_answer => Some("SUBSCRIPTION_OVER_HTTP"),
-                Kind::Query | Kind::Mutation | Kind::Subscription => None,
+                OperationKind::Mutation if way == Way::Get => Some("MUTATION_BY_GET"),
+                OperationKind::Subscription if has_one_answer => Some("SUBSCRIPTION_OVER_HTTP"),
+                OperationKind::Query | OperationKind::Mutation | OperationKind::Subscription => {
+                    None
+                }
             };
             let mut is_run = false;
             match (row.end, other) {
@@ -293,8 +295,8 @@ async fn check(settings: &[(&str, &str)], rows: &[Row]) {
             }
             queries += u64::from(way.carries_several());
             match kind {
-                Kind::Mutation => mutations += u64::from(is_run),
-                Kind::Query | Kind::Subscription => queries += u64::from(is_run),
+                OperationKind::Mutation => mutations += u64::from(is_run),
+                OperationKind::Query | OperationKind::Subscription => queries += u64::from(is_run),
             }
         }
     }

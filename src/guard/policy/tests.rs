@@ -550,9 +550,13 @@ fn limits_are_inclusive() {
 #[test]
 fn field_patterns_are_parsed() {
     for (text, kind, name) in [
-        ("Query.a", Kind::Query, Some("a")),
-        ("Mutation.*", Kind::Mutation, None),
-        ("Subscription.on_a", Kind::Subscription, Some("on_a")),
+        ("Query.a", OperationKind::Query, Some("a")),
+        ("Mutation.*", OperationKind::Mutation, None),
+        (
+            "Subscription.on_a",
+            OperationKind::Subscription,
+            Some("on_a"),
+        ),
     ] {
         let name = name.map(str::to_owned);
         assert_eq!(FieldPattern::parse(text), Some(FieldPattern { kind, name }));

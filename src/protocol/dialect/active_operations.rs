@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::Limits;
 use super::payload::bad_document;
 use crate::error_code::{Code, Sent};
-use crate::graphql::{Documents, GraphqlError, Inspected, Kind, Operation, OperationKey, Selected};
+use crate::graphql::{
+    Documents, GraphqlError, Inspected, Operation, OperationKey, OperationKind, SelectedOperation,
+};
 
 /// The active operations of one socket or stream.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ pub(super) const MAX_ID: usize = 1_024;
 #[derive(Debug)]
 struct Entry {
     id: Arc<str>,
-    kind: Kind,
+    kind: OperationKind,
 }
 
 impl ActiveOperations {
@@ -52,7 +54,7 @@ impl ActiveOperations {
     }
 
     /// Returns the kind of an operation.
-    pub(super) fn kind(&self, key: OperationKey) -> Option<Kind> {
+    pub(super) fn kind(&self, key: OperationKey) -> Option<OperationKind> {
         self.entries.get(&key).map(|entry| entry.kind)
     }
 
@@ -65,7 +67,7 @@ impl ActiveOperations {
         &mut self,
         id: &str,
         operation: Operation,
-    ) -> Result<(OperationKey, Selected, Box<Inspected>), GraphqlError> {
+    ) -> Result<(OperationKey, SelectedOperation, Box<Inspected>), GraphqlError> {
         let inspected = Inspected::operation(operation, &self.documents);
         let (selected, inspected) = inspected.map_err(|error| bad_document(&error))?;
         let key = self.insert(id, selected.kind)?;
@@ -76,15 +78,21 @@ impl ActiveOperations {
     ///
     /// # Errors
     /// If the client already has the maximum number of operations of this kind.
-    pub(super) fn insert(&mut self, id: &str, kind: Kind) -> Result<OperationKey, GraphqlError> {
-        let is_subscription = kind == Kind::Subscription;
+    pub(super) fn insert(
+        &mut self,
+        id: &str,
+        kind: OperationKind,
+    ) -> Result<OperationKey, GraphqlError> {
+        let is_subscription = kind == OperationKind::Subscription;
         let alike = self
             .entries
             .values()
-            .filter(|entry| (entry.kind == Kind::Subscription) == is_subscription);
+            .filter(|entry| (entry.kind == OperationKind::Subscription) == is_subscription);
         let (limit, name) = match kind {
-            Kind::Subscription => (self.limits.subscriptions, "limits.subscriptions"),
-            Kind::Query | Kind::Mutation => (self.limits.operations, "limits.operations"),
+            OperationKind::Subscription => (self.limits.subscriptions, "limits.subscriptions"),
+            OperationKind::Query | OperationKind::Mutation => {
+                (self.limits.operations, "limits.operations")
+            }
         };
         if alike.count() >= limit {
             let message =
@@ -136,8 +144,8 @@ mod tests {
             operations: 2,
         };
         let mut active = ActiveOperations::new(limits, Documents::default());
-        let first = active.insert("a", Kind::Query).unwrap();
-        let other = active.insert("b", Kind::Query).unwrap();
+        let first = active.insert("a", OperationKind::Query).unwrap();
+        let other = active.insert("b", OperationKind::Query).unwrap();
         assert_eq!(active.key("a"), Some(first));
         assert_eq!(active.id(first), Some("a"));
 
@@ -146,7 +154,7 @@ mod tests {
         assert_eq!(active.id(first), None);
         assert_eq!(active.key("b"), Some(other));
 
-        let second = active.insert("a", Kind::Query).unwrap();
+        let second = active.insert("a", OperationKind::Query).unwrap();
         assert_ne!(second, first);
         active.remove(first);
         assert_eq!(active.key("a"), Some(second));
@@ -159,10 +167,14 @@ mod tests {
             operations: 1,
         };
         let mut active = ActiveOperations::new(limits, Documents::default());
-        active.insert("a", Kind::Query).unwrap();
-        active.insert("b", Kind::Subscription).unwrap();
+        active.insert("a", OperationKind::Query).unwrap();
+        active.insert("b", OperationKind::Subscription).unwrap();
         assert_eq!(active.take_refusals(), 0);
-        for kind in [Kind::Query, Kind::Mutation, Kind::Subscription] {
+        for kind in [
+            OperationKind::Query,
+            OperationKind::Mutation,
+            OperationKind::Subscription,
+        ] {
             let refused = active.insert("c", kind).unwrap_err();
             assert_eq!(refused.extensions["code"], Code::TooManyOperations.as_str());
         }

@@ -18,7 +18,7 @@ use super::native::{appsync_error, errors, headers};
 use super::{Close, Dialect, Limits, Output, Times};
 use crate::events::{Channel, Publish, Subscribe};
 use crate::graphql::{
-    Documents, Event, GraphqlError, Kind, OperationKey, push_json_string, read_object,
+    Documents, Event, GraphqlError, OperationKey, OperationKind, push_json_string, read_object,
 };
 
 /// The server side of one socket.
@@ -62,9 +62,9 @@ impl EventsWs {
         let channel = message.channel.unwrap_or_default();
         let channel = match Channel::pattern(&channel) {
             Ok(channel) => channel,
-            Err(error) => return self.refuse(id, Kind::Subscription, bad_request(&error)),
+            Err(error) => return self.refuse(id, OperationKind::Subscription, bad_request(&error)),
         };
-        match self.begin(id, Kind::Subscription) {
+        match self.begin(id, OperationKind::Subscription) {
             Ok(key) => self.connection.push(Output::Subscribe(
                 key,
                 Subscribe {
@@ -72,7 +72,7 @@ impl EventsWs {
                     headers: headers(message.authorization),
                 },
             )),
-            Err(error) => self.refuse(id, Kind::Subscription, error),
+            Err(error) => self.refuse(id, OperationKind::Subscription, error),
         }
     }
 
@@ -80,9 +80,9 @@ impl EventsWs {
         let channel = message.channel.unwrap_or_default();
         let channel = match Channel::exact(&channel) {
             Ok(channel) => channel,
-            Err(error) => return self.refuse(id, Kind::Mutation, bad_request(&error)),
+            Err(error) => return self.refuse(id, OperationKind::Mutation, bad_request(&error)),
         };
-        match self.begin(id, Kind::Mutation) {
+        match self.begin(id, OperationKind::Mutation) {
             Ok(key) => self.connection.push(Output::Publish(
                 key,
                 Publish {
@@ -91,11 +91,11 @@ impl EventsWs {
                     headers: headers(message.authorization),
                 },
             )),
-            Err(error) => self.refuse(id, Kind::Mutation, error),
+            Err(error) => self.refuse(id, OperationKind::Mutation, error),
         }
     }
 
-    fn begin(&mut self, id: &str, kind: Kind) -> Result<OperationKey, GraphqlError> {
+    fn begin(&mut self, id: &str, kind: OperationKind) -> Result<OperationKey, GraphqlError> {
         if self.active.key(id).is_some() {
             let message = format!("Duplicated operation with id {id}");
             return Err(appsync_error("DuplicatedOperationError", &message));
@@ -105,7 +105,7 @@ impl EventsWs {
 
     fn unsubscribe(&mut self, id: &str) {
         match self.active.key(id) {
-            Some(key) if self.active.kind(key) == Some(Kind::Subscription) => {
+            Some(key) if self.active.kind(key) == Some(OperationKind::Subscription) => {
                 self.active.remove(key);
                 self.connection.push(Output::Stop(key));
                 self.send(id, "unsubscribe_success", None);
@@ -118,7 +118,7 @@ impl EventsWs {
         }
     }
 
-    fn refuse(&mut self, id: &str, kind: Kind, error: GraphqlError) {
+    fn refuse(&mut self, id: &str, kind: OperationKind, error: GraphqlError) {
         self.send_errors(Some(id), error_type(kind), &[error]);
     }
 
@@ -183,7 +183,7 @@ impl Dialect for EventsWs {
         ) else {
             return;
         };
-        let is_publish = kind != Kind::Subscription;
+        let is_publish = kind != OperationKind::Subscription;
         match event {
             Event::Started => self.send(&id, "subscribe_success", None),
             Event::Next(json) if is_publish => {
@@ -226,10 +226,10 @@ impl Dialect for EventsWs {
     }
 }
 
-fn error_type(kind: Kind) -> &'static str {
+fn error_type(kind: OperationKind) -> &'static str {
     match kind {
-        Kind::Subscription => "subscribe_error",
-        Kind::Query | Kind::Mutation => "publish_error",
+        OperationKind::Subscription => "subscribe_error",
+        OperationKind::Query | OperationKind::Mutation => "publish_error",
     }
 }
 

@@ -32,7 +32,7 @@ pub use sse_single::{Answer, SseSingle};
 pub use transport_ws::TransportWs;
 
 use crate::events::{Publish, Subscribe};
-use crate::graphql::{Documents, Event, Inspected, OperationKey, Selected};
+use crate::graphql::{Documents, Event, Inspected, OperationKey, SelectedOperation};
 
 /// The actions that the session must perform for a dialect, in order.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub enum Output {
     /// Write this text: a frame, or bytes of a stream.
     Send(String),
     /// Run a GraphQL operation; its events come back under this key.
-    Start(OperationKey, Selected, Box<Inspected>),
+    Start(OperationKey, SelectedOperation, Box<Inspected>),
     /// Subscribe to an Events channel; its events come back under this key.
     Subscribe(OperationKey, Subscribe),
     /// Publish to an Events channel, after earlier publishes of this socket.

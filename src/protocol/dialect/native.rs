@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::Output;
 use super::active_operations::{ActiveOperations, MAX_ID};
 use super::connection_state::{ConnectionState, Message, message};
-use crate::graphql::{Event, GraphqlError, Kind, Operation, OperationKey};
+use crate::graphql::{Event, GraphqlError, Operation, OperationKey, OperationKind};
 
 /// The operations of one socket in this protocol.
 pub(super) struct Native<'a> {
@@ -107,7 +107,7 @@ impl Native<'_> {
                 let kind = selected.kind;
                 self.connection
                     .push(Output::Start(key, selected, inspected));
-                if kind != Kind::Subscription {
+                if kind != OperationKind::Subscription {
                     self.connection.send(message(Some(id), "start_ack", None));
                 }
             }

@@ -11,7 +11,7 @@ use super::document::{DocumentError, position, syntax_error, tree};
 /// One definition of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
-    pub what: What,
+    pub kind: DefinitionKind,
     pub text: String,
     /// The names of the fragments that it uses, at any depth.
     pub spreads: Vec<String>,
@@ -21,7 +21,7 @@ pub struct Definition {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum DefinitionKind {
     Operation,
     /// A fragment, with its name.
     Fragment(String),
@@ -47,14 +47,14 @@ pub fn definitions(text: &str) -> Result<Vec<Definition>, Vec<DocumentError>> {
 }
 
 fn definition(text: &str, definition: &cst::Definition) -> Definition {
-    let what = if let cst::Definition::OperationDefinition(_) = definition {
-        What::Operation
+    let kind = if let cst::Definition::OperationDefinition(_) = definition {
+        DefinitionKind::Operation
     } else if let cst::Definition::FragmentDefinition(fragment) = definition {
         let name = fragment.fragment_name().and_then(|name| name.name());
         let name = name.map(|name| name.text().to_string());
-        What::Fragment(name.unwrap_or_default())
+        DefinitionKind::Fragment(name.unwrap_or_default())
     } else {
-        What::Schema
+        DefinitionKind::Schema
     };
     let syntax = definition.syntax();
     let spreads = syntax.descendants().filter_map(cst::FragmentSpread::cast);
@@ -67,7 +67,7 @@ fn definition(text: &str, definition: &cst::Definition) -> Definition {
     let start = token.map_or(syntax.text_range(), |token| token.text_range());
     let (line, column) = position(text, start.start().into());
     Definition {
-        what,
+        kind,
         text: syntax.text().to_string(),
         spreads,
         line,
@@ -86,16 +86,16 @@ mod tests {
     #[test]
     fn definitions_are_separated_and_have_lines() {
         let text = "# first\nquery A { a }\n\n  fragment F on Query { b } { c { ...F d { ... { ...G } } } } type T { d: Int }";
-        let found: Vec<(What, usize, usize)> = definitions(text)
+        let found: Vec<(DefinitionKind, usize, usize)> = definitions(text)
             .unwrap()
             .into_iter()
-            .map(|found| (found.what, found.line, found.column))
+            .map(|found| (found.kind, found.line, found.column))
             .collect();
         let expected = [
-            (What::Operation, 2, 1),
-            (What::Fragment("F".to_owned()), 4, 3),
-            (What::Operation, 4, 29),
-            (What::Schema, 4, 63),
+            (DefinitionKind::Operation, 2, 1),
+            (DefinitionKind::Fragment("F".to_owned()), 4, 3),
+            (DefinitionKind::Operation, 4, 29),
+            (DefinitionKind::Schema, 4, 63),
         ];
         assert_eq!(found, expected);
         let texts = definitions(text).unwrap();

@@ -7,7 +7,7 @@ use apollo_parser::{Parser, SyntaxTree, cst};
 
 /// The kind of an operation (GraphQL specification, section 2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum OperationKind {
     Query,
     Mutation,
     Subscription,
@@ -15,8 +15,8 @@ pub enum Kind {
 
 /// The operation that `operationName` selects from a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Selected {
-    pub kind: Kind,
+pub struct SelectedOperation {
+    pub kind: OperationKind,
     pub name: Option<String>,
 }
 
@@ -92,15 +92,15 @@ pub(super) fn syntax_error(query: &str, error: &apollo_parser::Error) -> Documen
 }
 
 /// Returns an operation's kind and name.
-pub(super) fn kind_and_name(operation: &cst::OperationDefinition) -> Selected {
+pub(super) fn kind_and_name(operation: &cst::OperationDefinition) -> SelectedOperation {
     let kind = match operation.operation_type() {
-        None => Kind::Query,
-        Some(kind) if kind.mutation_token().is_some() => Kind::Mutation,
-        Some(kind) if kind.subscription_token().is_some() => Kind::Subscription,
-        Some(_) => Kind::Query,
+        None => OperationKind::Query,
+        Some(kind) if kind.mutation_token().is_some() => OperationKind::Mutation,
+        Some(kind) if kind.subscription_token().is_some() => OperationKind::Subscription,
+        Some(_) => OperationKind::Query,
     };
     let name = operation.name().map(|name| name.text().to_string());
-    Selected { kind, name }
+    SelectedOperation { kind, name }
 }
 
 /// Returns the line and column of `index`, counted from 1.
@@ -135,9 +135,9 @@ impl DocumentError {
     }
 }
 
-// === impl Kind ===
+// === impl OperationKind ===
 
-impl Kind {
+impl OperationKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Query => "query",
@@ -161,12 +161,16 @@ mod tests {
     use super::super::executable::select;
     use super::*;
 
-    fn check(query: &str, name: Option<&str>, expected: Result<(Kind, Option<&str>), &str>) {
+    fn check(
+        query: &str,
+        name: Option<&str>,
+        expected: Result<(OperationKind, Option<&str>), &str>,
+    ) {
         let found = select(query, name);
         match expected {
             Ok((kind, name)) => {
                 let name = name.map(str::to_owned);
-                assert_eq!(found, Ok(Selected { kind, name }), "{query}");
+                assert_eq!(found, Ok(SelectedOperation { kind, name }), "{query}");
             }
             Err(part) => {
                 let error = found.expect_err(query).to_string();
@@ -177,7 +181,7 @@ mod tests {
 
     #[test]
     fn operations_are_selected_by_the_parser() {
-        use Kind::{Mutation, Query, Subscription};
+        use OperationKind::{Mutation, Query, Subscription};
         check("{ a }", None, Ok((Query, None)));
         check("query Q { a }", None, Ok((Query, Some("Q"))));
         check("mutation M { a }", Some(""), Ok((Mutation, Some("M"))));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use apollo_parser::SyntaxTree;
 use parking_lot::Mutex;
 
-use super::document::{DocumentError, Selected};
+use super::document::{DocumentError, SelectedOperation};
 use super::executable::read;
 
 /// A bounded cache of selections, which drops those that were not used recently. Clones share it.
@@ -19,8 +19,8 @@ pub struct Documents(Arc<Mutex<Generations>>);
 /// When there are too many young entries, they become the old ones, and the old ones are dropped.
 #[derive(Debug, Default)]
 struct Generations {
-    young: HashMap<Box<str>, Selected>,
-    old: HashMap<Box<str>, Selected>,
+    young: HashMap<Box<str>, SelectedOperation>,
+    old: HashMap<Box<str>, SelectedOperation>,
 }
 
 const GENERATION: usize = 512;
@@ -37,7 +37,7 @@ impl Documents {
         &self,
         query: &str,
         operation_name: Option<&str>,
-    ) -> Result<(Selected, Option<SyntaxTree>), DocumentError> {
+    ) -> Result<(SelectedOperation, Option<SyntaxTree>), DocumentError> {
         let name = operation_name.unwrap_or_default();
         // With a line feed in the name, two pairs could have the same key.
         if query.len() + name.len() > MAX_LENGTH || name.contains('\n') {
@@ -55,7 +55,7 @@ impl Documents {
 }
 
 impl Generations {
-    fn get(&mut self, key: &str) -> Option<Selected> {
+    fn get(&mut self, key: &str) -> Option<SelectedOperation> {
         if let Some(selected) = self.young.get(key) {
             return Some(selected.clone());
         }
@@ -64,7 +64,7 @@ impl Generations {
         Some(selected)
     }
 
-    fn insert(&mut self, key: Box<str>, selected: Selected) {
+    fn insert(&mut self, key: Box<str>, selected: SelectedOperation) {
         if self.young.len() >= GENERATION {
             self.old = std::mem::take(&mut self.young);
         }

@@ -11,12 +11,12 @@ use std::collections::HashSet;
 use apollo_parser::cst::{self, CstNode as _};
 use apollo_parser::{Lexer, SyntaxKind, SyntaxTree, TokenKind};
 
-use super::document::{DocumentError, Selected, kind_and_name, parse, position};
+use super::document::{DocumentError, SelectedOperation, kind_and_name, parse, position};
 use super::error::shown;
 
 /// The executable definitions of a document.
 pub(super) struct Executable {
-    pub(super) operations: Vec<(Selected, cst::OperationDefinition)>,
+    pub(super) operations: Vec<(SelectedOperation, cst::OperationDefinition)>,
     pub(super) fragments: Vec<cst::FragmentDefinition>,
 }
 
@@ -28,7 +28,10 @@ const ESCAPED_QUOTE: &str = "\\\"";
 ///
 /// # Errors
 /// See [`DocumentError`]; an empty `operation_name` counts as none.
-pub fn select(query: &str, operation_name: Option<&str>) -> Result<Selected, DocumentError> {
+pub fn select(
+    query: &str,
+    operation_name: Option<&str>,
+) -> Result<SelectedOperation, DocumentError> {
     let (selected, _) = read(query, operation_name)?;
     Ok(selected)
 }
@@ -37,7 +40,7 @@ pub fn select(query: &str, operation_name: Option<&str>) -> Result<Selected, Doc
 pub(super) fn read(
     query: &str,
     operation_name: Option<&str>,
-) -> Result<(Selected, SyntaxTree), DocumentError> {
+) -> Result<(SelectedOperation, SyntaxTree), DocumentError> {
     let tree = Executable::parse(query)?;
     let executable = Executable::from_tree(&tree)?;
     let (selected, _) = executable.select(operation_name)?;
@@ -92,7 +95,7 @@ impl Executable {
     pub(super) fn select(
         &self,
         operation_name: Option<&str>,
-    ) -> Result<&(Selected, cst::OperationDefinition), DocumentError> {
+    ) -> Result<&(SelectedOperation, cst::OperationDefinition), DocumentError> {
         self.check_names()?;
         let name = operation_name.filter(|name| !name.is_empty());
         match (name, self.operations.as_slice()) {

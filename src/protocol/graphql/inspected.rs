@@ -1,6 +1,6 @@
 //! A GraphQL request that has been parsed once, for all code that depends on its contents.
 //!
-//! The input is a body or an operation. The output is the operation that it selects ([`Selected`]) and
+//! The input is a body or an operation. The output is the operation that it selects ([`SelectedOperation`]) and
 //! an [`Inspected`], which keeps the text that will be sent and the document's syntax tree. Operation
 //! policies evaluate the [`StrictRequest`] of that text and the [`Survey`] of the document. Each is
 //! computed at most once for all policies, and the document is not parsed again for it.
@@ -18,9 +18,11 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::request::{Irregular, StrictRequest};
+use super::request::{IrregularRequest, StrictRequest};
 use super::survey::{survey, survey_tree};
-use super::{DocumentError, Documents, Kind, Operation, Selected, Survey, SurveyError};
+use super::{
+    DocumentError, Documents, Operation, OperationKind, SelectedOperation, Survey, SurveyError,
+};
 
 /// A GraphQL request that has been parsed.
 #[derive(Debug)]
@@ -29,13 +31,13 @@ pub struct Inspected {
     /// The document's syntax tree, unless the document was in the cache.
     tree: Option<SyntaxTree>,
     /// The text that is sent, parsed strictly.
-    request: OnceLock<Result<StrictRequest, Irregular>>,
+    request: OnceLock<Result<StrictRequest, IrregularRequest>>,
     survey: OnceLock<Result<Survey, SurveyError>>,
 }
 
 /// The operation that an HTTP body selects, or `None` if no document was found in the body. AppSync
 /// then reports what is wrong with it.
-pub type Selection = Option<Result<Selected, DocumentError>>;
+pub type Selection = Option<Result<SelectedOperation, DocumentError>>;
 
 /// The reason why a body is not sent: AppSync could not respond as the client expects.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +87,7 @@ impl Inspected {
     pub fn operation(
         operation: Operation,
         documents: &Documents,
-    ) -> Result<(Selected, Self), DocumentError> {
+    ) -> Result<(SelectedOperation, Self), DocumentError> {
         let (selected, inspected) = Self::any_operation(operation, documents);
         Ok((selected?, inspected))
     }
@@ -94,7 +96,7 @@ impl Inspected {
     pub fn any_operation(
         operation: Operation,
         documents: &Documents,
-    ) -> (Result<Selected, DocumentError>, Self) {
+    ) -> (Result<SelectedOperation, DocumentError>, Self) {
         let name = operation.operation_name.as_deref();
         match documents.read(&operation.query, name) {
             Ok((selected, tree)) => {
@@ -171,7 +173,7 @@ impl Inspected {
     ///
     /// # Errors
     /// If the body has a duplicate member, or a member of the wrong type.
-    pub fn into_operation(self, kind: Kind) -> Result<Self, serde_json::Error> {
+    pub fn into_operation(self, kind: OperationKind) -> Result<Self, serde_json::Error> {
         let RequestText::Body(body) = &self.text else {
             return Ok(self);
         };
@@ -222,7 +224,7 @@ impl Inspected {
     ///
     /// # Errors
     /// If parsers may interpret that text differently.
-    pub fn request(&self) -> Result<&StrictRequest, &Irregular> {
+    pub fn request(&self) -> Result<&StrictRequest, &IrregularRequest> {
         let read = || StrictRequest::read(self.text.bytes());
         self.request.get_or_init(read).as_ref()
     }
@@ -281,10 +283,10 @@ impl Operation {
 // === impl RequestText ===
 
 impl RequestText {
-    fn operation(operation: Operation, kind: Option<Kind>) -> Self {
+    fn operation(operation: Operation, kind: Option<OperationKind>) -> Self {
         Self::Operation {
             operation,
-            is_subscription: kind == Some(Kind::Subscription),
+            is_subscription: kind == Some(OperationKind::Subscription),
             text: OnceLock::new(),
         }
     }
@@ -325,9 +327,9 @@ fn write(operation: &Operation, is_subscription: bool) -> String {
     }
 }
 
-type Read = Result<(Selected, Option<SyntaxTree>), DocumentError>;
+type Read = Result<(SelectedOperation, Option<SyntaxTree>), DocumentError>;
 
-fn split(read: Read) -> (Result<Selected, DocumentError>, Option<SyntaxTree>) {
+fn split(read: Read) -> (Result<SelectedOperation, DocumentError>, Option<SyntaxTree>) {
     match read {
         Ok((selected, tree)) => (Ok(selected), tree),
         Err(error) => (Err(error), None),

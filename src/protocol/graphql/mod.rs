@@ -14,14 +14,14 @@ mod json;
 mod request;
 mod survey;
 
-pub use definitions::{Definition, What, definitions};
-pub use document::{DocumentError, Kind, Selected};
+pub use definitions::{Definition, DefinitionKind, definitions};
+pub use document::{DocumentError, OperationKind, SelectedOperation};
 pub use documents::Documents;
 pub use error::{GraphqlError, shown};
 pub use executable::select;
 pub use inspected::{BodyError, Inspected, Selection, is_object};
 pub use json::{Json, read_object};
-pub use request::{Irregular, StrictRequest};
+pub use request::{IrregularRequest, StrictRequest};
 pub use survey::{Survey, SurveyError, survey};
 
 use serde::{Deserialize, Serialize};

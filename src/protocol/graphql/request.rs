@@ -19,7 +19,7 @@ pub struct StrictRequest {
 
 /// The reason why parsers may interpret a request differently. The texts do not quote the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Irregular {
+pub enum IrregularRequest {
     #[error("the request is not valid UTF-8")]
     Encoding,
     #[error(
@@ -75,11 +75,11 @@ impl StrictRequest {
     ///
     /// # Errors
     /// If parsers may interpret the request differently, or it has no document.
-    pub fn read(bytes: &[u8]) -> Result<Self, Irregular> {
+    pub fn read(bytes: &[u8]) -> Result<Self, IrregularRequest> {
         if bytes.len() > MAX_LENGTH {
-            return Err(Irregular::Long(MAX_LENGTH));
+            return Err(IrregularRequest::Long(MAX_LENGTH));
         }
-        let text = std::str::from_utf8(bytes).map_err(|_| Irregular::Encoding)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| IrregularRequest::Encoding)?;
         let is_object = text.trim_ascii_start().starts_with('{');
         let pass = if is_object {
             serde_json::from_str::<SinglePass>(text).ok()
@@ -96,14 +96,14 @@ impl StrictRequest {
                 query,
                 operation_name,
             }),
-            None => Err(Irregular::NoText),
+            None => Err(IrregularRequest::NoText),
         }
     }
 }
 
 /// Finds out why a request is irregular, and where. Duplicate members are reported first, wherever they
 /// are.
-fn diagnose(text: &str, is_object: bool) -> Irregular {
+fn diagnose(text: &str, is_object: bool) -> IrregularRequest {
     // The messages of serde may quote values, so only the position is kept.
     let place = |error: serde_json::Error| (error.line(), error.column());
     let strict = if is_object {
@@ -112,11 +112,11 @@ fn diagnose(text: &str, is_object: bool) -> Irregular {
         Err((1, 1))
     };
     if let Err((line, column)) = strict {
-        return Irregular::Json { line, column };
+        return IrregularRequest::Json { line, column };
     }
     let members = serde_json::from_str::<Members>(text).map_err(place);
     let (line, column) = members.err().unwrap_or((1, 1));
-    Irregular::Members { line, column }
+    IrregularRequest::Members { line, column }
 }
 
 // === impl SinglePass ===

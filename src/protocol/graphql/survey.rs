@@ -10,14 +10,14 @@ use std::collections::{HashMap, HashSet};
 
 use apollo_parser::{SyntaxTree, cst};
 
-use super::document::{DocumentError, Kind, Selected};
+use super::document::{DocumentError, OperationKind, SelectedOperation};
 use super::error::shown;
 use super::executable::{Executable, check_for_policy};
 
 /// The selected operation of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Survey {
-    pub kind: Kind,
+    pub kind: OperationKind,
     pub name: Option<String>,
     /// The names of its root fields, without aliases and duplicates, in the order of the document.
     pub fields: Vec<String>,
@@ -43,7 +43,7 @@ pub enum SurveyError {
     #[error(transparent)]
     Document(#[from] DocumentError),
     #[error("a {} spreads a fragment on {on}", .kind.as_str())]
-    OtherRoot { kind: Kind, on: String },
+    OtherRoot { kind: OperationKind, on: String },
     #[error("the document does not define the fragment {0}")]
     UnknownFragment(String),
 }
@@ -118,7 +118,7 @@ fn survey_executable(
     let is_mixed = operations
         .iter()
         .any(|(selected, _)| Some(selected.kind) != first);
-    let (Selected { kind, name }, operation) = executable.select(operation_name)?;
+    let (SelectedOperation { kind, name }, operation) = executable.select(operation_name)?;
     let body = &body(None, operation.selection_set())?;
     let measures = measure(body, &fragments)?;
     Ok(Survey {
@@ -191,7 +191,7 @@ fn measure(body: &Body, fragments: &HashMap<String, Body>) -> Result<Measures, S
 
 /// Returns the root fields of an operation, including those of fragments that it uses at its root.
 fn root_fields(
-    kind: Kind,
+    kind: OperationKind,
     body: &Body,
     fragments: &HashMap<String, Body>,
 ) -> Result<Vec<String>, SurveyError> {
@@ -219,11 +219,11 @@ fn root_fields(
 
 /// Returns whether `on` is the root type of another kind of operation. Such a selection is invalid, or
 /// the schema gives its root types misleading names.
-fn is_other_root(kind: Kind, on: &str) -> bool {
+fn is_other_root(kind: OperationKind, on: &str) -> bool {
     let named = match on {
-        "Query" => Kind::Query,
-        "Mutation" => Kind::Mutation,
-        "Subscription" => Kind::Subscription,
+        "Query" => OperationKind::Query,
+        "Mutation" => OperationKind::Mutation,
+        "Subscription" => OperationKind::Subscription,
         _ => return false,
     };
     named != kind

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign_protocol::dialect::{Close, Dialect, Limits, Output, Times, websocket};
-use countersign_protocol::graphql::{Documents, Event, GraphqlError, Json, Kind, OperationKey};
+use countersign_protocol::graphql::{
+    Documents, Event, GraphqlError, Json, OperationKey, OperationKind,
+};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -88,7 +90,7 @@ struct Bench {
     protocol: &'static str,
     now: Instant,
     /// The running operations by key: kind, and the client's id as JSON text.
-    live: BTreeMap<u64, (Kind, String)>,
+    live: BTreeMap<u64, (OperationKind, String)>,
     /// The operations whose end the session has reported; each ends only once.
     ended: BTreeSet<u64>,
     last_key: u64,
@@ -198,8 +200,8 @@ impl Bench {
                     assert!(!operation.query.is_empty());
                     self.begin(input, key, selected.kind);
                 }
-                Output::Subscribe(key, _) => self.begin(input, key, Kind::Subscription),
-                Output::Publish(key, _) => self.begin(input, key, Kind::Mutation),
+                Output::Subscribe(key, _) => self.begin(input, key, OperationKind::Subscription),
+                Output::Publish(key, _) => self.begin(input, key, OperationKind::Mutation),
                 Output::Stop(OperationKey(key)) => {
                     assert!(matches!(input, Input::Client(_)));
                     assert!(self.live.remove(&key).is_some(), "{key} does not run");
@@ -215,7 +217,7 @@ impl Bench {
         assert!(bytes <= 8 * size + 2048, "{bytes} bytes for {size}");
     }
 
-    fn begin(&mut self, input: &Input<'_>, OperationKey(key): OperationKey, kind: Kind) {
+    fn begin(&mut self, input: &Input<'_>, OperationKey(key): OperationKey, kind: OperationKind) {
         let Input::Client(Some(id)) = input else {
             panic!("{key} was not asked for");
         };
@@ -225,7 +227,7 @@ impl Bench {
         let is_taken = |(_, (_, live)): (_, &(_, String))| is_same(live, id);
         assert!(!self.live.iter().any(is_taken), "{id} runs already");
         self.live.insert(key, (kind, (*id).to_owned()));
-        let is_subscription = |kind: Kind| kind == Kind::Subscription;
+        let is_subscription = |kind: OperationKind| kind == OperationKind::Subscription;
         let alike = self.live.values();
         let alike = alike.filter(|(other, _)| is_subscription(*other) == is_subscription(kind));
         assert!(alike.count() <= LIMITS.subscriptions);

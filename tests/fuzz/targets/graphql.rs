@@ -4,7 +4,8 @@ use bytes::Bytes;
 use countersign::guard::{AllowedOperations, FieldPattern, OperationPolicies, OperationPolicy};
 use countersign::proxy::{batch_items, operation_from_query};
 use countersign_protocol::graphql::{
-    DocumentError, Documents, Inspected, Kind, Operation, Selected, select, survey,
+    DocumentError, Documents, Inspected, Operation, OperationKind, SelectedOperation, select,
+    survey,
 };
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -33,11 +34,15 @@ pub fn document(data: &[u8]) {
     }
 }
 
-fn check_selected(query: &str, name: Option<&str>, found: &Result<Selected, DocumentError>) {
+fn check_selected(
+    query: &str,
+    name: Option<&str>,
+    found: &Result<SelectedOperation, DocumentError>,
+) {
     match found {
-        Ok(Selected { kind, name: found }) => {
+        Ok(SelectedOperation { kind, name: found }) => {
             check_agreed(query);
-            if *kind != Kind::Query {
+            if *kind != OperationKind::Query {
                 assert!(query.contains(kind.as_str()));
             }
             if let Some(found) = found {
@@ -207,7 +212,7 @@ pub fn policy(data: &[u8]) {
     let request: Value = serde_json::from_slice(data).unwrap();
     let query = request["query"].as_str().unwrap();
     let selected = select(query, request["operationName"].as_str()).unwrap();
-    let is_mutation = selected.kind == Kind::Mutation;
+    let is_mutation = selected.kind == OperationKind::Mutation;
     assert_eq!(read_only.is_err(), is_mutation);
     let first: Operation = serde_json::from_slice(data).unwrap();
     assert_eq!(first.query, query);
@@ -216,7 +221,7 @@ pub fn policy(data: &[u8]) {
         assert!(!query.contains(separator));
     }
     if narrow.is_ok() {
-        assert_eq!(selected.kind, Kind::Query);
+        assert_eq!(selected.kind, OperationKind::Query);
         assert!(query.contains('a') || query.contains("__typename"));
     }
 }

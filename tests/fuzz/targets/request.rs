@@ -6,7 +6,7 @@ use countersign::guard::{Cors, Guard, GuardConfig, LocalAddress, Navigations, Sc
 use countersign::proxy::{self, Accept, Media, ResponseFormat, begins_with_data, envelope};
 use countersign::upstream::{self, HeaderPolicy, filter_response_headers};
 use countersign_protocol::events::{Channel, Publish, Subscribe};
-use countersign_protocol::graphql::Kind;
+use countersign_protocol::graphql::OperationKind;
 use http::header::{ACCEPT, HOST, ORIGIN};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
 use serde_json::Value;
@@ -22,17 +22,17 @@ pub fn accept(data: &[u8]) {
         headers.append(ACCEPT, value);
     }
     let accept = Accept::of(&headers);
-    let subscription = accept.response_format(Some(Kind::Subscription));
+    let subscription = accept.response_format(Some(OperationKind::Subscription));
     assert!(matches!(
         subscription,
         None | Some(ResponseFormat::Sse | ResponseFormat::Multipart)
     ));
-    let query = accept.response_format(Some(Kind::Query));
+    let query = accept.response_format(Some(OperationKind::Query));
     assert!(matches!(
         query,
         None | Some(ResponseFormat::Sse | ResponseFormat::Json(_))
     ));
-    assert_eq!(query, accept.response_format(Some(Kind::Mutation)));
+    assert_eq!(query, accept.response_format(Some(OperationKind::Mutation)));
     assert_eq!(query, accept.response_format(None));
     if let Some(ResponseFormat::Json(media)) = query {
         assert_eq!(media, accept.media());

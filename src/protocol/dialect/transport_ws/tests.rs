@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::super::transcripts::{Harness, LIMITS, TIMES, error, next};
 use super::*;
-use crate::graphql::Kind;
+use crate::graphql::OperationKind;
 
 fn bench() -> Harness<TransportWs> {
     Harness::new(|now| TransportWs::new(now, TIMES, LIMITS, Documents::default()))
@@ -557,10 +557,10 @@ enum Step {
 
 const IDS: [&str; 4] = ["1", "a\"\\", "é🦀", "0"];
 /// A document and its kind; `None` is rejected.
-const DOCUMENTS: [(&str, Option<Kind>); 4] = [
-    ("{ a }", Some(Kind::Query)),
-    ("mutation { a }", Some(Kind::Mutation)),
-    ("subscription { a }", Some(Kind::Subscription)),
+const DOCUMENTS: [(&str, Option<OperationKind>); 4] = [
+    ("{ a }", Some(OperationKind::Query)),
+    ("mutation { a }", Some(OperationKind::Mutation)),
+    ("subscription { a }", Some(OperationKind::Subscription)),
     ("{ a", None),
 ];
 
@@ -680,7 +680,7 @@ struct Model {
     is_closed: bool,
     seconds: u64,
     last_key: u64,
-    live: BTreeMap<usize, (u64, Kind)>,
+    live: BTreeMap<usize, (u64, OperationKind)>,
 }
 
 impl Model {
@@ -726,9 +726,9 @@ impl Model {
         answer.into_iter().collect()
     }
 
-    fn start(&mut self, id: usize, kind: Option<Kind>) -> Option<String> {
-        let is_subscription = |kind: Kind| kind == Kind::Subscription;
-        let alike = |wanted: Kind| {
+    fn start(&mut self, id: usize, kind: Option<OperationKind>) -> Option<String> {
+        let is_subscription = |kind: OperationKind| kind == OperationKind::Subscription;
+        let alike = |wanted: OperationKind| {
             let kinds = self.live.values().map(|(_, kind)| *kind);
             let alike = kinds.filter(|kind| is_subscription(*kind) == is_subscription(wanted));
             alike.count()

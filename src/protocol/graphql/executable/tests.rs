@@ -1,10 +1,10 @@
 //! Documents in which parsers find different operations, and harmless documents that look similar.
 
-use crate::graphql::{Kind, select, survey};
+use crate::graphql::{OperationKind, select, survey};
 
 /// The result of [`select`]: the kind, or a part of the error.
 #[track_caller]
-fn check(query: &str, name: Option<&str>, expected: Result<Kind, &str>) {
+fn check(query: &str, name: Option<&str>, expected: Result<OperationKind, &str>) {
     let shown: String = query.escape_debug().take(200).collect();
     match (select(query, name), expected) {
         (Ok(found), Ok(kind)) => assert_eq!(found.kind, kind, "{shown}"),
@@ -64,8 +64,8 @@ fn unsafe_characters_are_rejected_everywhere() {
 
 #[test]
 fn byte_order_mark_is_allowed_only_at_the_start() {
-    check("\u{feff}{ a }", None, Ok(Kind::Query));
-    check("\u{feff}mutation { a }", None, Ok(Kind::Mutation));
+    check("\u{feff}{ a }", None, Ok(OperationKind::Query));
+    check("\u{feff}mutation { a }", None, Ok(OperationKind::Mutation));
     check(
         "\u{feff}\u{feff}{ a }",
         None,
@@ -84,12 +84,12 @@ fn other_unicode_white_space_is_plain_text() {
         check(
             &format!("# {c} mutation {{ b }}\n{{ a }}"),
             None,
-            Ok(Kind::Query),
+            Ok(OperationKind::Query),
         );
         check(
             &format!("{{ a(x: \"{c}\", y: \"\"\"{c}\"\"\") }}"),
             None,
-            Ok(Kind::Query),
+            Ok(OperationKind::Query),
         );
         for query in [
             format!("{c}{{ a }}"),
@@ -108,12 +108,12 @@ fn line_ends_are_those_of_the_specification() {
         check(
             &format!("# {{ a }}{end}mutation {{ b }}"),
             None,
-            Ok(Kind::Mutation),
+            Ok(OperationKind::Mutation),
         );
         check(
             &format!("{{ a }} # mutation {{ b }}{end}"),
             None,
-            Ok(Kind::Query),
+            Ok(OperationKind::Query),
         );
         for query in [
             format!("{{ a(x: \"{end}\") }}"),
@@ -125,12 +125,12 @@ fn line_ends_are_those_of_the_specification() {
         check(
             &format!("{{ a(x: \"\"\"{end}\"\"\") }}"),
             None,
-            Ok(Kind::Query),
+            Ok(OperationKind::Query),
         );
         check(
             &format!("{{ a(x: \"\"{end}y: \"\") }}"),
             None,
-            Ok(Kind::Query),
+            Ok(OperationKind::Query),
         );
     }
 }
@@ -138,25 +138,40 @@ fn line_ends_are_those_of_the_specification() {
 #[test]
 fn strings_end_where_every_parser_ends_them() {
     for (query, expected) in [
-        (r#"{ a(x: "\" mutation { b } ") }"#, Ok(Kind::Query)),
-        (r#"{ a(x: "\\") } # ") } mutation { b }"#, Ok(Kind::Query)),
-        (r#"{ a(x: "\"", y: """z""") }"#, Ok(Kind::Query)),
-        (r#"{ a(x: """ " "" mutation { b } """) }"#, Ok(Kind::Query)),
-        (r#"{ a(x: """ \ """) }"#, Ok(Kind::Query)),
+        (
+            r#"{ a(x: "\" mutation { b } ") }"#,
+            Ok(OperationKind::Query),
+        ),
+        (
+            r#"{ a(x: "\\") } # ") } mutation { b }"#,
+            Ok(OperationKind::Query),
+        ),
+        (r#"{ a(x: "\"", y: """z""") }"#, Ok(OperationKind::Query)),
+        (
+            r#"{ a(x: """ " "" mutation { b } """) }"#,
+            Ok(OperationKind::Query),
+        ),
+        (r#"{ a(x: """ \ """) }"#, Ok(OperationKind::Query)),
         (r#"{ a(x: """ \""" """) }"#, Err("line 1, column 12")),
         (r#"{ a(x: """ \" """) }"#, Err("block string")),
         (r#"{ a(x: """\\""" """) }"#, Err("block string")),
         ("{ a(x: \"\"\"\n\\\"\"\" \"\"\") }", Err("line 2, column 1")),
         (r#"{ a(x: """ \""") }"#, Err("syntax error")),
-        (r#"{ a(x: """""") }"#, Ok(Kind::Query)),
+        (r#"{ a(x: """""") }"#, Ok(OperationKind::Query)),
         (r#"{ a(x: """"""") }"#, Err("syntax error")),
-        (r#"{ a(x: "\u{22}) } mutation { b } #") }"#, Ok(Kind::Query)),
-        (r#"{ a(x: "\u0022) } mutation { b } #") }"#, Ok(Kind::Query)),
+        (
+            r#"{ a(x: "\u{22}) } mutation { b } #") }"#,
+            Ok(OperationKind::Query),
+        ),
+        (
+            r#"{ a(x: "\u0022) } mutation { b } #") }"#,
+            Ok(OperationKind::Query),
+        ),
         (r#"{ a(x: "\u{d800}") }"#, Err("syntax error")),
-        (r#"{ a(x: "\ud83d\ude00") }"#, Ok(Kind::Query)),
+        (r#"{ a(x: "\ud83d\ude00") }"#, Ok(OperationKind::Query)),
         (r#"{ a(x: "\ud800") }"#, Err("syntax error")),
         (r#"{ a(x: "\ude00\ud83d") }"#, Err("syntax error")),
-        (r#"{ a(x: "\u2028") }"#, Ok(Kind::Query)),
+        (r#"{ a(x: "\u2028") }"#, Ok(OperationKind::Query)),
         (r#"{ a(x: "\x41") }"#, Err("syntax error")),
     ] {
         match expected {
@@ -192,15 +207,15 @@ fn every_name_in_arguments_has_a_value() {
         ("{ a(b: { c: }) }", Err("syntax error")),
         (
             "{ a(b: $c d: 1 e: -1.5e3 f: \"\" g: true h: null i: J k: [] l: {}) }",
-            Ok(Kind::Query),
+            Ok(OperationKind::Query),
         ),
         (
             "{ a(b: { c: [{ d: { e: \"\"\"f\"\"\" } }] }) }",
-            Ok(Kind::Query),
+            Ok(OperationKind::Query),
         ),
         (
             "mutation ($b: C = { d: 1 } @e(f: 2)) { a(b: $b) }",
-            Ok(Kind::Mutation),
+            Ok(OperationKind::Mutation),
         ),
     ] {
         check(query, None, expected);
@@ -211,8 +226,8 @@ fn every_name_in_arguments_has_a_value() {
 fn definitions_are_operations_and_fragments_with_unique_names() {
     let both = "query A { a } mutation B { b }";
     for (query, name, expected) in [
-        (both, Some("A"), Ok(Kind::Query)),
-        (both, Some("B"), Ok(Kind::Mutation)),
+        (both, Some("A"), Ok(OperationKind::Query)),
+        (both, Some("B"), Ok(OperationKind::Mutation)),
         (both, None, Err("several operations")),
         (both, Some(""), Err("several operations")),
         (both, Some("C"), Err("no operation named \"C\"")),
@@ -254,18 +269,26 @@ fn definitions_are_operations_and_fragments_with_unique_names() {
         ("\"x\" query { a }", None, Err("syntax error")),
         ("\"\"\"x\"\"\" mutation M { a }", None, Err("syntax error")),
         ("\"x\" { a }", None, Err("syntax error")),
-        ("subscription { a }", None, Ok(Kind::Subscription)),
+        ("subscription { a }", None, Ok(OperationKind::Subscription)),
         (
             "subscription S($r: ID) @d { a(r: $r) }",
             Some("S"),
-            Ok(Kind::Subscription),
+            Ok(OperationKind::Subscription),
         ),
-        ("mutation query { a }", Some("query"), Ok(Kind::Mutation)),
-        ("query mutation { mutation: query }", None, Ok(Kind::Query)),
+        (
+            "mutation query { a }",
+            Some("query"),
+            Ok(OperationKind::Mutation),
+        ),
+        (
+            "query mutation { mutation: query }",
+            None,
+            Ok(OperationKind::Query),
+        ),
         (
             "fragment mutation on T { b } { a ...mutation }",
             None,
-            Ok(Kind::Query),
+            Ok(OperationKind::Query),
         ),
         ("fragment on on T { b } { a }", None, Err("syntax error")),
         ("Mutation { a }", None, Err("syntax error")),

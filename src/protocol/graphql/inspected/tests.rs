@@ -114,7 +114,7 @@ fn an_operation_is_evaluated_as_the_text_that_is_sent() {
 
     let twice = r#"{"query":"{ a }","variables":{"x":1,"x":2}}"#;
     let (_, inspected) = body(twice, false).unwrap();
-    let inspected = inspected.into_operation(Kind::Query).unwrap();
+    let inspected = inspected.into_operation(OperationKind::Query).unwrap();
     let error = inspected.request().unwrap_err();
-    assert!(matches!(error, Irregular::Json { .. }));
+    assert!(matches!(error, IrregularRequest::Json { .. }));
 }
