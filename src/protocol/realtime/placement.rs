@@ -10,6 +10,7 @@
 //! [`Placement::poll_output`] returns the actions to perform. The machine opens nothing, reads no
 //! clock and draws no random numbers: time and jitter are arguments.
 
+mod backoff;
 mod interface;
 mod slots;
 
@@ -20,6 +21,7 @@ pub use self::interface::{
     Availability, ConnectionId, End, Ending, OnLoss, Output, Owner, SubscriptionPhase,
 };
 
+use self::backoff::backoff;
 use self::slots::{PlacedSubscription, PooledConnection, Retry, Subscriptions};
 use super::connection::Key;
 use crate::graphql::{Event, GraphqlError};
@@ -56,9 +58,6 @@ pub struct Placement<T> {
 const MAX_MOVES: u32 = 3;
 /// How often it may be retried with [`OnLoss::Close`].
 const MAX_RETRIES_WITH_CLOSE: u32 = 1;
-/// The pause after one failed attempt. It doubles with each further one, up to [`MAX_BACKOFF`].
-const FIRST_BACKOFF: Duration = Duration::from_millis(500);
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
 const INTEREST: Duration = Duration::from_secs(60);
 
 impl<T: Clone> Placement<T> {
@@ -426,17 +425,6 @@ impl<T: Clone> Placement<T> {
     fn remove(&mut self, id: ConnectionId, key: Key) -> Option<PlacedSubscription<T>> {
         self.connection(id)?.subscriptions.remove(&key)
     }
-}
-
-/// Returns the pause before a retry: none without failures, then doubling up to [`MAX_BACKOFF`].
-/// The pause is between a half (`jitter` 0) and the whole (`jitter` 1) of that.
-fn backoff(failures: u32, jitter: f64) -> Duration {
-    if failures == 0 {
-        return Duration::ZERO;
-    }
-    let doublings = failures.saturating_sub(1).min(6);
-    let base = (FIRST_BACKOFF * (1 << doublings)).min(MAX_BACKOFF);
-    base.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
 }
 
 #[cfg(test)]
