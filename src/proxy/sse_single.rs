@@ -1,7 +1,7 @@
 //! The requests of GraphQL over SSE's "single connection": `PUT` reserves a stream, `GET` opens
 //! it, `POST` starts an operation on it, `DELETE` stops one.
 
-use countersign_protocol::dialect::{Answer, SSE_CONTENT_TYPE};
+use countersign_protocol::dialect::{SSE_CONTENT_TYPE, StreamResponse};
 use countersign_protocol::graphql::{Operation, is_object, shown};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -86,11 +86,11 @@ pub(super) async fn serve(
         }
     };
     let status = match outcome.ok_or(Error::StreamNotFound)? {
-        Answer::Started => StatusCode::ACCEPTED,
-        Answer::Stopped => StatusCode::OK,
-        Answer::NoOperationId => return Err(Error::StreamOperationId),
-        Answer::DuplicateId => return Err(Error::StreamOperationExists),
-        Answer::TooMuchWaits => return Err(Error::StreamNotOpened),
+        StreamResponse::Started => StatusCode::ACCEPTED,
+        StreamResponse::Stopped => StatusCode::OK,
+        StreamResponse::NoOperationId => return Err(Error::StreamOperationId),
+        StreamResponse::DuplicateId => return Err(Error::StreamOperationExists),
+        StreamResponse::TooManyQueued => return Err(Error::StreamNotOpened),
     };
     let mut response = Response::new(Body::full(""));
     *response.status_mut() = status;

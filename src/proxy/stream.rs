@@ -1,6 +1,6 @@
 //! Operations whose response is a stream: GraphQL over SSE, and Apollo's multipart subscriptions.
 
-use countersign_protocol::dialect::{Multipart, Output, Sse, Streamed, bad_document};
+use countersign_protocol::dialect::{Multipart, Output, Sse, StreamDialect, bad_document};
 use countersign_protocol::graphql::{
     DocumentError, Event, Inspected, OperationKey, SelectedOperation,
 };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::GraphqlError;
 use countersign_protocol::realtime::Start;
-use countersign_protocol::realtime::placement::Ending;
+use countersign_protocol::realtime::placement::ConnectionEnd;
 use countersign_protocol::realtime::wire::{self, Protocol};
 use tracing::warn;
 
@@ -32,19 +32,19 @@ impl Connector {
     /// Opens a WebSocket to the realtime endpoint. The caller sends `connection_init`.
     ///
     /// # Errors
-    /// [`Ending::Refused`] if the `connect` request cannot be signed, [`Ending::Unreachable`] if the
-    /// WebSocket cannot be opened.
-    pub(super) async fn open(&self) -> Result<Socket, Ending> {
+    /// [`ConnectionEnd::Refused`] if the `connect` request cannot be signed,
+    /// [`ConnectionEnd::Unreachable`] if the WebSocket cannot be opened.
+    pub(super) async fn open(&self) -> Result<Socket, ConnectionEnd> {
         let endpoint = self.upstream.endpoint();
         let Some(realtime) = &endpoint.realtime else {
-            return Err(Ending::Refused(vec![GraphqlError::new(
+            return Err(ConnectionEnd::Refused(vec![GraphqlError::new(
                 "this route has no realtime endpoint",
             )]));
         };
         let authorization = self.authorize_connect(endpoint).await;
         let authorization = authorization.map_err(|error| {
             let code = error.code();
-            Ending::Refused(vec![GraphqlError::coded(error.to_string(), code, Sent::No)])
+            ConnectionEnd::Refused(vec![GraphqlError::coded(error.to_string(), code, Sent::No)])
         })?;
         let opened = self.open_socket(realtime, &authorization).await;
         opened.map_err(|error| {
@@ -57,7 +57,7 @@ impl Connector {
                 Some(remedy) => format!("{error}. {remedy}"),
                 None => error.to_string(),
             };
-            Ending::Unreachable(GraphqlError::coded(message, code, Sent::No))
+            ConnectionEnd::Unreachable(GraphqlError::coded(message, code, Sent::No))
         })
     }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::{Event, GraphqlError};
 use countersign_protocol::realtime::connection::{Connection, Ignored, Key, Output};
-use countersign_protocol::realtime::placement::Ending;
+use countersign_protocol::realtime::placement::ConnectionEnd;
 use countersign_protocol::realtime::{Failure, Start};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -108,7 +108,7 @@ impl<R: Reports> Driver<R> {
     }
 
     /// Opens the connection, serves its subscriptions, and returns how it ended.
-    pub(super) async fn run(mut self) -> Ending {
+    pub(super) async fn run(mut self) -> ConnectionEnd {
         match self.connect().await {
             Ok(socket) => self.drive(socket).await,
             Err(ending) => ending,
@@ -121,7 +121,7 @@ impl<R: Reports> Driver<R> {
 
     /// Opens the socket. Handles commands meanwhile, so that a subscription that is cancelled before the
     /// socket is open releases its slot.
-    async fn connect(&mut self) -> Result<Socket, Ending> {
+    async fn connect(&mut self) -> Result<Socket, ConnectionEnd> {
         let connector = Arc::clone(&self.connector);
         let mut opening = pin!(connector.open());
         loop {
@@ -138,7 +138,7 @@ impl<R: Reports> Driver<R> {
         }
     }
 
-    async fn drive(&mut self, socket: Socket) -> Ending {
+    async fn drive(&mut self, socket: Socket) -> ConnectionEnd {
         let (mut sink, mut stream) = socket.split();
         let mut signing = FuturesUnordered::new();
         // The sink gets a frame only when the previous one is flushed, and the loop does not wait for
@@ -191,7 +191,7 @@ impl<R: Reports> Driver<R> {
                 }
                 command = self.commands.recv() => match command {
                     Some(command) => self.handle_command(command),
-                    None => return Ending::Idle,
+                    None => return ConnectionEnd::Idle,
                 },
                 () = sleep_until(deadlines.into_iter().flatten().min()) => {
                     let now = Instant::now();
@@ -204,7 +204,7 @@ impl<R: Reports> Driver<R> {
                         let closing = sink.send(Message::Close(Some(frame)));
                         let _ = tokio::time::timeout(self.config.handshake, closing).await;
                         debug!("realtime connection closed: idle");
-                        return Ending::Idle;
+                        return ConnectionEnd::Idle;
                     }
                 }
             }
@@ -223,7 +223,7 @@ impl<R: Reports> Driver<R> {
     }
 
     /// Performs an output that does not wait. Returns how the connection ended, if the output ends it.
-    fn perform(&mut self, output: Output) -> Option<Ending> {
+    fn perform(&mut self, output: Output) -> Option<ConnectionEnd> {
         match output {
             // `drive` signs. Before the connection is open, there is nothing to sign.
             Output::Sign(..) => {}
@@ -263,12 +263,14 @@ impl<R: Reports> Driver<R> {
                         .with("code", Code::UpstreamRefused.as_str());
                     error.with("sent", Sent::No.as_str())
                 });
-                return Some(Ending::Refused(errors.collect()));
+                return Some(ConnectionEnd::Refused(errors.collect()));
             }
-            Output::Lost(reason) if self.open.is_some() => return Some(Ending::Lost(reason)),
+            Output::Lost(reason) if self.open.is_some() => {
+                return Some(ConnectionEnd::Lost(reason));
+            }
             Output::Lost(reason) => {
                 let error = GraphqlError::coded(reason, Code::UpstreamUnreachable, Sent::No);
-                return Some(Ending::Unreachable(error));
+                return Some(ConnectionEnd::Unreachable(error));
             }
         }
         None

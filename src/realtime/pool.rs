@@ -13,7 +13,7 @@ use countersign_protocol::graphql::{GraphqlError, OperationKey};
 use countersign_protocol::realtime::Start;
 use countersign_protocol::realtime::connection::{Key, Protocol};
 use countersign_protocol::realtime::placement::{
-    Availability, ConnectionId, Ending, Output, Owner, Placement, PlacementConfig,
+    Availability, ConnectionEnd, ConnectionId, Output, Owner, Placement, PlacementConfig,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -237,7 +237,7 @@ impl PoolInner {
     }
 
     /// Reports the end of a connection to the log, the metrics and the placement machine.
-    fn handle_closed(self: &Arc<Self>, id: ConnectionId, ended: Result<Ending, Panicked>) {
+    fn handle_closed(self: &Arc<Self>, id: ConnectionId, ended: Result<ConnectionEnd, Panicked>) {
         let (is_ready, subscriptions) = {
             let mut state = self.state.lock();
             state.drivers.remove(&id);
@@ -245,24 +245,24 @@ impl PoolInner {
         };
         let ending = match ended {
             Ok(ending) => ending,
-            Err(_) if is_ready => Ending::Panicked,
+            Err(_) if is_ready => ConnectionEnd::Panicked,
             Err(panicked) => {
                 let message = panicked.to_string();
-                Ending::Unreachable(GraphqlError::coded(message, Code::Internal, Sent::No))
+                ConnectionEnd::Unreachable(GraphqlError::coded(message, Code::Internal, Sent::No))
             }
         };
         match &ending {
-            Ending::Idle => {}
-            Ending::Lost(reason) => {
+            ConnectionEnd::Idle => {}
+            ConnectionEnd::Lost(reason) => {
                 self.metrics().realtime_losses.inc();
                 warn!(reason, subscriptions, "realtime connection lost");
             }
-            Ending::Panicked => {
+            ConnectionEnd::Panicked => {
                 self.metrics().realtime_losses.inc();
                 warn!(subscriptions, "realtime connection ended by a panic");
             }
-            Ending::Refused(_) => self.metrics().realtime_connect("refused"),
-            Ending::Unreachable(_) => self.metrics().realtime_connect("unreachable"),
+            ConnectionEnd::Refused(_) => self.metrics().realtime_connect("refused"),
+            ConnectionEnd::Unreachable(_) => self.metrics().realtime_connect("unreachable"),
         }
         self.update(|placement| {
             placement.handle_closed(Instant::now(), id, ending, fastrand::f64());

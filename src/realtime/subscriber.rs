@@ -5,7 +5,7 @@ use std::sync::Arc;
 use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::{Event, GraphqlError, OperationKey};
 use countersign_protocol::realtime::Start;
-use countersign_protocol::realtime::placement::End;
+use countersign_protocol::realtime::placement::SubscriptionEnd;
 
 use crate::outbox::{Outbox, Overflow};
 use crate::telemetry::metrics::metrics;
@@ -31,23 +31,23 @@ impl Subscriber {
     }
 
     /// Reports the end of the subscription to the session. Must be called once.
-    pub(super) fn end(&self, why: End) {
+    pub(super) fn end(&self, why: SubscriptionEnd) {
         let event = match why {
-            End::Upstream(event) => event,
-            End::Lost => Event::Lost,
-            End::Refused(errors) => Event::Error(errors),
-            End::Unreachable(error) => Event::Error(vec![error]),
-            End::Overflow => failed(
+            SubscriptionEnd::Upstream(event) => event,
+            SubscriptionEnd::Lost => Event::Lost,
+            SubscriptionEnd::Refused(errors) => Event::Error(errors),
+            SubscriptionEnd::Unreachable(error) => Event::Error(vec![error]),
+            SubscriptionEnd::Overflow => failed(
                 "the subscription was ended because its events were not read in time (limits.outbox)",
                 Code::SlowConsumer,
                 Sent::Yes,
             ),
-            End::Full => failed(
+            SubscriptionEnd::Full => failed(
                 "AppSync accepts no more subscriptions (pool.subscriptions)",
                 Code::UpstreamFull,
                 Sent::No,
             ),
-            End::TooManyConnections => {
+            SubscriptionEnd::TooManyConnections => {
                 metrics().refused(Code::TooManyConnections);
                 let message = format!(
                     "{MAX_CONNECTIONS} realtime connections are open or being opened, and none can \

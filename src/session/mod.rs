@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use context::SessionConfig;
 use context::SessionContext;
-use countersign_protocol::dialect::Streamed;
+use countersign_protocol::dialect::StreamDialect;
 use countersign_protocol::graphql::Documents;
 use countersign_protocol::realtime::placement::Owner;
 use http::HeaderMap;
@@ -132,7 +132,7 @@ impl Sessions {
     ///
     /// Resolves with the operation's first event, so that a subscription is live when the client
     /// receives the response's head. Returns `None` if a shutdown or a panic ended the operation before.
-    pub async fn stream<M: Streamed + 'static>(
+    pub async fn stream<M: StreamDialect + 'static>(
         &self,
         machine: M,
         work: StreamOperation,

@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_protocol::dialect::{Answer, SseSingle, Streamed as _};
+use countersign_protocol::dialect::{SseSingle, StreamDialect as _, StreamResponse};
 use countersign_protocol::graphql::Operation;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -158,7 +158,7 @@ impl ReservedStreams {
         owner: &StreamOwner,
         token: &str,
         operation: Operation,
-    ) -> Option<Answer> {
+    ) -> Option<StreamResponse> {
         let start = move |machine: &mut SseSingle| {
             let outcome = machine.start(operation);
             count_refusals(machine.take_refusals());
@@ -168,7 +168,12 @@ impl ReservedStreams {
     }
 
     /// Stops an operation of a stream. Returns `None` if the stream does not exist.
-    pub async fn stop(&self, owner: &StreamOwner, token: &str, id: String) -> Option<Answer> {
+    pub async fn stop(
+        &self,
+        owner: &StreamOwner,
+        token: &str,
+        id: String,
+    ) -> Option<StreamResponse> {
         self.call(owner, token, move |machine| machine.stop(&id))
             .await
     }
@@ -178,8 +183,8 @@ impl ReservedStreams {
         &self,
         owner: &StreamOwner,
         token: &str,
-        call: impl FnOnce(&mut SseSingle) -> Answer + Send + 'static,
-    ) -> Option<Answer> {
+        call: impl FnOnce(&mut SseSingle) -> StreamResponse + Send + 'static,
+    ) -> Option<StreamResponse> {
         let commands = {
             let entries = self.0.lock();
             let entry = entries.get(&StreamToken(token.to_owned()));

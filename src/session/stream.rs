@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use countersign_protocol::dialect::{Close, Output, Streamed};
+use countersign_protocol::dialect::{Close, Output, StreamDialect};
 use countersign_protocol::events::Subscribe;
 use countersign_protocol::graphql::{
     Event, GraphqlError, Inspected, Json, OperationKey, SelectedOperation,
@@ -84,7 +84,7 @@ const KEY: OperationKey = OperationKey(1);
 
 /// Runs one operation on a response of its own ("distinct connections" of GraphQL over SSE). The
 /// receiver resolves with the operation's first event.
-pub(super) fn distinct<M: Streamed>(
+pub(super) fn distinct<M: StreamDialect>(
     context: SessionContext,
     machine: M,
     work: StreamOperation,
@@ -109,7 +109,7 @@ impl AsRef<[u8]> for EventText {
     }
 }
 
-impl<M: Streamed> Stream<M> {
+impl<M: StreamDialect> Stream<M> {
     pub(super) fn new(context: Arc<SessionContext>, machine: M) -> Self {
         let (outbox, inbox) = outbox(context.config.outbox, Arc::clone(&context.budget));
         Self {

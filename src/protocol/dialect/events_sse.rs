@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::native::errors;
 use super::sse::{HEARTBEAT, SSE_CONTENT_TYPE, event, push_line};
-use super::{Close, Output, Streamed};
+use super::{Close, Output, StreamDialect};
 use crate::graphql::{Event, GraphqlError, OperationKey};
 
 /// The framing of one channel's events.
@@ -18,7 +18,7 @@ pub struct EventsSse {
     out: VecDeque<Output>,
 }
 
-impl Streamed for EventsSse {
+impl StreamDialect for EventsSse {
     fn content_type(&self) -> &'static str {
         SSE_CONTENT_TYPE
     }

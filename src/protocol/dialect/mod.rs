@@ -28,7 +28,7 @@ pub use graphql_ws::GraphqlWs;
 pub use multipart::Multipart;
 pub use payload::bad_document;
 pub use sse::{SSE_CONTENT_TYPE, Sse};
-pub use sse_single::{Answer, SseSingle};
+pub use sse_single::{SseSingle, StreamResponse};
 pub use transport_ws::TransportWs;
 
 use crate::events::{Publish, Subscribe};
@@ -103,7 +103,7 @@ pub trait Dialect: std::fmt::Debug + Send {
 }
 
 /// The server side of one long-lived HTTP response.
-pub trait Streamed: std::fmt::Debug + Send {
+pub trait StreamDialect: std::fmt::Debug + Send {
     /// Returns the response's `Content-Type`.
     fn content_type(&self) -> &'static str;
 

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::payload::{errors, result};
-use super::{Close, Output, Streamed};
+use super::{Close, Output, StreamDialect};
 use crate::error_code::{Code, Sent};
 use crate::graphql::{Event, GraphqlError, OperationKey};
 
@@ -20,7 +20,7 @@ pub struct Multipart {
 const DELIMITER: &str = "\r\n--graphql";
 const PART: &str = "\r\ncontent-type: application/json\r\n\r\n";
 
-impl Streamed for Multipart {
+impl StreamDialect for Multipart {
     fn content_type(&self) -> &'static str {
         r#"multipart/mixed;boundary="graphql";subscriptionSpec=1.0"#
     }

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use super::payload::{errors, result};
-use super::{Close, Output, Streamed};
+use super::{Close, Output, StreamDialect};
 use crate::graphql::{Event, OperationKey};
 
 /// The framing of one operation's events.
@@ -20,7 +20,7 @@ pub const SSE_CONTENT_TYPE: &str = "text/event-stream; charset=utf-8";
 /// A comment, which also makes clients process the response's head at once.
 pub(super) const HEARTBEAT: &str = ":\n\n";
 
-impl Streamed for Sse {
+impl StreamDialect for Sse {
     fn content_type(&self) -> &'static str {
         SSE_CONTENT_TYPE
     }

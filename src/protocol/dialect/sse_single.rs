@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::active_operations::{ActiveOperations, MAX_ID};
 use super::payload::{errors, result};
 use super::sse::{HEARTBEAT, SSE_CONTENT_TYPE, push_line};
-use super::{Close, Limits, Output, Streamed};
+use super::{Close, Limits, Output, StreamDialect};
 use crate::graphql::{Documents, Event, GraphqlError, Operation, OperationKey, push_json_string};
 
 /// The operations of one stream.
@@ -24,7 +24,7 @@ pub struct SseSingle {
 
 /// The response to a request about a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum StreamResponse {
     /// 202, without a body.
     Started,
     /// 200, without a body.
@@ -34,7 +34,7 @@ pub enum Answer {
     /// 409: an active operation has this id.
     DuplicateId,
     /// 429: too many events wait for the stream to be opened.
-    TooMuchWaits,
+    TooManyQueued,
 }
 
 #[derive(Deserialize)]
@@ -54,20 +54,20 @@ impl SseSingle {
 
     /// Handles a `POST`. An invalid document is reported in the stream, because clients retry after
     /// any other status.
-    pub fn start(&mut self, operation: Operation) -> Answer {
+    pub fn start(&mut self, operation: Operation) -> StreamResponse {
         let extensions = operation.extensions.as_ref();
         let extensions: Option<Extensions> =
             extensions.and_then(|raw| serde_json::from_str(raw.get()).ok());
         let Some(Extensions { operation_id: id }) =
             extensions.filter(|e| (1..=MAX_ID).contains(&e.operation_id.len()))
         else {
-            return Answer::NoOperationId;
+            return StreamResponse::NoOperationId;
         };
         if self.active.key(&id).is_some() {
-            return Answer::DuplicateId;
+            return StreamResponse::DuplicateId;
         }
         if self.out.len() > self.limits.operations.saturating_mul(2) {
-            return Answer::TooMuchWaits;
+            return StreamResponse::TooManyQueued;
         }
         match self.active.start(&id, operation) {
             Ok((key, selected, mut inspected)) => {
@@ -79,7 +79,7 @@ impl SseSingle {
             }
             Err(error) => self.fail(&id, &[error]),
         }
-        Answer::Started
+        StreamResponse::Started
     }
 
     /// Returns how many operations were rejected with
@@ -89,12 +89,12 @@ impl SseSingle {
     }
 
     /// Handles a `DELETE`; an operation with an unknown id has already ended.
-    pub fn stop(&mut self, id: &str) -> Answer {
+    pub fn stop(&mut self, id: &str) -> StreamResponse {
         if let Some(key) = self.active.key(id) {
             self.active.remove(key);
             self.out.push_back(Output::Stop(key));
         }
-        Answer::Stopped
+        StreamResponse::Stopped
     }
 
     fn next(&mut self, id: &str, payload: &str) {
@@ -120,7 +120,7 @@ impl SseSingle {
     }
 }
 
-impl Streamed for SseSingle {
+impl StreamDialect for SseSingle {
     fn content_type(&self) -> &'static str {
         SSE_CONTENT_TYPE
     }

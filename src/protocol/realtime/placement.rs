@@ -18,7 +18,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use self::interface::{
-    Availability, ConnectionId, End, Ending, OnLoss, Output, Owner, SubscriptionPhase,
+    Availability, ConnectionEnd, ConnectionId, OnLoss, Output, Owner, SubscriptionEnd,
+    SubscriptionPhase,
 };
 
 use self::backoff::backoff;
@@ -138,7 +139,7 @@ impl<T: Clone> Placement<T> {
     /// Handles the end of the subscription by the upstream.
     pub fn handle_ended(&mut self, id: ConnectionId, key: Key, event: Event) {
         if let Some(placed) = self.remove(id, key) {
-            self.end(placed, End::Upstream(event));
+            self.end(placed, SubscriptionEnd::Upstream(event));
         }
     }
 
@@ -150,7 +151,8 @@ impl<T: Clone> Placement<T> {
         {
             placed.phase = SubscriptionPhase::Stopping;
             let subscriber = placed.subscriber.clone();
-            self.out.push_back(Output::End(subscriber, End::Overflow));
+            self.out
+                .push_back(Output::End(subscriber, SubscriptionEnd::Overflow));
         }
     }
 
@@ -171,7 +173,7 @@ impl<T: Clone> Placement<T> {
         }
         placed.moves += 1;
         if placed.moves > MAX_MOVES {
-            self.end(placed, End::Full);
+            self.end(placed, SubscriptionEnd::Full);
         } else if placed.phase != SubscriptionPhase::Stopping {
             self.place(key, placed);
         }
@@ -200,7 +202,13 @@ impl<T: Clone> Placement<T> {
     }
 
     /// Handles the end of the connection. `jitter`, in `0.0..1.0`, spreads the retry.
-    pub fn handle_closed(&mut self, now: Instant, id: ConnectionId, ending: Ending, jitter: f64) {
+    pub fn handle_closed(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        ending: ConnectionEnd,
+        jitter: f64,
+    ) {
         let Some(index) = self.connections.iter().position(|pooled| pooled.id == id) else {
             return;
         };
@@ -213,19 +221,23 @@ impl<T: Clone> Placement<T> {
         match ending {
             // Not retried, because it might panic again. The next subscription opens another
             // connection.
-            Ending::Idle | Ending::Panicked => self.end_all(subscriptions, &End::Lost),
-            Ending::Lost(_) => {
+            ConnectionEnd::Idle | ConnectionEnd::Panicked => {
+                self.end_all(subscriptions, &SubscriptionEnd::Lost)
+            }
+            ConnectionEnd::Lost(_) => {
                 if was_used {
                     // Its clients are about to reconnect.
                     self.interest_at = Some(now);
                 }
                 self.lost(now, subscriptions, jitter);
             }
-            Ending::Refused(errors) => {
+            ConnectionEnd::Refused(errors) => {
                 self.stop_retrying();
-                self.end_all(subscriptions, &End::Refused(errors));
+                self.end_all(subscriptions, &SubscriptionEnd::Refused(errors));
             }
-            Ending::Unreachable(error) => self.unreachable(now, error, subscriptions, jitter),
+            ConnectionEnd::Unreachable(error) => {
+                self.unreachable(now, error, subscriptions, jitter)
+            }
         }
     }
 
@@ -251,7 +263,7 @@ impl<T: Clone> Placement<T> {
     pub fn abandon_due(&mut self, now: Instant) {
         for retry in self.take_due(now) {
             self.is_retrying = false;
-            self.end_all(retry.subscriptions, &End::Lost);
+            self.end_all(retry.subscriptions, &SubscriptionEnd::Lost);
         }
     }
 
@@ -291,7 +303,7 @@ impl<T: Clone> Placement<T> {
     fn lost(&mut self, now: Instant, subscriptions: Subscriptions<T>, jitter: f64) {
         match self.config.on_loss {
             OnLoss::Close => {
-                self.end_all(subscriptions, &End::Lost);
+                self.end_all(subscriptions, &SubscriptionEnd::Lost);
                 self.retry(now, BTreeMap::new(), jitter);
             }
             OnLoss::Resume => {
@@ -321,7 +333,7 @@ impl<T: Clone> Placement<T> {
         }
         let again = subscriptions.extract_if(.., |_, placed| placed.moves <= retries);
         let again = again.collect();
-        self.end_all(subscriptions, &End::Unreachable(error));
+        self.end_all(subscriptions, &SubscriptionEnd::Unreachable(error));
         self.retry(now, again, jitter);
     }
 
@@ -380,7 +392,7 @@ impl<T: Clone> Placement<T> {
     /// Opens a connection for these subscriptions, which are at most its capacity.
     fn connect(&mut self, subscriptions: Subscriptions<T>) {
         if self.connections.len() >= self.config.connections {
-            return self.end_all(subscriptions, &End::TooManyConnections);
+            return self.end_all(subscriptions, &SubscriptionEnd::TooManyConnections);
         }
         self.last_connection += 1;
         let mut pooled = PooledConnection {
@@ -396,14 +408,14 @@ impl<T: Clone> Placement<T> {
         self.connections.push(pooled);
     }
 
-    fn end_all(&mut self, subscriptions: Subscriptions<T>, why: &End) {
+    fn end_all(&mut self, subscriptions: Subscriptions<T>, why: &SubscriptionEnd) {
         for placed in subscriptions.into_values() {
             self.end(placed, why.clone());
         }
     }
 
     /// Reports an end, unless the session has released the subscription or its end was reported.
-    fn end(&mut self, placed: PlacedSubscription<T>, why: End) {
+    fn end(&mut self, placed: PlacedSubscription<T>, why: SubscriptionEnd) {
         if placed.phase != SubscriptionPhase::Stopping {
             self.out.push_back(Output::End(placed.subscriber, why));
         }

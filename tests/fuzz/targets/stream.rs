@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use countersign_protocol::dialect::{
-    Answer, Close, EventsSse, Limits, Multipart, Output, Sse, SseSingle, Streamed,
+    Close, EventsSse, Limits, Multipart, Output, Sse, SseSingle, StreamDialect, StreamResponse,
 };
 use countersign_protocol::graphql::{Documents, Event, Operation, OperationKey};
 use serde_json::Value;
@@ -37,11 +37,11 @@ pub fn streams(data: &[u8]) {
 }
 
 /// Returns the output for a script, up to the stream's end.
-fn framed(mut form: impl Streamed, text: &str) -> String {
+fn framed(mut form: impl StreamDialect, text: &str) -> String {
     let mut written = String::new();
     let mut is_over = false;
     form.open();
-    let mut step = |form: &mut dyn Streamed| {
+    let mut step = |form: &mut dyn StreamDialect| {
         while let Some(output) = form.poll_output() {
             match output {
                 Output::Send(text) if !is_over => written.push_str(&text),
@@ -154,9 +154,9 @@ impl Bench {
             let id = operation_id(&operation);
             let answer = self.machine.start(operation);
             // A document that cannot run takes two.
-            self.waiting += 2 * usize::from(answer == Answer::Started);
-            assert_eq!(id.is_none(), answer == Answer::NoOperationId);
-            assert!(!self.is_open || answer != Answer::TooMuchWaits);
+            self.waiting += 2 * usize::from(answer == StreamResponse::Started);
+            assert_eq!(id.is_none(), answer == StreamResponse::NoOperationId);
+            assert!(!self.is_open || answer != StreamResponse::TooManyQueued);
             self.answer_seen(id.unwrap_or_default());
             return;
         }
@@ -166,7 +166,7 @@ impl Bench {
         match verb {
             "open" => self.open(),
             "stop" => {
-                assert_eq!(self.machine.stop(first), Answer::Stopped);
+                assert_eq!(self.machine.stop(first), StreamResponse::Stopped);
                 self.waiting += 1;
                 self.answer_seen(first.to_owned());
             }

@@ -10,7 +10,7 @@ impl Harness {
         Self(SseSingle::new(LIMITS, Documents::default()))
     }
 
-    fn start(&mut self, json: &str) -> Answer {
+    fn start(&mut self, json: &str) -> StreamResponse {
         self.0.start(serde_json::from_str(json).unwrap())
     }
 
@@ -33,8 +33,8 @@ const QUERY: &str = r#"{"query":"{ a }","extensions":{"operationId":"b"}}"#;
 #[test]
 fn operations_run_concurrently() {
     let mut bench = Harness::new();
-    assert_eq!(bench.start(SUBSCRIPTION), Answer::Started);
-    assert_eq!(bench.start(QUERY), Answer::Started);
+    assert_eq!(bench.start(SUBSCRIPTION), StreamResponse::Started);
+    assert_eq!(bench.start(QUERY), StreamResponse::Started);
     bench.gives(&[
         r#"! start 1 subscription {"query":"subscription { a }","variables":{},"extensions":{"operationId":"a"}}"#,
         r#"! start 2 query {"query":"{ a }","variables":{},"extensions":{"operationId":"b"}}"#,
@@ -51,17 +51,17 @@ fn operations_run_concurrently() {
         "< event: next\ndata: {\"id\":\"a\",\"payload\":{\"errors\":[{\"message\":\"x\"}]}}\n\n",
         "< event: complete\ndata: {\"id\":\"a\"}\n\n",
     ]);
-    assert_eq!(bench.start(SUBSCRIPTION), Answer::Started);
+    assert_eq!(bench.start(SUBSCRIPTION), StreamResponse::Started);
 }
 
 #[test]
 fn active_id_conflicts_and_stopped_id_is_free() {
     let mut bench = Harness::new();
     bench.start(SUBSCRIPTION);
-    assert_eq!(bench.start(SUBSCRIPTION), Answer::DuplicateId);
-    assert_eq!(bench.0.stop("a"), Answer::Stopped);
-    assert_eq!(bench.0.stop("a"), Answer::Stopped);
-    assert_eq!(bench.start(SUBSCRIPTION), Answer::Started);
+    assert_eq!(bench.start(SUBSCRIPTION), StreamResponse::DuplicateId);
+    assert_eq!(bench.0.stop("a"), StreamResponse::Stopped);
+    assert_eq!(bench.0.stop("a"), StreamResponse::Stopped);
+    assert_eq!(bench.start(SUBSCRIPTION), StreamResponse::Started);
     bench.event(1, &next(r#"{"data":1}"#));
     bench.gives(&[
         r#"! start 1 subscription {"query":"subscription { a }","variables":{},"extensions":{"operationId":"a"}}"#,
@@ -79,7 +79,7 @@ fn an_operation_needs_an_id() {
         r#"{"query":"{ a }","extensions":{"operationId":""}}"#,
         r#"{"query":"{ a }","extensions":{"operationId":1}}"#,
     ] {
-        assert_eq!(bench.start(json), Answer::NoOperationId, "{json}");
+        assert_eq!(bench.start(json), StreamResponse::NoOperationId, "{json}");
     }
 }
 
@@ -90,17 +90,20 @@ fn overlong_operation_id_is_rejected() {
         let extensions = format!(r#"{{"operationId":"{}"}}"#, "x".repeat(length));
         format!(r#"{{"query":"{{ a }}","extensions":{extensions}}}"#)
     };
-    assert_eq!(bench.start(&operation(1_025)), Answer::NoOperationId);
-    assert_eq!(bench.start(&operation(1_024)), Answer::Started);
+    assert_eq!(
+        bench.start(&operation(1_025)),
+        StreamResponse::NoOperationId
+    );
+    assert_eq!(bench.start(&operation(1_024)), StreamResponse::Started);
 }
 
 #[test]
 fn bad_document_is_reported_in_the_stream_and_the_queue_is_bounded() {
     let mut bench = Harness::new();
     let bad = r#"{"query":"query A { a } query B { b }","extensions":{"operationId":"x"}}"#;
-    let answers: Vec<Answer> = (0..5).map(|_| bench.start(bad)).collect();
-    assert_eq!(answers[0], Answer::Started);
-    assert_eq!(answers[4], Answer::TooMuchWaits);
+    let answers: Vec<StreamResponse> = (0..5).map(|_| bench.start(bad)).collect();
+    assert_eq!(answers[0], StreamResponse::Started);
+    assert_eq!(answers[4], StreamResponse::TooManyQueued);
     let text = show(&bench.0.poll_output().unwrap());
     assert!(text.contains(r#""code":"BAD_DOCUMENT""#), "{text}");
     let text = show(&bench.0.poll_output().unwrap());

@@ -30,7 +30,7 @@ pub enum Availability {
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Ending {
+pub enum ConnectionEnd {
     /// It had no subscriptions for the linger time.
     Idle,
     /// It was open and failed, for this reason.
@@ -45,7 +45,7 @@ pub enum Ending {
 
 /// Why a subscription ended.
 #[derive(Clone, Debug)]
-pub enum End {
+pub enum SubscriptionEnd {
     /// The upstream ended this subscription.
     Upstream(Event),
     /// Its client reads too slowly.
@@ -75,7 +75,7 @@ pub enum Output<T> {
     /// This many subscriptions of a lost connection wait for a retry and may miss events.
     Gap(usize),
     /// Report the end to the subscription's session.
-    End(T, End),
+    End(T, SubscriptionEnd),
 }
 
 /// The phase of a subscription.

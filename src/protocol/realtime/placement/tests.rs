@@ -85,11 +85,11 @@ impl Bench {
             "abandon" => self.machine.abandon_due(self.now),
             verb => {
                 let ending = match verb {
-                    "idle" => Ending::Idle,
-                    "lost" => Ending::Lost("closed"),
-                    "panicked" => Ending::Panicked,
-                    "refused" => Ending::Refused(vec![GraphqlError::new("refused")]),
-                    "unreachable" => Ending::Unreachable(GraphqlError::new("unreachable")),
+                    "idle" => ConnectionEnd::Idle,
+                    "lost" => ConnectionEnd::Lost("closed"),
+                    "panicked" => ConnectionEnd::Panicked,
+                    "refused" => ConnectionEnd::Refused(vec![GraphqlError::new("refused")]),
+                    "unreachable" => ConnectionEnd::Unreachable(GraphqlError::new("unreachable")),
                     _ => panic!("unknown line: {line}"),
                 };
                 let id = ConnectionId(number());
@@ -129,13 +129,13 @@ fn show(output: &Output<u64>) -> String {
         Output::Gap(count) => format!("! gap {count}"),
         Output::End(subscriber, why) => {
             let why = match why {
-                End::Upstream(_) => "upstream",
-                End::Overflow => "overflow",
-                End::Lost => "lost",
-                End::Refused(_) => "refused",
-                End::Unreachable(_) => "unreachable",
-                End::Full => "full",
-                End::TooManyConnections => "too many connections",
+                SubscriptionEnd::Upstream(_) => "upstream",
+                SubscriptionEnd::Overflow => "overflow",
+                SubscriptionEnd::Lost => "lost",
+                SubscriptionEnd::Refused(_) => "refused",
+                SubscriptionEnd::Unreachable(_) => "unreachable",
+                SubscriptionEnd::Full => "full",
+                SubscriptionEnd::TooManyConnections => "too many connections",
             };
             format!("! end {subscriber} {why}")
         }
@@ -741,7 +741,7 @@ enum Step {
     Report(Report, usize, usize),
     Ready(usize),
     Retire(usize),
-    Closed(usize, EndingKind, f64),
+    Closed(usize, ConnectionEndKind, f64),
     /// From now on, a driver accepts no commands, like one that has ended without a report so far.
     Deaf(usize),
     Wait(u64),
@@ -758,7 +758,7 @@ enum Report {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum EndingKind {
+enum ConnectionEndKind {
     Idle,
     Lost,
     Panicked,
@@ -775,11 +775,11 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Report::Full),
     ];
     let kind = prop_oneof![
-        1 => Just(EndingKind::Idle),
-        4 => Just(EndingKind::Lost),
-        1 => Just(EndingKind::Panicked),
-        1 => Just(EndingKind::Refused),
-        4 => Just(EndingKind::Unreachable),
+        1 => Just(ConnectionEndKind::Idle),
+        4 => Just(ConnectionEndKind::Lost),
+        1 => Just(ConnectionEndKind::Panicked),
+        1 => Just(ConnectionEndKind::Refused),
+        4 => Just(ConnectionEndKind::Unreachable),
     ];
     let any = 0..64_usize;
     prop_oneof![
@@ -883,8 +883,12 @@ impl World {
                     assert_eq!(retired, self.drivers[&id].subscriptions.is_empty());
                     if retired {
                         self.drivers.remove(&id);
-                        self.machine
-                            .handle_closed(self.now, ConnectionId(id), Ending::Idle, 0.0);
+                        self.machine.handle_closed(
+                            self.now,
+                            ConnectionId(id),
+                            ConnectionEnd::Idle,
+                            0.0,
+                        );
                     }
                     self.perform(&BTreeSet::new());
                 }
@@ -986,14 +990,17 @@ impl World {
         assert!(!is_over || subscribed.has_ended || !subscribed.is_held);
     }
 
-    fn closed(&mut self, id: u64, kind: EndingKind, jitter: f64) {
+    fn closed(&mut self, id: u64, kind: ConnectionEndKind, jitter: f64) {
         let driver = self.drivers.remove(&id).unwrap();
         // What a connection can end with depends on whether it was open.
         let kind = match (driver.is_ready, kind) {
-            (true, EndingKind::Refused | EndingKind::Unreachable) => EndingKind::Lost,
-            (false, EndingKind::Idle | EndingKind::Lost | EndingKind::Panicked) => {
-                EndingKind::Unreachable
+            (true, ConnectionEndKind::Refused | ConnectionEndKind::Unreachable) => {
+                ConnectionEndKind::Lost
             }
+            (
+                false,
+                ConnectionEndKind::Idle | ConnectionEndKind::Lost | ConnectionEndKind::Panicked,
+            ) => ConnectionEndKind::Unreachable,
             (_, kind) => kind,
         };
         let shared: BTreeSet<u64> = driver.subscriptions.keys().copied().collect();
@@ -1004,16 +1011,20 @@ impl World {
         }
         let retry_before = self.machine.poll_timeout();
         let ending = match kind {
-            EndingKind::Idle => Ending::Idle,
-            EndingKind::Lost => Ending::Lost("closed"),
-            EndingKind::Panicked => Ending::Panicked,
-            EndingKind::Refused => Ending::Refused(vec![GraphqlError::new("refused")]),
-            EndingKind::Unreachable => Ending::Unreachable(GraphqlError::new("unreachable")),
+            ConnectionEndKind::Idle => ConnectionEnd::Idle,
+            ConnectionEndKind::Lost => ConnectionEnd::Lost("closed"),
+            ConnectionEndKind::Panicked => ConnectionEnd::Panicked,
+            ConnectionEndKind::Refused => {
+                ConnectionEnd::Refused(vec![GraphqlError::new("refused")])
+            }
+            ConnectionEndKind::Unreachable => {
+                ConnectionEnd::Unreachable(GraphqlError::new("unreachable"))
+            }
         };
         match kind {
-            EndingKind::Unreachable => self.failures += 1,
-            EndingKind::Refused => self.failures = 0,
-            EndingKind::Idle | EndingKind::Lost | EndingKind::Panicked => {}
+            ConnectionEndKind::Unreachable => self.failures += 1,
+            ConnectionEndKind::Refused => self.failures = 0,
+            ConnectionEndKind::Idle | ConnectionEndKind::Lost | ConnectionEndKind::Panicked => {}
         }
         let retries_before = self.machine.retries.len();
         let was_retrying = self.machine.is_retrying;
@@ -1033,10 +1044,13 @@ impl World {
             return;
         };
         assert_eq!(self.machine.retries.len(), retries_before + 1);
-        assert!(matches!(kind, EndingKind::Lost | EndingKind::Unreachable));
+        assert!(matches!(
+            kind,
+            ConnectionEndKind::Lost | ConnectionEndKind::Unreachable
+        ));
         if retry.subscriptions.is_empty() {
             assert!(self.drivers.is_empty(), "another connection is open");
-            let is_first = matches!(kind, EndingKind::Unreachable) || !was_retrying;
+            let is_first = matches!(kind, ConnectionEndKind::Unreachable) || !was_retrying;
             assert!(is_first, "another retry is due or under way");
         }
         let pause = retry.at - self.now;
@@ -1052,7 +1066,7 @@ impl World {
             assert!(shared.contains(&key));
             let is_resumed = self.on_loss == OnLoss::Resume;
             assert!(
-                is_resumed || matches!(kind, EndingKind::Unreachable),
+                is_resumed || matches!(kind, ConnectionEndKind::Unreachable),
                 "{key}"
             );
         }
