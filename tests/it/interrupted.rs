@@ -222,9 +222,9 @@ async fn an_error_does_not_quote_a_body_of_the_wrong_form() {
     for (body, message) in [
         (
             json!({ "query": 7, "variables": operation }),
-            "not of the form",
+            "not a GraphQL request",
         ),
-        (json!({ "query": [operation] }), "not of the form"),
+        (json!({ "query": [operation] }), "not a GraphQL request"),
         (json!(operation), "no `query`"),
     ] {
         let answer = post(world.addr, &path, &[JSON], &body.to_string()).await;
