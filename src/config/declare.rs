@@ -1,11 +1,11 @@
 //! How settings are declared.
 
 use super::setting::Setting;
-use super::table::{Shape, Table};
+use super::table::{FieldShape, Table};
 use super::types::Type;
 
 /// The settings of one table.
-pub(super) trait Settings: Sized {
+pub(super) trait SettingsTable: Sized {
     const SETTINGS: &'static [Setting];
 
     /// Reads all settings of the table. Reports an invalid value and replaces it by its default, so
@@ -15,7 +15,7 @@ pub(super) trait Settings: Sized {
 }
 
 /// Whether a field of the shape `S` is a list.
-pub(super) const fn is_list<T: Clone, S: Shape<T>>(_: &Type<T>) -> bool {
+pub(super) const fn is_list<T: Clone, S: FieldShape<T>>(_: &Type<T>) -> bool {
     S::IS_LIST
 }
 
@@ -52,7 +52,7 @@ macro_rules! settings {
             )*
         }
 
-        impl $crate::config::declare::Settings for $name {
+        impl $crate::config::declare::SettingsTable for $name {
             const SETTINGS: &'static [$crate::config::setting::Setting] = &[
                 $($crate::config::setting::Setting {
                     key: stringify!($key),

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::declare::Settings as _;
+use super::declare::SettingsTable as _;
 use super::policy::policy;
 use super::route::RouteConfig;
-use super::settings::{Guard, Token};
+use super::settings::{GuardSettings, TokenSettings};
 use super::table::Table;
 use super::values::{Forwarded, NonLoopback};
 use crate::guard::{GuardConfig, TokenConfig, Tokens};
@@ -13,7 +13,7 @@ use crate::server::{Listen, TlsConfig};
 use crate::telemetry::error_chain;
 
 /// The resolved table.
-pub(super) struct GuardSettings {
+pub(super) struct ResolvedGuard {
     pub(super) guard: GuardConfig,
     pub(super) forwarded: Forwarded,
     pub(super) peer_uids: Vec<u32>,
@@ -21,15 +21,15 @@ pub(super) struct GuardSettings {
 }
 
 /// Returns `None` only if a problem was reported.
-pub(super) fn guard(table: &Table<'_>) -> Option<GuardSettings> {
-    let guard = Guard::read(table)?;
+pub(super) fn guard(table: &Table<'_>) -> Option<ResolvedGuard> {
+    let guard = GuardSettings::read(table)?;
     let unnamed = guard
         .token_file
         .map(|file| token(table, "token_file", None, file));
     let named = named_tokens(table);
     let mut tokens: Vec<TokenConfig> = unnamed.flatten().into_iter().collect();
     tokens.extend(named?);
-    Some(GuardSettings {
+    Some(ResolvedGuard {
         guard: GuardConfig {
             allow_hosts: guard.allow_hosts,
             allow_origins: guard.allow_origins,
@@ -49,7 +49,7 @@ fn named_tokens(guard: &Table<'_>) -> Option<Vec<TokenConfig>> {
         let Some(table) = table else {
             continue;
         };
-        let settings = Token::read(&table)?;
+        let settings = TokenSettings::read(&table)?;
         if !table.is_set("file") {
             table.report("file", "is missing: set it to the file with the tokens");
         }
@@ -88,7 +88,7 @@ fn token(table: &Table<'_>, key: &str, name: Option<String>, file: PathBuf) -> O
 }
 
 /// Reports the routes that tokens name and that do not exist.
-pub(super) fn check_routes(root: &Table<'_>, guard: &GuardSettings, routes: &[RouteConfig]) {
+pub(super) fn check_routes(root: &Table<'_>, guard: &ResolvedGuard, routes: &[RouteConfig]) {
     let tables = root.table("guard").tables("tokens").unwrap_or_default();
     for token in &guard.guard.tokens {
         let names = token.routes.iter().flatten();
@@ -108,7 +108,7 @@ pub(super) fn check_routes(root: &Table<'_>, guard: &GuardSettings, routes: &[Ro
 pub(super) fn check_listen(
     root: &Table<'_>,
     listen: &[Listen],
-    guard: &GuardSettings,
+    guard: &ResolvedGuard,
     tls: Option<&TlsConfig>,
 ) {
     let authenticates =

@@ -1,7 +1,7 @@
 //! Resolves the operation policy of a route or a token.
 
-use super::declare::Settings as _;
-use super::settings::Operations;
+use super::declare::SettingsTable as _;
+use super::settings::OperationSettings;
 use super::table::Table;
 use crate::guard::{AllowedOperations, OperationPolicy};
 use crate::upstream::UpstreamKind;
@@ -32,8 +32,8 @@ pub(super) fn policy(
 
 /// Returns `None` only if a problem was reported.
 fn allowed(table: &Table<'_>) -> Option<AllowedOperations> {
-    let operations = Operations::read(table)?;
-    let Operations {
+    let operations = OperationSettings::read(table)?;
+    let OperationSettings {
         names,
         sha256,
         fields,

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use countersign_protocol::realtime::placement::OnLoss;
 
-use super::declare::Settings as _;
+use super::declare::SettingsTable as _;
 use super::guard::{check_listen, check_routes, guard};
 use super::problem::Problems;
 use super::raw::Raw;
-use super::route::{RouteConfig, Shared, routes};
-use super::settings::{Drain, General, Iam, Limits, Log, Pool, Timeouts};
+use super::route::{RouteConfig, RouteDefaults, routes};
+use super::settings::{
+    DrainSettings, GeneralSettings, IamSettings, LimitSettings, LogSettings, PoolSettings,
+    TimeoutSettings,
+};
 use super::table::Table;
 use super::tls::tls;
 use super::traces::traces;
@@ -95,7 +98,7 @@ impl Config {
 
 /// Returns `None` only if a problem was reported. Mistakes in one table do not hide those in others.
 fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
-    let general = General::read(root)?;
+    let general = GeneralSettings::read(root)?;
     if general.listen.is_empty() {
         root.report("listen", "must have at least one address");
     }
@@ -114,13 +117,13 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
             "cannot be combined with `tls.dev`, which writes its CA: use `tls.cert`",
         );
     }
-    let limits = Limits::read(&root.table("limits"))?;
-    let timeouts = Timeouts::read(&root.table("timeouts"))?;
-    let pool = Pool::read(&root.table("pool"))?;
-    let drain = Drain::read(&root.table("drain"))?;
-    let log = Log::read(&root.table("log"))?;
+    let limits = LimitSettings::read(&root.table("limits"))?;
+    let timeouts = TimeoutSettings::read(&root.table("timeouts"))?;
+    let pool = PoolSettings::read(&root.table("pool"))?;
+    let drain = DrainSettings::read(&root.table("drain"))?;
+    let log = LogSettings::read(&root.table("log"))?;
     let traces = traces(&root.table("traces"));
-    let Iam { record } = Iam::read(&root.table("iam"))?;
+    let IamSettings { record } = IamSettings::read(&root.table("iam"))?;
     if general.sandbox && record.is_some() {
         root.report(
             "sandbox",
@@ -128,8 +131,8 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
         );
     }
     let forwarded = guard.as_ref().map(|guard| guard.forwarded);
-    let shared = shared(forwarded, &limits, &timeouts, &pool);
-    let routes = routes(root, shared);
+    let defaults = route_defaults(forwarded, &limits, &timeouts, &pool);
+    let routes = routes(root, defaults);
     root.report_unknown_keys();
     if let (Some(routes), Some(guard), true) = (&routes, &guard, guard_table.is_sound()) {
         check_routes(root, guard, routes);
@@ -185,13 +188,13 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
 }
 
 /// Returns the settings that apply to all routes.
-fn shared(
+fn route_defaults(
     forwarded: Option<Forwarded>,
-    limits: &Limits,
-    timeouts: &Timeouts,
-    pool: &Pool,
-) -> Shared {
-    Shared {
+    limits: &LimitSettings,
+    timeouts: &TimeoutSettings,
+    pool: &PoolSettings,
+) -> RouteDefaults {
+    RouteDefaults {
         passes_forwarded: forwarded == Some(Forwarded::Pass),
         request_body: limits.request_body,
         http_request_body: limits.http_request_body,

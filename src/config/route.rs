@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::declare::Settings as _;
+use super::declare::SettingsTable as _;
 use super::policy::policy;
-use super::settings::{Route, RouteLimits, RouteTimeouts};
+use super::settings::{RouteLimitSettings, RouteSettings, RouteTimeoutSettings};
 use super::table::Table;
 use crate::guard::{BrowserRules, OperationPolicy};
 use crate::proxy::RequestLimits;
@@ -54,7 +54,7 @@ pub enum Trust {
 
 /// The settings of all routes, some of which a route can override.
 #[derive(Clone, Copy)]
-pub(super) struct Shared {
+pub(super) struct RouteDefaults {
     pub(super) request_body: usize,
     pub(super) request_body_timeout: Duration,
     pub(super) request_body_total: Duration,
@@ -67,7 +67,7 @@ pub(super) struct Shared {
     pub(super) passes_forwarded: bool,
 }
 
-pub(super) fn routes(root: &Table<'_>, shared: Shared) -> Option<Vec<RouteConfig>> {
+pub(super) fn routes(root: &Table<'_>, defaults: RouteDefaults) -> Option<Vec<RouteConfig>> {
     let tables = root.tables("route")?;
     if tables.is_empty() {
         root.report(
@@ -83,7 +83,7 @@ pub(super) fn routes(root: &Table<'_>, shared: Shared) -> Option<Vec<RouteConfig
             complete = false;
             continue;
         };
-        let Some(route) = route(name, &table, shared) else {
+        let Some(route) = route(name, &table, defaults) else {
             complete = false;
             continue;
         };
@@ -102,10 +102,10 @@ pub(super) fn routes(root: &Table<'_>, shared: Shared) -> Option<Vec<RouteConfig
     complete.then_some(routes)
 }
 
-fn route(name: String, table: &Table<'_>, shared: Shared) -> Option<RouteConfig> {
-    let settings = Route::read(table)?;
-    let limits = RouteLimits::read(&table.table("limits"))?;
-    let timeouts = RouteTimeouts::read(&table.table("timeouts"))?;
+fn route(name: String, table: &Table<'_>, defaults: RouteDefaults) -> Option<RouteConfig> {
+    let settings = RouteSettings::read(table)?;
+    let limits = RouteLimitSettings::read(&table.table("limits"))?;
+    let timeouts = RouteTimeoutSettings::read(&table.table("timeouts"))?;
     if settings.target.is_none() && !table.is_set("target") {
         table.report("target", "is missing: set it to the URL of the upstream");
     }
@@ -126,7 +126,7 @@ fn route(name: String, table: &Table<'_>, shared: Shared) -> Option<RouteConfig>
     if settings.odd_headers {
         headers = headers.keep_odd_headers();
     }
-    if shared.passes_forwarded {
+    if defaults.passes_forwarded {
         headers = headers.keep_forwarded_headers();
     }
     Some(RouteConfig {
@@ -141,13 +141,13 @@ fn route(name: String, table: &Table<'_>, shared: Shared) -> Option<RouteConfig>
         headers,
         requests: RequestLimits {
             body: limits.request_body.unwrap_or(match endpoint.kind {
-                UpstreamKind::Graphql | UpstreamKind::Events => shared.request_body,
-                UpstreamKind::Http => shared.http_request_body,
+                UpstreamKind::Graphql | UpstreamKind::Events => defaults.request_body,
+                UpstreamKind::Http => defaults.http_request_body,
             }),
-            body_timeout: shared.request_body_timeout,
-            body_total: shared.request_body_total,
-            response_body: limits.response_body.unwrap_or(shared.response_body),
-            batch: shared.batch,
+            body_timeout: defaults.request_body_timeout,
+            body_total: defaults.request_body_total,
+            response_body: limits.response_body.unwrap_or(defaults.response_body),
+            batch: defaults.batch,
             is_strict: settings.strict,
             paths: settings.odd_paths,
         },
@@ -157,18 +157,18 @@ fn route(name: String, table: &Table<'_>, shared: Shared) -> Option<RouteConfig>
             response_headers: settings.response_headers,
         },
         upstream: UpstreamConfig {
-            connect: timeouts.connect.unwrap_or(shared.upstream.connect),
-            first_byte: timeouts.first_byte.unwrap_or(shared.upstream.first_byte),
-            idle: timeouts.idle.unwrap_or(shared.upstream.idle),
-            ..shared.upstream
+            connect: timeouts.connect.unwrap_or(defaults.upstream.connect),
+            first_byte: timeouts.first_byte.unwrap_or(defaults.upstream.first_byte),
+            idle: timeouts.idle.unwrap_or(defaults.upstream.idle),
+            ..defaults.upstream
         },
         realtime: RealtimeConfig {
             on_loss: settings.on_upstream_loss,
-            ..shared.realtime
+            ..defaults.realtime
         },
         keepalive: settings.keepalive_message.map(|text| Keepalive {
             text,
-            after: timeouts.keepalive.unwrap_or(shared.keepalive),
+            after: timeouts.keepalive.unwrap_or(defaults.keepalive),
         }),
         endpoint,
         name,
@@ -176,7 +176,7 @@ fn route(name: String, table: &Table<'_>, shared: Shared) -> Option<RouteConfig>
 }
 
 /// Returns where the route leads and how its requests are signed, or `None` if a problem was reported.
-fn endpoint(table: &Table<'_>, settings: &Route) -> Option<Endpoint> {
+fn endpoint(table: &Table<'_>, settings: &RouteSettings) -> Option<Endpoint> {
     let overrides = Overrides {
         region: settings.region.clone(),
         service: settings.service.clone(),
@@ -195,7 +195,7 @@ fn endpoint(table: &Table<'_>, settings: &Route) -> Option<Endpoint> {
     if endpoint.kind == UpstreamKind::Http {
         sign_as_set(table, settings, &mut endpoint);
     } else {
-        let only_http = Route::SETTINGS.iter();
+        let only_http = RouteSettings::SETTINGS.iter();
         let only_http = only_http.filter(|setting| setting.only == Some(UpstreamKind::Http));
         for setting in only_http.filter(|setting| table.is_set(setting.key)) {
             table.report(
@@ -208,7 +208,7 @@ fn endpoint(table: &Table<'_>, settings: &Route) -> Option<Endpoint> {
 }
 
 /// Overrides the signing profile of the service with the settings of the route.
-fn sign_as_set(table: &Table<'_>, settings: &Route, endpoint: &mut Endpoint) {
+fn sign_as_set(table: &Table<'_>, settings: &RouteSettings, endpoint: &mut Endpoint) {
     let style = &mut endpoint.style;
     style.placement = match (settings.auth, style.placement) {
         (Some(false), _) => Placement::Headers,

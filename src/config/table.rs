@@ -19,7 +19,7 @@ pub(super) struct Table<'a> {
 }
 
 /// The type of a setting's field: `T`, `Option<T>` or a list of `T`.
-pub(super) trait Shape<T>: Sized {
+pub(super) trait FieldShape<T>: Sized {
     const IS_LIST: bool;
 
     /// Returns the value that is set, if it is valid, or else the default. Reports an invalid value.
@@ -27,7 +27,7 @@ pub(super) trait Shape<T>: Sized {
     fn read(table: &Table<'_>, key: &str, of: &Type<T>, default: Option<&str>) -> Option<Self>;
 }
 
-impl<T: Clone> Shape<T> for T {
+impl<T: Clone> FieldShape<T> for T {
     const IS_LIST: bool = false;
 
     fn read(table: &Table<'_>, key: &str, of: &Type<T>, default: Option<&str>) -> Option<Self> {
@@ -36,7 +36,7 @@ impl<T: Clone> Shape<T> for T {
     }
 }
 
-impl<T: Clone> Shape<T> for Option<T> {
+impl<T: Clone> FieldShape<T> for Option<T> {
     const IS_LIST: bool = false;
 
     fn read(table: &Table<'_>, key: &str, of: &Type<T>, _: Option<&str>) -> Option<Self> {
@@ -44,7 +44,7 @@ impl<T: Clone> Shape<T> for Option<T> {
     }
 }
 
-impl<T: Clone> Shape<T> for Vec<T> {
+impl<T: Clone> FieldShape<T> for Vec<T> {
     const IS_LIST: bool = true;
 
     fn read(table: &Table<'_>, key: &str, of: &Type<T>, default: Option<&str>) -> Option<Self> {
@@ -53,7 +53,7 @@ impl<T: Clone> Shape<T> for Vec<T> {
     }
 }
 
-impl<T: Clone> Shape<T> for Option<Vec<T>> {
+impl<T: Clone> FieldShape<T> for Option<Vec<T>> {
     const IS_LIST: bool = true;
 
     fn read(table: &Table<'_>, key: &str, of: &Type<T>, _: Option<&str>) -> Option<Self> {
@@ -94,8 +94,8 @@ impl<'a> Table<'a> {
         Some(tables.collect())
     }
 
-    /// Returns the value of a setting, in the shape that its field has; see [`Shape::read`].
-    pub(super) fn read<T: Clone, S: Shape<T>>(
+    /// Returns the value of a setting, in the shape that its field has; see [`FieldShape::read`].
+    pub(super) fn read<T: Clone, S: FieldShape<T>>(
         &self,
         key: &str,
         of: &Type<T>,

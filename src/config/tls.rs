@@ -2,19 +2,19 @@
 
 use std::path::Path;
 
-use super::declare::Settings as _;
-use super::settings::Tls;
+use super::declare::SettingsTable as _;
+use super::settings::TlsSettings;
 use super::table::Table;
 use crate::server::{Certificate, TlsConfig};
 
 /// Returns `None` without TLS, or if a mistake was reported.
 pub(super) fn tls(table: &Table<'_>, state: Option<&Path>) -> Option<TlsConfig> {
-    let Tls {
+    let TlsSettings {
         cert,
         key,
         dev,
         client_ca,
-    } = Tls::read(table)?;
+    } = TlsSettings::read(table)?;
     if table.has_problem("dev") {
         return None;
     }

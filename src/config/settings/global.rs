@@ -20,7 +20,7 @@ use crate::telemetry::LogFormat;
 
 settings! {
     /// The top of the file.
-    General {
+    GeneralSettings {
         /// Addresses to listen on, as `IP:PORT` or `unix:PATH`. Addresses that are not loopback
         /// need `guard.non_loopback`. A missing IPv6 loopback address is not an error. Sockets that
         /// systemd passes (`LISTEN_FDS`) replace the configured addresses.
@@ -42,7 +42,7 @@ settings! {
 
 settings! {
     /// `[guard]`
-    Guard {
+    GuardSettings {
         /// Additional hostname to accept in the Host header. Always accepted are `localhost`,
         /// `127.0.0.1`, `[::1]` and the address of the socket in its usual spelling. Browsers send
         /// no fetch metadata to other names over plain HTTP: use TLS or a token for them.
@@ -68,7 +68,7 @@ settings! {
 
 settings! {
     /// `[tls]`
-    Tls {
+    TlsSettings {
         /// PEM file of the certificate chain with which to accept TLS. Needs `key`. Both files are
         /// read again when they change.
         cert: Option<PathBuf> = values::FILE, unset "plain HTTP only", flag "--tls-cert FILE";
@@ -85,7 +85,7 @@ settings! {
 
 settings! {
     /// `[limits]`
-    Limits {
+    LimitSettings {
         /// Memory that the process may use. `auto` takes the limit of the cgroup, if there is one.
         /// `connections`, `outbox_total` and `buffered` are reduced to fit. While more than 90 % of
         /// it is resident, requests are answered with 503 and sockets start no operations (Linux).
@@ -131,7 +131,7 @@ settings! {
 
 settings! {
     /// `[timeouts]`
-    Timeouts {
+    TimeoutSettings {
         /// Maximum time to connect to an upstream, including DNS, TCP, proxy and TLS.
         connect: Duration = values::DURATION, default "5s";
         /// Maximum time until an upstream's response begins. AppSync executes for at most 30 s.
@@ -162,7 +162,7 @@ settings! {
 
 settings! {
     /// `[pool]`
-    Pool {
+    PoolSettings {
         /// Time after which an idle upstream HTTP connection is closed.
         idle: Duration = values::DURATION, default "50s";
         /// Maximum number of idle HTTP/1.1 connections for each route.
@@ -189,7 +189,7 @@ settings! {
 
 settings! {
     /// `[drain]`
-    Drain {
+    DrainSettings {
         /// Time after SIGTERM during which requests are served as before while `/readyz` returns
         /// 503, so that load balancers can notice.
         delay: Duration = values::DURATION_OR_ZERO, default "0s";
@@ -200,7 +200,7 @@ settings! {
 
 settings! {
     /// `[iam]`
-    Iam {
+    IamSettings {
         /// File in which to record the operations that are sent to AWS, for `countersign policy
         /// --recorded FILE`.
         record: Option<PathBuf> = values::PATH_OF_FILE, unset "nothing is recorded",
@@ -210,7 +210,7 @@ settings! {
 
 settings! {
     /// `[log]`
-    Log {
+    LogSettings {
         /// Format of log lines: text or json.
         format: LogFormat = values::LOG_FORMAT, default "text", flag "--log-format FORMAT";
         /// Log filter: levels, also by target, such as info,countersign::realtime=debug. Of
@@ -221,7 +221,7 @@ settings! {
 
 settings! {
     /// `[traces]`
-    Traces {
+    TraceSettings {
         /// URL of the collector, or `off`. `/v1/traces` is appended to a URL without a path.
         endpoint: Option<Option<Uri>> = values::COLLECTOR,
             unset "`OTEL_EXPORTER_OTLP_ENDPOINT`, if that is set";

@@ -14,7 +14,7 @@ use crate::upstream::Address;
 
 settings! {
     /// `[route.NAME]`
-    Route {
+    RouteSettings {
         /// URL of the upstream (https); region, service and realtime host are inferred from it. The
         /// TLS certificate must be for its host.
         target: Option<String> = values::TARGET, unset "required", flag "URL";
@@ -95,7 +95,7 @@ settings! {
 
 settings! {
     /// `[route.NAME.limits]`
-    RouteLimits {
+    RouteLimitSettings {
         /// Maximum size of the body of a request. A larger one is answered with 413.
         request_body: Option<usize> = values::SIZE,
             unset "`limits.request_body` for AppSync, else `limits.http_request_body`";
@@ -106,7 +106,7 @@ settings! {
 
 settings! {
     /// `[route.NAME.timeouts]`
-    RouteTimeouts {
+    RouteTimeoutSettings {
         /// Maximum time to connect to the upstream, including DNS, TCP, proxy and TLS.
         connect: Option<Duration> = values::DURATION, unset "`timeouts.connect`";
         /// Maximum time until the upstream's response begins.
@@ -120,7 +120,7 @@ settings! {
 
 settings! {
     /// `[route.NAME.operations]`
-    Operations {
+    OperationSettings {
         /// Names of the allowed operations.
         names: Option<Vec<String>> = values::OPERATION_NAME, unset "any";
         /// SHA-256 of the text of each allowed document.
@@ -140,7 +140,7 @@ settings! {
 
 settings! {
     /// `[guard.tokens.NAME]`
-    Token {
+    TokenSettings {
         /// File of tokens.
         file: Option<PathBuf> = values::TOKEN_FILE, unset "required";
         /// Routes for which the tokens are valid.
