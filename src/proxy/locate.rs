@@ -11,14 +11,14 @@ use std::sync::Arc;
 use http::Uri;
 
 use super::error::Error;
-use super::readings::{self, Matching, Nested, Top};
+use super::readings::{self, Matching, NestedRoute, Top};
 use super::route::Route;
 use crate::sign::{PathHandling, TargetError};
 use crate::upstream::UpstreamKind;
 
 /// All routes, each with the other routes below its path.
 #[derive(Debug)]
-pub(super) struct Routes(Vec<(Arc<Route>, Vec<Nested>)>);
+pub(super) struct Routes(Vec<(Arc<Route>, Vec<NestedRoute>)>);
 
 /// The route of a request.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) struct Located {
 impl Routes {
     pub(super) fn new(mut routes: Vec<Route>) -> Self {
         routes.sort_by_key(|route| Reverse(route.path.len()));
-        let nested: Vec<Vec<Nested>> = routes
+        let nested: Vec<Vec<NestedRoute>> = routes
             .iter()
             .map(|parent| {
                 routes
@@ -77,7 +77,7 @@ impl Routes {
 
     /// Returns the route with the longest matching path. GraphQL routes match exactly and by their
     /// realtime paths; others match all paths below them, which for Events are channels.
-    fn find(&self, path: &str) -> Option<&(Arc<Route>, Vec<Nested>)> {
+    fn find(&self, path: &str) -> Option<&(Arc<Route>, Vec<NestedRoute>)> {
         let is_graphql = |route: &Route| kind(route) == UpstreamKind::Graphql;
         let own = self.0.iter().find(|(route, _)| {
             let rest = path.strip_prefix(route.path.as_str());
@@ -104,9 +104,10 @@ fn kind(route: &Route) -> UpstreamKind {
 }
 
 /// Returns the paths of `route` that lie below `parent`.
-fn below(parent: &Route, route: &Route) -> Vec<Nested> {
-    let nested = |path: &str, matching| Nested::below(&parent.path, &route.name, path, matching);
-    let nested: Vec<Option<Nested>> = match kind(route) {
+fn below(parent: &Route, route: &Route) -> Vec<NestedRoute> {
+    let nested =
+        |path: &str, matching| NestedRoute::below(&parent.path, &route.name, path, matching);
+    let nested: Vec<Option<NestedRoute>> = match kind(route) {
         UpstreamKind::Events | UpstreamKind::Http => vec![nested(&route.path, Matching::Below)],
         UpstreamKind::Graphql => {
             let realtime = format!("{}/realtime", route.path);
@@ -119,7 +120,7 @@ fn below(parent: &Route, route: &Route) -> Vec<Nested> {
     nested.into_iter().flatten().collect()
 }
 
-fn check(route: &Route, nested: &[Nested], path: &str) -> Result<(), Error> {
+fn check(route: &Route, nested: &[NestedRoute], path: &str) -> Result<(), Error> {
     let below = path.strip_prefix(route.path.as_str()).unwrap_or_default();
     let endpoint = route.upstream.endpoint();
     let top = match (endpoint.kind, route.path.as_str(), endpoint.path.as_str()) {

@@ -44,7 +44,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use locate::{Located, Routes};
 pub use parameters::operation_from_query;
-pub use readings::{AmbiguousPath, Matching, Nested, Top, check as check_readings};
+pub use readings::{AmbiguousPath, Matching, NestedRoute, Top, check as check_readings};
 pub use relay_graphql::{begins_with_data, rejection_body, request_errors};
 use request::method_name;
 pub use request::{Exchange, Refused};

@@ -22,7 +22,7 @@ use countersign_protocol::graphql::shown;
 
 /// A route whose path is below the path of another route.
 #[derive(Clone, Debug)]
-pub struct Nested {
+pub struct NestedRoute {
     route: String,
     path: String,
     /// The segments of its path below the other route, as [`fold`] returns them.
@@ -99,7 +99,7 @@ enum Step {
 }
 
 /// A part of a segment between `\` or escaped slashes. Some servers read it as a segment.
-struct Piece {
+struct SegmentPart {
     steps: Vec<Step>,
     /// Some servers remove the rest of the segment.
     ends_segment: bool,
@@ -114,7 +114,7 @@ enum Fault {
 }
 
 struct Walk<'a> {
-    nested: Option<&'a Nested>,
+    nested: Option<&'a NestedRoute>,
     top: Top,
 }
 
@@ -123,12 +123,12 @@ struct Walk<'a> {
 ///
 /// # Errors
 /// When a reading leaves the route or leads to a nested one.
-pub fn check(below: &str, nested: &[Nested], top: Top) -> Result<(), AmbiguousPath> {
+pub fn check(below: &str, nested: &[NestedRoute], top: Top) -> Result<(), AmbiguousPath> {
     if nested.is_empty() && below.split('/').skip(1).all(is_plain) {
         return Ok(());
     }
     // Without nested routes, the walk still checks whether the path leaves its own route.
-    let walks: Vec<Option<&Nested>> = match nested {
+    let walks: Vec<Option<&NestedRoute>> = match nested {
         [] => vec![None],
         nested => nested.iter().map(Some).collect(),
     };
@@ -138,7 +138,7 @@ pub fn check(below: &str, nested: &[Nested], top: Top) -> Result<(), AmbiguousPa
     Ok(())
 }
 
-impl Nested {
+impl NestedRoute {
     /// Returns the route named `route`, whose path is `path`, if it is below `parent`, the path of
     /// another route.
     pub fn below(parent: &str, route: &str, path: &str, matching: Matching) -> Option<Self> {
@@ -179,7 +179,7 @@ impl Walk<'_> {
         // whose step has been taken.
         let (mut at, mut within) = (from.clone(), Positions::default());
         while let Some(piece) = pieces.next() {
-            let piece = Piece::of(piece);
+            let piece = SegmentPart::of(piece);
             let stepped = self.step(&at, &piece.steps)?;
             if piece.ends_path {
                 self.check_end(&stepped)?;
@@ -314,7 +314,7 @@ impl Positions {
     }
 }
 
-impl Piece {
+impl SegmentPart {
     fn of(text: &str) -> Self {
         let ends_path = |c: char| matches!(c, '?' | '#') || c.is_control();
         let ends = |c: char| c == ';' || ends_path(c);

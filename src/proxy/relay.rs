@@ -23,7 +23,7 @@ pub(super) const MAX_REJECTION: usize = 256 * 1024;
 pub(super) const COPIES: usize = 2;
 
 /// The start of a response, read to see whether it is a rejection by AWS.
-enum Start {
+enum ResponseStart {
     Complete(Buffer),
     /// It is longer than [`MAX_REJECTION`]; the second part has not been read.
     Partial(Bytes, Pin<Box<ResponseBody>>),
@@ -40,12 +40,12 @@ pub(super) async fn relay(
         return Ok(Response::from_parts(head, Body::stream(body)));
     }
     let body = match read_start(body, share).await? {
-        Start::Complete(buffer) => redacted(head.status, &head.headers, buffer)?,
-        Start::Partial(..) if is_of_aws(&head.headers) => {
+        ResponseStart::Complete(buffer) => redacted(head.status, &head.headers, buffer)?,
+        ResponseStart::Partial(..) if is_of_aws(&head.headers) => {
             let limit = MAX_REJECTION;
             return Err(upstream::Error::ResponseTooLarge { limit }.into());
         }
-        Start::Partial(read, rest) => {
+        ResponseStart::Partial(read, rest) => {
             return Ok(Response::from_parts(head, Body::stream_after(read, rest)));
         }
     };
@@ -87,7 +87,7 @@ pub(super) fn is_of_aws(headers: &HeaderMap) -> bool {
 }
 
 /// Reads a response to its end, or until it is longer than a rejection.
-async fn read_start(body: ResponseBody, share: &Share) -> Result<Start, Error> {
+async fn read_start(body: ResponseBody, share: &Share) -> Result<ResponseStart, Error> {
     let mut buffer = Buffer::new(share, COPIES);
     buffer.set_limit(MAX_REJECTION, body.size_hint().exact());
     let mut body = Box::pin(body);
@@ -98,12 +98,12 @@ async fn read_start(body: ResponseBody, share: &Share) -> Result<Start, Error> {
         };
         if buffer.bytes().len() + piece.len() > MAX_REJECTION {
             buffer.append(piece);
-            return Ok(Start::Partial(buffer.finish(), body));
+            return Ok(ResponseStart::Partial(buffer.finish(), body));
         }
         let pushed = buffer.push(piece).await;
         pushed.map_err(|_| upstream::Error::Unbuffered)?;
     }
-    Ok(Start::Complete(buffer))
+    Ok(ResponseStart::Complete(buffer))
 }
 
 /// Returns a rejection with its session tokens masked.

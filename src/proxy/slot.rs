@@ -24,7 +24,7 @@ pub struct Slots {
 #[derive(Clone, Debug)]
 pub struct Slot {
     slots: Slots,
-    taken: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
+    permit: Arc<Mutex<Option<OwnedSemaphorePermit>>>,
 }
 
 /// How long a body may take while too many bodies are awaited.
@@ -44,7 +44,7 @@ impl Slots {
     pub fn slot(&self) -> Slot {
         Slot {
             slots: self.clone(),
-            taken: Arc::default(),
+            permit: Arc::default(),
         }
     }
 
@@ -68,7 +68,7 @@ impl Slot {
     pub(super) fn take(&self) -> Result<(), Error> {
         let free = Arc::clone(&self.slots.in_flight).try_acquire_owned();
         let permit = free.map_err(|_| Error::TooManyInFlight(self.slots.limit))?;
-        *self.taken.lock() = Some(permit);
+        *self.permit.lock() = Some(permit);
         Ok(())
     }
 

@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::context::SessionContext;
 use super::operations::count_refusals;
-use super::stream::{Command, Piece, PieceSender, Stream};
+use super::stream::{MachineCall, Piece, PieceSender, Stream};
 use crate::guard::Admission;
 
 /// The reserved streams of the process, by their tokens.
@@ -64,7 +64,7 @@ struct Entry {
     since: Instant,
     /// Opens the stream. `None` if it is open.
     open: Option<oneshot::Sender<PieceSender>>,
-    commands: mpsc::Sender<Command<SseSingle>>,
+    calls: mpsc::Sender<MachineCall<SseSingle>>,
 }
 
 /// The driver's end of a reserved stream. Removes the entry when it is dropped.
@@ -72,7 +72,7 @@ pub(super) struct Reservation {
     registry: ReservedStreams,
     token: StreamToken,
     opened: oneshot::Receiver<PieceSender>,
-    commands: mpsc::Receiver<Command<SseSingle>>,
+    calls: mpsc::Receiver<MachineCall<SseSingle>>,
     connection: ClientConnection,
 }
 
@@ -108,7 +108,7 @@ impl ReservedStreams {
         connection: ClientConnection,
     ) -> Option<(StreamToken, Reservation)> {
         let (open, opened) = oneshot::channel();
-        let (commands, received) = mpsc::channel(1);
+        let (calls, received) = mpsc::channel(1);
         let token = StreamToken(Uuid::new_v4().simple().to_string());
         let mut entries = self.0.lock();
         make_room(&mut entries, &owner, &connection)?;
@@ -117,14 +117,14 @@ impl ReservedStreams {
             connection: connection.clone(),
             since: Instant::now(),
             open: Some(open),
-            commands,
+            calls,
         };
         entries.insert(token.clone(), entry);
         let reservation = Reservation {
             registry: self.clone(),
             token: token.clone(),
             opened,
-            commands: received,
+            calls: received,
             connection,
         };
         Some((token, reservation))
@@ -185,19 +185,16 @@ impl ReservedStreams {
         token: &str,
         call: impl FnOnce(&mut SseSingle) -> StreamResponse + Send + 'static,
     ) -> Option<StreamResponse> {
-        let commands = {
+        let calls = {
             let entries = self.0.lock();
             let entry = entries.get(&StreamToken(token.to_owned()));
-            entry
-                .filter(|entry| entry.owner == *owner)?
-                .commands
-                .clone()
+            entry.filter(|entry| entry.owner == *owner)?.calls.clone()
         };
         let (reply, outcome) = oneshot::channel();
-        let command: Command<SseSingle> = Box::new(move |machine| {
+        let machine_call: MachineCall<SseSingle> = Box::new(move |machine| {
             let _ = reply.send(call(machine));
         });
-        commands.send(command).await.ok()?;
+        calls.send(machine_call).await.ok()?;
         outcome.await.ok()
     }
 }
@@ -267,8 +264,8 @@ pub(super) async fn serve(context: SessionContext, mut reservation: Reservation)
                 Ok(body) => break body,
                 Err(_) => return,
             },
-            command = reservation.commands.recv() => if let Some(command) = command {
-                command(&mut stream.machine);
+            machine_call = reservation.calls.recv() => if let Some(machine_call) = machine_call {
+                machine_call(&mut stream.machine);
                 stream.prepare();
             },
             () = reservation.connection.ended.cancelled(), if !is_orphan => {
@@ -281,7 +278,7 @@ pub(super) async fn serve(context: SessionContext, mut reservation: Reservation)
         }
     };
     stream.machine.open();
-    stream.run(body, Some(&mut reservation.commands)).await;
+    stream.run(body, Some(&mut reservation.calls)).await;
 }
 
 impl Drop for Reservation {

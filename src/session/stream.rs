@@ -47,7 +47,7 @@ pub enum Piece {
 }
 
 /// A call of the protocol machine on behalf of another request.
-pub(super) type Command<M> = Box<dyn FnOnce(&mut M) + Send>;
+pub(super) type MachineCall<M> = Box<dyn FnOnce(&mut M) + Send>;
 
 /// The sending end of a response's body.
 pub(super) type PieceSender = mpsc::Sender<Piece>;
@@ -58,7 +58,7 @@ pub(super) struct Stream<M> {
     operations: Operations,
     inbox: Inbox,
     /// The text that is written first when the response starts.
-    held: Option<String>,
+    pending_text: Option<String>,
     /// The event whose text is being written.
     carried: Option<Event>,
     /// When the stream will be interrupted, and why.
@@ -117,7 +117,7 @@ impl<M: StreamDialect> Stream<M> {
             operations: Operations::new(Arc::clone(&context), outbox),
             context,
             inbox,
-            held: None,
+            pending_text: None,
             carried: None,
             losing: None,
         }
@@ -166,9 +166,9 @@ impl<M: StreamDialect> Stream<M> {
     pub(super) async fn run(
         mut self,
         body: PieceSender,
-        mut commands: Option<&mut mpsc::Receiver<Command<M>>>,
+        mut calls: Option<&mut mpsc::Receiver<MachineCall<M>>>,
     ) {
-        if let Some(text) = self.held.take()
+        if let Some(text) = self.pending_text.take()
             && body.send(Piece::Text(Bytes::from(text))).await.is_err()
         {
             return;
@@ -206,10 +206,10 @@ impl<M: StreamDialect> Stream<M> {
                     self.handle_event(key, &event);
                     self.carried = Some(event);
                 }
-                // To its caller, a dropped command looks as if the stream had ended, which is about to
+                // To its caller, a dropped call looks as if the stream had ended, which is about to
                 // happen.
-                command = receive(&mut commands) => if self.losing.is_none() {
-                    command(&mut self.machine);
+                machine_call = receive(&mut calls) => if self.losing.is_none() {
+                    machine_call(&mut self.machine);
                 },
                 () = tokio::time::sleep_until(wake_at.into()) => {
                     let now = Instant::now();
@@ -228,11 +228,11 @@ impl<M: StreamDialect> Stream<M> {
     /// Performs outputs of the protocol machine before the response has started, up to the first text,
     /// which is kept for the response.
     pub(super) fn prepare(&mut self) {
-        while self.held.is_none()
+        while self.pending_text.is_none()
             && let Some(output) = self.machine.poll_output()
         {
             if let Step::Send(text) = self.perform(output) {
-                self.held = Some(text);
+                self.pending_text = Some(text);
             }
         }
     }
@@ -315,12 +315,12 @@ impl<M: StreamDialect> Stream<M> {
     }
 }
 
-/// Returns the next command; never resolves if there can be none.
-async fn receive<M>(commands: &mut Option<&mut mpsc::Receiver<Command<M>>>) -> Command<M> {
-    if let Some(receiver) = commands
-        && let Some(command) = receiver.recv().await
+/// Returns the next call; never resolves if there can be none.
+async fn receive<M>(calls: &mut Option<&mut mpsc::Receiver<MachineCall<M>>>) -> MachineCall<M> {
+    if let Some(receiver) = calls
+        && let Some(machine_call) = receiver.recv().await
     {
-        return command;
+        return machine_call;
     }
     std::future::pending().await
 }

@@ -4,8 +4,8 @@ use super::*;
 use crate::sign::{PathHandling, RequestTarget};
 
 /// Routes below `/api`: `/api/admin`, `/api/v1/secret`, and GraphQL at `/api/graphql`.
-fn nested() -> Vec<Nested> {
-    let nested = |route, path, matching| Nested::below("/api", route, path, matching).unwrap();
+fn nested() -> Vec<NestedRoute> {
+    let nested = |route, path, matching| NestedRoute::below("/api", route, path, matching).unwrap();
     vec![
         nested("admin", "/api/admin", Matching::Below),
         nested("secret", "/api/v1/secret", Matching::Below),
@@ -311,7 +311,7 @@ fn readings_that_leave_the_route_are_rejected_without_nested_routes_too() {
         // With `/` before and behind, there is nothing to leave.
         assert_eq!(check(below, &[], Top::Closed), Ok(()), "{below}");
     }
-    let nested = [Nested::below("", "api", "/api", Matching::Below).unwrap()];
+    let nested = [NestedRoute::below("", "api", "/api", Matching::Below).unwrap()];
     let error = check("/../x/..;/api/y", &nested, Top::Closed).unwrap_err();
     assert!(error.to_string().contains("the route api"), "{error}");
     assert_eq!(check("/../x", &nested, Top::Closed), Ok(()));

@@ -6,7 +6,7 @@
 pub(super) struct Frames {
     header: Vec<u8>,
     /// How many bytes of the current payload have not arrived.
-    left: u64,
+    remaining: u64,
     is_in_message: bool,
 }
 
@@ -23,18 +23,18 @@ impl Frames {
     /// Reads the next bytes.
     pub(super) fn advance(&mut self, mut bytes: &[u8]) {
         loop {
-            let skipped = usize::try_from(self.left)
+            let skipped = usize::try_from(self.remaining)
                 .unwrap_or(usize::MAX)
                 .min(bytes.len());
             bytes = &bytes[skipped..];
-            self.left -= skipped as u64;
+            self.remaining -= skipped as u64;
             let Some((byte, rest)) = bytes.split_first() else {
                 return;
             };
             bytes = rest;
             self.header.push(*byte);
             if let Some(length) = payload_length(&self.header) {
-                self.left = length;
+                self.remaining = length;
                 self.end_header();
             }
         }
@@ -51,7 +51,7 @@ impl Frames {
 
     /// Returns whether a message or a control frame may be inserted at this point.
     pub(super) fn is_between_messages(&self) -> bool {
-        self.left == 0 && self.header.is_empty() && !self.is_in_message
+        self.remaining == 0 && self.header.is_empty() && !self.is_in_message
     }
 }
 

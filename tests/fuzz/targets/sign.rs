@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, UNIX_EPOCH};
 
-use countersign::proxy::{Matching, Nested, Top, check_readings};
+use countersign::proxy::{Matching, NestedRoute, Top, check_readings};
 use countersign::sign::credentials::{CredentialSource, Snapshot};
 use countersign::sign::redact::{self, mask_tokens};
 use countersign::sign::{PathHandling, RequestTarget, Scope, Signable, Signer, SigningStyle};
@@ -74,7 +74,7 @@ pub fn sign_target(data: &[u8]) {
 
 /// The route of a path is the same however the path is read.
 fn sign_below(below: &str) {
-    let nested = Nested::below("/api", "admin", "/api/admin", Matching::Below).unwrap();
+    let nested = NestedRoute::below("/api", "admin", "/api/admin", Matching::Below).unwrap();
     if !below.starts_with('/') || check_readings(below, &[nested], Top::Open).is_err() {
         return;
     }
