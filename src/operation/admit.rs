@@ -6,7 +6,7 @@ use countersign_protocol::graphql::Inspected;
 use crate::guard::{OperationDenied, OperationPolicies};
 use crate::memory::{Memory, Shortage};
 
-/// What a client asks to run, as far as the operation policies need it.
+/// The operation that a client requests.
 #[derive(Clone, Copy, Debug)]
 pub enum RequestedOperation<'a> {
     Graphql(&'a Inspected),

@@ -41,7 +41,7 @@ pub enum Error {
     BodyTooLarge(usize),
     #[error("the document cannot be sent by GET: {0}")]
     Document(#[from] DocumentError),
-    #[error("the kind of operation, which determines the form of the response, is unclear: {0}")]
+    #[error("the kind of operation, which determines the format of the response, is unclear: {0}")]
     DocumentDoubt(DocumentError),
     #[error(transparent)]
     Denied(#[from] guard::OperationDenied),

@@ -69,7 +69,7 @@ pub enum AmbiguousPath {
 const ADVICE: &str = "Send the path without escapes, or set odd_paths = \"collapse\" on the \
                       intended route, which resolves \"//\", \".\" and \"..\"";
 
-/// How often a path is decoded. No known server decodes one as often.
+/// How often a segment is decoded at most, which is more than any known server does.
 const MAX_ROUNDS: usize = 8;
 /// The maximum number of positions that are followed at once. Without nested routes of several
 /// segments there is only one.

@@ -1,8 +1,8 @@
 //! Streams that one request reserves, another opens, and others start operations on ("single
 //! connection" of GraphQL over SSE).
 //!
-//! A client sends these requests on several connections. A stream counts as one of the connection that
-//! reserved it until it is open, and then as the connection that opened it. Each connection and each
+//! A client sends these requests on several connections. Until a stream is open, it counts against the
+//! connection that reserved it; then the connection that opened it is counted. Each connection and each
 //! token may reserve a limited number. When the connection that reserved a stream ends, the client has
 //! [`ORPHANED`] to open it, because some clients use each connection for one request only.
 

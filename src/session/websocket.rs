@@ -221,7 +221,7 @@ impl Session {
 
     fn refuse_pending(&mut self) {
         metrics().refused(Code::TokenMissing);
-        let reason = "Unauthorized: a token is needed, in the connection_init";
+        let reason = "Unauthorized: connection_init must contain a token";
         self.dialect.close(Close::new(Close::UNAUTHORIZED, reason));
     }
 
@@ -251,7 +251,8 @@ impl Session {
                 payload.and_then(|payload| tokens.authenticate_init(payload, &self.context.route))
             else {
                 metrics().refused(Code::TokenWrong);
-                let reason = "Forbidden: connection_init needs a token (guard.token_file)";
+                let reason =
+                    "Forbidden: connection_init contains no valid token (guard.token_file)";
                 return self.dialect.close(Close::new(Close::FORBIDDEN, reason));
             };
             self.operations.grant(&grant);

@@ -125,7 +125,8 @@ fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// The normaliser that reads what is sent for `below` as another route's, or as outside the base.
+/// Returns the normaliser that reads the path sent for `below` as a path of another route, or as one
+/// outside of the base.
 fn misread(below: &str) -> Option<&'static str> {
     let target = RequestTarget::below("/prod", below, None, PathHandling::Keep).ok()?;
     let found = NORMALISERS.iter().find(|(_, normalise)| {
