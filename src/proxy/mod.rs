@@ -94,6 +94,7 @@ impl Proxy {
             Some(_) | None => Shape::GraphQl(accept.media()),
         };
         Exchange {
+            is_websocket: upgrade::asks_for_websocket(request.headers()),
             request,
             record,
             located,
@@ -109,6 +110,7 @@ impl Proxy {
             mut record,
             located,
             accept,
+            is_websocket,
             shape,
         } = exchange;
         let route = located.as_ref().map(|located| &located.route);
@@ -148,7 +150,7 @@ impl Proxy {
                 let context = RequestContext {
                     client,
                     accept,
-                    is_websocket: upgrade::is_websocket(request.headers()),
+                    is_websocket,
                 };
                 self.admitted(located, request, context, &cors, &mut record)
                     .await

@@ -19,6 +19,8 @@ pub struct Exchange {
     pub(super) record: Record,
     pub(super) located: Option<Located>,
     pub(super) accept: Accept,
+    /// The client asks for a WebSocket.
+    pub(super) is_websocket: bool,
     pub(super) shape: Shape,
 }
 
@@ -35,6 +37,11 @@ impl Exchange {
     /// Returns the request as it was received.
     pub fn request(&self) -> &Request<Incoming> {
         &self.request
+    }
+
+    /// Returns whether the client asks for a WebSocket.
+    pub fn asks_for_websocket(&self) -> bool {
+        self.is_websocket
     }
 
     /// Starts the span of the request.

@@ -15,9 +15,13 @@ use super::call::Call;
 use super::error::Error;
 use crate::upstream::UpstreamKind;
 
-/// Returns whether the client asks for a WebSocket (RFC 6455, section 4.1).
-pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
-    has_token(headers, &UPGRADE, "websocket")
+/// Returns whether the client asks for a WebSocket (RFC 6455, section 4.1). Reads the values as bytes,
+/// so that no byte beside the token hides it.
+pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    headers.get_all(UPGRADE).iter().any(|value| {
+        let mut names = value.as_bytes().split(|byte| *byte == b',');
+        names.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+    })
 }
 
 /// Returns whether `Connection` names `Upgrade`, as an upgrade must.
@@ -81,4 +85,32 @@ fn has_token(headers: &HeaderMap, name: &http::HeaderName, token: &str) -> bool 
             .map(str::trim)
             .any(|found| found.eq_ignore_ascii_case(token))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(values: &[&[u8]], expected: bool) {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(UPGRADE, HeaderValue::from_bytes(value).unwrap());
+        }
+        assert_eq!(asks_for_websocket(&headers), expected, "{values:?}");
+    }
+
+    #[test]
+    fn websockets_are_detected_in_any_value_of_upgrade() {
+        check(&[b"websocket"], true);
+        check(&[b"WebSocket"], true);
+        check(&[b"h2c, websocket\t"], true);
+        check(&[b"h2c", b"websocket"], true);
+        check(&[b"websocket, \x80"], true);
+        check(&[], false);
+        check(&[b""], false);
+        check(&[b"h2c"], false);
+        check(&[b"websockets"], false);
+        check(&[b"web socket"], false);
+    }
 }

@@ -6,7 +6,7 @@
 //! hides some of them: it keeps one of two equal lengths, and none beside `Transfer-Encoding`. Therefore
 //! [`Framing`] reads the bytes, too, and [`check`] evaluates the head.
 
-use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, EXPECT, HeaderMap, TRANSFER_ENCODING};
 use http::{Method, Request, Version};
 use hyper::body::{Body as _, Incoming};
 
@@ -221,14 +221,6 @@ fn is_framing_lookalike(name: &str) -> bool {
 pub(super) fn has_odd_body(request: &Request<Incoming>) -> bool {
     let is_bodiless = matches!(*request.method(), Method::GET | Method::HEAD);
     is_bodiless && !request.body().is_end_stream()
-}
-
-/// Returns whether the bytes after the request may belong to another protocol.
-pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {
-    headers.get_all(UPGRADE).iter().any(|value| {
-        let mut names = value.as_bytes().split(|byte| *byte == b',');
-        names.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"websocket"))
-    })
 }
 
 #[cfg(test)]

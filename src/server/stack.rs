@@ -13,7 +13,7 @@ use tower::{Service, ServiceBuilder, service_fn};
 
 use super::connection::TrackedBody;
 use super::connection_state::ConnectionState;
-use super::framing::{self, asks_for_websocket, has_odd_body};
+use super::framing::{self, has_odd_body};
 use crate::memory::Memory;
 use crate::proxy::{Body, Client, Error, Exchange, Proxy, Refused, Slots};
 use crate::telemetry::tasks::{Task, caught};
@@ -33,11 +33,11 @@ pub(super) fn request_stack<'a>(
     ServiceBuilder::new()
         // Outermost: the connection's timers rest until the body of the response has been sent.
         .layer_fn(move |inner| around(inner, move |request, inner| track(state, request, inner)))
-        // The bytes after a request may not be a request: then the connection is closed.
-        .layer_fn(|inner| around(inner, close_after_odd_request))
         // From here on a request has a record, which becomes its log line, its span and its
         // metrics, even if a layer below refuses it.
         .map_request(move |request| proxy.begin(request))
+        // The bytes after a request may not be a request: then the connection is closed.
+        .layer_fn(|inner| around(inner, close_after_odd_request))
         // Errors become responses, in the form that the clients of the route read. Below the
         // record, because it notes the error.
         .layer_fn(move |inner| around(inner, move |exchange, inner| rescue(proxy, exchange, inner)))
@@ -90,14 +90,14 @@ where
 
 /// Closes the connection after a body where other servers expect none, and after a refused upgrade.
 async fn close_after_odd_request<S>(
-    request: Request<Incoming>,
+    exchange: Exchange,
     mut inner: S,
 ) -> Result<Response<Body>, Infallible>
 where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Exchange, Response = Response<Body>, Error = Infallible>,
 {
-    let is_odd = has_odd_body(&request) || asks_for_websocket(request.headers());
-    let mut response = inner.call(request).await?;
+    let is_odd = has_odd_body(exchange.request()) || exchange.asks_for_websocket();
+    let mut response = inner.call(exchange).await?;
     if is_odd && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
