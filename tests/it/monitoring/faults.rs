@@ -4,12 +4,16 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::pending;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use countersign::telemetry::metrics::{self, Format};
+use countersign::telemetry::tasks::{Panicked, Task, caught};
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use serde_json::json;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::ALERTS;
 use super::prometheus::Prometheus;
@@ -78,6 +82,7 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
         ("unread", unread.admin()),
         ("pestered", pestered.admin()),
         ("short", short.admin()),
+        ("panicking", serve_metrics_of_this_process().await),
     ];
     let prometheus = Prometheus::start("prometheus-faults", &targets, &shorter()).await;
 
@@ -266,6 +271,17 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
             pending(),
         )
         .boxed_local(),
+        fires(
+            prometheus,
+            "CountersignPanicked",
+            "panicking",
+            "a task panics",
+            again(async || {
+                let ended = caught(Task::Request, async { panic!("on purpose") }).await;
+                assert_eq!(ended, Err::<(), _>(Panicked));
+            }),
+        )
+        .boxed_local(),
     ]);
     let rows = tokio::select! {
         rows = rows => rows,
@@ -287,6 +303,27 @@ pub(crate) async fn table(alerts: &BTreeSet<String>) {
     daemon.signal("-TERM");
     assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
     assert!(!daemon.log.contains("panicked"), "{}", daemon.log);
+}
+
+/// Serves the metrics of this process: no daemon can be made to panic from outside, so the test
+/// panics itself.
+async fn serve_metrics_of_this_process() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 4096]).await;
+            let page = metrics::encode(Format::Prometheus).unwrap();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: {}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                Format::Prometheus.media_type(),
+                page.len()
+            );
+            let _ = stream.write_all(&[head, page].concat().into_bytes()).await;
+        }
+    });
+    addr
 }
 
 /// Waits until an alert fires while its cause continues.
