@@ -26,7 +26,7 @@ pub(super) struct Options {
     /// Maximum number of subscriptions on one realtime connection
     #[arg(long, value_name = "N", default_value_t = 100)]
     max_subscriptions: usize,
-    /// File to write the certificate authority to, which is a new one in each run
+    /// File to write the certificate authority to (a new one in each run)
     #[arg(
         long,
         value_name = "FILE",

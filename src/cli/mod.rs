@@ -73,8 +73,7 @@ Examples:
   countersign --config countersign.toml
 
 Then point any GraphQL client at http://127.0.0.1:4100/graphql, or for subscriptions at
-ws://127.0.0.1:4100/graphql. Every client that can reach the port
-acts with the IAM identity.
+ws://127.0.0.1:4100/graphql. Every client that can reach the port acts with the IAM identity.
 
 Every key of the configuration file can also be set by an environment variable:
 COUNTERSIGN_LIMITS__REQUEST_BODY=2MiB.";

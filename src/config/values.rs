@@ -53,6 +53,14 @@ pub(super) const HOST: Type<String> = Type {
     example: "\"api.internal\"",
     ..TEXT
 };
+pub(super) const MESSAGE: Type<String> = Type {
+    example: "\"ping\"",
+    ..TEXT
+};
+pub(super) const ROUTE_NAME: Type<String> = Type {
+    example: "\"graphql\"",
+    ..TEXT
+};
 pub(super) const SWITCH: Type<bool> = Type::parsed("true or false", "true", parse::switch);
 pub(super) const COUNT: Type<usize> = Type {
     about: "A whole number above zero.",

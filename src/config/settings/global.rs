@@ -72,7 +72,7 @@ settings! {
         /// PEM file of the certificate chain with which to accept TLS. Needs `key`. Both files are
         /// read again when they change.
         cert: Option<PathBuf> = values::FILE, unset "plain HTTP only", flag "--tls-cert FILE";
-        /// PEM file of the private key of `cert` (PKCS#8, PKCS#1 or SEC1, not encrypted).
+        /// PEM file of the certificate's private key (PKCS#8, PKCS#1 or SEC1, not encrypted).
         key: Option<PathBuf> = values::FILE, unset "plain HTTP only", flag "--tls-key FILE";
         /// Accept TLS with a certificate of a local CA, which is created on first use. Use it
         /// instead of `cert` and `key`. The CA is kept in `$XDG_STATE_HOME/countersign`.

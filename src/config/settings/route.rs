@@ -34,7 +34,7 @@ settings! {
         assume_role: Option<String> = values::ROLE, unset "no role", flag "--assume-role ARN";
         /// Host header to send and sign, for private endpoints and custom domains.
         host: Option<String> = values::HOST, unset "the host of `target`", flag "--host HOST";
-        /// Address to connect to instead of the URL's host, for realtime, too. Connections to it
+        /// Address to connect to instead of the URL's host, also for realtime. Connections to it
         /// use no proxy.
         connect: Option<Address> = values::ADDRESS, unset "the host of `target`",
             flag "--connect ADDR";
@@ -65,8 +65,8 @@ settings! {
         /// Set-Cookie, Clear-Site-Data and the upstream's own Content-Security-Policy and
         /// Cross-Origin-Resource-Policy, and adds nothing.
         response_headers: ResponseHeaders = values::RESPONSE_HEADERS, default "restrict";
-        /// Reject requests that may change something: mutations, publishes, and for upstreams other
-        /// than AppSync WebSockets and all methods but GET, HEAD and OPTIONS.
+        /// Reject requests that may change something: mutations, publishes, and, for upstreams other
+        /// than AppSync, WebSockets and all methods but GET, HEAD and OPTIONS.
         read_only: bool = values::SWITCH, default false, flag "--read-only";
         /// Place of the signature. `headers` puts it into headers, `presign` into the query.
         auth: Option<bool> = values::IS_PRESIGNED, unset "as the service requires", only Http;
@@ -89,7 +89,7 @@ settings! {
         odd_paths: PathHandling = values::ODD_PATHS, default "refuse", only Http;
         /// Message to send over a tunnelled WebSocket when its client has sent nothing for
         /// `timeouts.keepalive`.
-        keepalive_message: Option<String> = values::TEXT, unset "no message", only Http;
+        keepalive_message: Option<String> = values::MESSAGE, unset "no message", only Http;
     }
 }
 
@@ -144,7 +144,7 @@ settings! {
         /// File of tokens.
         file: Option<PathBuf> = values::TOKEN_FILE, unset "required";
         /// Routes for which the tokens are valid.
-        routes: Option<Vec<String>> = values::TEXT, unset "all routes";
+        routes: Option<Vec<String>> = values::ROUTE_NAME, unset "all routes";
         /// Reject requests that may change something, as `read_only` of a route does.
         read_only: bool = values::SWITCH, default false;
     }
