@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::telemetry::metrics::metrics;
 
-pub use budget::{Budget, Buffer, Exhausted, ReadError, Share};
+pub use budget::{Buffer, Exhausted, ReadError, ResponseBudget, Share};
 
 /// `limits.memory`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

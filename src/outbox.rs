@@ -27,14 +27,14 @@ pub struct OutboxBudget {
 
 /// The sending end of the queue.
 #[derive(Clone, Debug)]
-pub struct Outbox(Arc<Channel>);
+pub struct Outbox(Arc<OutboxInner>);
 
 /// The receiving end of the queue, which the session owns.
 #[derive(Debug)]
-pub struct Inbox(Arc<Channel>);
+pub struct Inbox(Arc<OutboxInner>);
 
 #[derive(Debug)]
-struct Channel {
+struct OutboxInner {
     queue: Mutex<Queue>,
     /// Notified when an event is queued.
     queued: Notify,
@@ -57,14 +57,14 @@ const OVERHEAD: usize = 64;
 
 /// Returns the two ends of a queue that holds at most `limit` bytes of events.
 pub fn outbox(limit: usize, budget: Arc<OutboxBudget>) -> (Outbox, Inbox) {
-    let channel = Arc::new(Channel {
+    let inner = Arc::new(OutboxInner {
         queue: Mutex::default(),
         queued: Notify::new(),
         released: Notify::new(),
         budget,
         limit,
     });
-    (Outbox(Arc::clone(&channel)), Inbox(channel))
+    (Outbox(Arc::clone(&inner)), Inbox(inner))
 }
 
 // === impl Outbox ===

@@ -20,7 +20,7 @@ use super::Memory;
 
 /// The capacity for all buffered responses of the process.
 #[derive(Debug)]
-pub struct Budget {
+pub struct ResponseBudget {
     total: Capacity,
     /// The KiB that the long responses of one connection may use.
     per_connection: u32,
@@ -34,7 +34,7 @@ pub struct Share(Arc<ShareInner>);
 #[derive(Debug)]
 struct ShareInner {
     own: Capacity,
-    budget: Arc<Budget>,
+    budget: Arc<ResponseBudget>,
 }
 
 /// Capacity for short and for long responses.
@@ -53,7 +53,7 @@ struct Partition {
 
 /// Capacity that is reserved until this is dropped.
 #[derive(Debug)]
-struct Reservation {
+struct CapacityReservation {
     own: OwnedSemaphorePermit,
     total: OwnedSemaphorePermit,
 }
@@ -84,7 +84,7 @@ pub struct Buffer {
     is_length_known: bool,
     /// When this is cancelled, a long response may reserve capacity.
     turn: Option<CancellationToken>,
-    reservation: Option<Reservation>,
+    reservation: Option<CapacityReservation>,
     /// The number of bytes for which capacity is reserved.
     reserved: usize,
     buffered: BytesMut,
@@ -93,7 +93,7 @@ pub struct Buffer {
 /// Bytes with their reservation.
 struct ReservedBytes<T> {
     bytes: T,
-    _reservation: Option<Reservation>,
+    _reservation: Option<CapacityReservation>,
 }
 
 /// How long a response waits for capacity. With the default of `timeouts.write`, a client that does
@@ -106,9 +106,9 @@ const SHORT_DIVISOR: u32 = 4;
 /// The short responses of one connection may use this fraction of what its long responses may use.
 const CONNECTION_SHORT_DIVISOR: u32 = 32;
 
-// === impl Budget ===
+// === impl ResponseBudget ===
 
-impl Budget {
+impl ResponseBudget {
     /// Allows `total` bytes, and at most `per_connection` bytes for the long responses of one
     /// connection. A response that needs more than that reserves all of it, so that it fits when no
     /// other response is buffered.
@@ -136,7 +136,7 @@ impl Budget {
 // === impl Share ===
 
 impl Share {
-    async fn reserve(&self, bytes: usize) -> Result<Reservation, Exhausted> {
+    async fn reserve(&self, bytes: usize) -> Result<CapacityReservation, Exhausted> {
         let ShareInner { own, budget } = self.0.as_ref();
         let (own, total) = if bytes <= MAX_SHORT {
             (&own.short, &budget.total.short)
@@ -145,7 +145,7 @@ impl Share {
         };
         let size = kib(bytes);
         let reserved = async {
-            Ok(Reservation {
+            Ok(CapacityReservation {
                 own: own.reserve(size).await?,
                 total: total.reserve(size.min(own.size)).await?,
             })
@@ -181,7 +181,7 @@ impl Partition {
     }
 }
 
-impl Reservation {
+impl CapacityReservation {
     /// Releases what exceeds `bytes`.
     fn shrink_to(&mut self, bytes: usize) {
         for permit in [&mut self.own, &mut self.total] {
@@ -345,12 +345,12 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    fn budget(total: usize, per_connection: usize) -> Arc<Budget> {
-        Budget::new(total, per_connection, Memory::new(MemoryLimit::Off))
+    fn budget(total: usize, per_connection: usize) -> Arc<ResponseBudget> {
+        ResponseBudget::new(total, per_connection, Memory::new(MemoryLimit::Off))
     }
 
     /// Returns the free KiB for short and for long responses.
-    fn free(budget: &Budget) -> (usize, usize) {
+    fn free(budget: &ResponseBudget) -> (usize, usize) {
         let Capacity { short, long } = &budget.total;
         (
             short.free.available_permits(),

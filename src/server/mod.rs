@@ -54,7 +54,7 @@ use write_timeout::WriteTimeout;
 
 use crate::guard::{LocalAddress, Scheme};
 use crate::lifecycle::ClientTasks;
-use crate::memory::{Budget, Memory};
+use crate::memory::{Memory, ResponseBudget};
 use crate::proxy::{Client, Proxy, Slots};
 use crate::session::ClientConnection;
 use crate::telemetry::metrics::metrics;
@@ -69,7 +69,7 @@ pub struct Server {
     memory: Memory,
     connections: ConnectionSlots,
     slots: Slots,
-    budget: Arc<Budget>,
+    budget: Arc<ResponseBudget>,
     /// The number of the latest connection.
     last_connection: Arc<AtomicU64>,
     tasks: ClientTasks,
@@ -106,7 +106,11 @@ impl Server {
             tls,
             connections: ConnectionSlots::new(limit),
             slots: Slots::new(config.in_flight),
-            budget: Budget::new(config.buffered, config.buffered_connection, memory.clone()),
+            budget: ResponseBudget::new(
+                config.buffered,
+                config.buffered_connection,
+                memory.clone(),
+            ),
             memory,
             last_connection: Arc::default(),
             tasks,
