@@ -17,7 +17,7 @@ use crate::upstream::{Dialer, Endpoint, Error, Handshake, RealtimeEndpoint, Sock
 
 /// The realtime endpoint of one route, and the signer for it.
 #[derive(Debug)]
-pub(super) struct Connector {
+pub(super) struct RealtimeConnector {
     pub(super) protocol: Protocol,
     pub(super) upstream: Arc<Upstream>,
     pub(super) dialer: Dialer,
@@ -28,7 +28,7 @@ pub(super) struct Connector {
 /// The maximum size of a message from AppSync, in bytes. AppSync's payloads are at most 240 KB.
 const MAX_MESSAGE: usize = 1 << 20;
 
-impl Connector {
+impl RealtimeConnector {
     /// Opens a WebSocket to the realtime endpoint. The caller sends `connection_init`.
     ///
     /// # Errors

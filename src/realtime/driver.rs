@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::connector::Connector;
+use super::connector::RealtimeConnector;
 use super::subscriber::Subscriber;
 use super::{REDACTION, RealtimeConfig};
 use crate::outbox::Overflow;
@@ -70,7 +70,7 @@ struct Open {
 
 /// Runs one realtime connection.
 pub(super) struct Driver<R> {
-    connector: Arc<Connector>,
+    connector: Arc<RealtimeConnector>,
     config: RealtimeConfig,
     reports: R,
     commands: mpsc::Receiver<Command>,
@@ -82,7 +82,7 @@ pub(super) struct Driver<R> {
 
 impl<R: Reports> Driver<R> {
     pub(super) fn new(
-        connector: Arc<Connector>,
+        connector: Arc<RealtimeConnector>,
         config: RealtimeConfig,
         reports: R,
         commands: mpsc::Receiver<Command>,
@@ -303,7 +303,7 @@ impl<R: Reports> Driver<R> {
 /// Signs a `start` message. The driver's loop continues meanwhile, because credentials may have to be
 /// loaded first.
 async fn sign(
-    connector: Arc<Connector>,
+    connector: Arc<RealtimeConnector>,
     key: Key,
     start: Arc<Start>,
 ) -> (Key, Result<String, GraphqlError>) {

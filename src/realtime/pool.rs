@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::RealtimeConfig;
-use super::connector::Connector;
+use super::connector::RealtimeConnector;
 use super::driver::{Command, Driver, Report, Reports};
 use super::subscriber::{MAX_CONNECTIONS, Subscriber};
 use crate::lifecycle::BackgroundTasks;
@@ -44,7 +44,7 @@ pub struct Subscription {
 
 #[derive(Debug)]
 struct PoolInner {
-    connector: Arc<Connector>,
+    connector: Arc<RealtimeConnector>,
     config: RealtimeConfig,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -81,7 +81,7 @@ impl Pool {
             UpstreamKind::Events => Protocol::Events,
             UpstreamKind::Graphql | UpstreamKind::Http => Protocol::Graphql,
         };
-        let connector = Arc::new(Connector {
+        let connector = Arc::new(RealtimeConnector {
             protocol,
             upstream,
             dialer,

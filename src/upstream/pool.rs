@@ -32,7 +32,7 @@ use crate::telemetry::metrics::GaugeGuard;
 use crate::telemetry::tasks::{Task, caught};
 
 /// The client that sends requests over the connections of one pool.
-pub(super) type PooledClient = Client<Connector, Full<Bytes>>;
+pub(super) type PooledClient = Client<PoolConnector, Full<Bytes>>;
 
 /// The pools of connections to one upstream. With HTTP/2, a pool is one connection.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ struct ConnectionPool {
 #[derive(Debug)]
 struct PoolFactory {
     builder: Builder,
-    connector: Connector,
+    connector: PoolConnector,
     max_age: Duration,
 }
 
@@ -99,7 +99,7 @@ impl ConnectionPools {
             .http2_keep_alive_timeout(Duration::from_secs(10));
         let factory = PoolFactory {
             builder,
-            connector: Connector(dialer.clone()),
+            connector: PoolConnector(dialer.clone()),
             max_age: config.pool_max_age,
         };
         Self {
@@ -218,7 +218,7 @@ where
 
 /// Opens connections for a pool.
 #[derive(Clone, Debug)]
-pub(super) struct Connector(Dialer);
+pub(super) struct PoolConnector(Dialer);
 
 /// When a pooled connection was dialled, and how long that took. It is an extension of each response.
 #[derive(Clone, Copy, Debug)]
@@ -234,9 +234,9 @@ pub(super) struct PooledStream {
     _gauge: GaugeGuard,
 }
 
-// === impl Connector ===
+// === impl PoolConnector ===
 
-impl Service<Uri> for Connector {
+impl Service<Uri> for PoolConnector {
     type Response = PooledStream;
     type Error = Arc<DialError>;
     type Future = Pin<Box<dyn Future<Output = Result<PooledStream, Arc<DialError>>> + Send>>;
