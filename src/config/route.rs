@@ -12,7 +12,7 @@ use crate::proxy::RequestLimits;
 use crate::realtime::RealtimeConfig;
 use crate::session::Keepalive;
 use crate::sign::credentials::CredentialSourceConfig;
-use crate::sign::{Algorithm, Placement};
+use crate::sign::{Algorithm, SignaturePlacement};
 use crate::upstream::{Endpoint, HeaderPolicy, Overrides, UpstreamConfig, UpstreamKind};
 
 /// One route.
@@ -211,13 +211,13 @@ fn endpoint(table: &Table<'_>, settings: &RouteSettings) -> Option<Endpoint> {
 fn sign_as_set(table: &Table<'_>, settings: &RouteSettings, endpoint: &mut Endpoint) {
     let style = &mut endpoint.style;
     style.placement = match (settings.auth, style.placement) {
-        (Some(false), _) => Placement::Headers,
-        (Some(true), Placement::Headers) => Placement::PRESIGNED,
+        (Some(false), _) => SignaturePlacement::Headers,
+        (Some(true), SignaturePlacement::Headers) => SignaturePlacement::PRESIGNED,
         (None | Some(true), placement) => placement,
     };
     match (&mut style.placement, settings.presign_expires) {
-        (Placement::Query { expires }, Some(set)) => *expires = set,
-        (Placement::Headers, Some(_)) => table.report(
+        (SignaturePlacement::Query { expires }, Some(set)) => *expires = set,
+        (SignaturePlacement::Headers, Some(_)) => table.report(
             "presign_expires",
             "applies only to presigned requests: also set auth = \"presign\"",
         ),

@@ -12,7 +12,7 @@ use super::types::{Bound, Type};
 use crate::guard::{FieldPattern, HostName, Navigations, Origin, ResponseHeaders};
 use crate::memory::{MIN_MEMORY, MemoryLimit};
 use crate::server::Listen;
-use crate::sign::{PathHandling, Payload, TokenMode};
+use crate::sign::{PathHandling, PayloadSigning, TokenMode};
 use crate::telemetry::LogFormat;
 use crate::upstream::Address;
 
@@ -232,10 +232,10 @@ pub(super) const SESSION_TOKEN: Type<TokenMode> = Type::choice(&[
     ("signed", TokenMode::Signed),
     ("appended", TokenMode::Appended),
 ]);
-pub(super) const PAYLOAD: Type<Payload> = Type::choice(&[
-    ("hashed", Payload::Hashed),
-    ("hashed-in-header", Payload::HashedInHeader),
-    ("unsigned", Payload::Unsigned),
+pub(super) const PAYLOAD: Type<PayloadSigning> = Type::choice(&[
+    ("hashed", PayloadSigning::Hashed),
+    ("hashed-in-header", PayloadSigning::HashedInHeader),
+    ("unsigned", PayloadSigning::Unsigned),
 ]);
 /// Whether headers are forwarded whose names have characters other than letters, digits and `-`.
 pub(super) const KEEPS_ODD_HEADERS: Type<bool> = Type::choice(&[("drop", false), ("keep", true)]);

@@ -25,7 +25,7 @@ use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use tracing::trace;
 
 use credentials::{CredentialSource, CredentialsError, Snapshot};
-pub use style::{Algorithm, Payload, Placement, SigningStyle, TokenMode};
+pub use style::{Algorithm, PayloadSigning, SignaturePlacement, SigningStyle, TokenMode};
 pub(crate) use target::decode;
 use target::push_strictly;
 pub use target::{PathHandling, RequestTarget, TargetError};
@@ -68,10 +68,10 @@ pub type SignedHeaders = Vec<(HeaderName, HeaderValue)>;
 #[derive(Clone)]
 pub struct Signed {
     /// `authorization`, `x-amz-date`, for temporary credentials `x-amz-security-token`, and
-    /// `x-amz-content-sha256` where the [`Payload`] requires it.
+    /// `x-amz-content-sha256` where the [`PayloadSigning`] requires it.
     pub headers: SignedHeaders,
     /// Parameters to append to the query of the target, `name=value&…`; only for
-    /// [`Placement::Query`].
+    /// [`SignaturePlacement::Query`].
     pub query: Option<String>,
 }
 
@@ -165,12 +165,14 @@ impl Signer {
         };
         let uri = format!("https://{}{}", self.host, request.target);
         let (body, extra_header) = match (self.style.payload, self.style.placement) {
-            (Payload::Hashed | Payload::HashedInHeader, _) => {
+            (PayloadSigning::Hashed | PayloadSigning::HashedInHeader, _) => {
                 (SignableBody::Bytes(request.body), None)
             }
-            (Payload::Unsigned, Placement::Headers) => (SignableBody::UnsignedPayload, None),
+            (PayloadSigning::Unsigned, SignaturePlacement::Headers) => {
+                (SignableBody::UnsignedPayload, None)
+            }
             // aws-sigv4 adds this header only when the signature is in the headers.
-            (Payload::Unsigned, Placement::Query { .. }) => {
+            (PayloadSigning::Unsigned, SignaturePlacement::Query { .. }) => {
                 (SignableBody::UnsignedPayload, Some(UNSIGNED_PAYLOAD))
             }
         };
@@ -218,7 +220,7 @@ impl SigningStyle {
         settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
         // By default aws-sigv4 excludes some headers, which a caller may have listed.
         settings.excluded_headers = None;
-        if let Placement::Query { expires } = self.placement {
+        if let SignaturePlacement::Query { expires } = self.placement {
             settings.signature_location = SignatureLocation::QueryParams;
             settings.expires_in = Some(expires);
         }
@@ -227,8 +229,10 @@ impl SigningStyle {
             TokenMode::Appended => SessionTokenMode::Exclude,
         };
         settings.payload_checksum_kind = match self.payload {
-            Payload::Hashed => PayloadChecksumKind::NoHeader,
-            Payload::HashedInHeader | Payload::Unsigned => PayloadChecksumKind::XAmzSha256,
+            PayloadSigning::Hashed => PayloadChecksumKind::NoHeader,
+            PayloadSigning::HashedInHeader | PayloadSigning::Unsigned => {
+                PayloadChecksumKind::XAmzSha256
+            }
         };
         settings
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SigningStyle {
     pub algorithm: Algorithm,
-    pub placement: Placement,
+    pub placement: SignaturePlacement,
     pub token: TokenMode,
-    pub payload: Payload,
+    pub payload: PayloadSigning,
 }
 
 /// The signing algorithm, which also determines where a signature is valid.
@@ -25,7 +25,7 @@ pub enum Algorithm {
 
 /// Where the signature is placed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Placement {
+pub enum SignaturePlacement {
     /// `authorization`, `x-amz-date`, `x-amz-security-token`.
     #[default]
     Headers,
@@ -46,7 +46,7 @@ pub enum TokenMode {
 
 /// How the signature covers the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Payload {
+pub enum PayloadSigning {
     /// It covers the SHA-256 hash of the body.
     #[default]
     Hashed,
@@ -56,7 +56,7 @@ pub enum Payload {
     Unsigned,
 }
 
-impl Placement {
+impl SignaturePlacement {
     /// A presigned URL with a lifetime of five minutes, the longest that all services accept.
     pub const PRESIGNED: Self = Self::Query {
         expires: Duration::from_secs(300),

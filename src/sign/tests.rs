@@ -251,7 +251,7 @@ async fn sigv4a_signature_verifies_with_the_published_key() {
     };
     let style = SigningStyle {
         algorithm: Algorithm::V4a,
-        payload: Payload::Unsigned,
+        payload: PayloadSigning::Unsigned,
         ..SigningStyle::default()
     };
     let key = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
@@ -299,7 +299,7 @@ fn signer_returns_its_host_scope_and_style() {
         service: "iotwireless".to_owned(),
     };
     let style = SigningStyle {
-        placement: Placement::PRESIGNED,
+        placement: SignaturePlacement::PRESIGNED,
         ..SigningStyle::default()
     };
     let identity = Arc::new(CredentialSource::fixed("AKIDEXAMPLE", "secret", None));
@@ -316,7 +316,7 @@ async fn presigned_parameters_follow_the_existing_query() {
         service: "iotwireless".to_owned(),
     };
     let style = SigningStyle {
-        placement: Placement::PRESIGNED,
+        placement: SignaturePlacement::PRESIGNED,
         ..SigningStyle::default()
     };
     let identity = Arc::new(CredentialSource::fixed("AKIDEXAMPLE", "secret", None));

@@ -23,7 +23,7 @@ use super::pool::{ConnectionPools, DialInfo, TaskExecutor, UpstreamBody};
 use super::{Dialer, Endpoint, Error, UpstreamKind, framing};
 use crate::iam::Recorder;
 use crate::lifecycle::BackgroundTasks;
-use crate::sign::{Placement, RequestTarget, Signable, Signer, TargetError, clock};
+use crate::sign::{RequestTarget, Signable, SignaturePlacement, Signer, TargetError, clock};
 use crate::telemetry::metrics::RouteMetrics;
 
 /// The body of a response, streamed. It fails when upstream sends nothing for `timeouts.idle`.
@@ -216,7 +216,7 @@ impl Upstream {
     /// Returns a predicate for the headers that must be signed: every `x-amz-*` header (IAM user guide,
     /// "Create a signed AWS API request"), and `x-apigw-api-id`, because it selects the API.
     fn must_be_signed(&self, has_content_type: bool) -> impl Fn(&HeaderName) -> bool {
-        let signs_headers = self.signer.style().placement == Placement::Headers;
+        let signs_headers = self.signer.style().placement == SignaturePlacement::Headers;
         let configured = &self.endpoint.signed_headers;
         move |name| {
             let is_required = name.as_str().starts_with("x-amz-") || name == "x-apigw-api-id";

@@ -1,6 +1,6 @@
 //! Profiles of AWS services: their host names, and how they require requests to be signed.
 
-use crate::sign::{Algorithm, Payload, Placement, SigningStyle, TokenMode};
+use crate::sign::{Algorithm, PayloadSigning, SignaturePlacement, SigningStyle, TokenMode};
 
 /// One AWS service.
 #[derive(Debug)]
@@ -24,13 +24,13 @@ pub(super) struct AwsHost<'a> {
 
 const HEADERS: SigningStyle = SigningStyle {
     algorithm: Algorithm::V4,
-    placement: Placement::Headers,
+    placement: SignaturePlacement::Headers,
     token: TokenMode::Signed,
-    payload: Payload::Hashed,
+    payload: PayloadSigning::Hashed,
 };
 
 const PRESIGNED: SigningStyle = SigningStyle {
-    placement: Placement::PRESIGNED,
+    placement: SignaturePlacement::PRESIGNED,
     ..HEADERS
 };
 
@@ -57,7 +57,7 @@ const SERVICE_PROFILES: [ServiceProfile; 14] = [
         // OpenSearch developer guide, "Signing HTTP requests": the hash is required, even for an empty
         // body.
         style: SigningStyle {
-            payload: Payload::HashedInHeader,
+            payload: PayloadSigning::HashedInHeader,
             ..HEADERS
         },
     },
@@ -123,7 +123,7 @@ const SERVICE_PROFILES: [ServiceProfile; 14] = [
         hosts: &["*.vpc-lattice-svcs.{region}.on.aws"],
         // VPC Lattice user guide, "SIGv4 authenticated requests".
         style: SigningStyle {
-            payload: Payload::Unsigned,
+            payload: PayloadSigning::Unsigned,
             ..HEADERS
         },
     },

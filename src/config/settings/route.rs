@@ -9,7 +9,7 @@ use http::HeaderName;
 use crate::config::declare::settings;
 use crate::config::values;
 use crate::guard::{FieldPattern, Navigations, ResponseHeaders};
-use crate::sign::{PathHandling, Payload, TokenMode};
+use crate::sign::{PathHandling, PayloadSigning, TokenMode};
 use crate::upstream::Address;
 
 settings! {
@@ -78,7 +78,8 @@ settings! {
             only Http;
         /// How the body is signed. `hashed` signs its hash, `hashed-in-header` also sends the hash
         /// in `x-amz-content-sha256`, `unsigned` leaves the body out of the signature.
-        payload: Option<Payload> = values::PAYLOAD, unset "as the service requires", only Http;
+        payload: Option<PayloadSigning> = values::PAYLOAD, unset "as the service requires",
+            only Http;
         /// Regions for which to sign with SigV4A.
         region_set: Option<String> = values::REGION_SET, unset "SigV4, for `region`", only Http;
         /// Headers to sign in addition to `host` and every `x-amz-*` header.
