@@ -119,8 +119,8 @@ impl<R: Reports> Driver<R> {
         self.connector.upstream.metrics()
     }
 
-    /// Opens the socket. Handles commands meanwhile, so that a subscription that is cancelled before the
-    /// socket is open releases its slot.
+    /// Opens the socket. Handles commands in the meantime, so that a subscription that is cancelled before
+    /// the socket is open releases its slot.
     async fn connect(&mut self) -> Result<Socket, ConnectionEnd> {
         let connector = Arc::clone(&self.connector);
         let mut opening = pin!(connector.open());
@@ -300,7 +300,7 @@ impl<R: Reports> Driver<R> {
     }
 }
 
-/// Signs a `start` message. The driver's loop continues meanwhile, because credentials may have to be
+/// Signs a `start` message. The driver's loop does not wait for it, because credentials may have to be
 /// loaded first.
 async fn sign(
     connector: Arc<RealtimeConnector>,

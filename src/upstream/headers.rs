@@ -239,7 +239,7 @@ fn is_same(name: &HeaderName, other: &HeaderName) -> bool {
 
 /// Removes all but the first `Content-Type`, and returns whether to sign it. It is signed only if there is
 /// a body, because API Gateway adds a content type to a request without one, and only if all implementations
-/// of SigV4 canonicalize the value alike.
+/// of SigV4 canonicalize the value in the same way.
 pub(super) fn single_content_type(headers: &mut HeaderMap, has_body: bool) -> bool {
     let Some(first) = headers.get(CONTENT_TYPE).cloned() else {
         return false;
@@ -266,8 +266,8 @@ pub(super) fn signed_values(
         .collect()
 }
 
-/// Returns whether all implementations of SigV4 canonicalize a value alike: it is printable ASCII without
-/// two consecutive spaces.
+/// Returns whether all implementations of SigV4 canonicalize a value in the same way: it consists of
+/// printable ASCII, without two consecutive spaces.
 fn is_signable(value: &HeaderValue) -> bool {
     let bytes = value.as_bytes();
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~');
