@@ -17,7 +17,7 @@ pub(crate) struct Pattern {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChannelError {
-    /// The text is not one to five segments of letters, digits and dashes.
+    /// The text does not consist of one to five segments of letters, digits and dashes.
     Malformed,
     /// The first segment is not a namespace of the API.
     UnknownNamespace,

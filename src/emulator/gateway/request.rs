@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::body::{GatewayBody, GatewayResponse};
 use super::error::GatewayError;
 use super::head::Head;
-use super::sigv4::Rules;
+use super::sigv4::SiteRules;
 use super::sites::{Site, SiteKind};
 use super::state::Gateway;
 use super::websocket::RequestOutcome;
@@ -105,7 +105,7 @@ fn respond(
     if site.has_rest_queries() && query.iter().any(is_unsafe) {
         return Err(GatewayError::BadRequest("Bad Request".to_owned()));
     }
-    let rules = Rules {
+    let rules = SiteRules {
         site,
         normalizes_paths: settings.normalize_paths,
         keys: &gateway.context.options.keys,

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use super::body::{GatewayBody, GatewayResponse};
 use super::error::GatewayError;
 use super::head::Head;
-use super::sigv4::Verified;
+use super::sigv4::VerifiedRequest;
 use super::sites::Site;
 use crate::sigv4::{PlusSign, percent_decode, sha256_hex};
 use crate::stats::Ledger;
@@ -37,7 +37,7 @@ pub(super) fn integration_response(
     route: &str,
     head: &Head,
     body: &[u8],
-    verified: &Verified,
+    verified: &VerifiedRequest,
 ) -> GatewayResponse {
     let (_, query) = head.path_and_query();
     let query = String::from_utf8_lossy(query);
@@ -118,7 +118,7 @@ pub(super) fn echo(
     stage: &str,
     head: &Head,
     body: &[u8],
-    verified: &Verified,
+    verified: &VerifiedRequest,
 ) -> Value {
     let headers: Vec<[String; 2]> = head
         .headers

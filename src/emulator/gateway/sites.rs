@@ -37,7 +37,7 @@ pub(super) enum SiteKind {
     Analyzer,
     /// Any other service, or a REST API with a custom domain: the path is the route.
     Service,
-    /// An `execute-api` name without an API.
+    /// An `execute-api` host name that none of the emulated APIs has.
     UnknownApi,
 }
 

@@ -15,7 +15,7 @@ use super::body::{GatewayBody, GatewayResponse};
 use super::error::GatewayError;
 use super::head::Head;
 use super::routes::{self, parameter};
-use super::sigv4::Verified;
+use super::sigv4::VerifiedRequest;
 use super::sites::Site;
 use super::sockets::{MAX_MESSAGE, SocketService, Upgrade};
 use super::state::Gateway;
@@ -33,7 +33,7 @@ pub(super) fn websocket_response(
     site: &Site,
     head: &Head,
     body: &[u8],
-    verified: &Verified,
+    verified: &VerifiedRequest,
 ) -> Result<RequestOutcome, GatewayError> {
     let (stage, route) = routes::stage_and_route(head)?;
     if let Some(id) = connection_id(&route) {
@@ -72,7 +72,7 @@ pub(super) fn websocket_response(
 /// requires a presigned URL that signs `host` alone and expires within five minutes.
 pub(super) fn analyzer_response(
     head: &Head,
-    verified: &Verified,
+    verified: &VerifiedRequest,
 ) -> Result<RequestOutcome, GatewayError> {
     let (path, _) = head.path_and_query();
     if path != b"/start-network-analyzer-stream" {

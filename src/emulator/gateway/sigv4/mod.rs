@@ -26,7 +26,7 @@ use crate::sigv4::{self as shared, ALGORITHM, Authorization, sha256_hex};
 
 /// The rules by which a signature is verified.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rules<'a> {
+pub(super) struct SiteRules<'a> {
     pub(super) site: &'a Site,
     /// Whether the canonical path omits empty and dot segments. It is not known whether
     /// `execute-api` does that.
@@ -38,7 +38,7 @@ pub(super) struct Rules<'a> {
 
 /// Proof that [`verify`] accepted a request, and the canonical request that it computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Verified {
+pub(super) struct VerifiedRequest {
     pub(super) canonical: String,
     pub(super) signed_headers: Vec<String>,
     pub(super) is_presigned: bool,
@@ -56,8 +56,8 @@ struct SignatureParameters<'a> {
 pub(super) fn verify(
     head: &Head,
     body: &[u8],
-    rules: &Rules<'_>,
-) -> Result<Verified, GatewayError> {
+    rules: &SiteRules<'_>,
+) -> Result<VerifiedRequest, GatewayError> {
     let (_, query) = head.path_and_query();
     let pairs = canonical::pairs(query, rules.site.has_rest_queries())?;
     let header = head
@@ -104,8 +104,8 @@ fn verify_signature(
     body: &[u8],
     pairs: &[Pair],
     parameters: &SignatureParameters<'_>,
-    rules: &Rules<'_>,
-) -> Result<Verified, GatewayError> {
+    rules: &SiteRules<'_>,
+) -> Result<VerifiedRequest, GatewayError> {
     let authorization = &parameters.authorization;
     let signed_headers = &authorization.signed_headers;
     check_signed_headers(head, signed_headers)?;
@@ -149,7 +149,7 @@ fn verify_signature(
         if authorization.headers_are_sorted()
             && shared::signature_matches(key, authorization, string_to_sign.as_bytes())
         {
-            return Ok(Verified {
+            return Ok(VerifiedRequest {
                 canonical,
                 signed_headers: signed_headers.clone(),
                 is_presigned: parameters.is_presigned,

@@ -45,7 +45,7 @@ impl Case {
         self
     }
 
-    fn verify(&self) -> Result<Verified, GatewayError> {
+    fn verify(&self) -> Result<VerifiedRequest, GatewayError> {
         let (head, body) = self.request.split_once("\n\n").unwrap();
         let raw = head.replace('\n', "\r\n") + "\r\n\r\n";
         let site = Site {
@@ -53,7 +53,7 @@ impl Case {
             service: self.service.to_owned(),
             region: "us-east-1".to_owned(),
         };
-        let rules = Rules {
+        let rules = SiteRules {
             site: &site,
             normalizes_paths: self.normalizes_paths,
             keys: std::slice::from_ref(&self.key),
