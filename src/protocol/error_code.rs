@@ -108,12 +108,12 @@ const NONE: Status = Status::None;
 codes! {
     AccessDenied = "ACCESS_DENIED", NONE, LOGGED,
         "AWS rejected the request: the IAM identity is not allowed to do this.",
-        "Allow the identity `execute-api:Invoke`, or the service's action, on the resource.";
+        "Grant the identity `execute-api:Invoke`, or the action of the service, on the resource.";
     BadBatch = "BAD_BATCH", BAD_REQUEST, NO,
         "The batch has more operations than `limits.batch` allows.",
         "Send fewer operations in one request, or raise `limits.batch`.";
     BadDocument = "BAD_DOCUMENT", BAD_REQUEST, NO,
-        "The GraphQL document is invalid, or GraphQL parsers could read it differently.",
+        "The GraphQL document is invalid, or GraphQL parsers could interpret it differently.",
         "Correct the document at the line and column in the message.";
     BadEvents = "BAD_EVENTS", BAD_REQUEST, NO,
         "The publish has no channel or no events.",
@@ -191,7 +191,7 @@ codes! {
         "The request's HTTP version is not 1.1. The connection is closed.",
         "Use HTTP/1.1.";
     Internal = "INTERNAL", INTERNAL, MAYBE_OR_NO,
-        "A bug of countersign. If it ends a whole socket, the close code is 1011.",
+        "countersign has an internal error. If it ends a socket, the close code is 1011.",
         "Report the log line `panicked`, which has the location.";
     MemoryShort = "MEMORY_SHORT", UNAVAILABLE, NO,
         "Memory is short.",
@@ -245,7 +245,7 @@ codes! {
         "AWS rejected the signature: it is more than 5 minutes old.",
         "Correct this machine's clock, which is behind, or find what delays requests.";
     SignatureIncomplete = "SIGNATURE_INCOMPLETE", NONE, LOGGED,
-        "AWS could not read the signature.",
+        "AWS could not parse the signature.",
         "Check whether a proxy between countersign and AWS changes the Authorization header.";
     SignatureMismatch = "SIGNATURE_MISMATCH", NONE, LOGGED,
         "AWS computed another signature.",

@@ -2,7 +2,7 @@
 //!
 //! Source: apollographql/subscriptions-transport-ws, PROTOCOL.md, and the behaviour of its server
 //! where the text leaves it open: operations may start before the acknowledgement, reusing an active id
-//! restarts the operation, and mistakes are reported in messages while the socket stays open.
+//! restarts the operation, and errors are reported in messages while the socket stays open.
 
 use serde_json::{Value, json};
 

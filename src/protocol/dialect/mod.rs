@@ -1,9 +1,9 @@
 //! Client-facing protocols, one file each, without I/O and without a clock.
 //!
 //! A dialect converts frames and neutral events to [`Output`]s. It is independent of AppSync's
-//! connections, of HTTP and of the other dialects. Those of a WebSocket are machines behind
+//! connections, of HTTP and of the other dialects. Dialects of a WebSocket are machines behind
 //! [`Dialect`]: to add one, write its machine in a separate file and select it by its wire token in
-//! [`websocket`]. Those of an HTTP response only frame the events of an operation.
+//! [`websocket`]. Dialects of an HTTP response only frame the events of an operation.
 
 mod active_operations;
 mod close;
