@@ -16,7 +16,7 @@ pub(super) struct ActiveOperations {
     limits: Limits,
     documents: Documents,
     entries: HashMap<OperationKey, Entry>,
-    /// The keys by the client's ids, which both maps share.
+    /// The key of each client's id. Both maps share the text of the id.
     keys: HashMap<Arc<str>, OperationKey>,
     last_key: u64,
     refusals: u64,
@@ -84,7 +84,7 @@ impl ActiveOperations {
         kind: OperationKind,
     ) -> Result<OperationKey, GraphqlError> {
         let is_subscription = kind == OperationKind::Subscription;
-        let alike = self
+        let same_kind = self
             .entries
             .values()
             .filter(|entry| (entry.kind == OperationKind::Subscription) == is_subscription);
@@ -94,7 +94,7 @@ impl ActiveOperations {
                 (self.limits.operations, "limits.operations")
             }
         };
-        if alike.count() >= limit {
+        if same_kind.count() >= limit {
             let message =
                 format!("too many operations: the maximum for one client is {limit} ({name})");
             self.refusals += 1;

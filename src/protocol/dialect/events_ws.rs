@@ -31,7 +31,7 @@ pub struct EventsWs {
 
 /// `{"type", "id"?, "channel"?, "events"?, "authorization"?}`; other members are ignored.
 #[derive(Deserialize)]
-struct Message {
+struct EventsMessage {
     #[serde(rename = "type")]
     message_type: String,
     #[serde(default)]
@@ -58,7 +58,7 @@ impl EventsWs {
         }
     }
 
-    fn subscribe(&mut self, id: &str, message: Message) {
+    fn subscribe(&mut self, id: &str, message: EventsMessage) {
         let channel = message.channel.unwrap_or_default();
         let channel = match Channel::pattern(&channel) {
             Ok(channel) => channel,
@@ -76,7 +76,7 @@ impl EventsWs {
         }
     }
 
-    fn publish(&mut self, id: &str, message: Message) {
+    fn publish(&mut self, id: &str, message: EventsMessage) {
         let channel = message.channel.unwrap_or_default();
         let channel = match Channel::exact(&channel) {
             Ok(channel) => channel,
@@ -145,7 +145,7 @@ impl Dialect for EventsWs {
         if self.connection.is_closed() {
             return;
         }
-        let Some(message) = read_object::<Message>(text) else {
+        let Some(message) = read_object::<EventsMessage>(text) else {
             return self.unsupported(None);
         };
         let id = message.id.clone();

@@ -23,11 +23,11 @@ pub struct GraphqlWs {
     connection: ConnectionState,
     active: ActiveOperations,
     /// `None` until the first `start`.
-    protocol: Option<Protocol>,
+    protocol: Option<GraphqlWsProtocol>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(super) enum GraphqlWsProtocol {
     Legacy,
     Native,
 }
@@ -48,7 +48,7 @@ impl GraphqlWs {
 
     /// Creates a machine that has selected its protocol, without a deadline for the init message.
     #[cfg(test)]
-    pub(super) fn with_protocol(protocol: Protocol, times: Times, limits: Limits) -> Self {
+    pub(super) fn with_protocol(protocol: GraphqlWsProtocol, times: Times, limits: Limits) -> Self {
         Self {
             connection: ConnectionState::new(times.keepalive, MessageFormat::Payload),
             active: ActiveOperations::new(limits, Documents::default()),
@@ -71,14 +71,14 @@ impl GraphqlWs {
     }
 
     /// Handles a message before the first `start`. Returns the protocol that a `start` selects.
-    fn select(&mut self, message: Option<&Message<'_>>) -> Option<Protocol> {
+    fn select(&mut self, message: Option<&Message<'_>>) -> Option<GraphqlWsProtocol> {
         match message.map(|message| message.message_type.as_str()) {
             Some("start") => {
                 let payload = message.and_then(|message| message.payload);
                 return Some(if payload.is_some_and(has_data) {
-                    Protocol::Native
+                    GraphqlWsProtocol::Native
                 } else {
-                    Protocol::Legacy
+                    GraphqlWsProtocol::Legacy
                 });
             }
             Some("connection_init") => {
@@ -103,8 +103,8 @@ impl Dialect for GraphqlWs {
             self.protocol = self.select(message.as_ref());
         }
         match self.protocol {
-            Some(Protocol::Legacy) => self.legacy().handle(message.as_ref()),
-            Some(Protocol::Native) => self.native().handle(message.as_ref()),
+            Some(GraphqlWsProtocol::Legacy) => self.legacy().handle(message.as_ref()),
+            Some(GraphqlWsProtocol::Native) => self.native().handle(message.as_ref()),
             None => {}
         }
     }
@@ -124,8 +124,8 @@ impl Dialect for GraphqlWs {
 
     fn handle_event(&mut self, key: OperationKey, event: &Event) {
         match self.protocol {
-            Some(Protocol::Legacy) => self.legacy().handle_event(key, event),
-            Some(Protocol::Native) => self.native().handle_event(key, event),
+            Some(GraphqlWsProtocol::Legacy) => self.legacy().handle_event(key, event),
+            Some(GraphqlWsProtocol::Native) => self.native().handle_event(key, event),
             None => {}
         }
     }

@@ -22,7 +22,7 @@ pub(super) struct Native<'a> {
 
 /// `{"data": "<JSON>", "extensions": {"authorization": {…}}}`
 #[derive(Deserialize)]
-struct Start {
+struct StartPayload {
     data: String,
     #[serde(default)]
     extensions: Extensions,
@@ -84,7 +84,7 @@ impl Native<'_> {
             return self.refuse(Some(id), appsync_error("BadRequestException", &message));
         }
         let payload = frame.payload.map(|raw| serde_json::from_str(raw.get()));
-        let Some(Ok(Start { data, extensions })) = payload else {
+        let Some(Ok(StartPayload { data, extensions })) = payload else {
             return self.refuse(Some(id), unsupported());
         };
         let Ok(mut operation) = Operation::from_data(data) else {

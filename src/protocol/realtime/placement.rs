@@ -343,8 +343,8 @@ impl<T: Clone> Placement<T> {
     fn retry(&mut self, now: Instant, subscriptions: Subscriptions<T>, jitter: f64) {
         let is_recent = |at: Instant| now.saturating_duration_since(at) < INTEREST;
         let has_interest = self.interest_at.is_some_and(is_recent);
-        let is_needless = self.is_retrying || !self.connections.is_empty();
-        if subscriptions.is_empty() && (is_needless || !has_interest) {
+        let is_unneeded = self.is_retrying || !self.connections.is_empty();
+        if subscriptions.is_empty() && (is_unneeded || !has_interest) {
             if !self.is_retrying && !has_interest {
                 self.failures = 0;
             }

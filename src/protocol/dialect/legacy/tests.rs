@@ -1,11 +1,11 @@
 //! Transcripts of the legacy protocol.
 
-use super::super::graphql_ws::{GraphqlWs, Protocol};
+use super::super::graphql_ws::{GraphqlWs, GraphqlWsProtocol};
 use super::super::transcripts::{Harness, LIMITS, TIMES};
 use super::*;
 
 fn bench() -> Harness<GraphqlWs> {
-    Harness::new(|_| GraphqlWs::with_protocol(Protocol::Legacy, TIMES, LIMITS))
+    Harness::new(|_| GraphqlWs::with_protocol(GraphqlWsProtocol::Legacy, TIMES, LIMITS))
 }
 
 #[track_caller]

@@ -1,10 +1,10 @@
 //! Transcripts of AppSync's own protocol.
 
-use super::super::graphql_ws::{GraphqlWs, Protocol};
+use super::super::graphql_ws::{GraphqlWs, GraphqlWsProtocol};
 use super::super::transcripts::{Harness, LIMITS, TIMES};
 
 fn bench() -> Harness<GraphqlWs> {
-    Harness::new(|_| GraphqlWs::with_protocol(Protocol::Native, TIMES, LIMITS))
+    Harness::new(|_| GraphqlWs::with_protocol(GraphqlWsProtocol::Native, TIMES, LIMITS))
 }
 
 #[track_caller]

@@ -19,7 +19,7 @@ impl Harness {
     }
 
     #[track_caller]
-    fn gives(&mut self, expected: &[&str]) {
+    fn check_outputs(&mut self, expected: &[&str]) {
         let outputs: Vec<String> = std::iter::from_fn(|| self.0.poll_output())
             .map(|output| show(&output))
             .collect();
@@ -35,7 +35,7 @@ fn operations_run_concurrently() {
     let mut bench = Harness::new();
     assert_eq!(bench.start(SUBSCRIPTION), StreamResponse::Started);
     assert_eq!(bench.start(QUERY), StreamResponse::Started);
-    bench.gives(&[
+    bench.check_outputs(&[
         r#"! start 1 subscription {"query":"subscription { a }","variables":{},"extensions":{"operationId":"a"}}"#,
         r#"! start 2 query {"query":"{ a }","variables":{},"extensions":{"operationId":"b"}}"#,
     ]);
@@ -44,7 +44,7 @@ fn operations_run_concurrently() {
     bench.event(1, &next(r#"{"data":2}"#));
     bench.event(1, &error("x"));
     bench.event(1, &next(r#"{"data":3}"#));
-    bench.gives(&[
+    bench.check_outputs(&[
         "< event: next\ndata: {\"id\":\"b\",\"payload\":{\"data\": 1}}\n\n",
         "< event: complete\ndata: {\"id\":\"b\"}\n\n",
         "< event: next\ndata: {\"id\":\"a\",\"payload\":{\"data\":2}}\n\n",
@@ -63,7 +63,7 @@ fn active_id_conflicts_and_stopped_id_is_free() {
     assert_eq!(bench.0.stop("a"), StreamResponse::Stopped);
     assert_eq!(bench.start(SUBSCRIPTION), StreamResponse::Started);
     bench.event(1, &next(r#"{"data":1}"#));
-    bench.gives(&[
+    bench.check_outputs(&[
         r#"! start 1 subscription {"query":"subscription { a }","variables":{},"extensions":{"operationId":"a"}}"#,
         "! stop 1",
         r#"! start 2 subscription {"query":"subscription { a }","variables":{},"extensions":{"operationId":"a"}}"#,
@@ -117,7 +117,7 @@ fn comment_comes_first_and_a_loss_interrupts() {
     bench.0.open();
     bench.0.heartbeat();
     bench.0.lose("gone");
-    bench.gives(&[
+    bench.check_outputs(&[
         "< :\n\n",
         r#"! start 1 query {"query":"{ a }","variables":{},"extensions":{"operationId":"b"}}"#,
         "< :\n\n",

@@ -728,13 +728,14 @@ impl Model {
 
     fn start(&mut self, id: usize, kind: Option<OperationKind>) -> Option<String> {
         let is_subscription = |kind: OperationKind| kind == OperationKind::Subscription;
-        let alike = |wanted: OperationKind| {
+        let same_kind = |expected: OperationKind| {
             let kinds = self.live.values().map(|(_, kind)| *kind);
-            let alike = kinds.filter(|kind| is_subscription(*kind) == is_subscription(wanted));
-            alike.count()
+            let same_kind =
+                kinds.filter(|kind| is_subscription(*kind) == is_subscription(expected));
+            same_kind.count()
         };
         match kind {
-            Some(kind) if alike(kind) < 2 => {
+            Some(kind) if same_kind(kind) < 2 => {
                 self.last_key += 1;
                 self.live.insert(id, (self.last_key, kind));
                 Some(format!("! start {}", self.last_key))
@@ -849,11 +850,11 @@ proptest! {
             prop_assert_eq!(played, expected, "{:?}", step);
             if !model.is_closed {
                 let mut live = bench.machine.active.pairs();
-                let mut wanted: Vec<(&str, u64)> = model.live.iter()
+                let mut expected: Vec<(&str, u64)> = model.live.iter()
                     .map(|(id, (key, _))| (IDS[*id], *key)).collect();
                 live.sort_unstable();
-                wanted.sort_unstable();
-                prop_assert_eq!(live, wanted);
+                expected.sort_unstable();
+                prop_assert_eq!(live, expected);
             }
         }
     }

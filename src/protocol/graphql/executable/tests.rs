@@ -11,7 +11,7 @@ fn check(query: &str, name: Option<&str>, expected: Result<OperationKind, &str>)
         (Err(error), Err(part)) => {
             let error = error.to_string();
             assert!(!part.is_empty() && error.contains(part), "{shown}: {error}");
-            assert!(survey(query, name).is_err(), "{shown}: a policy takes it");
+            assert!(survey(query, name).is_err(), "{shown}: a policy accepts it");
         }
         (found, _) => panic!("{shown}: {found:?}, not {expected:?}"),
     }

@@ -9,7 +9,7 @@ fn check(query: &str, name: Option<&str>, expected: Result<&str, &str>) {
     let shown: String = query.chars().take(200).collect();
     match (survey(query, name), expected) {
         (Ok(found), expected) => {
-            let mut told = format!(
+            let mut summary = format!(
                 "{} {} [{}] depth {} aliases {}",
                 found.kind.as_str(),
                 found.name.as_deref().unwrap_or("-"),
@@ -21,9 +21,9 @@ fn check(query: &str, name: Option<&str>, expected: Result<&str, &str>) {
                 (found.introspects, " introspects"),
                 (found.is_mixed, " mixed"),
             ] {
-                told.push_str(if is { word } else { "" });
+                summary.push_str(if is { word } else { "" });
             }
-            assert_eq!(Ok(told.as_str()), expected, "{shown}");
+            assert_eq!(Ok(summary.as_str()), expected, "{shown}");
         }
         (Err(error), Err(part)) => {
             let error = error.to_string();

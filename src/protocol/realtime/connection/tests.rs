@@ -49,7 +49,7 @@ impl Bench {
 
     fn ready() -> Self {
         let mut bench = Self::new();
-        bench.say("< ack");
+        bench.input("< ack");
         bench.outputs();
         bench
     }
@@ -73,7 +73,7 @@ impl Bench {
         self.now = until;
     }
 
-    fn say(&mut self, line: &str) {
+    fn input(&mut self, line: &str) {
         if let Some(frame) = line.strip_prefix("< ") {
             let frame = Bytes::from(self.frame(frame));
             self.machine.handle_frame(self.now, &frame);
@@ -200,7 +200,7 @@ fn check_from(mut bench: Bench, transcript: &str) {
     let mut played = Vec::new();
     for line in lines().filter(|line| line.starts_with(['<', '.'])) {
         played.push(line.to_owned());
-        bench.say(line);
+        bench.input(line);
         played.extend(bench.outputs());
     }
     let expected: Vec<&str> = lines().collect();
@@ -224,7 +224,7 @@ fn check_ready(transcript: &str) {
 fn check_live(transcript: &str) {
     let mut bench = Bench::ready();
     for line in [". subscribe 1", ". signed 1", "< start_ack $1"] {
-        bench.say(line);
+        bench.input(line);
     }
     bench.outputs();
     check_from(bench, transcript);
@@ -426,15 +426,15 @@ fn throttled_starts_wait_and_are_signed_again() {
 #[test]
 fn throttled_starts_fail_after_six_retries() {
     let mut bench = Bench::ready();
-    bench.say(". subscribe 1");
+    bench.input(". subscribe 1");
     for wait in [500, 1_000, 2_000, 4_000, 8_000, 16_000] {
         assert_eq!(bench.outputs().last().unwrap(), "! sign 1");
-        bench.say(". signed 1");
+        bench.input(". signed 1");
         assert_eq!(bench.outputs(), ["> start $1"]);
-        bench.say(&format!("< {LIMITED}"));
-        bench.say(&format!(". wait {}ms", wait - 1));
+        bench.input(&format!("< {LIMITED}"));
+        bench.input(&format!(". wait {}ms", wait - 1));
         assert_eq!(bench.outputs(), [""; 0], "{wait}");
-        bench.say(". wait 1ms");
+        bench.input(". wait 1ms");
     }
     check_from(
         bench,
@@ -458,14 +458,14 @@ fn throttled_starts_fail_after_six_retries() {
 fn a_burst_of_throttled_starts_counts_once() {
     let mut bench = Bench::ready();
     for key in 1..=8 {
-        bench.say(&format!(". subscribe {key}"));
-        bench.say(&format!(". signed {key}"));
+        bench.input(&format!(". subscribe {key}"));
+        bench.input(&format!(". signed {key}"));
     }
     for _ in 1..=8 {
-        bench.say(&format!("< {LIMITED}"));
+        bench.input(&format!("< {LIMITED}"));
     }
     bench.outputs();
-    bench.say(". wait 500ms");
+    bench.input(". wait 500ms");
     let signs: Vec<String> = (1..=8).map(|key| format!("! sign {key}")).collect();
     assert_eq!(bench.outputs(), signs);
 }
@@ -701,9 +701,9 @@ fn data_before_its_acknowledgement_acknowledges() {
 fn no_event_follows_a_stop() {
     let mut bench = Bench::ready();
     for line in [". subscribe 1", ". signed 1", "< data $1 {\"data\":1}"] {
-        bench.say(line);
+        bench.input(line);
     }
-    bench.say(". stop 1");
+    bench.input(". stop 1");
     assert_eq!(bench.outputs(), ["! sign 1", "> start $1", "> stop $1"]);
 }
 
@@ -711,13 +711,13 @@ fn no_event_follows_a_stop() {
 fn the_time_to_the_acknowledgement_counts_from_the_latest_signature() {
     let mut bench = Bench::ready();
     for line in [". subscribe 1", ". wait 1s", ". signed 1", ". wait 5s"] {
-        bench.say(line);
+        bench.input(line);
     }
     for line in [". signed 1", ". wait 2s"] {
-        bench.say(line);
+        bench.input(line);
     }
     bench.outputs();
-    bench.say("< start_ack $1'");
+    bench.input("< start_ack $1'");
     let Some(Output::Started(Key(1), took)) = bench.machine.poll_output() else {
         panic!("not started");
     };
@@ -964,7 +964,7 @@ struct Rules {
     keys: BTreeMap<u64, Seen>,
 }
 
-/// What the outputs have shown of one subscription.
+/// The state of one subscription according to the outputs.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     is_signing: bool,
@@ -1055,9 +1055,9 @@ impl Checked {
             ". subscribe" => {
                 let key = self.rules.keys.len() as u64 + 1;
                 self.rules.keys.insert(key, Seen::default());
-                self.bench.say(&format!(". subscribe {key}"));
+                self.bench.input(&format!(". subscribe {key}"));
             }
-            line => self.bench.say(line),
+            line => self.bench.input(line),
         }
         if let (true, Some(seen)) = (
             line.starts_with(". stop"),
@@ -1178,7 +1178,7 @@ proptest! {
                     last += 1;
                     bench.subscribe(last);
                 }
-                line => bench.say(line),
+                line => bench.input(line),
             }
             bench.outputs();
             if let Some(at) = bench.machine.poll_timeout() {
