@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 /// Metadata that differs when the content or mode of a file has changed, or when another file has
 /// replaced it, as in a secret that Kubernetes mounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fingerprint {
+struct Fingerprint {
     /// Device and inode.
     file: (u64, u64),
     /// The time of the last change (`ctime`), in seconds and nanoseconds.
@@ -22,7 +22,7 @@ pub struct Fingerprint {
 
 impl Fingerprint {
     /// Returns the fingerprint of a file with this metadata.
-    pub fn of(metadata: &Metadata) -> Self {
+    fn of(metadata: &Metadata) -> Self {
         Self {
             file: (metadata.dev(), metadata.ino()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
@@ -159,7 +159,7 @@ fn fingerprints(paths: &[PathBuf]) -> Vec<Option<Fingerprint>> {
 ///
 /// # Errors
 /// When the file cannot be read, or does not meet these requirements and `rules`.
-pub fn read(path: &Path, rules: Rules) -> Result<(Fingerprint, Vec<u8>), FileError> {
+pub fn read(path: &Path, rules: Rules) -> Result<Vec<u8>, FileError> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = OpenOptions::new()
         .read(true)
@@ -172,7 +172,7 @@ pub fn read(path: &Path, rules: Rules) -> Result<(Fingerprint, Vec<u8>), FileErr
 ///
 /// # Errors
 /// When the file cannot be read, or does not meet the requirements.
-pub fn read_open(file: &File, rules: Rules) -> Result<(Fingerprint, Vec<u8>), FileError> {
+pub fn read_open(file: &File, rules: Rules) -> Result<Vec<u8>, FileError> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(FileError::NotRegular);
@@ -193,7 +193,7 @@ pub fn read_open(file: &File, rules: Rules) -> Result<(Fingerprint, Vec<u8>), Fi
     if bytes.len() as u64 > rules.limit {
         return Err(FileError::TooLong(rules.limit));
     }
-    Ok((Fingerprint::of(&metadata), bytes))
+    Ok(bytes)
 }
 
 #[cfg(test)]

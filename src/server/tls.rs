@@ -350,10 +350,9 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    let read = trusted_file::read(path, RULES).map_err(|source| TlsError::Read {
+    trusted_file::read(path, RULES).map_err(|source| TlsError::Read {
         key,
         path: path.to_owned(),
         source,
-    });
-    Ok(read?.1)
+    })
 }

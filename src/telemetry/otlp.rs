@@ -283,7 +283,7 @@ fn client(
 
 fn headers(path: &Path) -> Result<HeaderMap, TraceError> {
     let unreadable = |error| TraceError::HeadersFile(path.to_owned(), error);
-    let (_, bytes) = trusted_file::read(path, RULES).map_err(|error| match error {
+    let bytes = trusted_file::read(path, RULES).map_err(|error| match error {
         FileError::Mode(mode) => TraceError::Mode(path.to_owned(), mode),
         FileError::Io(_)
         | FileError::NotRegular

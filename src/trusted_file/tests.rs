@@ -40,7 +40,7 @@ impl Drop for Scratch {
 #[track_caller]
 fn check(path: &Path, expected: Result<&str, &str>) {
     match (read(path, RULES), expected) {
-        (Ok((_, found)), Ok(text)) => assert_eq!(found, text.as_bytes(), "{path:?}"),
+        (Ok(found), Ok(text)) => assert_eq!(found, text.as_bytes(), "{path:?}"),
         (Err(error), Err(part)) => {
             let error = error.to_string();
             assert!(error.contains(part), "{path:?}: {error}");

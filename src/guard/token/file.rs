@@ -106,7 +106,7 @@ pub(super) fn digest(token: &str) -> Digest {
 
 fn read(path: &Path) -> Result<Vec<Digest>, TokenError> {
     let unreadable = |error| TokenError::Read(path.to_owned(), error);
-    let (_, bytes) = trusted_file::read(path, RULES).map_err(|error| match error {
+    let bytes = trusted_file::read(path, RULES).map_err(|error| match error {
         FileError::Mode(mode) => TokenError::Mode(path.to_owned(), mode),
         FileError::Io(_)
         | FileError::NotRegular

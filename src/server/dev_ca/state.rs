@@ -135,7 +135,7 @@ impl StateDirectory {
         }
         let limit = MAX_SIZE;
         match read_open(&file, Rules { forbidden, limit }) {
-            Ok((_, bytes)) => Ok(Some(Ok(bytes))),
+            Ok(bytes) => Ok(Some(Ok(bytes))),
             Err(FileError::Io(error)) => Err(failed("read", &path)(error)),
             Err(error) => Ok(Some(Err(unusable(error)))),
         }
