@@ -284,7 +284,7 @@ fn head_size<B>(request: &Request<B>) -> usize {
     request.method().as_str().len() + target + headers.sum::<usize>()
 }
 
-/// Rejects a request that another proxy forwarded, in any spelling of the headers that show it.
+/// Rejects a request that another proxy forwarded, in any spelling of the headers that identify proxies.
 fn check_forwarded(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut names = headers.keys();
     match names.find_map(|name| forwarded_header(name.as_str())) {

@@ -101,7 +101,7 @@ pub(super) async fn certificate(
             Ok(leaf) => return Ok(issued(leaf)),
             Err(reason) => {
                 warn!(
-                    "replacing the local CA in {shown}, so clients must trust the new one: {reason}"
+                    "replacing the local CA in {shown}: {reason}. Clients must trust the new one"
                 );
             }
         },

@@ -50,7 +50,7 @@ pub enum BindError {
     #[error("another process listens on it")]
     InUse,
     #[error("the path exists and is not a socket")]
-    NoSocket,
+    NotASocket,
     #[error("the inherited socket cannot be used: {0}")]
     Passed(#[source] io::Error),
     #[error("{step}: {source}")]
@@ -223,7 +223,7 @@ fn check_place(path: &Path) -> Result<(), BindError> {
         }
     };
     if !found.file_type().is_socket() {
-        return Err(BindError::NoSocket);
+        return Err(BindError::NotASocket);
     }
     match BlockingUnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),

@@ -57,12 +57,12 @@ pub struct TraceConfig {
 /// Why spans cannot be exported.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    #[error("traces.headers_file: {path:?} has no `name: value` in line {line}")]
+    #[error("traces.headers_file: line {line} of {path:?} is not `name: value`")]
     Header { path: PathBuf, line: usize },
     #[error("traces.headers_file: {0:?} cannot be read")]
     HeadersFile(PathBuf, #[source] FileError),
     #[error(
-        "traces.headers_file: {0:?} may be read or written by others (mode {1:03o}): chmod 600 it"
+        "traces.headers_file: {0:?} is accessible to other users (mode {1:03o}). Run: chmod 600 {0:?}"
     )]
     Mode(PathBuf, u32),
     #[error("traces: the exporter cannot be created")]

@@ -25,8 +25,8 @@ tokio::task_local! {
 /// A task ended by a panic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "countersign hit an internal error, which is a bug: the line \"panicked\" in its log has the \
-     location, please report it"
+    "countersign hit an internal error, which is a bug. Please report it with the location that the \
+     log line \"panicked\" has"
 )]
 pub struct Panicked;
 

@@ -42,7 +42,7 @@ fn inspected(request: &[u8]) -> Inspected {
     Inspected::uninspected(Bytes::copy_from_slice(request))
 }
 
-/// Evaluates a request that is sent as it is, and as it is inspected on its way.
+/// Evaluates a request, and checks that a request inspected before admission has the same result.
 #[track_caller]
 fn evaluate(policy: &OperationPolicy, request: &[u8]) -> Result<(), OperationDenied> {
     let body = Bytes::copy_from_slice(request);
