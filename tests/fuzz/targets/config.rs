@@ -9,7 +9,7 @@ use countersign::upstream::{Address, Endpoint, Overrides, UpstreamKind};
 
 use super::{head, text};
 
-/// `COUNTERSIGN_`'s variables, `KEY=VALUE`, and flags, `--dotted.key VALUE`, a line for each.
+/// Variables without their prefix `COUNTERSIGN_`, `KEY=VALUE`, and flags, `--dotted.key VALUE`, one a line.
 pub fn config_values(data: &[u8]) {
     let Some(text) = text(data) else {
         return;
@@ -46,7 +46,7 @@ pub fn config_file(data: &[u8]) {
     std::fs::remove_file(&*FILE).unwrap();
 }
 
-/// Either it means something, or all that is wrong is told.
+/// Checks that a configuration has values, or that each problem has a message.
 fn check(sources: &Sources) {
     match load(sources) {
         Ok((raw, _)) => assert!(!raw.values().is_empty()),
@@ -58,7 +58,7 @@ fn check(sources: &Sources) {
     }
 }
 
-/// An upstream's URL, and in the lines below region, service, host and address.
+/// An upstream's URL. The following lines are region, service, host and address.
 pub fn endpoint(data: &[u8]) {
     let Some((url, rest)) = text(data).map(head) else {
         return;

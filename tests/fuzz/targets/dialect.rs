@@ -25,7 +25,7 @@ const TIMES: Times = Times {
     init: Duration::from_secs(10),
     keepalive: Duration::from_secs(15),
 };
-/// One input makes no more outputs than this.
+/// The most outputs of one input.
 const MAX_OUTPUTS: usize = 4;
 
 /// A script on a `graphql-transport-ws` socket.
@@ -219,13 +219,16 @@ impl Bench {
 
     fn begin(&mut self, input: &Input<'_>, OperationKey(key): OperationKey, kind: OperationKind) {
         let Input::Client(Some(id)) = input else {
-            panic!("{key} was not asked for");
+            panic!("{key} was not started by a frame of the client");
         };
-        assert!(!self.is_closing, "{key} begins while a close is coming");
+        assert!(
+            !self.is_closing,
+            "{key} starts after the close was announced"
+        );
         assert!(key > self.last_key, "{key} was used before");
         self.last_key = key;
         let is_taken = |(_, (_, live)): (_, &(_, String))| is_same(live, id);
-        assert!(!self.live.iter().any(is_taken), "{id} runs already");
+        assert!(!self.live.iter().any(is_taken), "{id} is already running");
         self.live.insert(key, (kind, (*id).to_owned()));
         let is_subscription = |kind: OperationKind| kind == OperationKind::Subscription;
         let alike = self.live.values();
@@ -233,7 +236,7 @@ impl Bench {
         assert!(alike.count() <= LIMITS.subscriptions);
     }
 
-    /// Checks that the output is a message, and belongs to the inputs.
+    /// Checks that the output is a message that belongs to the input.
     fn frame(&self, input: &Input<'_>, text: &str) {
         let frame: Frame<'_> = serde_json::from_str(text).unwrap();
         let id = frame.id.map(RawValue::get);
@@ -249,7 +252,7 @@ impl Bench {
                 let live = self.live.get(key);
                 let (kind, live) = live.unwrap_or_else(|| panic!("{key} has ended: {text}"));
                 assert!(is_same(live, id.unwrap()), "{text}");
-                // A publish that has succeeded is told by its answer.
+                // The answer to a publish reports its success.
                 let is_ending = ["complete", "error"].contains(&frame.kind.as_str());
                 let is_graphql = self.protocol != "aws-appsync-event-ws";
                 assert!(
@@ -262,7 +265,7 @@ impl Bench {
     }
 }
 
-/// Whether two JSON texts say the same.
+/// Returns whether two JSON texts have the same value.
 fn is_same(one: &str, other: &str) -> bool {
     let value = |text: &str| serde_json::from_str::<Value>(text).ok();
     one == other || value(one).is_some_and(|one| value(other) == Some(one))

@@ -63,12 +63,12 @@ fn check_selected(
         (Ok(found), Ok(survey)) => {
             assert_eq!((found.kind, &found.name), (survey.kind, &survey.name));
         }
-        (Err(_), Ok(_)) => panic!("a policy takes what nothing else reads"),
+        (Err(_), Ok(_)) => panic!("a policy allows what no other parser reads"),
         (Ok(_) | Err(_), Err(_)) => {}
     }
 }
 
-/// Characters that some parser could take for the end of a comment, a string or the text.
+/// Checks for characters that a parser could read as the end of a comment, a string or the text.
 fn check_agreed(query: &str) {
     let is_odd = |c: char| match c {
         '\t' | '\n' | '\r' => false,
@@ -77,7 +77,7 @@ fn check_agreed(query: &str) {
     };
     let text = query.strip_prefix('\u{feff}').unwrap_or(query);
     assert!(!text.contains(is_odd));
-    // Outside of strings and comments there is nothing but ASCII.
+    // Outside strings and comments, only ASCII is allowed.
     let mut code = String::new();
     let mut rest = text;
     while let Some(at) = rest.find(['"', '#']) {
@@ -181,10 +181,10 @@ fn check_operation(operation: &Operation) {
     }
 }
 
-/// A request as it would be sent, under policies: what is let through means the same to others.
+/// A request as it would be sent, under policies: what they allow means the same to other parsers.
 pub fn policy(data: &[u8]) {
     let inspected = || Inspected::uninspected(Bytes::copy_from_slice(data));
-    let judge = |is_read_only, operations| {
+    let evaluate = |is_read_only, operations| {
         let policy = OperationPolicy {
             table: "route.a".to_owned(),
             is_read_only,
@@ -193,22 +193,22 @@ pub fn policy(data: &[u8]) {
         policy.evaluate(&inspected())
     };
     assert!(OperationPolicies::default().evaluate(&inspected()).is_ok());
-    let any = judge(false, Some(AllowedOperations::default()));
-    let read_only = judge(true, None);
+    let any = evaluate(false, Some(AllowedOperations::default()));
+    let read_only = evaluate(true, None);
     let fields = AllowedOperations {
         fields: FieldPattern::parse("Query.a").map(|pattern| vec![pattern]),
         introspection: Some(false),
         depth: Some(1),
         ..AllowedOperations::default()
     };
-    let narrow = judge(false, Some(fields));
+    let narrow = evaluate(false, Some(fields));
     if narrow.is_ok() || read_only.is_ok() {
-        assert_eq!(any, Ok(()), "less is denied by a policy that says more");
+        assert_eq!(any, Ok(()), "a policy denies what a narrower one allows");
     }
     if any.is_err() {
         return;
     }
-    // If two members have the same name, Value keeps the last; duplicates must not occur.
+    // `Value` keeps the last of two members with one name, so there must be no duplicates.
     let request: Value = serde_json::from_slice(data).unwrap();
     let query = request["query"].as_str().unwrap();
     let selected = select(query, request["operationName"].as_str()).unwrap();

@@ -1,9 +1,8 @@
 //! The fuzz targets: every decoder that a peer can feed, and both machines.
 //!
-//! A target takes any bytes and panics where a rule is broken. The fuzzer feeds it for as long as
-//! one likes (`tests/fuzz/run`), and the tests of the main crate with what has been committed
-//! (`tests/it/fuzz.rs`). Machines are fed scripts, line by line, in the words of the transcripts
-//! beside their sources; lines that tell what comes out are passed over.
+//! A target takes any bytes and panics where a rule is broken. `tests/fuzz/run` feeds it with the
+//! inputs of a fuzzer, and `tests/it/fuzz.rs` with the committed corpus. The inputs of machines are
+//! scripts in the syntax of the transcripts beside their sources; lines with outputs are skipped.
 
 pub mod config;
 pub mod dialect;
@@ -42,17 +41,17 @@ pub const TARGETS: [(&str, Target); 22] = [
     ("transport_ws", dialect::transport_ws),
 ];
 
-/// Text, as peers must send it in most places.
+/// Returns the data as text, which most protocols require.
 fn text(data: &[u8]) -> Option<&str> {
     std::str::from_utf8(data).ok()
 }
 
-/// The first line, and the rest.
+/// Returns the first line and the rest.
 fn head(text: &str) -> (&str, &str) {
     text.split_once('\n').unwrap_or((text, ""))
 }
 
-/// Whether `text` is one JSON value.
+/// Returns whether `text` is one JSON value.
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }

@@ -205,7 +205,7 @@ impl Bench {
         self.now = until;
     }
 
-    /// In every case, a closed socket is the end.
+    /// In every case, a closed socket ends the machine.
     fn over(&mut self) {
         self.machine.handle_closed();
         self.see();

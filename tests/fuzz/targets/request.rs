@@ -201,7 +201,7 @@ pub fn guard(data: &[u8]) {
     }
 }
 
-/// A loopback name with an optional port, told apart by other means than the guard's.
+/// Returns whether this is a loopback name with an optional port. Shares no code with the guard.
 fn is_ours(authority: &str) -> bool {
     let port_at = authority.rfind(':').filter(|at| {
         let port = &authority[at + 1..];
@@ -213,13 +213,13 @@ fn is_ours(authority: &str) -> bool {
     name == "localhost" || ip.is_some_and(|ip| ip.to_canonical().is_loopback())
 }
 
-/// The body of a response that is not a success.
+/// The body of an error response.
 pub fn refusal(data: &[u8]) {
     for status in [StatusCode::FORBIDDEN, StatusCode::BAD_GATEWAY] {
         let body = proxy::rejection_body(status, data);
         let body: Value = match serde_json::from_slice(&body) {
             Ok(body) => body,
-            // Deeper than a value may be: passed on as it was.
+            // It is nested more deeply than serde_json reads, and passed on unchanged.
             Err(error) => {
                 assert!(is_json(std::str::from_utf8(&body).unwrap()), "{error}");
                 continue;
@@ -235,7 +235,7 @@ pub fn refusal(data: &[u8]) {
     }
 }
 
-/// The body of a success that may hold nothing but errors.
+/// The body of a successful response, which may contain only errors.
 pub fn request_errors(data: &[u8]) {
     let _ = begins_with_data(data);
     let Some(body) = proxy::request_errors(data) else {

@@ -46,7 +46,7 @@ pub fn sign_target(data: &[u8]) {
     };
     let text = target.as_str();
     assert!(text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()));
-    // Normalised once is normalised.
+    // Normalising a target twice changes nothing.
     assert_eq!(split(text).as_ref(), Ok(&target));
     // The signed bytes are the bytes on the wire.
     let uri: http::Uri = format!("https://{HOST}{text}").parse().unwrap();
@@ -134,7 +134,7 @@ fn decoded(path: &str) -> String {
     out + rest
 }
 
-/// A text of AWS that may echo a session token.
+/// A text from AWS that may echo a session token.
 pub fn redact(data: &[u8]) {
     const TOKEN: &str = "FwoGZXIvYXdzEJr+TOKEN/x==";
     const HELD: &str = "IQoJb3JpZ2luX2VjEHELD/0123456789/abcdef/xyz==";
@@ -142,7 +142,7 @@ pub fn redact(data: &[u8]) {
     else {
         return;
     };
-    // In pieces, and however it is escaped, a token that we hold is masked.
+    // A known token is masked however it is escaped and split into pieces.
     redact::register(HELD);
     for held in [
         HELD.to_owned(),
@@ -160,7 +160,7 @@ pub fn redact(data: &[u8]) {
             streamed.extend_from_slice(&stream.push(bytes::Bytes::copy_from_slice(piece)));
         }
         streamed.extend_from_slice(&stream.finish());
-        // The first bytes of a token may have gone on with the piece before.
+        // The piece before may already have been sent with the first bytes of a token.
         assert_eq!(streamed.len(), masked.len());
         let differ = (0..masked.len()).filter(|&at| streamed[at] != masked[at]);
         let start = text.len() + 1;
@@ -175,7 +175,7 @@ pub fn redact(data: &[u8]) {
     if is_json(text) {
         assert!(is_json(&once), "{once}");
     }
-    // Wherever a canonical request stands, and however it is escaped.
+    // The token of a canonical request is masked wherever the request is, and however it is escaped.
     let canonical = format!("{text}\nx-amz-security-token:{TOKEN}\n\nhost{text}");
     assert!(!mask_tokens(&canonical).contains(TOKEN));
     let json = Value::from(canonical).to_string();

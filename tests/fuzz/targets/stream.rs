@@ -1,4 +1,4 @@
-//! The framing of HTTP responses that last, and the operations of a reserved stream.
+//! The framing of streamed HTTP responses, and the operations of a reserved stream.
 
 use std::collections::BTreeMap;
 
@@ -141,7 +141,7 @@ struct Bench {
     last_key: u64,
     is_open: bool,
     is_over: bool,
-    /// How much may wait for the stream to be opened.
+    /// The most outputs that may wait for the stream to be opened.
     waiting: usize,
 }
 
