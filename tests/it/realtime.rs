@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign_emulator::Options;
+use countersign_emulator::{Options, Stats};
 use countersign_protocol::error_code::{Code, Sent};
 use futures_util::future::join_all;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -27,6 +27,23 @@ fn message(room: &str, body: &str) -> String {
 fn body_of(frame: &Value) -> &str {
     let body = &frame["payload"]["data"]["onMessage"]["body"];
     body.as_str().unwrap_or_else(|| panic!("{frame}"))
+}
+
+/// Returns a socket whose subscription `s` is live, the only one.
+async fn subscribed(world: &Running) -> Socket {
+    let mut socket = world.acked().await;
+    socket.subscribe("s", ON_MESSAGE).await;
+    world.subscriptions(1).await;
+    socket
+}
+
+/// Starts the mutation `m`, which the emulator executes and answers when its gate is opened.
+async fn hold_mutation(world: &Running, socket: &mut Socket) {
+    world.switch(json!({ "gate": true }));
+    let mutation = "mutation { slowPost(room: \"lobby\", body: \"b\", ms: 0) { body } }";
+    socket.subscribe("m", mutation).await;
+    let is_executed = |stats: &Stats| stats.mutations.get("lobby/b") == Some(&1);
+    world.saw("the mutation", is_executed).await;
 }
 
 #[tokio::test]
@@ -89,8 +106,7 @@ async fn one_sockets_subscriptions_stay_on_one_connection() {
     }
     let stats = world.subscriptions(12).await;
     assert_eq!(stats.realtime.subscriptions_by_connection, [10, 2]);
-    // The first socket's next one finds its connection full and goes where there is room; the
-    // second's own follow its majority's room rule as well.
+    // The connection of the first socket is full, so its next subscription goes to the other one.
     first.subscribe("more", ON_MESSAGE).await;
     let stats = world.subscriptions(13).await;
     assert_eq!(stats.realtime.subscriptions_by_connection, [10, 3]);
@@ -299,9 +315,7 @@ async fn upstreams_close_code_is_not_forwarded() {
         .settings(&[("pool.spread", "1ms")])
         .in_process()
         .await;
-    let mut socket = world.acked().await;
-    socket.subscribe("s", ON_MESSAGE).await;
-    world.subscriptions(1).await;
+    let mut socket = subscribed(&world).await;
     world.switch(json!({ "close_clean": 1000 }));
     assert_eq!(u16::from(socket.closed().await.code), 1012);
     world.drained().await;
@@ -314,18 +328,8 @@ async fn a_mutation_in_flight_at_a_loss_is_answered_before_the_close() {
         .settings(&[("pool.spread", "1ms")])
         .in_process()
         .await;
-    let mut socket = world.acked().await;
-    socket.subscribe("s", ON_MESSAGE).await;
-    world.subscriptions(1).await;
-    world.switch(json!({ "gate": true }));
-    let mutation = "mutation { slowPost(room: \"lobby\", body: \"once\", ms: 0) { body } }";
-    socket.subscribe("m", mutation).await;
-    world
-        .saw("the mutation", |stats| {
-            stats.mutations.get("lobby/once") == Some(&1)
-        })
-        .await;
-
+    let mut socket = subscribed(&world).await;
+    hold_mutation(&world, &mut socket).await;
     world.switch(json!({ "close_all": true }));
     world
         .saw("the redial", |stats| stats.realtime.connections_total == 2)
@@ -340,7 +344,7 @@ async fn a_mutation_in_flight_at_a_loss_is_answered_before_the_close() {
     world.switch(json!({ "gate": false }));
     assert_eq!(
         socket.next().await["payload"]["data"]["slowPost"]["body"],
-        "once"
+        "b"
     );
     assert_eq!(
         socket.next().await,
@@ -348,7 +352,7 @@ async fn a_mutation_in_flight_at_a_loss_is_answered_before_the_close() {
     );
     assert_eq!(u16::from(socket.closed().await.code), 1012);
     let stats = world.emulator.stats();
-    assert_eq!(stats.mutations.get("lobby/once"), Some(&1));
+    assert_eq!(stats.mutations.get("lobby/b"), Some(&1));
     assert_eq!(stats.mutations.get("lobby/late"), None);
     world.drained().await;
 }
@@ -359,9 +363,7 @@ async fn a_route_can_resume_subscriptions_after_a_loss() {
         .settings(&[("route.graphql.on_upstream_loss", "resume")])
         .in_process()
         .await;
-    let mut socket = world.acked().await;
-    socket.subscribe("s", ON_MESSAGE).await;
-    world.subscriptions(1).await;
+    let mut socket = subscribed(&world).await;
     world.switch(json!({ "close_all": true }));
     world
         .saw("the subscription again", |stats| {
@@ -405,32 +407,30 @@ async fn new_subscriptions_are_refused_while_upstream_is_down() {
         .settings(&[("pool.spread", "1ms")])
         .in_process()
         .await;
-    let mut socket = world.acked().await;
-    socket.subscribe("s", ON_MESSAGE).await;
-    world.subscriptions(1).await;
+    let mut socket = subscribed(&world).await;
     world.switch(json!({ "refuse_connections": true, "close_all": true }));
     assert_eq!(u16::from(socket.closed().await.code), 1012);
 
-    let turned_away = async {
-        loop {
-            let mut newcomer = world.socket().await;
-            newcomer.send(json!({ "type": "connection_init" })).await;
-            match newcomer.0.next().await {
-                Some(Ok(Message::Close(Some(frame)))) => {
-                    return u16::from(frame.code);
-                }
-                // Acknowledged, because the first reconnect had not failed yet.
-                _ => tokio::task::yield_now().await,
-            }
-        }
-    };
-    assert_eq!(within("a refusal", turned_away).await, 1013);
+    assert_eq!(within("a refusal", turned_away(&world)).await, 1013);
 
     world.switch(json!({ "refuse_connections": false }));
     let mut newcomer = within("a welcome", welcomed(&world)).await;
     newcomer.subscribe("s", ON_MESSAGE).await;
     world.subscriptions(1).await;
     world.drained().await;
+}
+
+/// Reconnects until a socket is closed before its acknowledgement, and returns the code. Until the first
+/// reconnect to upstream has failed, sockets are acknowledged.
+async fn turned_away(world: &Running) -> u16 {
+    loop {
+        let mut newcomer = world.socket().await;
+        newcomer.send(json!({ "type": "connection_init" })).await;
+        match newcomer.0.next().await {
+            Some(Ok(Message::Close(Some(frame)))) => return u16::from(frame.code),
+            _ => tokio::task::yield_now().await,
+        }
+    }
 }
 
 /// Reconnects until the socket is acknowledged.
@@ -453,16 +453,7 @@ async fn new_subscriptions_are_accepted_after_a_pending_one_is_cancelled() {
     world.switch(json!({ "refuse_connections": true }));
     socket.subscribe("s", ON_MESSAGE).await;
     socket.send(json!({ "id": "s", "type": "complete" })).await;
-    let turned_away = async {
-        loop {
-            let mut newcomer = world.socket().await;
-            newcomer.send(json!({ "type": "connection_init" })).await;
-            if let Some(Ok(Message::Close(_))) = newcomer.0.next().await {
-                return;
-            }
-        }
-    };
-    within("a refusal", turned_away).await;
+    within("a refusal", turned_away(&world)).await;
     world.switch(json!({ "refuse_connections": false }));
     let mut newcomer = within("a welcome", welcomed(&world)).await;
     newcomer.subscribe("s", ON_MESSAGE).await;
@@ -600,9 +591,7 @@ async fn a_connection_without_keepalives_is_lost() {
 async fn errors_and_completions_end_one_subscription_each() {
     let world = World::builder().in_process().await;
     for (switch, kind) in [("error_all", "error"), ("complete_all", "complete")] {
-        let mut socket = world.acked().await;
-        socket.subscribe("s", ON_MESSAGE).await;
-        world.subscriptions(1).await;
+        let mut socket = subscribed(&world).await;
         world.switch(json!({ switch: true }));
         assert_eq!(socket.next().await["type"], kind);
         // The id is free, and no frame followed the end.
@@ -620,9 +609,7 @@ async fn an_unused_connection_is_closed_after_the_linger_time() {
         .settings(&[("pool.linger", "100ms")])
         .in_process()
         .await;
-    let mut socket = world.acked().await;
-    socket.subscribe("s", ON_MESSAGE).await;
-    world.subscriptions(1).await;
+    let mut socket = subscribed(&world).await;
     socket.send(json!({ "id": "s", "type": "complete" })).await;
     world
         .saw("the close", |stats| stats.realtime.connections == 0)
@@ -636,21 +623,8 @@ async fn an_unused_connection_is_closed_after_the_linger_time() {
 #[tokio::test]
 async fn a_drain_lets_operations_finish_and_then_closes_with_1012() {
     let mut world = World::builder().in_process().await;
-    let mut socket = world.acked().await;
-    socket.subscribe("s", ON_MESSAGE).await;
-    world.subscriptions(1).await;
-    world.switch(json!({ "gate": true }));
-    socket
-        .subscribe(
-            "m",
-            "mutation { slowPost(room: \"lobby\", body: \"b\", ms: 0) { body } }",
-        )
-        .await;
-    world
-        .saw("the mutation", |stats| {
-            stats.mutations.contains_key("lobby/b")
-        })
-        .await;
+    let mut socket = subscribed(&world).await;
+    hold_mutation(&world, &mut socket).await;
     world.begin_drain();
     let refused = async {
         while TcpStream::connect(world.addr).await.is_ok() {
@@ -674,18 +648,7 @@ async fn the_drain_deadline_ends_operations_with_an_error_before_the_close() {
         .in_process()
         .await;
     let mut socket = world.acked().await;
-    world.switch(json!({ "gate": true }));
-    socket
-        .subscribe(
-            "m",
-            "mutation { slowPost(room: \"lobby\", body: \"b\", ms: 0) { body } }",
-        )
-        .await;
-    world
-        .saw("the mutation", |stats| {
-            stats.mutations.contains_key("lobby/b")
-        })
-        .await;
+    hold_mutation(&world, &mut socket).await;
     world.begin_drain();
     let frame = socket.next().await;
     assert_eq!(frame["type"], "error");
@@ -720,9 +683,7 @@ async fn a_socket_that_answers_no_ping_is_closed() {
         .settings(&[("timeouts.ping", "100ms")])
         .in_process()
         .await;
-    let mut socket = world.acked().await;
-    socket.subscribe("s", ON_MESSAGE).await;
-    world.subscriptions(1).await;
+    let mut socket = subscribed(&world).await;
     // A client that does not read does not answer either.
     world.subscriptions(0).await;
     let ended = async { while let Some(Ok(_)) = socket.0.next().await {} };
