@@ -269,6 +269,36 @@ async fn a_connection_with_a_request_in_flight_is_not_evicted() {
     world.drained().await;
 }
 
+/// Two queries that wait at the emulator's gate.
+struct Held {
+    queries: JoinSet<u16>,
+    /// How many requests the emulator has received with them.
+    requests: u64,
+}
+
+async fn hold_two(world: &Running) -> Held {
+    world.switch(json!({ "gate": true }));
+    let requests = world.emulator.stats().requests.http + 2;
+    let mut queries = JoinSet::new();
+    for _ in 0..2 {
+        let addr = world.addr;
+        queries.spawn(async move { query(addr, "{ slow(ms: 0) }").await });
+    }
+    world
+        .saw("both", |stats| stats.requests.http == requests)
+        .await;
+    Held { queries, requests }
+}
+
+impl Held {
+    /// Opens the gate. Both queries must succeed.
+    async fn release(self, world: &Running) {
+        world.switch(json!({ "gate": false }));
+        let statuses = within("both", self.queries.join_all()).await;
+        assert_eq!(statuses, [200, 200]);
+    }
+}
+
 #[tokio::test]
 async fn requests_beyond_the_limit_are_told_to_retry() {
     let world = World::builder()
@@ -294,23 +324,12 @@ async fn requests_beyond_the_limit_are_told_to_retry() {
         streams.push(stream);
         world.subscriptions(count).await;
     }
-    world.switch(json!({ "gate": true }));
-    let before = world.emulator.stats().requests.http;
-    let mut held = JoinSet::new();
-    for _ in 0..2 {
-        let addr = world.addr;
-        held.spawn(async move { query(addr, "{ slow(ms: 0) }").await });
-    }
-    world
-        .saw("both", |stats| stats.requests.http == before + 2)
-        .await;
+    let held = hold_two(&world).await;
     let answer = world.query("{ rooms { id } }").await;
     check_response(&answer, Code::TooManyInFlight, Sent::No);
     assert_eq!(answer.headers["retry-after"], "1");
-    assert_eq!(world.emulator.stats().requests.http, before + 2);
-    world.switch(json!({ "gate": false }));
-    let statuses = within("the two", held.join_all()).await;
-    assert_eq!(statuses, [200, 200]);
+    assert_eq!(world.emulator.stats().requests.http, held.requests);
+    held.release(&world).await;
     assert_eq!(world.query("{ rooms { id } }").await.status, 200);
     world.drained().await;
 }
@@ -371,24 +390,14 @@ async fn requests_with_missing_bodies_hold_no_slot() {
         assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
     }
     // The daemon does not wait for a body that it cannot serve.
-    world.switch(json!({ "gate": true }));
-    let before = world.emulator.stats().requests.http;
-    let mut held = JoinSet::new();
-    for _ in 0..2 {
-        let addr = world.addr;
-        held.spawn(async move { query(addr, "{ slow(ms: 0) }").await });
-    }
-    world
-        .saw("both", |stats| stats.requests.http == before + 2)
-        .await;
+    let held = hold_two(&world).await;
     let mut refused = TcpStream::connect(world.addr).await.unwrap();
     let head = "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
                 content-length: 1000\r\n\r\n";
     refused.write_all(head.as_bytes()).await.unwrap();
     let text = answer_of(&mut refused).await;
     assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
-    world.switch(json!({ "gate": false }));
-    assert_eq!(within("both", held.join_all()).await, [200, 200]);
+    held.release(&world).await;
     world.drained().await;
 }
 
