@@ -20,7 +20,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug)]
 pub struct Body {
     inner: Inner,
-    record: Option<Record>,
+    record: Option<Box<Record>>,
     /// The body has ended.
     is_over: bool,
     /// The length that the response's head announces, if it does.
@@ -97,7 +97,7 @@ impl Body {
     }
 
     /// Sets the record to write at the end. `length` is what the response's head announces.
-    pub(super) fn set_record(&mut self, record: Record, length: Option<usize>) {
+    pub(super) fn set_record(&mut self, record: Box<Record>, length: Option<usize>) {
         self.record = Some(record);
         self.length = length;
     }

@@ -83,8 +83,8 @@ impl Proxy {
     }
 
     /// Begins a request: its record, its route, and the form of its errors.
-    pub fn begin(&self, request: Request<Incoming>) -> Exchange {
-        let record = Record::new(method_name(request.method()));
+    pub fn begin(&self, request: Request<Incoming>) -> Box<Exchange> {
+        let record = Box::new(Record::new(method_name(request.method())));
         let located = self.routes.locate(request.uri());
         let accept = Accept::of(request.headers());
         let shape = match &located {
@@ -93,18 +93,18 @@ impl Proxy {
             }
             Some(_) | None => Shape::GraphQl(accept.media()),
         };
-        Exchange {
+        Box::new(Exchange {
             is_websocket: upgrade::asks_for_websocket(request.headers()),
             request,
             record,
             located,
             accept,
             shape,
-        }
+        })
     }
 
     /// Answers a request of `client`.
-    pub async fn handle(&self, exchange: Exchange, client: &Client) -> Response<Body> {
+    pub async fn handle(&self, exchange: Box<Exchange>, client: &Client) -> Response<Body> {
         let Exchange {
             request,
             mut record,
@@ -112,7 +112,7 @@ impl Proxy {
             accept,
             is_websocket,
             shape,
-        } = exchange;
+        } = *exchange;
         let route = located.as_ref().map(|located| &located.route);
         // First of all, because everything after it acts with the IAM identity.
         let navigations = route.map(|route| route.browser.navigations);
@@ -278,7 +278,7 @@ fn reads_body(route: &Route, request: &Request<Incoming>) -> bool {
     is_read && !request.body().is_end_stream()
 }
 
-fn finish(mut response: Response<Body>, cors: &Cors, mut record: Record) -> Response<Body> {
+fn finish(mut response: Response<Body>, cors: &Cors, mut record: Box<Record>) -> Response<Body> {
     cors.apply(response.headers_mut());
     exposure::restrict(&mut response, cors);
     record.status = response.status().as_u16();

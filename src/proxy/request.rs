@@ -16,7 +16,7 @@ use crate::telemetry::{Record, Trace};
 #[derive(Debug)]
 pub struct Exchange {
     pub(super) request: Request<Incoming>,
-    pub(super) record: Record,
+    pub(super) record: Box<Record>,
     pub(super) located: Option<Located>,
     pub(super) accept: Accept,
     /// The client asks for a WebSocket.
@@ -28,7 +28,7 @@ pub struct Exchange {
 #[derive(Debug)]
 pub struct Refused {
     pub(super) error: Error,
-    pub(super) record: Record,
+    pub(super) record: Box<Record>,
     pub(super) route: Option<Arc<Route>>,
     pub(super) shape: Shape,
 }
@@ -55,7 +55,7 @@ impl Exchange {
     }
 
     /// Refuses the request.
-    pub fn refuse(self, error: Error) -> Box<Refused> {
+    pub fn refuse(self: Box<Self>, error: Error) -> Box<Refused> {
         Box::new(Refused {
             error,
             record: self.record,
@@ -68,7 +68,7 @@ impl Exchange {
 impl Refused {
     /// Returns the refusal of a request whose record was written when a panic dropped it.
     pub fn by_panic(panicked: Panicked, shape: Shape) -> Box<Self> {
-        let mut record = Record::new("OTHER");
+        let mut record = Box::new(Record::new("OTHER"));
         record.discard();
         Box::new(Self {
             error: panicked.into(),

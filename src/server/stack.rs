@@ -31,11 +31,11 @@ pub(super) fn request_stack<'a>(
 ) -> impl Service<Request<Incoming>, Response = Response<TrackedBody>, Error = Infallible, Future: Send>
 + Clone {
     ServiceBuilder::new()
-        // Outermost: the connection's timers rest until the body of the response has been sent.
-        .layer_fn(move |inner| around(inner, move |request, inner| track(state, request, inner)))
-        // From here on a request has a record, which becomes its log line, its span and its
-        // metrics, even if a layer below refuses it.
+        // Outermost: a request has a record, which becomes its log line, its span and its metrics,
+        // even if a layer below refuses it. Both are on the heap, because each layer moves them.
         .map_request(move |request| proxy.begin(request))
+        // The connection's timers rest until the body of the response has been sent.
+        .layer_fn(move |inner| around(inner, move |exchange, inner| track(state, exchange, inner)))
         // The bytes after a request may not be a request: then the connection is closed.
         .layer_fn(|inner| around(inner, close_after_odd_request))
         // Errors become responses, in the form that the clients of the route read. Below the
@@ -74,14 +74,14 @@ pub(super) fn request_stack<'a>(
 /// Counts the request as in progress until the body of its response is dropped.
 async fn track<S>(
     state: &Arc<ConnectionState>,
-    request: Request<Incoming>,
+    exchange: Box<Exchange>,
     mut inner: S,
 ) -> Result<Response<TrackedBody>, Infallible>
 where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Box<Exchange>, Response = Response<Body>, Error = Infallible>,
 {
     let in_progress = state.begin();
-    let response = inner.call(request).await?;
+    let response = inner.call(exchange).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         state.upgrade();
     }
@@ -90,11 +90,11 @@ where
 
 /// Closes the connection after a body where other servers expect none, and after a refused upgrade.
 async fn close_after_odd_request<S>(
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     mut inner: S,
 ) -> Result<Response<Body>, Infallible>
 where
-    S: Service<Exchange, Response = Response<Body>, Error = Infallible>,
+    S: Service<Box<Exchange>, Response = Response<Body>, Error = Infallible>,
 {
     let is_odd = has_odd_body(exchange.request()) || exchange.asks_for_websocket();
     let mut response = inner.call(exchange).await?;
@@ -107,11 +107,11 @@ where
 
 async fn rescue<S>(
     proxy: &Proxy,
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     mut inner: S,
 ) -> Result<Response<Body>, Infallible>
 where
-    S: Service<Exchange, Response = Response<Body>, Error = Box<Refused>>,
+    S: Service<Box<Exchange>, Response = Response<Body>, Error = Box<Refused>>,
 {
     let result = inner.call(exchange).await;
     Ok(result.unwrap_or_else(|refused| proxy.refuse(*refused)))
@@ -119,11 +119,11 @@ where
 
 /// Begins the span, too, which runs code of the exporter.
 async fn catch_panics<S>(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     mut inner: S,
 ) -> Result<Response<Body>, Box<Refused>>
 where
-    S: Service<Exchange, Response = Response<Body>, Error = Box<Refused>>,
+    S: Service<Box<Exchange>, Response = Response<Body>, Error = Box<Refused>>,
 {
     let shape = exchange.shape();
     let handled = caught(Task::Request, async move {
@@ -179,9 +179,9 @@ fn check<S, F>(inner: S, is_fine: F) -> Check<S, F> {
     Check { inner, is_fine }
 }
 
-impl<S, F> Service<Exchange> for Check<S, F>
+impl<S, F> Service<Box<Exchange>> for Check<S, F>
 where
-    S: Service<Exchange, Error = Box<Refused>>,
+    S: Service<Box<Exchange>, Error = Box<Refused>>,
     F: FnMut(&Exchange) -> Result<(), Error>,
 {
     type Response = S::Response;
@@ -192,7 +192,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, exchange: Exchange) -> Self::Future {
+    fn call(&mut self, exchange: Box<Exchange>) -> Self::Future {
         match (self.is_fine)(&exchange) {
             Ok(()) => Either::Left(self.inner.call(exchange)),
             Err(error) => Either::Right(ready(Err(exchange.refuse(error)))),
