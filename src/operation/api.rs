@@ -136,7 +136,7 @@ impl AppSyncApi {
         } else {
             self.response_limit.min(MAX_ERROR_RESPONSE)
         };
-        let body = Box::pin(response.into_body());
+        let body = response.into_body();
         buffer.read(body, limit).await.map_err(read_error)?;
         let body = redact::mask_known_body(buffer.finish());
         record.bytes_out = body.len();

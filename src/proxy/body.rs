@@ -33,7 +33,7 @@ pub(super) type BatchPieces = Pin<Box<dyn Stream<Item = Bytes> + Send>>;
 enum Inner {
     Full(Option<Bytes>),
     /// The part that was already read, the rest, and the masking of session tokens in both.
-    Stream(Option<Bytes>, Pin<Box<ResponseBody>>, redact::MaskingStream),
+    Stream(Option<Bytes>, ResponseBody, redact::MaskingStream),
     Pieces(mpsc::Receiver<Piece>),
     Batch(BatchPieces),
     Ended,
@@ -59,11 +59,11 @@ impl Body {
     }
 
     pub(super) fn stream(body: ResponseBody) -> Self {
-        Self::stream_after(Bytes::new(), Box::pin(body))
+        Self::stream_after(Bytes::new(), body)
     }
 
     /// Returns a body that begins with `read`, the part that has been read already.
-    pub(super) fn stream_after(read: Bytes, rest: Pin<Box<ResponseBody>>) -> Self {
+    pub(super) fn stream_after(read: Bytes, rest: ResponseBody) -> Self {
         Self {
             inner: Inner::Stream(
                 (!read.is_empty()).then_some(read),
@@ -118,7 +118,7 @@ impl Body {
 /// back until the next one.
 fn poll_stream(
     read: &mut Option<Bytes>,
-    rest: &mut Pin<Box<ResponseBody>>,
+    rest: &mut ResponseBody,
     tokens: &mut redact::MaskingStream,
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {

@@ -1,7 +1,6 @@
 //! Relays upstream's responses, with session tokens masked.
 
 use std::borrow::Cow;
-use std::pin::Pin;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
@@ -26,7 +25,7 @@ pub(super) const COPIES: usize = 2;
 enum ResponseStart {
     Complete(Buffer),
     /// It is longer than [`MAX_REJECTION`]; the second part has not been read.
-    Partial(Bytes, Pin<Box<ResponseBody>>),
+    Partial(Bytes, ResponseBody),
 }
 
 /// Relays a response as it arrives, with session tokens masked.
@@ -87,10 +86,9 @@ pub(super) fn is_of_aws(headers: &HeaderMap) -> bool {
 }
 
 /// Reads a response to its end, or until it is longer than a rejection.
-async fn read_start(body: ResponseBody, share: &Share) -> Result<ResponseStart, Error> {
+async fn read_start(mut body: ResponseBody, share: &Share) -> Result<ResponseStart, Error> {
     let mut buffer = Buffer::new(share, COPIES);
     buffer.set_limit(MAX_REJECTION, body.size_hint().exact());
-    let mut body = Box::pin(body);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(upstream::Error::Interrupted)?;
         let Some(piece) = frame.data_ref() else {

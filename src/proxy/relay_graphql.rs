@@ -79,7 +79,7 @@ pub(super) async fn relay_graphql(
         return relay(head, body, share, record).await;
     }
     let mut buffer = Buffer::new(share, COPIES);
-    let read = buffer.read(Box::pin(body), MAX_REJECTION).await;
+    let read = buffer.read(body, MAX_REJECTION).await;
     read.map_err(read_error)?;
     let text = String::from_utf8_lossy(buffer.bytes());
     record_rejection(head.status, &text, record);
@@ -107,12 +107,11 @@ pub fn rejection_body(status: StatusCode, body: &[u8]) -> Bytes {
 /// reports a request error with status 200 and `data: null`.
 async fn strict(
     mut head: Parts,
-    body: ResponseBody,
+    mut body: ResponseBody,
     share: &Share,
 ) -> Result<Response<Body>, Error> {
     let mut buffer = Buffer::new(share, COPIES);
     buffer.set_limit(MAX_REJECTION, None);
-    let mut body = Box::pin(body);
     loop {
         let Some(frame) = body.frame().await else {
             break;

@@ -66,7 +66,8 @@ pub(super) async fn open(
     if upstream_response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let (head, body) = upstream_response.into_parts();
         let idle = route.upstream.config().idle;
-        return relay(head, TimeoutBody::new(idle, body), &client.share, record).await;
+        let body = Box::pin(TimeoutBody::new(idle, body));
+        return relay(head, body, &client.share, record).await;
     }
     let tunnel = Tunnel {
         client: upgraded,

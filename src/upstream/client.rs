@@ -1,6 +1,7 @@
 //! The upstream of one route: its signer, its connections, and the exchange of requests.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,9 @@ use crate::lifecycle::BackgroundTasks;
 use crate::sign::{RequestTarget, Signable, SignaturePlacement, Signer, TargetError, clock};
 use crate::telemetry::metrics::RouteMetrics;
 
-/// The body of a response, streamed. It fails when upstream sends nothing for `timeouts.idle`.
-pub type ResponseBody = TimeoutBody<UpstreamBody>;
+/// The body of a response, streamed. It fails when upstream sends nothing for `timeouts.idle`. On the
+/// heap, because it is large and handed from one future to the next.
+pub type ResponseBody = Pin<Box<TimeoutBody<UpstreamBody>>>;
 
 /// How long the steps of an exchange took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -278,7 +280,7 @@ impl Upstream {
         }
         parts.version = Version::HTTP_11;
         let body = (!normalized.is_bodiless).then_some(body);
-        let body = TimeoutBody::new(idle, UpstreamBody::new(body, in_flight));
+        let body = Box::pin(TimeoutBody::new(idle, UpstreamBody::new(body, in_flight)));
         Ok(Response::from_parts(parts, body))
     }
 
