@@ -43,7 +43,7 @@ const X_APIGW_API_ID: HeaderName = HeaderName::from_static("x-apigw-api-id");
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// RFC 9110, section 7.6.1.
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     KEEP_ALIVE,
     PROXY_AUTHENTICATE,
@@ -57,7 +57,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Never forwarded, regardless of the configuration: countersign sets these headers itself, or they
 /// contain credentials.
-const NEVER_FORWARDED: [HeaderName; 13] = [
+static NEVER_FORWARDED: [HeaderName; 13] = [
     AUTHORIZATION,
     CONTENT_LENGTH,
     EXPECT,
@@ -75,7 +75,7 @@ const NEVER_FORWARDED: [HeaderName; 13] = [
 
 /// Never relayed to a client: countersign sets these headers itself, or they change how a browser treats
 /// the whole origin, or make it send reports.
-const NEVER_RELAYED: [HeaderName; 19] = [
+static NEVER_RELAYED: [HeaderName; 19] = [
     HeaderName::from_static("x-countersign-error"),
     ALT_SVC,
     STRICT_TRANSPORT_SECURITY,
@@ -204,10 +204,9 @@ impl HeaderPolicy {
 /// Removes the response headers that must not be relayed to the client.
 pub fn filter_response_headers(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
-    for name in &NEVER_RELAYED {
-        headers.remove(name);
-    }
-    remove_if(headers, |name| name.as_str().starts_with("access-control-"));
+    remove_if(headers, |name| {
+        NEVER_RELAYED.contains(name) || name.as_str().starts_with("access-control-")
+    });
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -216,13 +215,9 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         let names = value.to_str().unwrap_or_default().split(',');
         listed.extend(names.filter_map(|name| name.trim().parse().ok()));
     }
-    if !listed.is_empty() {
-        let is_listed = |name: &HeaderName| listed.iter().any(|other| is_same(name, other));
-        remove_if(headers, is_listed);
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    remove_if(headers, |name| {
+        HOP_BY_HOP.contains(name) || listed.iter().any(|other| is_same(name, other))
+    });
 }
 
 fn remove_if(headers: &mut HeaderMap, is_removed: impl Fn(&HeaderName) -> bool) {
