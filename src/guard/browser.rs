@@ -1,7 +1,7 @@
 //! Recognizes requests of browsers, and rejects those that a web page can cause without a preflight.
 
 use countersign_protocol::graphql::shown;
-use http::header::{CONTENT_TYPE, HeaderMap, ORIGIN};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, ORIGIN, UPGRADE_INSECURE_REQUESTS};
 use http::{Method, Request};
 
 use super::{Cors, Refusal};
@@ -41,6 +41,11 @@ pub enum ResponseHeaders {
     Pass,
 }
 
+static SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+static SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+static SEC_FETCH_USER: HeaderName = HeaderName::from_static("sec-fetch-user");
+static SEC_SPECULATION_TAGS: HeaderName = HeaderName::from_static("sec-speculation-tags");
 /// The values of `Sec-Fetch-Site` (W3C Fetch Metadata), which browsers send in lower case.
 const SITES: [&str; 4] = ["none", "same-origin", "same-site", "cross-site"];
 /// The modes of requests that a script can make.
@@ -49,21 +54,27 @@ const NAVIGATING: [&str; 2] = ["navigate", "nested-navigate"];
 /// The destinations of requests whose response is read by a script.
 const DESTINATIONS: [&str; 2] = ["empty", "websocket"];
 /// Headers by which browsers announce a speculative request.
-const PURPOSES: [&str; 4] = ["sec-purpose", "purpose", "x-purpose", "x-moz"];
+static PURPOSES: [HeaderName; 4] = [
+    SEC_PURPOSE,
+    HeaderName::from_static("purpose"),
+    HeaderName::from_static("x-purpose"),
+    HeaderName::from_static("x-moz"),
+];
+const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 const SPECULATIVE: [&str; 3] = ["prefetch", "prerender", "preview"];
 
 /// Requires fetch metadata to be well formed. Browsers send each header at most once.
 pub(super) fn check_metadata(headers: &HeaderMap) -> Result<(), Refusal> {
-    check_metadata_header(headers, "sec-fetch-site", |value| SITES.contains(&value))?;
-    check_metadata_header(headers, "sec-fetch-mode", |value| {
+    check_metadata_header(headers, &SEC_FETCH_SITE, |value| SITES.contains(&value))?;
+    check_metadata_header(headers, &SEC_FETCH_MODE, |value| {
         MODES.contains(&value) || is_one_of(value, &NAVIGATING)
     })?;
-    check_metadata_header(headers, "sec-fetch-dest", |value| !value.is_empty())
+    check_metadata_header(headers, &SEC_FETCH_DEST, |value| !value.is_empty())
 }
 
 fn check_metadata_header(
     headers: &HeaderMap,
-    name: &'static str,
+    name: &HeaderName,
     is_known: impl Fn(&str) -> bool,
 ) -> Result<(), Refusal> {
     let mut values = headers.get_all(name).iter();
@@ -84,7 +95,7 @@ fn check_metadata_header(
 /// Rejects requests for another site. Browsers omit `Origin` from some of them, such as those for
 /// images, but send `Sec-Fetch-Site`.
 pub(super) fn check_site(headers: &HeaderMap) -> Result<(), Refusal> {
-    match metadata_value(headers, "sec-fetch-site") {
+    match metadata_value(headers, &SEC_FETCH_SITE) {
         None | Some("none" | "same-origin") => Ok(()),
         Some(site) => Err(Refusal::CrossSite(format!("sec-fetch-site: {site}"))),
     }
@@ -102,9 +113,9 @@ pub(super) fn check_navigation<B>(
     if let Some(what) = purpose(headers) {
         return refused(what);
     }
-    let site = metadata_value(headers, "sec-fetch-site");
-    let mode = metadata_value(headers, "sec-fetch-mode");
-    let destination = metadata_value(headers, "sec-fetch-dest");
+    let site = metadata_value(headers, &SEC_FETCH_SITE);
+    let mode = metadata_value(headers, &SEC_FETCH_MODE);
+    let destination = metadata_value(headers, &SEC_FETCH_DEST);
     let is_typed = navigations == Navigations::Allow
         && matches!(*request.method(), Method::GET | Method::HEAD)
         && !matches!(cors, Cors::Allowed(_))
@@ -127,9 +138,9 @@ pub(super) fn check_navigation<B>(
     }
     // Browsers send these two headers only for navigations. Old browsers send the second one without
     // fetch metadata, and all browsers do over plain HTTP to names that are not loopback.
-    for name in ["sec-fetch-user", "upgrade-insecure-requests"] {
+    for name in [&SEC_FETCH_USER, &UPGRADE_INSECURE_REQUESTS] {
         if headers.contains_key(name) {
-            return refused(name.to_owned());
+            return refused(name.to_string());
         }
     }
     Ok(())
@@ -137,13 +148,13 @@ pub(super) fn check_navigation<B>(
 
 /// Returns the header that announces a prefetch, a prerendered page or a preview.
 fn purpose(headers: &HeaderMap) -> Option<String> {
-    if headers.contains_key("sec-speculation-tags") {
-        return Some("sec-speculation-tags".to_owned());
+    if headers.contains_key(&SEC_SPECULATION_TAGS) {
+        return Some(SEC_SPECULATION_TAGS.to_string());
     }
     PURPOSES.iter().find_map(|name| {
-        let mut values = headers.get_all(*name).iter();
+        let mut values = headers.get_all(name).iter();
         // Scripts cannot set `Sec-Purpose`, and browsers use it for nothing else.
-        let is_speculative = |text: &str| *name == "sec-purpose" || names_speculation(text);
+        let is_speculative = |text: &str| *name == SEC_PURPOSE || names_speculation(text);
         values.find_map(|value| {
             let text = String::from_utf8_lossy(value.as_bytes());
             is_speculative(&text).then(|| format!("{name}: {}", shown(&text)))
@@ -158,7 +169,7 @@ fn names_speculation(text: &str) -> bool {
 }
 
 /// Returns the first value of a header of fetch metadata.
-fn metadata_value<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+fn metadata_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     // A value that is not text is an unknown value.
     headers
         .get(name)
@@ -172,7 +183,7 @@ fn is_one_of(value: &str, words: &[&str]) -> bool {
 /// Returns whether a browser sent the request. Node's `fetch`, which sets `Sec-Fetch-Mode`, counts as a
 /// browser here.
 pub fn is_from_browser(headers: &HeaderMap) -> bool {
-    let is_fetch_metadata = |name: &http::HeaderName| name.as_str().starts_with("sec-fetch-");
+    let is_fetch_metadata = |name: &HeaderName| name.as_str().starts_with("sec-fetch-");
     headers.contains_key(ORIGIN) || headers.keys().any(is_fetch_metadata)
 }
 
@@ -212,7 +223,7 @@ pub fn check_content_type<B>(request: &Request<B>, cors: &Cors) -> Result<(), Re
 /// Returns whether a browser sent the request. A browser that sends fetch metadata always sends
 /// `Sec-Fetch-Site`, whereas Node's `fetch` sends only `Sec-Fetch-Mode`.
 fn has_origin_or_site(headers: &HeaderMap) -> bool {
-    headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site")
+    headers.contains_key(ORIGIN) || headers.contains_key(&SEC_FETCH_SITE)
 }
 
 #[cfg(test)]
