@@ -383,7 +383,7 @@ async fn a_panic_in_a_realtime_connection_ends_only_its_subscriptions() {
         let mut brisk = world.acked().await;
         brisk.subscribe("brisk", SUBSCRIPTION).await;
         assert_eq!(world.subscriptions(2).await.realtime.connections, 1);
-        set(driver, &["its client reads too slowly"]);
+        set(driver, &["the client reads too slowly"]);
         let large = "x".repeat(100_000);
         let mutation =
             format!("mutation {{ postMessage(room: \"lobby\", body: \"{large}\") {{ id body }} }}");
