@@ -1,4 +1,4 @@
-//! `countersign emulate`: the emulator alone.
+//! `countersign emulate`: runs only the emulator.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

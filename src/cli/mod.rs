@@ -47,7 +47,7 @@ enum Command {
     Serve(Settings),
     /// Run against an embedded AppSync emulator: no AWS account, real signature checks
     Demo(demo::Options),
-    /// Run the emulator alone, for use with other tools
+    /// Run only the emulator, for use with other tools
     Emulate(emulate::Options),
     /// Print the least-privilege IAM policy for GraphQL documents or recorded operations
     Policy(policy::Options),

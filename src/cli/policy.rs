@@ -75,7 +75,7 @@ execute-api:ManageConnections on @connections. The routes that WebSocket message
 recorded. At each position in the paths of a method, up to 20 different segments are recorded; the
 21st turns the position into *. IAM's * matches slashes, too.
 
-Other services are left out: the names of their actions do not follow from requests.
+Other services are left out, because the names of their actions cannot be inferred from requests.
 
 A recording contains names only: root fields, namespaces, methods and paths, but no query of a URL,
 header, variable or body. It grows from run to run. Only one countersign at a time may write to it.";

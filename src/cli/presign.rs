@@ -162,7 +162,7 @@ fn header(text: &str) -> Result<(HeaderName, String), String> {
     let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
     // Signers differ in how they normalise other values.
     if !value.bytes().all(is_plain) || value.contains("  ") {
-        return Err("the value has two spaces in a row, or characters beyond ASCII".to_owned());
+        return Err("the value has two consecutive spaces, or non-ASCII characters".to_owned());
     }
     Ok((name, value.to_owned()))
 }

@@ -27,7 +27,7 @@ pub(super) struct RequestWait {
 /// The wait for one request.
 #[derive(Debug)]
 struct Wait {
-    /// The number of requests before it.
+    /// The number of requests that the connection sent before this one.
     requests: usize,
     since: Instant,
     head_since: Option<Instant>,

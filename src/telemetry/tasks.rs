@@ -1,6 +1,6 @@
 //! Catches panics in the task where they happen, logs each once, and counts them by task.
 //!
-//! A panic is a bug of ours or of a library. It ends the task in which it happens and what depends on
+//! A panic is a bug in countersign or in a library. It ends the task in which it happens and what depends on
 //! that task, and nothing else: [`caught`] returns it as an error to the owner of the task, and
 //! [`supervised`] restarts the task.
 

@@ -86,7 +86,7 @@ fn names() -> Vec<String> {
 }
 
 impl Sockets {
-    /// Whether they replace `listen`.
+    /// Returns whether the inherited sockets replace `listen`.
     pub(in crate::cli) fn replace_listen(&self) -> bool {
         self.flags.iter().any(|flag| flag.key == "listen")
     }

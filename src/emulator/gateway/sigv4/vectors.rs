@@ -1,9 +1,9 @@
 //! Signed requests of AWS's own test suite: `tests/aws-signing-test-suite/v4` of
 //! <https://github.com/awslabs/aws-c-auth>, Apache-2.0, Copyright Amazon.com, Inc. or its affiliates.
 //!
-//! Left out are those with a space in the request line, since no server reads one there, and the one
-//! with a value on several lines, which the suite joins by commas and
-//! [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112#section-5.2) by spaces.
+//! Two kinds of requests are left out: those with a space in the request target, because servers reject
+//! them, and the one with a value on several lines, because the suite joins the lines by commas and
+//! [RFC 9112](https://www.rfc-editor.org/rfc/rfc9112#section-5.2) joins them by spaces.
 
 /// A signed request. Its lines end with `\n` here.
 pub(super) struct Vector {
