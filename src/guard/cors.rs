@@ -114,14 +114,14 @@ mod tests {
                 "{method} {headers:?}"
             );
         };
-        let asks = [("access-control-request-method", "POST")];
-        check("OPTIONS", &asks, true);
+        let preflight = [("access-control-request-method", "POST")];
+        check("OPTIONS", &preflight, true);
         check("OPTIONS", &[], false);
-        check("POST", &asks, false);
+        check("POST", &preflight, false);
 
-        let asked = map(&[("access-control-request-headers", "content-type, x-team")]);
+        let requested = map(&[("access-control-request-headers", "content-type, x-team")]);
         let mut headers = HeaderMap::new();
-        allowed().apply_preflight(&asked, &mut headers);
+        allowed().apply_preflight(&requested, &mut headers);
         assert_eq!(
             headers["access-control-allow-headers"],
             "content-type, x-team"
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(headers["access-control-max-age"], "600");
         assert!(headers.contains_key("access-control-allow-methods"));
         let mut headers = HeaderMap::new();
-        Cors::SameOrigin.apply_preflight(&asked, &mut headers);
+        Cors::SameOrigin.apply_preflight(&requested, &mut headers);
         assert!(headers.is_empty());
     }
 }

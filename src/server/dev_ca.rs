@@ -109,7 +109,7 @@ pub(super) async fn certificate(
     let key = KeyPair::generate()?;
     let key_pem = key.serialize_pem();
     let (authority, ca_pem) = Authority::create(key, now)?;
-    // The key is written first, so that nobody is asked to trust a certificate without a key.
+    // The key is written first, so that no user trusts a certificate whose key is missing.
     state.write(KEY_FILE, &key_pem)?;
     state.write(CA_FILE, &ca_pem)?;
     Ok(issued(authority.leaf(names, now)?))

@@ -50,27 +50,27 @@ impl Framing {
         while !bytes.is_empty() {
             bytes = match self.at {
                 At::Invalid => return,
-                At::Body(left) => {
-                    let (taken, rest) = skip(bytes, left);
-                    self.at = match left - taken {
+                At::Body(remaining) => {
+                    let (skipped, rest) = skip(bytes, remaining);
+                    self.at = match remaining - skipped {
                         0 => At::Start,
-                        left => At::Body(left),
+                        remaining => At::Body(remaining),
                     };
                     rest
                 }
-                At::Chunk(left) => {
-                    let (taken, rest) = skip(bytes, left);
-                    self.at = match left - taken {
+                At::Chunk(remaining) => {
+                    let (skipped, rest) = skip(bytes, remaining);
+                    self.at = match remaining - skipped {
                         0 => At::ChunkEnd,
-                        left => At::Chunk(left),
+                        remaining => At::Chunk(remaining),
                     };
                     rest
                 }
                 At::Start | At::Head | At::ChunkSize | At::ChunkEnd | At::Trailers => {
                     let end = bytes.iter().position(|byte| *byte == b'\n');
                     let (line, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
-                    let room = MAX_LINE - self.line.len();
-                    let line = line.get(..room).unwrap_or(line);
+                    let space = MAX_LINE - self.line.len();
+                    let line = line.get(..space).unwrap_or(line);
                     self.line.extend_from_slice(line);
                     if end.is_some() {
                         self.at = self.line();
@@ -152,10 +152,11 @@ impl Framing {
     }
 }
 
-/// Splits off up to `left` bytes; returns their number and the rest.
-fn skip(bytes: &[u8], left: u64) -> (u64, &[u8]) {
-    let taken = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
-    (taken as u64, bytes.split_at(taken).1)
+/// Skips at most `remaining` bytes. Returns the number of skipped bytes, and the rest.
+fn skip(bytes: &[u8], remaining: u64) -> (u64, &[u8]) {
+    let skipped =
+        usize::try_from(remaining).map_or(bytes.len(), |remaining| remaining.min(bytes.len()));
+    (skipped as u64, bytes.split_at(skipped).1)
 }
 
 /// Checks the framing of a request.

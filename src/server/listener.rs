@@ -67,8 +67,8 @@ impl Listener {
     ///
     /// # Errors
     /// See [`BindError`].
-    pub fn bind(place: &Listen, peers: &[u32]) -> Result<Option<Self>, BindError> {
-        match place {
+    pub fn bind(address: &Listen, peers: &[u32]) -> Result<Option<Self>, BindError> {
+        match address {
             Listen::Tcp(address) => match listen(*address) {
                 Ok(listener) => Ok(Some(Self(Kind::Tcp(listener)))),
                 Err(error) if address.is_ipv6() && is_missing(&error) => {
@@ -132,13 +132,13 @@ impl Listener {
 
 impl UnixSocket {
     fn bind(path: &Path, peers: &[u32]) -> Result<Self, BindError> {
-        check_place(path)?;
+        check_path(path)?;
         let failed = |step| move |source| BindError::Unix { step, source };
         // The socket is bound in a private directory, so that others cannot reach it before its mode is
         // set.
-        let place =
+        let directory =
             private_directory(path).map_err(failed("cannot create a directory next to it"))?;
-        let temporary = place.join("s");
+        let temporary = directory.join("s");
         let bound = UnixListener::bind(&temporary).map_err(failed("it cannot be bound"));
         let mode = if peers.is_empty() { 0o600 } else { 0o666 };
         let moved = bound.and_then(|listener| {
@@ -150,7 +150,7 @@ impl UnixSocket {
         if moved.is_err() {
             let _ = fs::remove_file(&temporary);
         }
-        let _ = fs::remove_dir(&place);
+        let _ = fs::remove_dir(&directory);
         let listener = moved?;
         let metadata = fs::symlink_metadata(path).map_err(failed("it cannot be inspected"))?;
         Ok(Self {
@@ -213,7 +213,7 @@ impl Drop for UnixSocket {
 }
 
 /// Checks that the path does not exist or is a socket on which no process listens.
-fn check_place(path: &Path) -> Result<(), BindError> {
+fn check_path(path: &Path) -> Result<(), BindError> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -238,11 +238,11 @@ fn private_directory(path: &Path) -> io::Result<PathBuf> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
-    let place = parent.join(format!(".{:08x}", fastrand::u32(..)));
+    let directory = parent.join(format!(".{:08x}", fastrand::u32(..)));
     let mut builder = fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&place)?;
-    Ok(place)
+    builder.create(&directory)?;
+    Ok(directory)
 }
 
 fn is_loopback(peer: SocketAddr) -> bool {

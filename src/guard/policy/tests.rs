@@ -499,16 +499,16 @@ fn combined_policies_must_all_allow() {
 
 #[test]
 fn requests_longer_than_appsync_accepts_are_denied() {
-    const MOST: usize = 16 * 1024 * 1024;
+    const MAX_LENGTH: usize = 16 * 1024 * 1024;
     let of_length = |length: usize| {
         let rest = length - r#"{"query":"{ a }"}"#.len();
         let text = format!(r#"{{"query":"{{ a }}"{}}}"#, " ".repeat(rest));
         assert_eq!(text.len(), length);
         evaluate(&read_only(), text.as_bytes())
     };
-    assert!(of_length(MOST).is_ok());
-    let denied = of_length(MOST + 1).unwrap_err().to_string();
-    assert!(denied.contains(&MOST.to_string()), "{denied}");
+    assert!(of_length(MAX_LENGTH).is_ok());
+    let denied = of_length(MAX_LENGTH + 1).unwrap_err().to_string();
+    assert!(denied.contains(&MAX_LENGTH.to_string()), "{denied}");
 }
 
 #[test]
