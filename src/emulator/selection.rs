@@ -97,7 +97,7 @@ pub(super) fn complete(
 
 /// Returns the error for a forbidden null at `path`.
 pub(super) fn null_error(path: Vec<Step>, field_type: &str, parent: &str) -> NullError {
-    let place: String = path
+    let pointer: String = path
         .iter()
         .map(|step| match step {
             Step::Key(key) => format!("/{key}"),
@@ -108,7 +108,7 @@ pub(super) fn null_error(path: Vec<Step>, field_type: &str, parent: &str) -> Nul
         path,
         locations: None,
         message: format!(
-            "Cannot return null for non-nullable type: '{field_type}' within parent '{parent}' ({place})"
+            "Cannot return null for non-nullable type: '{field_type}' within parent '{parent}' ({pointer})"
         ),
     }
 }

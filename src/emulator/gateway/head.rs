@@ -153,9 +153,9 @@ impl Head {
             .collect()
     }
 
-    pub(super) fn has_item(&self, name: &str, wanted: &str) -> bool {
+    pub(super) fn has_item(&self, name: &str, expected: &str) -> bool {
         let items = self.items(name);
-        items.iter().any(|item| item.eq_ignore_ascii_case(wanted))
+        items.iter().any(|item| item.eq_ignore_ascii_case(expected))
     }
 
     pub(super) fn is_upgrade(&self) -> bool {

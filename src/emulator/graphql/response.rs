@@ -80,9 +80,9 @@ fn entry(error: &ServerError) -> Entry {
     let locations = error
         .locations
         .iter()
-        .map(|place| Location {
-            line: place.line,
-            column: place.column,
+        .map(|position| Location {
+            line: position.line,
+            column: position.column,
             source_name: None,
         })
         .collect();

@@ -40,13 +40,13 @@ impl<'a> Authorization<'a> {
                 ))
             };
             let (name, value) = parameter.split_once('=').ok_or_else(invalid)?;
-            let place = match name {
+            let field = match name {
                 "Credential" => &mut credential,
                 "Signature" => &mut signature,
                 "SignedHeaders" => &mut signed_headers,
                 _ => continue,
             };
-            if place.replace(value).is_some() {
+            if field.replace(value).is_some() {
                 return Err(invalid());
             }
         }

@@ -108,9 +108,9 @@ mod tests {
         let errors = definitions("query A { a( }\nquery B { b(: 1) }\n{ c }").unwrap_err();
         let messages: Vec<String> = errors.iter().map(ToString::to_string).collect();
         for line in [1, 2] {
-            let place = format!("at line {line},");
+            let expected = format!("at line {line},");
             assert!(
-                messages.iter().any(|error| error.contains(&place)),
+                messages.iter().any(|error| error.contains(&expected)),
                 "{messages:?}"
             );
         }

@@ -105,16 +105,16 @@ impl StrictRequest {
 /// are.
 fn diagnose(text: &str, is_object: bool) -> IrregularRequest {
     // The messages of serde may quote values, so only the position is kept.
-    let place = |error: serde_json::Error| (error.line(), error.column());
+    let position = |error: serde_json::Error| (error.line(), error.column());
     let strict = if is_object {
-        serde_json::from_str::<Strict>(text).map_err(place)
+        serde_json::from_str::<Strict>(text).map_err(position)
     } else {
         Err((1, 1))
     };
     if let Err((line, column)) = strict {
         return IrregularRequest::Json { line, column };
     }
-    let members = serde_json::from_str::<Members>(text).map_err(place);
+    let members = serde_json::from_str::<Members>(text).map_err(position);
     let (line, column) = members.err().unwrap_or((1, 1));
     IrregularRequest::Members { line, column }
 }

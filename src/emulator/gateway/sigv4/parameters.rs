@@ -63,8 +63,8 @@ fn other_scheme_error(header: &str, has_date: bool) -> String {
 impl Presigned {
     /// Returns `None` if the query has no signature parameter.
     pub(super) fn from_query(pairs: &[Pair]) -> Option<Self> {
-        let value = |wanted: &[u8]| {
-            let mut found = pairs.iter().filter(|(name, _)| name == wanted);
+        let value = |expected: &[u8]| {
+            let mut found = pairs.iter().filter(|(name, _)| name == expected);
             let (_, value) = found.next()?;
             Some(String::from_utf8_lossy(value).into_owned())
         };
