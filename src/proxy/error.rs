@@ -143,7 +143,7 @@ pub enum Error {
 
 /// The format in which the clients of a route expect errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub enum ErrorFormat {
     /// `{"errors":[{"message","extensions":{"code","sent"}}]}`
     GraphQl(Media),
     /// `{"message","code","sent"}`
@@ -340,23 +340,29 @@ pub(super) fn refused(error: &Error, record: &mut Record) -> GraphqlError {
 }
 
 /// Turns an error into a response, and adds it to the record.
-pub(super) fn rescue(error: &Error, shape: Shape, record: &mut Record) -> Response<Body> {
+pub(super) fn rescue(
+    error: &Error,
+    error_format: ErrorFormat,
+    record: &mut Record,
+) -> Response<Body> {
     let summary = error.summary();
     count(error, &summary);
     let ErrorSummary { code, status, sent } = summary;
     let message = error.message();
     record.code = Some(code.into());
     record.cause = Some(error_chain(error));
-    let text = match shape {
-        Shape::GraphQl(_) => json!({ "errors": [GraphqlError::coded(message, code, sent)] }),
-        Shape::Plain => json!({ "message": message, "code": code.as_str(), "sent": sent.as_str() }),
+    let text = match error_format {
+        ErrorFormat::GraphQl(_) => json!({ "errors": [GraphqlError::coded(message, code, sent)] }),
+        ErrorFormat::Plain => {
+            json!({ "message": message, "code": code.as_str(), "sent": sent.as_str() })
+        }
     };
     let mut response = Response::new(Body::full(text.to_string()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    let media = match shape {
-        Shape::GraphQl(media) => media,
-        Shape::Plain => Media::Json,
+    let media = match error_format {
+        ErrorFormat::GraphQl(media) => media,
+        ErrorFormat::Plain => Media::Json,
     };
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.as_str()));
     headers.insert(ERROR_HEADER, HeaderValue::from_static(code.as_str()));

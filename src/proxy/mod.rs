@@ -37,7 +37,7 @@ pub use body::Body;
 use call::Call;
 pub use client::Client;
 use error::rescue;
-pub use error::{Error, Shape};
+pub use error::{Error, ErrorFormat};
 pub use events::envelope;
 use http::header::{CONNECTION, CONTENT_LENGTH, VARY};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -47,7 +47,7 @@ pub use parameters::operation_from_query;
 pub use readings::{AmbiguousPath, Matching, NestedRoute, Top, check as check_readings};
 pub use relay_graphql::{begins_with_data, rejection_body, request_errors};
 use request::method_name;
-pub use request::{Exchange, Refused};
+pub use request::{RefusedRequest, RoutedRequest};
 pub use route::{RequestLimits, Route};
 pub use slot::{Slot, Slots};
 
@@ -83,36 +83,36 @@ impl Proxy {
     }
 
     /// Begins a request: its record, its route, and the form of its errors.
-    pub fn begin(&self, request: Request<Incoming>) -> Box<Exchange> {
+    pub fn begin(&self, request: Request<Incoming>) -> Box<RoutedRequest> {
         let record = Box::new(Record::new(method_name(request.method())));
         let located = self.routes.locate(request.uri());
         let accept = Accept::of(request.headers());
-        let shape = match &located {
+        let error_format = match &located {
             Some(located) if located.route.upstream.endpoint().kind == UpstreamKind::Http => {
-                Shape::Plain
+                ErrorFormat::Plain
             }
-            Some(_) | None => Shape::GraphQl(accept.media()),
+            Some(_) | None => ErrorFormat::GraphQl(accept.media()),
         };
-        Box::new(Exchange {
+        Box::new(RoutedRequest {
             is_websocket: upgrade::asks_for_websocket(request.headers()),
             request,
             record,
             located,
             accept,
-            shape,
+            error_format,
         })
     }
 
     /// Answers a request of `client`.
-    pub async fn handle(&self, exchange: Box<Exchange>, client: &Client) -> Response<Body> {
-        let Exchange {
+    pub async fn handle(&self, request: Box<RoutedRequest>, client: &Client) -> Response<Body> {
+        let RoutedRequest {
             request,
             mut record,
             located,
             accept,
             is_websocket,
-            shape,
-        } = *exchange;
+            error_format,
+        } = *request;
         let route = located.as_ref().map(|located| &located.route);
         // First of all, because everything after it acts with the IAM identity.
         let navigations = route.map(|route| route.browser.navigations);
@@ -125,7 +125,7 @@ impl Proxy {
         let cors = match verdict {
             Ok(cors) => cors,
             Err(refusal) => {
-                let response = rescue(&refusal.into(), shape, &mut record);
+                let response = rescue(&refusal.into(), error_format, &mut record);
                 return finish(response, &Cors::NoOrigin, record);
             }
         };
@@ -156,12 +156,13 @@ impl Proxy {
                     .await
             }
         };
-        let mut response = answered.unwrap_or_else(|error| rescue(&error, shape, &mut record));
+        let mut response =
+            answered.unwrap_or_else(|error| rescue(&error, error_format, &mut record));
         if is_from_browser {
             exposure::keep_state(&mut response);
             exposure::vary_by_site(&mut response);
         }
-        if let Shape::GraphQl(_) = shape {
+        if let ErrorFormat::GraphQl(_) = error_format {
             let accept = HeaderValue::from_static("accept");
             response.headers_mut().append(VARY, accept);
         }
@@ -200,17 +201,17 @@ impl Proxy {
     }
 
     /// Answers a request that was not handled.
-    pub fn refuse(&self, refused: Refused) -> Response<Body> {
-        let Refused {
+    pub fn refuse(&self, refused: RefusedRequest) -> Response<Body> {
+        let RefusedRequest {
             error,
             mut record,
             route,
-            shape,
+            error_format,
         } = refused;
         if let Some(route) = route {
             record.set_route(route.upstream.metrics());
         }
-        let response = rescue(&error, shape, &mut record);
+        let response = rescue(&error, error_format, &mut record);
         let mut response = finish(response, &Cors::NoOrigin, record);
         let is_shed = matches!(error, Error::MemoryShort | Error::TooManyInFlight(_));
         // For any other request it is unclear how much has been read, or where it ends.

@@ -6,7 +6,7 @@ use http::{Method, Request};
 use hyper::body::Incoming;
 
 use super::accept::Accept;
-use super::error::{Error, Shape};
+use super::error::{Error, ErrorFormat};
 use super::locate::Located;
 use super::route::Route;
 use crate::telemetry::tasks::Panicked;
@@ -14,28 +14,28 @@ use crate::telemetry::{Record, Trace};
 
 /// A request with its record, its route and what its head determines.
 #[derive(Debug)]
-pub struct Exchange {
+pub struct RoutedRequest {
     pub(super) request: Request<Incoming>,
     pub(super) record: Box<Record>,
     pub(super) located: Option<Located>,
     pub(super) accept: Accept,
     /// The client asks for a WebSocket.
     pub(super) is_websocket: bool,
-    pub(super) shape: Shape,
+    pub(super) error_format: ErrorFormat,
 }
 
 /// A request that is not handled, and why.
 #[derive(Debug)]
-pub struct Refused {
+pub struct RefusedRequest {
     pub(super) error: Error,
     pub(super) record: Box<Record>,
     pub(super) route: Option<Arc<Route>>,
-    pub(super) shape: Shape,
+    pub(super) error_format: ErrorFormat,
 }
 
-impl Exchange {
+impl RoutedRequest {
     /// Returns the request as it was received.
-    pub fn request(&self) -> &Request<Incoming> {
+    pub fn http(&self) -> &Request<Incoming> {
         &self.request
     }
 
@@ -50,31 +50,31 @@ impl Exchange {
     }
 
     /// Returns the format of errors for this request.
-    pub fn shape(&self) -> Shape {
-        self.shape
+    pub fn error_format(&self) -> ErrorFormat {
+        self.error_format
     }
 
     /// Refuses the request.
-    pub fn refuse(self: Box<Self>, error: Error) -> Box<Refused> {
-        Box::new(Refused {
+    pub fn refuse(self: Box<Self>, error: Error) -> Box<RefusedRequest> {
+        Box::new(RefusedRequest {
             error,
             record: self.record,
             route: self.located.map(|located| located.route),
-            shape: self.shape,
+            error_format: self.error_format,
         })
     }
 }
 
-impl Refused {
+impl RefusedRequest {
     /// Returns the refusal of a request whose record was written when a panic dropped it.
-    pub fn by_panic(panicked: Panicked, shape: Shape) -> Box<Self> {
+    pub fn by_panic(panicked: Panicked, error_format: ErrorFormat) -> Box<Self> {
         let mut record = Box::new(Record::new("OTHER"));
         record.discard();
         Box::new(Self {
             error: panicked.into(),
             record,
             route: None,
-            shape,
+            error_format,
         })
     }
 }

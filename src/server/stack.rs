@@ -15,7 +15,7 @@ use super::connection::TrackedBody;
 use super::connection_state::ConnectionState;
 use super::framing::{self, has_odd_body};
 use crate::memory::Memory;
-use crate::proxy::{Body, Client, Error, Exchange, Proxy, Refused, Slots};
+use crate::proxy::{Body, Client, Error, Proxy, RefusedRequest, RoutedRequest, Slots};
 use crate::telemetry::tasks::{Task, caught};
 
 /// Returns the service that answers the requests of one connection.
@@ -35,23 +35,23 @@ pub(super) fn request_stack<'a>(
         // even if a layer below refuses it. Both are on the heap, because each layer moves them.
         .map_request(move |request| proxy.begin(request))
         // The connection's timers rest until the body of the response has been sent.
-        .layer_fn(move |inner| around(inner, move |exchange, inner| track(state, exchange, inner)))
+        .layer_fn(move |inner| around(inner, move |request, inner| track(state, request, inner)))
         // The bytes after a request may not be a request: then the connection is closed.
         .layer_fn(|inner| around(inner, close_after_odd_request))
         // Errors become responses, in the form that the clients of the route read. Below the
         // record, because it notes the error.
-        .layer_fn(move |inner| around(inner, move |exchange, inner| rescue(proxy, exchange, inner)))
+        .layer_fn(move |inner| around(inner, move |request, inner| rescue(proxy, request, inner)))
         // A panic is an error of its own request alone.
         .layer_fn(|inner| around(inner, catch_panics))
         // Before anything acts on a request, it must be clear where it ends.
         .layer_fn(move |inner| {
-            check(inner, move |exchange: &Exchange| {
-                framing::check(exchange.request(), state.is_ambiguous())
+            check(inner, move |request: &RoutedRequest| {
+                framing::check(request.http(), state.is_ambiguous())
             })
         })
         // While memory is short, requests are refused before their bodies are read.
         .layer_fn(move |inner| {
-            check(inner, move |_: &Exchange| {
+            check(inner, move |_: &RoutedRequest| {
                 if memory.is_short() {
                     return Err(Error::MemoryShort);
                 }
@@ -60,28 +60,30 @@ pub(super) fn request_stack<'a>(
         })
         // At the limit of requests in flight, a request is refused at once. It takes its slot only
         // when its body has come (see `proxy::slot`), so that slow bodies hold none.
-        .layer_fn(move |inner| check(inner, move |_: &Exchange| slots.check()))
+        .layer_fn(move |inner| check(inner, move |_: &RoutedRequest| slots.check()))
         // On the heap, because each layer above would move the large future of the handler.
-        .service(service_fn(move |exchange| {
+        .service(service_fn(move |request| {
             let client = Client {
                 slot: slots.slot(),
                 ..client.clone()
             };
-            Box::pin(async move { Ok::<_, Box<Refused>>(proxy.handle(exchange, &client).await) })
+            Box::pin(
+                async move { Ok::<_, Box<RefusedRequest>>(proxy.handle(request, &client).await) },
+            )
         }))
 }
 
 /// Counts the request as in progress until the body of its response is dropped.
 async fn track<S>(
     state: &Arc<ConnectionState>,
-    exchange: Box<Exchange>,
+    request: Box<RoutedRequest>,
     mut inner: S,
 ) -> Result<Response<TrackedBody>, Infallible>
 where
-    S: Service<Box<Exchange>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Box<RoutedRequest>, Response = Response<Body>, Error = Infallible>,
 {
     let in_progress = state.begin();
-    let response = inner.call(exchange).await?;
+    let response = inner.call(request).await?;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         state.upgrade();
     }
@@ -90,14 +92,14 @@ where
 
 /// Closes the connection after a body where other servers expect none, and after a refused upgrade.
 async fn close_after_odd_request<S>(
-    exchange: Box<Exchange>,
+    request: Box<RoutedRequest>,
     mut inner: S,
 ) -> Result<Response<Body>, Infallible>
 where
-    S: Service<Box<Exchange>, Response = Response<Body>, Error = Infallible>,
+    S: Service<Box<RoutedRequest>, Response = Response<Body>, Error = Infallible>,
 {
-    let is_odd = has_odd_body(exchange.request()) || exchange.asks_for_websocket();
-    let mut response = inner.call(exchange).await?;
+    let is_odd = has_odd_body(request.http()) || request.asks_for_websocket();
+    let mut response = inner.call(request).await?;
     if is_odd && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
@@ -107,32 +109,32 @@ where
 
 async fn rescue<S>(
     proxy: &Proxy,
-    exchange: Box<Exchange>,
+    request: Box<RoutedRequest>,
     mut inner: S,
 ) -> Result<Response<Body>, Infallible>
 where
-    S: Service<Box<Exchange>, Response = Response<Body>, Error = Box<Refused>>,
+    S: Service<Box<RoutedRequest>, Response = Response<Body>, Error = Box<RefusedRequest>>,
 {
-    let result = inner.call(exchange).await;
+    let result = inner.call(request).await;
     Ok(result.unwrap_or_else(|refused| proxy.refuse(*refused)))
 }
 
 /// Begins the span, too, which runs code of the exporter.
 async fn catch_panics<S>(
-    mut exchange: Box<Exchange>,
+    mut request: Box<RoutedRequest>,
     mut inner: S,
-) -> Result<Response<Body>, Box<Refused>>
+) -> Result<Response<Body>, Box<RefusedRequest>>
 where
-    S: Service<Box<Exchange>, Response = Response<Body>, Error = Box<Refused>>,
+    S: Service<Box<RoutedRequest>, Response = Response<Body>, Error = Box<RefusedRequest>>,
 {
-    let shape = exchange.shape();
+    let error_format = request.error_format();
     let handled = caught(Task::Request, async move {
-        exchange.trace();
-        inner.call(exchange).await
+        request.trace();
+        inner.call(request).await
     });
     match handled.await {
         Ok(result) => result,
-        Err(panicked) => Err(Refused::by_panic(panicked, shape)),
+        Err(panicked) => Err(RefusedRequest::by_panic(panicked, error_format)),
     }
 }
 
@@ -179,10 +181,10 @@ fn check<S, F>(inner: S, is_fine: F) -> Check<S, F> {
     Check { inner, is_fine }
 }
 
-impl<S, F> Service<Box<Exchange>> for Check<S, F>
+impl<S, F> Service<Box<RoutedRequest>> for Check<S, F>
 where
-    S: Service<Box<Exchange>, Error = Box<Refused>>,
-    F: FnMut(&Exchange) -> Result<(), Error>,
+    S: Service<Box<RoutedRequest>, Error = Box<RefusedRequest>>,
+    F: FnMut(&RoutedRequest) -> Result<(), Error>,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -192,10 +194,10 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, exchange: Box<Exchange>) -> Self::Future {
-        match (self.is_fine)(&exchange) {
-            Ok(()) => Either::Left(self.inner.call(exchange)),
-            Err(error) => Either::Right(ready(Err(exchange.refuse(error)))),
+    fn call(&mut self, request: Box<RoutedRequest>) -> Self::Future {
+        match (self.is_fine)(&request) {
+            Ok(()) => Either::Left(self.inner.call(request)),
+            Err(error) => Either::Right(ready(Err(request.refuse(error)))),
         }
     }
 }
