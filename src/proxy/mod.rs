@@ -1,8 +1,9 @@
 //! The proxied port: from a request's head to its response.
 //!
-//! [`Proxy::handle`] is read from top to bottom: guard, route, then by the kind of the route
-//! WebSocket, GraphQL, Events or plain forwarding. Every error becomes a response in
-//! [`error::rescue`]. Nothing here opens a connection or signs: that is [`crate::upstream`].
+//! [`Proxy::begin`] finds the route of a request. [`Proxy::handle`] checks access, and then serves the
+//! request by the kind of its route: GraphQL, Events or plain forwarding, over HTTP or a WebSocket. Every
+//! error becomes a response in [`error::rescue`]. Nothing here opens a connection or signs:
+//! [`crate::upstream`] does.
 
 mod accept;
 mod batch;
@@ -64,12 +65,12 @@ pub struct Proxy {
     sessions: Arc<Sessions>,
 }
 
-/// Where a request comes from, and what its head asks for. The head is read for it once.
+/// The client of a request, and the facts that are read from the request's head once.
 #[derive(Clone, Copy)]
 struct RequestContext<'a> {
     client: &'a Client,
     accept: Accept,
-    /// It asks for a WebSocket.
+    /// The client asks for a WebSocket.
     is_websocket: bool,
 }
 
@@ -82,7 +83,7 @@ impl Proxy {
         }
     }
 
-    /// Begins a request: its record, its route, and the form of its errors.
+    /// Begins a request: creates its record, finds its route, and determines the format of its errors.
     pub fn begin(&self, request: Request<Incoming>) -> Box<RoutedRequest> {
         let record = Box::new(Record::new(method_name(request.method())));
         let located = self.routes.locate(request.uri());
@@ -103,7 +104,7 @@ impl Proxy {
         })
     }
 
-    /// Answers a request of `client`.
+    /// Returns the response to a request of `client`.
     pub async fn handle(&self, request: Box<RoutedRequest>, client: &Client) -> Response<Body> {
         let RoutedRequest {
             request,
@@ -114,15 +115,15 @@ impl Proxy {
             error_format,
         } = *request;
         let route = located.as_ref().map(|located| &located.route);
-        // First of all, because everything after it acts with the IAM identity.
+        // This check is the first, because everything after it acts with the IAM identity.
         let navigations = route.map(|route| route.browser.navigations);
-        let verdict = self.guard.check(
+        let checked = self.guard.check(
             &request,
             client.local,
             client.scheme,
             navigations.unwrap_or_default(),
         );
-        let cors = match verdict {
+        let cors = match checked {
             Ok(cors) => cors,
             Err(refusal) => {
                 let response = rescue(&refusal.into(), error_format, &mut record);
@@ -138,7 +139,7 @@ impl Proxy {
             return response;
         }
         let is_from_browser = guard::is_from_browser(request.headers());
-        let answered = match located {
+        let result = match located {
             None => self
                 .guard
                 .admit(request.headers(), "", false, false)
@@ -152,12 +153,11 @@ impl Proxy {
                     accept,
                     is_websocket,
                 };
-                self.admitted(located, request, context, &cors, &mut record)
+                self.admit_and_serve(located, request, context, &cors, &mut record)
                     .await
             }
         };
-        let mut response =
-            answered.unwrap_or_else(|error| rescue(&error, error_format, &mut record));
+        let mut response = result.unwrap_or_else(|error| rescue(&error, error_format, &mut record));
         if is_from_browser {
             exposure::keep_state(&mut response);
             exposure::vary_by_site(&mut response);
@@ -169,9 +169,9 @@ impl Proxy {
         finish(response, &cors, record)
     }
 
-    /// Checks the token, which a preflight cannot have, and content types that browsers send without a
-    /// preflight.
-    async fn admitted(
+    /// Checks the token, which a preflight does not contain, and rejects content types that browsers send
+    /// without a preflight. Then serves the request.
+    async fn admit_and_serve(
         &self,
         Located { route, target }: Located,
         mut request: Request<Incoming>,
@@ -200,7 +200,7 @@ impl Proxy {
             .await
     }
 
-    /// Answers a request that was not handled.
+    /// Returns the response to a refused request.
     pub fn refuse(&self, refused: RefusedRequest) -> Response<Body> {
         let RefusedRequest {
             error,
@@ -214,7 +214,7 @@ impl Proxy {
         let response = rescue(&error, error_format, &mut record);
         let mut response = finish(response, &Cors::NoOrigin, record);
         let is_shed = matches!(error, Error::MemoryShort | Error::TooManyInFlight(_));
-        // For any other request it is unclear how much has been read, or where it ends.
+        // After any other refusal it is unclear how much of the request has been read, or where it ends.
         if !is_shed {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(CONNECTION, close);
@@ -273,12 +273,13 @@ impl Proxy {
     }
 }
 
-/// Whether the request's body must arrive before the request can be handled.
+/// Returns whether the request's body must arrive before the request can be handled.
 fn reads_body(route: &Route, request: &Request<Incoming>) -> bool {
     let is_read = route.api.is_none() || request.method() == Method::POST;
     is_read && !request.body().is_end_stream()
 }
 
+/// Adds the headers that protect a response in browsers, and attaches the request's record to it.
 fn finish(mut response: Response<Body>, cors: &Cors, mut record: Box<Record>) -> Response<Body> {
     cors.apply(response.headers_mut());
     exposure::restrict(&mut response, cors);

@@ -31,15 +31,15 @@ pub(super) fn request_stack<'a>(
 ) -> impl Service<Request<Incoming>, Response = Response<TrackedBody>, Error = Infallible, Future: Send>
 + Clone {
     ServiceBuilder::new()
-        // Outermost: a request has a record, which becomes its log line, its span and its metrics,
-        // even if a layer below refuses it. Both are on the heap, because each layer moves them.
+        // Outermost, so that a request has a record, which becomes its log line, its span and its
+        // metrics, even if a layer below refuses it. Both are on the heap, because each layer moves them.
         .map_request(move |request| proxy.begin(request))
         // The connection's timers rest until the body of the response has been sent.
         .layer_fn(move |inner| around(inner, move |request, inner| track(state, request, inner)))
         // The bytes after a request may not be a request: then the connection is closed.
         .layer_fn(|inner| around(inner, close_after_odd_request))
-        // Errors become responses, in the form that the clients of the route read. Below the
-        // record, because it notes the error.
+        // Errors become responses, in the format that the clients of the route expect. Below the
+        // record, to which it adds the error.
         .layer_fn(move |inner| around(inner, move |request, inner| rescue(proxy, request, inner)))
         // A panic is an error of its own request alone.
         .layer_fn(|inner| around(inner, catch_panics))
@@ -59,7 +59,7 @@ pub(super) fn request_stack<'a>(
             })
         })
         // At the limit of requests in flight, a request is refused at once. It takes its slot only
-        // when its body has come (see `proxy::slot`), so that slow bodies hold none.
+        // when its body has arrived (see `proxy::slot`), so that slow bodies hold none.
         .layer_fn(move |inner| check(inner, move |_: &RoutedRequest| slots.check()))
         // On the heap, because each layer above would move the large future of the handler.
         .service(service_fn(move |request| {
