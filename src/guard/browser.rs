@@ -256,7 +256,7 @@ mod tests {
             ("sec-websocket-key", false),
         ] {
             let mut headers = HeaderMap::new();
-            let name: http::HeaderName = name.parse().unwrap();
+            let name: HeaderName = name.parse().unwrap();
             headers.insert(&name, "x".parse().unwrap());
             assert_eq!(is_from_browser(&headers), expected, "{name}");
         }
