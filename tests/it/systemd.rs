@@ -304,7 +304,7 @@ async fn a_passed_socket_follows_the_rules_of_a_configured_one() {
     for (socket, message) in [
         (
             format!("abstract:countersign-{}", process::id()),
-            "it is a unix socket without a path",
+            "it is an abstract unix socket, which has no mode",
         ),
         (
             format!("datagram:{}", world.path("datagram").display()),
