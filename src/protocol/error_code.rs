@@ -176,7 +176,7 @@ codes! {
         "Another proxy forwarded the request. That proxy may be reachable from other machines.",
         "Set `guard.forwarded` to `\"strip\"` or `\"pass\"`.";
     HeaderNotSignable = "HEADER_NOT_SIGNABLE", BAD_REQUEST, NO,
-        "A header's value has a tab, two spaces in a row, or a byte that is not ASCII.",
+        "A header's value has a tab, two consecutive spaces, or a byte that is not ASCII.",
         "Remove or encode the header that the message names.";
     HeadTooLarge = "HEAD_TOO_LARGE", HEAD_TOO_LARGE, NO,
         "The request line and headers are larger than `limits.request_head`.",
