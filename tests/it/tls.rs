@@ -273,7 +273,7 @@ async fn a_renewed_certificate_needs_no_restart() {
             .is_ok()
     };
     // New connections cause a check of the files.
-    let told = async |daemon: &mut Daemon, text: &str| {
+    let wait_for_log = async |daemon: &mut Daemon, text: &str| {
         let coming = async {
             loop {
                 is_shown(&first).await;
@@ -288,19 +288,19 @@ async fn a_renewed_certificate_needs_no_restart() {
     assert!(is_shown(&first).await);
     // The files are replaced one after the other, and do not match in between.
     fs::write(&cert, second_pem).unwrap();
-    told(&mut daemon, "certificate not reloaded").await;
+    wait_for_log(&mut daemon, "certificate not reloaded").await;
     assert!(is_shown(&first).await && !is_shown(&second).await);
     fs::write(&key, second_key).unwrap();
-    told(&mut daemon, "certificate reloaded").await;
+    wait_for_log(&mut daemon, "certificate reloaded").await;
     assert!(is_shown(&second).await && !is_shown(&first).await);
     fs::write(&cert, "").unwrap();
-    told(&mut daemon, "contains no certificate").await;
+    wait_for_log(&mut daemon, "contains no certificate").await;
     assert!(is_shown(&second).await);
     // A file that could not be read, such as without free file descriptors, is read again.
     fs::remove_file(&cert).unwrap();
     fs::create_dir(&cert).unwrap();
     for _ in 0..2 {
-        told(&mut daemon, "cannot be read").await;
+        wait_for_log(&mut daemon, "cannot be read").await;
     }
     assert!(is_shown(&second).await);
 }
@@ -471,10 +471,10 @@ async fn curl_works_with_each_version_of_tls() {
             .output();
         let output = within("curl", output).await.unwrap();
         assert!(output.status.success(), "{output:?}");
-        let told = String::from_utf8_lossy(&output.stderr);
+        let connection_log = String::from_utf8_lossy(&output.stderr);
         assert!(
-            told.contains(&format!("SSL connection using {version}")),
-            "{told}"
+            connection_log.contains(&format!("SSL connection using {version}")),
+            "{connection_log}"
         );
         let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(answer["data"]["rooms"][0], json!({ "id": "lobby" }));
@@ -504,10 +504,10 @@ async fn the_demo_prints_its_https_address() {
     let addr = daemon.address().await;
     let mut stdout = daemon.child.stdout.take().unwrap();
     let wanted = format!("https://{addr}/graphql   (subscriptions: wss://{addr}/graphql)");
-    let mut told = Vec::new();
-    while !String::from_utf8_lossy(&told).contains(&wanted) {
-        let read = within("the banner", stdout.read_buf(&mut told)).await;
-        assert_ne!(read.unwrap(), 0, "{}", String::from_utf8_lossy(&told));
+    let mut banner = Vec::new();
+    while !String::from_utf8_lossy(&banner).contains(&wanted) {
+        let read = within("the banner", stdout.read_buf(&mut banner)).await;
+        assert_ne!(read.unwrap(), 0, "{}", String::from_utf8_lossy(&banner));
     }
     assert_eq!(query(addr, &ca_file(&scratch), None).await.status, 200);
 }
