@@ -26,6 +26,7 @@
 //! | [`lifecycle`] | the tasks of the process, and the signals that end them |
 //! | [`memory`] | the memory limit, and whether memory is short |
 //! | [`net`] | resolves names and opens TCP connections (RFC 8305) |
+//! | [`home`] | expands `~` in paths |
 //! | [`trusted_file`] | reads files that decide whom to trust, and detects their changes |
 //! | [`iam`] | recorded operations, GraphQL documents, least-privilege IAM policies |
 //!
@@ -55,6 +56,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod guard;
+mod home;
 pub mod iam;
 pub mod lifecycle;
 pub mod memory;

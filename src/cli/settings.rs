@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 
 use crate::config::{Flag, OPENTELEMETRY, SECTIONS, Section, Setting, Sources};
+use crate::home;
 
 /// The settings that are given as flags.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +62,7 @@ impl Settings {
             .find(|(name, _)| name == "COUNTERSIGN_CONFIG")
             .map(|(_, path)| PathBuf::from(path));
         Sources {
-            file: self.config.clone().or(file),
+            file: self.config.clone().or(file).map(home::expand),
             flags: self.flags_of_route(),
             environment,
         }

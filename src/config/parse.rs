@@ -8,6 +8,7 @@ use http::{HeaderName, Uri};
 
 use super::opentelemetry::PATH;
 use crate::guard::{self, FieldPattern, HostName, Origin};
+use crate::home;
 use crate::memory::MemoryLimit;
 use crate::server::Listen;
 use crate::telemetry::parse_filter;
@@ -101,14 +102,15 @@ pub(super) fn memory(value: &str) -> Result<MemoryLimit, String> {
 
 /// Returns the path of a file that exists.
 pub(super) fn file(path: &str) -> Result<PathBuf, String> {
-    match std::fs::metadata(path) {
-        Ok(_) => Ok(PathBuf::from(path)),
+    let expanded = home::expand(path);
+    match std::fs::metadata(&expanded) {
+        Ok(_) => Ok(expanded),
         Err(error) => Err(format!("{path} cannot be read: {error}")),
     }
 }
 
 pub(super) fn path_of_file(value: &str) -> Result<PathBuf, String> {
-    text(value).map(PathBuf::from)
+    text(value).map(home::expand)
 }
 
 /// `"127.0.0.1:4100"`, `"[::1]:4100"`, `"localhost:4100"`, `"unix:/run/countersign.sock"`
@@ -119,7 +121,7 @@ pub(super) fn listen(value: &str) -> Result<Listen, String> {
                 "invalid address {value:?}: add the path of the socket, such as unix:/run/x.sock"
             ));
         }
-        Some(path) => return Ok(Listen::Unix(PathBuf::from(path))),
+        Some(path) => return Ok(Listen::Unix(home::expand(path))),
         None => {}
     }
     let local = value.replacen("localhost:", "127.0.0.1:", 1);

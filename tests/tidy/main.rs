@@ -20,7 +20,7 @@ type Rule = fn(&Source) -> Vec<(usize, String)>;
 
 /// The modules that each module may import, besides those in [`SHARED`]. `emulator` is another crate of
 /// the workspace, and `protocol/dialect` is a module of a third one.
-const IMPORTS: [(&str, &[&str]); 21] = [
+const IMPORTS: [(&str, &[&str]); 22] = [
     ("build", &[]),
     ("main", &["cli"]),
     (
@@ -126,6 +126,7 @@ const IMPORTS: [(&str, &[&str]); 21] = [
     ("iam", &["protocol/events", "protocol/graphql"]),
     ("sign", &["net"]),
     ("net", &[]),
+    ("home", &[]),
     ("trusted_file", &[]),
     ("lifecycle", &[]),
     ("outbox", &["protocol/graphql"]),
@@ -134,7 +135,7 @@ const IMPORTS: [(&str, &[&str]); 21] = [
 ];
 
 /// Modules that every module of `countersign` may import.
-const SHARED: [&str; 3] = ["lifecycle", "protocol/error_code", "telemetry"];
+const SHARED: [&str; 4] = ["home", "lifecycle", "protocol/error_code", "telemetry"];
 
 /// The crates that `src/protocol` may depend on. None of them does I/O, reads a clock or generates
 /// random numbers.

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::locations::{self, FileLocation, home};
+use super::locations::{self, FileLocation};
+use crate::home::home;
 
 /// Watches the shared config and credentials files and the SSO tokens.
 #[derive(Debug)]

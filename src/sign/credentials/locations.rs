@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::error::CredentialsError;
+use crate::home;
 
 /// The location of one of the two profile files.
 #[derive(Debug)]
@@ -38,13 +39,8 @@ impl FileLocation {
     /// directory is set.
     pub(super) fn path(&self) -> Option<(PathBuf, bool)> {
         match variable(self.variable) {
-            Some(path) => {
-                let path = PathBuf::from(path);
-                let expanded = path.strip_prefix("~").ok().zip(home());
-                let expanded = expanded.map(|(rest, home)| home.join(rest));
-                Some((expanded.unwrap_or(path), true))
-            }
-            None => home().map(|home| (home.join(self.default), false)),
+            Some(path) => Some((home::expand(PathBuf::from(path)), true)),
+            None => home::home().map(|home| (home.join(self.default), false)),
         }
     }
 }
@@ -96,14 +92,6 @@ fn is_absent(path: &Path, error: &io::Error) -> bool {
             .is_none_or(|parent| fs::metadata(parent).is_err())
     };
     is_missing || (error.kind() == ErrorKind::PermissionDenied && is_inaccessible())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this variable belongs to the AWS SDK, which reads it itself"
-)]
-pub(super) fn home() -> Option<PathBuf> {
-    std::env::var_os("HOME").map(PathBuf::from)
 }
 
 #[expect(
