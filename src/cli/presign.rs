@@ -8,6 +8,7 @@ use http::{HeaderName, Method, Uri};
 use super::failure::Failure;
 use super::output::{note, print};
 use super::runtime::runtime;
+use super::settings::regions;
 use crate::app::{self, Presign, Presigned};
 use crate::config::{self, Config, Flag, Problem, Problems, Sources};
 
@@ -125,6 +126,7 @@ impl Options {
             one("assume_role", "--assume-role", self.assume_role.clone()),
         ];
         let sources = Sources {
+            environment: regions(),
             flags: flags
                 .into_iter()
                 .filter(|flag| !flag.values.is_empty())

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 
-use crate::config::{Flag, OPENTELEMETRY, SECTIONS, Section, Setting, Sources};
+use crate::config::{Flag, OPENTELEMETRY, REGION_VARIABLES, SECTIONS, Section, Setting, Sources};
 use crate::home;
 
 /// The settings that are given as flags.
@@ -48,15 +48,8 @@ impl Settings {
 
     /// Returns the sources of the configuration: the file, the environment and these flags. Leaves out
     /// other environment variables, which may contain secrets.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the command line is where the environment is read"
-    )]
     pub(super) fn sources(&self) -> Sources {
-        let environment: Vec<(String, String)> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| is_configuration(name))
-            .collect();
+        let environment = environment(is_configuration);
         let file = environment
             .iter()
             .find(|(name, _)| name == "COUNTERSIGN_CONFIG")
@@ -227,8 +220,25 @@ fn help(setting: &Setting) -> String {
     help
 }
 
+/// Returns the variables that name a region.
+pub(super) fn regions() -> Vec<(String, String)> {
+    environment(|name| REGION_VARIABLES.contains(&name))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command line is where the environment is read"
+)]
+fn environment(is_read: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(name, _)| is_read(name))
+        .collect()
+}
+
 fn is_configuration(name: &str) -> bool {
     name.starts_with("COUNTERSIGN_")
         || matches!(name, "HOME" | "XDG_STATE_HOME")
+        || REGION_VARIABLES.contains(&name)
         || OPENTELEMETRY.contains(&name)
 }

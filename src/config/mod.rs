@@ -28,7 +28,7 @@ use std::net::SocketAddr;
 
 pub use opentelemetry::OPENTELEMETRY;
 pub use problem::{Problem, Problems};
-pub use raw::{Flag, Raw, Sources};
+pub use raw::{Flag, REGION_VARIABLES, Raw, Sources};
 pub use resolved::{Config, DrainConfig};
 pub use route::{Credentials, RouteConfig, Trust};
 pub use setting::{Section, Setting};

@@ -15,13 +15,14 @@ use super::lost::lost;
 use super::opentelemetry::of_opentelemetry;
 use super::problem::{Problem, Problems};
 use super::setting::{PREFIX, Section};
+use crate::upstream::DefaultRegion;
 
 /// Where configuration comes from, weakest first: defaults, file, environment, flags.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     pub file: Option<PathBuf>,
-    /// `COUNTERSIGN_*`, the variables that locate state (HOME, XDG_STATE_HOME), and
-    /// [`super::OPENTELEMETRY`].
+    /// `COUNTERSIGN_*`, the variables that locate state (HOME, XDG_STATE_HOME),
+    /// [`super::REGION_VARIABLES`] and [`super::OPENTELEMETRY`].
     pub environment: Vec<(String, String)>,
     pub flags: Vec<Flag>,
 }
@@ -44,8 +45,12 @@ pub struct Raw {
     root: Dict,
     file: Option<(PathBuf, String)>,
     state: Option<PathBuf>,
+    default_region: Option<DefaultRegion>,
     sections: &'static [Section],
 }
+
+/// The variables that name a region. The first one that is not empty counts, as in the AWS CLI.
+pub const REGION_VARIABLES: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 
 impl Raw {
     /// Reads the sources and merges them.
@@ -103,6 +108,7 @@ impl Raw {
             root,
             file,
             state: state_dir(&sources.environment),
+            default_region: default_region(&sources.environment),
             sections,
         })
     }
@@ -133,6 +139,11 @@ impl Raw {
     /// Returns the directory for state, such as the local certificate authority.
     pub(super) fn state(&self) -> Option<&Path> {
         self.state.as_deref()
+    }
+
+    /// Returns the region of the environment, for hosts that do not contain one.
+    pub(super) fn default_region(&self) -> Option<&DefaultRegion> {
+        self.default_region.as_ref()
     }
 
     pub(super) fn root(&self) -> &Dict {
@@ -285,6 +296,16 @@ fn state_dir(environment: &[(String, String)]) -> Option<PathBuf> {
     let in_home = || Some(directory("HOME")?.join(".local/state"));
     let state_home = directory("XDG_STATE_HOME").or_else(in_home)?;
     Some(state_home.join("countersign"))
+}
+
+fn default_region(environment: &[(String, String)]) -> Option<DefaultRegion> {
+    REGION_VARIABLES.into_iter().find_map(|variable| {
+        let mut environment = environment.iter();
+        let (_, region) =
+            environment.find(|(name, value)| name == variable && !value.is_empty())?;
+        let region = region.clone();
+        Some(DefaultRegion { variable, region })
+    })
 }
 
 fn nest(path: &[&str], value: Value) -> Dict {

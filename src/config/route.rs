@@ -182,6 +182,7 @@ fn endpoint(table: &Table<'_>, settings: &RouteSettings) -> Option<Endpoint> {
         service: settings.service.clone(),
         host: settings.host.clone(),
         connect: settings.connect.clone(),
+        default_region: table.default_region(),
     };
     let mut endpoint = match Endpoint::infer(settings.target.as_ref()?, &overrides) {
         Ok(endpoint) => endpoint,
@@ -242,8 +243,10 @@ impl RouteConfig {
             wire_host,
             path,
             realtime,
+            region_variable,
             ..
         } = &self.endpoint;
+        let from = region_variable.map_or(String::new(), |variable| format!(" from {variable}"));
         let kind = match kind {
             UpstreamKind::Graphql => "AppSync GraphQL",
             UpstreamKind::Events => "AppSync Events",
@@ -255,7 +258,7 @@ impl RouteConfig {
             &self.path
         };
         let mut line = format!(
-            "route {}: {local} -> {kind} https://{wire_host}{path} (region {}, service {}, {})",
+            "route {}: {local} -> {kind} https://{wire_host}{path} (region {}{from}, service {}, {})",
             self.name, scope.region, scope.service, self.credentials
         );
         if let Some(realtime) = realtime {

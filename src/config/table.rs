@@ -9,6 +9,7 @@ use super::problem::Problem;
 use super::raw::{DEFAULT, Raw, literal, scalar};
 use super::setting::Below;
 use super::types::Type;
+use crate::upstream::DefaultRegion;
 
 /// One table of the configuration while it is being resolved.
 pub(super) struct Table<'a> {
@@ -148,6 +149,11 @@ impl<'a> Table<'a> {
             .borrow()
             .iter()
             .any(|problem| problem.key == key)
+    }
+
+    /// Returns the region of the environment, for hosts that do not contain one.
+    pub(super) fn default_region(&self) -> Option<DefaultRegion> {
+        self.raw.default_region().cloned()
     }
 
     pub(super) fn is_set(&self, key: &str) -> bool {

@@ -32,6 +32,8 @@ pub struct Endpoint {
     pub kind: UpstreamKind,
     pub scope: Scope,
     pub style: SigningStyle,
+    /// The environment variable that names the region, if nothing else implies it.
+    pub region_variable: Option<&'static str>,
     /// Replaces the region in SigV4A signatures.
     pub region_set: Option<String>,
     /// Headers to sign in addition to the required ones.
@@ -64,6 +66,15 @@ pub struct Overrides {
     pub service: Option<String>,
     pub host: Option<String>,
     pub connect: Option<Address>,
+    /// Used if nothing else implies the region.
+    pub default_region: Option<DefaultRegion>,
+}
+
+/// The region of the AWS environment variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultRegion {
+    pub variable: &'static str,
+    pub region: String,
 }
 
 /// Why an upstream URL cannot be used. The message names the setting that fixes it.
@@ -79,12 +90,17 @@ pub enum EndpointError {
     BadPort,
     #[error("invalid AWS region {0:?}: expected a region such as eu-central-1")]
     BadRegion(String),
+    #[error("invalid AWS region {region:?} in {variable}: expected a region such as eu-central-1")]
+    BadRegionVariable {
+        variable: &'static str,
+        region: String,
+    },
     #[error("invalid SigV4 service {0:?}: expected a name such as appsync or execute-api")]
     BadService(String),
     #[error("the URL has no host")]
     NoHost,
     #[error(
-        "cannot infer the region from the host {0}: set `region` (--region) to the region of the API"
+        "cannot infer the region from the host {0}: set `region` (--region) or AWS_REGION to the region of the API"
     )]
     NoRegion(String),
     #[error(
@@ -108,9 +124,12 @@ pub enum EndpointError {
     )]
     S3,
     #[error(
-        "an AppSync VPC endpoint serves several APIs: set `host` (--host) to ID.appsync-api.{0}.amazonaws.com"
+        "an AppSync VPC endpoint serves several APIs: set `host` (--host) to ID.appsync-api.{region}.{suffix}"
     )]
-    VpcEndpointNeedsHost(String),
+    VpcEndpointNeedsHost {
+        region: String,
+        suffix: &'static str,
+    },
 }
 
 impl Endpoint {
@@ -131,6 +150,9 @@ impl Endpoint {
         // For a private API, the URL names the VPC endpoint, and `host` names the API.
         let named = AwsHost::parse(host_of(&wire_host)).or_else(|| AwsHost::parse(&url.host));
         let region = region(&url.host, named.as_ref(), overrides, &mut problems);
+        let is_default = overrides.region.is_none() && named.is_none();
+        let default = overrides.default_region.as_ref().filter(|_| is_default);
+        let region_variable = default.map(|default| default.variable);
         let service = service(&url, named.as_ref(), overrides, &mut problems);
         if let (
             None,
@@ -138,11 +160,15 @@ impl Endpoint {
                 is_vpc_endpoint: true,
                 profile,
                 region,
+                partition,
             }),
         ) = (&overrides.host, &named)
             && profile.service == "appsync"
         {
-            problems.push(EndpointError::VpcEndpointNeedsHost((*region).to_owned()));
+            problems.push(EndpointError::VpcEndpointNeedsHost {
+                region: (*region).to_owned(),
+                suffix: partition.dns_suffix,
+            });
         }
         let (Some(region), Some(service), []) = (region, service, problems.as_slice()) else {
             return Err(problems);
@@ -152,10 +178,10 @@ impl Endpoint {
             "appsync" => UpstreamKind::Graphql,
             _ => UpstreamKind::Http,
         };
-        let address = overrides.connect.clone().unwrap_or_else(|| Address {
-            host: url.host.clone(),
-            port: url.port,
-        });
+        let address = overrides
+            .connect
+            .clone()
+            .unwrap_or_else(|| url.address(&url.host));
         let realtime = (kind != UpstreamKind::Http)
             .then(|| RealtimeEndpoint::of(kind, &url, &wire_host, overrides));
         let style = service_profile::style(&service);
@@ -164,6 +190,7 @@ impl Endpoint {
             style,
             signed_headers: Vec::new(),
             region_set: None,
+            region_variable,
             scope: Scope { region, service },
             address,
             tls_name: url.host,
@@ -189,7 +216,8 @@ impl RealtimeEndpoint {
     /// the path, and so has the path of Events on both hosts (AppSync developer guide, "Building a real-time
     /// WebSocket client").
     fn of(kind: UpstreamKind, url: &ParsedUrl, wire_host: &str, overrides: &Overrides) -> Self {
-        let realtime = |host: &str| host.replacen(".appsync-api.", ".appsync-realtime-api.", 1);
+        // The label may end in `-fips`.
+        let realtime = |host: &str| host.replacen(".appsync-api", ".appsync-realtime-api", 1);
         let named = AwsHost::parse(host_of(wire_host));
         let is_standard =
             named.is_some_and(|named| named.profile.service == "appsync" && !named.is_vpc_endpoint);
@@ -206,10 +234,10 @@ impl RealtimeEndpoint {
                 format!("{}/realtime", url.path)
             }
         };
-        let address = overrides.connect.clone().unwrap_or_else(|| Address {
-            host: tls_name.clone(),
-            port: url.port,
-        });
+        let address = overrides
+            .connect
+            .clone()
+            .unwrap_or_else(|| url.address(&tls_name));
         Self {
             address,
             tls_name,
@@ -221,7 +249,10 @@ impl RealtimeEndpoint {
 
 /// The parts of an upstream URL.
 struct ParsedUrl {
+    /// Without a trailing dot, which neither a certificate nor a `Host` header has.
     host: String,
+    /// Whether the host has a trailing dot, so that the resolver appends no search domain.
+    is_absolute: bool,
     port: u16,
     path: String,
 }
@@ -240,6 +271,8 @@ impl ParsedUrl {
             return Err(EndpointError::NotPlain);
         }
         let host = authority.host().to_ascii_lowercase();
+        let is_absolute = host.ends_with('.');
+        let host = without_dot(host);
         if host.is_empty() {
             return Err(EndpointError::NoHost);
         }
@@ -248,9 +281,19 @@ impl ParsedUrl {
         }
         Ok(Self {
             host,
+            is_absolute,
             port: port(authority).ok_or(EndpointError::BadPort)?,
             path: uri.path().trim_end_matches('/').to_owned(),
         })
+    }
+
+    /// Returns the address to dial for a host at the URL's port.
+    fn address(&self, host: &str) -> Address {
+        let dot = if self.is_absolute { "." } else { "" };
+        Address {
+            host: format!("{host}{dot}"),
+            port: self.port,
+        }
     }
 
     fn wire_host(&self) -> String {
@@ -259,6 +302,13 @@ impl ParsedUrl {
             port => format!("{}:{port}", self.host),
         }
     }
+}
+
+fn without_dot(mut host: String) -> String {
+    if host.ends_with('.') {
+        host.pop();
+    }
+    host
 }
 
 fn region(
@@ -283,7 +333,14 @@ fn region(
         (Some(region), _) => Some(region.clone()),
         (None, Some(named)) => Some(named.region.to_owned()),
         (None, None) => {
-            problems.push(EndpointError::NoRegion(host.to_owned()));
+            let Some(DefaultRegion { variable, region }) = overrides.default_region.clone() else {
+                problems.push(EndpointError::NoRegion(host.to_owned()));
+                return None;
+            };
+            if is_region(&region) {
+                return Some(region);
+            }
+            problems.push(EndpointError::BadRegionVariable { variable, region });
             None
         }
     }
@@ -324,14 +381,15 @@ fn is_service(text: &str) -> bool {
 fn wire_host(text: &str) -> Result<String, EndpointError> {
     let bad = || EndpointError::BadHost(text.to_owned());
     let Address { host, port } = Address::parse(text).ok_or_else(bad)?;
+    let host = without_dot(host.to_ascii_lowercase());
     Ok(match port {
-        443 => host.to_ascii_lowercase(),
-        port => format!("{}:{port}", host.to_ascii_lowercase()),
+        443 => host,
+        port => format!("{host}:{port}"),
     })
 }
 
 /// Returns the port, which is 443 by default; `None` if it is invalid.
-fn port(authority: &Authority) -> Option<u16> {
+pub(super) fn port(authority: &Authority) -> Option<u16> {
     match authority.as_str().strip_prefix(authority.host()) {
         Some("") => Some(443),
         // The parser accepts a sign, which a port must not have.

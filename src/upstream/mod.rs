@@ -13,6 +13,7 @@ mod endpoint;
 mod error;
 mod framing;
 mod headers;
+mod partition;
 mod pool;
 mod read_to_end;
 mod rejection;
@@ -23,7 +24,9 @@ mod websocket;
 pub use client::{ResponseBody, Timing, Upstream};
 pub use config::UpstreamConfig;
 pub use dial::{ConnectorOptions, Dialer, ProxyRules, TlsRoots};
-pub use endpoint::{Address, Endpoint, EndpointError, Overrides, RealtimeEndpoint, UpstreamKind};
+pub use endpoint::{
+    Address, DefaultRegion, Endpoint, EndpointError, Overrides, RealtimeEndpoint, UpstreamKind,
+};
 pub use error::{DialError, Error};
 pub use framing::FramingError;
 pub use headers::{HeaderPolicy, filter_response_headers};

@@ -1,5 +1,6 @@
 //! Profiles of AWS services: their host names, and how they require requests to be signed.
 
+use super::partition::{self, Partition, Suffix};
 use crate::sign::{Algorithm, PayloadSigning, SignaturePlacement, SigningStyle, TokenMode};
 
 /// One AWS service.
@@ -7,8 +8,9 @@ use crate::sign::{Algorithm, PayloadSigning, SignaturePlacement, SigningStyle, T
 pub(super) struct ServiceProfile {
     /// The name of the service in the credential scope.
     pub(super) service: &'static str,
-    /// Patterns of host names. `*` matches one or more labels, `{region}` matches a region, and
-    /// `amazonaws.com` also matches `amazonaws.com.cn`.
+    /// Patterns of host names. `*` matches one or more labels, `{region}` matches a region, and any
+    /// other label also matches with `-fips` after it. The last label stands for the suffixes of all partitions: `{aws}` for the
+    /// plain and the dual-stack one, `{plain}` for the plain one, `{resource}` for that of resources.
     hosts: &'static [&'static str],
     pub(super) style: SigningStyle,
 }
@@ -18,6 +20,7 @@ pub(super) struct ServiceProfile {
 pub(super) struct AwsHost<'a> {
     pub(super) profile: &'static ServiceProfile,
     pub(super) region: &'a str,
+    pub(super) partition: &'static Partition,
     /// Whether the host is a VPC endpoint, which can serve several APIs.
     pub(super) is_vpc_endpoint: bool,
 }
@@ -38,22 +41,22 @@ const SERVICE_PROFILES: [ServiceProfile; 14] = [
     ServiceProfile {
         service: "appsync",
         hosts: &[
-            "*.appsync-api.{region}.amazonaws.com",
-            "*.appsync-api.{region}.vpce.amazonaws.com",
+            "*.appsync-api.{region}.{aws}",
+            "*.appsync-api.{region}.vpce.{plain}",
         ],
         style: HEADERS,
     },
     ServiceProfile {
         service: "execute-api",
         hosts: &[
-            "*.execute-api.{region}.amazonaws.com",
-            "*.execute-api.{region}.vpce.amazonaws.com",
+            "*.execute-api.{region}.{aws}",
+            "*.execute-api.{region}.vpce.{plain}",
         ],
         style: HEADERS,
     },
     ServiceProfile {
         service: "aoss",
-        hosts: &["*.{region}.aoss.amazonaws.com"],
+        hosts: &["*.{region}.aoss.{aws}", "*.aoss.{region}.{resource}"],
         // OpenSearch developer guide, "Signing HTTP requests": the hash is required, even for an empty
         // body.
         style: SigningStyle {
@@ -63,30 +66,30 @@ const SERVICE_PROFILES: [ServiceProfile; 14] = [
     },
     ServiceProfile {
         service: "aps",
-        hosts: &["aps-workspaces.{region}.amazonaws.com"],
+        hosts: &["aps-workspaces.{region}.{aws}"],
         style: HEADERS,
     },
     ServiceProfile {
         service: "bedrock",
         hosts: &[
-            "bedrock-runtime.{region}.amazonaws.com",
-            "*.bedrock-runtime.{region}.vpce.amazonaws.com",
+            "bedrock-runtime.{region}.{aws}",
+            "*.bedrock-runtime.{region}.vpce.{plain}",
         ],
         style: HEADERS,
     },
     ServiceProfile {
         service: "bedrock-agentcore",
-        hosts: &["bedrock-agentcore.{region}.amazonaws.com"],
+        hosts: &["bedrock-agentcore.{region}.{aws}"],
         style: HEADERS,
     },
     ServiceProfile {
         service: "es",
-        hosts: &["*.{region}.es.amazonaws.com"],
+        hosts: &["*.{region}.es.{aws}", "*.aos.{region}.{resource}"],
         style: HEADERS,
     },
     ServiceProfile {
         service: "iotdevicegateway",
-        hosts: &["*.iot.{region}.amazonaws.com"],
+        hosts: &["*.iot.{region}.{aws}"],
         style: SigningStyle {
             // IoT developer guide, "MQTT over WSS": the token is not part of the signature.
             token: TokenMode::Appended,
@@ -95,32 +98,32 @@ const SERVICE_PROFILES: [ServiceProfile; 14] = [
     },
     ServiceProfile {
         service: "iotwireless",
-        hosts: &["api.iotwireless.{region}.amazonaws.com"],
+        hosts: &["api.iotwireless.{region}.{aws}"],
         style: PRESIGNED,
     },
     ServiceProfile {
         service: "kinesisvideo",
-        hosts: &["*.kinesisvideo.{region}.amazonaws.com"],
+        hosts: &["*.kinesisvideo.{region}.{aws}"],
         style: PRESIGNED,
     },
     ServiceProfile {
         service: "lambda",
-        hosts: &["*.lambda-url.{region}.on.aws"],
+        hosts: &["*.lambda-url.{region}.{resource}"],
         style: HEADERS,
     },
     ServiceProfile {
         service: "neptune-db",
-        hosts: &["*.{region}.neptune.amazonaws.com"],
+        hosts: &["*.{region}.neptune.{aws}"],
         style: HEADERS,
     },
     ServiceProfile {
         service: "transcribe",
-        hosts: &["transcribestreaming.{region}.amazonaws.com"],
+        hosts: &["transcribestreaming.{region}.{aws}"],
         style: PRESIGNED,
     },
     ServiceProfile {
         service: "vpc-lattice-svcs",
-        hosts: &["*.vpc-lattice-svcs.{region}.on.aws"],
+        hosts: &["*.vpc-lattice-svcs.{region}.{resource}"],
         // VPC Lattice user guide, "SIGv4 authenticated requests".
         style: SigningStyle {
             payload: PayloadSigning::Unsigned,
@@ -140,47 +143,48 @@ pub(super) fn style(service: &str) -> SigningStyle {
 /// Returns whether a service or host is S3, which has its own signing rules.
 pub(super) fn is_s3(service: Option<&str>, host: &str) -> bool {
     let is_s3 = |label: &str| label == "s3" || label.starts_with("s3-") || label == "s3express";
-    service.is_some_and(is_s3) || (is_amazon(host) && host.split('.').any(is_s3))
+    let labels = partition::split(host).map(|(labels, _, _)| labels);
+    service.is_some_and(is_s3) || labels.is_some_and(|labels| labels.split('.').any(is_s3))
 }
 
 impl<'a> AwsHost<'a> {
     /// Parses the host name of a service that has a profile; `None` for all others.
     pub(super) fn parse(host: &'a str) -> Option<Self> {
+        let (labels, partition, suffix) = partition::split(host)?;
         let mut patterns = SERVICE_PROFILES
             .iter()
             .flat_map(|profile| profile.hosts.iter().map(move |pattern| (profile, *pattern)));
         patterns.find_map(|(profile, pattern)| {
+            let (pattern, suffixes) = pattern.rsplit_once('.')?;
+            let has_suffix = match suffixes {
+                "{resource}" => suffix == Suffix::Resource,
+                "{plain}" => suffix == Suffix::Plain,
+                _ => suffix != Suffix::Resource,
+            };
             Some(Self {
                 profile,
-                region: region_of(host, pattern)?,
-                is_vpc_endpoint: pattern.contains(".vpce."),
+                region: region_of(labels, pattern).filter(|_| has_suffix)?,
+                partition,
+                is_vpc_endpoint: pattern.ends_with(".vpce"),
             })
         })
     }
 }
 
-/// Returns the region in `host`; `None` if it does not match `pattern`.
-fn region_of<'a>(host: &'a str, pattern: &str) -> Option<&'a str> {
-    let host = host
-        .strip_suffix(".cn")
-        .filter(|name| is_amazon(name))
-        .unwrap_or(host);
-    let mut labels = host.rsplit('.');
+/// Returns the region in `labels`; `None` if they do not match `pattern`.
+fn region_of<'a>(labels: &'a str, pattern: &str) -> Option<&'a str> {
+    let mut labels = labels.rsplit('.');
     let mut region = None;
     for expected in pattern.rsplit('.') {
         let label = labels.next().filter(|label| !label.is_empty())?;
         match expected {
             "*" => return region.filter(|_| labels.all(|label| !label.is_empty())),
             "{region}" => region = Some(label).filter(|label| is_region(label)),
-            expected if expected == label => {}
+            expected if label.strip_suffix("-fips").unwrap_or(label) == expected => {}
             _ => return None,
         }
     }
     region.filter(|_| labels.next().is_none())
-}
-
-fn is_amazon(host: &str) -> bool {
-    host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
 }
 
 /// Returns whether `text` has the form of a region, such as `eu-central-1` or `us-gov-west-1`. The check is
@@ -280,6 +284,71 @@ mod tests {
         ] {
             check(host, Some((service, region, false)));
         }
+        for (host, service, region) in [
+            (
+                "a1.execute-api.us-east-1.api.aws",
+                "execute-api",
+                "us-east-1",
+            ),
+            (
+                "a1.execute-api-fips.us-gov-west-1.amazonaws.com",
+                "execute-api",
+                "us-gov-west-1",
+            ),
+            (
+                "a1.execute-api.cn-north-1.api.amazonwebservices.com.cn",
+                "execute-api",
+                "cn-north-1",
+            ),
+            (
+                "a1.appsync-api.eusc-de-east-1.amazonaws.eu",
+                "appsync",
+                "eusc-de-east-1",
+            ),
+            (
+                "a1.execute-api.us-iso-east-1.c2s.ic.gov",
+                "execute-api",
+                "us-iso-east-1",
+            ),
+            (
+                "a1.execute-api.us-isob-east-1.sc2s.sgov.gov",
+                "execute-api",
+                "us-isob-east-1",
+            ),
+            (
+                "a1.execute-api.eu-isoe-west-1.cloud.adc-e.uk",
+                "execute-api",
+                "eu-isoe-west-1",
+            ),
+            (
+                "a1.execute-api-fips.us-isof-south-1.api.aws.hci.ic.gov",
+                "execute-api",
+                "us-isof-south-1",
+            ),
+            ("search-d-x.aos.eu-west-1.on.aws", "es", "eu-west-1"),
+            (
+                "search-d-x.aos.cn-north-1.on.amazonwebservices.com.cn",
+                "es",
+                "cn-north-1",
+            ),
+            ("x1.aoss.us-east-1.on.aws", "aoss", "us-east-1"),
+            (
+                "bedrock-runtime-fips.us-east-1.api.aws",
+                "bedrock",
+                "us-east-1",
+            ),
+            (
+                "a1-ats.iot-fips.us-east-1.amazonaws.com",
+                "iotdevicegateway",
+                "us-east-1",
+            ),
+        ] {
+            check(host, Some((service, region, false)));
+        }
+        check(
+            "vpce-0a-1b.execute-api.us-iso-east-1.vpce.c2s.ic.gov",
+            Some(("execute-api", "us-iso-east-1", true)),
+        );
         check(
             "vpce-0a-1b.execute-api.us-east-1.vpce.amazonaws.com",
             Some(("execute-api", "us-east-1", true)),
@@ -290,8 +359,12 @@ mod tests {
             "a..execute-api.us-east-1.amazonaws.com",
             "a1.execute-api.us-east-1.amazonaws.com.evil.com",
             "a1.execute-api.useast1.amazonaws.com",
-            "a1.execute-api.us-east-1.amazonaws.com.",
             "a1.execute-api.us-east-1.amazonaws.cn",
+            "a1.execute-api.us-east-1.on.aws",
+            "a1.execute-api.us-east-1.api.aws.cn",
+            "a1.execute-api.us-east-1.vpce.api.aws",
+            "a1.execute-api-fips-fips.us-east-1.amazonaws.com",
+            "u1.lambda-url.eu-west-1.amazonaws.com",
             "x.aps-workspaces.eu-west-1.amazonaws.com",
             "u1.lambda-url.eu-west-1.on.aws.cn",
             "api.example.com",
@@ -307,6 +380,8 @@ mod tests {
         assert!(is_s3(None, "b.s3.eu-west-1.amazonaws.com"));
         assert!(is_s3(None, "s3.amazonaws.com"));
         assert!(is_s3(None, "b.s3-eu-west-1.amazonaws.com"));
+        assert!(is_s3(None, "b.s3.dualstack.eu-west-1.amazonaws.com"));
+        assert!(is_s3(None, "b.s3.eusc-de-east-1.amazonaws.eu"));
         assert!(!is_s3(None, "s3.example.com"));
         assert!(!is_s3(
             Some("execute-api"),

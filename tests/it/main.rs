@@ -44,6 +44,7 @@ mod flood;
 mod fuzz;
 mod gateway;
 mod guard;
+mod hosts;
 mod interop;
 mod interrupted;
 mod listeners;

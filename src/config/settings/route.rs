@@ -22,7 +22,8 @@ settings! {
         path: Option<String> = values::PATH_OF_URL,
             unset "`/graphql` or `/event` for AppSync, `/NAME` for other upstreams";
         /// Region of the API, if its host does not contain it.
-        region: Option<String> = values::REGION, unset "inferred from an AWS host name",
+        region: Option<String> = values::REGION,
+            unset "inferred from an AWS host name, else `AWS_REGION` or `AWS_DEFAULT_REGION`",
             flag "--region REGION";
         /// Name of the service in SigV4, if the host does not contain it.
         service: Option<String> = values::SERVICE, unset "inferred from an AWS host name",

@@ -107,7 +107,7 @@ fn invalid_targets_are_rejected() {
         ),
         (
             "https://api.example.com/graphql",
-            "cannot infer the region from the host api.example.com: set `region` (--region) to the region of the API",
+            "cannot infer the region from the host api.example.com: set `region` (--region) or AWS_REGION to the region of the API",
         ),
         (
             "https://vpce-1-x.appsync-api.eu-central-1.vpce.amazonaws.com/graphql",
@@ -123,7 +123,7 @@ fn invalid_targets_are_rejected() {
     rejects(
         &target("https://api.example.com/x", ""),
         &[
-            "FILE:2: `route.a.target`: cannot infer the region from the host api.example.com: set `region` (--region) to the region of the API",
+            "FILE:2: `route.a.target`: cannot infer the region from the host api.example.com: set `region` (--region) or AWS_REGION to the region of the API",
             "FILE:2: `route.a.target`: cannot infer the service from the host api.example.com: set `service` (--service), such as appsync or execute-api",
         ],
     );

@@ -14,6 +14,10 @@ fn overrides(pairs: &[(&str, &str)]) -> Overrides {
         service: find("service"),
         host: find("host"),
         connect: find("connect").map(|host| Address { host, port: 8443 }),
+        default_region: find("AWS_REGION").map(|region| DefaultRegion {
+            variable: "AWS_REGION",
+            region,
+        }),
     }
 }
 
@@ -200,6 +204,82 @@ fn every_form_of_api_gateway_host_is_inferred() {
         &[("region", "eu-west-1"), ("service", "s3")],
         "cannot sign for S3",
     );
+}
+
+#[test]
+fn names_of_every_partition_and_variant_are_inferred() {
+    for (label, suffix) in [
+        ("appsync-api", "eusc-de-east-1.amazonaws.eu"),
+        ("appsync-api", "us-iso-east-1.c2s.ic.gov"),
+        ("appsync-api", "us-east-1.api.aws"),
+        ("appsync-api-fips", "us-gov-west-1.amazonaws.com"),
+    ] {
+        let (region, _) = suffix.split_once('.').unwrap();
+        let host = format!("{ID}.{label}.{suffix}");
+        let realtime = host.replace(".appsync-api", ".appsync-realtime-api");
+        check(
+            &format!("https://{host}/graphql"),
+            &[],
+            &format!(
+                "{region} appsync {host}:443 {host} {host} /graphql | {realtime}:443 {realtime} {realtime} /graphql"
+            ),
+        );
+    }
+    check(
+        "https://vpce-0a-b1.appsync-api.cn-north-1.vpce.amazonaws.com.cn/graphql",
+        &[],
+        "set `host` (--host) to ID.appsync-api.cn-north-1.amazonaws.com.cn",
+    );
+}
+
+/// A name that ends in a dot is looked up as it is, and is sent and verified without the dot.
+#[test]
+fn trailing_dot_is_only_for_the_resolver() {
+    let host = "a1.execute-api.us-east-1.amazonaws.com";
+    check(
+        &format!("https://{host}./prod"),
+        &[],
+        &format!("us-east-1 execute-api {host}.:443 {host} {host} /prod"),
+    );
+    check(
+        &format!("https://{host}.:8443/prod"),
+        &[("host", "B1.execute-api.us-east-1.amazonaws.com.")],
+        &format!(
+            "us-east-1 execute-api {host}.:8443 {host} b1.execute-api.us-east-1.amazonaws.com /prod"
+        ),
+    );
+    let api = format!("{ID}.appsync-api.us-east-1.amazonaws.com");
+    let realtime = format!("{ID}.appsync-realtime-api.us-east-1.amazonaws.com");
+    check(
+        &format!("https://{api}./graphql"),
+        &[],
+        &format!(
+            "us-east-1 appsync {api}.:443 {api} {api} /graphql | {realtime}.:443 {realtime} {realtime} /graphql"
+        ),
+    );
+    check("https://./x", &[("region", "us-east-1")], "no host");
+}
+
+#[test]
+fn region_of_the_environment_serves_where_nothing_else_implies_it() {
+    let custom = "https://api.example.com/graphql";
+    check(custom, &[("AWS_REGION", "eu-west-2")], "eu-west-2 appsync ");
+    check(
+        custom,
+        &[("AWS_REGION", "eu-west-2"), ("region", "eu-west-1")],
+        "eu-west-1 appsync ",
+    );
+    check(
+        "https://a1.execute-api.us-east-1.amazonaws.com/",
+        &[("AWS_REGION", "eu-west-2")],
+        "us-east-1 execute-api ",
+    );
+    check(
+        custom,
+        &[("AWS_REGION", "eu-west-2 ")],
+        "invalid AWS region \"eu-west-2 \" in AWS_REGION",
+    );
+    check(custom, &[], "set `region` (--region) or AWS_REGION");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use countersign::config::{Flag, Sources, load};
 use countersign::guard::{HostName, Origin};
-use countersign::upstream::{Address, Endpoint, Overrides, UpstreamKind};
+use countersign::upstream::{Address, DefaultRegion, Endpoint, Overrides, UpstreamKind};
 
 use super::{head, text};
 
@@ -70,6 +70,10 @@ pub fn endpoint(data: &[u8]) {
         service: line(),
         host: line(),
         connect: line().and_then(|text| Address::parse(&text)),
+        default_region: line().map(|region| DefaultRegion {
+            variable: "AWS_REGION",
+            region,
+        }),
     };
     match Endpoint::infer(url, &overrides) {
         Ok(endpoint) => {
