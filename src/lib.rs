@@ -25,7 +25,7 @@
 //! | [`telemetry`] | the log, the record of a request, metrics, traces and their export, error chains |
 //! | [`lifecycle`] | the tasks of the process, and the signals that end them |
 //! | [`memory`] | the memory limit, and whether memory is short |
-//! | [`net`] | resolves names and opens TCP connections (RFC 8305) |
+//! | [`net`] | resolves names and opens TCP connections (RFC 8305); certificate authorities |
 //! | [`home`] | expands `~` in paths |
 //! | [`trusted_file`] | reads files that decide whom to trust, and detects their changes |
 //! | [`iam`] | recorded operations, GraphQL documents, least-privilege IAM policies |

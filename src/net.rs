@@ -8,6 +8,8 @@
 //! Connection attempts race until TCP is connected, as in the RFC; the TLS handshake follows on the
 //! connection that won. An address whose handshake failed is tried last from then on.
 
+mod roots;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -21,6 +23,9 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+
+pub use roots::TlsRoots;
+pub(crate) use roots::pem_of_environment;
 
 /// Resolves names and connects to them. Clones share the cache.
 #[derive(Clone)]

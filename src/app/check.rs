@@ -3,9 +3,9 @@
 use super::start_error::StartError;
 use crate::config::{Config, Trust};
 use crate::iam::{self, RecordError};
+use crate::net::TlsRoots;
 use crate::server::Tls;
 use crate::telemetry::{Export, error_chain};
-use crate::upstream::TlsRoots;
 
 /// A file that would keep the program from starting.
 #[derive(Clone, Debug, PartialEq, Eq)]

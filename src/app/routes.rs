@@ -9,14 +9,14 @@ use crate::config::{Config, Credentials, RouteConfig, Trust};
 use crate::iam::Recording;
 use crate::lifecycle::{BackgroundTasks, ClientTasks};
 use crate::memory::Memory;
-use crate::net::Resolver;
+use crate::net::{Resolver, TlsRoots};
 use crate::operation::AppSyncApi;
 use crate::proxy::Route;
 use crate::realtime::Pool;
 use crate::sign::Signer;
 use crate::sign::credentials::CredentialSource;
 use crate::telemetry::metrics::RouteMetrics;
-use crate::upstream::{ConnectorOptions, Dialer, ProxyRules, TlsRoots, Upstream, UpstreamConfig};
+use crate::upstream::{ConnectorOptions, Dialer, ProxyRules, Upstream, UpstreamConfig};
 
 /// Builds routes that share credential sources, system roots and proxy rules.
 pub(super) struct RouteBuilder<'a> {

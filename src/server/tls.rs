@@ -350,9 +350,15 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    trusted_file::read(path, RULES).map_err(|source| TlsError::Read {
+    let read = trusted_file::read(path, RULES).map_err(|source| TlsError::Read {
         key,
         path: path.to_owned(),
         source,
-    })
+    });
+    let mut pem = read?;
+    // A byte order mark would hide the first certificate.
+    if pem.starts_with(b"\xef\xbb\xbf") {
+        pem.drain(..3);
+    }
+    Ok(pem)
 }

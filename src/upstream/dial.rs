@@ -1,8 +1,7 @@
-//! Opens a TLS connection to an upstream, directly or through the proxy in `HTTPS_PROXY`.
+//! Opens a TLS connection to an upstream, directly or through a proxy.
 
 use std::fmt;
 use std::io;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,11 +9,10 @@ use std::time::{Duration, Instant};
 
 use http::Uri;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
-use hyper_util::client::proxy::matcher::{Intercept, Matcher};
+use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, HandshakeKind, RootCertStore};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, HandshakeKind};
+use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -22,16 +20,9 @@ use tower_service::Service;
 
 use super::Address;
 use super::error::DialError;
-use crate::net::Resolver;
+use super::proxy_rules::{ProxyRules, uri};
+use crate::net::{Resolver, TlsRoots};
 use crate::telemetry::metrics::RouteMetrics;
-
-/// The certificate authorities that a route trusts.
-#[derive(Clone, Debug)]
-pub struct TlsRoots(Arc<RootCertStore>);
-
-/// The rules in the environment variables `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`.
-#[derive(Clone, Debug)]
-pub struct ProxyRules(Arc<Matcher>);
 
 /// How the connections of a route are opened, and the metrics that count them.
 #[derive(Clone, Debug)]
@@ -60,91 +51,13 @@ pub(super) struct Dialled {
     pub(super) took: Duration,
 }
 
-// === impl TlsRoots ===
-
-impl TlsRoots {
-    /// Returns the roots of the system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
-    ///
-    /// # Errors
-    /// When no certificate is found.
-    pub fn system() -> io::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        let loaded = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(loaded.certs);
-        if roots.is_empty() {
-            return Err(io::Error::other(
-                "no CA certificates found: install ca-certificates or set SSL_CERT_FILE",
-            ));
-        }
-        Ok(Self(Arc::new(roots)))
-    }
-
-    /// Returns the certificates in a PEM file.
-    ///
-    /// # Errors
-    /// When the file cannot be read or contains no certificate.
-    pub fn file(path: &Path) -> io::Result<Self> {
-        Self::pem(&std::fs::read(path)?)
-    }
-
-    /// Returns the certificates in a PEM text.
-    ///
-    /// # Errors
-    /// When it contains no certificate.
-    pub fn pem(pem: &[u8]) -> io::Result<Self> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|error| invalid(&error.to_string()))?;
-            let added = roots.add(certificate);
-            added.map_err(|error| invalid(&error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(invalid("it contains no PEM certificate"));
-        }
-        Ok(Self(Arc::new(roots)))
-    }
-}
-
-fn invalid(text: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, text)
-}
-
-// === impl ProxyRules ===
-
-impl ProxyRules {
-    /// Reads the rules from the environment.
-    pub fn from_env() -> Self {
-        Self(Arc::new(Matcher::from_env()))
-    }
-
-    /// Returns rules that never use a proxy.
-    pub fn none() -> Self {
-        Self(Arc::new(Matcher::builder().build()))
-    }
-
-    /// Returns the proxy for `address`; `None` for a direct connection.
-    fn intercept(&self, address: &Address) -> Option<Intercept> {
-        let uri = uri("https", address)?;
-        self.0.intercept(&uri)
-    }
-}
-
-fn uri(scheme: &str, address: &Address) -> Option<Uri> {
-    Uri::builder()
-        .scheme(scheme)
-        .authority(address.to_string())
-        .path_and_query("/")
-        .build()
-        .ok()
-}
-
 // === impl Dialer ===
 
 impl Dialer {
     /// Creates a dialer that offers the protocols in `alpn`, in order of preference.
     ///
     /// # Errors
-    /// When `tls_name` is not a valid name for a certificate, or the proxy is not an `http://` proxy.
+    /// When `tls_name` is not a valid name for a certificate, or the proxy cannot be used.
     pub fn new(
         address: Address,
         tls_name: &str,
@@ -156,26 +69,15 @@ impl Dialer {
         let mut tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(io::Error::other)?
-            .with_root_certificates(Arc::clone(&options.roots.0))
+            .with_root_certificates(options.roots.store())
             .with_no_client_auth();
         tls.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         let name = tls_name.trim_start_matches('[').trim_end_matches(']');
         let tls_name = ServerName::try_from(name.to_owned()).map_err(|_| {
-            invalid(&format!(
-                "{tls_name:?} is not a valid name for a certificate"
-            ))
+            let text = format!("{tls_name:?} is not a valid name for a certificate");
+            io::Error::new(io::ErrorKind::InvalidData, text)
         })?;
-        let proxy = options.proxy.intercept(&address);
-        if let Some(proxy) = &proxy
-            && proxy.uri().scheme_str() != Some("http")
-        {
-            let scheme = proxy.uri().scheme_str().unwrap_or_default();
-            return Err(invalid(&format!(
-                "HTTPS_PROXY or ALL_PROXY names a {scheme}:// proxy, but only http:// proxies are supported: \
-                 set one, or list {} in NO_PROXY",
-                address.host
-            )));
-        }
+        let proxy = options.proxy.proxy_for(&address)?;
         Ok(Self {
             address,
             tls_name,
@@ -266,7 +168,7 @@ impl Dialer {
                 source: source.into(),
             });
         };
-        let destination = uri("https", &self.address).ok_or_else(bad_address)?;
+        let destination = uri(&self.address).ok_or_else(bad_address)?;
         let mut tunnel = Tunnel::new(proxy.uri().clone(), ProxyConnector(self.resolver.clone()));
         if let Some(auth) = proxy.basic_auth() {
             tunnel = tunnel.with_auth(auth.clone());

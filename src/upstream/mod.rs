@@ -15,6 +15,7 @@ mod framing;
 mod headers;
 mod partition;
 mod pool;
+mod proxy_rules;
 mod read_to_end;
 mod rejection;
 mod service_profile;
@@ -23,7 +24,7 @@ mod websocket;
 
 pub use client::{ResponseBody, Timing, Upstream};
 pub use config::UpstreamConfig;
-pub use dial::{ConnectorOptions, Dialer, ProxyRules, TlsRoots};
+pub use dial::{ConnectorOptions, Dialer};
 pub use endpoint::{
     Address, DefaultRegion, Endpoint, EndpointError, Overrides, RealtimeEndpoint, UpstreamKind,
 };
@@ -31,6 +32,7 @@ pub use error::{DialError, Error};
 pub use framing::FramingError;
 pub use headers::{HeaderPolicy, filter_response_headers};
 pub use pool::UpstreamBody;
+pub use proxy_rules::ProxyRules;
 pub use read_to_end::read_to_end;
 pub use rejection::rejection;
 pub use websocket::{Handshake, Socket};

@@ -24,6 +24,7 @@ mod support;
 
 mod admin;
 mod audit;
+mod authorities;
 mod bad_input;
 mod botocore;
 mod browser;
@@ -59,6 +60,7 @@ mod policy_command;
 mod presign;
 #[cfg(target_os = "linux")]
 mod process;
+mod proxies;
 mod realtime;
 mod recipes;
 mod redaction;

@@ -1324,6 +1324,38 @@ async fn no_proxy_is_respected() {
     assert_eq!(proxy.heard().len(), 1);
 }
 
+/// A URL that could not be parsed was ignored, and requests went directly.
+#[tokio::test]
+async fn proxy_url_is_used_or_refused() {
+    let emulator = Emulator::start(Options::default()).await.unwrap();
+    let proxy = Proxy::start(emulator.addr()).await;
+    let target = format!("https://{}/graphql", emulator.api_host());
+    let url = format!("http://user:p@ss word@{}", proxy.addr);
+    let run = proxied("raw-password", &emulator, &target, &[("https_proxy", &url)]).await;
+    assert_eq!(rooms(run.addr).await.status, 200);
+    // user:p@ss word
+    let basic = &proxy.heard()[0].headers["proxy-authorization"];
+    assert_eq!(basic, "Basic dXNlcjpwQHNzIHdvcmQ=");
+
+    let target = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";
+    for url in [
+        "http://user:proxy-password/x@127.0.0.1:3128",
+        "http://user:proxy-password@127.0.0.1:99999",
+        "ftp://user:proxy-password@127.0.0.1",
+    ] {
+        let environment = [&demo_key()[..], &[("HTTPS_PROXY", url)]].concat();
+        let run = command(&["--listen", "127.0.0.1:0", target], &environment).output();
+        let output = within("the program's end", run).await.unwrap();
+        let shown = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{shown}");
+        assert!(
+            shown.contains("HTTPS_PROXY is not the URL of a proxy"),
+            "{shown}"
+        );
+        assert!(!shown.contains("proxy-password"), "{shown}");
+    }
+}
+
 #[tokio::test]
 async fn a_proxy_that_rejects_connect_is_named() {
     let emulator = Emulator::start(Options::default()).await.unwrap();
