@@ -7,15 +7,20 @@
 
 mod chain;
 mod config;
+mod endpoints;
 mod environment;
 mod error;
+mod expiry;
 mod file_watcher;
+mod http;
 mod keys;
 mod locations;
 mod outline;
 mod process;
 mod profiles;
+mod roles;
 mod snapshot;
+mod sts;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -245,8 +250,11 @@ impl Refresher {
                     Some(backoff(failures))
                 }
             };
-            // A change of the profile files ends the pause, so that rotated keys and `aws sso login` take
-            // effect at once. A clock jump ends it because the keys may have expired during a suspend.
+            if let Some(token) = self.chain.token_file() {
+                files.add(token);
+            }
+            // A change of the files ends the pause, so that rotated keys and `aws sso login` take effect at
+            // once. A clock jump ends it because the keys may have expired during a suspend.
             let until = pause.map(|pause| Instant::now() + pause);
             tokio::select! {
                 () = files.wait_for_change(WATCH_INTERVAL, until) => {}

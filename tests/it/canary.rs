@@ -544,3 +544,68 @@ async fn a_rejection_by_sts_leaks_no_secret() {
         run.end("a refusal of STS", 1).await;
     }
 }
+
+/// The SDK quoted the whole request when the endpoint was not a URL, and 35 characters of the token
+/// were shown.
+#[tokio::test]
+async fn tokens_do_not_appear_when_an_endpoint_is_not_a_url() {
+    const ROLE: &str = "arn:aws:iam::123456789012:role/r";
+    let world = World::builder()
+        .file("jwt", &format!("{TOKEN}.{SECRET}"))
+        .file(
+            ".aws/config",
+            "[profile sso]\nsso_start_url = https://example.awsapps.com/start\nsso_region = eu-west-1\n\
+             sso_account_id = 123456789012\nsso_role_name = Dev\n",
+        )
+        .file(
+            // SHA-1 of the start URL.
+            ".aws/sso/cache/e8be5486177c5b5392bd9aa76563515b29358e6e.json",
+            &json!({
+                "startUrl": "https://example.awsapps.com/start",
+                "region": "eu-west-1",
+                "accessToken": format!("{TOKEN}.{SECRET}"),
+                "expiresAt": "2099-01-01T00:00:00Z",
+            })
+            .to_string(),
+        )
+        .start()
+        .await;
+    let token_file = world.path("jwt").display().to_string();
+    for url in [
+        "not a url",
+        "sts.example.com",
+        "http://",
+        "http://[::1",
+        "ftp://127.0.0.1",
+        "",
+    ] {
+        for name in [
+            "AWS_ENDPOINT_URL_STS",
+            "AWS_ENDPOINT_URL_SSO",
+            "AWS_ENDPOINT_URL",
+        ] {
+            let web = [
+                (name, url),
+                ("AWS_WEB_IDENTITY_TOKEN_FILE", token_file.as_str()),
+                ("AWS_ROLE_ARN", ROLE),
+                // A request that is sent is refused.
+                ("https_proxy", "http://127.0.0.1:9"),
+            ];
+            for (arguments, environment) in
+                [(&[][..], &web[..]), (&["--profile", "sso"], &web[..1])]
+            {
+                let arguments = [&["--log", FILTER], arguments].concat();
+                let mut daemon = world.daemon(&arguments, environment);
+                let addr = daemon.address().await;
+                let body = "{\"query\":\"{ rooms { id } }\"}";
+                let answer = post(addr, "/graphql", &[JSON], body).await;
+                assert_eq!(answer.status, 503, "{name}={url:?}: {answer:?}");
+                check_error(&format!("{name}={url:?}"), &answer);
+                daemon.signal("-TERM");
+                daemon.exited().await;
+                check_absent(&format!("the log of {name}={url:?}"), &daemon.log);
+                assert!(!daemon.log.contains("panicked"), "{}", daemon.log);
+            }
+        }
+    }
+}

@@ -3,7 +3,10 @@
 //! The built binary runs in an environment of the test's own, with a home directory of the
 //! test's own; the emulator verifies what was signed with which key.
 
+mod expirations;
 mod faults;
+mod profile_files;
+mod roles;
 mod sources;
 
 use std::ffi::OsStr;

@@ -6,30 +6,29 @@
 //! If a configured provider fails, the load fails: another provider could return credentials that the
 //! user did not intend.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use aws_config::Region;
 use aws_config::ecs::EcsCredentialsProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::profile::ProfileFileCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
-use aws_config::sts::AssumeRoleProvider;
-use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::ProvideCredentials;
 use aws_credential_types::provider::error::CredentialsError as SdkError;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_smithy_http_client::Builder as HttpClient;
-use aws_smithy_http_client::tls::{Provider as Tls, rustls_provider::CryptoMode};
-use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use parking_lot::Mutex;
 
 use super::config::CredentialSourceConfig;
 use super::error::CredentialsError;
-use super::profiles::{self, Profiles, SelectedProfile};
-use super::{environment, keys};
-use crate::net::Resolver;
+use super::http::HttpClients;
+use super::outline::decode;
+use super::profiles::{self, Profiles, SelectedProfile, shell_word};
+use super::roles::Base;
+use super::sts::{Role, Sts, StsEndpoint, WebIdentity};
+use super::{endpoints, environment, keys};
 use crate::sign::redact;
 use crate::telemetry::error_chain;
 use crate::telemetry::tasks::{Task, caught};
@@ -38,22 +37,27 @@ use crate::telemetry::tasks::{Task, caught};
 #[derive(Debug)]
 pub(super) struct Chain {
     config: CredentialSourceConfig,
-    http: SharedHttpClient,
+    http: HttpClients,
     /// The provider that was tried last.
     current: Mutex<String>,
+    /// The web identity token that was used last.
+    token_file: Mutex<Option<PathBuf>>,
 }
 
 impl Chain {
     pub(super) fn new(config: CredentialSourceConfig) -> Self {
-        let http = HttpClient::new()
-            .tls_provider(Tls::Rustls(CryptoMode::Ring))
-            .build_with_resolver(SdkResolver(Resolver::system()));
         let current = Mutex::new(config.to_string());
         Self {
             config,
-            http,
+            http: HttpClients::new(),
             current,
+            token_file: Mutex::new(None),
         }
+    }
+
+    /// Returns the file of the web identity token that was used last.
+    pub(super) fn token_file(&self) -> Option<PathBuf> {
+        self.token_file.lock().clone()
     }
 
     /// Loads credentials, and returns them with the name of their provider. A panic in a provider is
@@ -85,25 +89,23 @@ impl Chain {
         let Some(role) = &self.config.assume_role else {
             return Ok((credentials, provider));
         };
-        let provider = format!("role {role}, assumed with {provider}");
+        let source = provider;
+        let provider = format!("role {role}, assumed with {source}");
         provider.clone_into(&mut self.current.lock());
-        let assumed = AssumeRoleProvider::builder(role)
-            .session_name("countersign")
-            .configure(&self.sdk_config(credentials, &selected).await)
-            .build()
-            .await;
-        match assumed.provide_credentials().await {
-            Ok(credentials) => {
-                keys::check(&credentials, &provider)?;
-                Ok((credentials, provider))
-            }
-            Err(error) => Err(CredentialsError {
-                tried: format!("{provider}: {}", reason(&error)),
-                remedy:
-                    "Check the role's trust policy and that the source may call sts:AssumeRole."
-                        .to_owned(),
-            }),
-        }
+        // Keys of the environment do not need the profile files.
+        let profiles = Profiles::read(selected).await.ok();
+        let sts = self.sts(endpoints::sts(profiles.as_ref())?);
+        let role = Role {
+            arn: role.clone(),
+            ..Role::default()
+        };
+        let assumed = sts.assume(credentials, &role).await;
+        let credentials = assumed.map_err(|reason| CredentialsError {
+            tried: format!("{provider}: {}", self.shown(&reason)),
+            remedy: ROLE_REMEDY.to_owned(),
+        })?;
+        keys::check(&credentials, &provider)?;
+        Ok((credentials, provider))
     }
 
     /// Returns the error for a load that took longer than `after`.
@@ -135,27 +137,22 @@ impl Chain {
             }
             environment::check_web_identity()?;
         }
-        let providers = self.provider_config();
         let profiles = Profiles::read(selected.clone()).await?;
-        if profiles.provides_credentials()? {
-            let (files, processes) = profiles.with_processes_replaced();
-            let mut profile = ProfileFileCredentialsProvider::builder()
-                .configure(&providers)
-                .profile_name(&selected.name)
-                .profile_files(files);
-            for (name, process) in processes {
-                profile = profile.with_custom_provider(name, process);
-            }
-            return self
-                .ask(ProviderKind::Profile, selected, profile.build())
-                .await;
+        if let Some((base, roles)) = profiles.source()? {
+            return self.profile(selected, &profiles, base, roles).await;
         }
-        if environment::has_web_identity()? {
-            let provider = WebIdentityTokenCredentialsProvider::builder().configure(&providers);
-            return self
-                .ask(ProviderKind::WebIdentity, selected, provider.build())
-                .await;
+        if let Some(identity) = environment::web_identity()? {
+            let sts = self.sts(endpoints::sts(Some(&profiles))?);
+            let name = name(ProviderKind::WebIdentity, selected);
+            name.clone_into(&mut self.current.lock());
+            let assumed = self.web_identity(&sts, identity).await;
+            let credentials = assumed.map_err(|reason| CredentialsError {
+                tried: format!("{name}: {}", self.shown(&reason)),
+                remedy: self.remedy(ProviderKind::WebIdentity, None, &reason),
+            })?;
+            return Ok((credentials, name));
         }
+        let providers = self.provider_config(&self.http.metadata);
         if environment::has_container()? {
             let provider = EcsCredentialsProvider::builder().configure(&providers);
             return self
@@ -176,6 +173,81 @@ impl Chain {
         })
     }
 
+    /// Loads the credentials of a profile, and assumes its roles.
+    async fn profile(
+        &self,
+        selected: &SelectedProfile,
+        profiles: &Profiles,
+        base: Base,
+        roles: Vec<Role>,
+    ) -> Result<(Credentials, String), CredentialsError> {
+        let uses_sso = match &base {
+            Base::Profile(base) => profiles.uses_sso(base),
+            Base::WebIdentity(_) => false,
+        };
+        if uses_sso {
+            endpoints::check_sso()?;
+        }
+        let uses_sts = !roles.is_empty() || matches!(base, Base::WebIdentity(_));
+        let endpoint = if uses_sso || uses_sts {
+            endpoints::sts(Some(profiles))?
+        } else {
+            StsEndpoint::default()
+        };
+        let http = if uses_sso {
+            &self.http.aws
+        } else {
+            // For `credential_source`.
+            &self.http.metadata
+        };
+        let providers = self
+            .provider_config(http)
+            .with_use_fips(Some(endpoint.is_fips))
+            .with_use_dual_stack(Some(endpoint.is_dual_stack));
+        let sts = self.sts(endpoint);
+        let name = name(ProviderKind::Profile, selected);
+        let mut credentials = match base {
+            Base::WebIdentity(identity) => {
+                name.clone_into(&mut self.current.lock());
+                let assumed = self.web_identity(&sts, identity).await;
+                assumed.map_err(|reason| CredentialsError {
+                    tried: format!("{name}: {}", self.shown(&reason)),
+                    remedy: self.remedy(ProviderKind::Profile, None, &reason),
+                })?
+            }
+            Base::Profile(base) => {
+                let (files, processes) = profiles.base_files();
+                let mut provider = ProfileFileCredentialsProvider::builder()
+                    .configure(&providers)
+                    .profile_name(&base)
+                    .profile_files(files);
+                for (name, process) in processes {
+                    provider = provider.with_custom_provider(name, process);
+                }
+                let asked = self.ask(ProviderKind::Profile, selected, provider.build());
+                let (credentials, _) = asked.await.map_err(|error| CredentialsError {
+                    tried: error.tried.replace(&base, &decode(&base)),
+                    ..error
+                })?;
+                credentials
+            }
+        };
+        for role in &roles {
+            let assumed = sts.assume(credentials, role).await;
+            credentials = assumed.map_err(|reason| CredentialsError {
+                tried: format!("{name}: role {}: {}", role.arn, self.shown(&reason)),
+                remedy: ROLE_REMEDY.to_owned(),
+            })?;
+        }
+        Ok((credentials, name))
+    }
+
+    async fn web_identity(&self, sts: &Sts, identity: WebIdentity) -> Result<Credentials, String> {
+        let assumed = sts.assume_with_web_identity(&identity).await;
+        *self.token_file.lock() = Some(identity.token_file);
+        assumed
+    }
+
     async fn ask(
         &self,
         kind: ProviderKind,
@@ -186,23 +258,50 @@ impl Chain {
         name.clone_into(&mut self.current.lock());
         match provider.provide_credentials().await {
             Ok(credentials) => Ok((credentials, name)),
-            Err(error) => Err(CredentialsError {
-                tried: format!("{name}: {}", reason(&error)),
-                remedy: self.remedy(kind, &error),
-            }),
+            Err(error) => {
+                let reason = reason(&error);
+                Err(CredentialsError {
+                    tried: format!("{name}: {}", self.shown(&reason)),
+                    remedy: self.remedy(kind, Some(&error), &reason),
+                })
+            }
+        }
+    }
+
+    /// Returns a reason as it may be shown: without the standard error of a credential process (which
+    /// may contain secrets), and with the tokens that STS echoes masked.
+    fn shown(&self, reason: &str) -> String {
+        let shown = reason.split(" Stderr: ").next().unwrap_or_default();
+        let shown = redact::mask_tokens(shown);
+        let shown = match shown.char_indices().nth(300) {
+            Some((end, _)) => format!("{}…", &shown[..end]),
+            None => shown.into_owned(),
+        };
+        match &self.http.untrusted {
+            Some(untrusted) => format!("{shown}; {untrusted}"),
+            None => shown,
         }
     }
 
     fn profile_option(&self) -> String {
         match &self.config.profile {
-            Some(profile) => format!(" --profile {profile}"),
+            Some(profile) => format!(" --profile {}", shell_word(profile)),
             None => String::new(),
         }
     }
 
-    fn remedy(&self, kind: ProviderKind, error: &SdkError) -> String {
+    fn remedy(&self, kind: ProviderKind, error: Option<&SdkError>, reason: &str) -> String {
         match kind {
-            ProviderKind::Profile if needs_sso_login(&reason(error)) => {
+            // It accepted a connection, so it is there.
+            ProviderKind::Instance | ProviderKind::Profile
+                if reason.contains("IMDS") && reason.contains("HTTP read timeout") =>
+            {
+                "The metadata service does not answer. In a container, allow one more network hop: \
+                 aws ec2 modify-instance-metadata-options --instance-id ID \
+                 --http-put-response-hop-limit 2"
+                    .to_owned()
+            }
+            ProviderKind::Profile if needs_sso_login(reason) => {
                 format!("Run `aws sso login{}`.", self.profile_option())
             }
             ProviderKind::Profile => format!(
@@ -217,7 +316,7 @@ impl Chain {
                 "Check AWS_CONTAINER_CREDENTIALS_FULL_URI or _RELATIVE_URI and its agent."
                     .to_owned()
             }
-            ProviderKind::Instance if matches!(error, SdkError::CredentialsNotLoaded(_)) => {
+            ProviderKind::Instance if matches!(error, Some(SdkError::CredentialsNotLoaded(_))) => {
                 "Run `aws configure` or `aws sso login`, or set AWS_ACCESS_KEY_ID and \
                  AWS_SECRET_ACCESS_KEY."
                     .to_owned()
@@ -233,38 +332,23 @@ impl Chain {
         Region::new(self.config.region.clone())
     }
 
-    fn provider_config(&self) -> ProviderConfig {
+    fn provider_config(&self, http: &SharedHttpClient) -> ProviderConfig {
         ProviderConfig::without_region()
             .with_region(Some(self.region()))
-            .with_http_client(self.http.clone())
+            .with_http_client(http.clone())
     }
 
-    /// Returns the configuration for STS, such as its endpoint, from the environment and the profile.
-    async fn sdk_config(&self, credentials: Credentials, selected: &SelectedProfile) -> SdkConfig {
-        let loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(self.region())
-            .http_client(self.http.clone())
-            .profile_name(&selected.name)
-            .credentials_provider(SharedCredentialsProvider::new(credentials));
-        loader.load().await
+    fn sts(&self, endpoint: StsEndpoint) -> Sts {
+        Sts {
+            http: self.http.aws.clone(),
+            region: self.region(),
+            endpoint,
+        }
     }
 }
 
-/// Resolves names for the SDK's HTTP client, which tries the addresses of one family after another.
-#[derive(Clone, Debug)]
-struct SdkResolver(Resolver);
-
-impl ResolveDns for SdkResolver {
-    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::new(async move {
-            let found = self.0.reachable_first(name, HTTPS).await;
-            found.map_err(ResolveDnsError::new)
-        })
-    }
-}
-
-/// The port of AWS endpoints. The SDK does not pass an endpoint's own port to the resolver.
-const HTTPS: u16 = 443;
+const ROLE_REMEDY: &str =
+    "Check the role's trust policy and that the source may call sts:AssumeRole.";
 
 #[derive(Clone, Copy)]
 enum ProviderKind {
@@ -289,18 +373,10 @@ fn needs_sso_login(reason: &str) -> bool {
     reason.contains("sso") || reason.contains("session token not found or invalid")
 }
 
-/// Returns the causes of an error in at most 300 characters. Omits the type names that the SDK prepends
-/// and the standard error of a credential process, which may contain secrets. Masks tokens that STS
-/// echoes.
+/// Returns the chain of causes, without the type names that the SDK prepends.
 fn reason(error: &SdkError) -> String {
-    let chain = match std::error::Error::source(error) {
+    match std::error::Error::source(error) {
         Some(source) => error_chain(source),
         None => error.to_string(),
-    };
-    let shown = chain.split(" Stderr: ").next().unwrap_or_default();
-    let shown = redact::mask_tokens(shown);
-    match shown.char_indices().nth(300) {
-        Some((end, _)) => format!("{}…", &shown[..end]),
-        None => shown.into_owned(),
     }
 }

@@ -6,18 +6,22 @@
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::error::CredentialsError;
+use super::expiry;
 use super::profiles::SelectedProfile;
+use super::sts::{Role, WebIdentity};
+use crate::home;
 
 const ID: &str = "AWS_ACCESS_KEY_ID";
 const SECRET: &str = "AWS_SECRET_ACCESS_KEY";
 const TOKEN: &str = "AWS_SESSION_TOKEN";
+/// The first name of [`TOKEN`], which only botocore still reads.
+const OLD_TOKEN: &str = "AWS_SECURITY_TOKEN";
 const EXPIRATION: &str = "AWS_CREDENTIAL_EXPIRATION";
 const TOKEN_FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
 const ROLE: &str = "AWS_ROLE_ARN";
+const SESSION_NAME: &str = "AWS_ROLE_SESSION_NAME";
 const CONTAINER_URIS: [&str; 2] = [
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
@@ -68,7 +72,7 @@ pub(super) fn profile() -> Result<SelectedProfile, CredentialsError> {
 /// Returns the credentials in the environment.
 ///
 /// # Errors
-/// When one of the two keys is missing, or the expiration is not a time.
+/// When one of the two keys is missing, the expiration is not a time, or there are two tokens.
 pub(super) fn keys() -> Result<Option<Credentials>, CredentialsError> {
     let (id, secret) = match (variable(ID)?, variable(SECRET)?) {
         (Some(id), Some(secret)) => (id, secret),
@@ -80,8 +84,20 @@ pub(super) fn keys() -> Result<Option<Credentials>, CredentialsError> {
         .map(|text| expiry(&text))
         .transpose()?;
     // Like the SDKs, ignore a blank token, and white space around a token.
-    let token = variable(TOKEN)?.map(|token| token.trim().to_owned());
-    let token = token.filter(|token| !token.is_empty());
+    let trimmed = |name: &str| {
+        let token = variable(name)?.map(|token| token.trim().to_owned());
+        Ok::<_, CredentialsError>(token.filter(|token| !token.is_empty()))
+    };
+    let token = match (trimmed(TOKEN)?, trimmed(OLD_TOKEN)?) {
+        (Some(token), Some(old)) if token != old => {
+            return Err(error(
+                format!("{TOKEN} and {OLD_TOKEN} differ, and SDKs differ in which they use"),
+                format!("Unset the one that is out of date: unset {OLD_TOKEN}"),
+            ));
+        }
+        (Some(token), _) | (None, Some(token)) => Some(token),
+        (None, None) => None,
+    };
     Ok(Some(Credentials::new(
         id,
         secret,
@@ -102,14 +118,21 @@ pub(super) fn check_web_identity() -> Result<(), CredentialsError> {
     }
 }
 
-/// Returns whether a web identity is configured.
+/// Returns the web identity in the environment.
 ///
 /// # Errors
 /// When only one of the two variables is set.
-pub(super) fn has_web_identity() -> Result<bool, CredentialsError> {
+pub(super) fn web_identity() -> Result<Option<WebIdentity>, CredentialsError> {
     match (variable(TOKEN_FILE)?, variable(ROLE)?) {
-        (Some(_), Some(_)) => Ok(true),
-        (None, None) => Ok(false),
+        (Some(token_file), Some(arn)) => Ok(Some(WebIdentity {
+            token_file: home::expand(token_file),
+            role: Role {
+                arn,
+                session_name: variable(SESSION_NAME)?,
+                ..Role::default()
+            },
+        })),
+        (None, None) => Ok(None),
         (Some(_), None) => Err(without(TOKEN_FILE, ROLE)),
         (None, Some(_)) => Err(without(ROLE, TOKEN_FILE)),
     }
@@ -136,8 +159,7 @@ pub(super) fn has_container() -> Result<bool, CredentialsError> {
 }
 
 fn expiry(text: &str) -> Result<SystemTime, CredentialsError> {
-    let parsed = OffsetDateTime::parse(text, &Rfc3339);
-    parsed.map(SystemTime::from).map_err(|_| {
+    expiry::parse(text).ok_or_else(|| {
         error(
             format!("{EXPIRATION} is {text:?}, which is not a time such as 2030-01-01T00:00:00Z"),
             format!("Correct it, or unset it: unset {EXPIRATION}"),
@@ -146,7 +168,7 @@ fn expiry(text: &str) -> Result<SystemTime, CredentialsError> {
 }
 
 /// Returns the value of a variable that is set and not empty.
-fn variable(name: &str) -> Result<Option<String>, CredentialsError> {
+pub(super) fn variable(name: &str) -> Result<Option<String>, CredentialsError> {
     Ok(raw(name)?.filter(|value| !value.is_empty()))
 }
 
@@ -154,7 +176,7 @@ fn variable(name: &str) -> Result<Option<String>, CredentialsError> {
     clippy::disallowed_methods,
     reason = "these variables belong to the AWS SDK, which reads them itself"
 )]
-fn raw(name: &str) -> Result<Option<String>, CredentialsError> {
+pub(super) fn raw(name: &str) -> Result<Option<String>, CredentialsError> {
     match std::env::var_os(name).map(std::ffi::OsString::into_string) {
         None => Ok(None),
         Some(Ok(value)) => Ok(Some(value)),

@@ -1,4 +1,5 @@
-//! Detects changes of the AWS profile files and of the tokens that `aws sso login` writes.
+//! Detects changes of the AWS profile files, of the tokens that `aws sso login` writes, and of web
+//! identity tokens.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::locations::{self, FileLocation};
 use crate::home::home;
 
-/// Watches the shared config and credentials files and the SSO tokens.
+/// Watches the shared config and credentials files, the SSO tokens, and files that are added.
 #[derive(Debug)]
 pub(super) struct ProfileFileWatcher {
     paths: Vec<PathBuf>,
@@ -26,6 +27,15 @@ impl ProfileFileWatcher {
         };
         files.seen = files.fingerprints();
         files
+    }
+
+    /// Also watches this file from now on.
+    pub(super) fn add(&mut self, path: PathBuf) {
+        if self.paths.contains(&path) {
+            return;
+        }
+        self.seen.extend(fingerprint(path.clone()));
+        self.paths.push(path);
     }
 
     /// Waits until a file has changed, or until `until`. Files are checked every `interval`.
@@ -53,13 +63,14 @@ impl ProfileFileWatcher {
     fn fingerprints(&self) -> BTreeMap<PathBuf, (SystemTime, u64)> {
         let cache = self.sso_cache.iter().flat_map(std::fs::read_dir).flatten();
         let tokens = cache.flatten().map(|entry| entry.path());
-        let state = |path: PathBuf| {
-            let metadata = std::fs::metadata(&path).ok()?;
-            Some((path, (metadata.modified().ok()?, metadata.len())))
-        };
         let paths = self.paths.iter().cloned();
-        paths.chain(tokens).filter_map(state).collect()
+        paths.chain(tokens).filter_map(fingerprint).collect()
     }
+}
+
+fn fingerprint(path: PathBuf) -> Option<(PathBuf, (SystemTime, u64))> {
+    let metadata = std::fs::metadata(&path).ok()?;
+    Some((path, (metadata.modified().ok()?, metadata.len())))
 }
 
 fn paths() -> Vec<PathBuf> {

@@ -16,13 +16,11 @@ use aws_credential_types::provider::{self, ProvideCredentials, future};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 use rustix::process::{kill_process_group, waitid};
 use serde_json::{Map, Value};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::keys;
+use super::{expiry, keys};
 
 /// The credential provider of a profile with `credential_process`.
 pub(super) struct CredentialProcess {
@@ -261,9 +259,7 @@ fn key<'a>(
 }
 
 fn time(text: &str) -> Result<SystemTime, ProcessError> {
-    OffsetDateTime::parse(text, &Rfc3339)
-        .map(SystemTime::from)
-        .map_err(|_| ProcessError::Expiration)
+    expiry::parse(text).ok_or(ProcessError::Expiration)
 }
 
 #[cfg(test)]

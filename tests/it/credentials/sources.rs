@@ -13,18 +13,20 @@ use crate::support::{Daemon, Scratch, command, get, python, within};
 
 /// The expected result of a source.
 #[derive(Clone, Copy, Debug)]
-enum Expected {
+pub(super) enum Expected {
     /// Requests are signed with this access key id.
     Uses(&'static str),
+    /// The same, although botocore uses none.
+    Accepts(&'static str),
     /// No request is signed, and the error contains this text.
     Refused(&'static str),
 }
 
-use Expected::{Refused, Uses};
+use Expected::{Accepts, Refused, Uses};
 
 /// A source: variables, the config file, the credentials file. In them `$HOME` is the home directory
 /// and `$AGENT` the URL of a container endpoint.
-struct Row {
+pub(super) struct Row {
     name: &'static str,
     variables: Vec<(&'static str, &'static str)>,
     config: &'static str,
@@ -40,7 +42,7 @@ const ROLE_ARN: (&str, &str) = ("AWS_ROLE_ARN", ROLE);
 const FULL_URI: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
 const RELATIVE_URI: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
 
-fn row(
+pub(super) fn row(
     name: &'static str,
     variables: &[(&'static str, &'static str)],
     config: &'static str,
@@ -184,7 +186,9 @@ fn broken() -> Vec<Row> {
         row("AWS_DEFAULT_PROFILE does not exist", &[("AWS_DEFAULT_PROFILE", "ghost")], "", KEYS, Refused("(AWS_DEFAULT_PROFILE) does not exist")),
         row("two variables, two profiles", &[("AWS_DEFAULT_PROFILE", "dev"), ("AWS_PROFILE", "default")], "", KEYS, Refused("AWS_DEFAULT_PROFILE is \"dev\"")),
         row("AWS_PROFILE without credentials", &[("AWS_PROFILE", "region")], "[profile region]\nregion = us-east-1\n", KEYS, Refused("profile \"region\" (AWS_PROFILE) has no credentials")),
-        row("[dev] in the config file", &[("AWS_PROFILE", "ops")], "[ops]\naws_access_key_id = AKIDOPS\naws_secret_access_key = s\n", KEYS, Refused("does not exist")),
+        row("[dev] in the config file", &[("AWS_PROFILE", "ops")], "[ops]\naws_access_key_id = AKIDOPS\naws_secret_access_key = s\n", KEYS, Refused("line 1 has [ops]: write [profile ops] in the config file")),
+        row("[profile dev] in the credentials file", &[("AWS_PROFILE", "ops")], "", b"[profile ops]\naws_access_key_id = AKIDOPS\naws_secret_access_key = s\n", Refused("line 1 has [profile ops]: write [ops] in the credentials file")),
+        row("[profile my dev] without quotes", &[("AWS_PROFILE", "my dev")], "[profile my dev]\nregion = x\n", KEYS, Refused("write [profile \"my dev\"]")),
         row("AWS_CONFIG_FILE does not exist", &[("AWS_CONFIG_FILE", "$HOME/nothing")], "", KEYS, Refused("nothing\" cannot be used")),
         row("AWS_CONFIG_FILE does not exist, profile named", &[("AWS_CONFIG_FILE", "$HOME/nothing"), ("AWS_PROFILE", "ghost")], "", KEYS, Refused("nothing\" cannot be used")),
         row("AWS_CONFIG_FILE is a directory", &[("AWS_CONFIG_FILE", "$HOME")], "", b"", Refused("not a regular file")),
@@ -192,7 +196,6 @@ fn broken() -> Vec<Row> {
         row("AWS_SHARED_CREDENTIALS_FILE in a file", &[("AWS_SHARED_CREDENTIALS_FILE", "$HOME/good.json/x")], "", KEYS, Refused("cannot be used")),
         row("credentials file is not UTF-8", &[], "", b"[default]\naws_access_key_id = AKIDDEFAULT\naws_secret_access_key = s\n# caf\xe9\n", Refused("byte 73 is not UTF-8")),
         row("config file is not UTF-8", &[], "[default]\nregion = \u{fffd}\n", b"", Refused("is not UTF-8")),
-        row("credentials file with a byte order mark", &[], "", b"\xef\xbb\xbf[default]\naws_access_key_id = AKIDDEFAULT\naws_secret_access_key = s\n", Refused("line 1")),
         row("credentials file is not valid", &[], "", b"AKIDDEFAULT\ns\n", Refused(".aws/credentials\" cannot be used: line 1")),
         row("config file does not parse", &[], "[default\nregion = us-east-1\n", b"", Refused(".aws/config\" cannot be used: line 1")),
         row("profile twice", &[], "", b"[default]\naws_access_key_id = AKIDDEFAULT\naws_secret_access_key = s\n[default]\naws_access_key_id = AKIDSECOND\naws_secret_access_key = s\n", Refused("line 4 has another section")),
@@ -215,6 +218,11 @@ fn broken() -> Vec<Row> {
         row("profile: half a pair in each file", &[], "[default]\naws_access_key_id = AKIDCONFIG\n", b"[default]\naws_secret_access_key = s\n", Refused("in one file")),
         row("profile: key id over a pair", &[], "[default]\naws_access_key_id = AKIDCONFIG\naws_secret_access_key = s\n", b"[default]\naws_access_key_id = AKIDDEFAULT\n", Refused("in one file")),
         row("profile: keys and a process", &[], "[default]\ncredential_process = cat $HOME/good.json\n", KEYS, Refused("both aws_access_key_id and credential_process")),
+        row("profile: two session tokens", &[], "", b"[default]\naws_access_key_id = AKIDDEFAULT\naws_secret_access_key = s\naws_session_token = t\naws_security_token = u\n", Refused("has two session tokens")),
+        row("environment: two session tokens", &[ID, SECRET, ("AWS_SESSION_TOKEN", "t"), ("AWS_SECURITY_TOKEN", "u")], "", KEYS, Refused("AWS_SESSION_TOKEN and AWS_SECURITY_TOKEN differ")),
+        row("role with a duration that is not a number", &[], "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = dev\nduration_seconds = 1h\n", KEYS, Refused("duration_seconds \"1h\"")),
+        row("AWS_USE_FIPS_ENDPOINT is neither true nor false", &[("AWS_USE_FIPS_ENDPOINT", "1")], "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = dev\n", b"[dev]\naws_access_key_id = AKIDDEV\naws_secret_access_key = s\n", Refused("AWS_USE_FIPS_ENDPOINT is \"1\"")),
+        row("SSO with a name that is not supported", &[], "[default]\nsso_session = my corp\nsso_account_id = 123456789012\nsso_role_name = Dev\n[sso-session 'my corp']\nsso_region = us-east-1\n", b"", Refused("sso_session \"my corp\"")),
         row("role without a source", &[], "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\n", b"", Refused("source_profile")),
         row("role with two sources", &[], "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = dev\ncredential_source = Ec2InstanceMetadata\n", KEYS, Refused("both source_profile and credential_source")),
         row("source_profile does not exist", &[], "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = ghost\n", b"", Refused("ghost")),
@@ -320,7 +328,7 @@ async fn fake_agent() -> Endpoint {
 }
 
 /// Returns the access key id that `presign` signs with, or its error.
-async fn presigned(environment: &[(&str, &str)]) -> Result<String, String> {
+pub(super) async fn presigned(environment: &[(&str, &str)]) -> Result<String, String> {
     let arguments = [
         "presign",
         "--region",
@@ -362,7 +370,9 @@ async fn served(environment: &[(&str, &str)]) -> (Answer, Answer) {
     (answer, ready)
 }
 
-async fn botocore(rows: &[(String, Vec<(String, String)>)]) -> Vec<(Option<String>, String)> {
+pub(super) async fn botocore(
+    rows: &[(String, Vec<(String, String)>)],
+) -> Vec<(Option<String>, String)> {
     let mut python = python("credential_sources.py");
     python
         .env_clear()
@@ -393,7 +403,7 @@ async fn botocore(rows: &[(String, Vec<(String, String)>)]) -> Vec<(Option<Strin
     lines.lines().map(line).collect()
 }
 
-async fn check_rows(kind: &str, rows: Vec<Row>) {
+pub(super) async fn check_rows(kind: &str, rows: Vec<Row>) {
     let instance = fake_instance("AKIDINSTANCE").await;
     let (agent, sts) = (fake_agent().await, fake_sts().await);
     let mut tempting = BTreeMap::from([
@@ -445,6 +455,7 @@ async fn check_rows(kind: &str, rows: Vec<Row>) {
             (Uses(expected), Ok(identity)) => {
                 identity == expected && other.as_ref() == Some(identity)
             }
+            (Accepts(expected), Ok(identity)) => identity == expected && other.is_none(),
             (Refused(expected), Err(error)) => {
                 error.contains(expected) && {
                     let (answer, ready) = served(&environment).await;
@@ -454,7 +465,7 @@ async fn check_rows(kind: &str, rows: Vec<Row>) {
                     is_refused && has_reason(&answer) && has_reason(&ready)
                 }
             }
-            (Uses(_), Err(_)) | (Refused(_), Ok(_)) => false,
+            (Uses(_) | Accepts(_), Err(_)) | (Refused(_), Ok(_)) => false,
         };
         if !is_expected {
             wrong.push(format!("{}: {:?}, but {ours:?}", row.name, row.expected));
@@ -516,7 +527,9 @@ async fn an_unreadable_file_never_falls_back_to_another_identity() {
         let out = String::from_utf8(output.stdout).unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         match expected {
-            Uses(identity) => assert!(out.contains(identity), "{name}: {out}{error}"),
+            Uses(identity) | Accepts(identity) => {
+                assert!(out.contains(identity), "{name}: {out}{error}");
+            }
             Refused(reason) => {
                 assert_eq!(out, "", "{name}");
                 assert!(error.contains(reason), "{name}: {error}");
