@@ -6,7 +6,7 @@ use std::time::Duration;
 use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::GraphqlError;
 use countersign_protocol::realtime::Start;
-use countersign_protocol::realtime::placement::ConnectionEnd;
+use countersign_protocol::realtime::placement::{ConnectionEnd, Refusal};
 use countersign_protocol::realtime::wire::{self, Protocol};
 use tracing::warn;
 
@@ -37,14 +37,18 @@ impl RealtimeConnector {
     pub(super) async fn open(&self) -> Result<Socket, ConnectionEnd> {
         let endpoint = self.upstream.endpoint();
         let Some(realtime) = &endpoint.realtime else {
-            return Err(ConnectionEnd::Refused(vec![GraphqlError::new(
-                "this route has no realtime endpoint",
-            )]));
+            let error = GraphqlError::new("this route has no realtime endpoint");
+            return Err(ConnectionEnd::Refused(Refusal::Permanent, vec![error]));
         };
         let authorization = self.authorize_connect(endpoint).await;
         let authorization = authorization.map_err(|error| {
-            let code = error.code();
-            ConnectionEnd::Refused(vec![GraphqlError::coded(error.to_string(), code, Sent::No)])
+            let refusal = if error.code() == Code::CredentialsUnavailable {
+                Refusal::Transient
+            } else {
+                Refusal::Permanent
+            };
+            let error = GraphqlError::coded(error.to_string(), error.code(), Sent::No);
+            ConnectionEnd::Refused(refusal, vec![error])
         })?;
         let opened = self.open_socket(realtime, &authorization).await;
         opened.map_err(|error| {

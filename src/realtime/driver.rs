@@ -11,7 +11,7 @@ use bytes::Bytes;
 use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::{Event, GraphqlError};
 use countersign_protocol::realtime::connection::{Connection, Ignored, Key, Output};
-use countersign_protocol::realtime::placement::ConnectionEnd;
+use countersign_protocol::realtime::placement::{ConnectionEnd, Refusal};
 use countersign_protocol::realtime::{Failure, Start};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -46,6 +46,8 @@ pub(super) enum Report {
     Acknowledged(Key),
     /// Upstream has ended the subscription.
     Ended(Key, Event),
+    /// The subscription could not be started, for a reason that may pass.
+    Interrupted(Key, Event),
     /// The client reads too slowly, so the subscription is being stopped.
     Overflow(Key),
     /// The subscription was stopped, and upstream no longer counts it.
@@ -242,6 +244,9 @@ impl<R: Reports> Driver<R> {
                 self.deliver(key, event);
             }
             Output::Ended(key, event) => self.reports.report(Report::Ended(key, event)),
+            Output::Interrupted(key, event) => {
+                self.reports.report(Report::Interrupted(key, event));
+            }
             Output::Released(key) => self.reports.report(Report::Released(key)),
             Output::Full(key) => self.reports.report(Report::Full(key)),
             Output::Ready => {
@@ -263,7 +268,12 @@ impl<R: Reports> Driver<R> {
                         .with("code", Code::UpstreamRefused.as_str());
                     error.with("sent", Sent::No.as_str())
                 });
-                return Some(ConnectionEnd::Refused(errors.collect()));
+                let refusal = if failures.iter().any(Failure::is_transient) {
+                    Refusal::Transient
+                } else {
+                    Refusal::Permanent
+                };
+                return Some(ConnectionEnd::Refused(refusal, errors.collect()));
             }
             Output::Lost(reason) if self.open.is_some() => {
                 return Some(ConnectionEnd::Lost(reason));

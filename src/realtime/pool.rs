@@ -157,6 +157,7 @@ impl Reports for Reporter {
             Report::Ready => placement.handle_ready(id),
             Report::Acknowledged(key) => placement.handle_acknowledged(id, key),
             Report::Ended(key, event) => placement.handle_ended(id, key, event),
+            Report::Interrupted(key, event) => placement.handle_interrupted(id, key, event),
             Report::Overflow(key) => placement.handle_overflow(id, key),
             Report::Released(key) => placement.handle_released(id, key),
             Report::Full(key) => placement.handle_full(id, key),
@@ -261,7 +262,7 @@ impl PoolInner {
                 self.metrics().realtime_losses.inc();
                 warn!(subscriptions, "realtime connection ended by a panic");
             }
-            ConnectionEnd::Refused(_) => self.metrics().realtime_connect("refused"),
+            ConnectionEnd::Refused(..) => self.metrics().realtime_connect("refused"),
             ConnectionEnd::Unreachable(_) => self.metrics().realtime_connect("unreachable"),
         }
         self.update(|placement| {

@@ -5,6 +5,7 @@
 //! ordinary case instead of a race. The machine does no I/O, does not sign, and reads no clock. No
 //! input makes it panic.
 
+mod endings;
 mod output;
 mod subscriptions;
 
@@ -125,7 +126,7 @@ impl<S> Connection<S> {
                 subscription.signed_at = Some(now);
                 self.frames.push_back(frame);
             }
-            Err(error) => self.end(key, Event::Error(vec![error])),
+            Err(error) => self.interrupt(key, Event::Error(vec![error])),
         }
     }
 
@@ -351,7 +352,7 @@ impl<S> Connection<S> {
             }
             Some(_) => {
                 let errors = failures.iter().map(Failure::to_graphql).collect();
-                self.end(key, Event::Error(errors));
+                self.end_by(key, failures, Event::Error(errors));
             }
             None => {}
         }
@@ -378,7 +379,7 @@ impl<S> Connection<S> {
         for key in starting {
             // The starts that the error does not belong to may run upstream.
             self.abandon(key);
-            self.end(key, Event::Error(errors.clone()));
+            self.end_by(key, failures, Event::Error(errors.clone()));
         }
     }
 
@@ -406,7 +407,7 @@ impl<S> Connection<S> {
                 self.abandon(key);
                 let message = "upstream did not acknowledge the subscription (pool.start_ack)";
                 let error = GraphqlError::coded(message, Code::UpstreamTimeout, Sent::Maybe);
-                self.end(key, Event::Error(vec![error]));
+                self.interrupt(key, Event::Error(vec![error]));
             }
             SubscriptionState::Waiting | SubscriptionState::Signing | SubscriptionState::Live => {}
         }
@@ -423,26 +424,6 @@ impl<S> Connection<S> {
                 self.out.push_back(Output::Sign(key, start));
             }
         }
-    }
-
-    fn lose(&mut self, reason: &'static str) {
-        if self.phase != Phase::Ended {
-            self.phase = Phase::Ended;
-            self.out.push_back(Output::Lost(reason));
-        }
-    }
-
-    /// Sends a stop for a subscription that ends here and may run upstream.
-    fn abandon(&mut self, key: Key) {
-        if let Some(subscription) = self.subscriptions.get(key) {
-            self.frames
-                .push_back(self.protocol.stop(subscription.wire()));
-        }
-    }
-
-    fn end(&mut self, key: Key, ending: Event) {
-        self.subscriptions.remove(key);
-        self.out.push_back(Output::Ended(key, ending));
     }
 }
 

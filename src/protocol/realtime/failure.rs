@@ -46,6 +46,23 @@ enum OneOrMany {
     One(Failure),
 }
 
+/// The beginnings of the types of errors that may pass.
+const TRANSIENT: [&str; 7] = [
+    "ExpiredToken",
+    "InternalFailure",
+    "InternalServer",
+    "LimitExceeded",
+    "ServiceUnavailable",
+    "Throttling",
+    "TooManyRequests",
+];
+/// Texts of rejections of a token or a signature that has expired, or is not yet valid.
+const EXPIRED: [&str; 3] = [
+    "is expired",
+    "Signature expired",
+    "Signature not yet current",
+];
+
 impl Failure {
     /// Returns the errors in a payload: `{"errors":[…]}`, `{"errors":{…}}` or the error itself. There
     /// is at least one.
@@ -82,6 +99,17 @@ impl Failure {
     /// Returns whether AppSync throttles. The start may be sent again later.
     pub(super) fn is_throttled(&self) -> bool {
         self.type_name() == "LimitExceededError"
+    }
+
+    /// Returns whether the same request may succeed later: AppSync throttles, has failed itself, or the
+    /// signature has expired or is not yet valid.
+    pub fn is_transient(&self) -> bool {
+        let code = self.error_code.as_ref().and_then(Value::as_u64);
+        let kind = self.type_name();
+        let message = self.message.as_deref().unwrap_or_default();
+        code.is_some_and(|code| code == 429 || (500..600).contains(&code))
+            || TRANSIENT.iter().any(|name| kind.starts_with(name))
+            || EXPIRED.iter().any(|text| message.contains(text))
     }
 
     /// Returns the error that clients receive.
@@ -171,6 +199,48 @@ mod tests {
         check(r#"{"errors":[]}"#, r#"[{"message":"AppSync error"}]"#);
         check(r#"{"errors":"?"}"#, r#"[{"message":"AppSync error"}]"#);
         check("null", r#"[{"message":"AppSync error"}]"#);
+    }
+
+    #[test]
+    fn throttling_faults_and_expiry_are_transient() {
+        let cases = [
+            (r#"{"errorType":"LimitExceededError"}"#, true),
+            (
+                r#"{"errorType":"com.amazonaws#ThrottlingException","errorCode":400}"#,
+                true,
+            ),
+            (
+                r#"{"errorType":"ExpiredTokenException","errorCode":400}"#,
+                true,
+            ),
+            (r#"{"errorType":"InternalFailure"}"#, true),
+            (r#"{"message":"busy","errorCode":503}"#, true),
+            (r#"{"message":"slow down","errorCode":429}"#, true),
+            (
+                r#"{"errorType":"UnrecognizedClientException","message":"The security token included in the request is expired"}"#,
+                true,
+            ),
+            (
+                r#"{"errorType":"BadRequestException","message":"Signature expired: 20181029T181641Z is now earlier than 20181029T191126Z"}"#,
+                true,
+            ),
+            (
+                r#"{"errorType":"UnauthorizedException","message":"You are not authorized to make this call.","errorCode":400}"#,
+                false,
+            ),
+            (
+                r#"{"errorType":"com.amazon.coral.service.http#HttpNotFoundException","errorCode":404}"#,
+                false,
+            ),
+            (r#"{"errorType":"MaxSubscriptionsReachedError"}"#, false),
+            (r#"{"message":"NoProtocolError","errorCode":"500"}"#, false),
+            ("null", false),
+        ];
+        for (payload, expected) in cases {
+            let raw: Box<RawValue> = serde_json::from_str(payload).unwrap();
+            let failures = Failure::parse(Some(&raw), REDACTION);
+            assert_eq!(failures[0].is_transient(), expected, "{payload}");
+        }
     }
 
     #[test]

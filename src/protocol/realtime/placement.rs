@@ -12,13 +12,14 @@
 
 mod backoff;
 mod interface;
+mod queries;
 mod slots;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 pub use self::interface::{
-    Availability, ConnectionEnd, ConnectionId, OnLoss, Output, Owner, SubscriptionEnd,
+    Availability, ConnectionEnd, ConnectionId, OnLoss, Output, Owner, Refusal, SubscriptionEnd,
     SubscriptionPhase,
 };
 
@@ -143,6 +144,11 @@ impl<T: Clone> Placement<T> {
         }
     }
 
+    /// Handles a start that failed for a reason that may pass.
+    pub fn handle_interrupted(&mut self, id: ConnectionId, key: Key, event: Event) {
+        self.handle_ended(id, key, event);
+    }
+
     /// Handles an overflow of the client's queue. The driver stops the subscription, which keeps its
     /// slot until [`Placement::handle_released`].
     pub fn handle_overflow(&mut self, id: ConnectionId, key: Key) {
@@ -231,8 +237,16 @@ impl<T: Clone> Placement<T> {
                 }
                 self.lost(now, subscriptions, jitter);
             }
-            ConnectionEnd::Refused(errors) => {
+            ConnectionEnd::Refused(refusal, errors) => {
                 self.stop_retrying();
+                if refusal == Refusal::Renewed {
+                    let again = subscriptions.extract_if(.., |_, placed| placed.moves == 0);
+                    let mut again: Subscriptions<T> = again.collect();
+                    for placed in again.values_mut() {
+                        placed.moves += 1;
+                    }
+                    self.retry(now, again, jitter);
+                }
                 self.end_all(subscriptions, &SubscriptionEnd::Refused(errors));
             }
             ConnectionEnd::Unreachable(error) => {
@@ -270,34 +284,6 @@ impl<T: Clone> Placement<T> {
     /// Returns the next output to perform.
     pub fn poll_output(&mut self) -> Option<Output<T>> {
         self.out.pop_front()
-    }
-
-    /// Returns whether AppSync has acknowledged the connection.
-    pub fn is_ready(&self, id: ConnectionId) -> bool {
-        let mut connections = self.connections.iter();
-        connections.any(|pooled| pooled.id == id && pooled.is_ready)
-    }
-
-    /// Returns how many subscriptions would end, or resume, with the connection.
-    pub fn count(&self, id: ConnectionId) -> usize {
-        let of_id = self.connections.iter().filter(|pooled| pooled.id == id);
-        let subscriptions = of_id.flat_map(|pooled| pooled.subscriptions.values());
-        subscriptions
-            .filter(|placed| placed.phase != SubscriptionPhase::Stopping)
-            .count()
-    }
-
-    /// Returns the phase of the subscription, unless it has ended.
-    pub fn phase(&self, key: Key) -> Option<SubscriptionPhase> {
-        let connected = self.connections.iter().map(|pooled| &pooled.subscriptions);
-        let waiting = self.retries.iter().map(|retry| &retry.subscriptions);
-        let mut all = connected.chain(waiting);
-        all.find_map(|subscriptions| Some(subscriptions.get(&key)?.phase))
-    }
-
-    /// Returns whether there are no connections, no retries, and therefore no subscriptions.
-    pub fn is_empty(&self) -> bool {
-        self.connections.is_empty() && self.retries.is_empty()
     }
 
     fn lost(&mut self, now: Instant, subscriptions: Subscriptions<T>, jitter: f64) {

@@ -254,7 +254,7 @@ impl Bench {
                 assert!(matches!(event, Event::Next(_) | Event::Missed(_)));
                 assert_eq!(self.known.get(&key), Some(&Phase::Live), "{event:?}");
             }
-            Output::Ended(Key(key), event) => {
+            Output::Ended(Key(key), event) | Output::Interrupted(Key(key), event) => {
                 assert!(event.is_ending());
                 let phase = self.known.remove(&key).unwrap();
                 assert_ne!(phase, Phase::Stopped, "{event:?}");

@@ -24,6 +24,9 @@ pub enum Output {
     Event(Key, Event),
     /// The upstream has ended the subscription, which the machine has removed.
     Ended(Key, Event),
+    /// The subscription could not be started, for a reason that may pass. The machine has removed it.
+    /// The event ends it, unless it is started again.
+    Interrupted(Key, Event),
     /// AppSync has confirmed a stop, or has failed to do so in time. The machine has removed the
     /// subscription.
     Released(Key),

@@ -182,6 +182,7 @@ fn show(output: &Output) -> String {
         Output::Started(Key(key), _) => format!("! event started {key}"),
         Output::Event(key, what) => format!("! event {}", event(key, what)),
         Output::Ended(key, what) => format!("! ended {}", event(key, what)),
+        Output::Interrupted(key, what) => format!("! interrupted {}", event(key, what)),
         Output::Released(Key(key)) => format!("! released {key}"),
         Output::Full(Key(key)) => format!("! full {key}"),
         Output::Ready => "! ready".to_owned(),
@@ -297,7 +298,7 @@ fn a_start_that_cannot_be_signed_fails_alone() {
         . subscribe 2
         ! sign 2
         . unsigned 1
-        ! ended error 1 [{"message":"no credentials"}]
+        ! interrupted error 1 [{"message":"no credentials"}]
         . signed 2
         > start $2
         . signed 1
@@ -347,7 +348,7 @@ fn unacknowledged_start_is_retried_once_under_a_new_id() {
         . signed 1
         > start $1'
         . wait 5s
-        ! ended error 1 [{"message":"upstream did not acknowledge the subscription (pool.start_ack)","extensions":{"code":"UPSTREAM_TIMEOUT","sent":"maybe"}}]
+        ! interrupted error 1 [{"message":"upstream did not acknowledge the subscription (pool.start_ack)","extensions":{"code":"UPSTREAM_TIMEOUT","sent":"maybe"}}]
         > stop $1'
         < start_ack $1'
         < data $1' {"data":1}
@@ -444,7 +445,7 @@ fn throttled_starts_fail_after_six_retries() {
             ! sign 1
             > start $1
             < {LIMITED}
-            ! ended error 1 [{{"message":"Rate limit exceeded","extensions":{{"errorType":"LimitExceededError"}}}}]
+            ! interrupted error 1 [{{"message":"Rate limit exceeded","extensions":{{"errorType":"LimitExceededError"}}}}]
             > stop $1
             . subscribe 2
             ! sign 2
@@ -1009,7 +1010,7 @@ impl Rules {
                 seen.is_signing = false;
             }
             ["!", "event", "next", ..] => assert!(is_running && seen.is_started, "{line}"),
-            ["!", "ended", ..] | ["!", "full", _] => {
+            ["!", "ended" | "interrupted", ..] | ["!", "full", _] => {
                 assert!(is_running, "{line}");
                 seen.is_over = true;
             }

@@ -28,6 +28,18 @@ pub enum Availability {
     Down,
 }
 
+/// Whether AppSync may accept a connection that it has refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// A retry would fail, too.
+    Permanent,
+    /// The reason may pass: the credentials have expired, or none are available.
+    Transient,
+    /// The credentials or the correction of the clock were replaced because of it, so a retry at once
+    /// may succeed.
+    Renewed,
+}
+
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ConnectionEnd {
@@ -37,8 +49,8 @@ pub enum ConnectionEnd {
     Lost(&'static str),
     /// It was open, and a panic ended its driver.
     Panicked,
-    /// AppSync refused it, or it could not be signed. A retry would fail, too.
-    Refused(Vec<GraphqlError>),
+    /// AppSync refused it, or it could not be signed.
+    Refused(Refusal, Vec<GraphqlError>),
     /// It could not be opened. A retry may succeed.
     Unreachable(GraphqlError),
 }

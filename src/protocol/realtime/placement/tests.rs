@@ -88,7 +88,10 @@ impl Bench {
                     "idle" => ConnectionEnd::Idle,
                     "lost" => ConnectionEnd::Lost("closed"),
                     "panicked" => ConnectionEnd::Panicked,
-                    "refused" => ConnectionEnd::Refused(vec![GraphqlError::new("refused")]),
+                    "refused" => ConnectionEnd::Refused(
+                        Refusal::Permanent,
+                        vec![GraphqlError::new("refused")],
+                    ),
                     "unreachable" => ConnectionEnd::Unreachable(GraphqlError::new("unreachable")),
                     _ => panic!("unknown line: {line}"),
                 };
@@ -1015,7 +1018,7 @@ impl World {
             ConnectionEndKind::Lost => ConnectionEnd::Lost("closed"),
             ConnectionEndKind::Panicked => ConnectionEnd::Panicked,
             ConnectionEndKind::Refused => {
-                ConnectionEnd::Refused(vec![GraphqlError::new("refused")])
+                ConnectionEnd::Refused(Refusal::Permanent, vec![GraphqlError::new("refused")])
             }
             ConnectionEndKind::Unreachable => {
                 ConnectionEnd::Unreachable(GraphqlError::new("unreachable"))

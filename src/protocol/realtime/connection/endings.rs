@@ -1,0 +1,43 @@
+//! The ends of a connection and of its subscriptions.
+
+use super::{Connection, Phase};
+use crate::graphql::Event;
+use crate::realtime::connection::output::{Key, Output};
+use crate::realtime::failure::Failure;
+
+impl<S> Connection<S> {
+    pub(super) fn lose(&mut self, reason: &'static str) {
+        if self.phase != Phase::Ended {
+            self.phase = Phase::Ended;
+            self.out.push_back(Output::Lost(reason));
+        }
+    }
+
+    /// Sends a stop for a subscription that ends here and may run upstream.
+    pub(super) fn abandon(&mut self, key: Key) {
+        if let Some(subscription) = self.subscriptions.get(key) {
+            self.frames
+                .push_back(self.protocol.stop(subscription.wire()));
+        }
+    }
+
+    pub(super) fn end(&mut self, key: Key, ending: Event) {
+        self.subscriptions.remove(key);
+        self.out.push_back(Output::Ended(key, ending));
+    }
+
+    /// Ends a subscription that could not be started, for a reason that may pass.
+    pub(super) fn interrupt(&mut self, key: Key, ending: Event) {
+        self.subscriptions.remove(key);
+        self.out.push_back(Output::Interrupted(key, ending));
+    }
+
+    /// Ends a subscription because of an error of AppSync.
+    pub(super) fn end_by(&mut self, key: Key, failures: &[Failure], ending: Event) {
+        if failures.iter().any(Failure::is_transient) {
+            self.interrupt(key, ending);
+        } else {
+            self.end(key, ending);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What the machine reports about its connections and subscriptions.
+
+use super::Placement;
+use super::interface::{ConnectionId, SubscriptionPhase};
+use crate::realtime::connection::Key;
+
+impl<T> Placement<T> {
+    /// Returns whether AppSync has acknowledged the connection.
+    pub fn is_ready(&self, id: ConnectionId) -> bool {
+        let mut connections = self.connections.iter();
+        connections.any(|pooled| pooled.id == id && pooled.is_ready)
+    }
+
+    /// Returns how many subscriptions would end, or resume, with the connection.
+    pub fn count(&self, id: ConnectionId) -> usize {
+        let of_id = self.connections.iter().filter(|pooled| pooled.id == id);
+        let subscriptions = of_id.flat_map(|pooled| pooled.subscriptions.values());
+        subscriptions
+            .filter(|placed| placed.phase != SubscriptionPhase::Stopping)
+            .count()
+    }
+
+    /// Returns the phase of the subscription, unless it has ended.
+    pub fn phase(&self, key: Key) -> Option<SubscriptionPhase> {
+        let connected = self.connections.iter().map(|pooled| &pooled.subscriptions);
+        let waiting = self.retries.iter().map(|retry| &retry.subscriptions);
+        let mut all = connected.chain(waiting);
+        all.find_map(|subscriptions| Some(subscriptions.get(&key)?.phase))
+    }
+
+    /// Returns whether there are no connections, no retries, and therefore no subscriptions.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty() && self.retries.is_empty()
+    }
+}
