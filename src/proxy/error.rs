@@ -86,8 +86,8 @@ pub enum Error {
     NotAcceptable,
     #[error("PersistedQueryNotSupported")]
     PersistedQuery,
-    #[error("no route matches this path. Routes: {0}")]
-    NoRoute(String),
+    #[error("no route matches {path:?}. Routes: {routes}")]
+    NoRoute { path: String, routes: String },
     #[error(transparent)]
     Guard(#[from] guard::Refusal),
     #[error(
@@ -217,7 +217,7 @@ impl Error {
             Self::NoQuery => Code::NoQuery,
             Self::NotAcceptable => Code::NotAcceptable,
             Self::PersistedQuery => Code::PersistedQueryNotSupported,
-            Self::NoRoute(_) => Code::NoRoute,
+            Self::NoRoute { .. } => Code::NoRoute,
             Self::Parameter { .. } => Code::BadParameter,
             Self::SubscriptionOverHttp => Code::SubscriptionOverHttp,
             Self::StreamNotFound => Code::StreamNotFound,

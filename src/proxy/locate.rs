@@ -75,14 +75,14 @@ impl Routes {
         self.0.iter().map(|(route, _)| &**route)
     }
 
-    /// Returns the route with the longest matching path. GraphQL routes match exactly and by their
-    /// realtime paths; others match all paths below them, which for Events are channels.
+    /// Returns the route with the longest matching path. GraphQL routes match with or without a
+    /// trailing slash and by their realtime paths; others match all paths below them, which for Events are channels.
     fn find(&self, path: &str) -> Option<&(Arc<Route>, Vec<NestedRoute>)> {
         let is_graphql = |route: &Route| kind(route) == UpstreamKind::Graphql;
         let own = self.0.iter().find(|(route, _)| {
             let rest = path.strip_prefix(route.path.as_str());
             match (kind(route), rest) {
-                (UpstreamKind::Graphql, Some("" | "/realtime")) => true,
+                (UpstreamKind::Graphql, Some("" | "/" | "/realtime")) => true,
                 (UpstreamKind::Events | UpstreamKind::Http, Some(rest)) => {
                     rest.is_empty() || rest.starts_with('/')
                 }

@@ -37,6 +37,7 @@ pub use batch::items as batch_items;
 pub use body::Body;
 use call::Call;
 pub use client::Client;
+use countersign_protocol::graphql::shown;
 use error::rescue;
 pub use error::{Error, ErrorFormat};
 pub use events::envelope;
@@ -144,7 +145,12 @@ impl Proxy {
                 .guard
                 .admit(request.headers(), "", false, false)
                 .map_err(Error::from)
-                .and_then(|_| Err(Error::NoRoute(self.routes.paths()))),
+                .and_then(|_| {
+                    Err(Error::NoRoute {
+                        path: shown(request.uri().path()),
+                        routes: self.routes.paths(),
+                    })
+                }),
             Some(located) => {
                 record.set_route(located.route.upstream.metrics());
                 record.trace.set_route(&located.route.path);

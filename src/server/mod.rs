@@ -36,7 +36,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use accept::{ConnectionSlots, accept};
 pub use address::Listen;
@@ -183,6 +183,10 @@ impl Server {
         };
         let opened = match opened {
             Ok(opened) => opened,
+            // Nobody else shows the user why the client reports a broken connection.
+            Err(error @ OpenError::NotConfigured) => {
+                return warn!(%error, "client connection not opened");
+            }
             Err(error) => return debug!(%error, "client connection not opened"),
         };
         match opened {

@@ -116,7 +116,7 @@ pub(super) enum OpenError {
     #[error("evicted because the connection limit was reached (limits.connections)")]
     Evicted,
     #[error(
-        "it speaks TLS, which is not configured: allow it with --tls-dev, or tls.cert and tls.key"
+        "the client speaks TLS (https:// or wss://), but this port serves plain HTTP only. Use http:// or ws://, or allow TLS with --tls-dev, or tls.cert and tls.key"
     )]
     NotConfigured,
     #[error("{0}")]
