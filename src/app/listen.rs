@@ -1,5 +1,8 @@
 //! Binds the configured addresses or adopts inherited sockets, and logs the addresses.
 
+use std::io;
+use std::net::SocketAddr;
+
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -8,6 +11,9 @@ use crate::admin;
 use crate::config::Config;
 use crate::server::{Listen, Listener, Passed, Tls, TlsError};
 use crate::sign::clock;
+
+/// How many ports after the default one are tried for the admin listener.
+const OTHER_PORTS: u16 = 100;
 
 /// Binds the addresses of the proxied port.
 pub(super) fn bind(config: &Config, passed: &mut Vec<Passed>) -> Result<Vec<Listener>, StartError> {
@@ -36,8 +42,30 @@ pub(super) async fn bind_admin(
         Some(passed) => passed.into_tcp(),
         None => admin::bind(address).await,
     };
+    let bound = match bound {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && config.is_admin_default => {
+            next_free(address).await.ok_or(error)
+        }
+        bound => bound,
+    };
     let bound = bound.map_err(|error| StartError::Admin { address, error })?;
     Ok(Some(bound))
+}
+
+/// Binds the admin listener to the next free port: another instance has probably taken the default.
+async fn next_free(taken: SocketAddr) -> Option<TcpListener> {
+    for port in (taken.port()..taken.port().saturating_add(OTHER_PORTS)).skip(1) {
+        let address = SocketAddr::new(taken.ip(), port);
+        if let Ok(listener) = admin::bind(address).await {
+            info!(
+                "port {} is in use, so the admin listener uses {port}; pass --admin {address} to \
+                 `countersign wait` and `shutdown`",
+                taken.port()
+            );
+            return Some(listener);
+        }
+    }
+    None
 }
 
 fn take(passed: &mut Vec<Passed>, place: &Listen) -> Option<Passed> {

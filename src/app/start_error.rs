@@ -58,7 +58,15 @@ fn not_bound(listen: &Listen, error: &BindError) -> String {
             if error.kind() == io::ErrorKind::AddrInUse =>
         {
             let (port, any) = (address.port(), any_port_of(*address));
-            format!("port {port} is in use. Choose another with --listen {any}")
+            let flag = if address.ip().is_loopback() {
+                "--port PORT".to_owned()
+            } else {
+                format!("--listen {any}")
+            };
+            format!(
+                "port {port} is in use. Choose another with {flag} (and for the admin listener with \
+                 --admin {any})"
+            )
         }
         (Listen::Tcp(_) | Listen::Unix(_), error) => {
             format!("cannot listen on {listen}: {error}. Choose another with --listen ADDR")

@@ -31,8 +31,8 @@ pub(super) enum Failure {
     Emulator(#[from] countersign_emulator::Error),
     #[error("core dumps cannot be disabled, and they would contain credentials")]
     Memory(#[source] std::io::Error),
-    #[error("unknown command {0:?}. `countersign --help` lists the commands")]
-    NoCommand(String),
+    #[error("unknown command {word:?}{advice}")]
+    NoCommand { word: String, advice: String },
     #[error(transparent)]
     Presign(#[from] PresignError),
     #[error("the runtime could not be started")]
@@ -57,7 +57,7 @@ impl Failure {
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Admin(_) => NOT_REACHED,
-            Self::Config(_) | Self::NoCommand(_) | Self::Presign(PresignError::Target(_)) => {
+            Self::Config(_) | Self::NoCommand { .. } | Self::Presign(PresignError::Target(_)) => {
                 BAD_USAGE
             }
             Self::CaFile { .. }

@@ -5,6 +5,7 @@ use clap_mangen::Man;
 
 use super::failure::Failure;
 use super::output::print;
+use super::unknown_command;
 
 #[derive(Args, Debug)]
 pub(super) struct Options {
@@ -17,11 +18,12 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options, mut cli: Command) -> Result<(), Failure> {
     // `build` gives the commands their full names.
     cli.build();
+    let names = unknown_command::names(&cli);
     let command = match &options.command {
         None => &cli,
         Some(name) => cli
             .find_subcommand(name)
-            .ok_or_else(|| Failure::NoCommand(name.clone()))?,
+            .ok_or_else(|| unknown_command::failure(name, &names))?,
     };
     let page = Man::new(command.clone());
     let mut text = Vec::new();

@@ -15,6 +15,7 @@ mod runtime;
 mod serve;
 mod settings;
 mod shutdown;
+mod unknown_command;
 mod wait;
 
 use std::process::ExitCode;
@@ -70,20 +71,46 @@ Examples:
   countersign demo
   countersign https://ID.appsync-api.eu-central-1.amazonaws.com/graphql
   countersign --profile dev --region eu-west-1 https://api.example.com/graphql
-  countersign --config countersign.toml
+  countersign --config /etc/countersign.toml
 
 Then point any GraphQL client at http://127.0.0.1:4100/graphql, or for subscriptions at
 ws://127.0.0.1:4100/graphql. Every client that can reach the port acts with the IAM identity.
 
 Every key of the configuration file can also be set by an environment variable:
-COUNTERSIGN_LIMITS__REQUEST_BODY=2MiB.";
+COUNTERSIGN_LIMITS__REQUEST_BODY=2MiB. Most options have one, too: COUNTERSIGN_LOG=debug.";
 
 /// Runs the command that the arguments name, and returns its exit code.
 pub fn main() -> ExitCode {
     tasks::log_panics();
-    let cli = Cli::parse();
     let done = process::memory::keep_private().map_err(Failure::Memory);
-    let done = done.and_then(|()| match cli.command {
+    match done.and_then(|()| parse()).and_then(run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::report(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+/// Parses the arguments. Ends the process as clap does if they are invalid, or if help was requested.
+fn parse() -> Result<Cli, Failure> {
+    let names = unknown_command::names(&Cli::command());
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => match unknown_command::of_error(&error, &names) {
+            Some(failure) => return Err(failure),
+            None => error.exit(),
+        },
+    };
+    let url = cli.serve.url().filter(|_| cli.command.is_none());
+    match url.and_then(|url| unknown_command::of_url(url, &names)) {
+        Some(failure) => Err(failure),
+        None => Ok(cli),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
         None => serve::run(&cli.serve),
         Some(Command::Serve(settings)) => serve::run(&settings),
         Some(Command::Demo(options)) => demo::run(&options),
@@ -95,12 +122,5 @@ pub fn main() -> ExitCode {
         Some(Command::Shutdown(options)) => shutdown::run(&options),
         Some(Command::Completions(options)) => completions::run(&options, Cli::command()),
         Some(Command::Man(options)) => man::run(&options, Cli::command()),
-    });
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            output::report(&failure);
-            failure.exit_code()
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! `countersign [serve]`: runs until a signal stops it.
 
+use tracing::info;
+
 use super::failure::Failure;
 use super::process::orphans::Reaper;
 use super::process::signals::Signals;
@@ -38,6 +40,9 @@ pub(super) fn run(settings: &Settings) -> Result<(), Failure> {
     let runtime = runtime()?;
     let export = export(&config, runtime.handle())?;
     let _flush = start_log(&config.log, export.as_ref())?;
+    if let Some(file) = &sources.file {
+        info!("configuration file: {}", file.display());
+    }
     if let Some(sandbox) = sandbox {
         sandbox.log();
     }

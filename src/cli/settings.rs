@@ -1,11 +1,14 @@
 //! The flags that set settings, which are made from the table of settings.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 
-use crate::config::{Flag, OPENTELEMETRY, REGION_VARIABLES, SECTIONS, Section, Setting, Sources};
+use crate::config::{
+    DEFAULT_FILE, Flag, OPENTELEMETRY, REGION_VARIABLES, SECTIONS, Section, Setting, Sources,
+};
 use crate::home;
+use crate::upstream::usual_path;
 
 /// The settings that are given as flags.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +23,9 @@ pub(super) struct Settings {
 const ROUTE: &str = "route.NAME";
 /// The flag that is the URL of an upstream.
 const URL: &str = "URL";
+/// The setting that `--port` sets.
+const LISTEN: &str = "listen";
+const PORT: &str = "port";
 
 impl Settings {
     /// Returns the settings of a configuration file.
@@ -54,26 +60,34 @@ impl Settings {
             .iter()
             .find(|(name, _)| name == "COUNTERSIGN_CONFIG")
             .map(|(_, path)| PathBuf::from(path));
+        let file = self.config.clone().or(file).map(home::expand);
+        let has_default_file = || self.url().is_none() && Path::new(DEFAULT_FILE).exists();
+        let is_default_file = file.is_none() && has_default_file();
         Sources {
-            file: self.config.clone().or(file).map(home::expand),
+            file: file.or_else(|| is_default_file.then(|| PathBuf::from(DEFAULT_FILE))),
+            is_default_file,
             flags: self.flags_of_route(),
             environment,
         }
     }
 
+    /// Returns the URL that was given.
+    pub(super) fn url(&self) -> Option<&str> {
+        let url = self.flags.iter().find(|flag| flag.name == URL)?;
+        url.values.first().map(String::as_str)
+    }
+
     /// Returns the flags with the name of the URL's route.
     fn flags_of_route(&self) -> Vec<Flag> {
-        let url = self.flags.iter().find(|flag| flag.name == URL);
-        let url = url.and_then(|flag| flag.values.first());
-        let url = url.map_or("", String::as_str);
         // The route of a URL serves all paths, but that of an AppSync URL serves its usual path only.
-        let (route, path) = match url.rsplit('/').next() {
-            Some("graphql") => ("route.graphql", "/graphql"),
-            Some("event") => ("route.event", "/event"),
-            Some(_) | None => ("route.url", "/"),
+        let path = self.url().map(usual_path);
+        let route = match path {
+            Some("/graphql") => "route.graphql",
+            Some("/event") => "route.event",
+            Some(_) | None => "route.url",
         };
         let mut flags = self.flags.clone();
-        if !url.is_empty() {
+        if let Some(path) = path {
             flags.push(Flag {
                 key: format!("{ROUTE}.path"),
                 name: URL,
@@ -96,9 +110,12 @@ impl Args for Settings {
             .long("config")
             .value_name("FILE")
             .value_parser(value_parser!(PathBuf))
-            .help("TOML file with routes and settings; also COUNTERSIGN_CONFIG");
+            .help(
+                "TOML file with routes and settings; also COUNTERSIGN_CONFIG [default: \
+                 countersign.toml, if it exists and no URL is given]",
+            );
         let arguments = flagged().filter_map(|(section, setting)| argument(section, setting));
-        command.arg(config).args(arguments)
+        command.arg(config).args(arguments).arg(port())
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -123,9 +140,9 @@ impl FromArgMatches for Settings {
 /// Returns the arguments of the settings with these keys.
 pub(super) fn arguments(keys: &[&str]) -> Vec<Arg> {
     let chosen = flagged().filter(|(section, setting)| is_one_of(keys, section, setting));
-    chosen
-        .filter_map(|(section, setting)| argument(section, setting))
-        .collect()
+    let arguments = chosen.filter_map(|(section, setting)| argument(section, setting));
+    let port = keys.contains(&LISTEN).then(port);
+    arguments.chain(port).collect()
 }
 
 /// Returns the flags that were given for the settings with these keys.
@@ -158,7 +175,14 @@ fn flags(
         };
         flag(section, setting, values)
     });
-    given.collect()
+    let port = matches.try_get_one::<String>(PORT).ok().flatten();
+    let port = port.map(|port| Flag {
+        key: LISTEN.to_owned(),
+        name: "--port",
+        values: vec![port.clone()],
+        is_list: true,
+    });
+    given.chain(port).collect()
 }
 
 /// Returns `None` if no value was given.
@@ -195,11 +219,36 @@ fn argument(section: &Section, setting: &Setting) -> Option<Arg> {
         Some(value) if setting.is_list => argument.value_name(value).action(ArgAction::Append),
         Some(value) => argument.value_name(value),
     };
+    let argument = argument.help_heading(heading(section, setting));
     Some(if section.path == ROUTE {
-        argument.requires(URL).help_heading("For the URL")
+        argument.requires(URL)
     } else {
         argument
     })
+}
+
+fn port() -> Arg {
+    Arg::new(PORT)
+        .long(PORT)
+        .value_name("PORT")
+        .conflicts_with(LISTEN)
+        .help("Port to listen on, on the loopback addresses")
+        .help_heading(LISTENING)
+}
+
+const LISTENING: &str = "Listening";
+
+/// Returns the heading in `--help` under which a setting's flag is listed.
+fn heading(section: &Section, setting: &Setting) -> &'static str {
+    match (section.path, setting.key) {
+        (ROUTE, "profile" | "assume_role") => "Credentials, for the URL",
+        (ROUTE, "read_only") => "Access",
+        (ROUTE, _) => "Upstream, for the URL",
+        ("guard", _) => "Access",
+        ("tls", _) => "TLS",
+        ("log" | "iam" | "traces", _) => "Logging",
+        _ => LISTENING,
+    }
 }
 
 /// Returns the help of a setting, in one line.

@@ -22,13 +22,14 @@ mod tls;
 mod traces;
 mod types;
 mod values;
+mod variables;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
 
 pub use opentelemetry::OPENTELEMETRY;
 pub use problem::{Problem, Problems};
-pub use raw::{Flag, REGION_VARIABLES, Raw, Sources};
+pub use raw::{DEFAULT_FILE, Flag, REGION_VARIABLES, Raw, Sources};
 pub use resolved::{Config, DrainConfig};
 pub use route::{Credentials, RouteConfig, Trust};
 pub use setting::{Section, Setting};

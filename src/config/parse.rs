@@ -1,6 +1,6 @@
 //! Parses single values.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,16 +19,6 @@ pub(super) fn text(value: &str) -> Result<String, String> {
         "" => Err("must not be empty".to_owned()),
         text => Ok(text.to_owned()),
     }
-}
-
-pub(super) fn target(value: &str) -> Result<String, String> {
-    let value = text(value)?;
-    if value.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Err(format!(
-            "{value:?} is not a URL. To find your API's URL: aws appsync get-graphql-api --api-id {value} --query graphqlApi.uris.GRAPHQL"
-        ));
-    }
-    Ok(value)
 }
 
 pub(super) fn switch(value: &str) -> Result<bool, String> {
@@ -113,28 +103,50 @@ pub(super) fn path_of_file(value: &str) -> Result<PathBuf, String> {
     text(value).map(home::expand)
 }
 
-/// `"127.0.0.1:4100"`, `"[::1]:4100"`, `"localhost:4100"`, `"unix:/run/countersign.sock"`
-pub(super) fn listen(value: &str) -> Result<Listen, String> {
+/// `"127.0.0.1:4100"`, `"[::1]:4100"`, `"localhost:4100"`, `"4100"`, `":4100"`,
+/// `"unix:/run/countersign.sock"`
+pub(super) fn listen(value: &str) -> Result<Vec<Listen>, String> {
     match value.strip_prefix("unix:") {
         Some("") => {
             return Err(format!(
                 "invalid address {value:?}: add the path of the socket, such as unix:/run/x.sock"
             ));
         }
-        Some(path) => return Ok(Listen::Unix(home::expand(path))),
+        Some(path) => return Ok(vec![Listen::Unix(home::expand(path))]),
         None => {}
+    }
+    if let Some(port) = port(value) {
+        let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+        // Two free ports would differ.
+        let v6 = (port != 0).then_some(v6);
+        return Ok([Some(v4), v6]
+            .into_iter()
+            .flatten()
+            .map(Listen::Tcp)
+            .collect());
     }
     let local = value.replacen("localhost:", "127.0.0.1:", 1);
     let address: SocketAddr = local
         .parse()
-        .map_err(|_| format!("invalid address {value:?}: expected an IP address with a port, such as 127.0.0.1:4100, or unix:PATH"))?;
-    Ok(Listen::Tcp(address))
+        .map_err(|_| format!("invalid address {value:?}: expected a port or an IP address with a port, such as 4100 or 127.0.0.1:4100, or unix:PATH"))?;
+    Ok(vec![Listen::Tcp(address)])
+}
+
+/// Returns the port of `4100` or `:4100`.
+fn port(value: &str) -> Option<u16> {
+    let digits = value.strip_prefix(':').unwrap_or(value);
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
 }
 
 /// `"off"`, or an IP address with a port.
 pub(super) fn admin(value: &str) -> Result<Option<SocketAddr>, String> {
     if value == "off" {
         return Ok(None);
+    }
+    if let Some(port) = port(value) {
+        return Ok(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
     }
     let local = value.replacen("localhost:", "127.0.0.1:", 1);
     local.parse().map(Some).map_err(|_| {

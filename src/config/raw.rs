@@ -14,18 +14,31 @@ use toml_edit::{ImDocument, TableLike};
 use super::lost::lost;
 use super::opentelemetry::of_opentelemetry;
 use super::problem::{Problem, Problems};
-use super::setting::{PREFIX, Section};
+use super::setting::Section;
+use super::variables::{Variable, near, variables};
+use crate::trusted_file;
 use crate::upstream::DefaultRegion;
 
 /// Where configuration comes from, weakest first: defaults, file, environment, flags.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     pub file: Option<PathBuf>,
+    /// Whether the file is [`super::DEFAULT_FILE`], which nobody has named.
+    pub is_default_file: bool,
     /// `COUNTERSIGN_*`, the variables that locate state (HOME, XDG_STATE_HOME),
     /// [`super::REGION_VARIABLES`] and [`super::OPENTELEMETRY`].
     pub environment: Vec<(String, String)>,
     pub flags: Vec<Flag>,
 }
+
+/// The configuration file that is used if neither another one nor a URL is given.
+pub const DEFAULT_FILE: &str = "countersign.toml";
+/// Requirements for [`DEFAULT_FILE`], which may be that of another user: it decides what is signed for
+/// whom.
+const DEFAULT_FILE_RULES: trusted_file::Rules = trusted_file::Rules {
+    forbidden: 0o002,
+    limit: 16 * 1024 * 1024,
+};
 
 /// A command-line flag that sets a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,21 +84,27 @@ impl Raw {
         let mut file = None;
         if let Some(path) = &sources.file {
             let shown = path.display().to_string();
+            if sources.is_default_file {
+                trusted_file::read(path, DEFAULT_FILE_RULES).map_err(|error| {
+                    let message = format!("{error}. To use it anyway: --config {shown}");
+                    Problems(vec![whole_file(&shown, &message)])
+                })?;
+            }
             let text = std::fs::read_to_string(path).map_err(|error| {
-                Problems(vec![Problem {
-                    key: String::new(),
-                    source: Some(shown.clone()),
-                    message: format!("cannot be read: {error}"),
-                }])
+                Problems(vec![whole_file(
+                    &shown,
+                    &format!("cannot be read: {error}"),
+                )])
             })?;
             let dict = toml(&shown, &text)?;
             figment = figment.merge(Named { name: shown, dict });
             file = Some((path.clone(), text));
         }
-        for (variable, key, value) in settings(&sources.environment) {
+        for Variable { name, key, value } in variables(&sources.environment, sections) {
+            let key: Vec<&str> = key.iter().map(String::as_str).collect();
             figment = figment.merge(Named {
-                name: variable,
-                dict: nest(&key.split("__").collect::<Vec<_>>(), Value::from(value)),
+                name,
+                dict: nest(&key, Value::from(value)),
             });
         }
         for flag in &sources.flags {
@@ -157,6 +176,12 @@ impl Raw {
             |problems| problems.0,
             |defaults| lost(&defaults, &self.root),
         )
+    }
+
+    /// Returns the variable that the user may mean who has set the unknown variable of this value.
+    pub(super) fn near_variable(&self, tag: Tag) -> Option<String> {
+        let metadata = self.figment.get_metadata(tag)?;
+        near(&metadata.name, self.sections)
     }
 
     /// Returns all settings.
@@ -259,31 +284,6 @@ fn whole_file(source: &str, message: &str) -> Problem {
         source: Some(source.to_owned()),
         message: message.to_owned(),
     }
-}
-
-/// Returns the variables that set keys: name, key with `__`, value.
-fn settings(environment: &[(String, String)]) -> Vec<(String, String, String)> {
-    let mut settings: Vec<(String, String, String)> = environment
-        .iter()
-        .filter_map(|(name, value)| {
-            let key = name.strip_prefix(PREFIX)?;
-            let is_setting = key != "CONFIG" && !is_service_link(key);
-            is_setting.then(|| (name.clone(), key.to_ascii_lowercase(), value.clone()))
-        })
-        .collect();
-    settings.sort();
-    settings
-}
-
-/// Whether Kubernetes has set the variable: it sets such variables in every pod for a Service named
-/// `countersign` or `countersign-…` ("Discovering services: environment variables").
-fn is_service_link(key: &str) -> bool {
-    let key = format!("_{key}");
-    let is_nested = key.contains("__");
-    let has_end = ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"]
-        .iter()
-        .any(|end| key.ends_with(end));
-    !is_nested && (has_end || key.contains("_SERVICE_PORT_") || key.contains("_PORT_"))
 }
 
 /// Returns the directory below XDG_STATE_HOME or its default. A path that is not absolute is ignored,

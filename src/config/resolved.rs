@@ -34,6 +34,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// The address of the admin listener; `None` if it is off.
     pub admin: Option<SocketAddr>,
+    /// Whether the admin listener may use another port, because nobody has chosen its address.
+    pub is_admin_default: bool,
     /// Whether the process gives up the right to change files after it has read the configuration.
     pub sandbox: bool,
     pub routes: Vec<RouteConfig>,
@@ -99,14 +101,15 @@ impl Config {
 /// Returns `None` only if a problem was reported. Mistakes in one table do not hide those in others.
 fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     let general = GeneralSettings::read(root)?;
-    if general.listen.is_empty() {
+    let listen = general.listen.concat();
+    if listen.is_empty() {
         root.report("listen", "must have at least one address");
     }
     let guard_table = root.table("guard");
     let guard = guard(&guard_table);
     let tls = tls(&root.table("tls"), state);
     if let (Some(guard), true) = (&guard, guard_table.is_sound()) {
-        check_listen(root, &general.listen, guard, tls.as_ref());
+        check_listen(root, &listen, guard, tls.as_ref());
     }
     let makes_ca = tls
         .as_ref()
@@ -141,8 +144,9 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     let guard = guard?;
     let requires_certificate = tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
     Some(Config {
-        listen: general.listen,
+        listen,
         admin: general.admin,
+        is_admin_default: root.is_default("admin"),
         sandbox: general.sandbox,
         routes: routes?,
         guard: GuardConfig {

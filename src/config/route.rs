@@ -70,9 +70,8 @@ pub(super) struct RouteDefaults {
 pub(super) fn routes(root: &Table<'_>, defaults: RouteDefaults) -> Option<Vec<RouteConfig>> {
     let tables = root.tables("route")?;
     if tables.is_empty() {
-        root.report(
-            "route",
-            "no route is configured: pass the URL of an upstream, as in `countersign https://ID.appsync-api.REGION.amazonaws.com/graphql`, or add a [route.NAME] table with a target",
+        root.report_without_key(
+            "no upstream is configured. Pass the URL of your API: countersign https://ID.appsync-api.REGION.amazonaws.com/graphql. Or add a [route.NAME] table with a target to a configuration file. Without an AWS account: countersign demo",
         );
         return None;
     }

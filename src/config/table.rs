@@ -156,8 +156,23 @@ impl<'a> Table<'a> {
         self.raw.default_region().cloned()
     }
 
+    /// Whether no source but the defaults sets the value.
+    pub(super) fn is_default(&self, key: &str) -> bool {
+        let value = self.get(key);
+        value.is_some_and(|value| self.raw.source(value.tag(), &self.path_to(key)) == DEFAULT)
+    }
+
     pub(super) fn is_set(&self, key: &str) -> bool {
         self.dict.is_some_and(|dict| dict.contains_key(key))
+    }
+
+    /// Reports a mistake of users who may have written no file, so that no key is shown.
+    pub(super) fn report_without_key(&self, message: &str) {
+        self.problems.borrow_mut().push(Problem {
+            key: String::new(),
+            source: None,
+            message: message.to_owned(),
+        });
     }
 
     /// Reports a mistake at one of this table's keys.
@@ -188,7 +203,14 @@ impl<'a> Table<'a> {
         }
         for (key, value) in self.dict.into_iter().flatten() {
             if !has_any_name && !known.contains(key.as_str()) {
+                let variable = self
+                    .path
+                    .is_empty()
+                    .then(|| self.raw.near_variable(value.tag()));
                 let message = match nearest(key, &known) {
+                    _ if let Some(variable) = variable.flatten() => {
+                        format!("unknown setting; did you mean {variable}?")
+                    }
                     Some(nearest) => format!("unknown key; did you mean `{nearest}`?"),
                     None => format!(
                         "unknown key; known here: {}",

@@ -83,6 +83,7 @@ impl Input {
             file: None,
             environment: self.environment.clone(),
             flags: self.flags.clone(),
+            ..Sources::default()
         };
         if let Some(text) = &self.file {
             std::fs::write(&path, text).unwrap();

@@ -147,8 +147,8 @@ pub(super) const TOKEN_FILE: Type<PathBuf> = Type {
     ..Type::parsed("token file", "\"/run/secrets/token\"", parse::path_of_file)
 };
 
-pub(super) const LISTEN: Type<Listen> = Type {
-    about: "An IP address with a port, or `unix:` and the path of a socket.",
+pub(super) const LISTEN: Type<Vec<Listen>> = Type {
+    about: "An IP address with a port, a port, or `unix:` and the path of a socket.",
     ..Type::parsed("listen address", "\"127.0.0.1:4100\"", parse::listen)
 };
 pub(super) const ADMIN: Type<Option<SocketAddr>> = Type::parsed(
@@ -174,11 +174,15 @@ pub(super) const COLLECTOR: Type<Option<Uri>> = Type::parsed(
     parse::collector,
 );
 
-pub(super) const TARGET: Type<String> = Type::parsed(
-    "https URL",
-    "\"https://ID.appsync-api.eu-central-1.amazonaws.com/graphql\"",
-    parse::target,
-);
+pub(super) const TARGET: Type<String> = Type {
+    about: "For AppSync, `/graphql` is the default path. AppSync's realtime URL and a host without a \
+            scheme are accepted.",
+    ..Type::parsed(
+        "https URL",
+        "\"https://ID.appsync-api.eu-central-1.amazonaws.com/graphql\"",
+        parse::text,
+    )
+};
 pub(super) const PATH_OF_URL: Type<String> = Type {
     about: "Begins with `/`; letters, digits, `-`, `.`, `_`, `~` and `/`.",
     ..Type::parsed("path", "\"/graphql\"", parse::path)

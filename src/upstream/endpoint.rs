@@ -1,10 +1,20 @@
 //! Infers an upstream's kind, region, service and realtime address from its URL.
 
-use std::net::Ipv6Addr;
+mod address;
+mod error;
+mod mistaken;
+mod url;
 
-use http::uri::Authority;
-use http::{HeaderName, Uri};
+use http::HeaderName;
 
+pub use address::Address;
+pub(super) use address::port;
+pub use error::EndpointError;
+pub use mistaken::is_api_id;
+pub use url::usual_path;
+
+use self::address::without_dot;
+use self::url::{ParsedUrl, without_realtime};
 use super::service_profile::{self, AwsHost, is_region};
 use crate::sign::{Scope, SigningStyle};
 
@@ -17,13 +27,6 @@ pub enum UpstreamKind {
     Events,
     /// API Gateway, or any other service that accepts SigV4. Requests are forwarded.
     Http,
-}
-
-/// An unresolved TCP address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
-    pub host: String,
-    pub port: u16,
 }
 
 /// The properties of an upstream that the configuration determines.
@@ -77,68 +80,13 @@ pub struct DefaultRegion {
     pub region: String,
 }
 
-/// Why an upstream URL cannot be used. The message names the setting that fixes it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EndpointError {
-    #[error(
-        "{0:?} is not a URL. To find your API's URL, run: aws appsync get-graphql-api --api-id {0} --query graphqlApi.uris.GRAPHQL"
-    )]
-    ApiId(String),
-    #[error("invalid host {0:?}: expected a host name with an optional port")]
-    BadHost(String),
-    #[error("the URL has an invalid port: expected a number from 1 to 65535")]
-    BadPort,
-    #[error("invalid AWS region {0:?}: expected a region such as eu-central-1")]
-    BadRegion(String),
-    #[error("invalid AWS region {region:?} in {variable}: expected a region such as eu-central-1")]
-    BadRegionVariable {
-        variable: &'static str,
-        region: String,
-    },
-    #[error("invalid SigV4 service {0:?}: expected a name such as appsync or execute-api")]
-    BadService(String),
-    #[error("the URL has no host")]
-    NoHost,
-    #[error(
-        "cannot infer the region from the host {0}: set `region` (--region) or AWS_REGION to the region of the API"
-    )]
-    NoRegion(String),
-    #[error(
-        "cannot infer the service from the host {0}: set `service` (--service), such as appsync or execute-api"
-    )]
-    NoService(String),
-    #[error("the URL must begin with https://: signed requests are never sent in plain text")]
-    NotHttps,
-    #[error("the URL must not contain a user, a query or a fragment")]
-    NotPlain,
-    #[error(
-        "{host} is in {found}, but `region` is {configured}: remove `region`, or correct the URL"
-    )]
-    RegionMismatch {
-        host: String,
-        found: String,
-        configured: String,
-    },
-    #[error(
-        "countersign cannot sign for S3, which has its own signing rules: use an AWS SDK, or URLs presigned by one"
-    )]
-    S3,
-    #[error(
-        "an AppSync VPC endpoint serves several APIs: set `host` (--host) to ID.appsync-api.{region}.{suffix}"
-    )]
-    VpcEndpointNeedsHost {
-        region: String,
-        suffix: &'static str,
-    },
-}
-
 impl Endpoint {
     /// Infers the endpoint from `url` and `overrides`.
     ///
     /// # Errors
     /// All problems with the URL and the overrides; never empty.
     pub fn infer(url: &str, overrides: &Overrides) -> Result<Self, Vec<EndpointError>> {
-        let url = ParsedUrl::parse(url).map_err(|error| vec![error])?;
+        let mut url = ParsedUrl::parse(url).map_err(|error| vec![error])?;
         let mut problems = Vec::new();
         let wire_host = match &overrides.host {
             Some(host) => wire_host(host).unwrap_or_else(|error| {
@@ -169,6 +117,12 @@ impl Endpoint {
                 region: (*region).to_owned(),
                 suffix: partition.dns_suffix,
             });
+        }
+        if service.as_deref() == Some("appsync") {
+            match url.appsync_path() {
+                Ok(path) => url.path = path,
+                Err(error) => problems.push(error),
+            }
         }
         let (Some(region), Some(service), []) = (region, service, problems.as_slice()) else {
             return Err(problems);
@@ -247,70 +201,6 @@ impl RealtimeEndpoint {
     }
 }
 
-/// The parts of an upstream URL.
-struct ParsedUrl {
-    /// Without a trailing dot, which neither a certificate nor a `Host` header has.
-    host: String,
-    /// Whether the host has a trailing dot, so that the resolver appends no search domain.
-    is_absolute: bool,
-    port: u16,
-    path: String,
-}
-
-impl ParsedUrl {
-    fn parse(url: &str) -> Result<Self, EndpointError> {
-        if !url.is_empty() && url.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-            return Err(EndpointError::ApiId(url.to_owned()));
-        }
-        let uri: Uri = url.parse().map_err(|_| EndpointError::NoHost)?;
-        if uri.scheme_str() != Some("https") {
-            return Err(EndpointError::NotHttps);
-        }
-        let authority = uri.authority().ok_or(EndpointError::NoHost)?;
-        if authority.as_str().contains('@') || uri.query().is_some() || url.contains('#') {
-            return Err(EndpointError::NotPlain);
-        }
-        let host = authority.host().to_ascii_lowercase();
-        let is_absolute = host.ends_with('.');
-        let host = without_dot(host);
-        if host.is_empty() {
-            return Err(EndpointError::NoHost);
-        }
-        if !is_host(&host) {
-            return Err(EndpointError::BadHost(host));
-        }
-        Ok(Self {
-            host,
-            is_absolute,
-            port: port(authority).ok_or(EndpointError::BadPort)?,
-            path: uri.path().trim_end_matches('/').to_owned(),
-        })
-    }
-
-    /// Returns the address to dial for a host at the URL's port.
-    fn address(&self, host: &str) -> Address {
-        let dot = if self.is_absolute { "." } else { "" };
-        Address {
-            host: format!("{host}{dot}"),
-            port: self.port,
-        }
-    }
-
-    fn wire_host(&self) -> String {
-        match self.port {
-            443 => self.host.clone(),
-            port => format!("{}:{port}", self.host),
-        }
-    }
-}
-
-fn without_dot(mut host: String) -> String {
-    if host.ends_with('.') {
-        host.pop();
-    }
-    host
-}
-
 fn region(
     host: &str,
     named: Option<&AwsHost<'_>>,
@@ -363,7 +253,7 @@ fn service(
         }
         (Some(service), _) => Some(service.clone()),
         (None, Some(named)) => Some(named.profile.service.to_owned()),
-        (None, None) if matches!(url.path.as_str(), "/graphql" | "/event") => {
+        (None, None) if matches!(without_realtime(&url.path), "/graphql" | "/event") => {
             Some("appsync".to_owned())
         }
         (None, None) => {
@@ -388,50 +278,10 @@ fn wire_host(text: &str) -> Result<String, EndpointError> {
     })
 }
 
-/// Returns the port, which is 443 by default; `None` if it is invalid.
-pub(super) fn port(authority: &Authority) -> Option<u16> {
-    match authority.as_str().strip_prefix(authority.host()) {
-        Some("") => Some(443),
-        // The parser accepts a sign, which a port must not have.
-        Some(text) if text.starts_with(":+") => None,
-        Some(_) | None => authority.port_u16().filter(|port| *port > 0),
-    }
-}
-
-/// Returns whether `text` is a host name or an IP literal.
-fn is_host(text: &str) -> bool {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-    let literal = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
-    match literal {
-        Some(literal) => literal.parse::<Ipv6Addr>().is_ok(),
-        None => !text.is_empty() && text.bytes().all(is_plain),
-    }
-}
-
 fn host_of(wire_host: &str) -> &str {
     match wire_host.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
         Some(_) | None => wire_host,
-    }
-}
-
-impl Address {
-    /// Parses `host` or `host:port`. The default port is 443.
-    pub fn parse(text: &str) -> Option<Self> {
-        let authority: Authority = text.parse().ok()?;
-        let is_plain = !text.contains('@') && is_host(authority.host());
-        is_plain.then_some(Self {
-            host: authority.host().to_owned(),
-            port: port(&authority)?,
-        })
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
     }
 }
 

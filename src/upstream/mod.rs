@@ -27,6 +27,7 @@ pub use config::UpstreamConfig;
 pub use dial::{ConnectorOptions, Dialer};
 pub use endpoint::{
     Address, DefaultRegion, Endpoint, EndpointError, Overrides, RealtimeEndpoint, UpstreamKind,
+    is_api_id, usual_path,
 };
 pub use error::{DialError, Error};
 pub use framing::FramingError;

@@ -61,7 +61,13 @@ async fn every_mistake_is_reported_at_once() {
 
 #[tokio::test]
 async fn usage_mistakes_exit_with_2() {
-    check_refused(&[], &[], 2, &["no route is configured: pass the URL"]).await;
+    check_refused(
+        &[],
+        &[],
+        2,
+        &["countersign: no upstream is configured. Pass the URL of your API: countersign https://"],
+    )
+    .await;
     check_refused(&["--lisen", "x", TARGET], &[], 2, &["--listen"]).await;
     check_refused(
         &["https://api.example.com/graphql"],
@@ -100,7 +106,8 @@ async fn a_port_in_use_exits_with_3_and_names_the_port_and_the_flag() {
     let (port, address) = (address.port(), address.to_string());
     let listen = ["--listen", &address, TARGET];
     let expected = format!(
-        "countersign: port {port} is in use. Choose another with --listen 127.0.0.1:PORT\n"
+        "countersign: port {port} is in use. Choose another with --port PORT (and for the admin \
+         listener with --admin 127.0.0.1:PORT)\n"
     );
     check_refused(&listen, &demo_key(), 3, &[&expected]).await;
     let admin = ["--listen", "127.0.0.1:0", "--admin", &address, TARGET];

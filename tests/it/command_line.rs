@@ -5,7 +5,9 @@ use std::process::Stdio;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::support::{Scratch, command, within};
+use crate::support::{Daemon, Scratch, command, within};
+
+const HOST: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.eu-central-1.amazonaws.com";
 
 /// Runs the program and returns its standard output.
 async fn output(arguments: &[&str]) -> String {
@@ -142,6 +144,7 @@ async fn groff_renders_every_manual_page_without_a_warning() {
     assert_eq!(output.status.code(), Some(2));
     let errors = String::from_utf8(output.stderr).unwrap();
     assert!(errors.contains("unknown command \"nothing\""), "{errors}");
+    assert!(errors.contains("The commands are: serve, demo"), "{errors}");
 }
 
 /// Cargo passes the variables of a build script to the programs that it runs, and they were read as
@@ -176,4 +179,195 @@ async fn emulate_names_the_file_that_it_cannot_write() {
     let expected = format!("cannot write the certificate authority to {file:?}: Not a directory");
     assert!(errors.contains(&expected), "{errors}");
     assert!(errors.contains("--ca-file"), "{errors}");
+}
+
+/// Returns the exit code and the first line of the errors.
+async fn first_line(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let output = within("it", command(arguments, environment).output());
+    let output = output.await.unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let line = errors.lines().next().unwrap_or_default().to_owned();
+    (output.status.code(), line)
+}
+
+/// Every word was read as an API's ID.
+#[tokio::test]
+async fn an_unknown_command_is_rejected_with_the_nearest_ones() {
+    for (words, meant) in [
+        (&["doctor"][..], "countersign config --check"),
+        (&["doctor", "now"], "countersign config --check"),
+        (&["check", "--profile", "x"], "countersign config --check"),
+        (&["status"], "countersign wait"),
+        (&["stop"], "countersign shutdown"),
+        (&["run"], "countersign serve URL"),
+        (&["Start"], "countersign serve URL"),
+        (&["demp"], "countersign demo"),
+        (&["polcy", "query.graphql"], "countersign policy"),
+        (&["version"], "countersign --version"),
+        (&["8080"], "countersign --port 8080 URL"),
+    ] {
+        let expected = format!(
+            "countersign: unknown command {:?}. Did you mean: {meant}? `countersign --help` lists the commands",
+            words[0]
+        );
+        assert_eq!(first_line(words, &[]).await, (Some(2), expected));
+    }
+    let (code, line) = first_line(&["frobnicate"], &[]).await;
+    let expected = "countersign: unknown command \"frobnicate\". The commands are: serve, demo, ";
+    assert!(code == Some(2) && line.starts_with(expected), "{line}");
+    let (_, line) = first_line(&["abcdefghijklmnopqrstuvwxyz"], &[]).await;
+    assert!(line.contains("aws appsync get-graphql-api"), "{line}");
+}
+
+/// The key `route.graphql.target` came before the message.
+#[tokio::test]
+async fn mistakes_without_a_file_show_no_keys() {
+    for (arguments, expected) in [
+        (
+            &[][..],
+            "countersign: no upstream is configured. Pass the URL of your API: countersign https://",
+        ),
+        (
+            &["http://localhost:4000/graphql"],
+            "countersign: URL: the URL must begin with https://",
+        ),
+        (
+            &["https://api.example.com/graphql"],
+            "countersign: URL: cannot infer the region",
+        ),
+        (
+            &[&format!("https://{HOST}/v1")],
+            "countersign: URL: AppSync has no path \"/v1\": use https://",
+        ),
+        (
+            &["--port", "x", HOST],
+            "countersign: --port: invalid address \"x\": expected a port",
+        ),
+    ] {
+        let (code, line) = first_line(arguments, &[]).await;
+        assert!(code == Some(2) && line.starts_with(expected), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn ports_are_given_in_short_forms() {
+    for arguments in [
+        ["--port", "8123"],
+        ["--listen", "8123"],
+        ["--listen", ":8123"],
+    ] {
+        let shown = output(&[&["config", HOST], &arguments[..]].concat()).await;
+        assert!(
+            shown.contains(&format!("listen = [\"{}\"]", arguments[1])),
+            "{shown}"
+        );
+    }
+    let (code, line) = first_line(&["--port", "1", "--listen", "2", HOST], &[]).await;
+    assert!(
+        code == Some(2) && line.contains("cannot be used with"),
+        "{line}"
+    );
+    let mut daemon = Daemon::start(&["--port", "0", HOST], &[]);
+    daemon.line("/graphql -> AppSync GraphQL https://").await;
+    daemon.address().await;
+    let mut demo = Daemon::start(&["demo", "--port", "0"], &[]);
+    demo.address().await;
+}
+
+/// A second instance did not start without `--admin`.
+#[tokio::test]
+async fn a_second_instance_takes_the_next_free_admin_port() {
+    let start = |arguments: &[&str]| {
+        let mut command = command(arguments, &[]);
+        Daemon::spawn(command.env_remove("COUNTERSIGN_ADMIN"))
+    };
+    let mut first = start(&["--port", "0", HOST]);
+    let first_admin = first.admin().await;
+    let mut second = start(&["demo", "--port", "0"]);
+    let line = second
+        .line("port 4101 is in use, so the admin listener uses ")
+        .await;
+    let admin = second.admin().await;
+    assert_ne!(admin, first_admin);
+    assert!(line.contains(&format!("--admin {admin} ")), "{line}");
+}
+
+#[tokio::test]
+async fn the_file_of_the_working_directory_is_used_without_a_url() {
+    let scratch = Scratch::new("working-directory");
+    let text = format!("listen = [\"127.0.0.1:0\"]\n[route.mine]\ntarget = \"{HOST}\"\n");
+    let file = scratch.file("countersign.toml", &text);
+    let run = |arguments: &[&str]| {
+        let mut command = command(arguments, &[]);
+        command.current_dir(&scratch.0);
+        command
+    };
+    let mut daemon = Daemon::spawn(&mut run(&[]));
+    daemon.line("configuration file: countersign.toml").await;
+    daemon.line("route mine: /graphql -> ").await;
+    daemon.address().await;
+    for arguments in [&["config"][..], &["config", HOST]] {
+        let output = within("it", run(arguments).output()).await.unwrap();
+        let shown = String::from_utf8(output.stdout).unwrap();
+        let is_used = shown.contains("# countersign.toml:3");
+        assert_eq!(is_used, arguments.len() == 1, "{shown}");
+    }
+    // Who can write the file decides what is signed.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(&file, mode).unwrap();
+    let output = within("it", run(&[]).output()).await.unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let expected = "countersign: countersign.toml: other users may read or write it (mode 666). To use it anyway: --config countersign.toml\n";
+    assert!(errors.starts_with(expected), "{errors}");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn help_is_grouped() {
+    let help = output(&["--help"]).await;
+    let headings = [
+        "Commands:",
+        "Options:",
+        "Listening:",
+        "Upstream, for the URL:",
+        "Credentials, for the URL:",
+        "Access:",
+        "TLS:",
+        "Logging:",
+        "Examples:",
+        "Every key of the configuration file can also be set by an environment variable:",
+    ];
+    let found = help
+        .lines()
+        .filter(|line| line.ends_with(':') && !line.starts_with(' '));
+    let found: Vec<&str> = found.filter(|line| *line != "Arguments:").collect();
+    assert_eq!(found, headings);
+    assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+}
+
+/// The client reports only a broken connection.
+#[tokio::test]
+async fn tls_on_a_plain_port_is_logged_with_the_flag_that_allows_it() {
+    let mut daemon = Daemon::start(&["--port", "0", HOST], &[]);
+    let addr = daemon.address().await;
+    let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+    stream.write_all(b"\x16\x03\x01\x02\x00\x01").await.unwrap();
+    let line = daemon.line("the client speaks TLS").await;
+    assert!(
+        line.contains("WARN") && line.contains("--tls-dev"),
+        "{line}"
+    );
+}
+
+#[tokio::test]
+async fn a_trailing_slash_is_the_same_route_and_a_404_names_the_path() {
+    let mut daemon = Daemon::start(&["--port", "0", HOST], &[]);
+    let addr = daemon.address().await;
+    let body = "{\"query\":\"{ a }\"}";
+    let answer = crate::support::post(addr, "/graphql/", &[crate::support::JSON], body).await;
+    assert_eq!(answer.status, 503, "{answer:?}");
+    let answer = crate::support::post(addr, "/query", &[crate::support::JSON], body).await;
+    assert_eq!(answer.status, 404, "{answer:?}");
+    let message = "no route matches \\\"/query\\\". Routes: /graphql";
+    assert!(answer.body.contains(message), "{answer:?}");
 }

@@ -25,7 +25,10 @@ const IMPORTS: [(&str, &[&str]); 22] = [
     ("main", &["cli"]),
     (
         "cli",
-        &["app", "config", "emulator", "iam", "memory", "server"],
+        // From upstream: what a URL names.
+        &[
+            "app", "config", "emulator", "iam", "memory", "server", "upstream",
+        ],
     ),
     (
         "app",
@@ -57,6 +60,7 @@ const IMPORTS: [(&str, &[&str]); 22] = [
             "server",
             "session",
             "sign",
+            "trusted_file",
             "upstream",
         ],
     ),

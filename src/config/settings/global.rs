@@ -21,12 +21,13 @@ use crate::telemetry::LogFormat;
 settings! {
     /// The top of the file.
     GeneralSettings {
-        /// Addresses to listen on, as `IP:PORT` or `unix:PATH`. Addresses that are not loopback
-        /// need `guard.non_loopback`. A missing IPv6 loopback address is not an error. Sockets that
+        /// Addresses to listen on, as `IP:PORT`, `PORT` or `unix:PATH`. `PORT` alone means both
+        /// loopback addresses. Addresses that are not loopback need `guard.non_loopback`. A missing IPv6 loopback address is not an error. Sockets that
         /// systemd passes (`LISTEN_FDS`) replace the configured addresses.
-        listen: Vec<Listen> = values::LISTEN, default ["127.0.0.1:4100", "[::1]:4100"],
+        listen: Vec<Vec<Listen>> = values::LISTEN, default ["127.0.0.1:4100", "[::1]:4100"],
             flag "--listen ADDR";
-        /// Address of the admin listener (health, metrics, shutdown), or `off`. If it is not a
+        /// Address of the admin listener (health, metrics, shutdown), or `off`. If the default port
+        /// is in use, the next free one is taken, and the log shows it. If the address is not a
         /// loopback address, such as a pod's, every client that can reach it may read health and
         /// metrics; `POST /quitquitquit` needs a loopback client or a token.
         admin: Option<SocketAddr> = values::ADMIN, default "127.0.0.1:4101", flag "--admin ADDR";

@@ -57,13 +57,13 @@ fn a_route_needs_a_target() {
     rejects(
         &input().without_route(),
         &[
-            "`route`: no route is configured: pass the URL of an upstream, as in `countersign https://ID.appsync-api.REGION.amazonaws.com/graphql`, or add a [route.NAME] table with a target",
+            "no upstream is configured. Pass the URL of your API: countersign https://ID.appsync-api.REGION.amazonaws.com/graphql. Or add a [route.NAME] table with a target to a configuration file. Without an AWS account: countersign demo",
         ],
     );
     rejects(
         &file("[route]").without_route(),
         &[
-            "FILE:1: `route`: no route is configured: pass the URL of an upstream, as in `countersign https://ID.appsync-api.REGION.amazonaws.com/graphql`, or add a [route.NAME] table with a target",
+            "no upstream is configured. Pass the URL of your API: countersign https://ID.appsync-api.REGION.amazonaws.com/graphql. Or add a [route.NAME] table with a target to a configuration file. Without an AWS account: countersign demo",
         ],
     );
     rejects(
@@ -90,20 +90,16 @@ fn invalid_targets_are_rejected() {
     let cases = [
         (
             "http://abc.appsync-api.eu-central-1.amazonaws.com/graphql",
-            "the URL must begin with https://: signed requests are never sent in plain text",
-        ),
-        (
-            "abc.appsync-api.eu-central-1.amazonaws.com",
-            "the URL must begin with https://: signed requests are never sent in plain text",
+            "the URL must begin with https://: signed requests are never sent in plain text. Use https://abc.appsync-api.eu-central-1.amazonaws.com/graphql",
         ),
         ("https://", "the URL has no host"),
         (
             "https://user@abc.appsync-api.eu-central-1.amazonaws.com/graphql",
-            "the URL must not contain a user, a query or a fragment",
+            "the URL must not contain a user, a query or a fragment: use https://HOST/PATH",
         ),
         (
             "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql?x=1",
-            "the URL must not contain a user, a query or a fragment",
+            "the URL must not contain a user, a query or a fragment: use https://HOST/PATH",
         ),
         (
             "https://api.example.com/graphql",

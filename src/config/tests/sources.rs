@@ -61,6 +61,18 @@ fn commas_make_lists() {
         "guard.allow_origins",
         "https://a.example http://b.example:8080",
     );
+    for port in ["8080", ":8080"] {
+        let both = env("COUNTERSIGN_LISTEN", port);
+        resolves(&both, "listen", "[127.0.0.1:8080, [::1]:8080]");
+        let admin = env("COUNTERSIGN_ADMIN", port);
+        resolves(&admin, "admin", "Some(127.0.0.1:8080)");
+    }
+    resolves(
+        &file("listen = [8080]"),
+        "listen",
+        "[127.0.0.1:8080, [::1]:8080]",
+    );
+    resolves(&env("COUNTERSIGN_LISTEN", "0"), "listen", "[127.0.0.1:0]");
     let text = file("listen = \"127.0.0.1:1\"");
     resolves(&text, "listen", "[127.0.0.1:1]");
 }
@@ -136,6 +148,47 @@ fn numbers_may_be_written_as_text_and_text_as_numbers() {
         "admin",
         "Some(0.0.0.0:4101)",
     );
+}
+
+#[test]
+fn names_of_flags_are_names_of_variables() {
+    resolves(&env("COUNTERSIGN_LOG", "debug"), "log.filter", "debug");
+    resolves(&env("COUNTERSIGN_LOG_FORMAT", "json"), "log.format", "Json");
+    let origin = env("COUNTERSIGN_ALLOW_ORIGIN", "https://a.example");
+    resolves(&origin, "guard.allow_origins", "https://a.example");
+    let both = env("COUNTERSIGN_LOG__FILTER", "warn").env("COUNTERSIGN_LOG", "debug");
+    resolves(&both, "log.filter", "warn");
+    rejects(
+        &env("COUNTERSIGN_LOG_FORMAT", "xml"),
+        &[
+            "COUNTERSIGN_LOG_FORMAT: `log.format`: invalid value \"xml\": expected \"text\" or \"json\"",
+        ],
+    );
+}
+
+#[test]
+fn variables_with_a_wrong_name_are_rejected_with_the_right_one() {
+    for (name, meant) in [
+        ("COUNTERSIGN_LIMITS_MESSAGE", "COUNTERSIGN_LIMITS__MESSAGE"),
+        (
+            "COUNTERSIGN_GUARD_ALLOW_ORIGINS",
+            "COUNTERSIGN_GUARD__ALLOW_ORIGINS",
+        ),
+        ("COUNTERSIGN_PROFILE", "COUNTERSIGN_ROUTE__GRAPHQL__PROFILE"),
+        ("COUNTERSIGN_URL", "COUNTERSIGN_ROUTE__GRAPHQL__TARGET"),
+        (
+            "COUNTERSIGN_ROUTE_API_TARGET",
+            "COUNTERSIGN_ROUTE__API__TARGET",
+        ),
+        (
+            "COUNTERSIGN_ROUTE_API_CA_FILE",
+            "COUNTERSIGN_ROUTE__API__CA_FILE",
+        ),
+    ] {
+        let key = name.trim_start_matches("COUNTERSIGN_").to_ascii_lowercase();
+        let expected = format!("{name}: `{key}`: unknown setting; did you mean {meant}?");
+        rejects(&env(name, "x"), &[&expected]);
+    }
 }
 
 /// The lost defaults were not reported.
@@ -216,7 +269,7 @@ fn all_mistakes_of_all_sources_are_in_one_report() {
             .flag("--log-format", "log.format", &["xml"])
             .flag("--region", "route.graphql.region", &["eu-west-1"]),
         &[
-            "FILE:1: `listen`: invalid address \"x\": expected an IP address with a port, such as 127.0.0.1:4100, or unix:PATH",
+            "FILE:1: `listen`: invalid address \"x\": expected a port or an IP address with a port, such as 4100 or 127.0.0.1:4100, or unix:PATH",
             "COUNTERSIGN_GUARD__ALLOW_HOSTS: `guard.allow_hosts`: invalid host name \"a b\": expected a name without scheme, port or path",
             "COUNTERSIGN_GUARD__ALLOW_HOSTS: `guard.allow_hosts`: invalid host name \"http://c\": expected a name without scheme, port or path",
             "FILE:3: `limits.message`: invalid size \"much\": expected a number above zero, or one with a unit, such as 64KiB or 1MiB",

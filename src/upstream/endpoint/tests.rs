@@ -282,6 +282,233 @@ fn region_of_the_environment_serves_where_nothing_else_implies_it() {
     check(custom, &[], "set `region` (--region) or AWS_REGION");
 }
 
+/// Returns a host of the API and its realtime host.
+fn hosts(suffix: &str) -> (String, String) {
+    let host = |label: &str| format!("{ID}.{label}.{suffix}");
+    (host("appsync-api"), host("appsync-realtime-api"))
+}
+
+/// An empty path used to be mounted at `/`, where no client of GraphQL looks.
+#[test]
+fn urls_are_accepted_in_the_forms_in_which_users_find_them() {
+    let (api, realtime) = hosts("eu-central-1.amazonaws.com");
+    let graphql = [
+        format!("https://{api}"),
+        format!("https://{api}/"),
+        format!("https://{api}/graphql/"),
+        format!("https://{api}/graphql//"),
+        format!("https://{api}/GraphQL"),
+        format!("https://{api}:443/graphql"),
+        format!("https://{api}/graphql/realtime"),
+        format!("HTTPS://{}/graphql", api.to_ascii_uppercase()),
+        api.clone(),
+        format!("{api}/graphql"),
+        format!("//{api}/graphql"),
+        format!("{api}:443"),
+        format!("  https://{api}/graphql\n"),
+        format!("\"https://{api}/graphql\","),
+        format!("<https://{api}/graphql>"),
+        format!("wss://{realtime}"),
+        format!("wss://{realtime}/"),
+        format!("wss://{realtime}/graphql"),
+        format!("wss://{realtime}/realtime"),
+        format!("WSS://{realtime}/graphql/realtime/"),
+        format!("https://{realtime}/graphql"),
+        realtime.clone(),
+    ];
+    for url in graphql {
+        let expected = format!(
+            "eu-central-1 appsync {api}:443 {api} {api} /graphql | {realtime}:443 {realtime} {realtime} /graphql"
+        );
+        check(&url, &[], &expected);
+        assert_eq!(usual_path(&url), "/graphql", "{url}");
+    }
+    for url in [
+        format!("https://{api}/event"),
+        format!("https://{api}/event/"),
+        format!("{api}/Event"),
+        format!("wss://{realtime}/event/realtime"),
+        format!("wss://{realtime}/event"),
+    ] {
+        let expected = format!(
+            "eu-central-1 appsync {api}:443 {api} {api} /event | {realtime}:443 {realtime} {realtime} /event/realtime"
+        );
+        check(&url, &[], &expected);
+        assert_eq!(usual_path(&url), "/event", "{url}");
+    }
+    for suffix in [
+        "us-east-1.api.aws",
+        "cn-north-1.amazonaws.com.cn",
+        "us-gov-west-1.amazonaws.com",
+        "us-iso-east-1.c2s.ic.gov",
+        "eusc-de-east-1.amazonaws.eu",
+    ] {
+        let (api, realtime) = hosts(suffix);
+        for url in [
+            format!("https://{api}"),
+            format!("wss://{realtime}/realtime"),
+        ] {
+            check(
+                &url,
+                &[],
+                &format!("{api}:443 {api} {api} /graphql | {realtime}:443"),
+            );
+        }
+    }
+    let fips = format!("{ID}.appsync-realtime-api-fips.us-gov-west-1.amazonaws.com");
+    check(
+        &fips,
+        &[],
+        &format!(" {ID}.appsync-api-fips.us-gov-west-1.amazonaws.com /graphql"),
+    );
+    let region = [("region", "eu-west-2")];
+    check(
+        "wss://api.example.com/graphql/realtime/",
+        &region,
+        " api.example.com /graphql |",
+    );
+    check(
+        "api.example.com/event",
+        &region,
+        " api.example.com /event |",
+    );
+    let appsync = [("region", "eu-west-2"), ("service", "appsync")];
+    check(
+        "https://api.example.com",
+        &appsync,
+        " api.example.com /graphql |",
+    );
+    check(
+        "https://api.example.com/v1",
+        &appsync,
+        " api.example.com /v1 |",
+    );
+    check(
+        "wss://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com/prod/",
+        &[],
+        "a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com /prod",
+    );
+    let gateway = "https://a1b2c3d4e5.execute-api.eu-central-1.amazonaws.com";
+    check(
+        &format!("{gateway}/graphql/realtime"),
+        &[],
+        " /graphql/realtime",
+    );
+    assert_eq!(usual_path(gateway), "/");
+    assert_eq!(usual_path("not a url"), "/");
+}
+
+#[test]
+fn other_paths_of_appsync_are_rejected_with_the_right_urls() {
+    let (api, realtime) = hosts("eu-central-1.amazonaws.com");
+    let urls = format!("use https://{api}/graphql, or https://{api}/event for AppSync Events");
+    for path in [
+        "/foo",
+        "/graphql/foo",
+        "/v1/graphql",
+        "/graphqls",
+        "/event/default/room",
+    ] {
+        for host in [&api, &realtime] {
+            let expected = format!("AppSync has no path {path:?}: {urls}");
+            check(&format!("https://{host}{path}"), &[], &expected);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_a_url_is_rejected_with_the_way_to_the_url() {
+    let command = |id: &str, region: &str| {
+        format!(
+            "To find your API's URL: aws appsync get-graphql-api --api-id {id}{region} --query graphqlApi.uris.GRAPHQL"
+        )
+    };
+    let not = |text: &str, advice: &str| {
+        check(text, &[], &format!("{text:?} is not a URL. {advice}"));
+    };
+    not(ID, &command(ID, ""));
+    not("abc123", &command("abc123", ""));
+    not(
+        "a1b2c3d4e5",
+        "The URL of an API of API Gateway is https://a1b2c3d4e5.execute-api.REGION.amazonaws.com/STAGE",
+    );
+    let region = " --region eu-central-1";
+    not(
+        &format!("arn:aws:appsync:eu-central-1:123456789012:apis/{ID}"),
+        &command(ID, region),
+    );
+    not(
+        "arn:aws:appsync:eu-central-1:123456789012:domainnames/x",
+        "To find your API's URL: aws appsync list-graphql-apis --region eu-central-1 --query 'graphqlApis[].uris.GRAPHQL'",
+    );
+    let gateway = "Its URL is https://a1b2c3d4e5.execute-api";
+    not(
+        "arn:aws:execute-api:eu-central-1:123456789012:a1b2c3d4e5/prod/GET/pets",
+        &format!("{gateway}.eu-central-1.amazonaws.com/prod"),
+    );
+    not(
+        "arn:aws-cn:execute-api:cn-north-1:123456789012:a1b2c3d4e5/*/*",
+        &format!("{gateway}.cn-north-1.amazonaws.com.cn/STAGE"),
+    );
+    not(
+        "arn:aws:apigateway:eu-central-1::/restapis/a1b2c3d4e5",
+        &format!("{gateway}.eu-central-1.amazonaws.com/STAGE"),
+    );
+    for other in [
+        "arn:aws:s3:::bucket",
+        "arn:",
+        "arn:aws:execute-api:x:y:$(reboot)/a",
+    ] {
+        not(
+            other,
+            "Pass the URL of the API, such as https://ID.appsync-api.REGION.amazonaws.com/graphql",
+        );
+    }
+    let console = |url: &str, advice: &str| {
+        check(
+            url,
+            &[],
+            &format!("the URL is a page of the AWS console. {advice}"),
+        );
+    };
+    let home = "eu-central-1.console.aws.amazon.com/appsync/home";
+    console(
+        &format!("https://{home}?region=eu-central-1#/{ID}/v1/home"),
+        &command(ID, region),
+    );
+    console(&format!("{home}#/{ID}/v1/queries"), &command(ID, region));
+    console(
+        &format!(
+            "https://123456789012-a1b2c3d4.eu-central-1.console.aws.amazon.com/appsync/home#/{ID}"
+        ),
+        &command(ID, region),
+    );
+    console(
+        &format!("https://console.amazonaws.cn/appsync/home?region=cn-north-1#/{ID}/v1/home"),
+        &command(ID, " --region cn-north-1"),
+    );
+    console(
+        "https://console.aws.amazon.com/appsync/home#/apis",
+        "To find your API's URL: aws appsync list-graphql-apis --query 'graphqlApis[].uris.GRAPHQL'",
+    );
+    console(
+        "https://eu-central-1.console.aws.amazon.com/apigateway/main/apis/a1b2c3d4e5/resources?api=a1b2c3d4e5&region=eu-central-1",
+        &format!("{gateway}.eu-central-1.amazonaws.com/STAGE"),
+    );
+    let example =
+        "is not a URL: expected one such as https://ID.appsync-api.REGION.amazonaws.com/graphql";
+    for word in ["doctor", "not a url", "4100", "my-api"] {
+        check(word, &[], &format!("{word:?} {example}"));
+    }
+    check("https://exa mple.com/graphql", &[], example);
+    check(
+        "ws://h.example.com/graphql",
+        &[],
+        "Use https://h.example.com/graphql",
+    );
+    check("https://", &[], "the URL has no host");
+}
+
 #[test]
 fn errors_name_the_setting_that_fixes_them() {
     check("http://a.example.com/graphql", &[], "https://");
@@ -295,9 +522,6 @@ fn errors_name_the_setting_that_fixes_them() {
         &[],
         "must not contain a user",
     );
-    check("not a url", &[], "no host");
-    let command = "\"abc123\" is not a URL. To find your API's URL, run: aws appsync get-graphql-api --api-id abc123 ";
-    check("abc123", &[], command);
     check("https://a.example.com/x", &[], "set `region` (--region)");
     check("https://a.example.com/x", &[], "set `service` (--service)");
     check(
