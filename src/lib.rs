@@ -23,6 +23,7 @@
 //! | [`sign`] | the SigV4 signer and its variants, credentials, request targets, redaction |
 //! | [`upstream`] | endpoint inference, service profiles, HTTPS client, WebSockets, rejections by AWS |
 //! | [`telemetry`] | the log, the record of a request, metrics, traces and their export, error chains |
+//! | [`deadline`] | timeouts of silent peers, which tolerate that the process was stopped |
 //! | [`lifecycle`] | the tasks of the process, and the signals that end them |
 //! | [`memory`] | the memory limit, and whether memory is short |
 //! | [`net`] | resolves names and opens TCP connections (RFC 8305); certificate authorities |
@@ -55,6 +56,7 @@ pub mod admin;
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod deadline;
 pub mod guard;
 mod home;
 pub mod iam;

@@ -20,7 +20,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -30,6 +30,7 @@ use tracing::{debug, info, warn};
 
 pub use health::{Health, HealthSources, Readiness};
 
+use crate::deadline::ClientTimer;
 use crate::guard::{Guard, LocalAddress, Navigations, Scheme};
 use crate::lifecycle::BackgroundTasks;
 use crate::server::accept::{ConnectionSlots, accept};
@@ -104,7 +105,7 @@ impl Admin {
             }
         });
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(ClientTimer)
             .header_read_timeout(HEAD_TIMEOUT)
             .keep_alive(false)
             .max_buf_size(MAX_HEAD_SIZE)

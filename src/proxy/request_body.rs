@@ -6,18 +6,18 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body_util::{LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use tower_http::timeout::{TimeoutBody, TimeoutError};
 
 use super::error::Error;
 use super::route::Route;
 use super::slot::Slot;
+use crate::deadline::{Elapsed, TimeoutBody, timeout};
 use crate::memory::{Memory, Shortage};
 use crate::telemetry::Record;
 use crate::upstream::read_to_end;
 
 /// A request's body that fails when memory becomes short.
 struct MemoryChecked {
-    body: Pin<Box<TimeoutBody<Incoming>>>,
+    body: TimeoutBody<Incoming>,
     memory: Memory,
 }
 
@@ -29,7 +29,7 @@ impl HttpBody for MemoryChecked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = ready!(self.body.as_mut().poll_frame(cx));
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let data = frame
             .as_ref()
             .and_then(|frame| frame.as_ref().ok()?.data_ref());
@@ -64,16 +64,16 @@ pub(super) async fn read(
         return Err(Error::BodyTooLarge(limit));
     }
     let is_to_come = !body.is_end_stream();
-    let timeout = route.requests.body_timeout;
+    let idle = route.requests.body_timeout;
     let body = MemoryChecked {
-        body: Box::pin(TimeoutBody::new(timeout, body)),
+        body: TimeoutBody::new(idle, body),
         memory: route.memory.clone(),
     };
     let body = Limited::new(body, limit);
     let (counted, total) = slot.wait(route.requests.body_total);
     let collected = tokio::select! {
         biased;
-        collected = tokio::time::timeout(total, read_to_end(body)) => collected,
+        collected = timeout(total, read_to_end(body)) => collected,
         () = route.memory.shortage() => return Err(Error::MemoryShort),
     };
     let Ok(body) = collected else {
@@ -87,8 +87,8 @@ pub(super) async fn read(
         if error.is::<LengthLimitError>() {
             return Error::BodyTooLarge(limit);
         }
-        if error.is::<TimeoutError>() {
-            return Error::BodyTimeout(timeout);
+        if error.is::<Elapsed>() {
+            return Error::BodyTimeout(idle);
         }
         Error::BodyBroken(error)
     })?;

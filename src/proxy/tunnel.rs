@@ -6,7 +6,6 @@ use std::sync::Arc;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
-use tower_http::timeout::TimeoutBody;
 
 use super::body::Body;
 use super::client::Client;
@@ -15,6 +14,7 @@ use super::exposure::Relayed;
 use super::relay::relay;
 use super::route::Route;
 use super::upgrade;
+use crate::deadline::TimeoutBody;
 use crate::guard;
 use crate::operation::{record_response, record_timing};
 use crate::session::{Sessions, Tunnel};

@@ -8,12 +8,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::Instant;
+
+use crate::deadline::Deadline;
 
 /// The closing of a connection on which the client may still be sending.
 #[derive(Debug)]
 pub(super) struct Linger {
-    timer: Pin<Box<Sleep>>,
+    until: Instant,
+    deadline: Deadline,
 }
 
 /// How long to read before the socket is closed.
@@ -22,7 +25,8 @@ const DURATION: Duration = Duration::from_secs(1);
 impl Linger {
     pub(super) fn new() -> Self {
         Self {
-            timer: Box::pin(tokio::time::sleep(DURATION)),
+            until: Instant::now() + DURATION,
+            deadline: Deadline::default(),
         }
     }
 
@@ -33,7 +37,7 @@ impl Linger {
         stream: &mut S,
     ) -> Poll<()> {
         let mut bytes = [0; 4_096];
-        while self.timer.as_mut().poll(cx).is_pending() {
+        while self.deadline.poll(cx, self.until).is_pending() {
             let mut buffer = ReadBuf::new(&mut bytes);
             match ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer)) {
                 Ok(()) if !buffer.filled().is_empty() => {}

@@ -29,12 +29,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -52,6 +51,7 @@ pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 use tls::{OpenError, Opened, open};
 use write_timeout::WriteTimeout;
 
+use crate::deadline::{ClientTimer, patience, timeout};
 use crate::guard::{LocalAddress, Scheme};
 use crate::lifecycle::ClientTasks;
 use crate::memory::{Memory, ResponseBudget};
@@ -227,7 +227,7 @@ impl Server {
         let stack = request_stack(&self.proxy, &self.memory, &self.slots, client, &state);
         let service = TowerToHyperService::new(stack);
         let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
+            .timer(ClientTimer)
             // `ClientStream` has timers of its own, for heads and for the time between requests.
             .header_read_timeout(None)
             .preserve_header_case(true)
@@ -260,7 +260,7 @@ impl Server {
         self.tasks.draining.cancelled().await;
         tokio::select! {
             () = first_request => {}
-            () = tokio::time::sleep(FIRST_REQUEST) => {}
+            () = patience(FIRST_REQUEST) => {}
             () = self.tasks.expired.cancelled() => {}
         }
     }

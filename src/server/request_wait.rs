@@ -4,14 +4,14 @@
 //! complete within `timeouts.request_head`. While the connection waits, it can be evicted.
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::config::ServerConfig;
 use super::eviction::{Candidate, Evictions};
+use crate::deadline::Deadline;
 
 /// The timers of a connection between two requests.
 #[derive(Debug)]
@@ -20,8 +20,7 @@ pub(super) struct RequestWait {
     head: Duration,
     evictions: Evictions,
     current: Option<Wait>,
-    /// Fires at the current deadline or before it.
-    timer: Pin<Box<Sleep>>,
+    deadline: Deadline,
 }
 
 /// The wait for one request.
@@ -41,7 +40,7 @@ impl RequestWait {
             head: config.request_head_timeout,
             evictions,
             current: None,
-            timer: Box::pin(tokio::time::sleep(config.idle_client)),
+            deadline: Deadline::default(),
         }
     }
 
@@ -79,17 +78,8 @@ impl RequestWait {
             let reason = "evicted because the connection limit was reached (limits.connections)";
             return Poll::Ready(io::Error::other(reason));
         }
-        // Resetting a timer is expensive, so it is not done for every request.
-        if self.timer.deadline() > deadline {
-            self.timer.as_mut().reset(deadline);
-        }
-        while self.timer.as_mut().poll(cx).is_ready() {
-            if deadline <= now {
-                return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, reason));
-            }
-            self.timer.as_mut().reset(deadline);
-        }
-        Poll::Pending
+        ready!(self.deadline.poll(cx, deadline));
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, reason))
     }
 
     /// Ends the wait because a request has arrived.

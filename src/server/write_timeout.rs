@@ -9,7 +9,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
+
+use crate::deadline::Deadline;
 
 /// A stream whose writes fail when the peer reads fewer than [`MIN_PROGRESS`] bytes within the limit.
 #[derive(Debug)]
@@ -24,8 +26,9 @@ pub(super) struct WriteTimeout<S> {
 
 #[derive(Debug)]
 struct Stall {
-    /// Fires at the end of the current period.
-    timer: Pin<Box<Sleep>>,
+    /// The end of the current period.
+    until: Instant,
+    deadline: Deadline,
     /// The number of bytes that the peer has read in the current period.
     read: usize,
 }
@@ -63,17 +66,18 @@ impl<S> WriteTimeout<S> {
     fn stalled<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let limit = self.limit;
         let stall = self.stall.get_or_insert_with(|| Stall {
-            timer: Box::pin(tokio::time::sleep(limit)),
+            until: Instant::now() + limit,
+            deadline: Deadline::default(),
             read: 0,
         });
-        while stall.timer.as_mut().poll(cx).is_ready() {
+        while stall.deadline.poll(cx, stall.until).is_ready() {
             if stall.read < MIN_PROGRESS {
                 (self.abandon)(&self.stream);
                 let error = "the client does not read (timeouts.write)";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, error)));
             }
             stall.read = 0;
-            stall.timer.as_mut().reset(Instant::now() + limit);
+            stall.until = Instant::now() + limit;
         }
         Poll::Pending
     }

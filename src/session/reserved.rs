@@ -7,7 +7,6 @@
 //! [`ORPHANED`] to open it, because some clients use each connection for one request only.
 
 use std::collections::HashMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use uuid::Uuid;
 use super::context::SessionContext;
 use super::operations::count_refusals;
 use super::stream::{MachineCall, Piece, PieceSender, Stream};
+use crate::deadline::Deadline;
 use crate::guard::Admission;
 
 /// The reserved streams of the process, by their tokens.
@@ -256,7 +256,8 @@ pub(super) async fn serve(context: SessionContext, mut reservation: Reservation)
     let context = Arc::new(context);
     let machine = SseSingle::new(context.config.limits(), context.documents.clone());
     let mut stream = Stream::new(Arc::clone(&context), machine);
-    let mut deadline = pin!(tokio::time::sleep(context.config.init));
+    let mut deadline = Deadline::default();
+    let mut open_until = Instant::now() + context.config.init;
     let mut is_orphan = false;
     let body = loop {
         tokio::select! {
@@ -270,10 +271,9 @@ pub(super) async fn serve(context: SessionContext, mut reservation: Reservation)
             },
             () = reservation.connection.ended.cancelled(), if !is_orphan => {
                 is_orphan = true;
-                let at = (Instant::now() + ORPHANED).min(deadline.deadline());
-                deadline.as_mut().reset(at);
+                open_until = open_until.min(Instant::now() + ORPHANED);
             }
-            () = &mut deadline => return,
+            () = deadline.passed(open_until) => return,
             () = context.draining.cancelled() => return,
         }
     };

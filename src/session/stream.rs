@@ -5,7 +5,6 @@
 //! before it has left the channel, so the events that a slow client does not read stay counted there. A
 //! stream whose client reads nothing for the write timeout is closed.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +19,7 @@ use tracing::debug;
 
 use super::context::SessionContext;
 use super::operations::Operations;
+use crate::deadline::Deadline;
 use crate::outbox::{Inbox, outbox};
 
 /// The operation whose results a response streams.
@@ -240,7 +240,8 @@ impl<M: StreamDialect> Stream<M> {
     /// Performs all outputs of the protocol machine. Returns whether the stream continues.
     async fn flush(&mut self, body: &PieceSender) -> bool {
         let context = Arc::clone(&self.context);
-        let mut expired = pin!(tokio::time::sleep(context.config.write));
+        let mut deadline = Deadline::default();
+        let at = Instant::now() + context.config.write;
         loop {
             let Some(output) = self.machine.poll_output() else {
                 return true;
@@ -252,10 +253,11 @@ impl<M: StreamDialect> Stream<M> {
                 Step::Cut => return false,
             };
             tokio::select! {
+                biased;
                 sent = body.send(piece) => if sent.is_err() || is_last {
                     return false;
                 },
-                () = expired.as_mut() => {
+                () = deadline.passed(at.into()) => {
                     debug!("closing stream: client did not read within the write timeout (timeouts.write)");
                     return false;
                 }

@@ -15,6 +15,7 @@ use countersign_protocol::dialect::{Close, Dialect, Output, Times, websocket};
 use countersign_protocol::error_code::Code;
 use countersign_protocol::graphql::{Event, OperationKey};
 use countersign_protocol::realtime::placement::Availability;
+use futures_util::FutureExt as _;
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::error::CapacityError;
 use tokio_tungstenite::tungstenite::{self, Message};
@@ -22,6 +23,7 @@ use tracing::debug;
 
 use super::context::SessionContext;
 use super::operations::{Operations, count_refusals};
+use crate::deadline::Deadline;
 use crate::guard::Admission;
 use crate::outbox::{Inbox, outbox};
 use crate::telemetry::metrics::metrics;
@@ -38,17 +40,10 @@ struct Session {
     carried: Option<Event>,
     /// When a close is due, with its code and reason.
     closing: Option<(Instant, Close)>,
+    /// The next of the deadlines that the client must meet.
+    deadline: Deadline,
     is_draining: bool,
     has_expired: bool,
-}
-
-/// When a session must act although nothing arrives.
-struct Deadlines {
-    protocol: Option<Instant>,
-    /// When the socket of a client that does not read is closed.
-    write: Option<Instant>,
-    close: Option<Instant>,
-    ping: Instant,
 }
 
 enum Step {
@@ -89,6 +84,7 @@ pub(super) async fn serve(
         inbox,
         carried: None,
         closing: None,
+        deadline: Deadline::default(),
         is_draining: false,
         has_expired: false,
     };
@@ -121,7 +117,8 @@ impl Session {
         if !is_writing && let Some(event) = self.carried.take() {
             self.inbox.written(event.size());
         }
-        let deadlines = self.deadlines(link);
+        let close_at = self.close_deadline(!is_writing);
+        let deadline = self.next_deadline(link).into();
         tokio::select! {
             () = self.context.expired.cancelled(), if !self.has_expired => self.expire(),
             () = self.context.draining.cancelled(), if !self.is_draining => {
@@ -132,17 +129,26 @@ impl Session {
                 self.handle_event(key, &event);
                 self.carried = Some(event);
             }
-            io = link.next() => match io {
-                Io::Flushed(Ok(())) => link.flushed().await?,
-                Io::Flushed(Err(_)) | Io::Read(None) => return Err(End::Gone),
-                Io::Read(Some(Ok(message))) => self.handle_message(link, message).await?,
-                Io::Read(Some(Err(error))) => self.handle_error(&error)?,
-            },
-            () = tokio::time::sleep_until(deadlines.next().into()) => {
-                self.handle_timeout(link, &deadlines).await?;
+            io = link.next() => self.handle_io(link, io).await?,
+            () = sleep_until(close_at) => self.close_now(),
+            () = self.deadline.passed(deadline) => {
+                // What the client has sent counts, even if it is read only now.
+                if let Some(io) = link.next().now_or_never() {
+                    self.handle_io(link, io).await?;
+                }
+                self.handle_timeout(link).await?;
             }
         }
         Ok(())
+    }
+
+    async fn handle_io(&mut self, link: &mut Link, io: Io) -> Result<(), End> {
+        match io {
+            Io::Flushed(Ok(())) => link.flushed().await,
+            Io::Flushed(Err(_)) | Io::Read(None) => Err(End::Gone),
+            Io::Read(Some(Ok(message))) => self.handle_message(link, message).await,
+            Io::Read(Some(Err(error))) => self.handle_error(&error),
+        }
     }
 
     /// Performs outputs of the protocol machine until a message is being written.
@@ -159,23 +165,28 @@ impl Session {
         Ok(())
     }
 
-    fn deadlines(&self, link: &Link) -> Deadlines {
-        let write = self.context.config.write;
-        Deadlines {
-            protocol: self.dialect.poll_timeout(),
-            write: link.writing_since().map(|since| since + write),
-            close: self.close_deadline(!link.is_writing()),
-            ping: link.ping_at(),
-        }
+    /// Returns when the session must act next if the client does nothing.
+    fn next_deadline(&self, link: &Link) -> Instant {
+        let others = [self.dialect.poll_timeout(), self.write_deadline(link)];
+        others
+            .into_iter()
+            .flatten()
+            .fold(link.ping_at(), Instant::min)
+    }
+
+    /// Returns when the socket of a client that does not read is closed.
+    fn write_deadline(&self, link: &Link) -> Option<Instant> {
+        let since = link.writing_since()?;
+        Some(since + self.context.config.write)
     }
 
     async fn handle_message(&mut self, link: &mut Link, message: Message) -> Result<(), End> {
+        link.heard();
         match message {
             Message::Text(text) => self.handle_text(&text),
             Message::Binary(_) => self.dialect.handle_binary(),
-            Message::Pong(_) => link.ponged(),
             Message::Ping(_) => link.pinged(),
-            Message::Frame(_) => {}
+            Message::Pong(_) | Message::Frame(_) => {}
             Message::Close(_) => {
                 self.operations.clear();
                 link.flush_close().await;
@@ -195,16 +206,12 @@ impl Session {
         Err(End::Gone)
     }
 
-    async fn handle_timeout(&mut self, link: &mut Link, due: &Deadlines) -> Result<(), End> {
+    async fn handle_timeout(&mut self, link: &mut Link) -> Result<(), End> {
         let now = Instant::now();
-        let has_passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         self.dialect.handle_timeout(now);
-        if has_passed(due.write) {
+        if self.write_deadline(link).is_some_and(|at| at <= now) {
             debug!("closing socket: client did not read within the write timeout (timeouts.write)");
             return Err(End::Gone);
-        }
-        if has_passed(due.close) {
-            self.close_now();
         }
         link.ping(now).await
     }
@@ -321,11 +328,10 @@ impl Session {
     }
 }
 
-// === impl Deadlines ===
-
-impl Deadlines {
-    fn next(&self) -> Instant {
-        let others = [self.protocol, self.write, self.close];
-        others.into_iter().flatten().fold(self.ping, Instant::min)
+/// Waits until `at`; forever if there is none.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }

@@ -13,7 +13,6 @@ use http_body_util::Full;
 use hyper::body::Body as _;
 use hyper_util::client::legacy::Error as ClientError;
 use hyper_util::client::legacy::connect::capture_connection;
-use tower_http::timeout::TimeoutBody;
 
 use super::clock_skew::ClockSkew;
 use super::config::UpstreamConfig;
@@ -22,6 +21,7 @@ use super::error::DialError;
 use super::headers::{signed_values, single_content_type};
 use super::pool::{ConnectionPools, DialInfo, TaskExecutor, UpstreamBody};
 use super::{Dialer, Endpoint, Error, UpstreamKind, framing};
+use crate::deadline::TimeoutBody;
 use crate::iam::Recorder;
 use crate::lifecycle::BackgroundTasks;
 use crate::sign::{RequestTarget, Signable, SignaturePlacement, Signer, TargetError, clock};

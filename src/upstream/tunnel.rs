@@ -11,6 +11,7 @@ use hyper::rt::Executor as _;
 use hyper_util::rt::TokioIo;
 
 use super::{Error, FramingError, Timing, Upstream, UpstreamBody, framing};
+use crate::deadline::timeout;
 use crate::sign::{RequestTarget, TargetError};
 
 impl Upstream {
@@ -54,7 +55,7 @@ impl Upstream {
         *request.uri_mut() = Uri::from(path.clone());
         *request.headers_mut() = headers;
         let after = self.config().first_byte;
-        let result = tokio::time::timeout(after, sender.send_request(request)).await;
+        let result = timeout(after, sender.send_request(request)).await;
         let spent = timing.signing + timing.connect;
         timing.first_byte = started.elapsed().saturating_sub(spent);
         let Ok(result) = result else {

@@ -67,6 +67,8 @@ mod redaction;
 #[cfg(target_os = "linux")]
 mod signals;
 mod slow;
+#[cfg(target_os = "linux")]
+mod stopped;
 mod streaming;
 #[cfg(target_os = "linux")]
 mod systemd;

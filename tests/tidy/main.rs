@@ -20,7 +20,7 @@ type Rule = fn(&Source) -> Vec<(usize, String)>;
 
 /// The modules that each module may import, besides those in [`SHARED`]. `emulator` is another crate of
 /// the workspace, and `protocol/dialect` is a module of a third one.
-const IMPORTS: [(&str, &[&str]); 22] = [
+const IMPORTS: [(&str, &[&str]); 23] = [
     ("build", &[]),
     ("main", &["cli"]),
     (
@@ -130,6 +130,7 @@ const IMPORTS: [(&str, &[&str]); 22] = [
     ("iam", &["protocol/events", "protocol/graphql"]),
     ("sign", &["net"]),
     ("net", &[]),
+    ("deadline", &[]),
     ("home", &[]),
     ("trusted_file", &[]),
     ("lifecycle", &[]),
@@ -139,7 +140,13 @@ const IMPORTS: [(&str, &[&str]); 22] = [
 ];
 
 /// Modules that every module of `countersign` may import.
-const SHARED: [&str; 4] = ["home", "lifecycle", "protocol/error_code", "telemetry"];
+const SHARED: [&str; 5] = [
+    "deadline",
+    "home",
+    "lifecycle",
+    "protocol/error_code",
+    "telemetry",
+];
 
 /// The crates that `src/protocol` may depend on. None of them does I/O, reads a clock or generates
 /// random numbers.

@@ -10,13 +10,14 @@ use countersign_protocol::dialect::Close;
 use futures_util::{SinkExt as _, StreamExt as _};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::debug;
+
+use crate::deadline::timeout;
 
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
@@ -29,8 +30,8 @@ pub(super) struct Link {
     rest: Bytes,
     ping_at: Instant,
     ping_period: Duration,
-    /// The client has answered the last ping.
-    is_ponged: bool,
+    /// The client has sent something since the last ping.
+    is_heard: bool,
 }
 
 /// How a session ends.
@@ -69,7 +70,7 @@ impl Link {
             rest: Bytes::new(),
             ping_at: Instant::now() + ping_period,
             ping_period,
-            is_ponged: true,
+            is_heard: true,
         }
     }
 
@@ -119,12 +120,13 @@ impl Link {
         self.writing_since = Some(Instant::now());
     }
 
-    /// Handles a pong of the client.
-    pub(super) fn ponged(&mut self) {
-        self.is_ponged = true;
+    /// Notes that the client has sent a message. Any message shows that the client is alive, and a pong
+    /// may wait behind others.
+    pub(super) fn heard(&mut self) {
+        self.is_heard = true;
     }
 
-    /// Sends a ping if one is due. Fails if the client has not answered the last one.
+    /// Sends a ping if one is due. Fails if the client has sent nothing since the last one.
     pub(super) async fn ping(&mut self, now: Instant) -> Result<(), End> {
         if now < self.ping_at {
             return Ok(());
@@ -133,11 +135,11 @@ impl Link {
         if self.is_writing() {
             return Ok(());
         }
-        if !self.is_ponged {
+        if !self.is_heard {
             debug!("closing socket: client did not answer a ping (timeouts.ping)");
             return Err(End::Gone);
         }
-        self.is_ponged = false;
+        self.is_heard = false;
         self.feed(Message::Ping(Bytes::new())).await
     }
 
