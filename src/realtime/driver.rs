@@ -1,11 +1,12 @@
 //! Owns the socket of one realtime connection, runs its machine, and reports to the pool.
 //!
 //! The `select!` in `drive` is biased. Reading comes first, because the reader must never wait for a
-//! client. Writing comes before new commands.
+//! client, and because no deadline may be judged before what has arrived was read. Writing comes before
+//! new commands. A deadline that is noticed late, because the process did not run, is postponed.
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use countersign_protocol::error_code::{Code, Sent};
@@ -63,6 +64,11 @@ pub(super) trait Reports: Send {
     /// Returns whether the idle connection may close. If so, the pool sends it no more commands.
     fn retire(&self) -> bool;
 }
+
+/// If a deadline is noticed so late, the process was stopped or had no CPU.
+const STALL: Duration = Duration::from_secs(1);
+/// The time in which it reads what has arrived in the meantime.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// The metrics of an acknowledged connection.
 struct Open {
@@ -165,6 +171,7 @@ impl<R: Reports> Driver<R> {
             let idle_at = self.idle_deadline();
             let stalled_at = writing_since.map(|since| since + self.config.handshake);
             let deadlines = [self.machine.poll_timeout(), idle_at, stalled_at];
+            let due_at = deadlines.into_iter().flatten().min();
             tokio::select! {
                 biased;
                 message = stream.next() => match message {
@@ -195,8 +202,13 @@ impl<R: Reports> Driver<R> {
                     Some(command) => self.handle_command(command),
                     None => return ConnectionEnd::Idle,
                 },
-                () = sleep_until(deadlines.into_iter().flatten().min()) => {
+                () = sleep_until(due_at) => {
                     let now = Instant::now();
+                    if let Some(by) = postponement(due_at, now) {
+                        self.machine.postpone(by);
+                        writing_since = writing_since.map(|since| since + by);
+                        continue;
+                    }
                     self.machine.handle_timeout(now);
                     if stalled_at.is_some_and(|at| at <= now) {
                         self.machine.handle_closed();
@@ -256,8 +268,7 @@ impl<R: Reports> Driver<R> {
                     _count: GaugeGuard::new(&self.metrics().realtime_connections),
                 });
                 self.reports.report(Report::Ready);
-                let subscriptions = self.machine.count();
-                info!(subscriptions, "realtime connection open");
+                info!("realtime connection open");
             }
             Output::Refused(failures) => {
                 let error = Failure::summary(&failures);
@@ -318,6 +329,15 @@ async fn sign(
     start: Arc<Start>,
 ) -> (Key, Result<String, GraphqlError>) {
     (key, connector.authorize_start(&start).await)
+}
+
+/// Returns by how much to postpone the deadlines, if the process did not run when one of them passed.
+fn postponement(due_at: Option<Instant>, now: Instant) -> Option<Duration> {
+    let late = now.saturating_duration_since(due_at?);
+    (late >= STALL).then(|| {
+        debug!(?late, "postponed the deadlines: the process did not run");
+        late + GRACE
+    })
 }
 
 fn log_ignored(ignored: &Ignored) {

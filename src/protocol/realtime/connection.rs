@@ -7,6 +7,7 @@
 
 mod endings;
 mod output;
+mod stall;
 mod subscriptions;
 
 use std::collections::VecDeque;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -112,6 +112,16 @@ impl<S> Subscriptions<S> {
 
     pub(super) fn overdue(&self, now: Instant) -> Vec<Key> {
         self.in_state(|state| state.deadline().is_some_and(|deadline| deadline <= now))
+    }
+
+    pub(super) fn postpone(&mut self, by: Duration) {
+        for subscription in self.0.values_mut() {
+            if let SubscriptionState::Starting { deadline }
+            | SubscriptionState::Stopping { deadline } = &mut subscription.state
+            {
+                *deadline += by;
+            }
+        }
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {

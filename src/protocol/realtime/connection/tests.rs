@@ -93,6 +93,11 @@ impl Bench {
             "stop" => self.machine.stop(self.now, Key(number)),
             "closed" => self.machine.handle_closed(),
             "wait" => self.wait(humantime::parse_duration(argument).unwrap()),
+            "stall" => {
+                let time = humantime::parse_duration(argument).unwrap();
+                self.now += time;
+                self.machine.postpone(time);
+            }
             _ => panic!("no such line: {line}"),
         }
     }
@@ -802,6 +807,52 @@ fn a_silent_connection_is_lost_unless_a_frame_arrives() {
         ! lost: upstream sent nothing for too long (pool.keepalive)
         . wait 1h
         "#,
+    );
+}
+
+/// A process that was stopped for a while closed connections whose keepalives waited to be read.
+#[test]
+fn time_in_which_the_process_did_not_run_does_not_count() {
+    check_live(
+        r#"
+        . wait 149s
+        . stall 20s
+        . wait 999ms
+        . wait 1ms
+        ! lost: upstream sent nothing for too long (pool.keepalive)
+        "#,
+    );
+    check_live(
+        r#"
+        . wait 149s
+        . stall 20s
+        . wait 500ms
+        < ka
+        . wait 149s
+        . subscribe 2
+        ! sign 2
+        . signed 2
+        > start $2
+        . stop 1
+        > stop $1
+        . stall 20s
+        < ka
+        . wait 4s
+        < start_ack $2
+        ! event started 2
+        . wait 5999ms
+        . wait 1ms
+        ! released 1
+        "#,
+    );
+    check(
+        "
+        . stall 20s
+        > connection_init
+        . wait 9s
+        < ack
+        ! ready
+        ",
     );
 }
 
