@@ -218,6 +218,7 @@ fn route_defaults(
         },
         realtime: RealtimeConfig {
             on_loss: OnLoss::Close,
+            patience: timeouts.resume,
             subscriptions: pool.subscriptions,
             linger: pool.linger,
             handshake: pool.handshake,

@@ -163,6 +163,7 @@ fn route(name: String, table: &Table<'_>, defaults: RouteDefaults) -> Option<Rou
         },
         realtime: RealtimeConfig {
             on_loss: settings.on_upstream_loss,
+            patience: timeouts.resume.unwrap_or(defaults.realtime.patience),
             ..defaults.realtime
         },
         keepalive: settings.keepalive_message.map(|text| Keepalive {

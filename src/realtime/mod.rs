@@ -25,6 +25,9 @@ pub use pool::{Pool, Subscription};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RealtimeConfig {
     pub on_loss: OnLoss,
+    /// With [`OnLoss::Resume`], the time limit from the loss of a connection until its subscriptions are
+    /// live again.
+    pub patience: Duration,
     /// The maximum number of subscriptions on one connection.
     pub subscriptions: usize,
     /// How long a connection without subscriptions is kept open.

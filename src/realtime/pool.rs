@@ -1,7 +1,7 @@
 //! The realtime connections of one route.
 //!
 //! The placement machine makes all decisions, and one lock protects it. A caller with an input for it
-//! (a session that subscribes, a driver that reports, a retry that is due) performs the machine's outputs
+//! (a session that subscribes, a driver that reports, a timer) performs the machine's outputs
 //! before it releases the lock, so that outputs are performed in order. No output waits.
 
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use countersign_protocol::realtime::placement::{
     Availability, ConnectionEnd, ConnectionId, Output, Owner, Placement, PlacementConfig,
 };
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -49,6 +49,8 @@ struct PoolInner {
     stop: CancellationToken,
     tasks: TaskTracker,
     state: Mutex<PoolState>,
+    /// Notified when `wakes_at` is set to an earlier time.
+    rescheduled: Notify,
 }
 
 #[derive(Debug)]
@@ -56,8 +58,9 @@ struct PoolState {
     placement: Placement<Arc<Subscriber>>,
     /// The drivers of the connections in `placement`.
     drivers: HashMap<ConnectionId, mpsc::Sender<Command>>,
-    /// When the next task that starts retries is due.
+    /// When the timer's task wakes the machine.
     wakes_at: Option<Instant>,
+    has_timer: bool,
 }
 
 /// Passes one connection's reports to its pool.
@@ -87,15 +90,17 @@ impl Pool {
             dialer,
             handshake: config.handshake,
         });
-        let placement = Placement::new(PlacementConfig {
+        let placement = PlacementConfig {
             on_loss: config.on_loss,
             subscriptions: config.subscriptions,
             connections: MAX_CONNECTIONS,
-        });
+            patience: config.patience,
+        };
         let state = Mutex::new(PoolState {
-            placement,
+            placement: Placement::new(placement, Instant::now()),
             drivers: HashMap::new(),
             wakes_at: None,
+            has_timer: false,
         });
         Self(Arc::new(PoolInner {
             connector,
@@ -103,6 +108,7 @@ impl Pool {
             stop: background.stop,
             tasks: background.tracker,
             state,
+            rescheduled: Notify::new(),
         }))
     }
 
@@ -134,8 +140,7 @@ impl Pool {
         }
     }
 
-    /// Returns whether upstream is known to be unreachable. While this is called, the pool keeps trying
-    /// to reconnect.
+    /// Returns whether upstream is known to be unreachable. If so, the pool tries to reconnect.
     pub fn availability(&self) -> Availability {
         self.0
             .update(|placement| placement.availability(Instant::now()))
@@ -153,14 +158,17 @@ impl Drop for Subscription {
 impl Reports for Reporter {
     fn report(&self, report: Report) {
         let id = self.id;
+        let now = Instant::now();
         self.pool.update(|placement| match report {
-            Report::Ready => placement.handle_ready(id),
+            Report::Ready => placement.handle_ready(now, id),
             Report::Acknowledged(key) => placement.handle_acknowledged(id, key),
             Report::Ended(key, event) => placement.handle_ended(id, key, event),
-            Report::Interrupted(key, event) => placement.handle_interrupted(id, key, event),
+            Report::Interrupted(key, event) => {
+                placement.handle_interrupted(now, id, key, event, fastrand::f64());
+            }
             Report::Overflow(key) => placement.handle_overflow(id, key),
             Report::Released(key) => placement.handle_released(id, key),
-            Report::Full(key) => placement.handle_full(id, key),
+            Report::Full(key) => placement.handle_full(now, id, key),
         });
     }
 
@@ -196,7 +204,7 @@ impl PoolInner {
                     let command = Command::Subscribe(key, subscriber);
                     let driver = state.drivers.get(&id);
                     if driver.is_none_or(|driver| driver.try_send(command).is_err()) {
-                        state.placement.handle_rejected(id, key);
+                        state.placement.handle_rejected(Instant::now(), id, key);
                     }
                 }
                 Output::Stop(id, key) => {
@@ -212,7 +220,7 @@ impl PoolInner {
                 Output::End(subscriber, why) => subscriber.end(why),
             }
         }
-        self.schedule_retry(state);
+        self.schedule(state);
     }
 
     /// Spawns the driver of a new connection, and returns the sender of its commands.
@@ -270,8 +278,8 @@ impl PoolInner {
         });
     }
 
-    /// Spawns a task for the next retry, unless one is waiting that is due before it.
-    fn schedule_retry(self: &Arc<Self>, state: &mut PoolState) {
+    /// Makes sure that the timer's task wakes the machine in time.
+    fn schedule(self: &Arc<Self>, state: &mut PoolState) {
         let Some(at) = state.placement.poll_timeout() else {
             return;
         };
@@ -279,23 +287,40 @@ impl PoolInner {
             return;
         }
         state.wakes_at = Some(at);
+        if state.has_timer {
+            self.rescheduled.notify_one();
+            return;
+        }
+        state.has_timer = true;
         let pool = Arc::clone(self);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            let sleep = tokio::time::sleep_until(at.into());
-            if stop.run_until_cancelled(sleep).await.is_none() {
-                return;
-            }
-            if caught(Task::Realtime, async { pool.retry() })
-                .await
-                .is_err()
-            {
-                pool.update(|placement| placement.abandon_due(Instant::now()));
-            }
+            stop.run_until_cancelled(pool.wake_on_time()).await;
         });
     }
 
-    fn retry(self: &Arc<Self>) {
+    /// Wakes the machine whenever it is due, until it has nothing to wait for.
+    async fn wake_on_time(self: &Arc<Self>) {
+        while let Some(at) = self.next_wake() {
+            tokio::select! {
+                () = tokio::time::sleep_until(at.into()) => {
+                    let woken = caught(Task::Realtime, async { self.wake() }).await;
+                    if woken.is_err() {
+                        self.update(|placement| placement.abandon_due(Instant::now()));
+                    }
+                }
+                () = self.rescheduled.notified() => {}
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        let mut state = self.state.lock();
+        state.has_timer = state.wakes_at.is_some();
+        state.wakes_at
+    }
+
+    fn wake(self: &Arc<Self>) {
         let mut state = self.state.lock();
         let now = Instant::now();
         state.wakes_at = None;

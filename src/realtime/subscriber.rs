@@ -37,6 +37,17 @@ impl Subscriber {
             SubscriptionEnd::Lost => Event::Lost,
             SubscriptionEnd::Refused(errors) => Event::Error(errors),
             SubscriptionEnd::Unreachable(error) => Event::Error(vec![error]),
+            SubscriptionEnd::NotResumed { patience, cause } => {
+                let mut message = format!(
+                    "the realtime connection was lost, and the subscription could not be resumed \
+                     within {patience:?} (timeouts.resume)"
+                );
+                if let Some(cause) = cause {
+                    message.push_str(": ");
+                    message.push_str(&cause.message);
+                }
+                failed(message, Code::SubscriptionLost, Sent::Yes)
+            }
             SubscriptionEnd::Overflow => failed(
                 "the subscription was ended because its events were not read in time (limits.outbox)",
                 Code::SlowConsumer,

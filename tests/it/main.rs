@@ -63,6 +63,7 @@ mod process;
 mod proxies;
 mod realtime;
 mod recipes;
+mod reconnect;
 mod redaction;
 #[cfg(target_os = "linux")]
 mod signals;

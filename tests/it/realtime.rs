@@ -1,6 +1,6 @@
 //! Subscriptions end to end: sharing, isolation, slow readers, losses, drain.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_emulator::{Options, Stats};
 use countersign_protocol::error_code::{Code, Sent};
@@ -483,6 +483,7 @@ async fn before_silence(settings: &[(&str, &str)]) -> (Running, TcpListener) {
 async fn a_subscription_cancelled_during_the_dial_frees_its_slot() {
     let (world, silent) = before_silence(&[("pool.subscriptions", "10")]).await;
     let mut socket = world.acked().await;
+    let begun = Instant::now();
     for id in 0..100 {
         socket.subscribe(&id.to_string(), ON_MESSAGE).await;
         let complete = json!({ "id": id.to_string(), "type": "complete" });
@@ -496,7 +497,8 @@ async fn a_subscription_cancelled_during_the_dial_frees_its_slot() {
     while dialled.accept().is_ok() {
         dials += 1;
     }
-    assert_eq!(dials, 1);
+    // An attempt without an outcome is followed by another one after two seconds.
+    assert!(dials <= 1 + begun.elapsed().as_secs() / 2, "{dials} dials");
     world.drained().await;
 }
 

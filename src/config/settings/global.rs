@@ -155,6 +155,9 @@ settings! {
         /// Time without a message from the client after which `route.NAME.keepalive_message` is
         /// sent.
         keepalive: Duration = values::DURATION, default "5m";
+        /// Maximum time to resume a subscription whose realtime connection was lost, with
+        /// `on_upstream_loss = "resume"`. After it, the subscription ends with an error.
+        resume: Duration = values::DURATION, default "5m";
         /// Time after which a client that reads nothing is disconnected. While an HTTP response is
         /// sent, reading less than 4 KiB counts as reading nothing.
         write: Duration = values::DURATION, default "15s";

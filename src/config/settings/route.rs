@@ -51,7 +51,8 @@ settings! {
         /// as `_` or `.`. `drop` removes them, `keep` forwards them.
         odd_headers: bool = values::KEEPS_ODD_HEADERS, default "drop";
         /// Handling of subscriptions whose realtime connection is lost. `close` disconnects their
-        /// clients; `resume` subscribes again, and events may be lost in between.
+        /// clients; `resume` subscribes again, for at most `timeouts.resume`, and events may be lost
+        /// in between.
         on_upstream_loss: OnLoss = values::ON_LOSS, default "close";
         /// Give AppSync's request errors the status that the GraphQL over HTTP specification
         /// requires, for clients that accept `application/graphql-response+json`.
@@ -117,6 +118,8 @@ settings! {
         idle: Option<Duration> = values::DURATION, unset "`timeouts.idle`";
         /// Time without a message from the client after which `keepalive_message` is sent.
         keepalive: Option<Duration> = values::DURATION, unset "`timeouts.keepalive`";
+        /// Maximum time to resume a subscription whose realtime connection was lost.
+        resume: Option<Duration> = values::DURATION, unset "`timeouts.resume`";
     }
 }
 

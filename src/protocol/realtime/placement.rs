@@ -3,17 +3,25 @@
 //!
 //! Subscriptions of one owner (a client socket) stay together while their connection has a free slot.
 //! Otherwise, a subscription is placed on the fullest connection that has a free slot, which keeps
-//! the number of connections small. After a loss, the pool reconnects once immediately. Retries back
-//! off, and while they fail, the upstream is considered down.
+//! the number of connections small. Those without a connection wait in the pool.
+//!
+//! The pool connects only while subscriptions wait, or clients are about to return, within the rate of a
+//! token bucket. After a loss, it reconnects at once. While attempts fail, it makes one at a time and
+//! backs off, and the upstream is considered down if it was not reached. A new series of failures begins
+//! after a connection has lived for a while.
 //!
 //! Drivers report by `handle_*`, sessions by [`Placement::subscribe`] and [`Placement::release`].
 //! [`Placement::poll_output`] returns the actions to perform. The machine opens nothing, reads no
 //! clock and draws no random numbers: time and jitter are arguments.
 
 mod backoff;
+mod bucket;
+mod dialling;
 mod interface;
+mod pacing;
 mod queries;
 mod slots;
+mod waiting;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -23,8 +31,9 @@ pub use self::interface::{
     SubscriptionPhase,
 };
 
-use self::backoff::backoff;
-use self::slots::{PlacedSubscription, PooledConnection, Retry, Subscriptions};
+use self::backoff::start_pause;
+use self::pacing::Pacing;
+use self::slots::{PlacedSubscription, PooledConnection, Subscriptions};
 use super::connection::Key;
 use crate::graphql::{Event, GraphqlError};
 
@@ -36,6 +45,9 @@ pub struct PlacementConfig {
     pub subscriptions: usize,
     /// Connections that are open or being opened.
     pub connections: usize,
+    /// With [`OnLoss::Resume`], the time from the loss of a subscription's connection until it must be
+    /// live again.
+    pub patience: Duration,
 }
 
 /// The placement machine of one pool. `T` is what a driver needs to serve a subscription.
@@ -43,34 +55,33 @@ pub struct PlacementConfig {
 pub struct Placement<T> {
     config: PlacementConfig,
     connections: Vec<PooledConnection<T>>,
-    retries: Vec<Retry<T>>,
-    /// Failed attempts to connect, in a row.
-    failures: u32,
-    /// A retry is scheduled or under way.
-    is_retrying: bool,
-    /// When a client last connected or subscribed. Retries without subscriptions go on for
-    /// [`INTEREST`] after it.
+    /// The subscriptions without a connection.
+    waiting: Subscriptions<T>,
+    pacing: Pacing,
+    /// The clients of a lost connection are about to return, and no connection is open for them.
+    is_expecting: bool,
+    /// When a client last connected or subscribed, or lost its subscriptions.
     interest_at: Option<Instant>,
+    /// Why the latest attempt failed, or the latest start, since a connection was acknowledged.
+    last_error: Option<GraphqlError>,
     last_key: u64,
     last_connection: u64,
     out: VecDeque<Output<T>>,
 }
 
-/// How often a subscription may move to another connection or be retried on a new one.
+/// How often a subscription may be rejected because its connection is full.
 const MAX_MOVES: u32 = 3;
-/// How often it may be retried with [`OnLoss::Close`].
-const MAX_RETRIES_WITH_CLOSE: u32 = 1;
-const INTEREST: Duration = Duration::from_secs(60);
 
 impl<T: Clone> Placement<T> {
-    pub fn new(config: PlacementConfig) -> Self {
+    pub fn new(config: PlacementConfig, now: Instant) -> Self {
         Self {
             config,
             connections: Vec::new(),
-            retries: Vec::new(),
-            failures: 0,
-            is_retrying: false,
+            waiting: BTreeMap::new(),
+            pacing: Pacing::new(now),
+            is_expecting: false,
             interest_at: None,
+            last_error: None,
             last_key: 0,
             last_connection: 0,
             out: VecDeque::new(),
@@ -82,22 +93,15 @@ impl<T: Clone> Placement<T> {
         self.interest_at = Some(now);
         self.last_key += 1;
         let key = Key(self.last_key);
-        let placed = PlacedSubscription {
-            owner,
-            phase: SubscriptionPhase::Waiting,
-            moves: 0,
-            subscriber,
-        };
-        self.place(key, placed);
+        self.wait_for_slot(key, PlacedSubscription::new(now, owner, subscriber));
+        self.dial_if_healthy(now);
         key
     }
 
     /// Stops a subscription that its session has released. No end is reported.
     pub fn release(&mut self, key: Key) {
-        for retry in &mut self.retries {
-            if retry.subscriptions.remove(&key).is_some() {
-                return;
-            }
+        if self.waiting.remove(&key).is_some() {
+            return;
         }
         for connection in &mut self.connections {
             if let Some(placed) = connection.subscriptions.get_mut(&key) {
@@ -110,10 +114,11 @@ impl<T: Clone> Placement<T> {
         }
     }
 
-    /// Returns whether the upstream is known to be down. Each call keeps the retries going.
+    /// Returns whether the upstream is known to be down. If so, each call hastens the next attempt to
+    /// connect.
     pub fn availability(&mut self, now: Instant) -> Availability {
         self.interest_at = Some(now);
-        if self.failures > 0 && self.is_retrying {
+        if self.pacing.is_down(now) {
             Availability::Down
         } else {
             Availability::Up
@@ -121,11 +126,13 @@ impl<T: Clone> Placement<T> {
     }
 
     /// Handles AppSync's acknowledgement of the connection.
-    pub fn handle_ready(&mut self, id: ConnectionId) {
-        self.stop_retrying();
+    pub fn handle_ready(&mut self, now: Instant, id: ConnectionId) {
+        self.pacing.succeed(now);
+        self.last_error = None;
         if let Some(connection) = self.connection(id) {
-            connection.is_ready = true;
+            connection.ready_at.get_or_insert(now);
         }
+        self.place_waiting();
     }
 
     /// Handles the upstream's acknowledgement of the subscription.
@@ -133,7 +140,7 @@ impl<T: Clone> Placement<T> {
         if let Some(placed) = self.placed(id, key)
             && placed.phase == SubscriptionPhase::Starting
         {
-            placed.phase = SubscriptionPhase::Live;
+            placed.go_live();
         }
     }
 
@@ -142,11 +149,33 @@ impl<T: Clone> Placement<T> {
         if let Some(placed) = self.remove(id, key) {
             self.end(placed, SubscriptionEnd::Upstream(event));
         }
+        self.place_waiting();
     }
 
-    /// Handles a start that failed for a reason that may pass.
-    pub fn handle_interrupted(&mut self, id: ConnectionId, key: Key, event: Event) {
-        self.handle_ended(id, key, event);
+    /// Handles a start that failed for a reason that may pass. A subscription that is being resumed is
+    /// started again after a pause, which `jitter`, in `0.0..1.0`, spreads.
+    pub fn handle_interrupted(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        key: Key,
+        event: Event,
+        jitter: f64,
+    ) {
+        let Some(mut placed) = self.remove(id, key) else {
+            return;
+        };
+        if placed.phase == SubscriptionPhase::Stopping || !placed.is_resuming {
+            self.end(placed, SubscriptionEnd::Upstream(event));
+        } else {
+            if let Event::Error(errors) = event {
+                self.last_error = errors.into_iter().next();
+            }
+            placed.failed_starts = placed.failed_starts.saturating_add(1);
+            placed.deferred_until = Some(now + start_pause(placed.failed_starts, jitter));
+            self.wait(key, placed);
+        }
+        self.place_waiting();
     }
 
     /// Handles an overflow of the client's queue. The driver stops the subscription, which keeps its
@@ -165,12 +194,13 @@ impl<T: Clone> Placement<T> {
     /// Frees the slot of a stopped subscription, which has ended upstream, too.
     pub fn handle_released(&mut self, id: ConnectionId, key: Key) {
         self.remove(id, key);
+        self.place_waiting();
     }
 
     /// Handles AppSync's rejection of the subscription because its connection has reached a limit of
     /// AppSync. The connection keeps its other subscriptions and takes no more; this one moves to
     /// another connection.
-    pub fn handle_full(&mut self, id: ConnectionId, key: Key) {
+    pub fn handle_full(&mut self, now: Instant, id: ConnectionId, key: Key) {
         let Some(mut placed) = self.remove(id, key) else {
             return;
         };
@@ -181,20 +211,22 @@ impl<T: Clone> Placement<T> {
         if placed.moves > MAX_MOVES {
             self.end(placed, SubscriptionEnd::Full);
         } else if placed.phase != SubscriptionPhase::Stopping {
-            self.place(key, placed);
+            self.wait_for_slot(key, placed);
+            self.dial_if_healthy(now);
         }
     }
 
     /// Handles a driver that accepted no command, because it has ended and its report will follow. The
     /// subscription moves to another connection, and nothing more is placed on this one.
-    pub fn handle_rejected(&mut self, id: ConnectionId, key: Key) {
+    pub fn handle_rejected(&mut self, now: Instant, id: ConnectionId, key: Key) {
         if let Some(connection) = self.connection(id) {
             connection.capacity = 0;
         }
         if let Some(placed) = self.remove(id, key)
             && placed.phase != SubscriptionPhase::Stopping
         {
-            self.place(key, placed);
+            self.wait(key, placed);
+            self.dial_if_healthy(now);
         }
     }
 
@@ -207,7 +239,7 @@ impl<T: Clone> Placement<T> {
         self.connections.len() < before
     }
 
-    /// Handles the end of the connection. `jitter`, in `0.0..1.0`, spreads the retry.
+    /// Handles the end of the connection. `jitter`, in `0.0..1.0`, spreads the next attempt.
     pub fn handle_closed(
         &mut self,
         now: Instant,
@@ -218,66 +250,73 @@ impl<T: Clone> Placement<T> {
         let Some(index) = self.connections.iter().position(|pooled| pooled.id == id) else {
             return;
         };
-        let mut subscriptions = self.connections.remove(index).subscriptions;
-        let was_used = !subscriptions.is_empty();
-        subscriptions.retain(|_, placed| placed.phase != SubscriptionPhase::Stopping);
-        for placed in subscriptions.values_mut() {
-            placed.phase = SubscriptionPhase::Waiting;
+        for pooled in &self.connections {
+            self.pacing.settle(now, pooled.ready_at);
         }
+        let mut closed = self.connections.remove(index);
+        let was_used = !closed.subscriptions.is_empty();
+        let subscriptions = &mut closed.subscriptions;
+        subscriptions.retain(|_, placed| placed.phase != SubscriptionPhase::Stopping);
+        let dialled_at = closed.dialled_at;
         match ending {
             // Not retried, because it might panic again. The next subscription opens another
             // connection.
             ConnectionEnd::Idle | ConnectionEnd::Panicked => {
-                self.end_all(subscriptions, &SubscriptionEnd::Lost)
+                self.end_all(closed.subscriptions, &SubscriptionEnd::Lost);
             }
             ConnectionEnd::Lost(_) => {
                 if was_used {
                     // Its clients are about to reconnect.
                     self.interest_at = Some(now);
                 }
-                self.lost(now, subscriptions, jitter);
+                let ready_at = closed.ready_at.unwrap_or(dialled_at);
+                self.pacing.lose(now, ready_at, jitter);
+                self.lose_all(now, closed.subscriptions, was_used);
             }
             ConnectionEnd::Refused(refusal, errors) => {
-                self.stop_retrying();
-                if refusal == Refusal::Renewed {
-                    let again = subscriptions.extract_if(.., |_, placed| placed.moves == 0);
-                    let mut again: Subscriptions<T> = again.collect();
-                    for placed in again.values_mut() {
-                        placed.moves += 1;
-                    }
-                    self.retry(now, again, jitter);
+                self.last_error = errors.first().cloned();
+                let is_renewed = refusal == Refusal::Renewed && self.pacing.renew(now, dialled_at);
+                if !is_renewed && self.pacing.fail(now, dialled_at, jitter) {
+                    self.refuse(now, refusal, errors);
                 }
-                self.end_all(subscriptions, &SubscriptionEnd::Refused(errors));
+                self.wait_again(closed.subscriptions);
             }
             ConnectionEnd::Unreachable(error) => {
-                self.unreachable(now, error, subscriptions, jitter)
+                self.last_error = Some(error.clone());
+                if self.pacing.fail_to_reach(now, dialled_at, jitter) {
+                    self.end_impatient(now, &SubscriptionEnd::Unreachable(error));
+                }
+                self.wait_again(closed.subscriptions);
             }
         }
+        self.place_waiting();
     }
 
-    /// Returns how many retries [`Placement::handle_timeout`] will start at `now`.
-    pub fn due(&self, now: Instant) -> usize {
-        let due = self.retries.iter().filter(|retry| retry.at <= now);
-        due.count()
+    /// Advances the subscriptions that wait, and returns how many connections
+    /// [`Placement::handle_timeout`] will open at `now`.
+    pub fn due(&mut self, now: Instant) -> usize {
+        self.advance_waiting(now);
+        self.dials(now)
     }
 
-    /// Returns when the next retry is due.
+    /// Returns when [`Placement::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.retries.iter().map(|retry| retry.at).min()
+        let due = [self.next_advance(), self.dial_at()];
+        due.into_iter().flatten().min()
     }
 
-    /// Starts the retries that are due.
+    /// Opens the connections that are due, and ends the subscriptions that have waited for too long.
     pub fn handle_timeout(&mut self, now: Instant) {
-        for retry in self.take_due(now) {
-            self.reconnect(retry.subscriptions);
-        }
+        self.advance_waiting(now);
+        self.dial(now);
     }
 
-    /// Drops the retries that are due, because the task that should start them has panicked.
+    /// Gives up the connections that are due, because the task that should open them has panicked.
     pub fn abandon_due(&mut self, now: Instant) {
-        for retry in self.take_due(now) {
-            self.is_retrying = false;
-            self.end_all(retry.subscriptions, &SubscriptionEnd::Lost);
+        if self.dials(now) > 0 {
+            self.is_expecting = false;
+            self.interest_at = None;
+            self.end_waiting(&SubscriptionEnd::Lost);
         }
     }
 
@@ -286,117 +325,38 @@ impl<T: Clone> Placement<T> {
         self.out.pop_front()
     }
 
-    fn lost(&mut self, now: Instant, subscriptions: Subscriptions<T>, jitter: f64) {
+    fn lose_all(&mut self, now: Instant, mut subscriptions: Subscriptions<T>, was_used: bool) {
         match self.config.on_loss {
             OnLoss::Close => {
                 self.end_all(subscriptions, &SubscriptionEnd::Lost);
-                self.retry(now, BTreeMap::new(), jitter);
+                self.is_expecting |= was_used && self.connections.is_empty();
             }
             OnLoss::Resume => {
-                if !subscriptions.is_empty() {
-                    self.out.push_back(Output::Gap(subscriptions.len()));
+                let live = subscriptions.values();
+                let live = live.filter(|placed| placed.phase == SubscriptionPhase::Live);
+                let live = live.count();
+                if live > 0 {
+                    self.out.push_back(Output::Gap(live));
                 }
-                self.retry(now, subscriptions, jitter);
+                for placed in subscriptions.values_mut() {
+                    placed.lose(now);
+                }
+                self.waiting.append(&mut subscriptions);
             }
         }
     }
 
-    fn unreachable(
-        &mut self,
-        now: Instant,
-        error: GraphqlError,
-        mut subscriptions: Subscriptions<T>,
-        jitter: f64,
-    ) {
-        self.failures = self.failures.saturating_add(1);
-        self.is_retrying = false;
-        let retries = match self.config.on_loss {
-            OnLoss::Close => MAX_RETRIES_WITH_CLOSE,
-            OnLoss::Resume => MAX_MOVES,
-        };
-        for placed in subscriptions.values_mut() {
-            placed.moves += 1;
-        }
-        let again = subscriptions.extract_if(.., |_, placed| placed.moves <= retries);
-        let again = again.collect();
-        self.end_all(subscriptions, &SubscriptionEnd::Unreachable(error));
-        self.retry(now, again, jitter);
-    }
-
-    /// Schedules an attempt to connect: at once after a loss, with a backoff after failures. If no
-    /// subscription waits for it, the attempt is skipped while another one is under way, while
-    /// another connection exists, or if no client has shown interest lately.
-    fn retry(&mut self, now: Instant, subscriptions: Subscriptions<T>, jitter: f64) {
-        let is_recent = |at: Instant| now.saturating_duration_since(at) < INTEREST;
-        let has_interest = self.interest_at.is_some_and(is_recent);
-        let is_unneeded = self.is_retrying || !self.connections.is_empty();
-        if subscriptions.is_empty() && (is_unneeded || !has_interest) {
-            if !self.is_retrying && !has_interest {
-                self.failures = 0;
-            }
-            return;
-        }
-        self.is_retrying = true;
-        let at = now + backoff(self.failures, jitter);
-        self.retries.push(Retry { at, subscriptions });
-    }
-
-    /// Connects, even if all subscriptions have been released meanwhile: the outcome determines
-    /// whether the upstream counts as down.
-    fn reconnect(&mut self, mut subscriptions: Subscriptions<T>) {
-        // If no connection can be opened, none will report the outcome.
-        self.is_retrying &= self.connections.len() < self.config.connections;
-        loop {
-            let next = subscriptions.keys().nth(self.config.subscriptions);
-            let rest = next.copied().map(|key| subscriptions.split_off(&key));
-            self.connect(subscriptions);
-            let Some(rest) = rest else {
-                return;
-            };
-            subscriptions = rest;
+    fn refuse(&mut self, now: Instant, refusal: Refusal, errors: Vec<GraphqlError>) {
+        match refusal {
+            Refusal::Permanent => self.end_waiting(&SubscriptionEnd::Refused(errors)),
+            Refusal::Transient | Refusal::Renewed => self.wait_for_acceptance(now, errors),
         }
     }
 
-    fn take_due(&mut self, now: Instant) -> Vec<Retry<T>> {
-        let due = self.retries.extract_if(.., |retry| retry.at <= now);
-        due.collect()
-    }
-
-    fn place(&mut self, key: Key, placed: PlacedSubscription<T>) {
-        let candidates = self
-            .connections
-            .iter_mut()
-            .filter(|pooled| pooled.has_capacity());
-        let best = candidates
-            .max_by_key(|pooled| (pooled.has_owner(placed.owner), pooled.subscriptions.len()));
-        match best {
-            Some(pooled) => self.out.push_back(pooled.add(key, placed)),
-            None => self.connect(BTreeMap::from([(key, placed)])),
-        }
-    }
-
-    /// Opens a connection for these subscriptions, which are at most its capacity.
-    fn connect(&mut self, subscriptions: Subscriptions<T>) {
-        if self.connections.len() >= self.config.connections {
-            return self.end_all(subscriptions, &SubscriptionEnd::TooManyConnections);
-        }
-        self.last_connection += 1;
-        let mut pooled = PooledConnection {
-            id: ConnectionId(self.last_connection),
-            capacity: self.config.subscriptions,
-            is_ready: false,
-            subscriptions: BTreeMap::new(),
-        };
-        self.out.push_back(Output::Connect(pooled.id));
+    /// Keeps the subscriptions of a connection that was not acknowledged.
+    fn wait_again(&mut self, subscriptions: Subscriptions<T>) {
         for (key, placed) in subscriptions {
-            self.out.push_back(pooled.add(key, placed));
-        }
-        self.connections.push(pooled);
-    }
-
-    fn end_all(&mut self, subscriptions: Subscriptions<T>, why: &SubscriptionEnd) {
-        for placed in subscriptions.into_values() {
-            self.end(placed, why.clone());
+            self.wait(key, placed);
         }
     }
 
@@ -405,11 +365,6 @@ impl<T: Clone> Placement<T> {
         if placed.phase != SubscriptionPhase::Stopping {
             self.out.push_back(Output::End(placed.subscriber, why));
         }
-    }
-
-    fn stop_retrying(&mut self) {
-        self.failures = 0;
-        self.is_retrying = false;
     }
 
     fn connection(&mut self, id: ConnectionId) -> Option<&mut PooledConnection<T>> {

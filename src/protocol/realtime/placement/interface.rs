@@ -1,5 +1,7 @@
 //! The inputs and outputs of the placement machine.
 
+use std::time::Duration;
+
 use crate::graphql::{Event, GraphqlError};
 use crate::realtime::connection::Key;
 
@@ -24,7 +26,7 @@ pub enum OnLoss {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Availability {
     Up,
-    /// The last attempts to connect failed, and a retry is due or under way.
+    /// The latest attempt to connect failed.
     Down,
 }
 
@@ -66,8 +68,14 @@ pub enum SubscriptionEnd {
     Lost,
     /// Its connection was refused.
     Refused(Vec<GraphqlError>),
-    /// Its connection could not be opened, nor could the retries.
+    /// No connection could be opened for it.
     Unreachable(GraphqlError),
+    /// Its connection was lost, and it was not live again within its patience. The cause is the latest
+    /// error, if one is known.
+    NotResumed {
+        patience: Duration,
+        cause: Option<GraphqlError>,
+    },
     /// AppSync rejected it on each connection that it was moved to.
     Full,
     /// All connections are full, and no more connections may be opened.
@@ -84,7 +92,7 @@ pub enum Output<T> {
     Subscribe(ConnectionId, Key, T),
     /// Stop a subscription that its session has released.
     Stop(ConnectionId, Key),
-    /// This many subscriptions of a lost connection wait for a retry and may miss events.
+    /// This many live subscriptions of a lost connection wait for another one and may miss events.
     Gap(usize),
     /// Report the end to the subscription's session.
     End(T, SubscriptionEnd),
@@ -93,7 +101,7 @@ pub enum Output<T> {
 /// The phase of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SubscriptionPhase {
-    /// It waits for a retry to connect.
+    /// It waits for a connection.
     Waiting,
     /// It is on a connection and not acknowledged yet.
     Starting,

@@ -8,7 +8,7 @@ impl<T> Placement<T> {
     /// Returns whether AppSync has acknowledged the connection.
     pub fn is_ready(&self, id: ConnectionId) -> bool {
         let mut connections = self.connections.iter();
-        connections.any(|pooled| pooled.id == id && pooled.is_ready)
+        connections.any(|pooled| pooled.id == id && pooled.is_ready())
     }
 
     /// Returns how many subscriptions would end, or resume, with the connection.
@@ -23,13 +23,12 @@ impl<T> Placement<T> {
     /// Returns the phase of the subscription, unless it has ended.
     pub fn phase(&self, key: Key) -> Option<SubscriptionPhase> {
         let connected = self.connections.iter().map(|pooled| &pooled.subscriptions);
-        let waiting = self.retries.iter().map(|retry| &retry.subscriptions);
-        let mut all = connected.chain(waiting);
+        let mut all = connected.chain([&self.waiting]);
         all.find_map(|subscriptions| Some(subscriptions.get(&key)?.phase))
     }
 
-    /// Returns whether there are no connections, no retries, and therefore no subscriptions.
+    /// Returns whether there are no connections and no subscriptions.
     pub fn is_empty(&self) -> bool {
-        self.connections.is_empty() && self.retries.is_empty()
+        self.connections.is_empty() && self.waiting.is_empty()
     }
 }
