@@ -49,7 +49,7 @@
 //! 8. Responses stream; nothing is buffered that need not be.
 //! 9. A client sees only its own protocol.
 //!
-//! Deliberately absent: retries of requests that may have been sent, ways for a request to choose its
+//! Deliberately absent: retries of requests that may have been executed, ways for a request to choose its
 //! upstream, and code that the signer shares with the emulator that verifies its signatures.
 
 pub mod admin;

@@ -66,15 +66,23 @@ impl AppSync {
 
     /// Verifies an HTTP request.
     pub(super) fn verify(&self, received: &Received<'_>) -> Result<Verified, AppSyncError> {
-        sigv4::verify(
+        let settings = self.context.switches.settings();
+        let verified = sigv4::verify(
             received,
             &Rules {
                 region: &self.context.options.region,
-                keys: &self.context.options.keys,
-                keys_expired: self.context.switches.settings().expire_keys,
+                keys: &settings.accepted_keys(&self.context.options.keys),
+                keys_expired: settings.expire_keys,
                 now: self.context.clock.now(),
             },
-        )
+        );
+        verified.map_err(|error| {
+            if settings.revoked_as_expired && error == AppSyncError::UnrecognizedClient {
+                AppSyncError::ExpiredToken
+            } else {
+                error
+            }
+        })
     }
 
     /// Verifies a realtime connect or message. Its signature covers a `POST` that is never sent.

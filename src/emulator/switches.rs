@@ -17,6 +17,7 @@ use super::appsync_error::SignatureStatus;
 use super::clock::Clock;
 use super::fixed_response::FixedResponse;
 use super::iam::Policy;
+use super::options::Key;
 
 /// The settings of all switches. Initially, all switches are off except `escape_events`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -32,6 +33,10 @@ pub struct Settings {
     pub throttle: bool,
     /// Every key has expired.
     pub expire_keys: bool,
+    /// The ids of keys that were revoked.
+    pub revoked_keys: Vec<String>,
+    /// [`revoked_keys`](Self::revoked_keys) are rejected as expired instead of unknown.
+    pub revoked_as_expired: bool,
     /// The number of seconds by which the emulator's clock is ahead.
     pub clock_skew_s: i64,
     /// TCP connections are accepted and dropped immediately.
@@ -85,6 +90,8 @@ pub struct Change {
     pub connect_delay_ms: Option<u64>,
     pub throttle: Option<bool>,
     pub expire_keys: Option<bool>,
+    pub revoked_keys: Option<Vec<String>>,
+    pub revoked_as_expired: Option<bool>,
     pub clock_skew_s: Option<i64>,
     pub refuse_connections: Option<bool>,
     pub refuse_realtime: Option<bool>,
@@ -209,6 +216,12 @@ impl Settings {
         }
     }
 
+    /// Returns the keys that are not revoked.
+    pub(super) fn accepted_keys(&self, keys: &[Key]) -> Vec<Key> {
+        let is_accepted = |key: &&Key| !self.revoked_keys.contains(&key.access_key_id);
+        keys.iter().filter(is_accepted).cloned().collect()
+    }
+
     pub(super) fn delay(&self) -> Duration {
         Duration::from_millis(self.delay_ms).min(MAX_DELAY)
     }
@@ -228,6 +241,8 @@ impl Settings {
         set(&mut self.connect_delay_ms, change.connect_delay_ms);
         set(&mut self.throttle, change.throttle);
         set(&mut self.expire_keys, change.expire_keys);
+        set(&mut self.revoked_keys, change.revoked_keys.clone());
+        set(&mut self.revoked_as_expired, change.revoked_as_expired);
         set(&mut self.clock_skew_s, change.clock_skew_s);
         set(&mut self.refuse_connections, change.refuse_connections);
         set(&mut self.refuse_realtime, change.refuse_realtime);

@@ -154,6 +154,9 @@ codes! {
     CertificateMissing = "CERTIFICATE_MISSING", FORBIDDEN, NO,
         "The port requires a client certificate.",
         "Use TLS with a certificate issued by an authority in `tls.client_ca`.";
+    ClockSkew = "CLOCK_SKEW", BAD_GATEWAY, NO,
+        "This machine's clock differs from AWS's by more than 24 hours, so it is not corrected.",
+        "Set this machine's clock.";
     CredentialsUnavailable = "CREDENTIALS_UNAVAILABLE", UNAVAILABLE, NO,
         "There are no valid AWS credentials. The message lists the sources that were tried.",
         "Log in again, for example with `aws sso login`, or configure another source.";
@@ -243,7 +246,7 @@ codes! {
         "With `sent: no`, try again at another instance or after the restart.";
     SignatureExpired = "SIGNATURE_EXPIRED", NONE, LOGGED,
         "AWS rejected the signature: it is more than 5 minutes old.",
-        "Correct this machine's clock, which is behind, or find what delays requests.";
+        "countersign corrects a clock that is behind. If this recurs, find what delays requests.";
     SignatureIncomplete = "SIGNATURE_INCOMPLETE", NONE, LOGGED,
         "AWS could not parse the signature.",
         "Check whether a proxy between countersign and AWS changes the Authorization header.";
@@ -252,7 +255,7 @@ codes! {
         "Check the secret key, and whether a proxy between countersign and AWS changes the request.";
     SignatureNotYetCurrent = "SIGNATURE_NOT_YET_CURRENT", NONE, LOGGED,
         "AWS rejected the signature: its time is in the future.",
-        "Correct this machine's clock, which is ahead.";
+        "countersign corrects a clock that is ahead. If this recurs, check what sets it.";
     SigningFailed = "SIGNING_FAILED", INTERNAL, NO,
         "The credentials cannot sign the request.",
         "See the message and the log line.";

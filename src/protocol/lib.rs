@@ -8,9 +8,11 @@
 //! | [`events`] | channels of AppSync Events, publishes and subscriptions |
 //! | [`dialect`] | one client-facing protocol per file |
 //! | [`realtime`] | AppSync's realtime protocols: messages, errors, the connection and placement machines |
+//! | [`rejection`] | why AWS rejected a signed request, from its error |
 
 pub mod dialect;
 pub mod error_code;
 pub mod events;
 pub mod graphql;
 pub mod realtime;
+pub mod rejection;

@@ -125,7 +125,7 @@ fn poll_stream(
     loop {
         let frame = match read.take() {
             Some(bytes) => Frame::data(bytes),
-            None => match ready!(rest.as_mut().poll_frame(cx)) {
+            None => match ready!(Pin::new(&mut *rest).poll_frame(cx)) {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 None if tokens.is_empty() => return Poll::Ready(None),

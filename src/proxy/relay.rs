@@ -14,17 +14,15 @@ use super::error::Error;
 use crate::memory::{Buffer, Share};
 use crate::sign::redact;
 use crate::telemetry::{Record, RecordCode};
-use crate::upstream::{self, ResponseBody, rejection};
+use crate::upstream::{self, MAX_REJECTION, ResponseBody, may_be_rejection, rejection};
 
-/// The longest rejection by AWS; longer responses are an application's own.
-pub(super) const MAX_REJECTION: usize = 256 * 1024;
 /// A rejection is in memory twice: as it was received, and with its tokens masked.
 pub(super) const COPIES: usize = 2;
 
 /// The start of a response, read to see whether it is a rejection by AWS.
 enum ResponseStart {
     Complete(Buffer),
-    /// It is longer than [`MAX_REJECTION`]; the second part has not been read.
+    /// It is not a rejection, or is longer than [`MAX_REJECTION`]; the second part has not been read.
     Partial(Bytes, ResponseBody),
 }
 
@@ -35,10 +33,7 @@ pub(super) async fn relay(
     share: &Share,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    if !may_echo_a_token(head.status, &head.headers) {
-        return Ok(Response::from_parts(head, Body::stream(body)));
-    }
-    let body = match read_start(body, share).await? {
+    let body = match read_start(&head, body, share).await? {
         ResponseStart::Complete(buffer) => redacted(head.status, &head.headers, buffer)?,
         ResponseStart::Partial(..) if is_of_aws(&head.headers) => {
             let limit = MAX_REJECTION;
@@ -65,28 +60,21 @@ pub(super) fn record_rejection(status: StatusCode, body: &str, record: &mut Reco
     }
 }
 
-/// Returns whether a response may echo a session token. The response to a rejected signature has status
-/// 400, 401 or 403 and echoes the canonical request. A response that AWS marks as its own error is
-/// checked at any status.
-fn may_echo_a_token(status: StatusCode, headers: &HeaderMap) -> bool {
-    let is_rejection = matches!(
-        status,
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
-    );
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok());
-    let length: usize = length.and_then(|text| text.parse().ok()).unwrap_or(0);
-    is_of_aws(headers) || (is_rejection && length <= MAX_REJECTION)
-}
-
 /// Returns whether AWS marks the response as its own error.
 pub(super) fn is_of_aws(headers: &HeaderMap) -> bool {
     headers.contains_key("x-amzn-errortype")
 }
 
-/// Reads a response to its end, or until it is longer than a rejection.
-async fn read_start(mut body: ResponseBody, share: &Share) -> Result<ResponseStart, Error> {
+/// Reads a response to its end, or until it is clear that it is not a rejection.
+async fn read_start(
+    head: &Parts,
+    mut body: ResponseBody,
+    share: &Share,
+) -> Result<ResponseStart, Error> {
+    let may_be_rejection = |start: &[u8]| may_be_rejection(head.status, &head.headers, start);
+    if !may_be_rejection(&[]) {
+        return Ok(ResponseStart::Partial(Bytes::new(), body));
+    }
     let mut buffer = Buffer::new(share, COPIES);
     buffer.set_limit(MAX_REJECTION, body.size_hint().exact());
     while let Some(frame) = body.frame().await {
@@ -100,6 +88,9 @@ async fn read_start(mut body: ResponseBody, share: &Share) -> Result<ResponseSta
         }
         let pushed = buffer.push(piece).await;
         pushed.map_err(|_| upstream::Error::Unbuffered)?;
+        if !may_be_rejection(buffer.bytes()) {
+            return Ok(ResponseStart::Partial(buffer.finish(), body));
+        }
     }
     Ok(ResponseStart::Complete(buffer))
 }

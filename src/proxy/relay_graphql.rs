@@ -16,12 +16,12 @@ use serde_json::value::RawValue;
 use super::accept::Media;
 use super::body::Body;
 use super::error::Error;
-use super::relay::{COPIES, MAX_REJECTION, is_of_aws, record_rejection, relay};
+use super::relay::{COPIES, is_of_aws, record_rejection, relay};
 use crate::memory::{Buffer, Share};
 use crate::operation::{read_error, response_errors};
 use crate::sign::redact;
 use crate::telemetry::Record;
-use crate::upstream::{self, ResponseBody};
+use crate::upstream::{self, MAX_REJECTION, ResponseBody};
 
 /// `{"data"?, "errors"?: [{"message", "path"?}]}`
 #[derive(Deserialize)]

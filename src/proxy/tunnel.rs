@@ -14,7 +14,6 @@ use super::exposure::Relayed;
 use super::relay::relay;
 use super::route::Route;
 use super::upgrade;
-use crate::deadline::TimeoutBody;
 use crate::guard;
 use crate::operation::{record_response, record_timing};
 use crate::session::{Sessions, Tunnel};
@@ -65,8 +64,6 @@ pub(super) async fn open(
     upstream_response.extensions_mut().insert(relayed);
     if upstream_response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let (head, body) = upstream_response.into_parts();
-        let idle = route.upstream.config().idle;
-        let body = Box::pin(TimeoutBody::new(idle, body));
         return relay(head, body, &client.share, record).await;
     }
     let tunnel = Tunnel {

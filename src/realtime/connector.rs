@@ -1,19 +1,22 @@
 //! Opens WebSockets to the realtime endpoint, and signs `connect` requests and `start` messages.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use countersign_protocol::error_code::{Code, Sent};
 use countersign_protocol::graphql::GraphqlError;
-use countersign_protocol::realtime::Start;
 use countersign_protocol::realtime::placement::{ConnectionEnd, Refusal};
 use countersign_protocol::realtime::wire::{self, Protocol};
+use countersign_protocol::realtime::{Failure, Start};
 use tracing::warn;
 
-use crate::sign::{SignError, Signable, SignedHeaders, clock};
+use crate::sign::{SignError, Signable, SignedHeaders};
 use crate::telemetry::error_chain;
 use crate::telemetry::tasks::{Task, caught};
-use crate::upstream::{Dialer, Endpoint, Error, Handshake, RealtimeEndpoint, Socket, Upstream};
+use crate::upstream::{
+    Dialer, Endpoint, Error, Handshake, RealtimeEndpoint, Rejection, Renewals, Socket, Upstream,
+    server_time,
+};
 
 /// The realtime endpoint of one route, and the signer for it.
 #[derive(Debug)]
@@ -62,6 +65,37 @@ impl RealtimeConnector {
                 None => error.to_string(),
             };
             ConnectionEnd::Unreachable(GraphqlError::coded(message, code, Sent::No))
+        })
+    }
+
+    /// Renews what AppSync's rejection of a signature suggests, which was made at `signed_at`. Returns
+    /// whether a new signature may be accepted.
+    ///
+    /// # Errors
+    /// When AppSync's clock differs too much from the local one.
+    pub(super) async fn renew(
+        &self,
+        failures: &[Failure],
+        signed_at: Instant,
+    ) -> Result<bool, GraphqlError> {
+        let rejection = failures.iter().find_map(|failure| {
+            Some(Rejection {
+                code: failure.rejection()?,
+                server_time: server_time(failure.message()),
+                is_certain: true,
+            })
+        });
+        let Some(rejection) = rejection else {
+            return Ok(false);
+        };
+        let mut renewals = Renewals::default();
+        let renewed = self
+            .upstream
+            .renew(rejection, signed_at, &mut renewals)
+            .await;
+        renewed.map_err(|error| {
+            let remedy = error.remedy().unwrap_or_default();
+            GraphqlError::coded(format!("{error}. {remedy}"), error.code(), error.sent())
         })
     }
 
@@ -114,7 +148,7 @@ impl RealtimeConnector {
     /// that of such a request.
     async fn sign(&self, target: &str, body: &str) -> Result<SignedHeaders, Error> {
         let signer = self.upstream.signer();
-        let now = clock::now();
+        let now = self.upstream.signing_time();
         let credentials = signer.credentials(now).await.map_err(SignError::from)?;
         let request = Signable {
             method: "POST",

@@ -85,6 +85,9 @@ pub(super) struct Driver<R> {
     machine: Connection<Arc<Subscriber>>,
     /// Set when AppSync has acknowledged the connection.
     open: Option<Open>,
+    created_at: Instant,
+    /// The errors with which AppSync refused the connection.
+    refused: Vec<Failure>,
     idle_since: Option<Instant>,
 }
 
@@ -111,15 +114,36 @@ impl<R: Reports> Driver<R> {
             commands,
             machine,
             open: None,
+            created_at: now,
+            refused: Vec::new(),
             idle_since: None,
         }
     }
 
-    /// Opens the connection, serves its subscriptions, and returns how it ended.
+    /// Opens the connection, serves its subscriptions, and returns how it ended. If AppSync refused it
+    /// because of its credentials or its time, these are renewed first.
     pub(super) async fn run(mut self) -> ConnectionEnd {
-        match self.connect().await {
+        let signed_at = Instant::now();
+        let connector = Arc::clone(&self.connector);
+        let ending = match self.handling_commands(connector.open()).await {
             Ok(socket) => self.drive(socket).await,
             Err(ending) => ending,
+        };
+        let refused = std::mem::take(&mut self.refused);
+        let ConnectionEnd::Refused(_, errors) = &ending else {
+            return ending;
+        };
+        let renewing = connector.renew(&refused, signed_at);
+        match self.handling_commands(renewing).await {
+            Ok(true) => ConnectionEnd::Refused(Refusal::Renewed, errors.clone()),
+            Ok(false) => {
+                if !refused.is_empty() {
+                    let error = Failure::summary(&refused);
+                    warn!(error, "realtime connection refused");
+                }
+                ending
+            }
+            Err(error) => ConnectionEnd::Refused(Refusal::Permanent, vec![error]),
         }
     }
 
@@ -127,15 +151,14 @@ impl<R: Reports> Driver<R> {
         self.connector.upstream.metrics()
     }
 
-    /// Opens the socket. Handles commands in the meantime, so that a subscription that is cancelled before
+    /// Waits for `future`. Handles commands in the meantime, so that a subscription that is cancelled before
     /// the socket is open releases its slot.
-    async fn connect(&mut self) -> Result<Socket, ConnectionEnd> {
-        let connector = Arc::clone(&self.connector);
-        let mut opening = pin!(connector.open());
+    async fn handling_commands<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
         loop {
             tokio::select! {
                 biased;
-                opened = opening.as_mut() => return opened,
+                output = future.as_mut() => return output,
                 Some(command) = self.commands.recv() => {
                     self.handle_command(command);
                     while let Some(output) = self.machine.poll_output() {
@@ -155,7 +178,16 @@ impl<R: Reports> Driver<R> {
         loop {
             while let Some(output) = self.machine.poll_output() {
                 if let Output::Sign(key, start) = output {
-                    signing.push(sign(Arc::clone(&self.connector), key, start));
+                    signing.push(sign(Arc::clone(&self.connector), key, start, None));
+                } else if let Output::Renew {
+                    key,
+                    start,
+                    signed_at,
+                    failures,
+                } = output
+                {
+                    let rejected = Some((failures, signed_at));
+                    signing.push(sign(Arc::clone(&self.connector), key, start, rejected));
                 } else if let Some(ending) = self.perform(output) {
                     return ending;
                 }
@@ -240,7 +272,7 @@ impl<R: Reports> Driver<R> {
     fn perform(&mut self, output: Output) -> Option<ConnectionEnd> {
         match output {
             // `drive` signs. Before the connection is open, there is nothing to sign.
-            Output::Sign(..) => {}
+            Output::Sign(..) | Output::Renew { .. } => {}
             Output::Started(key, took) => {
                 let took = took.as_secs_f64();
                 self.metrics()
@@ -263,6 +295,7 @@ impl<R: Reports> Driver<R> {
             Output::Full(key) => self.reports.report(Report::Full(key)),
             Output::Ready => {
                 self.metrics().realtime_connect("ok");
+                self.connector.upstream.accepted(self.created_at);
                 self.open = Some(Open {
                     heard: self.metrics().listen(),
                     _count: GaugeGuard::new(&self.metrics().realtime_connections),
@@ -271,8 +304,6 @@ impl<R: Reports> Driver<R> {
                 info!("realtime connection open");
             }
             Output::Refused(failures) => {
-                let error = Failure::summary(&failures);
-                warn!(error, "realtime connection refused");
                 let errors = failures.iter().map(|failure| {
                     let error = failure
                         .to_graphql()
@@ -284,7 +315,9 @@ impl<R: Reports> Driver<R> {
                 } else {
                     Refusal::Permanent
                 };
-                return Some(ConnectionEnd::Refused(refusal, errors.collect()));
+                let ending = ConnectionEnd::Refused(refusal, errors.collect());
+                self.refused = failures;
+                return Some(ending);
             }
             Output::Lost(reason) if self.open.is_some() => {
                 return Some(ConnectionEnd::Lost(reason));
@@ -321,14 +354,26 @@ impl<R: Reports> Driver<R> {
     }
 }
 
-/// Signs a `start` message. The driver's loop does not wait for it, because credentials may have to be
+/// Signs a `start` message; again, if AppSync has `rejected` its signature, and a new one may help. The driver's loop does not wait for it, because credentials may have to be
 /// loaded first.
 async fn sign(
     connector: Arc<RealtimeConnector>,
     key: Key,
     start: Arc<Start>,
-) -> (Key, Result<String, GraphqlError>) {
-    (key, connector.authorize_start(&start).await)
+    rejected: Option<(Vec<Failure>, Instant)>,
+) -> (Key, Result<String, Vec<GraphqlError>>) {
+    if let Some((failures, signed_at)) = rejected {
+        match connector.renew(&failures, signed_at).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let errors = failures.iter().map(Failure::to_graphql).collect();
+                return (key, Err(errors));
+            }
+            Err(error) => return (key, Err(vec![error])),
+        }
+    }
+    let signed = connector.authorize_start(&start).await;
+    (key, signed.map_err(|error| vec![error]))
 }
 
 /// Returns by how much to postpone the deadlines, if the process did not run when one of them passed.

@@ -20,15 +20,17 @@ mod process;
 mod profiles;
 mod roles;
 mod snapshot;
+mod state;
 mod sts;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
+use countersign_protocol::error_code::Code;
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
-use tracing::{info, warn};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info, warn};
 
 use super::clock::{self, ClockJumps};
 use chain::Chain;
@@ -37,27 +39,19 @@ pub use error::CredentialsError;
 use file_watcher::ProfileFileWatcher;
 pub use snapshot::Snapshot;
 use snapshot::format_time;
+use state::{LoadState, Renewal};
 
 use crate::lifecycle::BackgroundTasks;
-use crate::telemetry::metrics::{IdentityOutcomeLabels, metrics};
+use crate::telemetry::metrics::{IdentityLabel, IdentityOutcomeLabels, metrics};
 use crate::telemetry::tasks::{Task, supervised};
 
 /// A source of credentials that a background task refreshes.
 #[derive(Debug)]
 pub struct CredentialSource {
     name: String,
-    state: watch::Receiver<LoadState>,
+    state: watch::Sender<LoadState>,
     /// Requests a load from the background task; `None` for fixed credentials.
     wake: Option<Arc<Notify>>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct LoadState {
-    snapshot: Option<Arc<Snapshot>>,
-    /// Why the last load failed, and when.
-    failure: Option<(Arc<CredentialsError>, SystemTime)>,
-    /// Whether a load is running.
-    loading: bool,
 }
 
 /// How long a request waits for a running load.
@@ -69,8 +63,6 @@ const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
 const REFRESH_LEAD: Duration = Duration::from_secs(300);
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
-/// The time after a failed load before a request without valid credentials starts another one.
-const RETRY_PAUSE: Duration = Duration::from_secs(3);
 /// How often the profile files are checked for changes.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -84,7 +76,7 @@ impl CredentialSource {
         config: CredentialSourceConfig,
         background: &BackgroundTasks,
     ) -> Self {
-        let (publish, state) = watch::channel(LoadState {
+        let state = watch::Sender::new(LoadState {
             loading: true,
             ..LoadState::default()
         });
@@ -92,7 +84,7 @@ impl CredentialSource {
         let refresher = Refresher {
             name: name.clone(),
             chain: Chain::new(config),
-            publish,
+            publish: state.clone(),
             wake: Arc::clone(&wake),
         };
         let stop = background.stop.clone();
@@ -116,7 +108,7 @@ impl CredentialSource {
     pub fn from_credentials(credentials: Credentials) -> Self {
         let name = "fixed".to_owned();
         let snapshot = Snapshot::new(credentials, name.clone());
-        let (_, state) = watch::channel(LoadState {
+        let state = watch::Sender::new(LoadState {
             snapshot: Some(Arc::new(snapshot)),
             ..LoadState::default()
         });
@@ -142,11 +134,38 @@ impl CredentialSource {
         if let Some(wake) = &self.wake {
             wake.notify_one();
         }
-        let mut state = self.state.clone();
+        let mut state = self.state.subscribe();
         let decided = state.wait_for(|state| lookup(state).is_some());
         match tokio::time::timeout(LOAD_WAIT, decided).await {
             Ok(Ok(state)) => lookup(&state).unwrap_or_else(|| Err(state.error())),
             Ok(Err(_)) | Err(_) => Err(self.state.borrow().error()),
+        }
+    }
+
+    /// Loads credentials again because AWS rejected a request that was signed with them at `signed_at`.
+    /// All rejected requests share one load. Without `code`, AWS gave no reason. Returns whether there are
+    /// other keys now, with which the request can be signed again.
+    pub async fn renew(&self, signed_at: std::time::Instant, code: Option<Code>) -> bool {
+        let mut renewal = Renewal::TooSoon;
+        self.state.send_modify(|state| {
+            renewal = state.reject(std::time::Instant::now(), signed_at, code);
+        });
+        if let Some(wake) = &self.wake {
+            wake.notify_one();
+        }
+        let (Renewal::AfterLoads(loads), Some(_)) = (renewal, &self.wake) else {
+            return renewal == Renewal::Changed;
+        };
+        let mut state = self.state.subscribe();
+        let ended = state.wait_for(|state| state.loads > loads);
+        let _ = tokio::time::timeout(LOAD_WAIT, ended).await;
+        self.state.borrow().has_changed_since(signed_at)
+    }
+
+    /// Reports that AWS accepted a request that was signed at `signed_at`.
+    pub fn accepted(&self, signed_at: std::time::Instant) {
+        if self.state.borrow().rejection.is_some() {
+            self.state.send_if_modified(|state| state.accept(signed_at));
         }
     }
 
@@ -160,60 +179,24 @@ impl CredentialSource {
 
     /// Waits until credentials have been loaded for the first time.
     pub async fn loaded(&self) {
-        let mut state = self.state.clone();
+        let mut state = self.state.subscribe();
         // The background task ends with the process.
         let _ = state.wait_for(|state| state.snapshot.is_some()).await;
     }
 
     /// Returns the remaining lifetime of the credentials at `now`: `Some(None)` if they do not expire;
-    /// `None` if there are no valid credentials.
+    /// `None` if there are no valid credentials, or if AWS has rejected them.
     pub fn remaining(&self, now: SystemTime) -> Option<Option<Duration>> {
         let state = self.state.borrow();
         let snapshot = state.snapshot.as_ref()?;
+        if state.rejection().is_some() {
+            return None;
+        }
         match snapshot.expires() {
             None => Some(None),
             Some(expires) => match expires.duration_since(now) {
                 Ok(left) if !left.is_zero() => Some(Some(left)),
                 Ok(_) | Err(_) => None,
-            },
-        }
-    }
-}
-
-// === impl LoadState ===
-
-impl LoadState {
-    /// Returns the credentials for a request at `now`, or why there are none; `None` if the request has
-    /// to wait for a load.
-    fn lookup(
-        &self,
-        now: SystemTime,
-        can_reload: bool,
-    ) -> Option<Result<Arc<Snapshot>, CredentialsError>> {
-        match &self.snapshot {
-            Some(snapshot) if snapshot.is_valid(now) => Some(Ok(Arc::clone(snapshot))),
-            Some(_) | None if self.loading => None,
-            Some(_) | None if can_reload && self.is_load_due(now) => None,
-            Some(_) | None => Some(Err(self.error())),
-        }
-    }
-
-    /// Returns whether a request without valid credentials starts a load: if no load has failed yet, or
-    /// if the last one failed at least [`RETRY_PAUSE`] ago.
-    fn is_load_due(&self, now: SystemTime) -> bool {
-        self.failure.as_ref().is_none_or(|(_, failed)| {
-            let since = now.duration_since(*failed);
-            since.is_ok_and(|since| since >= RETRY_PAUSE)
-        })
-    }
-
-    fn error(&self) -> CredentialsError {
-        match (&self.failure, &self.snapshot) {
-            (Some((failure, _)), _) => failure.as_ref().clone(),
-            (None, Some(snapshot)) => snapshot.expired(),
-            (None, None) => CredentialsError {
-                tried: "the first load is still running".to_owned(),
-                remedy: "Try again in a moment.".to_owned(),
             },
         }
     }
@@ -231,6 +214,7 @@ impl Refresher {
     async fn run(&self) {
         let mut files = ProfileFileWatcher::new();
         let mut jumps = ClockJumps::new();
+        // Loads in a row that provided no credentials, or only those that AWS rejects.
         let mut failures = 0_u32;
         loop {
             let loaded = tokio::time::timeout(LOAD_TIMEOUT, self.chain.load()).await;
@@ -241,8 +225,15 @@ impl Refresher {
                 .and_then(|snapshot| snapshot.checked(now));
             let pause = match loaded {
                 Ok(snapshot) => {
-                    failures = 0;
-                    self.loaded(snapshot, now)
+                    let pause = self.loaded(snapshot, now, failures);
+                    if self.publish.borrow().rejection().is_some() {
+                        failures += 1;
+                        let retry = backoff(failures);
+                        Some(pause.map_or(retry, |pause| pause.min(retry)))
+                    } else {
+                        failures = 0;
+                        pause
+                    }
                 }
                 Err(error) => {
                     failures += 1;
@@ -263,7 +254,14 @@ impl Refresher {
                 }
                 () = self.load_needed() => {}
             }
-            self.publish.send_modify(|state| state.loading = true);
+            let mut is_forced = false;
+            self.publish
+                .send_modify(|state| is_forced = state.begin_load());
+            if is_forced {
+                let identity = self.name.clone();
+                let loads = &metrics().credentials_forced_loads;
+                loads.get_or_create(&IdentityLabel { identity }).inc();
+            }
         }
     }
 
@@ -275,28 +273,50 @@ impl Refresher {
             if self.publish.borrow().lookup(clock::now(), true).is_none() {
                 return;
             }
+            let reload_at = self.publish.borrow().reload_at();
+            if let Some(at) = reload_at {
+                return sleep_until(at.into()).await;
+            }
         }
     }
 
     /// Publishes the snapshot, and returns the pause before the refresh; `None` if the credentials do not
-    /// expire.
-    fn loaded(&self, snapshot: Snapshot, now: SystemTime) -> Option<Duration> {
+    /// expire. `failures` is the number of loads before it that did not help.
+    fn loaded(&self, snapshot: Snapshot, now: SystemTime, failures: u32) -> Option<Duration> {
         let pause = snapshot.expires().map(|expires| {
             let left = expires.duration_since(now).unwrap_or_default();
             refresh_pause(left, fastrand::f64())
         });
         self.count("ok");
-        info!(
-            identity = self.name,
-            provider = %snapshot.provider(),
-            expires = snapshot.expires().map(format_time),
-            "credentials loaded"
-        );
-        self.publish.send_replace(LoadState {
-            snapshot: Some(Arc::new(snapshot)),
-            failure: None,
-            loading: false,
-        });
+        let provider = snapshot.provider().to_owned();
+        let expires = snapshot.expires().map(format_time);
+        let mut rejection = None;
+        self.publish
+            .send_modify(|state| rejection = state.loaded(snapshot));
+        let identity = &self.name;
+        if let Some(rejection) = rejection {
+            let rejected = rejection.code().as_str();
+            info!(
+                identity,
+                provider, expires, rejected, "credentials replaced after a rejection"
+            );
+        } else if let Some(rejection) = self.publish.borrow().rejection() {
+            let rejected = rejection.code().as_str();
+            // Loads follow each other every second while requests are rejected.
+            if failures == 0 {
+                warn!(
+                    identity,
+                    provider, rejected, "the provider returned the rejected credentials again"
+                );
+            } else {
+                debug!(
+                    identity,
+                    provider, rejected, "the provider returned the rejected credentials again"
+                );
+            }
+        } else {
+            info!(identity, provider, expires, "credentials loaded");
+        }
         pause
     }
 
@@ -304,10 +324,7 @@ impl Refresher {
     fn failed(&self, error: CredentialsError) {
         self.count("failed");
         warn!(identity = self.name, tried = %error.tried, remedy = %error.remedy, "credentials not loaded");
-        self.publish.send_modify(|state| {
-            state.failure = Some((Arc::new(error), clock::now()));
-            state.loading = false;
-        });
+        self.publish.send_modify(|state| state.failed(error));
     }
 
     fn count(&self, outcome: &'static str) {

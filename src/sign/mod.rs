@@ -123,6 +123,11 @@ impl Signer {
         &self.host
     }
 
+    /// Returns the source of the credentials.
+    pub fn credential_source(&self) -> &CredentialSource {
+        &self.credentials
+    }
+
     /// Returns the credentials to sign with at `now`.
     ///
     /// # Errors

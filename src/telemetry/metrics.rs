@@ -37,7 +37,7 @@ pub use labels::{
     DialectLabel, IdentityLabel, IdentityOutcomeLabels, OperationLabels, OutcomeLabel,
     RequestLabels, Status,
 };
-use labels::{RuleLabel, TaskLabel};
+use labels::{ReplayLabels, RuleLabel, TaskLabel};
 use process::Process;
 
 use super::build;
@@ -151,8 +151,12 @@ metrics! {
         realtime_keepalive_age_seconds: Family<RouteLabel, FloatGauge> =
             "Longest time that an open realtime connection has been silent";
         credentials_remaining_seconds: Family<IdentityLabel, FloatGauge> =
-            "Remaining validity of the credentials: 0 if none are held, +Inf if they do not expire";
+            "Remaining validity of the credentials: 0 if none are held or AWS rejects them, +Inf if they do not expire";
         credentials_refreshes: Family<IdentityOutcomeLabels, Counter> = "Loads of credentials";
+        credentials_forced_loads: Family<IdentityLabel, Counter> =
+            "Loads of credentials because AWS had rejected them";
+        upstream_replays: Family<ReplayLabels, Counter> =
+            "Requests that were signed and sent again after a rejection, by what was renewed";
         task_panics: Family<TaskLabel, Counter> =
             "Panics, which are bugs of countersign, by the task that they ended";
         draining: Gauge = "Whether the process is draining";
@@ -185,6 +189,8 @@ metrics! {
             "Subscriptions that were resumed after a gap, in which events may have been lost";
         clock_offset_seconds: FloatGauge =
             "Upstream's clock minus the local clock, from upstream's responses";
+        signing_clock_offset_seconds: FloatGauge =
+            "Correction of the local clock in signatures, from upstream's rejections";
     }
 }
 

@@ -1,7 +1,6 @@
 //! The upstream of one route: its signer, its connections, and the exchange of requests.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,16 +19,12 @@ use super::dial::ConnectorOptions;
 use super::error::DialError;
 use super::headers::{signed_values, single_content_type};
 use super::pool::{ConnectionPools, DialInfo, TaskExecutor, UpstreamBody};
-use super::{Dialer, Endpoint, Error, UpstreamKind, framing};
-use crate::deadline::TimeoutBody;
+use super::rejection::Renewals;
+use super::{Dialer, Endpoint, Error, ResponseBody, UpstreamKind, framing};
 use crate::iam::Recorder;
 use crate::lifecycle::BackgroundTasks;
-use crate::sign::{RequestTarget, Signable, SignaturePlacement, Signer, TargetError, clock};
+use crate::sign::{RequestTarget, Signable, SignaturePlacement, Signer, TargetError};
 use crate::telemetry::metrics::RouteMetrics;
-
-/// The body of a response, streamed. It fails when upstream sends nothing for `timeouts.idle`. On the
-/// heap, because it is large and handed from one future to the next.
-pub type ResponseBody = Pin<Box<TimeoutBody<UpstreamBody>>>;
 
 /// How long the steps of an exchange took.
 #[derive(Clone, Copy, Debug, Default)]
@@ -146,6 +141,10 @@ impl Upstream {
         &self.http1_dialer
     }
 
+    pub(super) fn clock_skew(&self) -> &ClockSkew {
+        &self.clock_skew
+    }
+
     pub(super) fn tasks(&self) -> &TaskExecutor {
         &self.tasks
     }
@@ -155,13 +154,16 @@ impl Upstream {
     /// `headers` must not contain authentication or hop-by-hop headers. The signature covers the headers
     /// for which AWS requires it, and the content type if there is a body.
     ///
+    /// A request that AWS rejected because of its credentials or its time is signed and sent once more
+    /// after these have been renewed.
+    ///
     /// # Errors
     /// See [`Error`]; [`Error::sent`] returns whether upstream may have acted on the request.
     pub async fn send(
         &self,
         method: Method,
         target: &RequestTarget,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         body: Bytes,
         timing: &mut Timing,
     ) -> Result<Response<ResponseBody>, Error> {
@@ -171,14 +173,31 @@ impl Upstream {
             UpstreamKind::Events => self.recorder.publish(&body),
             UpstreamKind::Http => self.recorder.request(method.as_str(), target.as_str()),
         }
-        let uri = self
-            .sign(&method, target, &mut headers, &body, timing)
-            .await?;
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        self.exchange(request, started, timing).await
+        let mut renewals = Renewals::default();
+        loop {
+            let signed_at = Instant::now();
+            let mut signed = headers.clone();
+            let uri = self
+                .sign(&method, target, &mut signed, &body, timing)
+                .await?;
+            let mut request = Request::new(Full::new(body.clone()));
+            *request.method_mut() = method.clone();
+            *request.uri_mut() = uri;
+            *request.headers_mut() = signed;
+            let mut response = self.exchange(request, started, timing).await?;
+            let may_be_executed_twice = method.is_safe();
+            let is_final = self
+                .is_final(
+                    &mut response,
+                    signed_at,
+                    may_be_executed_twice,
+                    &mut renewals,
+                )
+                .await?;
+            if is_final {
+                return Ok(response);
+            }
+        }
     }
 
     /// Signs the final bytes of a request, adds the headers of the signature, and returns the URI to
@@ -192,9 +211,9 @@ impl Upstream {
         timing: &mut Timing,
     ) -> Result<Uri, Error> {
         let started = Instant::now();
-        let now = clock::now();
+        let now = self.signing_time();
         let credentials = self.signer.credentials(now).await.map_err(|error| {
-            timing.signing = started.elapsed();
+            timing.signing += started.elapsed();
             Error::Sign(error.into())
         })?;
         let content_type = single_content_type(headers, !body.is_empty());
@@ -206,7 +225,7 @@ impl Upstream {
             body,
         };
         let signed = self.signer.sign(&credentials, &signable, now);
-        timing.signing = started.elapsed();
+        timing.signing += started.elapsed();
         let signed = signed?;
         let uri = self.uri(&signed.target(target))?;
         for (name, value) in signed.headers {
@@ -280,7 +299,7 @@ impl Upstream {
         }
         parts.version = Version::HTTP_11;
         let body = (!normalized.is_bodiless).then_some(body);
-        let body = Box::pin(TimeoutBody::new(idle, UpstreamBody::new(body, in_flight)));
+        let body = ResponseBody::new(UpstreamBody::new(body, in_flight), idle);
         Ok(Response::from_parts(parts, body))
     }
 

@@ -1,7 +1,7 @@
 //! The errors of an exchange with upstream.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderName;
 
@@ -40,6 +40,15 @@ pub enum DialError {
 pub enum Error {
     #[error("the connection to upstream was lost before a response arrived")]
     Broken(#[source] hyper_util::client::legacy::Error),
+    #[error(
+        "AWS rejected the signature because of its time: this machine's clock says {}, and AWS's {}",
+        time_of(.ours),
+        time_of(.theirs)
+    )]
+    ClockSkew {
+        ours: SystemTime,
+        theirs: SystemTime,
+    },
     #[error(transparent)]
     Dial(Arc<DialError>),
     #[error("the response from upstream is malformed: {0}")]
@@ -82,6 +91,7 @@ impl Error {
             | Self::Interrupted(_)
             | Self::Syntax(_)
             | Self::Tunnel(_) => Code::UpstreamBroken,
+            Self::ClockSkew { .. } => Code::ClockSkew,
             Self::Dial(error) => match error.as_ref() {
                 DialError::Connect { .. } | DialError::Tunnel { .. } => Code::UpstreamUnreachable,
                 DialError::Timeout { .. } => Code::UpstreamConnectTimeout,
@@ -101,7 +111,8 @@ impl Error {
     /// Returns whether upstream may have acted on the request.
     pub fn sent(&self) -> Sent {
         match self {
-            Self::Dial(_)
+            Self::ClockSkew { .. }
+            | Self::Dial(_)
             | Self::Handshake(_)
             | Self::HandshakeTimeout { .. }
             | Self::Header(_)
@@ -118,6 +129,9 @@ impl Error {
 
     /// Returns what to check to fix the error, if anything is known.
     pub fn remedy(&self) -> Option<&'static str> {
+        if let Self::ClockSkew { .. } = self {
+            return Some(Code::ClockSkew.remedy());
+        }
         let Self::Dial(error) = self else {
             return None;
         };
@@ -129,6 +143,10 @@ impl Error {
             DialError::Tunnel { .. } => "Check HTTPS_PROXY and NO_PROXY.",
         })
     }
+}
+
+fn time_of(time: &SystemTime) -> String {
+    humantime::format_rfc3339_seconds(*time).to_string()
 }
 
 impl From<DialError> for Error {

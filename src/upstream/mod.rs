@@ -3,7 +3,8 @@
 //! The address comes only from the configuration ([`Endpoint`]); nothing in a request can change it.
 //! The TLS name, the `Host` header and the dialled address are configured separately. A request is
 //! signed last, when its bytes are final, and is sent exactly as it was signed. Redirects are not
-//! followed, and no request is sent twice.
+//! followed. A request that AWS rejected because of its credentials or its time is signed and sent once
+//! more after these have been renewed; no other request is sent twice.
 
 mod client;
 mod clock_skew;
@@ -17,12 +18,14 @@ mod partition;
 mod pool;
 mod proxy_rules;
 mod read_to_end;
+mod recovery;
 mod rejection;
+mod response_body;
 mod service_profile;
 mod tunnel;
 mod websocket;
 
-pub use client::{ResponseBody, Timing, Upstream};
+pub use client::{Timing, Upstream};
 pub use config::UpstreamConfig;
 pub use dial::{ConnectorOptions, Dialer};
 pub use endpoint::{
@@ -35,5 +38,6 @@ pub use headers::{HeaderPolicy, filter_response_headers};
 pub use pool::UpstreamBody;
 pub use proxy_rules::ProxyRules;
 pub use read_to_end::read_to_end;
-pub use rejection::rejection;
+pub use rejection::{MAX_REJECTION, Rejection, Renewals, may_be_rejection, rejection, server_time};
+pub use response_body::ResponseBody;
 pub use websocket::{Handshake, Socket};

@@ -3,69 +3,170 @@
 //! The owner of an API can change the texts of API Gateway's error responses, so the type in
 //! `x-amzn-errortype` takes precedence (API Gateway developer guide, "Gateway response types").
 
-use http::StatusCode;
+use std::time::SystemTime;
 
 use countersign_protocol::error_code::Code;
+use countersign_protocol::rejection;
+use http::StatusCode;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
+use time::PrimitiveDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
 
-/// A prefix of the error type, a part of the body, and the code for both. All text is in lower case. The
-/// first match applies.
-const REJECTIONS: [(&str, &str, Code); 14] = [
-    (
-        "invalidsignature",
-        "signature expired",
-        Code::SignatureExpired,
-    ),
-    (
-        "invalidsignature",
-        "not yet current",
-        Code::SignatureNotYetCurrent,
-    ),
-    ("invalidsignature", "correct service", Code::ScopeWrong),
-    ("invalidsignature", "valid region", Code::ScopeWrong),
-    ("invalidsignature", "", Code::SignatureMismatch),
-    ("expiredtoken", "", Code::TokenExpired),
-    (
-        "",
-        "security token included in the request is expired",
-        Code::TokenExpired,
-    ),
-    ("unrecognizedclient", "", Code::TokenInvalid),
-    (
-        "",
-        "security token included in the request is invalid",
-        Code::TokenInvalid,
-    ),
-    ("missingauthenticationtoken", "", Code::NoSuchRoute),
-    ("incompletesignature", "", Code::SignatureIncomplete),
-    ("accessdenied", "", Code::AccessDenied),
-    ("", "is not authorized to perform", Code::AccessDenied),
-    ("forbidden", "", Code::Forbidden),
+/// A rejection of a signed request.
+#[derive(Clone, Copy, Debug)]
+pub struct Rejection {
+    pub code: Code,
+    /// AWS's time, if it is known.
+    pub server_time: Option<SystemTime>,
+    /// Whether the rejection is certainly AWS's, so that the request was not executed.
+    pub is_certain: bool,
+}
+
+/// What was renewed for one request. Each is renewed once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Renewals {
+    pub(super) credentials: bool,
+    pub(super) clock: bool,
+}
+
+/// The longest rejection by AWS; longer responses are an application's own.
+pub const MAX_REJECTION: usize = 256 * 1024;
+/// A text that AWS did not mark as its error, and that names no reason in its first bytes, is an
+/// application's own.
+const DECIDED: usize = 2 * 1024;
+/// The names of members with which AWS's errors begin, in lower case.
+const MEMBERS: [&str; 12] = [
+    "__type",
+    "code",
+    "data",
+    "error",
+    "errorcode",
+    "errormessage",
+    "errors",
+    "errortype",
+    "message",
+    "output",
+    "requestid",
+    "type",
 ];
 
 /// Returns why AWS rejected a request, given the response's status, `x-amzn-errortype` and body;
 /// `None` if the response is not a known rejection by an AWS gateway.
 pub fn rejection(status: StatusCode, kind: Option<&str>, body: &str) -> Option<Code> {
-    let is_rejection_status = matches!(
-        status,
-        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
-    );
-    if !is_rejection_status {
+    if !is_rejection_status(status) {
         return None;
     }
-    let kind = kind.and_then(|kind| kind.split(':').next());
-    let kind = kind.unwrap_or_default().to_ascii_lowercase();
-    let body = body.to_ascii_lowercase();
-    let found = REJECTIONS
-        .iter()
-        .find(|(prefix, text, _)| kind.starts_with(prefix) && body.contains(text));
-    found.map(|(_, _, code)| *code).or_else(|| {
-        let is_bare = status == StatusCode::FORBIDDEN && body == r#"{"message":"forbidden"}"#;
+    rejection::rejection(kind.unwrap_or_default(), body).or_else(|| {
+        let is_bare = status == StatusCode::FORBIDDEN
+            && body.eq_ignore_ascii_case(r#"{"message":"forbidden"}"#);
         is_bare.then_some(Code::Forbidden)
     })
 }
 
+/// Returns whether AWS rejects requests with this status.
+pub(super) fn is_rejection_status(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+    )
+}
+
+/// Returns the error type with which AWS marks a response as its own error.
+pub(super) fn error_type(headers: &HeaderMap) -> Option<&str> {
+    headers.get("x-amzn-errortype")?.to_str().ok()
+}
+
+/// Returns whether a response may be a rejection by AWS, given the first bytes of its body. A response that
+/// AWS marks as its own error is one at any status. The others are short, not compressed, and JSON or
+/// XML that begins as AWS's errors do.
+pub fn may_be_rejection(status: StatusCode, headers: &HeaderMap, start: &[u8]) -> bool {
+    if headers.contains_key("x-amzn-errortype") {
+        return true;
+    }
+    if !is_rejection_status(status) {
+        return false;
+    }
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let length = text(CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    if length.is_some_and(|length: usize| length > MAX_REJECTION) {
+        return false;
+    }
+    if text(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return false;
+    }
+    let kind = text(CONTENT_TYPE).unwrap_or("application/json");
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    let kind = kind.to_ascii_lowercase();
+    let is_text = kind.ends_with("json") || kind.ends_with("xml") || kind == "text/plain";
+    if !is_text || kind.contains("ndjson") || kind.contains("stream") {
+        return false;
+    }
+    if length.is_some_and(|length| length <= start.len()) {
+        return true;
+    }
+    let is_known = |start| rejection(status, None, &String::from_utf8_lossy(start)).is_some();
+    begins_as_error(start) && start.get(..DECIDED).is_none_or(is_known)
+}
+
+/// Returns whether the text, of which more may follow, begins as AWS's errors do.
+fn begins_as_error(start: &[u8]) -> bool {
+    match start.trim_ascii_start() {
+        [] => true,
+        [b'{', rest @ ..] => match rest.trim_ascii_start() {
+            [] => true,
+            [b'"', rest @ ..] => {
+                let end = rest.iter().position(|byte| *byte == b'"');
+                let name = String::from_utf8_lossy(&rest[..end.unwrap_or(rest.len())]);
+                let name = name.to_ascii_lowercase();
+                MEMBERS.iter().any(|member| match end {
+                    Some(_) => *member == name,
+                    None => member.starts_with(&name),
+                })
+            }
+            _ => false,
+        },
+        [b'<', rest @ ..] => match rest {
+            [] => true,
+            [b'?', ..] => true,
+            // `<Error>`, `<ErrorResponse>`, `<AccessDeniedException>`
+            [first, ..] => first.is_ascii_uppercase() && !rest.starts_with(b"HTML"),
+        },
+        _ => false,
+    }
+}
+
+/// Returns the error type in a body: `"__type"`, `"errorType"`, or `<Code>`.
+pub(super) fn type_in_body(text: &str) -> Option<&str> {
+    let of_member = |name: &str| {
+        let (_, rest) = text.split_once(name)?;
+        let rest = rest.trim_start().strip_prefix(':')?;
+        rest.trim_start().strip_prefix('"')?.split('"').next()
+    };
+    let of_element = || text.split_once("<Code>")?.1.split('<').next();
+    of_member(r#""__type""#)
+        .or_else(|| of_member(r#""errorType""#))
+        .or_else(of_element)
+}
+
+/// Returns AWS's time in the text of a rejection: the one in parentheses in `Signature expired:
+/// 20181029T181641Z is now earlier than 20181029T191126Z (20181029T191626Z - 5 min.)`.
+pub fn server_time(text: &str) -> Option<SystemTime> {
+    let (_, after) = text.split_once("Signature ")?;
+    let (_, time) = after.split_once('(')?;
+    let time = PrimitiveDateTime::parse(time.get(..16)?, BASIC_FORMAT).ok()?;
+    Some(time.assume_utc().into())
+}
+
+const BASIC_FORMAT: &[BorrowedFormatItem<'static>] =
+    format_description!("[year][month][day]T[hour][minute][second]Z");
+
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use http::header::HeaderValue;
+
     use super::*;
 
     #[track_caller]
@@ -79,36 +180,13 @@ mod tests {
 
     #[test]
     fn rejections_are_recognized_by_type_and_message() {
-        let signature = "InvalidSignatureException";
-        check(
-            403,
-            signature,
-            "The request signature we calculated does not match the signature you provided.",
-            Some("SIGNATURE_MISMATCH"),
-        );
-        let late = "Signature expired: 20260101T000000Z is now earlier than 20260101T000100Z";
-        check(403, signature, late, Some("SIGNATURE_EXPIRED"));
-        let early = "Signature not yet current: 20260101T000000Z is still later than 2025";
-        check(403, signature, early, Some("SIGNATURE_NOT_YET_CURRENT"));
-        let scope = "Credential should be scoped to correct service: 'execute-api'.";
-        check(403, signature, scope, Some("SCOPE_WRONG"));
-        let region = "Credential should be scoped to a valid region.";
-        check(403, signature, region, Some("SCOPE_WRONG"));
-        let expired = "The security token included in the request is expired";
-        check(403, "ExpiredTokenException", expired, Some("TOKEN_EXPIRED"));
         let invalid = "The security token included in the request is invalid.";
-        let kind = "UnrecognizedClientException:http://internal.amazon.com/x";
-        check(403, kind, invalid, Some("TOKEN_INVALID"));
         check(403, "AccessDeniedException", invalid, Some("TOKEN_INVALID"));
         let missing = "Missing Authentication Token";
         let kind = "MissingAuthenticationTokenException";
         check(403, kind, missing, Some("NO_SUCH_ROUTE"));
-        check(
-            403,
-            "IncompleteSignatureException",
-            "x",
-            Some("SIGNATURE_INCOMPLETE"),
-        );
+        let kind = "IncompleteSignatureException";
+        check(403, kind, "x", Some("SIGNATURE_INCOMPLETE"));
         let denied = "User: arn:aws:iam::1:user/a is not authorized to perform: execute-api:Invoke";
         check(403, "AccessDeniedException", denied, Some("ACCESS_DENIED"));
         check(403, "", denied, Some("ACCESS_DENIED"));
@@ -117,5 +195,106 @@ mod tests {
         check(403, "", "no such customer", None);
         check(404, "ForbiddenException", "Forbidden", None);
         check(200, "", denied, None);
+    }
+
+    #[track_caller]
+    fn check_start(headers: &[(&'static str, &'static str)], start: &str, expected: bool) {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, HeaderValue::from_static(value));
+        }
+        let found = may_be_rejection(StatusCode::FORBIDDEN, &map, start.as_bytes());
+        assert_eq!(found, expected, "{headers:?} {start:.80}");
+    }
+
+    #[test]
+    fn responses_that_begin_unlike_errors_of_aws_are_no_rejections() {
+        let json = [("content-type", "application/json")];
+        for start in [
+            "",
+            " ",
+            "{",
+            "{ \"err",
+            "{\n  \"errors\" : [ {",
+            "{\"message\":\"The sec",
+            "{\"Message\":null",
+            "<",
+            "<?xml version",
+            "<Error><Code>",
+        ] {
+            check_start(&json, start, true);
+            check_start(&[], start, true);
+        }
+        for start in [
+            "[",
+            "{}",
+            "{\"items\":",
+            "{\"mess\"",
+            "\"x",
+            "no",
+            "<html>",
+            "<!DOCTYPE",
+        ] {
+            check_start(&json, start, false);
+            let marked = [("x-amzn-errortype", "X"), json[0]];
+            check_start(&marked, start, true);
+        }
+        for kind in [
+            "text/event-stream",
+            "application/x-ndjson",
+            "image/png",
+            "text/html",
+        ] {
+            check_start(&[("content-type", kind)], "", false);
+        }
+        check_start(&[("content-encoding", "gzip")], "", false);
+        check_start(&[("content-length", "262145")], "", false);
+        check_start(&[("content-length", "5")], "plain", true);
+        check_start(&[("content-length", "50")], "plain", false);
+    }
+
+    #[test]
+    fn long_texts_are_rejections_only_if_they_name_a_reason_first() {
+        let padding = "x".repeat(DECIDED);
+        check_start(&[], &format!("{{\"message\":\"{padding}"), false);
+        let expired = "The security token included in the request is expired";
+        check_start(&[], &format!("{{\"message\":\"{expired} {padding}"), true);
+        let found = may_be_rejection(StatusCode::OK, &HeaderMap::new(), b"{\"message\":");
+        assert!(!found);
+    }
+
+    #[test]
+    fn the_type_is_found_in_each_form_of_a_body() {
+        for body in [
+            r#"{"__type" : "com.amazon.coral.service#ExpiredTokenException"}"#,
+            "{\n \"errors\" : [ {\n \"errorType\" : \"com.amazon.coral.service#ExpiredTokenException\"",
+            "<Error><Code>com.amazon.coral.service#ExpiredTokenException</Code>",
+        ] {
+            let found = type_in_body(body);
+            assert_eq!(
+                found,
+                Some("com.amazon.coral.service#ExpiredTokenException"),
+                "{body}"
+            );
+        }
+        assert_eq!(type_in_body(r#"{"__type":null}"#), None);
+    }
+
+    #[test]
+    fn the_time_of_aws_is_read_from_the_text() {
+        let at = Some(UNIX_EPOCH + Duration::from_secs(1_540_840_586));
+        let late = "Signature expired: 20181029T181641Z is now earlier than 20181029T191126Z \
+                    (20181029T191626Z - 5 min.)";
+        assert_eq!(server_time(late), at);
+        let early = "Signature not yet current: 20181029T201641Z is still later than \
+                     20181029T192126Z (20181029T191626Z + 5 min.)";
+        assert_eq!(server_time(early), at);
+        for text in [
+            "",
+            "Signature expired: x (",
+            "Signature expired (20181029T19162éZ",
+        ] {
+            assert_eq!(server_time(text), None, "{text}");
+        }
     }
 }

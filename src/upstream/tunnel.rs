@@ -10,7 +10,8 @@ use hyper::client::conn::http1;
 use hyper::rt::Executor as _;
 use hyper_util::rt::TokioIo;
 
-use super::{Error, FramingError, Timing, Upstream, UpstreamBody, framing};
+use super::rejection::Renewals;
+use super::{Error, FramingError, ResponseBody, Timing, Upstream, UpstreamBody, framing};
 use crate::deadline::timeout;
 use crate::sign::{RequestTarget, TargetError};
 
@@ -21,18 +22,46 @@ impl Upstream {
     /// `headers` must meet the requirements of [`Upstream::send`], except that they must contain
     /// `connection`, `upgrade` and `sec-websocket-*`.
     ///
+    /// A handshake that AWS rejected because of its credentials or its time is performed once more after
+    /// these have been renewed.
+    ///
     /// # Errors
     /// See [`Error`].
     pub async fn open_tunnel(
         &self,
         target: &RequestTarget,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         timing: &mut Timing,
-    ) -> Result<Response<UpstreamBody>, Error> {
+    ) -> Result<Response<ResponseBody>, Error> {
         let started = Instant::now();
         self.recorder().websocket(target.as_str());
+        let mut renewals = Renewals::default();
+        loop {
+            let signed_at = Instant::now();
+            let response = self.handshake(target, headers.clone(), started, timing);
+            let idle = self.config().idle;
+            let mut response = response.await?.map(|body| ResponseBody::new(body, idle));
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                self.accepted(signed_at);
+                return Ok(response);
+            }
+            // The handshake of a WebSocket is a GET.
+            let is_final = self.is_final(&mut response, signed_at, true, &mut renewals);
+            if is_final.await? {
+                return Ok(response);
+            }
+        }
+    }
+
+    async fn handshake(
+        &self,
+        target: &RequestTarget,
+        mut headers: HeaderMap,
+        started: Instant,
+        timing: &mut Timing,
+    ) -> Result<Response<UpstreamBody>, Error> {
         let dialled = self.http1_dialer().dial().await?;
-        timing.connect = dialled.took;
+        timing.connect += dialled.took;
         let opened = http1::Builder::new()
             // Some servers compare names case-sensitively with the spelling of RFC 6455.
             .title_case_headers(true)

@@ -6,6 +6,7 @@
 mod expirations;
 mod faults;
 mod profile_files;
+mod rejections;
 mod roles;
 mod sources;
 

@@ -59,7 +59,7 @@ enum Ask {
 }
 
 /// Codes with the tests that provoke them, because they need what only those tests set up.
-const ELSEWHERE: [(Code, Sent, &str, &str); 10] = [
+const ELSEWHERE: [(Code, Sent, &str, &str); 11] = [
     // Panics, of which none is known: a log subscriber causes them.
     (
         Code::Internal,
@@ -100,6 +100,13 @@ const ELSEWHERE: [(Code, Sent, &str, &str); 10] = [
         Sent::No,
         "flood.rs",
         "requests_beyond_the_limit_are_told_to_retry",
+    ),
+    // A clock that differs by more than a day.
+    (
+        Code::ClockSkew,
+        Sent::No,
+        "credentials/rejections.rs",
+        "a_clock_that_differs_by_more_than_a_day_is_an_error_with_both_times",
     ),
     // Many reservations on one connection.
     (

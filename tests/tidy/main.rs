@@ -126,7 +126,10 @@ const IMPORTS: [(&str, &[&str]); 23] = [
         ],
     ),
     // From the guard: the comparison of header names.
-    ("upstream", &["guard", "iam", "net", "sign"]),
+    (
+        "upstream",
+        &["guard", "iam", "net", "protocol/rejection", "sign"],
+    ),
     ("iam", &["protocol/events", "protocol/graphql"]),
     ("sign", &["net"]),
     ("net", &[]),

@@ -108,11 +108,17 @@ fn respond(
     let rules = SiteRules {
         site,
         normalizes_paths: settings.normalize_paths,
-        keys: &gateway.context.options.keys,
+        keys: &settings.accepted_keys(&gateway.context.options.keys),
         keys_expired: settings.expire_keys,
         now: gateway.context.clock.now(),
     };
-    let verified = sigv4::verify(head, body, &rules)?;
+    let verified = sigv4::verify(head, body, &rules).map_err(|error| {
+        if settings.revoked_as_expired && error == GatewayError::UnrecognizedClient {
+            GatewayError::ExpiredToken
+        } else {
+            error
+        }
+    })?;
     gateway
         .context
         .ledger

@@ -105,8 +105,14 @@ impl<S> Connection<S> {
         Some(&subscription.subscriber)
     }
 
-    /// Handles the result of [`Output::Sign`]: the authorization object, or an error.
-    pub fn handle_signed(&mut self, now: Instant, key: Key, signed: Result<String, GraphqlError>) {
+    /// Handles the result of [`Output::Sign`] or [`Output::Renew`]: the authorization object, or the errors
+    /// that end the subscription.
+    pub fn handle_signed(
+        &mut self,
+        now: Instant,
+        key: Key,
+        signed: Result<String, Vec<GraphqlError>>,
+    ) {
         let Some(subscription) = self.subscriptions.get_mut(key) else {
             return;
         };
@@ -127,7 +133,7 @@ impl<S> Connection<S> {
                 subscription.signed_at = Some(now);
                 self.frames.push_back(frame);
             }
-            Err(error) => self.interrupt(key, Event::Error(vec![error])),
+            Err(errors) => self.interrupt(key, Event::Error(errors)),
         }
     }
 
@@ -351,6 +357,7 @@ impl<S> Connection<S> {
                 self.subscriptions.remove(key);
                 self.out.push_back(Output::Full(key));
             }
+            Some(SubscriptionState::Starting { .. }) if self.renew(key, failures) => {}
             Some(_) => {
                 let errors = failures.iter().map(Failure::to_graphql).collect();
                 self.end_by(key, failures, Event::Error(errors));

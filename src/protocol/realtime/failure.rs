@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::error_code::Code;
 use crate::graphql::GraphqlError;
+use crate::rejection::{is_of_clock, is_of_credentials, rejection};
 
 /// Masks the secrets that AWS echoes in its errors. The caller provides these functions, because the
 /// signer knows the secrets.
@@ -110,6 +112,22 @@ impl Failure {
         code.is_some_and(|code| code == 429 || (500..600).contains(&code))
             || TRANSIENT.iter().any(|name| kind.starts_with(name))
             || EXPIRED.iter().any(|text| message.contains(text))
+    }
+
+    /// Returns why AWS rejected the signature or its credentials; `None` if it did not.
+    pub fn rejection(&self) -> Option<Code> {
+        rejection(self.type_name(), self.message())
+    }
+
+    /// Returns whether other credentials or another time of the signature may avoid the failure.
+    pub(super) fn is_renewable(&self) -> bool {
+        let code = self.rejection();
+        code.is_some_and(|code| is_of_credentials(code) || is_of_clock(code))
+    }
+
+    /// Returns the message, empty if there is none.
+    pub fn message(&self) -> &str {
+        self.message.as_deref().unwrap_or_default()
     }
 
     /// Returns the error that clients receive.

@@ -55,6 +55,19 @@ impl Snapshot {
         &self.identity
     }
 
+    /// Returns whether both have the same keys and session token.
+    pub(super) fn has_keys_of(&self, other: &Self) -> bool {
+        let keys = |snapshot: &Self| {
+            let credentials: Option<&Credentials> = snapshot.identity.data();
+            credentials.map(|credentials| {
+                let token = credentials.session_token().map(str::to_owned);
+                let id = credentials.access_key_id().to_owned();
+                (id, credentials.secret_access_key().to_owned(), token)
+            })
+        };
+        keys(self) == keys(other)
+    }
+
     pub(super) fn is_valid(&self, now: SystemTime) -> bool {
         self.expires.is_none_or(|expires| now < expires)
     }

@@ -57,6 +57,12 @@ pub struct ReuseLabels {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+pub struct ReplayLabels {
+    pub route: Arc<str>,
+    pub reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 pub struct HandshakeLabels {
     pub route: Arc<str>,
     pub kind: &'static str,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::keepalive::LastHeard;
-use super::labels::{HandshakeLabels, RouteOutcomeLabels};
+use super::labels::{HandshakeLabels, ReplayLabels, RouteOutcomeLabels};
 use super::{RouteMetrics, metrics};
 
 impl RouteMetrics {
@@ -25,6 +25,14 @@ impl RouteMetrics {
     pub fn realtime_connect(&self, outcome: &'static str) {
         let labels = self.outcome(outcome);
         metrics().realtime_connects.get_or_create(&labels).inc();
+    }
+
+    /// Counts a request that is signed and sent again. `reason` is what was renewed: `credentials` or
+    /// `clock`.
+    pub fn replayed(&self, reason: &'static str) {
+        let route = Arc::clone(&self.name);
+        let labels = ReplayLabels { route, reason };
+        metrics().upstream_replays.get_or_create(&labels).inc();
     }
 
     /// Includes a realtime connection in the keepalive age until the returned value is dropped.

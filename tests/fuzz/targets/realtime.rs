@@ -135,7 +135,7 @@ impl Bench {
                 self.machine.handle_signed(self.now, Key(key), signed);
             }
             "unsigned" => {
-                let signed = Err(GraphqlError::new("no credentials"));
+                let signed = Err(vec![GraphqlError::new("no credentials")]);
                 self.machine.handle_signed(self.now, Key(key), signed);
             }
             "stop" => {
@@ -241,7 +241,12 @@ impl Bench {
 
     fn output(&mut self, output: Output) {
         match output {
-            Output::Sign(Key(key), start) => {
+            Output::Sign(Key(key), start)
+            | Output::Renew {
+                key: Key(key),
+                start,
+                ..
+            } => {
                 assert!(self.is_ready);
                 assert_eq!(self.known.get(&key), Some(&Phase::Wanted));
                 assert_eq!(*start, self.start(key));

@@ -1,9 +1,16 @@
 //! The ends of a connection and of its subscriptions.
 
+use std::sync::Arc;
+
+use super::subscriptions::SubscriptionState;
 use super::{Connection, Phase};
 use crate::graphql::Event;
 use crate::realtime::connection::output::{Key, Output};
 use crate::realtime::failure::Failure;
+
+/// How often a start whose signature was rejected is signed again: once with other credentials, and once
+/// with another time.
+const MAX_RENEWALS: u8 = 2;
 
 impl<S> Connection<S> {
     pub(super) fn lose(&mut self, reason: &'static str) {
@@ -39,5 +46,33 @@ impl<S> Connection<S> {
         } else {
             self.end(key, ending);
         }
+    }
+
+    /// Has a start signed again whose signature was rejected. Returns `false` if that would not help. It
+    /// was rejected before it was executed.
+    pub(super) fn renew(&mut self, key: Key, failures: &[Failure]) -> bool {
+        let Some(subscription) = self.subscriptions.get_mut(key) else {
+            return false;
+        };
+        let (Some(signed_at), true) = (
+            subscription.signed_at,
+            failures.iter().any(Failure::is_renewable),
+        ) else {
+            return false;
+        };
+        if subscription.renewals >= MAX_RENEWALS {
+            return false;
+        }
+        subscription.renewals += 1;
+        subscription.state = SubscriptionState::Signing;
+        subscription.change_id();
+        let start = Arc::clone(&subscription.start);
+        self.out.push_back(Output::Renew {
+            key,
+            start,
+            signed_at,
+            failures: failures.to_vec(),
+        });
+        true
     }
 }

@@ -1,7 +1,7 @@
 //! The outputs of a connection's machine.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::error::Category;
 
@@ -18,6 +18,14 @@ pub struct Key(pub u64);
 pub enum Output {
     /// Sign this start, and pass the result to `handle_signed`.
     Sign(Key, Arc<Start>),
+    /// AppSync has rejected the signature of a start, which was made at `signed_at`. Renew the credentials
+    /// or correct the clock, sign the start again, and pass the result to `handle_signed`.
+    Renew {
+        key: Key,
+        start: Arc<Start>,
+        signed_at: Instant,
+        failures: Vec<Failure>,
+    },
     /// AppSync has acknowledged the subscription. The duration counts from the signed start.
     Started(Key, Duration),
     /// Deliver an event, which does not end the subscription.

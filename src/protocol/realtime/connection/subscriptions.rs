@@ -27,6 +27,10 @@ pub(super) struct Subscription<S> {
     /// When its latest start was signed.
     pub(super) signed_at: Option<Instant>,
     pub(super) has_retried: bool,
+    /// How often its wire id has changed, at most once for each retry and renewal.
+    id_number: u8,
+    /// How often it was signed again because its signature had been rejected.
+    pub(super) renewals: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +74,8 @@ impl<S> Subscriptions<S> {
             is_sent: false,
             signed_at: None,
             has_retried: false,
+            id_number: 0,
+            renewals: 0,
         };
         self.0.insert(key, subscription);
     }
@@ -137,8 +143,11 @@ impl<S> Subscription<S> {
 
     /// Replaces the wire id. Messages with the old one are ignored from now on.
     pub(super) fn change_id(&mut self) {
-        // The bit is a random one: no other subscription has the resulting id.
-        self.wire = Uuid::from_u128(self.wire.as_u128() ^ (1 << 127));
+        // These bits are random ones: no other subscription has the resulting id.
+        let bits = |number: u8| u128::from(number & 7) << 125;
+        let next = self.id_number.wrapping_add(1);
+        self.wire = Uuid::from_u128(self.wire.as_u128() ^ bits(self.id_number) ^ bits(next));
+        self.id_number = next;
         self.is_sent = false;
     }
 }

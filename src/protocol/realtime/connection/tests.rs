@@ -89,7 +89,7 @@ impl Bench {
         match verb.unwrap_or_default() {
             "subscribe" => self.subscribe(number),
             "signed" => self.sign(number, Ok(AUTHORIZATION.to_owned())),
-            "unsigned" => self.sign(number, Err(GraphqlError::new("no credentials"))),
+            "unsigned" => self.sign(number, Err(vec![GraphqlError::new("no credentials")])),
             "stop" => self.machine.stop(self.now, Key(number)),
             "closed" => self.machine.handle_closed(),
             "wait" => self.wait(humantime::parse_duration(argument).unwrap()),
@@ -102,7 +102,7 @@ impl Bench {
         }
     }
 
-    fn sign(&mut self, key: u64, signed: Result<String, GraphqlError>) {
+    fn sign(&mut self, key: u64, signed: Result<String, Vec<GraphqlError>>) {
         self.machine.handle_signed(self.now, Key(key), signed);
     }
 
@@ -183,6 +183,15 @@ fn show(output: &Output) -> String {
         Output::Sign(Key(key), signed) => {
             assert_eq!(*signed, start(*key));
             format!("! sign {key}")
+        }
+        Output::Renew {
+            key: Key(key),
+            start: signed,
+            failures,
+            ..
+        } => {
+            assert_eq!(*signed, start(*key));
+            format!("! renew {key} {}", Failure::summary(failures))
         }
         Output::Started(Key(key), _) => format!("! event started {key}"),
         Output::Event(key, what) => format!("! event {}", event(key, what)),
@@ -308,6 +317,91 @@ fn a_start_that_cannot_be_signed_fails_alone() {
         > start $2
         . signed 1
         . stop 1
+        "#,
+    );
+}
+
+/// AppSync authenticates a start before it runs it.
+#[test]
+fn a_start_whose_signature_is_rejected_is_signed_again_under_a_new_id() {
+    check_ready(
+        r#"
+        . subscribe 1
+        ! sign 1
+        . subscribe 2
+        ! sign 2
+        . signed 1
+        > start $1
+        . signed 2
+        > start $2
+        < start_ack $2
+        ! event started 2
+        < error $1 {"errors":[{"errorType":"ExpiredTokenException","message":"is expired"}]}
+        ! renew 1 ExpiredTokenException: is expired
+        < start_ack $1
+        . signed 1
+        > start $1'
+        < error $1' {"errors":[{"errorType":"BadRequestException","message":"Signature expired: x"}]}
+        ! renew 1 BadRequestException: Signature expired: x
+        . signed 1
+        > start $1'
+        < error $1 {"errors":[{"message":"of an earlier try"}]}
+        < error $1' {"errors":[{"message":"no such field"}]}
+        ! ended error 1 [{"message":"no such field"}]
+        "#,
+    );
+}
+
+#[test]
+fn a_start_is_signed_again_twice_at_most_and_only_if_that_may_help() {
+    let expired = r#"{"errors":[{"errorType":"ExpiredTokenException"}]}"#;
+    let mut bench = Bench::ready();
+    bench.subscribe(1);
+    bench.outputs();
+    for renewals in 0..=2 {
+        bench.input(". signed 1");
+        bench.outputs();
+        let id = bench.machine.subscriptions.get(Key(1)).unwrap().wire();
+        bench.input(
+            &format!(r#"{{"id":"{id}","type":"error","payload":{expired}}}"#)
+                .replacen('{', "< {", 1),
+        );
+        let expected = if renewals < 2 {
+            "! renew 1 "
+        } else {
+            "! interrupted error 1 "
+        };
+        let shown = bench.outputs();
+        assert!(
+            shown.len() == 1 && shown[0].starts_with(expected),
+            "{renewals}: {shown:?}"
+        );
+    }
+    check_ready(
+        r#"
+        . subscribe 1
+        ! sign 1
+        . signed 1
+        > start $1
+        < error $1 {"errors":[{"errorType":"UnauthorizedException","message":"Permission denied"}]}
+        ! ended error 1 [{"message":"Permission denied","extensions":{"errorType":"UnauthorizedException"}}]
+        "#,
+    );
+}
+
+#[test]
+fn a_stop_while_a_rejected_start_is_signed_again_releases_at_once() {
+    check_ready(
+        r#"
+        . subscribe 1
+        ! sign 1
+        . signed 1
+        > start $1
+        < error $1 {"errors":[{"errorType":"UnrecognizedClientException"}]}
+        ! renew 1 UnrecognizedClientException: UnrecognizedClientException
+        . stop 1
+        ! released 1
+        . signed 1
         "#,
     );
 }
