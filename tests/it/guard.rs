@@ -505,7 +505,6 @@ fn targets() -> Vec<Row> {
     rows.push(row(400, "TARGET_FORM", "OPTIONS *", &[H], ""));
     for path in [
         "/",
-        "/graphql/",
         "/GraphQL",
         "/graphql/x",
         "/graphql/../rest",
