@@ -17,7 +17,7 @@ use super::route::Route;
 use crate::operation::{UpstreamRequest, exchange};
 use crate::sign::RequestTarget;
 use crate::telemetry::Record;
-use crate::upstream::{ResponseBody, filter_response_headers};
+use crate::upstream::{ResponseBody, filter_response_headers, set_length_of_empty_body};
 
 /// Forwards a request: a path below the route's path goes to the same path below the target's.
 pub(super) async fn forward(
@@ -30,6 +30,9 @@ pub(super) async fn forward(
     let target = route.target(&head.uri)?;
     let body = request_body::read(route, body, &client.slot, record).await?;
     route.headers.filter_request(&mut head.headers);
+    if body.is_empty() {
+        set_length_of_empty_body(&head.method, &mut head.headers);
+    }
     let (head, body) = send(route, head.method, &target, head.headers, body, record).await?;
     relay(head, body, &client.share, record).await
 }

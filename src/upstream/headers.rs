@@ -10,6 +10,8 @@ use http::header::{
     STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
+use http::Method;
+
 use super::{Error, UpstreamKind};
 use crate::guard::{
     forwarded_header, has_header_prefix, is_method_override, is_odd_header, is_same_header,
@@ -113,6 +115,14 @@ static URL_OVERRIDES: [HeaderName; 11] = [
     HeaderName::from_static("x-rewrite-uri"),
     HeaderName::from_static("x-rewrite-url"),
 ];
+
+/// Adds the length of an empty body if a body has a meaning for the method (RFC 9110, section 8.6). Without
+/// it, some servers answer 411. hyper adds the length of other bodies.
+pub fn set_length_of_empty_body(method: &Method, headers: &mut HeaderMap) {
+    if matches!(*method, Method::POST | Method::PUT | Method::PATCH) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+}
 
 impl HeaderPolicy {
     /// Returns the policy for `kind`: drops the headers that are dropped by default, except those in

@@ -34,7 +34,7 @@ pub use endpoint::{
 };
 pub use error::{DialError, Error};
 pub use framing::FramingError;
-pub use headers::{HeaderPolicy, filter_response_headers};
+pub use headers::{HeaderPolicy, filter_response_headers, set_length_of_empty_body};
 pub use pool::UpstreamBody;
 pub use proxy_rules::ProxyRules;
 pub use read_to_end::read_to_end;

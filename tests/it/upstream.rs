@@ -434,6 +434,39 @@ async fn twenty_requests_share_a_connection_over_http1_and_http2() {
     }
 }
 
+#[tokio::test]
+async fn an_empty_body_has_a_length_if_the_method_defines_a_body() {
+    for alpn in ["h2", "http/1.1"] {
+        let (peer, seen) = hyper_peer(alpn).await;
+        let addr = app_before(&peer, &[]).await;
+        for method in ["POST", "PUT", "PATCH", "DELETE", "GET"] {
+            for length in [
+                "content-length: 0\r\n",
+                "",
+                "transfer-encoding: chunked\r\n",
+            ] {
+                let end = if length.contains("chunked") {
+                    "0\r\n\r\n"
+                } else {
+                    ""
+                };
+                let request = format!(
+                    "{method} /gateway/a HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\n\
+                     {length}\r\n{end}"
+                );
+                let answer = raw(addr, request.as_bytes()).await;
+                assert_eq!(answer.status, 200, "{method} {length:?}: {answer:?}");
+                let request = seen.lock().pop().unwrap();
+                let sent = request.headers.get("content-length").map(Vec::as_slice);
+                let zero = ["0".to_owned()];
+                let expected = matches!(method, "POST" | "PUT" | "PATCH").then_some(&zero[..]);
+                assert_eq!(sent, expected, "{alpn} {method} {length:?}");
+                assert_eq!(request.headers.get("transfer-encoding"), None);
+            }
+        }
+    }
+}
+
 /// Sends thousands of requests while connections are constantly replaced.
 #[tokio::test]
 async fn connections_at_their_maximum_age_take_no_request_and_fail_none() {
