@@ -65,6 +65,9 @@ const VERSION: u32 = 1;
 /// The delay before writing, so that new operations in quick succession are written together.
 const WRITE_DELAY: Duration = Duration::from_millis(250);
 
+/// The delay before a failed write is tried again.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
+
 /// Reads a recording.
 ///
 /// # Errors
@@ -134,29 +137,44 @@ impl Recording {
         recording.store().await;
     }
 
-    /// Writes new operations until `stop` is cancelled.
+    /// Writes new operations until `stop` is cancelled. A write that fails is tried again.
     async fn watch(self: &Arc<Self>, stop: &CancellationToken) {
+        let mut is_stored = true;
         loop {
-            tokio::select! {
-                () = self.changed.notified() => {}
-                () = stop.cancelled() => return,
+            let due = async {
+                if is_stored {
+                    self.changed.notified().await;
+                    tokio::time::sleep(WRITE_DELAY).await;
+                } else {
+                    tokio::time::sleep(RETRY_DELAY).await;
+                }
+            };
+            if stop.run_until_cancelled(due).await.is_none() {
+                return;
             }
-            tokio::select! {
-                () = tokio::time::sleep(WRITE_DELAY) => {}
-                () = stop.cancelled() => return,
-            }
-            Arc::clone(self).store().await;
+            is_stored = Arc::clone(self).store().await;
         }
     }
 
-    async fn store(self: Arc<Self>) {
+    /// Returns whether the file was written.
+    async fn store(self: Arc<Self>) -> bool {
         let store = move || match self.write() {
-            Ok(()) => debug!("recording written"),
-            Err(error) => warn!("{}", crate::telemetry::error_chain(&error)),
+            Ok(()) => {
+                debug!("recording written");
+                true
+            }
+            Err(error) => {
+                warn!("{}", crate::telemetry::error_chain(&error));
+                false
+            }
         };
         let stored = tokio::task::spawn_blocking(|| caught_blocking(Task::Recorder, store));
-        if !matches!(stored.await, Ok(Ok(()))) {
-            warn!("the recording could not be written");
+        match stored.await {
+            Ok(Ok(is_stored)) => is_stored,
+            Ok(Err(_)) | Err(_) => {
+                warn!("the recording could not be written");
+                false
+            }
         }
     }
 
@@ -195,15 +213,23 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
+    let replaced = create(&new, content).and_then(|()| fs::rename(&new, path));
+    if replaced.is_err() {
+        // On a full disk, it would occupy the rest of the space.
+        let _ = fs::remove_file(&new);
+    }
+    replaced
+}
+
+fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(&new)?;
+        .open(path)?;
     file.write_all(content)?;
     file.write_all(b"\n")?;
-    file.sync_all()?;
-    fs::rename(&new, path)
+    file.sync_all()
 }
 
 #[cfg(test)]

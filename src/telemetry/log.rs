@@ -5,6 +5,8 @@
 //! ids, and at WARN the standard error of credential processes. `sign::credentials` logs its
 //! failures.
 
+use std::io::{self, Write};
+
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, info};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -12,6 +14,8 @@ use tracing_subscriber::filter::{FilterExt as _, ParseError, Targets, filter_fn}
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer, Registry, fmt};
+
+use prometheus_client::metrics::counter::Counter;
 
 use super::metrics::metrics;
 use super::otlp::Export;
@@ -25,6 +29,13 @@ const WAITING_LINES: usize = 8_192;
 pub enum LogFormat {
     Json,
     Text,
+}
+
+/// Counts the lines that cannot be written, because the reader of the log has gone or its device is full.
+/// The thread that writes must not see these errors, because it ends a batch of lines at the first one.
+struct Counting<W> {
+    writer: W,
+    unwritten: Counter,
 }
 
 /// `[log]` of the configuration.
@@ -55,7 +66,10 @@ pub fn init(config: &LogConfig, export: Option<&Export>) -> Result<WorkerGuard, 
     let filter = parse_filter(&config.filter)?;
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING_LINES)
-        .finish(std::io::stderr());
+        .finish(Counting {
+            writer: io::stderr(),
+            unwritten: metrics().log_lines_dropped.clone(),
+        });
     metrics().watch_log(writer.error_counter());
     // Without a level hint, the target of every line of every dependency would be checked.
     let capped = filter_fn(is_allowed).with_max_level_hint(LevelFilter::TRACE);
@@ -92,6 +106,27 @@ pub fn init(config: &LogConfig, export: Option<&Export>) -> Result<WorkerGuard, 
     Ok(guard)
 }
 
+// === impl Counting ===
+
+impl<W: Write> Write for Counting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    /// Is called with one line at a time.
+    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
+        if self.writer.write_all(line).is_err() {
+            self.unwritten.inc();
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.writer.flush();
+        Ok(())
+    }
+}
+
 /// Returns whether this is the span of a request, which the log does not contain.
 fn is_span(metadata: &Metadata<'_>) -> bool {
     metadata.target() == trace::TARGET
@@ -110,6 +145,24 @@ mod tests {
 
     use super::super::Trace;
     use super::*;
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted() {
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let unwritten = Counter::default();
+        let mut log = Counting {
+            writer: full,
+            unwritten: unwritten.clone(),
+        };
+        for _ in 0..3 {
+            log.write_all(b"line\n").unwrap();
+        }
+        log.flush().unwrap();
+        assert_eq!(unwritten.get(), 3);
+    }
 
     #[test]
     fn without_export_no_spans_are_created() {

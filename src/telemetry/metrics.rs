@@ -62,7 +62,8 @@ macro_rules! metrics {
             codes: Codes,
             combinations: Combinations,
             keepalives: Mutex<Vec<Arc<Keepalives>>>,
-            log_lines: Mutex<Option<ErrorCounter>>,
+            /// The counter of lines that the log dropped, and how many of them have been counted here.
+            log_lines: Mutex<Option<(ErrorCounter, u64)>>,
             $(pub $field: $kind,)*
             $($of_route: Family<RouteLabel, $route_kind>,)*
         }
@@ -163,7 +164,7 @@ metrics! {
         ready: Gauge = "Whether /readyz answers 200";
         memory_limit_bytes: Gauge = "Memory limit; 0 without a limit";
         log_lines_dropped: Counter =
-            "Log lines that were dropped because their reader did not keep up";
+            "Log lines that were dropped because their reader did not keep up, or could not be written";
         build_info: Family<BuildLabels, Gauge> = "Always 1";
     }
     each route {
@@ -248,7 +249,7 @@ impl Metrics {
 
     /// Sets the counter of dropped log lines.
     pub(super) fn watch_log(&self, lines: ErrorCounter) {
-        *self.log_lines.lock() = Some(lines);
+        *self.log_lines.lock() = Some((lines, 0));
     }
 
     /// Updates the metrics that are computed at a scrape.
@@ -257,10 +258,11 @@ impl Metrics {
         for keepalives in self.keepalives.lock().iter() {
             keepalives.observe();
         }
-        if let Some(lines) = &*self.log_lines.lock() {
+        if let Some((lines, known)) = &mut *self.log_lines.lock() {
             let dropped = lines.dropped_lines() as u64;
-            let known = self.log_lines_dropped.get();
-            self.log_lines_dropped.inc_by(dropped.saturating_sub(known));
+            self.log_lines_dropped
+                .inc_by(dropped.saturating_sub(*known));
+            *known = dropped;
         }
         let labels = BuildLabels {
             version: build::VERSION,

@@ -42,6 +42,8 @@ mod errors;
 mod exactly_once;
 mod exactness;
 mod flood;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod fuzz;
 mod gateway;
 mod guard;
