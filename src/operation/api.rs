@@ -101,6 +101,7 @@ impl AppSyncApi {
             Ok((status, body)) => outcome(status, body),
             Err(error) => {
                 record.code = Some(error.code().into());
+                record.sent = Some(error.sent());
                 record.cause = Some(error_chain(&error));
                 let error = GraphqlError::coded(error.message(), error.code(), error.sent());
                 (None, Event::Error(vec![error]))

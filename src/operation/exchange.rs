@@ -1,6 +1,8 @@
 //! One signed HTTP exchange with upstream: sends a request once, and records and traces it. Routes of
 //! every kind use it.
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use countersign_protocol::error_code::{Code, Sent};
 use http::{HeaderMap, HeaderValue, Method, Response};
@@ -18,6 +20,15 @@ pub struct UpstreamRequest<'a> {
     pub target: &'a RequestTarget,
     pub headers: HeaderMap,
     pub body: Bytes,
+}
+
+/// An exchange in progress. If it is dropped, because the client abandoned the request, the record shows
+/// how far it came.
+struct Progress<'a> {
+    record: &'a mut Record,
+    timing: Timing,
+    begun: Instant,
+    is_done: bool,
 }
 
 /// Why an exchange has no response.
@@ -50,13 +61,24 @@ pub async fn exchange(
     } = request;
     let span = record.trace.upstream_span(name);
     policy.continue_trace(&mut headers, &span);
-    let mut timing = Timing::default();
-    let sent = upstream.send(method, target, headers, body, &mut timing);
+    let mut progress = Progress {
+        record,
+        timing: Timing::default(),
+        begun: Instant::now(),
+        is_done: false,
+    };
+    let sent = upstream.send(method, target, headers, body, &mut progress.timing);
     let result = tokio::select! {
         result = sent => result.map_err(ExchangeError::from),
         () = expired => Err(ExchangeError::Expired),
     };
-    record_timing(&timing, record);
+    progress.is_done = true;
+    drop(progress);
+    record.sent = Some(
+        result
+            .as_ref()
+            .map_or_else(ExchangeError::sent, |_| Sent::Yes),
+    );
     let outcome = result.as_ref().map(|response| response.status().as_u16());
     let outcome = outcome.map_err(|error| error.code().as_str());
     span.end(record.steps(), outcome);
@@ -83,6 +105,20 @@ pub fn record_response(headers: &HeaderMap, record: &mut Record) {
     };
     record.request_id = text("x-amzn-requestid");
     record.code = text("x-amzn-errortype").map(RecordCode::Upstream);
+}
+
+// === impl Progress ===
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            let spent = self.timing.signing + self.timing.connect;
+            self.timing.first_byte = self.begun.elapsed().saturating_sub(spent);
+            let is_signed = !self.timing.signing.is_zero();
+            self.record.sent = Some(if is_signed { Sent::Maybe } else { Sent::No });
+        }
+        record_timing(&self.timing, self.record);
+    }
 }
 
 // === impl ExchangeError ===

@@ -150,7 +150,7 @@ codes! {
         "Read responses faster, or raise `limits.buffered`.";
     Cancelled = "CANCELLED", NONE, LOGGED,
         "The client abandoned the request before the response was complete.",
-        "None needed. If clients time out, compare their timeouts with `first_byte_ms` in the log.";
+        "None needed. If clients time out, compare their timeouts with `first_byte_ms` in the log, beside `sent`.";
     CertificateMissing = "CERTIFICATE_MISSING", FORBIDDEN, NO,
         "The port requires a client certificate.",
         "Use TLS with a certificate issued by an authority in `tls.client_ca`.";
@@ -418,6 +418,12 @@ impl Sent {
             Self::Maybe => "maybe",
             Self::Yes => "yes",
         }
+    }
+
+    /// Returns the value with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let all = [Self::No, Self::Maybe, Self::Yes];
+        all.into_iter().find(|sent| sent.as_str() == name)
     }
 }
 

@@ -244,7 +244,7 @@ impl Drop for Body {
     fn drop(&mut self) {
         if let Some(mut record) = self.record.take() {
             if self.is_cut_short(&record) {
-                record.code.get_or_insert_with(Record::unanswered);
+                record.abandon();
             }
             record.write();
         }

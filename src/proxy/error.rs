@@ -334,6 +334,7 @@ pub(super) fn graphql_error(error: &Error) -> GraphqlError {
 /// Does the same, and writes the record of the operation that failed with it.
 pub(super) fn refused(error: &Error, record: &mut Record) -> GraphqlError {
     record.code = Some(error.code().into());
+    record.sent = Some(error.summary().sent);
     record.cause = Some(error_chain(error));
     record.write();
     graphql_error(error)
@@ -350,6 +351,7 @@ pub(super) fn rescue(
     let ErrorSummary { code, status, sent } = summary;
     let message = error.message();
     record.code = Some(code.into());
+    record.sent = Some(sent);
     record.cause = Some(error_chain(error));
     let text = match error_format {
         ErrorFormat::GraphQl(_) => json!({ "errors": [GraphqlError::coded(message, code, sent)] }),

@@ -187,6 +187,9 @@ impl Operations {
                     let code = errors.iter().find_map(|error| error.extensions.get("code"));
                     let code = code.and_then(|code| code.as_str());
                     record.code = code.map(RecordCode::named);
+                    let sent = errors.iter().find_map(|error| error.extensions.get("sent"));
+                    let sent = sent.and_then(|sent| sent.as_str());
+                    record.sent = sent.and_then(Sent::from_name);
                 }
                 Event::Lost => record.code = Some(Code::SubscriptionLost.into()),
                 Event::Missed(_) | Event::Complete => {}
@@ -260,6 +263,7 @@ impl Operations {
         let error = GraphqlError::coded(message.as_str(), code, Sent::No);
         metrics().refused(code);
         record.code = Some(code.into());
+        record.sent = Some(Sent::No);
         record.cause = Some(message);
         record.write();
         self.running.insert(key, Running::NotAdmitted);

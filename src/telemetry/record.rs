@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use super::metrics::{GaugeGuard, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
 use super::record_code::RecordCode;
 use super::trace::{RequestAttributes, Trace};
-use countersign_protocol::error_code::Code;
+use countersign_protocol::error_code::{Code, Sent};
 
 /// What is known about a request so far. It is written once, when the request ends, and contains no
 /// header, query, variable or body.
@@ -25,6 +25,8 @@ pub struct Record {
     pub name: Option<String>,
     pub status: u16,
     pub code: Option<RecordCode>,
+    /// Whether upstream may have acted, of a request that failed.
+    pub sent: Option<Sent>,
     /// AWS's request id.
     pub request_id: Option<String>,
     /// The causes of an error of countersign, for the log only.
@@ -47,9 +49,7 @@ const SWITCHED: u16 = 101;
 static NO_ROUTE: LazyLock<Arc<str>> = LazyLock::new(|| "none".into());
 
 impl Record {
-    /// Returns the code of a request that ends without a response, because its client abandoned it or a
-    /// panic dropped it.
-    pub fn unanswered() -> RecordCode {
+    fn unanswered() -> RecordCode {
         if std::thread::panicking() {
             Code::Internal.into()
         } else {
@@ -68,6 +68,7 @@ impl Record {
             name: None,
             status: 0,
             code: None,
+            sent: None,
             request_id: None,
             cause: None,
             bytes_in: 0,
@@ -94,6 +95,13 @@ impl Record {
             "STREAM" => "stream",
             _ => HTTP,
         }
+    }
+
+    /// Records that the client abandoned the request, or that a panic ended it. Nothing was sent unless
+    /// the record contains something else.
+    pub fn abandon(&mut self) {
+        self.code.get_or_insert_with(Self::unanswered);
+        self.sent.get_or_insert(Sent::No);
     }
 
     pub fn set_name(&mut self, name: Option<&str>) {
@@ -137,6 +145,7 @@ impl Record {
                     token = self.token.as_deref(),
                     status = self.status,
                     code = self.code.as_ref().map(RecordCode::as_str),
+                    sent = self.code.as_ref().and(self.sent).map(Sent::as_str),
                     request_id = self.request_id,
                     bytes_in = self.bytes_in,
                     bytes_out = self.bytes_out,
@@ -180,10 +189,16 @@ impl Record {
         let is_theirs = matches!(self.code, Some(RecordCode::Upstream(_)));
         all.count_request(labels, is_theirs);
         if let Some(route) = &self.route {
+            let is_answered = self.sent != Some(Sent::Maybe);
+            let first_byte = if is_answered {
+                self.first_byte
+            } else {
+                Duration::ZERO
+            };
             let times = [
                 (&route.signing_duration_seconds, self.signing),
                 (&route.upstream_connect_duration_seconds, self.connect),
-                (&route.upstream_first_byte_duration_seconds, self.first_byte),
+                (&route.upstream_first_byte_duration_seconds, first_byte),
             ];
             for (histogram, time) in times {
                 if !time.is_zero() {
@@ -204,7 +219,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         if !self.is_written {
-            self.code.get_or_insert_with(Self::unanswered);
+            self.abandon();
             if std::thread::panicking() && self.client() == HTTP && self.status == 0 {
                 self.status = 500;
             }

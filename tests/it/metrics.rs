@@ -196,6 +196,41 @@ async fn subscriptions_are_counted_from_start_to_end() {
     assert_eq!(world.countersign.exited().await, 0);
 }
 
+/// Returns a duration in a log line.
+fn millis(line: &str, name: &str) -> f64 {
+    let (_, rest) = line.split_once(&format!(" {name}=")).unwrap();
+    rest.split(' ').next().unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_request_that_is_abandoned_before_it_is_sent_is_known_not_to_be_sent() {
+    // Nothing answers the process that returns credentials.
+    let mut world = World::builder()
+        .admin()
+        .keyless()
+        .file(
+            ".aws/config",
+            "[default]\ncredential_process = /bin/sleep 60\n",
+        )
+        .daemon()
+        .await;
+    let body = json!({ "query": "mutation { clear }" }).to_string();
+    let request = format!(
+        "POST /graphql HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        world.addr,
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(world.addr).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    world
+        .check("countersign_requests_in_flight{route=\"graphql\"}", 1.0)
+        .await;
+    drop(stream);
+    let line = world.countersign.line("CANCELLED").await;
+    assert!(line.contains("sent=\"no\""), "{line}");
+    assert!(millis(&line, "first_byte_ms") > 0.0, "{line}");
+}
+
 /// Requests that the client had abandoned were neither logged nor counted.
 #[tokio::test]
 async fn a_request_whose_client_disconnects_is_counted_as_cancelled() {
@@ -223,6 +258,12 @@ async fn a_request_whose_client_disconnects_is_counted_as_cancelled() {
     drop(stream);
     let line = world.countersign.line("CANCELLED").await;
     assert!(line.contains("operation=\"query\""), "{line}");
+    assert!(line.contains("sent=\"maybe\""), "{line}");
+    for step in ["signing_ms", "connect_ms", "first_byte_ms"] {
+        // The first request also opened the connection.
+        let is_known = step == "connect_ms" || millis(&line, step) > 0.0;
+        assert!(is_known, "{step}: {line}");
+    }
     let labels = "client=\"http\",operation=\"query\",status=\"\",code=\"CANCELLED\"";
     let cancelled = format!("requests_total{{route=\"graphql\",{labels}}}");
     world
@@ -252,6 +293,7 @@ async fn a_response_whose_client_disconnects_is_counted_as_cancelled() {
     drop(stream);
     let line = world.countersign.line("CANCELLED").await;
     assert!(line.contains("status=200"), "{line}");
+    assert!(line.contains("sent=\"yes\""), "{line}");
     // A complete response is a success.
     assert_eq!(world.query("{ large(bytes: 5000000) }").await.status, 200);
     let labels = "client=\"http\",operation=\"query\",status=\"200\",code=";
