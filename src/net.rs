@@ -72,7 +72,12 @@ const MAX_LOOKUPS: usize = 2;
 const FAILURE_TIME: Duration = Duration::from_secs(600);
 /// The time limit for a connection that only shows whether an address can be reached.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-const KEEPALIVE: Duration = Duration::from_secs(30);
+/// The time without data from the peer after which TCP checks whether the peer is still reachable.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// A connection is lost when its peer acknowledges neither data nor keepalive probes for so long. This
+/// does not depend on the number of probes that the system sends.
+const USER_TIMEOUT: Duration = Duration::from_secs(25);
 
 static SYSTEM: LazyLock<Resolver> =
     LazyLock::new(|| Resolver::new(|host| (host, 0).to_socket_addrs().map(Iterator::collect)));
@@ -109,6 +114,8 @@ impl Resolver {
         stream.set_nodelay(true)?;
         rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
         rustix::net::sockopt::set_tcp_keepidle(&stream, KEEPALIVE)?;
+        rustix::net::sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL)?;
+        set_user_timeout(&stream, USER_TIMEOUT)?;
         Ok(stream)
     }
 
@@ -301,6 +308,21 @@ fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
         all.extend(second.next());
     }
     all
+}
+
+/// Sets the time after which a connection is lost whose peer acknowledges nothing. Only Linux has it;
+/// elsewhere, the system's number of retransmissions and probes decides.
+///
+/// # Errors
+/// When the system rejects the option.
+#[cfg_attr(not(target_os = "linux"), expect(unused_variables))]
+pub fn set_user_timeout(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+        rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds)?;
+    }
+    Ok(())
 }
 
 fn with_port(mut addresses: Vec<SocketAddr>, port: u16) -> Vec<SocketAddr> {

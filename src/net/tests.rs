@@ -264,3 +264,22 @@ async fn address_that_accepts_connections_is_returned_first() {
     assert_eq!(addresses.len(), 2);
     assert!(started.elapsed() < PROBE_TIMEOUT * 2);
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn connections_are_lost_when_their_peer_vanishes() {
+    let (listener, port) = listening().await;
+    let stream = resolver(&["127.0.0.1"]).connect("name.example", port).await;
+    let stream = stream.unwrap();
+    drop(listener);
+    use rustix::net::sockopt;
+    assert!(sockopt::socket_keepalive(&stream).unwrap());
+    let idle = sockopt::tcp_keepidle(&stream).unwrap();
+    let interval = sockopt::tcp_keepintvl(&stream).unwrap();
+    let lost = Duration::from_millis(sockopt::tcp_user_timeout(&stream).unwrap().into());
+    assert!(
+        !lost.is_zero() && lost <= Duration::from_secs(30),
+        "{lost:?}"
+    );
+    assert!(idle + interval <= lost, "{idle:?} {interval:?}");
+}
