@@ -1,0 +1,239 @@
+//! Decides which connection carries a request, and how many connections to dial. Without I/O and
+//! without a clock.
+//!
+//! A slot is the right to one request on a connection: an HTTP/1.1 connection has one, an HTTP/2
+//! connection has as many as it may have streams.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+/// The connections of a pool, and the requests that wait for a slot on one.
+///
+/// `C` is a handle of a connection, `W` a handle of a waiting request.
+#[derive(Debug)]
+pub(super) struct ConnectionSlots<C, W> {
+    connections: Vec<Entry<C>>,
+    waiting: VecDeque<Waiting<W>>,
+    dialling: usize,
+    /// The slots of the connection that was opened last; the next one is expected to have as many.
+    usual_slots: Option<usize>,
+    last_id: u64,
+}
+
+/// The number of a connection in its pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Id(u64);
+
+/// A connection that was opened.
+#[derive(Debug)]
+pub(super) struct Opened<C> {
+    pub(super) connection: C,
+    /// When its dial started.
+    pub(super) dialled: Instant,
+    /// When it stops taking requests.
+    pub(super) expires: Instant,
+}
+
+/// A slot on a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ConnectionSlot<C> {
+    pub(super) id: Id,
+    pub(super) connection: C,
+}
+
+/// The result of a check whether a connection is unused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unused {
+    CheckAt(Instant),
+    Removed,
+}
+
+#[derive(Debug)]
+struct Entry<C> {
+    id: Id,
+    opened: Opened<C>,
+    /// How many requests it carries at a time, when it was last asked.
+    slots: usize,
+    in_flight: usize,
+    last_used: Instant,
+}
+
+#[derive(Debug)]
+struct Waiting<W> {
+    handle: W,
+    /// The dial of the connection must have started later.
+    after: Option<Instant>,
+}
+
+impl<C, W> Default for ConnectionSlots<C, W> {
+    fn default() -> Self {
+        Self {
+            connections: Vec::new(),
+            waiting: VecDeque::new(),
+            dialling: 0,
+            usual_slots: None,
+            last_id: 0,
+        }
+    }
+}
+
+impl<C: Clone, W> ConnectionSlots<C, W> {
+    /// Takes a slot on the connection that carries the most requests, and of equals on the one that
+    /// was used last, so that the others become idle and are closed. With `after`, the dial of the
+    /// connection must have started later. `slots` returns how many requests a connection carries at a
+    /// time, 0 if it is closed.
+    pub(super) fn take(
+        &mut self,
+        after: Option<Instant>,
+        now: Instant,
+        slots: impl Fn(&C) -> usize,
+    ) -> Option<ConnectionSlot<C>> {
+        self.connections.retain_mut(|entry| {
+            entry.slots = slots(&entry.opened.connection);
+            entry.slots > 0
+        });
+        let fits = |entry: &&mut Entry<C>| {
+            let is_new_enough = after.is_none_or(|after| entry.opened.dialled > after);
+            is_new_enough && now < entry.opened.expires && entry.in_flight < entry.slots
+        };
+        let fitting = self.connections.iter_mut().filter(fits);
+        let best = fitting.max_by_key(|entry| (entry.in_flight, entry.last_used))?;
+        Some(best.take(now))
+    }
+
+    /// Adds a request that waits for a slot.
+    pub(super) fn wait(&mut self, handle: W, after: Option<Instant>) {
+        self.waiting.push_back(Waiting { handle, after });
+    }
+
+    /// Returns how many more dials the waiting requests need, and counts them as started. While it is
+    /// unknown how many requests a connection carries, one dial is enough to learn it.
+    pub(super) fn dials_needed(&mut self, is_gone: impl Fn(&W) -> bool) -> usize {
+        self.waiting.retain(|waiting| !is_gone(&waiting.handle));
+        let needed = match self.usual_slots {
+            Some(slots) => self.waiting.len().div_ceil(slots.max(1)),
+            None => self.waiting.len().min(1),
+        };
+        let more = needed.saturating_sub(self.dialling);
+        self.dialling += more;
+        more
+    }
+
+    /// Adds the connection of a dial that succeeded, which carries `slots` requests at a time.
+    pub(super) fn opened(&mut self, opened: Opened<C>, slots: usize, now: Instant) -> Id {
+        self.dialling = self.dialling.saturating_sub(1);
+        self.usual_slots = Some(slots);
+        self.last_id += 1;
+        let id = Id(self.last_id);
+        self.connections.push(Entry {
+            id,
+            opened,
+            slots,
+            in_flight: 0,
+            last_used: now,
+        });
+        id
+    }
+
+    /// Counts a dial that failed, and removes and returns the requests that no other dial serves.
+    pub(super) fn dial_failed(&mut self) -> Vec<W> {
+        self.dialling = self.dialling.saturating_sub(1);
+        let slots = self.usual_slots.unwrap_or(usize::MAX);
+        let served = self.dialling.saturating_mul(slots);
+        let unserved = self.waiting.len().saturating_sub(served);
+        let failed = self.waiting.drain(..unserved);
+        failed.map(|waiting| waiting.handle).collect()
+    }
+
+    /// Gives free slots to the waiting requests, in the order in which they came.
+    pub(super) fn serve(
+        &mut self,
+        now: Instant,
+        slots: impl Fn(&C) -> usize,
+    ) -> Vec<(W, ConnectionSlot<C>)> {
+        let mut served = Vec::new();
+        for waiting in std::mem::take(&mut self.waiting) {
+            match self.take(waiting.after, now, &slots) {
+                Some(slot) => served.push((waiting.handle, slot)),
+                None => self.waiting.push_back(waiting),
+            }
+        }
+        served
+    }
+
+    /// Frees a slot. A connection that has expired is removed with its last request. Of more than
+    /// `max_idle` connections without requests, the one that was used least recently is removed.
+    pub(super) fn release(&mut self, id: Id, now: Instant, max_idle: usize) {
+        let Some(entry) = self.entry(id) else {
+            return;
+        };
+        entry.in_flight = entry.in_flight.saturating_sub(1);
+        entry.last_used = now;
+        if entry.in_flight > 0 {
+            return;
+        }
+        if now >= entry.opened.expires {
+            self.remove(id);
+            return;
+        }
+        let idle = self.connections.iter().filter(|entry| entry.in_flight == 0);
+        if idle.clone().count() > max_idle
+            && let Some(oldest) = idle.min_by_key(|entry| entry.last_used)
+        {
+            let oldest = oldest.id;
+            self.remove(oldest);
+        }
+    }
+
+    /// Removes a connection. It completes its requests and takes no others.
+    pub(super) fn remove(&mut self, id: Id) {
+        self.connections.retain(|entry| entry.id != id);
+    }
+
+    /// Removes the connections for which `is_dead` returns `true`.
+    pub(super) fn remove_if(&mut self, is_dead: impl Fn(&C) -> bool) {
+        self.connections
+            .retain(|entry| !is_dead(&entry.opened.connection));
+    }
+
+    /// Removes a connection without requests if its last one ended `idle` ago, or if it has expired.
+    pub(super) fn remove_unused(&mut self, id: Id, now: Instant, idle: Duration) -> Unused {
+        let Some(entry) = self.entry(id) else {
+            return Unused::Removed;
+        };
+        let expires = entry.opened.expires;
+        if entry.in_flight > 0 {
+            let next = now + idle;
+            // When it has expired, the end of its last request removes it.
+            return Unused::CheckAt(if now < expires {
+                next.min(expires)
+            } else {
+                next
+            });
+        }
+        let until = expires.min(entry.last_used + idle);
+        if now < until {
+            return Unused::CheckAt(until);
+        }
+        self.remove(id);
+        Unused::Removed
+    }
+
+    fn entry(&mut self, id: Id) -> Option<&mut Entry<C>> {
+        self.connections.iter_mut().find(|entry| entry.id == id)
+    }
+}
+
+impl<C: Clone> Entry<C> {
+    fn take(&mut self, now: Instant) -> ConnectionSlot<C> {
+        self.in_flight += 1;
+        self.last_used = now;
+        ConnectionSlot {
+            id: self.id,
+            connection: self.opened.connection.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+//! Each rule of the slots, without I/O and at seconds that the tests choose.
+
+use std::collections::BTreeMap;
+
+use super::*;
+
+const HTTP1: usize = 1;
+const HTTP2: usize = 100;
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A pool whose connections are named by letters.
+struct Pool {
+    slots: ConnectionSlots<char, u32>,
+    started: Instant,
+    /// How many requests each connection carries at a time.
+    carried: BTreeMap<char, usize>,
+    ids: BTreeMap<char, Id>,
+}
+
+impl Pool {
+    fn new() -> Self {
+        Self {
+            slots: ConnectionSlots::default(),
+            started: Instant::now(),
+            carried: BTreeMap::new(),
+            ids: BTreeMap::new(),
+        }
+    }
+
+    fn at(&self, second: u64) -> Instant {
+        self.started + Duration::from_secs(second)
+    }
+
+    fn open(&mut self, connection: char, slots: usize, dialled: u64) {
+        let opened = Opened {
+            connection,
+            dialled: self.at(dialled),
+            expires: self.at(600),
+        };
+        let id = self.slots.opened(opened, slots, self.at(dialled));
+        self.ids.insert(connection, id);
+        self.carried.insert(connection, slots);
+    }
+
+    fn take(&mut self, second: u64) -> Option<char> {
+        self.take_after(None, second)
+    }
+
+    fn take_after(&mut self, after: Option<u64>, second: u64) -> Option<char> {
+        let after = after.map(|after| self.at(after));
+        let now = self.at(second);
+        let slot = self.slots.take(after, now, |name| self.carried[name]);
+        slot.map(|slot| slot.connection)
+    }
+
+    fn wait(&mut self, requests: std::ops::Range<u32>) {
+        for request in requests {
+            self.slots.wait(request, None);
+        }
+    }
+
+    fn dials(&mut self) -> usize {
+        self.slots.dials_needed(|_| false)
+    }
+
+    fn serve(&mut self) -> Vec<(u32, char)> {
+        let now = self.at(1);
+        let served = self.slots.serve(now, |name| self.carried[name]);
+        let pairs = served.into_iter();
+        pairs
+            .map(|(request, slot)| (request, slot.connection))
+            .collect()
+    }
+
+    fn release(&mut self, connection: char, second: u64, max_idle: usize) {
+        let now = self.at(second);
+        self.slots.release(self.ids[&connection], now, max_idle);
+    }
+}
+
+#[test]
+fn one_dial_shows_the_protocol_and_http2_needs_few_connections() {
+    let mut pool = Pool::new();
+    pool.wait(0..300);
+    assert_eq!(pool.dials(), 1);
+    assert_eq!(pool.dials(), 0, "a dial is in progress");
+    pool.open('a', HTTP2, 1);
+    assert_eq!(pool.serve().len(), 100);
+    assert_eq!(pool.dials(), 2);
+    for connection in ['b', 'c'] {
+        pool.open(connection, HTTP2, 2);
+        assert_eq!(pool.serve().len(), 100);
+    }
+    assert_eq!(pool.dials(), 0);
+    assert_eq!(pool.take(3), None, "all slots are taken");
+}
+
+#[test]
+fn http1_needs_a_connection_for_each_request() {
+    let mut pool = Pool::new();
+    pool.wait(0..5);
+    assert_eq!(pool.dials(), 1);
+    pool.open('a', HTTP1, 1);
+    assert_eq!(pool.serve(), [(0, 'a')]);
+    assert_eq!(pool.dials(), 4);
+    pool.release('a', 2, 8);
+    assert_eq!(
+        pool.serve(),
+        [(1, 'a')],
+        "a connection that becomes free is used"
+    );
+    for connection in ['b', 'c', 'd', 'e'] {
+        pool.open(connection, HTTP1, 2);
+    }
+    assert_eq!(pool.serve().len(), 3);
+    assert_eq!(pool.take(3), Some('b'), "one dial was not needed");
+    assert_eq!(pool.take(3), None);
+}
+
+#[test]
+fn upstreams_with_few_streams_get_more_connections() {
+    let mut pool = Pool::new();
+    pool.wait(0..30);
+    assert_eq!(pool.dials(), 1);
+    pool.open('a', 10, 1);
+    assert_eq!(pool.serve().len(), 10);
+    assert_eq!(pool.dials(), 2);
+    pool.open('b', 5, 2);
+    assert_eq!(pool.serve().len(), 5);
+    assert_eq!(pool.dials(), 2, "15 wait, and one dial of 3 is in progress");
+}
+
+#[test]
+fn the_fullest_connection_is_taken_so_that_the_others_become_idle() {
+    let mut pool = Pool::new();
+    for connection in ['a', 'b'] {
+        pool.open(connection, 2, 1);
+    }
+    let taken: Vec<_> = (2..7).map(|second| pool.take(second)).collect();
+    assert_eq!(taken, [Some('b'), Some('b'), Some('a'), Some('a'), None]);
+    pool.release('a', 7, 8);
+    assert_eq!(pool.take(8), Some('a'));
+}
+
+#[test]
+fn repeated_requests_get_a_connection_that_was_dialled_later() {
+    let mut pool = Pool::new();
+    pool.open('a', HTTP1, 1);
+    assert_eq!(pool.take_after(Some(2), 3), None);
+    pool.slots.wait(7, Some(pool.at(2)));
+    assert_eq!(pool.dials(), 1);
+    assert_eq!(pool.serve(), [], "the first connection is too old");
+    pool.open('b', HTTP1, 3);
+    assert_eq!(pool.serve(), [(7, 'b')]);
+}
+
+#[test]
+fn connections_end_when_they_are_closed_expired_silent_or_unused() {
+    let mut pool = Pool::new();
+    for connection in ['a', 'b', 'c', 'd'] {
+        pool.open(connection, HTTP1, 1);
+    }
+    pool.carried.insert('a', 0);
+    pool.slots.remove_if(|name| *name == 'b');
+    assert_eq!(pool.take(2), Some('d'));
+    pool.release('d', 3, 8);
+    assert_eq!(pool.take(600), None, "they have expired");
+    let (c, d) = (pool.ids[&'c'], pool.ids[&'d']);
+    let check = pool.slots.remove_unused(d, pool.at(62), IDLE);
+    assert_eq!(check, Unused::CheckAt(pool.at(63)));
+    let check = pool.slots.remove_unused(c, pool.at(62), IDLE);
+    assert_eq!(check, Unused::Removed);
+    assert_eq!(pool.take(62), Some('d'));
+    let check = pool.slots.remove_unused(d, pool.at(580), IDLE);
+    assert_eq!(check, Unused::CheckAt(pool.at(600)), "it expires sooner");
+    let check = pool.slots.remove_unused(d, pool.at(700), IDLE);
+    assert_eq!(check, Unused::CheckAt(pool.at(760)), "it is in use");
+    pool.release('d', 701, 8);
+    assert_eq!(
+        pool.slots.remove_unused(d, pool.at(701), IDLE),
+        Unused::Removed
+    );
+}
+
+#[test]
+fn idle_connections_beyond_the_limit_are_removed() {
+    let mut pool = Pool::new();
+    for (second, connection) in [(1, 'a'), (2, 'b'), (3, 'c')] {
+        pool.open(connection, HTTP1, second);
+        assert_eq!(pool.take(4), Some(connection));
+    }
+    for (second, connection) in [(5, 'a'), (6, 'b'), (7, 'c')] {
+        pool.release(connection, second, 2);
+    }
+    assert_eq!(
+        [pool.take(8), pool.take(8), pool.take(8)],
+        [Some('c'), Some('b'), None]
+    );
+}
+
+#[test]
+fn a_failed_dial_fails_the_requests_that_no_other_dial_serves() {
+    let mut pool = Pool::new();
+    pool.wait(0..3);
+    assert_eq!(pool.dials(), 1);
+    assert_eq!(pool.slots.dial_failed(), [0, 1, 2]);
+    pool.open('a', HTTP1, 1);
+    pool.wait(3..6);
+    assert_eq!(pool.serve(), [(3, 'a')]);
+    assert_eq!(pool.dials(), 2);
+    assert_eq!(pool.slots.dial_failed(), [4]);
+    assert_eq!(pool.slots.dial_failed(), [5]);
+}
+
+#[test]
+fn nothing_is_dialled_for_requests_that_are_gone() {
+    let mut pool = Pool::new();
+    pool.wait(0..3);
+    assert_eq!(pool.slots.dials_needed(|_| true), 0);
+}
