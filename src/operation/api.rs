@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_protocol::error_code::{Code, Sent};
-use countersign_protocol::graphql::{Event, GraphqlError, Json, OperationKey};
+use countersign_protocol::graphql::{Event, GraphqlError, Json, OperationKey, OperationKind};
 use countersign_protocol::realtime::placement::{Availability, Owner};
 use countersign_protocol::realtime::{Failure, Start};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -17,7 +17,7 @@ use crate::realtime::{Pool, REDACTION, Subscription};
 use crate::sign::{RequestTarget, TargetError, redact};
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::{Record, UpstreamSpan, error_chain};
-use crate::upstream::{Error, HeaderPolicy, Upstream};
+use crate::upstream::{Error, HeaderPolicy, Repeat, Upstream};
 
 /// The API behind an AppSync route.
 #[derive(Debug)]
@@ -94,10 +94,11 @@ impl AppSyncApi {
         &self,
         body: Bytes,
         headers: HeaderMap,
+        kind: Option<OperationKind>,
         buffer: Buffer,
         record: &mut Record,
     ) -> (Option<Json>, Event) {
-        match self.post(body, headers, buffer, record).await {
+        match self.post(body, headers, kind, buffer, record).await {
             Ok((status, body)) => outcome(status, body),
             Err(error) => {
                 record.code = Some(error.code().into());
@@ -113,6 +114,7 @@ impl AppSyncApi {
         &self,
         body: Bytes,
         mut headers: HeaderMap,
+        kind: Option<OperationKind>,
         mut buffer: Buffer,
         record: &mut Record,
     ) -> Result<(StatusCode, Bytes), ExchangeError> {
@@ -126,6 +128,7 @@ impl AppSyncApi {
             target: &self.target,
             headers,
             body,
+            repeat: kind.map_or(Repeat::Never, Repeat::from),
         };
         // The session or batch that owns the operation cancels it at the drain's deadline.
         let expired = std::future::pending();

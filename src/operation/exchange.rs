@@ -1,15 +1,16 @@
-//! One signed HTTP exchange with upstream: sends a request once, and records and traces it. Routes of
+//! One signed HTTP exchange with upstream: sends a request, and records and traces it. Routes of
 //! every kind use it.
 
 use std::time::Instant;
 
 use bytes::Bytes;
 use countersign_protocol::error_code::{Code, Sent};
+use countersign_protocol::graphql::OperationKind;
 use http::{HeaderMap, HeaderValue, Method, Response};
 
 use crate::sign::{RequestTarget, redact};
 use crate::telemetry::{Record, RecordCode};
-use crate::upstream::{self, HeaderPolicy, ResponseBody, Timing, Upstream};
+use crate::upstream::{self, HeaderPolicy, Repeat, ResponseBody, Timing, Upstream};
 
 /// A request whose headers may go upstream.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct UpstreamRequest<'a> {
     pub target: &'a RequestTarget,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// Whether upstream may process it twice.
+    pub repeat: Repeat,
 }
 
 /// An exchange in progress. If it is dropped, because the client abandoned the request, the record shows
@@ -58,6 +61,7 @@ pub async fn exchange(
         target,
         mut headers,
         body,
+        repeat,
     } = request;
     let span = record.trace.upstream_span(name);
     policy.continue_trace(&mut headers, &span);
@@ -67,7 +71,7 @@ pub async fn exchange(
         begun: Instant::now(),
         is_done: false,
     };
-    let sent = upstream.send(method, target, headers, body, &mut progress.timing);
+    let sent = upstream.send(method, target, headers, body, repeat, &mut progress.timing);
     let result = tokio::select! {
         result = sent => result.map_err(ExchangeError::from),
         () = expired => Err(ExchangeError::Expired),
@@ -118,6 +122,17 @@ impl Drop for Progress<'_> {
             self.record.sent = Some(if is_signed { Sent::Maybe } else { Sent::No });
         }
         record_timing(&self.timing, self.record);
+    }
+}
+
+// === impl Repeat ===
+
+impl From<OperationKind> for Repeat {
+    fn from(kind: OperationKind) -> Self {
+        match kind {
+            OperationKind::Query => Self::Safe,
+            OperationKind::Mutation | OperationKind::Subscription => Self::Never,
+        }
     }
 }
 

@@ -73,7 +73,7 @@ const NO: &[Sent] = &[Sent::No];
 const YES: &[Sent] = &[Sent::Yes];
 const NO_OR_MAYBE: &[Sent] = &[Sent::No, Sent::Maybe];
 const MAYBE_OR_NO: &[Sent] = &[Sent::Maybe, Sent::No];
-const MAYBE_OR_YES: &[Sent] = &[Sent::Maybe, Sent::Yes];
+const MAYBE_FIRST: &[Sent] = &[Sent::Maybe, Sent::Yes, Sent::No];
 const ANY: &[Sent] = &[Sent::No, Sent::Maybe, Sent::Yes];
 /// The code is logged and counted, and no client receives it.
 const LOGGED: &[Sent] = &[];
@@ -322,9 +322,9 @@ codes! {
     UploadNotSupported = "UPLOAD_NOT_SUPPORTED", MEDIA_TYPE, NO,
         "The request is a multipart upload, which AppSync does not support.",
         "Upload to a presigned S3 URL, and send the object's key in a mutation.";
-    UpstreamBroken = "UPSTREAM_BROKEN", BAD_GATEWAY, MAYBE_OR_YES,
+    UpstreamBroken = "UPSTREAM_BROKEN", BAD_GATEWAY, MAYBE_FIRST,
         "The connection to AWS was interrupted, or the response is not valid HTTP.",
-        "Try again if the operation can be repeated.";
+        "Try again with `sent: no`, or if the operation can be repeated.";
     UpstreamConnectTimeout = "UPSTREAM_CONNECT_TIMEOUT", GATEWAY_TIMEOUT, NO,
         "AWS did not accept a connection within `timeouts.connect`.",
         "Check the route's `target` and `connect`, DNS, and `HTTPS_PROXY`.";

@@ -154,9 +154,10 @@ impl Batch {
         ) {
             return errors(&[refused(&Error::from(reason), &mut record)]);
         }
+        let kind = selected.and_then(Result::ok).map(|selected| selected.kind);
         let buffer = Buffer::new(&self.share, 1).after(turn);
         let (body, headers) = (inspected.into_body(), self.headers.clone());
-        let executed = self.api.execute(body, headers, buffer, &mut record);
+        let executed = self.api.execute(body, headers, kind, buffer, &mut record);
         let outcome = tokio::select! {
             outcome = executed => Some(outcome),
             () = self.expired.cancelled() => None,

@@ -21,10 +21,11 @@ use super::forward::send;
 use super::relay_graphql::relay_graphql;
 use super::request_body;
 use super::stream::{begin, not_opened};
-use crate::operation;
+use crate::operation::{RequestedOperation, UpstreamRequest};
 use crate::session::StreamOperation;
 use crate::sign::{RequestTarget, decode};
 use crate::telemetry::Record;
+use crate::upstream::Repeat;
 
 /// Serves a request on an Events route, by its method.
 pub(super) async fn serve(
@@ -38,7 +39,7 @@ pub(super) async fn serve(
     match head.method {
         Method::POST => {
             record.operation = Some("publish");
-            call.admit(operation::RequestedOperation::Publish)?;
+            call.admit(RequestedOperation::Publish)?;
             check_type(&head.headers)?;
             let body = request_body::read(call.route, body, &call.client.slot, record).await?;
             let body = match below {
@@ -52,7 +53,7 @@ pub(super) async fn serve(
             if !call.accept.accepts_events() {
                 return Err(Error::EventsNotAcceptable);
             }
-            call.admit(operation::RequestedOperation::Subscribe)?;
+            call.admit(RequestedOperation::Subscribe)?;
             let channel = channel_parameter(head.uri.query().unwrap_or_default())?;
             let channel = channel.unwrap_or_else(|| below.to_owned());
             record.trace.pass_on(&mut head.headers);
@@ -76,7 +77,15 @@ async fn publish(
     headers.insert(CONTENT_TYPE, json.clone());
     headers.insert(ACCEPT, json);
     let target = RequestTarget::new(&call.route.upstream.endpoint().path, None)?;
-    let sent = send(call.route, Method::POST, &target, headers, body, record).await;
+    let request = UpstreamRequest {
+        name: "POST",
+        method: Method::POST,
+        target: &target,
+        headers,
+        body,
+        repeat: Repeat::Never,
+    };
+    let sent = send(call.route, request, record).await;
     let (head, body) = sent?;
     relay_graphql(head, body, Media::Json, false, &call.client.share, record).await
 }

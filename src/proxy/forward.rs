@@ -1,9 +1,7 @@
 //! Sends requests upstream, and forwards those on routes that are not AppSync's.
 
-use bytes::Bytes;
-use http::header::HeaderMap;
 use http::response::Parts;
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 
 use super::body::Body;
@@ -15,9 +13,8 @@ use super::request::method_name;
 use super::request_body;
 use super::route::Route;
 use crate::operation::{UpstreamRequest, exchange};
-use crate::sign::RequestTarget;
 use crate::telemetry::Record;
-use crate::upstream::{ResponseBody, filter_response_headers, set_length_of_empty_body};
+use crate::upstream::{Repeat, ResponseBody, filter_response_headers, set_length_of_empty_body};
 
 /// Forwards a request: a path below the route's path goes to the same path below the target's.
 pub(super) async fn forward(
@@ -33,26 +30,24 @@ pub(super) async fn forward(
     if body.is_empty() {
         set_length_of_empty_body(&head.method, &mut head.headers);
     }
-    let (head, body) = send(route, head.method, &target, head.headers, body, record).await?;
+    let request = UpstreamRequest {
+        name: method_name(&head.method),
+        repeat: Repeat::from(&head.method),
+        method: head.method,
+        target: &target,
+        headers: head.headers,
+        body,
+    };
+    let (head, body) = send(route, request, record).await?;
     relay(head, body, &client.share, record).await
 }
 
 /// Signs and sends a request, and returns upstream's response. The headers are those that go upstream.
 pub(super) async fn send(
     route: &Route,
-    method: Method,
-    target: &RequestTarget,
-    headers: HeaderMap,
-    body: Bytes,
+    request: UpstreamRequest<'_>,
     record: &mut Record,
 ) -> Result<(Parts, ResponseBody), Error> {
-    let request = UpstreamRequest {
-        name: method_name(&method),
-        method,
-        target,
-        headers,
-        body,
-    };
     let expired = route.expired.cancelled();
     let sent = exchange(&route.upstream, &route.headers, request, expired, record).await;
     let (mut head, body) = sent?.into_parts();

@@ -25,9 +25,10 @@ use super::forward::send;
 use super::parameters::operation_from_query;
 use super::relay_graphql::relay_graphql;
 use super::{batch, request_body, sse_single, stream};
-use crate::operation;
+use crate::operation::{RequestedOperation, UpstreamRequest};
 use crate::sign::RequestTarget;
 use crate::telemetry::Record;
+use crate::upstream::Repeat;
 
 /// Serves a request on a GraphQL route, by its method.
 pub(super) async fn serve(
@@ -120,7 +121,8 @@ async fn run(
         None if kind == Some(OperationKind::Subscription) => Err(Error::SubscriptionOverHttp),
         None => Err(Error::NotAcceptable),
         Some(ResponseFormat::Json(media)) => {
-            run_once(call, headers, media, inspected, record).await
+            let repeat = kind.map_or(Repeat::Never, Repeat::from);
+            run_once(call, headers, media, (inspected, repeat), record).await
         }
         // The session checks whether the operation may run.
         Some(format @ (ResponseFormat::Sse | ResponseFormat::Multipart)) => match selection {
@@ -141,10 +143,10 @@ async fn run_once(
     call: Call<'_>,
     mut headers: HeaderMap,
     media: Media,
-    inspected: Inspected,
+    (inspected, repeat): (Inspected, Repeat),
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    call.admit(operation::RequestedOperation::Graphql(&inspected))?;
+    call.admit(RequestedOperation::Graphql(&inspected))?;
     call.route.headers.filter_request(&mut headers);
     let json = HeaderValue::from_static(Media::Json.as_str());
     headers.insert(CONTENT_TYPE, json.clone());
@@ -156,7 +158,15 @@ async fn run_once(
     }
     let target = RequestTarget::new(&call.route.upstream.endpoint().path, None)?;
     let body = inspected.into_body();
-    let sent = send(call.route, Method::POST, &target, headers, body, record).await;
+    let request = UpstreamRequest {
+        name: "POST",
+        method: Method::POST,
+        target: &target,
+        headers,
+        body,
+        repeat,
+    };
+    let sent = send(call.route, request, record).await;
     let (head, body) = sent?;
     relay_graphql(head, body, media, is_strict, &call.client.share, record).await
 }

@@ -124,7 +124,8 @@ impl Operations {
                     let all = join_all(starting.iter().map(CancellationToken::cancelled));
                     let _ = tokio::time::timeout(START_WAIT, all).await;
                 };
-                self.request(key, inspected.into_body(), headers, record, ready);
+                let kind = Some(selected.kind);
+                self.request(key, inspected.into_body(), headers, kind, record, ready);
             }
         }
     }
@@ -156,7 +157,8 @@ impl Operations {
             }
             guard
         };
-        self.request(key, publish.to_body().into(), headers, record, ready);
+        let body = publish.to_body().into();
+        self.request(key, body, headers, None, record, ready);
     }
 
     /// Updates the operation of an event: its record, its span, and whether it has ended. Returns whether
@@ -298,6 +300,7 @@ impl Operations {
         key: OperationKey,
         body: Bytes,
         headers: HeaderMap,
+        kind: Option<OperationKind>,
         mut record: Record,
         ready: impl Future<Output = T> + Send + 'static,
     ) {
@@ -308,7 +311,7 @@ impl Operations {
         let buffer = Buffer::new(&self.context.share, COPIES);
         let executed = caught(Task::Operation, async move {
             let held_until_end = ready.await;
-            let (result, ending) = api.execute(body, headers, buffer, &mut record).await;
+            let (result, ending) = api.execute(body, headers, kind, buffer, &mut record).await;
             drop(held_until_end);
             record.write();
             if let Some(result) = result {

@@ -157,7 +157,7 @@ metrics! {
         credentials_forced_loads: Family<IdentityLabel, Counter> =
             "Loads of credentials because AWS had rejected them";
         upstream_replays: Family<ReplayLabels, Counter> =
-            "Requests that were signed and sent again after a rejection, by what was renewed";
+            "Requests that were signed and sent again, by the reason";
         task_panics: Family<TaskLabel, Counter> =
             "Panics, which are bugs of countersign, by the task that they ended";
         draining: Gauge = "Whether the process is draining";

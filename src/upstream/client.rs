@@ -10,17 +10,18 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use http_body_util::Full;
 use hyper::body::Body as _;
-use hyper_util::client::legacy::Error as ClientError;
-use hyper_util::client::legacy::connect::capture_connection;
 
 use super::clock_skew::ClockSkew;
 use super::config::UpstreamConfig;
 use super::dial::ConnectorOptions;
 use super::error::DialError;
 use super::headers::{signed_values, single_content_type};
-use super::pool::{ConnectionPools, DialInfo, TaskExecutor, UpstreamBody};
+use super::pool::{ConnectionPool, UpstreamBody};
 use super::rejection::Renewals;
+use super::repeat::{Attempts, Failed, Repeat};
+use super::tasks::TaskExecutor;
 use super::{Dialer, Endpoint, Error, ResponseBody, UpstreamKind, framing};
+use crate::deadline::timeout;
 use crate::iam::Recorder;
 use crate::lifecycle::BackgroundTasks;
 use crate::sign::{RequestTarget, Signable, SignaturePlacement, Signer, TargetError};
@@ -43,7 +44,7 @@ pub struct Upstream {
     endpoint: Endpoint,
     authority: Authority,
     signer: Signer,
-    pools: ConnectionPools,
+    pool: ConnectionPool,
     /// Offers HTTP/1.1 only, for WebSockets.
     http1_dialer: Dialer,
     tasks: TaskExecutor,
@@ -81,12 +82,12 @@ impl Upstream {
         let authority = endpoint.wire_host.parse().map_err(|_| {
             io::Error::other(format!("{:?} is not a valid Host", endpoint.wire_host))
         })?;
-        let pools = ConnectionPools::new(&pooled, &tasks, &config);
+        let pool = ConnectionPool::new(pooled, &tasks, &config);
         Ok(Self {
             endpoint,
             authority,
             signer,
-            pools,
+            pool,
             http1_dialer,
             tasks,
             config,
@@ -157,6 +158,11 @@ impl Upstream {
     /// A request that AWS rejected because of its credentials or its time is signed and sent once more
     /// after these have been renewed.
     ///
+    /// A request that upstream provably did not process is sent again on another connection (RFC 9113,
+    /// section 8.7). With [`Repeat::Safe`], so is a request whose connection had been used before and was
+    /// lost before a response arrived. It is signed again each time. All attempts together wait for a
+    /// response for `timeouts.first_byte`.
+    ///
     /// # Errors
     /// See [`Error`]; [`Error::sent`] returns whether upstream may have acted on the request.
     pub async fn send(
@@ -165,6 +171,7 @@ impl Upstream {
         target: &RequestTarget,
         headers: HeaderMap,
         body: Bytes,
+        repeat: Repeat,
         timing: &mut Timing,
     ) -> Result<Response<ResponseBody>, Error> {
         let started = Instant::now();
@@ -173,28 +180,32 @@ impl Upstream {
             UpstreamKind::Events => self.recorder.publish(&body),
             UpstreamKind::Http => self.recorder.request(method.as_str(), target.as_str()),
         }
+        let mut attempts = Attempts::new(started, repeat);
         let mut renewals = Renewals::default();
         loop {
             let signed_at = Instant::now();
             let mut signed = headers.clone();
-            let uri = self
-                .sign(&method, target, &mut signed, &body, timing)
-                .await?;
-            let mut request = Request::new(Full::new(body.clone()));
-            *request.method_mut() = method.clone();
-            *request.uri_mut() = uri;
-            *request.headers_mut() = signed;
-            let mut response = self.exchange(request, started, timing).await?;
-            let may_be_executed_twice = method.is_safe();
-            let is_final = self
-                .is_final(
-                    &mut response,
-                    signed_at,
-                    may_be_executed_twice,
-                    &mut renewals,
-                )
-                .await?;
-            if is_final {
+            let uri = self.sign(&method, target, &mut signed, &body, timing).await;
+            let attempted = match uri {
+                Ok(uri) => {
+                    let mut request = Request::new(Full::new(body.clone()));
+                    *request.method_mut() = method.clone();
+                    *request.uri_mut() = uri;
+                    *request.headers_mut() = signed;
+                    self.attempt(request, &mut attempts, timing).await
+                }
+                Err(error) => Err(error.into()),
+            };
+            let mut response = match attempted {
+                Ok(response) => response,
+                Err(failed) => {
+                    self.metrics.replayed(attempts.next(failed)?);
+                    continue;
+                }
+            };
+            let is_safe = repeat == Repeat::Safe;
+            let is_final = self.is_final(&mut response, signed_at, is_safe, &mut renewals);
+            if is_final.await.map_err(|error| attempts.last(error))? {
                 return Ok(response);
             }
         }
@@ -246,38 +257,44 @@ impl Upstream {
         }
     }
 
-    async fn exchange(
+    /// Sends a signed request on a pooled connection.
+    async fn attempt(
         &self,
-        mut request: Request<Full<Bytes>>,
-        started: Instant,
+        request: Request<Full<Bytes>>,
+        attempts: &mut Attempts,
         timing: &mut Timing,
-    ) -> Result<Response<ResponseBody>, Error> {
-        let mut connection = capture_connection(&mut request);
-        let first_byte_timeout = async {
-            connection.wait_for_connection_metadata().await;
-            tokio::time::sleep(self.config.first_byte).await;
-        };
-        let (client, in_flight) = self.pools.pick();
-        let mut response = tokio::select! {
-            response = client.request(request) => response.map_err(classify)?,
-            () = first_byte_timeout => {
-                return Err(Error::FirstByteTimeout { after: self.config.first_byte });
-            }
-        };
-        let normalized = framing::normalize(&mut response)?;
-        if normalized.is_ambiguous
-            && let Some(connected) = connection.connection_metadata().as_ref()
-        {
-            connected.poison();
+    ) -> Result<Response<ResponseBody>, Failed> {
+        let started = attempts.started;
+        let leasing = Instant::now();
+        let lease = self.pool.lease(attempts.dialled_after).await?;
+        let dial = lease.dial();
+        let is_new = dial.started >= started;
+        if dial.started + dial.took > leasing {
+            timing.connect += leasing.elapsed();
         }
-        let dialled = response.extensions().get::<DialInfo>();
-        timing.connect = dialled
-            .filter(|dialled| dialled.started >= started)
-            .map_or(Duration::ZERO, |dialled| dialled.took);
-        if timing.connect.is_zero() {
-            self.metrics.requests_on_reused.inc();
-        } else {
+        if is_new {
             self.metrics.requests_on_new.inc();
+        } else {
+            self.metrics.requests_on_reused.inc();
+        }
+        let sending = Instant::now();
+        let after = self.config.first_byte;
+        let remaining = after.saturating_sub(attempts.waited);
+        let answered = timeout(remaining, lease.send(request)).await;
+        attempts.waited += sending.elapsed();
+        let failed = match answered {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(Failed::new(error, dial.started, !is_new)),
+            Err(_) => Err(Failed::from(Error::FirstByteTimeout { after })),
+        };
+        let mut response = failed.inspect_err(|failed| {
+            if failed.is_timeout() && !lease.is_heard_since(sending) {
+                self.pool.remove_silent_since(sending);
+            }
+        })?;
+        let normalized = framing::normalize(&mut response)?;
+        if normalized.is_ambiguous {
+            lease.retire();
         }
         if let Some(offset) = self.clock_skew.measure(response.headers()) {
             self.metrics.clock_offset_seconds.set(offset);
@@ -299,7 +316,7 @@ impl Upstream {
         }
         parts.version = Version::HTTP_11;
         let body = (!normalized.is_bodiless).then_some(body);
-        let body = ResponseBody::new(UpstreamBody::new(body, in_flight), idle);
+        let body = ResponseBody::new(UpstreamBody::new(body, lease), idle);
         Ok(Response::from_parts(parts, body))
     }
 
@@ -311,21 +328,4 @@ impl Upstream {
         parts.path_and_query = Some(path);
         Ok(Uri::from_parts(parts).map_err(|_| TargetError::Invalid)?)
     }
-}
-
-/// Returns the error for a failed request. A request that failed in the connector was never sent.
-fn classify(error: ClientError) -> Error {
-    let mut is_parse = false;
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        if let Some(dial) = cause.downcast_ref::<Arc<DialError>>() {
-            return Error::Dial(Arc::clone(dial));
-        }
-        is_parse |= cause.downcast_ref().is_some_and(hyper::Error::is_parse);
-        source = cause.source();
-    }
-    if is_parse {
-        return Error::Syntax(error);
-    }
-    Error::Broken(error)
 }

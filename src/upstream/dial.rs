@@ -89,6 +89,10 @@ impl Dialer {
         })
     }
 
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
     pub(super) fn metrics(&self) -> &RouteMetrics {
         &self.metrics
     }

@@ -39,7 +39,7 @@ pub enum DialError {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("the connection to upstream was lost before a response arrived")]
-    Broken(#[source] hyper_util::client::legacy::Error),
+    Broken(#[source] hyper::Error),
     #[error(
         "AWS rejected the signature because of its time: this machine's clock says {}, and AWS's {}",
         time_of(.ours),
@@ -75,7 +75,9 @@ pub enum Error {
     #[error(transparent)]
     Sign(#[from] SignError),
     #[error("the response from upstream is not valid HTTP")]
-    Syntax(#[source] hyper_util::client::legacy::Error),
+    Syntax(#[source] hyper::Error),
+    #[error("upstream closed the connection before it processed the request")]
+    Unprocessed(#[source] hyper::Error),
     #[error("the connection to upstream was lost during the WebSocket handshake")]
     Tunnel(#[source] hyper::Error),
     #[error("cannot sign the request target: {0}")]
@@ -90,7 +92,8 @@ impl Error {
             | Self::Framing(_)
             | Self::Interrupted(_)
             | Self::Syntax(_)
-            | Self::Tunnel(_) => Code::UpstreamBroken,
+            | Self::Tunnel(_)
+            | Self::Unprocessed(_) => Code::UpstreamBroken,
             Self::ClockSkew { .. } => Code::ClockSkew,
             Self::Dial(error) => match error.as_ref() {
                 DialError::Connect { .. } | DialError::Tunnel { .. } => Code::UpstreamUnreachable,
@@ -117,7 +120,8 @@ impl Error {
             | Self::HandshakeTimeout { .. }
             | Self::Header(_)
             | Self::Sign(_)
-            | Self::Target(_) => Sent::No,
+            | Self::Target(_)
+            | Self::Unprocessed(_) => Sent::No,
             Self::FirstByteTimeout { .. }
             | Self::Broken(_)
             | Self::Framing(_)
@@ -147,6 +151,12 @@ impl Error {
 
 fn time_of(time: &SystemTime) -> String {
     humantime::format_rfc3339_seconds(*time).to_string()
+}
+
+impl From<Arc<DialError>> for Error {
+    fn from(error: Arc<DialError>) -> Self {
+        Self::Dial(error)
+    }
 }
 
 impl From<DialError> for Error {

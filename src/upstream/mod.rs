@@ -3,8 +3,8 @@
 //! The address comes only from the configuration ([`Endpoint`]); nothing in a request can change it.
 //! The TLS name, the `Host` header and the dialled address are configured separately. A request is
 //! signed last, when its bytes are final, and is sent exactly as it was signed. Redirects are not
-//! followed. A request that AWS rejected because of its credentials or its time is signed and sent once
-//! more after these have been renewed; no other request is sent twice.
+//! followed. A request is sent again after a rejection by AWS, whose cause was renewed, if upstream did not
+//! process it, or if upstream may process it twice.
 
 mod client;
 mod clock_skew;
@@ -20,8 +20,10 @@ mod proxy_rules;
 mod read_to_end;
 mod recovery;
 mod rejection;
+mod repeat;
 mod response_body;
 mod service_profile;
+mod tasks;
 mod tunnel;
 mod websocket;
 
@@ -39,5 +41,6 @@ pub use pool::UpstreamBody;
 pub use proxy_rules::ProxyRules;
 pub use read_to_end::read_to_end;
 pub use rejection::{MAX_REJECTION, Rejection, Renewals, may_be_rejection, rejection, server_time};
+pub use repeat::Repeat;
 pub use response_body::ResponseBody;
 pub use websocket::{Handshake, Socket};

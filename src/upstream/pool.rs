@@ -1,164 +1,331 @@
-//! Pools the connections to an upstream, and limits the requests in flight on each connection.
+//! Pools the connections to an upstream.
 //!
-//! If a client does not read its response, the response fills only the window of its own HTTP/2 stream.
-//! The connection window is large enough for all streams, so that one response never blocks another.
+//! A request takes a slot on an open connection, or waits for one that becomes free or is dialled. As
+//! many connections are dialled as the waiting requests need, each in its own task, so that it serves
+//! another request if the first one is cancelled. A response that its client does not read fills only
+//! its own HTTP/2 stream window. The connection window is large enough for all streams, so that one
+//! response never blocks another.
 
-use std::io;
+mod connection;
+mod slots;
+mod stream;
+
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::Uri;
+use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
-use hyper_util::client::legacy::{Builder, Client};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::client::conn::TrySendError;
+use hyper::rt::Executor as _;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
-use tower_service::Service;
+use tokio::sync::oneshot;
 
+pub(super) use self::connection::Dial;
+use self::connection::{Connection, Http2Builder, Io};
+use self::slots::{ConnectionSlot, ConnectionSlots, Id, Opened, Unused};
+use self::stream::PooledStream;
 use super::Dialer;
 use super::config::UpstreamConfig;
 use super::dial::Dialled;
 use super::error::DialError;
-use crate::lifecycle::BackgroundTasks;
+use super::tasks::TaskExecutor;
+use crate::deadline::timeout;
+use crate::net::set_user_timeout;
 use crate::telemetry::metrics::GaugeGuard;
-use crate::telemetry::tasks::{Task, caught};
 
-/// The client that sends requests over the connections of one pool.
-pub(super) type PooledClient = Client<PoolConnector, Full<Bytes>>;
+/// The connections to one upstream.
+#[derive(Clone, Debug)]
+pub(super) struct ConnectionPool(Arc<Shared>);
 
-/// The pools of connections to one upstream. With HTTP/2, a pool is one connection.
 #[derive(Debug)]
-pub(super) struct ConnectionPools {
-    pools: [Mutex<ConnectionPool>; MAX_POOLS],
-    factory: PoolFactory,
+struct Shared {
+    slots: Mutex<ConnectionSlots<Arc<Connection>, Waiter>>,
+    dialer: Dialer,
+    tasks: TaskExecutor,
+    http2: Http2Builder,
+    config: UpstreamConfig,
 }
 
-/// Connections of about the same age. When it expires, the whole pool is replaced, because hyper's pool
-/// has no maximum age for connections. The connections of a replaced pool complete the requests in flight
-/// and then close.
+type Waiter = oneshot::Sender<Result<Lease, Arc<DialError>>>;
+
+/// A slot on a connection for one request. It becomes free when the lease is dropped.
 #[derive(Debug)]
-struct ConnectionPool {
-    client: PooledClient,
-    in_flight: Arc<AtomicUsize>,
-    /// Set by the first request; `None` before.
-    expires: Option<Instant>,
+pub(super) struct Lease {
+    slot: ConnectionSlot<Arc<Connection>>,
+    pool: Arc<Shared>,
 }
 
-/// Creates pools. A pool opens a connection only when a request needs one.
-#[derive(Debug)]
-struct PoolFactory {
-    builder: Builder,
-    connector: PoolConnector,
-    max_age: Duration,
-}
-
-/// Counts a request as in flight until it is dropped.
-#[derive(Debug)]
-pub(super) struct InFlight(Arc<AtomicUsize>);
-
-/// The body of a response from upstream, which counts as in flight until it is dropped.
+/// The body of a response from upstream, which keeps its slot on a connection until it is dropped.
 #[derive(Debug)]
 pub struct UpstreamBody {
     /// `None` if the status of the response excludes a body.
     body: Option<Incoming>,
-    _in_flight: Option<InFlight>,
+    /// `None` if the connection is dedicated to the response.
+    _lease: Option<Lease>,
 }
 
-/// The number of requests in flight from which a pool is avoided. Application Load Balancers allow 128
-/// streams on a connection; a request beyond that limit would wait, unsent, until a response ends.
-const MAX_STREAMS: usize = 100;
-const MAX_POOLS: usize = 16;
-/// The connection window as a multiple of the stream window. It exceeds [`MAX_STREAMS`], so that all
-/// stream windows fit into it.
-const CONNECTION_WINDOW_FACTOR: u32 = 128;
+/// The time after which a connection is lost whose peer acknowledges nothing. Shorter than that of other
+/// connections, because queries are sent again and nothing else is lost.
+const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
-// === impl ConnectionPools ===
+// === impl ConnectionPool ===
 
-impl ConnectionPools {
-    /// Creates the pools without opening a connection.
-    pub(super) fn new(dialer: &Dialer, tasks: &TaskExecutor, config: &UpstreamConfig) -> Self {
-        let mut builder = Client::builder(tasks.clone());
-        builder
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(config.pool_idle.min(config.pool_max_age))
-            .pool_max_idle_per_host(config.pool_max_idle)
-            .http2_initial_stream_window_size(config.window)
-            .http2_initial_connection_window_size(
-                config.window.saturating_mul(CONNECTION_WINDOW_FACTOR),
-            )
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .http2_keep_alive_timeout(Duration::from_secs(10));
-        let factory = PoolFactory {
-            builder,
-            connector: PoolConnector(dialer.clone()),
-            max_age: config.pool_max_age,
-        };
-        Self {
-            pools: std::array::from_fn(|_| Mutex::new(factory.create())),
-            factory,
-        }
+impl ConnectionPool {
+    /// Creates a pool without opening a connection.
+    pub(super) fn new(dialer: Dialer, tasks: &TaskExecutor, config: &UpstreamConfig) -> Self {
+        Self(Arc::new(Shared {
+            slots: Mutex::default(),
+            dialer,
+            tasks: tasks.clone(),
+            http2: Http2Builder::new(tasks, config.window),
+            config: *config,
+        }))
     }
 
-    /// Returns the client of the first pool below [`MAX_STREAMS`], so that few requests share one
-    /// connection. If there is none, returns that of the pool with the fewest requests in flight.
-    pub(super) fn pick(&self) -> (PooledClient, InFlight) {
-        let now = Instant::now();
-        let in_flight = |pool: &&Mutex<ConnectionPool>| {
-            let mut pool = pool.lock();
-            if pool.expires.is_some_and(|expires| now >= expires) {
-                *pool = self.factory.create();
+    /// Returns a slot on a connection. With `after`, the dial of the connection must have started later.
+    ///
+    /// # Errors
+    /// When no slot is free and a connection cannot be opened.
+    pub(super) async fn lease(&self, after: Option<Instant>) -> Result<Lease, Arc<DialError>> {
+        let receiver = {
+            let mut slots = self.0.slots.lock();
+            if let Some(slot) = slots.take(after, Instant::now(), slots_of) {
+                return Ok(Lease::new(slot, &self.0));
             }
-            pool.in_flight.load(Ordering::Relaxed)
+            let (sender, receiver) = oneshot::channel();
+            slots.wait(sender, after);
+            receiver
         };
-        let [first, ..] = &self.pools;
-        let below_limit = self.pools.iter().find(|pool| in_flight(pool) < MAX_STREAMS);
-        let pool = below_limit.or_else(|| self.pools.iter().min_by_key(in_flight));
-        let mut pool = pool.unwrap_or(first).lock();
-        pool.expires
-            .get_or_insert_with(|| now + self.factory.lifetime());
-        pool.in_flight.fetch_add(1, Ordering::Relaxed);
-        (pool.client.clone(), InFlight(Arc::clone(&pool.in_flight)))
+        self.0.serve(|_| {});
+        let stopped = || DialError::Connect {
+            address: self.0.dialer.address().to_string(),
+            source: "countersign is shutting down".into(),
+        };
+        receiver.await.unwrap_or_else(|_| Err(Arc::new(stopped())))
+    }
+
+    /// Removes the connections on which upstream has sent nothing since `instant`. Called when a request
+    /// timed out on such a connection. Their other requests complete if upstream answers.
+    pub(super) fn remove_silent_since(&self, instant: Instant) {
+        let is_silent = |connection: &Arc<Connection>| !connection.is_heard_since(instant);
+        self.0.slots.lock().remove_if(is_silent);
     }
 }
 
-impl PoolFactory {
-    fn create(&self) -> ConnectionPool {
-        ConnectionPool {
-            client: self.builder.build(self.connector.clone()),
-            in_flight: Arc::default(),
-            expires: None,
+fn slots_of(connection: &Arc<Connection>) -> usize {
+    connection.slots()
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// Dials a connection in a task of its own.
+    fn dial(pool: &Arc<Self>) {
+        let dialling = Dialling(Some(Arc::clone(pool)));
+        pool.tasks.execute(dialling.run());
+    }
+
+    fn opened(self: &Arc<Self>, connection: &Arc<Connection>) -> Id {
+        let now = Instant::now();
+        // A random lifetime, so that processes and connections do not all reconnect at once.
+        let lifetime = self
+            .config
+            .pool_max_age
+            .mul_f64(1.0 - 0.1 * fastrand::f64());
+        let opened = Opened {
+            connection: Arc::clone(connection),
+            dialled: connection.dial.started,
+            expires: now + lifetime,
+        };
+        let carried = connection.slots();
+        self.serve(|slots| slots.opened(opened, carried, now))
+    }
+
+    fn release(self: &Arc<Self>, id: Id) {
+        let max_idle = self.config.pool_max_idle;
+        self.serve(|slots| slots.release(id, Instant::now(), max_idle));
+    }
+
+    /// Changes the slots, gives those that are free to waiting requests, and dials as many connections
+    /// as the others need.
+    fn serve<T>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut ConnectionSlots<Arc<Connection>, Waiter>) -> T,
+    ) -> T {
+        let (changed, served, dials) = {
+            let mut slots = self.slots.lock();
+            let changed = change(&mut slots);
+            let served = slots.serve(Instant::now(), slots_of);
+            (changed, served, slots.dials_needed(Waiter::is_closed))
+        };
+        for (waiter, slot) in served {
+            // If the request was cancelled, the lease is dropped.
+            let _ = waiter.send(Ok(Lease::new(slot, self)));
+        }
+        for _ in 0..dials {
+            Self::dial(self);
+        }
+        changed
+    }
+
+    /// Removes the connection with `id` when it has had no requests for `pool.idle`.
+    async fn remove_when_unused(pool: &Weak<Self>, id: Id) {
+        let mut at = Instant::now();
+        while let Some(pool) = pool.upgrade() {
+            let idle = pool.config.pool_idle;
+            match pool.slots.lock().remove_unused(id, at, idle) {
+                Unused::CheckAt(next) => at = next,
+                Unused::Removed => break,
+            }
+            drop(pool);
+            tokio::time::sleep_until(at.into()).await;
+        }
+    }
+}
+
+/// A dial in progress. If it is cancelled, the requests fail that no other dial serves.
+struct Dialling(Option<Arc<Shared>>);
+
+impl Dialling {
+    async fn run(mut self) {
+        let Some(pool) = self.0.clone() else {
+            return;
+        };
+        let opened = Self::open(&pool).await;
+        self.0 = None;
+        match opened {
+            Ok((connection, io)) => {
+                let connection = Arc::new(connection);
+                let id = pool.opened(&connection);
+                // The connection is closed when the pool and the leases have dropped their handles.
+                let handle = Arc::downgrade(&connection);
+                drop(connection);
+                let weak = Arc::downgrade(&pool);
+                drop(pool);
+                Self::serve(io, handle, id, weak).await;
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for waiter in pool.serve(ConnectionSlots::dial_failed) {
+                    let _ = waiter.send(Err(Arc::clone(&error)));
+                }
+            }
         }
     }
 
-    /// Returns a random lifetime of 90 to 100 % of the maximum age, so that processes and pools do not all
-    /// reconnect at once.
-    fn lifetime(&self) -> Duration {
-        self.max_age.mul_f64(1.0 - 0.1 * fastrand::f64())
+    async fn open(pool: &Shared) -> Result<(Connection, Io), DialError> {
+        let started = Instant::now();
+        let address = || pool.dialer.address().to_string();
+        let Dialled { stream, took } = pool.dialer.dial().await?;
+        let gauge = GaugeGuard::new(&pool.dialer.metrics().upstream_connections);
+        let (tcp, _) = stream.get_ref();
+        set_user_timeout(tcp, USER_TIMEOUT).map_err(|source| DialError::Connect {
+            address: address(),
+            source: source.into(),
+        })?;
+        let stream = PooledStream::new(stream, gauge);
+        let handshake = Connection::handshake(stream, Dial { started, took }, &pool.http2);
+        let after = pool.config.connect;
+        let remaining = (started + after).saturating_duration_since(Instant::now());
+        timeout(remaining, handshake)
+            .await
+            .map_err(|_| DialError::Timeout {
+                address: address(),
+                after,
+            })?
+            .map_err(|source| DialError::Connect {
+                address: address(),
+                source,
+            })
+    }
+
+    /// Serves the requests on a connection until it ends.
+    async fn serve(io: Io, handle: Weak<Connection>, id: Id, pool: Weak<Shared>) {
+        let on_returned = || {
+            if let Some(pool) = pool.upgrade() {
+                pool.release(id);
+            }
+        };
+        let unused = async {
+            Shared::remove_when_unused(&pool, id).await;
+            // The connection ends after its last request.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = io.run(handle, on_returned) => {}
+            () = unused => {}
+        }
+        if let Some(pool) = pool.upgrade() {
+            pool.slots.lock().remove(id);
+        }
     }
 }
 
-impl Drop for InFlight {
+impl Drop for Dialling {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        if let Some(pool) = self.0.take() {
+            // The requests fail because their senders are dropped.
+            drop(pool.slots.lock().dial_failed());
+        }
+    }
+}
+
+// === impl Lease ===
+
+impl Lease {
+    fn new(slot: ConnectionSlot<Arc<Connection>>, pool: &Arc<Shared>) -> Self {
+        Self {
+            slot,
+            pool: Arc::clone(pool),
+        }
+    }
+
+    /// Returns when the connection was dialled, and how long it took.
+    pub(super) fn dial(&self) -> Dial {
+        self.slot.connection.dial
+    }
+
+    /// Returns whether upstream has sent something on the connection at `instant` or later.
+    pub(super) fn is_heard_since(&self, instant: Instant) -> bool {
+        self.slot.connection.is_heard_since(instant)
+    }
+
+    /// Sends a request with an absolute URI and without a `Host`.
+    ///
+    /// # Errors
+    /// With the request, if nothing of it was written.
+    pub(super) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
+        self.slot.connection.send(request).await
+    }
+
+    /// Removes the connection from the pool, so that no other request uses it.
+    pub(super) fn retire(&self) {
+        self.pool.slots.lock().remove(self.slot.id);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.slot.connection.return_slot() {
+            self.pool.release(self.slot.id);
+        }
     }
 }
 
 // === impl UpstreamBody ===
 
 impl UpstreamBody {
-    pub(super) fn new(body: Option<Incoming>, in_flight: InFlight) -> Self {
+    pub(super) fn new(body: Option<Incoming>, lease: Lease) -> Self {
         Self {
             body,
-            _in_flight: Some(in_flight),
+            _lease: Some(lease),
         }
     }
 }
@@ -166,10 +333,7 @@ impl UpstreamBody {
 /// For a response on a dedicated connection.
 impl From<Option<Incoming>> for UpstreamBody {
     fn from(body: Option<Incoming>) -> Self {
-        Self {
-            body,
-            _in_flight: None,
-        }
+        Self { body, _lease: None }
     }
 }
 
@@ -196,143 +360,5 @@ impl Body for UpstreamBody {
             Some(body) => body.size_hint(),
             None => SizeHint::with_exact(0),
         }
-    }
-}
-
-/// Spawns the connection tasks of a pool where they are tracked and can be stopped.
-#[derive(Clone, Debug)]
-pub(super) struct TaskExecutor(pub(super) BackgroundTasks);
-
-impl<F> hyper::rt::Executor<F> for TaskExecutor
-where
-    F: Future<Output: Send + 'static> + Send + 'static,
-{
-    fn execute(&self, task: F) {
-        let stop = self.0.stop.clone();
-        self.0.tracker.spawn(async move {
-            let task = caught(Task::Upstream, task);
-            stop.run_until_cancelled(task).await;
-        });
-    }
-}
-
-/// Opens connections for a pool.
-#[derive(Clone, Debug)]
-pub(super) struct PoolConnector(Dialer);
-
-/// When a pooled connection was dialled, and how long that took. It is an extension of each response.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct DialInfo {
-    pub(super) started: Instant,
-    pub(super) took: Duration,
-}
-
-/// A connection of a pool.
-pub(super) struct PooledStream {
-    stream: TokioIo<TlsStream<TcpStream>>,
-    dialled: DialInfo,
-    _gauge: GaugeGuard,
-}
-
-// === impl PoolConnector ===
-
-impl Service<Uri> for PoolConnector {
-    type Response = PooledStream;
-    type Error = Arc<DialError>;
-    type Future = Pin<Box<dyn Future<Output = Result<PooledStream, Arc<DialError>>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    /// Opens a connection. Ignores the URI, because the address comes from the configuration.
-    fn call(&mut self, _: Uri) -> Self::Future {
-        let dialer = self.0.clone();
-        let started = Instant::now();
-        Box::pin(async move {
-            let Dialled { stream, took } = dialer.dial().await.map_err(Arc::new)?;
-            Ok(PooledStream {
-                stream: TokioIo::new(stream),
-                dialled: DialInfo { started, took },
-                _gauge: GaugeGuard::new(&dialer.metrics().upstream_connections),
-            })
-        })
-    }
-}
-
-// === impl PooledStream ===
-
-impl Connection for PooledStream {
-    fn connected(&self) -> Connected {
-        let (_, tls) = self.stream.inner().get_ref();
-        let connected = Connected::new().extra(self.dialled);
-        match tls.alpn_protocol() {
-            Some(b"h2") => connected.negotiated_h2(),
-            Some(_) | None => connected,
-        }
-    }
-}
-
-impl Read for PooledStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl Write for PooledStream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use hyper::rt::Executor as _;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn panic_in_a_connection_task_ends_only_that_task() {
-        let tasks = TaskExecutor(BackgroundTasks::default());
-        let open = Arc::new(AtomicUsize::new(1));
-        let in_flight = InFlight(Arc::clone(&open));
-        tasks.execute(async move {
-            let _in_flight = in_flight;
-            panic!("on purpose");
-        });
-        tasks.0.tracker.close();
-        tasks.0.tracker.wait().await;
-        assert_eq!(open.load(Ordering::Relaxed), 0);
-        let label = Task::Upstream.into();
-        let panics = &crate::telemetry::metrics::metrics().task_panics;
-        assert_eq!(panics.get_or_create(&label).get(), 1);
     }
 }

@@ -59,7 +59,7 @@ enum Ask {
 }
 
 /// Codes with the tests that provoke them, because they need what only those tests set up.
-const ELSEWHERE: [(Code, Sent, &str, &str); 11] = [
+const ELSEWHERE: [(Code, Sent, &str, &str); 12] = [
     // Panics, of which none is known: a log subscriber causes them.
     (
         Code::Internal,
@@ -114,6 +114,13 @@ const ELSEWHERE: [(Code, Sent, &str, &str); 11] = [
         Sent::No,
         "flood.rs",
         "reserved_streams_are_limited_and_end_with_their_connection",
+    ),
+    // HTTP/2.
+    (
+        Code::UpstreamBroken,
+        Sent::No,
+        "pooled_connections.rs",
+        "request_that_upstream_keeps_refusing_is_not_sent",
     ),
     // A drain.
     (

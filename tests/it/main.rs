@@ -59,6 +59,7 @@ mod monitoring;
 mod panics;
 mod policy;
 mod policy_command;
+mod pooled_connections;
 mod presign;
 #[cfg(target_os = "linux")]
 mod process;

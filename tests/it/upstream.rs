@@ -29,8 +29,8 @@ use crate::support::{
     Answer, Daemon, JSON, Scratch, Socket, World, command, demo_key, flag, get, post, raw, within,
 };
 
-const API: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com";
-const GATEWAY: &str = "a1b2c3.execute-api.us-east-1.amazonaws.com";
+pub const API: &str = "abcdefghijklmnopqrstuvwxyz.appsync-api.us-east-1.amazonaws.com";
+pub const GATEWAY: &str = "a1b2c3.execute-api.us-east-1.amazonaws.com";
 
 /// Starts countersign in this process, with `/graphql` to `API` and `/gateway` to `GATEWAY`, both
 /// at `upstream`.
@@ -98,7 +98,8 @@ fn check_error(answer: &Answer, status: u16, code: Code, sent: Sent) {
     check_response(answer, code, sent);
 }
 
-const OK: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+pub const OK: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
 
 pub type Connection = BufReader<TlsStream<TcpStream>>;
 

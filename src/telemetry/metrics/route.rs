@@ -27,8 +27,8 @@ impl RouteMetrics {
         metrics().realtime_connects.get_or_create(&labels).inc();
     }
 
-    /// Counts a request that is signed and sent again. `reason` is what was renewed: `credentials` or
-    /// `clock`.
+    /// Counts a request that is signed and sent again. `reason` is what was renewed after a rejection,
+    /// `credentials` or `clock`, or why the attempt before failed: `unprocessed` or `lost`.
     pub fn replayed(&self, reason: &'static str) {
         let route = Arc::clone(&self.name);
         let labels = ReplayLabels { route, reason };
