@@ -354,8 +354,8 @@ impl<R: Reports> Driver<R> {
     }
 }
 
-/// Signs a `start` message; again, if AppSync has `rejected` its signature, and a new one may help. The driver's loop does not wait for it, because credentials may have to be
-/// loaded first.
+/// Signs a `start` message; again, if AppSync has `rejected` its signature, and a new one may help. The
+/// driver's loop does not wait for it, because credentials may have to be loaded first.
 async fn sign(
     connector: Arc<RealtimeConnector>,
     key: Key,

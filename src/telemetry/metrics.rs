@@ -185,7 +185,7 @@ metrics! {
             "Subscriptions that were ended because their client read too slowly";
         realtime_connections: Gauge = "Open realtime connections";
         realtime_losses: Counter = "Lost realtime connections";
-        realtime_reconnects: Counter = "Attempts to reconnect realtime after a loss";
+        realtime_reconnects: Counter = "Attempts to connect realtime again after a loss or a failure";
         realtime_gaps: Counter =
             "Subscriptions that were resumed after a gap, in which events may have been lost";
         clock_offset_seconds: FloatGauge =

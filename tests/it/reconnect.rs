@@ -99,12 +99,18 @@ async fn outage_with_resume(outage: Duration, hundreds_of_them: usize) -> Durati
     sleep(outage).await;
     world.switch(json!({ "refuse_connections": false }));
     let well = Instant::now();
+    world
+        .saw("the connections", |stats| {
+            stats.realtime.connections == hundreds_of_them
+        })
+        .await;
+    let connected = well.elapsed();
     let count = hundreds_of_them * 100;
     let stats = world.subscriptions(count).await;
     let took = well.elapsed();
     println!(
-        "resume: outage of {outage:?}: {count} subscriptions on {} connections are live {took:?} after it \
-         (at first, they needed {first:?})",
+        "resume: outage of {outage:?}: {count} subscriptions on {} connections are live {took:?} after it; \
+         the connections are open after {connected:?} (at first, all needed {first:?})",
         stats.realtime.connections
     );
     assert_eq!(stats.realtime.connections, hundreds_of_them);
@@ -241,6 +247,7 @@ async fn refusals_that_pass_do_not_end_resumed_subscriptions() {
             json!({ "expire_keys": true }),
             json!({ "expire_keys": false }),
         ),
+        (json!({ "throttle": true }), json!({ "throttle": false })),
         (
             json!({ "refuse_realtime": true }),
             json!({ "refuse_realtime": false }),

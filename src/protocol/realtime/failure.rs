@@ -49,20 +49,13 @@ enum OneOrMany {
 }
 
 /// The beginnings of the types of errors that may pass.
-const TRANSIENT: [&str; 7] = [
-    "ExpiredToken",
+const TRANSIENT: [&str; 6] = [
     "InternalFailure",
     "InternalServer",
     "LimitExceeded",
     "ServiceUnavailable",
     "Throttling",
     "TooManyRequests",
-];
-/// Texts of rejections of a token or a signature that has expired, or is not yet valid.
-const EXPIRED: [&str; 3] = [
-    "is expired",
-    "Signature expired",
-    "Signature not yet current",
 ];
 
 impl Failure {
@@ -103,15 +96,14 @@ impl Failure {
         self.type_name() == "LimitExceededError"
     }
 
-    /// Returns whether the same request may succeed later: AppSync throttles, has failed itself, or the
-    /// signature has expired or is not yet valid.
+    /// Returns whether the same request may succeed later: AppSync throttles or has failed itself, or other
+    /// credentials or a corrected clock may be there by then.
     pub fn is_transient(&self) -> bool {
         let code = self.error_code.as_ref().and_then(Value::as_u64);
         let kind = self.type_name();
-        let message = self.message.as_deref().unwrap_or_default();
         code.is_some_and(|code| code == 429 || (500..600).contains(&code))
             || TRANSIENT.iter().any(|name| kind.starts_with(name))
-            || EXPIRED.iter().any(|text| message.contains(text))
+            || self.is_renewable()
     }
 
     /// Returns why AWS rejected the signature or its credentials; `None` if it did not.
@@ -241,6 +233,14 @@ mod tests {
             (
                 r#"{"errorType":"BadRequestException","message":"Signature expired: 20181029T181641Z is now earlier than 20181029T191126Z"}"#,
                 true,
+            ),
+            (
+                r#"{"errorType":"UnrecognizedClientException","message":"The security token included in the request is invalid."}"#,
+                true,
+            ),
+            (
+                r#"{"errorType":"BadRequestException","message":"The request signature we calculated does not match the signature you provided."}"#,
+                false,
             ),
             (
                 r#"{"errorType":"UnauthorizedException","message":"You are not authorized to make this call.","errorCode":400}"#,
