@@ -160,10 +160,14 @@ pub fn read_error(error: ReadError<Box<dyn std::error::Error + Send + Sync>>) ->
 /// The longest error response that is read. It is bounded because its texts are copied.
 const MAX_ERROR_RESPONSE: usize = 256 * 1024;
 
+/// The longest text that becomes part of a message, in bytes.
+const MAX_TEXT: usize = 1024;
+
 /// Turns an HTTP response into the result and the ending of an operation.
 fn outcome(status: StatusCode, body: Bytes) -> (Option<Json>, Event) {
-    let Ok(json) = Json::parse(body) else {
-        let message = format!("upstream responded {status} with a body that is not JSON");
+    let Ok(json) = Json::parse(body.clone()) else {
+        let text = String::from_utf8_lossy(&body);
+        let message = message_of(status, &text);
         let sent = sent_at(status);
         let error = GraphqlError::coded(message, Code::UpstreamNotJson, sent);
         return (
@@ -179,14 +183,36 @@ fn outcome(status: StatusCode, body: Bytes) -> (Option<Json>, Event) {
 
 /// Returns the errors in a response whose status is not 2xx. There is at least one.
 pub fn response_errors(status: StatusCode, body: &str) -> Vec<GraphqlError> {
-    let raw = serde_json::from_str(body).ok();
-    let errors = Failure::parse(raw, REDACTION).into_iter().map(|failure| {
-        let error = failure.to_graphql().with("status", status.as_u16());
-        let sent = sent_at(status);
+    let complete = |error: GraphqlError| {
+        let error = error.with("status", status.as_u16());
         let error = error.with("code", Code::UpstreamStatus.as_str());
-        error.with("sent", sent.as_str())
-    });
+        error.with("sent", sent_at(status).as_str())
+    };
+    let Ok(raw) = serde_json::from_str(body) else {
+        return vec![complete(GraphqlError::new(message_of(status, body)))];
+    };
+    let failures = Failure::parse(Some(raw), REDACTION).into_iter();
+    let errors = failures.map(|failure| complete(failure.to_graphql()));
     errors.collect()
+}
+
+/// Returns the message for a response whose body is not JSON. It contains the body if that is a short
+/// text, as AWS's gateways send it with 413, 429 and 503.
+fn message_of(status: StatusCode, body: &str) -> String {
+    let text = body.trim();
+    let is_markup = text.starts_with(['<', '{', '[']);
+    let is_text = !text
+        .chars()
+        .any(|char| char.is_control() && !char.is_whitespace());
+    if text.is_empty() || text.len() > MAX_TEXT || is_markup || !is_text || status.is_success() {
+        return format!("upstream responded {status} with a body that is not JSON");
+    }
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let text = words.join(" ");
+    format!(
+        "upstream responded {status}: {}",
+        redact::mask_tokens(&text)
+    )
 }
 
 /// Returns whether upstream may have acted. AWS rejects a request before it executes it, but may fail
@@ -213,4 +239,48 @@ fn entries(headers: &HeaderMap) -> Vec<(String, String)> {
         }
     }
     entries
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: u16, body: &str, expected: &str) {
+        let status = StatusCode::from_u16(status).unwrap();
+        let over_http = response_errors(status, body);
+        let (_, on_socket) = outcome(status, Bytes::copy_from_slice(body.as_bytes()));
+        let Event::Error(on_socket) = on_socket else {
+            panic!("{on_socket:?}");
+        };
+        for errors in [over_http, on_socket] {
+            assert_eq!(errors[0].message, expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn plain_texts_of_aws_are_kept_in_the_message() {
+        check(
+            413,
+            "HTTP content length exceeded 10485760 bytes.",
+            "upstream responded 413 Payload Too Large: HTTP content length exceeded 10485760 bytes.",
+        );
+        check(
+            429,
+            "Too Many Requests\n",
+            "upstream responded 429 Too Many Requests: Too Many Requests",
+        );
+        check(
+            503,
+            " Service\r\n Unavailable: x-amz-security-token:AQoDYXdzEJr1K ",
+            "upstream responded 503 Service Unavailable: Service Unavailable: \
+             x-amz-security-token:[redacted]",
+        );
+        let long = "x".repeat(MAX_TEXT + 1);
+        for body in ["", "<html>", "{", "\0", &long] {
+            let expected =
+                "upstream responded 503 Service Unavailable with a body that is not JSON";
+            check(503, body, expected);
+        }
+    }
 }

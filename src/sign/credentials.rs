@@ -80,6 +80,11 @@ impl CredentialSource {
             loading: true,
             ..LoadState::default()
         });
+        // Prometheus detects an increase only if the series existed before it.
+        let label = IdentityLabel {
+            identity: name.clone(),
+        };
+        let _ = metrics().credentials_forced_loads.get_or_create(&label);
         let wake = Arc::new(Notify::new());
         let refresher = Refresher {
             name: name.clone(),

@@ -116,6 +116,12 @@ macro_rules! metrics {
                     let labels = ReuseLabels { route, connection };
                     all.upstream_requests.get_or_create_owned(&labels)
                 };
+                // Prometheus detects an increase only if the series existed before it.
+                for reason in ["clock", "credentials"] {
+                    let route = Arc::clone(&route);
+                    let labels = ReplayLabels { route, reason };
+                    let _ = all.upstream_replays.get_or_create(&labels);
+                }
                 Arc::new(Self {
                     requests_on_new: requests("new"),
                     requests_on_reused: requests("reused"),

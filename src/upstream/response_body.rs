@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::UpstreamBody;
 use crate::deadline::TimeoutBody;
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -67,6 +67,8 @@ impl std::fmt::Debug for ResponseBody {
     }
 }
 
+/// The length is not known here: the response's head states it, and hyper must neither replace nor trust it
+/// where the status excludes a body, or where upstream sends more.
 impl Body for ResponseBody {
     type Data = Bytes;
     type Error = BoxError;
@@ -90,24 +92,5 @@ impl Body for ResponseBody {
         }
         let frame = ready!(self.rest.as_mut().poll_frame(cx));
         Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.peeked {
-            Some(peeked) if !peeked.data.is_empty() || peeked.last.is_some() => false,
-            Some(peeked) => peeked.is_over || self.rest.is_end_stream(),
-            None => self.rest.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let read = self.peeked.as_ref().map_or(0, |peeked| peeked.data.len()) as u64;
-        let rest = self.rest.size_hint();
-        let mut hint = SizeHint::new();
-        hint.set_lower(rest.lower() + read);
-        if let Some(upper) = rest.upper() {
-            hint.set_upper(upper + read);
-        }
-        hint
     }
 }

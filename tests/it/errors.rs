@@ -406,3 +406,34 @@ async fn a_rejected_events_subscription_reaches_the_client_over_sse() {
     }
     world.drained().await;
 }
+
+/// AWS's gateways send some errors as plain text.
+#[tokio::test]
+async fn plain_texts_of_aws_are_kept_in_the_message() {
+    let world = World::builder().in_process().await;
+    let mut socket = world.acked().await;
+    for (status, reason, text) in [
+        (
+            413,
+            "Payload Too Large",
+            "HTTP content length exceeded 10485760 bytes.",
+        ),
+        (429, "Too Many Requests", "Rate exceeded"),
+        (503, "Service Unavailable", "Service Unavailable"),
+    ] {
+        let answer = json!({ "status": status, "content_type": "text/plain", "body": text });
+        world.switch(json!({ "answer_http": answer }));
+        let expected = format!("upstream responded {status} {reason}: {text}");
+        let answer = world.query("{ rooms { id } }").await;
+        assert_eq!(answer.status, status);
+        assert_eq!(
+            answer.json()["errors"][0]["message"],
+            expected,
+            "{answer:?}"
+        );
+        socket.subscribe("q", "{ rooms { id } }").await;
+        let frame = socket.next_of("q").await;
+        assert_eq!(frame["payload"][0]["message"], expected, "{frame}");
+    }
+    world.drained().await;
+}

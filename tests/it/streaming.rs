@@ -101,8 +101,8 @@ fn chunked(body: &[u8]) -> Vec<u8> {
     chunks.chain(*b"0\r\n\r\n").collect()
 }
 
-/// Checks that the client sees each piece before upstream sends the next.
-async fn check_lockstep(alpn: &str) {
+/// Checks that the client sees each piece before upstream sends the next. The pieces begin with `first`.
+async fn check_lockstep(alpn: &str, status: u16, content_type: &'static str, first: &str) {
     let (pieces, outbox) = mpsc::channel::<Bytes>(1);
     let outbox = Arc::new(Mutex::new(Some(outbox)));
     let peer = TlsPeer::start(&["upstream.example.com"], &[alpn], move |_, stream| {
@@ -113,7 +113,11 @@ async fn check_lockstep(alpn: &str) {
                 let piece = outbox.recv().await?;
                 Some((Ok::<_, Infallible>(Frame::data(piece)), outbox))
             });
-            async { Ok::<_, Infallible>(Response::new(StreamBody::new(body))) }
+            async move {
+                let response = Response::builder().status(status);
+                let response = response.header("content-type", content_type);
+                Ok::<_, Infallible>(response.body(StreamBody::new(body)).unwrap())
+            }
         });
         async move {
             let server = auto::Builder::new(TokioExecutor::new());
@@ -129,16 +133,18 @@ async fn check_lockstep(alpn: &str) {
     let mut stream = BufReader::new(TcpStream::connect(addr).await.unwrap());
     let request = head(addr, "GET", "/up/stream", "");
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut line = String::new();
-    while line != "\r\n" {
-        line.clear();
-        let read = within("the head", stream.read_line(&mut line)).await;
-        assert!(read.unwrap() > 0, "{alpn}: no head");
-    }
     for n in 1..=60 {
-        let piece = format!("piece {n}\n");
+        let first = if n == 1 { first } else { "" };
+        let piece = format!("{first}piece {n}\n");
         pieces.send(piece.clone().into()).await.unwrap();
-        let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
+        // The head may need the first piece: it decides whether the response is a rejection by AWS.
+        let mut line = String::new();
+        while n == 1 && line != "\r\n" {
+            line.clear();
+            let read = within("the head", stream.read_line(&mut line)).await;
+            assert!(read.unwrap() > 0, "{alpn}: no head");
+        }
+        let chunk = format!("{:X}\r\n{piece}\r\n", piece.len());
         let mut seen = vec![0; chunk.len()];
         let read = within("a piece", stream.read_exact(&mut seen)).await;
         read.unwrap();
@@ -154,8 +160,20 @@ async fn check_lockstep(alpn: &str) {
 
 #[tokio::test]
 async fn each_piece_arrives_before_upstream_sends_the_next() {
-    check_lockstep("http/1.1").await;
-    check_lockstep("h2").await;
+    check_lockstep("http/1.1", 200, "text/plain", "").await;
+    check_lockstep("h2", 200, "text/plain", "").await;
+}
+
+/// They were read to their end, because AWS's rejections have the same statuses.
+#[tokio::test]
+async fn each_piece_of_an_error_of_an_application_arrives_before_upstream_sends_the_next() {
+    for status in [400, 401, 403] {
+        check_lockstep("http/1.1", status, "text/event-stream", "").await;
+        check_lockstep("h2", status, "application/json", "{\"items\":[").await;
+    }
+    let long = format!("{{\"message\":\"{}", "no reason of AWS ".repeat(200));
+    check_lockstep("http/1.1", 400, "application/json", &long).await;
+    check_lockstep("h2", 403, "text/plain", "").await;
 }
 
 /// The time of the first chunk of a stream, and the gaps between the others.
