@@ -62,7 +62,7 @@ impl Admin {
             guard,
             health,
             quit,
-            connections: ConnectionSlots::new(MAX_CONNECTIONS),
+            connections: ConnectionSlots::new(MAX_CONNECTIONS, 0),
         }
     }
 
@@ -78,12 +78,12 @@ impl Admin {
 
     async fn accept(self: &Arc<Self>, listener: &TcpListener, tasks: &BackgroundTasks) {
         let next = || async { listener.accept().await.map(Some) };
-        let serve = |(stream, peer), permit| {
+        let serve = |(stream, peer), slot| {
             let (admin, stop) = (Arc::clone(self), tasks.stop.clone());
             tasks.tracker.spawn(caught(Task::Admin, async move {
                 let served = timeout(MAX_LIFETIME, admin.serve_connection(stream, peer));
                 stop.run_until_cancelled(served).await;
-                drop(permit);
+                drop(slot);
             }));
         };
         accept("admin", &self.connections, next, serve).await;

@@ -304,6 +304,9 @@ codes! {
     TokenWrong = "TOKEN_WRONG", UNAUTHORIZED, NO,
         "The token is not valid for this route. Sockets are closed with code 4403.",
         "Send a token of `guard.token_file` or `guard.tokens` that this route accepts.";
+    TooManyClients = "TOO_MANY_CLIENTS", UNAVAILABLE, NO,
+        "There are as many client connections as `limits.connections` allows. The connection is closed.",
+        "Try again, use fewer connections, or raise `limits.connections`.";
     TooManyConnections = "TOO_MANY_CONNECTIONS", NONE, NO,
         "The route has 256 realtime connections, and all of them are full.",
         "Close subscriptions, or raise `pool.subscriptions`.";

@@ -122,6 +122,8 @@ pub enum Error {
          and send the object's key in a mutation"
     )]
     Upload,
+    #[error("{0} client connections are open: try again, or raise limits.connections")]
+    TooManyClients(usize),
     #[error("{0} requests are in progress: try again (limits.in_flight)")]
     TooManyInFlight(usize),
     #[error(
@@ -227,6 +229,7 @@ impl Error {
             Self::StreamOperationId => Code::OperationIdMissing,
             Self::StreamOperationExists => Code::OperationIdExists,
             Self::StreamNotOpened => Code::StreamNotOpened,
+            Self::TooManyClients(_) => Code::TooManyClients,
             Self::TooManyInFlight(_) | Self::TooManyUnread(_) => Code::TooManyInFlight,
             Self::TransferCoding => Code::TransferCoding,
             Self::Upload => Code::UploadNotSupported,

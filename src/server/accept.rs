@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::eviction::Evictions;
@@ -14,19 +15,35 @@ use super::eviction::Evictions;
 pub(crate) struct ConnectionSlots {
     permits: Arc<Semaphore>,
     limit: usize,
+    /// For connections beyond the limit, which are told so.
+    spare: Arc<Semaphore>,
     evictions: Evictions,
+}
+
+/// The slot of a connection.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(super) permit: OwnedSemaphorePermit,
+    /// Whether the connection is beyond the limit, so that its request is refused.
+    pub(super) is_spare: bool,
 }
 
 /// How long to wait for a slot before another connection is evicted.
 const EVICTION_INTERVAL: Duration = Duration::from_millis(100);
+/// How long a connection waits for a slot before its request is refused. The next ones wait for
+/// [`CROWDED_INTERVAL`] while no slot becomes free.
+const SLOT_WAIT: Duration = Duration::from_secs(1);
+const CROWDED_INTERVAL: Duration = Duration::from_millis(5);
 /// How long to wait after an accept error, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 impl ConnectionSlots {
-    pub(crate) fn new(limit: usize) -> Self {
+    /// Allows `limit` connections, and `spare` ones whose requests are refused.
+    pub(crate) fn new(limit: usize, spare: usize) -> Self {
         Self {
             permits: Arc::new(Semaphore::new(limit)),
             limit,
+            spare: Arc::new(Semaphore::new(spare)),
             evictions: Evictions::default(),
         }
     }
@@ -44,22 +61,51 @@ impl ConnectionSlots {
         self.limit.saturating_sub(self.permits.available_permits())
     }
 
-    /// Takes a slot. While none is free, evicts connections that wait for a request.
-    async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
+    /// Takes a spare slot, for a connection that loses its own.
+    pub(super) fn spare(&self) -> Option<Slot> {
+        let permit = Arc::clone(&self.spare).try_acquire_owned().ok()?;
+        Some(Slot {
+            permit,
+            is_spare: true,
+        })
+    }
+
+    /// Takes a slot. While none is free, evicts connections that wait for a request; if that does not
+    /// help, takes a spare slot. `is_crowded` is whether the last connection took a spare one.
+    async fn acquire(&self, is_crowded: &mut bool) -> Option<Slot> {
+        let of_permit = |permit| Slot {
+            permit,
+            is_spare: false,
+        };
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
-            return Some(permit);
+            *is_crowded = false;
+            return Some(of_permit(permit));
         }
-        let permit = loop {
+        let begun = Instant::now();
+        let mut interval = if *is_crowded {
+            CROWDED_INTERVAL
+        } else {
+            EVICTION_INTERVAL
+        };
+        let slot = loop {
             // In a loop, because another listener may take the slot that an eviction has freed.
             self.evictions.evict_one();
             let freed = Arc::clone(&self.permits).acquire_owned();
-            if let Ok(permit) = tokio::time::timeout(EVICTION_INTERVAL, freed).await {
-                break permit.ok();
+            if let Ok(permit) = tokio::time::timeout(interval, freed).await {
+                *is_crowded = false;
+                break permit.ok().map(of_permit);
+            }
+            if *is_crowded || begun.elapsed() >= SLOT_WAIT {
+                if let Some(spare) = self.spare() {
+                    *is_crowded = true;
+                    break Some(spare);
+                }
+                interval = EVICTION_INTERVAL;
             }
         };
         // If a connection ended by itself, the last eviction is not needed.
         self.evictions.cancel();
-        permit
+        slot
     }
 }
 
@@ -69,18 +115,19 @@ pub(crate) async fn accept<C, F>(
     kind: &'static str,
     slots: &ConnectionSlots,
     next: impl Fn() -> F,
-    serve: impl Fn(C, OwnedSemaphorePermit),
+    serve: impl Fn(C, Slot),
 ) where
     F: Future<Output = io::Result<Option<C>>>,
 {
+    let mut is_crowded = false;
     loop {
         match next().await {
             Ok(None) => {}
             Ok(Some(connection)) => {
-                let Some(permit) = slots.acquire().await else {
+                let Some(slot) = slots.acquire(&mut is_crowded).await else {
                     return;
                 };
-                serve(connection, permit);
+                serve(connection, slot);
             }
             Err(error) => {
                 warn!(%error, listener = kind, "connection not accepted");

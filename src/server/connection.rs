@@ -14,7 +14,7 @@ use super::connection_state::{ConnectionState, InProgress};
 use super::eviction::Evictions;
 use super::framing::Framing;
 use super::linger::Linger;
-use super::request_wait::RequestWait;
+use super::request_wait::{Head, RequestWait};
 use crate::proxy::Body;
 
 /// A client's stream below hyper. It detects when the connection waits for a request.
@@ -72,8 +72,15 @@ impl<S> ClientStream<S> {
 
     /// Resolves with the reason to close a connection that waits for a request.
     fn poll_wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let has_head = !self.framing.is_between_requests();
-        self.wait.poll(cx, self.state.begun(), has_head)
+        let begun = self.state.begun();
+        let head = if self.framing.heads() > begun {
+            Head::Complete
+        } else if self.framing.is_between_requests() {
+            Head::Awaited
+        } else {
+            Head::Begun
+        };
+        self.wait.poll(cx, begun, head)
     }
 }
 

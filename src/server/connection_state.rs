@@ -15,6 +15,8 @@ pub(super) struct ConnectionState {
     in_progress: AtomicUsize,
     /// Whether the connection was upgraded to another protocol.
     is_upgraded: AtomicBool,
+    /// Whether the connection is beyond the limit of connections.
+    is_spare: bool,
     /// Whether a request gave its length more than once.
     is_ambiguous: AtomicBool,
 }
@@ -24,6 +26,18 @@ pub(super) struct ConnectionState {
 pub(super) struct InProgress(Arc<ConnectionState>);
 
 impl ConnectionState {
+    /// Returns the state of a new connection, which may be beyond the limit of connections.
+    pub(super) fn new(is_spare: bool) -> Self {
+        Self {
+            is_spare,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn is_spare(&self) -> bool {
+        self.is_spare
+    }
+
     /// Begins a request.
     pub(super) fn begin(self: &Arc<Self>) -> InProgress {
         if self.begun.fetch_add(1, Ordering::Relaxed) == 0 {

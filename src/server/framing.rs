@@ -24,6 +24,8 @@ pub(super) struct Framing {
     length: u64,
     is_chunked: bool,
     is_ambiguous: bool,
+    /// The number of heads that are complete.
+    heads: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,6 +89,11 @@ impl Framing {
         self.at == At::Start && self.line.is_empty()
     }
 
+    /// Returns the number of heads that have arrived completely.
+    pub(super) fn heads(&self) -> usize {
+        self.heads
+    }
+
     /// Returns whether a request of this connection gave its length more than once.
     pub(super) fn is_ambiguous(&self) -> bool {
         self.is_ambiguous
@@ -141,6 +148,7 @@ impl Framing {
     }
 
     fn end_of_head(&mut self) -> At {
+        self.heads += 1;
         self.is_ambiguous |= self.lengths + usize::from(self.is_chunked) > 1;
         let length = std::mem::take(&mut self.length);
         self.lengths = 0;

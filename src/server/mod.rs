@@ -2,7 +2,8 @@
 //! drains.
 //!
 //! The accept loop never waits for a peer, and neither an accept error nor a panic ends it. At the
-//! connection limit, a new connection replaces the one that has waited longest for a request.
+//! connection limit, a new connection replaces the one that has waited longest for a request. If all have
+//! requests, or if the one that is replaced has not had a request, a request that comes soon is refused.
 
 pub(crate) mod accept;
 mod address;
@@ -21,7 +22,7 @@ mod stack;
 mod tls;
 mod write_timeout;
 
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -33,16 +34,17 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use accept::{ConnectionSlots, accept};
+use accept::{ConnectionSlots, Slot, accept};
 pub use address::Listen;
 pub use config::ServerConfig;
 use connection::ClientStream;
 use connection_state::ConnectionState;
 pub use dev_ca::DevCaError;
+use eviction::Evictions;
 use listener::Accepted;
 pub use listener::{BindError, Listener};
 pub use passed::{Passed, PassedError};
@@ -86,6 +88,12 @@ pub struct Connections {
 const FINAL_RESPONSES: Duration = Duration::from_secs(1);
 /// How long a connection without a request so far may still send one after the drain has begun.
 const FIRST_REQUEST: Duration = Duration::from_secs(2);
+/// The number of connections beyond the limit whose requests are refused with a response, and how long
+/// they may take. Further ones wait to be accepted.
+const SPARE_CONNECTIONS: usize = 32;
+const SPARE_TIME: Duration = Duration::from_secs(2);
+/// How long a new connection is not closed for another one, because its request is probably on its way.
+const FRESH: Duration = Duration::from_millis(100);
 /// How long a new connection waits while memory is short before its requests are refused.
 const MEMORY_WAIT: Duration = Duration::from_secs(1);
 
@@ -104,7 +112,7 @@ impl Server {
             proxy: Arc::new(proxy),
             config,
             tls,
-            connections: ConnectionSlots::new(limit),
+            connections: ConnectionSlots::new(limit, SPARE_CONNECTIONS),
             slots: Slots::new(config.in_flight),
             budget: ResponseBudget::new(
                 config.buffered,
@@ -142,17 +150,41 @@ impl Server {
             }
             Ok(accepted)
         };
-        let serve = |accepted, permit| {
+        let serve = |accepted, slot| {
             metrics().client_connections_accepted.inc();
             let server = self.clone();
-            let served = async move { server.serve(accepted, permit).await };
+            let served = async move { server.serve(accepted, slot).await };
             self.tasks.tracker.spawn(caught(Task::Connection, served));
         };
         accept("client", &self.connections, next, serve).await;
     }
 
-    async fn serve(&self, accepted: Accepted, permit: OwnedSemaphorePermit) {
-        let permit = Arc::new(permit);
+    async fn serve(&self, accepted: Accepted, mut slot: Slot) {
+        if let Accepted::Tcp(stream) = &accepted
+            && !slot.is_spare
+        {
+            match self.first_byte(stream).await {
+                Ok(()) => {}
+                Err(OpenError::Evicted) => match self.connections.spare() {
+                    Some(spare) => slot = spare,
+                    None => {
+                        return debug!(error = %OpenError::Evicted, "client connection not opened");
+                    }
+                },
+                Err(error) => return debug!(%error, "client connection not opened"),
+            }
+        }
+        if slot.is_spare {
+            let _ = tokio::time::timeout(SPARE_TIME, self.serve_in(accepted, slot)).await;
+        } else {
+            self.serve_in(accepted, slot).await;
+        }
+    }
+
+    /// Serves a connection in its slot.
+    async fn serve_in(&self, accepted: Accepted, slot: Slot) {
+        let is_spare = slot.is_spare;
+        let permit = Arc::new(slot.permit);
         let ended = CancellationToken::new();
         let _ends = ended.clone().drop_guard();
         let number = self.last_connection.fetch_add(1, Ordering::Relaxed);
@@ -170,7 +202,7 @@ impl Server {
             Accepted::Unix(stream) => {
                 let stream = WriteTimeout::new(stream, self.config.write, |_| {});
                 return self
-                    .serve_http(stream, &client(LocalAddress::Unix, Scheme::Http))
+                    .serve_http(stream, &client(LocalAddress::Unix, Scheme::Http), is_spare)
                     .await;
             }
         };
@@ -178,7 +210,7 @@ impl Server {
             return;
         };
         let opened = tokio::select! {
-            opened = self.open(stream) => opened,
+            opened = self.open(stream, is_spare) => opened,
             () = self.drain_begins(pending()) => return,
         };
         let opened = match opened {
@@ -191,40 +223,76 @@ impl Server {
         };
         match opened {
             Opened::Plain(stream) => {
-                self.serve_http(stream, &client(local, Scheme::Http)).await;
+                self.serve_http(stream, &client(local, Scheme::Http), is_spare)
+                    .await;
             }
             Opened::Tls(stream) => {
-                self.serve_http(stream, &client(local, Scheme::Https)).await;
+                self.serve_http(stream, &client(local, Scheme::Https), is_spare)
+                    .await;
             }
         }
     }
 
-    /// Waits for the first byte, and opens the connection as plain HTTP or TLS.
-    async fn open(&self, stream: TcpStream) -> Result<Opened, OpenError> {
-        let opening = async {
-            match timeout(self.config.idle_client, stream.peek(&mut [0])).await {
-                Ok(peeked) => peeked.map_err(OpenError::Socket)?,
-                Err(_) => return Err(OpenError::Idle),
-            };
-            let opening = open(stream, self.tls.as_ref(), self.config.write);
-            let opened = timeout(self.config.request_head_timeout, opening).await;
-            opened.unwrap_or(Err(OpenError::Slow))
+    /// Waits for the first byte of a connection, which may be evicted.
+    async fn first_byte(&self, stream: &TcpStream) -> Result<(), OpenError> {
+        let fresh_until = Instant::now() + FRESH;
+        let mut candidate = self.connections.evictions().candidate();
+        let evicted = async move {
+            poll_fn(|cx| candidate.poll_chosen(cx)).await;
+            tokio::time::sleep_until(fresh_until).await;
+            candidate.close();
         };
+        let mut first = [0];
         tokio::select! {
             biased;
-            opened = opening => opened,
-            () = self.connections.evictions().chosen() => Err(OpenError::Evicted),
+            peeked = timeout(self.config.idle_client, stream.peek(&mut first)) => match peeked {
+                Ok(peeked) => peeked.map(drop).map_err(OpenError::Socket),
+                Err(_) => Err(OpenError::Idle),
+            },
+            () = evicted => Err(OpenError::Evicted),
+            () = self.drain_begins(pending()) => Err(OpenError::Draining),
         }
     }
 
-    async fn serve_http<S>(&self, stream: S, client: &Client)
+    /// Opens a connection as plain HTTP or TLS, which its first byte determines.
+    async fn open(&self, stream: TcpStream, is_spare: bool) -> Result<Opened, OpenError> {
+        let evicted = async {
+            if is_spare {
+                pending::<()>().await;
+            }
+            self.connections.evictions().chosen().await;
+        };
+        let opening = open(stream, self.tls.as_ref(), self.config.write);
+        tokio::select! {
+            biased;
+            opened = timeout(self.config.request_head_timeout, opening) => {
+                opened.unwrap_or(Err(OpenError::Slow))
+            }
+            () = evicted => Err(OpenError::Evicted),
+        }
+    }
+
+    async fn serve_http<S>(&self, stream: S, client: &Client, is_spare: bool)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let state = Arc::new(ConnectionState::default());
-        let evictions = self.connections.evictions().clone();
+        let state = Arc::new(ConnectionState::new(is_spare));
+        let limit = self.connections.limit();
+        let evictions = if is_spare {
+            // Evicting the connection would free no slot.
+            Evictions::default()
+        } else {
+            self.connections.evictions().clone()
+        };
         let stream = ClientStream::new(stream, Arc::clone(&state), &self.config, evictions);
-        let stack = request_stack(&self.proxy, &self.memory, &self.slots, client, &state);
+        let stack = request_stack(
+            &self.proxy,
+            &self.memory,
+            &self.slots,
+            client,
+            &state,
+            limit,
+        );
         let service = TowerToHyperService::new(stack);
         let connection = http1::Builder::new()
             .timer(ClientTimer)

@@ -23,6 +23,15 @@ pub(super) struct RequestWait {
     deadline: Deadline,
 }
 
+/// What has arrived of the next request's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Head {
+    Awaited,
+    Begun,
+    /// hyper has not handled the request yet. Its connection must not be evicted.
+    Complete,
+}
+
 /// The wait for one request.
 #[derive(Debug)]
 struct Wait {
@@ -45,12 +54,12 @@ impl RequestWait {
     }
 
     /// Resolves with the reason to close the connection. `requests` is the number of requests that have
-    /// begun on it, and `has_head` whether bytes of the next one have arrived.
+    /// begun on it.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         requests: usize,
-        has_head: bool,
+        head: Head,
     ) -> Poll<io::Error> {
         let now = Instant::now();
         let known = self.current.take();
@@ -61,7 +70,7 @@ impl RequestWait {
             head_since: None,
             candidate: self.evictions.candidate(),
         }));
-        if wait.head_since.is_none() && has_head {
+        if wait.head_since.is_none() && head != Head::Awaited {
             wait.head_since = Some(now);
         }
         let (deadline, reason) = match wait.head_since {
@@ -74,7 +83,7 @@ impl RequestWait {
                 "the connection was idle (timeouts.idle_client)",
             ),
         };
-        if wait.candidate.poll_chosen(cx).is_ready() {
+        if head != Head::Complete && wait.candidate.poll_chosen(cx).is_ready() {
             let reason = "evicted because the connection limit was reached (limits.connections)";
             return Poll::Ready(io::Error::other(reason));
         }

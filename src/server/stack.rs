@@ -28,6 +28,7 @@ pub(super) fn request_stack<'a>(
     slots: &'a Slots,
     client: &'a Client,
     state: &'a Arc<ConnectionState>,
+    connection_limit: usize,
 ) -> impl Service<Request<Incoming>, Response = Response<TrackedBody>, Error = Infallible, Future: Send>
 + Clone {
     ServiceBuilder::new()
@@ -47,6 +48,15 @@ pub(super) fn request_stack<'a>(
         .layer_fn(move |inner| {
             check(inner, move |request: &RoutedRequest| {
                 framing::check(request.http(), state.is_ambiguous())
+            })
+        })
+        // A connection beyond the limit is accepted only for this response.
+        .layer_fn(move |inner| {
+            check(inner, move |_: &RoutedRequest| {
+                if state.is_spare() {
+                    return Err(Error::TooManyClients(connection_limit));
+                }
+                Ok(())
             })
         })
         // While memory is short, requests are refused before their bodies are read.

@@ -111,6 +111,8 @@ pub(super) enum OpenError {
     Empty,
     #[error("the client sent nothing (timeouts.idle_client)")]
     Idle,
+    #[error("the drain began")]
+    Draining,
     #[error("the TLS handshake took too long (timeouts.request_head)")]
     Slow,
     #[error("evicted because the connection limit was reached (limits.connections)")]

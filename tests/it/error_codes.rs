@@ -94,6 +94,13 @@ const ELSEWHERE: [(Code, Sent, &str, &str); 12] = [
         "realtime.rs",
         "realtime_connections_are_limited",
     ),
+    // Client connections that are all in use.
+    (
+        Code::TooManyClients,
+        Sent::No,
+        "flood.rs",
+        "clients_beyond_the_connection_limit_are_told_so",
+    ),
     // Concurrent requests, held at the emulator's gate.
     (
         Code::TooManyInFlight,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use countersign_protocol::error_code::{Code, Sent};
+use futures_util::future::join_all;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::error_codes::{check_response, check_text};
 use crate::load::{self, allow_files, closed};
-use crate::support::{Daemon, JSON, Running, World, get, post, raw, within};
+use crate::support::{Daemon, JSON, Running, World, get, post, raw, raw_on, within};
 
 const MIB: u64 = 1024;
 
@@ -266,6 +267,72 @@ async fn a_connection_with_a_request_in_flight_is_not_evicted() {
     assert!(text.starts_with("HTTP/1.1 404"), "{text}");
     socket.send(json!({ "type": "ping" })).await;
     assert_eq!(socket.next().await["type"], "pong");
+    world.drained().await;
+}
+
+/// Such clients waited until they gave up. Of many that came together, most were reset before their
+/// requests were read.
+#[tokio::test]
+async fn clients_beyond_the_connection_limit_are_told_so() {
+    let world = World::builder()
+        .settings(&[("limits.connections", "2")])
+        .in_process()
+        .await;
+    let mut sockets = vec![world.acked().await, world.acked().await];
+    let ask = || async {
+        let body = json!({ "query": "{ rooms { id } }" }).to_string();
+        post(world.addr, "/graphql", &[JSON], &body).await
+    };
+    // As many as can be answered at once, and more.
+    let mut answers = join_all((0..100).map(|_| ask())).await;
+    // An upgrade, a request with a body that is never read, and one without a route.
+    let upgrade = "GET /graphql HTTP/1.1\r\nhost: localhost\r\nupgrade: websocket\r\n\
+                   connection: upgrade\r\nsec-websocket-version: 13\r\n\
+                   sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let long = format!(
+        "POST /graphql HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3000000\r\n\r\n{}",
+        "x".repeat(1_000_000)
+    );
+    for request in [upgrade, &long, "GET /x HTTP/1.1\r\nhost: localhost\r\n\r\n"] {
+        answers.push(raw(world.addr, request.as_bytes()).await);
+    }
+    for answer in &answers {
+        assert_eq!(answer.status, 503, "{answer:?}");
+        check_response(answer, Code::TooManyClients, Sent::No);
+        assert_eq!(answer.headers["retry-after"], "1");
+        assert_eq!(answer.headers["connection"], "close");
+    }
+    // One that sends nothing holds nobody up, and neither do many.
+    let silent = join_all((0..40).map(|_| TcpStream::connect(world.addr))).await;
+    sockets.pop();
+    let again = async { while ask().await.status != 200 {} };
+    within("a free slot", again).await;
+    drop((silent, sockets));
+    assert_eq!(ask().await.status, 200);
+    world.drained().await;
+}
+
+/// Most of them were closed without a response.
+#[tokio::test]
+async fn clients_that_come_together_wait_for_their_slot() {
+    let world = World::builder()
+        .settings(&[("limits.connections", "4")])
+        .in_process()
+        .await;
+    let statuses = join_all((0..60).map(|_| query(world.addr, "{ rooms { id } }"))).await;
+    assert_eq!(statuses, [200; 60]);
+    // Their requests follow when others have come that took their slots.
+    let mut late = join_all((0..12).map(|_| TcpStream::connect(world.addr))).await;
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(query(world.addr, "{ rooms { id } }").await);
+    }
+    assert_eq!(answers, [200; 3]);
+    for stream in late.drain(..) {
+        let request = b"GET /nowhere HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        let answer = raw_on(stream.unwrap(), request).await;
+        assert!(matches!(answer.status, 404 | 503), "{answer:?}");
+    }
     world.drained().await;
 }
 
