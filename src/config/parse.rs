@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, Uri};
 
 use super::opentelemetry::PATH;
-use crate::guard::{self, FieldPattern, HostName, Origin};
+use crate::guard::{self, AllowedOrigin, FieldPattern, HostName};
 use crate::home;
 use crate::memory::MemoryLimit;
 use crate::server::Listen;
@@ -176,9 +176,16 @@ pub(super) fn host_name(value: &str) -> Result<HostName, String> {
     })
 }
 
-pub(super) fn origin(value: &str) -> Result<Origin, String> {
-    Origin::parse(value)
-        .ok_or_else(|| format!("invalid origin {value:?}: expected a scheme and a host, such as https://app.example.com"))
+/// `"https://app.example.com"`, `"localhost"`, `"chrome-extension://ID"`
+pub(super) fn origin(value: &str) -> Result<AllowedOrigin, String> {
+    AllowedOrigin::parse(value).ok_or_else(|| {
+        let advice = match value {
+            "*" => "every web page could act with the IAM identity. Name the origins, or use localhost for the pages of this machine",
+            "null" => "every local file and every sandboxed page has it. Serve the page from a web server, such as http://localhost:8000",
+            _ => "expected a scheme and a host without a path, such as https://app.example.com, or localhost for the pages of this machine",
+        };
+        format!("invalid origin {value:?}: {advice}")
+    })
 }
 
 pub(super) fn header_name(value: &str) -> Result<HeaderName, String> {

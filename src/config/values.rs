@@ -9,7 +9,7 @@ use http::{HeaderName, Uri};
 
 use super::parse;
 use super::types::{Bound, Type};
-use crate::guard::{FieldPattern, HostName, Navigations, Origin, ResponseHeaders};
+use crate::guard::{AllowedOrigin, FieldPattern, HostName, Navigations, ResponseHeaders};
 use crate::memory::{MIN_MEMORY, MemoryLimit};
 use crate::server::Listen;
 use crate::sign::{PathHandling, PayloadSigning, TokenMode};
@@ -163,8 +163,12 @@ pub(super) const ADDRESS: Type<Address> = Type {
 };
 pub(super) const HOST_NAME: Type<HostName> =
     Type::parsed("host name", "\"api.localhost\"", parse::host_name);
-pub(super) const ORIGIN: Type<Origin> =
-    Type::parsed("origin", "\"https://app.example.com\"", parse::origin);
+pub(super) const ORIGIN: Type<AllowedOrigin> = Type {
+    about: "A scheme and a host, such as `https://app.example.com`. An extension or an app has a scheme of \
+            its own, such as `chrome-extension://ID`. `localhost` stands for the pages of every web \
+            server on this machine.",
+    ..Type::parsed("origin", "\"https://app.example.com\"", parse::origin)
+};
 pub(super) const HEADER_NAME: Type<HeaderName> =
     Type::parsed("header name", "\"x-team\"", parse::header_name);
 /// A collector's URL; `None` is `off`.

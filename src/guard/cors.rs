@@ -4,9 +4,11 @@
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
-    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, VARY,
+    ACCESS_CONTROL_REQUEST_METHOD, HeaderMap, HeaderName, HeaderValue, ORIGIN, VARY,
 };
 use http::{Method, Request};
+
+use super::{Origin, Refusal};
 
 /// The origin of a request, as determined by the guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +22,22 @@ pub enum Cors {
 }
 
 impl Cors {
+    /// Returns the CORS headers of a refusal. The pages of a developer's own server on this machine may
+    /// read why they are refused.
+    pub fn of_refusal(refusal: &Refusal, request: &HeaderMap) -> Self {
+        let mut origins = request.get_all(ORIGIN).iter();
+        match (refusal, origins.next(), origins.next()) {
+            (Refusal::OriginNotAllowed(_), Some(value), None) => {
+                let origin = value.to_str().ok().and_then(Origin::parse);
+                match origin.filter(Origin::is_loopback) {
+                    Some(_) => Self::Allowed(value.clone()),
+                    None => Self::NoOrigin,
+                }
+            }
+            _ => Self::NoOrigin,
+        }
+    }
+
     /// Returns whether `request` is a preflight (Fetch standard, "CORS-preflight request").
     pub fn is_preflight<B>(request: &Request<B>) -> bool {
         request.method() == Method::OPTIONS

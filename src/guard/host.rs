@@ -1,4 +1,4 @@
-//! Strict parsing of host names and origins.
+//! Strict parsing of host names.
 
 use std::net::IpAddr;
 
@@ -13,13 +13,6 @@ pub struct HostName(String);
 pub enum Scheme {
     Http,
     Https,
-}
-
-/// A web origin, `scheme://host[:port]`, in lower case and without a default port (RFC 6454).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    scheme: Scheme,
-    authority: String,
 }
 
 impl HostName {
@@ -68,68 +61,13 @@ impl HostName {
     }
 }
 
-impl Origin {
-    /// Parses an `http` or `https` origin. Rejects `null`, wildcards and anything with a path.
-    pub fn parse(text: &str) -> Option<Self> {
-        let text = text.to_ascii_lowercase();
-        let (scheme, authority) = text.split_once("://")?;
-        HostName::from_header(authority)?;
-        let scheme = match scheme {
-            "http" => Scheme::Http,
-            "https" => Scheme::Https,
-            _ => return None,
-        };
-        let default_port = format!(":{}", scheme.default_port());
-        let authority = authority.strip_suffix(&default_port).unwrap_or(authority);
-        Some(Self {
-            scheme,
-            authority: authority.to_owned(),
-        })
-    }
-
-    /// Returns the origin of an `http` or `https` URL, such as a `Referer`.
-    pub(super) fn from_url(text: &str) -> Option<Self> {
-        let start = text.find("://")? + "://".len();
-        let rest = &text[start..];
-        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-        Self::parse(&text[..start + end])
-    }
-
-    /// Returns whether countersign serves the pages of this origin, given the `Host` of a request. Name
-    /// and port decide: both schemes share one port, and a missing port means the scheme's default.
-    pub(super) fn is_served_at(&self, host: &str, scheme: Scheme) -> bool {
-        let own = host_and_port(&self.authority, self.scheme);
-        own.is_some() && own == host_and_port(host, scheme)
-    }
-}
-
 impl Scheme {
-    fn default_port(self) -> u16 {
+    pub(super) fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
             Self::Https => 443,
         }
     }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}://{}", self.scheme.as_str(), self.authority)
-    }
-}
-
-/// Returns the name in lower case, and the port.
-fn host_and_port(authority: &str, scheme: Scheme) -> Option<(String, u16)> {
-    let authority: Authority = authority.parse().ok()?;
-    let port = authority.port_u16().unwrap_or(scheme.default_port());
-    Some((authority.host().to_ascii_lowercase(), port))
 }
 
 fn ip(host: &str) -> Option<IpAddr> {

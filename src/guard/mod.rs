@@ -9,6 +9,7 @@
 mod browser;
 mod cors;
 mod host;
+mod origin;
 mod policy;
 mod refusal;
 mod spelling;
@@ -24,11 +25,12 @@ pub use browser::{
 };
 pub use cors::Cors;
 use countersign_protocol::graphql::shown;
-pub use host::{HostName, Origin, Scheme};
+pub use host::{HostName, Scheme};
 use http::Request;
 use http::header::{
     AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN, REFERER, SEC_WEBSOCKET_PROTOCOL,
 };
+pub use origin::{AllowedOrigin, Origin};
 pub use policy::{
     AllowedOperations, FieldPattern, OperationDenied, OperationPolicies, OperationPolicy, is_name,
 };
@@ -46,7 +48,7 @@ pub struct GuardConfig {
     /// Host names to accept in `Host`, in addition to the loopback names.
     pub allow_hosts: Vec<HostName>,
     /// Origins whose pages may send requests.
-    pub allow_origins: Vec<Origin>,
+    pub allow_origins: Vec<AllowedOrigin>,
     /// Whether to reject requests that another proxy forwarded.
     pub rejects_forwarded: bool,
     /// Whether TCP connections must present a client certificate.
@@ -221,6 +223,11 @@ impl Guard {
         }
     }
 
+    fn allows(&self, origin: &Origin) -> bool {
+        let mut allowed = self.config.allow_origins.iter();
+        allowed.any(|allowed| allowed.allows(origin))
+    }
+
     fn check_origin(
         &self,
         headers: &HeaderMap,
@@ -234,7 +241,7 @@ impl Guard {
         let text = String::from_utf8_lossy(value.as_bytes());
         let refused = || Refusal::OriginNotAllowed(shown(&text));
         let origin = Origin::parse(&text).ok_or_else(refused)?;
-        if self.config.allow_origins.contains(&origin) {
+        if self.allows(&origin) {
             return Ok(Cors::Allowed(value.clone()));
         }
         // The page was served by countersign itself, under the `Host` that was just checked.
@@ -263,7 +270,7 @@ impl Guard {
         }
         let text = value.to_str().map_err(|_| malformed())?;
         let page = Origin::from_url(text).ok_or_else(malformed)?;
-        if self.config.allow_origins.contains(&page) || page.is_served_at(host, scheme) {
+        if self.allows(&page) || page.is_served_at(host, scheme) {
             return Ok(());
         }
         // The path and query of the page are private.

@@ -2,6 +2,8 @@
 
 use countersign_protocol::error_code::Code;
 
+use super::Origin;
+
 /// Why a request is refused. The message names the rule and the setting that would allow the request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -11,9 +13,7 @@ pub enum Refusal {
         "Host {0:?} is not allowed: a web page could have rebound this name to this address. To allow it, add it to guard.allow_hosts (--allow-host)"
     )]
     HostNotAllowed(String),
-    #[error(
-        "Origin {0:?} is not allowed: its pages could act with the IAM identity. To allow it, add it to guard.allow_origins (--allow-origin)"
-    )]
+    #[error("{}", origin_not_allowed(.0))]
     OriginNotAllowed(String),
     #[error(
         "a browser sent this request on behalf of another site ({0}). To allow the site, add its origin to guard.allow_origins (--allow-origin), and use fetch, EventSource or WebSocket"
@@ -66,3 +66,21 @@ impl Refusal {
         }
     }
 }
+
+/// Explains why an origin is refused. `origin` may be truncated.
+fn origin_not_allowed(origin: &str) -> String {
+    match Origin::parse(origin) {
+        Some(_) if origin.len() < SHOWN => format!(
+            "Origin {origin:?} is not allowed: its pages could act with the IAM identity. To allow it: --allow-origin {origin} (guard.allow_origins)"
+        ),
+        None if origin == "null" => format!(
+            "Origin {origin:?} is not allowed: every local file and every sandboxed page has it, so it cannot be allowed. Serve the page from a web server, such as http://localhost:8000"
+        ),
+        Some(_) | None => format!(
+            "Origin {origin:?} is not allowed: its pages could act with the IAM identity. To allow it, add it to guard.allow_origins (--allow-origin)"
+        ),
+    }
+}
+
+/// The maximum length of a value in a message.
+const SHOWN: usize = 64;

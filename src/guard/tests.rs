@@ -24,7 +24,7 @@ fn check_with(
 ) {
     let guard = Guard::new(GuardConfig {
         allow_hosts: vec![HostName::parse("proxy.local").unwrap()],
-        allow_origins: vec![Origin::parse("https://app.example.com").unwrap()],
+        allow_origins: vec![AllowedOrigin::parse("https://app.example.com").unwrap()],
         ..config
     });
     let guard = guard.unwrap();
@@ -428,7 +428,7 @@ fn malformed_fetch_metadata_is_refused() {
 #[test]
 fn routes_can_allow_navigations_that_a_user_typed() {
     let guard = Guard::new(GuardConfig {
-        allow_origins: vec![Origin::parse("https://app.example.com").unwrap()],
+        allow_origins: vec![AllowedOrigin::parse("https://app.example.com").unwrap()],
         ..GuardConfig::default()
     });
     let guard = guard.unwrap();
@@ -801,7 +801,19 @@ fn configured_names_and_origins_are_parsed() {
         ),
         ("http://localhost:3000", Some("http://localhost:3000")),
         ("http://localhost:80", Some("http://localhost")),
+        ("ws://localhost:80", Some("ws://localhost")),
+        ("wss://localhost:443", Some("wss://localhost")),
+        ("chrome-extension://AbC", Some("chrome-extension://abc")),
+        ("app://.", Some("app://.")),
         ("ftp://localhost", None),
+        ("file://localhost", None),
+        ("file://", None),
+        ("1a://x", None),
+        ("a_b://x", None),
+        ("://x", None),
+        ("null", None),
+        ("localhost", None),
+        ("https://a/", None),
         ("https://a/b", None),
     ] {
         let shown = Origin::parse(text).map(|origin| origin.to_string());
@@ -810,10 +822,136 @@ fn configured_names_and_origins_are_parsed() {
 }
 
 #[test]
+fn allowed_origins_are_parsed_from_the_configuration() {
+    for (text, expected) in [
+        ("https://app.example.com/", Some("https://app.example.com")),
+        ("http://localhost:3000", Some("http://localhost:3000")),
+        ("localhost", Some("localhost")),
+        ("LocalHost/", Some("localhost")),
+        ("electron://altair", Some("electron://altair")),
+        ("capacitor://localhost", Some("capacitor://localhost")),
+        ("https://app.example.com//", None),
+        ("https://app.example.com/x", None),
+        ("localhost:3000", None),
+        ("127.0.0.1", None),
+        ("null", None),
+        ("*", None),
+        ("https://*.example.com", None),
+    ] {
+        let shown = AllowedOrigin::parse(text).map(|origin| origin.to_string());
+        assert_eq!(shown.as_deref(), expected, "{text}");
+    }
+}
+
+/// Sockets of Apple's platforms send the URL of the socket.
+#[test]
+fn the_address_of_the_socket_is_its_own_origin() {
+    for (scheme, host, origin) in [
+        (Scheme::Http, "localhost:4100", "ws://localhost:4100"),
+        (Scheme::Http, "127.0.0.1:4100", "ws://127.0.0.1:4100"),
+        (Scheme::Http, "[::1]:4100", "WS://[::1]:4100"),
+        (Scheme::Https, "localhost:4100", "wss://localhost:4100"),
+        (Scheme::Https, "localhost", "wss://localhost"),
+        (Scheme::Http, "localhost", "ws://localhost:80"),
+        (Scheme::Http, "proxy.local:80", "ws://proxy.local"),
+    ] {
+        let headers = [("host", host), ("origin", origin)];
+        check_on(scheme, &headers, Ok(Cors::SameOrigin));
+    }
+    for origin in [
+        "ws://localhost:4101",
+        "ws://localhost",
+        "ws://127.0.0.1:4100",
+        "wss://evil.example",
+        "ws://localhost:4100/graphql",
+        "tcp://localhost:4100",
+        "electron://localhost:4100",
+    ] {
+        let headers = [("host", "localhost:4100"), ("origin", origin)];
+        check(&headers, Err("ORIGIN_NOT_ALLOWED"));
+    }
+}
+
+#[test]
+fn origins_of_other_schemes_and_of_loopback_are_allowed_only_by_name() {
+    const APPS: [&str; 4] = [
+        "electron://altair",
+        "chrome-extension://flnheeellpciglgpaodhkhmapeljopja",
+        "capacitor://localhost",
+        "tauri://localhost",
+    ];
+    const PAGES: [&str; 5] = [
+        "http://localhost:3000",
+        "https://localhost",
+        "http://127.0.0.1:8080",
+        "http://[::1]:5173",
+        "HTTP://LOCALHOST:1",
+    ];
+    const OTHERS: [&str; 6] = [
+        "http://localhost.evil.example",
+        "http://evil.example",
+        "http://127.0.0.2:3000",
+        "http://sub.localhost:3000",
+        "chrome-extension://other",
+        "null",
+    ];
+    let check = |allowed: &[&str], origin: &str, expected: bool| {
+        let allowed = allowed
+            .iter()
+            .map(|text| AllowedOrigin::parse(text).unwrap());
+        let guard = Guard::new(GuardConfig {
+            allow_origins: allowed.collect(),
+            ..GuardConfig::default()
+        });
+        let request = Request::builder()
+            .header("host", "localhost:4100")
+            .header("origin", origin)
+            .body(())
+            .unwrap();
+        let verdict = guard
+            .unwrap()
+            .check(&request, TCP, Scheme::Http, Navigations::Refuse);
+        let is_allowed = match verdict {
+            Ok(Cors::Allowed(value)) => value == origin,
+            Ok(Cors::NoOrigin | Cors::SameOrigin) => panic!("{origin}"),
+            Err(refusal) => {
+                let cors = Cors::of_refusal(&refusal, request.headers());
+                assert_eq!(cors != Cors::NoOrigin, PAGES.contains(&origin), "{origin}");
+                false
+            }
+        };
+        assert_eq!(is_allowed, expected, "{origin}");
+    };
+    for origin in [&APPS[..], &PAGES, &OTHERS].concat() {
+        check(&[], origin, false);
+        check(&["localhost"], origin, PAGES.contains(&origin));
+        check(&APPS, origin, APPS.contains(&origin));
+    }
+}
+
+#[test]
+fn refusals_of_origins_have_the_flag_that_allows_them() {
+    let check = |origin: &str, expected: &str| {
+        let text = Refusal::OriginNotAllowed(origin.to_owned()).to_string();
+        assert!(text.contains(expected), "{text}");
+    };
+    for origin in ["http://localhost:3000", "electron://altair"] {
+        check(origin, &format!("To allow it: --allow-origin {origin} ("));
+    }
+    check(
+        "null",
+        "so it cannot be allowed. Serve the page from a web server",
+    );
+    check("several", "add it to guard.allow_origins (--allow-origin)");
+    let truncated = format!("https://{}", "a".repeat(56));
+    check(&truncated, "add it to guard.allow_origins (--allow-origin)");
+}
+
+#[test]
 fn guard_without_browsers_refuses_pages() {
     let guard = Guard::new(GuardConfig {
         allow_hosts: vec![HostName::parse("proxy.local").unwrap()],
-        allow_origins: vec![Origin::parse("https://app.example.com").unwrap()],
+        allow_origins: vec![AllowedOrigin::parse("https://app.example.com").unwrap()],
         rejects_forwarded: true,
         requires_certificate: true,
         ..GuardConfig::default()

@@ -1,5 +1,6 @@
 //! The client of a request, as the server knows it.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
@@ -12,6 +13,8 @@ use crate::session::ClientConnection;
 /// The client's connection, and the slot of its request.
 #[derive(Clone, Debug)]
 pub struct Client {
+    /// The address of the client; `None` on a unix socket.
+    pub peer: Option<SocketAddr>,
     pub local: LocalAddress,
     pub scheme: Scheme,
     /// Counts the connection against the limit. A WebSocket keeps it.

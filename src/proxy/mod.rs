@@ -37,11 +37,12 @@ pub use batch::items as batch_items;
 pub use body::Body;
 use call::Call;
 pub use client::Client;
+use countersign_protocol::dialect::Close;
 use countersign_protocol::graphql::shown;
 use error::rescue;
 pub use error::{Error, ErrorFormat};
 pub use events::envelope;
-use http::header::{CONNECTION, CONTENT_LENGTH, VARY};
+use http::header::{ACCESS_CONTROL_MAX_AGE, CONNECTION, CONTENT_LENGTH, VARY};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::{Body as _, Incoming};
 use locate::{Located, Routes};
@@ -53,7 +54,7 @@ pub use request::{RefusedRequest, RoutedRequest};
 pub use route::{RequestLimits, Route};
 pub use slot::{Slot, Slots};
 
-use crate::guard::{self, Admission, Cors, Guard};
+use crate::guard::{self, Admission, Cors, Guard, Refusal};
 use crate::session::Sessions;
 use crate::telemetry::Record;
 use crate::upstream::UpstreamKind;
@@ -85,8 +86,9 @@ impl Proxy {
     }
 
     /// Begins a request: creates its record, finds its route, and determines the format of its errors.
-    pub fn begin(&self, request: Request<Incoming>) -> Box<RoutedRequest> {
-        let record = Box::new(Record::new(method_name(request.method())));
+    pub fn begin(&self, request: Request<Incoming>, client: &Client) -> Box<RoutedRequest> {
+        let mut record = Box::new(Record::new(method_name(request.method())));
+        record.client_address = client.peer;
         let located = self.routes.locate(request.uri());
         let accept = Accept::of(request.headers());
         let error_format = match &located {
@@ -127,8 +129,8 @@ impl Proxy {
         let cors = match checked {
             Ok(cors) => cors,
             Err(refusal) => {
-                let response = rescue(&refusal.into(), error_format, &mut record);
-                return finish(response, &Cors::NoOrigin, record);
+                let is_socket = is_websocket && matches!(error_format, ErrorFormat::GraphQl(_));
+                return self.refuse_page(refusal, request, client, is_socket, error_format, record);
             }
         };
         let preflight = Cors::is_preflight(&request) && cors != Cors::NoOrigin;
@@ -173,6 +175,46 @@ impl Proxy {
             response.headers_mut().append(VARY, accept);
         }
         finish(response, &cors, record)
+    }
+
+    /// Returns the response to a request that the guard refuses. A page of a web server on this machine
+    /// may read it. Nothing is signed for it either way.
+    fn refuse_page(
+        &self,
+        refusal: Refusal,
+        request: Request<Incoming>,
+        client: &Client,
+        is_socket: bool,
+        error_format: ErrorFormat,
+        mut record: Box<Record>,
+    ) -> Response<Body> {
+        let cors = Cors::of_refusal(&refusal, request.headers());
+        let reason = Close::new(Close::FORBIDDEN, refusal.to_string());
+        let response = rescue(&refusal.into(), error_format, &mut record);
+        // Not with its CORS headers, so that pages can read the response but not embed it.
+        let finish = |response| finish(response, &Cors::NoOrigin, record);
+        if Cors::is_preflight(&request) && cors != Cors::NoOrigin {
+            // Otherwise the browser would not send the request whose refusal the page can read.
+            let mut response = Response::new(Body::full(""));
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            let mut response = finish(response);
+            cors.apply(response.headers_mut());
+            cors.apply_preflight(request.headers(), response.headers_mut());
+            let uncached = HeaderValue::from_static("0");
+            response
+                .headers_mut()
+                .insert(ACCESS_CONTROL_MAX_AGE, uncached);
+            return response;
+        }
+        if is_socket
+            && cors != Cors::NoOrigin
+            && let Some(closed) = upgrade::accept_and_close(&self.sessions, request, client, reason)
+        {
+            return finish(closed);
+        }
+        let mut response = finish(response);
+        cors.apply(response.headers_mut());
+        response
     }
 
     /// Checks the token, which a preflight does not contain, and rejects content types that browsers send

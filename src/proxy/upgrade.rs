@@ -1,18 +1,23 @@
 //! Accepts a client's WebSocket on an AppSync route. If upstream fails, the upgrade is accepted all the
 //! same, and a close code reports the failure: clients do not retry after a rejected upgrade.
 
-use countersign_protocol::dialect::{EVENTS_PROTOCOLS, GRAPHQL_PROTOCOLS};
+use std::sync::Arc;
+
+use countersign_protocol::dialect::{Close, EVENTS_PROTOCOLS, GRAPHQL_PROTOCOLS};
 use http::header::{
     CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::body::Body;
 use super::call::Call;
+use super::client::Client;
 use super::error::Error;
+use crate::session::Sessions;
 use crate::upstream::UpstreamKind;
 
 /// Returns whether the client asks for a WebSocket (RFC 6455, section 4.1). Reads the values as bytes,
@@ -34,6 +39,38 @@ pub(super) fn accept(
     call: Call<'_>,
     mut request: Request<Incoming>,
 ) -> Result<Response<Body>, Error> {
+    let supported: &[&'static str] = match call.route.upstream.endpoint().kind {
+        UpstreamKind::Events => &EVENTS_PROTOCOLS,
+        UpstreamKind::Graphql | UpstreamKind::Http => &GRAPHQL_PROTOCOLS,
+    };
+    let (mut response, protocol) = handshake(&request, supported)?;
+    let upgrade = upgrade(&mut request, &mut response);
+    let headers = std::mem::take(request.headers_mut());
+    let client = call.session_client(headers);
+    call.sessions.serve(upgrade, protocol, client);
+    Ok(response)
+}
+
+/// Accepts a WebSocket for a protocol of GraphQL only to close it, because browsers do not show the
+/// response to a rejected upgrade. Returns `None` for any other WebSocket.
+pub(super) fn accept_and_close(
+    sessions: &Sessions,
+    mut request: Request<Incoming>,
+    client: &Client,
+    close: Close,
+) -> Option<Response<Body>> {
+    let (mut response, protocol) = handshake(&request, &GRAPHQL_PROTOCOLS).ok()?;
+    protocol?;
+    let upgrade = upgrade(&mut request, &mut response);
+    sessions.close(upgrade, Arc::clone(&client.permit), close);
+    Some(response)
+}
+
+/// Returns the response to a handshake, and the first of the supported protocols that the client offers.
+fn handshake(
+    request: &Request<Incoming>,
+    supported: &[&'static str],
+) -> Result<(Response<Body>, Option<&'static str>), Error> {
     if request.method() != Method::GET {
         return Err(Error::Upgrade("it must be a GET"));
     }
@@ -58,24 +95,20 @@ pub(super) fn accept(
     response_headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     response_headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     response_headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
-    let supported: &[&'static str] = match call.route.upstream.endpoint().kind {
-        UpstreamKind::Events => &EVENTS_PROTOCOLS,
-        UpstreamKind::Graphql | UpstreamKind::Http => &GRAPHQL_PROTOCOLS,
-    };
     let is_offered = |name: &&&str| has_token(headers, &SEC_WEBSOCKET_PROTOCOL, name);
     let protocol = supported.iter().find(is_offered).copied();
     if let Some(name) = protocol {
         response_headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
     }
+    Ok((response, protocol))
+}
 
-    let upgrade = hyper::upgrade::on(&mut request);
+fn upgrade(request: &mut Request<Incoming>, response: &mut Response<Body>) -> OnUpgrade {
+    let upgrade = hyper::upgrade::on(&mut *request);
     // The request's extensions hold its spelling of header names, which hyper uses for the response.
     // Python's gql looks for `Sec-WebSocket-Protocol` in exactly this spelling.
     *response.extensions_mut() = std::mem::take(request.extensions_mut());
-    let headers = std::mem::take(request.headers_mut());
-    let client = call.session_client(headers);
-    call.sessions.serve(upgrade, protocol, client);
-    Ok(response)
+    upgrade
 }
 
 fn has_token(headers: &HeaderMap, name: &http::HeaderName, token: &str) -> bool {

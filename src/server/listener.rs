@@ -117,7 +117,7 @@ impl Listener {
                     |local: SocketAddr| local.ip().is_loopback() && !is_loopback(peer);
                 if stream.local_addr().is_ok_and(is_misrouted) {
                     // With unusual routes, packets from other machines reach loopback addresses.
-                    warn!("connection closed: it came from another machine to a loopback address");
+                    warn!(client_address = %peer, "connection closed: it came from another machine to a loopback address");
                     return Ok(None);
                 }
                 Ok(Some(Accepted::Tcp(stream)))
@@ -126,6 +126,16 @@ impl Listener {
                 let (stream, _) = socket.listener.accept().await?;
                 Ok(socket.admits(&stream)?.then_some(Accepted::Unix(stream)))
             }
+        }
+    }
+}
+
+impl Accepted {
+    /// Returns the address of the client; `None` on a unix socket.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Unix(_) => None,
         }
     }
 }

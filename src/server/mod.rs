@@ -36,6 +36,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::field::display;
 use tracing::{debug, warn};
 
 use accept::{ConnectionSlots, Slot, accept};
@@ -189,7 +190,9 @@ impl Server {
         let _ends = ended.clone().drop_guard();
         let number = self.last_connection.fetch_add(1, Ordering::Relaxed);
         let connection = ClientConnection::new(number, ended);
+        let peer = accepted.peer();
         let client = |local, scheme| Client {
+            peer,
             local,
             scheme,
             permit,
@@ -217,7 +220,8 @@ impl Server {
             Ok(opened) => opened,
             // Nobody else shows the user why the client reports a broken connection.
             Err(error @ OpenError::NotConfigured) => {
-                return warn!(%error, "client connection not opened");
+                let client_address = peer.map(display);
+                return warn!(%error, client_address, "client connection not opened");
             }
             Err(error) => return debug!(%error, "client connection not opened"),
         };

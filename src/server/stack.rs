@@ -34,7 +34,7 @@ pub(super) fn request_stack<'a>(
     ServiceBuilder::new()
         // Outermost, so that a request has a record, which becomes its log line, its span and its
         // metrics, even if a layer below refuses it. Both are on the heap, because each layer moves them.
-        .map_request(move |request| proxy.begin(request))
+        .map_request(move |request| proxy.begin(request, client))
         // The connection's timers rest until the body of the response has been sent.
         .layer_fn(move |inner| around(inner, move |request, inner| track(state, request, inner)))
         // The bytes after a request may not be a request: then the connection is closed.

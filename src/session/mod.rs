@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use context::SessionConfig;
 use context::SessionContext;
-use countersign_protocol::dialect::StreamDialect;
+use countersign_protocol::dialect::{Close, StreamDialect};
 use countersign_protocol::graphql::Documents;
 use countersign_protocol::realtime::placement::Owner;
 use http::HeaderMap;
@@ -111,6 +111,15 @@ impl Sessions {
         let context = self.context("WS", protocol.unwrap_or("none"), client);
         let served = websocket::serve(context, upgrade, protocol);
         self.tasks.spawn(caught(Task::Socket, served));
+    }
+
+    /// Closes a socket once it is upgraded. The permit counts its connection until then.
+    pub fn close(&self, upgrade: OnUpgrade, permit: Arc<OwnedSemaphorePermit>, close: Close) {
+        let closed = async move {
+            let _permit = permit;
+            websocket::close(upgrade, close).await;
+        };
+        self.tasks.spawn(caught(Task::Socket, closed));
     }
 
     /// Spawns a task that is aborted when the returned handle is dropped.

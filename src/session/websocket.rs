@@ -54,6 +54,8 @@ enum Step {
 
 /// The maximum size of a message of a client that has not sent its token yet, in bytes.
 const PENDING_MESSAGE: usize = 32 * 1024;
+/// The interval of pings to a socket that is closed at once, which never passes.
+const CLOSED_PING: Duration = Duration::from_secs(60);
 
 /// Serves a socket once it is upgraded, in the client protocol that `protocol` names.
 pub(super) async fn serve(
@@ -95,6 +97,14 @@ pub(super) async fn serve(
             let close = Close::new(Close::INTERNAL, panicked.to_string());
             link.close(close).await;
         }
+    }
+}
+
+/// Closes a socket once it is upgraded.
+pub(super) async fn close(upgrade: OnUpgrade, close: Close) {
+    if let Ok(upgraded) = upgrade.await {
+        let mut link = Link::new(upgraded, PENDING_MESSAGE, CLOSED_PING).await;
+        link.close(close).await;
     }
 }
 

@@ -1,8 +1,10 @@
 //! Records a request, or an operation on a socket, for its log line, metrics and span.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use tracing::field::display;
 use tracing::{info, warn};
 
 use super::metrics::{GaugeGuard, OperationLabels, RequestLabels, RouteMetrics, Status, metrics};
@@ -19,6 +21,8 @@ pub struct Record {
     route: Option<Arc<RouteMetrics>>,
     _in_flight: Option<GaugeGuard>,
     pub operation: Option<&'static str>,
+    /// Written for a request that failed.
+    pub client_address: Option<SocketAddr>,
     /// The name of the client's token.
     pub token: Option<Arc<str>>,
     /// The name of the operation. It is truncated, because the client chose it.
@@ -64,6 +68,7 @@ impl Record {
             route: None,
             _in_flight: None,
             operation: None,
+            client_address: None,
             token: None,
             name: None,
             status: 0,
@@ -133,6 +138,8 @@ impl Record {
             code: self.code.as_ref().map(RecordCode::as_str),
             request_id: self.request_id.as_deref(),
         });
+        let client_address = self.client_address.filter(|_| self.cause.is_some());
+        let client_address = client_address.map(display);
         let millis = |duration: Duration| duration.as_secs_f64() * 1_000.0;
         macro_rules! line {
             ($level:ident) => {
@@ -153,6 +160,7 @@ impl Record {
                     connect_ms = millis(self.connect),
                     first_byte_ms = millis(self.first_byte),
                     total_ms = millis(self.begun.elapsed()),
+                    client_address,
                     cause = self.cause,
                     "request"
                 )

@@ -59,7 +59,7 @@ static HOP_BY_HOP: [HeaderName; 9] = [
 
 /// Never forwarded, regardless of the configuration: countersign sets these headers itself, or they
 /// contain credentials.
-static NEVER_FORWARDED: [HeaderName; 13] = [
+static NEVER_FORWARDED: [HeaderName; 16] = [
     AUTHORIZATION,
     CONTENT_LENGTH,
     EXPECT,
@@ -71,6 +71,9 @@ static NEVER_FORWARDED: [HeaderName; 13] = [
     HeaderName::from_static("x-amz-security-token"),
     HeaderName::from_static("x-amz-algorithm"),
     HeaderName::from_static("x-amz-signature"),
+    HeaderName::from_static("x-amz-credential"),
+    HeaderName::from_static("x-amz-expires"),
+    HeaderName::from_static("x-amz-signedheaders"),
     HeaderName::from_static("x-countersign-token"),
     HeaderName::from_static("x-graphql-event-stream-token"),
 ];

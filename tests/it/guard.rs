@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use crate::support::{Answer, Daemon, GATEWAY, JSON, Running, Socket, World, post, raw, within};
+use crate::support::{
+    Answer, Daemon, GATEWAY, JSON, Running, Socket, World, post, raw, raw_on, within,
+};
 
 const QUERY: &str = r#"{"query":"{ rooms { id } }"}"#;
 const J: &str = "content-type: application/json";
@@ -1056,4 +1058,89 @@ async fn a_token_can_be_limited_to_routes_and_operations() {
     let (status, _) = ask(&all, "POST /graphql", mutation).await;
     assert_eq!(status, 200);
     assert_eq!(world.emulator.stats().requests.mutations, 2);
+}
+
+/// A page's console showed only a failed request.
+#[tokio::test]
+async fn pages_of_this_machine_can_read_why_they_are_refused() {
+    let world = start("", &[]).await;
+    let exchange = async |line: &str, origin: &str, more: &[(&str, &str)]| {
+        let headers = [
+            &[("origin", origin), ("content-type", "application/json")],
+            more,
+        ]
+        .concat();
+        let answer = match line.split_once(' ').unwrap() {
+            ("POST", path) => post(world.addr, path, &headers, QUERY).await,
+            (method, path) => {
+                let mut request = format!(
+                    "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n",
+                    world.addr
+                );
+                for (name, value) in headers {
+                    request.push_str(&format!("{name}: {value}\r\n"));
+                }
+                request.push_str("\r\n");
+                raw(world.addr, request.as_bytes()).await
+            }
+        };
+        let origin = answer.headers.get("access-control-allow-origin").cloned();
+        (answer, origin)
+    };
+    let page = "http://localhost:3000";
+    for path in ["/graphql", "/rest/orders", "/nowhere"] {
+        for line in [format!("POST {path}"), format!("GET {path}")] {
+            let (answer, origin) = exchange(&line, page, &[]).await;
+            assert_eq!(
+                (answer.status, origin.as_deref()),
+                (403, Some(page)),
+                "{line}"
+            );
+            let advice = format!("To allow it: --allow-origin {page} (");
+            assert!(answer.body.contains(&advice), "{answer:?}");
+            let (answer, origin) = exchange(&line, "https://evil.example", &[]).await;
+            assert_eq!((answer.status, origin), (403, None), "{line}");
+        }
+        let ask = [
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "content-type"),
+        ];
+        let line = format!("OPTIONS {path}");
+        let (answer, origin) = exchange(&line, page, &ask).await;
+        assert_eq!(
+            (answer.status, origin.as_deref()),
+            (204, Some(page)),
+            "{line}"
+        );
+        assert_eq!(
+            answer.headers["access-control-allow-headers"],
+            "content-type"
+        );
+        let (answer, origin) = exchange(&line, "https://evil.example", &ask).await;
+        assert_eq!((answer.status, origin), (403, None), "{line}");
+    }
+    let headers = [("origin", page)];
+    let mut socket = Socket::open(world.addr, &headers).await;
+    let closed = socket.closed().await;
+    assert_eq!(u16::from(closed.code), 4403);
+    let reason = "Origin \"http://localhost:3000\" is not allowed: ";
+    assert!(closed.reason.starts_with(reason), "{closed:?}");
+    assert_eq!(world.emulator.stats().requests.http, 0);
+}
+
+#[tokio::test]
+async fn the_log_line_of_a_refusal_has_the_address_of_the_client() {
+    let world = World::new().await;
+    let mut daemon = world.daemon(&["--listen", "127.0.0.1:0"], &[]);
+    let addr = daemon.address().await;
+    let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+    let client = stream.local_addr().unwrap();
+    let request = "POST /graphql HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+    let answer = raw_on(stream, request.as_bytes()).await;
+    assert_eq!(answer.status, 403);
+    let line = daemon.line("HOST_NOT_ALLOWED").await;
+    assert!(
+        line.contains(&format!("client_address={client} ")),
+        "{line}"
+    );
 }

@@ -13,7 +13,7 @@ use http::Uri;
 
 use crate::config::declare::settings;
 use crate::config::values::{self, Forwarded, NonLoopback};
-use crate::guard::{HostName, Origin};
+use crate::guard::{AllowedOrigin, HostName};
 use crate::memory::MemoryLimit;
 use crate::server::Listen;
 use crate::telemetry::LogFormat;
@@ -48,8 +48,8 @@ settings! {
         /// `127.0.0.1`, `[::1]` and the address of the socket in its usual spelling. Browsers send
         /// no fetch metadata to other names over plain HTTP: use TLS or a token for them.
         allow_hosts: Vec<HostName> = values::HOST_NAME, default [], flag "--allow-host HOST";
-        /// Origin whose web pages may send requests.
-        allow_origins: Vec<Origin> = values::ORIGIN, default [], flag "--allow-origin ORIGIN";
+        /// Origin whose web pages may send requests, or `localhost` for every port of this machine.
+        allow_origins: Vec<AllowedOrigin> = values::ORIGIN, default [], flag "--allow-origin ORIGIN";
         /// Whether to listen on addresses that other machines can reach. `refuse` rejects such an
         /// address; `token` allows it if clients must send a token or a certificate
         /// (`tls.client_ca`); `open` allows it without either, and then every client that can reach

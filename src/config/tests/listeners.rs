@@ -7,9 +7,8 @@ use super::*;
 #[test]
 fn invalid_origins_and_hosts_are_rejected() {
     for text in [
-        "*",
-        "null",
         "app.example.com",
+        "localhost:3000",
         "https://*",
         "https://a/b",
         "ftp://a",
@@ -19,7 +18,24 @@ fn invalid_origins_and_hosts_are_rejected() {
         rejects(
             &flag("--allow-origin", "guard.allow_origins", &[text]),
             &[&format!(
-                "--allow-origin: invalid origin {text:?}: expected a scheme and a host, such as https://app.example.com"
+                "--allow-origin: invalid origin {text:?}: expected a scheme and a host without a path, such as https://app.example.com, or localhost for the pages of this machine"
+            )],
+        );
+    }
+    for (text, advice) in [
+        (
+            "*",
+            "every web page could act with the IAM identity. Name the origins, or use localhost for the pages of this machine",
+        ),
+        (
+            "null",
+            "every local file and every sandboxed page has it. Serve the page from a web server, such as http://localhost:8000",
+        ),
+    ] {
+        rejects(
+            &flag("--allow-origin", "guard.allow_origins", &[text]),
+            &[&format!(
+                "--allow-origin: invalid origin {text:?}: {advice}"
             )],
         );
     }

@@ -54,12 +54,17 @@ fn commas_make_lists() {
     let origins = flag(
         "--allow-origin",
         "guard.allow_origins",
-        &["https://a.example:443", "http://b.example:8080"],
+        &[
+            "https://a.example:443",
+            "http://b.example:8080/",
+            "localhost",
+            "electron://altair",
+        ],
     );
     resolves(
         &origins,
         "guard.allow_origins",
-        "https://a.example http://b.example:8080",
+        "https://a.example http://b.example:8080 localhost electron://altair",
     );
     for port in ["8080", ":8080"] {
         let both = env("COUNTERSIGN_LISTEN", port);
