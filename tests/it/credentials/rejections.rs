@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use countersign_emulator::Stats;
 use countersign_protocol::error_code::{Code, Sent};
 use futures_util::future::BoxFuture;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, sleep};
 
 use super::*;
@@ -201,6 +202,31 @@ async fn revoked_keys_are_replaced_for_realtime_connections_and_starts() {
     running.stop().await;
 }
 
+/// HTTP APIs answer `Forbidden` for any reason, so their rejections cause loads less often.
+#[tokio::test]
+async fn revoked_keys_are_replaced_after_forbidden_of_an_http_api() {
+    let running = start_daemon().await;
+    let world = &running.world;
+    let orders = async || get(running.addr, "/http/orders", &[]).await.status;
+    let begun = Instant::now();
+    while orders().await != 200 {
+        assert!(begun.elapsed() < PATIENCE, "no keys");
+    }
+    world.switch(json!({ "revoked_keys": [KEYS[0]] }));
+    world.write("current", KEYS[1]);
+    let begun = Instant::now();
+    while orders().await == 403 {
+        assert!(begun.elapsed() < PATIENCE, "not healed");
+        sleep(Duration::from_millis(50)).await;
+    }
+    println!("GET of an HTTP API: healed after {:?}", begun.elapsed());
+    assert_eq!(orders().await, 200);
+    assert_eq!(runs_of(world), 2);
+    // It is not known that the credentials were the cause.
+    assert_eq!(get(running.admin(), "/readyz", &[]).await.status, 200);
+    running.stop().await;
+}
+
 /// The provider returns the rejected keys again and again.
 #[tokio::test]
 async fn rejected_keys_are_reported_and_loaded_again_once_a_second_at_most() {
@@ -314,7 +340,8 @@ async fn check_skew(what: &str, seconds: i64, attempt: impl AsyncFn(&SocketAddr,
         ("route.presigned.target", "https://$WS/prod"),
         ("route.presigned.auth", "presign"),
     ];
-    let world = World::builder().routes(&GATEWAY).settings(&presigned);
+    let world = World::builder().routes(&GATEWAY).routes(&["event"]);
+    let world = world.settings(&presigned);
     let world = world.in_process().await;
     world.switch(json!({ "clock_skew_s": seconds }));
     let begun = Instant::now();
@@ -355,6 +382,22 @@ async fn a_wrong_clock_is_corrected_after_one_rejection() {
         check_skew("presigned handshake", seconds, async |addr, _| {
             tunnel(*addr, "/presigned").await == 101
         })
+        .await;
+        check_skew(
+            "connect and subscribe of Events",
+            seconds,
+            async |addr, _| {
+                let listen = "GET /event?channel=/default/a HTTP/1.1\r\nhost: HOST\r\n\
+                          accept: text/event-stream\r\n\r\n";
+                let listen = listen.replace("HOST", &addr.to_string());
+                let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+                stream.write_all(listen.as_bytes()).await.unwrap();
+                let mut status = [0; 12];
+                let read = within("a status", stream.read_exact(&mut status)).await;
+                read.unwrap();
+                status == *b"HTTP/1.1 200"
+            },
+        )
         .await;
         check_skew("realtime connect", seconds, async |addr, world| {
             world.switch(json!({ "close_all": true }));
