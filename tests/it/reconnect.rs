@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use countersign_emulator::Options;
+use countersign_emulator::{
+    DEMO_ACCESS_KEY_ID, DEMO_SECRET_ACCESS_KEY, DEMO_SESSION_TOKEN, Options,
+};
 use countersign_protocol::error_code::{Code, Sent};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
@@ -198,7 +200,7 @@ async fn a_flapping_upstream_is_dialled_with_growing_pauses_and_only_for_clients
 }
 
 /// Waits until the subscription is live on another connection than so far.
-async fn live_again(world: &Running, connections: u64) {
+async fn live_again(world: &World, connections: u64) {
     world
         .saw("the subscription again", |stats| {
             stats.realtime.connections_total > connections && stats.realtime.subscriptions == 1
@@ -275,6 +277,65 @@ async fn refusals_that_pass_do_not_end_resumed_subscriptions() {
         live_again(&world, 1).await;
         receives_events(world, socket).await;
     }
+}
+
+/// A moment without credentials ended all subscriptions that were being resumed.
+#[tokio::test]
+async fn a_moment_without_credentials_does_not_end_resumed_subscriptions() {
+    let script = format!(
+        "[ -e $DIR/away ] && {{ echo away >&2; exit 1; }}\n\
+         expires=$(date -u -d '+6 seconds' +%Y-%m-%dT%H:%M:%SZ)\n\
+         echo '{{\"Version\":1,\"AccessKeyId\":\"{DEMO_ACCESS_KEY_ID}\",\
+         \"SecretAccessKey\":\"{DEMO_SECRET_ACCESS_KEY}\",\
+         \"SessionToken\":\"{DEMO_SESSION_TOKEN}\",\"Expiration\":\"'$expires'\"}}'\n"
+    );
+    let profile = "[default]\ncredential_process = /bin/sh $DIR/process.sh\n";
+    let world = World::builder()
+        .config("route.graphql.on_upstream_loss = \"resume\"\n")
+        .keyless()
+        .admin()
+        .file("process.sh", &script)
+        .file(".aws/config", profile)
+        .variables(&[("PATH", "/usr/bin:/bin")])
+        .daemon()
+        .await;
+    let mut socket = world.acked().await;
+    socket.subscribe("s", ON_MESSAGE).await;
+    world.subscriptions(1).await;
+    let away = world.path("away");
+    std::fs::write(&away, "").unwrap();
+    let post_until = async |status: u16, body: &str| {
+        let fields = "{ id room body }";
+        let post =
+            format!("mutation {{ postMessage(room: \"lobby\", body: \"{body}\") {fields} }}");
+        while world.query(&post).await.status != status {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    within("the expiry", post_until(503, "before")).await;
+
+    world.switch(json!({ "close_all": true }));
+    let refused = async {
+        loop {
+            let metrics = world.metrics().await;
+            let mut lines = metrics.lines();
+            let count = lines.find_map(|line| {
+                let counter =
+                    "countersign_realtime_connects_total{route=\"graphql\",outcome=\"refused\"} ";
+                line.strip_prefix(counter)
+            });
+            if count.is_some_and(|count| count.parse::<f64>().unwrap() >= 2.0) {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    within("two attempts without credentials", refused).await;
+    std::fs::remove_file(away).unwrap();
+    live_again(&world, 1).await;
+    within("credentials", post_until(200, "after")).await;
+    while socket.next().await["payload"]["data"]["onMessage"]["body"] != "after" {}
+    world.stop().await;
 }
 
 #[tokio::test]
