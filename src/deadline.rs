@@ -41,11 +41,11 @@ pub struct TimeoutBody<B> {
     frame_at: Option<Instant>,
 }
 
-/// The timers of hyper, for its timeouts of clients.
+/// The timers of hyper, for its timeouts of peers.
 #[derive(Clone, Copy, Debug)]
-pub struct ClientTimer;
+pub struct PeerTimer;
 
-struct ClientSleep {
+struct PeerSleep {
     deadline: Deadline,
     at: Instant,
 }
@@ -168,22 +168,22 @@ where
     }
 }
 
-// === impl ClientTimer ===
+// === impl PeerTimer ===
 
-impl Timer for ClientTimer {
+impl Timer for PeerTimer {
     fn sleep(&self, limit: Duration) -> Pin<Box<dyn HyperSleep>> {
         self.sleep_until(std::time::Instant::now() + limit)
     }
 
     fn sleep_until(&self, at: std::time::Instant) -> Pin<Box<dyn HyperSleep>> {
-        Box::pin(ClientSleep {
+        Box::pin(PeerSleep {
             deadline: Deadline::default(),
             at: at.into(),
         })
     }
 }
 
-impl Future for ClientSleep {
+impl Future for PeerSleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -192,7 +192,7 @@ impl Future for ClientSleep {
     }
 }
 
-impl HyperSleep for ClientSleep {}
+impl HyperSleep for PeerSleep {}
 
 #[cfg(test)]
 mod tests {

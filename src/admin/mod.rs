@@ -30,7 +30,7 @@ use tracing::{debug, info, warn};
 
 pub use health::{Health, HealthSources, Readiness};
 
-use crate::deadline::ClientTimer;
+use crate::deadline::PeerTimer;
 use crate::guard::{Guard, LocalAddress, Navigations, Scheme};
 use crate::lifecycle::BackgroundTasks;
 use crate::server::accept::{ConnectionSlots, accept};
@@ -105,7 +105,7 @@ impl Admin {
             }
         });
         let connection = http1::Builder::new()
-            .timer(ClientTimer)
+            .timer(PeerTimer)
             .header_read_timeout(HEAD_TIMEOUT)
             .keep_alive(false)
             .max_buf_size(MAX_HEAD_SIZE)

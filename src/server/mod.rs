@@ -54,7 +54,7 @@ pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 use tls::{OpenError, Opened, open};
 use write_timeout::WriteTimeout;
 
-use crate::deadline::{ClientTimer, patience, timeout};
+use crate::deadline::{PeerTimer, patience, timeout};
 use crate::guard::{LocalAddress, Scheme};
 use crate::lifecycle::ClientTasks;
 use crate::memory::{Memory, ResponseBudget};
@@ -299,7 +299,7 @@ impl Server {
         );
         let service = TowerToHyperService::new(stack);
         let connection = http1::Builder::new()
-            .timer(ClientTimer)
+            .timer(PeerTimer)
             // `ClientStream` has timers of its own, for heads and for the time between requests.
             .header_read_timeout(None)
             .preserve_header_case(true)

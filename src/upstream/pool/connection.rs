@@ -15,10 +15,10 @@ use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
-use hyper_util::rt::TokioTimer;
 use parking_lot::Mutex;
 
 use super::stream::{LastHeard, PooledStream};
+use crate::deadline::PeerTimer;
 use crate::upstream::tasks::TaskExecutor;
 
 /// The settings of HTTP/2 connections.
@@ -76,7 +76,7 @@ impl Http2Builder {
     pub(super) fn new(tasks: &TaskExecutor, stream_window: u32) -> Self {
         let mut builder = http2::Builder::new(tasks.clone());
         builder
-            .timer(TokioTimer::new())
+            .timer(PeerTimer)
             // No stream is opened before upstream has limited their number.
             .initial_max_send_streams(0)
             .initial_stream_window_size(stream_window)

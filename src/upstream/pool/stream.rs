@@ -36,6 +36,7 @@ pub(super) struct LastHeard {
     opened: Instant,
     /// Milliseconds after `opened`.
     after: AtomicU64,
+    /// Woken when everything that was read was processed.
     processed: AtomicWaker,
 }
 
