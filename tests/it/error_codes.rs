@@ -59,7 +59,7 @@ enum Ask {
 }
 
 /// Codes with the tests that provoke them, because they need what only those tests set up.
-const ELSEWHERE: [(Code, Sent, &str, &str); 12] = [
+const ELSEWHERE: [(Code, Sent, &str, &str); 13] = [
     // Panics, of which none is known: a log subscriber causes them.
     (
         Code::Internal,
