@@ -47,6 +47,8 @@ pub struct Readiness {
     pub is_draining: bool,
     /// By identity, why there are no valid credentials; `None` if there are.
     pub credentials: Vec<(String, Option<String>)>,
+    /// By identity, the provider of the credentials, and when they expire, if they do.
+    pub providers: Vec<(String, String, Option<String>)>,
     /// Open client connections.
     pub connections: usize,
     pub connections_limit: usize,
@@ -120,13 +122,18 @@ impl Health {
         let now = clock::now();
         let credentials = identities.iter().map(|identity| {
             let failure = identity.failure(now);
-            let failure = failure.map(|error| format!("{}. {}", error.tried, error.remedy));
+            let failure = failure.map(|error| error.explanation());
             (identity.name().to_owned(), failure)
+        });
+        let providers = identities.iter().filter_map(|identity| {
+            let (provider, expires) = identity.origin()?;
+            Some((identity.name().to_owned(), provider, expires))
         });
         let readiness = Readiness {
             listeners: listeners.clone(),
             is_draining: stopping.is_cancelled(),
             credentials: credentials.collect(),
+            providers: providers.collect(),
             connections: connections.open(),
             connections_limit: connections.limit(),
             is_memory_short: connections.is_memory_short(),
@@ -199,6 +206,7 @@ mod tests {
             listeners: vec!["127.0.0.1:4100".to_owned()],
             is_draining: false,
             credentials: vec![("default chain".to_owned(), None)],
+            providers: Vec::new(),
             connections: 9,
             connections_limit: 10,
             is_memory_short: false,

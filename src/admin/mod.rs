@@ -218,6 +218,14 @@ fn readiness(readiness: &Readiness) -> Response<Full<Bytes>> {
         "memory": if readiness.is_memory_short { "short" } else { "enough" },
         "reasons": readiness.reasons(),
     });
+    let providers = readiness
+        .providers
+        .iter()
+        .map(|(identity, provider, expires)| {
+            let value = json!({ "provider": provider, "expires": expires });
+            (identity.clone(), value)
+        });
+    json["providers"] = serde_json::Map::from_iter(providers).into();
     if !readiness.upstreams.is_empty() {
         let upstreams = readiness.upstreams.iter().map(|(route, is_reached)| {
             let text = if *is_reached {

@@ -18,6 +18,7 @@ mod locations;
 mod outline;
 mod process;
 mod profiles;
+mod remedies;
 mod roles;
 mod snapshot;
 mod state;
@@ -189,6 +190,15 @@ impl CredentialSource {
         let _ = state.wait_for(|state| state.snapshot.is_some()).await;
     }
 
+    /// Returns the provider of the credentials, and when they expire, if they do; `None` if none have
+    /// been loaded.
+    pub fn origin(&self) -> Option<(String, Option<String>)> {
+        let state = self.state.borrow();
+        let snapshot = state.snapshot.as_ref()?;
+        let expires = snapshot.expires().map(format_time);
+        Some((snapshot.provider().to_owned(), expires))
+    }
+
     /// Returns the remaining lifetime of the credentials at `now`: `Some(None)` if they do not expire;
     /// `None` if there are no valid credentials, or if AWS has rejected them.
     pub fn remaining(&self, now: SystemTime) -> Option<Option<Duration>> {
@@ -328,7 +338,7 @@ impl Refresher {
     /// Publishes the failure. The previous snapshot stays in use.
     fn failed(&self, error: CredentialsError) {
         self.count("failed");
-        warn!(identity = self.name, tried = %error.tried, remedy = %error.remedy, "credentials not loaded");
+        warn!(identity = self.name, tried = %error.tried, "credentials not loaded. {}", error.remedy);
         self.publish.send_modify(|state| state.failed(error));
     }
 

@@ -397,6 +397,27 @@ async fn an_admin_address_in_use_is_named() {
 }
 
 #[tokio::test]
+async fn readiness_names_the_provider_of_credentials_and_their_expiry() {
+    let world = World::new().await;
+    let mut variables = demo_key();
+    variables.push(("AWS_CREDENTIAL_EXPIRATION", "2099-01-01T00:00:00Z"));
+    let running = Running::start(&world, &[], &variables).await;
+    running.until("/readyz", 200).await;
+    let ready = running.get("/readyz").await.json();
+    let expected =
+        serde_json::json!({ "provider": "environment", "expires": "2099-01-01T00:00:00Z" });
+    assert_eq!(ready["providers"]["default chain"], expected, "{ready}");
+    let none = [("AWS_ACCESS_KEY_ID", "AKID")];
+    let running = Running::start(&world, &[], &none).await;
+    let ready = running.get("/readyz").await;
+    let expected = "AWS_ACCESS_KEY_ID is set without AWS_SECRET_ACCESS_KEY";
+    assert!(
+        ready.status == 503 && ready.body.contains(expected),
+        "{ready:?}"
+    );
+}
+
+#[tokio::test]
 async fn health_checks_need_no_token() {
     let world = World::new().await;
     let token = world.home.file("token", &"t".repeat(40));

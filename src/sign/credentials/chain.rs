@@ -25,7 +25,8 @@ use super::config::CredentialSourceConfig;
 use super::error::CredentialsError;
 use super::http::HttpClients;
 use super::outline::decode;
-use super::profiles::{self, Profiles, SelectedProfile, shell_word};
+use super::profiles::{self, Profiles, SelectedProfile};
+use super::remedies::{is_ec2, shell_word};
 use super::roles::Base;
 use super::sts::{Role, Sts, StsEndpoint, WebIdentity};
 use super::{endpoints, environment, keys};
@@ -294,7 +295,9 @@ impl Chain {
         match kind {
             // It accepted a connection, so it is there.
             ProviderKind::Instance | ProviderKind::Profile
-                if reason.contains("IMDS") && reason.contains("HTTP read timeout") =>
+                if reason.contains("IMDS")
+                    && reason.contains("HTTP read timeout")
+                    && (is_ec2() || environment::names_metadata_service()) =>
             {
                 "The metadata service does not answer. In a container, allow one more network hop: \
                  aws ec2 modify-instance-metadata-options --instance-id ID \
@@ -321,9 +324,11 @@ impl Chain {
                  AWS_SECRET_ACCESS_KEY."
                     .to_owned()
             }
+            ProviderKind::Instance if is_ec2() => {
+                "Attach a role to the instance, or run `aws configure`.".to_owned()
+            }
             ProviderKind::Instance => {
-                "Check the instance profile, and in a container the metadata hop limit (2)."
-                    .to_owned()
+                "Run `aws configure` or `aws sso login`, or check the metadata service.".to_owned()
             }
         }
     }

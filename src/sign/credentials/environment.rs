@@ -138,6 +138,11 @@ pub(super) fn web_identity() -> Result<Option<WebIdentity>, CredentialsError> {
     }
 }
 
+/// Returns whether the environment names an instance metadata service.
+pub(super) fn names_metadata_service() -> bool {
+    raw("AWS_EC2_METADATA_SERVICE_ENDPOINT").is_ok_and(|endpoint| endpoint.is_some())
+}
+
 /// Returns whether a container endpoint is configured. An empty URI counts as configured, and the provider
 /// then fails.
 ///

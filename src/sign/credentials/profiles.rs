@@ -16,6 +16,7 @@ use super::keys;
 use super::locations::{self, ProfileFile};
 use super::outline::{Outline, decode, encode};
 use super::process::CredentialProcess;
+use super::remedies::{login_remedy, near, sentence, shell_word};
 use super::roles::{Base, ROLE, WEB_IDENTITY, base, role};
 use super::sts::Role;
 
@@ -52,7 +53,7 @@ const SOURCES: [&str; 9] = [
     TOKEN,
     PROCESS,
     CREDENTIAL_SOURCE,
-    "login_session",
+    LOGIN,
     ROLE,
     "sso_account_id",
     "sso_role_name",
@@ -61,6 +62,7 @@ const ID: &str = "aws_access_key_id";
 const SECRET: &str = "aws_secret_access_key";
 const TOKEN: &str = "aws_session_token";
 const PROCESS: &str = "credential_process";
+const LOGIN: &str = "login_session";
 const SOURCE: &str = "source_profile";
 const CREDENTIAL_SOURCE: &str = "credential_source";
 const SSO: [&str; 5] = [
@@ -73,7 +75,7 @@ const SSO: [&str; 5] = [
 /// The keys that take precedence over `credential_process`.
 const BEFORE_PROCESS: [&str; 7] = [
     CREDENTIAL_SOURCE,
-    "login_session",
+    LOGIN,
     "sso_account_id",
     "sso_region",
     "sso_role_name",
@@ -202,13 +204,18 @@ impl Profiles {
                 };
             }
         }
-        let configure = format!("Run `aws configure --profile {}`", shell_word(name));
+        let configure = format!("run `aws configure --profile {}`", shell_word(name));
+        let near = near(name, self.set.profiles().map(decode));
+        let start = near.map_or(String::new(), |near| {
+            format!("Did you mean profile {near:?}? Or ")
+        });
+        let remedy = match by {
+            SETTING => format!("{start}{configure}."),
+            _ => format!("{start}{configure}, or correct {by}."),
+        };
         CredentialsError {
             tried: format!("profile {name:?} ({by}) {flaw} in {config} and {credentials}"),
-            remedy: match by {
-                SETTING => format!("{configure}."),
-                _ => format!("{configure}, or correct {by}."),
-            },
+            remedy: sentence(&remedy),
         }
     }
 
@@ -330,6 +337,11 @@ impl Profiles {
             );
             return Err(error(both, "Remove the keys from one of the files."));
         }
+        let has_keys = profile.get(ID).is_some();
+        if profile.get(LOGIN).is_some() && !has_keys {
+            let flaw = "has a session of `aws login`, which countersign cannot read".to_owned();
+            return Err(error(flaw, &login_remedy(&name)));
+        }
         let is_base = profile.get(ROLE).is_none();
         if is_base && profile.get(CREDENTIAL_SOURCE).is_some() {
             let flaw = "has credential_source without role_arn".to_owned();
@@ -367,11 +379,6 @@ impl ReadFile {
             None => Ok(Self { file, outline }),
         }
     }
-}
-
-/// Quotes a name for a shell, if necessary.
-pub(super) fn shell_word(name: &str) -> String {
-    shlex::try_quote(name).map_or_else(|_| format!("{name:?}"), |word| word.into_owned())
 }
 
 /// Returns whether the profile uses the credentials of its own `credential_process`.

@@ -290,8 +290,8 @@ mod tests {
         let text = state.error().to_string();
         assert_eq!(
             text,
-            "no valid AWS credentials: AWS rejects those from the process (TOKEN_INVALID), and no \
-             others could be loaded: the process exited. Log in."
+            "no valid AWS credentials. Log in. Tried: AWS rejects those from the process \
+             (TOKEN_INVALID), and no others could be loaded: the process exited"
         );
     }
 }

@@ -181,6 +181,8 @@ fn broken() -> Vec<Row> {
     vec![
         row("AWS_PROFILE does not exist", &[("AWS_PROFILE", "ghost")], "", KEYS, Refused("profile \"ghost\" (AWS_PROFILE) does not exist")),
         row("AWS_PROFILE does not exist, keys in the environment", &[("AWS_PROFILE", "ghost"), ID, SECRET], "", KEYS, Refused("does not exist")),
+        row("AWS_PROFILE is misspelled", &[("AWS_PROFILE", "dve")], "", KEYS, Refused("Did you mean profile \"dev\"? Or run `aws configure --profile dve`, or correct AWS_PROFILE.")),
+        row("profile with a session of aws login", &[], "[default]\nlogin_session = arn:aws:sts::123456789012:assumed-role/Dev/me\n", b"", Refused("aws configure export-credentials --profile default --format process")),
         row("AWS_PROFILE is empty", &[("AWS_PROFILE", "")], "", KEYS, Refused("AWS_PROFILE is set and empty")),
         row("AWS_PROFILE with another case", &[("AWS_PROFILE", "Dev")], "", KEYS, Refused("profile \"Dev\"")),
         row("AWS_DEFAULT_PROFILE does not exist", &[("AWS_DEFAULT_PROFILE", "ghost")], "", KEYS, Refused("(AWS_DEFAULT_PROFILE) does not exist")),
@@ -439,7 +441,7 @@ pub(super) async fn check_rows(kind: &str, rows: Vec<Row>) {
         let shown = |text: &str| {
             let line = text
                 .replace('\n', " ")
-                .replace("countersign: no valid AWS credentials: ", "");
+                .replace("countersign: no valid AWS credentials. ", "");
             line.replace('|', "/").chars().take(120).collect::<String>()
         };
         let theirs = match other {
