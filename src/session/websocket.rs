@@ -17,7 +17,7 @@ use countersign_protocol::graphql::{Event, OperationKey};
 use countersign_protocol::realtime::placement::Availability;
 use futures_util::FutureExt as _;
 use hyper::upgrade::OnUpgrade;
-use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::{self, Message};
 use tracing::debug;
 
@@ -213,6 +213,17 @@ impl Session {
             return Ok(());
         }
         debug!(%error, "client socket failed");
+        // Nothing can be read after an invalid frame, so the close waits for no operation.
+        if let tungstenite::Error::Utf8(_) = error {
+            let close = Close::new(Close::INVALID_DATA, "text is not UTF-8");
+            return Err(End::Close(close));
+        }
+        if let tungstenite::Error::Protocol(problem) = error
+            && !matches!(problem, ProtocolError::ResetWithoutClosingHandshake)
+        {
+            let close = Close::new(Close::PROTOCOL, "invalid WebSocket frame");
+            return Err(End::Close(close));
+        }
         Err(End::Gone)
     }
 

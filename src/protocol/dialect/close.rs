@@ -19,6 +19,10 @@ impl Close {
     /// Asks clients to reconnect later. Sent only before the acknowledgement; otherwise clients retry
     /// forever.
     pub const TRY_AGAIN_LATER: u16 = 1013;
+    /// "Protocol error" (RFC 6455, section 7.4.1).
+    pub const PROTOCOL: u16 = 1002;
+    /// "Invalid frame payload data" (RFC 6455, section 7.4.1).
+    pub const INVALID_DATA: u16 = 1007;
     pub const TOO_BIG: u16 = 1009;
     /// "Internal Error" (RFC 6455, section 7.4.1).
     pub const INTERNAL: u16 = 1011;
