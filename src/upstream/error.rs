@@ -61,6 +61,8 @@ pub enum Error {
     Header(HeaderName),
     #[error("upstream rejected the WebSocket handshake")]
     Handshake(#[source] Box<tokio_tungstenite::tungstenite::Error>),
+    #[error("the WebSocket handshake with upstream failed")]
+    HandshakeBroken(#[source] Box<tokio_tungstenite::tungstenite::Error>),
     #[error("upstream did not complete the WebSocket handshake within {after:?} (pool.handshake)")]
     HandshakeTimeout { after: Duration },
     #[error("the connection to upstream was lost during the response")]
@@ -102,6 +104,7 @@ impl Error {
             },
             Self::FirstByteTimeout { .. } | Self::HandshakeTimeout { .. } => Code::UpstreamTimeout,
             Self::Handshake(_) => Code::UpstreamRefused,
+            Self::HandshakeBroken(_) => Code::UpstreamUnreachable,
             Self::Header(_) => Code::HeaderNotSignable,
             Self::ResponseTooLarge { .. } => Code::UpstreamResponseTooLarge,
             Self::Unbuffered => Code::BuffersFull,
@@ -117,6 +120,7 @@ impl Error {
             Self::ClockSkew { .. }
             | Self::Dial(_)
             | Self::Handshake(_)
+            | Self::HandshakeBroken(_)
             | Self::HandshakeTimeout { .. }
             | Self::Header(_)
             | Self::Sign(_)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::header::{HOST, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
@@ -54,7 +55,9 @@ impl Handshake<'_> {
         let handshake = client_async_with_config(request, stream, Some(config));
         match tokio::time::timeout(self.timeout, handshake).await {
             Ok(Ok((socket, _))) => Ok(socket),
-            Ok(Err(error)) => Err(failed(error)),
+            Ok(Err(error @ tungstenite::Error::Http(_))) => Err(failed(error)),
+            // Upstream rejected nothing: the connection was lost, or its bytes are not a response.
+            Ok(Err(error)) => Err(Error::HandshakeBroken(Box::new(error))),
             Err(_) => Err(Error::HandshakeTimeout {
                 after: self.timeout,
             }),
