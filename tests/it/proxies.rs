@@ -368,13 +368,13 @@ async fn no_proxy_is_read_as_curl_and_botocore_read_it() {
     let theirs = botocore(&filled).await;
     assert_eq!(theirs.len(), ROWS.len());
     let mut wrong = Vec::new();
-    println!("| variables | host | countersign | curl | botocore |\n|---|---|---|---|---|");
+    println!("| input | host | countersign | botocore | curl |\n|---|---|---|---|---|");
     for ((row, (variables, host)), botocore) in ROWS.iter().zip(&filled).zip(theirs) {
         let (shown, _, expected, by_curl, by_botocore) = *row;
         let found = (ours(variables, host), curl(variables, host).await, botocore);
         println!(
             "| {shown:?} | {host} | {:?} | {:?} | {:?} |",
-            found.0, found.1, found.2
+            found.0, found.2, found.1
         );
         let by_curl = if by_curl == Either { found.1 } else { by_curl };
         if found != (expected, by_curl, by_botocore) {

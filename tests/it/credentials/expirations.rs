@@ -114,7 +114,7 @@ async fn expiry_is_read_in_every_form_of_botocore() {
         .collect();
     let theirs = botocore(&asked).await;
     let mut wrong = Vec::new();
-    println!("| source and form | botocore | countersign |\n|---|---|---|");
+    println!("| input | countersign | botocore |\n|---|---|---|");
     for ((name, variables, is_accepted), (other, _)) in rows.iter().zip(&theirs) {
         let variables: Vec<(&str, &str)> = variables
             .iter()
@@ -125,8 +125,8 @@ async fn expiry_is_read_in_every_form_of_botocore() {
             |identity: Option<&String>| identity.map_or("refuses", String::as_str).to_owned();
         println!(
             "| {name} | {} | {} |",
-            shown(other.as_ref()),
-            shown(ours.as_ref().ok())
+            shown(ours.as_ref().ok()),
+            shown(other.as_ref())
         );
         if ours.is_ok() != *is_accepted || ours.as_ref().ok() != other.as_ref() {
             wrong.push(format!("{name}: botocore {other:?}, countersign {ours:?}"));

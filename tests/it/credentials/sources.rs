@@ -265,6 +265,13 @@ fn broken() -> Vec<Row> {
 }
 
 impl Row {
+    /// Returns the text of its files in one line.
+    fn files(&self) -> String {
+        let text = [self.config.as_bytes(), self.credentials].concat();
+        let escaped = String::from_utf8_lossy(&text).escape_debug().to_string();
+        escaped.replace('|', "\\|")
+    }
+
     fn environment(
         &self,
         home: &str,
@@ -431,7 +438,7 @@ pub(super) async fn check_rows(kind: &str, rows: Vec<Row>) {
     let theirs = botocore(&asked).await;
     assert_eq!(theirs.len(), rows.len());
     let mut wrong = Vec::new();
-    println!("| source | botocore | countersign | reason |\n|---|---|---|---|");
+    println!("| input | files | countersign | botocore | reason |\n|---|---|---|---|---|");
     for ((row, (_, environment)), (other, why)) in rows.iter().zip(&asked).zip(&theirs) {
         let environment: Vec<_> = environment
             .iter()
@@ -452,7 +459,11 @@ pub(super) async fn check_rows(kind: &str, rows: Vec<Row>) {
             Ok(identity) => (identity.as_str(), String::new()),
             Err(error) => ("refuses", shown(error)),
         };
-        println!("| {} | {theirs} | {ours_shown} | {reason} |", row.name);
+        println!(
+            "| {} | `{}` | {ours_shown} | {theirs} | {reason} |",
+            row.name,
+            row.files()
+        );
         let is_expected = match (row.expected, &ours) {
             (Uses(expected), Ok(identity)) => {
                 identity == expected && other.as_ref() == Some(identity)
