@@ -25,7 +25,7 @@ struct Running {
     addr: std::net::SocketAddr,
 }
 
-fn key(id: &str) -> Key {
+pub fn key(id: &str) -> Key {
     Key {
         access_key_id: id.to_owned(),
         secret_access_key: secret(id),
@@ -273,7 +273,7 @@ async fn two_routes_sign_with_their_own_profiles() {
 }
 
 /// Appends the time and the promised expiry of each run to `runs`, and prints the key `AKID<run>`.
-const ROTATING: &str = "\
+pub const ROTATING: &str = "\
 if [ -e $HOME/broken ]; then echo 'the vault is sealed' >&2; exit 1; fi
 expires=$(date -u -d '+LIFE seconds' +%Y-%m-%dT%H:%M:%SZ)
 echo \"$(date +%s) $(date -d \"$expires\" +%s)\" >> $HOME/runs

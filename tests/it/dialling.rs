@@ -25,14 +25,14 @@ const INSIDE: &str = "mount --bind \"$0\" /etc/hosts && mount --bind \"$1\" /etc
                       shift && exec \"$@\"";
 
 /// The files of a namespace.
-struct Inside {
+pub struct Inside {
     scratch: Scratch,
-    hosts: String,
+    pub hosts: String,
     resolver: String,
 }
 
 impl Inside {
-    fn new(name: &str, hosts: &str, resolver: &str) -> Self {
+    pub fn new(name: &str, hosts: &str, resolver: &str) -> Self {
         let scratch = Scratch::new(name);
         let hosts = scratch.file("hosts", hosts);
         let resolver = scratch.file("resolv.conf", resolver);
@@ -43,7 +43,7 @@ impl Inside {
         }
     }
 
-    fn command(&self, program: &str, arguments: &[&str]) -> Command {
+    pub fn command(&self, program: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("unshare");
         if !rustix::process::geteuid().is_root() {
             command.args(["--user", "--map-root-user"]);
@@ -109,7 +109,7 @@ async fn query(addr: SocketAddr) -> Answer {
 
 /// How an address fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dead {
+pub enum Dead {
     /// Neither accepts nor refuses connections.
     BlackHole,
     Refused,
@@ -117,13 +117,13 @@ enum Dead {
     Silent,
 }
 
-struct DeadEnd {
+pub struct DeadEnd {
     _listener: Option<TcpListener>,
     _queued: Vec<TcpStream>,
 }
 
 impl Dead {
-    async fn at(self, address: SocketAddr) -> DeadEnd {
+    pub async fn at(self, address: SocketAddr) -> DeadEnd {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
             SocketAddr::V6(_) => TcpSocket::new_v6(),

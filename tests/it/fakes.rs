@@ -173,7 +173,9 @@ impl TlsPeer {
         F: Fn(usize, TlsStream<TcpStream>) -> Serving + Send + Sync + 'static,
         Serving: Future<Output = ()> + Send + 'static,
     {
-        let (ca_pem, config) = certificate(names, alpn);
+        let authority = Authority::new();
+        let ca_pem = authority.pem.clone();
+        let config = authority.server(names, alpn, false);
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind(address).await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -204,28 +206,46 @@ impl TlsPeer {
     }
 }
 
-fn certificate(names: &[&str], alpn: &[&str]) -> (String, ServerConfig) {
-    let ca_key = KeyPair::generate().unwrap();
-    let mut ca = CertificateParams::new(vec![]).unwrap();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_pem = ca.self_signed(&ca_key).unwrap().pem();
-    let issuer = Issuer::new(ca, ca_key);
-    let key = KeyPair::generate().unwrap();
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let leaf = CertificateParams::new(names).unwrap();
-    let leaf = leaf.signed_by(&key, &issuer).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![leaf.der().clone()],
-            PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        )
-        .unwrap();
-    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-    (ca_pem, config)
+/// A certificate authority that issues certificates of servers.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pub pem: String,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut ca = CertificateParams::new(vec![]).unwrap();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = ca.self_signed(&key).unwrap().pem();
+        Self {
+            issuer: Issuer::new(ca, key),
+            pem,
+        }
+    }
+
+    /// Issues a certificate with these names, and returns the configuration of its server.
+    pub fn server(&self, names: &[&str], alpn: &[&str], is_expired: bool) -> ServerConfig {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut leaf = CertificateParams::new(names).unwrap();
+        if is_expired {
+            leaf.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        }
+        let leaf = leaf.signed_by(&key, &self.issuer).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![leaf.der().clone()],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
+            .unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
+    }
 }
 
 /// A CONNECT proxy that connects every host to `upstream`.

@@ -41,6 +41,8 @@ mod error_codes;
 mod errors;
 mod exactly_once;
 mod exactness;
+#[cfg(target_os = "linux")]
+mod faults;
 mod flood;
 #[cfg(target_os = "linux")]
 mod full_disk;

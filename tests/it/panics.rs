@@ -91,15 +91,19 @@ impl Subscriber for Log {
     fn exit(&self, _: &Id) {}
 }
 
-async fn turn() -> MutexGuard<'static, ()> {
+pub async fn turn() -> MutexGuard<'static, ()> {
     let turn = TURN.lock().await;
     // Another test of this process may have installed it.
     let _ = tracing::subscriber::set_global_default(Log);
     turn
 }
 
-fn set(target: &'static str, texts: &'static [&'static str]) {
-    let before = 0;
+pub fn set(target: &'static str, texts: &'static [&'static str]) {
+    set_after(0, target, texts);
+}
+
+/// Skips so many lines before the panic.
+pub fn set_after(before: usize, target: &'static str, texts: &'static [&'static str]) {
     *TRAP.lock() = Some(Trap {
         target,
         texts,
@@ -107,8 +111,8 @@ fn set(target: &'static str, texts: &'static [&'static str]) {
     });
 }
 
-const REQUEST: &str = "countersign::request";
-const SPAN: &str = "countersign::trace";
+pub const REQUEST: &str = "countersign::request";
+pub const SPAN: &str = "countersign::trace";
 
 fn count(sample: &str) -> f64 {
     let page = metrics::encode(Format::Prometheus).unwrap();
@@ -120,12 +124,12 @@ fn count(sample: &str) -> f64 {
     line.map_or(0.0, |value| value.parse().unwrap())
 }
 
-fn panics(task: &str) -> f64 {
+pub fn panics(task: &str) -> f64 {
     count(&format!("task_panics_total{{task=\"{task}\"}}"))
 }
 
 /// Waits until one more panic of the task than `before` is counted, and none of other tasks.
-async fn one_more(task: &str, before: f64) {
+pub async fn one_more(task: &str, before: f64) {
     let counted = async {
         while panics(task) == before {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -159,8 +163,7 @@ async fn a_panic_in_a_request_becomes_a_500_and_the_next_request_is_served() {
     // Before the request is parsed, and while it is sent upstream.
     for before in [0, 1] {
         let (known, counted) = (panics("request"), count(sample));
-        set(SPAN, &[]);
-        TRAP.lock().as_mut().unwrap().before = before;
+        set_after(before, SPAN, &[]);
         let answer = world.query(QUERY).await;
         check_response(&answer, Code::Internal, Sent::Maybe);
         assert_eq!(answer.headers["connection"], "close");
@@ -173,8 +176,7 @@ async fn a_panic_in_a_request_becomes_a_500_and_the_next_request_is_served() {
     }
     // An HTTP route has another form of errors.
     let known = panics("request");
-    set(SPAN, &[]);
-    TRAP.lock().as_mut().unwrap().before = 1;
+    set_after(1, SPAN, &[]);
     let answer = get(world.addr, "/http/echo", &[]).await;
     check_response(&answer, Code::Internal, Sent::Maybe);
     one_more("request", known).await;

@@ -18,6 +18,32 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Parses a response as far as it has arrived.
+    pub fn parse(bytes: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let mut lines = head.lines();
+        let status = lines.next().and_then(|line| line.split(' ').nth(1));
+        let status = status.and_then(|status| status.parse().ok());
+        let headers: BTreeMap<String, String> = lines
+            .filter_map(|line| line.split_once(": "))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
+            .collect();
+        let is_chunked = headers
+            .get("transfer-encoding")
+            .is_some_and(|value| value == "chunked");
+        let body = if is_chunked {
+            dechunk(body)
+        } else {
+            body.to_owned()
+        };
+        Self {
+            status: status.unwrap_or(0),
+            headers,
+            body,
+        }
+    }
+
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -72,32 +98,7 @@ pub async fn exchange(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: 
     let _ = stream.write_all(request).await;
     let mut bytes = Vec::new();
     let _ = stream.read_to_end(&mut bytes).await;
-    parse(&bytes)
-}
-
-fn parse(bytes: &[u8]) -> Answer {
-    let text = String::from_utf8_lossy(bytes);
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
-    let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1));
-    let status = status.and_then(|status| status.parse().ok());
-    let headers: BTreeMap<String, String> = lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
-        .collect();
-    let is_chunked = headers
-        .get("transfer-encoding")
-        .is_some_and(|value| value == "chunked");
-    let body = if is_chunked {
-        dechunk(body)
-    } else {
-        body.to_owned()
-    };
-    Answer {
-        status: status.unwrap_or(0),
-        headers,
-        body,
-    }
+    Answer::parse(&bytes)
 }
 
 fn dechunk(mut body: &str) -> String {
