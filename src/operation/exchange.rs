@@ -118,8 +118,11 @@ impl Drop for Progress<'_> {
         if !self.is_done {
             let spent = self.timing.signing + self.timing.connect;
             self.timing.first_byte = self.begun.elapsed().saturating_sub(spent);
-            let is_signed = !self.timing.signing.is_zero();
-            self.record.sent = Some(if is_signed { Sent::Maybe } else { Sent::No });
+            self.record.sent = Some(if self.timing.is_sending {
+                Sent::Maybe
+            } else {
+                Sent::No
+            });
         }
         record_timing(&self.timing, self.record);
     }

@@ -36,6 +36,8 @@ pub struct Timing {
     pub connect: Duration,
     /// The rest of the time from the start of the exchange to the head of the response.
     pub first_byte: Duration,
+    /// Whether a connection was asked to send the request.
+    pub is_sending: bool,
 }
 
 /// The upstream of one route.
@@ -277,6 +279,7 @@ impl Upstream {
         } else {
             self.metrics.requests_on_reused.inc();
         }
+        timing.is_sending = true;
         let sending = Instant::now();
         let after = self.config.first_byte;
         let remaining = after.saturating_sub(attempts.waited);

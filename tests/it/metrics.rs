@@ -6,7 +6,9 @@ use serde_json::json;
 use tokio::io::{AsyncWriteExt as _, BufReader};
 
 use crate::fakes::{Heard, TlsPeer};
-use crate::support::{Daemon, JSON, PATIENCE, Running, Socket, World, get, post, raw, within};
+use crate::support::{
+    Daemon, JSON, PATIENCE, Running, Socket, World, demo_key, get, post, raw, within,
+};
 
 /// A daemon with an admin listener.
 async fn start(variables: &[(&str, &str)]) -> Running<Daemon> {
@@ -229,6 +231,31 @@ async fn a_request_that_is_abandoned_before_it_is_sent_is_known_not_to_be_sent()
     let line = world.countersign.line("CANCELLED").await;
     assert!(line.contains("sent=\"no\""), "{line}");
     assert!(millis(&line, "first_byte_ms") > 0.0, "{line}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_abandoned_during_the_dial_is_known_not_to_be_sent() {
+    let world = World::new().await;
+    // It accepts connections, but never begins TLS.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connect = silent.local_addr().unwrap();
+    let listen = ["--listen", "127.0.0.1:0"];
+    let arguments = world.arguments_to("https://$API/graphql", connect, &listen);
+    let mut daemon = Daemon::start(&arguments, &demo_key());
+    let addr = daemon.address().await;
+    let body = json!({ "query": "mutation { clear }" }).to_string();
+    let request = format!(
+        "POST /graphql HTTP/1.1\r\nhost: {addr}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let dialled = within("the dial", silent.accept()).await.unwrap();
+    drop(stream);
+    let line = daemon.line("CANCELLED").await;
+    assert!(line.contains("sent=\"no\""), "{line}");
+    assert!(millis(&line, "signing_ms") > 0.0, "{line}");
+    drop(dialled);
 }
 
 /// Requests that the client had abandoned were neither logged nor counted.
