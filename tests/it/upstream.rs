@@ -468,21 +468,23 @@ async fn an_empty_body_has_a_length_if_the_method_defines_a_body() {
     }
 }
 
-/// Sends thousands of requests while connections are constantly replaced.
+/// Sends requests until fifty connections were replaced.
 #[tokio::test]
 async fn connections_at_their_maximum_age_take_no_request_and_fail_none() {
     for alpn in ["h2", "http/1.1"] {
         let (peer, seen) = hyper_peer(alpn).await;
         let addr = app_before(&peer, &[("pool.max_age", "25ms")]).await;
         let client = || async {
-            for _ in 0..150 {
+            let mut sent = 0;
+            while peer.connections() <= 50 {
                 let answer = query(addr).await;
                 assert_eq!(answer.status, 200, "{alpn}: {answer:?}");
+                sent += 1;
             }
+            sent
         };
-        futures_util::future::join_all((0..8).map(|_| client())).await;
-        assert_eq!(seen.lock().len(), 1_200, "{alpn}");
-        assert!(peer.connections() > 20, "{alpn}: {}", peer.connections());
+        let sent = futures_util::future::join_all((0..8).map(|_| client())).await;
+        assert_eq!(seen.lock().len(), sent.iter().sum::<usize>(), "{alpn}");
     }
 }
 
