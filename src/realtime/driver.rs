@@ -2,11 +2,12 @@
 //!
 //! The `select!` in `drive` is biased. Reading comes first, because the reader must never wait for a
 //! client, and because no deadline may be judged before what has arrived was read. Writing comes before
-//! new commands. A deadline that is noticed late, because the process did not run, is postponed.
+//! new commands. A deadline of upstream that is noticed late, because the process did not run, is
+//! postponed.
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use countersign_protocol::error_code::{Code, Sent};
@@ -64,11 +65,6 @@ pub(super) trait Reports: Send {
     /// Returns whether the idle connection may close. If so, the pool sends it no more commands.
     fn retire(&self) -> bool;
 }
-
-/// If a deadline is noticed so late, the process was stopped or had no CPU.
-const STALL: Duration = Duration::from_secs(1);
-/// The time in which it reads what has arrived in the meantime.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// The metrics of an acknowledged connection.
 struct Open {
@@ -236,8 +232,8 @@ impl<R: Reports> Driver<R> {
                 },
                 () = sleep_until(due_at) => {
                     let now = Instant::now();
-                    if let Some(by) = postponement(due_at, now) {
-                        self.machine.postpone(by);
+                    if let Some(by) = self.machine.postpone_if_late(now, stalled_at) {
+                        debug!(?by, "postponed the deadlines: the process did not run");
                         writing_since = writing_since.map(|since| since + by);
                         continue;
                     }
@@ -354,8 +350,8 @@ impl<R: Reports> Driver<R> {
     }
 }
 
-/// Signs a `start` message; again, if AppSync has `rejected` its signature, and a new one may help. The
-/// driver's loop does not wait for it, because credentials may have to be loaded first.
+/// Signs a `start` message, or signs it again if AppSync has `rejected` its signature and a new one may
+/// help. The driver's loop does not wait for it, because credentials may have to be loaded first.
 async fn sign(
     connector: Arc<RealtimeConnector>,
     key: Key,
@@ -374,15 +370,6 @@ async fn sign(
     }
     let signed = connector.authorize_start(&start).await;
     (key, signed.map_err(|error| vec![error]))
-}
-
-/// Returns by how much to postpone the deadlines, if the process did not run when one of them passed.
-fn postponement(due_at: Option<Instant>, now: Instant) -> Option<Duration> {
-    let late = now.saturating_duration_since(due_at?);
-    (late >= STALL).then(|| {
-        debug!(?late, "postponed the deadlines: the process did not run");
-        late + GRACE
-    })
 }
 
 fn log_ignored(ignored: &Ignored) {

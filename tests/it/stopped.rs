@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use countersign_emulator::Stats;
 use futures_util::future::join_all;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
@@ -189,5 +190,25 @@ async fn requests_that_arrive_while_the_process_is_stopped_are_answered() {
             begin.len()
         );
     }
+    world.stop().await;
+}
+
+/// The end of the linger time was noticed late and postponed without being moved, in a loop without end.
+#[tokio::test]
+async fn an_unused_realtime_connection_is_closed_after_a_stop() {
+    let world = World::builder()
+        .config("pool.linger = \"1s\"\n")
+        .daemon()
+        .await;
+    let mut socket = open(world.addr, "graphql-transport-ws").await;
+    world.subscriptions(1).await;
+    socket.send(json!({ "id": "1", "type": "complete" })).await;
+    world.subscriptions(0).await;
+    // By now, the end of the subscription has been confirmed.
+    assert_eq!(world.query("{ rooms { id } }").await.status, 200);
+    stop(&world, Duration::from_secs(2), async {}).await;
+    let is_closed = |stats: &Stats| stats.realtime.connections == 0;
+    world.saw("the close", is_closed).await;
+    drop(socket);
     world.stop().await;
 }

@@ -38,6 +38,8 @@ pub struct Connection<S> {
     keepalive: Duration,
     /// When the latest frame arrived.
     heard: Instant,
+    /// How often the deadlines were postponed since then.
+    postponements: u32,
     subscriptions: Subscriptions<S>,
     throttle: Throttle,
     frames: VecDeque<String>,
@@ -79,6 +81,7 @@ impl<S> Connection<S> {
             start_ack,
             keepalive,
             heard: now,
+            postponements: 0,
             subscriptions: Subscriptions::new(),
             throttle: Throttle::default(),
             frames: VecDeque::from([wire::CONNECTION_INIT.to_owned()]),
@@ -170,6 +173,7 @@ impl<S> Connection<S> {
             return None;
         }
         self.heard = now;
+        self.postponements = 0;
         let message = match self.protocol.parse(bytes, self.redaction) {
             Ok(message) => message,
             Err(error) => return Some(Ignored::Malformed(error.classify())),
@@ -211,17 +215,9 @@ impl<S> Connection<S> {
 
     /// Returns when [`Connection::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let of_phase = match self.phase {
-            Phase::Acking { deadline } => Some(deadline),
-            Phase::Ready => Some(self.heard + self.keepalive),
-            Phase::Ended => return None,
-        };
-        let deadlines = [
-            of_phase,
-            self.subscriptions.next_deadline(),
-            self.throttle.until(),
-        ];
-        deadlines.into_iter().flatten().min()
+        let deadline = self.upstream_deadline()?;
+        let throttled_until = self.throttle.until();
+        Some(throttled_until.map_or(deadline, |until| until.min(deadline)))
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {

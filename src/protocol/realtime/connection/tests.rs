@@ -65,8 +65,16 @@ impl Bench {
         let until = self.now + time;
         while let Some(at) = self.machine.poll_timeout().filter(|at| *at <= until) {
             self.now = self.now.max(at);
-            self.machine.handle_timeout(self.now);
+            if self.machine.postpone_if_late(self.now, None).is_none() {
+                self.machine.handle_timeout(self.now);
+            }
             self.drain();
+            // A throttled start is due beside a deadline that was postponed.
+            if self.machine.poll_timeout().is_some_and(|at| at <= self.now) {
+                assert_eq!(self.machine.postpone_if_late(self.now, None), None);
+                self.machine.handle_timeout(self.now);
+                self.drain();
+            }
             let next = self.machine.poll_timeout();
             assert!(next.is_none_or(|next| next > self.now), "woken in a loop");
         }
@@ -93,11 +101,8 @@ impl Bench {
             "stop" => self.machine.stop(self.now, Key(number)),
             "closed" => self.machine.handle_closed(),
             "wait" => self.wait(humantime::parse_duration(argument).unwrap()),
-            "stall" => {
-                let time = humantime::parse_duration(argument).unwrap();
-                self.now += time;
-                self.machine.postpone(time);
-            }
+            // The driver notices all deadlines late.
+            "stall" => self.now += humantime::parse_duration(argument).unwrap(),
             _ => panic!("no such line: {line}"),
         }
     }
@@ -911,7 +916,7 @@ fn time_in_which_the_process_did_not_run_does_not_count() {
         r#"
         . wait 149s
         . stall 20s
-        . wait 999ms
+        . wait 1999ms
         . wait 1ms
         ! lost: upstream sent nothing for too long (pool.keepalive)
         "#,
@@ -931,7 +936,7 @@ fn time_in_which_the_process_did_not_run_does_not_count() {
         > stop $1
         . stall 20s
         < ka
-        . wait 4s
+        . wait 1s
         < start_ack $2
         ! event started 2
         . wait 5999ms
@@ -943,10 +948,55 @@ fn time_in_which_the_process_did_not_run_does_not_count() {
         "
         . stall 20s
         > connection_init
-        . wait 9s
+        . wait 1s
         < ack
         ! ready
         ",
+    );
+}
+
+/// Its end was taken for a deadline of upstream, and postponed for ever without being moved.
+#[test]
+fn throttled_starts_are_sent_after_a_time_in_which_the_process_did_not_run() {
+    for before in ["0s", "149s"] {
+        check_live(&format!(
+            "
+            . wait {before}
+            . subscribe 2
+            ! sign 2
+            . signed 2
+            > start $2
+            < {LIMITED}
+            . stall 200s
+            . wait 0s
+            ! sign 2
+            "
+        ));
+    }
+}
+
+#[test]
+fn a_process_that_is_always_late_loses_a_silent_connection() {
+    check_live(
+        r#"
+        . wait 149s
+        . stall 20s
+        . wait 0s
+        . stall 4s
+        . wait 0s
+        < ka
+        . stall 170s
+        . wait 0s
+        . stall 4s
+        . wait 0s
+        . stall 4s
+        . wait 0s
+        . stall 4s
+        . wait 0s
+        . stall 4s
+        . wait 0s
+        ! lost: upstream sent nothing for too long (pool.keepalive)
+        "#,
     );
 }
 
