@@ -7,8 +7,8 @@
 //!
 //! The pool connects only while subscriptions wait, or clients are about to return, within the rate of a
 //! token bucket. After a loss, it reconnects at once. While attempts fail, it makes one at a time and
-//! backs off, and the upstream is considered down if it was not reached. A new series of failures begins
-//! after a connection has lived for a while.
+//! backs off, and the upstream is considered down if it was not reached. A series of failures ends after a
+//! connection has lived for a while.
 //!
 //! Drivers report by `handle_*`, sessions by [`Placement::subscribe`] and [`Placement::release`].
 //! [`Placement::poll_output`] returns the actions to perform. The machine opens nothing, reads no
@@ -127,6 +127,7 @@ impl<T: Clone> Placement<T> {
 
     /// Handles AppSync's acknowledgement of the connection.
     pub fn handle_ready(&mut self, now: Instant, id: ConnectionId) {
+        self.settle(now);
         self.pacing.succeed(now);
         self.last_error = None;
         if let Some(connection) = self.connection(id) {
@@ -250,13 +251,11 @@ impl<T: Clone> Placement<T> {
         let Some(index) = self.connections.iter().position(|pooled| pooled.id == id) else {
             return;
         };
-        for pooled in &self.connections {
-            self.pacing.settle(now, pooled.ready_at);
-        }
+        self.settle(now);
         let mut closed = self.connections.remove(index);
-        let was_used = !closed.subscriptions.is_empty();
         let subscriptions = &mut closed.subscriptions;
         subscriptions.retain(|_, placed| placed.phase != SubscriptionPhase::Stopping);
+        let was_used = !subscriptions.is_empty();
         let dialled_at = closed.dialled_at;
         match ending {
             // Not retried, because it might panic again. The next subscription opens another
@@ -269,8 +268,7 @@ impl<T: Clone> Placement<T> {
                     // Its clients are about to reconnect.
                     self.interest_at = Some(now);
                 }
-                let ready_at = closed.ready_at.unwrap_or(dialled_at);
-                self.pacing.lose(now, ready_at, jitter);
+                self.pacing.lose(now, dialled_at, closed.ready_at, jitter);
                 self.lose_all(now, closed.subscriptions, was_used);
             }
             ConnectionEnd::Refused(refusal, errors) => {

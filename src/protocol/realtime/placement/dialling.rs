@@ -2,7 +2,8 @@
 //!
 //! Connections are opened only for subscriptions that wait, and for clients that are about to return.
 //! While attempts fail, one is made at a time; the subscriptions wait in the pool, so one success serves
-//! them all.
+//! them all. After a success, as many are made at a time as connections are open, until one of these has
+//! proved that the upstream works: it may close them all at once.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -51,6 +52,7 @@ impl<T: Clone> Placement<T> {
         }
         let needed = self.missing().div_ceil(self.config.subscriptions);
         let allowed = self.config.connections - self.connections.len();
+        let allowed = allowed.min(self.parallel());
         needed.min(allowed).min(self.pacing.available(now))
     }
 
@@ -74,6 +76,7 @@ impl<T: Clone> Placement<T> {
     /// Connects for new subscriptions at once. Attempts after a loss or a failure are left to
     /// [`Placement::handle_timeout`].
     pub(super) fn dial_if_healthy(&mut self, now: Instant) {
+        self.settle(now);
         let is_resuming = self.waiting.values().any(|placed| placed.is_resuming);
         if !self.pacing.is_failing() && !is_resuming {
             self.dial(now);
@@ -90,7 +93,25 @@ impl<T: Clone> Placement<T> {
     /// Returns whether the connections that are being opened are too few, and more may be opened beside
     /// them.
     fn is_short_of_connections(&self) -> bool {
-        !self.pacing.is_failing() && self.missing() > 0
+        !self.pacing.is_failing() && self.missing() > 0 && self.parallel() > 0
+    }
+
+    /// Returns how many attempts may begin beside those that are under way.
+    fn parallel(&self) -> usize {
+        if self.pacing.is_settled() {
+            return usize::MAX;
+        }
+        let ready = self.connections.iter().filter(|pooled| pooled.is_ready());
+        let ready = ready.count();
+        let opening = self.connections.len() - ready;
+        ready.max(1).saturating_sub(opening)
+    }
+
+    /// Ends the series of failures if a connection proves that the upstream works.
+    pub(super) fn settle(&mut self, now: Instant) {
+        for pooled in &self.connections {
+            self.pacing.settle(now, pooled.ready_at);
+        }
     }
 
     /// Returns how many subscriptions the connections that are being opened cannot carry.

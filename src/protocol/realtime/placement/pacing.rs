@@ -91,19 +91,26 @@ impl Pacing {
         is_news
     }
 
-    /// Handles the loss of a connection that was acknowledged at `ready_at`.
-    pub(super) fn lose(&mut self, now: Instant, ready_at: Instant, jitter: f64) {
-        if is_stable(now, Some(ready_at)) {
+    /// Handles the loss of a connection that was dialled and acknowledged at these times.
+    pub(super) fn lose(
+        &mut self,
+        now: Instant,
+        dialled_at: Instant,
+        ready_at: Option<Instant>,
+        jitter: f64,
+    ) {
+        if is_stable(now, ready_at) {
             let spread = SPREAD.mul_f64(jitter.clamp(0.0, 1.0));
             self.not_before = self.not_before.max(now + spread);
         } else {
-            self.count_failure(now, ready_at, jitter);
+            self.count_failure(now, dialled_at, jitter);
         }
     }
 
-    /// Counts a failure of what began at `since`, unless it belongs to a round that was counted.
-    fn count_failure(&mut self, now: Instant, since: Instant, jitter: f64) {
-        if self.failed_at.is_some_and(|at| since <= at) {
+    /// Counts a failure of an attempt that began at `dialled_at`, unless it belongs to a round that was
+    /// counted.
+    fn count_failure(&mut self, now: Instant, dialled_at: Instant, jitter: f64) {
+        if self.failed_at.is_some_and(|at| dialled_at <= at) {
             return;
         }
         self.is_failing = true;
@@ -131,6 +138,11 @@ impl Pacing {
 
     pub(super) fn is_failing(&self) -> bool {
         self.is_failing
+    }
+
+    /// Returns whether no series of failures is under way.
+    pub(super) fn is_settled(&self) -> bool {
+        self.failures == 0
     }
 
     /// Returns whether the latest attempt did not reach the upstream.

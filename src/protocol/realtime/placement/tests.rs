@@ -737,13 +737,97 @@ fn one_attempt_is_made_at_a_time_while_attempts_fail() {
     assert_eq!(bench.played(&[". wait 199ms"]), [""; 0]);
     assert_eq!(bench.played(&[". wait 1ms"]), ["! connect 16"]);
 
-    // One success serves all at once.
-    let shown = bench.played(&[". ready 16", ". wait 0s"]);
-    let connects = shown.iter().filter(|line| line.contains("connect"));
-    assert_eq!((shown.len(), connects.count()), (106, 6));
-    for id in 17..=22 {
-        let shown = bench.played(&[&format!(". ready {id}")]);
-        assert_eq!(shown.len(), 100, "{id}");
+    // Each success serves a hundred. As many attempts are made as connections are open.
+    for (id, expected) in (16..=22).zip([1, 2, 2, 1, 0, 0, 0]) {
+        let shown = bench.played(&[&format!(". ready {id}"), ". wait 0s"]);
+        let connects = shown.iter().filter(|line| line.contains("connect"));
+        let (connects, others) = (connects.count(), shown.len() - 100);
+        assert_eq!((connects, others), (expected, expected), "{id}");
+    }
+}
+
+/// Each acknowledgement let it dial all missing connections at once, about 40 times a second.
+#[test]
+fn a_flapping_upstream_is_not_dialled_for_all_subscriptions_at_once() {
+    let mut bench = Bench::sized(OnLoss::Resume, 1, 26);
+    bench.played(&[". subscribe 1"; 26]);
+    let mut open: Vec<u64> = (1..=26).collect();
+    let (mut opening, mut connects) = (Vec::new(), 0);
+    for id in &open {
+        bench.played(&[
+            &format!(". ready {id}"),
+            &format!(". acknowledged {id} {id}"),
+        ]);
+    }
+    // Each connection is acknowledged after 50 ms, and lives for as long.
+    for _ in 0..100 {
+        for id in open.drain(..) {
+            bench.played(&[&format!(". lost {id}")]);
+        }
+        for id in &opening {
+            bench.played(&[&format!(". ready {id}")]);
+        }
+        open.append(&mut opening);
+        for line in bench.played(&[". wait 50ms"]) {
+            if let Some(id) = line.strip_prefix("! connect ") {
+                opening.push(id.parse().unwrap());
+                connects += 1;
+            }
+        }
+    }
+    assert!((6..=20).contains(&connects), "{connects}");
+
+    // Once they live for longer, all are opened soon.
+    for _ in 0..40 {
+        for id in &opening {
+            bench.played(&[&format!(". ready {id}")]);
+        }
+        open.append(&mut opening);
+        for line in bench.played(&[". wait 50ms"]) {
+            if let Some(id) = line.strip_prefix("! connect ") {
+                opening.push(id.parse().unwrap());
+            }
+        }
+    }
+    assert_eq!(open.len(), 26);
+}
+
+/// It was acknowledged after the failure was counted, so its loss counted as another one.
+#[test]
+fn attempts_that_began_before_a_failure_belong_to_its_round() {
+    check(
+        OnLoss::Resume,
+        "
+        . subscribe 1
+        ! connect 1
+        . subscribe 1
+        . subscribe 1
+        ! connect 2
+        . unreachable 1
+        . wait 50ms
+        . ready 2
+        ! subscribe 2 1
+        ! subscribe 2 2
+        . lost 2
+        . wait 50ms
+        ! connect 3
+        ",
+    );
+}
+
+/// The pool connected for a client that had released its subscription.
+#[test]
+fn the_loss_of_released_subscriptions_is_no_reason_to_connect() {
+    for on_loss in BOTH {
+        check_live(
+            on_loss,
+            "
+            . release 1
+            ! stop 1 1
+            . lost 1
+            . wait 1h
+            ",
+        );
     }
 }
 

@@ -372,14 +372,14 @@ impl World {
             | ConnectionEndKind::Throttled
             | ConnectionEndKind::Unreachable => true,
         };
-        let since = driver.ready_at.unwrap_or(driver.dialled_at);
         let is_old = self.succeeded_at.is_some_and(|at| driver.dialled_at < at);
         let is_news = driver.ready_at.is_some() || !is_old;
-        if is_failure && is_news && self.counted_at.is_none_or(|at| since > at) {
+        if is_failure && is_news && self.counted_at.is_none_or(|at| driver.dialled_at > at) {
             self.failed_at = Some(self.now);
             self.counted_at = self.failed_at;
         }
-        if matches!(kind, ConnectionEndKind::Lost) && !shared.is_empty() {
+        let is_used = driver.subscriptions.values().any(|stopping| !stopping);
+        if matches!(kind, ConnectionEndKind::Lost) && is_used {
             self.interest_at = Some(self.now);
         }
         let concerned = match kind {
@@ -487,7 +487,8 @@ impl World {
         }
     }
 
-    /// The pool connects only for somebody, and while attempts fail, only one at a time after a pause.
+    /// The pool connects only for somebody; while attempts fail, only one at a time after a pause; then as
+    /// many at a time as connections are open, until one has lived for a while.
     fn connect(&mut self, id: u64) {
         let is_recent = |at: Instant| self.now < at + INTEREST;
         let has_interest = self.interest_at.is_some_and(is_recent);
@@ -500,6 +501,11 @@ impl World {
             let opening = self.drivers.values().filter(|d| d.ready_at.is_none());
             let young = opening.filter(|driver| self.now < driver.dialled_at + SLOW);
             assert_eq!(young.count(), 0, "{id} is dialled beside another");
+        } else if !self.machine.pacing.is_settled() {
+            let (open, opening): (Vec<_>, Vec<_>) =
+                self.drivers.values().partition(|d| d.ready_at.is_some());
+            let young = opening.iter().filter(|d| self.now < d.dialled_at + SLOW);
+            assert!(young.count() < open.len().max(1), "{id} is one too many");
         }
         let driven = Driven {
             capacity: SUBSCRIPTIONS,
