@@ -3,7 +3,8 @@
 use crate::error_code::Code;
 
 /// A prefix of the error type, a part of the text, and the code for both, all in lower case. The first
-/// match applies.
+/// match applies. Without a prefix, the type is one of this table or missing: the text of another error,
+/// such as a resolver's, may be anything.
 const REJECTIONS: [(&str, &str, Code); 22] = [
     (
         "invalidsignature",
@@ -65,10 +66,23 @@ pub fn rejection(kind: &str, text: &str) -> Option<Code> {
     let kind = kind.split(':').next().unwrap_or_default();
     let kind = kind.to_ascii_lowercase();
     let text = text.to_ascii_lowercase();
-    let found = REJECTIONS
-        .iter()
-        .find(|(prefix, part, _)| kind.starts_with(prefix) && text.contains(part));
+    let found = REJECTIONS.iter().find(|(prefix, part, _)| {
+        let is_kind = if prefix.is_empty() {
+            may_be_rejection(&kind)
+        } else {
+            kind.starts_with(prefix)
+        };
+        is_kind && text.contains(part)
+    });
     found.map(|(_, _, code)| *code)
+}
+
+/// Returns whether AWS rejects requests with errors of this type.
+fn may_be_rejection(kind: &str) -> bool {
+    let mut prefixes = REJECTIONS.iter().map(|(prefix, ..)| *prefix);
+    kind.is_empty()
+        || kind == "unauthorizedexception"
+        || prefixes.any(|prefix| !prefix.is_empty() && kind.starts_with(prefix))
 }
 
 /// Returns whether other credentials may avoid the rejection.
@@ -123,6 +137,15 @@ mod tests {
         }
         let invalid = "The security token included in the request is invalid.";
         check("AccessDeniedException", invalid, Some("TOKEN_INVALID"));
+        let denied = "User: x is not authorized to perform: appsync:GraphQL";
+        for kind in ["", "UnauthorizedException"] {
+            check(kind, denied, Some("ACCESS_DENIED"));
+        }
+        for kind in ["Lambda:Unhandled", "DynamoDB:ValidationException", "Custom"] {
+            for text in [expired, invalid, denied] {
+                check(kind, text, None);
+            }
+        }
         for kind in [
             "UnrecognizedClientException:http://internal.amazon.com/x",
             "InvalidClientTokenId",

@@ -48,15 +48,10 @@ enum OneOrMany {
     One(Failure),
 }
 
-/// The beginnings of the types of errors that may pass.
-const TRANSIENT: [&str; 6] = [
-    "InternalFailure",
-    "InternalServer",
-    "LimitExceeded",
-    "ServiceUnavailable",
-    "Throttling",
-    "TooManyRequests",
-];
+/// The beginnings of the types of errors that may pass, beside those of throttling.
+const TRANSIENT: [&str; 3] = ["InternalFailure", "InternalServer", "ServiceUnavailable"];
+/// The beginnings of the types of throttling.
+const THROTTLED: [&str; 3] = ["LimitExceeded", "Throttling", "TooManyRequests"];
 
 impl Failure {
     /// Returns the errors in a payload: `{"errors":[…]}`, `{"errors":{…}}` or the error itself. There
@@ -93,16 +88,25 @@ impl Failure {
 
     /// Returns whether AppSync throttles. The start may be sent again later.
     pub(super) fn is_throttled(&self) -> bool {
-        self.type_name() == "LimitExceededError"
+        self.code() == Some(429) || self.is_of(&THROTTLED)
+    }
+
+    fn code(&self) -> Option<u64> {
+        self.error_code.as_ref().and_then(Value::as_u64)
+    }
+
+    fn is_of(&self, names: &[&str]) -> bool {
+        let kind = self.type_name();
+        names.iter().any(|name| kind.starts_with(name))
     }
 
     /// Returns whether the same request may succeed later: AppSync throttles or has failed itself, or other
     /// credentials or a corrected clock may be there by then.
     pub fn is_transient(&self) -> bool {
-        let code = self.error_code.as_ref().and_then(Value::as_u64);
-        let kind = self.type_name();
-        code.is_some_and(|code| code == 429 || (500..600).contains(&code))
-            || TRANSIENT.iter().any(|name| kind.starts_with(name))
+        let is_fault = |code| (500..600).contains(&code);
+        self.is_throttled()
+            || self.code().is_some_and(is_fault)
+            || self.is_of(&TRANSIENT)
             || self.is_renewable()
     }
 
@@ -248,6 +252,11 @@ mod tests {
             ),
             (
                 r#"{"errorType":"com.amazon.coral.service.http#HttpNotFoundException","errorCode":404}"#,
+                false,
+            ),
+            // A resolver's error, whatever it says.
+            (
+                r#"{"errorType":"Lambda:Unhandled","message":"The security token included in the request is invalid"}"#,
                 false,
             ),
             (r#"{"errorType":"MaxSubscriptionsReachedError"}"#, false),
