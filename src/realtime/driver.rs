@@ -50,6 +50,8 @@ pub(super) enum Report {
     Ended(Key, Event),
     /// The subscription could not be started, for a reason that may pass.
     Interrupted(Key, Event),
+    /// The same, because upstream did not answer on this connection.
+    Unanswered(Key, Event),
     /// The client reads too slowly, so the subscription is being stopped.
     Overflow(Key),
     /// The subscription was stopped, and upstream no longer counts it.
@@ -269,7 +271,12 @@ impl<R: Reports> Driver<R> {
         match output {
             // `drive` signs. Before the connection is open, there is nothing to sign.
             Output::Sign(..) | Output::Renew { .. } => {}
-            Output::Started(key, took) => {
+            Output::Started {
+                key,
+                signed_at,
+                took,
+            } => {
+                self.connector.upstream.accepted(signed_at);
                 let took = took.as_secs_f64();
                 self.metrics()
                     .subscription_start_duration_seconds
@@ -286,6 +293,9 @@ impl<R: Reports> Driver<R> {
             Output::Ended(key, event) => self.reports.report(Report::Ended(key, event)),
             Output::Interrupted(key, event) => {
                 self.reports.report(Report::Interrupted(key, event));
+            }
+            Output::Unanswered(key, event) => {
+                self.reports.report(Report::Unanswered(key, event));
             }
             Output::Released(key) => self.reports.report(Report::Released(key)),
             Output::Full(key) => self.reports.report(Report::Full(key)),

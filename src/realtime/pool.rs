@@ -166,6 +166,9 @@ impl Reports for Reporter {
             Report::Interrupted(key, event) => {
                 placement.handle_interrupted(now, id, key, event, fastrand::f64());
             }
+            Report::Unanswered(key, event) => {
+                placement.handle_unanswered(now, id, key, event, fastrand::f64());
+            }
             Report::Overflow(key) => placement.handle_overflow(id, key),
             Report::Released(key) => placement.handle_released(id, key),
             Report::Full(key) => placement.handle_full(now, id, key),
@@ -225,8 +228,10 @@ impl PoolInner {
 
     /// Spawns the driver of a new connection, and returns the sender of its commands.
     fn connect(self: &Arc<Self>, id: ConnectionId) -> mpsc::Sender<Command> {
-        // Each subscription sends at most two commands, `Subscribe` and `Stop`.
-        let (driver, commands) = mpsc::channel(self.config.subscriptions * 2 + 1);
+        // At most three commands for each slot are unread: the `Stop` of a subscription that has ended
+        // upstream meanwhile, and `Subscribe` and `Stop` of the next one. Then the slot is not free until
+        // the driver has read them.
+        let (driver, commands) = mpsc::channel(self.config.subscriptions * 3 + 1);
         let reporter = Reporter {
             pool: Arc::clone(self),
             id,

@@ -256,7 +256,7 @@ impl<S> Connection<S> {
 
     /// Returns whether the subscription was stopped after the output had been queued.
     fn is_stale(&self, output: &Output) -> bool {
-        let (Output::Started(key, _) | Output::Event(key, _)) = output else {
+        let (Output::Started { key, .. } | Output::Event(key, _)) = output else {
             return false;
         };
         let state = self.subscriptions.state(*key);
@@ -307,7 +307,11 @@ impl<S> Connection<S> {
                 self.throttle.reset();
                 let signed_at = subscription.signed_at.unwrap_or(now);
                 let took = now.saturating_duration_since(signed_at);
-                self.out.push_back(Output::Started(key, took));
+                self.out.push_back(Output::Started {
+                    key,
+                    signed_at,
+                    took,
+                });
             }
             SubscriptionState::Waiting
             | SubscriptionState::Signing
@@ -411,7 +415,9 @@ impl<S> Connection<S> {
                 self.abandon(key);
                 let message = "upstream did not acknowledge the subscription (pool.start_ack)";
                 let error = GraphqlError::coded(message, Code::UpstreamTimeout, Sent::Maybe);
-                self.interrupt(key, Event::Error(vec![error]));
+                self.subscriptions.remove(key);
+                let ending = Event::Error(vec![error]);
+                self.out.push_back(Output::Unanswered(key, ending));
             }
             SubscriptionState::Waiting | SubscriptionState::Signing | SubscriptionState::Live => {}
         }

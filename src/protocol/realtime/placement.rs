@@ -114,8 +114,8 @@ impl<T: Clone> Placement<T> {
         }
     }
 
-    /// Returns whether the upstream is known to be down. If so, each call hastens the next attempt to
-    /// connect.
+    /// Returns whether the upstream is known to be down. If so, attempts to connect go on for
+    /// [`INTEREST`](dialling::INTEREST) after the latest call.
     pub fn availability(&mut self, now: Instant) -> Availability {
         self.interest_at = Some(now);
         if self.pacing.is_down(now) {
@@ -177,6 +177,25 @@ impl<T: Clone> Placement<T> {
             self.wait(key, placed);
         }
         self.place_waiting();
+    }
+
+    /// The same for a start that AppSync did not answer on this connection. If it is started again, then
+    /// on another, and this one takes no more.
+    pub fn handle_unanswered(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        key: Key,
+        event: Event,
+        jitter: f64,
+    ) {
+        if let Some(connection) = self.connection(id)
+            && let Some(placed) = connection.subscriptions.get(&key)
+            && placed.is_resuming
+        {
+            connection.capacity = connection.subscriptions.len() - 1;
+        }
+        self.handle_interrupted(now, id, key, event, jitter);
     }
 
     /// Handles an overflow of the client's queue. The driver stops the subscription, which keeps its

@@ -12,9 +12,11 @@ const FIRST_PAUSE_MS: u64 = 500;
 const MAX_PAUSES: u32 = 6;
 
 impl Throttle {
-    /// Starts a pause because starts were throttled. Returns `false` after too many pauses in a row.
+    /// Starts a pause because starts were throttled. Returns `false` after too many pauses in a row, which
+    /// ends these starts; the next pause is for others, and short again.
     pub(super) fn begin(&mut self, now: Instant) -> bool {
         if self.pauses == MAX_PAUSES {
+            self.reset();
             return false;
         }
         self.until = Some(now + Duration::from_millis(FIRST_PAUSE_MS << self.pauses));
@@ -22,7 +24,7 @@ impl Throttle {
         true
     }
 
-    /// Makes the next pause short again, because AppSync has accepted a start.
+    /// Makes the next pause short again.
     pub(super) fn reset(&mut self) {
         self.pauses = 0;
     }

@@ -251,7 +251,7 @@ impl Bench {
                 assert_eq!(self.known.get(&key), Some(&Phase::Wanted));
                 assert_eq!(*start, self.start(key));
             }
-            Output::Started(Key(key), _) => {
+            Output::Started { key: Key(key), .. } => {
                 let before = self.known.insert(key, Phase::Live);
                 assert_eq!(before, Some(Phase::Wanted));
             }
@@ -259,7 +259,9 @@ impl Bench {
                 assert!(matches!(event, Event::Next(_) | Event::Missed(_)));
                 assert_eq!(self.known.get(&key), Some(&Phase::Live), "{event:?}");
             }
-            Output::Ended(Key(key), event) | Output::Interrupted(Key(key), event) => {
+            Output::Ended(Key(key), event)
+            | Output::Interrupted(Key(key), event)
+            | Output::Unanswered(Key(key), event) => {
                 assert!(event.is_ending());
                 let phase = self.known.remove(&key).unwrap();
                 assert_ne!(phase, Phase::Stopped, "{event:?}");

@@ -8,8 +8,8 @@ use crate::graphql::Event;
 use crate::realtime::connection::output::{Key, Output};
 use crate::realtime::failure::Failure;
 
-/// How often a start whose signature was rejected is signed again: once with other credentials, and once
-/// with another time.
+/// How often a start whose signature was rejected is signed again. Other credentials and another time may
+/// both be needed.
 const MAX_RENEWALS: u8 = 2;
 
 impl<S> Connection<S> {

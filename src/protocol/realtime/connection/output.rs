@@ -26,8 +26,13 @@ pub enum Output {
         signed_at: Instant,
         failures: Vec<Failure>,
     },
-    /// AppSync has acknowledged the subscription. The duration counts from the signed start.
-    Started(Key, Duration),
+    /// AppSync has acknowledged the subscription. Its start was signed at `signed_at`, and acknowledged
+    /// this long afterwards.
+    Started {
+        key: Key,
+        signed_at: Instant,
+        took: Duration,
+    },
     /// Deliver an event, which does not end the subscription.
     Event(Key, Event),
     /// The upstream has ended the subscription, which the machine has removed.
@@ -35,6 +40,8 @@ pub enum Output {
     /// The subscription could not be started, for a reason that may pass. The machine has removed it.
     /// The event ends it, unless it is started again.
     Interrupted(Key, Event),
+    /// The same, because AppSync did not answer. Another connection may be answered.
+    Unanswered(Key, Event),
     /// AppSync has confirmed a stop, or has failed to do so in time. The machine has removed the
     /// subscription.
     Released(Key),

@@ -198,10 +198,11 @@ fn show(output: &Output) -> String {
             assert_eq!(*signed, start(*key));
             format!("! renew {key} {}", Failure::summary(failures))
         }
-        Output::Started(Key(key), _) => format!("! event started {key}"),
+        Output::Started { key: Key(key), .. } => format!("! event started {key}"),
         Output::Event(key, what) => format!("! event {}", event(key, what)),
         Output::Ended(key, what) => format!("! ended {}", event(key, what)),
         Output::Interrupted(key, what) => format!("! interrupted {}", event(key, what)),
+        Output::Unanswered(key, what) => format!("! unanswered {}", event(key, what)),
         Output::Released(Key(key)) => format!("! released {key}"),
         Output::Full(Key(key)) => format!("! full {key}"),
         Output::Ready => "! ready".to_owned(),
@@ -452,7 +453,7 @@ fn unacknowledged_start_is_retried_once_under_a_new_id() {
         . signed 1
         > start $1'
         . wait 5s
-        ! interrupted error 1 [{"message":"upstream did not acknowledge the subscription (pool.start_ack)","extensions":{"code":"UPSTREAM_TIMEOUT","sent":"maybe"}}]
+        ! unanswered error 1 [{"message":"upstream did not acknowledge the subscription (pool.start_ack)","extensions":{"code":"UPSTREAM_TIMEOUT","sent":"maybe"}}]
         > stop $1'
         < start_ack $1'
         < data $1' {"data":1}
@@ -553,9 +554,37 @@ fn throttled_starts_fail_after_six_retries() {
             > stop $1
             . subscribe 2
             ! sign 2
+            . signed 2
+            > start $2
+            < {LIMITED}
+            . wait 500ms
+            ! sign 2
             "#
         ),
     );
+}
+
+/// Only one of AppSync's names for it was known; the others ended all starts.
+#[test]
+fn each_kind_of_throttling_makes_starts_wait() {
+    for payload in [
+        r#"{"errorType":"LimitExceededException"}"#,
+        r#"{"errors":[{"errorType":"com.amazonaws#ThrottlingException","errorCode":400}]}"#,
+        r#"{"errorType":"TooManyRequestsException"}"#,
+        r#"{"message":"slow down","errorCode":429}"#,
+    ] {
+        check_ready(&format!(
+            r#"
+            . subscribe 1
+            ! sign 1
+            . signed 1
+            > start $1
+            < {{"type":"error","payload":{payload}}}
+            . wait 500ms
+            ! sign 1
+            "#
+        ));
+    }
 }
 
 /// Each error of a burst counted as a retry, so one burst used up all of them.
@@ -822,11 +851,18 @@ fn the_time_to_the_acknowledgement_counts_from_the_latest_signature() {
         bench.input(line);
     }
     bench.outputs();
+    let acknowledged_at = bench.now;
     bench.input("< start_ack $1'");
-    let Some(Output::Started(Key(1), took)) = bench.machine.poll_output() else {
+    let Some(Output::Started {
+        key: Key(1),
+        signed_at,
+        took,
+    }) = bench.machine.poll_output()
+    else {
         panic!("not started");
     };
     assert_eq!(took, Duration::from_secs(2));
+    assert_eq!(signed_at + took, acknowledged_at);
 }
 
 #[test]
@@ -1205,7 +1241,7 @@ impl Rules {
                 seen.is_signing = false;
             }
             ["!", "event", "next", ..] => assert!(is_running && seen.is_started, "{line}"),
-            ["!", "ended" | "interrupted", ..] | ["!", "full", _] => {
+            ["!", "ended" | "interrupted" | "unanswered", ..] | ["!", "full", _] => {
                 assert!(is_running, "{line}");
                 seen.is_over = true;
             }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 pub(super) const BURST: u32 = 256;
 /// The time in which the bucket gains a token, so 20 connects a second. AppSync allows 2,000 a second
 /// for each API ("AWS AppSync endpoints and quotas" in the AWS General Reference), which all processes
-/// share that use the API. A pool takes a hundredth of them.
+/// share that use the API. A pool takes a hundredth of them, and with its first burst 13 % of those of one
+/// second.
 pub(super) const INTERVAL: Duration = Duration::from_millis(50);
 
 /// The bucket. It is full initially.

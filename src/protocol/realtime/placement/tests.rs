@@ -72,6 +72,13 @@ impl Bench {
                 self.machine
                     .handle_interrupted(self.now, id, key, event, 1.0);
             }
+            "unanswered" => {
+                let id = ConnectionId(number());
+                let key = Key(number());
+                let event = Event::Error(vec![GraphqlError::new("not acknowledged")]);
+                self.machine
+                    .handle_unanswered(self.now, id, key, event, 1.0);
+            }
             "overflow" => {
                 let id = ConnectionId(number());
                 self.machine.handle_overflow(id, Key(number()));
@@ -643,7 +650,7 @@ fn an_unreachable_upstream_is_dialled_for_ten_seconds_after_the_last_client() {
 
 /// Newcomers waited for the next attempt, up to half a minute after upstream was well.
 #[test]
-fn a_newcomer_hastens_the_next_attempt() {
+fn a_newcomer_leads_to_an_attempt() {
     let mut bench = Bench::new(OnLoss::Close);
     bench.played(&[". subscribe 1", ". ready 1", ". lost 1"]);
     let mut id = 1;
@@ -987,6 +994,49 @@ fn a_start_that_fails_is_repeated_while_its_subscription_is_resumed() {
         . interrupted 2 1
         . wait 1s
         ! end 1 not resumed in 300s: throttled
+        ",
+    );
+}
+
+/// It was started on the same connection again and again.
+#[test]
+fn a_resumed_start_that_is_not_answered_moves_to_another_connection() {
+    check_live(
+        OnLoss::Resume,
+        "
+        . lost 1
+        ! gap 1
+        . wait 100ms
+        ! connect 2
+        . ready 2
+        ! subscribe 2 1
+        . subscribe 1
+        ! subscribe 2 2
+        . acknowledged 2 2
+        . unanswered 2 1
+        . wait 499ms
+        . wait 1ms
+        ! connect 3
+        . ready 3
+        ! subscribe 3 1
+        . complete 2 2
+        ! end 2 upstream
+        . subscribe 1
+        ! subscribe 3 3
+        ",
+    );
+    // A new one ends, and its connection serves others.
+    check(
+        OnLoss::Resume,
+        "
+        . subscribe 1
+        ! connect 1
+        . ready 1
+        ! subscribe 1 1
+        . unanswered 1 1
+        ! end 1 upstream
+        . subscribe 1
+        ! subscribe 1 2
         ",
     );
 }

@@ -11,7 +11,7 @@ use crate::realtime::connection::Key;
 
 /// If an attempt to connect fails after a new subscription has waited for this time, the subscription
 /// ends. Before, it waits for the next attempt.
-pub(super) const NEW_PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const FIRST_WAIT: Duration = Duration::from_secs(1);
 
 impl<T: Clone> Placement<T> {
     /// Keeps a subscription until it has a connection.
@@ -67,7 +67,7 @@ impl<T: Clone> Placement<T> {
     pub(super) fn end_impatient(&mut self, now: Instant, why: &SubscriptionEnd) {
         let waiting = &mut self.waiting;
         let ended = waiting.extract_if(.., |_, placed| {
-            !placed.is_resuming && placed.since + NEW_PATIENCE <= now
+            !placed.is_resuming && placed.since + FIRST_WAIT <= now
         });
         let ended: Subscriptions<T> = ended.collect();
         self.end_all(ended, why);

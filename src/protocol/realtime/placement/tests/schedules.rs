@@ -28,6 +28,7 @@ enum Report {
     Acknowledged,
     Complete,
     Interrupted,
+    Unanswered,
     Overflow,
     Released,
     Full,
@@ -49,6 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Report::Acknowledged),
         2 => Just(Report::Complete),
         2 => Just(Report::Interrupted),
+        1 => Just(Report::Unanswered),
         1 => Just(Report::Overflow),
         6 => Just(Report::Released),
         1 => Just(Report::Full),
@@ -291,6 +293,15 @@ impl World {
                 let event = Event::Error(vec![GraphqlError::new("throttled")]);
                 machine.handle_interrupted(now, connection, Key(key), event, 0.5);
             }
+            Report::Unanswered => {
+                driver.subscriptions.remove(&key);
+                if subscribed.lost_at.is_some() {
+                    driver.capacity = driver.subscriptions.len();
+                }
+                subscribed.whereabouts = waits;
+                let event = Event::Error(vec![GraphqlError::new("not acknowledged")]);
+                machine.handle_unanswered(now, connection, Key(key), event, 0.5);
+            }
             Report::Overflow => {
                 *driver.subscriptions.get_mut(&key).unwrap() = true;
                 machine.handle_overflow(connection, Key(key));
@@ -314,7 +325,7 @@ impl World {
         let subscribed = &self.subscriptions[&key];
         let is_over = match report {
             Report::Complete | Report::Overflow | Report::Released => true,
-            Report::Interrupted => !was_lost,
+            Report::Interrupted | Report::Unanswered => !was_lost,
             Report::Full => subscribed.whereabouts.is_none(),
             Report::Acknowledged => false,
         };
