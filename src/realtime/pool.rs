@@ -288,6 +288,8 @@ impl PoolInner {
         let Some(at) = state.placement.poll_timeout() else {
             return;
         };
+        // What has just become due is not late.
+        let at = at.max(Instant::now());
         if state.wakes_at.is_some_and(|wakes_at| wakes_at <= at) {
             return;
         }
@@ -328,7 +330,10 @@ impl PoolInner {
     fn wake(self: &Arc<Self>) {
         let mut state = self.state.lock();
         let now = Instant::now();
-        state.wakes_at = None;
+        if let Some(at) = state.wakes_at.take() {
+            let late = now.saturating_duration_since(at);
+            state.placement.postpone_if_late(late);
+        }
         for _ in 0..state.placement.due(now) {
             self.metrics().realtime_reconnects.inc();
             info!("realtime reconnecting");

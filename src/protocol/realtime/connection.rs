@@ -19,6 +19,7 @@ use uuid::Uuid;
 
 pub use self::output::{Ignored, Key, Output};
 
+pub(super) use self::stall::STALL;
 use self::subscriptions::{SubscriptionState, Subscriptions};
 use super::Start;
 use super::failure::{Failure, Redaction};
@@ -429,6 +430,12 @@ impl<S> Connection<S> {
             .in_state(|state| state == SubscriptionState::Waiting)
         {
             if let Some(subscription) = self.subscriptions.get_mut(key) {
+                if subscription.is_sent {
+                    // Perhaps another start was throttled, and AppSync still starts this one.
+                    let old = subscription.wire();
+                    subscription.change_id();
+                    self.frames.push_back(self.protocol.stop(old));
+                }
                 subscription.state = SubscriptionState::Signing;
                 let start = Arc::clone(&subscription.start);
                 self.out.push_back(Output::Sign(key, start));

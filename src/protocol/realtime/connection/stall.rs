@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Connection, Phase};
 
 /// If a deadline is noticed so late, the process was stopped or had no CPU.
-const STALL: Duration = Duration::from_secs(1);
+pub(in crate::realtime) const STALL: Duration = Duration::from_secs(1);
 /// The time in which it reads what has arrived in the meantime.
 const GRACE: Duration = Duration::from_secs(2);
 /// How often deadlines are postponed in a row. A process that is always late judges silent peers, too.

@@ -27,7 +27,7 @@ pub(super) struct Subscription<S> {
     /// When its latest start was signed.
     pub(super) signed_at: Option<Instant>,
     pub(super) has_retried: bool,
-    /// How often its wire id has changed, at most once for each retry and renewal.
+    /// How often its wire id has changed, once for each retry, renewal and pause of throttling.
     id_number: u8,
     /// How often it was signed again because its signature had been rejected.
     pub(super) renewals: u8,

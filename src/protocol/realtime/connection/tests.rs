@@ -507,24 +507,29 @@ fn throttled_starts_wait_and_are_signed_again() {
         . wait 1ms
         ! sign 2
         ! sign 3
+        > stop $2
         . signed 3
         > start $3
         . signed 2
-        > start $2
+        > start $2'
         < {LIMITED}
+        < start_ack $2
         . wait 999ms
         . wait 1ms
         ! sign 2
         ! sign 3
+        > stop $2'
+        > stop $3
         . signed 2
-        > start $2
-        < start_ack $2
+        > start $2'
+        < start_ack $2'
         ! event started 2
         . signed 3
-        > start $3
+        > start $3'
         < {LIMITED}
         . wait 500ms
         ! sign 3
+        > stop $3'
         "#
     ));
 }
@@ -533,10 +538,12 @@ fn throttled_starts_wait_and_are_signed_again() {
 fn throttled_starts_fail_after_six_retries() {
     let mut bench = Bench::ready();
     bench.input(". subscribe 1");
+    let mut start = "> start $1";
     for wait in [500, 1_000, 2_000, 4_000, 8_000, 16_000] {
-        assert_eq!(bench.outputs().last().unwrap(), "! sign 1");
+        assert!(bench.outputs().contains(&"! sign 1".to_owned()));
         bench.input(". signed 1");
-        assert_eq!(bench.outputs(), ["> start $1"]);
+        assert_eq!(bench.outputs(), [start]);
+        start = "> start $1'";
         bench.input(&format!("< {LIMITED}"));
         bench.input(&format!(". wait {}ms", wait - 1));
         assert_eq!(bench.outputs(), [""; 0], "{wait}");
@@ -548,10 +555,11 @@ fn throttled_starts_fail_after_six_retries() {
             r#"
             . signed 1
             ! sign 1
-            > start $1
+            > stop $1'
+            > start $1'
             < {LIMITED}
             ! interrupted error 1 [{{"message":"Rate limit exceeded","extensions":{{"errorType":"LimitExceededError"}}}}]
-            > stop $1
+            > stop $1'
             . subscribe 2
             ! sign 2
             . signed 2
@@ -559,6 +567,7 @@ fn throttled_starts_fail_after_six_retries() {
             < {LIMITED}
             . wait 500ms
             ! sign 2
+            > stop $2
             "#
         ),
     );
@@ -582,6 +591,7 @@ fn each_kind_of_throttling_makes_starts_wait() {
             < {{"type":"error","payload":{payload}}}
             . wait 500ms
             ! sign 1
+            > stop $1
             "#
         ));
     }
@@ -600,8 +610,9 @@ fn a_burst_of_throttled_starts_counts_once() {
     }
     bench.outputs();
     bench.input(". wait 500ms");
-    let signs: Vec<String> = (1..=8).map(|key| format!("! sign {key}")).collect();
-    assert_eq!(bench.outputs(), signs);
+    let signs = (1..=8).map(|key| format!("! sign {key}"));
+    let stops = (1..=8).map(|key| format!("> stop ${key}"));
+    assert_eq!(bench.outputs(), signs.chain(stops).collect::<Vec<_>>());
 }
 
 /// The end of throttling sent starts although the connection was not acknowledged.
@@ -646,9 +657,12 @@ fn an_acknowledgement_while_throttled_counts() {
         {throttled}
         . wait 500ms
         ! sign 1
+        > stop $1
         < start_ack $1
-        ! event started 1
         . signed 1
+        > start $1'
+        < start_ack $1'
+        ! event started 1
         . wait 1m
         "
     ));
@@ -1006,6 +1020,7 @@ fn throttled_starts_are_sent_after_a_time_in_which_the_process_did_not_run() {
             . stall 200s
             . wait 0s
             ! sign 2
+            > stop $2
             "
         ));
     }

@@ -105,6 +105,13 @@ impl Bench {
                     .push(format!("! {availability:?}").to_lowercase());
             }
             "wait" => self.wait(humantime::parse_duration(words.next().unwrap()).unwrap()),
+            // The pool wakes the machine late.
+            "late" => {
+                let due_at = self.machine.poll_timeout().unwrap().max(self.now);
+                self.now += humantime::parse_duration(words.next().unwrap()).unwrap();
+                self.machine.postpone_if_late(self.now - due_at);
+                self.machine.handle_timeout(self.now);
+            }
             "abandon" => self.machine.abandon_due(self.now),
             verb => {
                 let refused = |refusal| {
@@ -824,7 +831,7 @@ fn attempts_that_began_before_a_failure_belong_to_its_round() {
 
 /// The pool connected for a client that had released its subscription.
 #[test]
-fn the_loss_of_released_subscriptions_is_no_reason_to_connect() {
+fn the_loss_of_released_subscriptions_leads_to_no_connect() {
     for on_loss in BOTH {
         check_live(
             on_loss,
@@ -1037,6 +1044,23 @@ fn a_resumed_start_that_is_not_answered_moves_to_another_connection() {
         ! end 1 upstream
         . subscribe 1
         ! subscribe 1 2
+        ",
+    );
+}
+
+/// All ended before an attempt was made.
+#[test]
+fn an_attempt_follows_a_stop_that_was_longer_than_the_patience() {
+    check_live(
+        OnLoss::Resume,
+        "
+        . lost 1
+        ! gap 1
+        . late 10m
+        ! connect 2
+        . wait 1s
+        . ready 2
+        ! subscribe 2 1
         ",
     );
 }

@@ -7,7 +7,7 @@ use super::dialling::INTEREST;
 use super::interface::{OnLoss, SubscriptionEnd, SubscriptionPhase};
 use super::slots::{PlacedSubscription, PooledConnection, Subscriptions};
 use crate::graphql::GraphqlError;
-use crate::realtime::connection::Key;
+use crate::realtime::connection::{Key, STALL};
 
 /// If an attempt to connect fails after a new subscription has waited for this time, the subscription
 /// ends. Before, it waits for the next attempt.
@@ -91,6 +91,17 @@ impl<T: Clone> Placement<T> {
             placed.deferred_until.take_if(|until| *until <= now);
         }
         self.place_waiting();
+    }
+
+    /// Handles that [`Placement::handle_timeout`] was due so long ago. If the process did not run, that time
+    /// does not count for the subscriptions that are being resumed, so that an attempt is made for them.
+    pub fn postpone_if_late(&mut self, late: Duration) {
+        if late >= STALL {
+            let waiting = self.waiting.values_mut();
+            for placed in waiting.filter(|placed| placed.is_resuming) {
+                placed.since += late;
+            }
+        }
     }
 
     /// Returns when [`Placement::advance_waiting`] is due.
