@@ -103,7 +103,7 @@ impl Deadline {
 }
 
 /// Waits until a peer has had this time.
-pub async fn patience(limit: Duration) {
+pub async fn allowance(limit: Duration) {
     let at = Instant::now() + limit;
     Deadline::default().passed(at).await;
 }
@@ -209,7 +209,7 @@ mod tests {
     /// Returns how long a wait took.
     async fn waited(limit: Duration) -> Duration {
         let begun = Instant::now();
-        patience(limit).await;
+        allowance(limit).await;
         begun.elapsed()
     }
 

@@ -134,7 +134,7 @@ impl Recording {
     pub async fn keep(self, stop: CancellationToken) {
         let recording = Arc::new(self);
         supervised(Task::Recorder, || recording.watch(&stop)).await;
-        recording.store().await;
+        recording.store(false).await;
     }
 
     /// Writes new operations until `stop` is cancelled. A write that fails is tried again.
@@ -152,19 +152,24 @@ impl Recording {
             if stop.run_until_cancelled(due).await.is_none() {
                 return;
             }
-            is_stored = Arc::clone(self).store().await;
+            is_stored = Arc::clone(self).store(!is_stored).await;
         }
     }
 
-    /// Returns whether the file was written.
-    async fn store(self: Arc<Self>) -> bool {
+    /// Returns whether the file was written. Only the first of several failures is a warning.
+    async fn store(self: Arc<Self>, has_failed: bool) -> bool {
         let store = move || match self.write() {
             Ok(()) => {
                 debug!("recording written");
                 true
             }
             Err(error) => {
-                warn!("{}", crate::telemetry::error_chain(&error));
+                let error = crate::telemetry::error_chain(&error);
+                if has_failed {
+                    debug!("{error}");
+                } else {
+                    warn!("{error}");
+                }
                 false
             }
         };

@@ -54,7 +54,7 @@ pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 use tls::{OpenError, Opened, open};
 use write_timeout::WriteTimeout;
 
-use crate::deadline::{PeerTimer, patience, timeout};
+use crate::deadline::{PeerTimer, allowance, timeout};
 use crate::guard::{LocalAddress, Scheme};
 use crate::lifecycle::ClientTasks;
 use crate::memory::{Memory, ResponseBudget};
@@ -332,7 +332,7 @@ impl Server {
         self.tasks.draining.cancelled().await;
         tokio::select! {
             () = first_request => {}
-            () = patience(FIRST_REQUEST) => {}
+            () = allowance(FIRST_REQUEST) => {}
             () = self.tasks.expired.cancelled() => {}
         }
     }

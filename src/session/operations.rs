@@ -193,7 +193,10 @@ impl Operations {
                     let sent = sent.and_then(|sent| sent.as_str());
                     record.sent = sent.and_then(Sent::from_name);
                 }
-                Event::Lost => record.code = Some(Code::SubscriptionLost.into()),
+                Event::Lost => {
+                    record.code = Some(Code::SubscriptionLost.into());
+                    record.sent = Some(Sent::Yes);
+                }
                 Event::Missed(_) | Event::Complete => {}
             }
         }
@@ -238,7 +241,8 @@ impl Operations {
                     failed_requests.push((*key, Event::Error(vec![error])));
                 }
                 Running::Subscription { record, .. } => {
-                    record.code = Some(Code::ShuttingDown.into())
+                    record.code = Some(Code::ShuttingDown.into());
+                    record.sent = Some(Sent::Maybe);
                 }
                 Running::NotAdmitted => {}
             }
@@ -374,6 +378,7 @@ impl Drop for Operations {
                 && std::thread::panicking()
             {
                 record.code.get_or_insert(Code::Internal.into());
+                record.sent.get_or_insert(Sent::Maybe);
             }
         }
         self.clear();

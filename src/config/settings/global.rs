@@ -93,6 +93,7 @@ settings! {
         memory: MemoryLimit = values::MEMORY, default "auto";
         /// Maximum number of client connections, at most half of the open files that the system
         /// allows. At the limit, each new connection closes the one that has been idle longest.
+        /// If none is idle, its request is answered with 503.
         connections: usize = values::COUNT, default 4096;
         /// Maximum number of requests that have been received and whose response has not begun.
         /// Further requests are answered with 503. As many again may be sending their bodies; the
@@ -150,7 +151,7 @@ settings! {
         idle_client: Duration = values::DURATION, default "60s";
         /// Maximum time from the start of a WebSocket to its `connection_init`.
         init: Duration = values::DURATION, default "10s";
-        /// Interval of pings to a client socket, which is closed after one unanswered ping.
+        /// Interval of pings to a client socket, which is closed if nothing arrives within one interval.
         ping: Duration = values::DURATION, default "15s";
         /// Time without a message from the client after which `route.NAME.keepalive_message` is
         /// sent.
