@@ -327,6 +327,14 @@ fn count(error: &Error, summary: &ErrorSummary) {
     }
 }
 
+/// Returns the text of an error for the log. It contains no path, which may be secret.
+fn cause(error: &Error) -> String {
+    if let Error::NoRoute { routes, .. } = error {
+        return format!("no route matches the path. Routes: {routes}");
+    }
+    error_chain(error)
+}
+
 /// Returns an error as an entry of `errors` in a GraphQL response.
 pub(super) fn graphql_error(error: &Error) -> GraphqlError {
     let summary = error.summary();
@@ -338,7 +346,7 @@ pub(super) fn graphql_error(error: &Error) -> GraphqlError {
 pub(super) fn refused(error: &Error, record: &mut Record) -> GraphqlError {
     record.code = Some(error.code().into());
     record.sent = Some(error.summary().sent);
-    record.cause = Some(error_chain(error));
+    record.cause = Some(cause(error));
     record.write();
     graphql_error(error)
 }
@@ -355,7 +363,7 @@ pub(super) fn rescue(
     let message = error.message();
     record.code = Some(code.into());
     record.sent = Some(sent);
-    record.cause = Some(error_chain(error));
+    record.cause = Some(cause(error));
     let text = match error_format {
         ErrorFormat::GraphQl(_) => json!({ "errors": [GraphqlError::coded(message, code, sent)] }),
         ErrorFormat::Plain => {
