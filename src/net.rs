@@ -75,8 +75,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time without data from the peer after which TCP checks whether the peer is still reachable.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-/// A connection is lost when its peer acknowledges neither data nor keepalive probes for so long. This
-/// does not depend on the number of probes that the system sends.
+/// A connection is lost when its peer acknowledges neither data nor keepalive probes for so long, or does
+/// not read while there is data to send. This does not depend on the number of probes that the system
+/// sends.
 const USER_TIMEOUT: Duration = Duration::from_secs(25);
 
 static SYSTEM: LazyLock<Resolver> =
@@ -310,8 +311,9 @@ fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     all
 }
 
-/// Sets the time after which a connection is lost whose peer acknowledges nothing. Only Linux has it;
-/// elsewhere, the system's number of retransmissions and probes decides.
+/// Sets the time after which a connection is lost whose peer acknowledges nothing, or reads nothing of
+/// data that waits to be sent. Only Linux has it; elsewhere, the system's number of retransmissions and
+/// probes decides.
 ///
 /// # Errors
 /// When the system rejects the option.
@@ -319,8 +321,8 @@ fn interleaved(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 pub fn set_user_timeout(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
-        let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-        rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds)?;
+        let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        rustix::net::sockopt::set_tcp_user_timeout(stream, milliseconds.unsigned_abs())?;
     }
     Ok(())
 }

@@ -8,7 +8,6 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use http_body_util::Full;
 use hyper::body::Body as _;
 
 use super::clock_skew::ClockSkew;
@@ -190,11 +189,11 @@ impl Upstream {
             let uri = self.sign(&method, target, &mut signed, &body, timing).await;
             let attempted = match uri {
                 Ok(uri) => {
-                    let mut request = Request::new(Full::new(body.clone()));
+                    let mut request = Request::new(body.clone());
                     *request.method_mut() = method.clone();
                     *request.uri_mut() = uri;
                     *request.headers_mut() = signed;
-                    self.attempt(request, &mut attempts, timing).await
+                    self.attempt(request, repeat, &mut attempts, timing).await
                 }
                 Err(error) => Err(error.into()),
             };
@@ -262,7 +261,8 @@ impl Upstream {
     /// Sends a signed request on a pooled connection.
     async fn attempt(
         &self,
-        request: Request<Full<Bytes>>,
+        request: Request<Bytes>,
+        repeat: Repeat,
         attempts: &mut Attempts,
         timing: &mut Timing,
     ) -> Result<Response<ResponseBody>, Failed> {
@@ -283,7 +283,7 @@ impl Upstream {
         let sending = Instant::now();
         let after = self.config.first_byte;
         let remaining = after.saturating_sub(attempts.waited);
-        let answered = timeout(remaining, lease.send(request)).await;
+        let answered = timeout(remaining, lease.send(request, repeat)).await;
         attempts.waited += sending.elapsed();
         let failed = match answered {
             Ok(Ok(response)) => Ok(response),

@@ -45,11 +45,16 @@ pub struct Dialer {
     metrics: Arc<RouteMetrics>,
 }
 
-/// An open connection, and how long it took to open.
+/// An open connection, and how long it took to open, with the dials that failed before.
 pub(super) struct Dialled {
     pub(super) stream: TlsStream<TcpStream>,
     pub(super) took: Duration,
 }
+
+/// How often a dial that failed is repeated.
+const MAX_REPEATS: u32 = 2;
+/// The mean pause before a dial is repeated.
+const REPEAT_PAUSE: Duration = Duration::from_millis(100);
 
 // === impl Dialer ===
 
@@ -102,7 +107,41 @@ impl Dialer {
     /// # Errors
     /// [`DialError`], whose variant is the step that failed. No request was sent.
     pub(super) async fn dial(&self) -> Result<Dialled, DialError> {
-        let dialled = self.connect().await;
+        self.dial_until(Instant::now() + self.timeout).await
+    }
+
+    /// Does the same, and repeats it if it failed and may succeed soon. The time limit is that of one
+    /// dial.
+    ///
+    /// # Errors
+    /// That of the last dial.
+    pub(super) async fn dial_with_repeats(&self) -> Result<Dialled, DialError> {
+        let started = Instant::now();
+        let deadline = started + self.timeout;
+        let mut repeats = 0;
+        loop {
+            // Random, so that dials which failed together are not repeated together.
+            let pause = REPEAT_PAUSE.mul_f64(0.5 + fastrand::f64());
+            match self.dial_until(deadline).await {
+                Ok(Dialled { stream, .. }) => {
+                    let took = started.elapsed();
+                    return Ok(Dialled { stream, took });
+                }
+                Err(error)
+                    if repeats < MAX_REPEATS
+                        && error.is_transient()
+                        && Instant::now() + pause < deadline =>
+                {
+                    repeats += 1;
+                    tokio::time::sleep(pause).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn dial_until(&self, deadline: Instant) -> Result<Dialled, DialError> {
+        let dialled = self.connect(deadline).await;
         self.metrics.dialled(match &dialled {
             Ok(_) => "ok",
             Err(DialError::Connect { .. }) => "connect",
@@ -123,10 +162,10 @@ impl Dialer {
         dialled
     }
 
-    async fn connect(&self) -> Result<Dialled, DialError> {
+    async fn connect(&self, deadline: Instant) -> Result<Dialled, DialError> {
         let started = Instant::now();
         let mut peer = None;
-        let opened = tokio::time::timeout(self.timeout, async {
+        let opened = tokio::time::timeout_at(deadline.into(), async {
             let tcp = self.open().await?;
             peer = tcp.peer_addr().ok();
             let stream = self.tls.connect(self.tls_name.clone(), tcp).await;

@@ -1,9 +1,11 @@
 //! The errors of an exchange with upstream.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::HeaderName;
+use hyper::client::conn::TrySendError;
 
 use super::FramingError;
 use crate::sign::{SignError, TargetError};
@@ -24,7 +26,7 @@ pub enum DialError {
     Tls {
         tls_name: String,
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     #[error("the proxy {proxy} did not open a tunnel to {address}")]
     Tunnel {
@@ -33,6 +35,50 @@ pub enum DialError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl DialError {
+    /// Returns whether the same dial may succeed soon.
+    pub(super) fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect { .. } => true,
+            Self::Timeout { .. } => false,
+            // An untrusted certificate or a TLS alert.
+            Self::Tls { source, .. } => source.kind() != io::ErrorKind::InvalidData,
+            // Otherwise, the proxy has refused.
+            Self::Tunnel { source, .. } => {
+                let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&**source);
+                while let Some(error) = cause {
+                    if error.is::<io::Error>() {
+                        return true;
+                    }
+                    cause = error.source();
+                }
+                false
+            }
+        }
+    }
+}
+
+/// Why a request has no response.
+#[derive(Debug)]
+pub(super) struct SendError {
+    pub(super) error: hyper::Error,
+    /// Whether nothing of the request was written.
+    pub(super) is_unwritten: bool,
+    /// Whether upstream does not process the request if `error` is a GOAWAY frame of HTTP/2.
+    pub(super) is_goaway_proof: bool,
+}
+
+impl SendError {
+    pub(super) fn new<T>(mut error: TrySendError<T>, is_goaway_proof: bool) -> Self {
+        Self {
+            // hyper returns the request if it wrote nothing of it.
+            is_unwritten: error.take_message().is_some(),
+            error: error.into_error(),
+            is_goaway_proof,
+        }
+    }
 }
 
 /// Why an exchange failed, with one variant per step.
@@ -78,7 +124,9 @@ pub enum Error {
     Sign(#[from] SignError),
     #[error("the response from upstream is not valid HTTP")]
     Syntax(#[source] hyper::Error),
-    #[error("upstream closed the connection before it processed the request")]
+    #[error(
+        "upstream did not process the request: it refused it, or closed the connection before that"
+    )]
     Unprocessed(#[source] hyper::Error),
     #[error("the connection to upstream was lost during the WebSocket handshake")]
     Tunnel(#[source] hyper::Error),

@@ -6,6 +6,7 @@
 //! its own HTTP/2 stream window. The connection window is large enough for all streams, so that one
 //! response never blocks another.
 
+mod body;
 mod connection;
 mod slots;
 mod stream;
@@ -17,9 +18,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::client::conn::TrySendError;
 use hyper::rt::Executor as _;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
@@ -31,7 +30,8 @@ use self::stream::PooledStream;
 use super::Dialer;
 use super::config::UpstreamConfig;
 use super::dial::Dialled;
-use super::error::DialError;
+use super::error::{DialError, SendError};
+use super::repeat::Repeat;
 use super::tasks::TaskExecutor;
 use crate::deadline::timeout;
 use crate::net::set_user_timeout;
@@ -68,8 +68,9 @@ pub struct UpstreamBody {
     _lease: Option<Lease>,
 }
 
-/// The time after which a connection is lost whose peer acknowledges nothing. Shorter than that of other
-/// connections, because queries are sent again and nothing else is lost.
+/// The time after which an HTTP/2 connection is lost whose peer acknowledges nothing or does not read,
+/// which is that of its pings. HTTP/1.1 has no pings, and upstream may read a large body in its own time,
+/// so `timeouts.first_byte` applies there if that is longer.
 const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 // === impl ConnectionPool ===
@@ -97,15 +98,17 @@ impl ConnectionPool {
                 return Ok(Lease::new(slot, &self.0));
             }
             let (sender, receiver) = oneshot::channel();
-            slots.wait(sender, after);
+            slots.wait(sender, after, Instant::now());
             receiver
         };
         self.0.serve(|_| {});
-        let stopped = || DialError::Connect {
+        let cancelled = || DialError::Connect {
             address: self.0.dialer.address().to_string(),
-            source: "countersign is shutting down".into(),
+            source: "the attempt to connect was cancelled".into(),
         };
-        receiver.await.unwrap_or_else(|_| Err(Arc::new(stopped())))
+        receiver
+            .await
+            .unwrap_or_else(|_| Err(Arc::new(cancelled())))
     }
 
     /// Removes the connections on which upstream has sent nothing since `instant`. Called when a request
@@ -116,7 +119,7 @@ impl ConnectionPool {
     }
 }
 
-fn slots_of(connection: &Arc<Connection>) -> usize {
+fn slots_of(connection: &Arc<Connection>) -> Option<usize> {
     connection.slots()
 }
 
@@ -141,7 +144,7 @@ impl Shared {
             dialled: connection.dial.started,
             expires: now + lifetime,
         };
-        let carried = connection.slots();
+        let carried = connection.slots().unwrap_or(0);
         self.serve(|slots| slots.opened(opened, carried, now))
     }
 
@@ -195,7 +198,8 @@ impl Dialling {
         let Some(pool) = self.0.clone() else {
             return;
         };
-        let opened = Self::open(&pool).await;
+        let started = Instant::now();
+        let opened = Self::open(&pool, started).await;
         self.0 = None;
         match opened {
             Ok((connection, io)) => {
@@ -210,20 +214,23 @@ impl Dialling {
             }
             Err(error) => {
                 let error = Arc::new(error);
-                for waiter in pool.serve(ConnectionSlots::dial_failed) {
+                for waiter in pool.serve(|slots| slots.dial_failed(Some(started))) {
                     let _ = waiter.send(Err(Arc::clone(&error)));
                 }
             }
         }
     }
 
-    async fn open(pool: &Shared) -> Result<(Connection, Io), DialError> {
-        let started = Instant::now();
+    async fn open(pool: &Shared, started: Instant) -> Result<(Connection, Io), DialError> {
         let address = || pool.dialer.address().to_string();
-        let Dialled { stream, took } = pool.dialer.dial().await?;
+        let Dialled { stream, took } = pool.dialer.dial_with_repeats().await?;
         let gauge = GaugeGuard::new(&pool.dialer.metrics().upstream_connections);
-        let (tcp, _) = stream.get_ref();
-        set_user_timeout(tcp, USER_TIMEOUT).map_err(|source| DialError::Connect {
+        let (tcp, tls) = stream.get_ref();
+        let user_timeout = match tls.alpn_protocol() {
+            Some(b"h2") => USER_TIMEOUT,
+            _ => USER_TIMEOUT.max(pool.config.first_byte),
+        };
+        set_user_timeout(tcp, user_timeout).map_err(|source| DialError::Connect {
             address: address(),
             source: source.into(),
         })?;
@@ -250,13 +257,18 @@ impl Dialling {
                 pool.release(id);
             }
         };
+        let on_grown = || {
+            if let Some(pool) = pool.upgrade() {
+                pool.serve(|_| {});
+            }
+        };
         let unused = async {
             Shared::remove_when_unused(&pool, id).await;
             // The connection ends after its last request.
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            () = io.run(handle, on_returned) => {}
+            () = io.run(handle, on_returned, on_grown) => {}
             () = unused => {}
         }
         if let Some(pool) = pool.upgrade() {
@@ -269,7 +281,7 @@ impl Drop for Dialling {
     fn drop(&mut self) {
         if let Some(pool) = self.0.take() {
             // The requests fail because their senders are dropped.
-            drop(pool.slots.lock().dial_failed());
+            drop(pool.slots.lock().dial_failed(None));
         }
     }
 }
@@ -297,12 +309,13 @@ impl Lease {
     /// Sends a request with an absolute URI and without a `Host`.
     ///
     /// # Errors
-    /// With the request, if nothing of it was written.
+    /// When the connection is lost, or upstream refuses the request.
     pub(super) async fn send(
         &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
-        self.slot.connection.send(request).await
+        request: Request<Bytes>,
+        repeat: Repeat,
+    ) -> Result<Response<Incoming>, SendError> {
+        self.slot.connection.send(request, repeat).await
     }
 
     /// Removes the connection from the pool, so that no other request uses it.

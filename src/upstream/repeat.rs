@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use countersign_protocol::error_code::Sent;
 use http::Method;
-use hyper::client::conn::TrySendError;
 
 use super::Error;
+use super::error::SendError;
 
 /// Whether upstream may process a request twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,10 @@ impl Attempts {
         match connection {
             Connection::Refused { dialled } if self.repeats < MAX_REPEATS => {
                 self.repeats += 1;
-                self.dialled_after = self.dialled_after.max(Some(dialled));
+                // A server that restarts may refuse on each of its connections.
+                let is_last = self.repeats == MAX_REPEATS;
+                let after = if is_last { Instant::now() } else { dialled };
+                self.dialled_after = self.dialled_after.max(Some(after));
                 Ok("unprocessed")
             }
             Connection::Lost {
@@ -122,17 +125,20 @@ impl Attempts {
 
 impl Failed {
     /// Returns the failure of an attempt on a connection that was dialled at `dialled`.
-    pub(super) fn new<T>(mut error: TrySendError<T>, dialled: Instant, is_reused: bool) -> Self {
-        // hyper returns the request if it wrote nothing of it.
-        let mut is_unprocessed = error.take_message().is_some();
-        let error = error.into_error();
+    pub(super) fn new(error: SendError, dialled: Instant, is_reused: bool) -> Self {
+        let SendError {
+            error,
+            is_unwritten,
+            is_goaway_proof,
+        } = error;
+        let mut is_unprocessed = is_unwritten;
         let mut is_timeout = error.is_timeout();
         let mut source = std::error::Error::source(&error);
         while let Some(cause) = source {
             if let Some(http2) = cause.downcast_ref::<h2::Error>() {
-                // h2 fails only the streams after the last one that a GOAWAY frame names.
                 is_unprocessed |= http2.is_remote()
-                    && (http2.is_go_away() || http2.reason() == Some(h2::Reason::REFUSED_STREAM));
+                    && ((http2.is_go_away() && is_goaway_proof)
+                        || http2.reason() == Some(h2::Reason::REFUSED_STREAM));
             }
             if let Some(io) = cause.downcast_ref::<io::Error>() {
                 is_timeout |= io.kind() == io::ErrorKind::TimedOut;
@@ -224,6 +230,18 @@ mod tests {
             }
         }
         panic!("it would be sent once more");
+    }
+
+    #[test]
+    fn last_repeat_needs_a_new_connection() {
+        let dialled = Instant::now();
+        let mut attempts = Attempts::new(dialled, Repeat::Never);
+        for repeat in 1..=MAX_REPEATS {
+            let refused = Connection::Refused { dialled };
+            attempts.next(failed(refused, Sent::No)).unwrap();
+            let is_new = attempts.dialled_after > Some(dialled);
+            assert_eq!(is_new, repeat == MAX_REPEATS, "{repeat}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Opens a WebSocket to upstream for a client, with a signed handshake.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{HOST, HeaderMap, HeaderValue, UPGRADE};
@@ -11,9 +11,17 @@ use hyper::rt::Executor as _;
 use hyper_util::rt::TokioIo;
 
 use super::rejection::Renewals;
-use super::{Error, FramingError, ResponseBody, Timing, Upstream, UpstreamBody, framing};
+use super::{
+    DialError, Error, FramingError, ResponseBody, Timing, Upstream, UpstreamBody, framing,
+};
 use crate::deadline::timeout;
+use crate::net::set_user_timeout;
 use crate::sign::{RequestTarget, TargetError};
+
+/// The time after which a tunnel is lost whose peer acknowledges nothing or does not read. The system
+/// limits both or neither. Longer than that of other connections, because a client may send more than
+/// upstream reads at once.
+const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Upstream {
     /// Signs the `GET` request of a WebSocket handshake, sends it over a dedicated connection, and returns
@@ -60,7 +68,12 @@ impl Upstream {
         started: Instant,
         timing: &mut Timing,
     ) -> Result<Response<UpstreamBody>, Error> {
-        let dialled = self.http1_dialer().dial().await?;
+        let dialled = self.http1_dialer().dial_with_repeats().await?;
+        let (tcp, _) = dialled.stream.get_ref();
+        set_user_timeout(tcp, USER_TIMEOUT).map_err(|source| DialError::Connect {
+            address: self.endpoint().address.to_string(),
+            source: source.into(),
+        })?;
         timing.connect += dialled.took;
         let opened = http1::Builder::new()
             // Some servers compare names case-sensitively with the spelling of RFC 6455.

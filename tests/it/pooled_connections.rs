@@ -20,14 +20,16 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional,
+};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Barrier, Notify};
 use tokio_rustls::server::TlsStream;
 
 use crate::error_codes::check_response;
 use crate::fakes::{Heard, TlsPeer};
-use crate::support::{Answer, JSON, get, post};
+use crate::support::{Answer, JSON, get, post, raw};
 use crate::upstream::{API, GATEWAY, OK, app, http1_peer};
 
 /// How often upstream has processed each request, by its body.
@@ -421,24 +423,153 @@ fn frame(kind: u8, flags: u8, stream: u8, payload: &[u8]) -> Vec<u8> {
     [&[0, 0, length, kind, flags, 0, 0, 0, stream], payload].concat()
 }
 
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const END_STREAM: u8 = 1;
+const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+async fn send_settings(stream: &mut TlsStream<TcpStream>, settings: &[u8]) {
+    stream.get_ref().0.set_nodelay(true).unwrap();
+    let settings = frame(SETTINGS, 0, 0, settings);
+    stream.write_all(&settings).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+async fn read_preface(stream: &mut TlsStream<TcpStream>) {
+    stream.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
+}
+
+/// Returns the stream of the next request, and whether the request ends with its head.
+async fn read_head(stream: &mut TlsStream<TcpStream>) -> Option<(u8, bool)> {
+    let mut head = [0; 9];
+    while head[3] != HEADERS {
+        stream.read_exact(&mut head).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await.ok()?;
+    }
+    Some((head[8], head[4] & END_STREAM != 0))
+}
+
+/// Answers a request with 204.
+async fn answer_raw(stream: &mut TlsStream<TcpStream>, id: u8) {
+    let head = frame(HEADERS, 0x4 | END_STREAM, id, b"\x89");
+    stream.write_all(&head).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+#[tokio::test]
+async fn request_that_changes_something_does_not_end_with_its_head() {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let peer = TlsPeer::start(&[API, GATEWAY], &["h2"], move |_, mut stream| {
+        let log = Arc::clone(&log);
+        async move {
+            send_settings(&mut stream, &[]).await;
+            read_preface(&mut stream).await;
+            while let Some((id, ends)) = read_head(&mut stream).await {
+                log.lock().push(ends);
+                answer_raw(&mut stream, id).await;
+            }
+        }
+    })
+    .await;
+    let addr = app(peer.addr, &peer.ca_pem, &[]).await;
+    for method in ["GET", "DELETE", "POST"] {
+        let request = format!(
+            "{method} /gateway/x HTTP/1.1\r\nhost: {addr}\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        );
+        let answer = raw(addr, request.as_bytes()).await;
+        assert_eq!(answer.status, 204, "{method}: {answer:?}");
+    }
+    assert_eq!(*seen.lock(), [true, false, false]);
+}
+
+#[tokio::test]
+async fn waiting_request_uses_a_stream_that_new_settings_allow() {
+    /// MAX_CONCURRENT_STREAMS.
+    const ONE_STREAM: &[u8] = &[0, 3, 0, 0, 0, 1];
+    const MANY_STREAMS: &[u8] = &[0, 3, 0, 0, 0, 100];
+    let dialled = Arc::new(Notify::new());
+    let dial = Arc::clone(&dialled);
+    let peer = TlsPeer::start(&[API, GATEWAY], &["h2"], move |number, mut stream| {
+        let dial = Arc::clone(&dial);
+        async move {
+            if number > 0 {
+                dial.notify_one();
+                return std::future::pending().await;
+            }
+            send_settings(&mut stream, ONE_STREAM).await;
+            read_preface(&mut stream).await;
+            let (first, _) = read_head(&mut stream).await.unwrap();
+            // The other request waits now.
+            dial.notified().await;
+            send_settings(&mut stream, MANY_STREAMS).await;
+            let (second, _) = read_head(&mut stream).await.unwrap();
+            answer_raw(&mut stream, first).await;
+            answer_raw(&mut stream, second).await;
+            std::future::pending().await
+        }
+    })
+    .await;
+    let addr = app(peer.addr, &peer.ca_pem, &[]).await;
+    let both = tokio::join!(get(addr, "/gateway/x", &[]), get(addr, "/gateway/y", &[]));
+    assert_eq!((both.0.status, both.1.status), (204, 204), "{both:?}");
+}
+
+/// Closes the first `failures` connections, and passes the others on to `peer`. Returns its address and
+/// the number of its connections.
+async fn unreliable(peer: SocketAddr, failures: usize) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&accepted);
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            if count.fetch_add(1, Ordering::SeqCst) >= failures {
+                let mut server = TcpStream::connect(peer).await.unwrap();
+                tokio::spawn(async move {
+                    let _ = copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        }
+    });
+    (addr, accepted)
+}
+
+#[tokio::test]
+async fn dial_is_repeated_twice_but_not_with_an_untrusted_certificate() {
+    let peer = http2_peer(|_, mut connection| async move {
+        while let Some(Ok((request, respond))) = connection.accept().await {
+            tokio::spawn(answer(request, respond, Processed::default()));
+        }
+    })
+    .await;
+    let other = http2_peer(|_, _| std::future::ready(())).await;
+    for (failures, ca_pem, status, dials) in [
+        (2, &peer.ca_pem, 200, 3),
+        (3, &peer.ca_pem, 502, 3),
+        (0, &other.ca_pem, 502, 1),
+    ] {
+        let (upstream, dialled) = unreliable(peer.addr, failures).await;
+        let addr = app(upstream, ca_pem, &[]).await;
+        let answer = send(addr, "mutation { a }").await;
+        assert_eq!(answer.status, status, "{failures}: {answer:?}");
+        if status != 200 {
+            check_response(&answer, Code::UpstreamTls, Sent::No);
+        }
+        assert_eq!(dialled.load(Ordering::SeqCst), dials, "{failures}");
+    }
+}
+
 #[tokio::test]
 async fn early_answer_before_an_http2_connection_is_closed_is_passed_on() {
-    const DATA: u8 = 0;
-    const HEADERS: u8 = 1;
-    const SETTINGS: u8 = 4;
-    const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let peer = TlsPeer::start(&[API, GATEWAY], &["h2"], |_, mut stream| async move {
-        stream.get_ref().0.set_nodelay(true).unwrap();
-        let settings = frame(SETTINGS, 0, 0, &[]);
-        stream.write_all(&settings).await.unwrap();
-        stream.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
-        let mut head = [0; 9];
-        while head[3] != HEADERS {
-            stream.read_exact(&mut head).await.unwrap();
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; length as usize];
-            stream.read_exact(&mut payload).await.unwrap();
-        }
+        send_settings(&mut stream, &[]).await;
+        read_preface(&mut stream).await;
+        read_head(&mut stream).await.unwrap();
         // RFC 7541, section 6.2.2: a literal for name 8, `:status`.
         let status = frame(HEADERS, 0x4, 1, b"\x08\x03413");
         let body = frame(DATA, 0x1, 1, TOO_LARGE.as_bytes());

@@ -170,7 +170,7 @@ settings! {
     PoolSettings {
         /// Time after which an idle upstream HTTP connection is closed.
         idle: Duration = values::DURATION, default "50s";
-        /// Maximum number of idle HTTP/1.1 connections for each route.
+        /// Maximum number of idle connections for each route.
         max_idle: usize = values::COUNT, default 256;
         /// Time for which an upstream HTTP connection takes new requests, so that changes in DNS
         /// are followed. Each connection shortens it by up to a tenth. Requests in flight complete.

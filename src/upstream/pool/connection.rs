@@ -14,11 +14,14 @@ use http::uri::Authority;
 use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::{http1, http2};
 use parking_lot::Mutex;
 
+use super::body::Http2Body;
 use super::stream::{LastHeard, PooledStream};
 use crate::deadline::PeerTimer;
+use crate::upstream::error::SendError;
+use crate::upstream::repeat::Repeat;
 use crate::upstream::tasks::TaskExecutor;
 
 /// The settings of HTTP/2 connections.
@@ -50,15 +53,16 @@ pub(in crate::upstream) struct Dial {
 pub(super) enum Io {
     Http1(Box<http1::Connection<PooledStream, Full<Bytes>>>),
     Http2 {
-        connection: Box<http2::Connection<PooledStream, Full<Bytes>, TaskExecutor>>,
+        connection: Box<http2::Connection<PooledStream, Http2Body, TaskExecutor>>,
         slots: Arc<AtomicUsize>,
+        heard: Arc<LastHeard>,
     },
 }
 
 #[derive(Debug)]
 enum Sender {
     Http1(Mutex<http1::SendRequest<Full<Bytes>>>),
-    Http2(http2::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Http2Body>),
 }
 
 /// The most requests on one HTTP/2 connection. Application Load Balancers allow 128 streams.
@@ -119,6 +123,7 @@ impl Connection {
             let io = Io::Http2 {
                 connection,
                 slots: Arc::clone(&slots),
+                heard: Arc::clone(&heard),
             };
             (Sender::Http2(sender), io, slots)
         } else {
@@ -137,16 +142,13 @@ impl Connection {
         Ok((connection, io))
     }
 
-    /// Returns how many requests it carries at a time, 0 if it takes none any more.
-    pub(super) fn slots(&self) -> usize {
+    /// Returns how many requests it carries at a time, `None` if it is closed.
+    pub(super) fn slots(&self) -> Option<usize> {
         let is_closed = match &self.sender {
             Sender::Http1(sender) => sender.lock().is_closed(),
             Sender::Http2(sender) => sender.is_closed(),
         };
-        if is_closed {
-            return 0;
-        }
-        self.slots.load(Ordering::Relaxed)
+        (!is_closed).then(|| self.slots.load(Ordering::Relaxed))
     }
 
     /// Returns whether upstream has sent something at `instant` or later.
@@ -157,17 +159,26 @@ impl Connection {
     /// Sends a request with an absolute URI and without a `Host`, and returns the head of its response.
     ///
     /// # Errors
-    /// With the request, if nothing of it was written.
+    /// When the connection is lost, or upstream refuses the request.
     pub(super) async fn send(
         &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
+        request: Request<Bytes>,
+        repeat: Repeat,
+    ) -> Result<Response<Incoming>, SendError> {
         match &self.sender {
             Sender::Http1(sender) => {
-                let response = sender.lock().try_send_request(in_origin_form(request));
-                response.await
+                let request = in_origin_form(request).map(Full::new);
+                let response = sender.lock().try_send_request(request);
+                response.await.map_err(|error| SendError::new(error, false))
             }
-            Sender::Http2(sender) => sender.clone().try_send_request(request).await,
+            Sender::Http2(sender) => {
+                let (head, data) = request.into_parts();
+                let (body, proof) = Http2Body::new(data, repeat);
+                let request = Request::from_parts(head, body);
+                let response = sender.clone().try_send_request(request);
+                let failed = |error| SendError::new(error, proof.holds());
+                response.await.map_err(failed)
+            }
         }
     }
 
@@ -194,12 +205,12 @@ impl Connection {
     }
 }
 
-fn slots_of(connection: &http2::Connection<PooledStream, Full<Bytes>, TaskExecutor>) -> usize {
+fn slots_of(connection: &http2::Connection<PooledStream, Http2Body, TaskExecutor>) -> usize {
     connection.current_max_send_streams().min(MAX_STREAMS)
 }
 
 /// Turns the authority of the URI into a `Host` header (RFC 9112, section 3.2.1).
-fn in_origin_form(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+fn in_origin_form<B>(mut request: Request<B>) -> Request<B> {
     let uri = std::mem::take(request.uri_mut()).into_parts();
     let host = uri.authority.as_ref().map(Authority::as_str);
     if let Some(Ok(host)) = host.map(HeaderValue::from_str) {
@@ -215,8 +226,14 @@ fn in_origin_form(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
 
 impl Io {
     /// Reads and writes the connection until it ends. The requests on it report errors. Calls
-    /// `on_returned` when a slot has become free that was not free at once.
-    pub(super) async fn run(self, handle: Weak<Connection>, on_returned: impl Fn()) {
+    /// `on_returned` when a slot has become free that was not free at once, and `on_grown` when there are
+    /// more slots than before.
+    pub(super) async fn run(
+        self,
+        handle: Weak<Connection>,
+        on_returned: impl Fn(),
+        on_grown: impl Fn(),
+    ) {
         match self {
             Self::Http1(connection) => {
                 let mut connection = pin!(connection);
@@ -229,12 +246,20 @@ impl Io {
                 });
                 let _ = ended.await;
             }
-            Self::Http2 { connection, slots } => {
+            Self::Http2 {
+                connection,
+                slots,
+                heard,
+            } => {
                 let mut connection = pin!(connection);
                 let ended = poll_fn(|cx| {
+                    // Upstream may send other settings at any time. Another task reads them.
+                    heard.register(cx.waker());
                     let ended = connection.as_mut().poll(cx);
-                    // Upstream may send other settings at any time.
-                    slots.store(slots_of(&connection), Ordering::Relaxed);
+                    let now = slots_of(&connection);
+                    if now > slots.swap(now, Ordering::Relaxed) {
+                        on_grown();
+                    }
                     ended
                 });
                 let _ = ended.await;

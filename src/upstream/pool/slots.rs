@@ -63,6 +63,7 @@ struct Waiting<W> {
     handle: W,
     /// The dial of the connection must have started later.
     after: Option<Instant>,
+    since: Instant,
 }
 
 impl<C, W> Default for ConnectionSlots<C, W> {
@@ -81,17 +82,27 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
     /// Takes a slot on the connection that carries the most requests, and of equals on the one that
     /// was used last, so that the others become idle and are closed. With `after`, the dial of the
     /// connection must have started later. `slots` returns how many requests a connection carries at a
-    /// time, 0 if it is closed.
+    /// time, `None` if it is closed.
     pub(super) fn take(
         &mut self,
         after: Option<Instant>,
         now: Instant,
-        slots: impl Fn(&C) -> usize,
+        slots: impl Fn(&C) -> Option<usize>,
     ) -> Option<ConnectionSlot<C>> {
+        self.refresh(slots);
+        self.take_fitting(after, now)
+    }
+
+    /// Removes the connections that are closed.
+    fn refresh(&mut self, slots: impl Fn(&C) -> Option<usize>) {
         self.connections.retain_mut(|entry| {
-            entry.slots = slots(&entry.opened.connection);
-            entry.slots > 0
+            let carried = slots(&entry.opened.connection);
+            entry.slots = carried.unwrap_or(0);
+            carried.is_some()
         });
+    }
+
+    fn take_fitting(&mut self, after: Option<Instant>, now: Instant) -> Option<ConnectionSlot<C>> {
         let fits = |entry: &&mut Entry<C>| {
             let is_new_enough = after.is_none_or(|after| entry.opened.dialled > after);
             is_new_enough && now < entry.opened.expires && entry.in_flight < entry.slots
@@ -102,8 +113,12 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
     }
 
     /// Adds a request that waits for a slot.
-    pub(super) fn wait(&mut self, handle: W, after: Option<Instant>) {
-        self.waiting.push_back(Waiting { handle, after });
+    pub(super) fn wait(&mut self, handle: W, after: Option<Instant>, now: Instant) {
+        self.waiting.push_back(Waiting {
+            handle,
+            after,
+            since: now,
+        });
     }
 
     /// Returns how many more dials the waiting requests need, and counts them as started. While it is
@@ -135,13 +150,17 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
         id
     }
 
-    /// Counts a dial that failed, and removes and returns the requests that no other dial serves.
-    pub(super) fn dial_failed(&mut self) -> Vec<W> {
+    /// Counts a dial that failed, and removes and returns the requests that no other dial serves and that
+    /// have waited since the dial `started`. After a dial for which `started` is `None`, no other follows.
+    pub(super) fn dial_failed(&mut self, started: Option<Instant>) -> Vec<W> {
         self.dialling = self.dialling.saturating_sub(1);
         let slots = self.usual_slots.unwrap_or(usize::MAX);
         let served = self.dialling.saturating_mul(slots);
         let unserved = self.waiting.len().saturating_sub(served);
-        let failed = self.waiting.drain(..unserved);
+        let is_older = |waiting: &Waiting<W>| started.is_none_or(|at| waiting.since <= at);
+        // The requests wait in the order in which they came.
+        let older = self.waiting.partition_point(is_older);
+        let failed = self.waiting.drain(..unserved.min(older));
         failed.map(|waiting| waiting.handle).collect()
     }
 
@@ -149,14 +168,29 @@ impl<C: Clone, W> ConnectionSlots<C, W> {
     pub(super) fn serve(
         &mut self,
         now: Instant,
-        slots: impl Fn(&C) -> usize,
+        slots: impl Fn(&C) -> Option<usize>,
     ) -> Vec<(W, ConnectionSlot<C>)> {
         let mut served = Vec::new();
-        for waiting in std::mem::take(&mut self.waiting) {
-            match self.take(waiting.after, now, &slots) {
+        if self.waiting.is_empty() {
+            return served;
+        }
+        self.refresh(slots);
+        let mut unserved = Vec::new();
+        while let Some(waiting) = self.waiting.pop_front() {
+            match self.take_fitting(waiting.after, now) {
                 Some(slot) => served.push((waiting.handle, slot)),
-                None => self.waiting.push_back(waiting),
+                None => {
+                    // No slot at all is free if none is for a request that takes any.
+                    let is_full = waiting.after.is_none();
+                    unserved.push(waiting);
+                    if is_full {
+                        break;
+                    }
+                }
             }
+        }
+        for waiting in unserved.into_iter().rev() {
+            self.waiting.push_front(waiting);
         }
         served
     }

@@ -1,5 +1,6 @@
 //! Each rule of the slots, without I/O and at seconds that the tests choose.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::*;
@@ -13,7 +14,7 @@ struct Pool {
     slots: ConnectionSlots<char, u32>,
     started: Instant,
     /// How many requests each connection carries at a time.
-    carried: BTreeMap<char, usize>,
+    carried: BTreeMap<char, Option<usize>>,
     ids: BTreeMap<char, Id>,
 }
 
@@ -39,7 +40,7 @@ impl Pool {
         };
         let id = self.slots.opened(opened, slots, self.at(dialled));
         self.ids.insert(connection, id);
-        self.carried.insert(connection, slots);
+        self.carried.insert(connection, Some(slots));
     }
 
     fn take(&mut self, second: u64) -> Option<char> {
@@ -55,12 +56,17 @@ impl Pool {
 
     fn wait(&mut self, requests: std::ops::Range<u32>) {
         for request in requests {
-            self.slots.wait(request, None);
+            self.slots.wait(request, None, self.started);
         }
     }
 
     fn dials(&mut self) -> usize {
         self.slots.dials_needed(|_| false)
+    }
+
+    /// A dial fails that started at `second`.
+    fn fail(&mut self, second: u64) -> Vec<u32> {
+        self.slots.dial_failed(Some(self.at(second)))
     }
 
     fn serve(&mut self) -> Vec<(u32, char)> {
@@ -147,7 +153,7 @@ fn repeated_requests_get_a_connection_that_was_dialled_later() {
     let mut pool = Pool::new();
     pool.open('a', HTTP1, 1);
     assert_eq!(pool.take_after(Some(2), 3), None);
-    pool.slots.wait(7, Some(pool.at(2)));
+    pool.slots.wait(7, Some(pool.at(2)), pool.at(2));
     assert_eq!(pool.dials(), 1);
     assert_eq!(pool.serve(), [], "the first connection is too old");
     pool.open('b', HTTP1, 3);
@@ -160,7 +166,7 @@ fn connections_end_when_they_are_closed_expired_silent_or_unused() {
     for connection in ['a', 'b', 'c', 'd'] {
         pool.open(connection, HTTP1, 1);
     }
-    pool.carried.insert('a', 0);
+    pool.carried.insert('a', None);
     pool.slots.remove_if(|name| *name == 'b');
     assert_eq!(pool.take(2), Some('d'));
     pool.release('d', 3, 8);
@@ -203,13 +209,58 @@ fn a_failed_dial_fails_the_requests_that_no_other_dial_serves() {
     let mut pool = Pool::new();
     pool.wait(0..3);
     assert_eq!(pool.dials(), 1);
-    assert_eq!(pool.slots.dial_failed(), [0, 1, 2]);
+    assert_eq!(pool.fail(0), [0, 1, 2]);
     pool.open('a', HTTP1, 1);
     pool.wait(3..6);
     assert_eq!(pool.serve(), [(3, 'a')]);
     assert_eq!(pool.dials(), 2);
-    assert_eq!(pool.slots.dial_failed(), [4]);
-    assert_eq!(pool.slots.dial_failed(), [5]);
+    assert_eq!(pool.fail(1), [4]);
+    assert_eq!(pool.fail(1), [5]);
+}
+
+#[test]
+fn failed_dial_fails_no_request_that_came_later() {
+    let mut pool = Pool::new();
+    pool.wait(0..2);
+    assert_eq!(pool.dials(), 1);
+    pool.slots.wait(2, Some(pool.at(2)), pool.at(2));
+    pool.slots.wait(3, None, pool.at(3));
+    assert_eq!(pool.dials(), 0, "a dial is in progress");
+    assert_eq!(pool.fail(1), [0, 1]);
+    assert_eq!(pool.dials(), 1);
+    assert_eq!(pool.slots.dial_failed(None), [2, 3]);
+}
+
+#[test]
+fn each_connection_is_asked_once_for_all_waiting_requests() {
+    let mut pool = Pool::new();
+    for connection in 'a'..='z' {
+        pool.open(connection, HTTP1, 1);
+        pool.take(2);
+    }
+    pool.slots.wait(1_000, Some(pool.at(2)), pool.at(2));
+    pool.wait(0..1_000);
+    pool.open('A', HTTP1, 1);
+    let asked = Cell::new(0);
+    let slots = |_: &char| {
+        asked.set(asked.get() + 1);
+        Some(HTTP1)
+    };
+    let served = pool.slots.serve(pool.at(3), slots);
+    let served: Vec<_> = served.iter().map(|(request, _)| *request).collect();
+    assert_eq!(served, [0], "request 1000 needs a newer connection");
+    assert_eq!(asked.get(), 27);
+    pool.open('B', HTTP1, 3);
+    assert_eq!(pool.serve(), [(1_000, 'B')], "the order is kept");
+}
+
+#[test]
+fn connection_that_may_have_no_requests_at_the_moment_is_kept() {
+    let mut pool = Pool::new();
+    pool.open('a', 0, 1);
+    assert_eq!(pool.take(2), None);
+    pool.carried.insert('a', Some(HTTP2));
+    assert_eq!(pool.take(3), Some('a'));
 }
 
 #[test]
