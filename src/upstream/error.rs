@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http::HeaderName;
 use hyper::client::conn::TrySendError;
@@ -202,6 +202,10 @@ impl Error {
 }
 
 fn time_of(time: &SystemTime) -> String {
+    // `humantime` panics on it.
+    if *time < UNIX_EPOCH {
+        return "a time before 1970".to_owned();
+    }
     humantime::format_rfc3339_seconds(*time).to_string()
 }
 
@@ -214,5 +218,21 @@ impl From<Arc<DialError>> for Error {
 impl From<DialError> for Error {
     fn from(error: DialError) -> Self {
         Self::Dial(Arc::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_before_1970_can_be_reported() {
+        let error = Error::ClockSkew {
+            ours: UNIX_EPOCH - Duration::from_secs(1),
+            theirs: UNIX_EPOCH,
+        };
+        let text = error.to_string();
+        let expected = "clock says a time before 1970, and AWS's 1970-01-01T00:00:00Z";
+        assert!(text.contains(expected), "{text}");
     }
 }

@@ -3,7 +3,7 @@
 //! The owner of an API can change the texts of API Gateway's error responses, so the type in
 //! `x-amzn-errortype` takes precedence (API Gateway developer guide, "Gateway response types").
 
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use countersign_protocol::error_code::Code;
 use countersign_protocol::rejection;
@@ -151,12 +151,14 @@ pub(super) fn type_in_body(text: &str) -> Option<&str> {
 }
 
 /// Returns AWS's time in the text of a rejection: the one in parentheses in `Signature expired:
-/// 20181029T181641Z is now earlier than 20181029T191126Z (20181029T191626Z - 5 min.)`.
+/// 20181029T181641Z is now earlier than 20181029T191126Z (20181029T191626Z - 5 min.)`. No clock of AWS is
+/// before 1970.
 pub fn server_time(text: &str) -> Option<SystemTime> {
     let (_, after) = text.split_once("Signature ")?;
     let (_, time) = after.split_once('(')?;
     let time = PrimitiveDateTime::parse(time.get(..16)?, BASIC_FORMAT).ok()?;
-    Some(time.assume_utc().into())
+    let time = SystemTime::from(time.assume_utc());
+    (time >= UNIX_EPOCH).then_some(time)
 }
 
 const BASIC_FORMAT: &[BorrowedFormatItem<'static>] =
@@ -164,7 +166,7 @@ const BASIC_FORMAT: &[BorrowedFormatItem<'static>] =
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::Duration;
 
     use http::header::HeaderValue;
 
@@ -302,6 +304,8 @@ mod tests {
             "",
             "Signature expired: x (",
             "Signature expired (20181029T19162éZ",
+            "Signature expired: x (19691231T235959Z - 5 min.)",
+            "Signature expired: x (00000101T000000Z - 5 min.)",
         ] {
             assert_eq!(server_time(text), None, "{text}");
         }
