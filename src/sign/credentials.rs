@@ -138,6 +138,11 @@ impl CredentialSource {
             return found;
         }
         if let Some(wake) = &self.wake {
+            // The task cannot know the caller's time.
+            self.state.send_if_modified(|state| {
+                state.expire(now);
+                false
+            });
             wake.notify_one();
         }
         let mut state = self.state.subscribe();
@@ -152,13 +157,7 @@ impl CredentialSource {
     /// All rejected requests share one load. Without `code`, AWS gave no reason. Returns whether there are
     /// other keys now, with which the request can be signed again.
     pub async fn renew(&self, signed_at: std::time::Instant, code: Option<Code>) -> bool {
-        let mut renewal = Renewal::TooSoon;
-        self.state.send_modify(|state| {
-            renewal = state.reject(std::time::Instant::now(), signed_at, code);
-        });
-        if let Some(wake) = &self.wake {
-            wake.notify_one();
-        }
+        let renewal = self.report(signed_at, code);
         let (Renewal::AfterLoads(loads), Some(_)) = (renewal, &self.wake) else {
             return renewal == Renewal::Changed;
         };
@@ -168,9 +167,28 @@ impl CredentialSource {
         self.state.borrow().has_changed_since(signed_at)
     }
 
+    /// Does the same as [`CredentialSource::renew`] without waiting for the load.
+    pub fn reject(&self, signed_at: std::time::Instant, code: Option<Code>) {
+        self.report(signed_at, code);
+    }
+
+    fn report(&self, signed_at: std::time::Instant, code: Option<Code>) -> Renewal {
+        let mut renewal = Renewal::TooSoon;
+        self.state.send_modify(|state| {
+            renewal = state.reject(std::time::Instant::now(), signed_at, code);
+        });
+        if let Some(wake) = &self.wake {
+            wake.notify_one();
+        }
+        renewal
+    }
+
     /// Reports that AWS accepted a request that was signed at `signed_at`.
     pub fn accepted(&self, signed_at: std::time::Instant) {
-        if self.state.borrow().rejection.is_some() {
+        let state = self.state.borrow();
+        let is_disputed = state.rejection.is_some() || state.refuted.is_some();
+        drop(state);
+        if is_disputed {
             self.state.send_if_modified(|state| state.accept(signed_at));
         }
     }
@@ -271,7 +289,7 @@ impl Refresher {
             }
             let mut is_forced = false;
             self.publish
-                .send_modify(|state| is_forced = state.begin_load());
+                .send_modify(|state| is_forced = state.begin_load(std::time::Instant::now()));
             if is_forced {
                 let identity = self.name.clone();
                 let loads = &metrics().credentials_forced_loads;
@@ -379,5 +397,44 @@ mod tests {
         for failures in 1..100 {
             assert!(backoff(failures) <= MAX_BACKOFF);
         }
+    }
+
+    /// AWS's clock, by which the caller's is corrected, is ahead of the local one.
+    #[tokio::test]
+    async fn credentials_that_have_expired_at_the_callers_time_are_loaded_again() {
+        let expiring = |left| {
+            let expires = Some(clock::now() + Duration::from_secs(left));
+            let credentials = Credentials::new("AKID", "secret", None, expires, "x");
+            Snapshot::new(credentials, "the process".to_owned())
+        };
+        let wake = Arc::new(Notify::new());
+        let state = watch::Sender::new(LoadState::default());
+        state.send_modify(|state| {
+            state.loaded(expiring(300));
+        });
+        let source = CredentialSource {
+            name: "x".to_owned(),
+            state: state.clone(),
+            wake: Some(Arc::clone(&wake)),
+        };
+        let refresher = Refresher {
+            name: "x".to_owned(),
+            chain: Chain::new(CredentialSourceConfig {
+                profile: None,
+                assume_role: None,
+                region: String::new(),
+            }),
+            publish: state.clone(),
+            wake,
+        };
+        let load = async {
+            refresher.load_needed().await;
+            state.send_modify(|state| {
+                state.loaded(expiring(3_600));
+            });
+        };
+        let later = clock::now() + Duration::from_secs(600);
+        let (current, ()) = tokio::join!(source.current(later), load);
+        assert!(current.unwrap().is_valid(later));
     }
 }

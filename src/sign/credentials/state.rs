@@ -22,8 +22,13 @@ pub(super) struct LoadState {
     pub(super) loaded: Option<Instant>,
     /// AWS has rejected the keys of the snapshot.
     pub(super) rejection: Option<Rejection>,
-    /// A rejection requires a load.
+    /// A rejection, or the expiry by AWS's clock, requires a load.
     pub(super) is_reload_needed: bool,
+    /// When AWS last accepted keys that it had rejected for another request.
+    pub(super) refuted: Option<Instant>,
+    /// The number of required loads in the current series, and when the last one began.
+    pub(super) series: u32,
+    pub(super) forced: Option<Instant>,
 }
 
 /// A rejection of the keys by AWS.
@@ -48,6 +53,16 @@ pub(super) enum Renewal {
 const RETRY_PAUSE: Duration = Duration::from_secs(3);
 /// The time after a load before a request whose credentials were rejected starts another one.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
+/// After this number of required loads in a series, the time doubles with each, up to [`MAX_RELOAD_PAUSE`]:
+/// other keys do not help. A series ends when no load was required for [`SERIES_END`], not when the keys
+/// change or AWS accepts a request, because each load of an assumed role has other keys, and AWS may reject
+/// requests of only one route.
+const QUICK_LOADS: u32 = 15;
+const MAX_RELOAD_PAUSE: Duration = Duration::from_secs(30);
+const SERIES_END: Duration = Duration::from_secs(120);
+/// The time after AWS accepted rejected keys in which another rejection does not count: it concerns some
+/// requests only.
+const REFUTATION_LIFETIME: Duration = Duration::from_secs(60);
 /// The same for a request that was rejected without a reason.
 const SUSPICION_PAUSE: Duration = Duration::from_secs(10);
 /// How long a rejection counts when no request confirms it. Without this limit, a process that gets no
@@ -95,10 +110,13 @@ impl LoadState {
             return Renewal::Changed;
         }
         if let Some(code) = code {
-            self.rejection = Some(Rejection { code, at: now });
+            let is_refuted = |at| now < at + REFUTATION_LIFETIME;
+            if !self.refuted.is_some_and(is_refuted) {
+                self.rejection = Some(Rejection { code, at: now });
+            }
         }
         let pause = match code {
-            Some(_) => RELOAD_PAUSE,
+            Some(_) => self.reload_pause(),
             None => SUSPICION_PAUSE,
         };
         if self.loading {
@@ -116,8 +134,15 @@ impl LoadState {
     /// Returns when the load that a rejection requires may begin; `None` if none is required.
     pub(super) fn reload_at(&self) -> Option<Instant> {
         let now = Instant::now();
-        let at = self.loaded.map_or(now, |loaded| loaded + RELOAD_PAUSE);
+        let at = self
+            .loaded
+            .map_or(now, |loaded| loaded + self.reload_pause());
         self.is_reload_needed.then_some(at)
+    }
+
+    fn reload_pause(&self) -> Duration {
+        let doublings = self.series.saturating_sub(QUICK_LOADS).min(5);
+        (RELOAD_PAUSE * (1 << doublings)).min(MAX_RELOAD_PAUSE)
     }
 
     pub(super) fn has_changed_since(&self, instant: Instant) -> bool {
@@ -128,7 +153,11 @@ impl LoadState {
     /// rejection.
     pub(super) fn accept(&mut self, signed_at: Instant) -> bool {
         let is_refuted = |rejection: &mut Rejection| rejection.at < signed_at;
-        self.rejection.take_if(is_refuted).is_some()
+        let is_first = self.rejection.take_if(is_refuted).is_some();
+        if is_first || self.refuted.is_some() {
+            self.refuted = Some(Instant::now());
+        }
+        is_first
     }
 
     /// Publishes loaded credentials. Returns the rejection of the previous keys if these are others.
@@ -142,6 +171,7 @@ impl LoadState {
             return None;
         }
         self.changed = Some(Instant::now());
+        self.refuted = None;
         self.rejection.take()
     }
 
@@ -151,10 +181,25 @@ impl LoadState {
         self.end_load();
     }
 
-    /// Returns whether a rejection requires the load.
-    pub(super) fn begin_load(&mut self) -> bool {
+    /// Returns whether a rejection, or the expiry by AWS's clock, requires the load.
+    pub(super) fn begin_load(&mut self, now: Instant) -> bool {
         self.loading = true;
-        std::mem::take(&mut self.is_reload_needed)
+        let is_forced = std::mem::take(&mut self.is_reload_needed);
+        if is_forced {
+            let continues = |last| now < last + SERIES_END;
+            let is_in_series = self.forced.is_some_and(continues);
+            self.series = if is_in_series { self.series } else { 0 };
+            self.series = self.series.saturating_add(1);
+            self.forced = Some(now);
+        }
+        is_forced
+    }
+
+    /// Requires a load if the credentials have expired at a caller's `now`, which may be ahead of the local
+    /// clock.
+    pub(super) fn expire(&mut self, now: SystemTime) {
+        let is_expired = |snapshot: &Arc<Snapshot>| !snapshot.is_valid(now);
+        self.is_reload_needed |= !self.loading && self.snapshot.as_ref().is_some_and(is_expired);
     }
 
     fn end_load(&mut self) {
@@ -237,8 +282,8 @@ mod tests {
             state.reject(later, signed_at, expired),
             Renewal::AfterLoads(1)
         );
-        assert!(state.begin_load());
-        assert!(!state.begin_load());
+        assert!(state.begin_load(later));
+        assert!(!state.begin_load(later));
         assert!(
             !state.accept(signed_at),
             "it was signed before the rejection"
@@ -275,6 +320,48 @@ mod tests {
         let later = now + SUSPICION_PAUSE;
         assert_eq!(state.reject(later, now, None), Renewal::AfterLoads(1));
         assert!(state.rejection().is_none());
+    }
+
+    #[test]
+    fn a_route_that_is_always_rejected_causes_ever_fewer_loads() {
+        let mut state = LoadState::default();
+        state.loaded(snapshot("A"));
+        let start = Instant::now();
+        let mut now = start;
+        let mut pauses = Vec::new();
+        for _ in 0..25 {
+            state.reject(now, now, Some(Code::TokenExpired));
+            assert!(state.is_reload_needed);
+            let pause = state.reload_pause();
+            now += pause;
+            assert!(state.begin_load(now));
+            // AWS accepts requests of another route.
+            state.accept(now + Duration::from_millis(1));
+            state.loading = false;
+            pauses.push(pause.as_secs());
+        }
+        assert_eq!(pauses[..16], [1; 16]);
+        assert_eq!(pauses[16..], [2, 4, 8, 16, 30, 30, 30, 30, 30]);
+        now += SERIES_END;
+        state.reject(now, now, Some(Code::TokenExpired));
+        assert!(state.begin_load(now));
+        assert_eq!(state.reload_pause(), RELOAD_PAUSE, "a new series");
+    }
+
+    #[test]
+    fn a_rejection_of_keys_that_aws_accepts_elsewhere_does_not_count() {
+        let mut state = LoadState::default();
+        state.loaded(snapshot("A"));
+        let now = Instant::now();
+        let code = Some(Code::TokenInvalid);
+        state.reject(now, now, code);
+        assert!(state.rejection().is_some());
+        assert!(state.accept(now + Duration::from_millis(1)));
+        state.reject(now + Duration::from_secs(2), now, code);
+        assert!(state.rejection().is_none());
+        assert!(state.is_reload_needed, "other keys may still help");
+        state.reject(Instant::now() + REFUTATION_LIFETIME, now, code);
+        assert!(state.rejection().is_some(), "nothing was accepted since");
     }
 
     #[test]
