@@ -82,7 +82,9 @@ impl RealtimeConnector {
             Some(Rejection {
                 code: failure.rejection()?,
                 server_time: server_time(failure.message()),
+                date: None,
                 is_certain: true,
+                is_marked: true,
             })
         });
         let Some(rejection) = rejection else {

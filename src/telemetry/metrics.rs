@@ -117,7 +117,7 @@ macro_rules! metrics {
                     all.upstream_requests.get_or_create_owned(&labels)
                 };
                 // Prometheus detects an increase only if the series existed before it.
-                for reason in ["clock", "credentials"] {
+                for reason in ["clock", "credentials", "lost", "unprocessed"] {
                     let route = Arc::clone(&route);
                     let labels = ReplayLabels { route, reason };
                     let _ = all.upstream_replays.get_or_create(&labels);

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName};
@@ -182,12 +182,13 @@ impl Upstream {
             UpstreamKind::Http => self.recorder.request(method.as_str(), target.as_str()),
         }
         let mut attempts = Attempts::new(started, repeat);
-        let mut renewals = Renewals::default();
+        let mut renewals = Renewals::new(repeat == Repeat::Safe);
         loop {
             let signed_at = Instant::now();
             let mut signed = headers.clone();
-            let uri = self.sign(&method, target, &mut signed, &body, timing).await;
-            let attempted = match uri {
+            let now = self.next_signing_time(renewals);
+            let uri = self.sign(&method, target, &mut signed, &body, now, timing);
+            let attempted = match uri.await {
                 Ok(uri) => {
                     let mut request = Request::new(body.clone());
                     *request.method_mut() = method.clone();
@@ -204,15 +205,14 @@ impl Upstream {
                     continue;
                 }
             };
-            let is_safe = repeat == Repeat::Safe;
-            let is_final = self.is_final(&mut response, signed_at, is_safe, &mut renewals);
+            let is_final = self.is_final(&mut response, signed_at, &mut renewals);
             if is_final.await.map_err(|error| attempts.last(error))? {
                 return Ok(response);
             }
         }
     }
 
-    /// Signs the final bytes of a request, adds the headers of the signature, and returns the URI to
+    /// Signs the final bytes of a request at `now`, adds the headers of the signature, and returns the URI to
     /// send the request to.
     pub(super) async fn sign(
         &self,
@@ -220,10 +220,10 @@ impl Upstream {
         target: &RequestTarget,
         headers: &mut HeaderMap,
         body: &[u8],
+        now: SystemTime,
         timing: &mut Timing,
     ) -> Result<Uri, Error> {
         let started = Instant::now();
-        let now = self.signing_time();
         let credentials = self.signer.credentials(now).await.map_err(|error| {
             timing.signing += started.elapsed();
             Error::Sign(error.into())

@@ -3,12 +3,13 @@
 //!
 //! Each upstream has its own correction, so that none can change the time of signatures for another. It
 //! changes only after a rejection, which came over a verified TLS connection, as everything from
-//! upstream does.
+//! upstream does. If the rejection may be an application's own, it changes only after a request that was
+//! signed with it has succeeded.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::header::{DATE, HeaderMap};
+use http::header::{AGE, DATE, HeaderMap};
 use parking_lot::Mutex;
 
 use super::Error;
@@ -21,6 +22,8 @@ pub(super) struct ClockSkew {
     /// What to add to the local clock for signatures, in seconds.
     correction: AtomicI64,
     corrected: Mutex<Option<Instant>>,
+    /// When a correction was last tried that has not succeeded.
+    tried: Mutex<Option<Instant>>,
 }
 
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -41,7 +44,7 @@ impl ClockSkew {
         if measured.is_some_and(|at| now < at + INTERVAL) {
             return None;
         }
-        let theirs = date(headers)?;
+        let theirs = current_date(headers)?;
         *measured = Some(now);
         Some(match theirs.duration_since(clock::now()) {
             Ok(ahead) => ahead.as_secs_f64(),
@@ -52,6 +55,37 @@ impl ClockSkew {
     /// Returns the time for a signature.
     pub(super) fn now(&self) -> SystemTime {
         shift(clock::now(), self.correction.load(Ordering::Relaxed))
+    }
+
+    /// Returns the time for a signature with another correction.
+    pub(super) fn now_with(correction: i64) -> SystemTime {
+        shift(clock::now(), correction)
+    }
+
+    /// Returns the correction to try because upstream may have rejected the time of a signature at its time
+    /// `theirs`; `None` if it would change nothing, is too large, or if another one was tried in vain
+    /// within [`INTERVAL`].
+    pub(super) fn attempt(&self, theirs: SystemTime) -> Option<i64> {
+        let offset = seconds_between(clock::now(), theirs);
+        let is_too_large = offset.unsigned_abs() > MAX_CORRECTION;
+        if is_too_large || offset.abs_diff(self.correction()) < CERTAIN_SKEW {
+            return None;
+        }
+        let now = Instant::now();
+        let mut tried = self.tried.lock();
+        if tried.is_some_and(|at| now < at + INTERVAL) {
+            return None;
+        }
+        *tried = Some(now);
+        Some(offset)
+    }
+
+    /// Sets the correction because a request that was signed with it has succeeded.
+    pub(super) fn adopt(&self, correction: i64) {
+        let mut corrected = self.corrected.lock();
+        self.correction.store(correction, Ordering::Relaxed);
+        *corrected = Some(Instant::now());
+        *self.tried.lock() = None;
     }
 
     /// Returns the correction in seconds.
@@ -83,8 +117,16 @@ impl ClockSkew {
     }
 }
 
-/// Returns the time in the header `Date`.
-pub(super) fn date(headers: &HeaderMap) -> Option<SystemTime> {
+/// Returns upstream's time in the header `Date`; `None` if a cache has stored the response.
+pub(super) fn current_date(headers: &HeaderMap) -> Option<SystemTime> {
+    if headers.contains_key(AGE) {
+        return None;
+    }
+    date(headers)
+}
+
+/// Returns the time in the header `Date`, which is never before 1970.
+fn date(headers: &HeaderMap) -> Option<SystemTime> {
     let date = headers.get(DATE)?.to_str().ok()?;
     httpdate::parse_http_date(date).ok()
 }
@@ -163,6 +205,34 @@ mod tests {
         check(&clock_skew, 86_500, None);
         check(&clock_skew, -86_500, None);
         check(&clock_skew, 0, Some((true, 0)));
+    }
+
+    #[test]
+    fn a_correction_is_tried_before_it_is_adopted() {
+        let clock_skew = ClockSkew::default();
+        let theirs = |ahead| shift(clock::now(), ahead);
+        assert_eq!(clock_skew.attempt(theirs(200)), None, "AWS accepts it");
+        assert_eq!(clock_skew.attempt(theirs(86_500)), None, "too large");
+        let offset = clock_skew.attempt(theirs(600)).unwrap();
+        assert!(offset.abs_diff(600) <= 1, "{offset}");
+        assert_eq!(clock_skew.correction(), 0);
+        assert_eq!(clock_skew.attempt(theirs(600)), None, "it was in vain");
+        clock_skew.adopt(offset);
+        assert_eq!(clock_skew.correction(), offset);
+        assert!(clock_skew.attempt(theirs(0)).is_some());
+    }
+
+    #[test]
+    fn the_date_of_a_stored_response_or_before_1970_is_ignored() {
+        let mut headers = HeaderMap::new();
+        let before = HeaderValue::from_static("Wed, 31 Dec 1969 23:59:59 GMT");
+        headers.insert(DATE, before);
+        assert_eq!(current_date(&headers), None);
+        let at = HeaderValue::from_static("Thu, 01 Jan 1970 00:00:01 GMT");
+        headers.insert(DATE, at);
+        assert!(current_date(&headers).is_some());
+        headers.insert(AGE, HeaderValue::from_static("60"));
+        assert_eq!(current_date(&headers), None);
     }
 
     #[test]

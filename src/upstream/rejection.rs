@@ -17,17 +17,41 @@ use time::macros::format_description;
 #[derive(Clone, Copy, Debug)]
 pub struct Rejection {
     pub code: Code,
-    /// AWS's time, if it is known.
+    /// AWS's time, in the text of the rejection.
     pub server_time: Option<SystemTime>,
+    /// The time in the header `Date`, unless a cache may have stored the response.
+    pub date: Option<SystemTime>,
     /// Whether the rejection is certainly AWS's, so that the request was not executed.
     pub is_certain: bool,
+    /// Whether the rejection is AWS's, although perhaps not of this request: an application can return an
+    /// error of AWS that it received itself.
+    pub is_marked: bool,
 }
 
 /// What was renewed for one request. Each is renewed once.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Renewals {
+    /// Whether upstream may execute the request twice.
+    is_safe: bool,
     pub(super) credentials: bool,
     pub(super) clock: bool,
+    /// The correction of the clock, in seconds, with which the request is being tried.
+    pub(super) tentative: Option<i64>,
+}
+
+impl Renewals {
+    /// `is_safe` determines whether upstream may execute the request twice.
+    pub(super) fn new(is_safe: bool) -> Self {
+        Self {
+            is_safe,
+            ..Self::default()
+        }
+    }
+
+    /// Returns whether the request may be sent again after a rejection.
+    pub(super) fn can_repeat(&self, rejection: &Rejection) -> bool {
+        rejection.is_certain || self.is_safe
+    }
 }
 
 /// The longest rejection by AWS; longer responses are an application's own.

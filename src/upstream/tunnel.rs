@@ -43,18 +43,19 @@ impl Upstream {
     ) -> Result<Response<ResponseBody>, Error> {
         let started = Instant::now();
         self.recorder().websocket(target.as_str());
-        let mut renewals = Renewals::default();
+        // The handshake of a WebSocket is a GET.
+        let mut renewals = Renewals::new(true);
         loop {
             let signed_at = Instant::now();
-            let response = self.handshake(target, headers.clone(), started, timing);
+            let response = self.handshake(target, headers.clone(), renewals, started, timing);
             let idle = self.config().idle;
             let mut response = response.await?.map(|body| ResponseBody::new(body, idle));
             if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                 self.accepted(signed_at);
+                self.adopt_correction(renewals);
                 return Ok(response);
             }
-            // The handshake of a WebSocket is a GET.
-            let is_final = self.is_final(&mut response, signed_at, true, &mut renewals);
+            let is_final = self.is_final(&mut response, signed_at, &mut renewals);
             if is_final.await? {
                 return Ok(response);
             }
@@ -65,6 +66,7 @@ impl Upstream {
         &self,
         target: &RequestTarget,
         mut headers: HeaderMap,
+        renewals: Renewals,
         started: Instant,
         timing: &mut Timing,
     ) -> Result<Response<UpstreamBody>, Error> {
@@ -87,8 +89,9 @@ impl Upstream {
         });
 
         // Signed after the connection is open, because signatures expire.
+        let now = self.next_signing_time(renewals);
         let uri = self
-            .sign(&Method::GET, target, &mut headers, &[], timing)
+            .sign(&Method::GET, target, &mut headers, &[], now, timing)
             .await?;
         let host = HeaderValue::from_str(self.signer().host()).map_err(|_| TargetError::Invalid)?;
         headers.insert(HOST, host);

@@ -202,6 +202,39 @@ async fn revoked_keys_are_replaced_for_realtime_connections_and_starts() {
     running.stop().await;
 }
 
+/// The application behind API Gateway could return the same error after it has executed the request, so
+/// mutations are not sent again; the next one has the new keys.
+#[tokio::test]
+async fn revoked_keys_are_replaced_for_the_next_post_to_a_rest_api() {
+    let running = start_daemon().await;
+    let world = &running.world;
+    let order = async || {
+        post(running.addr, "/rest/orders", &[JSON], "{}")
+            .await
+            .status
+    };
+    let begun = Instant::now();
+    while order().await != 200 {
+        assert!(begun.elapsed() < PATIENCE, "no keys");
+    }
+    let refused = world.emulator.stats().requests.refused;
+    world.switch(json!({ "revoked_keys": [KEYS[0]] }));
+    world.write("current", KEYS[1]);
+    let begun = Instant::now();
+    let mut attempts = 1;
+    while order().await != 200 {
+        assert!(begun.elapsed() < PATIENCE, "not healed");
+        sleep(Duration::from_millis(20)).await;
+        attempts += 1;
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let found = world.emulator.stats().requests.refused - refused;
+    assert_eq!(found, attempts - 1, "one was sent again");
+    assert!(found > 0);
+    running.stop().await;
+}
+
 /// HTTP APIs answer `Forbidden` for any reason, so their rejections cause loads less often.
 #[tokio::test]
 async fn revoked_keys_are_replaced_after_forbidden_of_an_http_api() {
@@ -320,6 +353,24 @@ async fn an_application_cannot_cause_a_second_execution_with_texts_of_aws() {
         assert_eq!((answer.status, answer.body.as_str()), (403, body.as_str()));
         assert_eq!(world.emulator.stats().gateway.requests, before + 1);
     }
+    // The application forwards the error of its own request to AWS.
+    let relayed = json!({
+        "status": 403, "content_type": "application/json", "body": r#"{"message":"expired"}"#,
+        "error_type": "ExpiredTokenException",
+    });
+    world.switch(json!({ "answer_http": relayed }));
+    let before = world.emulator.stats().gateway.requests;
+    let begun = Instant::now();
+    let answer = post(world.addr, "/rest/orders", &[JSON], "{}").await;
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (403, r#"{"message":"expired"}"#)
+    );
+    assert_eq!(world.emulator.stats().gateway.requests, before + 1);
+    assert!(
+        begun.elapsed() < Duration::from_secs(4),
+        "it waited for a load"
+    );
     world.switch(json!({ "answer_http": null }));
     assert_eq!(
         post(world.addr, "/rest/orders", &[JSON], "{}").await.status,
@@ -442,6 +493,25 @@ async fn a_wrong_clock_is_corrected_for_a_start_on_the_same_connection() {
         drop(socket);
         world.drained().await;
     }
+}
+
+/// An HTTP API gives no reason, so its time counts only after a `GET` has succeeded with it.
+#[tokio::test]
+async fn the_clock_is_corrected_for_an_http_api_by_a_get_that_succeeds() {
+    let world = World::builder().routes(&["http"]).in_process().await;
+    let order = async || post(world.addr, "/http/orders", &[JSON], "{}").await.status;
+    let orders = async || get(world.addr, "/http/orders", &[]).await;
+    world.switch(json!({ "clock_skew_s": 600 }));
+    assert_eq!(order().await, 403);
+    assert_eq!(order().await, 403);
+    assert_eq!(orders().await.status, 200);
+    assert_eq!(order().await, 200);
+    assert_eq!(world.emulator.stats().requests.refused, 3);
+    world.switch(json!({ "clock_skew_s": 25 * 3_600 }));
+    let answer = orders().await;
+    assert_eq!(answer.status, 403, "{answer:?}");
+    assert_eq!(answer.body, r#"{"message":"Forbidden"}"#);
+    world.drained().await;
 }
 
 #[tokio::test]
