@@ -242,7 +242,7 @@ fn unknown_keys_are_rejected_at_every_level() {
     rejects(
         &route("timeouts.init = \"1s\""),
         &[
-            "FILE:3: `route.a.timeouts.init`: unknown key; known here: connect, first_byte, idle, keepalive",
+            "FILE:3: `route.a.timeouts.init`: unknown key; known here: connect, first_byte, idle, keepalive, resume",
         ],
     );
     rejects(
