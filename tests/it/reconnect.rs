@@ -129,7 +129,7 @@ async fn outage_with_resume(outage: Duration, hundreds_of_them: usize) -> Durati
     took.saturating_sub(first)
 }
 
-/// Newcomers did not hasten the next attempt, whose pause had grown to half a minute.
+/// The pause before the next attempt had grown to half a minute, whether or not clients waited.
 #[tokio::test]
 async fn clients_are_served_soon_after_an_outage() {
     let outages = [6, 25].map(|seconds| outage_with_close(Duration::from_secs(seconds)));

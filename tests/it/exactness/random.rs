@@ -23,7 +23,8 @@ const CLASSES: [(&str, f64); 6] = [
     (NO_HTTP, 0.05),
 ];
 const CONNECTIONS: usize = 8;
-const CASES: usize = 100_000;
+/// Set RANDOM_REQUESTS for more.
+const CASES: usize = 20_000;
 
 struct Random(fastrand::Rng);
 
@@ -228,9 +229,10 @@ async fn random_requests_arrive_as_they_were_signed() {
         .routes(&GATEWAY)
         .in_process()
         .await;
+    let cases = std::env::var("RANDOM_REQUESTS").map_or(CASES, |cases| cases.parse().unwrap());
     let workers = (0..CONNECTIONS).map(|worker| {
         let seed = 0x5eed + worker as u64;
-        tokio::spawn(random_requests(world.addr, seed, CASES / CONNECTIONS))
+        tokio::spawn(random_requests(world.addr, seed, cases / CONNECTIONS))
     });
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for worker in join_all(workers).await {
