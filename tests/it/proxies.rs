@@ -4,11 +4,10 @@ use std::process::Stdio;
 
 use countersign::upstream::{Address, ProxyRules};
 use serde_json::json;
-use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::fakes::Proxy;
-use crate::support::{python, within};
+use crate::support::{PATIENCE, filter, python, within};
 
 /// What an entry does to a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -306,12 +305,6 @@ async fn curl(variables: &[(&str, &str)], host: &str) -> Way {
 }
 
 async fn botocore(rows: &[(Vec<(&str, &str)>, &str)]) -> Vec<Way> {
-    let mut python = python("proxies.py");
-    python
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    let mut child = python.spawn().unwrap();
     let mut input = String::new();
     for (variables, host) in rows {
         let environment: serde_json::Map<String, serde_json::Value> = variables
@@ -323,11 +316,7 @@ async fn botocore(rows: &[(Vec<(&str, &str)>, &str)]) -> Vec<Way> {
         input.push_str(&json!({ "environment": environment, "url": url }).to_string());
         input.push('\n');
     }
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(input.as_bytes()).await.unwrap();
-    drop(stdin);
-    let output = within("botocore", child.wait_with_output()).await.unwrap();
-    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines = filter(python("proxies.py").env_clear(), &input, PATIENCE).await;
     let way = |line: &str| if line == "null" { Direct } else { Through };
     lines.lines().map(way).collect()
 }

@@ -2,14 +2,12 @@
 //! uses the same one as countersign. An instance's role is always available.
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
 
 use serde_json::{Value, json};
-use tokio::io::AsyncWriteExt as _;
 
 use super::*;
 use crate::fakes::Endpoint;
-use crate::support::{Daemon, Scratch, command, get, python, within};
+use crate::support::{Daemon, Scratch, command, filter, get, python, within};
 
 /// The expected result of a source.
 #[derive(Clone, Copy, Debug)]
@@ -382,28 +380,18 @@ async fn served(environment: &[(&str, &str)]) -> (Answer, Answer) {
 pub(super) async fn botocore(
     rows: &[(String, Vec<(String, String)>)],
 ) -> Vec<(Option<String>, String)> {
-    let mut python = python("credential_sources.py");
-    python
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    let mut child = python.spawn().unwrap();
     let mut input = String::new();
     for (name, environment) in rows {
         let environment: BTreeMap<_, _> = environment.iter().cloned().collect();
         input.push_str(&json!({ "name": name, "environment": environment }).to_string());
         input.push('\n');
     }
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .await
-        .unwrap();
-    let output = tokio::time::timeout(4 * PATIENCE, child.wait_with_output());
-    let output = output.await.unwrap().unwrap();
-    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines = filter(
+        python("credential_sources.py").env_clear(),
+        &input,
+        4 * PATIENCE,
+    )
+    .await;
     let line = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
         let identity = line["identity"].as_str().map(str::to_owned);

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use daemon::{Daemon, command, demo_key};
 pub use request::{Answer, JSON, exchange, get, post, raw, raw_on};
 pub use scratch::Scratch;
-pub use scripts::{Checks, node, passes, python};
+pub use scripts::{Checks, filter, node, passes, python};
 pub use socket::Socket;
 pub use world::{Builder, GATEWAY, QUIET, Running, World, flag};
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 /// Returns a command that runs a script of `tests/clients` with Node.js.
@@ -24,6 +25,18 @@ pub fn python(script: &str) -> Command {
     let mut command = Command::new(interpreter);
     command.arg(clients().join(script)).kill_on_drop(true);
     command
+}
+
+/// Writes `input` to a command, and returns what it prints. It must end within `limit`.
+pub async fn filter(command: &mut Command, input: &str, limit: Duration) -> String {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).await.unwrap();
+    drop(stdin);
+    let output = tokio::time::timeout(limit, child.wait_with_output());
+    let output = output.await.expect("the command did not end").unwrap();
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn clients() -> PathBuf {
