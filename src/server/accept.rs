@@ -15,7 +15,7 @@ use super::eviction::Evictions;
 pub(crate) struct ConnectionSlots {
     permits: Arc<Semaphore>,
     limit: usize,
-    /// For connections beyond the limit, which are told so.
+    /// For connections beyond the limit, whose request is answered with 503.
     spare: Arc<Semaphore>,
     evictions: Evictions,
 }

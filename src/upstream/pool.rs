@@ -71,7 +71,7 @@ pub struct UpstreamBody {
 /// The time after which an HTTP/2 connection is lost whose peer acknowledges nothing or does not read,
 /// which is that of its pings. HTTP/1.1 has no pings, and upstream may read a large body in its own time,
 /// so `timeouts.first_byte` applies there if that is longer.
-const USER_TIMEOUT: Duration = Duration::from_secs(10);
+const HTTP2_USER_TIMEOUT: Duration = Duration::from_secs(10);
 
 // === impl ConnectionPool ===
 
@@ -227,8 +227,8 @@ impl Dialling {
         let gauge = GaugeGuard::new(&pool.dialer.metrics().upstream_connections);
         let (tcp, tls) = stream.get_ref();
         let user_timeout = match tls.alpn_protocol() {
-            Some(b"h2") => USER_TIMEOUT,
-            _ => USER_TIMEOUT.max(pool.config.first_byte),
+            Some(b"h2") => HTTP2_USER_TIMEOUT,
+            _ => HTTP2_USER_TIMEOUT.max(pool.config.first_byte),
         };
         set_user_timeout(tcp, user_timeout).map_err(|source| DialError::Connect {
             address: address(),

@@ -21,7 +21,7 @@ use crate::sign::{RequestTarget, TargetError};
 /// The time after which a tunnel is lost whose peer acknowledges nothing or does not read. The system
 /// limits both or neither. Longer than that of other connections, because a client may send more than
 /// upstream reads at once.
-const USER_TIMEOUT: Duration = Duration::from_secs(60);
+const TUNNEL_USER_TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Upstream {
     /// Signs the `GET` request of a WebSocket handshake, sends it over a dedicated connection, and returns
@@ -72,7 +72,7 @@ impl Upstream {
     ) -> Result<Response<UpstreamBody>, Error> {
         let dialled = self.http1_dialer().dial_with_repeats().await?;
         let (tcp, _) = dialled.stream.get_ref();
-        set_user_timeout(tcp, USER_TIMEOUT).map_err(|source| DialError::Connect {
+        set_user_timeout(tcp, TUNNEL_USER_TIMEOUT).map_err(|source| DialError::Connect {
             address: self.endpoint().address.to_string(),
             source: source.into(),
         })?;

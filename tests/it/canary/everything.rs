@@ -175,8 +175,8 @@ async fn check(condition: &Condition, format: &'static str) {
     run.end(&format!("{}, {format}", condition.name), 12).await;
 }
 
-/// Checks that our responses contain no secret, and upstream's no credentials. Without a route for its
-/// path, the client is told the path that it has sent.
+/// Checks that our responses contain no secret, and upstream's no credentials. The error for a
+/// path without a route contains this path.
 fn check_answer(name: &str, answer: &Answer) {
     assert!(answer.status >= 200, "{name}: {answer:?}");
     let text = format!("{:?}\n{}", answer.headers, answer.body);
