@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 pub use check::{UnusableFile, unusable_files};
 pub use policy::graphql_apis;
@@ -23,7 +23,7 @@ pub use start_error::StartError;
 use routes::{RouteBuilder, upstreams};
 
 use crate::admin::{Admin, Health, HealthSources};
-use crate::config::{Config, DrainConfig};
+use crate::config::{Config, Credentials, DrainConfig};
 use crate::guard::Guard;
 use crate::iam::Recording;
 use crate::lifecycle::{BackgroundTasks, ClientTasks};
@@ -38,6 +38,7 @@ use crate::sign::credentials::CredentialSource;
 #[derive(Debug)]
 pub struct App {
     addresses: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
     credential_sources: Vec<Arc<CredentialSource>>,
     drain: DrainConfig,
     lifecycle: Lifecycle,
@@ -116,6 +117,7 @@ impl App {
             bound.extend(listener.address());
             server.listen(listener);
         }
+        let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
         if let Some(listener) = admin {
             let health = Health::new(HealthSources {
                 listeners: bound.iter().map(Listen::to_string).collect(),
@@ -124,14 +126,18 @@ impl App {
                 connections: server.connections(),
                 stopping: lifecycle.stopping.clone(),
             });
-            if let Ok(address) = listener.local_addr() {
+            if let Some(address) = admin_address {
                 info!("health and metrics on http://{address}");
             }
             let admin = Admin::new(guard.without_browsers(), health, lifecycle.quit.clone());
             admin.serve(listener, lifecycle.background.clone());
         }
         for route in &config.routes {
-            info!("{}", route.decision());
+            match route.credentials {
+                Credentials::Provider(_) => info!("{}", route.decision()),
+                // The demo's banner shows its routes.
+                Credentials::Fixed(_) => debug!("{}", route.decision()),
+            }
         }
         listen::log_addresses(&config, has_tls, &bound);
         let addresses = bound.iter().filter_map(|listen| match listen {
@@ -140,6 +146,7 @@ impl App {
         });
         Ok(Self {
             addresses: addresses.collect(),
+            admin: admin_address,
             credential_sources: sources,
             drain: config.drain,
             lifecycle,
@@ -149,6 +156,11 @@ impl App {
     /// Returns the TCP addresses that are bound.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Returns the address of the admin listener, if there is one.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin
     }
 
     /// Returns a token that is cancelled when the process begins to stop.

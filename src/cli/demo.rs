@@ -1,6 +1,6 @@
 //! `countersign demo`: the embedded emulator, and countersign in front of it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use clap::{ArgMatches, Args, Command, Error, FromArgMatches};
 use countersign_emulator::{self as emulator, Emulator};
@@ -10,7 +10,7 @@ use tracing::warn;
 use super::failure::Failure;
 use super::output::print;
 use super::process::signals::Signals;
-use super::runtime::{export, runtime, start_log};
+use super::runtime::{export, runtime, start_held_log};
 use super::settings::{Settings, arguments, given};
 use crate::app::App;
 use crate::config::{self, Config, Credentials, Flag, Trust};
@@ -70,22 +70,16 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         .await?;
         let config = configure(options, &emulator)?;
         let export = export(&config, &Handle::current())?;
-        let _flush = start_log(&config.log, export.as_ref())?;
+        let (_flush, held) = start_held_log(&config.log, export.as_ref())?;
         if config.sandbox {
             warn!("`sandbox` is ignored by `demo`");
         }
         let has_tls = config.tls.is_some();
         let app = App::start(config).await?;
         if let Some(address) = app.addresses().first() {
-            let tls_line = if has_tls {
-                format!(
-                    "\n  TLS       https://{address}/graphql   (subscriptions: wss://{address}/graphql)"
-                )
-            } else {
-                String::new()
-            };
-            print(&banner(*address, &tls_line, &emulator))?;
+            print(&banner(*address, app.admin(), has_tls, &emulator))?;
         }
+        drop(held);
         let (first, second) = signals.stops();
         app.run(first, second).await;
         emulator.shutdown().await;
@@ -127,34 +121,68 @@ fn configure(options: &Options, emulator: &Emulator) -> Result<Config, Failure> 
     Ok(config)
 }
 
-fn banner(address: SocketAddr, tls_line: &str, emulator: &Emulator) -> String {
-    let control = emulator.control_addr();
+/// Returns what the demo prints. No line is longer than a terminal of 80 columns.
+fn banner(
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    has_tls: bool,
+    emulator: &Emulator,
+) -> String {
+    let address = reachable(address);
+    let tls_line = if has_tls {
+        format!("  TLS        https://{address}/graphql, wss://{address}/graphql\n")
+    } else {
+        String::new()
+    };
+    let admin_line = admin.map_or(String::new(), |admin| {
+        format!("  health     http://{admin}/readyz, /metrics\n")
+    });
     format!(
-        r#"countersign demo: an embedded AppSync that verifies every signature, and countersign in front of it
-  GraphQL   http://{address}/graphql   (subscriptions: ws://{address}/graphql, or SSE){tls_line}
-  Events    http://{address}/event     (channels: /default/..., /inbox/...)
-  emulator  https://{emulator}/graphql   (state and faults: http://{control}/state, /switch)
+        r#"countersign demo: GraphQL on http://{address}/graphql
+It is signed and forwarded to an embedded AppSync emulator, which verifies
+every signature. No AWS account is involved.
 
-Paste these commands into another terminal. Start with 3 to see the message of 2 arrive:
+1. Paste this into another terminal, to see the messages of a room:
 
-1. a query
-curl -s http://{address}/graphql -H 'content-type: application/json' -d '{{"query":"{{ rooms {{ id name }} }}"}}'
+curl -N http://{address}/graphql -H accept:text/event-stream \
+-H content-type:application/json \
+-d '{{"query":"subscription{{onMessage(room:\"lobby\"){{room body}}}}"}}'
 
-2. a mutation
-curl -s http://{address}/graphql -H 'content-type: application/json' -d '{{"query":"mutation {{ postMessage(room: \"lobby\", body: \"hello\") {{ id body }} }}"}}'
+2. Paste this into a third terminal, to post a message to the room:
 
-3. a subscription
-curl -sN http://{address}/graphql -H 'accept: text/event-stream' -H 'content-type: application/json' -d '{{"query":"subscription {{ onMessage {{ id body }} }}"}}'
+curl -w '\n' http://{address}/graphql -H content-type:application/json \
+-d '{{"query":"mutation{{postMessage(room:\"lobby\",body:\"hello\"){{room body}}}}"}}'
 
-4. the same over a WebSocket (Node 20 or newer)
-node --experimental-websocket -e 's=new WebSocket("ws://{address}/graphql","graphql-transport-ws");t=o=>s.send(JSON.stringify(o));s.onopen=()=>t({{type:"connection_init"}});s.onmessage=e=>{{console.log(e.data);JSON.parse(e.data).type=="connection_ack"&&t({{id:"1",type:"subscribe",payload:{{query:"subscription {{ onMessage {{ id body }} }}"}}}})}}'
+3. A query:
 
-5. listen to a channel, and publish to it from another terminal
-curl -sN 'http://{address}/event?channel=/default/room' -H 'accept: text/event-stream'
-curl -s http://{address}/event/default/room -H 'content-type: application/json' -d '{{"hello":"world"}}'
+curl -w '\n' -g 'http://{address}/graphql?query={{rooms{{id,name}}}}'
 
-Press Ctrl-C to stop both.
+Next: point your own client at this address, or start countersign for your own
+API, with your AWS credentials:
+
+countersign https://ID.appsync-api.REGION.amazonaws.com/graphql
+
+To stop the demo, press Ctrl-C.
+
+  WebSocket  ws://{address}/graphql
+{tls_line}  Events     http://{address}/event (channels /default/... and /inbox/...)
+{admin_line}  emulator   https://{emulator}/graphql
+  faults     http://{control}/switch (state: /state)
+
 "#,
         emulator = emulator.addr(),
+        control = emulator.control_addr(),
     )
+}
+
+/// Returns the address at which this machine reaches a listener.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if !address.ip().is_unspecified() {
+        return address;
+    }
+    let ip = match address.ip() {
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, address.port())
 }

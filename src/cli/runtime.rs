@@ -2,10 +2,11 @@
 
 use tokio::runtime::{Handle, Runtime};
 use tracing_appender::non_blocking::WorkerGuard;
+use tracing_subscriber::filter::ParseError;
 
 use super::failure::Failure;
 use crate::config::{Config, Problem, Problems};
-use crate::telemetry::{self, Export, LogConfig};
+use crate::telemetry::{self, Export, HeldLines, LogConfig};
 
 /// Returns the exporter of spans, which runs on `runtime`, or `None` if none is configured.
 pub(super) fn export(config: &Config, runtime: &Handle) -> Result<Option<Export>, Failure> {
@@ -19,14 +20,24 @@ pub(super) fn start_log(
     config: &LogConfig,
     export: Option<&Export>,
 ) -> Result<WorkerGuard, Failure> {
-    telemetry::init(config, export).map_err(|error| {
-        let problem = Problem {
-            key: "log.filter".to_owned(),
-            source: None,
-            message: error.to_string(),
-        };
-        Failure::Config(Problems(vec![problem]))
-    })
+    telemetry::init(config, export).map_err(invalid_filter)
+}
+
+/// Does the same, and holds the lines until the returned [`HeldLines`] is dropped.
+pub(super) fn start_held_log(
+    config: &LogConfig,
+    export: Option<&Export>,
+) -> Result<(WorkerGuard, HeldLines), Failure> {
+    telemetry::init_held(config, export).map_err(invalid_filter)
+}
+
+fn invalid_filter(error: ParseError) -> Failure {
+    let problem = Problem {
+        key: "log.filter".to_owned(),
+        source: None,
+        message: error.to_string(),
+    };
+    Failure::Config(Problems(vec![problem]))
 }
 
 /// Builds the runtime, with one thread for each core.

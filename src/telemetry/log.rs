@@ -6,7 +6,9 @@
 //! failures.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, info};
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
@@ -23,6 +25,8 @@ use super::trace;
 
 /// The number of lines that may wait to be written. Their memory is allocated at startup.
 const WAITING_LINES: usize = 8_192;
+/// The number of bytes of lines that [`HeldLines`] keeps in memory.
+const HELD_BYTES: usize = 1 << 20;
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,19 @@ pub enum LogFormat {
 /// The thread that writes must not see these errors, because it ends a batch of lines at the first one.
 struct Counting<W> {
     writer: W,
+    unwritten: Counter,
+}
+
+/// Keeps lines in memory while they are held.
+struct Holding<W> {
+    writer: Counting<W>,
+    held: Arc<Mutex<Option<Vec<u8>>>>,
+}
+
+/// The lines of the log that wait until a command has printed something. Dropping it writes them.
+#[derive(Debug)]
+pub struct HeldLines {
+    held: Arc<Mutex<Option<Vec<u8>>>>,
     unwritten: Counter,
 }
 
@@ -63,13 +80,32 @@ pub fn parse_filter(filter: &str) -> Result<Targets, ParseError> {
 /// # Errors
 /// When the syntax of the filter is invalid.
 pub fn init(config: &LogConfig, export: Option<&Export>) -> Result<WorkerGuard, ParseError> {
+    let (guard, _) = init_held(config, export)?;
+    Ok(guard)
+}
+
+/// Does the same, but the lines are written when the returned [`HeldLines`] is dropped. Drop it before the
+/// guard.
+///
+/// # Errors
+/// When the syntax of the filter is invalid.
+pub fn init_held(
+    config: &LogConfig,
+    export: Option<&Export>,
+) -> Result<(WorkerGuard, HeldLines), ParseError> {
     let filter = parse_filter(&config.filter)?;
+    let held = Arc::new(Mutex::new(Some(Vec::new())));
+    let unwritten = metrics().log_lines_dropped.clone();
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(WAITING_LINES)
-        .finish(Counting {
-            writer: io::stderr(),
-            unwritten: metrics().log_lines_dropped.clone(),
+        .finish(Holding {
+            writer: Counting {
+                writer: io::stderr(),
+                unwritten: unwritten.clone(),
+            },
+            held: Arc::clone(&held),
         });
+    let held = HeldLines { held, unwritten };
     metrics().watch_log(writer.error_counter());
     // Without a level hint, the target of every line of every dependency would be checked.
     let capped = filter_fn(is_allowed).with_max_level_hint(LevelFilter::TRACE);
@@ -103,7 +139,7 @@ pub fn init(config: &LogConfig, export: Option<&Export>) -> Result<WorkerGuard, 
             info!("traces are exported to {}", export.origin());
         }
     }
-    Ok(guard)
+    Ok((guard, held))
 }
 
 // === impl Counting ===
@@ -124,6 +160,53 @@ impl<W: Write> Write for Counting<W> {
     fn flush(&mut self) -> io::Result<()> {
         let _ = self.writer.flush();
         Ok(())
+    }
+}
+
+// === impl Holding ===
+
+impl<W: Write> Write for Holding<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn write_all(&mut self, line: &[u8]) -> io::Result<()> {
+        // Locked during the write, so that no line overtakes those that are released.
+        let mut held = self.held.lock();
+        match held.as_mut() {
+            Some(lines) if lines.len() + line.len() <= HELD_BYTES => lines.extend_from_slice(line),
+            Some(_) => {
+                self.writer.unwritten.inc();
+            }
+            None => self.writer.write_all(line)?,
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+// === impl HeldLines ===
+
+impl HeldLines {
+    fn release(&self, writer: impl Write) {
+        let mut writer = Counting {
+            writer,
+            unwritten: self.unwritten.clone(),
+        };
+        let mut held = self.held.lock();
+        let lines = held.take().unwrap_or_default();
+        // `Counting` counts errors and returns none.
+        let _ = writer.write_all(&lines);
+        let _ = writer.flush();
+    }
+}
+
+impl Drop for HeldLines {
+    fn drop(&mut self) {
+        self.release(io::stderr());
     }
 }
 
@@ -162,6 +245,30 @@ mod tests {
         }
         log.flush().unwrap();
         assert_eq!(unwritten.get(), 3);
+    }
+
+    #[test]
+    fn held_lines_are_written_in_order_when_released() {
+        let held = Arc::new(Mutex::new(Some(Vec::new())));
+        let unwritten = Counter::default();
+        let mut log = Holding {
+            writer: Counting {
+                writer: Vec::new(),
+                unwritten: unwritten.clone(),
+            },
+            held: Arc::clone(&held),
+        };
+        log.write_all(b"1\n").unwrap();
+        log.write_all(b"2\n").unwrap();
+        log.write_all(&[b'x'; HELD_BYTES]).unwrap();
+        assert_eq!(log.writer.writer, b"");
+        assert_eq!(unwritten.get(), 1);
+        let mut released = Vec::new();
+        let lines = HeldLines { held, unwritten };
+        lines.release(&mut released);
+        assert_eq!(released, b"1\n2\n");
+        log.write_all(b"3\n").unwrap();
+        assert_eq!(log.writer.writer, b"3\n");
     }
 
     #[test]

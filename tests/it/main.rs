@@ -32,6 +32,7 @@ mod canary;
 mod clients;
 mod command_line;
 mod credentials;
+mod demo;
 mod deploy;
 mod desync;
 #[cfg(target_os = "linux")]

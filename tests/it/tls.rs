@@ -503,7 +503,7 @@ async fn the_demo_prints_its_https_address() {
     );
     let addr = daemon.address().await;
     let mut stdout = daemon.child.stdout.take().unwrap();
-    let wanted = format!("https://{addr}/graphql   (subscriptions: wss://{addr}/graphql)");
+    let wanted = format!("https://{addr}/graphql, wss://{addr}/graphql");
     let mut banner = Vec::new();
     while !String::from_utf8_lossy(&banner).contains(&wanted) {
         let read = within("the banner", stdout.read_buf(&mut banner)).await;
