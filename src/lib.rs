@@ -22,6 +22,7 @@
 //! | [`realtime`] | AppSync's realtime connections: the driver of each, and their pool |
 //! | [`sign`] | the SigV4 signer and its variants, credentials, request targets, redaction |
 //! | [`upstream`] | endpoint inference, service profiles, HTTPS client, WebSockets, rejections by AWS |
+//! | [`diagnose`] | why AWS rejected a request: the table of causes, and the comparison that finds them |
 //! | [`telemetry`] | the log, the record of a request, metrics, traces and their export, error chains |
 //! | [`deadline`] | timeouts of silent peers, which tolerate that the process was stopped |
 //! | [`lifecycle`] | the tasks of the process, and the signals that end them |
@@ -57,6 +58,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod deadline;
+pub mod diagnose;
 pub mod guard;
 mod home;
 pub mod iam;

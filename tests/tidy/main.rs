@@ -20,14 +20,14 @@ type Rule = fn(&Source) -> Vec<(usize, String)>;
 
 /// The modules that each module may import, besides those in [`SHARED`]. `emulator` is another crate of
 /// the workspace, and `protocol/dialect` is a module of a third one.
-const IMPORTS: [(&str, &[&str]); 23] = [
+const IMPORTS: [(&str, &[&str]); 24] = [
     ("build", &[]),
     ("main", &["cli"]),
     (
         "cli",
         // From upstream: what a URL names.
         &[
-            "app", "config", "emulator", "iam", "memory", "server", "upstream",
+            "app", "config", "diagnose", "emulator", "iam", "memory", "server", "upstream",
         ],
     ),
     (
@@ -128,10 +128,18 @@ const IMPORTS: [(&str, &[&str]); 23] = [
     // From the guard: the comparison of header names.
     (
         "upstream",
-        &["guard", "iam", "net", "protocol/rejection", "sign"],
+        &[
+            "diagnose",
+            "guard",
+            "iam",
+            "net",
+            "protocol/rejection",
+            "sign",
+        ],
     ),
     ("iam", &["protocol/events", "protocol/graphql"]),
     ("sign", &["net"]),
+    ("diagnose", &[]),
     ("net", &[]),
     ("deadline", &[]),
     ("home", &[]),

@@ -1,0 +1,226 @@
+//! Parses AWS's answers: responses of AppSync, of REST and HTTP APIs and of other services, realtime
+//! messages, and texts in which one of them was pasted.
+
+use serde_json::Value;
+
+use super::evidence::Answer;
+
+/// An answer, parsed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Parsed {
+    pub(super) status: Option<u16>,
+    /// The error type without its namespace and address, such as `BadRequestException`; may be empty.
+    pub(super) kind: String,
+    /// The message, without JSON escapes. Of a text, everything.
+    pub(super) message: String,
+    /// The canonical request that AWS computed.
+    pub(super) canonical_request: Option<String>,
+    /// The string to sign that AWS computed.
+    pub(super) string_to_sign: Option<String>,
+    pub(super) source: Source,
+}
+
+/// Where an answer comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A response, or a text that does not show where it comes from.
+    #[default]
+    Unknown,
+    /// A `connection_error`.
+    Connect,
+    /// An error of one realtime operation.
+    Message,
+}
+
+/// Longer answers are cut.
+const MAX_TEXT: usize = 256 * 1024;
+/// How often a text may have been escaped.
+const MAX_ESCAPES: usize = 3;
+/// How deep the errors may be in JSON.
+const MAX_DEPTH: usize = 6;
+
+const CANONICAL_MARK: &str = "The Canonical String for this request should have been";
+const STRING_MARK: &str = "The String-to-Sign should have been";
+
+impl Parsed {
+    pub(super) fn new(answer: &Answer) -> Self {
+        let body = cut(&answer.body).trim();
+        let mut parsed = serde_json::from_str::<Value>(body).map_or_else(
+            |_| Self {
+                kind: kind_in_text(body),
+                message: unescaped(body),
+                ..Self::default()
+            },
+            |json| Self::from_json(&json),
+        );
+        parsed.status = answer.status;
+        if let Some(kind) = answer.header("x-amzn-errortype") {
+            parsed.kind = bare_kind(kind).to_owned();
+        }
+        let message = parsed.message.replace("\r\n", "\n");
+        parsed.canonical_request = quoted_after(&message, CANONICAL_MARK, Some(STRING_MARK));
+        parsed.string_to_sign = quoted_after(&message, STRING_MARK, None);
+        parsed.message = message;
+        parsed
+    }
+
+    fn from_json(json: &Value) -> Self {
+        let kind = json.get("type").and_then(Value::as_str).unwrap_or_default();
+        let source = match kind {
+            "connection_error" => Source::Connect,
+            "error" | "subscribe_error" | "publish_error" | "broadcast_error" => Source::Message,
+            _ => Source::Unknown,
+        };
+        let error = find_error(json, MAX_DEPTH).unwrap_or_default();
+        Self {
+            kind: error.kind,
+            // A message may contain another answer as text.
+            message: unescaped(&error.message),
+            source,
+            ..Self::default()
+        }
+    }
+}
+
+#[derive(Default)]
+struct Error {
+    kind: String,
+    message: String,
+}
+
+/// Returns the first error in `{"message":…}`, `{"errors":[…]}`, `{"errors":{…}}`, `{"payload":…}`,
+/// `{"Error":{"Code":…}}` or a list of them.
+fn find_error(json: &Value, depth: usize) -> Option<Error> {
+    let depth = depth.checked_sub(1)?;
+    match json {
+        Value::Object(members) => {
+            let text = |names: &[&str]| {
+                let mut found = members.iter().filter(|(name, _)| {
+                    names
+                        .iter()
+                        .any(|candidate| name.eq_ignore_ascii_case(candidate))
+                });
+                found.find_map(|(_, value)| value.as_str())
+            };
+            for name in ["errors", "payload", "Error", "error", "response", "body"] {
+                let inner = members.get(name);
+                if let Some(error) = inner.and_then(|inner| find_error(inner, depth)) {
+                    return Some(error);
+                }
+            }
+            let kind = text(&["errorType", "__type", "code"]);
+            let message = text(&["message"]);
+            (kind.is_some() || message.is_some()).then(|| Error {
+                kind: bare_kind(kind.unwrap_or_default()).to_owned(),
+                message: message.unwrap_or_default().to_owned(),
+            })
+        }
+        Value::Array(items) => items.iter().find_map(|item| find_error(item, depth)),
+        Value::String(text) if text.trim_start().starts_with(['{', '[']) => {
+            find_error(&serde_json::from_str(text).ok()?, depth)
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => None,
+    }
+}
+
+/// Returns the type without the namespace before `#` and the address after `:`.
+fn bare_kind(kind: &str) -> &str {
+    let kind = kind.trim().rsplit('#').next().unwrap_or_default();
+    kind.split(':').next().unwrap_or_default().trim()
+}
+
+/// Returns the error type in a pasted text: in a header, in JSON, in XML, or in a message of an SDK such
+/// as `An error occurred (AccessDeniedException) when calling …`.
+fn kind_in_text(text: &str) -> String {
+    let lower = text.to_ascii_lowercase();
+    let after = |mark: &str| {
+        let at = lower.find(mark)? + mark.len();
+        let rest = text
+            .get(at..)?
+            .trim_start_matches([' ', ':', '"', '\\', '\'', '=']);
+        let end = rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || "#._".contains(c)))
+            .unwrap_or(rest.len());
+        let kind = bare_kind(rest.get(..end)?);
+        (!kind.is_empty()).then(|| kind.to_owned())
+    };
+    ["x-amzn-errortype", "errortype", "__type", "<code>"]
+        .into_iter()
+        .find_map(after)
+        .or_else(|| {
+            let mut words = text.split(|c: char| !c.is_ascii_alphanumeric());
+            let is_kind = |word: &&str| word.len() > 9 && word.ends_with("Exception");
+            words.find(is_kind).map(str::to_owned)
+        })
+        .unwrap_or_default()
+}
+
+/// Undoes the escapes of JSON in a text whose line breaks are escaped.
+fn unescaped(text: &str) -> String {
+    let mut text = text.to_owned();
+    for _ in 0..MAX_ESCAPES {
+        if text.contains('\n') && !text.contains("been\\n") || !text.contains("\\") {
+            break;
+        }
+        text = unescaped_once(&text);
+    }
+    text
+}
+
+fn unescaped_once(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let Some(first) = rest.chars().next() else {
+            out.push('\\');
+            break;
+        };
+        let mut length = first.len_utf8();
+        match first {
+            'n' => out.push('\n'),
+            'r' => out.push('\r'),
+            't' => out.push('\t'),
+            'u' => {
+                let code = rest.get(1..5).map(|hex| u32::from_str_radix(hex, 16));
+                match code.and_then(Result::ok).and_then(char::from_u32) {
+                    Some(c) => {
+                        out.push(c);
+                        length = 5;
+                    }
+                    None => out.push_str("\\u"),
+                }
+            }
+            '"' | '\\' | '/' | '\'' => out.push(first),
+            other => {
+                out.push('\\');
+                out.push(other);
+            }
+        }
+        rest = &rest[length..];
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Returns the text in single quotes that follows `mark`, up to the last quote before `end`.
+fn quoted_after(text: &str, mark: &str, end: Option<&str>) -> Option<String> {
+    let at = text.find(mark)? + mark.len();
+    let rest = text.get(at..)?;
+    let rest = &rest[..end.and_then(|end| rest.find(end)).unwrap_or(rest.len())];
+    let rest = rest.trim_start_matches([':', ' ', '\n', '\t']);
+    let rest = rest.strip_prefix('\'')?;
+    let close = rest.rfind('\'')?;
+    let quoted = rest.get(..close)?;
+    (!quoted.is_empty()).then(|| quoted.to_owned())
+}
+
+/// Returns the beginning of a text that is too long.
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}

@@ -1,0 +1,36 @@
+//! The time of a signature.
+
+use super::Texts;
+
+pub(in super::super) const FAST: Texts = Texts {
+    sentence: "The clock of the machine that signs is ahead of AWS's clock.",
+    explanation: "AWS accepts signatures whose x-amz-date is at most five minutes away from its own time.\n\
+                  A difference of whole hours is usually local time written with a Z, as if it were UTC;\n\
+                  any other difference is a clock that is not synchronized.",
+    fix: "Synchronize the clock, and format x-amz-date in UTC.",
+    code: CODE,
+};
+
+pub(in super::super) const SLOW: Texts = Texts {
+    sentence: "The signature is older than AWS accepts: the clock is behind, or the request was sent late.",
+    explanation: "AWS accepts signatures whose x-amz-date is at most five minutes away from its own time.\n\
+                  A difference of whole hours is usually local time written with a Z, as if it were UTC.\n\
+                  A request that was signed once and is sent again later has the same error.",
+    fix: "Synchronize the clock, format x-amz-date in UTC, and sign each request when it is sent.",
+    code: CODE,
+};
+
+const CODE: &[(&str, &str)] = &[
+    (
+        "shell",
+        "timedatectl set-ntp true\namz_date=$(date -u +%Y%m%dT%H%M%SZ)",
+    ),
+    (
+        "Python",
+        "from datetime import datetime, timezone\namz_date = datetime.now(timezone.utc).strftime(\"%Y%m%dT%H%M%SZ\")",
+    ),
+    (
+        "JavaScript",
+        "const amzDate = new Date().toISOString().replace(/[-:]|\\.\\d{3}/g, \"\");",
+    ),
+];

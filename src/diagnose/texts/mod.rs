@@ -1,0 +1,17 @@
+//! The texts of the causes, grouped by the part of the request that is wrong.
+
+pub(super) mod authorization;
+pub(super) mod clock;
+pub(super) mod scope;
+
+/// The texts of one cause.
+#[derive(Debug)]
+pub(super) struct Texts {
+    /// What is wrong.
+    pub(super) sentence: &'static str,
+    /// How it happens, in two to five lines.
+    pub(super) explanation: &'static str,
+    pub(super) fix: &'static str,
+    /// Languages, and code to paste.
+    pub(super) code: &'static [(&'static str, &'static str)],
+}
