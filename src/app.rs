@@ -6,6 +6,7 @@ mod policy;
 mod presign;
 mod routes;
 mod start_error;
+mod targets;
 
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -19,6 +20,7 @@ pub use check::{UnusableFile, unusable_files};
 pub use policy::graphql_apis;
 pub use presign::{Presign, PresignError, Presigned, presign};
 pub use start_error::StartError;
+pub use targets::check_targets;
 
 use routes::{RouteBuilder, upstreams};
 

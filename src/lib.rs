@@ -12,6 +12,7 @@
 //! | [`cli`] | the command line and its exit codes, one file for each command; signals, sandbox, systemd |
 //! | [`config`] | the table of settings; merges their sources and resolves their values |
 //! | [`app`] | builds every part, binds, and runs until drained |
+//! | [`check`] | checks the way to an API step by step, with the code that serves |
 //! | [`admin`] | the admin listener: health, metrics, shutdown |
 //! | [`server`] | accept loops, TLS and plain HTTP on one port, draining of connections |
 //! | [`guard`] | access control: Host, Origin, fetch metadata, tokens, CORS; operation policies |
@@ -55,6 +56,7 @@
 
 pub mod admin;
 pub mod app;
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod deadline;

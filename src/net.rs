@@ -139,6 +139,17 @@ impl Resolver {
         Ok(addresses.iter().map(SocketAddr::ip).collect())
     }
 
+    /// Returns the addresses of `host`, in the order in which they would be tried.
+    ///
+    /// The caller has to set a time limit.
+    ///
+    /// # Errors
+    /// When the name has no address.
+    pub async fn addresses(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let addresses = self.resolve(host).await?;
+        Ok(addresses.iter().map(SocketAddr::ip).collect())
+    }
+
     /// Makes `address` the last of `host` to be tried, because it failed after TCP was connected.
     pub fn avoid(&self, host: &str, address: IpAddr) {
         if let Some(name) = self.0.names.lock().get_mut(host) {

@@ -66,53 +66,18 @@ impl<'a> RouteBuilder<'a> {
             route: config.name.clone(),
             source,
         };
-        let connector = ConnectorOptions {
-            roots: self.roots(config)?,
-            proxy: if config.is_dialled_directly {
-                ProxyRules::none()
-            } else {
-                self.proxy_rules.clone()
-            },
-            resolver: Resolver::system(),
-            metrics: RouteMetrics::new(&config.name),
-        };
-        let source = self.shared_credential_source(config);
-        let endpoint = config.endpoint.clone();
-        let signer = Signer::new(
-            endpoint.signing_scope(),
-            endpoint.style,
-            endpoint.wire_host.clone(),
-            source,
-        );
-        let upstream = Upstream::new(
-            endpoint.clone(),
-            signer,
-            UpstreamConfig {
-                window: self.memory.window(),
-                ..config.upstream
-            },
-            &connector,
-            self.background.clone(),
-        );
-        let mut upstream = upstream.map_err(in_route)?;
+        let (mut upstream, realtime_dialer) = self.upstream(config)?;
         if let Some(recording) = &mut self.recording {
-            let recorder = recording.recorder(&config.name, policy::api(&endpoint));
+            let recorder = recording.recorder(&config.name, policy::api(&config.endpoint));
             upstream = upstream.with_recorder(recorder);
         }
         let upstream = Arc::new(upstream);
-        let api = match &endpoint.realtime {
+        let api = match realtime_dialer {
             None => None,
-            Some(realtime) => {
-                let dialer = Dialer::new(
-                    realtime.address.clone(),
-                    &realtime.tls_name,
-                    &[b"http/1.1"],
-                    &connector,
-                    config.upstream.connect,
-                );
+            Some(dialer) => {
                 let pool = Pool::new(
                     Arc::clone(&upstream),
-                    dialer.map_err(in_route)?,
+                    dialer,
                     config.realtime,
                     self.background.clone(),
                 );
@@ -137,6 +102,56 @@ impl<'a> RouteBuilder<'a> {
             browser: config.browser,
             keepalive: config.keepalive.clone(),
         })
+    }
+
+    /// Builds the upstream of a route, and the dialer of its realtime endpoint if it has one.
+    pub(super) fn upstream(
+        &mut self,
+        config: &RouteConfig,
+    ) -> Result<(Upstream, Option<Dialer>), StartError> {
+        let in_route = |source| StartError::Route {
+            route: config.name.clone(),
+            source,
+        };
+        let connector = ConnectorOptions {
+            roots: self.roots(config)?,
+            proxy: if config.is_dialled_directly {
+                ProxyRules::none()
+            } else {
+                self.proxy_rules.clone()
+            },
+            resolver: Resolver::system(),
+            metrics: RouteMetrics::new(&config.name),
+        };
+        let source = self.shared_credential_source(config);
+        let endpoint = config.endpoint.clone();
+        let signer = Signer::new(
+            endpoint.signing_scope(),
+            endpoint.style,
+            endpoint.wire_host.clone(),
+            source,
+        );
+        let dialer = endpoint.realtime.as_ref().map(|realtime| {
+            Dialer::new(
+                realtime.address.clone(),
+                &realtime.tls_name,
+                &[b"http/1.1"],
+                &connector,
+                config.upstream.connect,
+            )
+        });
+        let dialer = dialer.transpose().map_err(in_route)?;
+        let upstream = Upstream::new(
+            endpoint,
+            signer,
+            UpstreamConfig {
+                window: self.memory.window(),
+                ..config.upstream
+            },
+            &connector,
+            self.background.clone(),
+        );
+        Ok((upstream.map_err(in_route)?, dialer))
     }
 
     fn shared_credential_source(&mut self, config: &RouteConfig) -> Arc<CredentialSource> {

@@ -1,7 +1,8 @@
 //! Why a command failed, and its exit code.
 //!
-//! Exit codes: 0 success; 1 the running countersign was not reached or not ready in time; 2 invalid
-//! usage or configuration, with every mistake listed; 3 the program could not start.
+//! Exit codes: 0 success; 1 the running countersign was not reached or not ready in time, or a step of
+//! a check failed; 2 invalid usage or configuration, with every mistake listed; 3 the program could not
+//! start.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 use super::admin;
 use super::process::systemd::SocketError;
 use crate::app::{PresignError, StartError};
+use crate::check::InvalidQuery;
 use crate::config::Problems;
 use crate::telemetry::TraceError;
 
@@ -25,8 +27,18 @@ pub(super) enum Failure {
         path: PathBuf,
         error: std::io::Error,
     },
+    /// The report of each step is already written.
+    #[error("{failed} of {steps} steps failed")]
+    Check { failed: usize, steps: usize },
+    /// The check did not start: its report is already written.
+    #[error("the configuration cannot be used, so nothing was checked")]
+    CheckConfig,
     #[error(transparent)]
     Config(#[from] Problems),
+    #[error("interrupted before all steps were performed")]
+    Interrupted,
+    #[error("--query: {0}")]
+    Query(#[from] InvalidQuery),
     #[error(transparent)]
     Emulator(#[from] countersign_emulator::Error),
     #[error("core dumps cannot be disabled, and they would contain credentials")]
@@ -49,17 +61,19 @@ pub(super) enum Failure {
     Output(#[source] std::io::Error),
 }
 
-const NOT_REACHED: u8 = 1;
+const FAILED: u8 = 1;
 const BAD_USAGE: u8 = 2;
 const NOT_STARTED: u8 = 3;
 
 impl Failure {
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Admin(_) => NOT_REACHED,
-            Self::Config(_) | Self::NoCommand { .. } | Self::Presign(PresignError::Target(_)) => {
-                BAD_USAGE
-            }
+            Self::Admin(_) | Self::Check { .. } | Self::Interrupted => FAILED,
+            Self::CheckConfig
+            | Self::Config(_)
+            | Self::NoCommand { .. }
+            | Self::Presign(PresignError::Target(_))
+            | Self::Query(_) => BAD_USAGE,
             Self::CaFile { .. }
             | Self::Emulator(_)
             | Self::Memory(_)

@@ -1,6 +1,7 @@
 //! The command line: parses the arguments, runs a command and returns the exit code.
 
 mod admin;
+mod check;
 mod completions;
 mod config;
 mod demo;
@@ -52,6 +53,8 @@ enum Command {
     Emulate(emulate::Options),
     /// Print the least-privilege IAM policy for GraphQL documents or recorded operations
     Policy(policy::Options),
+    /// Check credentials, connection, TLS, clock, a signed request and a realtime connect, step by step
+    Check(check::Options),
     /// Print a presigned URL
     Presign(presign::Options),
     /// Print the resolved configuration and where each value came from
@@ -116,6 +119,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Demo(options)) => demo::run(&options),
         Some(Command::Emulate(options)) => emulate::run(&options),
         Some(Command::Policy(options)) => policy::run(&options),
+        Some(Command::Check(options)) => check::run(&options),
         Some(Command::Presign(options)) => presign::run(&options),
         Some(Command::Config(options)) => config::run(&options),
         Some(Command::Wait(options)) => wait::run(&options),

@@ -7,11 +7,12 @@ use super::failure::Failure;
 use crate::upstream::is_api_id;
 
 /// Names that users try, and what they look for.
-const OTHER_NAMES: [(&[&str], &str); 9] = [
+const OTHER_NAMES: [(&[&str], &str); 10] = [
     (
-        &["check", "doctor", "lint", "test", "validate", "verify"],
-        "countersign config --check",
+        &["diagnose", "doctor", "test", "verify", "whoami"],
+        "countersign check URL",
     ),
+    (&["lint", "validate"], "countersign config --check"),
     (
         &["daemon", "proxy", "run", "server", "start", "up"],
         "countersign serve URL",

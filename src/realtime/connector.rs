@@ -15,7 +15,7 @@ use crate::telemetry::error_chain;
 use crate::telemetry::tasks::{Task, caught};
 use crate::upstream::{
     Dialer, Endpoint, Error, Handshake, RealtimeEndpoint, Rejection, Renewals, Socket, Upstream,
-    server_time,
+    UpstreamKind, server_time,
 };
 
 /// The realtime endpoint of one route, and the signer for it.
@@ -32,6 +32,20 @@ pub(super) struct RealtimeConnector {
 const MAX_MESSAGE: usize = 1 << 20;
 
 impl RealtimeConnector {
+    /// Returns the connector to the realtime endpoint of `upstream`, which `dialer` dials.
+    pub(super) fn new(upstream: Arc<Upstream>, dialer: Dialer, handshake: Duration) -> Self {
+        let protocol = match upstream.endpoint().kind {
+            UpstreamKind::Events => Protocol::Events,
+            UpstreamKind::Graphql | UpstreamKind::Http => Protocol::Graphql,
+        };
+        Self {
+            protocol,
+            upstream,
+            dialer,
+            handshake,
+        }
+    }
+
     /// Opens a WebSocket to the realtime endpoint. The caller sends `connection_init`.
     ///
     /// # Errors
@@ -127,13 +141,21 @@ impl RealtimeConnector {
         }
     }
 
-    async fn authorize_connect(&self, endpoint: &Endpoint) -> Result<String, Error> {
+    /// Returns the authorization object of a `connect` request.
+    ///
+    /// # Errors
+    /// When the request cannot be signed.
+    pub(super) async fn authorize_connect(&self, endpoint: &Endpoint) -> Result<String, Error> {
         let target = self.protocol.connect_target(&endpoint.path);
         let signed = self.sign(&target, wire::CONNECT_BODY).await?;
         Ok(wire::authorization(&endpoint.wire_host, &signed, &[]))
     }
 
-    async fn open_socket(
+    /// Opens a WebSocket with this authorization object.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub(super) async fn open_socket(
         &self,
         realtime: &RealtimeEndpoint,
         authorization: &str,

@@ -7,6 +7,7 @@
 //!
 //! Source: AppSync dev guide, "Building a real-time WebSocket client".
 
+mod attempt;
 mod connector;
 mod driver;
 mod pool;
@@ -19,6 +20,7 @@ use countersign_protocol::realtime::placement::OnLoss;
 
 use crate::sign::redact;
 
+pub use attempt::{AttemptError, attempt};
 pub use pool::{Pool, Subscription};
 
 /// The settings of `[pool]` that concern realtime.

@@ -29,7 +29,7 @@ use crate::lifecycle::BackgroundTasks;
 use crate::outbox::Outbox;
 use crate::telemetry::metrics::RouteMetrics;
 use crate::telemetry::tasks::{Panicked, Task, caught};
-use crate::upstream::{Dialer, Upstream, UpstreamKind};
+use crate::upstream::{Dialer, Upstream};
 
 /// The realtime connections of one route and identity.
 #[derive(Clone, Debug)]
@@ -80,16 +80,7 @@ impl Pool {
         config: RealtimeConfig,
         background: BackgroundTasks,
     ) -> Self {
-        let protocol = match upstream.endpoint().kind {
-            UpstreamKind::Events => Protocol::Events,
-            UpstreamKind::Graphql | UpstreamKind::Http => Protocol::Graphql,
-        };
-        let connector = Arc::new(RealtimeConnector {
-            protocol,
-            upstream,
-            dialer,
-            handshake: config.handshake,
-        });
+        let connector = Arc::new(RealtimeConnector::new(upstream, dialer, config.handshake));
         let placement = PlacementConfig {
             on_loss: config.on_loss,
             subscriptions: config.subscriptions,

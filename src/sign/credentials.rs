@@ -5,6 +5,7 @@
 //! the snapshot, and wait for the task only if the snapshot is missing or has expired. Each load creates
 //! new providers, because a provider of `aws-config` parses the profile files only once.
 
+mod caller;
 mod chain;
 mod config;
 mod endpoints;
@@ -34,6 +35,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
 use super::clock::{self, ClockJumps};
+pub use caller::{CallerError, caller};
 use chain::Chain;
 pub use config::CredentialSourceConfig;
 pub use error::CredentialsError;
@@ -206,6 +208,13 @@ impl CredentialSource {
         let mut state = self.state.subscribe();
         // The background task ends with the process.
         let _ = state.wait_for(|state| state.snapshot.is_some()).await;
+    }
+
+    /// Waits until the load that is running has ended, successfully or not. It takes at most
+    /// [`LOAD_TIMEOUT`].
+    pub async fn settled(&self) {
+        let mut state = self.state.subscribe();
+        let _ = state.wait_for(|state| !state.loading).await;
     }
 
     /// Returns the provider of the credentials, and when they expire, if they do; `None` if none have

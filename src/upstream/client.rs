@@ -139,7 +139,7 @@ impl Upstream {
     }
 
     /// Returns the dialer for WebSockets, which offers HTTP/1.1 only.
-    pub(super) fn http1_dialer(&self) -> &Dialer {
+    pub fn http1_dialer(&self) -> &Dialer {
         &self.http1_dialer
     }
 

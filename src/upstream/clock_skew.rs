@@ -118,7 +118,7 @@ impl ClockSkew {
 }
 
 /// Returns upstream's time in the header `Date`; `None` if a cache has stored the response.
-pub(super) fn current_date(headers: &HeaderMap) -> Option<SystemTime> {
+pub fn current_date(headers: &HeaderMap) -> Option<SystemTime> {
     if headers.contains_key(AGE) {
         return None;
     }

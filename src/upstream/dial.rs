@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,6 +12,7 @@ use http::Uri;
 use hyper_util::client::legacy::connect::proxy::Tunnel;
 use hyper_util::client::proxy::matcher::Intercept;
 use hyper_util::rt::TokioIo;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::{ClientConfig, HandshakeKind};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
@@ -39,6 +41,7 @@ pub struct Dialer {
     address: Address,
     tls_name: ServerName<'static>,
     tls: TlsConnector,
+    roots: TlsRoots,
     resolver: Resolver,
     proxy: Option<Intercept>,
     timeout: Duration,
@@ -87,6 +90,7 @@ impl Dialer {
             address,
             tls_name,
             tls: TlsConnector::from(Arc::new(tls)),
+            roots: options.roots.clone(),
             resolver: options.resolver.clone(),
             proxy,
             timeout,
@@ -94,8 +98,45 @@ impl Dialer {
         })
     }
 
-    pub(super) fn address(&self) -> &Address {
+    /// Returns the address of upstream that is dialled.
+    pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Returns the host and port of the proxy, if connections are opened through one.
+    pub fn proxy(&self) -> Option<String> {
+        self.proxy.as_ref().map(|proxy| host_and_port(proxy.uri()))
+    }
+
+    /// Returns the name that is looked up, and its addresses: those of the proxy if there is one.
+    ///
+    /// The caller has to set a time limit, here and in [`Self::open`].
+    ///
+    /// # Errors
+    /// When the name has no address.
+    pub async fn look_up(&self) -> (&str, io::Result<Vec<IpAddr>>) {
+        let proxy = self.proxy.as_ref().and_then(|proxy| proxy.uri().host());
+        let host = proxy.unwrap_or(&self.address.host);
+        (host, self.resolver.addresses(host).await)
+    }
+
+    /// Completes a TLS handshake on an open connection, with `verifier` in place of the own one.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub(super) async fn handshake_with(
+        &self,
+        tcp: TcpStream,
+        verifier: Arc<dyn ServerCertVerifier>,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let mut tls = ClientConfig::clone(self.tls.config());
+        tls.dangerous().set_certificate_verifier(verifier);
+        let tls = TlsConnector::from(Arc::new(tls));
+        tls.connect(self.tls_name.clone(), tcp).await
+    }
+
+    pub(super) fn roots(&self) -> &TlsRoots {
+        &self.roots
     }
 
     pub(super) fn metrics(&self) -> &RouteMetrics {
@@ -197,7 +238,11 @@ impl Dialer {
         })
     }
 
-    async fn open(&self) -> Result<TcpStream, DialError> {
+    /// Opens a TCP connection to upstream, directly or through the proxy.
+    ///
+    /// # Errors
+    /// [`DialError::Connect`] or [`DialError::Tunnel`].
+    pub async fn open(&self) -> Result<TcpStream, DialError> {
         let address = self.address.to_string();
         let bad_address = || DialError::Connect {
             address: address.clone(),

@@ -14,6 +14,7 @@ mod endpoint;
 mod error;
 mod framing;
 mod headers;
+mod inspect_tls;
 mod partition;
 mod pool;
 mod proxy_rules;
@@ -28,6 +29,7 @@ mod tunnel;
 mod websocket;
 
 pub use client::{Timing, Upstream};
+pub use clock_skew::current_date;
 pub use config::UpstreamConfig;
 pub use dial::{ConnectorOptions, Dialer};
 pub use endpoint::{
@@ -37,6 +39,7 @@ pub use endpoint::{
 pub use error::{DialError, Error};
 pub use framing::FramingError;
 pub use headers::{HeaderPolicy, filter_response_headers, set_length_of_empty_body};
+pub use inspect_tls::TlsInspection;
 pub use pool::UpstreamBody;
 pub use proxy_rules::ProxyRules;
 pub use read_to_end::read_to_end;

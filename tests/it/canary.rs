@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::collector::Collector;
 use crate::fakes::Endpoint;
-use crate::support::{Answer, Daemon, JSON, Socket, World, get, post, raw, within};
+use crate::support::{Answer, Daemon, JSON, Socket, World, command, get, post, raw, within};
 
 const KEY_ID: &str = "AKIDCANARYKEYID00001";
 const SECRET: &str = "canary/Secret+Key0002";
@@ -542,6 +542,50 @@ async fn a_rejection_by_sts_leaks_no_secret() {
         assert_eq!(answer.status, 503, "{answer:?}");
         check_error("a refusal of STS", &answer);
         run.end("a refusal of STS", 1).await;
+    }
+}
+
+/// Both STS and the API quote everything that they received.
+#[tokio::test]
+async fn checks_show_no_secret() {
+    let sts = Endpoint::start(|_| {
+        let body = format!(
+            "<ErrorResponse><Error><Code>SignatureDoesNotMatch</Code><Message>no match for {TOKEN}\n\
+             x-amz-security-token:{TOKEN}</Message></Error></ErrorResponse>"
+        );
+        (403, body)
+    })
+    .await;
+    let canary = CanaryWorld::new("text").await;
+    let home = canary.world.home.0.display().to_string();
+    let url = sts.url();
+    let wrong = format!("{SECRET}wrong");
+    let query = format!("{{ echo(text: {ARGUMENT:?}) }}");
+    for (secret, code, step) in [
+        (SECRET, 1, "✗ identity"),
+        (&wrong, 1, "✗ request"),
+        ("", 1, "✗ credentials"),
+    ] {
+        for form in ["--json", "--read-only"] {
+            let arguments = ["check", form, "--query", &query].map(str::to_owned);
+            let arguments = [&arguments[..], &canary.world.arguments(&[])].concat();
+            let own = [
+                ("HOME", home.as_str()),
+                ("AWS_ENDPOINT_URL_STS", url.as_str()),
+            ];
+            let mut command = command(&arguments, &[&own, &environment(secret)[..]].concat());
+            let output = within("the check", command.output()).await.unwrap();
+            let text = |bytes| String::from_utf8(bytes).unwrap();
+            let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+            assert_eq!(output.status.code(), Some(code), "{stdout}{stderr}");
+            assert!(form == "--json" || stdout.contains(step), "{stdout}");
+            let secrets = [KEY_ID, SECRET, TOKEN];
+            check_absent_of(
+                &secrets,
+                "the output of a check",
+                &format!("{stdout}{stderr}"),
+            );
+        }
     }
 }
 

@@ -194,9 +194,10 @@ async fn first_line(arguments: &[&str], environment: &[(&str, &str)]) -> (Option
 #[tokio::test]
 async fn an_unknown_command_is_rejected_with_the_nearest_ones() {
     for (words, meant) in [
-        (&["doctor"][..], "countersign config --check"),
-        (&["doctor", "now"], "countersign config --check"),
-        (&["check", "--profile", "x"], "countersign config --check"),
+        (&["doctor"][..], "countersign check URL"),
+        (&["doctor", "now"], "countersign check URL"),
+        (&["test", "--profile", "x"], "countersign check URL"),
+        (&["lint"], "countersign config --check"),
         (&["status"], "countersign wait"),
         (&["stop"], "countersign shutdown"),
         (&["run"], "countersign serve URL"),

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
+};
 use rustls::ServerConfig;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -214,8 +216,19 @@ pub struct Authority {
 
 impl Authority {
     pub fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
+        Self::of(CertificateParams::new(vec![]).unwrap())
+    }
+
+    /// Creates an authority with this common name.
+    pub fn named(name: &str) -> Self {
         let mut ca = CertificateParams::new(vec![]).unwrap();
+        ca.distinguished_name = DistinguishedName::new();
+        ca.distinguished_name.push(DnType::CommonName, name);
+        Self::of(ca)
+    }
+
+    fn of(mut ca: CertificateParams) -> Self {
+        let key = KeyPair::generate().unwrap();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let pem = ca.self_signed(&key).unwrap().pem();
         Self {

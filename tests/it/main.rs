@@ -29,6 +29,7 @@ mod bad_input;
 mod botocore;
 mod browser;
 mod canary;
+mod check;
 mod clients;
 mod command_line;
 mod credentials;

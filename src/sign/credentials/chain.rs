@@ -77,14 +77,29 @@ impl Chain {
         }
     }
 
-    async fn load_once(&self) -> Result<(Credentials, String), CredentialsError> {
-        let selected = match &self.config.profile {
-            Some(name) => SelectedProfile {
+    /// Returns STS in the region of the source, at the endpoint that the environment or the selected
+    /// profile names.
+    ///
+    /// # Errors
+    /// When a variable or a setting of the profile cannot be used.
+    pub(super) async fn configured_sts(&self) -> Result<Sts, CredentialsError> {
+        // Keys of the environment do not need the profile files.
+        let profiles = Profiles::read(self.selected()?).await.ok();
+        Ok(self.sts(endpoints::sts(profiles.as_ref())?))
+    }
+
+    fn selected(&self) -> Result<SelectedProfile, CredentialsError> {
+        match &self.config.profile {
+            Some(name) => Ok(SelectedProfile {
                 name: name.clone(),
                 named_by: Some(profiles::SETTING),
-            },
-            None => environment::profile()?,
-        };
+            }),
+            None => environment::profile(),
+        }
+    }
+
+    async fn load_once(&self) -> Result<(Credentials, String), CredentialsError> {
+        let selected = self.selected()?;
         let (credentials, provider) = self.find(&selected).await?;
         keys::check(&credentials, &provider)?;
         let Some(role) = &self.config.assume_role else {
@@ -93,9 +108,7 @@ impl Chain {
         let source = provider;
         let provider = format!("role {role}, assumed with {source}");
         provider.clone_into(&mut self.current.lock());
-        // Keys of the environment do not need the profile files.
-        let profiles = Profiles::read(selected).await.ok();
-        let sts = self.sts(endpoints::sts(profiles.as_ref())?);
+        let sts = self.configured_sts().await?;
         let role = Role {
             arn: role.clone(),
             ..Role::default()

@@ -55,6 +55,20 @@ impl Snapshot {
         &self.identity
     }
 
+    /// Returns the keys and the session token.
+    pub(super) fn credentials(&self) -> Option<Credentials> {
+        self.identity.data::<Credentials>().cloned()
+    }
+
+    /// Returns whether the session token is missing that belongs to the access key. The ids of temporary
+    /// access keys begin with `ASIA` (IAM user guide, "Understanding unique ID prefixes").
+    pub fn lacks_token(&self) -> bool {
+        let credentials: Option<&Credentials> = self.identity.data();
+        credentials.is_some_and(|credentials| {
+            credentials.access_key_id().starts_with("ASIA") && credentials.session_token().is_none()
+        })
+    }
+
     /// Returns whether both have the same keys and session token.
     pub(super) fn has_keys_of(&self, other: &Self) -> bool {
         let keys = |snapshot: &Self| {
@@ -110,6 +124,21 @@ pub(super) fn format_time(at: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn temporary_keys_need_a_token() {
+        for (id, token, expected) in [
+            ("ASIAEXAMPLE", None, true),
+            ("ASIAEXAMPLE", Some(""), true),
+            ("ASIAEXAMPLE", Some("token"), false),
+            ("AKIAEXAMPLE", None, false),
+        ] {
+            let token = token.map(str::to_owned);
+            let credentials = Credentials::new(id, "SECRET", token, None, "x");
+            let snapshot = Snapshot::new(credentials, "environment".into());
+            assert_eq!(snapshot.lacks_token(), expected, "{id}");
+        }
+    }
 
     #[test]
     fn debug_output_contains_no_secret() {

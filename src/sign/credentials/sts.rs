@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use aws_config::Region;
 use aws_credential_types::Credentials;
 use aws_sdk_sts::config::BehaviorVersion;
+use aws_sdk_sts::error::{ProvideErrorMetadata as _, SdkError};
 use aws_sdk_sts::types::Credentials as StsCredentials;
 use aws_sdk_sts::{Client, Config};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
@@ -44,6 +45,14 @@ pub(super) struct Sts {
     pub(super) http: SharedHttpClient,
     pub(super) region: Region,
     pub(super) endpoint: StsEndpoint,
+}
+
+/// Why STS did not name the principal.
+pub(super) enum CallerFailure {
+    /// STS did not respond, with the chain of causes.
+    Unreachable(String),
+    /// The code and the text of its error.
+    Rejected(String, String),
 }
 
 const SESSION_NAME: &str = "countersign";
@@ -92,6 +101,30 @@ impl Sts {
             .await;
         let assumed = assumed.map_err(|error| error_chain(&error))?;
         credentials(assumed.credentials)
+    }
+
+    /// Returns the ARN of the principal that the credentials belong to.
+    ///
+    /// # Errors
+    /// When STS cannot be reached, or rejects the credentials.
+    pub(super) async fn caller(&self, credentials: Credentials) -> Result<String, CallerFailure> {
+        let called = self
+            .client(Some(credentials))
+            .get_caller_identity()
+            .send()
+            .await;
+        match called {
+            Ok(caller) => Ok(caller.arn.unwrap_or_default()),
+            Err(SdkError::ServiceError(error)) => {
+                let error = error.err();
+                let text = |part: Option<&str>| part.unwrap_or_default().to_owned();
+                Err(CallerFailure::Rejected(
+                    text(error.code()),
+                    text(error.message()),
+                ))
+            }
+            Err(error) => Err(CallerFailure::Unreachable(error_chain(&error))),
+        }
     }
 
     fn client(&self, source: Option<Credentials>) -> Client {

@@ -1,0 +1,117 @@
+//! The steps `credentials` and `identity`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::report::{Fault, NotPassed, Passed};
+use super::target::Target;
+use crate::sign::clock;
+use crate::sign::credentials::{CallerError, Snapshot, caller};
+
+/// Loads the credentials as the server does, and shows their source and expiry.
+pub(super) async fn load(target: &Target) -> Result<Passed<Arc<Snapshot>>, NotPassed> {
+    let source = target.upstream.signer().credential_source();
+    source.settled().await;
+    let now = clock::now();
+    let snapshot = source.current(now).await.map_err(|error| {
+        let cause = if error.tried.contains("expired") {
+            "credentials-expired"
+        } else {
+            "credentials"
+        };
+        let detail = format!("no valid credentials: {}", error.tried);
+        Fault::new(cause, detail, error.remedy)
+    })?;
+    let (provider, expires) = source.origin().unwrap_or_default();
+    if snapshot.lacks_token() {
+        let detail = format!(
+            "from {provider}: the access key is temporary (ASIA…), and its session token is missing"
+        );
+        let fix = "Set AWS_SESSION_TOKEN, or aws_session_token in the profile, to the token that was issued with \
+                   the key.";
+        return Err(Fault::new("token-missing", detail, fix).into());
+    }
+    let left = snapshot
+        .expires()
+        .and_then(|at| at.duration_since(now).ok());
+    let expiry = match (left, expires) {
+        (Some(left), Some(expires)) => {
+            let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
+            format!("they expire in {left}, at {expires}")
+        }
+        (Some(_) | None, _) => "they do not expire".to_owned(),
+    };
+    Ok(Passed {
+        value: snapshot,
+        detail: format!("from {provider}; {expiry}"),
+    })
+}
+
+/// Asks STS whose the credentials are.
+pub(super) async fn identify(
+    target: &Target,
+    snapshot: &Snapshot,
+) -> Result<Passed<()>, NotPassed> {
+    let Some(config) = &target.credentials else {
+        let reason = "the credentials are those of the demo".to_owned();
+        return Err(NotPassed::Skipped(reason));
+    };
+    let unreachable = |reason: &str| {
+        NotPassed::Skipped(format!(
+            "STS cannot be reached ({reason}). The other steps do not need it"
+        ))
+    };
+    let after = target.upstream.config().connect;
+    match timeout(after, caller(config, snapshot)).await {
+        Ok(Ok(arn)) => Ok(Passed {
+            value: (),
+            detail: arn,
+        }),
+        Ok(Err(CallerError::Unreachable(reason))) => Err(unreachable(&reason)),
+        Ok(Err(CallerError::Rejected { code, message })) => Err(rejected(&code, &message).into()),
+        Err(_) => Err(unreachable(&format!("no answer within {after:?}"))),
+    }
+}
+
+/// The errors of STS (STS API reference, "Common errors").
+fn rejected(code: &str, message: &str) -> Fault {
+    let (cause, fix) = match code {
+        "ExpiredToken" | "ExpiredTokenException" => (
+            "token-expired",
+            "The session token has expired. Renew the credentials, such as with: aws sso login",
+        ),
+        "InvalidClientTokenId" | "UnrecognizedClientException" => (
+            "unknown-key",
+            "AWS does not know the access key, or it is temporary and the session token is wrong or missing. Set \
+             the key, its secret and its token together, from one source.",
+        ),
+        "SignatureDoesNotMatch" | "InvalidSignatureException"
+            if message.starts_with("Signature expired") || message.contains("not yet current") =>
+        {
+            (
+                if message.contains("not yet current") {
+                    "clock-fast"
+                } else {
+                    "clock-slow"
+                },
+                "This machine's clock is wrong: timedatectl set-ntp true",
+            )
+        }
+        "SignatureDoesNotMatch" | "InvalidSignatureException" => (
+            "wrong-secret",
+            "The secret access key is not that of the access key. Copy both again, from one source.",
+        ),
+        "RegionDisabledException" => (
+            "region-disabled",
+            "STS is not enabled in this region for the account. Enable it in IAM, or set AWS_ENDPOINT_URL_STS.",
+        ),
+        _ => ("sts", "Check the credentials: aws sts get-caller-identity"),
+    };
+    Fault::new(
+        cause,
+        format!("STS rejected the credentials: {code}: {message}"),
+        fix,
+    )
+}

@@ -1,0 +1,156 @@
+//! `countersign check`: checks the way to an API step by step.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use super::failure::Failure;
+use super::output::print;
+use super::process::signals::Signals;
+use super::runtime::runtime;
+use super::settings::Settings;
+use crate::app;
+use crate::check::{self, Fault, Outcome, Report, Step, Target, check_query};
+use crate::config::{self, Config, Problem, Problems};
+use crate::lifecycle::BackgroundTasks;
+
+#[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Options {
+    /// GraphQL query to send instead of { __typename }; mutations are not sent
+    #[arg(long, value_name = "QUERY")]
+    query: Option<String>,
+    /// Write one line of JSON for each step
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  countersign check https://ID.appsync-api.eu-central-1.amazonaws.com/graphql
+  countersign check --profile dev --query '{ rooms { id } }' https://ID.appsync-api.eu-central-1.amazonaws.com/graphql
+  countersign check https://ID.execute-api.us-east-1.amazonaws.com/prod/orders
+  countersign check --config /etc/countersign.toml --json
+
+The steps are: configuration, credentials, identity (asks STS), dns, tcp, tls, clock, request (signed), and
+realtime (or events). Each is shown when it has ended, and a step that failed with the fix below it.
+A check changes nothing: it sends queries and GET requests only.
+
+Exit codes: 0 if no step failed, 1 if one did, 2 for invalid usage or configuration.
+
+As JSON: {\"route\", \"step\", \"outcome\": \"passed\", \"failed\" or \"skipped\", \"detail\", \"ms\"}, and for a step
+that failed \"cause\" and \"fix\".";
+
+/// How long the tasks may take to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Writes the reports, and counts the steps that failed.
+struct Printer {
+    is_json: bool,
+    steps: usize,
+    failed: usize,
+    written: Result<(), Failure>,
+}
+
+pub(super) fn run(options: &Options) -> Result<(), Failure> {
+    if let Some(query) = &options.query {
+        check_query(query)?;
+    }
+    let mut printer = Printer {
+        is_json: options.json,
+        steps: 0,
+        failed: 0,
+        written: Ok(()),
+    };
+    let Some(config) = configuration(&options.settings, &mut printer) else {
+        return printer.written.and(Err(Failure::CheckConfig));
+    };
+    runtime()?.block_on(async {
+        let mut signals = Signals::new().map_err(Failure::Runtime)?;
+        let background = BackgroundTasks::default();
+        let targets = app::check_targets(&config, &background)?;
+        let is_complete = tokio::select! {
+            biased;
+            () = signals.next() => false,
+            () = check_all(&targets, options.query.as_deref(), &mut printer) => true,
+        };
+        background.stop.cancel();
+        background.tracker.close();
+        let _ = tokio::time::timeout(STOP_TIMEOUT, background.tracker.wait()).await;
+        printer.written?;
+        match (is_complete, printer.failed) {
+            (false, _) => Err(Failure::Interrupted),
+            (true, 0) => Ok(()),
+            (true, failed) => Err(Failure::Check {
+                failed,
+                steps: printer.steps,
+            }),
+        }
+    })
+}
+
+async fn check_all(targets: &[Target], query: Option<&str>, printer: &mut Printer) {
+    for target in targets {
+        printer.print(Report {
+            route: target.route.clone(),
+            step: Step::Configuration,
+            outcome: Outcome::Passed,
+            detail: target.decision.clone(),
+            fault: None,
+            took: Duration::ZERO,
+        });
+        check::run(target, query, &mut |report| printer.print(report)).await;
+    }
+}
+
+/// Loads the configuration and every file that a start reads. Reports its mistakes, and returns `None` if
+/// there are any.
+fn configuration(settings: &Settings, printer: &mut Printer) -> Option<Config> {
+    let problems = match config::load(&settings.sources()) {
+        Ok((raw, config)) => {
+            let unusable = app::unusable_files(&config).into_iter();
+            let problems: Vec<Problem> = unusable
+                .map(|file| raw.problem(&file.key, file.message))
+                .collect();
+            if problems.is_empty() {
+                return Some(config);
+            }
+            problems
+        }
+        Err(Problems(problems)) => problems,
+    };
+    for problem in problems {
+        printer.print(Report {
+            route: String::new(),
+            step: Step::Configuration,
+            outcome: Outcome::Failed,
+            detail: problem.to_string(),
+            fault: Some(Fault {
+                cause: "configuration".to_owned(),
+                detail: problem.to_string(),
+                fix: String::new(),
+            }),
+            took: Duration::ZERO,
+        });
+    }
+    None
+}
+
+impl Printer {
+    fn print(&mut self, report: Report) {
+        self.steps += 1;
+        if report.outcome == Outcome::Failed {
+            self.failed += 1;
+        }
+        let text = if self.is_json {
+            report.json()
+        } else {
+            report.text()
+        };
+        if self.written.is_ok() {
+            self.written = print(&text);
+        }
+    }
+}
