@@ -114,10 +114,10 @@ async fn subscribe(
     }
 }
 
-/// Returns the value of `?channel=`.
+/// Returns the value of `?channel=`, unless it is empty.
 fn channel_parameter(query: &str) -> Result<Option<String>, Error> {
     let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let found = pairs.find(|(name, _)| *name == "channel");
+    let found = pairs.find(|(name, value)| *name == "channel" && !value.is_empty());
     Ok(found.map(|(_, value)| decode(value)).transpose()?)
 }
 

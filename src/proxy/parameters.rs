@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 use super::error::Error;
 use crate::sign::decode;
 
-/// Reads `?query=…&variables=…&operationName=…&extensions=…` (GraphQL over HTTP, "GET").
+/// Reads `?query=…&variables=…&operationName=…&extensions=…` (GraphQL over HTTP, "GET"). An empty
+/// parameter counts as none.
 ///
 /// # Errors
 /// If a parameter is malformed, or the document is missing.
@@ -15,6 +16,9 @@ pub fn operation_from_query(query: &str) -> Result<Operation, Error> {
     let mut has_document_id = false;
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if value.is_empty() {
+            continue;
+        }
         match name {
             "query" => operation.query = decode(value)?,
             "variables" => operation.variables = object("variables", &decode(value)?)?,
@@ -68,6 +72,9 @@ mod tests {
             operation.to_body(),
             r#"{"query":"{ a }","variables":{"a":1},"operationName":"Q"}"#
         );
+        let empty = "operationName=&query=%7B+a+%7D&variables=&extensions=&documentId=";
+        let body = r#"{"query":"{ a }","variables":{}}"#;
+        assert_eq!(operation_from_query(empty).unwrap().to_body(), body);
         for bad in [
             "",
             "query=",

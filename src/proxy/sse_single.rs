@@ -20,13 +20,14 @@ use crate::telemetry::Record;
 
 const TOKEN: HeaderName = HeaderName::from_static("x-graphql-event-stream-token");
 
-/// Returns the token of a stream, if the request has one.
+/// Returns the token of a stream, if the request has one that is not empty.
 pub(super) fn token(request: &Parts) -> Option<String> {
     let by_header = request.headers.get(TOKEN);
     let by_header = by_header.and_then(|value| value.to_str().ok());
     by_header
         .map(str::to_owned)
         .or_else(|| parameter(request, "token"))
+        .filter(|token| !token.is_empty())
 }
 
 /// Reserves a stream, and responds with its token.

@@ -18,6 +18,7 @@ use serde_json::error::Category;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::operation_name::without_empty_name;
 use super::request::{IrregularRequest, StrictRequest};
 use super::survey::{survey, survey_tree};
 use super::{
@@ -53,7 +54,7 @@ pub enum BodyError {
 /// The text that is sent.
 #[derive(Debug)]
 enum RequestText {
-    /// A body as its client wrote it.
+    /// A body as its client wrote it, except for an empty `operationName`.
     Body(Bytes),
     Operation {
         operation: Operation,
@@ -123,11 +124,13 @@ impl Inspected {
         // A persisted query is rewritten, and the strict pass must be over the text that is sent.
         if is_policed
             && !mentions_persisted(body)
-            && let Ok(request) = StrictRequest::read(body)
+            && let Ok(mut request) = StrictRequest::read(body)
         {
             let name = request.operation_name.as_deref();
             let (selected, tree) = split(documents.read(&request.query, name));
-            let mut inspected = Self::new(RequestText::Body(body.clone()), tree);
+            let text = RequestText::body(body, name);
+            request.operation_name.take_if(|name| name.is_empty());
+            let mut inspected = Self::new(text, tree);
             inspected.request = OnceLock::from(Ok(request));
             return Ok((Some(selected), inspected));
         }
@@ -157,14 +160,15 @@ impl Inspected {
                 None => Ok((None, verbatim())),
             };
         };
-        let (selected, tree) = split(documents.read(&query, envelope.operation_name.as_deref()));
+        let name = envelope.operation_name.as_deref();
+        let (selected, tree) = split(documents.read(&query, name));
         let text = if is_persisted {
             let operation: Result<Operation, _> = serde_json::from_slice(body);
             let mut operation = operation.map_err(BodyError::Json)?;
             operation.strip_persisted();
             RequestText::Body(Bytes::from(operation.to_body()))
         } else {
-            RequestText::Body(body.clone())
+            RequestText::body(body, name)
         };
         Ok((Some(selected), Self::new(text, tree)))
     }
@@ -283,6 +287,15 @@ impl Operation {
 // === impl RequestText ===
 
 impl RequestText {
+    /// Returns the text of a body whose `operationName` is `name`. An empty name is removed from it.
+    fn body(body: &Bytes, name: Option<&str>) -> Self {
+        let shortened = match (name, std::str::from_utf8(body)) {
+            (Some(""), Ok(text)) => without_empty_name(text),
+            _ => None,
+        };
+        Self::Body(shortened.map_or_else(|| body.clone(), Bytes::from))
+    }
+
     fn operation(operation: Operation, kind: Option<OperationKind>) -> Self {
         Self::Operation {
             operation,

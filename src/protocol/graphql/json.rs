@@ -1,4 +1,4 @@
-//! A piece of JSON text that is passed on without being parsed.
+//! JSON text: a piece that is passed on without being parsed, objects, and strings.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -61,6 +61,34 @@ pub fn read_object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     is_object.then(|| serde_json::from_str(text).ok()).flatten()
 }
 
+/// Appends `text` to `out` as a JSON string.
+pub fn push_json_string(out: &mut String, text: &str) {
+    out.push('"');
+    let mut clean = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+            continue;
+        }
+        out.push_str(&text[clean..at]);
+        clean = at + 1;
+        match byte {
+            b'"' => out.push_str("\\\""),
+            b'\\' => out.push_str("\\\\"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            control => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                out.push_str("\\u00");
+                out.push(char::from(HEX[usize::from(control >> 4)]));
+                out.push(char::from(HEX[usize::from(control & 15)]));
+            }
+        }
+    }
+    out.push_str(&text[clean..]);
+    out.push('"');
+}
+
 impl From<&RawValue> for Json {
     fn from(raw: &RawValue) -> Self {
         Self(Bytes::copy_from_slice(raw.get().as_bytes()))
@@ -70,6 +98,15 @@ impl From<&RawValue> for Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_strings_match_serde() {
+        for text in ["", "plain", "q\"b\\s\n\r\t\u{1}\u{1f}é\u{2028}🦀", "\u{7f}"] {
+            let mut out = String::new();
+            push_json_string(&mut out, text);
+            assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text, "{out}");
+        }
+    }
 
     #[test]
     fn a_slice_shares_the_frame() {

@@ -11,6 +11,7 @@ mod error;
 mod executable;
 mod inspected;
 mod json;
+mod operation_name;
 mod request;
 mod survey;
 
@@ -20,23 +21,29 @@ pub use documents::Documents;
 pub use error::{GraphqlError, shown};
 pub use executable::select;
 pub use inspected::{BodyError, Inspected, Selection, is_object};
-pub use json::{Json, read_object};
+pub use json::{Json, push_json_string, read_object};
 pub use request::{IrregularRequest, StrictRequest};
 pub use survey::{Survey, SurveyError, survey};
 
+use operation_name::{non_empty, without_empty_name};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// One GraphQL request: `{"query", "variables", "operationName", "extensions"}`.
 ///
-/// `null` and absent mean the same (GraphQL over HTTP, "Request Parameters").
+/// `null` and absent mean the same (GraphQL over HTTP, "Request Parameters"), and so does an empty
+/// `operationName`.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Operation {
     pub query: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<Box<RawValue>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "non_empty",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub operation_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extensions: Option<Box<RawValue>>,
@@ -76,14 +83,18 @@ pub enum Event {
 
 impl Operation {
     /// Creates an operation that is sent as it was written: `{"query", "variables"?,
-    /// "operationName"?}`.
+    /// "operationName"?}`. Only an empty `operationName` is removed.
     ///
     /// # Errors
     /// If `data` is not such JSON.
     pub fn from_data(data: String) -> Result<Self, serde_json::Error> {
         let operation: Self = serde_json::from_str(&data)?;
+        let shortened = match operation.operation_name {
+            None => without_empty_name(&data),
+            Some(_) => None,
+        };
         Ok(Self {
-            raw: Some(data),
+            raw: Some(shortened.unwrap_or(data)),
             ..operation
         })
     }
@@ -146,46 +157,9 @@ impl Event {
     }
 }
 
-/// Appends `text` to `out` as a JSON string.
-pub fn push_json_string(out: &mut String, text: &str) {
-    out.push('"');
-    let mut clean = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.push_str(&text[clean..at]);
-        clean = at + 1;
-        match byte {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            b'\n' => out.push_str("\\n"),
-            b'\r' => out.push_str("\\r"),
-            b'\t' => out.push_str("\\t"),
-            control => {
-                const HEX: &[u8; 16] = b"0123456789abcdef";
-                out.push_str("\\u00");
-                out.push(char::from(HEX[usize::from(control >> 4)]));
-                out.push(char::from(HEX[usize::from(control & 15)]));
-            }
-        }
-    }
-    out.push_str(&text[clean..]);
-    out.push('"');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn json_strings_match_serde() {
-        for text in ["", "plain", "q\"b\\s\n\r\t\u{1}\u{1f}é\u{2028}🦀", "\u{7f}"] {
-            let mut out = String::new();
-            push_json_string(&mut out, text);
-            assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text, "{out}");
-        }
-    }
 
     #[test]
     fn body_keeps_variables_byte_for_byte() {
