@@ -10,6 +10,7 @@ use countersign_protocol::realtime::{Failure, Start};
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 
+use super::client_headers::{HeaderError, to_entries};
 use super::exchange::{ExchangeError, UpstreamRequest, exchange};
 use crate::memory::{Buffer, ReadError};
 use crate::outbox::Outbox;
@@ -68,6 +69,9 @@ impl AppSyncApi {
 
     /// Starts a subscription. Its events go to `outbox` under `key`. The caller ends the
     /// returned span when upstream has confirmed the subscription.
+    ///
+    /// # Errors
+    /// If AppSync's protocol cannot carry one of the headers.
     pub fn subscribe(
         &self,
         owner: Owner,
@@ -76,15 +80,19 @@ impl AppSyncApi {
         mut headers: HeaderMap,
         outbox: Outbox,
         record: &mut Record,
-    ) -> (Subscription, UpstreamSpan) {
+    ) -> Result<(Subscription, UpstreamSpan), HeaderError> {
         record.bytes_in = data.len();
         let span = record.trace.upstream_span("start");
         self.policy.continue_trace(&mut headers, &span);
-        let start = Start {
-            data,
-            headers: entries(&headers),
+        let headers = match to_entries(&headers) {
+            Ok(headers) => headers,
+            Err(error) => {
+                span.end(record.steps(), Err(error.code().as_str()));
+                return Err(error);
+            }
         };
-        (self.pool.subscribe(owner, start, outbox, key), span)
+        let start = Start { data, headers };
+        Ok((self.pool.subscribe(owner, start, outbox, key), span))
     }
 
     /// Sends `body` by a signed `POST`. Returns the operation's result, if there is one, and the event
@@ -223,22 +231,6 @@ fn sent_at(status: StatusCode) -> Sent {
         _ if status.is_server_error() => Sent::Maybe,
         _ => Sent::Yes,
     }
-}
-
-/// Returns a client's headers as entries of an authorization object.
-fn entries(headers: &HeaderMap) -> Vec<(String, String)> {
-    let mut entries: Vec<(String, String)> = Vec::new();
-    for name in headers.keys() {
-        let values: Vec<&str> = headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .collect();
-        if !values.is_empty() {
-            entries.push((name.as_str().to_owned(), values.join(", ")));
-        }
-    }
-    entries
 }
 
 #[cfg(test)]

@@ -178,6 +178,9 @@ codes! {
     Forwarded = "FORWARDED", FORBIDDEN, NO,
         "Another proxy forwarded the request. That proxy may be reachable from other machines.",
         "Set `guard.forwarded` to `\"strip\"` or `\"pass\"`.";
+    HeaderNotForwardable = "HEADER_NOT_FORWARDABLE", NONE, NO,
+        "A header of a subscription is not UTF-8, or a header in a message has a name or a value that HTTP does not allow.",
+        "Encode the header that the message names as UTF-8 without control characters, or leave it out.";
     HeaderNotSignable = "HEADER_NOT_SIGNABLE", BAD_REQUEST, NO,
         "A header's value has a tab, two consecutive spaces, or a byte that is not ASCII.",
         "Remove or encode the header that the message names.";

@@ -314,6 +314,7 @@ fn events_status(errors: &[GraphqlError]) -> StatusCode {
         (kind, _) if kind.starts_with("Unauthorized") || kind.starts_with("AccessDenied") => {
             StatusCode::FORBIDDEN
         }
+        ("", code) if code == Code::HeaderNotForwardable.as_str() => StatusCode::BAD_REQUEST,
         ("", code) if !code.is_empty() => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     }

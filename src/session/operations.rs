@@ -21,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::context::SessionContext;
 use crate::guard::{Admission, Grant, OperationPolicies};
 use crate::memory::Buffer;
-use crate::operation::{NotAdmitted, RequestedOperation, admit};
+use crate::operation::{HeaderError, NotAdmitted, RequestedOperation, admit, from_entries};
 use crate::outbox::Outbox;
 use crate::realtime::Subscription;
 use crate::telemetry::metrics::{GaugeGuard, metrics};
@@ -108,8 +108,12 @@ impl Operations {
         let mut record = self.record(selected.kind.as_str(), &headers);
         record.set_name(selected.name.as_deref());
         if let Err(reason) = self.admit(RequestedOperation::Graphql(&inspected)) {
-            return self.refuse(key, &reason, record);
+            return self.refuse(key, reason.code(), reason.to_string(), record);
         }
+        let headers = match headers {
+            Ok(headers) => headers,
+            Err(error) => return self.refuse(key, error.code(), error.to_string(), record),
+        };
         match selected.kind {
             OperationKind::Subscription => {
                 self.subscribe_to(key, inspected.into_data(), headers, record)
@@ -135,8 +139,12 @@ impl Operations {
         let headers = self.headers(&subscribe.headers);
         let record = self.record("subscribe", &headers);
         if let Err(reason) = self.admit(RequestedOperation::Subscribe) {
-            return self.refuse(key, &reason, record);
+            return self.refuse(key, reason.code(), reason.to_string(), record);
         }
+        let headers = match headers {
+            Ok(headers) => headers,
+            Err(error) => return self.refuse(key, error.code(), error.to_string(), record),
+        };
         self.subscribe_to(key, subscribe.to_data(), headers, record);
     }
 
@@ -146,8 +154,12 @@ impl Operations {
         let headers = self.headers(&publish.headers);
         let record = self.record("publish", &headers);
         if let Err(reason) = self.admit(RequestedOperation::Publish) {
-            return self.refuse(key, &reason, record);
+            return self.refuse(key, reason.code(), reason.to_string(), record);
         }
+        let headers = match headers {
+            Ok(headers) => headers,
+            Err(error) => return self.refuse(key, error.code(), error.to_string(), record),
+        };
         let done = CancellationToken::new();
         let before = self.published.replace(done.clone());
         let guard = done.drop_guard();
@@ -264,8 +276,7 @@ impl Operations {
     }
 
     /// Ends an operation that is not admitted, and therefore not sent.
-    fn refuse(&mut self, key: OperationKey, reason: &NotAdmitted, mut record: Record) {
-        let (code, message) = (reason.code(), reason.to_string());
+    fn refuse(&mut self, key: OperationKey, code: Code, message: String, mut record: Record) {
         let error = GraphqlError::coded(message.as_str(), code, Sent::No);
         metrics().refused(code);
         record.code = Some(code.into());
@@ -286,7 +297,10 @@ impl Operations {
         let (owner, outbox) = (self.context.owner, self.outbox.clone());
         let api = &self.context.api;
         let started = api.subscribe(owner, key, data, headers, outbox, &mut record);
-        let (subscription, span) = started;
+        let (subscription, span) = match started {
+            Ok(started) => started,
+            Err(error) => return self.refuse(key, error.code(), error.to_string(), record),
+        };
         let running = Running::Subscription {
             span: Some(span),
             record: Box::new(record),
@@ -340,9 +354,11 @@ impl Operations {
         self.running.insert(key, running);
     }
 
-    fn record(&self, operation: &'static str, headers: &HeaderMap) -> Record {
+    /// Returns the record of an operation with these headers. If they are invalid, it belongs to the trace
+    /// of the session.
+    fn record(&self, operation: &'static str, headers: &Result<HeaderMap, HeaderError>) -> Record {
         let mut record = Record::new(self.context.method);
-        record.trace = Trace::begin(headers);
+        record.trace = Trace::begin(headers.as_ref().unwrap_or(&self.context.headers));
         record.set_route(self.context.metrics());
         record.operation = Some(operation);
         record.token.clone_from(&self.token);
@@ -350,24 +366,20 @@ impl Operations {
     }
 
     /// Returns the session's headers with those of the operation.
-    fn headers(&self, own: &[(String, String)]) -> HeaderMap {
+    ///
+    /// # Errors
+    /// If one of the operation's headers cannot be forwarded.
+    fn headers(&self, own: &[(String, String)]) -> Result<HeaderMap, HeaderError> {
         let mut headers = self.context.headers.clone();
         if !own.is_empty() {
-            let mut added = HeaderMap::new();
-            for (name, value) in own {
-                if let (Ok(name), Ok(value)) = (name.parse(), value.parse()) {
-                    let _: Option<http::HeaderValue> =
-                        added.insert::<http::HeaderName>(name, value);
-                }
-            }
-            self.context.api.policy().filter_session(&mut added);
+            let added = from_entries(own, self.context.api.policy())?;
             // A tracestate belongs to the traceparent that it came with.
             if added.contains_key(TRACEPARENT) {
                 headers.remove(TRACESTATE);
             }
             headers.extend(added);
         }
-        headers
+        Ok(headers)
     }
 }
 

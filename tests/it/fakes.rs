@@ -22,7 +22,8 @@ use tokio_rustls::server::TlsStream;
 pub struct Heard {
     /// `GET /path HTTP/1.1`
     pub line: String,
-    /// Names in lower case; a repeated header's values are joined by `, `.
+    /// Names in lower case; a repeated header's values are joined by `, `. Bytes that are not UTF-8 are
+    /// replaced.
     pub headers: BTreeMap<String, String>,
     pub body: String,
 }
@@ -35,8 +36,9 @@ impl Heard {
             return None;
         }
         loop {
-            let mut line = String::new();
-            stream.read_line(&mut line).await.ok()?;
+            let mut line = Vec::new();
+            stream.read_until(b'\n', &mut line).await.ok()?;
+            let line = String::from_utf8_lossy(&line);
             let Some((name, value)) = line.trim_end().split_once(':') else {
                 break;
             };

@@ -30,6 +30,7 @@ mod botocore;
 mod browser;
 mod canary;
 mod check;
+mod client_inputs;
 mod clients;
 mod command_line;
 mod credentials;

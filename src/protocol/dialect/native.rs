@@ -170,12 +170,17 @@ pub(super) fn appsync_error(error_type: &str, message: &str) -> GraphqlError {
     GraphqlError::new(message).with("errorType", error_type)
 }
 
-/// Returns the entries of an authorization object that are the client's own headers.
+/// Returns the entries of an authorization object that are the client's own headers. A value that is not
+/// a string becomes its JSON text; `null` counts as absent.
 pub(super) fn headers(authorization: Map<String, Value>) -> Vec<(String, String)> {
     let entries = authorization.into_iter().filter_map(|(name, value)| {
         let name = name.to_ascii_lowercase();
-        let Value::String(value) = value else {
-            return None;
+        let value = match value {
+            Value::Null => return None,
+            Value::String(value) => value,
+            value @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                value.to_string()
+            }
         };
         (!FIXED.contains(&name.as_str())).then_some((name, value))
     });

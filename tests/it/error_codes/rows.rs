@@ -211,6 +211,13 @@ pub(super) fn ours() -> Vec<Row> {
         ),
         row(Code::Forwarded, get(&["x-forwarded-for: 10.0.0.1"])),
         row(
+            Code::HeaderNotForwardable,
+            other_start(json!({
+                "data": body(SUBSCRIPTION),
+                "extensions": { "authorization": { "x-team": "a\u{1}b" } },
+            })),
+        ),
+        row(
             Code::HeaderNotSignable,
             http("GET /rest/orders", &["x-amz-meta: a  b"], ""),
         ),

@@ -16,8 +16,8 @@ fn check(transcript: &str) {
 fn a_subscription_runs_with_its_bytes_and_its_own_headers() {
     check(
         r#"
-        > {"id":"a","type":"start","payload":{"data":"{ \"variables\":{\"n\":1.0},\"query\":\"subscription { a }\" }","extensions":{"authorization":{"Authorization":"AWS4-HMAC-SHA256 x","host":"h","accept":"*","content-type":"c","content-encoding":"amz-1.0","X-Team":"blue","n":1}}}}
-        ! start 1 subscription { "variables":{"n":1.0},"query":"subscription { a }" } authorization=AWS4-HMAC-SHA256 x x-team=blue
+        > {"id":"a","type":"start","payload":{"data":"{ \"variables\":{\"n\":1.0},\"query\":\"subscription { a }\" }","extensions":{"authorization":{"Authorization":"AWS4-HMAC-SHA256 x","host":"h","accept":"*","content-type":"c","content-encoding":"amz-1.0","X-Team":"blue","n":1,"z":null}}}}
+        ! start 1 subscription { "variables":{"n":1.0},"query":"subscription { a }" } authorization=AWS4-HMAC-SHA256 x x-team=blue n=1
         . started 1
         < {"id":"a","type":"start_ack"}
         . next 1 {"data":{"a":1},"errors":[]}
