@@ -85,3 +85,4 @@ mod tls;
 mod traces;
 mod tunnel;
 mod upstream;
+mod wrong_signatures;

@@ -141,6 +141,7 @@ pub(super) fn find_key<'a>(
     Ok(key)
 }
 
+/// Checks the credential scope. All its mistakes are in one text.
 pub(super) fn check_scope(
     authorization: &Authorization<'_>,
     date: &str,
@@ -148,25 +149,32 @@ pub(super) fn check_scope(
     service: &str,
 ) -> Result<(), AppSyncError> {
     let day = date.get(..8).unwrap_or_default();
-    let problem = if authorization.region != region {
-        "Credential should be scoped to a valid region.".to_owned()
-    } else if authorization.service != service {
-        format!("Credential should be scoped to correct service: '{service}'.")
-    } else if authorization.terminator != TERMINATOR {
-        format!(
+    let mut problems: Vec<String> = Vec::new();
+    if authorization.region != region {
+        problems.push("Credential should be scoped to a valid region.".to_owned());
+    }
+    if authorization.service != service {
+        problems.push(format!(
+            "Credential should be scoped to correct service: '{service}'."
+        ));
+    }
+    if authorization.terminator != TERMINATOR {
+        problems.push(format!(
             "Credential should be scoped with a valid terminator: '{TERMINATOR}', not '{}'.",
             authorization.terminator
-        )
-    } else if authorization.date != day {
-        format!(
+        ));
+    }
+    if authorization.date != day {
+        problems.push(format!(
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from \
              HTTP: '{}' != '{day}', from '{date}'.",
             authorization.date
-        )
-    } else {
+        ));
+    }
+    if problems.is_empty() {
         return Ok(());
-    };
-    Err(AppSyncError::BadSignature(problem))
+    }
+    Err(AppSyncError::BadSignature(problems.join(" ")))
 }
 
 /// Checks the date, with five minutes of tolerance in both directions

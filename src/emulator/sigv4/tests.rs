@@ -168,6 +168,15 @@ fn errors_use_aws_wording() {
     );
     check_error(
         "A",
+        |headers, inputs| {
+            authorization(headers, "20260115", "20260114");
+            inputs.region = "eu-west-1";
+        },
+        "Credential should be scoped to a valid region. Date in Credential scope does not match \
+         YYYYMMDD from ISO-8601 version of date from HTTP: '20260114' != '20260115'",
+    );
+    check_error(
+        "A",
         |headers, _| headers.set("x-amz-date", "Thu, 15 Jan 2026"),
         "Date must be in ISO-8601",
     );

@@ -35,16 +35,32 @@ pub(super) fn authorization(
     })
 }
 
-/// Returns the error for `Bearer …` and `Basic …`, which API Gateway parses as the parameters of a
-/// signature.
+/// Returns the error for `Bearer …`, `Basic …` and other algorithms. API Gateway parses what follows
+/// as the parameters of a signature.
 fn other_scheme_error(header: &str, has_date: bool) -> String {
-    let mut parameters = header.split([',', ' ']).map(str::trim).skip(1);
-    let malformed = parameters.find(|parameter| !parameter.is_empty() && !parameter.contains('='));
+    let mut words = header
+        .split([',', ' '])
+        .map(str::trim)
+        .filter(|word| !word.is_empty());
+    let algorithm = words.next().unwrap_or_default();
+    let parameters: Vec<&str> = words.collect();
+    let malformed = parameters.iter().find(|parameter| !parameter.contains('='));
     if let Some(malformed) = malformed {
         return format!(
             "'{malformed}' not a valid key=value pair (missing equal-sign) in Authorization header: \
              '{header}'."
         );
+    }
+    let is_given = |name: &str| {
+        let mut names = parameters.iter().filter_map(|given| given.split_once('='));
+        names.any(|(given, _)| given == name)
+    };
+    if has_date
+        && ["Credential", "Signature", "SignedHeaders"]
+            .iter()
+            .all(|name| is_given(name))
+    {
+        return unsupported(algorithm);
     }
     let date = if has_date {
         ""
@@ -56,6 +72,10 @@ fn other_scheme_error(header: &str, has_date: bool) -> String {
          'Signature' parameter. Authorization header requires 'SignedHeaders' parameter. \
          {date}Authorization={header}"
     )
+}
+
+fn unsupported(algorithm: &str) -> String {
+    format!("Unsupported AWS 'algorithm': '{algorithm}'.")
 }
 
 // === impl Presigned ===
@@ -99,10 +119,7 @@ impl Presigned {
             )));
         }
         if self.algorithm != ALGORITHM {
-            return Err(GatewayError::Incomplete(format!(
-                "Unsupported AWS 'algorithm': '{}'.",
-                self.algorithm
-            )));
+            return Err(GatewayError::Incomplete(unsupported(&self.algorithm)));
         }
         Ok(self)
     }

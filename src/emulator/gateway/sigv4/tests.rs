@@ -160,6 +160,11 @@ fn header_errors_use_aws_wording() {
          'Signature' parameter. Authorization header requires 'SignedHeaders' parameter. \
          Authorization=Basic",
     );
+    check(
+        "AWS4-HMAC-SHA256",
+        "AWS4-HMAC-SHA512",
+        "Unsupported AWS 'algorithm': 'AWS4-HMAC-SHA512'.",
+    );
     check("Authorization:", "X-Was:", "Missing Authentication Token");
     check(
         "Authorization:",
