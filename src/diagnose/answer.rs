@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::encode::quoted;
 use super::evidence::Answer;
 
 /// An answer, parsed.
@@ -62,6 +63,38 @@ impl Parsed {
         parsed.string_to_sign = quoted_after(&message, STRING_MARK, None);
         parsed.message = message;
         parsed
+    }
+
+    /// Returns whether AWS says that the signature does not match.
+    pub(super) fn is_mismatch(&self) -> bool {
+        self.message
+            .contains("The request signature we calculated does not match")
+            || self.canonical_request.is_some()
+            || self.message.trim().is_empty() && self.kind.starts_with("InvalidSignature")
+    }
+
+    /// Returns whether AWS rejects the request without a reason.
+    pub(super) fn hides_reason(&self) -> bool {
+        let message = self.message.trim();
+        let is_forbidden = message.eq_ignore_ascii_case("forbidden")
+            || message.contains("\"message\":\"Forbidden\"")
+            || self.kind.starts_with("Forbidden");
+        is_forbidden || message.is_empty() && self.kind.is_empty() && self.status == Some(403)
+    }
+
+    /// Returns one line about an answer that is not a known rejection.
+    pub(super) fn description(&self) -> String {
+        let first_line = self.message.lines().find(|line| !line.trim().is_empty());
+        let first_line = first_line.map(|line| quoted(line.trim()));
+        let status = self.status.map(|status| status.to_string());
+        let parts: Vec<String> = status.into_iter().chain(first_line).collect();
+        if parts.is_empty() {
+            return "The answer does not show a reason.".to_owned();
+        }
+        format!(
+            "The answer is not a known rejection by AWS: {}.",
+            parts.join(", ")
+        )
     }
 
     fn from_json(json: &Value) -> Self {

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::fmt::Write as _;
 
-use super::texts::{Texts, authorization, clock, scope};
+use super::texts::{Texts, authorization, body, clock, endpoint, headers, path, query, scope};
 
 /// Declares each cause: variant, name and texts.
 macro_rules! causes {
@@ -38,11 +38,68 @@ macro_rules! causes {
 }
 
 causes! {
+    Algorithm = "algorithm", authorization::ALGORITHM;
+    AuthorizationMalformed = "authorization-malformed", authorization::MALFORMED;
+    BodyChanged = "body-changed", body::CHANGED;
+    BodyEscapes = "body-escapes", body::ESCAPES;
+    BodyHashEmpty = "body-hash-empty", body::HASH_EMPTY;
+    BodyHashEnvelope = "body-hash-envelope", body::HASH_ENVELOPE;
+    BodyHashUnsigned = "body-hash-unsigned", body::HASH_UNSIGNED;
+    CanonicalForm = "canonical-form", body::FORM;
     ClockFast = "clock-fast", clock::FAST;
     ClockSlow = "clock-slow", clock::SLOW;
-    HeaderRemoved = "header-removed", authorization::HEADER_REMOVED;
+    ContentShaHeader = "content-sha-header", headers::CONTENT_SHA;
+    DateFormat = "date-format", clock::FORMAT;
+    DateMissing = "date-missing", clock::MISSING;
+    HashCase = "hash-case", body::HASH_CASE;
+    HeaderChanged = "header-changed", headers::CHANGED;
+    HeaderNotSigned = "header-not-signed", headers::NOT_SIGNED;
+    HeaderRemoved = "header-removed", headers::REMOVED;
+    HeaderSpaces = "header-spaces", headers::SPACES;
+    HeaderUnsorted = "header-unsorted", headers::UNSORTED;
+    HostNotSigned = "host-not-signed", headers::HOST_NOT_SIGNED;
+    HostPort = "host-port", headers::HOST_PORT;
+    HostWrong = "host-wrong", headers::HOST_WRONG;
+    IamNotEnabled = "iam-not-enabled", endpoint::IAM_NOT_ENABLED;
+    MethodWrong = "method-wrong", path::METHOD;
+    NoSubprotocol = "no-subprotocol", endpoint::NO_SUBPROTOCOL;
+    NoSuchRoute = "no-such-route", endpoint::NO_SUCH_ROUTE;
+    NotAuthorized = "not-authorized", endpoint::NOT_AUTHORIZED;
+    NotSigned = "not-signed", authorization::NOT_SIGNED;
+    NotSigv4 = "not-sigv4", authorization::NOT_SIGV4;
+    PathDecoded = "path-decoded", path::DECODED;
+    PathDoubleEncodedTwice = "path-double-encoded-twice", path::DOUBLE_ENCODED_TWICE;
+    PathNormalized = "path-normalized", path::NORMALIZED;
+    PathNotDoubleEncoded = "path-not-double-encoded", path::NOT_DOUBLE_ENCODED;
+    PathStageMissing = "path-stage-missing", path::STAGE_MISSING;
+    PathWrong = "path-wrong", path::WRONG;
+    QueryAdded = "query-added", query::ADDED;
+    QueryBareName = "query-bare-name", query::BARE_NAME;
+    QueryChanged = "query-changed", query::CHANGED;
+    QueryEncodedTwice = "query-encoded-twice", query::ENCODED_TWICE;
+    QueryLowerHex = "query-lower-hex", query::LOWER_HEX;
+    QueryMissing = "query-missing", query::MISSING;
+    QueryNotEncoded = "query-not-encoded", query::NOT_ENCODED;
+    QueryPlus = "query-plus", query::PLUS;
+    QueryRemoved = "query-removed", query::REMOVED;
+    QueryUnsorted = "query-unsorted", query::UNSORTED;
     ScopeDate = "scope-date", scope::DATE;
+    ScopeMalformed = "scope-malformed", scope::MALFORMED;
+    ScopeTerminator = "scope-terminator", scope::TERMINATOR;
+    SignedHeaders = "signed-headers", headers::LIST;
+    SignedTwice = "signed-twice", authorization::SIGNED_TWICE;
+    SigningKeyDate = "signing-key-date", scope::KEY_DATE;
+    SigningKeyForm = "signing-key-form", scope::KEY_FORM;
+    SigningKeyRegion = "signing-key-region", scope::KEY_REGION;
+    SigningKeyService = "signing-key-service", scope::KEY_SERVICE;
+    TokenExpired = "token-expired", authorization::TOKEN_EXPIRED;
+    TokenExtra = "token-extra", authorization::TOKEN_EXTRA;
+    TokenMissing = "token-missing", authorization::TOKEN_MISSING;
+    TokenWrong = "token-wrong", authorization::TOKEN_WRONG;
+    UnknownKey = "unknown-key", authorization::UNKNOWN_KEY;
+    Waf = "waf", endpoint::WAF;
     WrongRegion = "wrong-region", scope::REGION;
+    WrongSecret = "wrong-secret", scope::SECRET;
     WrongService = "wrong-service", scope::SERVICE;
 }
 

@@ -107,12 +107,25 @@ impl Diagnosis {
         self
     }
 
+    /// Does the same as [`Self::because`] if there is something to append.
+    pub(super) fn because_of(self, detail: Option<String>) -> Self {
+        match detail {
+            Some(detail) => self.because(detail),
+            None => self,
+        }
+    }
+
     pub(super) fn with_difference(mut self, line: &str, yours: &str, aws: &str) -> Self {
         self.difference = Some(Difference {
             line: line.to_owned(),
             yours: yours.to_owned(),
             aws: aws.to_owned(),
         });
+        self
+    }
+
+    pub(super) fn needing(mut self, needs: &[Need]) -> Self {
+        self.needs = needs.to_vec();
         self
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 /// What is known about a request that AWS rejected.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Evidence {
     pub answer: Answer,
     /// The request as it was sent: an HTTP request, a WebSocket handshake or a realtime message.
@@ -52,6 +52,23 @@ pub struct Credentials {
     pub access_key_id: String,
     pub secret_access_key: String,
     pub session_token: Option<String>,
+}
+
+// === impl Evidence ===
+
+/// Shows which parts are known, but not the canonical request, which can contain a session token.
+impl fmt::Debug for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Evidence")
+            .field("answer", &self.answer)
+            .field("request", &self.request)
+            .field("canonical_request", &self.canonical_request.is_some())
+            .field("string_to_sign", &self.string_to_sign.is_some())
+            .field("answered_at", &self.answered_at)
+            .field("credentials", &self.credentials)
+            .field("is_own", &self.is_own)
+            .finish()
+    }
 }
 
 // === impl Answer ===

@@ -10,27 +10,68 @@
 //! | `cause`, `texts` | the table of causes |
 //! | `diagnosis` | the result |
 //! | `answer` | AWS's answers, in all their forms |
-//! | `rules` | causes that AWS's text names |
+//! | `rules`, `tokens` | causes that AWS's text names, alone or with the request |
+//! | `authorization`, `sent` | the request that AWS verifies, from the request that was sent |
+//! | `verify` | mistakes that a request itself shows |
+//! | `canonical`, `compare` | both sides of the calculation, line by line |
+//! | `signature`, `key` | why the signature does not match |
+//! | `encode` | percent encoding, hashes, masks |
+//!
+//! What a request hides, the evidence decides in this order: AWS's text, then the first difference of
+//! the canonical requests, then that of the strings to sign, then the signing key.
 
 mod answer;
+mod authorization;
+mod canonical;
 mod cause;
+mod compare;
 mod diagnosis;
+mod encode;
 mod evidence;
+mod key;
 mod rules;
+mod sent;
+mod signature;
 mod texts;
+mod tokens;
+mod verify;
+
+use std::time::SystemTime;
 
 pub use cause::Cause;
 pub use diagnosis::{Confidence, Denial, Diagnosis, Difference, Need};
 pub use evidence::{Answer, Credentials, Evidence, Request};
 
 use answer::Parsed;
+use sent::Sent;
 
 /// Returns why AWS rejected a request.
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let answer = Parsed::new(&evidence.answer);
-    rules::cause_in_text(&answer).unwrap_or_else(|| {
-        Diagnosis::unknown("The answer does not show the cause.", &[Need::Request])
-    })
+    let sent = evidence.request.as_ref().map(Sent::new);
+    let sent = sent.as_ref();
+    if let Some(diagnosis) = rules::diagnosis(&answer, sent, evidence) {
+        return diagnosis;
+    }
+    if answer.is_mismatch() {
+        return signature::mismatch(&answer, sent, evidence);
+    }
+    if answer.hides_reason() {
+        return signature::hidden(&answer, sent, evidence, answered_at(evidence));
+    }
+    let needs: &[Need] = if sent.is_some() {
+        &[Need::Answer]
+    } else {
+        &[Need::Answer, Need::Request]
+    };
+    Diagnosis::unknown(answer.description(), needs)
+}
+
+/// Returns AWS's time when it answered, as far as it is known.
+fn answered_at(evidence: &Evidence) -> Option<SystemTime> {
+    let date = evidence.answer.header("date");
+    let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
+    date.or(evidence.answered_at)
 }
 
 #[cfg(test)]

@@ -1,6 +1,12 @@
 //! Diagnoses of AWS's texts in each of their forms.
 
+mod cases;
+mod reference;
+
+use proptest::prelude::*;
+
 use super::*;
+use cases::Case;
 
 fn evidence(body: &str) -> Evidence {
     Evidence {
@@ -96,5 +102,153 @@ fn answers_without_a_reason_are_unknown_and_name_what_would_decide() {
         let diagnosis = diagnose(&evidence(body));
         assert_eq!(diagnosis.cause, None, "{body}");
         assert!(!diagnosis.needs.is_empty(), "{body}");
+    }
+}
+
+#[test]
+fn every_mistake_is_found_with_full_evidence_and_none_is_guessed_from_the_answer() {
+    let cases = Case::all();
+    assert!(cases.len() > 100);
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let found = diagnose(&case.everything());
+        if found.cause_name() != case.cause {
+            wrong.push(format!("{}: {} {found:?}", case.name, case.cause));
+        }
+        let found = diagnose(&case.answer_alone());
+        if found.cause_name() != case.alone {
+            wrong.push(format!("{}, alone: {} {found:?}", case.name, case.alone));
+        }
+        assert!(
+            found.cause.is_some() || !found.needs.is_empty(),
+            "{}",
+            case.name
+        );
+        let found = diagnose(&case.with_request());
+        if ![case.cause.as_str(), "unknown"].contains(&found.cause_name()) {
+            wrong.push(format!(
+                "{}, with the request: {} {found:?}",
+                case.name, case.cause
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+#[test]
+fn every_cause_has_a_case() {
+    let cases = Case::all();
+    let missing = Cause::ALL
+        .iter()
+        .filter(|cause| !cases.iter().any(|case| case.cause == cause.as_str()));
+    let missing: Vec<&str> = missing.map(|cause| cause.as_str()).collect();
+    assert_eq!(missing, ["x"; 0]);
+}
+
+/// A part of a text that a parser expects, or anything.
+fn fragment() -> impl Strategy<Value = String> {
+    let known = prop::sample::select(vec![
+        "The request signature we calculated does not match the signature you provided.",
+        "The Canonical String for this request should have been\n'",
+        "'\n\nThe String-to-Sign should have been\n'",
+        "POST\n/graphql\n\nhost:a\n\nhost\n",
+        "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+        "AWS4-HMAC-SHA256\n20260115T120000Z\n20260115/r/s/aws4_request\n",
+        "AWS4-HMAC-SHA256 Credential=A/20260115/r/s/aws4_request, SignedHeaders=host;x, Signature=ab",
+        "Authorization header requires 'Credential' parameter. Authorization=",
+        "Signature expired: 20260115T120000Z is now earlier than x (20260115T120000Z - 5 min.)",
+        " is not authorized to perform: a on resource: b",
+        "' is named as a SignedHeader",
+        "Not Authorized to access a on type b",
+        r#"{"type":"start","payload":{"data":"x","extensions":{"authorization":{"a":"b"}}}}"#,
+        "{\"errors\":[{\"message\":\"",
+        "\\n",
+        "\\u00e9\\ud83d\\",
+        "é%E9%2",
+        "?a=%&b+=;&&=",
+        "\n",
+        "'",
+        "Forbidden",
+    ]);
+    prop_oneof![known.prop_map(str::to_owned), any::<String>()]
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop::collection::vec(fragment(), 0..6).prop_map(|parts| parts.concat())
+}
+
+fn headers() -> impl Strategy<Value = Vec<(String, String)>> {
+    let name = prop_oneof![
+        Just("authorization".to_owned()),
+        Just("x-amz-date".to_owned()),
+        Just("host".to_owned()),
+        Just("sec-websocket-protocol".to_owned()),
+        Just("x-amz-content-sha256".to_owned()),
+        any::<String>(),
+    ];
+    prop::collection::vec((name, text()), 0..6)
+}
+
+proptest! {
+    /// Whatever a peer or a file contains, the diagnosis does not panic.
+    #[test]
+    fn hostile_evidence_does_not_panic(
+        (body, status, answer_headers) in (text(), any::<Option<u16>>(), headers()),
+        (method, target, request_headers, request_body) in (text(), text(), headers(), text()),
+        (canonical, string, is_own) in (any::<bool>(), text(), any::<bool>()),
+        has_request in any::<bool>(),
+    ) {
+        let request = Request { method, target, headers: request_headers, body: Some(request_body.into_bytes()) };
+        let evidence = Evidence {
+            answer: Answer { status, headers: answer_headers, body },
+            request: has_request.then_some(request),
+            canonical_request: canonical.then(|| string.clone()),
+            string_to_sign: (!canonical).then_some(string),
+            answered_at: None,
+            credentials: is_own.then(Credentials::default),
+            is_own,
+        };
+        let diagnosis = diagnose(&evidence);
+        prop_assert_eq!(diagnosis.cause.is_none(), diagnosis.confidence == Confidence::Unknown);
+        prop_assert!(serde_json::to_string(&diagnosis).is_ok());
+    }
+}
+
+#[test]
+fn diagnoses_contain_no_secrets() {
+    for case in Case::all() {
+        for evidence in [case.answer_alone(), case.with_request(), case.everything()] {
+            let shown = format!("{:?} {evidence:?}", diagnose(&evidence));
+            for secret in case.secrets() {
+                assert!(!shown.contains(&secret), "{}: {shown}", case.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_denied_action_and_its_identity_are_read_from_the_text() {
+    let text = "User: arn:aws:iam::111122223333:user/a is not authorized to perform: execute-api:Invoke on \
+                resource: arn:aws:execute-api:us-east-1:********3333:a1/prod/GET/o because no identity-based \
+                policy allows the execute-api:Invoke action";
+    for body in forms("AccessDeniedException", text) {
+        let denial = diagnose(&evidence(&body)).denial.unwrap();
+        assert_eq!(
+            denial.identity.as_deref(),
+            Some("arn:aws:iam::111122223333:user/a"),
+            "{body}"
+        );
+        assert_eq!(
+            denial.action.as_deref(),
+            Some("execute-api:Invoke"),
+            "{body}"
+        );
+        let resource = "arn:aws:execute-api:us-east-1:********3333:a1/prod/GET/o";
+        assert_eq!(denial.resource.as_deref(), Some(resource), "{body}");
     }
 }

@@ -20,11 +20,24 @@ pub(in super::super) const SLOW: Texts = Texts {
     code: CODE,
 };
 
+pub(in super::super) const FORMAT: Texts = Texts {
+    sentence: "The time of the signature is not in ISO 8601's basic format.",
+    explanation: "x-amz-date is the time in UTC as YYYYMMDDTHHMMSSZ: without dashes, colons, fractions of a\n\
+                  second and offsets. The format of the Date header is another one.",
+    fix: "Format x-amz-date as YYYYMMDDTHHMMSSZ.",
+    code: CODE,
+};
+
+pub(in super::super) const MISSING: Texts = Texts {
+    sentence: "The request has neither an x-amz-date nor a Date header.",
+    explanation: "AWS reads the time of the signature from a header of the request. Browsers and some HTTP\n\
+                  libraries do not let programs set Date, so signers use x-amz-date.",
+    fix: "Send the x-amz-date that was signed as a header.",
+    code: CODE,
+};
+
 const CODE: &[(&str, &str)] = &[
-    (
-        "shell",
-        "timedatectl set-ntp true\namz_date=$(date -u +%Y%m%dT%H%M%SZ)",
-    ),
+    ("shell", "amz_date=$(date -u +%Y%m%dT%H%M%SZ)"),
     (
         "Python",
         "from datetime import datetime, timezone\namz_date = datetime.now(timezone.utc).strftime(\"%Y%m%dT%H%M%SZ\")",

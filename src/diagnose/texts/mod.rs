@@ -1,7 +1,12 @@
 //! The texts of the causes, grouped by the part of the request that is wrong.
 
 pub(super) mod authorization;
+pub(super) mod body;
 pub(super) mod clock;
+pub(super) mod endpoint;
+pub(super) mod headers;
+pub(super) mod path;
+pub(super) mod query;
 pub(super) mod scope;
 
 /// The texts of one cause.

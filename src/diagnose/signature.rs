@@ -1,0 +1,227 @@
+//! Why a signature does not match, from what was signed and what AWS expected.
+
+use std::time::SystemTime;
+
+use super::answer::Parsed;
+use super::authorization::ALGORITHM;
+use super::canonical::{Canonical, StringToSign};
+use super::cause::Cause;
+use super::diagnosis::{Confidence, Diagnosis, Need};
+use super::encode::{sha256_hex, shown};
+use super::evidence::Evidence;
+use super::sent::Sent;
+use super::{compare, key, tokens, verify};
+
+/// Both sides of the calculation, as far as they are known.
+struct Sides {
+    /// What the signer computed.
+    yours: Option<Canonical>,
+    /// What follows from the request as it was sent.
+    sent: Option<Canonical>,
+    /// What AWS computed, from its answer.
+    echoed: Option<Canonical>,
+    your_string: Option<StringToSign>,
+    aws_string: Option<StringToSign>,
+    /// The text of the string to sign that AWS has, for the signature.
+    string: Option<String>,
+}
+
+impl Sides {
+    /// # Errors
+    /// What is wrong with the signer's canonical request or string to sign.
+    fn new(answer: &Parsed, sent: Option<&Sent>, evidence: &Evidence) -> Result<Self, String> {
+        let from_request = sent.and_then(Sent::canonical);
+        let yours = match &evidence.canonical_request {
+            Some(text) => Some(Canonical::parse(text)?),
+            None => from_request.clone().filter(|_| evidence.is_own),
+        };
+        let your_string = match &evidence.string_to_sign {
+            Some(text) => Some(StringToSign::parse(text)?),
+            None => None,
+        };
+        let echoed = answer.canonical_request.as_deref();
+        let echoed = echoed.and_then(|text| Canonical::parse(text).ok());
+        let string = answer.string_to_sign.clone().or_else(|| {
+            let hash = echoed.as_ref().or(from_request.as_ref())?.hash()?;
+            let authorization = &sent?.authorization;
+            let (_, scope) = authorization.credential.as_deref()?.split_once('/')?;
+            let date = authorization.date.as_deref()?;
+            Some(format!("{ALGORITHM}\n{date}\n{scope}\n{hash}"))
+        });
+        let aws_string = string.as_deref();
+        Ok(Self {
+            yours,
+            sent: from_request,
+            echoed,
+            your_string,
+            aws_string: aws_string.and_then(|text| StringToSign::parse(text).ok()),
+            string,
+        })
+    }
+
+    /// Returns the canonical request that AWS computed, or the one that it computes for the request.
+    fn aws(&self) -> Option<&Canonical> {
+        self.echoed.as_ref().or(self.sent.as_ref())
+    }
+
+    /// Returns whether what was signed is known, and is what AWS expects.
+    fn are_equal(&self) -> bool {
+        let strings = self.your_string.as_ref().zip(self.aws_string.as_ref());
+        strings.is_some_and(|(yours, aws)| yours == aws)
+            || self.your_string.is_none() && self.yours.is_some() && self.aws().is_some()
+    }
+}
+
+fn malformed(problem: &str) -> Diagnosis {
+    Diagnosis::of(Cause::CanonicalForm, Confidence::Certain).because(format!("{problem}."))
+}
+
+/// Returns the diagnosis of an answer that says that the signature does not match.
+pub(super) fn mismatch(answer: &Parsed, sent: Option<&Sent>, evidence: &Evidence) -> Diagnosis {
+    let sides = match Sides::new(answer, sent, evidence) {
+        Ok(sides) => sides,
+        Err(problem) => return malformed(&problem),
+    };
+    if let Some(diagnosis) = difference(&sides, sent, evidence) {
+        return diagnosis;
+    }
+    if sides.are_equal() {
+        return key::diagnosis(sent, sides.string.as_deref(), evidence);
+    }
+    let proven = key::proven(sent, sides.string.as_deref(), evidence);
+    proven
+        .or_else(|| changed_on_its_way(&sides, sent))
+        .or_else(|| sent.and_then(|sent| verify::mistake(sent, None)))
+        .or_else(|| sides.echoed.as_ref().and_then(in_echo))
+        .unwrap_or_else(|| {
+            let summary = "The signature does not match, and what was signed is not known.";
+            let mut needs = vec![Need::CanonicalRequest, Need::StringToSign];
+            if sent.is_none() {
+                needs.push(Need::Request);
+            }
+            Diagnosis::unknown(summary, &needs)
+        })
+}
+
+/// Returns the diagnosis of an answer that does not show the reason, such as `Forbidden`.
+pub(super) fn hidden(
+    answer: &Parsed,
+    sent: Option<&Sent>,
+    evidence: &Evidence,
+    answered_at: Option<SystemTime>,
+) -> Diagnosis {
+    let Some(sent) = sent else {
+        return Diagnosis::unknown(
+            "AWS does not show the reason.",
+            &[Need::Request, Need::CanonicalRequest, Need::StringToSign],
+        );
+    };
+    let sides = match Sides::new(answer, Some(sent), evidence) {
+        Ok(sides) => sides,
+        Err(problem) => return malformed(&problem),
+    };
+    let found = verify::mistake(sent, answered_at)
+        .or_else(|| {
+            evidence
+                .credentials
+                .as_ref()
+                .and_then(|known| tokens::difference(sent, known))
+        })
+        .or_else(|| difference(&sides, Some(sent), evidence));
+    if let Some(mut diagnosis) = found {
+        // AWS did not say that this is the reason.
+        diagnosis.confidence = diagnosis.confidence.min(Confidence::Likely);
+        return diagnosis;
+    }
+    let string = sides.string.as_deref();
+    match key::proven(Some(sent), string, evidence) {
+        Some(diagnosis) if diagnosis.cause != Some(Cause::WrongSecret) => diagnosis,
+        Some(_) => Diagnosis::of(Cause::NotAuthorized, Confidence::Possible).because(
+            "the signature is right; an HTTP API answers Forbidden if the policy does not allow the request.",
+        ),
+        None if sides.are_equal() && evidence.credentials.is_some() => {
+            key::diagnosis(Some(sent), string, evidence)
+        }
+        None => {
+            let mut needs = vec![Need::Credentials];
+            if sides.yours.is_none() {
+                needs.insert(0, Need::CanonicalRequest);
+            }
+            if answered_at.is_none() {
+                needs.push(Need::Time);
+            }
+            Diagnosis::unknown(
+                "AWS does not show the reason: the signature, the access key or a permission.",
+                &needs,
+            )
+        }
+    }
+}
+
+/// Returns the first difference between what was signed and what AWS expects.
+fn difference(sides: &Sides, sent: Option<&Sent>, evidence: &Evidence) -> Option<Diagnosis> {
+    let requests = sides.yours.as_ref().zip(sides.aws());
+    let strings = sides.your_string.as_ref().zip(sides.aws_string.as_ref());
+    requests
+        .and_then(|(yours, aws)| compare::requests(yours, aws, sent))
+        .or_else(|| strings.and_then(|(yours, aws)| compare::strings(yours, aws)))
+        .or_else(|| {
+            let text = evidence.canonical_request.as_deref()?;
+            wrong_hash(text, sides.your_string.as_ref()?)
+        })
+}
+
+/// Returns the diagnosis if the string to sign does not contain the hash of the signer's canonical request.
+fn wrong_hash(canonical: &str, string: &StringToSign) -> Option<Diagnosis> {
+    let text = canonical.replace("\r\n", "\n");
+    let text = text.trim_end_matches('\n');
+    let hash = sha256_hex(text.as_bytes());
+    if string.hash == hash {
+        return None;
+    }
+    let certain = |cause| Diagnosis::of(cause, Confidence::Certain);
+    let diagnosis = if string.hash.eq_ignore_ascii_case(&hash) {
+        certain(Cause::HashCase)
+    } else if string.hash == sha256_hex(format!("{text}\n").as_bytes()) {
+        certain(Cause::CanonicalForm).because("a line break follows the hash of the body.")
+    } else {
+        certain(Cause::CanonicalForm).because(
+            "the string to sign contains the hash of something else than the canonical request.",
+        )
+    };
+    let line = "string to sign, line 4: the hash of the canonical request";
+    Some(diagnosis.with_difference(line, &shown(&string.hash), &hash))
+}
+
+/// Returns how the request as sent differs from the request that AWS received.
+fn changed_on_its_way(sides: &Sides, sent: Option<&Sent>) -> Option<Diagnosis> {
+    let (as_sent, received) = (sides.sent.as_ref()?, sides.echoed.as_ref()?);
+    let mut diagnosis = compare::requests(as_sent, received, sent)?;
+    diagnosis.confidence = Confidence::Likely;
+    diagnosis.needs = vec![Need::CanonicalRequest];
+    Some(diagnosis)
+}
+
+/// Returns the mistake that AWS's canonical request itself shows: it copies the names of the headers and
+/// their values from the request.
+fn in_echo(echoed: &Canonical) -> Option<Diagnosis> {
+    let likely =
+        |cause| Diagnosis::of(cause, Confidence::Likely).needing(&[Need::CanonicalRequest]);
+    let names: Vec<&str> = echoed.signed_headers.split(';').collect();
+    let is_lower = |name: &&str| !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    if !names.iter().all(is_lower) || !names.windows(2).all(|pair| pair[0] < pair[1]) {
+        return Some(likely(Cause::HeaderUnsorted));
+    }
+    let declared = echoed.header("x-amz-content-sha256")?;
+    let payload = echoed.payload.as_deref()?;
+    if declared == payload {
+        return None;
+    }
+    let cause = if declared.contains("UNSIGNED") || declared.contains("STREAMING") {
+        Cause::BodyHashUnsigned
+    } else {
+        Cause::ContentShaHeader
+    };
+    let line = "the header x-amz-content-sha256, and the hash of the body";
+    Some(likely(cause).with_difference(line, &shown(declared), &shown(payload)))
+}
