@@ -41,7 +41,7 @@ pub(super) async fn serve(
             record.operation = Some("publish");
             call.admit(RequestedOperation::Publish)?;
             check_type(&head.headers)?;
-            let body = request_body::read(call.route, body, &call.client.slot, record).await?;
+            let body = request_body::read_json(call.route, body, &call.client.slot, record).await?;
             let body = match below {
                 "" | "/" => body,
                 channel => envelope(channel, &body)?,

@@ -60,7 +60,7 @@ async fn post(
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     check_type(&headers)?;
-    let body = request_body::read(call.route, body, &call.client.slot, record).await?;
+    let body = request_body::read_json(call.route, body, &call.client.slot, record).await?;
     if let Some(items) = batch::items(&body)? {
         let items = items
             .iter()

@@ -15,6 +15,9 @@ use crate::memory::{Memory, Shortage};
 use crate::telemetry::Record;
 use crate::upstream::read_to_end;
 
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// A request's body that fails when memory becomes short.
 struct MemoryChecked {
     body: TimeoutBody<Incoming>,
@@ -97,4 +100,22 @@ pub(super) async fn read(
     }
     record.bytes_in = bytes.len();
     Ok(bytes)
+}
+
+/// Reads a body of JSON. Returns it without the byte order mark with which some clients begin it, and
+/// which AppSync would not accept (RFC 8259, section 8.1).
+///
+/// # Errors
+/// See [`read`].
+pub(super) async fn read_json(
+    route: &Route,
+    body: Incoming,
+    slot: &Slot,
+    record: &mut Record,
+) -> Result<Bytes, Error> {
+    let body = read(route, body, slot, record).await?;
+    Ok(match body.strip_prefix(BYTE_ORDER_MARK) {
+        Some(json) => body.slice_ref(json),
+        None => body,
+    })
 }

@@ -65,7 +65,7 @@ pub(super) async fn serve(
         }
         Method::POST => {
             check_type(&request.headers)?;
-            let body = request_body::read(call.route, body, &call.client.slot, record).await?;
+            let body = request_body::read_json(call.route, body, &call.client.slot, record).await?;
             if !is_object(&body) {
                 return Err(Error::NoQuery);
             }

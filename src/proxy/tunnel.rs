@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
-use http::{Method, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::body::Body;
@@ -29,14 +29,9 @@ pub(super) async fn open(
     client: &Client,
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
-    if request.method() != Method::GET {
-        return Err(Error::Upgrade("it must be a GET"));
-    }
+    upgrade::check_request(&request)?;
     let upgraded = hyper::upgrade::on(&mut request);
     let (mut head, _) = request.into_parts();
-    if !upgrade::is_named_by_connection(&head.headers) {
-        return Err(Error::Upgrade("Connection must name Upgrade"));
-    }
     let target = route.target(&head.uri)?;
     route.headers.filter_handshake(&mut head.headers);
     guard::strip_token_protocol(&mut head.headers);

@@ -9,7 +9,7 @@ use http::header::{
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body as HttpBody, Incoming};
 use hyper::upgrade::OnUpgrade;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -29,9 +29,24 @@ pub(super) fn asks_for_websocket(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Returns whether `Connection` names `Upgrade`, as an upgrade must.
-pub(super) fn is_named_by_connection(headers: &HeaderMap) -> bool {
-    has_token(headers, &CONNECTION, "upgrade")
+/// Checks the parts of a handshake that every WebSocket needs.
+///
+/// # Errors
+/// When the request is not a `GET`, does not name `Upgrade` in `Connection`, or has a body, whose bytes
+/// other servers could read as the first frames.
+pub(super) fn check_request<B: HttpBody>(request: &Request<B>) -> Result<(), Error> {
+    if request.method() != Method::GET {
+        return Err(Error::Upgrade("it must be a GET"));
+    }
+    if !has_token(request.headers(), &CONNECTION, "upgrade") {
+        return Err(Error::Upgrade("Connection must name Upgrade"));
+    }
+    if !request.body().is_end_stream() {
+        return Err(Error::Upgrade(
+            "it must have no body: remove Content-Length and Transfer-Encoding",
+        ));
+    }
+    Ok(())
 }
 
 /// Accepts the WebSocket, in the first of the route's protocols that the client offers.
@@ -71,12 +86,7 @@ fn handshake(
     request: &Request<Incoming>,
     supported: &[&'static str],
 ) -> Result<(Response<Body>, Option<&'static str>), Error> {
-    if request.method() != Method::GET {
-        return Err(Error::Upgrade("it must be a GET"));
-    }
-    if !is_named_by_connection(request.headers()) {
-        return Err(Error::Upgrade("Connection must name Upgrade"));
-    }
+    check_request(request)?;
     let headers = request.headers();
     if headers
         .get(SEC_WEBSOCKET_VERSION)

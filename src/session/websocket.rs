@@ -243,6 +243,8 @@ impl Session {
         if matches!(self.admission, Admission::Pending(_)) && text.len() > PENDING_MESSAGE {
             return self.refuse_pending();
         }
+        // Some clients begin their JSON with a byte order mark (RFC 8259, section 8.1).
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         self.dialect.handle_text(Instant::now(), text);
         count_refusals(self.dialect.take_refusals());
     }
