@@ -34,6 +34,7 @@ use crate::deadline::PeerTimer;
 use crate::guard::{Guard, LocalAddress, Navigations, Scheme};
 use crate::lifecycle::BackgroundTasks;
 use crate::server::accept::{ConnectionSlots, accept};
+use crate::server::half_close::HeldOpen;
 use crate::telemetry::metrics::{self, Format};
 use crate::telemetry::tasks::{Task, caught, supervised};
 
@@ -109,7 +110,7 @@ impl Admin {
             .header_read_timeout(HEAD_TIMEOUT)
             .keep_alive(false)
             .max_buf_size(MAX_HEAD_SIZE)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(HeldOpen::new(stream)), service);
         let mut connection = pin!(connection);
         // `biased` reads the bytes that have arrived before the connection can be evicted.
         let served = tokio::select! {

@@ -25,6 +25,8 @@ pub enum Refusal {
     Navigation(String),
     #[error("the request head is larger than {0} bytes (limits.request_head)")]
     HeadTooLarge(usize),
+    #[error("the request has more than {0} headers")]
+    TooManyHeaders(usize),
     #[error("the request target must be a path")]
     TargetForm,
     #[error(
@@ -56,7 +58,7 @@ impl Refusal {
             Self::OriginNotAllowed(_) => Code::OriginNotAllowed,
             Self::CrossSite(_) => Code::CrossSite,
             Self::Navigation(_) => Code::Navigation,
-            Self::HeadTooLarge(_) => Code::HeadTooLarge,
+            Self::HeadTooLarge(_) | Self::TooManyHeaders(_) => Code::HeadTooLarge,
             Self::TargetForm => Code::TargetForm,
             Self::Forwarded(_) => Code::Forwarded,
             Self::SimpleType => Code::SimpleContentType,

@@ -124,6 +124,9 @@ codes! {
     BadFraming = "BAD_FRAMING", BAD_REQUEST, NO,
         "It is unclear where the request ends. The connection is closed.",
         "Send exactly one of `Content-Length` and `Transfer-Encoding: chunked`.";
+    BadHead = "BAD_HEAD", BAD_REQUEST, NO,
+        "The request line or a header is not valid HTTP/1.1. The connection is closed.",
+        "Correct the request: see RFC 9112, sections 3 and 5.";
     BadJson = "BAD_JSON", BAD_REQUEST, NO,
         "The body is not JSON, or not a GraphQL request in JSON.",
         "Correct the body at the line and column in the message.";
@@ -134,8 +137,8 @@ codes! {
         "A query parameter is missing, malformed, or repeated.",
         "Correct the parameter that the message names.";
     BadUpgrade = "BAD_UPGRADE", BAD_REQUEST, NO,
-        "The WebSocket handshake is incomplete.",
-        "Send the header that the message names.";
+        "The WebSocket handshake is incomplete, or has a body.",
+        "Correct the header that the message names.";
     BodyBroken = "BODY_BROKEN", BAD_REQUEST, NO,
         "The request's body ended early or is not valid chunked coding.",
         "Send the whole body.";
@@ -185,7 +188,7 @@ codes! {
         "A header's value has a tab, two consecutive spaces, or a byte that is not ASCII.",
         "Remove or encode the header that the message names.";
     HeadTooLarge = "HEAD_TOO_LARGE", HEAD_TOO_LARGE, NO,
-        "The request line and headers are larger than `limits.request_head`.",
+        "The request line and headers are larger than `limits.request_head`, or there are more than 2048 headers.",
         "Send fewer or shorter headers, or raise `limits.request_head`.";
     HostMalformed = "HOST_MALFORMED", BAD_REQUEST, NO,
         "The request does not have exactly one valid Host header.",
@@ -194,7 +197,7 @@ codes! {
         "The Host header names a host that is not allowed, as in a DNS rebinding attack.",
         "Allow the host with `guard.allow_hosts` (`--allow-host`).";
     HttpVersion = "HTTP_VERSION", VERSION, NO,
-        "The request's HTTP version is not 1.1. The connection is closed.",
+        "The request's HTTP version is not 1.1. The connection is closed. HTTP/2 is answered with GOAWAY (`HTTP_1_1_REQUIRED`).",
         "Use HTTP/1.1.";
     Internal = "INTERNAL", INTERNAL, MAYBE_OR_NO,
         "countersign has an internal error. If it ends a socket, the close code is 1011.",
@@ -323,7 +326,7 @@ codes! {
         "The header `Transfer-Encoding` has a coding other than `chunked`. The connection is closed.",
         "Use `chunked` alone.";
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", MEDIA_TYPE, NO,
-        "The body is not JSON, or is compressed.",
+        "The body is not JSON in UTF-8, or is compressed.",
         "Send `content-type: application/json`, without Content-Encoding.";
     UploadNotSupported = "UPLOAD_NOT_SUPPORTED", MEDIA_TYPE, NO,
         "The request is a multipart upload, which AppSync does not support.",

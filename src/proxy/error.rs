@@ -39,6 +39,8 @@ pub enum Error {
     BodySlow(Duration),
     #[error("the request body is larger than {0} bytes (the route's limits.request_body)")]
     BodyTooLarge(usize),
+    #[error("charset utf-8 expected, got {0:?}")]
+    Charset(String),
     #[error("the document cannot be sent by GET: {0}")]
     Document(#[from] DocumentError),
     #[error("the kind of operation, which determines the format of the response, is unclear: {0}")]
@@ -61,6 +63,12 @@ pub enum Error {
     Expectation,
     #[error("it is unclear where the request ends: {0}")]
     Framing(&'static str),
+    #[error(
+        "the request is not valid HTTP/1.1: its request line, Content-Length, Transfer-Encoding or another header is malformed"
+    )]
+    Head,
+    #[error("this port serves HTTP/1.1 only, and the client began HTTP/2: use HTTP/1.1")]
+    Http2,
     #[error("use HTTP/1.1")]
     HttpVersion,
     #[error(transparent)]
@@ -133,11 +141,13 @@ pub enum Error {
     TooManyUnread(usize),
     #[error("the only supported transfer coding is chunked")]
     TransferCoding,
+    #[error("the request target is longer than 65534 bytes")]
+    TargetTooLong,
     #[error("the request target cannot be signed: {}{}", .0, remedy(.0))]
     Target(#[from] sign::TargetError),
     #[error("AWS rejected the request with a response that cannot be shown safely")]
     Unreadable(StatusCode),
-    #[error("the WebSocket handshake is incomplete: {0}")]
+    #[error("the WebSocket handshake is not valid: {0}")]
     Upgrade(&'static str),
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
@@ -209,10 +219,11 @@ impl Error {
             Self::Guard(refusal) => refusal.code(),
             Self::Expectation => Code::BadExpectation,
             Self::Framing(_) => Code::BadFraming,
-            Self::HttpVersion => Code::HttpVersion,
+            Self::Head => Code::BadHead,
+            Self::Http2 | Self::HttpVersion => Code::HttpVersion,
             Self::Internal(_) => Code::Internal,
             Self::MalformedJson(_) => Code::BadJson,
-            Self::MediaType | Self::Coding => Code::UnsupportedMediaType,
+            Self::Charset(_) | Self::MediaType | Self::Coding => Code::UnsupportedMediaType,
             Self::MemoryShort => Code::MemoryShort,
             Self::Method { .. } => Code::MethodNotAllowed,
             Self::MutationByGet => Code::MutationByGet,
@@ -233,6 +244,7 @@ impl Error {
             Self::TooManyInFlight(_) | Self::TooManyUnread(_) => Code::TooManyInFlight,
             Self::TransferCoding => Code::TransferCoding,
             Self::Upload => Code::UploadNotSupported,
+            Self::TargetTooLong => Code::HeadTooLarge,
             Self::Target(_) => Code::TargetNotSignable,
             Self::Unreadable(_) => Code::UpstreamErrorUnreadable,
             Self::Upgrade(_) => Code::BadUpgrade,

@@ -30,6 +30,7 @@ mod stream;
 mod tunnel;
 mod upgrade;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use accept::{Accept, Media, ResponseFormat};
@@ -49,8 +50,8 @@ use locate::{Located, Routes};
 pub use parameters::operation_from_query;
 pub use readings::{AmbiguousPath, Matching, NestedRoute, Top, check as check_readings};
 pub use relay_graphql::{begins_with_data, rejection_body, request_errors};
-use request::method_name;
 pub use request::{RefusedRequest, RoutedRequest};
+use request::{method_name, request_line};
 pub use route::{RequestLimits, Route};
 pub use slot::{Slot, Slots};
 
@@ -91,12 +92,7 @@ impl Proxy {
         record.client_address = client.peer;
         let located = self.routes.locate(request.uri());
         let accept = Accept::of(request.headers());
-        let error_format = match &located {
-            Some(located) if located.route.upstream.endpoint().kind == UpstreamKind::Http => {
-                ErrorFormat::Plain
-            }
-            Some(_) | None => ErrorFormat::GraphQl(accept.media()),
-        };
+        let error_format = error_format(located.as_ref(), accept.media());
         Box::new(RoutedRequest {
             is_websocket: upgrade::asks_for_websocket(request.headers()),
             request,
@@ -248,6 +244,26 @@ impl Proxy {
             .await
     }
 
+    /// Returns the response to a request whose head cannot be parsed, or is too large. `line` is the start
+    /// of its first line, and `peer` is the address of its client.
+    pub fn refuse_head(
+        &self,
+        line: &[u8],
+        peer: Option<SocketAddr>,
+        error: Error,
+    ) -> Response<Body> {
+        let (method, target) = request_line(line);
+        let mut record = Box::new(Record::new(method));
+        record.client_address = peer;
+        let located = target.and_then(|target| self.routes.locate(&target));
+        self.refuse(RefusedRequest {
+            error,
+            record,
+            error_format: error_format(located.as_ref(), Media::Json),
+            route: located.map(|located| located.route),
+        })
+    }
+
     /// Returns the response to a refused request.
     pub fn refuse(&self, refused: RefusedRequest) -> Response<Body> {
         let RefusedRequest {
@@ -318,6 +334,16 @@ impl Proxy {
                 forward::forward(route, request, client, record).await
             }
         }
+    }
+}
+
+/// Returns the format of errors for the clients of a route.
+fn error_format(located: Option<&Located>, media: Media) -> ErrorFormat {
+    match located {
+        Some(located) if located.route.upstream.endpoint().kind == UpstreamKind::Http => {
+            ErrorFormat::Plain
+        }
+        Some(_) | None => ErrorFormat::GraphQl(media),
     }
 }
 

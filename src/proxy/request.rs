@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Request};
+use http::{Method, Request, Uri};
 use hyper::body::Incoming;
 
 use super::accept::Accept;
@@ -32,6 +32,9 @@ pub struct RefusedRequest {
     pub(super) route: Option<Arc<Route>>,
     pub(super) error_format: ErrorFormat,
 }
+
+/// The name of a method that is unknown or has no name in the log.
+const UNKNOWN: &str = "OTHER";
 
 impl RoutedRequest {
     /// Returns the request as it was received.
@@ -68,7 +71,7 @@ impl RoutedRequest {
 impl RefusedRequest {
     /// Returns the refusal of a request whose record was written when a panic dropped it.
     pub fn by_panic(panicked: Panicked, error_format: ErrorFormat) -> Box<Self> {
-        let mut record = Box::new(Record::new("OTHER"));
+        let mut record = Box::new(Record::new(UNKNOWN));
         record.discard();
         Box::new(Self {
             error: panicked.into(),
@@ -77,6 +80,16 @@ impl RefusedRequest {
             error_format,
         })
     }
+}
+
+/// Returns the method of a request line as the log names it, and its target, as far as they are valid.
+/// The line may be incomplete.
+pub(super) fn request_line(line: &[u8]) -> (&'static str, Option<Uri>) {
+    let mut words = line.split(|byte| byte.is_ascii_whitespace());
+    let method = words.next().and_then(|word| Method::from_bytes(word).ok());
+    let target = words.next().and_then(|word| Uri::try_from(word).ok());
+    let name = method.as_ref().map_or(UNKNOWN, method_name);
+    (name, target)
 }
 
 /// Returns the method as the log and traces name it.
@@ -89,6 +102,6 @@ pub(super) fn method_name(method: &Method) -> &'static str {
         Method::DELETE => "DELETE",
         Method::HEAD => "HEAD",
         Method::OPTIONS => "OPTIONS",
-        _ => "OTHER",
+        _ => UNKNOWN,
     }
 }

@@ -1,11 +1,12 @@
 //! A client connection below HTTP: its stream, and the bodies of its responses.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -13,9 +14,12 @@ use super::config::ServerConfig;
 use super::connection_state::{ConnectionState, InProgress};
 use super::eviction::Evictions;
 use super::framing::Framing;
+use super::half_close::{HalfClosed, is_end};
 use super::linger::Linger;
+use super::malformed::{self, AutomaticResponse};
+use super::peer::Peer;
 use super::request_wait::{Head, RequestWait};
-use crate::proxy::Body;
+use crate::proxy::{Body, Proxy};
 
 /// A client's stream below hyper. It detects when the connection waits for a request.
 #[derive(Debug)]
@@ -29,6 +33,14 @@ pub(super) struct ClientStream<S> {
     /// Whether the connection closes because no request arrived.
     is_over: bool,
     linger: Option<Linger>,
+    /// Set once the client has closed its sending side while a request was in progress.
+    half_closed: Option<HalfClosed>,
+    /// Writes the response to a head that cannot be parsed.
+    proxy: Arc<Proxy>,
+    peer: Option<SocketAddr>,
+    max_head: usize,
+    /// The rest of such a response.
+    response: Bytes,
 }
 
 /// The body of a response. Its request counts as in progress until the body is dropped.
@@ -53,10 +65,17 @@ impl<S> ClientStream<S> {
         state: Arc<ConnectionState>,
         config: &ServerConfig,
         evictions: Evictions,
+        proxy: Arc<Proxy>,
+        peer: Option<SocketAddr>,
     ) -> Self {
         Self {
             stream,
             state,
+            half_closed: None,
+            proxy,
+            peer,
+            max_head: config.request_head,
+            response: Bytes::new(),
             framing: Framing::default(),
             wait: RequestWait::new(config, evictions),
             is_flushed: true,
@@ -82,9 +101,77 @@ impl<S> ClientStream<S> {
         };
         self.wait.poll(cx, begun, head)
     }
+
+    /// Returns whether hyper has a complete request that it has not answered.
+    fn has_request(&self) -> bool {
+        let has_begun = !self.state.is_idle() || self.framing.heads() > self.state.begun();
+        has_begun && self.framing.is_between_requests() && !self.state.is_upgraded()
+    }
+
+    /// Follows the bytes that hyper is about to read, and returns how many of them it may have. Of the
+    /// preface of HTTP/2, it may not have the part that begins with `SM`: it closes a connection with the
+    /// whole preface without a response.
+    fn follow(&mut self, read: &[u8]) -> usize {
+        self.framing.read(read);
+        self.state.set_ambiguous(self.framing.is_ambiguous());
+        let end = self.framing.is_http2() && self.state.begun() == 0;
+        let end = end
+            .then(|| read.iter().position(|byte| *byte == b'S'))
+            .flatten();
+        end.unwrap_or(read.len())
+    }
+
+    /// Replaces a response that hyper has made itself, because it cannot parse a head. Returns whether
+    /// `written` is one.
+    fn replace(&mut self, written: &[u8]) -> bool {
+        let has_head =
+            self.framing.heads() > self.state.begun() || !self.framing.is_between_requests();
+        if !has_head || !self.state.is_idle() {
+            return false;
+        }
+        let Some(automatic) = AutomaticResponse::parse(written) else {
+            return false;
+        };
+        let error = automatic.error(&self.framing, self.max_head);
+        let line = self.framing.request_line();
+        let response = self.proxy.refuse_head(line, self.peer, error);
+        self.response = if self.framing.is_http2() {
+            Bytes::from_static(malformed::HTTP2_GOAWAY)
+        } else {
+            automatic.replace(response, line.starts_with(b"HEAD "))
+        };
+        true
+    }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
+impl<S: Peer> ClientStream<S> {
+    /// Resolves when hyper may notice that the client has closed its sending side, which it would take
+    /// for the end of the connection: once no request is in progress, or the client is gone.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.has_request() {
+            return Poll::Ready(());
+        }
+        let new = || HalfClosed::new(&self.stream);
+        let half_closed = self.half_closed.get_or_insert_with(new);
+        half_closed.poll_gone(cx, &self.stream)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> ClientStream<S> {
+    /// Writes the response that replaces one of hyper's.
+    fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.response.is_empty() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.response))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.response.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Peer + Unpin> AsyncRead for ClientStream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -92,11 +179,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+        let result = Pin::new(&mut this.stream).poll_read(cx, buf);
+        if is_end(&result, buf, before) && this.poll_end(cx).is_pending() {
+            this.wait.end();
+            return Poll::Pending;
+        }
+        match result {
             Poll::Ready(Ok(())) => {
                 if !this.state.is_upgraded() {
-                    this.framing.read(buf.filled().split_at(before).1);
-                    this.state.set_ambiguous(this.framing.is_ambiguous());
+                    let passed = this.follow(buf.filled().split_at(before).1);
+                    buf.set_filled(before + passed);
                 }
                 Poll::Ready(Ok(()))
             }
@@ -115,13 +207,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for ClientStream<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
+impl<S: AsyncRead + AsyncWrite + Peer + Unpin> AsyncWrite for ClientStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.is_flushed = false;
+        if self.replace(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -135,6 +230,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.is_flushed = false;
+        if let [buf, rest @ ..] = bufs
+            && rest.iter().all(|rest| rest.is_empty())
+            && self.replace(buf)
+        {
+            return Poll::Ready(Ok(buf.len()));
+        }
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
@@ -142,6 +243,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ClientStream<S> {
     /// and does not read again.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        ready!(this.poll_response(cx))?;
         ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
         this.is_flushed = true;
         if this.is_waiting() && this.poll_wait(cx).is_ready() {

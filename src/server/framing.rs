@@ -19,6 +19,11 @@ pub(super) struct Framing {
     at: At,
     /// The start of the current line.
     line: Vec<u8>,
+    /// The start of the latest request line that is complete.
+    request_line: Vec<u8>,
+    /// The number of header lines in the latest head.
+    headers: usize,
+    is_http2: bool,
     /// The number of headers in the current head that give a length, and the value of the last one.
     lengths: usize,
     length: u64,
@@ -46,6 +51,8 @@ enum At {
 
 /// The number of bytes of a line that are kept. Every valid line with a length is shorter.
 const MAX_LINE: usize = 128;
+/// The start of the preface of HTTP/2 with prior knowledge (RFC 9113, section 3.4).
+const HTTP2: &[u8] = b"PRI * HTTP/2";
 
 impl Framing {
     pub(super) fn read(&mut self, mut bytes: &[u8]) {
@@ -94,6 +101,29 @@ impl Framing {
         self.heads
     }
 
+    /// Returns the start of the latest request line, which may be incomplete.
+    pub(super) fn request_line(&self) -> &[u8] {
+        if self.at == At::Start && !self.line.is_empty() {
+            &self.line
+        } else {
+            &self.request_line
+        }
+    }
+
+    /// Returns the number of header lines in the latest head.
+    pub(super) fn headers(&self) -> usize {
+        self.headers
+    }
+
+    /// Returns whether the connection begins with HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.is_http2 || self.begins_http2()
+    }
+
+    fn begins_http2(&self) -> bool {
+        self.heads == 0 && self.at == At::Start && self.line.starts_with(HTTP2)
+    }
+
     /// Returns whether a request of this connection gave its length more than once.
     pub(super) fn is_ambiguous(&self) -> bool {
         self.is_ambiguous
@@ -104,9 +134,15 @@ impl Framing {
         let line = self.line.trim_ascii_end();
         match self.at {
             At::Start if line.is_empty() => At::Start,
-            At::Start => At::Head,
+            At::Start => {
+                self.is_http2 |= self.begins_http2();
+                self.headers = 0;
+                std::mem::swap(&mut self.line, &mut self.request_line);
+                At::Head
+            }
             At::Head if line.is_empty() => self.end_of_head(),
             At::Head => {
+                self.headers += 1;
                 self.header();
                 At::Head
             }
@@ -300,6 +336,47 @@ mod tests {
             true,
             false,
         );
+    }
+
+    #[test]
+    fn latest_request_line_and_its_headers_are_known() {
+        let long = "x".repeat(300);
+        for (text, line, headers) in [
+            ("", "", 0),
+            ("GET /a", "GET /a", 0),
+            ("GET /a HTTP/1.1\r\n", "GET /a HTTP/1.1\r\n", 0),
+            ("GET /a HTTP/1.1\n\n", "GET /a HTTP/1.1\n", 0),
+            ("GET /a HTTP/1.1\r\nb: c\r\nd\r\n\r\nGET /b", "GET /b", 2),
+            (
+                "POST / HTTP/1.1\r\nb: c\r\n\r\nGET /b x\r\n",
+                "GET /b x\r\n",
+                0,
+            ),
+            (&long, &long[..MAX_LINE], 0),
+        ] {
+            let mut framing = Framing::default();
+            for byte in text.as_bytes() {
+                framing.read(&[*byte]);
+            }
+            let found = (framing.request_line(), framing.headers());
+            assert_eq!(found, (line.as_bytes(), headers), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_connection_that_begins_with_http2_is_http2() {
+        for (text, expected) in [
+            ("PRI * HTTP/2", true),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0", true),
+            ("\r\nPRI * HTTP/2.0\r\n", true),
+            ("PRI * HTTP/", false),
+            ("PRI * HTTP/1.1\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\n\r\nPRI * HTTP/2.0\r\n", false),
+        ] {
+            let mut framing = Framing::default();
+            framing.read(text.as_bytes());
+            assert_eq!(framing.is_http2(), expected, "{text:?}");
+        }
     }
 
     #[test]

@@ -14,10 +14,15 @@ mod connection_state;
 mod dev_ca;
 mod eviction;
 mod framing;
+pub(crate) mod half_close;
 mod linger;
 mod listener;
+mod malformed;
 mod passed;
+mod peer;
 mod request_wait;
+#[cfg(target_os = "linux")]
+mod sock_diag;
 mod stack;
 mod tls;
 mod write_timeout;
@@ -48,7 +53,9 @@ pub use dev_ca::DevCaError;
 use eviction::Evictions;
 use listener::Accepted;
 pub use listener::{BindError, Listener};
+use malformed::MAX_HEADERS;
 pub use passed::{Passed, PassedError};
+use peer::Peer;
 use stack::request_stack;
 pub use tls::{Certificate, Tls, TlsConfig, TlsError};
 use tls::{OpenError, Opened, open};
@@ -219,7 +226,7 @@ impl Server {
         let opened = match opened {
             Ok(opened) => opened,
             // Nobody else shows the user why the client reports a broken connection.
-            Err(error @ OpenError::NotConfigured) => {
+            Err(error @ (OpenError::NotConfigured | OpenError::Protocol)) => {
                 let client_address = peer.map(display);
                 return warn!(%error, client_address, "client connection not opened");
             }
@@ -278,7 +285,7 @@ impl Server {
 
     async fn serve_http<S>(&self, stream: S, client: &Client, is_spare: bool)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Peer + Unpin + Send + 'static,
     {
         let state = Arc::new(ConnectionState::new(is_spare));
         let limit = self.connections.limit();
@@ -288,7 +295,14 @@ impl Server {
         } else {
             self.connections.evictions().clone()
         };
-        let stream = ClientStream::new(stream, Arc::clone(&state), &self.config, evictions);
+        let stream = ClientStream::new(
+            stream,
+            Arc::clone(&state),
+            &self.config,
+            evictions,
+            Arc::clone(&self.proxy),
+            client.peer,
+        );
         let stack = request_stack(
             &self.proxy,
             &self.memory,
@@ -304,6 +318,7 @@ impl Server {
             .header_read_timeout(None)
             .preserve_header_case(true)
             .max_buf_size(self.config.request_head)
+            .max_headers(MAX_HEADERS)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
         let mut connection = pin!(connection);

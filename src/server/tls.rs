@@ -123,6 +123,10 @@ pub(super) enum OpenError {
     NotConfigured,
     #[error("{0}")]
     Socket(#[source] io::Error),
+    #[error(
+        "the client offers only protocols that this port does not serve, such as HTTP/2 (ALPN `h2`). It serves HTTP/1.1"
+    )]
+    Protocol,
     #[error("the TLS handshake failed: {0}")]
     Handshake(#[source] io::Error),
 }
@@ -280,8 +284,18 @@ pub(super) async fn open(
     let outcome = if stream.is_ok() { "ok" } else { "failed" };
     let handshakes = &metrics().client_tls_handshakes;
     handshakes.get_or_create(&OutcomeLabel { outcome }).inc();
-    let stream = stream.map_err(OpenError::Handshake)?;
+    let stream = stream.map_err(OpenError::of_handshake)?;
     Ok(Opened::Tls(Box::new(stream)))
+}
+
+impl OpenError {
+    fn of_handshake(error: io::Error) -> Self {
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+        match cause {
+            Some(rustls::Error::NoApplicationProtocol) => Self::Protocol,
+            Some(_) | None => Self::Handshake(error),
+        }
+    }
 }
 
 /// Returns the verifier of client certificates, if clients need a certificate.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+use super::peer::Peer;
 use crate::deadline::Deadline;
 
 /// A stream whose writes fail when the peer reads fewer than [`MIN_PROGRESS`] bytes within the limit.
@@ -80,6 +81,16 @@ impl<S> WriteTimeout<S> {
             stall.until = Instant::now() + limit;
         }
         Poll::Pending
+    }
+}
+
+impl<S: Peer> Peer for WriteTimeout<S> {
+    fn is_gone(&self) -> bool {
+        self.stream.is_gone()
+    }
+
+    fn probe(&self) {
+        self.stream.probe();
     }
 }
 

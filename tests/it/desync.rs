@@ -463,7 +463,9 @@ async fn requests_that_hyper_rejects_stay_rejected() {
         let request = request(addr, "POST /http/a HTTP/1.1", headers) + &marker;
         let answer = raw(addr, request.as_bytes()).await;
         assert_eq!(answer.status, 400, "{headers:?}: {answer:?}");
-        assert!(answer.body.is_empty(), "{headers:?}: {answer:?}");
+        let code = &answer.headers["x-countersign-error"];
+        assert_eq!(code, "BAD_HEAD", "{headers:?}");
+        assert_eq!(answer.body.matches("\"code\"").count(), 1, "{answer:?}");
     }
     for chunk in [
         "_1",

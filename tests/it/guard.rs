@@ -538,7 +538,7 @@ fn targets() -> Vec<Row> {
     }
     for target in ["/graphql a", "/gra\tphql", "", "/graphql\u{0}"] {
         let line = format!("POST {target}");
-        rows.push(row(400, "", &line, &[H, J], QUERY));
+        rows.push(row(400, "BAD_HEAD", &line, &[H, J], QUERY));
     }
     rows
 }
@@ -570,7 +570,13 @@ fn injections() -> Vec<Row> {
         "transfer-encoding: chunked, gzip",
         "transfer-encoding: xchunked",
     ] {
-        rows.push(row(400, "", "POST /graphql", &[H, J, header], QUERY));
+        rows.push(row(
+            400,
+            "BAD_HEAD",
+            "POST /graphql",
+            &[H, J, header],
+            QUERY,
+        ));
     }
     for chunks in [
         "zz\r\n{}\r\n0\r\n\r\n",
@@ -616,10 +622,10 @@ fn injections() -> Vec<Row> {
     }
     for (status, code, version) in [
         (505, "HTTP_VERSION", "HTTP/1.0"),
-        (400, "", "HTTP/0.9"),
-        (400, "", "HTTP/1.2"),
-        (400, "", "HTTP/2.0"),
-        (400, "", "HTTPS/1.1"),
+        (400, "BAD_HEAD", "HTTP/0.9"),
+        (400, "BAD_HEAD", "HTTP/1.2"),
+        (400, "BAD_HEAD", "HTTP/2.0"),
+        (400, "BAD_HEAD", "HTTPS/1.1"),
     ] {
         let line = format!("POST /graphql {version}");
         rows.push(row(status, code, &line, &[H, J], QUERY));
@@ -635,11 +641,17 @@ fn injections() -> Vec<Row> {
     let long = format!("GET /rest/{}", "a".repeat(33_000));
     rows.push(row(431, "HEAD_TOO_LARGE", &long, &[H], ""));
     let huge = format!("x: {}", "a".repeat(500_000));
-    rows.push(row(431, "", "POST /graphql", &[H, J, &huge], QUERY));
-    let many: Vec<String> = (0..120).map(|at| format!("x{at}: 1")).collect();
+    rows.push(row(
+        431,
+        "HEAD_TOO_LARGE",
+        "POST /graphql",
+        &[H, J, &huge],
+        QUERY,
+    ));
+    let many: Vec<String> = (0..2_049).map(|at| format!("x{at}: 1")).collect();
     let mut headers = vec![H, J];
     headers.extend(many.iter().map(String::as_str));
-    rows.push(row(431, "", "POST /graphql", &headers, QUERY));
+    rows.push(row(431, "HEAD_TOO_LARGE", "POST /graphql", &headers, QUERY));
     rows
 }
 

@@ -53,6 +53,7 @@ mod fuzz;
 mod gateway;
 mod guard;
 mod hosts;
+mod http_input;
 mod interop;
 mod interrupted;
 mod listeners;

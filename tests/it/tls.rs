@@ -41,7 +41,7 @@ fn ca_file(scratch: &Scratch) -> PathBuf {
     scratch.0.join("countersign/ca.pem")
 }
 
-fn client(ca: &Path, alpn: &[&str]) -> TlsConnector {
+pub fn client(ca: &Path, alpn: &[&str]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     let pem = fs::read(ca).unwrap();
     for certificate in CertificateDer::pem_slice_iter(&pem) {

@@ -179,6 +179,10 @@ pub(super) fn ours() -> Vec<Row> {
         row(Code::BadMessage, other_start(json!(5))),
         row(Code::BadParameter, http("GET /graphql", &[], "")),
         row(
+            Code::BadHead,
+            Ask::Http("GET /graphql HTTP/1.1\r\nnonsense\r\n\r\n".to_owned()),
+        ),
+        row(
             Code::BadUpgrade,
             http(
                 "GET /graphql",
