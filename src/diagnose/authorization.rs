@@ -121,15 +121,6 @@ impl Authorization {
     pub(super) fn key(&self) -> Option<&str> {
         self.credential.as_deref()?.split('/').next()
     }
-
-    /// Returns whether `SignedHeaders` is in lower case, sorted, and without duplicates.
-    pub(super) fn is_sorted(&self) -> bool {
-        let names = self.signed_headers.as_deref().unwrap_or_default();
-        names
-            .iter()
-            .all(|name| !name.bytes().any(|byte| byte.is_ascii_uppercase()))
-            && names.windows(2).all(|pair| pair[0] < pair[1])
-    }
 }
 
 impl Scheme {
@@ -168,7 +159,14 @@ impl<'a> Scope<'a> {
     }
 }
 
-fn names(list: &str) -> Vec<String> {
+/// Returns whether names of headers are in lower case, sorted, and without duplicates.
+pub(super) fn is_sorted(names: &[String]) -> bool {
+    let is_lower = |name: &String| !name.bytes().any(|byte| byte.is_ascii_uppercase());
+    names.iter().all(is_lower) && names.windows(2).all(|pair| pair[0] < pair[1])
+}
+
+/// Returns the names in a list of signed headers.
+pub(super) fn names(list: &str) -> Vec<String> {
     let names = list.split(';').take(MAX_NAMES);
     names.map(|name| name.trim().to_owned()).collect()
 }

@@ -30,11 +30,12 @@ pub(super) fn diagnosis(
         if is_known {
             return Diagnosis::of(Cause::WrongSecret, Confidence::Certain);
         }
-        let detail = "the secret access key is another one, or the signing key was derived with another \
-                      date, region or service.";
-        Diagnosis::of(Cause::WrongSecret, Confidence::Possible)
-            .because(detail)
-            .needing(&[Need::Credentials])
+        let mut diagnosis = Diagnosis::of(Cause::WrongSecret, Confidence::Possible);
+        diagnosis.summary =
+            "What was signed is right, so the secret access key is wrong, or the date, region or \
+                             service from which the signing key was derived."
+                .to_owned();
+        diagnosis.needing(&[Need::Credentials])
     })
 }
 

@@ -313,6 +313,9 @@ fn of_caller(sent: Option<&Sent>, signed: Cause) -> Diagnosis {
         let summary = "The API does not accept the authorization of the request.";
         return Diagnosis::unknown(summary, &[Need::Request]);
     };
+    if sent.authorization.scheme == Scheme::Missing && sent.joined("x-api-key").is_some() {
+        return certain(Cause::NotSigv4).because("the request carries an API key.");
+    }
     of_scheme(&sent.authorization.scheme)
         .unwrap_or_else(|| Diagnosis::of(signed, Confidence::Likely))
 }

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::answer::Parsed;
-use super::authorization::ALGORITHM;
+use super::authorization::{ALGORITHM, is_sorted, names};
 use super::canonical::{Canonical, StringToSign};
 use super::cause::Cause;
 use super::diagnosis::{Confidence, Diagnosis, Need};
@@ -85,6 +85,9 @@ pub(super) fn mismatch(answer: &Parsed, sent: Option<&Sent>, evidence: &Evidence
     if let Some(diagnosis) = difference(&sides, sent, evidence) {
         return diagnosis;
     }
+    if let Some(diagnosis) = unsorted(&sides, sent) {
+        return diagnosis;
+    }
     if sides.are_equal() {
         return key::diagnosis(sent, sides.string.as_deref(), evidence);
     }
@@ -136,8 +139,10 @@ pub(super) fn hidden(
     let string = sides.string.as_deref();
     match key::proven(Some(sent), string, evidence) {
         Some(diagnosis) if diagnosis.cause != Some(Cause::WrongSecret) => diagnosis,
-        Some(_) => Diagnosis::of(Cause::NotAuthorized, Confidence::Possible).because(
-            "the signature is right; an HTTP API answers Forbidden if the policy does not allow the request.",
+        Some(_) => Diagnosis::unknown(
+            "The signature is right for these credentials: the policy does not allow the request, the access \
+             key does not exist, or AWS has another secret access key for it.",
+            &[Need::Answer],
         ),
         None if sides.are_equal() && evidence.credentials.is_some() => {
             key::diagnosis(Some(sent), string, evidence)
@@ -169,6 +174,26 @@ fn difference(sides: &Sides, sent: Option<&Sent>, evidence: &Evidence) -> Option
             let text = evidence.canonical_request.as_deref()?;
             wrong_hash(text, sides.your_string.as_ref()?)
         })
+}
+
+/// Returns the diagnosis if the names of the signed headers are not sorted. API Gateway's canonical request
+/// keeps their order, so that nothing differs.
+fn unsorted(sides: &Sides, sent: Option<&Sent>) -> Option<Diagnosis> {
+    let listed = sides
+        .yours
+        .as_ref()
+        .map(|yours| names(&yours.signed_headers));
+    let sent = sent.map(|sent| &sent.authorization);
+    let sent = sent.and_then(|authorization| authorization.signed_headers.clone());
+    let found = listed
+        .into_iter()
+        .chain(sent)
+        .find(|names| !is_sorted(names))?;
+    let mut sorted: Vec<String> = found.iter().map(|name| name.to_ascii_lowercase()).collect();
+    sorted.sort_unstable();
+    let diagnosis = Diagnosis::of(Cause::HeaderUnsorted, Confidence::Certain);
+    let (yours, aws) = (shown(&found.join(";")), shown(&sorted.join(";")));
+    Some(diagnosis.with_difference("the list of signed headers", &yours, &aws))
 }
 
 /// Returns the diagnosis if the string to sign does not contain the hash of the signer's canonical request.
@@ -207,9 +232,7 @@ fn changed_on_its_way(sides: &Sides, sent: Option<&Sent>) -> Option<Diagnosis> {
 fn in_echo(echoed: &Canonical) -> Option<Diagnosis> {
     let likely =
         |cause| Diagnosis::of(cause, Confidence::Likely).needing(&[Need::CanonicalRequest]);
-    let names: Vec<&str> = echoed.signed_headers.split(';').collect();
-    let is_lower = |name: &&str| !name.bytes().any(|byte| byte.is_ascii_uppercase());
-    if !names.iter().all(is_lower) || !names.windows(2).all(|pair| pair[0] < pair[1]) {
+    if !is_sorted(&names(&echoed.signed_headers)) {
         return Some(likely(Cause::HeaderUnsorted));
     }
     let declared = echoed.header("x-amz-content-sha256")?;

@@ -8,7 +8,7 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-use super::authorization::{Scheme, Scope};
+use super::authorization::{Scheme, Scope, is_sorted};
 use super::cause::Cause;
 use super::diagnosis::{Confidence, Diagnosis};
 use super::encode::{quoted, sha256_hex, shown};
@@ -55,7 +55,7 @@ pub(super) fn mistake(sent: &Sent, answered_at: Option<SystemTime>) -> Option<Di
         .or_else(|| wrong_clock(date, answered_at))
         .or_else(|| tokens::contradiction(sent))
         .or_else(|| wrong_content_hash(sent))
-        .or_else(|| (!authorization.is_sorted()).then(|| likely(Cause::HeaderUnsorted)))
+        .or_else(|| (!is_sorted(signed)).then(|| likely(Cause::HeaderUnsorted)))
 }
 
 fn unsigned_header(sent: &Sent, signed: &[String]) -> Option<Diagnosis> {

@@ -97,30 +97,37 @@ pub(super) fn difference(
 /// payload without the authorization, and the data as it is quoted in the message.
 fn envelopes(message: &str) -> Vec<String> {
     let parse = |text: &str| serde_json::from_str::<Members>(text).unwrap_or_default();
-    let mut inner = Vec::new();
-    let mut members = Vec::new();
-    for (name, value) in parse(message).0 {
-        if name == "payload" {
-            let payload = parse(value.get()).0.into_iter();
-            let payload = payload.map(|(name, value)| (name, value.get().to_owned()));
-            inner = payload.filter(|(name, _)| name != "extensions").collect();
+    let mut texts = Vec::new();
+    let mut data = None;
+    // The authorization is removed with the member that contains it, or leaves it empty.
+    for keeps_extensions in [false, true] {
+        let mut inner = Vec::new();
+        let mut members = Vec::new();
+        for (name, value) in parse(message).0 {
+            if name != "payload" {
+                members.push((name, value.get().to_owned()));
+                continue;
+            }
+            for (name, value) in parse(value.get()).0 {
+                if name == "data" {
+                    data = Some(value.get().to_owned());
+                }
+                match name.as_str() {
+                    "extensions" if keeps_extensions => inner.push((name, "{}".to_owned())),
+                    "extensions" => {}
+                    _ => inner.push((name, value.get().to_owned())),
+                }
+            }
             members.push((name, object(&inner, &[])));
-        } else {
-            members.push((name, value.get().to_owned()));
         }
+        texts.extend([
+            object(&members, &["authorization"]),
+            object(&members, &["authorization", "id"]),
+            object(&members, &["authorization", "id", "type"]),
+            object(&inner, &[]),
+        ]);
     }
-    let mut texts = vec![
-        object(&members, &["authorization"]),
-        object(&members, &["authorization", "id"]),
-        object(&members, &["authorization", "id", "type"]),
-        object(&inner, &[]),
-    ];
-    texts.extend(
-        inner
-            .into_iter()
-            .filter(|(name, _)| name == "data")
-            .map(|(_, data)| data),
-    );
+    texts.extend(data);
     let texts = texts.iter();
     let texts = texts.flat_map(|text| [respaced(text, false), respaced(text, true)]);
     texts.chain([message.to_owned()]).collect()

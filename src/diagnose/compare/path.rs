@@ -6,7 +6,7 @@ use super::super::sent::CONNECT;
 
 /// Returns why two different paths differ.
 pub(super) fn difference(yours: &str, aws: &str) -> (Cause, Option<String>) {
-    if is_appsync(yours) && is_appsync(aws) {
+    if is_appsync(aws) && (is_appsync(yours) || yours == "/") {
         return (Cause::PathWrong, Some(realtime_detail(yours, aws)));
     }
     // AWS encodes the path as it arrived, so decoding once returns that path.
@@ -23,7 +23,9 @@ pub(super) fn difference(yours: &str, aws: &str) -> (Cause, Option<String>) {
         };
         return (cause, None);
     }
-    if let Some(stage) = missing_stage(yours, aws) {
+    if !is_appsync(aws)
+        && let Some(stage) = missing_stage(yours, aws)
+    {
         return (
             Cause::PathStageMissing,
             Some(format!("/{stage} is part of the path that is signed.")),
