@@ -6,7 +6,7 @@
 
 mod events;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -97,6 +97,9 @@ struct Connection {
     protocol: Protocol,
     /// GraphQL subscriptions by id.
     live: BTreeMap<String, ActiveSubscription>,
+    /// The ids of live subscriptions, and the mutations of which the log explains that they do not reach
+    /// them.
+    explained: BTreeSet<(String, String)>,
     /// Events subscriptions by id.
     channels: BTreeMap<String, Pattern>,
 }
@@ -125,6 +128,7 @@ impl Hub {
                 disconnect: disconnect.clone(),
                 protocol,
                 live: BTreeMap::new(),
+                explained: BTreeSet::new(),
                 channels: BTreeMap::new(),
             };
             connections.open.insert(id, connection);
@@ -184,6 +188,7 @@ impl Hub {
     pub(super) fn stop(&self, connection: u64, id: &str) {
         if let Some(connection) = self.connections.lock().open.get_mut(&connection) {
             connection.live.remove(id);
+            connection.explained.retain(|(live, _)| live != id);
             self.enqueue(connection, messages::complete(id));
         }
         self.ledger.count(|counts| counts.stops_total += 1);
@@ -196,13 +201,24 @@ impl Hub {
         }
     }
 
-    /// Sends a mutation's result to the subscriptions that match it.
-    pub(super) fn publish(&self, field: &str, event: &Value) {
-        let connections = self.connections.lock();
-        for connection in connections.open.values() {
+    /// Sends a mutation's result to the subscriptions to `field` that match it.
+    pub(super) fn publish(&self, mutation: &str, field: &str, event: &Value) {
+        let mut connections = self.connections.lock();
+        for connection in connections.open.values_mut() {
+            let mut silent = Vec::new();
             for (id, live) in &connection.live {
-                if live.selected.name == field && live.matches_filter(event) {
+                if live.selected.name != field {
+                    continue;
+                }
+                if live.matches_filter(event) {
                     self.deliver(connection, id, live, event);
+                } else {
+                    silent.extend(live.unselected(event).map(|fields| (id.clone(), fields)));
+                }
+            }
+            for (id, fields) in silent {
+                if connection.explained.insert((id, mutation.to_owned())) {
+                    explain(mutation, field, &fields);
                 }
             }
         }
@@ -278,6 +294,7 @@ impl Hub {
 
     fn end_all(&self, frame: impl Fn(&str) -> String) {
         for connection in self.connections.lock().open.values_mut() {
+            connection.explained.clear();
             for id in std::mem::take(&mut connection.live).into_keys() {
                 self.enqueue(connection, frame(&id));
             }
@@ -350,6 +367,19 @@ impl ActiveSubscription {
             .iter()
             .all(|(name, expected)| event.get(name.as_str()).unwrap_or(&Value::Null) == expected)
     }
+
+    /// Returns the fields of the filter that the mutation did not select, so that no value matches, or
+    /// `None` if it selected all.
+    fn unselected(&self, event: &Value) -> Option<Vec<&str>> {
+        let Value::Object(event) = event else {
+            return None;
+        };
+        let filter = self.filter.iter();
+        let missing = filter
+            .filter(|(name, value)| *value != Value::Null && !event.contains_key(name.as_str()));
+        let missing: Vec<&str> = missing.map(|(name, _)| name.as_str()).collect();
+        (!missing.is_empty()).then_some(missing)
+    }
 }
 
 // === impl LeaveOnDrop ===
@@ -359,6 +389,17 @@ impl Drop for LeaveOnDrop {
         self.hub.connections.lock().open.remove(&self.id);
         self.hub.ledger.notify_watchers();
     }
+}
+
+/// Logs why a subscription does not receive a mutation's result.
+fn explain(mutation: &str, subscription: &str, fields: &[&str]) {
+    tracing::warn!(
+        mutation,
+        subscription,
+        fields = fields.join(" "),
+        "event not sent: the mutation does not select the fields by which the subscription filters, and \
+         AppSync compares its arguments with the fields that the mutation selects"
+    );
 }
 
 const ID: &str = "$ID";

@@ -12,6 +12,7 @@ use http::{Method, StatusCode};
 
 use super::client_headers::{HeaderError, to_entries};
 use super::exchange::{ExchangeError, UpstreamRequest, exchange};
+use super::filters::{LiveFilter, SubscriptionFilters};
 use crate::memory::{Buffer, ReadError};
 use crate::outbox::Outbox;
 use crate::realtime::{Pool, REDACTION, Subscription};
@@ -28,6 +29,14 @@ pub struct AppSyncApi {
     target: RequestTarget,
     policy: HeaderPolicy,
     response_limit: usize,
+    filters: SubscriptionFilters,
+}
+
+/// A running subscription. Dropping it stops the subscription upstream.
+#[derive(Debug)]
+pub struct LiveSubscription {
+    _subscription: Subscription,
+    _filter: Option<LiveFilter>,
 }
 
 impl AppSyncApi {
@@ -49,6 +58,7 @@ impl AppSyncApi {
             target,
             policy,
             response_limit,
+            filters: SubscriptionFilters::default(),
         })
     }
 
@@ -80,7 +90,7 @@ impl AppSyncApi {
         mut headers: HeaderMap,
         outbox: Outbox,
         record: &mut Record,
-    ) -> Result<(Subscription, UpstreamSpan), HeaderError> {
+    ) -> Result<(LiveSubscription, UpstreamSpan), HeaderError> {
         record.bytes_in = data.len();
         let span = record.trace.upstream_span("start");
         self.policy.continue_trace(&mut headers, &span);
@@ -91,8 +101,19 @@ impl AppSyncApi {
                 return Err(error);
             }
         };
+        let filter = self.filters.subscribed(&data);
         let start = Start { data, headers };
-        Ok((self.pool.subscribe(owner, start, outbox, key), span))
+        let subscription = LiveSubscription {
+            _subscription: self.pool.subscribe(owner, start, outbox, key),
+            _filter: filter,
+        };
+        Ok((subscription, span))
+    }
+
+    /// Logs the live subscriptions that the mutation in `body` probably does not reach. Must be called for
+    /// each body that is sent otherwise than by [`AppSyncApi::execute`].
+    pub fn check_filters(&self, body: &[u8]) {
+        self.filters.check(&self.metrics().name, body);
     }
 
     /// Sends `body` by a signed `POST`. Returns the operation's result, if there is one, and the event
@@ -130,6 +151,7 @@ impl AppSyncApi {
         headers.insert(CONTENT_TYPE, json.clone());
         headers.insert(ACCEPT, json);
         record.bytes_in = body.len();
+        self.check_filters(&body);
         let request = UpstreamRequest {
             method: Method::POST,
             name: "POST",

@@ -158,6 +158,7 @@ async fn run_once(
     }
     let target = RequestTarget::new(&call.route.upstream.endpoint().path, None)?;
     let body = inspected.into_body();
+    call.api.check_filters(&body);
     let request = UpstreamRequest {
         name: "POST",
         method: Method::POST,

@@ -21,9 +21,10 @@ use tokio_util::task::AbortOnDropHandle;
 use super::context::SessionContext;
 use crate::guard::{Admission, Grant, OperationPolicies};
 use crate::memory::Buffer;
-use crate::operation::{HeaderError, NotAdmitted, RequestedOperation, admit, from_entries};
+use crate::operation::{
+    HeaderError, LiveSubscription, NotAdmitted, RequestedOperation, admit, from_entries,
+};
 use crate::outbox::Outbox;
-use crate::realtime::Subscription;
 use crate::telemetry::metrics::{GaugeGuard, metrics};
 use crate::telemetry::tasks::{Task, caught};
 use crate::telemetry::{Record, RecordCode, TRACEPARENT, TRACESTATE, Trace, UpstreamSpan};
@@ -54,7 +55,7 @@ enum Running {
         _live: GaugeGuard,
         /// Cancelled when upstream has confirmed the subscription.
         started: CancellationToken,
-        _subscription: Subscription,
+        _subscription: LiveSubscription,
     },
     /// The operation was not sent, and its error waits in the outbox.
     NotAdmitted,

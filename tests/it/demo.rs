@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use crate::support::{get, within};
+use crate::support::{JSON, get, post, within};
 
 const README: &str = include_str!("../../README.md");
 /// The listeners of the demo in the README: of countersign, its admin listener, the emulator and its
@@ -77,6 +78,18 @@ impl Demo {
         url[..end].parse().unwrap()
     }
 
+    /// Resolves when the emulator has started a subscription.
+    async fn started(&self) {
+        let control = self.address("faults");
+        let started = async {
+            let state = async || get(control, "/state", &[]).await.json();
+            while state().await["requests"]["subscriptions_started"] != 1 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        within("the subscription", started).await;
+    }
+
     /// Returns the commands of the banner.
     fn commands(&self) -> Vec<&str> {
         let paragraphs = self.banner.split("\n\n");
@@ -144,13 +157,7 @@ async fn the_commands_of_a_second_demo_work_as_pasted() {
     };
     let mut subscriber = pasted(subscription).spawn().unwrap();
     let mut events = BufReader::new(subscriber.stdout.take().unwrap()).lines();
-    let started = async {
-        let state = async || get(demo.address("faults"), "/state", &[]).await.json();
-        while state().await["realtime"]["starts_total"] != 1 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    within("the subscription", started).await;
+    demo.started().await;
     let posted = output(mutation).await;
     let expected = r#"{"data":{"postMessage":{"room":"lobby","body":"hello"}}}"#;
     assert_eq!(posted, format!("{expected}\n"));
@@ -169,4 +176,58 @@ async fn the_commands_of_a_second_demo_work_as_pasted() {
     assert_eq!(output(&format!("kill -INT {pid}")).await, "");
     let status = within("the demo's end", demo.child.wait()).await.unwrap();
     assert!(status.success(), "{status}");
+}
+
+/// A subscription that filters gets nothing if the mutation does not select the fields of its arguments.
+#[tokio::test]
+async fn the_log_explains_why_a_subscription_is_silent() {
+    let mut demo = Demo::start("off").await;
+    let address = demo.address("WebSocket");
+    let subscription = demo.commands()[0].to_owned();
+    let mut subscriber = pasted(&subscription).spawn().unwrap();
+    demo.started().await;
+    let mut events = BufReader::new(subscriber.stdout.take().unwrap()).lines();
+    for body in ["first", "second"] {
+        let query =
+            format!("mutation {{ postMessage(room: \"lobby\", body: \"{body}\") {{ id body }} }}");
+        let body = json!({ "query": query }).to_string();
+        assert_eq!(post(address, "/graphql", &[JSON], &body).await.status, 200);
+    }
+    let mutation = demo.commands()[1].to_owned();
+    output(&mutation).await;
+    let received = async {
+        loop {
+            let line = events.next_line().await.unwrap().unwrap();
+            if line.starts_with("data: ") {
+                return line;
+            }
+        }
+    };
+    // The first event is that of the mutation that selects the field.
+    let received = within("the event", received).await;
+    assert!(received.contains("hello"), "{received}");
+
+    let pid = demo.child.id().unwrap().to_string();
+    output(&format!("kill -INT {pid}")).await;
+    let mut log = Vec::new();
+    while let Some(line) = within("the log", demo.lines.next_line()).await.unwrap() {
+        log.push(line);
+    }
+    for (message, names) in [
+        (
+            " INFO subscription may get no event: the mutation does not select the fields by which the subscription filters",
+            r#" route="graphql" subscription="onMessage" mutation="postMessage" fields="room""#,
+        ),
+        (
+            " WARN event not sent: the mutation does not select the fields by which the subscription filters, ",
+            r#" mutation="postMessage" subscription="onMessage" fields="room""#,
+        ),
+    ] {
+        let mut found = log.iter().filter(|line| line.contains(message));
+        let line = found
+            .next()
+            .unwrap_or_else(|| panic!("{message}: {log:#?}"));
+        assert!(line.ends_with(names), "{line}");
+        assert_eq!(found.next(), None, "once");
+    }
 }

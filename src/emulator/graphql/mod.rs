@@ -202,10 +202,9 @@ impl GraphQl {
             if let Some(result) = data.get(recorded.selected.response_key.as_str())
                 && *result != Value::Null
             {
-                self.hub.publish(
-                    recorded.field,
-                    &unalias(result, &recorded.selected.children),
-                );
+                let event = unalias(result, &recorded.selected.children);
+                self.hub
+                    .publish(&recorded.selected.name, recorded.field, &event);
             }
         }
     }
