@@ -1,8 +1,10 @@
-//! Runs the README's recipes. Only the address is replaced.
+//! Runs the README's recipes under their names, with the packages of their install lines. Only the
+//! address is replaced.
 
 mod rust;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -34,31 +36,71 @@ const RECIPES: [(&str, bool); 13] = [
     ("websocat", true),
 ];
 
-/// Returns the marked blocks of the README with their languages.
-type Blocks = BTreeMap<String, (String, String)>;
+/// A marked block of the README.
+struct Recipe {
+    language: String,
+    text: String,
+    /// The name of its file; empty for commands.
+    file: String,
+    /// The commands that install what it needs; none for curl.
+    install: Vec<String>,
+}
 
-fn blocks() -> Blocks {
-    let parts = README.split("<!-- recipe: ").skip(1);
-    let block = |part: &str| {
-        let (name, rest) = part
+fn recipes() -> BTreeMap<String, Recipe> {
+    let parts: Vec<&str> = README.split("<!-- recipe: ").collect();
+    let recipe = |pair: &[&str]| {
+        let (name, rest) = pair[1]
             .split_once(" -->\n```")
             .expect("a fence after its mark");
         let (language, rest) = rest.split_once('\n').unwrap();
         let (text, _) = rest.split_once("\n```").expect("the fence's end");
-        (name.to_owned(), (language.to_owned(), text.to_owned()))
+        let (_, line) = pair[0].trim().rsplit_once("\n\n").unwrap();
+        let line = line.replace('\n', " ");
+        let (before, after) = line.split_once(", after ").unwrap_or((&line, ""));
+        let install = after.split('`').skip(1).step_by(2);
+        let recipe = Recipe {
+            language: language.to_owned(),
+            text: text.to_owned(),
+            file: before
+                .strip_prefix('`')
+                .map_or("", |file| file.trim_end_matches('`'))
+                .to_owned(),
+            install: install.map(str::to_owned).collect(),
+        };
+        (name.to_owned(), recipe)
     };
-    parts.map(block).collect()
+    parts.windows(2).map(recipe).collect()
+}
+
+impl Recipe {
+    /// Returns the packages of its install line with their versions, if they have one.
+    fn packages(&self) -> Vec<(&str, &str)> {
+        let packages = self.install.iter().flat_map(|command| {
+            let (command, _) = command.split_once(" --features ").unwrap_or((command, ""));
+            let words = command.split_whitespace().skip(2);
+            words.filter(|word| !word.starts_with('-'))
+        });
+        let package = packages.map(|word| {
+            let word = word.trim_matches('\'');
+            // A scope begins with `@`.
+            match word.rfind(['@', '=']).filter(|at| *at > 0) {
+                Some(at) => (word[..at].trim_end_matches('='), &word[at + 1..]),
+                None => (word, ""),
+            }
+        });
+        package.collect()
+    }
 }
 
 #[test]
 fn the_readme_has_every_recipe() {
-    let names: Vec<String> = blocks().into_keys().collect();
+    let names: Vec<String> = recipes().into_keys().collect();
     assert_eq!(names, RECIPES.map(|(name, _)| name));
 }
 
-/// The heading names the version that the tests install.
+/// The heading and the install line name the versions that the tests install.
 #[test]
-fn every_recipe_names_the_pinned_version() {
+fn every_recipe_names_its_file_and_the_pinned_versions() {
     let pins = [
         include_str!("../clients/package.json"),
         include_str!("../clients/requirements.txt"),
@@ -66,37 +108,75 @@ fn every_recipe_names_the_pinned_version() {
         include_str!("../../Cargo.toml"),
         include_str!("../run"),
     ];
-    for (name, _) in RECIPES.iter().filter(|(name, _)| *name != "curl") {
+    let is_pinned = |package: &str, version: &str| {
+        let spellings = [
+            format!("\"{package}\": \"{version}\""),
+            format!("{package}=={version}\n"),
+            format!("{package} = {{ version = \"={version}\""),
+            format!("package = \"{package}\", version = \"{version}\""),
+            format!("{package}={version}\n"),
+        ];
+        let is_in = |pin: &&str| spellings.iter().any(|text| pin.contains(text));
+        pins.iter().any(is_in)
+    };
+    for (name, recipe) in recipes().iter().filter(|(name, _)| *name != "curl") {
         let mark = format!("<!-- recipe: {name} -->");
         let (before, _) = README.split_once(&mark).unwrap();
         let (_, heading) = before.rsplit_once("<summary>").unwrap();
         let (heading, _) = heading.split_once("</summary>").unwrap();
         let words: Vec<&str> = heading.split([' ', '(', ')']).collect();
-        let is_pinned = words.windows(2).any(|pair| {
-            let [package, version] = pair else {
-                return false;
-            };
-            let spellings = [
-                format!("\"{package}\": \"{version}\""),
-                format!("{package}=={version}\n"),
-                format!("{package} = {{ version = \"={version}\""),
-                format!("{package}={version}\n"),
-            ];
-            let is_in = |pin: &&str| spellings.iter().any(|text| pin.contains(text));
-            pins.iter().any(is_in)
-        });
-        assert!(is_pinned, "{heading}: no such pin");
+        let has_pin = words.windows(2).any(|pair| is_pinned(pair[0], pair[1]));
+        assert!(has_pin, "{heading}: no such pin");
+
+        let packages = recipe.packages();
+        assert!(!packages.is_empty(), "{name} does not say what to install");
+        for (package, version) in packages {
+            let (package, extras) = package.split_once('[').unwrap_or((package, ""));
+            // What Cargo adds without a version may be any compatible one.
+            let is_free = version.is_empty() && recipe.language == "rust";
+            assert!(
+                is_free || is_pinned(package, version),
+                "{name}: {package} {version}"
+            );
+            let extras = extras.trim_end_matches(']').split(',');
+            for extra in extras.filter(|extra| !extra.is_empty()) {
+                let package = if extra == "websocket" {
+                    "websocket-client"
+                } else {
+                    extra
+                };
+                let pinned = format!("\n{package}==");
+                assert!(
+                    pins.iter().any(|pin| pin.contains(&pinned)),
+                    "{name}: {extra}"
+                );
+            }
+        }
+        let ending = match recipe.language.as_str() {
+            "js" => ".mjs",
+            "python" => ".py",
+            "rust" => "src/main.rs",
+            _ => "",
+        };
+        assert!(recipe.file.ends_with(ending), "{name}: {}", recipe.file);
+        assert_eq!(recipe.file.is_empty(), ending.is_empty(), "{name}");
     }
 }
 
 #[test]
 fn the_rust_recipe_is_the_code_that_runs() {
-    let (_, text) = &blocks()["rust"];
-    let from = RUST.find("    // recipe\n").unwrap() + "    // recipe\n".len();
-    let to = RUST.find("    // end of the recipe").unwrap();
-    let code = RUST[from..to].replace("\n    ", "\n");
-    let url = format!("let url = \"ws://{ADDRESS}/graphql\";");
-    assert_eq!(text.trim(), format!("{url}\n{}", code.trim()));
+    let between = |from: &str, to: &str| {
+        let (_, text) = RUST.split_once(from).unwrap();
+        text.split_once(to).unwrap().0
+    };
+    let head = between("// head of the recipe\n", "// end of the head");
+    let head = head.replace("tokio_tungstenite_0_28", "tokio_tungstenite");
+    let body = between("    // recipe\n", "    // end of the recipe");
+    let expected = format!(
+        "{head}\n#[tokio::main]\nasync fn main() -> Result<(), Box<dyn std::error::Error>> {{\n    \
+         let url = \"ws://{ADDRESS}/graphql\";\n{body}    Ok(())\n}}"
+    );
+    assert_eq!(recipes()["rust"].text, expected);
 }
 
 #[tokio::test]
@@ -107,42 +187,98 @@ async fn every_recipe_prints_the_documented_output() {
     environment.push(("XDG_STATE_HOME", home.0.to_str().unwrap()));
     let mut daemon = world.daemon(&["--tls-dev"], &environment);
     let addr = daemon.address().await;
-    let blocks = blocks();
+    let recipes = recipes();
+    let nodes = nodes();
     let ca = world.path("countersign/ca.pem");
+    let mutation = demo_mutation();
     for (name, subscribes) in RECIPES {
-        let begun = std::time::Instant::now();
-        let started = emulator.stats().realtime.starts_total;
-        let (print, mut printed) = unbounded_channel();
-        let (language, text) = &blocks[name];
-        let text = text.replace(ADDRESS, &addr.to_string());
-        let mut running = match language.as_str() {
-            "rust" => tokio::spawn(async move { rust::run(addr, print).await.unwrap() }),
-            _ => {
-                let command = command(home, name, language, &text, &ca);
-                tokio::spawn(run(command, print))
-            }
+        let recipe = &recipes[name];
+        let interpreters = match recipe.language.as_str() {
+            "js" => nodes.clone(),
+            "python" => vec![python(name)],
+            "sh" => vec![PathBuf::from("bash")],
+            "rust" => vec![PathBuf::new()],
+            other => panic!("{name}: no interpreter for {other}"),
         };
-        let all = async {
-            printed_line(name, &mut printed, "Lobby").await;
-            if subscribes {
-                emulator
-                    .wait_for(|stats| stats.realtime.starts_total > started)
-                    .await;
-                let query =
-                    "mutation { postMessage(room: \"lobby\", body: \"hello\") { room body } }";
-                let body = serde_json::json!({ "query": query }).to_string();
-                post(addr, "/graphql", &[JSON], &body).await;
-                printed_line(name, &mut printed, "hello").await;
+        for interpreter in interpreters {
+            let begun = std::time::Instant::now();
+            let started = emulator.stats().realtime.starts_total;
+            let (print, mut printed) = unbounded_channel();
+            let mut running = if recipe.language == "rust" {
+                tokio::spawn(async move { rust::run(addr, print).await.unwrap() })
+            } else {
+                let file = write(home, name, recipe, addr);
+                tokio::spawn(run(command(&interpreter, &file, &ca), print))
+            };
+            let all = async {
+                printed_line(name, &mut printed, "Lobby").await;
+                if subscribes {
+                    emulator
+                        .wait_for(|stats| stats.realtime.starts_total > started)
+                        .await;
+                    post(addr, "/graphql", &[JSON], &mutation).await;
+                    printed_line(name, &mut printed, "hello").await;
+                }
+            };
+            within(name, all).await;
+            let taken = begun.elapsed().as_millis();
+            println!("{name} {}: {taken} ms", interpreter.display());
+            if !subscribes {
+                within(name, &mut running).await.unwrap();
             }
-        };
-        within(name, all).await;
-        println!("{name}: {} ms", begun.elapsed().as_millis());
-        if !subscribes {
-            within(name, &mut running).await.unwrap();
+            running.abort();
         }
-        running.abort();
     }
     assert_eq!(emulator.stats().requests.refused, 0);
+}
+
+/// Returns the interpreters for JavaScript: that of the machine, and Node.js 22.
+fn nodes() -> Vec<PathBuf> {
+    let newer = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/node22/bin/node");
+    assert!(newer.is_file(), "no {}: run tests/run", newer.display());
+    vec![PathBuf::from("node"), newer]
+}
+
+fn python(name: &str) -> PathBuf {
+    let venv = match name {
+        "sgqlc" => "sgqlc-venv",
+        _ => "clients-venv",
+    };
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    target.join(venv).join("bin/python")
+}
+
+/// The demo's mutation, which the README names.
+fn demo_mutation() -> String {
+    let (_, rest) = README
+        .split_once("-d '{\"query\":\"mutation")
+        .expect("the demo's mutation");
+    let (body, _) = rest.split_once("'\n").unwrap();
+    format!("{{\"query\":\"mutation{body}")
+}
+
+/// Writes a recipe into a directory in which JavaScript finds only the packages of its install line.
+fn write(scratch: &Scratch, name: &str, recipe: &Recipe, addr: SocketAddr) -> PathBuf {
+    let directory = scratch.0.join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    if recipe.language == "js" {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let installed = root.join("tests/clients/node_modules");
+        for (package, _) in recipe.packages() {
+            let link = directory.join("node_modules").join(package);
+            std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+            if !link.exists() {
+                std::os::unix::fs::symlink(installed.join(package), &link).unwrap();
+            }
+        }
+    }
+    let file = match recipe.file.as_str() {
+        "" => directory.join("commands.sh"),
+        file => directory.join(file),
+    };
+    let text = recipe.text.replace(ADDRESS, &addr.to_string());
+    std::fs::write(&file, text).unwrap();
+    file
 }
 
 /// Returns a PATH that starts with the programs of `tests/run`.
@@ -162,33 +298,8 @@ async fn printed_line(name: &str, printed: &mut UnboundedReceiver<String>, wante
     }
 }
 
-fn command(scratch: &Scratch, name: &str, language: &str, text: &str, ca: &Path) -> Command {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (interpreter, file) = match language {
-        "js" => {
-            // The directory in which its imports are found.
-            let modules = root.join("tests/clients/node_modules/.recipes");
-            std::fs::create_dir_all(&modules).unwrap();
-            ("node".into(), modules.join(format!("{name}.mjs")))
-        }
-        "python" => {
-            let venv = match name {
-                "sgqlc" => "sgqlc-venv",
-                _ => "clients-venv",
-            };
-            let python = root.join("target").join(venv).join("bin/python");
-            (python, scratch.0.join(format!("{name}_recipe.py")))
-        }
-        "sh" => (PathBuf::from("bash"), scratch.0.join(format!("{name}.sh"))),
-        other => panic!("{name}: no interpreter for {other}"),
-    };
-    // Node.js before 22 has no WebSocket, as the recipe for graphql-ws says.
-    let preload = root.join("tests/clients/websocket.cjs");
-    std::fs::write(&file, text).unwrap();
+fn command(interpreter: &Path, file: &Path, ca: &Path) -> Command {
     let mut command = Command::new(interpreter);
-    if language == "js" {
-        command.arg("--require").arg(preload);
-    }
     command
         .arg(file)
         .env("no_proxy", "*")

@@ -2,35 +2,30 @@
 
 use std::net::SocketAddr;
 
-use futures_util::StreamExt as _;
-use graphql_ws_client::Client;
-use graphql_ws_client::graphql::GraphqlOperation;
-use serde::Serialize;
-use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
+
+// head of the recipe
+use futures_util::StreamExt as _;
+use graphql_ws_client::{Client, graphql::GraphqlOperation};
+use serde_json::{Error, Value};
 use tokio_tungstenite_0_28::connect_async;
 use tokio_tungstenite_0_28::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite_0_28::tungstenite::http::HeaderValue;
 
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct Operation {
     query: &'static str,
 }
 
-impl Operation {
-    fn new(query: &'static str) -> Self {
-        Self { query }
-    }
-}
-
 impl GraphqlOperation for Operation {
     type Response = Value;
-    type Error = serde_json::Error;
+    type Error = Error;
 
-    fn decode(&self, data: Value) -> Result<Value, serde_json::Error> {
+    fn decode(&self, data: Value) -> Result<Value, Error> {
         Ok(data)
     }
 }
+// end of the head
 
 pub(super) async fn run(
     addr: SocketAddr,
@@ -50,14 +45,14 @@ pub(super) async fn run(
     let (socket, _) = connect_async(request).await?;
     let (client, actor) = Client::build(socket).build().await?;
     tokio::spawn(actor.into_future());
-    // `Operation` has a `query`, and answers with a `serde_json::Value`.
+
     let query = "{ rooms { id name } }";
-    let mut rooms = client.subscribe(Operation::new(query)).await?;
+    let mut rooms = client.subscribe(Operation { query }).await?;
     while let Some(answer) = rooms.next().await {
         println!("{}", answer?["data"]["rooms"][0]["name"]);
     }
     let query = r#"subscription { onMessage(room: "lobby") { body } }"#;
-    let mut messages = client.subscribe(Operation::new(query)).await?;
+    let mut messages = client.subscribe(Operation { query }).await?;
     while let Some(answer) = messages.next().await {
         println!("{}", answer?["data"]["onMessage"]["body"]);
     }
