@@ -140,7 +140,7 @@ impl Record {
         });
         let client_address = self.client_address.filter(|_| self.cause.is_some());
         let client_address = client_address.map(display);
-        let millis = |duration: Duration| duration.as_secs_f64() * 1_000.0;
+        let millis = |duration: Duration| duration.as_micros() as f64 / 1_000.0;
         macro_rules! line {
             ($level:ident) => {
                 $level!(
