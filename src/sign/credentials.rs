@@ -279,7 +279,7 @@ impl Refresher {
                 }
                 Err(error) => {
                     failures += 1;
-                    self.failed(error);
+                    self.failed(error, failures);
                     Some(backoff(failures))
                 }
             };
@@ -362,10 +362,16 @@ impl Refresher {
         pause
     }
 
-    /// Publishes the failure. The previous snapshot stays in use.
-    fn failed(&self, error: CredentialsError) {
+    /// Publishes the failure of this number of loads. The previous snapshot stays in use.
+    fn failed(&self, error: CredentialsError, failures: u32) {
         self.count("failed");
-        warn!(identity = self.name, tried = %error.tried, "credentials not loaded. {}", error.remedy);
+        // The first loads follow each other every few seconds.
+        let is_quick = failures > 1 && backoff_base(failures) < MAX_BACKOFF;
+        if is_quick && self.publish.borrow().has_failed_with(&error) {
+            debug!(identity = self.name, tried = %error.tried, "credentials not loaded. {}", error.remedy);
+        } else {
+            warn!(identity = self.name, tried = %error.tried, "credentials not loaded. {}", error.remedy);
+        }
         self.publish.send_modify(|state| state.failed(error));
     }
 
@@ -385,8 +391,11 @@ fn refresh_pause(left: Duration, jitter: f64) -> Duration {
 }
 
 fn backoff(failures: u32) -> Duration {
-    let base = Duration::from_secs(1 << failures.saturating_sub(1).min(5)).min(MAX_BACKOFF);
-    base.mul_f64(0.75 + fastrand::f64() / 4.0)
+    backoff_base(failures).mul_f64(0.75 + fastrand::f64() / 4.0)
+}
+
+fn backoff_base(failures: u32) -> Duration {
+    Duration::from_secs(1 << failures.saturating_sub(1).min(5)).min(MAX_BACKOFF)
 }
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ async fn probes_follow_the_life_of_a_pod() {
         "{:<24} {:>9} {:>6} {:>7} {:>12} {:>6}  reasons\n",
         "", "/startupz", "/livez", "/readyz", "/readyz?deep", "query"
     );
-    running.daemon.line("credentials not loaded").await;
+    running.daemon.logged("credentials not loaded").await;
     row(
         &mut table,
         "without credentials",
@@ -342,7 +342,7 @@ async fn wait_and_shutdown_report_the_outcome() {
     let world = World::new().await;
     let empty = [("PATH", "/usr/bin:/bin")];
     let mut without = Running::start(&world, &[], &empty).await;
-    without.daemon.line("credentials not loaded").await;
+    without.daemon.logged("credentials not loaded").await;
     let admin = without.admin.to_string();
     let at = ["--admin", admin.as_str(), "--timeout", "200ms"];
     let (code, text) = run(&[&["wait"], &at[..]].concat(), &[]).await;
@@ -370,7 +370,7 @@ async fn wait_and_shutdown_report_the_outcome() {
     let (code, text) = run(&["shutdown"], &environment).await;
     assert_eq!(code, 1, "{text}");
     assert!(
-        text.contains(&format!("{address} did not respond")),
+        text.contains(&format!("nothing answers at {address}")),
         "{text}"
     );
     let (code, text) = run(&["wait", "--timeout", "0s"], &environment).await;

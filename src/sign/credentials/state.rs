@@ -92,6 +92,12 @@ impl LoadState {
         failure.is_none_or(|(_, failed)| failed.elapsed() >= RETRY_PAUSE)
     }
 
+    /// Returns whether the last load failed for the same reason.
+    pub(super) fn has_failed_with(&self, error: &CredentialsError) -> bool {
+        let last = self.failure.as_ref();
+        last.is_some_and(|(last, _)| last.tried == error.tried && last.remedy == error.remedy)
+    }
+
     /// Returns the rejection of the keys by AWS, if it still counts.
     pub(super) fn rejection(&self) -> Option<Rejection> {
         self.rejection

@@ -54,6 +54,13 @@ impl Daemon {
         }
     }
 
+    /// Reads the log up to a line that contains `text`, unless one has been read before.
+    pub async fn logged(&mut self, text: &str) {
+        if !self.log.contains(text) {
+            self.line(text).await;
+        }
+    }
+
     /// Returns the address that the program listens on, in either log format.
     pub async fn address(&mut self) -> SocketAddr {
         let line = self.line("listening on http://127.").await;
