@@ -30,6 +30,7 @@
 //! | [`memory`] | the memory limit, and whether memory is short |
 //! | [`net`] | resolves names and opens TCP connections (RFC 8305); certificate authorities |
 //! | [`home`] | expands `~` in paths |
+//! | [`nearest`] | finds the name that a mistyped one stands for |
 //! | [`trusted_file`] | reads files that decide whom to trust, and detects their changes |
 //! | [`iam`] | recorded operations, GraphQL documents, least-privilege IAM policies |
 //!
@@ -66,6 +67,7 @@ mod home;
 pub mod iam;
 pub mod lifecycle;
 pub mod memory;
+mod nearest;
 pub mod net;
 pub mod operation;
 pub mod outbox;

@@ -28,11 +28,11 @@ pub fn unusable_files(config: &Config) -> Vec<UnusableFile> {
     for route in &config.routes {
         match &route.trust {
             Trust::File(path) => {
-                if let Err(source) = TlsRoots::file(path) {
+                if let Err(error) = TlsRoots::file(path) {
                     let error = StartError::CaFile {
                         route: route.name.clone(),
                         path: path.clone(),
-                        source,
+                        error,
                     };
                     found.push(unusable(format!("route.{}.ca_file", route.name), &error));
                 }

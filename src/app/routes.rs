@@ -173,10 +173,10 @@ impl<'a> RouteBuilder<'a> {
 
     fn roots(&mut self, config: &RouteConfig) -> Result<TlsRoots, StartError> {
         match &config.trust {
-            Trust::File(path) => TlsRoots::file(path).map_err(|source| StartError::CaFile {
+            Trust::File(path) => TlsRoots::file(path).map_err(|error| StartError::CaFile {
                 route: config.name.clone(),
                 path: path.clone(),
-                source,
+                error,
             }),
             Trust::Pem(pem) => TlsRoots::pem(pem.as_bytes()).map_err(|source| StartError::Route {
                 route: config.name.clone(),

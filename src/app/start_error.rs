@@ -19,11 +19,13 @@ pub enum StartError {
     },
     #[error("{}", not_bound(listen, error))]
     Bind { listen: Listen, error: BindError },
-    #[error("route {route}: the certificate authorities of {path:?} cannot be used: {source}")]
+    #[error(
+        "route {route}: the certificate authorities of {path:?} cannot be used: {error}. Name a PEM file, which begins with -----BEGIN CERTIFICATE-----: --ca-file FILE (in a file: `ca_file`)"
+    )]
     CaFile {
         route: String,
         path: PathBuf,
-        source: io::Error,
+        error: io::Error,
     },
     #[error(transparent)]
     Record(#[from] RecordError),

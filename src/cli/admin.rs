@@ -31,10 +31,13 @@ pub(super) struct AdminAddress {
 /// Why a command to a running countersign failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
-    #[error("{address} did not respond. Is countersign running with this `admin` address?")]
+    // The text contains the cause, so the cause is not a source, too.
+    #[error(
+        "nothing answers at {address}, the admin address: {error}. Start countersign, or pass the address that it logs as \"health and metrics on\": --admin ADDR"
+    )]
     Unreachable {
         address: SocketAddr,
-        source: Box<dyn std::error::Error + Send + Sync>,
+        error: Box<dyn std::error::Error + Send + Sync>,
     },
     #[error("not {state} after {after:?}: {response}")]
     NotYet {
@@ -67,8 +70,10 @@ impl AdminAddress {
             None => Err(Problems(vec![Problem {
                 key: "admin".to_owned(),
                 source: None,
-                message: "is \"off\", so countersign has no admin listener to connect to"
-                    .to_owned(),
+                message:
+                    "is \"off\", so countersign has no admin listener to connect to: set it to \
+                          an address, such as 127.0.0.1:4101"
+                        .to_owned(),
             }])),
         }
     }
@@ -96,7 +101,7 @@ pub(super) async fn send(
     let result = tokio::time::timeout(TIMEOUT, exchange(address, method, path)).await;
     result
         .unwrap_or_else(|late| Err(late.into()))
-        .map_err(|source| Error::Unreachable { address, source })
+        .map_err(|error| Error::Unreachable { address, error })
 }
 
 async fn exchange(

@@ -34,13 +34,13 @@ Examples:
   countersign check https://ID.execute-api.us-east-1.amazonaws.com/prod/orders
   countersign check --config /etc/countersign.toml --json
 
-The steps are: configuration, credentials, identity (asks STS), dns, tcp, tls, clock, request (signed), and
-realtime (or events). Each is shown when it has ended, and a step that failed with the fix below it.
+The steps are: configuration, credentials, identity (asks STS), dns, tcp, tls, clock, request (signed), and \
+realtime (or events). Each is shown when it has ended, and a step that failed with the fix below it. \
 A check changes nothing: it sends queries and GET requests only.
 
 Exit codes: 0 if no step failed, 1 if one did, 2 for invalid usage or configuration.
 
-As JSON: {\"route\", \"step\", \"outcome\": \"passed\", \"failed\" or \"skipped\", \"detail\", \"ms\"}, and for a step
+As JSON: {\"route\", \"step\", \"outcome\": \"passed\", \"failed\" or \"skipped\", \"detail\", \"ms\"}, and for a step \
 that failed \"cause\" and \"fix\".";
 
 /// How long the tasks may take to end.

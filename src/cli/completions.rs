@@ -7,10 +7,16 @@ use super::failure::Failure;
 use super::output::print;
 
 #[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Options {
     /// Shell that the completions are for
     shell: Shell,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  source <(countersign completions bash)
+  countersign completions fish > ~/.config/fish/completions/countersign.fish";
 
 /// Prints the completions of `cli`.
 pub(super) fn run(options: &Options, mut cli: Command) -> Result<(), Failure> {

@@ -11,6 +11,7 @@ use crate::app;
 use crate::config::{self, Config, Problem, Problems, Raw};
 
 #[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Options {
     /// Validate the configuration, read every file that a start would read, and print only mistakes;
     /// exit with 0 or 2
@@ -19,6 +20,14 @@ pub(super) struct Options {
     #[command(flatten)]
     settings: Settings,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  countersign config https://ID.appsync-api.REGION.amazonaws.com/graphql
+  countersign config --check --config /etc/countersign.toml
+
+Each value is followed by its source: a line of the file, a variable, a flag, \
+or the default.";
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let (raw, config) = config::load(&options.settings.sources())?;

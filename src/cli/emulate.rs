@@ -10,15 +10,17 @@ use super::failure::Failure;
 use super::output::print;
 use super::process::signals::Signals;
 use super::runtime::{runtime, start_log};
+use crate::config::{log_filter, socket_address};
 use crate::telemetry::{LogConfig, LogFormat};
 
 #[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Options {
     /// Loopback address of the API, which speaks TLS
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4443")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4443", value_parser = socket_address)]
     listen: SocketAddr,
     /// Loopback address of the control listener, which speaks plain HTTP
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4444")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4444", value_parser = socket_address)]
     control: SocketAddr,
     /// Region in the host names of the APIs
     #[arg(long, default_value = "us-east-1")]
@@ -34,9 +36,17 @@ pub(super) struct Options {
     )]
     ca_file: PathBuf,
     /// Log filter, such as info,countersign::realtime=debug
-    #[arg(long, value_name = "FILTER", default_value = "info")]
+    #[arg(long, value_name = "FILTER", default_value = "info", value_parser = log_filter)]
     log: String,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  countersign emulate
+  countersign emulate --listen 8443 --control 8444 --ca-file /tmp/ca.pem
+
+It prints the hosts of its APIs, its key, and how to put countersign in front \
+of it. For the same in one command: countersign demo";
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let config = LogConfig {

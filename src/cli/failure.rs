@@ -57,6 +57,8 @@ pub(super) enum Failure {
     Socket(#[from] SocketError),
     #[error(transparent)]
     Traces(#[from] TraceError),
+    #[error("{0}")]
+    Usage(String),
     #[error("cannot write to standard output")]
     Output(#[source] std::io::Error),
 }
@@ -73,7 +75,8 @@ impl Failure {
             | Self::Config(_)
             | Self::NoCommand { .. }
             | Self::Presign(PresignError::Target(_))
-            | Self::Query(_) => BAD_USAGE,
+            | Self::Query(_)
+            | Self::Usage(_) => BAD_USAGE,
             Self::CaFile { .. }
             | Self::Emulator(_)
             | Self::Memory(_)

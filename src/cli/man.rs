@@ -8,11 +8,17 @@ use super::output::print;
 use super::unknown_command;
 
 #[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Options {
     /// Command whose page to print, such as demo
     #[arg(value_name = "COMMAND")]
     command: Option<String>,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  countersign man | man -l -
+  countersign man demo > countersign-demo.1";
 
 /// Prints a page of `cli`.
 pub(super) fn run(options: &Options, mut cli: Command) -> Result<(), Failure> {

@@ -17,6 +17,7 @@ mod serve;
 mod settings;
 mod shutdown;
 mod unknown_command;
+mod usage;
 mod wait;
 
 use std::process::ExitCode;
@@ -34,6 +35,7 @@ use settings::Settings;
     long_version = build::LONG_VERSION,
     about = "Signs plain GraphQL and HTTP with AWS IAM credentials (SigV4) and forwards it to AppSync or API Gateway.",
     after_help = AFTER_HELP,
+    max_term_width = MAX_WIDTH,
     args_conflicts_with_subcommands = true
 )]
 struct Cli {
@@ -45,23 +47,25 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run in front of one upstream URL or the routes of a configuration file (the default)
+    /// Run in front of an API, or of several (the default command)
+    #[command(after_help = SERVE_HELP)]
     Serve(Settings),
-    /// Run against an embedded AppSync emulator: no AWS account, real signature checks
+    /// Run in front of an embedded AppSync emulator, without an AWS account
+    #[command(after_help = DEMO_HELP)]
     Demo(demo::Options),
     /// Run only the emulator, for use with other tools
     Emulate(emulate::Options),
-    /// Print the least-privilege IAM policy for GraphQL documents or recorded operations
+    /// Print the least-privilege IAM policy for operations
     Policy(policy::Options),
-    /// Check credentials, connection, TLS, clock, a signed request and a realtime connect, step by step
+    /// Check the way to an API, step by step, from credentials to realtime
     Check(check::Options),
     /// Print a presigned URL
     Presign(presign::Options),
-    /// Print the resolved configuration and where each value came from
+    /// Print the resolved configuration and the source of each value
     Config(config::Options),
-    /// Wait until a running countersign is ready, for health checks and scripts without curl
+    /// Wait until a running countersign is ready
     Wait(wait::Options),
-    /// Stop a running countersign and wait until it has stopped
+    /// Stop a running countersign, and wait until it has stopped
     Shutdown(shutdown::Options),
     /// Print completions for a shell
     Completions(completions::Options),
@@ -69,18 +73,42 @@ enum Command {
     Man(man::Options),
 }
 
+/// The width of help, in columns.
+const MAX_WIDTH: usize = 80;
+
 const AFTER_HELP: &str = "\
 Examples:
   countersign demo
-  countersign https://ID.appsync-api.eu-central-1.amazonaws.com/graphql
+  countersign https://ID.appsync-api.REGION.amazonaws.com/graphql
   countersign --profile dev --region eu-west-1 https://api.example.com/graphql
   countersign --config /etc/countersign.toml
 
-Then point any GraphQL client at http://127.0.0.1:4100/graphql, or for subscriptions at
-ws://127.0.0.1:4100/graphql. Every client that can reach the port acts with the IAM identity.
+Then point any GraphQL client at http://127.0.0.1:4100/graphql, or for \
+subscriptions at ws://127.0.0.1:4100/graphql. Every client that can reach the \
+port acts with the IAM identity.
 
-Every key of the configuration file can also be set by an environment variable:
-COUNTERSIGN_LIMITS__REQUEST_BODY=2MiB. Most options have one, too: COUNTERSIGN_LOG=debug.";
+Every option has a variable, such as COUNTERSIGN_URL and COUNTERSIGN_LOG=debug. \
+So has every key of the configuration file, such as \
+COUNTERSIGN_LIMITS__REQUEST_BODY=2MiB.
+
+Exit codes: 0 success; 1 a running countersign was not reached, or not ready in \
+time; 2 invalid usage or configuration; 3 countersign could not start.";
+
+const SERVE_HELP: &str = "\
+Examples:
+  countersign serve https://ID.appsync-api.REGION.amazonaws.com/graphql
+  countersign serve --profile dev --port 8080 \
+https://ID.appsync-api.REGION.amazonaws.com/graphql
+  countersign serve --config /etc/countersign.toml
+
+`serve` can be left out.";
+
+const DEMO_HELP: &str = "\
+Examples:
+  countersign demo
+  countersign demo --port 8080 --allow-origin localhost
+
+It prints commands to paste into another terminal. Ctrl-C stops it.";
 
 /// Runs the command that the arguments name, and returns its exit code.
 pub fn main() -> ExitCode {
@@ -95,15 +123,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Parses the arguments. Ends the process as clap does if they are invalid, or if help was requested.
+/// Parses the arguments. Ends the process if help was requested.
 fn parse() -> Result<Cli, Failure> {
-    let names = unknown_command::names(&Cli::command());
+    let command = Cli::command();
+    let names = unknown_command::names(&command);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => match unknown_command::of_error(&error, &names) {
-            Some(failure) => return Err(failure),
-            None => error.exit(),
-        },
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => {
+            let unknown = unknown_command::of_error(&error, &names);
+            return Err(unknown.unwrap_or_else(|| usage::failure(&error, &command)));
+        }
     };
     let url = cli.serve.url().filter(|_| cli.command.is_none());
     match url.and_then(|url| unknown_command::of_url(url, &names)) {

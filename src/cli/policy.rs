@@ -60,24 +60,24 @@ Examples:
 
 The policy is written to standard output, notes on it to standard error.
 
-GraphQL: appsync:GraphQL on the root fields that are selected, also through fragments, whatever the
-values of @skip and @include. The root types must be named Query, Mutation and Subscription. Fields
-below the root are not listed: if AppSync rejects one with `Not Authorized to access F on type T`, add
-types/T/* or types/T/fields/F. AWS does not document what introspection and __typename need: the
+GraphQL: appsync:GraphQL on the root fields that are selected, also through fragments, whatever the \
+values of @skip and @include. The root types must be named Query, Mutation and Subscription. Fields \
+below the root are not listed: if AppSync rejects one with `Not Authorized to access F on type T`, add \
+types/T/* or types/T/fields/F. AWS does not document what introspection and __typename need: the \
 policy has types/Query/fields/__schema and __type, and __typename as a field like others.
 
-Events: appsync:EventPublish and EventSubscribe on channel namespaces, and EventConnect on the API if
-channels are subscribed to. AWS does not document whether publishing over HTTP needs EventConnect; the
+Events: appsync:EventPublish and EventSubscribe on channel namespaces, and EventConnect on the API if \
+channels are subscribed to. AWS does not document whether publishing over HTTP needs EventConnect; the \
 policy does not allow it for publishing alone.
 
-API Gateway: execute-api:Invoke on methods and paths and, for WebSockets, on $connect;
-execute-api:ManageConnections on @connections. The routes that WebSocket messages select are not
-recorded. At each position in the paths of a method, up to 20 different segments are recorded; the
+API Gateway: execute-api:Invoke on methods and paths and, for WebSockets, on $connect; \
+execute-api:ManageConnections on @connections. The routes that WebSocket messages select are not \
+recorded. At each position in the paths of a method, up to 20 different segments are recorded; the \
 21st turns the position into *. IAM's * matches slashes, too.
 
 Other services are left out, because the names of their actions cannot be inferred from requests.
 
-A recording contains names only: root fields, namespaces, methods and paths, but no query of a URL,
+A recording contains names only: root fields, namespaces, methods and paths, but no query of a URL, \
 header, variable or body. It grows from run to run. Only one countersign at a time may write to it.";
 
 /// The mistakes in documents and on the command line.
@@ -107,8 +107,8 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     if let Some(path) = recorded {
         entries.extend(options.recorded(path).map_err(failed)?);
     } else if files.is_empty() {
-        let message = "is missing: give GraphQL documents, or a recording with --recorded";
-        return Err(failed(vec![problem("FILE", message)]));
+        let message = "there is nothing to allow yet: pass GraphQL documents, as in: countersign policy query.graphql. Or a recording: --recorded FILE";
+        return Err(failed(vec![problem("", message)]));
     }
     options.check_ids(&entries).map_err(failed)?;
     let mut policy = IamPolicy::default();
@@ -159,7 +159,10 @@ impl Options {
                 source: Some(problem.location).filter(|location| !location.is_empty()),
                 message: problem.message,
             });
-            mistakes.extend(problems);
+            // That unreadable files contain no operation follows from the first mistake.
+            if mistakes.is_empty() || !texts.is_empty() {
+                mistakes.extend(problems);
+            }
         });
         match (api, operations) {
             (Ok((route, api)), Ok(operations)) if mistakes.is_empty() => Ok(RecordingEntry {
@@ -362,8 +365,8 @@ fn read(input: &str, texts: &mut Vec<(String, String)>, mistakes: &mut Mistakes)
     if let Err(error) = found {
         mistakes.push(Problem {
             key: String::new(),
-            source: Some(input.to_owned()),
-            message: format!("cannot be read: {error}"),
+            source: None,
+            message: config::unreadable(Path::new(input), &error),
         });
     }
 }
@@ -386,9 +389,14 @@ fn walk(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 }
 
 fn problem(key: &str, message: &str) -> Problem {
+    let is_flag = key.starts_with("--");
     Problem {
-        key: key.to_owned(),
-        source: None,
+        key: if is_flag {
+            String::new()
+        } else {
+            key.to_owned()
+        },
+        source: is_flag.then(|| key.to_owned()),
         message: message.to_owned(),
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let route = config
         .routes
         .first()
-        .ok_or_else(|| options.invalid_url("is not a route"))?;
+        .ok_or_else(|| options.invalid_url("has no host"))?;
     let presigned = runtime()?.block_on(app::presign(route, &request))?;
     print_notes(&presigned);
     print(&format!("{}\n", presigned.url))
@@ -93,16 +93,27 @@ fn print_notes(presigned: &Presigned) {
 
 impl Options {
     fn resolve(&self) -> Result<(Presign, Config), Failure> {
+        let (scheme, rest) = self.url.split_once("://").unwrap_or(("", &self.url));
+        if !["https", "wss"].contains(&scheme.to_ascii_lowercase().as_str()) {
+            let authority = rest.split(['/', '?']).next().unwrap_or_default();
+            // A password must not be shown.
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            let host = if host.is_empty() { "HOST" } else { host };
+            let message =
+                format!("must begin with https:// or wss://, such as https://{host}/PATH");
+            return Err(self.invalid_url(&message));
+        }
         let uri: Uri = self.url.parse().map_err(|_| {
-            self.invalid_url("is not a URL: characters like spaces must be escaped")
+            self.invalid_url("is not valid: percent-encode characters such as spaces")
         })?;
         let (Some(scheme @ ("https" | "wss")), Some(authority)) =
             (uri.scheme_str(), uri.authority())
         else {
-            return Err(self.invalid_url("must begin with https:// or wss://"));
+            return Err(self.invalid_url("has no host: use https://HOST/PATH"));
         };
         if authority.as_str().contains('@') {
-            return Err(self.invalid_url("must not have a user: only the host is signed"));
+            let message = "must not have a user: remove what is before the @";
+            return Err(self.invalid_url(message));
         }
         let one = |key: &str, name, value: Option<String>| Flag {
             key: format!("route.url.{key}"),
@@ -146,9 +157,10 @@ impl Options {
 
     fn invalid_url(&self, message: &str) -> Failure {
         Failure::Config(Problems(vec![Problem {
-            key: "URL".to_owned(),
+            key: String::new(),
             source: None,
-            message: message.to_owned(),
+            // The query may be secret.
+            message: format!("the URL {message}"),
         }]))
     }
 }

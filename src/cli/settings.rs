@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, value_parser};
 
 use crate::config::{
-    DEFAULT_FILE, Flag, OPENTELEMETRY, REGION_VARIABLES, SECTIONS, Section, Setting, Sources,
+    self, DEFAULT_FILE, Flag, OPENTELEMETRY, REGION_VARIABLES, SECTIONS, Section, Setting, Sources,
+    is_of_url,
 };
 use crate::home;
 use crate::upstream::usual_path;
@@ -17,12 +18,18 @@ pub(super) struct Settings {
     config: Option<PathBuf>,
     /// The keys of the URL's route contain the placeholder NAME instead of its name.
     flags: Vec<Flag>,
+    /// Whether variables such as COUNTERSIGN_URL and COUNTERSIGN_PROFILE apply.
+    reads_url_variables: bool,
 }
 
 /// The section of the settings that apply to the URL.
 const ROUTE: &str = "route.NAME";
 /// The flag that is the URL of an upstream.
 const URL: &str = "URL";
+const URL_HELP: &str = "URL of the API, such as https://ID.appsync-api.REGION.amazonaws.com/graphql; \
+                        region, service and realtime host are inferred from it";
+/// Its variable.
+const URL_VARIABLE: &str = "COUNTERSIGN_URL";
 /// The setting that `--port` sets.
 const LISTEN: &str = "listen";
 const PORT: &str = "port";
@@ -32,7 +39,7 @@ impl Settings {
     pub(super) fn of_file(config: Option<PathBuf>) -> Self {
         Self {
             config,
-            flags: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -55,18 +62,27 @@ impl Settings {
     /// Returns the sources of the configuration: the file, the environment and these flags. Leaves out
     /// other environment variables, which may contain secrets.
     pub(super) fn sources(&self) -> Sources {
-        let environment = environment(is_configuration);
+        let mut environment = environment(is_configuration);
+        if !self.reads_url_variables {
+            environment.retain(|(name, _)| !is_of_url(name, SECTIONS));
+        }
+        let url = self.url().map(str::to_owned).or_else(|| {
+            let mut variables = environment.iter();
+            let found = variables.find(|(name, _)| name == URL_VARIABLE);
+            found.map(|(_, url)| url.clone())
+        });
         let file = environment
             .iter()
             .find(|(name, _)| name == "COUNTERSIGN_CONFIG")
             .map(|(_, path)| PathBuf::from(path));
         let file = self.config.clone().or(file).map(home::expand);
-        let has_default_file = || self.url().is_none() && Path::new(DEFAULT_FILE).exists();
+        let has_default_file = || url.is_none() && Path::new(DEFAULT_FILE).exists();
         let is_default_file = file.is_none() && has_default_file();
         Sources {
             file: file.or_else(|| is_default_file.then(|| PathBuf::from(DEFAULT_FILE))),
             is_default_file,
-            flags: self.flags_of_route(),
+            url_route: url.as_deref().map(|url| route(url).to_owned()),
+            flags: self.flags_of_route(url.as_deref()),
             environment,
         }
     }
@@ -77,30 +93,35 @@ impl Settings {
         url.values.first().map(String::as_str)
     }
 
-    /// Returns the flags with the name of the URL's route.
-    fn flags_of_route(&self) -> Vec<Flag> {
-        // The route of a URL serves all paths, but that of an AppSync URL serves its usual path only.
-        let path = self.url().map(usual_path);
-        let route = match path {
-            Some("/graphql") => "route.graphql",
-            Some("/event") => "route.event",
-            Some(_) | None => "route.url",
-        };
+    /// Returns the flags with the name of the URL's route. Without a URL, they belong to a route that does
+    /// not exist.
+    fn flags_of_route(&self, url: Option<&str>) -> Vec<Flag> {
         let mut flags = self.flags.clone();
-        if let Some(path) = path {
-            flags.push(Flag {
-                key: format!("{ROUTE}.path"),
-                name: URL,
-                values: vec![path.to_owned()],
-                is_list: false,
-            });
-        }
+        let Some(url) = url else {
+            return flags;
+        };
+        flags.push(Flag {
+            key: format!("{ROUTE}.path"),
+            name: URL,
+            // The route of a URL serves all paths, but that of an AppSync URL serves its usual path only.
+            values: vec![usual_path(url).to_owned()],
+            is_list: false,
+        });
         for flag in &mut flags {
             if let Some(key) = flag.key.strip_prefix(ROUTE) {
-                flag.key = format!("{route}{key}");
+                flag.key = format!("route.{}{key}", route(url));
             }
         }
         flags
+    }
+}
+
+/// Returns the name of the route of a URL.
+fn route(url: &str) -> &'static str {
+    match usual_path(url) {
+        "/graphql" => "graphql",
+        "/event" => "event",
+        _ => "url",
     }
 }
 
@@ -128,6 +149,7 @@ impl FromArgMatches for Settings {
         Ok(Self {
             config: matches.get_one("config").cloned(),
             flags: flags(matches, |_| true),
+            reads_url_variables: true,
         })
     }
 
@@ -211,7 +233,7 @@ fn argument(section: &Section, setting: &Setting) -> Option<Arg> {
     let name = setting.flag_name()?;
     let help = help(setting);
     let Some(long) = name.strip_prefix("--") else {
-        return Some(Arg::new(name).value_name(name).help(help));
+        return Some(Arg::new(name).value_name(name).help(URL_HELP));
     };
     let argument = Arg::new(long).long(long).help(help);
     let argument = match setting.value_name() {
@@ -219,18 +241,23 @@ fn argument(section: &Section, setting: &Setting) -> Option<Arg> {
         Some(value) if setting.is_list => argument.value_name(value).action(ArgAction::Append),
         Some(value) => argument.value_name(value),
     };
-    let argument = argument.help_heading(heading(section, setting));
-    Some(if section.path == ROUTE {
-        argument.requires(URL)
-    } else {
-        argument
-    })
+    Some(argument.help_heading(heading(section, setting)))
+}
+
+/// Returns a valid value of a flag such as `--listen`.
+pub(super) fn example(flag: &str) -> Option<String> {
+    let mut found = flagged().filter(|(_, setting)| setting.flag_name() == Some(flag));
+    let (_, setting) = found.next()?;
+    let choices = setting.value.choices();
+    let example = choices.first().copied().unwrap_or(setting.value.example());
+    Some(example.trim_matches('"').to_owned())
 }
 
 fn port() -> Arg {
     Arg::new(PORT)
         .long(PORT)
         .value_name("PORT")
+        .value_parser(config::port)
         .conflicts_with(LISTEN)
         .help("Port to listen on, on the loopback addresses")
         .help_heading(LISTENING)

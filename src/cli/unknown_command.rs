@@ -4,6 +4,7 @@ use clap::Command;
 use clap::error::ErrorKind;
 
 use super::failure::Failure;
+use crate::nearest::nearest;
 use crate::upstream::is_api_id;
 
 /// Names that users try, and what they look for.
@@ -43,7 +44,11 @@ pub(super) fn of_url(url: &str, names: &[String]) -> Option<Failure> {
 /// Returns the failure for an error that an unknown command has caused: clap reads the command as a URL
 /// and rejects what comes after it.
 pub(super) fn of_error(error: &clap::Error, names: &[String]) -> Option<Failure> {
-    let word = std::env::args_os().nth(1)?.into_string().ok()?;
+    let mut words = std::env::args_os().skip(1);
+    let mut word = words.next()?.into_string().ok()?;
+    if word == "help" {
+        word = words.next()?.into_string().ok()?;
+    }
     let is_cause = is_usage(error) && is_word(&word) && !names.contains(&word);
     is_cause.then(|| failure(&word, names))
 }
@@ -54,12 +59,7 @@ pub(super) fn failure(word: &str, names: &[String]) -> Failure {
     let other = OTHER_NAMES
         .iter()
         .find(|(words, _)| words.contains(&lower.as_str()));
-    let mut near: Vec<(usize, &String)> = names
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(&lower, name), name))
-        .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
-        .collect();
-    near.sort();
+    let near = nearest(word, names.iter().map(String::as_str));
     let meant: Vec<String> = match other {
         Some((_, command)) => vec![(*command).to_owned()],
         None if word.bytes().all(|byte| byte.is_ascii_digit()) => {
@@ -68,7 +68,7 @@ pub(super) fn failure(word: &str, names: &[String]) -> Failure {
         None => near
             .iter()
             .take(2)
-            .map(|(_, name)| format!("countersign {name}"))
+            .map(|name| format!("countersign {name}"))
             .collect(),
     };
     let advice = match meant.as_slice() {

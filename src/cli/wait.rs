@@ -9,30 +9,43 @@ use tokio::time::{Instant, sleep};
 use super::admin::{AdminAddress, Error, send};
 use super::failure::Failure;
 use super::runtime::runtime;
+use crate::config::duration;
 
 #[derive(Args, Debug)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Options {
     #[command(flatten)]
     admin: AdminAddress,
-    /// State to wait for
-    #[arg(long = "for", value_name = "STATE", default_value = "ready")]
+    /// State to wait for: `live` (it responds), `started` (it has been ready once) or `ready` (its
+    /// listeners are bound, it holds credentials, and it is not stopping)
+    #[arg(
+        long = "for",
+        value_name = "STATE",
+        default_value = "ready",
+        hide_possible_values = true
+    )]
     state: State,
     /// Maximum time to wait; after it, exit with 1
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     timeout: Duration,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum State {
-    /// It responds
     Live,
-    /// It has been ready once
     Started,
-    /// Its listeners are bound, it holds credentials, and it is not stopping
     Ready,
 }
 
 const PAUSE: Duration = Duration::from_millis(50);
+
+const AFTER_HELP: &str = "\
+Examples:
+  countersign wait && npm test
+  countersign wait --for live --timeout 2s
+  countersign wait --admin 127.0.0.1:4102
+
+The exit code is 0 when the state is reached, and 1 when it is not in time.";
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
     let address = options.admin.address()?;

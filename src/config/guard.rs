@@ -7,10 +7,12 @@ use super::policy::policy;
 use super::route::RouteConfig;
 use super::settings::{GuardSettings, TokenSettings};
 use super::table::Table;
+use super::unreadable::unreadable;
 use super::values::{Forwarded, NonLoopback};
-use crate::guard::{GuardConfig, TokenConfig, Tokens};
+use crate::guard::{GuardConfig, TokenConfig, TokenError, Tokens};
 use crate::server::{Listen, TlsConfig};
 use crate::telemetry::error_chain;
+use crate::trusted_file::FileError;
 
 /// The resolved table.
 pub(super) struct ResolvedGuard {
@@ -78,12 +80,24 @@ fn token(table: &Table<'_>, key: &str, name: Option<String>, file: PathBuf) -> O
         routes: None,
         policy: None,
     };
-    match Tokens::load(std::slice::from_ref(&config)) {
-        Ok(_) => Some(config),
-        Err(error) => {
-            table.report(key, error_chain(&error));
-            None
+    let message = match Tokens::load(std::slice::from_ref(&config)) {
+        Ok(_) => return Some(config),
+        Err(TokenError::Read(path, FileError::Io(error))) => {
+            let advice = "create it, with mode 600: openssl rand -hex 32 > FILE";
+            format!("{}, or {advice}", unreadable(&path, &error))
         }
+        Err(error) => error_chain(&error),
+    };
+    table.report(key, message);
+    None
+}
+
+/// Returns the loopback address with the port of another address.
+fn loopback(listen: &Listen) -> String {
+    match listen {
+        Listen::Tcp(address) if address.is_ipv6() => format!("[::1]:{}", address.port()),
+        Listen::Tcp(address) => format!("127.0.0.1:{}", address.port()),
+        Listen::Unix(path) => format!("unix:{}", path.display()),
     }
 }
 
@@ -113,18 +127,24 @@ pub(super) fn check_listen(
 ) {
     let authenticates =
         !guard.guard.tokens.is_empty() || tls.is_some_and(|tls| tls.client_ca.is_some());
+    let (switch, file) = if root.is_in_file("listen") {
+        ("guard.non_loopback = \"token\"", "guard.token_file")
+    } else {
+        ("COUNTERSIGN_GUARD__NON_LOOPBACK=token", "--token-file FILE")
+    };
     for listen in listen.iter().filter(|listen| !listen.is_local()) {
         match guard.non_loopback {
             NonLoopback::Refuse => root.report(
                 "listen",
                 format!(
-                    "{listen} is not a loopback address: every client that can reach it could act with the IAM identity. Allow it with guard.non_loopback = \"token\" and a guard.token_file"
+                    "{listen} is not a loopback address: every client that can reach it could act with the IAM identity. Use {}, or require a token: {switch} and {file}",
+                    loopback(listen)
                 ),
             ),
             NonLoopback::Token if !authenticates => root.report(
                 "listen",
                 format!(
-                    "{listen} is not a loopback address, and with guard.non_loopback = \"token\" clients must authenticate: set guard.token_file (--token-file) or tls.client_ca"
+                    "{listen} is not a loopback address, and with {switch} clients must authenticate: set {file}, or tls.client_ca"
                 ),
             ),
             NonLoopback::Token | NonLoopback::Open => {}

@@ -19,8 +19,10 @@ mod setting;
 mod settings;
 mod table;
 mod tls;
+mod toml_error;
 mod traces;
 mod types;
+mod unreadable;
 mod values;
 mod variables;
 
@@ -28,6 +30,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 
 pub use opentelemetry::OPENTELEMETRY;
+pub use parse::{duration, log_filter, port, socket_address};
 pub use problem::{Problem, Problems};
 pub use raw::{DEFAULT_FILE, Flag, REGION_VARIABLES, Raw, Sources};
 pub use resolved::{Config, DrainConfig};
@@ -35,6 +38,8 @@ pub use route::{Credentials, RouteConfig, Trust};
 pub use setting::{Section, Setting};
 pub use settings::SECTIONS;
 pub use types::Describe;
+pub use unreadable::unreadable;
+pub use variables::is_of_url;
 
 use table::Table;
 

@@ -1,22 +1,28 @@
 //! Parses single values.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+mod address;
+
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{HeaderName, Uri};
 
+use self::address::did_you_mean;
+pub(super) use self::address::{address, admin, host_name, listen, origin};
+pub use self::address::{port, socket_address};
 use super::opentelemetry::PATH;
-use crate::guard::{self, AllowedOrigin, FieldPattern, HostName};
+use super::unreadable::unreadable;
+use crate::guard::{self, FieldPattern};
 use crate::home;
 use crate::memory::MemoryLimit;
-use crate::server::Listen;
+use crate::nearest::nearest;
 use crate::telemetry::parse_filter;
-use crate::upstream::Address;
 
 pub(super) fn text(value: &str) -> Result<String, String> {
     match value.trim() {
-        "" => Err("must not be empty".to_owned()),
+        "" => Err("the value is empty: set one, or remove the setting".to_owned()),
         text => Ok(text.to_owned()),
     }
 }
@@ -44,7 +50,10 @@ pub(super) fn ratio(value: &str) -> Result<f64, String> {
 }
 
 /// `"250ms"`, `"5s"`, `"2m"`
-pub(super) fn duration(value: &str) -> Result<Duration, String> {
+///
+/// # Errors
+/// What is wrong with it.
+pub fn duration(value: &str) -> Result<Duration, String> {
     humantime::parse_duration(value).map_err(|_| {
         let is_number = value.parse::<f64>().is_ok();
         let advice = if is_number {
@@ -74,8 +83,28 @@ pub(super) fn size(value: &str) -> Result<usize, String> {
         .and_then(|(number, unit)| number.checked_mul(unit))
         .filter(|size| *size > 0)
         .ok_or_else(|| {
-            format!("invalid size {value:?}: expected a number above zero, or one with a unit, such as 64KiB or 1MiB")
+            let advice = near_size(value).map_or_else(
+                || {
+                    "expected a whole number above zero, or one with a unit, such as 64KiB or 1MiB"
+                        .to_owned()
+                },
+                |near| format!("did you mean {near}?"),
+            );
+            format!("invalid size {value:?}: {advice}")
         })
+}
+
+/// Returns the size that a number with a unit of Kubernetes or of `ls -h` means: `1Mi`, `1M`.
+fn near_size(value: &str) -> Option<String> {
+    let digits = value.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    let unit = match value[digits.len()..].trim().to_ascii_lowercase().as_str() {
+        "k" | "ki" => "KiB",
+        "m" | "mi" => "MiB",
+        "g" | "gi" | "gb" => "GiB",
+        _ => return None,
+    };
+    let number: usize = digits.trim().parse().ok()?;
+    Some(format!("{number}{unit}"))
 }
 
 /// `"auto"`, `"off"`, or a size.
@@ -93,9 +122,16 @@ pub(super) fn memory(value: &str) -> Result<MemoryLimit, String> {
 /// Returns the path of a file that exists.
 pub(super) fn file(path: &str) -> Result<PathBuf, String> {
     let expanded = home::expand(path);
-    match std::fs::metadata(&expanded) {
-        Ok(_) => Ok(expanded),
-        Err(error) => Err(format!("{path} cannot be read: {error}")),
+    let metadata = std::fs::metadata(&expanded);
+    // Opening a named pipe would wait for a writer.
+    let readable = metadata.and_then(|metadata| match (metadata.is_dir(), metadata.is_file()) {
+        (true, _) => Err(ErrorKind::IsADirectory.into()),
+        (_, true) => File::open(&expanded).map(drop),
+        (_, false) => Ok(()),
+    });
+    match readable {
+        Ok(()) => Ok(expanded),
+        Err(error) => Err(unreadable(&expanded, &error)),
     }
 }
 
@@ -103,89 +139,9 @@ pub(super) fn path_of_file(value: &str) -> Result<PathBuf, String> {
     text(value).map(home::expand)
 }
 
-/// `"127.0.0.1:4100"`, `"[::1]:4100"`, `"localhost:4100"`, `"4100"`, `":4100"`,
-/// `"unix:/run/countersign.sock"`
-pub(super) fn listen(value: &str) -> Result<Vec<Listen>, String> {
-    match value.strip_prefix("unix:") {
-        Some("") => {
-            return Err(format!(
-                "invalid address {value:?}: add the path of the socket, such as unix:/run/x.sock"
-            ));
-        }
-        Some(path) => return Ok(vec![Listen::Unix(home::expand(path))]),
-        None => {}
-    }
-    if let Some(port) = port(value) {
-        let v4 = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
-        // Two free ports would differ.
-        let v6 = (port != 0).then_some(v6);
-        return Ok([Some(v4), v6]
-            .into_iter()
-            .flatten()
-            .map(Listen::Tcp)
-            .collect());
-    }
-    let local = value.replacen("localhost:", "127.0.0.1:", 1);
-    let address: SocketAddr = local
-        .parse()
-        .map_err(|_| format!("invalid address {value:?}: expected a port or an IP address with a port, such as 4100 or 127.0.0.1:4100, or unix:PATH"))?;
-    Ok(vec![Listen::Tcp(address)])
-}
-
-/// Returns the port of `4100` or `:4100`.
-fn port(value: &str) -> Option<u16> {
-    let digits = value.strip_prefix(':').unwrap_or(value);
-    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|_| is_number)
-}
-
-/// `"off"`, or an IP address with a port.
-pub(super) fn admin(value: &str) -> Result<Option<SocketAddr>, String> {
-    if value == "off" {
-        return Ok(None);
-    }
-    if let Some(port) = port(value) {
-        return Ok(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
-    }
-    let local = value.replacen("localhost:", "127.0.0.1:", 1);
-    local.parse().map(Some).map_err(|_| {
-        format!(
-            "invalid address {value:?}: expected an IP address with a port, such as 127.0.0.1:4101, or \"off\""
-        )
-    })
-}
-
 pub(super) fn uid(value: &str) -> Result<u32, String> {
     let uid = value.parse();
     uid.map_err(|_| format!("invalid user ID {value:?}: expected a number, as `id -u` prints it"))
-}
-
-/// `"10.0.0.7:443"`, `"vpce-1.example.com:443"`; the port is optional
-pub(super) fn address(value: &str) -> Result<Address, String> {
-    Address::parse(value).ok_or_else(|| {
-        format!(
-            "invalid address {value:?}: expected a host with an optional port, such as 10.0.0.7:443"
-        )
-    })
-}
-
-pub(super) fn host_name(value: &str) -> Result<HostName, String> {
-    HostName::parse(value).ok_or_else(|| {
-        format!("invalid host name {value:?}: expected a name without scheme, port or path")
-    })
-}
-
-/// `"https://app.example.com"`, `"localhost"`, `"chrome-extension://ID"`
-pub(super) fn origin(value: &str) -> Result<AllowedOrigin, String> {
-    AllowedOrigin::parse(value).ok_or_else(|| {
-        let advice = match value {
-            "*" => "every web page could act with the IAM identity. Name the origins, or use localhost for the pages of this machine",
-            "null" => "every local file and every sandboxed page has it. Serve the page from a web server, such as http://localhost:8000",
-            _ => "expected a scheme and a host without a path, such as https://app.example.com, or localhost for the pages of this machine",
-        };
-        format!("invalid origin {value:?}: {advice}")
-    })
 }
 
 pub(super) fn header_name(value: &str) -> Result<HeaderName, String> {
@@ -293,9 +249,55 @@ pub(super) fn sha256(value: &str) -> Result<[u8; 32], String> {
         .ok_or_else(|| format!("invalid SHA-256 {value:?}: expected 64 hexadecimal digits"))
 }
 
-pub(super) fn log_filter(value: &str) -> Result<String, String> {
-    match parse_filter(value) {
-        Ok(_) => Ok(value.to_owned()),
-        Err(error) => Err(format!("invalid log filter {value:?}: {error}")),
+/// `"debug"`, `"info,countersign::realtime=debug"`
+///
+/// # Errors
+/// What is wrong with it. A misspelt level would be the name of a target, and no line would be written.
+pub fn log_filter(value: &str) -> Result<String, String> {
+    let directives = value.split(',').map(str::trim);
+    let directives: Vec<&str> = directives.filter(|it| !it.is_empty()).collect();
+    let wrong = directives.iter().find_map(|it| wrong_level(it));
+    let is_valid = !directives.is_empty() && wrong.is_none() && parse_filter(value).is_ok();
+    if is_valid {
+        return Ok(value.to_owned());
+    }
+    let near = wrong.and_then(|level| {
+        let other = OTHER_LEVELS
+            .iter()
+            .find(|(other, _)| level.eq_ignore_ascii_case(other));
+        let near = other.map(|(_, meant)| *meant);
+        near.or_else(|| nearest(level, LEVELS).first().copied())
+    });
+    let advice = did_you_mean(
+        near,
+        "expected error, warn, info, debug or trace, or levels by target, such as info,countersign::realtime=debug",
+    );
+    Err(format!("invalid log filter {value:?}: {advice}"))
+}
+
+/// Returns the text of a directive that should be a level and is none.
+fn wrong_level(directive: &str) -> Option<&str> {
+    let is_level = |text: &str| {
+        let is_number = matches!(text.as_bytes(), [b'0'..=b'5']);
+        is_number || LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text))
+    };
+    match directive.split_once('=') {
+        Some(("", level)) => Some(level),
+        Some((_, level)) => (!is_level(level)).then_some(level),
+        // A target of countersign has all its lines.
+        None => {
+            (!is_level(directive) && !directive.starts_with("countersign")).then_some(directive)
+        }
     }
 }
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// Names of levels in other programs.
+const OTHER_LEVELS: [(&str, &str); 6] = [
+    ("all", "trace"),
+    ("fatal", "error"),
+    ("none", "off"),
+    ("quiet", "warn"),
+    ("verbose", "debug"),
+    ("warning", "warn"),
+];

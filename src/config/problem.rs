@@ -19,16 +19,30 @@ pub struct Problems(pub Vec<Problem>);
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let source = self.source.as_deref().unwrap_or_default();
-        if !source.is_empty() {
+        // The message quotes the URL.
+        if !source.is_empty() && source != URL {
             write!(f, "{source}: ")?;
         }
-        // A user who passes a flag need not know its key.
-        let is_flag = source.starts_with("--") || source == "URL";
-        if !is_flag && !self.key.is_empty() {
+        // A user who passes a flag or sets a variable need not know its key.
+        if !is_flag(source) && !is_variable(source) && !self.key.is_empty() {
             write!(f, "`{}`: ", self.key)?;
         }
         f.write_str(&self.message)
     }
+}
+
+/// The source of the URL on the command line.
+const URL: &str = "URL";
+
+/// Returns whether a source is a flag or the URL.
+pub(super) fn is_flag(source: &str) -> bool {
+    source.starts_with("--") || source == URL
+}
+
+/// Returns whether a source is an environment variable, rather than a place in a file.
+pub(super) fn is_variable(source: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    !source.is_empty() && source != URL && source.bytes().all(is_plain)
 }
 
 impl fmt::Display for Problems {

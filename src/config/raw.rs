@@ -15,7 +15,9 @@ use super::lost::lost;
 use super::opentelemetry::of_opentelemetry;
 use super::problem::{Problem, Problems};
 use super::setting::Section;
-use super::variables::{Variable, near, variables};
+use super::toml_error;
+use super::unreadable::unreadable;
+use super::variables::{Variable, unknown, variables};
 use crate::trusted_file;
 use crate::upstream::DefaultRegion;
 
@@ -25,6 +27,9 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// Whether the file is [`super::DEFAULT_FILE`], which nobody has named.
     pub is_default_file: bool,
+    /// The name of the route of the URL on the command line or in COUNTERSIGN_URL. Variables with the
+    /// names of flags apply to it.
+    pub url_route: Option<String>,
     /// `COUNTERSIGN_*`, the variables that locate state (HOME, XDG_STATE_HOME),
     /// [`super::REGION_VARIABLES`] and [`super::OPENTELEMETRY`].
     pub environment: Vec<(String, String)>,
@@ -91,16 +96,18 @@ impl Raw {
                 })?;
             }
             let text = std::fs::read_to_string(path).map_err(|error| {
-                Problems(vec![whole_file(
-                    &shown,
-                    &format!("cannot be read: {error}"),
-                )])
+                let message = format!(
+                    "{}, or pass the URL of your API instead",
+                    unreadable(path, &error)
+                );
+                Problems(vec![whole_file(file_named_by(sources), &message)])
             })?;
-            let dict = toml(&shown, &text)?;
+            let dict = toml(&shown, &text, sections)?;
             figment = figment.merge(Named { name: shown, dict });
             file = Some((path.clone(), text));
         }
-        for Variable { name, key, value } in variables(&sources.environment, sections) {
+        let route = sources.url_route.as_deref();
+        for Variable { name, key, value } in variables(&sources.environment, sections, route) {
             let key: Vec<&str> = key.iter().map(String::as_str).collect();
             figment = figment.merge(Named {
                 name,
@@ -178,10 +185,11 @@ impl Raw {
         )
     }
 
-    /// Returns the variable that the user may mean who has set the unknown variable of this value.
-    pub(super) fn near_variable(&self, tag: Tag) -> Option<String> {
+    /// Returns what to do about the unknown variable of this value; `None` if its source is not a
+    /// variable.
+    pub(super) fn unknown_variable(&self, tag: Tag) -> Option<String> {
         let metadata = self.figment.get_metadata(tag)?;
-        near(&metadata.name, self.sections)
+        unknown(&metadata.name, self.sections)
     }
 
     /// Returns all settings.
@@ -237,12 +245,12 @@ fn defaults(sections: &[Section]) -> Result<Dict, Problems> {
             }
         }
     }
-    toml(DEFAULT, &text)
+    toml(DEFAULT, &text, sections)
 }
 
 /// Parses a TOML value.
 pub(super) fn literal(text: &str) -> Option<Value> {
-    let mut dict = toml(DEFAULT, &format!("value = {text}")).ok()?;
+    let mut dict = toml(DEFAULT, &format!("value = {text}"), &[]).ok()?;
     dict.remove("value")
 }
 
@@ -262,15 +270,12 @@ impl Provider for Named {
     }
 }
 
-fn toml(name: &str, text: &str) -> Result<Dict, Problems> {
+fn toml(name: &str, text: &str, sections: &[Section]) -> Result<Dict, Problems> {
     if let Err(error) = ImDocument::parse(text) {
         let at = error.span().map(|span| line_of(text, span.start));
         let source = at.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"));
-        let message = match error.message() {
-            "" => "invalid TOML",
-            message => message,
-        };
-        return Err(Problems(vec![whole_file(&source, message)]));
+        let message = toml_error::explain(text, at.unwrap_or(1), error.message(), sections);
+        return Err(Problems(vec![whole_file(&source, &message)]));
     }
     let data = Toml::string(text).data();
     let mut profiles =
@@ -285,6 +290,20 @@ fn whole_file(source: &str, message: &str) -> Problem {
         message: message.to_owned(),
     }
 }
+
+/// Returns the flag or variable that names the file.
+fn file_named_by(sources: &Sources) -> &'static str {
+    let variable = sources.environment.iter().find(|(name, _)| name == CONFIG);
+    let path = sources.file.as_ref().map(|path| path.display().to_string());
+    if variable.map(|(_, value)| value) == path.as_ref() && variable.is_some() {
+        CONFIG
+    } else {
+        "--config"
+    }
+}
+
+/// The variable that names the configuration file.
+const CONFIG: &str = "COUNTERSIGN_CONFIG";
 
 /// Returns the directory below XDG_STATE_HOME or its default. A path that is not absolute is ignored,
 /// as the XDG Base Directory Specification requires.

@@ -79,6 +79,8 @@ impl Config {
         if problems.is_empty() {
             problems = raw.lost();
         }
+        // The missing URL may follow from another mistake.
+        problems.sort_by_key(|problem| problem.key.is_empty());
         match config {
             Some(config) if problems.is_empty() => Ok(config),
             Some(_) | None => Err(Problems(problems)),
@@ -103,7 +105,10 @@ fn resolve(root: &Table<'_>, state: Option<&Path>) -> Option<Config> {
     let general = GeneralSettings::read(root)?;
     let listen = general.listen.concat();
     if listen.is_empty() {
-        root.report("listen", "must have at least one address");
+        root.report(
+            "listen",
+            "must have at least one address, such as 127.0.0.1:4100",
+        );
     }
     let guard_table = root.table("guard");
     let guard = guard(&guard_table);

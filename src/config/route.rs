@@ -67,12 +67,19 @@ pub(super) struct RouteDefaults {
     pub(super) passes_forwarded: bool,
 }
 
+/// The lines fit a terminal of 80 columns.
+const NO_ROUTE: &str = "\
+no API is given. Pass its URL, or start a demo: countersign demo
+  countersign https://ID.appsync-api.REGION.amazonaws.com/graphql
+to find the URL:
+  aws appsync list-graphql-apis --query 'graphqlApis[].uris.GRAPHQL'
+for several APIs, write a file with [route.NAME] tables:
+  countersign --config FILE";
+
 pub(super) fn routes(root: &Table<'_>, defaults: RouteDefaults) -> Option<Vec<RouteConfig>> {
     let tables = root.tables("route")?;
     if tables.is_empty() {
-        root.report_without_key(
-            "no upstream is configured. Pass the URL of your API: countersign https://ID.appsync-api.REGION.amazonaws.com/graphql. Or add a [route.NAME] table with a target to a configuration file. Without an AWS account: countersign demo",
-        );
+        root.report_without_key(NO_ROUTE);
         return None;
     }
     let mut routes: Vec<RouteConfig> = Vec::new();
@@ -106,7 +113,19 @@ fn route(name: String, table: &Table<'_>, defaults: RouteDefaults) -> Option<Rou
     let limits = RouteLimitSettings::read(&table.table("limits"))?;
     let timeouts = RouteTimeoutSettings::read(&table.table("timeouts"))?;
     if settings.target.is_none() && !table.is_set("target") {
-        table.report("target", "is missing: set it to the URL of the upstream");
+        let mut keys = table.keys();
+        match keys.find_map(|key| Some((key, table.flag_of(key)?))) {
+            Some((key, flag)) => table.report(
+                key,
+                format!(
+                    "add the URL to which it applies: countersign {flag} … \
+                     https://ID.appsync-api.REGION.amazonaws.com/graphql. In a file, set `{key}` in \
+                     [route.NAME]"
+                ),
+            ),
+            None if table.has_other_key("target") => {}
+            None => table.report("target", "is missing: set it to the URL of the upstream"),
+        }
     }
     let endpoint = endpoint(table, &settings);
     let kind = endpoint.as_ref().map(|endpoint| endpoint.kind);
@@ -188,7 +207,7 @@ fn endpoint(table: &Table<'_>, settings: &RouteSettings) -> Option<Endpoint> {
         Ok(endpoint) => endpoint,
         Err(problems) => {
             for problem in problems {
-                table.report("target", problem.to_string());
+                table.report(problem.setting(), problem.to_string());
             }
             return None;
         }

@@ -85,6 +85,11 @@ impl Section {
         self.path.split('.').filter(|segment| !segment.is_empty())
     }
 
+    /// Returns whether this section is the table at `path`.
+    pub(super) fn is_at(&self, path: &[String]) -> bool {
+        matches!(self.below(path), Some(Below::Settings(_)))
+    }
+
     /// Returns what this section contains at `path`, or `None` if it is neither there nor below.
     pub(super) fn below(&self, path: &[String]) -> Option<Below> {
         let mut segments = self.segments();

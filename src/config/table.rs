@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 
 use figment::value::{Dict, Value};
 
-use super::problem::Problem;
+use super::problem::{Problem, is_flag, is_variable};
 use super::raw::{DEFAULT, Raw, literal, scalar};
 use super::setting::Below;
 use super::types::Type;
+use crate::nearest::nearest;
 use crate::upstream::DefaultRegion;
 
 /// One table of the configuration while it is being resolved.
@@ -156,10 +157,30 @@ impl<'a> Table<'a> {
         self.raw.default_region().cloned()
     }
 
+    /// Returns the source of a value if it is a flag or the URL.
+    pub(super) fn flag_of(&self, key: &str) -> Option<String> {
+        self.source(key).filter(|source| is_flag(source))
+    }
+
+    /// Returns whether a file sets the value.
+    pub(super) fn is_in_file(&self, key: &str) -> bool {
+        let source = self.source(key);
+        source.is_some_and(|source| !is_flag(&source) && !is_variable(&source) && source != DEFAULT)
+    }
+
+    /// Returns the keys that are set.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &'a str> {
+        self.dict.into_iter().flatten().map(|(key, _)| key.as_str())
+    }
+
+    fn source(&self, key: &str) -> Option<String> {
+        let value = self.get(key)?;
+        Some(self.raw.source(value.tag(), &self.path_to(key)))
+    }
+
     /// Whether no source but the defaults sets the value.
     pub(super) fn is_default(&self, key: &str) -> bool {
-        let value = self.get(key);
-        value.is_some_and(|value| self.raw.source(value.tag(), &self.path_to(key)) == DEFAULT)
+        self.source(key).is_some_and(|source| source == DEFAULT)
     }
 
     pub(super) fn is_set(&self, key: &str) -> bool {
@@ -177,12 +198,9 @@ impl<'a> Table<'a> {
 
     /// Reports a mistake at one of this table's keys.
     pub(super) fn report(&self, key: &str, message: impl Into<String>) {
-        let value = self.dict.and_then(|dict| dict.get(key));
-        let path = self.path_to(key);
-        let source = value.map(|value| self.raw.source(value.tag(), &path));
         self.problems.borrow_mut().push(Problem {
-            key: path.join("."),
-            source: source.filter(|source| source != DEFAULT),
+            key: self.path_to(key).join("."),
+            source: self.source(key).filter(|source| source != DEFAULT),
             message: message.into(),
         });
     }
@@ -203,25 +221,57 @@ impl<'a> Table<'a> {
         }
         for (key, value) in self.dict.into_iter().flatten() {
             if !has_any_name && !known.contains(key.as_str()) {
-                let variable = self
-                    .path
-                    .is_empty()
-                    .then(|| self.raw.near_variable(value.tag()));
-                let message = match nearest(key, &known) {
-                    _ if let Some(variable) = variable.flatten() => {
-                        format!("unknown setting; did you mean {variable}?")
-                    }
-                    Some(nearest) => format!("unknown key; did you mean `{nearest}`?"),
-                    None => format!(
-                        "unknown key; known here: {}",
-                        known.iter().copied().collect::<Vec<_>>().join(", ")
-                    ),
-                };
+                let variable = self.raw.unknown_variable(value.tag());
+                let message = variable.unwrap_or_else(|| self.unknown_key(key, value, &known));
                 self.report(key, message);
             } else if matches!(value, Value::Dict(..)) && self.has_table(key) {
                 self.below(key, Some(value)).report_unknown_keys();
             }
         }
+    }
+
+    /// Returns what to do about a key that is not a setting of this table.
+    fn unknown_key(&self, key: &str, value: &Value, known: &BTreeSet<&str>) -> String {
+        let is_top = self.path.is_empty();
+        if is_top
+            && value
+                .as_dict()
+                .is_some_and(|dict| dict.contains_key("target"))
+        {
+            return format!("unknown table; did you mean [route.{key}]?");
+        }
+        let other = OTHER_KEYS.iter().find(|(keys, _)| keys.contains(&key));
+        match other {
+            Some((_, meant)) if known.contains(meant) => {
+                return format!("unknown key; did you mean `{meant}`?");
+            }
+            Some((_, TARGET)) if is_top => {
+                return format!("unknown key; write it as `{TARGET}` into a table [route.NAME]");
+            }
+            Some(_) | None => {}
+        }
+        let sections = self.raw.sections().iter();
+        let owners = sections.filter(|section| section.settings.iter().any(|it| it.key == key));
+        let owners: Vec<String> = owners
+            .map(|section| format!("[{}]", section.path))
+            .filter(|owner| owner != "[]")
+            .collect();
+        if !owners.is_empty() && value.as_dict().is_none() {
+            return format!("unknown key here; it belongs to {}", owners.join(" or "));
+        }
+        match nearest(key, known.iter().copied()).first() {
+            Some(nearest) => format!("unknown key; did you mean `{nearest}`?"),
+            None => format!(
+                "unknown key; known here: {}",
+                known.iter().copied().collect::<Vec<_>>().join(", ")
+            ),
+        }
+    }
+
+    /// Returns whether an unknown key is set that is probably meant as `key`.
+    pub(super) fn has_other_key(&self, key: &str) -> bool {
+        let mut other = OTHER_KEYS.iter().filter(|(_, meant)| *meant == key);
+        other.any(|(keys, _)| keys.iter().any(|key| self.is_set(key)))
     }
 
     fn has_table(&self, key: &str) -> bool {
@@ -233,6 +283,13 @@ impl<'a> Table<'a> {
     fn below(&self, key: &str, value: Option<&'a Value>) -> Self {
         let dict = match value {
             Some(Value::Dict(_, dict)) => Some(dict),
+            Some(_) if self.path == ["route"] => {
+                self.report(
+                    key,
+                    "a route needs a name: write [route.graphql], not [route]",
+                );
+                None
+            }
             Some(_) => {
                 self.report(key, "expected a table");
                 None
@@ -266,11 +323,10 @@ impl<'a> Table<'a> {
     }
 }
 
-fn nearest<'k>(key: &str, known: &BTreeSet<&'k str>) -> Option<&'k str> {
-    known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(key, candidate), *candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
-        .min()
-        .map(|(_, candidate)| candidate)
-}
+/// Keys that users try, and those that they look for.
+const OTHER_KEYS: [(&[&str], &str); 3] = [
+    (&["api", "endpoint", "upstream", "uri", "url"], TARGET),
+    (&["addr", "address", "bind", "port"], "listen"),
+    (&["level"], "filter"),
+];
+const TARGET: &str = "target";

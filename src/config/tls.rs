@@ -42,15 +42,15 @@ pub(super) fn tls(table: &Table<'_>, state: Option<&Path>) -> Option<TlsConfig> 
         }
         (true, false, false) => {
             table.report(
-                "key",
-                "is missing: set it to the private key of `cert` (--tls-key)",
+                "cert",
+                "needs the private key, too: --tls-key FILE (in a file: `key`)",
             );
             None
         }
         (false, true, false) => {
             table.report(
-                "cert",
-                "is missing: set it to the certificate of `key` (--tls-cert)",
+                "key",
+                "needs the certificate, too: --tls-cert FILE (in a file: `cert`)",
             );
             None
         }

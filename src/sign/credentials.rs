@@ -17,6 +17,7 @@ mod http;
 mod keys;
 mod locations;
 mod outline;
+mod pauses;
 mod process;
 mod profiles;
 mod remedies;
@@ -61,11 +62,6 @@ pub struct CredentialSource {
 const LOAD_WAIT: Duration = Duration::from_secs(5);
 /// How long a load may take.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long before they expire credentials are refreshed, or a quarter of the remaining lifetime if that
-/// is less.
-const REFRESH_LEAD: Duration = Duration::from_secs(300);
-const MIN_PAUSE: Duration = Duration::from_secs(1);
-const MAX_BACKOFF: Duration = Duration::from_secs(30);
 /// How often the profile files are checked for changes.
 const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -270,7 +266,7 @@ impl Refresher {
                     let pause = self.loaded(snapshot, now, failures);
                     if self.publish.borrow().rejection().is_some() {
                         failures += 1;
-                        let retry = backoff(failures);
+                        let retry = pauses::backoff(failures);
                         Some(pause.map_or(retry, |pause| pause.min(retry)))
                     } else {
                         failures = 0;
@@ -280,7 +276,7 @@ impl Refresher {
                 Err(error) => {
                     failures += 1;
                     self.failed(error, failures);
-                    Some(backoff(failures))
+                    Some(pauses::backoff(failures))
                 }
             };
             if let Some(token) = self.chain.token_file() {
@@ -327,7 +323,7 @@ impl Refresher {
     fn loaded(&self, snapshot: Snapshot, now: SystemTime, failures: u32) -> Option<Duration> {
         let pause = snapshot.expires().map(|expires| {
             let left = expires.duration_since(now).unwrap_or_default();
-            refresh_pause(left, fastrand::f64())
+            pauses::refresh_pause(left, fastrand::f64())
         });
         self.count("ok");
         let provider = snapshot.provider().to_owned();
@@ -366,8 +362,7 @@ impl Refresher {
     fn failed(&self, error: CredentialsError, failures: u32) {
         self.count("failed");
         // The first loads follow each other every few seconds.
-        let is_quick = failures > 1 && backoff_base(failures) < MAX_BACKOFF;
-        if is_quick && self.publish.borrow().has_failed_with(&error) {
+        if pauses::is_growing(failures) && self.publish.borrow().has_failed_with(&error) {
             debug!(identity = self.name, tried = %error.tried, "credentials not loaded. {}", error.remedy);
         } else {
             warn!(identity = self.name, tried = %error.tried, "credentials not loaded. {}", error.remedy);
@@ -383,39 +378,9 @@ impl Refresher {
     }
 }
 
-/// Returns the pause before a refresh of credentials with the remaining lifetime `left`. `jitter`, from 0
-/// to 1, spreads the refreshes of sources that were loaded together.
-fn refresh_pause(left: Duration, jitter: f64) -> Duration {
-    let lead = REFRESH_LEAD.min(left / 4);
-    (left - lead.mul_f64(1.0 - jitter / 5.0)).max(MIN_PAUSE)
-}
-
-fn backoff(failures: u32) -> Duration {
-    backoff_base(failures).mul_f64(0.75 + fastrand::f64() / 4.0)
-}
-
-fn backoff_base(failures: u32) -> Duration {
-    Duration::from_secs(1 << failures.saturating_sub(1).min(5)).min(MAX_BACKOFF)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn credentials_are_refreshed_before_they_expire() {
-        let hour = Duration::from_secs(3_600);
-        assert_eq!(refresh_pause(hour, 0.0), hour - REFRESH_LEAD);
-        assert_eq!(refresh_pause(hour, 1.0), hour - REFRESH_LEAD.mul_f64(0.8));
-        assert_eq!(
-            refresh_pause(Duration::from_secs(40), 0.0),
-            Duration::from_secs(30)
-        );
-        assert_eq!(refresh_pause(Duration::ZERO, 0.0), MIN_PAUSE);
-        for failures in 1..100 {
-            assert!(backoff(failures) <= MAX_BACKOFF);
-        }
-    }
 
     /// AWS's clock, by which the caller's is corrected, is ahead of the local one.
     #[tokio::test]

@@ -14,7 +14,7 @@ pub use mistaken::is_api_id;
 pub use url::usual_path;
 
 use self::address::without_dot;
-use self::url::{ParsedUrl, without_realtime};
+use self::url::{ParsedUrl, is_local, without_realtime};
 use super::service_profile::{self, AwsHost, is_region};
 use crate::sign::{Scope, SigningStyle};
 
@@ -125,6 +125,15 @@ impl Endpoint {
             }
         }
         let (Some(region), Some(service), []) = (region, service, problems.as_slice()) else {
+            let is_unknown = |problem: &EndpointError| {
+                matches!(
+                    problem,
+                    EndpointError::NoRegion(_) | EndpointError::NoService(_)
+                )
+            };
+            if is_local(&url.host) && problems.iter().all(is_unknown) {
+                return Err(vec![EndpointError::Local(url.wire_host())]);
+            }
             return Err(problems);
         };
         let kind = match service.as_str() {
@@ -209,7 +218,9 @@ fn region(
 ) -> Option<String> {
     match (&overrides.region, named) {
         (Some(region), _) if !is_region(region) => {
-            problems.push(EndpointError::BadRegion(region.clone()));
+            problems.push(EndpointError::BadRegion {
+                region: region.clone(),
+            });
             None
         }
         (Some(region), Some(named)) if named.region != region => {
@@ -269,7 +280,7 @@ fn is_service(text: &str) -> bool {
 }
 
 fn wire_host(text: &str) -> Result<String, EndpointError> {
-    let bad = || EndpointError::BadHost(text.to_owned());
+    let bad = || EndpointError::BadHostHeader(text.to_owned());
     let Address { host, port } = Address::parse(text).ok_or_else(bad)?;
     let host = without_dot(host.to_ascii_lowercase());
     Ok(match port {

@@ -48,11 +48,11 @@ async fn every_mistake_is_reported_at_once() {
         &[
             &format!("{}`lisen`: unknown key; did you mean `listen`?", at(2)),
             &format!(
-                "{}`route.a.target`: the URL must begin with https://",
+                "{}`route.a.target`: \"http://x\" must begin with https://",
                 at(5)
             ),
             &format!("{}`limits.request_body`: invalid size \"lots\"", at(8)),
-            "COUNTERSIGN_TIMEOUTS__CONECT: `timeouts.conect`: unknown key; did you mean `connect`?",
+            "COUNTERSIGN_TIMEOUTS__CONECT: unknown setting; did you mean COUNTERSIGN_TIMEOUTS__CONNECT?",
             "--allow-origin: invalid origin \"example.com\"",
         ],
     )
@@ -65,7 +65,7 @@ async fn usage_mistakes_exit_with_2() {
         &[],
         &[],
         2,
-        &["countersign: no upstream is configured. Pass the URL of your API: countersign https://"],
+        &["countersign: no API is given. Pass its URL, or start a demo: countersign demo"],
     )
     .await;
     check_refused(&["--lisen", "x", TARGET], &[], 2, &["--listen"]).await;
@@ -73,7 +73,7 @@ async fn usage_mistakes_exit_with_2() {
         &["https://api.example.com/graphql"],
         &[],
         2,
-        &["set `region` (--region)"],
+        &["add the region of the API, such as --region eu-central-1"],
     )
     .await;
     check_refused(
@@ -87,14 +87,14 @@ async fn usage_mistakes_exit_with_2() {
         &["--config", "/nowhere.toml"],
         &[],
         2,
-        &["/nowhere.toml: cannot be read"],
+        &["--config: /nowhere.toml does not exist: correct the path"],
     )
     .await;
     check_refused(
         &["--region", "eu-west-1", TARGET],
         &[],
         2,
-        &["`region` is eu-west-1"],
+        &["\"eu-west-1\" is not the region of the URL"],
     )
     .await;
 }

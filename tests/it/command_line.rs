@@ -220,36 +220,6 @@ async fn an_unknown_command_is_rejected_with_the_nearest_ones() {
     assert!(line.contains("aws appsync get-graphql-api"), "{line}");
 }
 
-/// The key `route.graphql.target` came before the message.
-#[tokio::test]
-async fn mistakes_without_a_file_show_no_keys() {
-    for (arguments, expected) in [
-        (
-            &[][..],
-            "countersign: no upstream is configured. Pass the URL of your API: countersign https://",
-        ),
-        (
-            &["http://localhost:4000/graphql"],
-            "countersign: URL: the URL must begin with https://",
-        ),
-        (
-            &["https://api.example.com/graphql"],
-            "countersign: URL: cannot infer the region",
-        ),
-        (
-            &[&format!("https://{HOST}/v1")],
-            "countersign: URL: AppSync has no path \"/v1\": use https://",
-        ),
-        (
-            &["--port", "x", HOST],
-            "countersign: --port: invalid address \"x\": expected a port",
-        ),
-    ] {
-        let (code, line) = first_line(arguments, &[]).await;
-        assert!(code == Some(2) && line.starts_with(expected), "{line}");
-    }
-}
-
 #[tokio::test]
 async fn ports_are_given_in_short_forms() {
     for arguments in [
@@ -336,14 +306,38 @@ async fn help_is_grouped() {
         "TLS:",
         "Logging:",
         "Examples:",
-        "Every key of the configuration file can also be set by an environment variable:",
     ];
     let found = help
         .lines()
         .filter(|line| line.ends_with(':') && !line.starts_with(' '));
     let found: Vec<&str> = found.filter(|line| *line != "Arguments:").collect();
     assert_eq!(found, headings);
-    assert!(help.lines().all(|line| line.len() <= 100), "{help}");
+}
+
+#[tokio::test]
+async fn help_of_every_command_fits_80_columns_and_has_an_example() {
+    let commands = commands().await;
+    for command in commands.iter().map(String::as_str).chain([""]) {
+        if command == "help" {
+            continue;
+        }
+        let words: Vec<&str> = [command, "--help"]
+            .into_iter()
+            .filter(|it| !it.is_empty())
+            .collect();
+        let help = output(&words).await;
+        let example = format!("countersign {command}");
+        let (_, examples) = help.split_once("\nExamples:\n").unwrap();
+        assert!(
+            examples.lines().next().unwrap().contains(example.trim()),
+            "{help}"
+        );
+        // A URL is not wrapped.
+        let long = help
+            .lines()
+            .find(|line| line.len() > 80 && !line.contains("https://"));
+        assert_eq!(long, None, "{command}");
+    }
 }
 
 /// The client reports only a broken connection.

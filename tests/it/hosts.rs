@@ -108,7 +108,10 @@ async fn region_of_the_environment_serves_for_custom_domains() {
     let named = "https://a1.execute-api.us-east-1.amazonaws.com/";
     assert_eq!(region(&[new], &[], named).await.unwrap(), "us-east-1");
     for (variables, expected) in [
-        (&[][..], "set `region` (--region) or AWS_REGION"),
+        (
+            &[][..],
+            "such as --region eu-central-1 (in a file: `region`), or set AWS_REGION",
+        ),
         (&[("AWS_REGION", "Ireland")], "\"Ireland\" in AWS_REGION"),
     ] {
         let error = region(variables, &execute, custom).await.unwrap_err();

@@ -46,6 +46,7 @@ mod exactly_once;
 mod exactness;
 #[cfg(target_os = "linux")]
 mod faults;
+mod first_lines;
 mod flood;
 #[cfg(target_os = "linux")]
 mod full_disk;

@@ -169,16 +169,19 @@ async fn every_mistake_is_reported_and_no_policy_is_printed() {
         (&[&first, &second], &documents),
         (
             &[],
-            "countersign: `FILE`: is missing: give GraphQL documents, or a recording with --recorded\n",
+            "countersign: there is nothing to allow yet: pass GraphQL documents, as in: countersign policy query.graphql. Or a recording: --recorded FILE\n",
         ),
-        (&["/nowhere.graphql"], "/nowhere.graphql: cannot be read: "),
+        (
+            &["/nowhere.graphql"],
+            "/nowhere.graphql does not exist: correct the path",
+        ),
         (
             &["--config", &config, "-"],
-            "`--route`: is needed: documents can be for one, two",
+            "--route: is needed: documents can be for one, two",
         ),
         (
             &["--config", &config, "--route", "rest", "-"],
-            "`--route`: must be a route of AppSync GraphQL: one, two",
+            "--route: must be a route of AppSync GraphQL: one, two",
         ),
         (
             &[gateway, "-"],
@@ -187,7 +190,7 @@ async fn every_mistake_is_reported_and_no_policy_is_printed() {
         (&["--account", "1", "-"], "an account has 12 digits"),
         (
             &["--api-id", "two=x", "-"],
-            "`--api-id`: no route is named two",
+            "--api-id: no route is named two",
         ),
     ];
     for (arguments, told) in cases {

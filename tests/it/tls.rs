@@ -365,11 +365,11 @@ async fn unusable_files_are_named() {
     for (flags, expected) in [
         (
             vec!["--tls-cert", &cert, "--tls-key", &missing],
-            format!("--tls-key: {missing} cannot be read: No such file or directory (os error 2)"),
+            format!("--tls-key: {missing} does not exist: correct the path"),
         ),
         (
             vec!["--tls-cert", &cert],
-            "`tls.key`: is missing: set it to the private key of `cert` (--tls-key)".to_owned(),
+            "--tls-cert: needs the private key, too: --tls-key FILE (in a file: `key`)".to_owned(),
         ),
     ] {
         assert_eq!(

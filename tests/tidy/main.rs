@@ -20,7 +20,7 @@ type Rule = fn(&Source) -> Vec<(usize, String)>;
 
 /// The modules that each module may import, besides those in [`SHARED`]. `emulator` is another crate of
 /// the workspace, and `protocol/dialect` is a module of a third one.
-const IMPORTS: [(&str, &[&str]); 25] = [
+const IMPORTS: [(&str, &[&str]); 26] = [
     ("build", &[]),
     ("main", &["cli"]),
     (
@@ -156,6 +156,7 @@ const IMPORTS: [(&str, &[&str]); 25] = [
     ("net", &[]),
     ("deadline", &[]),
     ("home", &[]),
+    ("nearest", &[]),
     ("trusted_file", &[]),
     ("lifecycle", &[]),
     ("outbox", &["protocol/graphql"]),
@@ -164,10 +165,11 @@ const IMPORTS: [(&str, &[&str]); 25] = [
 ];
 
 /// Modules that every module of `countersign` may import.
-const SHARED: [&str; 5] = [
+const SHARED: [&str; 6] = [
     "deadline",
     "home",
     "lifecycle",
+    "nearest",
     "protocol/error_code",
     "telemetry",
 ];

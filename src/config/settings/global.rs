@@ -218,7 +218,8 @@ settings! {
     LogSettings {
         /// Format of log lines: text or json.
         format: LogFormat = values::LOG_FORMAT, default "text", flag "--log-format FORMAT";
-        /// Log filter: levels, also by target, such as info,countersign::realtime=debug. Of
+        /// Level (error, warn, info, debug or trace), or levels by target, such as
+        /// info,countersign::realtime=debug. Of
         /// dependencies, only lines of `info` and above appear.
         filter: String = values::LOG_FILTER, default "info", flag "--log FILTER";
     }

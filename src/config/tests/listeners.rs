@@ -6,15 +6,7 @@ use super::*;
 
 #[test]
 fn invalid_origins_and_hosts_are_rejected() {
-    for text in [
-        "app.example.com",
-        "localhost:3000",
-        "https://*",
-        "https://a/b",
-        "ftp://a",
-        "https://",
-        "https://a:99999",
-    ] {
+    for text in ["app", "https://*", "ftp://a", "https://", "https://a:99999"] {
         rejects(
             &flag("--allow-origin", "guard.allow_origins", &[text]),
             &[&format!(
@@ -39,7 +31,34 @@ fn invalid_origins_and_hosts_are_rejected() {
             )],
         );
     }
-    for text in ["*", "a:80", "https://a", "a/b", "user@a", "[::1]:1", "a b"] {
+    for (text, near) in [
+        ("app.example.com", "https://app.example.com"),
+        ("localhost:3000", "http://localhost:3000"),
+        ("127.0.0.1:3000", "http://127.0.0.1:3000"),
+        ("http://localhost:3000/app", "http://localhost:3000"),
+        ("https://a/b", "https://a"),
+    ] {
+        rejects(
+            &flag("--allow-origin", "guard.allow_origins", &[text]),
+            &[&format!(
+                "--allow-origin: invalid origin {text:?}: did you mean {near}? For every port of this machine: localhost"
+            )],
+        );
+    }
+    for (text, near) in [
+        ("a:80", "a"),
+        ("https://a", "a"),
+        ("a/b", "a"),
+        ("[::1]:1", "[::1]"),
+    ] {
+        rejects(
+            &flag("--allow-host", "guard.allow_hosts", &[text]),
+            &[&format!(
+                "--allow-host: invalid host name {text:?}: did you mean {near}?"
+            )],
+        );
+    }
+    for text in ["*", "user@a", "a b"] {
         rejects(
             &flag("--allow-host", "guard.allow_hosts", &[text]),
             &[&format!(
@@ -55,7 +74,6 @@ fn invalid_listen_addresses_are_rejected() {
         "99999",
         ":",
         ":+1",
-        "127.0.0.1",
         "127.0.0.1:99999",
         "example.com:1",
         "::1:1x",
@@ -64,6 +82,21 @@ fn invalid_listen_addresses_are_rejected() {
             &flag("--listen", "listen", &[text]),
             &[&format!(
                 "--listen: invalid address {text:?}: expected a port or an IP address with a port, such as 4100 or 127.0.0.1:4100, or unix:PATH"
+            )],
+        );
+    }
+    for (text, near) in [
+        ("127.0.0.1", "127.0.0.1:4100"),
+        ("localhost", "localhost:4100"),
+        ("http://localhost:8080/graphql", "localhost:8080"),
+        ("*:8080", "0.0.0.0:8080"),
+        ("::1", "[::1]:4100"),
+        ("::1:8080", "[::1:8080]:4100"),
+    ] {
+        rejects(
+            &flag("--listen", "listen", &[text]),
+            &[&format!(
+                "--listen: invalid address {text:?}: did you mean {near}?"
             )],
         );
     }
@@ -80,7 +113,7 @@ fn invalid_listen_addresses_are_rejected() {
     ] {
         let problems = input.load().unwrap_err();
         assert_eq!(problems.len(), 1);
-        assert!(problems[0].ends_with("`listen`: must have at least one address"));
+        assert!(problems[0].ends_with("must have at least one address, such as 127.0.0.1:4100"));
     }
     resolves(
         &env("COUNTERSIGN_LISTEN", "127.8.8.8:0"),
@@ -112,17 +145,17 @@ fn tls_uses_either_files_or_the_dev_ca() {
     );
     rejects(
         &file("[tls]\ncert = \"Cargo.toml\""),
-        &["`tls.key`: is missing: set it to the private key of `cert` (--tls-key)"],
+        &["FILE:2: `tls.cert`: needs the private key, too: --tls-key FILE (in a file: `key`)"],
     );
     rejects(
         &env("COUNTERSIGN_TLS__KEY", "Cargo.toml"),
-        &["`tls.cert`: is missing: set it to the certificate of `key` (--tls-cert)"],
+        &["COUNTERSIGN_TLS__KEY: needs the certificate, too: --tls-cert FILE (in a file: `cert`)"],
     );
     rejects(
         &file("[tls]\ncert = \"/no/cert.pem\"\nkey = \"/no/key.pem\"\ndev = \"yes\""),
         &[
-            "FILE:2: `tls.cert`: /no/cert.pem cannot be read: No such file or directory (os error 2)",
-            "FILE:3: `tls.key`: /no/key.pem cannot be read: No such file or directory (os error 2)",
+            "FILE:2: `tls.cert`: /no/cert.pem does not exist: correct the path",
+            "FILE:3: `tls.key`: /no/key.pem does not exist: correct the path",
             "FILE:4: `tls.dev`: invalid value \"yes\": expected true or false",
         ],
     );
@@ -148,9 +181,7 @@ fn the_dev_ca_is_kept_in_the_state_directory() {
     }
     rejects(
         &dev,
-        &[
-            "COUNTERSIGN_TLS__DEV: `tls.dev`: needs a directory for its CA: set XDG_STATE_HOME or HOME",
-        ],
+        &["COUNTERSIGN_TLS__DEV: needs a directory for its CA: set XDG_STATE_HOME or HOME"],
     );
     let off = file("tls.dev = true").env("COUNTERSIGN_TLS__DEV", "false");
     resolves(&off, "tls", "None");
@@ -163,7 +194,7 @@ fn sandbox_rejects_settings_that_write_files() {
     rejects(
         &sandbox.clone().env("COUNTERSIGN_IAM__RECORD", "/tmp/seen"),
         &[
-            "COUNTERSIGN_SANDBOX: `sandbox`: cannot be combined with `iam.record`, which writes its file: remove one of them",
+            "COUNTERSIGN_SANDBOX: cannot be combined with `iam.record`, which writes its file: remove one of them",
         ],
     );
     rejects(
@@ -171,7 +202,7 @@ fn sandbox_rejects_settings_that_write_files() {
             .env("COUNTERSIGN_TLS__DEV", "true")
             .env("HOME", "/home/x"),
         &[
-            "COUNTERSIGN_SANDBOX: `sandbox`: cannot be combined with `tls.dev`, which writes its CA: use `tls.cert`",
+            "COUNTERSIGN_SANDBOX: cannot be combined with `tls.dev`, which writes its CA: use `tls.cert`",
         ],
     );
 }
@@ -183,16 +214,30 @@ fn addresses_beyond_loopback_need_authenticated_clients() {
         let input = flag("--listen", "listen", &[text]);
         let beyond =
             |mode: &'static str| input.clone().env("COUNTERSIGN_GUARD__NON_LOOPBACK", mode);
+        let local = if text.starts_with('[') {
+            "[::1]:1"
+        } else {
+            "127.0.0.1:1"
+        };
+        let refused = format!(
+            "{text} is not a loopback address: every client that can reach it could act with the IAM identity. Use {local}, or require a token: "
+        );
         rejects(
             &input,
             &[&format!(
-                "--listen: {text} is not a loopback address: every client that can reach it could act with the IAM identity. Allow it with guard.non_loopback = \"token\" and a guard.token_file"
+                "--listen: {refused}COUNTERSIGN_GUARD__NON_LOOPBACK=token and --token-file FILE"
+            )],
+        );
+        rejects(
+            &file(&format!("listen = {text:?}")),
+            &[&format!(
+                "FILE:1: `listen`: {refused}guard.non_loopback = \"token\" and guard.token_file"
             )],
         );
         rejects(
             &beyond("token"),
             &[&format!(
-                "--listen: {text} is not a loopback address, and with guard.non_loopback = \"token\" clients must authenticate: set guard.token_file (--token-file) or tls.client_ca"
+                "--listen: {text} is not a loopback address, and with COUNTERSIGN_GUARD__NON_LOOPBACK=token clients must authenticate: set --token-file FILE, or tls.client_ca"
             )],
         );
         let shown = format!("[{text}]");
@@ -202,7 +247,7 @@ fn addresses_beyond_loopback_need_authenticated_clients() {
         rejects(
             &beyond("maybe"),
             &[
-                "COUNTERSIGN_GUARD__NON_LOOPBACK: `guard.non_loopback`: invalid value \"maybe\": expected \"refuse\", \"token\" or \"open\"",
+                "COUNTERSIGN_GUARD__NON_LOOPBACK: invalid value \"maybe\": expected \"refuse\", \"token\" or \"open\"",
             ],
         );
     }
@@ -248,7 +293,7 @@ fn tokens_come_from_private_files_with_long_tokens() {
         (
             file(&file_of(&short)),
             format!(
-                "FILE:2: `guard.token_file`: line 2 of {} is not a valid token: a token consists of at least 32 letters, digits, `-`, `.`, `_` and `~`",
+                "FILE:2: `guard.token_file`: line 2 of {} is not a valid token: a token consists of at least 32 letters, digits, `-`, `.`, `_` and `~`. To create one, run: openssl rand -hex 32",
                 short.path()
             ),
         ),
@@ -258,7 +303,8 @@ fn tokens_come_from_private_files_with_long_tokens() {
         ),
         (
             file(&named.replace("file", "path")),
-            "FILE:2: `guard.tokens.ci.path`: unknown key; known here: file, operations, read_only, routes".to_owned(),
+            "FILE:2: `guard.tokens.ci.path`: unknown key here; it belongs to [route.NAME]"
+                .to_owned(),
         ),
     ] {
         let problems = input.load().unwrap_err();

@@ -76,7 +76,8 @@ Every setting of countersign. Settings come from, strongest first:
 
 1. flags of the command line,
 2. environment variables, `COUNTERSIGN_` and the key in capitals, with `__` for each dot
-   (`COUNTERSIGN_LIMITS__MESSAGE=2MiB`); commas separate the items of a list,
+   (`COUNTERSIGN_LIMITS__MESSAGE=2MiB`), or the name of a flag (`COUNTERSIGN_LOG=debug`); `COUNTERSIGN_URL` is
+   the URL; commas separate the items of a list,
 3. a TOML file, named by `--config FILE` or `COUNTERSIGN_CONFIG`,
 4. the defaults, which [`config/default.toml`](../../config/default.toml) lists.
 

@@ -34,7 +34,7 @@ pub enum TokenError {
     #[error("{0} contains no token. To create one, run: openssl rand -hex 32")]
     Empty(PathBuf),
     #[error(
-        "line {line} of {path} is not a valid token: a token consists of at least {MIN_LENGTH} letters, digits, `-`, `.`, `_` and `~`"
+        "line {line} of {path} is not a valid token: a token consists of at least {MIN_LENGTH} letters, digits, `-`, `.`, `_` and `~`. To create one, run: openssl rand -hex 32"
     )]
     Malformed { path: PathBuf, line: usize },
     #[error("{0} contains more than {MAX_TOKENS} tokens")]

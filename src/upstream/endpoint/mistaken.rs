@@ -31,6 +31,13 @@ pub(super) fn mistaken(text: &str) -> Option<EndpointError> {
     if CONSOLES.iter().any(|console| is_below(&host, console)) {
         return Some(EndpointError::Console(of_console(&host, rest)));
     }
+    // A user and a query may be secret.
+    let is_plain = !text.contains(['@', '?']);
+    if is_plain && is_placeholder(&host) {
+        let text = text.to_owned();
+        let advice = appsync_list(None);
+        return Some(EndpointError::Placeholder { text, advice });
+    }
     let advice = if text.starts_with("arn:") {
         of_arn(text)
     } else if is_api_id(text) && text.len() == GATEWAY_ID {
@@ -45,6 +52,13 @@ pub(super) fn mistaken(text: &str) -> Option<EndpointError> {
     };
     let text = text.to_owned();
     Some(EndpointError::Mistaken { text, advice })
+}
+
+/// Returns whether the host is that of an example, with REGION in it. One with only ID in it is also in
+/// example files, which must be valid.
+fn is_placeholder(host: &str) -> bool {
+    let labels: Vec<&str> = host.split('.').collect();
+    labels.contains(&"amazonaws") && labels.contains(&"region")
 }
 
 fn of_arn(arn: &str) -> String {

@@ -279,7 +279,11 @@ fn region_of_the_environment_serves_where_nothing_else_implies_it() {
         &[("AWS_REGION", "eu-west-2 ")],
         "invalid AWS region \"eu-west-2 \" in AWS_REGION",
     );
-    check(custom, &[], "set `region` (--region) or AWS_REGION");
+    check(
+        custom,
+        &[],
+        "such as --region eu-central-1 (in a file: `region`), or set AWS_REGION",
+    );
 }
 
 /// Returns a host of the API and its realtime host.
@@ -522,8 +526,16 @@ fn errors_name_the_setting_that_fixes_them() {
         &[],
         "must not contain a user",
     );
-    check("https://a.example.com/x", &[], "set `region` (--region)");
-    check("https://a.example.com/x", &[], "set `service` (--service)");
+    check(
+        "https://a.example.com/x",
+        &[],
+        "such as --region eu-central-1 (in a file: `region`)",
+    );
+    check(
+        "https://a.example.com/x",
+        &[],
+        "such as --service appsync or --service execute-api (in a file: `service`)",
+    );
     check(
         "https://a.example.com/x",
         &[("region", "us-east-1/x")],
@@ -532,7 +544,7 @@ fn errors_name_the_setting_that_fixes_them() {
     check(
         &format!("https://{ID}.appsync-api.us-east-1.amazonaws.com/graphql"),
         &[("region", "eu-west-1")],
-        "`region` is eu-west-1",
+        "\"eu-west-1\" is not the region of the URL: ",
     );
     check(
         "https://a.example.com/graphql",
@@ -543,6 +555,51 @@ fn errors_name_the_setting_that_fixes_them() {
         "https://a.example.com/x",
         &[("region", "eu-west-1"), ("service", "Up/per")],
         "invalid SigV4 service",
+    );
+}
+
+#[test]
+fn addresses_of_this_machine_and_examples_are_rejected_with_the_way_to_the_url() {
+    for text in [
+        "localhost:4000",
+        "http://localhost:4000/graphql",
+        "http://127.0.0.1/",
+        "https://LOCALHOST/graphql",
+        "https://[::1]:8443/x",
+    ] {
+        check(text, &[], "is on this machine");
+    }
+    // A tunnel, for example
+    let region = ("region", "us-east-1");
+    check(
+        "https://localhost:8443/graphql",
+        &[region],
+        "us-east-1 appsync localhost:8443",
+    );
+    check(
+        "https://localhost.example.com/graphql",
+        &[],
+        "cannot infer the region",
+    );
+    for text in [
+        "https://ID.appsync-api.REGION.amazonaws.com/graphql",
+        "https://a1.execute-api.region.amazonaws.com/prod",
+    ] {
+        check(
+            text,
+            &[],
+            "contains the placeholders of an example. To find your API's URL: aws",
+        );
+    }
+    check(
+        "https://a.example.com/graphql",
+        &[("region", "EU-WEST-1")],
+        "did you mean eu-west-1?",
+    );
+    check(
+        "https://a.example.com/graphql",
+        &[("region", "eu-west-1b")],
+        "did you mean eu-west-1?",
     );
 }
 

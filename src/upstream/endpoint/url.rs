@@ -35,14 +35,20 @@ impl ParsedUrl {
         };
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         if authority.contains('@') || rest.contains(['?', '#']) {
-            return Err(EndpointError::NotPlain);
+            let plain = rest.split(['?', '#']).next().unwrap_or_default();
+            let plain = plain.rsplit('@').next().unwrap_or_default();
+            return Err(EndpointError::NotPlain(plain.to_owned()));
         }
         if authority.is_empty() {
             return Err(EndpointError::NoHost);
         }
         // API Gateway and AppSync show the URLs of WebSockets with wss.
         if !matches!(scheme.as_str(), "https" | "wss") {
-            return Err(EndpointError::NotHttps(rest.to_owned()));
+            return Err(if is_local(authority) {
+                EndpointError::Local(text.to_owned())
+            } else {
+                EndpointError::NotHttps(scheme, rest.to_owned())
+            });
         }
         let uri: Result<Uri, _> = format!("https://{rest}").parse();
         let uri = uri.map_err(|_| EndpointError::NotUrl(text.to_owned()))?;
@@ -99,6 +105,16 @@ impl ParsedUrl {
             }),
         }
     }
+}
+
+/// Returns whether a host, with or without a port, is this machine.
+pub(super) fn is_local(authority: &str) -> bool {
+    let authority = authority.to_ascii_lowercase();
+    let hosts = ["localhost", "127.0.0.1", "[::1]", "0.0.0.0"];
+    hosts.iter().any(|host| {
+        let rest = authority.strip_prefix(host);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':'))
+    })
 }
 
 /// Returns the local path that serves an upstream: `/graphql` or `/event` for AppSync, else `/`.
