@@ -7,6 +7,7 @@
 mod certificate;
 mod clock;
 mod credentials;
+mod fixes;
 mod network;
 mod realtime;
 mod refusal;
@@ -17,15 +18,14 @@ mod target;
 mod tls;
 
 pub use report::{Fault, Outcome, Report, Step};
-pub use request::{InvalidQuery, check_query};
+pub use request::{InvalidQuery, Query};
 pub use target::Target;
 
 use crate::upstream::UpstreamKind;
 use reporter::Reporter;
 
-/// Performs the steps for one target, and calls `report` when each has ended. `query` replaces the GraphQL
-/// query that is sent; [`check_query`] must have accepted it.
-pub async fn run(target: &Target, query: Option<&str>, report: &mut (dyn FnMut(Report) + Send)) {
+/// Performs the steps for one target, and calls `report` when each has ended. `query` is sent to AppSync.
+pub async fn run(target: &Target, query: &Query, report: &mut (dyn FnMut(Report) + Send)) {
     let mut reporter = Reporter::new(&target.route, report);
     let credentials = reporter
         .step(Step::Credentials, credentials::load(target))

@@ -41,10 +41,13 @@ pub(super) async fn connect(
                 headers: response.headers().clone(),
                 body: response.body().clone().unwrap_or_default().into(),
             };
-            refusal::of_response(target, &answer, &url)
+            refusal::of_response(target, &answer, None, &url, &[]).await
         }
         AttemptError::Upstream(error) => upstream_fault(error),
-        AttemptError::Refused(failures) => refusal::of_connect(target, failures),
+        AttemptError::Refused {
+            failures,
+            protocols,
+        } => refusal::of_connect(target, failures, protocols).await,
         AttemptError::Lost(reason) => Fault::new(
             "realtime-lost",
             format!("{url} did not acknowledge the connection: {reason}"),

@@ -1,17 +1,18 @@
 //! Why AWS, or something before it, refused a request or a connect, and how to fix it.
 
+use aws_credential_types::Credentials;
 use bytes::Bytes;
-use countersign_protocol::error_code::Code;
 use countersign_protocol::realtime::Failure;
-use countersign_protocol::rejection::rejection;
 use http::header::{CONTENT_TYPE, HeaderMap};
 use http::{HeaderName, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::fixes;
 use super::report::Fault;
 use super::target::Target;
-use crate::sign::redact;
-use crate::upstream::{Endpoint, UpstreamKind};
+use crate::diagnose::{self, Confidence, Diagnosis, Evidence, diagnose};
+use crate::sign::{clock, redact};
+use crate::upstream::Endpoint;
 
 /// A response, read to its end.
 #[derive(Debug)]
@@ -34,41 +35,116 @@ struct Refusal {
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
-/// Returns the fault of a request that was refused. `shown` describes the request.
-pub(super) fn of_response(target: &Target, answer: &Answer, shown: &str) -> Fault {
+/// Returns the fault of a request that was refused. `shown` describes the request, and `fields` are the root
+/// fields of its query.
+pub(super) async fn of_response(
+    target: &Target,
+    answer: &Answer,
+    request: Option<diagnose::Request>,
+    shown: &str,
+    fields: &[String],
+) -> Fault {
     let kind = header(&answer.headers, &CONTENT_TYPE);
     let text = String::from_utf8_lossy(&answer.body);
-    let status = answer.status;
     if kind.starts_with("text/html") || text.trim_start().starts_with("<html") {
-        return not_aws(status, kind, &text);
+        return not_aws(answer.status, kind, &text);
     }
+    let shown = format!("{shown}: {}", answer.status);
+    let headers = answer.headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        (name.as_str().to_owned(), value.into_owned())
+    });
+    let evidence = Evidence {
+        answer: diagnose::Answer {
+            status: Some(answer.status.as_u16()),
+            headers: headers.collect(),
+            body: text.clone().into_owned(),
+        },
+        request,
+        ..own(target).await
+    };
     let refusal = Refusal::parse(answer, &text);
-    if refusal.kind.starts_with("WAF") {
-        return waf(format!("{status} {}: {}", refusal.kind, refusal.message));
-    }
     explain(
         target.upstream.endpoint(),
+        &diagnose(&evidence),
         &refusal,
-        &format!("{shown}: {status}"),
+        &shown,
+        fields,
     )
 }
 
-/// Returns the fault of a connect that AppSync refused.
-pub(super) fn of_connect(target: &Target, failures: &[Failure]) -> Fault {
+/// Returns the fault of a connect that AppSync refused, whose handshake offered `protocols`.
+pub(super) async fn of_connect(target: &Target, failures: &[Failure], protocols: &str) -> Fault {
+    let endpoint = target.upstream.endpoint();
     let refusal = failures.first().map(|failure| {
         let error = failure.to_graphql();
         let kind = error.extensions.get("errorType").and_then(Value::as_str);
         Refusal {
             status: None,
             kind: kind.unwrap_or_default().to_owned(),
-            message: first_line(&error.message),
+            message: failure.message().to_owned(),
         }
     });
-    let refusal = refusal.unwrap_or_default();
-    explain(target.upstream.endpoint(), &refusal, "connection_error")
+    let Refusal { kind, message, .. } = refusal.unwrap_or_default();
+    let errors = json!([{ "errorType": kind, "message": message }]);
+    let frame = json!({ "type": "connection_error", "payload": { "errors": errors } });
+    let realtime = endpoint.realtime.as_ref();
+    let request = realtime.map(|realtime| diagnose::Request {
+        method: "GET".to_owned(),
+        target: realtime.path.clone(),
+        headers: vec![
+            ("host".to_owned(), realtime.wire_host.clone()),
+            ("sec-websocket-protocol".to_owned(), protocols.to_owned()),
+        ],
+        body: None,
+    });
+    let evidence = Evidence {
+        answer: diagnose::Answer {
+            body: frame.to_string(),
+            ..diagnose::Answer::default()
+        },
+        request,
+        ..own(target).await
+    };
+    let refusal = Refusal {
+        status: None,
+        message: first_line(&message),
+        kind,
+    };
+    explain(
+        endpoint,
+        &diagnose(&evidence),
+        &refusal,
+        "connection_error",
+        &[],
+    )
 }
 
-fn explain(endpoint: &Endpoint, refusal: &Refusal, shown: &str) -> Fault {
+/// Returns what is known of every request of a check.
+async fn own(target: &Target) -> Evidence {
+    let source = target.upstream.signer().credential_source();
+    let snapshot = source.current(clock::now()).await.ok();
+    let known = snapshot
+        .as_ref()
+        .and_then(|snapshot| snapshot.identity().data());
+    Evidence {
+        credentials: known.map(|known: &Credentials| diagnose::Credentials {
+            access_key_id: known.access_key_id().to_owned(),
+            secret_access_key: known.secret_access_key().to_owned(),
+            session_token: known.session_token().map(str::to_owned),
+        }),
+        is_own: true,
+        ..Evidence::default()
+    }
+}
+
+fn explain(
+    endpoint: &Endpoint,
+    diagnosis: &Diagnosis,
+    refusal: &Refusal,
+    shown: &str,
+    fields: &[String],
+) -> Fault {
     let Refusal {
         status,
         kind,
@@ -80,114 +156,49 @@ fn explain(endpoint: &Endpoint, refusal: &Refusal, shown: &str) -> Fault {
         (kind, message) => format!("{kind}: {message}"),
     };
     let fault = |cause: &str, meaning: &str, fix: String| {
+        let meaning = meaning.trim_end_matches('.');
         Fault::new(cause, format!("{meaning} ({shown}, {said})"), fix)
     };
-    if kind == "UnauthorizedException" && message != "Permission denied" && !message.is_empty() {
-        return fault(
-            "iam-not-enabled",
-            "the API does not accept IAM signatures",
-            enable_iam(),
-        );
+    // Without a reason, a VPC endpoint that does not know the Host is more likely than a permission.
+    let is_bare = status.is_some() && message.eq_ignore_ascii_case("forbidden");
+    if is_bare && fixes::is_private(endpoint) {
+        let meaning = "the VPC endpoint does not serve an API for this Host";
+        return fault("host-wrong", meaning, fixes::host(endpoint));
     }
-    if message == "Permission denied"
-        || kind == "Unauthorized"
-        || message.starts_with("Not Authorized to access")
-        || (kind == "UnauthorizedException" && message.is_empty())
-    {
-        let meaning = "the signature is right, but the identity may not do this";
-        return fault("not-authorized", meaning, grant(endpoint));
+    let is_open = is_bare && diagnosis.confidence <= Confidence::Possible;
+    if let Some(cause) = diagnosis.cause.filter(|_| !is_open) {
+        let name = cause.as_str();
+        let fix = fixes::of_cause(name, endpoint, message, fields);
+        let fix = fix.or_else(|| diagnosis.fix.clone()).unwrap_or_default();
+        return fault(name, &diagnosis.summary, fix);
     }
-    let code = rejection(kind, message);
-    match (code, status.map(|status| status.as_u16())) {
-        (Some(Code::ScopeWrong), _) if message.contains("service") => fault(
-            "wrong-service",
-            "the request is signed for the wrong service",
-            format!(
-                "It is signed for {:?}. Use the name in AWS's text: --service NAME",
-                endpoint.scope.service
-            ),
+    match status.map(|status| status.as_u16()) {
+        Some(403) => fault(
+            "forbidden",
+            "AWS refuses the request without a reason",
+            fixes::FORBIDDEN.to_owned(),
         ),
-        (Some(Code::ScopeWrong), _) => fault(
-            "wrong-region",
-            "the request is signed for the wrong region",
-            format!(
-                "It is signed for {:?}. Use the region of the API, also behind a custom domain: --region REGION",
-                endpoint.scope.region
-            ),
-        ),
-        (Some(Code::NoSuchRoute), _) => fault(
-            "path-wrong",
-            "the API has no such method and path, so AWS did not check the signature",
-            format!(
-                "It was GET {}. Give a URL whose path has a GET method, with the stage first: \
-                 countersign check https://{}/STAGE/PATH",
-                if endpoint.path.is_empty() {
-                    "/"
-                } else {
-                    &endpoint.path
-                },
-                endpoint.wire_host
-            ),
-        ),
-        (Some(Code::AccessDenied), _) => fault(
-            "not-authorized",
-            "the signature is right, but the identity may not do this",
-            grant(endpoint),
-        ),
-        (Some(Code::Forbidden), _) | (None, Some(403)) => {
-            if is_private(endpoint) {
-                fault(
-                    "host-wrong",
-                    "the VPC endpoint does not serve an API for this Host",
-                    host(endpoint),
-                )
-            } else {
-                fault(
-                    "forbidden",
-                    "AWS refuses the request without a reason",
-                    "The API's resource policy, a usage plan that requires x-api-key, AWS WAF, or a wrong Host \
-                     header are the usual reasons."
-                        .to_owned(),
-                )
-            }
-        }
-        (Some(code), _) if let Some(cause) = cause_of(code) => fault(
-            cause,
-            code.meaning().trim_end_matches('.'),
-            code.remedy().to_owned(),
-        ),
-        (Some(code), _) => fault(
-            &code.as_str().to_ascii_lowercase().replace('_', "-"),
-            code.meaning().trim_end_matches('.'),
-            code.remedy().to_owned(),
-        ),
-        (None, Some(404)) => fault(
+        Some(404) => fault(
             "path-wrong",
             "AWS found nothing at this host and path",
-            format!(
-                "It was https://{}{}. Check the ID, the path (for AppSync /graphql or /event), and --host.",
-                endpoint.wire_host, endpoint.path
-            ),
+            fixes::path(endpoint),
         ),
-        (None, Some(429)) => fault(
+        Some(426) => fault(
+            "websocket-only",
+            "the API accepts only WebSockets",
+            fixes::WEBSOCKET.to_owned(),
+        ),
+        Some(429) => fault(
             "throttled",
             "AWS throttles the requests",
             "Try again later, or raise the quota of the API.".to_owned(),
         ),
-        (None, Some(500..)) => fault(
+        Some(500..) => fault(
             "upstream-error",
             "the API failed",
             "Check the API's own log.".to_owned(),
         ),
-        (None, _) if kind.contains("NotFound") => fault(
-            "path-wrong",
-            "AWS found nothing at this host and path",
-            format!(
-                "The Host that was signed is {}. Check the ID, and --host.",
-                endpoint.wire_host
-            ),
-        ),
-        (None, _) => fault(
+        Some(_) | None => fault(
             "refused",
             "the request was refused",
             "Check the query (--query) and the API's own log.".to_owned(),
@@ -195,86 +206,16 @@ fn explain(endpoint: &Endpoint, refusal: &Refusal, shown: &str) -> Fault {
     }
 }
 
-/// Returns the cause of a rejected signature or key. countersign signs as AWS requires, so a signature that
-/// AWS computes differently was made with another secret.
-fn cause_of(code: Code) -> Option<&'static str> {
-    let mut causes = [
-        (Code::SignatureMismatch, "wrong-secret"),
-        (Code::TokenInvalid, "unknown-key"),
-        (Code::TokenExpired, "token-expired"),
-        (Code::SignatureExpired, "clock-slow"),
-        (Code::SignatureNotYetCurrent, "clock-fast"),
-    ]
-    .into_iter();
-    causes
-        .find(|(known, _)| *known == code)
-        .map(|(_, cause)| cause)
-}
-
 fn not_aws(status: StatusCode, kind: &str, text: &str) -> Fault {
     let kind = kind.split(';').next().unwrap_or_default();
     let line = markup_text(text);
     let detail = format!("{status} with {kind}: {line:?}");
     if status == StatusCode::FORBIDDEN {
-        return waf(detail);
+        return Fault::new("waf", detail, fixes::WAF);
     }
     let fix = "AppSync and API Gateway answer with JSON: another server answered. Check the URL, --connect and \
                HTTPS_PROXY.";
     Fault::new("not-aws", detail, fix)
-}
-
-fn waf(detail: String) -> Fault {
-    let fix = "A firewall refused the request before AWS checked its signature: AWS WAF, CloudFront, or a proxy of \
-               the network. Allow the request in the rules of the web ACL of the API; their sampled requests show \
-               which rule blocked it.";
-    Fault::new("waf", detail, fix)
-}
-
-fn enable_iam() -> String {
-    "Enable IAM as an authorization mode of the API, beside the others:\n\
-     aws appsync update-graphql-api --api-id ID --name NAME --authentication-type MODE \
-     --additional-authentication-providers authenticationType=AWS_IAM\n\
-     Fields and types then need @aws_iam in the schema."
-        .to_owned()
-}
-
-fn grant(endpoint: &Endpoint) -> String {
-    let (service, region) = (&endpoint.scope.service, &endpoint.scope.region);
-    match endpoint.kind {
-        UpstreamKind::Graphql => format!(
-            "Allow appsync:GraphQL on arn:aws:appsync:{region}:ACCOUNT:apis/ID/types/Query/fields/FIELD, or on \
-             apis/ID/*, in a policy of the identity. The statement for your documents: countersign policy FILE\n\
-             With several authorization modes, the field also needs @aws_iam in the schema."
-        ),
-        UpstreamKind::Events => format!(
-            "Allow appsync:EventConnect on arn:aws:appsync:{region}:ACCOUNT:apis/ID in a policy of the identity."
-        ),
-        UpstreamKind::Http if service == "execute-api" => format!(
-            "Allow execute-api:Invoke on arn:aws:execute-api:{region}:ACCOUNT:ID/STAGE/METHOD/PATH in a policy of \
-             the identity, and in the resource policy if the API is in another account."
-        ),
-        UpstreamKind::Http => {
-            format!("Allow the action of {service} on this resource in a policy of the identity.")
-        }
-    }
-}
-
-/// Returns whether the URL or `connect` names another server than `host`, as for a VPC endpoint.
-fn is_private(endpoint: &Endpoint) -> bool {
-    let host = endpoint.wire_host.split(':').next().unwrap_or_default();
-    endpoint.tls_name.contains(".vpce.") || endpoint.tls_name != host
-}
-
-fn host(endpoint: &Endpoint) -> String {
-    let service = match endpoint.kind {
-        UpstreamKind::Graphql | UpstreamKind::Events => "appsync-api",
-        UpstreamKind::Http => "execute-api",
-    };
-    format!(
-        "The Host that was sent and signed is {}. Send that of the API: --host ID.{service}.{}.amazonaws.com\n\
-         The API's resource policy must allow the VPC endpoint.",
-        endpoint.wire_host, endpoint.scope.region
-    )
 }
 
 impl Refusal {
@@ -318,10 +259,14 @@ fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
 /// The longest part of a text that is shown, in characters.
 const MAX_SHOWN: usize = 300;
 
+/// What follows in AWS's text of a mismatch is advice for authors of signers.
+const ADVICE: &str = " Check your AWS Secret Access Key and signing method";
+
 /// Returns the first line, without tokens.
 fn first_line(text: &str) -> String {
     let text = redact::mask_tokens(text);
     let line = text.trim().lines().next().unwrap_or_default();
+    let line = line.split(ADVICE).next().unwrap_or_default();
     line.chars().take(MAX_SHOWN).collect()
 }
 

@@ -10,7 +10,7 @@ use super::process::signals::Signals;
 use super::runtime::runtime;
 use super::settings::Settings;
 use crate::app;
-use crate::check::{self, Fault, Outcome, Report, Step, Target, check_query};
+use crate::check::{self, Fault, Outcome, Query, Report, Step, Target};
 use crate::config::{self, Config, Problem, Problems};
 use crate::lifecycle::BackgroundTasks;
 
@@ -55,9 +55,8 @@ struct Printer {
 }
 
 pub(super) fn run(options: &Options) -> Result<(), Failure> {
-    if let Some(query) = &options.query {
-        check_query(query)?;
-    }
+    let query = options.query.as_deref().map(Query::parse);
+    let query = query.transpose()?.unwrap_or_default();
     let mut printer = Printer {
         is_json: options.json,
         steps: 0,
@@ -74,7 +73,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         let is_complete = tokio::select! {
             biased;
             () = signals.next() => false,
-            () = check_all(&targets, options.query.as_deref(), &mut printer) => true,
+            () = check_all(&targets, &query, &mut printer) => true,
         };
         background.stop.cancel();
         background.tracker.close();
@@ -91,7 +90,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
     })
 }
 
-async fn check_all(targets: &[Target], query: Option<&str>, printer: &mut Printer) {
+async fn check_all(targets: &[Target], query: &Query, printer: &mut Printer) {
     for target in targets {
         printer.print(Report {
             route: target.route.clone(),

@@ -1,30 +1,42 @@
 //! Opens one realtime connection up to its acknowledgement, and closes it, to find out whether AppSync
 //! accepts it.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use countersign_protocol::realtime::Failure;
 use countersign_protocol::realtime::connection::{Connection, Output};
+use countersign_protocol::realtime::{Failure, Redaction};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::time::sleep_until;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::RealtimeConfig;
 use super::connector::RealtimeConnector;
-use super::{REDACTION, RealtimeConfig};
 use crate::upstream::{Dialer, Error, Upstream};
 
 /// Why a realtime connection was not acknowledged.
-#[derive(Debug)]
 pub enum AttemptError {
     /// The WebSocket could not be opened.
     Upstream(Error),
     /// AppSync sent `connection_error`.
-    Refused(Vec<Failure>),
+    Refused {
+        /// Not masked: they can echo the session token.
+        failures: Vec<Failure>,
+        /// The `Sec-WebSocket-Protocol` that was sent, with the signature.
+        protocols: String,
+    },
     /// The connection ended before it was acknowledged, for this reason.
     Lost(&'static str),
 }
+
+/// A diagnosis compares what AWS echoes with what was sent.
+const UNMASKED: Redaction = Redaction {
+    payload: |text| Cow::Borrowed(text),
+    message: |text| Cow::Borrowed(text),
+};
 
 /// Opens a realtime connection to `upstream` and waits until it is acknowledged, with the code that serves
 /// subscriptions. Nothing is repeated or renewed. The caller has to set a time limit.
@@ -43,6 +55,7 @@ pub async fn attempt(
     };
     let authorization = connector.authorize_connect(endpoint).await;
     let authorization = authorization.map_err(AttemptError::Upstream)?;
+    let protocols = connector.protocol.subprotocols(&authorization);
     let socket = connector.open_socket(realtime, &authorization).await;
     let mut socket = socket.map_err(AttemptError::Upstream)?;
     let now = Instant::now();
@@ -52,7 +65,7 @@ pub async fn attempt(
         now + config.handshake,
         config.start_ack,
         config.keepalive,
-        REDACTION,
+        UNMASKED,
     );
     loop {
         while let Some(output) = machine.poll_output() {
@@ -61,7 +74,12 @@ pub async fn attempt(
                     let _ = socket.close(None).await;
                     return Ok(());
                 }
-                Output::Refused(failures) => return Err(AttemptError::Refused(failures)),
+                Output::Refused(failures) => {
+                    return Err(AttemptError::Refused {
+                        failures,
+                        protocols,
+                    });
+                }
                 Output::Lost(reason) => return Err(AttemptError::Lost(reason)),
                 // They belong to subscriptions, and there are none.
                 Output::Sign(..)
@@ -93,6 +111,17 @@ pub async fn attempt(
                 )) => {}
             },
             () = sleep_until(due_at.into()) => machine.handle_timeout(Instant::now()),
+        }
+    }
+}
+
+/// Shows neither the signature nor what AppSync echoes.
+impl fmt::Debug for AttemptError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Upstream(error) => f.debug_tuple("Upstream").field(error).finish(),
+            Self::Refused { .. } => f.write_str("Refused"),
+            Self::Lost(reason) => f.debug_tuple("Lost").field(reason).finish(),
         }
     }
 }

@@ -212,6 +212,23 @@ impl Upstream {
         }
     }
 
+    /// Returns the headers of a request that is signed at `now`, without sending it.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub async fn signed_headers(
+        &self,
+        method: &Method,
+        target: &RequestTarget,
+        mut headers: HeaderMap,
+        body: &[u8],
+        now: SystemTime,
+    ) -> Result<HeaderMap, Error> {
+        let mut timing = Timing::default();
+        let signing = self.sign(method, target, &mut headers, body, now, &mut timing);
+        signing.await.map(|_| headers)
+    }
+
     /// Signs the final bytes of a request at `now`, adds the headers of the signature, and returns the URI to
     /// send the request to.
     pub(super) async fn sign(

@@ -43,6 +43,12 @@ struct Site {
     sts: Endpoint,
 }
 
+/// The pages that list the causes.
+const DOCUMENTED: &str = concat!(
+    include_str!("../../docs/reference/check.md"),
+    include_str!("../../docs/reference/causes.md"),
+    include_str!("../../docs/reference/errors.md")
+);
 const ARN: &str = "arn:aws:sts::123456789012:assumed-role/dev/me";
 
 fn caller(request: &Heard) -> (u16, String) {
@@ -154,6 +160,14 @@ impl Ended {
         assert_eq!(self.code, code, "{row}\n{}", self.stderr);
         assert_eq!(report["outcome"], "failed", "{row}");
         assert_eq!(report["cause"], *cause, "{row}");
+        let code = cause.to_ascii_uppercase().replace('-', "_");
+        let names = [
+            format!("| `{cause}` |"),
+            format!("[`{cause}`]"),
+            format!("| `{code}` |"),
+        ];
+        let listed = names.iter().any(|name| DOCUMENTED.contains(name));
+        assert!(listed, "docs/reference/check.md does not list {cause}");
         let shown = format!("{} {}", report["detail"], report["fix"]).replace("\\\"", "\"");
         for part in *parts {
             assert!(shown.contains(part), "no {part:?} in {row}");

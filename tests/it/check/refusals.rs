@@ -206,7 +206,7 @@ async fn refusals_by_appsync_are_told_apart() {
     let parts = [
         "Permission denied",
         "appsync:GraphQL",
-        "types/Query/fields/",
+        "types/Query/fields/rooms",
         "countersign policy",
     ];
     ended.check(
@@ -237,8 +237,8 @@ async fn refusals_by_api_gateway_are_told_apart() {
                 "MissingAuthenticationTokenException",
                 "Missing Authentication Token",
             ),
-            "path-wrong",
-            &["no such method and path", "countersign check https://"][..],
+            "no-such-route",
+            &["no such route", "countersign check https://"][..],
         ),
         (
             "a path of an HTTP API that does not exist",
@@ -322,14 +322,14 @@ async fn refused_realtime_connects_are_told_apart() {
         (
             errors(
                 "UnauthorizedException",
-                "You are not authorized to make this call.",
+                "Valid authorization header not provided.",
             ),
             "iam-not-enabled",
             &["connection_error", "AWS_IAM"][..],
         ),
         (
             errors("com.amazon.coral.service.http#HttpNotFoundException", ""),
-            "path-wrong",
+            "host-wrong",
             &["HttpNotFoundException", "--host"],
         ),
         (
