@@ -265,6 +265,18 @@ def signature_with(date=None, region=None):
     return signature
 
 
+def key_of(service=None, prefix="AWS4"):
+    """A signature whose key is derived for another service, or from the secret alone."""
+
+    def signature(self, string_to_sign, request):
+        key = f"{prefix}{self.credentials.secret_key}".encode()
+        for part in (request.context["timestamp"][:8], self._region_name, service or self._service_name, "aws4_request"):
+            key = self._sign(key, part)
+        return self._sign(key, string_to_sign, hex=True)
+
+    return signature
+
+
 def day_before(day):
     date = datetime.datetime.strptime(day, "%Y%m%d") - datetime.timedelta(days=1)
     return date.strftime("%Y%m%d")
@@ -516,8 +528,30 @@ def changes():
         Change("wrong-region", "US-EAST-1", ("appsync-http", "appsync-connect", "rest", "http-api"), region="US-EAST-1"),
         Change("wrong-service", "a name of another service", ALL, service=other_service),
         Change("wrong-service", "another name", ("appsync-http", "appsync-connect", "rest", "http-api"), service=upstream_service),
+        *further_changes(),
         Change("wrong-secret", "one character too many", ALL, credentials=wrong_secret[LONG_TERM], undecided=SILENT),
         Change("wrong-secret", "another secret than the one meant", ALL, credentials=wrong_secret[TEMPORARY], meant=TEMPORARY),
+    ]
+
+
+def further_changes():
+    """Causes that are rarer."""
+    spaced = lambda message: message.replace(target=message.target + "&text=a%20b")
+    return [
+        Change("authorization-malformed", "without Signature", ("appsync-http", "appsync-start", "rest", "websocket"), after=authorization(", Signature=", ", Sig=")),
+        Change("authorization-malformed", "without SignedHeaders", ("events-connect", "rest", "http-api"), after=authorization("SignedHeaders=", "Headers=")),
+        Change("hash-case", "the hash of the body in upper case", ("appsync-http", "appsync-connect", "rest", "http-api"), signer=editing(payload=str.upper)),
+        Change("header-not-signed", "an x-amz- header after signing", ("rest", "websocket"), after=set_header("x-amz-meta", "1")),
+        Change("no-subprotocol", "only header-", CONNECTS, carrier="alone"),
+        Change("path-normalized", "// signed as /", ("rest", "http-api"), before=target("//items//7"), signer=editing(path=lambda part: part.replace("//", "/"))),
+        Change("query-changed", "a value after signing", GATEWAY, after=lambda message: message.replace(target=message.target[:-1] + "x")),
+        Change("query-encoded-twice", "a%2520b", GATEWAY, before=spaced, signer=editing(query=lambda part: part.replace("%20", "%2520"))),
+        Change("query-not-encoded", "a b", GATEWAY, before=spaced, signer=editing(query=lambda part: part.replace("%20", " "))),
+        Change("query-removed", "a parameter after signing", GATEWAY, after=lambda message: message.replace(target=message.target.split("&")[0])),
+        Change("signing-key-form", "without AWS4 before the secret", ("appsync-http", "appsync-start", "rest", "http-api"), signer=variant(signature=key_of(prefix=""))),
+        Change("signing-key-region", "the key of eu-west-1", ("appsync-http", "appsync-connect", "rest", "http-api"), signer=variant(signature=signature_with(region="eu-west-1"))),
+        Change("signing-key-service", "the key of apigateway", GATEWAY, signer=variant(signature=key_of(service="apigateway"))),
+        Change("token-expired", "an expired token", tuple(kind for kind in ALL if kind not in SILENT), switches={"expire_keys": True}),
     ]
 
 
@@ -614,6 +648,8 @@ class Upstreams:
         match carrier:
             case "subprotocol":
                 protocols.append("header-" + base64.urlsafe_b64encode(entries).rstrip(b"=").decode())
+            case "alone":
+                protocols = ["header-" + base64.urlsafe_b64encode(entries).rstrip(b"=").decode()]
             case "query":
                 payload = base64.b64encode(message.body).decode()
                 query = f"?header={quote(base64.b64encode(entries).decode(), safe='')}&payload={quote(payload, safe='')}"
@@ -659,8 +695,8 @@ class Upstreams:
             if json.loads(answer).get("id") == name:
                 return text, answer
 
-    def switch(self, **settings):
-        request = urllib.request.Request(f"{self.control}/switch", json.dumps(settings).encode())
+    def switch(self, settings):
+        request = urllib.request.Request(f"{self.control}/switch", settings.encode())
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200, answer
 
@@ -742,13 +778,19 @@ def main(upstreams):
             _, _, _, answer = upstreams.run(kind, Change("none", "", (kind,), credentials=credentials))
             assert is_accepted(answer), (kind, answer)
     # Every second case is answered in AppSync's older words.
-    older = {"bad_signature_as_400": True, "error_type_prefix": True}
-    cases = [(kind, change) for change in changes() for kind in change.kinds]
-    for kind, change in cases:
-        assert kind in upstreams.hosts or kind in HTTP_APPSYNC + REALTIME, kind
-    for at, (kind, change) in enumerate(sorted(cases, key=lambda case: json.dumps(case[1].switches))):
-        switches = {**{name: at % 2 == 1 for name in older}, "policy": "", "refuse_connect": "", **change.switches}
-        upstreams.switch(**switches)
+    older = ("bad_signature_as_400", "error_type_prefix")
+    off = {"policy": "", "refuse_connect": "", "expire_keys": False}
+    cases = []
+    for change in changes():
+        for kind in change.kinds:
+            switches = {name: len(cases) % 2 == 1 for name in older} | off | change.switches
+            cases.append((json.dumps(switches), kind, change))
+    cases.sort(key=lambda case: case[0])
+    current = None
+    for switches, kind, change in cases:
+        if switches != current:
+            upstreams.switch(switches)
+            current = switches
         request, canonical, to_sign, answer = upstreams.run(kind, change)
         now = datetime.datetime.now(datetime.timezone.utc)
         assert not is_accepted(answer), (change.cause, change.words, kind, request, answer)

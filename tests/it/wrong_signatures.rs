@@ -1,25 +1,45 @@
-//! Wrong signatures: requests that botocore signed, with one mistake each, and what the emulator
-//! answers.
+//! Wrong signatures: requests that botocore signed, with one mistake each, what the emulator
+//! answers, and the diagnosis.
 //!
-//! The mistakes, and the right diagnosis of each, are in tests/clients/wrong_signatures.py.
+//! The mistakes, and the right diagnosis of each, are in tests/clients/wrong_signatures.py. It shares
+//! no code with the diagnosis or with the emulator.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Stdio;
 use std::time::Duration;
 
+use countersign::diagnose::{
+    Answer, Cause, Confidence, Credentials, Diagnosis, Evidence, Need, Request, diagnose,
+};
 use countersign_emulator::{Key, Options};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::support::{World, python};
 
-/// A mistake, and what a developer would have at hand after it.
+/// A mistake, and what a developer has at hand after it.
 #[derive(Debug, Deserialize)]
 struct Case {
     cause: String,
     kind: String,
     change: String,
+    /// The right verdicts if everything is known; `unknown` if even that does not decide.
+    full: Vec<String>,
+    request: String,
+    /// Absent if nothing was signed.
+    canonical_request: Option<String>,
+    string_to_sign: Option<String>,
+    credentials: CaseCredentials,
     answer: String,
+    at: String,
+}
+
+/// The credentials that the developer means to use.
+#[derive(Debug, Deserialize)]
+struct CaseCredentials {
+    access_key: String,
+    secret_key: String,
+    token: Option<String>,
 }
 
 /// Keys from AWS's documentation: one without and one with a session token.
@@ -73,12 +93,17 @@ async fn cases() -> Vec<Case> {
 fn words(cause: &str) -> &'static [&'static str] {
     match cause {
         "algorithm" => &[MISMATCH, "Unsupported AWS 'algorithm': 'AWS4-HMAC-SHA512'."],
+        "authorization-malformed" => &[
+            "Authorization header requires 'Signature' parameter. Authorization=AWS4-HMAC-SHA256 ",
+            "Authorization header requires 'SignedHeaders' parameter. Authorization=AWS4-HMAC-SHA256 ",
+        ],
         "clock-fast" => &["Signature not yet current: 20"],
         "clock-slow" => &["Signature expired: 20"],
         "date-format" => &["Date must be in ISO-8601 'basic format'. Got '"],
         "date-missing" => &[
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ",
         ],
+        "header-not-signed" => &["'x-amz-meta' must be a 'SignedHeader' in the AWS Authorization."],
         "header-removed" => &[
             "'accept' is named as a SignedHeader, but it does not exist in the HTTP request.",
             "'content-type' is named as a SignedHeader, but it does not exist in the HTTP request.",
@@ -87,6 +112,7 @@ fn words(cause: &str) -> &'static [&'static str] {
         "host-not-signed" => {
             &["'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization."]
         }
+        "no-subprotocol" => &["NoProtocolError"],
         "not-authorized" => &[
             "Permission denied",
             "You are not authorized to make this call.",
@@ -108,6 +134,7 @@ fn words(cause: &str) -> &'static [&'static str] {
         "scope-terminator" => {
             &["Credential should be scoped with a valid terminator: 'aws4_request', not '"]
         }
+        "token-expired" => &["The security token included in the request is expired"],
         "token-extra" | "token-missing" | "token-wrong" | "unknown-key" => {
             &["The security token included in the request is invalid."]
         }
@@ -127,22 +154,145 @@ const MISMATCH: &str = "The request signature we calculated does not match the s
 impl Case {
     /// Returns the message of the answer.
     fn message(&self) -> String {
-        let body = match self.answer.split_once("\r\n\r\n") {
-            Some((head, body)) if head.starts_with("HTTP/1.1 ") => body,
-            _ => &self.answer,
-        };
-        let json: Value = serde_json::from_str(body).unwrap();
+        let body = self.answer().body;
+        let json: Value = serde_json::from_str(&body).unwrap();
         let error = ["/message", "/errors/0/message", "/payload/errors/0/message"];
         let message = error.iter().find_map(|path| json.pointer(path)?.as_str());
         message.unwrap_or_default().to_owned()
     }
+
+    fn answer(&self) -> Answer {
+        let Some((first, headers, body)) = http(&self.answer) else {
+            return Answer {
+                body: self.answer.clone(),
+                ..Answer::default()
+            };
+        };
+        Answer {
+            status: first.split(' ').nth(1).unwrap().parse().ok(),
+            headers,
+            body: body.to_owned(),
+        }
+    }
+
+    fn request(&self) -> Request {
+        let Some((first, headers, body)) = http(&self.request) else {
+            return Request::message(&self.request);
+        };
+        let mut words = first.split(' ').map(str::to_owned);
+        Request {
+            method: words.next().unwrap(),
+            target: words.next().unwrap(),
+            headers,
+            body: Some(body.as_bytes().to_vec()),
+        }
+    }
+
+    fn credentials(&self) -> Credentials {
+        Credentials {
+            access_key_id: self.credentials.access_key.clone(),
+            secret_access_key: self.credentials.secret_key.clone(),
+            session_token: self.credentials.token.clone(),
+        }
+    }
+
+    /// Returns all that is known but the credentials.
+    fn evidence(&self) -> Evidence {
+        Evidence {
+            answer: self.answer(),
+            request: Some(self.request()),
+            canonical_request: self.canonical_request.clone(),
+            string_to_sign: self.string_to_sign.clone(),
+            answered_at: Some(humantime::parse_rfc3339(&self.at).unwrap()),
+            ..Evidence::default()
+        }
+    }
+
+    /// Returns whether only the secret access key can decide. Without it, a key that was derived wrongly
+    /// leaves the evidence of a wrong secret.
+    fn needs_secret(&self) -> bool {
+        self.cause.starts_with("signing-key-")
+    }
+
+    /// Judges a diagnosis of all evidence, or of some of it.
+    fn verdict(&self, diagnosis: &Diagnosis) -> Verdict {
+        let name = diagnosis.cause_name();
+        if self.full.iter().any(|right| right == name) {
+            Verdict::Right
+        } else if name == "unknown" {
+            Verdict::Unknown
+        } else {
+            Verdict::Wrong
+        }
+    }
 }
 
-#[tokio::test]
-async fn emulator_answers_every_mistake_in_the_words_of_aws() {
-    let cases = cases().await;
+/// Returns the first line, the headers and the body of HTTP; `None` for the JSON of a message.
+fn http(text: &str) -> Option<(&str, Vec<(String, String)>, &str)> {
+    if text.starts_with('{') {
+        return None;
+    }
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let mut lines = head.split("\r\n");
+    let first = lines.next().unwrap();
+    let headers = lines.map(|line| {
+        let (name, value) = line.split_once(": ").unwrap();
+        (name.to_owned(), value.to_owned())
+    });
+    Some((first, headers.collect(), body))
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Right,
+    Unknown,
+    Wrong,
+}
+
+/// How many diagnoses had each verdict.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    right: usize,
+    unknown: usize,
+    wrong: usize,
+}
+
+/// A row of the table: the verdicts with all evidence, without the credentials, with the answer alone.
+#[derive(Clone, Copy, Default)]
+struct Row([Tally; 3]);
+
+// === impl Tally ===
+
+impl Tally {
+    fn count(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Right => self.right += 1,
+            Verdict::Unknown => self.unknown += 1,
+            Verdict::Wrong => self.wrong += 1,
+        }
+    }
+}
+
+// === impl Row ===
+
+impl Row {
+    fn cells(&self) -> String {
+        let cells = self.0.iter().map(|tally| {
+            let Tally {
+                right,
+                unknown,
+                wrong,
+            } = tally;
+            format!("| {right:>5} {unknown:>7} {wrong:>5} ")
+        });
+        cells.collect()
+    }
+}
+
+/// Checks that the emulator answers in the words of AWS.
+fn check_words(cases: &[Case]) {
     let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for case in &cases {
+    for case in cases {
         kinds.entry(&case.cause).or_default().push(&case.kind);
         let message = case.message();
         let is_expected = match case.kind.as_str() {
@@ -161,7 +311,7 @@ async fn emulator_answers_every_mistake_in_the_words_of_aws() {
         assert!(is_expected, "{cause} ({change}) to {kind}: {message}");
     }
     println!("{} cases of {} causes", cases.len(), kinds.len());
-    assert!(cases.len() >= 120);
+    assert!(cases.len() >= 450);
     assert_eq!(kinds.len(), CAUSES);
     for (cause, kinds) in &kinds {
         assert!(kinds.len() >= 2, "{cause}: {kinds:?}");
@@ -170,4 +320,97 @@ async fn emulator_answers_every_mistake_in_the_words_of_aws() {
     assert_eq!(all.len(), 9, "{all:?}");
 }
 
-const CAUSES: usize = 44;
+/// With everything that is known, the diagnosis is right. With the answer alone, it is right, or it is
+/// unknown.
+#[tokio::test]
+async fn every_mistake_is_diagnosed() {
+    let cases = cases().await;
+    check_words(&cases);
+    let mut rows: BTreeMap<&str, Row> = BTreeMap::new();
+    let mut failures = Vec::new();
+    for case in &cases {
+        let evidence = case.evidence();
+        let all = Evidence {
+            credentials: Some(case.credentials()),
+            ..evidence.clone()
+        };
+        let alone = Evidence {
+            answer: evidence.answer.clone(),
+            ..Evidence::default()
+        };
+        let row = rows.entry(&case.cause).or_default();
+        for (at, (evidence, name)) in [
+            (&all, "all evidence"),
+            (&evidence, "no credentials"),
+            (&alone, "the answer alone"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let diagnosis = diagnose(evidence);
+            let verdict = case.verdict(&diagnosis);
+            row.0[at].count(verdict);
+            let is_allowed = match verdict {
+                Verdict::Right => true,
+                Verdict::Unknown => at > 0,
+                Verdict::Wrong => {
+                    at == 1
+                        && case.needs_secret()
+                        && diagnosis.cause == Some(Cause::WrongSecret)
+                        && diagnosis.confidence == Confidence::Possible
+                        && diagnosis.needs == [Need::Credentials]
+                }
+            };
+            if !is_allowed {
+                let Case {
+                    cause,
+                    kind,
+                    change,
+                    ..
+                } = case;
+                let Diagnosis { summary, .. } = &diagnosis;
+                let found = diagnosis.cause_name();
+                failures.push(format!(
+                    "{cause} ({change}) to {kind}, with {name}: {found}: {summary}"
+                ));
+            }
+        }
+    }
+    println!("{}", table(&rows));
+    assert!(failures.is_empty(), "\n{}", failures.join("\n"));
+}
+
+/// Returns causes against verdicts.
+fn table(rows: &BTreeMap<&str, Row>) -> String {
+    let mut text = format!(
+        "{:25} {:^20} {:^21} {:^21}\n{:25} {:>7} {:>7} {:>5} {:>7} {:>7} {:>5} {:>7} {:>7} {:>5}\n",
+        "",
+        "all evidence",
+        "no credentials",
+        "answer alone",
+        "cause",
+        "right",
+        "unknown",
+        "wrong",
+        "right",
+        "unknown",
+        "wrong",
+        "right",
+        "unknown",
+        "wrong",
+    );
+    let mut total = Row::default();
+    for (cause, row) in rows {
+        text.push_str(&format!("{cause:25} {}\n", row.cells()));
+        for (sum, tally) in total.0.iter_mut().zip(&row.0) {
+            sum.right += tally.right;
+            sum.unknown += tally.unknown;
+            sum.wrong += tally.wrong;
+        }
+    }
+    text.push_str(&format!("{:25} {}", "all", total.cells()));
+    text
+}
+
+/// The number of causes of which there are cases.
+const CAUSES: usize = 57;
