@@ -23,7 +23,7 @@ impl HostName {
     }
 
     /// Parses the name in the value of a `Host` header, `uri-host[:port]` (RFC 9112, section 3.2).
-    pub(super) fn from_header(text: &str) -> Option<Self> {
+    pub fn from_header(text: &str) -> Option<Self> {
         let authority: Authority = text.parse().ok()?;
         let host = authority.host();
         if text.contains('@') {

@@ -11,6 +11,10 @@ pub struct Accept {
     json: Option<Media>,
     sse: bool,
     multipart: bool,
+    /// The client names `text/html`.
+    html: bool,
+    /// The client names a type of GraphQL responses.
+    names_json: bool,
 }
 
 /// The media type of a single JSON response.
@@ -41,6 +45,8 @@ impl Accept {
             json: None,
             sse: false,
             multipart: false,
+            html: false,
+            names_json: false,
         };
         let mut best = 0.0;
         let values = headers.get_all(ACCEPT).iter();
@@ -62,6 +68,8 @@ impl Accept {
                 kind.0.eq_ignore_ascii_case(ty) && kind.1.eq_ignore_ascii_case(subty)
             };
             let is_json = is("application", "json") || is("application", "*") || is("*", "*");
+            accept.html |= is("text", "html");
+            accept.names_json |= is("application", "json") || is("application", "graphql-response");
             match media.suffix.map(|suffix| suffix.as_str()) {
                 // At equal quality the newer type is preferred, because it is more specific.
                 Some("json") if is("application", "graphql-response") && quality >= best => {
@@ -96,6 +104,12 @@ impl Accept {
     /// Returns the media type of a JSON response. Errors are JSON even if the client does not accept it.
     pub fn media(self) -> Media {
         self.json.unwrap_or(Media::Json)
+    }
+
+    /// Returns whether the client asks for a page, as browsers do when they navigate. Clients of GraphQL
+    /// that accept HTML, too, name other types.
+    pub fn prefers_html(self) -> bool {
+        self.html && !self.names_json && !self.sse && !self.multipart
     }
 
     /// Returns whether the client accepts server-sent events.
@@ -176,6 +190,30 @@ mod tests {
             json,
             None,
         );
+    }
+
+    #[test]
+    fn only_browsers_prefer_html() {
+        for (accept, expected) in [
+            (
+                "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8",
+                true,
+            ),
+            ("text/html", true),
+            ("*/*;q=0.8, TEXT/HTML", true),
+            ("", false),
+            ("*/*", false),
+            ("text/*", false),
+            ("text/html;q=0", false),
+            ("application/json, text/html", false),
+            ("application/graphql-response+json, text/html", false),
+            ("text/event-stream, text/html", false),
+            ("text/html, multipart/mixed;subscriptionSpec=1.0", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            assert_eq!(Accept::of(&headers).prefers_html(), expected, "{accept}");
+        }
     }
 
     #[test]

@@ -48,8 +48,8 @@ pub(super) fn restrict(response: &mut Response<Body>, cors: &Cors) {
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if setting.is_some() {
-        // Added to upstream's policy, because browsers apply all policies. Responses of countersign's
-        // own are never HTML.
+        // Added to upstream's policy, because browsers apply all policies. The only HTML of countersign's
+        // own has a policy.
         headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     }
     // Pages of an allowed origin may use responses of countersign's own in any way.

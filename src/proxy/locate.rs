@@ -71,7 +71,7 @@ impl Routes {
         paths.collect::<Vec<_>>().join(", ")
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Route> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Route> {
         self.0.iter().map(|(route, _)| &**route)
     }
 

@@ -17,6 +17,7 @@ mod exposure;
 mod forward;
 mod graphql;
 mod locate;
+mod page;
 mod parameters;
 mod readings;
 mod relay;
@@ -55,7 +56,7 @@ use request::{method_name, request_line};
 pub use route::{RequestLimits, Route};
 pub use slot::{Slot, Slots};
 
-use crate::guard::{self, Admission, Cors, Guard, Refusal};
+use crate::guard::{self, Admission, Cors, Guard, Navigations, Refusal};
 use crate::session::Sessions;
 use crate::telemetry::Record;
 use crate::upstream::UpstreamKind;
@@ -113,15 +114,17 @@ impl Proxy {
             is_websocket,
             error_format,
         } = *request;
-        let route = located.as_ref().map(|located| &located.route);
+        let is_page = page::is_asked_for(&request, located.as_ref(), accept) && !is_websocket;
+        let navigations = match &located {
+            // Nothing is signed for the page, so a user may open it.
+            _ if is_page => Navigations::Allow,
+            Some(located) => located.route.browser.navigations,
+            None => Navigations::default(),
+        };
         // This check is the first, because everything after it acts with the IAM identity.
-        let navigations = route.map(|route| route.browser.navigations);
-        let checked = self.guard.check(
-            &request,
-            client.local,
-            client.scheme,
-            navigations.unwrap_or_default(),
-        );
+        let checked = self
+            .guard
+            .check(&request, client.local, client.scheme, navigations);
         let cors = match checked {
             Ok(cors) => cors,
             Err(refusal) => {
@@ -139,6 +142,7 @@ impl Proxy {
         }
         let is_from_browser = guard::is_from_browser(request.headers());
         let result = match located {
+            _ if is_page => self.page(located.as_ref(), &request, client, &mut record),
             None => self
                 .guard
                 .admit(request.headers(), "", false, false)
@@ -171,6 +175,23 @@ impl Proxy {
             response.headers_mut().append(VARY, accept);
         }
         finish(response, &cors, record)
+    }
+
+    /// Returns the page of a path to a client with a token for its route, if tokens are required.
+    fn page(
+        &self,
+        located: Option<&Located>,
+        request: &Request<Incoming>,
+        client: &Client,
+        record: &mut Record,
+    ) -> Result<Response<Body>, Error> {
+        let route = located.map(|located| &*located.route);
+        if let Some(route) = route {
+            record.set_route(route.upstream.metrics());
+        }
+        let name = route.map_or("", |route| &route.name);
+        self.guard.admit(request.headers(), name, false, false)?;
+        Ok(page::respond(&self.routes, request, client.scheme, route))
     }
 
     /// Returns the response to a request that the guard refuses. A page of a web server on this machine

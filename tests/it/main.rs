@@ -62,6 +62,7 @@ mod listeners;
 mod memory;
 mod metrics;
 mod monitoring;
+mod page;
 #[cfg(target_os = "linux")]
 mod panics;
 mod policy;

@@ -1,0 +1,296 @@
+//! The page that a browser receives at `/` and at the paths of AppSync routes. It explains what the port
+//! is and how to use it.
+//!
+//! Nothing is signed or sent for it. It has no script and loads nothing, and pages of other origins can
+//! neither read nor embed it.
+
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderValue, REFERRER_POLICY,
+};
+use http::{Method, Request, Response};
+use sha2::{Digest as _, Sha256};
+
+use super::accept::Accept;
+use super::body::Body;
+use super::locate::{Located, Routes};
+use super::route::Route;
+use crate::guard::{HostName, Scheme};
+use crate::upstream::UpstreamKind;
+
+const TEMPLATE: &str = include_str!("page.html");
+/// Query parameters of operations. A request with one of them does not ask for a page.
+const PARAMETERS: [&str; 7] = [
+    "query",
+    "variables",
+    "operationName",
+    "extensions",
+    "documentId",
+    "channel",
+    "token",
+];
+
+/// Allows nothing but the style of the template, by its hash.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let style = TEMPLATE.split_once("<style>").map(|(_, rest)| rest);
+    let style = style.and_then(|rest| rest.split_once("</style>"));
+    let (style, _) = style.unwrap_or_default();
+    let hash = BASE64_STANDARD.encode(Sha256::digest(style.as_bytes()));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    );
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("sandbox"))
+});
+
+/// Returns whether a request asks for the page: a `GET` that prefers HTML, for `/` or for the path of an
+/// AppSync route, without an operation.
+pub(super) fn is_asked_for<B>(
+    request: &Request<B>,
+    located: Option<&Located>,
+    accept: Accept,
+) -> bool {
+    let path = request.uri().path();
+    let has_page = match located {
+        None => path == "/",
+        Some(located) => is_own_path(&located.route, path),
+    };
+    let query = request.uri().query().unwrap_or_default();
+    let mut names = query
+        .split('&')
+        .map(|pair| pair.split('=').next().unwrap_or_default());
+    let has_operation = names.any(|name| PARAMETERS.contains(&name));
+    has_page && request.method() == Method::GET && accept.prefers_html() && !has_operation
+}
+
+/// Returns whether a path is a route's own, and not a channel of Events or a path of an application.
+fn is_own_path(route: &Route, path: &str) -> bool {
+    match route.upstream.endpoint().kind {
+        UpstreamKind::Graphql => true,
+        UpstreamKind::Events => {
+            let below = path.strip_prefix(route.path.as_str());
+            matches!(below, Some("" | "/"))
+        }
+        UpstreamKind::Http => false,
+    }
+}
+
+/// Returns the page. The guard has checked the request.
+pub(super) fn respond<B>(
+    routes: &Routes,
+    request: &Request<B>,
+    scheme: Scheme,
+    asked: Option<&Route>,
+) -> Response<Body> {
+    let host = request
+        .headers()
+        .get(HOST)
+        .and_then(|host| host.to_str().ok());
+    // Unix sockets accept any Host.
+    let host = host.filter(|host| HostName::from_header(host).is_some());
+    let routes: Vec<PageRoute<'_>> = routes
+        .iter()
+        .map(|route| PageRoute {
+            path: &route.path,
+            kind: route.upstream.endpoint().kind,
+            is_asked: asked.is_some_and(|asked| asked.name == route.name),
+        })
+        .collect();
+    let page = render(&routes, host.unwrap_or("localhost"), scheme);
+    let mut response = Response::new(Body::full(page));
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, html);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// A route as the page shows it.
+#[derive(Clone, Copy, Debug)]
+struct PageRoute<'a> {
+    path: &'a str,
+    kind: UpstreamKind,
+    /// The page was requested at its path.
+    is_asked: bool,
+}
+
+fn render(routes: &[PageRoute<'_>], host: &str, scheme: Scheme) -> String {
+    let (http, websocket) = match scheme {
+        Scheme::Http => ("http", "ws"),
+        Scheme::Https => ("https", "wss"),
+    };
+    let first = |kind: UpstreamKind| {
+        let mut of_kind = routes.iter().filter(|route| route.kind == kind);
+        let asked = of_kind.clone().find(|route| route.is_asked);
+        let route = asked.or_else(|| of_kind.next())?;
+        Some(route.path)
+    };
+    let (graphql, events) = (first(UpstreamKind::Graphql), first(UpstreamKind::Events));
+    let mut template = TEMPLATE.to_owned();
+    for (name, path) in [("graphql", graphql), ("events", events)] {
+        if path.is_none() {
+            remove_section(&mut template, name);
+        }
+    }
+    let url = |scheme: &str, path: Option<&str>| {
+        escape(&format!("{scheme}://{host}{}", path.unwrap_or_default()))
+    };
+    fill(&template, |name| match name {
+        "version" => escape(env!("CARGO_PKG_VERSION")),
+        "routes" => routes.iter().map(row).collect(),
+        "graphql" => url(http, graphql),
+        "websocket" => url(websocket, graphql),
+        "events" => url(http, events),
+        _ => String::new(),
+    })
+}
+
+fn row(route: &PageRoute<'_>) -> String {
+    let path = match route.path {
+        "" => "/",
+        path => path,
+    };
+    let kind = match route.kind {
+        UpstreamKind::Graphql => "AppSync GraphQL",
+        UpstreamKind::Events => "AppSync Events",
+        UpstreamKind::Http => "API Gateway or another AWS service, at every path below",
+    };
+    let path = escape(path);
+    format!("<tr><td><code>{path}</code></td><td>{kind}</td></tr>\n")
+}
+
+/// Removes a section of the template, which begins with a comment of its name.
+fn remove_section(template: &mut String, name: &str) {
+    const END: &str = "<!-- end -->\n";
+    let Some(start) = template.find(&format!("<!-- {name} -->")) else {
+        return;
+    };
+    let rest = template.split_at(start).1;
+    if let Some(length) = rest.find(END) {
+        template.replace_range(start..start + length + END.len(), "");
+    }
+}
+
+/// Replaces each `{{NAME}}` by its value. Values are not searched.
+fn fill(template: &str, value: impl Fn(&str) -> String) -> String {
+    let mut parts = template.split("{{");
+    let mut page = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (name, rest) = part.split_once("}}").unwrap_or((part, ""));
+        page.push_str(&value(name));
+        page.push_str(rest);
+    }
+    page
+}
+
+/// Escapes a text for HTML, also inside quotes.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(path: &str, kind: UpstreamKind) -> PageRoute<'_> {
+        PageRoute {
+            path,
+            kind,
+            is_asked: false,
+        }
+    }
+
+    #[test]
+    fn page_shows_every_route_and_examples_of_their_kinds() {
+        let graphql = route("/graphql", UpstreamKind::Graphql);
+        let asked = PageRoute {
+            is_asked: true,
+            ..route("/b", UpstreamKind::Graphql)
+        };
+        let events = route("/event", UpstreamKind::Events);
+        let rest = route("", UpstreamKind::Http);
+        for (routes, present, absent) in [
+            (
+                vec![graphql, events, rest],
+                vec![
+                    "<code>/graphql</code>",
+                    "<code>/event</code>",
+                    "<code>/</code>",
+                    "curl -s -w '\\n' http://localhost:1/graphql -H",
+                    "<code>ws://localhost:1/graphql</code>",
+                    "http://localhost:1/event?channel=",
+                ],
+                vec!["{{", "}}"],
+            ),
+            (
+                vec![graphql, asked],
+                vec!["http://localhost:1/b -H"],
+                vec!["Events</h2>"],
+            ),
+            (
+                vec![rest],
+                vec!["API Gateway"],
+                vec!["curl", "GraphQL</h2>", "<!--"],
+            ),
+        ] {
+            let page = render(&routes, "localhost:1", Scheme::Http);
+            for text in present {
+                assert!(page.contains(text), "no {text} in {page}");
+            }
+            for text in absent {
+                assert!(!page.contains(text), "{text} in {page}");
+            }
+        }
+        let page = render(&[graphql], "localhost:1", Scheme::Https);
+        assert!(page.contains("https://localhost:1/graphql"), "{page}");
+        assert!(page.contains("wss://localhost:1/graphql"), "{page}");
+    }
+
+    #[test]
+    fn every_value_is_escaped() {
+        let odd = "/<script>'\"&{{version}}";
+        let escaped = "/&lt;script&gt;&#39;&quot;&amp;{{version}}";
+        for kind in [
+            UpstreamKind::Graphql,
+            UpstreamKind::Events,
+            UpstreamKind::Http,
+        ] {
+            let page = render(&[route(odd, kind)], "<host>", Scheme::Http);
+            assert!(
+                !page.contains("<script") && !page.contains("<host"),
+                "{page}"
+            );
+            assert!(page.contains(escaped), "{page}");
+        }
+    }
+
+    #[test]
+    fn template_has_no_script_and_loads_nothing() {
+        for forbidden in [
+            "<script", "<img", "<link", "src=", "href=", "url(", "@import", "style=",
+        ] {
+            assert!(!TEMPLATE.contains(forbidden), "{forbidden}");
+        }
+        let policy = POLICY.to_str().unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'; style-src 'sha256-"),
+            "{policy}"
+        );
+    }
+}
