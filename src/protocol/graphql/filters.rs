@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::document::OperationKind;
+use super::error::shown;
 use super::executable::Executable;
 use super::json::read_object;
 
@@ -80,6 +81,8 @@ const MAX_QUERY: usize = 16 << 10;
 /// The number of pairs that are returned in all, and of documents that are remembered.
 const MAX_KNOWN: usize = 64;
 const MAX_EXAMINED: usize = 256;
+/// The number of fields that are returned of one pair.
+const MAX_FIELDS: usize = 16;
 /// The depth of input objects to which names are collected.
 const MAX_INPUT_DEPTH: usize = 3;
 
@@ -126,13 +129,13 @@ impl LiveFilters {
         for filter in self.live.keys() {
             for field in mutation.0.iter().filter(|field| field.belongs_to(filter)) {
                 let missing = filter.arguments.difference(&field.selected);
-                let fields: Vec<String> = missing.cloned().collect();
+                let fields: Vec<&String> = missing.take(MAX_FIELDS).collect();
                 let pair = (filter.field.clone(), field.name.clone());
                 if !fields.is_empty() && self.known.len() < MAX_KNOWN && self.known.insert(pair) {
                     found.push(Unselected {
-                        subscription: filter.field.clone(),
-                        mutation: field.name.clone(),
-                        fields,
+                        subscription: shown(&filter.field),
+                        mutation: shown(&field.name),
+                        fields: fields.iter().map(|field| shown(field)).collect(),
                     });
                 }
             }

@@ -142,6 +142,15 @@ fn memory_is_bounded() {
         found(&mut filters, &other, Value::Null);
     }
     assert_eq!(filters.examined.len(), MAX_EXAMINED);
+    let arguments: Vec<String> = (0..100).map(|at| format!("a{at:0>90}: 1")).collect();
+    let subscription = format!(
+        "subscription {{ onPost({}) {{ id }} }}",
+        arguments.join(" ")
+    );
+    let mut filters = live(&subscription, Value::Null);
+    let long = found(&mut filters, "mutation { post { id } }", Value::Null);
+    let lengths: Vec<usize> = long[0].fields.iter().map(String::len).collect();
+    assert_eq!(lengths, [64; MAX_FIELDS]);
     let long = format!(
         "mutation {{ post(room: \"{}\") {{ id }} }}",
         "x".repeat(MAX_QUERY)
