@@ -131,8 +131,8 @@ codes! {
         "The body is not JSON, or not a GraphQL request in JSON.",
         "Correct the body at the line and column in the message.";
     BadMessage = "BAD_MESSAGE", NONE, NO,
-        "The payload of `start` is malformed, or its id is too long (protocol `graphql-ws`).",
-        "Send an object with `query` as the payload, and an id of at most 1024 bytes.";
+        "The payload or the id of an operation is malformed, or has an invalid Unicode escape such as `\\ud83d`.",
+        "Send an object with `query` as the payload, an id of at most 1024 bytes, and strings of whole characters.";
     BadParameter = "BAD_PARAMETER", BAD_REQUEST, NO,
         "A query parameter is missing, malformed, or repeated.",
         "Correct the parameter that the message names.";
@@ -230,7 +230,7 @@ codes! {
         "The stream already has an operation with this id.",
         "Choose another `extensions.operationId`.";
     OperationIdMissing = "OPERATION_ID_MISSING", BAD_REQUEST, NO,
-        "An operation on a single-connection SSE stream has no id, or one of more than 1024 bytes.",
+        "An operation on a single-connection SSE stream has no id, or one that is not a string of at most 1024 bytes.",
         "Set `extensions.operationId`, or `?operationId=` to stop an operation.";
     OperationNotAllowed = "OPERATION_NOT_ALLOWED", FORBIDDEN, NO,
         "The route's `read_only` or `operations`, or those of the token, do not allow the operation.",

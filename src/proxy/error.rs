@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign_protocol::error_code::{Code, Sent};
-use countersign_protocol::graphql::{BodyError, DocumentError, GraphqlError};
+use countersign_protocol::graphql::{BodyError, DocumentError, GraphqlError, invalid_escape};
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
     X_CONTENT_TYPE_OPTIONS,
@@ -115,10 +115,10 @@ pub enum Error {
     #[error("too many streams are reserved and not opened: open them by GET, or try again")]
     StreamsExhausted,
     #[error(
-        "Operation ID is missing, or longer than 1024 bytes: set extensions.operationId, or \
-         ?operationId= to stop one"
+        "Operation ID {0}: set extensions.operationId, or ?operationId= to stop one, to a string of \
+         at most 1024 bytes"
     )]
-    StreamOperationId,
+    StreamOperationId(&'static str),
     #[error("Operation with ID already exists")]
     StreamOperationExists,
     #[error("too many results wait for the stream to be opened")]
@@ -237,7 +237,7 @@ impl Error {
             Self::StreamRegistered => Code::StreamAlreadyRegistered,
             Self::StreamOpen => Code::StreamAlreadyOpen,
             Self::StreamsExhausted => Code::StreamsExhausted,
-            Self::StreamOperationId => Code::OperationIdMissing,
+            Self::StreamOperationId(_) => Code::OperationIdMissing,
             Self::StreamOperationExists => Code::OperationIdExists,
             Self::StreamNotOpened => Code::StreamNotOpened,
             Self::TooManyClients(_) => Code::TooManyClients,
@@ -284,6 +284,9 @@ impl Error {
 /// Returns the message for malformed JSON. serde's own is not used for unexpected values, because it
 /// quotes them: variables, passwords.
 fn malformed(error: &serde_json::Error) -> String {
+    if let Some(escape) = invalid_escape(error) {
+        return format!("the body: {escape}");
+    }
     match error.classify() {
         Category::Data => format!(
             "the body is valid JSON, but not a GraphQL request or Events message (line {}, column {})",

@@ -1,8 +1,10 @@
 //! The requests of GraphQL over SSE's "single connection": `PUT` reserves a stream, `GET` opens
 //! it, `POST` starts an operation on it, `DELETE` stops one.
 
-use countersign_protocol::dialect::{SSE_CONTENT_TYPE, StreamResponse};
-use countersign_protocol::graphql::{Operation, is_object, shown};
+use std::borrow::Cow;
+
+use countersign_protocol::dialect::{SSE_CONTENT_TYPE, StreamRequest, StreamResponse};
+use countersign_protocol::graphql::{is_object, shown};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{HeaderName, Method, Response, StatusCode};
@@ -23,9 +25,9 @@ const TOKEN: HeaderName = HeaderName::from_static("x-graphql-event-stream-token"
 /// Returns the token of a stream, if the request has one that is not empty.
 pub(super) fn token(request: &Parts) -> Option<String> {
     let by_header = request.headers.get(TOKEN);
-    let by_header = by_header.and_then(|value| value.to_str().ok());
+    let by_header = by_header.map(|value| String::from_utf8_lossy(value.as_bytes()));
     by_header
-        .map(str::to_owned)
+        .map(Cow::into_owned)
         .or_else(|| parameter(request, "token"))
         .filter(|token| !token.is_empty())
 }
@@ -69,12 +71,12 @@ pub(super) async fn serve(
             if !is_object(&body) {
                 return Err(Error::NoQuery);
             }
-            let operation: Operation =
-                serde_json::from_slice(&body).map_err(Error::MalformedJson)?;
+            let operation = StreamRequest::parse(&body).map_err(Error::MalformedJson)?;
             streams.start(owner, token, operation).await
         }
         Method::DELETE => {
-            let id = parameter(&request, "operationId").ok_or(Error::StreamOperationId)?;
+            let id = parameter(&request, "operationId").filter(|id| !id.is_empty());
+            let id = id.ok_or(Error::StreamOperationId("is missing"))?;
             streams.stop(owner, token, id).await
         }
         Method::PUT if streams.contains(owner, token) => return Err(Error::StreamRegistered),
@@ -89,7 +91,8 @@ pub(super) async fn serve(
     let status = match outcome.ok_or(Error::StreamNotFound)? {
         StreamResponse::Started => StatusCode::ACCEPTED,
         StreamResponse::Stopped => StatusCode::OK,
-        StreamResponse::NoOperationId => return Err(Error::StreamOperationId),
+        StreamResponse::NoOperationId => return Err(Error::StreamOperationId("is missing")),
+        StreamResponse::BadOperationId(reason) => return Err(Error::StreamOperationId(reason)),
         StreamResponse::DuplicateId => return Err(Error::StreamOperationExists),
         StreamResponse::TooManyQueued => return Err(Error::StreamNotOpened),
     };

@@ -10,8 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_protocol::dialect::{SseSingle, StreamDialect as _, StreamResponse};
-use countersign_protocol::graphql::Operation;
+use countersign_protocol::dialect::{SseSingle, StreamDialect as _, StreamRequest, StreamResponse};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -157,10 +156,10 @@ impl ReservedStreams {
         &self,
         owner: &StreamOwner,
         token: &str,
-        operation: Operation,
+        request: StreamRequest,
     ) -> Option<StreamResponse> {
         let start = move |machine: &mut SseSingle| {
-            let outcome = machine.start(operation);
+            let outcome = machine.handle(request);
             count_refusals(machine.take_refusals());
             outcome
         };

@@ -165,6 +165,10 @@ fn ambiguous_requests_are_denied() {
             "duplicate members",
         ),
         (
+            r#"{"query":"{ a }","variables":{"x":"\ud83d"}}"#,
+            "invalid Unicode escape at line 1, column 42",
+        ),
+        (
             r#"{"query":"query A{a} mutation B{b}","operationName":"A","operationName":"B"}"#,
             "duplicate members",
         ),
@@ -188,7 +192,7 @@ fn ambiguous_requests_are_denied() {
         ("{\"query\":\"{ a\n}\"}", "duplicate members"),
         ("\u{feff}{\"query\":\"{ a }\"}", "duplicate members"),
         ("\u{b}{\"query\":\"{ a }\"}", "duplicate members"),
-        (r#"{"query":"\ud800 { a }"}"#, "duplicate members"),
+        (r#"{"query":"\ud800 { a }"}"#, "invalid Unicode escape"),
         (
             r#"{"query":"{ a }","variables":{"a":1e999}}"#,
             "duplicate members",

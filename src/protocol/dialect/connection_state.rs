@@ -4,23 +4,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::active_operations::MAX_ID;
 use super::{Close, Output};
-
-/// A message: `{"type", "id"?, "payload"?}`. Ids are echoed as they were written.
-#[derive(Debug, Deserialize)]
-pub(super) struct Message<'a> {
-    #[serde(rename = "type")]
-    pub(super) message_type: String,
-    #[serde(borrow, default)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    pub(super) payload: Option<&'a RawValue>,
-}
 
 /// The state of a socket, apart from its operations.
 #[derive(Debug)]
@@ -58,21 +45,6 @@ enum Phase {
 const PAYLOAD_ACK: &str = r#"{"type":"connection_ack","payload":{"connectionTimeoutMs":300000}}"#;
 const MEMBERS_ACK: &str = r#"{"type":"connection_ack","connectionTimeoutMs":300000}"#;
 const KA: &str = r#"{"type":"ka"}"#;
-
-impl Message<'_> {
-    /// Returns the id as JSON text: a non-empty string, or a number.
-    pub(super) fn id(&self) -> Option<&str> {
-        let text = self.id?.get();
-        let is_id = text.starts_with(|first: char| first == '"' || first.is_ascii_digit());
-        (is_id && text != r#""""#).then_some(text)
-    }
-
-    /// Returns whether the id is longer than the limit.
-    pub(super) fn has_long_id(&self) -> bool {
-        let text = self.id().unwrap_or_default();
-        text.trim_matches('"').len() > MAX_ID
-    }
-}
 
 impl ConnectionState {
     pub(super) fn new(keepalive: Duration, format: MessageFormat) -> Self {

@@ -14,11 +14,12 @@ use serde_json::{Map, Value};
 
 use super::active_operations::ActiveOperations;
 use super::connection_state::{ConnectionState, MessageFormat};
+use super::message::{Message, MessageError};
 use super::native::{appsync_error, errors, headers};
 use super::{Close, Dialect, Limits, Output, Times};
 use crate::events::{Channel, Publish, Subscribe};
 use crate::graphql::{
-    Documents, Event, GraphqlError, OperationKey, OperationKind, push_json_string, read_object,
+    Documents, Event, GraphqlError, OperationKey, OperationKind, invalid_escape, push_json_string,
 };
 
 /// The server side of one socket.
@@ -29,19 +30,15 @@ pub struct EventsWs {
     active: ActiveOperations,
 }
 
-/// `{"type", "id"?, "channel"?, "events"?, "authorization"?}`; other members are ignored.
-#[derive(Deserialize)]
-struct EventsMessage {
-    #[serde(rename = "type")]
-    message_type: String,
-    #[serde(default)]
-    id: Option<String>,
+/// The contents of a message: `{"channel"?, "events"?, "authorization"?}`; other members are ignored.
+#[derive(Default, Deserialize)]
+struct Contents {
     #[serde(default)]
     channel: Option<String>,
     #[serde(default)]
     events: Option<Vec<String>>,
     #[serde(default)]
-    authorization: Map<String, Value>,
+    authorization: Option<Map<String, Value>>,
 }
 
 const MAX_ID: usize = 128;
@@ -58,7 +55,34 @@ impl EventsWs {
         }
     }
 
-    fn subscribe(&mut self, id: &str, message: EventsMessage) {
+    /// Handles a message that concerns the operation `id`.
+    fn handle_operation(&mut self, id: &str, message: &Message<'_>, text: &str) {
+        let message_type = message.message_type.as_str();
+        if !is_id(id) {
+            let error = appsync_error("BadRequestException", "the id is malformed");
+            return self.send_errors(Some(id), "error", &[error]);
+        }
+        if message_type == "unsubscribe" {
+            return self.unsubscribe(id);
+        }
+        let kind = match message_type {
+            "subscribe" => OperationKind::Subscription,
+            _ => OperationKind::Mutation,
+        };
+        if !self.connection.is_open() {
+            return;
+        }
+        let contents = match serde_json::from_str(text) {
+            Ok(contents) => contents,
+            Err(error) => return self.refuse(id, kind, bad_contents(&error)),
+        };
+        match kind {
+            OperationKind::Subscription => self.subscribe(id, contents),
+            OperationKind::Query | OperationKind::Mutation => self.publish(id, contents),
+        }
+    }
+
+    fn subscribe(&mut self, id: &str, message: Contents) {
         let channel = message.channel.unwrap_or_default();
         let channel = match Channel::pattern(&channel) {
             Ok(channel) => channel,
@@ -69,14 +93,14 @@ impl EventsWs {
                 key,
                 Subscribe {
                     channel,
-                    headers: headers(message.authorization),
+                    headers: headers(message.authorization.unwrap_or_default()),
                 },
             )),
             Err(error) => self.refuse(id, OperationKind::Subscription, error),
         }
     }
 
-    fn publish(&mut self, id: &str, message: EventsMessage) {
+    fn publish(&mut self, id: &str, message: Contents) {
         let channel = message.channel.unwrap_or_default();
         let channel = match Channel::exact(&channel) {
             Ok(channel) => channel,
@@ -88,7 +112,7 @@ impl EventsWs {
                 Publish {
                     channel,
                     events: message.events.unwrap_or_default(),
-                    headers: headers(message.authorization),
+                    headers: headers(message.authorization.unwrap_or_default()),
                 },
             )),
             Err(error) => self.refuse(id, OperationKind::Mutation, error),
@@ -145,22 +169,31 @@ impl Dialect for EventsWs {
         if self.connection.is_closed() {
             return;
         }
-        let Some(message) = read_object::<EventsMessage>(text) else {
-            return self.unsupported(None);
-        };
-        let id = message.id.clone();
-        match (message.message_type.as_str(), id.as_deref()) {
-            ("connection_init", _) => self.connection.init(None),
-            ("ping" | "pong" | "ka", _) => {}
-            ("subscribe" | "publish" | "unsubscribe", Some(id)) if !is_id(id) => {
-                let error = appsync_error("BadRequestException", "the id is malformed");
-                self.send_errors(Some(id), "error", &[error]);
+        let message = match Message::parse(text) {
+            Ok(message) => message,
+            Err(MessageError::NotObject) => return self.unsupported(None),
+            Err(error @ MessageError::Type(_)) => {
+                return self.send_errors(None, "error", &[bad_request(&error)]);
             }
-            ("subscribe" | "publish", Some(_)) if !self.connection.is_open() => {}
-            ("subscribe", Some(id)) => self.subscribe(id, message),
-            ("publish", Some(id)) => self.publish(id, message),
-            ("unsubscribe", Some(id)) => self.unsubscribe(id),
-            (_, id) => self.unsupported(id),
+        };
+        match (message.message_type.as_str(), message.string_id()) {
+            // The members of a message are at its top level.
+            ("connection_init", _) => {
+                let members = serde_json::from_str(text).ok();
+                self.connection.init(message.payload.or(members));
+            }
+            ("ping" | "pong" | "ka", _) => {}
+            ("subscribe" | "publish" | "unsubscribe", Ok(Some(id))) => {
+                self.handle_operation(&id, &message, text);
+            }
+            (_, Ok(id)) => self.unsupported(id.as_deref()),
+            (_, Err(error)) => {
+                let error = appsync_error("BadRequestException", &format!("id {error}"));
+                let members = format!(r#""errors":{}"#, errors(&[error]));
+                // The client recognizes its id by the same text.
+                let frame = message_with(message.id(), "error", Some(&members));
+                self.connection.send(frame);
+            }
         }
     }
 
@@ -233,6 +266,16 @@ fn error_type(kind: OperationKind) -> &'static str {
     }
 }
 
+/// Returns the error for a message with a member that cannot be read.
+fn bad_contents(error: &serde_json::Error) -> GraphqlError {
+    let message = match invalid_escape(error) {
+        Some(escape) => format!("the message: {escape}"),
+        None => "channel must be a string, events an array of strings, and authorization an object"
+            .to_owned(),
+    };
+    appsync_error("BadRequestException", &message)
+}
+
 fn bad_request(error: &dyn std::error::Error) -> GraphqlError {
     appsync_error("BadRequestException", &error.to_string())
 }
@@ -262,10 +305,20 @@ fn response_members(json: &str) -> String {
 
 /// Returns `{"id":…,"type":…,` and further members, as JSON text.
 fn message(id: Option<&str>, message_type: &str, members: Option<&str>) -> String {
+    let id = id.map(|id| {
+        let mut json = String::with_capacity(id.len() + 2);
+        push_json_string(&mut json, id);
+        json
+    });
+    message_with(id.as_deref(), message_type, members)
+}
+
+/// Does the same with an id that is JSON text.
+fn message_with(id: Option<&str>, message_type: &str, members: Option<&str>) -> String {
     let mut frame = String::from("{");
     if let Some(id) = id {
         frame.push_str("\"id\":");
-        push_json_string(&mut frame, id);
+        frame.push_str(id);
         frame.push(',');
     }
     frame.push_str("\"type\":\"");

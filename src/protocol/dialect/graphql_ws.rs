@@ -11,11 +11,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::active_operations::ActiveOperations;
-use super::connection_state::{ConnectionState, Message, MessageFormat};
+use super::connection_state::{ConnectionState, MessageFormat};
 use super::legacy::{Legacy, reject_message};
+use super::message::{Message, MessageError};
 use super::native::Native;
 use super::{Close, Dialect, Limits, Output, Times};
-use crate::graphql::{Documents, Event, OperationKey, read_object};
+use crate::graphql::{Documents, Event, OperationKey};
 
 /// The server side of one socket.
 #[derive(Debug)]
@@ -71,23 +72,20 @@ impl GraphqlWs {
     }
 
     /// Handles a message before the first `start`. Returns the protocol that a `start` selects.
-    fn select(&mut self, message: Option<&Message<'_>>) -> Option<GraphqlWsProtocol> {
+    fn select(&mut self, message: Result<&Message<'_>, MessageError>) -> Option<GraphqlWsProtocol> {
+        let payload = message.ok().and_then(|message| message.payload);
         match message.map(|message| message.message_type.as_str()) {
-            Some("start") => {
-                let payload = message.and_then(|message| message.payload);
+            Ok("start") => {
                 return Some(if payload.is_some_and(has_data) {
                     GraphqlWsProtocol::Native
                 } else {
                     GraphqlWsProtocol::Legacy
                 });
             }
-            Some("connection_init") => {
-                self.connection
-                    .init(message.and_then(|message| message.payload));
-            }
-            Some("connection_terminate") => self.connection.close(Close::new(Close::NORMAL, "")),
-            Some("ping" | "pong" | "stop") => {}
-            Some(_) | None => reject_message(&mut self.connection, message),
+            Ok("connection_init") => self.connection.init(payload),
+            Ok("connection_terminate") => self.connection.close(Close::new(Close::NORMAL, "")),
+            Ok("ping" | "pong" | "stop") => {}
+            Ok(_) | Err(_) => reject_message(&mut self.connection, message),
         }
         None
     }
@@ -98,13 +96,14 @@ impl Dialect for GraphqlWs {
         if self.connection.is_closed() {
             return;
         }
-        let message: Option<Message<'_>> = read_object(text);
+        let parsed = Message::parse(text);
+        let message = parsed.as_ref().map_err(|error| *error);
         if self.protocol.is_none() {
-            self.protocol = self.select(message.as_ref());
+            self.protocol = self.select(message);
         }
         match self.protocol {
-            Some(GraphqlWsProtocol::Legacy) => self.legacy().handle(message.as_ref()),
-            Some(GraphqlWsProtocol::Native) => self.native().handle(message.as_ref()),
+            Some(GraphqlWsProtocol::Legacy) => self.legacy().handle(message),
+            Some(GraphqlWsProtocol::Native) => self.native().handle(message),
             None => {}
         }
     }

@@ -7,10 +7,10 @@
 use serde_json::{Value, json};
 
 use super::active_operations::{ActiveOperations, MAX_ID};
-use super::connection_state::{ConnectionState, Message, message};
-use super::payload::{operation, result};
+use super::connection_state::{ConnectionState, message};
+use super::message::{Message, MessageError, StringError};
+use super::payload::{bad_message, operation, result};
 use super::{Close, Output};
-use crate::error_code::{Code, Sent};
 use crate::graphql::{Event, GraphqlError, OperationKey};
 
 /// The operations of one socket in this protocol.
@@ -20,10 +20,10 @@ pub(super) struct Legacy<'a> {
 }
 
 impl Legacy<'_> {
-    /// Handles a message, or `None` for a malformed one.
-    pub(super) fn handle(&mut self, frame: Option<&Message<'_>>) {
-        let Some(frame) = frame else {
-            return reject_message(self.connection, None);
+    /// Handles a message, or the error of a malformed one.
+    pub(super) fn handle(&mut self, frame: Result<&Message<'_>, MessageError>) {
+        let Ok(frame) = frame else {
+            return reject_message(self.connection, frame);
         };
         match frame.message_type.as_str() {
             "connection_init" => self.connection.init(frame.payload),
@@ -35,7 +35,7 @@ impl Legacy<'_> {
                 }
             }
             "connection_terminate" => self.connection.close(Close::new(Close::NORMAL, "")),
-            _ => reject_message(self.connection, Some(frame)),
+            _ => reject_message(self.connection, Ok(frame)),
         }
     }
 
@@ -58,20 +58,21 @@ impl Legacy<'_> {
 
     fn start(&mut self, frame: &Message<'_>) {
         let Some(id) = frame.id().map(str::to_owned) else {
-            return self.refuse(None, &GraphqlError::new("start needs an id"));
+            let message = if frame.has_bad_id() {
+                format!("id {}", StringError::Type)
+            } else {
+                "start needs an id".to_owned()
+            };
+            return self.refuse(None, &GraphqlError::new(message));
         };
         let id = id.as_str();
         if frame.has_long_id() {
-            let message = format!("the id is longer than {MAX_ID} bytes");
-            let error = GraphqlError::coded(message, Code::BadMessage, Sent::No);
+            let error = bad_message(format!("the id is longer than {MAX_ID} bytes"));
             return self.refuse(Some(id), &error);
         }
         let operation = match operation(frame.payload) {
             Ok(operation) => operation,
-            Err(reason) => {
-                let error = GraphqlError::coded(reason, Code::BadMessage, Sent::No);
-                return self.refuse(Some(id), &error);
-            }
+            Err(error) => return self.refuse(Some(id), &bad_message(error)),
         };
         if !self.connection.is_open() {
             return;
@@ -102,14 +103,17 @@ impl Legacy<'_> {
 }
 
 /// Responds to a malformed message, or to one of an unknown type.
-pub(super) fn reject_message(connection: &mut ConnectionState, frame: Option<&Message<'_>>) {
+pub(super) fn reject_message(
+    connection: &mut ConnectionState,
+    frame: Result<&Message<'_>, MessageError>,
+) {
     connection.send(match frame {
-        Some(frame) => {
+        Ok(frame) => {
             let payload = error_payload(&[GraphqlError::new("Invalid message type!")]);
             message(frame.id(), "error", Some(&payload))
         }
-        None => {
-            let payload = json!({"message": "the message is not a JSON object with a type"});
+        Err(error) => {
+            let payload = json!({ "message": error.to_string() });
             message(None, "connection_error", Some(&payload.to_string()))
         }
     });

@@ -12,6 +12,7 @@ mod events_sse;
 mod events_ws;
 mod graphql_ws;
 mod legacy;
+mod message;
 mod multipart;
 mod native;
 mod payload;
@@ -28,7 +29,7 @@ pub use graphql_ws::GraphqlWs;
 pub use multipart::Multipart;
 pub use payload::bad_document;
 pub use sse::{SSE_CONTENT_TYPE, Sse};
-pub use sse_single::{SseSingle, StreamResponse};
+pub use sse_single::{SseSingle, StreamRequest, StreamResponse};
 pub use transport_ws::TransportWs;
 
 use crate::events::{Publish, Subscribe};

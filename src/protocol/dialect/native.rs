@@ -11,8 +11,9 @@ use serde_json::{Map, Value, json};
 
 use super::Output;
 use super::active_operations::{ActiveOperations, MAX_ID};
-use super::connection_state::{ConnectionState, Message, message};
-use crate::graphql::{Event, GraphqlError, Operation, OperationKey, OperationKind};
+use super::connection_state::{ConnectionState, message};
+use super::message::{Message, MessageError, StringError};
+use crate::graphql::{Event, GraphqlError, Operation, OperationKey, OperationKind, invalid_escape};
 
 /// The operations of one socket in this protocol.
 pub(super) struct Native<'a> {
@@ -25,23 +26,25 @@ pub(super) struct Native<'a> {
 struct StartPayload {
     data: String,
     #[serde(default)]
-    extensions: Extensions,
+    extensions: Option<Extensions>,
 }
 
 #[derive(Default, Deserialize)]
 struct Extensions {
     #[serde(default)]
-    authorization: Map<String, Value>,
+    authorization: Option<Map<String, Value>>,
 }
 
 /// Headers that describe the signed request, and are not the client's own.
 const FIXED: [&str; 4] = ["accept", "content-encoding", "content-type", "host"];
 
 impl Native<'_> {
-    /// Handles a message, or `None` for a malformed one.
-    pub(super) fn handle(&mut self, frame: Option<&Message<'_>>) {
-        let Some(frame) = frame else {
-            return self.refuse(None, unsupported());
+    /// Handles a message, or the error of a malformed one.
+    pub(super) fn handle(&mut self, frame: Result<&Message<'_>, MessageError>) {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(MessageError::NotObject) => return self.refuse(None, unsupported()),
+            Err(error @ MessageError::Type(_)) => return self.refuse(None, bad_request(error)),
         };
         match frame.message_type.as_str() {
             "connection_init" => self.connection.init(frame.payload),
@@ -75,23 +78,35 @@ impl Native<'_> {
     }
 
     fn start(&mut self, frame: &Message<'_>) {
-        let Some(id) = frame.id().map(str::to_owned) else {
-            return self.refuse(None, unsupported());
+        let Some(id) = frame.id() else {
+            return self.refuse(None, bad_id(frame));
         };
-        let id = id.as_str();
         if frame.has_long_id() {
-            let message = format!("the id is longer than {MAX_ID} bytes");
-            return self.refuse(Some(id), appsync_error("BadRequestException", &message));
+            let error = bad_request(format!("the id is longer than {MAX_ID} bytes"));
+            return self.refuse(Some(id), error);
         }
         let payload = frame.payload.map(|raw| serde_json::from_str(raw.get()));
-        let Some(Ok(StartPayload { data, extensions })) = payload else {
-            return self.refuse(Some(id), unsupported());
+        let StartPayload { data, extensions } = match payload {
+            Some(Ok(payload)) => payload,
+            Some(Err(error)) => {
+                let escape = invalid_escape(&error);
+                let error = escape.map(|escape| bad_request(format!("payload: {escape}")));
+                return self.refuse(Some(id), error.unwrap_or_else(unsupported));
+            }
+            None => return self.refuse(Some(id), unsupported()),
         };
-        let Ok(mut operation) = Operation::from_data(data) else {
-            let message = "the data string is not a GraphQL request";
-            return self.refuse(Some(id), appsync_error("BadRequestException", message));
+        let mut operation = match Operation::from_data(data) {
+            Ok(operation) => operation,
+            Err(error) => {
+                let message = match invalid_escape(&error) {
+                    Some(escape) => format!("the data string: {escape}"),
+                    None => "the data string is not a GraphQL request".to_owned(),
+                };
+                return self.refuse(Some(id), bad_request(message));
+            }
         };
-        operation.headers = headers(extensions.authorization);
+        let authorization = extensions.and_then(|extensions| extensions.authorization);
+        operation.headers = headers(authorization.unwrap_or_default());
         if !self.connection.is_open() {
             return;
         }
@@ -118,7 +133,7 @@ impl Native<'_> {
     /// Stops an operation. Sends a `complete` for an unknown id, too, because clients wait for it.
     fn stop(&mut self, frame: &Message<'_>) {
         let Some(id) = frame.id() else {
-            return self.refuse(None, unsupported());
+            return self.refuse(None, bad_id(frame));
         };
         if let Some(key) = self.active.key(id) {
             self.active.remove(key);
@@ -185,6 +200,19 @@ pub(super) fn headers(authorization: Map<String, Value>) -> Vec<(String, String)
         (!FIXED.contains(&name.as_str())).then_some((name, value))
     });
     entries.collect()
+}
+
+fn bad_request(message: impl ToString) -> GraphqlError {
+    appsync_error("BadRequestException", &message.to_string())
+}
+
+/// Returns the error for a message whose id is missing or cannot be used.
+fn bad_id(frame: &Message<'_>) -> GraphqlError {
+    if frame.has_bad_id() {
+        bad_request(format!("id {}", StringError::Type))
+    } else {
+        unsupported()
+    }
 }
 
 fn unsupported() -> GraphqlError {

@@ -1,39 +1,46 @@
 //! Payloads that several dialects share.
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::error_code::{Code, Sent};
-use crate::graphql::{DocumentError, GraphqlError, Operation, push_json_string};
+use crate::graphql::{
+    DocumentError, GraphqlError, InvalidEscape, Operation, invalid_escape, push_json_string,
+};
 
-/// A client's message: `{"type", "id"?, "payload"?}`; other members are ignored.
-#[derive(Debug, Deserialize)]
-pub(super) struct Frame<'a> {
-    #[serde(rename = "type")]
-    pub(super) message_type: String,
-    #[serde(default)]
-    pub(super) id: Option<String>,
-    #[serde(borrow, default)]
-    pub(super) payload: Option<&'a RawValue>,
+/// Why a payload is not an operation.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PayloadError {
+    #[error("payload: {0}")]
+    Escape(InvalidEscape),
+    #[error("{0}")]
+    Malformed(String),
 }
 
 /// `{"query": string, "variables"?: object, "operationName"?: string, "extensions"?: object}`
-pub(super) fn operation(payload: Option<&RawValue>) -> Result<Operation, String> {
-    let raw = payload.ok_or("the operation needs a payload")?;
+pub(super) fn operation(payload: Option<&RawValue>) -> Result<Operation, PayloadError> {
+    let malformed = |text: &str| PayloadError::Malformed(text.to_owned());
+    let raw = payload.ok_or_else(|| malformed("the operation needs a payload"))?;
     if !raw.get().starts_with('{') {
-        return Err("payload must be an object".to_owned());
+        return Err(malformed("payload must be an object"));
     }
-    let operation: Operation = serde_json::from_str(raw.get())
-        .map_err(|_| "payload needs a query, and its other members must have the right types")?;
+    let operation: Operation = serde_json::from_str(raw.get()).map_err(|error| {
+        let types = "payload needs a query, and its other members must have the right types";
+        invalid_escape(&error).map_or_else(|| malformed(types), PayloadError::Escape)
+    })?;
     for (name, raw) in [
         ("variables", &operation.variables),
         ("extensions", &operation.extensions),
     ] {
         if raw.as_ref().is_some_and(|raw| !raw.get().starts_with('{')) {
-            return Err(format!("payload.{name} must be an object"));
+            return Err(malformed(&format!("payload.{name} must be an object")));
         }
     }
     Ok(operation)
+}
+
+/// Returns the error for the client whose message cannot be read.
+pub(super) fn bad_message(reason: impl ToString) -> GraphqlError {
+    GraphqlError::coded(reason.to_string(), Code::BadMessage, Sent::No)
 }
 
 /// Returns the error for the client whose document selects no operation.

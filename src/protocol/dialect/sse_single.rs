@@ -7,12 +7,18 @@
 use std::collections::VecDeque;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::active_operations::{ActiveOperations, MAX_ID};
+use super::message::{StringError, read_string};
 use super::payload::{errors, result};
 use super::sse::{HEARTBEAT, SSE_CONTENT_TYPE, push_line};
 use super::{Close, Limits, Output, StreamDialect};
-use crate::graphql::{Documents, Event, GraphqlError, Operation, OperationKey, push_json_string};
+use crate::error_code::{Code, Sent};
+use crate::graphql::{
+    Documents, Event, GraphqlError, Operation, OperationKey, invalid_escape, push_json_string,
+    read_object,
+};
 
 /// The operations of one stream.
 #[derive(Debug)]
@@ -29,18 +35,67 @@ pub enum StreamResponse {
     Started,
     /// 200, without a body.
     Stopped,
-    /// 400: `extensions.operationId` is missing, or too long.
+    /// 400: `extensions.operationId` is missing.
     NoOperationId,
+    /// 400: `extensions.operationId` cannot be used; the text says why.
+    BadOperationId(&'static str),
     /// 409: an active operation has this id.
     DuplicateId,
     /// 429: too many events wait for the stream to be opened.
     TooManyQueued,
 }
 
+const LONG_ID: &str = "is longer than 1024 bytes";
+
+/// The body of a `POST`.
+#[derive(Debug)]
+pub enum StreamRequest {
+    Operation(Operation),
+    /// A request whose extensions can be read, and another member cannot.
+    Unreadable {
+        extensions: Box<RawValue>,
+        error: GraphqlError,
+    },
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Extensions {
-    operation_id: String,
+struct Extensions<'a> {
+    #[serde(borrow, default)]
+    operation_id: Option<&'a RawValue>,
+}
+
+impl StreamRequest {
+    /// Parses a body, which must be an object.
+    ///
+    /// # Errors
+    /// If the body is not a request. If only the escapes in one of its strings are invalid, that is the
+    /// error of its operation.
+    pub fn parse(body: &[u8]) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Members {
+            #[serde(default)]
+            extensions: Option<Box<RawValue>>,
+        }
+        let error = match serde_json::from_slice(body) {
+            Ok(operation) => return Ok(Self::Operation(operation)),
+            Err(error) => error,
+        };
+        let members: Option<Members> = serde_json::from_slice(body).ok();
+        match (invalid_escape(&error), members) {
+            (
+                Some(escape),
+                Some(Members {
+                    extensions: Some(extensions),
+                }),
+            ) => {
+                let message = format!("the body: {escape}");
+                let error = GraphqlError::coded(message, Code::BadJson, Sent::No);
+                Ok(Self::Unreadable { extensions, error })
+            }
+            _ => Err(error),
+        }
+    }
 }
 
 impl SseSingle {
@@ -52,21 +107,36 @@ impl SseSingle {
         }
     }
 
-    /// Handles a `POST`. An invalid document is reported in the stream, because clients retry after
-    /// any other status.
+    /// Handles a `POST`. A request that cannot be read, or whose document is invalid, is reported in the
+    /// stream, because clients retry after any other status.
+    pub fn handle(&mut self, request: StreamRequest) -> StreamResponse {
+        match request {
+            StreamRequest::Operation(operation) => self.start(operation),
+            StreamRequest::Unreadable { extensions, error } => match operation_id(&extensions) {
+                Ok(id) if self.active.key(&id).is_some() => StreamResponse::DuplicateId,
+                Ok(_) if self.is_full() => StreamResponse::TooManyQueued,
+                Ok(id) => {
+                    self.fail(&id, &[error]);
+                    StreamResponse::Started
+                }
+                Err(response) => response,
+            },
+        }
+    }
+
+    /// Starts an operation.
     pub fn start(&mut self, operation: Operation) -> StreamResponse {
-        let extensions = operation.extensions.as_ref();
-        let extensions: Option<Extensions> =
-            extensions.and_then(|raw| serde_json::from_str(raw.get()).ok());
-        let Some(Extensions { operation_id: id }) =
-            extensions.filter(|e| (1..=MAX_ID).contains(&e.operation_id.len()))
-        else {
+        let Some(extensions) = operation.extensions.as_ref() else {
             return StreamResponse::NoOperationId;
+        };
+        let id = match operation_id(extensions) {
+            Ok(id) => id,
+            Err(response) => return response,
         };
         if self.active.key(&id).is_some() {
             return StreamResponse::DuplicateId;
         }
-        if self.out.len() > self.limits.operations.saturating_mul(2) {
+        if self.is_full() {
             return StreamResponse::TooManyQueued;
         }
         match self.active.start(&id, operation) {
@@ -97,6 +167,11 @@ impl SseSingle {
         StreamResponse::Stopped
     }
 
+    /// Returns whether too many outputs wait for the stream to be opened.
+    fn is_full(&self) -> bool {
+        self.out.len() > self.limits.operations.saturating_mul(2)
+    }
+
     fn next(&mut self, id: &str, payload: &str) {
         let mut text = String::with_capacity(payload.len() + id.len() + 48);
         text.push_str("event: next\ndata: {\"id\":");
@@ -117,6 +192,22 @@ impl SseSingle {
     fn fail(&mut self, id: &str, list: &[GraphqlError]) {
         self.next(id, &format!(r#"{{"errors":{}}}"#, errors(list)));
         self.complete(id);
+    }
+}
+
+/// Returns `operationId`, or the response to a request that does not have one.
+fn operation_id(extensions: &RawValue) -> Result<String, StreamResponse> {
+    let extensions: Option<Extensions<'_>> = read_object(extensions.get());
+    let raw = extensions.and_then(|extensions| extensions.operation_id);
+    let raw = raw.ok_or(StreamResponse::NoOperationId)?;
+    match read_string(raw) {
+        Ok(id) if id.is_empty() => Err(StreamResponse::NoOperationId),
+        Ok(id) if id.len() > MAX_ID => Err(StreamResponse::BadOperationId(LONG_ID)),
+        Ok(id) => Ok(id),
+        Err(StringError::Type) => Err(StreamResponse::BadOperationId("must be a string")),
+        Err(StringError::Escape) => Err(StreamResponse::BadOperationId(
+            "has an invalid Unicode escape, half of a surrogate pair",
+        )),
     }
 }
 

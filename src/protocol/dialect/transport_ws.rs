@@ -10,9 +10,13 @@ use std::time::Instant;
 use serde_json::value::RawValue;
 
 use super::active_operations::{ActiveOperations, MAX_ID};
-use super::payload::{Frame, errors, frame, is_object_or_none, operation, result};
+use super::connection_state::message;
+use super::message::{Message, StringError};
+use super::payload::{
+    PayloadError, bad_message, errors, frame, is_object_or_none, operation, result,
+};
 use super::{Close, Dialect, Limits, Output, Times};
-use crate::graphql::{Documents, Event, GraphqlError, OperationKey, read_object};
+use crate::graphql::{Documents, Event, GraphqlError, OperationKey};
 
 /// The server side of one socket.
 #[derive(Debug)]
@@ -73,16 +77,20 @@ impl TransportWs {
         self.send(frame);
     }
 
-    fn subscribe(&mut self, frame: Frame<'_>) {
-        let Some(id) = frame.id.filter(|id| !id.is_empty()) else {
-            return self.invalid("subscribe needs an id, a non-empty string");
+    fn subscribe(&mut self, frame: &Message<'_>) {
+        let id = match frame.string_id() {
+            Ok(Some(id)) => Some(id),
+            Ok(None) => return self.invalid("subscribe needs an id, a non-empty string"),
+            Err(StringError::Type) => return self.invalid("id must be a string"),
+            Err(StringError::Escape) => None,
         };
-        if id.len() > MAX_ID {
+        let is_long = id.as_ref().map(|id| id.len() > MAX_ID);
+        if is_long.unwrap_or_else(|| frame.has_long_id()) {
             return self.invalid(&format!("the id is longer than {MAX_ID} bytes"));
         }
         let operation = match operation(frame.payload) {
-            Ok(operation) => operation,
-            Err(reason) => return self.invalid(&reason),
+            Err(PayloadError::Malformed(reason)) => return self.invalid(&reason),
+            operation => operation,
         };
         match self.phase {
             Phase::Ready => {}
@@ -91,11 +99,20 @@ impl TransportWs {
                 return self.close(Close::new(Close::UNAUTHORIZED, "Unauthorized"));
             }
         }
+        let Some(id) = id else {
+            let error = bad_message(format!("id {}", StringError::Escape));
+            let payload = errors(&[error]);
+            return self.send(message(frame.id(), "error", Some(&payload)));
+        };
         if self.active.key(&id).is_some() {
             let reason = format!("Subscriber for {id} already exists");
             return self.close(Close::new(Close::DUPLICATE_ID, reason));
         }
-        match self.active.start(&id, operation) {
+        let started = match operation {
+            Ok(operation) => self.active.start(&id, operation),
+            Err(error) => Err(bad_message(error)),
+        };
+        match started {
             Ok((key, selected, inspected)) => {
                 self.out.push_back(Output::Start(key, selected, inspected));
             }
@@ -103,11 +120,15 @@ impl TransportWs {
         }
     }
 
-    fn complete(&mut self, id: Option<&str>) {
-        let Some(id) = id.filter(|id| !id.is_empty()) else {
-            return self.invalid("complete needs an id, a non-empty string");
+    fn complete(&mut self, frame: &Message<'_>) {
+        let id = match frame.string_id() {
+            Ok(Some(id)) => id,
+            Ok(None) => return self.invalid("complete needs an id, a non-empty string"),
+            Err(StringError::Type) => return self.invalid("id must be a string"),
+            // No operation has this id.
+            Err(StringError::Escape) => return,
         };
-        if let Some(key) = self.active.key(id) {
+        if let Some(key) = self.active.key(&id) {
             self.active.remove(key);
             self.out.push_back(Output::Stop(key));
         }
@@ -132,16 +153,17 @@ impl Dialect for TransportWs {
         if self.phase == Phase::Closed {
             return;
         }
-        let Some(frame) = read_object::<Frame<'_>>(text) else {
-            return self.invalid("not a JSON object with a type");
+        let frame = match Message::parse(text) {
+            Ok(frame) => frame,
+            Err(error) => return self.invalid(&error.to_string()),
         };
         match frame.message_type.as_str() {
             "connection_init" if is_object_or_none(frame.payload) => self.init(frame.payload),
             "ping" if is_object_or_none(frame.payload) => self.pong(frame.payload),
             "pong" if is_object_or_none(frame.payload) => {}
             "connection_init" | "ping" | "pong" => self.invalid("payload must be an object"),
-            "subscribe" => self.subscribe(frame),
-            "complete" => self.complete(frame.id.as_deref()),
+            "subscribe" => self.subscribe(&frame),
+            "complete" => self.complete(&frame),
             _ => self.invalid("unknown type"),
         }
     }

@@ -55,6 +55,25 @@ impl Json {
     }
 }
 
+/// An escape in a string that is half of a surrogate pair, such as `\ud83d`. The text is JSON (RFC 8259,
+/// section 8.2), but the string is not Unicode. Clients send one when they cut a string within an emoji.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid Unicode escape at line {line}, column {column}: half of a surrogate pair")]
+pub struct InvalidEscape {
+    pub line: usize,
+    pub column: usize,
+}
+
+/// Returns the invalid escape that an error is about, if it is about one.
+pub fn invalid_escape(error: &serde_json::Error) -> Option<InvalidEscape> {
+    // serde_json does not expose its error codes.
+    let is_escape = error.is_syntax() && error.to_string().contains("hex escape");
+    is_escape.then(|| InvalidEscape {
+        line: error.line(),
+        column: error.column(),
+    })
+}
+
 /// Parses a JSON object. serde alone would accept an array, too, and take its items as the members.
 pub fn read_object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     let is_object = text.trim_ascii_start().starts_with('{');
@@ -127,6 +146,27 @@ mod tests {
         assert!(Json::parse(Bytes::from_static(b"{\"a\":1}")).is_ok());
         assert!(Json::parse(Bytes::from_static(b"<html>")).is_err());
         assert!(Json::parse(Bytes::from_static(b"\"\xff\"")).is_err());
+    }
+
+    #[track_caller]
+    fn check_escape(json: &str, column: Option<usize>) {
+        let error = serde_json::from_str::<String>(json).unwrap_err();
+        let found = invalid_escape(&error).map(|escape| escape.column);
+        assert_eq!(found, column, "{json}: {error}");
+        let is_json = serde_json::from_str::<&RawValue>(json).is_ok();
+        assert_eq!(is_json, column.is_some(), "{json}");
+    }
+
+    #[test]
+    fn only_half_a_surrogate_pair_is_an_invalid_escape() {
+        check_escape(r#""a\ud83d""#, Some(9));
+        check_escape(r#""\ud83dx""#, Some(8));
+        check_escape(r#""\ud83d\n""#, Some(9));
+        check_escape(r#""\ud83d\ud83d""#, Some(13));
+        check_escape(r#""\udd25""#, Some(7));
+        check_escape(r#""\uZZZZ""#, None);
+        check_escape(r#""\x""#, None);
+        check_escape(r#""\ud83"#, None);
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use error::{GraphqlError, shown};
 pub use executable::select;
 pub use filters::{LiveFilters, SubscriptionFilter, Unexamined, Unselected};
 pub use inspected::{BodyError, Inspected, Selection, is_object};
-pub use json::{Json, push_json_string, read_object};
+pub use json::{InvalidEscape, Json, invalid_escape, push_json_string, read_object};
 pub use request::{IrregularRequest, StrictRequest};
 pub use survey::{Survey, SurveyError, survey};
 

@@ -10,6 +10,8 @@ use std::fmt;
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::json::{InvalidEscape, invalid_escape};
+
 /// The members of a request that determine the operation.
 #[derive(Debug, PartialEq, Eq)]
 pub struct StrictRequest {
@@ -22,6 +24,8 @@ pub struct StrictRequest {
 pub enum IrregularRequest {
     #[error("the request is not valid UTF-8")]
     Encoding,
+    #[error("the request has an {0}")]
+    Escape(InvalidEscape),
     #[error(
         "the request is not a single JSON object without duplicate members (line {line}, \
          column {column})"
@@ -106,12 +110,14 @@ impl StrictRequest {
 fn diagnose(text: &str, is_object: bool) -> IrregularRequest {
     // The messages of serde may quote values, so only the position is kept.
     let position = |error: serde_json::Error| (error.line(), error.column());
-    let strict = if is_object {
-        serde_json::from_str::<Strict>(text).map_err(position)
-    } else {
-        Err((1, 1))
-    };
-    if let Err((line, column)) = strict {
+    if !is_object {
+        return IrregularRequest::Json { line: 1, column: 1 };
+    }
+    if let Err(error) = serde_json::from_str::<Strict>(text) {
+        if let Some(escape) = invalid_escape(&error) {
+            return IrregularRequest::Escape(escape);
+        }
+        let (line, column) = position(error);
         return IrregularRequest::Json { line, column };
     }
     let members = serde_json::from_str::<Members>(text).map_err(position);

@@ -155,7 +155,11 @@ impl Bench {
             let answer = self.machine.start(operation);
             // A document that cannot run takes two.
             self.waiting += 2 * usize::from(answer == StreamResponse::Started);
-            assert_eq!(id.is_none(), answer == StreamResponse::NoOperationId);
+            let has_no_id = matches!(
+                answer,
+                StreamResponse::NoOperationId | StreamResponse::BadOperationId(_)
+            );
+            assert_eq!(id.is_none(), has_no_id);
             assert!(!self.is_open || answer != StreamResponse::TooManyQueued);
             self.answer_seen(id.unwrap_or_default());
             return;

@@ -115,6 +115,18 @@ fn rejections_have_appsyncs_messages() {
         < {{"id":"b d","type":"error","errors":[{{"errorType":"BadRequestException","message":"the id is malformed"}}]}}
         > {{"type":"start","id":"b"}}
         < {{"id":"b","type":"error","errors":[{{"errorType":"UnsupportedOperation","message":"Operation not supported through the realtime channel"}}]}}
+        > {{"type":"publish","id":"b","channel":"/default/a","events":["\ud83d"]}}
+        < {{"id":"b","type":"publish_error","errors":[{{"errorType":"BadRequestException","message":"the message: invalid Unicode escape at line 1, column 68: half of a surrogate pair"}}]}}
+        > {{"type":"subscribe","id":"b","channel":"\ud83d"}}
+        < {{"id":"b","type":"subscribe_error","errors":[{{"errorType":"BadRequestException","message":"the message: invalid Unicode escape at line 1, column 47: half of a surrogate pair"}}]}}
+        > {{"type":"publish","id":"b","channel":"/default/a","events":[{{}}]}}
+        < {{"id":"b","type":"publish_error","errors":[{{"errorType":"BadRequestException","message":"channel must be a string, events an array of strings, and authorization an object"}}]}}
+        > {{"type":"subscribe","id":"\ud83d","channel":"/default/a"}}
+        < {{"id":"\ud83d","type":"error","errors":[{{"errorType":"BadRequestException","message":"id has an invalid Unicode escape, half of a surrogate pair"}}]}}
+        > {{"type":"subscribe","id":7,"channel":"/default/a"}}
+        < {{"id":7,"type":"error","errors":[{{"errorType":"BadRequestException","message":"id must be a string"}}]}}
+        > {{"type":7}}
+        < {{"type":"error","errors":[{{"errorType":"BadRequestException","message":"type must be a string"}}]}}
         > {{"type":"subscribe","channel":"/default/a"}}
         < {{"type":"error","errors":[{{"errorType":"UnsupportedOperation","message":"Operation not supported through the realtime channel"}}]}}
         > nonsense

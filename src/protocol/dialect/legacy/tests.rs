@@ -102,6 +102,10 @@ fn ids_are_echoed_as_they_were_written() {
         ! start 2 query {"query":"{ a }","variables":{}}
         . complete 2
         < {"id":"\u0041","type":"complete"}
+        > {"id":"\ud83d","type":"start","payload":{"query":"{ a }"}}
+        ! start 3 query {"query":"{ a }","variables":{}}
+        . complete 3
+        < {"id":"\ud83d","type":"complete"}
         "#,
     );
 }
@@ -121,7 +125,13 @@ fn invalid_messages_leave_the_socket_open() {
         > {"id":"","type":"start","payload":{"query":"{ a }"}}
         < {"type":"error","payload":{"message":"start needs an id"}}
         > {"id":{},"type":"start","payload":{"query":"{ a }"}}
-        < {"type":"error","payload":{"message":"start needs an id"}}
+        < {"type":"error","payload":{"message":"id must be a string"}}
+        > {"id":"1","type":7}
+        < {"type":"connection_error","payload":{"message":"type must be a string"}}
+        > {"id":"1","type":"start","payload":{"query":"{ a(b: \"\ud83d\") }"}}
+        < {"id":"1","type":"error","payload":{"extensions":{"code":"BAD_MESSAGE","sent":"no"},"message":"payload: invalid Unicode escape at line 1, column 27: half of a surrogate pair"}}
+        > {"id":"1","type":"start","payload":{"query":"{ a }","operationName":"\ud83d"}}
+        < {"id":"1","type":"error","payload":{"extensions":{"code":"BAD_MESSAGE","sent":"no"},"message":"payload: invalid Unicode escape at line 1, column 41: half of a surrogate pair"}}
         > {"id":"1","type":"start"}
         < {"id":"1","type":"error","payload":{"extensions":{"code":"BAD_MESSAGE","sent":"no"},"message":"the operation needs a payload"}}
         > {"id":"1","type":"start","payload":{"query":"{ a }","variables":[]}}

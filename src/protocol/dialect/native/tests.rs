@@ -78,6 +78,14 @@ fn rejections_have_appsyncs_messages() {
         < {"id":"b","type":"error","payload":{"errors":[{"errorType":"UnsupportedOperation","message":"unknown not supported through the realtime channel"}]}}
         > {"id":"b","type":"start","payload":{"data":"nonsense"}}
         < {"id":"b","type":"error","payload":{"errors":[{"errorType":"BadRequestException","message":"the data string is not a GraphQL request"}]}}
+        > {"id":"b","type":"start","payload":{"data":"{\"query\":\"{ a(b: \\\"\\ud83d\\\") }\"}"}}
+        < {"id":"b","type":"error","payload":{"errors":[{"errorType":"BadRequestException","message":"the data string: invalid Unicode escape at line 1, column 27: half of a surrogate pair"}]}}
+        > {"id":"b","type":"start","payload":{"data":"\ud83d"}}
+        < {"id":"b","type":"error","payload":{"errors":[{"errorType":"BadRequestException","message":"payload: invalid Unicode escape at line 1, column 16: half of a surrogate pair"}]}}
+        > {"id":true,"type":"start","payload":{"data":"{}"}}
+        < {"type":"error","payload":{"errors":[{"errorType":"BadRequestException","message":"id must be a string"}]}}
+        > {"id":"b","type":false}
+        < {"type":"error","payload":{"errors":[{"errorType":"BadRequestException","message":"type must be a string"}]}}
         > {"type":"start","payload":{"data":"{}"}}
         < {"type":"error","payload":{"errors":[{"errorType":"UnsupportedOperation","message":"unknown not supported through the realtime channel"}]}}
         > nonsense

@@ -77,9 +77,54 @@ fn an_operation_needs_an_id() {
         r#"{"query":"{ a }"}"#,
         r#"{"query":"{ a }","extensions":{}}"#,
         r#"{"query":"{ a }","extensions":{"operationId":""}}"#,
-        r#"{"query":"{ a }","extensions":{"operationId":1}}"#,
+        r#"{"query":"{ a }","extensions":{"operationId":null}}"#,
     ] {
         assert_eq!(bench.start(json), StreamResponse::NoOperationId, "{json}");
+    }
+    for (id, reason) in [
+        ("1", "must be a string"),
+        ("[]", "must be a string"),
+        (
+            r#""\ud83d""#,
+            "has an invalid Unicode escape, half of a surrogate pair",
+        ),
+    ] {
+        let json = format!(r#"{{"query":"{{ a }}","extensions":{{"operationId":{id}}}}}"#);
+        let expected = StreamResponse::BadOperationId(reason);
+        assert_eq!(bench.start(&json), expected, "{json}");
+    }
+}
+
+/// graphql-sse sends the operation again after a response that is not 202.
+#[test]
+fn an_invalid_unicode_escape_is_reported_in_the_stream() {
+    let mut bench = Harness::new();
+    let mut post = |query: &str, id: &str| {
+        let json = format!(r#"{{"query":"{query}","extensions":{{"operationId":{id}}}}}"#);
+        let request = StreamRequest::parse(json.as_bytes()).unwrap();
+        bench.0.handle(request)
+    };
+    assert_eq!(post(r"\ud83d", r#""a""#), StreamResponse::Started);
+    assert_eq!(
+        post(r"\ud83d", "7"),
+        StreamResponse::BadOperationId("must be a string")
+    );
+    assert_eq!(post("{ a }", r#""b""#), StreamResponse::Started);
+    assert_eq!(post(r"\ud83d", r#""b""#), StreamResponse::DuplicateId);
+    bench.check_outputs(&[
+        "< event: next\ndata: {\"id\":\"a\",\"payload\":{\"errors\":[{\"message\":\"the body: invalid Unicode escape at line 1, column 17: half of a surrogate pair\",\"extensions\":{\"code\":\"BAD_JSON\",\"sent\":\"no\"}}]}}\n\n",
+        "< event: complete\ndata: {\"id\":\"a\"}\n\n",
+        r#"! start 1 query {"query":"{ a }","variables":{},"extensions":{"operationId":"b"}}"#,
+    ]);
+    for malformed in [
+        r#"{"query":"\ud83d"}"#,
+        r#"{"query":"#,
+        r#"{"query":1,"extensions":{}}"#,
+    ] {
+        assert!(
+            StreamRequest::parse(malformed.as_bytes()).is_err(),
+            "{malformed}"
+        );
     }
 }
 
@@ -92,7 +137,7 @@ fn overlong_operation_id_is_rejected() {
     };
     assert_eq!(
         bench.start(&operation(1_025)),
-        StreamResponse::NoOperationId
+        StreamResponse::BadOperationId("is longer than 1024 bytes")
     );
     assert_eq!(bench.start(&operation(1_024)), StreamResponse::Started);
 }

@@ -114,7 +114,7 @@ fn missing_init_closes_4408() {
 
 #[test]
 fn malformed_messages_close_4400() {
-    let no_frame = "not a JSON object with a type";
+    let no_frame = "the message is not a JSON object with a type";
     let cases = [
         ("", no_frame),
         ("hello", no_frame),
@@ -124,12 +124,19 @@ fn malformed_messages_close_4400() {
         (r#"["ping"]"#, no_frame),
         ("{}", no_frame),
         (r#"{"type":null}"#, no_frame),
-        (r#"{"type":7}"#, no_frame),
+        (r#"{"type":7}"#, "type must be a string"),
+        (
+            r#"{"type":"\ud83d"}"#,
+            "type has an invalid Unicode escape, half of a surrogate pair",
+        ),
         (r#"{"type":"ping","type":"ping"}"#, no_frame),
         (r#"{"type":"ping"} {"type":"ping"}"#, no_frame),
         (r#"{"type":"ping""#, no_frame),
-        (r#"{"type":"complete","id":1}"#, no_frame),
-        (r#"{"type":"complete","id":"\ud800"}"#, no_frame),
+        (r#"{"type":"complete","id":1}"#, "id must be a string"),
+        (
+            r#"{"type":"subscribe","id":1,"payload":{"query":"{ a }"}}"#,
+            "id must be a string",
+        ),
         (r#"{"type":""}"#, "unknown type"),
         (r#"{"type":"start","id":"1"}"#, "unknown type"),
         (r#"{"type":"next","id":"1"}"#, "unknown type"),
@@ -222,6 +229,69 @@ fn bad_operations_close_4400() {
             "> {{\"type\":\"subscribe\",{members}}}\n! close 4400 Invalid message received: {reason}"
         ));
     }
+}
+
+/// The socket was closed, with all its operations.
+#[test]
+fn an_invalid_unicode_escape_fails_its_own_operation() {
+    let failed = |id: &str, message: &str| {
+        let extensions = r#""extensions":{"code":"BAD_MESSAGE","sent":"no"}"#;
+        format!(
+            r#"< {{"id":{id},"type":"error","payload":[{{"message":"{message}",{extensions}}}]}}"#
+        )
+    };
+    let at = |column: usize| {
+        format!(
+            "payload: invalid Unicode escape at line 1, column {column}: half of a surrogate pair"
+        )
+    };
+    let id = "id has an invalid Unicode escape, half of a surrogate pair";
+    for (members, answer) in [
+        (
+            r#""id":"2","payload":{"query":"{ a(b: \"\ud83d\") }"}"#,
+            failed(r#""2""#, &at(27)),
+        ),
+        (
+            r#""id":"2","payload":{"query":"{ a }","operationName":"\udd25"}"#,
+            failed(r#""2""#, &at(40)),
+        ),
+        (
+            r#""id":"\ud83d","payload":{"query":"{ a }"}"#,
+            failed(r#""\ud83d""#, id),
+        ),
+        // AppSync decides about variables.
+        (
+            r#""id":"2","payload":{"query":"{ a }","variables":{"b":"\ud83d"}}"#,
+            r#"! start 2 query {"query":"{ a }","variables":{"b":"\ud83d"}}"#.to_owned(),
+        ),
+    ] {
+        check_ready(&format!(
+            r#"
+            > {{"type":"subscribe","id":"1","payload":{{"query":"{{ a }}"}}}}
+            ! start 1 query {{"query":"{{ a }}","variables":{{}}}}
+            > {{"type":"subscribe",{members}}}
+            {answer}
+            > {{"type":"complete","id":"\ud83d"}}
+            . complete 1
+            < {{"id":"1","type":"complete"}}
+            "#
+        ));
+    }
+    // Such a message has the rights of any other.
+    check(
+        r#"
+        > {"type":"subscribe","id":"1","payload":{"query":"\ud83d"}}
+        ! close 4401 Unauthorized
+        "#,
+    );
+    check_ready(
+        r#"
+        > {"type":"subscribe","id":"1","payload":{"query":"{ a }"}}
+        ! start 1 query {"query":"{ a }","variables":{}}
+        > {"type":"subscribe","id":"1","payload":{"query":"\ud83d"}}
+        ! close 4409 Subscriber for 1 already exists
+        "#,
+    );
 }
 
 #[test]
