@@ -99,8 +99,6 @@ pub enum Admission {
 const TOKEN_PROTOCOL: &str = "countersign-token.";
 /// The prefix of the subprotocol in which AppSync clients send headers: base64 of a JSON object.
 const HEADER_PROTOCOL: &str = "header-";
-/// The header for tokens, which can also be sent in `authorization`.
-const TOKEN_HEADER: &str = "x-countersign-token";
 
 impl Guard {
     /// Reads the token files.
@@ -302,7 +300,7 @@ fn check_forwarded(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Returns the token of a request. An ambiguous or malformed token counts as a wrong one.
 fn find_token(headers: &HeaderMap, accepts_entries: bool) -> Option<String> {
-    let mut own = headers.get_all(TOKEN_HEADER).iter();
+    let mut own = headers.get_all(token::TOKEN_HEADER).iter();
     if let Some(value) = own.next() {
         let text = value.to_str().unwrap_or_default();
         return Some(match own.next() {
@@ -362,10 +360,15 @@ fn token_in_entries(encoded: &str) -> Option<String> {
         .ok()?;
     let entries: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(&decoded).ok()?;
-    let (_, value) = entries
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case("authorization"))?;
-    let text = value.as_str()?;
+    let entry = |wanted: &str| {
+        let mut entries = entries.iter();
+        let (_, value) = entries.find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+        value.as_str()
+    };
+    if let Some(token) = entry(token::TOKEN_HEADER) {
+        return Some(token.to_owned());
+    }
+    let text = entry("authorization")?;
     let bare = (!text.contains(' ')).then_some(text);
     token::bearer_token(text).or(bare).map(str::to_owned)
 }

@@ -2,11 +2,12 @@
 
 mod file;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use countersign_protocol::graphql::read_object;
-use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::policy::{OperationPolicies, OperationPolicy};
 pub use file::TokenError;
@@ -76,27 +77,55 @@ impl Tokens {
         found
     }
 
-    /// Authenticates a client by the payload of its `connection_init`: `{"authorization": "Bearer
-    /// TOKEN"}`, the same within `headers`, or `{"token": "TOKEN"}`.
+    /// Authenticates a client by the payload of its `connection_init`, which contains the token under a
+    /// name that [`init_token`] finds.
     pub fn authenticate_init(&self, payload: &str, route: &str) -> Option<Grant> {
-        #[derive(Default, Deserialize)]
-        struct Payload {
-            #[serde(default, alias = "Authorization")]
-            authorization: Option<String>,
-            #[serde(default)]
-            token: Option<String>,
-            #[serde(default)]
-            headers: Option<Box<Self>>,
-        }
-        let payload: Payload = read_object(payload)?;
-        let inner = payload.headers.unwrap_or_default();
-        let bearer = payload.authorization.or(inner.authorization);
-        let token = match &bearer {
-            Some(value) => bearer_token(value)?,
-            None => payload.token.as_deref()?,
-        };
-        self.authenticate(token, route)
+        self.authenticate(&init_token(payload)?, route)
     }
+}
+
+/// The header for tokens, which can also be sent in `authorization`.
+pub(super) const TOKEN_HEADER: &str = "x-countersign-token";
+
+/// The members of an object in the payload of a `connection_init`.
+type Members<'a> = BTreeMap<String, &'a RawValue>;
+
+/// Returns the token in the payload of a `connection_init`, in the order in which a request is searched for
+/// one: `x-countersign-token`, then `authorization: Bearer`, then `token`. The first two may also be in
+/// `headers`, or in the `authorization` object of an AppSync client. Names are compared without case.
+fn init_token(payload: &str) -> Option<String> {
+    let payload: Members<'_> = read_object(payload)?;
+    let inner = ["headers", "authorization"].map(|name| {
+        let object = member(&payload, name).map(|raw| read_object(raw.get()));
+        object.flatten().unwrap_or_default()
+    });
+    let places: [&Members<'_>; 3] = [&payload, &inner[0], &inner[1]];
+    let text = |name: &str| places.iter().find_map(|members| member_text(members, name));
+    if let Some(token) = text(TOKEN_HEADER) {
+        return Some(token);
+    }
+    match text("authorization") {
+        Some(value) => bearer_token(&value).map(str::to_owned),
+        None => member_text(&payload, "token"),
+    }
+}
+
+/// Returns the text of a member, unless it is an object. If it is not a string, or in the object twice, the
+/// text is empty, which is never a valid token.
+fn member_text(members: &Members<'_>, name: &str) -> Option<String> {
+    let is_named = |(other, _): &(&String, &&RawValue)| other.eq_ignore_ascii_case(name);
+    let is_twice = members.iter().filter(is_named).count() > 1;
+    let raw = member(members, name).filter(|raw| !raw.get().starts_with('{'))?;
+    let text = serde_json::from_str(raw.get()).ok();
+    Some(text.filter(|_| !is_twice).unwrap_or_default())
+}
+
+/// Returns a member that is not `null`.
+fn member<'a>(members: &Members<'a>, name: &str) -> Option<&'a RawValue> {
+    let mut found = members
+        .iter()
+        .filter(|(other, raw)| other.eq_ignore_ascii_case(name) && raw.get() != "null");
+    found.next().map(|(_, raw)| *raw)
 }
 
 impl TokenTable {
@@ -212,6 +241,13 @@ mod tests {
             format!(r#"{{"Authorization":"bearer  {OLD} ","x":1}}"#),
             format!(r#" {{"headers":{{"Authorization":"Bearer {OLD}"}}}}"#),
             format!(r#"{{"token":"{OLD}"}}"#),
+            format!(r#"{{"x-countersign-token":"{OLD}"}}"#),
+            format!(r#"{{"X-Countersign-Token":"{OLD}","authorization":"Bearer {NEW}"}}"#),
+            format!(r#"{{"headers":{{"x-countersign-token":"{OLD}"}},"token":"app"}}"#),
+            format!(r#"{{"headers":{{"AUTHORIZATION":"Bearer {OLD}"}},"authorization":null}}"#),
+            format!(r#"{{"authorization":{{"x-countersign-token":"{OLD}","host":"h"}}}}"#),
+            format!(r#"{{"authorization":{{"Authorization":"Bearer {OLD}"}}}}"#),
+            format!(r#"{{"headers":["x"],"token":"{OLD}","user":{{"name":"\ud83d"}}}}"#),
         ] {
             assert!(tokens.authenticate_init(&good, "a").is_some(), "{good}");
         }
@@ -226,6 +262,12 @@ mod tests {
             format!(r#"{{"authorization":"Bearer {NEW}","token":"{OLD}"}}"#),
             format!(r#"{{"token":["{OLD}"]}}"#),
             format!(r#"{{"token":"{NEW}"}}"#),
+            format!(r#"{{"x-countersign-token":"{NEW}","authorization":"Bearer {OLD}"}}"#),
+            format!(r#"{{"x-countersign-token":"{OLD}","X-Countersign-Token":"{OLD}"}}"#),
+            format!(r#"{{"x-countersign-token":7,"token":"{OLD}"}}"#),
+            format!(r#"{{"x_countersign_token":"{OLD}"}}"#),
+            format!(r#"{{"headers":{{"token":"{OLD}"}}}}"#),
+            format!(r#"{{"extensions":{{"x-countersign-token":"{OLD}"}}}}"#),
         ] {
             assert!(tokens.authenticate_init(&wrong, "a").is_none(), "{wrong}");
         }

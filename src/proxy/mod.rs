@@ -245,12 +245,11 @@ impl Proxy {
         record: &mut Record,
     ) -> Result<Response<Body>, Error> {
         let is_appsync = route.api.is_some();
-        let is_graphql = route.upstream.endpoint().kind == UpstreamKind::Graphql;
         let admission = self.guard.admit(
             request.headers(),
             &route.name,
             is_appsync,
-            is_graphql && context.is_websocket,
+            is_appsync && context.is_websocket,
         )?;
         if let Admission::Granted(grant) = &admission {
             record.token.clone_from(&grant.name);

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use crate::fakes::{Heard, TlsPeer};
-use crate::support::{Answer, Socket, exchange, within};
+use crate::support::{Answer, Socket, World, exchange, within};
 use crate::upstream::{API, Connection, OK, app};
 
 /// What an upstream receives: the headers and the body of a request, or the entries of the authorization
@@ -323,17 +323,17 @@ impl Client {
 
 impl Opened {
     /// Returns the text that comes back until it contains all `parts`.
-    async fn read_to(self, parts: &[&str]) -> String {
+    async fn read_to(&mut self, parts: &[&str]) -> String {
         let is_enough = |text: &str| parts.iter().all(|part| text.contains(part));
         match self {
-            Self::Socket(mut socket) => {
+            Self::Socket(socket) => {
                 let mut text = String::new();
                 while !is_enough(&text) {
                     text.push_str(&socket.next().await.to_string());
                 }
                 text
             }
-            Self::Stream(mut stream) => {
+            Self::Stream(stream) => {
                 let mut bytes = Vec::new();
                 loop {
                     let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -463,7 +463,7 @@ async fn a_header_that_cannot_be_carried_fails_its_operation_alone() {
         }
     }
     for (way, client, query, part) in cases {
-        let opened = client.send(way, &json!({ "query": query })).await;
+        let mut opened = client.send(way, &json!({ "query": query })).await;
         let code = match way {
             Way::EventsSse => "EVENTS_REFUSED",
             _ => "HEADER_NOT_FORWARDABLE",
@@ -488,6 +488,180 @@ async fn a_header_that_cannot_be_carried_fails_its_operation_alone() {
     let first = site.next(Way::TransportWs).await;
     assert!(first.text.contains("query B"), "{first:?}");
     assert_eq!(first.headers["x-city"], "Z\u{fffd}rich");
+}
+
+/// The socket was closed with 4400, and with it all operations of its client.
+#[tokio::test]
+async fn an_invalid_unicode_escape_fails_its_own_operation_on_every_socket() {
+    let mut site = Site::start().await;
+    let client = site.client(&[]);
+    let cause = "invalid Unicode escape";
+    let literal = r#""payload":{"query":"{ a(b: \"\ud83d\") }"}"#;
+    let name = r#""payload":{"query":"{ a }","operationName":"\ud83d"}"#;
+    let fine = r#""payload":{"query":"query B { b }"}"#;
+    let data = r#""payload":{"data":"{\"query\":\"{ a(b: \\\"\\ud83d\\\") }\"}"}"#;
+    let outer = r#""payload":{"data":"\ud83d"}"#;
+    let fine_data = r#""payload":{"data":"{\"query\":\"query B { b }\"}"}"#;
+    let (new, old, event) = ("graphql-transport-ws", "graphql-ws", "aws-appsync-event-ws");
+    let publish = r#""channel":"/default/a","events":["1"]"#;
+    let escaped = r#""channel":"/default/a","events":["\ud83d"]"#;
+    let (subscribe, start) = ("subscribe", "start");
+    for (path, protocol, kind, bad, good) in [
+        ("/graphql", new, subscribe, vec![literal, name], fine),
+        ("/graphql", old, start, vec![literal, name], fine),
+        ("/graphql", old, start, vec![data, outer], fine_data),
+        ("/event/realtime", event, "publish", vec![escaped], publish),
+    ] {
+        let init = json!({ "type": "connection_init" });
+        let mut socket = client.socket(path, protocol, init).await;
+        let mut send = async |id: &str, members: &str| {
+            let frame = format!(r#"{{"type":"{kind}","id":{id},{members}}}"#);
+            socket.0.send(Message::text(frame)).await.unwrap();
+            loop {
+                match within("an answer", socket.0.next()).await {
+                    Some(Ok(Message::Text(text))) if text.contains(r#""ka""#) => {}
+                    Some(Ok(Message::Text(text))) => return text.to_string(),
+                    other => panic!("{protocol} {members}: {other:?}"),
+                }
+            }
+        };
+        for members in bad {
+            let mut answer = send(r#""1""#, members).await;
+            assert!(answer.contains(cause), "{protocol} {members}: {answer}");
+            assert!(answer.contains(r#""id":"1""#), "{answer}");
+            // An id is echoed as it was written. The older protocol only echoes it.
+            if protocol != old {
+                answer = send(r#""\ud83d""#, good).await;
+                assert!(
+                    answer.contains(r#""id":"\ud83d","type":"error""#),
+                    "{answer}"
+                );
+                assert!(answer.contains("id has an"), "{answer}");
+            }
+        }
+        let frame = send(r#""2""#, good).await;
+        assert!(!frame.contains("error"), "{protocol}: {frame}");
+        let received = site.next(Way::TransportWs).await;
+        let is_sent = ["query B", "/default/a"].map(|part| received.text.contains(part));
+        assert!(is_sent.contains(&true), "{received:?}");
+    }
+}
+
+/// The error blamed the syntax of the body, or its members.
+#[tokio::test]
+async fn an_invalid_unicode_escape_is_named_over_http() {
+    let mut site = Site::start().await;
+    let client = site.client(&[]);
+    let bad = r#"{"query":"{ a(b: \"\ud83d\") }"}"#;
+    let fine = r#"{"query":"query B { b }"}"#;
+    let cause = "the body: invalid Unicode escape at line 1, column ";
+    for (accept, body) in [
+        ("", bad.to_owned()),
+        ("accept: text/event-stream\r\n", bad.to_owned()),
+        ("", format!("[{bad},{fine}]")),
+    ] {
+        let line = "POST /graphql";
+        let stream = client.http(line, accept, &body).await;
+        let mut opened = Opened::Stream(stream);
+        let text = opened.read_to(&[cause, "BAD_JSON"]).await;
+        let status = Answer::parse(text.as_bytes()).status;
+        // The other operation of a batch runs.
+        if body.starts_with('[') {
+            assert_eq!(status, 200, "{text}");
+            assert!(site.next(Way::Batch).await.text.contains("query B"));
+        } else {
+            assert_eq!(status, 400, "{text}");
+        }
+    }
+    let mut reserved = fine.to_owned();
+    reserved.insert_str(
+        1,
+        r#""extensions":{"operationId":"7"},"operationName":"\ud83d","#,
+    );
+    let operation: Value = json!({ "query": QUERY });
+    let reserve = client
+        .http("PUT /graphql", "connection: close\r\n", "")
+        .await;
+    let token = within("a token", exchange(reserve, b"")).await.body;
+    let token = format!("x-graphql-event-stream-token: {token}\r\nconnection: close\r\n");
+    let events = format!("{token}accept: text/event-stream\r\n");
+    let stream = client.http("GET /graphql", &events, "").await;
+    for (body, status, part) in [
+        (reserved.as_str(), 202, ""),
+        (&operation.to_string(), 400, "Operation ID is missing"),
+        (
+            r#"{"query":"{ a }","extensions":{"operationId":7}}"#,
+            400,
+            "Operation ID must be a string",
+        ),
+        (
+            r#"{"query":"{ a }","extensions":{"operationId":"\ud83d"}}"#,
+            400,
+            "Operation ID has an invalid Unicode escape",
+        ),
+    ] {
+        let start = client.http("POST /graphql", &token, body).await;
+        let answer = within("a start", exchange(start, b"")).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert!(answer.body.contains(part), "{answer:?}");
+    }
+    let parts = [cause, r#""id":"7""#, "event: complete"];
+    Opened::Stream(stream).read_to(&parts).await;
+}
+
+#[tokio::test]
+async fn a_connection_init_contains_the_token_under_every_name() {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    let world = World::builder().routes(&["event"]).file("token", TOKEN);
+    let settings = [("guard.token_file", "$DIR/token")];
+    let world = world.settings(&settings).in_process().await;
+    let bearer = format!("Bearer {TOKEN}");
+    let payloads = [
+        (json!({ "authorization": bearer }), true),
+        (json!({ "AUTHORIZATION": bearer }), true),
+        (json!({ "headers": { "Authorization": bearer } }), true),
+        (json!({ "x-countersign-token": TOKEN }), true),
+        (json!({ "headers": { "X-Countersign-Token": TOKEN } }), true),
+        // The application has a token of its own.
+        (
+            json!({ "authorization": "Bearer x.y.z", "x-countersign-token": TOKEN }),
+            true,
+        ),
+        (json!({ "token": TOKEN }), true),
+        (json!({ "authorization": TOKEN }), false),
+        (json!({ "x-countersign-token": bearer }), false),
+        (json!({ "headers": { "token": TOKEN } }), false),
+        (json!({ "x-countersign-token": 7, "token": TOKEN }), false),
+        (json!({}), false),
+    ];
+    for (path, protocol) in [
+        ("/graphql", "graphql-transport-ws"),
+        ("/graphql", "graphql-ws"),
+        ("/graphql/realtime", "graphql-ws"),
+        ("/event/realtime", "aws-appsync-event-ws"),
+    ] {
+        for (payload, is_valid) in &payloads {
+            let mut inits = vec![json!({ "type": "connection_init", "payload": payload })];
+            if protocol == "aws-appsync-event-ws" {
+                let mut members = payload.clone();
+                members["type"] = json!("connection_init");
+                inits.push(members);
+            }
+            for init in inits {
+                let mut socket = Socket::dial(world.addr, path, protocol, &[]).await;
+                socket.send(init.clone()).await;
+                if *is_valid {
+                    let frame = socket.next().await;
+                    assert_eq!(frame["type"], "connection_ack", "{protocol} {init}");
+                } else {
+                    let what = format!("a close: {protocol} {init}");
+                    let close = within(&what, socket.closed()).await;
+                    assert_eq!(u16::from(close.code), 4403, "{protocol} {init}");
+                }
+            }
+        }
+    }
+    world.drained().await;
 }
 
 /// The names of SigV4, as they appear in headers and in query strings.
