@@ -74,7 +74,13 @@ fn of_scope(answer: &Parsed, sent: Option<&Sent>) -> Option<Diagnosis> {
     if text.contains("Credential should be scoped with a valid terminator") {
         return Some(certain(Cause::ScopeTerminator));
     }
-    if let Some((_, rest)) = text.split_once("Credential should be scoped to a valid region") {
+    // The capitals differ between services.
+    let region = [
+        "Credential should be scoped to a valid region",
+        "Credential should be scoped to a valid Region",
+        "credential must be scoped to a valid region",
+    ];
+    if let Some((_, rest)) = region.iter().find_map(|mark| text.split_once(mark)) {
         let signed = rest
             .strip_prefix(", not '")
             .and_then(|rest| rest.split('\'').next());
@@ -114,9 +120,6 @@ fn of_scope(answer: &Parsed, sent: Option<&Sent>) -> Option<Diagnosis> {
 
 fn of_headers(answer: &Parsed) -> Option<Diagnosis> {
     let text = answer.message.as_str();
-    if text.contains("'Host' or ':authority' must be a 'SignedHeader'") {
-        return Some(certain(Cause::HostNotSigned));
-    }
     let name_before = |mark: &str| {
         let (before, _) = text.split_once(mark)?;
         Some(
@@ -129,6 +132,8 @@ fn of_headers(answer: &Parsed) -> Option<Diagnosis> {
     };
     if let Some(name) = name_before("' must be a 'SignedHeader'") {
         let cause = match name.as_str() {
+            // `'Host' or ':authority'`; older texts have only `'Host'`.
+            "host" | ":authority" => return Some(certain(Cause::HostNotSigned)),
             "x-amz-content-sha256" => Cause::ContentShaHeader,
             _ => Cause::HeaderNotSigned,
         };
@@ -149,6 +154,10 @@ fn of_authorization(answer: &Parsed, sent: Option<&Sent>) -> Option<Diagnosis> {
     let text = answer.message.as_str();
     if text.contains("Unsupported AWS 'algorithm'") {
         return Some(certain(Cause::Algorithm));
+    }
+    if text.contains("Authorization header must begin with the algorithm name") {
+        let detail = "it does not begin with AWS4-HMAC-SHA256.";
+        return Some(certain(Cause::AuthorizationMalformed).because(detail));
     }
     if text.contains("Found both 'X-Amz-Algorithm' as a query-string param") {
         return Some(certain(Cause::SignedTwice));
@@ -324,6 +333,7 @@ fn of_endpoint(answer: &Parsed, sent: Option<&Sent>) -> Option<Diagnosis> {
     let text = answer.message.as_str();
     let kind = answer.kind.to_ascii_lowercase();
     if text.contains("Missing Authentication Token")
+        || text.contains("missing Authentication Token")
         || kind.starts_with("missingauthenticationtoken")
     {
         let Some(sent) = sent else {

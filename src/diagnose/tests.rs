@@ -70,6 +70,26 @@ fn texts_that_name_the_cause_decide_in_every_form() {
             "wrong-region",
         ),
         (
+            "Credential should be scoped to a valid Region, not 'us-east-1'. ",
+            "wrong-region",
+        ),
+        (
+            "The credential must be scoped to a valid region.",
+            "wrong-region",
+        ),
+        (
+            "'Host' must be a 'SignedHeader' in the AWS Authorization.",
+            "host-not-signed",
+        ),
+        (
+            "'Host' or ':authority' must be a 'SignedHeader' in the AWS Authorization header.",
+            "host-not-signed",
+        ),
+        (
+            "Authorization header must begin with the algorithm name, which cannot include an equal-sign",
+            "authorization-malformed",
+        ),
+        (
             "Credential should be scoped to correct service: 'execute-api'.",
             "wrong-service",
         ),
