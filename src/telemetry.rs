@@ -13,6 +13,6 @@ mod trace;
 pub use error_chain::error_chain;
 pub use log::{HeldLines, LogConfig, LogFormat, init, init_held, parse_filter};
 pub use otlp::{Export, TraceConfig, TraceError};
-pub use record::Record;
+pub use record::{Record, RecordedRejection};
 pub use record_code::RecordCode;
 pub use trace::{TRACEPARENT, TRACESTATE, Trace, UpstreamSpan};

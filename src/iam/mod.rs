@@ -11,6 +11,7 @@ mod operations;
 mod policy;
 mod recorder;
 mod recording;
+mod required;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,7 @@ pub use operations::{RecordOutcome, RecordedOperations};
 pub use policy::{ArnParts, IamPolicy};
 pub use recorder::Recorder;
 pub use recording::{RecordError, Recording, RecordingEntry, read};
+pub use required::required_permissions;
 
 /// An upstream, with the properties that determine ARNs and actions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

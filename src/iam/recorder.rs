@@ -10,6 +10,7 @@ use countersign_protocol::events::Channel;
 use countersign_protocol::graphql::{read_object, survey};
 use parking_lot::Mutex;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use tokio::sync::Notify;
 use tracing::warn;
 
@@ -43,13 +44,15 @@ struct RouteState {
 /// The members of a request that determine its operation or channel.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Members<'a> {
+pub(super) struct Members<'a> {
     #[serde(borrow, default)]
-    query: Option<Cow<'a, str>>,
+    pub(super) query: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    operation_name: Option<Cow<'a, str>>,
+    pub(super) operation_name: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
-    channel: Option<Cow<'a, str>>,
+    pub(super) channel: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub(super) events: Option<IgnoredAny>,
 }
 
 /// The methods that API Gateway supports. Other methods are not recorded: a policy cannot allow them, and
@@ -201,7 +204,7 @@ impl RecordedRoute {
     }
 }
 
-fn members(json: &[u8]) -> Option<Members<'_>> {
+pub(super) fn members(json: &[u8]) -> Option<Members<'_>> {
     read_object(std::str::from_utf8(json).ok()?)
 }
 

@@ -18,6 +18,6 @@ mod exchange;
 mod filters;
 
 pub use admit::{NotAdmitted, RequestedOperation, admit};
-pub use api::{AppSyncApi, LiveSubscription, read_error, response_errors};
+pub use api::{AppSyncApi, LiveSubscription, media_type, read_error, response_errors};
 pub use client_headers::{HeaderError, from_entries};
 pub use exchange::{ExchangeError, UpstreamRequest, exchange, record_response, record_timing};

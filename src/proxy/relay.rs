@@ -14,7 +14,9 @@ use super::error::Error;
 use crate::memory::{Buffer, Share};
 use crate::sign::redact;
 use crate::telemetry::{Record, RecordCode};
-use crate::upstream::{self, MAX_REJECTION, ResponseBody, may_be_rejection, rejection};
+use crate::upstream::{
+    self, Explanation, MAX_REJECTION, ResponseBody, may_be_rejection, rejection,
+};
 
 /// A rejection is in memory twice: as it was received, and with its tokens masked.
 pub(super) const COPIES: usize = 2;
@@ -34,7 +36,10 @@ pub(super) async fn relay(
     record: &mut Record,
 ) -> Result<Response<Body>, Error> {
     let body = match read_start(&head, body, share).await? {
-        ResponseStart::Complete(buffer) => redacted(head.status, &head.headers, buffer)?,
+        ResponseStart::Complete(buffer) => {
+            record_rejection(&head, &String::from_utf8_lossy(buffer.bytes()), record);
+            redacted(head.status, &head.headers, buffer)?
+        }
         ResponseStart::Partial(..) if is_of_aws(&head.headers) => {
             let limit = MAX_REJECTION;
             return Err(upstream::Error::ResponseTooLarge { limit }.into());
@@ -43,7 +48,6 @@ pub(super) async fn relay(
             return Ok(Response::from_parts(head, Body::stream_after(read, rest)));
         }
     };
-    record_rejection(head.status, &String::from_utf8_lossy(&body), record);
     // The response to a HEAD keeps the length that it announces.
     if !body.is_empty() {
         head.headers.insert(CONTENT_LENGTH, body.len().into());
@@ -51,13 +55,22 @@ pub(super) async fn relay(
     Ok(Response::from_parts(head, Body::full(body)))
 }
 
-/// Records the code of a rejection by AWS, if its reason is known.
-pub(super) fn record_rejection(status: StatusCode, body: &str, record: &mut Record) {
+/// Records the code of a rejection by AWS, if its reason is known, and returns its explanation.
+pub(super) fn record_rejection(
+    head: &Parts,
+    body: &str,
+    record: &mut Record,
+) -> Option<Explanation> {
+    let status = head.status;
     let kind = record.code.as_ref().map(RecordCode::as_str);
     if let Some(code) = rejection(status, kind, body) {
         record.code = Some(code.into());
         record.cause = Some(code.remedy().to_owned());
     }
+    let sent = head.extensions.get();
+    let explanation = Explanation::of_response(status, &head.headers, sent, body)?;
+    explanation.record(record);
+    Some(explanation)
 }
 
 /// Returns whether AWS marks the response as its own error.

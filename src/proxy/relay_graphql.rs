@@ -12,16 +12,17 @@ use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::accept::Media;
 use super::body::Body;
 use super::error::Error;
 use super::relay::{COPIES, is_of_aws, record_rejection, relay};
 use crate::memory::{Buffer, Share};
-use crate::operation::{read_error, response_errors};
+use crate::operation::{media_type, read_error, response_errors};
 use crate::sign::redact;
 use crate::telemetry::Record;
-use crate::upstream::{self, MAX_REJECTION, ResponseBody};
+use crate::upstream::{self, Explanation, MAX_REJECTION, ResponseBody};
 
 /// `{"data"?, "errors"?: [{"message", "path"?}]}`
 #[derive(Deserialize)]
@@ -82,8 +83,10 @@ pub(super) async fn relay_graphql(
     let read = buffer.read(body, MAX_REJECTION).await;
     read.map_err(read_error)?;
     let text = String::from_utf8_lossy(buffer.bytes());
-    record_rejection(head.status, &text, record);
-    let body = rejection_body(head.status, buffer.bytes());
+    let explanation = record_rejection(&head, &text, record);
+    let content_type = media_type(&head.headers);
+    let explanation = explanation.as_ref();
+    let body = rejection_body(head.status, content_type, buffer.bytes(), explanation);
     let body = buffer.replace(body);
     let json = HeaderValue::from_static(Media::Json.as_str());
     head.headers.insert(CONTENT_TYPE, json);
@@ -92,15 +95,38 @@ pub(super) async fn relay_graphql(
     Ok(Response::from_parts(head, Body::full(body)))
 }
 
-/// Returns the body for a rejection: a GraphQL response in which session tokens are masked.
-pub fn rejection_body(status: StatusCode, body: &[u8]) -> Bytes {
+/// Returns the body for a rejection: a GraphQL response in which session tokens are masked, and whose errors
+/// are explained.
+pub fn rejection_body(
+    status: StatusCode,
+    content_type: Option<&str>,
+    body: &[u8],
+    explanation: Option<&Explanation>,
+) -> Bytes {
     let text = String::from_utf8_lossy(body);
     let text = redact::mask_tokens(&text);
     if is_graphql(&text) {
-        return Bytes::from(text.into_owned());
+        let explained = explanation.and_then(|explanation| explained(&text, explanation));
+        return Bytes::from(explained.unwrap_or_else(|| text.into_owned()));
     }
-    let errors = response_errors(status, &text);
+    let errors = response_errors(status, content_type, &text, explanation);
     Bytes::from(serde_json::json!({ "errors": errors }).to_string())
+}
+
+/// Adds an explanation to the errors of a GraphQL response.
+fn explained(body: &str, explanation: &Explanation) -> Option<String> {
+    let mut json: Value = serde_json::from_str(body).ok()?;
+    for error in json.get_mut("errors")?.as_array_mut()? {
+        let extensions = error.as_object_mut()?.entry("extensions");
+        let extensions = extensions.or_insert_with(|| Value::Object(Map::new()));
+        let Some(extensions) = extensions.as_object_mut() else {
+            continue;
+        };
+        for (name, value) in explanation.extensions() {
+            extensions.entry(name).or_insert_with(|| value.into());
+        }
+    }
+    Some(json.to_string())
 }
 
 /// Relays a response with the status of the specification (GraphQL over HTTP, "Status Codes"): AppSync

@@ -8,14 +8,15 @@ use countersign_protocol::graphql::GraphqlError;
 use countersign_protocol::realtime::placement::{ConnectionEnd, Refusal};
 use countersign_protocol::realtime::wire::{self, Protocol};
 use countersign_protocol::realtime::{Failure, Start};
+use serde_json::Value;
 use tracing::warn;
 
 use crate::sign::{SignError, Signable, SignedHeaders};
 use crate::telemetry::error_chain;
 use crate::telemetry::tasks::{Task, caught};
 use crate::upstream::{
-    Dialer, Endpoint, Error, Handshake, RealtimeEndpoint, Rejection, Renewals, Socket, Upstream,
-    UpstreamKind, server_time,
+    Dialer, Endpoint, Error, Handshake, RealtimeEndpoint, RealtimeRequest, Rejection, Renewals,
+    Socket, Upstream, UpstreamKind, server_time,
 };
 
 /// The realtime endpoint of one route, and the signer for it.
@@ -113,6 +114,32 @@ impl RealtimeConnector {
             let remedy = error.remedy().unwrap_or_default();
             GraphqlError::coded(format!("{error}. {remedy}"), error.code(), error.sent())
         })
+    }
+
+    /// Adds to an error of AppSync why it rejected the signature or the caller. `start` is the data of the
+    /// `start` that it belongs to; without it, the error belongs to the `connect`.
+    pub(super) fn explained(&self, error: GraphqlError, start: Option<&str>) -> GraphqlError {
+        let text = |name: &str| error.extensions.get(name).and_then(Value::as_str);
+        // Errors of countersign have other codes.
+        if text("code").is_some_and(|code| code != Code::UpstreamRefused.as_str()) {
+            return error;
+        }
+        let endpoint = self.upstream.endpoint();
+        let connect = self.protocol.connect_target(&endpoint.path);
+        let request = RealtimeRequest {
+            target: start.map_or(&connect, |_| &endpoint.path),
+            headers: &wire::FIXED_HEADERS,
+            body: start.unwrap_or(wire::CONNECT_BODY),
+        };
+        let kind = text("errorType").unwrap_or_default();
+        let Some(explanation) = self
+            .upstream
+            .explain_realtime(request, kind, &error.message)
+        else {
+            return error;
+        };
+        let members = explanation.extensions();
+        members.fold(error, |error, (name, value)| error.with(name, value))
     }
 
     /// Returns the authorization object of a `start` message.

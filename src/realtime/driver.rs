@@ -136,8 +136,20 @@ impl<R: Reports> Driver<R> {
             Ok(true) => ConnectionEnd::Refused(Refusal::Renewed, errors.clone()),
             Ok(false) => {
                 if !refused.is_empty() {
-                    let error = Failure::summary(&refused);
-                    warn!(error, "realtime connection refused");
+                    let summary = Failure::summary(&refused);
+                    let explained = errors.first().cloned();
+                    let explained = explained.map(|error| connector.explained(error, None));
+                    let member = |name: &str| {
+                        let extensions = &explained.as_ref()?.extensions;
+                        extensions.get(name)?.as_str()
+                    };
+                    warn!(
+                        error = summary,
+                        cause = member("cause"),
+                        denied = member("denied"),
+                        fix = member("hint"),
+                        "realtime connection refused"
+                    );
                 }
                 ending
             }

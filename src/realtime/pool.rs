@@ -121,6 +121,7 @@ impl Pool {
             start: Arc::new(start),
             outbox,
             operation,
+            connector: Arc::clone(&self.0.connector),
         });
         let key = self
             .0

@@ -7,6 +7,7 @@ use countersign_protocol::graphql::{Event, GraphqlError, OperationKey};
 use countersign_protocol::realtime::Start;
 use countersign_protocol::realtime::placement::SubscriptionEnd;
 
+use super::connector::RealtimeConnector;
 use crate::outbox::{Outbox, Overflow};
 use crate::telemetry::metrics::metrics;
 
@@ -16,6 +17,7 @@ pub(super) struct Subscriber {
     pub(super) start: Arc<Start>,
     pub(super) outbox: Outbox,
     pub(super) operation: OperationKey,
+    pub(super) connector: Arc<RealtimeConnector>,
 }
 
 /// The maximum number of connections of a pool that are open or being opened.
@@ -30,12 +32,21 @@ impl Subscriber {
         self.outbox.offer(self.operation, event)
     }
 
+    fn explained(&self, errors: Vec<GraphqlError>, start: Option<&str>) -> Event {
+        let errors = errors.into_iter();
+        let errors = errors.map(|error| self.connector.explained(error, start));
+        Event::Error(errors.collect())
+    }
+
     /// Reports the end of the subscription to the session. Must be called once.
     pub(super) fn end(&self, why: SubscriptionEnd) {
         let event = match why {
+            SubscriptionEnd::Upstream(Event::Error(errors)) => {
+                self.explained(errors, Some(&self.start.data))
+            }
             SubscriptionEnd::Upstream(event) => event,
             SubscriptionEnd::Lost => Event::Lost,
-            SubscriptionEnd::Refused(errors) => Event::Error(errors),
+            SubscriptionEnd::Refused(errors) => self.explained(errors, None),
             SubscriptionEnd::Unreachable(error) => Event::Error(vec![error]),
             SubscriptionEnd::NotResumed { patience, cause } => {
                 let mut message = format!(

@@ -27,7 +27,9 @@ use crate::operation::{
 use crate::outbox::Outbox;
 use crate::telemetry::metrics::{GaugeGuard, metrics};
 use crate::telemetry::tasks::{Task, caught};
-use crate::telemetry::{Record, RecordCode, TRACEPARENT, TRACESTATE, Trace, UpstreamSpan};
+use crate::telemetry::{
+    Record, RecordCode, RecordedRejection, TRACEPARENT, TRACESTATE, Trace, UpstreamSpan,
+};
 
 /// The running operations of one session. Dropping them stops them.
 pub(super) struct Operations {
@@ -199,12 +201,24 @@ impl Operations {
                     record.bytes_out += json.len();
                 }
                 Event::Error(errors) => {
-                    let code = errors.iter().find_map(|error| error.extensions.get("code"));
-                    let code = code.and_then(|code| code.as_str());
+                    let text = |name: &str| {
+                        let mut values =
+                            errors.iter().filter_map(|error| error.extensions.get(name));
+                        values.find_map(|value| value.as_str())
+                    };
+                    // AWS's type is the code of a rejection; that of a resolver's error may be anything.
+                    let cause = text("cause");
+                    let code = text("code").or_else(|| cause.and(text("errorType")));
                     record.code = code.map(RecordCode::named);
-                    let sent = errors.iter().find_map(|error| error.extensions.get("sent"));
-                    let sent = sent.and_then(|sent| sent.as_str());
-                    record.sent = sent.and_then(Sent::from_name);
+                    record.sent = text("sent").and_then(Sent::from_name);
+                    if let Some(cause) = cause {
+                        record.cause = Some(cause.to_owned());
+                        record.rejection = Some(Box::new(RecordedRejection {
+                            identity: None,
+                            denied: text("denied").map(str::to_owned),
+                            fix: text("hint").unwrap_or_default().to_owned(),
+                        }));
+                    }
                 }
                 Event::Lost => {
                     record.code = Some(Code::SubscriptionLost.into());

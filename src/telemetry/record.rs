@@ -35,6 +35,8 @@ pub struct Record {
     pub request_id: Option<String>,
     /// The causes of an error of countersign, for the log only.
     pub cause: Option<String>,
+    /// Why AWS rejected the request; `cause` has the name.
+    pub rejection: Option<Box<RecordedRejection>>,
     pub bytes_in: usize,
     pub bytes_out: usize,
     pub signing: Duration,
@@ -43,6 +45,17 @@ pub struct Record {
     /// The span of the request.
     pub trace: Trace,
     is_written: bool,
+}
+
+/// What is known about a rejection by AWS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedRejection {
+    /// The ARN of the IAM identity.
+    pub identity: Option<String>,
+    /// The IAM action and the resource that are not allowed.
+    pub denied: Option<String>,
+    /// What to do.
+    pub fix: String,
 }
 
 /// The maximum length of an operation's name, in characters.
@@ -76,6 +89,7 @@ impl Record {
             sent: None,
             request_id: None,
             cause: None,
+            rejection: None,
             bytes_in: 0,
             bytes_out: 0,
             signing: Duration::ZERO,
@@ -138,6 +152,7 @@ impl Record {
             code: self.code.as_ref().map(RecordCode::as_str),
             request_id: self.request_id.as_deref(),
         });
+        let rejection = self.rejection.as_deref();
         let client_address = self.client_address.filter(|_| self.cause.is_some());
         let client_address = client_address.map(display);
         let millis = |duration: Duration| duration.as_micros() as f64 / 1_000.0;
@@ -162,6 +177,9 @@ impl Record {
                     total_ms = millis(self.begun.elapsed()),
                     client_address,
                     cause = self.cause,
+                    identity = rejection.and_then(|rejection| rejection.identity.as_deref()),
+                    denied = rejection.and_then(|rejection| rejection.denied.as_deref()),
+                    fix = rejection.map(|rejection| rejection.fix.as_str()),
                     "request"
                 )
             };

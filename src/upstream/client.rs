@@ -16,7 +16,7 @@ use super::dial::ConnectorOptions;
 use super::error::DialError;
 use super::headers::{signed_values, single_content_type};
 use super::pool::{ConnectionPool, UpstreamBody};
-use super::rejection::Renewals;
+use super::rejection::{Renewals, is_rejection_status};
 use super::repeat::{Attempts, Failed, Repeat};
 use super::tasks::TaskExecutor;
 use super::{Dialer, Endpoint, Error, ResponseBody, UpstreamKind, framing};
@@ -207,6 +207,15 @@ impl Upstream {
             };
             let is_final = self.is_final(&mut response, signed_at, &mut renewals);
             if is_final.await.map_err(|error| attempts.last(error))? {
+                if is_rejection_status(response.status()) {
+                    // Signed again: at the same time, the signature is the same.
+                    let mut signed = headers.clone();
+                    let again = self.sign(&method, target, &mut signed, &body, now, timing);
+                    if let Ok(uri) = again.await {
+                        let sent = self.sent_request(method, &uri, signed, body);
+                        response.extensions_mut().insert(sent);
+                    }
+                }
                 return Ok(response);
             }
         }

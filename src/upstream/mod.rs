@@ -12,6 +12,7 @@ mod config;
 mod dial;
 mod endpoint;
 mod error;
+mod explanation;
 mod framing;
 mod headers;
 mod inspect_tls;
@@ -37,6 +38,7 @@ pub use endpoint::{
     is_api_id, usual_path,
 };
 pub use error::{DialError, Error};
+pub use explanation::{Explanation, RealtimeRequest, SentRequest};
 pub use framing::FramingError;
 pub use headers::{HeaderPolicy, filter_response_headers, set_length_of_empty_body};
 pub use inspect_tls::TlsInspection;

@@ -96,6 +96,7 @@ impl Upstream {
         let host = HeaderValue::from_str(self.signer().host()).map_err(|_| TargetError::Invalid)?;
         headers.insert(HOST, host);
         let path = uri.path_and_query().ok_or(TargetError::Invalid)?;
+        let sent = self.sent_request(Method::GET, &uri, headers.clone(), Bytes::new());
         let mut request = Request::new(Empty::<Bytes>::new());
         *request.uri_mut() = Uri::from(path.clone());
         *request.headers_mut() = headers;
@@ -113,6 +114,7 @@ impl Upstream {
             }
             return Ok(response.map(|body| Some(body).into()));
         }
+        response.extensions_mut().insert(sent);
         let normalized = framing::normalize(&mut response)?;
         Ok(response.map(|body| (!normalized.is_bodiless).then_some(body).into()))
     }

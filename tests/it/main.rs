@@ -76,6 +76,7 @@ mod realtime;
 mod recipes;
 mod reconnect;
 mod redaction;
+mod rejections;
 #[cfg(target_os = "linux")]
 mod signals;
 mod slow;

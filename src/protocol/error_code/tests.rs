@@ -19,7 +19,9 @@ acted on the request: `no`, `maybe` or `yes`. A mutation that fails with `no` ca
 
 Log lines and the metric `countersign_requests_total` have the same codes. A code without an HTTP status
 appears on sockets and streams; one that has no `sent` either, only in the log and the metrics. AWS's own
-errors are passed on unchanged, except that session tokens which they echo are masked.
+errors are passed on with their members; session tokens which they echo are masked. An error that rejects
+the request also has `extensions.cause`, one of the [causes](causes.md), `extensions.hint`, what to do, and
+`extensions.denied`, the IAM action and resource that are not allowed.
 
 | code | HTTP status | `sent` | meaning | what to do |
 |---|---|---|---|---|

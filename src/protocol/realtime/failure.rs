@@ -121,6 +121,11 @@ impl Failure {
         code.is_some_and(|code| is_of_credentials(code) || is_of_clock(code))
     }
 
+    /// Returns whether the error has neither a type nor a message.
+    pub fn is_empty(&self) -> bool {
+        self.type_name().is_empty() && self.message().is_empty()
+    }
+
     /// Returns the message, empty if there is none.
     pub fn message(&self) -> &str {
         self.message.as_deref().unwrap_or_default()

@@ -216,7 +216,7 @@ fn is_ours(authority: &str) -> bool {
 /// The body of an error response.
 pub fn refusal(data: &[u8]) {
     for status in [StatusCode::FORBIDDEN, StatusCode::BAD_GATEWAY] {
-        let body = proxy::rejection_body(status, data);
+        let body = proxy::rejection_body(status, None, data, None);
         let body: Value = match serde_json::from_slice(&body) {
             Ok(body) => body,
             // It is nested more deeply than serde_json reads, and passed on unchanged.

@@ -1,0 +1,258 @@
+//! Explains a rejection by AWS: the cause, what was denied, and what to do.
+
+use std::fmt;
+
+use bytes::Bytes;
+use countersign_protocol::error_code::Code;
+use countersign_protocol::rejection::rejection as of_error;
+use http::header::{HOST, HeaderMap, HeaderValue};
+use http::{Method, StatusCode, Uri};
+
+use super::rejection::{error_type, is_rejection_status};
+use super::{Upstream, UpstreamKind, rejection};
+use crate::diagnose::{Answer, Cause, Diagnosis, Evidence, Request, diagnose};
+use crate::iam::required_permissions;
+use crate::telemetry::{Record, RecordedRejection};
+
+/// A request as it was signed and sent. It travels with its response if that may be a rejection.
+#[derive(Clone)]
+pub struct SentRequest {
+    pub(super) method: Method,
+    pub(super) target: String,
+    pub(super) headers: HeaderMap,
+    /// `None` if the body is long.
+    pub(super) body: Option<Bytes>,
+    pub(super) kind: UpstreamKind,
+    pub(super) region: String,
+}
+
+/// A request of AppSync's realtime protocol, which is signed as a `POST`.
+#[derive(Clone, Copy, Debug)]
+pub struct RealtimeRequest<'a> {
+    pub target: &'a str,
+    pub headers: &'a [(&'a str, &'a str)],
+    pub body: &'a str,
+}
+
+/// Why AWS rejected a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The stable name.
+    pub cause: &'static str,
+    /// What to do.
+    pub hint: String,
+    /// The ARN of the IAM identity.
+    pub identity: Option<String>,
+    /// The IAM action and the resource that are not allowed.
+    pub denied: Option<String>,
+}
+
+/// Longer request bodies are not kept for an explanation.
+const MAX_KEPT: usize = 256 * 1024;
+
+impl Explanation {
+    /// Explains a response; `None` if it is not a rejection by AWS, or its cause is not known.
+    pub fn of_response(
+        status: StatusCode,
+        headers: &HeaderMap,
+        sent: Option<&SentRequest>,
+        body: &str,
+    ) -> Option<Self> {
+        let sent = sent?;
+        let kind = error_type(headers);
+        // The texts of an application's own responses may be anything.
+        let is_of_aws = kind.is_some()
+            || sent.kind != UpstreamKind::Http
+            || rejection(status, None, body).is_some();
+        if !is_rejection_status(status) || !is_of_aws {
+            return None;
+        }
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let pairs = |headers: &HeaderMap| -> Vec<(String, String)> {
+            let pairs = headers.iter();
+            pairs
+                .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+                .collect()
+        };
+        let diagnosis = diagnose(&Evidence {
+            answer: Answer {
+                status: Some(status.as_u16()),
+                headers: pairs(headers),
+                body: body.to_owned(),
+            },
+            request: Some(Request {
+                method: sent.method.as_str().to_owned(),
+                target: sent.target.clone(),
+                headers: pairs(&sent.headers),
+                body: sent.body.as_ref().map(|body| body.to_vec()),
+            }),
+            is_own: true,
+            ..Evidence::default()
+        });
+        let required =
+            || required_permissions(sent.body.as_deref()?, sent.kind == UpstreamKind::Events);
+        let code = rejection(status, kind, body);
+        Self::new(diagnosis, code, sent.kind, &sent.region, required)
+    }
+
+    /// `code` is that of a rejection whose cause may be unknown.
+    fn new(
+        diagnosis: Diagnosis,
+        code: Option<Code>,
+        kind: UpstreamKind,
+        region: &str,
+        required: impl FnOnce() -> Option<String>,
+    ) -> Option<Self> {
+        let Some(cause) = diagnosis.cause else {
+            return Some(Self {
+                cause: diagnosis.cause_name(),
+                hint: code?.remedy().to_owned(),
+                identity: None,
+                denied: None,
+            });
+        };
+        let denial = diagnosis.denial.unwrap_or_default();
+        let denied = match (denial.action, denial.resource) {
+            (Some(action), Some(resource)) => Some(format!("{action} on {resource}")),
+            // Only AppSync names a field without an action.
+            (None, Some(field)) => Some(format!("appsync:GraphQL on {field}")),
+            (_, None) if cause == Cause::NotAuthorized => required(),
+            (_, None) => None,
+        };
+        let hint = match (cause, &denied) {
+            (Cause::NotAuthorized, Some(denied)) => {
+                let command = match kind {
+                    UpstreamKind::Graphql => {
+                        format!("countersign policy --region {region} FILE.graphql")
+                    }
+                    UpstreamKind::Events | UpstreamKind::Http => {
+                        "countersign policy --recorded FILE, after running with --record FILE"
+                            .to_owned()
+                    }
+                };
+                format!(
+                    "Allow {denied} in the identity's IAM policy. To print the statement: {command}"
+                )
+            }
+            (cause, _) => cause.fix().trim_end_matches(':').to_owned(),
+        };
+        Some(Self {
+            cause: cause.as_str(),
+            hint,
+            identity: denial.identity,
+            denied,
+        })
+    }
+
+    /// Returns the members of `extensions` that explain an error to a client.
+    pub fn extensions(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let denied = self.denied.as_deref().map(|denied| ("denied", denied));
+        [("cause", self.cause), ("hint", self.hint.as_str())]
+            .into_iter()
+            .chain(denied)
+    }
+
+    /// Adds the explanation to the record of the request.
+    pub fn record(&self, record: &mut Record) {
+        record.cause = Some(self.cause.to_owned());
+        record.rejection = Some(Box::new(RecordedRejection {
+            identity: self.identity.clone(),
+            denied: self.denied.clone(),
+            fix: self.hint.clone(),
+        }));
+    }
+}
+
+impl Upstream {
+    /// Returns the request that was signed with these headers, for an explanation of its response.
+    pub(super) fn sent_request(
+        &self,
+        method: Method,
+        uri: &Uri,
+        mut headers: HeaderMap,
+        body: Bytes,
+    ) -> SentRequest {
+        if let Ok(host) = HeaderValue::from_str(self.signer().host()) {
+            headers.insert(HOST, host);
+        }
+        let target = uri.path_and_query().map(ToString::to_string);
+        SentRequest {
+            method,
+            target: target.unwrap_or_default(),
+            headers,
+            body: Some(body).filter(|body| body.len() <= MAX_KEPT),
+            kind: self.endpoint().kind,
+            region: self.signer().scope().region.clone(),
+        }
+    }
+
+    /// Explains an error of AppSync's realtime protocol, given its type and message; `None` if it is not a
+    /// rejection, or its cause is not known.
+    ///
+    /// The request is signed again for the comparison, with the time in AWS's string to sign.
+    pub fn explain_realtime(
+        &self,
+        request: RealtimeRequest<'_>,
+        error_type: &str,
+        message: &str,
+    ) -> Option<Explanation> {
+        let mut headers: Vec<(String, String)> = request
+            .headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        headers.push((HOST.as_str().to_owned(), self.signer().host().to_owned()));
+        let scope = self.signer().scope();
+        // countersign signs the time and the token that it sends, so AWS's text has the same.
+        let echoed = |name: &str| {
+            let (_, rest) = message.split_once(&format!("\n{name}:"))?;
+            Some(rest.split('\n').next().unwrap_or_default().to_owned())
+        };
+        let date = echoed("x-amz-date").unwrap_or_default();
+        let token = echoed("x-amz-security-token");
+        let mut signed = vec!["host", "x-amz-date"];
+        signed.extend(request.headers.iter().map(|(name, _)| *name));
+        signed.extend(token.as_ref().map(|_| "x-amz-security-token"));
+        signed.sort_unstable();
+        let day = date.get(..8).unwrap_or_default();
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential=-/{day}/{}/{}/aws4_request, SignedHeaders={}, Signature=-",
+            scope.region,
+            scope.service,
+            signed.join(";"),
+        );
+        headers.push(("authorization".to_owned(), authorization));
+        headers.push(("x-amz-date".to_owned(), date));
+        headers.extend(token.map(|token| ("x-amz-security-token".to_owned(), token)));
+        let diagnosis = diagnose(&Evidence {
+            answer: Answer {
+                status: None,
+                headers: vec![("x-amzn-errortype".to_owned(), error_type.to_owned())],
+                body: message.to_owned(),
+            },
+            request: Some(Request {
+                method: "POST".to_owned(),
+                target: request.target.to_owned(),
+                headers,
+                body: Some(request.body.as_bytes().to_vec()),
+            }),
+            is_own: true,
+            ..Evidence::default()
+        });
+        let kind = self.endpoint().kind;
+        let required =
+            || required_permissions(request.body.as_bytes(), kind == UpstreamKind::Events);
+        let code = of_error(error_type, message);
+        Explanation::new(diagnosis, code, kind, &scope.region, required)
+    }
+}
+
+/// Shows neither headers, target nor body, which contain signatures and the client's data.
+impl fmt::Debug for SentRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SentRequest")
+            .field("method", &self.method)
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
