@@ -1,13 +1,14 @@
 //! Why a command failed, and its exit code.
 //!
-//! Exit codes: 0 success; 1 the running countersign was not reached or not ready in time, or a step of
-//! a check failed; 2 invalid usage or configuration, with every mistake listed; 3 the program could not
-//! start.
+//! Exit codes: 0 success; 1 the running countersign was not reached or not ready in time, a step of a
+//! check failed, or no cause was found; 2 invalid usage, configuration or input, with every mistake
+//! listed; 3 the program could not start.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::admin;
+use super::explain::inputs;
 use super::process::systemd::SocketError;
 use crate::app::{PresignError, StartError};
 use crate::check::InvalidQuery;
@@ -40,6 +41,8 @@ pub(super) enum Failure {
     #[error("--query: {0}")]
     Query(#[from] InvalidQuery),
     #[error(transparent)]
+    Explain(#[from] inputs::Error),
+    #[error(transparent)]
     Emulator(#[from] countersign_emulator::Error),
     #[error("core dumps cannot be disabled, and they would contain credentials")]
     Memory(#[source] std::io::Error),
@@ -57,6 +60,8 @@ pub(super) enum Failure {
     Socket(#[from] SocketError),
     #[error(transparent)]
     Traces(#[from] TraceError),
+    #[error("the input does not decide the cause")]
+    Unexplained,
     #[error("{0}")]
     Usage(String),
     #[error("cannot write to standard output")]
@@ -70,9 +75,10 @@ const NOT_STARTED: u8 = 3;
 impl Failure {
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Admin(_) | Self::Check { .. } | Self::Interrupted => FAILED,
+            Self::Admin(_) | Self::Check { .. } | Self::Interrupted | Self::Unexplained => FAILED,
             Self::CheckConfig
             | Self::Config(_)
+            | Self::Explain(_)
             | Self::NoCommand { .. }
             | Self::Presign(PresignError::Target(_))
             | Self::Query(_)

@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod demo;
 mod emulate;
+mod explain;
 mod failure;
 mod man;
 mod output;
@@ -55,6 +56,8 @@ enum Command {
     Demo(demo::Options),
     /// Run only the emulator, for use with other tools
     Emulate(emulate::Options),
+    /// Print why AWS rejected a request, and the fix
+    Explain(explain::Options),
     /// Print the least-privilege IAM policy for operations
     Policy(policy::Options),
     /// Check the way to an API, step by step, from credentials to realtime
@@ -148,6 +151,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Serve(settings)) => serve::run(&settings),
         Some(Command::Demo(options)) => demo::run(&options),
         Some(Command::Emulate(options)) => emulate::run(&options),
+        Some(Command::Explain(options)) => explain::run(&options),
         Some(Command::Policy(options)) => policy::run(&options),
         Some(Command::Check(options)) => check::run(&options),
         Some(Command::Presign(options)) => presign::run(&options),

@@ -8,9 +8,9 @@ use crate::nearest::nearest;
 use crate::upstream::is_api_id;
 
 /// Names that users try, and what they look for.
-const OTHER_NAMES: [(&[&str], &str); 10] = [
+const OTHER_NAMES: [(&[&str], &str); 11] = [
     (
-        &["diagnose", "doctor", "test", "verify", "whoami"],
+        &["doctor", "test", "verify", "whoami"],
         "countersign check URL",
     ),
     (&["lint", "validate"], "countersign config --check"),
@@ -30,6 +30,10 @@ const OTHER_NAMES: [(&[&str], &str); 10] = [
     (
         &["example", "examples", "init", "quickstart", "try"],
         "countersign demo",
+    ),
+    (
+        &["debug", "diagnose", "error", "why"],
+        "countersign explain",
     ),
     (&["iam", "permissions"], "countersign policy"),
     (&["sign", "url"], "countersign presign"),

@@ -9,6 +9,7 @@
 //! | `evidence` | what is known: answer, request, canonical request, string to sign, credentials |
 //! | `cause`, `texts` | the table of causes |
 //! | `diagnosis` | the result |
+//! | `input` | reads what users paste |
 //! | `answer` | AWS's answers, in all their forms |
 //! | `rules`, `tokens` | causes that AWS's text names, alone or with the request |
 //! | `authorization`, `sent` | the request that AWS verifies, from the request that was sent |
@@ -28,6 +29,7 @@ mod compare;
 mod diagnosis;
 mod encode;
 mod evidence;
+pub mod input;
 mod key;
 mod rules;
 mod sent;

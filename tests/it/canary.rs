@@ -2,6 +2,7 @@
 //! texts, and none appears in a log at any level, in an error of ours, or in a span.
 
 mod everything;
+mod explain;
 
 use std::net::SocketAddr;
 

@@ -44,6 +44,7 @@ mod error_codes;
 mod errors;
 mod exactly_once;
 mod exactness;
+mod explain;
 #[cfg(target_os = "linux")]
 mod faults;
 mod first_lines;

@@ -5,6 +5,7 @@
 //! scripts in the syntax of the transcripts beside their sources; lines with outputs are skipped.
 
 pub mod config;
+pub mod diagnose;
 pub mod dialect;
 pub mod graphql;
 pub mod realtime;
@@ -16,7 +17,7 @@ pub mod stream;
 pub type Target = fn(&[u8]);
 
 /// Each target by the name of its binary and its corpus.
-pub const TARGETS: [(&str, Target); 22] = [
+pub const TARGETS: [(&str, Target); 23] = [
     ("accept", request::accept),
     ("channel", request::channel),
     ("config_file", config::config_file),
@@ -24,6 +25,7 @@ pub const TARGETS: [(&str, Target); 22] = [
     ("document", graphql::document),
     ("endpoint", config::endpoint),
     ("events_ws", dialect::events_ws),
+    ("explain", diagnose::explain),
     ("graphql_ws", dialect::graphql_ws),
     ("guard", request::guard),
     ("headers", request::headers),

@@ -1,0 +1,274 @@
+//! Reads an answer of AWS from whatever people paste.
+
+use serde_json::Value;
+
+use super::http_text::{self, Message};
+use super::request::{ReadHead, read_request};
+use super::terminal::{self, Verbose};
+use super::{Headers, InputError, MAX_INPUT, curl, har, literal};
+use crate::diagnose::evidence::{Answer, Request};
+
+/// An answer, and the request if the same text contains it.
+#[derive(Debug, Default)]
+pub struct ReadAnswer {
+    pub answer: Answer,
+    pub request: Option<Request>,
+}
+
+/// How deep an error may be in values, and in strings that contain JSON.
+const MAX_DEPTH: usize = 24;
+/// The number of positions at which an object of JSON is looked for in a text.
+const MAX_POSITIONS: usize = 64;
+/// The types of realtime messages that are errors.
+const FRAMES: [&str; 5] = [
+    "connection_error",
+    "error",
+    "subscribe_error",
+    "publish_error",
+    "broadcast_error",
+];
+/// Parts of AWS's texts, in lower case.
+const PHRASES: [&str; 12] = [
+    "signature",
+    "credential",
+    "authoriz",
+    "security token",
+    "authentication token",
+    "forbidden",
+    "exception",
+    "signedheader",
+    "permission denied",
+    "jwt",
+    "x-amz-",
+    "too large",
+];
+
+/// Reads pasted text, a whole HTTP response, the output of `curl -v`, a HAR entry or a realtime message.
+pub fn read_answer(text: &str) -> Result<ReadAnswer, InputError> {
+    if text.len() > MAX_INPUT {
+        return Err(InputError::TooLarge);
+    }
+    if let Some(exchange) = har::exchange(text)? {
+        return Ok(ReadAnswer {
+            answer: exchange.answer,
+            request: Some(exchange.request),
+        });
+    }
+    let verbose = terminal::verbose(text).or_else(|| terminal::http_client(text));
+    if let Some(Verbose {
+        response: Some(response),
+        request,
+    }) = verbose
+    {
+        return Ok(ReadAnswer {
+            answer: response_of(&response),
+            // A request without its body may be in the command above the output.
+            request: request.and_then(|_| read_request(text).ok()),
+        });
+    }
+    let clean = terminal::clean(text);
+    if clean.trim().is_empty() {
+        return Err(InputError::Empty);
+    }
+    let is_status = |line: &str| http_text::status(line.trim()).is_some();
+    if let Some(response) = http_text::from_last_line(&clean, is_status) {
+        let before = clean.len() - response.len();
+        let before = clean.get(..before).unwrap_or_default();
+        let request = ReadHead::find(before).map(ReadHead::into_request);
+        return Ok(ReadAnswer {
+            answer: response_of(response),
+            request,
+        });
+    }
+    let is_request = |line: &str| http_text::method_and_target(line).is_some();
+    if curl::begins(&clean) || is_request(http_text::line(&clean).0) {
+        return Err(InputError::NotAnswer);
+    }
+    Ok(ReadAnswer {
+        answer: bare(&clean),
+        request: None,
+    })
+}
+
+/// Reads a response that begins with its status line.
+fn response_of(text: &str) -> Answer {
+    let Message {
+        first_line,
+        headers,
+        body,
+    } = http_text::message(text.trim_start());
+    Answer {
+        status: http_text::status(first_line.trim()),
+        headers,
+        body: body.unwrap_or_default().trim().to_owned(),
+    }
+}
+
+/// Reads a text without a status line: headers and a body, JSON, or an error message that contains one.
+fn bare(text: &str) -> Answer {
+    let is_header = |line: &str| {
+        let name = http_text::name_and_value(line).map(|(name, _)| name.to_ascii_lowercase());
+        name.is_some_and(|name| name.starts_with("x-amzn-") || name == "content-type")
+    };
+    let (headers, text) = match http_text::from_first_line(text, is_header) {
+        Some(rest) => {
+            let (headers, body) = http_text::headers(rest);
+            (headers, body.unwrap_or_default())
+        }
+        None => (Headers::new(), text),
+    };
+    let found = Found::new(text);
+    let body = found.body.unwrap_or_else(|| plain(text));
+    Answer {
+        status: found.status.or_else(|| status_in(text)),
+        headers,
+        body,
+    }
+}
+
+/// Returns a text that is not JSON, with the escapes of a print-out undone.
+fn plain(text: &str) -> String {
+    if let Some(value) = literal::value(text) {
+        return value;
+    }
+    let has_escapes = text.contains("\\n") || text.contains("\\u0027");
+    if has_escapes {
+        literal::printed(text)
+    } else {
+        text.to_owned()
+    }
+}
+
+/// An error that is somewhere in a text as JSON.
+#[derive(Default)]
+struct Found {
+    body: Option<String>,
+    status: Option<u16>,
+}
+
+impl Found {
+    fn new(text: &str) -> Self {
+        let mut found = Self::default();
+        found.read(text, MAX_DEPTH);
+        found
+    }
+
+    /// Searches a text for objects of JSON.
+    fn read(&mut self, text: &str, depth: usize) {
+        let Some(depth) = depth.checked_sub(1) else {
+            return;
+        };
+        let mut at = 0;
+        for _ in 0..MAX_POSITIONS {
+            let rest = text.get(at..).unwrap_or_default();
+            let Some(start) = rest.find('{') else {
+                return;
+            };
+            let json = rest.get(start..).unwrap_or_default();
+            let mut values = serde_json::Deserializer::from_str(json).into_iter::<Value>();
+            match values.next() {
+                Some(Ok(value)) => {
+                    let end = values.byte_offset();
+                    self.visit(&value, json.get(..end), depth);
+                    at += start + end;
+                }
+                _ => at += start + 1,
+            }
+            if self.body.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Looks for the innermost error in a value. `raw` is its text, if that is known.
+    fn visit(&mut self, value: &Value, raw: Option<&str>, depth: usize) {
+        let Some(inner) = depth.checked_sub(1) else {
+            return;
+        };
+        match value {
+            Value::Object(members) => {
+                self.note_status(members);
+                if !is_envelope(value) {
+                    for value in members.values() {
+                        self.visit(value, None, inner);
+                        if self.body.is_some() {
+                            return;
+                        }
+                    }
+                }
+                if is_error(value) {
+                    let text = || value.to_string();
+                    self.body = Some(raw.map_or_else(text, str::to_owned));
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    self.visit(item, None, inner);
+                }
+            }
+            Value::String(text) if text.contains('{') => self.read(text, inner),
+            Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+
+    fn note_status(&mut self, members: &serde_json::Map<String, Value>) {
+        for name in ["status", "statusCode", "status_code", "HTTPStatusCode"] {
+            let status = members.get(name).and_then(Value::as_u64);
+            let status = status.and_then(|status| u16::try_from(status).ok());
+            let status = status.filter(|status| (400..600).contains(status));
+            self.status = self.status.or(status);
+        }
+    }
+}
+
+/// Returns whether an object is AppSync's envelope of errors, or a realtime message.
+fn is_envelope(value: &Value) -> bool {
+    let kind = value.get("type").and_then(Value::as_str);
+    kind.is_some_and(|kind| FRAMES.contains(&kind)) && value.get("payload").is_some()
+        || value
+            .get("errors")
+            .is_some_and(|errors| errors.is_array() || errors.is_object())
+}
+
+/// Returns whether an object is an error, with words that AWS uses.
+fn is_error(value: &Value) -> bool {
+    let has = |name: &str| value.get(name).is_some();
+    let is_shaped = is_envelope(value)
+        || ["message", "Message", "__type", "errorType", "Error"]
+            .into_iter()
+            .any(has);
+    let text = value.to_string().to_ascii_lowercase();
+    is_shaped && PHRASES.iter().any(|phrase| text.contains(phrase))
+}
+
+/// Returns the status that an error message mentions: `status code 403`, `403 Client Error`, `HTTP 403`.
+fn status_in(text: &str) -> Option<u16> {
+    let words: Vec<&str> = text.split_ascii_whitespace().take(200).collect();
+    let bare = |word: &str| {
+        let word = word.trim_matches(|char: char| !char.is_ascii_alphanumeric());
+        word.to_ascii_lowercase()
+    };
+    let is_before = |word: &str| {
+        matches!(
+            word,
+            "http" | "status" | "code" | "statuscode" | "error" | "response" | "failed"
+        )
+    };
+    let is_after = |word: &str| {
+        matches!(
+            word,
+            "client" | "server" | "forbidden" | "unauthorized" | "bad" | "error"
+        )
+    };
+    words.iter().enumerate().find_map(|(at, word)| {
+        let status: u16 = bare(word).parse().ok()?;
+        let before = at
+            .checked_sub(1)
+            .and_then(|at| words.get(at))
+            .map(|word| bare(word));
+        let after = words.get(at + 1).map(|word| bare(word));
+        let fits = before.is_some_and(|word| is_before(&word))
+            || after.is_some_and(|word| is_after(&word));
+        ((400..600).contains(&status) && fits).then_some(status)
+    })
+}

@@ -1,0 +1,145 @@
+//! Strings as programming languages and JSON print them.
+
+/// The most characters that an expression around a string has, such as `const canonicalRequest = `.
+const MAX_BEFORE: usize = 80;
+
+/// Returns the value of a text that is one string literal, or several that are joined: `'a\n' + "b"` as
+/// JavaScript prints it, `('a\n' 'b')` as Python does. `None` if the text is something else.
+pub(super) fn value(text: &str) -> Option<String> {
+    let text = text.trim().trim_end_matches([';', ',']).trim_end();
+    let first = text.find(['"', '\'', '`'])?;
+    let before = text.get(..first)?;
+    let is_expression = |char: char| char.is_ascii_alphanumeric() || "_$.(=: \t\n+".contains(char);
+    if before.len() > MAX_BEFORE || !before.chars().all(is_expression) {
+        return None;
+    }
+    let mut rest = text.get(first..)?;
+    let mut value = String::new();
+    loop {
+        let (part, after) = literal(rest)?;
+        value.push_str(&part);
+        let joined = after.trim_start_matches([' ', '\t', '\n', '+', '\\']);
+        let joined = joined.trim_start_matches(['b', 'r', 'u', 'f']);
+        if joined.starts_with(['"', '\'', '`']) {
+            rest = joined;
+        } else {
+            let is_end = after.trim().trim_matches([')', ';', ',']).is_empty();
+            return is_end.then_some(value);
+        }
+    }
+}
+
+/// Returns the value of the literal that the text begins with, and the text after it.
+fn literal(text: &str) -> Option<(String, &str)> {
+    for quote in ["\"\"\"", "'''", "\"", "'", "`"] {
+        let Some(inside) = text.strip_prefix(quote) else {
+            continue;
+        };
+        let mut at = 0;
+        while let Some(char) = inside.get(at..)?.chars().next() {
+            if inside.get(at..)?.starts_with(quote) {
+                return Some((unescape(inside.get(..at)?), inside.get(at + quote.len()..)?));
+            }
+            at += char.len_utf8();
+            if char == '\\' {
+                at += inside.get(at..)?.chars().next().map_or(0, char::len_utf8);
+            }
+        }
+        return None;
+    }
+    None
+}
+
+/// Returns the text with the escapes of JSON, JavaScript, Python, Go and Rust replaced. What is not such
+/// an escape stays.
+pub(super) fn unescape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let (char, length) = escaped(escape);
+        match char {
+            Some(char) => out.push(char),
+            // The language joins a line that ends in a backslash to the next one.
+            None if escape.starts_with("\\\n") => {}
+            None => out.push_str(escape.get(..length).unwrap_or_default()),
+        }
+        rest = escape.get(length..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Returns the character of the escape that the text begins with, and the length of the escape.
+fn escaped(text: &str) -> (Option<char>, usize) {
+    let Some(kind) = text.chars().nth(1) else {
+        return (None, text.len());
+    };
+    match kind {
+        'n' => (Some('\n'), 2),
+        'r' => (Some('\r'), 2),
+        't' => (Some('\t'), 2),
+        '0' => (Some('\0'), 2),
+        '"' | '\'' | '`' | '\\' | '/' | '$' => (Some(kind), 2),
+        'x' => hex(text, 2).map_or((None, 2), |code| (char::from_u32(code), 4)),
+        'u' => unicode(text),
+        _ => (None, 1 + kind.len_utf8()),
+    }
+}
+
+fn hex(text: &str, digits: usize) -> Option<u32> {
+    u32::from_str_radix(text.get(2..2 + digits)?, 16).ok()
+}
+
+/// `\u0041`, a pair of surrogates, or `\u{41}`.
+fn unicode(text: &str) -> (Option<char>, usize) {
+    if let Some((code, _)) = text
+        .strip_prefix("\\u{")
+        .and_then(|rest| rest.split_once('}'))
+    {
+        let char = u32::from_str_radix(code, 16).ok().and_then(char::from_u32);
+        return (char, code.len() + 4);
+    }
+    let Some(high) = hex(text, 4) else {
+        return (None, 2);
+    };
+    let low = text.get(6..).filter(|rest| rest.starts_with("\\u"));
+    match (high, low.and_then(|rest| hex(rest, 4))) {
+        (0xd800..0xdc00, Some(low @ 0xdc00..0xe000)) => {
+            let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+            (char::from_u32(code), 12)
+        }
+        _ => (char::from_u32(high), 6),
+    }
+}
+
+/// Returns the text of a print-out of an object with strings in it: pieces that `+` joins over several
+/// lines become one, and escapes are replaced.
+pub(super) fn printed(text: &str) -> String {
+    unescape(&joined(text))
+}
+
+/// Removes `' +\n  '` between two literals.
+fn joined(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(['\'', '"', '`']) {
+        let after = rest.get(at + 1..).unwrap_or_default();
+        let next = after.trim_start_matches(' ').strip_prefix("+\n");
+        let next = next.map(|next| next.trim_start_matches([' ', '\n', '\t']));
+        let next = next.and_then(|next| next.strip_prefix(['\'', '"', '`']));
+        match next {
+            Some(next) => {
+                out.push_str(rest.get(..at).unwrap_or_default());
+                rest = next;
+            }
+            None => {
+                out.push_str(rest.get(..=at).unwrap_or_default());
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}

@@ -1,0 +1,115 @@
+//! Reads what users paste: answers of AWS, requests, canonical requests and strings to sign.
+//!
+//! Each reader accepts the forms in which terminals, logs, browsers and programming languages show these
+//! texts. Readers neither do I/O nor read a clock, and no input makes them panic.
+
+mod answer;
+mod canonical;
+mod curl;
+mod har;
+mod http_text;
+mod literal;
+mod request;
+mod shell;
+mod terminal;
+#[cfg(test)]
+mod tests;
+mod time;
+mod url;
+
+pub use answer::{ReadAnswer, read_answer};
+pub use canonical::{read_canonical_request, read_string_to_sign};
+pub use request::read_request;
+pub use time::read_time;
+
+/// The maximum size of one input, in bytes.
+pub const MAX_INPUT: usize = 4 * 1024 * 1024;
+
+/// Names and values of headers, in their order.
+type Headers = Vec<(String, String)>;
+
+/// Why an input cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InputError {
+    #[error("is empty")]
+    Empty,
+    #[error("is longer than {} MiB: cut it to the request that failed", MAX_INPUT / 1024 / 1024)]
+    TooLarge,
+    #[error("is not text: it contains bytes that are neither UTF-8 nor UTF-16")]
+    Binary,
+    #[error(
+        "has no request: it must be HTTP text (POST /path HTTP/1.1 and the headers), a curl command, a HAR \
+         file or entry, or a realtime frame"
+    )]
+    NoRequest,
+    #[error(
+        "is a HAR file without entries: reload the page with the network panel open, and save again"
+    )]
+    EmptyHar,
+    #[error("has a curl command with an unclosed quote: copy the whole command")]
+    OpenQuote,
+    #[error("is a request, not an answer: give it with --request, and AWS's answer with --answer")]
+    NotAnswer,
+    #[error("has a curl command without a URL")]
+    NoUrl,
+    #[error(
+        "has a curl command with the shell variable {0}: replace it by its value (secrets are masked in the \
+         output), or give the output of curl -v"
+    )]
+    Variable(String),
+    #[error(
+        "has a curl command with --aws-sigv4, and curl signs it only when it runs: give the output of curl -v, \
+         which shows the headers that curl sent"
+    )]
+    SignedByCurl,
+    #[error("is a string to sign: give it with --string-to-sign")]
+    NotCanonical,
+    #[error(
+        "is not a string to sign, which has four lines: AWS4-HMAC-SHA256, the time, the scope, and the hash of \
+         the canonical request"
+    )]
+    NotStringToSign,
+    #[error(
+        "is not a time: use a form such as 2026-01-15T12:00:00Z, 20260115T120000Z or 1768478400"
+    )]
+    NotTime,
+}
+
+/// Returns the text of a file: UTF-8, or UTF-16 with a byte order mark, as PowerShell writes it.
+pub fn decode(bytes: &[u8]) -> Result<String, InputError> {
+    if bytes.len() > MAX_INPUT {
+        return Err(InputError::TooLarge);
+    }
+    let wide = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
+        let (pairs, odd) = rest.as_chunks::<2>();
+        let units: Vec<u16> = pairs.iter().map(|pair| unit(*pair)).collect();
+        let text = String::from_utf16(&units).ok();
+        text.filter(|_| odd.is_empty()).ok_or(InputError::Binary)
+    };
+    let text = match bytes {
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes)?,
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes)?,
+        [0xef, 0xbb, 0xbf, rest @ ..] => utf8(rest)?,
+        bytes => utf8(bytes)?,
+    };
+    if text.contains('\0') {
+        return Err(InputError::Binary);
+    }
+    if text.trim().is_empty() {
+        return Err(InputError::Empty);
+    }
+    Ok(text)
+}
+
+fn utf8(bytes: &[u8]) -> Result<String, InputError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| InputError::Binary)?;
+    Ok(text.to_owned())
+}
+
+/// Returns the value of a header.
+fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let found = headers
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.as_str())
+}

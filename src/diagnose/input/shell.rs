@@ -1,0 +1,122 @@
+//! Splits a shell command into words.
+//!
+//! `shlex` splits POSIX words. Before it, this rewrites what browsers and other shells add: `$'…'`, line
+//! continuations by `^` and by a backtick, and what follows the command.
+
+use super::InputError;
+use super::literal::unescape;
+
+/// What a variable is replaced by in a word, so that its user can decide whether it matters.
+pub(super) const VARIABLE: char = '\u{e000}';
+
+/// Returns the words of the first command in a text. A variable in them is [`VARIABLE`], its name, and
+/// [`VARIABLE`].
+pub(super) fn words(text: &str) -> Result<Vec<String>, InputError> {
+    let command = rewritten(text)?;
+    shlex::split(&command).ok_or(InputError::OpenQuote)
+}
+
+/// The quote that the text is in.
+#[derive(Clone, Copy, PartialEq)]
+enum Quote {
+    None,
+    Single,
+    Double,
+}
+
+fn rewritten(text: &str) -> Result<String, InputError> {
+    let text = text.replace(VARIABLE, "");
+    let mut out = String::with_capacity(text.len());
+    let mut quote = Quote::None;
+    let mut at = 0;
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let mut chars = rest.chars();
+        let (Some(char), next) = (chars.next(), chars.next()) else {
+            break;
+        };
+        at += char.len_utf8();
+        match (quote, char, next) {
+            (Quote::None, '\'', _) => quote = Quote::Single,
+            (Quote::Single, '\'', _) | (Quote::Double, '"', _) => quote = Quote::None,
+            (Quote::None, '"', _) => quote = Quote::Double,
+            (Quote::None | Quote::Double, '\\', Some(next)) => {
+                out.push(char);
+                out.push(next);
+                at += next.len_utf8();
+                continue;
+            }
+            // A continuation line of Windows or PowerShell.
+            (Quote::None, '^' | '`', Some('\n')) => {
+                out.push(' ');
+                at += 1;
+                continue;
+            }
+            (Quote::None, '$', Some('\'')) => {
+                let inside = rest.get(2..).unwrap_or_default();
+                let end = end_of_c_quote(inside).ok_or(InputError::OpenQuote)?;
+                let value = unescape(inside.get(..end).unwrap_or_default());
+                out.push('\'');
+                out.push_str(&value.replace('\'', "'\\''"));
+                out.push('\'');
+                at += end + 2;
+                continue;
+            }
+            (Quote::None | Quote::Double, '$', Some(next)) => {
+                if let Some((name, length)) = variable(rest, next) {
+                    out.push(VARIABLE);
+                    out.extend(name.chars().filter(|char| !"\"'\\ ".contains(*char)));
+                    out.push(VARIABLE);
+                    at += length - 1;
+                    continue;
+                }
+            }
+            // The end of the command.
+            (Quote::None, '\n' | '|' | ';' | '&' | '<' | '>', _) if !out.trim().is_empty() => {
+                // `2>&1`
+                if char == '>' && out.ends_with(" 2") {
+                    out.truncate(out.len() - 2);
+                }
+                return Ok(out);
+            }
+            _ => {}
+        }
+        out.push(char);
+    }
+    Ok(out)
+}
+
+/// Returns where `$'…'` ends.
+fn end_of_c_quote(text: &str) -> Option<usize> {
+    let mut chars = text.char_indices();
+    while let Some((at, char)) = chars.next() {
+        match char {
+            '\'' => return Some(at),
+            '\\' => {
+                chars.next();
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Returns the name of a variable, `$NAME`, `${NAME}` or `$(command)`, and the length of the expression.
+fn variable(text: &str, next: char) -> Option<(&str, usize)> {
+    if let Some(close) = match next {
+        '{' => Some('}'),
+        '(' => Some(')'),
+        _ => None,
+    } {
+        let (inside, _) = text.get(2..)?.split_once(close)?;
+        // A command may contain secrets, and is shown in an error.
+        let name = if close == ')' { "(command)" } else { inside };
+        return Some((name, inside.len() + 3));
+    }
+    if !next.is_ascii_alphabetic() && next != '_' {
+        return None;
+    }
+    let is_of_name = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let rest = text.get(1..)?;
+    let name = rest.get(..rest.find(|char| !is_of_name(char)).unwrap_or(rest.len()))?;
+    Some((name, name.len() + 1))
+}

@@ -1,0 +1,147 @@
+//! `explain` masks the secrets of everything that it reads.
+
+use countersign_emulator::Key;
+use serde_json::json;
+
+use super::{
+    API_KEY, BEARER, BODY, COOKIE, GUARD_TOKEN, KEY_ID, SECRET, TEXT, TOKEN, VARIABLE,
+    check_absent_of, environment,
+};
+use crate::explain::{CASES, explain, refused};
+use crate::support::World;
+
+/// A key's id is public, and shows which key is meant.
+const SECRETS: [&str; 9] = [
+    SECRET,
+    TOKEN,
+    BEARER,
+    COOKIE,
+    API_KEY,
+    VARIABLE,
+    TEXT,
+    GUARD_TOKEN,
+    BODY,
+];
+
+async fn check(what: &str, arguments: &[&str], input: &str) {
+    for arguments in [arguments, &[arguments, &["--json"]].concat()] {
+        let output = explain(arguments, input).await;
+        let written = [output.stdout, output.stderr].concat();
+        let written = String::from_utf8(written).unwrap();
+        assert!(written.len() > 40, "{what}: {written}");
+        check_absent_of(&SECRETS, what, &written);
+    }
+}
+
+#[tokio::test]
+async fn explain_prints_no_secret_of_a_signer() {
+    let key = Key {
+        access_key_id: KEY_ID.to_owned(),
+        secret_access_key: SECRET.to_owned(),
+        session_token: Some(TOKEN.to_owned()),
+    };
+    let world = World::builder().keys(vec![key]).start().await;
+    for case in CASES {
+        let saved = refused(&world, case, &environment(SECRET)).await;
+        let path = |name: &str| saved.0.join(format!("{name}.txt")).display().to_string();
+        let (answer, request) = (path("answer"), path("request"));
+        let (canonical, string) = (path("canonical"), path("string"));
+        // Each file is also given as each other one.
+        for (first, second, third, fourth) in [
+            (&answer, &request, &canonical, &string),
+            (&request, &answer, &request, &answer),
+            (&canonical, &request, &string, &string),
+        ] {
+            let arguments = [
+                "--answer",
+                first,
+                "--request",
+                second,
+                "--canonical-request",
+                third,
+                "--string-to-sign",
+                fourth,
+            ];
+            for count in [2, 4, 6, 8] {
+                check(case, &arguments[..count], "").await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn explain_prints_no_secret_of_a_request() {
+    let world = World::new().await;
+    let bearer = format!("Bearer {BEARER}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("cookie", &format!("a={COOKIE}; b={COOKIE}")),
+        ("x-api-key", API_KEY),
+        ("x-countersign-token", GUARD_TOKEN),
+        ("X-Amz-Security-Token", TOKEN),
+        ("x-amz-date", "20260115T120000Z"),
+    ];
+    let head = headers.map(|(name, value)| format!("{name}: {value}"));
+    let body = json!({ "query": BODY, "variables": { "a": VARIABLE, "b": TEXT } }).to_string();
+    let url = format!(
+        "https://h.example.com/x?X-Amz-Security-Token={}",
+        TOKEN.replace('+', "%2B")
+    );
+    let curl: String = head
+        .iter()
+        .map(|header| format!(" -H '{header}'"))
+        .collect();
+    let har_headers = headers.map(|(name, value)| json!({ "name": name, "value": value }));
+    let request = json!({
+        "method": "POST", "url": url, "headers": har_headers, "postData": { "text": body },
+    });
+    let requests = [
+        format!("POST {url} HTTP/1.1\r\n{}\r\n\r\n{body}", head.join("\r\n")),
+        format!("curl -u {KEY_ID}:{SECRET}{curl} --data-raw '{body}' '{url}'"),
+        format!("curl --aws-sigv4 aws:amz:r:s -u {KEY_ID}:{SECRET}{curl} '{url}'"),
+        format!("curl -H \"x: $(echo {SECRET})\" '{url}'"),
+        format!("curl -u {KEY_ID}:{SECRET}{curl} --data-raw '{body}"),
+        json!({ "request": request }).to_string(),
+        request.to_string(),
+        json!({ "type": "start", "payload": { "data": body, "extensions": { "authorization": {
+            "x-amz-security-token": TOKEN, "authorization": bearer, "host": "h",
+        } } } })
+        .to_string(),
+    ];
+    let canonical = format!(
+        "POST\n/x\n\ncookie:{COOKIE}\nx-amz-security-token:{TOKEN}\nx-api-key:{API_KEY}\n\n\
+         cookie;x-amz-security-token;x-api-key\n{}",
+        "a".repeat(64)
+    );
+    let answers = [
+        json!({ "message": "Missing Authentication Token" }).to_string(),
+        json!({ "message": "The security token included in the request is invalid." }).to_string(),
+        "HTTP/1.1 403 Forbidden\r\n\r\n{\"message\":\"Forbidden\"}".to_owned(),
+        json!({ "message": format!(
+            "The request signature we calculated does not match the signature you provided.\n\n\
+             The Canonical String for this request should have been\n'{canonical}'\n\n\
+             The String-to-Sign should have been\n'AWS4-HMAC-SHA256\n20260115T120000Z\nx\ny'"
+        ) })
+        .to_string(),
+        format!("Authorization header requires 'Signature' parameter. Authorization={bearer}"),
+        format!("export AWS_SECRET_ACCESS_KEY={SECRET} AWS_SESSION_TOKEN={TOKEN}\nit fails"),
+        format!("{{ secretAccessKey: '{SECRET}', sessionToken: '{TOKEN}' }}"),
+    ];
+    let other = world
+        .home
+        .file("canonical.txt", &canonical.replace("canary", "another"));
+    let own = world.home.file("own.txt", &canonical);
+    for request in &requests {
+        let file = world.home.file("request.txt", request);
+        check(request, &[], request).await;
+        for answer in &answers {
+            check(answer, &[], answer).await;
+            for canonical in [&other, &own] {
+                let arguments = ["--request", &file, "--canonical-request", canonical];
+                check(answer, &arguments[..2], answer).await;
+                check(answer, &arguments[2..], answer).await;
+                check(answer, &arguments, answer).await;
+            }
+        }
+    }
+}
