@@ -230,6 +230,29 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Returns what to write instead of a value that should be a table.
+    fn not_a_table(&self, key: &str, value: &Value) -> String {
+        let path = self.path_to(key);
+        let mut sections = self.raw.sections().iter();
+        let first = sections.find_map(|section| {
+            let setting = section.settings.first()?;
+            section.is_at(&path).then_some((section, setting))
+        });
+        let is_variable = is_variable(&self.raw.source(value.tag(), &path));
+        match first {
+            Some((section, setting)) if is_variable => {
+                let variable = section.variable(setting);
+                format!("expected one of its keys, such as {variable}")
+            }
+            Some((_, setting)) => format!(
+                "expected a table: write [{}] and a key below it, such as `{}`",
+                path.join("."),
+                setting.key
+            ),
+            None => "expected a table".to_owned(),
+        }
+    }
+
     /// Returns what to do about a key that is not a setting of this table.
     fn unknown_key(&self, key: &str, value: &Value, known: &BTreeSet<&str>) -> String {
         let is_top = self.path.is_empty();
@@ -290,8 +313,8 @@ impl<'a> Table<'a> {
                 );
                 None
             }
-            Some(_) => {
-                self.report(key, "expected a table");
+            Some(value) => {
+                self.report(key, self.not_a_table(key, value));
                 None
             }
             None => None,
@@ -326,7 +349,7 @@ impl<'a> Table<'a> {
 /// Keys that users try, and those that they look for.
 const OTHER_KEYS: [(&[&str], &str); 3] = [
     (&["api", "endpoint", "upstream", "uri", "url"], TARGET),
-    (&["addr", "address", "bind", "port"], "listen"),
+    (&["addr", "address", "bind", "host", "port"], "listen"),
     (&["level"], "filter"),
 ];
 const TARGET: &str = "target";

@@ -79,9 +79,11 @@ const COMMANDS: [(&str, &str, &str); 55] = [
 
 /// Configuration files, and the first line after the name of the file.
 #[rustfmt::skip]
-const CONFIGURATIONS: [(&str, &str); 18] = [
+const CONFIGURATIONS: [(&str, &str); 20] = [
     ("listne = \"4100\"\n$ROUTE", ":1: `listne`: unknown key; did you mean `listen`?"),
     ("port = 8080\n$ROUTE", ":1: `port`: unknown key; did you mean `listen`?"),
+    ("host = \"0.0.0.0\"\n$ROUTE", ":1: `host`: unknown key; did you mean `listen`?"),
+    ("log = \"debug\"\n$ROUTE", ":1: `log`: expected a table: write [log] and a key below it, such as `format`"),
     ("profile = \"dev\"\n$ROUTE", ":1: `profile`: unknown key here; it belongs to [route.NAME]"),
     ("url = \"$URL\"", ":1: `url`: unknown key; write it as `target` into a table [route.NAME]"),
     ("[graphql]\ntarget = \"$URL\"", ":1: `graphql`: unknown table; did you mean [route.graphql]?"),

@@ -318,7 +318,9 @@ fn invalid_operation_policies_are_rejected() {
     }
     rejects(
         &route("operations = true"),
-        &["FILE:3: `route.a.operations`: expected a table"],
+        &[
+            "FILE:3: `route.a.operations`: expected a table: write [route.a.operations] and a key below it, such as `names`",
+        ],
     );
 }
 

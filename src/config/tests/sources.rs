@@ -407,11 +407,11 @@ fn values_of_the_wrong_type_are_rejected() {
     );
     rejects(
         &file("log = \"info\""),
-        &["FILE:1: `log`: expected a table"],
+        &["FILE:1: `log`: expected a table: write [log] and a key below it, such as `format`"],
     );
     rejects(
         &env("COUNTERSIGN_LIMITS", "1"),
-        &["COUNTERSIGN_LIMITS: expected a table"],
+        &["COUNTERSIGN_LIMITS: expected one of its keys, such as COUNTERSIGN_LIMITS__MEMORY"],
     );
     rejects(
         &env("COUNTERSIGN_DRAIN__TIMEOUT__MAX", "1s"),
