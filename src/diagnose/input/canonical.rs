@@ -108,16 +108,22 @@ fn canonical_in(text: &str) -> Option<String> {
     Some(block.trim_end().trim_matches('\'').to_owned())
 }
 
-/// Finds a string to sign in a text: four lines from the one that is the algorithm.
+/// Finds a string to sign in a text: four lines from the one that is the algorithm. Another algorithm is
+/// a mistake that the diagnosis names, so it is accepted before a scope and a hash.
 fn string_to_sign_in(text: &str) -> Option<String> {
     let lines: Vec<&str> = text.lines().collect();
-    let is_start = |line: &&str| {
-        let line = line.trim_start_matches('\'').trim_end();
-        line.starts_with("AWS4-") && !line.contains(' ')
+    let bare = |line: &str| line.trim_end().trim_matches('\'').to_owned();
+    let is_string = |block: &&[&str]| {
+        let [algorithm, _, scope, hash] = block else {
+            return false;
+        };
+        let (algorithm, hash) = (bare(algorithm), bare(hash));
+        let is_hash = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let is_similar = is_hash && scope.matches('/').count() == 3;
+        !algorithm.contains(' ')
+            && (algorithm.starts_with("AWS4-") || is_similar)
+            && block.iter().all(|line| !line.trim().is_empty())
     };
-    let starts = (0..lines.len()).filter(|at| lines.get(*at).is_some_and(is_start));
-    let mut blocks = starts.filter_map(|at| lines.get(at..at + 4));
-    let is_complete = |block: &&[&str]| block.iter().all(|line| !line.trim().is_empty());
-    let block = blocks.find(is_complete)?.join("\n");
+    let block = lines.windows(4).find(is_string)?.join("\n");
     Some(block.trim_end().trim_matches('\'').to_owned())
 }

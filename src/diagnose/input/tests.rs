@@ -405,6 +405,9 @@ fn canonical_requests_are_read_as_programs_print_them() {
     );
     assert_eq!(read_canonical_request(&log), Ok(canonical));
     assert_eq!(read_string_to_sign(&log), Ok(to_sign.clone()));
+    // Another algorithm is one of the mistakes.
+    let other = to_sign.replace("AWS4-HMAC-SHA256", "HMAC-SHA256");
+    assert_eq!(read_string_to_sign(&other), Ok(other.clone()));
     check_error(read_canonical_request(&to_sign), InputError::NotCanonical);
     check_error(read_string_to_sign("AWS4\nx"), InputError::NotStringToSign);
     check_error(read_canonical_request("\n"), InputError::Empty);
