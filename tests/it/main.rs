@@ -88,6 +88,7 @@ mod streaming;
 mod systemd;
 mod tls;
 mod traces;
+mod troubleshooting;
 mod tunnel;
 mod upstream;
 mod wrong_signatures;
