@@ -30,11 +30,11 @@ pub(super) async fn look_up(target: &Target) -> Result<Passed<()>, NotPassed> {
             let addresses = addresses.join(", ");
             let detail = match proxy {
                 Some(_) => format!(
-                    "the proxy {name} has the address {addresses}; it looks up {}",
+                    "the proxy {name} resolves to {addresses}; it looks up {}",
                     dialer.address().host
                 ),
                 None if addresses == name => format!("{name} is an address"),
-                None => format!("{name} has the address {addresses}"),
+                None => format!("{name} resolves to {addresses}"),
             };
             Ok(Passed { value: (), detail })
         }

@@ -121,15 +121,18 @@ fn configuration(settings: &Settings, printer: &mut Printer) -> Option<Config> {
         Err(Problems(problems)) => problems,
     };
     for problem in problems {
+        let text = problem.to_string();
+        // Some have commands to paste below their first line.
+        let (detail, fix) = text.split_once('\n').unwrap_or((&text, ""));
         printer.print(Report {
             route: String::new(),
             step: Step::Configuration,
             outcome: Outcome::Failed,
-            detail: problem.to_string(),
+            detail: detail.to_owned(),
             fault: Some(Fault {
                 cause: "configuration".to_owned(),
-                detail: problem.to_string(),
-                fix: String::new(),
+                detail: detail.to_owned(),
+                fix: fix.to_owned(),
             }),
             took: Duration::ZERO,
         });
