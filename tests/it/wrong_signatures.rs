@@ -169,8 +169,11 @@ impl Case {
     }
 }
 
-/// Returns the first line, the headers and the body of HTTP; `None` for the JSON of a message.
-fn http(text: &str) -> Option<(&str, Vec<(String, String)>, &str)> {
+/// The first line, the headers and the body of a request or a response.
+type Parts<'a> = (&'a str, Vec<(String, String)>, &'a str);
+
+/// Returns the parts of HTTP; `None` for the JSON of a message.
+fn http(text: &str) -> Option<Parts<'_>> {
     if text.starts_with('{') {
         return None;
     }
@@ -260,10 +263,12 @@ async fn every_mistake_is_diagnosed() {
         .enumerate()
         {
             let diagnosis = diagnose(evidence);
-            let verdict = match case.verdict(&diagnosis) {
-                // With the answer alone, the right verdict may be unknown, but it finds nothing.
-                Verdict::Right if at == 2 && diagnosis.cause.is_none() => Verdict::Unknown,
-                verdict => verdict,
+            // With the answer alone, the right verdict may be unknown, but it finds nothing.
+            let finds_nothing = at == 2 && diagnosis.cause.is_none();
+            let verdict = if finds_nothing {
+                Verdict::Unknown
+            } else {
+                case.verdict(&diagnosis)
             };
             row.0[at].count(verdict);
             let is_allowed = match verdict {
