@@ -417,11 +417,12 @@ async fn half_closed_client_of_the_admin_listener_gets_its_answer() {
 
 #[tokio::test]
 async fn byte_order_mark_before_json_is_accepted() {
+    type Headers<'a> = &'a [(&'a str, &'a str)];
     let world = World::builder().routes(&["event"]).in_process().await;
     let batch = format!("[{QUERY},{QUERY}]");
     let publish = r#"{"channel":"/default/a","events":["1"]}"#;
     let events = ("accept", "text/event-stream");
-    let rows: [(&str, &str, &[(&str, &str)], &str, &str); 6] = [
+    let rows: [(&str, &str, Headers<'_>, &str, &str); 6] = [
         ("a query", "/graphql", &[JSON], QUERY, "lobby"),
         (
             "utf8",

@@ -384,7 +384,7 @@ fn canonical_requests_are_read_as_programs_print_them() {
             format!("const it = \"{double}\";"),
             format!("canonical_request = ('{implicit}')"),
             format!("'{pieces}'"),
-            double.clone(),
+            double,
             serde_json::json!({ "level": "debug", "text": text }).to_string(),
         ]
     };
