@@ -159,6 +159,8 @@ impl Ended {
         println!("{row}");
         assert_eq!(self.code, code, "{row}\n{}", self.stderr);
         assert_eq!(report["outcome"], "failed", "{row}");
+        let detail = report["detail"].as_str().unwrap_or_default();
+        assert!(!detail.contains('\n'), "{row}");
         assert_eq!(report["cause"], *cause, "{row}");
         let code = cause.to_ascii_uppercase().replace('-', "_");
         let names = [

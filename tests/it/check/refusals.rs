@@ -11,9 +11,14 @@ async fn mistakes_in_the_configuration_are_a_step() {
     let site = Site::start().await;
     for (fault, arguments, parts) in [
         (
+            "no URL",
+            &[][..],
+            &["no API is given", "countersign --config FILE"][..],
+        ),
+        (
             "a custom domain without a region",
-            &["https://api.example.com/graphql"][..],
-            &["cannot infer the region", "--region"][..],
+            &["https://api.example.com/graphql"],
+            &["cannot infer the region", "--region"],
         ),
         (
             "a path that AppSync does not have",
