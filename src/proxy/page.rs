@@ -62,7 +62,11 @@ pub(super) fn is_asked_for<B>(
     let mut names = query
         .split('&')
         .map(|pair| pair.split('=').next().unwrap_or_default());
-    let has_operation = names.any(|name| PARAMETERS.contains(&name));
+    // A stream of GraphQL over SSE is opened without a query.
+    let has_operation = names.any(|name| PARAMETERS.contains(&name))
+        || request
+            .headers()
+            .contains_key("x-graphql-event-stream-token");
     has_page && request.method() == Method::GET && accept.prefers_html() && !has_operation
 }
 
