@@ -1,6 +1,5 @@
 //! Why AWS, or something before it, refused a request or a connect, and how to fix it.
 
-use aws_credential_types::Credentials;
 use bytes::Bytes;
 use countersign_protocol::realtime::Failure;
 use http::header::{CONTENT_TYPE, HeaderMap};
@@ -124,14 +123,11 @@ pub(super) async fn of_connect(target: &Target, failures: &[Failure], protocols:
 async fn own(target: &Target) -> Evidence {
     let source = target.upstream.signer().credential_source();
     let snapshot = source.current(clock::now()).await.ok();
-    let known = snapshot
-        .as_ref()
-        .and_then(|snapshot| snapshot.identity().data());
     Evidence {
-        credentials: known.map(|known: &Credentials| diagnose::Credentials {
-            access_key_id: known.access_key_id().to_owned(),
-            secret_access_key: known.secret_access_key().to_owned(),
-            session_token: known.session_token().map(str::to_owned),
+        credentials: snapshot.map(|snapshot| diagnose::Credentials {
+            access_key_id: snapshot.access_key().to_owned(),
+            secret_access_key: snapshot.secret_key().to_owned(),
+            session_token: snapshot.session_token().map(str::to_owned),
         }),
         is_own: true,
         ..Evidence::default()

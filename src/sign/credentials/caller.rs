@@ -32,10 +32,7 @@ pub async fn caller(
     let unreachable = |reason: &str| CallerError::Unreachable(first_line(reason));
     let sts = Chain::new(config.clone()).configured_sts().await;
     let sts = sts.map_err(|error| unreachable(&error.explanation()))?;
-    let Some(credentials) = snapshot.credentials() else {
-        return Err(unreachable("the credentials have another form"));
-    };
-    match sts.caller(credentials).await {
+    match sts.caller(snapshot.credentials().clone()).await {
         Ok(arn) => Ok(arn),
         Err(CallerFailure::Unreachable(reason)) => Err(unreachable(&reason)),
         Err(CallerFailure::Rejected(code, message)) => Err(CallerError::Rejected {

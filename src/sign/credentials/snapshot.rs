@@ -10,7 +10,7 @@ use crate::sign::redact;
 
 /// The credentials of one load.
 pub struct Snapshot {
-    identity: SdkIdentity,
+    credentials: Credentials,
     expires: Option<SystemTime>,
     provider: String,
 }
@@ -35,7 +35,7 @@ impl Snapshot {
             redact::register(token);
         }
         Self {
-            identity: credentials.into(),
+            credentials,
             expires,
             provider,
         }
@@ -51,35 +51,40 @@ impl Snapshot {
         &self.provider
     }
 
-    pub(crate) fn identity(&self) -> &SdkIdentity {
-        &self.identity
+    /// Returns the id of the access key.
+    pub fn access_key(&self) -> &str {
+        self.credentials.access_key_id()
+    }
+
+    pub(crate) fn secret_key(&self) -> &str {
+        self.credentials.secret_access_key()
+    }
+
+    pub(crate) fn session_token(&self) -> Option<&str> {
+        self.credentials.session_token()
+    }
+
+    /// Returns the credentials as the AWS SDK's crates take them.
+    pub(in crate::sign) fn identity(&self) -> SdkIdentity {
+        self.credentials.clone().into()
     }
 
     /// Returns the keys and the session token.
-    pub(super) fn credentials(&self) -> Option<Credentials> {
-        self.identity.data::<Credentials>().cloned()
+    pub(super) fn credentials(&self) -> &Credentials {
+        &self.credentials
     }
 
     /// Returns whether the session token is missing that belongs to the access key. The ids of temporary
     /// access keys begin with `ASIA` (IAM user guide, "Understanding unique ID prefixes").
     pub fn lacks_token(&self) -> bool {
-        let credentials: Option<&Credentials> = self.identity.data();
-        credentials.is_some_and(|credentials| {
-            credentials.access_key_id().starts_with("ASIA") && credentials.session_token().is_none()
-        })
+        self.access_key().starts_with("ASIA") && self.session_token().is_none()
     }
 
     /// Returns whether both have the same keys and session token.
     pub(super) fn has_keys_of(&self, other: &Self) -> bool {
-        let keys = |snapshot: &Self| {
-            let credentials: Option<&Credentials> = snapshot.identity.data();
-            credentials.map(|credentials| {
-                let token = credentials.session_token().map(str::to_owned);
-                let id = credentials.access_key_id().to_owned();
-                (id, credentials.secret_access_key().to_owned(), token)
-            })
-        };
-        keys(self) == keys(other)
+        self.access_key() == other.access_key()
+            && self.secret_key() == other.secret_key()
+            && self.session_token() == other.session_token()
     }
 
     pub(super) fn is_valid(&self, now: SystemTime) -> bool {
