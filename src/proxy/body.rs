@@ -186,7 +186,10 @@ impl HttpBody for Body {
                     this.inner = Inner::Ended;
                     None
                 }
-                None => {
+                interrupted @ (Some(Piece::Stop) | None) => {
+                    if let (Some(record), Some(_)) = (&mut this.record, interrupted) {
+                        record.code = Some(Code::ShuttingDown.into());
+                    }
                     // While a body is pending, hyper flushes its buffer; at an error it discards it.
                     this.inner = Inner::Cut;
                     cx.waker().wake_by_ref();
@@ -204,6 +207,8 @@ impl HttpBody for Body {
         if let Some(record) = &mut this.record {
             match &frame {
                 Some(Ok(frame)) => record.bytes_out += frame.data_ref().map_or(0, Bytes::len),
+                // A stop is not worth a warning, so it has no cause.
+                Some(Err(_)) if record.code == Some(Code::ShuttingDown.into()) => {}
                 Some(Err(error)) => {
                     record.cause = Some(error.to_string());
                     record.code.get_or_insert(Code::UpstreamBroken.into());

@@ -44,6 +44,8 @@ pub struct OpenedStream {
 pub enum Piece {
     Text(Bytes),
     End,
+    /// The process is shutting down, which interrupts the body.
+    Stop,
 }
 
 /// A call of the protocol machine on behalf of another request.
@@ -250,6 +252,7 @@ impl<M: StreamDialect> Stream<M> {
                 Step::Done => continue,
                 Step::Send(text) => (Piece::Text(self.counted(text)), false),
                 Step::End => (Piece::End, true),
+                Step::Cut if context.draining.is_cancelled() => (Piece::Stop, true),
                 Step::Cut => return false,
             };
             tokio::select! {

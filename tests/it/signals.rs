@@ -77,6 +77,27 @@ async fn stop_signals_let_running_requests_finish() {
     }
 }
 
+#[tokio::test]
+async fn a_stop_with_open_streams_logs_no_warning() {
+    let world = World::new().await;
+    let mut daemon = world.daemon(&[], &demo_key());
+    let addr = daemon.address().await;
+    let body = json!({ "query": "subscription { onMessage { id } }" }).to_string();
+    let events = [JSON, ("accept", "text/event-stream")];
+    let interrupted = async { post(addr, "/graphql", &events, &body).await };
+    let stopped = async {
+        let started = world
+            .emulator
+            .wait_for(|stats| stats.realtime.subscriptions > 0);
+        within("the subscription", started).await;
+        daemon.signal("-INT");
+        assert_eq!(daemon.exited().await, 0, "{}", daemon.log);
+    };
+    tokio::join!(interrupted, stopped);
+    assert!(daemon.log.contains("SHUTTING_DOWN"), "{}", daemon.log);
+    assert!(!daemon.log.contains("WARN"), "{}", daemon.log);
+}
+
 /// Returns whether a process catches a signal, from /proc.
 fn catches(pid: &str, signal: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
