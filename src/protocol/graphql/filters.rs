@@ -68,6 +68,9 @@ struct Members<'a> {
     variables: Value,
 }
 
+/// The fragments of a document by their names.
+struct Fragments<'a>(HashMap<String, &'a cst::FragmentDefinition>);
+
 #[derive(Debug)]
 struct RootField {
     name: String,
@@ -83,6 +86,8 @@ const MAX_KNOWN: usize = 64;
 const MAX_EXAMINED: usize = 256;
 /// The number of fields that are returned of one pair.
 const MAX_FIELDS: usize = 16;
+/// The number of root fields of an operation that is examined: each may select all fragments.
+const MAX_ROOT_FIELDS: usize = 16;
 /// The depth of input objects to which names are collected.
 const MAX_INPUT_DEPTH: usize = 3;
 
@@ -190,7 +195,8 @@ impl RootField {
     }
 }
 
-/// Returns the root fields of the selected operation, if it is of this kind.
+/// Returns the root fields of the selected operation, if it is of this kind. Returns `None` if it has more
+/// than [`MAX_ROOT_FIELDS`].
 fn root_fields(request: &Members<'_>, kind: OperationKind) -> Option<Vec<RootField>> {
     let tree = Executable::parse(&request.query).ok()?;
     let executable = Executable::from_tree(&tree).ok()?;
@@ -199,10 +205,14 @@ fn root_fields(request: &Members<'_>, kind: OperationKind) -> Option<Vec<RootFie
         return None;
     }
     let variables = variables(request, operation);
-    let fields = fields(operation.selection_set()?, &executable.fragments).into_iter();
-    let fields = fields.map(|field| {
+    let fragments = Fragments::new(&executable.fragments);
+    let fields = fragments.fields(operation.selection_set()?);
+    if fields.len() > MAX_ROOT_FIELDS {
+        return None;
+    }
+    let fields = fields.into_iter().map(|field| {
         let children = field.selection_set();
-        let children = children.map(|set| fields_of(set, &executable.fragments));
+        let children = children.map(|set| fragments.names(set));
         let mut inputs = BTreeSet::new();
         for argument in field.arguments().iter().flat_map(|all| all.arguments()) {
             let (name, value) = (argument.name().map(|name| text(&name)), argument.value());
@@ -286,41 +296,49 @@ fn json_inputs(value: &Value, depth: usize, inputs: &mut BTreeSet<String>) {
     }
 }
 
-fn fields_of(set: cst::SelectionSet, fragments: &[cst::FragmentDefinition]) -> BTreeSet<String> {
-    let fields = fields(set, fragments).into_iter();
-    let names = fields.filter_map(|field| field.name());
-    names.map(|name| text(&name)).collect()
-}
+// === impl Fragments ===
 
-/// Returns the fields of a selection set, including those of its fragments. Visits each fragment once, so
-/// it terminates for any document.
-fn fields(set: cst::SelectionSet, fragments: &[cst::FragmentDefinition]) -> Vec<cst::Field> {
-    let mut fields = Vec::new();
-    let mut visited = HashSet::new();
-    let mut sets = vec![set];
-    while let Some(set) = sets.pop() {
-        for selection in set.selections() {
-            match selection {
-                cst::Selection::Field(field) => fields.push(field),
-                cst::Selection::InlineFragment(inline) => sets.extend(inline.selection_set()),
-                cst::Selection::FragmentSpread(spread) => {
-                    let name = spread.fragment_name().and_then(|name| name.name());
-                    let Some(name) = name.map(|name| text(&name)) else {
-                        continue;
-                    };
-                    let named = |fragment: &&cst::FragmentDefinition| {
-                        let found = fragment.fragment_name().and_then(|found| found.name());
-                        found.is_some_and(|found| text(&found) == name)
-                    };
-                    let fragment = fragments.iter().find(named);
-                    if visited.insert(name.clone()) {
-                        sets.extend(fragment.and_then(cst::FragmentDefinition::selection_set));
+impl<'a> Fragments<'a> {
+    fn new(definitions: &'a [cst::FragmentDefinition]) -> Self {
+        let named = definitions.iter().filter_map(|definition| {
+            let name = definition.fragment_name().and_then(|name| name.name())?;
+            Some((text(&name), definition))
+        });
+        Self(named.collect())
+    }
+
+    /// Returns the names of the fields of a selection set.
+    fn names(&self, set: cst::SelectionSet) -> BTreeSet<String> {
+        let fields = self.fields(set).into_iter();
+        let names = fields.filter_map(|field| field.name());
+        names.map(|name| text(&name)).collect()
+    }
+
+    /// Returns the fields of a selection set, including those of its fragments. Visits each fragment once,
+    /// so it terminates for any document.
+    fn fields(&self, set: cst::SelectionSet) -> Vec<cst::Field> {
+        let mut fields = Vec::new();
+        let mut visited = HashSet::new();
+        let mut sets = vec![set];
+        while let Some(set) = sets.pop() {
+            for selection in set.selections() {
+                match selection {
+                    cst::Selection::Field(field) => fields.push(field),
+                    cst::Selection::InlineFragment(inline) => sets.extend(inline.selection_set()),
+                    cst::Selection::FragmentSpread(spread) => {
+                        let name = spread.fragment_name().and_then(|name| name.name());
+                        let found = name.and_then(|name| self.0.get_key_value(&text(&name)));
+                        if let Some((name, fragment)) = found
+                            && visited.insert(name)
+                        {
+                            sets.extend(fragment.selection_set());
+                        }
                     }
                 }
             }
         }
+        fields
     }
-    fields
 }
 
 fn text(name: &cst::Name) -> String {

@@ -129,6 +129,22 @@ fn each_pair_is_reported_once_and_documents_are_examined_once() {
 }
 
 #[test]
+fn work_is_bounded() {
+    let check = |roots: usize, expected: Option<usize>| {
+        let roots: String = (0..roots)
+            .map(|at| format!("a{at}: post {{ ...F0 }} "))
+            .collect();
+        let fragments = (0..300).map(|at| format!("fragment F{at} on M {{ ...F{} }} ", at + 1));
+        let query = format!("mutation {{ {roots} }} {}", fragments.collect::<String>());
+        let data = data(&query, Value::Null);
+        let examined = Unexamined::read(data.as_bytes()).unwrap().examine();
+        assert_eq!(examined.map(|fields| fields.0.len()), expected);
+    };
+    check(MAX_ROOT_FIELDS, Some(MAX_ROOT_FIELDS));
+    check(MAX_ROOT_FIELDS + 1, None);
+}
+
+#[test]
 fn memory_is_bounded() {
     let mut filters = live(LOBBY, Value::Null);
     for at in 0..MAX_KNOWN {
