@@ -73,7 +73,7 @@ impl Refusal {
 fn origin_not_allowed(origin: &str) -> String {
     match Origin::parse(origin) {
         Some(_) if origin.len() < SHOWN => format!(
-            "Origin {origin:?} is not allowed: its pages could act with the IAM identity. To allow it: --allow-origin {origin} (guard.allow_origins)"
+            "Origin {origin:?} is not allowed. To allow it: --allow-origin {origin} (guard.allow_origins). Its pages could then act with the IAM identity"
         ),
         None if origin == "null" => format!(
             "Origin {origin:?} is not allowed: every local file and every sandboxed page has it, so it cannot be allowed. Serve the page from a web server, such as http://localhost:8000"

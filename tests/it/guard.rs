@@ -1135,7 +1135,7 @@ async fn pages_of_this_machine_can_read_why_they_are_refused() {
     let mut socket = Socket::open(world.addr, &headers).await;
     let closed = socket.closed().await;
     assert_eq!(u16::from(closed.code), 4403);
-    let reason = "Origin \"http://localhost:3000\" is not allowed: ";
+    let reason = "Origin \"http://localhost:3000\" is not allowed. To allow it: --allow-origin http://localhost:3000 ";
     assert!(closed.reason.starts_with(reason), "{closed:?}");
     assert_eq!(world.emulator.stats().requests.http, 0);
 }
