@@ -58,6 +58,7 @@ pub(super) fn is_asked_for<B>(
         None => path == "/",
         Some(located) => is_own_path(&located.route, path),
     };
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let query = request.uri().query().unwrap_or_default();
     let mut names = query
         .split('&')
@@ -67,7 +68,7 @@ pub(super) fn is_asked_for<B>(
         || request
             .headers()
             .contains_key("x-graphql-event-stream-token");
-    has_page && request.method() == Method::GET && accept.prefers_html() && !has_operation
+    has_page && is_read && accept.prefers_html() && !has_operation
 }
 
 /// Returns whether a path is a route's own, and not a channel of Events or a path of an application.
