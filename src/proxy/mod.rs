@@ -272,10 +272,10 @@ impl Proxy {
         peer: Option<SocketAddr>,
         error: Error,
     ) -> Response<Body> {
-        let (method, target) = request_line(line);
+        let (method, path) = request_line(line);
         let mut record = Box::new(Record::new(method));
         record.client_address = peer;
-        let located = target.and_then(|target| self.routes.locate(&target));
+        let located = path.and_then(|path| self.routes.locate(&path));
         self.refuse(RefusedRequest {
             error,
             record,

@@ -82,14 +82,17 @@ impl RefusedRequest {
     }
 }
 
-/// Returns the method of a request line as the log names it, and its target, as far as they are valid.
-/// The line may be incomplete.
+/// Returns the method of a request line as the log names it, and the path of its target, as far as they
+/// are valid. The line may be incomplete.
 pub(super) fn request_line(line: &[u8]) -> (&'static str, Option<Uri>) {
     let mut words = line.split(|byte| byte.is_ascii_whitespace());
     let method = words.next().and_then(|word| Method::from_bytes(word).ok());
-    let target = words.next().and_then(|word| Uri::try_from(word).ok());
+    let path = words
+        .next()
+        .and_then(|word| word.split(|byte| *byte == b'?').next());
+    let path = path.and_then(|path| Uri::try_from(path).ok());
     let name = method.as_ref().map_or(UNKNOWN, method_name);
-    (name, target)
+    (name, path)
 }
 
 /// Returns the method as the log and traces name it.
