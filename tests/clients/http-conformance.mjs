@@ -105,7 +105,7 @@ await check('a successful body keeps its bytes', async () => {
 });
 
 for (const status of [400, 401, 403, 429, 500]) {
-  await check(`AppSync's errors with ${status}: relabelled, the status and the errors kept`, async () => {
+  await check(`AppSync's errors with ${status}: relabelled, the status and the errors kept, a rejection explained`, async () => {
     const body = '{\n  "errors" : [ {\n    "errorType" : "UnauthorizedException",\n    "message" : "Permission denied"\n  } ]\n}';
     const answer = { status, content_type: JSON_MEDIA, body, error_type: 'UnauthorizedException' };
     await switched(control, { answer_http: answer }, async () => {
@@ -113,7 +113,11 @@ for (const status of [400, 401, 403, 429, 500]) {
       assert.equal(response.status, status);
       assert.match(response.headers['content-type'], /^application\/graphql-response\+json(;|$)/);
       assert.equal(response.headers['x-amzn-errortype'], 'UnauthorizedException');
-      assert.deepEqual(await response.json(), JSON.parse(body));
+      const found = await response.json();
+      const { extensions } = found.errors[0];
+      assert.equal(extensions?.cause, status < 429 ? 'not-authorized' : undefined);
+      delete found.errors[0].extensions;
+      assert.deepEqual(found, JSON.parse(body));
     });
   });
 }

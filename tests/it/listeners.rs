@@ -245,7 +245,10 @@ async fn other_machines_are_served_only_when_configured() {
         text.contains("0.0.0.0:0 is not a loopback address"),
         "{text}"
     );
-    assert!(text.contains("guard.non_loopback"), "{text}");
+    assert!(
+        text.contains("COUNTERSIGN_GUARD__NON_LOOPBACK=token"),
+        "{text}"
+    );
 
     let open = [("COUNTERSIGN_GUARD__NON_LOOPBACK", "open")];
     let mut daemon = start(&world, &listen, &open);

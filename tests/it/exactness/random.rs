@@ -197,7 +197,7 @@ async fn random_requests(
             400 => {
                 let message = String::from_utf8_lossy(&text);
                 let class = CLASSES.iter().find(|(class, _)| match *class {
-                    NO_HTTP => message.is_empty(),
+                    NO_HTTP => message.contains("BAD_HEAD"),
                     class => message.contains(class),
                 });
                 let (class, _) = class.unwrap_or_else(|| panic!("{message}: {}", shown()));

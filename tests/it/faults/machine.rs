@@ -146,7 +146,7 @@ const MISTAKES: [(&str, &str, &str); 8] = [
     ("[limit]\nconnections = 1\n", ":1", "limits"),
     ("log.format = \"xml\"\n", ":1", "format"),
     ("sandbox = \"maybe\"\n", ":1", "sandbox"),
-    ("listen = [\n", ":2", "array"),
+    ("listen = [\n", ":2", "listen"),
 ];
 
 pub async fn bad_configuration() -> Seen {
