@@ -1,6 +1,6 @@
 //! What is known about a rejected request.
 //!
-//! Only the answer is required. Each further part lets more causes be told apart.
+//! Only the answer is required. Each further part lets more causes be distinguished.
 
 use std::fmt;
 use std::time::SystemTime;

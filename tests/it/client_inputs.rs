@@ -83,9 +83,9 @@ const SUBSCRIBING: [Way; 7] = [
 
 impl Site {
     async fn start() -> Self {
-        let (tell, received) = mpsc::channel(100);
+        let (sender, received) = mpsc::channel(100);
         let peer = TlsPeer::start(&[API, REALTIME], &["http/1.1"], move |_, stream| {
-            record(Connection::new(stream), tell.clone())
+            record(Connection::new(stream), sender.clone())
         });
         let peer = peer.await;
         let event = format!("https://{API}/event");
@@ -131,7 +131,7 @@ impl Site {
 }
 
 /// Serves a connection: responds `{}` to requests, and confirms subscriptions.
-async fn record(mut stream: Connection, tell: mpsc::Sender<Received>) {
+async fn record(mut stream: Connection, sender: mpsc::Sender<Received>) {
     while let Some(request) = Heard::read(&mut stream).await {
         if let Some(key) = request.headers.get("sec-websocket-key") {
             let protocols = &request.headers["sec-websocket-protocol"];
@@ -143,16 +143,16 @@ async fn record(mut stream: Connection, tell: mpsc::Sender<Received>) {
             );
             stream.write_all(head.as_bytes()).await.unwrap();
             stream.flush().await.unwrap();
-            return record_realtime(stream, tell).await;
+            return record_realtime(stream, sender).await;
         }
         let (headers, text) = (request.headers, request.body);
-        tell.send(Received { headers, text }).await.unwrap();
+        sender.send(Received { headers, text }).await.unwrap();
         stream.write_all(OK.as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
     }
 }
 
-async fn record_realtime(stream: Connection, tell: mpsc::Sender<Received>) {
+async fn record_realtime(stream: Connection, sender: mpsc::Sender<Received>) {
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
     while let Some(Ok(message)) = socket.next().await {
         let Message::Text(text) = message else {
@@ -185,7 +185,7 @@ async fn record_realtime(stream: Connection, tell: mpsc::Sender<Received>) {
         let headers = entries.map(|(name, value)| (name.to_ascii_lowercase(), text(value)));
         let headers = headers.collect();
         let text = text(data);
-        tell.send(Received { headers, text }).await.unwrap();
+        sender.send(Received { headers, text }).await.unwrap();
         let answer = json!({ "type": answer, "id": frame["id"] }).to_string();
         socket.send(Message::text(answer)).await.unwrap();
     }

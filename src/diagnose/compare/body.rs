@@ -73,7 +73,7 @@ pub(super) fn difference(
     }
     let Some(body) = body.filter(|body| body.len() <= MAX_VARIED) else {
         let detail = (your_hash == EMPTY_OBJECT).then_some("the hash is that of {}.");
-        // Without the body, the causes of different hashes cannot be told apart.
+        // Without the body, the causes of different hashes cannot be distinguished.
         return found(Cause::BodyChanged, Confidence::Possible, detail)
             .map(|diagnosis| diagnosis.needing(&[Need::Request]));
     };
