@@ -293,16 +293,14 @@ mod tests {
     use super::*;
 
     /// Returns the lowest limit in a directory of cgroups that contains `files`.
-    fn lowest_of(name: &str, cgroups: &str, files: &[(&str, &str)]) -> Option<u64> {
-        let root = std::env::temp_dir().join(format!("countersign-{name}-{}", std::process::id()));
+    fn lowest_of(cgroups: &str, files: &[(&str, &str)]) -> Option<u64> {
+        let root = tempfile::tempdir().unwrap();
         for (file, text) in files {
-            let file = root.join(file);
+            let file = root.path().join(file);
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, text).unwrap();
         }
-        let found = lowest_limit(cgroups, &root);
-        let _ = fs::remove_dir_all(&root);
-        found
+        lowest_limit(cgroups, root.path())
     }
 
     #[test]
@@ -313,30 +311,30 @@ mod tests {
             ("pods/one/app/memory.max", "400000000\n"),
             ("other/memory.max", "1\n"),
         ];
-        let found = lowest_of("v2", "0::/pods/one/app\n", &files);
+        let found = lowest_of("0::/pods/one/app\n", &files);
         assert_eq!(found, Some(300_000_000));
-        assert_eq!(lowest_of("v2-none", "0::/pods/one\n", &files[1..3]), None);
+        assert_eq!(lowest_of("0::/pods/one\n", &files[1..3]), None);
     }
 
     #[test]
     fn cgroup_of_a_container_is_the_root() {
         let files = [("memory.max", "67108864\n")];
-        assert_eq!(lowest_of("v2-own", "0::/\n", &files), Some(67_108_864));
+        assert_eq!(lowest_of("0::/\n", &files), Some(67_108_864));
         // In a container, the path on the host does not exist.
         let cgroups = "5:devices:/docker/a\n4:cpu,memory:/docker/a\n0::/docker/a\n";
         let files = [("memory/memory.limit_in_bytes", "134217728\n")];
-        assert_eq!(lowest_of("v1", cgroups, &files), Some(134_217_728));
+        assert_eq!(lowest_of(cgroups, &files), Some(134_217_728));
         let unlimited = [("memory/memory.limit_in_bytes", "9223372036854771712\n")];
-        assert_eq!(lowest_of("v1-none", cgroups, &unlimited), None);
+        assert_eq!(lowest_of(cgroups, &unlimited), None);
         // Other controllers have no memory limit.
-        assert_eq!(lowest_of("v1-other", "5:devices:/\n", &files), None);
+        assert_eq!(lowest_of("5:devices:/\n", &files), None);
     }
 
     #[test]
     fn limits_outside_the_cgroup_are_not_read() {
         let files = [("memory.max", "1000\n"), ("a/memory.max", "2000\n")];
-        assert_eq!(lowest_of("v2-up", "0::/a\n", &files), Some(1_000));
-        assert_eq!(lowest_of("v2-bad", "0\n:\nnonsense\n", &[]), None);
+        assert_eq!(lowest_of("0::/a\n", &files), Some(1_000));
+        assert_eq!(lowest_of("0\n:\nnonsense\n", &[]), None);
     }
 
     #[test]

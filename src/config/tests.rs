@@ -6,8 +6,6 @@ mod routes;
 mod sources;
 mod values;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::*;
 
 const URL: &str = "https://abc.appsync-api.eu-central-1.amazonaws.com/graphql";
@@ -75,10 +73,8 @@ impl Input {
 
     /// Loads the sources. Mistakes show the path of the file as `FILE`.
     fn load(&self) -> Result<(Raw, Config), Vec<String>> {
-        static FILES: AtomicUsize = AtomicUsize::new(0);
-        let number = FILES.fetch_add(1, Ordering::Relaxed);
-        let name = format!("countersign-{}-{number}.toml", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("countersign.toml");
         let mut sources = Sources {
             file: None,
             environment: self.environment.clone(),
@@ -94,9 +90,6 @@ impl Input {
             sources.flags.extend(url.flags);
         }
         let loaded = load(&sources);
-        if self.file.is_some() {
-            std::fs::remove_file(&path).unwrap();
-        }
         loaded.map_err(|problems| {
             let text = problems.to_string();
             let text = text.replace(&path.display().to_string(), "FILE");

@@ -681,8 +681,8 @@ fn refusals_quote_only_the_beginning_of_values() {
 fn clients_need_a_valid_token() {
     use std::os::unix::fs::PermissionsExt as _;
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-    let name = format!("countersign-admit-{}", std::process::id());
-    let file = std::env::temp_dir().join(name);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
     std::fs::write(&file, TOKEN).unwrap();
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     let with = |name: Option<&str>| {

@@ -156,10 +156,8 @@ mod tests {
     struct Scratch(PathBuf);
 
     impl Scratch {
-        fn new(name: &str, text: &str, mode: u32) -> Self {
-            let name = format!("countersign-token-{name}-{}", std::process::id());
-            let path = std::env::temp_dir().join(name);
-            let _ = fs::remove_file(&path);
+        fn new(text: &str, mode: u32) -> Self {
+            let path = tempfile::tempdir().unwrap().keep().join("token");
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             Self(path)
@@ -177,14 +175,14 @@ mod tests {
 
     impl Drop for Scratch {
         fn drop(&mut self) {
-            let _ = fs::remove_file(&self.0);
+            let _ = fs::remove_dir_all(self.0.parent().unwrap());
         }
     }
 
     #[test]
     fn unusable_files_are_rejected_without_quoting_them() {
         let many = format!("{OLD}\n").repeat(MAX_TOKENS + 1);
-        for (at, (text, mode, problem)) in [
+        for (text, mode, problem) in [
             (OLD, 0o644, "mode 644"),
             (OLD, 0o660, "mode 660"),
             (OLD, 0o604, "mode 604"),
@@ -197,11 +195,8 @@ mod tests {
             ("0123456789abcdef 0123456789abcdef", 0o600, "line 1 "),
             ("0123456789abcdef0123456789abcde", 0o600, "line 1 "),
             (many.as_str(), 0o600, "more than 8"),
-        ]
-        .into_iter()
-        .enumerate()
-        {
-            let scratch = Scratch::new(&format!("bad{at}"), text, mode);
+        ] {
+            let scratch = Scratch::new(text, mode);
             let error = scratch.tokens().unwrap_err().to_string();
             assert!(error.contains(problem), "{text:?} {mode:o}: {error}");
             assert!(!error.contains("0123"), "{error}");
@@ -220,7 +215,7 @@ mod tests {
     fn only_tokens_in_the_file_are_valid() {
         for mode in [0o600, 0o400, 0o440, 0o640] {
             let text = format!("# two, while they are rotated\n{OLD}\n\n  {NEW}\r\n");
-            let scratch = Scratch::new(&format!("good{mode:o}"), &text, mode);
+            let scratch = Scratch::new(&text, mode);
             let tokens = scratch.tokens().unwrap();
             for good in [OLD, NEW] {
                 let grant = tokens.authenticate(good, "a").unwrap();
@@ -234,7 +229,7 @@ mod tests {
 
     #[test]
     fn connection_init_payloads_are_authenticated() {
-        let scratch = Scratch::new("init", OLD, 0o600);
+        let scratch = Scratch::new(OLD, 0o600);
         let tokens = scratch.tokens().unwrap();
         for good in [
             format!(r#"{{"authorization":"Bearer {OLD}"}}"#),
@@ -275,7 +270,7 @@ mod tests {
 
     #[test]
     fn changed_files_are_reloaded_and_unusable_ones_have_no_tokens() {
-        let scratch = Scratch::new("again", OLD, 0o600);
+        let scratch = Scratch::new(OLD, 0o600);
         let tokens = scratch.tokens().unwrap();
         let long_ago = |tokens: &Tokens| tokens.0[0].file.expire();
         fs::write(&scratch.0, format!("{OLD}\n{NEW}\n")).unwrap();
@@ -301,7 +296,7 @@ mod tests {
 
     #[test]
     fn file_is_accepted_again_after_chmod() {
-        let scratch = Scratch::new("chmod", OLD, 0o600);
+        let scratch = Scratch::new(OLD, 0o600);
         let tokens = scratch.tokens().unwrap();
         for (mode, is_good) in [(0o644, false), (0o600, true), (0o604, false)] {
             fs::set_permissions(&scratch.0, fs::Permissions::from_mode(mode)).unwrap();
@@ -312,7 +307,7 @@ mod tests {
 
     #[test]
     fn tokens_are_restricted_to_routes() {
-        let scratch = Scratch::new("routes", OLD, 0o600);
+        let scratch = Scratch::new(OLD, 0o600);
         let config = |name: &str, routes: &[&str]| TokenConfig {
             name: Some(name.to_owned()),
             file: scratch.0.clone(),

@@ -243,27 +243,6 @@ mod tests {
 
     use super::*;
 
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new(name: &str) -> Self {
-            let unique = format!("countersign-recording-{name}-{}", std::process::id());
-            let directory = std::env::temp_dir().join(unique);
-            fs::create_dir_all(&directory).unwrap();
-            Self(directory)
-        }
-
-        fn path(&self) -> PathBuf {
-            self.0.join("record.json")
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
     fn api(host: &str) -> ApiResource {
         ApiResource {
             host: host.to_owned(),
@@ -273,9 +252,10 @@ mod tests {
 
     #[tokio::test]
     async fn existing_recording_is_continued() {
-        let scratch = Scratch::new("again");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("record.json");
         for (field, host) in [("rooms", "a"), ("room", "a"), ("other", "b")] {
-            let mut recording = Recording::open(&scratch.path()).unwrap();
+            let mut recording = Recording::open(&file).unwrap();
             let recorder = recording.recorder("graphql", api(host));
             let body = format!(r#"{{"query":"{{ {field} }}"}}"#);
             recorder.operation(body.as_bytes());
@@ -283,7 +263,7 @@ mod tests {
             stop.cancel();
             recording.keep(stop).await;
         }
-        let entries = read(&scratch.path()).unwrap();
+        let entries = read(&file).unwrap();
         let found: Vec<(&str, Vec<String>)> = entries
             .iter()
             .map(|entry| {
@@ -299,10 +279,10 @@ mod tests {
             found,
             [("a", owned(&["room", "rooms"])), ("b", owned(&["other"]))]
         );
-        let mode = fs::metadata(scratch.path()).unwrap().permissions().mode();
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(
-            fs::read_dir(&scratch.0).unwrap().count(),
+            fs::read_dir(&directory).unwrap().count(),
             1,
             "a temporary file remains"
         );
@@ -310,7 +290,8 @@ mod tests {
 
     #[test]
     fn other_files_are_not_overwritten() {
-        let scratch = Scratch::new("other");
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("record.json");
         for text in [
             "",
             "{}",
@@ -318,15 +299,15 @@ mod tests {
             r#"{"version":2,"routes":[]}"#,
             r#"{"version":1,"routes":[],"x":1}"#,
         ] {
-            fs::write(scratch.path(), text).unwrap();
-            let error = Recording::open(&scratch.path()).unwrap_err();
+            fs::write(&file, text).unwrap();
+            let error = Recording::open(&file).unwrap_err();
             assert!(
                 matches!(error, RecordError::Parse { .. }),
                 "{text}: {error}"
             );
-            assert_eq!(fs::read_to_string(scratch.path()).unwrap(), text);
+            assert_eq!(fs::read_to_string(&file).unwrap(), text);
         }
-        let nowhere = scratch.0.join("nowhere/record.json");
+        let nowhere = directory.path().join("nowhere/record.json");
         let error = Recording::open(&nowhere).unwrap_err();
         assert!(matches!(error, RecordError::Write { .. }), "{error}");
     }

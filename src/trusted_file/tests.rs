@@ -14,12 +14,8 @@ const RULES: Rules = Rules {
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new(name: &str) -> Self {
-        let name = format!("countersign-file-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap().keep())
     }
 
     fn file(&self, name: &str, text: &str, mode: u32) -> PathBuf {
@@ -51,7 +47,7 @@ fn check(path: &Path, expected: Result<&str, &str>) {
 
 #[test]
 fn only_small_private_regular_files_are_read() {
-    let scratch = Scratch::new("kinds");
+    let scratch = Scratch::new();
     for mode in [0o600, 0o400, 0o640, 0o440] {
         let path = scratch.file(&format!("good{mode:o}"), "text", mode);
         check(&path, Ok("text"));
@@ -80,7 +76,7 @@ fn only_small_private_regular_files_are_read() {
 
 #[test]
 fn target_of_a_symbolic_link_is_checked() {
-    let scratch = Scratch::new("links");
+    let scratch = Scratch::new();
     // The links with which Kubernetes mounts a secret.
     let data = scratch.0.join("..2026_11_29");
     fs::create_dir(&data).unwrap();
@@ -104,7 +100,7 @@ fn file_of_another_user_is_rejected() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let scratch = Scratch::new("owner");
+    let scratch = Scratch::new();
     let path = scratch.file("token", "text", 0o600);
     chown(&path, Some(12_345), None).unwrap();
     check(&path, Err("belongs to the user 12345"));
@@ -114,7 +110,7 @@ fn file_of_another_user_is_rejected() {
 
 #[test]
 fn value_is_reloaded_after_a_change_and_after_a_failed_read() {
-    let scratch = Scratch::new("reloaded");
+    let scratch = Scratch::new();
     let path = scratch.file("value", "one", 0o600);
     let text = |path: &Path| fs::read_to_string(path);
     let value = Reloaded::load(vec![path.clone()], || text(&path)).unwrap();
@@ -158,7 +154,7 @@ fn value_is_reloaded_after_a_change_and_after_a_failed_read() {
 
 #[test]
 fn a_missing_file_is_loaded_again_only_when_it_exists() {
-    let scratch = Scratch::new("missing");
+    let scratch = Scratch::new();
     let path = scratch.file("value", "one", 0o600);
     let value = Reloaded::load(vec![path.clone()], || Ok::<_, io::Error>(0)).unwrap();
     let loads = || {

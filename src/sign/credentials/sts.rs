@@ -186,8 +186,8 @@ mod tests {
 
     #[tokio::test]
     async fn roles_and_web_identities_use_the_same_endpoint() {
-        let token_file =
-            std::env::temp_dir().join(format!("countersign-jwt-{}", std::process::id()));
+        let directory = tempfile::tempdir().unwrap();
+        let token_file = directory.path().join("token");
         std::fs::write(&token_file, "the.jwt").unwrap();
         for (region, is_fips, is_dual_stack, url, expected) in [
             (

@@ -107,7 +107,9 @@ pub fn command(arguments: &[impl AsRef<OsStr>], environment: &[(&str, &str)]) ->
         // Tests run in parallel, so the default port would be taken.
         .env("COUNTERSIGN_ADMIN", "off")
         .envs(environment.iter().copied())
-        .stdin(Stdio::null());
+        .stdin(Stdio::null())
+        // A test that fails while it waits for the program ends it.
+        .kill_on_drop(true);
     command
 }
 

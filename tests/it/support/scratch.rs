@@ -1,19 +1,21 @@
 //! Files of one test.
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
 
 /// A temporary directory of one test, removed when the test ends.
 pub struct Scratch(pub PathBuf);
 
 impl Scratch {
     pub fn new(name: &str) -> Self {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("countersign-{name}-{}-{count}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self::new_in(&std::env::temp_dir(), name)
+    }
+
+    /// An empty directory below another one. A test that was killed leaves its directory behind, so
+    /// the name must be one that no earlier test can have had.
+    pub fn new_in(parent: &Path, name: &str) -> Self {
+        let prefix = format!("countersign-{name}-");
+        let directory = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
+        Self(directory.unwrap().keep())
     }
 
     pub fn file(&self, name: &str, text: &str) -> String {

@@ -70,6 +70,8 @@ const ROUTES: [(&str, &str); 5] = [
 ];
 /// The routes of the emulator's API Gateway. Paths below them are the path after the stage.
 pub const GATEWAY: [&str; 3] = ["rest", "http", "ws"];
+/// The emulator's CA certificate in the directory.
+const CA_FILE: &str = "upstream.pem";
 /// A setting for daemons whose log nobody reads: a full pipe would stop them.
 pub const QUIET: &str = "log.filter = \"info,countersign::request=off\"\n";
 
@@ -161,6 +163,7 @@ impl Builder {
             emulator: Emulator::start(self.options).await.unwrap(),
             home: Scratch::new("world"),
         };
+        world.home.file(CA_FILE, world.emulator.ca_pem());
         for (name, text) in &self.files {
             let path = world.path(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -330,12 +333,7 @@ impl World {
 
     /// The path of the emulator's CA certificate.
     pub fn ca_file(&self) -> String {
-        let path = self.path("upstream.pem");
-        // A daemon may be reading it.
-        if !path.exists() {
-            std::fs::write(&path, self.emulator.ca_pem()).unwrap();
-        }
-        path.display().to_string()
+        self.path(CA_FILE).display().to_string()
     }
 
     /// The URL of the emulator's control listener.
