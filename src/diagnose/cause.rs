@@ -130,6 +130,16 @@ impl Cause {
         self.texts().code
     }
 
+    /// Returns what to do, in one line, with the command of countersign if there is one.
+    pub(super) fn hint(self) -> String {
+        let sentence = self.fix().trim_end_matches(['.', ':']);
+        let mut code = self.code().iter();
+        match code.find(|(language, _)| *language == "countersign") {
+            Some((_, command)) => format!("{sentence}: {command}"),
+            None => format!("{sentence}."),
+        }
+    }
+
     /// Returns what to do, followed by the code in each language.
     pub(super) fn fix_with_code(self) -> String {
         let mut text = self.fix().to_owned();

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use super::cause::Cause;
+use super::denial::{Denial, is_label};
 
 /// Why AWS rejected a request, as far as the evidence decides it. It contains no secrets: tokens and
 /// signatures are masked.
@@ -22,7 +23,10 @@ pub struct Diagnosis {
     pub fix: Option<String>,
     /// The evidence that would decide, or that would make the diagnosis certain; the most useful first.
     pub needs: Vec<Need>,
-    /// What an IAM policy does not allow, as far as AWS's text names it.
+    /// What to do, in one line, for logs and for clients of countersign.
+    #[serde(skip)]
+    pub hint: Option<String>,
+    /// What a policy does not allow, as far as AWS's text names it.
     #[serde(skip)]
     pub denial: Option<Denial>,
 }
@@ -49,17 +53,6 @@ pub struct Difference {
     pub aws: String,
 }
 
-/// What an IAM policy does not allow.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Denial {
-    /// The ARN of the IAM principal.
-    pub identity: Option<String>,
-    /// The IAM action, such as `execute-api:Invoke`.
-    pub action: Option<String>,
-    /// The ARN, or as much of it as the text contains, such as `types/Query/fields/rooms`.
-    pub resource: Option<String>,
-}
-
 /// Evidence that is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -82,6 +75,7 @@ impl Diagnosis {
             summary: summary.into(),
             difference: None,
             fix: None,
+            hint: None,
             needs: needs.to_vec(),
             denial: None,
         }
@@ -95,6 +89,7 @@ impl Diagnosis {
             summary: cause.sentence().to_owned(),
             difference: None,
             fix: Some(cause.fix_with_code()),
+            hint: Some(cause.hint()),
             needs: Vec::new(),
             denial: None,
         }
@@ -126,6 +121,28 @@ impl Diagnosis {
 
     pub(super) fn needing(mut self, needs: &[Need]) -> Self {
         self.needs = needs.to_vec();
+        self
+    }
+
+    /// Replaces `placeholder` in the fix by the value that AWS expects, if that has the form of a region or a
+    /// service: AWS's text is not trusted, and the fix contains commands and code.
+    pub(super) fn expecting(mut self, placeholder: &str, value: &str) -> Self {
+        if !is_label(value) {
+            return self;
+        }
+        let sentence = self.cause.map_or("", Cause::fix).trim_end_matches('.');
+        let put = |text: String| {
+            let text = text.replacen(sentence, &format!("{sentence}, {value}"), 1);
+            text.replace(placeholder, value)
+        };
+        self.fix = self.fix.map(put);
+        self.hint = self.hint.map(put);
+        self
+    }
+
+    /// Replaces the fix, in full and in one line.
+    pub(super) fn with_fix(mut self, fix: String, hint: String) -> Self {
+        (self.fix, self.hint) = (Some(fix), Some(hint));
         self
     }
 

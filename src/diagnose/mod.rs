@@ -9,6 +9,7 @@
 //! | `evidence` | what is known: answer, request, canonical request, string to sign, credentials |
 //! | `cause`, `texts` | the table of causes |
 //! | `diagnosis` | the result |
+//! | `denial` | what a policy does not allow, and the policy that allows it |
 //! | `input` | reads what users paste |
 //! | `answer` | AWS's answers, in all their forms |
 //! | `rules`, `tokens` | causes that AWS's text names, alone or with the request |
@@ -26,6 +27,7 @@ mod authorization;
 mod canonical;
 mod cause;
 mod compare;
+mod denial;
 mod diagnosis;
 mod encode;
 mod evidence;
@@ -41,7 +43,8 @@ mod verify;
 use std::time::SystemTime;
 
 pub use cause::Cause;
-pub use diagnosis::{Confidence, Denial, Diagnosis, Difference, Need};
+pub use denial::{Denial, PolicyType};
+pub use diagnosis::{Confidence, Diagnosis, Difference, Need};
 pub use evidence::{Answer, Credentials, Evidence, Request};
 
 use answer::Parsed;

@@ -3,7 +3,8 @@
 use super::answer::{Parsed, Source};
 use super::authorization::{Authorization, Scheme};
 use super::cause::Cause;
-use super::diagnosis::{Confidence, Denial, Diagnosis, Need};
+use super::denial::{Denial, PolicyType, is_explicit};
+use super::diagnosis::{Confidence, Diagnosis, Need};
 use super::encode::{quoted, shown};
 use super::evidence::Evidence;
 use super::sent::Sent;
@@ -86,7 +87,10 @@ fn of_scope(answer: &Parsed, sent: Option<&Sent>) -> Option<Diagnosis> {
             .and_then(|rest| rest.split('\'').next());
         let signed = signed.or(scope.map(|scope| scope.region));
         let expected = sent.and_then(verify::region_of_host);
-        let diagnosis = certain(Cause::WrongRegion);
+        let mut diagnosis = certain(Cause::WrongRegion);
+        if let Some(expected) = &expected {
+            diagnosis = diagnosis.expecting("REGION", expected);
+        }
         return Some(match (signed, expected) {
             (Some(signed), Some(expected)) => diagnosis
                 .because(format!("{} instead of {expected}.", quoted(signed)))
@@ -102,6 +106,7 @@ fn of_scope(answer: &Parsed, sent: Option<&Sent>) -> Option<Diagnosis> {
         return Some(match (signed, expected) {
             (_, "") => diagnosis,
             (Some(signed), expected) => diagnosis
+                .expecting("SERVICE", expected)
                 .because(format!(
                     "{} instead of {}.",
                     quoted(signed),
@@ -112,7 +117,9 @@ fn of_scope(answer: &Parsed, sent: Option<&Sent>) -> Option<Diagnosis> {
                     &shown(signed),
                     &shown(expected),
                 ),
-            (None, expected) => diagnosis.because(format!("AWS expects {}.", quoted(expected))),
+            (None, expected) => diagnosis
+                .expecting("SERVICE", expected)
+                .because(format!("AWS expects {}.", quoted(expected))),
         });
     }
     None
@@ -242,56 +249,33 @@ fn of_token(answer: &Parsed, sent: Option<&Sent>, evidence: &Evidence) -> Option
 fn of_permission(answer: &Parsed, sent: Option<&Sent>) -> Option<Diagnosis> {
     let text = answer.message.as_str();
     let kind = answer.kind.to_ascii_lowercase();
-    if let Some((before, after)) = text.split_once(" is not authorized to perform: ") {
-        let identity = before.rsplit("User: ").next().unwrap_or_default().trim();
-        let word = |text: &str| {
-            let word = text.split_whitespace().next()?;
-            Some(word.trim_end_matches(['.', '"', ',']).to_owned())
-        };
-        let denial = Denial {
-            identity: identity.starts_with("arn:").then(|| identity.to_owned()),
-            action: word(after),
-            resource: after
-                .split_once("on resource: ")
-                .and_then(|(_, rest)| word(rest)),
-        };
-        if identity.ends_with("anonymous") {
-            return Some(certain(Cause::NotSigned));
+    if let Some(mut denial) = Denial::in_text(text) {
+        if text.contains("User: anonymous is not authorized") {
+            let is_signed = sent.is_some_and(|sent| sent.authorization.scheme == Scheme::Sigv4);
+            // The method has no IAM authorization if AWS does not know who signed.
+            if !is_signed && !denial.explicit_deny {
+                return Some(certain(Cause::NotSigned));
+            }
+            denial.policy = Some(PolicyType::Resource);
         }
-        let mut diagnosis = certain(Cause::NotAuthorized);
-        if let Some(action) = &denial.action {
-            diagnosis = diagnosis.because(format!("{}.", shown(action)));
-        }
-        diagnosis.denial = Some(denial);
-        return Some(diagnosis);
-    }
-    if let Some((_, rest)) = text.split_once("Not Authorized to access ") {
-        // `onMsg on type Subscription`
-        let mut diagnosis = certain(Cause::NotAuthorized);
-        let mut words = rest.split_whitespace();
-        let (field, owner) = (words.next(), words.nth(2));
-        if let Some((field, owner)) = field.zip(owner) {
-            let owner: String = owner
-                .chars()
-                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-                .collect();
-            diagnosis = diagnosis.because(format!(
-                "the field {} of {}.",
-                quoted(field),
-                quoted(&owner)
-            ));
-            diagnosis.denial = Some(Denial {
-                resource: Some(shown(&format!("types/{owner}/fields/{field}"))),
-                ..Denial::default()
-            });
-        }
-        return Some(diagnosis);
+        return Some(of_denial(denial, sent));
     }
     let is_unauthorized = kind.starts_with("unauthorized") || kind.starts_with("accessdenied");
-    if text.contains("Permission denied") && (is_unauthorized || kind.is_empty()) {
-        let mut diagnosis = certain(Cause::NotAuthorized);
-        diagnosis.denial = Some(Denial::default());
+    // Shells, databases and file systems write the same words.
+    let is_permission = match text.trim().trim_end_matches('.') {
+        "Permission denied" => is_unauthorized || kind.is_empty(),
+        text => kind.starts_with("unauthorized") && text.contains("Permission denied"),
+    };
+    if text.contains("Not Authorized to access ") || is_permission {
+        let denial = Denial::of_field(text).unwrap_or_default();
+        let mut diagnosis = of_unsigned(&denial, sent).unwrap_or_else(|| of_denial(denial, sent));
+        if is_permission && kind.is_empty() {
+            diagnosis.confidence = Confidence::Likely;
+        }
         return Some(diagnosis);
+    }
+    if text.contains("User is not authorized to access this resource") {
+        return Some(of_authorizer(text));
     }
     if text.contains("Missing authorization header")
         || text.contains("Required headers are missing.")
@@ -310,10 +294,75 @@ fn of_permission(answer: &Parsed, sent: Option<&Sent>) -> Option<Diagnosis> {
     if text.trim() == "Unauthorized" || text.contains("\"message\":\"Unauthorized\"") {
         return Some(of_caller(sent, Cause::IamNotEnabled));
     }
-    if kind.starts_with("accessdenied") {
+    if text.contains("Unable to determine service/operation name to be authorized") {
+        let detail = "AWS found no operation for the method, path and host.";
+        return Some(Diagnosis::of(Cause::NoSuchRoute, Confidence::Likely).because(detail));
+    }
+    // Java's exception of this name is about files.
+    if kind.starts_with("accessdenied") && !text.contains("java.nio.file") {
         return Some(Diagnosis::of(Cause::NotAuthorized, Confidence::Likely));
     }
     None
+}
+
+/// Returns the diagnosis of a request that no policy allows, or that one denies.
+fn of_denial(denial: Denial, sent: Option<&Sent>) -> Diagnosis {
+    let region = sent.and_then(|sent| sent.authorization.scope());
+    let region = region.map(|scope| scope.region);
+    let mut diagnosis = certain(Cause::NotAuthorized);
+    if let Some(summary) = denial.summary() {
+        diagnosis.summary = summary;
+    }
+    if denial != Denial::default() {
+        diagnosis = diagnosis.with_fix(denial.fix(region), denial.hint(region));
+    }
+    diagnosis.denial = Some(denial);
+    diagnosis
+}
+
+/// Returns the diagnosis of a denial if the request has an API key or a token instead of a signature.
+fn of_unsigned(denial: &Denial, sent: Option<&Sent>) -> Option<Diagnosis> {
+    let sent = sent?;
+    let (caller, directives) = match sent.authorization.scheme {
+        Scheme::Missing if sent.joined("x-api-key").is_some() => ("an API key", "@aws_api_key"),
+        Scheme::Other(_) => (
+            "a token",
+            "@aws_cognito_user_pools, @aws_oidc or @aws_lambda",
+        ),
+        Scheme::Missing | Scheme::Sigv4 | Scheme::OtherAlgorithm(_) => return None,
+    };
+    let resource = denial.resource.as_deref().unwrap_or("the request");
+    let mut diagnosis = certain(Cause::NotAuthorized);
+    diagnosis.summary = format!(
+        "AWS denied {resource}: the request has {caller} instead of a signature, so no IAM policy applies."
+    );
+    let fix = format!(
+        "Sign the request with an IAM identity that is allowed to do this, or admit {caller} to the field and \
+         its type in the schema, with {directives}."
+    );
+    Some(diagnosis.with_fix(fix.clone(), fix))
+}
+
+/// Returns the diagnosis of a request that a Lambda authorizer of API Gateway denied.
+fn of_authorizer(text: &str) -> Diagnosis {
+    let explicit_deny = is_explicit(text);
+    let mut diagnosis = Diagnosis::of(Cause::NotAuthorized, Confidence::Likely);
+    let (how, what) = if explicit_deny {
+        (" explicitly", "Deny statement")
+    } else {
+        ("", "missing Allow statement")
+    };
+    diagnosis.summary =
+        format!("The API's Lambda authorizer or resource policy denied the request{how}.");
+    let fix = format!(
+        "Find the {what} in the policy that the Lambda authorizer returns, or in the API's resource policy. If \
+         the API is to verify signatures, set the method's authorization to AWS_IAM."
+    );
+    diagnosis.denial = Some(Denial {
+        explicit_deny,
+        ..Denial::default()
+    });
+    diagnosis.with_fix(fix.clone(), fix)
 }
 
 /// Returns the cause if AWS rejects the kind of authorization: `signed` for a signed request.

@@ -98,8 +98,9 @@ fn unsigned_header(sent: &Sent, signed: &[String]) -> Option<Diagnosis> {
 }
 
 fn wrong_scope(sent: &Sent, scope: &Scope<'_>, date: &str) -> Option<Diagnosis> {
-    let found = |cause, part, yours: &str, aws: &str| {
-        let diagnosis = Diagnosis::of(cause, Confidence::Likely);
+    let found = |cause, part: &str, yours: &str, aws: &str| {
+        let placeholder = part.to_ascii_uppercase();
+        let diagnosis = Diagnosis::of(cause, Confidence::Likely).expecting(&placeholder, aws);
         Some(diagnosis.with_difference(
             &format!("credential scope: the {part}"),
             &shown(yours),

@@ -68,7 +68,7 @@ impl ApiResource {
     }
 
     /// Returns the AWS partition of the region.
-    fn partition(&self) -> &'static str {
+    pub fn partition(&self) -> &'static str {
         let partitions = [
             ("cn-", "aws-cn"),
             ("us-gov-", "aws-us-gov"),

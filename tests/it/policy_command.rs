@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Stdio;
 
 use countersign_emulator::{ACCOUNT, DEMO_SESSION_TOKEN, Emulator};
@@ -11,9 +12,11 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::process::Command;
 use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::explain::run;
 use crate::support::{
     Daemon, JSON, Scratch, Socket, World, command, demo_key, get, post, raw, within,
 };
@@ -48,6 +51,39 @@ async fn policy(arguments: &[&str], input: &str) -> Ended {
 }
 
 // === documents ===
+
+/// The fix that `explain` prints for a denied field is a command line that prints the policy for it.
+#[tokio::test]
+async fn the_command_that_explains_a_denied_field_prints_its_policy() {
+    let user = "User: arn:aws:sts::111122223333:assumed-role/r/s is not authorized to perform: appsync:GraphQL \
+                on resource: arn:aws:appsync:eu-central-1:111122223333:apis/abc/types/Subscription/fields/onMessage";
+    let any = "arn:aws:appsync:*:*:apis/*/types/Query/fields/rooms";
+    for (answer, resource) in [
+        (user, user.split_once("resource: ").unwrap().1),
+        ("Not Authorized to access rooms on type Query", any),
+    ] {
+        let mut explain = command(&["explain", "--json"], &[]);
+        let explained = run(&mut explain, answer).await;
+        let explained: Value = serde_json::from_slice(&explained.stdout).unwrap();
+        let fix = explained["fix"].as_str().unwrap();
+        let mut lines = fix.lines().map(str::trim);
+        let printed = lines.find(|line| line.contains("| countersign policy "));
+        let binary = Path::new(env!("CARGO_BIN_EXE_countersign"));
+        let directory = binary.parent().unwrap().display();
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", printed.unwrap()])
+            .env("PATH", format!("{directory}:/usr/bin:/bin"));
+        let output = run(&mut shell, "").await;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{printed:?}: {errors}");
+        let policy: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let statement = json!({
+            "Effect": "Allow", "Action": "appsync:GraphQL", "Resource": [resource],
+        });
+        assert_eq!(policy["Statement"], json!([statement]), "{printed:?}");
+    }
+}
 
 #[tokio::test]
 async fn a_policy_is_derived_from_documents() {

@@ -152,7 +152,8 @@ const IMPORTS: [(&str, &[&str]); 26] = [
     ),
     ("iam", &["protocol/events", "protocol/graphql"]),
     ("sign", &["net"]),
-    ("diagnose", &[]),
+    // From iam: the partition in ARNs.
+    ("diagnose", &["iam"]),
     ("net", &[]),
     ("deadline", &[]),
     ("home", &[]),

@@ -3,13 +3,16 @@
 use super::Texts;
 
 pub(in super::super) const NOT_AUTHORIZED: Texts = Texts {
-    sentence: "The signature is right, and the IAM identity is not allowed to do this.",
-    explanation: "A policy of the identity, of the API or of the organization does not allow the action, or denies\n\
-                  it. For AppSync, the action is appsync:GraphQL on apis/ID/types/TYPE/fields/FIELD, for Events\n\
-                  appsync:EventConnect, EventPublish and EventSubscribe, for API Gateway execute-api:Invoke. A\n\
-                  directive such as @aws_cognito_user_pools on the field excludes IAM as well.",
-    fix: "Allow the action. countersign prints the statement:",
-    code: &[("shell", "countersign policy --help")],
+    sentence: "AWS knows the caller, and does not allow it to do this.",
+    explanation: "AWS accepted the signature, API key or token, and then denied the action. For IAM identities, a policy\n\
+                  must allow it, and none may deny it: for AppSync, appsync:GraphQL on apis/ID/types/TYPE/fields/FIELD,\n\
+                  for Events appsync:EventConnect, EventPublish and EventSubscribe, for API Gateway execute-api:Invoke.\n\
+                  If an AppSync API has several authorization modes, the field needs a directive such as @aws_iam too.",
+    fix: "Allow the action in a policy of the identity. To print the policy for your GraphQL documents:",
+    code: &[(
+        "countersign",
+        "countersign policy --region REGION FILE.graphql",
+    )],
 };
 
 pub(in super::super) const IAM_NOT_ENABLED: Texts = Texts {
