@@ -3,6 +3,7 @@ local file = assert(io.open(os.getenv("BENCH_BODY"), "rb"))
 wrk.method = "POST"
 wrk.body = file:read("*a")
 wrk.headers["Content-Type"] = "application/json"
+wrk.headers["X-Answer"] = os.getenv("BENCH_ANSWER")
 file:close()
 
 function done(summary, latency, _)
