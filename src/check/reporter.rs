@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::report::{NotPassed, Outcome, Passed, Report, Step};
+use crate::diagnose::display::visible;
 
 /// Reports the steps of one route.
 pub(super) struct Reporter<'a> {
@@ -58,15 +59,8 @@ impl<'a> Reporter<'a> {
     }
 }
 
-/// Joins the lines, and escapes control characters: parts of the text come from peers.
+/// Joins the lines, and escapes hidden characters: parts of the text come from peers.
 fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let escape = |character: char| -> String {
-        if character.is_control() {
-            character.escape_default().collect()
-        } else {
-            character.to_string()
-        }
-    };
-    words.join(" ").chars().map(escape).collect()
+    visible(&words.join(" "))
 }

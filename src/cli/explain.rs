@@ -64,9 +64,10 @@ With --credentials, the key is checked, too. To export those of a profile:
 A file named - is standard input. A file may have up to 4 MiB.
 
 The output begins with the name of the cause, which is stable. Then come the
-first difference, with ^^^^ below the part that differs, and the fix. Session
-tokens, signatures, cookies and API keys of the input are masked in it. Nothing
-is sent anywhere. NO_COLOR turns colours off.
+first difference, with ^^^^ below the part that differs, and the fix. Secrets of
+the input are masked in it: secret keys, session tokens, signatures, passwords,
+cookies and API keys, also those in the parts that are cut. Nothing is sent
+anywhere. NO_COLOR turns colours off.
 
 JSON has the members cause, confidence (certain, likely, possible or unknown),
 summary, difference (null, or line, yours and aws), fix (or null), and needs

@@ -1,10 +1,12 @@
-//! Percent encoding, hashes and masks, as Signature Version 4 defines them.
+//! Percent encoding and hashes, as Signature Version 4 defines them.
 //!
 //! This code does not share anything with the signer, so that it finds the signer's mistakes.
 
 use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
+
+use super::display::{MASK, is_secret_name};
 
 /// Whether `/` stays as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,18 +85,9 @@ pub(super) fn collapsed(value: &str) -> String {
     words.join(" ")
 }
 
-/// Returns whether a header contains a secret.
-fn is_secret(name: &str) -> bool {
-    matches!(
-        name,
-        "authorization" | "cookie" | "proxy-authorization" | "x-amz-security-token" | "x-api-key"
-    )
-}
-
 /// Returns a header's value as it may be shown.
 pub(super) fn shown_value(name: &str, value: &str) -> String {
-    let name = name.to_ascii_lowercase();
-    if is_secret(&name) && !value.is_empty() {
+    if is_secret_name(name) && !value.is_empty() {
         return format!("{MASK} ({} characters)", value.chars().count());
     }
     shown(value)
@@ -102,11 +95,10 @@ pub(super) fn shown_value(name: &str, value: &str) -> String {
 
 /// Returns a query as it may be shown.
 pub(super) fn shown_query(query: &str) -> String {
-    let secrets = ["x-amz-security-token", "x-amz-signature", "header"];
+    // `header` contains the authorization of a realtime connection.
+    let is_secret = |name: &str| is_secret_name(name) || name.eq_ignore_ascii_case("header");
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if secrets.iter().any(|s| name.eq_ignore_ascii_case(s)) => {
-            format!("{name}={MASK}")
-        }
+        Some((name, _)) if is_secret(name) => format!("{name}={MASK}"),
         _ => pair.to_owned(),
     });
     shown(&pairs.collect::<Vec<_>>().join("&"))
@@ -126,5 +118,4 @@ pub(super) fn quoted(text: &str) -> String {
     format!("\"{text}\"")
 }
 
-const MASK: &str = "[masked]";
 const MAX_SHOWN: usize = 4096;

@@ -13,11 +13,13 @@
 //! | `input` | reads what users paste |
 //! | `answer` | AWS's answers, in all their forms |
 //! | `rules`, `tokens` | causes that AWS's text names, alone or with the request |
+//! | `known` | whether AWS's text is a rejection at all |
 //! | `authorization`, `sent` | the request that AWS verifies, from the request that was sent |
 //! | `verify` | mistakes that a request itself shows |
 //! | `canonical`, `compare` | both sides of the calculation, line by line |
 //! | `signature`, `key` | why the signature does not match |
-//! | `encode` | percent encoding, hashes, masks |
+//! | `encode` | percent encoding, hashes |
+//! | `display` | secrets and hidden characters of what is shown |
 //!
 //! What a request hides, the evidence decides in this order: AWS's text, then the first difference of
 //! the canonical requests, then that of the strings to sign, then the signing key.
@@ -29,10 +31,12 @@ mod cause;
 mod compare;
 mod denial;
 mod diagnosis;
+pub mod display;
 mod encode;
 mod evidence;
 pub mod input;
 mod key;
+mod known;
 mod rules;
 mod sent;
 mod signature;

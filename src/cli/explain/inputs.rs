@@ -82,6 +82,7 @@ impl Inputs<'_> {
         }
         if let Some(path) = self.string_to_sign {
             let text = read(path)?;
+            secrets.add(&text);
             let to_sign = input::read_string_to_sign(&text);
             evidence.string_to_sign = Some(to_sign.map_err(|error| invalid(path, error))?);
         }
@@ -92,9 +93,7 @@ impl Inputs<'_> {
             })?;
             evidence.answered_at = Some(time);
         }
-        if let Some(request) = &evidence.request {
-            secrets.add_request(request);
-        }
+        secrets.add_evidence(&evidence);
         Ok((evidence, secrets))
     }
 }

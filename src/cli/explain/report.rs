@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::diagnose::display::{is_hidden, visible};
 use crate::diagnose::{Confidence, Diagnosis, Difference, Need};
 
 const COLUMNS: usize = 80;
@@ -34,11 +35,22 @@ impl Style {
     }
 }
 
-/// Returns one line of JSON.
+/// Returns one line of JSON, with hidden characters as escapes.
 pub(super) fn json(diagnosis: &Diagnosis) -> String {
     // Its members are strings.
     let json = serde_json::to_string(diagnosis).unwrap_or_default();
-    format!("{json}\n")
+    let mut out = String::with_capacity(json.len() + 1);
+    for char in json.chars() {
+        if is_hidden(char) {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(char);
+        }
+    }
+    out.push('\n');
+    out
 }
 
 /// Returns the cause in the first line, then the difference, the explanation, the fix, and what would decide.
@@ -168,19 +180,6 @@ fn value(text: &str) -> String {
     visible(text)
 }
 
-/// Returns the text in one line: control characters, which could change the terminal, as escapes.
-fn visible(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for char in text.chars() {
-        if char.is_control() {
-            out.extend(char.escape_default());
-        } else {
-            out.push(char);
-        }
-    }
-    out
-}
-
 /// Wraps paragraphs. Lines that begin with a space are code, and stay as they are.
 fn wrapped(text: &str, indent: usize) -> String {
     let margin = " ".repeat(indent);
@@ -193,7 +192,7 @@ fn wrapped(text: &str, indent: usize) -> String {
             let _ = writeln!(out, "{}", format!("{margin}{}", visible(line)).trim_end());
             continue;
         }
-        for word in line.split_ascii_whitespace() {
+        for word in visible(line).split_ascii_whitespace() {
             let length = word.chars().count();
             if column == 0 {
                 out.push_str(&margin);
@@ -205,7 +204,7 @@ fn wrapped(text: &str, indent: usize) -> String {
                 out.push(' ');
                 column += 1;
             }
-            let _ = write!(out, "{}", visible(word));
+            out.push_str(word);
             column += length;
         }
         if lines

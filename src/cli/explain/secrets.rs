@@ -1,238 +1,277 @@
 //! Masks the secrets of the inputs in the output.
 //!
-//! A diagnosis contains none. This covers what a value of the request may contain besides.
+//! A diagnosis quotes parts of the inputs, and may cut them. So this searches the output for pieces of
+//! secrets: six characters in a row, whatever the escapes, are masked. It costs time in proportion to the
+//! size of the inputs, however many secrets they contain.
 
-use crate::diagnose::{Credentials, Diagnosis, Request};
+mod find;
+mod users;
+mod value;
 
-/// The secrets of the inputs, in the forms in which they may occur.
+use std::collections::HashSet;
+
+use crate::diagnose::display::MASK;
+use crate::diagnose::{Answer, Cause, Credentials, Diagnosis, Evidence, Request};
+
+/// The secrets of the inputs, one in a line.
 #[derive(Default)]
-pub(super) struct Secrets(Vec<String>);
+pub(super) struct Secrets(Vec<u8>);
 
-/// Headers and query parameters with a secret, in lower case.
-const NAMES: [&str; 12] = [
-    "x-amz-security-token",
-    "x-amz-signature",
-    "authorization",
-    "proxy-authorization",
-    "cookie",
-    "set-cookie",
-    "x-api-key",
-    "x-countersign-token",
-    // Of credentials in a script or a log.
-    "secret_access_key",
-    "secretaccesskey",
-    "session_token",
-    "sessiontoken",
-];
-const MASK: &str = "[redacted]";
-/// Shorter values would match unrelated text.
-const MIN_LENGTH: usize = 6;
-/// An input with more secrets than this is not a request.
-const MAX_SECRETS: usize = 2_000;
-/// The words of one value, such as the pairs of a cookie, that are masked one by one.
-const MAX_WORDS: usize = 64;
-/// The schemes of `authorization`, which are not secret.
-const SCHEMES: [&str; 3] = ["bearer", "basic", "digest"];
-/// The distance between name and value in a header of a HAR file.
-const MAX_DISTANCE: usize = 60;
+/// The length of the pieces that are compared. Shorter secrets would match unrelated text.
+const PIECE: usize = 6;
+/// Shorter numbers are also parts of dates.
+const MIN_DIGITS: usize = 10;
+/// Words of the sentences of a diagnosis that are in no text of a cause.
+const SENTENCES: &str = "\
+    access address another answer authorization authorized because before being body break carries \
+    certificate characters closed command commands computed connection contains copies countersign \
+    credential credentials cross-origin decide denied differ document documentation does domain either \
+    element elements empty error errors example excludes exist expects expected explain explicit failed \
+    fetch field follows header headers identity incoming instead invalid letters longer malformed matches \
+    message missing months names network nothing number options origin output parameter parameters \
+    permission policy problem proven provided query realtime reason received region rejection rejects \
+    request requests resolve resource response reveal scheme secret secrets seconds server service session \
+    should signature signatures signed signer signing something status string supported terminator texts \
+    timeout unauthorized unchanged unknown unreachable upgrade verified version whole without wrong";
 
 impl Secrets {
-    /// Adds what follows the name of a secret anywhere in a text: `name: value`, `name=value`,
-    /// `"name": "value"`.
+    /// Adds the secrets in a text, whatever it is.
     pub(super) fn add(&mut self, text: &str) {
-        let lower = text.to_ascii_lowercase();
-        for name in NAMES {
-            for (at, _) in lower.match_indices(name) {
-                let rest = text.get(at + name.len()..).unwrap_or_default();
-                self.add_after_name(rest);
-            }
-        }
-        for (at, mark) in lower.match_indices("signature=") {
-            let rest = text.get(at + mark.len()..).unwrap_or_default();
-            let end = rest.find(|char: char| !char.is_ascii_hexdigit());
-            self.add_value(rest.get(..end.unwrap_or(rest.len())).unwrap_or_default());
-        }
-        // `curl -u KEY:SECRET`
-        for mark in ["-u ", "--user ", "--proxy-user "] {
-            for (at, _) in text.match_indices(mark) {
-                let rest = text.get(at + mark.len()..).unwrap_or_default();
-                let rest = rest.trim_start_matches([' ', '"', '\'']);
-                let end = rest.find([' ', '"', '\'', '\n']).unwrap_or(rest.len());
-                let user = rest.get(..end).unwrap_or_default();
-                self.add_value(user.split_once(':').map_or("", |(_, secret)| secret));
-            }
-        }
-    }
-
-    fn add_after_name(&mut self, rest: &str) {
-        let is_before = |char: char| matches!(char, '"' | '\'' | '\\' | ' ' | '\t' | ',' | '[');
-        let Some(rest) = rest.trim_start_matches(is_before).strip_prefix([':', '=']) else {
-            // HAR: `"name": "cookie", "value": "…"`
-            let near = rest.get(..rest.floor_char_boundary(MAX_DISTANCE));
-            if let Some(at) = near.and_then(|near| near.find("\"value\"")) {
-                self.add_after_name(rest.get(at + "\"value\"".len()..).unwrap_or_default());
-            }
-            return;
-        };
-        let value = rest.trim_start_matches(is_before);
-        let end = value
-            .find(['\n', '\r', '"', '\'', '&'])
-            .unwrap_or(value.len());
-        let value = value.get(..end).unwrap_or_default();
-        // In JSON, `\n` ends the line.
-        let value = value.split("\\n").next().unwrap_or_default();
-        let value = value.trim_end_matches('\\').trim_end();
-        // Scope and names of signed headers are not secret, and explain what is wrong.
-        if !value.starts_with("AWS4-") {
-            self.add_value(value);
-        }
+        find::secrets(text, &mut |secret| self.push(secret));
     }
 
     /// Adds the credentials that the user compares with.
     pub(super) fn add_credentials(&mut self, credentials: &Credentials) {
-        self.add_value(&credentials.secret_access_key);
+        self.push(credentials.secret_access_key.as_bytes());
         if let Some(token) = &credentials.session_token {
-            self.add_value(token);
+            self.push(token.as_bytes());
         }
     }
 
-    /// Adds the secrets of a request that was read.
-    pub(super) fn add_request(&mut self, request: &Request) {
-        for (name, value) in &request.headers {
+    /// Adds the secrets of what was read from the inputs, which may be decoded.
+    pub(super) fn add_evidence(&mut self, evidence: &Evidence) {
+        let Evidence {
+            answer: Answer { headers, body, .. },
+            request,
+            canonical_request,
+            string_to_sign,
+            ..
+        } = evidence;
+        self.add_headers(headers);
+        self.add(body);
+        if let Some(request) = request {
+            let Request {
+                target,
+                headers,
+                body,
+                ..
+            } = request;
+            self.add_headers(headers);
+            self.add(target);
+            if let Some(body) = body {
+                self.add(&String::from_utf8_lossy(body));
+            }
+        }
+        for text in [canonical_request, string_to_sign].into_iter().flatten() {
+            self.add(text);
+        }
+    }
+
+    fn add_headers(&mut self, headers: &[(String, String)]) {
+        for (name, value) in headers {
             self.add(&format!("{name}: {value}"));
         }
-        self.add(&request.target);
     }
 
-    fn add_value(&mut self, value: &str) {
-        // The words of `Bearer TOKEN` are secret one by one.
-        if self.0.len() >= MAX_SECRETS {
-            return;
-        }
-        let is_scheme = |word: &str| SCHEMES.iter().any(|known| word.eq_ignore_ascii_case(known));
-        let words = value
-            .split([' ', ';', ','])
-            .filter(|word| !is_scheme(word))
-            .take(MAX_WORDS);
-        for value in std::iter::once(value).chain(words) {
-            for form in [value.to_owned(), decoded(value), value.replace("\\/", "/")] {
-                let encoded = form.replace('%', "%25");
-                let encoded = encoded
-                    .replace('+', "%2B")
-                    .replace('/', "%2F")
-                    .replace('=', "%3D");
-                let json = form.replace('/', "\\/");
-                for form in [form, encoded, json] {
-                    let is_new = form.len() >= MIN_LENGTH && !self.0.contains(&form);
-                    if is_new && self.0.len() < MAX_SECRETS {
-                        self.0.push(form);
-                    }
-                }
-            }
+    fn push(&mut self, secret: &[u8]) {
+        if secret.len() >= PIECE {
+            self.0.extend_from_slice(secret);
+            self.0.push(b'\n');
         }
     }
 
     /// Replaces every secret in a diagnosis.
-    pub(super) fn mask_diagnosis(mut self, diagnosis: &mut Diagnosis) {
-        // A secret may contain another one.
-        self.0.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        self.mask(&mut diagnosis.summary);
+    pub(super) fn mask_diagnosis(&self, diagnosis: &mut Diagnosis) {
+        let words = words_of_texts();
+        let known = Some(&words);
+        let mut texts = vec![(&mut diagnosis.summary, known)];
         if let Some(difference) = &mut diagnosis.difference {
-            self.mask(&mut difference.line);
-            self.mask(&mut difference.yours);
-            self.mask(&mut difference.aws);
+            texts.push((&mut difference.line, known));
+            texts.push((&mut difference.yours, None));
+            texts.push((&mut difference.aws, None));
         }
         if let Some(fix) = &mut diagnosis.fix {
-            self.mask(fix);
+            texts.push((fix, known));
         }
-    }
-
-    fn mask(&self, text: &mut String) {
-        for secret in &self.0 {
-            if text.contains(secret.as_str()) {
-                *text = text.replace(secret.as_str(), MASK);
+        for symbols in [Symbols::Ignored, Symbols::Compared] {
+            let mut shown = HashSet::new();
+            for (text, _) in &texts {
+                for unit in units(text) {
+                    shown.extend(pieces(&characters(unit.as_bytes(), symbols)));
+                }
+            }
+            let mut secret = HashSet::new();
+            for word in self.0.split(|byte| *byte == b'\n') {
+                let found = pieces(&characters(word, symbols));
+                secret.extend(found.into_iter().filter(|piece| shown.contains(piece)));
+            }
+            if secret.is_empty() {
+                continue;
+            }
+            for (text, words) in &mut texts {
+                **text = masked(text, symbols, &secret, *words);
             }
         }
     }
 }
 
-/// Decodes percent-encoding.
-fn decoded(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        match byte.filter(|_| *first == b'%') {
-            Some(byte) => {
-                out.push(byte);
-                rest = after.get(2..).unwrap_or_default();
+/// Whether characters that are neither letters nor digits count. Without them, a secret is found in each
+/// of its encodings; with them, also one that has few letters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Symbols {
+    Ignored,
+    Compared,
+}
+
+/// A character of a text, in lower case and without the escapes of URLs and JSON.
+struct Character {
+    byte: u8,
+    start: usize,
+    end: usize,
+}
+
+/// Returns the words of the sentences that diagnoses consist of. A secret can contain such a word, which a
+/// sentence still shows.
+fn words_of_texts() -> HashSet<String> {
+    let causes = Cause::ALL.iter().flat_map(|cause| {
+        let code = cause.code().iter().map(|(_, code)| *code);
+        [cause.sentence(), cause.explanation(), cause.fix()]
+            .into_iter()
+            .chain(code)
+    });
+    let texts = causes.chain([SENTENCES]);
+    let words = texts.flat_map(str::split_ascii_whitespace);
+    words.map(bare).collect()
+}
+
+/// Returns a word without the punctuation around it.
+fn bare(word: &str) -> String {
+    let word = word.trim_matches(|char: char| !char.is_alphanumeric());
+    word.to_ascii_lowercase()
+}
+
+/// Splits a text after each white space, so that the parts together are the text.
+fn units(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive(|char: char| char.is_ascii_whitespace())
+}
+
+fn characters(text: &[u8], symbols: Symbols) -> Vec<Character> {
+    let mut characters = Vec::with_capacity(text.len());
+    let mut start = 0;
+    while let Some(rest) = text.get(start..).filter(|rest| !rest.is_empty()) {
+        let (byte, length) = first_character(rest);
+        let end = start + length;
+        if let Some(byte) = byte.filter(|byte| {
+            let is_symbol = byte.is_ascii() && !byte.is_ascii_alphanumeric();
+            !(byte.is_ascii_whitespace() || is_symbol && symbols == Symbols::Ignored)
+        }) {
+            let byte = byte.to_ascii_lowercase();
+            characters.push(Character { byte, start, end });
+        }
+        start = end;
+    }
+    characters
+}
+
+/// Returns the first character of a text, decoded, and the length of its encoding.
+fn first_character(text: &[u8]) -> (Option<u8>, usize) {
+    let hex = |at: usize| {
+        let digit = |at: usize| char::from(*text.get(at)?).to_digit(16);
+        // Two hexadecimal digits fit in one byte.
+        Some((digit(at)? << 4 | digit(at + 1)?).to_le_bytes()[0])
+    };
+    match text {
+        [b'%', ..] => {
+            // `%252F` was encoded twice.
+            let mut at = 1;
+            while text.get(at..at + 2) == Some(b"25") && hex(at + 2).is_some() {
+                at += 2;
             }
-            None => {
-                out.push(*first);
-                rest = after;
+            hex(at).map_or((Some(b'%'), 1), |byte| (Some(byte), at + 2))
+        }
+        [b'\\', b'u', b'0', b'0', ..] if hex(4).is_some() => (hex(4), 6),
+        [b'\\', b'x', ..] if hex(2).is_some() => (hex(2), 4),
+        [b'\\', ..] => (None, 1),
+        [byte, ..] => (Some(*byte), 1),
+        [] => (None, 1),
+    }
+}
+
+/// Returns each piece of a text. Six bytes fit into the number.
+fn pieces(characters: &[Character]) -> Vec<u64> {
+    let piece = |window: &[Character]| {
+        window
+            .iter()
+            .fold(0, |piece, character| piece << 8 | u64::from(character.byte))
+    };
+    characters.windows(PIECE).map(piece).collect()
+}
+
+/// Returns the text with every piece of a secret masked, except in the words of sentences.
+fn masked(
+    text: &str,
+    symbols: Symbols,
+    secret: &HashSet<u64>,
+    words: Option<&HashSet<String>>,
+) -> String {
+    let mut out = String::with_capacity(text.len());
+    for unit in units(text) {
+        let characters = characters(unit.as_bytes(), symbols);
+        let found = pieces(&characters);
+        let is_word = words.is_some_and(|words| words.contains(&bare(unit)));
+        if is_word || !found.iter().any(|piece| secret.contains(piece)) {
+            out.push_str(unit);
+            continue;
+        }
+        let mut marked = vec![false; unit.len()];
+        for (window, piece) in characters.windows(PIECE).zip(&found) {
+            if secret.contains(piece) {
+                let (first, last) = (&window[0], &window[PIECE - 1]);
+                marked[first.start..last.end].fill(true);
             }
         }
+        replace(unit, &marked, &mut out);
     }
-    String::from_utf8_lossy(&out).into_owned()
+    out
+}
+
+/// Writes a text with each marked range replaced.
+fn replace(text: &str, marked: &[bool], out: &mut String) {
+    let is_marked = |at: usize, char: char| {
+        let bytes = marked.get(at..at + char.len_utf8());
+        bytes.is_some_and(|bytes| bytes.contains(&true))
+    };
+    let mut rest = text.char_indices().peekable();
+    while let Some((at, char)) = rest.next() {
+        if !is_marked(at, char) {
+            out.push(char);
+            continue;
+        }
+        let mut end = at + char.len_utf8();
+        // The padding of base64 belongs to it.
+        while let Some((at, char)) =
+            rest.next_if(|(at, char)| is_marked(*at, *char) || *char == '=')
+        {
+            end = at + char.len_utf8();
+        }
+        let range = text.get(at..end).unwrap_or_default();
+        let digits = range.trim_end_matches('=');
+        let is_short =
+            digits.len() < MIN_DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+        out.push_str(if is_short { range } else { MASK });
+    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(input: &str, text: &str, expected: &str) {
-        let mut secrets = Secrets::default();
-        secrets.add(input);
-        let mut text = text.to_owned();
-        secrets
-            .0
-            .sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets.mask(&mut text);
-        assert_eq!(text, expected, "{input}");
-    }
-
-    #[test]
-    fn secrets_of_the_input_are_masked_in_every_form() {
-        let expected = "a [redacted] b [redacted] c [redacted]";
-        let text = "a AQo/D+E== b AQo%2FD%2BE%3D%3D c AQo\\/D+E==";
-        for input in [
-            "x-amz-security-token:AQo/D+E==\n\nhost",
-            "curl -H 'X-Amz-Security-Token: AQo/D+E==' https://h",
-            "GET /?X-Amz-Security-Token=AQo%2FD%2BE%3D%3D&a=b",
-            r#"{"x-amz-security-token":"AQo/D+E=="}"#,
-            r#"{"message":"x-amz-security-token:AQo\/D+E==\n"}"#,
-            r#"{"name": "cookie", "value": "AQo/D+E=="}"#,
-            "authorization: Bearer AQo/D+E==",
-            "curl -u AKID:AQo/D+E== https://h",
-            "curl --user 'AKID:AQo/D+E==' https://h",
-            "export AWS_SECRET_ACCESS_KEY=AQo/D+E==",
-            "{ secretAccessKey: 'AQo/D+E==' }",
-        ] {
-            check(input, text, expected);
-        }
-        check(
-            "cookie: a=secret1; b=secret2",
-            "secret1 b=secret2",
-            "secret1 [redacted]",
-        );
-        check(
-            "Authorization: AWS4-HMAC-SHA256 Credential=AK/20260115/r/s/aws4_request, \
-             SignedHeaders=host;x-amz-security-token, Signature=0123456789ab",
-            "Credential=AK/20260115/r/s/aws4_request 0123456789ab",
-            "Credential=AK/20260115/r/s/aws4_request [redacted]",
-        );
-        check(
-            "authorization: Bearer abcdefgh",
-            "Bearer authorization",
-            "Bearer authorization",
-        );
-        check(
-            "x-amz-security-token",
-            "x-amz-security-token",
-            "x-amz-security-token",
-        );
-    }
-}
+mod tests;

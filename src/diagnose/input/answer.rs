@@ -1,8 +1,7 @@
 //! Reads an answer of AWS from whatever people paste.
 
-use serde_json::Value;
-
 use super::http_text::{self, Message};
+use super::json_errors::Found;
 use super::request::{ReadHead, read_request};
 use super::terminal::{self, Verbose};
 use super::{Headers, InputError, MAX_INPUT, curl, har, literal};
@@ -15,39 +14,12 @@ pub struct ReadAnswer {
     pub request: Option<Request>,
 }
 
-/// How deep an error may be in values, and in strings that contain JSON.
-const MAX_DEPTH: usize = 24;
-/// The number of positions at which an object of JSON is looked for in a text.
-const MAX_POSITIONS: usize = 64;
-/// The types of realtime messages that are errors.
-const FRAMES: [&str; 5] = [
-    "connection_error",
-    "error",
-    "subscribe_error",
-    "publish_error",
-    "broadcast_error",
-];
-/// Parts of AWS's texts, in lower case.
-const PHRASES: [&str; 12] = [
-    "signature",
-    "credential",
-    "authoriz",
-    "security token",
-    "authentication token",
-    "forbidden",
-    "exception",
-    "signedheader",
-    "permission denied",
-    "jwt",
-    "x-amz-",
-    "too large",
-];
-
 /// Reads pasted text, a whole HTTP response, the output of `curl -v`, a HAR entry or a realtime message.
 pub fn read_answer(text: &str) -> Result<ReadAnswer, InputError> {
     if text.len() > MAX_INPUT {
         return Err(InputError::TooLarge);
     }
+    let text = &*literal::without_lone_surrogates(text);
     if let Some(exchange) = har::exchange(text)? {
         return Ok(ReadAnswer {
             answer: exchange.answer,
@@ -137,108 +109,6 @@ fn plain(text: &str) -> String {
     } else {
         text.to_owned()
     }
-}
-
-/// An error that is somewhere in a text as JSON.
-#[derive(Default)]
-struct Found {
-    body: Option<String>,
-    status: Option<u16>,
-}
-
-impl Found {
-    fn new(text: &str) -> Self {
-        let mut found = Self::default();
-        found.read(text, MAX_DEPTH);
-        found
-    }
-
-    /// Searches a text for objects of JSON.
-    fn read(&mut self, text: &str, depth: usize) {
-        let Some(depth) = depth.checked_sub(1) else {
-            return;
-        };
-        let mut at = 0;
-        for _ in 0..MAX_POSITIONS {
-            let rest = text.get(at..).unwrap_or_default();
-            let Some(start) = rest.find('{') else {
-                return;
-            };
-            let json = rest.get(start..).unwrap_or_default();
-            let mut values = serde_json::Deserializer::from_str(json).into_iter::<Value>();
-            match values.next() {
-                Some(Ok(value)) => {
-                    let end = values.byte_offset();
-                    self.visit(&value, json.get(..end), depth);
-                    at += start + end;
-                }
-                _ => at += start + 1,
-            }
-            if self.body.is_some() {
-                return;
-            }
-        }
-    }
-
-    /// Looks for the innermost error in a value. `raw` is its text, if that is known.
-    fn visit(&mut self, value: &Value, raw: Option<&str>, depth: usize) {
-        let Some(inner) = depth.checked_sub(1) else {
-            return;
-        };
-        match value {
-            Value::Object(members) => {
-                self.note_status(members);
-                if !is_envelope(value) {
-                    for value in members.values() {
-                        self.visit(value, None, inner);
-                        if self.body.is_some() {
-                            return;
-                        }
-                    }
-                }
-                if is_error(value) {
-                    let text = || value.to_string();
-                    self.body = Some(raw.map_or_else(text, str::to_owned));
-                }
-            }
-            Value::Array(items) => {
-                for item in items {
-                    self.visit(item, None, inner);
-                }
-            }
-            Value::String(text) if text.contains('{') => self.read(text, inner),
-            Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
-
-    fn note_status(&mut self, members: &serde_json::Map<String, Value>) {
-        for name in ["status", "statusCode", "status_code", "HTTPStatusCode"] {
-            let status = members.get(name).and_then(Value::as_u64);
-            let status = status.and_then(|status| u16::try_from(status).ok());
-            let status = status.filter(|status| (400..600).contains(status));
-            self.status = self.status.or(status);
-        }
-    }
-}
-
-/// Returns whether an object is AppSync's envelope of errors, or a realtime message.
-fn is_envelope(value: &Value) -> bool {
-    let kind = value.get("type").and_then(Value::as_str);
-    kind.is_some_and(|kind| FRAMES.contains(&kind)) && value.get("payload").is_some()
-        || value
-            .get("errors")
-            .is_some_and(|errors| errors.is_array() || errors.is_object())
-}
-
-/// Returns whether an object is an error, with words that AWS uses.
-fn is_error(value: &Value) -> bool {
-    let has = |name: &str| value.get(name).is_some();
-    let is_shaped = is_envelope(value)
-        || ["message", "Message", "__type", "errorType", "Error"]
-            .into_iter()
-            .any(has);
-    let text = value.to_string().to_ascii_lowercase();
-    is_shaped && PHRASES.iter().any(|phrase| text.contains(phrase))
 }
 
 /// Returns the status that an error message mentions: `status code 403`, `403 Client Error`, `HTTP 403`.

@@ -94,6 +94,9 @@ const SHORT: [(char, &str); 32] = [
     ('j', "--junk-session-cookies"),
 ];
 
+/// Headers beyond this number are ignored; the diagnosis reads no more.
+const MAX_HEADERS: usize = 1000;
+
 /// Short options without a value that do not change the request are not listed.
 const SHORT_WITH_VALUE: &str = "ACDEFHKPQTUXYbcdehmortuwxyz";
 
@@ -265,6 +268,9 @@ impl Command {
 
     /// `name: value`; `name;` sends an empty header, `name:` removes one that curl would send.
     fn header(&mut self, text: &str) {
+        if self.headers.len() + self.removed.len() >= MAX_HEADERS {
+            return;
+        }
         let (name, value) = match text.split_once(':') {
             Some((name, value)) => (name.trim(), value.trim()),
             None => match text.strip_suffix(';') {
@@ -336,9 +342,11 @@ impl Command {
         {
             query.push(String::from_utf8_lossy(data).into_owned());
         }
+        let mut separator = if url.contains('?') { '&' } else { '?' };
         for part in query {
-            url.push(if url.contains('?') { '&' } else { '?' });
+            url.push(separator);
             url.push_str(&part);
+            separator = '&';
         }
         let method = match &self.method {
             Some(method) => method.clone(),

@@ -1,5 +1,9 @@
 //! Strings as programming languages and JSON print them.
 
+use std::borrow::Cow;
+
+/// The most digits of a code point.
+const MAX_CODE: usize = 6;
 /// The most characters that an expression around a string has, such as `const canonicalRequest = `.
 const MAX_BEFORE: usize = 80;
 
@@ -89,17 +93,28 @@ fn escaped(text: &str) -> (Option<char>, usize) {
 }
 
 fn hex(text: &str, digits: usize) -> Option<u32> {
-    u32::from_str_radix(text.get(2..2 + digits)?, 16).ok()
+    number(text.get(2..2 + digits)?)
+}
+
+/// Reads a hexadecimal number, which has no sign.
+fn number(digits: &str) -> Option<u32> {
+    let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex
+        .then(|| u32::from_str_radix(digits, 16).ok())
+        .flatten()
 }
 
 /// `\u0041`, a pair of surrogates, or `\u{41}`.
 fn unicode(text: &str) -> (Option<char>, usize) {
-    if let Some((code, _)) = text
-        .strip_prefix("\\u{")
-        .and_then(|rest| rest.split_once('}'))
-    {
-        let char = u32::from_str_radix(code, 16).ok().and_then(char::from_u32);
-        return (char, code.len() + 4);
+    if let Some(rest) = text.strip_prefix("\\u{") {
+        let end = rest
+            .bytes()
+            .take(MAX_CODE + 1)
+            .position(|byte| byte == b'}');
+        return match end.and_then(|end| rest.get(..end)) {
+            Some(code) => (number(code).and_then(char::from_u32), code.len() + 4),
+            None => (None, 3),
+        };
     }
     let Some(high) = hex(text, 4) else {
         return (None, 2);
@@ -112,6 +127,39 @@ fn unicode(text: &str) -> (Option<char>, usize) {
         }
         _ => (char::from_u32(high), 6),
     }
+}
+
+/// Returns the text with `\ufffd` for each half of a surrogate pair that has no other half, which no parser
+/// of JSON accepts.
+pub(super) fn without_lone_surrogates(text: &str) -> Cow<'_, str> {
+    const ESCAPE: usize = 6;
+    let mut out: Option<String> = None;
+    let mut at = 0;
+    while let Some(found) = text.get(at..).and_then(|rest| rest.find("\\u")) {
+        let start = at + found;
+        at = start + 2;
+        let code = text.get(start..).and_then(|rest| hex(rest, 4));
+        let Some(0xd800..0xe000) = code else {
+            continue;
+        };
+        let after = text.get(start + ESCAPE..).unwrap_or_default();
+        let second = after.trim_start_matches('\\');
+        let escapes = after.len() - second.len();
+        let low = after
+            .get(escapes.saturating_sub(1)..)
+            .and_then(|rest| hex(rest, 4));
+        let is_pair = escapes > 0
+            && second.starts_with('u')
+            && matches!((code, low), (Some(0xd800..0xdc00), Some(0xdc00..0xe000)));
+        if is_pair {
+            at = start + ESCAPE + escapes + 5;
+        } else {
+            let out = out.get_or_insert_with(|| text.to_owned());
+            out.replace_range(start..start + ESCAPE, "\\ufffd");
+            at = start + ESCAPE;
+        }
+    }
+    out.map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
 /// Returns the text of a print-out of an object with strings in it: pieces that `+` joins over several

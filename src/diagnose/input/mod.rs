@@ -8,6 +8,7 @@ mod canonical;
 mod curl;
 mod har;
 mod http_text;
+mod json_errors;
 mod literal;
 mod request;
 mod shell;
@@ -16,6 +17,13 @@ mod terminal;
 mod tests;
 mod time;
 mod url;
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::encode::decode as percent_decode;
 
 pub use answer::{ReadAnswer, read_answer};
 pub use canonical::{read_canonical_request, read_string_to_sign};
@@ -104,6 +112,36 @@ pub fn decode(bytes: &[u8]) -> Result<String, InputError> {
 fn utf8(bytes: &[u8]) -> Result<String, InputError> {
     let text = std::str::from_utf8(bytes).map_err(|_| InputError::Binary)?;
     Ok(text.to_owned())
+}
+
+/// Returns a text without the encodings of URLs, JSON and HTML, each of which is removed once.
+pub fn decoded(text: &str) -> String {
+    let mut text = Cow::Borrowed(text);
+    if text.contains('%') {
+        text = String::from_utf8_lossy(&percent_decode(&text))
+            .into_owned()
+            .into();
+    }
+    if text.contains('\\') {
+        text = literal::unescape(&text).into();
+    }
+    for (entity, char) in [
+        ("&quot;", "\""),
+        ("&#34;", "\""),
+        ("&#39;", "'"),
+        ("&apos;", "'"),
+        ("&amp;", "&"),
+    ] {
+        if text.contains(entity) {
+            text = text.replace(entity, char).into();
+        }
+    }
+    text.into_owned()
+}
+
+/// Decodes base64 in the usual alphabet, if it is that of a text.
+pub fn decoded_base64(text: &[u8]) -> Option<String> {
+    String::from_utf8(STANDARD.decode(text).ok()?).ok()
 }
 
 /// Returns the value of a header.

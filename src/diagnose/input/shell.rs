@@ -9,6 +9,9 @@ use super::literal::unescape;
 /// What a variable is replaced by in a word, so that its user can decide whether it matters.
 pub(super) const VARIABLE: char = '\u{e000}';
 
+/// The longest expression, such as `${NAME:-default}`.
+const MAX_EXPRESSION: usize = 4096;
+
 /// Returns the words of the first command in a text. A variable in them is [`VARIABLE`], its name, and
 /// [`VARIABLE`].
 pub(super) fn words(text: &str) -> Result<Vec<String>, InputError> {
@@ -103,20 +106,34 @@ fn end_of_c_quote(text: &str) -> Option<usize> {
 /// Returns the name of a variable, `$NAME`, `${NAME}` or `$(command)`, and the length of the expression.
 fn variable(text: &str, next: char) -> Option<(&str, usize)> {
     if let Some(close) = match next {
-        '{' => Some('}'),
-        '(' => Some(')'),
+        '{' => Some(b'}'),
+        '(' => Some(b')'),
         _ => None,
     } {
-        let (inside, _) = text.get(2..)?.split_once(close)?;
-        // A command may contain secrets, and is shown in an error.
-        let name = if close == ')' { "(command)" } else { inside };
+        let inside = text.get(2..)?;
+        let end = inside
+            .bytes()
+            .take(MAX_EXPRESSION)
+            .position(|byte| byte == close);
+        let inside = inside.get(..end?)?;
+        // A command, or the default of a variable, may contain secrets, and this is shown in an error.
+        let name = if close == b')' {
+            "(command)"
+        } else {
+            name(inside)
+        };
         return Some((name, inside.len() + 3));
     }
     if !next.is_ascii_alphabetic() && next != '_' {
         return None;
     }
-    let is_of_name = |char: char| char.is_ascii_alphanumeric() || char == '_';
-    let rest = text.get(1..)?;
-    let name = rest.get(..rest.find(|char| !is_of_name(char)).unwrap_or(rest.len()))?;
+    let name = name(text.get(1..)?);
     Some((name, name.len() + 1))
+}
+
+/// Returns the name of a variable that a text begins with.
+fn name(text: &str) -> &str {
+    let is_of_name = |char: char| char.is_ascii_alphanumeric() || char == '_';
+    let end = text.find(|char| !is_of_name(char)).unwrap_or(text.len());
+    text.get(..end).unwrap_or_default()
 }

@@ -113,6 +113,21 @@ fn answers_are_read_in_every_form_that_is_pasted() {
 }
 
 #[test]
+fn halves_of_surrogate_pairs_are_read() {
+    for (escape, expected) in [
+        (r"\ud800", "\u{fffd}"),
+        (r"\udc00\ud83d\ude00\ud83d", "\u{fffd}\u{1f600}\u{fffd}"),
+    ] {
+        let text = format!(r#"{{"message":"{escape} is not authorized to perform: x"}}"#);
+        let found: serde_json::Value = serde_json::from_str(&answer(&text).body).unwrap();
+        assert_eq!(
+            found["message"],
+            format!("{expected} is not authorized to perform: x")
+        );
+    }
+}
+
+#[test]
 fn output_of_curl_contains_request_and_answer() {
     let body = json(MISMATCH);
     let text = format!(

@@ -145,3 +145,93 @@ async fn explain_prints_no_secret_of_a_request() {
         }
     }
 }
+
+/// A secret of which no piece is a word of a sentence.
+const UNIQUE: &str = "Zq7/Vx+Kw9bTn3RmLp5YcHd8JfGs2WoEuAi4QkXt";
+
+/// The ways in which people write a secret into a text.
+const SPELLINGS: [&str; 34] = [
+    "secret key: {}",
+    "Secret Access Key: {}",
+    "AWS_SECRET_KEY={}",
+    "aws_secret: {}",
+    "secretKey: '{}'",
+    "aws --secret-access-key={} sts",
+    "aws --secret-access-key {} sts",
+    "<SecretAccessKey>{}</SecretAccessKey>",
+    "aws_session_token {}",
+    "Token: {}",
+    "Bearer {}",
+    "x-api-key {}",
+    "apiKey: {}",
+    "(b'x-amz-security-token', b'{}')",
+    "X-Amz-Security-Token|{}|",
+    "access_token%3D{}",
+    "curl -uKEY:{} h",
+    "curl --user=KEY:{} h",
+    "https://user:{}@h",
+    "https://h/?access_token={}",
+    "x-auth-token: {}",
+    "x-amz-security-token: {}",
+    "cookie: a=1; b={}",
+    "authorization: Bearer {}",
+    "export AWS_SECRET_ACCESS_KEY={}",
+    "secretAccessKey: `{}`,",
+    "{\"SessionToken\": \"{}\"}",
+    "{\"body\": \"{\\\"token\\\":\\\"{}\\\"}\"}",
+    "{\"name\": \"cookie\", \"value\": \"{}\"}",
+    "| password | {} |",
+    ":secret_access_key => '{}'",
+    "Signature={}",
+    "key {} of nobody",
+    "sec-websocket-protocol: header-{}",
+];
+
+fn check_no_piece(what: &str, output: &std::process::Output) {
+    let written = [output.stdout.clone(), output.stderr.clone()].concat();
+    let written = String::from_utf8(written).unwrap();
+    assert!(written.len() > 40, "{what}: {written}");
+    for piece in UNIQUE.as_bytes().windows(6) {
+        let piece = std::str::from_utf8(piece).unwrap();
+        assert!(!written.contains(piece), "{what}\n→ {written}");
+    }
+}
+
+/// A quoted value is cut at any of its characters, and a secret in it is cut, too.
+#[tokio::test]
+async fn explain_prints_no_piece_of_a_secret_in_any_spelling() {
+    let world = World::new().await;
+    let canonical = |value: &str| {
+        let hash = "a".repeat(64);
+        format!("POST\n/x\n\nhost:h\nx-note:{value}\n\nhost;x-note\n{hash}")
+    };
+    let echo = json!({ "message": format!(
+        "The request signature we calculated does not match the signature you provided.\n\n\
+         The Canonical String for this request should have been\n'{}'\n\n\
+         The String-to-Sign should have been\n'AWS4-HMAC-SHA256\n20260115T120000Z\nx\ny'",
+        canonical("other")
+    ) })
+    .to_string();
+    for (at, spelling) in SPELLINGS.into_iter().enumerate() {
+        let text = spelling.replace("{}", UNIQUE);
+        let before = text.find(UNIQUE).unwrap();
+        // The cut after 80 characters is within the secret, or the secret is whole.
+        let cut = "x ".repeat(35usize.saturating_sub(before / 2)) + " ".repeat(at % 7).as_str();
+        for input in [text.clone(), format!("{cut}{text}")] {
+            check_no_piece(&input, &explain(&[], &input).await);
+            check_no_piece(&input, &explain(&["--json"], &input).await);
+        }
+        // The secret is also the value of a header that is not secret.
+        let canonical = world.home.file("canonical.txt", &canonical(UNIQUE));
+        for option in ["--request", "--string-to-sign"] {
+            let file = match option {
+                "--request" => format!("POST /x HTTP/1.1\nhost: h\nx-other: {text}\n\n{text}"),
+                _ => format!("{text}\nAWS4-HMAC-SHA256\nx\n1/2/3/4\n{}", "a".repeat(64)),
+            };
+            let file = world.home.file("other.txt", &file);
+            let arguments = [option, &file, "--canonical-request", &canonical, "--json"];
+            check_no_piece(&text, &explain(&arguments, &echo).await);
+            check_no_piece(&text, &explain(&arguments[..4], &echo).await);
+        }
+    }
+}

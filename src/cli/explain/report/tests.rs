@@ -124,6 +124,29 @@ fn paragraphs_are_wrapped_and_code_is_not() {
 }
 
 #[test]
+fn hidden_characters_are_escaped_in_both_forms() {
+    let mut diagnosis = diagnose(&Evidence::default());
+    let hidden = "a\u{9b}31m\u{202e}b\u{2066}\u{200b}\u{7f}\u{e0041}\u{1b}";
+    diagnosis.summary = hidden.to_owned();
+    diagnosis.difference = Some(Difference {
+        line: hidden.to_owned(),
+        yours: hidden.to_owned(),
+        aws: hidden.to_owned(),
+    });
+    diagnosis.fix = Some(format!("{hidden}\n  {hidden}"));
+    let is_plain = |text: &str| {
+        text.chars()
+            .all(|char| (' '..='~').contains(&char) || char == '\n')
+    };
+    let text = report(&diagnosis, Style::Plain);
+    assert!(is_plain(&text), "{text:?}");
+    let text = line(&diagnosis);
+    assert!(is_plain(&text), "{text:?}");
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["summary"], hidden);
+}
+
+#[test]
 fn json_has_the_documented_members() {
     let json = line(&diagnose(&Evidence::default()));
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();

@@ -1,0 +1,119 @@
+//! Which parts of an input may be shown, and how.
+
+/// What is shown instead of a secret.
+pub const MASK: &str = "[redacted]";
+
+/// How the names of secrets end, in lower case, without separators.
+const SECRET_NAMES: [&str; 18] = [
+    "accesskeysecret",
+    "apikey",
+    "authkey",
+    "authorization",
+    "bearer",
+    "cookie",
+    "encryptionkey",
+    "pass",
+    "passphrase",
+    "passwd",
+    "password",
+    "privatekey",
+    "pwd",
+    "secret",
+    "secretaccesskey",
+    "secretkey",
+    "signature",
+    "token",
+];
+
+/// The longest name of a secret, in letters.
+pub const MAX_NAME: usize = 24;
+
+/// Returns whether a header, parameter or setting of this name contains a secret. Spelling does not matter:
+/// `X-Amz-Security-Token`, `aws_session_token`, `secretAccessKey`, `Secret Access Key`.
+pub fn is_secret_name(name: &str) -> bool {
+    let letters = name.bytes().filter(u8::is_ascii_alphanumeric);
+    let mut letters: Vec<u8> = letters.rev().take(MAX_NAME).collect();
+    letters.reverse();
+    letters.make_ascii_lowercase();
+    SECRET_NAMES
+        .iter()
+        .any(|secret| letters.ends_with(secret.as_bytes()))
+}
+
+/// Returns whether a terminal does not show a character, or whether the character changes how the terminal
+/// shows others: control characters, marks of the writing direction, spaces without a width, tags.
+pub fn is_hidden(char: char) -> bool {
+    char.is_control()
+        || matches!(
+            char,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{1d173}'..='\u{1d17a}'
+                | '\u{e0000}'..='\u{e0fff}'
+        )
+}
+
+/// Returns the text in one line, with hidden characters as escapes: `\n`, `\u{1b}`.
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        if !is_hidden(char) {
+            out.push(char);
+        } else if matches!(char, '\n' | '\r' | '\t') {
+            out.extend(char.escape_default());
+        } else {
+            out.extend(char.escape_unicode());
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_secrets_are_known_in_every_spelling() {
+        for name in [
+            "x-amz-security-token",
+            "X-Amz-Signature",
+            "Authorization",
+            "set-cookie",
+            "X_API_KEY",
+            "aws_secret",
+            "AWS_SECRET_KEY",
+            "secretAccessKey",
+            "Secret Access Key",
+            "--secret-access-key",
+            "sessionToken",
+            "password",
+        ] {
+            assert!(is_secret_name(name), "{name}");
+        }
+        for name in [
+            "host",
+            "x-amz-date",
+            "x-amz-content-sha256",
+            "",
+            "AWSAccessKeyId",
+        ] {
+            assert!(!is_secret_name(name), "{name}");
+        }
+        assert!(SECRET_NAMES.iter().all(|name| name.len() <= MAX_NAME));
+    }
+
+    #[test]
+    fn hidden_characters_are_escaped() {
+        assert_eq!(visible("a\n\u{1b}é"), "a\\n\\u{1b}é");
+        let hidden =
+            "\u{7f}\u{85}\u{9b}\u{200b}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{feff}\u{e0041}";
+        assert!(hidden.chars().all(is_hidden));
+        assert!(visible(hidden).is_ascii());
+    }
+}
