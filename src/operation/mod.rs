@@ -14,10 +14,14 @@
 mod admit;
 mod api;
 mod client_headers;
+mod error_response;
 mod exchange;
+mod field_denial;
 mod filters;
 
 pub use admit::{NotAdmitted, RequestedOperation, admit};
-pub use api::{AppSyncApi, LiveSubscription, media_type, read_error, response_errors};
+pub use api::{AppSyncApi, LiveSubscription, read_error, record_denial};
 pub use client_headers::{HeaderError, from_entries};
+pub use error_response::ErrorResponse;
 pub use exchange::{ExchangeError, UpstreamRequest, exchange, record_response, record_timing};
+pub use field_denial::FieldDenials;

@@ -106,7 +106,7 @@ const UPSTREAM: Status = Status::Upstream;
 const NONE: Status = Status::None;
 
 codes! {
-    AccessDenied = "ACCESS_DENIED", NONE, LOGGED,
+    AccessDenied = "ACCESS_DENIED", NONE, NO,
         "AWS rejected the request: the IAM identity is not allowed to do this.",
         "Grant the identity `execute-api:Invoke`, or the action of the service, on the resource.";
     BadBatch = "BAD_BATCH", BAD_REQUEST, NO,
@@ -175,7 +175,7 @@ codes! {
     EventsRefused = "EVENTS_REFUSED", CHANNEL, NO,
         "AppSync rejected the subscription to the channel, or its realtime endpoint could not be reached.",
         "See the message. After a 503, try again.";
-    Forbidden = "FORBIDDEN", NONE, LOGGED,
+    Forbidden = "FORBIDDEN", NONE, NO,
         "AWS rejected the request with `Forbidden`, without a reason.",
         "Check the Host header, the API key, and the API's resource policy and WAF rules.";
     Forwarded = "FORWARDED", FORBIDDEN, NO,
@@ -223,7 +223,7 @@ codes! {
     NoRoute = "NO_ROUTE", NOT_FOUND, NO,
         "No route matches the path.",
         "Use one of the paths in the message, or add a route.";
-    NoSuchRoute = "NO_SUCH_ROUTE", NONE, LOGGED,
+    NoSuchRoute = "NO_SUCH_ROUTE", NONE, NO,
         "The REST API does not have this path or method.",
         "Check the path, the method, and that the stage is in the route's target.";
     OperationIdExists = "OPERATION_ID_EXISTS", CONFLICT, NO,
@@ -244,22 +244,22 @@ codes! {
     PersistedQueryNotSupported = "PERSISTED_QUERY_NOT_SUPPORTED", BAD_REQUEST, NO,
         "The request has the hash of a persisted query, which AppSync does not support.",
         "Send the document's text as `query`. Clients of automatic persisted queries do so automatically.";
-    ScopeWrong = "SCOPE_WRONG", NONE, LOGGED,
+    ScopeWrong = "SCOPE_WRONG", NONE, NO,
         "AWS rejected the signature: it is for another region or service.",
         "Set the route's `region` or `service` to the one in AWS's message.";
     ShuttingDown = "SHUTTING_DOWN", UNAVAILABLE, NO_OR_MAYBE,
         "countersign is draining, or its drain deadline has passed.",
         "With `sent: no`, try again at another instance or after the restart.";
-    SignatureExpired = "SIGNATURE_EXPIRED", NONE, LOGGED,
+    SignatureExpired = "SIGNATURE_EXPIRED", NONE, NO,
         "AWS rejected the signature: it is more than 5 minutes old.",
         "countersign corrects a clock that is behind. If this recurs, find what delays requests.";
-    SignatureIncomplete = "SIGNATURE_INCOMPLETE", NONE, LOGGED,
+    SignatureIncomplete = "SIGNATURE_INCOMPLETE", NONE, NO,
         "AWS could not parse the signature.",
         "Check whether a proxy between countersign and AWS changes the Authorization header.";
-    SignatureMismatch = "SIGNATURE_MISMATCH", NONE, LOGGED,
+    SignatureMismatch = "SIGNATURE_MISMATCH", NONE, NO,
         "AWS computed another signature.",
         "Check the secret key, and whether a proxy between countersign and AWS changes the request.";
-    SignatureNotYetCurrent = "SIGNATURE_NOT_YET_CURRENT", NONE, LOGGED,
+    SignatureNotYetCurrent = "SIGNATURE_NOT_YET_CURRENT", NONE, NO,
         "AWS rejected the signature: its time is in the future.",
         "countersign corrects a clock that is ahead. If this recurs, check what sets it.";
     SigningFailed = "SIGNING_FAILED", INTERNAL, NO,
@@ -298,10 +298,10 @@ codes! {
     TargetNotSignable = "TARGET_NOT_SIGNABLE", BAD_REQUEST, NO,
         "The path or query cannot be signed exactly as it was sent.",
         "Correct the target, or set the route's `odd_paths`.";
-    TokenExpired = "TOKEN_EXPIRED", NONE, LOGGED,
+    TokenExpired = "TOKEN_EXPIRED", NONE, NO,
         "AWS rejected the credentials: they have expired.",
         "Renew the credentials, for example with `aws sso login`.";
-    TokenInvalid = "TOKEN_INVALID", NONE, LOGGED,
+    TokenInvalid = "TOKEN_INVALID", NONE, NO,
         "AWS does not recognize the access key or session token, or they are not valid in this region.",
         "Check the credentials and the region.";
     TokenMissing = "TOKEN_MISSING", UNAUTHORIZED, NO,
@@ -353,7 +353,7 @@ codes! {
         "The response is larger than `limits.response_body`.",
         "Request less data, or raise `limits.response_body`.";
     UpstreamStatus = "UPSTREAM_STATUS", NONE, ANY,
-        "AppSync's response to an operation on a socket or stream has an error status.",
+        "AppSync's response to an operation on a socket or stream has an error status, for a reason without a code of its own.",
         "See the message, and `status` beside the code.";
     UpstreamTimeout = "UPSTREAM_TIMEOUT", GATEWAY_TIMEOUT, MAYBE_OR_NO,
         "AWS did not respond in time.",

@@ -1,6 +1,7 @@
 //! The body of a response. It counts its bytes, and writes the log line of its request when it ends.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -9,10 +10,11 @@ use futures_util::Stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::mpsc;
 
+use crate::operation::{FieldDenials, record_denial};
 use crate::session::Piece;
 use crate::sign::redact;
 use crate::telemetry::Record;
-use crate::upstream::ResponseBody;
+use crate::upstream::{ResponseBody, Upstream};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -25,6 +27,8 @@ pub struct Body {
     is_over: bool,
     /// The length that the response's head announces, if it does.
     length: Option<usize>,
+    /// The search for fields that AppSync denied.
+    denials: Option<(Arc<Upstream>, FieldDenials)>,
 }
 
 /// The pieces of a batch's response, in their order.
@@ -55,6 +59,7 @@ impl Body {
             record: None,
             is_over: false,
             length: None,
+            denials: None,
         }
     }
 
@@ -73,6 +78,7 @@ impl Body {
             record: None,
             is_over: false,
             length: None,
+            denials: None,
         }
     }
 
@@ -83,6 +89,7 @@ impl Body {
             record: None,
             is_over: false,
             length: None,
+            denials: None,
         }
     }
 
@@ -93,7 +100,13 @@ impl Body {
             record: None,
             is_over: false,
             length: None,
+            denials: None,
         }
+    }
+
+    /// Searches the body for a field that AppSync denied, and adds it to the record.
+    pub(super) fn search(&mut self, upstream: Arc<Upstream>, denials: FieldDenials) {
+        self.denials = Some((upstream, denials));
     }
 
     /// Sets the record to write at the end. `length` is what the response's head announces.
@@ -169,7 +182,7 @@ impl HttpBody for Body {
                 match ready!(poll_stream(read, rest, tokens, cx)) {
                     Some(Err(error)) => {
                         if let Some(record) = &mut this.record {
-                            record.cause = Some(error.to_string());
+                            record.error = Some(error.to_string());
                             record.code.get_or_insert(Code::UpstreamBroken.into());
                         }
                         // The head may not have been sent yet, as with `Inner::Pieces`.
@@ -206,11 +219,19 @@ impl HttpBody for Body {
         };
         if let Some(record) = &mut this.record {
             match &frame {
-                Some(Ok(frame)) => record.bytes_out += frame.data_ref().map_or(0, Bytes::len),
-                // A stop is not worth a warning, so it has no cause.
+                Some(Ok(frame)) => {
+                    let data = frame.data_ref().map_or(&[][..], |data| data);
+                    record.bytes_out += data.len();
+                    if let Some((upstream, denials)) = &mut this.denials
+                        && let Some(message) = denials.push(data)
+                    {
+                        record_denial(upstream, &message, record);
+                    }
+                }
+                // A stop is not worth a warning, so it has no error.
                 Some(Err(_)) if record.code == Some(Code::ShuttingDown.into()) => {}
                 Some(Err(error)) => {
-                    record.cause = Some(error.to_string());
+                    record.error = Some(error.to_string());
                     record.code.get_or_insert(Code::UpstreamBroken.into());
                 }
                 None => {}

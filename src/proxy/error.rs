@@ -343,8 +343,16 @@ fn count(error: &Error, summary: &ErrorSummary) {
     }
 }
 
+/// Returns the cause of a rejection by AWS that another log line explains.
+fn explained_cause(error: &Error) -> Option<&str> {
+    let Error::EventsRefused(errors) = error else {
+        return None;
+    };
+    errors.first()?.extensions.get("cause")?.as_str()
+}
+
 /// Returns the text of an error for the log. It contains no path, which may be secret.
-fn cause(error: &Error) -> String {
+fn error_text(error: &Error) -> String {
     if let Error::NoRoute { routes, .. } = error {
         return format!("no route matches the path. Routes: {routes}");
     }
@@ -362,7 +370,7 @@ pub(super) fn graphql_error(error: &Error) -> GraphqlError {
 pub(super) fn refused(error: &Error, record: &mut Record) -> GraphqlError {
     record.code = Some(error.code().into());
     record.sent = Some(error.summary().sent);
-    record.cause = Some(cause(error));
+    record.error = Some(error_text(error));
     record.write();
     graphql_error(error)
 }
@@ -379,7 +387,8 @@ pub(super) fn rescue(
     let message = error.message();
     record.code = Some(code.into());
     record.sent = Some(sent);
-    record.cause = Some(cause(error));
+    record.cause = explained_cause(error).map(str::to_owned);
+    record.error = record.cause.is_none().then(|| error_text(error));
     let text = match error_format {
         ErrorFormat::GraphQl(_) => json!({ "errors": [GraphqlError::coded(message, code, sent)] }),
         ErrorFormat::Plain => {

@@ -86,8 +86,9 @@ async fn publish(
         repeat: Repeat::Never,
     };
     let sent = send(call.route, request, record).await;
-    let (head, body) = sent?;
-    relay_graphql(head, body, Media::Json, false, &call.client.share, record).await
+    let upstream = &call.route.upstream;
+    let share = &call.client.share;
+    relay_graphql(upstream, sent?, Media::Json, false, share, record).await
 }
 
 async fn subscribe(

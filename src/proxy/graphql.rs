@@ -168,8 +168,9 @@ async fn run_once(
         repeat,
     };
     let sent = send(call.route, request, record).await;
-    let (head, body) = sent?;
-    relay_graphql(head, body, media, is_strict, &call.client.share, record).await
+    let upstream = &call.route.upstream;
+    let share = &call.client.share;
+    relay_graphql(upstream, sent?, media, is_strict, share, record).await
 }
 
 fn record_operation(selected: &SelectedOperation, record: &mut Record) {

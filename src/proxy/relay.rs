@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use countersign_protocol::error_code::Code;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap};
 use http::response::Parts;
 use http::{Response, StatusCode};
@@ -15,7 +16,7 @@ use crate::memory::{Buffer, Share};
 use crate::sign::redact;
 use crate::telemetry::{Record, RecordCode};
 use crate::upstream::{
-    self, Explanation, MAX_REJECTION, ResponseBody, may_be_rejection, rejection,
+    self, Explanation, ForeignPage, MAX_REJECTION, ResponseBody, may_be_rejection, rejection,
 };
 
 /// A rejection is in memory twice: as it was received, and with its tokens masked.
@@ -55,22 +56,22 @@ pub(super) async fn relay(
     Ok(Response::from_parts(head, Body::full(body)))
 }
 
-/// Records the code of a rejection by AWS, if its reason is known, and returns its explanation.
-pub(super) fn record_rejection(
-    head: &Parts,
-    body: &str,
-    record: &mut Record,
-) -> Option<Explanation> {
-    let status = head.status;
+/// Records why AWS, or a server of AWS in front of it, rejected a request, as far as it is known.
+fn record_rejection(head: &Parts, body: &str, record: &mut Record) {
     let kind = record.code.as_ref().map(RecordCode::as_str);
-    if let Some(code) = rejection(status, kind, body) {
+    if let Some(code) = rejection(head.status, kind, body) {
         record.code = Some(code.into());
-        record.cause = Some(code.remedy().to_owned());
     }
-    let sent = head.extensions.get();
-    let explanation = Explanation::of_response(status, &head.headers, sent, body)?;
-    explanation.record(record);
-    Some(explanation)
+    let page = ForeignPage::of(head.status, &head.headers, body);
+    if let Some(page) = &page {
+        record.code.get_or_insert(Code::UpstreamNotJson.into());
+        record.error = Some(format!("upstream responded {}", page.description));
+    }
+    let explanation = Explanation::of_response(head, body);
+    let explanation = explanation.or_else(|| page.as_ref().map(Explanation::of_page));
+    if let Some(explanation) = explanation {
+        explanation.record(record);
+    }
 }
 
 /// Returns whether AWS marks the response as its own error.

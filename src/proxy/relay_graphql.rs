@@ -1,7 +1,10 @@
 //! Relays AppSync's response to an operation as a GraphQL response.
 //!
-//! A success is relayed as it arrives; only its media type may change. A rejection is short: it is read
+//! A success is relayed as it arrives; only its media type may change, and the log names a field that AppSync
+//! denied in it. A rejection is short: it is read
 //! to its end, its session tokens are masked, and if it is not a GraphQL response it is wrapped in one.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use countersign_protocol::graphql::read_object;
@@ -17,12 +20,12 @@ use serde_json::{Map, Value};
 use super::accept::Media;
 use super::body::Body;
 use super::error::Error;
-use super::relay::{COPIES, is_of_aws, record_rejection, relay};
+use super::relay::{COPIES, is_of_aws, relay};
 use crate::memory::{Buffer, Share};
-use crate::operation::{media_type, read_error, response_errors};
+use crate::operation::{ErrorResponse, FieldDenials, read_error};
 use crate::sign::redact;
 use crate::telemetry::Record;
-use crate::upstream::{self, Explanation, MAX_REJECTION, ResponseBody};
+use crate::upstream::{self, Explanation, MAX_REJECTION, ResponseBody, Upstream};
 
 /// `{"data"?, "errors"?: [{"message", "path"?}]}`
 #[derive(Deserialize)]
@@ -45,8 +48,8 @@ struct ErrorMembers {
 const PEEK: usize = 64;
 
 pub(super) async fn relay_graphql(
-    mut head: Parts,
-    body: ResponseBody,
+    upstream: &Arc<Upstream>,
+    (mut head, body): (Parts, ResponseBody),
     media: Media,
     is_strict: bool,
     share: &Share,
@@ -69,12 +72,15 @@ pub(super) async fn relay_graphql(
             return Ok(Response::from_parts(head, Body::stream(body)));
         }
         label(&mut head.headers, media);
-        return match media {
-            Media::GraphqlResponse if is_strict && is_plain => strict(head, body, share).await,
-            Media::GraphqlResponse | Media::Json => {
-                Ok(Response::from_parts(head, Body::stream(body)))
-            }
+        let mut response = match media {
+            Media::GraphqlResponse if is_strict && is_plain => strict(head, body, share).await?,
+            Media::GraphqlResponse | Media::Json => Response::from_parts(head, Body::stream(body)),
         };
+        if is_plain {
+            let search = FieldDenials::default();
+            response.body_mut().search(Arc::clone(upstream), search);
+        }
+        return Ok(response);
     }
     if !is_plain || !has_length(MAX_REJECTION) {
         return relay(head, body, share, record).await;
@@ -82,11 +88,7 @@ pub(super) async fn relay_graphql(
     let mut buffer = Buffer::new(share, COPIES);
     let read = buffer.read(body, MAX_REJECTION).await;
     read.map_err(read_error)?;
-    let text = String::from_utf8_lossy(buffer.bytes());
-    let explanation = record_rejection(&head, &text, record);
-    let content_type = media_type(&head.headers);
-    let explanation = explanation.as_ref();
-    let body = rejection_body(head.status, content_type, buffer.bytes(), explanation);
+    let body = rejection_body(&head, buffer.bytes(), record);
     let body = buffer.replace(body);
     let json = HeaderValue::from_static(Media::Json.as_str());
     head.headers.insert(CONTENT_TYPE, json);
@@ -96,21 +98,19 @@ pub(super) async fn relay_graphql(
 }
 
 /// Returns the body for a rejection: a GraphQL response in which session tokens are masked, and whose errors
-/// are explained.
-pub fn rejection_body(
-    status: StatusCode,
-    content_type: Option<&str>,
-    body: &[u8],
-    explanation: Option<&Explanation>,
-) -> Bytes {
+/// are explained. Adds the rejection to the record.
+pub fn rejection_body(head: &Parts, body: &[u8], record: &mut Record) -> Bytes {
     let text = String::from_utf8_lossy(body);
-    let text = redact::mask_tokens(&text);
-    if is_graphql(&text) {
-        let explained = explanation.and_then(|explanation| explained(&text, explanation));
-        return Bytes::from(explained.unwrap_or_else(|| text.into_owned()));
+    // The explanation compares the token that AWS echoes with the one that was sent.
+    let response = ErrorResponse::read(head, &text);
+    response.record(record);
+    let masked = redact::mask_tokens(&text);
+    if is_graphql(&masked) {
+        let explanation = response.explanation();
+        let explained = explanation.and_then(|explanation| explained(&masked, explanation));
+        return Bytes::from(explained.unwrap_or_else(|| masked.into_owned()));
     }
-    let errors = response_errors(status, content_type, &text, explanation);
-    Bytes::from(serde_json::json!({ "errors": errors }).to_string())
+    Bytes::from(serde_json::json!({ "errors": response.errors() }).to_string())
 }
 
 /// Adds an explanation to the errors of a GraphQL response.

@@ -15,8 +15,8 @@ use crate::sign::{SignError, Signable, SignedHeaders};
 use crate::telemetry::error_chain;
 use crate::telemetry::tasks::{Task, caught};
 use crate::upstream::{
-    Dialer, Endpoint, Error, Handshake, RealtimeEndpoint, RealtimeRequest, Rejection, Renewals,
-    Socket, Upstream, UpstreamKind, server_time,
+    Dialer, Endpoint, Error, Explanation, Handshake, RealtimeEndpoint, RealtimeRequest, Rejection,
+    Renewals, Socket, Upstream, UpstreamKind, server_time,
 };
 
 /// The realtime endpoint of one route, and the signer for it.
@@ -119,10 +119,24 @@ impl RealtimeConnector {
     /// Adds to an error of AppSync why it rejected the signature or the caller. `start` is the data of the
     /// `start` that it belongs to; without it, the error belongs to the `connect`.
     pub(super) fn explained(&self, error: GraphqlError, start: Option<&str>) -> GraphqlError {
+        match self.explanation(&error, start) {
+            Some(explanation) => {
+                error.explained(explanation.extensions(), explanation.identity.as_deref())
+            }
+            None => error,
+        }
+    }
+
+    /// Returns why AppSync rejected the signature or the caller; `None` if it did not.
+    pub(super) fn explanation(
+        &self,
+        error: &GraphqlError,
+        start: Option<&str>,
+    ) -> Option<Explanation> {
         let text = |name: &str| error.extensions.get(name).and_then(Value::as_str);
         // Errors of countersign have other codes.
         if text("code").is_some_and(|code| code != Code::UpstreamRefused.as_str()) {
-            return error;
+            return None;
         }
         let endpoint = self.upstream.endpoint();
         let connect = self.protocol.connect_target(&endpoint.path);
@@ -132,14 +146,8 @@ impl RealtimeConnector {
             body: start.unwrap_or(wire::CONNECT_BODY),
         };
         let kind = text("errorType").unwrap_or_default();
-        let Some(explanation) = self
-            .upstream
+        self.upstream
             .explain_realtime(request, kind, &error.message)
-        else {
-            return error;
-        };
-        let members = explanation.extensions();
-        members.fold(error, |error, (name, value)| error.with(name, value))
     }
 
     /// Returns the authorization object of a `start` message.

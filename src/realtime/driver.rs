@@ -136,18 +136,16 @@ impl<R: Reports> Driver<R> {
             Ok(true) => ConnectionEnd::Refused(Refusal::Renewed, errors.clone()),
             Ok(false) => {
                 if !refused.is_empty() {
-                    let summary = Failure::summary(&refused);
-                    let explained = errors.first().cloned();
-                    let explained = explained.map(|error| connector.explained(error, None));
-                    let member = |name: &str| {
-                        let extensions = &explained.as_ref()?.extensions;
-                        extensions.get(name)?.as_str()
-                    };
+                    let first = errors.first();
+                    let found = first.and_then(|error| connector.explanation(error, None));
+                    let found = found.as_ref();
                     warn!(
-                        error = summary,
-                        cause = member("cause"),
-                        denied = member("denied"),
-                        fix = member("hint"),
+                        error = Failure::summary(&refused),
+                        cause = found.map(|found| found.cause),
+                        confidence = found.map(|found| found.confidence.as_str()),
+                        identity = found.and_then(|found| found.identity.as_deref()),
+                        denied = found.and_then(|found| found.denied.as_deref()),
+                        fix = found.map(|found| found.hint.as_str()),
                         "realtime connection refused"
                     );
                 }

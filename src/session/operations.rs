@@ -211,14 +211,19 @@ impl Operations {
                     let code = text("code").or_else(|| cause.and(text("errorType")));
                     record.code = code.map(RecordCode::named);
                     record.sent = text("sent").and_then(Sent::from_name);
-                    if let Some(cause) = cause {
-                        record.cause = Some(cause.to_owned());
-                        record.rejection = Some(Box::new(RecordedRejection {
-                            identity: None,
+                    record.cause = cause.map(str::to_owned);
+                    // The connection logs once why AppSync refused its connect.
+                    let is_own = code != Some(Code::UpstreamRefused.as_str());
+                    record.rejection = cause.filter(|_| is_own).map(|_| {
+                        let mut identities =
+                            errors.iter().filter_map(|error| error.identity.as_deref());
+                        Box::new(RecordedRejection {
+                            confidence: text("confidence").unwrap_or_default().to_owned(),
+                            identity: identities.next().map(|identity| identity.0.clone()),
                             denied: text("denied").map(str::to_owned),
                             fix: text("hint").unwrap_or_default().to_owned(),
-                        }));
-                    }
+                        })
+                    });
                 }
                 Event::Lost => {
                     record.code = Some(Code::SubscriptionLost.into());
@@ -296,7 +301,7 @@ impl Operations {
         metrics().refused(code);
         record.code = Some(code.into());
         record.sent = Some(Sent::No);
-        record.cause = Some(message);
+        record.error = Some(message);
         record.write();
         self.running.insert(key, Running::NotAdmitted);
         self.outbox.end(key, Event::Error(vec![error]));

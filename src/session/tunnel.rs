@@ -88,7 +88,7 @@ pub(super) async fn serve(tunnel: Tunnel, draining: CancellationToken, expired: 
         () = late => Ok(()),
     };
     if let Err(error) = ended {
-        record.cause = Some(error.to_string());
+        record.error = Some(error.to_string());
     }
     record.write();
 }

@@ -33,9 +33,11 @@ pub struct Record {
     pub sent: Option<Sent>,
     /// AWS's request id.
     pub request_id: Option<String>,
-    /// The causes of an error of countersign, for the log only.
+    /// The text of an error with its causes, for the log only.
+    pub error: Option<String>,
+    /// The stable name of the cause if AWS rejected the request.
     pub cause: Option<String>,
-    /// Why AWS rejected the request; `cause` has the name.
+    /// What else is known about the rejection; `None` if another line has it.
     pub rejection: Option<Box<RecordedRejection>>,
     pub bytes_in: usize,
     pub bytes_out: usize,
@@ -47,9 +49,11 @@ pub struct Record {
     is_written: bool,
 }
 
-/// What is known about a rejection by AWS.
+/// What is known about a rejection by AWS, beside the name of its cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedRejection {
+    /// How well the evidence supports the cause.
+    pub confidence: String,
     /// The ARN of the IAM identity.
     pub identity: Option<String>,
     /// The IAM action and the resource that are not allowed.
@@ -88,6 +92,7 @@ impl Record {
             code: None,
             sent: None,
             request_id: None,
+            error: None,
             cause: None,
             rejection: None,
             bytes_in: 0,
@@ -153,7 +158,8 @@ impl Record {
             request_id: self.request_id.as_deref(),
         });
         let rejection = self.rejection.as_deref();
-        let client_address = self.client_address.filter(|_| self.cause.is_some());
+        let is_warning = self.error.is_some() || rejection.is_some();
+        let client_address = self.client_address.filter(|_| is_warning);
         let client_address = client_address.map(display);
         let millis = |duration: Duration| duration.as_micros() as f64 / 1_000.0;
         macro_rules! line {
@@ -176,7 +182,9 @@ impl Record {
                     first_byte_ms = millis(self.first_byte),
                     total_ms = millis(self.begun.elapsed()),
                     client_address,
+                    error = self.error,
                     cause = self.cause,
+                    confidence = rejection.map(|rejection| rejection.confidence.as_str()),
                     identity = rejection.and_then(|rejection| rejection.identity.as_deref()),
                     denied = rejection.and_then(|rejection| rejection.denied.as_deref()),
                     fix = rejection.map(|rejection| rejection.fix.as_str()),
@@ -184,9 +192,10 @@ impl Record {
                 )
             };
         }
-        match self.cause {
-            Some(_) => line!(warn),
-            None => line!(info),
+        if is_warning {
+            line!(warn);
+        } else {
+            line!(info);
         }
     }
 

@@ -6,11 +6,13 @@ use bytes::Bytes;
 use countersign_protocol::error_code::Code;
 use countersign_protocol::rejection::rejection as of_error;
 use http::header::{HOST, HeaderMap, HeaderValue};
-use http::{Method, StatusCode, Uri};
+use http::response::Parts;
+use http::{Method, Uri};
 
+use super::foreign_page::ForeignPage;
 use super::rejection::{error_type, is_rejection_status};
 use super::{Upstream, UpstreamKind, rejection};
-use crate::diagnose::{Answer, Cause, Diagnosis, Evidence, Request, diagnose};
+use crate::diagnose::{Answer, Cause, Confidence, Diagnosis, Evidence, Request, diagnose};
 use crate::iam::required_permissions;
 use crate::telemetry::{Record, RecordedRejection};
 
@@ -39,6 +41,7 @@ pub struct RealtimeRequest<'a> {
 pub struct Explanation {
     /// The stable name.
     pub cause: &'static str,
+    pub confidence: Confidence,
     /// What to do.
     pub hint: String,
     /// The ARN of the IAM identity.
@@ -49,21 +52,29 @@ pub struct Explanation {
 
 /// Longer request bodies are not kept for an explanation.
 const MAX_KEPT: usize = 256 * 1024;
+/// The longest list of permissions that is shown, in bytes. Clients choose the names of fields.
+const MAX_REQUIRED: usize = 2048;
+/// The cause if another server answers in place of AWS.
+pub const NOT_AWS: &str = "not-aws";
+/// What to do about a firewall.
+pub const WAF: &str = "A firewall refused the request before AWS checked its signature: AWS WAF, CloudFront, \
+    or a proxy of the network. Allow the request in the rules of the API's web ACL; their sampled requests show \
+    which rule blocked it.";
+/// What to do if another server answers.
+pub const OTHER_SERVER: &str = "AppSync and API Gateway answer with JSON: another server answered, such as a load \
+    balancer or a proxy. Check the URL, --connect and HTTPS_PROXY.";
 
 impl Explanation {
-    /// Explains a response; `None` if it is not a rejection by AWS, or its cause is not known.
-    pub fn of_response(
-        status: StatusCode,
-        headers: &HeaderMap,
-        sent: Option<&SentRequest>,
-        body: &str,
-    ) -> Option<Self> {
-        let sent = sent?;
+    /// Explains a response; `None` if it is not a rejection by AWS, or neither its cause nor its code is known.
+    pub fn of_response(head: &Parts, body: &str) -> Option<Self> {
+        let (status, headers) = (head.status, &head.headers);
         let kind = error_type(headers);
+        let code = rejection(status, kind, body);
+        let Some(sent) = head.extensions.get::<SentRequest>() else {
+            return code.map(Self::unknown);
+        };
         // The texts of an application's own responses may be anything.
-        let is_of_aws = kind.is_some()
-            || sent.kind != UpstreamKind::Http
-            || rejection(status, None, body).is_some();
+        let is_of_aws = kind.is_some() || sent.kind != UpstreamKind::Http || code.is_some();
         if !is_rejection_status(status) || !is_of_aws {
             return None;
         }
@@ -91,8 +102,34 @@ impl Explanation {
         });
         let required =
             || required_permissions(sent.body.as_deref()?, sent.kind == UpstreamKind::Events);
-        let code = rejection(status, kind, body);
         Self::new(diagnosis, code, sent.kind, &sent.region, required)
+    }
+
+    /// Explains a page of a server that answers in place of AWS.
+    pub fn of_page(page: &ForeignPage) -> Self {
+        let (cause, hint) = if page.is_firewall {
+            (Cause::Waf.as_str(), WAF)
+        } else {
+            (NOT_AWS, OTHER_SERVER)
+        };
+        Self {
+            cause,
+            confidence: Confidence::Likely,
+            hint: hint.to_owned(),
+            identity: None,
+            denied: None,
+        }
+    }
+
+    /// Returns the explanation of a rejection whose code is known, and whose cause is not.
+    fn unknown(code: Code) -> Self {
+        Self {
+            cause: "unknown",
+            confidence: Confidence::Unknown,
+            hint: code.remedy().to_owned(),
+            identity: None,
+            denied: None,
+        }
     }
 
     /// `code` is that of a rejection whose cause may be unknown.
@@ -104,42 +141,27 @@ impl Explanation {
         required: impl FnOnce() -> Option<String>,
     ) -> Option<Self> {
         let Some(cause) = diagnosis.cause else {
-            return Some(Self {
-                cause: diagnosis.cause_name(),
-                hint: code?.remedy().to_owned(),
-                identity: None,
-                denied: None,
-            });
+            return code.map(Self::unknown);
         };
+        let hint = diagnosis.hint.unwrap_or_default();
         let denial = diagnosis.denial.unwrap_or_default();
-        let denied = match (denial.action, denial.resource) {
-            (Some(action), Some(resource)) => Some(format!("{action} on {resource}")),
-            // Only AppSync names a field without an action.
-            (None, Some(field)) => Some(format!("appsync:GraphQL on {field}")),
-            (_, None) if cause == Cause::NotAuthorized => required(),
-            (_, None) => None,
+        let required = (cause == Cause::NotAuthorized && kind != UpstreamKind::Http)
+            .then(required)
+            .flatten()
+            .filter(|required| required.len() <= MAX_REQUIRED);
+        let completed = denial.clone().or_required(required.as_deref());
+        let hint = if completed == denial {
+            hint
+        } else {
+            completed.hint(Some(region))
         };
-        let hint = match (cause, &denied) {
-            (Cause::NotAuthorized, Some(denied)) => {
-                let command = match kind {
-                    UpstreamKind::Graphql => {
-                        format!("countersign policy --region {region} FILE.graphql")
-                    }
-                    UpstreamKind::Events | UpstreamKind::Http => {
-                        "countersign policy --recorded FILE, after running with --record FILE"
-                            .to_owned()
-                    }
-                };
-                format!(
-                    "Allow {denied} in the identity's IAM policy. To print the statement: {command}"
-                )
-            }
-            (cause, _) => cause.fix().trim_end_matches(':').to_owned(),
-        };
+        let denied = completed.denied();
+        let identity = completed.identity;
         Some(Self {
             cause: cause.as_str(),
+            confidence: diagnosis.confidence,
             hint,
-            identity: denial.identity,
+            identity,
             denied,
         })
     }
@@ -147,15 +169,19 @@ impl Explanation {
     /// Returns the members of `extensions` that explain an error to a client.
     pub fn extensions(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let denied = self.denied.as_deref().map(|denied| ("denied", denied));
-        [("cause", self.cause), ("hint", self.hint.as_str())]
-            .into_iter()
-            .chain(denied)
+        let members = [
+            ("cause", self.cause),
+            ("confidence", self.confidence.as_str()),
+            ("hint", self.hint.as_str()),
+        ];
+        members.into_iter().chain(denied)
     }
 
     /// Adds the explanation to the record of the request.
     pub fn record(&self, record: &mut Record) {
         record.cause = Some(self.cause.to_owned());
         record.rejection = Some(Box::new(RecordedRejection {
+            confidence: self.confidence.as_str().to_owned(),
             identity: self.identity.clone(),
             denied: self.denied.clone(),
             fix: self.hint.clone(),
@@ -184,6 +210,16 @@ impl Upstream {
             kind: self.endpoint().kind,
             region: self.signer().scope().region.clone(),
         }
+    }
+
+    /// Explains the error of a field that AppSync denied in a response with results, given its message.
+    pub fn explain_field(&self, message: &str) -> Option<Explanation> {
+        let request = RealtimeRequest {
+            target: &self.endpoint().path,
+            headers: &[],
+            body: "",
+        };
+        self.explain_realtime(request, "Unauthorized", message)
     }
 
     /// Explains an error of AppSync's realtime protocol, given its type and message; `None` if it is not a

@@ -13,6 +13,7 @@ mod dial;
 mod endpoint;
 mod error;
 mod explanation;
+mod foreign_page;
 mod framing;
 mod headers;
 mod inspect_tls;
@@ -38,7 +39,8 @@ pub use endpoint::{
     is_api_id, usual_path,
 };
 pub use error::{DialError, Error};
-pub use explanation::{Explanation, RealtimeRequest, SentRequest};
+pub use explanation::{Explanation, NOT_AWS, OTHER_SERVER, RealtimeRequest, SentRequest, WAF};
+pub use foreign_page::{ForeignPage, first_line, visible};
 pub use framing::FramingError;
 pub use headers::{HeaderPolicy, filter_response_headers, set_length_of_empty_body};
 pub use inspect_tls::TlsInspection;

@@ -13,6 +13,8 @@ use time::PrimitiveDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+use super::foreign_page::is_of_edge;
+
 /// A rejection of a signed request.
 #[derive(Clone, Copy, Debug)]
 pub struct Rejection {
@@ -103,7 +105,7 @@ pub(super) fn error_type(headers: &HeaderMap) -> Option<&str> {
 
 /// Returns whether a response may be a rejection by AWS, given the first bytes of its body. A response that
 /// AWS marks as its own error is one at any status. The others are short, not compressed, and JSON or
-/// XML that begins as AWS's errors do.
+/// XML that begins as AWS's errors do, or a page of a server of AWS in front of the API.
 pub fn may_be_rejection(status: StatusCode, headers: &HeaderMap, start: &[u8]) -> bool {
     if headers.contains_key("x-amzn-errortype") {
         return true;
@@ -118,6 +120,9 @@ pub fn may_be_rejection(status: StatusCode, headers: &HeaderMap, start: &[u8]) -
     }
     if text(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return false;
+    }
+    if is_of_edge(status, headers) {
+        return true;
     }
     let kind = text(CONTENT_TYPE).unwrap_or("application/json");
     let kind = kind.split(';').next().unwrap_or_default().trim();

@@ -340,7 +340,7 @@ fn remove_explanation(value: &mut Value) {
     match value {
         Value::Object(members) => {
             if let Some(Value::Object(extensions)) = members.get_mut("extensions") {
-                for name in ["cause", "hint", "denied"] {
+                for name in ["cause", "confidence", "hint", "denied"] {
                     extensions.remove(name);
                 }
             }

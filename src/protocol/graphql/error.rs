@@ -20,7 +20,14 @@ pub struct GraphqlError {
     pub locations: Option<Value>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub extensions: Map<String, Value>,
+    /// The IAM identity that AWS rejected, for the log. Clients do not receive it.
+    #[serde(skip)]
+    pub identity: Option<Box<RejectedIdentity>>,
 }
+
+/// The ARN of an IAM identity. An error holds a pointer to it, because few have one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RejectedIdentity(pub String);
 
 impl GraphqlError {
     pub fn new(message: impl Into<String>) -> Self {
@@ -29,6 +36,7 @@ impl GraphqlError {
             path: None,
             locations: None,
             extensions: Map::new(),
+            identity: None,
         }
     }
 
@@ -48,6 +56,18 @@ impl GraphqlError {
             .chain(&self.locations);
         let texts = values.map(|value| value.as_str().map_or(0, str::len));
         self.message.len() + texts.sum::<usize>()
+    }
+
+    /// Adds why AWS rejected the request: members of `extensions`, and the ARN of the IAM identity.
+    #[must_use]
+    pub fn explained<'a>(
+        self,
+        members: impl Iterator<Item = (&'static str, &'a str)>,
+        identity: Option<&str>,
+    ) -> Self {
+        let mut error = members.fold(self, |error, (name, value)| error.with(name, value));
+        error.identity = identity.map(|arn| Box::new(RejectedIdentity(arn.to_owned())));
+        error
     }
 
     #[must_use]

@@ -19,7 +19,7 @@ mod survey;
 pub use definitions::{Definition, DefinitionKind, definitions};
 pub use document::{DocumentError, OperationKind, SelectedOperation};
 pub use documents::Documents;
-pub use error::{GraphqlError, shown};
+pub use error::{GraphqlError, RejectedIdentity, shown};
 pub use executable::select;
 pub use filters::{LiveFilters, SubscriptionFilter, Unexamined, Unselected};
 pub use inspected::{BodyError, Inspected, Selection, is_object};

@@ -53,6 +53,10 @@ const TRANSIENT: [&str; 3] = ["InternalFailure", "InternalServer", "ServiceUnava
 /// The beginnings of the types of throttling.
 const THROTTLED: [&str; 3] = ["LimitExceeded", "Throttling", "TooManyRequests"];
 
+/// How many errors a summary has, and the longest text of one, in characters.
+const MAX_SUMMARIZED: usize = 3;
+const MAX_SUMMARY: usize = 300;
+
 impl Failure {
     /// Returns the errors in a payload: `{"errors":[…]}`, `{"errors":{…}}` or the error itself. There
     /// is at least one.
@@ -157,12 +161,13 @@ impl Failure {
         error
     }
 
-    /// Returns `type: message` of each error, for the log.
+    /// Returns `type: message` of the first errors, with the beginnings of their texts, for the log.
     pub fn summary(failures: &[Self]) -> String {
-        let lines = failures.iter().map(|failure| {
+        let lines = failures.iter().take(MAX_SUMMARIZED).map(|failure| {
             let error = failure.to_graphql();
             let first_line = error.message.lines().next().unwrap_or_default();
-            format!("{}: {first_line}", failure.type_name())
+            let line = format!("{}: {first_line}", failure.type_name());
+            line.chars().take(MAX_SUMMARY).collect::<String>()
         });
         lines.collect::<Vec<_>>().join("; ")
     }

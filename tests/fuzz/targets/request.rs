@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use countersign::guard::{Cors, Guard, GuardConfig, LocalAddress, Navigations, Scheme};
 use countersign::proxy::{self, Accept, Media, ResponseFormat, begins_with_data, envelope};
+use countersign::telemetry::Record;
 use countersign::upstream::{self, HeaderPolicy, filter_response_headers};
 use countersign_protocol::events::{Channel, Publish, Subscribe};
 use countersign_protocol::graphql::OperationKind;
@@ -216,7 +217,11 @@ fn is_ours(authority: &str) -> bool {
 /// The body of an error response.
 pub fn refusal(data: &[u8]) {
     for status in [StatusCode::FORBIDDEN, StatusCode::BAD_GATEWAY] {
-        let body = proxy::rejection_body(status, None, data, None);
+        let (mut head, ()) = http::Response::new(()).into_parts();
+        head.status = status;
+        let mut record = Record::new("POST");
+        let body = proxy::rejection_body(&head, data, &mut record);
+        record.discard();
         let body: Value = match serde_json::from_slice(&body) {
             Ok(body) => body,
             // It is nested more deeply than serde_json reads, and passed on unchanged.

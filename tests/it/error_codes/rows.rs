@@ -421,14 +421,22 @@ pub(super) fn rejections() -> Vec<Row> {
             "The security token included in the request is invalid.",
         ),
     ];
-    let rows = rows.map(|(code, kind, message)| {
+    let rows = rows.into_iter().flat_map(|(code, kind, message)| {
         let body = json!({ "errors": [{ "errorType": kind, "message": message }] });
-        let ask = Ask::Logged(request("POST /graphql", &[J], &self::body(QUERY)));
-        row(code, ask)
-            .status(403)
-            .when(answer(403, Some(kind), &body.to_string()))
+        let over_http = Ask::Logged(request("POST /graphql", &[J], &self::body(QUERY)));
+        let asks = [
+            over_http,
+            socket(QUERY),
+            stream(EVENTS, QUERY),
+            batch(QUERY),
+        ];
+        asks.map(|ask| {
+            row(code, ask)
+                .status(403)
+                .when(answer(403, Some(kind), &body.to_string()))
+        })
     });
-    rows.into()
+    rows.collect()
 }
 
 /// Errors of subscriptions, of which AppSync's realtime endpoint is the cause.
