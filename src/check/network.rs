@@ -80,12 +80,16 @@ pub(super) async fn connect(target: &Target) -> Result<Passed<TcpStream>, NotPas
         (Err(error), proxy) => {
             let fix = match (&error, proxy) {
                 (DialError::Tunnel { .. }, _) | (_, Some(_)) => {
-                    "Check HTTPS_PROXY, and that the proxy allows this host. To connect without it: \
-                     NO_PROXY=HOST"
+                    format!(
+                        "Check HTTPS_PROXY, and that the proxy allows this host. To connect without it: \
+                         NO_PROXY={}",
+                        dialer.address().host
+                    )
                 }
                 (_, None) => {
                     "Check the port in the URL, --connect, and the firewall. If only a proxy leads to the \
                      internet, set HTTPS_PROXY. A VPC endpoint must allow port 443 in its security group."
+                        .to_owned()
                 }
             };
             let error: &(dyn Error + 'static) = &error;

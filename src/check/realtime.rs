@@ -3,9 +3,8 @@
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite;
 
-use super::refusal::{self, Answer};
+use super::refusal::{self, Answer, upstream_fault};
 use super::report::{Fault, NotPassed, Passed};
-use super::request::upstream_fault;
 use super::target::Target;
 use crate::realtime::{AttemptError, RealtimeConfig, attempt};
 use crate::upstream::{Dialer, Error};

@@ -2,16 +2,19 @@
 
 use bytes::Bytes;
 use countersign_protocol::realtime::Failure;
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap};
-use http::{HeaderName, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::fixes;
 use super::report::Fault;
 use super::target::Target;
-use crate::diagnose::{self, Confidence, Diagnosis, Evidence, diagnose};
+use crate::diagnose::{self, Confidence, Evidence, diagnose};
 use crate::sign::{clock, redact};
-use crate::upstream::Endpoint;
+use crate::telemetry::error_chain;
+use crate::upstream::{
+    Endpoint, Error, ForeignPage, NOT_AWS, OTHER_SERVER, UpstreamKind, WAF, first_line,
+};
 
 /// A response, read to its end.
 #[derive(Debug)]
@@ -21,18 +24,10 @@ pub(super) struct Answer {
     pub(super) body: Bytes,
 }
 
-/// An error of AWS.
-#[derive(Debug, Default)]
-struct Refusal {
-    /// `None` of a realtime message.
-    status: Option<StatusCode>,
-    /// The type of the error without its namespace; may be empty.
-    kind: String,
-    /// Its text without tokens; may be empty.
-    message: String,
-}
-
-const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+/// More of a response is not read.
+pub(super) const MAX_RESPONSE: usize = 1 << 20;
+/// Headers that API Gateway adds to the responses of an application behind it.
+const OF_APPLICATION: [&str; 2] = ["apigw-requestid", "x-amz-apigw-id"];
 
 /// Returns the fault of a request that was refused. `shown` describes the request, and `fields` are the root
 /// fields of its query.
@@ -43,10 +38,9 @@ pub(super) async fn of_response(
     shown: &str,
     fields: &[String],
 ) -> Fault {
-    let kind = header(&answer.headers, &CONTENT_TYPE);
     let text = String::from_utf8_lossy(&answer.body);
-    if kind.starts_with("text/html") || text.trim_start().starts_with("<html") {
-        return not_aws(answer.status, kind, &text);
+    if let Some(fault) = of_page(target, answer, &text) {
+        return fault;
     }
     let shown = format!("{shown}: {}", answer.status);
     let headers = answer.headers.iter().map(|(name, value)| {
@@ -57,36 +51,45 @@ pub(super) async fn of_response(
         answer: diagnose::Answer {
             status: Some(answer.status.as_u16()),
             headers: headers.collect(),
-            body: text.clone().into_owned(),
+            body: text.into_owned(),
         },
         request,
         ..own(target).await
     };
-    let refusal = Refusal::parse(answer, &text);
-    explain(
-        target.upstream.endpoint(),
-        &diagnose(&evidence),
-        &refusal,
-        &shown,
-        fields,
-    )
+    let endpoint = target.upstream.endpoint();
+    explain(endpoint, &evidence, Some(answer.status), &shown, fields)
+}
+
+/// Returns the fault of a request that has no response.
+pub(super) fn upstream_fault(error: &Error) -> Fault {
+    let cause = if let Error::ClockSkew { ours, theirs } = error {
+        let is_slow = ours < theirs;
+        if is_slow { "clock-slow" } else { "clock-fast" }.to_owned()
+    } else {
+        error.code().as_str().to_ascii_lowercase().replace('_', "-")
+    };
+    let fix = if let Error::FirstByteTimeout { .. } = error {
+        "The API takes longer, or a proxy holds the request back. Check the API's own log. If it needs longer, raise \
+         timeouts.first_byte: COUNTERSIGN_TIMEOUTS__FIRST_BYTE=60s"
+    } else if let Error::HandshakeTimeout { .. } = error {
+        "A firewall or proxy that holds back WebSockets is the usual reason: allow the realtime host, and check \
+         HTTPS_PROXY. The limit is pool.handshake: COUNTERSIGN_POOL__HANDSHAKE=20s"
+    } else {
+        error.remedy().unwrap_or_else(|| error.code().remedy())
+    };
+    Fault::new(cause, error_chain(error), fix)
 }
 
 /// Returns the fault of a connect that AppSync refused, whose handshake offered `protocols`.
 pub(super) async fn of_connect(target: &Target, failures: &[Failure], protocols: &str) -> Fault {
     let endpoint = target.upstream.endpoint();
-    let refusal = failures.first().map(|failure| {
+    let error = failures.first().map(|failure| {
         let error = failure.to_graphql();
-        let kind = error.extensions.get("errorType").and_then(Value::as_str);
-        Refusal {
-            status: None,
-            kind: kind.unwrap_or_default().to_owned(),
-            message: failure.message().to_owned(),
-        }
+        let kind = error.extensions.get("errorType").cloned();
+        json!({ "errorType": kind, "message": failure.message() })
     });
-    let Refusal { kind, message, .. } = refusal.unwrap_or_default();
-    let errors = json!([{ "errorType": kind, "message": message }]);
-    let frame = json!({ "type": "connection_error", "payload": { "errors": errors } });
+    let payload = json!({ "errors": [error.unwrap_or_default()] });
+    let frame = json!({ "type": "connection_error", "payload": payload });
     let realtime = endpoint.realtime.as_ref();
     let request = realtime.map(|realtime| diagnose::Request {
         method: "GET".to_owned(),
@@ -105,18 +108,7 @@ pub(super) async fn of_connect(target: &Target, failures: &[Failure], protocols:
         request,
         ..own(target).await
     };
-    let refusal = Refusal {
-        status: None,
-        message: first_line(&message),
-        kind,
-    };
-    explain(
-        endpoint,
-        &diagnose(&evidence),
-        &refusal,
-        "connection_error",
-        &[],
-    )
+    explain(endpoint, &evidence, None, "connection_error", &[])
 }
 
 /// Returns what is known of every request of a check.
@@ -134,18 +126,17 @@ async fn own(target: &Target) -> Evidence {
     }
 }
 
+/// Returns the fault for what AWS answered. `status` is that of a response, and `None` of a realtime message.
 fn explain(
     endpoint: &Endpoint,
-    diagnosis: &Diagnosis,
-    refusal: &Refusal,
+    evidence: &Evidence,
+    status: Option<StatusCode>,
     shown: &str,
     fields: &[String],
 ) -> Fault {
-    let Refusal {
-        status,
-        kind,
-        message,
-    } = refusal;
+    let diagnosis = diagnose(evidence);
+    let (kind, message) = diagnose::error_of(&evidence.answer);
+    let message = first_part(&message);
     let said = match (kind.as_str(), message.as_str()) {
         ("", "") => "without a reason".to_owned(),
         ("", text) | (text, "") => text.to_owned(),
@@ -163,10 +154,9 @@ fn explain(
     }
     let is_open = is_bare && diagnosis.confidence <= Confidence::Possible;
     if let Some(cause) = diagnosis.cause.filter(|_| !is_open) {
-        let name = cause.as_str();
-        let fix = fixes::of_cause(name, endpoint, message, fields);
-        let fix = fix.or_else(|| diagnosis.fix.clone()).unwrap_or_default();
-        return fault(name, &diagnosis.summary, fix);
+        let fix = fixes::of_diagnosis(&diagnosis, endpoint, fields);
+        let fix = fix.or(diagnosis.fix).unwrap_or_default();
+        return fault(cause.as_str(), &diagnosis.summary, fix);
     }
     match status.map(|status| status.as_u16()) {
         Some(403) => fault(
@@ -179,77 +169,70 @@ fn explain(
             "AWS found nothing at this host and path",
             fixes::path(endpoint),
         ),
-        Some(426) => fault(
-            "websocket-only",
-            "the API accepts only WebSockets",
-            fixes::WEBSOCKET.to_owned(),
-        ),
         Some(429) => fault(
             "throttled",
             "AWS throttles the requests",
-            "Try again later, or raise the quota of the API.".to_owned(),
+            fixes::THROTTLED.to_owned(),
         ),
         Some(500..) => fault(
             "upstream-error",
             "the API failed",
-            "Check the API's own log.".to_owned(),
+            fixes::of_failure(evidence),
         ),
-        Some(_) | None => fault(
+        Some(_) => fault(
             "refused",
             "the request was refused",
             "Check the query (--query) and the API's own log.".to_owned(),
         ),
+        None if is_throttled(&kind) => fault(
+            "throttled",
+            "AWS throttles the connections",
+            fixes::THROTTLED.to_owned(),
+        ),
+        None => fault(
+            "refused",
+            "AWS refused the connection",
+            "Check the authorization modes of the API, and its own log.".to_owned(),
+        ),
     }
 }
 
-fn not_aws(status: StatusCode, kind: &str, text: &str) -> Fault {
-    let kind = kind.split(';').next().unwrap_or_default();
-    let line = markup_text(text);
-    let detail = format!("{status} with {kind}: {line:?}");
-    if status == StatusCode::FORBIDDEN {
-        return Fault::new("waf", detail, fixes::WAF);
-    }
-    let fix = "AppSync and API Gateway answer with JSON: another server answered. Check the URL, --connect and \
-               HTTPS_PROXY.";
-    Fault::new("not-aws", detail, fix)
+/// Returns whether AWS throttles, given the type of its error.
+fn is_throttled(kind: &str) -> bool {
+    let prefixes = ["LimitExceeded", "Throttling", "TooManyRequests"];
+    prefixes.iter().any(|prefix| kind.starts_with(prefix))
 }
 
-impl Refusal {
-    fn parse(answer: &Answer, text: &str) -> Self {
-        let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let error = match &json["errors"] {
-            Value::Array(errors) => errors.first().unwrap_or(&json),
-            Value::Object(_) => &json["errors"],
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => &json,
-        };
-        let member = |names: [&str; 3]| {
-            let mut found = names.iter().filter_map(|name| error[*name].as_str());
-            found.next().unwrap_or_default()
-        };
-        let marked = header(&answer.headers, &ERROR_TYPE);
-        let kind = if marked.is_empty() {
-            member(["errorType", "__type", "code"])
-        } else {
-            marked
-        };
-        let kind = kind.rsplit('#').next().unwrap_or_default();
-        let message = member(["message", "Message", "errorMessage"]);
-        let message = if message.is_empty() && json.is_null() {
-            text
-        } else {
-            message
-        };
-        Self {
-            status: Some(answer.status),
-            kind: kind.split(':').next().unwrap_or_default().to_owned(),
-            message: first_line(message),
+/// Returns the fault of a page; `None` if the answer is not a page.
+fn of_page(target: &Target, answer: &Answer, text: &str) -> Option<Fault> {
+    let kind = answer.headers.get(CONTENT_TYPE);
+    let is_html = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/html"));
+    let page = ForeignPage::of(answer.status, &answer.headers, text);
+    let (description, is_firewall) = match page {
+        Some(page) => (page.description, page.is_firewall),
+        // A page to log in, such as those of hotels.
+        None if is_html => {
+            let line = first_line(text).unwrap_or_default();
+            let status = answer.status.as_u16();
+            (format!("{status} with text/html: \"{line}\""), false)
         }
+        None => return None,
+    };
+    if is_firewall {
+        return Some(Fault::new("waf", description, WAF));
     }
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
-    let value = headers.get(name).and_then(|value| value.to_str().ok());
-    value.unwrap_or_default()
+    let mut headers = OF_APPLICATION.iter();
+    let is_http = target.upstream.endpoint().kind == UpstreamKind::Http;
+    if is_http && headers.any(|name| answer.headers.contains_key(*name)) {
+        let cause = if answer.status.is_server_error() {
+            "upstream-error"
+        } else {
+            "refused"
+        };
+        let fix = "The application behind API Gateway answered. Check its own log, and whether the URL has a page.";
+        return Some(Fault::new(cause, description, fix));
+    }
+    Some(Fault::new(NOT_AWS, description, OTHER_SERVER))
 }
 
 /// The longest part of a text that is shown, in characters.
@@ -258,22 +241,10 @@ const MAX_SHOWN: usize = 300;
 /// What follows in AWS's text of a mismatch is advice for authors of signers.
 const ADVICE: &str = " Check your AWS Secret Access Key and signing method";
 
-/// Returns the first line, without tokens.
-fn first_line(text: &str) -> String {
+/// Returns the first line without tokens and advice.
+fn first_part(text: &str) -> String {
     let text = redact::mask_tokens(text);
     let line = text.trim().lines().next().unwrap_or_default();
     let line = line.split(ADVICE).next().unwrap_or_default();
     line.chars().take(MAX_SHOWN).collect()
-}
-
-/// Returns the first text of a page: its title, or the first line.
-fn markup_text(text: &str) -> String {
-    let lower = text.to_ascii_lowercase();
-    let title = lower.find("<title>").and_then(|at| {
-        let rest = text.get(at + "<title>".len()..)?;
-        rest.split('<').next()
-    });
-    let mut texts = text.split('>').filter_map(|part| part.split('<').next());
-    let found = title.or_else(|| texts.find(|text| !text.trim().is_empty()));
-    first_line(found.unwrap_or_default().trim())
 }

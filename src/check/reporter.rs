@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::report::{NotPassed, Outcome, Passed, Report, Step};
+use super::report::{Fault, NotPassed, Outcome, Passed, Report, Step};
 use crate::diagnose::display::visible;
 
 /// Reports the steps of one route.
@@ -28,6 +28,7 @@ impl<'a> Reporter<'a> {
         let (outcome, detail, fault, value) = match performed {
             Ok(Passed { value, detail }) => (Outcome::Passed, detail, None, Some(value)),
             Err(NotPassed::Failed(fault)) => {
+                let fault = shown(fault);
                 (Outcome::Failed, fault.detail.clone(), Some(fault), None)
             }
             Err(NotPassed::Skipped(reason)) => {
@@ -59,7 +60,18 @@ impl<'a> Reporter<'a> {
     }
 }
 
-/// Joins the lines, and escapes hidden characters: parts of the text come from peers.
+/// Escapes what a terminal does not show: parts of the texts come from peers.
+fn shown(fault: Fault) -> Fault {
+    let Fault { cause, detail, fix } = fault;
+    let fix: Vec<String> = fix.lines().map(visible).collect();
+    Fault {
+        cause,
+        detail: one_line(&detail),
+        fix: fix.join("\n"),
+    }
+}
+
+/// Joins the lines, and escapes what a terminal does not show.
 fn one_line(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
     visible(&words.join(" "))

@@ -13,16 +13,13 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 use tokio::time::timeout;
 
-use super::refusal::{self, Answer};
+use super::refusal::{self, Answer, MAX_RESPONSE, upstream_fault};
 use super::report::{Fault, NotPassed, Passed};
 use super::target::Target;
+use super::websocket;
 use crate::diagnose;
 use crate::sign::RequestTarget;
-use crate::telemetry::error_chain;
 use crate::upstream::{Error, Repeat, Timing, UpstreamKind, read_to_end};
-
-/// More of a response is not read.
-const MAX_RESPONSE: usize = 1 << 20;
 
 /// A request to send.
 struct Sent {
@@ -119,6 +116,10 @@ pub(super) async fn send(target: &Target, query: &Query) -> Result<Passed<()>, N
             return Err(Fault::new("timeout", detail, fix).into());
         }
     };
+    let is_websocket = answer.status == StatusCode::UPGRADE_REQUIRED;
+    if endpoint.kind == UpstreamKind::Http && is_websocket {
+        return websocket::open(target, &request.target).await;
+    }
     if is_accepted(target, &answer) {
         let detail = format!("{shown}: {}", answer.status);
         return Ok(Passed { value: (), detail });
@@ -205,18 +206,6 @@ fn signed_at(text: &str) -> Option<SystemTime> {
 
 const BASIC_FORMAT: &[BorrowedFormatItem<'static>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");
-
-/// Returns the fault of a request that has no response.
-pub(super) fn upstream_fault(error: &Error) -> Fault {
-    let cause = if let Error::ClockSkew { ours, theirs } = error {
-        let is_slow = ours < theirs;
-        if is_slow { "clock-slow" } else { "clock-fast" }.to_owned()
-    } else {
-        error.code().as_str().to_ascii_lowercase().replace('_', "-")
-    };
-    let fix = error.remedy().unwrap_or_else(|| error.code().remedy());
-    Fault::new(cause, error_chain(error), fix)
-}
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::output::print;
 use super::process::signals::Signals;
 use super::runtime::runtime;
-use super::settings::Settings;
+use super::settings::{Settings, UpstreamSettings};
 use crate::app;
 use crate::check::{self, Fault, Outcome, Query, Report, Step, Target};
 use crate::config::{self, Config, Problem, Problems};
@@ -24,7 +24,7 @@ pub(super) struct Options {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    settings: Settings,
+    settings: UpstreamSettings,
 }
 
 const AFTER_HELP: &str = "\
@@ -36,9 +36,11 @@ Examples:
 
 The steps are: configuration, credentials, identity (asks STS), dns, tcp, tls, clock, request (signed), and \
 realtime (or events). Each is shown when it has ended, and a step that failed with the fix below it. \
-A check changes nothing: it sends queries and GET requests only.
+A check sends no mutation and no publish: only queries, GET requests, and the handshake of a WebSocket, which runs \
+the $connect route of a WebSocket API. The other options of countersign are accepted and not used.
 
-Exit codes: 0 if no step failed, 1 if one did, 2 for invalid usage or configuration.
+Exit codes: 0 if no step failed, 1 if one did or a signal ended the check, 2 for invalid usage or configuration, \
+3 if the check could not start.
 
 As JSON: {\"route\", \"step\", \"outcome\": \"passed\", \"failed\" or \"skipped\", \"detail\", \"ms\"}, and for a step \
 that failed \"cause\" and \"fix\".";
@@ -63,7 +65,7 @@ pub(super) fn run(options: &Options) -> Result<(), Failure> {
         failed: 0,
         written: Ok(()),
     };
-    let Some(config) = configuration(&options.settings, &mut printer) else {
+    let Some(config) = configuration(&options.settings.0, &mut printer) else {
         return printer.written.and(Err(Failure::CheckConfig));
     };
     runtime()?.block_on(async {

@@ -159,6 +159,36 @@ impl FromArgMatches for Settings {
     }
 }
 
+/// The settings of a command that reaches an API and serves no clients. The others are accepted, so that
+/// the arguments of a daemon can be pasted, and `--help` does not list them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct UpstreamSettings(pub(super) Settings);
+
+impl Args for UpstreamSettings {
+    fn augment_args(command: Command) -> Command {
+        Settings::augment_args(command).mut_args(|argument| {
+            let is_used = argument
+                .get_help_heading()
+                .is_none_or(|heading| [UPSTREAM, CREDENTIALS].contains(&heading));
+            argument.hide(!is_used)
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for UpstreamSettings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        Settings::from_arg_matches(matches).map(Self)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
 /// Returns the arguments of the settings with these keys.
 pub(super) fn arguments(keys: &[&str]) -> Vec<Arg> {
     let chosen = flagged().filter(|(section, setting)| is_one_of(keys, section, setting));
@@ -264,13 +294,15 @@ fn port() -> Arg {
 }
 
 const LISTENING: &str = "Listening";
+const UPSTREAM: &str = "Upstream, for the URL";
+const CREDENTIALS: &str = "Credentials, for the URL";
 
 /// Returns the heading in `--help` under which a setting's flag is listed.
 fn heading(section: &Section, setting: &Setting) -> &'static str {
     match (section.path, setting.key) {
-        (ROUTE, "profile" | "assume_role") => "Credentials, for the URL",
+        (ROUTE, "profile" | "assume_role") => CREDENTIALS,
         (ROUTE, "read_only") => "Access",
-        (ROUTE, _) => "Upstream, for the URL",
+        (ROUTE, _) => UPSTREAM,
         ("guard", _) => "Access",
         ("tls", _) => "TLS",
         ("log" | "iam" | "traces", _) => "Logging",

@@ -76,6 +76,12 @@ pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     Diagnosis::unknown(answer.description(), needs)
 }
 
+/// Returns the type and the text of the error in an answer. The type has no namespace. Both may be empty.
+pub fn error_of(answer: &Answer) -> (String, String) {
+    let Parsed { kind, message, .. } = Parsed::new(answer);
+    (kind, message)
+}
+
 /// Returns AWS's time when it answered, as far as it is known.
 fn answered_at(evidence: &Evidence) -> Option<SystemTime> {
     let date = evidence.answer.header("date");

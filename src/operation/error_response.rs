@@ -8,9 +8,8 @@ use http::header::{CONTENT_TYPE, HeaderMap};
 use http::response::Parts;
 
 use crate::realtime::REDACTION;
-use crate::sign::redact;
 use crate::telemetry::Record;
-use crate::upstream::{Explanation, ForeignPage, first_line, rejection, visible};
+use crate::upstream::{Explanation, ForeignPage, first_line, one_line, rejection};
 
 /// A response of AppSync with an error status, or that is not JSON.
 #[derive(Debug)]
@@ -138,9 +137,7 @@ impl<'a> ErrorResponse<'a> {
                 status.as_u16()
             );
         }
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let text = visible(&redact::mask_tokens(&words.join(" ")));
-        format!("upstream responded {status}: {text}")
+        format!("upstream responded {status}: {}", one_line(text))
     }
 }
 

@@ -40,7 +40,7 @@ pub use endpoint::{
 };
 pub use error::{DialError, Error};
 pub use explanation::{Explanation, NOT_AWS, OTHER_SERVER, RealtimeRequest, SentRequest, WAF};
-pub use foreign_page::{ForeignPage, first_line, visible};
+pub use foreign_page::{ForeignPage, first_line, one_line};
 pub use framing::FramingError;
 pub use headers::{HeaderPolicy, filter_response_headers, set_length_of_empty_body};
 pub use inspect_tls::TlsInspection;

@@ -120,7 +120,12 @@ async fn proxies_that_do_not_connect_are_found() {
     let upstream = site.world.emulator.addr();
     let proxy = Proxy::answering(upstream, "403 Forbidden").await;
     let ended = site.run(&arguments, &[("HTTPS_PROXY", &proxy.url())]).await;
-    let parts = ["did not open a tunnel", "the proxy allows this host"];
+    let without = format!("NO_PROXY={}", site.world.emulator.api_host());
+    let parts = [
+        "did not open a tunnel",
+        "the proxy allows this host",
+        &without,
+    ];
     ended.check(
         "a proxy that refuses the host",
         1,

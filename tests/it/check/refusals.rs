@@ -134,8 +134,22 @@ async fn refusals_by_appsync_are_told_apart() {
             ),
             "waf",
             &[
-                "403 Forbidden with text/html: \"ERROR: The request could not be satisfied\"",
+                "403 with text/html: \"ERROR: The request could not be satisfied\"",
                 "web ACL",
+            ],
+        ),
+        (
+            "a page without the marks of a firewall",
+            answer(
+                403,
+                "text/html",
+                None,
+                "<html><title>403 \u{1b}[31mForbidden</title></html>",
+            ),
+            "not-aws",
+            &[
+                "403 with text/html: \"403 \\\\u{1b}[31mForbidden\"",
+                "another server answered",
             ],
         ),
         (
@@ -154,7 +168,7 @@ async fn refusals_by_appsync_are_told_apart() {
             ),
             "not-aws",
             &[
-                "503 Service Unavailable with text/html: \"503 Service Unavailable\"",
+                "503 with text/html: \"503 Service Unavailable\"",
                 "another server answered",
             ],
         ),
@@ -168,7 +182,7 @@ async fn refusals_by_appsync_are_told_apart() {
             "an internal error",
             json_answer(500, "InternalFailure", "Internal failure"),
             "upstream-error",
-            &["the API's own log"],
+            &["the API's own log", "for the request "],
         ),
         (
             "a query that the schema does not allow",
@@ -193,7 +207,11 @@ async fn refusals_by_appsync_are_told_apart() {
                 ),
             ),
             "not-authorized",
-            &["Not Authorized to access rooms on type Query", "@aws_iam"],
+            &[
+                "Not Authorized to access rooms on type Query",
+                "@aws_iam",
+                "echo 'query { rooms }' | countersign policy --region us-east-1 -",
+            ],
         ),
     ];
     for (fault, change, cause, parts) in cases {
@@ -212,7 +230,7 @@ async fn refusals_by_appsync_are_told_apart() {
         "Permission denied",
         "appsync:GraphQL",
         "types/Query/fields/rooms",
-        "countersign policy",
+        "echo 'query { rooms }' | countersign policy --region us-east-1 -",
     ];
     ended.check(
         "a field that the policy denies",
@@ -252,6 +270,18 @@ async fn refusals_by_api_gateway_are_told_apart() {
             &["Not Found"],
         ),
         (
+            "an explicit deny",
+            answer(
+                403,
+                "AccessDeniedException",
+                "User: arn:aws:iam::123456789012:user/demo is not authorized to perform: execute-api:Invoke on \
+                 resource: arn:aws:execute-api:us-east-1:********9012:a/prod/GET/ with an explicit deny in a \
+                 service control policy",
+            ),
+            "not-authorized",
+            &["Remove or narrow the explicit deny in a service control policy"],
+        ),
+        (
             "a resource policy",
             answer(403, "ForbiddenException", "Forbidden"),
             "forbidden",
@@ -268,13 +298,44 @@ async fn refusals_by_api_gateway_are_told_apart() {
     let ended = site.target("https://$REST/prod", &[]).await;
     let parts = [
         "is not authorized to perform: execute-api:Invoke",
-        "Allow execute-api:Invoke",
+        "Allow execute-api:Invoke on arn:aws:execute-api:us-east-1:123456789012:",
+        "\"Effect\": \"Allow\"",
     ];
     ended.check(
         "an action that the policy denies",
         1,
         &expect("request", "not-authorized", &parts),
     );
+    site.end();
+}
+
+/// API Gateway refuses a `GET` of a WebSocket API with 426.
+#[tokio::test]
+async fn a_websocket_api_is_checked_by_a_signed_handshake() {
+    let site = Site::start().await;
+    let ended = site.target("https://$WS/prod", &[]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stdout);
+    let expected = "WebSocket handshake: 101 Switching Protocols";
+    assert_eq!(ended.step("request")["detail"], expected);
+
+    let wrong = [("AWS_SECRET_ACCESS_KEY", "wrong")];
+    let arguments = site.world.arguments_to(
+        &site.world.expand("https://$WS/prod"),
+        site.world.emulator.addr(),
+        &[],
+    );
+    let ended = site.run(&arguments, &wrong).await;
+    assert_eq!(ended.code, 1, "{}", ended.stdout);
+    let deny = r#"{"Version":"2012-10-17","Statement":[]}"#;
+    site.world.switch(json!({ "policy": deny }));
+    let ended = site.target("https://$WS/prod", &[]).await;
+    assert_eq!(
+        ended.step("request")["outcome"],
+        "failed",
+        "{}",
+        ended.stdout
+    );
+    println!("{}", ended.stdout);
     site.end();
 }
 
@@ -339,8 +400,8 @@ async fn refused_realtime_connects_are_told_apart() {
         ),
         (
             errors("LimitExceededError", "Rate exceeded"),
-            "refused",
-            &["Rate exceeded"],
+            "throttled",
+            &["Rate exceeded", "Try again later"],
         ),
     ] {
         site.world.switch(json!({ "refuse_connect": payload }));
@@ -366,7 +427,7 @@ async fn an_api_that_does_not_answer_is_found_in_time() {
     let expected = expect(
         "request",
         "upstream-timeout",
-        &["within 1s", "timeouts.first_byte"],
+        &["within 1s", "COUNTERSIGN_TIMEOUTS__FIRST_BYTE=60s"],
     );
     ended.check("an API that does not answer", 1, &expected);
     assert_eq!(ended.step("clock")["outcome"], "skipped");
@@ -376,7 +437,7 @@ async fn an_api_that_does_not_answer_is_found_in_time() {
     let expected = expect(
         "realtime",
         "upstream-timeout",
-        &["within 1s", "pool.handshake"],
+        &["within 1s", "COUNTERSIGN_POOL__HANDSHAKE=20s"],
     );
     ended.check("a realtime endpoint that does not answer", 1, &expected);
     site.end();

@@ -207,3 +207,35 @@ async fn a_signal_ends_a_check() {
         daemon.log
     );
 }
+
+/// The flags of a daemon are accepted, so that its command line can be checked.
+#[tokio::test]
+async fn the_help_lists_only_what_a_check_uses() {
+    let help = command(&["check".to_owned(), "--help".to_owned()], &[]).output();
+    let help = within("the help", help).await.unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    for used in [
+        "--query",
+        "--json",
+        "--config",
+        "--region",
+        "--ca-file",
+        "--profile",
+        "3 if the check could",
+    ] {
+        assert!(help.contains(used), "no {used} in {help}");
+    }
+    for unused in [
+        "--listen",
+        "--port",
+        "--read-only",
+        "--tls-dev",
+        "--log",
+        "--record",
+    ] {
+        assert!(!help.contains(unused), "{unused} in {help}");
+    }
+    let site = Site::start().await;
+    let ended = site.graphql(&["--port", "4123", "--read-only"], &[]).await;
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+}
