@@ -15,6 +15,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::report::{Fault, NotPassed, Passed};
 use super::target::Target;
+use crate::diagnose::synchronize_clock;
 use crate::sign::clock;
 use crate::telemetry::error_chain;
 use crate::upstream::current_date;
@@ -65,8 +66,10 @@ pub(super) async fn compare(
         time(ours),
         time(theirs)
     );
-    let fix = "Synchronize it: timedatectl set-ntp true\n\
-               AWS accepts a difference of five minutes. countersign corrects its own signatures up to a day.";
+    let fix = format!(
+        "{}\nAWS accepts a difference of five minutes. countersign corrects its own signatures up to a day.",
+        synchronize_clock()
+    );
     Err(Fault::new(cause, detail, fix).into())
 }
 

@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::report::{Fault, NotPassed, Passed};
 use super::target::Target;
+use crate::diagnose::{Cause, credentials_cause, synchronize_clock};
 use crate::sign::clock;
 use crate::sign::credentials::{CallerError, Snapshot, caller};
 
@@ -77,37 +78,34 @@ pub(super) async fn identify(
 
 /// The errors of STS (STS API reference, "Common errors").
 fn rejected(code: &str, message: &str) -> Fault {
-    let (cause, fix) = match code {
-        "ExpiredToken" | "ExpiredTokenException" => (
-            "token-expired",
-            "The session token has expired. Renew the credentials, such as with: aws sso login",
+    let cause = credentials_cause(code, message);
+    let name = cause.map_or("sts", Cause::as_str);
+    let (cause, fix) = match (cause, code) {
+        (Some(Cause::TokenExpired), _) => (
+            name,
+            "The session token has expired. Renew the credentials, such as with: aws sso login".to_owned(),
         ),
-        "InvalidClientTokenId" | "UnrecognizedClientException" => (
-            "unknown-key",
+        (Some(Cause::UnknownKey), _) => (
+            name,
             "AWS does not know the access key, or it is temporary and the session token is wrong or missing. Set \
-             the key, its secret and its token together, from one source.",
+             the key, its secret and its token together, from one source."
+                .to_owned(),
         ),
-        "SignatureDoesNotMatch" | "InvalidSignatureException"
-            if message.starts_with("Signature expired") || message.contains("not yet current") =>
-        {
-            (
-                if message.contains("not yet current") {
-                    "clock-fast"
-                } else {
-                    "clock-slow"
-                },
-                "This machine's clock is wrong: timedatectl set-ntp true",
-            )
-        }
-        "SignatureDoesNotMatch" | "InvalidSignatureException" => (
-            "wrong-secret",
-            "The secret access key is not that of the access key. Copy both again, from one source.",
+        (Some(Cause::ClockFast | Cause::ClockSlow), _) => (name, synchronize_clock()),
+        (Some(Cause::WrongSecret), _) => (
+            name,
+            "The secret access key is not that of the access key. Copy both again, from one source."
+                .to_owned(),
         ),
-        "RegionDisabledException" => (
+        (_, "RegionDisabledException") => (
             "region-disabled",
-            "STS is not enabled in this region for the account. Enable it in IAM, or set AWS_ENDPOINT_URL_STS.",
+            "STS is not enabled in this region for the account. Enable it in IAM, or set AWS_ENDPOINT_URL_STS."
+                .to_owned(),
         ),
-        _ => ("sts", "Check the credentials: aws sts get-caller-identity"),
+        _ => (
+            name,
+            "Check the credentials: aws sts get-caller-identity".to_owned(),
+        ),
     };
     Fault::new(
         cause,

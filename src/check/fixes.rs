@@ -1,6 +1,6 @@
 //! How to fix what AWS refuses, in the options of countersign and the commands of the AWS CLI.
 
-use crate::diagnose::{Diagnosis, Evidence};
+use crate::diagnose::{Diagnosis, Evidence, synchronize_clock};
 use crate::upstream::{Endpoint, UpstreamKind, WAF};
 
 pub(super) const FORBIDDEN: &str = "Check, in this order: that the method's authorization is AWS_IAM, and a policy of \
@@ -8,7 +8,6 @@ pub(super) const FORBIDDEN: &str = "Check, in this order: that the method's auth
     identity and this network; whether a usage plan requires x-api-key; the sampled requests of AWS WAF; and --host.";
 pub(super) const THROTTLED: &str = "Try again later. If it persists, raise the throttling limit of the API's stage or \
     usage plan (API Gateway), or the quota: https://console.aws.amazon.com/servicequotas";
-const CLOCK: &str = "Synchronize this machine's clock: timedatectl set-ntp true";
 const TOKEN: &str = "The access key, its secret and its session token must come from one source. Set all three \
     again, or remove the session token if the key is not temporary.";
 
@@ -21,7 +20,7 @@ pub(super) fn of_diagnosis(
 ) -> Option<String> {
     let scope = &endpoint.scope;
     Some(match diagnosis.cause?.as_str() {
-        "clock-fast" | "clock-slow" => CLOCK.to_owned(),
+        "clock-fast" | "clock-slow" => synchronize_clock(),
         "host-wrong" => host(endpoint),
         "iam-not-enabled" => enable_iam(),
         "no-such-route" => format!(

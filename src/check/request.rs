@@ -8,9 +8,6 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Method, StatusCode};
 use http_body_util::Limited;
 use serde_json::Value;
-use time::PrimitiveDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
 use tokio::time::timeout;
 
 use super::refusal::{self, Answer, MAX_RESPONSE, upstream_fault};
@@ -200,12 +197,8 @@ impl Sent {
 /// Returns the time in the line `x-amz-date:20260115T120000Z` of an echoed canonical request.
 fn signed_at(text: &str) -> Option<SystemTime> {
     let (_, rest) = text.split_once("x-amz-date:")?;
-    let time = PrimitiveDateTime::parse(rest.get(..16)?, BASIC_FORMAT).ok()?;
-    Some(time.assume_utc().into())
+    diagnose::parse_time(rest.get(..16)?).map(SystemTime::from)
 }
-
-const BASIC_FORMAT: &[BorrowedFormatItem<'static>] =
-    format_description!("[year][month][day]T[hour][minute][second]Z");
 
 #[cfg(test)]
 mod tests {

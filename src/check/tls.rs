@@ -12,6 +12,7 @@ use tokio_rustls::client::TlsStream;
 use super::certificate::Certificate;
 use super::report::{Fault, NotPassed, Passed};
 use super::target::Target;
+use crate::diagnose::synchronize_clock;
 use crate::sign::clock;
 use crate::telemetry::error_chain;
 use crate::upstream::TlsInspection;
@@ -118,8 +119,10 @@ fn invalid(target: &Target, reason: &CertificateError, own: &Certificate, root: 
                 day(own.ends),
                 humantime::format_rfc3339_seconds(clock::now())
             ),
-            "If the clock is wrong, synchronize it: timedatectl set-ntp true\n\
-             Otherwise the server must renew its certificate.",
+            format!(
+                "If this machine's clock is right, the server must renew its certificate. If it is wrong:\n{}",
+                synchronize_clock()
+            ),
         );
     }
     if let CertificateError::NotValidForNameContext { presented, .. } = reason {

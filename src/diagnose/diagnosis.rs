@@ -95,6 +95,11 @@ impl Diagnosis {
         }
     }
 
+    /// Returns a diagnosis of a cause that AWS's text or a comparison proves.
+    pub(super) fn certain(cause: Cause) -> Self {
+        Self::of(cause, Confidence::Certain)
+    }
+
     /// Appends what the evidence shows about this request to the sentence of the cause.
     pub(super) fn because(mut self, detail: impl fmt::Display) -> Self {
         let sentence = self.summary.trim_end_matches('.').to_owned();

@@ -11,7 +11,7 @@ use super::cause::Cause;
 use super::diagnosis::{Confidence, Diagnosis, Need};
 use super::encode::shown;
 use super::evidence::Evidence;
-use super::sent::Sent;
+use super::verified_request::VerifiedRequest;
 use super::verify;
 
 /// The date, region, service and end from which a signing key is derived.
@@ -19,7 +19,7 @@ type Parts<'a> = [Cow<'a, str>; 4];
 
 /// Returns why the signature differs although what was signed does not.
 pub(super) fn diagnosis(
-    sent: Option<&Sent>,
+    sent: Option<&VerifiedRequest>,
     string_to_sign: Option<&str>,
     evidence: &Evidence,
 ) -> Diagnosis {
@@ -42,7 +42,7 @@ pub(super) fn diagnosis(
 /// Returns the diagnosis if the signature follows from the secret access key: with the right signing key,
 /// so that AWS must have another secret, or with a wrong one.
 pub(super) fn proven(
-    sent: Option<&Sent>,
+    sent: Option<&VerifiedRequest>,
     string_to_sign: Option<&str>,
     evidence: &Evidence,
 ) -> Option<Diagnosis> {
@@ -125,7 +125,7 @@ fn dates(scope: &str, time: &str) -> Vec<Cow<'static, str>> {
     dates
 }
 
-fn regions(sent: &Sent) -> Vec<Cow<'static, str>> {
+fn regions(sent: &VerifiedRequest) -> Vec<Cow<'static, str>> {
     let common = COMMON_REGIONS.iter().map(|region| Cow::Borrowed(*region));
     verify::region_of_host(sent)
         .map(Cow::Owned)
@@ -134,7 +134,7 @@ fn regions(sent: &Sent) -> Vec<Cow<'static, str>> {
         .collect()
 }
 
-fn services(sent: &Sent) -> Vec<Cow<'static, str>> {
+fn services(sent: &VerifiedRequest) -> Vec<Cow<'static, str>> {
     let common = ["appsync", "execute-api", "apigateway", "appsync-api", ""];
     verify::service_of_host(sent)
         .into_iter()

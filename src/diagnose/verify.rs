@@ -4,16 +4,15 @@
 
 use std::time::SystemTime;
 
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
-use time::{OffsetDateTime, PrimitiveDateTime};
+use time::OffsetDateTime;
 
 use super::authorization::{Scheme, Scope, is_sorted};
 use super::cause::Cause;
 use super::diagnosis::{Confidence, Diagnosis};
 use super::encode::{quoted, sha256_hex, shown};
-use super::sent::Sent;
+use super::times::{clock_detail, format_time, parse_time};
 use super::tokens;
+use super::verified_request::{UNSIGNED_PAYLOAD, VerifiedRequest};
 
 /// The seconds by which a signature may be early or late
 /// ([Authenticating Requests](https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv.html)).
@@ -21,7 +20,10 @@ const TOLERANCE: i64 = 5 * 60;
 const TERMINATOR: &str = "aws4_request";
 
 /// Returns the first mistake. `answered_at` is AWS's time.
-pub(super) fn mistake(sent: &Sent, answered_at: Option<SystemTime>) -> Option<Diagnosis> {
+pub(super) fn mistake(
+    sent: &VerifiedRequest,
+    answered_at: Option<SystemTime>,
+) -> Option<Diagnosis> {
     let likely = |cause| Diagnosis::of(cause, Confidence::Likely);
     let authorization = &sent.authorization;
     match &authorization.scheme {
@@ -58,7 +60,7 @@ pub(super) fn mistake(sent: &Sent, answered_at: Option<SystemTime>) -> Option<Di
         .or_else(|| (!is_sorted(signed)).then(|| likely(Cause::HeaderUnsorted)))
 }
 
-fn unsigned_header(sent: &Sent, signed: &[String]) -> Option<Diagnosis> {
+fn unsigned_header(sent: &VerifiedRequest, signed: &[String]) -> Option<Diagnosis> {
     let likely = |cause| Diagnosis::of(cause, Confidence::Likely);
     let is_signed = |name: &str| {
         signed
@@ -97,7 +99,7 @@ fn unsigned_header(sent: &Sent, signed: &[String]) -> Option<Diagnosis> {
     Some(likely(cause).because(format!("{} was sent and not signed.", quoted(&name))))
 }
 
-fn wrong_scope(sent: &Sent, scope: &Scope<'_>, date: &str) -> Option<Diagnosis> {
+fn wrong_scope(sent: &VerifiedRequest, scope: &Scope<'_>, date: &str) -> Option<Diagnosis> {
     let found = |cause, part: &str, yours: &str, aws: &str| {
         let placeholder = part.to_ascii_uppercase();
         let diagnosis = Diagnosis::of(cause, Confidence::Likely).expecting(&placeholder, aws);
@@ -133,30 +135,38 @@ fn wrong_clock(date: &str, answered_at: Option<SystemTime>) -> Option<Diagnosis>
         seconds if seconds < -TOLERANCE => Cause::ClockSlow,
         _ => return None,
     };
-    let aws = aws.format(BASIC_FORMAT).unwrap_or_default();
+    let aws = format_time(aws);
     let diagnosis = Diagnosis::of(cause, Confidence::Likely).because(clock_detail(seconds));
     Some(diagnosis.with_difference("time", date, &aws))
 }
 
-fn wrong_content_hash(sent: &Sent) -> Option<Diagnosis> {
+fn wrong_content_hash(sent: &VerifiedRequest) -> Option<Diagnosis> {
     let declared = sent.joined("x-amz-content-sha256")?;
     let body = sha256_hex(sent.body.as_deref()?);
-    let service = sent.authorization.scope().map_or("", |scope| scope.service);
-    let accepts_unsigned = matches!(service, "s3" | "s3express" | "vpc-lattice-svcs");
-    if declared == body || accepts_unsigned && declared == "UNSIGNED-PAYLOAD" {
+    if declared == body || sent.is_accepted_unsigned(&declared) {
         return None;
     }
-    let cause = if declared.contains("UNSIGNED") || declared.contains("STREAMING") {
-        Cause::BodyHashUnsigned
-    } else {
-        Cause::ContentShaHeader
-    };
-    let diagnosis = Diagnosis::of(cause, Confidence::Likely);
+    let diagnosis = Diagnosis::of(content_hash_cause(&declared), Confidence::Likely);
     Some(diagnosis.with_difference("the header x-amz-content-sha256", &shown(&declared), &body))
 }
 
+/// Returns the cause for a declared hash that is not that of the body.
+pub(super) fn content_hash_cause(declared: &str) -> Cause {
+    if is_unsigned_payload(declared) {
+        Cause::BodyHashUnsigned
+    } else {
+        Cause::ContentShaHeader
+    }
+}
+
+/// Returns whether a value in place of the hash declares that the hash of the whole body is not signed
+/// (S3 API reference, "Authenticating Requests").
+pub(super) fn is_unsigned_payload(declared: &str) -> bool {
+    declared == UNSIGNED_PAYLOAD || declared.starts_with("STREAMING-")
+}
+
 /// Returns the service and region of AWS's own host names.
-fn endpoint_of_host(sent: &Sent) -> Option<(&'static str, String)> {
+fn endpoint_of_host(sent: &VerifiedRequest) -> Option<(&'static str, String)> {
     let host = sent.joined("host")?.to_ascii_lowercase();
     let host = host.split(':').next().unwrap_or_default();
     let host = host.strip_suffix(".cn").unwrap_or(host);
@@ -171,46 +181,10 @@ fn endpoint_of_host(sent: &Sent) -> Option<(&'static str, String)> {
     Some((service(labels[at])?, (*labels.get(at + 1)?).to_owned()))
 }
 
-pub(super) fn region_of_host(sent: &Sent) -> Option<String> {
+pub(super) fn region_of_host(sent: &VerifiedRequest) -> Option<String> {
     endpoint_of_host(sent).map(|(_, region)| region)
 }
 
-pub(super) fn service_of_host(sent: &Sent) -> Option<&'static str> {
+pub(super) fn service_of_host(sent: &VerifiedRequest) -> Option<&'static str> {
     endpoint_of_host(sent).map(|(service, _)| service)
 }
-
-fn parse_time(text: &str) -> Option<OffsetDateTime> {
-    let time = PrimitiveDateTime::parse(text, BASIC_FORMAT).ok()?;
-    Some(time.assume_utc())
-}
-
-/// Returns the seconds from one time to another.
-pub(super) fn seconds_between(from: &str, to: &str) -> Option<i64> {
-    Some((parse_time(to)? - parse_time(from)?).whole_seconds())
-}
-
-/// Returns how far a signature is from AWS's time, and whether that is an error of the time zone.
-pub(super) fn clock_detail(seconds: i64) -> String {
-    let (amount, side) = (
-        seconds.unsigned_abs(),
-        if seconds < 0 { "behind" } else { "ahead" },
-    );
-    let (hours, minutes, rest) = (amount / 3600, amount / 60 % 60, amount % 60);
-    let mut parts = Vec::new();
-    for (number, unit) in [(hours, "h"), (minutes, "min"), (rest, "s")] {
-        if number > 0 {
-            parts.push(format!("{number} {unit}"));
-        }
-    }
-    let quarter = amount.div_ceil(10) * 10 % 900;
-    let is_zone = (1800..=14 * 3600 + 10).contains(&amount) && quarter <= 10;
-    let zone = if is_zone {
-        ", which looks like local time instead of UTC"
-    } else {
-        ""
-    };
-    format!("{} {side}{zone}.", parts.join(" "))
-}
-
-const BASIC_FORMAT: &[BorrowedFormatItem<'static>] =
-    format_description!("[year][month][day]T[hour][minute][second]Z");

@@ -9,9 +9,8 @@ use countersign_protocol::error_code::Code;
 use countersign_protocol::rejection;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
-use time::PrimitiveDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
+
+use crate::diagnose::parse_time;
 
 use super::foreign_page::is_of_edge;
 
@@ -185,13 +184,9 @@ pub(super) fn type_in_body(text: &str) -> Option<&str> {
 pub fn server_time(text: &str) -> Option<SystemTime> {
     let (_, after) = text.split_once("Signature ")?;
     let (_, time) = after.split_once('(')?;
-    let time = PrimitiveDateTime::parse(time.get(..16)?, BASIC_FORMAT).ok()?;
-    let time = SystemTime::from(time.assume_utc());
+    let time = SystemTime::from(parse_time(time.get(..16)?)?);
     (time >= UNIX_EPOCH).then_some(time)
 }
-
-const BASIC_FORMAT: &[BorrowedFormatItem<'static>] =
-    format_description!("[year][month][day]T[hour][minute][second]Z");
 
 #[cfg(test)]
 mod tests {

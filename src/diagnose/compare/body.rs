@@ -10,7 +10,8 @@ use super::super::canonical::Canonical;
 use super::super::cause::Cause;
 use super::super::diagnosis::{Confidence, Diagnosis, Need};
 use super::super::encode::{sha256_hex, shown};
-use super::super::sent::{CONNECT, Sent};
+use super::super::verified_request::{CONNECT, UNSIGNED_PAYLOAD, VerifiedRequest};
+use super::super::verify::is_unsigned_payload;
 
 /// Longer bodies are not written in other ways to find one with the right hash.
 const MAX_VARIED: usize = 256 * 1024;
@@ -23,7 +24,7 @@ const EMPTY_OBJECT: &str = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c0
 pub(super) fn difference(
     yours: &Canonical,
     aws: &Canonical,
-    sent: Option<&Sent>,
+    sent: Option<&VerifiedRequest>,
 ) -> Option<Diagnosis> {
     let (your_hash, aws_hash) = (yours.payload.as_deref()?, aws.payload.as_deref()?);
     if your_hash == aws_hash {
@@ -39,10 +40,10 @@ pub(super) fn difference(
     if your_hash.eq_ignore_ascii_case(aws_hash) {
         return certain(Cause::HashCase, None);
     }
-    if !is_hash && your_hash.contains(['U', 'S']) {
+    if is_unsigned_payload(your_hash) {
         return certain(Cause::BodyHashUnsigned, None);
     }
-    if aws_hash == "UNSIGNED-PAYLOAD" {
+    if aws_hash == UNSIGNED_PAYLOAD {
         return certain(
             Cause::ContentShaHeader,
             Some("it excludes the body from the signature."),
@@ -50,6 +51,11 @@ pub(super) fn difference(
     }
     if yours.header("x-amz-content-sha256") == Some(your_hash) {
         return certain(Cause::ContentShaHeader, None);
+    }
+    if !is_hash {
+        let detail =
+            "the last line of the canonical request is not a SHA-256 in 64 hexadecimal digits.";
+        return certain(Cause::CanonicalForm, Some(detail));
     }
     if your_hash == EMPTY {
         let of_handshake = aws_hash == EMPTY_OBJECT;
@@ -231,7 +237,9 @@ fn unescaped(text: &str) -> String {
 fn unescaped_first(text: &str) -> (Option<char>, usize) {
     let unit = |at: usize| {
         let hex = text.get(at..at + 6)?.strip_prefix("\\u")?;
-        u16::from_str_radix(hex, 16).ok()
+        // The parser of numbers accepts a sign.
+        let is_hex = hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hex.then(|| u16::from_str_radix(hex, 16).ok())?
     };
     if text.starts_with("\\/") {
         return (Some('/'), 2);

@@ -10,13 +10,13 @@ use super::canonical::{Canonical, StringToSign};
 use super::cause::Cause;
 use super::diagnosis::{Confidence, Diagnosis};
 use super::encode::{quoted, shown, shown_query};
-use super::sent::Sent;
+use super::verified_request::VerifiedRequest;
 
 /// Returns the cause of the first difference; `None` if there is none.
 pub(super) fn requests(
     yours: &Canonical,
     aws: &Canonical,
-    sent: Option<&Sent>,
+    sent: Option<&VerifiedRequest>,
 ) -> Option<Diagnosis> {
     let certain = |cause| Diagnosis::of(cause, Confidence::Certain);
     if yours.method != aws.method {

@@ -2,7 +2,7 @@
 
 use super::super::cause::Cause;
 use super::super::encode::{Slash, decode, decode_fully, encode};
-use super::super::sent::CONNECT;
+use super::super::verified_request::CONNECT;
 
 /// Returns why two different paths differ.
 pub(super) fn difference(yours: &str, aws: &str) -> (Cause, Option<String>) {

@@ -5,7 +5,7 @@ use super::Texts;
 pub(in super::super) const ALGORITHM: Texts = Texts {
     sentence: "The algorithm of the signature is not AWS4-HMAC-SHA256.",
     explanation: "The Authorization header and the first line of the string to sign both name the algorithm.\n\
-                  AppSync and API Gateway accept AWS4-HMAC-SHA256, and no other hash and no SigV4A.",
+                  AppSync and API Gateway accept AWS4-HMAC-SHA256 only: no other hash, and not SigV4A.",
     fix: "Sign with AWS4-HMAC-SHA256, and write this name in the header and in the string to sign.",
     code: &[],
 };
@@ -46,8 +46,8 @@ pub(in super::super) const NOT_SIGNED: Texts = Texts {
 };
 
 pub(in super::super) const NOT_SIGV4: Texts = Texts {
-    sentence: "The Authorization header is not one of Signature Version 4.",
-    explanation: "The API requires IAM, and the header has another scheme, such as Bearer or Basic. HTTP clients\n\
+    sentence: "The Authorization header does not use Signature Version 4.",
+    explanation: "The API requires IAM, and the header has a scheme such as Bearer or Basic, or no scheme. HTTP clients\n\
                   and frameworks replace the header when they have a token of their own.",
     fix: "Send only the signature in Authorization. Send the application's own token in another header.",
     code: &[],
@@ -57,7 +57,7 @@ pub(in super::super) const SIGNED_TWICE: Texts = Texts {
     sentence: "The request has a signature in its headers and another one in its query.",
     explanation: "A presigned URL carries its signature in the query, and must be sent without an Authorization\n\
                   header. A client that signs each request signs the presigned one again.",
-    fix: "Remove one of the two.",
+    fix: "Send a presigned URL without an Authorization header, or sign the URL without its X-Amz- parameters.",
     code: &[],
 };
 

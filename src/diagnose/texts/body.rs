@@ -25,7 +25,7 @@ pub(in super::super) const CHANGED: Texts = Texts {
 };
 
 pub(in super::super) const ESCAPES: Texts = Texts {
-    sentence: "The body that was signed has other escapes in its JSON than the body that AWS verifies.",
+    sentence: "The JSON that was signed escapes characters differently than the JSON that AWS verifies.",
     explanation: "For Events messages on a WebSocket, AppSync writes {channel, events} again, and escapes < > &\n\
                   as \\u003c \\u003e \\u0026 before it hashes them. JSON libraries differ in the same way, and in\n\
                   non-ASCII characters and slashes.",
@@ -81,7 +81,7 @@ pub(in super::super) const HASH_ENVELOPE: Texts = Texts {
 };
 
 pub(in super::super) const HASH_UNSIGNED: Texts = Texts {
-    sentence: "The body was declared unsigned, and the service requires its hash.",
+    sentence: "The body was declared as unsigned, but the service requires its hash.",
     explanation: "UNSIGNED-PAYLOAD and the STREAMING- values are accepted by S3 and a few other services. AppSync\n\
                   and API Gateway compute the hash of the body themselves.",
     fix: "Sign the SHA-256 of the body, and remove x-amz-content-sha256 or set it to this hash.",
@@ -102,11 +102,17 @@ pub(in super::super) const HASH_CASE: Texts = Texts {
     explanation: "The last line of the canonical request is the SHA-256 of the body in lower-case hexadecimal\n\
                   digits.",
     fix: "Write the hash in lower case.",
-    code: &[],
+    code: &[
+        ("Python", "body_hash = hashlib.sha256(body).hexdigest()"),
+        (
+            "JavaScript",
+            "const bodyHash = createHash(\"sha256\").update(body).digest(\"hex\");",
+        ),
+    ],
 };
 
 pub(in super::super) const FORM: Texts = Texts {
-    sentence: "The canonical request or the string to sign does not have the lines that it must have.",
+    sentence: "A line of the canonical request or of the string to sign is missing, extra or malformed.",
     explanation: "A canonical request is: method, path, query (empty if there is none), one line for each header,\n\
                   an empty line, the list of signed headers, and the hash of the body, without a line break at the\n\
                   end. The string to sign is: algorithm, time, scope, and the hash of the canonical request.",

@@ -20,17 +20,27 @@ pub(in super::super) const IAM_NOT_ENABLED: Texts = Texts {
     explanation: "The API's authorization modes do not include AWS_IAM, so it reads the header as a token of\n\
                   another kind.",
     fix: "Add AWS_IAM to the API's authorization modes.",
-    code: &[(
-        "shell",
-        "aws appsync get-graphql-api --api-id ID --query 'graphqlApi.[authenticationType,additionalAuthenticationProviders]'",
-    )],
+    code: &[
+        (
+            "AppSync",
+            "aws appsync get-graphql-api --api-id ID --query 'graphqlApi.[name,authenticationType,additionalAuthenticationProviders]'\n\
+             # The command replaces the list: repeat the other additional modes.\n\
+             aws appsync update-graphql-api --api-id ID --name NAME --authentication-type MODE \\\n     \
+             --additional-authentication-providers authenticationType=AWS_IAM",
+        ),
+        (
+            "HTTP API of API Gateway",
+            "aws apigatewayv2 update-route --api-id ID --route-id ROUTE --authorization-type AWS_IAM",
+        ),
+    ],
 };
 
 pub(in super::super) const NO_SUCH_ROUTE: Texts = Texts {
-    sentence: "The request is signed, and the API has no such route or method.",
+    sentence: "The request is signed, but the API has no such route or method.",
     explanation: "REST APIs answer requests for unknown paths and methods with \"Missing Authentication Token\".\n\
                   The stage is missing in the path, the path or method is misspelt, or the API was not deployed\n\
-                  after the route was added.",
+                  after the route was added. Other services, such as Lambda, answer \"Unable to determine\n\
+                  service/operation name to be authorized\", also for a doubled slash or a wrong host.",
     fix: "Compare the path with the deployed routes; on API Gateway's own host names it begins with the stage.",
     code: &[(
         "shell",
@@ -40,9 +50,9 @@ pub(in super::super) const NO_SUCH_ROUTE: Texts = Texts {
 
 pub(in super::super) const WAF: Texts = Texts {
     sentence: "AWS WAF blocked the request before the API saw it.",
-    explanation: "A rule of the web ACL of the API or its CloudFront distribution matched the request: an address,\n\
+    explanation: "A rule of the web ACL of the API, or of its CloudFront distribution, matched the request: an address,\n\
                   a rate, a size or a pattern in the body. The signature was not verified.",
-    fix: "Find the rule in the web ACL's sampled requests.",
+    fix: "Find the rule in the web ACL's sampled requests, and allow the request in it.",
     code: &[(
         "shell",
         "aws wafv2 get-web-acl-for-resource --resource-arn API-ARN",
@@ -53,7 +63,7 @@ pub(in super::super) const NO_SUBPROTOCOL: Texts = Texts {
     sentence: "The WebSocket handshake does not offer AppSync's subprotocol.",
     explanation: "The handshake must offer graphql-ws for GraphQL and aws-appsync-event-ws for Events in\n\
                   Sec-WebSocket-Protocol, beside the header-… with the signature.",
-    fix: "Offer the subprotocol.",
+    fix: "Offer the subprotocol: graphql-ws, or aws-appsync-event-ws for Events.",
     code: &[
         (
             "Python",

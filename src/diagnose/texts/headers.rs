@@ -19,7 +19,7 @@ pub(in super::super) const REMOVED: Texts = Texts {
 };
 
 pub(in super::super) const SPACES: Texts = Texts {
-    sentence: "The white space of a header's value differs.",
+    sentence: "The white space in the signed value of a header differs from what AWS reads.",
     explanation: "In the canonical request, a value is trimmed, and each sequence of spaces in it becomes one.\n\
                   Values of repeated headers are joined with a comma.",
     fix: "Trim and collapse the white space of each value.",
@@ -98,7 +98,7 @@ pub(in super::super) const HOST_NOT_SIGNED: Texts = Texts {
 };
 
 pub(in super::super) const HOST_PORT: Texts = Texts {
-    sentence: "The port of the host header differs.",
+    sentence: "The port in the signed host is not the port in the Host header.",
     explanation: "HTTP clients send the port in Host unless it is that of the scheme, 443 for https. The signed\n\
                   value must be the one that is sent. A proxy can add or remove the port.",
     fix: "Sign the host exactly as it is sent: with its port, unless that is 443.",
@@ -118,7 +118,7 @@ pub(in super::super) const HOST_WRONG: Texts = Texts {
     sentence: "The host that was signed is not the host that AWS received.",
     explanation: "AppSync's handshakes and realtime messages are signed for the appsync-api host, never for\n\
                   appsync-realtime-api. Behind a proxy, a CDN or a VPC endpoint, the host that counts is the Host\n\
-                  header that reaches AWS, not the name that was dialled.",
+                  header that reaches AWS, not the name that the client connects to.",
     fix: "Sign the API's own host name.",
     code: &[
         (

@@ -9,6 +9,8 @@ pub(super) mod path;
 pub(super) mod query;
 pub(super) mod scope;
 
+pub use clock::synchronize_clock;
+
 /// The texts of one cause.
 #[derive(Debug)]
 pub(super) struct Texts {

@@ -7,8 +7,17 @@ pub(in super::super) const METHOD: Texts = Texts {
     explanation: "AppSync verifies realtime handshakes and messages as POST, although the handshake is sent as\n\
                   GET. API Gateway verifies a WebSocket handshake as the GET that it is. Redirects and\n\
                   X-HTTP-Method-Override change the method too.",
-    fix: "Sign the method that AWS verifies, in upper case.",
-    code: &[],
+    fix: "Sign POST for the handshakes and messages of AppSync; otherwise the method that is sent, in upper case.",
+    code: &[
+        (
+            "Python",
+            "request = AWSRequest(\"POST\", f\"https://{api_host}/graphql/connect\", data=b\"{}\", headers=headers)",
+        ),
+        (
+            "JavaScript",
+            "await signer.sign({ method: \"POST\", path: \"/graphql/connect\", body: \"{}\", headers, hostname, protocol: \"https:\" });",
+        ),
+    ],
 };
 
 pub(in super::super) const DECODED: Texts = Texts {

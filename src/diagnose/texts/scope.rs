@@ -86,8 +86,8 @@ pub(in super::super) const SECRET: Texts = Texts {
     explanation: "What was signed is what AWS expects, so only the key can differ: the secret belongs to\n\
                   another access key, was copied with a space or line break, or lost characters such as + and\n\
                   /. A signing key that was derived with another date, region or service has the same effect.",
-    fix: "Compare the secret access key with the access key's, and derive the signing key from the parts of \
-          the scope.",
+    fix: "Copy the access key and its secret again, from one source. If both are right, derive the signing \
+          key from the parts of the scope.",
     code: KEY_CODE,
 };
 

@@ -151,7 +151,7 @@ async fn people_read_one_line_for_each_step_and_the_fix_below_it() {
     );
     assert_eq!(
         lines.next(),
-        Some("    Synchronize it: timedatectl set-ntp true"),
+        Some("    Synchronize this machine's clock."),
         "{stdout}"
     );
     site.end();

